@@ -1,0 +1,1 @@
+"""Statistics, fronts and picks over records; imports no runtime."""

@@ -1,0 +1,170 @@
+"""The seam between edgebench and a runtime.
+
+A backend is a class that names a runtime, states as data what it can do, says whether it is
+available here, and opens sessions. A session is one model loaded with one set of options. The
+measuring loop knows nothing else: it calls `session.run(prepared)` and reads its clock.
+
+Importing a backend's module must not import its runtime: that happens in `open`, in a worker.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import msgspec
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Feeds = Mapping[str, NDArray[Any]]
+    Outputs = dict[str, NDArray[Any]]
+
+Scalar = str | int | float | bool
+
+
+@dataclass(frozen=True)
+class Option:
+    """One setting of a backend that a variant may choose.
+
+    `default=None` means: the runtime decides, and the session reports what it decided.
+    """
+
+    name: str
+    type: Literal["int", "float", "bool", "str"]
+    default: Scalar | None
+    help: str
+    choices: tuple[Scalar, ...] = ()
+    minimum: float | None = None
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a backend can do, as data: read without importing its runtime."""
+
+    formats: tuple[str, ...]  # model formats it opens, for example ("onnx",)
+    precisions: tuple[
+        str, ...
+    ]  # precisions a variant may ask for, for example ("fp32", "int8-static")
+    options: tuple[Option, ...]
+    device_kinds: tuple[str, ...] = ("cpu",)
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The runtime is installed; `version` is that of its distribution."""
+
+    version: str
+
+
+@dataclass(frozen=True)
+class Unavailable:
+    """The runtime cannot be used here. The three kinds have three different fixes."""
+
+    kind: Literal["unknown", "not_installed", "broken"]
+    reason: str
+    fix: str
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A model on disk as a backend gets it.
+
+    `precision` is what the variant asked for ("as-is" for a file used as it came); a session reports
+    what it executes. `batch` is the size of the leading axis the file was prepared for.
+    """
+
+    path: Path
+    format: str
+    sha256: str
+    precision: str = "as-is"
+    batch: int = 1
+
+
+class TensorInfo(msgspec.Struct, frozen=True):
+    """An input or output of a session. `shape` holds None where the runtime leaves an axis open."""
+
+    name: str
+    dtype: str  # numpy's name: "float32", "int64", ...
+    shape: tuple[int | None, ...]
+
+
+class Effective(msgspec.Struct, frozen=True, kw_only=True):
+    """What a session really does, read back from the runtime; None where the runtime does not tell."""
+
+    device: str  # "cpu", "gpu:0", ...
+    precision: str | None  # of the compute-heavy nodes: "fp32", "int8", "mixed", ...
+    providers: dict[str, int] | None = None  # executing provider or delegate -> number of nodes
+    compute_nodes: dict[str, int] | None = None  # precision -> number of compute-heavy nodes
+    weight_bytes: dict[str, int] | None = None  # element type -> bytes of weights
+    threads: int | None = None  # threads that compute, the caller's included
+    graph_optimization: str | None = None
+    inputs: tuple[TensorInfo, ...] = ()
+    outputs: tuple[TensorInfo, ...] = ()
+    runtime: str = ""  # name and version of the runtime that ran
+    notes: tuple[str, ...] = ()  # anything a reader must know, for example a reference build
+    options: dict[str, Scalar | None] = {}  # remaining settings, as the runtime reports them
+
+
+class Session(ABC):
+    """A model loaded in a runtime. Not thread-safe; closed by `close`."""
+
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+
+    #: The measured call: takes what `prepare` returned, returns when the outputs are complete in
+    #: memory the caller can read. Keep it thin: it is an attribute so that it can be the runtime's
+    #: own bound method.
+    run: Callable[[Any], Any]
+
+    @abstractmethod
+    def prepare(self, feeds: Feeds) -> Any:
+        """Turns one query's inputs into the argument of `run`, outside the measured window."""
+
+    @abstractmethod
+    def outputs_of(self, prepared: Any, raw: Any) -> Outputs:
+        """Output arrays by name, from what `run(prepared)` returned; safe to keep."""
+
+    @abstractmethod
+    def effective(self) -> Effective:
+        """Facts read back from the runtime. Called after memory was read: it may be expensive."""
+
+    def arena_bytes(self) -> int | None:
+        """Bytes the runtime's own allocator holds, or None where it does not tell."""
+        return None
+
+    def close(self) -> None:  # noqa: B027 - most runtimes need nothing
+        """Frees the session."""
+
+
+class Backend(ABC):
+    """A runtime. Subclass it as `BACKEND` in one file of `backends/`, or register an entry point
+    in the group `edgebench.backends`."""
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    capabilities: ClassVar[Capabilities]
+
+    @abstractmethod
+    def availability(self) -> Ready | Unavailable:
+        """Whether the runtime can be used here, found without importing it."""
+
+    @abstractmethod
+    def import_runtime(self) -> str:
+        """Imports the runtime and returns its version. Timed as part of the cold start.
+
+        Raises ImportError or OSError where the installation is broken.
+        """
+
+    @abstractmethod
+    def open(self, model: ModelFile, options: Mapping[str, Scalar]) -> Session:
+        """Loads a model. `options` hold only names of `capabilities.options`.
+
+        Raises UnsupportedError where the runtime cannot do what was asked: never falls back.
+        """
+
+    def close(self) -> None:  # noqa: B027 - most runtimes need nothing
+        """Frees what `import_runtime` set up."""

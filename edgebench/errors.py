@@ -1,0 +1,73 @@
+"""Every error that reaches a user, and the exit code it ends with.
+
+EdgebenchError                   base: one message, one fix, one exit code
+├── UsageError                   2: options or arguments that make no sense
+│   └── SpecError                2: a definition file, with file:line:column and key path
+├── AssetError                   6: a model or data file cannot be had or is not what it should be
+├── StoreError                   7: results cannot be written or read
+├── DeviceStateError             3: the machine is in no state to measure, under --strict
+└── UnsupportedError             a backend cannot do what was asked: becomes a row, never a fallback
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """Exit codes of every `edgebench` command."""
+
+    OK = 0  # also with `unsupported` or quality-struck rows
+    CELL_FAILED = 1  # at least one cell failed or is invalid
+    USAGE = 2  # options, arguments, definition files
+    DEVICE_STATE = 3  # invalid device state under --strict
+    INCONCLUSIVE = 4  # gate: not enough evidence
+    INVALID = 5  # gate: no valid comparison
+    ASSET = 6  # a model or data file cannot be had
+    STORE = 7  # results cannot be written or read
+    INTERRUPTED = 130  # Ctrl-C; what was measured is kept
+
+
+class EdgebenchError(Exception):
+    """An error with a message for people, and, where there is one, the fix."""
+
+    exit_code = ExitCode.CELL_FAILED
+
+    def __init__(self, message: str, fix: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.fix = fix
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  fix: {self.fix}" if self.fix else self.message
+
+
+class UsageError(EdgebenchError):
+    exit_code = ExitCode.USAGE
+
+
+class SpecError(UsageError):
+    """A definition file that says something it may not. Line and column count from 1."""
+
+    def __init__(
+        self, file: str, line: int, column: int, key: str, message: str, fix: str = ""
+    ) -> None:
+        where = f"{file}:{line}:{column}: " + (f"{key}: " if key else "")
+        super().__init__(where + message, fix)
+        self.file, self.line, self.column, self.key = file, line, column, key
+
+
+class AssetError(EdgebenchError):
+    exit_code = ExitCode.ASSET
+
+
+class StoreError(EdgebenchError):
+    exit_code = ExitCode.STORE
+
+
+class DeviceStateError(EdgebenchError):
+    exit_code = ExitCode.DEVICE_STATE
+
+
+class UnsupportedError(EdgebenchError):
+    """The backend cannot run this model with these options. Becomes a row `unsupported`."""

@@ -1,0 +1,1 @@
+"""Measuring: launch (parent), worker (child), scenarios, steady state."""

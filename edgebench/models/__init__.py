@@ -1,0 +1,1 @@
+"""Building, freezing and quantising model files; run in a process of its own."""

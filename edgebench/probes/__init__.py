@@ -1,0 +1,1 @@
+"""Probes: memory, device facts, device state, energy."""

@@ -1,0 +1,1 @@
+"""Definition files (YAML) and the frozen types they become."""

