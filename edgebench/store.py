@@ -1,0 +1,237 @@
+"""Result files: JSON Lines of records, appended to, flushed to disk, never rewritten.
+
+A run in progress has a journal beside its result file: one line of settings, then a line for each
+measured replicate. A replicate is journalled as soon as it is measured, a record is appended as soon
+as its cell is complete, and the journal goes when the run is complete. Hence a kill at any moment
+loses at most the replicate in flight, and `edgebench run --resume` goes on from there.
+
+The journal is locked by the run and, by inheritance, by its workers: while any of them lives, the
+lock holds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edgebench.errors import StoreError
+from edgebench.record import SCHEMA, ModelFacts, Record, Replicate, encode
+
+JOURNAL_SUFFIX = ".journal"
+
+
+class JournalHead(msgspec.Struct, frozen=True, kw_only=True):
+    """First line of a journal: what is needed to go on with the run."""
+
+    run_id: str
+    started_utc: str
+    options: dict[str, Any]  # the options of `edgebench run`, as given and resolved
+    cells: list[str]  # ids, in the order they are measured
+    device: str
+
+
+class JournalEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """A measured replicate of a cell that has no record yet."""
+
+    cell: str
+    replicate: Replicate
+    model: ModelFacts | None = None
+    inputs_sha256: str | None = None
+
+
+_decode_record = msgspec.json.Decoder(Record).decode
+_decode_head = msgspec.json.Decoder(JournalHead).decode
+_decode_entry = msgspec.json.Decoder(JournalEntry).decode
+
+
+def read_records(path: Path) -> list[Record]:
+    """The records of a result file. A torn last line (a run that was killed) is left out.
+
+    Raises StoreError, naming file and line, where a line is no record.
+    """
+    return list(iter_records(path))
+
+
+def iter_records(path: Path) -> Iterator[Record]:
+    """Like `read_records`, one at a time."""
+    for number, line in _lines(path):
+        try:
+            yield _decode_record(line)
+        except msgspec.MsgspecError as error:
+            raise StoreError(
+                f"{path}:{number}: not a {SCHEMA} record: {error}",
+                "give a file that `edgebench run` wrote",
+            ) from None
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Numbered complete lines; what follows the last newline was never completely written."""
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                if line.endswith(b"\n") and line.strip():
+                    yield number, line
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror}") from None
+
+
+def result_files(path: Path) -> list[Path]:
+    """`path` itself if it is a file, else the result files below it, oldest first."""
+    if path.is_file():
+        return [path]
+    if path.is_dir():
+        return sorted(path.rglob("*.jsonl"), key=lambda file: file.name)
+    raise StoreError(f"{path}: no such file or folder", "`edgebench run` writes to results/")
+
+
+class RunStore:
+    """The result file and the journal of one run, open for appending and locked."""
+
+    def __init__(self, results: Path, head: JournalHead) -> None:
+        self.results = results
+        self.head = head
+        self.done: dict[str, Record] = {}
+        self.pending: dict[str, list[JournalEntry]] = {}
+        self._results_fd = -1
+        self._journal_fd = -1
+
+    @property
+    def journal(self) -> Path:
+        return self.results.with_suffix(JOURNAL_SUFFIX)
+
+    @property
+    def lock_fd(self) -> int:
+        """Descriptor that holds the lock; workers inherit it."""
+        return self._journal_fd
+
+    @classmethod
+    def create(cls, results: Path, head: JournalHead) -> RunStore:
+        """Starts a new result file. Raises StoreError where it cannot be written."""
+        store = cls(results, head)
+        try:
+            results.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _unwritable(results.parent, error) from None
+        store._open(os.O_EXCL)
+        store._append(store._journal_fd, msgspec.json.encode(head) + b"\n", store.journal)
+        return store
+
+    @classmethod
+    def resume(cls, journal: Path) -> RunStore:
+        """Opens an unfinished run again. Raises StoreError where one of its processes still lives."""
+        results = journal.with_suffix(".jsonl")
+        lines = _lines(journal)
+        try:
+            head = _decode_head(next(lines)[1])
+        except (StopIteration, msgspec.MsgspecError):
+            raise StoreError(
+                f"{journal}: the run ended before it wrote its settings", "start it anew"
+            ) from None
+        store = cls(results, head)
+        store._open(0)
+        try:
+            for record in iter_records(results):
+                store.done[record.cell.id] = record
+            for _, line in lines:
+                entry = _decode_entry(line)
+                if entry.cell not in store.done:
+                    store.pending.setdefault(entry.cell, []).append(entry)
+        except msgspec.MsgspecError as error:
+            store.close()
+            raise StoreError(f"{journal}: damaged: {error}", "start the run anew") from None
+        except StoreError:
+            store.close()
+            raise
+        return store
+
+    def _open(self, flags: int) -> None:
+        flags |= os.O_CREAT | os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
+        try:
+            self._journal_fd = os.open(self.journal, flags, 0o644)
+            try:
+                fcntl.flock(self._journal_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise StoreError(
+                    f"{self.journal}: the run, or a worker of it, is still alive",
+                    "wait for it to end, or stop it, then resume",
+                ) from None
+            self._results_fd = os.open(self.results, flags, 0o644)
+            _cut_torn_line(self._journal_fd)
+            _cut_torn_line(self._results_fd)
+        except OSError as error:
+            self.close()
+            raise _unwritable(self.results, error) from None
+        except StoreError:
+            self.close()
+            raise
+
+    def add_replicate(self, entry: JournalEntry) -> None:
+        """Keeps a replicate; on disk when this returns."""
+        self._append(self._journal_fd, msgspec.json.encode(entry) + b"\n", self.journal)
+        self.pending.setdefault(entry.cell, []).append(entry)
+
+    def add_record(self, record: Record) -> None:
+        """Keeps a complete cell; on disk when this returns."""
+        self._append(self._results_fd, encode(record), self.results)
+        self.done[record.cell.id] = record
+        self.pending.pop(record.cell.id, None)
+
+    def finish(self) -> None:
+        """Every cell has its record: the journal has served."""
+        with contextlib.suppress(FileNotFoundError):
+            self.journal.unlink()
+        self.close()
+
+    def close(self) -> None:
+        """Closes the files; an unfinished run keeps its journal."""
+        for fd in (self._journal_fd, self._results_fd):
+            if fd >= 0:
+                os.close(fd)
+        self._journal_fd = self._results_fd = -1
+
+    def _append(self, fd: int, line: bytes, path: Path) -> None:
+        start = os.lseek(fd, 0, os.SEEK_END)
+        try:
+            view = memoryview(line)
+            while view:
+                view = view[os.write(fd, view) :]
+            os.fsync(fd)
+        except OSError as error:
+            # A half-written line would swallow the next one: take it back.
+            with contextlib.suppress(OSError):
+                os.ftruncate(fd, start)
+            raise _unwritable(path, error) from None
+
+
+def _cut_torn_line(fd: int) -> None:
+    """Removes what follows the last newline, so that the next line starts on its own."""
+    end = os.lseek(fd, 0, os.SEEK_END)
+    position = end
+    while position > 0:
+        step = min(65536, position)
+        chunk = os.pread(fd, step, position - step)
+        newline = chunk.rfind(b"\n")
+        if newline >= 0:
+            position = position - step + newline + 1
+            break
+        position -= step
+    if position < end:
+        os.ftruncate(fd, position)
+
+
+def _unwritable(path: Path, error: OSError) -> StoreError:
+    return StoreError(
+        f"{path}: cannot write results: {error.strerror}",
+        "free some space or give another folder with --out; --resume goes on from here",
+    )
+
+
+def unfinished(folder: Path) -> list[Path]:
+    """Journals of unfinished runs below `folder`, oldest first."""
+    return sorted(folder.rglob(f"*{JOURNAL_SUFFIX}"), key=lambda file: file.name)
