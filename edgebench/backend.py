@@ -17,6 +17,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import msgspec
 
+from edgebench.errors import UnsupportedError
+from edgebench.suggest import did_you_mean
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -40,6 +43,16 @@ class Option:
     choices: tuple[Scalar, ...] = ()
     minimum: float | None = None
 
+    def accepts(self, value: Scalar) -> bool:
+        """Whether `value` has the type and lies within the choices and the minimum."""
+        kinds: dict[str, tuple[type, ...]]
+        kinds = {"int": (int,), "float": (int, float), "bool": (bool,), "str": (str,)}
+        if not isinstance(value, kinds[self.type]) or isinstance(value, bool) != (self.type == "bool"):
+            return False
+        if self.choices and value not in self.choices:
+            return False
+        return self.minimum is None or (not isinstance(value, str) and value >= self.minimum)
+
 
 @dataclass(frozen=True)
 class Capabilities:
@@ -51,6 +64,24 @@ class Capabilities:
     ]  # precisions a variant may ask for, for example ("fp32", "int8-static")
     options: tuple[Option, ...]
     device_kinds: tuple[str, ...] = ("cpu",)
+
+    def check(self, model: ModelFile, options: Mapping[str, Scalar]) -> None:
+        """For the first line of `open`: raises UnsupportedError for what is not declared here."""
+        if model.format not in self.formats:
+            near = did_you_mean(model.format, self.formats)
+            raise UnsupportedError(f"model format {model.format!r} is not supported{near}")
+        if model.precision not in self.precisions:
+            near = did_you_mean(model.precision, self.precisions)
+            raise UnsupportedError(f"precision {model.precision!r} is not supported{near}")
+        declared = {option.name: option for option in self.options}
+        for name, value in options.items():
+            if name not in declared:
+                raise UnsupportedError(f"no option {name!r}{did_you_mean(name, declared)}")
+            if not declared[name].accepts(value):
+                option = declared[name]
+                limits = f", one of {list(option.choices)}" if option.choices else ""
+                limits += f", at least {option.minimum:g}" if option.minimum is not None else ""
+                raise UnsupportedError(f"{name}={value!r} is not of type {option.type}{limits}")
 
 
 @dataclass(frozen=True)
@@ -106,7 +137,9 @@ class Effective(msgspec.Struct, frozen=True, kw_only=True):
     outputs: tuple[TensorInfo, ...] = ()
     runtime: str = ""  # name and version of the runtime that ran
     notes: tuple[str, ...] = ()  # anything a reader must know, for example a reference build
-    options: dict[str, Scalar | None] = {}  # remaining settings, as the runtime reports them
+    #: Every declared option by its own name, except those a field above tells (`threads`), and any
+    #: further setting worth knowing, as the runtime reports them.
+    options: dict[str, Scalar | None] = {}
 
 
 class Session(ABC):
@@ -158,6 +191,14 @@ class Backend(ABC):
 
         Raises ImportError or OSError where the installation is broken.
         """
+
+    def convert(self, model: ModelFile, options: Mapping[str, Scalar], cache: Path) -> ModelFile:
+        """The file that `open` is to load, where it is another one than the workload's.
+
+        Runs ahead of the measurement, in a process of its own; keeps its result in `cache` and finds
+        it there again. Raises UnsupportedError where the model cannot be converted.
+        """
+        return model
 
     @abstractmethod
     def open(self, model: ModelFile, options: Mapping[str, Scalar]) -> Session:

@@ -7,13 +7,13 @@ bytes. None means unknown, and the reason stands beside it. History of the forma
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
 from edgebench.backend import Effective, Scalar
 
-SCHEMA = "edgebench.record/1"
+SCHEMA: Final = "edgebench.record/1"
 
 Status = Literal["ok", "failed", "unsupported", "invalid"]
 Level = Literal["ok", "warn", "invalid", "unknown"]
@@ -124,7 +124,7 @@ class OutputCheck(Part, frozen=True, kw_only=True):
 
     against: str  # "reference" (fp32 ONNX Runtime, CPU) or "replicate 0"
     relative_error: float  # max over outputs of ||a - b|| / ||b||
-    limit: float
+    limit: float | None  # None: reported without a demand
     passed: bool
 
 

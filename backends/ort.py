@@ -1,0 +1,423 @@
+"""ONNX Runtime: every session option that matters for a deployment, and what really ran, read back."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import json
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from edgebench.backend import (
+    Backend,
+    Capabilities,
+    Effective,
+    Feeds,
+    ModelFile,
+    Option,
+    Outputs,
+    Ready,
+    Scalar,
+    Session,
+    TensorInfo,
+    Unavailable,
+)
+from edgebench.errors import UnsupportedError
+
+#: Distributions that bring the module `onnxruntime`; only one may be installed at a time.
+DISTRIBUTIONS = (
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "onnxruntime-openvino",
+    "onnxruntime-directml",
+    "onnxruntime-qnn",
+    "onnxruntime-training",
+    "ort-nightly",
+    "ort-nightly-gpu",
+)
+
+_LEVELS = {
+    "disable": "ORT_DISABLE_ALL",
+    "basic": "ORT_ENABLE_BASIC",
+    "extended": "ORT_ENABLE_EXTENDED",
+    "layout": "ORT_ENABLE_LAYOUT",
+    "all": "ORT_ENABLE_ALL",
+}
+_DTYPES = {
+    "tensor(float)": "float32",
+    "tensor(double)": "float64",
+    "tensor(float16)": "float16",
+    "tensor(bfloat16)": "bfloat16",
+    "tensor(string)": "object",
+}
+_CPU = "CPUExecutionProvider"
+
+_OPTIONS = (
+    Option(
+        "threads",
+        "int",
+        None,
+        "threads inside an operator, the caller's included (intra_op_num_threads)",
+        minimum=1,
+    ),
+    Option(
+        "inter_threads",
+        "int",
+        None,
+        "threads across operators (inter_op_num_threads); needs execution_mode=parallel",
+        minimum=1,
+    ),
+    Option("execution_mode", "str", "sequential", "order of operators", ("sequential", "parallel")),
+    Option("optimization", "str", "all", "graph optimisation level", tuple(_LEVELS)),
+    Option("spinning", "bool", True, "idle pool threads spin instead of sleeping"),
+    Option("arena", "bool", True, "CPU memory arena (enable_cpu_mem_arena)"),
+    Option("mem_pattern", "bool", True, "plan memory ahead (enable_mem_pattern)"),
+    Option("denormals_as_zero", "bool", False, "flush denormal floats to zero"),
+    Option("provider", "str", _CPU, "execution providers in order, joined by '+'"),
+    Option("provider_options", "str", "{}", 'JSON: {"CUDAExecutionProvider": {"device_id": "0"}}'),
+    Option("io_binding", "bool", False, "bind inputs and outputs ahead of the call"),
+    Option("preoptimized", "bool", False, "load a model file that was optimised ahead of time"),
+)
+
+
+class OrtBackend(Backend):
+    name = "ort"
+    summary = "ONNX Runtime (CPU; other execution providers where their build is installed)"
+    capabilities = Capabilities(
+        formats=("onnx",),
+        precisions=("fp32", "int8-dynamic", "int8-static", "as-is"),
+        options=_OPTIONS,
+        device_kinds=("cpu", "gpu", "npu"),
+    )
+
+    def availability(self) -> Ready | Unavailable:
+        found = []
+        for distribution in DISTRIBUTIONS:
+            try:
+                found.append((distribution, importlib.metadata.version(distribution)))
+            except importlib.metadata.PackageNotFoundError:
+                continue
+        if not found:
+            return Unavailable(
+                "not_installed", "ONNX Runtime is not installed", "pip install onnxruntime"
+            )
+        if len(found) > 1:
+            names = " and ".join(name for name, _ in found)
+            return Unavailable(
+                "broken",
+                f"{names} both own the module onnxruntime: which one runs is chance",
+                f"pip uninstall -y {' '.join(name for name, _ in found)}, then install one",
+            )
+        return Ready(found[0][1])
+
+    def import_runtime(self) -> str:
+        import onnxruntime
+
+        if not hasattr(onnxruntime, "InferenceSession"):
+            raise ImportError("the module onnxruntime is empty: its distribution is damaged")
+        onnxruntime.set_default_logger_severity(3)
+        return str(onnxruntime.__version__)
+
+    def convert(self, model: ModelFile, options: Mapping[str, Scalar], cache: Path) -> ModelFile:
+        """The optimised graph as a file of its own where `preoptimized` asks for it."""
+        if not options.get("preoptimized"):
+            return model
+        import hashlib
+
+        import onnxruntime
+
+        settings = {k: v for k, v in options.items() if k in ("optimization", "provider")}
+        key = f"{model.sha256}-{onnxruntime.__version__}-{json.dumps(settings, sort_keys=True)}"
+        path = cache / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.onnx"
+        if not path.exists():
+            cache.mkdir(parents=True, exist_ok=True)
+            partial = path.with_suffix(f".{os.getpid()}.tmp")
+            session_options = _session_options({**options, "preoptimized": False})
+            session_options.optimized_model_filepath = str(partial)
+            _inference_session(model, session_options, options)
+            partial.replace(path)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        return replace(model, path=path, sha256=digest)
+
+    def open(self, model: ModelFile, options: Mapping[str, Scalar]) -> OrtSession:
+        unknown = set(options) - {option.name for option in _OPTIONS}
+        if unknown:
+            raise UnsupportedError(f"ONNX Runtime has no option {', '.join(sorted(unknown))}")
+        if model.format not in self.capabilities.formats:
+            raise UnsupportedError(f"ONNX Runtime does not open the format {model.format!r}")
+        if model.precision not in self.capabilities.precisions:
+            raise UnsupportedError(f"ONNX Runtime has no precision {model.precision!r} here")
+        return OrtSession(model, dict(options))
+
+
+class OrtSession(Session):
+    """An `onnxruntime.InferenceSession`; `run` is the runtime's own method, nothing around it."""
+
+    def __init__(self, model: ModelFile, options: dict[str, Scalar]) -> None:
+        self._model = model
+        self._options = options
+        before = _os_threads()
+        self._inner: Any = _inference_session(model, _session_options(options), options)
+        after = _os_threads()
+        self._threads = None if before is None or after is None else after - before + 1
+        self.inputs = tuple(_tensor_info(node) for node in self._inner.get_inputs())
+        self.outputs = tuple(_tensor_info(node) for node in self._inner.get_outputs())
+        self._bound = bool(options.get("io_binding"))
+        if self._bound:
+            self.run = self._inner.run_with_iobinding
+        else:
+            self.run = functools.partial(self._inner.run, None)
+
+    def prepare(self, feeds: Feeds) -> Any:
+        if not self._bound:
+            return dict(feeds)
+        import onnxruntime
+
+        binding = self._inner.io_binding()
+        device = _device_of(self._inner.get_providers()[0])
+        for name, array in feeds.items():
+            if device == "cpu":
+                binding.bind_cpu_input(name, array)
+            else:
+                value = onnxruntime.OrtValue.ortvalue_from_numpy(array, device, 0)
+                binding.bind_ortvalue_input(name, value)
+        for info in self.outputs:
+            binding.bind_output(info.name, device)
+        return binding
+
+    def outputs_of(self, prepared: Any, raw: Any) -> Outputs:
+        arrays = prepared.copy_outputs_to_cpu() if self._bound else raw
+        return {info.name: array for info, array in zip(self.outputs, arrays, strict=True)}
+
+    def effective(self) -> Effective:
+        import onnxruntime
+
+        providers = list(self._inner.get_providers())
+        graph = _read_graph(self._model, self._options)
+        notes = list(graph.notes)
+        if "CPUExecutionProvider" not in providers[:1] and not self._bound:
+            notes.append("copies between host and device are part of the latency")
+        session_options = self._inner.get_session_options()
+        return Effective(
+            device=_device_of(providers[0]),
+            precision=graph.precision,
+            providers=graph.providers,
+            compute_nodes=graph.compute_nodes,
+            weight_bytes=graph.weight_bytes,
+            threads=self._threads,
+            graph_optimization=str(session_options.graph_optimization_level).rpartition(".")[2],
+            inputs=self.inputs,
+            outputs=self.outputs,
+            runtime=f"onnxruntime {onnxruntime.__version__}",
+            notes=tuple(notes),
+            options={
+                "registered_providers": "+".join(providers),
+                "intra_op_num_threads": session_options.intra_op_num_threads,
+                "inter_op_num_threads": session_options.inter_op_num_threads,
+                "execution_mode": str(session_options.execution_mode).rpartition(".")[2],
+                "cpu_mem_arena": session_options.enable_cpu_mem_arena,
+                "mem_pattern": session_options.enable_mem_pattern,
+                "spinning": _spinning(session_options),
+                "io_binding": self._bound,
+                "preoptimized": bool(self._options.get("preoptimized")),
+            },
+        )
+
+    def close(self) -> None:
+        self._inner = None
+        self.run = _closed
+
+
+def _closed(_: Any) -> Any:
+    raise RuntimeError("the session is closed")
+
+
+def _session_options(options: Mapping[str, Scalar]) -> Any:
+    """`onnxruntime.SessionOptions` from a variant's options; absent ones stay the runtime's."""
+    import onnxruntime
+
+    chosen = onnxruntime.SessionOptions()
+    chosen.log_severity_level = 3
+    level = "disable" if options.get("preoptimized") else str(options.get("optimization", "all"))
+    if level not in _LEVELS or not hasattr(onnxruntime.GraphOptimizationLevel, _LEVELS[level]):
+        raise UnsupportedError(f"this ONNX Runtime has no graph optimisation level {level!r}")
+    chosen.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, _LEVELS[level])
+    if "threads" in options:
+        chosen.intra_op_num_threads = int(options["threads"])
+    mode = str(options.get("execution_mode", "sequential"))
+    if mode == "parallel":
+        chosen.execution_mode = onnxruntime.ExecutionMode.ORT_PARALLEL
+    elif mode != "sequential":
+        raise UnsupportedError(f"ONNX Runtime has no execution mode {mode!r}")
+    if "inter_threads" in options:
+        if mode != "parallel":
+            raise UnsupportedError(
+                "inter_threads has no effect in sequential mode", "--set execution_mode=parallel"
+            )
+        chosen.inter_op_num_threads = int(options["inter_threads"])
+    if "arena" in options:
+        chosen.enable_cpu_mem_arena = bool(options["arena"])
+    if "mem_pattern" in options:
+        chosen.enable_mem_pattern = bool(options["mem_pattern"])
+    if "spinning" in options:
+        value = "1" if options["spinning"] else "0"
+        chosen.add_session_config_entry("session.intra_op.allow_spinning", value)
+        chosen.add_session_config_entry("session.inter_op.allow_spinning", value)
+    if options.get("denormals_as_zero"):
+        chosen.add_session_config_entry("session.set_denormal_as_zero", "1")
+    return chosen
+
+
+def _spinning(session_options: Any) -> bool | None:
+    try:
+        entry = session_options.get_session_config_entry("session.intra_op.allow_spinning")
+    except RuntimeError:  # never set: the runtime's default, which is to spin
+        return True
+    return bool(entry == "1")
+
+
+def _providers(options: Mapping[str, Scalar]) -> list[tuple[str, dict[str, str]]]:
+    """Requested providers with their options, each known to this build, else UnsupportedError."""
+    import onnxruntime
+
+    names = str(options.get("provider", _CPU)).split("+")
+    try:
+        settings = json.loads(str(options.get("provider_options", "{}")))
+    except json.JSONDecodeError as error:
+        raise UnsupportedError(f"provider_options is not JSON: {error}") from None
+    available = onnxruntime.get_available_providers()
+    for name in names:
+        if name not in available:
+            raise UnsupportedError(
+                f"this build of ONNX Runtime has no provider {name!r}; it has {', '.join(available)}",
+                "install the build that has it, for example onnxruntime-gpu for CUDA and TensorRT",
+            )
+    unused = set(settings) - set(names)
+    if unused:
+        raise UnsupportedError(f"provider_options for unused providers: {', '.join(unused)}")
+    return [(name, {str(k): str(v) for k, v in settings.get(name, {}).items()}) for name in names]
+
+
+def _inference_session(
+    model: ModelFile, session_options: Any, options: Mapping[str, Scalar]
+) -> Any:
+    """A session on exactly the requested providers; UnsupportedError where one fell away."""
+    import onnxruntime
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    providers = _providers(options)
+    refusals: tuple[type[Exception], ...] = (
+        RuntimeError,
+        ValueError,
+        *(kind for kind in vars(state).values() if _is_exception(kind)),
+    )
+    try:
+        session = onnxruntime.InferenceSession(
+            str(model.path), session_options, providers=providers, enable_fallback=False
+        )
+    except refusals as error:
+        raise UnsupportedError(f"ONNX Runtime refuses {model.path.name}: {error}") from None
+    session.disable_fallback()
+    registered = session.get_providers()
+    for name, _ in providers:
+        if name not in registered:
+            raise UnsupportedError(
+                f"{name} was asked for, but ONNX Runtime fell back to {', '.join(registered)}",
+                "look at the provider's own message: a library or a device is missing",
+            )
+    return session
+
+
+def _is_exception(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Exception)
+
+
+class _Graph:
+    """What the graph that runs is made of."""
+
+    def __init__(self) -> None:
+        self.precision: str | None = None
+        self.providers: dict[str, int] | None = None
+        self.compute_nodes: dict[str, int] | None = None
+        self.weight_bytes: dict[str, int] | None = None
+        self.notes: list[str] = []
+
+
+def _read_graph(model: ModelFile, options: Mapping[str, Scalar]) -> _Graph:
+    """Opens the model once more, so that the runtime writes its optimised graph and assignment."""
+    import onnx
+
+    from edgebench.models.onnx_file import precision_census
+
+    graph = _Graph()
+    session_options = _session_options(options)
+    recorded = "session.record_ep_graph_assignment_info"
+    with tempfile.TemporaryDirectory(prefix="edgebench-") as folder:
+        path = Path(folder) / "optimized.onnx"
+        session_options.optimized_model_filepath = str(path)
+        session_options.add_session_config_entry(recorded, "1")
+        try:
+            session = _inference_session(model, session_options, options)
+        except UnsupportedError as error:
+            # Providers that compile the graph cannot write it: say so, and do not guess.
+            graph.notes.append(f"optimised graph not readable: {error.message}")
+            return graph
+        optimized = onnx.load(str(path), load_external_data=False)
+        graph.compute_nodes, graph.weight_bytes = precision_census(optimized)
+        graph.precision = _precision(graph.compute_nodes)
+        if hasattr(session, "get_provider_graph_assignment_info"):
+            counts: Counter[str] = Counter()
+            for part in session.get_provider_graph_assignment_info():
+                counts[part.ep_name] += len(part.get_nodes())
+            graph.providers = dict(counts)
+        elif session.get_providers() == [_CPU]:
+            graph.providers = {_CPU: len(optimized.graph.node)}
+        else:
+            graph.notes.append("this ONNX Runtime does not tell which provider runs which node")
+    requested = str(options.get("provider", _CPU)).split("+")[0]
+    if graph.providers is not None and not graph.providers.get(requested):
+        raise UnsupportedError(f"{requested} was asked for, but runs no node of {model.path.name}")
+    if model.precision.startswith("int8") and not (graph.compute_nodes or {}).get("int8"):
+        raise UnsupportedError(
+            f"{model.precision} was asked for, but no compute-heavy node runs in int8"
+        )
+    return graph
+
+
+def _precision(nodes: Mapping[str, int]) -> str | None:
+    """The precision of the compute-heavy nodes: one name, or "mixed" where they differ."""
+    kinds = [kind for kind, count in nodes.items() if count]
+    if not kinds:
+        return None
+    return kinds[0] if len(kinds) == 1 else "mixed"
+
+
+def _tensor_info(node: Any) -> TensorInfo:
+    element = node.type
+    name = _DTYPES.get(element, element.removeprefix("tensor(").removesuffix(")"))
+    shape = tuple(axis if isinstance(axis, int) else None for axis in node.shape)
+    return TensorInfo(node.name, name, shape)
+
+
+def _device_of(provider: str) -> str:
+    if provider in ("CUDAExecutionProvider", "TensorrtExecutionProvider"):
+        return "cuda"
+    return "cpu" if provider == _CPU else provider.removesuffix("ExecutionProvider").lower()
+
+
+def _os_threads() -> int | None:
+    """Threads of this process, or None where the system does not tell cheaply."""
+    try:
+        return len(list(Path("/proc/self/task").iterdir()))
+    except OSError:
+        import psutil
+
+        return int(psutil.Process().num_threads())
+
+
+BACKEND = OrtBackend
