@@ -47,7 +47,9 @@ class Option:
         """Whether `value` has the type and lies within the choices and the minimum."""
         kinds: dict[str, tuple[type, ...]]
         kinds = {"int": (int,), "float": (int, float), "bool": (bool,), "str": (str,)}
-        if not isinstance(value, kinds[self.type]) or isinstance(value, bool) != (self.type == "bool"):
+        if not isinstance(value, kinds[self.type]):
+            return False
+        if isinstance(value, bool) != (self.type == "bool"):  # to Python, True is an int
             return False
         if self.choices and value not in self.choices:
             return False
