@@ -86,7 +86,7 @@ class Workload(Spec, frozen=True, kw_only=True):
     data: dict[Name, Asset] = {}
     options: dict[str, Any] = {}  # of the task
     quality: Quality
-    scenarios: list[ScenarioName] = ["single_stream"]
+    scenarios: list[ScenarioName] = msgspec.field(default_factory=lambda: ["single_stream"])
     matrix: Matrix = msgspec.field(default_factory=Matrix)
     suites: dict[Name, SuitePart] = {}
     requires: list[str] = []  # distributions beyond the core, as in the extra `full`
