@@ -1,0 +1,90 @@
+"""Where a probe looks: a file-system tree and, on the live machine only, a few commands."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgebench.probes import files
+from edgebench.probes.files import LIVE
+
+#: Runs a command that only reads; standard output, or None where it is missing or fails.
+Runner = Callable[[Sequence[str]], "str | None"]
+
+_TIMEOUT_S = 2.0
+
+
+def run_command(command: Sequence[str]) -> str | None:
+    """The runner of the live machine. A command that hangs is given up after two seconds."""
+    executable = shutil.which(command[0])
+    if executable is None:
+        return None
+    try:
+        done = subprocess.run(
+            [executable, *command[1:]],
+            check=False,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_TIMEOUT_S,
+            env={**os.environ, "LC_ALL": "C"},
+            stdin=subprocess.DEVNULL,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout if done.returncode == 0 else None
+
+
+def no_command(command: Sequence[str]) -> str | None:
+    """The runner of a tree that is not the live machine: nothing can be asked."""
+    return None
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A tree below `root`, a runner of commands, and the platform in the words of `sys.platform`."""
+
+    root: Path
+    run: Runner
+    platform: str
+
+    @classmethod
+    def at(
+        cls, root: Path = LIVE, run: Runner | None = None, platform: str | None = None
+    ) -> Machine:
+        """The live machine where `root` is "/"; any other root is a Linux tree without commands."""
+        live = root == LIVE
+        return cls(
+            root=root,
+            run=run or (run_command if live else no_command),
+            platform=platform or (sys.platform if live else "linux"),
+        )
+
+    @property
+    def live(self) -> bool:
+        return self.root == LIVE
+
+    @property
+    def macos(self) -> bool:
+        return self.platform == "darwin"
+
+    def read(self, relative: str) -> str | None:
+        return files.read(self.root / relative)
+
+    def read_int(self, relative: str) -> int | None:
+        return files.read_int(self.root / relative)
+
+    def glob(self, pattern: str) -> list[Path]:
+        return files.glob(self.root, pattern)
+
+    def board(self) -> str | None:
+        """The board's model in its device tree, or None where it has none (most x86 machines)."""
+        for path in ("proc/device-tree/model", "sys/firmware/devicetree/base/model"):
+            if model := self.read(path):
+                return model
+        return None
