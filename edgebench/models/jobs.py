@@ -1,0 +1,65 @@
+"""What goes to and comes from `python -m edgebench.models.prepare`: one JSON document each way."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from edgebench.backend import TensorInfo
+
+#: Task items whose fp32 outputs are kept as the reference of parity.
+REFERENCE_ITEMS = 8
+
+
+class PrepareJob(msgspec.Struct, frozen=True, kw_only=True):
+    """One model file to make: which weights, which shapes, which precision, which batch."""
+
+    task: str
+    options: dict[str, Any] = {}  # of the task
+    data: dict[str, str] = {}  # the task's data assets: name -> local path
+    source: str  # local path of the model file or of the weights a builder reads
+    source_sha256: str
+    builder: str | None = None  # module in edgebench.models
+    shapes: dict[str, list[int | str]] = {}  # input -> shape; "batch" marks the axis of `batch`
+    precision: str = "as-is"
+    batch: int = 1
+    seed: int = 0
+    cache: str  # the cache's root folder
+    task_sha256: str = ""  # of a user's own task file, where the parent knows it
+
+
+class PreparedModel(msgspec.Struct, frozen=True, kw_only=True):
+    """The file to run and the reference to compare it with."""
+
+    path: str
+    sha256: str
+    size_bytes: int  # weights beside the file (ONNX external data) included
+    precision: str
+    batch: int
+    build_s: float | None  # as first built, also where it came from the cache; None: used as it came
+    fp32_path: str  # the unquantised file at batch 1, which made the reference
+    inputs: list[TensorInfo]  # of that file
+    #: .npz of that file's outputs for the task's first REFERENCE_ITEMS items, one thread, graph
+    #: optimisations off; arrays are named "<item>/<output name>".
+    reference: str
+    reference_constant: bool  # no two items gave different outputs: parity would prove nothing
+
+
+class PrepareFailure(msgspec.Struct, frozen=True, kw_only=True):
+    """Why there is no model: `unsupported` if this model cannot be had this way, else `failed`."""
+
+    error: str
+    fix: str = ""
+    kind: Literal["unsupported", "failed"] = "failed"
+
+
+def decode_answer(line: bytes | str) -> PreparedModel | PrepareFailure:
+    """The answer of a prepare process.
+
+    Raises msgspec.DecodeError (or its subclass ValidationError) where the process wrote none.
+    """
+    answer = msgspec.json.decode(line)
+    kind = PrepareFailure if isinstance(answer, dict) and "error" in answer else PreparedModel
+    result: PreparedModel | PrepareFailure = msgspec.convert(answer, kind)
+    return result

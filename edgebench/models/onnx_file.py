@@ -1,0 +1,453 @@
+"""ONNX files: written so that the oldest supported runtime loads them, frozen, described, counted."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgebench.backend import TensorInfo
+from edgebench.errors import EdgebenchError, UnsupportedError, UsageError
+from edgebench.suggest import did_you_mean
+
+if TYPE_CHECKING:
+    from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto
+
+#: What ONNX Runtime 1.23 (the last for Python 3.10) loads; `onnx` itself writes later ones.
+MIN_IR, MAX_IR = 8, 10
+MIN_OPSET, MAX_OPSET = 13, 17
+
+#: A protobuf message ends at 2 GiB; above this, weights go into a file beside the model.
+_INLINE_BYTES = 1_900_000_000
+
+_ONNX_DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
+
+
+def load_model(path: Path, *, weights: bool = True) -> ModelProto:
+    """Reads an ONNX file. Raises EdgebenchError where it is none."""
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        model = onnx.load(str(path), load_external_data=weights)
+    except DecodeError:
+        raise _not_a_model(path, "it is not in ONNX format") from None
+    except (OSError, ValueError, onnx.checker.ValidationError) as error:
+        raise _not_a_model(path, str(error)) from None
+    if not model.graph.node or not model.opset_import:
+        raise _not_a_model(path, "it holds no graph")
+    return model
+
+
+def _not_a_model(path: Path, why: str) -> EdgebenchError:
+    return EdgebenchError(
+        f"{path} cannot be read as an ONNX model: {why}",
+        fix="export the model again, or check that the file arrived whole",
+    )
+
+
+def save_model(model: ModelProto, path: Path, *, keep_opset: bool = False) -> None:
+    """Checks the model and writes it, durably, with a pinned IR version (8..10).
+
+    With `keep_opset` a model that came with a later opset than 17 keeps it; our own may not have one.
+    Weights of a model above 1.9 GB go to `<path>.data`. Raises EdgebenchError for a model that the
+    ONNX checker refuses.
+    """
+    import onnx
+
+    opset = opset_of(model)
+    if opset > MAX_OPSET and not keep_opset:
+        raise EdgebenchError(f"{path.name}: opset {opset} is later than {MAX_OPSET}")
+    model.ir_version = min(max(model.ir_version, MIN_IR), MAX_IR)
+    inline = model.ByteSize() < _INLINE_BYTES
+    try:
+        if inline:
+            onnx.checker.check_model(model)
+        onnx.save(
+            model,
+            str(path),
+            save_as_external_data=not inline,
+            location=None if inline else f"{path.name}.data",
+        )
+        if not inline:
+            onnx.checker.check_model(str(path))
+    except onnx.checker.ValidationError as error:
+        raise EdgebenchError(f"{path.name} is not a valid ONNX model: {error}") from None
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def opset_of(model: ModelProto) -> int:
+    """The version of ONNX's own operators that the model uses."""
+    return next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
+
+
+def external_files(path: Path) -> list[Path]:
+    """Weight files beside an ONNX file (external data), sorted; most models have none."""
+    model = load_model(path, weights=False)
+    names = {
+        entry.value
+        for tensor in _tensors(model.graph)
+        for entry in tensor.external_data
+        if entry.key == "location"
+    }
+    folder = path.parent.resolve()
+    files = sorted((folder / name).resolve() for name in names)
+    for file in files:
+        if not file.is_relative_to(folder):
+            raise _not_a_model(path, f"it points outside its folder, to {file}")
+        if not file.is_file():
+            raise _not_a_model(path, f"its weights are missing: {file.name}")
+    return files
+
+
+def describe(
+    model: ModelProto,
+) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:
+    """Inputs and outputs of a model; open axes are None."""
+    return (
+        tuple(_tensor_info(value) for value in graph_inputs(model)),
+        tuple(_tensor_info(value) for value in model.graph.output),
+    )
+
+
+def graph_inputs(model: ModelProto) -> list[ValueInfoProto]:
+    """Inputs a caller must feed: old files list their weights among the inputs as well."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    return [value for value in model.graph.input if value.name not in weights]
+
+
+def _tensor_info(value: ValueInfoProto) -> TensorInfo:
+    import onnx
+
+    if not value.type.HasField("tensor_type"):
+        raise UnsupportedError(f"{value.name!r} is not a tensor; only tensors are supported")
+    tensor = value.type.tensor_type
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
+    return TensorInfo(
+        name=value.name,
+        dtype=dtype,
+        shape=tuple(d.dim_value if d.HasField("dim_value") else None for d in tensor.shape.dim),
+    )
+
+
+# --- fixed shapes -------------------------------------------------------------------------------
+
+
+def resolve_shapes(
+    model: ModelProto, wanted: Mapping[str, Sequence[int | str]], batch: int
+) -> dict[str, list[int]]:
+    """The fixed shape of every input, from what was asked for and what the file says.
+
+    The word "batch" stands for `batch`. An axis that nobody gave is taken from a like-named axis of
+    another input, or, if it leads, is the batch. Raises UsageError for a shape that does not fit
+    and for an axis that stays open, UnsupportedError for a batch the model has no axis for.
+    """
+    inputs = {value.name: value for value in graph_inputs(model)}
+    for name in wanted:
+        if name not in inputs:
+            raise UsageError(f"the model has no input {name!r}{did_you_mean(name, inputs)}")
+    named = _named_axes(inputs, wanted, batch)
+    shapes = {
+        name: _fixed_shape(value, wanted.get(name), named, batch) for name, value in inputs.items()
+    }
+    marked = any(size == "batch" for shape in wanted.values() for size in shape)
+    if batch > 1 and not marked and not any(shape[:1] == [batch] for shape in shapes.values()):
+        raise UnsupportedError(
+            f"no axis of the model takes a batch of {batch}: its leading axis is fixed",
+            fix="use batch 1, or export the model with an open leading axis",
+        )
+    return shapes
+
+
+def _named_axes(
+    inputs: Mapping[str, ValueInfoProto], wanted: Mapping[str, Sequence[int | str]], batch: int
+) -> dict[str, int]:
+    """Sizes of symbolic axes ("sequence", "batch_size", ...) that the wanted shapes fix."""
+    named: dict[str, int] = {}
+    for name, shape in wanted.items():
+        dims = inputs[name].type.tensor_type.shape.dim
+        if len(dims) != len(shape):
+            raise UsageError(
+                f"input {name!r} has {len(dims)} axes, the shape given has {len(shape)}",
+                fix=f"give {len(dims)} sizes: --shape {name}={_example(inputs[name])}",
+            )
+        for dim, size in zip(dims, shape, strict=True):
+            if dim.dim_param not in ("", "?"):
+                named.setdefault(dim.dim_param, _size(name, size, batch))
+    return named
+
+
+def _fixed_shape(
+    value: ValueInfoProto,
+    wanted: Sequence[int | str] | None,
+    named: Mapping[str, int],
+    batch: int,
+) -> list[int]:
+    shape = []
+    for axis, dim in enumerate(value.type.tensor_type.shape.dim):
+        declared = dim.dim_value if dim.HasField("dim_value") else None
+        if wanted is not None:
+            size = _size(value.name, wanted[axis], batch)
+            if declared is not None and declared != size:
+                raise _does_not_fit(value.name, axis, declared, wanted[axis], size)
+        elif declared is not None:
+            size = declared
+        elif dim.dim_param in named:
+            size = named[dim.dim_param]
+        elif axis == 0:
+            size = batch
+        else:
+            raise UsageError(
+                f"input {value.name!r}: axis {axis}"
+                + (f" ({dim.dim_param})" if dim.dim_param else "")
+                + " is open, so its size must be given",
+                fix=f"--shape {value.name}={_example(value)}",
+            )
+        shape.append(size)
+    return shape
+
+
+def _does_not_fit(
+    name: str, axis: int, declared: int, wanted: int | str, size: int
+) -> EdgebenchError:
+    if wanted == "batch":
+        return UnsupportedError(
+            f"input {name!r}: the model fixes its batch axis to {declared}, not {size}"
+        )
+    return UsageError(f"input {name!r}: axis {axis} is {declared} in the model, not {size}")
+
+
+def _size(name: str, size: int | str, batch: int) -> int:
+    if size == "batch":
+        return batch
+    if isinstance(size, int) and size > 0:
+        return size
+    raise UsageError(
+        f"input {name!r}: {size!r} is not a size", fix='sizes are positive, or the word "batch"'
+    )
+
+
+def _example(value: ValueInfoProto) -> str:
+    """A shape to copy: what is known, 1 for a leading open axis, 224 for another."""
+    dims = value.type.tensor_type.shape.dim
+    return ",".join(
+        str(dim.dim_value) if dim.HasField("dim_value") else ("1" if axis == 0 else "224")
+        for axis, dim in enumerate(dims)
+    )
+
+
+def has_open_axes(model: ModelProto) -> bool:
+    inputs, _ = describe(model)
+    return any(size is None for info in inputs for size in info.shape)
+
+
+def set_input_shapes(model: ModelProto, shapes: Mapping[str, Sequence[int]]) -> None:
+    """Writes fixed input shapes into the model and infers all others anew, in place."""
+    import onnx
+
+    for value in graph_inputs(model):
+        dims = value.type.tensor_type.shape.dim
+        for dim, size in zip(dims, shapes[value.name], strict=True):
+            dim.dim_value = size
+    del model.graph.value_info[:]
+    for output in model.graph.output:
+        for dim in output.type.tensor_type.shape.dim:
+            dim.Clear()  # the rank stays: the checker demands a shape
+    if model.ByteSize() < _INLINE_BYTES:
+        model.CopyFrom(onnx.shape_inference.infer_shapes(model, data_prop=True))
+
+
+def raise_opset(model: ModelProto) -> ModelProto:
+    """The model with at least opset 13, which per-channel quantisation needs.
+
+    Raises UnsupportedError where onnx cannot convert it.
+    """
+    import onnx
+
+    if opset_of(model) >= MIN_OPSET:
+        return model
+    try:
+        raised = onnx.version_converter.convert_version(model, MIN_OPSET)
+        _keep_metadata(model, raised)
+        return raised
+    except RuntimeError as error:
+        raise UnsupportedError(
+            f"the model's opset {opset_of(model)} cannot be raised to {MIN_OPSET}: {error}",
+            fix=f"export the model with opset {MIN_OPSET} or later",
+        ) from None
+
+
+def freeze(model: ModelProto, shapes: Mapping[str, Sequence[int]]) -> ModelProto:
+    """The model with fixed input shapes and its shape arithmetic folded away.
+
+    ONNX Runtime's basic optimisation does the folding; only operators of ONNX itself, or ones that
+    the model had before, remain. Raises UnsupportedError where ONNX Runtime refuses the model.
+    """
+    import onnx
+
+    set_input_shapes(model, shapes)
+    domains = _domains(model.graph)
+    with tempfile.TemporaryDirectory(prefix="edgebench-") as folder:
+        fixed, folded = Path(folder, "fixed.onnx"), Path(folder, "folded.onnx")
+        save_model(model, fixed, keep_opset=True)
+        _optimise(fixed, folded)
+        result = onnx.load(str(folded))
+    if _domains(result.graph) - domains - set(_ONNX_DOMAINS):
+        result = model  # a runtime's own operators would tie the file to that runtime
+    _drop_unused_domains(result)
+    _keep_metadata(model, result)
+    if any(d is None for info in describe(result)[1] for d in info.shape):
+        set_input_shapes(result, shapes)
+    return result
+
+
+def _optimise(source: Path, target: Path) -> None:
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(target)
+    options.log_severity_level = 4
+    options.intra_op_num_threads = 1
+    # Weights stay inside the file up to protobuf's limit; the option below is for those above it.
+    if source.stat().st_size + sum(f.stat().st_size for f in external_files(source)) > (
+        _INLINE_BYTES
+    ):
+        options.add_session_config_entry(
+            "session.optimized_model_external_initializers_file_name", "folded.data"
+        )
+    try:
+        ort.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # the runtime's exceptions share no base class but Exception
+        raise UnsupportedError(f"ONNX Runtime cannot load the model: {_first_line(error)}") from None
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__
+
+
+def _domains(graph: GraphProto) -> set[str]:
+    return {node.domain for node in _nodes(graph)}
+
+
+def _keep_metadata(source: ModelProto, target: ModelProto) -> None:
+    """Converters drop it; it may hold what post-processing needs, such as an alphabet."""
+    del target.metadata_props[:]
+    target.metadata_props.extend(source.metadata_props)
+
+
+def _drop_unused_domains(model: ModelProto) -> None:
+    """ONNX Runtime declares every domain it knows; other runtimes refuse ones they do not."""
+    used = _domains(model.graph) | {""}
+    kept = [o for o in model.opset_import if o.domain in used]
+    del model.opset_import[:]
+    model.opset_import.extend(kept)
+
+
+# --- what a graph computes in -------------------------------------------------------------------
+
+_FLOAT_OPS = frozenset(
+    "Conv ConvTranspose Gemm MatMul GRU LSTM RNN Attention FusedConv FusedMatMul FusedGemm "
+    "MultiHeadAttention GroupQueryAttention NhwcFusedConv TransposeMatMul Einsum "
+    "QuickGemm".split()
+)
+_INT8_OPS = frozenset(
+    "QLinearConv QLinearMatMul QGemm MatMulInteger MatMulIntegerToFloat DynamicQuantizeMatMul "
+    "ConvInteger DynamicQuantizeLSTM QAttention QLinearConvTranspose "
+    "NhwcQLinearConv QMoE".split()
+)
+_NBITS_OPS = frozenset(["MatMulNBits", "GatherBlockQuantized"])
+
+_PRECISION = {
+    "FLOAT": "fp32",
+    "FLOAT16": "fp16",
+    "BFLOAT16": "bf16",
+    "DOUBLE": "fp64",
+}
+
+
+def precision_census(model: ModelProto) -> tuple[dict[str, int], dict[str, int]]:
+    """Compute-heavy nodes by the precision they compute in, and bytes of constants by element type.
+
+    Counts what the graph says: a Conv between DequantizeLinear and QuantizeLinear computes in fp32
+    unless the runtime fuses them, so give it the graph the runtime optimised. Nodes whose input
+    types the file does not tell count as "unknown". Element types have numpy's names.
+    """
+    types = _element_types(model.graph)
+    nodes: Counter[str] = Counter()
+    for node in _nodes(model.graph):
+        precision = _node_precision(node, types)
+        if precision is not None:
+            nodes[precision] += 1
+    weights: Counter[str] = Counter()
+    for tensor in _tensors(model.graph):
+        name, size = _tensor_bytes(tensor)
+        weights[name] += size
+    return dict(nodes), dict(weights)
+
+
+def _node_precision(node: NodeProto, types: Mapping[str, str]) -> str | None:
+    if node.op_type in _INT8_OPS:
+        return "int8"
+    if node.op_type in _NBITS_OPS:
+        bits = next((a.i for a in node.attribute if a.name == "bits"), 4)
+        return f"int{bits}"
+    if node.op_type not in _FLOAT_OPS:
+        return None
+    known = (types.get(name) for name in node.input)
+    return _PRECISION.get(next((t for t in known if t), ""), "unknown")
+
+
+def _element_types(graph: GraphProto) -> dict[str, str]:
+    """Value name -> name of its ONNX element type, over the graph and its subgraphs."""
+    from onnx import TensorProto
+
+    types: dict[str, str] = {}
+    for part in _graphs(graph):
+        for value in (*part.input, *part.value_info, *part.output):
+            types[value.name] = TensorProto.DataType.Name(value.type.tensor_type.elem_type)
+        for tensor in part.initializer:
+            types[tensor.name] = TensorProto.DataType.Name(tensor.data_type)
+    return types
+
+
+def _tensor_bytes(tensor: Any) -> tuple[str, int]:
+    import onnx
+
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
+    name = str(dtype.name)
+    elements = 1
+    for size in tensor.dims:
+        elements *= size
+    bits = 4 if name.endswith("int4") else 8 * dtype.itemsize
+    return name, (elements * bits + 7) // 8
+
+
+def _graphs(graph: GraphProto) -> Iterator[GraphProto]:
+    """A graph and the bodies of its If, Loop and Scan nodes."""
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from _graphs(attribute.g)
+            for body in attribute.graphs:
+                yield from _graphs(body)
+
+
+def _nodes(graph: GraphProto) -> Iterator[NodeProto]:
+    for part in _graphs(graph):
+        yield from part.node
+
+
+def _tensors(graph: GraphProto) -> Iterator[Any]:
+    """Constants: initializers and the values of Constant nodes."""
+    for part in _graphs(graph):
+        yield from part.initializer
+        for node in part.node:
+            if node.op_type == "Constant":
+                yield from (a.t for a in node.attribute if a.HasField("t"))

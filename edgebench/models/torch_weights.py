@@ -1,0 +1,181 @@
+"""Reads a PyTorch state dict (zip and legacy layout) with numpy alone, running none of its code.
+
+A `.pth` file is a pickle, and unpickling runs whatever the pickle names. Here only the few names a
+state dict needs are known: they build plain descriptions, and any other name is refused.
+Layouts: `torch/serialization.py` (`_legacy_save`, `_save`).
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import struct
+import zipfile
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgebench.errors import EdgebenchError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_STORAGE_DTYPES = {
+    "FloatStorage": "<f4",
+    "HalfStorage": "<f2",
+    "DoubleStorage": "<f8",
+    "LongStorage": "<i8",
+    "IntStorage": "<i4",
+    "ShortStorage": "<i2",
+    "CharStorage": "i1",
+    "ByteStorage": "u1",
+    "BoolStorage": "?",
+}
+
+
+@dataclass(frozen=True)
+class _Storage:
+    """A run of elements in the file; tensors are views of it."""
+
+    key: str
+    dtype: np.dtype[Any]
+
+
+@dataclass(frozen=True)
+class _Tensor:
+    """A view of a storage; offset and strides count elements."""
+
+    storage: _Storage
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+def _rebuild_tensor(
+    storage: _Storage, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *_: Any
+) -> _Tensor:
+    return _Tensor(storage, offset, tuple(shape), tuple(strides))
+
+
+def _rebuild_parameter(data: _Tensor, *_: Any) -> _Tensor:
+    return data
+
+
+_ALLOWED: Mapping[tuple[str, str], Any] = {
+    ("collections", "OrderedDict"): OrderedDict,
+    ("torch._utils", "_rebuild_tensor"): _rebuild_tensor,
+    ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
+    ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
+    **{("torch", name): np.dtype(dtype) for name, dtype in _STORAGE_DTYPES.items()},
+}
+
+
+class _Unpickler(pickle.Unpickler):
+    """Knows the names in _ALLOWED and collects the storages the pickle refers to."""
+
+    def __init__(self, file: IO[bytes], storages: dict[str, _Storage]) -> None:
+        super().__init__(file)
+        self._storages = storages
+
+    def find_class(self, module: str, name: str) -> Any:
+        try:
+            return _ALLOWED[module, name]
+        except KeyError:
+            raise pickle.UnpicklingError(
+                f"it names {module}.{name}, which no weights file needs"
+            ) from None
+
+    def persistent_load(self, pid: Any) -> _Storage:
+        kind, dtype, key = pid[0], pid[1], str(pid[2])
+        if kind != "storage" or not isinstance(dtype, np.dtype):
+            raise pickle.UnpicklingError("it refers to something other than a tensor's storage")
+        return self._storages.setdefault(key, _Storage(key, dtype))
+
+
+def load_state_dict(path: Path) -> dict[str, NDArray[Any]]:
+    """Tensors by name. Raises EdgebenchError for a file that is no plain state dict."""
+    try:
+        read = _read_zip if zipfile.is_zipfile(path) else _read_legacy
+        entries, data = read(path)
+        return {
+            str(name): _array(tensor, data)
+            for name, tensor in entries.items()
+            if isinstance(tensor, _Tensor)
+        }
+    except (
+        # whatever a broken or hostile pickle makes the unpickler raise
+        pickle.UnpicklingError,
+        zipfile.BadZipFile,
+        struct.error,
+        EOFError,
+        OSError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        LookupError,
+    ) as error:
+        raise EdgebenchError(f"{path} cannot be read as PyTorch weights: {error}") from None
+
+
+Entries = Mapping[str, Any]
+Data = Mapping[str, "NDArray[Any]"]
+
+
+def _read_zip(path: Path) -> tuple[Entries, Data]:
+    storages: dict[str, _Storage] = {}
+    with zipfile.ZipFile(path) as archive:
+        pickles = [name for name in archive.namelist() if name.endswith("/data.pkl")]
+        if len(pickles) != 1:
+            raise pickle.UnpicklingError("it has no data.pkl")
+        root = pickles[0].removesuffix("data.pkl")
+        entries = _entries(_Unpickler(io.BytesIO(archive.read(pickles[0])), storages).load())
+        data = {
+            key: np.frombuffer(archive.read(f"{root}data/{key}"), storage.dtype)
+            for key, storage in storages.items()
+        }
+    return entries, data
+
+
+def _read_legacy(path: Path) -> tuple[Entries, Data]:
+    storages: dict[str, _Storage] = {}
+    with path.open("rb") as file:
+        load: Callable[[], Any] = lambda: _Unpickler(file, storages).load()  # noqa: E731
+        for _magic_version_platform in range(3):
+            load()
+        entries = _entries(load())
+        data = {}
+        for key in load():
+            storage = storages[str(key)]
+            (elements,) = struct.unpack("<q", file.read(8))
+            data[storage.key] = np.frombuffer(
+                file.read(elements * storage.dtype.itemsize), storage.dtype
+            )
+    return entries, data
+
+
+def _entries(loaded: Any) -> Entries:
+    if not isinstance(loaded, Mapping):
+        raise pickle.UnpicklingError("it holds no state dict")
+    return loaded
+
+
+def _array(tensor: _Tensor, data: Data) -> NDArray[Any]:
+    """The tensor as an array of its own. Raises ValueError where it reaches outside its storage."""
+    storage = data[tensor.storage.key]
+    if min((*tensor.shape, *tensor.strides, tensor.offset), default=0) < 0:
+        raise ValueError("a tensor has a negative size")
+    last = tensor.offset + sum(
+        (size - 1) * stride for size, stride in zip(tensor.shape, tensor.strides, strict=True)
+    )
+    if 0 not in tensor.shape and last >= storage.size:
+        raise ValueError("a tensor reaches outside its storage")
+    view = np.lib.stride_tricks.as_strided(
+        storage[tensor.offset :],
+        tensor.shape,
+        tuple(stride * storage.itemsize for stride in tensor.strides),
+    )
+    return view.copy()
