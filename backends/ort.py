@@ -123,10 +123,11 @@ class OrtBackend(Backend):
         onnxruntime.set_default_logger_severity(3)
         return str(onnxruntime.__version__)
 
+    def converts(self, model: ModelFile, options: Mapping[str, Scalar]) -> bool:
+        return bool(options.get("preoptimized"))
+
     def convert(self, model: ModelFile, options: Mapping[str, Scalar], cache: Path) -> ModelFile:
-        """The optimised graph as a file of its own where `preoptimized` asks for it."""
-        if not options.get("preoptimized"):
-            return model
+        """The optimised graph as a file of its own, where `preoptimized` asks for it."""
         import hashlib
 
         import onnxruntime

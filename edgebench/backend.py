@@ -194,13 +194,17 @@ class Backend(ABC):
         Raises ImportError or OSError where the installation is broken.
         """
 
+    def converts(self, model: ModelFile, options: Mapping[str, Scalar]) -> bool:
+        """Whether `open` needs another file than `model`, which `convert` then makes."""
+        return False
+
     def convert(self, model: ModelFile, options: Mapping[str, Scalar], cache: Path) -> ModelFile:
-        """The file that `open` is to load, where it is another one than the workload's.
+        """The file that `open` is to load, made of the workload's.
 
         Runs ahead of the measurement, in a process of its own; keeps its result in `cache` and finds
         it there again. Raises UnsupportedError where the model cannot be converted.
         """
-        return model
+        raise UnsupportedError(f"{self.name} converts no models")
 
     @abstractmethod
     def open(self, model: ModelFile, options: Mapping[str, Scalar]) -> Session:

@@ -1,0 +1,190 @@
+"""Whether the answers are right: quality against labels, parity with the reference, the cheap check.
+
+The reference is the fp32 model on ONNX Runtime's CPU provider with graph optimisations off.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgebench.backend import Session
+from edgebench.measure.inputs import Feeds, Outputs, split, stack
+from edgebench.record import Limit, OutputCheck, Quality
+from edgebench.spec.types import Limit as LimitSpec
+from edgebench.spec.types import Quality as QualitySpec
+from edgebench.task import Metric, Task
+
+PARITY_METRIC = "parity_error"
+#: Relative error that separates rounding from a wrong result, by precision.
+PARITY_LIMIT = {"fp32": 1e-3, "as-is": 1e-3}
+REDUCED_PARITY_LIMIT = 0.1
+SAME_SESSION_LIMIT = 1e-3  # between two processes of one cell
+CHECKED_ITEMS = 4
+
+
+def infer(session: Session, batch: int, items: Sequence[Feeds]) -> list[Outputs]:
+    """Runs items through a session in batches; the last one is filled up by repetition."""
+    results: list[Outputs] = []
+    for start in range(0, len(items), batch):
+        chunk = list(items[start : start + batch])
+        missing = batch - len(chunk)
+        prepared = session.prepare(stack(chunk + [chunk[-1]] * missing))
+        outputs = split(session.outputs_of(prepared, session.run(prepared)), batch)
+        results += outputs[: len(chunk)]
+    return results
+
+
+def relative_error(got: Sequence[Outputs], want: Sequence[Outputs]) -> float:
+    """Largest ||a - b|| / ||b|| over items and outputs; infinite where shapes or names differ.
+
+    Integer and boolean outputs count the share of elements that differ.
+    """
+    worst = 0.0
+    for mine, theirs in zip(got, want, strict=True):
+        if mine.keys() != theirs.keys():
+            return float("inf")
+        for name in theirs:
+            worst = max(worst, _difference(np.asarray(mine[name]), np.asarray(theirs[name])))
+    return worst
+
+
+def _difference(mine: NDArray[Any], theirs: NDArray[Any]) -> float:
+    if mine.shape != theirs.shape:
+        return float("inf")
+    if theirs.dtype.kind != "f":
+        return float(np.mean(mine != theirs)) if theirs.size else 0.0
+    wide = theirs.astype(np.float64)
+    gap = mine.astype(np.float64) - wide
+    if not np.all(np.isfinite(mine) == np.isfinite(theirs)):
+        return float("inf")
+    gap, wide = gap[np.isfinite(wide)], wide[np.isfinite(wide)]
+    norm = float(np.linalg.norm(wide))
+    return float(np.linalg.norm(gap)) / norm if norm > 0 else float(np.linalg.norm(gap) > 1e-6)
+
+
+def load_outputs(path: str, count: int) -> list[Outputs]:
+    """Outputs of items 0..count-1 from an npz keyed "<item>/<output name>"."""
+    with np.load(path) as archive:
+        items: dict[int, Outputs] = {}
+        for key in archive.files:
+            index, _, name = key.partition("/")
+            if int(index) < count:
+                items.setdefault(int(index), {})[name] = archive[key]
+    return [items[index] for index in sorted(items)]
+
+
+def save_outputs(path: str, outputs: Sequence[Outputs]) -> None:
+    """Writes what `load_outputs` reads, all or nothing."""
+    arrays: dict[str, Any] = {
+        f"{index}/{name}": array
+        for index, item in enumerate(outputs)
+        for name, array in item.items()
+    }
+    partial = Path(f"{path}.{os.getpid()}.npz")
+    np.savez(partial, **arrays)
+    partial.replace(path)
+
+
+def parity_limit(precision: str) -> float:
+    return PARITY_LIMIT.get(precision, REDUCED_PARITY_LIMIT)
+
+
+def output_check(
+    session: Session, task: Task, *, batch: int, precision: str, reference: str, expected: str
+) -> OutputCheck:
+    """The cheap check: a few items against this cell's first process, or against the reference.
+
+    Called after the measured window, so that it sees the session in the state that was timed.
+    """
+    count = min(CHECKED_ITEMS, len(task))
+    items = [task.preprocess(task.raw(index)) for index in range(count)]
+    got = infer(session, batch, items)
+    if Path(expected).exists():
+        error = relative_error(got, load_outputs(expected, count))
+        limit: float | None = SAME_SESSION_LIMIT
+        against = "replicate 0"
+    else:
+        save_outputs(expected, got)
+        error = relative_error(got, load_outputs(reference, count))
+        limit = PARITY_LIMIT.get(precision)  # a reduced precision is judged by its quality
+        against = "reference"
+    return OutputCheck(
+        against=against,
+        relative_error=error if np.isfinite(error) else 1e9,
+        limit=limit,
+        passed=limit is None or error <= limit,
+    )
+
+
+def labelled_quality(session: Session, task: Task, spec: QualitySpec, batch: int) -> Quality:
+    """The task's metrics over all labelled items, judged by the workload's limits."""
+    values = task.evaluate(lambda items: infer(session, batch, items))
+    main = _judge(spec.metric, spec, task.metrics, values)
+    also = [_judge(name, limit, task.metrics, values) for name, limit in spec.also.items()]
+    broken = [limit for limit in (main, *also) if not limit.passed]
+    return Quality(
+        metric=spec.metric,
+        value=main.value,
+        floor=main.limit,
+        better=main.better,
+        passed=not broken,
+        items=len(task),
+        kind="labels",
+        also=also,
+        reason="; ".join(_complaint(limit) for limit in broken),
+    )
+
+
+def parity_quality(
+    session: Session, task: Task, *, batch: int, precision: str, reference: str, constant: bool
+) -> Quality:
+    """Parity with the reference, where there are no labels."""
+    want = load_outputs(reference, len(task))
+    items = [task.preprocess(task.raw(index)) for index in range(len(want))]
+    error = relative_error(infer(session, batch, items), want)
+    limit = parity_limit(precision)
+    reason = ""
+    if constant:
+        reason = "the outputs are the same whatever the input: parity would prove nothing"
+    elif not error <= limit:
+        reason = f"outputs differ from the fp32 reference by {error:.2g} (limit {limit:g})"
+    return Quality(
+        metric=PARITY_METRIC,
+        value=error if np.isfinite(error) else 1e9,
+        floor=limit,
+        better="lower",
+        passed=not reason,
+        items=len(want),
+        kind="parity",
+        reason=reason,
+    )
+
+
+def _judge(name: str, spec: LimitSpec, metrics: Any, values: dict[str, float]) -> Limit:
+    metric: Metric | None = metrics.get(name)
+    if metric is None or name not in values:
+        raise ValueError(f"the task gives no metric {name!r}; it gives {', '.join(sorted(values))}")
+    value = float(values[name])
+    limit = spec.floor if metric.better == "higher" else spec.ceiling
+    known = bool(np.isfinite(value))
+    held = limit is None or (value >= limit if metric.better == "higher" else value <= limit)
+    return Limit(
+        metric=name,
+        value=value if known else None,
+        limit=limit,
+        better=metric.better,
+        passed=known and held,
+    )
+
+
+def _complaint(limit: Limit) -> str:
+    if limit.value is None:
+        return f"{limit.metric} is not a number"
+    sign = "<" if limit.better == "higher" else ">"
+    return f"{limit.metric} {limit.value:.4g} {sign} {limit.limit:g}"

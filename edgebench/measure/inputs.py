@@ -1,0 +1,86 @@
+"""Queries from a task's items: batching, the pool that rotates, and inputs never seen before."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgebench.task import Task
+
+Feeds = dict[str, NDArray[Any]]
+Outputs = dict[str, NDArray[Any]]
+
+POOL = 16  # distinct queries in rotation
+
+
+def stack(items: Sequence[Feeds]) -> Feeds:
+    """One query from single items: their leading axes are joined."""
+    if len(items) == 1:
+        return items[0]
+    return {
+        name: np.ascontiguousarray(np.concatenate([item[name] for item in items]))
+        for name in items[0]
+    }
+
+
+def split(outputs: Outputs, batch: int) -> list[Outputs]:
+    """The outputs of each item of a query, every array with a leading axis of 1.
+
+    An output whose leading axis is not the batch is given to every item as it is.
+    """
+    if batch == 1:
+        return [outputs]
+    return [
+        {
+            name: array[index : index + 1] if array.ndim and array.shape[0] == batch else array
+            for name, array in outputs.items()
+        }
+        for index in range(batch)
+    ]
+
+
+def build_pool(task: Task, batch: int, size: int = POOL) -> list[Feeds]:
+    """Up to `size` distinct queries of `batch` items each; items repeat across queries only where
+    the task has too few."""
+    count = len(task)
+    queries = max(1, min(size, count if batch == 1 else max(count // batch, 2)))
+    made = [task.preprocess(task.raw(index)) for index in range(min(count, queries * batch))]
+    return [
+        stack([made[(query * batch + offset) % len(made)] for offset in range(batch)])
+        for query in range(queries)
+    ]
+
+
+def never_seen(feeds: Feeds, seed: int) -> Feeds:
+    """A query that differs from `feeds` in every array, at the same cost to compute.
+
+    Floats move by up to a thousandth of their spread; integers keep their values and change places.
+    """
+    rng = np.random.default_rng(seed)
+    return {name: _altered(array, rng) for name, array in feeds.items()}
+
+
+def _altered(array: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
+    if array.dtype.kind == "f":
+        scale = 1e-3 * (float(np.std(array)) or 1.0)
+        noise = rng.uniform(-scale, scale, array.shape)
+        return np.ascontiguousarray((array + noise).astype(array.dtype))
+    flat = array.reshape(-1)
+    return np.ascontiguousarray(np.roll(flat, int(rng.integers(1, max(flat.size, 2))))).reshape(
+        array.shape
+    )
+
+
+def digest(pool: Sequence[Feeds]) -> str:
+    """SHA-256 over names, types, shapes and bytes of the pool, in order."""
+    total = hashlib.sha256()
+    for feeds in pool:
+        for name in sorted(feeds):
+            array = feeds[name]
+            total.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+            total.update(array.tobytes())
+    return total.hexdigest()

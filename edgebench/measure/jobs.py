@@ -1,0 +1,67 @@
+"""What the parent and a worker say to each other: JSON lines over two pipes."""
+
+from __future__ import annotations
+
+import msgspec
+
+from edgebench.backend import Scalar, TensorInfo
+from edgebench.record import Replicate
+from edgebench.spec.types import Quality
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything a worker needs to measure one replicate of a cell."""
+
+    index: int
+    backend: str
+    options: dict[str, Scalar]
+    model_path: str
+    model_format: str
+    model_sha256: str
+    precision: str
+    batch: int
+
+    task: str
+    task_options: dict[str, object]
+    task_data: dict[str, str]
+    model_asset: str
+    fp32_path: str
+    fp32_inputs: list[TensorInfo]
+    seed: int
+
+    scenario: str
+    rate_per_s: float | None
+    warmup_s: float  # at most
+    slice_s: float  # length of the measured window, at most
+    target: float  # stop earlier where the interval of the percentile is within half of it
+    percentile: float  # 0.5, 0.9, 0.99
+    max_samples: int
+
+    quality: Quality
+    full_quality: bool  # every labelled item, or the cheap output check alone
+    reference: str  # npz of the fp32 outputs on the first items
+    reference_constant: bool
+    expected: str  # npz of this cell's outputs: written by its first replicate, read by the others
+    memory_limit_bytes: int | None = None
+
+
+class Phase(msgspec.Struct, frozen=True, tag="phase"):
+    """The worker starts a phase; the parent gives it `limit_s` on top of its time-out."""
+
+    name: str
+    limit_s: float = 0.0
+
+
+class Done(msgspec.Struct, frozen=True, tag="done"):
+    """The worker's last word."""
+
+    replicate: Replicate
+    inputs_sha256: str | None = None
+
+
+Message = Phase | Done
+
+encode_job = msgspec.json.Encoder().encode
+decode_job = msgspec.json.Decoder(Job).decode
+encode_message = msgspec.json.Encoder().encode
+decode_message = msgspec.json.Decoder(Message).decode

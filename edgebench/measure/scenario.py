@@ -1,0 +1,255 @@
+"""How load arrives: the loops that hold the clock. They know no backend and no task.
+
+The measured window holds the call, two clock reads and an append; outputs are released before the
+second clock read, as they are in `session.run(...)` as a statement. Garbage collection is off.
+"""
+
+from __future__ import annotations
+
+import gc
+import resource
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import cycle, islice
+from statistics import median, stdev
+from typing import Any, Literal
+
+from edgebench.measure.steady import SteadyDetector
+from edgebench.record import Offline, Paced, Warmup
+
+Clock = Callable[[], int]
+Run = Callable[[Any], Any]
+Stop = Literal["", "precise", "time", "samples"]
+
+BLOCK_NS = 20_000_000  # between two looks at the time: long enough to cost nothing
+MIN_WINDOW_NS = 250_000_000
+MIN_BLOCKS = 10
+MIN_SAMPLES = {0.5: 30, 0.9: 64, 0.99: 662}  # what a percentile needs (MLPerf early stopping)
+
+
+@dataclass
+class Window:
+    """What a measured window gave."""
+
+    samples_ns: list[int] = field(default_factory=list)
+    window_ns: int = 0
+    cpu_ns: int = 0
+    involuntary_switches: int = 0
+    stop: Stop = ""
+    paced: Paced | None = None
+    offline: Offline | None = None
+
+
+@contextmanager
+def no_gc() -> Iterator[None]:
+    """Garbage collection off, and what exists now out of its way."""
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        gc.unfreeze()
+
+
+@contextmanager
+def _usage(window: Window) -> Iterator[None]:
+    """CPU time and involuntary context switches of this process, added to `window`."""
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    try:
+        yield
+    finally:
+        after = resource.getrusage(resource.RUSAGE_SELF)
+        cpu_s = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+        window.cpu_ns = round(cpu_s * 1e9)
+        window.involuntary_switches = after.ru_nivcsw - before.ru_nivcsw
+
+
+def warm_up(
+    run: Run, pool: Sequence[Any], limit_s: float, clock: Clock = time.perf_counter_ns
+) -> tuple[Warmup, int]:
+    """Runs until latency is steady or the time is up.
+
+    Returns what was run, and the median latency of the last iterations in ns.
+    """
+    detector = SteadyDetector()
+    recent: list[int] = []
+    steady = False
+    start = clock()
+    for prepared in cycle(pool):
+        t0 = clock()
+        run(prepared)
+        t1 = clock()
+        recent.append(t1 - t0)
+        spent = (t1 - start) / (limit_s * 1e9)
+        steady = detector.add(t1 - t0)
+        # Every input of the pool is seen once, so that none is new in the window, if time allows.
+        if steady and (len(recent) >= len(pool) or spent >= 0.5):
+            break
+        if spent >= 1 and len(recent) >= 3:
+            break
+    typical = round(median(recent[-5:]))
+    return Warmup(iterations=len(recent), duration_ns=clock() - start, steady=steady), typical
+
+
+def time_block(run: Run, queries: Iterator[Any], keep: Callable[[int], None]) -> None:
+    """The measured loop: one clock pair per query, outputs released inside it."""
+    clock = time.perf_counter_ns
+    for prepared in queries:
+        start = clock()
+        run(prepared)
+        keep(clock() - start)
+
+
+def single_stream(
+    run: Run,
+    pool: Sequence[Any],
+    *,
+    typical_ns: int,
+    slice_s: float,
+    target: float,
+    percentile: float,
+    max_samples: int,
+) -> Window:
+    """Closed loop: the next query starts when the last one is complete.
+
+    Ends when the percentile is known within half of `target` (a share; the other half is for the
+    differences between processes), when `slice_s` is over, or at `max_samples`.
+    """
+    window = Window()
+    samples = window.samples_ns
+    rotation = cycle(pool)
+    per_block = max(1, min(BLOCK_NS // max(typical_ns, 1), max_samples // MIN_BLOCKS or 1))
+    block_values: list[float] = []
+    with no_gc(), _usage(window):
+        start = time.perf_counter_ns()
+        deadline = start + round(slice_s * 1e9)
+        while not window.stop:
+            size = min(per_block, max_samples - len(samples))
+            time_block(run, islice(rotation, size), samples.append)
+            now = time.perf_counter_ns()
+            block_values.append(_quantile(samples[-size:], percentile))
+            if len(samples) >= max_samples:
+                window.stop = "samples"
+            elif now >= deadline:
+                window.stop = "time"
+            elif (
+                # Looking costs time outside the calls only; look seldom all the same.
+                len(block_values) % MIN_BLOCKS == 0
+                and now - start >= MIN_WINDOW_NS
+                and len(samples) >= _needed(percentile)
+                and _within(block_values, target / 2)
+            ):
+                window.stop = "precise"
+        window.window_ns = time.perf_counter_ns() - start
+    return window
+
+
+def _needed(percentile: float) -> int:
+    return max(count for level, count in MIN_SAMPLES.items() if level <= max(percentile, 0.5))
+
+
+def _quantile(values: Sequence[int], share: float) -> float:
+    ordered = sorted(values)
+    return float(ordered[min(len(ordered) - 1, int(share * len(ordered)))])
+
+
+def _within(block_values: Sequence[float], target: float) -> bool:
+    """Whether the mean over blocks is known within `target`, as a share, at 95 %.
+
+    Blocks, not iterations, are the unit: neighbouring iterations are correlated.
+    """
+    count = len(block_values)
+    mean = sum(block_values) / count
+    half_width = (
+        2.26 * stdev(block_values) / count**0.5
+    )  # t at 9 degrees of freedom, the least here
+    return bool(half_width <= target * mean)
+
+
+def paced_stream(
+    run: Run,
+    pool: Sequence[Any],
+    *,
+    rate_per_s: float,
+    slice_s: float,
+    max_samples: int,
+    clock: Clock = time.perf_counter_ns,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Window:
+    """Queries at fixed times, as an application with a frame rate sends them.
+
+    Latency counts from the scheduled time, so that a late start is part of it. Between queries the
+    process sleeps, as the application would. Where the device cannot keep the rate, the loop ends
+    after twice the planned time, and the queries it never started are counted as misses.
+    """
+    period_ns = 1e9 / rate_per_s
+    count = max(1, min(max_samples, round(slice_s * rate_per_s)))
+    window = Window(stop="time")
+    service_ns: list[int] = []
+    wake_late_ns: list[int] = []
+    misses = 0
+    with no_gc(), _usage(window):
+        begin = clock() + 1_000_000
+        give_up = begin + round(2 * count * period_ns + 1e9)
+        for number, prepared in enumerate(islice(cycle(pool), count)):
+            due = begin + round(number * period_ns)
+            idle_ns = due - clock()
+            if idle_ns > 0:
+                sleep(idle_ns / 1e9)
+            start = clock()
+            run(prepared)
+            end = clock()
+            if idle_ns > 0:
+                wake_late_ns.append(start - due)
+            service_ns.append(end - start)
+            window.samples_ns.append(end - due)
+            misses += end - due > period_ns
+            if end > give_up:
+                break
+        window.window_ns = clock() - begin
+    window.paced = Paced(
+        rate_per_s=rate_per_s,
+        misses=misses + count - len(service_ns),
+        service_ns=service_ns,
+        wake_late_ns=wake_late_ns,
+    )
+    return window
+
+
+def offline(
+    run: Run,
+    pool: Sequence[Any],
+    *,
+    batch: int,
+    typical_ns: int,
+    slice_s: float,
+    max_samples: int,
+) -> Window:
+    """One query of as many samples as fill the time, in batches; all are there from the start."""
+    calls = max(1, min(max_samples, round(slice_s * 1e9 / max(typical_ns, 1))))
+    window = Window(stop="time")
+    with no_gc(), _usage(window):
+        start = time.perf_counter_ns()
+        time_block(run, islice(cycle(pool), calls), window.samples_ns.append)
+        window.window_ns = time.perf_counter_ns() - start
+    window.offline = Offline(samples=calls * batch, duration_ns=window.window_ns, batch=batch)
+    return window
+
+
+def in_turn(run: Run, first: Sequence[Any], second: Sequence[Any]) -> tuple[list[int], list[int]]:
+    """Latencies of two sets of queries, timed in turn so that drift meets both alike."""
+    clock = time.perf_counter_ns
+    first_ns: list[int] = []
+    second_ns: list[int] = []
+    with no_gc():
+        for number, (a, b) in enumerate(zip(first, second, strict=True)):
+            turns = ((a, first_ns), (b, second_ns))
+            for prepared, kept in turns if number % 2 == 0 else turns[::-1]:
+                start = clock()
+                run(prepared)
+                kept.append(clock() - start)
+    return first_ns, second_ns

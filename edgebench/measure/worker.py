@@ -1,0 +1,323 @@
+"""The child: one fresh process that measures one replicate of a cell.
+
+    python -m edgebench.measure.worker JOB_FD RESULT_FD PARENT_PID
+
+The only module that opens sessions to measure them. numpy, tasks and runtimes are imported here and
+below, after the clock of the cold start has begun.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from edgebench import registry
+from edgebench.backend import ModelFile, Session
+from edgebench.errors import EdgebenchError, UnsupportedError
+from edgebench.measure.jobs import Done, Job
+from edgebench.measure.parent_link import ParentLink, be_first_to_go
+from edgebench.probes import memory
+from edgebench.record import Memory, Pipeline, Reason, Replicate, Unseen
+
+if TYPE_CHECKING:
+    from edgebench.measure.inputs import Feeds
+    from edgebench.measure.scenario import Window
+    from edgebench.task import Task
+
+T = TypeVar("T")
+
+#: Shares of the slice for what is timed beside the main window.
+UNSEEN_SHARE = 0.15
+PIPELINE_SHARE = 0.15
+#: A never-seen input slower than this, beyond chance, is a sign of a cache.
+CACHING_RATIO = 1.5
+CACHING_PAIRS = 0.9
+
+
+def main() -> None:
+    job_fd, result_fd, parent_pid = map(int, sys.argv[1:4])
+    link = ParentLink(job_fd, result_fd, parent_pid)
+    link.die_with_parent()
+    be_first_to_go()
+    job = link.receive_job()
+    started = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+    try:
+        done = measure(job, link, started)
+    except UnsupportedError as error:
+        done = _ended(job, started, "unsupported", "unsupported", error.message, error.fix)
+    except MemoryError:
+        done = _ended(job, started, "failed", "out_of_memory", "the worker ran out of memory", "")
+    except EdgebenchError as error:
+        done = _ended(job, started, "failed", "error", error.message, error.fix)
+    except Exception as error:  # noqa: BLE001 - whatever a backend or task raises is a row
+        code, text = _explain(error)
+        done = _ended(job, started, "failed", code, text, "")
+    link.done(done)
+    # The result is out; a runtime that hangs or crashes in its destructors must not spoil it.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def measure(job: Job, link: ParentLink, started: str) -> Done:
+    """The replicate, from the cold start to the quality pass."""
+    if job.memory_limit_bytes is not None:
+        resource.setrlimit(resource.RLIMIT_DATA, (job.memory_limit_bytes,) * 2)
+
+    link.phase("import of the runtime")
+    backend = registry.load(job.backend)
+    _, import_ns = _timed(backend.import_runtime)
+    link.phase("load of the model")
+    model = ModelFile(
+        path=Path(job.model_path),
+        format=job.model_format,
+        sha256=job.model_sha256,
+        precision=job.precision,
+        batch=job.batch,
+    )
+    session, load_ns = _timed(lambda: backend.open(model, job.options))
+    uss_loaded = memory.uss_bytes()
+
+    from edgebench.measure import check, inputs, scenario
+
+    link.phase("preparation of inputs")
+    task = _task(job)
+    feeds = inputs.build_pool(task, job.batch)
+    pool = [session.prepare(item) for item in feeds]
+
+    link.phase("first inference")
+    _, first_ns = _timed(lambda: session.run(pool[0]))
+    link.phase("warm-up", job.warmup_s)
+    warmup, typical_ns = scenario.warm_up(session.run, pool, job.warmup_s)
+    uss_warm = memory.uss_bytes()
+
+    link.phase("measurement", 3 * job.slice_s)
+    window = _window(job, session, pool, typical_ns)
+    link.phase("measurement of never-seen inputs", job.slice_s)
+    unseen = _unseen(job, session, feeds, pool, typical_ns)
+    link.phase("measurement of the pipeline", job.slice_s)
+    pipeline = _pipeline(job, session, task, typical_ns)
+    peak_bytes, peak_source = memory.peak_rss()
+    observed = Memory(
+        peak_bytes=peak_bytes,
+        peak_source=peak_source,
+        uss_loaded_bytes=uss_loaded,
+        uss_warm_bytes=uss_warm,
+        uss_end_bytes=memory.uss_bytes(),
+        arena_bytes=session.arena_bytes(),
+    )
+
+    link.phase("output check")
+    checked = check.output_check(
+        session,
+        task,
+        batch=job.batch,
+        precision=job.precision,
+        reference=job.reference,
+        expected=job.expected,
+    )
+    quality = effective = None
+    if job.full_quality:
+        link.phase("quality pass", 10 * job.slice_s)
+        if job.quality.metric == check.PARITY_METRIC:
+            quality = check.parity_quality(
+                session,
+                task,
+                batch=job.batch,
+                precision=job.precision,
+                reference=job.reference,
+                constant=job.reference_constant,
+            )
+        else:
+            quality = check.labelled_quality(session, task, job.quality, job.batch)
+        link.phase("reading of effective facts")
+        effective = session.effective()
+    replicate = Replicate(
+        index=job.index,
+        status="ok",
+        started_utc=started,
+        import_ns=import_ns,
+        load_ns=load_ns,
+        first_inference_ns=first_ns,
+        warmup=warmup,
+        samples_ns=window.samples_ns,
+        window_ns=window.window_ns,
+        cpu_ns=window.cpu_ns,
+        involuntary_switches=window.involuntary_switches,
+        stop=window.stop,
+        paced=window.paced,
+        offline=window.offline,
+        unseen=unseen,
+        pipeline=pipeline,
+        memory=observed,
+        quality=quality,
+        output_check=checked,
+        effective=effective,
+    )
+    session.close()
+    return Done(_judged(replicate, window), inputs.digest(feeds))
+
+
+def _timed(action: Callable[[], T]) -> tuple[T, int]:
+    start = time.perf_counter_ns()
+    result = action()
+    return result, time.perf_counter_ns() - start
+
+
+def _task(job: Job) -> Task:
+    from edgebench.task import TaskContext
+    from edgebench.tasks import load_task
+
+    context = TaskContext(
+        data={name: Path(path) for name, path in job.task_data.items()},
+        options=job.task_options,
+        model=Path(job.fp32_path),
+        model_asset=Path(job.model_asset),
+        inputs=job.fp32_inputs,
+        seed=job.seed,
+    )
+    return load_task(job.task, context)
+
+
+def _window(job: Job, session: Session, pool: list[Any], typical_ns: int) -> Window:
+    from edgebench.measure import scenario
+
+    if job.scenario == "offline":
+        return scenario.offline(
+            session.run,
+            pool,
+            batch=job.batch,
+            typical_ns=typical_ns,
+            slice_s=job.slice_s,
+            max_samples=job.max_samples,
+        )
+    if job.rate_per_s is not None:
+        return scenario.paced_stream(
+            session.run,
+            pool,
+            rate_per_s=job.rate_per_s,
+            slice_s=job.slice_s,
+            max_samples=job.max_samples,
+        )
+    return scenario.single_stream(
+        session.run,
+        pool,
+        typical_ns=typical_ns,
+        slice_s=job.slice_s,
+        target=job.target,
+        percentile=job.percentile,
+        max_samples=job.max_samples,
+    )
+
+
+def _unseen(
+    job: Job, session: Session, feeds: list[Feeds], pool: list[Any], typical_ns: int
+) -> Unseen:
+    """Pool inputs and never-seen ones in turn: a backend that answers the latter slower caches."""
+    from edgebench.measure import inputs, scenario
+
+    pairs = _count(UNSEEN_SHARE * job.slice_s / 2, typical_ns, least=6, most=32)
+    rotation = [index % len(pool) for index in range(pairs)]
+    fresh = [
+        session.prepare(inputs.never_seen(feeds[index], seed=job.seed + 1000 * job.index + number))
+        for number, index in enumerate(rotation)
+    ]
+    pool_ns, unseen_ns = scenario.in_turn(session.run, [pool[index] for index in rotation], fresh)
+    return Unseen(
+        pool_ns=pool_ns, unseen_ns=unseen_ns, caching=_looks_cached(pool_ns, unseen_ns, typical_ns)
+    )
+
+
+def _looks_cached(pool_ns: list[int], unseen_ns: list[int], typical_ns: int) -> bool:
+    """Whether never-seen inputs were slower in nearly every pair, and by far.
+
+    `typical_ns` guards the other way round: a cache that lies about the pool may also be slow on it.
+    """
+    from statistics import median
+
+    slower = sum(b > CACHING_RATIO * a for a, b in zip(pool_ns, unseen_ns, strict=True))
+    reference = min(median(pool_ns), typical_ns)
+    return slower >= CACHING_PAIRS * len(pool_ns) and median(unseen_ns) > CACHING_RATIO * reference
+
+
+def _pipeline(job: Job, session: Session, task: Task, typical_ns: int) -> Pipeline:
+    """The application's way with fresh raw items: pre-processing, inference, post-processing."""
+    from edgebench.measure import inputs
+
+    clock = time.perf_counter_ns
+    split = Pipeline(preprocess_ns=[], inference_ns=[], postprocess_ns=[], end_to_end_ns=[])
+    count = _count(PIPELINE_SHARE * job.slice_s, 2 * typical_ns, least=5, most=200)
+    raw = [task.raw(index) for index in range(min(len(task), inputs.POOL * job.batch))]
+    deadline = clock() + round(2 * PIPELINE_SHARE * job.slice_s * 1e9)
+    for number in range(count):
+        chosen = [raw[(number * job.batch + offset) % len(raw)] for offset in range(job.batch)]
+        begin = clock()
+        prepared = session.prepare(inputs.stack([task.preprocess(item) for item in chosen]))
+        ready = clock()
+        outputs = session.outputs_of(prepared, session.run(prepared))
+        answered = clock()
+        for item in inputs.split(outputs, job.batch):
+            task.postprocess(item)
+        end = clock()
+        split.preprocess_ns.append(ready - begin)
+        split.inference_ns.append(answered - ready)
+        split.postprocess_ns.append(end - answered)
+        split.end_to_end_ns.append(end - begin)
+        if end > deadline and number >= 4:
+            break
+    return split
+
+
+def _count(seconds: float, each_ns: int, *, least: int, most: int) -> int:
+    return max(least, min(most, round(seconds * 1e9 / max(each_ns, 1))))
+
+
+def _judged(replicate: Replicate, window: Window) -> Replicate:
+    """The replicate with the status that its own findings demand."""
+    import msgspec
+
+    reasons = []
+    if replicate.output_check is not None and not replicate.output_check.passed:
+        found = replicate.output_check
+        reasons.append(
+            Reason(
+                code="output_mismatch",
+                message=f"outputs differ from {found.against} by {found.relative_error:.2g} "
+                f"(limit {found.limit:g})",
+            )
+        )
+    if window.paced is not None and window.paced.misses > len(window.samples_ns) / 2:
+        reasons.append(
+            Reason(
+                code="rate_not_sustained",
+                message=f"{window.paced.rate_per_s:g} queries a second are more than this "
+                f"deployment serves: {window.paced.misses} came too late or never ran",
+                fix="lower --rate",
+            )
+        )
+    if not reasons:
+        return replicate
+    return msgspec.structs.replace(replicate, status="invalid", reasons=reasons)
+
+
+def _explain(error: Exception) -> tuple[str, str]:
+    text = f"{type(error).__name__}: {error}".strip()
+    lowered = text.lower()
+    if "bad_alloc" in lowered or "failed to allocate" in lowered or "out of memory" in lowered:
+        return "out_of_memory", text
+    return "error", text
+
+
+def _ended(job: Job, started: str, status: Any, code: str, message: str, fix: str) -> Done:
+    reason = Reason(code=code, message=message, fix=fix)
+    return Done(Replicate(index=job.index, status=status, started_utc=started, reasons=[reason]))
+
+
+if __name__ == "__main__":
+    main()
