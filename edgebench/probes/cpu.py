@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 from edgebench.probes import files
@@ -90,6 +91,17 @@ def caches(machine: Machine) -> list[dict[str, Any]] | None:
                 }
             )
     return found or None
+
+
+def clock_policies(root: Path) -> list[Path]:
+    """Folders of the CPUs' frequency policies: one per group of CPUs that share a clock."""
+    policies = files.glob(root, f"{_CPU}/cpufreq/policy[0-9]*")
+    return policies or files.glob(root, f"{_CPU}/cpu[0-9]*/cpufreq")  # kernels before 4.3
+
+
+def policy_name(policy: Path) -> str:
+    """ "policy0", or "cpu0" on kernels that have a folder per CPU."""
+    return policy.parent.name if policy.name == "cpufreq" else policy.name
 
 
 def parse_list(text: str) -> list[int] | None:

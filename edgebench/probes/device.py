@@ -141,7 +141,7 @@ def _linux_limits(machine: Machine, facts: _Facts) -> None:
 
 
 def _linux_clocks(machine: Machine, facts: _Facts) -> None:
-    policies = machine.glob("sys/devices/system/cpu/cpufreq/policy[0-9]*")
+    policies = cpu.clock_policies(machine.root)
     no_policy = "no cpufreq policies in /sys (usual in a virtual machine)"
     for name, file in (
         ("governor", "scaling_governor"),
@@ -149,7 +149,7 @@ def _linux_clocks(machine: Machine, facts: _Facts) -> None:
         ("frequency_min_khz", "scaling_min_freq"),
         ("frequency_max_khz", "scaling_max_freq"),
     ):
-        values = {path.name: files.read(path / file) for path in policies}
+        values = {cpu.policy_name(path): files.read(path / file) for path in policies}
         known = {policy: value for policy, value in values.items() if value}
         facts.put(name, known or None, no_policy)
     facts.put("turbo", turbo(machine), "no intel_pstate/no_turbo or cpufreq/boost in /sys")

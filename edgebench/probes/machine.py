@@ -84,7 +84,8 @@ class Machine:
 
     def board(self) -> str | None:
         """The board's model in its device tree, or None where it has none (most x86 machines)."""
-        for path in ("proc/device-tree/model", "sys/firmware/devicetree/base/model"):
+        # /proc/device-tree is an absolute link into /sys: followed in a copied tree, it would leave it.
+        for path in ("sys/firmware/devicetree/base/model", "proc/device-tree/model"):
             if model := self.read(path):
                 return model
         return None

@@ -40,7 +40,9 @@ def detect(machine: Machine, cpuinfo: str | None = None) -> Virtualisation:
 
 def _without_flag(machine: Machine, product: str) -> Virtualisation:
     board = machine.board()
-    if (machine.root / "proc/device-tree/hypervisor").exists() or board == "linux,dummy-virt":
+    if (
+        machine.root / "sys/firmware/devicetree/base/hypervisor"
+    ).exists() or board == "linux,dummy-virt":
         return Virtualisation(True, f"device tree: {board or 'hypervisor node'}")
     if board:
         return Virtualisation(False, f"device tree: {board}")
