@@ -1,0 +1,463 @@
+"""Workloads x backends x variants x scenarios -> cells, each with the reason where it cannot run.
+
+The plan reads what backends say about themselves and opens none. What a person asked for and nobody
+can do is an error; what one backend cannot do is a cell `unsupported`, and stays visible.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Literal, get_args
+
+import msgspec
+
+from edgebench import registry
+from edgebench.backend import Backend, ModelFile, Option, Scalar, Unavailable
+from edgebench.errors import UsageError
+from edgebench.record import Reason
+from edgebench.spec.matrix import expand, select, unique
+from edgebench.spec.types import (
+    Matrix,
+    Model,
+    Quality,
+    ScenarioName,
+    SuitePart,
+    Variant,
+    Workload,
+)
+from edgebench.suggest import did_you_mean
+
+PRECISIONS = ("fp32", "int8-dynamic", "int8-static", "as-is")
+MODEL_AXES = ("precision", "batch")  # fixed in the model file; every other axis is a backend option
+SCENARIOS: tuple[str, ...] = get_args(ScenarioName)
+_ELSEWHERE = {"scenario": "--scenario", "backend": "--backend", "rate": "--rate"}
+_BARE_TEXT = re.compile(r"[A-Za-z_][A-Za-z0-9._:+@-]*")
+
+
+class Cell(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing to measure. `variant` holds precision, batch and every option that is asked for."""
+
+    id: str
+    workload: Workload
+    backend: str  # the name it has in results
+    backend_spec: str  # what `registry.load` takes: the name, or FILE.py:CLASS
+    variant: Variant
+    scenario: ScenarioName
+    rate_per_s: float | None = None
+    unsupported: Reason | None = None
+
+    @property
+    def precision(self) -> str:
+        return str(self.variant["precision"])
+
+    @property
+    def batch(self) -> int:
+        return int(self.variant["batch"])
+
+    @property
+    def options(self) -> Variant:
+        """What of the variant goes to the backend."""
+        return _options_of(self.variant)
+
+
+@dataclass(frozen=True)
+class _Runtime:
+    """A backend as the plan sees it."""
+
+    spec: str
+    backend: Backend
+    unavailable: Unavailable | None
+
+    @property
+    def options(self) -> dict[str, Option]:
+        return {option.name: option for option in self.backend.capabilities.options}
+
+
+def plan(
+    workloads: Sequence[Workload],
+    backends: Sequence[str],
+    *,
+    suite: str | None = None,
+    sets: Mapping[str, Sequence[Scalar]] | None = None,
+    scenarios: Sequence[str] | None = None,
+    rate_per_s: float | None = None,
+    load_backend: Callable[[str], Backend] = registry.load,
+) -> list[Cell]:
+    """All cells, in an order that depends on the arguments alone.
+
+    `suite` picks workloads, variants and scenarios; `sets` replaces axes or adds them; `scenarios`
+    replaces those of the workloads; `rate_per_s` paces `single_stream`. Raises UsageError for
+    anything asked for that no workload or no backend knows.
+    """
+    sets = sets or {}
+    runtimes = _runtimes(backends, load_backend)
+    chosen = _in_suite(workloads, suite)
+    _check_sets(sets, runtimes)
+    _check_scenarios(scenarios)
+    cells = [
+        _cell(workload, runtime, variant, scenario, rate_per_s)
+        for workload, part in chosen
+        for runtime in runtimes
+        for variant in _variants(workload, part, _as_options(sets, runtime))
+        for scenario in unique(scenarios or part.scenarios or workload.scenarios)
+    ]
+    if rate_per_s is not None and all(cell.rate_per_s is None for cell in cells):
+        raise UsageError("a rate paces single_stream only", "add --scenario single_stream")
+    return cells
+
+
+def cell_id(
+    workload: Workload, backend: str, variant: Variant, scenario: str, rate_per_s: float | None
+) -> str:
+    """`workload@version/backend/axis=value,axis=value/scenario`, with `@rate` where it is paced."""
+    axes = ",".join(f"{axis}={value_text(variant[axis])}" for axis in sorted(variant))
+    pace = "" if rate_per_s is None else f"@{rate_per_s:g}"
+    return f"{workload.name}@{workload.version}/{backend}/{axes}/{scenario}{pace}"
+
+
+def value_text(value: Scalar) -> str:
+    """A value as `--set` takes it; different values give different texts."""
+    if isinstance(value, str):
+        bare = _BARE_TEXT.fullmatch(value) and isinstance(_scalar(value), str)
+        return value if bare else json.dumps(value)
+    return json.dumps(value)
+
+
+# What runs where
+
+
+def _runtimes(specs: Sequence[str], load_backend: Callable[[str], Backend]) -> list[_Runtime]:
+    if not specs:
+        raise UsageError("no backend is chosen", "`edgebench list backends` shows all")
+    runtimes: dict[str, _Runtime] = {}
+    for spec in unique(specs):
+        backend = load_backend(spec)
+        found = backend.availability()
+        unavailable = found if isinstance(found, Unavailable) else None
+        if backend.name in runtimes:
+            other = runtimes[backend.name].spec
+            raise UsageError(f"{other} and {spec} are both called {backend.name!r}")
+        runtimes[backend.name] = _Runtime(registry.absolute(spec), backend, unavailable)
+    return list(runtimes.values())
+
+
+def _in_suite(workloads: Sequence[Workload], suite: str | None) -> list[tuple[Workload, SuitePart]]:
+    if suite is None:
+        return [(workload, SuitePart()) for workload in workloads]
+    chosen = [(w, w.suites[suite]) for w in workloads if suite in w.suites]
+    if not chosen:
+        known = {name for workload in workloads for name in workload.suites}
+        raise UsageError(f"no workload is in a suite {suite!r}{did_you_mean(suite, known)}")
+    return chosen
+
+
+def _variants(
+    workload: Workload, part: SuitePart, sets: Mapping[str, Sequence[Scalar]]
+) -> list[Variant]:
+    """The workload's variants with the axes of `sets` replaced; excluded ones stay excluded."""
+    as_it_comes = "as-is" if workload.model.builder is None else "fp32"
+    defaults: dict[str, list[Scalar]] = {"precision": [as_it_comes], "batch": [1]}
+    axes = {axis: list(values) for axis, values in sets.items()}
+    matrix = Matrix(
+        axes={**defaults, **workload.matrix.axes, **axes},
+        include=[_without(point, sets) for point in workload.matrix.include],
+        exclude=workload.matrix.exclude,
+    )
+    variants = expand(matrix)
+    if part.variants:
+        variants = select(variants, [_without(point, sets) for point in part.variants])
+    if not variants:
+        raise UsageError(
+            f"workload {workload.name!r} excludes every variant that is asked for",
+            "see `exclude` in its matrix, or leave a --set out",
+        )
+    return variants
+
+
+def _without(point: Variant, axes: Mapping[str, Sequence[Scalar]]) -> Variant:
+    return {axis: value for axis, value in point.items() if axis not in axes}
+
+
+def _cell(
+    workload: Workload,
+    runtime: _Runtime,
+    variant: Variant,
+    scenario: str,
+    rate_per_s: float | None,
+) -> Cell:
+    name = runtime.backend.name
+    rate = rate_per_s if scenario == "single_stream" else None
+    return Cell(
+        id=cell_id(workload, name, variant, scenario, rate),
+        workload=workload,
+        backend=name,
+        backend_spec=runtime.spec,
+        variant=variant,
+        scenario=msgspec.convert(scenario, ScenarioName),
+        rate_per_s=rate,
+        unsupported=next(_reasons(workload, runtime, variant), None),
+    )
+
+
+# Why a cell cannot run
+
+
+def _reasons(workload: Workload, runtime: _Runtime, variant: Variant) -> Iterator[Reason]:
+    backend, can = runtime.backend.name, runtime.backend.capabilities
+    if runtime.unavailable is not None:
+        why = runtime.unavailable
+        yield Reason(code=f"backend_{why.kind}", message=why.reason, fix=why.fix)
+        return
+    missing = [name for name in workload.requires if registry.installed_version(name) is None]
+    if missing:
+        names = " ".join(missing)
+        yield Reason(
+            code="requirement_missing",
+            message=f"workload {workload.name} needs {', '.join(missing)}",
+            fix=f"pip install {names}",
+        )
+    form = model_format(workload.model)
+    if form not in can.formats and not _converts(workload, runtime, variant, form):
+        yield Reason(code="unsupported_format", message=f"{backend} opens no {form} models")
+    yield from _precision_reasons(workload, runtime, variant)
+    for axis, value in _options_of(variant).items():
+        yield from _option_reasons(runtime, axis, value)
+
+
+def _converts(workload: Workload, runtime: _Runtime, variant: Variant, form: str) -> bool:
+    model = ModelFile(
+        path=Path(f"model.{form}"),
+        format=form,
+        sha256=workload.model.sha256,
+        precision=str(variant["precision"]),
+        batch=int(variant["batch"]),
+    )
+    return runtime.backend.converts(model, _options_of(variant))
+
+
+def _options_of(variant: Variant) -> Variant:
+    return {axis: value for axis, value in variant.items() if axis not in MODEL_AXES}
+
+
+def _precision_reasons(workload: Workload, runtime: _Runtime, variant: Variant) -> Iterator[Reason]:
+    backend, can = runtime.backend.name, runtime.backend.capabilities
+    precision, batch = variant["precision"], variant["batch"]
+    if precision not in can.precisions:
+        hint = did_you_mean(str(precision), can.precisions)
+        message = f"{backend} has no precision {precision!r}{hint}"
+        yield Reason(code="unsupported_precision", message=message)
+    shapes = workload.model.shapes.values()
+    if batch != 1 and shapes and not any("batch" in shape for shape in shapes):
+        yield Reason(
+            code="unsupported_batch",
+            message=f"the inputs of {workload.name} have fixed shapes: no axis is the batch",
+            fix='write the word "batch" for that axis in the shapes',
+        )
+
+
+def _option_reasons(runtime: _Runtime, axis: str, value: Scalar) -> Iterator[Reason]:
+    option = runtime.options.get(axis)
+    if option is None:
+        message = f"{runtime.backend.name} has no option {axis!r}"
+        yield Reason(code="unsupported_option", message=message)
+        return
+    message = _option_problem(option, value)
+    if message:
+        yield Reason(code="unsupported_option", message=f"{runtime.backend.name}: {message}")
+
+
+def model_format(model: Model) -> str:
+    """The format a backend gets: builders write ONNX, other models say it in their file's name."""
+    if model.builder is not None:
+        return "onnx"
+    return PurePosixPath(model.uri).suffix.removeprefix(".").lower() or "onnx"
+
+
+# What --set may say
+
+
+def parse_sets(items: Sequence[str]) -> dict[str, list[Scalar]]:
+    """`["threads=1,2", "arena=false"]` -> `{"threads": [1, 2], "arena": [False]}`.
+
+    A comma inside quotes, braces or brackets belongs to the value; a value in double quotes is text.
+    Repeating an axis adds values. Raises UsageError.
+    """
+    sets: dict[str, list[Scalar]] = {}
+    for item in items:
+        axis, equals, text = item.partition("=")
+        axis = axis.strip()
+        if not axis or not equals:
+            raise UsageError(f"--set {item!r} is no axis and values", "write it like threads=1,2")
+        values = [value.strip() for value in _split(text)]
+        if "" in values:
+            raise UsageError(f"--set {item!r} has an empty value", "write it like threads=1,2")
+        sets[axis] = unique([*sets.get(axis, []), *map(_scalar, values)])
+    return sets
+
+
+def _split(text: str) -> list[str]:
+    parts, depth, quoted = [""], 0, False
+    for letter in text:
+        quoted ^= letter == '"'
+        depth += (letter in "{[") - (letter in "}]") if not quoted else 0
+        if letter == "," and depth <= 0 and not quoted:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return parts
+
+
+def _scalar(text: str) -> Scalar:
+    if len(text) > 1 and text[0] == text[-1] == '"':
+        return text[1:-1]
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    if re.fullmatch(r"[-+]?[0-9]+", text):
+        return int(text)
+    if re.fullmatch(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[-+]?[0-9]+)?", text, re.IGNORECASE):
+        return float(text)
+    return text
+
+
+def _check_sets(sets: Mapping[str, Sequence[Scalar]], runtimes: Sequence[_Runtime]) -> None:
+    """Raises UsageError for what no chosen backend can do, whatever the workload."""
+    able = [runtime for runtime in runtimes if runtime.backend.capabilities.formats]
+    for axis, values in sets.items():
+        if axis == "precision":
+            _check_precisions(values, able)
+        elif axis == "batch":
+            _check_batches(values)
+        elif able:
+            _check_option(axis, values, able)
+
+
+def _check_precisions(values: Sequence[Scalar], runtimes: Sequence[_Runtime]) -> None:
+    known = {*PRECISIONS, *(p for r in runtimes for p in r.backend.capabilities.precisions)}
+    for value in values:
+        if value not in known:
+            raise UsageError(f"no precision {value!r}{did_you_mean(str(value), known)}")
+
+
+def _check_batches(values: Sequence[Scalar]) -> None:
+    for value in values:
+        if type(value) is not int or value < 1:
+            raise UsageError(f"batch must be a whole number of 1 or more, got {value!r}")
+
+
+def _check_option(axis: str, values: Sequence[Scalar], runtimes: Sequence[_Runtime]) -> None:
+    options = [runtime.options[axis] for runtime in runtimes if axis in runtime.options]
+    names = ", ".join(runtime.backend.name for runtime in runtimes)
+    if not options:
+        known = {*MODEL_AXES, *(name for runtime in runtimes for name in runtime.options)}
+        fix = f"it has an option of its own: {_ELSEWHERE[axis]}" if axis in _ELSEWHERE else ""
+        hint = "" if fix else did_you_mean(axis, known)
+        raise UsageError(f"no option {axis!r} of {names}{hint}", fix)
+    for value in values:
+        problems = [_option_problem(option, _fitted(option, value)) for option in options]
+        if all(problems):
+            raise UsageError(f"--set {axis}: {problems[0]}")
+
+
+def _as_options(sets: Mapping[str, Sequence[Scalar]], runtime: _Runtime) -> dict[str, list[Scalar]]:
+    """The values as this backend's options want them, where they can be had so."""
+    return {
+        axis: unique(
+            _fitted(runtime.options[axis], value) if axis in runtime.options else value
+            for value in values
+        )
+        for axis, values in sets.items()
+    }
+
+
+def _fitted(option: Option, value: Scalar) -> Scalar:
+    """A typed word as the option's type: a command line cannot tell the text 1 from the number."""
+    if option.type == "str" and not isinstance(value, str):
+        return json.dumps(value)
+    if option.type == "bool" and type(value) is int and value in (0, 1):
+        return bool(value)
+    if option.type == "float" and type(value) is int:
+        return float(value)
+    return value
+
+
+def _option_problem(option: Option, value: Scalar) -> str:
+    """Why the option cannot have this value, or ""."""
+    if option.accepts(value):
+        return ""
+    if option.choices and isinstance(value, str):
+        return f"{option.name} has no {value!r}{did_you_mean(value, map(str, option.choices))}"
+    kinds = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}
+    least = "" if option.minimum is None else f" of {option.minimum:g} or more"
+    return f"{option.name} must be {kinds[option.type]}{least}, got {value!r}"
+
+
+def _check_scenarios(scenarios: Sequence[str] | None) -> None:
+    for scenario in scenarios or ():
+        if scenario not in SCENARIOS:
+            raise UsageError(f"no scenario {scenario!r}{did_you_mean(scenario, SCENARIOS)}")
+
+
+# A user's own model, without YAML
+
+Shapes = dict[str, list[int | Literal["batch"]]]
+
+
+def parse_shapes(items: Sequence[str]) -> Shapes:
+    """`["image=1,3,224,224"]` -> `{"image": [1, 3, 224, 224]}`; "batch" marks the batch axis.
+
+    Sizes may be joined by `x` as well. Raises UsageError.
+    """
+    shapes: Shapes = {}
+    for item in items:
+        name, equals, text = item.rpartition("=")
+        fix = "write it like input=1,3,224,224, or input=batch,3,224,224 to vary the batch"
+        if not equals or not name:
+            raise UsageError(f"--shape {item!r} names no input", fix)
+        if name in shapes:
+            raise UsageError(f"--shape gives {name!r} twice", "keep one of them")
+        shapes[name] = [_size(part, item, fix) for part in re.split(r"[,x](?=[0-9b])", text)]
+        if shapes[name].count("batch") > 1:
+            raise UsageError(f"--shape {item!r}: more than one axis is the batch", fix)
+    return shapes
+
+
+def _size(text: str, item: str, fix: str) -> int | Literal["batch"]:
+    text = text.strip()
+    if text == "batch":
+        return "batch"
+    if not re.fullmatch(r"[0-9]+", text) or int(text) < 1:
+        raise UsageError(f"--shape {item!r}: {text!r} is not a size of 1 or more", fix)
+    return int(text)
+
+
+def workload_for_model(path: Path, shapes: Shapes, task: str | None = None) -> Workload:
+    """A workload around a model file: seeded inputs (or a task of the user's own, FILE.py:CLASS),
+    judged by its parity with the reference. Raises UsageError where the file cannot be read."""
+    path = path.expanduser().resolve()
+    digest = _sha256(path)
+    stem = re.sub(r"[^a-z0-9._-]+", "-", path.stem.lower()).strip("._-") or "model"
+    return Workload(
+        name=f"{stem[:55]}-{digest[:8]}",
+        version=1,
+        title=path.name,
+        task=registry.absolute(task) if task else "seeded_inputs",
+        model=Model(uri=f"file:{path}", sha256=digest, license="not stated", shapes=shapes),
+        quality=Quality(metric="parity_error", ceiling=1e-3),
+        matrix=Matrix(axes={"precision": ["as-is"]}),
+    )
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}", "name a model file") from None
+    return digest.hexdigest()

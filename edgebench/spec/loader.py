@@ -1,0 +1,240 @@
+"""Workload definitions: `*.yaml` -> `Workload`, shipped ones and a user's own.
+
+Whether a metric or option exists is asked where the task and the backend are known, not here.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+import edgebench.models
+import edgebench.tasks
+from edgebench.errors import SpecError, UsageError
+from edgebench.spec.convert import convert
+from edgebench.spec.matrix import expand, select, unique, value_key
+from edgebench.spec.types import Asset, Limit, Variant, Workload
+from edgebench.spec.yaml_reader import Document, KeyPath, raise_errors, read_yaml
+from edgebench.suggest import did_you_mean
+
+_DISTRIBUTION = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
+
+
+def load_workloads(folders: Sequence[Path] = ()) -> dict[str, Workload]:
+    """The shipped workloads and those of the user's folders, by name in alphabetical order.
+
+    Names are unique over all of them: `name@version` stands in result files and must mean one thing.
+    Raises SpecError for a definition that says what it may not, or a name that is taken, and
+    UsageError for a folder that is none.
+    """
+    shipped = importlib.import_module("edgebench.workloads").__path__
+    found: dict[str, tuple[Path, Workload]] = {}
+    for folder in [*map(Path, shipped), *folders]:
+        for path in _definitions(folder):
+            workload = load_workload(path)
+            if workload.name in found:
+                other = found[workload.name][0]
+                message = f"the name {workload.name!r} is taken by {other}"
+                fix = "rename this file and its `name`"
+                raise SpecError(str(path), 1, 1, "name", message, fix)
+            found[workload.name] = (path, workload)
+    return {name: workload for name, (_, workload) in sorted(found.items())}
+
+
+def load_workload(path: Path) -> Workload:
+    """One definition; its `file:` URIs are made absolute. Raises SpecError with all that is wrong."""
+    document = read_yaml(path)
+    workload = convert(document, Workload)
+    raise_errors(list(_impossible(workload, path, document)))
+    return _with_absolute_files(workload, path.resolve().parent)
+
+
+def _definitions(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is not a folder", "name a folder that holds workload files")
+    return sorted(path for path in folder.iterdir() if path.suffix in (".yaml", ".yml"))
+
+
+def _impossible(workload: Workload, path: Path, document: Document) -> Iterator[SpecError]:
+    """Values of the right type that make no sense."""
+    if workload.name != path.stem:
+        message = f"the name is {workload.name!r} and the file is {path.name}"
+        yield document.error(("name",), message, "make them the same")
+    yield from _unknown_modules(workload, document)
+    yield from _asset_errors(workload, document)
+    yield from _quality_errors(workload, document)
+    yield from _scenario_errors(workload, document)
+    axis_errors = [*_axis_errors(workload, document), *_point_errors(workload, document)]
+    yield from axis_errors
+    if not axis_errors:
+        yield from _variant_errors(workload, document)
+    for index, name in enumerate(workload.requires):
+        if not _DISTRIBUTION.fullmatch(name):
+            message = f"{name!r} is not the name of a distribution"
+            yield document.error(("requires", index), message, "leave versions out")
+
+
+def _unknown_modules(workload: Workload, document: Document) -> Iterator[SpecError]:
+    tasks = module_names(edgebench.tasks)
+    if workload.task not in tasks:
+        message = f"no task {workload.task!r}{did_you_mean(workload.task, tasks)}"
+        yield document.error(("task",), message, "a task of your own comes by --task FILE:CLASS")
+    builder, builders = workload.model.builder, module_names(edgebench.models)
+    if builder is not None and builder not in builders:
+        message = f"no builder {builder!r}{did_you_mean(builder, builders)}"
+        yield document.error(("model", "builder"), message)
+
+
+def module_names(package: Any) -> list[str]:
+    """Public modules of a package, found without importing them."""
+    names = (module.name for module in pkgutil.iter_modules(package.__path__))
+    return sorted(name for name in names if not name.startswith("_"))
+
+
+def _asset_errors(workload: Workload, document: Document) -> Iterator[SpecError]:
+    for path, asset in _assets(workload):
+        if not asset.license.strip():
+            yield document.error((*path, "license"), "is empty", 'say "not stated" if it is not')
+        if _file_of(asset.uri) == "" or re.match(r"file://[^/]", asset.uri):
+            yield document.error((*path, "uri"), "names no file", "write file:relative/path")
+    for name, shape in workload.model.shapes.items():
+        for index, size in enumerate(shape):
+            if isinstance(size, int) and size < 1:
+                yield document.error(
+                    ("model", "shapes", name, index), f"a size must be 1 or more, got {size}"
+                )
+        if shape.count("batch") > 1:
+            yield document.error(("model", "shapes", name), "more than one axis is the batch")
+
+
+def _assets(workload: Workload) -> Iterator[tuple[KeyPath, Asset]]:
+    yield ("model",), workload.model
+    for name, asset in workload.data.items():
+        yield ("data", name), asset
+
+
+def _quality_errors(workload: Workload, document: Document) -> Iterator[SpecError]:
+    quality = workload.quality
+    if quality.floor is None and quality.ceiling is None:
+        message = f"{quality.metric!r} needs a limit, or it judges nothing"
+        fix = "give `floor` where higher is better, `ceiling` where lower is better"
+        yield document.error(("quality",), message, fix)
+    limits: list[tuple[KeyPath, Limit]] = [(("quality",), quality)]
+    limits += [(("quality", "also", name), limit) for name, limit in quality.also.items()]
+    for path, limit in limits:
+        if limit.floor is not None and limit.ceiling is not None:
+            yield document.error(path, "both `floor` and `ceiling` are given", "keep one of them")
+    if quality.metric in quality.also:
+        message = "is the metric that judges already"
+        yield document.error(("quality", "also", quality.metric), message, at_key=True)
+
+
+def _scenario_errors(workload: Workload, document: Document) -> Iterator[SpecError]:
+    if not workload.scenarios:
+        yield document.error(("scenarios",), "the list is empty")
+    lists: list[tuple[KeyPath, Sequence[str]]] = [(("scenarios",), workload.scenarios)]
+    lists += [(("suites", n, "scenarios"), part.scenarios) for n, part in workload.suites.items()]
+    for path, names in lists:
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                yield document.error((*path, index), f"{name!r} twice")
+
+
+def _axis_errors(workload: Workload, document: Document) -> Iterator[SpecError]:
+    for axis, values in workload.matrix.axes.items():
+        path: KeyPath = ("matrix", "axes", axis)
+        if not values:
+            yield document.error(path, "the list is empty", "leave the axis out")
+        for index, value in enumerate(values):
+            if value_key(value) in map(value_key, values[:index]):
+                yield document.error((*path, index), f"{value!r} twice")
+            message = _bad_value(axis, value)
+            if message:
+                yield document.error((*path, index), message)
+
+
+def _bad_value(axis: str, value: Any) -> str:
+    if axis in ("batch", "threads") and (type(value) is not int or value < 1):
+        return f"must be a whole number of 1 or more, got {value!r}"
+    if axis == "precision" and not isinstance(value, str):
+        return f"must be text, got {value!r}"
+    return ""
+
+
+def _points(workload: Workload) -> Iterator[tuple[KeyPath, Variant]]:
+    for kind in ("include", "exclude"):
+        for index, point in enumerate(getattr(workload.matrix, kind)):
+            yield ("matrix", kind, index), point
+    for suite, part in workload.suites.items():
+        for index, point in enumerate(part.variants):
+            yield ("suites", suite, "variants", index), point
+
+
+def _point_errors(workload: Workload, document: Document) -> Iterator[SpecError]:
+    axes = workload.matrix.axes
+    for path, point in _points(workload):
+        if not point:
+            yield document.error(path, "names no axis")
+        for axis, value in point.items():
+            if axis not in axes:
+                message = f"no axis {axis!r} in matrix.axes{did_you_mean(axis, axes)}"
+                yield document.error((*path, axis), message, at_key=True)
+            elif _bad_value(axis, value):
+                yield document.error((*path, axis), _bad_value(axis, value))
+
+
+def _variant_errors(workload: Workload, document: Document) -> Iterator[SpecError]:
+    """Points that stand for no variant: a typo, or a value that no axis has."""
+    matrix = workload.matrix
+    unrestricted = expand(msgspec.structs.replace(matrix, exclude=[]))
+    variants = expand(matrix)
+    if not variants:
+        yield document.error(("matrix",), "every variant is excluded")
+    for path, point in _points(workload):
+        if path[1] == "include":
+            continue
+        candidates = unrestricted if path[1] == "exclude" else variants
+        if not select(candidates, [point]):
+            yield document.error(path, _why_nothing(point, candidates))
+
+
+def _why_nothing(point: Variant, variants: Sequence[Variant]) -> str:
+    for axis, value in point.items():
+        known = unique(variant[axis] for variant in variants if axis in variant)
+        if value_key(value) not in map(value_key, known):
+            suggestion = did_you_mean(str(value), map(str, known))
+            return f"no variant has {axis}={value}{suggestion}"
+    return "no variant has all of these values"
+
+
+def _with_absolute_files(workload: Workload, folder: Path) -> Workload:
+    model, data = workload.model, workload.data
+    return msgspec.structs.replace(
+        workload,
+        model=msgspec.structs.replace(model, uri=_absolute(model.uri, folder)),
+        data={
+            name: msgspec.structs.replace(asset, uri=_absolute(asset.uri, folder))
+            for name, asset in data.items()
+        },
+    )
+
+
+def _file_of(uri: str) -> str | None:
+    """The path of a `file:` URI (`file:a/b`, `file:/a/b` or `file:///a/b`), None for other URIs."""
+    if not uri.startswith("file:"):
+        return None
+    path = uri.removeprefix("file:")
+    return path[2:] if path.startswith("///") else path
+
+
+def _absolute(uri: str, folder: Path) -> str:
+    path = _file_of(uri)
+    if path is None:
+        return uri
+    return f"file:{folder / path}" + ("/" if path.endswith("/") else "")
