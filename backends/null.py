@@ -22,12 +22,10 @@ from edgebench.backend import (
     Session,
     TensorInfo,
 )
-from edgebench.errors import UnsupportedError
+from edgebench.errors import EdgebenchError, UnsupportedError
 
 if TYPE_CHECKING:
     from edgebench.backend import Feeds, Outputs
-
-_Axes = tuple[int | str, ...]  # a number, or the name of an open axis
 
 
 class NullBackend(Backend):
@@ -55,24 +53,19 @@ class NullBackend(Backend):
 
 class NullSession(Session):
     def __init__(self, model: ModelFile, latency_us: float) -> None:
-        inputs, outputs = _signature(model)
-        self._axes = {info.name: axes for info, axes in (*inputs, *outputs)}
-        self.inputs = tuple(info for info, _ in inputs)
-        self.outputs = tuple(info for info, _ in outputs)
+        self.inputs, self.outputs = _signature(model)
         self._latency_us = latency_us
         self.run = _spinning(latency_us) if latency_us else _identity
 
     def prepare(self, feeds: Feeds) -> list[Any]:
-        """The outputs themselves, so that `run` has nothing left to do."""
+        """The outputs themselves, so that `run` has nothing left to do.
+
+        An open leading axis takes the size it has in the inputs, any other open axis 1.
+        """
         import numpy as np
 
-        sizes: dict[int | str, int] = {}
-        for name, array in feeds.items():
-            sizes.update(zip(self._axes[name], array.shape, strict=True))
-        return [
-            np.zeros([a if isinstance(a, int) else sizes.get(a, 1) for a in axes], info.dtype)
-            for info, axes in ((info, self._axes[info.name]) for info in self.outputs)
-        ]
+        batch = next((array.shape[0] for array in feeds.values() if array.ndim), 1)
+        return [np.zeros(_sizes(info, batch), info.dtype) for info in self.outputs]
 
     def outputs_of(self, prepared: Any, raw: list[Any]) -> Outputs:
         return {info.name: array.copy() for info, array in zip(self.outputs, raw, strict=True)}
@@ -87,6 +80,11 @@ class NullSession(Session):
             notes=("null backend: computes nothing",),
             options={"latency_us": self._latency_us},
         )
+
+
+def _sizes(info: TensorInfo, batch: int) -> list[int]:
+    open_axes = [batch] + [1] * len(info.shape)
+    return [open_axes[i] if size is None else size for i, size in enumerate(info.shape)]
 
 
 def _identity(prepared: Any) -> Any:
@@ -106,39 +104,16 @@ def _spinning(latency_us: float) -> Any:
     return run
 
 
-def _signature(
-    model: ModelFile,
-) -> tuple[list[tuple[TensorInfo, _Axes]], list[tuple[TensorInfo, _Axes]]]:
+def _signature(model: ModelFile) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:
     """Inputs and outputs of an ONNX file. Raises UnsupportedError where it is none."""
-    import onnx
-    from google.protobuf.message import DecodeError
+    from onnx.shape_inference import infer_shapes
+
+    from edgebench.models.onnx_file import describe, load_model
 
     try:
-        loaded = onnx.load(str(model.path), load_external_data=False)
-        loaded = onnx.shape_inference.infer_shapes(loaded)
-    except (DecodeError, onnx.shape_inference.InferenceError) as error:
-        raise UnsupportedError(f"{model.path.name} is not an ONNX model: {error}") from None
-    graph = loaded.graph
-    if not graph.output:
-        raise UnsupportedError(f"{model.path.name} is not an ONNX model: it has no outputs")
-    weights = {tensor.name for tensor in graph.initializer}
-    return (
-        [_tensor(value) for value in graph.input if value.name not in weights],
-        [_tensor(value) for value in graph.output],
-    )
-
-
-def _tensor(value: Any) -> tuple[TensorInfo, _Axes]:
-    import onnx
-
-    tensor = value.type.tensor_type
-    axes: _Axes = tuple(
-        axis.dim_value if axis.HasField("dim_value") else axis.dim_param or f"{value.name}.{index}"
-        for index, axis in enumerate(tensor.shape.dim)
-    )
-    dtype = str(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type))
-    shape = tuple(axis if isinstance(axis, int) else None for axis in axes)
-    return TensorInfo(value.name, dtype, shape), axes
+        return describe(infer_shapes(load_model(model.path, weights=False)))
+    except EdgebenchError as error:
+        raise UnsupportedError(error.message, error.fix) from None
 
 
 BACKEND = NullBackend

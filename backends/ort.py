@@ -11,16 +11,14 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgebench.backend import (
     Backend,
     Capabilities,
     Effective,
-    Feeds,
     ModelFile,
     Option,
-    Outputs,
     Ready,
     Scalar,
     Session,
@@ -28,6 +26,9 @@ from edgebench.backend import (
     Unavailable,
 )
 from edgebench.errors import UnsupportedError
+
+if TYPE_CHECKING:
+    from edgebench.backend import Feeds, Outputs
 
 #: Distributions that bring the module `onnxruntime`; only one may be installed at a time.
 DISTRIBUTIONS = (
@@ -146,13 +147,7 @@ class OrtBackend(Backend):
         return replace(model, path=path, sha256=digest)
 
     def open(self, model: ModelFile, options: Mapping[str, Scalar]) -> OrtSession:
-        unknown = set(options) - {option.name for option in _OPTIONS}
-        if unknown:
-            raise UnsupportedError(f"ONNX Runtime has no option {', '.join(sorted(unknown))}")
-        if model.format not in self.capabilities.formats:
-            raise UnsupportedError(f"ONNX Runtime does not open the format {model.format!r}")
-        if model.precision not in self.capabilities.precisions:
-            raise UnsupportedError(f"ONNX Runtime has no precision {model.precision!r} here")
+        self.capabilities.check(model, options)
         return OrtSession(model, dict(options))
 
 
@@ -217,13 +212,15 @@ class OrtSession(Session):
             runtime=f"onnxruntime {onnxruntime.__version__}",
             notes=tuple(notes),
             options={
-                "registered_providers": "+".join(providers),
-                "intra_op_num_threads": session_options.intra_op_num_threads,
-                "inter_op_num_threads": session_options.inter_op_num_threads,
-                "execution_mode": str(session_options.execution_mode).rpartition(".")[2],
-                "cpu_mem_arena": session_options.enable_cpu_mem_arena,
+                "provider": "+".join(providers),
+                "provider_options": _used_provider_options(self._inner),
+                "inter_threads": session_options.inter_op_num_threads,
+                "execution_mode": session_options.execution_mode.name.removeprefix("ORT_").lower(),
+                "optimization": _level_name(session_options.graph_optimization_level.name),
+                "arena": session_options.enable_cpu_mem_arena,
                 "mem_pattern": session_options.enable_mem_pattern,
-                "spinning": _spinning(session_options),
+                "denormals_as_zero": _entry(session_options, "session.set_denormal_as_zero") == "1",
+                "spinning": _entry(session_options, "session.intra_op.allow_spinning") != "0",
                 "io_binding": self._bound,
                 "preoptimized": bool(self._options.get("preoptimized")),
             },
@@ -274,12 +271,22 @@ def _session_options(options: Mapping[str, Scalar]) -> Any:
     return chosen
 
 
-def _spinning(session_options: Any) -> bool | None:
+def _entry(session_options: Any, key: str) -> str | None:
+    """A configuration entry as the session has it; None: never set, the runtime's default."""
     try:
-        entry = session_options.get_session_config_entry("session.intra_op.allow_spinning")
-    except RuntimeError:  # never set: the runtime's default, which is to spin
-        return True
-    return bool(entry == "1")
+        return str(session_options.get_session_config_entry(key))
+    except RuntimeError:
+        return None
+
+
+def _level_name(level: str) -> str:
+    return next(name for name, known in _LEVELS.items() if known == level)
+
+
+def _used_provider_options(session: Any) -> str:
+    """Options of the registered providers that have any, as JSON."""
+    used = {name: given for name, given in session.get_provider_options().items() if given}
+    return json.dumps(used, sort_keys=True)
 
 
 def _providers(options: Mapping[str, Scalar]) -> list[tuple[str, dict[str, str]]]:

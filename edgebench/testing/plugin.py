@@ -32,13 +32,15 @@ def pytest_configure(config: pytest.Config) -> None:
     name = config.option.edgebench_backend
     if not name:
         raise pytest.UsageError(USAGE)
-    from edgebench import registry
     from edgebench.errors import EdgebenchError
+    from edgebench.registry import BrokenBackend, load
 
     try:
-        registry.load(name)
+        backend = load(name)
     except EdgebenchError as error:
         raise pytest.UsageError(str(error)) from None
+    if isinstance(backend, BrokenBackend):
+        raise pytest.UsageError(str(backend.availability()))
 
 
 def _names_the_kit(arg: str) -> bool:

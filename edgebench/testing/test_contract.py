@@ -1,0 +1,531 @@
+"""The contract of a backend. Run it: `pytest --pyargs edgebench.testing --backend NAME`.
+
+The first line of each test's docstring is the demand; docs/contract.md lists them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from edgebench import registry
+from edgebench.backend import (
+    Backend,
+    Capabilities,
+    Effective,
+    ModelFile,
+    Option,
+    Ready,
+    Scalar,
+    Session,
+    Unavailable,
+)
+from edgebench.errors import UnsupportedError
+from edgebench.testing.models import Case, chain, convolution, parity_cases, two_by_two
+from edgebench.testing.plugin import USAGE
+
+if TYPE_CHECKING:
+    from edgebench.backend import Outputs
+
+#: Largest ||answer - reference|| / ||reference|| by what the session says it executes. 3e-3 lets
+#: TF32 pass, which runtimes count as fp32; a wrong answer is off by 1.
+_TOLERANCE = {"fp32": 3e-3, "fp16": 2e-2, "bf16": 5e-2}
+_COARSE = 0.25  # int8, mixed and whatever else a session reports
+
+#: One answer must not take this many times as long as another for us to believe it was computed.
+_CACHING = 3.0
+#: Work grows by 64 and then by 512; latency must grow by this factor with the one or the other.
+_GROWTH = 2.0
+#: Differences below this are the clock's. The larger model needs 4 GFLOP: nothing does it in 10 us.
+_NOISE_NS = 10_000
+
+CASES = parity_cases()
+Open = Callable[..., Session]
+
+
+@pytest.fixture(scope="module")
+def name(request: pytest.FixtureRequest) -> str:
+    given = request.config.getoption("edgebench_backend", default=None)
+    if not given:
+        pytest.exit(USAGE, returncode=pytest.ExitCode.USAGE_ERROR)
+    return str(given)
+
+
+@pytest.fixture(scope="module")
+def backend(name: str) -> Backend:
+    return registry.load(name)
+
+
+@pytest.fixture(scope="module")
+def runtime(backend: Backend) -> Iterator[Backend]:
+    """The backend with its runtime imported. A runtime that is not here fails, it does not skip."""
+    state = backend.availability()
+    if isinstance(state, Unavailable):
+        pytest.fail(f"{state.kind}: {state.reason}; fix: {state.fix}", pytrace=False)
+    if "onnx" not in backend.capabilities.formats:
+        pytest.skip(
+            f"the kit's models are ONNX; {backend.name} opens {backend.capabilities.formats}"
+        )
+    backend.import_runtime()
+    yield backend
+    backend.close()
+
+
+@pytest.fixture
+def open_(runtime: Backend, tmp_path: Path) -> Iterator[Open]:
+    """Opens a case with options the way edgebench does: convert, then open."""
+    sessions: list[Session] = []
+
+    def opener(case: Case, options: Mapping[str, Scalar] | None = None) -> Session:
+        session = _open(runtime, _model(runtime, case, tmp_path), options or {}, tmp_path)
+        sessions.append(session)
+        return session
+
+    yield opener
+    for session in sessions:
+        session.close()
+
+
+# --- what the class says ------------------------------------------------------------------------
+
+
+def test_has_a_name_and_a_summary(backend: Backend) -> None:
+    """The class has a name of lower-case letters, digits and `._-`, and a summary."""
+    assert isinstance(backend, Backend)
+    assert re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", backend.name), backend.name
+    assert backend.summary.strip()
+
+
+def test_capabilities_are_data(backend: Backend) -> None:
+    """Capabilities are on the class, and name formats, precisions and kinds of device."""
+    declared = type(backend).capabilities
+    assert isinstance(declared, Capabilities)
+    for names in (declared.formats, declared.precisions, declared.device_kinds):
+        assert isinstance(names, tuple)
+        assert names
+        assert len(set(names)) == len(names)
+        assert all(isinstance(entry, str) and entry for entry in names)
+
+
+def test_options_are_declared_well(backend: Backend) -> None:
+    """Options have unique names, help, and defaults and choices of their own type."""
+    options = backend.capabilities.options
+    assert all(isinstance(option, Option) for option in options)
+    assert len({option.name for option in options}) == len(options)
+    for option in options:
+        assert re.fullmatch(r"[a-z][a-z0-9_]*", option.name), option
+        assert option.name not in ("precision", "batch"), "a model axis, not an option"
+        assert option.help.strip(), option
+        assert option.default is None or option.accepts(option.default), option
+        assert all(option.accepts(choice) for choice in option.choices), option
+        assert option.minimum is None or option.type in ("int", "float"), option
+
+
+def test_loading_imports_no_runtime(name: str) -> None:
+    """Loading the backend and asking for its availability imports no foreign module."""
+    found = _isolated("imports", name)
+    assert found["imports"] == []
+
+
+def test_availability_has_evidence(backend: Backend) -> None:
+    """Availability is Ready with a version, or Unavailable with a kind, a reason and a fix."""
+    state = backend.availability()
+    assert isinstance(state, Ready | Unavailable)
+    if isinstance(state, Ready):
+        assert state.version
+    else:
+        _assert_tells_the_fix(state.kind, state.reason, state.fix)
+
+
+def test_missing_runtime_is_reported(name: str) -> None:
+    """Where no other package is installed, availability says so with a fix, and does not raise."""
+    found = _isolated("hidden", name)
+    if found["kind"] == "ready":
+        assert found["version"]
+    else:
+        _assert_tells_the_fix(found["kind"], found["reason"], found["fix"])
+
+
+def test_runtime_imports(runtime: Backend) -> None:
+    """Importing the runtime returns its version, a second time as well."""
+    assert runtime.import_runtime()
+    assert runtime.import_runtime() == runtime.import_runtime()
+
+
+# --- what a session answers ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.name}-{case.batch}")
+def test_inputs_and_outputs_are_described(open_: Open, case: Case) -> None:
+    """A session names the model's inputs and outputs in order, with data types and shapes."""
+    session = open_(case)
+    for found, expected in ((session.inputs, case.inputs), (session.outputs, case.outputs)):
+        assert isinstance(found, tuple)
+        assert [info.name for info in found] == [info.name for info in expected]
+        assert [info.dtype for info in found] == [info.dtype for info in expected]
+        for got, want in zip(found, expected, strict=True):
+            assert len(got.shape) == len(want.shape)
+            assert all(a in (b, None) for a, b in zip(got.shape, want.shape, strict=True)), got
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.name}-{case.batch}")
+def test_outputs_have_their_form(open_: Open, case: Case) -> None:
+    """Outputs are arrays under their names, of the data type and shape the model gives."""
+    outputs = _answer(open_(case), case, seed=1)
+    assert set(outputs) == {info.name for info in case.outputs}
+    for info in case.outputs:
+        assert isinstance(outputs[info.name], np.ndarray)
+        assert str(outputs[info.name].dtype) == info.dtype
+        assert outputs[info.name].shape == info.shape
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.name}-{case.batch}")
+def test_answers_are_right(open_: Open, case: Case) -> None:
+    """Answers equal a reference in numpy: a convolution, batches, two inputs, integers, depth."""
+    session = open_(case)
+    for seed in range(3):
+        _assert_right(session, case, seed, _answer(session, case, seed))
+
+
+def test_answers_depend_on_the_input(open_: Open) -> None:
+    """Different inputs get different answers."""
+    case = convolution(1)
+    session = open_(case)
+    first, second = (_answer(session, case, seed)["logits"] for seed in (1, 2))
+    assert _relative_error(first, second) > 0.01
+
+
+def test_repeated_runs_agree(open_: Open) -> None:
+    """The same prepared input gets the same answer, run after run."""
+    case = convolution(1)
+    session = open_(case)
+    prepared = session.prepare(case.feeds(1))
+    first = _copies(session.outputs_of(prepared, session.run(prepared)))
+    for _ in range(5):
+        again = session.outputs_of(prepared, session.run(prepared))
+        assert _relative_error(again["logits"], first["logits"]) < 1e-4
+
+
+def test_prepared_inputs_do_not_disturb_each_other(open_: Open) -> None:
+    """A prepared input gives its own answer after others were prepared and run."""
+    case = two_by_two()
+    session = open_(case)
+    prepared = {seed: session.prepare(case.feeds(seed)) for seed in (1, 2, 3)}
+    for seed in (2, 1, 3, 1, 2):
+        outputs = session.outputs_of(prepared[seed], session.run(prepared[seed]))
+        _assert_right(session, case, seed, outputs)
+
+
+def test_outputs_are_safe_to_keep(open_: Open) -> None:
+    """Outputs keep their values after later runs, and after the session is closed."""
+    case = convolution(1)
+    session = open_(case)
+    prepared = {seed: session.prepare(case.feeds(seed)) for seed in (1, 2)}
+    kept = session.outputs_of(prepared[1], session.run(prepared[1]))
+    copies = _copies(kept)
+    for seed in (2, 1, 2):
+        session.outputs_of(prepared[seed], session.run(prepared[seed]))
+    session.prepare(case.feeds(3))
+    np.testing.assert_array_equal(kept["logits"], copies["logits"])
+    session.close()
+    np.testing.assert_array_equal(kept["logits"], copies["logits"])
+
+
+# --- what a latency means -----------------------------------------------------------------------
+
+
+def test_latency_grows_with_work(open_: Open) -> None:
+    """A run takes longer where there is more to compute: it returns when the work is done."""
+    few_ns = _fastest_ns(open_, chain(4), runs=12)
+    measured_ns = []
+    for rows in (256, 2048):
+        measured_ns.append(_fastest_ns(open_, chain(rows), runs=4))
+        if measured_ns[-1] > max(_GROWTH * few_ns, few_ns + _NOISE_NS):
+            return
+    pytest.fail(
+        f"4 rows take {few_ns} ns, 256 and 2048 rows {measured_ns} ns: either run() returns before "
+        "the work is done, or nothing is computed"
+    )
+
+
+def test_seen_inputs_are_not_answered_faster(open_: Open) -> None:
+    """An input given before takes as long as a new one: nothing answers from a cache."""
+    case = chain(512)
+    session = open_(case)
+    seen = session.prepare(case.feeds(0))
+    for _ in range(2):
+        _timed_ns(session, seen)
+    new_ns, seen_ns = [], []
+    for seed in range(1, 7):
+        new_ns.append(_timed_ns(session, session.prepare(case.feeds(seed))))
+        seen_ns.append(_timed_ns(session, seen))
+    limit_ns = max(_CACHING * min(seen_ns), min(seen_ns) + _NOISE_NS)
+    assert min(new_ns) < limit_ns, f"new inputs {new_ns} ns, a seen one {seen_ns} ns"
+
+
+# --- what a session says of itself --------------------------------------------------------------
+
+
+def test_effective_facts_are_complete(open_: Open, runtime: Backend) -> None:
+    """Effective facts name device, runtime, inputs, outputs, and every declared option."""
+    session = open_(convolution(1))
+    facts = session.effective()
+    assert isinstance(facts, Effective)
+    assert facts.device
+    assert facts.runtime
+    assert facts.inputs == session.inputs
+    assert facts.outputs == session.outputs
+    assert facts.threads is None or facts.threads >= 1
+    assert facts.precision != "", "unknown is None"
+    for counts in (facts.providers, facts.compute_nodes, facts.weight_bytes):
+        assert counts is None or all(count >= 0 for count in counts.values())
+    untold = [
+        option.name for option in runtime.capabilities.options if not _tells(facts, option.name)
+    ]
+    assert not untold, f"effective().options does not tell {untold}; None where it is not known"
+    assert msgspec.json.decode(msgspec.json.encode(facts), type=Effective) == facts
+
+
+def test_precision_is_as_asked(open_: Open) -> None:
+    """A model opened as fp32 runs as fp32, or the session does not know."""
+    assert open_(convolution(1)).effective().precision in ("fp32", None)
+
+
+def test_options_take_effect_or_are_refused(open_: Open, runtime: Backend) -> None:
+    """Each declared value of an option is reported back as effective, or refused."""
+    wrong = []
+    for option, value, session in _with_each_option(runtime, open_):
+        reported = _reported(session.effective(), option.name)
+        if reported is not None and reported != value:
+            wrong.append(f"{option.name}={value!r} was accepted, effective is {reported!r}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_answers_are_right_with_every_option(open_: Open, runtime: Backend) -> None:
+    """Answers stay right with each declared value of an option that is not refused."""
+    case = convolution(1)
+    for _, _, session in _with_each_option(runtime, open_):
+        for seed in range(2):
+            _assert_right(session, case, seed, _answer(session, case, seed))
+
+
+def test_arena_is_bytes_or_unknown(open_: Open) -> None:
+    """The allocator's size is a whole number of bytes, or None where the runtime does not tell."""
+    case = convolution(1)
+    session = open_(case)
+    _answer(session, case, seed=0)
+    size = session.arena_bytes()
+    assert size is None or (type(size) is int and size >= 0)
+
+
+# --- what is refused ----------------------------------------------------------------------------
+
+
+def test_unknown_options_are_refused(open_: Open) -> None:
+    """An option that is not declared raises UnsupportedError."""
+    with pytest.raises(UnsupportedError):
+        open_(convolution(1), {"no_such_option": 1})
+
+
+def test_values_outside_the_declaration_are_refused(open_: Open, runtime: Backend) -> None:
+    """A value of the wrong type, below the minimum or not among the choices: UnsupportedError."""
+    accepted = []
+    for option in runtime.capabilities.options:
+        for value in _bad_values(option):
+            try:
+                open_(convolution(1), {option.name: value}).effective()
+            except UnsupportedError:
+                continue
+            accepted.append(f"{option.name}={value!r}")
+    assert not accepted
+
+
+def test_unknown_precision_is_refused(runtime: Backend, tmp_path: Path) -> None:
+    """A precision that is not declared raises UnsupportedError."""
+    model = replace(_model(runtime, convolution(1), tmp_path), precision="no-such-precision")
+    _assert_refused(runtime, model, tmp_path)
+
+
+def test_unknown_format_is_refused(runtime: Backend, tmp_path: Path) -> None:
+    """A model format that is not declared raises UnsupportedError."""
+    model = replace(_model(runtime, convolution(1), tmp_path), format="no-such-format")
+    _assert_refused(runtime, model, tmp_path)
+
+
+@pytest.mark.parametrize("damage", ["garbage", "empty", "truncated"])
+def test_broken_model_is_refused(runtime: Backend, tmp_path: Path, damage: str) -> None:
+    """A file that is no model raises UnsupportedError."""
+    model = _model(runtime, convolution(1), tmp_path)
+    content = model.path.read_bytes()
+    broken = {
+        "garbage": b"not a model\n" * 50,
+        "empty": b"",
+        "truncated": content[: -len(content) // 2],
+    }
+    model.path.write_bytes(broken[damage])
+    _assert_refused(runtime, replace(model, sha256="0" * 64), tmp_path)
+
+
+# --- how sessions begin and end -----------------------------------------------------------------
+
+
+def test_conversion_is_repeatable(runtime: Backend, tmp_path: Path) -> None:
+    """Converting a model twice gives the same file, and leaves the original as it was."""
+    model = _model(runtime, convolution(1), tmp_path)
+    before = model.path.read_bytes()
+    for option, value in [(None, None), *_values(runtime)]:
+        options = {} if option is None or value is None else {option.name: value}
+        if not runtime.converts(model, options):
+            continue
+        try:
+            first = runtime.convert(model, options, tmp_path / "cache")
+        except UnsupportedError:
+            continue
+        assert first.path.is_file()
+        assert runtime.convert(model, options, tmp_path / "cache") == first
+    assert model.path.read_bytes() == before
+
+
+def test_sessions_close_and_open_again(open_: Open) -> None:
+    """A session can be closed twice, and another one opened after it."""
+    case = convolution(1)
+    for seed in range(2):
+        session = open_(case)
+        _assert_right(session, case, seed, _answer(session, case, seed))
+        session.close()
+        session.close()
+
+
+# --- helpers ------------------------------------------------------------------------------------
+
+
+def _model(backend: Backend, case: Case, folder: Path) -> ModelFile:
+    model = case.write(folder)
+    precision = "fp32" if "fp32" in backend.capabilities.precisions else "as-is"
+    return replace(model, precision=precision)
+
+
+def _open(
+    backend: Backend, model: ModelFile, options: Mapping[str, Scalar], folder: Path
+) -> Session:
+    if backend.converts(model, options):
+        model = backend.convert(model, options, folder / "cache")
+    return backend.open(model, options)
+
+
+def _answer(session: Session, case: Case, seed: int) -> Outputs:
+    prepared = session.prepare(case.feeds(seed))
+    return session.outputs_of(prepared, session.run(prepared))
+
+
+def _copies(outputs: Outputs) -> Outputs:
+    return {name: np.array(array, copy=True) for name, array in outputs.items()}
+
+
+def _assert_right(session: Session, case: Case, seed: int, outputs: Outputs) -> None:
+    precision = session.effective().precision or "fp32"
+    limit = _TOLERANCE.get(precision, _COARSE)
+    for name, expected in case.reference(case.feeds(seed)).items():
+        error = _relative_error(outputs[name], expected)
+        assert error <= limit, f"{case.name}: {name} is off by {error:.2g} of its norm"
+
+
+def _relative_error(found: Any, expected: Any) -> float:
+    if found.shape != expected.shape or not np.isfinite(found).all():
+        return float("inf")
+    wide = np.float64
+    norm = np.linalg.norm(expected.astype(wide)) or 1.0
+    return float(np.linalg.norm(found.astype(wide) - expected.astype(wide)) / norm)
+
+
+def _fastest_ns(open_: Open, case: Case, runs: int) -> int:
+    """The fastest of `runs` runs, each on an input of its own, after one to warm up."""
+    session = open_(case)
+    _timed_ns(session, session.prepare(case.feeds(0)))
+    fastest = min(_timed_ns(session, session.prepare(case.feeds(seed))) for seed in range(1, runs))
+    session.close()
+    return fastest
+
+
+def _timed_ns(session: Session, prepared: Any) -> int:
+    start_ns = time.perf_counter_ns()
+    raw = session.run(prepared)
+    end_ns = time.perf_counter_ns()
+    session.outputs_of(prepared, raw)  # lets whatever still runs come to its end
+    return end_ns - start_ns
+
+
+def _values(backend: Backend) -> list[tuple[Option, Scalar]]:
+    """Each declared option with values that its declaration allows."""
+    return [(option, value) for option in backend.capabilities.options for value in _good(option)]
+
+
+def _good(option: Option) -> tuple[Scalar, ...]:
+    if option.choices:
+        return option.choices
+    if option.type == "bool":
+        return (False, True)
+    if option.minimum is not None:
+        start = int(option.minimum) if option.type == "int" else option.minimum
+        return (start, start + 1)
+    return () if option.default is None else (option.default,)
+
+
+def _bad_values(option: Option) -> list[Scalar]:
+    bad: list[Scalar] = [1 if option.type in ("str", "bool") else "no-such-value"]
+    if option.choices and option.type == "str":
+        bad.append("no-such-choice")
+    if option.minimum is not None:
+        bad.append(int(option.minimum) - 1)
+    return bad
+
+
+def _with_each_option(backend: Backend, open_: Open) -> Iterator[tuple[Option, Scalar, Session]]:
+    """A session for each declared value that is not refused, closed after use."""
+    for option, value in _values(backend):
+        try:
+            session = open_(convolution(1), {option.name: value})
+            session.effective()  # a runtime may find out only here that it cannot
+        except UnsupportedError:
+            continue
+        yield option, value, session
+        session.close()
+
+
+def _tells(facts: Effective, option: str) -> bool:
+    return option == "threads" or option in facts.options
+
+
+def _reported(facts: Effective, option: str) -> Scalar | None:
+    return facts.threads if option == "threads" else facts.options.get(option)
+
+
+def _assert_refused(backend: Backend, model: ModelFile, folder: Path) -> None:
+    with pytest.raises(UnsupportedError):
+        _open(backend, model, {}, folder).close()
+
+
+def _assert_tells_the_fix(kind: str, reason: str, fix: str) -> None:
+    assert kind in ("unknown", "not_installed", "broken")
+    assert reason.strip()
+    assert fix.strip()
+
+
+def _isolated(mode: str, name: str) -> dict[str, Any]:
+    """What `edgebench.testing.isolated` prints, from a fresh interpreter."""
+    command = [sys.executable, "-m", "edgebench.testing.isolated", mode, name]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
