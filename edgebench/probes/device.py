@@ -137,22 +137,32 @@ def _linux_limits(machine: Machine, facts: _Facts) -> None:
     affinity = status.get("Cpus_allowed_list")
     facts.put("affinity", affinity, "no Cpus_allowed_list in /proc/self/status")
     isolated = machine.read("sys/devices/system/cpu/isolated")
-    facts.put("isolated_cpus", isolated, "no /sys/devices/system/cpu/isolated")
+    facts.put(
+        "isolated_cpus",
+        "none" if isolated == "" else isolated,
+        "no /sys/devices/system/cpu/isolated",
+    )
 
 
 def _linux_clocks(machine: Machine, facts: _Facts) -> None:
     policies = cpu.clock_policies(machine.root)
     no_policy = "no cpufreq policies in /sys (usual in a virtual machine)"
-    for name, file in (
-        ("governor", "scaling_governor"),
-        ("frequency_driver", "scaling_driver"),
-        ("frequency_min_khz", "scaling_min_freq"),
-        ("frequency_max_khz", "scaling_max_freq"),
-    ):
-        values = {cpu.policy_name(path): files.read(path / file) for path in policies}
-        known = {policy: value for policy, value in values.items() if value}
-        facts.put(name, known or None, no_policy)
+    readers: tuple[tuple[str, str, Callable[[Path], Any]], ...] = (
+        ("governor", "scaling_governor", files.read),
+        ("frequency_driver", "scaling_driver", files.read),
+        ("frequency_min_khz", "scaling_min_freq", files.read_int),
+        ("frequency_max_khz", "scaling_max_freq", files.read_int),
+    )
+    for name, file, reader in readers:
+        values = {cpu.policy_name(path): reader(path / file) for path in policies}
+        facts.put(name, _shared({k: v for k, v in values.items() if v is not None}), no_policy)
     facts.put("turbo", turbo(machine), "no intel_pstate/no_turbo or cpufreq/boost in /sys")
+
+
+def _shared(values: dict[str, Any]) -> Any:
+    """The value that all policies have, or the value of each where they differ."""
+    distinct = list(dict.fromkeys(values.values()))
+    return distinct[0] if len(distinct) == 1 else values or None
 
 
 def turbo(machine: Machine) -> bool | None:

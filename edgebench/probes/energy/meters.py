@@ -27,7 +27,12 @@ def find_meters(machine: Machine) -> list[Meter]:
 
 
 def _jetson_ina3221(machine: Machine) -> Meter | None:
-    inputs = machine.glob("sys/bus/i2c/drivers/ina3221/*/hwmon/hwmon*/curr[0-9]*_input")
+    inputs = [
+        path
+        for device in ("sys/bus/i2c/drivers/ina3221/*", "sys/devices/platform/*/i2c-*/*")
+        for path in machine.glob(f"{device}/hwmon/hwmon*/curr[0-9]*_input")
+        if _chip(path) == "ina3221"
+    ]
     return _meter("Jetson INA3221 rails", inputs)
 
 
