@@ -1,0 +1,56 @@
+"""Classifying rows of a table: share of right answers on rows that nobody learnt from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from edgebench.task import Metric, Task
+from edgebench.tasks._tables import Split, read_table, split
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from edgebench.task import Feeds, Outputs
+
+
+class TabularClassification(Task):
+    """The table is the model's source too: the builder trains on the rows that are no items here."""
+
+    metrics: ClassVar = {
+        "accuracy": Metric("1", "higher", "share of rows whose most probable class is right"),
+    }
+
+    @cached_property
+    def tables(self) -> Split:
+        return split(read_table(self.context.data["table"]))
+
+    def __len__(self) -> int:
+        return len(self.tables.test.labels)
+
+    def raw(self, index: int) -> NDArray[np.float32]:
+        """One row of features."""
+        return np.asarray(self.tables.test.features[index])
+
+    def preprocess(self, raw: NDArray[np.float32]) -> Feeds:
+        """The row, (1, features) float32; the model scales it itself."""
+        return {self.context.inputs[0].name: np.ascontiguousarray(raw[None])}
+
+    def postprocess(self, outputs: Outputs) -> int:
+        """The most probable class."""
+        (probabilities,) = outputs.values()
+        return int(probabilities[0].argmax())
+
+    def score(self, predictions: Sequence[int]) -> dict[str, float]:
+        right = np.asarray(predictions) == self.tables.test.labels[: len(predictions)]
+        return {"accuracy": float(right.mean())}
+
+    def calibration(self) -> Iterator[Feeds]:
+        for row in self.tables.calibration.features:
+            yield self.preprocess(row)
+
+
+TASK = TabularClassification
