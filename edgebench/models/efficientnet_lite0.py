@@ -76,9 +76,7 @@ def _blocks(writer: _Writer, x: str, size: int) -> str:
                 stride=stride,
                 groups=channels * stage.expand,
             )
-            x, _ = writer.conv(
-                x, size, prefix + "_project_conv", prefix + "_bn2", activation=False
-            )
+            x, _ = writer.conv(x, size, prefix + "_project_conv", prefix + "_bn2", activation=False)
             if stride == 1 and channels == stage.channels_out:
                 x = writer.node("Add", [x, shortcut], f"block{index}_add")
             index += 1

@@ -37,7 +37,9 @@ class PreparedModel(msgspec.Struct, frozen=True, kw_only=True):
     size_bytes: int  # weights beside the file (ONNX external data) included
     precision: str
     batch: int
-    build_s: float | None  # as first built, also where it came from the cache; None: used as it came
+    build_s: (
+        float | None
+    )  # as first built, also where it came from the cache; None: used as it came
     fp32_path: str  # the unquantised file at batch 1, which made the reference
     inputs: list[TensorInfo]  # of that file
     #: .npz of that file's outputs for the task's first REFERENCE_ITEMS items, one thread, graph
@@ -60,6 +62,6 @@ def decode_answer(line: bytes | str) -> PreparedModel | PrepareFailure:
     Raises msgspec.DecodeError (or its subclass ValidationError) where the process wrote none.
     """
     answer = msgspec.json.decode(line)
-    kind = PrepareFailure if isinstance(answer, dict) and "error" in answer else PreparedModel
-    result: PreparedModel | PrepareFailure = msgspec.convert(answer, kind)
-    return result
+    if isinstance(answer, dict) and "error" in answer:
+        return msgspec.convert(answer, PrepareFailure)
+    return msgspec.convert(answer, PreparedModel)

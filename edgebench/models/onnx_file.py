@@ -322,8 +322,10 @@ def _optimise(source: Path, target: Path) -> None:
         )
     try:
         ort.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # the runtime's exceptions share no base class but Exception
-        raise UnsupportedError(f"ONNX Runtime cannot load the model: {_first_line(error)}") from None
+    except Exception as error:  # noqa: BLE001 - the runtime's exceptions share no base class but Exception
+        raise UnsupportedError(
+            f"ONNX Runtime cannot load the model: {_first_line(error)}"
+        ) from None
 
 
 def _first_line(error: Exception) -> str:
@@ -351,17 +353,17 @@ def _drop_unused_domains(model: ModelProto) -> None:
 
 # --- what a graph computes in -------------------------------------------------------------------
 
-_FLOAT_OPS = frozenset(
-    "Conv ConvTranspose Gemm MatMul GRU LSTM RNN Attention FusedConv FusedMatMul FusedGemm "
-    "MultiHeadAttention GroupQueryAttention NhwcFusedConv TransposeMatMul Einsum "
-    "QuickGemm".split()
+_FLOAT_OPS = (
+    *("Conv", "ConvTranspose", "Gemm", "MatMul", "GRU", "LSTM", "RNN", "Attention", "Einsum"),
+    *("FusedConv", "NhwcFusedConv", "FusedMatMul", "TransposeMatMul", "FusedGemm"),
+    *("MultiHeadAttention", "GroupQueryAttention"),
 )
-_INT8_OPS = frozenset(
-    "QLinearConv QLinearMatMul QGemm MatMulInteger MatMulIntegerToFloat DynamicQuantizeMatMul "
-    "ConvInteger DynamicQuantizeLSTM QAttention QLinearConvTranspose "
-    "NhwcQLinearConv QMoE".split()
+_INT8_OPS = (
+    *("QLinearConv", "NhwcQLinearConv", "QLinearConvTranspose", "ConvInteger", "QLinearMatMul"),
+    *("QGemm", "MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul"),
+    *("DynamicQuantizeLSTM", "QAttention"),
 )
-_NBITS_OPS = frozenset(["MatMulNBits", "GatherBlockQuantized"])
+_NBITS_OPS = ("MatMulNBits",)
 
 _PRECISION = {
     "FLOAT": "fp32",

@@ -12,7 +12,7 @@ import pickle
 import struct
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -143,7 +143,10 @@ def _read_zip(path: Path) -> tuple[Entries, Data]:
 def _read_legacy(path: Path) -> tuple[Entries, Data]:
     storages: dict[str, _Storage] = {}
     with path.open("rb") as file:
-        load: Callable[[], Any] = lambda: _Unpickler(file, storages).load()  # noqa: E731
+
+        def load() -> Any:
+            return _Unpickler(file, storages).load()
+
         for _magic_version_platform in range(3):
             load()
         entries = _entries(load())

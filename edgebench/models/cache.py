@@ -1,0 +1,131 @@
+"""A cache of made files: one folder per key, complete or absent, checked whenever it is read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edgebench.errors import AssetError
+
+_FACTS = "entry.json"
+
+
+class Made(msgspec.Struct, frozen=True, kw_only=True):
+    """What a maker says of what it made."""
+
+    facts: dict[str, Any]
+    #: Files elsewhere that the entry stands for: absolute path -> sha256.
+    refers_to: dict[str, str] = {}
+
+
+class _Entry(msgspec.Struct, frozen=True, kw_only=True):
+    files: dict[str, str]  # name -> sha256
+    made: Made
+
+
+@dataclass(frozen=True)
+class Cache:
+    """Entries below `root`. Processes may share it: the first to finish an entry wins."""
+
+    root: Path
+
+    def get(self, key: dict[str, Any], make: Callable[[Path], Made]) -> tuple[Path, dict[str, Any]]:
+        """The folder of the entry and its facts, made by `make(folder)` where there is none.
+
+        An entry whose files are not what they were is made again. Raises AssetError where the cache
+        cannot be written.
+        """
+        folder = self.root / _digest(key)
+        entry = _read(folder)
+        if entry is None:
+            entry = self._make(folder, make)
+        return folder, entry.made.facts
+
+    def _make(self, folder: Path, make: Callable[[Path], Made]) -> _Entry:
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            partial = self.root / f".partial-{os.getpid()}-{secrets.token_hex(4)}"
+            partial.mkdir()
+        except OSError as error:
+            raise _not_writable(self.root, error) from None
+        try:
+            made = make(partial)
+            entry = _Entry(files=_hashes(partial), made=made)
+            (partial / _FACTS).write_bytes(msgspec.json.encode(entry))
+            return _publish(partial, folder, entry)
+        except OSError as error:
+            raise _not_writable(self.root, error) from None
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def tree_sha256(path: Path) -> str:
+    """SHA-256 of a file, or of a folder's listing ("<sha256>  <path>" lines sorted by path)."""
+    if path.is_file():
+        return file_sha256(path)
+    files = sorted((p.relative_to(path).as_posix(), p) for p in path.rglob("*") if p.is_file())
+    listing = "".join(f"{file_sha256(file)}  {name}\n" for name, file in files)
+    return hashlib.sha256(listing.encode()).hexdigest()
+
+
+def _publish(partial: Path, folder: Path, entry: _Entry) -> _Entry:
+    """Moves the finished entry into place; where another process was first, takes its entry."""
+    for _attempt in range(3):
+        try:
+            partial.rename(folder)
+            return entry
+        except OSError:
+            if not folder.exists():
+                raise
+        present = _read(folder)
+        if present is not None:
+            return present
+        broken = partial.with_name(f"{partial.name}-broken")
+        folder.rename(broken)
+        shutil.rmtree(broken, ignore_errors=True)
+    raise OSError(f"{folder} cannot be replaced")
+
+
+def _read(folder: Path) -> _Entry | None:
+    """The entry if it is there and whole."""
+    try:
+        entry = msgspec.json.decode((folder / _FACTS).read_bytes(), type=_Entry)
+        whole = all(file_sha256(folder / name) == sha for name, sha in entry.files.items())
+        same = all(file_sha256(Path(p)) == sha for p, sha in entry.made.refers_to.items())
+    except (OSError, msgspec.DecodeError):
+        return None
+    return entry if whole and same else None
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    return {path.name: file_sha256(path) for path in sorted(folder.iterdir())}
+
+
+def _digest(key: dict[str, Any]) -> str:
+    text = json.dumps(key, sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _not_writable(root: Path, error: OSError) -> AssetError:
+    return AssetError(
+        f"cannot write prepared models to {root}: {error.strerror or error}",
+        fix="free space there, or point EDGEBENCH_CACHE to a folder with space",
+    )

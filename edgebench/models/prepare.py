@@ -1,0 +1,372 @@
+"""Makes the model file a cell runs: build, fix shapes, quantise, and the reference of parity.
+
+Runs in a process of its own, `python -m edgebench.models.prepare`: a PrepareJob as JSON on stdin,
+one line on stdout, a PreparedModel (exit code 0) or a PrepareFailure (exit code 1). Quantising
+imports much and a hostile model may crash the process; neither touches the parent.
+
+Each step is an entry of the cache, keyed by the content it was made from and the code that made it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.metadata
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from edgebench.backend import TensorInfo
+from edgebench.errors import EdgebenchError, UnsupportedError, UsageError
+from edgebench.models.cache import Cache, Made, file_sha256, tree_sha256
+from edgebench.models.jobs import REFERENCE_ITEMS, PreparedModel, PrepareFailure, PrepareJob
+from edgebench.suggest import did_you_mean
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+    from edgebench.task import Outputs, Task
+
+PRECISIONS = ("as-is", "fp32", "int8-dynamic", "int8-static")
+
+_MODEL, _REFERENCE = "model.onnx", "reference.npz"
+
+
+@dataclass(frozen=True)
+class _Model:
+    """A model file of some step; `build_s` is what all steps to it took, None if there were none."""
+
+    path: Path
+    sha256: str
+    size_bytes: int
+    build_s: float | None
+    inputs: tuple[TensorInfo, ...]
+
+
+def prepare(job: PrepareJob) -> PreparedModel:
+    """Raises EdgebenchError; UnsupportedError where this model cannot be had in this variant."""
+    if job.precision not in PRECISIONS:
+        raise UnsupportedError(
+            f"no way to make precision {job.precision!r}{did_you_mean(job.precision, PRECISIONS)}"
+        )
+    store = Cache(Path(job.cache) / "models")
+    built = _built(job, store)
+    single = _fixed(job, store, built, batch=1)
+    fixed = single if job.batch == 1 else _fixed(job, store, built, batch=job.batch)
+    final = fixed
+    if job.precision.startswith("int8"):
+        final = _quantized(job, store, fixed, single)
+    reference, constant = _reference(job, store, single)
+    return PreparedModel(
+        path=str(final.path),
+        sha256=final.sha256,
+        size_bytes=final.size_bytes,
+        precision=job.precision,
+        batch=job.batch,
+        build_s=final.build_s,
+        fp32_path=str(single.path),
+        inputs=list(single.inputs),
+        reference=str(reference),
+        reference_constant=constant,
+    )
+
+
+def _built(job: PrepareJob, store: Cache) -> _Model:
+    """The source itself, or what its builder makes of it."""
+    source = Path(job.source)
+    if not source.exists():
+        raise EdgebenchError(f"no model file {source}")
+    if job.builder is None:
+        return _as_it_came(source, store, job.source_sha256)
+    build = _builder(job.builder)
+    key = {"step": "build", "source": job.source_sha256, "builder": job.builder, **_made_by()}
+
+    def make(folder: Path) -> Made:
+        start = time.perf_counter()
+        build(source, folder / _MODEL)
+        return _facts(folder / _MODEL, time.perf_counter() - start)
+
+    return _from_entry(*store.get(key, make))
+
+
+def _as_it_came(source: Path, store: Cache, sha256: str) -> _Model:
+    """The file in its place, described once and then from the cache."""
+    key = {"step": "describe", "source": sha256, "path": str(source.resolve()), **_made_by()}
+
+    def make(folder: Path) -> Made:
+        made = _facts(source, None)
+        files = [source, *_weights_beside(source)]
+        return Made(
+            facts={**made.facts, "path": str(source)},
+            refers_to={str(path): file_sha256(path) for path in files},
+        )
+
+    return _from_entry(*store.get(key, make))
+
+
+def _builder(name: str) -> Callable[[Path, Path], None]:
+    try:
+        module = importlib.import_module(f"edgebench.models.{name}")
+    except ModuleNotFoundError as error:
+        if error.name != f"edgebench.models.{name}":
+            raise EdgebenchError(
+                f"builder {name!r} needs the package {error.name!r}",
+                fix="pip install 'edgebench[full]'",
+            ) from None
+        raise UsageError(f"no builder {name!r}{did_you_mean(name, _builders())}") from None
+    build: Callable[[Path, Path], None] | None = getattr(module, "build", None)
+    if build is None:
+        raise UsageError(f"edgebench.models.{name} is no builder{did_you_mean(name, _builders())}")
+    return build
+
+
+def _builders() -> list[str]:
+    folder = Path(__file__).parent
+    return [path.stem for path in folder.glob("*.py") if "\ndef build(" in path.read_text("utf-8")]
+
+
+def _fixed(job: PrepareJob, store: Cache, built: _Model, batch: int) -> _Model:
+    """The model with every input shape fixed; the same file where all are already."""
+    from edgebench.models import onnx_file
+
+    if not job.shapes and batch == 1 and not any(None in info.shape for info in built.inputs):
+        return built
+    key = {
+        "step": "fix",
+        "model": built.sha256,
+        "shapes": job.shapes,
+        "batch": batch,
+        **_made_by(),
+    }
+
+    def make(folder: Path) -> Made:
+        start = time.perf_counter()
+        model = onnx_file.load_model(built.path)
+        shapes = onnx_file.resolve_shapes(model, job.shapes, batch)
+        onnx_file.save_model(onnx_file.freeze(model, shapes), folder / _MODEL, keep_opset=True)
+        return _facts(folder / _MODEL, (built.build_s or 0.0) + time.perf_counter() - start)
+
+    return _from_entry(*store.get(key, make))
+
+
+def _quantized(job: PrepareJob, store: Cache, fixed: _Model, single: _Model) -> _Model:
+    from edgebench.models import onnx_file, quantize
+
+    static = job.precision == "int8-static"
+    key = {
+        "step": job.precision,
+        "model": fixed.sha256,
+        "reduce_range": quantize.weights_need_reduced_range(),
+        "calibration": _task_identity(job) if static else None,
+        "batch": job.batch,
+        **_made_by(),
+    }
+
+    def make(folder: Path) -> Made:
+        start = time.perf_counter()
+        model = _foldable(onnx_file.load_model(fixed.path))
+        if static:
+            calibration = _task(job, single).calibration()
+            model = quantize.quantize_static(model, calibration, job.batch)
+        else:
+            model = quantize.quantize_dynamic(model)
+        onnx_file.save_model(model, folder / _MODEL, keep_opset=True)
+        return _facts(folder / _MODEL, (fixed.build_s or 0.0) + time.perf_counter() - start)
+
+    return _from_entry(*store.get(key, make))
+
+
+def _foldable(model: ModelProto) -> ModelProto:
+    """Ready for the quantizer: opset 13 or later, nothing left to fold."""
+    from edgebench.models import onnx_file
+
+    raised = onnx_file.raise_opset(model)
+    return onnx_file.freeze(raised, onnx_file.resolve_shapes(raised, {}, 1))
+
+
+def _reference(job: PrepareJob, store: Cache, single: _Model) -> tuple[Path, bool]:
+    """Outputs of the unquantised model on the first items, and whether they are all the same."""
+    key = {
+        "step": "reference",
+        "model": single.sha256,
+        "task": _task_identity(job),
+        "items": REFERENCE_ITEMS,
+        **_made_by(),
+    }
+
+    def make(folder: Path) -> Made:
+        import numpy as np
+
+        outputs = _reference_outputs(single.path, _task(job, single))
+        arrays: dict[str, Any] = {
+            f"{index}/{name}": array
+            for index, item in enumerate(outputs)
+            for name, array in item.items()
+        }
+        np.savez(folder / _REFERENCE, **arrays)
+        return Made(facts={"constant": not _differ(outputs)})
+
+    folder, facts = store.get(key, make)
+    return folder / _REFERENCE, bool(facts["constant"])
+
+
+def _reference_outputs(path: Path, task: Task) -> list[Outputs]:
+    """ONNX Runtime on the CPU, one thread, graph optimisations off."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    try:
+        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        names = [output.name for output in session.get_outputs()]
+        results = []
+        for index in range(min(REFERENCE_ITEMS, len(task))):
+            arrays = session.run(names, dict(task.preprocess(task.raw(index))))
+            results.append(dict(zip(names, arrays, strict=True)))
+    except EdgebenchError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the runtime's exceptions share no base class but Exception
+        text = str(error).strip() or type(error).__name__
+        raise UnsupportedError(
+            f"ONNX Runtime cannot run {path.name} for a reference: {text.splitlines()[0]}"
+        ) from None
+    return results
+
+
+def _differ(outputs: list[Outputs]) -> bool:
+    """Whether any two items gave outputs that differ by more than rounding."""
+    import numpy as np
+
+    def differs(mine: Any, first: Any) -> bool:
+        mine, first = np.asarray(mine), np.asarray(first)
+        if mine.shape != first.shape:
+            return True
+        if mine.dtype.kind not in "fc":
+            return not np.array_equal(mine, first)
+        return not np.allclose(mine, first, rtol=1e-5, atol=0, equal_nan=True)
+
+    return any(differs(item[name], outputs[0][name]) for item in outputs[1:] for name in item)
+
+
+def _task(job: PrepareJob, single: _Model) -> Task:
+    from edgebench.task import TaskContext
+    from edgebench.tasks import load_task
+
+    context = TaskContext(
+        data={name: Path(path) for name, path in job.data.items()},
+        options=job.options,
+        model=single.path,
+        model_asset=Path(job.source),
+        inputs=single.inputs,
+        seed=job.seed,
+    )
+    return load_task(job.task, context)
+
+
+def _task_identity(job: PrepareJob) -> dict[str, Any]:
+    """What decides the task's inputs: its code, options, data, seed and the asset it may read."""
+    from edgebench.tasks import task_file
+
+    return {
+        "task": job.task,
+        "code": [file_sha256(task_file(job.task)), _code_sha256(), job.task_sha256],
+        "options": job.options,
+        "data": {name: tree_sha256(Path(path)) for name, path in job.data.items()},
+        "source": job.source_sha256,
+        "seed": job.seed,
+    }
+
+
+@cache
+def _made_by() -> dict[str, str]:
+    """The code and the libraries an entry depends on."""
+    return {
+        "code": _code_sha256(),
+        "onnx": importlib.metadata.version("onnx"),
+        "onnxruntime": _runtime_version(),
+    }
+
+
+@cache
+def _code_sha256() -> str:
+    """Of all sources that make models and inputs: simpler than following imports, and safe."""
+    package = Path(__file__).parent.parent
+    files = sorted([*package.glob("models/*.py"), *package.glob("tasks/*.py")])
+    return hashlib.sha256("".join(file_sha256(file) for file in files).encode()).hexdigest()
+
+
+def _runtime_version() -> str:
+    try:
+        return importlib.metadata.version("onnxruntime")
+    except importlib.metadata.PackageNotFoundError:  # another distribution of the same module
+        import onnxruntime
+
+        return str(onnxruntime.__version__)
+
+
+def _facts(path: Path, build_s: float | None) -> Made:
+    from edgebench.models import onnx_file
+
+    files = [path, *_weights_beside(path)]
+    hashes = [file_sha256(file) for file in files]
+    inputs, _ = onnx_file.describe(onnx_file.load_model(path, weights=False))
+    return Made(
+        facts={
+            "sha256": hashes[0] if len(files) == 1 else _joint_sha256(files, hashes),
+            "size_bytes": sum(file.stat().st_size for file in files),
+            "build_s": build_s,
+            "inputs": msgspec.to_builtins(inputs),
+        }
+    )
+
+
+def _joint_sha256(files: list[Path], hashes: list[str]) -> str:
+    listing = "".join(f"{h}  {f.name}\n" for h, f in zip(hashes, files, strict=True))
+    return hashlib.sha256(listing.encode()).hexdigest()
+
+
+def _weights_beside(path: Path) -> list[Path]:
+    from edgebench.models import onnx_file
+
+    return onnx_file.external_files(path)
+
+
+def _from_entry(folder: Path, facts: dict[str, Any]) -> _Model:
+    return _Model(
+        path=Path(facts.get("path", folder / _MODEL)),
+        sha256=facts["sha256"],
+        size_bytes=facts["size_bytes"],
+        build_s=facts["build_s"],
+        inputs=msgspec.convert(facts["inputs"], tuple[TensorInfo, ...]),
+    )
+
+
+def main() -> int:
+    """Reads the job, answers on stdout; whatever libraries print goes to stderr."""
+    answer_fd = os.dup(1)
+    os.dup2(2, 1)
+    answer: PreparedModel | PrepareFailure
+    try:
+        answer = prepare(msgspec.json.decode(sys.stdin.buffer.read(), type=PrepareJob))
+    except UnsupportedError as error:
+        answer = PrepareFailure(error=error.message, fix=error.fix, kind="unsupported")
+    except EdgebenchError as error:
+        answer = PrepareFailure(error=error.message, fix=error.fix)
+    except Exception as error:  # noqa: BLE001 - whatever a library raises becomes a row, not a traceback
+        answer = PrepareFailure(error=f"{type(error).__name__}: {error}")
+    with os.fdopen(answer_fd, "wb") as out:
+        out.write(msgspec.json.encode(answer) + b"\n")
+    return 1 if isinstance(answer, PrepareFailure) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
