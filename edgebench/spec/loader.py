@@ -15,13 +15,13 @@ from typing import Any
 import msgspec
 
 import edgebench.models
-import edgebench.tasks
 from edgebench.errors import SpecError, UsageError
 from edgebench.spec.convert import convert
 from edgebench.spec.matrix import expand, select, unique, value_key
 from edgebench.spec.types import Asset, Limit, Variant, Workload
 from edgebench.spec.yaml_reader import Document, KeyPath, raise_errors, read_yaml
 from edgebench.suggest import did_you_mean
+from edgebench.tasks import known_tasks
 
 _DISTRIBUTION = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 
@@ -81,20 +81,14 @@ def _impossible(workload: Workload, path: Path, document: Document) -> Iterator[
 
 
 def _unknown_modules(workload: Workload, document: Document) -> Iterator[SpecError]:
-    tasks = module_names(edgebench.tasks)
-    if workload.task not in tasks:
-        message = f"no task {workload.task!r}{did_you_mean(workload.task, tasks)}"
-        yield document.error(("task",), message, "a task of your own comes by --task FILE:CLASS")
-    builder, builders = workload.model.builder, module_names(edgebench.models)
-    if builder is not None and builder not in builders:
-        message = f"no builder {builder!r}{did_you_mean(builder, builders)}"
+    if workload.task not in known_tasks():
+        message = f"no task {workload.task!r}{did_you_mean(workload.task, known_tasks())}"
+        yield document.error(("task",), message, "a task of your own comes by --task FILE.py:CLASS")
+    builder = workload.model.builder
+    modules = {module.name for module in pkgutil.iter_modules(edgebench.models.__path__)}
+    if builder is not None and builder not in modules:
+        message = f"no builder {builder!r}{did_you_mean(builder, modules)}"
         yield document.error(("model", "builder"), message)
-
-
-def module_names(package: Any) -> list[str]:
-    """Public modules of a package, found without importing them."""
-    names = (module.name for module in pkgutil.iter_modules(package.__path__))
-    return sorted(name for name in names if not name.startswith("_"))
 
 
 def _asset_errors(workload: Workload, document: Document) -> Iterator[SpecError]:

@@ -1,0 +1,97 @@
+"""The user's inventory of devices: `devices.yaml` -> frozen types.
+
+It says what a machine cannot tell of itself. Without it, detected facts serve.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edgebench.errors import SpecError
+from edgebench.spec.convert import convert
+from edgebench.spec.types import Name, Spec
+from edgebench.spec.yaml_reader import Document, raise_errors, read_yaml
+
+FILE_NAME = "devices.yaml"
+
+
+class Match(Spec, frozen=True, kw_only=True):
+    """Which machine an entry is about: all that is given must hold.
+
+    Texts are patterns (`*`, `?`) and compared without regard to case with the facts that
+    `edgebench list devices --format json` shows.
+    """
+
+    board: str | None = None  # the device tree's model
+    mac_model: str | None = None
+    cpu_model: str | None = None
+    machine: str | None = None  # "x86_64", "aarch64", "arm64"
+    os: str | None = None
+    virtualised: bool | None = None
+
+
+class Device(Spec, frozen=True, kw_only=True):
+    """A machine of the user's, and what it cannot tell of itself."""
+
+    name: Name
+    title: str
+    match: Match
+    power_mode: str | None = None  # the mode it is meant to run in
+    energy_source: str | None = None  # the one to prefer, or "none"
+    notes: str = ""
+
+
+class Inventory(Spec, frozen=True, kw_only=True):
+    """The content of devices.yaml. The first entry that matches a machine is taken."""
+
+    devices: list[Device]
+
+
+def load_devices(path: Path | None = None) -> list[Device]:
+    """The devices of a file, by default of `devices.yaml` in the working directory; none without it.
+
+    Raises SpecError with file, line and column for what it may not say, and UsageError where a file
+    that was named cannot be read.
+    """
+    if path is None:
+        path = Path(FILE_NAME)
+        if not path.exists():
+            return []
+    document = read_yaml(path)
+    inventory = convert(document, Inventory)
+    raise_errors(list(_impossible(inventory, document)))
+    return inventory.devices
+
+
+def device_of(devices: Sequence[Device], facts: Mapping[str, Any]) -> Device | None:
+    """The first entry whose `match` holds for the facts of `probes.device.detect`."""
+    return next((device for device in devices if _holds(device.match, facts)), None)
+
+
+def _holds(match: Match, facts: Mapping[str, Any]) -> bool:
+    return all(
+        _equal(wanted, facts.get(fact))
+        for fact, wanted in msgspec.structs.asdict(match).items()
+        if wanted is not None
+    )
+
+
+def _equal(wanted: str | bool, fact: object) -> bool:
+    if isinstance(wanted, str):
+        return isinstance(fact, str) and fnmatchcase(fact.lower(), wanted.lower())
+    return fact is wanted
+
+
+def _impossible(inventory: Inventory, document: Document) -> Iterator[SpecError]:
+    names = [device.name for device in inventory.devices]
+    for index, device in enumerate(inventory.devices):
+        if device.name in names[:index]:
+            yield document.error(("devices", index, "name"), f"{device.name!r} twice")
+        if device.match == Match():
+            message = "matches every machine"
+            yield document.error(("devices", index, "match"), message, "give at least one fact")
