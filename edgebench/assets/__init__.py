@@ -1,0 +1,36 @@
+"""Model and data files by URI and sha256: fetched once, cached per user, checked on every use.
+
+The cache is `$EDGEBENCH_CACHE`, or the user's cache folder for `edgebench`:
+
+    assets/<sha256>/<name>         a file or folder, put there whole by one rename
+    assets/<sha256>/.edgebench     what it is, and its files' sizes and times as last checked
+    files/<sha256>                 the same of a `file:` asset, which stays where it is
+    models/                        what is derived from assets (see `edgebench.models`)
+    tmp/, locks/                   downloads in progress
+"""
+
+from .cache import Condition, cache_dir, cached, check, file_sha256, folder_sha256
+from .fetch import Need, fetch, fetch_each, needs_of
+from .progress import Progress, terminal_progress
+from .uri import FileUri, Location, Member, PypiUri, WebUri, parse_uri
+
+__all__ = [
+    "Condition",
+    "FileUri",
+    "Location",
+    "Member",
+    "Need",
+    "Progress",
+    "PypiUri",
+    "WebUri",
+    "cache_dir",
+    "cached",
+    "check",
+    "fetch",
+    "fetch_each",
+    "file_sha256",
+    "folder_sha256",
+    "needs_of",
+    "parse_uri",
+    "terminal_progress",
+]
