@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from edgebench.errors import StoreError
 from edgebench.record import SCHEMA, ModelFacts, Record, Replicate, encode
 
 JOURNAL_SUFFIX = ".journal"
+LOCK_PATIENCE_S = 2.0
+_FLAGS = os.O_CREAT | os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
 
 
 class JournalHead(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,12 +117,21 @@ class RunStore:
     def create(cls, results: Path, head: JournalHead) -> RunStore:
         """Starts a new result file. Raises StoreError where it cannot be written."""
         store = cls(results, head)
+        # Whole or not at all: a journal without its first line could not be resumed.
+        partial = store.journal.with_suffix(".new")
         try:
             results.parent.mkdir(parents=True, exist_ok=True)
+            store._journal_fd = os.open(partial, _FLAGS | os.O_EXCL, 0o644)
+            store._lock()
+            store._append(store._journal_fd, msgspec.json.encode(head) + b"\n", partial)
+            store._results_fd = os.open(results, _FLAGS | os.O_EXCL, 0o644)
+            partial.replace(store.journal)
         except OSError as error:
-            raise _unwritable(results.parent, error) from None
-        store._open(os.O_EXCL)
-        store._append(store._journal_fd, msgspec.json.encode(head) + b"\n", store.journal)
+            store.close()
+            raise _unwritable(results, error) from None
+        except StoreError:
+            store.close()
+            raise
         return store
 
     @classmethod
@@ -134,14 +146,21 @@ class RunStore:
                 f"{journal}: the run ended before it wrote its settings", "start it anew"
             ) from None
         store = cls(results, head)
-        store._open(0)
         try:
+            store._journal_fd = os.open(journal, _FLAGS, 0o644)
+            store._lock()
+            store._results_fd = os.open(results, _FLAGS, 0o644)
+            _cut_torn_line(store._journal_fd)
+            _cut_torn_line(store._results_fd)
             for record in iter_records(results):
                 store.done[record.cell.id] = record
             for _, line in lines:
                 entry = _decode_entry(line)
                 if entry.cell not in store.done:
                     store.pending.setdefault(entry.cell, []).append(entry)
+        except OSError as error:
+            store.close()
+            raise _unwritable(results, error) from None
         except msgspec.MsgspecError as error:
             store.close()
             raise StoreError(f"{journal}: damaged: {error}", "start the run anew") from None
@@ -150,26 +169,21 @@ class RunStore:
             raise
         return store
 
-    def _open(self, flags: int) -> None:
-        flags |= os.O_CREAT | os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
-        try:
-            self._journal_fd = os.open(self.journal, flags, 0o644)
+    def _lock(self) -> None:
+        """Takes the lock; waits a moment for the workers of a run that was just killed."""
+        give_up = time.monotonic() + LOCK_PATIENCE_S
+        while True:
             try:
                 fcntl.flock(self._journal_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
             except BlockingIOError:
+                if time.monotonic() < give_up:
+                    time.sleep(0.05)
+                    continue
                 raise StoreError(
                     f"{self.journal}: the run, or a worker of it, is still alive",
                     "wait for it to end, or stop it, then resume",
                 ) from None
-            self._results_fd = os.open(self.results, flags, 0o644)
-            _cut_torn_line(self._journal_fd)
-            _cut_torn_line(self._results_fd)
-        except OSError as error:
-            self.close()
-            raise _unwritable(self.results, error) from None
-        except StoreError:
-            self.close()
-            raise
 
     def add_replicate(self, entry: JournalEntry) -> None:
         """Keeps a replicate; on disk when this returns."""

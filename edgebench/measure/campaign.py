@@ -122,6 +122,7 @@ class Campaign:
         self._launch = launch
         self._overheads_s: dict[Literal["first", "rest"], list[float]] = {"first": [], "rest": []}
         self._measured = sum(len(target.entries) for target in targets)
+        self.records: dict[str, Record] = {}  # of complete cells, by id
 
     def measure(self) -> list[CellFacts]:
         """Measures until every target is complete or the budget is spent.
@@ -238,10 +239,22 @@ class Campaign:
         count, overhead_s = self._outstanding()
         return overhead_s + count * SLICE_FACTOR * self._slice_s()
 
+    def provisional(self) -> list[Record]:
+        """Records of cells that have replicates but are not complete: to be shown, not kept."""
+        return [
+            self._assemble(target)
+            for target in self._targets
+            if target.entries and target.cell.id not in self.records
+        ]
+
     def _finish(self, target: Target) -> None:
-        record = assemble(target, self._settings, self._run, self._device, self._state_before)
+        record = self._assemble(target)
+        self.records[record.cell.id] = record
         self._keeper.add_record(record)
         self._watcher.completed(record)
+
+    def _assemble(self, target: Target) -> Record:
+        return assemble(target, self._settings, self._run, self._device, self._state_before)
 
 
 def _mean(values: Sequence[float], otherwise: float) -> float:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -91,10 +92,6 @@ def save_outputs(path: str, outputs: Sequence[Outputs]) -> None:
     partial.replace(path)
 
 
-def parity_limit(precision: str) -> float:
-    return PARITY_LIMIT.get(precision, REDUCED_PARITY_LIMIT)
-
-
 def output_check(
     session: Session, task: Task, *, batch: int, precision: str, reference: str, expected: str
 ) -> OutputCheck:
@@ -122,7 +119,52 @@ def output_check(
     )
 
 
-def labelled_quality(session: Session, task: Task, spec: QualitySpec, batch: int) -> Quality:
+def quality(
+    session: Session,
+    task: Task,
+    spec: QualitySpec,
+    *,
+    batch: int,
+    precision: str,
+    reference: str,
+    constant: bool,
+) -> Quality:
+    """Quality by labels where the task has them, by parity with the reference where it has none.
+
+    A user's own task on a user's own model states no limits: its first metric is reported, and parity
+    is demanded beside it.
+    """
+
+    def by_parity() -> Quality:
+        return _parity_quality(
+            session, task, batch=batch, precision=precision, reference=reference, constant=constant
+        )
+
+    if spec.metric != PARITY_METRIC:
+        return _labelled_quality(session, task, spec, batch)
+    if not task.metrics:
+        return by_parity()
+    names = list(task.metrics)
+    unlimited = QualitySpec(metric=names[0], also={name: LimitSpec() for name in names[1:]})
+    labelled, parity = _labelled_quality(session, task, unlimited, batch), by_parity()
+    return msgspec.structs.replace(
+        labelled,
+        passed=labelled.passed and parity.passed,
+        reason="; ".join(filter(None, (labelled.reason, parity.reason))),
+        also=[
+            *labelled.also,
+            Limit(
+                metric=PARITY_METRIC,
+                value=parity.value,
+                limit=parity.floor,
+                better="lower",
+                passed=parity.passed,
+            ),
+        ],
+    )
+
+
+def _labelled_quality(session: Session, task: Task, spec: QualitySpec, batch: int) -> Quality:
     """The task's metrics over all labelled items, judged by the workload's limits."""
     values = task.evaluate(lambda items: infer(session, batch, items))
     main = _judge(spec.metric, spec, task.metrics, values)
@@ -141,14 +183,14 @@ def labelled_quality(session: Session, task: Task, spec: QualitySpec, batch: int
     )
 
 
-def parity_quality(
+def _parity_quality(
     session: Session, task: Task, *, batch: int, precision: str, reference: str, constant: bool
 ) -> Quality:
-    """Parity with the reference, where there are no labels."""
+    """Parity with the reference on the first items."""
     want = load_outputs(reference, len(task))
     items = [task.preprocess(task.raw(index)) for index in range(len(want))]
     error = relative_error(infer(session, batch, items), want)
-    limit = parity_limit(precision)
+    limit = PARITY_LIMIT.get(precision, REDUCED_PARITY_LIMIT)
     reason = ""
     if constant:
         reason = "the outputs are the same whatever the input: parity would prove nothing"
@@ -156,7 +198,7 @@ def parity_quality(
         reason = f"outputs differ from the fp32 reference by {error:.2g} (limit {limit:g})"
     return Quality(
         metric=PARITY_METRIC,
-        value=error if np.isfinite(error) else 1e9,
+        value=error if np.isfinite(error) else None,
         floor=limit,
         better="lower",
         passed=not reason,

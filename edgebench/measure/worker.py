@@ -125,17 +125,15 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
     quality = effective = None
     if job.full_quality:
         link.phase("quality pass", 10 * job.slice_s)
-        if job.quality.metric == check.PARITY_METRIC:
-            quality = check.parity_quality(
-                session,
-                task,
-                batch=job.batch,
-                precision=job.precision,
-                reference=job.reference,
-                constant=job.reference_constant,
-            )
-        else:
-            quality = check.labelled_quality(session, task, job.quality, job.batch)
+        quality = check.quality(
+            session,
+            task,
+            job.quality,
+            batch=job.batch,
+            precision=job.precision,
+            reference=job.reference,
+            constant=job.reference_constant,
+        )
         link.phase("reading of effective facts")
         effective = session.effective()
     replicate = Replicate(

@@ -1,0 +1,124 @@
+"""How far a run is, on stderr: a live line on a terminal, a line per cell elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from edgebench.measure.campaign import Target, Watcher
+from edgebench.plan import Cell
+from edgebench.record import Record
+
+_MARKS = {"ok": "done", "failed": "FAILED", "unsupported": "unsupported", "invalid": "INVALID"}
+
+
+def describe(target: Target) -> str:
+    """The cell as a person names it: workload, backend and the values of its axes."""
+    axes = " ".join(f"{axis}={value}" for axis, value in sorted(target.cell.variant.items()))
+    return f"{target.cell.workload} {target.cell.backend} {axes} {target.cell.scenario}"
+
+
+def clock(seconds: float) -> str:
+    """Minutes and seconds: 1:05."""
+    whole = max(0, round(seconds))
+    return f"{whole // 60}:{whole % 60:02d}"
+
+
+class LineWatcher:
+    """For pipes and logs: a line when a cell is complete."""
+
+    def starts(self, target: Target, number: int, total: int, left_s: float) -> None:
+        return None
+
+    def tick(self) -> None:
+        return None
+
+    def completed(self, record: Record) -> None:
+        text = f"{_MARKS[record.status]}: {record.cell.id}"
+        if record.status != "ok" and record.reasons:
+            text += f": {record.reasons[0].message}"
+        print(text, file=sys.stderr, flush=True)
+
+
+class LiveWatcher(LineWatcher):
+    """For terminals: one line that moves once a second; the parent must stay asleep otherwise."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+        self._console = Console(stderr=True)
+        self._progress = Progress(
+            BarColumn(bar_width=16),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[left]} left"),
+            TextColumn("{task.description}", markup=False),
+            console=self._console,
+            auto_refresh=False,
+            transient=True,
+        )
+        self._task = self._progress.add_task("", total=None, left="-:--")
+        self._left_s = 0.0
+        self._number = 0
+
+    def begin(self) -> None:
+        self._progress.start()
+
+    def end(self) -> None:
+        self._progress.stop()
+
+    def starts(self, target: Target, number: int, total: int, left_s: float) -> None:
+        self._left_s, self._number = left_s, number
+        self._progress.update(
+            self._task,
+            completed=number - 1,
+            total=total,
+            left=clock(left_s),
+            description=describe(target),
+        )
+        self._progress.refresh()
+
+    def tick(self) -> None:
+        self._left_s -= 1
+        self._progress.update(self._task, left=clock(self._left_s))
+        self._progress.refresh()
+
+    def completed(self, record: Record) -> None:
+        if record.status != "ok":
+            reason = record.reasons[0].message if record.reasons else ""
+            self._progress.print(
+                f"{_MARKS[record.status]}: {record.cell.id}: {reason}", markup=False, style="yellow"
+            )
+        self._progress.update(self._task, completed=self._number)
+
+
+@contextmanager
+def preparing() -> Iterator[Callable[[Cell, int, int], None]]:
+    """A line on the terminal while models are made ready; nothing elsewhere."""
+    live = sys.stderr.isatty()
+
+    def show(cell: Cell, number: int, total: int) -> None:
+        if live:
+            text = f"preparing models {number}/{total}: {cell.workload.name} {cell.precision}"
+            print(f"\r\x1b[K{text[:79]}", end="", file=sys.stderr, flush=True)
+
+    try:
+        yield show
+    finally:
+        if live:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def watching() -> Iterator[Watcher]:
+    """The watcher that suits stderr, for as long as the run takes."""
+    if not sys.stderr.isatty():
+        yield LineWatcher()
+        return
+    live = LiveWatcher()
+    live.begin()
+    try:
+        yield live
+    finally:
+        live.end()
