@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -221,10 +222,12 @@ def test_prepared_inputs_do_not_disturb_each_other(open_: Open) -> None:
     """A prepared input gives its own answer after others were prepared and run."""
     case = two_by_two()
     session = open_(case)
+    alone = {seed: _copies(_answer(session, case, seed)) for seed in (1, 2, 3)}
     prepared = {seed: session.prepare(case.feeds(seed)) for seed in (1, 2, 3)}
     for seed in (2, 1, 3, 1, 2):
         outputs = session.outputs_of(prepared[seed], session.run(prepared[seed]))
-        _assert_right(session, case, seed, outputs)
+        for output, expected in alone[seed].items():
+            assert _relative_error(outputs[output], expected) < 1e-4
 
 
 def test_outputs_are_safe_to_keep(open_: Open) -> None:
@@ -246,7 +249,7 @@ def test_outputs_are_safe_to_keep(open_: Open) -> None:
 
 
 def test_latency_grows_with_work(open_: Open) -> None:
-    """A run takes longer where there is more to compute: it returns when the work is done."""
+    """A run takes longer where there is more to compute."""
     few_ns = _fastest_ns(open_, chain(4), runs=12)
     measured_ns = []
     for rows in (256, 2048):
@@ -254,9 +257,25 @@ def test_latency_grows_with_work(open_: Open) -> None:
         if measured_ns[-1] > max(_GROWTH * few_ns, few_ns + _NOISE_NS):
             return
     pytest.fail(
-        f"4 rows take {few_ns} ns, 256 and 2048 rows {measured_ns} ns: either run() returns before "
-        "the work is done, or nothing is computed"
+        f"4 rows take {few_ns} ns, 256 and 2048 rows {measured_ns} ns: run() returns before the "
+        "work is done, or nothing is computed"
     )
+
+
+def test_runs_return_when_the_work_is_done(open_: Open) -> None:
+    """Reading outputs takes no longer right after a run than some time later."""
+    case = chain(1024)
+    session = open_(case)
+    prepared = session.prepare(case.feeds(0))
+    _read_ns(session, prepared, wait_s=0)
+    whole_ns, at_once_ns, later_ns = [], [], []
+    for _ in range(5):
+        whole, at_once = _read_ns(session, prepared, wait_s=0)
+        whole_ns.append(whole)
+        at_once_ns.append(at_once)
+        later_ns.append(_read_ns(session, prepared, wait_s=2e-9 * whole)[1])
+    limit_ns = median(later_ns) + max(median(whole_ns) / 4, _NOISE_NS)
+    assert median(at_once_ns) < limit_ns, f"{at_once_ns} ns at once, {later_ns} ns later"
 
 
 def test_seen_inputs_are_not_answered_faster(open_: Open) -> None:
@@ -400,11 +419,13 @@ def test_conversion_is_repeatable(runtime: Backend, tmp_path: Path) -> None:
 def test_sessions_close_and_open_again(open_: Open) -> None:
     """A session can be closed twice, and another one opened after it."""
     case = convolution(1)
-    for seed in range(2):
+    answers = []
+    for _ in range(2):
         session = open_(case)
-        _assert_right(session, case, seed, _answer(session, case, seed))
+        answers.append(_answer(session, case, seed=1)["logits"])
         session.close()
         session.close()
+    assert _relative_error(*answers) < 1e-4
 
 
 # --- helpers ------------------------------------------------------------------------------------
@@ -464,6 +485,18 @@ def _timed_ns(session: Session, prepared: Any) -> int:
     end_ns = time.perf_counter_ns()
     session.outputs_of(prepared, raw)  # lets whatever still runs come to its end
     return end_ns - start_ns
+
+
+def _read_ns(session: Session, prepared: Any, wait_s: float) -> tuple[int, int]:
+    """Nanoseconds of a run with its reading, and of the reading alone, which begins after a wait."""
+    start_ns = time.perf_counter_ns()
+    raw = session.run(prepared)
+    ran_ns = time.perf_counter_ns() - start_ns
+    time.sleep(wait_s)
+    start_ns = time.perf_counter_ns()
+    session.outputs_of(prepared, raw)
+    read_ns = time.perf_counter_ns() - start_ns
+    return ran_ns + read_ns, read_ns
 
 
 def _values(backend: Backend) -> list[tuple[Option, Scalar]]:

@@ -1,0 +1,441 @@
+"""Backends with one fault each, to prove that the harness sees it.
+
+Usable as `--backend edgebench.testing.faults:Hang`. Each works through another backend (option
+`inner`, ONNX Runtime unless told) for the first `after` runs; with the next run the fault comes.
+Faults that come earlier (at import, at open) are classes of their own.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import sys
+import time
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+
+import msgspec
+
+from edgebench import __version__
+from edgebench.backend import (
+    Backend,
+    Capabilities,
+    Effective,
+    ModelFile,
+    Option,
+    Ready,
+    Scalar,
+    Session,
+    Unavailable,
+)
+from edgebench.errors import UnsupportedError
+
+if TYPE_CHECKING:
+    from edgebench.backend import Feeds, Outputs
+
+    Settings = Mapping[str, Scalar | None]
+
+_MIB = 2**20
+_STEP_MIB = 64
+
+
+def _capabilities(*more: Option) -> Capabilities:
+    return Capabilities(
+        formats=("onnx",),
+        precisions=("fp32", "int8-dynamic", "int8-static", "as-is"),
+        options=(
+            Option("after", "int", 0, "runs before the fault comes", minimum=0),
+            Option("inner", "str", "ort", "the backend that does the work"),
+            Option("threads", "int", None, "threads of the inner backend", minimum=1),
+            *more,
+        ),
+    )
+
+
+class FaultySession(Session):
+    """The inner session for the first `after` runs, `fault` from then on."""
+
+    def __init__(self, inner: Session, settings: Settings) -> None:
+        self.inner = inner
+        self.settings = settings
+        self.inputs = inner.inputs
+        self.outputs = inner.outputs
+        self.run = self._run
+        self._runs_left = int(settings["after"] or 0)
+
+    def _run(self, prepared: Any) -> Any:
+        if self._runs_left:
+            self._runs_left -= 1
+            return self.work(prepared)
+        return self.fault(prepared)
+
+    def work(self, prepared: Any) -> Any:
+        """An honest run."""
+        return self.inner.run(prepared)
+
+    def fault(self, prepared: Any) -> Any:
+        """What a run does once the fault is there."""
+        return self.work(prepared)
+
+    def prepare(self, feeds: Feeds) -> Any:
+        return self.inner.prepare(feeds)
+
+    def outputs_of(self, prepared: Any, raw: Any) -> Outputs:
+        return self.inner.outputs_of(prepared, raw)
+
+    def effective(self) -> Effective:
+        facts = self.inner.effective()
+        own = {name: value for name, value in self.settings.items() if name != "threads"}
+        return msgspec.structs.replace(facts, options={**facts.options, **own})
+
+    def arena_bytes(self) -> int | None:
+        return self.inner.arena_bytes()
+
+    def close(self) -> None:
+        self.inner.close()
+
+
+class FaultyBackend(Backend):
+    """Opens a session of the inner backend and wraps it. By itself it has no fault."""
+
+    name = "fault-none"
+    summary = "test backend: works, through another one"
+    capabilities = _capabilities()
+    session: ClassVar[type[FaultySession]] = FaultySession
+
+    def availability(self) -> Ready | Unavailable:
+        return Ready(__version__)
+
+    def import_runtime(self) -> str:
+        return __version__
+
+    def open(self, model: ModelFile, options: Mapping[str, Scalar]) -> Session:
+        from edgebench import registry
+
+        self.capabilities.check(model, options)
+        settings = {option.name: option.default for option in self.capabilities.options}
+        settings.update(options)
+        inner = registry.load(str(settings["inner"]))
+        inner.import_runtime()
+        passed = {name: options[name] for name in ("threads",) if name in options}
+        return self.session(inner.open(model, passed), settings)
+
+
+# --- no return, no process ----------------------------------------------------------------------
+
+
+def _hang() -> NoReturn:
+    while True:
+        time.sleep(3600)
+
+
+class _HangSession(FaultySession):
+    def fault(self, prepared: Any) -> NoReturn:
+        _hang()
+
+
+class Hang(FaultyBackend):
+    name = "fault-hang"
+    summary = "test backend: a run never returns"
+    session = _HangSession
+
+
+class _HangHoldingGilSession(FaultySession):
+    def fault(self, prepared: Any) -> NoReturn:
+        sleep = ctypes.PyDLL(None).sleep  # PyDLL keeps the interpreter's lock during the call
+        while True:
+            sleep(3600)
+
+
+class HangHoldingGil(FaultyBackend):
+    name = "fault-hang-holding-gil"
+    summary = "test backend: a run never returns, and no other Python thread runs any more"
+    session = _HangHoldingGilSession
+
+
+class HangAtImport(FaultyBackend):
+    name = "fault-hang-at-import"
+    summary = "test backend: importing the runtime never returns"
+
+    def import_runtime(self) -> NoReturn:
+        _hang()
+
+
+class HangAtOpen(FaultyBackend):
+    name = "fault-hang-at-open"
+    summary = "test backend: opening a model never returns"
+
+    def open(self, model: ModelFile, options: Mapping[str, Scalar]) -> NoReturn:
+        _hang()
+
+
+class _SegfaultSession(FaultySession):
+    def fault(self, prepared: Any) -> Any:
+        return ctypes.string_at(0)
+
+
+class Segfault(FaultyBackend):
+    name = "fault-segfault"
+    summary = "test backend: a run reads address 0"
+    session = _SegfaultSession
+
+
+class _ExitSession(FaultySession):
+    def fault(self, prepared: Any) -> NoReturn:
+        os._exit(3)
+
+
+class Exit(FaultyBackend):
+    name = "fault-exit"
+    summary = "test backend: a run ends the process with status 3, without a word"
+    session = _ExitSession
+
+
+class _CrashSession(FaultySession):
+    def fault(self, prepared: Any) -> NoReturn:
+        raise RuntimeError("the runtime gave up in the middle of a run")
+
+
+class Crash(FaultyBackend):
+    name = "fault-crash"
+    summary = "test backend: a run raises RuntimeError"
+    session = _CrashSession
+
+
+class CrashAtOpen(FaultyBackend):
+    name = "fault-crash-at-open"
+    summary = "test backend: opening a model raises RuntimeError"
+
+    def open(self, model: ModelFile, options: Mapping[str, Scalar]) -> NoReturn:
+        raise RuntimeError("the runtime gave up while it loaded the model")
+
+
+class Refuse(FaultyBackend):
+    name = "fault-refuse"
+    summary = "test backend: refuses every model"
+
+    def open(self, model: ModelFile, options: Mapping[str, Scalar]) -> NoReturn:
+        raise UnsupportedError("this runtime has no kernel for the model", "use another runtime")
+
+
+class _MemoryEaterSession(FaultySession):
+    def fault(self, prepared: Any) -> Any:
+        page_bytes = os.sysconf("SC_PAGESIZE")
+        touch = b"\1" * (_STEP_MIB * _MIB // page_bytes)
+        limit_mib = self.settings["limit_mib"]
+        held: list[bytearray] = []
+        while limit_mib is None or len(held) * _STEP_MIB < int(limit_mib):
+            held.append(bytearray(_STEP_MIB * _MIB))
+            held[-1][::page_bytes] = touch
+        return self.work(prepared)
+
+
+class MemoryEater(FaultyBackend):
+    """Gives back nothing while it eats: run it only in a process with a memory limit, or with
+    `limit_mib`, after which the run goes on as if nothing had been."""
+
+    name = "fault-memory-eater"
+    summary = "test backend: a run takes memory in steps of 64 MiB until something stops it"
+    capabilities = _capabilities(
+        Option("limit_mib", "int", None, "stop there and run; else never", minimum=_STEP_MIB)
+    )
+    session = _MemoryEaterSession
+
+
+# --- answers, but not honest ones ---------------------------------------------------------------
+
+
+class _MemoiseSession(FaultySession):
+    """Prepared is (digest of the input, what the inner session prepared)."""
+
+    def __init__(self, inner: Session, settings: Settings) -> None:
+        super().__init__(inner, settings)
+        self._known: dict[bytes, Any] = {}
+
+    def prepare(self, feeds: Feeds) -> Any:
+        digest = hashlib.sha256()
+        for name in sorted(feeds):
+            digest.update(feeds[name].tobytes())
+        return digest.digest(), self.inner.prepare(feeds)
+
+    def work(self, prepared: Any) -> Any:
+        return self.inner.run(prepared[1])
+
+    def fault(self, prepared: Any) -> Any:
+        digest = prepared[0]
+        if digest not in self._known:
+            self._known[digest] = self.work(prepared)
+        return self._known[digest]
+
+    def outputs_of(self, prepared: Any, raw: Any) -> Outputs:
+        return self.inner.outputs_of(prepared[1], raw)
+
+
+class Memoise(FaultyBackend):
+    name = "fault-memoise"
+    summary = "test backend: answers an input it has seen from a cache"
+    session = _MemoiseSession
+
+
+class _WrongOutputSession(FaultySession):
+    """The faulty answer is None here, and becomes arrays outside of the run."""
+
+    def __init__(self, inner: Session, settings: Settings) -> None:
+        super().__init__(inner, settings)
+        self._like: Outputs | None = None
+
+    def fault(self, prepared: Any) -> None:
+        if self._like is None:  # once, to learn the shapes
+            self._like = self.inner.outputs_of(prepared, self.inner.run(prepared))
+
+    def outputs_of(self, prepared: Any, raw: Any) -> Outputs:
+        if raw is not None or self._like is None:
+            return self.inner.outputs_of(prepared, raw)
+        import numpy as np
+
+        return {name: np.ones_like(array) for name, array in self._like.items()}
+
+
+class WrongOutput(FaultyBackend):
+    name = "fault-wrong-output"
+    summary = "test backend: answers at once, and with ones"
+    session = _WrongOutputSession
+
+
+class _AsyncSession(FaultySession):
+    def __init__(self, inner: Session, settings: Settings) -> None:
+        super().__init__(inner, settings)
+        self._thread = ThreadPoolExecutor(max_workers=1)
+
+    def fault(self, prepared: Any) -> Future[Any]:
+        return self._thread.submit(self._later, prepared)
+
+    def _later(self, prepared: Any) -> Any:
+        time.sleep(0.001)  # as in a device's queue: the caller is gone before the work begins
+        return self.work(prepared)
+
+    def outputs_of(self, prepared: Any, raw: Any) -> Outputs:
+        done = raw.result() if isinstance(raw, Future) else raw
+        return self.inner.outputs_of(prepared, done)
+
+    def close(self) -> None:
+        self._thread.shutdown(cancel_futures=True)
+        super().close()
+
+
+class Async(FaultyBackend):
+    name = "fault-async"
+    summary = "test backend: a run returns before the work is done"
+    session = _AsyncSession
+
+
+class _SilentFallbackSession(FaultySession):
+    def effective(self) -> Effective:
+        facts = super().effective()
+        other = "fp16" if facts.precision == "fp32" else "fp32"
+        return msgspec.structs.replace(facts, precision=other)
+
+
+class SilentFallback(FaultyBackend):
+    name = "fault-silent-fallback"
+    summary = (
+        "test backend: runs in another precision than was asked for, and says so only if asked"
+    )
+    session = _SilentFallbackSession
+
+
+# --- slow, loud, absent -------------------------------------------------------------------------
+
+
+class _SlowStartSession(FaultySession):
+    def __init__(self, inner: Session, settings: Settings) -> None:
+        super().__init__(inner, settings)
+        self._slow_left = int(settings["slow_runs"] or 0)
+        self._delay_s = float(settings["delay_s"] or 0)
+        time.sleep(self._delay_s)
+
+    def fault(self, prepared: Any) -> Any:
+        if self._slow_left:
+            self._slow_left -= 1
+            time.sleep(self._delay_s)
+        return self.work(prepared)
+
+
+class SlowStart(FaultyBackend):
+    name = "fault-slow-start"
+    summary = "test backend: opening and the first runs take longer than the later ones"
+    capabilities = _capabilities(
+        Option("delay_s", "float", 0.05, "added to opening and to each slow run", minimum=0),
+        Option("slow_runs", "int", 20, "runs that are slow", minimum=0),
+    )
+    session = _SlowStartSession
+
+
+def _make_noise(where: str) -> None:
+    """Through Python's streams and past them: text, half a JSON object, bytes that are no text."""
+    print(f"noise from {where}", flush=True)
+    print(f"WARNING: noise from {where}", file=sys.stderr, flush=True)
+    for descriptor in (1, 2):
+        os.write(descriptor, b'{"noise": \xff\xfe\n')
+
+
+class _NoisySession(FaultySession):
+    def fault(self, prepared: Any) -> Any:
+        _make_noise("run")
+        return self.work(prepared)
+
+
+class Noisy(FaultyBackend):
+    name = "fault-noisy"
+    summary = "test backend: writes to stdout and stderr at import, at open and in every run"
+    session = _NoisySession
+
+    def import_runtime(self) -> str:
+        _make_noise("import")
+        return super().import_runtime()
+
+    def open(self, model: ModelFile, options: Mapping[str, Scalar]) -> Session:
+        _make_noise("open")
+        return super().open(model, options)
+
+
+class NotInstalled(FaultyBackend):
+    name = "fault-not-installed"
+    summary = "test backend: its runtime is not installed"
+
+    def availability(self) -> Unavailable:
+        return Unavailable("not_installed", "no-such-runtime is not installed", "install it")
+
+    def import_runtime(self) -> NoReturn:
+        raise ModuleNotFoundError("No module named 'no_such_runtime'", name="no_such_runtime")
+
+
+class BrokenInstall(FaultyBackend):
+    name = "fault-broken-install"
+    summary = "test backend: its runtime is installed and cannot be loaded"
+
+    def availability(self) -> Unavailable:
+        return Unavailable("broken", "libnosuch.so.1 is missing", "reinstall the runtime")
+
+    def import_runtime(self) -> NoReturn:
+        raise OSError("libnosuch.so.1: cannot open shared object file")
+
+
+class BrokenAtImport(FaultyBackend):
+    """The usual case: found by its metadata, and only its import shows the damage."""
+
+    name = "fault-broken-at-import"
+    summary = "test backend: says that it is ready, and its import fails"
+
+    def import_runtime(self) -> NoReturn:
+        raise ImportError("libnosuch.so.1: cannot open shared object file")
+
+
+class UnknownState(FaultyBackend):
+    name = "fault-unknown-state"
+    summary = "test backend: cannot tell whether its runtime is here"
+
+    def availability(self) -> Unavailable:
+        return Unavailable("unknown", "the driver does not answer", "start the driver")
