@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
 import io
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -41,27 +41,31 @@ class Split(NamedTuple):
 def read_table(path: Path) -> Table:
     """A CSV file, gzipped or not: numbers, the class in the last column.
 
-    A first line that is no row of numbers as wide as the second is a heading and skipped. Raises
+    A first line that is no row of numbers as long as the second is a heading and skipped. Raises
     EdgebenchError where the file is no such table.
     """
     data = path.read_bytes()
-    if data[:2] == b"\x1f\x8b":
-        data = gzip.decompress(data)
-    rows = list(csv.reader(io.StringIO(data.decode("utf-8"))))
-    body = rows[1:] if _has_heading(rows) else rows
     try:
-        numbers = np.array(body, dtype=np.float64)
-        features, classes = numbers[:, :-1], numbers[:, -1]
-    except (ValueError, IndexError) as error:
+        text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode()
+        numbers = np.loadtxt(
+            io.StringIO(text),
+            dtype=np.float32,
+            delimiter=",",
+            skiprows=int(_has_heading(text)),
+            ndmin=2,
+        )
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise EdgebenchError(f"{path.name} is not a table of numbers: {error}") from None
-    return Table(features.astype(np.float32), np.unique(classes, return_inverse=True)[1])
+    classes = np.unique(numbers[:, -1], return_inverse=True)[1].reshape(-1)
+    return Table(np.ascontiguousarray(numbers[:, :-1]), classes)
 
 
-def _has_heading(rows: list[list[str]]) -> bool:
-    if len(rows) < 2 or len(rows[0]) != len(rows[1]):
-        return len(rows) >= 2
+def _has_heading(text: str) -> bool:
+    first, second = ([*text.split("\n", 2), "", ""])[:2]
+    if first.count(",") != second.count(","):
+        return bool(second)
     try:
-        [float(cell) for cell in rows[0]]
+        [float(cell) for cell in first.split(",")]
     except ValueError:
         return True
     return False
