@@ -1,0 +1,56 @@
+"""Short names of rows within a group: only what tells them apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from edgebench.analysis.types import Row
+from edgebench.backend import Scalar
+
+
+def labels(rows: Sequence[Row]) -> list[str]:
+    """One label per row: its precision, the axes that vary, the backend and the run if they do."""
+    axes = _varying_axes(rows)
+    backends = len({row.backend for row in rows}) > 1
+    runs = {run: number for number, run in enumerate(sorted({row.run for row in rows}), start=1)}
+    several = len(runs) > 1
+    return [
+        _label(row, axes, row.backend if backends else "", runs[row.run] if several else 0)
+        for row in rows
+    ]
+
+
+def common(rows: Sequence[Row]) -> str:
+    """What `labels` leaves out because all rows share it: "ort, threads=1"."""
+    axes = _varying_axes(rows)
+    first = rows[0]
+    parts = [first.backend] if len({row.backend for row in rows}) == 1 else []
+    parts += [
+        _setting(axis, value)
+        for axis, value in sorted(first.variant.items())
+        if axis not in axes and axis != "precision"
+    ]
+    return ", ".join(parts)
+
+
+def _varying_axes(rows: Sequence[Row]) -> list[str]:
+    axes = sorted({axis for row in rows for axis in row.variant})
+    return [axis for axis in axes if len({repr(row.variant.get(axis)) for row in rows}) > 1]
+
+
+def _label(row: Row, axes: Sequence[str], backend: str, run: int) -> str:
+    parts = [backend] if backend else []
+    if "precision" in row.variant:
+        parts.append(str(row.variant["precision"]))
+    parts += [
+        _setting(axis, row.variant[axis])
+        for axis in axes
+        if axis != "precision" and axis in row.variant
+    ]
+    if run:
+        parts.append(f"run{run}")
+    return " ".join(parts) or row.backend
+
+
+def _setting(axis: str, value: Scalar) -> str:
+    return f"{axis}={str(value).lower() if isinstance(value, bool) else value}"

@@ -1,0 +1,426 @@
+"""One record -> one row: percentiles, intervals, peaks and medians of its replicates."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from statistics import median_low
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edgebench import record as rec
+from edgebench.analysis import stats
+from edgebench.analysis.types import (
+    ColdStart,
+    Interval,
+    Latency,
+    Memory,
+    Paced,
+    Pipeline,
+    Quality,
+    Row,
+    Warmup,
+)
+
+Unknown = dict[str, str]
+Samples = NDArray[np.int64]
+_P90_PER_REPLICATE = 10  # fewer samples than that have no 90th percentile apart from the maximum
+
+
+def row_of(record: rec.Record) -> Row:
+    """Derives a row, from the replicates that are ok alone. Cross-row facts are filled in later."""
+    unknown: Unknown = {}
+    cell = record.cell
+    good = [replicate for replicate in record.replicates if replicate.status == "ok"]
+    latency = _latency(cell, good, unknown)
+    rates = _rates(cell, good)
+    throughput = stats.log_interval(rates)
+    row = Row(
+        id=cell.id,
+        device=record.device.name,
+        run=record.run.id,
+        workload=cell.workload,
+        workload_version=cell.workload_version,
+        title=cell.title,
+        backend=cell.backend,
+        variant=cell.variant,
+        scenario=cell.scenario,
+        rate_per_s=cell.rate_per_s,
+        status=record.status,
+        reasons=_reasons(record),
+        latency_ns=latency,
+        interval=_interval(record, good, latency, rates, throughput),
+        throughput_per_s=_middle(rates),
+        throughput_low_per_s=throughput and min(throughput.low, *rates),
+        throughput_high_per_s=throughput and max(throughput.high, *rates),
+        throughput_of_replicates_per_s=rates,
+        memory_peak_bytes=_most(m.peak_bytes for m in _memories(good)),
+        memory=_memory(good),
+        model=record.model,
+        quality=_quality(record.quality),
+        energy=record.energy,
+        effective=record.effective,
+        pipeline=_pipeline(good),
+        cold_start=_cold_start(good),
+        warmup=_warmup(good),
+        paced=_paced(cell, good),
+        caching=_caching(good),
+        inputs_sha256=record.inputs_sha256,
+        state=_state(record.replicates),
+        unknown=unknown,
+    )
+    _explain(row, record, good, unknown)
+    return row
+
+
+# --- latency and throughput
+
+
+def _latency(cell: rec.CellFacts, good: Sequence[rec.Replicate], unknown: Unknown) -> Latency:
+    if cell.scenario == "offline":
+        unknown["latency_ns"] = "offline: one query of many items, no latency of its own"
+        return Latency(samples=0, replicates=len(good))
+    each = [_ascending(replicate.samples_ns) for replicate in good if replicate.samples_ns]
+    if not each:
+        unknown["latency_ns"] = "nothing was measured"
+        return Latency(samples=0, replicates=len(good))
+    pooled = _ascending(np.concatenate(each))
+    p50 = _percentile(pooled, 500, "p50", unknown)
+    p90 = _percentile(pooled, 900, "p90", unknown)
+    p99 = _percentile(pooled, 990, "p99", unknown)
+    p50_each = [stats.percentile(samples, 500) for samples in each]
+    p90_each = [
+        stats.percentile(samples, 900) for samples in each if len(samples) >= _P90_PER_REPLICATE
+    ]
+    p50_low, p50_high = _bounds(p50, p50_each, "p50", unknown)
+    p90_low, p90_high = _bounds(p90, p90_each, "p90", unknown)
+    return Latency(
+        p50=p50,
+        p90=p90,
+        p99=p99,
+        p50_low=p50_low,
+        p50_high=p50_high,
+        p90_low=p90_low,
+        p90_high=p90_high,
+        p90_early_stopping=stats.early_stopping_estimate(pooled, 900),
+        p99_early_stopping=stats.early_stopping_estimate(pooled, 990),
+        minimum=int(pooled[0]),
+        maximum=int(pooled[-1]),
+        samples=len(pooled),
+        replicates=len(each),
+        p50_of_replicates=p50_each,
+        p90_of_replicates=p90_each,
+    )
+
+
+def _ascending(samples: Sequence[int] | Samples) -> Samples:
+    """Sorted by numpy: a table may hold ten million samples."""
+    values = np.array(samples, dtype=np.int64)
+    values.sort()
+    return values
+
+
+def _percentile(pooled: Samples, permille: int, name: str, unknown: Unknown) -> int | None:
+    needed = stats.min_samples(permille)
+    if len(pooled) >= needed:
+        return stats.percentile(pooled, permille)
+    why = f"needs {needed} samples, there are {len(pooled)}"
+    unknown[f"latency_ns.{name}"] = why
+    if name != "p50":
+        unknown[f"latency_ns.{name}_early_stopping"] = why
+    return None
+
+
+def _bounds(
+    value: int | None, each: Sequence[int], name: str, unknown: Unknown
+) -> tuple[int | None, int | None]:
+    """The interval over replicates, widened where the pooled value lies outside it."""
+    interval = None if value is None else stats.log_interval(each)
+    if value is None or interval is None:
+        why = f"{name} is unknown" if value is None else _no_interval(len(each))
+        unknown[f"latency_ns.{name}_low"] = unknown[f"latency_ns.{name}_high"] = why
+        return None, None
+    return min(round(interval.low), value), max(round(interval.high), value)
+
+
+def _no_interval(replicates: int) -> str:
+    if replicates >= 2:
+        return "a replicate measured 0"
+    return f"an interval needs 2 replicates with enough samples, there are {replicates}"
+
+
+def _rates(cell: rec.CellFacts, good: Sequence[rec.Replicate]) -> list[float]:
+    """Items per second of each replicate: completed queries times batch over the window's wall
+    time; offline, the samples of the one query over its duration."""
+    batch = cell.variant.get("batch", 1)
+    items_per_query = batch if isinstance(batch, int) else 1
+    rates = []
+    for replicate in good:
+        if replicate.offline is not None:
+            items, duration_ns = replicate.offline.samples, replicate.offline.duration_ns
+        else:
+            items = len(replicate.samples_ns) * items_per_query
+            duration_ns = replicate.window_ns or 0
+        if items and duration_ns:
+            rates.append(items * 1e9 / duration_ns)
+    return rates
+
+
+def _middle(values: Sequence[float]) -> float | None:
+    if not values:
+        return None
+    ordered = sorted(values)
+    half = len(ordered) // 2
+    return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
+
+
+def _interval(
+    record: rec.Record,
+    good: Sequence[rec.Replicate],
+    latency: Latency,
+    rates: Sequence[float],
+    throughput: stats.Interval | None,
+) -> Interval:
+    reached = None
+    if record.cell.scenario == "offline":
+        middle = _middle(rates)
+        if throughput is not None and middle:
+            reached = (throughput.high - throughput.low) / (2 * middle)
+    elif latency.p50 and latency.p50_low is not None and latency.p50_high is not None:
+        reached = (latency.p50_high - latency.p50_low) / (2 * latency.p50)
+    known = reached is not None and record.target is not None
+    return Interval(
+        confidence=stats.CONFIDENCE,
+        target=record.target,
+        reached=reached,
+        met=reached <= record.target if known else None,  # type: ignore[operator]
+        stops=dict(Counter(replicate.stop for replicate in good if replicate.stop)),
+    )
+
+
+# --- everything else that replicates hold
+
+
+def _reasons(record: rec.Record) -> list[rec.Reason]:
+    """The record's reasons, then those of replicates that add another code."""
+    reasons = list(record.reasons)
+    codes = {reason.code for reason in reasons}
+    for replicate in record.replicates:
+        for reason in replicate.reasons:
+            if reason.code not in codes:
+                codes.add(reason.code)
+                reasons.append(reason)
+    return reasons
+
+
+def _memories(good: Sequence[rec.Replicate]) -> list[rec.Memory]:
+    return [replicate.memory for replicate in good if replicate.memory is not None]
+
+
+def _most(values: Iterable[int | None]) -> int | None:
+    return max((value for value in values if value is not None), default=None)
+
+
+def _memory(good: Sequence[rec.Replicate]) -> Memory:
+    each = _memories(good)
+    if not each:
+        return Memory()
+    peaks = [memory.peak_bytes for memory in each if memory.peak_bytes is not None]
+    return Memory(
+        peak_min_bytes=min(peaks, default=None),
+        peak_source=each[0].peak_source,
+        uss_loaded_bytes=_most(memory.uss_loaded_bytes for memory in each),
+        uss_warm_bytes=_most(memory.uss_warm_bytes for memory in each),
+        uss_end_bytes=_most(memory.uss_end_bytes for memory in each),
+        arena_bytes=_most(memory.arena_bytes for memory in each),
+        device_peak_bytes=_most(memory.device_peak_bytes for memory in each),
+        device_source=each[0].device_source,
+    )
+
+
+def _quality(quality: rec.Quality | None) -> Quality | None:
+    if quality is None:
+        return None
+    return Quality(
+        metric=quality.metric,
+        value=quality.value,
+        floor=quality.floor,
+        better=quality.better,
+        passed=quality.passed,
+        items=quality.items,
+        kind=quality.kind,
+        also=quality.also,
+    )
+
+
+def _pipeline(good: Sequence[rec.Replicate]) -> Pipeline | None:
+    parts = [replicate.pipeline for replicate in good if replicate.pipeline is not None]
+    parts = [part for part in parts if part.end_to_end_ns]
+    if not parts:
+        return None
+
+    return Pipeline(
+        preprocess_ns=median_low([ns for part in parts for ns in part.preprocess_ns]),
+        inference_ns=median_low([ns for part in parts for ns in part.inference_ns]),
+        postprocess_ns=median_low([ns for part in parts for ns in part.postprocess_ns]),
+        end_to_end_ns=median_low([ns for part in parts for ns in part.end_to_end_ns]),
+        samples=sum(len(part.end_to_end_ns) for part in parts),
+    )
+
+
+def _cold_start(good: Sequence[rec.Replicate]) -> ColdStart | None:
+    def middle(values: Iterable[int | None]) -> int | None:
+        known = [value for value in values if value is not None]
+        return median_low(known) if known else None
+
+    parts = (
+        middle(replicate.import_ns for replicate in good),
+        middle(replicate.load_ns for replicate in good),
+        middle(replicate.first_inference_ns for replicate in good),
+    )
+    if all(part is None for part in parts):
+        return None
+    whole = [part for part in parts if part is not None]
+    return ColdStart(
+        import_ns=parts[0],
+        load_ns=parts[1],
+        first_inference_ns=parts[2],
+        total_ns=sum(whole) if len(whole) == len(parts) else None,
+    )
+
+
+def _warmup(good: Sequence[rec.Replicate]) -> Warmup | None:
+    each = [replicate.warmup for replicate in good if replicate.warmup is not None]
+    if not each:
+        return None
+    return Warmup(
+        iterations=median_low([warmup.iterations for warmup in each]),
+        duration_ns=median_low([warmup.duration_ns for warmup in each]),
+        steady=all(warmup.steady for warmup in each),
+    )
+
+
+def _paced(cell: rec.CellFacts, good: Sequence[rec.Replicate]) -> Paced | None:
+    each = [replicate.paced for replicate in good if replicate.paced is not None]
+    if not each:
+        return None
+    service = [value for paced in each for value in paced.service_ns]
+    late = [value for paced in each for value in paced.wake_late_ns]
+    return Paced(
+        rate_per_s=each[0].rate_per_s,
+        queries=sum(len(replicate.samples_ns) for replicate in good),
+        misses=sum(paced.misses for paced in each),
+        service_p50_ns=median_low(service) if service else None,
+        wake_late_p50_ns=median_low(late) if late else None,
+    )
+
+
+def _caching(good: Sequence[rec.Replicate]) -> bool | None:
+    each = [replicate.unseen.caching for replicate in good if replicate.unseen is not None]
+    return any(each) if each else None
+
+
+def _state(replicates: Sequence[rec.Replicate]) -> list[rec.StateCheck]:
+    """One check per name, the worst that any replicate met."""
+    order = {"invalid": 0, "warn": 1, "unknown": 2, "ok": 3}
+    worst: dict[str, rec.StateCheck] = {}
+    for replicate in replicates:
+        for check in (*replicate.state_before, *replicate.state_after):
+            seen = worst.get(check.name)
+            if seen is None or order[check.level] < order[seen.level]:
+                worst[check.name] = check
+    return list(worst.values())
+
+
+# --- why something is None
+
+
+def _explain(row: Row, record: rec.Record, good: Sequence[rec.Replicate], unknown: Unknown) -> None:
+    nothing = _nothing(row, good)
+    if row.rate_per_s is None:
+        unknown["rate_per_s"] = "a closed loop: each query starts when the one before is done"
+    if row.throughput_per_s is None:
+        unknown["throughput_per_s"] = nothing or "the length of the window was not recorded"
+    if row.throughput_low_per_s is None:
+        why = _no_interval(len(row.throughput_of_replicates_per_s))
+        unknown["throughput_low_per_s"] = unknown["throughput_high_per_s"] = why
+    if row.interval.target is None:
+        unknown["interval.target"] = "the record states no target"
+    if row.interval.reached is None:
+        unknown["interval.reached"] = "there is no interval"
+    if row.interval.met is None:
+        unknown["interval.met"] = "there is no interval, or no target"
+    _explain_memory(row, nothing, unknown)
+    _explain_quality(row, record, nothing, unknown)
+    if row.energy.j_per_inference is None:
+        unknown["energy"] = row.energy.reason or "not measured"
+    else:
+        _explain_fields(row.energy, "energy", "the source does not tell", unknown)
+    if row.model is None:
+        unknown["model"] = "no model file was made or found"
+    elif row.model.build_s is None:
+        unknown["model.build_s"] = "used as it came, or taken from the cache"
+    if row.effective is None:
+        unknown["effective"] = nothing or "the session did not report it"
+    else:
+        _explain_fields(row.effective, "effective", "the runtime does not tell", unknown)
+    unknown["pareto"] = "not ranked"
+    unknown["baseline"] = "no fp32 row to compare with"
+    for name in ("pipeline", "cold_start", "warmup"):
+        part = getattr(row, name)
+        if part is None:
+            unknown[name] = nothing or "not measured"
+        else:
+            _explain_fields(part, name, "not measured in every replicate", unknown)
+    if row.paced is None:
+        unknown["paced"] = unknown.get("rate_per_s") or nothing or "not measured"
+    else:
+        _explain_fields(row.paced, "paced", "not recorded", unknown)
+    if row.caching is None:
+        unknown["caching"] = nothing or "no never-seen inputs were timed"
+    if row.inputs_sha256 is None:
+        unknown["inputs_sha256"] = nothing or "not recorded"
+
+
+def _nothing(row: Row, good: Sequence[rec.Replicate]) -> str:
+    """The one reason for everything where no replicate is ok."""
+    if good:
+        return ""
+    return f"{row.status}: {row.reasons[0].message}" if row.reasons else "no replicate is ok"
+
+
+def _explain_fields(part: msgspec.Struct, name: str, why: str, unknown: Unknown) -> None:
+    for field in part.__struct_fields__:
+        if getattr(part, field) is None:
+            unknown[f"{name}.{field}"] = why
+
+
+def _explain_memory(row: Row, nothing: str, unknown: Unknown) -> None:
+    memory = row.memory
+    if row.memory_peak_bytes is None:
+        why = nothing or memory.peak_source or "not measured"
+        unknown["memory_peak_bytes"] = unknown["memory.peak_min_bytes"] = why
+    for name in ("uss_loaded_bytes", "uss_warm_bytes", "uss_end_bytes"):
+        if getattr(memory, name) is None:
+            unknown[f"memory.{name}"] = nothing or "the system does not tell"
+    if memory.arena_bytes is None:
+        unknown["memory.arena_bytes"] = nothing or "the runtime does not tell"
+    if memory.device_peak_bytes is None:
+        unknown["memory.device_peak_bytes"] = nothing or memory.device_source or "no source for it"
+
+
+def _explain_quality(row: Row, record: rec.Record, nothing: str, unknown: Unknown) -> None:
+    quality = row.quality
+    if quality is None:
+        unknown["quality"] = nothing or "not measured"
+        return
+    if quality.value is None:
+        reason = record.quality.reason if record.quality is not None else ""
+        unknown["quality.value"] = reason or "not measured"
+    if quality.floor is None:
+        unknown["quality.floor"] = "no limit is set"
+    if any(limit.value is None or limit.limit is None for limit in quality.also):
+        unknown["quality.also"] = "not measured, or reported without a demand"
+    unknown["quality.delta"] = unknown["quality.delta_to"] = "no fp32 row to compare with"

@@ -1,0 +1,88 @@
+"""Records -> the trade-off table. No runtime is needed, so old results read on any machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from edgebench.analysis.baseline import with_baselines
+from edgebench.analysis.frontier import with_fronts
+from edgebench.analysis.pick import picks
+from edgebench.analysis.rows import row_of
+from edgebench.analysis.types import Device, Row, Run, Table
+from edgebench.analysis.validity import judge, strike_growthless
+from edgebench.record import Record
+
+
+def build_table(records: Iterable[Record]) -> Table:
+    """The table of all records, rows in their order; records may stream by, one at a time."""
+    devices: dict[str, Device] = {}
+    runs: dict[str, Run] = {}
+    rows = []
+    notes: dict[str, None] = {}  # an ordered set
+    for record in records:
+        rows.append(judge(row_of(record), record))
+        _note_device(devices, record, notes)
+        if record.run.id not in runs:
+            runs[record.run.id] = _run_of(record)
+    rows = with_baselines(strike_growthless(rows))
+    rows, fronts = with_fronts(rows)
+    return Table(
+        device=next(iter(devices.values())) if len(devices) == 1 else None,
+        devices=list(devices.values()),
+        runs=list(runs.values()),
+        rows=rows,
+        fronts=fronts,
+        picks=picks(rows),
+        notes=[*notes, *_notes(rows, list(runs.values()))],
+    )
+
+
+def encode_table(table: Table) -> bytes:
+    """The JSON form, newline included."""
+    return msgspec.json.encode(table) + b"\n"
+
+
+def _note_device(devices: dict[str, Device], record: Record, notes: dict[str, None]) -> None:
+    device = record.device
+    known = devices.get(device.name)
+    if known is None:
+        devices[device.name] = Device(name=device.name, facts=device.facts, unknown=device.unknown)
+    elif known.facts != device.facts:
+        names = known.facts.keys() | device.facts.keys()
+        changed = sorted(n for n in names if known.facts.get(n) != device.facts.get(n))
+        notes[f"{device.name}: facts differ between runs: {', '.join(changed)}"] = None
+
+
+def _run_of(record: Record) -> Run:
+    run = record.run
+    return Run(
+        id=run.id,
+        device=record.device.name,
+        started_utc=run.started_utc,
+        edgebench=run.edgebench,
+        python=run.python,
+        settings=run.settings,
+        command=run.command,
+        seed=run.seed,
+        packages_sha256=run.packages_sha256,
+        state=record.state_before,
+    )
+
+
+def _notes(rows: Sequence[Row], runs: Sequence[Run]) -> list[str]:
+    notes = []
+    if len(runs) > len({run.device for run in runs}):
+        notes.append(
+            "several runs of one device stand side by side: a machine drifts between runs, and the "
+            "intervals do not hold that drift"
+        )
+    reasons: dict[str, str] = {}
+    for row in rows:
+        if row.energy.j_per_inference is None:
+            reasons.setdefault(row.energy.reason or "no reason", row.energy.detail)
+    if reasons:
+        words = (f"{code} ({detail})" if detail else code for code, detail in reasons.items())
+        notes.append("energy unavailable: " + ", ".join(words))
+    return notes

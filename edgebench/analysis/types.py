@@ -1,0 +1,233 @@
+"""The trade-off table, `edgebench.table/1`: what is derived from records, one row a record.
+
+Documented in docs/table.md. Whatever is unknown is None, and `Row.unknown` holds the reason under
+the field's dotted path, or under that of the part it stands in.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+import msgspec
+
+from edgebench.backend import Effective, Scalar
+from edgebench.record import Energy, Limit, ModelFacts, Reason, StateCheck, Status
+
+TABLE_SCHEMA: Final = "edgebench.table/1"
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of every part of a table."""
+
+
+class Latency(Part, frozen=True, kw_only=True):
+    """Of a query, in the measured windows of all replicates that are ok; nanoseconds."""
+
+    p50: int | None = None
+    p90: int | None = None
+    p99: int | None = None
+    p50_low: int | None = None  # 95 % interval over replicates; always encloses p50
+    p50_high: int | None = None
+    p90_low: int | None = None
+    p90_high: int | None = None
+    p90_early_stopping: int | None = None  # MLPerf's estimate: a 99 % upper bound
+    p99_early_stopping: int | None = None
+    minimum: int | None = None
+    maximum: int | None = None
+    samples: int
+    replicates: int
+    p50_of_replicates: list[int] = []  # what the intervals are made from
+    p90_of_replicates: list[int] = []
+
+
+class Interval(Part, frozen=True, kw_only=True):
+    """How precise p50 (offline: the throughput) is, against what was asked for."""
+
+    confidence: float
+    target: float | None  # half-width asked for, as a share
+    reached: float | None  # half-width reached, as a share
+    met: bool | None
+    stops: dict[str, int]  # why the windows ended -> number of replicates
+
+
+class Memory(Part, frozen=True, kw_only=True):
+    """Of the worker, the largest over replicates; `Row.memory_peak_bytes` is the peak."""
+
+    peak_min_bytes: int | None = None  # the smallest peak over replicates
+    peak_source: str = ""
+    uss_loaded_bytes: int | None = None
+    uss_warm_bytes: int | None = None
+    uss_end_bytes: int | None = None
+    arena_bytes: int | None = None
+    device_peak_bytes: int | None = None
+    device_source: str = ""
+
+
+class Quality(Part, frozen=True, kw_only=True):
+    """Quality of the answers, and its distance to the fp32 row of the same workload."""
+
+    metric: str
+    value: float | None
+    floor: float | None  # a ceiling where lower is better
+    better: Literal["higher", "lower"]
+    passed: bool
+    items: int
+    kind: Literal["labels", "parity"]
+    also: list[Limit] = []
+    delta: float | None = None  # value minus that of the row `delta_to`
+    delta_to: str | None = None
+
+
+class Baseline(Part, frozen=True, kw_only=True):
+    """The fp32 row this one is measured against: the same settings where there is such a row,
+    else the fastest. A speed-up above 1 is a gain, in latency or, offline, in throughput."""
+
+    id: str
+    run: str
+    same_settings: bool
+    speedup: float
+    speedup_low: float | None = None  # 95 % interval (Welch) over replicates
+    speedup_high: float | None = None
+
+
+class Pipeline(Part, frozen=True, kw_only=True):
+    """Medians of the application's way, one item after the other."""
+
+    preprocess_ns: int
+    inference_ns: int
+    postprocess_ns: int
+    end_to_end_ns: int
+    samples: int
+
+
+class ColdStart(Part, frozen=True, kw_only=True):
+    """Medians over replicates; the total is None where a part is."""
+
+    import_ns: int | None
+    load_ns: int | None
+    first_inference_ns: int | None
+    total_ns: int | None
+
+
+class Warmup(Part, frozen=True, kw_only=True):
+    """Medians over replicates; steady only if every replicate was."""
+
+    iterations: int
+    duration_ns: int
+    steady: bool
+
+
+class Paced(Part, frozen=True, kw_only=True):
+    """Load at a given rate, over all replicates."""
+
+    rate_per_s: float
+    queries: int
+    misses: int  # completions later than the next scheduled start
+    service_p50_ns: int | None  # from the actual start, without the wait
+    wake_late_p50_ns: int | None
+
+
+class Row(Part, frozen=True, kw_only=True):
+    """One cell as measured in one run on one device."""
+
+    id: str  # stable: workload@version/backend/axis=value,.../scenario
+    device: str
+    run: str
+    workload: str
+    workload_version: int
+    title: str
+    backend: str
+    variant: dict[str, Scalar]
+    scenario: str
+    rate_per_s: float | None = None
+    status: Status
+    ranked: bool = False  # ok, good enough and measured: takes part in fronts and picks
+    reasons: list[Reason] = []
+    latency_ns: Latency
+    interval: Interval
+    throughput_per_s: float | None = None  # items per second, median over replicates
+    throughput_low_per_s: float | None = None
+    throughput_high_per_s: float | None = None
+    throughput_of_replicates_per_s: list[float] = []
+    memory_peak_bytes: int | None = None
+    memory: Memory
+    model: ModelFacts | None = None
+    quality: Quality | None = None
+    energy: Energy
+    effective: Effective | None = None
+    baseline: Baseline | None = None
+    pipeline: Pipeline | None = None
+    cold_start: ColdStart | None = None
+    warmup: Warmup | None = None
+    paced: Paced | None = None
+    caching: bool | None = None
+    inputs_sha256: str | None = None
+    state: list[StateCheck] = []  # checks during its replicates that were not ok
+    pareto: bool | None = None  # None: not ranked
+    unknown: dict[str, str] = {}  # dotted path of what is None -> why
+
+
+class Device(Part, frozen=True, kw_only=True):
+    name: str
+    facts: dict[str, Any]
+    unknown: dict[str, str]
+
+
+class Run(Part, frozen=True, kw_only=True):
+    id: str
+    device: str
+    started_utc: str
+    edgebench: str
+    python: str
+    settings: dict[str, Any]
+    command: list[str]
+    seed: int
+    packages_sha256: str
+    state: list[StateCheck]  # of the machine before the first cell
+
+
+class LeftOut(Part, frozen=True, kw_only=True):
+    """An objective that a front does not use, and why."""
+
+    objective: str
+    reason: str
+
+
+class Front(Part, frozen=True, kw_only=True):
+    """Rows that compete with each other, and by what."""
+
+    device: str
+    workload: str
+    workload_version: int
+    scenario: str
+    rate_per_s: float | None  # None: a closed loop
+    objectives: list[str]  # metric names
+    left_out: list[LeftOut]
+    rows: list[int]  # indices of the rows on the front
+
+
+class Pick(Part, frozen=True, kw_only=True):
+    """What to deploy of one group of rows, and why."""
+
+    device: str
+    workload: str
+    workload_version: int
+    scenario: str
+    rate_per_s: float | None  # None: a closed loop
+    row: int | None  # index of the row; None: nothing can be deployed
+    id: str | None
+    runner_up: int | None  # index of the row that comes closest; None: there is no other
+    clear: bool  # the intervals tell the choice from every other row
+    text: str  # the line for people
+    bad_news: list[str]
+
+
+class Table(Part, frozen=True, kw_only=True):
+    schema: Literal["edgebench.table/1"] = TABLE_SCHEMA
+    device: Device | None  # None: there are several, or none
+    devices: list[Device]
+    runs: list[Run]
+    rows: list[Row]
+    fronts: list[Front]
+    picks: list[Pick]
+    notes: list[str]  # what a reader must know of the whole table

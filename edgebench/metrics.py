@@ -1,0 +1,128 @@
+"""The metric names of the command line: field of a table row, unit, direction, label.
+
+Every command that takes or prints a metric asks here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import reduce
+from typing import TYPE_CHECKING, Literal
+
+from edgebench.errors import UsageError
+from edgebench.suggest import did_you_mean
+
+if TYPE_CHECKING:
+    from edgebench.analysis.types import Row
+
+Better = Literal["lower", "higher"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One number of a table row. `better=None`: the row says (a quality may be an error rate)."""
+
+    name: str
+    path: str  # dotted path of fields, from a row
+    unit: str  # "ns", "bytes", "per_s", "J", "W", or "1" for shares and scores
+    better: Better | None
+    label: str
+    low_path: str = ""  # of its 95 % interval, where there is one
+    high_path: str = ""
+
+    def column(self, bound: str = "") -> str:
+        """Name with the unit, for flat formats: "latency.p50_ns", "latency.p50_low_ns"."""
+        name = f"{self.name}_{bound}" if bound else self.name
+        return f"{name}_{self.unit}" if self.unit in _SUFFIXES else name
+
+    def value(self, row: Row) -> float | None:
+        """The number, or None where it is unknown (`Row.unknown` says why)."""
+        return _follow(row, self.path)
+
+    def low(self, row: Row) -> float | None:
+        """Lower end of the interval, or None where there is none."""
+        return _follow(row, self.low_path) if self.low_path else None
+
+    def high(self, row: Row) -> float | None:
+        """Upper end of the interval, or None where there is none."""
+        return _follow(row, self.high_path) if self.high_path else None
+
+    def better_of(self, row: Row) -> Better:
+        """Which direction is good."""
+        if self.better is not None:
+            return self.better
+        return row.quality.better if row.quality is not None else "higher"
+
+
+_SUFFIXES = ("ns", "bytes", "per_s")  # the names of the others tell their unit
+
+
+def _follow(row: Row, path: str) -> float | None:
+    value = reduce(
+        lambda part, name: None if part is None else getattr(part, name), path.split("."), row
+    )
+    return value if isinstance(value, int | float) else None
+
+
+def _latency(percentile: str, label: str, interval: bool) -> Metric:
+    path = f"latency_ns.{percentile}"
+    low, high = (f"{path}_low", f"{path}_high") if interval else ("", "")
+    return Metric(f"latency.{percentile}", path, "ns", "lower", label, low, high)
+
+
+def _time(name: str, path: str, label: str) -> Metric:
+    return Metric(name, path, "ns", "lower", label)
+
+
+def _size(name: str, path: str, label: str) -> Metric:
+    return Metric(name, path, "bytes", "lower", label)
+
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        _latency("p50", "median latency", True),
+        _latency("p90", "90th percentile of the latency", True),
+        _latency("p99", "99th percentile of the latency", False),
+        _latency("p90_early_stopping", "MLPerf estimate of p90", False),
+        _latency("p99_early_stopping", "MLPerf estimate of p99", False),
+        Metric(
+            "throughput", "throughput_per_s", "per_s", "higher", "items per second",
+            "throughput_low_per_s", "throughput_high_per_s",
+        ),
+        Metric(
+            "speedup", "baseline.speedup", "1", "higher", "speed-up against fp32",
+            "baseline.speedup_low", "baseline.speedup_high",
+        ),
+        _size("memory.peak", "memory_peak_bytes", "peak memory of the process"),
+        _size("memory.uss_loaded", "memory.uss_loaded_bytes", "own memory, model loaded"),
+        _size("memory.uss_warm", "memory.uss_warm_bytes", "own memory, warmed up"),
+        _size("memory.uss_end", "memory.uss_end_bytes", "own memory, at the end"),
+        _size("memory.arena", "memory.arena_bytes", "memory of the runtime's allocator"),
+        _size("memory.device_peak", "memory.device_peak_bytes", "peak memory of the accelerator"),
+        _size("model.size", "model.size_bytes", "size of the model file"),
+        Metric("quality", "quality.value", "1", None, "quality of the answers"),
+        Metric("quality.delta", "quality.delta", "1", None, "quality minus that of fp32"),
+        Metric("energy.j_per_inference", "energy.j_per_inference", "J", "lower",
+               "energy per inference"),
+        Metric("energy.average_w", "energy.average_w", "W", "lower", "average power"),
+        _time("cold_start", "cold_start.total_ns", "import, load and first inference"),
+        _time("cold_start.import", "cold_start.import_ns", "import of the runtime"),
+        _time("cold_start.load", "cold_start.load_ns", "load of the model"),
+        _time("cold_start.first_inference", "cold_start.first_inference_ns", "first inference"),
+        _time("warmup", "warmup.duration_ns", "time until the latency was steady"),
+        _time("pipeline.preprocess", "pipeline.preprocess_ns", "pre-processing"),
+        _time("pipeline.inference", "pipeline.inference_ns", "inference within the pipeline"),
+        _time("pipeline.postprocess", "pipeline.postprocess_ns", "post-processing"),
+        _time("pipeline.end_to_end", "pipeline.end_to_end_ns", "raw input to answer"),
+        Metric("paced.misses", "paced.misses", "1", "lower", "missed deadlines"),
+    )
+}  # fmt: skip
+
+
+def metric(name: str) -> Metric:
+    """The metric of that name. Raises UsageError with the nearest name."""
+    try:
+        return METRICS[name]
+    except KeyError:
+        raise UsageError(f"no metric {name!r}{did_you_mean(name, METRICS)}") from None

@@ -1,0 +1,83 @@
+"""The trade-off table as GitHub Markdown, for a README or a pull request."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import TextIO
+
+from edgebench.analysis.labels import common, labels
+from edgebench.analysis.pick import format_rate
+from edgebench.analysis.types import Front, Pick, Row, Table
+from edgebench.report import text
+
+_SPECIAL = re.compile(r"([\\`*_\[\]|~#@])")
+
+
+def render(table: Table, out: TextIO) -> None:
+    """Writes one section per device and one table per workload and scenario."""
+    out.writelines(line + "\n" for line in _lines(table))
+
+
+def _lines(table: Table) -> Iterator[str]:
+    device = None
+    for front, pick, members in text.blocks(table):
+        if front.device != device:
+            device = front.device
+            yield f"## {_escape(text.device_line(table, device))}"
+            yield ""
+            for line in text.state_lines(table, device):
+                yield f"- {_escape(line)}"
+                yield ""
+        yield from _block(table, front, pick, members)
+    yield "`*` on the Pareto front, `x` struck from every ranking, ± 95 % over processes."
+    for note in table.notes:
+        yield ""
+        yield _escape(note)
+
+
+def _block(table: Table, front: Front, pick: Pick, members: Sequence[int]) -> Iterator[str]:
+    rows = [table.rows[index] for index in members]
+    names = labels(rows)
+    yield f"### {_escape(f'{front.workload}@{front.workload_version}, {text.scenario(front)}')}"
+    yield ""
+    if common(rows):
+        yield _escape(common(rows))
+        yield ""
+    yield "| | variant | p50 | p90 | items/s | peak memory | quality (to fp32) | energy | remarks |"
+    yield "|---|---|--:|--:|--:|--:|--:|--:|---|"
+    for row, name in zip(rows, names, strict=True):
+        yield _row(row, name)
+    yield ""
+    remarks = [f"**{_escape(pick.text)}**", *map(_escape, pick.bad_news)]
+    missed = text.not_reached(rows, names)
+    for remark in [*remarks, _escape(missed)] if missed else remarks:
+        yield remark
+        yield ""
+
+
+def _row(row: Row, name: str) -> str:
+    ns = row.latency_ns
+    rate = "-" if row.throughput_per_s is None else format_rate(row.throughput_per_s)
+    if row.scenario == "offline":
+        low, high = row.throughput_low_per_s, row.throughput_high_per_s
+        rate = f"{rate} {text.half_width(row.throughput_per_s, low, high)}".rstrip()
+    sign = text.mark(row)
+    cells = [
+        f"`{sign}`" if sign else "",
+        _escape(name),
+        text.time_cell(ns.p50, ns.p50_low, ns.p50_high),
+        text.time_cell(ns.p90, ns.p90_low, ns.p90_high),
+        rate,
+        text.bytes_cell(row.memory_peak_bytes),
+        text.quality_cell(row),
+        _escape(text.energy_cell(row)),
+        "" if row.ranked else _escape(text.reasons(row)),
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _escape(words: str) -> str:
+    """Text of a result file as text: no markup, no HTML, no mention, no table cell of its own."""
+    words = text.plain(words).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _SPECIAL.sub(r"\\\1", words)

@@ -1,0 +1,147 @@
+"""What every text form of the table says in the same words."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from edgebench.analysis.types import Front, Pick, Row, Table
+from edgebench.units import format_bytes, format_ns
+
+_CONTROL = dict.fromkeys((*range(32), 127, *range(128, 160)), "?")
+_SHOWN = 3
+
+
+def plain(text: str) -> str:
+    """Text of a result file without control characters, which could steer a terminal."""
+    return text.translate(_CONTROL)
+
+
+def percent(share: float) -> str:
+    """A half-width: "0.8%", "12%"."""
+    if share >= 0.9995:
+        return ">99%"
+    return f"{share * 100:.1f}%" if share < 0.0995 else f"{share * 100:.0f}%"
+
+
+def half_width(value: float | None, low: float | None, high: float | None) -> str:
+    """ "±0.8%", or nothing where there is no interval."""
+    if not value or low is None or high is None:
+        return ""
+    return f"±{percent((high - low) / (2 * value))}"
+
+
+def time_cell(value: int | None, low: int | None, high: int | None) -> str:
+    """ "7.31 ms ±0.8%", or "-" where it is unknown."""
+    if value is None:
+        return "-"
+    return " ".join(filter(None, (format_ns(value), half_width(value, low, high))))
+
+
+def quality_cell(row: Row) -> str:
+    """ "0.880 -0.005": the value and its distance to fp32."""
+    quality = row.quality
+    if quality is None or quality.value is None:
+        return "-"
+    delta = "" if quality.delta is None else f" {quality.delta:+.3f}"
+    return f"{quality.value:.3f}{delta}"
+
+
+def energy_cell(row: Row) -> str:
+    """Joules per inference with a prefix, or the reason there is none."""
+    joules = row.energy.j_per_inference
+    if joules is None:
+        return plain(row.energy.reason or "-")
+    for factor, unit in ((1.0, "J"), (1e-3, "mJ")):
+        if joules >= factor:
+            return f"{joules / factor:.3g} {unit}"
+    return f"{joules * 1e6:.3g} uJ"
+
+
+def bytes_cell(size: int | None) -> str:
+    return "-" if size is None else format_bytes(size)
+
+
+def mark(row: Row) -> str:
+    """ "*" on the Pareto front, "x" struck from every ranking."""
+    if row.pareto:
+        return "*"
+    return "" if row.ranked else "x"
+
+
+def reasons(row: Row) -> str:
+    """Why a row is not ranked, in words."""
+    what = "" if row.status == "ok" else f"{row.status}: "
+    why = "; ".join(f"{r.message} [{r.code}]" for r in row.reasons) or "no reason was recorded"
+    return plain(what + why)
+
+
+def blocks(table: Table) -> list[tuple[Front, Pick, list[int]]]:
+    """The groups of rows as they are printed: by device and workload, indices by latency."""
+    members: dict[tuple[object, ...], list[int]] = defaultdict(list)
+    for index, row in enumerate(table.rows):
+        members[_key(row)].append(index)
+    pairs = sorted(
+        zip(table.fronts, table.picks, strict=True),
+        key=lambda pair: (
+            pair[0].device,
+            pair[0].workload,
+            pair[0].workload_version,
+            pair[0].scenario != "single_stream",
+            pair[0].rate_per_s or 0.0,
+        ),
+    )
+    return [
+        (front, pick, sorted(members[_key(front)], key=lambda index: _order(table.rows[index])))
+        for front, pick in pairs
+    ]
+
+
+def _key(part: Row | Front) -> tuple[object, ...]:
+    return part.device, part.workload, part.workload_version, part.scenario, part.rate_per_s
+
+
+def _order(row: Row) -> tuple[bool, float]:
+    """Measured rows first, the fastest of them on top."""
+    if row.scenario == "offline":
+        return row.status != "ok", -(row.throughput_per_s or 0.0)
+    p50 = row.latency_ns.p50
+    return row.status != "ok", float("inf") if p50 is None else p50
+
+
+def scenario(front: Front) -> str:
+    rate = "" if front.rate_per_s is None else f" at {front.rate_per_s:g}/s"
+    return front.scenario + rate
+
+
+def not_reached(rows: Sequence[Row], names: Sequence[str]) -> str:
+    """Which rows missed the precision that was asked for, and what they reached; "" if none."""
+    missed = [
+        (row, f"{name} ±{percent(row.interval.reached)}")
+        for row, name in zip(rows, names, strict=True)
+        if row.ranked and row.interval.met is False and row.interval.reached is not None
+    ]
+    if not missed:
+        return ""
+    shown = ", ".join(text for _, text in missed[:_SHOWN])
+    rest = f" and {len(missed) - _SHOWN} more" if len(missed) > _SHOWN else ""
+    target = missed[0][0].interval.target or 0.0
+    return f"±{target * 100:g}% not reached: {shown}{rest}"
+
+
+def device_line(table: Table, name: str) -> str:
+    """Name and the plain facts of a device that fit a line."""
+    device = next(device for device in table.devices if device.name == name)
+    words = [str(v) for v in device.facts.values() if isinstance(v, str | int) and str(v)]
+    return plain(" · ".join([name, *words[:4]]))
+
+
+def state_lines(table: Table, device: str) -> list[str]:
+    """The checks of a device's state that were not ok."""
+    lines: dict[str, None] = {}
+    for run in table.runs:
+        if run.device == device:
+            for check in run.state:
+                if check.level in ("warn", "invalid"):
+                    lines[plain(f"{check.level}: {check.name}: {check.evidence}")] = None
+    return list(lines)
