@@ -231,6 +231,7 @@ class Record(Part, frozen=True, kw_only=True):
     energy: Energy
     effective: Effective | None = None
     target: float | None = None  # half-width of the interval that was asked for, as a share
+    percentile: float = 0.5  # whose interval that is
     replicates: list[Replicate] = []
 
 

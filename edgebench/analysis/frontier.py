@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 #: Peaks of memory differ from process to process by pages: less than this is no difference.
 MEMORY_RESOLUTION = 0.01
+_BLOCK = 256  # rows compared with all others at once: bounds the memory it takes
 GroupKey = tuple[str, str, int, str, float | None]
 
 
@@ -81,19 +82,23 @@ def pareto(objectives: Sequence[Bounds]) -> list[bool]:
     """Whether no row surely dominates row i, for rows given by one `Bounds` per objective.
 
     Whatever a row dominates is dominated, too, by a row with nowhere higher upper bounds; so only
-    the (usually few) rows with minimal upper bounds need to be tried, each against all rows at once.
+    the (usually few) rows with minimal upper bounds are tried, in blocks, against those left.
     """
     import numpy as np
 
     low = np.array([bounds.low for bounds in objectives], dtype=np.float64).T
     high = np.array([bounds.high for bounds in objectives], dtype=np.float64).T
     slack = 1 + np.array([bounds.resolution for bounds in objectives])
-    on_front = np.ones(len(low), dtype=bool)
-    for index in _minimal(high):
-        rest = np.flatnonzero(on_front)
-        not_worse = (high[index] <= _scaled(low[rest], slack)).all(axis=1)
-        better = (_scaled(high[index], slack) < low[rest]).any(axis=1)
-        on_front[rest[not_worse & better]] = False
+    reach, beyond = _scaled(low, slack), _scaled(high, slack)
+    left = np.arange(len(low))
+    minimal = _minimal(high)
+    for start in range(0, len(minimal), _BLOCK):
+        block = minimal[start : start + _BLOCK]
+        not_worse = _all_columns(high[block], reach[left], np.less_equal)
+        not_better = _all_columns(beyond[block], low[left], np.greater_equal)
+        left = left[~(not_worse & ~not_better).any(axis=0)]
+    on_front = np.zeros(len(low), dtype=bool)
+    on_front[left] = True
     return [bool(flag) for flag in on_front]
 
 
@@ -104,17 +109,28 @@ def _scaled(values: Points, slack: Points) -> Points:
     return values * np.where(values < 0, 2 - slack, slack)
 
 
-def _minimal(points: Points) -> list[int]:
+def _minimal(points: Points) -> NDArray[np.intp]:
     """Rows that no other row equals or undercuts in every column; one of each set of equals."""
     import numpy as np
 
     order = np.lexsort(points.T)  # whatever undercuts a row in all columns comes before it
-    chosen = []
-    while len(order):
-        index = int(order[0])
-        chosen.append(index)
-        order = order[(points[order] < points[index]).any(axis=1)]
+    chosen = order[:0]
+    for start in range(0, len(order), _BLOCK):
+        block = order[start : start + _BLOCK]
+        for before in range(0, len(chosen), _BLOCK):
+            some = chosen[before : before + _BLOCK]
+            block = block[~_all_columns(points[some], points[block], np.less_equal).any(axis=0)]
+        undercut = np.triu(_all_columns(points[block], points[block], np.less_equal), k=1)
+        chosen = np.concatenate([chosen, block[~undercut.any(axis=0)]])
     return chosen
+
+
+def _all_columns(one: Points, two: Points, compare: np.ufunc) -> NDArray[np.bool_]:
+    """For each pair of rows of `one` and `two` whether `compare` holds in all columns."""
+    holds: NDArray[np.bool_] = compare(one[:, None, 0], two[None, :, 0])
+    for column in range(1, one.shape[1]):
+        holds &= compare(one[:, None, column], two[None, :, column])
+    return holds
 
 
 def _objectives(rows: Sequence[Row], scenario: str) -> tuple[list[_Objective], list[LeftOut]]:

@@ -168,7 +168,7 @@ def _memory(row: Row) -> str:
 def _misses(row: Row) -> str:
     if row.paced is None or not row.paced.misses:
         return ""
-    return f"misses {row.paced.misses} of {row.paced.queries} deadlines"
+    return f"{row.paced.misses} deadlines missed in {row.paced.queries} queries"
 
 
 def _doubt(

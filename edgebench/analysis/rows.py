@@ -51,7 +51,7 @@ def row_of(record: rec.Record) -> Row:
         status=record.status,
         reasons=_reasons(record),
         latency_ns=latency,
-        interval=_interval(record, good, latency, rates, throughput),
+        interval=_interval(record, good, _precision_values(record, good, latency, rates)),
         throughput_per_s=_middle(rates),
         throughput_low_per_s=throughput and min(throughput.low, *rates),
         throughput_high_per_s=throughput and max(throughput.high, *rates),
@@ -176,28 +176,35 @@ def _middle(values: Sequence[float]) -> float | None:
     return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
 
 
-def _interval(
-    record: rec.Record,
-    good: Sequence[rec.Replicate],
-    latency: Latency,
-    rates: Sequence[float],
-    throughput: stats.Interval | None,
-) -> Interval:
-    reached = None
-    if record.cell.scenario == "offline":
-        middle = _middle(rates)
-        if throughput is not None and middle:
-            reached = (throughput.high - throughput.low) / (2 * middle)
-    elif latency.p50 and latency.p50_low is not None and latency.p50_high is not None:
-        reached = (latency.p50_high - latency.p50_low) / (2 * latency.p50)
+def _interval(record: rec.Record, good: Sequence[rec.Replicate], each: Sequence[float]) -> Interval:
+    """How precise the run was to be and became; `each` is the value of each replicate."""
+    interval = stats.log_interval(each)
+    reached = None if interval is None else interval.half_width
     known = reached is not None and record.target is not None
     return Interval(
         confidence=stats.CONFIDENCE,
+        percentile=None if record.cell.scenario == "offline" else record.percentile,
         target=record.target,
         reached=reached,
         met=reached <= record.target if known else None,  # type: ignore[operator]
         stops=dict(Counter(replicate.stop for replicate in good if replicate.stop)),
     )
+
+
+def _precision_values(
+    record: rec.Record, good: Sequence[rec.Replicate], latency: Latency, rates: Sequence[float]
+) -> Sequence[float]:
+    """Of each replicate what the run was to know precisely: the throughput or its percentile."""
+    if record.cell.scenario == "offline":
+        return rates
+    permille = round(record.percentile * 1000)
+    if permille == 500:
+        return latency.p50_of_replicates
+    return [
+        stats.percentile(_ascending(replicate.samples_ns), permille)
+        for replicate in good
+        if replicate.samples_ns
+    ]
 
 
 # --- everything else that replicates hold
@@ -318,8 +325,9 @@ def _paced(cell: rec.CellFacts, good: Sequence[rec.Replicate]) -> Paced | None:
 
 
 def _caching(good: Sequence[rec.Replicate]) -> bool | None:
+    """Whether at least half of the replicates look so: one alone may have met a busy moment."""
     each = [replicate.unseen.caching for replicate in good if replicate.unseen is not None]
-    return any(each) if each else None
+    return 2 * sum(each) >= len(each) if each else None
 
 
 def _state(replicates: Sequence[rec.Replicate]) -> list[rec.StateCheck]:
@@ -346,6 +354,8 @@ def _explain(row: Row, record: rec.Record, good: Sequence[rec.Replicate], unknow
     if row.throughput_low_per_s is None:
         why = _no_interval(len(row.throughput_of_replicates_per_s))
         unknown["throughput_low_per_s"] = unknown["throughput_high_per_s"] = why
+    if row.interval.percentile is None:
+        unknown["interval.percentile"] = "offline: the interval is that of the throughput"
     if row.interval.target is None:
         unknown["interval.target"] = "the record states no target"
     if row.interval.reached is None:

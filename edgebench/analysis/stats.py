@@ -32,6 +32,11 @@ class Interval(NamedTuple):
     low: float
     high: float
 
+    @property
+    def half_width(self) -> float:
+        """As a share of the middle: what "±2 %" means for a ratio scale."""
+        return math.sqrt(self.high / self.low) - 1
+
 
 def percentile(ordered: Ordered, permille: int) -> int:
     """Nearest-rank percentile: the smallest value that at least `permille`/1000 of all reach.

@@ -41,9 +41,10 @@ class Latency(Part, frozen=True, kw_only=True):
 
 
 class Interval(Part, frozen=True, kw_only=True):
-    """How precise p50 (offline: the throughput) is, against what was asked for."""
+    """How precise the run's chosen percentile (offline: the throughput) is, against the target."""
 
     confidence: float
+    percentile: float | None  # None: of the throughput
     target: float | None  # half-width asked for, as a share
     reached: float | None  # half-width reached, as a share
     met: bool | None

@@ -311,6 +311,7 @@ def assemble(
         energy=energy.measure_unavailable(),
         effective=first.effective if first else None,
         target=settings.target,
+        percentile=settings.percentile,
         replicates=replicates,
     )
 

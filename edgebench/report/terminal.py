@@ -119,7 +119,7 @@ def _entry(row: Row, name: str, numbers: str, label: int, width: int) -> Iterato
     if not row.ranked:
         yield from _wrapped(text.reasons(row), width, _REASON, "    ")
     elif row.paced is not None and row.paced.misses:
-        line = f"misses {row.paced.misses} of {row.paced.queries} deadlines"
+        line = f"{row.paced.misses} deadlines missed in {row.paced.queries} queries"
         yield from _wrapped(line, width, _WARN, "    ")
 
 

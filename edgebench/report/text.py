@@ -130,10 +130,15 @@ def not_reached(rows: Sequence[Row], names: Sequence[str]) -> str:
 
 
 def device_line(table: Table, name: str) -> str:
-    """Name and the plain facts of a device that fit a line."""
-    device = next(device for device in table.devices if device.name == name)
-    words = [str(v) for v in device.facts.values() if isinstance(v, str | int) and str(v)]
-    return plain(" · ".join([name, *words[:4]]))
+    """Name and the main facts of a device."""
+    facts = next(device.facts for device in table.devices if device.name == name)
+    words = [name, facts.get("board"), facts.get("cpu_model")]
+    if cpus := facts.get("logical_cpus"):
+        words.append(f"{cpus} CPUs")
+    if isinstance(memory := facts.get("memory_bytes"), int):
+        words.append(format_bytes(memory))
+    words += [facts.get("os"), "virtual machine" if facts.get("virtualised") is True else None]
+    return plain(" · ".join(str(word) for word in words if word))
 
 
 def state_lines(table: Table, device: str) -> list[str]:
