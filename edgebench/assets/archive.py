@@ -321,6 +321,7 @@ def _tar_members(tar: tarfile.TarFile) -> Iterator[ArchiveMember]:
 
 def _decompressed(file: BinaryIO) -> Reader:
     """The tar stream within: gzip, bzip2, xz or plain, told by its first bytes."""
+    file.seek(0)
     magic = file.read(6)
     file.seek(0)
     if magic.startswith(b"\x1f\x8b"):

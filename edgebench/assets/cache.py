@@ -96,6 +96,11 @@ def content_sha256(path: Path, folder: bool) -> str:
     return folder_sha256(path) if folder else file_sha256(path)
 
 
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of all files below a folder. Raises OSError."""
+    return sum(mark.size_bytes for mark in _marks(path, path.is_dir()))
+
+
 def cached(asset: Asset) -> Path | None:
     """The asset's file or folder if it is here and unchanged, else None. Needs no network.
 

@@ -36,6 +36,8 @@ _NETWORK = re.compile(
     r"Retrying \(|Failed to establish|NewConnectionError|NameResolution|name resolution|Timeout"
     r"|timed out|ProxyError|SSLError|Connection (?:reset|refused|aborted|broken)|IncompleteRead"
 )
+_UNREACHED = "connection error: "  # said only with -vv where pip is told not to retry
+_CAUSE = re.compile(r"\[Errno [^\]]+\] [^'\")<>]+|timed out|SSLError|ProxyError|IncompleteRead")
 _NO_SPACE = re.compile(r"No space left on device|Disk quota exceeded")
 _SIZE = re.compile(r"Downloading \S+ \(([0-9.]+) ?([kMG]?)B\)", re.IGNORECASE)
 _FACTORS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
@@ -88,6 +90,8 @@ class _Pip:
     def foreign_wheel(self) -> Path | None:
         """A wheel that pip passed over because it is for another platform or Python."""
         _, log = self._run(["-vv", "--only-binary", self.uri.name], os.environ)
+        if _UNREACHED in log:
+            raise _no_connection(log)
         for tags in sorted(set(_WHEEL_TAGS.findall(log))):
             if archive := self._download("--only-binary", self.uri.name, *_platform_options(*tags)):
                 return archive
@@ -113,11 +117,7 @@ class _Pip:
         if _NO_SPACE.search(log):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         if _NETWORK.search(log):
-            raise AssetError(
-                f"no connection to the package index ({_last_words(log)})",
-                "connect and pull again (what is complete stays); or bring the files from another "
-                "machine with `edgebench assets export` and `import`",
-            )
+            raise _no_connection(log)
         if _NOT_FOUND in log:
             return None
         raise AssetError(
@@ -141,7 +141,9 @@ class _Pip:
             )
         try:
             while (code := _wait(process)) is None:
-                self.report(_bytes_below(self.into), _announced_bytes(log_path))
+                here, total = _bytes_below(self.into), _announced_bytes(log_path)
+                # pip unpacks a source distribution beside it.
+                self.report(min(here, total) if total else here, total)
         finally:
             if process.poll() is None:
                 process.kill()
@@ -184,6 +186,15 @@ def _announced_bytes(log: Path) -> int | None:
     """The size that pip says it is downloading, to three digits."""
     found = _SIZE.findall(log.read_text(encoding="utf-8", errors="replace"))
     return int(float(found[-1][0]) * _FACTORS[found[-1][1].lower()]) if found else None
+
+
+def _no_connection(log: str) -> AssetError:
+    cause = _CAUSE.search(log)
+    return AssetError(
+        "no connection to the package index" + (f" ({cause[0].strip()})" if cause else ""),
+        "connect and pull again (what is complete stays); or bring the files from another machine "
+        "with `edgebench assets export` and `import`",
+    )
 
 
 def _last_words(log: str) -> str:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from edgebench.assets.prune import SOURCE_DIGITS
 from edgebench.backend import TensorInfo
 from edgebench.errors import EdgebenchError, UnsupportedError, UsageError
 from edgebench.models.cache import Cache, Made, file_sha256, tree_sha256
@@ -56,7 +57,8 @@ def prepare(job: PrepareJob) -> PreparedModel:
         raise UnsupportedError(
             f"no way to make precision {job.precision!r}{did_you_mean(job.precision, PRECISIONS)}"
         )
-    store = Cache(Path(job.cache) / "models")
+    # By source, so that `edgebench assets prune` sees what no workload needs any more.
+    store = Cache(Path(job.cache) / "models" / job.source_sha256[:SOURCE_DIGITS])
     built = _built(job, store)
     single = _fixed(job, store, built, batch=1)
     fixed = single if job.batch == 1 else _fixed(job, store, built, batch=job.batch)
