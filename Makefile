@@ -1,0 +1,44 @@
+# make bench: everything for a first trade-off table. make test: everything for the tests.
+# Needs Python 3.10 to 3.13 only; PYTHON chooses which.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: bench test lint types perf core-test clean
+
+bench: $(VENV)/.bench
+	$(BIN)/edgebench run --suite quick
+
+test: $(VENV)/.test
+	$(BIN)/pytest
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+# Speed and memory against bare loops, as ratios from one run; no part of the tests.
+perf: $(VENV)/.test
+	$(BIN)/python -m tests.perf
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13) and "edgebench needs Python 3.10 to 3.13: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+
+# Each stamp stands for one set of extras; pyproject.toml says what is in it.
+$(VENV)/.bench: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --editable .
+	touch $@
+
+$(VENV)/.test: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --editable '.[test]'
+	touch $@
+
+$(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	touch $@

@@ -1,0 +1,272 @@
+"""Which cell is measured when, for how long, and when it is complete; no process is started."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from edgebench.errors import DeviceStateError, StoreError
+from edgebench.measure import campaign as campaign_module
+from edgebench.measure.campaign import Campaign, Settings, Target
+from edgebench.measure.jobs import Done, Job
+from edgebench.record import CellFacts, Reason, Record, StateCheck, Unseen
+from edgebench.spec.types import Quality
+from edgebench.store import JournalEntry
+from tests.records import record, replicate, samples
+
+A_RECORD = record()
+
+
+class Keeper:
+    """Keeps results in memory."""
+
+    lock_fd = -1
+
+    def __init__(self) -> None:
+        self.entries: list[JournalEntry] = []
+        self.records: list[Record] = []
+
+    def add_replicate(self, entry: JournalEntry) -> None:
+        self.entries.append(entry)
+
+    def add_record(self, record: Record) -> None:
+        self.records.append(record)
+
+
+class Watcher:
+    def starts(self, target: Target, number: int, total: int, left_s: float) -> None: ...
+    def tick(self) -> None: ...
+    def completed(self, record: Record) -> None: ...
+
+
+def job() -> Job:
+    return Job(
+        index=0,
+        backend="null",
+        options={},
+        model_path="m.onnx",
+        model_format="onnx",
+        model_sha256="0",
+        precision="fp32",
+        batch=1,
+        task="t",
+        task_options={},
+        task_data={},
+        model_asset="",
+        fp32_path="",
+        fp32_inputs=[],
+        seed=0,
+        scenario="single_stream",
+        rate_per_s=None,
+        warmup_s=1.0,
+        slice_s=1.0,
+        target=0.02,
+        percentile=0.5,
+        max_samples=100,
+        quality=Quality(metric="accuracy", floor=0.5),
+        full_quality=True,
+        reference="",
+        reference_constant=False,
+        expected="",
+    )
+
+
+def target(name: str) -> Target:
+    cell = msgspec.structs.replace(A_RECORD.cell, id=name)
+    return Target(cell, job=job())
+
+
+Launch = Callable[..., Done]
+
+
+def steady_launch(job: Job, **_: Any) -> Done:
+    """A replicate whose median is the same every time."""
+    return Done(replicate(job.index, samples(7e6, 50, 0)))
+
+
+def spread_launch(job: Job, **_: Any) -> Done:
+    """Replicates that differ by far more than any target."""
+    return Done(replicate(job.index, samples(7e6 * (1 + 0.5 * (job.index % 2)), 50, 0)))
+
+
+def measure(
+    targets: list[Target],
+    launch: Launch = steady_launch,
+    settings: Settings | None = None,
+    keeper: Keeper | None = None,
+    started_s: float | None = None,
+) -> tuple[Campaign, Keeper, list[CellFacts]]:
+    keeper = keeper or Keeper()
+    campaign = Campaign(
+        targets,
+        settings or Settings(),
+        A_RECORD.run,
+        A_RECORD.device,
+        [],
+        keeper,
+        Watcher(),
+        time.monotonic() if started_s is None else started_s,
+        launch,
+    )
+    return campaign, keeper, campaign.measure()
+
+
+def test_cells_take_turns() -> None:
+    _, keeper, unreached = measure([target("a"), target("b")])
+    assert [e.cell for e in keeper.entries] == ["a", "b"] * 3
+    assert [r.cell.id for r in keeper.records] == ["a", "b"]
+    assert unreached == []
+
+
+def test_a_cell_that_varies_gets_more_replicates_up_to_the_limit() -> None:
+    _, keeper, _ = measure([target("a")], spread_launch, Settings(max_replicates=7))
+    assert len(keeper.entries) == 7
+    assert len(keeper.records[0].replicates) == 7
+
+
+def test_quality_is_measured_in_full_once() -> None:
+    full: list[bool] = []
+
+    def launch(job: Job, **_: Any) -> Done:
+        full.append(job.full_quality)
+        return steady_launch(job)
+
+    measure([target("a")], launch)
+    assert full == [True, False, False]
+
+
+@pytest.mark.parametrize("status", ["failed", "unsupported"])
+def test_what_would_fail_again_is_not_repeated(status: Any) -> None:
+    def launch(job: Job, **_: Any) -> Done:
+        reason = Reason(code="crashed", message="died")
+        return Done(replicate(job.index, status=status, reasons=[reason]))
+
+    _, keeper, _ = measure([target("a"), target("b")], launch)
+    assert len(keeper.entries) == 2
+    assert [r.status for r in keeper.records] == [status] * 2
+    assert keeper.records[0].reasons == [Reason(code="crashed", message="died")]
+
+
+def test_a_cell_without_a_job_is_a_record_at_once() -> None:
+    why = Reason(code="asset_unavailable", message="no network")
+    hopeless = Target(target("a").cell, status="failed", reasons=[why])
+    _, keeper, _ = measure([hopeless])
+    assert keeper.entries == []
+    assert keeper.records[0].status == "failed"
+    assert keeper.records[0].reasons == [why]
+
+
+def test_a_spent_budget_keeps_what_was_measured_and_names_the_rest() -> None:
+    started_s = time.monotonic()
+    settings = Settings(budget_s=100.0)
+
+    def launch(job: Job, **_: Any) -> Done:
+        nonlocal campaign_over
+        campaign_over += 1
+        if campaign_over == 2:
+            campaign._started_s -= 200.0
+        return steady_launch(job)
+
+    campaign_over = 0
+    keeper = Keeper()
+    campaign = Campaign(
+        [target("a"), target("b"), target("c")],
+        settings,
+        A_RECORD.run,
+        A_RECORD.device,
+        [],
+        keeper,
+        Watcher(),
+        started_s,
+        launch,
+    )
+    unreached = campaign.measure()
+    assert [cell.id for cell in unreached] == ["c"]
+    assert [r.cell.id for r in keeper.records] == ["a", "b"]
+    assert all(len(r.replicates) == 1 for r in keeper.records)
+
+
+def test_slices_share_the_budget() -> None:
+    slices: list[float] = []
+
+    def launch(job: Job, **_: Any) -> Done:
+        slices.append(job.slice_s)
+        return steady_launch(job)
+
+    measure([target(str(n)) for n in range(4)], launch, Settings(budget_s=30.0, slice_s=100.0))
+    assert all(campaign_module.MIN_SLICE_S <= s < 30.0 / 4 for s in slices)
+
+
+def test_resumed_replicates_are_not_measured_again() -> None:
+    resumed = target("a")
+    resumed.entries.append(JournalEntry(cell="a", replicate=replicate(0)))
+    indices: list[int] = []
+
+    def launch(job: Job, **_: Any) -> Done:
+        indices.append(job.index)
+        return steady_launch(job)
+
+    _, keeper, _ = measure([resumed], launch)
+    assert indices == [1, 2]
+    assert [r.index for r in keeper.records[0].replicates] == [0, 1, 2]
+
+
+def test_most_replicates_decide_on_caching() -> None:
+    def caches(flags: list[bool]) -> Launch:
+        def launch(job: Job, **_: Any) -> Done:
+            unseen = Unseen(pool_ns=[1], unseen_ns=[9], caching=flags[job.index])
+            return Done(replicate(job.index, samples(7e6, 50, 0), unseen=unseen))
+
+        return launch
+
+    _, keeper, _ = measure([target("a")], caches([True, False, False]))
+    assert keeper.records[0].status == "ok"
+    _, keeper, _ = measure([target("a")], caches([True, True, False]))
+    assert keeper.records[0].status == "invalid"
+    assert [r.code for r in keeper.records[0].reasons] == ["caching"]
+
+
+def test_a_throttled_replicate_makes_the_record_invalid(monkeypatch: pytest.MonkeyPatch) -> None:
+    throttled = StateCheck(name="throttle", level="invalid", evidence="12 events", fix="cool it")
+    monkeypatch.setattr(campaign_module.state, "compare", lambda *_: [throttled])
+    _, keeper, _ = measure([target("a")])
+    assert keeper.records[0].status == "invalid"
+    assert keeper.records[0].reasons[0].message == "12 events"
+    assert keeper.records[0].replicates[0].state_after == [throttled]
+
+
+def test_strict_stops_at_an_invalid_state_and_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    throttled = StateCheck(name="throttle", level="invalid", evidence="12 events")
+    monkeypatch.setattr(campaign_module.state, "compare", lambda *_: [throttled])
+    keeper = Keeper()
+    with pytest.raises(DeviceStateError, match="12 events"):
+        measure([target("a")], settings=Settings(strict=True), keeper=keeper)
+    assert len(keeper.entries) == 1
+
+
+def test_a_disk_that_fills_up_leaves_what_was_measured_to_be_shown() -> None:
+    class FullKeeper(Keeper):
+        def add_replicate(self, entry: JournalEntry) -> None:
+            super().add_replicate(entry)
+            if len(self.entries) == 3:
+                raise StoreError("full")
+
+    keeper = FullKeeper()
+    campaign = Campaign(
+        [target("a"), target("b")],
+        Settings(),
+        A_RECORD.run,
+        A_RECORD.device,
+        [],
+        keeper,
+        Watcher(),
+        time.monotonic(),
+        steady_launch,
+    )
+    with pytest.raises(StoreError):
+        campaign.measure()
+    assert {r.cell.id: len(r.replicates) for r in campaign.provisional()} == {"a": 2, "b": 1}

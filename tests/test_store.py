@@ -1,0 +1,134 @@
+"""The result store: nothing that was written is lost, whatever interrupts the writing."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgebench import store as store_module
+from edgebench.errors import StoreError
+from edgebench.store import JournalEntry, JournalHead, RunStore, read_records, unfinished
+from tests.records import record, replicate
+
+HEAD = JournalHead(
+    run_id="r1", started_utc="2026-01-01T00:00:00+00:00", options={}, cells=["a", "b"], device="d"
+)
+
+
+def entry(cell: str, index: int = 0) -> JournalEntry:
+    return JournalEntry(cell=cell, replicate=replicate(index))
+
+
+def test_a_run_that_ends_leaves_records_and_no_journal(tmp_path: Path) -> None:
+    store = RunStore.create(tmp_path / "device" / "run.jsonl", HEAD)
+    written = record()
+    store.add_replicate(entry(written.cell.id))
+    store.add_record(written)
+    store.finish()
+    assert read_records(store.results) == [written]
+    assert unfinished(tmp_path) == []
+
+
+def test_resuming_gives_back_what_was_journalled(tmp_path: Path) -> None:
+    store = RunStore.create(tmp_path / "run.jsonl", HEAD)
+    complete = record()
+    store.add_replicate(entry("b", 0))
+    store.add_record(complete)
+    store.add_replicate(entry("b", 1))
+    store.close()
+    [journal] = unfinished(tmp_path)
+    again = RunStore.resume(journal)
+    assert list(again.done) == [complete.cell.id]
+    assert [e.replicate.index for e in again.pending["b"]] == [0, 1]
+    assert again.head == HEAD
+    again.close()
+
+
+@given(cut=st.integers(min_value=0))
+def test_a_file_cut_anywhere_keeps_every_whole_line(cut: int, tmp_path_factory: Any) -> None:
+    folder = tmp_path_factory.mktemp("cut")
+    store = RunStore.create(folder / "run.jsonl", HEAD)
+    first = record()
+    store.add_record(first)
+    after_first = store.results.stat().st_size
+    store.add_record(record(variant={"precision": "int8-static", "threads": 1, "batch": 1}))
+    store.close()
+    size = store.results.stat().st_size
+    cut %= size + 1
+    os.truncate(store.results, cut)
+    whole = 2 if cut == size else 1 if cut >= after_first else 0
+    assert len(read_records(store.results)) == whole
+    again = RunStore.resume(store.journal)
+    assert len(again.done) == whole
+    third = record(variant={"precision": "int8-dynamic", "threads": 1, "batch": 1})
+    again.add_record(third)
+    again.finish()
+    assert read_records(store.results)[-1] == third
+    assert len(read_records(store.results)) == whole + 1
+
+
+def test_a_living_process_keeps_others_from_resuming(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "LOCK_PATIENCE_S", 0.0)
+    store = RunStore.create(tmp_path / "run.jsonl", HEAD)
+    with pytest.raises(StoreError, match="still alive"):
+        RunStore.resume(store.journal)
+    # A worker inherits the descriptor: the lock holds until it is gone as well.
+    worker = os.dup(store.lock_fd)
+    store.close()
+    with pytest.raises(StoreError, match="still alive"):
+        RunStore.resume(store.journal)
+    os.close(worker)
+    RunStore.resume(store.journal).close()
+
+
+def test_a_full_disk_is_one_error_and_spoils_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = RunStore.create(tmp_path / "run.jsonl", HEAD)
+    kept = record()
+    store.add_record(kept)
+
+    real_write = os.write
+    calls = []
+
+    def half_then_full(fd: int, data: Any) -> int:
+        calls.append(fd)
+        if len(calls) == 1:
+            return real_write(fd, bytes(data)[: len(data) // 2])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", half_then_full)
+        with pytest.raises(StoreError, match="No space left") as caught:
+            store.add_record(record(variant={"precision": "int8-static"}))
+    assert "--resume" in caught.value.fix
+    assert read_records(store.results) == [kept]
+    store.add_record(record(variant={"precision": "int8-dynamic"}))
+    store.close()
+    assert len(read_records(store.results)) == 2
+
+
+def test_a_line_that_is_no_record_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    path.write_text('{"schema": "something/1"}\n')
+    with pytest.raises(StoreError, match=r"run\.jsonl:1: not a edgebench\.record/1"):
+        read_records(path)
+
+
+def test_a_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="No such file"):
+        read_records(tmp_path / "none.jsonl")
+
+
+def test_a_run_never_overwrites_another(tmp_path: Path) -> None:
+    RunStore.create(tmp_path / "run.jsonl", HEAD).finish()
+    with pytest.raises(StoreError, match="exists"):
+        RunStore.create(tmp_path / "run.jsonl", HEAD)
