@@ -10,9 +10,9 @@ import msgspec
 import pytest
 
 from edgebench.errors import DeviceStateError, StoreError
-from edgebench.measure import campaign as campaign_module
-from edgebench.measure.campaign import Campaign, Settings, Target
+from edgebench.measure.campaign import MIN_SLICE_S, Campaign, Settings, Target
 from edgebench.measure.jobs import Done, Job
+from edgebench.probes import state
 from edgebench.record import CellFacts, Reason, Record, StateCheck, Unseen
 from edgebench.spec.types import Quality
 from edgebench.store import JournalEntry
@@ -161,27 +161,24 @@ def test_a_cell_without_a_job_is_a_record_at_once() -> None:
 
 
 def test_a_spent_budget_keeps_what_was_measured_and_names_the_rest() -> None:
-    started_s = time.monotonic()
-    settings = Settings(budget_s=100.0)
+    launched = []
 
     def launch(job: Job, **_: Any) -> Done:
-        nonlocal campaign_over
-        campaign_over += 1
-        if campaign_over == 2:
+        launched.append(job)
+        if len(launched) == 2:  # time flies
             campaign._started_s -= 200.0
         return steady_launch(job)
 
-    campaign_over = 0
     keeper = Keeper()
     campaign = Campaign(
         [target("a"), target("b"), target("c")],
-        settings,
+        Settings(budget_s=100.0),
         A_RECORD.run,
         A_RECORD.device,
         [],
         keeper,
         Watcher(),
-        started_s,
+        time.monotonic(),
         launch,
     )
     unreached = campaign.measure()
@@ -198,7 +195,20 @@ def test_slices_share_the_budget() -> None:
         return steady_launch(job)
 
     measure([target(str(n)) for n in range(4)], launch, Settings(budget_s=30.0, slice_s=100.0))
-    assert all(campaign_module.MIN_SLICE_S <= s < 30.0 / 4 for s in slices)
+    assert len(slices) == 12
+    assert MIN_SLICE_S <= slices[0] <= 30.0 / 12  # a twelfth; later ones get what is left over
+    assert all(slice_s <= 30.0 for slice_s in slices)
+
+
+def test_a_budget_too_small_leaves_the_smallest_slice() -> None:
+    slices: list[float] = []
+
+    def launch(job: Job, **_: Any) -> Done:
+        slices.append(job.slice_s)
+        return steady_launch(job)
+
+    measure([target("a")], launch, Settings(budget_s=1.0))
+    assert slices == [MIN_SLICE_S] * 3
 
 
 def test_resumed_replicates_are_not_measured_again() -> None:
@@ -232,7 +242,7 @@ def test_most_replicates_decide_on_caching() -> None:
 
 def test_a_throttled_replicate_makes_the_record_invalid(monkeypatch: pytest.MonkeyPatch) -> None:
     throttled = StateCheck(name="throttle", level="invalid", evidence="12 events", fix="cool it")
-    monkeypatch.setattr(campaign_module.state, "compare", lambda *_: [throttled])
+    monkeypatch.setattr(state, "compare", lambda *_: [throttled])
     _, keeper, _ = measure([target("a")])
     assert keeper.records[0].status == "invalid"
     assert keeper.records[0].reasons[0].message == "12 events"
@@ -241,7 +251,7 @@ def test_a_throttled_replicate_makes_the_record_invalid(monkeypatch: pytest.Monk
 
 def test_strict_stops_at_an_invalid_state_and_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
     throttled = StateCheck(name="throttle", level="invalid", evidence="12 events")
-    monkeypatch.setattr(campaign_module.state, "compare", lambda *_: [throttled])
+    monkeypatch.setattr(state, "compare", lambda *_: [throttled])
     keeper = Keeper()
     with pytest.raises(DeviceStateError, match="12 events"):
         measure([target("a")], settings=Settings(strict=True), keeper=keeper)
