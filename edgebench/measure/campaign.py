@@ -312,6 +312,7 @@ def assemble(
         effective=first.effective if first else None,
         target=settings.target,
         percentile=settings.percentile,
+        percentile=settings.percentile,
         replicates=replicates,
     )
 
