@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgebench.probes import cgroup, cpu, machine
+from edgebench.probes import cgroup, cpu, machine, virtualisation
 from edgebench.probes.device import detect, l4t_version, name_of, slug
-from edgebench.probes.machine import run_command
+from edgebench.probes.machine import Machine, run_command
 from edgebench.testing.trees import write_tree
 
 XEON = {
@@ -159,7 +159,7 @@ def test_a_command_that_is_missing_fails_or_hangs_is_none(monkeypatch: pytest.Mo
     assert run_command(["sleep", "30"]) is None
 
 
-@given(st.text())
+@given(st.text() | st.text(st.sampled_from("aB7- "), min_size=60, max_size=200))
 def test_a_slug_is_a_safe_folder_name(text: str) -> None:
     made = slug(text)
     assert re.fullmatch(r"([a-z0-9]+(-[a-z0-9]+)*)?", made)
@@ -195,6 +195,40 @@ def test_every_machine_has_a_name(facts: dict[str, object]) -> None:
 )
 def test_a_cpu_name_loses_its_marks(model: str, name: str) -> None:
     assert name_of({"cpu_model": model}) == name
+
+
+@pytest.mark.parametrize(
+    ("contents", "virtual"),
+    [
+        ({"proc/cpuinfo": "flags : fpu hypervisor"}, True),
+        ({"proc/cpuinfo": "flags : fpu"}, False),
+        ({"proc/cpuinfo": "flags : fpu", "sys/hypervisor/type": "xen"}, True),
+        ({"sys/class/dmi/id/sys_vendor": "QEMU"}, True),
+        (
+            {
+                "sys/class/dmi/id/sys_vendor": "Amazon EC2",
+                "sys/class/dmi/id/product_name": "c7g.large",
+            },
+            True,
+        ),
+        (
+            {
+                "sys/class/dmi/id/sys_vendor": "Amazon EC2",
+                "sys/class/dmi/id/product_name": "c7g.metal",
+            },
+            False,
+        ),
+        ({"sys/class/dmi/id/sys_vendor": "Microsoft Corporation"}, False),
+        ({"sys/firmware/devicetree/base/model": "linux,dummy-virt"}, True),
+        ({"sys/firmware/devicetree/base/model": "Raspberry Pi 4 Model B"}, False),
+        ({"proc/cpuinfo": "Features : asimd"}, None),
+        ({}, None),
+    ],
+)
+def test_virtual_machines(tmp_path: Path, contents: dict[str, str], virtual: bool | None) -> None:
+    found = virtualisation.detect(Machine.at(write_tree(tmp_path, contents)))
+    assert found.virtual is virtual
+    assert found.evidence
 
 
 @pytest.mark.parametrize(

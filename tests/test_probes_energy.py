@@ -61,6 +61,16 @@ def test_a_phantom_counter_is_named_and_not_trusted(tmp_path: Path) -> None:
     assert "not to be trusted" in found.detail
 
 
+def test_a_board_meter_is_not_named_again_as_any_hwmon(tmp_path: Path) -> None:
+    again = {
+        "sys/class/hwmon/hwmon6/name": "ina238",
+        "sys/class/hwmon/hwmon6/power1_input": "36630000",
+    }
+    found = find_source(write_tree(tmp_path, {**METERS["INA238 module input"], **again}))
+    assert isinstance(found, NoEnergy)
+    assert "hwmon" not in found.detail
+
+
 @pytest.mark.parametrize("name", METERS)
 @pytest.mark.parametrize("machine", [VM, METAL], ids=["vm", "metal"])
 def test_each_meter_is_named_and_gives_no_number(

@@ -343,7 +343,7 @@ def test_each_event_in_between_has_its_level(
 @pytest.mark.parametrize(
     "changes",
     [
-        {"proc/stat": "cpu  201169 1477 22708 105431 511 0 239 974 0 0"},  # one tick is rounding
+        {"proc/stat": "cpu  200979 1477 22708 105431 511 0 239 974 0 0"},  # one tick is rounding
         {"proc/stat": "cpu  201168 1477 22708 105431 511 0 239 975 0 0"},  # 2 of 200: 1 %
         {"proc/pressure/cpu": "some avg10=9.00 total=50015"},  # 5 % of a second
         {"sys/class/thermal/thermal_zone0/temp": "94000"},  # no counter
