@@ -24,7 +24,7 @@ LENGTH = 128  # tokens per sentence, padding included
 LAYERS, WIDTH, HEADS = 6, 384, 12
 _OPSET = 17
 _EPSILON = 1e-12
-#: Added to attention scores of padding: large enough to vanish in the softmax, small enough for fp16.
+#: The attention score of padding: vanishes in the softmax, and fp16 can hold it.
 _MASKED = -1e4
 
 
@@ -35,9 +35,9 @@ def build(source: Path, out: Path) -> None:
     """
     writer = _Writer(_load(source))
     hidden = writer.embeddings()
-    bias = writer.mask_bias()
+    mask = writer.mask()
     for layer in range(LAYERS):
-        hidden = writer.layer(hidden, bias, f"encoder.layer.{layer}")
+        hidden = writer.layer(hidden, mask, f"encoder.layer.{layer}")
     writer.pooling(hidden)
     save_model(writer.model(), out)
 
@@ -76,20 +76,18 @@ class _Writer:
         placed = self._node("Add", [words, places], "embeddings.placed")
         return self._normalise(placed, "embeddings.LayerNorm")
 
-    def mask_bias(self) -> str:
-        """0 where the mask shows a word, very negative where it hides one: [batch, 1, 1, 128]."""
+    def mask(self) -> str:
+        """Whether each word counts, as the attention scores need it: bool [batch, 1, 1, 128]."""
         from onnx import TensorProto
 
-        shown = self._node("Cast", ["attention_mask"], "mask", to=TensorProto.FLOAT)
+        self._node("Cast", ["attention_mask"], "mask", to=TensorProto.FLOAT)
+        shown = self._node("Cast", ["attention_mask"], "mask.shown", to=TensorProto.BOOL)
         axes = self._constant("mask.axes", np.array([1, 2], dtype=np.int64))
-        wide = self._node("Unsqueeze", [shown, axes], "mask.wide")
-        hidden = self._node("Sub", [self._constant("one", np.float32(1)), wide], "mask.hidden")
-        scale = self._constant("masked", np.float32(_MASKED))
-        return self._node("Mul", [hidden, scale], "mask.bias")
+        return self._node("Unsqueeze", [shown, axes], "mask.wide")
 
-    def layer(self, hidden: str, bias: str, name: str) -> str:
+    def layer(self, hidden: str, mask: str, name: str) -> str:
         """One transformer layer, normalised after each residual sum."""
-        attended = self._attention(hidden, bias, name)
+        attended = self._attention(hidden, mask, name)
         attended = self._linear(attended, f"{name}.attention.output.dense")
         summed = self._node("Add", [attended, hidden], f"{name}.attention.sum")
         middle = self._normalise(summed, f"{name}.attention.output.LayerNorm")
@@ -123,7 +121,7 @@ class _Writer:
         )
         return helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)])
 
-    def _attention(self, hidden: str, bias: str, name: str) -> str:
+    def _attention(self, hidden: str, mask: str, name: str) -> str:
         query, key, value = (
             self._heads(hidden, f"{name}.attention.self.{part}", order)
             for part, order in (
@@ -135,7 +133,9 @@ class _Writer:
         scale = self._constant("attention.scale", np.float32(1 / math.sqrt(WIDTH // HEADS)))
         product = self._node("MatMul", [query, key], f"{name}.product")
         scaled = self._node("Mul", [product, scale], f"{name}.scaled")
-        masked = self._node("Add", [scaled, bias], f"{name}.masked")
+        # Chosen, not added: a sum with -10,000 would leave static quantisation no step for the rest.
+        hidden_score = self._constant("attention.hidden", np.float32(_MASKED))
+        masked = self._node("Where", [mask, scaled, hidden_score], f"{name}.masked")
         weights = self._node("Softmax", [masked], f"{name}.weights", axis=-1)
         mixed = self._node("MatMul", [weights, value], f"{name}.mixed")
         rows = self._node("Transpose", [mixed], f"{name}.rows", perm=[0, 2, 1, 3])
@@ -150,15 +150,15 @@ class _Writer:
         return self._node("Transpose", [heads], f"{name}.heads", perm=order)
 
     def _gelu(self, x: str, name: str) -> str:
-        """x * (1 + erf(x / sqrt(2))) / 2, in operators that every runtime has."""
-        root = self._constant("gelu.root", np.float32(1 / math.sqrt(2)))
-        one = self._constant("one", np.float32(1))
-        half = self._constant("half", np.float32(0.5))
-        scaled = self._node("Mul", [x, root], f"{name}.scaled")
+        """x * (1 + erf(x / sqrt(2))) / 2, in the order that runtimes know and fuse."""
+        root = self._constant("gelu.root", np.float32(math.sqrt(2)))
+        one = self._constant("gelu.one", np.float32(1))
+        half = self._constant("gelu.half", np.float32(0.5))
+        scaled = self._node("Div", [x, root], f"{name}.scaled")
         error = self._node("Erf", [scaled], f"{name}.erf")
         gate = self._node("Add", [error, one], f"{name}.gate")
-        halved = self._node("Mul", [x, half], f"{name}.halved")
-        return self._node("Mul", [halved, gate], name)
+        gated = self._node("Mul", [x, gate], f"{name}.gated")
+        return self._node("Mul", [gated, half], name)
 
     def _linear(self, x: str, name: str) -> str:
         weight = self._constant(f"{name}.weight", self._weight(f"{name}.weight").T)
