@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgebench.errors import AssetError
 from edgebench.spec.types import Asset, Workload
 
-from . import cache, pypi, web
+from . import cache, pypi
 from .archive import Extracted, Wanted, extract
 from .progress import Progress
 from .uri import FileUri, Location, Member, PypiUri, WebUri, parse_uri
+
+if TYPE_CHECKING:
+    from .web import OpenUrl
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ def fetch_each(
     offline: bool = False,
     progress: Progress | None = None,
     users: Mapping[str, Sequence[str]] | None = None,
-    open_url: web.OpenUrl = web.open_https,
+    open_url: OpenUrl | None = None,
 ) -> tuple[dict[str, Path], dict[str, AssetError]]:
     """Like `fetch`, but an asset that cannot be had is an error for itself alone.
 
@@ -111,7 +115,7 @@ class _Fetcher:
     source: str
     assets: list[Asset]
     progress: Progress | None
-    open_url: web.OpenUrl
+    open_url: OpenUrl | None
     done_bytes: int = 0
 
     def outcome(self, offline: bool) -> list[Path | AssetError]:
@@ -157,7 +161,7 @@ class _Fetcher:
     def _bring_file(self, asset: Asset, location: WebUri, folder: Path) -> Path | AssetError:
         staged = folder / asset.sha256
         staged.mkdir(parents=True)
-        digest = web.download(location.url, staged / location.name, self._bytes, self.open_url)
+        digest = self._download(location.url, staged / location.name)
         self._bytes(self.done_bytes, self.done_bytes)
         return self._install(staged, asset, Member(location.name, folder=False), digest)
 
@@ -188,8 +192,13 @@ class _Fetcher:
             return archive, pypi.is_sdist(archive)
         assert isinstance(location, WebUri)
         archive = folder / "archive"
-        web.download(location.url, archive, self._bytes, self.open_url)
+        self._download(location.url, archive)
         return archive, False
+
+    def _download(self, url: str, target: Path) -> str:
+        from . import web  # its HTTP client is slow to import, and most commands download nothing
+
+        return web.download(url, target, self._bytes, self.open_url or web.open_https)
 
     def _install(
         self, staged: Path, asset: Asset, member: Member, content: Extracted | str
