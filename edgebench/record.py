@@ -132,7 +132,7 @@ class Energy(Part, frozen=True, kw_only=True):
     """Energy of the measured window, or why there is none."""
 
     status: Literal["ok", "unavailable"]
-    reason: str = ""  # no_sensor, permission_denied, counter_dead, virtualised, window_too_short
+    reason: str = ""  # no_sensor, permission_denied, counter_dead, virtualised, ...
     detail: str = ""
     j_per_inference: float | None = None
     uncertainty_j: float | None = None
@@ -224,7 +224,8 @@ class Record(Part, frozen=True, kw_only=True):
     reasons: list[Reason] = []
     run: RunFacts
     device: DeviceFacts
-    state_before: list[StateCheck] = []  # of the whole run, before the first cell
+    state_before: list[StateCheck] = []  # before the first cell of the run
+    state_after: list[StateCheck] = []  # when this cell was complete; deltas stand in replicates
     model: ModelFacts | None = None
     inputs_sha256: str | None = None  # of the pool's prepared inputs
     quality: Quality | None = None
