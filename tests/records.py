@@ -161,7 +161,9 @@ def record(
             packages_sha256="d" * 64,
         ),
         "device": DeviceFacts(
-            name=device, facts={"cpu": "Example CPU", "cores": 2}, unknown={"board": "not a board"}
+            name=device,
+            facts={"cpu_model": "Example CPU", "logical_cpus": 2, "memory_bytes": 8 * 2**30},
+            unknown={"board": "not a board"},
         ),
         "model": ModelFacts(
             name=f"{workload}.onnx",

@@ -347,6 +347,8 @@ def _state(replicates: Sequence[rec.Replicate]) -> list[rec.StateCheck]:
 
 def _explain(row: Row, record: rec.Record, good: Sequence[rec.Replicate], unknown: Unknown) -> None:
     nothing = _nothing(row, good)
+    if nothing:
+        unknown["latency_ns"] = nothing
     if row.rate_per_s is None:
         unknown["rate_per_s"] = "a closed loop: each query starts when the one before is done"
     if row.throughput_per_s is None:

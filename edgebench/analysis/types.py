@@ -224,6 +224,8 @@ class Pick(Part, frozen=True, kw_only=True):
 
 
 class Table(Part, frozen=True, kw_only=True):
+    """The trade-off table of one or more result files."""
+
     schema: Literal["edgebench.table/1"] = TABLE_SCHEMA
     device: Device | None  # None: there are several, or none
     devices: list[Device]

@@ -99,7 +99,7 @@ def _grid(rows: Sequence[Row], names: Sequence[str], width: int) -> Iterator[Lin
     widths = [max(len(line[column]) for line in (head, *cells)) for column in range(len(head))]
     room = width - 2 - sum(widths) - len(widths)
     label = min(max(len(name) for name in ("variant", *names)), max(room, 0))
-    yield f"  {'variant':<{label}}"[: 2 + max(label, 7)] + _joined(head, widths), _HEAD
+    yield f"  {'variant':<{label}}" + _joined(head, widths), _HEAD
     for row, name, values in zip(rows, names, cells, strict=True):
         yield from _entry(row, name, _joined(values, widths), label, width)
 
