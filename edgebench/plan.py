@@ -20,7 +20,7 @@ from edgebench import registry
 from edgebench.backend import Backend, ModelFile, Option, Scalar, Unavailable
 from edgebench.errors import UsageError
 from edgebench.record import Reason
-from edgebench.spec.matrix import expand, select, unique
+from edgebench.spec.matrix import expand, select, unique, value_text
 from edgebench.spec.types import (
     Matrix,
     Model,
@@ -36,7 +36,6 @@ PRECISIONS = ("fp32", "int8-dynamic", "int8-static", "as-is")
 MODEL_AXES = ("precision", "batch")  # fixed in the model file; every other axis is a backend option
 SCENARIOS: tuple[str, ...] = get_args(ScenarioName)
 _ELSEWHERE = {"scenario": "--scenario", "backend": "--backend", "rate": "--rate"}
-_BARE_TEXT = re.compile(r"[A-Za-z_][A-Za-z0-9._:+@-]*")
 
 
 class Cell(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,14 +117,6 @@ def cell_id(
     axes = ",".join(f"{axis}={value_text(variant[axis])}" for axis in sorted(variant))
     pace = "" if rate_per_s is None else f"@{rate_per_s:g}"
     return f"{workload.name}@{workload.version}/{backend}/{axes}/{scenario}{pace}"
-
-
-def value_text(value: Scalar) -> str:
-    """A value as `--set` takes it; different values give different texts."""
-    if isinstance(value, str):
-        bare = _BARE_TEXT.fullmatch(value) and isinstance(_scalar(value), str)
-        return value if bare else json.dumps(value)
-    return json.dumps(value)
 
 
 # What runs where

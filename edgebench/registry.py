@@ -105,7 +105,9 @@ def load_class(spec: str, base: type[T]) -> type[T]:
     fitting = [
         name
         for name, value in vars(module).items()
-        if isinstance(value, type) and issubclass(value, base) and value is not base
+        if isinstance(value, type)
+        and issubclass(value, base)
+        and value.__name__ == name != base.__name__
     ]
     if found is None:
         raise UsageError(f"{target} has no {attribute!r}{did_you_mean(attribute, fitting)}")

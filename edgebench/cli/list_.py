@@ -175,7 +175,7 @@ def _workload_entry(facts: dict[str, Any]) -> Entry:
             ("scenarios", ", ".join(facts["scenarios"])),
             ("suites", ", ".join(f"{n} ({count})" for n, count in facts["suites"].items())),
             ("model", _asset_text(facts["model"])),
-            *((f"data {n}"[:11], _asset_text(asset)) for n, asset in facts["data"].items()),
+            *(("data", f"{n}: {_asset_text(asset)}") for n, asset in facts["data"].items()),
             ("requires", _requires_text(facts["requires"])),
             ("findings", facts["findings"]),
         ],
@@ -199,7 +199,7 @@ def _variants_text(facts: dict[str, Any]) -> str:
 
 
 def _listed(values: Iterable[Any]) -> str:
-    from edgebench.plan import value_text
+    from edgebench.spec.matrix import value_text
 
     return ", ".join(value_text(value) for value in values)
 

@@ -7,6 +7,8 @@ axes it leaves out. `exclude` is applied last, to included variants as well.
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from typing import TypeVar
@@ -16,10 +18,19 @@ from edgebench.spec.types import Matrix, Variant
 
 T = TypeVar("T")
 
+_BARE_TEXT = re.compile(r"[A-Za-z_][A-Za-z0-9._:+@-]*")
+_BOOLEANS = ("true", "false")
+
 
 def value_key(value: Scalar) -> tuple[bool, Scalar]:
     """Equal exactly for equal values; Python's own `1 == True` is not."""
     return isinstance(value, bool), value
+
+
+def value_text(value: Scalar) -> str:
+    """A value as `--set` takes it; different values give different texts."""
+    bare = isinstance(value, str) and _BARE_TEXT.fullmatch(value) and value.lower() not in _BOOLEANS
+    return str(value) if bare else json.dumps(value)
 
 
 def unique(items: Iterable[T]) -> list[T]:

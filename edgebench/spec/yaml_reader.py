@@ -100,11 +100,14 @@ def read_yaml(path: Path) -> Document:
 
 def parse_yaml(text: str, file: str) -> Document:
     """Like `read_yaml`, of text; `file` is for messages."""
-    root = _compose(text, file)
-    if root is None:
-        raise SpecError(file, 1, 1, "", "the file is empty")
     reader = _Reader(file)
-    value = reader.value(root, ())
+    try:
+        root = _compose(text, file)
+        if root is None:
+            raise SpecError(file, 1, 1, "", "the file is empty")
+        value = reader.value(root, ())
+    except RecursionError:
+        raise SpecError(file, 1, 1, "", "nested too deep") from None
     raise_errors(reader.errors)
     return Document(file, value, reader.values_at, reader.keys_at)
 
@@ -128,8 +131,6 @@ def _compose(text: str, file: str) -> yaml.Node | None:
         line = text.count("\n", 0, position) + 1
         message = f"not YAML: the character {error.character!r} may not stand in a file"
         raise SpecError(file, line, 1, "", message) from None
-    except RecursionError:
-        raise SpecError(file, 1, 1, "", "nested too deep") from None
 
 
 class _Reader:
@@ -187,7 +188,7 @@ class _Reader:
     def _scalar(self, node: yaml.ScalarNode, path: KeyPath) -> Any:
         text, kind = node.value, node.tag.removeprefix(_TAG)
         if kind == "str":
-            if node.style is None and _NUMBER_IN_1_2.fullmatch(text):
+            if not node.style and _NUMBER_IN_1_2.fullmatch(text):
                 return self._ambiguous(node, path, "text", "a number")
             return text
         if kind == "bool":
