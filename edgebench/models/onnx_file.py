@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from edgebench.backend import TensorInfo
 from edgebench.errors import EdgebenchError, UnsupportedError, UsageError
@@ -132,6 +133,60 @@ def _tensor_info(value: ValueInfoProto) -> TensorInfo:
         dtype=dtype,
         shape=tuple(d.dim_value if d.HasField("dim_value") else None for d in tensor.shape.dim),
     )
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """Metadata of an ONNX file, read without loading its weights or importing onnx.
+
+    A task reads it in the process that is measured, whose memory must not show it. Field numbers:
+    `ModelProto.metadata_props` and `StringStringEntryProto` in onnx.proto. Raises EdgebenchError
+    for a file that is no protobuf message.
+    """
+    pairs = {}
+    with path.open("rb") as file:
+        try:
+            for entry in _fields(file, path.stat().st_size, wanted=14):
+                pairs[_text(entry, 1)] = _text(entry, 2)
+        except EOFError:
+            raise _not_a_model(path, "it ends too early") from None
+    return pairs
+
+
+def _text(message: bytes, number: int) -> str:
+    return next(_fields(io.BytesIO(message), len(message), wanted=number), b"").decode()
+
+
+def _fields(file: IO[bytes], end: int, wanted: int) -> Iterator[bytes]:
+    """Contents of the length-delimited fields of one number; all others are skipped unread."""
+    while file.tell() < end:
+        tag = _varint(file)
+        number, wire_type = tag >> 3, tag & 7
+        if wire_type == 0:
+            _varint(file)
+        elif wire_type in (1, 5):
+            file.seek(8 if wire_type == 1 else 4, os.SEEK_CUR)
+        elif wire_type == 2:
+            size = _varint(file)
+            if file.tell() + size > end:
+                raise EOFError
+            if number == wanted:
+                yield file.read(size)
+            else:
+                file.seek(size, os.SEEK_CUR)
+        else:
+            raise EOFError
+
+
+def _varint(file: IO[bytes]) -> int:
+    value = shift = 0
+    while True:
+        byte = file.read(1)
+        if not byte or shift > 63:
+            raise EOFError
+        value |= (byte[0] & 0x7F) << shift
+        if byte[0] < 0x80:
+            return value
+        shift += 7
 
 
 # --- fixed shapes -------------------------------------------------------------------------------
@@ -334,7 +389,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _domains(graph: GraphProto) -> set[str]:
-    return {node.domain for node in _nodes(graph)}
+    return {node.domain for node in graph_nodes(graph)}
 
 
 def _keep_metadata(source: ModelProto, target: ModelProto) -> None:
@@ -382,7 +437,7 @@ def precision_census(model: ModelProto) -> tuple[dict[str, int], dict[str, int]]
     """
     types = _element_types(model.graph)
     nodes: Counter[str] = Counter()
-    for node in _nodes(model.graph):
+    for node in graph_nodes(model.graph):
         precision = _node_precision(node, types)
         if precision is not None:
             nodes[precision] += 1
@@ -441,7 +496,8 @@ def _graphs(graph: GraphProto) -> Iterator[GraphProto]:
                 yield from _graphs(body)
 
 
-def _nodes(graph: GraphProto) -> Iterator[NodeProto]:
+def graph_nodes(graph: GraphProto) -> Iterator[NodeProto]:
+    """All nodes, those of subgraphs included."""
     for part in _graphs(graph):
         yield from part.node
 
