@@ -162,6 +162,7 @@ def test_a_backend_of_another_package_keeps_the_contract(tmp_path: Path) -> None
     install = ["install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
     done = subprocess.run(
         [sys.executable, "-m", "pip", *install, "--target", str(site), str(source)],
+        cwd=tmp_path,
         capture_output=True,
         text=True,
         check=False,

@@ -86,7 +86,9 @@ def assert_right(outputs: dict[str, Any], seed: int) -> None:
 
 def child(name: str, folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", SCRIPT, name, str(folder), *more]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, timeout=60, check=False
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)

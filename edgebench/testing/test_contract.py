@@ -6,12 +6,14 @@ The first line of each test's docstring is the demand; docs/contract.md lists th
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from itertools import count, islice
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -133,9 +135,9 @@ def test_options_are_declared_well(backend: Backend) -> None:
         assert option.minimum is None or option.type in ("int", "float"), option
 
 
-def test_loading_imports_no_runtime(name: str) -> None:
+def test_loading_imports_no_runtime(name: str, tmp_path: Path) -> None:
     """Loading the backend and asking for its availability imports no foreign module."""
-    found = _isolated("imports", name)
+    found = _isolated("imports", name, tmp_path)
     assert found["imports"] == []
 
 
@@ -149,9 +151,9 @@ def test_availability_has_evidence(backend: Backend) -> None:
         _assert_tells_the_fix(state.kind, state.reason, state.fix)
 
 
-def test_missing_runtime_is_reported(name: str) -> None:
+def test_missing_runtime_is_reported(name: str, tmp_path: Path) -> None:
     """Where no other package is installed, availability says so with a fix, and does not raise."""
-    found = _isolated("hidden", name)
+    found = _isolated("hidden", name, tmp_path)
     if found["kind"] == "ready":
         assert found["version"]
     else:
@@ -250,16 +252,18 @@ def test_outputs_are_safe_to_keep(open_: Open) -> None:
 
 def test_latency_grows_with_work(open_: Open) -> None:
     """A run takes longer where there is more to compute."""
-    few_ns = _fastest_ns(open_, chain(4), runs=12)
-    measured_ns = []
-    for rows in (256, 2048):
-        measured_ns.append(_fastest_ns(open_, chain(rows), runs=4))
-        if measured_ns[-1] > max(_GROWTH * few_ns, few_ns + _NOISE_NS):
-            return
-    pytest.fail(
-        f"4 rows take {few_ns} ns, 256 and 2048 rows {measured_ns} ns: run() returns before the "
-        "work is done, or nothing is computed"
-    )
+
+    def complaint() -> str:
+        few_ns = _fastest_ns(open_, chain(4), runs=12)
+        many_ns = [_fastest_ns(open_, chain(rows), runs=4) for rows in (256, 2048)]
+        if max(many_ns) > max(_GROWTH * few_ns, few_ns + _NOISE_NS):
+            return ""
+        return (
+            f"4 rows take {few_ns} ns, 256 and 2048 rows {many_ns} ns: run() returns before the "
+            "work is done, or nothing is computed"
+        )
+
+    _holds_once(complaint)
 
 
 def test_runs_return_when_the_work_is_done(open_: Open) -> None:
@@ -268,14 +272,19 @@ def test_runs_return_when_the_work_is_done(open_: Open) -> None:
     session = open_(case)
     prepared = session.prepare(case.feeds(0))
     _read_ns(session, prepared, wait_s=0)
-    whole_ns, at_once_ns, later_ns = [], [], []
-    for _ in range(5):
-        whole, at_once = _read_ns(session, prepared, wait_s=0)
-        whole_ns.append(whole)
-        at_once_ns.append(at_once)
-        later_ns.append(_read_ns(session, prepared, wait_s=2e-9 * whole)[1])
-    limit_ns = median(later_ns) + max(median(whole_ns) / 4, _NOISE_NS)
-    assert median(at_once_ns) < limit_ns, f"{at_once_ns} ns at once, {later_ns} ns later"
+
+    def complaint() -> str:
+        whole_ns, at_once_ns, later_ns = [], [], []
+        for _ in range(5):
+            whole, at_once = _read_ns(session, prepared, wait_s=0)
+            whole_ns.append(whole)
+            at_once_ns.append(at_once)
+            later_ns.append(_read_ns(session, prepared, wait_s=2e-9 * whole)[1])
+        if median(at_once_ns) < median(later_ns) + max(median(whole_ns) / 4, _NOISE_NS):
+            return ""
+        return f"reading takes {at_once_ns} ns at once, {later_ns} ns later"
+
+    _holds_once(complaint)
 
 
 def test_seen_inputs_are_not_answered_faster(open_: Open) -> None:
@@ -283,14 +292,20 @@ def test_seen_inputs_are_not_answered_faster(open_: Open) -> None:
     case = chain(512)
     session = open_(case)
     seen = session.prepare(case.feeds(0))
+    seeds = count(1)
     for _ in range(2):
         _timed_ns(session, seen)
-    new_ns, seen_ns = [], []
-    for seed in range(1, 7):
-        new_ns.append(_timed_ns(session, session.prepare(case.feeds(seed))))
-        seen_ns.append(_timed_ns(session, seen))
-    limit_ns = max(_CACHING * min(seen_ns), min(seen_ns) + _NOISE_NS)
-    assert min(new_ns) < limit_ns, f"new inputs {new_ns} ns, a seen one {seen_ns} ns"
+
+    def complaint() -> str:
+        new_ns, seen_ns = [], []
+        for seed in islice(seeds, 5):
+            new_ns.append(_timed_ns(session, session.prepare(case.feeds(seed))))
+            seen_ns.append(_timed_ns(session, seen))
+        if median(new_ns) < max(_CACHING * median(seen_ns), median(seen_ns) + _NOISE_NS):
+            return ""
+        return f"new inputs take {new_ns} ns, a seen one {seen_ns} ns"
+
+    _holds_once(complaint)
 
 
 # --- what a session says of itself --------------------------------------------------------------
@@ -470,6 +485,16 @@ def _relative_error(found: Any, expected: Any) -> float:
     return float(np.linalg.norm(found.astype(wide) - expected.astype(wide)) / norm)
 
 
+def _holds_once(complaint: Callable[[], str]) -> None:
+    """Three attempts: a busy machine spoils one, a backend with the fault spoils all."""
+    complaints = []
+    for _ in range(3):
+        complaints.append(complaint())
+        if not complaints[-1]:
+            return
+    pytest.fail("\n".join(complaints), pytrace=False)
+
+
 def _fastest_ns(open_: Open, case: Case, runs: int) -> int:
     """The fastest of `runs` runs, each on an input of its own, after one to warm up."""
     session = open_(case)
@@ -555,10 +580,19 @@ def _assert_tells_the_fix(kind: str, reason: str, fix: str) -> None:
     assert fix.strip()
 
 
-def _isolated(mode: str, name: str) -> dict[str, Any]:
-    """What `edgebench.testing.isolated` prints, from a fresh interpreter."""
-    command = [sys.executable, "-m", "edgebench.testing.isolated", mode, name]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+def _isolated(mode: str, name: str, folder: Path) -> dict[str, Any]:
+    """What `edgebench.testing.isolated` prints, from a fresh interpreter with this one's path."""
+    command = [sys.executable, "-m", "edgebench.testing.isolated", mode, registry.absolute(name)]
+    done = subprocess.run(
+        command,
+        # Not the working directory: a folder `edgebench` in it would hide the installed package.
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
