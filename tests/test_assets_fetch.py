@@ -7,6 +7,7 @@ import errno
 import http.client
 import importlib.util
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -392,6 +393,24 @@ def test_a_disk_that_refuses_is_one_clear_error(
         monkeypatch.undo()
         monkeypatch.setenv("EDGEBENCH_CACHE", str(root))
         assert fetch_each([item], open_url=server.open_url)[1] == {}
+
+
+def test_clearing_outlives_one_who_still_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    troubles = [FileNotFoundError(errno.ENOENT, "gone"), OSError(errno.ENOTEMPTY, "not empty")]
+    real = shutil.rmtree
+
+    def rmtree(path: Path) -> None:
+        if troubles:
+            raise troubles.pop()
+        real(path)
+
+    monkeypatch.setattr(shutil, "rmtree", rmtree)
+    (tmp_path / "d" / "sub").mkdir(parents=True)
+    cache.clear(tmp_path / "d")
+    assert not (tmp_path / "d").exists()
+    assert troubles == []
 
 
 def test_the_first_error_is_raised_after_the_others_were_tried(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from .uri import FileUri, parse_uri
 
 ENV = "EDGEBENCH_CACHE"
 MARKER = ".edgebench"
+_CLEAR_ATTEMPTS = 20
 
 
 class FileMark(msgspec.Struct, frozen=True, array_like=True):
@@ -195,12 +196,22 @@ def workspace(key: str, on_wait: Callable[[], None] = lambda: None) -> Iterator[
 
 
 def clear(path: Path) -> None:
-    """Removes a file or folder where there is one."""
-    with contextlib.suppress(FileNotFoundError):
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+    """Removes a file or folder where there is one.
+
+    Also a folder in which the pip of a killed pull still lives: it comes to an end without it.
+    """
+    for attempt in range(_CLEAR_ATTEMPTS):
+        try:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        except FileNotFoundError:
+            if not path.exists():
+                return
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY or attempt == _CLEAR_ATTEMPTS - 1:
+                raise
 
 
 @contextlib.contextmanager
