@@ -96,7 +96,7 @@ SCALARS = st.one_of(
     st.booleans(),
     st.integers(-3, 3),
     st.floats(allow_nan=False, allow_infinity=False),
-    st.text("aeE1.-_,=/+\" {ü", max_size=4),
+    st.text('aeE1.-_,=/+" {ü', max_size=4),
 )
 AXES = st.dictionaries(
     st.text("abcxyz", min_size=1, max_size=3),
