@@ -1,0 +1,355 @@
+"""`edgebench run` as a person runs it: real processes, a real runtime, and everything that goes wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgebench.errors import ExitCode
+from edgebench.store import iter_records, read_records, unfinished
+from edgebench.testing.models import two_by_two
+
+QUICK = ("--replicates", "2", "--slice", "0.1s", "--format", "json")
+
+
+class Workplace:
+    """An empty folder with a small model, and the command line in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.model = two_by_two().write(folder).path
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "edgebench", "run", *arguments],
+            cwd=self.folder,
+            env={**os.environ, "EDGEBENCH_CACHE": str(self.folder / "cache")},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self, *arguments: str) -> tuple[int, dict[str, Any], str]:
+        """Exit code, table and stderr of `edgebench run --model ... ARGUMENTS`."""
+        process = self.start("--model", str(self.model), *QUICK, *arguments)
+        out, err = process.communicate(timeout=120)
+        assert "Traceback" not in err, err
+        return process.returncode, json.loads(out) if out.startswith("{") else {}, err
+
+    def faulty(self, fault: str, *arguments: str) -> tuple[int, dict[str, Any]]:
+        """Exit code and the only row of a run on a backend of `edgebench.testing.faults`."""
+        code, table, _ = self.run(
+            "--backend", f"edgebench.testing.faults:{fault}", "--timeout", "3s", *arguments
+        )
+        [row] = table["rows"]
+        return code, row
+
+    @property
+    def result_files(self) -> list[Path]:
+        return sorted((self.folder / "results").rglob("*.jsonl"))
+
+
+@pytest.fixture
+def workplace(tmp_path: Path) -> Iterator[Workplace]:
+    yield Workplace(tmp_path)
+    # No worker survives: each was started in the folder, and none may still have it open.
+    for entry in Path("/proc").glob("[0-9]*/cwd"):
+        try:
+            assert entry.readlink() != tmp_path, f"process {entry.parent.name} is still there"
+        except (FileNotFoundError, PermissionError):
+            continue
+
+
+def codes(row: dict[str, Any]) -> list[str]:
+    return [reason["code"] for reason in row["reasons"]]
+
+
+def test_a_run_measures_keeps_and_shows(workplace: Workplace) -> None:
+    code, table, err = workplace.run("--set", "threads=1,2")
+    assert code == ExitCode.OK
+    assert [row["status"] for row in table["rows"]] == ["ok", "ok"]
+    for row in table["rows"]:
+        assert row["latency_ns"]["p50_low"] <= row["latency_ns"]["p50"] <= 1e9
+        assert row["latency_ns"]["replicates"] == 2
+        assert row["quality"]["metric"] == "parity_error"
+        assert row["quality"]["passed"] is True
+        assert row["memory_peak_bytes"] > 1e6
+        assert row["energy"]["status"] == "unavailable"
+        assert row["energy"]["reason"]
+        assert row["effective"]["threads"] == row["variant"]["threads"]
+    [file] = workplace.result_files
+    assert str(file.relative_to(workplace.folder)) in err
+    for record in read_records(file):
+        for replicate in record.replicates:
+            assert replicate.samples_ns
+            assert replicate.cpu_ns is not None
+            assert replicate.unseen is not None
+            assert replicate.output_check is not None
+            assert replicate.output_check.passed
+    assert unfinished(workplace.folder) == []
+
+
+def test_the_same_inputs_every_time(workplace: Workplace) -> None:
+    first = workplace.run("--no-save")[1]["rows"][0]
+    again = workplace.run("--no-save")[1]["rows"][0]
+    other = workplace.run("--no-save", "--seed", "1")[1]["rows"][0]
+    assert first["inputs_sha256"] == again["inputs_sha256"] != other["inputs_sha256"]
+    assert workplace.result_files == []
+
+
+def test_offline_and_paced_scenarios(workplace: Workplace) -> None:
+    code, table, _ = workplace.run("--scenario", "offline,single_stream", "--rate", "50")
+    assert code == ExitCode.OK
+    rows = {row["scenario"]: row for row in table["rows"]}
+    assert rows["offline"]["throughput_per_s"] > 0
+    assert rows["single_stream"]["rate_per_s"] == 50
+    assert rows["single_stream"]["paced"]["misses"] >= 0
+
+
+# Faults: each leaves a row with its reason, and the exit code says that a cell failed.
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "reason"),
+    [
+        ("Hang", "failed", "timed_out"),
+        ("HangHoldingGil", "failed", "timed_out"),
+        ("HangAtImport", "failed", "timed_out"),
+        ("HangAtOpen", "failed", "timed_out"),
+        ("Segfault", "failed", "crashed"),
+        ("Exit", "failed", "exited"),
+        ("Crash", "failed", "error"),
+        ("CrashAtOpen", "failed", "error"),
+        ("Memoise", "invalid", "caching"),
+        ("WrongOutput", "invalid", "output_mismatch"),
+    ],
+)
+def test_a_fault_is_a_row(workplace: Workplace, fault: str, status: str, reason: str) -> None:
+    code, row = workplace.faulty(fault)
+    assert (row["status"], codes(row)[:1]) == (status, [reason])
+    assert row["reasons"][0]["message"]
+    assert not row["pareto"]
+    assert code == ExitCode.CELL_FAILED
+
+
+def test_a_memory_eater_is_stopped_at_its_limit(workplace: Workplace) -> None:
+    code, row = workplace.faulty("MemoryEater", "--memory-limit", "1GiB")
+    assert (row["status"], codes(row)) == ("failed", ["out_of_memory"])
+    assert code == ExitCode.CELL_FAILED
+
+
+def test_a_worker_killed_from_outside_is_a_row(workplace: Workplace) -> None:
+    process = workplace.start(
+        "--model", str(workplace.model), *QUICK, "--backend", "edgebench.testing.faults:Hang"
+    )
+    worker = _wait_for_worker(process.pid)
+    os.kill(worker, signal.SIGKILL)
+    out, _ = process.communicate(timeout=60)
+    [row] = json.loads(out)["rows"]
+    assert codes(row) == ["killed"]
+
+
+@pytest.mark.parametrize("fault", ["Refuse", "NotInstalled", "BrokenInstall"])
+def test_what_cannot_run_here_is_unsupported_and_no_failure(
+    workplace: Workplace, fault: str
+) -> None:
+    code, row = workplace.faulty(fault)
+    assert row["status"] == "unsupported"
+    assert row["reasons"][0]["message"]
+    assert code == ExitCode.OK
+
+
+def test_a_noisy_backend_spoils_no_output(workplace: Workplace) -> None:
+    code, row = workplace.faulty("Noisy")
+    assert (code, row["status"]) == (ExitCode.OK, "ok")
+
+
+def test_constant_outputs_prove_nothing(tmp_path: Path) -> None:
+    from onnx import TensorProto, helper
+
+    from edgebench.models.onnx_file import save_model
+
+    workplace = Workplace(tmp_path)
+    graph = helper.make_graph(
+        [helper.make_node("Mul", ["x", "zero"], ["y"])],
+        "constant",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 4])],
+        [helper.make_tensor("zero", TensorProto.FLOAT, [1], [0.0])],
+    )
+    path = tmp_path / "constant.onnx"
+    save_model(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), path)
+    workplace.model = path
+    code, table, _ = workplace.run()
+    [row] = table["rows"]
+    assert row["quality"]["passed"] is False
+    assert not row["pareto"]
+    assert code == ExitCode.OK  # measured well; struck from the ranking
+
+
+# Interruptions
+
+
+def test_ctrl_c_keeps_what_was_measured(workplace: Workplace) -> None:
+    process = workplace.start(
+        "--model", str(workplace.model), "--set", "threads=1,2", "--replicates", "50",
+        "--slice", "0.1s", "--format", "json",
+    )  # fmt: skip
+    _wait_for_replicates(workplace.folder, 3)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == ExitCode.INTERRUPTED
+    assert "--resume" in err
+    assert "Traceback" not in err
+    assert sum(row["latency_ns"]["replicates"] for row in json.loads(out)["rows"]) >= 3
+
+
+def test_a_killed_run_goes_on_without_losing_or_repeating(workplace: Workplace) -> None:
+    arguments = ("--set", "threads=1,2", "--set", "arena=true,false")
+    process = workplace.start("--model", str(workplace.model), *QUICK, *arguments)
+    seen = _wait_for_replicates(workplace.folder, 5)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    journalled = max(seen, _replicates(workplace.folder))
+    resumed = workplace.start("--resume", "--format", "json")
+    out, err = resumed.communicate(timeout=120)
+    assert resumed.returncode == ExitCode.OK, err
+    [file] = workplace.result_files
+    records = read_records(file)
+    assert len(records) == len({record.cell.id for record in records}) == 4
+    assert [len(record.replicates) for record in records] == [2] * 4
+    assert len(json.loads(out)["rows"]) == 4
+    assert journalled >= 5
+
+
+def test_resuming_with_other_options_is_refused(workplace: Workplace) -> None:
+    process = workplace.start("--model", str(workplace.model), "--replicates", "50")
+    _wait_for_replicates(workplace.folder, 1)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    refused = workplace.start("--resume", "--set", "threads=2")
+    _, err = refused.communicate(timeout=60)
+    assert refused.returncode == ExitCode.USAGE
+    assert "the run to resume" in err
+
+
+def test_resuming_what_is_complete_shows_it(workplace: Workplace) -> None:
+    workplace.run()
+    again = workplace.start("--resume", "--format", "json")
+    out, err = again.communicate(timeout=60)
+    assert again.returncode == ExitCode.OK
+    assert "nothing to resume" in err
+    assert len(json.loads(out)["rows"]) == 1
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["no-such-workload"], "no workload 'no-such-workload'"),
+        (["--suite", "quik"], "did you mean 'quick'?"),
+        (["--backend", "onnx"], "no backend"),
+        (["--set", "treads=1"], "did you mean 'threads'?"),
+        (["--set", "threads=0"], "must be 1 or more"),
+        (["--budget", "sixty"], "'sixty' is not a duration"),
+        (["--target", "2"], "--target 2"),
+        (["--scenario", "singel_stream"], "did you mean 'single_stream'?"),
+        (["--rate", "-1"], "--rate"),
+        (["--shape", "x=1"], "--shape and --task go with --model"),
+        (["--no-save", "--resume"], "--resume needs"),
+        (["--model", "nothing.onnx"], "nothing.onnx"),
+    ],
+)
+def test_bad_input_is_one_error_and_exit_code_2(
+    workplace: Workplace, arguments: list[str], said: str
+) -> None:
+    process = workplace.start(*arguments)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == ExitCode.USAGE
+    assert said in err
+    assert "Traceback" not in err
+    assert out == ""
+
+
+def test_a_file_that_is_no_model_is_a_row(workplace: Workplace) -> None:
+    workplace.model = workplace.folder / "broken.onnx"
+    workplace.model.write_bytes(b"not a model at all")
+    code, table, _ = workplace.run()
+    [row] = table["rows"]
+    assert row["status"] in ("failed", "unsupported")
+    assert "broken.onnx" in row["reasons"][0]["message"]
+    assert code in (ExitCode.OK, ExitCode.CELL_FAILED)
+
+
+def test_results_that_cannot_be_written_are_one_error(workplace: Workplace) -> None:
+    (workplace.folder / "file").write_text("in the way")
+    code, _, err = workplace.run("--out", str(workplace.folder / "file" / "results"))
+    assert code in (ExitCode.STORE, ExitCode.USAGE)
+    assert "Traceback" not in err
+
+
+def test_a_task_of_ones_own(workplace: Workplace) -> None:
+    (workplace.folder / "my_task.py").write_text(
+        """
+import numpy as np
+from edgebench.task import Metric, Task
+
+class Mine(Task):
+    metrics = {"share": Metric("1", "higher", "share of positive outputs")}
+    def __len__(self): return 12
+    def raw(self, index): return index
+    def preprocess(self, raw):
+        rng = np.random.default_rng(raw)
+        return {i.name: rng.standard_normal(i.shape).astype(i.dtype) for i in self.context.inputs}
+    def postprocess(self, outputs): return np.mean([np.mean(v > 0) for v in outputs.values()])
+    def score(self, predictions): return {"share": float(np.mean(predictions))}
+"""
+    )
+    code, table, err = workplace.run("--task", "my_task.py:Mine")
+    assert code == ExitCode.OK, err
+    [row] = table["rows"]
+    assert row["quality"]["metric"] == "share"
+    assert row["quality"]["passed"] is True
+    assert 0 < row["quality"]["value"] < 1
+
+
+def _wait_for_worker(parent: int) -> int:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+        for child in children:
+            if b"edgebench.measure.worker" in Path(f"/proc/{child}/cmdline").read_bytes():
+                return int(child)
+        time.sleep(0.02)
+    raise AssertionError("no worker came")
+
+
+def _replicates(folder: Path) -> int:
+    """Replicates that are on disk, in the journal or in records."""
+    journals = [line for path in unfinished(folder) for line in path.read_bytes().splitlines()[1:]]
+    records = [r for path in (folder / "results").rglob("*.jsonl") for r in iter_records(path)]
+    done = {record.cell.id for record in records}
+    pending = sum(json.loads(line)["cell"] not in done for line in journals if line.endswith(b"}"))
+    return pending + sum(len(record.replicates) for record in records)
+
+
+def _wait_for_replicates(folder: Path, count: int) -> int:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        seen = _replicates(folder)
+        if seen >= count:
+            return seen
+        time.sleep(0.02)
+    raise AssertionError(f"no {count} replicates in time")
