@@ -36,7 +36,6 @@ findings: int8 is slower here.
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("EDGEBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "mine"
     folder.mkdir()
@@ -83,8 +82,6 @@ def test_a_workload_as_json(folder: Path) -> None:
     assert demo["axes"] == {"precision": ["fp32", "int8-dynamic"], "threads": [1, 2]}
     assert demo["suites"] == {"quick": 2, "full": 4}
     assert demo["model"]["license"] == "Apache-2.0"
-    assert demo["model"]["size_bytes"] is None
-    assert demo["model"]["size_reason"] == "not in the cache"
     assert demo["requires"]["a-distribution-not-here"] is None
     assert demo["requires"]["msgspec"]
 

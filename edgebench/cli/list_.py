@@ -150,17 +150,13 @@ def _limit_facts(limit: Limit) -> dict[str, float | None]:
     return {"floor": limit.floor, "ceiling": limit.ceiling}
 
 
-def _asset_facts(asset: Asset) -> dict[str, Any]:
-    from edgebench.assets.cache import entry_of
-
-    entry = entry_of(asset.sha256)
+def _asset_facts(asset: Asset) -> dict[str, str]:
+    # Sizes are `edgebench assets list`: they are known of what is in the cache only.
     return {
         "uri": asset.uri,
         "sha256": asset.sha256,
         "license": asset.license,
         "note": asset.note,
-        "size_bytes": entry.size_bytes if entry else None,
-        "size_reason": "" if entry else "not in the cache",
     }
 
 
@@ -204,11 +200,8 @@ def _listed(values: Iterable[Any]) -> str:
     return ", ".join(value_text(value) for value in values)
 
 
-def _asset_text(asset: dict[str, Any]) -> str:
-    from edgebench.units import format_bytes
-
-    size = asset["size_bytes"]
-    parts = [asset["license"], asset["note"], "" if size is None else f"{format_bytes(size)} here"]
+def _asset_text(asset: dict[str, str]) -> str:
+    parts = [asset["license"], asset["note"]]
     return "; ".join(part.strip().rstrip(".") for part in parts if part)
 
 
