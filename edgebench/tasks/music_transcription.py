@@ -153,7 +153,7 @@ def _onsets(frames: NDArray[Any], onsets: NDArray[Any]) -> tuple[tuple[float, in
     peak = (middle > _ONSET_THRESHOLD) & (middle >= onsets[:-2]) & (middle > onsets[2:])
     return tuple(
         (float(frame / _FRAMES_PER_S), int(pitch) + _LOWEST_MIDI)
-        for frame, pitch in np.argwhere(peak) + (1, 0)
+        for frame, pitch in np.argwhere(np.pad(peak, ((1, 0), (0, 0))))
         if frames[frame : frame + _SHORTEST_FRAMES, pitch].min() > _FRAME_THRESHOLD
     )
 
