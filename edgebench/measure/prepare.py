@@ -61,7 +61,9 @@ class Preparer:
         )
         size_bytes, build_s = prepared.size_bytes, prepared.build_s
         if registry.load(backend).converts(model, options):
-            converted = self._convert(model, backend, options)
+            # Below the source's folder, so that pruning finds what was derived from it.
+            folder = self._cache / "models" / job.source_sha256[:16] / "converted"
+            converted = _convert(model, backend, options, folder)
             if isinstance(converted, NotReady):
                 return converted
             model = ModelFile(
@@ -84,32 +86,33 @@ class Preparer:
         )
         return Ready(prepared, model, facts)
 
-    def _convert(
-        self, model: ModelFile, backend: str, options: dict[str, Scalar]
-    ) -> convert.Converted | NotReady:
-        job = convert.ConvertJob(
-            backend=backend,
-            options=options,
-            path=str(model.path),
-            format=model.format,
-            sha256=model.sha256,
-            precision=model.precision,
-            batch=model.batch,
-            cache=str(self._cache / "converted" / Path(backend).stem),
+
+def _convert(
+    model: ModelFile, backend: str, options: dict[str, Scalar], folder: Path
+) -> convert.Converted | NotReady:
+    job = convert.ConvertJob(
+        backend=backend,
+        options=options,
+        path=str(model.path),
+        format=model.format,
+        sha256=model.sha256,
+        precision=model.precision,
+        batch=model.batch,
+        cache=str(folder),
+    )
+    answer = _ask("edgebench.measure.convert", msgspec.json.encode(job))
+    if isinstance(answer, NotReady):
+        return answer
+    try:
+        converted: convert.Answer = convert.decode_answer(answer)
+    except msgspec.MsgspecError:
+        return _failed("conversion", "the converter gave no answer")
+    if isinstance(converted, convert.ConvertFailure):
+        return NotReady(
+            converted.kind,
+            Reason(code="conversion", message=converted.error, fix=converted.fix),
         )
-        answer = _ask("edgebench.measure.convert", msgspec.json.encode(job))
-        if isinstance(answer, NotReady):
-            return answer
-        try:
-            converted: convert.Answer = convert.decode_answer(answer)
-        except msgspec.MsgspecError:
-            return _failed("conversion", "the converter gave no answer")
-        if isinstance(converted, convert.ConvertFailure):
-            return NotReady(
-                converted.kind,
-                Reason(code="conversion", message=converted.error, fix=converted.fix),
-            )
-        return converted
+    return converted
 
 
 def _prepare(job: PrepareJob) -> PreparedModel | NotReady:
