@@ -1,0 +1,1 @@
+"""Benchmarks of edgebench itself; no tests. `make perf` runs them all."""
