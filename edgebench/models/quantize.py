@@ -13,6 +13,7 @@ import os
 import platform
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -67,6 +68,7 @@ def quantize_static(model: ModelProto, calibration: Iterable[Feeds], batch: int)
 
     batches = _batches(list(islice(calibration, CALIBRATION_ITEMS)), batch)
     _rename_constants(model)
+    _flatten_biases(model)
     offsets = _name_constant_adds(model)
     with _workspace(model) as (source, target):
         ort_quantization.quantize_static(
@@ -104,6 +106,19 @@ def _rename_constants(model: ModelProto) -> None:
         node.input[:] = [names.get(name, name) for name in node.input]
     for value in model.graph.value_info:
         value.name = names.get(value.name, value.name)
+
+
+def _flatten_biases(model: ModelProto) -> None:
+    """Makes a Gemm's bias of shape [1, n] one of [n]: the quantizer fails on the first form."""
+    uses = Counter(name for node in graph_nodes(model.graph) for name in node.input)
+    biases = {
+        node.input[2]
+        for node in model.graph.node
+        if node.op_type == "Gemm" and len(node.input) == 3 and uses[node.input[2]] == 1
+    }
+    for tensor in model.graph.initializer:
+        if tensor.name in biases and len(tensor.dims) == 2 and tensor.dims[0] == 1:
+            tensor.dims[:] = tensor.dims[1:]
 
 
 def _name_constant_adds(model: ModelProto) -> list[str]:

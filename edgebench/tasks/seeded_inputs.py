@@ -1,78 +1,92 @@
-"""Seeded random inputs for a model of the user's own, which brings no data and no labels.
+"""Seeded random inputs for a model without a task: no labels, so parity with fp32 is the check.
 
-Quality is its parity with the fp32 reference, which the worker computes; the task scores nothing.
+Floats are standard normal. Integers are 0 or 1, which every index and flag accepts; bytes (uint8)
+take all values, as pixels do. An input with "mask" in its name is all ones.
+Option `ranges`: {input: [low, high]}, inclusive, for inputs that need other values.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from edgebench.backend import TensorInfo
-from edgebench.errors import UnsupportedError
-from edgebench.task import Metric, Task
+from edgebench.errors import UnsupportedError, UsageError
+from edgebench.suggest import did_you_mean
+from edgebench.task import Metric, Task, TaskContext
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from numpy.typing import NDArray
 
     from edgebench.task import Feeds, Outputs
 
-ITEMS = 64
-CALIBRATION_ITEMS = 32
-#: Integers are indices more often than not (tokens, classes): small ones are valid in most tables.
-INTEGERS_BELOW = 100
+_ITEMS = 64
 
 
 class SeededInputs(Task):
-    """Floats from a standard normal distribution, integers from 0 to 99, booleans at random.
+    #: Computed by the worker from the outputs themselves; there is nothing to score.
+    metrics: ClassVar = {
+        "parity_error": Metric(
+            "1", "lower", "largest relative error of an output against the fp32 reference"
+        )
+    }
 
-    Item `i` depends on the seed and on `i` alone.
-    """
-
-    metrics: ClassVar[Mapping[str, Metric]] = {}
+    def __init__(self, context: TaskContext) -> None:
+        super().__init__(context)
+        self._ranges = dict(context.options.get("ranges", {}))
+        names = [info.name for info in context.inputs]
+        for name, limits in self._ranges.items():
+            if name not in names:
+                raise UsageError(f"ranges: no input {name!r}{did_you_mean(name, names)}")
+            if len(limits) != 2 or limits[0] > limits[1]:
+                raise UsageError(f"ranges: {name} needs [low, high], not {limits}")
 
     def __len__(self) -> int:
-        return ITEMS
+        return _ITEMS
 
-    def raw(self, index: int) -> Feeds:
-        return self._inputs(0, index)
+    def raw(self, index: int) -> int:
+        return index
 
-    def preprocess(self, raw: Any) -> Feeds:
-        feeds: Feeds = raw
-        return feeds
+    def preprocess(self, raw: int) -> Feeds:
+        rng = np.random.RandomState([self.context.seed, raw])
+        return {
+            info.name: _values(info, rng, self._ranges.get(info.name))
+            for info in self.context.inputs
+        }
 
     def postprocess(self, outputs: Outputs) -> Outputs:
         return outputs
 
-    def score(self, predictions: Sequence[Any]) -> dict[str, float]:
+    def score(self, predictions: Sequence[Outputs]) -> dict[str, float]:
         return {}
-
-    def calibration(self) -> Iterator[Feeds]:
-        return (self._inputs(1, index) for index in range(CALIBRATION_ITEMS))
-
-    def _inputs(self, purpose: int, index: int) -> Feeds:
-        rng = np.random.default_rng((self.context.seed, purpose, index))
-        return {info.name: _random(rng, info) for info in self.context.inputs}
-
-
-def _random(rng: np.random.Generator, info: TensorInfo) -> Any:
-    shape = [axis if axis is not None else 1 for axis in info.shape]
-    try:
-        dtype = np.dtype(info.dtype)
-    except TypeError:
-        dtype = np.dtype(object)
-    if dtype.kind == "f":
-        return rng.standard_normal(shape).astype(dtype)
-    if dtype.kind in "iu":
-        return rng.integers(0, INTEGERS_BELOW, shape).astype(dtype)
-    if dtype.kind == "b":
-        return rng.integers(0, 2, shape).astype(dtype)
-    raise UnsupportedError(
-        f"input {info.name!r} takes {info.dtype}: there are no seeded inputs of that type",
-        "give inputs by a task of your own: --task my_task.py:Class",
-    )
 
 
 TASK = SeededInputs
+
+
+def _values(
+    info: TensorInfo, rng: np.random.RandomState, limits: Sequence[float] | None
+) -> NDArray[Any]:
+    if None in info.shape:
+        raise UsageError(
+            f"input {info.name!r} has an open axis: {list(info.shape)}",
+            fix=f"--shape {info.name}=... with every size",
+        )
+    shape = tuple(size or 0 for size in info.shape)
+    kind = np.dtype(info.dtype).kind
+    if kind == "f" or info.dtype == "bfloat16":
+        drawn = rng.standard_normal(shape) if limits is None else rng.uniform(limits[0], limits[1], shape)
+    elif kind in "iub":
+        low, high = _integer_limits(info) if limits is None else limits
+        drawn = rng.randint(int(low), int(high) + 1, size=shape)
+    else:
+        raise UnsupportedError(f"no random values for input {info.name!r} of type {info.dtype}")
+    return np.ascontiguousarray(drawn, dtype=np.dtype(info.dtype)).reshape(shape)
+
+
+def _integer_limits(info: TensorInfo) -> tuple[int, int]:
+    if "mask" in info.name.lower():
+        return 1, 1
+    return (0, 255) if info.dtype == "uint8" else (0, 1)
