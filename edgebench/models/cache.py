@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from edgebench.assets import file_sha256
 from edgebench.errors import AssetError
 
 _FACTS = "entry.json"
@@ -66,24 +67,6 @@ class Cache:
             raise _not_writable(self.root, error) from None
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's content, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def tree_sha256(path: Path) -> str:
-    """SHA-256 of a file, or of a folder's listing ("<sha256>  <path>" lines sorted by path)."""
-    if path.is_file():
-        return file_sha256(path)
-    files = sorted((p.relative_to(path).as_posix(), p) for p in path.rglob("*") if p.is_file())
-    listing = "".join(f"{file_sha256(file)}  {name}\n" for name, file in files)
-    return hashlib.sha256(listing.encode()).hexdigest()
 
 
 def _publish(partial: Path, folder: Path, entry: _Entry) -> _Entry:

@@ -24,9 +24,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from edgebench.assets.prune import SOURCE_DIGITS
+from edgebench.assets import file_sha256, folder_sha256
 from edgebench.backend import TensorInfo
 from edgebench.errors import EdgebenchError, UnsupportedError, UsageError
-from edgebench.models.cache import Cache, Made, file_sha256, tree_sha256
+from edgebench.models.cache import Cache, Made
 from edgebench.models.jobs import REFERENCE_ITEMS, PreparedModel, PrepareFailure, PrepareJob
 from edgebench.suggest import did_you_mean
 
@@ -282,10 +283,17 @@ def _task_identity(job: PrepareJob) -> dict[str, Any]:
         "task": job.task,
         "code": [file_sha256(task_file(job.task)), _code_sha256(), job.task_sha256],
         "options": job.options,
-        "data": {name: tree_sha256(Path(path)) for name, path in job.data.items()},
+        "data": {name: _content_sha256(Path(path)) for name, path in job.data.items()},
         "source": job.source_sha256,
         "seed": job.seed,
     }
+
+
+def _content_sha256(path: Path) -> str:
+    try:
+        return folder_sha256(path) if path.is_dir() else file_sha256(path)
+    except OSError as error:
+        raise EdgebenchError(f"{path} cannot be read: {error.strerror}") from None
 
 
 @cache

@@ -76,6 +76,7 @@ def _values(
         )
     shape = tuple(size or 0 for size in info.shape)
     kind = np.dtype(info.dtype).kind
+    drawn: Any
     if kind == "f" or info.dtype == "bfloat16":
         drawn = rng.standard_normal(shape) if limits is None else rng.uniform(limits[0], limits[1], shape)
     elif kind in "iub":
