@@ -38,7 +38,8 @@ def test_outputs_are_released_inside_the_window() -> None:
         alive.append(weakref.ref(output))
         return output
 
-    scenario.time_block(run, iter([0] * 5), [].append)
+    kept: list[int] = []
+    scenario.time_block(run, iter([0] * 5), kept.append)
     assert seen == [False] * 5
     assert all(reference() is None for reference in alive)
 
@@ -171,5 +172,6 @@ def test_an_input_is_held_by_nobody_else() -> None:
     # The loop must not keep queries or outputs: their release belongs to the caller.
     query = object()
     before = sys.getrefcount(query)
-    scenario.time_block(lambda _: None, iter([query]), [].append)
+    kept: list[int] = []
+    scenario.time_block(lambda _: None, iter([query]), kept.append)
     assert sys.getrefcount(query) == before
