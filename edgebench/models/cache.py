@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -13,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import psutil
 
 from edgebench.assets import file_sha256
 from edgebench.errors import AssetError
 
 _FACTS = "entry.json"
+_PARTIAL = ".partial-"
 
 
 class Made(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,10 +55,10 @@ class Cache:
         return folder, entry.made.facts
 
     def _make(self, folder: Path, make: Callable[[Path], Made]) -> _Entry:
+        partial = self.root / f"{_PARTIAL}{os.getpid()}-{secrets.token_hex(4)}"
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            partial = self.root / f".partial-{os.getpid()}-{secrets.token_hex(4)}"
-            partial.mkdir()
+            partial.mkdir(parents=True)
+            _sweep(self.root)
         except OSError as error:
             raise _not_writable(self.root, error) from None
         try:
@@ -64,9 +67,19 @@ class Cache:
             (partial / _FACTS).write_bytes(msgspec.json.encode(entry))
             return _publish(partial, folder, entry)
         except OSError as error:
-            raise _not_writable(self.root, error) from None
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+                raise _not_writable(self.root, error) from None
+            raise
         finally:
             shutil.rmtree(partial, ignore_errors=True)
+
+
+def _sweep(root: Path) -> None:
+    """Removes what killed processes left half made."""
+    for path in root.glob(f"{_PARTIAL}*"):
+        owner = path.name.removeprefix(_PARTIAL).partition("-")[0]
+        if not psutil.pid_exists(int(owner)):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _publish(partial: Path, folder: Path, entry: _Entry) -> _Entry:

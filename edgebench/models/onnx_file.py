@@ -51,7 +51,7 @@ def _not_a_model(path: Path, why: str) -> EdgebenchError:
 
 
 def save_model(model: ModelProto, path: Path, *, keep_opset: bool = False) -> None:
-    """Checks the model and writes it, durably, with a pinned IR version (8..10).
+    """Checks the model and writes it with a pinned IR version (8..10).
 
     With `keep_opset` a model that came with a later opset than 17 keeps it; our own may not have one.
     Weights of a model above 1.9 GB go to `<path>.data`. Raises EdgebenchError for a model that the
@@ -77,8 +77,6 @@ def save_model(model: ModelProto, path: Path, *, keep_opset: bool = False) -> No
             onnx.checker.check_model(str(path))
     except onnx.checker.ValidationError as error:
         raise EdgebenchError(f"{path.name} is not a valid ONNX model: {error}") from None
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
 
 
 def opset_of(model: ModelProto) -> int:
@@ -125,7 +123,10 @@ def _tensor_info(value: ValueInfoProto) -> TensorInfo:
     import onnx
 
     if not value.type.HasField("tensor_type"):
-        raise UnsupportedError(f"{value.name!r} is not a tensor; only tensors are supported")
+        raise UnsupportedError(
+            f"{value.name!r} is not a tensor; only tensors are supported",
+            fix="export the model with tensors only (from scikit-learn: with zipmap off)",
+        )
     tensor = value.type.tensor_type
     dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
     return TensorInfo(

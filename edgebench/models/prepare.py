@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from edgebench.assets.prune import SOURCE_DIGITS
 from edgebench.assets import file_sha256, folder_sha256
+from edgebench.assets.prune import SOURCE_DIGITS
 from edgebench.backend import TensorInfo
 from edgebench.errors import EdgebenchError, UnsupportedError, UsageError
 from edgebench.models.cache import Cache, Made
