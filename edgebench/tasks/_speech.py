@@ -72,10 +72,12 @@ def join(recordings: list[Recording], pause: int) -> Recording:
 
 def pink_noise(samples: int, seed: int) -> Audio:
     """Noise of unit power whose power falls as 1/frequency, cut from one spectrum."""
-    white = np.random.default_rng(seed).standard_normal(samples)
-    spectrum = np.fft.rfft(white)
+    # A power of two: with large prime factors the transform takes many times the memory, which would
+    # count as the worker's.
+    length = 1 << (samples - 1).bit_length()
+    spectrum = np.fft.rfft(np.random.default_rng(seed).standard_normal(length))
     spectrum /= np.sqrt(np.maximum(np.arange(len(spectrum)), 1))
-    pink = np.fft.irfft(spectrum, samples)
+    pink = np.fft.irfft(spectrum, length)[:samples]
     return np.asarray(pink / np.sqrt(np.mean(pink**2)), dtype=np.float32)
 
 
