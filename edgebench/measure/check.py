@@ -142,9 +142,9 @@ def quality(
 
     if spec.metric != PARITY_METRIC:
         return _labelled_quality(session, task, spec, batch)
-    if not task.metrics:
+    names = [name for name in task.metrics if name != PARITY_METRIC]
+    if not names:
         return by_parity()
-    names = list(task.metrics)
     unlimited = QualitySpec(metric=names[0], also={name: LimitSpec() for name in names[1:]})
     labelled, parity = _labelled_quality(session, task, unlimited, batch), by_parity()
     return msgspec.structs.replace(
