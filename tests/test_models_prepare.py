@@ -1,0 +1,307 @@
+"""Preparing a model: shapes, precisions, the reference, and a cache that is right or rebuilt."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from edgebench.errors import AssetError, EdgebenchError, UnsupportedError, UsageError
+from edgebench.models import onnx_file
+from edgebench.models.cache import Cache, Made
+from edgebench.models.jobs import PreparedModel, PrepareFailure, PrepareJob, decode_answer
+from edgebench.models.prepare import prepare
+
+from . import onnx_models as models
+
+TASK = """
+import numpy as np
+from edgebench.tasks.seeded_inputs import SeededInputs
+
+class Images(SeededInputs):
+    def calibration(self):
+        for number in range(4):
+            yield self.preprocess(1000 + number)
+"""
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return write(tmp_path / "source.onnx", models.convolution())
+
+
+def write(path: Path, model: Any) -> Path:
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def job(source: Path, **changes: Any) -> PrepareJob:
+    cache = source.parent / "cache"
+    task = source.parent / "task.py"
+    task.write_text(TASK)
+    settings: dict[str, Any] = {
+        "task": f"{task}:Images",
+        "source": str(source),
+        "source_sha256": hashlib.sha256(source.read_bytes()).hexdigest(),
+        "cache": str(cache),
+    }
+    return PrepareJob(**{**settings, **changes})
+
+
+def sha256_of(path: str) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def test_a_model_with_fixed_shapes_is_used_as_it_came(tmp_path: Path) -> None:
+    source = write(tmp_path / "model.onnx", models.convolution([1, 3, 8, 8]))
+    prepared = prepare(job(source))
+    assert prepared.path == prepared.fp32_path == str(source)
+    assert prepared.sha256 == sha256_of(str(source))
+    assert prepared.size_bytes == source.stat().st_size
+    assert prepared.build_s is None
+    assert not prepared.reference_constant
+
+
+def test_open_axes_are_fixed_to_the_batch(source: Path) -> None:
+    prepared = prepare(job(source, precision="fp32", batch=4))
+    inputs, _ = onnx_file.describe(onnx_file.load_model(Path(prepared.path)))
+    assert inputs[0].shape == (4, 3, 8, 8)
+    assert prepared.inputs[0].shape == (1, 3, 8, 8)
+    assert prepared.path != prepared.fp32_path
+    assert prepared.sha256 == sha256_of(prepared.path)
+    assert prepared.build_s is not None
+    assert prepared.build_s > 0
+
+
+def test_precisions_are_different_files_with_one_reference(source: Path) -> None:
+    prepared = [prepare(job(source, precision=p)) for p in ("fp32", "int8-dynamic", "int8-static")]
+    assert len({model.sha256 for model in prepared}) == 3
+    assert len({model.reference for model in prepared}) == 1
+    for model in prepared:
+        loaded = onnx_file.load_model(Path(model.path))
+        assert onnx_file.MIN_IR <= loaded.ir_version <= onnx_file.MAX_IR
+        assert onnx_file.opset_of(loaded) <= onnx_file.MAX_OPSET
+
+
+def test_the_reference_holds_the_unquantised_answers(source: Path) -> None:
+    from edgebench.task import TaskContext
+    from edgebench.tasks import load_task
+
+    request = job(source, precision="int8-static", seed=3)
+    prepared = prepare(request)
+    task = load_task(request.task, TaskContext(inputs=prepared.inputs, seed=3))
+    with np.load(prepared.reference) as archive:
+        assert sorted(archive.files) == [f"{index}/logits" for index in range(8)]
+        for index in range(8):
+            (want,) = models.run(source, dict(task.preprocess(task.raw(index))))
+            assert np.allclose(archive[f"{index}/logits"], want, atol=1e-5)
+
+
+def test_another_seed_makes_another_reference(source: Path) -> None:
+    assert prepare(job(source, seed=1)).reference != prepare(job(source, seed=2)).reference
+
+
+def test_answers_that_ignore_the_input_are_told(tmp_path: Path) -> None:
+    assert prepare(job(write(tmp_path / "model.onnx", models.constant()))).reference_constant
+
+
+def test_what_was_made_is_taken_from_the_cache(source: Path) -> None:
+    first = prepare(job(source, precision="int8-static"))
+    stamps = {path: path.stat().st_mtime_ns for path in (source.parent / "cache").rglob("*")}
+    assert prepare(job(source, precision="int8-static")) == first
+    assert {p: p.stat().st_mtime_ns for p in (source.parent / "cache").rglob("*")} == stamps
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "remove", "facts"])
+def test_a_damaged_entry_is_made_again(source: Path, damage: str) -> None:
+    first = prepare(job(source, precision="fp32"))
+    path = Path(first.path)
+    content = path.read_bytes()
+    if damage == "flip":
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    elif damage == "cut":
+        path.write_bytes(content[:100])
+    elif damage == "remove":
+        path.unlink()
+    else:
+        (path.parent / "entry.json").write_text("{")
+    again = prepare(job(source, precision="fp32"))
+    assert (again.path, again.sha256) == (first.path, first.sha256)
+    assert path.read_bytes() == content
+
+
+def test_a_task_that_changed_calibrates_again(source: Path) -> None:
+    request = job(source, precision="int8-static")
+    first = prepare(request)
+    Path(request.task.rpartition(":")[0]).write_text(TASK.replace("1000", "2000"))
+    assert prepare(request).path != first.path
+
+
+def test_a_source_that_changed_in_place_is_seen(tmp_path: Path) -> None:
+    source = write(tmp_path / "model.onnx", models.convolution([1, 3, 8, 8]))
+    stale = job(source)
+    first = prepare(stale)
+    write(source, models.convolution([1, 3, 6, 6]))
+    assert prepare(stale).sha256 == sha256_of(str(source)) != first.sha256
+
+
+def test_weights_beside_the_file_count_and_are_hashed(tmp_path: Path) -> None:
+    import onnx
+
+    source = tmp_path / "model.onnx"
+    model = models.convolution([1, 3, 8, 8])
+    onnx.save(model, str(source), save_as_external_data=True, location="w", size_threshold=0)
+    first = prepare(job(source))
+    assert first.path == str(source)
+    assert first.size_bytes == source.stat().st_size + (tmp_path / "w").stat().st_size
+    (tmp_path / "w").write_bytes(bytes((tmp_path / "w").stat().st_size))
+    assert prepare(job(source)).sha256 != first.sha256
+
+
+def test_a_shape_fixes_open_axes_of_a_users_model(tmp_path: Path) -> None:
+    source = write(tmp_path / "m.onnx", models.convolution(["batch", 3, "h", "w"]))
+    with pytest.raises(UsageError, match="axis 2") as caught:
+        prepare(job(source))
+    assert "--shape image=" in caught.value.fix
+    prepared = prepare(job(source, shapes={"image": [1, 3, 8, 8]}))
+    assert prepared.inputs[0].shape == (1, 3, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "complaint"),
+    [
+        ({"precision": "fp3"}, UnsupportedError, "did you mean 'fp32'"),
+        ({"builder": "efficientnet_lite"}, UsageError, "did you mean 'efficientnet_lite0'"),
+        ({"builder": "jobs"}, UsageError, "is no builder"),
+        ({"shapes": {"imag": [1, 3, 8, 8]}}, UsageError, "did you mean 'image'"),
+        ({"task": "image_clasification"}, UsageError, "did you mean 'image_classification'"),
+    ],
+)
+def test_requests_that_make_no_sense(
+    source: Path, changes: dict[str, Any], kind: type[Exception], complaint: str
+) -> None:
+    with pytest.raises(kind, match=complaint):
+        prepare(job(source, **changes))
+
+
+def test_a_model_that_the_runtime_refuses_is_unsupported(tmp_path: Path) -> None:
+    model = models.convolution([1, 3, 8, 8])
+    model.opset_import[0].version = 4000
+    with pytest.raises(UnsupportedError, match="ONNX Runtime cannot"):
+        prepare(job(write(tmp_path / "model.onnx", model)))
+
+
+# --- the process --------------------------------------------------------------------------------
+
+
+def start(request: PrepareJob) -> subprocess.Popen[bytes]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "edgebench.models.prepare"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdin is not None
+    process.stdin.write(msgspec.json.encode(request))
+    process.stdin.close()
+    process.stdin = None
+    return process
+
+
+def test_two_processes_at_once_agree(source: Path) -> None:
+    processes = [start(job(source, precision="int8-static")) for _ in range(2)]
+    answers = []
+    for process in processes:
+        out, _ = process.communicate(timeout=120)
+        assert process.returncode == 0
+        assert out.count(b"\n") == 1
+        answers.append(decode_answer(out))
+    assert isinstance(answers[0], PreparedModel)
+    assert answers[0] == answers[1]
+    assert sha256_of(answers[0].path) == answers[0].sha256
+
+
+def test_a_failure_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(b"no model")
+    process = start(job(broken))
+    out, err = process.communicate(timeout=120)
+    answer = decode_answer(out)
+    assert process.returncode == 1
+    assert isinstance(answer, PrepareFailure)
+    assert (answer.kind, "cannot be read as an ONNX model" in answer.error) == ("failed", True)
+    assert b"Traceback" not in err
+
+
+# --- the cache ----------------------------------------------------------------------------------
+
+
+def write_entry(text: str) -> Any:
+    def make(folder: Path) -> Made:
+        (folder / "file").write_text(text)
+        return Made(facts={"text": text})
+
+    return make
+
+
+def test_the_first_to_finish_an_entry_wins(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    both = threading.Barrier(2)
+    facts: list[Any] = []
+
+    def make(folder: Path) -> Made:
+        both.wait(timeout=10)  # both are making the entry now
+        return Made(facts={"by": threading.get_ident()})
+
+    threads = [
+        threading.Thread(target=lambda: facts.append(cache.get({"a": 1}, make)[1])) for _ in "12"
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert facts[0] == facts[1]
+
+
+def test_a_failed_maker_leaves_nothing(tmp_path: Path) -> None:
+    def fail(folder: Path) -> Made:
+        (folder / "file").write_text("half")
+        raise EdgebenchError("no")
+
+    with pytest.raises(EdgebenchError, match="no"):
+        Cache(tmp_path).get({"a": 1}, fail)
+    assert list(tmp_path.iterdir()) == []
+    assert Cache(tmp_path).get({"a": 1}, write_entry("whole"))[1] == {"text": "whole"}
+
+
+def test_a_full_disk_is_one_clear_error(tmp_path: Path) -> None:
+    def fill(folder: Path) -> Made:
+        raise OSError(28, os.strerror(28))
+
+    with pytest.raises(AssetError, match="No space left") as caught:
+        Cache(tmp_path).get({"a": 1}, fill)
+    assert "EDGEBENCH_CACHE" in caught.value.fix
+
+
+@pytest.fixture
+def dead_pid() -> int:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_what_killed_processes_left_is_swept(tmp_path: Path, dead_pid: int) -> None:
+    dead, alive = tmp_path / f".partial-{dead_pid}-00", tmp_path / f".partial-{os.getppid()}-00"
+    dead.mkdir()
+    alive.mkdir()
+    Cache(tmp_path).get({"a": 1}, write_entry("whole"))
+    assert not dead.exists()
+    assert alive.exists()
