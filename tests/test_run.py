@@ -262,7 +262,7 @@ def test_resuming_what_is_complete_shows_it(workplace: Workplace) -> None:
         (["--suite", "quik"], "did you mean 'quick'?"),
         (["--backend", "onnx"], "no backend"),
         (["--set", "treads=1"], "did you mean 'threads'?"),
-        (["--set", "threads=0"], "must be 1 or more"),
+        (["--set", "threads=0"], "of 1 or more, got 0"),
         (["--budget", "sixty"], "'sixty' is not a duration"),
         (["--target", "2"], "--target 2"),
         (["--scenario", "singel_stream"], "did you mean 'single_stream'?"),
