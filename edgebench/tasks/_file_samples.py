@@ -219,11 +219,10 @@ def _tar(rng: Rng) -> bytes:
     data = _text("markdown")(rng)
     header = bytearray(512)
     header[: len(name)] = name
-    header[100:148] = (
-        b"0000644\0001750\0001750\000" + f"{len(data):011o}\0".encode() + b"14000000000\0"
-    )
+    fields = ("0000644", "0001750", "0001750", f"{len(data):011o}", "14000000000")
+    header[100:148] = "".join(f"{field}\0" for field in fields).encode()
     header[148:157] = b"        0"
-    header[257:265] = b"ustar\00000"
+    header[257:265] = b"ustar\x0000"
     header[148:156] = f"{sum(header):06o}\0 ".encode()
     return bytes(header) + data + bytes(-len(data) % 512) + bytes(1024)
 
