@@ -255,15 +255,19 @@ class OpenVinoSession(Session):
         ]
 
     def _demand_precision(self, compute: Mapping[str, int], precision: str | None) -> None:
-        """Raises UnsupportedError where another precision runs than was asked for."""
+        """Raises UnsupportedError where another precision runs than was asked for.
+
+        fp32 means every layer; of a lower one, layers that cannot have it stay in fp32 ("mixed").
+        """
         wanted = self._model.precision
-        if wanted in ("fp32", "bf16", "fp16") and precision not in (wanted, None):
+        if wanted == "fp32" and precision not in ("fp32", None):
             raise UnsupportedError(
-                f"{wanted} was asked for, but OpenVINO runs {_listed(compute) or precision}"
+                f"fp32 was asked for, but OpenVINO runs {_listed(compute) or precision}"
             )
-        if wanted.startswith("int8") and not compute.get("int8"):
+        lower = wanted.partition("-")[0]
+        if lower in ("bf16", "fp16", "int8") and not compute.get(lower) and precision != lower:
             raise UnsupportedError(
-                f"{wanted} was asked for, but no compute-heavy layer runs in int8 "
+                f"{wanted} was asked for, but no compute-heavy layer runs in {lower} "
                 f"({_listed(compute) or 'there is none'})"
             )
 
