@@ -161,7 +161,9 @@ class NcnnSession(Session):
 
         # Cloned: ncnn may work in place on memory that is not its own.
         return [
-            ncnn.Mat(np.ascontiguousarray(feeds[port.info.name]), batch_index=port.batch_axis).clone()
+            ncnn.Mat(
+                np.ascontiguousarray(feeds[port.info.name]), batch_index=port.batch_axis
+            ).clone()
             for port in self._inputs
         ]
 
@@ -169,7 +171,9 @@ class NcnnSession(Session):
         import numpy as np
 
         return {
-            port.info.name: np.array(mat.numpy(batch_index=port.batch_axis)).reshape(_shape(port.info))
+            port.info.name: np.array(mat.numpy(batch_index=port.batch_axis)).reshape(
+                _shape(port.info)
+            )
             for port, mat in zip(self._outputs, raw, strict=True)
         }
 
@@ -349,14 +353,22 @@ def _converted(model: ModelFile, folder: Path) -> Path:
     axes = _batch_axes((folder / "model_ncnn.py").read_text("utf-8"))
     inputs, outputs = (
         [
-            {"blob": blob, "batch_axis": axes[blob], "name": i.name, "dtype": i.dtype, "shape": i.shape}
+            {
+                "blob": blob,
+                "batch_axis": axes[blob],
+                "name": i.name,
+                "dtype": i.dtype,
+                "shape": i.shape,
+            }
             for blob, i in ((f"{kind}{index}", info) for index, info in enumerate(infos))
         ]
         for kind, infos in zip(("in", "out"), described, strict=True)
     )
     for port in (*inputs, *outputs):
         if port["dtype"] != "float32":
-            raise UnsupportedError(f"ncnn has float32 tensors only; {port['name']} is {port['dtype']}")
+            raise UnsupportedError(
+                f"ncnn has float32 tensors only; {port['name']} is {port['dtype']}"
+            )
     (folder / "model.json").write_text(json.dumps({"inputs": inputs, "outputs": outputs}), "utf-8")
     return folder
 
@@ -401,7 +413,9 @@ def _read_ports(path: Path) -> tuple[list[_Port], list[_Port]]:
     try:
         ports = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise UnsupportedError(f"{path.name}: not a model that edgebench converted: {error}") from None
+        raise UnsupportedError(
+            f"{path.name}: not a model that edgebench converted: {error}"
+        ) from None
     inputs, outputs = (
         [
             _Port(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgebench.errors import EdgebenchError, UnsupportedError
 from edgebench.models.onnx_file import describe, load_model
@@ -14,10 +14,8 @@ from .operators import OPERATORS, gelu
 from .values import Values, refusal
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from onnx import ModelProto, NodeProto
-
-#: Raised when the converter's output changes: converted files are kept.
-VERSION = 1
 
 
 def convert(source: Path, target: Path) -> None:
@@ -55,12 +53,13 @@ def _convert_node(values: Values, node: NodeProto, fused: dict[str, str | None])
     OPERATORS[node.op_type](values, node)
 
 
-def _constant(node: NodeProto):  # type: ignore[no-untyped-def] # numpy is not imported here
+def _constant(node: NodeProto) -> NDArray[Any]:
     from onnx import numpy_helper
 
     if not node.attribute or not node.attribute[0].HasField("t"):
         raise refusal(node, "not a tensor")
-    return numpy_helper.to_array(node.attribute[0].t)
+    array: NDArray[Any] = numpy_helper.to_array(node.attribute[0].t)
+    return array
 
 
 def _output(values: Values, name: str, fed: set[int]) -> int:
@@ -108,7 +107,11 @@ def _is_gelu(chain: list[NodeProto], source: str, values: Values) -> bool:
 
     def is_number(name: str, number: float) -> bool:
         array = values.constants.get(name)
-        return array is not None and array.size == 1 and math.isclose(float(array.reshape(())), number, rel_tol=1e-5)
+        return (
+            array is not None
+            and array.size == 1
+            and math.isclose(float(array.reshape(())), number, rel_tol=1e-5)
+        )
 
     factor = {"Div": math.sqrt(2), "Mul": math.sqrt(0.5)}.get(divide.op_type)
     return (

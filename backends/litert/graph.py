@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from edgebench.errors import UnsupportedError
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike
 
 #: Weights are aligned so, as the schema demands (`force_align`).
 _ALIGNMENT = 16
@@ -65,16 +65,16 @@ class Graph:
         self._tensors.append(made)
         return len(self._tensors) - 1
 
-    def constant(self, array: NDArray[Any], name: str = "constant") -> int:
+    def constant(self, array: ArrayLike, name: str = "constant") -> int:
         """A tensor that holds `array`; equal small ones are shared."""
         import numpy as np
 
-        array = np.asarray(array, order="C")
-        content = array.tobytes()
-        key = (str(array.dtype), array.shape, content if len(content) <= _SHARED_BYTES else b"")
+        values = np.asarray(array, order="C")
+        content = values.tobytes()
+        key = (str(values.dtype), values.shape, content if len(content) <= _SHARED_BYTES else b"")
         if key in self._constants:
             return self._constants[key]
-        index = self.tensor(name, array.shape, str(array.dtype))
+        index = self.tensor(name, values.shape, str(values.dtype))
         buffer = self._buffer_type()
         buffer.data = np.frombuffer(content, np.uint8)
         self._buffers.append(buffer)
@@ -113,7 +113,7 @@ class Graph:
 
     def activate(self, tensor: int, activation: str) -> bool:
         """Fuses an activation into the operator that writes `tensor`, where it takes one."""
-        options = getattr(self._producer.get(tensor), "builtinOptions", None)
+        options: Any = getattr(self._producer.get(tensor), "builtinOptions", None)
         if getattr(options, "fusedActivationFunction", None) != 0:
             return False
         options.fusedActivationFunction = getattr(self._schema.ActivationFunctionType, activation)
@@ -163,7 +163,7 @@ def _aligned_buffer_type(generated: Any) -> Any:
     """A BufferT whose bytes are aligned: the generated `Pack` forgets the schema's `force_align`."""
 
     class AlignedBuffer(generated.BufferT):  # type: ignore[misc] # the schema is untyped
-        def Pack(self, builder: Any) -> Any:  # noqa: N802 - the generated code calls it so
+        def Pack(self, builder: Any) -> Any:
             size = len(self.data)
             builder.StartVector(1, size, _ALIGNMENT)
             builder.head = builder.head - size

@@ -378,7 +378,9 @@ def _zero_padded(values: Values, tensor: int, pads: Sequence[tuple[int, int]]) -
     import numpy as np
 
     graph = values.graph
-    sizes = [s + before + after for s, (before, after) in zip(graph.shape(tensor), pads, strict=True)]
+    sizes = [
+        s + before + after for s, (before, after) in zip(graph.shape(tensor), pads, strict=True)
+    ]
     made = graph.tensor("padded", sizes, graph.dtype(tensor))
     amounts = graph.constant(np.array(pads, np.int32))
     graph.operator("PAD", [tensor, amounts], made, "PadOptions")
@@ -560,7 +562,9 @@ def _layer_normalization(values: Values, node: NodeProto) -> None:
     read, axis = values.plain(node.input[0]), values.graph.integers([len(shape) - 1])
     narrow = (*shape[:-1], 1)
 
-    def step(code: str, inputs: list[int], form: Sequence[int], options: str | None, **kw: Any) -> int:
+    def step(
+        code: str, inputs: list[int], form: Sequence[int], options: str | None, **kw: Any
+    ) -> int:
         made = values.temporary(output, form)
         graph.operator(code, inputs, made, options, **kw)
         return made
@@ -656,7 +660,7 @@ def _slice(values: Values, node: NodeProto) -> None:
     shape = values.shape(node.input[0])
     if len(node.input) > 1:
         operands = [values.array(n, node).tolist() if n else None for n in node.input[1:]]
-        starts, _, axes, steps = [*operands, None, None][:4]
+        starts, axes, steps = operands[0] or [], *(*operands[2:], None, None)[:2]
     else:
         starts, axes, steps = given["starts"], given.get("axes"), None
     axes = list(range(len(starts))) if axes is None else axes
@@ -708,7 +712,7 @@ def _pad(values: Values, node: NodeProto) -> None:
     given = attributes(node)
     mode = given.get("mode", "constant")
     rank = len(values.shape(node.input[0]))
-    amounts = given.get("pads")
+    amounts = given.get("pads", [])
     if len(node.input) > 1:
         amounts = values.array(node.input[1], node).tolist()
     axes = list(range(rank))
