@@ -4,13 +4,17 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: bench test lint types perf core-test clean
+.PHONY: bench test test-assets lint types perf clean
 
 bench: $(VENV)/.bench
 	$(BIN)/edgebench run --suite quick
 
 test: $(VENV)/.test
 	$(BIN)/pytest
+
+# The measured quality of every workload against its limits, with the real models and data.
+test-assets: $(VENV)/.test
+	$(BIN)/pytest -m downloads
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -69,8 +69,11 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def postprocess(self, outputs: Outputs) -> Any:
-        """The application's answer from one item's outputs (leading axis of 1)."""
+    def postprocess(self, outputs: Outputs, raw: Any) -> Any:
+        """The application's answer from one item's outputs (leading axis of 1).
+
+        `raw` is the item they came from: boxes are scaled to its size, gains applied to its spectrum.
+        """
 
     @abstractmethod
     def score(self, predictions: Sequence[Any]) -> dict[str, float]:
@@ -81,11 +84,11 @@ class Task(ABC):
 
         Tasks with state between calls (streams) override this.
         """
-        predictions = []
+        predictions: list[Any] = []
         for start in range(0, len(self), 16):
-            items = range(start, min(start + 16, len(self)))
-            outputs = infer([self.preprocess(self.raw(index)) for index in items])
-            predictions += [self.postprocess(output) for output in outputs]
+            raws = [self.raw(index) for index in range(start, min(start + 16, len(self)))]
+            outputs = infer([self.preprocess(raw) for raw in raws])
+            predictions += map(self.postprocess, outputs, raws)
         return self.score(predictions)
 
     def calibration(self) -> Iterator[Feeds]:

@@ -313,7 +313,7 @@ class Mine(Task):
     def preprocess(self, raw):
         rng = np.random.default_rng(raw)
         return {i.name: rng.standard_normal(i.shape).astype(i.dtype) for i in self.context.inputs}
-    def postprocess(self, outputs): return np.mean([np.mean(v > 0) for v in outputs.values()])
+    def postprocess(self, outputs, raw): return np.mean([np.mean(v > 0) for v in outputs.values()])
     def score(self, predictions): return {"share": float(np.mean(predictions))}
 """
     )

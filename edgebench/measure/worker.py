@@ -260,8 +260,8 @@ def _pipeline(job: Job, session: Session, task: Task, typical_ns: int) -> Pipeli
         ready = clock()
         outputs = session.outputs_of(prepared, session.run(prepared))
         answered = clock()
-        for item in inputs.split(outputs, job.batch):
-            task.postprocess(item)
+        for item, source in zip(inputs.split(outputs, job.batch), chosen, strict=True):
+            task.postprocess(item, source)
         end = clock()
         split.preprocess_ns.append(ready - begin)
         split.inference_ns.append(answered - ready)

@@ -56,7 +56,7 @@ class SeededInputs(Task):
             for info in self.context.inputs
         }
 
-    def postprocess(self, outputs: Outputs) -> Outputs:
+    def postprocess(self, outputs: Outputs, raw: Any) -> Outputs:
         return outputs
 
     def score(self, predictions: Sequence[Outputs]) -> dict[str, float]:
@@ -78,7 +78,11 @@ def _values(
     kind = np.dtype(info.dtype).kind
     drawn: Any
     if kind == "f" or info.dtype == "bfloat16":
-        drawn = rng.standard_normal(shape) if limits is None else rng.uniform(limits[0], limits[1], shape)
+        drawn = (
+            rng.standard_normal(shape)
+            if limits is None
+            else rng.uniform(limits[0], limits[1], shape)
+        )
     elif kind in "iub":
         low, high = _integer_limits(info) if limits is None else limits
         drawn = rng.randint(int(low), int(high) + 1, size=shape)
