@@ -270,7 +270,7 @@ def precise(replicates: Sequence[Replicate], settings: Settings) -> bool:
         if replicate.samples_ns
     ]
     interval = stats.log_interval(values)
-    return interval is not None and (interval.high / interval.low) ** 0.5 - 1 <= settings.target
+    return interval is not None and interval.half_width <= settings.target
 
 
 def _with_state(replicate: Replicate, changes: list[StateCheck]) -> Replicate:
