@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 SAMPLE_RATE = 16_000
 FRAME_BYTES = 2 * SAMPLE_RATE // 100  # 10 ms of 16-bit samples
-VOICES = ("en-us", "en-gb", "en-us+f3", "en-gb+m3", "en-us+f2")
+VOICES = ("en-us", "en", "en-us+f3", "en+m3", "en-us+f2")
 RATES, PITCHES = (140, 165), (40, 60)
 OTHERS = (
     "good morning everyone",
