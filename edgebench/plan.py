@@ -24,6 +24,7 @@ from edgebench.spec.matrix import expand, select, unique, value_text
 from edgebench.spec.types import (
     Matrix,
     Model,
+    NativeModel,
     Quality,
     ScenarioName,
     SuitePart,
@@ -38,6 +39,13 @@ SCENARIOS: tuple[str, ...] = get_args(ScenarioName)
 _ELSEWHERE = {"scenario": "--scenario", "backend": "--backend", "rate": "--rate"}
 
 
+class Native(msgspec.Struct, frozen=True):
+    """A workload's own file in a format that the cell's backend opens."""
+
+    format: str
+    model: NativeModel
+
+
 class Cell(msgspec.Struct, frozen=True, kw_only=True):
     """One thing to measure. `variant` holds precision, batch and every option that is asked for."""
 
@@ -48,6 +56,7 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     variant: Variant
     scenario: ScenarioName
     rate_per_s: float | None = None
+    native: Native | None = None  # runs in the place of the ONNX model
     unsupported: Reason | None = None
 
     @property
@@ -191,8 +200,18 @@ def _cell(
         variant=variant,
         scenario=msgspec.convert(scenario, ScenarioName),
         rate_per_s=rate,
+        native=_native(workload.model, runtime, variant),
         unsupported=next(_reasons(workload, runtime, variant), None),
     )
+
+
+def _native(model: Model, runtime: _Runtime, variant: Variant) -> Native | None:
+    """The makers' own file for this variant, where there is one that the backend opens."""
+    for form, native in model.native.items():
+        fits = native.precision == variant["precision"] and variant["batch"] == 1
+        if fits and form in runtime.backend.capabilities.formats:
+            return Native(form, native)
+    return None
 
 
 # Why a cell cannot run

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,21 +13,24 @@ import pytest
 
 from edgebench import registry
 from edgebench.backend import Effective, ModelFile, Session, TensorInfo
-from edgebench.errors import EdgebenchError, UnsupportedError
+from edgebench.assets import needs_of
+from edgebench.errors import EdgebenchError, SpecError, UnsupportedError
 from edgebench.measure import check
 from edgebench.models.jobs import PrepareJob
 from edgebench.models.prepare import prepare
 from edgebench.plan import plan
-from edgebench.spec.loader import load_workloads
+from edgebench.spec.loader import load_workload, load_workloads
 from edgebench.spec.types import Quality as QualitySpec
 from edgebench.task import TaskContext
 from edgebench.tasks import _synthetic_speech, wake_word
 from edgebench.tasks.face_detection import FaceDetection
 from edgebench.tasks.wake_word import WakeWord, resampled, with_quiet
+from edgebench.testing.models import two_by_two
 
 if TYPE_CHECKING:
     from edgebench.task import Feeds, Outputs
 
+ROOT = Path(__file__).parent.parent
 NATIVE = ("face-detection", "wake-word")
 #: What the definitions' models reached when they were written, on LiteRT 2.3.
 MEASURED = {
@@ -154,6 +158,57 @@ def test_parity_without_a_reference_is_no_verdict() -> None:
     assert not quality.passed
     assert quality.value is None
     assert "no fp32 reference" in quality.reason
+
+
+# --- the makers' own file of a workload -----------------------------------------------------------
+
+
+def test_a_backend_that_opens_it_gets_the_makers_own_file() -> None:
+    """For the precision it stands for, at batch 1; every other cell comes from the ONNX model."""
+    workload = load_workloads()["music-transcription"]
+    chosen = {
+        (cell.backend, cell.precision, cell.batch): cell.native
+        for cell in plan(
+            [workload],
+            ["ort", "litert"],
+            sets={"threads": [1], "batch": [1, 8], "precision": ["fp32", "int8-static"]},
+            scenarios=["single_stream"],
+        )
+    }
+    native = chosen.pop(("litert", "fp32", 1))
+    assert native is not None
+    assert native.format == "tflite"
+    assert native.model.uri.endswith("/nmp.tflite")
+    assert set(chosen.values()) == {None}
+    assert len(chosen) == 7
+    assert native.model in [need.asset for need in needs_of([workload])]
+
+
+def test_its_names_are_the_workloads_own(tmp_path: Path) -> None:
+    pytest.importorskip("ai_edge_litert")
+    case, backend = two_by_two(), registry.load("litert")
+    made = backend.convert(case.write(tmp_path), {}, tmp_path)
+    names = {"first": "right", "second": "left", "p": "product"}
+    session = backend.open(replace(made, names=names), {})
+    assert [info.name for info in session.inputs] == ["first", "second"]
+    assert [info.name for info in session.outputs] == ["p", "difference"]
+    feeds = case.feeds(1)
+    prepared = session.prepare({"first": feeds["right"], "second": feeds["left"]})
+    found = session.outputs_of(prepared, session.run(prepared))
+    np.testing.assert_allclose(found["p"], case.reference(feeds)["product"], rtol=1e-4, atol=1e-5)
+    with pytest.raises(
+        UnsupportedError, match="no input or output 'prodct'; did you mean 'product'"
+    ):
+        backend.open(replace(made, names={"p": "prodct"}), {})
+
+
+def test_its_definition_is_checked_like_any_asset(tmp_path: Path) -> None:
+    text = (ROOT / "workloads" / "music-transcription.yaml").read_text("utf-8")
+    head, native, tail = text.partition("    tflite:\n")
+    path = tmp_path / "music-transcription.yaml"
+    path.write_text(head + native + tail.replace("license: Apache-2.0", 'license: " "', 1))
+    with pytest.raises(SpecError, match=r"(?s)native.*license.*is empty"):
+        load_workload(path)
 
 
 # --- face detection -----------------------------------------------------------------------------

@@ -18,6 +18,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     model_path: str
     model_format: str
     model_sha256: str
+    model_names: dict[str, str] = {}
     precision: str
     batch: int
 

@@ -84,15 +84,20 @@ def _target(
     fetched: Fetched,
 ) -> Target:
     workload, facts = cell.workload, facts_of(cell)
-    for asset in (workload.model, *workload.data.values()):
+    natives = [cell.native.model] if cell.native is not None else []
+    for asset in (workload.model, *natives, *workload.data.values()):
         if asset.sha256 in fetched.errors:
             error = fetched.errors[asset.sha256]
             reason = Reason(code="asset_unavailable", message=error.message, fix=error.fix)
             return Target(facts, status="failed", reasons=[reason])
     request = _prepare_job(cell, settings, cache, fetched.paths)
-    ready = preparer.ready(
-        request, workload.title, workload.model.uri, cell.backend_spec, dict(cell.options)
-    )
+    if cell.native is None:
+        ready = preparer.ready(
+            request, workload.title, workload.model.uri, cell.backend_spec, dict(cell.options)
+        )
+    else:
+        path = fetched.paths[cell.native.model.sha256]
+        ready = preparer.ready_native(request, workload.title, cell.native, path)
     if isinstance(ready, NotReady):
         return Target(facts, status=ready.status, reasons=[ready.reason])
     return Target(facts, model=ready.facts, job=_job(cell, settings, request, ready))
@@ -125,6 +130,7 @@ def _job(cell: Cell, settings: Settings, request: PrepareJob, ready: Ready) -> J
         model_path=str(ready.model.path),
         model_format=ready.model.format,
         model_sha256=ready.model.sha256,
+        model_names=dict(ready.model.names),
         precision=cell.precision,
         batch=cell.batch,
         task=request.task,

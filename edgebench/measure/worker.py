@@ -80,6 +80,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
         sha256=job.model_sha256,
         precision=job.precision,
         batch=job.batch,
+        names=job.model_names,
     )
     session, load_ns = _timed(lambda: backend.open(model, job.options))
     uss_loaded = memory.uss_bytes()
