@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from edgebench import registry
-from edgebench.backend import Effective, ModelFile, Session, TensorInfo
 from edgebench.assets import needs_of
+from edgebench.backend import Effective, ModelFile, Session, TensorInfo
 from edgebench.errors import EdgebenchError, SpecError, UnsupportedError
 from edgebench.measure import check
 from edgebench.models.jobs import PrepareJob
