@@ -249,6 +249,17 @@ def test_a_throttled_replicate_makes_the_record_invalid(monkeypatch: pytest.Monk
     assert keeper.records[0].replicates[0].state_after == [throttled]
 
 
+def test_a_machine_in_no_state_to_measure_makes_every_record_invalid(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hot = StateCheck(name="pi_throttled", level="invalid", evidence="0x50005", fix="cool it")
+    monkeypatch.setattr(state, "postflight", lambda: [hot])
+    _, keeper, _ = measure([target("a")])
+    assert keeper.records[0].status == "invalid"
+    assert [r.code for r in keeper.records[0].reasons] == ["device_pi_throttled"]
+    assert keeper.records[0].state_after == [hot]
+
+
 def test_strict_stops_at_an_invalid_state_and_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
     throttled = StateCheck(name="throttle", level="invalid", evidence="12 events")
     monkeypatch.setattr(state, "compare", lambda *_: [throttled])
