@@ -187,6 +187,25 @@ def test_a_spent_budget_keeps_what_was_measured_and_names_the_rest() -> None:
     assert all(len(r.replicates) == 1 for r in keeper.records)
 
 
+def test_a_soft_budget_gives_every_cell_one_replicate() -> None:
+    settings = Settings(budget_s=1.0, hard_budget=False)
+    long_ago_s = time.monotonic() - 100.0
+    _, keeper, unreached = measure(
+        [target("a"), target("b")], settings=settings, started_s=long_ago_s
+    )
+    assert unreached == []
+    assert [len(r.replicates) for r in keeper.records] == [1, 1]
+
+
+def test_a_hard_budget_that_is_spent_measures_nothing() -> None:
+    long_ago_s = time.monotonic() - 100.0
+    _, keeper, unreached = measure(
+        [target("a")], settings=Settings(budget_s=1.0), started_s=long_ago_s
+    )
+    assert [cell.id for cell in unreached] == ["a"]
+    assert keeper.records == []
+
+
 def test_slices_share_the_budget() -> None:
     slices: list[float] = []
 

@@ -51,6 +51,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_replicates: int = 9
     slice_s: float = 2.0  # measured window of a replicate, at most
     budget_s: float | None = None  # of the whole run
+    hard_budget: bool = True  # False: every cell gets one replicate all the same
     time_out_s: float = 120.0
     max_samples: int = 8192  # per replicate
     strict: bool = False
@@ -139,13 +140,13 @@ class Campaign:
         with tempfile.TemporaryDirectory(prefix="edgebench-") as scratch:
             while open_targets:
                 for target in list(open_targets):
-                    if self._spent():
-                        break
+                    if not self._may_start(target):
+                        continue
                     self._replicate(target, Path(scratch))
                     if self._complete(target):
                         self._finish(target)
                         open_targets.remove(target)
-                if self._spent():
+                if not any(map(self._may_start, open_targets)):
                     break
         for target in list(open_targets):
             if target.entries:
@@ -153,8 +154,10 @@ class Campaign:
                 open_targets.remove(target)
         return [target.cell for target in open_targets]
 
-    def _spent(self) -> bool:
-        return self._left_s() <= 0
+    def _may_start(self, target: Target) -> bool:
+        """Whether the budget allows another replicate of a target."""
+        first_at_any_cost = not self._settings.hard_budget and not target.entries
+        return self._left_s() > 0 or first_at_any_cost
 
     def _left_s(self) -> float:
         if self._settings.budget_s is None:
