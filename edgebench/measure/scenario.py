@@ -28,6 +28,9 @@ BLOCK_NS = 20_000_000  # between two looks at the time: long enough to cost noth
 MIN_WINDOW_NS = 250_000_000
 MIN_BLOCKS = 10
 MIN_SAMPLES = 30
+#: A window goes on beyond its time for so many samples, up to so many times its length: a slow query in
+#: a short window would give a number that says nothing.
+MIN_TIMED, PATIENCE = 10, 4
 
 
 @dataclass
@@ -130,6 +133,7 @@ def single_stream(
     with no_gc(), _usage(window):
         start = time.perf_counter_ns()
         deadline = start + round(slice_s * 1e9)
+        give_up = start + round(PATIENCE * slice_s * 1e9)
         while not window.stop:
             size = min(per_block, max_samples - len(samples))
             time_block(run, islice(rotation, size), samples.append)
@@ -137,7 +141,7 @@ def single_stream(
             block_values.append(stats.percentile(sorted(samples[-size:]), permille))
             if len(samples) >= max_samples:
                 window.stop = "samples"
-            elif now >= deadline:
+            elif now >= deadline and (len(samples) >= MIN_TIMED or now >= give_up):
                 window.stop = "time"
             elif (
                 # Looking costs time outside the calls only; look seldom all the same.

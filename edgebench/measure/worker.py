@@ -104,11 +104,12 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
 
     link.phase("measurement", 3 * job.slice_s)
     window = _window(job, session, pool, typical_ns)
+    # Before anything else is prepared: what follows holds further inputs.
+    peak_bytes, peak_source = memory.peak_rss()
     link.phase("measurement of never-seen inputs", job.slice_s)
     unseen = _unseen(job, session, feeds, pool, typical_ns)
     link.phase("measurement of the pipeline", job.slice_s)
     pipeline = _pipeline(job, session, task, typical_ns)
-    peak_bytes, peak_source = memory.peak_rss()
     observed = Memory(
         peak_bytes=peak_bytes,
         peak_source=peak_source,
