@@ -288,7 +288,7 @@ def _profile(
         return
     profile = builder.create_optimization_profile()
     for name, (least, usual, most) in shapes.items():
-        profile.set_shape(name, trt.Dims(least), trt.Dims(usual), trt.Dims(most))
+        profile.set_shape(name, trt.Dims(list(least)), trt.Dims(list(usual)), trt.Dims(list(most)))
     if config.add_optimization_profile(profile) < 0:
         raise UnsupportedError(f"TensorRT refuses the profile {text}")
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from edgebench.backend import DeviceTimes, Effective, ModelFile, Scalar, Session, TensorInfo
 from edgebench.errors import UnsupportedError
 
-from .build import BUILD_OPTIONS, Facts, driver_text, read_facts, sizes_of
+from .build import BUILD_OPTIONS, driver_text, read_facts, sizes_of
 from .cuda import Cuda, CudaError, Pinned
 from .layers import Layers, read_layers
 from .log import make_logger
