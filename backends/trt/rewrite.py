@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto
 
 _QUANTIZERS = ("QuantizeLinear", "DequantizeLinear")
+#: Operators whose result is never negative, and those that keep what their input is.
+_NON_NEGATIVE = ("Relu", "Sigmoid", "Softmax", "HardSigmoid", "Abs")
+_PASS_ON = ("MaxPool", "AveragePool", "GlobalAveragePool", "Flatten", "Reshape", "Transpose")
 
 
 def to_fp16(model: ModelProto) -> ModelProto:
@@ -24,9 +27,12 @@ def to_fp16(model: ModelProto) -> ModelProto:
     it knows to be unfit (Resize's scales, TopK, ...) stay in float32.
     """
     from onnxruntime.transformers.float16 import convert_float_to_float16
+    from onnxruntime.transformers.onnx_model import OnnxModel
 
-    converted: ModelProto = convert_float_to_float16(model, keep_io_types=True)
-    return converted
+    converted = OnnxModel(convert_float_to_float16(model, keep_io_types=True))
+    converted.topological_sort()  # the casts were appended
+    sorted_model: ModelProto = converted.model
+    return sorted_model
 
 
 def to_symmetric(model: ModelProto) -> ModelProto:
@@ -35,7 +41,8 @@ def to_symmetric(model: ModelProto) -> ModelProto:
     TensorRT takes int8 with a zero point of 0 only ("Working with Quantized Types"). Unsigned
     activations of range [lo, hi] become signed ones of scale max(-lo, hi) / 127: no range is cut, at
     the price of up to one bit. Biases in int32 become float32, which TensorRT adds to int32 sums.
-    Raises UnsupportedError for what cannot be written so.
+    Where an unsigned range began at 0, its clipping did a Relu's work, and the quantizer left the Relu
+    out: it comes back. Raises UnsupportedError for what cannot be written so.
     """
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     for bias in _folded(model, constants):
@@ -47,6 +54,7 @@ def to_symmetric(model: ModelProto) -> ModelProto:
             raise UnsupportedError(f"{node.name}: TensorRT needs constant scales and zero points")
         if done.setdefault(scale, zero) != zero:
             raise UnsupportedError(f"{node.name}: one scale with several zero points")
+    _clip_at_zero(model, constants)
     for scale, zero in done.items():
         _make_symmetric(constants[scale], constants[zero])
     return model
@@ -75,6 +83,47 @@ def _folded(model: ModelProto, constants: dict[str, TensorProto]) -> list[NodePr
         )
         found.append(node)
     return found
+
+
+def _clip_at_zero(model: ModelProto, constants: dict[str, TensorProto]) -> None:
+    """A Relu before every quantisation to a range from 0 whose input may be negative."""
+    from onnx import helper
+
+    makers = {name: node for node in model.graph.node for name in node.output}
+    nodes = []
+    for node in model.graph.node:
+        if (
+            node.op_type == "QuantizeLinear"
+            and _starts_at_zero(node, constants)
+            and not _non_negative(node.input[0], makers, constants)
+        ):
+            clipped = f"{node.output[0]}.relu"
+            nodes.append(helper.make_node("Relu", [node.input[0]], [clipped], name=clipped))
+            node.input[0] = clipped
+        nodes.append(node)
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+
+
+def _starts_at_zero(node: NodeProto, constants: dict[str, TensorProto]) -> bool:
+    import numpy as np
+    from onnx import numpy_helper
+
+    zero = numpy_helper.to_array(constants[_zero_name(node)])
+    return zero.dtype == np.uint8 and not zero.any()
+
+
+def _non_negative(
+    name: str, makers: dict[str, NodeProto], constants: dict[str, TensorProto]
+) -> bool:
+    maker = makers.get(name)
+    if maker is None:
+        return False
+    if maker.op_type in _PASS_ON:
+        return _non_negative(maker.input[0], makers, constants)
+    if maker.op_type == "DequantizeLinear":
+        return _starts_at_zero(maker, constants)
+    return maker.op_type in _NON_NEGATIVE
 
 
 def _make_symmetric(scale: TensorProto, zero: TensorProto) -> None:

@@ -369,7 +369,7 @@ class TrtSession(Session):
         asked, found = self._model.precision, layers.precision
         tf32 = self._told("tf32")
         others = {kind for kind in layers.compute if kind not in ("fp32", "unknown")}
-        if tf32:
+        if self._options.get("tf32"):
             others.discard("tf32")
         if asked == "fp32" and others:
             raise UnsupportedError(f"fp32 was asked for, and layers run in {', '.join(others)}")
@@ -414,6 +414,7 @@ class TrtSession(Session):
         self._spare.clear()
         if self._graph is not None:
             self._cuda.call("cudaGraphExecDestroy", self._graph)
+            self._graph = None
         del self._context, self._engine
         self._cuda.close()
 

@@ -494,8 +494,8 @@ class IExecutionContext(_NoConstructor):
         self._shapes: dict[str, tuple[int, ...]] = {}
         _, self._scratch = cuda.cudaMalloc(cuda.CONTEXT_BYTES)
 
-    def __del__(self) -> None:
-        cuda.cudaFree(self._scratch)
+    def __del__(self, free: Any = cuda.cudaFree) -> None:
+        free(self._scratch)  # bound early: at exit, modules are emptied first
 
     def set_tensor_address(self, name: str, memory: int) -> bool:
         if name not in self._engine._names or memory not in cuda.device:
