@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,11 +36,10 @@ def ten(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.fixture(autouse=True)
-def _nothing_is_left() -> Iterator[None]:
-    """Every test starts with an empty device."""
+def _empty_device() -> None:
+    """Every test starts with one."""
     fake_tensorrt_cuda.device.clear()
     fake_tensorrt_cuda.host.clear()
-    yield
 
 
 def quantised(folder: Path) -> ModelFile:
