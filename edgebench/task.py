@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from edgebench.backend import TensorInfo
+from edgebench.errors import UnsupportedError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -93,4 +94,7 @@ class Task(ABC):
 
     def calibration(self) -> Iterator[Feeds]:
         """Inputs for static quantisation, none of them among the evaluation items."""
-        raise NotImplementedError(f"{type(self).__name__} has no calibration data")
+        raise UnsupportedError(
+            f"{type(self).__name__} has no calibration data, which static quantisation needs",
+            "write its method `calibration`, or leave int8-static out",
+        )

@@ -132,6 +132,7 @@ def test_offline_and_paced_scenarios(workplace: Workplace) -> None:
         ("CrashAtOpen", "failed", "error"),
         ("Memoise", "invalid", "caching"),
         ("WrongOutput", "invalid", "output_mismatch"),
+        ("Async", "invalid", "outputs_deferred"),
     ],
 )
 def test_a_fault_is_a_row(workplace: Workplace, fault: str, status: str, reason: str) -> None:
@@ -146,6 +147,22 @@ def test_a_memory_eater_is_stopped_at_its_limit(workplace: Workplace) -> None:
     code, row = workplace.faulty("MemoryEater", "--memory-limit", "1GiB")
     assert (row["status"], codes(row)) == ("failed", ["out_of_memory"])
     assert code == ExitCode.CELL_FAILED
+
+
+def test_every_precision_of_ones_own_model(workplace: Workplace) -> None:
+    code, table, _ = workplace.run("--set", "precision=as-is,int8-dynamic,int8-static")
+    assert code == ExitCode.OK
+    found = {row["variant"]["precision"]: row["effective"]["precision"] for row in table["rows"]}
+    assert found == {"as-is": "fp32", "int8-dynamic": "int8", "int8-static": "int8"}
+
+
+def test_a_provider_that_runs_nothing_is_unsupported(workplace: Workplace) -> None:
+    providers = "CPUExecutionProvider,CUDAExecutionProvider"
+    code, table, _ = workplace.run("--set", f"provider={providers}")
+    status = {row["variant"]["provider"]: row["status"] for row in table["rows"]}
+    assert status["CPUExecutionProvider"] == "ok"
+    assert status["CUDAExecutionProvider"] == "unsupported"
+    assert code == ExitCode.OK
 
 
 def test_a_worker_killed_from_outside_is_a_row(workplace: Workplace) -> None:

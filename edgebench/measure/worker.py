@@ -23,7 +23,7 @@ from edgebench.errors import EdgebenchError, UnsupportedError
 from edgebench.measure.jobs import Done, Job
 from edgebench.measure.parent_link import ParentLink, be_first_to_go
 from edgebench.probes import memory
-from edgebench.record import Memory, Pipeline, Reason, Replicate, Unseen
+from edgebench.record import Completion, Memory, Pipeline, Reason, Replicate, Unseen
 
 if TYPE_CHECKING:
     from edgebench.measure.inputs import Feeds
@@ -97,14 +97,29 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
     link.phase("warm-up", job.warmup_s)
     warmup, typical_ns = scenario.warm_up(session.run, pool, job.warmup_s)
     uss_warm = memory.uss_bytes()
+    completion = check.completion(session, pool, typical_ns)
+    if completion.deferred:
+        # What such a call takes is no latency: there is nothing to measure.
+        return Done(_deferred(job, started, completion), inputs.digest(feeds))
 
     link.phase("measurement", 3 * job.slice_s)
     window = _window(job, session, pool, typical_ns)
+    # Before anything else is prepared: what follows holds further inputs.
+    peak = _peak(session)
     link.phase("measurement of never-seen inputs", job.slice_s)
     unseen = _unseen(job, session, feeds, pool, typical_ns)
     link.phase("measurement of the pipeline", job.slice_s)
     pipeline = _pipeline(job, session, task, typical_ns)
-    observed = _memory(session, uss_loaded, uss_warm)
+    observed = Memory(
+        peak_bytes=peak.peak_bytes,
+        peak_source=peak.peak_source,
+        uss_loaded_bytes=uss_loaded,
+        uss_warm_bytes=uss_warm,
+        uss_end_bytes=memory.uss_bytes(),
+        arena_bytes=session.arena_bytes(),
+        device_peak_bytes=peak.device_peak_bytes,
+        device_source=peak.device_source,
+    )
     link.phase("measurement of the device's part", job.slice_s)
     device = _device_times(job, session, pool, typical_ns)
 
@@ -152,27 +167,24 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
         memory=observed,
         quality=quality,
         output_check=checked,
+        completion=completion,
         effective=effective,
     )
     session.close()
     return Done(_judged(replicate, window), inputs.digest(feeds))
 
 
-def _memory(session: Session, uss_loaded: int | None, uss_warm: int | None) -> Memory:
-    """Memory of the process, and of the device where the session uses one: the peak is of both."""
+def _peak(session: Session) -> Memory:
+    """Peak of the process and, where the session uses one, of the device: together, or unknown."""
     peak_bytes, peak_source = memory.peak_rss()
     device_bytes, device_source = session.device_memory()
-    if device_source and (device_bytes is None or peak_bytes is None):
-        peak_bytes, peak_source = None, device_source if device_bytes is None else peak_source
+    if device_source and device_bytes is None:
+        peak_bytes, peak_source = None, device_source
     elif device_bytes is not None and peak_bytes is not None:
         peak_bytes, peak_source = peak_bytes + device_bytes, f"{peak_source} + {device_source}"
     return Memory(
         peak_bytes=peak_bytes,
         peak_source=peak_source,
-        uss_loaded_bytes=uss_loaded,
-        uss_warm_bytes=uss_warm,
-        uss_end_bytes=memory.uss_bytes(),
-        arena_bytes=session.arena_bytes(),
         device_peak_bytes=device_bytes,
         device_source=device_source,
     )
@@ -184,6 +196,22 @@ def _device_times(
     """Transfers and computation apart, by the device's own clock, after everything was timed."""
     count = _count(DEVICE_SHARE * job.slice_s, typical_ns, least=5, most=200)
     return session.device_times([pool[number % len(pool)] for number in range(count)])
+
+
+def _deferred(job: Job, started: str, completion: Completion) -> Replicate:
+    reason = Reason(
+        code="outputs_deferred",
+        message="outputs were not complete when the measured call returned: reading them took far "
+        "longer the first time than the second",
+        fix="the backend must force and await its outputs in `run`",
+    )
+    return Replicate(
+        index=job.index,
+        status="invalid",
+        started_utc=started,
+        reasons=[reason],
+        completion=completion,
+    )
 
 
 def _timed(action: Callable[[], T]) -> tuple[T, int]:

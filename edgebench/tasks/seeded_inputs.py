@@ -7,7 +7,7 @@ Option `ranges`: {input: [low, high]}, inclusive, for inputs that need other val
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from edgebench.task import Feeds, Outputs
 
 _ITEMS = 64
+_CALIBRATION_ITEMS = 32
 
 
 class SeededInputs(Task):
@@ -55,6 +56,10 @@ class SeededInputs(Task):
             info.name: _values(info, rng, self._ranges.get(info.name))
             for info in self.context.inputs
         }
+
+    def calibration(self) -> Iterator[Feeds]:
+        """Inputs beyond the evaluation items."""
+        return (self.preprocess(_ITEMS + index) for index in range(_CALIBRATION_ITEMS))
 
     def postprocess(self, outputs: Outputs, raw: Any) -> Outputs:
         return outputs
