@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: bench test test-assets lint types perf soak clean
+.PHONY: bench test test-assets lint types resolve perf soak clean
 
 bench: $(VENV)/.bench
 	$(BIN)/edgebench run --suite quick
@@ -22,6 +22,10 @@ lint: $(VENV)/.dev
 
 types: $(VENV)/.dev
 	$(BIN)/mypy
+
+# Whether every extra resolves to wheels on a Jetson and on a Mac; installs nothing.
+resolve: $(VENV)/.dev
+	$(BIN)/python -m tests.ci.resolve_extras
 
 # Speed and memory against bare loops, as ratios from one run; no part of the tests.
 perf: $(VENV)/.test

@@ -181,6 +181,9 @@ class Session(ABC):
     def effective(self) -> Effective:
         """Facts read back from the runtime. Called after memory was read: it may be expensive."""
 
+    def reset(self) -> None:  # noqa: B027 - most models keep nothing between calls
+        """Forgets what a stateful model kept from earlier calls."""
+
     def arena_bytes(self) -> int | None:
         """Bytes the runtime's own allocator holds, or None where it does not tell."""
         return None

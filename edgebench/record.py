@@ -122,7 +122,7 @@ class Quality(Part, frozen=True, kw_only=True):
 class OutputCheck(Part, frozen=True, kw_only=True):
     """The cheap check of a replicate: outputs against the stored ones on a few inputs."""
 
-    against: str  # "reference" (fp32 ONNX Runtime, CPU) or "replicate 0"
+    against: str  # "reference" (fp32 ONNX Runtime, CPU), "replicate 0" or "itself"
     relative_error: float  # max over outputs of ||a - b|| / ||b||
     limit: float | None  # None: reported without a demand
     passed: bool

@@ -73,9 +73,15 @@ def _convert(job: ConvertJob) -> Converted:
         path=str(made.path),
         format=made.format,
         sha256=made.sha256,
-        size_bytes=made.path.stat().st_size,
+        size_bytes=_size(made.path),
         seconds=time.perf_counter() - start,
     )
+
+
+def _size(path: Path) -> int:
+    """Bytes of a converted model: of all files of its name, where weights lie beside the graph."""
+    parts = [part for part in path.parent.glob(f"{path.stem}.*") if part.suffix != ".tmp"]
+    return sum(part.stat().st_size for part in parts)
 
 
 if __name__ == "__main__":

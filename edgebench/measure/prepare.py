@@ -57,7 +57,11 @@ class Preparer:
         if isinstance(prepared, NotReady):
             return prepared
         model = ModelFile(
-            Path(prepared.path), "onnx", prepared.sha256, prepared.precision, prepared.batch
+            Path(prepared.path),
+            prepared.format,
+            prepared.sha256,
+            prepared.precision,
+            prepared.batch,
         )
         size_bytes, build_s = prepared.size_bytes, prepared.build_s
         if registry.load(backend).converts(model, options):

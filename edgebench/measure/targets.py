@@ -12,7 +12,7 @@ from edgebench.measure.campaign import Settings, Target
 from edgebench.measure.jobs import Job
 from edgebench.measure.prepare import NotReady, Preparer, Ready
 from edgebench.models.jobs import PrepareJob
-from edgebench.plan import Cell
+from edgebench.plan import Cell, model_format
 from edgebench.record import CellFacts, Reason
 from edgebench.spec.types import Workload
 
@@ -106,6 +106,7 @@ def _prepare_job(cell: Cell, settings: Settings, cache: Path, paths: dict[str, P
         data={name: str(paths[asset.sha256]) for name, asset in workload.data.items()},
         source=str(paths[workload.model.sha256]),
         source_sha256=workload.model.sha256,
+        format=model_format(workload.model),
         builder=workload.model.builder,
         shapes={name: list(shape) for name, shape in workload.model.shapes.items()},
         precision=cell.precision,

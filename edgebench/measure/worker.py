@@ -88,7 +88,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
     from edgebench.measure import check, inputs, scenario
 
     link.phase("preparation of inputs")
-    task = _task(job)
+    task = _task(job, session)
     feeds = inputs.build_pool(task, job.batch)
     pool = [session.prepare(item) for item in feeds]
 
@@ -220,7 +220,7 @@ def _timed(action: Callable[[], T]) -> tuple[T, int]:
     return result, time.perf_counter_ns() - start
 
 
-def _task(job: Job) -> Task:
+def _task(job: Job, session: Session) -> Task:
     from edgebench.task import TaskContext
     from edgebench.tasks import load_task
 
@@ -229,7 +229,8 @@ def _task(job: Job) -> Task:
         options=job.task_options,
         model=Path(job.fp32_path),
         model_asset=Path(job.model_asset),
-        inputs=job.fp32_inputs,
+        # A file in a runtime's own format is described by its session alone.
+        inputs=job.fp32_inputs or session.inputs,
         seed=job.seed,
     )
     return load_task(job.task, context)

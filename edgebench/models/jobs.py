@@ -20,6 +20,7 @@ class PrepareJob(msgspec.Struct, frozen=True, kw_only=True):
     data: dict[str, str] = {}  # the task's data assets: name -> local path
     source: str  # local path of the model file or of the weights a builder reads
     source_sha256: str
+    format: str = "onnx"  # of the source; a builder writes ONNX
     builder: str | None = None  # module in edgebench.models
     shapes: dict[str, list[int | str]] = {}  # input -> shape; "batch" marks the axis of `batch`
     precision: str = "as-is"
@@ -33,6 +34,7 @@ class PreparedModel(msgspec.Struct, frozen=True, kw_only=True):
     """The file to run and the reference to compare it with."""
 
     path: str
+    format: str = "onnx"
     sha256: str
     size_bytes: int  # weights beside the file (ONNX external data) included
     precision: str
@@ -44,7 +46,7 @@ class PreparedModel(msgspec.Struct, frozen=True, kw_only=True):
     inputs: list[TensorInfo]  # of that file
     #: .npz of that file's outputs for the task's first REFERENCE_ITEMS items, one thread, graph
     #: optimisations off; arrays are named "<item>/<output name>".
-    reference: str
+    reference: str  # "": a file in a runtime's own format has none
     reference_constant: bool  # no two items gave different outputs: parity would prove nothing
 
 

@@ -58,6 +58,8 @@ def prepare(job: PrepareJob) -> PreparedModel:
         raise UnsupportedError(
             f"no way to make precision {job.precision!r}{did_you_mean(job.precision, PRECISIONS)}"
         )
+    if job.format != "onnx":
+        return _native(job)
     # By source, so that `edgebench assets prune` sees what no workload needs any more.
     store = Cache(Path(job.cache) / "models" / job.source_sha256[:SOURCE_DIGITS])
     built = _built(job, store)
@@ -78,6 +80,31 @@ def prepare(job: PrepareJob) -> PreparedModel:
         inputs=list(single.inputs),
         reference=str(reference),
         reference_constant=constant,
+    )
+
+
+def _native(job: PrepareJob) -> PreparedModel:
+    """A file in a runtime's own format: used as it came, without a reference to compare it with."""
+    source = Path(job.source)
+    if not source.is_file():
+        raise EdgebenchError(f"no model file {source}")
+    if job.precision != "as-is" or job.batch != 1:
+        raise UnsupportedError(
+            f"a {job.format} file is used as it came: no other precision, and batch 1",
+            fix="--set precision=as-is --set batch=1",
+        )
+    return PreparedModel(
+        path=job.source,
+        format=job.format,
+        sha256=job.source_sha256,
+        size_bytes=source.stat().st_size,
+        precision=job.precision,
+        batch=1,
+        build_s=None,
+        fp32_path=job.source,
+        inputs=[],
+        reference="",
+        reference_constant=False,
     )
 
 

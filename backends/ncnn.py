@@ -1,0 +1,433 @@
+"""ncnn: models converted from ONNX by pnnx; precision read back from the blobs that layers wrote."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import os
+import re
+import signal
+import subprocess
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgebench.backend import (
+    Backend,
+    Capabilities,
+    Effective,
+    ModelFile,
+    Option,
+    Ready,
+    Scalar,
+    Session,
+    TensorInfo,
+    Unavailable,
+)
+from edgebench.errors import UnsupportedError
+
+if TYPE_CHECKING:
+    from edgebench.backend import Feeds, Outputs
+
+#: A converter that is silent for longer hangs.
+_TIME_OUT_S = 900.0
+#: pnnx writes this for an input or output without a batch axis.
+_NO_BATCH_AXIS = 233
+#: Raised when what `convert` writes changes.
+_LAYOUT = 1
+
+#: Layers that do the arithmetic.
+_COMPUTE = frozenset(
+    {
+        *("Convolution", "ConvolutionDepthWise", "Convolution1D", "ConvolutionDepthWise1D"),
+        *("Convolution3D", "ConvolutionDepthWise3D", "Deconvolution", "DeconvolutionDepthWise"),
+        *("Deconvolution1D", "InnerProduct", "Gemm", "MatMul", "Einsum"),
+        *("GRU", "LSTM", "RNN", "MultiHeadAttention", "SDPA"),
+    }
+)
+
+_OPTIONS = (
+    Option("threads", "int", None, "OpenMP threads, the caller's included", minimum=1),
+    Option("fp16_storage", "bool", None, "half-precision blobs and weights; with precision fp16"),
+    Option("fp16_arithmetic", "bool", None, "half-precision sums; with precision fp16"),
+    Option("packing_layout", "bool", True, "store channels in groups that fit vector registers"),
+    Option("winograd", "bool", True, "Winograd convolution for 3 x 3 kernels"),
+    Option("sgemm", "bool", True, "convolution as a matrix product"),
+    Option("light_mode", "bool", True, "free a blob as soon as it was used for the last time"),
+    Option("blocktime_ms", "int", 20, "OpenMP threads wait so long before they sleep", minimum=0),
+)
+#: The plain ones among them, by the name of the field of `ncnn.Option`.
+_FIELDS = {
+    "packing_layout": "use_packing_layout",
+    "winograd": "use_winograd_convolution",
+    "sgemm": "use_sgemm_convolution",
+    "light_mode": "lightmode",
+    "blocktime_ms": "openmp_blocktime",
+}
+
+
+@dataclass(frozen=True)
+class _Port:
+    """An input or output: its name and form in ONNX, its blob, the batch axis pnnx saw."""
+
+    info: TensorInfo
+    blob: str
+    batch_axis: int
+
+
+class NcnnBackend(Backend):
+    name = "ncnn"
+    summary = "ncnn on the CPU, from ONNX by way of pnnx"
+    capabilities = Capabilities(
+        formats=("ncnn",),
+        precisions=("fp32", "fp16", "bf16", "int8-static", "as-is"),
+        options=_OPTIONS,
+    )
+
+    def availability(self) -> Ready | Unavailable:
+        try:
+            version = importlib.metadata.version("ncnn")
+        except importlib.metadata.PackageNotFoundError:
+            return Unavailable(
+                "not_installed",
+                "ncnn is not installed",
+                "pip install 'edgebench[ncnn]' && pip install --no-deps pnnx",
+            )
+        if _pnnx() is None:
+            return Unavailable(
+                "not_installed",
+                "pnnx, which converts models for ncnn, is not installed",
+                "pip install --no-deps pnnx (without --no-deps it installs PyTorch, unused here)",
+            )
+        return Ready(version)
+
+    def import_runtime(self) -> str:
+        import ncnn
+
+        return str(ncnn.__version__)
+
+    def converts(self, model: ModelFile, options: Mapping[str, Scalar]) -> bool:
+        return model.format == "onnx"
+
+    def convert(self, model: ModelFile, options: Mapping[str, Scalar], cache: Path) -> ModelFile:
+        """`<key>.param`, `<key>.bin` and what both do not tell, `<key>.json`."""
+        key = json.dumps([model.sha256, _version("pnnx"), _version("ncnn"), _LAYOUT])
+        stem = hashlib.sha256(key.encode()).hexdigest()[:24]
+        path = cache / f"{stem}.param"
+        if not path.exists():
+            cache.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=cache, prefix="pnnx-") as folder:
+                made = _converted(model, Path(folder))
+                for suffix in (".json", ".bin", ".param"):  # the one that is looked for comes last
+                    (made / f"model{suffix}").replace(path.with_suffix(suffix))
+        digest = hashlib.sha256(path.read_bytes() + path.with_suffix(".bin").read_bytes())
+        return replace(model, path=path, format="ncnn", sha256=digest.hexdigest())
+
+    def open(self, model: ModelFile, options: Mapping[str, Scalar]) -> NcnnSession:
+        self.capabilities.check(model, options)
+        return NcnnSession(model, options)
+
+
+class NcnnSession(Session):
+    """An `ncnn.Net`; each run is an extractor of its own, as ncnn wants it."""
+
+    def __init__(self, model: ModelFile, options: Mapping[str, Scalar]) -> None:
+        import ncnn
+
+        self._precision = model.precision
+        self._inputs, self._outputs = _read_ports(model.path.with_suffix(".json"))
+        self.inputs = tuple(port.info for port in self._inputs)
+        self.outputs = tuple(port.info for port in self._outputs)
+        self._net: Any = ncnn.Net()
+        _set_options(self._net.opt, model.precision, options)
+        _load(self._net, model.path, model.path.with_suffix(".bin"))
+        self.run = functools.partial(
+            _infer,
+            self._net.create_extractor,
+            [port.blob for port in self._inputs],
+            [port.blob for port in self._outputs],
+        )
+
+    def prepare(self, feeds: Feeds) -> Any:
+        import ncnn
+        import numpy as np
+
+        # Cloned: ncnn may work in place on memory that is not its own.
+        return [
+            ncnn.Mat(
+                np.ascontiguousarray(feeds[port.info.name]), batch_index=port.batch_axis
+            ).clone()
+            for port in self._inputs
+        ]
+
+    def outputs_of(self, prepared: Any, raw: Any) -> Outputs:
+        import numpy as np
+
+        return {
+            port.info.name: np.array(mat.numpy(batch_index=port.batch_axis)).reshape(
+                _shape(port.info)
+            )
+            for port, mat in zip(self._outputs, raw, strict=True)
+        }
+
+    def effective(self) -> Effective:
+        import ncnn
+
+        opt = self._net.opt
+        compute = self._compute_layers()
+        precision = next(iter(compute), None) if len(compute) < 2 else "mixed"
+        self._demand_precision(compute)
+        return Effective(
+            device="gpu" if opt.use_vulkan_compute else "cpu",
+            precision=precision,
+            providers=dict(Counter(layer.type for layer in self._net.layers())),
+            compute_nodes=compute,
+            threads=int(opt.num_threads),
+            inputs=self.inputs,
+            outputs=self.outputs,
+            runtime=f"ncnn {ncnn.__version__}",
+            options={
+                **{name: getattr(opt, field) for name, field in _FIELDS.items()},
+                "fp16_storage": bool(opt.use_fp16_storage and compute.get("fp16")),
+                "fp16_arithmetic": bool(opt.use_fp16_arithmetic and compute.get("fp16")),
+                "bf16_storage": bool(opt.use_bf16_storage and compute.get("bf16")),
+            },
+        )
+
+    def close(self) -> None:
+        self.run = _closed
+        self._net = None
+
+    def _compute_layers(self) -> dict[str, int]:
+        """Compute-heavy layers by the element size of the blobs they write in a run on zeros.
+
+        ncnn's options only permit a precision: whether a layer uses it depends on the layer and the
+        processor. With type 1, `extract` returns the blob as the layer left it.
+        """
+        import numpy as np
+
+        zeros = {port.info.name: np.zeros(_shape(port.info), np.float32) for port in self._inputs}
+        mats = self.prepare(zeros)
+        extractor = self._net.create_extractor()
+        extractor.set_light_mode(False)
+        for port, mat in zip(self._inputs, mats, strict=True):
+            extractor.input(port.blob, mat)
+        half = "bf16" if self._net.opt.use_bf16_storage else "fp16"
+        names = {32: "fp32", 16: half, 8: "int8"}
+        blobs = self._net.blobs()
+        counts: Counter[str] = Counter()
+        for layer in self._net.layers():
+            if layer.type not in _COMPUTE:
+                continue
+            code, mat = extractor.extract(blobs[layer.tops[0]].name, 1)
+            counts[names.get(mat.elembits(), "unknown") if code == 0 else "unknown"] += 1
+        return dict(counts)
+
+    def _demand_precision(self, compute: Mapping[str, int]) -> None:
+        wanted = self._precision
+        listed = ", ".join(f"{count} layers in {name}" for name, count in sorted(compute.items()))
+        if wanted == "fp32" and set(compute) - {"fp32"}:
+            raise UnsupportedError(f"fp32 was asked for, but ncnn runs {listed}")
+        if wanted in ("fp16", "bf16") and not compute.get(wanted):
+            raise UnsupportedError(
+                f"{wanted} was asked for, but on this processor ncnn runs {listed or 'none of it'}"
+            )
+
+
+def _infer(extractor: Any, inputs: list[str], outputs: list[str], mats: list[Any]) -> list[Any]:
+    run = extractor()
+    for name, mat in zip(inputs, mats, strict=True):
+        run.input(name, mat)
+    found = []
+    for name in outputs:
+        code, mat = run.extract(name)
+        if code:
+            raise RuntimeError(f"ncnn could not compute {name}: code {code}")
+        found.append(mat)
+    return found
+
+
+def _closed(_: Any) -> Any:
+    raise RuntimeError("the session is closed")
+
+
+def _shape(info: TensorInfo) -> tuple[int, ...]:
+    return tuple(size or 1 for size in info.shape)
+
+
+def _set_options(opt: Any, precision: str, options: Mapping[str, Scalar]) -> None:
+    """Precision is what was asked for and nothing else: ncnn would use half precision unasked."""
+    half = precision == "fp16"
+    storage = bool(options.get("fp16_storage", half))
+    arithmetic = bool(options.get("fp16_arithmetic", half))
+    if precision not in ("fp16", "as-is") and (storage or arithmetic):
+        raise UnsupportedError(
+            f"precision {precision} and half precision contradict each other",
+            "ask for precision fp16",
+        )
+    if arithmetic and not storage:
+        raise UnsupportedError("fp16_arithmetic needs fp16_storage")
+    opt.use_fp16_packed = opt.use_fp16_storage = storage
+    opt.use_fp16_arithmetic = arithmetic
+    opt.use_bf16_packed = opt.use_bf16_storage = precision == "bf16"
+    int8 = precision.startswith("int8")
+    opt.use_int8_inference = opt.use_int8_packed = int8
+    opt.use_int8_storage = opt.use_int8_arithmetic = int8
+    opt.use_vulkan_compute = False
+    if "threads" in options:
+        opt.num_threads = int(options["threads"])
+    for name, field in _FIELDS.items():
+        if name in options:
+            setattr(opt, field, options[name])
+
+
+def _load(net: Any, param: Path, weights: Path) -> None:
+    """Raises UnsupportedError with what ncnn printed."""
+    with _standard_error() as printed:
+        code = net.load_param(str(param)) or net.load_model(str(weights))
+        found = printed()
+    if code:
+        raise UnsupportedError(f"ncnn cannot load the model pnnx made: {found or f'code {code}'}")
+
+
+@contextlib.contextmanager
+def _standard_error() -> Iterator[Any]:
+    """What native code prints to standard error, first line; file descriptor 2 goes to a file."""
+    with tempfile.TemporaryFile() as file:
+        saved = os.dup(2)
+        os.dup2(file.fileno(), 2)
+
+        def printed() -> str:
+            file.seek(0)
+            return next(iter(file.read().decode(errors="replace").strip().splitlines()), "")
+
+        try:
+            yield printed
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+
+
+# --- conversion ---------------------------------------------------------------------------------
+
+
+def _version(distribution: str) -> str:
+    return importlib.metadata.version(distribution)
+
+
+def _pnnx() -> Path | None:
+    """pnnx's executable. Its Python module is not imported: that would need PyTorch."""
+    found = importlib.util.find_spec("pnnx")
+    if found is None or found.origin is None:
+        return None
+    path = Path(found.origin).with_name("pnnx")
+    return path if path.is_file() else None
+
+
+def _converted(model: ModelFile, folder: Path) -> Path:
+    """Runs pnnx in `folder` and tries its result. Raises UnsupportedError with pnnx's or ncnn's
+    message where either refuses."""
+    import ncnn
+
+    from edgebench.errors import EdgebenchError
+    from edgebench.models.onnx_file import describe, load_model
+
+    try:
+        described = describe(load_model(model.path, weights=False))
+    except EdgebenchError as error:
+        raise UnsupportedError(error.message, error.fix) from None
+    _run_pnnx(model.path, folder)
+    param, weights = folder / "model.ncnn.param", folder / "model.ncnn.bin"
+    if not param.is_file() or not weights.is_file():
+        raise UnsupportedError("pnnx wrote no ncnn model, and gave no reason")
+    param = param.rename(folder / "model.param")
+    weights = weights.rename(folder / "model.bin")
+    _load(ncnn.Net(), param, weights)
+    axes = _batch_axes((folder / "model_ncnn.py").read_text("utf-8"))
+    inputs, outputs = (
+        [
+            {
+                "blob": blob,
+                "batch_axis": axes[blob],
+                "name": i.name,
+                "dtype": i.dtype,
+                "shape": i.shape,
+            }
+            for blob, i in ((f"{kind}{index}", info) for index, info in enumerate(infos))
+        ]
+        for kind, infos in zip(("in", "out"), described, strict=True)
+    )
+    for port in (*inputs, *outputs):
+        if port["dtype"] != "float32":
+            raise UnsupportedError(
+                f"ncnn has float32 tensors only; {port['name']} is {port['dtype']}"
+            )
+    (folder / "model.json").write_text(json.dumps({"inputs": inputs, "outputs": outputs}), "utf-8")
+    return folder
+
+
+def _run_pnnx(source: Path, folder: Path) -> None:
+    executable = _pnnx()
+    if executable is None:
+        raise UnsupportedError("pnnx is not installed", "pip install --no-deps pnnx")
+    # It names its files after the model's and writes them beside it.
+    (folder / "model.onnx").symlink_to(source.resolve())
+    try:
+        done = subprocess.run(
+            [str(executable), "model.onnx", "fp16=0"],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=_TIME_OUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise UnsupportedError(f"pnnx gave no model after {_TIME_OUT_S:g} s") from None
+    if done.returncode:
+        lines = [line.strip() for line in done.stdout.decode(errors="replace").splitlines()]
+        said = next((line for line in reversed(lines) if line), "nothing")
+        raise UnsupportedError(
+            f"pnnx cannot convert {source.name}: {_ending(done.returncode)} after printing: {said}"
+        )
+
+
+def _ending(code: int) -> str:
+    return f"it died of {signal.Signals(-code).name}" if code < 0 else f"it ended with code {code}"
+
+
+def _batch_axes(example: str) -> dict[str, int]:
+    """Blob -> batch axis, from the example that pnnx writes: the .param file does not tell."""
+    found = re.findall(r"\b((?:in|out)[0-9]+)\.numpy\(\)?(?:, )?(?:batch_index=([0-9]+))?", example)
+    return {blob: int(axis) if axis else _NO_BATCH_AXIS for blob, axis in found}
+
+
+def _read_ports(path: Path) -> tuple[list[_Port], list[_Port]]:
+    try:
+        ports = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise UnsupportedError(
+            f"{path.name}: not a model that edgebench converted: {error}"
+        ) from None
+    inputs, outputs = (
+        [
+            _Port(
+                TensorInfo(port["name"], port["dtype"], tuple(port["shape"])),
+                port["blob"],
+                port["batch_axis"],
+            )
+            for port in ports[kind]
+        ]
+        for kind in ("inputs", "outputs")
+    )
+    return inputs, outputs
+
+
+BACKEND = NcnnBackend

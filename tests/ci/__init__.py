@@ -1,0 +1,1 @@
+"""Checks that CI runs beside the tests."""
