@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from edgebench import registry
+from edgebench.errors import UsageError
+from edgebench.plan import workload_for_model
 from edgebench.store import read_records
 from edgebench.testing.fake_tensorrt import lay_out
 from edgebench.testing.models import convolution
@@ -82,3 +85,43 @@ def test_a_run_tells_precision_transfers_and_memory(
             assert memory.peak_bytes is not None
             assert memory.peak_bytes > memory.device_peak_bytes
             assert "cudaMemGetInfo" in memory.peak_source
+
+
+def test_a_prebuilt_engine_is_judged_by_the_model_it_was_made_from(
+    machine: dict[str, str], tmp_path: Path
+) -> None:
+    model = convolution(1).write(tmp_path).path
+    build = (
+        "from pathlib import Path; from edgebench import registry; "
+        "from edgebench.testing.models import convolution; "
+        "m = convolution(1).write(Path('.')); "
+        "made = registry.load('trt').convert(m, {}, Path('made').resolve()); "
+        "Path('own.engine').write_bytes(made.path.read_bytes())"
+    )
+    subprocess.run([sys.executable, "-c", build], env=machine, cwd=tmp_path, check=True)
+    quick = ("--backend", "trt", "--replicates", "1", "--slice", "0.1s", "--format", "json")
+    run = ("edgebench", "run", "--no-save", *quick, "--model", "own.engine")
+    _, out = start(machine, tmp_path, *run)
+    [row] = json.loads(out)["rows"]
+    assert row["status"] == "ok"
+    assert row["quality"]["value"] is None
+    assert "--reference" in row["quality"]["reason"]
+    _, out = start(machine, tmp_path, *run, "--reference", str(model))
+    [row] = json.loads(out)["rows"]
+    assert row["quality"]["value"] < 1e-5
+    assert row["quality"]["passed"] is True
+    other = {**machine, "PYTHONPATH": str(lay_out(tmp_path / "other", 10, "10.99.0"))}
+    _, out = start(other, tmp_path, *run)
+    [row] = json.loads(out)["rows"]
+    assert row["status"] == "unsupported"
+    assert "this is 10.99.0" in row["reasons"][0]["message"]
+
+
+def test_a_reference_is_for_other_formats_only(tmp_path: Path) -> None:
+    model = convolution(1).write(tmp_path).path
+    with pytest.raises(UsageError, match="for a model in a runtime's own format"):
+        workload_for_model(model, {}, reference=model)
+
+
+def test_the_backend_is_named_like_its_folder() -> None:
+    assert registry.load("trt").name == "trt"

@@ -33,6 +33,8 @@ def needs_of(workloads: Iterable[Workload]) -> list[Need]:
     assets: dict[str, Asset] = {}
     for workload in workloads:
         roles = {"model": workload.model, **{f"data {k}": v for k, v in workload.data.items()}}
+        if workload.model.reference is not None:
+            roles["reference"] = workload.model.reference
         for role, asset in roles.items():
             assets.setdefault(asset.sha256, asset)
             users.setdefault(asset.sha256, []).append(f"{workload.name} ({role})")

@@ -84,7 +84,8 @@ def _target(
     fetched: Fetched,
 ) -> Target:
     workload, facts = cell.workload, facts_of(cell)
-    for asset in (workload.model, *workload.data.values()):
+    origin = workload.model.reference
+    for asset in (workload.model, *workload.data.values(), *([origin] if origin else [])):
         if asset.sha256 in fetched.errors:
             error = fetched.errors[asset.sha256]
             reason = Reason(code="asset_unavailable", message=error.message, fix=error.fix)
@@ -100,6 +101,7 @@ def _target(
 
 def _prepare_job(cell: Cell, settings: Settings, cache: Path, paths: dict[str, Path]) -> PrepareJob:
     workload: Workload = cell.workload
+    origin = workload.model.reference
     return PrepareJob(
         task=workload.task,
         options=workload.options,
@@ -108,6 +110,8 @@ def _prepare_job(cell: Cell, settings: Settings, cache: Path, paths: dict[str, P
         source_sha256=workload.model.sha256,
         format=model_format(workload.model),
         builder=workload.model.builder,
+        reference=str(paths[origin.sha256]) if origin else "",
+        reference_sha256=origin.sha256 if origin else "",
         shapes={name: list(shape) for name, shape in workload.model.shapes.items()},
         precision=cell.precision,
         batch=cell.batch,

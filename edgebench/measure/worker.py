@@ -128,7 +128,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
         session,
         task,
         batch=job.batch,
-        precision=job.precision,
+        precision=_precision(job),
         reference=job.reference,
         expected=job.expected,
     )
@@ -140,7 +140,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
             task,
             job.quality,
             batch=job.batch,
-            precision=job.precision,
+            precision=_precision(job),
             reference=job.reference,
             constant=job.reference_constant,
         )
@@ -212,6 +212,12 @@ def _deferred(job: Job, started: str, completion: Completion) -> Replicate:
         reasons=[reason],
         completion=completion,
     )
+
+
+def _precision(job: Job) -> str:
+    """What parity is judged by: a file in a runtime's own format may be of any precision."""
+    native = job.model_path == job.model_asset != job.fp32_path
+    return "native" if native else job.precision
 
 
 def _timed(action: Callable[[], T]) -> tuple[T, int]:

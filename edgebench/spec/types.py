@@ -41,6 +41,8 @@ class Model(Asset, frozen=True, kw_only=True):
     builder: Name | None = None  # module in edgebench.models with a function `build`
     #: Input name -> shape; the word "batch" marks the axis that the variant's batch fixes.
     shapes: dict[str, list[int | Literal["batch"]]] = {}
+    #: The ONNX model that a file in a runtime's own format was made from: it makes the reference.
+    reference: Asset | None = None
 
 
 class Limit(Spec, frozen=True, kw_only=True):
