@@ -27,8 +27,14 @@ pytestmark = [
     ),
 ]
 
-#: Wheels that hold the newest bindings of each major version.
-BINDINGS = {10: "tensorrt-cu12-bindings>=10.13,<11", 11: "tensorrt-cu13-bindings>=11.4,<12"}
+#: First and newest bindings of each major version, and those of JetPack 6.1.
+BINDINGS = {
+    "10 newest": (10, "tensorrt-cu12-bindings>=10.13,<11"),
+    "10 first": (10, "tensorrt-cu12-bindings==10.0.1"),
+    "10 JetPack 6.1": (10, "tensorrt-cu12-bindings==10.3.*"),
+    "11 first": (11, "tensorrt-cu13-bindings==11.0.*"),
+    "11 newest": (11, "tensorrt-cu13-bindings>=11.4,<12"),
+}
 STUBS = "tensorrt-stubs==10.13.0.35.1"
 
 #: What the bindings take from TensorRT's libraries: functions that only a call would need.
@@ -81,9 +87,9 @@ def real(
     compiler = shutil.which("cc")
     if compiler is None:
         pytest.skip("no C compiler for empty libraries")
-    major = int(request.param)
+    major, requirement = BINDINGS[request.param]
     folder = tmp_path_factory.mktemp(f"tensorrt{major}")
-    unpacked = download(BINDINGS[major], folder)
+    unpacked = download(requirement, folder)
     source = folder / "empty.c"
     source.write_text("".join(f"void *{name}(void) {{ return 0; }}\n" for name in SYMBOLS))
     for library in ("nvinfer", "nvinfer_plugin", "nvonnxparser"):
@@ -183,6 +189,70 @@ def test_what_eleven_removed_is_not_in_its_fake(
         == hasattr(fake(major).BuilderFlag, "FP16")
     )
     assert ("IInt8Calibrator" in classes) == (major == 10)
+
+
+#: Calls that need no more than a driver, with arguments; without one they fail in their own form.
+CUDA_CALLS: dict[str, list[int]] = {
+    "cudaMemGetInfo": [],
+    "cudaMalloc": [1],
+    "cudaMallocHost": [1],
+    "cudaGetDeviceFlags": [],
+    "cudaSetDeviceFlags": [4],
+    "cudaDriverGetVersion": [],
+    "cudaGetDeviceProperties": [0],
+    "cudaStreamCreateWithFlags": [1],
+    "cudaEventCreateWithFlags": [0],
+}
+READ_CUDA = f"""
+import inspect, json
+from cuda.bindings import runtime
+enums = {{
+    name: {{k: int(getattr(kind, k)) for k in dir(kind) if k.startswith("cuda")}}
+    for name in ("cudaError_t", "cudaMemcpyKind", "cudaStreamCaptureMode")
+    for kind in [getattr(runtime, name)]
+}}
+found = {{n: (v if isinstance(v, int) else (getattr(v, "__doc__", None) or "").partition(chr(10))[0])
+         for n, v in vars(runtime).items() if n.startswith("cuda")}}
+sizes = {{name: len(getattr(runtime, name)(*given)) for name, given in {CUDA_CALLS!r}.items()}}
+print(json.dumps([found, enums, sizes, dir(runtime.cudaDeviceProp)], default=str))
+"""
+
+
+@pytest.mark.parametrize("requirement", ["cuda-bindings>=12.6,<13", "cuda-bindings>=13,<14"])
+def test_calls_of_cuda_have_their_form(requirement: str, tmp_path: Path) -> None:
+    """Names, parameters, numbers and how many results each call returns."""
+    import inspect
+
+    from edgebench.testing import fake_tensorrt_cuda as ours
+
+    paths = [download(requirement, tmp_path / "a"), download("cuda-pathfinder", tmp_path / "b")]
+    done = subprocess.run(
+        [sys.executable, "-c", READ_CUDA],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    found, enums, sizes, properties = json.loads(done.stdout)
+    for name, value in vars(ours).items():
+        if not name.startswith("cuda"):
+            continue
+        assert name in found, f"{requirement} has no {name}"
+        if isinstance(value, int):
+            assert found[name] == value, name
+        elif inspect.isfunction(value):
+            theirs = re.sub(r"^[^(]*|[()]", "", found[name])
+            count = len([part for part in theirs.split(",") if part.strip()])
+            assert len(inspect.signature(value).parameters) == count, found[name]
+    for name, members in enums.items():
+        for member in getattr(ours, name):
+            if name != "cudaError_t" or member.value < 3:
+                assert members[member.name] == member.value
+    assert {"name", "major", "minor", "integrated"} <= set(properties)
+    for name, given in CUDA_CALLS.items():
+        assert len(getattr(ours, name)(*given)) == sizes[name], name
 
 
 def test_types_hold_against_the_stubs(tmp_path: Path) -> None:

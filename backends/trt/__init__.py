@@ -6,7 +6,6 @@ hardware yet: docs/hardware.md says what holds it, and how to check it on a boar
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import importlib.util
 import re
@@ -99,11 +98,12 @@ class TrtBackend(Backend):
     def convert(self, model: ModelFile, options: Mapping[str, Scalar], cache: Path) -> ModelFile:
         """The engine of an ONNX model, built or from the cache."""
         self.capabilities.check(model, options)
+        from edgebench.assets import file_sha256
+
         from .build import engine_for
 
         engine = engine_for(model, options, cache)
-        digest = hashlib.sha256(engine.read_bytes()).hexdigest()
-        return replace(model, path=engine, format="engine", sha256=digest)
+        return replace(model, path=engine, format="engine", sha256=file_sha256(engine))
 
     def open(self, model: ModelFile, options: Mapping[str, Scalar]) -> TrtSession:
         self.capabilities.check(model, options)

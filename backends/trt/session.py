@@ -144,6 +144,8 @@ class TrtSession(Session):
             raise UnsupportedError(f"the shape of {name!r} depends on data: {shape}")
         size_bytes = math.prod(shape) * dtype.itemsize
         device = int(self._cuda.call("cudaMalloc", max(size_bytes, 1)))
+        # The run before a graph is captured reads this: what lay there is no index of anything.
+        self._cuda.call("cudaMemset", device, 0, max(size_bytes, 1))
         if not self._context.set_tensor_address(name, device):
             raise UnsupportedError(f"TensorRT takes no buffer for {name!r}")
         told = tuple(None if d == -1 else d for d in sizes_of(self._engine.get_tensor_shape(name)))

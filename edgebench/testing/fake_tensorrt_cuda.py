@@ -126,6 +126,13 @@ def _allocate(memory: dict[int, Any], size: int) -> tuple[cudaError_t, int]:
     return _OK, ctypes.addressof(buffer)
 
 
+def cudaMemset(pointer: int, value: int, count: int) -> tuple[cudaError_t]:
+    if pointer not in device or count > ctypes.sizeof(device[pointer]):
+        return (_BAD,)
+    ctypes.memset(pointer, value, count)
+    return (_OK,)
+
+
 def cudaFree(pointer: int) -> tuple[cudaError_t]:
     return (_OK if device.pop(pointer, None) is not None else _BAD,)
 
