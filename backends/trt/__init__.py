@@ -35,6 +35,7 @@ _TENSORRT = ("tensorrt", "tensorrt-cu13", "tensorrt-cu12", "tensorrt_cu13", "ten
 _CUDA = ("cuda-python", "cuda-bindings")
 
 _OPTIONS = (
+    Option("threads", "int", None, "CPU threads: the GPU computes, one drives it", (1,)),
     Option(
         "typing",
         "str",
