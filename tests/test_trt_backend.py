@@ -83,6 +83,15 @@ def test_tf32_is_never_called_fp32(major: int, tmp_path: Path) -> None:
     assert facts.options["tf32"] is True
 
 
+def test_tf32_that_no_kernel_names_is_not_called_fp32_either(major: int, tmp_path: Path) -> None:
+    engine = converted(convolution(1).write(tmp_path), tmp_path, tf32=True)
+    content = pickle.loads(engine.path.read_bytes())
+    engine.path.write_bytes(pickle.dumps({**content, "tf32": False}))  # of the kernels' names
+    facts = backend().open(engine, {"tf32": True}).effective()
+    assert facts.compute_nodes == {"fp32": 2}
+    assert facts.precision == "tf32"
+
+
 def test_fp32_that_runs_in_tf32_is_refused(
     major: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -119,6 +128,13 @@ def test_int8_comes_from_our_own_q_dq_made_symmetric(major: int, tmp_path: Path)
     assert facts.compute_nodes is not None
     assert facts.compute_nodes.get("int8") == 2
     assert error(made, case) < 0.05
+
+
+def test_int8_in_a_weakly_typed_network(ten: Any, tmp_path: Path) -> None:
+    facts = opened(quantised(tmp_path), tmp_path, typing="weak").effective()
+    assert facts.options["typing"] == "weak"
+    assert facts.compute_nodes is not None
+    assert facts.compute_nodes.get("int8") == 2
 
 
 def test_a_precision_that_no_layer_has_is_refused(

@@ -105,7 +105,7 @@ def test_a_prebuilt_engine_is_judged_by_the_model_it_was_made_from(
     [row] = json.loads(out)["rows"]
     assert row["status"] == "ok"
     assert row["quality"]["value"] is None
-    assert "--reference" in row["quality"]["reason"]
+    assert "--reference" in row["unknown"]["quality.value"]
     _, out = start(machine, tmp_path, *run, "--reference", str(model))
     [row] = json.loads(out)["rows"]
     assert row["quality"]["value"] < 1e-5

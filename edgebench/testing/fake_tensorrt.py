@@ -375,6 +375,9 @@ class Builder:
         weak = {name for name in ("FP16", "INT8") if self._has(config, name)}
         if weak and network._strong:
             return self._refuse("precision flags are not allowed in a strongly typed network")
+        missing = set() if network._strong else _flags_needed(network._model) - weak
+        if missing:
+            return self._refuse(f"a weakly typed network of these types needs {sorted(missing)}")
         open_inputs = [t.name for t in _tensors_of(network) if -1 in t.shape]
         shapes = config._profiles[0]._shapes if config._profiles else {}
         if set(open_inputs) != set(shapes):
@@ -397,6 +400,15 @@ class Builder:
     def _refuse(self, text: str) -> IHostMemory | None:
         _fail(self._logger, text)
         return None
+
+
+def _flags_needed(model: Any) -> set[str]:
+    """The precision flags without which a weakly typed network of these types is refused."""
+    from onnx import TensorProto
+
+    needed = {"INT8"} if any(n.op_type == "QuantizeLinear" for n in model.graph.node) else set()
+    kinds = {tensor.data_type for tensor in model.graph.initializer}
+    return needed | ({"FP16"} if TensorProto.FLOAT16 in kinds else set())
 
 
 def _tensors_of(network: INetworkDefinition) -> list[ITensor]:
