@@ -48,8 +48,9 @@ class Workplace:
 
     def faulty(self, fault: str, *arguments: str) -> tuple[int, dict[str, Any]]:
         """Exit code and the only row of a run on a backend of `edgebench.testing.faults`."""
+        silence = "3s" if fault.startswith("Hang") else "60s"
         code, table, _ = self.run(
-            "--backend", f"edgebench.testing.faults:{fault}", "--timeout", "3s", *arguments
+            "--backend", f"edgebench.testing.faults:{fault}", "--timeout", silence, *arguments
         )
         [row] = table["rows"]
         return code, row
