@@ -184,6 +184,10 @@ class NcnnSession(Session):
         compute = self._compute_layers()
         precision = next(iter(compute), None) if len(compute) < 2 else "mixed"
         self._demand_precision(compute)
+        notes: tuple[str, ...] = ()
+        if opt.use_fp16_storage and precision == "fp32":
+            # Seen on x86: answers move by the rounding of the weights, and blobs stay in fp32.
+            precision, notes = "mixed", ("weights may be in fp16, sums are in fp32",)
         return Effective(
             device="gpu" if opt.use_vulkan_compute else "cpu",
             precision=precision,
@@ -193,9 +197,10 @@ class NcnnSession(Session):
             inputs=self.inputs,
             outputs=self.outputs,
             runtime=f"ncnn {ncnn.__version__}",
+            notes=notes,
             options={
                 **{name: getattr(opt, field) for name, field in _FIELDS.items()},
-                "fp16_storage": bool(opt.use_fp16_storage and compute.get("fp16")),
+                "fp16_storage": bool(opt.use_fp16_storage),
                 "fp16_arithmetic": bool(opt.use_fp16_arithmetic and compute.get("fp16")),
                 "bf16_storage": bool(opt.use_bf16_storage and compute.get("bf16")),
             },
@@ -237,7 +242,11 @@ class NcnnSession(Session):
             raise UnsupportedError(f"fp32 was asked for, but ncnn runs {listed}")
         if wanted in ("fp16", "bf16") and not compute.get(wanted):
             raise UnsupportedError(
-                f"{wanted} was asked for, but on this processor ncnn runs {listed or 'none of it'}"
+                f"{wanted} was asked for, but on this processor ncnn runs {listed or 'none of it'}",
+                ""
+                if wanted == "bf16"
+                else "--set precision=as-is --set fp16_storage=true keeps the "
+                "weights in half precision",
             )
 
 

@@ -62,6 +62,8 @@ _COMPUTE = frozenset(
         *("RNNCell", "RNNSeq", "ScaledDotProductAttention", "MHA", "LLMMLP", "QKVProjection"),
     }
 )
+#: Of a message that lists operators one per line, so many lines are enough.
+_QUOTED_LINES = 6
 _NOT_EXECUTED = frozenset({"Const", "Input", "Output", "Reorder", "Convert", "Reshape"})
 
 _OPTIONS = (
@@ -342,10 +344,10 @@ def _compile(core: Any, model: ModelFile, device: str, settings: Mapping[str, Sc
 
 
 def _reason(error: Exception) -> str:
-    """The telling line of OpenVINO's message: the others say where in its source it was thrown."""
+    """The telling lines of OpenVINO's message: the others say where in its source it was thrown."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     telling = [line for line in lines if not line.startswith(("Exception from ", "Check "))]
-    return " ".join((telling or lines or [type(error).__name__])[:3])
+    return " ".join((telling or lines or [type(error).__name__])[:_QUOTED_LINES])
 
 
 def _tensor_info(port: Any) -> TensorInfo:

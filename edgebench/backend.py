@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -115,6 +115,8 @@ class ModelFile:
     sha256: str
     precision: str = "as-is"
     batch: int = 1
+    #: Names that the workload gives inputs and outputs -> names in this file, where they differ.
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
 class TensorInfo(msgspec.Struct, frozen=True):

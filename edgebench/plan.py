@@ -24,6 +24,7 @@ from edgebench.spec.types import (
     Asset,
     Matrix,
     Model,
+    NativeModel,
     Quality,
     ScenarioName,
     SuitePart,
@@ -38,6 +39,13 @@ SCENARIOS: tuple[str, ...] = get_args(ScenarioName)
 _ELSEWHERE = {"scenario": "--scenario", "backend": "--backend", "rate": "--rate"}
 
 
+class Native(msgspec.Struct, frozen=True):
+    """A workload's own file in a format that the cell's backend opens."""
+
+    format: str
+    model: NativeModel
+
+
 class Cell(msgspec.Struct, frozen=True, kw_only=True):
     """One thing to measure. `variant` holds precision, batch and every option that is asked for."""
 
@@ -48,6 +56,7 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     variant: Variant
     scenario: ScenarioName
     rate_per_s: float | None = None
+    native: Native | None = None  # runs in the place of the ONNX model
     unsupported: Reason | None = None
 
     @property
@@ -191,8 +200,18 @@ def _cell(
         variant=variant,
         scenario=msgspec.convert(scenario, ScenarioName),
         rate_per_s=rate,
+        native=_native(workload.model, runtime, variant),
         unsupported=next(_reasons(workload, runtime, variant), None),
     )
+
+
+def _native(model: Model, runtime: _Runtime, variant: Variant) -> Native | None:
+    """The makers' own file for this variant, where there is one that the backend opens."""
+    for form, native in model.native.items():
+        fits = native.precision == variant["precision"] and variant["batch"] == 1
+        if fits and form in runtime.backend.capabilities.formats:
+            return Native(form, native)
+    return None
 
 
 # Why a cell cannot run
@@ -432,23 +451,26 @@ def workload_for_model(
     """A workload around a model file: seeded inputs (or a task of the user's own, FILE.py:CLASS),
     judged by its parity with the reference; `reference` is the ONNX model that a file in a runtime's
     own format was made from. Raises UsageError where a file cannot be read or makes no sense."""
-    model = _file_asset(path)
-    stem = Path(model.uri).stem
-    if reference is not None and Path(model.uri).suffix == ".onnx":
+    given = _file_asset(path)
+    form = Path(given.uri).suffix.removeprefix(".")
+    if reference is not None and form == "onnx":
         raise UsageError("--reference is for a model in a runtime's own format", "leave it out")
-    digest = model.sha256
-    name = re.sub(r"[^a-z0-9._-]+", "-", stem.lower()).strip("._-") or "model"
+    origin = given if reference is None else _file_asset(reference)
+    native = NativeModel(
+        uri=given.uri, sha256=given.sha256, license=given.license, precision="as-is"
+    )
+    stem = re.sub(r"[^a-z0-9._-]+", "-", Path(given.uri).stem.lower()).strip("._-") or "model"
     return Workload(
-        name=f"{name[:55]}-{digest[:8]}",
+        name=f"{stem[:55]}-{given.sha256[:8]}",
         version=1,
-        title=Path(model.uri).name,
+        title=Path(given.uri).name,
         task=registry.absolute(task) if task else "seeded_inputs",
         model=Model(
-            uri=model.uri,
-            sha256=digest,
-            license=model.license,
+            uri=origin.uri,
+            sha256=origin.sha256,
+            license=origin.license,
             shapes=shapes,
-            reference=None if reference is None else _file_asset(reference),
+            native={} if reference is None else {form: native},
         ),
         quality=Quality(metric="parity_error", ceiling=1e-3),
         matrix=Matrix(axes={"precision": ["as-is"]}),

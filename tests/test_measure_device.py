@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from edgebench.measure import worker
+from edgebench.measure import check, worker
 from edgebench.probes import memory
 
 
@@ -36,12 +36,9 @@ def test_a_peak_that_nobody_knows_stays_unknown(monkeypatch: pytest.MonkeyPatch)
     assert worker._peak(session).peak_source == "no VmHWM"
 
 
-def test_a_file_used_as_it_came_is_judged_as_of_any_precision() -> None:
-    def job(model: str, asset: str, origin: str) -> Any:
-        return SimpleNamespace(
-            model_path=model, model_asset=asset, fp32_path=origin, precision="as-is"
-        )
+def test_a_file_of_unknown_precision_is_judged_as_a_reduced_one() -> None:
+    def job(unknown: bool) -> Any:
+        return SimpleNamespace(precision="as-is", precision_unknown=unknown)
 
-    assert worker._precision(job("m.onnx", "m.onnx", "m.onnx")) == "as-is"
-    assert worker._precision(job("fixed.onnx", "m.onnx", "fixed.onnx")) == "as-is"
-    assert worker._precision(job("x.engine", "x.engine", "m.onnx")) == "native"
+    assert worker._precision(job(unknown=False)) in check.PARITY_LIMIT
+    assert worker._precision(job(unknown=True)) not in check.PARITY_LIMIT

@@ -26,6 +26,7 @@ from edgebench.backend import (
     Unavailable,
 )
 from edgebench.errors import UnsupportedError
+from edgebench.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from edgebench.backend import Feeds, Outputs
@@ -126,8 +127,9 @@ class LiteRtSession(Session):
         if options.get("xnnpack") and not self._delegated:
             raise UnsupportedError(f"XNNPACK takes no operator of {model.path.name}")
         inputs, outputs = self._inner.get_input_details(), self._inner.get_output_details()
-        self.inputs = tuple(_tensor_info(detail) for detail in inputs)
-        self.outputs = tuple(_tensor_info(detail) for detail in outputs)
+        names = _workload_names(model, [str(detail["name"]) for detail in (*inputs, *outputs)])
+        self.inputs = tuple(_tensor_info(detail, names) for detail in inputs)
+        self.outputs = tuple(_tensor_info(detail, names) for detail in outputs)
         self._indices = [int(detail["index"]) for detail in inputs]
         self._out_indices = [int(detail["index"]) for detail in outputs]
         self.run = functools.partial(
@@ -252,12 +254,22 @@ def _census(operators: list[Any]) -> dict[str, int]:
     return dict(counts)
 
 
-def _tensor_info(detail: Mapping[str, Any]) -> TensorInfo:
+def _workload_names(model: ModelFile, present: list[str]) -> dict[str, str]:
+    """Names in the file -> those of the workload. Raises UnsupportedError for one that is not there."""
+    for theirs in model.names.values():
+        if theirs not in present:
+            near = did_you_mean(theirs, present)
+            raise UnsupportedError(f"{model.path.name} has no input or output {theirs!r}{near}")
+    return {theirs: ours for ours, theirs in model.names.items()}
+
+
+def _tensor_info(detail: Mapping[str, Any], names: Mapping[str, str]) -> TensorInfo:
     import numpy as np
 
     signature = detail.get("shape_signature", detail["shape"])
     shape = tuple(None if int(size) < 0 else int(size) for size in signature)
-    return TensorInfo(str(detail["name"]), np.dtype(detail["dtype"]).name, shape)
+    name = str(detail["name"])
+    return TensorInfo(names.get(name, name), np.dtype(detail["dtype"]).name, shape)
 
 
 BACKEND = LiteRtBackend

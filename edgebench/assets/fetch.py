@@ -32,9 +32,9 @@ def needs_of(workloads: Iterable[Workload]) -> list[Need]:
     users: dict[str, list[str]] = {}
     assets: dict[str, Asset] = {}
     for workload in workloads:
-        roles = {"model": workload.model, **{f"data {k}": v for k, v in workload.data.items()}}
-        if workload.model.reference is not None:
-            roles["reference"] = workload.model.reference
+        roles: dict[str, Asset] = {"model": workload.model}
+        roles |= {f"{form} model": native for form, native in workload.model.native.items()}
+        roles |= {f"data {name}": asset for name, asset in workload.data.items()}
         for role, asset in roles.items():
             assets.setdefault(asset.sha256, asset)
             users.setdefault(asset.sha256, []).append(f"{workload.name} ({role})")

@@ -16,6 +16,7 @@ from edgebench import registry
 from edgebench.backend import ModelFile, Scalar
 from edgebench.measure import convert
 from edgebench.models.jobs import PreparedModel, PrepareFailure, PrepareJob, decode_answer
+from edgebench.plan import Native
 from edgebench.record import ModelFacts, Reason, Status
 
 #: Building and quantising take seconds; a converter that is silent for longer hangs.
@@ -46,14 +47,17 @@ class Preparer:
         self._cache = cache
         self._made: dict[bytes, PreparedModel | NotReady] = {}
 
+    def _prepared(self, job: PrepareJob) -> PreparedModel | NotReady:
+        key = msgspec.json.encode(job)
+        if key not in self._made:
+            self._made[key] = _prepare(job)
+        return self._made[key]
+
     def ready(
         self, job: PrepareJob, name: str, uri: str, backend: str, options: dict[str, Scalar]
     ) -> Ready | NotReady:
         """The model of `job`, converted for `backend` with `options` where that needs it."""
-        key = msgspec.json.encode(job)
-        if key not in self._made:
-            self._made[key] = _prepare(job)
-        prepared = self._made[key]
+        prepared = self._prepared(job)
         if isinstance(prepared, NotReady):
             return prepared
         model = ModelFile(
@@ -87,6 +91,32 @@ class Preparer:
             source_sha256=job.source_sha256,
             precision=prepared.precision,
             build_s=build_s,
+        )
+        return Ready(prepared, model, facts)
+
+    def ready_native(
+        self, job: PrepareJob, name: str, native: Native, path: Path
+    ) -> Ready | NotReady:
+        """The workload's own file in the backend's format; `job` still makes the reference."""
+        prepared = self._prepared(job)
+        if isinstance(prepared, NotReady):
+            return prepared
+        made = native.model
+        model = ModelFile(
+            path,
+            native.format,
+            made.sha256,
+            prepared.precision,
+            prepared.batch,
+            {**made.inputs, **made.outputs},
+        )
+        facts = ModelFacts(
+            name=name,
+            sha256=made.sha256,
+            size_bytes=path.stat().st_size,
+            source=made.uri,
+            source_sha256=made.sha256,
+            precision=prepared.precision,
         )
         return Ready(prepared, model, facts)
 

@@ -84,16 +84,20 @@ def _target(
     fetched: Fetched,
 ) -> Target:
     workload, facts = cell.workload, facts_of(cell)
-    origin = workload.model.reference
-    for asset in (workload.model, *workload.data.values(), *([origin] if origin else [])):
+    natives = [cell.native.model] if cell.native is not None else []
+    for asset in (workload.model, *natives, *workload.data.values()):
         if asset.sha256 in fetched.errors:
             error = fetched.errors[asset.sha256]
             reason = Reason(code="asset_unavailable", message=error.message, fix=error.fix)
             return Target(facts, status="failed", reasons=[reason])
     request = _prepare_job(cell, settings, cache, fetched.paths)
-    ready = preparer.ready(
-        request, workload.title, workload.model.uri, cell.backend_spec, dict(cell.options)
-    )
+    if cell.native is None:
+        ready = preparer.ready(
+            request, workload.title, workload.model.uri, cell.backend_spec, dict(cell.options)
+        )
+    else:
+        path = fetched.paths[cell.native.model.sha256]
+        ready = preparer.ready_native(request, workload.title, cell.native, path)
     if isinstance(ready, NotReady):
         return Target(facts, status=ready.status, reasons=[ready.reason])
     return Target(facts, model=ready.facts, job=_job(cell, settings, request, ready))
@@ -101,7 +105,6 @@ def _target(
 
 def _prepare_job(cell: Cell, settings: Settings, cache: Path, paths: dict[str, Path]) -> PrepareJob:
     workload: Workload = cell.workload
-    origin = workload.model.reference
     return PrepareJob(
         task=workload.task,
         options=workload.options,
@@ -110,8 +113,6 @@ def _prepare_job(cell: Cell, settings: Settings, cache: Path, paths: dict[str, P
         source_sha256=workload.model.sha256,
         format=model_format(workload.model),
         builder=workload.model.builder,
-        reference=str(paths[origin.sha256]) if origin else "",
-        reference_sha256=origin.sha256 if origin else "",
         shapes={name: list(shape) for name, shape in workload.model.shapes.items()},
         precision=cell.precision,
         batch=cell.batch,
@@ -128,7 +129,9 @@ def _job(cell: Cell, settings: Settings, request: PrepareJob, ready: Ready) -> J
         options=dict(cell.options),
         model_path=str(ready.model.path),
         model_format=ready.model.format,
+        precision_unknown=cell.native is not None and cell.precision == "as-is",
         model_sha256=ready.model.sha256,
+        model_names=dict(ready.model.names),
         precision=cell.precision,
         batch=cell.batch,
         task=request.task,

@@ -81,6 +81,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
         sha256=job.model_sha256,
         precision=job.precision,
         batch=job.batch,
+        names=job.model_names,
     )
     session, load_ns = _timed(lambda: backend.open(model, job.options))
     uss_loaded = memory.uss_bytes()
@@ -216,8 +217,7 @@ def _deferred(job: Job, started: str, completion: Completion) -> Replicate:
 
 def _precision(job: Job) -> str:
     """What parity is judged by: a file in a runtime's own format may be of any precision."""
-    native = job.model_path == job.model_asset != job.fp32_path
-    return "native" if native else job.precision
+    return "unknown" if job.precision_unknown else job.precision
 
 
 def _timed(action: Callable[[], T]) -> tuple[T, int]:

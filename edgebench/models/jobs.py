@@ -22,9 +22,6 @@ class PrepareJob(msgspec.Struct, frozen=True, kw_only=True):
     source_sha256: str
     format: str = "onnx"  # of the source; a builder writes ONNX
     builder: str | None = None  # module in edgebench.models
-    #: The ONNX file that a source in a runtime's own format was made from, where it is known.
-    reference: str = ""
-    reference_sha256: str = ""
     shapes: dict[str, list[int | str]] = {}  # input -> shape; "batch" marks the axis of `batch`
     precision: str = "as-is"
     batch: int = 1

@@ -84,8 +84,7 @@ def prepare(job: PrepareJob) -> PreparedModel:
 
 
 def _native(job: PrepareJob) -> PreparedModel:
-    """A file in a runtime's own format: used as it came, and compared with the ONNX model it was
-    made from, where that is known."""
+    """A file in a runtime's own format: used as it came, without a reference to compare it with."""
     source = Path(job.source)
     if not source.is_file():
         raise EdgebenchError(f"no model file {source}")
@@ -93,18 +92,6 @@ def _native(job: PrepareJob) -> PreparedModel:
         raise UnsupportedError(
             f"a {job.format} file is used as it came: no other precision, and batch 1",
             fix="--set precision=as-is --set batch=1",
-        )
-    if job.reference:
-        origin = msgspec.structs.replace(
-            job, source=job.reference, source_sha256=job.reference_sha256, format="onnx"
-        )
-        return msgspec.structs.replace(
-            prepare(origin),
-            path=job.source,
-            format=job.format,
-            sha256=job.source_sha256,
-            size_bytes=source.stat().st_size,
-            build_s=None,
         )
     return PreparedModel(
         path=job.source,

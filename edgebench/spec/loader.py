@@ -109,6 +109,8 @@ def _asset_errors(workload: Workload, document: Document) -> Iterator[SpecError]
 
 def _assets(workload: Workload) -> Iterator[tuple[KeyPath, Asset]]:
     yield ("model",), workload.model
+    for form, native in workload.model.native.items():
+        yield ("model", "native", form), native
     for name, asset in workload.data.items():
         yield ("data", name), asset
 
@@ -211,7 +213,14 @@ def _with_absolute_files(workload: Workload, folder: Path) -> Workload:
     model, data = workload.model, workload.data
     return msgspec.structs.replace(
         workload,
-        model=msgspec.structs.replace(model, uri=_absolute(model.uri, folder)),
+        model=msgspec.structs.replace(
+            model,
+            uri=_absolute(model.uri, folder),
+            native={
+                form: msgspec.structs.replace(native, uri=_absolute(native.uri, folder))
+                for form, native in model.native.items()
+            },
+        ),
         data={
             name: msgspec.structs.replace(asset, uri=_absolute(asset.uri, folder))
             for name, asset in data.items()

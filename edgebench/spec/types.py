@@ -35,14 +35,25 @@ class Asset(Spec, frozen=True, kw_only=True):
     note: str = ""  # anything a user must know of the licence or the origin
 
 
+class NativeModel(Asset, frozen=True, kw_only=True):
+    """The same network as its makers' own file in a runtime's format: for backends that open it.
+
+    Held against the same fp32 reference as every other file, and used at batch 1.
+    """
+
+    precision: str = "fp32"  # the variant it stands for
+    #: Name in the ONNX model -> name in this file, where the two differ.
+    inputs: dict[str, str] = {}
+    outputs: dict[str, str] = {}
+
+
 class Model(Asset, frozen=True, kw_only=True):
     """The model of a workload: an ONNX file, or a weights file and the builder that makes one of it."""
 
     builder: Name | None = None  # module in edgebench.models with a function `build`
     #: Input name -> shape; the word "batch" marks the axis that the variant's batch fixes.
     shapes: dict[str, list[int | Literal["batch"]]] = {}
-    #: The ONNX model that a file in a runtime's own format was made from: it makes the reference.
-    reference: Asset | None = None
+    native: dict[Name, NativeModel] = {}  # by format, as backends name it ("tflite")
 
 
 class Limit(Spec, frozen=True, kw_only=True):

@@ -85,8 +85,14 @@ def runtime(backend: Backend) -> Iterator[Backend]:
     backend.close()
 
 
+@pytest.fixture(scope="module")
+def converted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where converted models are kept from test to test: some converters take a second for each."""
+    return tmp_path_factory.mktemp("converted")
+
+
 @pytest.fixture
-def open_(runtime: Backend, tmp_path: Path) -> Iterator[Open]:
+def open_(runtime: Backend, tmp_path: Path, converted: Path) -> Iterator[Open]:
     """Opens a case with options the way edgebench does: convert, then open.
 
     Where every ONNX file must be converted first, a converter may refuse a case that is not essential.
@@ -95,7 +101,7 @@ def open_(runtime: Backend, tmp_path: Path) -> Iterator[Open]:
 
     def opener(case: Case, options: Mapping[str, Scalar] | None = None) -> Session:
         try:
-            session = _open(runtime, _model(runtime, case, tmp_path), options or {}, tmp_path)
+            session = _open(runtime, _model(runtime, case, tmp_path), options or {}, converted)
         except UnsupportedError as error:
             if case.essential or "onnx" in runtime.capabilities.formats:
                 raise
@@ -466,10 +472,10 @@ def _takes_onnx(backend: Backend) -> bool:
 
 
 def _open(
-    backend: Backend, model: ModelFile, options: Mapping[str, Scalar], folder: Path
+    backend: Backend, model: ModelFile, options: Mapping[str, Scalar], cache: Path
 ) -> Session:
     if backend.converts(model, options):
-        model = backend.convert(model, options, folder / "cache")
+        model = backend.convert(model, options, cache)
     return backend.open(model, options)
 
 
@@ -584,7 +590,7 @@ def _reported(facts: Effective, option: str) -> Scalar | None:
 
 def _assert_refused(backend: Backend, model: ModelFile, folder: Path) -> None:
     with pytest.raises(UnsupportedError):
-        _open(backend, model, {}, folder).close()
+        _open(backend, model, {}, folder / "cache").close()
 
 
 def _assert_tells_the_fix(kind: str, reason: str, fix: str) -> None:
