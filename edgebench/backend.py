@@ -10,7 +10,7 @@ Importing a backend's module must not import its runtime: that happens in `open`
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -146,6 +146,20 @@ class Effective(msgspec.Struct, frozen=True, kw_only=True):
     options: dict[str, Scalar | None] = {}
 
 
+class DeviceTimes(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the time of a run goes on a device with memory of its own, by the device's own clock.
+
+    Lists have one entry per run; the three parts follow each other. Measured apart from the window,
+    so that nothing of it is in a latency.
+    """
+
+    host_to_device_ns: list[int]
+    compute_ns: list[int]
+    device_to_host_ns: list[int]
+    layers_ns: dict[str, int] = {}  # mean time of each layer, from runs of its own: profiling slows
+    source: str = ""  # whose clock, for example "CUDA events"
+
+
 class Session(ABC):
     """A model loaded in a runtime. Not thread-safe; closed by `close`."""
 
@@ -174,6 +188,18 @@ class Session(ABC):
 
     def arena_bytes(self) -> int | None:
         """Bytes the runtime's own allocator holds, or None where it does not tell."""
+        return None
+
+    def device_memory(self) -> tuple[int | None, str]:
+        """Bytes held in a device's memory beside the process's own, and where the number is from.
+
+        (None, why) where such memory is used and nothing tells how much: then the peak is unknown.
+        (None, "") where the process holds everything.
+        """
+        return None, ""
+
+    def device_times(self, prepared: Sequence[Any]) -> DeviceTimes | None:
+        """Runs these inputs once more and takes their time apart; None where there is no device."""
         return None
 
     def close(self) -> None:  # noqa: B027 - most runtimes need nothing

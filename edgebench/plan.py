@@ -21,6 +21,7 @@ from edgebench.errors import UsageError
 from edgebench.record import Reason
 from edgebench.spec.matrix import expand, select, unique, value_text
 from edgebench.spec.types import (
+    Asset,
     Matrix,
     Model,
     NativeModel,
@@ -444,9 +445,39 @@ def _size(text: str, item: str, fix: str) -> int | Literal["batch"]:
     return int(text)
 
 
-def workload_for_model(path: Path, shapes: Shapes, task: str | None = None) -> Workload:
+def workload_for_model(
+    path: Path, shapes: Shapes, task: str | None = None, reference: Path | None = None
+) -> Workload:
     """A workload around a model file: seeded inputs (or a task of the user's own, FILE.py:CLASS),
-    judged by its parity with the reference. Raises UsageError where the file cannot be read."""
+    judged by its parity with the reference; `reference` is the ONNX model that a file in a runtime's
+    own format was made from. Raises UsageError where a file cannot be read or makes no sense."""
+    given = _file_asset(path)
+    form = Path(given.uri).suffix.removeprefix(".")
+    if reference is not None and form == "onnx":
+        raise UsageError("--reference is for a model in a runtime's own format", "leave it out")
+    origin = given if reference is None else _file_asset(reference)
+    native = NativeModel(
+        uri=given.uri, sha256=given.sha256, license=given.license, precision="as-is"
+    )
+    stem = re.sub(r"[^a-z0-9._-]+", "-", Path(given.uri).stem.lower()).strip("._-") or "model"
+    return Workload(
+        name=f"{stem[:55]}-{given.sha256[:8]}",
+        version=1,
+        title=Path(given.uri).name,
+        task=registry.absolute(task) if task else "seeded_inputs",
+        model=Model(
+            uri=origin.uri,
+            sha256=origin.sha256,
+            license=origin.license,
+            shapes=shapes,
+            native={} if reference is None else {form: native},
+        ),
+        quality=Quality(metric="parity_error", ceiling=1e-3),
+        matrix=Matrix(axes={"precision": ["as-is"]}),
+    )
+
+
+def _file_asset(path: Path) -> Asset:
     from edgebench.assets import file_sha256
 
     path = path.expanduser().resolve()
@@ -454,13 +485,4 @@ def workload_for_model(path: Path, shapes: Shapes, task: str | None = None) -> W
         digest = file_sha256(path)
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}", "name a model file") from None
-    stem = re.sub(r"[^a-z0-9._-]+", "-", path.stem.lower()).strip("._-") or "model"
-    return Workload(
-        name=f"{stem[:55]}-{digest[:8]}",
-        version=1,
-        title=path.name,
-        task=registry.absolute(task) if task else "seeded_inputs",
-        model=Model(uri=f"file:{path}", sha256=digest, license="not stated", shapes=shapes),
-        quality=Quality(metric="parity_error", ceiling=1e-3),
-        matrix=Matrix(axes={"precision": ["as-is"]}),
-    )
+    return Asset(uri=f"file:{path}", sha256=digest, license="not stated")

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from edgebench.backend import Effective, Scalar
+from edgebench.backend import DeviceTimes, Effective, Scalar
 
 SCHEMA: Final = "edgebench.record/1"
 
@@ -171,6 +171,7 @@ class Replicate(Part, frozen=True, kw_only=True):
     offline: Offline | None = None
     unseen: Unseen | None = None
     pipeline: Pipeline | None = None
+    device: DeviceTimes | None = None  # transfers and computation apart; null: no such device
     memory: Memory | None = None
     quality: Quality | None = None
     output_check: OutputCheck | None = None

@@ -54,6 +54,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     model: str | None
     shapes: list[str]
     task: str | None
+    reference: str | None = None
     backends: list[str]
     sets: list[str]
     scenarios: list[str]
@@ -81,6 +82,11 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     "shapes",
     multiple=True,
     help="Input shape of --model: image=1,3,224,224 (repeatable).",
+)
+@click.option(
+    "--reference",
+    type=click.Path(exists=True, dir_okay=False),
+    help="ONNX model that a --model in a runtime's own format was made from.",
 )
 @click.option("--task", help="Own task and metric for --model: my_task.py:Class.")
 @click.option("--backend", "backends", default="ort", show_default=True, help="Backends: a,b.")
@@ -155,8 +161,10 @@ def _options(given: dict[str, Any]) -> Options:
     own = given["model"] is not None
     if own and (given["names"] or given["suite"]):
         raise UsageError("--model runs a file of your own, not a workload or a suite")
-    if not own and (given["shapes"] or given["task"]):
-        raise UsageError("--shape and --task go with --model", "give the model file with --model")
+    if not own and (given["shapes"] or given["task"] or given["reference"]):
+        raise UsageError(
+            "--shape, --task and --reference go with --model", "give the model file with --model"
+        )
     suite = given["suite"]
     if not own and not given["names"] and suite is None:
         suite = DEFAULT_SUITE
@@ -176,6 +184,7 @@ def _options(given: dict[str, Any]) -> Options:
         model=str(Path(given["model"]).resolve()) if own else None,
         shapes=list(given["shapes"]),
         task=given["task"],
+        reference=str(Path(given["reference"]).resolve()) if given["reference"] else None,
         backends=_listed(given["backends"]),
         sets=list(given["sets"]),
         scenarios=_listed(given["scenarios"] or ""),
@@ -320,7 +329,9 @@ class _NoStore:
 
 def _workloads(options: Options) -> list[Workload]:
     if options.model is not None:
-        return [workload_for_model(Path(options.model), parse_shapes(options.shapes), options.task)]
+        origin = Path(options.reference) if options.reference else None
+        shapes = parse_shapes(options.shapes)
+        return [workload_for_model(Path(options.model), shapes, options.task, origin)]
     from edgebench.spec.loader import load_workloads
 
     known = load_workloads([Path(folder) for folder in options.folders])

@@ -220,7 +220,8 @@ def _parity_quality(
             passed=False,
             items=0,
             kind="parity",
-            reason="a file in a runtime's own format has no fp32 reference: give a task with labels",
+            reason="a file in a runtime's own format has no fp32 reference: give the ONNX model "
+            "it was made from (--reference), or a task with labels",
         )
     want = load_outputs(reference, len(task))
     items = [task.preprocess(task.raw(index)) for index in range(len(want))]

@@ -21,6 +21,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     model_names: dict[str, str] = {}
     precision: str
     batch: int
+    precision_unknown: bool = False  # a file in a runtime's own format, used as it came
 
     task: str
     task_options: dict[str, object]

@@ -129,6 +129,7 @@ def _job(cell: Cell, settings: Settings, request: PrepareJob, ready: Ready) -> J
         options=dict(cell.options),
         model_path=str(ready.model.path),
         model_format=ready.model.format,
+        precision_unknown=cell.native is not None and cell.precision == "as-is",
         model_sha256=ready.model.sha256,
         model_names=dict(ready.model.names),
         precision=cell.precision,

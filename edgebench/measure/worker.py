@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from edgebench import registry
-from edgebench.backend import ModelFile, Session
+from edgebench.backend import DeviceTimes, ModelFile, Session
 from edgebench.errors import EdgebenchError, UnsupportedError
 from edgebench.measure.jobs import Done, Job
 from edgebench.measure.parent_link import ParentLink, be_first_to_go
@@ -35,6 +35,7 @@ T = TypeVar("T")
 #: Shares of the slice for what is timed beside the main window.
 UNSEEN_SHARE = 0.15
 PIPELINE_SHARE = 0.15
+DEVICE_SHARE = 0.15
 #: A never-seen input slower than this, beyond chance, is a sign of a cache.
 CACHING_RATIO = 1.5
 CACHING_PAIRS = 0.9
@@ -105,26 +106,30 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
     link.phase("measurement", 3 * job.slice_s)
     window = _window(job, session, pool, typical_ns)
     # Before anything else is prepared: what follows holds further inputs.
-    peak_bytes, peak_source = memory.peak_rss()
+    peak = _peak(session)
     link.phase("measurement of never-seen inputs", job.slice_s)
     unseen = _unseen(job, session, feeds, pool, typical_ns)
     link.phase("measurement of the pipeline", job.slice_s)
     pipeline = _pipeline(job, session, task, typical_ns)
     observed = Memory(
-        peak_bytes=peak_bytes,
-        peak_source=peak_source,
+        peak_bytes=peak.peak_bytes,
+        peak_source=peak.peak_source,
         uss_loaded_bytes=uss_loaded,
         uss_warm_bytes=uss_warm,
         uss_end_bytes=memory.uss_bytes(),
         arena_bytes=session.arena_bytes(),
+        device_peak_bytes=peak.device_peak_bytes,
+        device_source=peak.device_source,
     )
+    link.phase("measurement of the device's part", job.slice_s)
+    device = _device_times(job, session, pool, typical_ns)
 
     link.phase("output check")
     checked = check.output_check(
         session,
         task,
         batch=job.batch,
-        precision=job.precision,
+        precision=_precision(job),
         reference=job.reference,
         expected=job.expected,
     )
@@ -136,7 +141,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
             task,
             job.quality,
             batch=job.batch,
-            precision=job.precision,
+            precision=_precision(job),
             reference=job.reference,
             constant=job.reference_constant,
         )
@@ -159,6 +164,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
         offline=window.offline,
         unseen=unseen,
         pipeline=pipeline,
+        device=device,
         memory=observed,
         quality=quality,
         output_check=checked,
@@ -167,6 +173,30 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
     )
     session.close()
     return Done(_judged(replicate, window), inputs.digest(feeds))
+
+
+def _peak(session: Session) -> Memory:
+    """Peak of the process and, where the session uses one, of the device: together, or unknown."""
+    peak_bytes, peak_source = memory.peak_rss()
+    device_bytes, device_source = session.device_memory()
+    if device_source and device_bytes is None:
+        peak_bytes, peak_source = None, device_source
+    elif device_bytes is not None and peak_bytes is not None:
+        peak_bytes, peak_source = peak_bytes + device_bytes, f"{peak_source} + {device_source}"
+    return Memory(
+        peak_bytes=peak_bytes,
+        peak_source=peak_source,
+        device_peak_bytes=device_bytes,
+        device_source=device_source,
+    )
+
+
+def _device_times(
+    job: Job, session: Session, pool: list[Any], typical_ns: int
+) -> DeviceTimes | None:
+    """Transfers and computation apart, by the device's own clock, after everything was timed."""
+    count = _count(DEVICE_SHARE * job.slice_s, typical_ns, least=5, most=200)
+    return session.device_times([pool[number % len(pool)] for number in range(count)])
 
 
 def _deferred(job: Job, started: str, completion: Completion) -> Replicate:
@@ -183,6 +213,11 @@ def _deferred(job: Job, started: str, completion: Completion) -> Replicate:
         reasons=[reason],
         completion=completion,
     )
+
+
+def _precision(job: Job) -> str:
+    """What parity is judged by: a file in a runtime's own format may be of any precision."""
+    return "unknown" if job.precision_unknown else job.precision
 
 
 def _timed(action: Callable[[], T]) -> tuple[T, int]:
