@@ -78,12 +78,8 @@ _VERSIONS = (1, 11, 13, 18)
 _reduction("ReduceSum", _sum, 1, 11, 13, empty=0)
 _reduction("ReduceSumSquare", _sum, *_VERSIONS, empty=0, before=mx.square)
 _reduction("ReduceL1", _sum, *_VERSIONS, empty=0, before=mx.abs)
-_reduction(
-    "ReduceL2", _sum, *_VERSIONS, empty=0, before=mx.square, after=mx.sqrt, floats_only=True
-)
-_reduction(
-    "ReduceLogSum", _sum, *_VERSIONS, empty=-math.inf, after=mx.log, floats_only=True
-)
+_reduction("ReduceL2", _sum, *_VERSIONS, empty=0, before=mx.square, after=mx.sqrt, floats_only=True)
+_reduction("ReduceLogSum", _sum, *_VERSIONS, empty=-math.inf, after=mx.log, floats_only=True)
 _reduction(
     "ReduceLogSumExp",
     lambda x, axes, keep: mx.logsumexp(x, axis=axes, keepdims=keep),
@@ -200,19 +196,27 @@ def _one_hot_max(x: Any, axis: int) -> Any:
     return (places == top.astype(mx.int32)).astype(x.dtype)
 
 
-def _softmax(name: str, function: Callable[[Any, int], Any]) -> None:
+def _softmax(name: str, function: Callable[[Node, Any, int], Any]) -> None:
     @op(name, 1, 11, 13, layout="axes")
     def run(node: Node, x: Any) -> Any:
         x = node.mx(x)
         if node.version >= 13:
-            return function(x, node.axis(node.attr("axis", -1), x.ndim))
+            return function(node, x, node.axis(node.attr("axis", -1), x.ndim))
         node.plain()
         axis = node.axis(node.attr("axis", 1), x.ndim)
         if axis == x.ndim - 1:
-            return function(x, axis)
+            return function(node, x, axis)
         shape = x.shape
-        return function(x.reshape(math.prod(shape[:axis]), -1), 1).reshape(shape)
+        return function(node, x.reshape(math.prod(shape[:axis]), -1), 1).reshape(shape)
 
 
-_softmax("Softmax", lambda x, axis: mx.softmax(x, axis=axis, precise=True))
-_softmax("LogSoftmax", lambda x, axis: x - mx.logsumexp(x, axis=axis, keepdims=True))
+def _soft(node: Node, x: Any, axis: int) -> Any:
+    if x.dtype.size >= 4 or node.tracer.policy != "float32":
+        return mx.softmax(x, axis=axis, precise=True)
+    # A model in half precision: ONNX's body of Softmax rounds each step, and so do the answers.
+    e = mx.exp(x - mx.max(x, axis=axis, keepdims=True))
+    return e / mx.sum(e, axis=axis, keepdims=True)
+
+
+_softmax("Softmax", _soft)
+_softmax("LogSoftmax", lambda _, x, axis: x - mx.logsumexp(x, axis=axis, keepdims=True))

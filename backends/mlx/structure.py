@@ -146,9 +146,9 @@ def _scan_once(
     states = list(states)
     for turn in range(length):
         picked = [
-            call.emit(
-                "Gather", [value, np.array(length - 1 - turn if back else turn)], axis=axis
-            )[0]
+            call.emit("Gather", [value, np.array(length - 1 - turn if back else turn)], axis=axis)[
+                0
+            ]
             for value, axis, back in zip(scanned, in_axes, in_turns, strict=True)
         ]
         results = call.walk(body, [*states, *picked], f"[{turn}]")

@@ -28,6 +28,9 @@ RANDOM = frozenset(
     {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial"}
 )
 
+#: Where nearly all arithmetic happens: their type is the precision of a graph.
+COMPUTE = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum", "RNN", "GRU", "LSTM"})
+
 
 class NeedsValue(Exception):
     """A graph input decides a shape: the plan is to be made anew for each of its values."""
@@ -82,6 +85,22 @@ class Plan:
     outputs: list[Any]
     steps: list[Step]
     slots: int
+    compute: Mapping[str, int] = field(default_factory=dict)  # type -> compute-heavy operators
+    weights: tuple[Any, ...] = ()  # constants as MLX holds them
+    group_size: int | None = None  # of packed weights; None where nothing was packed
+
+    @property
+    def compilable(self) -> bool:
+        """Whether all outputs are single values that depend on the inputs."""
+        return all(type(output) is Slot for output in self.outputs)
+
+    def weight_bytes(self) -> dict[str, int]:
+        """Bytes of constants by element type."""
+        found: dict[str, int] = {}
+        for array in self.weights:
+            name = dtype_name(array)
+            found[name] = found.get(name, 0) + int(array.nbytes)
+        return found
 
     def __call__(self, arrays: Sequence[Any]) -> list[Any]:
         """The outputs, lazily: sequences as lists."""
@@ -116,9 +135,10 @@ class Tracer:
     concrete: bool = False
     bits: int = 0  # of the weights of matrix products; 0 keeps them as they are
     group_size: int = 64
-    packed: dict[int, tuple[Any, Any]] = field(default_factory=dict)  # weights that were packed
+    packed: bool = False  # whether any weight was
     steps: list[Step] = field(default_factory=list)
     slots: int = 0
+    compute: dict[str, int] = field(default_factory=dict)  # type -> compute-heavy operators
     dynamic: dict[str, str] = field(default_factory=dict)  # nodes with data-dependent shapes
     _traced: dict[int, Traced] = field(default_factory=dict)  # of the current call, by its sample
     _constants: dict[int, tuple[Any, Any]] = field(default_factory=dict)
@@ -170,7 +190,7 @@ class Tracer:
 
         dtype = MLX_DTYPES[self.policy]
         packed = node.memo("packed", lambda: quantise(b, self.group_size, self.bits, dtype))
-        self.packed[id(b)] = (b, packed)
+        node.packed = self.packed = True
         return mx.quantized_matmul(
             a, *packed, transpose=True, group_size=self.group_size, bits=self.bits
         )
@@ -180,9 +200,7 @@ class Tracer:
     def input(self, name: str, sample: Any) -> Traced:
         return self._new(sample, source=name)
 
-    def graph(
-        self, graph: Any, env: dict[str, Any], scope: Scope
-    ) -> list[Any]:
+    def graph(self, graph: Any, env: dict[str, Any], scope: Scope) -> list[Any]:
         """Walks a graph's nodes; returns the values of its outputs."""
         for initializer in graph.initializer:
             env[initializer.name] = _tensor(initializer)
@@ -274,9 +292,7 @@ class Tracer:
 
     # Inside
 
-    def _call(
-        self, entry: registry.Entry, node: Node, inputs: list[Any], rank: int
-    ) -> list[Any]:
+    def _call(self, entry: registry.Entry, node: Node, inputs: list[Any], rank: int) -> list[Any]:
         arguments = [self._laid_out(entry, value, rank, i) for i, value in enumerate(inputs)]
         node.last = bool(rank)
         self._traced = {id(t.sample): t for t in _all_traced(arguments)}
@@ -301,12 +317,26 @@ class Tracer:
                 if result is not None and not isinstance(result, np.ndarray):
                     mx.eval(result)
             return results
+        self._count(node, results[0])
         last = node.last and not node.flat
         made = [self._result(result, last) for result in results]
         if not self.concrete:
             slots = tuple(m.slot if isinstance(m, Traced) else None for m in made)
             self.steps.append(Step(entry.function, node, tuple(_slots(arguments)), slots))
         return made
+
+    def _count(self, node: Node, result: Any) -> None:
+        if node.operator in COMPUTE and result is not None:
+            kind = f"w{self.bits}" if node.packed else dtype_name(result)
+            self.compute[kind] = self.compute.get(kind, 0) + 1
+
+    def weights(self) -> tuple[Any, ...]:
+        """Constants that the plan's operators hold, as MLX has them."""
+        kept = {id(array): array for _, array in self._constants.values()}
+        for step in self.steps:
+            for value in step.node.made():
+                kept[id(value)] = value
+        return tuple(kept.values())
 
     def _result(self, result: Any, last: bool) -> Any:
         if result is None or isinstance(result, np.ndarray):
@@ -348,7 +378,7 @@ class Tracer:
         if isinstance(value, list):
             return [self._laid_out(entry, item, rank, index) for item in value]
         if isinstance(value, Traced):
-            wanted = len(value.shape) == rank and (index == 0 or entry.layout != "last")
+            wanted = 0 < rank == len(value.shape) and (index == 0 or entry.layout != "last")
             return value if value.last == wanted else self._twin(value)
         if rank and entry.layout == "any" and isinstance(value, np.ndarray) and value.size > 1:
             return self._constant_last(value, rank)

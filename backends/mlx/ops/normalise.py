@@ -12,9 +12,7 @@ from ..registry import op
 
 
 @op("BatchNormalization", 1, 6, 7, 9, 14, 15, layout="last")
-def batch_normalization(
-    node: Node, x: Any, scale: Any, bias: Any, mean: Any, variance: Any
-) -> Any:
+def batch_normalization(node: Node, x: Any, scale: Any, bias: Any, mean: Any, variance: Any) -> Any:
     x = node.mx(x)
     epsilon, momentum = node.attr("epsilon", 1e-5), node.attr("momentum", 0.9)
     node.attr("consumed_inputs")

@@ -38,6 +38,7 @@ class Node:
         self.outputs = outputs  # number of outputs wanted, trailing unused ones left out
         self.last = False  # inputs come, and outputs go, with channels last
         self.flat = False  # results are in ONNX's order although inputs came with channels last
+        self.packed = False  # its weight is quantised
         self.used: set[str] = set()
         self._attributes = attributes
         self._memory: dict[str, Any] = {}
@@ -69,6 +70,13 @@ class Node:
         if key not in self._memory:
             self._memory[key] = make()
         return self._memory[key]
+
+    def made(self) -> list[Any]:
+        """MLX arrays that the operator made of its constants."""
+        found: list[Any] = []
+        for value in self._memory.values():
+            found += value if isinstance(value, tuple) else [value]
+        return [value for value in found if hasattr(value, "nbytes")]
 
     def array(self, values: Any, dtype: str | None = None) -> Any:
         """A constant of the operator's own as an MLX array of `dtype`."""

@@ -119,7 +119,6 @@ def _projected(x: Any, weight: Any, bias: Any | None) -> Any:
     return made.reshape(steps, batch, -1)
 
 
-
 @op("RNN", 1, 7, 14, 22)
 def rnn(node: Node, x: Any, w: Any, r: Any, b: Any = None, lengths: Any = None,
         h0: Any = None) -> Any:  # fmt: skip
@@ -151,9 +150,7 @@ def gru(node: Node, x: Any, w: Any, r: Any, b: Any = None, lengths: Any = None,
     runs = []
     for direction in range(len(layer.backward)):
         f, g = layer.functions[direction]
-        projected = _projected(
-            layer.x, node.mx(w)[direction], layer.bias(b, direction, 0, 3)
-        )
+        projected = _projected(layer.x, node.mx(w)[direction], layer.bias(b, direction, 0, 3))
         back = node.mx(r)[direction]
         bias = layer.bias(b, direction, 1, 3)
 

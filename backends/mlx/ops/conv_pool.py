@@ -127,28 +127,32 @@ def conv_transpose(node: Node, x: Any, w: Any, b: Any = None) -> Any:
     else:  # MLX has no input dilation with groups on every device
         rows = mx.split(weight, groups, axis=0)
         parts = list(zip(mx.split(x, groups, axis=-1), rows, strict=True))
-    made = mx.concatenate(
-        [
-            mx.conv_general(
-                part,
-                rows,
-                stride=1,
-                padding=([max(a, 0) for a in begin], [max(z, 0) for z in end]),
-                kernel_dilation=dilations,
-                input_dilation=strides,
-                flip=True,
-            )
-            for part, rows in parts
-        ],
-        axis=-1,
-    ) if groups > 1 else mx.conv_general(
-        x,
-        weight,
-        stride=1,
-        padding=([max(a, 0) for a in begin], [max(z, 0) for z in end]),
-        kernel_dilation=dilations,
-        input_dilation=strides,
-        flip=True,
+    made = (
+        mx.concatenate(
+            [
+                mx.conv_general(
+                    part,
+                    rows,
+                    stride=1,
+                    padding=([max(a, 0) for a in begin], [max(z, 0) for z in end]),
+                    kernel_dilation=dilations,
+                    input_dilation=strides,
+                    flip=True,
+                )
+                for part, rows in parts
+            ],
+            axis=-1,
+        )
+        if groups > 1
+        else mx.conv_general(
+            x,
+            weight,
+            stride=1,
+            padding=([max(a, 0) for a in begin], [max(z, 0) for z in end]),
+            kernel_dilation=dilations,
+            input_dilation=strides,
+            flip=True,
+        )
     )
     if any(a or z for a, z in cut):
         made = padded(node, made, [(0, 0), *cut, (0, 0)], "constant", mx.zeros((), x.dtype))
@@ -219,8 +223,9 @@ class _Pool:
         inside = np.pad(inside, self.pads, constant_values=value)
         inside = np.pad(inside, [(0, more) for more in self.beyond])
         shape = (1, *inside.shape, 1)
-        with_counts = windows(mx.array(inside.reshape(shape)), self.kernel, self.strides,
-                              self.dilations)
+        with_counts = windows(
+            mx.array(inside.reshape(shape)), self.kernel, self.strides, self.dilations
+        )
         return mx.sum(with_counts, axis=self.axes)
 
 
@@ -352,8 +357,9 @@ def col2im(node: Node, x: Any, image: Any, block: Any) -> Any:
     full = [size + pads[i] + pads[i + rank] for i, size in enumerate(sizes)]
     flat = np.zeros((*kernel, *places), np.int64)
     for axis in range(rank):
-        at = np.add.outer(np.arange(kernel[axis]) * dilations[axis],
-                          np.arange(places[axis]) * strides[axis])
+        at = np.add.outer(
+            np.arange(kernel[axis]) * dilations[axis], np.arange(places[axis]) * strides[axis]
+        )
         shape = [1] * (2 * rank)
         shape[axis], shape[rank + axis] = at.shape
         flat = flat + at.reshape(shape) * math.prod(full[axis + 1 :])
@@ -404,5 +410,3 @@ def qlinear_conv(
         total = total + node.mx(b).astype(mx.float64)
     scale = node.mx(x_scale) * node.mx(w_scale) / node.mx(y_scale)
     return saturate(total * scale.astype(mx.float64), node.mx(y_zero))
-
-

@@ -15,9 +15,7 @@ from ..values import MLX_DTYPES, dtype_name, is_float, is_int, is_signed
 # One operand, floating point
 
 
-def _unary(
-    name: str, function: Callable[[Any], Any], *since: int, float64: bool = False
-) -> None:
+def _unary(name: str, function: Callable[[Any], Any], *since: int, float64: bool = False) -> None:
     @op(name, *since, layout="any", float64=float64)
     def run(node: Node, x: Any) -> Any:
         if node.version < 6:
@@ -258,12 +256,19 @@ def _exact(node: Node, b: Any, kind: Any) -> Any:
     return b.astype(kind)
 
 
-@op("BitShift", 11, layout="any")
+@op("BitShift", 11, 28, layout="any")
 def bit_shift(node: Node, a: Any, b: Any) -> Any:
+    """A shift by the width or more leaves zero, or the sign where it goes right."""
     a, b = node.mx(a), node.mx(b)
     bits = a.dtype.size * 8
-    shift = mx.left_shift if node.attr("direction") == "LEFT" else mx.right_shift
-    return mx.where(b < bits, shift(a, mx.minimum(b, bits - 1)), mx.zeros((), a.dtype))
+    left = node.attr("direction") == "LEFT"
+    if is_signed(a):
+        inside = mx.logical_and(b >= 0, b < bits)
+        beyond = mx.zeros((), a.dtype) if left else a >> (bits - 1)
+    else:
+        inside, beyond = b < bits, mx.zeros((), a.dtype)
+    kept = mx.where(inside, b, mx.zeros((), b.dtype))
+    return mx.where(inside, (a << kept) if left else (a >> kept), beyond)
 
 
 @op("PRelu", 1, 6, 7, 9, 16, layout="any", float64=True)

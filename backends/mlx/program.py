@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,20 +13,11 @@ from . import functions
 from .errors import UnsupportedOperator
 from .functions import Scope
 from .onnx_attrs import type_name
-from .trace import DataDependent, NeedsValue, Plan, Traced, Tracer
-from .trace import Slot as Slot
+from .trace import DataDependent, NeedsValue, Plan, Slot, Traced, Tracer
 from .values import MLX_DTYPES, dtype_name, to_mlx, to_numpy
 
 #: Plans kept for one model; a graph input that decides shapes may take many values.
 MAX_PLANS = 64
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """One query, ready to run: MLX arrays in the order of the plan's inputs."""
-
-    run: Callable[[], list[Any]]
-    key: tuple[Any, ...]
 
 
 @dataclass
@@ -87,6 +78,15 @@ class Program:
             self._plans[key] = made
             return key, made
 
+    def find_keys(self, samples: Mapping[str, Any]) -> None:
+        """Finds the graph inputs that decide shapes; their values in `samples` do not matter."""
+        try:
+            self._trace(samples)
+        except NeedsValue as need:
+            self.by_value.add(need.name)  # what follows depends on its value
+        except DataDependent:
+            return
+
     def _trace(self, samples: Mapping[str, Any]) -> Plan:
         tracer = Tracer(self.device, self.policy, **self.tracer_settings)
         env: dict[str, Any] = {}
@@ -98,7 +98,10 @@ class Program:
             for name in samples
             if isinstance(env[name], Traced) and name not in self.by_value
         }
-        return Plan(slots, outputs, tracer.steps, tracer.slots)
+        group_size = tracer.group_size if tracer.packed else None
+        return Plan(
+            slots, outputs, tracer.steps, tracer.slots, tracer.compute, tracer.weights(), group_size
+        )
 
     def _placed(self, tracer: Tracer, name: str, value: Any) -> Any:
         if value is None:
@@ -137,7 +140,7 @@ class Program:
 
     def array(self, value: Any) -> Any:
         """An input array for MLX, in the type it is computed in."""
-        array = to_mlx(value) if isinstance(value, np.ndarray) else value
+        array = to_mlx(np.asarray(value)) if isinstance(value, (np.ndarray, np.generic)) else value
         if dtype_name(array) == "float32" and self.policy != "float32":
             return array.astype(MLX_DTYPES[self.policy])
         return array
@@ -157,13 +160,14 @@ class Program:
             return [self._walked(tracer, name, item) for item in value]
         return tracer.input(name, self.array(value))
 
-    def run(self, samples: Mapping[str, Any]) -> list[Any]:
+    def run(self, samples: Mapping[str, Any], *, compiled: bool = False) -> list[Any]:
         """Outputs of one query, evaluated. Plans first: nothing runs that cannot run to its end."""
         _, plan = self.plan(samples)
         if plan is None:
             outputs = self.walk(samples)
         else:
-            outputs = plan(self.arguments(plan, samples))
+            run = mx.compile(plan) if compiled and plan.compilable else plan
+            outputs = run(self.arguments(plan, samples))
         mx.eval(list(_arrays(outputs)))
         return outputs
 

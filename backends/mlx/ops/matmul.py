@@ -74,8 +74,14 @@ def einsum(node: Node, *values: Any) -> Any:
     left, arrow, right = equation.partition("->")
     terms = left.split(",")
     spare = [letter for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ" if letter not in equation]
-    most = max((a.ndim - len(t.replace("...", "")) for a, t in zip(arrays, terms, strict=True)
-                if "..." in t), default=0)
+    most = max(
+        (
+            a.ndim - len(t.replace("...", ""))
+            for a, t in zip(arrays, terms, strict=True)
+            if "..." in t
+        ),
+        default=0,
+    )
     dots = "".join(spare[:most])
     made = []
     for index, (array, term) in enumerate(zip(arrays, terms, strict=True)):

@@ -306,7 +306,7 @@ def space_to_depth(node: Node, x: Any) -> Any:
     return x.reshape(n, c * block**2, h // block, w // block)
 
 
-@op("ReverseSequence", 10, float64=True)
+@op("ReverseSequence", 10, 28, float64=True)
 def reverse_sequence(node: Node, x: Any, lengths: Any) -> Any:
     x, lengths = node.mx(x), node.mx(lengths).astype(mx.int32)
     time, batch = node.attr("time_axis", 0), node.attr("batch_axis", 1)
