@@ -34,7 +34,7 @@ def fold(node: Any, inputs: Sequence[Any], opsets: Mapping[str, int]) -> list[An
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             results = iter(ReferenceEvaluator(model).run(None, feeds))
-    except Exception:  # the reference raises whatever numpy does; MLX is tried instead
+    except Exception:  # noqa: BLE001 - the reference raises whatever numpy does; MLX is tried instead
         return None
     folded = [next(results) if name else None for name in outputs]
     if any(value is not None and not isinstance(value, np.ndarray) for value in folded):

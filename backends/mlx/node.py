@@ -57,7 +57,8 @@ class Node:
 
     def static(self, value: Any) -> Array:
         """The value of a shape-like operand, known while the graph is planned."""
-        return self.tracer.static(self, value)
+        known: Array = self.tracer.static(self, value)
+        return known
 
     def mx(self, value: Any) -> Any:
         """An operand as an MLX array; constants are converted once."""

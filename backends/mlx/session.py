@@ -17,7 +17,8 @@ from edgebench.backend import Effective, ModelFile, Scalar, Session, TensorInfo
 from edgebench.errors import EdgebenchError, UnsupportedError
 
 from . import blas
-from .program import Plan, Program
+from .program import Program
+from .trace import Plan
 from .values import to_numpy
 
 if TYPE_CHECKING:

@@ -191,9 +191,8 @@ class Tracer:
         dtype = MLX_DTYPES[self.policy]
         packed = node.memo("packed", lambda: quantise(b, self.group_size, self.bits, dtype))
         node.packed = self.packed = True
-        return mx.quantized_matmul(
-            a, *packed, transpose=True, group_size=self.group_size, bits=self.bits
-        )
+        weight, scales, biases = packed
+        return mx.quantized_matmul(a, weight, scales, biases, True, self.group_size, self.bits)
 
     # The walk
 
@@ -226,8 +225,8 @@ class Tracer:
         attributes = functions.resolved(proto, scope)
         function = functions.model_function(scope, domain, operator)
         if function is not None:
-            given = functions.function_attributes(function, attributes)
-            return self._expand(function, name, inputs, given, scope)
+            filled = functions.function_attributes(function, attributes)
+            return self._expand(function, name, inputs, filled, scope)
         opset = scope.opsets.get(domain)
         schema = _schema(operator, domain, opset)
         if schema is None:
@@ -272,9 +271,11 @@ class Tracer:
         """A leaf operator of ONNX's own domain on behalf of another node."""
         outputs = attributes.pop("outputs", 1)
         schema = _schema(operator, "", call.scope.opsets.get(""))
-        entry = registry.find("", operator, schema.since_version)
-        assert entry is not None, operator
-        node = Node(self, operator, call.name, schema.since_version, attributes, outputs)
+        since = 0 if schema is None else schema.since_version
+        entry = registry.find("", operator, since)
+        if entry is None:
+            call.refuse(f"it needs {operator}, which is not supported", "operator")
+        node = Node(self, operator, call.name, since, attributes, outputs)
         return self.call(entry, node, inputs)
 
     def call(self, entry: registry.Entry, node: Node, inputs: list[Any]) -> list[Any]:

@@ -64,7 +64,8 @@ class _Layer:
         self.functions = _activations(node, defaults, len(self.backward))
         x = node.mx(x)
         self.x = mx.swapaxes(x, 0, 1) if self.layout else x
-        self.steps, self.batch = self.x.shape[:2]
+        self.steps: int = self.x.shape[0]
+        self.batch: int = self.x.shape[1]
         self.mask = None
         if lengths is not None:
             at = node.array(np.arange(self.steps).reshape(-1, 1, 1), "int32")
@@ -89,7 +90,7 @@ class _Layer:
     def run(self, direction: int, projected: Any, step: Callable[..., Any]) -> Any:
         """Walks time; `step(inputs, *states)` gives the next states, the first is the output."""
         states = [initial[direction] for initial in self.initial]
-        outputs = [None] * self.steps
+        outputs: list[Any] = [None] * self.steps
         times = range(self.steps)
         for time in reversed(times) if self.backward[direction] else times:
             after = step(projected[time], *states)

@@ -339,7 +339,7 @@ def pad(node: Node, x: Any, pads: Any = None, value: Any = None, axes: Any = Non
     return padded(node, x, both, mode, fill)
 
 
-def padded(node: Node, x: Any, both: list[tuple[int, int]], mode: str, fill: Any) -> Any:
+def padded(node: Node, x: Any, both: list[tuple[int, int]], mode: Any, fill: Any) -> Any:
     """Padding in any of ONNX's modes; negative widths cut off."""
     if any(min(pair) < 0 for pair in both):
         cut = tuple(
@@ -355,7 +355,7 @@ def padded(node: Node, x: Any, both: list[tuple[int, int]], mode: str, fill: Any
         node.refuse(f"mode={mode}")
     for axis, (before, after) in enumerate(both):
         if before or after:
-            places = np.pad(np.arange(x.shape[axis]), (before, after), mode=mode)
+            places = np.pad(np.arange(x.shape[axis]), (before, after), mode)
             x = mx.take(x, node.array(places, "int32"), axis=axis)
     return x
 
@@ -462,4 +462,4 @@ def unique(node: Node, x: Any) -> Any:
         rank = np.empty_like(order)
         rank[order] = np.arange(len(order))
         first, counts, inverse = first[order], counts[order], rank[inverse]
-    return tuple([node.array(found), *(node.array(v, "int64") for v in (first, inverse, counts))])
+    return (node.array(found), *(node.array(v, "int64") for v in (first, inverse, counts)))
