@@ -49,7 +49,8 @@ def quantize_linear(node: Node, x: Any, scale: Any, zero: Any = None) -> Any:
     zero = node.mx(zero)
     if "int" not in dtype_name(zero):
         node.refuse(f"to type {dtype_name(zero)}", "type")
-    axis = node.axis(node.attr("axis", 1), x.ndim) if scale.size > 1 else 0
+    given = node.attr("axis", 1)
+    axis = node.axis(given, x.ndim) if scale.size > 1 else 0
     block = node.attr("block_size", 0)
     factor = _spread(node, x, scale, axis, block).astype(mx.float32)
     return saturate(x.astype(mx.float32) / factor, _spread(node, x, zero, axis, block))
@@ -60,7 +61,8 @@ def dequantize_linear(node: Node, x: Any, scale: Any, zero: Any = None) -> Any:
     x, scale = node.mx(x), node.mx(scale)
     output = node.attr("output_dtype", 0)
     kind = node.dtype(type_name(output)) if output else scale.dtype
-    axis = node.axis(node.attr("axis", 1), x.ndim) if scale.size > 1 else 0
+    given = node.attr("axis", 1)
+    axis = node.axis(given, x.ndim) if scale.size > 1 else 0
     block = node.attr("block_size", 0)
     value = x.astype(mx.int32)
     if zero is not None:
