@@ -19,6 +19,7 @@ from . import functions, registry, structure
 from .errors import UnsupportedOperator
 from .fold import fold
 from .functions import Scope
+from .fuse import fused
 from .node import Node, WantsPlain
 from .onnx_attrs import attribute_value, element_type
 from .values import MLX_DTYPES, dtype_name, to_mlx, to_numpy
@@ -207,7 +208,8 @@ class Tracer:
             raise UnsupportedOperator(
                 graph.sparse_initializer[0].values.name, "initializer", "type", "a sparse tensor"
             )
-        self.nodes(graph.node, env, scope)
+        constants = {t.name: env[t.name] for t in graph.initializer}
+        self.nodes(fused(graph, constants), env, scope)
         return [env[output.name] for output in graph.output]
 
     def nodes(self, nodes: Any, env: dict[str, Any], scope: Scope) -> None:

@@ -46,7 +46,9 @@ def gemm(node: Node, a: Any, b: Any, c: Any = None) -> Any:
         if not turn_b or isinstance(b, np.ndarray):
             quantised = node.tracer.quantised(node, a, weight)
             if quantised is not None:
-                return quantised if c is None else quantised + beta * node.mx(c)
+                if c is None or beta == 0:
+                    return quantised
+                return quantised + (node.mx(c) if beta == 1 else beta * node.mx(c))
     b = node.mx(b)
     b = b.T if turn_b else b
     if c is None or beta == 0:
