@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("mlx.core")
 
-from edgebench.testing import mlx_backend, mlx_conformance  # noqa: E402
+from edgebench.testing import mlx_backend, mlx_conformance
 
 NODE_PASSED = 1580  # of 1,884 in onnx 1.23
 

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 pytest.importorskip("mlx.core")
+onnx = pytest.importorskip("onnx")
 
-from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+from edgebench.backends.mlx.errors import UnsupportedOperator
+from edgebench.backends.mlx.program import Program
+from edgebench.backends.mlx.values import to_numpy
 
-from edgebench.backends.mlx.errors import UnsupportedOperator  # noqa: E402
-from edgebench.backends.mlx.program import Program  # noqa: E402
-from edgebench.backends.mlx.values import to_numpy  # noqa: E402
+TensorProto, helper, numpy_helper = onnx.TensorProto, onnx.helper, onnx.numpy_helper
 
 FLOAT, INT64, DOUBLE = TensorProto.FLOAT, TensorProto.INT64, TensorProto.DOUBLE
 

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 pytest.importorskip("mlx.core")
+onnx = pytest.importorskip("onnx")
 
-from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+from edgebench.analysis import validity
+from edgebench.backend import ModelFile
+from edgebench.backends.mlx import MlxBackend, blas
+from edgebench.errors import UnsupportedError
 
-from edgebench.analysis import validity  # noqa: E402
-from edgebench.backend import ModelFile  # noqa: E402
-from edgebench.backends.mlx import MlxBackend, blas  # noqa: E402
-from edgebench.errors import UnsupportedError  # noqa: E402
+TensorProto, helper, numpy_helper = onnx.TensorProto, onnx.helper, onnx.numpy_helper
 
 WIDTH = 64
 

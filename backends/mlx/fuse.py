@@ -16,37 +16,38 @@ def fused(graph: Any, constants: Mapping[str, Any]) -> list[Any]:
     """
     uses = Counter(name for node in _all_nodes(graph) for name in node.input)
     uses.update(output.name for output in graph.output)
+    nodes = list(graph.node)
     products = {
-        node.output[0]: node
-        for node in graph.node
+        node.output[0]: place
+        for place, node in enumerate(nodes)
         if node.op_type == "MatMul"
         and not node.domain
         and uses[node.output[0]] == 1
         and _rank(constants, node.input[1]) == 2
         and node.input[0] not in constants
     }
-    replaced: dict[int, Any] = {}
-    gone: set[int] = set()
-    for node in graph.node:
-        found = _product_and_bias(node, products, constants)
+    made: list[Any] = list(nodes)
+    for place, node in enumerate(nodes):
+        found = _product_and_bias(node, nodes, products, constants)
         if found is not None:
-            product, bias = found
-            replaced[id(node)] = _gemm(product, bias, node)
-            gone.add(id(product))
-    return [replaced.get(id(node), node) for node in graph.node if id(node) not in gone]
+            before, bias = found
+            made[place] = _gemm(nodes[before], bias, node)
+            made[before] = None
+    return [node for node in made if node is not None]
 
 
 def _product_and_bias(
-    node: Any, products: Mapping[str, Any], constants: Mapping[str, Any]
-) -> tuple[Any, str] | None:
+    node: Any, nodes: list[Any], products: Mapping[str, int], constants: Mapping[str, Any]
+) -> tuple[int, str] | None:
+    """The place of the product that this node adds a bias to, and the bias."""
     if node.op_type != "Add" or node.domain:
         return None
     for value, bias in (tuple(node.input), tuple(reversed(node.input))):
-        product = products.get(value)
-        if product is None or _rank(constants, bias) != 1:
+        place = products.get(value)
+        if place is None or _rank(constants, bias) != 1:
             continue
-        if constants[bias].shape[0] == constants[product.input[1]].shape[1]:
-            return product, bias
+        if constants[bias].shape[0] == constants[nodes[place].input[1]].shape[1]:
+            return place, bias
     return None
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import mlx.core as mx
 import numpy as np
 
 from .errors import UnsupportedOperator
@@ -69,8 +70,15 @@ class Node:
     def memo(self, key: str, make: Callable[[], Any]) -> Any:
         """A value derived from attributes and constants, made once for all runs of the plan."""
         if key not in self._memory:
-            self._memory[key] = make()
+            made = make()
+            mx.eval(made)  # a constant of the plan, and no work of its runs
+            self._memory[key] = made
         return self._memory[key]
+
+    def moved(self, value: Array, order: Sequence[int]) -> Any:
+        """A constant with its axes in another order, in the type that is computed in."""
+        array = to_mlx(np.ascontiguousarray(np.transpose(value, order)))
+        return array.astype(self.dtype(value.dtype.name))
 
     def made(self) -> list[Any]:
         """MLX arrays that the operator made of its constants."""

@@ -37,7 +37,7 @@ def _weight(node: Node, w: Any, key: str = "weight") -> Any:
     """Weights [out, in, ...] as MLX wants them: [out, ..., in], once where they are constant."""
     order = (0, *range(2, w.ndim), 1)
     if isinstance(w, np.ndarray):
-        return node.memo(key, lambda: mx.contiguous(mx.transpose(node.mx(w), order)))
+        return node.memo(key, lambda: node.moved(w, order))
     return mx.transpose(w, order)
 
 
@@ -122,38 +122,21 @@ def conv_transpose(node: Node, x: Any, w: Any, b: Any = None) -> Any:
         else turned(w)
     )
     cut = [(min(a, 0), min(z, 0)) for a, z in zip(begin, end, strict=True)]
-    if groups == 1:
-        parts = [(x, weight)]
-    else:  # MLX has no input dilation with groups on every device
-        rows = mx.split(weight, groups, axis=0)
-        parts = list(zip(mx.split(x, groups, axis=-1), rows, strict=True))
-    made = (
-        mx.concatenate(
-            [
-                mx.conv_general(
-                    part,
-                    rows,
-                    stride=1,
-                    padding=([max(a, 0) for a in begin], [max(z, 0) for z in end]),
-                    kernel_dilation=dilations,
-                    input_dilation=strides,
-                    flip=True,
-                )
-                for part, rows in parts
-            ],
-            axis=-1,
-        )
-        if groups > 1
-        else mx.conv_general(
-            x,
-            weight,
+    # MLX has no input dilation with groups on every device: each group by itself.
+    parts = zip(mx.split(x, groups, axis=-1), mx.split(weight, groups, axis=0), strict=True)
+    outputs = [
+        mx.conv_general(
+            part,
+            rows,
             stride=1,
             padding=([max(a, 0) for a in begin], [max(z, 0) for z in end]),
             kernel_dilation=dilations,
             input_dilation=strides,
             flip=True,
         )
-    )
+        for part, rows in ([(x, weight)] if groups == 1 else parts)
+    ]
+    made = outputs[0] if groups == 1 else mx.concatenate(outputs, axis=-1)
     if any(a or z for a, z in cut):
         made = padded(node, made, [(0, 0), *cut, (0, 0)], "constant", mx.zeros((), x.dtype))
     return made if b is None else made + node.mx(b)
