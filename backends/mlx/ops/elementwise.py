@@ -395,3 +395,11 @@ def dropout(node: Node, x: Any, ratio: Any = None, training: Any = None) -> Any:
         if share:
             node.refuse("training mode", "random")
     return x, mx.ones(x.shape, mx.bool_ if node.version >= 10 else x.dtype)
+
+
+@op("Shrink", 9, layout="any")
+def shrink(node: Node, x: Any) -> Any:
+    node.floats(x)
+    x = node.mx(x)
+    limit, bias = node.attr("lambd", 0.5), node.attr("bias", 0.0)
+    return mx.where(x < -limit, x + bias, mx.where(x > limit, x - bias, mx.zeros((), x.dtype)))
