@@ -4,13 +4,17 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: bench test lint types perf core-test clean
+.PHONY: bench test test-assets lint types perf soak clean
 
 bench: $(VENV)/.bench
 	$(BIN)/edgebench run --suite quick
 
 test: $(VENV)/.test
 	$(BIN)/pytest
+
+# The measured quality of every workload against its limits, with the real models and data.
+test-assets: $(VENV)/.test
+	$(BIN)/pytest -m downloads
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -22,6 +26,11 @@ types: $(VENV)/.dev
 # Speed and memory against bare loops, as ratios from one run; no part of the tests.
 perf: $(VENV)/.test
 	$(BIN)/python -m tests.perf
+
+# Kills at random moments and a disk that fills up, on real suites (minutes; the disk needs root).
+soak: $(VENV)/.test
+	$(BIN)/python -m tests.soak.kills
+	$(BIN)/python -m tests.soak.full_disk
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

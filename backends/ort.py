@@ -133,8 +133,14 @@ class OrtBackend(Backend):
 
         import onnxruntime
 
+        from edgebench.assets import file_sha256
+        from edgebench.probes import device
+
+        # The optimised graph is made for one processor: layouts follow its vector width.
+        processor = {k: device.detect().facts.get(k) for k in ("machine", "cpu_model", "isa")}
         settings = {k: v for k, v in options.items() if k in ("optimization", "provider")}
-        key = f"{model.sha256}-{onnxruntime.__version__}-{json.dumps(settings, sort_keys=True)}"
+        made_from = [model.sha256, onnxruntime.__version__, processor, settings]
+        key = json.dumps(made_from, sort_keys=True)
         path = cache / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.onnx"
         if not path.exists():
             cache.mkdir(parents=True, exist_ok=True)
@@ -143,8 +149,7 @@ class OrtBackend(Backend):
             session_options.optimized_model_filepath = str(partial)
             _inference_session(model, session_options, options)
             partial.replace(path)
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        return replace(model, path=path, sha256=digest)
+        return replace(model, path=path, sha256=file_sha256(path))
 
     def open(self, model: ModelFile, options: Mapping[str, Scalar]) -> OrtSession:
         self.capabilities.check(model, options)

@@ -6,7 +6,6 @@ can do is an error; what one backend cannot do is a cell `unsupported`, and stay
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -429,8 +428,13 @@ def _size(text: str, item: str, fix: str) -> int | Literal["batch"]:
 def workload_for_model(path: Path, shapes: Shapes, task: str | None = None) -> Workload:
     """A workload around a model file: seeded inputs (or a task of the user's own, FILE.py:CLASS),
     judged by its parity with the reference. Raises UsageError where the file cannot be read."""
+    from edgebench.assets import file_sha256
+
     path = path.expanduser().resolve()
-    digest = _sha256(path)
+    try:
+        digest = file_sha256(path)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}", "name a model file") from None
     stem = re.sub(r"[^a-z0-9._-]+", "-", path.stem.lower()).strip("._-") or "model"
     return Workload(
         name=f"{stem[:55]}-{digest[:8]}",
@@ -441,14 +445,3 @@ def workload_for_model(path: Path, shapes: Shapes, task: str | None = None) -> W
         quality=Quality(metric="parity_error", ceiling=1e-3),
         matrix=Matrix(axes={"precision": ["as-is"]}),
     )
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}", "name a model file") from None
-    return digest.hexdigest()

@@ -128,6 +128,15 @@ class OutputCheck(Part, frozen=True, kw_only=True):
     passed: bool
 
 
+class Completion(Part, frozen=True, kw_only=True):
+    """Whether outputs are complete when the measured call returns: reading them the first time
+    against reading them once more, query by query."""
+
+    first_read_ns: list[int]
+    second_read_ns: list[int]
+    deferred: bool  # the first reading did work that the measured call had left
+
+
 class Energy(Part, frozen=True, kw_only=True):
     """Energy of the measured window, or why there is none."""
 
@@ -165,6 +174,7 @@ class Replicate(Part, frozen=True, kw_only=True):
     memory: Memory | None = None
     quality: Quality | None = None
     output_check: OutputCheck | None = None
+    completion: Completion | None = None
     effective: Effective | None = None
     energy: Energy | None = None
     state_before: list[StateCheck] = []  # only checks that are not ok

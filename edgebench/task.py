@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from edgebench.backend import TensorInfo
+from edgebench.errors import UnsupportedError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -69,8 +70,11 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def postprocess(self, outputs: Outputs) -> Any:
-        """The application's answer from one item's outputs (leading axis of 1)."""
+    def postprocess(self, outputs: Outputs, raw: Any) -> Any:
+        """The application's answer from one item's outputs (leading axis of 1).
+
+        `raw` is the item they came from: boxes are scaled to its size, gains applied to its spectrum.
+        """
 
     @abstractmethod
     def score(self, predictions: Sequence[Any]) -> dict[str, float]:
@@ -81,13 +85,16 @@ class Task(ABC):
 
         Tasks with state between calls (streams) override this.
         """
-        predictions = []
+        predictions: list[Any] = []
         for start in range(0, len(self), 16):
-            items = range(start, min(start + 16, len(self)))
-            outputs = infer([self.preprocess(self.raw(index)) for index in items])
-            predictions += [self.postprocess(output) for output in outputs]
+            raws = [self.raw(index) for index in range(start, min(start + 16, len(self)))]
+            outputs = infer([self.preprocess(raw) for raw in raws])
+            predictions += map(self.postprocess, outputs, raws)
         return self.score(predictions)
 
     def calibration(self) -> Iterator[Feeds]:
         """Inputs for static quantisation, none of them among the evaluation items."""
-        raise NotImplementedError(f"{type(self).__name__} has no calibration data")
+        raise UnsupportedError(
+            f"{type(self).__name__} has no calibration data, which static quantisation needs",
+            "write its method `calibration`, or leave int8-static out",
+        )

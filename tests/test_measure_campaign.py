@@ -187,6 +187,25 @@ def test_a_spent_budget_keeps_what_was_measured_and_names_the_rest() -> None:
     assert all(len(r.replicates) == 1 for r in keeper.records)
 
 
+def test_a_soft_budget_gives_every_cell_one_replicate() -> None:
+    settings = Settings(budget_s=1.0, hard_budget=False)
+    long_ago_s = time.monotonic() - 100.0
+    _, keeper, unreached = measure(
+        [target("a"), target("b")], settings=settings, started_s=long_ago_s
+    )
+    assert unreached == []
+    assert [len(r.replicates) for r in keeper.records] == [1, 1]
+
+
+def test_a_hard_budget_that_is_spent_measures_nothing() -> None:
+    long_ago_s = time.monotonic() - 100.0
+    _, keeper, unreached = measure(
+        [target("a")], settings=Settings(budget_s=1.0), started_s=long_ago_s
+    )
+    assert [cell.id for cell in unreached] == ["a"]
+    assert keeper.records == []
+
+
 def test_slices_share_the_budget() -> None:
     slices: list[float] = []
 
@@ -247,6 +266,17 @@ def test_a_throttled_replicate_makes_the_record_invalid(monkeypatch: pytest.Monk
     assert keeper.records[0].status == "invalid"
     assert keeper.records[0].reasons[0].message == "12 events"
     assert keeper.records[0].replicates[0].state_after == [throttled]
+
+
+def test_a_machine_in_no_state_to_measure_makes_every_record_invalid(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hot = StateCheck(name="pi_throttled", level="invalid", evidence="0x50005", fix="cool it")
+    monkeypatch.setattr(state, "postflight", lambda: [hot])
+    _, keeper, _ = measure([target("a")])
+    assert keeper.records[0].status == "invalid"
+    assert [r.code for r in keeper.records[0].reasons] == ["device_pi_throttled"]
+    assert keeper.records[0].state_after == [hot]
 
 
 def test_strict_stops_at_an_invalid_state_and_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+import time
 import weakref
 from typing import Any
 
@@ -83,6 +84,20 @@ def test_every_query_of_the_pool_takes_its_turn() -> None:
     assert window.stop == "samples"
     assert len(window.samples_ns) == 30
     assert order == [1, 2, 3] * 10
+
+
+def test_a_slow_query_gets_some_samples_beyond_its_time() -> None:
+    window = scenario.single_stream(
+        lambda _: time.sleep(0.02),
+        [0],
+        typical_ns=20_000_000,
+        slice_s=0.1,
+        target=1e-9,
+        percentile=0.5,
+        max_samples=1000,
+    )
+    assert window.stop == "time"
+    assert len(window.samples_ns) >= scenario.MIN_TIMED
 
 
 def test_paced_latency_counts_from_the_scheduled_time() -> None:

@@ -48,8 +48,9 @@ class Workplace:
 
     def faulty(self, fault: str, *arguments: str) -> tuple[int, dict[str, Any]]:
         """Exit code and the only row of a run on a backend of `edgebench.testing.faults`."""
+        silence = "3s" if fault.startswith("Hang") else "60s"
         code, table, _ = self.run(
-            "--backend", f"edgebench.testing.faults:{fault}", "--timeout", "3s", *arguments
+            "--backend", f"edgebench.testing.faults:{fault}", "--timeout", silence, *arguments
         )
         [row] = table["rows"]
         return code, row
@@ -132,6 +133,7 @@ def test_offline_and_paced_scenarios(workplace: Workplace) -> None:
         ("CrashAtOpen", "failed", "error"),
         ("Memoise", "invalid", "caching"),
         ("WrongOutput", "invalid", "output_mismatch"),
+        ("Async", "invalid", "outputs_deferred"),
     ],
 )
 def test_a_fault_is_a_row(workplace: Workplace, fault: str, status: str, reason: str) -> None:
@@ -146,6 +148,22 @@ def test_a_memory_eater_is_stopped_at_its_limit(workplace: Workplace) -> None:
     code, row = workplace.faulty("MemoryEater", "--memory-limit", "1GiB")
     assert (row["status"], codes(row)) == ("failed", ["out_of_memory"])
     assert code == ExitCode.CELL_FAILED
+
+
+def test_every_precision_of_ones_own_model(workplace: Workplace) -> None:
+    code, table, _ = workplace.run("--set", "precision=as-is,int8-dynamic,int8-static")
+    assert code == ExitCode.OK
+    found = {row["variant"]["precision"]: row["effective"]["precision"] for row in table["rows"]}
+    assert found == {"as-is": "fp32", "int8-dynamic": "int8", "int8-static": "int8"}
+
+
+def test_a_provider_that_runs_nothing_is_unsupported(workplace: Workplace) -> None:
+    providers = "CPUExecutionProvider,CUDAExecutionProvider"
+    code, table, _ = workplace.run("--set", f"provider={providers}")
+    status = {row["variant"]["provider"]: row["status"] for row in table["rows"]}
+    assert status["CPUExecutionProvider"] == "ok"
+    assert status["CUDAExecutionProvider"] == "unsupported"
+    assert code == ExitCode.OK
 
 
 def test_a_worker_killed_from_outside_is_a_row(workplace: Workplace) -> None:
@@ -313,7 +331,7 @@ class Mine(Task):
     def preprocess(self, raw):
         rng = np.random.default_rng(raw)
         return {i.name: rng.standard_normal(i.shape).astype(i.dtype) for i in self.context.inputs}
-    def postprocess(self, outputs): return np.mean([np.mean(v > 0) for v in outputs.values()])
+    def postprocess(self, outputs, raw): return np.mean([np.mean(v > 0) for v in outputs.values()])
     def score(self, predictions): return {"share": float(np.mean(predictions))}
 """
     )

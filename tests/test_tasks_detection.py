@@ -164,7 +164,7 @@ def ideal_map(page: text_detection.Page) -> NDArray[np.float32]:
 
 def test_a_perfect_text_detector_scores_one(text_task: TextDetection) -> None:
     predictions = [
-        text_task.postprocess({"p": ideal_map(text_task.page(index))[None, None]})
+        text_task.postprocess({"p": ideal_map(text_task.page(index))[None, None]}, None)
         for index in range(len(text_task))
     ]
     assert text_task.score(predictions) == {"box_f1": 1.0, "box_f1_clean": 1.0}
@@ -235,7 +235,7 @@ def layout_outputs(cells: dict[tuple[int, int, int], tuple[int, float, int]]) ->
 
 def test_layout_cells_decode_to_boxes(layout_task: LayoutDetection) -> None:
     outputs = layout_outputs({(32, 3, 5): (1, 0.9, 2), (8, 90, 10): (0, 0.8, 7)})
-    text, title = layout_task.postprocess(outputs)
+    text, title = layout_task.postprocess(outputs, None)
     assert (text.kind, title.kind) == ("text", "title")
     centre_x, centre_y = 5.5 * 32, 3.5 * 32
     assert title.box == pytest.approx((centre_x - 64, centre_y - 64, centre_x + 64, centre_y + 64))
@@ -244,14 +244,14 @@ def test_layout_cells_decode_to_boxes(layout_task: LayoutDetection) -> None:
 
 def test_layout_neighbours_of_one_class_are_suppressed(layout_task: LayoutDetection) -> None:
     cells = {(32, 3, 5): (0, 0.7, 4), (32, 3, 6): (0, 0.9, 4)}
-    (region,) = layout_task.postprocess(layout_outputs(cells))
+    (region,) = layout_task.postprocess(layout_outputs(cells), None)
     assert region.box[0] == pytest.approx(6.5 * 32 - 128)  # the surer of the two
     other_class = {**cells, (32, 3, 5): (2, 0.7, 4)}
-    assert len(layout_task.postprocess(layout_outputs(other_class))) == 2
+    assert len(layout_task.postprocess(layout_outputs(other_class), None)) == 2
 
 
 def test_nothing_is_found_below_the_threshold(layout_task: LayoutDetection) -> None:
-    assert layout_task.postprocess(layout_outputs({(32, 3, 5): (0, 0.3, 4)})) == ()
+    assert layout_task.postprocess(layout_outputs({(32, 3, 5): (0, 0.3, 4)}), None) == ()
 
 
 def test_layout_scores_boxes_and_classes_apart(layout_task: LayoutDetection) -> None:

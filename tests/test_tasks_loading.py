@@ -18,7 +18,7 @@ class Mine(Task):
     def __len__(self): return 3
     def raw(self, index): return index
     def preprocess(self, raw): return {"x": raw}
-    def postprocess(self, outputs): return outputs
+    def postprocess(self, outputs, raw): return outputs
     def score(self, predictions): return {"right": 1.0}
 
 class Half(Task):

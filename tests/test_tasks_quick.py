@@ -128,7 +128,7 @@ def test_calibration_has_no_evaluation_item(tasks: dict[str, Task], name: str) -
 def answer(task: Task, label: int, confidence: float = 9.0) -> Any:
     logits = np.zeros((1, 1000), np.float32)
     logits[0, label] = confidence
-    return task.postprocess({"logits": logits})
+    return task.postprocess({"logits": logits}, None)
 
 
 def test_photos_answer_with_the_likeliest_classes(tasks: dict[str, Task]) -> None:
@@ -155,7 +155,7 @@ def test_the_right_class_among_five_counts(tasks: dict[str, Task]) -> None:
     task = tasks["image_classification"]
     logits = np.zeros((1, 1000), np.float32)
     logits[0, [1, 2, 3, 4, 7]] = [9, 8, 7, 6, 5]
-    scores = task.score([task.postprocess({"logits": logits})] * 3)
+    scores = task.score([task.postprocess({"logits": logits}, None)] * 3)
     assert scores["top1"] == 0
     assert scores["top5"] == pytest.approx(1 / 3)
 
@@ -188,14 +188,14 @@ def ctc(codes: list[int]) -> dict[str, Any]:
 def test_repeats_and_blanks_are_not_read(
     tasks: dict[str, Task], codes: list[int], text: str
 ) -> None:
-    assert tasks["text_recognition"].postprocess(ctc(codes)) == text
+    assert tasks["text_recognition"].postprocess(ctc(codes), None) == text
 
 
 def test_a_model_without_an_alphabet_is_an_error(tmp_path: Path) -> None:
     save_model(models.constant(), tmp_path / "m.onnx")
     task = TextRecognition(TaskContext(model=tmp_path / "m.onnx"))
     with pytest.raises(EdgebenchError, match="no alphabet"):
-        task.postprocess(ctc([1]))
+        task.postprocess(ctc([1]), None)
 
 
 def test_lines_fit_the_models_width() -> None:
@@ -247,7 +247,7 @@ def roll(notes: list[Any], shift: int = 0) -> dict[str, Any]:
 def score_rolls(shift: int = 0, drop: int = 0) -> dict[str, float]:
     task = MusicTranscription(TaskContext(options={"clips": 3}))
     clips = [clip_notes(index, voices=1 + index % 3) for index in range(3)]
-    return task.score([task.postprocess(roll(notes[drop:], shift)) for notes in clips])
+    return task.score([task.postprocess(roll(notes[drop:], shift), None) for notes in clips])
 
 
 def test_hearing_every_note_scores_one() -> None:
@@ -270,12 +270,12 @@ def test_an_onset_without_a_sounding_note_is_no_note() -> None:
     task = MusicTranscription(TaskContext())
     outputs = roll(clip_notes(0, 1))
     outputs["StatefulPartitionedCall:1"][:] = 0
-    assert task.postprocess(outputs).onsets == ()
+    assert task.postprocess(outputs, None).onsets == ()
 
 
 def test_another_network_is_refused() -> None:
     with pytest.raises(EdgebenchError, match="no output"):
-        MusicTranscription(TaskContext()).postprocess({"y": np.zeros((1, 172, 88))})
+        MusicTranscription(TaskContext()).postprocess({"y": np.zeros((1, 172, 88))}, None)
 
 
 # --- file typing --------------------------------------------------------------------------------
@@ -345,7 +345,7 @@ def test_file_scores_tell_whole_from_cut(tasks: dict[str, Task], magika_config: 
     def says(label: str) -> Any:
         outputs = np.full((1, len(labels)), 1e-3, np.float32)
         outputs[0, labels.index(label)] = 0.9
-        return task.postprocess({"p": outputs})
+        return task.postprocess({"p": outputs}, None)
 
     right = [says(file_samples.LABELS[index % count]) for index in range(len(task))]
     assert task.score(right) == {

@@ -152,7 +152,8 @@ def test_a_detector_that_ignores_the_sound_is_at_chance(vad: VoiceActivity) -> N
 def test_items_score_like_the_stream_where_no_state_is_needed(vad: VoiceActivity) -> None:
     model = LoudnessModel()
     items = [
-        vad.postprocess(model([vad.preprocess(vad.raw(index))])[0]) for index in range(len(vad))
+        vad.postprocess(model([vad.preprocess(chunk)])[0], chunk)
+        for chunk in map(vad.raw, range(len(vad)))
     ]
     assert vad.score(items) == vad.evaluate(LoudnessModel())
     assert set(model.counts) == {0.0}
@@ -195,7 +196,7 @@ def test_si_sdr_of_known_signals() -> None:
 
 def all_gains(task: SpeechEnhancement, gain: float) -> dict[str, float]:
     outputs = {"output": np.full((1, FRAMES, 161), gain, dtype=np.float32)}
-    return task.score([task.postprocess(outputs) for _ in range(len(task))])
+    return task.score([task.postprocess(outputs, task.raw(i)) for i in range(len(task))])
 
 
 def test_equal_gains_improve_nothing(enhancement: SpeechEnhancement) -> None:
@@ -204,11 +205,14 @@ def test_equal_gains_improve_nothing(enhancement: SpeechEnhancement) -> None:
 
 
 def test_gains_are_limited(enhancement: SpeechEnhancement) -> None:
-    outputs = {"output": np.array([-1.0, 0.5, 3.0], np.float32)[None, :, None].repeat(161, 2)}
-    gains = SpeechEnhancement(
-        TaskContext(inputs=[TensorInfo("input", "float32", (1, 12, 161))])
-    ).postprocess(outputs)
-    assert gains[:, 0] == pytest.approx([1e-4, 0.5, 1.0])
+    gains = np.resize(np.array([-1.0, 0.5, 3.0], np.float32), 12)
+    outputs = {"output": gains[None, :, None].repeat(161, 2)}
+    limited = {"output": np.clip(outputs["output"], 1e-4, 1.0)}
+    task = SpeechEnhancement(TaskContext(inputs=[TensorInfo("input", "float32", (1, 12, 161))]))
+    raw = np.random.default_rng(0).standard_normal(13 * 160).astype(np.float32)
+    assert task.postprocess(outputs, raw) == pytest.approx(task.postprocess(limited, raw))
+    half = {"output": np.full((1, 12, 161), 0.5, np.float32)}
+    assert task.postprocess(half, raw) == pytest.approx(0.5 * overlap_add(spectra(raw[-4 * 160 :])))
 
 
 def test_ideal_gains_improve_much(enhancement: SpeechEnhancement) -> None:
@@ -221,7 +225,7 @@ def test_ideal_gains_improve_much(enhancement: SpeechEnhancement) -> None:
         clean = np.abs(spectra(task.speech.audio[window])) ** 2
         noise = np.abs(spectra(task.noisy[window] - task.speech.audio[window])) ** 2
         gains = (clean / (clean + noise + 1e-12)).astype(np.float32)
-        predictions.append(task.postprocess({"output": gains[None]}))
+        predictions.append(task.postprocess({"output": gains[None]}, task.raw(index)))
     assert task.score(predictions)["si_sdr_improvement"] > 10
 
 

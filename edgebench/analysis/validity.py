@@ -15,13 +15,15 @@ from edgebench.record import Reason, Record
 WORK_AXES = ("batch", "size", "seq", "sequence_length")
 #: More work that costs no more than this was not done.
 _NO_GROWTH = 1.05
+#: Below this, calling the runtime costs as much as the work, and growth need not show.
+_OVERHEAD_NS = 50_000
 
 
 def judge(row: Row, record: Record) -> Row:
     """Adds the reasons that keep one row out of every ranking, and sets `ranked`."""
     if row.status != "ok":
         return row
-    struck = [*_caching(row), *_quality(row), *_output_checks(record), *_unmeasured(row)]
+    struck = [*_caching(row), *_quality(row, record), *_output_checks(record), *_unmeasured(row)]
     struck += _not_deployable(row)
     codes = {reason.code for reason in row.reasons}
     return msgspec.structs.replace(
@@ -51,7 +53,7 @@ def _not_deployable(row: Row) -> list[Reason]:
     return [Reason(code="not_deployable", message=row.effective.not_deployable)]
 
 
-def _quality(row: Row) -> list[Reason]:
+def _quality(row: Row, record: Record) -> list[Reason]:
     quality = row.quality
     if quality is None or quality.value is None:
         why = row.unknown.get("quality") or row.unknown["quality.value"]
@@ -75,7 +77,8 @@ def _quality(row: Row) -> list[Reason]:
     if missed:
         message = "misses a further limit: " + ", ".join(missed)
         reasons.append(Reason(code="quality_limit_missed", message=message))
-    return reasons or [Reason(code="quality_failed", message="the quality check did not pass")]
+    why = (record.quality.reason if record.quality else "") or "the quality check did not pass"
+    return reasons or [Reason(code="quality_failed", message=why)]
 
 
 def _output_checks(record: Record) -> list[Reason]:
@@ -139,7 +142,15 @@ def _chains(rows: Sequence[Row], axis: str) -> list[list[int]]:
         if not isinstance(size, int | float) or isinstance(size, bool) or size <= 0:
             continue
         rest = tuple(sorted((k, repr(v)) for k, v in row.variant.items() if k != axis))
-        key = (row.device, row.run, row.workload, row.workload_version, row.backend, rest)
+        key = (
+            row.device,
+            row.run,
+            row.workload,
+            row.workload_version,
+            row.backend,
+            row.scenario,
+            rest,
+        )
         chains[key].append((float(size), index))
     ordered = [sorted(chain) for chain in chains.values()]
     return [[index for _, index in chain] for chain in ordered if chain[-1][0] >= 2 * chain[0][0]]
@@ -150,6 +161,10 @@ def _growth_fault(chain: Sequence[Row], axis: str) -> Reason | None:
     small, large = first.latency_ns, last.latency_ns
     if small.p50 is None or large.p50 is None or large.p50 > _NO_GROWTH * small.p50:
         return None
+    if small.p50 < _OVERHEAD_NS:
+        return None
+    if first.effective is not None and not first.effective.device.startswith("cpu"):
+        return None  # an accelerator that is not full takes more work for nothing
     more = float(last.variant[axis]) / float(first.variant[axis])
     ratio = stats.ratio_interval(large.p50_of_replicates, small.p50_of_replicates)
     if ratio is not None and ratio.high > (1 + more) / 2:

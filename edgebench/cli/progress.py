@@ -13,10 +13,15 @@ from edgebench.record import Record
 _MARKS = {"ok": "done", "failed": "FAILED", "unsupported": "unsupported", "invalid": "INVALID"}
 
 
+#: Columns that the bar, the count and the time take beside the description.
+BESIDE_COLUMNS = 16 + 8 + 12
+
+
 def describe(target: Target) -> str:
-    """The cell as a person names it: workload, backend and the values of its axes."""
-    axes = " ".join(f"{axis}={value}" for axis, value in sorted(target.cell.variant.items()))
-    return f"{target.cell.workload} {target.cell.backend} {axes} {target.cell.scenario}"
+    """The cell as a person names it: workload, backend, precision and the values of other axes."""
+    cell = target.cell
+    axes = [f"{axis}={value}" for axis, value in cell.variant.items() if axis != "precision"]
+    return " ".join([cell.workload, cell.backend, str(cell.variant["precision"]), *axes])
 
 
 def clock(seconds: float) -> str:
@@ -75,9 +80,14 @@ class LiveWatcher(LineWatcher):
             completed=number - 1,
             total=total,
             left=clock(left_s),
-            description=describe(target),
+            description=self._fitting(describe(target)),
         )
         self._progress.refresh()
+
+    def _fitting(self, text: str) -> str:
+        """The text cut to what the line has room for: a longer one would push the bar out."""
+        room = max(10, self._console.width - BESIDE_COLUMNS)
+        return text if len(text) <= room else text[: room - 1] + "…"
 
     def tick(self) -> None:
         self._left_s -= 1

@@ -162,6 +162,8 @@ def _options(given: dict[str, Any]) -> Options:
         suite = DEFAULT_SUITE
     quick = suite == DEFAULT_SUITE
     budget_s = parse_duration_s(given["budget"]) if given["budget"] else None
+    # A machine too slow for the default budget still gets a row for every cell.
+    soft_budget = quick and budget_s is None
     replicates = given["replicates"]
     target = parse_share(given["target"])
     if not 0 < target < 1:
@@ -184,7 +186,8 @@ def _options(given: dict[str, Any]) -> Options:
             replicates=replicates or 3,
             max_replicates=replicates or (3 if quick else 9),
             slice_s=_positive(given["slice_"], "--slice"),
-            budget_s=budget_s if budget_s is not None or not quick else QUICK_BUDGET_S,
+            budget_s=QUICK_BUDGET_S if soft_budget else budget_s,
+            hard_budget=not soft_budget,
             time_out_s=_positive(given["timeout"], "--timeout"),
             strict=given["strict"],
             seed=given["seed"],
@@ -422,8 +425,11 @@ def _reopen(out: Path, options: Options, typed: set[str]) -> tuple[RunStore | No
                 "resume it with --resume alone, or start a new run without --resume",
             )
     # Time that was spent before the kill is gone: the budget starts again.
-    budget_s = options.settings.budget_s if "budget" in typed else kept.settings.budget_s
-    settings = msgspec.structs.replace(kept.settings, budget_s=budget_s)
+    settings = kept.settings
+    if "budget" in typed:
+        settings = msgspec.structs.replace(
+            settings, budget_s=options.settings.budget_s, hard_budget=True
+        )
     return store, msgspec.structs.replace(kept, settings=settings)
 
 

@@ -51,6 +51,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_replicates: int = 9
     slice_s: float = 2.0  # measured window of a replicate, at most
     budget_s: float | None = None  # of the whole run
+    hard_budget: bool = True  # False: every cell gets one replicate all the same
     time_out_s: float = 120.0
     max_samples: int = 8192  # per replicate
     strict: bool = False
@@ -139,13 +140,13 @@ class Campaign:
         with tempfile.TemporaryDirectory(prefix="edgebench-") as scratch:
             while open_targets:
                 for target in list(open_targets):
-                    if self._spent():
-                        break
+                    if not self._may_start(target):
+                        continue
                     self._replicate(target, Path(scratch))
                     if self._complete(target):
                         self._finish(target)
                         open_targets.remove(target)
-                if self._spent():
+                if not any(map(self._may_start, open_targets)):
                     break
         for target in list(open_targets):
             if target.entries:
@@ -153,8 +154,10 @@ class Campaign:
                 open_targets.remove(target)
         return [target.cell for target in open_targets]
 
-    def _spent(self) -> bool:
-        return self._left_s() <= 0
+    def _may_start(self, target: Target) -> bool:
+        """Whether the budget allows another replicate of a target."""
+        first_at_any_cost = not self._settings.hard_budget and not target.entries
+        return self._left_s() > 0 or first_at_any_cost
 
     def _left_s(self) -> float:
         if self._settings.budget_s is None:
@@ -270,21 +273,25 @@ def precise(replicates: Sequence[Replicate], settings: Settings) -> bool:
         if replicate.samples_ns
     ]
     interval = stats.log_interval(values)
-    return interval is not None and (interval.high / interval.low) ** 0.5 - 1 <= settings.target
+    return interval is not None and interval.half_width <= settings.target
 
 
 def _with_state(replicate: Replicate, changes: list[StateCheck]) -> Replicate:
     """The replicate with what became of the machine meanwhile; an invalid state makes it invalid."""
     noted = [check for check in changes if check.level != "ok"]
-    invalid = [
-        Reason(code=f"device_{check.name}", message=check.evidence, fix=check.fix)
-        for check in noted
-        if check.level == "invalid"
-    ]
+    invalid = _invalid(noted)
     status = "invalid" if invalid and replicate.status == "ok" else replicate.status
     return msgspec.structs.replace(
         replicate, state_after=noted, status=status, reasons=[*replicate.reasons, *invalid]
     )
+
+
+def _invalid(checks: Sequence[StateCheck]) -> list[Reason]:
+    return [
+        Reason(code=f"device_{check.name}", message=check.evidence, fix=check.fix)
+        for check in checks
+        if check.level == "invalid"
+    ]
 
 
 def assemble(
@@ -296,7 +303,8 @@ def assemble(
 ) -> Record:
     """The record of a target from what its replicates found."""
     replicates = target.replicates
-    status, reasons = _verdict(target)
+    state_after = state.postflight()
+    status, reasons = _verdict(target, _invalid([*state_before, *state_after]))
     first = replicates[0] if replicates else None
     return Record(
         cell=target.cell,
@@ -305,7 +313,7 @@ def assemble(
         run=run,
         device=device,
         state_before=state_before,
-        state_after=state.postflight(),
+        state_after=state_after,
         model=target.model or next((e.model for e in target.entries if e.model), None),
         inputs_sha256=target.entries[0].inputs_sha256 if target.entries else None,
         quality=first.quality if first else None,
@@ -317,12 +325,15 @@ def assemble(
     )
 
 
-def _verdict(target: Target) -> tuple[Status, list[Reason]]:
-    """The worst that its replicates found; caching needs as many of them as not."""
+def _verdict(target: Target, device: list[Reason]) -> tuple[Status, list[Reason]]:
+    """The worst that its replicates found, and `device`: why the machine was in no state to measure.
+
+    Caching needs as many replicates that show it as not.
+    """
     replicates = target.replicates
     reasons = list(target.reasons)
-    for replicate in replicates:
-        reasons += [reason for reason in replicate.reasons if reason not in reasons]
+    for found in [*(replicate.reasons for replicate in replicates), device]:
+        reasons += [reason for reason in found if reason not in reasons]
     caching = sum(r.unseen is not None and r.unseen.caching for r in replicates)
     if caching and 2 * caching >= len(replicates):
         reasons.append(
@@ -333,8 +344,9 @@ def _verdict(target: Target) -> tuple[Status, list[Reason]]:
                 fix="turn the cache off: a deployment sees new inputs",
             )
         )
-    found = {target.status, *(replicate.status for replicate in replicates)}
+    statuses = {target.status, *(replicate.status for replicate in replicates)}
     for status in ("failed", "unsupported", "invalid"):
-        if status in found:
+        if status in statuses:
             return status, reasons
-    return ("invalid" if any(r.code == "caching" for r in reasons) else "ok"), reasons
+    invalid = device or any(reason.code == "caching" for reason in reasons)
+    return ("invalid" if invalid else "ok"), reasons

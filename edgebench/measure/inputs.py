@@ -14,7 +14,9 @@ from edgebench.task import Task
 Feeds = dict[str, NDArray[Any]]
 Outputs = dict[str, NDArray[Any]]
 
-POOL = 16  # distinct queries in rotation
+POOL = 16  # distinct queries in rotation, at most
+MIN_POOL = 4
+POOL_BYTES = 32 * 2**20  # the pool is part of the memory that is measured: it stays small
 
 
 def stack(items: Sequence[Feeds]) -> Feeds:
@@ -43,11 +45,13 @@ def split(outputs: Outputs, batch: int) -> list[Outputs]:
     ]
 
 
-def build_pool(task: Task, batch: int, size: int = POOL) -> list[Feeds]:
-    """Up to `size` distinct queries of `batch` items each; items repeat across queries only where
-    the task has too few."""
+def build_pool(task: Task, batch: int) -> list[Feeds]:
+    """Distinct queries of `batch` items each: POOL of them, fewer where they are large or where the
+    task has few items; items repeat across queries only where there are too few for two."""
     count = len(task)
-    queries = max(1, min(size, count if batch == 1 else max(count // batch, 2)))
+    one = sum(array.nbytes for array in task.preprocess(task.raw(0)).values())
+    fitting = max(MIN_POOL, min(POOL, POOL_BYTES // max(one * batch, 1)))
+    queries = max(1, min(fitting, count if batch == 1 else max(count // batch, 2)))
     made = [task.preprocess(task.raw(index)) for index in range(min(count, queries * batch))]
     return [
         stack([made[(query * batch + offset) % len(made)] for offset in range(batch)])

@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import cycle, islice
-from statistics import median, stdev
+from statistics import median
 from typing import Any, Literal
 
+from edgebench.analysis import stats
 from edgebench.measure.steady import SteadyDetector
 from edgebench.record import Offline, Paced, Warmup
 
@@ -26,7 +27,10 @@ Stop = Literal["", "precise", "time", "samples"]
 BLOCK_NS = 20_000_000  # between two looks at the time: long enough to cost nothing
 MIN_WINDOW_NS = 250_000_000
 MIN_BLOCKS = 10
-MIN_SAMPLES = {0.5: 30, 0.9: 64, 0.99: 662}  # what a percentile needs (MLPerf early stopping)
+MIN_SAMPLES = 30
+#: A window goes on beyond its time for so many samples, up to so many times its length: a slow query in
+#: a short window would give a number that says nothing.
+MIN_TIMED, PATIENCE = 10, 4
 
 
 @dataclass
@@ -124,23 +128,26 @@ def single_stream(
     rotation = cycle(pool)
     per_block = max(1, min(BLOCK_NS // max(typical_ns, 1), max_samples // MIN_BLOCKS or 1))
     block_values: list[float] = []
+    permille = round(percentile * 1000)
+    needed = max(MIN_SAMPLES, stats.min_samples(permille))
     with no_gc(), _usage(window):
         start = time.perf_counter_ns()
         deadline = start + round(slice_s * 1e9)
+        give_up = start + round(PATIENCE * slice_s * 1e9)
         while not window.stop:
             size = min(per_block, max_samples - len(samples))
             time_block(run, islice(rotation, size), samples.append)
             now = time.perf_counter_ns()
-            block_values.append(_quantile(samples[-size:], percentile))
+            block_values.append(stats.percentile(sorted(samples[-size:]), permille))
             if len(samples) >= max_samples:
                 window.stop = "samples"
-            elif now >= deadline:
+            elif now >= deadline and (len(samples) >= MIN_TIMED or now >= give_up):
                 window.stop = "time"
             elif (
                 # Looking costs time outside the calls only; look seldom all the same.
                 len(block_values) % MIN_BLOCKS == 0
                 and now - start >= MIN_WINDOW_NS
-                and len(samples) >= _needed(percentile)
+                and len(samples) >= needed
                 and _within(block_values, target / 2)
             ):
                 window.stop = "precise"
@@ -148,26 +155,13 @@ def single_stream(
     return window
 
 
-def _needed(percentile: float) -> int:
-    return max(count for level, count in MIN_SAMPLES.items() if level <= max(percentile, 0.5))
-
-
-def _quantile(values: Sequence[int], share: float) -> float:
-    ordered = sorted(values)
-    return float(ordered[min(len(ordered) - 1, int(share * len(ordered)))])
-
-
 def _within(block_values: Sequence[float], target: float) -> bool:
     """Whether the mean over blocks is known within `target`, as a share, at 95 %.
 
     Blocks, not iterations, are the unit: neighbouring iterations are correlated.
     """
-    count = len(block_values)
-    mean = sum(block_values) / count
-    half_width = (
-        2.26 * stdev(block_values) / count**0.5
-    )  # t at 9 degrees of freedom, the least here
-    return bool(half_width <= target * mean)
+    interval = stats.log_interval(block_values)
+    return interval is not None and interval.half_width <= target
 
 
 def paced_stream(

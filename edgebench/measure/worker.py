@@ -23,7 +23,7 @@ from edgebench.errors import EdgebenchError, UnsupportedError
 from edgebench.measure.jobs import Done, Job
 from edgebench.measure.parent_link import ParentLink, be_first_to_go
 from edgebench.probes import memory
-from edgebench.record import Memory, Pipeline, Reason, Replicate, Unseen
+from edgebench.record import Completion, Memory, Pipeline, Reason, Replicate, Unseen
 
 if TYPE_CHECKING:
     from edgebench.measure.inputs import Feeds
@@ -96,14 +96,19 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
     link.phase("warm-up", job.warmup_s)
     warmup, typical_ns = scenario.warm_up(session.run, pool, job.warmup_s)
     uss_warm = memory.uss_bytes()
+    completion = check.completion(session, pool, typical_ns)
+    if completion.deferred:
+        # What such a call takes is no latency: there is nothing to measure.
+        return Done(_deferred(job, started, completion), inputs.digest(feeds))
 
     link.phase("measurement", 3 * job.slice_s)
     window = _window(job, session, pool, typical_ns)
+    # Before anything else is prepared: what follows holds further inputs.
+    peak_bytes, peak_source = memory.peak_rss()
     link.phase("measurement of never-seen inputs", job.slice_s)
     unseen = _unseen(job, session, feeds, pool, typical_ns)
     link.phase("measurement of the pipeline", job.slice_s)
     pipeline = _pipeline(job, session, task, typical_ns)
-    peak_bytes, peak_source = memory.peak_rss()
     observed = Memory(
         peak_bytes=peak_bytes,
         peak_source=peak_source,
@@ -156,10 +161,27 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
         memory=observed,
         quality=quality,
         output_check=checked,
+        completion=completion,
         effective=effective,
     )
     session.close()
     return Done(_judged(replicate, window), inputs.digest(feeds))
+
+
+def _deferred(job: Job, started: str, completion: Completion) -> Replicate:
+    reason = Reason(
+        code="outputs_deferred",
+        message="outputs were not complete when the measured call returned: reading them took far "
+        "longer the first time than the second",
+        fix="the backend must force and await its outputs in `run`",
+    )
+    return Replicate(
+        index=job.index,
+        status="invalid",
+        started_utc=started,
+        reasons=[reason],
+        completion=completion,
+    )
 
 
 def _timed(action: Callable[[], T]) -> tuple[T, int]:
@@ -260,8 +282,8 @@ def _pipeline(job: Job, session: Session, task: Task, typical_ns: int) -> Pipeli
         ready = clock()
         outputs = session.outputs_of(prepared, session.run(prepared))
         answered = clock()
-        for item in inputs.split(outputs, job.batch):
-            task.postprocess(item)
+        for item, source in zip(inputs.split(outputs, job.batch), chosen, strict=True):
+            task.postprocess(item, source)
         end = clock()
         split.preprocess_ns.append(ready - begin)
         split.inference_ns.append(answered - ready)

@@ -50,8 +50,10 @@ def _block(table: Table, front: Front, pick: Pick, members: Sequence[int]) -> It
         yield _row(row, name)
     yield ""
     remarks = [f"**{_escape(pick.text)}**", *map(_escape, pick.bad_news)]
-    missed = text.not_reached(rows, names)
-    for remark in [*remarks, _escape(missed)] if missed else remarks:
+    if pick.row is not None:
+        remarks.append(_escape(text.around(table.rows[pick.row])))
+    remarks.append(_escape(text.not_reached(rows, names)))
+    for remark in filter(None, remarks):
         yield remark
         yield ""
 

@@ -80,7 +80,11 @@ def _block(
         yield from _wrapped(missed, width, _WARN)
     for news in pick.bad_news:
         yield from _wrapped(text.plain(news), width, _WARN)
-    yield from _wrapped(text.plain(pick.text), width, _DEPLOY if pick.row is not None else _REASON)
+    if pick.row is None:
+        yield from _wrapped(text.plain(pick.text), width, _REASON)
+        return
+    yield from _wrapped(text.plain(pick.text), width, _DEPLOY)
+    yield from _wrapped(text.around(table.rows[pick.row]), width, _HEAD, indent="  ")
 
 
 def _title(front: Front, rows: Sequence[Row]) -> str:

@@ -47,6 +47,22 @@ def quality_cell(row: Row) -> str:
     return f"{quality.value:.3f}{delta}"
 
 
+def around(row: Row) -> str:
+    """What the application adds to the inference, and what the first answer costs; "" if unknown.
+
+    The parts are medians of their own and need not add up to the median of the whole.
+    """
+    parts = []
+    if (way := row.pipeline) is not None:
+        parts.append(
+            f"end to end {format_ns(way.end_to_end_ns)}: before {format_ns(way.preprocess_ns)}, "
+            f"inference {format_ns(way.inference_ns)}, after {format_ns(way.postprocess_ns)}"
+        )
+    if row.cold_start is not None and row.cold_start.total_ns is not None:
+        parts.append(f"cold start {format_ns(row.cold_start.total_ns)}")
+    return "; ".join(parts)
+
+
 def energy_cell(row: Row) -> str:
     """Joules per inference with a prefix, or the reason there is none."""
     joules = row.energy.j_per_inference

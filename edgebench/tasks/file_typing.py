@@ -65,7 +65,7 @@ class FileTyping(Task):
     def preprocess(self, raw: bytes) -> Feeds:
         return {self._input: self._layout.features(raw)}
 
-    def postprocess(self, outputs: Outputs) -> Typed:
+    def postprocess(self, outputs: Outputs, raw: Any) -> Typed:
         (probability,) = next(iter(outputs.values()))
         return Typed(self._layout.labels[int(probability.argmax())], probability)
 

@@ -98,7 +98,7 @@ class ImageClassification(Task):
         with Image.open(io.BytesIO(raw.jpeg)) as image:
             return {self._input: _pixels(image.convert("RGB"), raw.view)}
 
-    def postprocess(self, outputs: Outputs) -> Answer:
+    def postprocess(self, outputs: Outputs, raw: Any) -> Answer:
         (logits,) = next(iter(outputs.values())).astype(np.float64)
         shifted = logits - logits.max()
         log_probability = shifted - np.log(np.exp(shifted).sum())

@@ -81,7 +81,7 @@ class LayoutDetection(Task):
         planes = ((scaled - MEAN) / DEVIATION).transpose(2, 0, 1)[None]
         return {self.context.inputs[0].name: np.ascontiguousarray(planes)}
 
-    def postprocess(self, outputs: Outputs) -> tuple[Region, ...]:
+    def postprocess(self, outputs: Outputs, raw: Any) -> tuple[Region, ...]:
         """Regions on the page, per class the surest first."""
         boxes, scores = decode(outputs, len(self.classes))
         found: list[Region] = []

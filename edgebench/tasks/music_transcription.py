@@ -83,7 +83,7 @@ class MusicTranscription(Task):
         audio = np.frombuffer(raw, "<i2").astype(np.float32) / 32768
         return {self._input: audio[None, :, None]}
 
-    def postprocess(self, outputs: Outputs) -> Transcription:
+    def postprocess(self, outputs: Outputs, raw: Any) -> Transcription:
         missing = {_FRAME_OUTPUT, _ONSET_OUTPUT} - outputs.keys()
         if missing:
             raise EdgebenchError(f"the model has no output {min(missing)!r}")

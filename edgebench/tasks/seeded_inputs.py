@@ -7,7 +7,7 @@ Option `ranges`: {input: [low, high]}, inclusive, for inputs that need other val
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from edgebench.task import Feeds, Outputs
 
 _ITEMS = 64
+_CALIBRATION_ITEMS = 32
 
 
 class SeededInputs(Task):
@@ -56,7 +57,11 @@ class SeededInputs(Task):
             for info in self.context.inputs
         }
 
-    def postprocess(self, outputs: Outputs) -> Outputs:
+    def calibration(self) -> Iterator[Feeds]:
+        """Inputs beyond the evaluation items."""
+        return (self.preprocess(_ITEMS + index) for index in range(_CALIBRATION_ITEMS))
+
+    def postprocess(self, outputs: Outputs, raw: Any) -> Outputs:
         return outputs
 
     def score(self, predictions: Sequence[Outputs]) -> dict[str, float]:
@@ -78,7 +83,11 @@ def _values(
     kind = np.dtype(info.dtype).kind
     drawn: Any
     if kind == "f" or info.dtype == "bfloat16":
-        drawn = rng.standard_normal(shape) if limits is None else rng.uniform(limits[0], limits[1], shape)
+        drawn = (
+            rng.standard_normal(shape)
+            if limits is None
+            else rng.uniform(limits[0], limits[1], shape)
+        )
     elif kind in "iub":
         low, high = _integer_limits(info) if limits is None else limits
         drawn = rng.randint(int(low), int(high) + 1, size=shape)

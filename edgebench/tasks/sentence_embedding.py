@@ -87,7 +87,7 @@ class SentenceEmbedding(Task):
             "attention_mask": np.array([encoding.attention_mask], dtype=np.int64),
         }
 
-    def postprocess(self, outputs: Outputs) -> NDArray[Any]:
+    def postprocess(self, outputs: Outputs, raw: Any) -> NDArray[Any]:
         """The embedding, of unit length."""
         return np.asarray(outputs["embedding"][0])
 

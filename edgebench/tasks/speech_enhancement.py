@@ -3,8 +3,7 @@
 Short-time spectrum (20 ms windows, 10 ms apart) -> log power -> gains -> spectrum times gains ->
 audio. The network is recurrent but takes no state, so an application gives it a window of which the
 first three quarters are history, and uses the gains of the last quarter. The answer of one item is
-those gains: the inverse transform needs the noisy spectrum, so it happens in the score, where the
-segments are joined.
+the audio of that quarter; neighbouring answers overlap by half a window, where they add up.
 """
 
 from __future__ import annotations
@@ -95,17 +94,21 @@ class SpeechEnhancement(Task):
         features = np.log10(np.maximum(power, POWER_FLOOR)).astype(np.float32)[None]
         return {self.context.inputs[0].name: features}
 
-    def postprocess(self, outputs: Outputs) -> NDArray[Any]:
-        """Gains of the fresh frames, (frames / 4, 161)."""
+    def postprocess(self, outputs: Outputs, raw: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Enhanced audio of the fresh frames, ((frames / 4 + 1) * HOP,)."""
         (gains,) = outputs.values()
-        return np.clip(gains[0, -self.fresh_frames :], GAIN_FLOOR, 1)
+        fresh = slice(-self.fresh_frames, None)
+        noisy = spectra(raw[-self._samples(self.fresh_frames) :])
+        return overlap_add(noisy * np.clip(gains[0, fresh], GAIN_FLOOR, 1))
 
-    def score(self, predictions: Sequence[NDArray[Any]]) -> dict[str, float]:
-        gains = np.concatenate(list(predictions))
+    def score(self, predictions: Sequence[NDArray[np.float64]]) -> dict[str, float]:
+        step = self.fresh_frames * HOP
+        enhanced = np.zeros(step * len(predictions) + HOP)
+        for number, audio in enumerate(predictions):
+            enhanced[number * step : number * step + len(audio)] += audio
         start = (self.frames - self.fresh_frames) * HOP
-        heard = slice(start, start + self._samples(len(gains)))
+        heard = slice(start, start + len(enhanced))
         clean, noisy = self.speech.audio[heard], self.noisy[heard]
-        enhanced = overlap_add(spectra(noisy) * gains)
         inside = slice(HOP, -HOP)  # the outermost half windows have no neighbour to add
         before, after = (si_sdr(clean[inside], audio[inside]) for audio in (noisy, enhanced))
         return {"si_sdr_improvement": after - before, "si_sdr": after}

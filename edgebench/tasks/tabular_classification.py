@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -43,7 +43,7 @@ class TabularClassification(Task):
         """The row, (1, features) float32; the model scales it itself."""
         return {self.context.inputs[0].name: np.ascontiguousarray(raw[None])}
 
-    def postprocess(self, outputs: Outputs) -> int:
+    def postprocess(self, outputs: Outputs, raw: Any) -> int:
         """The most probable class."""
         (probabilities,) = outputs.values()
         return int(probabilities[0].argmax())

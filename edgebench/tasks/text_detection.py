@@ -88,7 +88,7 @@ class TextDetection(Task):
         planes = ((bgr - MEAN) / DEVIATION).transpose(2, 0, 1)[None]
         return {self.context.inputs[0].name: np.ascontiguousarray(planes)}
 
-    def postprocess(self, outputs: Outputs) -> NDArray[np.float64]:
+    def postprocess(self, outputs: Outputs, raw: Any) -> NDArray[np.float64]:
         """Boxes of text lines, (n, 4)."""
         (probability,) = outputs.values()
         return text_boxes(probability[0, 0])

@@ -117,7 +117,7 @@ class TextRecognition(Task):
     def preprocess(self, raw: NDArray[np.uint8]) -> Feeds:
         return {self._input: _pixels(raw)}
 
-    def postprocess(self, outputs: Outputs) -> str:
+    def postprocess(self, outputs: Outputs, raw: Any) -> str:
         """Greedy decoding of the CTC output [1, steps, characters]: repeats and blanks go."""
         (scores,) = next(iter(outputs.values()))
         best = scores.argmax(axis=-1)

@@ -94,7 +94,7 @@ class VoiceActivity(Task):
     def preprocess(self, raw: Chunk) -> Feeds:
         return {"input": raw.samples[None].copy(), "state": raw.state}
 
-    def postprocess(self, outputs: Outputs) -> float:
+    def postprocess(self, outputs: Outputs, raw: Any) -> float:
         """Probability of speech."""
         return float(outputs["output"].reshape(-1)[0])
 
@@ -118,9 +118,10 @@ class VoiceActivity(Task):
         state = self.fresh_state()
         probabilities = []
         for samples in stream.chunks:
-            (outputs,) = infer([self.preprocess(Chunk(samples, state))])
+            chunk = Chunk(samples, state)
+            (outputs,) = infer([self.preprocess(chunk)])
             state = outputs["stateN"]
-            probabilities.append(self.postprocess(outputs))
+            probabilities.append(self.postprocess(outputs, chunk))
         return np.array(probabilities)
 
     def calibration(self) -> Iterator[Feeds]:

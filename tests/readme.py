@@ -1,0 +1,44 @@
+"""The parts of README.md that are printed by edgebench itself: `python -m tests.readme` renews them.
+
+The table is that of results/reference/; the benchmarks' output is taken from standard input, where
+something is piped in: `make perf | python -m tests.readme`.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import sys
+from pathlib import Path
+
+from edgebench.analysis.table import build_table
+from edgebench.report.formats import render
+from edgebench.store import iter_records
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+REFERENCE = ROOT / "results" / "reference" / "quick-linux-x86-2c.jsonl"
+
+
+def table_text() -> str:
+    """What `edgebench show` prints of the reference results."""
+    out = io.StringIO()
+    render(build_table(iter_records(REFERENCE)), "table", out)
+    return out.getvalue()
+
+
+def with_part(text: str, name: str, content: str) -> str:
+    """README's text with what stands between the marks of `name` replaced."""
+    pattern = re.compile(rf"(<!-- {name}: begin -->\n).*?(<!-- {name}: end -->)", re.DOTALL)
+    return pattern.sub(lambda found: f"{found[1]}```\n{content.strip()}\n```\n{found[2]}", text)
+
+
+def main() -> None:
+    text = with_part(README.read_text(encoding="utf-8"), "table", table_text())
+    if not sys.stdin.isatty() and (measured := sys.stdin.read().strip()):
+        text = with_part(text, "perf", measured)
+    README.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

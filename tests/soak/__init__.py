@@ -1,0 +1,1 @@
+"""Long trials with real suites; no part of the tests. `make soak` runs them all."""

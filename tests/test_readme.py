@@ -1,0 +1,40 @@
+"""README.md says what edgebench does."""
+
+from __future__ import annotations
+
+import re
+
+from click.testing import CliRunner
+
+from edgebench.cli import cli
+from edgebench.errors import ExitCode
+from tests.readme import README, table_text, with_part
+
+TEXT = README.read_text(encoding="utf-8")
+
+
+def test_the_table_is_that_of_the_committed_results() -> None:
+    assert with_part(TEXT, "table", table_text()) == TEXT
+
+
+def test_every_option_it_shows_exists() -> None:
+    known = set()
+    for name in ("run", "show", "list", "doctor", "assets", "schema"):
+        result = CliRunner().invoke(cli, [name, "--help"])
+        known |= set(re.findall(r"--[a-z-]+", result.output))
+    shown = set(re.findall(r"(?<=[ `])--[a-z]+[a-z-]*", TEXT))
+    assert shown <= known | {"--editable"}
+
+
+def test_every_exit_code_of_this_version_is_documented() -> None:
+    documented = {int(code) for code in re.findall(r"^\| (\d+) \|", TEXT, re.MULTILINE)}
+    gate_only = {ExitCode.INCONCLUSIVE, ExitCode.INVALID}
+    assert documented == set(ExitCode) - gate_only
+
+
+def test_it_opens_with_the_two_commands() -> None:
+    commands = TEXT.split("```")[1].strip().splitlines()
+    assert [line.split("#")[0].split() for line in commands] == [
+        ["make", "bench"],
+        ["make", "test"],
+    ]
