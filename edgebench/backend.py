@@ -88,9 +88,14 @@ class Capabilities:
 
 @dataclass(frozen=True)
 class Ready:
-    """The runtime is installed; `version` is that of its distribution."""
+    """The runtime is installed; `version` is that of its distribution.
+
+    `note` and `fix` are for `doctor`: what a user of this installation should know, and do about it.
+    """
 
     version: str
+    note: str = ""
+    fix: str = ""
 
 
 @dataclass(frozen=True)
@@ -141,6 +146,8 @@ class Effective(msgspec.Struct, frozen=True, kw_only=True):
     outputs: tuple[TensorInfo, ...] = ()
     runtime: str = ""  # name and version of the runtime that ran
     notes: tuple[str, ...] = ()  # anything a reader must know, for example a reference build
+    #: Why this build is measured but never offered as a deployment; empty: it may be deployed.
+    not_deployable: str = ""
     #: Every declared option by its own name, except those a field above tells (`threads`), and any
     #: further setting worth knowing, as the runtime reports them.
     options: dict[str, Scalar | None] = {}

@@ -24,6 +24,7 @@ def judge(row: Row, record: Record) -> Row:
     if row.status != "ok":
         return row
     struck = [*_caching(row), *_quality(row, record), *_output_checks(record), *_unmeasured(row)]
+    struck += _not_deployable(row)
     codes = {reason.code for reason in row.reasons}
     return msgspec.structs.replace(
         row,
@@ -43,6 +44,13 @@ def _caching(row: Row) -> list[Reason]:
             fix="turn off the cache of the backend",
         )
     ]
+
+
+def _not_deployable(row: Row) -> list[Reason]:
+    """A build that exists to check answers has no place among deployments."""
+    if row.effective is None or not row.effective.not_deployable:
+        return []
+    return [Reason(code="not_deployable", message=row.effective.not_deployable)]
 
 
 def _quality(row: Row, record: Record) -> list[Reason]:

@@ -146,7 +146,9 @@ def _backend(name: str) -> BackendState:
 
     found = registry.load(name).availability()
     if isinstance(found, Ready):
-        return BackendState(name=name, status="ready", version=found.version)
+        return BackendState(
+            name=name, status="ready", version=found.version, reason=found.note, fix=found.fix
+        )
     return BackendState(name=name, status=found.kind, reason=found.reason, fix=found.fix)
 
 
@@ -189,7 +191,7 @@ def _render(diagnosis: Diagnosis) -> Iterator[str]:
     if diagnosis.backends is not None:
         yield _heading("Backends")
         for backend in diagnosis.backends:
-            text = backend.version or backend.reason
+            text = ": ".join(part for part in (backend.version, backend.reason) if part)
             yield from _render_row(backend.status, backend.name, text, backend.fix)
     if diagnosis.python is not None:
         yield _heading("Python")

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from edgebench.task import Outputs, Task
 
-PRECISIONS = ("as-is", "fp32", "fp16", "bf16", "int8-dynamic", "int8-static")
+PRECISIONS = ("as-is", "fp32", "fp16", "bf16", "w8", "w4", "int8-dynamic", "int8-static")
 
 _MODEL, _REFERENCE = "model.onnx", "reference.npz"
 
@@ -65,7 +65,7 @@ def prepare(job: PrepareJob) -> PreparedModel:
     built = _built(job, store)
     single = _fixed(job, store, built, batch=1)
     fixed = single if job.batch == 1 else _fixed(job, store, built, batch=job.batch)
-    final = fixed  # fp16 and bf16 are the runtime's doing, from the fp32 file
+    final = fixed  # fp16, bf16, w8 and w4 are the runtime's doing, from the fp32 file
     if job.precision.startswith("int8"):
         final = _quantized(job, store, fixed, single)
     reference, constant = _reference(job, store, single)

@@ -1,0 +1,104 @@
+"""MLX: any ONNX model, imported into an MLX program. Metal on a Mac, a reference build elsewhere.
+
+Light on purpose: what needs MLX is imported when a session opens.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from edgebench.backend import (
+    Backend,
+    Capabilities,
+    ModelFile,
+    Option,
+    Ready,
+    Scalar,
+    Unavailable,
+)
+
+from .blas import PRELOAD, preloaded_by_environment
+
+if TYPE_CHECKING:
+    from .session import MlxSession
+
+#: Distributions that bring the library itself where the distribution `mlx` holds only its frame.
+BUILDS = ("mlx-cpu", "mlx-cuda-12", "mlx-cuda-13", "mlx-cuda")
+_INSTALL = "pip install 'edgebench[mlx]'"
+
+_OPTIONS = (
+    Option("device", "str", None, "where MLX computes; else its default device", ("cpu", "gpu")),
+    Option(
+        "compile",
+        "str",
+        None,
+        "mx.compile; else the faster of both for this graph",
+        ("always", "never"),
+    ),
+    Option(
+        "group_size",
+        "int",
+        64,
+        "weights that share a scale and a bias, for w8 and w4",
+        (32, 64, 128),
+    ),
+    Option(
+        "threads",
+        "int",
+        None,
+        "threads of a preloaded OpenBLAS; MLX itself computes on one thread and offers no choice",
+        minimum=1,
+    ),
+)
+
+
+class MlxBackend(Backend):
+    name = "mlx"
+    summary = "MLX (Metal on a Mac; elsewhere a reference build, for correctness)"
+    capabilities = Capabilities(
+        formats=("onnx",),
+        precisions=("fp32", "fp16", "bf16", "w8", "w4", "as-is"),
+        options=_OPTIONS,
+        device_kinds=("cpu", "gpu"),
+    )
+
+    def availability(self) -> Ready | Unavailable:
+        version = _version("mlx")
+        if version is None:
+            return Unavailable("not_installed", "MLX is not installed", _INSTALL)
+        if sys.platform == "darwin":
+            if platform.machine() != "arm64":
+                return Unavailable("broken", "MLX needs Apple Silicon", "use another backend")
+            return Ready(version)
+        if not any(_version(build) for build in BUILDS):
+            reason = "the distribution mlx is installed without a build for this platform"
+            return Unavailable("broken", reason, _INSTALL)
+        if preloaded_by_environment():
+            return Ready(version, "reference build, not Apple Silicon; a BLAS is preloaded")
+        note = "reference build, not Apple Silicon; links the reference BLAS, several times slower"
+        return Ready(version, note, PRELOAD)
+
+    def import_runtime(self) -> str:
+        import mlx.core as mx
+
+        return str(mx.__version__)
+
+    def open(self, model: ModelFile, options: Mapping[str, Scalar]) -> MlxSession:
+        self.capabilities.check(model, options)
+        from .session import MlxSession
+
+        return MlxSession(model, dict(options))
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+BACKEND = MlxBackend

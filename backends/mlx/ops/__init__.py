@@ -1,0 +1,1 @@
+"""ONNX operators in MLX, one file per kind."""
