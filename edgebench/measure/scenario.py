@@ -105,7 +105,8 @@ def time_block(run: Run, queries: Iterator[Any], keep: Callable[[int], None]) ->
     for prepared in queries:
         start = clock()
         run(prepared)
-        keep(clock() - start)
+        end = clock()
+        keep(end - start)
 
 
 def single_stream(
