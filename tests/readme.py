@@ -1,6 +1,6 @@
 """The parts of README.md that are printed by edgebench itself: `python -m tests.readme` renews them.
 
-The table is that of results/reference/; the benchmarks' output is taken from standard input, where
+The tables are those of results/reference/; the benchmarks' output is taken from standard input, where
 something is piped in: `make perf | python -m tests.readme`.
 """
 
@@ -17,14 +17,26 @@ from edgebench.store import iter_records
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-REFERENCE = ROOT / "results" / "reference" / "quick-linux-x86-2c.jsonl"
+REFERENCE = ROOT / "results" / "reference"
+#: Part of README.md -> reference results whose table it is.
+TABLES = {
+    "table": REFERENCE / "quick-linux-x86-2c.jsonl",
+    "runtimes": REFERENCE / "runtimes-linux-x86-2c.jsonl",
+}
 
 
-def table_text() -> str:
-    """What `edgebench show` prints of the reference results."""
+def table_text(results: Path) -> str:
+    """What `edgebench show` prints of a result file."""
     out = io.StringIO()
-    render(build_table(iter_records(REFERENCE)), "table", out)
+    render(build_table(iter_records(results)), "table", out)
     return out.getvalue()
+
+
+def with_tables(text: str) -> str:
+    """README's text with every table as it is printed now."""
+    for name, results in TABLES.items():
+        text = with_part(text, name, table_text(results))
+    return text
 
 
 def with_part(text: str, name: str, content: str) -> str:
@@ -34,7 +46,7 @@ def with_part(text: str, name: str, content: str) -> str:
 
 
 def main() -> None:
-    text = with_part(README.read_text(encoding="utf-8"), "table", table_text())
+    text = with_tables(README.read_text(encoding="utf-8"))
     if not sys.stdin.isatty() and (measured := sys.stdin.read().strip()):
         text = with_part(text, "perf", measured)
     README.write_text(text, encoding="utf-8")
