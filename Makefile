@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: bench test test-assets lint types resolve perf soak clean
+.PHONY: bench test test-assets test-runtimes lint types resolve perf soak clean
 
 bench: $(VENV)/.bench
 	$(BIN)/edgebench run --suite quick
@@ -15,6 +15,10 @@ test: $(VENV)/.test
 # The measured quality of every workload against its limits, with the real models and data.
 test-assets: $(VENV)/.test
 	$(BIN)/pytest -m downloads
+
+# The runtimes that the tests do without where they are not installed: OpenVINO and ncnn.
+test-runtimes: $(VENV)/.runtimes
+	$(BIN)/pytest tests/test_openvino.py tests/test_ncnn.py tests/test_runtime_contracts.py tests/test_runtime_workloads.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -50,6 +54,11 @@ $(VENV)/.bench: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.test: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/pip install --quiet --editable '.[test]'
+	touch $@
+
+$(VENV)/.runtimes: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --editable '.[test,openvino,ncnn,wakeword]'
+	$(BIN)/pip install --quiet --no-deps pnnx
 	touch $@
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
