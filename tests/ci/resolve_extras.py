@@ -35,10 +35,12 @@ class Target:
 #: JetPack 5 and 6 bring Python 3.10 (by way of deadsnakes for 5), JetPack 7 brings 3.12.
 JETSON = (Target("aarch64-unknown-linux-gnu", "3.10"), Target("aarch64-unknown-linux-gnu", "3.12"))
 MAC = (Target("aarch64-apple-darwin", "3.12"),)
-#: OpenVINO's wheels for Arm need glibc 2.35 (Ubuntu 22.04, JetPack 6); uv takes "linux-gnu" for 2.28.
+#: OpenVINO's and MLX's wheels for Arm need glibc 2.35 (Ubuntu 22.04, JetPack 6); uv takes "linux-gnu" for 2.28.
 GLIBC_2_35 = (Target("aarch64-manylinux_2_35", "3.10"), Target("aarch64-manylinux_2_35", "3.12"))
 #: Extras with targets of their own.
-ONLY = {"jetson": JETSON, "openvino": GLIBC_2_35 + MAC}
+ONLY = {"jetson": JETSON, "openvino": GLIBC_2_35 + MAC, "mlx": GLIBC_2_35 + MAC}
+#: MLX's wheels need macOS 14, and uv takes 13 unless it is told.
+MACOS = "14.0"
 
 
 def main() -> int:
@@ -80,7 +82,7 @@ def resolve(extra: str, target: Target) -> Resolution:
             *("--python-platform", target.platform, "--python-version", target.python),
         ],
         cwd=ROOT,
-        env={**os.environ, **pip_settings()},
+        env={**os.environ, **pip_settings(), "MACOSX_DEPLOYMENT_TARGET": MACOS},
         capture_output=True,
         text=True,
         check=False,
