@@ -38,6 +38,8 @@ class Workplace:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            # A job in the background has Ctrl-C ignored, and hands that on: here it must be heard.
+            preexec_fn=_hear_ctrl_c,  # noqa: PLW1509 - no threads here
         )
 
     def run(self, *arguments: str) -> tuple[int, dict[str, Any], str]:
@@ -80,6 +82,10 @@ def _processes_in(folder: Path) -> list[str]:
             if entry.readlink() == folder:
                 found.append(entry.parent.name)
     return found
+
+
+def _hear_ctrl_c() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def codes(row: dict[str, Any]) -> list[str]:
