@@ -224,8 +224,8 @@ class OrtSession(Session):
                 "optimization": _level_name(session_options.graph_optimization_level.name),
                 "arena": session_options.enable_cpu_mem_arena,
                 "mem_pattern": session_options.enable_mem_pattern,
-                "denormals_as_zero": _entry(session_options, "session.set_denormal_as_zero") == "1",
-                "spinning": _entry(session_options, "session.intra_op.allow_spinning") != "0",
+                "denormals_as_zero": _flag(session_options, "session.set_denormal_as_zero"),
+                "spinning": _flag(session_options, "session.intra_op.allow_spinning"),
                 "io_binding": self._bound,
                 "preoptimized": bool(self._options.get("preoptimized")),
             },
@@ -282,6 +282,12 @@ def _entry(session_options: Any, key: str) -> str | None:
         return str(session_options.get_session_config_entry(key))
     except RuntimeError:
         return None
+
+
+def _flag(session_options: Any, key: str) -> bool | None:
+    """A switch as it was set; None where it was not: ONNX Runtime does not tell its own choice."""
+    entry = _entry(session_options, key)
+    return None if entry is None else entry == "1"
 
 
 def _level_name(level: str) -> str:
