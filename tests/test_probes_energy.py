@@ -77,7 +77,7 @@ def test_each_meter_is_named_and_gives_no_number(
     tmp_path: Path, name: str, machine: dict[str, str]
 ) -> None:
     found = measure_unavailable(write_tree(tmp_path, {**machine, **METERS[name]}))
-    assert found.reason == "not_supported_yet"
+    assert found.reason == "no_sensor"
     assert found.detail.startswith(f"{name} found")
     assert (found.j_per_inference, found.average_w, found.uncertainty_j) == (None, None, None)
 
@@ -111,7 +111,7 @@ def test_one_rail_that_is_off_does_not_hide_the_others(
         tmp_path,
         {f"{folder}/name": "ina3221", f"{folder}/curr1_input": "1", f"{folder}/curr2_input": "1"},
     )
-    assert measure_unavailable(tmp_path).reason == "not_supported_yet"
+    assert measure_unavailable(tmp_path).reason == "no_sensor"
 
 
 def test_what_is_no_meter_of_the_machine_is_not_taken_for_one(tmp_path: Path) -> None:
@@ -133,4 +133,4 @@ def test_what_is_no_meter_of_the_machine_is_not_taken_for_one(tmp_path: Path) ->
 
 def test_a_mac_has_counters_that_are_not_read_yet(tmp_path: Path) -> None:
     found = measure_unavailable(tmp_path, platform="darwin", run=lambda command: None)
-    assert found.reason == "not_supported_yet"
+    assert found.reason == "no_sensor"
