@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from edgebench import record as rec
 from edgebench.analysis import stats
+from edgebench.analysis.reported import with_reported
 from edgebench.analysis.types import (
     ColdStart,
     Interval,
@@ -72,7 +73,7 @@ def row_of(record: rec.Record) -> Row:
         unknown=unknown,
     )
     _explain(row, record, good, unknown)
-    return row
+    return row if record.imported is None else with_reported(row, record.imported)
 
 
 # --- latency and throughput

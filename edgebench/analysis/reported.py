@@ -1,0 +1,68 @@
+"""Rows of other tools: the numbers that they report, where there are no samples to derive them from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from edgebench.analysis.types import Row, Source
+from edgebench.metrics import METRICS
+from edgebench.record import Imported
+
+_GENERIC = ("nothing was measured", "no replicate is ok")
+
+
+def with_reported(row: Row, imported: Imported) -> Row:
+    """The row with the reported numbers in their fields, and the source's own reasons for gaps.
+
+    Where samples gave a number already, it stays: what is derived can be derived again.
+    """
+    unknown = {path: _reason(why, imported) for path, why in row.unknown.items()}
+    reported: dict[str, str] = {}
+    for name, number in imported.reported.items():
+        metric = METRICS[name]
+        if metric.value(row) is not None:
+            continue
+        value = round(number) if metric.unit in ("ns", "bytes") else float(number)
+        row = _put(row, metric.path, value)
+        unknown.pop(metric.path, None)
+        what = imported.statistic.get(name, metric.label)
+        reported[name] = f"{what}; reported by {imported.tool}, not derived from samples"
+        for path in filter(None, (metric.low_path, metric.high_path)):
+            unknown[path] = f"{imported.tool} reports no interval"
+    if any(METRICS[name].path.startswith("latency_ns.") for name in reported):
+        whole = unknown.pop("latency_ns", "")
+        if whole:  # the reason of the whole becomes that of the fields still missing
+            for field in ("p50", "p90", "p99", "p90_early_stopping", "p99_early_stopping"):
+                if getattr(row.latency_ns, field) is None:
+                    unknown.setdefault(f"latency_ns.{field}", f"{imported.tool} does not report it")
+    source = Source(
+        tool=imported.tool,
+        file=imported.file,
+        sha256=imported.sha256,
+        line=imported.line,
+        reported=reported,
+        notes=imported.notes,
+    )
+    return msgspec.structs.replace(row, imported=source, unknown={**unknown, **imported.unknown})
+
+
+def _reason(why: str, imported: Imported) -> str:
+    generic = why in _GENERIC or why.startswith(("needs ", "an interval needs ", "not measured"))
+    return f"{imported.tool} does not report it" if generic else why
+
+
+def _put(row: Row, path: str, value: float) -> Row:
+    """The row with one field set, or with one field of one of its parts."""
+    part_name, _, field = path.rpartition(".")
+    if not part_name:
+        return _replace(row, {field: value})
+    part = getattr(row, part_name)
+    if part is None:
+        raise ValueError(f"a reported {path} needs a part to stand in")
+    return _replace(row, {part_name: msgspec.structs.replace(part, **{field: value})})
+
+
+def _replace(row: Row, changes: dict[str, Any]) -> Row:
+    return msgspec.structs.replace(row, **changes)
