@@ -19,6 +19,7 @@ def with_reported(row: Row, imported: Imported) -> Row:
     Where samples gave a number already, it stays: what is derived can be derived again.
     """
     unknown = {path: _reason(why, imported) for path, why in row.unknown.items()}
+    del unknown["imported"]
     reported: dict[str, str] = {}
     for name, number in imported.reported.items():
         metric = METRICS[name]
@@ -31,12 +32,15 @@ def with_reported(row: Row, imported: Imported) -> Row:
         reported[name] = f"{what}; reported by {imported.tool}, not derived from samples"
         for path in filter(None, (metric.low_path, metric.high_path)):
             unknown[path] = f"{imported.tool} reports no interval"
+    silent = f"{imported.tool} does not report it"
     if any(METRICS[name].path.startswith("latency_ns.") for name in reported):
-        whole = unknown.pop("latency_ns", "")
-        if whole:  # the reason of the whole becomes that of the fields still missing
-            for field in ("p50", "p90", "p99", "p90_early_stopping", "p99_early_stopping"):
-                if getattr(row.latency_ns, field) is None:
-                    unknown.setdefault(f"latency_ns.{field}", f"{imported.tool} does not report it")
+        unknown.pop("latency_ns", None)
+        _explain_fields("latency_ns", row.latency_ns, silent, unknown)
+    if row.energy.status == "ok":
+        unknown.pop("energy", None)
+        _explain_fields("energy", row.energy, row.energy.detail or silent, unknown)
+    if imported.line is None:
+        unknown["imported.line"] = "the form of the file is not told by lines"
     source = Source(
         tool=imported.tool,
         file=imported.file,
@@ -46,6 +50,12 @@ def with_reported(row: Row, imported: Imported) -> Row:
         notes=imported.notes,
     )
     return msgspec.structs.replace(row, imported=source, unknown={**unknown, **imported.unknown})
+
+
+def _explain_fields(name: str, part: msgspec.Struct, why: str, unknown: dict[str, str]) -> None:
+    for field in part.__struct_fields__:
+        if getattr(part, field) is None:
+            unknown.setdefault(f"{name}.{field}", why)
 
 
 def _reason(why: str, imported: Imported) -> str:

@@ -393,6 +393,7 @@ def _explain(row: Row, record: rec.Record, good: Sequence[rec.Replicate], unknow
         _explain_fields(row.paced, "paced", "not recorded", unknown)
     if row.caching is None:
         unknown["caching"] = nothing or "no never-seen inputs were timed"
+    unknown["imported"] = "measured by edgebench"
     if row.inputs_sha256 is None:
         unknown["inputs_sha256"] = nothing or "not recorded"
 

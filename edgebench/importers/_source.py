@@ -120,6 +120,10 @@ def slug(text: str) -> str:
     return re.sub(r"[^\w.+-]+", "-", text).strip("-") or UNKNOWN
 
 
+def _in_id(value: Scalar) -> str:
+    return slug(value) if isinstance(value, str) else str(value)
+
+
 def make_record(
     source: SourceFile,
     *,
@@ -146,7 +150,7 @@ def make_record(
     replicates: Sequence[Replicate] = (),
 ) -> Record:
     """A record with everything that the source tells, and why the rest is unknown."""
-    axes = ",".join(f"{axis}={slug(str(variant[axis]))}" for axis in sorted(variant))
+    axes = ",".join(f"{axis}={_in_id(variant[axis])}" for axis in sorted(variant))
     silent = f"{tool} does not tell"
     reasons = {
         "model": "no model file is at hand: another tool's result",

@@ -115,6 +115,9 @@ def _record(source: SourceFile, line: int | None, test: Mapping[str, Any]) -> Re
     kind = str(test["model_type"])
     quant = _QUANT.search(kind)
     network = kind[: quant.start()] if quant else kind
+    if "?" in network:  # llama.cpp knows no name for this size: its parameters tell it from others
+        size = str(test.get("model_n_params") or test.get("params") or UNKNOWN)
+        network = network.replace("?B", f"{size} params")
     variant: dict[str, Scalar] = {"precision": quant[1]} if quant else {}
     variant |= {axis: _scalar(test[key]) for key, axis in _AXES.items() if key in test}
     rate = source.number(test["avg_ts"], "avg_ts", line)

@@ -24,7 +24,7 @@ _FACTS = {
     "engine": re.compile(r"\] Load engine: (\S+)|--loadEngine=(\S+)"),
     "precision": re.compile(r"\] Precision: (.+)$"),
     "device": re.compile(r"\] (?:Selected Device|Device Name): (.+)$"),
-    "tensorrt": re.compile(r"\] TensorRT version: (\S+)|TensorRT\.trtexec \[TensorRT v(\d+)"),
+    "tensorrt": re.compile(r"\] TensorRT version: (\S+)"),
 }
 
 
