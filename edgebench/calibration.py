@@ -24,8 +24,8 @@ class Ceiling(Part, frozen=True, kw_only=True):
 
     what: What
     threads: int
-    per_s: float  # geometric mean over processes of the best rate of each
-    low_per_s: float | None  # 95 % interval over processes
+    per_s: float  # the best pass of all processes
+    low_per_s: float | None  # 95 % interval of the best pass of a process; encloses per_s
     high_per_s: float | None
     of_processes_per_s: list[float]
     detail: str  # sizes, and which was best

@@ -2,7 +2,8 @@
 
 Arithmetic is ONNX Runtime's matrix product (fp32, and unsigned by signed int8) of several sizes;
 bandwidth is the add kernel of STREAM (a = b + c) over arrays far larger than the caches. A ceiling
-is the best pass of each process, averaged over processes: whatever else runs can only lower it.
+is the best pass that was seen: whatever else runs can only lower it. Its interval is that of the
+best pass of a process, which tells how steady the machine was.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
-from statistics import geometric_mean
 from typing import Any
 
 from edgebench import __version__
@@ -75,16 +75,15 @@ def usable_cpus() -> int:
 def _ceiling(what: What, threads: int, rates: list[Rate]) -> Ceiling:
     values = [rate for rate, _ in rates]
     interval = stats.log_interval(values)
-    best = max(rates)
-    middle = geometric_mean(values)
+    best, detail = max(rates)
     return Ceiling(
         what=what,
         threads=threads,
-        per_s=middle,
-        low_per_s=None if interval is None else min(interval.low, middle),
-        high_per_s=None if interval is None else max(interval.high, middle),
+        per_s=best,
+        low_per_s=None if interval is None else min(interval.low, best),
+        high_per_s=None if interval is None else max(interval.high, best),
         of_processes_per_s=values,
-        detail=best[1],
+        detail=detail,
     )
 
 
