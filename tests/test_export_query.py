@@ -48,7 +48,8 @@ def parquet_rows(path: Path) -> list[dict[str, Any]]:
     names = [column[0] for column in result.description]
     rows = [dict(zip(names, line, strict=True)) for line in result.fetchall()]
     for row in rows:
-        row["variant"], row["unknown"] = json.loads(row["variant"]), json.loads(row["unknown"])
+        for name in ("variant", "unknown", "imported.reported"):
+            row[name] = None if row[name] is None else json.loads(row[name])
     return rows
 
 

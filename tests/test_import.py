@@ -380,6 +380,7 @@ def test_imported_and_measured_rows_stand_in_one_table(tmp_path: Path) -> None:
     shown = run("show", out).stdout
     assert "<=5.73 ms" in shown
     assert "90 rows reported by mlperf" in shown
+    assert "all 35 mobilenet pairs" in " ".join(shown.split())
     assert "MLCommons" in shown
     assert run("export", out, "-o", tmp_path / "t.csv").exit_code == 0
 

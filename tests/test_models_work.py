@@ -32,7 +32,9 @@ def products(made: Any, inputs: dict[str, Shape]) -> int:
     session = ort.InferenceSession(
         made.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
-    feeds = {name: np.ones(shape, np.float32) for name, shape in inputs.items()}
+    feeds = {
+        name: np.ones([int(size) for size in shape], np.float32) for name, shape in inputs.items()
+    }
     return round(sum(float(np.sum(out, dtype=np.float64)) for out in session.run(None, feeds)))
 
 

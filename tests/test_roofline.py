@@ -96,6 +96,7 @@ def test_a_row_by_hand() -> None:
     assert made.efficiency == pytest.approx(0.41, rel=0.02)
     assert made.efficiency_low is not None
     assert made.efficiency_high is not None
+    assert made.efficiency is not None
     assert made.efficiency_low < made.efficiency < made.efficiency_high
     assert made.unknown == {}
 

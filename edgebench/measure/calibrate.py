@@ -135,9 +135,12 @@ def _product(size: int, int8: bool, threads: int) -> Callable[[], Any]:
     """ONNX Runtime's product of two square matrices, the second one constant (as weights are)."""
     import numpy as np
     import onnxruntime as ort
+    from numpy.typing import NDArray
     from onnx import TensorProto, helper, numpy_helper
 
     rng = np.random.default_rng(0)
+    left: NDArray[Any]
+    right: NDArray[Any]
     if int8:
         kinds = (TensorProto.UINT8, TensorProto.INT32)
         left = rng.integers(0, 255, (size, size), dtype=np.uint8)

@@ -102,7 +102,8 @@ def _gemm(node: NodeProto, inputs: Shapes, outputs: Shapes) -> int:
 
 
 def _pool(node: NodeProto, inputs: Shapes, outputs: Shapes) -> int:
-    return prod(_shape(outputs, 0)) * prod(_attribute(node, "kernel_shape", [1]))
+    kernel: Sequence[int] = _attribute(node, "kernel_shape", [1])
+    return prod(_shape(outputs, 0)) * prod(kernel)
 
 
 def _recurrent(node: NodeProto, inputs: Shapes, outputs: Shapes) -> int:
