@@ -121,7 +121,8 @@ def _record(source: SourceFile, line: int | None, test: Mapping[str, Any]) -> Re
     variant: dict[str, Scalar] = {"precision": quant[1]} if quant else {}
     variant |= {axis: _scalar(test[key]) for key, axis in _AXES.items() if key in test}
     rate = source.number(test["avg_ts"], "avg_ts", line)
-    repetitions = len(test.get("samples_ts", ()))
+    samples = test.get("samples_ts")
+    repetitions = len(samples) if isinstance(samples, list) else 0
     what = "tokens per second, mean" + (f" of {repetitions} repetitions" if repetitions else "")
     if test.get("stddev_ts") not in (None, ""):
         what += f", standard deviation {test['stddev_ts']}"
