@@ -170,11 +170,13 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     done = run("query", "SELECT 1 FROM rows", bad)
     assert isinstance(done.exception, StoreError)
     assert "bad.parquet" in str(done.exception)
-    bad = tmp_path / "bad.jsonl"
-    bad.write_bytes(b"{}\n")
-    done = run("query", "SELECT 1 FROM rows", bad)
-    assert isinstance(done.exception, EdgebenchError)
-    assert "bad.jsonl:1" in str(done.exception)
+    bad = write(tmp_path / "bad.jsonl", some_records()[:1])
+    with bad.open("ab") as file:
+        file.write(b"{}\n" + encode(some_records()[1]))
+    for table in ("rows", "records", "samples"):
+        done = run("query", f"SELECT 1 FROM {table}", bad)
+        assert isinstance(done.exception, EdgebenchError)
+        assert "bad.jsonl:2" in str(done.exception)
 
 
 def test_docs_name_every_column() -> None:
