@@ -352,6 +352,14 @@ def test_any_other_file_is_one_clear_error(tool: str, content: bytes, tmp_path: 
     assert "file.bin" in str(done.exception)
 
 
+def test_help_and_docs_name_every_format() -> None:
+    said = run("import", "--help").stdout
+    page = (Path(__file__).parents[1] / "docs" / "import.md").read_text(encoding="utf-8")
+    for tool in tools():
+        assert f"\n  {tool} " in said
+        assert f"| `{tool}` |" in page
+
+
 def test_usage(tmp_path: Path) -> None:
     done = run("import", "llama_bench", MLPERF, "-o", tmp_path / "o.jsonl")
     assert isinstance(done.exception, UsageError)
