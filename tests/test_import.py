@@ -195,7 +195,7 @@ def test_llama_bench_forms_agree(form: str, tmp_path: Path) -> None:
     check_nothing_is_silent(table)
     assert [row.variant["threads"] for row in table.rows] == [1, 1, 2, 2]
     assert [row.workload.rsplit("-", 1)[1] for row in table.rows] == ["pp64", "tg16"] * 2
-    assert [row.scenario for row in table.rows] == ["offline", "generate"] * 2
+    assert {row.scenario for row in table.rows} == {"offline"}
     assert {row.variant["precision"] for row in table.rows} == {"F16"}
     assert not any(row.ranked for row in table.rows)  # nobody looked at the answers
     assert table.rows[0].imported is not None

@@ -142,7 +142,7 @@ def _record(source: SourceFile, line: int | None, test: Mapping[str, Any]) -> Re
         task="text_generation" if generated else "prompt_processing",
         backend=f"llama.cpp {test.get('backends') or UNKNOWN}",
         variant=variant,
-        scenario="generate" if generated else "offline",
+        scenario="offline",  # a rate over one lump of tokens, not a request of the scenario generate
         device=gpu or cpu or UNKNOWN,
         facts={"cpu_model": cpu, "accelerator": gpu, "os": None, "memory_bytes": None},
         run=f"llama-bench-{test.get('build_commit') or UNKNOWN}-{source.sha256[:8]}",
