@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
@@ -376,6 +377,31 @@ def test_usage(tmp_path: Path) -> None:
         run("import", "benchmark_app", log, "-o", out, "--force", "--device", "desk").exit_code == 0
     )
     assert read_records(out)[0].device.name == "desk"
+
+
+def test_numbers_of_different_kinds_are_not_compared(tmp_path: Path) -> None:
+    """p90 of one run is no match for p99 of another: neither a front nor a pick is made up."""
+    records, _ = imported("mlperf", MLPERF, tmp_path)
+    one, two = records[0], records[1]
+    assert one.imported is not None
+    value = one.imported.reported["latency.p90_early_stopping"]
+    other = msgspec.structs.replace(
+        one.imported, reported={"latency.p99_early_stopping": value / 2}
+    )
+    table = build_table([msgspec.structs.replace(one, imported=other), two])
+    (pick,) = table.picks
+    assert (pick.row, pick.text) == (
+        None,
+        "nothing to choose by: the rows state no speed of one kind",
+    )
+    (front,) = table.fronts
+    assert "no speed of one kind" in front.left_out[0].reason
+    both = msgspec.structs.replace(
+        one.imported, reported={"latency.p50": 1.0, **one.imported.reported}
+    )
+    table = build_table([msgspec.structs.replace(one, imported=both), two])
+    assert table.fronts[0].objectives[0] == "latency.p90_early_stopping"
+    assert table.picks[0].text.startswith("deploy fp32 model=efficientnet-fp32-lite0: p90")
 
 
 def test_imported_and_measured_rows_stand_in_one_table(tmp_path: Path) -> None:
