@@ -6,6 +6,7 @@ asked for it: from rows in memory, or from exported Parquet files (`parquet.py`)
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from edgebench.analysis.types import Row
 from edgebench.backend import Scalar
 from edgebench.metrics import METRICS, Metric
 
+_PRECISION = re.compile(r"([/,]precision=)[^,/]*")  # within an id
 Numbers = NDArray[np.float64]  # NaN: unknown
 Indices = NDArray[np.intp]
 
@@ -101,6 +103,19 @@ class Frame(ABC):
         """One value of a column of texts."""
         codes = self.codes(column)
         return codes.names[int(codes.codes[index])]
+
+    def baselines(self) -> Indices:
+        """Of each row the fp32 row of its device and run with the same settings (of an fp32 row
+        itself), or -1."""
+        device, run, cell = (self.codes(name) for name in ("device", "run", "id"))
+        known = {name: code for code, name in enumerate(cell.names)}
+        wanted = [known.get(_PRECISION.sub(r"\1fp32", str(name)), -1) for name in cell.names]
+        places = zip(device.codes.tolist(), run.codes.tolist(), cell.codes.tolist(), strict=True)
+        keys = list(places)
+        ranked = self.numbers("ranked") == 1
+        rows = {key: row for row, key in enumerate(keys) if ranked[row]}
+        found = [rows.get((one, two, wanted[three]), -1) for one, two, three in keys]
+        return np.array(found, dtype=np.intp)
 
     def keys(self) -> NDArray[np.uint64]:
         """A number per row that depends on its device, run and cell alone, whatever the order."""
@@ -222,6 +237,15 @@ class RowFrame(Frame):
 
     def messages(self, index: int) -> list[str]:
         return [f"{reason.message} [{reason.code}]" for reason in self.rows[index].reasons]
+
+    def baselines(self) -> Indices:
+        """The rows' own, which know the fastest fp32 row where none has the same settings."""
+        places = {(row.device, row.run, row.id): at for at, row in enumerate(self.rows)}
+        found = super().baselines()
+        for at, row in enumerate(self.rows):
+            if found[at] < 0 and row.baseline is not None:
+                found[at] = places.get((row.device, row.baseline.run, row.baseline.id), -1)
+        return found
 
     def _read_numbers(self, column: str) -> Numbers:
         read = _NUMBERS[column]

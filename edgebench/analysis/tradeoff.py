@@ -74,17 +74,22 @@ def frontier(
     Rows compete within one device (unless `across` says "devices"), workload, version, scenario and
     rate, and where energy or quality is an objective, one kind and scope of it, or metric.
     """
+    result = unranked(frame, confidence, seed, across)
+    for some, chosen in _parts(frame, objectives):
+        leave_out(result, some, chosen)
+        members = np.flatnonzero(some & (result.left_out == COMPETES))
+        if len(members):
+            result.contests.append(_contest(result, members, chosen, draws))
+    return result
+
+
+def unranked(frame: Frame, confidence: float, seed: int, across: Sequence[Across]) -> Frontier:
+    """No front yet, and rows that are not ranked left out. Raises UsageError."""
     if not 0.5 < confidence < 1:
         raise UsageError(f"--confidence {confidence:g} is not between 0.5 and 1", "try 0.95")
     left_out = np.zeros(len(frame), dtype=np.int16)
     left_out[frame.numbers("ranked") != 1] = UNRANKED
-    result = Frontier(frame, [], left_out, [], confidence, seed, tuple(across))
-    for some, chosen in _parts(frame, objectives):
-        _leave_out(result, some, chosen)
-        members = np.flatnonzero(some & (left_out == COMPETES))
-        if len(members):
-            result.contests.append(_contest(result, members, chosen, draws))
-    return result
+    return Frontier(frame, [], left_out, [], confidence, seed, tuple(across))
 
 
 def _parts(
@@ -104,7 +109,7 @@ def _parts(
     ]
 
 
-def _leave_out(result: Frontier, some: NDArray[np.bool_], objectives: list[Objective]) -> None:
+def leave_out(result: Frontier, some: NDArray[np.bool_], objectives: list[Objective]) -> None:
     """Marks rows that lack an objective: unknown is never taken as 0."""
     frame, left_out = result.frame, result.left_out
     for objective in objectives:

@@ -270,10 +270,11 @@ def _notes(result: Frontier, contest: Contest, places: Indices, better: Any) -> 
 
 def left_out(result: Frontier) -> list[NotRanked]:
     """Every row that does not compete."""
-    return [_not_ranked(result, int(row)) for row in np.flatnonzero(result.left_out != COMPETES)]
+    return [not_ranked(result, int(row)) for row in np.flatnonzero(result.left_out != COMPETES)]
 
 
-def _not_ranked(result: Frontier, row: int) -> NotRanked:
+def not_ranked(result: Frontier, row: int) -> NotRanked:
+    """Why that row does not compete."""
     frame, code = result.frame, int(result.left_out[row])
     identity = frame.identity(row)
     status = frame.text("status", row)
