@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from edgebench import record as rec
 from edgebench.analysis import stats
+from edgebench.analysis.reported import with_reported
 from edgebench.analysis.types import (
     ColdStart,
     Interval,
@@ -75,7 +76,7 @@ def row_of(record: rec.Record) -> Row:
         unknown=unknown,
     )
     _explain(row, record, good, unknown)
-    return row
+    return row if record.imported is None else with_reported(row, record.imported)
 
 
 # --- latency and throughput
@@ -408,6 +409,7 @@ def _explain(row: Row, record: rec.Record, good: Sequence[rec.Replicate], unknow
         unknown["caching"] = nothing or "no never-seen inputs were timed"
     if row.replicate_wall_s is None:
         unknown["replicate_wall_s"] = nothing or "not recorded"
+    unknown["imported"] = "measured by edgebench"
     if row.inputs_sha256 is None:
         unknown["inputs_sha256"] = nothing or "not recorded"
 

@@ -15,6 +15,9 @@ from edgebench.errors import EdgebenchError, ExitCode
 _COMMANDS = {
     "run": "Measure workloads on this machine and print the trade-off table.",
     "show": "Print the trade-off table of result files.",
+    "import": "Turn the results of other tools into records of edgebench.",
+    "query": "Run SQL over result files.",
+    "export": "Write the trade-off table as Parquet, CSV, JSON or Markdown.",
     "list": "List workloads, backends or devices.",
     "doctor": "Say what is available, what is wrong with this machine, and how to mend it.",
     "assets": "Pull, verify, prune, export or import model and data files.",
