@@ -254,3 +254,42 @@ class RowFrame(Frame):
     def _read_values(self, column: str) -> Sequence[Hashable]:
         read = _TEXTS[column]
         return [read(row) for row in self.rows]
+
+
+class SomeRows(Frame):
+    """Some rows of another frame."""
+
+    def __init__(self, whole: Frame, rows: Indices) -> None:
+        super().__init__()
+        self._whole = whole
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def has(self, column: str) -> bool:
+        return self._whole.has(column)
+
+    def identity(self, index: int) -> Identity:
+        return self._whole.identity(int(self._rows[index]))
+
+    def reason(self, index: int, metric: Metric) -> str:
+        return self._whole.reason(int(self._rows[index]), metric)
+
+    def replicates(self, metric: Metric) -> Numbers:
+        return self._whole.replicates(metric)[self._rows]
+
+    def messages(self, index: int) -> list[str]:
+        return self._whole.messages(int(self._rows[index]))
+
+    def baselines(self) -> Indices:
+        places = np.full(len(self._whole) + 1, -1, dtype=np.intp)  # the last one is of no baseline
+        places[self._rows] = np.arange(len(self._rows))
+        return places[self._whole.baselines()[self._rows]]
+
+    def _read_numbers(self, column: str) -> Numbers:
+        return self._whole.numbers(column)[self._rows]
+
+    def _read_values(self, column: str) -> Sequence[Hashable]:
+        codes = self._whole.codes(column)
+        return [codes.names[code] for code in codes.codes[self._rows].tolist()]
