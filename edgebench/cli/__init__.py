@@ -20,6 +20,7 @@ _COMMANDS = {
     "export": "Write the trade-off table as Parquet, CSV, JSON or Markdown.",
     "frontier": "Say which deployments no other one beats, and how sure that is.",
     "pick": "Pick the deployment that meets limits and is best at one thing.",
+    "compare": "Put the same cells of several result files side by side.",
     "list": "List workloads, backends or devices.",
     "doctor": "Say what is available, what is wrong with this machine, and how to mend it.",
     "assets": "Pull, verify, prune, export or import model and data files.",
