@@ -38,12 +38,9 @@ _MOVED = ("latency.", "throughput", "cold_start", "warmup", "pipeline.")
 def resample(folder: Path, rows: int, name: str, runs: int) -> Path:
     """A Parquet file of that many rows; each device was measured in so many runs."""
     out = folder / f"{name}-{rows}.parquet"
-    records = [
-        record
-        for file in sorted((ROOT / "results" / "reference").glob("*.jsonl"))
-        for record in read_records(file)
-    ]
-    base = build_table(records).rows
+    files = sorted((ROOT / "results" / "reference").glob("*.jsonl"))
+    rows_of = {row.id: row for file in files for row in build_table(read_records(file)).rows}
+    base = list(rows_of.values())  # one row a cell
     database = db.connect()
     db.add_rows(database, base, [])
     copies = -(-rows // len(base))
@@ -59,7 +56,7 @@ def resample(folder: Path, rows: int, name: str, runs: int) -> Path:
             columns.append(f"CAST({quoted} * factor AS {kind}) AS {quoted}")
         else:
             columns.append(quoted)
-    database.execute("SELECT setseed(0.5)")
+    database.execute(f"SELECT setseed({len(name) / 100})")
     moved = "exp(0.3 * sin(copy) + 0.02 * (random() - 0.5)) AS factor"
     database.execute(
         f"COPY (SELECT {', '.join(columns)} FROM (SELECT *, {moved} FROM "
@@ -132,7 +129,9 @@ def main(most: int = 1_000_000) -> None:
             one = resample(folder, rows, "runs", runs=10)
             frontier = _report("frontier", rows, "frontier", *objectives, str(one), before=frontier)
             one.rename(folder / "one.parquet")
-            half, other = (resample(folder, rows // 2, side, runs=1) for side in ("a", "b"))
+            half, other = (
+                resample(folder, rows // 2, side, runs=1) for side in ("base", "head-of")
+            )
             compare = _report("compare", rows, "compare", str(half), str(other), before=compare)
             if rows == 10_000:
                 _report("pick", rows, "pick", *require, str(folder / "one.parquet"))
