@@ -30,6 +30,8 @@ class Latency(Part, frozen=True, kw_only=True):
     p50_high: int | None = None
     p90_low: int | None = None
     p90_high: int | None = None
+    p99_low: int | None = None
+    p99_high: int | None = None
     p90_early_stopping: int | None = None  # MLPerf's estimate: a 99 % upper bound
     p99_early_stopping: int | None = None
     minimum: int | None = None
@@ -38,6 +40,7 @@ class Latency(Part, frozen=True, kw_only=True):
     replicates: int
     p50_of_replicates: list[int] = []  # what the intervals are made from
     p90_of_replicates: list[int] = []
+    p99_of_replicates: list[int] = []
 
 
 class Interval(Part, frozen=True, kw_only=True):
@@ -174,6 +177,7 @@ class Row(Part, frozen=True, kw_only=True):
     paced: Paced | None = None
     caching: bool | None = None
     inputs_sha256: str | None = None
+    replicate_wall_s: float | None = None  # of a whole worker process, median over replicates
     state: list[StateCheck] = []  # checks during its replicates that were not ok
     imported: Source | None = None  # None: measured by edgebench
     pareto: bool | None = None  # None: not ranked
