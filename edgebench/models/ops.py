@@ -46,7 +46,7 @@ _PER_INPUT = {
     "LayerNormalization": 8, "InstanceNormalization": 8, "LpNormalization": 3, "LRN": 5,
     "RMSNormalization": 5, "GroupNormalization": 8, "SimplifiedLayerNormalization": 5,
 }  # fmt: skip
-_GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
+_GATES = {"LSTM": 4, "DynamicQuantizeLSTM": 4, "GRU": 3, "RNN": 1}
 
 
 def operations(node: NodeProto, inputs: Shapes, outputs: Shapes) -> int | None:
@@ -108,9 +108,11 @@ def _pool(node: NodeProto, inputs: Shapes, outputs: Shapes) -> int:
 
 def _recurrent(node: NodeProto, inputs: Shapes, outputs: Shapes) -> int:
     steps, batch, width = _shape(inputs, 0)
-    directions, _, hidden = _shape(inputs, 2)  # R: [directions, gates * hidden, hidden]
+    directions, hidden = _shape(inputs, 2)[0], _attribute(node, "hidden_size", 0)
+    if not hidden:
+        raise ValueError("a recurrent layer without hidden_size")
     per_step = 2 * _GATES[node.op_type] * hidden * (width + hidden)
-    return steps * batch * directions * per_step
+    return int(steps * batch * directions * per_step)
 
 
 def _resize(node: NodeProto, inputs: Shapes, outputs: Shapes) -> int | None:
@@ -136,6 +138,7 @@ _COUNTS: dict[str, Callable[[NodeProto, Shapes, Shapes], int | None]] = {
     "Resize": _resize,
     "Upsample": _resize,
     "LSTM": _recurrent,
+    "DynamicQuantizeLSTM": _recurrent,
     "GRU": _recurrent,
     "RNN": _recurrent,
 }
