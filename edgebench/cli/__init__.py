@@ -21,6 +21,7 @@ _COMMANDS = {
     "frontier": "Say which deployments no other one beats, and how sure that is.",
     "pick": "Pick the deployment that meets limits and is best at one thing.",
     "compare": "Put the same cells of several result files side by side.",
+    "view": "Print rows in the columns of the literature, or at equal latency or quality.",
     "list": "List workloads, backends or devices.",
     "doctor": "Say what is available, what is wrong with this machine, and how to mend it.",
     "assets": "Pull, verify, prune, export or import model and data files.",
