@@ -73,6 +73,7 @@ class NotComparable(Part, frozen=True, kw_only=True):
 
     cell: str
     device: str
+    run: str
     sides: list[str]  # which sides it is about
     code: str
     reason: str
@@ -223,7 +224,8 @@ def not_comparable(comparison: Comparison) -> Iterator[NotComparable]:
     one = comparison.sides[0]
     for side, older in zip(comparison.sides, comparison.superseded, strict=True):
         for row in older:
-            why = f"a later row of the same cell in {side.name} stands for it"
+            run = side.frame.text("run", int(row))
+            why = f"a later row in {side.name} stands for it (this one is of run {run})"
             yield _why(side.frame, int(row), [side.name], "superseded", why)
     for side, pairing in zip(comparison.sides[1:], comparison.pairings, strict=True):
         for row in pairing.only_first:
@@ -265,6 +267,7 @@ def _why(
     return NotComparable(
         cell=cell_name(identity.id) if code != "superseded" else identity.id,
         device=identity.device,
+        run=identity.run,
         sides=sides,
         code=code,
         reason=reason,
