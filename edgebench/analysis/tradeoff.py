@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgebench.analysis.frame import Codes, Frame, Indices, Numbers
-from edgebench.analysis.objectives import Objective, default_objectives
+from edgebench.analysis.objectives import Objective, by_scenario, default_objectives, not_told
 from edgebench.analysis.odds import DRAWS, Turned, front_odds
 from edgebench.analysis.uncertainty import MEMORY_RESOLUTION, Uncertain, levelled, uncertain
 from edgebench.errors import UsageError
@@ -76,6 +76,8 @@ def frontier(
     """
     result = unranked(frame, confidence, seed, across)
     for some, chosen in _parts(frame, objectives):
+        if not objectives:
+            result.notes.extend(not_told(frame, some, chosen))
         leave_out(result, some, chosen)
         members = np.flatnonzero(some & (result.left_out == COMPETES))
         if len(members):
@@ -98,15 +100,7 @@ def _parts(
     """All rows by the objectives given; by default offline rows by others than the rest."""
     if objectives:
         return [(np.ones(len(frame), dtype=bool), list(objectives))]
-    scenario = frame.codes("scenario")
-    offline = np.isin(
-        scenario.codes, [code for code, name in enumerate(scenario.names) if name == "offline"]
-    )
-    return [
-        (some, default_objectives(frame, offline=flag))
-        for some, flag in ((~offline, False), (offline, True))
-        if some.any()
-    ]
+    return [(some, default_objectives(frame, some)) for some in by_scenario(frame)]
 
 
 def leave_out(result: Frontier, some: NDArray[np.bool_], objectives: list[Objective]) -> None:
