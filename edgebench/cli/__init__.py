@@ -22,6 +22,8 @@ _COMMANDS = {
     "pick": "Pick the deployment that meets limits and is best at one thing.",
     "compare": "Put the same cells of several result files side by side.",
     "view": "Print rows in the columns of the literature, or at equal latency or quality.",
+    "calibrate": "Measure this machine's peak arithmetic and memory bandwidth.",
+    "roofline": "Say how far rows are from what the machine can do.",
     "list": "List workloads, backends or devices.",
     "doctor": "Say what is available, what is wrong with this machine, and how to mend it.",
     "assets": "Pull, verify, prune, export or import model and data files.",
