@@ -135,7 +135,7 @@ def test_compare_says_the_environment_first_and_what_it_left_out(tmp_path: Path)
         )
     }
     assert list(place.values()) == sorted(place.values())
-    assert "1 of 5 cells may be compared" in result.output
+    assert "1 cell compared, 4 not" in result.output
     markdown = run("compare", one, two, "--format", "md").output
     assert "device: A desk, B board" in markdown
     csv = run("compare", one, two, "--format", "csv").output.splitlines()
@@ -177,6 +177,14 @@ def test_files_that_cannot_be_read_are_one_error(tmp_path: Path) -> None:
     assert code(run("frontier", tmp_path / "none.parquet")) == 7
     file = write(tmp_path / "a.jsonl", some())
     assert code(run("frontier", junk, file)) == 2
+
+
+def test_a_side_without_rows_compares_with_nothing(tmp_path: Path) -> None:
+    empty = write(tmp_path / "a.jsonl", [])
+    result = run("compare", empty, write(tmp_path / "b.jsonl", some()[:2]))
+    assert code(result) == 5
+    assert "0 cells compared, 2 not" in result.output
+    assert "None" not in result.output
 
 
 def test_no_records_are_said_and_are_no_error(tmp_path: Path) -> None:

@@ -354,6 +354,11 @@ def test_devices_compete_only_when_asked_to() -> None:
     assert across.groups[0].device is None
 
 
+def test_different_inputs_of_rows_that_compete_are_said() -> None:
+    found = front([make.record(), make.record({"precision": "int8"}, inputs_sha256="9" * 64)])
+    assert "rows that compete were given different inputs (2 hashes)" in found.groups[0].notes
+
+
 def test_quality_max_takes_the_lowest_error_and_says_so() -> None:
     def error(value: float) -> Any:
         return make.quality(value, 0.3, metric="wer", better="lower")

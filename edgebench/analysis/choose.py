@@ -31,7 +31,7 @@ from edgebench.analysis.tradeoff import (
     leave_out,
     unranked,
 )
-from edgebench.analysis.tradeoff_report import Axis, Value, not_ranked
+from edgebench.analysis.tradeoff_report import Axis, Value, not_ranked, shared_notes
 from edgebench.analysis.uncertainty import MEMORY_RESOLUTION, Uncertain, levelled, uncertain
 
 _LISTED = 20  # rows that meet the limits by value alone
@@ -348,7 +348,4 @@ def _notes(contest: _Contest, names: dict[str, Any], competing: Indices) -> list
                 )
         if contest.objective.metric.name == "quality":
             notes.append(f"{metric} is an error: the lowest is the best")
-    runs = contest.frame.codes("run").codes[competing]
-    if len(np.unique(runs)) > 1 and names.get("device") is not None:
-        notes.append("rows of several runs compete: the intervals do not hold drift between runs")
-    return notes
+    return notes + shared_notes(contest.frame, competing, across=names.get("device") is None)

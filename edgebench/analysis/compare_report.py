@@ -109,8 +109,8 @@ def _side(name: str, frame: Frame) -> SideFacts:
     return SideFacts(
         name=name,
         rows=len(frame),
-        devices=[str(device) for device in frame.codes("device").names],
-        runs=[str(run) for run in frame.codes("run").names],
+        devices=[str(name) for name in frame.codes("device").names if name is not None],
+        runs=[str(name) for name in frame.codes("run").names if name is not None],
     )
 
 

@@ -232,7 +232,7 @@ def _iso(
     choose: Callable[[Sequence[Row], float], Row | None],
 ) -> View:
     axes = {"backend", *(known for row in rows for known in row.variant)}
-    if axis not in axes:
+    if rows and axis not in axes:
         raise UsageError(f"no axis {axis!r} in the results{did_you_mean(axis, axes)}")
     lines: list[Line] = []
     notes: list[str] = []
