@@ -282,6 +282,23 @@ def test_rows_that_overlap_are_undecided_and_more_time_would_tell_them_apart() -
     assert slow.id in more.would_decide
 
 
+@pytest.mark.parametrize("small", [256, 1])
+def test_rows_that_are_equal_do_not_beat_each_other(
+    small: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(odds, "_SMALL", small)
+    equals = [
+        make.record(p50=7e6 * (1 + i / 1e5), seed=i, run=f"run-{i}", quality=make.quality(0.9))
+        for i in range(30)
+    ]
+    slow = make.record(p50=14e6, run="slow", quality=make.quality(0.9))
+    found = front([*equals, slow])
+    assert [r.run for r in found.rows if r.front == "no"] == ["slow"]
+    probabilities = [r.probability for r in found.rows if r.front == "undecided"]
+    assert len(probabilities) == 30
+    assert max(p for p in probabilities if p is not None) < 0.3
+
+
 def test_a_row_with_one_replicate_is_undecided_without_a_probability() -> None:
     single = [make.replicate(0, make.samples(4e6, 300, 0))]
     found = front(

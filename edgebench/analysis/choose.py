@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from edgebench.analysis import stats
-from edgebench.analysis.check_limits import Checked, check, student_share
+from edgebench.analysis.check_limits import Checked, check
 from edgebench.analysis.choice_report import Candidate, Choice, Held, Margin, Relaxation, Report
 from edgebench.analysis.frame import Frame, Indices, Numbers
 from edgebench.analysis.limits import Limit
@@ -32,7 +32,13 @@ from edgebench.analysis.tradeoff import (
     unranked,
 )
 from edgebench.analysis.tradeoff_report import Axis, Value, not_ranked, shared_notes
-from edgebench.analysis.uncertainty import MEMORY_RESOLUTION, Uncertain, levelled, uncertain
+from edgebench.analysis.uncertainty import (
+    MEMORY_RESOLUTION,
+    Uncertain,
+    levelled,
+    student_share,
+    uncertain,
+)
 
 _LISTED = 20  # rows that meet the limits by value alone
 _DRAWN = 200  # best rows among which the choice may lose a draw
