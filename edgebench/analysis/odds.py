@@ -130,8 +130,11 @@ def _judge_pairs(
     for target, rival in _pairs(starts, sizes):
         by_value = np.flatnonzero(_dominate(values, rival, values, target))
         odds.by_value[target[by_value]] = False
-        chance = _chance(objectives, rival[by_value], target[by_value])
-        odds.beaten[target[by_value[chance >= confidence]]] = True
+        leading = odds.by_value[rival[by_value]]
+        for some in (by_value[leading], by_value[~leading]):  # most rows fall to the first ones
+            some = some[~odds.beaten[target[some]]]
+            chance = _chance(objectives, rival[some], target[some])
+            odds.beaten[target[some[chance >= confidence]]] = True
         odds.share[target[_dominate(high, rival, low, target)]] = 0.0
         # Whatever a surely dominated row dominates, its dominator dominates in the same draw.
         possible = (odds.share[target] > 0) & (odds.share[rival] > 0)

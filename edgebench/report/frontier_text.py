@@ -118,7 +118,9 @@ def _decision(facts: Group, rows: Sequence[FrontRow], names: Sequence[str], by_v
     if sure:
         parts.append("on the front: " + _listed(sure, facts.counts["yes"]))
     open_ = [(row, name) for row, name in zip(rows, names, strict=True) if row.front == "undecided"]
-    told = [f"{name} ({chance(row.probability)})" for row, name in open_ if row.probability]
+    told = [
+        f"{name} ({chance(row.probability)})" for row, name in open_ if row.probability is not None
+    ]
     if told:
         parts.append("undecided: " + _listed(told, len(told)))
     silent = [name for row, name in open_ if row.probability is None and row.by_value]
