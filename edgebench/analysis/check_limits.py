@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from edgebench.analysis.frame import Frame, Indices, Numbers
 from edgebench.analysis.limits import OPERATORS, Limit
-from edgebench.analysis.uncertainty import Uncertain, t_table, uncertain
+from edgebench.analysis.uncertainty import Uncertain, student_share, uncertain
 from edgebench.errors import UsageError
 
 _TURNED = {">=": "<=", ">": "<"}
@@ -116,9 +116,3 @@ def _probability(
         share = student_share(reach, int(count))
         probability[some] = np.where(upper[some], share, 1 - share)
     return probability
-
-
-def student_share(values: Numbers, degrees: int) -> Numbers:
-    """P(T <= value) for each value, to 2**-14."""
-    table = t_table(degrees)
-    return np.asarray(np.searchsorted(table, values, side="right") / len(table))

@@ -16,11 +16,11 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from edgebench.analysis import stats
-from edgebench.analysis.check_limits import Checked, check, student_share
+from edgebench.analysis.check_limits import Checked, check
 from edgebench.analysis.choice_report import Candidate, Choice, Held, Margin, Relaxation, Report
 from edgebench.analysis.frame import Frame, Indices, Numbers
 from edgebench.analysis.limits import Limit
-from edgebench.analysis.objectives import Objective
+from edgebench.analysis.objectives import Objective, by_scenario, speed
 from edgebench.analysis.odds import DRAWS
 from edgebench.analysis.tradeoff import (
     COMPETES,
@@ -31,9 +31,14 @@ from edgebench.analysis.tradeoff import (
     leave_out,
     unranked,
 )
-from edgebench.analysis.tradeoff_report import Axis, Value, not_ranked
-from edgebench.analysis.uncertainty import MEMORY_RESOLUTION, Uncertain, levelled, uncertain
-from edgebench.metrics import METRICS
+from edgebench.analysis.tradeoff_report import Axis, Value, not_ranked, shared_notes
+from edgebench.analysis.uncertainty import (
+    MEMORY_RESOLUTION,
+    Uncertain,
+    levelled,
+    student_share,
+    uncertain,
+)
 
 _LISTED = 20  # rows that meet the limits by value alone
 _DRAWN = 200  # best rows among which the choice may lose a draw
@@ -67,7 +72,7 @@ def pick(
 ) -> Report:
     """One choice per group of rows that compete (as in `tradeoff.frontier`).
 
-    Without an objective, by the median latency, offline by the throughput.
+    Without an objective, by the median latency (or what rows tell of it), offline by the throughput.
     """
     result = unranked(frame, confidence, seed, across)
     checked = [check(frame, limit) for limit in limits]
@@ -86,16 +91,10 @@ def pick(
 
 
 def _parts(frame: Frame, objective: Objective | None) -> list[tuple[NDArray[np.bool_], Objective]]:
-    everything = np.ones(len(frame), dtype=bool)
     if objective is not None:
-        return [(everything, objective)]
-    scenario = frame.codes("scenario")
-    offline = np.array([name == "offline" for name in scenario.names], dtype=bool)[scenario.codes]
-    return [
-        (some, Objective(METRICS[name], METRICS[name].better))
-        for some, name in ((~offline, "latency.p50"), (offline, "throughput"))
-        if some.any()
-    ]
+        return [(np.ones(len(frame), dtype=bool), objective)]
+    parts = [(some, speed(frame, some)) for some in by_scenario(frame)]
+    return [(some, Objective(metric, metric.better)) for some, metric in parts]
 
 
 def _picks(
@@ -268,7 +267,7 @@ def _margin(contest: _Contest, sign: float, chosen: int, second: int) -> Margin:
     ratio = (worse / better if sign > 0 else better / worse) if min(better, worse) > 0 else None
     margin = Margin(ratio=ratio, low=None, high=None, difference=worse - better, confidence=None)
     if np.isnan(error):
-        why = "a row with one replicate has no interval"
+        why = "one of the two has no interval"
         return replace(margin, reason=why)
     sizes = contest.objective.metric.name == "memory.peak" and not error
     if sizes and ratio is not None and ratio <= 1 + MEMORY_RESOLUTION:
@@ -355,7 +354,4 @@ def _notes(contest: _Contest, names: dict[str, Any], competing: Indices) -> list
                 )
         if contest.objective.metric.name == "quality":
             notes.append(f"{metric} is an error: the lowest is the best")
-    runs = contest.frame.codes("run").codes[competing]
-    if len(np.unique(runs)) > 1 and names.get("device") is not None:
-        notes.append("rows of several runs compete: the intervals do not hold drift between runs")
-    return notes
+    return notes + shared_notes(contest.frame, competing, across=names.get("device") is None)

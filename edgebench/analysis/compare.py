@@ -102,7 +102,9 @@ def compare(
         _pair(sides[0].frame, side.frame, cells[0], each, newest[0], last, chosen, confidence)
         for side, each, last in zip(sides[1:], cells[1:], newest[1:], strict=True)
     ]
-    environments = [side.environment for side in sides if side.environment is not None]
+    environments = [
+        side.environment for side in sides if side.environment is not None and len(side.frame)
+    ]
     return Comparison(
         sides=list(sides),
         metrics=chosen,

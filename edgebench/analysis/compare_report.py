@@ -73,6 +73,7 @@ class NotComparable(Part, frozen=True, kw_only=True):
 
     cell: str
     device: str
+    run: str
     sides: list[str]  # which sides it is about
     code: str
     reason: str
@@ -108,8 +109,8 @@ def _side(name: str, frame: Frame) -> SideFacts:
     return SideFacts(
         name=name,
         rows=len(frame),
-        devices=[str(device) for device in frame.codes("device").names],
-        runs=[str(run) for run in frame.codes("run").names],
+        devices=[str(name) for name in frame.codes("device").names if name is not None],
+        runs=[str(name) for name in frame.codes("run").names if name is not None],
     )
 
 
@@ -223,7 +224,8 @@ def not_comparable(comparison: Comparison) -> Iterator[NotComparable]:
     one = comparison.sides[0]
     for side, older in zip(comparison.sides, comparison.superseded, strict=True):
         for row in older:
-            why = f"a later row of the same cell in {side.name} stands for it"
+            run = side.frame.text("run", int(row))
+            why = f"a later row in {side.name} stands for it (this one is of run {run})"
             yield _why(side.frame, int(row), [side.name], "superseded", why)
     for side, pairing in zip(comparison.sides[1:], comparison.pairings, strict=True):
         for row in pairing.only_first:
@@ -265,6 +267,7 @@ def _why(
     return NotComparable(
         cell=cell_name(identity.id) if code != "superseded" else identity.id,
         device=identity.device,
+        run=identity.run,
         sides=sides,
         code=code,
         reason=reason,

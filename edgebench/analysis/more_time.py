@@ -57,9 +57,9 @@ def one_more_minute(result: Frontier, contest: Contest, places: Indices) -> More
         contest.keys[places],
         result.seed,
         _DRAWS,
+        result.confidence,
     )
-    limit = result.confidence
-    decided = open_ & ((odds.share >= limit) | (odds.share <= 1 - limit))
+    decided = open_ & ((odds.share >= result.confidence) | odds.beaten)
     return MoreTime(
         undecided=len(undecided),
         measured=int(measured.sum()),

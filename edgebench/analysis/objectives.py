@@ -6,12 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgebench.analysis.frame import Frame
 from edgebench.errors import UsageError
 from edgebench.metrics import METRICS, Better, Metric, metric
 from edgebench.suggest import did_you_mean
 
+#: In the order of preference; imported rows may tell an early-stopping estimate alone.
+_SPEEDS = (
+    "latency.p50", "latency.p90", "latency.p90_early_stopping", "latency.p99_early_stopping",
+    "throughput",
+)  # fmt: skip
 _DIRECTIONS: dict[str, Better] = {"min": "lower", "max": "higher"}
 
 
@@ -69,11 +75,41 @@ def parse_objectives(texts: Sequence[str]) -> list[Objective]:
     return objectives
 
 
-def default_objectives(frame: Frame, offline: bool) -> list[Objective]:
-    """Speed, quality and peak memory, and energy where every ranked row tells it."""
-    names = ["throughput" if offline else "latency.p50", "quality", "memory.peak"]
+def default_objectives(frame: Frame, some: NDArray[np.bool_]) -> list[Objective]:
+    """Speed, quality and peak memory of these rows, as far as ranked ones tell them, and energy where
+    every ranked one does."""
+    ranked = some & (frame.numbers("ranked") == 1)
+    names = [speed(frame, some).name]
+    for name in ("quality", "memory.peak"):
+        if (~np.isnan(frame.numbers(METRICS[name].column())[ranked])).any() or not ranked.any():
+            names.append(name)
     joules = METRICS["energy.j_per_inference"]
-    ranked = frame.numbers("ranked") == 1
     if ranked.any() and not np.isnan(frame.numbers(joules.column())[ranked]).any():
         names.append(joules.name)
     return [Objective(METRICS[name], METRICS[name].better) for name in names]
+
+
+def not_told(frame: Frame, some: NDArray[np.bool_], objectives: Sequence[Objective]) -> list[str]:
+    """Which of the usual objectives are none, and why."""
+    names = [objective.metric.name for objective in objectives]
+    missing = [n for n in ("quality", "memory.peak", "energy.j_per_inference") if n not in names]
+    scenarios = frame.codes("scenario")
+    where = ", ".join(str(scenarios.names[code]) for code in np.unique(scenarios.codes[some]))
+    return [f"{name} is no objective ({where}): not every ranked row tells it" for name in missing]
+
+
+def speed(frame: Frame, some: NDArray[np.bool_]) -> Metric:
+    """What most of these rows tell of their speed; the median latency where several serve."""
+    ranked = some & (frame.numbers("ranked") == 1)
+    known = [
+        np.count_nonzero(~np.isnan(frame.numbers(METRICS[name].column())[ranked]))
+        for name in _SPEEDS
+    ]
+    return METRICS[_SPEEDS[int(np.argmax(known))]]
+
+
+def by_scenario(frame: Frame) -> list[NDArray[np.bool_]]:
+    """The rows that are not offline, and those that are: each is fast in its own way."""
+    scenario = frame.codes("scenario")
+    offline = np.array([name == "offline" for name in scenario.names], dtype=bool)[scenario.codes]
+    return [some for some in (~offline, offline) if some.any()]

@@ -20,7 +20,7 @@ from edgebench.analysis.dominance import (
     non_dominated_columns,
 )
 from edgebench.analysis.frame import Indices, Numbers
-from edgebench.analysis.uncertainty import Uncertain, t_table
+from edgebench.analysis.uncertainty import Uncertain, below, t_table
 
 DRAWS = 2000
 LEAST_DRAWS = 100
@@ -65,10 +65,12 @@ class Turned:
 
 @dataclass(frozen=True)
 class Odds:
-    """Of each row: its share of draws on the front and whether it is on the front of the values themselves."""
+    """Of each row: its share of draws on the front, whether one particular row dominates it at the
+    confidence, and whether it is on the front of the values themselves."""
 
     share: Numbers
     by_value: Flags
+    beaten: Flags
     draws: Indices
 
 
@@ -78,6 +80,7 @@ def front_odds(
     keys: NDArray[np.uint64],
     seed: int,
     draws: int = DRAWS,
+    confidence: float = 0.95,
 ) -> Odds:
     """Odds of rows that have a value in every objective, group by group.
 
@@ -87,18 +90,24 @@ def front_odds(
     order = np.argsort(groups, kind="stable")
     columns = [Turned(objective.of.take(order), objective.sign) for objective in objectives]
     count = len(groups)
-    odds = Odds(np.ones(count), np.ones(count, dtype=bool), np.full(count, draws, dtype=np.intp))
+    odds = Odds(
+        share=np.ones(count),
+        by_value=np.ones(count, dtype=bool),
+        beaten=np.zeros(count, dtype=bool),
+        draws=np.full(count, draws, dtype=np.intp),
+    )
     sizes = np.bincount(groups, minlength=1)
     sizes = sizes[sizes > 0]
     starts = np.cumsum(sizes) - sizes
     small = sizes <= _SMALL
-    _judge_pairs(columns, starts[small], sizes[small], keys[order], seed, draws, odds)
+    _judge_pairs(columns, starts[small], sizes[small], keys[order], seed, draws, confidence, odds)
     for start, size in zip(starts[~small], sizes[~small], strict=True):
         members = np.arange(start, start + size)
         _judge_large(columns, members, keys[order], seed, draws, odds)
+        _beat_large(columns, members, confidence, odds)
     back = np.empty_like(order)
     back[order] = np.arange(count)
-    return Odds(odds.share[back], odds.by_value[back], odds.draws[back])
+    return Odds(odds.share[back], odds.by_value[back], odds.beaten[back], odds.draws[back])
 
 
 # --- small groups: pairs. Rows stand in the order of their groups.
@@ -111,6 +120,7 @@ def _judge_pairs(
     keys: NDArray[np.uint64],
     seed: int,
     draws: int,
+    confidence: float,
     odds: Odds,
 ) -> None:
     values = [objective.values for objective in objectives]
@@ -118,7 +128,13 @@ def _judge_pairs(
     low, high = [bounds[0] for bounds in extremes], [bounds[1] for bounds in extremes]
     open_pairs = []
     for target, rival in _pairs(starts, sizes):
-        odds.by_value[target[_dominate(values, rival, values, target)]] = False
+        by_value = np.flatnonzero(_dominate(values, rival, values, target))
+        odds.by_value[target[by_value]] = False
+        leading = odds.by_value[rival[by_value]]
+        for some in (by_value[leading], by_value[~leading]):  # most rows fall to the first ones
+            some = some[~odds.beaten[target[some]]]
+            chance = _chance(objectives, rival[some], target[some])
+            odds.beaten[target[some[chance >= confidence]]] = True
         odds.share[target[_dominate(high, rival, low, target)]] = 0.0
         # Whatever a surely dominated row dominates, its dominator dominates in the same draw.
         possible = (odds.share[target] > 0) & (odds.share[rival] > 0)
@@ -141,6 +157,17 @@ def _judge_pairs(
         start = until
         left = odds.share[target] > 0
         target, rival = target[left], rival[left]
+
+
+def _chance(objectives: Sequence[Turned], rows: Indices, others: Indices) -> Numbers:
+    """Pair by pair, how likely the row, which does so by value, dominates the other one."""
+    chance = np.ones(len(rows))
+    for objective in objectives:
+        one, two = objective.of.take(rows), objective.of.take(others)
+        moving = np.flatnonzero((one.error > 0) | (two.error > 0))
+        one, two = one.take(moving), two.take(moving)
+        chance[moving] *= below(one, two) if objective.sign > 0 else below(two, one)
+    return chance
 
 
 def _dominate(
@@ -261,6 +288,20 @@ def _judge_large(
     odds.share[members] = 0.0
     odds.share[left] = free / draws
     odds.draws[members] = draws
+
+
+def _beat_large(
+    objectives: Sequence[Turned], members: Indices, confidence: float, odds: Odds
+) -> None:
+    """Marks rows that one of the rows of the front by value dominates for sure."""
+    values = [objective.values for objective in objectives]
+    front = members[odds.by_value[members]]
+    left = members[~odds.by_value[members]]
+    for pivot in front[:: -(-len(front) // _CHUNK)]:
+        worse = left[_dominate(values, np.full(len(left), pivot), values, left)]
+        chance = _chance(objectives, np.full(len(worse), pivot), worse)
+        odds.beaten[worse[chance >= confidence]] = True
+        left = left[~odds.beaten[left]]
 
 
 def _not_surely_dominated(objectives: Sequence[Turned], members: Indices) -> Flags:

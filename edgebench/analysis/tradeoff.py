@@ -1,7 +1,9 @@
 """Which rows are on the Pareto front, for sure, not at all, or undecided: `edgebench frontier`.
 
 A row is on the front of a draw if no other row of its group dominates it there; its probability is
-the share of such draws (`odds.py`). It is `yes` from the confidence on, `no` up to one minus it.
+the share of such draws (`odds.py`). It is `yes` from the confidence on, and `no` where one particular
+row dominates it at the confidence: of thirty equal rows each is rarely on the front, and yet none of
+them is beaten.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgebench.analysis.frame import Codes, Frame, Indices, Numbers
-from edgebench.analysis.objectives import Objective, default_objectives
+from edgebench.analysis.objectives import Objective, by_scenario, default_objectives, not_told
 from edgebench.analysis.odds import DRAWS, Turned, front_odds
 from edgebench.analysis.uncertainty import MEMORY_RESOLUTION, Uncertain, levelled, uncertain
 from edgebench.errors import UsageError
@@ -76,6 +78,8 @@ def frontier(
     """
     result = unranked(frame, confidence, seed, across)
     for some, chosen in _parts(frame, objectives):
+        if not objectives:
+            result.notes.extend(not_told(frame, some, chosen))
         leave_out(result, some, chosen)
         members = np.flatnonzero(some & (result.left_out == COMPETES))
         if len(members):
@@ -98,15 +102,7 @@ def _parts(
     """All rows by the objectives given; by default offline rows by others than the rest."""
     if objectives:
         return [(np.ones(len(frame), dtype=bool), list(objectives))]
-    scenario = frame.codes("scenario")
-    offline = np.isin(
-        scenario.codes, [code for code, name in enumerate(scenario.names) if name == "offline"]
-    )
-    return [
-        (some, default_objectives(frame, offline=flag))
-        for some, flag in ((~offline, False), (offline, True))
-        if some.any()
-    ]
+    return [(some, default_objectives(frame, some)) for some in by_scenario(frame)]
 
 
 def leave_out(result: Frontier, some: NDArray[np.bool_], objectives: list[Objective]) -> None:
@@ -197,18 +193,20 @@ def _judge(
     drawn: it may be on the front, and whatever it may dominate is not on the front for sure.
     """
     unsure = np.asarray(np.isnan(np.stack([c.of.error for c in columns])).any(axis=0))
-    odds = front_odds(columns, groups, keys, result.seed, 0 if unsure.any() else draws)
-    share, by_value, drawn = odds.share, odds.by_value, odds.draws
+    limit = result.confidence
+    odds = front_odds(columns, groups, keys, result.seed, 0 if unsure.any() else draws, limit)
+    share, by_value, drawn, beaten = odds.share, odds.by_value, odds.draws, odds.beaten
     if unsure.any():
         sure = np.flatnonzero(~unsure)
         of_sure = [replace(column, of=column.of.take(sure)) for column in columns]
-        odds = front_odds(of_sure, groups[sure], keys[sure], result.seed, draws)
+        odds = front_odds(of_sure, groups[sure], keys[sure], result.seed, draws, limit)
         share, drawn = np.ones(len(groups)), np.zeros(len(groups), dtype=np.intp)
-        share[sure], drawn[sure] = odds.share, odds.draws
+        beaten = np.zeros(len(groups), dtype=bool)
+        share[sure], drawn[sure], beaten[sure] = odds.share, odds.draws, odds.beaten
     threatened = _threatened(columns, groups, unsure)
     verdict = np.full(len(groups), UNDECIDED, dtype=np.int8)
     verdict[(share >= result.confidence) & ~threatened] = YES
-    verdict[share <= 1 - result.confidence] = NO
+    verdict[beaten] = NO
     probability = np.where(threatened & (share > 0), np.nan, share)
     return verdict, probability, by_value, drawn
 

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from edgebench.analysis.dominance import dominates, hypervolume, knee
-from edgebench.analysis.frame import Indices
+from edgebench.analysis.frame import Frame, Indices
 from edgebench.analysis.more_time import MoreTime, one_more_minute
 from edgebench.analysis.tradeoff import (
     COMPETES,
@@ -262,9 +262,19 @@ def _notes(result: Frontier, contest: Contest, places: Indices, better: Any) -> 
     if better == "lower" and any(o.asked == "higher" for o in contest.objectives):
         metric = frame.text("quality.metric", int(members[0]))
         notes.append(f"{metric} is an error: lower is better, and quality:max takes the lowest")
+    return notes + shared_notes(frame, members, across="devices" in result.across)
+
+
+def shared_notes(frame: Frame, members: Indices, across: bool) -> list[str]:
+    """What to know of rows that compete, whatever they compete by."""
+    notes = []
     runs = frame.codes("run").codes[members]
-    if len(np.unique(runs)) > 1 and "devices" not in result.across:
+    if len(np.unique(runs)) > 1 and not across:
         notes.append("rows of several runs compete: the intervals do not hold drift between runs")
+    inputs = frame.codes("inputs_sha256")
+    given = {inputs.names[code] for code in np.unique(inputs.codes[members])} - {None, ""}
+    if len(given) > 1:
+        notes.append(f"rows that compete were given different inputs ({len(given)} hashes)")
     return notes
 
 

@@ -53,7 +53,7 @@ def _lines(comparison: Comparison, findings: Sequence[str], width: int) -> Itera
     whole = report(comparison, _CELLS)
     for letter, side in zip(_letters(whole), whole.sides, strict=True):
         where = ", ".join(side.devices[:_VALUES]) + (" ..." if len(side.devices) > _VALUES else "")
-        words = f"{letter} = {side.name}: {side.rows} rows on {where}"
+        words = f"{letter} = {side.name}: {side.rows} rows" + (f" on {where}" if where else "")
         yield from wrapped(plain(words), width, TITLE)
     yield from _environment(whole, comparison, width)
     yield "", None
@@ -77,7 +77,7 @@ def _letters(whole: Report) -> list[str]:
 
 
 def _environment(whole: Report, comparison: Comparison, width: int) -> Iterator[Line]:
-    if any(side.environment is None for side in comparison.sides):
+    if any(side.environment is None or not len(side.frame) for side in comparison.sides):
         return
     if not whole.environment:
         yield "environment: the same device, versions, packages and settings", HEAD
@@ -118,7 +118,8 @@ def _summary(comparison: Comparison, number: int) -> str:
     pairing = comparison.pairings[number - 1]
     places = pairing.compared
     letters = [chr(ord("A") + n) for n in range(len(comparison.sides))]
-    cells = len(places) + len(pairing.only_first) + int((pairing.reason != 0).sum())
+    lone = len(pairing.only_first) + len(pairing.only_other)
+    barred = lone + int((pairing.reason != 0).sum())
     parts = []
     for ratios in pairing.ratios:
         told = places[~np.isnan(ratios.ratio[places])]
@@ -128,7 +129,8 @@ def _summary(comparison: Comparison, number: int) -> str:
                 f"{ratios.metric.name} {int((clear < 0).sum())} lower, "
                 f"{int((clear > 0).sum())} higher, {int((clear == 0).sum())} not told apart"
             )
-    words = f"{letters[number]} against A: {len(places)} of {cells} cells may be compared"
+    cells = f"{len(places)} cell{'s' if len(places) != 1 else ''} compared, {barred} not"
+    words = f"{letters[number]} against A: {cells}"
     return "; ".join([words, *parts])
 
 

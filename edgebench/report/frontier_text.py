@@ -33,8 +33,9 @@ _ROWS = 30  # of a group
 _NAMES = 4  # in a sentence
 _LEFT_OUT = 12
 _MARKS = {"yes": "*", "undecided": "?", "no": " "}
+_BY_VALUE = "+"  # undecided, and on the front of the values as they stand
 _LEGEND = (
-    "* on the front for sure, ? undecided: prob is the share of draws (Student's t over replicates) "
+    "* on the front for sure, ? undecided, + undecided and on it by value: prob is the share of draws (Student's t over replicates) "
     "in which no other row dominates it; (?) no interval; ± half the interval"
 )
 
@@ -61,7 +62,7 @@ def _lines(result: Frontier, findings: Sequence[str], width: int) -> Iterator[Li
         yield f"{len(parts) - _GROUPS} more fronts: --format json, or name a --workload", HEAD
     for finding in findings:
         yield from wrapped(plain(finding), width, WARN)
-    for note in notes:
+    for note in (*result.notes, *notes):
         yield from wrapped(plain(note), width, HEAD)
     yield from _left_out(result, width)
     yield from wrapped(_LEGEND, width, HEAD)
@@ -88,11 +89,14 @@ def _block(
 ) -> Iterator[Line]:
     facts = group_of(result, contest, group, places)
     notes.update(dict.fromkeys(facts.notes))
-    order = np.lexsort((contest.columns[0].values[places], -contest.verdict[places]))
+    keys = contest.columns[0].values, ~contest.by_value, -contest.verdict
+    order = np.lexsort([key[places] for key in keys])
     shown = places[order[:_ROWS]]
     rows = list(front_rows(result, contest, group, places, shown))
     names = [plain(name) for name in labels(_named(rows, result))]
-    yield from wrapped(_decision(facts, rows, names), width, DEPLOY)
+    silent = np.isnan(contest.probability[places]) & contest.by_value[places]
+    decision = _decision(facts, rows, names, int(silent.sum()))
+    yield from wrapped(decision, width, DEPLOY)
     yield from wrapped(_title(facts, rows, result), width, HEAD)
     yield from _table(facts, rows, names, width)
     if len(places) > len(shown):
@@ -107,22 +111,24 @@ def _named(rows: Sequence[FrontRow], result: Frontier) -> list[Identity]:
     return [result.frame.identity(row.row) for row in rows]
 
 
-def _decision(facts: Group, rows: Sequence[FrontRow], names: Sequence[str]) -> str:
+def _decision(facts: Group, rows: Sequence[FrontRow], names: Sequence[str], by_value: int) -> str:
     where = f"{facts.workload}@{facts.workload_version} {facts.scenario}"
     sure = [name for row, name in zip(rows, names, strict=True) if row.front == "yes"]
     parts = []
     if sure:
         parts.append("on the front: " + _listed(sure, facts.counts["yes"]))
-    open_ = [
-        name + ("" if row.probability is None else f" ({chance(row.probability)})")
-        for row, name in zip(rows, names, strict=True)
-        if row.front == "undecided"
+    open_ = [(row, name) for row, name in zip(rows, names, strict=True) if row.front == "undecided"]
+    told = [
+        f"{name} ({chance(row.probability)})" for row, name in open_ if row.probability is not None
     ]
-    if open_:
-        parts.append("undecided: " + _listed(open_, facts.counts["undecided"]))
-    if not sure:
-        by_value = [name for row, name in zip(rows, names, strict=True) if row.by_value]
-        parts.append("by value alone: " + _listed(by_value, len(by_value)))
+    if told:
+        parts.append("undecided: " + _listed(told, len(told)))
+    silent = [name for row, name in open_ if row.probability is None and row.by_value]
+    if silent:
+        parts.append("by value, without intervals: " + _listed(silent, by_value))
+    rest = facts.counts["undecided"] - len(told) - by_value
+    if rest > 0:
+        parts.append(f"{rest} more undecided")
     if facts.counts["no"]:
         parts.append(f"{facts.counts['no']} not")
     return plain(f"{where}: " + "; ".join(parts))
@@ -151,7 +157,9 @@ def _table(
     for row, name in zip(rows, names, strict=True):
         cells = ["-" if row.probability is None else chance(row.probability)]
         cells += [with_width(row.values[axis.metric], axis.unit) for axis in facts.objectives]
-        lines.append((f"{_MARKS[row.front]} {name}", cells, styles[row.front]))
+        open_ = row.front == "undecided" and row.by_value
+        mark = _BY_VALUE if open_ else _MARKS[row.front]
+        lines.append((f"{mark} {name}", cells, styles[row.front]))
     yield from grid(head, lines, width)
 
 

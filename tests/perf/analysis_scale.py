@@ -69,10 +69,11 @@ def resample(folder: Path, rows: int, name: str, runs: int) -> Path:
 def measured(*arguments: str) -> tuple[float, float, float]:
     """Wall seconds, CPU seconds and peak MiB of one command."""
     program = (
-        "import resource, sys\n"
+        "import sys\n"
         "from edgebench.cli import cli\n"
+        "from edgebench.probes.memory import peak_rss\n"
         "cli.main(sys.argv[1:], standalone_mode=False)\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)\n"
+        "print(peak_rss()[0], file=sys.stderr)\n"
     )
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     command = [sys.executable, "-c", program, *arguments]
@@ -80,8 +81,7 @@ def measured(*arguments: str) -> tuple[float, float, float]:
     wall_s = time.perf_counter() - start
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    unit = 2**20 if sys.platform == "darwin" else 2**10
-    return wall_s, cpu_s, int(done.stderr.split()[-1]) / unit
+    return wall_s, cpu_s, int(done.stderr.split()[-1]) / 2**20
 
 
 def _report(name: str, rows: int, *arguments: str, before: float | None = None) -> float:
