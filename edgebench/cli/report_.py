@@ -1,0 +1,54 @@
+"""`edgebench report`: a page, a Markdown text or a picture to decide from; needs no runtime."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from edgebench.errors import UsageError
+
+FORMATS = ("html", "md", "png", "svg")
+
+
+@click.command("report")
+@click.argument("paths", metavar="FILE|DIR...", nargs=-1, required=True, type=Path)
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File to write; - is stdout.  [default: report.FORMAT]",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(FORMATS),
+    help="[default: by the name of --out, else html]",
+)
+@click.option("--workload", "workloads", multiple=True, help="Only this workload (repeatable).")
+def command(
+    paths: Sequence[Path], out: Path | None, form: str | None, workloads: Sequence[str]
+) -> None:
+    """Write a report of result files: the decision first, then the trade-offs and the evidence.
+
+    html is one file that loads nothing; md is for a pull request; png and svg are its plots.
+    """
+    from edgebench.report import write
+
+    gc.disable()  # nothing here has cycles, and scanning millions of samples takes seconds
+    form = form or _form(out)
+    write.write_report(paths, out or Path(f"report.{form}"), form, workloads)
+
+
+def _form(out: Path | None) -> str:
+    """The format that a file name asks for. Raises UsageError where it asks for none."""
+    if out is None:
+        return "html"
+    name = {"htm": "html", "markdown": "md"}.get(out.suffix[1:].lower(), out.suffix[1:].lower())
+    if name not in FORMATS:
+        raise UsageError(
+            f"{out}: its name does not tell the format", f"--format {'|'.join(FORMATS)}"
+        )
+    return name

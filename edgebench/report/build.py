@@ -1,0 +1,161 @@
+"""Records -> the model of a report. One pass over the records; samples are condensed at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from edgebench import __version__
+from edgebench.analysis.labels import labels
+from edgebench.analysis.table import build_table
+from edgebench.analysis.types import Row, Run, Table
+from edgebench.record import Record
+from edgebench.report import facts, reproduce, text
+from edgebench.report.detail import PROBABILITIES, Trace, detail_of, traces
+from edgebench.report.groups import Block, group_of, grouped
+from edgebench.report.model import Detail, Device, Front, Report, ReportRow
+
+#: Rows whose samples a report holds: some 2 kB each. Picks and fronts come first.
+MAX_DETAILS = 400
+
+
+def build_report(
+    records: Iterable[Record], sources: Sequence[str], max_details: int = MAX_DETAILS
+) -> Report:
+    """The report of all records; `sources` are the names of their files."""
+    kept: list[list[Trace]] = []
+    table = build_table(_watched(records, kept))
+    blocks = grouped(table)
+    place = {
+        row: number
+        for number, each in enumerate(blocks.values())
+        for _, _, members in each
+        for row in members
+    }
+    names = _names(table, blocks.values())
+    picked = {pick.row for pick in table.picks if pick.row is not None}
+    runs = {run.id: run for run in table.runs}
+    details = _details(table, picked, kept, max_details)
+    rows = [
+        _row(row, place[index], names[index], index in picked, runs[row.run], details.get(index))
+        for index, row in enumerate(table.rows)
+    ]
+    return Report(
+        title=_title(table),
+        edgebench=__version__,
+        sources=[text.plain(source) for source in sources],
+        measured=_measured(table.runs),
+        devices=[_device(table, device.name) for device in table.devices],
+        groups=[group_of(table, each, names) for each in blocks.values()],
+        fact_names=facts.NAMES,
+        rows=rows,
+        probabilities=PROBABILITIES,
+        roof_unknown="no device peaks are known: `edgebench calibrate` measures them",
+        notes=[text.plain(note) for note in table.notes],
+        details_left_out=_left_out(table, details),
+    )
+
+
+def _watched(records: Iterable[Record], kept: list[list[Trace]]) -> Iterator[Record]:
+    """The records as they pass by; of each its samples are kept."""
+    for record in records:
+        kept.append(traces(record))
+        yield record
+
+
+def _names(table: Table, blocks: Iterable[Sequence[Block]]) -> list[str]:
+    """Labels as the table gives them: within the rows of a device that compete."""
+    names = [""] * len(table.rows)
+    for each in blocks:
+        for _, _, members in each:
+            words = labels([table.rows[index] for index in members])
+            for index, name in zip(members, words, strict=True):
+                names[index] = text.plain(name)
+    return names
+
+
+def _details(
+    table: Table, picked: set[int], kept: Sequence[Sequence[Trace]], limit: int
+) -> dict[int, Detail]:
+    """Of picks first, then of fronts, then of the other ranked rows, then of the rest."""
+
+    def priority(index: int) -> tuple[bool, bool, bool]:
+        row = table.rows[index]
+        return index not in picked, not row.pareto, not row.ranked
+
+    order = sorted((index for index, each in enumerate(kept) if each), key=priority)
+    found = {index: detail_of(kept[index]) for index in order[:limit]}
+    return {index: detail for index, detail in found.items() if detail is not None}
+
+
+def _left_out(table: Table, details: dict[int, Detail]) -> str:
+    sampled = sum(bool(row.latency_ns.samples) for row in table.rows)
+    if sampled <= len(details):
+        return ""
+    return (
+        f"samples are shown for {len(details)} of {sampled} rows (picks and fronts first), to keep "
+        "this page small; report fewer files to see those of the others"
+    )
+
+
+def _row(
+    row: Row, group: int, label: str, pick: bool, run: Run, detail: Detail | None
+) -> ReportRow:
+    command, note = reproduce.command(row, run)
+    return ReportRow(
+        id=text.plain(row.id),
+        group=group,
+        label=label,
+        device=text.plain(row.device),
+        backend=text.plain(row.backend),
+        precision=text.plain(str(row.variant.get("precision", "as-is"))),
+        status=row.status,
+        front=_front(row),
+        pick=pick,
+        numbers=facts.numbers(row),
+        facts=facts.values(row),
+        why="" if row.ranked else text.reasons(row),
+        fix=text.plain("; ".join(filter(None, (reason.fix for reason in row.reasons)))),
+        command=text.plain(command),
+        command_note=note,
+        energy_kind=text.plain(row.energy.kind),
+        detail=detail,
+    )
+
+
+def _front(row: Row) -> Front:
+    if not row.ranked:
+        return "struck"
+    return "yes" if row.pareto else "no"
+
+
+def _device(table: Table, name: str) -> Device:
+    return Device(
+        name=text.plain(name),
+        line=text.device_line(table, name),
+        warnings=text.state_lines(table, name),
+    )
+
+
+def _title(table: Table) -> str:
+    workloads = sorted({row.workload for row in table.rows})
+    if len(workloads) > 3:
+        return f"{len(workloads)} workloads on {_devices(table)}"
+    return text.plain(f"{', '.join(workloads) or 'No records'} on {_devices(table)}")
+
+
+def _devices(table: Table) -> str:
+    names = [device.name for device in table.devices]
+    return names[0] if len(names) == 1 else f"{len(names)} devices"
+
+
+def _measured(runs: Sequence[Run]) -> str:
+    """When, in how many runs, and by which versions."""
+    if not runs:
+        return ""
+    days = sorted(run.started_utc[:10] for run in runs)
+    when = days[0] if days[0] == days[-1] else f"{days[0]} to {days[-1]}"
+    versions = ", ".join(sorted({run.edgebench for run in runs if run.edgebench}))
+    count = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
+    return text.plain(
+        f"measured {when} in {count}" + (f" by edgebench {versions}" * bool(versions))
+    )
