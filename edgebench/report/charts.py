@@ -80,15 +80,18 @@ def tradeoff(x: str, y: str) -> Spec:
                                        "padding": 18},
     )  # fmt: skip
     y_axis = _number(up, title=slot("y_title"), scale={"zero": False, "nice": True, "padding": 18})
+    legend = {"columns": slot("legend_columns"), "symbolOpacity": 1}
     color = _name(
         "color",
         title=slot("color_title"),
         scale={"domain": slot("color_domain"), "range": slot("color_range")},
+        legend=legend,
     )
     shape = _name(
         "precision",
         title="precision",
         scale={"domain": slot("shape_domain"), "range": SHAPES},
+        legend=legend,
     )
     points = {
         "data": {"name": "points"},
@@ -250,6 +253,7 @@ def histogram() -> Spec:
             ),
             "x2": {"field": "high_ms"},
             "y": _number("share", title=None, axis=None, stack=None),
+            "y2": {"datum": 0},
             "color": {**_by_label(), "legend": None},
         },
     }

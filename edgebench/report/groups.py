@@ -79,6 +79,7 @@ def _decision(table: Table, pick: Pick, members: Sequence[int], names: Sequence[
         verdict="nothing" if row is None else "clear" if pick.clear else "open",
         headline="nothing to deploy" if pick.row is None else names[pick.row],
         text=text.plain(pick.text),
+        doubt="" if row is None else text.plain(pick.text.rpartition("; ")[2]),
         row=pick.row,
         runner_up=pick.runner_up,
         gain="" if row is None else text.plain(_gain(row)),

@@ -29,6 +29,7 @@ class Decision(Part, frozen=True, kw_only=True):
     text: str  # the whole sentence
     row: int | None = None  # index of the row
     runner_up: int | None = None
+    doubt: str = ""  # how sure it is, in words
     gain: str = ""  # against fp32
     warnings: list[str] = []
     around: str = ""  # end to end and cold start

@@ -21,11 +21,7 @@ from edgebench.report.model import Decision, Group, Report, ReportRow
 
 _SCRIPTS = ("data.js", "charts.js", "table.js", "main.js")
 _CARDS = 12  # decisions shown as cards; the others stand in a list below
-_VERDICTS = {
-    "clear": "Clear: the intervals tell it from every other row",
-    "open": "No clear winner",
-    "nothing": "Nothing to deploy",
-}
+_VERDICTS = {"clear": "clear", "open": "not clear", "nothing": "nothing to deploy"}
 _FIGURES = ("p50", "items/s", "memory", "quality", "energy")
 _NAMED = 8  # rows named with a reason
 
@@ -124,8 +120,8 @@ def _card(report: Report, number: int, group: Group, decision: Decision) -> str:
         f'<article class="decision {decision.verdict}">'
         f'<p class="where">{esc(_where(report, group, decision))}</p>'
         f"<h3>{esc(_headline(decision))}</h3>"
-        f'<p class="verdict">{_VERDICTS[decision.verdict]}</p>'
-        f"{_figures(report, row, decision)}<p>{esc(decision.text)}</p>{around}"
+        f'<p class="verdict">{esc(_verdict(decision))}</p>'
+        f"{_figures(report, group, row, decision)}{around}"
         f"{_list(decision.warnings, 'warnings')}<p>{link}</p></article>"
     )
 
@@ -134,15 +130,22 @@ def _headline(decision: Decision) -> str:
     return decision.headline if decision.row is None else f"Deploy {decision.headline}"
 
 
-def _figures(report: Report, row: ReportRow | None, decision: Decision) -> str:
+def _verdict(decision: Decision) -> str:
+    """How sure the choice is; why there is none."""
+    words = decision.doubt or decision.text
+    return words[:1].upper() + words[1:]
+
+
+def _figures(report: Report, group: Group, row: ReportRow | None, decision: Decision) -> str:
     if row is None:
         return ""
     words = dict(zip(report.fact_names, row.facts, strict=True))
     figures = [(name, words.get(name, "-")) for name in _FIGURES]
     figures.insert(1, ("to fp32", decision.gain))
     unknown = ("", "-") if row.numbers.energy_mj is not None else ("", "-", words.get("energy", ""))
+    names = {"quality": group.quality_metric or "quality"}
     cells = "".join(
-        f"<div><dt>{esc(name)}</dt><dd>{_figure(value)}</dd></div>"
+        f"<div><dt>{esc(names.get(name, name))}</dt><dd>{_figure(value)}</dd></div>"
         for name, value in figures
         if value not in unknown
     )

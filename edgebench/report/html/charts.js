@@ -40,7 +40,7 @@ async function draw(name, template, datasets, slots, instead = "") {
   const node = make("div");
   const { view } = await vegaEmbed(node, spec, {
     mode: "vega-lite", ast: true, actions: false, tooltip: false, defaultStyle: false,
-    renderer: points > CANVAS_FROM ? "canvas" : "svg", config: theme.config, loader: LOADER,
+    renderer: points > CANVAS_FROM ? "canvas" : "svg", config: theme.config, loader: LOADER, logLevel: 1,
   });
   if (turn !== draw.turns[name]) { view.finalize(); return null; } // a later one has begun
   place.replaceChildren(...node.childNodes);
@@ -74,7 +74,6 @@ async function drawTradeoff() {
   const about = byId("about");
   about.textContent = "";
   if (!group) return draw("tradeoff", "", {}, null, "Choose one workload to see its trade-off.");
-  if (!group.ys.includes(state.against)) state.against = group.ys[0] ?? "quality";
   about.textContent = [group.title, group.shared && `all: ${group.shared}`,
     group.objectives.length && `front of ${group.objectives.join(", ")}`, ...group.left_out].filter(Boolean).join(" · ");
   const field = group.x === "rate" ? "rate_per_s" : "latency_ms";
@@ -145,7 +144,8 @@ function drawSamples() {
   draw("histogram", "histogram", { bins: chosen.flatMap(binsOf) },
     (width) => ({ ...slots(width), width: Math.max(180, width - 24) }), none);
   byId("beyond").textContent = chosen.filter((row) => row.detail.histogram.beyond)
-    .map((row) => `${nameOf(row)}: ${row.detail.histogram.beyond} slower samples are beyond the axis.`).join(" ");
+    .map((row) => `${nameOf(row)}: ${row.detail.histogram.beyond}`).join(", ");
+  if (byId("beyond").textContent) byId("beyond").textContent = `Slower samples beyond the bars: ${byId("beyond").textContent}.`;
   drawSeries();
   refreshNumbers();
 }

@@ -35,6 +35,7 @@ function facetNode(facet, title) {
 
 function drawAgainst() {
   const group = report.groups[state.group];
+  state.against = group?.lines?.[0]?.y ?? group?.ys[0] ?? "quality"; // an axis on which the rows differ
   byId("against").replaceChildren(...(group?.ys ?? []).map((y) => make("option", { value: y, selected: y === state.against }, y)));
 }
 
@@ -44,7 +45,6 @@ function chooseGroup(index) {
   state.page = 0;
   state.brush = null;
   tickDefaults();
-  if (index >= 0 && !report.groups[index].ys.includes(state.against)) state.against = report.groups[index].ys[0] ?? "quality";
   drawAgainst();
   drawTable();
   drawCharts();

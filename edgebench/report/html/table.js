@@ -11,9 +11,11 @@ const COLUMNS = [
 ];
 COLUMNS.forEach((column) => { column.index = report.fact_names.indexOf(column.fact); });
 const opened = new Set();
+// Energy has a column where some row has a value; elsewhere its chart says why there is none.
+const columns = () => COLUMNS.filter((column) => column.name !== "energy" || inGroup().some(column.sort));
 
 function drawHead() {
-  const cells = COLUMNS.map((column) => {
+  const cells = columns().map((column) => {
     const button = make("button", { type: "button" }, column.name);
     button.addEventListener("click", () => sortBy(column.name));
     const cell = make("th", { scope: "col", className: column.fact ? "number" : "" }, button);
@@ -29,7 +31,7 @@ function sortBy(name) {
   state.sort = { key: name, down: state.sort.key === name && !state.sort.down };
   state.page = 0;
   drawTable();
-  byId("table").tHead.querySelectorAll("button")[COLUMNS.findIndex((column) => column.name === name)].focus();
+  byId("table").tHead.querySelectorAll("button")[columns().findIndex((column) => column.name === name)].focus();
 }
 
 // Unknown values come last whichever way it is sorted.
@@ -49,7 +51,7 @@ function rowNode(row) {
   const name = make("th", { scope: "row", className: "full" }, make("span", { className: "name" }, nameOf(row)));
   if (row.pick) name.append(make("span", { className: "under" }, "the choice"));
   if (row.why) name.append(make("span", { className: "under why" }, row.why));
-  const cells = COLUMNS.filter((column) => column.fact).map((column) =>
+  const cells = columns().filter((column) => column.fact).map((column) =>
     make("td", { className: "number", "data-name": column.name }, row.facts[column.index] || "-"));
   const open = opened.has(row.index);
   const more = make("button", { type: "button", "aria-expanded": String(open), "aria-label": `record of ${nameOf(row)}` }, "Record");
