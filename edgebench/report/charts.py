@@ -71,7 +71,7 @@ def _only(field: str, *values: str) -> list[Spec]:
     return [{"filter": {"field": field, "oneOf": list(values)}}]
 
 
-def tradeoff(x: str, y: str) -> Spec:
+def tradeoff(x: str, y: str, *, interactive: bool = True) -> Spec:
     """Rows by two objectives, with intervals, the front line, and what is struck."""
     at, x_low, x_high = _X_FIELDS[x]
     up, y_low, y_high = _Y_FIELDS[y]
@@ -91,12 +91,11 @@ def tradeoff(x: str, y: str) -> Spec:
         "precision",
         title="precision",
         scale={"domain": slot("shape_domain"), "range": SHAPES},
-        legend=legend,
+        legend={**legend, "symbolFillColor": slot("soft"), "symbolStrokeColor": slot("soft")},
     )
     points = {
         "data": {"name": "points"},
         "transform": _only("front", "yes", "no", "undecided"),
-        "params": [{"name": "brush", "select": {"type": "interval"}}],
         "mark": {
             "type": "point",
             "filled": True,
@@ -155,12 +154,16 @@ def tradeoff(x: str, y: str) -> Spec:
     spans = [_span(at, up, x_low, x_high, "x", x_axis, y_axis, color)]
     if y_low:
         spans.append(_span(at, up, y_low, y_high, "y", x_axis, y_axis, color))
-    return _chart(
+    spec = _chart(
         "Scatter plot of the rows by two objectives with 95 % intervals; a dashed line joins the "
         "best known values. The table below holds every number.",
-        params=[{"name": "focus", "value": -1}],
-        layer=[lines, *spans, struck, points, ring, words],
+        layer=[lines, *spans, struck, points, words],
     )
+    if interactive:
+        points["params"] = [{"name": "brush", "select": {"type": "interval"}}]
+        spec["params"] = [{"name": "focus", "value": -1}]
+        spec["layer"].append(ring)
+    return spec
 
 
 def _span(
