@@ -144,26 +144,40 @@ def tradeoff(x: str, y: str, *, interactive: bool = True) -> Spec:
                  "strokeWidth": 2.5, "color": slot("accent")},
         "encoding": {"x": x_axis, "y": y_axis},
     }  # fmt: skip
-    words = {
-        "data": {"name": "points"},
-        "transform": [{"filter": {"field": "pick", "equal": True}}],
-        "mark": {"type": "text", "align": "left", "dx": 11, "dy": -11, "fontWeight": 600,
-                 "limit": 240},
-        "encoding": {"x": x_axis, "y": y_axis, "text": {"field": "label"}},
-    }  # fmt: skip
+    words = [_words(side, x_axis, y_axis) for side in ("left", "right")]
     spans = [_span(at, up, x_low, x_high, "x", x_axis, y_axis, color)]
     if y_low:
         spans.append(_span(at, up, y_low, y_high, "y", x_axis, y_axis, color))
     spec = _chart(
         "Scatter plot of the rows by two objectives with 95 % intervals; a dashed line joins the "
         "best known values. The table below holds every number.",
-        layer=[lines, *spans, struck, points, words],
+        layer=[lines, *spans, struck, points, *words],
     )
     if interactive:
         points["params"] = [{"name": "brush", "select": {"type": "interval"}}]
         spec["params"] = [{"name": "focus", "value": -1}]
         spec["layer"].append(ring)
     return spec
+
+
+def _words(side: str, x_axis: Spec, y_axis: Spec) -> Spec:
+    """The names of the choices, on the side where there is room."""
+    return {
+        "data": {"name": "points"},
+        "transform": [
+            {"filter": {"field": "pick", "equal": True}},
+            {"filter": {"field": "side", "equal": side}},
+        ],
+        "mark": {
+            "type": "text",
+            "align": "right" if side == "left" else "left",
+            "dx": -11 if side == "left" else 11,
+            "dy": -11,
+            "fontWeight": 600,
+            "limit": 240,
+        },
+        "encoding": {"x": x_axis, "y": y_axis, "text": {"field": "label"}},
+    }
 
 
 def _span(
@@ -349,8 +363,9 @@ def memory() -> Spec:
                 "encoding": {
                     "y": label,
                     "x": _number("mib"),
-                    "shape": _name("part", title="own memory",
-                                   scale={"domain": ["model loaded", "warmed up"],
+                    "shape": _name("part", title=None,
+                        legend={"columns": slot("legend_columns")},
+                                   scale={"domain": ["own, model loaded", "own, warmed up"],
                                           "range": ["triangle-up", "circle"]}),
                 },
             },

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
+from edgebench.analysis.frontier import MEMORY_RESOLUTION
 from edgebench.analysis.labels import common
 from edgebench.analysis.types import Front, Pick, Row, Table
 from edgebench.metrics import METRICS
@@ -113,23 +114,24 @@ def _lines(
                 and (value := getattr(each, field)) is not None
             ]
             more = quality_higher if higher is None else higher
-            if len(stairs := staircase(points, x_higher=rate, y_higher=more)) > 1:
+            slack = MEMORY_RESOLUTION if y == "memory" else 0.0
+            if len(stairs := staircase(points, rate, more, slack)) > 1:
                 yield FrontLine(device=text.plain(device), y=y, points=stairs)
 
 
 def staircase(
-    points: Sequence[tuple[float, float]], *, x_higher: bool, y_higher: bool
+    points: Sequence[tuple[float, float]], x_higher: bool, y_higher: bool, slack: float = 0.0
 ) -> list[tuple[float, float]]:
     """Corners of the border of what is dominated, by point values, from the best x on.
 
-    Between two points of the front lies the corner that both dominate: the worse x with the
-    better y's predecessor.
+    A point counts where its y is better, by more than the share `slack`, than that of every point
+    with a better x; between two such points lies the corner that both dominate.
     """
+    towards = 1 if x_higher else -1
+    upwards = 1 if y_higher else -1
     best: list[tuple[float, float]] = []
-    for x, y in sorted(
-        points, key=lambda p: (-p[0] if x_higher else p[0], -p[1] if y_higher else p[1])
-    ):
-        if not best or (y > best[-1][1] if y_higher else y < best[-1][1]):
+    for x, y in sorted(points, key=lambda point: (-towards * point[0], -upwards * point[1])):
+        if not best or upwards * (y - best[-1][1]) > slack * abs(best[-1][1]):
             best.append((x, y))
     corners = best[:1]
     for (_, before), (x, y) in pairwise(best):

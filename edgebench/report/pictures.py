@@ -13,6 +13,9 @@ from edgebench.report.charts import Spec
 from edgebench.report.groups import YS
 from edgebench.report.model import Group, Report, ReportRow
 
+_INDEPENDENT = {
+    "scale": {"color": "independent", "shape": "independent", "strokeDash": "independent"}
+}
 _MOST_GROUPS = 8
 _MOST_LINES = 6
 _WIDTHS = (430, 300)
@@ -38,13 +41,11 @@ def picture(report: Report) -> Spec:
             f"{len(groups)} workloads and scenarios do not fit in a picture",
             f"choose up to {_MOST_GROUPS} with --workload NAME, or write html",
         )
-    independent = {"scale": {"color": "independent", "shape": "independent",
-                             "strokeDash": "independent"}}  # fmt: skip
     return {
         "$schema": charts.SCHEMA,
         "vconcat": [_line(report, group) for group in groups],
         "spacing": 34,
-        "resolve": independent,
+        "resolve": _INDEPENDENT,
     }
 
 
@@ -65,7 +66,7 @@ def _line(report: Report, group: Group) -> Spec:
         },
         "hconcat": parts,
         "spacing": 40,
-        "resolve": {"scale": {"color": "independent", "strokeDash": "independent"}},
+        "resolve": _INDEPENDENT,
     }
 
 
@@ -112,9 +113,17 @@ def _tradeoff(report: Report, group: Group) -> Spec:
 def _points(report: Report, group: Group, y: str) -> list[dict[str, Any]]:
     at, up = ("rate_per_s" if group.x == "rate" else "latency_ms"), YS[y][0]
     rows = [report.rows[index] for index in group.rows]
+    rows = [
+        row
+        for row in rows
+        if getattr(row.numbers, at) is not None and getattr(row.numbers, up) is not None
+    ]
+    values = [getattr(row.numbers, at) for row in rows]
+    middle = (min(values) + max(values)) / 2 if values else 0.0
     return [
         {
             **msgspec.to_builtins(row.numbers),
+            "side": "left" if getattr(row.numbers, at) > middle else "right",
             "label": row.label,
             "device": row.device,
             "backend": row.backend,
@@ -123,7 +132,6 @@ def _points(report: Report, group: Group, y: str) -> list[dict[str, Any]]:
             "pick": row.pick,
         }
         for row in rows
-        if getattr(row.numbers, at) is not None and getattr(row.numbers, up) is not None
     ]
 
 

@@ -56,8 +56,14 @@ function palette(values) {
 
 // --- trade-off
 
+const xField = () => (report.groups[state.group]?.x === "rate" ? "rate_per_s" : "latency_ms");
+
 function points() {
+  const field = xField();
+  const known = inGroup().map((row) => row.numbers[field]).filter((value) => value !== undefined);
+  const middle = (Math.min(...known) + Math.max(...known)) / 2;
   return matching().map((row) => ({
+    side: row.numbers[field] > middle ? "left" : "right",
     ...row.numbers, row: row.index, label: row.label, front: row.front, precision: row.precision,
     color: row[state.color], pick: !!row.pick,
   }));
@@ -76,7 +82,7 @@ async function drawTradeoff() {
   if (!group) return draw("tradeoff", "", {}, null, "Choose one workload to see its trade-off.");
   about.textContent = [group.title, group.shared && `all: ${group.shared}`,
     group.objectives.length && `front of ${group.objectives.join(", ")}`, ...group.left_out].filter(Boolean).join(" · ");
-  const field = group.x === "rate" ? "rate_per_s" : "latency_ms";
+  const field = xField();
   const values = inGroup().map((row) => row.numbers[field]).filter((value) => value > 0);
   const all = unique(rows.map((row) => row[state.color])).sort();
   const drawn = inGroup().some((row) => row.numbers[field] !== undefined && row.numbers[AXES[state.against]] !== undefined);
@@ -179,9 +185,9 @@ function drawSeries() {
 function drawCost() {
   const some = shown().slice(0, MOST_BARS);
   const withMemory = some.filter((row) => row.numbers.memory_mib !== undefined);
-  const parts = withMemory.flatMap((row) => [["model loaded", row.numbers.loaded_mib], ["warmed up", row.numbers.warm_mib]]
+  const parts = withMemory.flatMap((row) => [["own, model loaded", row.numbers.loaded_mib], ["own, warmed up", row.numbers.warm_mib]]
     .filter(([, mib]) => mib !== undefined).map(([part, mib]) => ({ label: nameOf(row), part, mib })));
-  const bars = (count) => (width) => ({ height: Math.max(60, count * (width < 460 ? 24 : 26)), legend_columns: 2 });
+  const bars = (count) => (width) => ({ height: Math.max(60, count * (width < 460 ? 24 : 26)), legend_columns: width < 460 ? 1 : 2 });
   draw("memory", "memory", { memory: withMemory.map((row) => ({ label: nameOf(row), ...row.numbers })), memory_parts: parts },
     bars(withMemory.length), withMemory.length ? "" : "The peak memory of these rows is unknown.");
   const withEnergy = some.filter((row) => row.numbers.energy_mj !== undefined);

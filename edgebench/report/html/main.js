@@ -92,7 +92,7 @@ function hover(index, event) {
 function walk(step) {
   const group = report.groups[state.group];
   if (!group) return;
-  const field = group.x === "rate" ? "rate_per_s" : "latency_ms";
+  const field = xField();
   const list = shown().filter((row) => row.numbers[field] !== undefined && row.numbers[AXES[state.against]] !== undefined)
     .sort((a, b) => a.numbers[field] - b.numbers[field]);
   if (!list.length) return;

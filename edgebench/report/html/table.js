@@ -57,7 +57,7 @@ function rowNode(row) {
   const more = make("button", { type: "button", "aria-expanded": String(open), "aria-label": `record of ${nameOf(row)}` }, "Record");
   more.addEventListener("click", () => { opened[opened.has(row.index) ? "delete" : "add"](row.index); drawTable(); focusRecord(row.index); });
   const node = make("tr", { className: `${row.front} ${row.index === state.focus ? "focus" : ""}`, "data-row": row.index },
-    make("td", { className: "act" }, tick), name, ...cells,
+    make("td", { className: "act tick" }, tick), name, ...cells,
     make("td", { className: `front-${row.front}`, "data-name": "front" }, FRONTS[row.front]),
     make("td", { className: "act" }, more));
   node.addEventListener("pointerenter", () => highlight(row.index));
