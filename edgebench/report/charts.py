@@ -7,7 +7,7 @@ of result files enter as data, titles and scale domains only: never as field nam
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edgebench.report.theme import SHAPES
@@ -33,6 +33,21 @@ _X_TITLES = {
 def slot(name: str) -> Spec:
     """A place for something that depends on the rows."""
     return {"slot": name}
+
+
+def scale_of(values: Sequence[float], spread: float, *, padding: int = 0) -> Spec:
+    """A scale that these values fill; logarithmic from `spread` on (largest over smallest).
+
+    The counterpart is `scaleOf` in html/charts.js.
+    """
+    known = [value for value in values if value is not None]
+    low, high = min(known, default=0.0), max(known, default=1.0)
+    if low == high:
+        margin = abs(low) / 10 or 1.0
+        return {"domain": [low - margin, high + margin]}
+    if low > 0 and high / low > spread:
+        return {"type": "log", "nice": bool(padding), "padding": padding}
+    return {"type": "linear", "zero": False, "nice": bool(padding), "padding": padding}
 
 
 def fill(spec: Any, slots: Mapping[str, Any]) -> Any:
@@ -75,11 +90,8 @@ def tradeoff(x: str, y: str, *, interactive: bool = True) -> Spec:
     """Rows by two objectives, with intervals, the front line, and what is struck."""
     at, x_low, x_high = _X_FIELDS[x]
     up, y_low, y_high = _Y_FIELDS[y]
-    x_axis = _number(
-        at, title=_X_TITLES[x], scale={"type": slot("x_scale"), "zero": False, "nice": True,
-                                       "padding": 18},
-    )  # fmt: skip
-    y_axis = _number(up, title=slot("y_title"), scale={"zero": False, "nice": True, "padding": 18})
+    x_axis = _number(at, title=_X_TITLES[x], scale=slot("x_scale"))
+    y_axis = _number(up, title=slot("y_title"), scale=slot("y_scale"))
     legend = {"columns": slot("legend_columns"), "symbolOpacity": 1}
     color = _name(
         "color",
@@ -94,6 +106,7 @@ def tradeoff(x: str, y: str, *, interactive: bool = True) -> Spec:
         legend={**legend, "symbolFillColor": slot("soft"), "symbolStrokeColor": slot("soft")},
     )
     points = {
+        "name": "ranked",
         "data": {"name": "points"},
         "transform": _only("front", "yes", "no", "undecided"),
         "mark": {
@@ -230,7 +243,7 @@ def ecdf() -> Spec:
                     "x": _number(
                         "ms",
                         title="latency (ms)",
-                        scale={"type": slot("x_scale"), "zero": False, "nice": False},
+                        scale=slot("x_scale"),
                     ),
                     "y": share,
                     "color": _by_label(),
@@ -266,7 +279,7 @@ def histogram() -> Spec:
             "x": _number(
                 "low_ms",
                 title="latency (ms)",
-                scale={"type": slot("x_scale"), "zero": False, "nice": False},
+                scale=slot("x_scale"),
             ),
             "x2": {"field": "high_ms"},
             "y": _number("share", title=None, axis=None, stack=None),
@@ -282,7 +295,7 @@ def histogram() -> Spec:
             "row": _name(
                 "label",
                 title=None,
-                sort=slot("label_domain"),
+                sort=None,  # as the data come: an order by names would compile to expressions of them
                 header={"labelOrient": "top", "labelAnchor": "start", "labelPadding": 2},
             )
         },

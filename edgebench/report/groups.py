@@ -31,7 +31,11 @@ def grouped(table: Table) -> dict[GroupKey, list[Block]]:
         front = block[0]
         key = (front.workload, front.workload_version, front.scenario, front.rate_per_s)
         found[key].append(block)
-    return dict(sorted(found.items(), key=lambda item: (item[0][:3], item[0][3] or 0.0)))
+    return dict(sorted(found.items(), key=lambda item: _order(item[0])))
+
+
+def _order(key: GroupKey) -> tuple[object, ...]:
+    return *key[:2], key[2] != "single_stream", key[2], key[3] or 0.0
 
 
 def group_of(table: Table, blocks: Sequence[Block], names: Sequence[str]) -> Group:
@@ -80,13 +84,19 @@ def _decision(table: Table, pick: Pick, members: Sequence[int], names: Sequence[
         verdict="nothing" if row is None else "clear" if pick.clear else "open",
         headline="nothing to deploy" if pick.row is None else names[pick.row],
         text=text.plain(pick.text),
-        doubt="" if row is None else text.plain(pick.text.rpartition("; ")[2]),
+        doubt="" if row is None else _doubt(text.plain(pick.text)),
         row=pick.row,
         runner_up=pick.runner_up,
         gain="" if row is None else text.plain(_gain(row)),
         warnings=[text.plain(news) for news in (*pick.bad_news, missed) if news],
         around="" if row is None else text.around(row),
     )
+
+
+def _doubt(sentence: str) -> str:
+    """The last part of a pick's sentence: how sure it is."""
+    _, semicolon, doubt = sentence.rpartition("; ")
+    return doubt if semicolon else "the only row"
 
 
 def _gain(row: Row) -> str:

@@ -16,7 +16,7 @@ REPORT_SCHEMA: Final = "edgebench.report/1"
 Front = Literal["yes", "no", "undecided", "struck"]
 
 
-class Part(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Part(msgspec.Struct, frozen=True, kw_only=True):
     """Base of every part of a report."""
 
 
@@ -61,7 +61,7 @@ class Group(Part, frozen=True, kw_only=True):
     rows: list[int]  # indices, the fastest first
 
 
-class Numbers(Part, frozen=True, kw_only=True):
+class Numbers(Part, frozen=True, kw_only=True, omit_defaults=True):
     """What charts draw and tables sort by. Intervals are of 95 % over processes."""
 
     latency_ms: float | None = None  # p50
@@ -122,7 +122,7 @@ class Detail(Part, frozen=True, kw_only=True):
     bands: list[Band] = []
 
 
-class ReportRow(Part, frozen=True, kw_only=True):
+class ReportRow(Part, frozen=True, kw_only=True, omit_defaults=True):
     """One row of the trade-off table."""
 
     id: str
@@ -173,7 +173,7 @@ class Roof(Part, frozen=True, kw_only=True):
     precision: str = ""
 
 
-class Report(Part, frozen=True, kw_only=True, omit_defaults=False):
+class Report(Part, frozen=True, kw_only=True):
     schema: Literal["edgebench.report/1"] = REPORT_SCHEMA
     title: str
     edgebench: str  # version that wrote the report

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -100,7 +101,8 @@ def _tradeoff(report: Report, group: Group) -> Spec:
         charts.tradeoff(group.x, y, interactive=False),
         datasets,
         width=_WIDTHS[0],
-        x_scale="log" if _spread([point[at] for point in points]) > _SPREAD else "linear",
+        x_scale=charts.scale_of([point[at] for point in points], _SPREAD, padding=18),
+        y_scale=charts.scale_of([point[YS[y][0]] for point in points], math.inf, padding=18),
         y_title=titles[y],
         color_title=shared,
         color_domain=colors,
@@ -155,16 +157,11 @@ def _ecdf(report: Report, rows: Sequence[ReportRow]) -> Spec:
         charts.ecdf(),
         {"ecdf": values},
         width=_WIDTHS[1],
-        x_scale="log" if _spread([value["ms"] for value in values]) > _SPREAD else "linear",
+        x_scale=charts.scale_of([value["ms"] for value in values], _SPREAD),
         label_domain=names,
         label_range=_palette(len(names)),
         legend_columns=1,
     )
-
-
-def _spread(values: Sequence[float]) -> float:
-    known = [value for value in values if value > 0]
-    return max(known) / min(known) if known else 1.0
 
 
 def _palette(count: int) -> list[str]:

@@ -43,11 +43,23 @@ async function draw(name, template, datasets, slots, instead = "") {
     renderer: points > CANVAS_FROM ? "canvas" : "svg", config: theme.config, loader: LOADER, logLevel: 1,
   });
   if (turn !== draw.turns[name]) { view.finalize(); return null; } // a later one has begun
-  place.replaceChildren(...node.childNodes);
+  place.replaceChildren(node);
   views[name] = view;
   return view;
 }
 draw.turns = {};
+
+// A scale that these values fill; logarithmic from `spread` on (largest over smallest).
+function scaleOf(values, spread, padding = 0) {
+  const known = values.filter((value) => value !== undefined);
+  const [low, high] = known.length ? [Math.min(...known), Math.max(...known)] : [0, 1];
+  if (low === high) {
+    const margin = Math.abs(low) / 10 || 1;
+    return { domain: [low - margin, high + margin] };
+  }
+  if (low > 0 && high / low > spread) return { type: "log", nice: padding > 0, padding };
+  return { type: "linear", zero: false, nice: padding > 0, padding };
+}
 
 function palette(values) {
   const { series, colors } = page.themes[themeName()];
@@ -83,14 +95,14 @@ async function drawTradeoff() {
   about.textContent = [group.title, group.shared && `all: ${group.shared}`,
     group.objectives.length && `front of ${group.objectives.join(", ")}`, ...group.left_out].filter(Boolean).join(" · ");
   const field = xField();
-  const values = inGroup().map((row) => row.numbers[field]).filter((value) => value > 0);
+  const valuesOf = (name) => inGroup().map((row) => row.numbers[name]);
   const all = unique(rows.map((row) => row[state.color])).sort();
   const drawn = inGroup().some((row) => row.numbers[field] !== undefined && row.numbers[AXES[state.against]] !== undefined);
   const view = await draw("tradeoff", `tradeoff.${group.x}.${state.against}`,
     { points: points(), lines: frontLines(group) },
     (width) => ({
       height: width < 560 ? 320 : 400,
-      x_scale: values.length && Math.max(...values) > 12 * Math.min(...values) ? "log" : "linear",
+      x_scale: scaleOf(valuesOf(field), 12, 18), y_scale: scaleOf(valuesOf(AXES[state.against]), Infinity, 18),
       y_title: titleOf(group), color_title: state.color, color_domain: all, color_range: palette(all),
       shape_domain: unique(rows.map((row) => row.precision)).sort(), legend_columns: width < 560 ? 2 : 4,
     }),
@@ -131,19 +143,14 @@ function highlight(index) {
 function labelSlots(chosen) {
   const names = chosen.map(nameOf);
   return (width) => ({
-    label_domain: names, label_range: palette(names), legend_columns: width < 560 ? 1 : 2, x_scale: "linear",
+    label_domain: names, label_range: palette(names), legend_columns: width < 560 ? 1 : 2,
   });
-}
-
-function spread(values) {
-  const known = values.filter((value) => value > 0);
-  return known.length && Math.max(...known) > 8 * Math.min(...known) ? "log" : "linear";
 }
 
 function drawSamples() {
   const chosen = tickedRows().filter((row) => row.detail);
   const none = chosen.length ? "" : "Tick rows in the table below to see their samples.";
-  const scale = spread(chosen.flatMap((row) => [row.detail.ecdf_ms[0], row.detail.ecdf_ms.at(-2)]));
+  const scale = scaleOf(chosen.flatMap((row) => [row.detail.ecdf_ms[0], row.detail.ecdf_ms.at(-1)]), 12);
   const slots = (width) => ({ ...labelSlots(chosen)(width), x_scale: scale });
   draw("ecdf", "ecdf", { ecdf: chosen.flatMap((row) => row.detail.ecdf_ms.map((ms, index) => (
     { ms, share: report.probabilities[index], label: nameOf(row) }))) }, slots, none);
@@ -173,7 +180,7 @@ function drawSeries() {
   const detail = rows[state.series]?.detail;
   if (!detail) return draw("series", "", {}, null, "No samples to show.");
   return draw("series", "series", {
-    bands: detail.bands ?? [],
+    bands: detail.bands,
     series: detail.processes.flatMap((process) => process.seconds_s.map((s, index) => ({
       s, median: process.median_of_bin_ms[index], largest: process.largest_of_bin_ms[index], process: process.index }))),
     processes: detail.processes.map((process) => ({ start_s: process.start_s, name: `process ${process.index}` })),
@@ -199,8 +206,8 @@ function drawCost() {
 }
 
 function drawRoofline() {
-  const known = (report.roof_points ?? []).filter((point) => state.group < 0 || rows[point.row].group === state.group);
-  const roofs = report.roofs ?? [];
+  const known = report.roof_points.filter((point) => state.group < 0 || rows[point.row].group === state.group);
+  const { roofs } = report;
   const most = Math.max(1, ...known.map((point) => point.ops_per_byte)) * 4;
   const lines = roofs.flatMap((roof) => {
     const knee = roof.peak_gops_per_s / roof.peak_gbytes_per_s;

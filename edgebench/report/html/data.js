@@ -74,7 +74,7 @@ function tickDefaults() {
     wanted.push(...report.groups[index].rows.filter((row) => rows[row].front === "yes"));
     wanted.push(...report.groups[index].rows);
   }
-  const drawable = wanted.filter((index) => index !== undefined && rows[index].detail);
+  const drawable = wanted.filter((index) => index !== null && rows[index].detail);
   state.ticked = new Set(unique(drawable).slice(0, 4));
   state.series = [...state.ticked][0] ?? -1;
 }

@@ -35,7 +35,7 @@ function facetNode(facet, title) {
 
 function drawAgainst() {
   const group = report.groups[state.group];
-  state.against = group?.lines?.[0]?.y ?? group?.ys[0] ?? "quality"; // an axis on which the rows differ
+  state.against = group?.lines[0]?.y ?? group?.ys[0] ?? "quality"; // an axis on which the rows differ
   byId("against").replaceChildren(...(group?.ys ?? []).map((y) => make("option", { value: y, selected: y === state.against }, y)));
 }
 

@@ -125,12 +125,12 @@ const NUMBERS = {
     const detail = rows[state.series]?.detail;
     if (!detail) return [];
     return [["process", "samples", "median", "what to know"], ...detail.processes.map((process) => [String(process.index), String(process.samples), `${process.median_ms} ms`,
-      (detail.bands ?? []).map((band) => band.words).filter((words) => words.startsWith(`process ${process.index}:`)).map((words) => words.split(": ").slice(1).join(": ")).join("; ")])];
+      detail.bands.map((band) => band.words).filter((words) => words.startsWith(`process ${process.index}:`)).map((words) => words.split(": ").slice(1).join(": ")).join("; ")])];
   },
   memory: () => [["row", "peak", "model loaded", "warmed up"], ...shown().slice(0, MOST_BARS).map(({ numbers, ...row }) =>
     [nameOf(row), ...[numbers.memory_mib, numbers.loaded_mib, numbers.warm_mib].map((mib) => (mib === undefined ? "unknown" : `${mib.toFixed(1)} MiB`))])],
   energy: () => [["row", "energy per inference"], ...shown().slice(0, MOST_BARS).map((row) => [nameOf(row), row.facts[report.fact_names.indexOf("energy in full")] || "unknown"])],
-  roofline: () => [["row", "operations per byte", "GOP/s"], ...(report.roof_points ?? []).filter((point) => state.group < 0 || rows[point.row].group === state.group)
+  roofline: () => [["row", "operations per byte", "GOP/s"], ...report.roof_points.filter((point) => state.group < 0 || rows[point.row].group === state.group)
     .map((point) => [nameOf(rows[point.row]), point.ops_per_byte.toPrecision(3), point.gops_per_s.toPrecision(3)])],
 };
 
