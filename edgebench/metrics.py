@@ -83,7 +83,7 @@ METRICS: dict[str, Metric] = {
     for metric in (
         _latency("p50", "median latency", True),
         _latency("p90", "90th percentile of the latency", True),
-        _latency("p99", "99th percentile of the latency", False),
+        _latency("p99", "99th percentile of the latency", True),
         _latency("p90_early_stopping", "MLPerf estimate of p90", False),
         _latency("p99_early_stopping", "MLPerf estimate of p99", False),
         Metric(

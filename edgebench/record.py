@@ -184,6 +184,24 @@ class Replicate(Part, frozen=True, kw_only=True):
     parent_cpu_s: float | None = None  # CPU time of the parent meanwhile
 
 
+class Imported(Part, frozen=True, kw_only=True):
+    """Where a row that another tool measured comes from, and what that tool says of it.
+
+    A reported number has no samples here, and hence no interval; samples that the source gives
+    stand in `replicates` as measured ones do.
+    """
+
+    tool: str  # "mlperf", "llama-bench", ...
+    file: str  # name of the file, without its folder
+    sha256: str  # of the file as it was read
+    line: int | None  # where the row starts in the (unpacked) text, from 1; None: not told by line
+    row: dict[str, Any]  # the row, with the source's own names and units
+    reported: dict[str, float] = {}  # our metric name -> value in that metric's unit
+    statistic: dict[str, str] = {}  # our metric name -> what it is in the source's words
+    unknown: dict[str, str] = {}  # dotted path of a table row -> why the source does not tell it
+    notes: list[str] = []  # what a reader must know before using the numbers
+
+
 class ModelFacts(Part, frozen=True, kw_only=True):
     name: str
     sha256: str  # of the file that ran
@@ -221,7 +239,7 @@ class RunFacts(Part, frozen=True, kw_only=True):
     python: str
     settings: dict[str, Any]  # as resolved: suite, budget, target, replicates, ...
     command: list[str]  # to repeat it
-    seed: int
+    seed: int | None  # null: unknown, of an imported row
     packages: dict[str, str]  # distribution -> version, of everything that is installed
     packages_sha256: str
 
@@ -245,6 +263,7 @@ class Record(Part, frozen=True, kw_only=True):
     target: float | None = None  # half-width of the interval that was asked for, as a share
     percentile: float = 0.5  # whose interval that is
     replicates: list[Replicate] = []
+    imported: Imported | None = None  # null: measured by edgebench
 
 
 def encode(record: Record) -> bytes:

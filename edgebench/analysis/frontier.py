@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from edgebench.analysis.lead import lead
 from edgebench.analysis.types import Front, LeftOut, Row
-from edgebench.metrics import METRICS
+from edgebench.metrics import METRICS, Metric
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,8 +59,9 @@ def with_fronts(rows: Sequence[Row]) -> tuple[list[Row], list[Front]]:
     fronts = []
     for (device, workload, version, scenario, rate), members in groups(rows).items():
         ranked = [index for index in members if rows[index].ranked]
-        objectives, left_out = _objectives([rows[index] for index in ranked], scenario)
-        flags = pareto([objective.bounds for objective in objectives]) if ranked else []
+        objectives, left_out = _objectives([rows[index] for index in ranked])
+        bounds = [objective.bounds for objective in objectives]
+        flags = pareto(bounds) if bounds else [True] * len(ranked)
         for index, flag in zip(ranked, flags, strict=True):
             unknown = {k: v for k, v in done[index].unknown.items() if k != "pareto"}
             done[index] = msgspec.structs.replace(done[index], pareto=flag, unknown=unknown)
@@ -133,18 +135,21 @@ def _all_columns(one: Points, two: Points, compare: np.ufunc) -> NDArray[np.bool
     return holds
 
 
-def _objectives(rows: Sequence[Row], scenario: str) -> tuple[list[_Objective], list[LeftOut]]:
+def _objectives(rows: Sequence[Row]) -> tuple[list[_Objective], list[LeftOut]]:
     """The objectives that every row has, and why the others are left out."""
     if not rows:
         return [], []
-    objectives = []
-    if scenario == "offline":
-        objectives.append(_interval_objective(rows, "throughput"))
-    else:
-        objectives.append(_interval_objective(rows, "latency.p50"))
-        if len({row.variant.get("batch", 1) for row in rows}) > 1:
-            objectives.append(_interval_objective(rows, "throughput"))
+    objectives: list[_Objective] = []
     left_out = []
+    speed = lead(rows)
+    if speed is None:
+        reason = "the rows state no speed of one kind"
+        left_out.append(LeftOut(objective="latency.p50", reason=reason))
+    else:
+        objectives.append(_interval_objective(rows, speed.name))
+        batches = {row.variant.get("batch", 1) for row in rows}
+        if speed.name != "throughput" and len(batches) > 1:
+            objectives.append(_interval_objective(rows, "throughput"))
     for found in (_memory(rows), _quality(rows), _energy(rows)):
         if isinstance(found, LeftOut):
             left_out.append(found)
@@ -154,13 +159,21 @@ def _objectives(rows: Sequence[Row], scenario: str) -> tuple[list[_Objective], l
 
 
 def _interval_objective(rows: Sequence[Row], name: str) -> _Objective:
-    """A metric with its interval; without one nothing is sure, so it spans everything."""
+    """A metric with its interval; without one nothing is sure, so it spans everything.
+
+    What another tool reports is taken at its word, as a point.
+    """
     metric = METRICS[name]
-    lows = [_or_else(metric.low(row), -float("inf")) for row in rows]
-    highs = [_or_else(metric.high(row), float("inf")) for row in rows]
+    lows = [_or_else(metric.low(row), _at_its_word(metric, row, -float("inf"))) for row in rows]
+    highs = [_or_else(metric.high(row), _at_its_word(metric, row, float("inf"))) for row in rows]
     if metric.better == "higher":
         lows, highs = [-value for value in highs], [-value for value in lows]
     return _Objective(name, Bounds(lows, highs))
+
+
+def _at_its_word(metric: Metric, row: Row, other: float) -> float:
+    value = metric.value(row)
+    return value if row.imported is not None and value is not None else other
 
 
 def _or_else(value: float | None, other: float) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from edgebench.analysis.frontier import MEMORY_RESOLUTION, groups
 from edgebench.analysis.labels import labels
+from edgebench.analysis.lead import lead
 from edgebench.analysis.types import Pick, Row
 from edgebench.units import format_bytes, format_ns
 
@@ -51,20 +52,20 @@ def picks(rows: Sequence[Row]) -> list[Pick]:
 
 
 def _cost(row: Row) -> float:
-    if row.scenario == "offline":
-        return -(row.throughput_per_s or 0.0)
-    return row.latency_ns.p50 if row.latency_ns.p50 is not None else float("inf")
+    metric = lead([row])
+    value = None if metric is None else metric.value(row)
+    if metric is None or value is None:
+        return float("inf")
+    return -value if metric.better == "higher" else value
 
 
 def _span(row: Row) -> tuple[float, float] | None:
     """The interval of the cost; None without one."""
-    if row.scenario == "offline":
-        if row.throughput_low_per_s is None or row.throughput_high_per_s is None:
-            return None
-        return -row.throughput_high_per_s, -row.throughput_low_per_s
-    if row.latency_ns.p50_low is None or row.latency_ns.p50_high is None:
+    metric = lead([row])
+    low, high = (None, None) if metric is None else (metric.low(row), metric.high(row))
+    if metric is None or low is None or high is None:
         return None
-    return row.latency_ns.p50_low, row.latency_ns.p50_high
+    return (-high, -low) if metric.better == "higher" else (low, high)
 
 
 def _known(row: Row) -> bool:
@@ -116,9 +117,12 @@ def _sentence(
 
 
 def _speed(row: Row) -> str:
-    if row.scenario == "offline":
-        return f"{format_rate(row.throughput_per_s or 0)}/s"
-    return f"p50 {format_ns(row.latency_ns.p50 or 0)}"
+    metric = lead([row])
+    assert metric is not None, "only rows that have a speed are picked"
+    value = metric.value(row) or 0
+    if metric.name == "throughput":
+        return f"{format_rate(value)}/s"
+    return f"{metric.name.removeprefix('latency.').replace('_', ' ')} {format_ns(value)}"
 
 
 def format_rate(per_s: float) -> str:
@@ -183,7 +187,9 @@ def _doubt(
             rows, best, others
         )
     if not all(_known(rows[index]) for index in names if rows[index].ranked):
-        return "; not certain: some rows have no interval (one replicate)"
+        imported = any(rows[index].imported is not None for index in names)
+        why = "as another tool reports them" if imported else "one replicate"
+        return f"; not certain: some rows have no interval ({why})"
     return f"; fastest of {ranked} for sure"
 
 
@@ -224,7 +230,9 @@ def _slowdown(row: Row, name: str) -> str:
 
 
 def _lost_quality(row: Row) -> bool:
-    return any(reason.code.startswith("quality_") for reason in row.reasons)
+    """Known to be worse than demanded; an unknown quality is said elsewhere."""
+    codes = {reason.code for reason in row.reasons if reason.code.startswith("quality_")}
+    return bool(codes - {"quality_unknown"})
 
 
 def _listed(items: Sequence[str], describe: Callable[[int], str] = "and {} more".format) -> str:

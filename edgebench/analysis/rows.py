@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from edgebench import record as rec
 from edgebench.analysis import stats
+from edgebench.analysis.reported import with_reported
 from edgebench.analysis.types import (
     ColdStart,
     Interval,
@@ -26,7 +27,9 @@ from edgebench.analysis.types import (
 
 Unknown = dict[str, str]
 Samples = NDArray[np.int64]
-_P90_PER_REPLICATE = 10  # fewer samples than that have no 90th percentile apart from the maximum
+#: Fewer samples than that have no such percentile apart from their maximum.
+_P90_PER_REPLICATE = 10
+_P99_PER_REPLICATE = 100
 
 
 def row_of(record: rec.Record) -> Row:
@@ -68,11 +71,12 @@ def row_of(record: rec.Record) -> Row:
         paced=_paced(cell, good),
         caching=_caching(good),
         inputs_sha256=record.inputs_sha256,
+        replicate_wall_s=_wall_s(good),
         state=_state(record.replicates),
         unknown=unknown,
     )
     _explain(row, record, good, unknown)
-    return row
+    return row if record.imported is None else with_reported(row, record.imported)
 
 
 # --- latency and throughput
@@ -90,12 +94,12 @@ def _latency(cell: rec.CellFacts, good: Sequence[rec.Replicate], unknown: Unknow
     p50 = _percentile(pooled, 500, "p50", unknown)
     p90 = _percentile(pooled, 900, "p90", unknown)
     p99 = _percentile(pooled, 990, "p99", unknown)
-    p50_each = [stats.percentile(samples, 500) for samples in each]
-    p90_each = [
-        stats.percentile(samples, 900) for samples in each if len(samples) >= _P90_PER_REPLICATE
-    ]
+    p50_each = _of_replicates(each, 500, 1)
+    p90_each = _of_replicates(each, 900, _P90_PER_REPLICATE)
+    p99_each = _of_replicates(each, 990, _P99_PER_REPLICATE)
     p50_low, p50_high = _bounds(p50, p50_each, "p50", unknown)
     p90_low, p90_high = _bounds(p90, p90_each, "p90", unknown)
+    p99_low, p99_high = _bounds(p99, p99_each, "p99", unknown)
     return Latency(
         p50=p50,
         p90=p90,
@@ -104,6 +108,8 @@ def _latency(cell: rec.CellFacts, good: Sequence[rec.Replicate], unknown: Unknow
         p50_high=p50_high,
         p90_low=p90_low,
         p90_high=p90_high,
+        p99_low=p99_low,
+        p99_high=p99_high,
         p90_early_stopping=stats.early_stopping_estimate(pooled, 900),
         p99_early_stopping=stats.early_stopping_estimate(pooled, 990),
         minimum=int(pooled[0]),
@@ -112,7 +118,12 @@ def _latency(cell: rec.CellFacts, good: Sequence[rec.Replicate], unknown: Unknow
         replicates=len(each),
         p50_of_replicates=p50_each,
         p90_of_replicates=p90_each,
+        p99_of_replicates=p99_each,
     )
+
+
+def _of_replicates(each: Sequence[Samples], permille: int, least: int) -> list[int]:
+    return [stats.percentile(samples, permille) for samples in each if len(samples) >= least]
 
 
 def _ascending(samples: Sequence[int] | Samples) -> Samples:
@@ -309,6 +320,10 @@ def _warmup(good: Sequence[rec.Replicate]) -> Warmup | None:
     )
 
 
+def _wall_s(good: Sequence[rec.Replicate]) -> float | None:
+    return _middle([r.wall_s for r in good if r.wall_s is not None])
+
+
 def _paced(cell: rec.CellFacts, good: Sequence[rec.Replicate]) -> Paced | None:
     each = [replicate.paced for replicate in good if replicate.paced is not None]
     if not each:
@@ -392,6 +407,9 @@ def _explain(row: Row, record: rec.Record, good: Sequence[rec.Replicate], unknow
         _explain_fields(row.paced, "paced", "not recorded", unknown)
     if row.caching is None:
         unknown["caching"] = nothing or "no never-seen inputs were timed"
+    if row.replicate_wall_s is None:
+        unknown["replicate_wall_s"] = nothing or "not recorded"
+    unknown["imported"] = "measured by edgebench"
     if row.inputs_sha256 is None:
         unknown["inputs_sha256"] = nothing or "not recorded"
 

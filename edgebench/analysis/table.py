@@ -71,8 +71,26 @@ def _run_of(record: Record) -> Run:
     )
 
 
-def _notes(rows: Sequence[Row], runs: Sequence[Run]) -> list[str]:
+def _imported_notes(rows: Sequence[Row]) -> list[str]:
+    """That rows are other tools', and what holds for all rows of one."""
+    by_tool: dict[str, list[Row]] = {}
+    for row in rows:
+        if row.imported is not None:
+            by_tool.setdefault(row.imported.tool, []).append(row)
     notes = []
+    for tool, members in by_tool.items():
+        shared = set.intersection(*(set(row.imported.notes) for row in members if row.imported))
+        count = f"{len(members)} row{'s' if len(members) != 1 else ''}"
+        notes.append(
+            f"{count} reported by {tool}, not measured by edgebench: without samples a number has no "
+            "interval and is compared as a point; <= marks an upper bound that stands for a percentile"
+        )
+        notes += [f"{tool}: {note}" for note in sorted(shared)]
+    return notes
+
+
+def _notes(rows: Sequence[Row], runs: Sequence[Run]) -> list[str]:
+    notes = _imported_notes(rows)
     if len(runs) > len({run.device for run in runs}):
         notes.append(
             "several runs of one device stand side by side: a machine drifts between runs, and the "

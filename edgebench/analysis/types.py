@@ -30,6 +30,8 @@ class Latency(Part, frozen=True, kw_only=True):
     p50_high: int | None = None
     p90_low: int | None = None
     p90_high: int | None = None
+    p99_low: int | None = None
+    p99_high: int | None = None
     p90_early_stopping: int | None = None  # MLPerf's estimate: a 99 % upper bound
     p99_early_stopping: int | None = None
     minimum: int | None = None
@@ -38,6 +40,7 @@ class Latency(Part, frozen=True, kw_only=True):
     replicates: int
     p50_of_replicates: list[int] = []  # what the intervals are made from
     p90_of_replicates: list[int] = []
+    p99_of_replicates: list[int] = []
 
 
 class Interval(Part, frozen=True, kw_only=True):
@@ -128,6 +131,17 @@ class Paced(Part, frozen=True, kw_only=True):
     wake_late_p50_ns: int | None
 
 
+class Source(Part, frozen=True, kw_only=True):
+    """Another tool's result. `reported` numbers are its word: no samples, no interval."""
+
+    tool: str
+    file: str
+    sha256: str
+    line: int | None
+    reported: dict[str, str]  # metric name -> what the number is, in words
+    notes: list[str] = []
+
+
 class Row(Part, frozen=True, kw_only=True):
     """One cell as measured in one run on one device."""
 
@@ -163,7 +177,9 @@ class Row(Part, frozen=True, kw_only=True):
     paced: Paced | None = None
     caching: bool | None = None
     inputs_sha256: str | None = None
+    replicate_wall_s: float | None = None  # of a whole worker process, median over replicates
     state: list[StateCheck] = []  # checks during its replicates that were not ok
+    imported: Source | None = None  # None: measured by edgebench
     pareto: bool | None = None  # None: not ranked
     unknown: dict[str, str] = {}  # dotted path of what is None -> why
 
@@ -182,7 +198,7 @@ class Run(Part, frozen=True, kw_only=True):
     python: str
     settings: dict[str, Any]
     command: list[str]
-    seed: int
+    seed: int | None  # None: unknown, of an imported row
     packages_sha256: str
     state: list[StateCheck]  # of the machine before the first cell
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from edgebench.analysis import stats
+from edgebench.analysis.lead import lead
 from edgebench.analysis.types import Row
 from edgebench.record import Reason, Record
 
@@ -96,13 +97,11 @@ def _output_checks(record: Record) -> list[Reason]:
 
 
 def _unmeasured(row: Row) -> list[Reason]:
-    if row.scenario == "offline":
-        if row.throughput_per_s is not None:
-            return []
+    if lead([row]) is not None:
+        return []
+    if row.scenario in ("offline", "server"):
         why = row.unknown["throughput_per_s"]
         return [Reason(code="throughput_unknown", message=f"the throughput is unknown: {why}")]
-    if row.latency_ns.p50 is not None:
-        return []
     why = row.unknown.get("latency_ns") or row.unknown["latency_ns.p50"]
     return [Reason(code="latency_unknown", message=f"the latency is unknown: {why}")]
 

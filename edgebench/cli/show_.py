@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from edgebench.analysis.table import build_table
-from edgebench.errors import StoreError
-from edgebench.record import Record
+from edgebench.cli.results import files_of, records_of
 from edgebench.report.formats import FORMATS, render
-from edgebench.store import iter_records, result_files
 
 
 @click.command("show")
@@ -24,19 +22,4 @@ from edgebench.store import iter_records, result_files
 def command(paths: Sequence[Path], form: str) -> None:
     """Print the trade-off table of result files, or of all below a folder."""
     gc.disable()  # nothing here has cycles, and scanning millions of samples takes seconds
-    render(build_table(_records(paths)), form, sys.stdout)
-
-
-def _records(paths: Sequence[Path]) -> Iterator[Record]:
-    """The records of every file once, however often it is named."""
-    files: dict[Path, Path] = {}
-    for path in paths:
-        for file in result_files(path):
-            files.setdefault(file.resolve(), file)
-    if not files:
-        raise StoreError(
-            f"no result files below {', '.join(map(str, paths))}",
-            "`edgebench run` writes results/<device>/<time>-<id>.jsonl",
-        )
-    for file in files.values():
-        yield from iter_records(file)
+    render(build_table(records_of(files_of(paths))), form, sys.stdout)

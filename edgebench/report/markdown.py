@@ -69,7 +69,7 @@ def _row(row: Row, name: str) -> str:
         f"`{sign}`" if sign else "",
         escape(name),
         text.time_cell(ns.p50, ns.p50_low, ns.p50_high),
-        text.time_cell(ns.p90, ns.p90_low, ns.p90_high),
+        text.p90_cell(row),
         rate,
         text.bytes_cell(row.memory_peak_bytes),
         text.quality_cell(row),

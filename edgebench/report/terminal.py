@@ -133,7 +133,7 @@ def _joined(values: Sequence[str], widths: Sequence[int]) -> str:
 
 def _columns(rows: Sequence[Row]) -> list[list[str]]:
     """Head and cells; the energy has a column only where some row has a value."""
-    offline = rows[0].scenario == "offline"
+    offline = rows[0].scenario in ("offline", "server")
     energy = any(row.energy.j_per_inference is not None for row in rows)
     head = ["items/s"] if offline else ["p50", "p90", "items/s"]
     head += ["MiB", "quality"] + (["energy"] if energy else [])
@@ -149,7 +149,7 @@ def _latency_cells(row: Row) -> list[str]:
     ns = row.latency_ns
     return [
         text.time_cell(ns.p50, ns.p50_low, ns.p50_high),
-        text.time_cell(ns.p90, ns.p90_low, ns.p90_high),
+        text.p90_cell(row),
         _rate(row),
     ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
+from edgebench.analysis.lead import lead
 from edgebench.analysis.types import Front, Pick, Row, Table
 from edgebench.units import format_bytes, format_ns
 
@@ -36,6 +37,19 @@ def time_cell(value: int | None, low: int | None, high: int | None) -> str:
     if value is None:
         return "-"
     return " ".join(filter(None, (format_ns(value), half_width(value, low, high))))
+
+
+def p90_cell(row: Row) -> str:
+    """The 90th percentile, or the upper bound that stands for it ("<=7.63 ms"; of p99 in words)."""
+    ns = row.latency_ns
+    if ns.p90 is not None or row.imported is None:
+        return time_cell(ns.p90, ns.p90_low, ns.p90_high)
+    if ns.p90_early_stopping is not None:
+        return f"<={format_ns(ns.p90_early_stopping)}"
+    for value, name in ((ns.p99, "p99 "), (ns.p99_early_stopping, "p99<=")):
+        if value is not None:
+            return f"{name}{format_ns(value)}"
+    return "-"
 
 
 def quality_cell(row: Row) -> str:
@@ -119,10 +133,11 @@ def _key(part: Row | Front) -> tuple[object, ...]:
 
 def _order(row: Row) -> tuple[bool, float]:
     """Measured rows first, the fastest of them on top."""
-    if row.scenario == "offline":
-        return row.status != "ok", -(row.throughput_per_s or 0.0)
-    p50 = row.latency_ns.p50
-    return row.status != "ok", float("inf") if p50 is None else p50
+    metric = lead([row])
+    value = None if metric is None else metric.value(row)
+    if metric is None or value is None:
+        return row.status != "ok", float("inf")
+    return row.status != "ok", -value if metric.better == "higher" else value
 
 
 def scenario(front: Front) -> str:

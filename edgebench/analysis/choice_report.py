@@ -1,0 +1,106 @@
+"""A pick under limits as typed objects, `edgebench.pick/1`."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import msgspec
+
+from edgebench.analysis.tradeoff_report import Axis, NotRanked, Value
+from edgebench.backend import Scalar
+
+SCHEMA: Final = "edgebench.pick/1"
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of every part of a pick report."""
+
+
+class Held(Part, frozen=True, kw_only=True):
+    """A limit against the value of a row."""
+
+    limit: str  # as typed
+    metric: str
+    unit: str
+    op: str
+    bound: float | None  # in the metric's unit; None: there is no fp32 row to be relative to
+    value: Value | None  # None: unknown
+    meets: bool  # by value
+    probability: float | None  # that it holds; None: nothing tells how far the value may be off
+    sure: bool  # the probability reaches the confidence
+
+
+class Candidate(Part, frozen=True, kw_only=True):
+    """A row, by its objective and against all limits."""
+
+    id: str
+    device: str
+    run: str
+    row: int  # place among all rows that were read
+    backend: str
+    variant: dict[str, Scalar]
+    value: Value  # of the objective
+    limits: list[Held]
+    meets: bool
+    sure: bool
+    quality: float | None
+
+
+class Margin(Part, frozen=True, kw_only=True):
+    """How much better the choice is than the runner-up."""
+
+    ratio: float | None  # at least 1: the worse value over the better one; None: not positive
+    low: float | None  # interval at the confidence of the report
+    high: float | None
+    difference: float  # runner-up minus choice, in the objective's unit
+    confidence: float | None  # that the choice is better; None: nothing tells
+    reason: str = ""  # why None
+
+
+class Relaxation(Part, frozen=True, kw_only=True):
+    """How far a limit would have to move for a row to meet it."""
+
+    limit: str
+    metric: str
+    unit: str
+    bound: float  # as asked
+    needed: float
+    by: float | None  # relative to the bound; None where that is 0
+    id: str  # of the row that would be the choice
+    device: str
+    run: str
+
+
+class Choice(Part, frozen=True, kw_only=True):
+    """What to deploy of one group of rows."""
+
+    device: str | None  # None: several devices compete
+    workload: str
+    workload_version: int
+    scenario: str
+    rate_per_s: float | None
+    objective: Axis
+    rows: int  # that compete
+    meet: int  # of them, that meet every limit by value
+    surely_meet: int
+    choice: Candidate | None  # None: no row meets the limits
+    runner_up: Candidate | None
+    margin: Margin | None
+    probability: float | None  # that the choice is the best of those that meet the limits by value
+    safe_choice: Candidate | None  # the best that meets every limit surely, where that is another
+    not_surely: list[Candidate]  # meet the limits by value, but not surely
+    closest: Candidate | None  # where none meets them: the one that misses by least
+    binding: list[Relaxation]
+    relax: Literal["", "one", "all"]  # whether one of `binding` has to give way, or all of them
+    left_out: list[NotRanked]
+    notes: list[str]
+
+
+class Report(Part, frozen=True, kw_only=True):
+    schema: Literal["edgebench.pick/1"] = SCHEMA
+    require: list[str]
+    objective: str
+    confidence: float
+    seed: int
+    picks: list[Choice]
+    notes: list[str]

@@ -1,0 +1,330 @@
+"""The row to deploy under limits, the one that comes next, and how sure that is: `edgebench pick`.
+
+The choice is the best row by value of those that meet every limit by value. Beside it stands how
+likely each limit holds, given the intervals over replicates, and, where one may not hold, the best
+row that meets all of them for sure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from msgspec.structs import replace
+from numpy.typing import NDArray
+
+from edgebench.analysis import stats
+from edgebench.analysis.check_limits import Checked, check, student_share
+from edgebench.analysis.choice_report import Candidate, Choice, Held, Margin, Relaxation, Report
+from edgebench.analysis.frame import Frame, Indices, Numbers
+from edgebench.analysis.limits import Limit
+from edgebench.analysis.objectives import Objective
+from edgebench.analysis.odds import DRAWS
+from edgebench.analysis.tradeoff import (
+    COMPETES,
+    CONFIDENCE,
+    Across,
+    Frontier,
+    group_columns,
+    leave_out,
+    unranked,
+)
+from edgebench.analysis.tradeoff_report import Axis, Value, not_ranked
+from edgebench.analysis.uncertainty import MEMORY_RESOLUTION, Uncertain, levelled, uncertain
+
+_LISTED = 20  # rows that meet the limits by value alone
+_DRAWN = 200  # best rows among which the choice may lose a draw
+
+
+@dataclass(frozen=True)
+class _Contest:
+    """What all groups are judged by, one entry per row of the frame."""
+
+    frame: Frame
+    objective: Objective
+    of: Uncertain
+    checked: list[Checked]
+    meets: NDArray[np.bool_]  # every limit, by value
+    sure: NDArray[np.bool_]
+    keys: NDArray[np.uint64]
+    ties: tuple[Numbers, ...]  # what decides between equal values
+    result: Frontier  # who competes
+    confidence: float
+    seed: int
+
+
+def pick(
+    frame: Frame,
+    limits: Sequence[Limit],
+    objective: Objective,
+    *,
+    confidence: float = CONFIDENCE,
+    seed: int = 0,
+    across: Sequence[Across] = (),
+) -> Report:
+    """One choice per group of rows that compete (as in `tradeoff.frontier`)."""
+    demands = [objective, *(Objective(limit.metric, limit.metric.better) for limit in limits)]
+    result = unranked(frame, confidence, seed, across)
+    everything = np.ones(len(frame), dtype=bool)
+    leave_out(result, everything, [objective, *_energies(demands[1:])])
+    checked = [check(frame, limit) for limit in limits]
+    contest = _Contest(
+        frame=frame,
+        objective=objective,
+        of=uncertain(frame, objective.metric),
+        checked=checked,
+        meets=_all([each.meets for each in checked], len(frame)),
+        sure=_all([each.probability >= confidence for each in checked], len(frame)),
+        keys=frame.keys(),
+        ties=tuple(frame.numbers(name) for name in ("memory.peak_bytes", "latency.p50_ns")),
+        result=result,
+        confidence=confidence,
+        seed=seed,
+    )
+    return Report(
+        require=[limit.text for limit in limits],
+        objective=objective.text,
+        confidence=confidence,
+        seed=seed,
+        picks=[
+            _choice(contest, names, competing, others)
+            for names, competing, others in _groups(result, demands, across)
+        ],
+        notes=[],
+    )
+
+
+def _groups(
+    result: Frontier, demands: Sequence[Objective], across: Sequence[Across]
+) -> Iterator[tuple[dict[str, Any], Indices, Indices]]:
+    """What the rows of a group have in common, those that compete, and those that do not.
+
+    Rows that do not compete may lack what tells groups apart (the kind of a quality, say): they
+    stand with the first group of their device, workload and scenario.
+    """
+    frame, columns, common = result.frame, group_columns(demands, across), group_columns([], across)
+    wide, narrow = frame.grouped(common), frame.grouped(columns)
+    competes = result.left_out == COMPETES
+    for names, members in zip(wide.names, _split(wide.codes), strict=True):
+        others = members[~competes[members]]
+        rest = members[competes[members]]
+        if not len(rest):
+            yield dict(zip(common, names, strict=True)), rest, others
+        for code in dict.fromkeys(narrow.codes[rest].tolist()):
+            same = rest[narrow.codes[rest] == code]
+            yield dict(zip(columns, narrow.names[code], strict=True)), same, others
+            others = others[:0]
+
+
+def _split(codes: Indices) -> list[Indices]:
+    """The rows of each code."""
+    if not len(codes):
+        return []
+    order = np.argsort(codes, kind="stable")
+    return np.split(order, np.cumsum(np.bincount(codes))[:-1])
+
+
+def _energies(objectives: Sequence[Objective]) -> list[Objective]:
+    """Limits on energy leave out rows without a measured one, like an objective."""
+    return [o for o in objectives if o.metric.name.startswith("energy.")]
+
+
+def _all(flags: Sequence[NDArray[np.bool_]], count: int) -> NDArray[np.bool_]:
+    return np.asarray(np.logical_and.reduce(flags)) if flags else np.ones(count, dtype=bool)
+
+
+def _choice(
+    contest: _Contest, names: dict[str, Any], competing: Indices, others: Indices
+) -> Choice:
+    sign = contest.objective.sign(names.get("quality.better"))
+    values = contest.of.value[competing]
+    if contest.objective.metric.name == "memory.peak":
+        values = levelled(values, MEMORY_RESOLUTION)
+    keys = [sign * values, *(tie[competing] for tie in contest.ties)]
+    ordered = competing[np.lexsort(keys[::-1])]
+    meet = ordered[contest.meets[ordered]]
+    sure = meet[contest.sure[meet]]
+    chosen = int(meet[0]) if len(meet) else None
+    second = int(meet[1]) if len(meet) > 1 else None
+    doubtful = meet[~contest.sure[meet]][:_LISTED]
+    closest, binding, relax = (None, [], "") if len(meet) else _binding(contest, ordered)
+    return Choice(
+        device=names.get("device"),
+        workload=names["workload"],
+        workload_version=int(names["workload_version"]),
+        scenario=names["scenario"],
+        rate_per_s=names["rate_per_s"],
+        objective=Axis(
+            metric=contest.objective.metric.name,
+            unit=contest.objective.metric.unit,
+            better="lower" if sign > 0 else "higher",
+        ),
+        rows=len(competing),
+        meet=len(meet),
+        surely_meet=len(sure),
+        choice=None if chosen is None else _candidate(contest, chosen),
+        runner_up=None if second is None else _candidate(contest, second),
+        margin=None if chosen is None or second is None else _margin(contest, sign, chosen, second),
+        probability=_probability(contest, sign, meet),
+        safe_choice=_candidate(contest, int(sure[0]))
+        if len(sure) and int(sure[0]) != chosen
+        else None,
+        not_surely=[_candidate(contest, int(row)) for row in doubtful],
+        closest=None if closest is None else _candidate(contest, closest),
+        binding=binding,
+        relax=relax,  # type: ignore[arg-type]
+        left_out=[not_ranked(contest.result, int(row)) for row in others],
+        notes=_notes(contest, names, competing),
+    )
+
+
+def _candidate(contest: _Contest, row: int) -> Candidate:
+    identity = contest.frame.identity(row)
+    limits = [_held(contest, each, row) for each in contest.checked]
+    quality = float(contest.frame.numbers("quality")[row])
+    value = _value(contest.of, row, contest.confidence)
+    assert value is not None  # or it would not compete
+    return Candidate(
+        id=identity.id,
+        device=identity.device,
+        run=identity.run,
+        row=row,
+        backend=identity.backend,
+        variant=identity.variant,
+        value=value,
+        limits=limits,
+        meets=bool(contest.meets[row]),
+        sure=bool(contest.sure[row]),
+        quality=None if np.isnan(quality) else quality,
+    )
+
+
+def _held(contest: _Contest, each: Checked, row: int) -> Held:
+    limit, probability = each.limit, float(each.probability[row])
+    upper = bool(each.upper[row])
+    return Held(
+        limit=limit.text,
+        metric=limit.metric.name,
+        unit=limit.metric.unit,
+        op=("<" if upper else ">") + limit.op[1:],
+        bound=_known(each.bound[row]),
+        value=_value(each.of, row, contest.confidence),
+        meets=bool(each.meets[row]),
+        probability=None if np.isnan(probability) else probability,
+        sure=probability >= contest.confidence,
+    )
+
+
+def _value(of: Uncertain, row: int, confidence: float) -> Value | None:
+    if np.isnan(of.value[row]):
+        return None
+    low, high = of.take([row]).bounds(confidence)
+    return Value(value=float(of.value[row]), low=_known(low[0]), high=_known(high[0]))
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def _margin(contest: _Contest, sign: float, chosen: int, second: int) -> Margin:
+    """Welch's t on logarithms: the two rows were measured apart."""
+    of = contest.of
+    better, worse = float(of.value[chosen]), float(of.value[second])
+    parts = of.error[[chosen, second]] ** 2
+    error = float(np.sqrt(parts.sum()))
+    ratio = (worse / better if sign > 0 else better / worse) if min(better, worse) > 0 else None
+    margin = Margin(ratio=ratio, low=None, high=None, difference=worse - better, confidence=None)
+    if np.isnan(error):
+        why = "a row with one replicate has no interval"
+        return replace(margin, reason=why)
+    sizes = contest.objective.metric.name == "memory.peak" and not error
+    if sizes and ratio is not None and ratio <= 1 + MEMORY_RESOLUTION:
+        why = "peaks of memory that differ by less than 1 % count as equal"
+        return replace(margin, confidence=0.5, reason=why)
+    if error == 0 or ratio is None:
+        sure = 0.5 if better == worse else 1.0
+        return replace(margin, confidence=sure, low=ratio, high=ratio)
+    degrees = max(int(error**4 / float((parts**2 / of.degrees[[chosen, second]]).sum()) + 1e-9), 1)
+    reach = stats.t_quantile(0.5 + contest.confidence / 2, degrees) * error
+    return replace(
+        margin,
+        low=ratio * float(np.exp(-reach)),
+        high=ratio * float(np.exp(reach)),
+        confidence=float(student_share(np.array([np.log(ratio) / error]), degrees)[0]),
+    )
+
+
+def _probability(contest: _Contest, sign: float, meet: Indices) -> float | None:
+    """That the first of the rows is the best of them, over draws."""
+    if not len(meet):
+        return None
+    of = contest.of.take(meet[:_DRAWN])
+    if len(meet) > 1 and np.isnan(of.error).any():
+        return None
+    drawn = sign * of.draws(contest.keys[meet[:_DRAWN]], 0, DRAWS, contest.seed)
+    return float((drawn.argmin(axis=0) == 0).mean())
+
+
+def _binding(contest: _Contest, ordered: Indices) -> tuple[int | None, list[Relaxation], str]:
+    """The row that misses the limits by least, and which of them would have to give way.
+
+    Either of some limits alone, where the others leave a row; or all that the closest row misses.
+    """
+    if not len(ordered) or not contest.checked:
+        return None, [], ""
+    misses = np.stack([each.misses_by()[ordered] for each in contest.checked])
+    held = np.stack([each.meets[ordered] for each in contest.checked])
+    alone = []
+    for number in range(len(misses)):
+        others = np.delete(held, number, axis=0).all(axis=0) & np.isfinite(misses[number])
+        if others.any():
+            place = int(np.argmin(np.where(others, misses[number], np.inf)))
+            alone.append((number, place))
+    if alone:
+        nearest = min(alone, key=lambda pair: misses[pair])
+        relaxed = [_relaxation(contest, *pair, ordered) for pair in alone]
+        return int(ordered[nearest[1]]), relaxed, "one"
+    worst = np.where(held, 0.0, misses).max(axis=0)
+    place = int(np.argmin(worst))
+    if not np.isfinite(worst[place]):
+        return None, [], ""
+    missed = np.flatnonzero(~held[:, place])
+    relaxed = [_relaxation(contest, int(number), place, ordered) for number in missed]
+    return int(ordered[place]), relaxed, "all"
+
+
+def _relaxation(contest: _Contest, number: int, place: int, ordered: Indices) -> Relaxation:
+    each, row = contest.checked[number], int(ordered[place])
+    identity = contest.frame.identity(row)
+    bound, needed = float(each.bound[row]), float(each.of.value[row])
+    return Relaxation(
+        limit=each.limit.text,
+        metric=each.limit.metric.name,
+        unit=each.limit.metric.unit,
+        bound=bound,
+        needed=needed,
+        by=None if bound == 0 else needed / bound - 1,
+        id=identity.id,
+        device=identity.device,
+        run=identity.run,
+    )
+
+
+def _notes(contest: _Contest, names: dict[str, Any], competing: Indices) -> list[str]:
+    notes = []
+    if names.get("quality.better") == "lower":
+        metric = names.get("quality.metric")
+        for each in contest.checked:
+            if each.limit.relative and each.limit.metric.name == "quality" and not each.limit.upper:
+                notes.append(
+                    f"{metric} is an error: {each.limit.text} holds up to fp32 / "
+                    f"{each.limit.value:g}"
+                )
+        if contest.objective.metric.name == "quality":
+            notes.append(f"{metric} is an error: the lowest is the best")
+    runs = contest.frame.codes("run").codes[competing]
+    if len(np.unique(runs)) > 1 and names.get("device") is not None:
+        notes.append("rows of several runs compete: the intervals do not hold drift between runs")
+    return notes

@@ -1,0 +1,246 @@
+"""The same cells of several sets of results side by side: `edgebench compare`.
+
+Ratios are those of another set to the first, and contain whatever the machine drifted between the
+runs. A cell that may not be compared is said with its reason. Nothing here judges a regression.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgebench.analysis import stats
+from edgebench.analysis.environment import Difference, Environment, differences
+from edgebench.analysis.frame import Frame, Indices, Numbers
+from edgebench.analysis.uncertainty import MEMORY_RESOLUTION, Uncertain, uncertain
+from edgebench.metrics import METRICS, Metric
+
+CONFIDENCE: Final = 0.95
+DEFAULT = ("latency.p50", "latency.p90", "throughput", "memory.peak", "quality",
+           "energy.j_per_inference")  # fmt: skip
+#: Why two rows of a cell may not be compared, most serious first.
+REASONS: Final = (
+    "",
+    "missing",
+    "superseded",
+    "workload_version_differs",
+    "not_ok",
+    "not_ranked",
+    "quality_metric_differs",
+    "effective_precision_differs",
+    "inputs_differ",
+)
+_CODE = {name: number for number, name in enumerate(REASONS)}
+
+
+@dataclass(frozen=True)
+class Side:
+    """One set of results; `environment` is None where the source does not tell (Parquet)."""
+
+    name: str
+    frame: Frame
+    environment: Environment | None = None
+
+
+@dataclass(frozen=True)
+class Ratios:
+    """Values of a metric of another side over those of the first; NaN where one is unknown or the
+    two may not be divided. low, high: NaN without an interval."""
+
+    metric: Metric
+    ratio: Numbers
+    low: Numbers
+    high: Numbers
+    clear: NDArray[np.int8]  # -1 surely lower, 1 surely higher, 0 not told apart
+    barred: NDArray[np.bool_]  # both known, but of another kind or scope
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """Rows of the first side and those of another one that are of the same cell."""
+
+    first: Indices
+    other: Indices
+    reason: NDArray[np.int8]  # index in REASONS; 0: may be compared
+    only_first: Indices
+    only_other: Indices
+    ratios: list[Ratios]
+
+    @property
+    def compared(self) -> Indices:
+        """Places of the pairs that may be compared."""
+        return np.flatnonzero(self.reason == 0)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    sides: list[Side]
+    metrics: list[Metric]
+    pairings: list[Pairing]  # of the second side, the third, ...
+    superseded: list[Indices]  # of each side, rows of a cell that a later row of the side replaces
+    differences: list[Difference]
+    confidence: float
+
+
+def compare(
+    sides: Sequence[Side],
+    metrics: Sequence[Metric] | None = None,
+    confidence: float = CONFIDENCE,
+) -> Comparison:
+    """All sides against the first; cells that differ in their device alone are the same, unless a
+    side holds several devices."""
+    with_device = any(len(side.frame.codes("device").names) > 1 for side in sides)
+    known: dict[object, int] = {}
+    cells = [_cells(side.frame, with_device, known) for side in sides]
+    newest = [_newest(each) for each in cells]
+    chosen = list(metrics) if metrics else _told([side.frame for side in sides])
+    pairings = [
+        _pair(sides[0].frame, side.frame, cells[0], each, newest[0], last, chosen, confidence)
+        for side, each, last in zip(sides[1:], cells[1:], newest[1:], strict=True)
+    ]
+    environments = [side.environment for side in sides if side.environment is not None]
+    return Comparison(
+        sides=list(sides),
+        metrics=chosen,
+        pairings=pairings,
+        superseded=[
+            np.setdiff1d(np.arange(len(side.frame)), last)
+            for side, last in zip(sides, newest, strict=True)
+        ],
+        differences=differences(environments) if len(environments) == len(sides) else [],
+        confidence=confidence,
+    )
+
+
+def cell_name(identity: str) -> str:
+    """The id without the version of the workload: what is the same cell in another version."""
+    workload, _, rest = identity.partition("@")
+    return f"{workload}/{rest.partition('/')[2]}" if rest else identity
+
+
+def _told(frames: Sequence[Frame]) -> list[Metric]:
+    """The usual metrics that some row tells; the throughput alone where there is no latency."""
+    some = [
+        name
+        for name in DEFAULT
+        if any((~np.isnan(frame.numbers(METRICS[name].column()))).any() for frame in frames)
+    ]
+    offline = all(set(frame.codes("scenario").names) <= {"offline"} for frame in frames)
+    mixed = any("offline" in frame.codes("scenario").names for frame in frames)
+    if not offline and not mixed and "throughput" in some:
+        some.remove("throughput")
+    return [METRICS[name] for name in some]
+
+
+def _cells(frame: Frame, with_device: bool, known: dict[object, int]) -> Indices:
+    """A number per row that rows of the same cell share, on all sides."""
+    device, cell, rate = (frame.codes(name) for name in ("device", "id", "rate_per_s"))
+    names = [cell_name(str(name)) for name in cell.names]
+    devices = device.names if with_device else [None] * len(device.names)
+    numbers = np.empty(len(frame), dtype=np.intp)
+    triples = zip(device.codes.tolist(), cell.codes.tolist(), rate.codes.tolist(), strict=True)
+    for row, (one, two, three) in enumerate(triples):
+        key = (names[two], rate.names[three], devices[one])
+        numbers[row] = known.setdefault(key, len(known))
+    return numbers
+
+
+def _newest(cells: Indices) -> Indices:
+    """The last row of each cell: result files are named by time."""
+    _, first = np.unique(cells[::-1], return_index=True)
+    return np.sort(len(cells) - 1 - first)
+
+
+def _pair(
+    one: Frame,
+    two: Frame,
+    cells: Indices,
+    others: Indices,
+    newest: Indices,
+    newest_other: Indices,
+    metrics: Sequence[Metric],
+    confidence: float,
+) -> Pairing:
+    _, at, where = np.intersect1d(
+        cells[newest], others[newest_other], assume_unique=True, return_indices=True
+    )
+    order = np.argsort(at, kind="stable")  # in the order of the first side
+    first, other = newest[at[order]], newest_other[where[order]]
+    return Pairing(
+        first=first,
+        other=other,
+        reason=_reasons(one, two, first, other),
+        only_first=np.setdiff1d(newest, first),
+        only_other=np.setdiff1d(newest_other, other),
+        ratios=[_ratios(one, two, first, other, metric, confidence) for metric in metrics],
+    )
+
+
+def _reasons(one: Frame, two: Frame, first: Indices, other: Indices) -> NDArray[np.int8]:
+    reason = np.zeros(len(first), dtype=np.int8)
+    found = {
+        "workload_version_differs": _differ(one, two, first, other, "workload_version"),
+        "not_ok": ~(_is_ok(one, first) & _is_ok(two, other)),
+        "not_ranked": (one.numbers("ranked")[first] != 1) | (two.numbers("ranked")[other] != 1),
+        "quality_metric_differs": _differ(one, two, first, other, "quality.metric"),
+        "effective_precision_differs": _differ(one, two, first, other, "effective.precision"),
+        "inputs_differ": _differ(one, two, first, other, "inputs_sha256"),
+    }
+    for name, flags in reversed(found.items()):
+        reason[flags] = _CODE[name]
+    return reason
+
+
+def _is_ok(frame: Frame, rows: Indices) -> NDArray[np.bool_]:
+    status = frame.codes("status")
+    ok = np.array([name == "ok" for name in status.names], dtype=bool)
+    return ok[status.codes[rows]]
+
+
+def _differ(
+    one: Frame, two: Frame, first: Indices, other: Indices, column: str
+) -> NDArray[np.bool_]:
+    """Where both tell, and not the same."""
+    mine, theirs = one.codes(column), two.codes(column)
+    known = {name: code for code, name in enumerate(mine.names)}
+    there = np.array([known.get(name, -1) for name in theirs.names], dtype=np.intp)
+    told_here = np.array([name not in (None, "") for name in mine.names], dtype=bool)
+    told_there = np.array([name not in (None, "") for name in theirs.names], dtype=bool)
+    a, b = mine.codes[first], theirs.codes[other]
+    return np.asarray(told_here[a] & told_there[b] & (there[b] != a))
+
+
+def _ratios(
+    one: Frame, two: Frame, first: Indices, other: Indices, metric: Metric, confidence: float
+) -> Ratios:
+    """Welch's t interval on logarithms, replicates being the samples."""
+    below, above = uncertain(one, metric).take(first), uncertain(two, metric).take(other)
+    barred = np.zeros(len(first), dtype=bool)
+    if metric.name.startswith("energy."):
+        for column in ("energy.kind", "energy.scope"):
+            barred |= _differ(one, two, first, other, column)
+        barred &= ~np.isnan(below.value) & ~np.isnan(above.value)
+    positive = (below.value > 0) & (above.value > 0) & ~barred
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(positive, above.value / below.value, np.nan)
+    reach = welch_reach(below, above, confidence)
+    low, high = ratio * np.exp(-reach), ratio * np.exp(reach)
+    slack = 1 + MEMORY_RESOLUTION if metric.name == "memory.peak" else 1.0
+    clear = (low > slack).astype(np.int8) - (high < 1 / slack).astype(np.int8)
+    return Ratios(metric, ratio, low, high, clear, barred)
+
+
+def welch_reach(one: Uncertain, two: Uncertain, confidence: float) -> Numbers:
+    """Half the width of the interval of the difference of two logarithms; NaN where unknown."""
+    parts = one.error**2, two.error**2
+    squared = parts[0] + parts[1]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        degrees = squared**2 / (parts[0] ** 2 / one.degrees + parts[1] ** 2 / two.degrees)
+    whole = np.maximum(np.nan_to_num(degrees, nan=1.0), 1).astype(np.intp)
+    kinds, kind = np.unique(np.minimum(whole, 200), return_inverse=True)
+    quantile = np.array([stats.t_quantile(0.5 + confidence / 2, int(count)) for count in kinds])
+    return np.asarray(quantile[kind.reshape(-1)] * np.sqrt(squared))

@@ -1,0 +1,256 @@
+"""Rows as columns: what fronts, picks and comparisons compute on, a million rows at a time.
+
+Columns are named as in the flat form of a row (`latency.p50_ns`). A frame reads a column when it is
+asked for it: from rows in memory, or from exported Parquet files (`parquet.py`).
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgebench.analysis.types import Row
+from edgebench.backend import Scalar
+from edgebench.metrics import METRICS, Metric
+
+_PRECISION = re.compile(r"([/,]precision=)[^,/]*")  # within an id
+Numbers = NDArray[np.float64]  # NaN: unknown
+Indices = NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Codes:
+    """A column of texts (or other keys) as small integers: names[codes[i]] is that of row i."""
+
+    codes: Indices
+    names: list[Any]
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Which cell a row is of, measured where and when."""
+
+    device: str
+    run: str
+    id: str
+    workload: str
+    workload_version: int
+    backend: str
+    variant: dict[str, Scalar]
+    scenario: str
+    rate_per_s: float | None
+
+
+class Frame(ABC):
+    """Columns of equal length."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, Numbers] = {}
+        self._codes: dict[str, Codes] = {}
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def has(self, column: str) -> bool:
+        """Whether the source has that column at all."""
+
+    @abstractmethod
+    def identity(self, index: int) -> Identity: ...
+
+    @abstractmethod
+    def reason(self, index: int, metric: Metric) -> str:
+        """Why that metric of that row is unknown."""
+
+    @abstractmethod
+    def replicates(self, metric: Metric) -> Numbers:
+        """How many replicates its interval is made from; 0 where there are none."""
+
+    @abstractmethod
+    def messages(self, index: int) -> list[str]:
+        """Why the row is not `ok` or not ranked: "message [code]", or codes alone."""
+
+    @abstractmethod
+    def _read_numbers(self, column: str) -> Numbers: ...
+
+    @abstractmethod
+    def _read_values(self, column: str) -> Sequence[Hashable]: ...
+
+    def numbers(self, column: str) -> Numbers:
+        """A column of numbers (booleans as 0 and 1); all NaN where the source lacks it."""
+        if column not in self._numbers:
+            self._numbers[column] = (
+                self._read_numbers(column) if self.has(column) else np.full(len(self), np.nan)
+            )
+        return self._numbers[column]
+
+    def codes(self, column: str) -> Codes:
+        """A column of texts; all None where the source lacks it."""
+        if column not in self._codes:
+            values = self._read_values(column) if self.has(column) else [None] * len(self)
+            self._codes[column] = codes_of(values)
+        return self._codes[column]
+
+    def text(self, column: str, index: int) -> Any:
+        """One value of a column of texts."""
+        codes = self.codes(column)
+        return codes.names[int(codes.codes[index])]
+
+    def baselines(self) -> Indices:
+        """Of each row the fp32 row of its device and run with the same settings (of an fp32 row
+        itself), or -1."""
+        device, run, cell = (self.codes(name) for name in ("device", "run", "id"))
+        known = {name: code for code, name in enumerate(cell.names)}
+        wanted = [known.get(_PRECISION.sub(r"\1fp32", str(name)), -1) for name in cell.names]
+        places = zip(device.codes.tolist(), run.codes.tolist(), cell.codes.tolist(), strict=True)
+        keys = list(places)
+        ranked = self.numbers("ranked") == 1
+        rows = {key: row for row, key in enumerate(keys) if ranked[row]}
+        found = [rows.get((one, two, wanted[three]), -1) for one, two, three in keys]
+        return np.array(found, dtype=np.intp)
+
+    def keys(self) -> NDArray[np.uint64]:
+        """A number per row that depends on its device, run and cell alone, whatever the order."""
+        device, run, cell = (self.codes(name) for name in ("device", "run", "id"))
+        heads: dict[tuple[int, int], int] = {}
+        hashed = np.empty(len(self), dtype=np.uint64)
+        names = [str(name).encode() for name in cell.names]
+        triples = zip(device.codes.tolist(), run.codes.tolist(), cell.codes.tolist(), strict=True)
+        for index, (one, two, three) in enumerate(triples):
+            if (one, two) not in heads:
+                heads[one, two] = crc32(f"{device.names[one]}\0{run.names[two]}\0".encode())
+            hashed[index] = crc32(names[three], heads[one, two])
+        return hashed
+
+    def grouped(self, columns: Sequence[str]) -> Codes:
+        """Rows that share the values of all these columns share a code."""
+        parts = [self.codes(column) for column in columns]
+        if not len(self):
+            return Codes(np.empty(0, dtype=np.intp), [])
+        mixed = reduce(
+            lambda whole, part: whole * len(part.names) + part.codes,
+            parts,
+            np.zeros(len(self), dtype=np.int64),
+        )
+        _, first, codes = np.unique(mixed, return_index=True, return_inverse=True)
+        order = np.argsort(first, kind="stable")  # groups in the order in which they appear
+        rank = np.empty_like(order)
+        rank[order] = np.arange(len(order))
+        names = [tuple(part.names[part.codes[i]] for part in parts) for i in first[order]]
+        return Codes(rank[codes.reshape(-1)], names)
+
+
+def codes_of(values: Sequence[Hashable]) -> Codes:
+    """Codes in the order in which the values appear."""
+    known: dict[Hashable, int] = {}
+    codes = [known.setdefault(value, len(known)) for value in values]
+    return Codes(np.array(codes, dtype=np.intp), list(known))
+
+
+_NUMBERS: dict[str, Callable[[Row], Any]] = {
+    **{metric.column(): metric.value for metric in METRICS.values()},
+    **{m.column("low"): m.low for m in METRICS.values() if m.low_path},
+    **{m.column("high"): m.high for m in METRICS.values() if m.low_path},
+    "ranked": lambda row: row.ranked,
+    "samples": lambda row: row.latency_ns.samples,
+    "replicates": lambda row: row.latency_ns.replicates,
+    "memory.peak_min_bytes": lambda row: row.memory.peak_min_bytes,
+    "quality.floor": lambda row: row.quality and row.quality.floor,
+    "energy.uncertainty_j": lambda row: row.energy.uncertainty_j,
+    "replicate_wall_s": lambda row: row.replicate_wall_s,
+}
+_TEXTS: dict[str, Callable[[Row], Hashable]] = {
+    "device": lambda row: row.device,
+    "run": lambda row: row.run,
+    "id": lambda row: row.id,
+    "workload": lambda row: row.workload,
+    "workload_version": lambda row: row.workload_version,
+    "backend": lambda row: row.backend,
+    "scenario": lambda row: row.scenario,
+    "rate_per_s": lambda row: row.rate_per_s,
+    "status": lambda row: row.status,
+    "quality.metric": lambda row: row.quality and row.quality.metric,
+    "quality.better": lambda row: row.quality and row.quality.better,
+    "energy.status": lambda row: row.energy.status,
+    "energy.reason": lambda row: row.energy.reason,
+    "energy.kind": lambda row: row.energy.kind,
+    "energy.scope": lambda row: row.energy.scope,
+    "effective.precision": lambda row: row.effective and row.effective.precision,
+    "effective.device": lambda row: row.effective and row.effective.device,
+    "effective.runtime": lambda row: row.effective and row.effective.runtime,
+    "inputs_sha256": lambda row: row.inputs_sha256,
+    "model.sha256": lambda row: row.model and row.model.sha256,
+}
+_REPLICATES: dict[str, Callable[[Row], int]] = {
+    "latency.p50": lambda row: len(row.latency_ns.p50_of_replicates),
+    "latency.p90": lambda row: len(row.latency_ns.p90_of_replicates),
+    "latency.p99": lambda row: len(row.latency_ns.p99_of_replicates),
+    "throughput": lambda row: len(row.throughput_of_replicates_per_s),
+}
+
+
+def _replicates(row: Row) -> int:
+    return row.latency_ns.replicates
+
+
+class RowFrame(Frame):
+    """Columns of rows in memory."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        super().__init__()
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def has(self, column: str) -> bool:
+        return column in _NUMBERS or column in _TEXTS
+
+    def identity(self, index: int) -> Identity:
+        row = self.rows[index]
+        return Identity(
+            row.device, row.run, row.id, row.workload, row.workload_version, row.backend,
+            row.variant, row.scenario, row.rate_per_s,
+        )  # fmt: skip
+
+    def reason(self, index: int, metric: Metric) -> str:
+        """That of the field, or of the part it stands in."""
+        unknown = self.rows[index].unknown
+        path = metric.path
+        while path:
+            if path in unknown:
+                return unknown[path]
+            path = path.rpartition(".")[0]
+        return "unknown"
+
+    def replicates(self, metric: Metric) -> Numbers:
+        count = _REPLICATES.get(metric.name, _replicates)
+        return np.array([count(row) for row in self.rows], dtype=np.float64)
+
+    def messages(self, index: int) -> list[str]:
+        return [f"{reason.message} [{reason.code}]" for reason in self.rows[index].reasons]
+
+    def baselines(self) -> Indices:
+        """The rows' own, which know the fastest fp32 row where none has the same settings."""
+        places = {(row.device, row.run, row.id): at for at, row in enumerate(self.rows)}
+        found = super().baselines()
+        for at, row in enumerate(self.rows):
+            if found[at] < 0 and row.baseline is not None:
+                found[at] = places.get((row.device, row.baseline.run, row.baseline.id), -1)
+        return found
+
+    def _read_numbers(self, column: str) -> Numbers:
+        read = _NUMBERS[column]
+        return np.array([read(row) for row in self.rows], dtype=np.float64)
+
+    def _read_values(self, column: str) -> Sequence[Hashable]:
+        read = _TEXTS[column]
+        return [read(row) for row in self.rows]

@@ -1,0 +1,133 @@
+"""What one more minute of measurement would decide of a group with undecided rows."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgebench.analysis import stats
+from edgebench.analysis.frame import Indices, Numbers
+from edgebench.analysis.odds import Turned, front_odds
+from edgebench.analysis.tradeoff import UNDECIDED, Contest, Frontier
+from edgebench.record import Part
+
+MINUTE_S = 60.0
+_MOST = 256  # rows of a group that is looked into
+_DRAWS = 1000
+
+
+class MoreTime(Part, frozen=True, kw_only=True):
+    """More replicates for the undecided rows and the rows that may dominate them, in turns."""
+
+    undecided: int  # rows
+    measured: int  # rows that would get more replicates
+    replicates: int  # more of them, each
+    seconds: float | None  # what that takes; above 60 where a minute is not enough for one each
+    half_width: float | None  # of the intervals afterwards, relative to now (the median row)
+    would_decide: list[str]  # ids of undecided rows that this would decide, if the values stay
+    reason: str = ""  # why the rest is None
+
+
+def one_more_minute(result: Frontier, contest: Contest, places: Indices) -> MoreTime | None:
+    """None where no row of the group (at `places` in the contest) is undecided.
+
+    The standard error s/sqrt(n) becomes s/sqrt(n + m) with n + m - 1 degrees of freedom, and the
+    front is drawn again around the same values.
+    """
+    undecided = places[contest.verdict[places] == UNDECIDED]
+    if not len(undecided):
+        return None
+    columns = [_of(column, places) for column in contest.columns]
+    unknown = np.isnan(np.stack([column.of.error for column in columns])).any()
+    seconds = result.frame.numbers("replicate_wall_s")[contest.members[places]]
+    if len(places) > _MOST:
+        return _unsaid(undecided, "too many rows compete")
+    if unknown:
+        return _unsaid(undecided, "rows with one replicate need a second one first")
+    open_ = contest.verdict[places] == UNDECIDED
+    measured = open_ | _rivals(columns, open_, result.confidence)
+    if np.isnan(seconds[measured]).any():
+        return _unsaid(undecided, "the rows do not tell how long a replicate takes")
+    once = float(seconds[measured].sum())
+    more = max(int(MINUTE_S // once), 1)
+    then = [_after(column, measured, more) for column in columns]
+    odds = front_odds(
+        then,
+        np.zeros(len(places), dtype=np.intp),
+        contest.keys[places],
+        result.seed,
+        _DRAWS,
+    )
+    limit = result.confidence
+    decided = open_ & ((odds.share >= limit) | (odds.share <= 1 - limit))
+    return MoreTime(
+        undecided=len(undecided),
+        measured=int(measured.sum()),
+        replicates=more,
+        seconds=more * once,
+        half_width=_shrinkage(columns, then, measured),
+        would_decide=[
+            result.frame.identity(int(contest.members[place])).id for place in places[decided]
+        ],
+    )
+
+
+def _unsaid(undecided: Indices, reason: str) -> MoreTime:
+    return MoreTime(
+        undecided=len(undecided),
+        measured=0,
+        replicates=0,
+        seconds=None,
+        half_width=None,
+        would_decide=[],
+        reason=reason,
+    )
+
+
+def _of(column: Turned, places: Indices) -> Turned:
+    return Turned(column.of.take(places), column.sign)
+
+
+def _rivals(
+    columns: list[Turned], open_: NDArray[np.bool_], confidence: float
+) -> NDArray[np.bool_]:
+    """Rows whose intervals leave open that they dominate an undecided row."""
+    low, high = _bounds(columns, confidence)
+    flags = np.zeros(len(open_), dtype=bool)
+    for place in np.flatnonzero(open_):
+        possible = (low <= high[place]).all(axis=1)
+        possible[place] = False
+        flags |= possible
+    return flags
+
+
+def _bounds(columns: list[Turned], confidence: float) -> tuple[Numbers, Numbers]:
+    ends = [column.of.bounds(confidence) for column in columns]
+    turned = [
+        (low, high) if column.sign > 0 else (-high, -low)
+        for column, (low, high) in zip(columns, ends, strict=True)
+    ]
+    return np.stack([low for low, _ in turned], axis=1), np.stack([h for _, h in turned], axis=1)
+
+
+def _after(column: Turned, measured: NDArray[np.bool_], more: int) -> Turned:
+    """The column with that many more replicates of the measured rows."""
+    of = column.of
+    count = of.degrees + 1
+    error = np.where(measured, of.error * np.sqrt(count / (count + more)), of.error)
+    degrees = np.where(measured & (of.error > 0), of.degrees + more, of.degrees)
+    return Turned(type(of)(of.metric, of.value, error, degrees), column.sign)
+
+
+def _shrinkage(
+    before: list[Turned],
+    after: list[Turned],
+    measured: NDArray[np.bool_],
+) -> float | None:
+    ratios = []
+    for old, new in zip(before, after, strict=True):
+        for place in np.flatnonzero(measured & (old.of.error > 0)):
+            now = stats.t_quantile(0.975, int(old.of.degrees[place])) * old.of.error[place]
+            then = stats.t_quantile(0.975, int(new.of.degrees[place])) * new.of.error[place]
+            ratios.append(then / now)
+    return float(np.median(ratios)) if ratios else None

@@ -1,0 +1,250 @@
+"""How often each row is on the front of its group when every value is drawn anew.
+
+Small groups are judged pair by pair, all of them at once; large ones draw by draw with the sorted
+filter of `dominance`. Both give the same counts. All objectives are turned so that lower is better.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgebench.analysis.dominance import (
+    Flags,
+    Points,
+    dominates,
+    non_dominated,
+    non_dominated_columns,
+)
+from edgebench.analysis.frame import Indices, Numbers
+from edgebench.analysis.uncertainty import Uncertain, t_table
+
+DRAWS = 2000
+LEAST_DRAWS = 100
+_SMALL = 256  # rows of a group that is judged pair by pair
+_PAIR_DRAWS = 400_000_000  # comparisons of a pair in a draw that are worth their time
+_POINT_DRAWS = 30_000_000  # the same of rows of large groups
+_PAIRS = 1_000_000  # pairs held at once
+_STRIP = 2**14  # pairs compared at once
+_CHUNK = 64  # draws made at once
+_HELD = 4_000_000  # drawn values of an objective held at once
+
+
+@dataclass(frozen=True)
+class Turned:
+    """An objective of the competing rows; sign -1 turns one where higher is better."""
+
+    of: Uncertain
+    sign: float
+
+    @property
+    def values(self) -> Numbers:
+        return self.sign * self.of.value
+
+    def draws(
+        self, rows: Indices, keys: NDArray[np.uint64], start: int, count: int, seed: int
+    ) -> Numbers:
+        return self.sign * self.of.take(rows).draws(keys[rows], start, count, seed)
+
+    def moves(self, rows: Indices) -> bool:
+        """Whether any of these rows is drawn at all."""
+        return bool(np.nan_to_num(self.of.error[rows]).any())
+
+    def extremes(self) -> tuple[Numbers, Numbers]:
+        """What no draw leaves."""
+        kinds, kind = np.unique(self.of.degrees, return_inverse=True)
+        reach = np.array([t_table(int(degrees))[-1] for degrees in kinds])[kind.reshape(-1)]
+        # Beyond e**700 a double is infinite, and so far it need not be told apart.
+        reach = np.minimum(reach * np.nan_to_num(self.of.error), 700.0)
+        low, high = self.of.value * np.exp(-reach), self.of.value * np.exp(reach)
+        return (low, high) if self.sign > 0 else (-high, -low)
+
+
+@dataclass(frozen=True)
+class Odds:
+    """Of each row: its share of draws on the front and whether it is on the front of the values themselves."""
+
+    share: Numbers
+    by_value: Flags
+    draws: Indices
+
+
+def front_odds(
+    objectives: Sequence[Turned],
+    groups: Indices,
+    keys: NDArray[np.uint64],
+    seed: int,
+    draws: int = DRAWS,
+) -> Odds:
+    """Odds of rows that have a value in every objective, group by group.
+
+    A value whose error is unknown is drawn as if it were exact: what that leaves undecided is the
+    caller's business. Without draws only `by_value` is found.
+    """
+    count = len(groups)
+    odds = Odds(np.ones(count), np.ones(count, dtype=bool), np.full(count, draws, dtype=np.intp))
+    order = np.argsort(groups, kind="stable")
+    sizes = np.bincount(groups, minlength=1)
+    ends = np.cumsum(sizes)
+    small = sizes[groups[order]] <= _SMALL
+    _judge_pairs(objectives, groups, order[small], keys, seed, draws, odds)
+    for group in np.flatnonzero(sizes > _SMALL):
+        members = order[ends[group] - sizes[group] : ends[group]]
+        _judge_large(objectives, members, keys, seed, draws, odds)
+    return odds
+
+
+# --- small groups: pairs
+
+
+def _judge_pairs(
+    objectives: Sequence[Turned],
+    groups: Indices,
+    order: Indices,
+    keys: NDArray[np.uint64],
+    seed: int,
+    draws: int,
+    odds: Odds,
+) -> None:
+    values = np.stack([objective.values for objective in objectives], axis=1)
+    extremes = [objective.extremes() for objective in objectives]
+    low = np.stack([bounds[0] for bounds in extremes], axis=1)
+    high = np.stack([bounds[1] for bounds in extremes], axis=1)
+    open_pairs = []
+    for target, rival in _pairs(groups, order):
+        odds.by_value[target[dominates(values[rival], values[target])]] = False
+        surely = dominates(high[rival], low[target])
+        odds.share[target[surely]] = 0.0
+        possible = (low[rival] <= high[target]).all(axis=1)
+        # Whatever a surely dominated row dominates, its dominator dominates in the same draw.
+        possible &= (odds.share[target] > 0) & (odds.share[rival] > 0)
+        open_pairs.append(np.stack([target[possible], rival[possible]]))
+    if not open_pairs:
+        return
+    target, rival = np.concatenate(open_pairs, axis=1)
+    if not len(target) or not draws:
+        return
+    draws = max(min(_PAIR_DRAWS // len(target), draws), min(LEAST_DRAWS, draws))
+    rounds = -(-draws // _CHUNK)
+    for strip in _strips(target):
+        _count(objectives, target[strip], rival[strip], keys, seed, rounds, odds)
+
+
+def _pairs(groups: Indices, order: Indices) -> Iterator[tuple[Indices, Indices]]:
+    """All ordered pairs (row, rival) within groups; all pairs of one group come together, and
+    those of a row one after the other."""
+    ordered = groups[order]
+    starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))[: len(order)]
+    sizes = np.diff(np.append(starts, len(order)))
+    filled = np.cumsum(sizes**2)
+    first = 0
+    while first < len(starts):
+        done = filled[first - 1] if first else 0
+        last = max(int(np.searchsorted(filled, done + _PAIRS, side="right")), first + 1)
+        some, begin = sizes[first:last], starts[first:last]
+        each = np.repeat(some, some)  # rivals of each row of these groups
+        row = np.arange(begin[0], begin[0] + len(each))
+        target = np.repeat(row, each)
+        number = np.arange(len(target)) - np.repeat(np.cumsum(each) - each, each)
+        rival = np.repeat(np.repeat(begin, some), each) + number
+        apart = target != rival
+        yield order[target[apart]], order[rival[apart]]
+        first = last
+
+
+def _strips(target: Indices) -> Iterator[slice]:
+    """Pieces of some thousand pairs that hold all pairs of a row."""
+    starts = np.flatnonzero(np.concatenate([[True], target[1:] != target[:-1]]))
+    begin = 0
+    while begin < len(target):
+        place = int(np.searchsorted(starts, begin + _STRIP))
+        end = int(starts[place]) if place < len(starts) else len(target)
+        yield slice(begin, end)
+        begin = end
+
+
+def _count(
+    objectives: Sequence[Turned],
+    target: Indices,
+    rival: Indices,
+    keys: NDArray[np.uint64],
+    seed: int,
+    rounds: int,
+    odds: Odds,
+) -> None:
+    """Sets the share of the targets: draws in which no rival dominates them."""
+    rows, place = np.unique(np.concatenate([target, rival]), return_inverse=True)
+    own, other = place.reshape(2, -1)
+    first = np.flatnonzero(np.concatenate([[True], own[1:] != own[:-1]]))
+    fixed: list[Turned] = []
+    moving: list[Turned] = []
+    for objective in objectives:
+        (moving if objective.moves(rows) else fixed).append(objective)
+    better = np.zeros((len(own), 1), dtype=bool)
+    for objective in fixed:  # never worse, or the pair would not be here
+        value = objective.values[rows]
+        better[:, 0] |= value[other] < value[own]
+    free = np.zeros(len(first), dtype=np.intp)
+    for start in range(0, rounds * _CHUNK, _CHUNK):
+        dominated = np.ones((len(own), _CHUNK), dtype=bool)
+        somewhere = np.repeat(better, _CHUNK, axis=1)
+        for objective in moving:
+            drawn = objective.draws(rows, keys, start, _CHUNK, seed)
+            mine, theirs = drawn[own], drawn[other]
+            dominated &= theirs <= mine
+            somewhere |= theirs < mine
+        dominated &= somewhere
+        free += _CHUNK - np.logical_or.reduceat(dominated, first, axis=0).sum(axis=1)
+    targets = target[first]
+    odds.share[targets] = free / (rounds * _CHUNK)
+    odds.draws[targets] = rounds * _CHUNK
+
+
+# --- large groups: draw by draw
+
+
+def _judge_large(
+    objectives: Sequence[Turned],
+    members: Indices,
+    keys: NDArray[np.uint64],
+    seed: int,
+    draws: int,
+    odds: Odds,
+) -> None:
+    odds.by_value[members] = non_dominated_columns([o.values[members] for o in objectives])
+    if not draws:
+        return
+    left = members[_not_surely_dominated(objectives, members)]
+    draws = max(min(_POINT_DRAWS // len(left), draws), min(LEAST_DRAWS, draws))
+    free = np.zeros(len(left), dtype=np.intp)
+    chunk = max(1, min(_CHUNK, _HELD // len(left)))
+    for start in range(0, draws, chunk):
+        count = min(chunk, draws - start)
+        columns = [
+            objective.draws(left, keys, start, count, seed)
+            if objective.moves(left)
+            else np.broadcast_to(objective.values[left, None], (len(left), count))
+            for objective in objectives
+        ]
+        for number in range(count):
+            free += non_dominated_columns([column[:, number] for column in columns])
+    odds.share[members] = 0.0
+    odds.share[left] = free / draws
+    odds.draws[members] = draws
+
+
+def _not_surely_dominated(objectives: Sequence[Turned], members: Indices) -> Flags:
+    """Which rows no strong row dominates in every possible draw."""
+    bounds = [objective.extremes() for objective in objectives]
+    low: Points = np.stack([low[members] for low, _ in bounds], axis=1)
+    high: Points = np.stack([high[members] for _, high in bounds], axis=1)
+    strong = high[non_dominated(high)]
+    left = np.arange(len(members))
+    for pivot in strong[:: -(-len(strong) // _CHUNK)]:
+        left = left[~dominates(pivot, low[left])]
+    flags = np.zeros(len(members), dtype=bool)
+    flags[left] = True
+    return flags

@@ -1,0 +1,241 @@
+"""Which rows are on the Pareto front, for sure, not at all, or undecided: `edgebench frontier`.
+
+A row is on the front of a draw if no other row of its group dominates it there; its probability is
+the share of such draws (`odds.py`). It is `yes` from the confidence on, `no` up to one minus it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgebench.analysis.frame import Codes, Frame, Indices, Numbers
+from edgebench.analysis.objectives import Objective, default_objectives
+from edgebench.analysis.odds import DRAWS, Turned, front_odds
+from edgebench.analysis.uncertainty import MEMORY_RESOLUTION, Uncertain, levelled, uncertain
+from edgebench.errors import UsageError
+
+CONFIDENCE: Final = 0.95
+Across = Literal["devices"]
+Verdict = Literal["yes", "no", "undecided"]
+VERDICTS: Final[tuple[Verdict, ...]] = ("no", "undecided", "yes")
+NO, UNDECIDED, YES = range(3)
+
+#: Why a row does not compete; from OBJECTIVE on, the number of the objective it lacks.
+COMPETES, UNRANKED, MODELLED, OBJECTIVE = 0, 1, 2, 3
+_TOO_MANY = 20_000  # rows of a group of which some have no interval, compared each with each
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Rows that compete by the same objectives, in groups."""
+
+    objectives: list[Objective]
+    stated: list[Uncertain]  # their values
+    columns: list[Turned]  # the same, made comparable
+    members: Indices  # rows of the frame that compete
+    groups: Codes  # of the members
+    verdict: NDArray[np.int8]  # index in VERDICTS
+    probability: Numbers  # NaN where rows without an interval leave it open
+    by_value: NDArray[np.bool_]
+    draws: Indices
+    keys: NDArray[np.uint64]
+
+
+@dataclass(frozen=True)
+class Frontier:
+    """Fronts of all rows of a frame."""
+
+    frame: Frame
+    contests: list[Contest]
+    left_out: NDArray[np.int16]  # per row: COMPETES or why it does not
+    objective_of: list[Objective]  # left_out - OBJECTIVE -> objective
+    confidence: float
+    seed: int
+    across: tuple[Across, ...] = ()
+    notes: list[str] = field(default_factory=list)
+
+
+def frontier(
+    frame: Frame,
+    objectives: Sequence[Objective] | None = None,
+    *,
+    confidence: float = CONFIDENCE,
+    seed: int = 0,
+    draws: int = DRAWS,
+    across: Sequence[Across] = (),
+) -> Frontier:
+    """The fronts of a frame; without objectives, by speed, quality, memory and energy.
+
+    Rows compete within one device (unless `across` says "devices"), workload, version, scenario and
+    rate, and where energy or quality is an objective, one kind and scope of it, or metric.
+    """
+    result = unranked(frame, confidence, seed, across)
+    for some, chosen in _parts(frame, objectives):
+        leave_out(result, some, chosen)
+        members = np.flatnonzero(some & (result.left_out == COMPETES))
+        if len(members):
+            result.contests.append(_contest(result, members, chosen, draws))
+    return result
+
+
+def unranked(frame: Frame, confidence: float, seed: int, across: Sequence[Across]) -> Frontier:
+    """No front yet, and rows that are not ranked left out. Raises UsageError."""
+    if not 0.5 < confidence < 1:
+        raise UsageError(f"--confidence {confidence:g} is not between 0.5 and 1", "try 0.95")
+    left_out = np.zeros(len(frame), dtype=np.int16)
+    left_out[frame.numbers("ranked") != 1] = UNRANKED
+    return Frontier(frame, [], left_out, [], confidence, seed, tuple(across))
+
+
+def _parts(
+    frame: Frame, objectives: Sequence[Objective] | None
+) -> list[tuple[NDArray[np.bool_], list[Objective]]]:
+    """All rows by the objectives given; by default offline rows by others than the rest."""
+    if objectives:
+        return [(np.ones(len(frame), dtype=bool), list(objectives))]
+    scenario = frame.codes("scenario")
+    offline = np.isin(
+        scenario.codes, [code for code, name in enumerate(scenario.names) if name == "offline"]
+    )
+    return [
+        (some, default_objectives(frame, offline=flag))
+        for some, flag in ((~offline, False), (offline, True))
+        if some.any()
+    ]
+
+
+def leave_out(result: Frontier, some: NDArray[np.bool_], objectives: list[Objective]) -> None:
+    """Marks rows that lack an objective: unknown is never taken as 0."""
+    frame, left_out = result.frame, result.left_out
+    for objective in objectives:
+        number = OBJECTIVE + len(result.objective_of)
+        result.objective_of.append(objective)
+        competing = some & (left_out == COMPETES)
+        value = uncertain(frame, objective.metric).value
+        left_out[competing & np.isnan(value)] = number
+        if objective.metric.name.startswith("energy."):
+            kind = frame.codes("energy.kind")
+            modelled = [code for code, name in enumerate(kind.names) if name == "modelled"]
+            left_out[competing & np.isin(kind.codes, modelled)] = MODELLED
+
+
+def group_columns(objectives: Sequence[Objective], across: Sequence[Across]) -> list[str]:
+    """What rows that compete have in common."""
+    columns = ["device", "workload", "workload_version", "scenario", "rate_per_s"]
+    if "devices" in across:
+        columns.remove("device")
+    names = [objective.metric.name for objective in objectives]
+    if any(name.startswith("energy.") for name in names):
+        columns += ["energy.kind", "energy.scope"]
+    if any(name.startswith("quality") for name in names):
+        columns += ["quality.metric", "quality.better"]
+    return columns
+
+
+def _contest(
+    result: Frontier, members: Indices, objectives: list[Objective], draws: int
+) -> Contest:
+    frame = result.frame
+    columns = group_columns(objectives, result.across)
+    grouped = frame.grouped(columns)
+    used, codes = np.unique(grouped.codes[members], return_inverse=True)
+    groups = Codes(
+        codes.reshape(-1), [dict(zip(columns, grouped.names[i], strict=True)) for i in used]
+    )
+    stated = [uncertain(frame, objective.metric).take(members) for objective in objectives]
+    turned = [
+        _turned(objective, column, groups)
+        for objective, column in zip(objectives, stated, strict=True)
+    ]
+    keys = frame.keys()[members]
+    judged = _judge(turned, groups.codes, keys, result, draws)
+    return Contest(objectives, stated, turned, members, groups, *judged, keys)
+
+
+def _turned(objective: Objective, column: Uncertain, groups: Codes) -> Turned:
+    if objective.metric.name == "memory.peak":
+        column = _levelled(column, groups.codes)
+    betters = {names.get("quality.better") for names in groups.names}
+    if objective.better is None and objective.asked == "lower" and "higher" in betters:
+        raise UsageError(
+            f"--objective {objective.metric.name}:min asks for the worst answers",
+            f"of this quality higher is better: {objective.metric.name}:max",
+        )
+    if objective.better is not None or len(betters) == 1:
+        return Turned(column, objective.sign(next(iter(betters), None)))
+    # Some groups are judged by an error and others by a score: turn all into "lower is better".
+    signs = np.array([objective.sign(names.get("quality.better")) for names in groups.names])
+    return Turned(replace(column, value=column.value * signs[groups.codes]), 1.0)
+
+
+def _levelled(column: Uncertain, groups: Indices) -> Uncertain:
+    """Peaks of a group that differ by less than what counts as a difference, as equal."""
+    value = column.value.copy()
+    exact = np.flatnonzero(column.error == 0)
+    order = exact[np.argsort(groups[exact], kind="stable")]
+    starts = np.flatnonzero(np.concatenate([[True], np.diff(groups[order]) != 0]))
+    for same in np.split(order, starts[1:]) if len(order) else []:
+        value[same] = levelled(value[same], MEMORY_RESOLUTION)
+    return replace(column, value=value)
+
+
+def _judge(
+    columns: list[Turned],
+    groups: Indices,
+    keys: NDArray[np.uint64],
+    result: Frontier,
+    draws: int,
+) -> tuple[NDArray[np.int8], Numbers, NDArray[np.bool_], Indices]:
+    """Verdict, probability, by value, and draws of each row.
+
+    Nothing tells how far a value without an interval is off. A row that has such a value is not
+    drawn: it may be on the front, and whatever it may dominate is not on the front for sure.
+    """
+    unsure = np.asarray(np.isnan(np.stack([c.of.error for c in columns])).any(axis=0))
+    odds = front_odds(columns, groups, keys, result.seed, 0 if unsure.any() else draws)
+    share, by_value, drawn = odds.share, odds.by_value, odds.draws
+    if unsure.any():
+        sure = np.flatnonzero(~unsure)
+        of_sure = [replace(column, of=column.of.take(sure)) for column in columns]
+        odds = front_odds(of_sure, groups[sure], keys[sure], result.seed, draws)
+        share, drawn = np.ones(len(groups)), np.zeros(len(groups), dtype=np.intp)
+        share[sure], drawn[sure] = odds.share, odds.draws
+    threatened = _threatened(columns, groups, unsure)
+    verdict = np.full(len(groups), UNDECIDED, dtype=np.int8)
+    verdict[(share >= result.confidence) & ~threatened] = YES
+    verdict[share <= 1 - result.confidence] = NO
+    probability = np.where(threatened & (share > 0), np.nan, share)
+    return verdict, probability, by_value, drawn
+
+
+def _threatened(
+    columns: list[Turned], groups: Indices, unsure: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Rows that a row may dominate where one of the two has a value without an interval.
+
+    Only an objective that is exact for a whole group can exclude that.
+    """
+    flags = np.zeros(len(groups), dtype=bool)
+    order = np.argsort(groups, kind="stable")
+    sizes = np.bincount(groups)
+    ends = np.cumsum(sizes)
+    for group in np.unique(groups[unsure]):
+        members = order[ends[group] - sizes[group] : ends[group]]
+        exact = [
+            column.values[members] for column in columns if (column.of.error[members] == 0).all()
+        ]
+        if not exact or len(members) > _TOO_MANY:
+            flags[members] = len(members) > 1
+            continue
+        points = np.stack(exact, axis=1)
+        open_ = unsure[members]
+        for place in range(len(members)):
+            rivals = (points <= points[place]).all(axis=1)
+            rivals[place] = False
+            flags[members[place]] = bool((rivals & (open_ | open_[place])).any())
+    return flags

@@ -1,0 +1,298 @@
+"""Fronts as typed objects, `edgebench.frontier/1`: what JSON, text and pages are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, Literal
+
+import msgspec
+import numpy as np
+
+from edgebench.analysis.dominance import dominates, hypervolume, knee
+from edgebench.analysis.frame import Indices
+from edgebench.analysis.more_time import MoreTime, one_more_minute
+from edgebench.analysis.tradeoff import (
+    COMPETES,
+    MODELLED,
+    OBJECTIVE,
+    UNRANKED,
+    VERDICTS,
+    Contest,
+    Frontier,
+    Verdict,
+)
+from edgebench.backend import Scalar
+
+SCHEMA: Final = "edgebench.frontier/1"
+_MINUTES = 200  # groups whose next minute is looked into
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of every part of a frontier report."""
+
+
+class Value(Part, frozen=True, kw_only=True):
+    """A metric of a row in its unit, with its interval at the confidence of the report."""
+
+    value: float
+    low: float | None = None  # None: nothing tells how far the value may be off
+    high: float | None = None
+
+
+class Axis(Part, frozen=True, kw_only=True):
+    """An objective."""
+
+    metric: str
+    unit: str
+    better: Literal["lower", "higher"]
+
+
+class FrontRow(Part, frozen=True, kw_only=True):
+    """A row that competes."""
+
+    id: str
+    device: str
+    run: str
+    group: int  # index in `groups`
+    row: int  # place among all rows that were read
+    variant: dict[str, Scalar]
+    front: Verdict
+    probability: float | None  # None: rows without an interval leave it open
+    by_value: bool  # on the front of the values as they stand
+    values: dict[str, Value]
+    dominated_by: str | None = None  # id of a row of the front by value that dominates this one's
+    dominated_by_run: str | None = None
+    dominated_by_device: str | None = None
+
+
+class NotRanked(Part, frozen=True, kw_only=True):
+    """A row that does not compete, and why."""
+
+    id: str
+    device: str
+    run: str
+    row: int
+    workload: str
+    scenario: str
+    code: Literal["not_ranked", "modelled", "unknown"]
+    reason: str
+
+
+class Volume(Part, frozen=True, kw_only=True):
+    """Share of the box between the best of each objective and the reference that the front by value
+    dominates."""
+
+    share: float | None
+    reference: dict[str, float]  # worst value of each objective, and a tenth of the range beyond
+    reason: str = ""
+
+
+class Group(Part, frozen=True, kw_only=True):
+    """Rows that compete with each other."""
+
+    device: str | None  # None: several devices compete
+    workload: str
+    workload_version: int
+    scenario: str
+    rate_per_s: float | None
+    objectives: list[Axis]
+    energy: str = ""  # kind and scope, where energy is an objective
+    rows: int
+    counts: dict[str, int]  # verdict -> rows
+    draws: int
+    hypervolume: Volume
+    knee: str | None  # id of the row by value closest to the ideal
+    knee_row: int | None
+    more_time: MoreTime | None  # what one more minute would decide; None: nothing is undecided
+    notes: list[str]
+
+
+class Report(Part, frozen=True, kw_only=True):
+    schema: Literal["edgebench.frontier/1"] = SCHEMA
+    confidence: float
+    seed: int
+    rows: list[FrontRow]
+    groups: list[Group]
+    left_out: list[NotRanked]
+    notes: list[str]
+
+
+def report(result: Frontier) -> Report:
+    """The whole result; of a million rows, a million objects."""
+    groups, rows, base = [], [], 0
+    for contest in result.contests:
+        for group, places in enumerate(members_of(contest)):
+            groups.append(group_of(result, contest, group, places, base + group < _MINUTES))
+        rows += list(_rows(result, contest, base))
+        base += len(contest.groups.names)
+    rows.sort(key=lambda row: row.row)
+    return Report(
+        confidence=result.confidence,
+        seed=result.seed,
+        rows=rows,
+        groups=groups,
+        left_out=left_out(result),
+        notes=result.notes,
+    )
+
+
+def members_of(contest: Contest) -> list[Indices]:
+    """Of each group, the places of its rows in the contest."""
+    order = np.argsort(contest.groups.codes, kind="stable")
+    ends = np.cumsum(np.bincount(contest.groups.codes))
+    return np.split(order, ends[:-1])
+
+
+def _rows(result: Frontier, contest: Contest, base: int) -> Iterator[FrontRow]:
+    for group, places in enumerate(members_of(contest)):
+        yield from front_rows(result, contest, group, places, places, base)
+
+
+def front_rows(
+    result: Frontier,
+    contest: Contest,
+    group: int,
+    places: Indices,
+    wanted: Indices | Sequence[int],
+    base: int = 0,
+) -> Iterator[FrontRow]:
+    """The wanted ones of the rows of a group; `places` are all of them."""
+    points = np.stack([column.values for column in contest.columns], axis=1)
+    front = places[contest.by_value[places]]
+    names = [objective.metric.name for objective in contest.objectives]
+    frame = result.frame
+    stated = [column.take(wanted) for column in contest.stated]
+    bounds = [column.bounds(result.confidence) for column in stated]
+    for number, place in enumerate(wanted):
+        member = int(contest.members[place])
+        identity = frame.identity(member)
+        beaten = None
+        if not contest.by_value[place]:
+            by = front[dominates(points[front], points[place])]
+            beaten = frame.identity(int(contest.members[by[0]])) if len(by) else None
+        probability = float(contest.probability[place])
+        yield FrontRow(
+            id=identity.id,
+            device=identity.device,
+            run=identity.run,
+            group=base + group,
+            row=member,
+            variant=identity.variant,
+            front=VERDICTS[contest.verdict[place]],
+            probability=None if np.isnan(probability) else probability,
+            by_value=bool(contest.by_value[place]),
+            values={
+                name: Value(
+                    value=float(column.value[number]),
+                    low=_known(low[number]),
+                    high=_known(high[number]),
+                )
+                for name, column, (low, high) in zip(names, stated, bounds, strict=True)
+            },
+            dominated_by=beaten.id if beaten else None,
+            dominated_by_run=beaten.run if beaten else None,
+            dominated_by_device=beaten.device if beaten else None,
+        )
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def group_of(
+    result: Frontier, contest: Contest, group: int, places: Indices, look_ahead: bool = True
+) -> Group:
+    """What is known of a group as a whole."""
+    names: dict[str, Any] = contest.groups.names[group]
+    points = np.stack([column.values[places] for column in contest.columns], axis=1)
+    front = np.flatnonzero(contest.by_value[places])
+    nearest = int(contest.members[places[front[knee(points[front])]]])
+    counted = np.bincount(contest.verdict[places], minlength=len(VERDICTS))
+    better = names.get("quality.better")
+    energy = [names.get("energy.kind"), names.get("energy.scope")]
+    return Group(
+        device=names.get("device"),
+        workload=names["workload"],
+        workload_version=int(names["workload_version"]),
+        scenario=names["scenario"],
+        rate_per_s=names["rate_per_s"],
+        objectives=[
+            Axis(
+                metric=objective.metric.name,
+                unit=objective.metric.unit,
+                better="lower" if objective.sign(better) > 0 else "higher",
+            )
+            for objective in contest.objectives
+        ],
+        energy=", ".join(word for word in energy if word),
+        rows=len(places),
+        counts={name: int(counted[code]) for code, name in enumerate(VERDICTS)},
+        draws=int(contest.draws[places].max()),
+        hypervolume=_volume(contest, points, better),
+        knee=result.frame.identity(nearest).id,
+        knee_row=nearest,
+        more_time=one_more_minute(result, contest, places) if look_ahead else None,
+        notes=_notes(result, contest, places, better),
+    )
+
+
+def _volume(contest: Contest, points: Any, better: Any) -> Volume:
+    best, worst = points.min(axis=0), points.max(axis=0)
+    span = worst - best
+    reference = worst + span / 10
+    signs = [objective.sign(better) for objective in contest.objectives]
+    named = {
+        objective.metric.name: sign * float(end)
+        for objective, sign, end in zip(contest.objectives, signs, reference, strict=True)
+    }
+    differing = span > 0
+    if not differing.any():
+        return Volume(share=None, reference=named, reason="all rows have the same values")
+    scaled = (points - best)[:, differing] / span[differing]
+    volume = hypervolume(scaled, np.full(scaled.shape[1], 1.1))
+    if volume is None:
+        why = "so large a front needs moocore: pip install 'edgebench[analysis]'"
+        return Volume(share=None, reference=named, reason=why)
+    return Volume(share=volume / 1.1 ** scaled.shape[1], reference=named)
+
+
+def _notes(result: Frontier, contest: Contest, places: Indices, better: Any) -> list[str]:
+    frame, members = result.frame, contest.members[places]
+    notes = []
+    if better == "lower" and any(o.asked == "higher" for o in contest.objectives):
+        metric = frame.text("quality.metric", int(members[0]))
+        notes.append(f"{metric} is an error: lower is better, and quality:max takes the lowest")
+    runs = frame.codes("run").codes[members]
+    if len(np.unique(runs)) > 1 and "devices" not in result.across:
+        notes.append("rows of several runs compete: the intervals do not hold drift between runs")
+    return notes
+
+
+def left_out(result: Frontier) -> list[NotRanked]:
+    """Every row that does not compete."""
+    return [not_ranked(result, int(row)) for row in np.flatnonzero(result.left_out != COMPETES)]
+
+
+def not_ranked(result: Frontier, row: int) -> NotRanked:
+    """Why that row does not compete."""
+    frame, code = result.frame, int(result.left_out[row])
+    identity = frame.identity(row)
+    status = frame.text("status", row)
+    if code == UNRANKED:
+        why = "; ".join(frame.messages(row)) or "not ranked"
+        reason = why if status == "ok" else f"{status}: {why}"
+    elif code == MODELLED:
+        reason = "its energy is modelled, not measured"
+    else:
+        metric = result.objective_of[code - OBJECTIVE].metric
+        reason = f"{metric.name} is unknown: {frame.reason(row, metric)}"
+    return NotRanked(
+        id=identity.id,
+        device=identity.device,
+        run=identity.run,
+        row=row,
+        workload=identity.workload,
+        scenario=identity.scenario,
+        code={UNRANKED: "not_ranked", MODELLED: "modelled"}.get(code, "unknown"),  # type: ignore[arg-type]
+        reason=reason,
+    )

@@ -1,0 +1,64 @@
+"""`edgebench export`: the trade-off table of result files as one file."""
+
+from __future__ import annotations
+
+import gc
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from edgebench.analysis.table import build_table
+from edgebench.analysis.types import Table
+from edgebench.cli.results import files_of, records_of
+from edgebench.errors import StoreError, UsageError
+
+FORMATS = ("parquet", "csv", "json", "md")
+
+
+@click.command("export")
+@click.argument("paths", metavar="FILE|DIR...", nargs=-1, required=True, type=Path)
+@click.option("--out", "-o", required=True, type=Path, help="The file to write.")
+@click.option("--format", "form", type=click.Choice(FORMATS), help="By default as the name ends.")
+def command(paths: Sequence[Path], out: Path, form: str | None) -> None:
+    """Write the trade-off table of result files as Parquet, CSV, JSON or Markdown.
+
+    Rows are derived as `show` derives them, and stand in the same order.
+    """
+    gc.disable()
+    form = form or _by_name(out)
+    table = build_table(records_of(files_of(paths)))
+    if form == "parquet":
+        from edgebench.analysis import database as db
+
+        database = db.connect()
+        db.add_rows(database, table.rows, [])
+        db.write_parquet(database, out)
+    else:
+        _write(table, form, out)
+    rows = len(table.rows)
+    click.echo(f"{rows} row{'s' if rows != 1 else ''} written to {out}", err=True)
+
+
+def _by_name(out: Path) -> str:
+    form = out.suffix.lstrip(".").lower()
+    if form not in FORMATS:
+        raise UsageError(
+            f"{out}: the name tells no format", f"--format {'|'.join(FORMATS)}, or such an ending"
+        )
+    return form
+
+
+def _write(table: Table, form: str, out: Path) -> None:
+    from edgebench.report.formats import render
+
+    text = io.StringIO()
+    render(table, form, text)
+    partial = out.with_name(f".{out.name}.partial")
+    try:
+        partial.write_text(text.getvalue(), encoding="utf-8", newline="")
+        partial.replace(out)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise StoreError(f"{out}: cannot write: {error.strerror}") from None

@@ -1,0 +1,61 @@
+"""`edgebench import`: results of other tools as records."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from edgebench.errors import StoreError
+from edgebench.importers import reader
+from edgebench.importers._source import open_source
+from edgebench.record import Record, encode
+
+
+@click.command("import")
+@click.argument("tool", metavar="mlperf|llama-bench|trtexec|benchmark_app|optimum-benchmark")
+@click.argument("file", type=Path)
+@click.option("--out", "-o", required=True, type=Path, help="The result file to write.")
+@click.option("--device", help="Name of the device, where the file does not tell it.")
+@click.option("--force", is_flag=True, help="Replace the result file if there is one.")
+def command(tool: str, file: Path, out: Path, device: str | None, force: bool) -> None:
+    """Turn a result file of another tool into records that stand in the same tables.
+
+    Numbers stay that tool's word: they have no interval unless the file holds samples, and what it
+    does not tell is unknown, with the reason.
+    """
+    read = reader(tool)
+    arguments = ["edgebench", "import", tool, file.name, "-o", out.name]
+    if device:
+        arguments += ["--device", device]
+    imports = read(open_source(file, arguments))
+    records = (
+        imports.records if device is None else [_on(record, device) for record in imports.records]
+    )
+    if not records:
+        raise StoreError(f"{file}: no results in it", f"give a file that {tool} wrote")
+    _write(records, out, force)
+    for note in imports.notes:
+        click.echo(f"note: {note}", err=True)
+    number = len(records)
+    click.echo(f"{number} record{'s' if number != 1 else ''} written to {out}", err=True)
+
+
+def _on(record: Record, device: str) -> Record:
+    import msgspec
+
+    return msgspec.structs.replace(
+        record, device=msgspec.structs.replace(record.device, name=device)
+    )
+
+
+def _write(records: list[Record], out: Path, force: bool) -> None:
+    if out.exists() and not force:
+        raise StoreError(f"{out}: is there already", "--force, or another name")
+    partial = out.with_name(f".{out.name}.partial")
+    try:
+        partial.write_bytes(b"".join(map(encode, records)))
+        partial.replace(out)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise StoreError(f"{out}: cannot write: {error.strerror}") from None

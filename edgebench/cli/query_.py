@@ -1,0 +1,46 @@
+"""`edgebench query`: SQL over result files, through DuckDB."""
+
+from __future__ import annotations
+
+import gc
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from edgebench.analysis import database as db
+from edgebench.analysis.table import build_table
+from edgebench.cli.results import files_of, records_of
+from edgebench.report.lines import FORMATS, render
+
+
+@click.command("query")
+@click.argument("sql", metavar="SQL")
+@click.argument("paths", metavar="FILE|DIR...", nargs=-1, required=True, type=Path)
+@click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
+def command(sql: str, paths: Sequence[Path], form: str) -> None:
+    """Run one SELECT over result files and exported Parquet files.
+
+    Tables: `rows` (one line a row of the trade-off table), `records` (one line a record, its parts
+    as JSON) and `samples` (one line a timed query). `DESCRIBE rows` lists the columns.
+
+    Example: edgebench query 'SELECT id, "latency.p50_ns" FROM rows ORDER BY 2' results/
+    """
+    gc.disable()
+    files = files_of(paths)
+    parquet = [file for file in files if file.suffix == ".parquet"]
+    jsonl = [file for file in files if file.suffix != ".parquet"]
+    database = db.connect()
+    db.add_rows(database, build_table(records_of(jsonl)).rows, parquet)
+    if _names(sql, "records"):
+        db.add_records(database, jsonl)
+    if _names(sql, "samples"):  # millions of lines: made only where they are asked for
+        db.add_samples(database, jsonl)
+    names, lines = db.query(database, sql)
+    render(names, lines, form, sys.stdout)
+
+
+def _names(sql: str, table: str) -> bool:
+    return re.search(rf"\b{table}\b", sql, re.IGNORECASE) is not None

@@ -1,0 +1,78 @@
+"""Any lines and columns (of a query) as a table, CSV, JSON or Markdown."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any, TextIO
+
+from edgebench.report.text import plain
+
+FORMATS = ("table", "csv", "json", "md")
+
+
+def render(names: Sequence[str], lines: Iterable[Sequence[Any]], form: str, out: TextIO) -> None:
+    """Writes the lines in one of FORMATS; unknown values are empty, in JSON null."""
+    if form == "json":
+        objects = [dict(zip(names, line, strict=True)) for line in lines]
+        out.write(json.dumps(objects, default=str) + "\n")
+    elif form == "csv":
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(names)
+        writer.writerows([_cell(value) for value in line] for line in lines)
+    elif form == "md":
+        out.write(_markdown([plain(name) for name in names]))
+        out.write("|" + "---|" * len(names) + "\n")
+        out.writelines(_markdown([_text(value) for value in line]) for line in lines)
+    else:
+        _table(names, list(lines), out)
+
+
+def _table(names: Sequence[str], lines: Sequence[Sequence[Any]], out: TextIO) -> None:
+    """Columns as wide as their widest value, numbers to the right."""
+    cells = [[_text(value) for value in line] for line in lines]
+    widths = [
+        max([len(name), *(len(line[column]) for line in cells)])
+        for column, name in enumerate(names)
+    ]
+    right = [
+        any(_is_number(line[column]) for line in lines)
+        and all(line[column] is None or _is_number(line[column]) for line in lines)
+        for column in range(len(names))
+    ]
+    for line in ([plain(name) for name in names], *cells):
+        joined = "  ".join(
+            cell.rjust(width) if to_right else cell.ljust(width)
+            for cell, width, to_right in zip(line, widths, right, strict=True)
+        )
+        out.write(joined.rstrip() + "\n")
+    if not lines:
+        out.write("no rows\n")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _cell(value: Any) -> Any:
+    """Text that a spreadsheet would run as a formula is quoted."""
+    if _is_number(value):
+        return value
+    text = _text(value)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return plain(str(value))
+
+
+def _markdown(cells: Sequence[str]) -> str:
+    escaped = (
+        cell.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|") for cell in cells
+    )
+    return f"| {' | '.join(escaped)} |\n"
