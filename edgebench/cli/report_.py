@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
 
+from edgebench.cli.results import files_of, records_of
 from edgebench.errors import UsageError
+from edgebench.record import Record
+from edgebench.suggest import did_you_mean
 
 FORMATS = ("html", "md", "png", "svg")
 
@@ -35,11 +38,30 @@ def command(
 
     html is one file that loads nothing; md is for a pull request; png and svg are its plots.
     """
-    from edgebench.report import write
+    from edgebench.report.build import build_report
+    from edgebench.report.write import write
 
     gc.disable()  # nothing here has cycles, and scanning millions of samples takes seconds
     form = form or _form(out)
-    write.write_report(paths, out or Path(f"report.{form}"), form, workloads)
+    if form != "md":
+        from edgebench.report import vegalite
+
+        vegalite.require()  # before minutes of reading
+    files = files_of(paths)
+    report = build_report(_records(files, workloads), [file.name for file in files])
+    write(report, out or Path(f"report.{form}"), form)
+
+
+def _records(files: Sequence[Path], workloads: Sequence[str]) -> Iterator[Record]:
+    """Those of the chosen workloads. Raises UsageError where one of these is in no file."""
+    met: set[str] = set()
+    for record in records_of(files):
+        met.add(record.cell.workload)
+        if not workloads or record.cell.workload in workloads:
+            yield record
+    for name in workloads:
+        if name not in met:
+            raise UsageError(f"no workload {name!r} in these files{did_you_mean(name, met)}")
 
 
 def _form(out: Path | None) -> str:

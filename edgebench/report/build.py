@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from edgebench import __version__
+from edgebench.analysis.frame import RowFrame
 from edgebench.analysis.labels import labels
 from edgebench.analysis.table import build_table
+from edgebench.analysis.tradeoff import COMPETES, VERDICTS, frontier
+from edgebench.analysis.tradeoff_report import not_ranked
 from edgebench.analysis.types import Row, Run, Table
 from edgebench.record import Record
 from edgebench.report import facts, reproduce, text
 from edgebench.report.detail import PROBABILITIES, Trace, detail_of, traces
-from edgebench.report.groups import Block, group_of, grouped
-from edgebench.report.model import Detail, Device, Front, Report, ReportRow
+from edgebench.report.groups import Block, group_of, grouped, speed_of
+from edgebench.report.model import Detail, Device, Report, ReportRow
+from edgebench.report.places import Places
 
 #: Rows whose samples a report holds: some 2 kB each. Picks and fronts come first.
 MAX_DETAILS = 400
@@ -23,7 +29,8 @@ def build_report(
 ) -> Report:
     """The report of all records; `sources` are the names of their files."""
     kept: list[list[Trace]] = []
-    table = build_table(_watched(records, kept))
+    places = Places()
+    table = build_table(places.noting(_watched(records, kept)))
     blocks = grouped(table)
     place = {
         row: number
@@ -34,9 +41,23 @@ def build_report(
     names = _names(table, blocks.values())
     picked = {pick.row for pick in table.picks if pick.row is not None}
     runs = {run.id: run for run in table.runs}
+    fronts = _fronts(table.rows)
+    speeds = [
+        speed_of([table.rows[index] for _, _, members in each for index in members])
+        for each in blocks.values()
+    ]
+    names_of_places, differences, further = places.compared()
     details = _details(table, picked, kept, max_details)
     rows = [
-        _row(row, place[index], names[index], index in picked, runs[row.run], details.get(index))
+        ReportRow(
+            group=place[index],
+            label=names[index],
+            pick=index in picked,
+            numbers=facts.numbers(row, speeds[place[index]]),
+            detail=details.get(index),
+            **fronts[index],
+            **_said(row, runs[row.run]),
+        )
         for index, row in enumerate(table.rows)
     ]
     return Report(
@@ -49,8 +70,10 @@ def build_report(
         fact_names=facts.NAMES,
         rows=rows,
         probabilities=PROBABILITIES,
+        places=names_of_places,
+        differences=differences,
         roof_unknown="no device peaks are known: `edgebench calibrate` measures them",
-        notes=[text.plain(note) for note in table.notes],
+        notes=[text.plain(note) for note in (*table.notes, further) if note],
         details_left_out=_left_out(table, details),
     )
 
@@ -97,35 +120,40 @@ def _left_out(table: Table, details: dict[int, Detail]) -> str:
     )
 
 
-def _row(
-    row: Row, group: int, label: str, pick: bool, run: Run, detail: Detail | None
-) -> ReportRow:
+def _said(row: Row, run: Run) -> dict[str, Any]:
+    """What a row says of itself."""
     command, note = reproduce.command(row, run)
-    return ReportRow(
-        id=text.plain(row.id),
-        group=group,
-        label=label,
-        device=text.plain(row.device),
-        backend=text.plain(row.backend),
-        precision=text.plain(str(row.variant.get("precision", "as-is"))),
-        status=row.status,
-        front=_front(row),
-        pick=pick,
-        numbers=facts.numbers(row),
-        facts=facts.values(row),
-        why="" if row.ranked else text.reasons(row),
-        fix=text.plain("; ".join(filter(None, (reason.fix for reason in row.reasons)))),
-        command=text.plain(command),
-        command_note=note,
-        energy_kind=text.plain(row.energy.kind),
-        detail=detail,
-    )
+    return {
+        "id": text.plain(row.id),
+        "device": text.plain(row.device),
+        "backend": text.plain(row.backend),
+        "precision": text.plain(str(row.variant.get("precision", "as-is"))),
+        "status": row.status,
+        "facts": facts.values(row),
+        "why": "" if row.ranked else text.reasons(row),
+        "fix": text.plain("; ".join(filter(None, (reason.fix for reason in row.reasons)))),
+        "command": text.plain(command),
+        "command_note": note,
+        "energy_kind": text.plain(row.energy.kind),
+    }
 
 
-def _front(row: Row) -> Front:
-    if not row.ranked:
-        return "struck"
-    return "yes" if row.pareto else "no"
+def _fronts(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Of each row whether it is on the front, how probably, and why it does not compete."""
+    result = frontier(RowFrame(rows))
+    found: list[dict[str, Any]] = [{"front": "struck"} for _ in rows]
+    for contest in result.contests:
+        for place, member in enumerate(contest.members):
+            odds = float(contest.probability[place])
+            found[member] = {
+                "front": VERDICTS[contest.verdict[place]],
+                "probability": None if math.isnan(odds) else odds,
+            }
+    for index, row in enumerate(rows):
+        if row.ranked and result.left_out[index] != COMPETES:
+            why = text.plain(not_ranked(result, index).reason)
+            found[index] = {"front": "undecided", "front_note": why}
+    return found
 
 
 def _device(table: Table, name: str) -> Device:

@@ -24,10 +24,6 @@ _Y_FIELDS = {
     "memory": ("memory_mib", "memory_low_mib", "memory_high_mib"),
     "energy": ("energy_mj", "energy_low_mj", "energy_high_mj"),
 }
-_X_TITLES = {
-    "latency": "median latency (ms), less is better",
-    "rate": "items per second, more is better",
-}
 
 
 def slot(name: str) -> Spec:
@@ -90,7 +86,7 @@ def tradeoff(x: str, y: str, *, interactive: bool = True) -> Spec:
     """Rows by two objectives, with intervals, the front line, and what is struck."""
     at, x_low, x_high = _X_FIELDS[x]
     up, y_low, y_high = _Y_FIELDS[y]
-    x_axis = _number(at, title=_X_TITLES[x], scale=slot("x_scale"))
+    x_axis = _number(at, title=slot("x_title"), scale=slot("x_scale"))
     y_axis = _number(up, title=slot("y_title"), scale=slot("y_scale"))
     legend = {"columns": slot("legend_columns"), "symbolOpacity": 1}
     color = _name(

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from edgebench.analysis.pick import format_rate
 from edgebench.analysis.types import Row
+from edgebench.metrics import METRICS, Metric
 from edgebench.report import text
 from edgebench.report.model import Numbers
 from edgebench.units import format_bytes, format_ns
@@ -13,15 +14,16 @@ from edgebench.units import format_bytes, format_ns
 _MIB = 2**20
 
 
-def numbers(row: Row) -> Numbers:
-    """In the units of the charts, to six digits."""
+def numbers(row: Row, speed: Metric | None = None) -> Numbers:
+    """In the units of the charts, to six digits; the latency is that of the metric `speed`."""
     ns, memory, energy = row.latency_ns, row.memory, row.energy
+    latency = speed if speed is not None and speed.unit == "ns" else METRICS["latency.p50"]
     joules, spread = energy.j_per_inference, energy.uncertainty_j
     sure = joules is not None and spread is not None
     return Numbers(
-        latency_ms=_scaled(ns.p50, 1e6),
-        latency_low_ms=_scaled(ns.p50_low, 1e6),
-        latency_high_ms=_scaled(ns.p50_high, 1e6),
+        latency_ms=_scaled(latency.value(row), 1e6),
+        latency_low_ms=_scaled(latency.low(row), 1e6),
+        latency_high_ms=_scaled(latency.high(row), 1e6),
         p90_ms=_scaled(ns.p90, 1e6),
         rate_per_s=_scaled(row.throughput_per_s, 1),
         rate_low_per_s=_scaled(row.throughput_low_per_s, 1),
@@ -146,6 +148,15 @@ def _state(row: Row) -> str:
     return "; ".join(f"{check.level}: {check.name}: {check.evidence}" for check in row.state)
 
 
+def _source(row: Row) -> str:
+    """Another tool's word for what it reports."""
+    if row.imported is None:
+        return ""
+    words = [f"{name}: {what}" for name, what in row.imported.reported.items()]
+    where = f"{row.imported.tool}, {row.imported.file}"
+    return "; ".join([where, *words, *row.imported.notes])
+
+
 def _settings(row: Row) -> str:
     return ", ".join(f"{axis}={value}" for axis, value in sorted(row.variant.items()))
 
@@ -154,9 +165,7 @@ _FACTS: dict[str, Callable[[Row], str]] = {
     "p50": lambda row: text.time_cell(
         row.latency_ns.p50, row.latency_ns.p50_low, row.latency_ns.p50_high
     ),
-    "p90": lambda row: text.time_cell(
-        row.latency_ns.p90, row.latency_ns.p90_low, row.latency_ns.p90_high
-    ),
+    "p90": text.p90_cell,
     "items/s": _rate,
     "memory": lambda row: text.bytes_cell(row.memory_peak_bytes),
     "quality": text.quality_cell,
@@ -175,6 +184,7 @@ _FACTS: dict[str, Callable[[Row], str]] = {
     "warm-up": _warmup,
     "around": text.around,
     "disturbed by": _state,
+    "source": _source,
     "run": lambda row: row.run,
 }
 #: The first six are the columns of the table; the others stand in a row's full record.

@@ -8,11 +8,13 @@ from itertools import pairwise
 
 from edgebench.analysis.frontier import MEMORY_RESOLUTION
 from edgebench.analysis.labels import common
+from edgebench.analysis.lead import lead
 from edgebench.analysis.types import Front, Pick, Row, Table
-from edgebench.metrics import METRICS
+from edgebench.metrics import METRICS, Metric
 from edgebench.report import facts, text
 from edgebench.report.model import Decision, FrontLine, Group, Numbers
 
+_RATE = "items per second, more is better"
 GroupKey = tuple[str, int, str, float | None]
 Block = tuple[Front, Pick, list[int]]  # of one device
 
@@ -38,26 +40,33 @@ def _order(key: GroupKey) -> tuple[object, ...]:
     return *key[:2], key[2] != "single_stream", key[2], key[3] or 0.0
 
 
+def speed_of(rows: Sequence[Row]) -> Metric:
+    """The metric of speed by which these rows are compared."""
+    return lead([row for row in rows if row.ranked]) or METRICS["latency.p50"]
+
+
 def group_of(table: Table, blocks: Sequence[Block], names: Sequence[str]) -> Group:
     """The group of these blocks; `names` are the labels of all rows."""
     members = [index for _, _, indices in blocks for index in indices]
     rows = [table.rows[index] for index in members]
     head = blocks[0][0]
     first = next((row.quality for row in rows if row.quality is not None), None)
-    rate = head.scenario == "offline"
+    speed = speed_of(rows)
+    rate = speed.unit == "per_s"
     left_out = dict.fromkeys(
         f"{METRICS[item.objective].label} is not part of the front: {item.reason}"
         for front, _, _ in blocks
         for item in front.left_out
     )
     objectives = dict.fromkeys(name for front, _, _ in blocks for name in front.objectives)
-    numbers = {index: facts.numbers(table.rows[index]) for index in members}
+    numbers = {index: facts.numbers(table.rows[index], speed) for index in members}
     return Group(
         name=text.plain(f"{head.workload}@{head.workload_version}"),
         scenario=text.scenario(head),
         title=text.plain(rows[0].title),
         shared=text.plain(common(rows)),
         x="rate" if rate else "latency",
+        x_title=_RATE if rate else f"{speed.label} (ms), less is better",
         ys=[y for y, (field, _) in YS.items() if any(_has(n, field) for n in numbers.values())],
         quality_metric=text.plain(first.metric) if first else "",
         quality_better=first.better if first else "",

@@ -51,6 +51,7 @@ class Group(Part, frozen=True, kw_only=True):
     title: str
     shared: str  # what the rows have in common and their labels leave out
     x: Literal["latency", "rate"]  # the horizontal axis
+    x_title: str
     ys: list[str]  # vertical axes that have data
     quality_metric: str = ""
     quality_better: str = ""
@@ -64,7 +65,9 @@ class Group(Part, frozen=True, kw_only=True):
 class Numbers(Part, frozen=True, kw_only=True, omit_defaults=True):
     """What charts draw and tables sort by. Intervals are of 95 % over processes."""
 
-    latency_ms: float | None = None  # p50
+    latency_ms: float | None = (
+        None  # p50; of rows of another tool the statistic they are compared by
+    )
     latency_low_ms: float | None = None
     latency_high_ms: float | None = None
     p90_ms: float | None = None
@@ -133,7 +136,8 @@ class ReportRow(Part, frozen=True, kw_only=True, omit_defaults=True):
     precision: str
     status: str
     front: Front
-    probability: float | None = None  # of being on the front, where it was estimated
+    probability: float | None = None  # of being on the front
+    front_note: str = ""  # why it takes no part in the front though it is ranked
     pick: bool = False
     numbers: Numbers
     facts: list[str]  # parallel to Report.fact_names; "" where it does not apply

@@ -190,7 +190,7 @@ def _environment(report: Report) -> str:
 
 def _differences(report: Report) -> str:
     if not report.differences:
-        return '<p class="soft">The rows were measured in one and the same environment.</p>'
+        return '<p class="soft">Nothing that was recorded differs between the runs.</p>'
     head = "".join(f'<th scope="col">{esc(place)}</th>' for place in report.places)
     rows = "".join(
         f'<tr><th scope="row">{esc(difference.fact)}</th>'

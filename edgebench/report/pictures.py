@@ -103,6 +103,7 @@ def _tradeoff(report: Report, group: Group) -> Spec:
         width=_WIDTHS[0],
         x_scale=charts.scale_of([point[at] for point in points], _SPREAD, padding=18),
         y_scale=charts.scale_of([point[YS[y][0]] for point in points], math.inf, padding=18),
+        x_title=group.x_title,
         y_title=titles[y],
         color_title=shared,
         color_domain=colors,

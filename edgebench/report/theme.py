@@ -71,6 +71,7 @@ def config(theme: str) -> dict[str, Any]:
     """Vega-Lite's configuration: quiet axes, no frames, text in the page's own colours."""
     c = THEMES[theme]
     return {
+        "aria": False,  # generated descriptions are expressions made of titles; the page has its own
         "background": c["paper"],
         "font": SANS,
         "padding": 4,

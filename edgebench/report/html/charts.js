@@ -103,7 +103,7 @@ async function drawTradeoff() {
     (width) => ({
       height: width < 560 ? 320 : 400,
       x_scale: scaleOf(valuesOf(field), 12, 18), y_scale: scaleOf(valuesOf(AXES[state.against]), Infinity, 18),
-      y_title: titleOf(group), color_title: state.color, color_domain: all, color_range: palette(all),
+      x_title: group.x_title, y_title: titleOf(group), color_title: state.color, color_domain: all, color_range: palette(all),
       shape_domain: unique(rows.map((row) => row.precision)).sort(), legend_columns: width < 560 ? 2 : 4,
     }),
     drawn ? "" : "No row of this workload has a value on both axes.");

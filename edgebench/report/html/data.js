@@ -88,6 +88,7 @@ function recordOf(row) {
   add("row", row.id);
   add("device", row.device);
   add("front", FRONTS[row.front] + (row.probability === undefined ? "" : `, probability ${row.probability.toFixed(2)}`));
+  add("not compared", row.front_note);
   add("why struck", row.why);
   add("fix", row.fix);
   row.facts.forEach((words, index) => add(report.fact_names[index], words));
