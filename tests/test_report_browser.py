@@ -168,7 +168,7 @@ def test_a_region_drawn_in_the_chart_filters_the_table(page: Open) -> None:
     box = opened.locator("#chart-tradeoff svg").bounding_box()
     opened.mouse.move(box["x"] + 60, box["y"] + 30)
     opened.mouse.down()
-    opened.mouse.move(box["x"] + box["width"] * 0.3, box["y"] + box["height"] * 0.4, steps=6)
+    opened.mouse.move(box["x"] + box["width"] * 0.9, box["y"] + box["height"] * 0.55, steps=6)
     opened.mouse.up()
     settle(opened)
     assert 0 < rows(opened) < 9
