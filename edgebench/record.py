@@ -202,6 +202,24 @@ class Imported(Part, frozen=True, kw_only=True):
     notes: list[str] = []  # what a reader must know before using the numbers
 
 
+class Layer(Part, frozen=True, kw_only=True):
+    """One operator with the elementwise ones fused to it."""
+
+    op: str
+    flops: int  # a multiply-accumulate is 2
+    moved_bytes: int  # inputs, weights and outputs, each once, at the widths of the file
+
+
+class Work(Part, frozen=True, kw_only=True):
+    """What one run of a model file has to do, counted from its graph."""
+
+    flops: int  # of the layers below
+    moved_bytes: int  # likewise
+    layers: list[Layer]  # in the order of the graph
+    uncounted: dict[str, int] = {}  # operator whose work is not known -> how many layers
+    uncounted_share: float | None = 0.0  # of all bytes; None: some shapes are open
+
+
 class ModelFacts(Part, frozen=True, kw_only=True):
     name: str
     sha256: str  # of the file that ran
@@ -210,6 +228,7 @@ class ModelFacts(Part, frozen=True, kw_only=True):
     source_sha256: str
     precision: str  # as asked for by the variant
     build_s: float | None = None  # time to build or quantise it; None: used as it came
+    work: Work | None = None  # None: not counted (a file in a runtime's own format)
 
 
 class CellFacts(Part, frozen=True, kw_only=True):

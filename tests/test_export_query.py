@@ -48,7 +48,8 @@ def parquet_rows(path: Path) -> list[dict[str, Any]]:
     names = [column[0] for column in result.description]
     rows = [dict(zip(names, line, strict=True)) for line in result.fetchall()]
     for row in rows:
-        row["variant"], row["unknown"] = json.loads(row["variant"]), json.loads(row["unknown"])
+        for name in ("variant", "unknown", "imported.reported"):
+            row[name] = None if row[name] is None else json.loads(row[name])
     return rows
 
 
@@ -169,11 +170,13 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     done = run("query", "SELECT 1 FROM rows", bad)
     assert isinstance(done.exception, StoreError)
     assert "bad.parquet" in str(done.exception)
-    bad = tmp_path / "bad.jsonl"
-    bad.write_bytes(b"{}\n")
-    done = run("query", "SELECT 1 FROM rows", bad)
-    assert isinstance(done.exception, EdgebenchError)
-    assert "bad.jsonl:1" in str(done.exception)
+    bad = write(tmp_path / "bad.jsonl", some_records()[:1])
+    with bad.open("ab") as file:
+        file.write(b"{}\n" + encode(some_records()[1]))
+    for table in ("rows", "records", "samples"):
+        done = run("query", f"SELECT 1 FROM {table}", bad)
+        assert isinstance(done.exception, EdgebenchError)
+        assert "bad.jsonl:2" in str(done.exception)
 
 
 def test_docs_name_every_column() -> None:

@@ -73,6 +73,11 @@ def _of(part: str, name: str, kind: str) -> Column:
     return Column(f"{part}.{name}", kind, value)
 
 
+def _work(row: Row, name: str) -> int | None:
+    work = row.model.work if row.model is not None else None
+    return None if work is None else getattr(work, name)
+
+
 def _metric(metric: Metric) -> list[Column]:
     whole = metric.unit in ("ns", "bytes")
 
@@ -129,6 +134,10 @@ COLUMNS: tuple[Column, ...] = (
     _of("effective", "threads", "BIGINT"),
     _of("effective", "runtime", "VARCHAR"),
     _of("model", "sha256", "VARCHAR"),
+    Column("model.flops", "BIGINT", lambda row: _work(row, "flops")),
+    Column("model.moved_bytes", "BIGINT", lambda row: _work(row, "moved_bytes")),
+    _of("imported", "tool", "VARCHAR"),
+    _of("imported", "reported", "JSON"),
     _plain("inputs_sha256", "VARCHAR"),
     _plain("variant", "JSON"),
     _plain("unknown", "JSON"),

@@ -85,18 +85,24 @@ def add_records(database: DuckDBPyConnection, files: Sequence[Path]) -> None:
 
 
 def add_samples(database: DuckDBPyConnection, files: Sequence[Path]) -> None:
-    """The table `samples`: one line a timed query: device, run, id, replicate, index, ns."""
+    """The view `samples`: one line a timed query: device, run, id, replicate, status, index, ns.
+
+    It unfolds `sample_lists`, one line a replicate, only as far as a query needs it: millions of
+    lines with the id of their cell each would take gigabytes.
+    """
     if not files:
         return
     with _readable(files):
         database.execute(
-            "CREATE TABLE samples AS SELECT device, run, id, replicate, status, "
-            'unnest(range(len(ns))) AS "index", unnest(ns) AS ns FROM ('
-            "SELECT device.name AS device, run.id AS run, cell.id AS id, "
+            "CREATE TABLE sample_lists AS SELECT device.name AS device, run.id AS run, cell.id AS id, "
             'r."index" AS replicate, r.status AS status, r.samples_ns AS ns FROM '
             f"(SELECT *, unnest(replicates) AS r FROM ({_reading(files, _SAMPLED)}) "
-            "WHERE cell IS NOT NULL))"
+            "WHERE cell IS NOT NULL)"
         )
+    database.execute(
+        "CREATE VIEW samples AS SELECT device, run, id, replicate, status, "
+        'unnest(range(len(ns))) AS "index", unnest(ns) AS ns FROM sample_lists'
+    )
 
 
 def query(database: DuckDBPyConnection, sql: str) -> tuple[list[str], Iterator[tuple[Any, ...]]]:

@@ -61,7 +61,9 @@ def with_fronts(rows: Sequence[Row]) -> tuple[list[Row], list[Front]]:
         ranked = [index for index in members if rows[index].ranked]
         objectives, left_out = _objectives([rows[index] for index in ranked])
         bounds = [objective.bounds for objective in objectives]
-        flags = pareto(bounds) if bounds else [True] * len(ranked)
+        if not bounds:  # no objective that all have: nobody is on a front
+            ranked = []
+        flags = pareto(bounds) if ranked else []
         for index, flag in zip(ranked, flags, strict=True):
             unknown = {k: v for k, v in done[index].unknown.items() if k != "pareto"}
             done[index] = msgspec.structs.replace(done[index], pareto=flag, unknown=unknown)

@@ -8,6 +8,7 @@ from edgebench.analysis.frontier import MEMORY_RESOLUTION, groups
 from edgebench.analysis.labels import labels
 from edgebench.analysis.lead import lead
 from edgebench.analysis.types import Pick, Row
+from edgebench.metrics import Metric
 from edgebench.units import format_bytes, format_ns
 
 _SHOWN = 3  # of a list within a sentence
@@ -23,14 +24,16 @@ def picks(rows: Sequence[Row]) -> list[Pick]:
     for (device, workload, version, scenario, rate), members in groups(rows).items():
         group = [rows[index] for index in members]
         names = dict(zip(members, labels(group), strict=True))
-        order = sorted((i for i in members if rows[i].ranked), key=lambda i: _cost(rows[i]))
-        tied = [index for index in order if _overlap(rows[order[0]], rows[index])]
-        best = _best(rows, tied) if tied else None
+        ranked = [index for index in members if rows[index].ranked]
+        speed = lead([rows[index] for index in ranked])
+        order = sorted(ranked, key=lambda i: _cost(rows[i], speed)) if speed is not None else []
+        tied = [index for index in order if _overlap(rows[order[0]], rows[index], speed)]
+        best = _best(rows, tied, speed) if tied else None
         others = [index for index in order if index != best]
         runner_up = next((index for index in tied if index != best), None)
         if runner_up is None:
             runner_up = others[0] if others else None
-        certain = best is not None and all(_known(rows[i]) for i in order)
+        certain = best is not None and all(_span(rows[i], speed) is not None for i in order)
         found.append(
             Pick(
                 device=device,
@@ -44,49 +47,43 @@ def picks(rows: Sequence[Row]) -> list[Pick]:
                 clear=best is not None and len(tied) == 1 and (certain or not others),
                 text=_nothing(group)
                 if best is None
-                else _sentence(rows, names, best, tied, len(order)),
+                else _sentence(rows, names, best, tied, order, speed),
                 bad_news=_bad_news(rows, members, names),
             )
         )
     return found
 
 
-def _cost(row: Row) -> float:
-    metric = lead([row])
+def _cost(row: Row, metric: Metric | None) -> float:
     value = None if metric is None else metric.value(row)
     if metric is None or value is None:
         return float("inf")
     return -value if metric.better == "higher" else value
 
 
-def _span(row: Row) -> tuple[float, float] | None:
+def _span(row: Row, metric: Metric | None) -> tuple[float, float] | None:
     """The interval of the cost; None without one."""
-    metric = lead([row])
     low, high = (None, None) if metric is None else (metric.low(row), metric.high(row))
     if metric is None or low is None or high is None:
         return None
     return (-high, -low) if metric.better == "higher" else (low, high)
 
 
-def _known(row: Row) -> bool:
-    return _span(row) is not None
-
-
-def _overlap(best: Row, other: Row) -> bool:
+def _overlap(best: Row, other: Row, metric: Metric | None) -> bool:
     if other is best:
         return True
-    one, two = _span(best), _span(other)
+    one, two = _span(best, metric), _span(other, metric)
     return one is not None and two is not None and one[0] <= two[1] and two[0] <= one[1]
 
 
-def _best(rows: Sequence[Row], tied: Sequence[int]) -> int:
+def _best(rows: Sequence[Row], tied: Sequence[int], metric: Metric | None) -> int:
     """Least memory (within what counts as a difference), then best quality, then lowest cost."""
     peaks = [rows[index].memory_peak_bytes for index in tied]
     known = [peak for peak in peaks if peak is not None]
     if len(known) == len(tied):
         limit = min(known) * (1 + MEMORY_RESOLUTION)
         tied = [index for index, peak in zip(tied, known, strict=True) if peak <= limit]
-    return min(tied, key=lambda index: (-_goodness(rows[index]), _cost(rows[index])))
+    return min(tied, key=lambda index: (-_goodness(rows[index]), _cost(rows[index], metric)))
 
 
 def _goodness(row: Row) -> float:
@@ -99,6 +96,8 @@ def _goodness(row: Row) -> float:
 
 
 def _nothing(group: Sequence[Row]) -> str:
+    if any(row.ranked for row in group):
+        return "nothing to choose by: the rows state no speed of one kind"
     codes: dict[str, int] = {}
     for row in group:
         code = row.reasons[0].code if row.reasons else row.status
@@ -108,16 +107,21 @@ def _nothing(group: Sequence[Row]) -> str:
 
 
 def _sentence(
-    rows: Sequence[Row], names: dict[int, str], best: int, tied: Sequence[int], ranked: int
+    rows: Sequence[Row],
+    names: dict[int, str],
+    best: int,
+    tied: Sequence[int],
+    order: Sequence[int],
+    metric: Metric | None,
 ) -> str:
     row = rows[best]
-    parts = [_speed(row), _gain(row, rows), _quality(row), _memory(row), _misses(row)]
+    parts = [_speed(row, metric), _gain(row, rows), _quality(row), _memory(row), _misses(row)]
     text = f"deploy {names[best]}: " + ", ".join(part for part in parts if part)
-    return text + _doubt(rows, names, best, tied, ranked)
+    certain = all(_span(rows[index], metric) is not None for index in order)
+    return text + _doubt(rows, names, best, tied, len(order), certain)
 
 
-def _speed(row: Row) -> str:
-    metric = lead([row])
+def _speed(row: Row, metric: Metric | None) -> str:
     assert metric is not None, "only rows that have a speed are picked"
     value = metric.value(row) or 0
     if metric.name == "throughput":
@@ -176,7 +180,12 @@ def _misses(row: Row) -> str:
 
 
 def _doubt(
-    rows: Sequence[Row], names: dict[int, str], best: int, tied: Sequence[int], ranked: int
+    rows: Sequence[Row],
+    names: dict[int, str],
+    best: int,
+    tied: Sequence[int],
+    ranked: int,
+    certain: bool,
 ) -> str:
     if ranked == 1:
         return "; the only row that passed" if len(names) > 1 else ""
@@ -186,7 +195,7 @@ def _doubt(
         return f"; no clear winner between it and {against}: their intervals overlap" + _tie_break(
             rows, best, others
         )
-    if not all(_known(rows[index]) for index in names if rows[index].ranked):
+    if not certain:
         imported = any(rows[index].imported is not None for index in names)
         why = "as another tool reports them" if imported else "one replicate"
         return f"; not certain: some rows have no interval ({why})"

@@ -385,10 +385,7 @@ def _explain(row: Row, record: rec.Record, good: Sequence[rec.Replicate], unknow
         unknown["energy"] = row.energy.reason or "not measured"
     else:
         _explain_fields(row.energy, "energy", "the source does not tell", unknown)
-    if row.model is None:
-        unknown["model"] = "no model file was made or found"
-    elif row.model.build_s is None:
-        unknown["model.build_s"] = "used as it came, or taken from the cache"
+    _explain_model(row, unknown)
     if row.effective is None:
         unknown["effective"] = nothing or "the session did not report it"
     else:
@@ -439,6 +436,19 @@ def _explain_memory(row: Row, nothing: str, unknown: Unknown) -> None:
         unknown["memory.arena_bytes"] = nothing or "the runtime does not tell"
     if memory.device_peak_bytes is None:
         unknown["memory.device_peak_bytes"] = nothing or memory.device_source or "no source for it"
+
+
+def _explain_model(row: Row, unknown: Unknown) -> None:
+    model = row.model
+    if model is None:
+        unknown["model"] = "no model file was made or found"
+        return
+    if model.build_s is None:
+        unknown["model.build_s"] = "used as it came, or taken from the cache"
+    if model.work is None:
+        unknown["model.work"] = "not counted: no ONNX graph, or a record of an earlier version"
+    elif model.work.uncounted_share is None:
+        unknown["model.work.uncounted_share"] = "some shapes are open"
 
 
 def _explain_quality(row: Row, record: rec.Record, nothing: str, unknown: Unknown) -> None:

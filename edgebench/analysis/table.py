@@ -8,6 +8,7 @@ import msgspec
 
 from edgebench.analysis.baseline import with_baselines
 from edgebench.analysis.frontier import with_fronts
+from edgebench.analysis.pairs import not_faster
 from edgebench.analysis.pick import picks
 from edgebench.analysis.rows import row_of
 from edgebench.analysis.types import Device, Row, Run, Table
@@ -86,6 +87,10 @@ def _imported_notes(rows: Sequence[Row]) -> list[str]:
             "interval and is compared as a point; <= marks an upper bound that stands for a percentile"
         )
         notes += [f"{tool}: {note}" for note in sorted(shared)]
+        notes += [
+            f"{found.device}, {found.workload}, {found.scenario}: {found.text}"
+            for found in not_faster(members)
+        ]
     return notes
 
 

@@ -19,6 +19,8 @@ _COMMANDS = {
     "import": "Turn the results of other tools into records of edgebench.",
     "query": "Run SQL over result files.",
     "export": "Write the trade-off table as Parquet, CSV, JSON or Markdown.",
+    "calibrate": "Measure this machine's peak arithmetic and memory bandwidth.",
+    "roofline": "Say how far rows are from what the machine can do.",
     "list": "List workloads, backends or devices.",
     "doctor": "Say what is available, what is wrong with this machine, and how to mend it.",
     "assets": "Pull, verify, prune, export or import model and data files.",

@@ -13,7 +13,7 @@ from edgebench.record import Record, encode
 
 
 @click.command("import")
-@click.argument("tool", metavar="mlperf|llama-bench|trtexec|benchmark_app|optimum-benchmark")
+@click.argument("tool", metavar="TOOL")
 @click.argument("file", type=Path)
 @click.option("--out", "-o", required=True, type=Path, help="The result file to write.")
 @click.option("--device", help="Name of the device, where the file does not tell it.")
@@ -23,6 +23,13 @@ def command(tool: str, file: Path, out: Path, device: str | None, force: bool) -
 
     Numbers stay that tool's word: they have no interval unless the file holds samples, and what it
     does not tell is unknown, with the reason.
+
+    \b
+    mlperf             tables of MLPerf Inference or MLPerf Tiny (.csv, .csv.gz)
+    llama-bench        -o json, jsonl, csv or md
+    trtexec            the log, --exportTimes or --exportProfile
+    benchmark_app      the console log, or its report as CSV or JSON
+    optimum-benchmark  benchmark_report.json or benchmark.json
     """
     read = reader(tool)
     arguments = ["edgebench", "import", tool, file.name, "-o", out.name]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import re
 import sys
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,10 +34,15 @@ def command(sql: str, paths: Sequence[Path], form: str) -> None:
     parquet = [file for file in files if file.suffix == ".parquet"]
     jsonl = [file for file in files if file.suffix != ".parquet"]
     database = db.connect()
-    db.add_rows(database, build_table(records_of(jsonl)).rows, parquet)
-    if _names(sql, "records"):
+    # Deriving rows takes longest, samples most memory: each table is made where it is asked for.
+    others = [name for name in ("records", "samples", "sample_lists") if _names(sql, name)]
+    if _names(sql, "rows") or not others:
+        db.add_rows(database, build_table(records_of(jsonl)).rows, parquet)
+    else:
+        deque(records_of(jsonl), maxlen=0)  # every line is a record, or the error names it
+    if "records" in others:
         db.add_records(database, jsonl)
-    if _names(sql, "samples"):  # millions of lines: made only where they are asked for
+    if others and others != ["records"]:
         db.add_samples(database, jsonl)
     names, lines = db.query(database, sql)
     render(names, lines, form, sys.stdout)

@@ -74,14 +74,18 @@ def _of_report(source: SourceFile, report: dict[str, Any]) -> Record:
     missing = [name for name in _SECTIONS if not isinstance(report.get(name), dict)]
     if missing:
         source.bad(f"a report without {missing[0]}", fix="the run may have failed")
-    options, setup = report.get("cmd_options", {}), report["configuration_setup"]
+    options = report.get("cmd_options")
+    options = options if isinstance(options, dict) else {}
+    setup = report["configuration_setup"]
     results = report["execution_results"]
     notes, reported, statistic, unknown = [], {}, {}, {}
     percentile = str(options.get("-latency_percentile", "50"))
     metric = f"latency.p{percentile}"
-    value = results.get("latency (ms)", "")
-    if float(value or 0) == 0:
-        unknown["latency_ns"] = f"{value or 'nothing'} ms: less than the report's steps of 0.01 ms"
+    value = results.get("latency (ms)")
+    if value is None:
+        unknown["latency_ns"] = "the report has none"
+    elif re.fullmatch(r"0(?:\.0*)?", str(value)):
+        unknown["latency_ns"] = f"{value} ms: less than the report's steps of 0.01 ms"
     elif metric not in ("latency.p50", "latency.p90", "latency.p99"):
         unknown["latency_ns"] = f"p{percentile} was reported, which has no column"
     else:

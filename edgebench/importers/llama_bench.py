@@ -121,7 +121,8 @@ def _record(source: SourceFile, line: int | None, test: Mapping[str, Any]) -> Re
     variant: dict[str, Scalar] = {"precision": quant[1]} if quant else {}
     variant |= {axis: _scalar(test[key]) for key, axis in _AXES.items() if key in test}
     rate = source.number(test["avg_ts"], "avg_ts", line)
-    repetitions = len(test.get("samples_ts", ()))
+    samples = test.get("samples_ts")
+    repetitions = len(samples) if isinstance(samples, list) else 0
     what = "tokens per second, mean" + (f" of {repetitions} repetitions" if repetitions else "")
     if test.get("stddev_ts") not in (None, ""):
         what += f", standard deviation {test['stddev_ts']}"
@@ -141,7 +142,7 @@ def _record(source: SourceFile, line: int | None, test: Mapping[str, Any]) -> Re
         task="text_generation" if generated else "prompt_processing",
         backend=f"llama.cpp {test.get('backends') or UNKNOWN}",
         variant=variant,
-        scenario="generate" if generated else "offline",
+        scenario="offline",  # a rate over one lump of tokens, not a request of the scenario generate
         device=gpu or cpu or UNKNOWN,
         facts={"cpu_model": cpu, "accelerator": gpu, "os": None, "memory_bytes": None},
         run=f"llama-bench-{test.get('build_commit') or UNKNOWN}-{source.sha256[:8]}",

@@ -14,6 +14,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import msgspec
+
 from edgebench.importers._source import Imports, SourceFile, make_record, slug
 from edgebench.record import Energy, Quality, Record
 
@@ -187,25 +189,26 @@ def _energy(source: SourceFile, row: _Row) -> Energy:
         return Energy(status="unavailable", reason="not_reported", detail="submitted without power")
     scenario, units = fields["Scenario"], fields["Power_Units"]
     value = source.number(fields["Power_Result"], "Power_Result", row.line)
-    meter = {
-        "kind": "measured_external",
-        "scope": "whole system",
-        "source": "MLPerf Power: an analyser at the system's supply",
-    }
+    meter = Energy(
+        status="ok",
+        kind="measured_external",
+        scope="whole system",
+        source="MLPerf Power: an analyser at the system's supply",
+    )
     samples = _STREAM_SAMPLES.get(scenario)
     if samples is not None and units == "millijoules":
         detail = f"{fields['Power_Result']} mJ a query"
         detail += f" of {samples} samples, divided by them" if samples > 1 else ""
         joules = value / 1000 / samples
-        return Energy(status="ok", detail=detail, j_per_inference=joules, **meter)
+        return msgspec.structs.replace(meter, detail=detail, j_per_inference=joules)
     if samples is None and units == "Watts":
         per_item = None
         detail = "energy per token, not per inference, would follow from the rate"
         if fields["Performance_Units"] != "Tokens/s":
             per_item = value / float(fields["Performance_Result"])
             detail = "average power over throughput, both as reported of one run"
-        return Energy(
-            status="ok", detail=detail, j_per_inference=per_item, average_w=value, **meter
+        return msgspec.structs.replace(
+            meter, detail=detail, j_per_inference=per_item, average_w=value
         )
     return source.bad(f"power of {scenario} in {units!r}", row.line)
 

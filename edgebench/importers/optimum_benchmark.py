@@ -84,6 +84,7 @@ def _record(
         if isinstance(value, int | str):
             variant[axis] = value
     environment = _part(config, "environment")
+    gpus = environment.get("gpu")
     model = str(backend.get("model", config.get("name", UNKNOWN)))
     return make_record(
         source,
@@ -100,7 +101,7 @@ def _record(
         device=str(environment.get("machine") or environment.get("cpu") or UNKNOWN).strip(),
         facts={
             "cpu_model": str(environment.get("cpu", "")).strip(),
-            "accelerator": ", ".join(environment.get("gpu") or []),
+            "accelerator": ", ".join(map(str, gpus)) if isinstance(gpus, list) else None,
             "os": environment.get("system"),
             "memory_bytes": None,
         },

@@ -91,6 +91,7 @@ class Preparer:
             source_sha256=job.source_sha256,
             precision=prepared.precision,
             build_s=build_s,
+            work=prepared.work,
         )
         return Ready(prepared, model, facts)
 

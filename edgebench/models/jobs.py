@@ -7,6 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from edgebench.backend import TensorInfo
+from edgebench.record import Work
 
 #: Task items whose fp32 outputs are kept as the reference of parity.
 REFERENCE_ITEMS = 8
@@ -47,6 +48,7 @@ class PreparedModel(msgspec.Struct, frozen=True, kw_only=True):
     #: .npz of that file's outputs for the task's first REFERENCE_ITEMS items, one thread, graph
     #: optimisations off; arrays are named "<item>/<output name>".
     reference: str  # "": a file in a runtime's own format has none
+    work: Work | None = None  # of the file at `path`, one run; None: not an ONNX graph
     reference_constant: bool  # no two items gave different outputs: parity would prove nothing
 
 

@@ -29,6 +29,7 @@ from edgebench.backend import TensorInfo
 from edgebench.errors import EdgebenchError, UnsupportedError, UsageError
 from edgebench.models.cache import Cache, Made
 from edgebench.models.jobs import REFERENCE_ITEMS, PreparedModel, PrepareFailure, PrepareJob
+from edgebench.record import Work
 from edgebench.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -80,7 +81,21 @@ def prepare(job: PrepareJob) -> PreparedModel:
         inputs=list(single.inputs),
         reference=str(reference),
         reference_constant=constant,
+        work=_work(store, final),
     )
+
+
+def _work(store: Cache, final: _Model) -> Work:
+    """Operations and bytes of one run, counted once."""
+    from edgebench.models import onnx_file
+    from edgebench.models.work import work_of
+
+    def make(folder: Path) -> Made:
+        counted = work_of(onnx_file.load_model(final.path, weights=False))
+        return Made(facts={"work": msgspec.to_builtins(counted)})
+
+    _, facts = store.get({"step": "work", "model": final.sha256, **_made_by()}, make)
+    return msgspec.convert(facts["work"], Work)
 
 
 def _native(job: PrepareJob) -> PreparedModel:

@@ -1,0 +1,79 @@
+"""The ceilings of a device, `edgebench.calibration/1`: what its roofline is drawn with.
+
+A file of one JSON document, by default below the cache, named after the device (docs/roofline.md).
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+
+from edgebench.errors import StoreError
+from edgebench.record import DeviceFacts, Part, StateCheck
+
+CALIBRATION_SCHEMA: Final = "edgebench.calibration/1"
+
+What = Literal["gemm_fp32", "gemm_int8", "memory_add"]
+
+
+class Ceiling(Part, frozen=True, kw_only=True):
+    """The best rate that a few kernels reached: operations, or bytes, per second."""
+
+    what: What
+    threads: int
+    per_s: float  # the best pass of all processes
+    low_per_s: float | None  # 95 % interval of the best pass of a process; encloses per_s
+    high_per_s: float | None
+    of_processes_per_s: list[float]
+    detail: str  # sizes, and which was best
+
+
+class Calibration(Part, frozen=True, kw_only=True):
+    """Peak arithmetic and memory bandwidth of one device."""
+
+    schema: Literal["edgebench.calibration/1"] = CALIBRATION_SCHEMA
+    device: DeviceFacts
+    started_utc: str
+    edgebench: str
+    onnxruntime: str
+    state: list[StateCheck]  # of the machine before, only what was not ok
+    ceilings: list[Ceiling]
+
+    def ceiling(self, what: What, threads: int | None) -> Ceiling | None:
+        """The ceiling for that many threads: measured with as many, or the next more.
+
+        With None (threads unknown) that of the most threads, which no other passes.
+        """
+        known = sorted((c for c in self.ceilings if c.what == what), key=lambda c: c.threads)
+        if threads is not None:
+            known = [c for c in known if c.threads >= threads][:1]
+        return known[-1] if known else None
+
+
+def default_path(cache: Path, device: str) -> Path:
+    """Where `edgebench calibrate` keeps the ceilings of a device."""
+    return cache / "calibration" / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', device)}.json"
+
+
+def read_calibration(path: Path) -> Calibration:
+    """Raises StoreError where the file is missing or is none."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Calibration)
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror}", "`edgebench calibrate` writes one") from None
+    except msgspec.MsgspecError as error:
+        raise StoreError(f"{path}: not a {CALIBRATION_SCHEMA} file: {error}") from None
+
+
+def write_calibration(path: Path, calibration: Calibration) -> None:
+    """Complete or not at all. Raises StoreError."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(msgspec.json.format(msgspec.json.encode(calibration), indent=1) + b"\n")
+        partial.replace(path)
+    except OSError as error:
+        raise StoreError(f"{path}: cannot write: {error.strerror}") from None

@@ -1,0 +1,64 @@
+"""`edgebench calibrate`: the ceilings of this machine."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from edgebench.units import parse_duration_s
+
+
+@click.command("calibrate")
+@click.option(
+    "--processes",
+    type=click.IntRange(2, 50),
+    default=5,
+    show_default=True,
+    help="Fresh processes for each ceiling; the interval comes from them.",
+)
+@click.option("--slice", "slice_", default="1s", show_default=True, help="Time in each process.")
+@click.option("--out", "-o", type=Path, help="The file; by default one below the cache.")
+@click.option(
+    "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True
+)
+def command(processes: int, slice_: str, out: Path | None, form: str) -> None:
+    """Measure peak arithmetic (fp32 and int8) and memory bandwidth, for `edgebench roofline`.
+
+    With one thread and with all, in fresh processes that take turns. Leave the machine alone
+    meanwhile: whatever else runs lowers the ceilings.
+    """
+    from edgebench.assets import cache_dir
+    from edgebench.calibration import default_path, write_calibration
+    from edgebench.errors import UsageError
+    from edgebench.measure.calibrate import calibrate
+    from edgebench.probes import device, state
+    from edgebench.report.roofline import render_ceilings
+
+    seconds = parse_duration_s(slice_)
+    if not 0.05 <= seconds <= 60:
+        raise UsageError(f"--slice {slice_} is too short or too long", "between 50ms and 60s")
+    facts = device.detect()
+    before = state.preflight()
+    for check in before:
+        if check.level in ("warn", "invalid"):
+            click.echo(f"{check.level}: {check.name}: {check.evidence}", err=True)
+    made = calibrate(facts, before, processes, seconds, _progress)
+    path = out or default_path(cache_dir(), facts.name)
+    write_calibration(path, made)
+    if form == "json":
+        import msgspec
+
+        click.echo(msgspec.json.encode(made).decode())
+    else:
+        render_ceilings(facts.name, made.ceilings, sys.stdout)
+    click.echo(f"calibration: {path}", err=True)
+
+
+def _progress(what: str, number: int, total: int) -> None:
+    if sys.stderr.isatty():
+        end = "\n" if number == total else ""
+        click.echo(f"\r\x1b[K[{number}/{total}] {what}{end}", nl=False, err=True)
+    elif number == 1 or number == total:
+        click.echo(f"[{number}/{total}] {what}", err=True)

@@ -1,0 +1,63 @@
+"""`edgebench roofline`: rows under the ceilings of their device."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from edgebench.analysis.table import build_table
+from edgebench.calibration import Calibration, default_path, read_calibration
+from edgebench.cli.results import files_of, records_of
+
+
+@click.command("roofline")
+@click.argument("paths", metavar="FILE|DIR...", nargs=-1, required=True, type=Path)
+@click.option(
+    "--calibration",
+    "calibrations",
+    multiple=True,
+    type=Path,
+    help="Of `edgebench calibrate`; one per device. By default those in the cache.",
+)
+@click.option(
+    "--layers",
+    type=click.IntRange(0),
+    default=0,
+    help="Show that many of the layers that weigh most, for each row.",
+)
+@click.option(
+    "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True
+)
+def command(paths: Sequence[Path], calibrations: Sequence[Path], layers: int, form: str) -> None:
+    """Say how far rows are from what their device can do, and what bounds them.
+
+    Operations and bytes are those that the run counted in the model's graph; ceilings are those of
+    `edgebench calibrate`. docs/roofline.md says how to read it.
+    """
+    from edgebench.analysis.roofline import roofline
+    from edgebench.report.roofline import render
+
+    gc.disable()
+    table = build_table(records_of(files_of(paths)))
+    devices = [device.name for device in table.devices]
+    found = roofline(table.rows, _calibrations(calibrations, devices))
+    if form == "json":
+        import msgspec
+
+        sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
+    else:
+        render(found, table.rows, layers, sys.stdout)
+
+
+def _calibrations(given: Sequence[Path], devices: Sequence[str]) -> list[Calibration]:
+    """The files given, else what the cache has of these devices."""
+    if given:
+        return [read_calibration(path) for path in given]
+    from edgebench.assets import cache_dir
+
+    files = [default_path(cache_dir(), device) for device in devices]
+    return [read_calibration(file) for file in files if file.is_file()]
