@@ -22,7 +22,7 @@ class ExitCode(IntEnum):
     USAGE = 2  # options, arguments, definition files
     DEVICE_STATE = 3  # invalid device state under --strict
     INCONCLUSIVE = 4  # gate: not enough evidence
-    INVALID = 5  # gate: no valid comparison
+    INVALID = 5  # gate, compare: no valid comparison
     ASSET = 6  # a model or data file cannot be had
     STORE = 7  # results cannot be written or read
     INTERRUPTED = 130  # Ctrl-C; what was measured is kept

@@ -33,6 +33,7 @@ from edgebench.analysis.tradeoff import (
 )
 from edgebench.analysis.tradeoff_report import Axis, Value, not_ranked
 from edgebench.analysis.uncertainty import MEMORY_RESOLUTION, Uncertain, levelled, uncertain
+from edgebench.metrics import METRICS
 
 _LISTED = 20  # rows that meet the limits by value alone
 _DRAWN = 200  # best rows among which the choice may lose a draw
@@ -58,56 +59,86 @@ class _Contest:
 def pick(
     frame: Frame,
     limits: Sequence[Limit],
-    objective: Objective,
+    objective: Objective | None = None,
     *,
     confidence: float = CONFIDENCE,
     seed: int = 0,
     across: Sequence[Across] = (),
 ) -> Report:
-    """One choice per group of rows that compete (as in `tradeoff.frontier`)."""
-    demands = [objective, *(Objective(limit.metric, limit.metric.better) for limit in limits)]
+    """One choice per group of rows that compete (as in `tradeoff.frontier`).
+
+    Without an objective, by the median latency, offline by the throughput.
+    """
     result = unranked(frame, confidence, seed, across)
-    everything = np.ones(len(frame), dtype=bool)
-    leave_out(result, everything, [objective, *_energies(demands[1:])])
     checked = [check(frame, limit) for limit in limits]
+    picks, objectives = [], []
+    for some, chosen in _parts(frame, objective):
+        objectives.append(chosen.text)
+        picks += _picks(result, checked, chosen, some)
+    return Report(
+        require=[limit.text for limit in limits],
+        objective=", ".join(objectives),
+        confidence=confidence,
+        seed=seed,
+        picks=picks,
+        notes=[],
+    )
+
+
+def _parts(frame: Frame, objective: Objective | None) -> list[tuple[NDArray[np.bool_], Objective]]:
+    everything = np.ones(len(frame), dtype=bool)
+    if objective is not None:
+        return [(everything, objective)]
+    scenario = frame.codes("scenario")
+    offline = np.array([name == "offline" for name in scenario.names], dtype=bool)[scenario.codes]
+    return [
+        (some, Objective(METRICS[name], METRICS[name].better))
+        for some, name in ((~offline, "latency.p50"), (offline, "throughput"))
+        if some.any()
+    ]
+
+
+def _picks(
+    result: Frontier, checked: list[Checked], objective: Objective, some: NDArray[np.bool_]
+) -> list[Choice]:
+    frame = result.frame
+    limits = [Objective(each.limit.metric, each.limit.metric.better) for each in checked]
+    leave_out(result, some, [objective, *_energies(limits)])
     contest = _Contest(
         frame=frame,
         objective=objective,
         of=uncertain(frame, objective.metric),
         checked=checked,
         meets=_all([each.meets for each in checked], len(frame)),
-        sure=_all([each.probability >= confidence for each in checked], len(frame)),
+        sure=_all([each.probability >= result.confidence for each in checked], len(frame)),
         keys=frame.keys(),
         ties=tuple(frame.numbers(name) for name in ("memory.peak_bytes", "latency.p50_ns")),
         result=result,
-        confidence=confidence,
-        seed=seed,
+        confidence=result.confidence,
+        seed=result.seed,
     )
-    return Report(
-        require=[limit.text for limit in limits],
-        objective=objective.text,
-        confidence=confidence,
-        seed=seed,
-        picks=[
-            _choice(contest, names, competing, others)
-            for names, competing, others in _groups(result, demands, across)
-        ],
-        notes=[],
-    )
+    return [
+        _choice(contest, names, competing, others)
+        for names, competing, others in _groups(result, [objective, *limits], some)
+    ]
 
 
 def _groups(
-    result: Frontier, demands: Sequence[Objective], across: Sequence[Across]
+    result: Frontier, demands: Sequence[Objective], some: NDArray[np.bool_]
 ) -> Iterator[tuple[dict[str, Any], Indices, Indices]]:
     """What the rows of a group have in common, those that compete, and those that do not.
 
     Rows that do not compete may lack what tells groups apart (the kind of a quality, say): they
     stand with the first group of their device, workload and scenario.
     """
-    frame, columns, common = result.frame, group_columns(demands, across), group_columns([], across)
+    frame, across = result.frame, result.across
+    columns, common = group_columns(demands, across), group_columns([], across)
     wide, narrow = frame.grouped(common), frame.grouped(columns)
     competes = result.left_out == COMPETES
-    for names, members in zip(wide.names, _split(wide.codes), strict=True):
+    for names, everyone in zip(wide.names, _split(wide.codes), strict=True):
+        members = everyone[some[everyone]]
+        if not len(members):
+            continue
         others = members[~competes[members]]
         rest = members[competes[members]]
         if not len(rest):

@@ -82,7 +82,7 @@ class Frame(ABC):
     def _read_numbers(self, column: str) -> Numbers: ...
 
     @abstractmethod
-    def _read_values(self, column: str) -> Sequence[Hashable]: ...
+    def _read_codes(self, column: str) -> Codes: ...
 
     def numbers(self, column: str) -> Numbers:
         """A column of numbers (booleans as 0 and 1); all NaN where the source lacks it."""
@@ -95,8 +95,8 @@ class Frame(ABC):
     def codes(self, column: str) -> Codes:
         """A column of texts; all None where the source lacks it."""
         if column not in self._codes:
-            values = self._read_values(column) if self.has(column) else [None] * len(self)
-            self._codes[column] = codes_of(values)
+            none = Codes(np.zeros(len(self), dtype=np.intp), [None])
+            self._codes[column] = self._read_codes(column) if self.has(column) else none
         return self._codes[column]
 
     def text(self, column: str, index: int) -> Any:
@@ -119,16 +119,12 @@ class Frame(ABC):
 
     def keys(self) -> NDArray[np.uint64]:
         """A number per row that depends on its device, run and cell alone, whatever the order."""
-        device, run, cell = (self.codes(name) for name in ("device", "run", "id"))
-        heads: dict[tuple[int, int], int] = {}
-        hashed = np.empty(len(self), dtype=np.uint64)
-        names = [str(name).encode() for name in cell.names]
-        triples = zip(device.codes.tolist(), run.codes.tolist(), cell.codes.tolist(), strict=True)
-        for index, (one, two, three) in enumerate(triples):
-            if (one, two) not in heads:
-                heads[one, two] = crc32(f"{device.names[one]}\0{run.names[two]}\0".encode())
-            hashed[index] = crc32(names[three], heads[one, two])
-        return hashed
+        mixed = np.zeros(len(self), dtype=np.uint64)
+        for column in ("device", "run", "id"):
+            codes = self.codes(column)
+            hashes = np.array([crc32(str(n).encode()) for n in codes.names], dtype=np.uint64)
+            mixed = splitmix(mixed ^ hashes[codes.codes]) if len(self) else mixed
+        return mixed
 
     def grouped(self, columns: Sequence[str]) -> Codes:
         """Rows that share the values of all these columns share a code."""
@@ -146,6 +142,16 @@ class Frame(ABC):
         rank[order] = np.arange(len(order))
         names = [tuple(part.names[part.codes[i]] for part in parts) for i in first[order]]
         return Codes(rank[codes.reshape(-1)], names)
+
+
+def splitmix(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """SplitMix64 (Steele, Lea and Flood 2014) of each number, in place."""
+    bits += np.uint64(0x9E3779B97F4A7C15)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        bits ^= bits >> np.uint64(shift)
+        bits *= np.uint64(factor)
+    bits ^= bits >> np.uint64(31)
+    return bits
 
 
 def codes_of(values: Sequence[Hashable]) -> Codes:
@@ -251,6 +257,46 @@ class RowFrame(Frame):
         read = _NUMBERS[column]
         return np.array([read(row) for row in self.rows], dtype=np.float64)
 
-    def _read_values(self, column: str) -> Sequence[Hashable]:
+    def _read_codes(self, column: str) -> Codes:
         read = _TEXTS[column]
-        return [read(row) for row in self.rows]
+        return codes_of([read(row) for row in self.rows])
+
+
+class SomeRows(Frame):
+    """Some rows of another frame."""
+
+    def __init__(self, whole: Frame, rows: Indices) -> None:
+        super().__init__()
+        self._whole = whole
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def has(self, column: str) -> bool:
+        return self._whole.has(column)
+
+    def identity(self, index: int) -> Identity:
+        return self._whole.identity(int(self._rows[index]))
+
+    def reason(self, index: int, metric: Metric) -> str:
+        return self._whole.reason(int(self._rows[index]), metric)
+
+    def replicates(self, metric: Metric) -> Numbers:
+        return self._whole.replicates(metric)[self._rows]
+
+    def messages(self, index: int) -> list[str]:
+        return self._whole.messages(int(self._rows[index]))
+
+    def baselines(self) -> Indices:
+        places = np.full(len(self._whole) + 1, -1, dtype=np.intp)  # the last one is of no baseline
+        places[self._rows] = np.arange(len(self._rows))
+        return places[self._whole.baselines()[self._rows]]
+
+    def _read_numbers(self, column: str) -> Numbers:
+        return self._whole.numbers(column)[self._rows]
+
+    def _read_codes(self, column: str) -> Codes:
+        whole = self._whole.codes(column)
+        used, codes = np.unique(whole.codes[self._rows], return_inverse=True)
+        return Codes(codes.reshape(-1), [whole.names[code] for code in used])

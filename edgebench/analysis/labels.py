@@ -3,24 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
-from edgebench.analysis.types import Row
 from edgebench.backend import Scalar
 
 
-def labels(rows: Sequence[Row]) -> list[str]:
-    """One label per row: its precision, the axes that vary, the backend and the run if they do."""
+class Named(Protocol):
+    """What tells rows of a group apart: a row of a table, or what a frame knows of it."""
+
+    @property
+    def device(self) -> str: ...
+    @property
+    def run(self) -> str: ...
+    @property
+    def backend(self) -> str: ...
+    @property
+    def variant(self) -> dict[str, Scalar]: ...
+
+
+def labels(rows: Sequence[Named]) -> list[str]:
+    """One label per row: its precision, the axes that vary, the backend, device and run if they do."""
     axes = _varying_axes(rows)
     backends = len({row.backend for row in rows}) > 1
     runs = {run: number for number, run in enumerate(sorted({row.run for row in rows}), start=1)}
-    several = len(runs) > 1
+    devices = len({row.device for row in rows}) > 1
+    several = len(runs) > 1 and not devices
     return [
         _label(row, axes, row.backend if backends else "", runs[row.run] if several else 0)
+        + (f" on {row.device}" if devices else "")
         for row in rows
     ]
 
 
-def common(rows: Sequence[Row]) -> str:
+def common(rows: Sequence[Named]) -> str:
     """What `labels` leaves out because all rows share it: "ort, threads=1"."""
     axes = _varying_axes(rows)
     first = rows[0]
@@ -33,12 +48,12 @@ def common(rows: Sequence[Row]) -> str:
     return ", ".join(parts)
 
 
-def _varying_axes(rows: Sequence[Row]) -> list[str]:
+def _varying_axes(rows: Sequence[Named]) -> list[str]:
     axes = sorted({axis for row in rows for axis in row.variant})
     return [axis for axis in axes if len({repr(row.variant.get(axis)) for row in rows}) > 1]
 
 
-def _label(row: Row, axes: Sequence[str], backend: str, run: int) -> str:
+def _label(row: Named, axes: Sequence[str], backend: str, run: int) -> str:
     parts = [backend] if backend else []
     if "precision" in row.variant:
         parts.append(str(row.variant["precision"]))

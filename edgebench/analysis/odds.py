@@ -84,61 +84,81 @@ def front_odds(
     A value whose error is unknown is drawn as if it were exact: what that leaves undecided is the
     caller's business. Without draws only `by_value` is found.
     """
+    order = np.argsort(groups, kind="stable")
+    columns = [Turned(objective.of.take(order), objective.sign) for objective in objectives]
     count = len(groups)
     odds = Odds(np.ones(count), np.ones(count, dtype=bool), np.full(count, draws, dtype=np.intp))
-    order = np.argsort(groups, kind="stable")
     sizes = np.bincount(groups, minlength=1)
-    ends = np.cumsum(sizes)
-    small = sizes[groups[order]] <= _SMALL
-    _judge_pairs(objectives, groups, order[small], keys, seed, draws, odds)
-    for group in np.flatnonzero(sizes > _SMALL):
-        members = order[ends[group] - sizes[group] : ends[group]]
-        _judge_large(objectives, members, keys, seed, draws, odds)
-    return odds
+    sizes = sizes[sizes > 0]
+    starts = np.cumsum(sizes) - sizes
+    small = sizes <= _SMALL
+    _judge_pairs(columns, starts[small], sizes[small], keys[order], seed, draws, odds)
+    for start, size in zip(starts[~small], sizes[~small], strict=True):
+        members = np.arange(start, start + size)
+        _judge_large(columns, members, keys[order], seed, draws, odds)
+    back = np.empty_like(order)
+    back[order] = np.arange(count)
+    return Odds(odds.share[back], odds.by_value[back], odds.draws[back])
 
 
-# --- small groups: pairs
+# --- small groups: pairs. Rows stand in the order of their groups.
 
 
 def _judge_pairs(
     objectives: Sequence[Turned],
-    groups: Indices,
-    order: Indices,
+    starts: Indices,
+    sizes: Indices,
     keys: NDArray[np.uint64],
     seed: int,
     draws: int,
     odds: Odds,
 ) -> None:
-    values = np.stack([objective.values for objective in objectives], axis=1)
+    values = [objective.values for objective in objectives]
     extremes = [objective.extremes() for objective in objectives]
-    low = np.stack([bounds[0] for bounds in extremes], axis=1)
-    high = np.stack([bounds[1] for bounds in extremes], axis=1)
+    low, high = [bounds[0] for bounds in extremes], [bounds[1] for bounds in extremes]
     open_pairs = []
-    for target, rival in _pairs(groups, order):
-        odds.by_value[target[dominates(values[rival], values[target])]] = False
-        surely = dominates(high[rival], low[target])
-        odds.share[target[surely]] = 0.0
-        possible = (low[rival] <= high[target]).all(axis=1)
+    for target, rival in _pairs(starts, sizes):
+        odds.by_value[target[_dominate(values, rival, values, target)]] = False
+        odds.share[target[_dominate(high, rival, low, target)]] = 0.0
         # Whatever a surely dominated row dominates, its dominator dominates in the same draw.
-        possible &= (odds.share[target] > 0) & (odds.share[rival] > 0)
-        open_pairs.append(np.stack([target[possible], rival[possible]]))
-    if not open_pairs:
-        return
-    target, rival = np.concatenate(open_pairs, axis=1)
+        possible = (odds.share[target] > 0) & (odds.share[rival] > 0)
+        for least, most in zip(low, high, strict=True):
+            possible &= least[rival] <= most[target]
+        open_pairs.append((target[possible], rival[possible]))
+    target = np.concatenate([pair[0] for pair in open_pairs]) if open_pairs else starts[:0]
+    rival = np.concatenate([pair[1] for pair in open_pairs]) if open_pairs else starts[:0]
+    del open_pairs
     if not len(target) or not draws:
         return
-    draws = max(min(_PAIR_DRAWS // len(target), draws), min(LEAST_DRAWS, draws))
-    rounds = -(-draws // _CHUNK)
-    for strip in _strips(target):
-        _count(objectives, target[strip], rival[strip], keys, seed, rounds, odds)
+    least_draws = min(LEAST_DRAWS, draws)
+    draws = max(min(_PAIR_DRAWS // len(target), draws), least_draws)
+    start = 0
+    while len(target) and start < draws:
+        # Of very many rows, those that no draw of the first ones has on the front are done.
+        until = draws if draws > least_draws else min(start + _CHUNK, draws)
+        for strip in _strips(target):
+            _count(objectives, target[strip], rival[strip], keys, seed, (start, until), odds)
+        start = until
+        left = odds.share[target] > 0
+        target, rival = target[left], rival[left]
 
 
-def _pairs(groups: Indices, order: Indices) -> Iterator[tuple[Indices, Indices]]:
+def _dominate(
+    one: Sequence[Numbers], rows: Indices, two: Sequence[Numbers], others: Indices
+) -> Flags:
+    """Pair by pair, whether the row dominates the other one; points are given by columns."""
+    nowhere_worse = np.ones(len(rows), dtype=bool)
+    better = np.zeros(len(rows), dtype=bool)
+    for mine, theirs in zip(one, two, strict=True):
+        left, right = mine[rows], theirs[others]
+        nowhere_worse &= left <= right
+        better |= left < right
+    return nowhere_worse & better
+
+
+def _pairs(starts: Indices, sizes: Indices) -> Iterator[tuple[Indices, Indices]]:
     """All ordered pairs (row, rival) within groups; all pairs of one group come together, and
     those of a row one after the other."""
-    ordered = groups[order]
-    starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))[: len(order)]
-    sizes = np.diff(np.append(starts, len(order)))
     filled = np.cumsum(sizes**2)
     first = 0
     while first < len(starts):
@@ -146,12 +166,14 @@ def _pairs(groups: Indices, order: Indices) -> Iterator[tuple[Indices, Indices]]
         last = max(int(np.searchsorted(filled, done + _PAIRS, side="right")), first + 1)
         some, begin = sizes[first:last], starts[first:last]
         each = np.repeat(some, some)  # rivals of each row of these groups
-        row = np.arange(begin[0], begin[0] + len(each))
+        start = np.repeat(begin, some)
+        row = start + np.arange(len(each)) - np.repeat(np.cumsum(some) - some, some)
         target = np.repeat(row, each)
         number = np.arange(len(target)) - np.repeat(np.cumsum(each) - each, each)
-        rival = np.repeat(np.repeat(begin, some), each) + number
+        rival = np.repeat(start, each) + number
         apart = target != rival
-        yield order[target[apart]], order[rival[apart]]
+        # Half the bytes: there may be tens of millions of pairs.
+        yield target[apart].astype(np.int32), rival[apart].astype(np.int32)
         first = last
 
 
@@ -172,12 +194,14 @@ def _count(
     rival: Indices,
     keys: NDArray[np.uint64],
     seed: int,
-    rounds: int,
+    span: tuple[int, int],
     odds: Odds,
 ) -> None:
-    """Sets the share of the targets: draws in which no rival dominates them."""
-    rows, place = np.unique(np.concatenate([target, rival]), return_inverse=True)
-    own, other = place.reshape(2, -1)
+    """Adds the draws of the span to the share of the targets: those in which no rival dominates
+    them."""
+    begin = min(int(target[0]), int(rival.min()))
+    rows = np.arange(begin, max(int(target[-1]), int(rival.max())) + 1)
+    own, other = target - begin, rival - begin
     first = np.flatnonzero(np.concatenate([[True], own[1:] != own[:-1]]))
     fixed: list[Turned] = []
     moving: list[Turned] = []
@@ -185,22 +209,25 @@ def _count(
         (moving if objective.moves(rows) else fixed).append(objective)
     better = np.zeros((len(own), 1), dtype=bool)
     for objective in fixed:  # never worse, or the pair would not be here
-        value = objective.values[rows]
+        value = objective.of.value[rows] * objective.sign
         better[:, 0] |= value[other] < value[own]
     free = np.zeros(len(first), dtype=np.intp)
-    for start in range(0, rounds * _CHUNK, _CHUNK):
-        dominated = np.ones((len(own), _CHUNK), dtype=bool)
-        somewhere = np.repeat(better, _CHUNK, axis=1)
+    for start in range(span[0], span[1], _CHUNK):
+        count = min(_CHUNK, span[1] - start)
+        dominated = np.ones((len(own), count), dtype=bool)
+        somewhere = np.repeat(better, count, axis=1)
         for objective in moving:
-            drawn = objective.draws(rows, keys, start, _CHUNK, seed)
+            # Half the bytes: what is compared were random numbers before.
+            drawn = objective.draws(rows, keys, start, count, seed).astype(np.float32)
             mine, theirs = drawn[own], drawn[other]
             dominated &= theirs <= mine
             somewhere |= theirs < mine
         dominated &= somewhere
-        free += _CHUNK - np.logical_or.reduceat(dominated, first, axis=0).sum(axis=1)
+        free += count - np.logical_or.reduceat(dominated, first, axis=0).sum(axis=1)
     targets = target[first]
-    odds.share[targets] = free / (rounds * _CHUNK)
-    odds.draws[targets] = rounds * _CHUNK
+    before = odds.share[targets] * span[0]
+    odds.share[targets] = (before + free) / span[1]
+    odds.draws[targets] = span[1]
 
 
 # --- large groups: draw by draw

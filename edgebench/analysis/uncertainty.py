@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgebench.analysis import stats
-from edgebench.analysis.frame import Frame, Indices, Numbers
+from edgebench.analysis.frame import Frame, Indices, Numbers, splitmix
 from edgebench.metrics import Metric
 
 #: Values that carry no sampling error that a run could tell: sizes, and the score on a fixed set.
@@ -149,17 +149,8 @@ def t_table(degrees: int) -> Numbers:
 
 
 def _places(keys: NDArray[np.uint64], name: str, start: int, count: int, seed: int) -> Indices:
-    """Places in the table (n, count): SplitMix64 (Steele, Lea and Flood 2014) of what names a draw."""
-    salt = (crc32(name.encode()) | (seed & 0xFFFFFFFF) << 32) * 0x9E3779B97F4A7C15
-    rows = _mixed(keys ^ np.uint64(salt & 0xFFFFFFFFFFFFFFFF))
-    numbers = np.arange(start, start + count, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-    return (_mixed(rows[:, None] + numbers[None, :]) >> np.uint64(64 - _BITS)).astype(np.intp)
-
-
-def _mixed(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """In place."""
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        bits ^= bits >> np.uint64(shift)
-        bits *= np.uint64(factor)
-    bits ^= bits >> np.uint64(31)
-    return bits
+    """Places in the table (n, count): a hash of what names a draw."""
+    salt = (crc32(name.encode()) | (seed & 0xFFFFFFFF) << 32) & 0xFFFFFFFFFFFFFFFF
+    rows = splitmix(keys ^ np.uint64(salt))
+    numbers = splitmix(np.arange(start, start + count, dtype=np.uint64))
+    return (splitmix(rows[:, None] ^ numbers[None, :]) >> np.uint64(64 - _BITS)).astype(np.intp)

@@ -6,47 +6,35 @@ only coloured by rich: its own tables take seconds for ten thousand rows.
 
 from __future__ import annotations
 
-import os
-import textwrap
 from collections.abc import Iterator, Sequence
 from typing import TextIO
-
-from rich.console import Console
-from rich.segment import Segment, Segments
-from rich.style import Style
 
 from edgebench.analysis.labels import common, labels
 from edgebench.analysis.pick import format_rate
 from edgebench.analysis.types import Front, Pick, Row, Table
 from edgebench.report import text
+from edgebench.report.paint import (
+    DEPLOY,
+    FRONT,
+    HEAD,
+    REASON,
+    STRUCK,
+    TITLE,
+    WARN,
+    Line,
+    paint,
+    wrapped,
+)
 
-_TITLE = Style(bold=True)
-_HEAD = Style(dim=True)
-_FRONT = Style(color="green")
-_STRUCK = Style(dim=True, strike=True)
-_REASON = Style(color="red")
-_WARN = Style(color="yellow")
-_DEPLOY = Style(bold=True, color="green")
-_MIN_WIDTH = 40
 _LEGEND = (
     "* on the Pareto front, x struck from every ranking; ± half the 95% interval over processes; "
     "MiB: peak memory; quality: value and distance to fp32"
 )
 
-Line = tuple[str, Style | None]
-
 
 def render(table: Table, out: TextIO) -> None:
     """Writes the table. Width is that of the terminal; in a pipe COLUMNS, else 80."""
-    console = Console(
-        file=out, highlight=False, color_system=None if os.environ.get("NO_COLOR") else "auto"
-    )
-    unicode = (getattr(out, "encoding", None) or "utf-8").lower().startswith("utf")
-    segments = []
-    for line, style in _lines(table, max(console.width, _MIN_WIDTH)):
-        words = line if unicode else line.replace("±", "~").encode("ascii", "replace").decode()
-        segments += [Segment(words, style), Segment.line()]
-    console.print(Segments(segments), end="", crop=False, soft_wrap=True)
+    paint(lambda width: _lines(table, width), out)
 
 
 def _lines(table: Table, width: int) -> Iterator[Line]:
@@ -57,15 +45,15 @@ def _lines(table: Table, width: int) -> Iterator[Line]:
     for front, pick, members in text.blocks(table):
         if front.device != device:
             device = front.device
-            yield from _wrapped(text.device_line(table, device), width, _TITLE)
+            yield from wrapped(text.device_line(table, device), width, TITLE)
             for line in text.state_lines(table, device):
-                yield from _wrapped(line, width, _WARN)
+                yield from wrapped(line, width, WARN)
             yield "", None
         yield from _block(table, front, pick, members, width)
         yield "", None
-    yield from _wrapped(_LEGEND, width, _HEAD)
+    yield from wrapped(_LEGEND, width, HEAD)
     for note in table.notes:
-        yield from _wrapped(text.plain(note), width, _HEAD)
+        yield from wrapped(text.plain(note), width, HEAD)
 
 
 def _block(
@@ -73,18 +61,18 @@ def _block(
 ) -> Iterator[Line]:
     rows = [table.rows[index] for index in members]
     names = [text.plain(name) for name in labels(rows)]
-    yield from _wrapped(_title(front, rows), width, _TITLE)
+    yield from wrapped(_title(front, rows), width, TITLE)
     yield from _grid(rows, names, width)
     missed = text.not_reached(rows, names)
     if missed:
-        yield from _wrapped(missed, width, _WARN)
+        yield from wrapped(missed, width, WARN)
     for news in pick.bad_news:
-        yield from _wrapped(text.plain(news), width, _WARN)
+        yield from wrapped(text.plain(news), width, WARN)
     if pick.row is None:
-        yield from _wrapped(text.plain(pick.text), width, _REASON)
+        yield from wrapped(text.plain(pick.text), width, REASON)
         return
-    yield from _wrapped(text.plain(pick.text), width, _DEPLOY)
-    yield from _wrapped(text.around(table.rows[pick.row]), width, _HEAD, indent="  ")
+    yield from wrapped(text.plain(pick.text), width, DEPLOY)
+    yield from wrapped(text.around(table.rows[pick.row]), width, HEAD, indent="  ")
 
 
 def _title(front: Front, rows: Sequence[Row]) -> str:
@@ -103,7 +91,7 @@ def _grid(rows: Sequence[Row], names: Sequence[str], width: int) -> Iterator[Lin
     widths = [max(len(line[column]) for line in (head, *cells)) for column in range(len(head))]
     room = width - 2 - sum(widths) - len(widths)
     label = min(max(len(name) for name in ("variant", *names)), max(room, 0))
-    yield f"  {'variant':<{label}}" + _joined(head, widths), _HEAD
+    yield f"  {'variant':<{label}}" + _joined(head, widths), HEAD
     for row, name, values in zip(rows, names, cells, strict=True):
         yield from _entry(row, name, _joined(values, widths), label, width)
 
@@ -112,19 +100,19 @@ def _entry(row: Row, name: str, numbers: str, label: int, width: int) -> Iterato
     """A row's lines: its numbers, and below them what to know of it."""
     start = f"{text.mark(row) or ' '} "
     if row.status != "ok" and row.latency_ns.p50 is None and row.throughput_per_s is None:
-        yield from _wrapped(text.reasons(row), width, _REASON, "    ", f"{start}{name:<{label}}  ")
+        yield from wrapped(text.reasons(row), width, REASON, "    ", f"{start}{name:<{label}}  ")
         return
-    style = _FRONT if row.pareto else None if row.ranked else _STRUCK
+    style = FRONT if row.pareto else None if row.ranked else STRUCK
     if len(name) <= label:
         yield f"{start}{name:<{label}}{numbers}", style
     else:  # the name has a line of its own, the numbers stand below
         yield start + name, style
         yield " " * (2 + label) + numbers, style
     if not row.ranked:
-        yield from _wrapped(text.reasons(row), width, _REASON, "    ")
+        yield from wrapped(text.reasons(row), width, REASON, "    ")
     elif row.paced is not None and row.paced.misses:
         line = f"{row.paced.misses} deadlines missed in {row.paced.queries} queries"
-        yield from _wrapped(line, width, _WARN, "    ")
+        yield from wrapped(line, width, WARN, "    ")
 
 
 def _joined(values: Sequence[str], widths: Sequence[int]) -> str:
@@ -171,16 +159,3 @@ def _mebibytes(size: int | None) -> str:
 
 def _rate(row: Row) -> str:
     return "-" if row.throughput_per_s is None else format_rate(row.throughput_per_s)
-
-
-def _wrapped(
-    line: str, width: int, style: Style, indent: str = "", first: str | None = None
-) -> Iterator[Line]:
-    for part in textwrap.wrap(
-        line,
-        width,
-        initial_indent=indent if first is None else first,
-        subsequent_indent=indent or "  ",
-        break_on_hyphens=False,
-    ):
-        yield part, style

@@ -20,7 +20,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from edgebench.record import encode
-from tests.perf.show_10k import _record
+from tests.perf.show_10k import record
 
 _FILTERED = (
     "new Promise(done => {{ const box = document.querySelector('{selector}'); const start ="
@@ -35,7 +35,7 @@ def main() -> None:
         file, page = Path(folder) / "results.jsonl", Path(folder) / "report.html"
         with file.open("wb") as out:
             for index in range(rows):
-                out.write(encode(_record(index)))
+                out.write(encode(record(index)))
         start = time.perf_counter()
         command = [sys.executable, "-m", "edgebench", "report", str(file), "-o", str(page)]
         subprocess.run(command, check=True, stderr=subprocess.DEVNULL)

@@ -25,7 +25,7 @@ from tests import records as make
 _PRECISIONS = ("fp32", "int8-dynamic", "int8-static", "as-is")
 
 
-def _record(index: int) -> Record:
+def record(index: int) -> Record:
     variant = index % 20
     return make.record(
         {"precision": _PRECISIONS[variant % 4], "threads": 1 + variant // 4, "batch": 1},
@@ -46,7 +46,7 @@ def main() -> None:
         file = Path(folder) / "results.jsonl"
         with file.open("wb") as out:
             for index in range(arguments.records):
-                out.write(encode(_record(index)))
+                out.write(encode(record(index)))
         print(f"{arguments.records} records, {file.stat().st_size / 2**20:.0f} MiB")
         profile = ["-m", "cProfile", "-s", "tottime"] if arguments.profile else []
         for form in ("table", "json", "csv", "md"):

@@ -1,0 +1,127 @@
+"""Exported Parquet files as a frame: each column is read when it is asked for, by DuckDB."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from edgebench.analysis.database import connect
+from edgebench.analysis.frame import Codes, Frame, Identity, Numbers
+from edgebench.errors import StoreError
+from edgebench.metrics import Metric
+
+_REPLICATES = {
+    "latency.p50": "latency.p50_of_replicates_ns",
+    "latency.p90": "latency.p90_of_replicates_ns",
+    "latency.p99": "latency.p99_of_replicates_ns",
+    "throughput": "throughput_of_replicates_per_s",
+}
+_NEEDED = ("device", "run", "id", "workload", "workload_version", "scenario", "ranked", "status")
+
+
+class ParquetFrame(Frame):
+    """Columns of Parquet files that `edgebench export` wrote, one file after the other."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        super().__init__()
+        import duckdb
+
+        self._error = duckdb.Error
+        self._paths = paths
+        self._database = connect()
+        names = ", ".join("'" + str(path).replace("'", "''") + "'" for path in paths)
+        self._source = f"read_parquet([{names}], union_by_name=true)"
+        described = self._query(f"DESCRIBE SELECT * FROM {self._source}").fetchall()
+        self._types = {str(line[0]): str(line[1]) for line in described}
+        missing = [name for name in _NEEDED if name not in self._types]
+        if missing:
+            raise StoreError(
+                f"{paths[0]}: no table of results: it has no column {missing[0]!r}",
+                "`edgebench export RESULTS... -o FILE.parquet` writes one",
+            )
+        count = self._query(f"SELECT count(*) FROM {self._source}").fetchall()
+        self._count = int(count[0][0])
+
+    def __len__(self) -> int:
+        return self._count
+
+    def has(self, column: str) -> bool:
+        return column in self._types
+
+    def identity(self, index: int) -> Identity:
+        rate = self.numbers("rate_per_s")[index]
+        variant = self.text("variant", index) or "{}"
+        return Identity(
+            str(self.text("device", index)),
+            str(self.text("run", index)),
+            str(self.text("id", index)),
+            str(self.text("workload", index)),
+            int(self.numbers("workload_version")[index]),
+            str(self.text("backend", index)),
+            msgspec.json.decode(variant),
+            str(self.text("scenario", index)),
+            None if np.isnan(rate) else float(rate),
+        )
+
+    def reason(self, index: int, metric: Metric) -> str:
+        if not self.has(metric.column()):
+            return f"the file has no column {metric.column()}"
+        unknown = msgspec.json.decode(self.text("unknown", index) or "{}")
+        path = metric.path
+        while path:
+            if path in unknown:
+                return str(unknown[path])
+            path = path.rpartition(".")[0]
+        return "unknown"
+
+    def replicates(self, metric: Metric) -> Numbers:
+        column = _REPLICATES.get(metric.name, "")
+        if not self.has(column):
+            return self.numbers("replicates")
+        return self._column(f'len("{column}")::DOUBLE')
+
+    def messages(self, index: int) -> list[str]:
+        codes = self.text("reasons", index)
+        return codes.split(";") if codes else []
+
+    def _read_numbers(self, column: str) -> Numbers:
+        return self._column(f'"{column}"::DOUBLE')
+
+    def _read_codes(self, column: str) -> Codes:
+        """Encoded by DuckDB: a million Python strings would take seconds and megabytes."""
+        value = f'"{column}"'
+        if self._types[column].endswith("[]"):
+            value = f"array_to_string({value}, ';')"
+        distinct = self._query(
+            f"SELECT DISTINCT {value} AS value, CAST({value} AS VARCHAR) AS text "
+            f"FROM {self._source} WHERE {value} IS NOT NULL ORDER BY text"
+        ).fetchall()
+        names = [line[0] for line in distinct]
+        if not names:
+            return Codes(np.zeros(len(self), dtype=np.intp), [None])
+        self._query("DROP TYPE IF EXISTS known")
+        listed = f"SELECT DISTINCT CAST({value} AS VARCHAR) AS text FROM {self._source}"
+        self._query(f"CREATE TYPE known AS ENUM ({listed} WHERE text IS NOT NULL ORDER BY text)")
+        coded = f"enum_code(CAST(CAST({value} AS VARCHAR) AS known))::BIGINT"
+        codes = self._query(
+            f"SELECT coalesce({coded}, {len(names)}) AS code FROM {self._source}"
+        ).fetchnumpy()["code"]
+        return Codes(np.asarray(codes, dtype=np.intp), [*names, None])
+
+    def _column(self, expression: str) -> Numbers:
+        values = self._query(f"SELECT {expression} AS value FROM {self._source}").fetchnumpy()
+        column = values["value"]
+        if np.ma.isMaskedArray(column):
+            column = column.filled(np.nan)
+        return np.asarray(column, dtype=np.float64)
+
+    def _query(self, sql: str) -> Any:
+        try:
+            return self._database.execute(sql)
+        except self._error as error:
+            first = str(error).strip().splitlines()[0]
+            raise StoreError(f"cannot read {', '.join(map(str, self._paths))}: {first}") from None

@@ -1,0 +1,278 @@
+"""Views of the literature over the rows of a table. What a row does not tell stays unknown.
+
+- efficientllm: the columns of EfficientLLM (arXiv 2505.13840, section 3).
+- mnasnet: the reward ACC * (LAT / T)**w of MnasNet (arXiv 1807.11626, equation 2).
+- iso-latency: the best quality within a latency; iso-quality: the lowest latency at a quality;
+  both for each value of an axis, "at equal budget" as in KV Prediction (arXiv 2410.08391).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final, Literal
+
+import msgspec
+
+from edgebench.analysis.frontier import groups
+from edgebench.analysis.types import Row
+from edgebench.errors import UsageError
+from edgebench.suggest import did_you_mean
+from edgebench.units import format_ns
+
+SCHEMA: Final = "edgebench.view/1"
+MNASNET_W: Final = -0.07
+
+Number = float | None
+_NO_SERIES = "records hold no series of it over time"
+_NO_TOKENS = "the workload counts no tokens"
+
+
+class Column(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    unit: str
+    meaning: str  # its formula
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of the table (or, of the iso views, the row that stands for an axis value)."""
+
+    device: str
+    run: str
+    id: str
+    ranked: bool  # False: its answers are not good enough, or something else strikes it
+    label: str  # value of the axis, of the iso views; else backend and variant
+    cells: list[Number]  # one per column
+    unknown: dict[str, str]  # column -> why its cell is None
+
+
+class View(msgspec.Struct, frozen=True, kw_only=True):
+    schema: Literal["edgebench.view/1"] = SCHEMA
+    name: str
+    columns: list[Column]
+    lines: list[Line]
+    notes: list[str]
+
+
+#: A cell: its value, or None and why.
+_Cell = tuple[Number, str]
+
+
+def _line(row: Row, columns: Sequence[Column], cells: Sequence[_Cell], label: str = "") -> Line:
+    axes = " ".join(f"{axis}={value}" for axis, value in sorted(row.variant.items()))
+    return Line(
+        device=row.device,
+        run=row.run,
+        id=row.id,
+        ranked=row.ranked,
+        label=label or f"{row.workload} {row.backend} {axes}",
+        cells=[value for value, _ in cells],
+        unknown={
+            column.name: why
+            for column, (value, why) in zip(columns, cells, strict=True)
+            if value is None
+        },
+    )
+
+
+# --- EfficientLLM
+
+_EFFICIENT = [
+    Column(name="AMU", unit="bytes", meaning="mean memory over time"),
+    Column(name="PCU", unit="1", meaning="mean utilisation over the peak"),
+    Column(name="AL", unit="s", meaning="mean time of a query: batch / items per second"),
+    Column(name="TT", unit="per_s", meaning="tokens per second in training"),
+    Column(name="ST", unit="per_s", meaning="samples per second"),
+    Column(name="IT", unit="per_s", meaning="tokens per second in inference"),
+    Column(name="AEC", unit="W", meaning="mean power: watts, not joules"),
+    Column(name="MCR", unit="1", meaning="(size_o / size_c) * (perf_c / perf_o), o: fp32"),
+]
+
+
+def efficientllm(rows: Sequence[Row]) -> View:
+    """The columns of EfficientLLM, as far as rows tell them."""
+    by_id = {(row.device, row.run, row.id): row for row in rows}
+    lines = []
+    for row in rows:
+        if row.status != "ok":
+            continue
+        samples: _Cell = (row.throughput_per_s, row.unknown.get("throughput_per_s", "unknown"))
+        watts: _Cell = (row.energy.average_w, row.energy.reason or "not measured")
+        cells: list[_Cell] = [
+            (None, _NO_SERIES), (None, _NO_SERIES), _mean_latency(row),
+            (None, "nothing is trained"), samples, (None, _NO_TOKENS), watts,
+            _compression(row, by_id),
+        ]  # fmt: skip
+        lines.append(_line(row, _EFFICIENT, cells))
+    return View(name="efficientllm", columns=_EFFICIENT, lines=lines, notes=[])
+
+
+def _mean_latency(row: Row) -> _Cell:
+    if row.scenario != "single_stream" or row.rate_per_s is not None:
+        return None, "a mean time per query follows from the rate of a closed loop alone"
+    batch = row.variant.get("batch", 1)
+    if not row.throughput_per_s or not isinstance(batch, int):
+        return None, row.unknown.get("throughput_per_s", "unknown")
+    return batch / row.throughput_per_s, ""
+
+
+def _compression(row: Row, by_id: dict[tuple[str, str, str], Row]) -> _Cell:
+    if row.baseline is None:
+        return None, row.unknown.get("baseline", "no fp32 row to compare with")
+    full = by_id[row.device, row.baseline.run, row.baseline.id]
+    if row.model is None or full.model is None:
+        return None, "the size of a model is unknown"
+    mine, other = row.quality, full.quality
+    if mine is None or other is None or not mine.value or not other.value:
+        return None, "the quality of a row is unknown or 0"
+    if mine.metric != other.metric:
+        return None, "the two are judged by different metrics"
+    kept = mine.value / other.value if mine.better == "higher" else other.value / mine.value
+    return full.model.size_bytes / row.model.size_bytes * kept, ""
+
+
+# --- MnasNet
+
+_REWARD = [
+    Column(name="reward", unit="1", meaning="ACC * (LAT / T)**w"),
+    Column(name="reward_low", unit="1", meaning="at the upper end of the latency's interval"),
+    Column(name="reward_high", unit="1", meaning="at its lower end"),
+    Column(name="quality", unit="1", meaning="ACC"),
+    Column(name="latency.p50", unit="ns", meaning="LAT"),
+]
+
+
+def mnasnet(rows: Sequence[Row], target_ns: float, exponent: float = MNASNET_W) -> View:
+    """Ranked rows, the highest reward first within each group."""
+    lines = []
+    for members in groups(rows).values():
+        found = []
+        for row in (rows[index] for index in members if rows[index].ranked):
+            cells = _reward(row, target_ns, exponent)
+            found.append(_line(row, _REWARD, cells))
+        lines += sorted(found, key=lambda line: (line.cells[0] is None, -(line.cells[0] or 0.0)))
+    notes = [f"T = {format_ns(target_ns)}, w = {exponent:g}"]
+    return View(name="mnasnet", columns=_REWARD, lines=lines, notes=notes)
+
+
+def _reward(row: Row, target_ns: float, exponent: float) -> list[_Cell]:
+    quality, latency = row.quality, row.latency_ns
+    accuracy = None if quality is None else quality.value
+    error = quality is not None and quality.better == "lower"
+    why = "the quality is an error, the reward asks for a score" if error else "unknown"
+
+    def reward(ns: float | None, reason: str) -> _Cell:
+        if accuracy is None or error:
+            return None, why
+        if not ns:
+            return None, reason
+        return accuracy * float(ns / target_ns) ** exponent, ""
+
+    unknown = row.unknown.get("latency_ns") or row.unknown.get("latency_ns.p50", "unknown")
+    bound = row.unknown.get("latency_ns.p50_low", unknown)
+    return [
+        reward(latency.p50, unknown),
+        reward(latency.p50_high, bound),
+        reward(latency.p50_low, bound),
+        (accuracy, "unknown"),
+        (latency.p50, unknown),
+    ]
+
+
+# --- equal budget
+
+_ISO = [
+    Column(name="budget", unit="", meaning="the latency or quality that all had to keep"),
+    Column(name="quality", unit="1", meaning="of the row"),
+    Column(name="latency.p50", unit="ns", meaning="of the row"),
+    Column(name="latency.p50_low", unit="ns", meaning="its interval"),
+    Column(name="latency.p50_high", unit="ns", meaning=""),
+]
+
+
+def iso_latency(rows: Sequence[Row], axis: str = "precision", at_ns: float | None = None) -> View:
+    """Of each value of the axis the row of best quality that is not slower than the budget; by
+    default the median latency of the fastest row of the group's best quality."""
+
+    def budget(group: Sequence[Row]) -> float:
+        best = max(_goodness(row) for row in group)
+        return float(min(_latency(row) for row in group if _goodness(row) == best))
+
+    def choose(group: Sequence[Row], limit: float) -> Row | None:
+        within = [row for row in group if _latency(row) <= limit]
+        return min(within, key=lambda row: (-_goodness(row), _latency(row)), default=None)
+
+    return _iso("iso-latency", rows, axis, at_ns, budget, choose)
+
+
+def iso_quality(rows: Sequence[Row], axis: str = "precision", at: float | None = None) -> View:
+    """Of each value of the axis the fastest row that is at least as good as the level; by default
+    the floor (or ceiling) of the workload, else the quality of the group's worst row."""
+
+    def level(group: Sequence[Row]) -> float:
+        floors = [row.quality.floor for row in group if row.quality and row.quality.floor]
+        if floors:
+            return floors[0]
+        worst = min(group, key=_goodness)
+        assert worst.quality is not None  # or it would not be ranked
+        return worst.quality.value or 0.0
+
+    def choose(group: Sequence[Row], limit: float) -> Row | None:
+        good = [row for row in group if row.quality and _reaches(row, limit)]
+        return min(good, key=_latency, default=None)
+
+    return _iso("iso-quality", rows, axis, at, level, choose)
+
+
+def _iso(
+    name: str,
+    rows: Sequence[Row],
+    axis: str,
+    at: float | None,
+    default: Callable[[Sequence[Row]], float],
+    choose: Callable[[Sequence[Row], float], Row | None],
+) -> View:
+    axes = {"backend", *(known for row in rows for known in row.variant)}
+    if axis not in axes:
+        raise UsageError(f"no axis {axis!r} in the results{did_you_mean(axis, axes)}")
+    lines: list[Line] = []
+    notes: list[str] = []
+    for (device, workload, _, scenario, _), members in groups(rows).items():
+        group = [rows[i] for i in members if rows[i].ranked and rows[i].latency_ns.p50 is not None]
+        if not group:
+            continue
+        limit = default(group) if at is None else at
+        parts: dict[str, list[Row]] = {}
+        for row in group:
+            value = row.backend if axis == "backend" else row.variant.get(axis, "-")
+            parts.setdefault(str(value), []).append(row)
+        for value, some in parts.items():
+            found = choose(some, limit)
+            if found is None:
+                notes.append(
+                    f"{workload} on {device}, {scenario}: no row with {axis}={value} keeps it"
+                )
+                continue
+            ns = found.latency_ns
+            cells: list[_Cell] = [
+                (limit, ""), (found.quality.value if found.quality else None, "unknown"), (ns.p50, "unknown"),
+                (ns.p50_low, found.unknown.get("latency_ns.p50_low", "unknown")),
+                (ns.p50_high, found.unknown.get("latency_ns.p50_high", "unknown")),
+            ]  # fmt: skip
+            lines.append(_line(found, _ISO, cells, f"{workload} {axis}={value}"))
+    return View(name=name, columns=_ISO, lines=lines, notes=notes)
+
+
+def _latency(row: Row) -> float:
+    return float("inf") if row.latency_ns.p50 is None else row.latency_ns.p50
+
+
+def _goodness(row: Row) -> float:
+    if row.quality is None or row.quality.value is None:
+        return -float("inf")
+    return row.quality.value if row.quality.better == "higher" else -row.quality.value
+
+
+def _reaches(row: Row, level: float) -> bool:
+    assert row.quality is not None
+    sign = 1 if row.quality.better == "higher" else -1
+    return _goodness(row) >= sign * level

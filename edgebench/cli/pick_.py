@@ -1,0 +1,96 @@
+"""`edgebench pick`: the deployment that meets the limits and is best at one thing."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgebench.analysis.choose import pick
+from edgebench.analysis.limits import parse_limit
+from edgebench.analysis.objectives import Objective
+from edgebench.analysis.tradeoff import CONFIDENCE
+from edgebench.cli.loading import load, only
+from edgebench.errors import ExitCode, UsageError
+from edgebench.metrics import metric
+
+
+@click.command("pick")
+@click.argument("paths", metavar="RESULTS...", nargs=-1, required=True, type=Path)
+@click.option(
+    "--require",
+    "-r",
+    "texts",
+    multiple=True,
+    metavar="LIMIT",
+    help="Like 'latency.p99<=30ms', 'memory.peak<=512MiB' or 'quality>=0.98*fp32'.",
+)
+@click.option(
+    "--minimize", metavar="METRIC", help="By default latency.p50; offline --maximize throughput."
+)
+@click.option("--maximize", metavar="METRIC")
+@click.option("--workload", "workloads", multiple=True, metavar="NAME", help="These alone.")
+@click.option(
+    "--across",
+    type=click.Choice(["devices"]),
+    multiple=True,
+    help="Let rows of several devices compete.",
+)
+@click.option("--confidence", type=float, default=CONFIDENCE, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the draws.")
+@click.option(
+    "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True
+)
+def command(
+    paths: Sequence[Path],
+    texts: Sequence[str],
+    minimize: str | None,
+    maximize: str | None,
+    workloads: Sequence[str],
+    across: Sequence[Any],
+    confidence: float,
+    seed: int,
+    form: str,
+) -> int:
+    """Pick one row per device, workload and scenario from result files, folders or Parquet files.
+
+    Exit codes: 0 where every group has a row that meets the limits, 1 where one has none, 2 for a
+    wrong option or limit, 7 where results cannot be read.
+    """
+    gc.disable()
+    limits = [parse_limit(text) for text in texts]
+    objective = _objective(minimize, maximize)
+    frame = only(load(paths).frame, workloads)
+    found = pick(frame, limits, objective, confidence=confidence, seed=seed, across=across)
+    if form == "json":
+        import msgspec
+
+        sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
+    else:
+        from edgebench.report.pick_text import render
+
+        render(found, sys.stdout)
+    met = bool(found.picks) and all(each.choice is not None for each in found.picks)
+    return ExitCode.OK if met else ExitCode.CELL_FAILED
+
+
+def _objective(minimize: str | None, maximize: str | None) -> Objective | None:
+    """Raises UsageError for both at once, and for a metric that is good the other way."""
+    if minimize is not None and maximize is not None:
+        raise UsageError("--minimize and --maximize exclude each other", "make one of them a limit")
+    if minimize is None and maximize is None:
+        return None
+    name, asked = (maximize, "max") if maximize is not None else (minimize or "", "min")
+    found = metric(name)
+    good = {"lower": "min", "higher": "max", None: "max"}[found.better]
+    if asked != good:
+        raise UsageError(
+            f"--{asked}imize {name} asks for the worst: of {found.label}, "
+            f"{found.better or 'better'} is better",
+            f"--{good}imize {name}",
+        )
+    return Objective(found, found.better)

@@ -1,0 +1,91 @@
+"""`edgebench view`: rows in the columns of the literature."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from edgebench.analysis import views
+from edgebench.analysis.types import Row
+from edgebench.cli.loading import load, only
+from edgebench.errors import UsageError
+from edgebench.units import parse_duration_s
+
+NAMES = ("efficientllm", "mnasnet", "iso-latency", "iso-quality")
+
+
+@click.command("view")
+@click.argument("name", type=click.Choice(NAMES))
+@click.argument("paths", metavar="RESULTS...", nargs=-1, required=True, type=Path)
+@click.option("--target", metavar="TIME", help="mnasnet: T, like 10ms.")
+@click.option(
+    "--exponent", type=float, default=views.MNASNET_W, show_default=True, help="mnasnet: w."
+)
+@click.option(
+    "--by",
+    "axis",
+    default="precision",
+    show_default=True,
+    help="iso views: the axis whose values are compared (or backend).",
+)
+@click.option("--at", metavar="TIME|QUALITY", help="iso views: the budget.")
+@click.option("--workload", "workloads", multiple=True, metavar="NAME", help="These alone.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json", "csv", "md"]),
+    default="table",
+    show_default=True,
+)
+def command(
+    name: str,
+    paths: Sequence[Path],
+    target: str | None,
+    exponent: float,
+    axis: str,
+    at: str | None,
+    workloads: Sequence[str],
+    form: str,
+) -> None:
+    """Print result files as EfficientLLM or MnasNet would, or at equal latency or quality.
+
+    What a record does not tell is unknown, with the reason. Exit codes: 0, 2 for a wrong option, 7
+    where results cannot be read.
+    """
+    loaded = load(paths)
+    if loaded.table is None:
+        raise UsageError("views need result files, not Parquet", "give the .jsonl files")
+    only(loaded.frame, workloads)  # complains of an unknown name
+    rows = [row for row in loaded.table.rows if not workloads or row.workload in workloads]
+    view = _view(name, rows, target, exponent, axis, at)
+    if form == "json":
+        import msgspec
+
+        sys.stdout.write(msgspec.json.encode(view).decode() + "\n")
+        return
+    from edgebench.report.view_text import render
+
+    render(view, form, sys.stdout)
+
+
+def _view(
+    name: str, rows: Sequence[Row], target: str | None, exponent: float, axis: str, at: str | None
+) -> views.View:
+    if name == "efficientllm":
+        return views.efficientllm(rows)
+    if name == "mnasnet":
+        if target is None:
+            raise UsageError("mnasnet needs the target latency T", "--target 10ms")
+        target_ns = parse_duration_s(target) * 1e9
+        if target_ns <= 0:
+            raise UsageError("--target 0 is no latency", "--target 10ms")
+        return views.mnasnet(rows, target_ns, exponent)
+    if name == "iso-latency":
+        return views.iso_latency(rows, axis, None if at is None else parse_duration_s(at) * 1e9)
+    try:
+        return views.iso_quality(rows, axis, None if at is None else float(at))
+    except ValueError:
+        raise UsageError(f"--at {at!r} is no quality", "like 0.88") from None

@@ -1,0 +1,247 @@
+"""frontier, pick, compare and view as commands: forms, exit codes, what is said first."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from edgebench.analysis import views
+from edgebench.analysis.frame import RowFrame
+from edgebench.analysis.objectives import parse_objectives
+from edgebench.analysis.parquet import ParquetFrame
+from edgebench.analysis.table import build_table
+from edgebench.analysis.tradeoff import frontier
+from edgebench.analysis.tradeoff_report import report
+from edgebench.cli import cli
+from edgebench.errors import EdgebenchError, UsageError
+from edgebench.record import Record, encode
+from tests import records as make
+
+REFERENCE = sorted((Path(__file__).parents[1] / "results" / "reference").glob("*.jsonl"))
+
+
+def run(*arguments: object) -> Result:
+    runner = CliRunner(env={"COLUMNS": "80"})
+    return runner.invoke(cli, [str(word) for word in arguments], standalone_mode=False)
+
+
+def code(result: Result) -> int:
+    if isinstance(result.exception, EdgebenchError):
+        return int(result.exception.exit_code)
+    assert result.exception is None, result.exception
+    return result.return_value or 0
+
+
+def write(path: Path, records: Sequence[Record]) -> Path:
+    path.write_bytes(b"".join(encode(record) for record in records))
+    return path
+
+
+def some() -> list[Record]:
+    return [
+        make.record({"precision": "fp32", "threads": 1}, p50=7e6, quality=make.quality(0.90)),
+        make.record({"precision": "int8", "threads": 1}, p50=4e6, quality=make.quality(0.88)),
+        make.record({"precision": "fp16", "threads": 1}, p50=9e6, quality=make.quality(0.90)),
+        make.record({"precision": "bad", "threads": 1}, p50=1e6, quality=make.quality(0.1)),
+        make.failed({"precision": "dead", "threads": 1}, "crashed", "SIGSEGV"),
+    ]
+
+
+def test_the_frontier_says_first_who_is_on_it(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.jsonl", some())
+    result = run("frontier", file, "--objective", "latency.p50:min", "--objective", "quality:max")
+    assert code(result) == 0
+    first = result.output.splitlines()[0]
+    assert "on the front: int8, fp32; 1 not" in first
+    assert "2 rows left out" in result.output
+    assert "below the floor" in result.output
+    assert "SIGSEGV" in result.output
+    assert all(len(line) <= 80 for line in result.output.splitlines())
+
+
+def test_the_frontier_as_json_has_the_documented_fields(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.jsonl", some())
+    found = json.loads(run("frontier", file, "--format", "json").output)
+    assert found["schema"] == "edgebench.frontier/1"
+    assert {row["front"] for row in found["rows"]} <= {"yes", "no", "undecided"}
+    assert all({"id", "front", "probability"} <= row.keys() for row in found["rows"])
+    again = json.loads(run("frontier", file, "--format", "json").output)
+    assert again == found  # the draws are seeded
+
+
+@pytest.mark.parametrize("command", ["frontier", "pick", "compare"])
+def test_output_on_the_reference_results_fits_80_columns(command: str) -> None:
+    result = run(command, *REFERENCE)
+    assert code(result) == 0
+    assert max(len(line) for line in result.output.splitlines()) <= 80
+
+
+def test_parquet_gives_the_front_of_the_result_files(tmp_path: Path) -> None:
+    records = some()
+    rows = build_table(records).rows
+    file = write(tmp_path / "a.jsonl", records)
+    parquet = tmp_path / "a.parquet"
+    assert code(run("export", file, "-o", parquet)) == 0
+    objectives = parse_objectives(["latency.p90:min", "quality:max", "memory.peak:min"])
+    one = report(frontier(RowFrame(rows), objectives))
+    two = report(frontier(ParquetFrame([parquet]), objectives))
+    assert one.rows == two.rows
+    assert one.groups == two.groups
+    assert [out.id for out in one.left_out] == [out.id for out in two.left_out]
+    limits = ["--require", "latency.p90<=30ms", "--require", "quality>=0.98*fp32"]
+    from_lines = json.loads(run("pick", file, *limits, "--format", "json").output)
+    from_columns = json.loads(run("pick", parquet, *limits, "--format", "json").output)
+    for found in (from_lines, from_columns):
+        for pick in found["picks"]:
+            pick.pop("left_out")  # Parquet keeps the codes of reasons alone
+    assert from_lines == from_columns
+
+
+def test_pick_ends_with_1_where_nothing_meets_the_limits(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.jsonl", some())
+    result = run("pick", file, "--require", "latency.p99<=30ms", "--minimize", "memory.peak")
+    assert code(result) == 0
+    assert result.output.startswith("image-classification@1 single_stream: deploy ort ")
+    result = run("pick", file, "--require", "latency.p50<=1ms")
+    assert code(result) == 1
+    assert "what binds: latency.p50<=1ms would have to be 4.0" in result.output
+    found = json.loads(
+        run("pick", file, "--require", "latency.p50<=1ms", "--format", "json").output
+    )
+    assert found["schema"] == "edgebench.pick/1"
+    assert found["picks"][0]["choice"] is None
+
+
+def test_compare_says_the_environment_first_and_what_it_left_out(tmp_path: Path) -> None:
+    one = write(tmp_path / "a.jsonl", some())
+    other = [make.record({"precision": "fp32", "threads": 1}, p50=6e6, device="board", run="2")]
+    two = write(tmp_path / "b.jsonl", other)
+    result = run("compare", one, two)
+    assert code(result) == 0
+    lines = result.output.splitlines()
+    place = {
+        name: next(i for i, line in enumerate(lines) if name in line)
+        for name in (
+            "environment differs",
+            "B against A",
+            "  variant",
+            "not compared",
+            "drift",
+        )
+    }
+    assert list(place.values()) == sorted(place.values())
+    assert "1 of 5 cells may be compared" in result.output
+    markdown = run("compare", one, two, "--format", "md").output
+    assert "device: A desk, B board" in markdown
+    csv = run("compare", one, two, "--format", "csv").output.splitlines()
+    assert csv[0].startswith("cell,device,metric,unit,A,A_low,A_high,B,")
+    assert sum("missing" in line for line in csv) == 4
+    assert json.loads(run("compare", one, two, "--format", "json").output)["cells"]
+
+
+def test_compare_ends_with_5_where_nothing_may_be_compared(tmp_path: Path) -> None:
+    one = write(tmp_path / "a.jsonl", some()[:1])
+    two = write(tmp_path / "b.jsonl", some()[1:2])
+    assert code(run("compare", one, two)) == 5
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("compare", "{file}"),
+        ("compare", "{file}", "{file}", "--metric", "latency"),
+        ("frontier", "{file}", "--objective", "nothing:min"),
+        ("frontier", "{file}", "--workload", "image"),
+        ("frontier", "{file}", "--confidence", "95"),
+        ("pick", "{file}", "--require", "latency.p50<=3"),
+        ("pick", "{file}", "--minimize", "throughput"),
+        ("pick", "{file}", "--minimize", "latency.p50", "--maximize", "throughput"),
+        ("view", "mnasnet", "{file}"),
+        ("view", "iso-latency", "{file}", "--by", "nothing"),
+    ],
+)
+def test_wrong_options_are_usage_errors(arguments: Sequence[str], tmp_path: Path) -> None:
+    file = write(tmp_path / "a.jsonl", some())
+    assert code(run(*(word.format(file=file) for word in arguments))) == 2
+
+
+def test_files_that_cannot_be_read_are_one_error(tmp_path: Path) -> None:
+    junk = tmp_path / "junk.parquet"
+    junk.write_bytes(b"no parquet")
+    assert code(run("frontier", junk)) == 7
+    assert code(run("frontier", tmp_path / "none.parquet")) == 7
+    file = write(tmp_path / "a.jsonl", some())
+    assert code(run("frontier", junk, file)) == 2
+
+
+def test_no_records_are_said_and_are_no_error(tmp_path: Path) -> None:
+    empty = write(tmp_path / "a.jsonl", [])
+    assert "no front" in run("frontier", empty).output
+    result = run("pick", empty)
+    assert "nothing to pick from" in result.output
+    assert code(result) == 1
+
+
+def test_a_hostile_name_steers_no_terminal(tmp_path: Path) -> None:
+    record = make.record(workload="evil\x1b[2J")
+    file = write(tmp_path / "a.jsonl", [record])
+    for command in ("frontier", "pick"):
+        assert "\x1b" not in run(command, file).output
+    assert "\x1b" not in run("compare", file, file, file).output
+
+
+# --- views
+
+
+def rows() -> Any:
+    return build_table(some()).rows
+
+
+def cells(view: views.View, name: str) -> dict[str, float | None]:
+    place = [column.name for column in view.columns].index(name)
+    return {line.id.split("precision=")[1].split(",")[0]: line.cells[place] for line in view.lines}
+
+
+def test_efficientllm_computes_what_rows_tell_and_says_what_they_do_not() -> None:
+    view = views.efficientllm(rows())
+    assert cells(view, "MCR")["int8"] == pytest.approx(0.88 / 0.90)  # files of equal size
+    latency = cells(view, "AL")["fp32"]
+    assert latency == pytest.approx(7.07e-3, rel=0.01)
+    assert cells(view, "AMU")["fp32"] is None
+    assert view.lines[0].unknown["AMU"] == "records hold no series of it over time"
+    assert view.lines[0].unknown["AEC"] == "no_sensor"
+    assert not view.lines[3].ranked
+
+
+def test_the_reward_of_mnasnet() -> None:
+    view = views.mnasnet(rows(), 5e6, -0.07)
+    by_id = {row.variant["precision"]: row.latency_ns.p50 for row in rows()}
+    assert cells(view, "reward")["int8"] == pytest.approx(0.88 * (by_id["int8"] / 5e6) ** -0.07)
+    assert "bad" not in cells(view, "reward")
+    rewards = list(cells(view, "reward").values())
+    assert rewards == sorted(rewards, key=lambda reward: -(reward or 0))
+
+
+def test_equal_latency_and_equal_quality() -> None:
+    view = views.iso_latency(rows(), at_ns=8e6)
+    assert cells(view, "quality") == {"fp32": 0.90, "int8": 0.88}
+    assert "precision=fp16 keeps it" in view.notes[0]
+    view = views.iso_quality(rows(), at=0.89)
+    assert set(cells(view, "quality")) == {"fp32", "fp16"}
+    with pytest.raises(UsageError):
+        views.iso_quality(rows(), "nothing")
+
+
+@pytest.mark.parametrize("name", ["efficientllm", "iso-latency", "iso-quality"])
+@pytest.mark.parametrize("form", ["table", "json", "csv", "md"])
+def test_views_have_all_forms(name: str, form: str, tmp_path: Path) -> None:
+    file = write(tmp_path / "a.jsonl", some())
+    result = run("view", name, file, "--format", form)
+    assert code(result) == 0
+    if form == "json":
+        assert json.loads(result.output)["schema"] == "edgebench.view/1"

@@ -1,0 +1,234 @@
+"""Limits as they are typed, and picks under them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from edgebench.analysis.choice_report import Choice
+from edgebench.analysis.choose import pick
+from edgebench.analysis.frame import RowFrame
+from edgebench.analysis.limits import parse_limit
+from edgebench.analysis.objectives import parse_objective
+from edgebench.analysis.table import build_table
+from edgebench.errors import UsageError
+from edgebench.record import Energy, Record
+from tests import records as make
+
+MIB = 2**20
+
+
+@pytest.mark.parametrize(
+    ("text", "op", "value", "relative"),
+    [
+        ("latency.p99<=30ms", "<=", 30e6, False),
+        ("latency.p99 < 1.5 s", "<", 1.5e9, False),
+        ("latency.p50<=250us", "<=", 250e3, False),
+        ("memory.peak<=512MiB", "<=", 512 * MIB, False),
+        ("memory.peak<=1GB", "<=", 1e9, False),
+        ("energy.j_per_inference<=3mJ", "<=", 3e-3, False),
+        ("energy.average_w<=5W", "<=", 5.0, False),
+        ("throughput>=100/s", ">=", 100.0, False),
+        ("throughput>=100", ">=", 100.0, False),
+        ("quality>=88%", ">=", 0.88, False),
+        ("quality.delta>=-0.01", ">=", -0.01, False),
+        ("quality>=0.98*fp32", ">=", 0.98, True),
+        ("quality >= 98% * fp32", ">=", 0.98, True),
+        ("latency.p50<=fp32", "<=", 1.0, True),
+    ],
+)
+def test_limits_in_all_units(text: str, op: str, value: float, relative: bool) -> None:
+    limit = parse_limit(text)
+    assert (limit.op, limit.relative) == (op, relative)
+    assert limit.value == pytest.approx(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "character", "message"),
+    [
+        ("latency.p99<=30mx", 16, "no unit 'mx' of a time; did you mean 'ms'?"),
+        ("latency.p99<=30MiB", 16, "'MiB' is a size and latency.p99 is a time"),
+        ("memory.peak<=512mib", 17, "did you mean 'MiB'?"),
+        ("latency.p99<=30", 16, "it needs a unit"),
+        ("latncy.p99<=30ms", 1, "did you mean 'latency.p99'?"),
+        ("latency.p99=<30ms", 12, "did you mean '<='?"),
+        ("latency.p99", 12, "one of <= >= < > is due here"),
+        ("latency.p99<=", 14, "a number is due here"),
+        ("quality>=0.98*int8", 14, "relative to fp32 alone, not to 'int8'"),
+        ("quality>=x*fp32", 10, "no share of fp32"),
+        ("<=30ms", 1, "a metric is due here"),
+    ],
+)
+def test_errors_name_the_character_and_what_was_meant(
+    text: str, character: int, message: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_limit(text)
+    words = str(caught.value)
+    assert f"character {character}:" in words
+    assert message in words
+    assert words.splitlines()[2].index("^") - 4 == character - 1
+
+
+def choose(
+    records: Sequence[Record],
+    require: Sequence[str] = (),
+    objective: str | None = None,
+    **options: Any,
+) -> list[Choice]:
+    frame = RowFrame(build_table(records).rows)
+    wanted = None if objective is None else parse_objective(objective)
+    return pick(frame, [parse_limit(text) for text in require], wanted, **options).picks
+
+
+def joules(value: float) -> Energy:
+    return Energy(
+        status="ok", j_per_inference=value, uncertainty_j=value / 50, kind="measured_rail",
+        scope="VDD_IN",
+    )  # fmt: skip
+
+
+def three() -> list[Record]:
+    return [
+        make.record(
+            {"precision": "fp32"}, p50=9e6, peak=100 * MIB, quality=make.quality(0.90),
+            energy=joules(0.030),
+        ),
+        make.record(
+            {"precision": "fp16"}, p50=6e6, peak=80 * MIB, quality=make.quality(0.89),
+            energy=joules(0.020),
+        ),
+        make.record(
+            {"precision": "int8"}, p50=3e6, peak=60 * MIB, quality=make.quality(0.86),
+            energy=joules(0.010),
+        ),
+    ]  # fmt: skip
+
+
+def test_the_choice_the_runner_up_and_the_margin() -> None:
+    (found,) = choose(
+        three(), ["latency.p90<=20ms", "quality>=0.98*fp32"], "energy.j_per_inference"
+    )
+    assert found.choice is not None
+    assert found.runner_up is not None
+    assert found.margin is not None
+    assert found.choice.variant["precision"] == "fp16"  # int8 keeps 95.6 % of 0.90
+    assert found.runner_up.variant["precision"] == "fp32"
+    assert found.margin.ratio == pytest.approx(1.5)
+    assert found.margin.low is not None
+    assert found.margin.high is not None
+    assert found.margin.low < 1.5 < found.margin.high
+    assert found.margin.difference == pytest.approx(0.01)
+    assert found.margin.confidence == pytest.approx(1.0, abs=1e-3)
+    assert found.probability == pytest.approx(1.0, abs=1e-3)
+    assert (found.rows, found.meet, found.surely_meet) == (3, 2, 2)
+    assert found.choice.sure
+    bound = {held.metric: held.bound for held in found.choice.limits}["quality"]
+    assert bound == pytest.approx(0.98 * 0.90)
+
+
+def test_without_an_objective_the_fastest_row_is_taken() -> None:
+    (found,) = choose(three())
+    assert found.choice is not None
+    assert found.choice.variant["precision"] == "int8"
+    assert found.objective.metric == "latency.p50"
+    offline = make.record(scenario="offline", replicates=[make.offline(i) for i in range(3)])
+    (found,) = choose([offline])
+    assert found.objective.metric == "throughput"
+    assert found.choice is not None
+
+
+def test_where_nothing_meets_the_limits_the_one_that_binds_is_said() -> None:
+    (found,) = choose(three(), ["quality>=0.88", "memory.peak<=40MiB"])
+    assert found.choice is None
+    assert found.relax == "one"
+    by_metric = {each.metric: each for each in found.binding}
+    assert set(by_metric) == {"memory.peak"}  # no row meets the memory, whatever the quality
+    assert by_metric["memory.peak"].needed == 80 * MIB
+    assert by_metric["memory.peak"].by == pytest.approx(1.0)
+    assert found.closest is not None
+    assert found.closest.variant["precision"] == "fp16"
+
+
+def test_either_of_two_limits_may_be_the_one_to_relax() -> None:
+    (found,) = choose(three(), ["quality>=0.88", "latency.p50<=4ms"])
+    needed = {each.metric: each.needed for each in found.binding}
+    assert found.relax == "one"
+    assert needed["quality"] == 0.86
+    assert needed["latency.p50"] == pytest.approx(6e6, rel=0.02)
+
+
+def test_limits_that_no_row_meets_bind_together() -> None:
+    (found,) = choose(three(), ["memory.peak<=40MiB", "latency.p50<=1ms"])
+    assert found.relax == "all"
+    assert {each.metric for each in found.binding} == {"memory.peak", "latency.p50"}
+    assert {each.id for each in found.binding} == {three()[2].cell.id}
+
+
+def test_a_limit_met_by_value_alone_is_told_and_a_safe_choice_beside_it() -> None:
+    shaky = make.record({"precision": "int8"}, p50=4.95e6, spread=0.03)
+    steady = make.record({"precision": "fp16"}, p50=4.98e6, spread=0.0001)
+    (found,) = choose([shaky, steady], ["latency.p50<=5.1ms"])
+    assert found.choice is not None
+    assert found.choice.variant["precision"] == "int8"
+    assert not found.choice.sure
+    assert found.choice.limits[0].probability is not None
+    assert 0.5 < found.choice.limits[0].probability < 0.95
+    assert found.safe_choice is not None
+    assert found.safe_choice.variant["precision"] == "fp16"
+    assert [each.variant["precision"] for each in found.not_surely] == ["int8"]
+
+
+def test_one_replicate_meets_a_limit_by_value_with_unknown_probability() -> None:
+    single = make.record(replicates=[make.replicate(0)])
+    (found,) = choose([single], ["latency.p50<=20ms"])
+    assert found.choice is not None
+    assert found.choice.limits[0].probability is None
+    assert not found.choice.sure
+
+
+def test_an_unknown_value_meets_no_limit() -> None:
+    silent = make.record(peak=None)
+    (found,) = choose([silent], ["memory.peak<=512MiB"])
+    assert found.choice is None
+    assert found.binding == []
+
+
+def test_rows_that_failed_are_never_chosen_and_stand_left_out() -> None:
+    bad = make.record({"precision": "int8"}, p50=1e6, quality=make.quality(0.1))
+    dead = make.failed({"precision": "fp16"}, "out_of_memory", "killed")
+    (found,) = choose([make.record(), bad, dead])
+    assert found.choice is not None
+    assert found.choice.variant["precision"] == "fp32"
+    assert {out.code for out in found.left_out} == {"not_ranked"}
+    assert len(found.left_out) == 2
+
+
+def test_a_share_of_fp32_turns_round_for_an_error() -> None:
+    def row(precision: str, error: float) -> Record:
+        quality = make.quality(error, 0.5, metric="wer", better="lower")
+        return make.record({"precision": precision}, p50=error * 1e8, quality=quality)
+
+    (found,) = choose([row("fp32", 0.100), row("int8", 0.104)], ["quality>=0.98*fp32"])
+    assert found.meet == 1  # 0.104 is above 0.100 / 0.98
+    assert any("wer is an error" in note for note in found.notes)
+    (found,) = choose([row("fp32", 0.100), row("int8", 0.101)], ["quality>=0.98*fp32"])
+    assert found.meet == 2
+
+
+def test_an_absolute_floor_on_an_error_is_refused() -> None:
+    record = make.record(quality=make.quality(0.1, 0.5, metric="wer", better="lower"))
+    with pytest.raises(UsageError, match="of which lower is better"):
+        choose([record], ["quality>=0.9"])
+
+
+def test_peaks_within_a_percent_are_no_margin() -> None:
+    records = [
+        make.record({"precision": "a"}, peak=100_000_000, p50=9e6),
+        make.record({"precision": "b"}, peak=100_300_000, p50=4e6),
+    ]
+    (found,) = choose(records, objective="memory.peak")
+    assert found.margin is not None
+    assert found.margin.confidence == 0.5

@@ -1,0 +1,185 @@
+"""The same cells of several sets of results side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import pytest
+
+from edgebench.analysis import stats
+from edgebench.analysis.compare import Side, cell_name, compare
+from edgebench.analysis.compare_report import Report, count_not_comparable, report
+from edgebench.analysis.environment import Environment
+from edgebench.analysis.frame import RowFrame
+from edgebench.analysis.table import build_table
+from edgebench.metrics import METRICS
+from edgebench.record import Energy, Record
+from tests import records as make
+
+
+def side(name: str, records: Sequence[Record]) -> Side:
+    environment = Environment()
+    table = build_table(environment.noting(records))
+    return Side(name, RowFrame(table.rows), environment)
+
+
+def compared(*sides: Sequence[Record], metrics: Sequence[str] = ()) -> Report:
+    named = [side(chr(ord("A") + n), records) for n, records in enumerate(sides)]
+    found = compare(named, [METRICS[name] for name in metrics] or None)
+    whole = report(found)
+    assert len(whole.not_comparable) == count_not_comparable(found)
+    return whole
+
+
+def changed(record: Record, **changes: Any) -> Record:
+    return msgspec.structs.replace(record, **changes)
+
+
+def versioned(record: Record, version: int) -> Record:
+    cell = msgspec.structs.replace(
+        record.cell,
+        workload_version=version,
+        id=record.cell.id.replace("@1/", f"@{version}/"),
+    )
+    return changed(record, cell=cell)
+
+
+def test_ratios_with_the_interval_of_welch() -> None:
+    a, b = make.record(p50=7e6), make.record(p50=6e6, run="other", seed=9)
+    found = compared([a], [b], metrics=["latency.p50"])
+    assert found.schema == "edgebench.compare/1"
+    (cell,) = found.cells
+    ratio = cell.metrics[0].ratios[1]
+    rows = build_table([a, b]).rows
+    expected = stats.ratio_interval(
+        rows[1].latency_ns.p50_of_replicates, rows[0].latency_ns.p50_of_replicates
+    )
+    assert ratio is not None
+    assert expected is not None
+    assert ratio.ratio == rows[1].latency_ns.p50 / rows[0].latency_ns.p50  # type: ignore[operator]
+    assert ratio.clear == "lower"
+    assert ratio.low == pytest.approx(expected.low, rel=0.01)
+    assert ratio.high == pytest.approx(expected.high, rel=0.01)
+    assert cell.metrics[0].ratios[0] is None
+
+
+def test_the_same_results_twice_differ_in_nothing() -> None:
+    records = [make.record(), make.record({"precision": "int8", "threads": 1})]
+    found = compared(records, records)
+    assert found.environment == []
+    assert found.not_comparable == []
+    for cell in found.cells:
+        for metric in cell.metrics:
+            ratio = metric.ratios[1]
+            assert ratio is not None
+            assert (ratio.ratio, ratio.clear) == (1.0, "open")
+
+
+def test_every_cell_that_may_not_be_compared_says_why() -> None:
+    def pair(variant: str, **changes: Any) -> tuple[Record, Record]:
+        one = make.record({"precision": variant})
+        return one, changed(one, **changes)
+
+    other = make.record().effective
+    assert other is not None
+    bf16 = msgspec.structs.replace(other, precision="bf16")
+    pairs = {
+        "inputs_differ": pair("a", inputs_sha256="e" * 64),
+        "effective_precision_differs": pair("b", effective=bf16),
+        "quality_metric_differs": pair("c", quality=make.quality(metric="f1")),
+        "not_ranked": pair("d", quality=make.quality(0.1)),
+    }
+    broken = make.record({"precision": "e"})
+    pairs["not_ok"] = (broken, make.failed({"precision": "e"}, "crashed", "SIGSEGV"))
+    old = make.record({"precision": "f"})
+    pairs["workload_version_differs"] = (old, versioned(old, 2))
+    gone, new = make.record({"precision": "g"}), make.record({"precision": "h"})
+    found = compared(
+        [one for one, _ in pairs.values()] + [gone], [two for _, two in pairs.values()] + [new]
+    )
+    assert found.cells == []
+    codes = [each.code for each in found.not_comparable]
+    assert sorted(codes) == sorted([*pairs, "missing", "missing"])
+    reasons = {each.code: each.reason for each in found.not_comparable}
+    assert "fp32 in A and bf16 in B" in reasons["effective_precision_differs"]
+    assert "B: failed: SIGSEGV" in reasons["not_ok"]
+    assert "below the floor" in reasons["not_ranked"]
+    assert "1 in A and 2 in B" in reasons["workload_version_differs"]
+    missing = {each.reason: each.cell for each in found.not_comparable if each.code == "missing"}
+    assert "precision=g" in missing["not in B"]
+    assert "precision=h" in missing["not in A"]
+
+
+def test_energy_of_another_kind_is_not_divided_and_the_rest_is() -> None:
+    def energy(kind: str) -> Energy:
+        return Energy(
+            status="ok", j_per_inference=0.01, uncertainty_j=0.0001, kind=kind, scope="package"
+        )
+
+    one = make.record(energy=energy("measured_rail"))
+    two = make.record(energy=energy("vendor_counter"))
+    found = compared([one], [two])
+    (cell,) = found.cells
+    ratios = {metric.metric: metric.ratios[1] for metric in cell.metrics}
+    assert ratios["energy.j_per_inference"] is None
+    assert ratios["latency.p50"] is not None
+    (why,) = found.not_comparable
+    assert (why.code, why.metric) == ("energy_differs", "energy.j_per_inference")
+
+
+def test_a_later_row_of_the_same_cell_stands_for_the_earlier_one() -> None:
+    early, late = make.record(p50=9e6, run="1"), make.record(p50=7e6, run="2")
+    found = compared([early, late], [make.record(p50=7e6, run="3")], metrics=["latency.p50"])
+    ratio = found.cells[0].metrics[0].ratios[1]
+    assert ratio is not None
+    assert ratio.ratio == pytest.approx(1.0, rel=0.01)
+    (why,) = found.not_comparable
+    assert (why.code, why.run) == ("superseded", "1")
+
+
+def test_devices_stand_side_by_side_and_never_mix_within_a_side() -> None:
+    found = compared([make.record(device="jetson")], [make.record(device="pi")])
+    assert len(found.cells) == 1
+    assert found.cells[0].device is None
+    assert [d.name for d in found.environment] == ["device"]
+    both = [make.record(device="jetson"), make.record(device="pi", p50=9e6)]
+    found = compared(both, both)
+    assert [cell.device for cell in found.cells] == ["jetson", "pi"]
+    assert found.not_comparable == []
+
+
+def test_what_differs_in_the_environment_is_told_by_topic() -> None:
+    one = make.record()
+    run = msgspec.structs.replace(
+        one.run,
+        python="3.12.1",
+        packages={"onnxruntime": "1.33.0", "numpy": "2.2.0", "new": "1"},
+        settings={"suite": "quick", "settings": {"target": 0.05}},
+    )
+    facts = {**one.device.facts, "power_mode": "15W"}
+    device = msgspec.structs.replace(one.device, facts=facts)
+    found = compared([one], [changed(one, run=run, device=device)])
+    told = {(d.topic, d.name): d.values for d in found.environment}
+    assert told["power", "power_mode"] == [[], ["15W"]]
+    assert told["versions", "python"] == [["3.11.7"], ["3.12.1"]]
+    assert told["packages", "onnxruntime"] == [["1.32.0"], ["1.33.0"]]
+    assert told["packages", "new"] == [[], ["1"]]
+    assert told["settings", "settings.target"] == [[], ["0.05"]]
+    assert ("packages", "numpy") not in told
+
+
+def test_three_sides_are_compared_with_the_first() -> None:
+    found = compared(
+        [make.record(p50=6e6)], [make.record(p50=9e6)], [make.record(p50=3e6)],
+        metrics=["latency.p50"],
+    )  # fmt: skip
+    ratios = found.cells[0].metrics[0].ratios
+    assert ratios[0] is None
+    assert [round(r.ratio, 1) for r in ratios[1:] if r is not None] == [1.5, 0.5]
+    assert any("drift" in note for note in found.notes)
+
+
+def test_a_cell_is_named_without_the_version_of_its_workload() -> None:
+    assert cell_name("a-b@12/ort/precision=fp32/offline") == "a-b/ort/precision=fp32/offline"
