@@ -13,6 +13,7 @@ import pytest
 from edgebench.record import Record
 from edgebench.report.build import build_report
 from tests import report_records as make
+from tests.test_roofline import calibration, worked
 
 pytest.importorskip("vl_convert", reason="needs the extra report")
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs the extra browser")
@@ -47,12 +48,14 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         "realistic": make.realistic,
         "hostile": make.hostile,
         "many": lambda: make.many(220),
+        "roofline": lambda: [worked(p50=1e6), worked(p50=3e6, seed=1, variant={"threads": 1})],
     }
 
     def file(kind: str) -> Path:
         path = folder / f"{kind}.html"
         if not path.exists():
-            path.write_text(render(build_report(kinds[kind](), [f"{kind}.jsonl"])))
+            report = build_report(kinds[kind](), [f"{kind}.jsonl"], lambda devices: [calibration()])
+            path.write_text(render(report))
         return path
 
     return file
@@ -252,6 +255,15 @@ def test_a_modelled_energy_does_not_look_measured(page: Open) -> None:
         if bar.get_attribute("stroke")
     ]
     assert sorted(fill == "transparent" for fill in fills) == [False, False, True]
+
+
+def test_the_roofline_is_drawn_or_says_why_not(page: Open) -> None:
+    opened = page("roofline")
+    opened.wait_for_selector("#chart-roofline .mark-symbol")
+    assert "fp32, 1 thread" in opened.locator("#chart-roofline").inner_html()
+    opened.locator('details[data-numbers="roofline"] summary').click()
+    assert "compute" in opened.locator('details[data-numbers="roofline"] table').inner_text()
+    assert "no count of the model" in page().locator("#chart-roofline").inner_text()
 
 
 def test_hostile_names_are_words(page: Open) -> None:

@@ -34,6 +34,7 @@ from edgebench.report.model import Report
 from edgebench.store import iter_records
 from tests import report_records as make
 from tests.records import failed, record, replicate, samples
+from tests.test_roofline import calibration, worked
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = sorted((ROOT / "results" / "reference").glob("*.jsonl"))
@@ -179,6 +180,28 @@ def test_no_point_beats_the_staircase(
         assert any(right * cx >= right * x and up * cy >= up * y for cx, cy in corners)
     for cx, cy in corners:
         assert not any(right * x > right * cx and up * y > up * cy for x, y in points)
+
+
+# --- the roofline
+
+
+def test_rows_stand_under_the_roof_of_their_threads() -> None:
+    rows = [worked(p50=1e6, spread=0.001), record({"precision": "int8-static"}, p50=2e6)]
+    report = build_report(rows, [], lambda devices: [calibration()])
+    (point,) = report.roof_points
+    assert (point.row, point.bound) == (0, "compute")
+    assert point.gops_per_s == pytest.approx(41, rel=0.02)
+    assert {(roof.name, roof.peak_gops_per_s) for roof in report.roofs} == {
+        ("fp32, 1 thread", 100), ("int8, 1 thread", 400),
+    }  # fmt: skip
+    text = page_markdown.render(report)
+    assert re.search(r"\| 10\.\d+ \| 4\d\.\d+ \| 4\d\.\d% \| compute \|", text)
+
+
+def test_without_a_roofline_the_reason_stands_there(realistic: Report) -> None:
+    assert realistic.roof_points == []
+    assert "no count of the model's work" in realistic.roof_unknown
+    assert "no count of the model's work" in page_markdown.render(realistic)
 
 
 # --- the page

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from edgebench.cli.results import files_of, records_of
+from edgebench.cli.results import calibrations_of, files_of, records_of
 from edgebench.errors import UsageError
 from edgebench.record import Record
 from edgebench.suggest import did_you_mean
@@ -30,9 +30,20 @@ FORMATS = ("html", "md", "png", "svg")
     type=click.Choice(FORMATS),
     help="[default: by the name of --out, else html]",
 )
+@click.option(
+    "--calibration",
+    "calibrations",
+    multiple=True,
+    type=Path,
+    help="Of `edgebench calibrate`, for the roofline.  [default: those in the cache]",
+)
 @click.option("--workload", "workloads", multiple=True, help="Only this workload (repeatable).")
 def command(
-    paths: Sequence[Path], out: Path | None, form: str | None, workloads: Sequence[str]
+    paths: Sequence[Path],
+    out: Path | None,
+    form: str | None,
+    calibrations: Sequence[Path],
+    workloads: Sequence[str],
 ) -> None:
     """Write a report of result files: the decision first, then the trade-offs and the evidence.
 
@@ -48,7 +59,11 @@ def command(
 
         vegalite.require()  # before minutes of reading
     files = files_of(paths)
-    report = build_report(_records(files, workloads), [file.name for file in files])
+    report = build_report(
+        _records(files, workloads),
+        [file.name for file in files],
+        lambda devices: calibrations_of(calibrations, devices),
+    )
     write(report, out or Path(f"report.{form}"), form)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from edgebench import __version__
@@ -13,21 +13,31 @@ from edgebench.analysis.table import build_table
 from edgebench.analysis.tradeoff import COMPETES, VERDICTS, frontier
 from edgebench.analysis.tradeoff_report import not_ranked
 from edgebench.analysis.types import Row, Run, Table
+from edgebench.calibration import Calibration
 from edgebench.record import Record
 from edgebench.report import facts, reproduce, text
 from edgebench.report.detail import PROBABILITIES, Trace, detail_of, traces
 from edgebench.report.groups import Block, group_of, grouped, speed_of
 from edgebench.report.model import Detail, Device, Report, ReportRow
 from edgebench.report.places import Places
+from edgebench.report.roofs import roofs_of
+
+Calibrations = Callable[[Sequence[str]], Sequence[Calibration]]
 
 #: Rows whose samples a report holds: some 2 kB each. Picks and fronts come first.
 MAX_DETAILS = 400
 
 
 def build_report(
-    records: Iterable[Record], sources: Sequence[str], max_details: int = MAX_DETAILS
+    records: Iterable[Record],
+    sources: Sequence[str],
+    calibrations: Calibrations = lambda devices: (),
+    max_details: int = MAX_DETAILS,
 ) -> Report:
-    """The report of all records; `sources` are the names of their files."""
+    """The report of all records; `sources` are the names of their files.
+
+    `calibrations` finds the ceilings of devices by their names, for the roofline.
+    """
     kept: list[list[Trace]] = []
     places = Places()
     table = build_table(places.noting(_watched(records, kept)))
@@ -46,6 +56,9 @@ def build_report(
         speed_of([table.rows[index] for _, _, members in each for index in members])
         for each in blocks.values()
     ]
+    roofs, roof_points, roof_unknown = roofs_of(
+        table.rows, calibrations([device.name for device in table.devices])
+    )
     names_of_places, differences, further = places.compared()
     details = _details(table, picked, kept, max_details)
     rows = [
@@ -72,7 +85,9 @@ def build_report(
         probabilities=PROBABILITIES,
         places=names_of_places,
         differences=differences,
-        roof_unknown="no device peaks are known: `edgebench calibrate` measures them",
+        roofs=roofs,
+        roof_points=roof_points,
+        roof_unknown=roof_unknown,
         notes=[text.plain(note) for note in (*table.notes, further) if note],
         details_left_out=_left_out(table, details),
     )

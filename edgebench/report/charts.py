@@ -429,8 +429,16 @@ def roofline() -> Spec:
             {
                 "data": {"name": "roofs"},
                 "mark": {"type": "line", "strokeWidth": 2, "color": slot("soft")},
-                "encoding": {"x": x, "y": y, "detail": {"field": "device"},
+                "encoding": {"x": x, "y": y, "detail": {"field": "roof"},
                              "order": {"field": "order", "type": "quantitative"}},
+            },
+            {
+                "data": {"name": "roof_names"},
+                "mark": {
+                    "type": "text", "align": "right", "baseline": "bottom", "dy": -4,
+                    "color": slot("soft"),
+                },
+                "encoding": {"x": x, "y": y, "text": {"field": "name"}},
             },
             {
                 "data": {"name": "roof_points"},

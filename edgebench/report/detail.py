@@ -120,17 +120,27 @@ def _band(kind: str, start: float, end: float, words: str) -> Band:
 def _process(trace: Trace, start: float, ends: NDArray[np.float64]) -> Process:
     per_point = -(-len(ends) // _POINTS)
     cuts = range(0, len(ends), per_point)
-    bins = [trace.samples_ns[cut : cut + per_point] for cut in cuts]
+    medians, largest = _binned(trace.samples_ns, per_point)
     return Process(
         index=trace.index,
         samples=len(ends),
-        median_ms=_ms(np.median(trace.samples_ns)[None])[0],
+        median_ms=_ms(np.array([np.median(trace.samples_ns)]))[0],
         start_s=round(start, 4),
         seconds_s=[round(start + float(ends[cut]), 4) for cut in cuts],
-        median_of_bin_ms=[_ms(np.median(part)[None])[0] for part in bins],
-        largest_of_bin_ms=[_ms(part.max()[None])[0] for part in bins],
+        median_of_bin_ms=_ms(medians),
+        largest_of_bin_ms=_ms(largest),
         per_point=per_point,
     )
+
+
+def _binned(samples: Samples, size: int) -> tuple[NDArray[np.float64], Samples]:
+    """Median and maximum of every `size` samples, and of those left at the end."""
+    whole = len(samples) - len(samples) % size
+    parts, rest = samples[:whole].reshape(-1, size), samples[whole:]
+    medians, largest = np.median(parts, axis=1), parts.max(axis=1)
+    if len(rest):
+        medians, largest = np.append(medians, np.median(rest)), np.append(largest, rest.max())
+    return medians, largest
 
 
 def _ms(values: NDArray[np.generic]) -> list[float]:

@@ -166,6 +166,8 @@ class RoofPoint(Part, frozen=True, kw_only=True):
     row: int
     ops_per_byte: float
     gops_per_s: float
+    efficiency: float | None = None  # of the peak
+    bound: str = ""  # "compute" or "memory"
 
 
 class Roof(Part, frozen=True, kw_only=True):
@@ -174,7 +176,7 @@ class Roof(Part, frozen=True, kw_only=True):
     device: str
     peak_gops_per_s: float
     peak_gbytes_per_s: float
-    precision: str = ""
+    name: str  # "fp32, 2 threads"
 
 
 class Report(Part, frozen=True, kw_only=True):

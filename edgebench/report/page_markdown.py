@@ -31,13 +31,11 @@ def _lines(report: Report) -> Iterator[str]:
     yield from _environment(report)
     yield from _failures(report)
     yield from _reproduce(report)
-    if report.roof_unknown:
-        yield f"Roofline unknown: {escape(report.roof_unknown)}."
-        yield ""
+    yield from _roofline(report)
     for note in report.notes:
         yield escape(note)
         yield ""
-    yield escape(f"{report.measured}; from {', '.join(report.sources)}")
+    yield escape("; from ".join(filter(None, (report.measured, ", ".join(report.sources)))))
 
 
 def _decision(report: Report, group: Group, decision: Decision) -> Iterator[str]:
@@ -100,6 +98,31 @@ def _environment(report: Report) -> Iterator[str]:
             cells = [difference.fact, *difference.values]
             yield f"| {' | '.join(escape(cell) for cell in cells)} |"
         yield ""
+
+
+def _roofline(report: Report) -> Iterator[str]:
+    yield "### Roofline"
+    yield ""
+    if report.roof_unknown:
+        yield f"Unknown: {escape(report.roof_unknown)}."
+        yield ""
+        return
+    for roof in report.roofs:
+        yield (
+            f"- {escape(roof.device)}, {escape(roof.name)}: {roof.peak_gops_per_s:.4g} GOP/s, "
+            f"{roof.peak_gbytes_per_s:.4g} GB/s"
+        )
+    yield ""
+    yield "| row | operations per byte | GOP/s | of the peak | bound by |"
+    yield "|---|--:|--:|--:|---|"
+    for point in report.roof_points[:_MOST]:
+        row = report.rows[point.row]
+        share = "-" if point.efficiency is None else f"{point.efficiency:.1%}"
+        yield (
+            f"| {escape(f'{report.groups[row.group].name}: {row.label}')} | {point.ops_per_byte:.3g} | "
+            f"{point.gops_per_s:.4g} | {share} | {point.bound or '-'} |"
+        )
+    yield ""
 
 
 def _failures(report: Report) -> Iterator[str]:

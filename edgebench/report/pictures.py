@@ -148,7 +148,7 @@ def _sampled(report: Report, group: Group) -> list[ReportRow]:
 def _ecdf(report: Report, rows: Sequence[ReportRow]) -> Spec:
     several = len(report.devices) > 1
     names = [f"{row.label} · {row.device}" if several else row.label for row in rows]
-    values = [
+    values: list[dict[str, Any]] = [
         {"ms": ms, "share": share, "label": name}
         for row, name in zip(rows, names, strict=True)
         if row.detail is not None

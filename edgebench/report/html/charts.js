@@ -212,10 +212,11 @@ function drawRoofline() {
   const lines = roofs.flatMap((roof) => {
     const knee = roof.peak_gops_per_s / roof.peak_gbytes_per_s;
     return [0.1, knee, Math.max(most, knee * 4)].map((x, order) => (
-      { x, order, device: roof.device, y: Math.min(x * roof.peak_gbytes_per_s, roof.peak_gops_per_s) }));
+      { x, order, roof: `${roof.device}, ${roof.name}`, y: Math.min(x * roof.peak_gbytes_per_s, roof.peak_gops_per_s) }));
   });
   const chosen = known.slice(0, MOST_TICKED).map((point) => rows[point.row]);
-  draw("roofline", "roofline", { roofs: lines, roof_points: known.slice(0, MOST_TICKED).map((point) => (
+  const names = roofs.map((roof) => { const edge = lines.findLast((line) => line.roof === `${roof.device}, ${roof.name}`); return { ...edge, name: roof.name }; });
+  draw("roofline", "roofline", { roofs: lines, roof_names: names, roof_points: known.slice(0, MOST_TICKED).map((point) => (
     { x: point.ops_per_byte, y: point.gops_per_s, label: nameOf(rows[point.row]) })) },
     (width) => ({ ...labelSlots(chosen)(width), height: 300 }),
     known.length && roofs.length ? "" : `Unknown: ${report.roof_unknown || "nothing was recorded"}.`);

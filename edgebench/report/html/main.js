@@ -7,7 +7,9 @@ function later(work) {
 
 function refresh() {
   state.page = 0;
-  later(() => { drawTable(); refreshTradeoff(); drawCost(); });
+  later(() => { drawTable(); refreshTradeoff(); });
+  clearTimeout(refresh.cost);
+  refresh.cost = setTimeout(drawCost, 160); // bars are drawn anew: not at every letter typed
 }
 
 // --- filters

@@ -130,8 +130,8 @@ const NUMBERS = {
   memory: () => [["row", "peak", "model loaded", "warmed up"], ...shown().slice(0, MOST_BARS).map(({ numbers, ...row }) =>
     [nameOf(row), ...[numbers.memory_mib, numbers.loaded_mib, numbers.warm_mib].map((mib) => (mib === undefined ? "unknown" : `${mib.toFixed(1)} MiB`))])],
   energy: () => [["row", "energy per inference"], ...shown().slice(0, MOST_BARS).map((row) => [nameOf(row), row.facts[report.fact_names.indexOf("energy in full")] || "unknown"])],
-  roofline: () => [["row", "operations per byte", "GOP/s"], ...report.roof_points.filter((point) => state.group < 0 || rows[point.row].group === state.group)
-    .map((point) => [nameOf(rows[point.row]), point.ops_per_byte.toPrecision(3), point.gops_per_s.toPrecision(3)])],
+  roofline: () => [["row", "operations per byte", "GOP/s", "of the peak", "bound by"], ...report.roof_points.filter((point) => state.group < 0 || rows[point.row].group === state.group)
+    .map((point) => [nameOf(rows[point.row]), point.ops_per_byte.toPrecision(3), point.gops_per_s.toPrecision(3), point.efficiency === null ? "unknown" : `${(point.efficiency * 100).toFixed(1)} %`, point.bound || "unknown"])],
 };
 
 function refreshNumbers() {
