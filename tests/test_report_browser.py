@@ -166,7 +166,7 @@ def test_a_region_drawn_in_the_chart_filters_the_table(page: Open) -> None:
     opened = page()
     choose(opened, IMAGES)
     opened.select_option("#against", "memory")
-    opened.wait_for_selector("#chart-tradeoff svg")
+    opened.locator("#chart-tradeoff svg", has_text="peak memory").wait_for()
     opened.locator("#chart-tradeoff svg").scroll_into_view_if_needed()
     box = opened.locator("#chart-tradeoff svg").bounding_box()
     opened.mouse.move(box["x"] + 60, box["y"] + 30)
@@ -221,14 +221,11 @@ def test_ticking_a_row_draws_its_samples_and_tells_numbers(page: Open) -> None:
     opened.wait_for_selector("#chart-ecdf svg")
     opened.locator('details[data-numbers="ecdf"] summary').click()
     table = opened.locator('details[data-numbers="ecdf"] table')
+    table.locator("tbody tr").first.wait_for()
     before = table.locator("tbody tr").count()
     opened.locator("#table tbody input:not(:checked):not(:disabled)").first.check()
     settle(opened)
     assert table.locator("tbody tr").count() == before + 1
-    opened.locator('details[data-numbers="series"] summary').click()
-    name = opened.locator("#series-row option", has_text="openvino int8-static").first
-    if name.count():
-        opened.select_option("#series-row", name.get_attribute("value"))
 
 
 def test_throttling_and_warm_up_are_marked(page: Open) -> None:

@@ -42,7 +42,7 @@ def scale_of(values: Sequence[float], spread: float, *, padding: int = 0) -> Spe
         margin = abs(low) / 10 or 1.0
         return {"domain": [low - margin, high + margin]}
     if low > 0 and high / low > spread:
-        return {"type": "log", "nice": bool(padding), "padding": padding}
+        return {"type": "log", "nice": False, "padding": padding}
     return {"type": "linear", "zero": False, "nice": bool(padding), "padding": padding}
 
 
@@ -349,7 +349,7 @@ def series() -> Spec:
     )  # fmt: skip
 
 
-_ROWS = {"title": None, "sort": None, "axis": {"labelLimit": 190, "domain": False, "ticks": False,
+_ROWS = {"title": None, "sort": None, "axis": {"labelLimit": slot("label_limit"), "domain": False, "ticks": False,
                                                "titleAngle": 0}}  # fmt: skip
 
 

@@ -57,7 +57,7 @@ function scaleOf(values, spread, padding = 0) {
     const margin = Math.abs(low) / 10 || 1;
     return { domain: [low - margin, high + margin] };
   }
-  if (low > 0 && high / low > spread) return { type: "log", nice: padding > 0, padding };
+  if (low > 0 && high / low > spread) return { type: "log", nice: false, padding };
   return { type: "linear", zero: false, nice: padding > 0, padding };
 }
 
@@ -95,7 +95,7 @@ async function drawTradeoff() {
   about.textContent = [group.title, group.shared && `all: ${group.shared}`,
     group.objectives.length && `front of ${group.objectives.join(", ")}`, ...group.left_out].filter(Boolean).join(" · ");
   const field = xField();
-  const valuesOf = (name) => inGroup().map((row) => row.numbers[name]);
+  const valuesOf = (name) => matching().map((row) => row.numbers[name]);
   const all = unique(rows.map((row) => row[state.color])).sort();
   const drawn = inGroup().some((row) => row.numbers[field] !== undefined && row.numbers[AXES[state.against]] !== undefined);
   const view = await draw("tradeoff", `tradeoff.${group.x}.${state.against}`,
@@ -108,6 +108,7 @@ async function drawTradeoff() {
     }),
     drawn ? "" : "No row of this workload has a value on both axes.");
   if (!view) return;
+  refreshTradeoff(); // what was filtered while it was drawn
   view.addSignalListener("brush", (_, value) => brush(value));
   view.addEventListener("pointermove", (event, item) => hover(item?.datum?.row, event));
   view.addEventListener("pointerout", () => hover(undefined));
@@ -194,7 +195,7 @@ function drawCost() {
   const withMemory = some.filter((row) => row.numbers.memory_mib !== undefined);
   const parts = withMemory.flatMap((row) => [["own, model loaded", row.numbers.loaded_mib], ["own, warmed up", row.numbers.warm_mib]]
     .filter(([, mib]) => mib !== undefined).map(([part, mib]) => ({ label: nameOf(row), part, mib })));
-  const bars = (count) => (width) => ({ height: Math.max(60, count * (width < 460 ? 24 : 26)), legend_columns: width < 460 ? 1 : 2 });
+  const bars = (count) => (width) => ({ height: Math.max(60, count * (width < 460 ? 24 : 26)), legend_columns: width < 460 ? 1 : 2, label_limit: Math.min(190, width * 0.36) });
   draw("memory", "memory", { memory: withMemory.map((row) => ({ label: nameOf(row), ...row.numbers })), memory_parts: parts },
     bars(withMemory.length), withMemory.length ? "" : "The peak memory of these rows is unknown.");
   const withEnergy = some.filter((row) => row.numbers.energy_mj !== undefined);
@@ -208,12 +209,10 @@ function drawCost() {
 function drawRoofline() {
   const known = report.roof_points.filter((point) => state.group < 0 || rows[point.row].group === state.group);
   const { roofs } = report;
-  const most = Math.max(1, ...known.map((point) => point.ops_per_byte)) * 4;
-  const lines = roofs.flatMap((roof) => {
-    const knee = roof.peak_gops_per_s / roof.peak_gbytes_per_s;
-    return [0.1, knee, Math.max(most, knee * 4)].map((x, order) => (
-      { x, order, roof: `${roof.device}, ${roof.name}`, y: Math.min(x * roof.peak_gbytes_per_s, roof.peak_gops_per_s) }));
-  });
+  const knees = roofs.map((roof) => roof.peak_gops_per_s / roof.peak_gbytes_per_s);
+  const most = Math.max(1, ...known.map((point) => point.ops_per_byte), ...knees) * 4;
+  const lines = roofs.flatMap((roof, index) => [0.1, knees[index], most].map((x, order) => (
+    { x, order, roof: `${roof.device}, ${roof.name}`, y: Math.min(x * roof.peak_gbytes_per_s, roof.peak_gops_per_s) })));
   const chosen = known.slice(0, MOST_TICKED).map((point) => rows[point.row]);
   const names = roofs.map((roof) => { const edge = lines.findLast((line) => line.roof === `${roof.device}, ${roof.name}`); return { ...edge, name: roof.name }; });
   draw("roofline", "roofline", { roofs: lines, roof_names: names, roof_points: known.slice(0, MOST_TICKED).map((point) => (

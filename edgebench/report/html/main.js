@@ -5,9 +5,10 @@ function later(work) {
   waiting = requestAnimationFrame(() => { waiting = null; work(); });
 }
 
-function refresh() {
+// The axes follow what is struck or not, and else stay where they are.
+function refresh(facet) {
   state.page = 0;
-  later(() => { drawTable(); refreshTradeoff(); });
+  later(() => { drawTable(); if (facet === "front") drawTradeoff(); else refreshTradeoff(); });
   clearTimeout(refresh.cost);
   refresh.cost = setTimeout(drawCost, 160); // bars are drawn anew: not at every letter typed
 }
@@ -30,7 +31,7 @@ function facetNode(facet, title) {
   if (values.length < 2) return null;
   return make("fieldset", {}, make("legend", {}, title), ...values.map((value) => {
     const box = make("input", { type: "checkbox", checked: true, "data-facet": facet, value });
-    box.addEventListener("change", () => { state.hidden[facet][box.checked ? "delete" : "add"](value); refresh(); });
+    box.addEventListener("change", () => { state.hidden[facet][box.checked ? "delete" : "add"](value); refresh(facet); });
     return make("label", { className: "chip" }, box, FRONTS[value] && facet === "front" ? FRONTS[value] : value);
   }));
 }
