@@ -204,6 +204,22 @@ def test_without_a_roofline_the_reason_stands_there(realistic: Report) -> None:
     assert "no count of the model's work" in page_markdown.render(realistic)
 
 
+def test_rows_of_other_tools_stand_by_what_these_report(tmp_path: Path) -> None:
+    out = tmp_path / "mlperf.jsonl"
+    excerpt = ROOT / "tests" / "data" / "imports" / "mlperf" / "inference-excerpt.csv.gz"
+    done = CliRunner().invoke(cli, ["import", "mlperf", str(excerpt), "-o", str(out)])
+    assert done.exit_code == 0, done.output
+    report = build_report(iter_records(out), [out.name])
+    group = next(g for g in report.groups if g.name.startswith("mlperf-resnet") and len(g.rows) > 9)
+    assert "p90" in group.x_title
+    drawn = [report.rows[i] for i in group.rows if report.rows[i].front != "struck"]
+    assert all(row.numbers.latency_ms is not None for row in drawn)
+    assert {"yes", "no"} & {row.front for row in drawn}, "memory, which nobody reports, is left out"
+    assert all(row.numbers.latency_low_ms is None for row in drawn), "a word is no interval"
+    assert "whole run" in drawn[0].command_note or "does not say" in drawn[0].command_note
+    assert "MLPerf" in page.render(report) or "mlperf" in page.render(report)
+
+
 # --- the page
 
 

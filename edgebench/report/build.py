@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from edgebench import __version__
 from edgebench.analysis.frame import RowFrame
 from edgebench.analysis.labels import labels
+from edgebench.analysis.objectives import parse_objective
 from edgebench.analysis.table import build_table
 from edgebench.analysis.tradeoff import COMPETES, VERDICTS, frontier
 from edgebench.analysis.tradeoff_report import not_ranked
@@ -51,7 +53,7 @@ def build_report(
     names = _names(table, blocks.values())
     picked = {pick.row for pick in table.picks if pick.row is not None}
     runs = {run.id: run for run in table.runs}
-    fronts = _fronts(table.rows)
+    fronts = _fronts(table)
     speeds = [
         speed_of([table.rows[index] for _, _, members in each for index in members])
         for each in blocks.values()
@@ -153,21 +155,31 @@ def _said(row: Row, run: Run) -> dict[str, Any]:
     }
 
 
-def _fronts(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Of each row whether it is on the front, how probably, and why it does not compete."""
-    result = frontier(RowFrame(rows))
-    found: list[dict[str, Any]] = [{"front": "struck"} for _ in rows]
-    for contest in result.contests:
-        for place, member in enumerate(contest.members):
-            odds = float(contest.probability[place])
-            found[member] = {
-                "front": VERDICTS[contest.verdict[place]],
-                "probability": None if math.isnan(odds) else odds,
-            }
-    for index, row in enumerate(rows):
-        if row.ranked and result.left_out[index] != COMPETES:
-            why = text.plain(not_ranked(result, index).reason)
-            found[index] = {"front": "undecided", "front_note": why}
+def _fronts(table: Table) -> list[dict[str, Any]]:
+    """Of each row whether it is on the front, how probably, and why it does not compete.
+
+    By the objectives of the table's own front of its group, which every row of it has.
+    """
+    found: list[dict[str, Any]] = [{"front": "struck"} for _ in table.rows]
+    members: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for front, _, indices in text.blocks(table):
+        members[tuple(front.objectives)] += [i for i in indices if table.rows[i].ranked]
+    for names, indices in members.items():
+        if not names or not indices:
+            continue
+        rows = [table.rows[index] for index in indices]
+        result = frontier(RowFrame(rows), [parse_objective(name) for name in names])
+        for place, index in enumerate(indices):
+            if result.left_out[place] != COMPETES:
+                why = text.plain(not_ranked(result, place).reason)
+                found[index] = {"front": "undecided", "front_note": why}
+        for contest in result.contests:
+            for place, member in enumerate(contest.members):
+                odds = float(contest.probability[place])
+                found[indices[member]] = {
+                    "front": VERDICTS[contest.verdict[place]],
+                    "probability": None if math.isnan(odds) else odds,
+                }
     return found
 
 
@@ -195,7 +207,9 @@ def _measured(runs: Sequence[Run]) -> str:
     """When, in how many runs, and by which versions."""
     if not runs:
         return ""
-    days = sorted(run.started_utc[:10] for run in runs)
+    days = sorted(run.started_utc[:10] for run in runs if run.started_utc[:1].isdigit())
+    if not days:
+        return "results of another tool" if len(runs) == 1 else f"{len(runs)} files of other tools"
     when = days[0] if days[0] == days[-1] else f"{days[0]} to {days[-1]}"
     versions = ", ".join(sorted({run.edgebench for run in runs if run.edgebench}))
     count = "1 run" if len(runs) == 1 else f"{len(runs)} runs"

@@ -142,6 +142,8 @@ def _figures(report: Report, group: Group, row: ReportRow | None, decision: Deci
     words = dict(zip(report.fact_names, row.facts, strict=True))
     figures = [(name, words.get(name, "-")) for name in _FIGURES]
     figures.insert(1, ("to fp32", decision.gain))
+    if words["p50"] == "-":  # what another tool reports in its place
+        figures[0] = ("p90", words["p90"])
     unknown = ("", "-") if row.numbers.energy_mj is not None else ("", "-", words.get("energy", ""))
     names = {"quality": group.quality_metric or "quality"}
     cells = "".join(
