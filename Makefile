@@ -3,8 +3,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+AS_ROOT := $(shell test "$$(id -u)" = 0 || echo sudo)
 
-.PHONY: bench test test-assets test-runtimes lint types resolve perf soak clean
+.PHONY: bench test test-assets test-runtimes test-browser readme-picture lint types resolve perf soak clean
 
 bench: $(VENV)/.bench
 	$(BIN)/edgebench run --suite quick
@@ -19,6 +20,16 @@ test-assets: $(VENV)/.test
 # The runtimes that the tests do without where they are not installed: OpenVINO and ncnn.
 test-runtimes: $(VENV)/.runtimes
 	$(BIN)/pytest tests/test_openvino.py tests/test_ncnn.py tests/test_runtime_contracts.py tests/test_runtime_workloads.py
+
+# The report's page in a real browser: Debian's chromium, installed where it is missing.
+test-browser: $(VENV)/.browser
+	command -v chromium >/dev/null || { $(AS_ROOT) apt-get update && $(AS_ROOT) apt-get install -y chromium; }
+	$(BIN)/pytest -m browser tests/test_report_browser.py
+
+# The README's picture, from the reference results.
+readme-picture: $(VENV)/.test
+	mkdir -p docs/images
+	$(BIN)/edgebench report results/reference/quick-linux-x86-2c.jsonl --workload image-classification --out docs/images/tradeoff.svg
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -59,6 +70,10 @@ $(VENV)/.test: pyproject.toml | $(VENV)/bin/python
 $(VENV)/.runtimes: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/pip install --quiet --editable '.[test,openvino,ncnn,wakeword]'
 	$(BIN)/pip install --quiet --no-deps pnnx
+	touch $@
+
+$(VENV)/.browser: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --editable '.[test,browser]'
 	touch $@
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python

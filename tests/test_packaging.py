@@ -96,6 +96,9 @@ def test_the_wheel_holds_backends_and_workloads(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     assert "edgebench/backends/ort.py" in names
     assert "edgebench/py.typed" in names
+    assert {
+        f"edgebench/report/html/{name}" for name in ("page.html", "page.css", "main.js")
+    } <= names
     definitions = {path.name for path in (ROOT / "workloads").glob("*.yaml")}
     assert {f"edgebench/workloads/{name}" for name in definitions} <= names
     assert not any(name.startswith(("backends/", "workloads/", "tests/")) for name in names)

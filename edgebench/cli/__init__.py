@@ -15,6 +15,7 @@ from edgebench.errors import EdgebenchError, ExitCode
 _COMMANDS = {
     "run": "Measure workloads on this machine and print the trade-off table.",
     "show": "Print the trade-off table of result files.",
+    "report": "Write a report of result files: HTML, Markdown or pictures.",
     "import": "Turn the results of other tools into records of edgebench.",
     "query": "Run SQL over result files.",
     "export": "Write the trade-off table as Parquet, CSV, JSON or Markdown.",

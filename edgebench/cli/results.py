@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from edgebench.calibration import Calibration, default_path, read_calibration
 from edgebench.errors import StoreError
 from edgebench.record import Record
 from edgebench.store import iter_records, result_files
@@ -28,3 +29,13 @@ def records_of(files: Sequence[Path]) -> Iterator[Record]:
     """The records of all files, one at a time."""
     for file in files:
         yield from iter_records(file)
+
+
+def calibrations_of(given: Sequence[Path], devices: Sequence[str]) -> list[Calibration]:
+    """The files given, else what the cache has of these devices."""
+    if given:
+        return [read_calibration(path) for path in given]
+    from edgebench.assets import cache_dir
+
+    files = [default_path(cache_dir(), device) for device in devices]
+    return [read_calibration(file) for file in files if file.is_file()]

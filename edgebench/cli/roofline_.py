@@ -10,8 +10,7 @@ from pathlib import Path
 import click
 
 from edgebench.analysis.table import build_table
-from edgebench.calibration import Calibration, default_path, read_calibration
-from edgebench.cli.results import files_of, records_of
+from edgebench.cli.results import calibrations_of, files_of, records_of
 
 
 @click.command("roofline")
@@ -44,20 +43,10 @@ def command(paths: Sequence[Path], calibrations: Sequence[Path], layers: int, fo
     gc.disable()
     table = build_table(records_of(files_of(paths)))
     devices = [device.name for device in table.devices]
-    found = roofline(table.rows, _calibrations(calibrations, devices))
+    found = roofline(table.rows, calibrations_of(calibrations, devices))
     if form == "json":
         import msgspec
 
         sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
     else:
         render(found, table.rows, layers, sys.stdout)
-
-
-def _calibrations(given: Sequence[Path], devices: Sequence[str]) -> list[Calibration]:
-    """The files given, else what the cache has of these devices."""
-    if given:
-        return [read_calibration(path) for path in given]
-    from edgebench.assets import cache_dir
-
-    files = [default_path(cache_dir(), device) for device in devices]
-    return [read_calibration(file) for file in files if file.is_file()]

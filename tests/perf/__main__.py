@@ -1,9 +1,10 @@
 """All benchmarks, one after the other: `python -m tests.perf`."""
 
-from tests.perf import analysis_scale, commands, overhead, show_10k
+from tests.perf import analysis_scale, commands, overhead, report_scale, show_10k
 
 if __name__ == "__main__":
     overhead.main()
     commands.main()
     show_10k.main()
+    report_scale.main()
     analysis_scale.main()

@@ -1,0 +1,218 @@
+"""Records -> the model of a report. One pass over the records; samples are condensed at the end."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from edgebench import __version__
+from edgebench.analysis.frame import RowFrame
+from edgebench.analysis.labels import labels
+from edgebench.analysis.objectives import parse_objective
+from edgebench.analysis.table import build_table
+from edgebench.analysis.tradeoff import COMPETES, VERDICTS, frontier
+from edgebench.analysis.tradeoff_report import not_ranked
+from edgebench.analysis.types import Row, Run, Table
+from edgebench.calibration import Calibration
+from edgebench.record import Record
+from edgebench.report import facts, reproduce, text
+from edgebench.report.detail import PROBABILITIES, Trace, detail_of, traces
+from edgebench.report.groups import Block, group_of, grouped, speed_of
+from edgebench.report.model import Detail, Device, Report, ReportRow
+from edgebench.report.places import Places
+from edgebench.report.roofs import roofs_of
+
+Calibrations = Callable[[Sequence[str]], Sequence[Calibration]]
+
+#: Rows whose samples a report holds: some 2 kB each. Picks and fronts come first.
+MAX_DETAILS = 400
+
+
+def build_report(
+    records: Iterable[Record],
+    sources: Sequence[str],
+    calibrations: Calibrations = lambda devices: (),
+    max_details: int = MAX_DETAILS,
+) -> Report:
+    """The report of all records; `sources` are the names of their files.
+
+    `calibrations` finds the ceilings of devices by their names, for the roofline.
+    """
+    kept: list[list[Trace]] = []
+    places = Places()
+    table = build_table(places.noting(_watched(records, kept)))
+    blocks = grouped(table)
+    place = {
+        row: number
+        for number, each in enumerate(blocks.values())
+        for _, _, members in each
+        for row in members
+    }
+    names = _names(table, blocks.values())
+    picked = {pick.row for pick in table.picks if pick.row is not None}
+    runs = {run.id: run for run in table.runs}
+    fronts = _fronts(table)
+    speeds = [
+        speed_of([table.rows[index] for _, _, members in each for index in members])
+        for each in blocks.values()
+    ]
+    roofs, roof_points, roof_unknown = roofs_of(
+        table.rows, calibrations([device.name for device in table.devices])
+    )
+    names_of_places, differences, further = places.compared()
+    details = _details(table, picked, kept, max_details)
+    rows = [
+        ReportRow(
+            group=place[index],
+            label=names[index],
+            pick=index in picked,
+            numbers=facts.numbers(row, speeds[place[index]]),
+            detail=details.get(index),
+            **fronts[index],
+            **_said(row, runs[row.run]),
+        )
+        for index, row in enumerate(table.rows)
+    ]
+    return Report(
+        title=_title(table),
+        edgebench=__version__,
+        sources=[text.plain(source) for source in sources],
+        measured=_measured(table.runs),
+        devices=[_device(table, device.name) for device in table.devices],
+        groups=[group_of(table, each, names) for each in blocks.values()],
+        fact_names=facts.NAMES,
+        rows=rows,
+        probabilities=PROBABILITIES,
+        places=names_of_places,
+        differences=differences,
+        roofs=roofs,
+        roof_points=roof_points,
+        roof_unknown=roof_unknown,
+        notes=[text.plain(note) for note in (*table.notes, further) if note],
+        details_left_out=_left_out(table, details),
+    )
+
+
+def _watched(records: Iterable[Record], kept: list[list[Trace]]) -> Iterator[Record]:
+    """The records as they pass by; of each its samples are kept."""
+    for record in records:
+        kept.append(traces(record))
+        yield record
+
+
+def _names(table: Table, blocks: Iterable[Sequence[Block]]) -> list[str]:
+    """Labels as the table gives them: within the rows of a device that compete."""
+    names = [""] * len(table.rows)
+    for each in blocks:
+        for _, _, members in each:
+            words = labels([table.rows[index] for index in members])
+            for index, name in zip(members, words, strict=True):
+                names[index] = text.plain(name)
+    return names
+
+
+def _details(
+    table: Table, picked: set[int], kept: Sequence[Sequence[Trace]], limit: int
+) -> dict[int, Detail]:
+    """Of picks first, then of fronts, then of the other ranked rows, then of the rest."""
+
+    def priority(index: int) -> tuple[bool, bool, bool]:
+        row = table.rows[index]
+        return index not in picked, not row.pareto, not row.ranked
+
+    order = sorted((index for index, each in enumerate(kept) if each), key=priority)
+    found = {index: detail_of(kept[index]) for index in order[:limit]}
+    return {index: detail for index, detail in found.items() if detail is not None}
+
+
+def _left_out(table: Table, details: dict[int, Detail]) -> str:
+    sampled = sum(bool(row.latency_ns.samples) for row in table.rows)
+    if sampled <= len(details):
+        return ""
+    return (
+        f"samples are shown for {len(details)} of {sampled} rows (picks and fronts first), to keep "
+        "this page small; report fewer files to see those of the others"
+    )
+
+
+def _said(row: Row, run: Run) -> dict[str, Any]:
+    """What a row says of itself."""
+    command, note = reproduce.command(row, run)
+    return {
+        "id": text.plain(row.id),
+        "device": text.plain(row.device),
+        "backend": text.plain(row.backend),
+        "precision": text.plain(str(row.variant.get("precision", "as-is"))),
+        "status": row.status,
+        "facts": facts.values(row),
+        "why": "" if row.ranked else text.reasons(row),
+        "fix": text.plain("; ".join(filter(None, (reason.fix for reason in row.reasons)))),
+        "command": text.plain(command),
+        "command_note": note,
+        "energy_kind": text.plain(row.energy.kind),
+    }
+
+
+def _fronts(table: Table) -> list[dict[str, Any]]:
+    """Of each row whether it is on the front, how probably, and why it does not compete.
+
+    By the objectives of the table's own front of its group, which every row of it has.
+    """
+    found: list[dict[str, Any]] = [{"front": "struck"} for _ in table.rows]
+    members: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for front, _, indices in text.blocks(table):
+        members[tuple(front.objectives)] += [i for i in indices if table.rows[i].ranked]
+    for names, indices in members.items():
+        if not names or not indices:
+            continue
+        rows = [table.rows[index] for index in indices]
+        result = frontier(RowFrame(rows), [parse_objective(name) for name in names])
+        for place, index in enumerate(indices):
+            if result.left_out[place] != COMPETES:
+                why = text.plain(not_ranked(result, place).reason)
+                found[index] = {"front": "undecided", "front_note": why}
+        for contest in result.contests:
+            for place, member in enumerate(contest.members):
+                odds = float(contest.probability[place])
+                found[indices[member]] = {
+                    "front": VERDICTS[contest.verdict[place]],
+                    "probability": None if math.isnan(odds) else odds,
+                }
+    return found
+
+
+def _device(table: Table, name: str) -> Device:
+    return Device(
+        name=text.plain(name),
+        line=text.device_line(table, name),
+        warnings=text.state_lines(table, name),
+    )
+
+
+def _title(table: Table) -> str:
+    workloads = sorted({row.workload for row in table.rows})
+    if len(workloads) > 3:
+        return f"{len(workloads)} workloads on {_devices(table)}"
+    return text.plain(f"{', '.join(workloads) or 'No records'} on {_devices(table)}")
+
+
+def _devices(table: Table) -> str:
+    names = [device.name for device in table.devices]
+    return names[0] if len(names) == 1 else f"{len(names)} devices"
+
+
+def _measured(runs: Sequence[Run]) -> str:
+    """When, in how many runs, and by which versions."""
+    if not runs:
+        return ""
+    days = sorted(run.started_utc[:10] for run in runs if run.started_utc[:1].isdigit())
+    if not days:
+        return "results of another tool" if len(runs) == 1 else f"{len(runs)} files of other tools"
+    when = days[0] if days[0] == days[-1] else f"{days[0]} to {days[-1]}"
+    versions = ", ".join(sorted({run.edgebench for run in runs if run.edgebench}))
+    count = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
+    return text.plain(
+        f"measured {when} in {count}" + (f" by edgebench {versions}" * bool(versions))
+    )

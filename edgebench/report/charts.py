@@ -1,0 +1,449 @@
+"""The charts of a report as Vega-Lite: one template serves the page and the pictures.
+
+A template names its data (`"data": {"name": ...}`) and leaves slots (`{"slot": "y_title"}`) for what
+depends on the rows; `fill` puts them in, here for pictures and in html/charts.js for the page. Values
+of result files enter as data, titles and scale domains only: never as field names or expressions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from edgebench.report.theme import SHAPES
+
+Spec = dict[str, Any]
+SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
+
+_X_FIELDS = {
+    "latency": ("latency_ms", "latency_low_ms", "latency_high_ms"),
+    "rate": ("rate_per_s", "rate_low_per_s", "rate_high_per_s"),
+}
+_Y_FIELDS = {
+    "quality": ("quality", "", ""),
+    "memory": ("memory_mib", "memory_low_mib", "memory_high_mib"),
+    "energy": ("energy_mj", "energy_low_mj", "energy_high_mj"),
+}
+
+
+def slot(name: str) -> Spec:
+    """A place for something that depends on the rows."""
+    return {"slot": name}
+
+
+def scale_of(values: Sequence[float], spread: float, *, padding: int = 0) -> Spec:
+    """A scale that these values fill; logarithmic from `spread` on (largest over smallest).
+
+    The counterpart is `scaleOf` in html/charts.js.
+    """
+    known = [value for value in values if value is not None]
+    low, high = min(known, default=0.0), max(known, default=1.0)
+    if low == high:
+        margin = abs(low) / 10 or 1.0
+        return {"domain": [low - margin, high + margin]}
+    if low > 0 and high / low > spread:
+        return {"type": "log", "nice": False, "padding": padding}
+    return {"type": "linear", "zero": False, "nice": bool(padding), "padding": padding}
+
+
+def fill(spec: Any, slots: Mapping[str, Any]) -> Any:
+    """The template with its slots filled; the counterpart is `fill` in html/charts.js."""
+    if isinstance(spec, list):
+        return [fill(part, slots) for part in spec]
+    if not isinstance(spec, dict):
+        return spec
+    if spec.keys() == {"slot"}:
+        return slots[spec["slot"]]
+    return {key: fill(part, slots) for key, part in spec.items()}
+
+
+def templates() -> dict[str, Spec]:
+    """Every chart by its name: `tradeoff.X.Y`, `ecdf`, `histogram`, `series`, `memory`, ..."""
+    found = {f"tradeoff.{x}.{y}": tradeoff(x, y) for x in _X_FIELDS for y in _Y_FIELDS}
+    for chart in (ecdf, histogram, series, memory, energy, roofline):
+        found[chart.__name__] = chart()
+    return found
+
+
+def _chart(description: str, **parts: Any) -> Spec:
+    size = {"width": slot("width"), "height": slot("height")}
+    return {"$schema": SCHEMA, "description": description, **size, **parts}
+
+
+def _number(field: str, **more: Any) -> Spec:
+    return {"field": field, "type": "quantitative", **more}
+
+
+def _name(field: str, **more: Any) -> Spec:
+    return {"field": field, "type": "nominal", **more}
+
+
+def _only(field: str, *values: str) -> list[Spec]:
+    return [{"filter": {"field": field, "oneOf": list(values)}}]
+
+
+def tradeoff(x: str, y: str, *, interactive: bool = True) -> Spec:
+    """Rows by two objectives, with intervals, the front line, and what is struck."""
+    at, x_low, x_high = _X_FIELDS[x]
+    up, y_low, y_high = _Y_FIELDS[y]
+    x_axis = _number(at, title=slot("x_title"), scale=slot("x_scale"))
+    y_axis = _number(up, title=slot("y_title"), scale=slot("y_scale"))
+    legend = {"columns": slot("legend_columns"), "symbolOpacity": 1}
+    color = _name(
+        "color",
+        title=slot("color_title"),
+        scale={"domain": slot("color_domain"), "range": slot("color_range")},
+        legend=legend,
+    )
+    shape = _name(
+        "precision",
+        title="precision",
+        scale={"domain": slot("shape_domain"), "range": SHAPES},
+        legend={**legend, "symbolFillColor": slot("soft"), "symbolStrokeColor": slot("soft")},
+    )
+    points = {
+        "name": "ranked",
+        "data": {"name": "points"},
+        "transform": _only("front", "yes", "no", "undecided"),
+        "mark": {
+            "type": "point",
+            "filled": True,
+            "size": 130,
+            "strokeWidth": 1.5,
+            "cursor": "pointer",
+        },
+        "encoding": {
+            "x": x_axis,
+            "y": y_axis,
+            "color": color,
+            "shape": shape,
+            "opacity": {
+                "condition": [
+                    {"test": {"field": "front", "equal": "yes"}, "value": 1},
+                    {"test": {"field": "front", "equal": "undecided"}, "value": 0.6},
+                ],
+                "value": 0.32,
+            },
+        },
+    }
+    struck = {
+        "data": {"name": "points"},
+        "transform": _only("front", "struck"),
+        "mark": {
+            "type": "point", "shape": "M-0.7,-0.7L0.7,0.7M0.7,-0.7L-0.7,0.7", "filled": False,
+            "size": 70, "strokeWidth": 1.6, "color": slot("struck"),
+        },
+        "encoding": {"x": x_axis, "y": y_axis},
+    }  # fmt: skip
+    lines = {
+        "data": {"name": "lines"},
+        "mark": {"type": "line", "strokeWidth": 1.5, "strokeDash": [5, 4], "color": slot("soft"),
+                 "opacity": 0.9},
+        "encoding": {
+            "x": {**x_axis, "field": "x"},
+            "y": {**y_axis, "field": "y"},
+            "detail": {"field": "device"},
+            "order": {"field": "order", "type": "quantitative"},
+        },
+    }  # fmt: skip
+    ring = {
+        "data": {"name": "points"},
+        "transform": [{"filter": "datum.row === focus"}],
+        "mark": {"type": "point", "shape": "circle", "filled": False, "size": 460,
+                 "strokeWidth": 2.5, "color": slot("accent")},
+        "encoding": {"x": x_axis, "y": y_axis},
+    }  # fmt: skip
+    words = [_words(side, x_axis, y_axis) for side in ("left", "right")]
+    spans = [_span(at, up, x_low, x_high, "x", x_axis, y_axis, color)]
+    if y_low:
+        spans.append(_span(at, up, y_low, y_high, "y", x_axis, y_axis, color))
+    spec = _chart(
+        "Scatter plot of the rows by two objectives with 95 % intervals; a dashed line joins the "
+        "best known values. The table below holds every number.",
+        layer=[lines, *spans, struck, points, *words],
+    )
+    if interactive:
+        points["params"] = [{"name": "brush", "select": {"type": "interval"}}]
+        spec["params"] = [{"name": "focus", "value": -1}]
+        spec["layer"].append(ring)
+    return spec
+
+
+def _words(side: str, x_axis: Spec, y_axis: Spec) -> Spec:
+    """The names of the choices, on the side where there is room."""
+    return {
+        "data": {"name": "points"},
+        "transform": [
+            {"filter": {"field": "pick", "equal": True}},
+            {"filter": {"field": "side", "equal": side}},
+        ],
+        "mark": {
+            "type": "text",
+            "align": "right" if side == "left" else "left",
+            "dx": -11 if side == "left" else 11,
+            "dy": -11,
+            "fontWeight": 600,
+            "limit": 240,
+        },
+        "encoding": {"x": x_axis, "y": y_axis, "text": {"field": "label"}},
+    }
+
+
+def _span(
+    at: str, up: str, low: str, high: str, way: str, x_axis: Spec, y_axis: Spec, color: Spec
+) -> Spec:
+    """The interval of each point along one axis."""
+    ends = {
+        "x": {"x": {**x_axis, "field": low}, "x2": {"field": high}, "y": y_axis},
+        "y": {"y": {**y_axis, "field": low}, "y2": {"field": high}, "x": x_axis},
+    }[way]
+    return {
+        "data": {"name": "points"},
+        "transform": [
+            *_only("front", "yes", "no", "undecided"),
+            {"filter": {"field": low, "valid": True}},
+        ],
+        "mark": {"type": "rule", "strokeWidth": 1.5, "opacity": 0.55},
+        "encoding": {**ends, "color": color},
+    }
+
+
+def _by_label() -> Spec:
+    return _name(
+        "label",
+        title=None,
+        scale={"domain": slot("label_domain"), "range": slot("label_range")},
+        legend={"columns": slot("legend_columns")},
+    )
+
+
+def ecdf() -> Spec:
+    """Share of queries that took at most so long."""
+    marks = [{"share": 0.5, "name": "p50"}, {"share": 0.9, "name": "p90"},
+             {"share": 0.99, "name": "p99"}]  # fmt: skip
+    share = _number(
+        "share", title="share of queries done", axis={"format": "%"}, scale={"domain": [0, 1]}
+    )
+    return _chart(
+        "Cumulative distribution of the latency of the chosen rows.",
+        layer=[
+            {
+                "data": {"values": marks},
+                "mark": {"type": "rule", "strokeDash": [2, 4], "color": slot("line")},
+                "encoding": {"y": share},
+            },
+            {
+                "data": {"name": "ecdf"},
+                "mark": {"type": "line", "interpolate": "step-after", "strokeWidth": 2},
+                "encoding": {
+                    "x": _number(
+                        "ms",
+                        title="latency (ms)",
+                        scale=slot("x_scale"),
+                    ),
+                    "y": share,
+                    "color": _by_label(),
+                    "strokeDash": _name(
+                        "label",
+                        title=None,
+                        legend={"columns": slot("legend_columns")},
+                        scale={
+                            "domain": slot("label_domain"),
+                            "range": [[1, 0], [7, 3], [2, 2], [9, 3, 2, 3], [4, 4], [12, 4],
+                                      [1, 3], [6, 2, 2, 2]],
+                        },
+                    ),
+                },
+            },
+            {
+                "data": {"values": marks},
+                "mark": {"type": "text", "align": "right", "baseline": "bottom", "dy": -2, "dx": -2,
+                         "fontSize": 10, "color": slot("soft")},
+                "encoding": {"y": share, "x": {"value": "width"}, "text": {"field": "name"}},
+            },
+        ],
+    )  # fmt: skip
+
+
+def histogram() -> Spec:
+    """Where the samples of each row lie; one panel a row, on one axis."""
+    panel = {
+        "width": slot("width"),
+        "height": 54,
+        "mark": {"type": "bar", "binSpacing": 0.5},
+        "encoding": {
+            "x": _number(
+                "low_ms",
+                title="latency (ms)",
+                scale=slot("x_scale"),
+            ),
+            "x2": {"field": "high_ms"},
+            "y": _number("share", title=None, axis=None, stack=None),
+            "y2": {"datum": 0},
+            "color": {**_by_label(), "legend": None},
+        },
+    }
+    return {
+        "$schema": SCHEMA,
+        "description": "Histogram of the latency of each chosen row.",
+        "data": {"name": "bins"},
+        "facet": {
+            "row": _name(
+                "label",
+                title=None,
+                sort=None,  # as the data come: an order by names would compile to expressions of them
+                header={"labelOrient": "top", "labelAnchor": "start", "labelPadding": 2},
+            )
+        },
+        "spacing": 10,
+        "resolve": {"scale": {"y": "independent"}},
+        "spec": panel,
+    }
+
+
+def series() -> Spec:
+    """Latency over time: processes one after the other, warm-ups and disturbances marked."""
+    seconds = _number("s", title="seconds, processes one after the other", scale={"nice": False})
+    ms = _number("ms", title="latency (ms)", scale={"zero": False, "nice": True})
+    bands = {
+        "data": {"name": "bands"},
+        "mark": {"type": "rect", "opacity": 0.3},
+        "encoding": {
+            "x": {**seconds, "field": "start_s"},
+            "x2": {"field": "end_s"},
+            "color": _name(
+                "kind",
+                title=None,
+                scale={
+                    "domain": ["warm-up", "disturbed"],
+                    "range": [slot("struck"), slot("bad")],
+                },
+            ),
+        },
+    }
+    return _chart(
+        "Latency of one row over time, with warm-up and throttling marked.",
+        resolve={"scale": {"color": "independent"}},
+        layer=[
+            bands,
+            {
+                "data": {"name": "series"},
+                "mark": {"type": "point", "filled": True, "size": 9, "opacity": 0.65,
+                         "color": slot("accent")},
+                "encoding": {"x": seconds, "y": {**ms, "field": "largest"}},
+            },
+            {
+                "data": {"name": "series"},
+                "mark": {"type": "line", "strokeWidth": 1.6, "color": slot("accent")},
+                "encoding": {"x": seconds, "y": {**ms, "field": "median"},
+                             "detail": {"field": "process"}},
+            },
+            {
+                "data": {"name": "processes"},
+                "mark": {"type": "text", "align": "left", "baseline": "top", "dx": 2,
+                         "color": slot("soft"), "fontSize": 11},
+                "encoding": {"x": {**seconds, "field": "start_s"}, "y": {"value": 0},
+                             "text": {"field": "name"}},
+            },
+        ],
+    )  # fmt: skip
+
+
+_ROWS = {"title": None, "sort": None, "axis": {"labelLimit": slot("label_limit"), "domain": False, "ticks": False,
+                                               "titleAngle": 0}}  # fmt: skip
+
+
+def memory() -> Spec:
+    """Peak of each row, and the process's own memory on the way to it."""
+    label = _name("label", **_ROWS)
+    return _chart(
+        "Peak memory of each row, with the process's own memory after loading and warm-up.",
+        layer=[
+            {
+                "data": {"name": "memory"},
+                "mark": {"type": "bar", "height": {"band": 0.5}, "color": slot("accent"),
+                         "opacity": 0.55},
+                "encoding": {"y": label, "x": _number("memory_mib", title="peak memory (MiB)")},
+            },
+            {
+                "data": {"name": "memory_parts"},
+                "mark": {"type": "point", "filled": False, "size": 70, "strokeWidth": 1.6,
+                         "color": slot("ink")},
+                "encoding": {
+                    "y": label,
+                    "x": _number("mib"),
+                    "shape": _name("part", title=None,
+                        legend={"columns": slot("legend_columns")},
+                                   scale={"domain": ["own, model loaded", "own, warmed up"],
+                                          "range": ["triangle-up", "circle"]}),
+                },
+            },
+        ],
+    )  # fmt: skip
+
+
+def energy() -> Spec:
+    """Energy per inference with its uncertainty; a modelled value never looks like a measured one."""
+    label = _name("label", **_ROWS)
+    return _chart(
+        "Energy per inference of each row with its uncertainty, by how it was obtained.",
+        layer=[
+            {
+                "data": {"name": "energy"},
+                "mark": {"type": "bar", "height": {"band": 0.5}, "strokeWidth": 1.5},
+                "encoding": {
+                    "y": label,
+                    "x": _number("energy_mj", title="energy per inference (mJ)"),
+                    "stroke": {"value": slot("accent")},
+                    "fill": {
+                        "condition": {
+                            "test": {"field": "kind", "equal": "measured"},
+                            "value": slot("accent"),
+                        },
+                        "value": "transparent",
+                    },
+                },
+            },
+            {
+                "data": {"name": "energy"},
+                "transform": [{"filter": {"field": "energy_low_mj", "valid": True}}],
+                "mark": {"type": "rule", "strokeWidth": 1.6, "color": slot("ink")},
+                "encoding": {
+                    "y": label,
+                    "x": _number("energy_low_mj"),
+                    "x2": {"field": "energy_high_mj"},
+                },
+            },
+        ],
+    )
+
+
+def roofline() -> Spec:
+    """What the device can reach, and what the rows reach of it."""
+    log = {"type": "log", "nice": False}
+    x = _number("x", title="operations per byte", scale=log)
+    y = _number("y", title="GOP/s", scale=log)
+    return _chart(
+        "Roofline: rows against the measured peaks of the device.",
+        layer=[
+            {
+                "data": {"name": "roofs"},
+                "mark": {"type": "line", "strokeWidth": 2, "color": slot("soft")},
+                "encoding": {"x": x, "y": y, "detail": {"field": "roof"},
+                             "order": {"field": "order", "type": "quantitative"}},
+            },
+            {
+                "data": {"name": "roof_names"},
+                "mark": {
+                    "type": "text", "align": "right", "baseline": "bottom", "dy": -4,
+                    "color": slot("soft"),
+                },
+                "encoding": {"x": x, "y": y, "text": {"field": "name"}},
+            },
+            {
+                "data": {"name": "roof_points"},
+                "mark": {"type": "point", "filled": True, "size": 90},
+                "encoding": {"x": x, "y": y, "color": _by_label()},
+            },
+        ],
+    )  # fmt: skip

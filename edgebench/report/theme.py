@@ -1,0 +1,98 @@
+"""Colours of a report, for the page's CSS and its charts alike: one place, two themes.
+
+Series colours tell each other apart for people with any colour blindness (after Okabe and Ito, the
+light ones darkened, the dark ones lightened, so that each stands 3:1 or more against its
+background). Charts never rely on them alone: shapes, dashes and labels say the same.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+SANS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', 'DejaVu Sans', sans-serif"
+
+THEMES: dict[str, dict[str, str]] = {
+    "light": {
+        "paper": "#ffffff",  # cards and charts
+        "desk": "#f5f6f8",  # behind them
+        "ink": "#14181f",
+        "soft": "#525c69",  # second-rank text
+        "line": "#d9dee5",
+        "edge": "#868f9b",  # of what can be operated
+        "grid": "#eaedf1",
+        "accent": "#0b5cad",
+        "good": "#0a6b4b",
+        "warn": "#8a4b00",
+        "bad": "#b3261e",
+        "struck": "#7b8490",
+    },
+    "dark": {
+        "paper": "#171b21",
+        "desk": "#0e1116",
+        "ink": "#e9edf2",
+        "soft": "#a3adba",
+        "line": "#333b46",
+        "edge": "#6d7886",
+        "grid": "#262d36",
+        "accent": "#7ab8ff",
+        "good": "#5fd0a2",
+        "warn": "#f0b357",
+        "bad": "#ff8f85",
+        "struck": "#808b99",
+    },
+}
+
+SERIES: dict[str, list[str]] = {
+    "light": ["#0072b2", "#c24e00", "#00805e", "#a8588a", "#7a6300", "#3d3d3d", "#2f8fbf", "#6a51a3"],
+    "dark": ["#56b4e9", "#f08a4b", "#2cc295", "#e29cc4", "#f0e442", "#d0d4da", "#8fa8ff", "#e69f00"],
+}  # fmt: skip
+
+#: Shapes of precisions, beside the colours of backends.
+SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right"]
+
+
+def css() -> str:
+    """The colours as custom properties; the explicit choice of a reader goes before the system's."""
+    light, dark = _properties("light"), _properties("dark")
+    return (
+        f":root{{color-scheme:light;{light}}}"
+        f"@media (prefers-color-scheme:dark){{:root:not([data-theme=light])"
+        f"{{color-scheme:dark;{dark}}}}}"
+        f":root[data-theme=dark]{{color-scheme:dark;{dark}}}"
+        f"@media print{{:root:root{{color-scheme:light;{light}}}}}"
+    )
+
+
+def _properties(theme: str) -> str:
+    return "".join(f"--{name}:{value};" for name, value in THEMES[theme].items())
+
+
+def config(theme: str) -> dict[str, Any]:
+    """Vega-Lite's configuration: quiet axes, no frames, text in the page's own colours."""
+    c = THEMES[theme]
+    return {
+        "aria": False,  # generated descriptions are expressions made of titles; the page has its own
+        "background": c["paper"],
+        "font": SANS,
+        "padding": 4,
+        "view": {"stroke": None},
+        "title": {"color": c["ink"], "subtitleColor": c["soft"], "anchor": "start",
+                  "fontSize": 14, "fontWeight": 600, "subtitleFontSize": 12, "offset": 14},
+        "axis": {
+            "domainColor": c["line"], "tickColor": c["line"], "gridColor": c["grid"],
+            "labelColor": c["soft"], "titleColor": c["soft"], "labelFontSize": 12,
+            "titleFontSize": 12, "titleFontWeight": 500, "labelPadding": 6, "titlePadding": 10,
+            "tickSize": 4, "labelLimit": 200, "tickCount": 6,
+        },
+        "axisY": {"domain": False, "ticks": False, "titleAngle": 0, "titleAlign": "left",
+                  "titleAnchor": "end", "titleX": 0, "titleY": -12},
+        "header": {"labelColor": c["ink"], "titleColor": c["soft"], "labelFontSize": 12,
+                   "labelLimit": 260},
+        "legend": {"labelColor": c["ink"], "titleColor": c["soft"], "labelFontSize": 12,
+                   "titleFontSize": 12, "titleFontWeight": 500, "labelLimit": 220,
+                   "symbolSize": 90, "orient": "bottom", "titleOrient": "left", "columns": 3,
+                   "layout": {"bottom": {"direction": "vertical", "anchor": "start", "margin": 6}}},
+        "rule": {"color": c["soft"]},
+        "text": {"color": c["ink"], "fontSize": 12},
+        "range": {"category": SERIES[theme]},
+    }  # fmt: skip

@@ -1,0 +1,93 @@
+"""Records for tests of reports: two devices, energy, failures, and names that attack the page."""
+
+from __future__ import annotations
+
+from edgebench.backend import Scalar
+from edgebench.record import Energy, Record, StateCheck, Warmup
+from tests.records import MIB, failed, offline, quality, record, replicate, samples
+
+#: What a result file may hold where people expect a name.
+HOSTILE = (
+    "</script><script>window.hacked=1</script>",
+    '"><img src=x onerror="window.hacked=2">',
+    "{{report}} {{title}} ${window.hacked=3} `window.hacked=4`",
+    "datum['__proto__'];window.hacked=5//",
+    "a.b[0]['c']\\",
+    "javascript:window.hacked=6",
+    "\u2028window.hacked=7\u2029",
+    "http://attacker.invalid/beacon.png",
+    "<!--<script>",
+    "| a | b |\n\n# head\n```\n<b>bold</b> @everyone",
+)
+
+MEASURED = Energy(
+    status="ok", j_per_inference=0.021, uncertainty_j=0.002, average_w=3.1, kind="measured",
+    scope="board", source="ina3221",
+)  # fmt: skip
+MODELLED = Energy(
+    status="ok", j_per_inference=0.013, uncertainty_j=0.004, kind="modelled", scope="soc"
+)
+
+
+def variant(precision: str, threads: int = 1) -> dict[str, Scalar]:
+    return {"precision": precision, "threads": threads, "batch": 1}
+
+
+def realistic() -> list[Record]:
+    """Two devices, several backends and workloads, a struck row, failures, offline, throttling."""
+    hot = StateCheck(name="thermal_throttle", level="warn", evidence="the CPU throttled: 12 events")
+    throttled = [
+        replicate(i, samples(4.4e6, 200, 50 + i), state_after=[hot] if i == 1 else [])
+        for i in range(3)
+    ]
+    cold = Warmup(iterations=3, duration_ns=900_000_000, steady=False)
+    return [
+        record(variant("fp32"), p50=7.3e6, energy=MEASURED),
+        record(variant("fp32", 2), p50=4.2e6, seed=1, peak=121 * MIB, energy=MEASURED),
+        record(variant("int8-static", 2), p50=2.3e6, spread=0.03, seed=3, quality=quality(0.87)),
+        record(variant("int8-static"), p50=4.4e6, seed=4, quality=quality(0.41)),
+        record(variant("fp32"), p50=5.1e6, seed=5, backend="openvino", peak=140 * MIB),
+        record(variant("int8-static"), backend="openvino", replicates=throttled, energy=MODELLED),
+        failed(variant("int8-dynamic"), "crashed", "the worker died of SIGSEGV"),
+        record(variant("fp32"), p50=31e6, seed=6, device="board", run="board-1"),
+        record(variant("int8-static"), p50=14e6, seed=7, device="board", run="board-1",
+               quality=quality(0.868)),
+        record(variant("fp32", 2), scenario="offline",
+               replicates=[offline(i, 260 + i) for i in range(3)]),
+        record(workload="wake-word", replicates=[replicate(i, warmup=cold) for i in range(3)]),
+    ]  # fmt: skip
+
+
+def hostile() -> list[Record]:
+    """Every text of a record is an attack."""
+    found = []
+    for number, words in enumerate(HOSTILE):
+        each = record(
+            {"precision": words, words: words, "batch": 1},
+            workload=words,
+            backend=words,
+            device=words,
+            run=words,
+            seed=number,
+            quality=quality(0.5, metric=words),
+        )
+        found.append(each)
+        found.append(failed({"precision": words}, words, words, workload=words, device=words))
+    return found
+
+
+def many(count: int) -> list[Record]:
+    """Rows of few samples: `count` of them in groups of fifty."""
+    return [
+        record(
+            {"precision": ("fp32", "int8-static", "int8-dynamic")[i % 3], "threads": 1 + i % 50},
+            workload=f"workload-{i // 50}",
+            backend=("ort", "openvino", "litert")[i % 7 % 3],
+            p50=2e6 * (1 + (i * 7 % 50) / 10),
+            count=80,
+            seed=i,
+            peak=(60 + i * 13 % 50) * MIB,
+            quality=quality(0.86 + (i * 11 % 40) / 1000),
+        )
+        for i in range(count)
+    ]
