@@ -180,6 +180,8 @@ class Replicate(Part, frozen=True, kw_only=True):
     energy: Energy | None = None
     state_before: list[StateCheck] = []  # only checks that are not ok
     state_after: list[StateCheck] = []
+    rerun_of: int | None = None  # index of the replicate whose place it takes
+    superseded_by: int | None = None  # index of the sound one that took its place; evidence only
     wall_s: float | None = None  # of the whole process
     parent_cpu_s: float | None = None  # CPU time of the parent meanwhile
 

@@ -310,3 +310,107 @@ def test_a_disk_that_fills_up_leaves_what_was_measured_to_be_shown() -> None:
     with pytest.raises(StoreError):
         campaign.measure()
     assert {r.cell.id: len(r.replicates) for r in campaign.provisional()} == {"a": 2, "b": 1}
+
+
+# Replicates that the machine spoilt.
+
+THROTTLED = StateCheck(name="throttle", level="invalid", evidence="12 events", fix="cool it")
+
+
+def spoil(monkeypatch: pytest.MonkeyPatch, *turns: int) -> None:
+    """The machine throttles during these turns, counted from 0."""
+    count = iter(range(10**6))
+    monkeypatch.setattr(state, "compare", lambda *_: [THROTTLED] if next(count) in turns else [])
+
+
+def test_a_throttled_replicate_is_run_again_and_kept_as_evidence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spoil(monkeypatch, 1)
+    _, keeper, _ = measure([target("a")])
+    (made,) = keeper.records
+    assert made.status == "ok"
+    assert made.reasons == []
+    assert [r.status for r in made.replicates] == ["ok", "invalid", "ok", "ok"]
+    assert [r.rerun_of for r in made.replicates] == [None, None, 1, None]
+    assert [r.superseded_by for r in made.replicates] == [None, 2, None, None]
+    assert made.replicates[1].state_after == [THROTTLED]
+    assert [entry.replicate.rerun_of for entry in keeper.entries] == [None, None, 1, None]
+
+
+def test_the_quality_pass_is_repeated_where_its_replicate_was_spoilt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spoil(monkeypatch, 0)
+    full: list[bool] = []
+
+    def launch(job: Job, **_: Any) -> Done:
+        full.append(job.full_quality)
+        return steady_launch(job)
+
+    measure([target("a")], launch)
+    assert full == [True, True, False, False]
+
+
+def test_reruns_end_at_their_limit_and_the_cell_is_invalid(monkeypatch: pytest.MonkeyPatch) -> None:
+    spoil(monkeypatch, 0, 1, 2, 3, 4)
+    _, keeper, _ = measure([target("a")], settings=Settings(reruns=3))
+    (made,) = keeper.records
+    assert made.status == "invalid"
+    assert [r.rerun_of for r in made.replicates] == [None, 0, 1, 2]
+    assert all(r.superseded_by is None for r in made.replicates)
+    assert [r.code for r in made.reasons] == ["device_throttle"]
+
+
+def test_without_reruns_the_first_spoilt_replicate_ends_the_cell(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spoil(monkeypatch, 1)
+    _, keeper, _ = measure([target("a")], settings=Settings(reruns=0))
+    assert [r.status for r in keeper.records[0].replicates] == ["ok", "invalid"]
+    assert keeper.records[0].status == "invalid"
+
+
+def test_a_fault_of_its_own_is_not_run_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    spoil(monkeypatch, 0)
+
+    def launch(job: Job, **_: Any) -> Done:
+        mismatch = Reason(code="output_mismatch", message="other outputs")
+        return Done(replicate(job.index, samples(7e6, 50, 0), status="invalid", reasons=[mismatch]))
+
+    _, keeper, _ = measure([target("a")], launch)
+    assert all(r.rerun_of is None for r in keeper.records[0].replicates)
+
+
+def test_a_chain_of_reruns_is_superseded_by_its_sound_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    spoil(monkeypatch, 0, 1)
+    _, keeper, _ = measure([target("a")])
+    assert [r.superseded_by for r in keeper.records[0].replicates] == [2, 2, None, None, None]
+    assert keeper.records[0].status == "ok"
+
+
+def test_a_rerun_that_was_due_when_the_run_was_killed_is_made_on_resuming() -> None:
+    resumed = target("a")
+    spoilt = replicate(
+        0, status="invalid", reasons=[Reason(code="device_throttle", message="12 events")]
+    )
+    resumed.entries.append(JournalEntry(cell="a", replicate=spoilt))
+    _, keeper, _ = measure([resumed])
+    assert [r.rerun_of for r in keeper.records[0].replicates] == [None, 0, None, None]
+    assert keeper.records[0].status == "ok"
+
+
+def test_settings_that_change_between_two_replicates_spoil_the_later_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    modes = iter(["performance"] * 2 + ["powersave"] * 20)
+
+    def snapshot() -> state.Snapshot:
+        return state.Snapshot(0, {}, {"cpu/scaling_governor": next(modes)}, None, None, None, None)
+
+    monkeypatch.setattr(state, "snapshot", snapshot)
+    _, keeper, _ = measure([target("a")])
+    (made,) = keeper.records
+    assert made.status == "invalid"
+    assert [r.status for r in made.replicates] == ["ok", "invalid", "invalid", "invalid"]
+    assert "performance -> powersave" in made.reasons[0].message

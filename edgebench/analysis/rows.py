@@ -68,7 +68,8 @@ def row_of(record: rec.Record) -> Row:
         paced=_paced(cell, good),
         caching=_caching(good),
         inputs_sha256=record.inputs_sha256,
-        state=_state(record.replicates),
+        state=_state(_standing(record)),
+        superseded=_superseded(record),
         unknown=unknown,
     )
     _explain(row, record, good, unknown)
@@ -214,12 +215,23 @@ def _reasons(record: rec.Record) -> list[rec.Reason]:
     """The record's reasons, then those of replicates that add another code."""
     reasons = list(record.reasons)
     codes = {reason.code for reason in reasons}
-    for replicate in record.replicates:
+    for replicate in _standing(record):
         for reason in replicate.reasons:
             if reason.code not in codes:
                 codes.add(reason.code)
                 reasons.append(reason)
     return reasons
+
+
+def _standing(record: rec.Record) -> list[rec.Replicate]:
+    """Replicates that no re-run replaced."""
+    return [replicate for replicate in record.replicates if replicate.superseded_by is None]
+
+
+def _superseded(record: rec.Record) -> list[rec.Reason]:
+    """Of each replicate that a re-run replaced, why."""
+    replaced = [replicate for replicate in record.replicates if replicate.superseded_by is not None]
+    return [replicate.reasons[0] for replicate in replaced if replicate.reasons]
 
 
 def _memories(good: Sequence[rec.Replicate]) -> list[rec.Memory]:

@@ -164,6 +164,7 @@ class Row(Part, frozen=True, kw_only=True):
     caching: bool | None = None
     inputs_sha256: str | None = None
     state: list[StateCheck] = []  # checks during its replicates that were not ok
+    superseded: list[Reason] = []  # why replicates were run again: one each, evidence only
     pareto: bool | None = None  # None: not ranked
     unknown: dict[str, str] = {}  # dotted path of what is None -> why
 

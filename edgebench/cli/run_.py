@@ -110,6 +110,13 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     help="Fresh processes per cell.  [default: 3, up to 9 while the target is not reached]",
 )
 @click.option(
+    "--reruns",
+    type=click.IntRange(min=0),
+    default=2,
+    show_default=True,
+    help="Re-runs per cell of processes during which the machine throttled or was changed.",
+)
+@click.option(
     "--slice", "slice_", default="2s", show_default=True, help="Longest window of a process."
 )
 @click.option("--timeout", default="120s", show_default=True, help="Silence that counts as a hang.")
@@ -199,6 +206,7 @@ def _options(given: dict[str, Any]) -> Options:
             hard_budget=not soft_budget,
             time_out_s=_positive(given["timeout"], "--timeout"),
             strict=given["strict"],
+            reruns=given["reruns"],
             seed=given["seed"],
             memory_limit_bytes=parse_bytes(limit) if limit else None,
         ),

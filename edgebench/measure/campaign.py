@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
@@ -18,6 +18,7 @@ import msgspec
 
 from edgebench.analysis import stats
 from edgebench.errors import DeviceStateError
+from edgebench.measure import reruns
 from edgebench.measure.jobs import Done, Job
 from edgebench.measure.launch import run_worker
 from edgebench.probes import energy, state
@@ -53,6 +54,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     budget_s: float | None = None  # of the whole run
     hard_budget: bool = True  # False: every cell gets one replicate all the same
     time_out_s: float = 120.0
+    reruns: int = 2  # of replicates that the machine spoilt, per cell
     max_samples: int = 8192  # per replicate
     strict: bool = False
     seed: int = 0
@@ -72,7 +74,19 @@ class Target:
 
     @property
     def replicates(self) -> list[Replicate]:
-        return [entry.replicate for entry in self.entries]
+        """All of them, in order; what a re-run replaced is marked."""
+        return reruns.marked([entry.replicate for entry in self.entries])
+
+    @property
+    def standing(self) -> list[Replicate]:
+        """Those that no re-run replaced."""
+        return reruns.standing([entry.replicate for entry in self.entries])
+
+    @property
+    def settings(self) -> Mapping[str, str]:
+        """Of the machine, when the first replicate ended that it did not spoil."""
+        sound = (e for e in self.entries if not reruns.disturbed(e.replicate))
+        return next((entry.settings for entry in sound), {})
 
     @property
     def broken(self) -> bool:
@@ -165,18 +179,24 @@ class Campaign:
         return self._settings.budget_s - (time.monotonic() - self._started_s)
 
     def _complete(self, target: Target) -> bool:
-        count = len(target.entries)
-        if target.broken or count >= self._settings.max_replicates:
+        if target.broken or reruns.exhausted(target.replicates, self._settings.reruns):
+            return True
+        if reruns.due(target.replicates, self._settings.reruns) is not None:
+            return False
+        count = len(target.standing)
+        if count >= self._settings.max_replicates:
             return True
         if count < self._settings.replicates:
             return False
-        return precise(target.replicates, self._settings)
+        return precise(target.standing, self._settings)
 
     def _replicate(self, target: Target, scratch: Path) -> None:
         """One more fresh process of a target, journalled before anything else happens."""
         assert target.job is not None
         index = len(target.entries)
-        first = index == 0
+        rerun_of = reruns.due(target.replicates, self._settings.reruns)
+        # The quality pass runs once, in a replicate that counts.
+        first = all(map(reruns.disturbed, target.replicates))
         slice_s = self._slice_s()
         job = msgspec.structs.replace(
             target.job,
@@ -188,15 +208,8 @@ class Campaign:
         )
         total = sum(max(self._settings.replicates, len(t.entries)) for t in self._targets if t.job)
         self._watcher.starts(target, self._measured + 1, total, self._expected_s())
-        before = state.snapshot()
-        done = self._launch(
-            job,
-            time_out_s=min(self._settings.time_out_s, max(10.0, self._left_s())),
-            inherited_fds=(self._keeper.lock_fd,) if self._keeper.lock_fd >= 0 else (),
-            on_tick=self._watcher.tick,
-        )
-        changes = state.compare(before, state.snapshot())
-        replicate = _with_state(done.replicate, changes)
+        done, changes, settings = self._watched(target, job)
+        replicate = _with_state(done.replicate, changes, rerun_of)
         overhead_s = max(0.0, (replicate.wall_s or 0.0) - SLICE_FACTOR * slice_s)
         self._overheads_s["first" if first else "rest"].append(overhead_s)
         self._measured += 1
@@ -205,6 +218,7 @@ class Campaign:
             replicate=replicate,
             model=target.model,
             inputs_sha256=done.inputs_sha256,
+            settings=dict(settings),
         )
         target.entries.append(entry)
         self._keeper.add_replicate(entry)
@@ -214,6 +228,30 @@ class Campaign:
                 f"the machine changed while it measured {target.cell.id}: {worst.evidence}",
                 worst.fix,
             )
+
+    def _watched(
+        self, target: Target, job: Job
+    ) -> tuple[Done, list[StateCheck], Mapping[str, str]]:
+        """What a worker found, what happened to the machine meanwhile, and its settings after."""
+        gauges = state.Gauges()
+
+        def tick() -> None:
+            gauges.look(measuring=True)
+            self._watcher.tick()
+
+        gauges.look()
+        before = state.snapshot()
+        done = self._launch(
+            job,
+            time_out_s=min(self._settings.time_out_s, max(10.0, self._left_s())),
+            inherited_fds=(self._keeper.lock_fd,) if self._keeper.lock_fd >= 0 else (),
+            on_tick=tick,
+        )
+        after = state.snapshot()
+        changes = [*state.compare(before, after), *gauges.checks()]
+        if all(check.level != "invalid" for check in changes):
+            changes += _since_the_first(target, after.modes)
+        return done, changes, after.modes
 
     def _slice_s(self) -> float:
         """The measured window of the next replicate: what the budget leaves for each, at most the
@@ -230,7 +268,8 @@ class Campaign:
         for target in self._targets:
             if target.job is None or target.broken:
                 continue
-            due = max(0, self._settings.replicates - len(target.entries))
+            due = max(0, self._settings.replicates - len(target.standing))
+            due += reruns.due(target.replicates, self._settings.reruns) is not None
             firsts += bool(due and not target.entries)
             rest += due - bool(due and not target.entries)
         overhead_s = firsts * _mean(self._overheads_s["first"], OVERHEAD_FIRST_S)
@@ -276,19 +315,29 @@ def precise(replicates: Sequence[Replicate], settings: Settings) -> bool:
     return interval is not None and interval.half_width <= settings.target
 
 
-def _with_state(replicate: Replicate, changes: list[StateCheck]) -> Replicate:
+def _since_the_first(target: Target, settings: Mapping[str, str]) -> list[StateCheck]:
+    """What was changed since the cell's first sound replicate: between replicates nobody looks."""
+    check = state.settings_check(target.settings, settings)
+    return [check] if check.level == "invalid" else []
+
+
+def _with_state(replicate: Replicate, changes: list[StateCheck], rerun_of: int | None) -> Replicate:
     """The replicate with what became of the machine meanwhile; an invalid state makes it invalid."""
     noted = [check for check in changes if check.level != "ok"]
     invalid = _invalid(noted)
     status = "invalid" if invalid and replicate.status == "ok" else replicate.status
     return msgspec.structs.replace(
-        replicate, state_after=noted, status=status, reasons=[*replicate.reasons, *invalid]
+        replicate,
+        state_after=noted,
+        status=status,
+        reasons=[*replicate.reasons, *invalid],
+        rerun_of=rerun_of,
     )
 
 
 def _invalid(checks: Sequence[StateCheck]) -> list[Reason]:
     return [
-        Reason(code=f"device_{check.name}", message=check.evidence, fix=check.fix)
+        Reason(code=f"{reruns.STATE_PREFIX}{check.name}", message=check.evidence, fix=check.fix)
         for check in checks
         if check.level == "invalid"
     ]
@@ -305,7 +354,7 @@ def assemble(
     replicates = target.replicates
     state_after = state.postflight()
     status, reasons = _verdict(target, _invalid([*state_before, *state_after]))
-    first = replicates[0] if replicates else None
+    first = next(iter(target.standing), None)
     return Record(
         cell=target.cell,
         status=status,
@@ -330,7 +379,7 @@ def _verdict(target: Target, device: list[Reason]) -> tuple[Status, list[Reason]
 
     Caching needs as many replicates that show it as not.
     """
-    replicates = target.replicates
+    replicates = target.standing
     reasons = list(target.reasons)
     for found in [*(replicate.reasons for replicate in replicates), device]:
         reasons += [reason for reason in found if reason not in reasons]

@@ -74,7 +74,7 @@ def _row(row: Row, name: str) -> str:
         text.bytes_cell(row.memory_peak_bytes),
         text.quality_cell(row),
         _escape(text.energy_cell(row)),
-        "" if row.ranked else _escape(text.reasons(row)),
+        _escape("; ".join([*([] if row.ranked else [text.reasons(row)]), *text.remarks(row)])),
     ]
     return f"| {' | '.join(cells)} |"
 

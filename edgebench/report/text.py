@@ -92,6 +92,17 @@ def reasons(row: Row) -> str:
     return plain(what + why)
 
 
+def remarks(row: Row) -> list[str]:
+    """What to know of a row that is ranked, a line each."""
+    found = []
+    if row.paced is not None and row.paced.misses:
+        found.append(f"{row.paced.misses} deadlines missed in {row.paced.queries} queries")
+    if row.superseded:
+        times = f"{len(row.superseded)} replicate{'s' if len(row.superseded) > 1 else ''} re-run"
+        found.append(f"{times}: {row.superseded[0].message} [{row.superseded[0].code}]")
+    return [plain(line) for line in found]
+
+
 def blocks(table: Table) -> list[tuple[Front, Pick, list[int]]]:
     """The groups of rows as they are printed: by device and workload, indices by latency."""
     members: dict[tuple[object, ...], list[int]] = defaultdict(list)
