@@ -24,7 +24,7 @@ class Metric:
 
     name: str
     path: str  # dotted path of fields, from a row
-    unit: str  # "ns", "bytes", "per_s", "J", "W", or "1" for shares and scores
+    unit: str  # "ns", "bytes", "per_s", "J", "W", "C", or "1" for shares and scores
     better: Better | None
     label: str
     low_path: str = ""  # of its 95 % interval, where there is one
@@ -116,6 +116,11 @@ METRICS: dict[str, Metric] = {
         _time("pipeline.postprocess", "pipeline.postprocess_ns", "post-processing"),
         _time("pipeline.end_to_end", "pipeline.end_to_end_ns", "raw input to answer"),
         Metric("paced.misses", "paced.misses", "1", "lower", "missed deadlines"),
+        _time("sustained.burst_p50", "sustained.burst_p50_ns", "median latency at first"),
+        _time("sustained.p50", "sustained.sustained_p50_ns", "median latency once it is hot"),
+        Metric("sustained.slowdown", "sustained.slowdown", "1", "lower", "sustained over burst"),
+        Metric("temperature", "sustained.temperature_max_c", "C", "lower",
+               "highest temperature under a sustained load"),
     )
 }  # fmt: skip
 

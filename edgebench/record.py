@@ -65,6 +65,25 @@ class Offline(Part, frozen=True, kw_only=True):
     batch: int
 
 
+class CurvePoint(Part, frozen=True, kw_only=True):
+    """One period of a sustained load."""
+
+    at_ns: int  # its end, from the start of the load
+    p50_ns: int
+    temperature_c: float | None  # of the hottest sensor of the chip, when the period was over
+
+
+class Sustained(Part, frozen=True, kw_only=True):
+    """A closed loop until temperature and latency were steady; `samples_ns` are its last periods."""
+
+    burst_ns: list[int]  # latencies of the first seconds, every n-th
+    queries: int  # completed in the window, of which `samples_ns` holds every n-th
+    curve: list[CurvePoint]
+    steady: bool  # False: the time ended first
+    limit_s: float
+    temperature_source: str  # the sensors, or why there is no temperature
+
+
 class Unseen(Part, frozen=True, kw_only=True):
     """Inputs from the pool against inputs never given before, timed in turn."""
 
@@ -166,9 +185,10 @@ class Replicate(Part, frozen=True, kw_only=True):
     window_ns: int | None = None  # wall time from the first to the last of them
     cpu_ns: int | None = None  # CPU time of the process in the window
     involuntary_switches: int | None = None
-    stop: Literal["", "precise", "time", "samples"] = ""  # why the window ended
+    stop: Literal["", "precise", "time", "samples", "steady"] = ""  # why the window ended
     paced: Paced | None = None
     offline: Offline | None = None
+    sustained: Sustained | None = None
     unseen: Unseen | None = None
     pipeline: Pipeline | None = None
     device: DeviceTimes | None = None  # transfers and computation apart; null: no such device

@@ -388,3 +388,26 @@ def _wait_for_replicates(folder: Path, count: int) -> int:
             return seen
         time.sleep(0.02)
     raise AssertionError(f"no {count} replicates in time")
+
+
+def test_a_sustained_load_reports_burst_and_sustained_latency(workplace: Workplace) -> None:
+    code, table, _ = workplace.run("--scenario", "sustained", "--sustain", "0.5s")
+    assert code == ExitCode.OK
+    [row] = table["rows"]
+    assert row["id"].endswith("/sustained")
+    part = row["sustained"]
+    assert part["burst_p50_ns"] > 0
+    assert part["slowdown"] > 0
+    assert part["duration_s"] >= 0.5
+    assert part["steady"] is False  # half a second is too short to tell
+    assert part["temperature_source"]
+    [record] = read_records(workplace.result_files[0])
+    for replicate in record.replicates:
+        assert replicate.sustained is not None
+        assert len(replicate.sustained.curve) >= 3
+
+
+def test_a_load_cannot_be_sustained_for_no_time(workplace: Workplace) -> None:
+    code, _, err = workplace.run("--scenario", "sustained", "--sustain", "0s")
+    assert code == ExitCode.USAGE
+    assert "--sustain" in err

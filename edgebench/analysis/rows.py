@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from edgebench import record as rec
 from edgebench.analysis import stats
+from edgebench.analysis.sustained import sustained_of
 from edgebench.analysis.types import (
     ColdStart,
     Interval,
@@ -66,6 +67,7 @@ def row_of(record: rec.Record) -> Row:
         cold_start=_cold_start(good),
         warmup=_warmup(good),
         paced=_paced(cell, good),
+        sustained=sustained_of(good),
         caching=_caching(good),
         inputs_sha256=record.inputs_sha256,
         state=_state(_standing(record)),
@@ -162,7 +164,9 @@ def _rates(cell: rec.CellFacts, good: Sequence[rec.Replicate]) -> list[float]:
         if replicate.offline is not None:
             items, duration_ns = replicate.offline.samples, replicate.offline.duration_ns
         else:
-            items = len(replicate.samples_ns) * items_per_query
+            kept = replicate.sustained
+            queries = len(replicate.samples_ns) if kept is None else kept.queries
+            items = queries * items_per_query
             duration_ns = replicate.window_ns or 0
         if items and duration_ns:
             rates.append(items * 1e9 / duration_ns)
@@ -402,10 +406,25 @@ def _explain(row: Row, record: rec.Record, good: Sequence[rec.Replicate], unknow
         unknown["paced"] = unknown.get("rate_per_s") or nothing or "not measured"
     else:
         _explain_fields(row.paced, "paced", "not recorded", unknown)
+    _explain_sustained(row, nothing, unknown)
     if row.caching is None:
         unknown["caching"] = nothing or "no never-seen inputs were timed"
     if row.inputs_sha256 is None:
         unknown["inputs_sha256"] = nothing or "not recorded"
+
+
+def _explain_sustained(row: Row, nothing: str, unknown: Unknown) -> None:
+    part = row.sustained
+    if part is None:
+        unsought = "" if row.scenario == "sustained" else "not the scenario sustained"
+        unknown["sustained"] = unsought or nothing or "not measured"
+        return
+    _explain_fields(part, "sustained", part.temperature_source, unknown)
+    for name in ("burst_p50_ns", "sustained_p50_ns", "slowdown"):
+        if getattr(part, name) is None:
+            unknown[f"sustained.{name}"] = "nothing was measured"
+    if part.time_to_throttle_s is None:
+        unknown["sustained.time_to_throttle_s"] = "it did not slow down by more than 5 % for good"
 
 
 def _nothing(row: Row, good: Sequence[rec.Replicate]) -> str:

@@ -128,6 +128,23 @@ class Paced(Part, frozen=True, kw_only=True):
     wake_late_p50_ns: int | None
 
 
+class Sustained(Part, frozen=True, kw_only=True):
+    """A load until the machine was steady. From the first replicate that is ok: those after it start
+    warm. The row's `latency_ns` is the sustained latency, over all of them."""
+
+    burst_p50_ns: int | None  # of the first seconds
+    sustained_p50_ns: int | None  # of the last periods
+    slowdown: float | None  # the latter over the former: above 1 it became slower
+    time_to_throttle_s: float | None  # None: it did not slow down for good
+    duration_s: float
+    steady: bool  # of every replicate; False: the time ended first
+    steady_by: Literal["latency and temperature", "latency"]
+    temperature_start_c: float | None
+    temperature_end_c: float | None
+    temperature_max_c: float | None
+    temperature_source: str  # the sensors, or why there is no temperature
+
+
 class Row(Part, frozen=True, kw_only=True):
     """One cell as measured in one run on one device."""
 
@@ -161,6 +178,7 @@ class Row(Part, frozen=True, kw_only=True):
     cold_start: ColdStart | None = None
     warmup: Warmup | None = None
     paced: Paced | None = None
+    sustained: Sustained | None = None
     caching: bool | None = None
     inputs_sha256: str | None = None
     state: list[StateCheck] = []  # checks during its replicates that were not ok

@@ -93,7 +93,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 @click.option(
     "--set", "sets", multiple=True, help="Variant axis: threads=1,2 (lists multiply; repeatable)."
 )
-@click.option("--scenario", "scenarios", help="Scenarios: single_stream,offline.")
+@click.option("--scenario", "scenarios", help="Scenarios: single_stream,offline,sustained.")
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Paced load: queries/s.")
 @click.option("--budget", help="Time for the whole run: 60s.  [default: none; quick: 105s]")
 @click.option("--target", default="2%", show_default=True, help="Half-width of the interval.")
@@ -118,6 +118,12 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 )
 @click.option(
     "--slice", "slice_", default="2s", show_default=True, help="Longest window of a process."
+)
+@click.option(
+    "--sustain",
+    default="5min",
+    show_default=True,
+    help="Longest load of a process under the scenario sustained.",
 )
 @click.option("--timeout", default="120s", show_default=True, help="Silence that counts as a hang.")
 @click.option("--memory-limit", help="Memory a worker may allocate: 512MiB.")
@@ -207,6 +213,7 @@ def _options(given: dict[str, Any]) -> Options:
             time_out_s=_positive(given["timeout"], "--timeout"),
             strict=given["strict"],
             reruns=given["reruns"],
+            sustain_s=_positive(given["sustain"], "--sustain"),
             seed=given["seed"],
             memory_limit_bytes=parse_bytes(limit) if limit else None,
         ),

@@ -41,6 +41,10 @@ SLICE_FACTOR = 1.6
 #: First guesses of what a replicate takes beside its slice, until one was measured.
 OVERHEAD_FIRST_S = 4.0
 OVERHEAD_S = 1.2
+#: Checks of the machine's state by which it says that it is too hot for its full speed.
+HEAT = frozenset(
+    {"thermal_throttle", "cooling_throttle", "gpu_throttle", "thermal_pressure", "pi_throttled"}
+)
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +55,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     replicates: int = 3  # at least
     max_replicates: int = 9
     slice_s: float = 2.0  # measured window of a replicate, at most
+    sustain_s: float = 300.0  # the same of the scenario sustained
     budget_s: float | None = None  # of the whole run
     hard_budget: bool = True  # False: every cell gets one replicate all the same
     time_out_s: float = 120.0
@@ -81,6 +86,10 @@ class Target:
     def standing(self) -> list[Replicate]:
         """Those that no re-run replaced."""
         return reruns.standing([entry.replicate for entry in self.entries])
+
+    @property
+    def sustained(self) -> bool:
+        return self.cell.scenario == "sustained"
 
     @property
     def settings(self) -> Mapping[str, str]:
@@ -197,11 +206,13 @@ class Campaign:
         rerun_of = reruns.due(target.replicates, self._settings.reruns)
         # The quality pass runs once, in a replicate that counts.
         first = all(map(reruns.disturbed, target.replicates))
-        slice_s = self._slice_s()
+        window_s = self._window_s(target)
+        slice_s = min(window_s, self._settings.slice_s)
         job = msgspec.structs.replace(
             target.job,
             index=index,
             slice_s=slice_s,
+            sustain_s=window_s if target.sustained else 0.0,
             warmup_s=max(0.3, slice_s / 2),
             full_quality=first,
             expected=str(scratch / f"{self._targets.index(target)}.npz"),
@@ -209,8 +220,8 @@ class Campaign:
         total = sum(max(self._settings.replicates, len(t.entries)) for t in self._targets if t.job)
         self._watcher.starts(target, self._measured + 1, total, self._expected_s())
         done, changes, settings = self._watched(target, job)
-        replicate = _with_state(done.replicate, changes, rerun_of)
-        overhead_s = max(0.0, (replicate.wall_s or 0.0) - SLICE_FACTOR * slice_s)
+        replicate = _with_state(done.replicate, _allowing_heat(target, changes), rerun_of)
+        overhead_s = max(0.0, (replicate.wall_s or 0.0) - _planned_s(target, window_s, slice_s))
         self._overheads_s["first" if first else "rest"].append(overhead_s)
         self._measured += 1
         entry = JournalEntry(
@@ -222,8 +233,8 @@ class Campaign:
         )
         target.entries.append(entry)
         self._keeper.add_replicate(entry)
-        if self._settings.strict and any(check.level == "invalid" for check in changes):
-            worst = next(check for check in changes if check.level == "invalid")
+        worst = next((c for c in replicate.state_after if c.level == "invalid"), None)
+        if self._settings.strict and worst is not None:
             raise DeviceStateError(
                 f"the machine changed while it measured {target.cell.id}: {worst.evidence}",
                 worst.fix,
@@ -253,33 +264,39 @@ class Campaign:
             changes += _since_the_first(target, after.modes)
         return done, changes, after.modes
 
-    def _slice_s(self) -> float:
+    def _window_s(self, target: Target) -> float:
         """The measured window of the next replicate: what the budget leaves for each, at most the
         setting."""
+        most_s = self._settings.sustain_s if target.sustained else self._settings.slice_s
         if self._settings.budget_s is None:
-            return self._settings.slice_s
-        count, overhead_s = self._outstanding()
-        share_s = (self._left_s() - overhead_s) / max(count, 1) / SLICE_FACTOR
-        return max(MIN_SLICE_S, min(self._settings.slice_s, share_s))
+            return most_s
+        count = sum(map(self._due, self._targets))
+        share_s = (self._left_s() - self._overhead_s()) / max(count, 1) / SLICE_FACTOR
+        return max(MIN_SLICE_S, min(most_s, share_s))
 
-    def _outstanding(self) -> tuple[int, float]:
-        """Replicates still due at least, and what they take beside their slices."""
-        firsts = rest = 0
-        for target in self._targets:
-            if target.job is None or target.broken:
-                continue
-            due = max(0, self._settings.replicates - len(target.standing))
-            due += reruns.due(target.replicates, self._settings.reruns) is not None
-            firsts += bool(due and not target.entries)
-            rest += due - bool(due and not target.entries)
+    def _due(self, target: Target) -> int:
+        """Replicates of a target that are due at least."""
+        if target.job is None or target.broken:
+            return 0
+        again = reruns.due(target.replicates, self._settings.reruns) is not None
+        return max(0, self._settings.replicates - len(target.standing)) + again
+
+    def _overhead_s(self) -> float:
+        """What the replicates that are due take beside their windows."""
+        due = sum(map(self._due, self._targets))
+        firsts = sum(bool(self._due(target) and not target.entries) for target in self._targets)
         overhead_s = firsts * _mean(self._overheads_s["first"], OVERHEAD_FIRST_S)
-        overhead_s += rest * _mean(self._overheads_s["rest"], OVERHEAD_S)
-        return firsts + rest, overhead_s
+        return overhead_s + (due - firsts) * _mean(self._overheads_s["rest"], OVERHEAD_S)
 
     def _expected_s(self) -> float:
         """Time until the last replicate that is due for sure."""
-        count, overhead_s = self._outstanding()
-        return overhead_s + count * SLICE_FACTOR * self._slice_s()
+        planned_s = 0.0
+        for target in self._targets:
+            if due := self._due(target):
+                window_s = self._window_s(target)
+                slice_s = min(window_s, self._settings.slice_s)
+                planned_s += due * _planned_s(target, window_s, slice_s)
+        return self._overhead_s() + planned_s
 
     def provisional(self) -> list[Record]:
         """Records of cells that have replicates but are not complete: to be shown, not kept."""
@@ -297,6 +314,11 @@ class Campaign:
 
     def _assemble(self, target: Target) -> Record:
         return assemble(target, self._settings, self._run, self._device, self._state_before)
+
+
+def _planned_s(target: Target, window_s: float, slice_s: float) -> float:
+    """What a replicate takes for its window and what comes with it."""
+    return SLICE_FACTOR * slice_s + (window_s if target.sustained else 0.0)
 
 
 def _mean(values: Sequence[float], otherwise: float) -> float:
@@ -319,6 +341,18 @@ def _since_the_first(target: Target, settings: Mapping[str, str]) -> list[StateC
     """What was changed since the cell's first sound replicate: between replicates nobody looks."""
     check = state.settings_check(target.settings, settings)
     return [check] if check.level == "invalid" else []
+
+
+def _allowing_heat(target: Target, checks: list[StateCheck]) -> list[StateCheck]:
+    """Heat is what a sustained load is run for: there it is a finding and spoils nothing."""
+    if not target.sustained:
+        return checks
+    return [
+        msgspec.structs.replace(check, level="warn")
+        if check.level == "invalid" and check.name in HEAT
+        else check
+        for check in checks
+    ]
 
 
 def _with_state(replicate: Replicate, changes: list[StateCheck], rerun_of: int | None) -> Replicate:
@@ -352,7 +386,7 @@ def assemble(
 ) -> Record:
     """The record of a target from what its replicates found."""
     replicates = target.replicates
-    state_after = state.postflight()
+    state_after = _allowing_heat(target, state.postflight())
     status, reasons = _verdict(target, _invalid([*state_before, *state_after]))
     first = next(iter(target.standing), None)
     return Record(

@@ -18,11 +18,11 @@ from typing import Any, Literal
 
 from edgebench.analysis import stats
 from edgebench.measure.steady import SteadyDetector
-from edgebench.record import Offline, Paced, Warmup
+from edgebench.record import Offline, Paced, Sustained, Warmup
 
 Clock = Callable[[], int]
 Run = Callable[[Any], Any]
-Stop = Literal["", "precise", "time", "samples"]
+Stop = Literal["", "precise", "time", "samples", "steady"]
 
 BLOCK_NS = 20_000_000  # between two looks at the time: long enough to cost nothing
 MIN_WINDOW_NS = 250_000_000
@@ -44,6 +44,7 @@ class Window:
     stop: Stop = ""
     paced: Paced | None = None
     offline: Offline | None = None
+    sustained: Sustained | None = None
 
 
 @contextmanager
@@ -60,7 +61,7 @@ def no_gc() -> Iterator[None]:
 
 
 @contextmanager
-def _usage(window: Window) -> Iterator[None]:
+def usage(window: Window) -> Iterator[None]:
     """CPU time and involuntary context switches of this process, added to `window`."""
     before = resource.getrusage(resource.RUSAGE_SELF)
     try:
@@ -99,9 +100,13 @@ def warm_up(
     return Warmup(iterations=len(recent), duration_ns=clock() - start, steady=steady), typical
 
 
-def time_block(run: Run, queries: Iterator[Any], keep: Callable[[int], None]) -> None:
+def time_block(
+    run: Run,
+    queries: Iterator[Any],
+    keep: Callable[[int], None],
+    clock: Clock = time.perf_counter_ns,
+) -> None:
     """The measured loop: one clock pair per query, outputs released inside it."""
-    clock = time.perf_counter_ns
     for prepared in queries:
         start = clock()
         run(prepared)
@@ -131,7 +136,7 @@ def single_stream(
     block_values: list[float] = []
     permille = round(percentile * 1000)
     needed = max(MIN_SAMPLES, stats.min_samples(permille))
-    with no_gc(), _usage(window):
+    with no_gc(), usage(window):
         start = time.perf_counter_ns()
         deadline = start + round(slice_s * 1e9)
         give_up = start + round(PATIENCE * slice_s * 1e9)
@@ -187,7 +192,7 @@ def paced_stream(
     service_ns: list[int] = []
     wake_late_ns: list[int] = []
     misses = 0
-    with no_gc(), _usage(window):
+    with no_gc(), usage(window):
         begin = clock() + 1_000_000
         give_up = begin + round(2 * count * period_ns + 1e9)
         for number, prepared in enumerate(islice(cycle(pool), count)):
@@ -227,7 +232,7 @@ def offline(
     """One query of as many samples as fill the time, in batches; all are there from the start."""
     calls = max(1, min(max_samples, round(slice_s * 1e9 / max(typical_ns, 1))))
     window = Window(stop="time")
-    with no_gc(), _usage(window):
+    with no_gc(), usage(window):
         start = time.perf_counter_ns()
         time_block(run, islice(cycle(pool), calls), window.samples_ns.append)
         window.window_ns = time.perf_counter_ns() - start

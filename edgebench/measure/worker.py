@@ -103,7 +103,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
         # What such a call takes is no latency: there is nothing to measure.
         return Done(_deferred(job, started, completion), inputs.digest(feeds))
 
-    link.phase("measurement", 3 * job.slice_s)
+    link.phase("measurement", 3 * job.slice_s + 2 * job.sustain_s)
     window = _window(job, session, pool, typical_ns)
     # Before anything else is prepared: what follows holds further inputs.
     peak = _peak(session)
@@ -162,6 +162,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
         stop=window.stop,
         paced=window.paced,
         offline=window.offline,
+        sustained=window.sustained,
         unseen=unseen,
         pipeline=pipeline,
         device=device,
@@ -254,6 +255,8 @@ def _window(job: Job, session: Session, pool: list[Any], typical_ns: int) -> Win
             slice_s=job.slice_s,
             max_samples=job.max_samples,
         )
+    if job.scenario == "sustained":
+        return _sustained(job, session, pool, typical_ns)
     if job.rate_per_s is not None:
         return scenario.paced_stream(
             session.run,
@@ -270,6 +273,22 @@ def _window(job: Job, session: Session, pool: list[Any], typical_ns: int) -> Win
         target=job.target,
         percentile=job.percentile,
         max_samples=job.max_samples,
+    )
+
+
+def _sustained(job: Job, session: Session, pool: list[Any], typical_ns: int) -> Window:
+    from edgebench.measure.sustained import sustained
+    from edgebench.probes.temperature import Thermometer
+
+    thermometer = Thermometer.find()
+    return sustained(
+        session.run,
+        pool,
+        typical_ns=typical_ns,
+        limit_s=job.sustain_s,
+        max_samples=job.max_samples,
+        temperature=thermometer.read,
+        temperature_source=thermometer.source,
     )
 
 

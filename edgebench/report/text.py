@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from edgebench.analysis.types import Front, Pick, Row, Table
+from edgebench.analysis.types import Front, Pick, Row, Sustained, Table
 from edgebench.units import format_bytes, format_ns
 
 _CONTROL = dict.fromkeys((*range(32), 127, *range(128, 160)), "?")
@@ -97,10 +97,30 @@ def remarks(row: Row) -> list[str]:
     found = []
     if row.paced is not None and row.paced.misses:
         found.append(f"{row.paced.misses} deadlines missed in {row.paced.queries} queries")
+    if row.sustained is not None:
+        found.append(_sustained(row.sustained))
     if row.superseded:
         times = f"{len(row.superseded)} replicate{'s' if len(row.superseded) > 1 else ''} re-run"
         found.append(f"{times}: {row.superseded[0].message} [{row.superseded[0].code}]")
     return [plain(line) for line in found]
+
+
+def _sustained(part: Sustained) -> str:
+    """`sustained 6.2 ms after a burst of 4.9 ms (1.27x) from 42 s on; 45 to 78 C; steady after 120 s`"""
+    latencies = (part.sustained_p50_ns, part.burst_p50_ns)
+    slow, fast = ("-" if ns is None else format_ns(ns) for ns in latencies)
+    words = f"sustained {slow} after a burst of {fast}"
+    if part.slowdown is not None:
+        words += f" ({part.slowdown:.2f}x)"
+    if part.time_to_throttle_s is not None:
+        words += f" from {part.time_to_throttle_s:.0f} s on"
+    if part.temperature_start_c is None or part.temperature_end_c is None:
+        heat = f"temperature unknown: {part.temperature_source}"
+    else:
+        heat = f"{part.temperature_start_c:.0f} to {part.temperature_end_c:.0f} C"
+    end = f"{part.duration_s:.0f} s"
+    steady = f"steady by {part.steady_by} after {end}" if part.steady else f"not steady after {end}"
+    return f"{words}; {steady}; {heat}"
 
 
 def blocks(table: Table) -> list[tuple[Front, Pick, list[int]]]:
