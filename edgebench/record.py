@@ -230,10 +230,22 @@ class CellFacts(Part, frozen=True, kw_only=True):
     rate_per_s: float | None = None
 
 
+class Declared(Part, frozen=True, kw_only=True):
+    """What the user's devices.yaml says of a machine, beside what the machine tells of itself."""
+
+    entry: str
+    title: str
+    power_mode: str | None = None  # the mode it is meant to run in
+    energy_source: str | None = None
+    energy_total: list[str] = []  # rails that make the whole
+    limits: dict[str, float] = {}  # metric -> the most (or least) it may be, in the metric's unit
+
+
 class DeviceFacts(Part, frozen=True, kw_only=True):
     name: str
     facts: dict[str, Any]  # what probes.device found: cpu, memory, os, board, ...
     unknown: dict[str, str] = {}  # fact -> why it is unknown
+    declared: Declared | None = None  # None: no entry of devices.yaml is about it
 
 
 class RunFacts(Part, frozen=True, kw_only=True):

@@ -157,6 +157,21 @@ def test_the_declared_power_mode(
         assert found.fix
 
 
+def test_a_mode_of_which_only_the_number_is_known(tmp_path: Path) -> None:
+    root = write_tree(tmp_path, {**JETSON, "var/lib/nvpmodel/status": "pmode:0002 fmode:quiet"})
+    assert check("power_mode", root, declared_mode="2").level == "ok"
+    assert check("power_mode", root, declared_mode="0").level == "warn"
+    assert check("power_mode", root, declared_mode="15W").level == "unknown"
+    write_tree(root, {"etc/nvpmodel.conf": "< POWER_MODEL ID=2 NAME=MODE_15W >"})
+    assert check("power_mode", root, declared_mode="15W").level == "ok"
+
+
+def test_a_platform_profile_is_a_mode_too(tmp_path: Path) -> None:
+    root = write_tree(tmp_path, {"sys/firmware/acpi/platform_profile": "balanced"})
+    assert check("power_mode", root, declared_mode="balanced").level == "ok"
+    assert check("power_mode", root, declared_mode="performance").level == "warn"
+
+
 def test_a_mode_is_declared_for_a_machine_that_tells_none(tmp_path: Path) -> None:
     assert check("power_mode", tmp_path, declared_mode="15W").level == "unknown"
     assert "power_mode" not in {found.name for found in preflight(tmp_path)}

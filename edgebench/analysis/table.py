@@ -8,6 +8,7 @@ import msgspec
 
 from edgebench.analysis.baseline import with_baselines
 from edgebench.analysis.frontier import with_fronts
+from edgebench.analysis.limits import limit_words
 from edgebench.analysis.pick import picks
 from edgebench.analysis.rows import row_of
 from edgebench.analysis.types import Device, Row, Run, Table
@@ -24,6 +25,7 @@ def build_table(records: Iterable[Record]) -> Table:
     for record in records:
         rows.append(judge(row_of(record), record))
         _note_device(devices, record, notes)
+        _note_limits(record, notes)
         if record.run.id not in runs:
             runs[record.run.id] = _run_of(record)
     rows = with_baselines(strike_growthless(rows))
@@ -48,11 +50,23 @@ def _note_device(devices: dict[str, Device], record: Record, notes: dict[str, No
     device = record.device
     known = devices.get(device.name)
     if known is None:
-        devices[device.name] = Device(name=device.name, facts=device.facts, unknown=device.unknown)
+        devices[device.name] = Device(
+            name=device.name,
+            facts=device.facts,
+            unknown=device.unknown,
+            declared=device.declared,
+        )
     elif known.facts != device.facts:
         names = known.facts.keys() | device.facts.keys()
         changed = sorted(n for n in names if known.facts.get(n) != device.facts.get(n))
         notes[f"{device.name}: facts differ between runs: {', '.join(changed)}"] = None
+
+
+def _note_limits(record: Record, notes: dict[str, None]) -> None:
+    declared = record.device.declared
+    if declared is not None and declared.limits:
+        words = ", ".join(limit_words(name, value) for name, value in declared.limits.items())
+        notes[f"{record.device.name}: limits of its entry {declared.entry}: {words}"] = None
 
 
 def _run_of(record: Record) -> Run:

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from edgebench.backend import Effective, Scalar
-from edgebench.record import Energy, Limit, ModelFacts, Reason, StateCheck, Status
+from edgebench.record import Declared, Energy, Limit, ModelFacts, Reason, StateCheck, Status
 
 TABLE_SCHEMA: Final = "edgebench.table/1"
 
@@ -191,6 +191,7 @@ class Device(Part, frozen=True, kw_only=True):
     name: str
     facts: dict[str, Any]
     unknown: dict[str, str]
+    declared: Declared | None = None  # by the user's devices.yaml
 
 
 class Run(Part, frozen=True, kw_only=True):

@@ -7,7 +7,7 @@ import platform
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from edgebench.probes import device, distributions, energy, state
 from edgebench.probes.files import LIVE
 from edgebench.probes.machine import Runner, no_command
 from edgebench.record import DeviceFacts, Energy, StateCheck
+from edgebench.spec.devices import Device, declared_mode, load_devices, with_declared
 from edgebench.units import format_bytes
 
 SCHEMA = "edgebench.doctor/1"
@@ -84,19 +85,30 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
     help="Read a copy of another machine's /proc, /sys and /etc below DIR; runs no command.",
 )
 @click.option(
+    "--devices",
+    "inventory",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Inventory of your devices; by default devices.yaml in the working directory.",
+)
+@click.option(
     "--format",
     "output",
     type=click.Choice(["table", "json"]),
     default="table",
     show_default=True,
 )
-def command(sysroot: Path | None, output: str) -> None:
+def command(sysroot: Path | None, inventory: Path | None, output: str) -> None:
     """Say what is available, what is wrong with this machine, and how to mend it.
 
     Levels: ok; warn, results may be noisy; invalid, results would not count; unknown, this machine
     does not tell. Nothing is changed.
     """
-    diagnosis = _diagnose_live() if sysroot is None else _diagnose_tree(sysroot.resolve())
+    entries = load_devices(inventory)
+    if sysroot is None:
+        diagnosis = _diagnose_live(entries)
+    else:
+        diagnosis = _diagnose_tree(sysroot.resolve(), entries)
     if output == "json":
         click.echo(msgspec.json.format(msgspec.json.encode(diagnosis), indent=2).decode())
         return
@@ -104,13 +116,13 @@ def command(sysroot: Path | None, output: str) -> None:
     click.echo("\n".join(_render(diagnosis)), color=colour)
 
 
-def _diagnose_tree(root: Path) -> Diagnosis:
-    return _machine_part(root, sysroot=str(root), run=no_command, platform_name="linux")
+def _diagnose_tree(root: Path, entries: Sequence[Device]) -> Diagnosis:
+    return _machine_part(root, entries, sysroot=str(root), run=no_command, platform_name="linux")
 
 
-def _diagnose_live() -> Diagnosis:
+def _diagnose_live(entries: Sequence[Device]) -> Diagnosis:
     problems: list[Problem] = []
-    machine = _machine_part(LIVE, sysroot=None)
+    machine = _machine_part(LIVE, entries, sysroot=None)
     return msgspec.structs.replace(
         machine,
         python=f"{platform.python_implementation()} {platform.python_version()}, {sys.executable}",
@@ -121,12 +133,17 @@ def _diagnose_live() -> Diagnosis:
 
 
 def _machine_part(
-    root: Path, sysroot: str | None, run: Runner | None = None, platform_name: str | None = None
+    root: Path,
+    entries: Sequence[Device],
+    sysroot: str | None,
+    run: Runner | None = None,
+    platform_name: str | None = None,
 ) -> Diagnosis:
+    facts = with_declared(device.detect(root, run, platform_name), entries)
     return Diagnosis(
         sysroot=sysroot,
-        device=device.detect(root, run, platform_name),
-        state=state.preflight(root, run, platform_name),
+        device=facts,
+        state=state.preflight(root, run, platform_name, declared_mode=declared_mode(facts)),
         energy=energy.measure_unavailable(root, run, platform_name),
     )
 
@@ -212,6 +229,9 @@ def _render_problems(problems: list[Problem]) -> Iterator[str]:
 
 
 def _render_device(facts: DeviceFacts) -> Iterator[str]:
+    if facts.declared is not None:
+        words = f"{facts.declared.title} ({facts.declared.entry})"
+        yield from _wrap(f"  {'entry of devices.yaml':<26}", words)
     for name, value in facts.facts.items():
         yield from _wrap(f"  {name:<26}", _readable(name, value))
     if facts.unknown:

@@ -59,6 +59,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     sets: list[str]
     scenarios: list[str]
     rate_per_s: float | None
+    devices: str | None = None
     settings: Settings
 
 
@@ -137,6 +138,12 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 )
 @click.option("--no-save", is_flag=True, help="Keep no result file.")
 @click.option("--resume", is_flag=True, help="Go on with the last unfinished run in --out.")
+@click.option(
+    "--devices",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="Inventory of your devices.  [default: devices.yaml here, if there is one]",
+)
 @click.option("--strict", is_flag=True, help="Refuse to measure in an invalid device state.")
 @click.option(
     "--format",
@@ -202,6 +209,7 @@ def _options(given: dict[str, Any]) -> Options:
         sets=list(given["sets"]),
         scenarios=_listed(given["scenarios"] or ""),
         rate_per_s=given["rate"],
+        devices=str(Path(given["devices"]).resolve()) if given["devices"] else None,
         settings=Settings(
             target=target,
             percentile=PERCENTILES[given["percentile"]],
@@ -239,6 +247,7 @@ def _run(
     from edgebench.cli.progress import preparing, watching
     from edgebench.measure.targets import fetch_assets, make_targets
     from edgebench.probes import device, state
+    from edgebench.spec.devices import declared_mode, load_devices, with_declared
 
     cells = plan(
         _workloads(options),
@@ -248,8 +257,8 @@ def _run(
         scenarios=options.scenarios or None,
         rate_per_s=options.rate_per_s,
     )
-    facts = device.detect()
-    before = state.preflight()
+    facts = with_declared(device.detect(), load_devices(_path(options.devices)))
+    before = state.preflight(declared_mode=declared_mode(facts))
     if options.settings.strict:
         _refuse_invalid(before)
     run = _run_facts(options, store)
@@ -285,6 +294,10 @@ def _run(
         keeper.finish()
     code = _exit_code(_render(records, form)) if records else ExitCode.OK
     return _closing(code, stopped, unreached, keeper)
+
+
+def _path(text: str | None) -> Path | None:
+    return None if text is None else Path(text)
 
 
 def _measure(campaign: Campaign) -> tuple[BaseException | None, int]:
@@ -433,6 +446,7 @@ _FIXED = {
     "sets": "sets",
     "scenarios": "scenarios",
     "rate": "rate_per_s",
+    "devices": "devices",
 }
 
 

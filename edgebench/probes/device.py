@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from edgebench.probes import cgroup, cpu, files, virtualisation
+from edgebench.probes import cgroup, cpu, files, nvpmodel, virtualisation
 from edgebench.probes.files import LIVE
 from edgebench.probes.machine import Machine, Runner
 from edgebench.record import DeviceFacts
@@ -200,18 +200,8 @@ def _driver_version(machine: Machine) -> str | None:
 def power_mode(machine: Machine) -> str | None:
     """Jetson: name of the nvpmodel mode, or "mode 2" where only its number is known. Else the
     platform profile of the firmware."""
-    names = files.fields(machine.run(["nvpmodel", "-q"]) if is_jetson(machine) else None)
-    if name := names.get("NV Power Mode"):
-        return name
-    number = re.search(r"pmode:([0-9]+)", machine.read("var/lib/nvpmodel/status") or "")
-    if number:
-        return f"mode {int(number[1])}"
-    return machine.read("sys/firmware/acpi/platform_profile")
-
-
-def is_jetson(machine: Machine) -> bool:
-    """Whether L4T, NVIDIA's Linux for Tegra, is installed."""
-    return (machine.root / "etc/nv_tegra_release").exists()
+    mode = nvpmodel.current(machine)
+    return str(mode) if mode else machine.read("sys/firmware/acpi/platform_profile")
 
 
 _MACOS_FACTS: dict[str, tuple[str, Callable[[str], Any]]] = {

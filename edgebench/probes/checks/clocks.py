@@ -7,8 +7,9 @@ import re
 from edgebench.probes import files
 from edgebench.probes.checks.verdict import judge, recorded, unknown
 from edgebench.probes.cpu import clock_policies, policy_name
-from edgebench.probes.device import is_jetson, turbo
+from edgebench.probes.device import turbo
 from edgebench.probes.machine import Machine
+from edgebench.probes.nvpmodel import is_jetson
 from edgebench.record import StateCheck
 
 _NO_CPUFREQ = "no cpufreq in /sys (usual in a virtual machine)"

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from edgebench.probes import files
+from edgebench.probes import files, nvpmodel
 from edgebench.probes.checks.verdict import judge, recorded, unknown
-from edgebench.probes.device import power_mode as mode_of
 from edgebench.probes.machine import Machine
 from edgebench.probes.snapshot import snapshot
 from edgebench.record import StateCheck
@@ -15,23 +14,21 @@ from edgebench.record import StateCheck
 
 def power_mode(machine: Machine, declared: str | None = None) -> StateCheck | None:
     """The mode of nvpmodel or of the firmware, held against the one that devices.yaml declares."""
-    found = mode_of(machine)
+    mode = nvpmodel.current(machine)
+    found = str(mode) if mode else machine.read("sys/firmware/acpi/platform_profile")
     if declared is None:
         return None if found is None else recorded("power_mode", found)
     if found is None:
         return unknown("power_mode", f"declared {declared}; the machine tells none")
+    same = mode.is_called(declared) if mode else found == declared
+    if same is None:
+        return unknown("power_mode", f"{found}, which cannot be told from the declared {declared}")
     return judge(
         "power_mode",
-        same_mode(found, declared),
-        found if same_mode(found, declared) else f"{found}, and devices.yaml declares {declared}",
+        same,
+        found if same else f"{found}, and devices.yaml declares {declared}",
         f"sudo nvpmodel -m the number of {declared}, or correct devices.yaml",
     )
-
-
-def same_mode(found: str, declared: str) -> bool:
-    """Whether two names mean one mode: nvpmodel prints `MODE_15W` for what its table calls `15W`."""
-    first, second = (name.upper().removeprefix("MODE_").strip() for name in (found, declared))
-    return first == second
 
 
 def low_power_mode(machine: Machine) -> StateCheck | None:
