@@ -200,6 +200,7 @@ class Replicate(Part, frozen=True, kw_only=True):
     energy: Energy | None = None
     state_before: list[StateCheck] = []  # only checks that are not ok
     state_after: list[StateCheck] = []
+    power_mode: str | None = None  # of the machine, read back after it was set for this cell
     rerun_of: int | None = None  # index of the replicate whose place it takes
     superseded_by: int | None = None  # index of the sound one that took its place; evidence only
     wall_s: float | None = None  # of the whole process
@@ -276,6 +277,7 @@ class Record(Part, frozen=True, kw_only=True):
     quality: Quality | None = None
     energy: Energy
     effective: Effective | None = None
+    power_mode: str | None = None  # read back after it was set for this cell; None: it was not set
     target: float | None = None  # half-width of the interval that was asked for, as a share
     percentile: float = 0.5  # whose interval that is
     replicates: list[Replicate] = []

@@ -63,6 +63,7 @@ def row_of(record: rec.Record) -> Row:
         quality=_quality(record.quality),
         energy=record.energy,
         effective=record.effective,
+        power_mode=record.power_mode,
         pipeline=_pipeline(good),
         cold_start=_cold_start(good),
         warmup=_warmup(good),
@@ -390,6 +391,8 @@ def _explain(row: Row, record: rec.Record, good: Sequence[rec.Replicate], unknow
         unknown["model"] = "no model file was made or found"
     elif row.model.build_s is None:
         unknown["model.build_s"] = "used as it came, or taken from the cache"
+    if row.power_mode is None:
+        unknown["power_mode"] = "it was not set for this cell: see the device's facts"
     if row.effective is None:
         unknown["effective"] = nothing or "the session did not report it"
     else:

@@ -173,6 +173,7 @@ class Row(Part, frozen=True, kw_only=True):
     quality: Quality | None = None
     energy: Energy
     effective: Effective | None = None
+    power_mode: str | None = None  # read back after it was set for this cell
     baseline: Baseline | None = None
     pipeline: Pipeline | None = None
     cold_start: ColdStart | None = None

@@ -7,6 +7,7 @@ import secrets
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from edgebench.errors import (
     UsageError,
 )
 from edgebench.measure.campaign import Campaign, Settings
+from edgebench.measure.power_modes import PowerModes
 from edgebench.plan import Cell, parse_sets, parse_shapes, plan, workload_for_model
 from edgebench.record import DeviceFacts, Record, RunFacts, StateCheck
 from edgebench.spec.types import Workload
@@ -60,6 +62,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     scenarios: list[str]
     rate_per_s: float | None
     devices: str | None = None
+    set_power_mode: bool = False
     settings: Settings
 
 
@@ -93,6 +96,11 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 @click.option("--backend", "backends", default="ort", show_default=True, help="Backends: a,b.")
 @click.option(
     "--set", "sets", multiple=True, help="Variant axis: threads=1,2 (lists multiply; repeatable)."
+)
+@click.option(
+    "--set-power-mode",
+    is_flag=True,
+    help="Allow the axis power_mode: sets nvpmodel's mode and puts the former back; needs root.",
 )
 @click.option("--scenario", "scenarios", help="Scenarios: single_stream,offline,sustained.")
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Paced load: queries/s.")
@@ -210,6 +218,7 @@ def _options(given: dict[str, Any]) -> Options:
         scenarios=_listed(given["scenarios"] or ""),
         rate_per_s=given["rate"],
         devices=str(Path(given["devices"]).resolve()) if given["devices"] else None,
+        set_power_mode=given["set_power_mode"],
         settings=Settings(
             target=target,
             percentile=PERCENTILES[given["percentile"]],
@@ -256,6 +265,7 @@ def _run(
         sets=parse_sets(options.sets),
         scenarios=options.scenarios or None,
         rate_per_s=options.rate_per_s,
+        set_power_mode=options.set_power_mode,
     )
     facts = with_declared(device.detect(), load_devices(_path(options.devices)))
     before = state.preflight(declared_mode=declared_mode(facts))
@@ -280,11 +290,20 @@ def _run(
             )
         for target in targets:
             target.entries += keeper.pending.get(target.cell.id, [])
+        power_modes = PowerModes() if options.set_power_mode else None
         with watching() as watcher:
             campaign = Campaign(
-                targets, options.settings, run, facts, before, keeper, watcher, started_s
+                targets,
+                options.settings,
+                run,
+                facts,
+                before,
+                keeper,
+                watcher,
+                started_s,
+                power_modes=power_modes,
             )
-            stopped, unreached = _measure(campaign)
+            stopped, unreached = _measure(campaign, power_modes)
     finally:
         keeper.close()
     records = _in_order(
@@ -300,10 +319,13 @@ def _path(text: str | None) -> Path | None:
     return None if text is None else Path(text)
 
 
-def _measure(campaign: Campaign) -> tuple[BaseException | None, int]:
+def _measure(
+    campaign: Campaign, power_modes: PowerModes | None
+) -> tuple[BaseException | None, int]:
     """What stopped the campaign early, if anything, and how many cells it did not reach."""
     try:
-        return None, len(campaign.measure())
+        with power_modes or nullcontext():
+            return None, len(campaign.measure())
     except (KeyboardInterrupt, EdgebenchError) as error:
         return error, 0
 
@@ -447,6 +469,7 @@ _FIXED = {
     "scenarios": "scenarios",
     "rate": "rate_per_s",
     "devices": "devices",
+    "set_power_mode": "set_power_mode",
 }
 
 

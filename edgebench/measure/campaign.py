@@ -17,10 +17,11 @@ from typing import Literal, Protocol
 import msgspec
 
 from edgebench.analysis import stats
-from edgebench.errors import DeviceStateError
+from edgebench.errors import DeviceStateError, UnsupportedError
 from edgebench.measure import reruns
 from edgebench.measure.jobs import Done, Job
 from edgebench.measure.launch import run_worker
+from edgebench.measure.power_modes import PowerModes
 from edgebench.probes import energy, state
 from edgebench.record import (
     CellFacts,
@@ -76,6 +77,7 @@ class Target:
     status: Status = "ok"
     reasons: list[Reason] = field(default_factory=list)
     entries: list[JournalEntry] = field(default_factory=list)
+    power_mode: str | None = None  # as read back after it was set
 
     @property
     def replicates(self) -> list[Replicate]:
@@ -134,6 +136,7 @@ class Campaign:
         watcher: Watcher,
         started_s: float,
         launch: Callable[..., Done] = run_worker,
+        power_modes: PowerModes | None = None,
     ) -> None:
         self._targets = targets
         self._settings = settings
@@ -144,6 +147,7 @@ class Campaign:
         self._watcher = watcher
         self._started_s = started_s
         self._launch = launch
+        self._power_modes = power_modes
         self._overheads_s: dict[Literal["first", "rest"], list[float]] = {"first": [], "rest": []}
         self._measured = sum(len(target.entries) for target in targets)
         self.records: dict[str, Record] = {}  # of complete cells, by id
@@ -161,21 +165,48 @@ class Campaign:
             else:
                 open_targets.append(target)
         with tempfile.TemporaryDirectory(prefix="edgebench-") as scratch:
-            while open_targets:
-                for target in list(open_targets):
-                    if not self._may_start(target):
-                        continue
-                    self._replicate(target, Path(scratch))
-                    if self._complete(target):
-                        self._finish(target)
-                        open_targets.remove(target)
-                if not any(map(self._may_start, open_targets)):
-                    break
+            for mode, members in _by_power_mode(open_targets):
+                if any(map(self._may_start, members)) and self._enter(mode, members):
+                    self._rounds(members, Path(scratch))
+        open_targets = [t for t in open_targets if t.cell.id not in self.records]
         for target in list(open_targets):
             if target.entries:
                 self._finish(target)
                 open_targets.remove(target)
         return [target.cell for target in open_targets]
+
+    def _enter(self, mode: str | None, targets: Sequence[Target]) -> bool:
+        """Sets the power mode that targets ask for. Where it cannot be had, they are unsupported."""
+        if self._power_modes is None:
+            return True
+        try:
+            if mode is None:
+                self._power_modes.restore()
+                return True
+            found = self._power_modes.enter(mode)
+        except UnsupportedError as error:
+            for target in targets:
+                target.status = "unsupported"
+                target.reasons.append(
+                    Reason(code="power_mode_unavailable", message=error.message, fix=error.fix)
+                )
+                self._finish(target)
+            return False
+        for target in targets:
+            target.power_mode = found
+        return True
+
+    def _rounds(self, targets: Sequence[Target], scratch: Path) -> None:
+        """Replicates of the targets in turns, until each is complete or the budget is spent."""
+        open_targets = list(targets)
+        while any(map(self._may_start, open_targets)):
+            for target in list(open_targets):
+                if not self._may_start(target):
+                    continue
+                self._replicate(target, scratch)
+                if self._complete(target):
+                    self._finish(target)
+                    open_targets.remove(target)
 
     def _may_start(self, target: Target) -> bool:
         """Whether the budget allows another replicate of a target."""
@@ -220,7 +251,10 @@ class Campaign:
         total = sum(max(self._settings.replicates, len(t.entries)) for t in self._targets if t.job)
         self._watcher.starts(target, self._measured + 1, total, self._expected_s())
         done, changes, settings = self._watched(target, job)
-        replicate = _with_state(done.replicate, _allowing_heat(target, changes), rerun_of)
+        replicate = _with_state(done.replicate, _allowing_heat(target, changes))
+        replicate = msgspec.structs.replace(
+            replicate, rerun_of=rerun_of, power_mode=target.power_mode
+        )
         overhead_s = max(0.0, (replicate.wall_s or 0.0) - _planned_s(target, window_s, slice_s))
         self._overheads_s["first" if first else "rest"].append(overhead_s)
         self._measured += 1
@@ -316,6 +350,16 @@ class Campaign:
         return assemble(target, self._settings, self._run, self._device, self._state_before)
 
 
+def _by_power_mode(targets: Sequence[Target]) -> list[tuple[str | None, list[Target]]]:
+    """Targets by the mode they ask for: modes are slow to change, so cells of one take turns among
+    themselves."""
+    groups: dict[str | None, list[Target]] = {}
+    for target in targets:
+        wanted = target.cell.variant.get("power_mode")
+        groups.setdefault(None if wanted is None else str(wanted), []).append(target)
+    return list(groups.items())
+
+
 def _planned_s(target: Target, window_s: float, slice_s: float) -> float:
     """What a replicate takes for its window and what comes with it."""
     return SLICE_FACTOR * slice_s + (window_s if target.sustained else 0.0)
@@ -355,17 +399,13 @@ def _allowing_heat(target: Target, checks: list[StateCheck]) -> list[StateCheck]
     ]
 
 
-def _with_state(replicate: Replicate, changes: list[StateCheck], rerun_of: int | None) -> Replicate:
+def _with_state(replicate: Replicate, changes: list[StateCheck]) -> Replicate:
     """The replicate with what became of the machine meanwhile; an invalid state makes it invalid."""
     noted = [check for check in changes if check.level != "ok"]
     invalid = _invalid(noted)
     status = "invalid" if invalid and replicate.status == "ok" else replicate.status
     return msgspec.structs.replace(
-        replicate,
-        state_after=noted,
-        status=status,
-        reasons=[*replicate.reasons, *invalid],
-        rerun_of=rerun_of,
+        replicate, state_after=noted, status=status, reasons=[*replicate.reasons, *invalid]
     )
 
 
@@ -402,6 +442,7 @@ def assemble(
         quality=first.quality if first else None,
         energy=energy.measure_unavailable(),
         effective=first.effective if first else None,
+        power_mode=first.power_mode if first else None,
         target=settings.target,
         percentile=settings.percentile,
         replicates=replicates,
