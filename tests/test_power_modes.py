@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Callable, Sequence
@@ -10,16 +11,19 @@ from typing import Any
 
 import msgspec
 import pytest
+from click.testing import CliRunner
 
 from edgebench.analysis.table import build_table
 from edgebench.backend import Backend
-from edgebench.errors import DeviceStateError, UnsupportedError, UsageError
+from edgebench.cli import cli, run_
+from edgebench.errors import DeviceStateError, ExitCode, UnsupportedError, UsageError
 from edgebench.measure.campaign import Campaign, Settings
 from edgebench.measure.jobs import Done, Job
 from edgebench.measure.power_modes import PowerModes
 from edgebench.plan import parse_sets, plan
 from edgebench.probes.machine import Machine
 from edgebench.spec.loader import load_workloads
+from edgebench.testing.models import two_by_two
 from edgebench.testing.trees import write_tree
 from tests.test_measure_campaign import A_RECORD, Keeper, Watcher, steady_launch, target
 
@@ -232,3 +236,44 @@ def test_power_modes_are_an_axis_of_cells_and_no_option_of_a_backend() -> None:
     assert all("power_mode" not in cell.options for cell in cells)
     assert all("power_mode=" in cell.id for cell in cells)
     assert all(cell.unsupported is None for cell in cells)
+
+
+def test_a_run_in_two_modes_ends_in_the_former_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board = Board(tmp_path / "board")
+    monkeypatch.setattr(run_, "PowerModes", board.modes)
+    monkeypatch.setenv("EDGEBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(
+        cli,
+        ["run", "--model", str(two_by_two().write(tmp_path).path), "--set", "power_mode=0,10W",
+         "--set-power-mode", "--replicates", "1", "--slice", "0.1s", "--format", "json"],
+        standalone_mode=False,
+    )  # fmt: skip
+    assert done.exception is None, done.exception
+    rows = json.loads(done.stdout)["rows"]
+    assert [(row["status"], row["power_mode"]) for row in rows] == [
+        ("ok", "MAXN"),
+        ("ok", "MODE_10W"),
+    ]
+    assert board.set_to == [0, 1, 2]
+
+
+def test_a_former_mode_that_does_not_come_back_is_told_and_the_table_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board = Board(tmp_path / "board", stuck=[2])
+    monkeypatch.setattr(run_, "PowerModes", board.modes)
+    monkeypatch.setenv("EDGEBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(
+        cli,
+        ["run", "--model", str(two_by_two().write(tmp_path).path), "--set", "power_mode=0",
+         "--set-power-mode", "--replicates", "1", "--slice", "0.1s", "--format", "json"],
+        standalone_mode=False,
+    )  # fmt: skip
+    assert done.return_value == ExitCode.DEVICE_STATE
+    assert json.loads(done.stdout)["rows"][0]["power_mode"] == "MAXN"
+    assert "could not be put back" in done.stderr
+    assert "sudo nvpmodel -m 2" in done.stderr

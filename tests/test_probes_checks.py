@@ -116,14 +116,13 @@ def test_fans_and_an_idle_powerclamp_slow_nothing_down(tmp_path: Path) -> None:
         {
             f"{COOLING}0/type": "pwm-fan",
             f"{COOLING}0/cur_state": "3",
-            f"{COOLING}0/max_state": "4",
             f"{COOLING}1/type": "intel_powerclamp",
             f"{COOLING}1/cur_state": "-1",
         },
     )
     names = {found.name for found in preflight(root)}
     assert "cooling_throttle" not in names
-    assert check("fan", root).evidence == "pwm-fan 3 of 4"
+    assert check("fan", root).evidence == "pwm-fan at step 3"
     assert Gauges(gauges.find(Machine.at(root))).checks() == []
 
 
@@ -358,6 +357,12 @@ def test_nonsense_is_no_temperature(tmp_path: Path, reading: str | None) -> None
         tree[f"{ZONE}0/temp"] = reading
     thermometer = Thermometer.find(write_tree(tmp_path, tree))
     assert thermometer.read() is None
+
+
+def test_a_temperature_without_a_limit_is_shown_and_judged_by_nobody(tmp_path: Path) -> None:
+    root = write_tree(tmp_path, {f"{ZONE}0/type": "cpu-thermal", f"{ZONE}0/temp": "48250"})
+    found = check("temperature", root)
+    assert (found.level, found.evidence[:7]) == ("unknown", "48.2 C;")
 
 
 def test_why_there_is_no_thermometer(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from edgebench.probes.checks.verdict import judge, recorded, unknown
 from edgebench.probes.machine import Machine
 from edgebench.probes.macos import PRESSURE_KEY
 from edgebench.probes.snapshot import pi_bits, pi_flag_files, snapshot
-from edgebench.probes.temperature import COLDEST_C
+from edgebench.probes.temperature import COLDEST_C, Thermometer
 from edgebench.record import StateCheck
 
 TRIP_MARGIN_K = 10.0
@@ -21,7 +21,9 @@ def temperature(machine: Machine) -> StateCheck | None:
         return None
     margins = _zone_margins(machine) + _hwmon_margins(machine)
     if not margins:
-        return unknown("temperature", "no sensor in /sys that names its limit")
+        now = Thermometer.find(machine.root).read()
+        read = "" if now is None else f"{now:.1f} C; "
+        return unknown("temperature", f"{read}no sensor in /sys names its limit")
     margin, evidence = min(margins)
     return judge(
         "temperature",
@@ -157,9 +159,10 @@ def fan(machine: Machine) -> StateCheck | None:
         if (speed := files.read_int(path)) is not None
     ]
     turning += [
-        f"{name} {files.read_int(path / 'cur_state')} of {files.read_int(path / 'max_state')}"
+        f"{name} at step {step}"
         for path in machine.glob("sys/class/thermal/cooling_device[0-9]*")
         if "fan" in (name := files.read(path / "type") or "").lower()
+        and (step := files.read_int(path / "cur_state")) is not None
     ]
     if not turning:
         return unknown("fan", "no fan in /sys that tells its speed")
