@@ -99,6 +99,7 @@ def measure(
     settings: Settings | None = None,
     keeper: Keeper | None = None,
     started_s: float | None = None,
+    before: list[StateCheck] | None = None,
 ) -> tuple[Campaign, Keeper, list[CellFacts]]:
     keeper = keeper or Keeper()
     campaign = Campaign(
@@ -106,7 +107,7 @@ def measure(
         settings or Settings(),
         A_RECORD.run,
         A_RECORD.device,
-        [],
+        before or [],
         keeper,
         Watcher(),
         time.monotonic() if started_s is None else started_s,
@@ -272,7 +273,7 @@ def test_a_machine_in_no_state_to_measure_makes_every_record_invalid(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     hot = StateCheck(name="pi_throttled", level="invalid", evidence="0x50005", fix="cool it")
-    monkeypatch.setattr(state, "postflight", lambda: [hot])
+    monkeypatch.setattr(state, "postflight", lambda **_: [hot])
     _, keeper, _ = measure([target("a")])
     assert keeper.records[0].status == "invalid"
     assert [r.code for r in keeper.records[0].reasons] == ["device_pi_throttled"]
@@ -310,6 +311,22 @@ def test_a_disk_that_fills_up_leaves_what_was_measured_to_be_shown() -> None:
     with pytest.raises(StoreError):
         campaign.measure()
     assert {r.cell.id: len(r.replicates) for r in campaign.provisional()} == {"a": 2, "b": 1}
+
+
+def test_a_mode_that_changed_during_the_run_makes_the_record_invalid(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def mode(text: str, level: Any = "ok") -> StateCheck:
+        return StateCheck(name="power_mode", level=level, evidence=text)
+
+    def codes(before: StateCheck, after: StateCheck) -> list[str]:
+        monkeypatch.setattr(state, "postflight", lambda **_: [after])
+        _, keeper, _ = measure([target("a")], before=[before])
+        return [reason.code for reason in keeper.records[0].reasons]
+
+    assert codes(mode("15W"), mode("15W")) == []
+    assert codes(mode("15W"), mode("MAXN")) == ["device_settings_changed"]
+    assert codes(mode("15W"), mode("no answer", "unknown")) == []
 
 
 # Replicates that the machine spoilt.

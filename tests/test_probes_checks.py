@@ -46,7 +46,7 @@ class Nvml:
     """pynvml as far as it is used: one entry of `reasons` a GPU, an exception for none."""
 
     def __init__(self, *reasons: int | Exception) -> None:
-        self.reasons = reasons
+        self.reasons: tuple[int | Exception, ...] = reasons
 
     def __call__(self) -> Nvml:
         return self
@@ -231,7 +231,11 @@ def test_gauges_of_a_gpu(tmp_path: Path) -> None:
     assert of(0x1) == {"gpu_throttle": "ok"}
     assert of(0x4) == {"gpu_throttle": "ok"}  # the power cap is no event
     assert of(0x0, 0x40) == {"gpu_throttle": "invalid"}
-    assert of(RuntimeError("lost")) == {"gpu_throttle": "unknown"}
+    assert of(RuntimeError("not supported")) == {}  # preflight says unknown, once is enough
+    nvml = Nvml(0x0)
+    found = Gauges(gauges.find(Machine.at(root, nvml=nvml)))
+    nvml.reasons = (RuntimeError("lost"),)
+    assert levels(found) == {"gpu_throttle": "unknown"}
 
 
 def test_a_gauge_that_starts_a_process_is_left_alone_while_something_is_measured() -> None:

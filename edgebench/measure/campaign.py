@@ -237,7 +237,7 @@ class Campaign:
         rerun_of = reruns.due(target.replicates, self._settings.reruns)
         # The quality pass runs once, in a replicate that counts.
         first = all(map(reruns.disturbed, target.replicates))
-        window_s = self._window_s(target)
+        window_s = self._window_s(target, self._share_s())
         slice_s = min(window_s, self._settings.slice_s)
         job = msgspec.structs.replace(
             target.job,
@@ -298,15 +298,17 @@ class Campaign:
             changes += _since_the_first(target, after.modes)
         return done, changes, after.modes
 
-    def _window_s(self, target: Target) -> float:
-        """The measured window of the next replicate: what the budget leaves for each, at most the
-        setting."""
-        most_s = self._settings.sustain_s if target.sustained else self._settings.slice_s
+    def _share_s(self) -> float:
+        """What the budget leaves for the window of each replicate that is due."""
         if self._settings.budget_s is None:
-            return most_s
+            return float("inf")
         count = sum(map(self._due, self._targets))
-        share_s = (self._left_s() - self._overhead_s()) / max(count, 1) / SLICE_FACTOR
-        return max(MIN_SLICE_S, min(most_s, share_s))
+        return (self._left_s() - self._overhead_s()) / max(count, 1) / SLICE_FACTOR
+
+    def _window_s(self, target: Target, share_s: float) -> float:
+        """The measured window of the next replicate: its share, at most the setting."""
+        most_s = self._settings.sustain_s if target.sustained else self._settings.slice_s
+        return min(most_s, max(MIN_SLICE_S, share_s))
 
     def _due(self, target: Target) -> int:
         """Replicates of a target that are due at least."""
@@ -324,10 +326,10 @@ class Campaign:
 
     def _expected_s(self) -> float:
         """Time until the last replicate that is due for sure."""
-        planned_s = 0.0
+        planned_s, share_s = 0.0, self._share_s()
         for target in self._targets:
             if due := self._due(target):
-                window_s = self._window_s(target)
+                window_s = self._window_s(target, share_s)
                 slice_s = min(window_s, self._settings.slice_s)
                 planned_s += due * _planned_s(target, window_s, slice_s)
         return self._overhead_s() + planned_s
@@ -426,7 +428,7 @@ def assemble(
 ) -> Record:
     """The record of a target from what its replicates found."""
     replicates = target.replicates
-    state_after = _allowing_heat(target, state.postflight())
+    state_after = _allowing_heat(target, _postflight(target, device, state_before))
     status, reasons = _verdict(target, _invalid([*state_before, *state_after]))
     first = next(iter(target.standing), None)
     return Record(
@@ -447,6 +449,17 @@ def assemble(
         percentile=settings.percentile,
         replicates=replicates,
     )
+
+
+def _postflight(
+    target: Target, device: DeviceFacts, before: Sequence[StateCheck]
+) -> list[StateCheck]:
+    """The state now, and what was changed since the run began, unless that was asked for."""
+    mode = device.declared.power_mode if device.declared is not None else None
+    after = state.postflight(declared_mode=mode)
+    if "power_mode" in target.cell.variant:
+        return after
+    return [*after, *state.changed_since(before, after)]
 
 
 def _verdict(target: Target, device: list[Reason]) -> tuple[Status, list[Reason]]:

@@ -36,21 +36,32 @@ def due(replicates: Sequence[Replicate], limit: int) -> int | None:
 
 def marked(replicates: Sequence[Replicate]) -> list[Replicate]:
     """The replicates, with `superseded_by` on those whose re-run, or a re-run of it, is sound."""
-    reruns = {r.rerun_of: r for r in replicates if r.rerun_of is not None}
-    done = []
-    for replicate in replicates:
-        last = replicate
-        while last.index in reruns:
-            last = reruns[last.index]
-        sound = last is not replicate and not disturbed(last)
-        by = last.index if sound else None
-        done.append(msgspec.structs.replace(replicate, superseded_by=by))
-    return done
+    by = _superseded(replicates)
+    return [
+        msgspec.structs.replace(replicate, superseded_by=by[replicate.index])
+        if replicate.index in by
+        else replicate
+        for replicate in replicates
+    ]
 
 
 def standing(replicates: Sequence[Replicate]) -> list[Replicate]:
     """Those that judge the cell: no re-run took their place."""
-    return [replicate for replicate in marked(replicates) if replicate.superseded_by is None]
+    by = _superseded(replicates)
+    return [replicate for replicate in replicates if replicate.index not in by]
+
+
+def _superseded(replicates: Sequence[Replicate]) -> dict[int, int]:
+    """Index of a spoilt replicate -> index of the sound one that took its place."""
+    found: dict[int, int] = {}
+    for replicate in reversed(replicates):  # a re-run comes after what it is run for
+        if replicate.rerun_of is None:
+            continue
+        if not disturbed(replicate):
+            found[replicate.rerun_of] = replicate.index
+        elif replicate.index in found:
+            found[replicate.rerun_of] = found[replicate.index]
+    return found
 
 
 def exhausted(replicates: Sequence[Replicate], limit: int) -> bool:

@@ -28,6 +28,7 @@ TEMPERATURE_TOLERANCE_K = 0.5
 #: Latency alone may look steady long before the heat reaches it: this share of the time must be over.
 LATENCY_ALONE_SHARE = 0.5
 MAX_POINTS = 600  # of a curve
+BLOCK_KEEP = 64  # samples of a block of about 20 ms
 
 
 @dataclass
@@ -113,21 +114,29 @@ def _period(
 ) -> _Period:
     """Queries for one period, then one look at the temperature. At most `keep` samples are kept."""
     samples: list[int] = []
+    count = 0
     used = Window()
     per_block = max(1, BLOCK_NS // max(typical_ns, 1))
     with usage(used):
         start = clock()
         while (spent_ns := clock() - start) < period_s * 1e9:
-            time_block(run, islice(queries, per_block), samples.append, clock)
-    step = -(-len(samples) // keep)
+            block: list[int] = []
+            time_block(run, islice(queries, per_block), block.append, clock)
+            count += len(block)
+            samples += _thinned(block, BLOCK_KEEP)  # a second of short queries would fill megabytes
     return _Period(
-        samples_ns=samples[::step],
-        queries=len(samples),
+        samples_ns=_thinned(samples, keep),
+        queries=count,
         duration_ns=spent_ns,
         p50_ns=stats.percentile(sorted(samples), 500),
         temperature_c=temperature(),
         used=used,
     )
+
+
+def _thinned(samples: list[int], most: int) -> list[int]:
+    """Every n-th of them, `most` at most."""
+    return samples[:: -(-len(samples) // most)]
 
 
 def _steady(recent: Sequence[_Period], share_over: float) -> bool:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from edgebench.probes.snapshot import EVENTS, FLAGS, Snapshot
 from edgebench.record import Level, StateCheck
 
 STEAL_LIMIT = 0.01
 STALL_LIMIT = 0.05
+#: Checks of which another evidence is another setting.
+SETTINGS = frozenset(
+    {"power_mode", "governor", "turbo", "clocks_pinned", "battery", "low_power_mode"}
+)
 
 
 def compare(before: Snapshot, after: Snapshot) -> list[StateCheck]:
@@ -69,6 +73,25 @@ def settings_check(before: Mapping[str, str], after: Mapping[str, str]) -> State
     if lost:
         return _row("settings_changed", "unknown", f"{lost[0]} could not be read again")
     return _row("settings_changed", "ok", "governor, clocks and power mode as before")
+
+
+def changed_since(before: Sequence[StateCheck], after: Sequence[StateCheck]) -> list[StateCheck]:
+    """`invalid` where checks before and after a run found another setting of the machine.
+
+    Also tells what no file does: macOS's low power mode, what `nvpmodel -q` answers. A check that is
+    unknown at either time tells nothing.
+    """
+    was = {check.name: check for check in before if check.level != "unknown"}
+    changed = [
+        f"{check.name}: {was[check.name].evidence} -> {check.evidence}"
+        for check in after
+        if check.name in SETTINGS
+        and check.level != "unknown"
+        and check.name in was
+        and check.evidence != was[check.name].evidence
+    ]
+    fix = "keep governor, clocks, power mode and charger as they are during a run"
+    return [_row("settings_changed", "invalid", "; ".join(changed), fix)] if changed else []
 
 
 def _steal_check(before: Snapshot, after: Snapshot) -> StateCheck | None:

@@ -42,7 +42,7 @@ def find(machine: Machine) -> tuple[Gauge, ...]:
         read: Reading = lambda: cooling(devices)
         found.append(Gauge("cooling_throttle", "cool it better, or lower the clock", read))
     nvml = machine.nvml() if machine.nvidia else None
-    if nvml is not None:
+    if nvml is not None and any(each.reasons is not None for each in gpu.read(nvml)):
         found.append(
             Gauge("gpu_throttle", "cool the GPU better, or lower its clock", lambda: _gpus(nvml))
         )

@@ -53,9 +53,7 @@ def preflight(
 
     `declared_mode` is the power mode that the machine is meant to be in.
     """
-    machine = Machine.at(root, run, platform, nvml)
-    mode = power.power_mode(machine, declared_mode)
-    return [*([mode] if mode is not None else []), *_found(CHECKS, machine)]
+    return _found(CHECKS, Machine.at(root, run, platform, nvml), declared_mode)
 
 
 def postflight(
@@ -63,11 +61,15 @@ def postflight(
     run: Runner | None = None,
     platform: str | None = None,
     nvml: Nvml | None = None,
+    declared_mode: str | None = None,
 ) -> list[StateCheck]:
     """State after a run: without the checks that see the load of the run itself."""
-    checks = (power.power_mode, *(check for check in CHECKS if check not in OWN_LOAD))
-    return _found(checks, Machine.at(root, run, platform, nvml))
+    checks = [check for check in CHECKS if check not in OWN_LOAD]
+    return _found(checks, Machine.at(root, run, platform, nvml), declared_mode)
 
 
-def _found(checks: Sequence[Check], machine: Machine) -> list[StateCheck]:
-    return [found for check in checks if (found := check(machine)) is not None]
+def _found(
+    checks: Sequence[Check], machine: Machine, declared_mode: str | None
+) -> list[StateCheck]:
+    answers = [power.power_mode(machine, declared_mode), *(check(machine) for check in checks)]
+    return [answer for answer in answers if answer is not None]
