@@ -165,7 +165,7 @@ def test_the_declared_power_mode_is_held_against_the_tree(tmp_path: Path) -> Non
     }
     inventory = tmp_path / "mine.yaml"
     inventory.write_text(
-        "devices: [{name: lab-3, title: Third, match: {board: '*Orin Nano*'}, power_mode: 15W}]"
+        "devices: [{name: lab-3, title: Third, match: {board: '*Orin Nano*'}, power_mode: 15W, limits: {latency.p99: 50ms}}]"
     )
     root = str(write_tree(tmp_path / "root", board))
     found = doctor_json("--sysroot", root, "--devices", str(inventory))
@@ -176,6 +176,7 @@ def test_the_declared_power_mode_is_held_against_the_tree(tmp_path: Path) -> Non
     assert "MAXN_SUPER, and devices.yaml declares 15W" in mode["evidence"]
     output = doctor("--sysroot", root, "--devices", str(inventory)).output
     assert "Third (lab-3)" in output
+    assert "latency.p99 <= 50.0 ms" in output
 
 
 def test_an_inventory_that_cannot_be_read_is_a_usage_error(tmp_path: Path) -> None:

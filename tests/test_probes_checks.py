@@ -369,6 +369,13 @@ def test_a_temperature_without_a_limit_is_shown_and_judged_by_nobody(tmp_path: P
     assert (found.level, found.evidence[:7]) == ("unknown", "48.2 C;")
 
 
+def test_a_gpu_counts_where_it_is_used(tmp_path: Path) -> None:
+    root = write_tree(tmp_path, {**NVIDIA, f"{ZONE}0/type": "x", f"{ZONE}0/temp": "40000"})
+    used = Thermometer.find(root, nvml=Nvml(0x0), gpu_used=True)
+    assert (used.read(), used.source) == (61.0, "x, NVML")
+    assert Thermometer.find(root, nvml=Nvml(0x0)).read() == 40.0
+
+
 def test_why_there_is_no_thermometer(tmp_path: Path) -> None:
     assert Thermometer.find(tmp_path).source == "no sensor of the CPU or GPU in /sys"
     assert "root" in Thermometer.find(tmp_path, platform="darwin").source

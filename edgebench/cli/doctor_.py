@@ -14,6 +14,7 @@ from typing import Any
 import click
 import msgspec
 
+from edgebench.analysis.limits import limit_words
 from edgebench.backend import Ready
 from edgebench.errors import EdgebenchError
 from edgebench.probes import device, distributions, energy, state
@@ -232,6 +233,9 @@ def _render_device(facts: DeviceFacts) -> Iterator[str]:
     if facts.declared is not None:
         words = f"{facts.declared.title} ({facts.declared.entry})"
         yield from _wrap(f"  {'entry of devices.yaml':<26}", words)
+        limits = [limit_words(name, value) for name, value in facts.declared.limits.items()]
+        if limits:
+            yield from _wrap(f"  {'limits':<26}", ", ".join(limits))
     for name, value in facts.facts.items():
         yield from _wrap(f"  {name:<26}", _readable(name, value))
     if facts.unknown:

@@ -280,7 +280,8 @@ def _sustained(job: Job, session: Session, pool: list[Any], typical_ns: int) -> 
     from edgebench.measure.sustained import sustained
     from edgebench.probes.temperature import Thermometer
 
-    thermometer = Thermometer.find()
+    _, device_source = session.device_memory()
+    thermometer = Thermometer.find(gpu_used=bool(device_source))
     return sustained(
         session.run,
         pool,
