@@ -72,7 +72,10 @@ def test_the_table_shows_the_limits() -> None:
     assert table.device.declared is not None
     out = io.StringIO()
     terminal.render(table, out)
-    assert "misses latency.p50 <= 6.00 ms [limit_missed]" in " ".join(out.getvalue().split())
+    assert "desk · A board · Example CPU" in out.getvalue()
+    assert "misses the device's limit latency.p50 <= 6.00 ms [limit_missed]" in " ".join(
+        out.getvalue().split()
+    )
 
 
 def test_words_of_limits() -> None:

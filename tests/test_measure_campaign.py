@@ -8,12 +8,15 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edgebench.errors import DeviceStateError, StoreError
+from edgebench.measure import reruns
 from edgebench.measure.campaign import MIN_SLICE_S, Campaign, Settings, Target
 from edgebench.measure.jobs import Done, Job
 from edgebench.probes import state
-from edgebench.record import CellFacts, Reason, Record, StateCheck, Unseen
+from edgebench.record import CellFacts, Reason, Record, Replicate, StateCheck, Unseen
 from edgebench.spec.types import Quality
 from edgebench.store import JournalEntry
 from tests.records import record, replicate, samples
@@ -40,6 +43,7 @@ class Keeper:
 class Watcher:
     def starts(self, target: Target, number: int, total: int, left_s: float) -> None: ...
     def tick(self) -> None: ...
+    def spoilt(self, target: Target, replicate: Replicate, again: bool) -> None: ...
     def completed(self, record: Record) -> None: ...
 
 
@@ -399,6 +403,16 @@ def test_a_fault_of_its_own_is_not_run_again(monkeypatch: pytest.MonkeyPatch) ->
     assert all(r.rerun_of is None for r in keeper.records[0].replicates)
 
 
+def test_whoever_watches_hears_of_a_spoilt_replicate(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[tuple[str, bool]] = []
+    monkeypatch.setattr(
+        Watcher, "spoilt", lambda _, target, replicate, again: heard.append((target.cell.id, again))
+    )
+    spoil(monkeypatch, 1, 2)
+    measure([target("a")], settings=Settings(reruns=1))
+    assert heard == [("a", True), ("a", False)]
+
+
 def test_a_chain_of_reruns_is_superseded_by_its_sound_end(monkeypatch: pytest.MonkeyPatch) -> None:
     spoil(monkeypatch, 0, 1)
     _, keeper, _ = measure([target("a")])
@@ -431,3 +445,28 @@ def test_settings_that_change_between_two_replicates_spoil_the_later_ones(
     assert made.status == "invalid"
     assert [r.status for r in made.replicates] == ["ok", "invalid", "invalid", "invalid"]
     assert "performance -> powersave" in made.reasons[0].message
+
+
+replicates = st.lists(st.booleans(), min_size=1, max_size=12)
+
+
+@given(replicates, st.integers(0, 5))
+def test_whatever_the_machine_does_reruns_are_bounded_and_nothing_is_lost(
+    spoilt: list[bool], limit: int
+) -> None:
+    """Replicates as a campaign makes them: each spoilt or not, each a re-run where one is due."""
+    why = [Reason(code="device_throttle", message="hot")]
+    made: list[Replicate] = []
+    for index, hot in enumerate(spoilt):
+        changes: dict[str, Any] = {"status": "invalid", "reasons": why} if hot else {}
+        made.append(replicate(index, [1], rerun_of=reruns.due(made, limit), **changes))
+    marked = reruns.marked(made)
+    assert [r.index for r in marked] == list(range(len(spoilt)))
+    assert sum(r.rerun_of is not None for r in made) <= limit
+    named = [r.rerun_of for r in made if r.rerun_of is not None]
+    assert len(set(named)) == len(named)  # nothing is run again twice
+    for each in marked:
+        assert each.superseded_by is None or spoilt[each.index]
+        if each.superseded_by is not None:
+            assert not spoilt[each.superseded_by]
+    assert reruns.standing(made) == [r for r in marked if r.superseded_by is None]

@@ -20,7 +20,9 @@ def missed_limits(row: Row, declared: Declared | None) -> list[Reason]:
             message = f"{name} is unknown, and the device's limit is {limit_words(name, limit)}"
             reasons.append(Reason(code="limit_unknown", message=message))
         elif (value > limit) if metric.better == "lower" else (value < limit):
-            message = f"{name} {_words(metric, value)} misses {limit_words(name, limit)}"
+            message = (
+                f"{_words(metric, value)} misses the device's limit {limit_words(name, limit)}"
+            )
             reasons.append(Reason(code="limit_missed", message=message))
     return reasons
 

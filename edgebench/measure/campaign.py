@@ -119,6 +119,7 @@ class Watcher(Protocol):
 
     def starts(self, target: Target, number: int, total: int, left_s: float) -> None: ...
     def tick(self) -> None: ...
+    def spoilt(self, target: Target, replicate: Replicate, again: bool) -> None: ...
     def completed(self, record: Record) -> None: ...
 
 
@@ -267,6 +268,9 @@ class Campaign:
         )
         target.entries.append(entry)
         self._keeper.add_replicate(entry)
+        if reruns.disturbed(replicate):
+            again = reruns.due(target.replicates, self._settings.reruns) is not None
+            self._watcher.spoilt(target, replicate, again)
         worst = next((c for c in replicate.state_after if c.level == "invalid"), None)
         if self._settings.strict and worst is not None:
             raise DeviceStateError(

@@ -178,8 +178,10 @@ def not_reached(rows: Sequence[Row], names: Sequence[str]) -> str:
 
 def device_line(table: Table, name: str) -> str:
     """Name and the main facts of a device."""
-    facts = next(device.facts for device in table.devices if device.name == name)
-    words = [name, facts.get("board"), facts.get("cpu_model")]
+    device = next(device for device in table.devices if device.name == name)
+    facts = device.facts
+    title = device.declared.title if device.declared is not None else None
+    words = [name, title, facts.get("board"), facts.get("cpu_model")]
     if cpus := facts.get("logical_cpus"):
         words.append(f"{cpus} CPUs")
     if isinstance(memory := facts.get("memory_bytes"), int):
