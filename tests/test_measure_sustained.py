@@ -12,7 +12,7 @@ import pytest
 from edgebench.analysis.rows import row_of
 from edgebench.analysis.sustained import sustained_of, time_to_throttle_s
 from edgebench.analysis.table import build_table
-from edgebench.measure import campaign as campaign_module
+from edgebench.measure import vigil
 from edgebench.measure.scenario import Window
 from edgebench.measure.sustained import period_of, sustained
 from edgebench.record import CurvePoint, Replicate, StateCheck
@@ -212,7 +212,7 @@ def test_heat_is_a_finding_of_a_sustained_load_and_spoils_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     spoil(monkeypatch, 0)
-    monkeypatch.setattr(campaign_module, "HEAT", frozenset({"throttle"}))
+    monkeypatch.setattr(vigil, "HEAT", frozenset({"throttle"}))
     long = target("a")
     long.cell = msgspec.structs.replace(long.cell, scenario="sustained")
     _, keeper, _ = measure([long])
@@ -221,6 +221,5 @@ def test_heat_is_a_finding_of_a_sustained_load_and_spoils_nothing(
 
 
 def test_a_changed_setting_spoils_a_sustained_load_all_the_same() -> None:
-    long = target("a")
     changed = StateCheck(name="settings_changed", level="invalid", evidence="governor")
-    assert campaign_module._allowing_heat(long, [changed]) == [changed]
+    assert vigil.allowing_heat([changed]) == [changed]

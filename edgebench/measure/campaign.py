@@ -22,7 +22,8 @@ from edgebench.measure import reruns
 from edgebench.measure.jobs import Done, Job
 from edgebench.measure.launch import run_worker
 from edgebench.measure.power_modes import PowerModes
-from edgebench.probes import energy, state
+from edgebench.measure.vigil import Vigil, allowing_heat, postflight
+from edgebench.probes import energy
 from edgebench.record import (
     CellFacts,
     DeviceFacts,
@@ -42,10 +43,6 @@ SLICE_FACTOR = 1.6
 #: First guesses of what a replicate takes beside its slice, until one was measured.
 OVERHEAD_FIRST_S = 4.0
 OVERHEAD_S = 1.2
-#: Checks of the machine's state by which it says that it is too hot for its full speed.
-HEAT = frozenset(
-    {"thermal_throttle", "cooling_throttle", "gpu_throttle", "thermal_pressure", "pi_throttled"}
-)
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -252,7 +249,7 @@ class Campaign:
         total = sum(max(self._settings.replicates, len(t.entries)) for t in self._targets if t.job)
         self._watcher.starts(target, self._measured + 1, total, self._expected_s())
         done, changes, settings = self._watched(target, job)
-        replicate = _with_state(done.replicate, _allowing_heat(target, changes))
+        replicate = _with_state(done.replicate, changes)
         replicate = msgspec.structs.replace(
             replicate, rerun_of=rerun_of, power_mode=target.power_mode
         )
@@ -282,25 +279,20 @@ class Campaign:
         self, target: Target, job: Job
     ) -> tuple[Done, list[StateCheck], Mapping[str, str]]:
         """What a worker found, what happened to the machine meanwhile, and its settings after."""
-        gauges = state.Gauges()
+        vigil = Vigil()
 
         def tick() -> None:
-            gauges.look(measuring=True)
+            vigil.tick()
             self._watcher.tick()
 
-        gauges.look()
-        before = state.snapshot()
         done = self._launch(
             job,
             time_out_s=min(self._settings.time_out_s, max(10.0, self._left_s())),
             inherited_fds=(self._keeper.lock_fd,) if self._keeper.lock_fd >= 0 else (),
             on_tick=tick,
         )
-        after = state.snapshot()
-        changes = [*state.compare(before, after), *gauges.checks()]
-        if all(check.level != "invalid" for check in changes):
-            changes += _since_the_first(target, after.modes)
-        return done, changes, after.modes
+        changes = vigil.end(target.settings)
+        return done, allowing_heat(changes) if target.sustained else changes, vigil.settings
 
     def _share_s(self) -> float:
         """What the budget leaves for the window of each replicate that is due."""
@@ -387,24 +379,6 @@ def precise(replicates: Sequence[Replicate], settings: Settings) -> bool:
     return interval is not None and interval.half_width <= settings.target
 
 
-def _since_the_first(target: Target, settings: Mapping[str, str]) -> list[StateCheck]:
-    """What was changed since the cell's first sound replicate: between replicates nobody looks."""
-    check = state.settings_check(target.settings, settings)
-    return [check] if check.level == "invalid" else []
-
-
-def _allowing_heat(target: Target, checks: list[StateCheck]) -> list[StateCheck]:
-    """Heat is what a sustained load is run for: there it is a finding and spoils nothing."""
-    if not target.sustained:
-        return checks
-    return [
-        msgspec.structs.replace(check, level="warn")
-        if check.level == "invalid" and check.name in HEAT
-        else check
-        for check in checks
-    ]
-
-
 def _with_state(replicate: Replicate, changes: list[StateCheck]) -> Replicate:
     """The replicate with what became of the machine meanwhile; an invalid state makes it invalid."""
     noted = [check for check in changes if check.level != "ok"]
@@ -432,7 +406,9 @@ def assemble(
 ) -> Record:
     """The record of a target from what its replicates found."""
     replicates = target.replicates
-    state_after = _allowing_heat(target, _postflight(target, device, state_before))
+    state_after = postflight(device, state_before, "power_mode" in target.cell.variant)
+    if target.sustained:
+        state_after = allowing_heat(state_after)
     status, reasons = _verdict(target, _invalid([*state_before, *state_after]))
     first = next(iter(target.standing), None)
     return Record(
@@ -453,17 +429,6 @@ def assemble(
         percentile=settings.percentile,
         replicates=replicates,
     )
-
-
-def _postflight(
-    target: Target, device: DeviceFacts, before: Sequence[StateCheck]
-) -> list[StateCheck]:
-    """The state now, and what was changed since the run began, unless that was asked for."""
-    mode = device.declared.power_mode if device.declared is not None else None
-    after = state.postflight(declared_mode=mode)
-    if "power_mode" in target.cell.variant:
-        return after
-    return [*after, *state.changed_since(before, after)]
 
 
 def _verdict(target: Target, device: list[Reason]) -> tuple[Status, list[Reason]]:
