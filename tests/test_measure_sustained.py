@@ -13,12 +13,14 @@ from edgebench.analysis.rows import row_of
 from edgebench.analysis.sustained import sustained_of, time_to_throttle_s
 from edgebench.analysis.table import build_table
 from edgebench.measure import vigil
+from edgebench.measure.campaign import Settings
+from edgebench.measure.jobs import Done, Job
 from edgebench.measure.scenario import Window
 from edgebench.measure.sustained import period_of, sustained
 from edgebench.record import CurvePoint, Replicate, StateCheck
 from edgebench.report import text
 from tests.records import record, replicate
-from tests.test_measure_campaign import measure, spoil, target
+from tests.test_measure_campaign import job, measure, spoil, spread_launch, steady_launch, target
 
 
 class Machine:
@@ -218,6 +220,29 @@ def test_heat_is_a_finding_of_a_sustained_load_and_spoils_nothing(
     _, keeper, _ = measure([long])
     assert keeper.records[0].status == "ok"
     assert [check.level for check in keeper.records[0].replicates[0].state_after] == ["warn"]
+
+
+def test_no_more_sustained_loads_than_were_asked_for() -> None:
+    long = target("a")
+    long.cell = msgspec.structs.replace(long.cell, scenario="sustained")
+    _, keeper, _ = measure([long, target("b")], spread_launch)
+    assert {r.cell.id: len(r.replicates) for r in keeper.records} == {"a": 3, "b": 9}
+
+
+def test_the_budget_is_shared_with_sustained_loads() -> None:
+    jobs: list[Job] = []
+
+    def launch(job: Job, **_: Any) -> Done:
+        jobs.append(job)
+        return steady_launch(job)
+
+    long = target("a")
+    long.cell = msgspec.structs.replace(long.cell, scenario="sustained")
+    long.job = msgspec.structs.replace(job(), scenario="sustained")
+    measure([long, target("b")], launch, Settings(budget_s=100.0, slice_s=2.0))
+    assert [bool(made.sustain_s) for made in jobs] == [True, False] * 3
+    assert all(made.slice_s <= 2.0 for made in jobs)
+    assert 2.0 < jobs[0].sustain_s < 100.0 / 6
 
 
 def test_a_changed_setting_spoils_a_sustained_load_all_the_same() -> None:

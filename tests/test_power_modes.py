@@ -203,6 +203,23 @@ def test_a_mode_that_cannot_be_had_makes_its_cells_unsupported_and_no_others(
     assert records["b"].status == "ok"
 
 
+def test_ctrl_c_in_a_replicate_puts_the_former_mode_back(tmp_path: Path) -> None:
+    board = Board(tmp_path)
+
+    def launch(job: Job, **_: Any) -> Done:
+        assert board.number == 0
+        raise KeyboardInterrupt
+
+    modes = board.modes()
+    made = Campaign(
+        [asking("a", 0)], Settings(), A_RECORD.run, A_RECORD.device, [], Keeper(), Watcher(), 0.0,
+        launch, modes,
+    )  # fmt: skip
+    stopped, _ = run_._measure(made, modes)
+    assert isinstance(stopped, KeyboardInterrupt)
+    assert board.number == 2
+
+
 # On the command line
 
 

@@ -226,7 +226,8 @@ class Campaign:
             return True
         if count < self._settings.replicates:
             return False
-        return precise(target.standing, self._settings)
+        # A sustained load takes minutes: no more of them than were asked for.
+        return target.sustained or precise(target.standing, self._settings)
 
     def _replicate(self, target: Target, scratch: Path) -> None:
         """One more fresh process of a target, journalled before anything else happens."""
