@@ -17,6 +17,7 @@ from edgebench.measure.campaign import Settings
 from edgebench.measure.jobs import Done, Job
 from edgebench.measure.scenario import Window
 from edgebench.measure.sustained import period_of, sustained
+from edgebench.probes import state
 from edgebench.record import CurvePoint, Replicate, StateCheck
 from edgebench.report import text
 from tests.records import record, replicate
@@ -248,3 +249,19 @@ def test_the_budget_is_shared_with_sustained_loads() -> None:
 def test_a_changed_setting_spoils_a_sustained_load_all_the_same() -> None:
     changed = StateCheck(name="settings_changed", level="invalid", evidence="governor")
     assert vigil.allowing_heat([changed]) == [changed]
+
+
+def test_heat_does_not_hide_a_setting_that_changed_between_two_loads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hot = StateCheck(name="thermal_throttle", level="invalid", evidence="12 times")
+    monkeypatch.setattr(state, "compare", lambda *_: [hot])
+    watch = vigil.Vigil()
+    monkeypatch.setattr(
+        state, "snapshot", lambda: state.Snapshot(0, {}, {"g": "powersave"}, None, None, None, None)
+    )
+    found = vigil.allowing_heat(watch.end({"g": "performance"}))
+    assert {check.name: check.level for check in found} == {
+        "thermal_throttle": "warn",
+        "settings_changed": "invalid",
+    }

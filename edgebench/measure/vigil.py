@@ -34,10 +34,10 @@ class Vigil:
         after = state.snapshot()
         self.settings = after.modes
         changes = [*state.compare(self._before, after), *self._gauges.checks()]
-        if any(check.level == "invalid" for check in changes):
-            return changes
         since_first = state.settings_check(first_settings, after.modes)
-        return [*changes, since_first] if since_first.level == "invalid" else changes
+        if since_first.level != "invalid":
+            return changes
+        return [*(check for check in changes if check.name != since_first.name), since_first]
 
 
 def allowing_heat(checks: Sequence[StateCheck]) -> list[StateCheck]:
