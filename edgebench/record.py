@@ -76,8 +76,8 @@ class CurvePoint(Part, frozen=True, kw_only=True):
 class Sustained(Part, frozen=True, kw_only=True):
     """A closed loop until temperature and latency were steady; `samples_ns` are its last periods."""
 
-    burst_ns: list[int]  # latencies of the first seconds, every n-th
-    queries: int  # completed in the window, of which `samples_ns` holds every n-th
+    burst_ns: list[int]  # latencies of the first seconds, a random part
+    queries: int  # completed in the window, of which `samples_ns` holds a random part
     curve: list[CurvePoint]
     steady: bool  # False: the time ended first
     limit_s: float

@@ -150,6 +150,20 @@ def test_samples_are_thinned_and_the_throughput_is_not() -> None:
     assert row.throughput_per_s == pytest.approx(100.0)
 
 
+def test_thinning_does_not_favour_some_inputs() -> None:
+    """Two inputs in turn, one of them ten times as slow: both are half of what is kept."""
+    machine = Machine()
+    slow = iter(range(10**9))
+
+    def run(_: Any) -> None:
+        machine.now_ns += 1_000_000 if next(slow) % 2 else 100_000
+
+    machine.run = run  # type: ignore[method-assign]
+    window = machine.sustain(60, temperature=lambda: 40.0)
+    share = sum(ns == 1_000_000 for ns in window.samples_ns) / len(window.samples_ns)
+    assert 0.4 < share < 0.6
+
+
 def test_the_temperature_is_read_once_a_period() -> None:
     machine = Machine()
     window = machine.sustain(30)

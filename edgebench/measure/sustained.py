@@ -6,6 +6,7 @@ periods of about a second; between two periods the temperature is read, never in
 
 from __future__ import annotations
 
+import random
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -29,11 +30,12 @@ TEMPERATURE_TOLERANCE_K = 0.5
 LATENCY_ALONE_SHARE = 0.5
 MAX_POINTS = 600  # of a curve
 BLOCK_KEEP = 64  # samples of a block of about 20 ms
+_CHOICE = random.Random(0)
 
 
 @dataclass
 class _Period:
-    samples_ns: list[int]  # every n-th of its queries
+    samples_ns: list[int]  # a random part of its queries
     queries: int
     duration_ns: int
     p50_ns: int
@@ -135,8 +137,13 @@ def _period(
 
 
 def _thinned(samples: list[int], most: int) -> list[int]:
-    """Every n-th of them, `most` at most."""
-    return samples[:: -(-len(samples) // most)]
+    """A random part of them in their order, `most` at most.
+
+    Not every n-th: inputs take turns, and some would never be seen.
+    """
+    if len(samples) <= most:
+        return samples
+    return [samples[index] for index in sorted(_CHOICE.sample(range(len(samples)), most))]
 
 
 def _steady(recent: Sequence[_Period], share_over: float) -> bool:
