@@ -420,6 +420,20 @@ def test_a_chain_of_reruns_is_superseded_by_its_sound_end(monkeypatch: pytest.Mo
     assert keeper.records[0].status == "ok"
 
 
+def test_a_rerun_that_crashes_takes_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    spoil(monkeypatch, 0)
+
+    def launch(job: Job, **_: Any) -> Done:
+        if job.index == 0:
+            return steady_launch(job)
+        reason = Reason(code="crashed", message="died")
+        return Done(replicate(job.index, status="failed", reasons=[reason]))
+
+    _, keeper, _ = measure([target("a")], launch)
+    assert keeper.records[0].status == "failed"
+    assert [r.superseded_by for r in keeper.records[0].replicates] == [None, None]
+
+
 def test_a_rerun_that_was_due_when_the_run_was_killed_is_made_on_resuming() -> None:
     resumed = target("a")
     spoilt = replicate(

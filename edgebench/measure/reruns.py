@@ -57,7 +57,7 @@ def _superseded(replicates: Sequence[Replicate]) -> dict[int, int]:
     for replicate in reversed(replicates):  # a re-run comes after what it is run for
         if replicate.rerun_of is None:
             continue
-        if not disturbed(replicate):
+        if replicate.status == "ok":
             found[replicate.rerun_of] = replicate.index
         elif replicate.index in found:
             found[replicate.rerun_of] = found[replicate.index]
