@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from edgebench.probes import gauges, macos
+from edgebench.probes import gauges, gpu, macos
 from edgebench.probes.device import detect
 from edgebench.probes.gauges import Gauge, Gauges
 from edgebench.probes.machine import Machine
@@ -88,6 +88,23 @@ def test_a_gpu_that_is_held_down(tmp_path: Path, nvml: Any, level: str, words: s
     assert found.level == level
     assert words in found.evidence
     assert bool(found.fix) == (level in ("warn", "invalid") or "no answer" in words)
+
+
+def test_the_real_bindings_have_the_names_and_bits() -> None:
+    pynvml = pytest.importorskip("pynvml", reason="needs nvidia-ml-py")
+    for name in vars(Nvml):
+        assert not name.startswith("nvml") or callable(getattr(pynvml, name))
+    bits = {
+        "HwSlowdown": 0x08,
+        "SwThermalSlowdown": 0x20,
+        "HwThermalSlowdown": 0x40,
+        "HwPowerBrakeSlowdown": 0x80,
+    }
+    assert set(bits.values()) == set(gpu.SLOWED)
+    for name, bit in bits.items():
+        assert getattr(pynvml, f"nvmlClocksThrottleReason{name}") == bit
+    assert pynvml.nvmlClocksThrottleReasonSwPowerCap in gpu.CAPPED
+    assert pynvml.NVML_TEMPERATURE_GPU == gpu.GPU_SENSOR
 
 
 def test_a_machine_without_the_driver_has_no_row_for_gpus(tmp_path: Path) -> None:

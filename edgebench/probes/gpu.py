@@ -14,6 +14,7 @@ SLOWED = {
 }
 #: Held down by the power limit: what the limit is there for, and yet not a fixed clock.
 CAPPED = {0x04: "power cap"}
+GPU_SENSOR = 0  # NVML_TEMPERATURE_GPU
 
 
 @dataclass(frozen=True)
@@ -35,18 +36,17 @@ def read(nvml: Any) -> list[Gpu]:
 
 
 def _read(nvml: Any, index: int) -> Gpu:
-    # The call was renamed in driver 535; older modules know the first name alone.
-    name = "nvmlDeviceGetCurrentClocksThrottleReasons"
-    ask = getattr(nvml, "nvmlDeviceGetCurrentClocksEventReasons", None) or getattr(nvml, name, None)
-    reasons = _asked(nvml, index, ask)
-    celsius = _asked(nvml, index, lambda handle: nvml.nvmlDeviceGetTemperature(handle, 0))
-    return Gpu(index, reasons, celsius)
+    # The call was renamed in driver 535: newer modules offer both, older drivers know the old one.
+    reasons = _asked(nvml, index, "nvmlDeviceGetCurrentClocksEventReasons")
+    if reasons is None:
+        reasons = _asked(nvml, index, "nvmlDeviceGetCurrentClocksThrottleReasons")
+    return Gpu(index, reasons, _asked(nvml, index, "nvmlDeviceGetTemperature", GPU_SENSOR))
 
 
-def _asked(nvml: Any, index: int, ask: Any) -> int | None:
+def _asked(nvml: Any, index: int, call: str, *arguments: int) -> int | None:
     try:
-        return None if ask is None else int(ask(nvml.nvmlDeviceGetHandleByIndex(index)))
-    except Exception:  # noqa: BLE001 - not supported on this GPU, or it fell off the bus
+        return int(getattr(nvml, call)(nvml.nvmlDeviceGetHandleByIndex(index), *arguments))
+    except Exception:  # noqa: BLE001 - unknown to this module, driver or GPU, or the GPU is lost
         return None
 
 

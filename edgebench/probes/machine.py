@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,7 @@ def no_command(command: Sequence[str]) -> str | None:
     return None
 
 
+@lru_cache(maxsize=1)
 def load_nvml() -> Any | None:
     """`pynvml`, initialised; None where the package or the driver is missing."""
     import warnings
