@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from edgebench.analysis.baseline import with_baselines
+from edgebench.analysis.device_limits import limit_words
 from edgebench.analysis.frontier import with_fronts
-from edgebench.analysis.limits import limit_words
 from edgebench.analysis.pick import picks
 from edgebench.analysis.rows import row_of
 from edgebench.analysis.types import Device, Row, Run, Table

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from edgebench.analysis import stats
-from edgebench.analysis.limits import missed_limits
+from edgebench.analysis.device_limits import missed_limits
 from edgebench.analysis.types import Row
 from edgebench.record import Reason, Record
 

@@ -14,7 +14,7 @@ from typing import Any
 import click
 import msgspec
 
-from edgebench.analysis.limits import limit_words
+from edgebench.analysis.device_limits import limit_words
 from edgebench.backend import Ready
 from edgebench.errors import EdgebenchError
 from edgebench.probes import device, distributions, energy, state

@@ -7,7 +7,7 @@ import io
 import msgspec
 import pytest
 
-from edgebench.analysis.limits import limit_words
+from edgebench.analysis.device_limits import limit_words
 from edgebench.analysis.table import build_table
 from edgebench.analysis.types import Row
 from edgebench.record import Declared, Reason, Record
