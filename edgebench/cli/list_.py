@@ -289,7 +289,7 @@ def _device_entry(facts: dict[str, Any]) -> Entry:
             ("named", "after what is detected: many machines fit" if facts["family"] else ""),
             ("power mode", facts["power_mode"] or ""),
             ("energy", facts["energy_source"] or ""),
-            ("total", " + ".join(facts["energy_total"])),
+            ("total", " + ".join(facts["energy_total"] or [])),
             ("limits", ", ".join(f"{name} {value}" for name, value in facts["limits"].items())),
             ("notes", facts["notes"]),
         ],

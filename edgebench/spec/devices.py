@@ -97,7 +97,7 @@ def with_declared(facts: DeviceFacts, devices: Sequence[Device]) -> DeviceFacts:
         title=device.title,
         power_mode=device.power_mode,
         energy_source=device.energy_source,
-        energy_total=device.energy_total,
+        energy_total=device.energy_total or [],
         limits={name: limit_of(name, value) for name, value in device.limits.items()},
     )
     name = facts.name if device.family else device.name
