@@ -1,0 +1,101 @@
+"""Which source a machine has, or why none can be used."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgebench.errors import UsageError
+from edgebench.probes.energy import ina3221, rapl
+from edgebench.probes.energy.source import EnergySource, NoEnergy
+from edgebench.probes.files import LIVE
+from edgebench.probes.machine import Machine, Runner
+from edgebench.probes.virtualisation import detect
+from edgebench.suggest import did_you_mean
+
+NONE = "none"  # a preference: measure no energy
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a source may need to know to say whether it is there."""
+
+    machine: Machine
+    total_rails: Sequence[str]
+    clock_ns: Callable[[], int]
+
+
+Find = Callable[[Search], "EnergySource | NoEnergy | None"]
+
+#: Name -> how to find it; where several fit, the first is taken: the wider scope, the better meter.
+SOURCES: dict[str, Find] = {
+    "ina3221": lambda at: ina3221.find(at.machine, at.total_rails, at.clock_ns),
+    "rapl": lambda at: rapl.find(at.machine, at.clock_ns),
+}
+
+
+def find_source(
+    root: Path = LIVE,
+    run: Runner | None = None,
+    platform: str | None = None,
+    *,
+    preference: str | None = None,
+    total_rails: Sequence[str] = (),
+    clock_ns: Callable[[], int] = time.monotonic_ns,
+) -> EnergySource | NoEnergy:
+    """The source that fits the machine below `root`, or why none does. Not opened yet.
+
+    `preference` and `total_rails` are the user's, from devices.yaml: the name of a source (no other is
+    taken then, since one of another scope would be another quantity) or "none", and the rails that
+    make the whole. `run`, `platform` and `clock_ns` are for tests. Raises UsageError for an unknown
+    name.
+    """
+    search = Search(Machine.at(root, run, platform), total_rails, clock_ns)
+    if preference == NONE:
+        return NoEnergy("no_sensor", "devices.yaml says energy_source: none")
+    if preference is not None:
+        return _preferred(search, preference)
+    refused = []
+    for found in _candidates(search):
+        if isinstance(found, EnergySource):
+            return found
+        refused.append(found)
+    return refused[0] if refused else _no_meter(search.machine)
+
+
+def find_all(
+    root: Path = LIVE, run: Runner | None = None, platform: str | None = None
+) -> list[EnergySource | NoEnergy]:
+    """Every source that is there, usable or not, in the order of `find_source`."""
+    return list(_candidates(Search(Machine.at(root, run, platform), (), time.monotonic_ns)))
+
+
+def _candidates(search: Search) -> Iterator[EnergySource | NoEnergy]:
+    for find in SOURCES.values():
+        found = find(search)
+        if found is not None:
+            yield found
+
+
+def _preferred(search: Search, name: str) -> EnergySource | NoEnergy:
+    if name not in SOURCES:
+        known = ", ".join((*SOURCES, NONE))
+        raise UsageError(
+            f"no energy source {name!r}{did_you_mean(name, SOURCES)}", f"one of: {known}"
+        )
+    found = SOURCES[name](search)
+    return found or NoEnergy("no_sensor", f"energy source {name} was asked for and is not there")
+
+
+def _no_meter(machine: Machine) -> NoEnergy:
+    found = detect(machine)
+    if not found.virtual:
+        return NoEnergy("no_sensor", "no energy meter in /sys, no counter of a GPU")
+    # Some hypervisors show a RAPL performance counter that opens and stays at zero.
+    phantom = (machine.root / "sys/bus/event_source/devices/power").exists()
+    detail = f"no_sensor: a virtual machine without a meter ({found.evidence})"
+    return NoEnergy(
+        "virtualised", detail + ("; its perf RAPL counter is not to be trusted" if phantom else "")
+    )
