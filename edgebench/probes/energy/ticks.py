@@ -12,12 +12,18 @@ from collections.abc import Sequence
 import numpy as np
 
 from edgebench.probes.energy.source import Sample
-from edgebench.probes.energy.window import MIN_UPDATES, Facts, Refused, Uncertainty, WindowEnergy
+from edgebench.probes.energy.window import (
+    MIN_COVERED,
+    MIN_UPDATES,
+    Facts,
+    Refused,
+    Uncertainty,
+    WindowEnergy,
+    needed_between_ticks_s,
+)
 
 #: A counter that stood still for so many of its periods is dead.
 DEAD_PERIODS = 10
-#: The stretch between the ticks must be this much of the window that it speaks for.
-MIN_COVERED = 0.5
 
 
 def integrate_counter(
@@ -47,12 +53,14 @@ def integrate_counter(
     if len(inside) < 2:
         if window_s > DEAD_PERIODS * facts.period_s and not len(ticked):
             return Refused("counter_dead", f"the counter stood still for {window_s:.3g} s")
-        return _too_short(len(inside), window_s, needed_s(period_s, float(_median(widths))))
+        return _too_short(
+            len(inside), window_s, needed_between_ticks_s(period_s, float(_median(widths)))
+        )
     first, last = inside[0], inside[-1]
     used_s = float(times[last] - times[first])
     edge_s = float(widths[first] + widths[last]) / 2
     if used_s < max(MIN_UPDATES * edge_s, MIN_COVERED * window_s):
-        return _too_short(len(inside), window_s, needed_s(period_s, edge_s))
+        return _too_short(len(inside), window_s, needed_between_ticks_s(period_s, edge_s))
     values = joules[ticked]
     energy_j = float(values[last] - values[first])
     rates_w = np.diff(values) / np.maximum(np.diff(times), 1e-9)
@@ -73,11 +81,6 @@ def integrate_counter(
         updates=len(inside) - 1,
         gaps=failed,
     )
-
-
-def needed_s(period_s: float, edge_s: float) -> float:
-    """Length of a window that is long enough wherever the ticks fall in it."""
-    return max(MIN_UPDATES * edge_s + 2 * period_s, 2 * period_s / (1 - MIN_COVERED))
 
 
 def _period_s(times: np.ndarray, facts: Facts) -> float:

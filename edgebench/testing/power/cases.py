@@ -43,7 +43,12 @@ class Outcome:
 
 
 def make_case(
-    seed: int, facts: Facts, *, most_w: float = 20.0, irregular: float = 0.0, load: str | None = None,
+    seed: int,
+    facts: Facts,
+    *,
+    most_w: float = 20.0,
+    irregular: float = 0.0,
+    load: str | None = None,
     updates: float | None = None,
 ) -> Case:
     """The case of that seed for a source with these facts. `updates` fixes the window's length."""
@@ -69,7 +74,12 @@ def make_case(
 
 
 def _curve(
-    load: str, rng: np.random.Generator, most_w: float, length_s: float, total_s: float, facts: Facts
+    load: str,
+    rng: np.random.Generator,
+    most_w: float,
+    length_s: float,
+    total_s: float,
+    facts: Facts,
 ) -> Curve:
     low_w = most_w * rng.uniform(0.1, 0.4)
     high_w = most_w * rng.uniform(0.5, 1.0)
@@ -81,17 +91,26 @@ def _curve(
         return Line(low_w, slope_w_per_s) if rng.random() < 0.5 else Line(high_w, -slope_w_per_s)
     if load == "slow_sine":
         middle = (low_w + high_w) / 2
-        return Sine(middle, (high_w - low_w) / 2, length_s / rng.uniform(0.3, 3), 6.28 * rng.uniform())
+        return Sine(
+            middle, (high_w - low_w) / 2, length_s / rng.uniform(0.3, 3), 6.28 * rng.uniform()
+        )
     if load == "bursts":
         return bursts(
-            rng, low_w, high_w, length_s * rng.uniform(0.005, 0.1), length_s * rng.uniform(0.01, 0.1), total_s
+            rng,
+            low_w,
+            high_w,
+            length_s * rng.uniform(0.005, 0.1),
+            length_s * rng.uniform(0.01, 0.1),
+            total_s,
         )
     if load == "fast_square":
         period_s = math.exp(rng.uniform(math.log(0.002), math.log(0.05)))
     elif load == "awkward_square":
         # In step with the reads, with mains and with frames.
         period_s = float(
-            rng.choice([*(poll_interval_s(facts) * np.array([0.5, 1, 2, 3])), 0.01, 0.02, 0.1, 1 / 30])
+            rng.choice(
+                [*(poll_interval_s(facts) * np.array([0.5, 1, 2, 3])), 0.01, 0.02, 0.1, 1 / 30]
+            )
         )
     else:
         period_s = math.exp(rng.uniform(math.log(0.01), math.log(length_s)))
@@ -110,8 +129,7 @@ def read_times(facts: Facts, until_s: float, seed: int) -> np.ndarray:
 def outcome(case: Case, facts: Facts, samples: Sequence[Sample]) -> Outcome:
     """The measured energy of a case held against the true one of the window that was used."""
     found = integrate(samples, facts, round(case.start_s * 1e9), round(case.end_s * 1e9))
-    if not isinstance(found, WindowEnergy):
-        raise AssertionError(f"seed refused: {found}")
+    assert isinstance(found, WindowEnergy), f"refused: {found}"
     true_j = energy_between(case.curve, found.start_ns / 1e9, found.end_ns / 1e9)
     return Outcome(case.load, (found.energy_j - true_j) / true_j, found.uncertainty_j / true_j)
 

@@ -98,7 +98,12 @@ class Steps:
 
 
 def bursts(
-    rng: np.random.Generator, low_w: float, high_w: float, length_s: float, mean_s: float, total_s: float
+    rng: np.random.Generator,
+    low_w: float,
+    high_w: float,
+    length_s: float,
+    mean_s: float,
+    total_s: float,
 ) -> Steps:
     """Bursts of `length_s` after pauses of random length, `mean_s` on average."""
     count = max(2, int(2 * total_s / (length_s + mean_s)) + 2)

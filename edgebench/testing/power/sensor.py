@@ -39,7 +39,8 @@ class Sensor:
         count = int(until_s / (self.period_s * (1 - self.irregular))) + self._lead + 2
         rng = np.random.default_rng(self.seed)
         steps = self.period_s * (1 + self.irregular * rng.uniform(-1, 1, count))
-        return np.cumsum(steps) - steps[0] + (self.phase - self._lead) * self.period_s
+        times: Floats = np.cumsum(steps) - steps[0] + (self.phase - self._lead) * self.period_s
+        return times
 
     def power(self, curve: Curve, updates_s: Floats) -> Floats:
         """Watts shown from each update on."""
@@ -56,7 +57,8 @@ class Sensor:
         """Joules counted up to each update; the count began before time 0."""
         then = updates_s - self.latency_s
         joules = curve.joules(then) * (1 + self.gain) + self.offset_w * then
-        return joules - joules[0]
+        counted: Floats = joules - joules[0]
+        return counted
 
     def shown_at(self, times_s: Floats, updates_s: Floats) -> NDArray[np.intp]:
         """Index of the update that a read at each time sees."""
