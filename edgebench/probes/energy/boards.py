@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from functools import cache
 from importlib import resources
+from typing import Literal
 
 import msgspec
 
@@ -27,6 +28,20 @@ class Chip(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     offset_uv: float
     step_uv: float
     period_s: float
+    latency_s: float
+
+
+class HwmonRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the values of a chip of hwmon mean: which of its labels make the whole of `scope`."""
+
+    chip: str
+    total: str  # a pattern of labels
+    scope: str
+    kind: Literal["measured_rail", "vendor_counter"]
+    period_s: float
+    why: str
+    step: float = 0.0  # smallest step, watts or joules; 0: not known
+    averages: bool = False
 
 
 class Constants(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -34,6 +49,7 @@ class Constants(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     boards: list[Board]
     chips: dict[str, Chip]
+    hwmon: list[HwmonRule]
 
 
 @cache

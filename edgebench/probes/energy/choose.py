@@ -8,7 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgebench.errors import UsageError
-from edgebench.probes.energy import ina3221, rapl
+from edgebench.probes.energy import (
+    apple,
+    hwmon,
+    ina238,
+    ina3221,
+    ina3221_iio,
+    joulescope,
+    nvml,
+    pi5_pmic,
+    powermetrics,
+    rapl,
+)
 from edgebench.probes.energy.source import EnergySource, NoEnergy
 from edgebench.probes.files import LIVE
 from edgebench.probes.machine import Machine, Runner
@@ -31,9 +42,18 @@ Find = Callable[[Search], "EnergySource | NoEnergy | None"]
 
 #: Name -> how to find it; where several fit, the first is taken: the wider scope, the better meter.
 SOURCES: dict[str, Find] = {
+    "ina238": lambda at: ina238.find(at.machine, at.clock_ns),
     "ina3221": lambda at: ina3221.find(at.machine, at.total_rails, at.clock_ns),
+    "ina3221_iio": lambda at: ina3221_iio.find(at.machine, at.total_rails, at.clock_ns),
+    "pi5_pmic": lambda at: pi5_pmic.find(at.machine, at.clock_ns),
     "rapl": lambda at: rapl.find(at.machine, at.clock_ns),
+    "hwmon": lambda at: hwmon.find(at.machine, at.total_rails, at.clock_ns),
+    "nvml": lambda at: nvml.find(at.machine, at.clock_ns),
+    "apple": lambda at: apple.find(at.machine, at.clock_ns),
+    "powermetrics": lambda at: powermetrics.find(at.machine, at.clock_ns),
 }
+#: Those that are not looked for: an instrument may be connected to another device.
+ON_REQUEST: dict[str, Find] = {"joulescope": lambda at: joulescope.find(at.clock_ns)}
 
 
 def find_source(
@@ -80,12 +100,13 @@ def _candidates(search: Search) -> Iterator[EnergySource | NoEnergy]:
 
 
 def _preferred(search: Search, name: str) -> EnergySource | NoEnergy:
-    if name not in SOURCES:
-        known = ", ".join((*SOURCES, NONE))
+    sources = {**SOURCES, **ON_REQUEST}
+    if name not in sources:
+        known = ", ".join((*sources, NONE))
         raise UsageError(
-            f"no energy source {name!r}{did_you_mean(name, SOURCES)}", f"one of: {known}"
+            f"no energy source {name!r}{did_you_mean(name, sources)}", f"one of: {known}"
         )
-    found = SOURCES[name](search)
+    found = sources[name](search)
     return found or NoEnergy("no_sensor", f"energy source {name} was asked for and is not there")
 
 

@@ -50,7 +50,8 @@ class Ina3221(EnergySource):
     ) -> None:
         self.scope = board.scope
         self.total_rail = " + ".join(board.total)
-        self.period_s = self.latency_s = period_s
+        self.period_s = period_s
+        self.latency_s = constants().chips["ina3221"].latency_s
         self._clock_ns = clock_ns
         self._counted = frozenset(board.total)
         self._rails = [
@@ -59,8 +60,11 @@ class Ina3221(EnergySource):
         self._total = [(v, c) for label, v, c in self._rails if label in self._counted]
         counted = [each for each in channels if each.label in self._counted]
         chip = constants().chips["ina3221"]
-        self.resolution = sum(_watts_of(chip.step_uv, each, board) for each in counted)
-        self.offset_w = sum(_watts_of(chip.offset_uv, each, board) for each in counted)
+        of_shunts = [
+            (each.shunt_uohm or board.shunt_uohm, files.read_int(each.voltage)) for each in counted
+        ]
+        self.resolution = sum(shunt_watts(chip.step_uv, *shunt) for shunt in of_shunts)
+        self.offset_w = sum(shunt_watts(chip.offset_uv, *shunt) for shunt in of_shunts)
         self.gain_error = chip.gain_error
 
     def open(self) -> None:
@@ -132,8 +136,6 @@ def _channels(folder: Path) -> list[Channel]:
     return channels
 
 
-def _watts_of(microvolts: float, channel: Channel, board: Board) -> float:
-    """What so many microvolts at the shunt mean at the rail's voltage now."""
-    shunt_uohm = channel.shunt_uohm or board.shunt_uohm or _LEAST_SHUNT_UOHM
-    millivolts = files.read_int(channel.voltage) or _MOST_MV
-    return microvolts / shunt_uohm * millivolts / 1000
+def shunt_watts(microvolts: float, shunt_uohm: int | None, millivolts: int | None) -> float:
+    """What so many microvolts at a shunt mean in watts, at the voltage of its rail."""
+    return microvolts / (shunt_uohm or _LEAST_SHUNT_UOHM) * (millivolts or _MOST_MV) / 1000

@@ -50,7 +50,7 @@ class Rapl(EnergySource):
         with_memory = any(zone.name.endswith("dram") for zone in counted)
         self.scope = "package + dram" if with_memory else "package"
         self.total_rail = " + ".join(zone.name for zone in counted)
-        self.period_s = self.latency_s = _PERIOD_S
+        self.period_s = _PERIOD_S
         self.resolution = _STEP_J * len(counted)
         self._zones = [(zone, Register(zone.energy)) for zone in zones]
         self._clock_ns = clock_ns

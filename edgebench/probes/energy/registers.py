@@ -34,6 +34,11 @@ class Register:
             self._descriptor = -1
 
 
+def scaled(value: int | None, scale: float) -> float | None:
+    """`value * scale`, unknown where it is."""
+    return None if value is None else value * scale
+
+
 def product(left: int | None, right: int | None, scale: float) -> float | None:
     """`left * right * scale`, unknown where either is."""
     return None if left is None or right is None else left * right * scale

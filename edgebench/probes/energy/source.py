@@ -68,7 +68,7 @@ class EnergySource(ABC):
     once. Instances are picklable before `open`: a helper process opens them."""
 
     name: ClassVar[str]  # "ina3221", "rapl", ...
-    kind: ClassVar[Kind]
+    kind: Kind
     quantity: ClassVar[Quantity]
     averages: bool = False  # power: a value is the mean since the meter's last update
     caveats: tuple[str, ...] = ()  # what no number here says: for people, and for the record
@@ -78,7 +78,8 @@ class EnergySource(ABC):
     resolution: float  # smallest step of `Sample.value`, in its unit, at the values seen
     gain_error: float = 0.0  # bound of the error that grows with the value, as a share of it
     offset_w: float = 0.0  # bound of the constant error, watts
-    latency_s: float = 0.0  # bound of the age of a value when it is read
+    latency_s: float = 0.0  # bound of the age of a value when it is new, beyond `period_s`
+    load_rails: tuple[str, ...] = ()  # rails that must advance when the processor is busy
 
     @abstractmethod
     def open(self) -> None:

@@ -1,0 +1,82 @@
+"""The power management chip of a Raspberry Pi 5, through `vcgencmd pmic_read_adc`.
+
+Twelve rails have a current and a voltage, paired by name. They are behind the board's converters and
+leave out what hangs at 5 V (USB, NVMe, fan). A published fit takes the sum P of them to the board's
+input, 1.1451 * P + 0.5879 W; that would be a modelled number, and is not used: the value is the sum of
+what was measured.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping
+
+from edgebench.probes.energy.source import EnergySource, NoEnergy, Rail, Sample
+from edgebench.probes.machine import Machine, Runner
+
+COMMAND = ("vcgencmd", "pmic_read_adc")
+_LINE = re.compile(r"\s*(\w+)_([AV])\s+(?:current|volt)\([0-9]+\)=([0-9.]+)[AV]\s*")
+_PERIOD_S = 0.1
+_STEP_A = 0.001  # the coarse end: the largest rail's step is about a milliampere
+
+
+class Pi5Pmic(EnergySource):
+    name = "pi5_pmic"
+    kind = "measured_rail"
+    quantity = "power"
+    scope = "PMIC rails, without 5 V loads"
+    period_s = _PERIOD_S
+    caveats = (
+        "rate and accuracy of the converter are not published: uncertainty does not include them",
+        "each read starts a process, which the board itself pays for",
+    )
+
+    def __init__(
+        self, run: Runner, pairs: Mapping[str, float], clock_ns: Callable[[], int]
+    ) -> None:
+        self._run = run
+        self._clock_ns = clock_ns
+        self._names = frozenset(pairs)
+        self.total_rail = " + ".join(pairs)
+        self.resolution = _STEP_A * len(pairs)  # at a volt
+
+    def open(self) -> None:
+        if not watts(self._run(COMMAND) or ""):
+            raise OSError("vcgencmd pmic_read_adc gave no answer")
+
+    def sample(self) -> Sample:
+        start_ns = self._clock_ns()
+        rails = watts(self._run(COMMAND) or "")
+        end_ns = self._clock_ns()
+        complete = self._names <= set(rails)
+        return Sample(start_ns, end_ns, sum(rails.values()) if complete else None)
+
+    def rails(self) -> list[Rail]:
+        found = watts(self._run(COMMAND) or "")
+        return [Rail(name, found.get(name), True) for name in sorted(self._names)]
+
+    def close(self) -> None:
+        pass
+
+
+def watts(text: str) -> dict[str, float]:
+    """Watts of each rail that has both a current and a voltage, in the order of the currents."""
+    found: dict[str, dict[str, float]] = {}
+    for line in text.splitlines():
+        if match := _LINE.fullmatch(line):
+            found.setdefault(match[1], {})[match[2]] = float(match[3])
+    return {name: pair["A"] * pair["V"] for name, pair in found.items() if len(pair) == 2}
+
+
+def find(
+    machine: Machine, clock_ns: Callable[[], int] = time.monotonic_ns
+) -> Pi5Pmic | NoEnergy | None:
+    """The chip of a Raspberry Pi 5; None on another machine."""
+    if "raspberry pi 5" not in (machine.board() or "").lower():
+        return None
+    pairs = watts(machine.run(COMMAND) or "")
+    if not pairs:
+        why = "gave no answer" if machine.live else "answers on the machine itself only"
+        return NoEnergy("no_sensor", f"Raspberry Pi 5: vcgencmd pmic_read_adc {why}")
+    return Pi5Pmic(machine.run, pairs, clock_ns)
