@@ -116,7 +116,7 @@ def test_energy_has_a_column_where_it_was_measured() -> None:
     text = shown([record(energy=energy), record({"precision": "int8-static", "threads": 1})])
     assert "energy" in line_with(text, "variant")
     assert line_with(text, "* fp32").endswith("31.2 mJ ±3.2%")
-    assert line_with(text, "no_sensor").endswith("no_sensor")
+    assert any(line.endswith(" no_sensor") for line in text.splitlines())
 
 
 def test_a_long_label_gets_a_line_of_its_own() -> None:

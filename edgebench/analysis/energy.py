@@ -120,8 +120,10 @@ def combine(found: Iterable[Energy | None]) -> Energy | None:
 
 def total(parts: EnergyUncertainty) -> float:
     """The half-width that the parts make together."""
-    limits = (parts.edge_j, parts.gap_j, parts.quantum_j, parts.gain_j, parts.offset_j)
-    return combined(limits, (parts.sampling_j, parts.spread_j or 0.0))
+    return combined(
+        (parts.quantum_j, parts.gain_j, parts.offset_j),
+        (parts.edge_j, parts.sampling_j, parts.gap_j, parts.spread_j or 0.0),
+    )
 
 
 def _parts(each: Sequence[EnergyUncertainty], spread_j: float | None) -> EnergyUncertainty:

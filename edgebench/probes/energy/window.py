@@ -60,7 +60,8 @@ class SourceFacts:
 
 @dataclass(frozen=True)
 class Uncertainty:
-    """Half-widths in joules, of the energy of one window."""
+    """Half-widths in joules, of the energy of one window. Quantum, gain and offset are bounds that
+    all windows of a meter share; the others are random."""
 
     edge_j: float = 0.0  # where a window's edges fall between updates
     sampling_j: float = 0.0  # of a varying load seen at moments only
@@ -72,8 +73,10 @@ class Uncertainty:
     @property
     def total_j(self) -> float:
         """All parts combined."""
-        bounds = (self.edge_j, self.gap_j, self.quantum_j, self.gain_j, self.offset_j)
-        return combined(bounds, (self.sampling_j,))
+        return combined(
+            (self.quantum_j, self.gain_j, self.offset_j),
+            (self.edge_j, self.sampling_j, self.gap_j),
+        )
 
 
 @dataclass(frozen=True)
