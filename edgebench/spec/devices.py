@@ -43,6 +43,7 @@ class Device(Spec, frozen=True, kw_only=True):
     match: Match
     power_mode: str | None = None  # the mode it is meant to run in
     energy_source: str | None = None  # the one to prefer, or "none"
+    energy_total: list[str] | None = None  # the rails that make the whole, where no rule knows
     notes: str = ""
 
 

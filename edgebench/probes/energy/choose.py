@@ -9,14 +9,14 @@ from pathlib import Path
 
 from edgebench.errors import UsageError
 from edgebench.probes.energy import (
-    apple,
     hwmon,
     ina238,
     ina3221,
     ina3221_iio,
+    ioreport,
     joulescope,
     nvml,
-    pi5_pmic,
+    pmic_read_adc,
     powermetrics,
     rapl,
 )
@@ -45,11 +45,11 @@ SOURCES: dict[str, Find] = {
     "ina238": lambda at: ina238.find(at.machine, at.clock_ns),
     "ina3221": lambda at: ina3221.find(at.machine, at.total_rails, at.clock_ns),
     "ina3221_iio": lambda at: ina3221_iio.find(at.machine, at.total_rails, at.clock_ns),
-    "pi5_pmic": lambda at: pi5_pmic.find(at.machine, at.clock_ns),
+    "pmic_read_adc": lambda at: pmic_read_adc.find(at.machine, at.clock_ns),
     "rapl": lambda at: rapl.find(at.machine, at.clock_ns),
     "hwmon": lambda at: hwmon.find(at.machine, at.total_rails, at.clock_ns),
     "nvml": lambda at: nvml.find(at.machine, at.clock_ns),
-    "apple": lambda at: apple.find(at.machine, at.clock_ns),
+    "ioreport": lambda at: ioreport.find(at.machine, at.clock_ns),
     "powermetrics": lambda at: powermetrics.find(at.machine, at.clock_ns),
 }
 #: Those that are not looked for: an instrument may be connected to another device.
@@ -73,10 +73,17 @@ def find_source(
     name.
     """
     search = Search(Machine.at(root, run, platform), total_rails, clock_ns)
-    if preference == NONE:
-        return NoEnergy("no_sensor", "devices.yaml says energy_source: none")
-    if preference is not None:
-        return _preferred(search, preference)
+    if preference in (None, NONE):
+        found = _first(search)
+        if preference == NONE and isinstance(found, EnergySource):
+            return NoEnergy(
+                "no_sensor", f"{found.name} is there; devices.yaml says energy_source: none"
+            )
+        return found
+    return _preferred(search, preference)
+
+
+def _first(search: Search) -> EnergySource | NoEnergy:
     refused = []
     for found in _candidates(search):
         if isinstance(found, EnergySource):
@@ -100,14 +107,16 @@ def _candidates(search: Search) -> Iterator[EnergySource | NoEnergy]:
 
 
 def _preferred(search: Search, name: str) -> EnergySource | NoEnergy:
+    """The source of this name, or of another driver of the same chip ("ina3221", "ina3221_iio")."""
     sources = {**SOURCES, **ON_REQUEST}
     if name not in sources:
         known = ", ".join((*sources, NONE))
         raise UsageError(
             f"no energy source {name!r}{did_you_mean(name, sources)}", f"one of: {known}"
         )
-    found = sources[name](search)
-    return found or NoEnergy("no_sensor", f"energy source {name} was asked for and is not there")
+    family = (find for known, find in sources.items() if f"{known}_".startswith(f"{name}_"))
+    found = next((found for find in family if (found := find(search)) is not None), None)
+    return found or NoEnergy("no_sensor", f"devices.yaml asks for {name}, which is not there")
 
 
 def _no_meter(machine: Machine) -> NoEnergy:

@@ -44,8 +44,8 @@ def new_monitor() -> Any:
     return importlib.import_module(_MODULE).AppleEnergyMonitor()
 
 
-class Apple(EnergySource):
-    name = "apple"
+class IOReport(EnergySource):
+    name = "ioreport"
     kind = "vendor_counter"
     quantity = "energy"
     load_rails = ("CPU",)
@@ -108,7 +108,7 @@ class Apple(EnergySource):
 
 def find(
     machine: Machine, clock_ns: Callable[[], int] = time.monotonic_ns
-) -> Apple | NoEnergy | None:
+) -> IOReport | NoEnergy | None:
     """The counters of an Apple chip; None on another machine."""
     if not machine.macos:
         return None
@@ -118,7 +118,7 @@ def find(
             "Apple's energy counters are read through zeus-apple-silicon, which is not installed",
             "pip install 'edgebench[apple]'",
         )
-    return Apple(period_s_of(machine), clock_ns)
+    return IOReport(period_s_of(machine), clock_ns)
 
 
 def period_s_of(machine: Machine) -> float:
