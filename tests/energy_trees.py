@@ -102,3 +102,38 @@ INTEL = {
     **zone("intel-rapl-mmio:0", "package-0", 240_422_366_267),
     f"{POWERCAP}/intel-rapl/enabled": "1",
 }
+IIO = "sys/bus/i2c/drivers/ina3221x"
+NANO_JP4 = {
+    **{f"{IIO}/6-0040/iio:device0/rail_name_{n}": name for n, name in enumerate(
+        ("POM_5V_IN", "POM_5V_GPU", "POM_5V_CPU"))},
+    **{f"{IIO}/6-0040/iio:device0/in_power{n}_input": mw for n, mw in enumerate(
+        ("933", "0", "84"))},
+    f"{IIO}/6-0040/iio:device0/in_voltage0_input": "5072",
+}  # fmt: skip
+TX2_JP4 = {
+    **{f"{IIO}/0-0040/iio:device0/rail_name_{n}": name for n, name in enumerate(
+        ("VDD_GPU", "VDD_SOC", "VDD_WIFI"))},
+    **{f"{IIO}/0-0040/iio:device0/in_power{n}_input": mw for n, mw in enumerate(
+        ("153", "384", "38"))},
+    **{f"{IIO}/0-0041/iio:device1/rail_name_{n}": name for n, name in enumerate(
+        ("VDD_IN", "VDD_CPU", "VDD_DDR"))},
+    **{f"{IIO}/0-0041/iio:device1/in_power{n}_input": mw for n, mw in enumerate(
+        ("1038", "153", "192"))},
+}  # fmt: skip
+THOR = {
+    "sys/bus/i2c/devices/2-0044/hwmon/hwmon6/name": "ina238",
+    "sys/bus/i2c/devices/2-0044/hwmon/hwmon6/in1_input": "19800",
+    "sys/bus/i2c/devices/2-0044/hwmon/hwmon6/curr1_input": "1850",
+    "sys/bus/i2c/devices/2-0044/hwmon/hwmon6/power1_input": "36630000",
+}
+#: What vcgencmd prints, shortened: pairs by name, and voltages without a current.
+PMIC = """
+ 3V7_WL_SW_A current(0)=0.00000000A
+   3V3_SYS_A current(1)=0.06245952A
+  VDD_CORE_A current(7)=10.87674000A
+ 3V7_WL_SW_V volt(8)=3.79999600V
+   3V3_SYS_V volt(9)=3.30632200V
+  VDD_CORE_V volt(15)=0.89745940V
+     EXT5V_V volt(24)=5.06788000V
+      BATT_V volt(25)=3.01110800V
+"""

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgebench.probes.energy import measure_unavailable
-from edgebench.testing.trees import write_tree
+import pytest
 
-VM = {"proc/cpuinfo": "flags : fpu hypervisor avx2"}
-METAL = {"proc/cpuinfo": "flags : fpu avx2"}
+from edgebench.errors import UsageError
+from edgebench.probes.energy import EnergySource, NoEnergy, find_source, measure_unavailable
+from edgebench.probes.energy.choose import NONE, ON_REQUEST, SOURCES
+from edgebench.spec.devices import load_devices
+from edgebench.testing.trees import write_tree
+from tests.energy_trees import METAL, NANO_JP4, ORIN_NX, VM
+
 RAPL = "sys/class/powercap"
 
 
@@ -51,3 +55,41 @@ def test_what_is_no_meter_of_the_machine_is_not_taken_for_one(tmp_path: Path) ->
         },
     )
     assert measure_unavailable(root).reason == "no_sensor"
+
+
+def test_a_preference_is_for_a_chip_whatever_its_driver(tmp_path: Path) -> None:
+    found = find_source(write_tree(tmp_path, NANO_JP4), preference="ina3221")
+    assert isinstance(found, EnergySource)
+    assert found.name == "ina3221_iio"
+
+
+def test_no_other_source_stands_in_for_the_preferred_one(tmp_path: Path) -> None:
+    found = find_source(write_tree(tmp_path, ORIN_NX), preference="rapl")
+    assert isinstance(found, NoEnergy)
+    assert "asks for rapl" in found.detail
+
+
+def test_nothing_to_switch_off_leaves_the_true_reason(tmp_path: Path) -> None:
+    found = find_source(write_tree(tmp_path, VM), preference="none")
+    assert isinstance(found, NoEnergy)
+    assert found.reason == "virtualised"
+
+
+def test_an_unknown_source_is_refused_with_the_known_ones(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="did you mean 'rapl'"):
+        find_source(tmp_path, preference="rappl")
+
+
+def test_the_shipped_inventory_names_known_sources() -> None:
+    inventory = load_devices(Path(__file__).parents[1] / "devices.yaml")
+    named = {device.energy_source for device in inventory} - {None}
+    assert named <= {*SOURCES, *ON_REQUEST, NONE}
+
+
+def test_a_battery_is_no_source(tmp_path: Path) -> None:
+    battery = {
+        "sys/class/power_supply/BAT0/type": "Battery",
+        "sys/class/power_supply/BAT0/power_now": "4830000",
+    }
+    found = find_source(write_tree(tmp_path, {**METAL, **battery}))
+    assert isinstance(found, NoEnergy)

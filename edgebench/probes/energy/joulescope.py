@@ -18,8 +18,10 @@ _MODULE = "pyjoulescope_driver"
 _RATE_HZ = 50
 _SAMPLES_HZ = {"js220": 1_000_000, "js110": 2_000_000}
 _RANGE = {"js220": "s/i/range/mode", "js110": "s/i/range/select"}
+_ON: dict[str, int | str] = {"js220": 1, "js110": "on"}  # as the vendor's own tools say it
 _GAIN_ERROR = 0.006  # current and voltage of the older JS110, added
 _STEP_J = 1e-6
+_MOST_BACK_J = 0.01  # an idle input may count a little backwards
 _RAIL = "DUT"
 
 NewDriver = Callable[[], Any]
@@ -50,9 +52,11 @@ class Joulescope(EnergySource):
         self._device = ""
         self._first_j: float | None = None
         self._last_j: float | None = None
+        self._problem = ""
 
     def open(self) -> None:
         self._first_j = self._last_j = None
+        self._problem = ""
         try:
             self._driver = self._new_driver()
             self._device = self._choose(self._driver.device_paths())
@@ -75,7 +79,7 @@ class Joulescope(EnergySource):
             for signal in "ivp":
                 driver.publish(f"{device}/s/{signal}/ctrl", "on")
         driver.publish(f"{device}/s/stats/scnt", _SAMPLES_HZ[model] // _RATE_HZ)
-        driver.publish(f"{device}/s/stats/ctrl", 1)
+        driver.publish(f"{device}/s/stats/ctrl", _ON[model])
         driver.subscribe(f"{device}/s/stats/value", "pub", self._on_statistics)
 
     def _on_statistics(self, topic: str, value: Any) -> None:
@@ -83,6 +87,10 @@ class Joulescope(EnergySource):
         joules = float(value["accumulators"]["energy"]["value"])
         if self._first_j is None:
             self._first_j = joules
+        elif self._last_j is not None and joules < self._last_j - _MOST_BACK_J:
+            self._problem = (
+                f"the instrument went back from {self._last_j} J to {joules} J: set back"
+            )
         self._last_j = joules
 
     def sample(self) -> Sample:
@@ -95,7 +103,11 @@ class Joulescope(EnergySource):
 
     def _joules(self) -> float | None:
         first, last = self._first_j, self._last_j
-        return None if first is None or last is None else last - first
+        return None if first is None or last is None or self._problem else last - first
+
+    @property
+    def problem(self) -> str:
+        return self._problem
 
     def close(self) -> None:
         if self._driver is not None:
