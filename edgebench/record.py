@@ -196,7 +196,7 @@ class Energy(Part, frozen=True, kw_only=True):
     updates: int | None = None  # of the meter within it
     gaps: int | None = None  # failed or missing reads that were bridged
     needed_s: float | None = None  # window_too_short: the length it would have had to have
-    caveats: list[str] = []  # what no number here says
+    caveats: tuple[str, ...] = ()  # what no number here says
     modelled: Modelled | None = None
     trace: EnergyTrace | None = None
 

@@ -112,7 +112,7 @@ def combine(found: Iterable[Energy | None]) -> Energy | None:
         window_s=math.fsum(energy.window_s or 0.0 for energy in good),
         updates=sum(energy.updates or 0 for energy in good),
         gaps=sum(energy.gaps or 0 for energy in good),
-        caveats=list(dict.fromkeys(text for energy in good for text in energy.caveats)),
+        caveats=tuple(dict.fromkeys(text for energy in good for text in energy.caveats)),
         modelled=good[0].modelled,
         trace=None,
     )

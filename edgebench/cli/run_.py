@@ -283,7 +283,7 @@ def _run(
             )
         for target in targets:
             target.entries += keeper.pending.get(target.cell.id, [])
-        with watching() as watcher, _meter(options, facts) as meter:
+        with watching() as watcher, _meter(options) as meter:
             campaign = Campaign(
                 targets,
                 options.settings,
@@ -307,17 +307,12 @@ def _run(
     return _closing(code, stopped, unreached, keeper)
 
 
-def _meter(options: Options, facts: DeviceFacts) -> AbstractContextManager[Meter]:
+def _meter(options: Options) -> AbstractContextManager[Meter]:
     """The machine's energy meter for the time of the run, or the reason that there is none."""
+    from edgebench.cli.energy_source import find_here
     from edgebench.measure.meter import open_meter
-    from edgebench.probes.energy import find_source
-    from edgebench.spec.devices import device_of, load_devices
 
-    if options.energy_root:
-        found = find_source(Path(options.energy_root))
-    else:
-        device = device_of(load_devices(), facts.facts)
-        found = find_source(preference=device.energy_source if device else None)
+    found = find_here(Path(options.energy_root) if options.energy_root else None)
     return open_meter(found, Estimate.parse(options.estimate) if options.estimate else None)
 
 

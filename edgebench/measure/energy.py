@@ -10,6 +10,7 @@ import msgspec
 
 from edgebench.probes.energy.derived import energy_delay, net_energy
 from edgebench.probes.energy.method import Refused, WindowEnergy, integrate
+from edgebench.probes.energy.sampler import poll_interval_s
 from edgebench.probes.energy.source import Sample
 from edgebench.probes.energy.window import SourceFacts
 from edgebench.record import Energy, EnergyTrace, EnergyUncertainty, Replicate
@@ -69,6 +70,17 @@ def window_energy(
         **origin(facts),
     )
     return msgspec.structs.replace(energy, **_net(found, count, before, after))
+
+
+def blind_spots(facts: SourceFacts) -> tuple[str, ...]:
+    """What the way of sampling cannot see."""
+    fixed = facts.period_s > poll_interval_s(facts)
+    if facts.quantity == "energy" or facts.averages or not fixed:
+        return ()
+    return (
+        "the meter looks at power at moments of its own: a load in step with them is misjudged, "
+        "and uncertainty does not include that",
+    )
 
 
 class Origin(TypedDict):

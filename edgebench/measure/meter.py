@@ -7,6 +7,7 @@ are looked up by the monotonic clock, which all processes of a machine share, an
 from __future__ import annotations
 
 import contextlib
+import copy
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,11 +18,12 @@ from typing import Protocol
 import msgspec
 
 from edgebench.analysis.energy import combine
-from edgebench.measure.energy import Idle, origin, window_energy
+from edgebench.measure.energy import Idle, blind_spots, origin, window_energy
 from edgebench.measure.estimate import Estimate
+from edgebench.probes.energy.liveness import check_alive
 from edgebench.probes.energy.method import integrate, needed_s
 from edgebench.probes.energy.sampler import Sampler, SamplerError
-from edgebench.probes.energy.source import EnergySource, NoEnergy, Sample
+from edgebench.probes.energy.source import EnergySource, NoEnergy, ReasonCode, Sample
 from edgebench.record import Energy, Replicate
 
 #: Samples beyond the edges of a window that are looked at: ticks before and after it, slow updates.
@@ -37,14 +39,29 @@ def open_meter(found: EnergySource | NoEnergy, estimate: Estimate | None = None)
         yield NoMeter(_unavailable(found), estimate)
         return
     with tempfile.TemporaryDirectory(prefix="edgebench-energy-") as scratch:
-        # Some 24 bytes a sample, 10 MB an hour, gone with the run.
-        try:
-            sampler = Sampler(found, Path(scratch) / "samples.bin")
-        except SamplerError as error:
-            yield NoMeter(_unavailable(NoEnergy("read_failed", error.message)), estimate)
+        sampler = _alive(found, Path(scratch))
+        if isinstance(sampler, NoEnergy):
+            yield NoMeter(_unavailable(sampler), estimate)
             return
         with contextlib.closing(sampler):
             yield SampledMeter(sampler, found.caveats, estimate)
+
+
+def _alive(source: EnergySource, scratch: Path) -> Sampler | NoEnergy:
+    """A sampler of the source, once it has answered to a known load; else why it is not used."""
+    trial = copy.deepcopy(source)
+    try:
+        trial.open()
+        dead = check_alive(trial)
+        trial.close()
+        # Some 24 bytes a sample, 10 MB an hour, gone with the run.
+        return dead or Sampler(source, scratch / "samples.bin")
+    except OSError as error:
+        denied = isinstance(error, PermissionError)
+        reason: ReasonCode = "permission_denied" if denied else "read_failed"
+        return NoEnergy(reason, f"{source.name}: {error.strerror or error}")
+    except SamplerError as error:
+        return NoEnergy("read_failed", error.message)
 
 
 def _unavailable(why: NoEnergy) -> Energy:
@@ -109,7 +126,7 @@ class SampledMeter:
     ) -> None:
         self._sampler = sampler
         self._facts = sampler.facts
-        self._caveats = list(caveats)
+        self._caveats = (*caveats, *blind_spots(sampler.facts))
         self._estimate = estimate
         self._sleep = sleep
         self.needed_s = self.idle_s = needed_s(sampler.facts)

@@ -57,9 +57,7 @@ def integrate_counter(
     if len(inside) < 2:
         if window_s > DEAD_PERIODS * facts.period_s and not len(ticked):
             return Refused("counter_dead", f"the counter stood still for {window_s:.3g} s")
-        return _too_short(
-            len(inside), window_s, needed_between_ticks_s(period_s, usual_s)
-        )
+        return _too_short(len(inside), window_s, needed_between_ticks_s(period_s, usual_s))
     first, last = inside[0], inside[-1]
     used_s = float(times[last] - times[first])
     if used_s < max(MIN_UPDATES * usual_s, MIN_COVERED * window_s):
@@ -69,7 +67,7 @@ def integrate_counter(
     rates_w = np.diff(values) / np.maximum(np.diff(times), 1e-9)
     at_start = _power_near(rates_w, int(first))
     at_end = _power_near(rates_w, int(last))
-    unseen = _UNSEEN if period_s > 2 * usual_s else 1.0
+    unseen = _UNSEEN if _median(np.diff(times)) > 2 * _median(np.diff(middles)) else 1.0
     failed = sum(s.value is None and start_ns <= s.start_ns <= end_ns for s in samples)
     return WindowEnergy(
         energy_j,

@@ -40,7 +40,8 @@ def integrate_power(
     """Energy between two moments, or why there is none.
 
     Edge: at each edge power is known to within (interval + period + latency) / 2 in time, so the
-    bound is that times the spread of the power there; a common shift of all times adds its half
+    bound is that times the spread of the power there, and of a meter that averages another P*period/4
+    (a load that swings by P within one mean, cut at the worst moment); a common shift of all times adds its half
     spread times the difference of power between the edges. Quantum: q*T/2. Gain: gain*E. Offset:
     offset*T. Sampling: `_sampling_w` * T, or `_steps_j` of a meter that averages. Gaps: length times half of the spread of the power.
     """
@@ -141,6 +142,10 @@ def _edge_j(
         spreads.append(float(np.ptp(near)))
         levels.append(float(near.mean()))
     bounds = [(interval_s / 2 + age_s) * spread for spread in spreads]
+    if facts.averages:  # what happens within one mean is not seen: an edge may cut it anywhere
+        bounds = [
+            each + facts.period_s / 4 * level for each, level in zip(bounds, levels, strict=True)
+        ]
     return combined((*bounds, age_s * abs(levels[1] - levels[0])), ())
 
 

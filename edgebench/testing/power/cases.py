@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,7 @@ from edgebench.probes.energy.window import Facts
 from edgebench.testing.power.curves import Curve, Line, Sine, Square, bursts, energy_between
 from edgebench.testing.power.sensor import Sensor
 
-#: Loads of a case, in turn; those named "slow" are what the 1 % bound of a window is stated for.
+#: Loads of a case, in turn.
 LOADS = ("constant", "periodic", "slow_sine", "bursts", "ramp", "fast_square", "awkward_square")
 LEAD_S = 1.0  # before and after a window
 
@@ -49,14 +49,12 @@ def make_case(
     most_w: float = 20.0,
     irregular: float = 0.0,
     load: str | None = None,
-    updates: float | None = None,
+    length_s: float | None = None,
 ) -> Case:
-    """The case of that seed for a source with these facts. `updates` fixes the window's length."""
+    """The case of that seed for a source with these facts; the window is long enough for it."""
     rng = np.random.default_rng(seed)
     load = load or LOADS[seed % len(LOADS)]
-    length_s = needed_s(facts) * rng.uniform(1.0, 2.5)
-    if updates is not None:
-        length_s = updates * max(facts.period_s, poll_interval_s(facts))
+    length_s = length_s or needed_s(facts) * rng.uniform(1.0, 2.0)
     start_s = LEAD_S + max(facts.period_s, LEAD_S) * rng.uniform()
     curve = _curve(load, rng, most_w, length_s, start_s + length_s + LEAD_S, facts)
     sensor = Sensor(
@@ -161,6 +159,3 @@ class Summary:
             float(np.quantile(errors, 0.95)),
             float(np.median(widths)),
         )
-
-
-Read = Callable[[Case], Sequence[Sample]]

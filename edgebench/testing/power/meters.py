@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from edgebench.probes.energy import find_source
-from edgebench.probes.energy.apple import Apple
+from edgebench.probes.energy.ioreport import IOReport
 from edgebench.probes.energy.nvml import NvmlEnergy
-from edgebench.probes.energy.pi5_pmic import Pi5Pmic, watts
+from edgebench.probes.energy.pmic_read_adc import PmicReadAdc, volts
 from edgebench.probes.energy.source import EnergySource
 from edgebench.testing.trees import write_tree
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Floats = NDArray[np.float64]
-    Integers = NDArray[np.int64]
+    Floats = NDArray[Any]  # float64
+    Integers = NDArray[Any]  # int64
 
 ClockNs = Callable[[], int]
 WIDTH = 12  # of a number in a file: a text of fixed width is replaced in one write
@@ -58,9 +58,6 @@ class SimulatedMeter(ABC):
     def show(self, registers: list[int]) -> None:
         """Lets the source see them from now on."""
 
-    def close(self) -> None:
-        """Releases what `show` holds open."""
-
 
 class FileMeter(SimulatedMeter):
     """A meter that is files: one number in each."""
@@ -84,6 +81,7 @@ class FileMeter(SimulatedMeter):
             os.pwrite(descriptor, b"%*d\n" % (WIDTH, register), 0)
 
     def close(self) -> None:
+        """Releases what `show` holds open."""
         for descriptor in self._descriptors:
             os.close(descriptor)
         self._descriptors = []
@@ -255,11 +253,11 @@ class Gpu(MillijouleCounter):
 class AppleM5(MillijouleCounter):
     """A counter that is published every 2.03 to 2.23 s."""
 
-    name = "apple"
+    name = "ioreport"
     irregular = 0.05
 
     def source(self, clock_ns: ClockNs) -> EnergySource:
-        return Apple(2.13, clock_ns, lambda: self)
+        return IOReport(2.13, clock_ns, lambda: self)
 
     def get_cumulative_energy(self) -> Any:
         none = dict.fromkeys(("gpu_mj", "gpu_sram_mj", "ane_mj", "dram_mj"))
@@ -269,19 +267,20 @@ class AppleM5(MillijouleCounter):
 class Pi5(SimulatedMeter):
     """The rails of a Raspberry Pi 5, two of them, as its command prints them."""
 
-    name = "pi5_pmic"
+    name = "pmic_read_adc"
     most_w = 8.0
-    _ramps = (0.3, 0.7)
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
         self.show([1000, 1000])
 
     def source(self, clock_ns: ClockNs) -> EnergySource:
-        return Pi5Pmic(lambda _: self._text, watts(self._text), clock_ns)
+        return PmicReadAdc(lambda _: self._text, volts(self._text), clock_ns)
 
     def registers(self, published: Floats) -> Integers:
-        return np.round(published[:, None] * np.array([0.3 / 3.0, 0.7 / 0.9]) * 1e3).astype(np.int64)
+        return np.round(published[:, None] * np.array([0.3 / 3.0, 0.7 / 0.9]) * 1e3).astype(
+            np.int64
+        )
 
     def values(self, registers: Integers) -> Floats:
         return (registers * np.array([3.0, 0.9])).sum(axis=1) * 1e-3
@@ -296,6 +295,5 @@ class Pi5(SimulatedMeter):
 
 
 METERS: dict[str, type[SimulatedMeter]] = {
-    meter.name: meter
-    for meter in (OrinNx, NanoJp4, Thor, AmdGpu, RaplPackage, Gpu, AppleM5, Pi5)
+    meter.name: meter for meter in (OrinNx, NanoJp4, Thor, AmdGpu, RaplPackage, Gpu, AppleM5, Pi5)
 }
