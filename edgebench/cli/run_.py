@@ -7,6 +7,7 @@ import secrets
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ from edgebench.errors import (
     UsageError,
 )
 from edgebench.measure.campaign import Campaign, Settings
+from edgebench.measure.estimate import Estimate
+from edgebench.measure.meter import Meter
 from edgebench.plan import Cell, parse_sets, parse_shapes, plan, workload_for_model
 from edgebench.record import DeviceFacts, Record, RunFacts, StateCheck
 from edgebench.spec.types import Workload
@@ -59,6 +62,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     sets: list[str]
     scenarios: list[str]
     rate_per_s: float | None
+    estimate: str | None = None
+    energy_markers: bool = False
+    energy_root: str | None = None
     settings: Settings
 
 
@@ -114,6 +120,22 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 )
 @click.option("--timeout", default="120s", show_default=True, help="Silence that counts as a hang.")
 @click.option("--memory-limit", help="Memory a worker may allocate: 512MiB.")
+@click.option(
+    "--estimate",
+    metavar="cpu-time:W",
+    help="Also model energy: CPU time times W watts per core. Labelled modelled, never ranked.",
+)
+@click.option(
+    "--energy-markers",
+    is_flag=True,
+    help="Bursts of load around each window, for `edgebench energy attach` to align a meter's log.",
+)
+@click.option(
+    "--energy-root",
+    hidden=True,
+    type=click.Path(exists=True, file_okay=False),
+    help="Look for the energy meter below this folder: a simulated machine.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of generated inputs.")
 @click.option(
     "--out",
@@ -176,6 +198,8 @@ def _options(given: dict[str, Any]) -> Options:
     target = parse_share(given["target"])
     if not 0 < target < 1:
         raise UsageError(f"--target {given['target']} is no share between 0 and 100 %", "say 2%")
+    if given["estimate"]:
+        Estimate.parse(given["estimate"])
     limit = given["memory_limit"]
     return Options(
         workloads=list(given["names"]),
@@ -189,6 +213,9 @@ def _options(given: dict[str, Any]) -> Options:
         sets=list(given["sets"]),
         scenarios=_listed(given["scenarios"] or ""),
         rate_per_s=given["rate"],
+        estimate=given["estimate"],
+        energy_markers=given["energy_markers"],
+        energy_root=given["energy_root"],
         settings=Settings(
             target=target,
             percentile=PERCENTILES[given["percentile"]],
@@ -256,9 +283,17 @@ def _run(
             )
         for target in targets:
             target.entries += keeper.pending.get(target.cell.id, [])
-        with watching() as watcher:
+        with watching() as watcher, _meter(options) as meter:
             campaign = Campaign(
-                targets, options.settings, run, facts, before, keeper, watcher, started_s
+                targets,
+                options.settings,
+                run,
+                facts,
+                before,
+                keeper,
+                watcher,
+                started_s,
+                meter=meter,
             )
             stopped, unreached = _measure(campaign)
     finally:
@@ -270,6 +305,15 @@ def _run(
         keeper.finish()
     code = _exit_code(_render(records, form)) if records else ExitCode.OK
     return _closing(code, stopped, unreached, keeper)
+
+
+def _meter(options: Options) -> AbstractContextManager[Meter]:
+    """The machine's energy meter for the time of the run, or the reason that there is none."""
+    from edgebench.cli.energy_source import find_here
+    from edgebench.measure.meter import open_meter
+
+    found = find_here(Path(options.energy_root) if options.energy_root else None)
+    return open_meter(found, Estimate.parse(options.estimate) if options.estimate else None)
 
 
 def _measure(campaign: Campaign) -> tuple[BaseException | None, int]:
@@ -418,6 +462,8 @@ _FIXED = {
     "sets": "sets",
     "scenarios": "scenarios",
     "rate": "rate_per_s",
+    "estimate": "estimate",
+    "energy_markers": "energy_markers",
 }
 
 

@@ -20,10 +20,12 @@ from edgebench.analysis import stats
 from edgebench.errors import DeviceStateError
 from edgebench.measure.jobs import Done, Job
 from edgebench.measure.launch import run_worker
-from edgebench.probes import energy, state
+from edgebench.measure.meter import Meter, NoMeter
+from edgebench.probes import state
 from edgebench.record import (
     CellFacts,
     DeviceFacts,
+    Energy,
     ModelFacts,
     Reason,
     Record,
@@ -40,6 +42,7 @@ SLICE_FACTOR = 1.6
 #: First guesses of what a replicate takes beside its slice, until one was measured.
 OVERHEAD_FIRST_S = 4.0
 OVERHEAD_S = 1.2
+NO_METER = NoMeter(Energy(status="unavailable", reason="no_sensor", detail="no meter was given"))
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,6 +114,7 @@ class Campaign:
         watcher: Watcher,
         started_s: float,
         launch: Callable[..., Done] = run_worker,
+        meter: Meter = NO_METER,
     ) -> None:
         self._targets = targets
         self._settings = settings
@@ -121,6 +125,7 @@ class Campaign:
         self._watcher = watcher
         self._started_s = started_s
         self._launch = launch
+        self._meter = meter
         self._overheads_s: dict[Literal["first", "rest"], list[float]] = {"first": [], "rest": []}
         self._measured = sum(len(target.entries) for target in targets)
         self.records: dict[str, Record] = {}  # of complete cells, by id
@@ -182,12 +187,14 @@ class Campaign:
             target.job,
             index=index,
             slice_s=slice_s,
+            min_window_s=self._metered_window_s(),
             warmup_s=max(0.3, slice_s / 2),
             full_quality=first,
             expected=str(scratch / f"{self._targets.index(target)}.npz"),
         )
         total = sum(max(self._settings.replicates, len(t.entries)) for t in self._targets if t.job)
         self._watcher.starts(target, self._measured + 1, total, self._expected_s())
+        idle = self._meter.idle()
         before = state.snapshot()
         done = self._launch(
             job,
@@ -196,8 +203,11 @@ class Campaign:
             on_tick=self._watcher.tick,
         )
         changes = state.compare(before, state.snapshot())
-        replicate = _with_state(done.replicate, changes)
+        replicate = self._meter.measured(
+            _with_state(done.replicate, changes), target.job.batch, idle
+        )
         overhead_s = max(0.0, (replicate.wall_s or 0.0) - SLICE_FACTOR * slice_s)
+        overhead_s += 2 * self._meter.idle_s
         self._overheads_s["first" if first else "rest"].append(overhead_s)
         self._measured += 1
         entry = JournalEntry(
@@ -223,6 +233,14 @@ class Campaign:
         count, overhead_s = self._outstanding()
         share_s = (self._left_s() - overhead_s) / max(count, 1) / SLICE_FACTOR
         return max(MIN_SLICE_S, min(self._settings.slice_s, share_s))
+
+    def _metered_window_s(self) -> float:
+        """The window that the meter needs, if the budget leaves so much for each replicate that is
+        due; else 0: energy is refused then, with the length needed, and latency is measured."""
+        needed_s = self._meter.needed_s
+        count, overhead_s = self._outstanding()
+        left_s = (self._left_s() - overhead_s) / max(count, 1)
+        return needed_s if left_s >= SLICE_FACTOR * needed_s else 0.0
 
     def _outstanding(self) -> tuple[int, float]:
         """Replicates still due at least, and what they take beside their slices."""
@@ -257,7 +275,8 @@ class Campaign:
         self._watcher.completed(record)
 
     def _assemble(self, target: Target) -> Record:
-        return assemble(target, self._settings, self._run, self._device, self._state_before)
+        energy = self._meter.of_record(target.replicates)
+        return assemble(target, self._settings, self._run, self._device, self._state_before, energy)
 
 
 def _mean(values: Sequence[float], otherwise: float) -> float:
@@ -300,6 +319,7 @@ def assemble(
     run: RunFacts,
     device: DeviceFacts,
     state_before: list[StateCheck],
+    energy: Energy,
 ) -> Record:
     """The record of a target from what its replicates found."""
     replicates = target.replicates
@@ -317,7 +337,7 @@ def assemble(
         model=target.model or next((e.model for e in target.entries if e.model), None),
         inputs_sha256=target.entries[0].inputs_sha256 if target.entries else None,
         quality=first.quality if first else None,
-        energy=energy.measure_unavailable(),
+        energy=energy,
         effective=first.effective if first else None,
         target=settings.target,
         percentile=settings.percentile,

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edgebench.probes.energy import ticks
 from edgebench.probes.energy.sampler import poll_interval_s
 from edgebench.probes.energy.source import Sample
-from edgebench.probes.energy.ticks import integrate_counter
-from edgebench.probes.energy.trapezoid import integrate_power
 from edgebench.probes.energy.window import (
     MIN_UPDATES,
     Facts,
     Refused,
     Uncertainty,
     WindowEnergy,
+    needed_between_ticks_s,
 )
 
 __all__ = [
@@ -46,8 +44,13 @@ def integrate(
     """
     if end_ns <= start_ns:
         return Refused("window_too_short", "the window is empty", needed_s(facts))
+    # numpy comes with these: `edgebench run --help` does without.
     if facts.quantity == "energy":
+        from edgebench.probes.energy.ticks import integrate_counter
+
         return integrate_counter(samples, facts, start_ns, end_ns)
+    from edgebench.probes.energy.trapezoid import integrate_power
+
     return integrate_power(samples, facts, start_ns, end_ns)
 
 
@@ -56,5 +59,5 @@ def needed_s(facts: Facts) -> float:
     interval_s = poll_interval_s(facts)
     if facts.quantity == "energy":
         edge_s = min(interval_s, facts.period_s)
-        return _MARGIN * ticks.needed_s(max(facts.period_s, interval_s), edge_s)
+        return _MARGIN * needed_between_ticks_s(max(facts.period_s, interval_s), edge_s)
     return _MARGIN * MIN_UPDATES * max(facts.period_s, interval_s)

@@ -38,11 +38,12 @@ class PmicReadAdc(EnergySource):
     def __init__(
         self, run: Runner, pairs: Mapping[str, float], clock_ns: Callable[[], int]
     ) -> None:
+        """`pairs`: volts of each rail that has a current and a voltage."""
         self._run = run
         self._clock_ns = clock_ns
         self._names = frozenset(pairs)
         self.total_rail = " + ".join(pairs)
-        self.resolution = _STEP_A * len(pairs)  # at a volt
+        self.resolution = _STEP_A * sum(pairs.values())
 
     def open(self) -> None:
         if not watts(self._run(COMMAND) or ""):
@@ -77,11 +78,21 @@ class Recorded:
 
 def watts(text: str) -> dict[str, float]:
     """Watts of each rail that has both a current and a voltage, in the order of the currents."""
+    return {name: amperes * volts for name, (amperes, volts) in _pairs(text).items()}
+
+
+def volts(text: str) -> dict[str, float]:
+    """Volts of each rail that has both."""
+    return {name: volts for name, (_, volts) in _pairs(text).items()}
+
+
+def _pairs(text: str) -> dict[str, tuple[float, float]]:
+    """Amperes and volts by rail."""
     found: dict[str, dict[str, float]] = {}
     for line in text.splitlines():
         if match := _LINE.fullmatch(line):
             found.setdefault(match[1], {})[match[2]] = float(match[3])
-    return {name: pair["A"] * pair["V"] for name, pair in found.items() if len(pair) == 2}
+    return {name: (pair["A"], pair["V"]) for name, pair in found.items() if len(pair) == 2}
 
 
 def find(
@@ -92,7 +103,7 @@ def find(
     A copied tree may hold the command's answer as `vcgencmd_pmic_read_adc.txt`.
     """
     run = machine.run if machine.live else Recorded(machine.root, machine.run)
-    pairs = watts(run(COMMAND) or "")
+    pairs = volts(run(COMMAND) or "")
     if pairs:
         return PmicReadAdc(run, pairs, clock_ns)
     if "raspberry pi 5" not in (machine.board() or "").lower():

@@ -11,13 +11,22 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from edgebench.analysis.uncertainty import combined
 from edgebench.probes.energy.source import Sample
-from edgebench.probes.energy.window import MIN_UPDATES, Facts, Refused, Uncertainty, WindowEnergy
+from edgebench.probes.energy.window import (
+    MIN_COVERED,
+    MIN_UPDATES,
+    Facts,
+    Refused,
+    Uncertainty,
+    WindowEnergy,
+    needed_between_ticks_s,
+)
 
+#: Power at a tick over the mean power around it, at most, where ticks are far apart.
+_UNSEEN = 2.0
 #: A counter that stood still for so many of its periods is dead.
 DEAD_PERIODS = 10
-#: The stretch between the ticks must be this much of the window that it speaks for.
-MIN_COVERED = 0.5
 
 
 def integrate_counter(
@@ -26,7 +35,8 @@ def integrate_counter(
     """Energy between the first and the last tick inside the window, or why there is none.
 
     Edge: the time of a tick is known to within w = min(polling interval, period), so each edge is
-    off by at most w/2 times the power there. Quantum: one step, as both readings are cut off. Gain
+    off by at most w/2 times the power there; of a slow counter only the mean power between ticks is
+    known, and twice that is allowed for. Quantum: one step, as both readings are cut off. Gain
     and offset as for power. The counter sums between readings: no sampling error. A failed read
     only widens the time of the tick that it missed.
     """
@@ -43,27 +53,33 @@ def integrate_counter(
     widths = np.minimum(middles[ticked] - middles[ticked - 1], facts.period_s)
     times = middles[ticked] - widths / 2 - facts.latency_s / 2
     inside = np.flatnonzero((times >= 0) & (times <= window_s))
-    period_s = _period_s(times, facts)
+    period_s, usual_s = _period_s(times, facts), _median(widths)
     if len(inside) < 2:
         if window_s > DEAD_PERIODS * facts.period_s and not len(ticked):
             return Refused("counter_dead", f"the counter stood still for {window_s:.3g} s")
-        return _too_short(len(inside), window_s, needed_s(period_s, float(_median(widths))))
+        return _too_short(len(inside), window_s, needed_between_ticks_s(period_s, usual_s))
     first, last = inside[0], inside[-1]
     used_s = float(times[last] - times[first])
-    edge_s = float(widths[first] + widths[last]) / 2
-    if used_s < max(MIN_UPDATES * edge_s, MIN_COVERED * window_s):
-        return _too_short(len(inside), window_s, needed_s(period_s, edge_s))
+    if used_s < max(MIN_UPDATES * usual_s, MIN_COVERED * window_s):
+        return _too_short(len(inside), window_s, needed_between_ticks_s(period_s, usual_s))
     values = joules[ticked]
     energy_j = float(values[last] - values[first])
     rates_w = np.diff(values) / np.maximum(np.diff(times), 1e-9)
     at_start = _power_near(rates_w, int(first))
     at_end = _power_near(rates_w, int(last))
+    unseen = _UNSEEN if _median(np.diff(times)) > 2 * _median(np.diff(middles)) else 1.0
     failed = sum(s.value is None and start_ns <= s.start_ns <= end_ns for s in samples)
     return WindowEnergy(
         energy_j,
         Uncertainty(
-            edge_j=math.hypot(widths[first] / 2 * at_start, widths[last] / 2 * at_end)
-            + facts.latency_s / 2 * abs(at_end - at_start),
+            edge_j=combined(
+                (
+                    float(widths[first]) / 2 * at_start * unseen,
+                    float(widths[last]) / 2 * at_end * unseen,
+                    facts.latency_s / 2 * abs(at_end - at_start),
+                ),
+                (),
+            ),
             quantum_j=facts.resolution,
             gain_j=facts.gain_error * energy_j,
             offset_j=facts.offset_w * used_s,
@@ -73,11 +89,6 @@ def integrate_counter(
         updates=len(inside) - 1,
         gaps=failed,
     )
-
-
-def needed_s(period_s: float, edge_s: float) -> float:
-    """Length of a window that is long enough wherever the ticks fall in it."""
-    return max(MIN_UPDATES * edge_s + 2 * period_s, 2 * period_s / (1 - MIN_COVERED))
 
 
 def _period_s(times: np.ndarray, facts: Facts) -> float:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edgebench.analysis.uncertainty import combined
 from edgebench.probes.energy.source import Sample
 from edgebench.probes.energy.window import (
     GAP_INTERVALS,
@@ -39,9 +40,10 @@ def integrate_power(
     """Energy between two moments, or why there is none.
 
     Edge: at each edge power is known to within (interval + period + latency) / 2 in time, so the
-    bound is that times the spread of the power there; a common shift of all times adds its half
+    bound is that times the spread of the power there, and of a meter that averages another P*period/4
+    (a load that swings by P within one mean, cut at the worst moment); a common shift of all times adds its half
     spread times the difference of power between the edges. Quantum: q*T/2. Gain: gain*E. Offset:
-    offset*T. Sampling: `_sampling_w` * T. Gaps: length times half of the spread of the power.
+    offset*T. Sampling: `_sampling_w` * T, or `_steps_j` of a meter that averages. Gaps: length times half of the spread of the power.
     """
     window_s = (end_ns - start_ns) / 1e9
     times, values, failed = _series(samples, start_ns)
@@ -70,7 +72,7 @@ def integrate_power(
     spread_w = float(np.ptp(line_v))
     uncertainty = Uncertainty(
         edge_j=_edge_j(times, values, facts, tau_s, interval_s, window_s),
-        sampling_j=0.0
+        sampling_j=_steps_j(line_t, line_v)
         if facts.averages
         else _sampling_w(inner_v, facts.period_s, interval_s) * window_s,
         gap_j=spread_w / 2 * math.sqrt(float((missing_s**2).sum())),
@@ -140,7 +142,17 @@ def _edge_j(
         spreads.append(float(np.ptp(near)))
         levels.append(float(near.mean()))
     bounds = [(interval_s / 2 + age_s) * spread for spread in spreads]
-    return math.hypot(*bounds) + age_s * abs(levels[1] - levels[0])
+    if facts.averages:  # what happens within one mean is not seen: an edge may cut it anywhere
+        bounds = [
+            each + facts.period_s / 4 * level for each, level in zip(bounds, levels, strict=True)
+        ]
+    return combined((*bounds, age_s * abs(levels[1] - levels[0])), ())
+
+
+def _steps_j(times: Floats, values: Floats) -> float:
+    """Half-width of the energy of a meter that shows mean power: each change came at some moment
+    between two reads, so that a trapezoid is off by at most dt*|dP|/2, evenly distributed."""
+    return float(2 * np.sqrt(((np.diff(times) * np.diff(values)) ** 2).sum() / 12))
 
 
 def _sampling_w(values: Floats, period_s: float, interval_s: float) -> float:

@@ -1,20 +1,17 @@
-"""What the energy of a window is: joules with the parts of their uncertainty, or a refusal.
-
-Half-widths are for 95 % coverage. Bounds (edge, quantum, gain, offset, gap) are taken as uniform and
-the sampling error as normal; they combine as in the GUM (JCGM 100:2008, 4.3.7 and 5.1.2) with a
-coverage factor of 2, and never to more than their plain sum.
-"""
+"""What the energy of a window is: joules with the parts of their uncertainty, or a refusal."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, fields
 from typing import Protocol
 
+from edgebench.analysis.uncertainty import combined
 from edgebench.probes.energy.source import EnergySource, Kind, Quantity, ReasonCode
 
 #: Two free edges bound the relative error by 2*P*tau / (P*T) = 2 / updates: 2 % at 100.
 MIN_UPDATES = 100
+#: The stretch between a counter's ticks must be this much of the window that it speaks for.
+MIN_COVERED = 0.5
 #: More of a window than this share without readings: refused.
 MAX_MISSING = 0.1
 #: An interval between readings longer than so many usual ones is a gap, also without a failed read.
@@ -63,7 +60,8 @@ class SourceFacts:
 
 @dataclass(frozen=True)
 class Uncertainty:
-    """Half-widths in joules, of the energy of one window."""
+    """Half-widths in joules, of the energy of one window. Quantum, gain and offset are bounds that
+    all windows of a meter share; the others are random."""
 
     edge_j: float = 0.0  # where a window's edges fall between updates
     sampling_j: float = 0.0  # of a varying load seen at moments only
@@ -74,22 +72,11 @@ class Uncertainty:
 
     @property
     def total_j(self) -> float:
-        """All parts combined: 2 * sqrt(sum of u^2), u = bound / sqrt(3) or sampling / 2, at most
-        their sum."""
-        squares = sum(bound**2 / 3 for bound in (*self.random_bounds, *self.systematic_bounds))
-        squares += (self.sampling_j / 2) ** 2
-        plain = sum((*self.random_bounds, *self.systematic_bounds, self.sampling_j))
-        return min(2 * math.sqrt(squares), plain)
-
-    @property
-    def random_bounds(self) -> tuple[float, ...]:
-        """Bounds of errors that differ from window to window."""
-        return self.edge_j, self.gap_j
-
-    @property
-    def systematic_bounds(self) -> tuple[float, ...]:
-        """Bounds of errors that all windows of a meter share: repeating does not shrink them."""
-        return self.quantum_j, self.gain_j, self.offset_j
+        """All parts combined."""
+        return combined(
+            (self.quantum_j, self.gain_j, self.offset_j),
+            (self.edge_j, self.sampling_j, self.gap_j),
+        )
 
 
 @dataclass(frozen=True)
@@ -128,3 +115,11 @@ class Refused:
     reason: ReasonCode
     detail: str
     needed_s: float | None = None
+
+
+def needed_between_ticks_s(period_s: float, edge_s: float) -> float:
+    """Length of a window that is long enough wherever a counter's ticks fall in it.
+
+    `period_s`: between two ticks. `edge_s`: how well the time of a tick is known.
+    """
+    return max(MIN_UPDATES * edge_s + 2 * period_s, 2 * period_s / (1 - MIN_COVERED))
