@@ -35,9 +35,16 @@ _T_FACTOR = 2.1  # Student's t, 95 %, of about 20 batches
 
 
 def integrate_power(
-    samples: Sequence[Sample], facts: Facts, start_ns: int, end_ns: int
+    samples: Sequence[Sample],
+    facts: Facts,
+    start_ns: int,
+    end_ns: int,
+    *,
+    min_updates: int = MIN_UPDATES,
+    max_missing: float = MAX_MISSING,
 ) -> WindowEnergy | Refused:
-    """Energy between two moments, or why there is none.
+    """Energy between two moments, or why there is none: fewer than `min_updates` of the meter, or more
+    than the share `max_missing` of the window without readings.
 
     Edge: at each edge power is known to within (interval + period + latency) / 2 in time, so the
     bound is that times the spread of the power there, and of a meter that averages another P*period/4
@@ -55,13 +62,13 @@ def integrate_power(
     tau_s = max(facts.period_s, interval_s)
     missing_s = _missing_s(times, failed, interval_s, window_s)
     updates = int((window_s - missing_s.sum()) / tau_s + 0.5)
-    if window_s < MIN_UPDATES * tau_s * 0.995:
+    if window_s < min_updates * tau_s * 0.995:
         return too_short(window_s, updates, MIN_UPDATES * tau_s)
-    if missing_s.sum() > MAX_MISSING * window_s:
+    if missing_s.sum() > max_missing * window_s:
         return Refused(
             "read_failed",
             f"{missing_s.sum() / window_s:.0%} of the window has no readings "
-            f"(at most {MAX_MISSING:.0%} may be bridged)",
+            f"(at most {max_missing:.0%} may be bridged)",
         )
     inside = (times > 0) & (times < window_s)
     inner_t, inner_v = times[inside], values[inside]

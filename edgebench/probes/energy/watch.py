@@ -4,10 +4,9 @@ this process, and takes windows that a result would refuse as too short.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from edgebench.probes.energy.method import Refused, WindowEnergy, integrate
 from edgebench.probes.energy.sampler import poll_interval_s
@@ -18,7 +17,7 @@ _LEAST_INTERVAL_S = 0.002
 _READINGS = 250  # of a short look
 _RAILS_S = 0.1  # between two readings of every rail
 _LONGEST_LEAD_S = 1.0
-_UPDATES = 100  # what integration wants to see of a power meter
+_MAX_MISSING = 0.5  # a busy machine may keep this process waiting
 
 
 @dataclass(frozen=True)
@@ -97,29 +96,28 @@ class Watch:
     def energy(self, seconds: float) -> WindowEnergy | Refused:
         """Energy of the first `seconds`, or why there is none."""
         end_ns = self._start_ns + round(seconds * 1e9)
-        found = integrate(self._samples, self._facts, self._start_ns, end_ns)
-        if isinstance(found, Refused) and found.reason == "window_too_short":
-            found = self._of_few_updates(found, end_ns)
+        if self._facts.quantity == "energy":
+            found = integrate(self._samples, self._facts, self._start_ns, end_ns)
+        else:
+            found = self._of_power(end_ns)
         if self._source.problem:
             return Refused("read_failed", self._source.problem)
         if isinstance(found, WindowEnergy) and found.energy_j <= 0:
             return Refused("counter_dead", f"{self._facts.total_rail} stayed at 0 W")
         return found
 
+    def _of_power(self, end_ns: int) -> WindowEnergy | Refused:
+        """However few the updates: what they leave open is in the uncertainty."""
+        from edgebench.probes.energy.trapezoid import integrate_power
+
+        return integrate_power(
+            self._samples,
+            self._facts,
+            self._start_ns,
+            end_ns,
+            min_updates=0,
+            max_missing=_MAX_MISSING,
+        )
+
     def elapsed_s(self) -> float:
         return max(0.0, (self._clock_ns() - self._start_ns) / 1e9)
-
-    def _of_few_updates(self, refused: Refused, end_ns: int) -> WindowEnergy | Refused:
-        """Of a power meter with few updates: the same integral, and a period's worth of the power's
-        spread more at its edges, as far as was seen."""
-        seen = [sample.value for sample in self._samples if sample.value is not None]
-        if self._facts.quantity != "power" or not seen:
-            return refused
-        window_s = (end_ns - self._start_ns) / 1e9
-        facts = replace(self._facts, period_s=min(self._facts.period_s, window_s / _UPDATES / 2))
-        found = integrate(self._samples, facts, self._start_ns, end_ns)
-        if isinstance(found, Refused):
-            return refused
-        more_j = self._facts.period_s * (max(seen) - min(seen))
-        edge_j = math.hypot(found.uncertainty.edge_j, more_j)
-        return replace(found, uncertainty=replace(found.uncertainty, edge_j=edge_j))
