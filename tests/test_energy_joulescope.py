@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from edgebench.probes.energy import EnergySource, NoEnergy, find_source, joulescope
+from edgebench.probes.energy import EnergySource, NoEnergy, find_source
 from edgebench.probes.energy.joulescope import Joulescope
 from tests.energy_trees import Clock
 
@@ -70,13 +71,13 @@ def test_one_instrument_that_is_known(paths: tuple[str, ...]) -> None:
 
 
 def test_it_is_taken_only_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(joulescope.importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
     assert not isinstance(find_source(), Joulescope)
     assert isinstance(find_source(preference="joulescope"), Joulescope)
 
 
 def test_without_the_driver_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(joulescope.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     found = find_source(preference="joulescope")
     assert isinstance(found, NoEnergy)
     assert "edgebench[joulescope]" in found.fix

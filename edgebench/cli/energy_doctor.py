@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 from edgebench.cli.energy_source import find_preferred
 from edgebench.errors import UsageError
@@ -13,7 +14,7 @@ from edgebench.probes.energy.liveness import check_alive
 from edgebench.probes.energy.source import EnergySource, NoEnergy
 from edgebench.probes.files import LIVE
 from edgebench.probes.machine import Runner
-from edgebench.record import Energy, Part
+from edgebench.record import Part
 
 _SLOW_S = 0.5  # a meter that updates more slowly is not tried: it would take seconds
 
@@ -25,10 +26,19 @@ class OtherSource(Part, frozen=True, kw_only=True):
     scope: str
 
 
-class EnergyState(Energy, frozen=True, kw_only=True):
-    """A record's energy, without values: `status` is "ok" where there is a source for them."""
+class EnergyState(Part, frozen=True, kw_only=True):
+    """The source of energy: `status` is "ok" where there is one. Values are null: none is measured."""
 
+    status: Literal["ok", "unavailable"]
+    reason: str = ""
+    detail: str = ""
     fix: str = ""
+    j_per_inference: float | None = None
+    uncertainty_j: float | None = None
+    average_w: float | None = None
+    kind: str = ""
+    scope: str = ""
+    source: str = ""
     quantity: str = ""  # "power" or "energy": what one reading is
     total_rail: str = ""  # rails that are summed
     rate_hz: float | None = None  # of the meter's own updates

@@ -17,7 +17,7 @@ from edgebench.probes import files
 from edgebench.probes.energy.boards import HwmonRule, constants
 from edgebench.probes.energy.chips import forbidden, hwmon_chips, unknown_total
 from edgebench.probes.energy.counter import Counter
-from edgebench.probes.energy.registers import Register, scaled, total
+from edgebench.probes.energy.registers import Register, open_all, scaled, total
 from edgebench.probes.energy.source import EnergySource, NoEnergy, Quantity, Rail, Sample
 from edgebench.probes.machine import Machine
 
@@ -65,13 +65,7 @@ class _Hwmon(EnergySource):
         self._registers = [(value, Register(value.path)) for value in values]
 
     def open(self) -> None:
-        for value, register in self._registers:
-            try:
-                register.open()
-            except OSError:
-                if value.rail in self._counted:
-                    self.close()
-                    raise
+        open_all((register, value.rail in self._counted) for value, register in self._registers)
 
     def sample(self) -> Sample:
         start_ns = self._clock_ns()

@@ -14,7 +14,7 @@ from pathlib import Path
 from edgebench.probes import files
 from edgebench.probes.energy.boards import Board, board_of, constants
 from edgebench.probes.energy.chips import forbidden, hwmon_chips, unknown_total
-from edgebench.probes.energy.registers import Register, product, total
+from edgebench.probes.energy.registers import Register, open_all, product, total
 from edgebench.probes.energy.source import EnergySource, NoEnergy, Rail, Sample
 from edgebench.probes.machine import Machine
 
@@ -68,14 +68,11 @@ class Ina3221(EnergySource):
         self.gain_error = chip.gain_error
 
     def open(self) -> None:
-        for label, *registers in self._rails:
-            for register in registers:
-                try:
-                    register.open()
-                except OSError:
-                    if label in self._counted:
-                        self.close()
-                        raise
+        open_all(
+            (register, label in self._counted)
+            for label, *registers in self._rails
+            for register in registers
+        )
 
     def sample(self) -> Sample:
         start_ns = self._clock_ns()

@@ -15,7 +15,7 @@ from edgebench.probes import files
 from edgebench.probes.energy.boards import Board, board_of, constants
 from edgebench.probes.energy.chips import forbidden, unknown_total
 from edgebench.probes.energy.ina3221 import CHANNELS, NOT_CONNECTED, shunt_watts
-from edgebench.probes.energy.registers import Register, scaled, total
+from edgebench.probes.energy.registers import Register, open_all, scaled, total
 from edgebench.probes.energy.source import EnergySource, NoEnergy, Rail, Sample
 from edgebench.probes.machine import Machine
 
@@ -62,8 +62,7 @@ class Ina3221Iio(EnergySource):
         ]
 
     def open(self) -> None:
-        for _, register, _ in self._rails:
-            register.open()
+        open_all((register, counted) for _, register, counted in self._rails)
 
     def sample(self) -> Sample:
         start_ns = self._clock_ns()

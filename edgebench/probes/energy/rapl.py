@@ -16,7 +16,7 @@ from pathlib import Path
 from edgebench.probes import files
 from edgebench.probes.energy.chips import forbidden
 from edgebench.probes.energy.counter import Counter
-from edgebench.probes.energy.registers import Register, total
+from edgebench.probes.energy.registers import Register, open_all, total
 from edgebench.probes.energy.source import EnergySource, NoEnergy, Rail, Sample
 from edgebench.probes.machine import Machine
 
@@ -57,13 +57,7 @@ class Rapl(EnergySource):
         self._counters: list[tuple[Zone, Register, Counter]] = []
 
     def open(self) -> None:
-        for zone, register in self._zones:
-            try:
-                register.open()
-            except OSError:
-                if zone.counted:
-                    self.close()
-                    raise
+        open_all((register, zone.counted) for zone, register in self._zones)
         self._counters = [
             (zone, register, Counter(_UNIT_J, zone.range_uj, _MOST_W, _SLACK_S))
             for zone, register in self._zones

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 _LONGEST_BYTES = 64
@@ -32,6 +33,19 @@ class Register:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+def open_all(registers: Iterable[tuple[Register, bool]]) -> None:
+    """Opens registers. Of those that are needed (True), a failure closes all again and is raised."""
+    registers = list(registers)
+    for register, needed in registers:
+        try:
+            register.open()
+        except OSError:
+            if needed:
+                for each, _ in registers:
+                    each.close()
+                raise
 
 
 def scaled(value: int | None, scale: float) -> float | None:
