@@ -16,8 +16,8 @@ def find_here(
 ) -> EnergySource | NoEnergy:
     """What a run would use, not opened yet. Of a copied tree files are read, and no command runs.
 
-    `devices`: the user's inventory, by default devices.yaml in the working directory. Raises SpecError for a devices.yaml that is wrong, and UsageError for a source that it names and
-    that does not exist.
+    `devices`: the user's inventory, by default devices.yaml in the working directory. Raises
+    SpecError where that is wrong, and UsageError for a source that it names and that does not exist.
     """
     root, run, platform = LIVE, None, None
     if sysroot is not None:
@@ -25,7 +25,12 @@ def find_here(
     return find_preferred(root, run, platform, devices)
 
 
-def find_preferred(root: Path, run: Runner | None, platform: str | None) -> EnergySource | NoEnergy:
+def find_preferred(
+    root: Path,
+    run: Runner | None,
+    platform: str | None,
+    devices: Sequence[Device] | None = None,
+) -> EnergySource | NoEnergy:
     """`find_source` with the preference and the rails of the entry that fits the machine."""
     devices = load_devices() if devices is None else devices
     if not devices:
