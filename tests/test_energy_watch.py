@@ -98,6 +98,28 @@ def test_usage_errors(arguments: list[str]) -> None:
     assert CliRunner().invoke(cli, ["energy", "wach"]).exit_code == 2
 
 
+def test_an_interrupted_look_shows_what_it_saw(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    run = Watch.run
+
+    def interrupted(self: Watch, seconds: float, *arguments: object) -> None:
+        def sleep(pause_s: float) -> None:
+            clock.advance(pause_s)
+            if clock.ns > 4_000_000_000:
+                raise KeyboardInterrupt
+
+        self._clock_ns = self._source._clock_ns = clock  # type: ignore[attr-defined]
+        run(self, seconds, sleep=sleep)
+
+    monkeypatch.setattr(Watch, "run", interrupted)
+    found = watch_json(write_tree(tmp_path, ORIN_NX), seconds="3600")
+    assert found["status"] == "ok"
+    assert 2 < found["window_s"] < 3
+    assert found["energy_j"] == pytest.approx(5.16 * 0.888 * found["window_s"])
+
+
 class _Tree:
     """A tree whose meter moves as time is slept away."""
 

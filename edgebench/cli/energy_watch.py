@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from edgebench.probes.energy.method import Refused, WindowEnergy
     from edgebench.probes.energy.source import EnergySource, NoEnergy
-    from edgebench.probes.energy.watch import RailPower, Watch
+    from edgebench.probes.energy.watch import Watch
 
 _SECONDS = 2.0  # where nobody looks
 _UNTIL_INTERRUPTED_S = 86_400.0
@@ -75,17 +75,15 @@ def _watch(source: EnergySource, seconds: float | None, form: str) -> None:
     watch = Watch(source)
     live = form == "table" and sys.stdout.isatty()
     wanted = seconds or (_UNTIL_INTERRUPTED_S if live else _SECONDS)
-    with contextlib.ExitStack() as stack:
+    with contextlib.suppress(KeyboardInterrupt):  # what was seen until then is shown
         if live:
-            console = Console()
-            screen = stack.enter_context(Live(console=console, auto_refresh=False, transient=True))
-            stack.enter_context(contextlib.suppress(KeyboardInterrupt))
-            watch.run(wanted, lambda: screen.update(_table(source, watch.rails()), refresh=True))
+            with Live(console=Console(), auto_refresh=False, transient=True) as screen:
+                watch.run(wanted, lambda: screen.update(_table(source, watch), refresh=True))
         else:
             watch.run(wanted)
     took_s = min(wanted, watch.elapsed_s())
     answer, detail = _answer(source, watch, took_s)
-    _say(form, answer, detail, _table(source, watch.rails()), source.caveats)
+    _say(form, answer, detail, _table(source, watch), source.caveats)
 
 
 def _answer(source: EnergySource, watch: Watch, seconds: float) -> tuple[dict[str, Any], str]:
@@ -160,16 +158,17 @@ def _summary(answer: dict[str, Any], detail: str) -> Iterator[str]:
     yield f"{answer['total_rail']}: {answer['scope']}, {answer['kind']}"
 
 
-def _table(source: EnergySource, rails: list[RailPower]) -> RenderableType:
+def _table(source: EnergySource, watch: Watch) -> RenderableType:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column(f"{source.name} rail")
-    table.add_column("W", justify="right")
+    table.add_column("W now", justify="right")
+    table.add_column("W mean", justify="right")
     table.add_column("in the total")
-    for rail in rails:
-        power = "-" if rail.w is None else f"{rail.w:.3f}"
-        table.add_row(rail.name, power, "yes" if rail.counted else "")
+    for rail in watch.rails():
+        powers = ("-" if power is None else f"{power:.3f}" for power in (rail.now_w, rail.w))
+        table.add_row(rail.name, *powers, "yes" if rail.counted else "")
     return table
 
 

@@ -16,16 +16,18 @@ from edgebench.probes.energy.window import SourceFacts
 _LEAST_INTERVAL_S = 0.002
 _READINGS = 250  # of a short look
 _RAILS_S = 0.1  # between two readings of every rail
+_NOW = 11  # readings of a counter that tell its power now: those of a second
 _LONGEST_LEAD_S = 1.0
 _MAX_MISSING = 0.5  # a busy machine may keep this process waiting
 
 
 @dataclass(frozen=True)
 class RailPower:
-    """Mean power of a rail, watts; None where it gave no value."""
+    """Power of a rail in watts, over the whole time and over its end; None where it is not known."""
 
     name: str
     w: float | None
+    now_w: float | None
     counted: bool
 
 
@@ -34,13 +36,15 @@ class _RailSeries:
     counted: bool
     values: list[tuple[int, float]] = field(default_factory=list)  # ns, watts or joules
 
-    def mean_w(self, quantity: Quantity) -> float | None:
+    def mean_w(self, quantity: Quantity, last: int = 0) -> float | None:
+        """Mean power of the `last` readings, of all where it is 0."""
+        values = self.values[-last:]
         if quantity == "power":
-            return sum(v for _, v in self.values) / len(self.values) if self.values else None
-        if len(self.values) < 2:
+            return sum(v for _, v in values) / len(values) if values else None
+        if len(values) < 2:
             return None
-        (first_ns, first), (last_ns, last) = self.values[0], self.values[-1]
-        return (last - first) / ((last_ns - first_ns) / 1e9) if last > first else None
+        (first_ns, first_j), (last_ns, last_j) = values[0], values[-1]
+        return (last_j - first_j) / ((last_ns - first_ns) / 1e9) if last_j > first_j else None
 
 
 class Watch:
@@ -89,7 +93,12 @@ class Watch:
     def rails(self) -> list[RailPower]:
         """Every rail so far."""
         return [
-            RailPower(name, series.mean_w(self._facts.quantity), series.counted)
+            RailPower(
+                name,
+                series.mean_w(self._facts.quantity),
+                series.mean_w(self._facts.quantity, 1 if self._facts.quantity == "power" else _NOW),
+                series.counted,
+            )
             for name, series in self._rails.items()
         ]
 
