@@ -113,9 +113,12 @@ def test_a_raspberry_pi_5_is_the_sum_of_its_pairs(tmp_path: Path) -> None:
 
 def test_a_pair_that_is_missing_is_a_gap(tmp_path: Path) -> None:
     answers = [PMIC, PMIC, PMIC.replace("  VDD_CORE_V volt(15)=0.89745940V\n", ""), ""]
-    source = opened(write_tree(tmp_path, PI5), run=lambda command: answers.pop(0))
-    assert source.sample().value is None
-    assert source.sample().value is None
+    clock = Clock()
+    source = opened(write_tree(tmp_path, PI5), clock, run=lambda command: answers.pop(0))
+    assert source.sample().value is not None  # the reading of a moment ago
+    for _ in range(2):
+        clock.advance(0.1)
+        assert source.sample().value is None
 
 
 def test_a_pi_that_does_not_answer_says_so(tmp_path: Path) -> None:

@@ -35,6 +35,13 @@ def test_a_phantom_counter_is_named_and_not_trusted(tmp_path: Path) -> None:
     assert "not to be trusted" in found.detail
 
 
+def test_without_powercap_the_module_is_named(tmp_path: Path) -> None:
+    perf = {"sys/bus/event_source/devices/power/events/energy-pkg": "event=0x02"}
+    found = find_source(write_tree(tmp_path, {**METAL, **perf}))
+    assert isinstance(found, NoEnergy)
+    assert (found.reason, found.fix) == ("no_sensor", "sudo modprobe intel_rapl_msr")
+
+
 def test_time_taken_by_a_hypervisor_tells_a_virtual_machine(tmp_path: Path) -> None:
     stat = {"proc/stat": "cpu  200970 1477 22708 105431 511 0 239 973 0 0"}
     assert measure_unavailable(write_tree(tmp_path, stat)).reason == "virtualised"

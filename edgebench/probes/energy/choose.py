@@ -121,11 +121,18 @@ def _preferred(search: Search, name: str) -> EnergySource | NoEnergy:
 
 def _no_meter(machine: Machine) -> NoEnergy:
     found = detect(machine)
-    if not found.virtual:
-        return NoEnergy("no_sensor", "no energy meter in /sys, no counter of a GPU")
     # Some hypervisors show a RAPL performance counter that opens and stays at zero.
-    phantom = (machine.root / "sys/bus/event_source/devices/power").exists()
+    perf = (machine.root / "sys/bus/event_source/devices/power").exists()
+    if not found.virtual:
+        detail = "no energy meter in /sys, no counter of a GPU"
+        if perf:
+            return NoEnergy(
+                "no_sensor",
+                f"{detail}; of RAPL perf's counter alone, which is not read",
+                "sudo modprobe intel_rapl_msr",
+            )
+        return NoEnergy("no_sensor", detail)
     detail = f"no_sensor: a virtual machine without a meter ({found.evidence})"
     return NoEnergy(
-        "virtualised", detail + ("; its perf RAPL counter is not to be trusted" if phantom else "")
+        "virtualised", detail + ("; its perf RAPL counter is not to be trusted" if perf else "")
     )
