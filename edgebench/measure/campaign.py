@@ -182,19 +182,19 @@ class Campaign:
         assert target.job is not None
         index = len(target.entries)
         first = index == 0
-        slice_s = self._slice_s()
+        slice_s, metered_s = self._slice_s(), self._metered_window_s()
         job = msgspec.structs.replace(
             target.job,
             index=index,
             slice_s=slice_s,
-            min_window_s=self._metered_window_s(),
+            min_window_s=metered_s,
             warmup_s=max(0.3, slice_s / 2),
             full_quality=first,
             expected=str(scratch / f"{self._targets.index(target)}.npz"),
         )
         total = sum(max(self._settings.replicates, len(t.entries)) for t in self._targets if t.job)
         self._watcher.starts(target, self._measured + 1, total, self._expected_s())
-        idle = self._meter.idle()
+        idle = self._meter.idle() if metered_s else None
         before = state.snapshot()
         done = self._launch(
             job,
@@ -207,7 +207,7 @@ class Campaign:
             _with_state(done.replicate, changes), target.job.batch, idle
         )
         overhead_s = max(0.0, (replicate.wall_s or 0.0) - SLICE_FACTOR * slice_s)
-        overhead_s += 2 * self._meter.idle_s
+        overhead_s += 2 * self._meter.idle_s if metered_s else 0.0
         self._overheads_s["first" if first else "rest"].append(overhead_s)
         self._measured += 1
         entry = JournalEntry(

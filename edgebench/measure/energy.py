@@ -77,10 +77,8 @@ def blind_spots(facts: SourceFacts) -> tuple[str, ...]:
     fixed = facts.period_s > poll_interval_s(facts)
     if facts.quantity == "energy" or facts.averages or not fixed:
         return ()
-    return (
-        "the meter looks at power at moments of its own: a load in step with them is misjudged, "
-        "and uncertainty does not include that",
-    )
+    text = "a load in step with the meter's own moments is misjudged, beyond the uncertainty"
+    return (text,)
 
 
 class Origin(TypedDict):

@@ -84,7 +84,8 @@ class Meter(Protocol):
         """Power of the machine with nothing to do, now."""
 
     def measured(self, replicate: Replicate, batch: int, before: Idle) -> Replicate:
-        """The replicate with the energy of its window; idle after it is measured here."""
+        """The replicate with the energy of its window; idle after it is measured here, if it was
+        before."""
 
     def of_record(self, replicates: Sequence[Replicate]) -> Energy:
         """The energy of a cell, from its replicates that are ok."""
@@ -143,7 +144,7 @@ class SampledMeter:
         start_ns, end_ns = replicate.window_start_ns, replicate.window_end_ns
         if not start_ns or not end_ns:
             return replicate  # it never came to its window, and its reasons say why
-        after = self.idle()
+        after = None if before is None else self.idle()
         samples = self._around(start_ns, end_ns)
         energy = window_energy(self._facts, samples, replicate, batch, before, after)
         if energy.status != "ok" and not self._sampler.alive:

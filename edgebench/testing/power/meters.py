@@ -208,7 +208,8 @@ class RaplPackage(FileMeter):
 
     def values(self, registers: Integers) -> Floats:
         steps = np.diff(registers[:, 0], prepend=registers[:1, 0]) % self.range_uj
-        return np.cumsum(steps) * 1e-6
+        joules: Floats = np.cumsum(steps) * 1e-6
+        return joules
 
 
 class MillijouleCounter(SimulatedMeter):
@@ -222,7 +223,8 @@ class MillijouleCounter(SimulatedMeter):
         return np.floor(published * 1e3)[:, None].astype(np.int64)
 
     def values(self, registers: Integers) -> Floats:
-        return (registers[:, 0] - registers[0, 0]) * 1e-3
+        joules: Floats = (registers[:, 0] - registers[0, 0]) * 1e-3
+        return joules
 
     def show(self, registers: list[int]) -> None:
         (self.millijoules,) = registers
@@ -278,12 +280,13 @@ class Pi5(SimulatedMeter):
         return PmicReadAdc(lambda _: self._text, volts(self._text), clock_ns)
 
     def registers(self, published: Floats) -> Integers:
-        return np.round(published[:, None] * np.array([0.3 / 3.0, 0.7 / 0.9]) * 1e3).astype(
-            np.int64
-        )
+        amperes = published[:, None] * np.array([0.3 / 3.0, 0.7 / 0.9])
+        milliamperes: Integers = np.round(amperes * 1e3).astype(np.int64)
+        return milliamperes
 
     def values(self, registers: Integers) -> Floats:
-        return (registers * np.array([3.0, 0.9])).sum(axis=1) * 1e-3
+        total: Floats = (registers * np.array([3.0, 0.9])).sum(axis=1) * 1e-3
+        return total
 
     def show(self, registers: list[int]) -> None:
         first, second = registers
