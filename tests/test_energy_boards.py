@@ -173,6 +173,20 @@ def test_microwatts_of_a_known_chip_whatever_its_number(tmp_path: Path) -> None:
     assert source.averages
 
 
+def test_where_a_chip_gives_both_the_average_is_taken_and_once(tmp_path: Path) -> None:
+    chip = f"{HWMON}/hwmon4"
+    tree = {
+        **METAL,
+        f"{chip}/name": "amdgpu",
+        f"{chip}/power1_label": "PPT",
+        f"{chip}/power1_input": "99000000",
+        f"{chip}/power1_average": "41000000",
+    }
+    source = opened(write_tree(tmp_path, tree))
+    assert [(rail.name, rail.value) for rail in source.rails()] == [("amdgpu/PPT", 41.0)]
+    assert source.sample().value == 41.0
+
+
 def test_a_chip_without_a_rule_needs_the_users_word(tmp_path: Path) -> None:
     tree = {
         **METAL,
