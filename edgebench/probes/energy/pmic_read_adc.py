@@ -20,7 +20,8 @@ from edgebench.probes.machine import Machine, Runner
 
 COMMAND = ("vcgencmd", "pmic_read_adc")
 _LINE = re.compile(r"\s*(\w+)_([AV])\s+(?:current|volt)\([0-9]+\)=([0-9.]+)[AV]\s*")
-_PERIOD_S = 0.1
+_PERIOD_S = 0.1  # assumed of the converter
+_HELD_S = 0.1
 _STEP_A = 0.001  # the coarse end: the largest rail's step is about a milliampere
 
 
@@ -30,6 +31,7 @@ class PmicReadAdc(EnergySource):
     quantity = "power"
     scope = "PMIC rails, without 5 V loads"
     period_s = _PERIOD_S
+    latency_s = _HELD_S
     caveats = (
         "rate and accuracy of the converter are not published: uncertainty does not include them",
         "ten times a second a process is started to read it, which the board itself pays for",
@@ -42,37 +44,41 @@ class PmicReadAdc(EnergySource):
         self._run = run
         self._clock_ns = clock_ns
         self._names = tuple(pairs)
-        self._read_ns: int | None = None
-        self._last: dict[str, float] = {}
         self.total_rail = " + ".join(pairs)
         self.resolution = _STEP_A * sum(pairs.values())
 
     def open(self) -> None:
-        self._read_ns = None
-        if not self._read():
+        if not watts(self._run(COMMAND) or ""):
             raise OSError("vcgencmd pmic_read_adc gave no answer")
 
     def sample(self) -> Sample:
         start_ns = self._clock_ns()
-        rails = self._read()
+        rails = watts(self._run(COMMAND) or "")
         complete = set(self._names) <= set(rails)
         return Sample(start_ns, self._clock_ns(), sum(rails.values()) if complete else None)
 
     def rails(self) -> list[Rail]:
-        rails = self._read()
+        rails = watts(self._run(COMMAND) or "")
         return [Rail(name, rails.get(name), True) for name in self._names]
-
-    def _read(self) -> dict[str, float]:
-        """Watts by rail, no older than a period: like a chip's register, which holds its last value.
-        Each reading starts a process, which the board itself pays for."""
-        now_ns = self._clock_ns()
-        if self._read_ns is None or now_ns - self._read_ns >= _PERIOD_S * 1e9:
-            self._last = watts(self._run(COMMAND) or "")
-            self._read_ns = now_ns
-        return self._last
 
     def close(self) -> None:
         pass
+
+
+class Held:
+    """A runner that asks anew only after a period, like a chip's register that holds its last value.
+    Each answer starts a process, which the board itself pays for."""
+
+    def __init__(self, run: Runner, clock_ns: Callable[[], int]) -> None:
+        self._run, self._clock_ns = run, clock_ns
+        self._asked_ns: int | None = None
+        self._answer: str | None = None
+
+    def __call__(self, command: Sequence[str]) -> str | None:
+        now_ns = self._clock_ns()
+        if self._asked_ns is None or now_ns - self._asked_ns >= _HELD_S * 1e9:
+            self._answer, self._asked_ns = self._run(command), now_ns
+        return self._answer
 
 
 @dataclass(frozen=True)
@@ -116,7 +122,7 @@ def find(
     run = machine.run if machine.live else Recorded(machine.root, machine.run)
     pairs = volts(run(COMMAND) or "")
     if pairs:
-        return PmicReadAdc(run, pairs, clock_ns)
+        return PmicReadAdc(Held(run, clock_ns), pairs, clock_ns)
     if "raspberry pi 5" not in (machine.board() or "").lower():
         return None
     return NoEnergy("no_sensor", "Raspberry Pi 5: vcgencmd pmic_read_adc gave no answer")
