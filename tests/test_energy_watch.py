@@ -70,6 +70,9 @@ def test_a_counter_that_stands_still_is_dead_and_not_zero(tmp_path: Path) -> Non
     assert found["reason"] == "counter_dead"
     assert (found["energy_j"], found["uncertainty_j"]) == (None, None)
     assert all(rail["w"] is None for rail in found["rails"])
+    again = watch("--sysroot", str(tmp_path), "--seconds", "0.3", "--format", "json")
+    assert "stood still" in again.stderr
+    assert "note: vendors state no accuracy" in again.stderr  # what no number says
 
 
 def test_without_a_source_the_reason(tmp_path: Path) -> None:

@@ -134,6 +134,8 @@ def _say(
         click.echo(json.dumps(answer, indent=2))
         if detail:
             click.echo(f"edgebench: energy unavailable ({answer['reason']}): {detail}", err=True)
+        for note in notes:
+            click.echo(f"edgebench: note: {note}", err=True)
         return
     from rich.console import Console
 
