@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from edgebench.errors import DeviceStateError, StoreError
 from edgebench.measure import reruns
 from edgebench.measure.campaign import MIN_SLICE_S, Campaign, Settings, Target
+from edgebench.measure.energy import Idle
 from edgebench.measure.jobs import Done, Job
 from edgebench.probes import state
-from edgebench.record import CellFacts, Reason, Record, Replicate, StateCheck, Unseen
+from edgebench.record import CellFacts, Energy, Reason, Record, Replicate, StateCheck, Unseen
 from edgebench.spec.types import Quality
 from edgebench.store import JournalEntry
 from tests.records import record, replicate, samples
@@ -315,6 +316,53 @@ def test_a_disk_that_fills_up_leaves_what_was_measured_to_be_shown() -> None:
     with pytest.raises(StoreError):
         campaign.measure()
     assert {r.cell.id: len(r.replicates) for r in campaign.provisional()} == {"a": 2, "b": 1}
+
+
+class FakeMeter:
+    """A meter that needs windows of five seconds."""
+
+    needed_s = idle_s = 5.0
+
+    def __init__(self) -> None:
+        self.idles = 0
+
+    def idle(self) -> None:
+        self.idles += 1
+
+    def measured(self, replicate: Replicate, batch: int, before: Idle) -> Replicate:
+        return replicate
+
+    def of_record(self, replicates: Sequence[Replicate]) -> Energy:
+        return Energy(status="unavailable", reason="read_failed")
+
+
+@pytest.mark.parametrize(("budget_s", "least_s", "idles"), [(None, 5.0, 3), (6.0, 0.0, 0)])
+def test_a_window_is_long_enough_for_the_meter_if_the_budget_allows(
+    budget_s: float | None, least_s: float, idles: int
+) -> None:
+    windows = []
+
+    def launch(job: Job, **_: Any) -> Done:
+        windows.append(job.min_window_s)
+        return steady_launch(job)
+
+    meter = FakeMeter()
+    campaign = Campaign(
+        [target("a")],
+        Settings(budget_s=budget_s),
+        A_RECORD.run,
+        A_RECORD.device,
+        [],
+        Keeper(),
+        Watcher(),
+        time.monotonic(),
+        launch,
+        meter,
+    )
+    campaign.measure()
+    assert windows == [least_s] * 3
+    assert meter.idles == idles
+    assert campaign.records["a"].energy.reason == "read_failed"
 
 
 def test_a_mode_that_changed_during_the_run_makes_the_record_invalid(

@@ -165,9 +165,7 @@ def _rates(cell: rec.CellFacts, good: Sequence[rec.Replicate]) -> list[float]:
         if replicate.offline is not None:
             items, duration_ns = replicate.offline.samples, replicate.offline.duration_ns
         else:
-            kept = replicate.sustained
-            queries = len(replicate.samples_ns) if kept is None else kept.queries
-            items = queries * items_per_query
+            items = (replicate.queries or len(replicate.samples_ns)) * items_per_query
             duration_ns = replicate.window_ns or 0
         if items and duration_ns:
             rates.append(items * 1e9 / duration_ns)
@@ -383,10 +381,7 @@ def _explain(row: Row, record: rec.Record, good: Sequence[rec.Replicate], unknow
         unknown["interval.met"] = "there is no interval, or no target"
     _explain_memory(row, nothing, unknown)
     _explain_quality(row, record, nothing, unknown)
-    if row.energy.j_per_inference is None:
-        unknown["energy"] = row.energy.reason or "not measured"
-    else:
-        _explain_fields(row.energy, "energy", "the source does not tell", unknown)
+    _explain_energy(row.energy, unknown)
     if row.model is None:
         unknown["model"] = "no model file was made or found"
     elif row.model.build_s is None:
@@ -428,6 +423,33 @@ def _explain_sustained(row: Row, nothing: str, unknown: Unknown) -> None:
             unknown[f"sustained.{name}"] = "nothing was measured"
     if part.time_to_throttle_s is None:
         unknown["sustained.time_to_throttle_s"] = "it did not slow down by more than 5 % for good"
+
+
+def _explain_energy(energy: rec.Energy, unknown: Unknown) -> None:
+    if energy.j_per_inference is None:
+        unknown["energy"] = energy.reason or "not measured"
+        return
+    _explain_fields(energy, "energy", "the source does not tell", unknown)
+    net = energy.net_reason or "idle power was not measured"
+    why = {
+        "net_j_per_inference": net,
+        "net_uncertainty_j": net,
+        "needed_s": "the window was long enough",
+        "modelled": "no estimate was asked for",
+        "trace": "the replicates have it",
+        "uncertainty.spread_j": "a single process",
+    }
+    for name, reason in why.items():
+        if name in _unknown_fields(energy):
+            unknown[f"energy.{name}"] = reason
+
+
+def _unknown_fields(energy: rec.Energy) -> set[str]:
+    """Names of the fields that are None, parts of the uncertainty included."""
+    found = {name for name in energy.__struct_fields__ if getattr(energy, name) is None}
+    if energy.uncertainty is not None and energy.uncertainty.spread_j is None:
+        found.add("uncertainty.spread_j")
+    return found
 
 
 def _nothing(row: Row, good: Sequence[rec.Replicate]) -> str:

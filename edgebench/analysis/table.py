@@ -8,6 +8,7 @@ import msgspec
 
 from edgebench.analysis.baseline import with_baselines
 from edgebench.analysis.device_limits import limit_words
+from edgebench.analysis.energy import notes as energy_notes
 from edgebench.analysis.frontier import with_fronts
 from edgebench.analysis.pick import picks
 from edgebench.analysis.rows import row_of
@@ -92,11 +93,4 @@ def _notes(rows: Sequence[Row], runs: Sequence[Run]) -> list[str]:
             "several runs of one device stand side by side: a machine drifts between runs, and the "
             "intervals do not hold that drift"
         )
-    reasons: dict[str, str] = {}
-    for row in rows:
-        if row.energy.j_per_inference is None:
-            reasons.setdefault(row.energy.reason or "no reason", row.energy.detail)
-    if reasons:
-        words = (f"{code} ({detail})" if detail else code for code, detail in reasons.items())
-        notes.append("energy unavailable: " + ", ".join(words))
-    return notes
+    return [*notes, *energy_notes([row.energy for row in rows])]

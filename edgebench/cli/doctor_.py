@@ -16,11 +16,12 @@ import msgspec
 
 from edgebench.analysis.device_limits import limit_words
 from edgebench.backend import Ready
+from edgebench.cli.energy_doctor import EnergyState, energy_state, render_energy
 from edgebench.errors import EdgebenchError
-from edgebench.probes import device, distributions, energy, state
+from edgebench.probes import device, distributions, state
 from edgebench.probes.files import LIVE
 from edgebench.probes.machine import Runner, no_command
-from edgebench.record import DeviceFacts, Energy, StateCheck
+from edgebench.record import DeviceFacts, StateCheck
 from edgebench.spec.devices import Device, declared_mode, load_devices, with_declared
 from edgebench.units import format_bytes
 
@@ -68,7 +69,7 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
     sysroot: str | None
     device: DeviceFacts
     state: list[StateCheck]
-    energy: Energy
+    energy: EnergyState
     python: str | None = None
     backends: list[BackendState] | None = None
     cache: CacheState | None = None
@@ -145,7 +146,7 @@ def _machine_part(
         sysroot=sysroot,
         device=facts,
         state=state.preflight(root, run, platform_name, declared_mode=declared_mode(facts)),
-        energy=energy.measure_unavailable(root, run, platform_name),
+        energy=energy_state(root, run, platform_name, entries),
     )
 
 
@@ -204,8 +205,8 @@ def _render(diagnosis: Diagnosis) -> Iterator[str]:
     for check in diagnosis.state:
         yield from _render_row(check.level, check.name, check.evidence, check.fix)
     yield _heading("Energy")
-    reason = f"{diagnosis.energy.status} ({diagnosis.energy.reason}): {diagnosis.energy.detail}"
-    yield from _wrap("  ", reason)
+    for label, text in render_energy(diagnosis.energy):
+        yield from _wrap(f"  {label:<26}" if label else "  ", text)
     if diagnosis.backends is not None:
         yield _heading("Backends")
         for backend in diagnosis.backends:

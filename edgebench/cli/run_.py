@@ -7,7 +7,7 @@ import secrets
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ from edgebench.errors import (
     UsageError,
 )
 from edgebench.measure.campaign import Campaign, Settings
+from edgebench.measure.estimate import Estimate
+from edgebench.measure.meter import Meter
 from edgebench.measure.power_modes import PowerModes
 from edgebench.plan import Cell, parse_sets, parse_shapes, plan, workload_for_model
 from edgebench.record import DeviceFacts, Record, RunFacts, StateCheck
@@ -63,6 +65,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     rate_per_s: float | None
     devices: str | None = None
     set_power_mode: bool = False
+    estimate: str | None = None
+    energy_markers: bool = False
+    energy_root: str | None = None
     settings: Settings
 
 
@@ -136,6 +141,22 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 )
 @click.option("--timeout", default="120s", show_default=True, help="Silence that counts as a hang.")
 @click.option("--memory-limit", help="Memory a worker may allocate: 512MiB.")
+@click.option(
+    "--estimate",
+    metavar="cpu-time:W",
+    help="Also model energy: CPU time times W watts per core. Labelled modelled, never ranked.",
+)
+@click.option(
+    "--energy-markers",
+    is_flag=True,
+    help="Bursts of load around each window, for `edgebench energy attach` to align a meter's log.",
+)
+@click.option(
+    "--energy-root",
+    hidden=True,
+    type=click.Path(exists=True, file_okay=False),
+    help="Look for the energy meter below this folder: a simulated machine.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of generated inputs.")
 @click.option(
     "--out",
@@ -204,6 +225,8 @@ def _options(given: dict[str, Any]) -> Options:
     target = parse_share(given["target"])
     if not 0 < target < 1:
         raise UsageError(f"--target {given['target']} is no share between 0 and 100 %", "say 2%")
+    if given["estimate"]:
+        Estimate.parse(given["estimate"])
     limit = given["memory_limit"]
     return Options(
         workloads=list(given["names"]),
@@ -219,6 +242,9 @@ def _options(given: dict[str, Any]) -> Options:
         rate_per_s=given["rate"],
         devices=str(Path(given["devices"]).resolve()) if given["devices"] else None,
         set_power_mode=given["set_power_mode"],
+        estimate=given["estimate"],
+        energy_markers=given["energy_markers"],
+        energy_root=given["energy_root"],
         settings=Settings(
             target=target,
             percentile=PERCENTILES[given["percentile"]],
@@ -291,7 +317,7 @@ def _run(
         for target in targets:
             target.entries += keeper.pending.get(target.cell.id, [])
         power_modes = PowerModes() if options.set_power_mode else None
-        with watching() as watcher:
+        with watching() as watcher, _meter(options) as meter:
             campaign = Campaign(
                 targets,
                 options.settings,
@@ -302,6 +328,7 @@ def _run(
                 watcher,
                 started_s,
                 power_modes=power_modes,
+                meter=meter,
             )
             stopped, unreached = _measure(campaign, power_modes)
     finally:
@@ -313,6 +340,17 @@ def _run(
         keeper.finish()
     code = _exit_code(_render(records, form)) if records else ExitCode.OK
     return _closing(code, stopped, unreached, keeper)
+
+
+def _meter(options: Options) -> AbstractContextManager[Meter]:
+    """The machine's energy meter for the time of the run, or the reason that there is none."""
+    from edgebench.cli.energy_source import find_here
+    from edgebench.measure.meter import open_meter
+    from edgebench.spec.devices import load_devices
+
+    devices = load_devices(_path(options.devices))
+    found = find_here(_path(options.energy_root), devices)
+    return open_meter(found, Estimate.parse(options.estimate) if options.estimate else None)
 
 
 def _path(text: str | None) -> Path | None:
@@ -470,6 +508,8 @@ _FIXED = {
     "rate": "rate_per_s",
     "devices": "devices",
     "set_power_mode": "set_power_mode",
+    "estimate": "estimate",
+    "energy_markers": "energy_markers",
 }
 
 

@@ -21,12 +21,13 @@ from edgebench.errors import DeviceStateError, UnsupportedError
 from edgebench.measure import reruns
 from edgebench.measure.jobs import Done, Job
 from edgebench.measure.launch import run_worker
+from edgebench.measure.meter import Meter, NoMeter
 from edgebench.measure.power_modes import PowerModes
 from edgebench.measure.vigil import Vigil, allowing_heat, postflight
-from edgebench.probes import energy
 from edgebench.record import (
     CellFacts,
     DeviceFacts,
+    Energy,
     ModelFacts,
     Reason,
     Record,
@@ -43,6 +44,7 @@ SLICE_FACTOR = 1.6
 #: First guesses of what a replicate takes beside its slice, until one was measured.
 OVERHEAD_FIRST_S = 4.0
 OVERHEAD_S = 1.2
+NO_METER = NoMeter(Energy(status="unavailable", reason="no_sensor", detail="no meter was given"))
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,6 +136,7 @@ class Campaign:
         watcher: Watcher,
         started_s: float,
         launch: Callable[..., Done] = run_worker,
+        meter: Meter = NO_METER,
         power_modes: PowerModes | None = None,
     ) -> None:
         self._targets = targets
@@ -146,6 +149,7 @@ class Campaign:
         self._started_s = started_s
         self._launch = launch
         self._power_modes = power_modes
+        self._meter = meter
         self._overheads_s: dict[Literal["first", "rest"], list[float]] = {"first": [], "rest": []}
         self._measured = sum(len(target.entries) for target in targets)
         self.records: dict[str, Record] = {}  # of complete cells, by id
@@ -238,23 +242,29 @@ class Campaign:
         first = all(map(reruns.disturbed, target.replicates))
         window_s = self._window_s(target, self._share_s())
         slice_s = min(window_s, self._settings.slice_s)
+        metered_s = self._metered_window_s()
         job = msgspec.structs.replace(
             target.job,
             index=index,
             slice_s=slice_s,
             sustain_s=window_s if target.sustained else 0.0,
+            min_window_s=metered_s,
             warmup_s=max(0.3, slice_s / 2),
             full_quality=first,
             expected=str(scratch / f"{self._targets.index(target)}.npz"),
         )
         total = sum(max(self._settings.replicates, len(t.entries)) for t in self._targets if t.job)
         self._watcher.starts(target, self._measured + 1, total, self._expected_s())
+        idle = self._meter.idle() if metered_s else None
         done, changes, settings = self._watched(target, job)
-        replicate = _with_state(done.replicate, changes)
+        replicate = self._meter.measured(
+            _with_state(done.replicate, changes), target.job.batch, idle
+        )
         replicate = msgspec.structs.replace(
             replicate, rerun_of=rerun_of, power_mode=target.power_mode
         )
         overhead_s = max(0.0, (replicate.wall_s or 0.0) - _planned_s(target, window_s, slice_s))
+        overhead_s += 2 * self._meter.idle_s if metered_s else 0.0
         self._overheads_s["first" if first else "rest"].append(overhead_s)
         self._measured += 1
         entry = JournalEntry(
@@ -307,6 +317,14 @@ class Campaign:
         most_s = self._settings.sustain_s if target.sustained else self._settings.slice_s
         return min(most_s, max(MIN_SLICE_S, share_s))
 
+    def _metered_window_s(self) -> float:
+        """The window that the meter needs, if the budget leaves so much for each replicate that is
+        due; else 0: energy is refused then, with the length needed, and latency is measured."""
+        needed_s = self._meter.needed_s
+        count = sum(map(self._due, self._targets))
+        left_s = (self._left_s() - self._overhead_s()) / max(count, 1)
+        return needed_s if left_s >= SLICE_FACTOR * needed_s else 0.0
+
     def _due(self, target: Target) -> int:
         """Replicates of a target that are due at least."""
         if target.job is None or target.broken:
@@ -346,7 +364,8 @@ class Campaign:
         self._watcher.completed(record)
 
     def _assemble(self, target: Target) -> Record:
-        return assemble(target, self._settings, self._run, self._device, self._state_before)
+        energy = self._meter.of_record(target.replicates)
+        return assemble(target, self._settings, self._run, self._device, self._state_before, energy)
 
 
 def _by_power_mode(targets: Sequence[Target]) -> list[tuple[str | None, list[Target]]]:
@@ -404,6 +423,7 @@ def assemble(
     run: RunFacts,
     device: DeviceFacts,
     state_before: list[StateCheck],
+    energy: Energy,
 ) -> Record:
     """The record of a target from what its replicates found."""
     replicates = target.replicates
@@ -423,7 +443,7 @@ def assemble(
         model=target.model or next((e.model for e in target.entries if e.model), None),
         inputs_sha256=target.entries[0].inputs_sha256 if target.entries else None,
         quality=first.quality if first else None,
-        energy=energy.measure_unavailable(),
+        energy=energy,
         effective=first.effective if first else None,
         power_mode=first.power_mode if first else None,
         target=settings.target,

@@ -86,12 +86,15 @@ def sustained(
     return Window(
         samples_ns=[ns for period in last for ns in period.samples_ns],
         window_ns=sum(period.duration_ns for period in last),
+        start_ns=last[0].used.start_ns,
+        end_ns=last[-1].used.end_ns,
+        start_unix_ns=last[0].used.start_unix_ns,
+        queries=sum(period.queries for period in last),
         cpu_ns=sum(period.used.cpu_ns for period in last),
         involuntary_switches=sum(period.used.involuntary_switches for period in last),
         stop="steady" if steady else "time",
         sustained=Sustained(
             burst_ns=burst_ns,
-            queries=sum(period.queries for period in last),
             curve=curve,
             steady=steady,
             limit_s=limit_s,

@@ -103,7 +103,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
         # What such a call takes is no latency: there is nothing to measure.
         return Done(_deferred(job, started, completion), inputs.digest(feeds))
 
-    link.phase("measurement", 3 * job.slice_s + 2 * job.sustain_s)
+    link.phase("measurement", 3 * max(job.slice_s, job.min_window_s) + 2 * job.sustain_s)
     window = _window(job, session, pool, typical_ns)
     # Before anything else is prepared: what follows holds further inputs.
     peak = _peak(session)
@@ -157,6 +157,10 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
         warmup=warmup,
         samples_ns=window.samples_ns,
         window_ns=window.window_ns,
+        window_start_ns=window.start_ns,
+        window_end_ns=window.end_ns,
+        window_start_unix_ns=window.start_unix_ns,
+        queries=window.queries,
         cpu_ns=window.cpu_ns,
         involuntary_switches=window.involuntary_switches,
         stop=window.stop,
@@ -254,6 +258,7 @@ def _window(job: Job, session: Session, pool: list[Any], typical_ns: int) -> Win
             typical_ns=typical_ns,
             slice_s=job.slice_s,
             max_samples=job.max_samples,
+            min_window_s=job.min_window_s,
         )
     if job.scenario == "sustained":
         return _sustained(job, session, pool, typical_ns)
@@ -264,6 +269,7 @@ def _window(job: Job, session: Session, pool: list[Any], typical_ns: int) -> Win
             rate_per_s=job.rate_per_s,
             slice_s=job.slice_s,
             max_samples=job.max_samples,
+            min_window_s=job.min_window_s,
         )
     return scenario.single_stream(
         session.run,
@@ -273,6 +279,7 @@ def _window(job: Job, session: Session, pool: list[Any], typical_ns: int) -> Win
         target=job.target,
         percentile=job.percentile,
         max_samples=job.max_samples,
+        min_window_s=job.min_window_s,
     )
 
 

@@ -64,10 +64,15 @@ def around(row: Row) -> str:
 
 
 def energy_cell(row: Row) -> str:
-    """Joules per inference with a prefix, or the reason there is none."""
-    joules = row.energy.j_per_inference
+    """ "31.2 mJ ±3.2%": joules per inference and their uncertainty, or why there are none."""
+    joules, half = row.energy.j_per_inference, row.energy.uncertainty_j
     if joules is None:
         return plain(row.energy.reason or "-")
+    spread = "" if half is None else half_width(joules, joules - half, joules + half)
+    return " ".join(filter(None, (_joules(joules), spread)))
+
+
+def _joules(joules: float) -> str:
     for factor, unit in ((1.0, "J"), (1e-3, "mJ")):
         if joules >= factor:
             return f"{joules / factor:.3g} {unit}"
