@@ -163,7 +163,7 @@ def asking(name: str, mode: str | int | None) -> Any:
 def campaign(targets: list[Any], board: Board, launch: Any, keeper: Keeper) -> Campaign:
     return Campaign(
         targets, Settings(), A_RECORD.run, A_RECORD.device, [], keeper, Watcher(), 0.0,
-        launch, board.modes(),
+        launch, power_modes=board.modes(),
     )  # fmt: skip
 
 
@@ -213,7 +213,7 @@ def test_ctrl_c_in_a_replicate_puts_the_former_mode_back(tmp_path: Path) -> None
     modes = board.modes()
     made = Campaign(
         [asking("a", 0)], Settings(), A_RECORD.run, A_RECORD.device, [], Keeper(), Watcher(), 0.0,
-        launch, modes,
+        launch, power_modes=modes,
     )  # fmt: skip
     stopped, _ = run_._measure(made, modes)
     assert isinstance(stopped, KeyboardInterrupt)

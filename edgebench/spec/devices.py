@@ -52,9 +52,7 @@ class Device(Spec, frozen=True, kw_only=True):
     family: bool = False
     power_mode: str | None = None  # the mode it is meant to run in
     energy_source: str | None = None  # the one to take, or "none"
-    energy_total: list[str] = msgspec.field(
-        default_factory=list
-    )  # names of the rails whose sum is the whole
+    energy_total: list[str] | None = None  # the rails that make the whole, where no rule knows
     #: Metric -> what a deployment on this machine may cost at most (of `throughput`: serve at least).
     limits: dict[str, int | float | str] = msgspec.field(default_factory=dict)
     notes: str = ""
