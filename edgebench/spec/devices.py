@@ -51,7 +51,7 @@ class Device(Spec, frozen=True, kw_only=True):
     #: Many machines fit, and they are not alike: results are named after what was detected.
     family: bool = False
     power_mode: str | None = None  # the mode it is meant to run in
-    energy_source: str | None = None  # the one to prefer, or "none"
+    energy_source: str | None = None  # the one to take, or "none"
     energy_total: list[str] | None = None  # the rails that make the whole, where no rule knows
     #: Metric -> what a deployment on this machine may cost at most (of `throughput`: serve at least).
     limits: dict[str, int | float | str] = msgspec.field(default_factory=dict)
