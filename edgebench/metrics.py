@@ -24,7 +24,7 @@ class Metric:
 
     name: str
     path: str  # dotted path of fields, from a row
-    unit: str  # "ns", "bytes", "per_s", "J", "W", or "1" for shares and scores
+    unit: str  # "ns", "bytes", "per_s", "J", "W", "C", "J_s", "per_J", or "1" for shares and scores
     better: Better | None
     label: str
     low_path: str = ""  # of its 95 % interval, where there is one
@@ -105,7 +105,14 @@ METRICS: dict[str, Metric] = {
         Metric("quality.delta", "quality.delta", "1", None, "quality minus that of fp32"),
         Metric("energy.j_per_inference", "energy.j_per_inference", "J", "lower",
                "energy per inference"),
+        Metric("energy.uncertainty_j", "energy.uncertainty_j", "J", "lower",
+               "half-width of the energy per inference"),
+        Metric("energy.net_j_per_inference", "energy.net_j_per_inference", "J", "lower",
+               "energy per inference beyond idle"),
         Metric("energy.average_w", "energy.average_w", "W", "lower", "average power"),
+        Metric("energy.edp_j_s", "energy.edp_j_s", "J_s", "lower", "energy-delay product"),
+        Metric("energy.inferences_per_j", "energy.inferences_per_j", "per_J", "higher",
+               "inferences per joule"),
         _time("cold_start", "cold_start.total_ns", "import, load and first inference"),
         _time("cold_start.import", "cold_start.import_ns", "import of the runtime"),
         _time("cold_start.load", "cold_start.load_ns", "load of the model"),
@@ -116,6 +123,11 @@ METRICS: dict[str, Metric] = {
         _time("pipeline.postprocess", "pipeline.postprocess_ns", "post-processing"),
         _time("pipeline.end_to_end", "pipeline.end_to_end_ns", "raw input to answer"),
         Metric("paced.misses", "paced.misses", "1", "lower", "missed deadlines"),
+        _time("sustained.burst_p50", "sustained.burst_p50_ns", "median latency at first"),
+        _time("sustained.p50", "sustained.sustained_p50_ns", "median latency once it is hot"),
+        Metric("sustained.slowdown", "sustained.slowdown", "1", "lower", "sustained over burst"),
+        Metric("temperature", "sustained.temperature_max_c", "C", "lower",
+               "highest temperature under a sustained load"),
     )
 }  # fmt: skip
 

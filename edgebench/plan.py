@@ -34,7 +34,8 @@ from edgebench.spec.types import (
 from edgebench.suggest import did_you_mean
 
 PRECISIONS = ("fp32", "int8-dynamic", "int8-static", "as-is")
-MODEL_AXES = ("precision", "batch")  # fixed in the model file; every other axis is a backend option
+MODEL_AXES = ("precision", "batch")  # fixed in the model file
+POWER_MODE = "power_mode"  # a setting of the machine; every other axis is a backend option
 SCENARIOS: tuple[str, ...] = get_args(ScenarioName)
 _ELSEWHERE = {"scenario": "--scenario", "backend": "--backend", "rate": "--rate"}
 
@@ -94,13 +95,14 @@ def plan(
     sets: Mapping[str, Sequence[Scalar]] | None = None,
     scenarios: Sequence[str] | None = None,
     rate_per_s: float | None = None,
+    set_power_mode: bool = False,
     load_backend: Callable[[str], Backend] = registry.load,
 ) -> list[Cell]:
     """All cells, in an order that depends on the arguments alone.
 
     `suite` picks workloads, variants and scenarios; `sets` replaces axes or adds them; `scenarios`
-    replaces those of the workloads; `rate_per_s` paces `single_stream`. Raises UsageError for
-    anything asked for that no workload or no backend knows.
+    replaces those of the workloads; `rate_per_s` paces `single_stream`; `set_power_mode` allows the
+    axis `power_mode`. Raises UsageError for anything asked for that no workload or no backend knows.
     """
     sets = sets or {}
     runtimes = _runtimes(backends, load_backend)
@@ -116,7 +118,23 @@ def plan(
     ]
     if rate_per_s is not None and all(cell.rate_per_s is None for cell in cells):
         raise UsageError("a rate paces single_stream only", "add --scenario single_stream")
+    _check_power_modes(cells, set_power_mode)
     return cells
+
+
+def _check_power_modes(cells: Sequence[Cell], allowed: bool) -> None:
+    """A setting of the machine is changed only for who says so twice: by the axis and the switch."""
+    asked = any(POWER_MODE in cell.variant for cell in cells)
+    if asked and not allowed:
+        raise UsageError(
+            "power_mode is an axis, and the machine's power mode is set only on request",
+            "add --set-power-mode (it needs root; the former mode is put back), or set the mode "
+            "yourself and leave power_mode out",
+        )
+    if allowed and not asked:
+        raise UsageError(
+            "--set-power-mode without a power mode", "add --set power_mode=0,1 (numbers or names)"
+        )
 
 
 def cell_id(
@@ -251,7 +269,7 @@ def _converts(workload: Workload, runtime: _Runtime, variant: Variant, form: str
 
 
 def _options_of(variant: Variant) -> Variant:
-    return {axis: value for axis, value in variant.items() if axis not in MODEL_AXES}
+    return {axis: value for axis, value in variant.items() if axis not in (*MODEL_AXES, POWER_MODE)}
 
 
 def _precision_reasons(workload: Workload, runtime: _Runtime, variant: Variant) -> Iterator[Reason]:
@@ -342,6 +360,8 @@ def _check_sets(sets: Mapping[str, Sequence[Scalar]], runtimes: Sequence[_Runtim
             _check_precisions(values, able)
         elif axis == "batch":
             _check_batches(values)
+        elif axis == POWER_MODE:
+            continue  # whether the board has it is known when it is set
         elif able:
             _check_option(axis, values, able)
 
@@ -363,7 +383,11 @@ def _check_option(axis: str, values: Sequence[Scalar], runtimes: Sequence[_Runti
     options = [runtime.options[axis] for runtime in runtimes if axis in runtime.options]
     names = ", ".join(runtime.backend.name for runtime in runtimes)
     if not options:
-        known = {*MODEL_AXES, *(name for runtime in runtimes for name in runtime.options)}
+        known = {
+            *MODEL_AXES,
+            POWER_MODE,
+            *(name for runtime in runtimes for name in runtime.options),
+        }
         fix = f"it has an option of its own: {_ELSEWHERE[axis]}" if axis in _ELSEWHERE else ""
         hint = "" if fix else did_you_mean(axis, known)
         raise UsageError(f"no option {axis!r} of {names}{hint}", fix)

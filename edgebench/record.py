@@ -65,6 +65,24 @@ class Offline(Part, frozen=True, kw_only=True):
     batch: int
 
 
+class CurvePoint(Part, frozen=True, kw_only=True):
+    """One period of a sustained load."""
+
+    at_ns: int  # its end, from the start of the load
+    p50_ns: int
+    temperature_c: float | None  # of the hottest sensor of the chip, when the period was over
+
+
+class Sustained(Part, frozen=True, kw_only=True):
+    """A closed loop until temperature and latency were steady; `samples_ns` are its last periods."""
+
+    burst_ns: list[int]  # latencies of the first seconds, a random part
+    curve: list[CurvePoint]
+    steady: bool  # False: the time ended first
+    limit_s: float
+    temperature_source: str  # the sensors, or why there is no temperature
+
+
 class Unseen(Part, frozen=True, kw_only=True):
     """Inputs from the pool against inputs never given before, timed in turn."""
 
@@ -137,18 +155,75 @@ class Completion(Part, frozen=True, kw_only=True):
     deferred: bool  # the first reading did work that the measured call had left
 
 
+class EnergyUncertainty(Part, frozen=True, kw_only=True):
+    """Parts of the half-width, joules per inference; docs/energy-method.md says how they combine."""
+
+    edge_j: float = 0.0  # where a window's edges fall between updates of the meter
+    sampling_j: float = 0.0  # a varying load, looked at now and then
+    gap_j: float = 0.0  # bridged gaps
+    quantum_j: float = 0.0  # the meter's smallest step
+    gain_j: float = 0.0  # the meter's error in proportion to the value
+    offset_j: float = 0.0  # the meter's constant error
+    spread_j: float | None = None  # between processes, t interval; None: one window or one process
+
+
+class EnergyTrace(Part, frozen=True, kw_only=True):
+    """What the meter said in and around a window, so that its energy can be derived again."""
+
+    quantity: Literal["power", "energy"]
+    period_s: float  # between the meter's own updates
+    read_ns: list[int]  # middle of each read, from the start of the window
+    values: list[float | None]  # watts, or joules since the meter was opened; None: the read failed
+
+
+class Modelled(Part, frozen=True, kw_only=True):
+    """An estimate that somebody asked for. Not measured: never ranked, never compared."""
+
+    model: str  # "cpu-time": CPU time of the worker times `w_per_core`
+    w_per_core: float  # as the user gave it
+    j_per_inference: float
+    average_w: float
+
+
 class Energy(Part, frozen=True, kw_only=True):
-    """Energy of the measured window, or why there is none."""
+    """Energy of the measured window, or why there is none. An inference is one item of a batch."""
 
     status: Literal["ok", "unavailable"]
     reason: str = ""  # no_sensor, permission_denied, counter_dead, virtualised, ...
     detail: str = ""
-    j_per_inference: float | None = None
+    j_per_inference: float | None = None  # gross
     uncertainty_j: float | None = None
     average_w: float | None = None
     kind: str = ""
     scope: str = ""
     source: str = ""
+    total_rail: str = ""  # the rails that were summed
+    rate_hz: float | None = None  # readings per second
+    resolution: float | None = None  # smallest step of the meter, in W or J
+    uncertainty: EnergyUncertainty | None = None
+    net_j_per_inference: float | None = None  # beyond idle; None: see net_reason
+    net_uncertainty_j: float | None = None
+    net_reason: str = ""
+    idle_before_w: float | None = None
+    idle_after_w: float | None = None
+    edp_j_s: float | None = None  # joules per inference times seconds per inference
+    inferences_per_j: float | None = None
+    energy_j: float | None = None  # of the stretch that was integrated
+    inferences: float | None = None  # within it
+    window_s: float | None = None  # its length
+    updates: int | None = None  # of the meter within it
+    gaps: int | None = None  # failed or missing reads that were bridged
+    needed_s: float | None = None  # window_too_short: the length it would have had to have
+    caveats: tuple[str, ...] = ()  # what no number here says
+    modelled: Modelled | None = None
+    trace: EnergyTrace | None = None
+
+
+class Marker(Part, frozen=True, kw_only=True):
+    """A burst of load on all CPUs, by the wall clock."""
+
+    start_unix_ns: int
+    end_unix_ns: int
 
 
 class Replicate(Part, frozen=True, kw_only=True):
@@ -164,11 +239,16 @@ class Replicate(Part, frozen=True, kw_only=True):
     warmup: Warmup | None = None
     samples_ns: list[int] = []  # latency of each query in the measured window
     window_ns: int | None = None  # wall time from the first to the last of them
+    window_start_ns: int | None = None  # of the monotonic clock
+    window_end_ns: int | None = None
+    window_start_unix_ns: int | None = None  # of the wall clock, to align a meter's own log
+    queries: int | None = None  # in the window, those included whose latency was not kept
     cpu_ns: int | None = None  # CPU time of the process in the window
     involuntary_switches: int | None = None
-    stop: Literal["", "precise", "time", "samples"] = ""  # why the window ended
+    stop: Literal["", "precise", "time", "samples", "steady"] = ""  # why the window ended
     paced: Paced | None = None
     offline: Offline | None = None
+    sustained: Sustained | None = None
     unseen: Unseen | None = None
     pipeline: Pipeline | None = None
     device: DeviceTimes | None = None  # transfers and computation apart; null: no such device
@@ -178,8 +258,12 @@ class Replicate(Part, frozen=True, kw_only=True):
     completion: Completion | None = None
     effective: Effective | None = None
     energy: Energy | None = None
+    markers: list[Marker] = []  # bursts of load around the window, for a meter's own log
     state_before: list[StateCheck] = []  # only checks that are not ok
     state_after: list[StateCheck] = []
+    power_mode: str | None = None  # of the machine, read back after it was set for this cell
+    rerun_of: int | None = None  # index of the replicate whose place it takes
+    superseded_by: int | None = None  # index of the sound one that took its place; evidence only
     wall_s: float | None = None  # of the whole process
     parent_cpu_s: float | None = None  # CPU time of the parent meanwhile
 
@@ -245,10 +329,22 @@ class CellFacts(Part, frozen=True, kw_only=True):
     rate_per_s: float | None = None
 
 
+class Declared(Part, frozen=True, kw_only=True):
+    """What the user's devices.yaml says of a machine, beside what the machine tells of itself."""
+
+    entry: str
+    title: str
+    power_mode: str | None = None  # the mode it is meant to run in
+    energy_source: str | None = None
+    energy_total: list[str] = []  # rails that make the whole
+    limits: dict[str, float] = {}  # metric -> the most (or least) it may be, in the metric's unit
+
+
 class DeviceFacts(Part, frozen=True, kw_only=True):
     name: str
     facts: dict[str, Any]  # what probes.device found: cpu, memory, os, board, ...
     unknown: dict[str, str] = {}  # fact -> why it is unknown
+    declared: Declared | None = None  # None: no entry of devices.yaml is about it
 
 
 class RunFacts(Part, frozen=True, kw_only=True):
@@ -279,6 +375,7 @@ class Record(Part, frozen=True, kw_only=True):
     quality: Quality | None = None
     energy: Energy
     effective: Effective | None = None
+    power_mode: str | None = None  # read back after it was set for this cell; None: it was not set
     target: float | None = None  # half-width of the interval that was asked for, as a share
     percentile: float = 0.5  # whose interval that is
     replicates: list[Replicate] = []

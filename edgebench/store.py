@@ -46,6 +46,7 @@ class JournalEntry(msgspec.Struct, frozen=True, kw_only=True):
     replicate: Replicate
     model: ModelFacts | None = None
     inputs_sha256: str | None = None
+    settings: dict[str, str] = {}  # of the machine when it ended: governor, clocks, power mode, ...
 
 
 _decode_record = msgspec.json.Decoder(Record).decode

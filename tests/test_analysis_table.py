@@ -26,6 +26,7 @@ from edgebench.record import (
     Unseen,
     Warmup,
 )
+from edgebench.report import text
 from tests.records import (
     MIB,
     NO_ENERGY,
@@ -390,3 +391,17 @@ def test_no_records_make_an_empty_table() -> None:
 
 def test_peaks_and_sizes_are_plain_bytes() -> None:
     assert row_of(record(peak=90 * MIB)).memory_peak_bytes == 90 * MIB
+
+
+def test_a_replicate_that_was_run_again_judges_nothing_and_is_told_of() -> None:
+    why = Reason(code="device_thermal_throttle", message="the CPU throttled", fix="cool it")
+    hot = StateCheck(name="thermal_throttle", level="invalid", evidence="12 times")
+    spoilt = replicate(
+        0, samples(9e6, 50, 0), status="invalid", reasons=[why], state_after=[hot], superseded_by=1
+    )
+    sound = [replicate(1, rerun_of=0), replicate(2), replicate(3)]
+    row = row_of(record({}, replicates=[spoilt, *sound]))
+    assert (row.status, row.ranked, row.reasons, row.state) == ("ok", True, [], [])
+    assert row.latency_ns.replicates == 3
+    assert row.superseded == [why]
+    assert text.remarks(row) == ["1 replicate re-run: the CPU throttled [device_thermal_throttle]"]

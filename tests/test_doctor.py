@@ -153,3 +153,32 @@ def test_colour_only_where_it_is_wanted(monkeypatch: pytest.MonkeyPatch, tmp_pat
     plain = CliRunner().invoke(cli, ["doctor", "--sysroot", root], color=True)
     assert "\x1b[" not in plain.output
     assert "warn" in plain.output
+
+
+def test_the_declared_power_mode_is_held_against_the_tree(tmp_path: Path) -> None:
+    board = {
+        "etc/nv_tegra_release": "# R36 (release), REVISION: 4.3",
+        "sys/firmware/devicetree/base/model": "NVIDIA Jetson Orin Nano Developer Kit",
+        "var/lib/nvpmodel/status": "pmode:0002",
+        "etc/nvpmodel.conf": "< POWER_MODEL ID=0 NAME=15W >\nCPU_ONLINE CORE_0 1\n"
+        "< POWER_MODEL ID=2 NAME=MAXN_SUPER >",
+    }
+    inventory = tmp_path / "mine.yaml"
+    inventory.write_text(
+        "devices: [{name: lab-3, title: Third, match: {board: '*Orin Nano*'}, power_mode: 15W, limits: {latency.p99: 50ms}}]"
+    )
+    root = str(write_tree(tmp_path / "root", board))
+    found = doctor_json("--sysroot", root, "--devices", str(inventory))
+    assert found["device"]["name"] == "lab-3"
+    assert found["device"]["declared"]["entry"] == "lab-3"
+    (mode,) = [check for check in found["state"] if check["name"] == "power_mode"]
+    assert mode["level"] == "warn"
+    assert "MAXN_SUPER, and devices.yaml declares 15W" in mode["evidence"]
+    output = doctor("--sysroot", root, "--devices", str(inventory)).output
+    assert "Third (lab-3)" in output
+    assert "latency.p99 <= 50.0 ms" in output
+
+
+def test_an_inventory_that_cannot_be_read_is_a_usage_error(tmp_path: Path) -> None:
+    result = doctor("--devices", str(tmp_path / "absent.yaml"))
+    assert isinstance(result.exception, UsageError)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edgebench.errors import DeviceStateError, StoreError
+from edgebench.measure import reruns
 from edgebench.measure.campaign import MIN_SLICE_S, Campaign, Settings, Target
+from edgebench.measure.energy import Idle
 from edgebench.measure.jobs import Done, Job
 from edgebench.probes import state
-from edgebench.record import CellFacts, Reason, Record, StateCheck, Unseen
+from edgebench.record import CellFacts, Energy, Reason, Record, Replicate, StateCheck, Unseen
 from edgebench.spec.types import Quality
 from edgebench.store import JournalEntry
 from tests.records import record, replicate, samples
@@ -40,6 +44,7 @@ class Keeper:
 class Watcher:
     def starts(self, target: Target, number: int, total: int, left_s: float) -> None: ...
     def tick(self) -> None: ...
+    def spoilt(self, target: Target, replicate: Replicate, again: bool) -> None: ...
     def completed(self, record: Record) -> None: ...
 
 
@@ -99,6 +104,7 @@ def measure(
     settings: Settings | None = None,
     keeper: Keeper | None = None,
     started_s: float | None = None,
+    before: list[StateCheck] | None = None,
 ) -> tuple[Campaign, Keeper, list[CellFacts]]:
     keeper = keeper or Keeper()
     campaign = Campaign(
@@ -106,7 +112,7 @@ def measure(
         settings or Settings(),
         A_RECORD.run,
         A_RECORD.device,
-        [],
+        before or [],
         keeper,
         Watcher(),
         time.monotonic() if started_s is None else started_s,
@@ -272,7 +278,7 @@ def test_a_machine_in_no_state_to_measure_makes_every_record_invalid(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     hot = StateCheck(name="pi_throttled", level="invalid", evidence="0x50005", fix="cool it")
-    monkeypatch.setattr(state, "postflight", lambda: [hot])
+    monkeypatch.setattr(state, "postflight", lambda **_: [hot])
     _, keeper, _ = measure([target("a")])
     assert keeper.records[0].status == "invalid"
     assert [r.code for r in keeper.records[0].reasons] == ["device_pi_throttled"]
@@ -310,3 +316,219 @@ def test_a_disk_that_fills_up_leaves_what_was_measured_to_be_shown() -> None:
     with pytest.raises(StoreError):
         campaign.measure()
     assert {r.cell.id: len(r.replicates) for r in campaign.provisional()} == {"a": 2, "b": 1}
+
+
+class FakeMeter:
+    """A meter that needs windows of five seconds."""
+
+    needed_s = idle_s = 5.0
+
+    def __init__(self) -> None:
+        self.idles = 0
+
+    def idle(self) -> None:
+        self.idles += 1
+
+    def measured(self, replicate: Replicate, batch: int, before: Idle) -> Replicate:
+        return replicate
+
+    def of_record(self, replicates: Sequence[Replicate]) -> Energy:
+        return Energy(status="unavailable", reason="read_failed")
+
+
+@pytest.mark.parametrize(("budget_s", "least_s", "idles"), [(None, 5.0, 3), (6.0, 0.0, 0)])
+def test_a_window_is_long_enough_for_the_meter_if_the_budget_allows(
+    budget_s: float | None, least_s: float, idles: int
+) -> None:
+    windows = []
+
+    def launch(job: Job, **_: Any) -> Done:
+        windows.append(job.min_window_s)
+        return steady_launch(job)
+
+    meter = FakeMeter()
+    campaign = Campaign(
+        [target("a")],
+        Settings(budget_s=budget_s),
+        A_RECORD.run,
+        A_RECORD.device,
+        [],
+        Keeper(),
+        Watcher(),
+        time.monotonic(),
+        launch,
+        meter,
+    )
+    campaign.measure()
+    assert windows == [least_s] * 3
+    assert meter.idles == idles
+    assert campaign.records["a"].energy.reason == "read_failed"
+
+
+def test_a_mode_that_changed_during_the_run_makes_the_record_invalid(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def mode(text: str, level: Any = "ok") -> StateCheck:
+        return StateCheck(name="power_mode", level=level, evidence=text)
+
+    def codes(before: StateCheck, after: StateCheck) -> list[str]:
+        monkeypatch.setattr(state, "postflight", lambda **_: [after])
+        _, keeper, _ = measure([target("a")], before=[before])
+        return [reason.code for reason in keeper.records[0].reasons]
+
+    assert codes(mode("15W"), mode("15W")) == []
+    assert codes(mode("15W"), mode("MAXN")) == ["device_settings_changed"]
+    assert codes(mode("15W"), mode("no answer", "unknown")) == []
+
+
+# Replicates that the machine spoilt.
+
+THROTTLED = StateCheck(name="throttle", level="invalid", evidence="12 events", fix="cool it")
+
+
+def spoil(monkeypatch: pytest.MonkeyPatch, *turns: int) -> None:
+    """The machine throttles during these turns, counted from 0."""
+    count = iter(range(10**6))
+    monkeypatch.setattr(state, "compare", lambda *_: [THROTTLED] if next(count) in turns else [])
+
+
+def test_a_throttled_replicate_is_run_again_and_kept_as_evidence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spoil(monkeypatch, 1)
+    _, keeper, _ = measure([target("a")])
+    (made,) = keeper.records
+    assert made.status == "ok"
+    assert made.reasons == []
+    assert [r.status for r in made.replicates] == ["ok", "invalid", "ok", "ok"]
+    assert [r.rerun_of for r in made.replicates] == [None, None, 1, None]
+    assert [r.superseded_by for r in made.replicates] == [None, 2, None, None]
+    assert made.replicates[1].state_after == [THROTTLED]
+    assert [entry.replicate.rerun_of for entry in keeper.entries] == [None, None, 1, None]
+
+
+def test_the_quality_pass_is_repeated_where_its_replicate_was_spoilt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spoil(monkeypatch, 0)
+    full: list[bool] = []
+
+    def launch(job: Job, **_: Any) -> Done:
+        full.append(job.full_quality)
+        return steady_launch(job)
+
+    measure([target("a")], launch)
+    assert full == [True, True, False, False]
+
+
+def test_reruns_end_at_their_limit_and_the_cell_is_invalid(monkeypatch: pytest.MonkeyPatch) -> None:
+    spoil(monkeypatch, 0, 1, 2, 3, 4)
+    _, keeper, _ = measure([target("a")], settings=Settings(reruns=3))
+    (made,) = keeper.records
+    assert made.status == "invalid"
+    assert [r.rerun_of for r in made.replicates] == [None, 0, 1, 2]
+    assert all(r.superseded_by is None for r in made.replicates)
+    assert [r.code for r in made.reasons] == ["device_throttle"]
+
+
+def test_without_reruns_the_first_spoilt_replicate_ends_the_cell(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spoil(monkeypatch, 1)
+    _, keeper, _ = measure([target("a")], settings=Settings(reruns=0))
+    assert [r.status for r in keeper.records[0].replicates] == ["ok", "invalid"]
+    assert keeper.records[0].status == "invalid"
+
+
+def test_a_fault_of_its_own_is_not_run_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    spoil(monkeypatch, 0)
+
+    def launch(job: Job, **_: Any) -> Done:
+        mismatch = Reason(code="output_mismatch", message="other outputs")
+        return Done(replicate(job.index, samples(7e6, 50, 0), status="invalid", reasons=[mismatch]))
+
+    _, keeper, _ = measure([target("a")], launch)
+    assert all(r.rerun_of is None for r in keeper.records[0].replicates)
+
+
+def test_whoever_watches_hears_of_a_spoilt_replicate(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[tuple[str, bool]] = []
+    monkeypatch.setattr(
+        Watcher, "spoilt", lambda _, target, replicate, again: heard.append((target.cell.id, again))
+    )
+    spoil(monkeypatch, 1, 2)
+    measure([target("a")], settings=Settings(reruns=1))
+    assert heard == [("a", True), ("a", False)]
+
+
+def test_a_chain_of_reruns_is_superseded_by_its_sound_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    spoil(monkeypatch, 0, 1)
+    _, keeper, _ = measure([target("a")])
+    assert [r.superseded_by for r in keeper.records[0].replicates] == [2, 2, None, None, None]
+    assert keeper.records[0].status == "ok"
+
+
+def test_a_rerun_that_crashes_takes_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    spoil(monkeypatch, 0)
+
+    def launch(job: Job, **_: Any) -> Done:
+        if job.index == 0:
+            return steady_launch(job)
+        reason = Reason(code="crashed", message="died")
+        return Done(replicate(job.index, status="failed", reasons=[reason]))
+
+    _, keeper, _ = measure([target("a")], launch)
+    assert keeper.records[0].status == "failed"
+    assert [r.superseded_by for r in keeper.records[0].replicates] == [None, None]
+
+
+def test_a_rerun_that_was_due_when_the_run_was_killed_is_made_on_resuming() -> None:
+    resumed = target("a")
+    spoilt = replicate(
+        0, status="invalid", reasons=[Reason(code="device_throttle", message="12 events")]
+    )
+    resumed.entries.append(JournalEntry(cell="a", replicate=spoilt))
+    _, keeper, _ = measure([resumed])
+    assert [r.rerun_of for r in keeper.records[0].replicates] == [None, 0, None, None]
+    assert keeper.records[0].status == "ok"
+
+
+def test_settings_that_change_between_two_replicates_spoil_the_later_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    modes = iter(["performance"] * 2 + ["powersave"] * 20)
+
+    def snapshot() -> state.Snapshot:
+        return state.Snapshot(0, {}, {"cpu/scaling_governor": next(modes)}, None, None, None, None)
+
+    monkeypatch.setattr(state, "snapshot", snapshot)
+    _, keeper, _ = measure([target("a")])
+    (made,) = keeper.records
+    assert made.status == "invalid"
+    assert [r.status for r in made.replicates] == ["ok", "invalid", "invalid", "invalid"]
+    assert "performance -> powersave" in made.reasons[0].message
+
+
+replicates = st.lists(st.booleans(), min_size=1, max_size=12)
+
+
+@given(replicates, st.integers(0, 5))
+def test_whatever_the_machine_does_reruns_are_bounded_and_nothing_is_lost(
+    spoilt: list[bool], limit: int
+) -> None:
+    """Replicates as a campaign makes them: each spoilt or not, each a re-run where one is due."""
+    why = [Reason(code="device_throttle", message="hot")]
+    made: list[Replicate] = []
+    for index, hot in enumerate(spoilt):
+        changes: dict[str, Any] = {"status": "invalid", "reasons": why} if hot else {}
+        made.append(replicate(index, [1], rerun_of=reruns.due(made, limit), **changes))
+    marked = reruns.marked(made)
+    assert [r.index for r in marked] == list(range(len(spoilt)))
+    assert sum(r.rerun_of is not None for r in made) <= limit
+    named = [r.rerun_of for r in made if r.rerun_of is not None]
+    assert len(set(named)) == len(named)  # nothing is run again twice
+    for each in marked:
+        assert each.superseded_by is None or spoilt[each.index]
+        if each.superseded_by is not None:
+            assert not spoilt[each.superseded_by]
+    assert reruns.standing(made) == [r for r in marked if r.superseded_by is None]

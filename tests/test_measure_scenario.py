@@ -190,3 +190,20 @@ def test_an_input_is_held_by_nobody_else() -> None:
     kept: list[int] = []
     scenario.time_block(lambda _: None, iter([query]), kept.append)
     assert sys.getrefcount(query) == before
+
+
+def test_a_window_goes_on_for_a_meter_and_keeps_no_more_samples() -> None:
+    window = scenario.single_stream(
+        lambda _: None,
+        [0],
+        typical_ns=1000,
+        slice_s=0.01,
+        target=0.5,
+        percentile=0.5,
+        max_samples=100,
+        min_window_s=0.05,
+    )
+    assert window.stop == "samples"
+    assert len(window.samples_ns) == 100 < window.queries
+    assert window.window_ns >= 50_000_000
+    assert window.end_ns - window.start_ns >= window.window_ns

@@ -10,7 +10,7 @@ import pytest
 from edgebench.analysis.table import build_table
 from edgebench.errors import UsageError
 from edgebench.metrics import METRICS, metric
-from edgebench.record import Energy, Memory, Paced
+from edgebench.record import CurvePoint, Energy, Memory, Paced, Sustained
 from tests.records import quality, record, replicate, samples
 
 
@@ -26,8 +26,23 @@ def test_every_metric_reads_a_number_of_a_complete_row() -> None:
         device_source="test",
     )
     paced = Paced(rate_per_s=30.0, misses=1, service_ns=[1], wake_late_ns=[1])
-    energy = Energy(status="ok", j_per_inference=0.1, uncertainty_j=0.01, average_w=2.0)
-    each = [replicate(i, samples(1e6, 300, i), memory=memory, paced=paced) for i in range(3)]
+    energy = Energy(
+        status="ok",
+        j_per_inference=0.1,
+        uncertainty_j=0.01,
+        average_w=2.0,
+        net_j_per_inference=0.08,
+        edp_j_s=0.001,
+        inferences_per_j=10.0,
+    )
+    curve = [CurvePoint(at_ns=10**9, p50_ns=10**6, temperature_c=61.5)]
+    sustained = Sustained(
+        burst_ns=[10**6], curve=curve, steady=True, limit_s=9.0, temperature_source="x"
+    )
+    each = [
+        replicate(i, samples(1e6, 300, i), memory=memory, paced=paced, sustained=sustained)
+        for i in range(3)
+    ]
     rows = build_table(
         [
             record(replicates=each, energy=energy, rate_per_s=30.0),

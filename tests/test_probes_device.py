@@ -89,7 +89,7 @@ def test_facts_of_an_x86_container(tmp_path: Path) -> None:
     assert found.facts["os"] == "Debian GNU/Linux 12"
     assert found.facts["virtualised"] is True
     assert set(found.unknown) == {
-        "frequency_driver", "frequency_min_khz", "board", "l4t", "power_mode",
+        "frequency_driver", "frequency_min_khz", "board", "l4t", "nvidia_driver", "power_mode",
     }  # fmt: skip
 
 

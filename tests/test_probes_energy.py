@@ -1,45 +1,19 @@
-"""Energy is unavailable with the right reason, whatever the machine has."""
+"""Which source is chosen, and with which reason none."""
 
 from __future__ import annotations
 
-import errno
-import os
 from pathlib import Path
 
 import pytest
 
-from edgebench.probes import files
-from edgebench.probes.energy import NoEnergy, find_source, measure_unavailable
+from edgebench.errors import UsageError
+from edgebench.probes.energy import EnergySource, NoEnergy, find_source, measure_unavailable
+from edgebench.probes.energy.choose import NONE, ON_REQUEST, SOURCES
+from edgebench.spec.devices import load_devices
 from edgebench.testing.trees import write_tree
+from tests.energy_trees import METAL, NANO_JP4, ORIN_NX, VM
 
 RAPL = "sys/class/powercap"
-VM = {"proc/cpuinfo": "flags : fpu hypervisor avx2"}
-METAL = {"proc/cpuinfo": "flags : fpu avx2"}
-METERS = {
-    "Jetson INA3221 rails": {
-        "sys/bus/i2c/drivers/ina3221/1-0040/hwmon/hwmon1/name": "ina3221",
-        "sys/bus/i2c/drivers/ina3221/1-0040/hwmon/hwmon1/curr1_input": "888",
-        "sys/bus/i2c/drivers/ina3221/1-0040/hwmon/hwmon1/in1_input": "5160",
-    },
-    "Jetson INA3221 rails (JetPack 4)": {
-        "sys/bus/i2c/drivers/ina3221x/6-0040/iio:device0/in_power0_input": "933",
-    },
-    "INA238 module input": {
-        "sys/bus/i2c/devices/2-0044/hwmon/hwmon6/name": "ina238",
-        "sys/bus/i2c/devices/2-0044/hwmon/hwmon6/power1_input": "36630000",
-    },
-    "Raspberry Pi 5 PMIC": {"sys/firmware/devicetree/base/model": "Raspberry Pi 5 Model B"},
-    "RAPL": {f"{RAPL}/intel-rapl:a/energy_uj": "240422366267"},
-    "hwmon zenpower": {
-        "sys/class/hwmon/hwmon2/name": "zenpower",
-        "sys/class/hwmon/hwmon2/power1_input": "1",
-    },
-    "NVIDIA GPU (NVML)": {"proc/driver/nvidia/gpus/0000:01:00.0/information": "Model: x"},
-    "battery": {
-        "sys/class/power_supply/BAT0/type": "Battery",
-        "sys/class/power_supply/BAT0/power_now": "4830000",
-    },
-}
 
 
 def test_no_meter_on_bare_metal(tmp_path: Path) -> None:
@@ -61,57 +35,16 @@ def test_a_phantom_counter_is_named_and_not_trusted(tmp_path: Path) -> None:
     assert "not to be trusted" in found.detail
 
 
-def test_a_board_meter_is_not_named_again_as_any_hwmon(tmp_path: Path) -> None:
-    again = {
-        "sys/class/hwmon/hwmon6/name": "ina238",
-        "sys/class/hwmon/hwmon6/power1_input": "36630000",
-    }
-    found = find_source(write_tree(tmp_path, {**METERS["INA238 module input"], **again}))
+def test_without_powercap_the_module_is_named(tmp_path: Path) -> None:
+    perf = {"sys/bus/event_source/devices/power/events/energy-pkg": "event=0x02"}
+    found = find_source(write_tree(tmp_path, {**METAL, **perf}))
     assert isinstance(found, NoEnergy)
-    assert "hwmon" not in found.detail
+    assert (found.reason, found.fix) == ("no_sensor", "sudo modprobe intel_rapl_msr")
 
 
-@pytest.mark.parametrize("name", METERS)
-@pytest.mark.parametrize("machine", [VM, METAL], ids=["vm", "metal"])
-def test_each_meter_is_named_and_gives_no_number(
-    tmp_path: Path, name: str, machine: dict[str, str]
-) -> None:
-    found = measure_unavailable(write_tree(tmp_path, {**machine, **METERS[name]}))
-    assert found.reason == "no_sensor"
-    assert found.detail.startswith(f"{name} found")
-    assert (found.j_per_inference, found.average_w, found.uncertainty_j) == (None, None, None)
-
-
-def test_rapl_that_only_root_may_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = files._read_bytes
-
-    def forbidden(path: Path, limit_bytes: int) -> bytes:
-        if path.name == "energy_uj":
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        return original(path, limit_bytes)
-
-    monkeypatch.setattr(files, "_read_bytes", forbidden)
-    root = write_tree(tmp_path, {**METAL, f"{RAPL}/intel-rapl:0/energy_uj": "1"})
-    assert find_source(root) == NoEnergy("permission_denied", "RAPL: energy_uj: permission denied")
-
-
-def test_one_rail_that_is_off_does_not_hide_the_others(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    original = files._read_bytes
-
-    def off(path: Path, limit_bytes: int) -> bytes:
-        if path.name == "curr1_input":
-            raise OSError(errno.ENODATA, os.strerror(errno.ENODATA))
-        return original(path, limit_bytes)
-
-    monkeypatch.setattr(files, "_read_bytes", off)
-    folder = "sys/devices/platform/c240000.i2c/i2c-1/1-0041/hwmon/hwmon4"
-    write_tree(
-        tmp_path,
-        {f"{folder}/name": "ina3221", f"{folder}/curr1_input": "1", f"{folder}/curr2_input": "1"},
-    )
-    assert measure_unavailable(tmp_path).reason == "no_sensor"
+def test_time_taken_by_a_hypervisor_tells_a_virtual_machine(tmp_path: Path) -> None:
+    stat = {"proc/stat": "cpu  200970 1477 22708 105431 511 0 239 973 0 0"}
+    assert measure_unavailable(write_tree(tmp_path, stat)).reason == "virtualised"
 
 
 def test_what_is_no_meter_of_the_machine_is_not_taken_for_one(tmp_path: Path) -> None:
@@ -131,6 +64,39 @@ def test_what_is_no_meter_of_the_machine_is_not_taken_for_one(tmp_path: Path) ->
     assert measure_unavailable(root).reason == "no_sensor"
 
 
-def test_a_mac_has_counters_that_are_not_read_yet(tmp_path: Path) -> None:
-    found = measure_unavailable(tmp_path, platform="darwin", run=lambda command: None)
-    assert found.reason == "no_sensor"
+def test_a_preference_is_for_a_chip_whatever_its_driver(tmp_path: Path) -> None:
+    found = find_source(write_tree(tmp_path, NANO_JP4), preference="ina3221")
+    assert isinstance(found, EnergySource)
+    assert found.name == "ina3221_iio"
+
+
+def test_no_other_source_stands_in_for_the_preferred_one(tmp_path: Path) -> None:
+    found = find_source(write_tree(tmp_path, ORIN_NX), preference="rapl")
+    assert isinstance(found, NoEnergy)
+    assert "asks for rapl" in found.detail
+
+
+def test_nothing_to_switch_off_leaves_the_true_reason(tmp_path: Path) -> None:
+    found = find_source(write_tree(tmp_path, VM), preference="none")
+    assert isinstance(found, NoEnergy)
+    assert found.reason == "virtualised"
+
+
+def test_an_unknown_source_is_refused_with_the_known_ones(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="did you mean 'rapl'"):
+        find_source(tmp_path, preference="rappl")
+
+
+def test_the_shipped_inventory_names_known_sources() -> None:
+    inventory = load_devices(Path(__file__).parents[1] / "devices.yaml")
+    named = {device.energy_source for device in inventory} - {None}
+    assert named <= {*SOURCES, *ON_REQUEST, NONE}
+
+
+def test_a_battery_is_no_source(tmp_path: Path) -> None:
+    battery = {
+        "sys/class/power_supply/BAT0/type": "Battery",
+        "sys/class/power_supply/BAT0/power_now": "4830000",
+    }
+    found = find_source(write_tree(tmp_path, {**METAL, **battery}))
+    assert isinstance(found, NoEnergy)

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgebench.probes import files
-from edgebench.probes.snapshot import Snapshot, Watch, compare, snapshot
+from edgebench.probes.changes import compare
+from edgebench.probes.snapshot import Snapshot, Watch, snapshot
 from edgebench.probes.state import postflight, preflight
 from edgebench.record import StateCheck
 from edgebench.testing.trees import write_tree
@@ -48,6 +49,14 @@ QUIET = {
     "sys/class/thermal/thermal_zone1/temp": "-44000",
     "sys/class/thermal/thermal_zone1/trip_point_0_type": "critical",
     "sys/class/thermal/thermal_zone1/trip_point_0_temp": "-40000",
+    "sys/class/hwmon/hwmon9/name": "board",
+    "sys/class/hwmon/hwmon9/fan1_input": "1832",
+    "sys/class/hwmon/hwmon9/temp1_label": "Ambient",
+    "sys/class/hwmon/hwmon9/temp1_input": "23500",
+    "sys/class/thermal/cooling_device0/type": "intel_powerclamp",
+    "sys/class/thermal/cooling_device0/cur_state": "-1",
+    "sys/class/thermal/cooling_device1/type": "Processor",
+    "sys/class/thermal/cooling_device1/cur_state": "0",
     "sys/class/power_supply/AC/type": "Mains",
     "sys/class/power_supply/AC/online": "1",
     "proc/self/cgroup": "0::/job",
@@ -71,6 +80,7 @@ def test_a_quiet_machine_is_all_ok(tmp_path: Path) -> None:
         [
             "governor", "turbo", "clocks_pinned", "cpu_pressure", "load", "steal", "swap",
             "battery", "hypervisor", "temperature", "thermal_throttle", "cgroup_throttle",
+            "cooling_throttle", "fan", "ambient",
         ],
         "ok",
     )  # fmt: skip
@@ -254,7 +264,8 @@ def test_flags_of_a_raspberry_pi_without_its_tool(tmp_path: Path) -> None:
 def test_a_mac(tmp_path: Path, pressure: str, power: str, expected: dict[str, str]) -> None:
     answers = {
         "notifyutil": f"com.apple.system.thermalpressurelevel {pressure}\n",
-        "pmset": f"Now drawing from '{power}'\n" if power else "",
+        "pmset -g batt": f"Now drawing from '{power}'\n" if power else "",
+        "pmset -g": " lowpowermode         0\n sleep 1",
         "sysctl -n vm.loadavg": "{ 0.20 1.46 1.42 }\n",
         "sysctl -n hw.logicalcpu": "10\n",
         "sysctl -n kern.hv_vmm_present": "0\n",
@@ -264,7 +275,7 @@ def test_a_mac(tmp_path: Path, pressure: str, power: str, expected: dict[str, st
         return answers.get(" ".join(command), answers.get(command[0]))
 
     found = levels(preflight(tmp_path, run=run, platform="darwin"))
-    assert found == {"load": "ok", "hypervisor": "ok", **expected}
+    assert found == {"load": "ok", "hypervisor": "ok", "low_power_mode": "ok", **expected}
 
 
 def test_a_jetson_shows_its_counters_and_mode(tmp_path: Path) -> None:

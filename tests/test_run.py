@@ -388,3 +388,49 @@ def _wait_for_replicates(folder: Path, count: int) -> int:
             return seen
         time.sleep(0.02)
     raise AssertionError(f"no {count} replicates in time")
+
+
+def test_a_sustained_load_reports_burst_and_sustained_latency(workplace: Workplace) -> None:
+    code, table, _ = workplace.run("--scenario", "sustained", "--sustain", "0.5s")
+    assert code == ExitCode.OK
+    [row] = table["rows"]
+    assert row["id"].endswith("/sustained")
+    part = row["sustained"]
+    assert part["burst_p50_ns"] > 0
+    assert part["slowdown"] > 0
+    assert part["duration_s"] >= 0.5
+    assert part["steady"] is False  # half a second is too short to tell
+    assert part["temperature_source"]
+    [record] = read_records(workplace.result_files[0])
+    for replicate in record.replicates:
+        assert replicate.sustained is not None
+        assert len(replicate.sustained.curve) >= 3
+
+
+def test_a_load_cannot_be_sustained_for_no_time(workplace: Workplace) -> None:
+    code, _, err = workplace.run("--scenario", "sustained", "--sustain", "0s")
+    assert code == ExitCode.USAGE
+    assert "--sustain" in err
+
+
+def test_the_inventory_names_the_results_and_sets_limits(workplace: Workplace) -> None:
+    (workplace.folder / "devices.yaml").write_text(
+        f"devices: [{{name: lab-3, title: Third, match: {{machine: {os.uname().machine}}}, "
+        "limits: {latency.p50: 1ns}}]"
+    )
+    code, table, _ = workplace.run()
+    assert code == ExitCode.OK
+    assert table["device"]["name"] == "lab-3"
+    assert table["device"]["declared"]["limits"] == {"latency.p50": 1.0}
+    [row] = table["rows"]
+    assert (row["status"], row["ranked"], codes(row)) == ("ok", False, ["limit_missed"])
+    [file] = workplace.result_files
+    assert file.parent.name == "lab-3"
+
+
+def test_an_inventory_that_is_wrong_ends_the_run_at_its_place(workplace: Workplace) -> None:
+    (workplace.folder / "mine.yaml").write_text("devices:\n  - {name: a, title: A, mach: {}}\n")
+    code, _, err = workplace.run("--devices", "mine.yaml")
+    assert code == ExitCode.USAGE
+    assert "mine.yaml:2:" in err
+    assert workplace.result_files == []

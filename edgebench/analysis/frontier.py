@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from edgebench.analysis import energy
 from edgebench.analysis.lead import lead
 from edgebench.analysis.types import Front, LeftOut, Row
 from edgebench.metrics import METRICS, Metric
@@ -207,18 +208,8 @@ def _quality(rows: Sequence[Row]) -> _Objective | LeftOut:
 
 def _energy(rows: Sequence[Row]) -> _Objective | LeftOut:
     name = "energy.j_per_inference"
-    lows, highs, origins = [], [], set()
-    for row in rows:
-        energy = row.energy
-        if energy.status != "ok" or energy.j_per_inference is None:
-            return LeftOut(objective=name, reason=energy.reason or "unknown for some rows")
-        if energy.kind == "modelled":
-            return LeftOut(objective=name, reason="modelled, not measured")
-        if energy.uncertainty_j is None:
-            return LeftOut(objective=name, reason="its uncertainty is unknown for some rows")
-        lows.append(energy.j_per_inference - energy.uncertainty_j)
-        highs.append(energy.j_per_inference + energy.uncertainty_j)
-        origins.add((energy.kind, energy.scope))
-    if len(origins) > 1:
-        return LeftOut(objective=name, reason="kind or scope differ between rows")
+    energies = [row.energy for row in rows]
+    if why := energy.incomparable(energies):
+        return LeftOut(objective=name, reason=why)
+    lows, highs = zip(*map(energy.bounds, energies), strict=True)
     return _Objective(name, Bounds(lows, highs))

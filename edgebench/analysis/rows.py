@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from edgebench import record as rec
 from edgebench.analysis import stats
 from edgebench.analysis.reported import with_reported
+from edgebench.analysis.sustained import sustained_of
 from edgebench.analysis.types import (
     ColdStart,
     Interval,
@@ -65,14 +66,17 @@ def row_of(record: rec.Record) -> Row:
         quality=_quality(record.quality),
         energy=record.energy,
         effective=record.effective,
+        power_mode=record.power_mode,
         pipeline=_pipeline(good),
         cold_start=_cold_start(good),
         warmup=_warmup(good),
         paced=_paced(cell, good),
+        sustained=sustained_of(good),
         caching=_caching(good),
         inputs_sha256=record.inputs_sha256,
         replicate_wall_s=_wall_s(good),
-        state=_state(record.replicates),
+        state=_state(_standing(record)),
+        superseded=_superseded(record),
         unknown=unknown,
     )
     _explain(row, record, good, unknown)
@@ -172,7 +176,7 @@ def _rates(cell: rec.CellFacts, good: Sequence[rec.Replicate]) -> list[float]:
         if replicate.offline is not None:
             items, duration_ns = replicate.offline.samples, replicate.offline.duration_ns
         else:
-            items = len(replicate.samples_ns) * items_per_query
+            items = (replicate.queries or len(replicate.samples_ns)) * items_per_query
             duration_ns = replicate.window_ns or 0
         if items and duration_ns:
             rates.append(items * 1e9 / duration_ns)
@@ -225,12 +229,23 @@ def _reasons(record: rec.Record) -> list[rec.Reason]:
     """The record's reasons, then those of replicates that add another code."""
     reasons = list(record.reasons)
     codes = {reason.code for reason in reasons}
-    for replicate in record.replicates:
+    for replicate in _standing(record):
         for reason in replicate.reasons:
             if reason.code not in codes:
                 codes.add(reason.code)
                 reasons.append(reason)
     return reasons
+
+
+def _standing(record: rec.Record) -> list[rec.Replicate]:
+    """Replicates that no re-run replaced."""
+    return [replicate for replicate in record.replicates if replicate.superseded_by is None]
+
+
+def _superseded(record: rec.Record) -> list[rec.Reason]:
+    """Of each replicate that a re-run replaced, why."""
+    replaced = [replicate for replicate in record.replicates if replicate.superseded_by is not None]
+    return [replicate.reasons[0] for replicate in replaced if replicate.reasons]
 
 
 def _memories(good: Sequence[rec.Replicate]) -> list[rec.Memory]:
@@ -381,11 +396,10 @@ def _explain(row: Row, record: rec.Record, good: Sequence[rec.Replicate], unknow
         unknown["interval.met"] = "there is no interval, or no target"
     _explain_memory(row, nothing, unknown)
     _explain_quality(row, record, nothing, unknown)
-    if row.energy.j_per_inference is None:
-        unknown["energy"] = row.energy.reason or "not measured"
-    else:
-        _explain_fields(row.energy, "energy", "the source does not tell", unknown)
+    _explain_energy(row.energy, unknown)
     _explain_model(row, unknown)
+    if row.power_mode is None:
+        unknown["power_mode"] = "it was not set for this cell: see the device's facts"
     if row.effective is None:
         unknown["effective"] = nothing or "the session did not report it"
     else:
@@ -402,6 +416,7 @@ def _explain(row: Row, record: rec.Record, good: Sequence[rec.Replicate], unknow
         unknown["paced"] = unknown.get("rate_per_s") or nothing or "not measured"
     else:
         _explain_fields(row.paced, "paced", "not recorded", unknown)
+    _explain_sustained(row, nothing, unknown)
     if row.caching is None:
         unknown["caching"] = nothing or "no never-seen inputs were timed"
     if row.replicate_wall_s is None:
@@ -409,6 +424,47 @@ def _explain(row: Row, record: rec.Record, good: Sequence[rec.Replicate], unknow
     unknown["imported"] = "measured by edgebench"
     if row.inputs_sha256 is None:
         unknown["inputs_sha256"] = nothing or "not recorded"
+
+
+def _explain_sustained(row: Row, nothing: str, unknown: Unknown) -> None:
+    part = row.sustained
+    if part is None:
+        unsought = "" if row.scenario == "sustained" else "not the scenario sustained"
+        unknown["sustained"] = unsought or nothing or "not measured"
+        return
+    _explain_fields(part, "sustained", part.temperature_source, unknown)
+    for name in ("burst_p50_ns", "sustained_p50_ns", "slowdown"):
+        if getattr(part, name) is None:
+            unknown[f"sustained.{name}"] = "nothing was measured"
+    if part.time_to_throttle_s is None:
+        unknown["sustained.time_to_throttle_s"] = "it did not slow down by more than 5 % for good"
+
+
+def _explain_energy(energy: rec.Energy, unknown: Unknown) -> None:
+    if energy.j_per_inference is None:
+        unknown["energy"] = energy.reason or "not measured"
+        return
+    _explain_fields(energy, "energy", "the source does not tell", unknown)
+    net = energy.net_reason or "idle power was not measured"
+    why = {
+        "net_j_per_inference": net,
+        "net_uncertainty_j": net,
+        "needed_s": "the window was long enough",
+        "modelled": "no estimate was asked for",
+        "trace": "the replicates have it",
+        "uncertainty.spread_j": "a single process",
+    }
+    for name, reason in why.items():
+        if name in _unknown_fields(energy):
+            unknown[f"energy.{name}"] = reason
+
+
+def _unknown_fields(energy: rec.Energy) -> set[str]:
+    """Names of the fields that are None, parts of the uncertainty included."""
+    found = {name for name in energy.__struct_fields__ if getattr(energy, name) is None}
+    if energy.uncertainty is not None and energy.uncertainty.spread_j is None:
+        found.add("uncertainty.spread_j")
+    return found
 
 
 def _nothing(row: Row, good: Sequence[rec.Replicate]) -> str:

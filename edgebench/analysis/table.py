@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from edgebench.analysis.baseline import with_baselines
+from edgebench.analysis.device_limits import limit_words
+from edgebench.analysis.energy import notes as energy_notes
 from edgebench.analysis.frontier import with_fronts
 from edgebench.analysis.pairs import not_faster
 from edgebench.analysis.pick import picks
@@ -25,6 +27,7 @@ def build_table(records: Iterable[Record]) -> Table:
     for record in records:
         rows.append(judge(row_of(record), record))
         _note_device(devices, record, notes)
+        _note_limits(record, notes)
         if record.run.id not in runs:
             runs[record.run.id] = _run_of(record)
     rows = with_baselines(strike_growthless(rows))
@@ -49,11 +52,23 @@ def _note_device(devices: dict[str, Device], record: Record, notes: dict[str, No
     device = record.device
     known = devices.get(device.name)
     if known is None:
-        devices[device.name] = Device(name=device.name, facts=device.facts, unknown=device.unknown)
+        devices[device.name] = Device(
+            name=device.name,
+            facts=device.facts,
+            unknown=device.unknown,
+            declared=device.declared,
+        )
     elif known.facts != device.facts:
         names = known.facts.keys() | device.facts.keys()
         changed = sorted(n for n in names if known.facts.get(n) != device.facts.get(n))
         notes[f"{device.name}: facts differ between runs: {', '.join(changed)}"] = None
+
+
+def _note_limits(record: Record, notes: dict[str, None]) -> None:
+    declared = record.device.declared
+    if declared is not None and declared.limits:
+        words = ", ".join(limit_words(name, value) for name, value in declared.limits.items())
+        notes[f"{record.device.name}: limits of its entry {declared.entry}: {words}"] = None
 
 
 def _run_of(record: Record) -> Run:
@@ -101,11 +116,4 @@ def _notes(rows: Sequence[Row], runs: Sequence[Run]) -> list[str]:
             "several runs of one device stand side by side: a machine drifts between runs, and the "
             "intervals do not hold that drift"
         )
-    reasons: dict[str, str] = {}
-    for row in rows:
-        if row.energy.j_per_inference is None:
-            reasons.setdefault(row.energy.reason or "no reason", row.energy.detail)
-    if reasons:
-        words = (f"{code} ({detail})" if detail else code for code, detail in reasons.items())
-        notes.append("energy unavailable: " + ", ".join(words))
-    return notes
+    return [*notes, *energy_notes([row.energy for row in rows])]

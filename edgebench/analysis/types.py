@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from edgebench.backend import Effective, Scalar
-from edgebench.record import Energy, Limit, ModelFacts, Reason, StateCheck, Status
+from edgebench.record import Declared, Energy, Limit, ModelFacts, Reason, StateCheck, Status
 
 TABLE_SCHEMA: Final = "edgebench.table/1"
 
@@ -142,6 +142,23 @@ class Source(Part, frozen=True, kw_only=True):
     notes: list[str] = []
 
 
+class Sustained(Part, frozen=True, kw_only=True):
+    """A load until the machine was steady. From the first replicate that is ok: those after it start
+    warm. The row's `latency_ns` is the sustained latency, over all of them."""
+
+    burst_p50_ns: int | None  # of the first seconds
+    sustained_p50_ns: int | None  # of the last periods
+    slowdown: float | None  # the latter over the former: above 1 it became slower
+    time_to_throttle_s: float | None  # None: it did not slow down for good
+    duration_s: float
+    steady: bool  # of every replicate; False: the time ended first
+    steady_by: Literal["latency and temperature", "latency"]
+    temperature_start_c: float | None
+    temperature_end_c: float | None
+    temperature_max_c: float | None
+    temperature_source: str  # the sensors, or why there is no temperature
+
+
 class Row(Part, frozen=True, kw_only=True):
     """One cell as measured in one run on one device."""
 
@@ -170,16 +187,19 @@ class Row(Part, frozen=True, kw_only=True):
     quality: Quality | None = None
     energy: Energy
     effective: Effective | None = None
+    power_mode: str | None = None  # read back after it was set for this cell
     baseline: Baseline | None = None
     pipeline: Pipeline | None = None
     cold_start: ColdStart | None = None
     warmup: Warmup | None = None
     paced: Paced | None = None
+    sustained: Sustained | None = None
     caching: bool | None = None
     inputs_sha256: str | None = None
     replicate_wall_s: float | None = None  # of a whole worker process, median over replicates
     state: list[StateCheck] = []  # checks during its replicates that were not ok
     imported: Source | None = None  # None: measured by edgebench
+    superseded: list[Reason] = []  # why replicates were run again: one each, evidence only
     pareto: bool | None = None  # None: not ranked
     unknown: dict[str, str] = {}  # dotted path of what is None -> why
 
@@ -188,6 +208,7 @@ class Device(Part, frozen=True, kw_only=True):
     name: str
     facts: dict[str, Any]
     unknown: dict[str, str]
+    declared: Declared | None = None  # by the user's devices.yaml
 
 
 class Run(Part, frozen=True, kw_only=True):

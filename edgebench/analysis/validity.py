@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from edgebench.analysis import stats
+from edgebench.analysis.device_limits import missed_limits
 from edgebench.analysis.lead import lead
 from edgebench.analysis.types import Row
 from edgebench.record import Reason, Record
@@ -25,7 +26,7 @@ def judge(row: Row, record: Record) -> Row:
     if row.status != "ok":
         return row
     struck = [*_caching(row), *_quality(row, record), *_output_checks(record), *_unmeasured(row)]
-    struck += _not_deployable(row)
+    struck += _not_deployable(row) + missed_limits(row, record.device.declared)
     codes = {reason.code for reason in row.reasons}
     return msgspec.structs.replace(
         row,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from typing import NoReturn
 
 import click
 
 from edgebench import __version__
+from edgebench.cli.lazy import LazyGroup
 from edgebench.errors import EdgebenchError, ExitCode
 
 #: Command -> module in this package and its help line; here so that `--help` imports no command.
@@ -27,38 +27,16 @@ _COMMANDS = {
     "roofline": "Say how far rows are from what the machine can do.",
     "list": "List workloads, backends or devices.",
     "doctor": "Say what is available, what is wrong with this machine, and how to mend it.",
+    "energy": "Watch this machine's energy meter.",
     "assets": "Pull, verify, prune, export or import model and data files.",
     "schema": "Print the JSON Schema of a definition or result format.",
 }
 
 
-class _LazyGroup(click.Group):
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
-
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name not in _COMMANDS:
-            return None
-        module = importlib.import_module(f"edgebench.cli.{name}_")
-        command: click.Command = module.command
-        return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
-            from edgebench.suggest import did_you_mean
-
-            ctx.fail(f"no command {args[0]!r}{did_you_mean(args[0], _COMMANDS)}")
-        return super().resolve_command(ctx, args)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(_COMMANDS.items()))
-
-
 @click.group(
-    cls=_LazyGroup,
+    cls=LazyGroup,
+    commands_help=_COMMANDS,
+    module="edgebench.cli.{}_",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 ok, 1 a cell failed, 2 usage, 3 device state under --strict, "
     "6 asset, 7 results not written, 130 interrupted.",

@@ -7,19 +7,22 @@ import platform
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
 
+from edgebench.analysis.device_limits import limit_words
 from edgebench.backend import Ready
+from edgebench.cli.energy_doctor import EnergyState, energy_state, render_energy
 from edgebench.errors import EdgebenchError
-from edgebench.probes import device, distributions, energy, state
+from edgebench.probes import device, distributions, state
 from edgebench.probes.files import LIVE
 from edgebench.probes.machine import Runner, no_command
-from edgebench.record import DeviceFacts, Energy, StateCheck
+from edgebench.record import DeviceFacts, StateCheck
+from edgebench.spec.devices import Device, declared_mode, load_devices, with_declared
 from edgebench.units import format_bytes
 
 SCHEMA = "edgebench.doctor/1"
@@ -66,7 +69,7 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
     sysroot: str | None
     device: DeviceFacts
     state: list[StateCheck]
-    energy: Energy
+    energy: EnergyState
     python: str | None = None
     backends: list[BackendState] | None = None
     cache: CacheState | None = None
@@ -84,19 +87,30 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
     help="Read a copy of another machine's /proc, /sys and /etc below DIR; runs no command.",
 )
 @click.option(
+    "--devices",
+    "inventory",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Inventory of your devices; by default devices.yaml in the working directory.",
+)
+@click.option(
     "--format",
     "output",
     type=click.Choice(["table", "json"]),
     default="table",
     show_default=True,
 )
-def command(sysroot: Path | None, output: str) -> None:
+def command(sysroot: Path | None, inventory: Path | None, output: str) -> None:
     """Say what is available, what is wrong with this machine, and how to mend it.
 
     Levels: ok; warn, results may be noisy; invalid, results would not count; unknown, this machine
     does not tell. Nothing is changed.
     """
-    diagnosis = _diagnose_live() if sysroot is None else _diagnose_tree(sysroot.resolve())
+    entries = load_devices(inventory)
+    if sysroot is None:
+        diagnosis = _diagnose_live(entries)
+    else:
+        diagnosis = _diagnose_tree(sysroot.resolve(), entries)
     if output == "json":
         click.echo(msgspec.json.format(msgspec.json.encode(diagnosis), indent=2).decode())
         return
@@ -104,13 +118,13 @@ def command(sysroot: Path | None, output: str) -> None:
     click.echo("\n".join(_render(diagnosis)), color=colour)
 
 
-def _diagnose_tree(root: Path) -> Diagnosis:
-    return _machine_part(root, sysroot=str(root), run=no_command, platform_name="linux")
+def _diagnose_tree(root: Path, entries: Sequence[Device]) -> Diagnosis:
+    return _machine_part(root, entries, sysroot=str(root), run=no_command, platform_name="linux")
 
 
-def _diagnose_live() -> Diagnosis:
+def _diagnose_live(entries: Sequence[Device]) -> Diagnosis:
     problems: list[Problem] = []
-    machine = _machine_part(LIVE, sysroot=None)
+    machine = _machine_part(LIVE, entries, sysroot=None)
     return msgspec.structs.replace(
         machine,
         python=f"{platform.python_implementation()} {platform.python_version()}, {sys.executable}",
@@ -121,13 +135,18 @@ def _diagnose_live() -> Diagnosis:
 
 
 def _machine_part(
-    root: Path, sysroot: str | None, run: Runner | None = None, platform_name: str | None = None
+    root: Path,
+    entries: Sequence[Device],
+    sysroot: str | None,
+    run: Runner | None = None,
+    platform_name: str | None = None,
 ) -> Diagnosis:
+    facts = with_declared(device.detect(root, run, platform_name), entries)
     return Diagnosis(
         sysroot=sysroot,
-        device=device.detect(root, run, platform_name),
-        state=state.preflight(root, run, platform_name),
-        energy=energy.measure_unavailable(root, run, platform_name),
+        device=facts,
+        state=state.preflight(root, run, platform_name, declared_mode=declared_mode(facts)),
+        energy=energy_state(root, run, platform_name, entries),
     )
 
 
@@ -186,8 +205,8 @@ def _render(diagnosis: Diagnosis) -> Iterator[str]:
     for check in diagnosis.state:
         yield from _render_row(check.level, check.name, check.evidence, check.fix)
     yield _heading("Energy")
-    reason = f"{diagnosis.energy.status} ({diagnosis.energy.reason}): {diagnosis.energy.detail}"
-    yield from _wrap("  ", reason)
+    for label, text in render_energy(diagnosis.energy):
+        yield from _wrap(f"  {label:<26}" if label else "  ", text)
     if diagnosis.backends is not None:
         yield _heading("Backends")
         for backend in diagnosis.backends:
@@ -212,6 +231,12 @@ def _render_problems(problems: list[Problem]) -> Iterator[str]:
 
 
 def _render_device(facts: DeviceFacts) -> Iterator[str]:
+    if facts.declared is not None:
+        words = f"{facts.declared.title} ({facts.declared.entry})"
+        yield from _wrap(f"  {'entry of devices.yaml':<26}", words)
+        limits = [limit_words(name, value) for name, value in facts.declared.limits.items()]
+        if limits:
+            yield from _wrap(f"  {'limits':<26}", ", ".join(limits))
     for name, value in facts.facts.items():
         yield from _wrap(f"  {name:<26}", _readable(name, value))
     if facts.unknown:

@@ -286,8 +286,11 @@ def _device_entry(facts: dict[str, Any]) -> Entry:
         facts["title"],
         [
             ("match", ", ".join(match)),
+            ("named", "after what is detected: many machines fit" if facts["family"] else ""),
             ("power mode", facts["power_mode"] or ""),
             ("energy", facts["energy_source"] or ""),
+            ("total", " + ".join(facts["energy_total"] or [])),
+            ("limits", ", ".join(f"{name} {value}" for name, value in facts["limits"].items())),
             ("notes", facts["notes"]),
         ],
     )

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from edgebench.measure.campaign import Target, Watcher
 from edgebench.plan import Cell
-from edgebench.record import Record
+from edgebench.record import Record, Replicate
 
 _MARKS = {"ok": "done", "failed": "FAILED", "unsupported": "unsupported", "invalid": "INVALID"}
 
@@ -30,6 +30,11 @@ def clock(seconds: float) -> str:
     return f"{whole // 60}:{whole % 60:02d}"
 
 
+def _spoilt(target: Target, replicate: Replicate, again: bool) -> str:
+    what = "runs again" if again else "not run again (--reruns)"
+    return f"{what}: {target.cell.id}: {replicate.reasons[0].message}"
+
+
 class LineWatcher:
     """For pipes and logs: a line when a cell is complete."""
 
@@ -38,6 +43,9 @@ class LineWatcher:
 
     def tick(self) -> None:
         return None
+
+    def spoilt(self, target: Target, replicate: Replicate, again: bool) -> None:
+        print(_spoilt(target, replicate, again), file=sys.stderr, flush=True)
 
     def completed(self, record: Record) -> None:
         text = f"{_MARKS[record.status]}: {record.cell.id}"
@@ -93,6 +101,9 @@ class LiveWatcher(LineWatcher):
         self._left_s -= 1
         self._progress.update(self._task, left=clock(self._left_s))
         self._progress.refresh()
+
+    def spoilt(self, target: Target, replicate: Replicate, again: bool) -> None:
+        self._progress.print(_spoilt(target, replicate, again), markup=False, style="yellow")
 
     def completed(self, record: Record) -> None:
         if record.status != "ok":

@@ -7,6 +7,7 @@ import secrets
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,9 @@ from edgebench.errors import (
     UsageError,
 )
 from edgebench.measure.campaign import Campaign, Settings
+from edgebench.measure.estimate import Estimate
+from edgebench.measure.meter import Meter
+from edgebench.measure.power_modes import PowerModes
 from edgebench.plan import Cell, parse_sets, parse_shapes, plan, workload_for_model
 from edgebench.record import DeviceFacts, Record, RunFacts, StateCheck
 from edgebench.spec.types import Workload
@@ -59,6 +63,11 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     sets: list[str]
     scenarios: list[str]
     rate_per_s: float | None
+    devices: str | None = None
+    set_power_mode: bool = False
+    estimate: str | None = None
+    energy_markers: bool = False
+    energy_root: str | None = None
     settings: Settings
 
 
@@ -93,7 +102,12 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 @click.option(
     "--set", "sets", multiple=True, help="Variant axis: threads=1,2 (lists multiply; repeatable)."
 )
-@click.option("--scenario", "scenarios", help="Scenarios: single_stream,offline.")
+@click.option(
+    "--set-power-mode",
+    is_flag=True,
+    help="Allow the axis power_mode: sets nvpmodel's mode and puts the former back; needs root.",
+)
+@click.option("--scenario", "scenarios", help="Scenarios: single_stream,offline,sustained.")
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Paced load: queries/s.")
 @click.option("--budget", help="Time for the whole run: 60s.  [default: none; quick: 105s]")
 @click.option("--target", default="2%", show_default=True, help="Half-width of the interval.")
@@ -110,10 +124,39 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     help="Fresh processes per cell.  [default: 3, up to 9 while the target is not reached]",
 )
 @click.option(
+    "--reruns",
+    type=click.IntRange(min=0),
+    default=2,
+    show_default=True,
+    help="Re-runs per cell of processes during which the machine throttled or was changed.",
+)
+@click.option(
     "--slice", "slice_", default="2s", show_default=True, help="Longest window of a process."
+)
+@click.option(
+    "--sustain",
+    default="5min",
+    show_default=True,
+    help="Longest load of a process under the scenario sustained.",
 )
 @click.option("--timeout", default="120s", show_default=True, help="Silence that counts as a hang.")
 @click.option("--memory-limit", help="Memory a worker may allocate: 512MiB.")
+@click.option(
+    "--estimate",
+    metavar="cpu-time:W",
+    help="Also model energy: CPU time times W watts per core. Labelled modelled, never ranked.",
+)
+@click.option(
+    "--energy-markers",
+    is_flag=True,
+    help="Bursts of load around each window, for `edgebench energy attach` to align a meter's log.",
+)
+@click.option(
+    "--energy-root",
+    hidden=True,
+    type=click.Path(exists=True, file_okay=False),
+    help="Look for the energy meter below this folder: a simulated machine.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of generated inputs.")
 @click.option(
     "--out",
@@ -124,6 +167,12 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 )
 @click.option("--no-save", is_flag=True, help="Keep no result file.")
 @click.option("--resume", is_flag=True, help="Go on with the last unfinished run in --out.")
+@click.option(
+    "--devices",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="Inventory of your devices.  [default: devices.yaml here, if there is one]",
+)
 @click.option("--strict", is_flag=True, help="Refuse to measure in an invalid device state.")
 @click.option(
     "--format",
@@ -176,6 +225,8 @@ def _options(given: dict[str, Any]) -> Options:
     target = parse_share(given["target"])
     if not 0 < target < 1:
         raise UsageError(f"--target {given['target']} is no share between 0 and 100 %", "say 2%")
+    if given["estimate"]:
+        Estimate.parse(given["estimate"])
     limit = given["memory_limit"]
     return Options(
         workloads=list(given["names"]),
@@ -189,6 +240,11 @@ def _options(given: dict[str, Any]) -> Options:
         sets=list(given["sets"]),
         scenarios=_listed(given["scenarios"] or ""),
         rate_per_s=given["rate"],
+        devices=str(Path(given["devices"]).resolve()) if given["devices"] else None,
+        set_power_mode=given["set_power_mode"],
+        estimate=given["estimate"],
+        energy_markers=given["energy_markers"],
+        energy_root=given["energy_root"],
         settings=Settings(
             target=target,
             percentile=PERCENTILES[given["percentile"]],
@@ -199,6 +255,8 @@ def _options(given: dict[str, Any]) -> Options:
             hard_budget=not soft_budget,
             time_out_s=_positive(given["timeout"], "--timeout"),
             strict=given["strict"],
+            reruns=given["reruns"],
+            sustain_s=_positive(given["sustain"], "--sustain"),
             seed=given["seed"],
             memory_limit_bytes=parse_bytes(limit) if limit else None,
         ),
@@ -224,6 +282,7 @@ def _run(
     from edgebench.cli.progress import preparing, watching
     from edgebench.measure.targets import fetch_assets, make_targets
     from edgebench.probes import device, state
+    from edgebench.spec.devices import declared_mode, load_devices, with_declared
 
     cells = plan(
         _workloads(options),
@@ -232,9 +291,10 @@ def _run(
         sets=parse_sets(options.sets),
         scenarios=options.scenarios or None,
         rate_per_s=options.rate_per_s,
+        set_power_mode=options.set_power_mode,
     )
-    facts = device.detect()
-    before = state.preflight()
+    facts = with_declared(device.detect(), load_devices(_path(options.devices)))
+    before = state.preflight(declared_mode=declared_mode(facts))
     if options.settings.strict:
         _refuse_invalid(before)
     run = _run_facts(options, store)
@@ -256,11 +316,21 @@ def _run(
             )
         for target in targets:
             target.entries += keeper.pending.get(target.cell.id, [])
-        with watching() as watcher:
+        power_modes = PowerModes() if options.set_power_mode else None
+        with watching() as watcher, _meter(options) as meter:
             campaign = Campaign(
-                targets, options.settings, run, facts, before, keeper, watcher, started_s
+                targets,
+                options.settings,
+                run,
+                facts,
+                before,
+                keeper,
+                watcher,
+                started_s,
+                power_modes=power_modes,
+                meter=meter,
             )
-            stopped, unreached = _measure(campaign)
+            stopped, unreached = _measure(campaign, power_modes)
     finally:
         keeper.close()
     records = _in_order(
@@ -272,10 +342,28 @@ def _run(
     return _closing(code, stopped, unreached, keeper)
 
 
-def _measure(campaign: Campaign) -> tuple[BaseException | None, int]:
+def _meter(options: Options) -> AbstractContextManager[Meter]:
+    """The machine's energy meter for the time of the run, or the reason that there is none."""
+    from edgebench.cli.energy_source import find_here
+    from edgebench.measure.meter import open_meter
+    from edgebench.spec.devices import load_devices
+
+    devices = load_devices(_path(options.devices))
+    found = find_here(_path(options.energy_root), devices)
+    return open_meter(found, Estimate.parse(options.estimate) if options.estimate else None)
+
+
+def _path(text: str | None) -> Path | None:
+    return None if text is None else Path(text)
+
+
+def _measure(
+    campaign: Campaign, power_modes: PowerModes | None
+) -> tuple[BaseException | None, int]:
     """What stopped the campaign early, if anything, and how many cells it did not reach."""
     try:
-        return None, len(campaign.measure())
+        with power_modes or nullcontext():
+            return None, len(campaign.measure())
     except (KeyboardInterrupt, EdgebenchError) as error:
         return error, 0
 
@@ -418,6 +506,10 @@ _FIXED = {
     "sets": "sets",
     "scenarios": "scenarios",
     "rate": "rate_per_s",
+    "devices": "devices",
+    "set_power_mode": "set_power_mode",
+    "estimate": "estimate",
+    "energy_markers": "energy_markers",
 }
 
 

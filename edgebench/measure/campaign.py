@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
@@ -17,13 +17,17 @@ from typing import Literal, Protocol
 import msgspec
 
 from edgebench.analysis import stats
-from edgebench.errors import DeviceStateError
+from edgebench.errors import DeviceStateError, UnsupportedError
+from edgebench.measure import reruns
 from edgebench.measure.jobs import Done, Job
 from edgebench.measure.launch import run_worker
-from edgebench.probes import energy, state
+from edgebench.measure.meter import Meter, NoMeter
+from edgebench.measure.power_modes import PowerModes
+from edgebench.measure.vigil import Vigil, allowing_heat, postflight
 from edgebench.record import (
     CellFacts,
     DeviceFacts,
+    Energy,
     ModelFacts,
     Reason,
     Record,
@@ -40,6 +44,7 @@ SLICE_FACTOR = 1.6
 #: First guesses of what a replicate takes beside its slice, until one was measured.
 OVERHEAD_FIRST_S = 4.0
 OVERHEAD_S = 1.2
+NO_METER = NoMeter(Energy(status="unavailable", reason="no_sensor", detail="no meter was given"))
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,9 +55,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     replicates: int = 3  # at least
     max_replicates: int = 9
     slice_s: float = 2.0  # measured window of a replicate, at most
+    sustain_s: float = 300.0  # the same of the scenario sustained
     budget_s: float | None = None  # of the whole run
     hard_budget: bool = True  # False: every cell gets one replicate all the same
     time_out_s: float = 120.0
+    reruns: int = 2  # of replicates that the machine spoilt, per cell
     max_samples: int = 8192  # per replicate
     strict: bool = False
     seed: int = 0
@@ -69,10 +76,27 @@ class Target:
     status: Status = "ok"
     reasons: list[Reason] = field(default_factory=list)
     entries: list[JournalEntry] = field(default_factory=list)
+    power_mode: str | None = None  # as read back after it was set
 
     @property
     def replicates(self) -> list[Replicate]:
-        return [entry.replicate for entry in self.entries]
+        """All of them, in order; what a re-run replaced is marked."""
+        return reruns.marked([entry.replicate for entry in self.entries])
+
+    @property
+    def standing(self) -> list[Replicate]:
+        """Those that no re-run replaced."""
+        return reruns.standing([entry.replicate for entry in self.entries])
+
+    @property
+    def sustained(self) -> bool:
+        return self.cell.scenario == "sustained"
+
+    @property
+    def settings(self) -> Mapping[str, str]:
+        """Of the machine, when the first replicate ended that it did not spoil."""
+        sound = (e for e in self.entries if not reruns.disturbed(e.replicate))
+        return next((entry.settings for entry in sound), {})
 
     @property
     def broken(self) -> bool:
@@ -94,6 +118,7 @@ class Watcher(Protocol):
 
     def starts(self, target: Target, number: int, total: int, left_s: float) -> None: ...
     def tick(self) -> None: ...
+    def spoilt(self, target: Target, replicate: Replicate, again: bool) -> None: ...
     def completed(self, record: Record) -> None: ...
 
 
@@ -111,6 +136,8 @@ class Campaign:
         watcher: Watcher,
         started_s: float,
         launch: Callable[..., Done] = run_worker,
+        meter: Meter = NO_METER,
+        power_modes: PowerModes | None = None,
     ) -> None:
         self._targets = targets
         self._settings = settings
@@ -121,6 +148,8 @@ class Campaign:
         self._watcher = watcher
         self._started_s = started_s
         self._launch = launch
+        self._power_modes = power_modes
+        self._meter = meter
         self._overheads_s: dict[Literal["first", "rest"], list[float]] = {"first": [], "rest": []}
         self._measured = sum(len(target.entries) for target in targets)
         self.records: dict[str, Record] = {}  # of complete cells, by id
@@ -138,21 +167,48 @@ class Campaign:
             else:
                 open_targets.append(target)
         with tempfile.TemporaryDirectory(prefix="edgebench-") as scratch:
-            while open_targets:
-                for target in list(open_targets):
-                    if not self._may_start(target):
-                        continue
-                    self._replicate(target, Path(scratch))
-                    if self._complete(target):
-                        self._finish(target)
-                        open_targets.remove(target)
-                if not any(map(self._may_start, open_targets)):
-                    break
+            for mode, members in _by_power_mode(open_targets):
+                if any(map(self._may_start, members)) and self._enter(mode, members):
+                    self._rounds(members, Path(scratch))
+        open_targets = [t for t in open_targets if t.cell.id not in self.records]
         for target in list(open_targets):
             if target.entries:
                 self._finish(target)
                 open_targets.remove(target)
         return [target.cell for target in open_targets]
+
+    def _enter(self, mode: str | None, targets: Sequence[Target]) -> bool:
+        """Sets the power mode that targets ask for. Where it cannot be had, they are unsupported."""
+        if self._power_modes is None:
+            return True
+        try:
+            if mode is None:
+                self._power_modes.restore()
+                return True
+            found = self._power_modes.enter(mode)
+        except UnsupportedError as error:
+            for target in targets:
+                target.status = "unsupported"
+                target.reasons.append(
+                    Reason(code="power_mode_unavailable", message=error.message, fix=error.fix)
+                )
+                self._finish(target)
+            return False
+        for target in targets:
+            target.power_mode = found
+        return True
+
+    def _rounds(self, targets: Sequence[Target], scratch: Path) -> None:
+        """Replicates of the targets in turns, until each is complete or the budget is spent."""
+        open_targets = list(targets)
+        while any(map(self._may_start, open_targets)):
+            for target in list(open_targets):
+                if not self._may_start(target):
+                    continue
+                self._replicate(target, scratch)
+                if self._complete(target):
+                    self._finish(target)
+                    open_targets.remove(target)
 
     def _may_start(self, target: Target) -> bool:
         """Whether the budget allows another replicate of a target."""
@@ -165,39 +221,50 @@ class Campaign:
         return self._settings.budget_s - (time.monotonic() - self._started_s)
 
     def _complete(self, target: Target) -> bool:
-        count = len(target.entries)
-        if target.broken or count >= self._settings.max_replicates:
+        if target.broken or reruns.exhausted(target.replicates, self._settings.reruns):
+            return True
+        if reruns.due(target.replicates, self._settings.reruns) is not None:
+            return False
+        count = len(target.standing)
+        if count >= self._settings.max_replicates:
             return True
         if count < self._settings.replicates:
             return False
-        return precise(target.replicates, self._settings)
+        # A sustained load takes minutes: no more of them than were asked for.
+        return target.sustained or precise(target.standing, self._settings)
 
     def _replicate(self, target: Target, scratch: Path) -> None:
         """One more fresh process of a target, journalled before anything else happens."""
         assert target.job is not None
         index = len(target.entries)
-        first = index == 0
-        slice_s = self._slice_s()
+        rerun_of = reruns.due(target.replicates, self._settings.reruns)
+        # The quality pass runs once, in a replicate that counts.
+        first = all(map(reruns.disturbed, target.replicates))
+        window_s = self._window_s(target, self._share_s())
+        slice_s = min(window_s, self._settings.slice_s)
+        metered_s = self._metered_window_s()
         job = msgspec.structs.replace(
             target.job,
             index=index,
             slice_s=slice_s,
+            sustain_s=window_s if target.sustained else 0.0,
+            min_window_s=metered_s,
             warmup_s=max(0.3, slice_s / 2),
             full_quality=first,
             expected=str(scratch / f"{self._targets.index(target)}.npz"),
         )
         total = sum(max(self._settings.replicates, len(t.entries)) for t in self._targets if t.job)
         self._watcher.starts(target, self._measured + 1, total, self._expected_s())
-        before = state.snapshot()
-        done = self._launch(
-            job,
-            time_out_s=min(self._settings.time_out_s, max(10.0, self._left_s())),
-            inherited_fds=(self._keeper.lock_fd,) if self._keeper.lock_fd >= 0 else (),
-            on_tick=self._watcher.tick,
+        idle = self._meter.idle() if metered_s else None
+        done, changes, settings = self._watched(target, job)
+        replicate = self._meter.measured(
+            _with_state(done.replicate, changes), target.job.batch, idle
         )
-        changes = state.compare(before, state.snapshot())
-        replicate = _with_state(done.replicate, changes)
-        overhead_s = max(0.0, (replicate.wall_s or 0.0) - SLICE_FACTOR * slice_s)
+        replicate = msgspec.structs.replace(
+            replicate, rerun_of=rerun_of, power_mode=target.power_mode
+        )
+        overhead_s = max(0.0, (replicate.wall_s or 0.0) - _planned_s(target, window_s, slice_s))
+        overhead_s += 2 * self._meter.idle_s if metered_s else 0.0
         self._overheads_s["first" if first else "rest"].append(overhead_s)
         self._measured += 1
         entry = JournalEntry(
@@ -205,42 +272,82 @@ class Campaign:
             replicate=replicate,
             model=target.model,
             inputs_sha256=done.inputs_sha256,
+            settings=dict(settings),
         )
         target.entries.append(entry)
         self._keeper.add_replicate(entry)
-        if self._settings.strict and any(check.level == "invalid" for check in changes):
-            worst = next(check for check in changes if check.level == "invalid")
+        if reruns.disturbed(replicate):
+            again = reruns.due(target.replicates, self._settings.reruns) is not None
+            self._watcher.spoilt(target, replicate, again)
+        worst = next((c for c in replicate.state_after if c.level == "invalid"), None)
+        if self._settings.strict and worst is not None:
             raise DeviceStateError(
                 f"the machine changed while it measured {target.cell.id}: {worst.evidence}",
                 worst.fix,
             )
 
-    def _slice_s(self) -> float:
-        """The measured window of the next replicate: what the budget leaves for each, at most the
-        setting."""
-        if self._settings.budget_s is None:
-            return self._settings.slice_s
-        count, overhead_s = self._outstanding()
-        share_s = (self._left_s() - overhead_s) / max(count, 1) / SLICE_FACTOR
-        return max(MIN_SLICE_S, min(self._settings.slice_s, share_s))
+    def _watched(
+        self, target: Target, job: Job
+    ) -> tuple[Done, list[StateCheck], Mapping[str, str]]:
+        """What a worker found, what happened to the machine meanwhile, and its settings after."""
+        vigil = Vigil()
 
-    def _outstanding(self) -> tuple[int, float]:
-        """Replicates still due at least, and what they take beside their slices."""
-        firsts = rest = 0
-        for target in self._targets:
-            if target.job is None or target.broken:
-                continue
-            due = max(0, self._settings.replicates - len(target.entries))
-            firsts += bool(due and not target.entries)
-            rest += due - bool(due and not target.entries)
+        def tick() -> None:
+            vigil.tick()
+            self._watcher.tick()
+
+        done = self._launch(
+            job,
+            time_out_s=min(self._settings.time_out_s, max(10.0, self._left_s())),
+            inherited_fds=(self._keeper.lock_fd,) if self._keeper.lock_fd >= 0 else (),
+            on_tick=tick,
+        )
+        changes = vigil.end(target.settings)
+        return done, allowing_heat(changes) if target.sustained else changes, vigil.settings
+
+    def _share_s(self) -> float:
+        """What the budget leaves for the window of each replicate that is due."""
+        if self._settings.budget_s is None:
+            return float("inf")
+        count = sum(map(self._due, self._targets))
+        return (self._left_s() - self._overhead_s()) / max(count, 1) / SLICE_FACTOR
+
+    def _window_s(self, target: Target, share_s: float) -> float:
+        """The measured window of the next replicate: its share, at most the setting."""
+        most_s = self._settings.sustain_s if target.sustained else self._settings.slice_s
+        return min(most_s, max(MIN_SLICE_S, share_s))
+
+    def _metered_window_s(self) -> float:
+        """The window that the meter needs, if the budget leaves so much for each replicate that is
+        due; else 0: energy is refused then, with the length needed, and latency is measured."""
+        needed_s = self._meter.needed_s
+        count = sum(map(self._due, self._targets))
+        left_s = (self._left_s() - self._overhead_s()) / max(count, 1)
+        return needed_s if left_s >= SLICE_FACTOR * needed_s else 0.0
+
+    def _due(self, target: Target) -> int:
+        """Replicates of a target that are due at least."""
+        if target.job is None or target.broken:
+            return 0
+        again = reruns.due(target.replicates, self._settings.reruns) is not None
+        return max(0, self._settings.replicates - len(target.standing)) + again
+
+    def _overhead_s(self) -> float:
+        """What the replicates that are due take beside their windows."""
+        due = sum(map(self._due, self._targets))
+        firsts = sum(bool(self._due(target) and not target.entries) for target in self._targets)
         overhead_s = firsts * _mean(self._overheads_s["first"], OVERHEAD_FIRST_S)
-        overhead_s += rest * _mean(self._overheads_s["rest"], OVERHEAD_S)
-        return firsts + rest, overhead_s
+        return overhead_s + (due - firsts) * _mean(self._overheads_s["rest"], OVERHEAD_S)
 
     def _expected_s(self) -> float:
         """Time until the last replicate that is due for sure."""
-        count, overhead_s = self._outstanding()
-        return overhead_s + count * SLICE_FACTOR * self._slice_s()
+        planned_s, share_s = 0.0, self._share_s()
+        for target in self._targets:
+            if due := self._due(target):
+                window_s = self._window_s(target, share_s)
+                slice_s = min(window_s, self._settings.slice_s)
+                planned_s += due * _planned_s(target, window_s, slice_s)
+        return self._overhead_s() + planned_s
 
     def provisional(self) -> list[Record]:
         """Records of cells that have replicates but are not complete: to be shown, not kept."""
@@ -257,7 +364,23 @@ class Campaign:
         self._watcher.completed(record)
 
     def _assemble(self, target: Target) -> Record:
-        return assemble(target, self._settings, self._run, self._device, self._state_before)
+        energy = self._meter.of_record(target.replicates)
+        return assemble(target, self._settings, self._run, self._device, self._state_before, energy)
+
+
+def _by_power_mode(targets: Sequence[Target]) -> list[tuple[str | None, list[Target]]]:
+    """Targets by the mode they ask for: modes are slow to change, so cells of one take turns among
+    themselves."""
+    groups: dict[str | None, list[Target]] = {}
+    for target in targets:
+        wanted = target.cell.variant.get("power_mode")
+        groups.setdefault(None if wanted is None else str(wanted), []).append(target)
+    return list(groups.items())
+
+
+def _planned_s(target: Target, window_s: float, slice_s: float) -> float:
+    """What a replicate takes for its window and what comes with it."""
+    return SLICE_FACTOR * slice_s + (window_s if target.sustained else 0.0)
 
 
 def _mean(values: Sequence[float], otherwise: float) -> float:
@@ -288,7 +411,7 @@ def _with_state(replicate: Replicate, changes: list[StateCheck]) -> Replicate:
 
 def _invalid(checks: Sequence[StateCheck]) -> list[Reason]:
     return [
-        Reason(code=f"device_{check.name}", message=check.evidence, fix=check.fix)
+        Reason(code=f"{reruns.STATE_PREFIX}{check.name}", message=check.evidence, fix=check.fix)
         for check in checks
         if check.level == "invalid"
     ]
@@ -300,12 +423,15 @@ def assemble(
     run: RunFacts,
     device: DeviceFacts,
     state_before: list[StateCheck],
+    energy: Energy,
 ) -> Record:
     """The record of a target from what its replicates found."""
     replicates = target.replicates
-    state_after = state.postflight()
+    state_after = postflight(device, state_before, "power_mode" in target.cell.variant)
+    if target.sustained:
+        state_after = allowing_heat(state_after)
     status, reasons = _verdict(target, _invalid([*state_before, *state_after]))
-    first = replicates[0] if replicates else None
+    first = next(iter(target.standing), None)
     return Record(
         cell=target.cell,
         status=status,
@@ -317,8 +443,9 @@ def assemble(
         model=target.model or next((e.model for e in target.entries if e.model), None),
         inputs_sha256=target.entries[0].inputs_sha256 if target.entries else None,
         quality=first.quality if first else None,
-        energy=energy.measure_unavailable(),
+        energy=energy,
         effective=first.effective if first else None,
+        power_mode=first.power_mode if first else None,
         target=settings.target,
         percentile=settings.percentile,
         replicates=replicates,
@@ -330,7 +457,7 @@ def _verdict(target: Target, device: list[Reason]) -> tuple[Status, list[Reason]
 
     Caching needs as many replicates that show it as not.
     """
-    replicates = target.replicates
+    replicates = target.standing
     reasons = list(target.reasons)
     for found in [*(replicate.reasons for replicate in replicates), device]:
         reasons += [reason for reason in found if reason not in reasons]

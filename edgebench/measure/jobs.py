@@ -35,6 +35,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     rate_per_s: float | None
     warmup_s: float  # at most
     slice_s: float  # length of the measured window, at most
+    sustain_s: float = 0.0  # of the scenario sustained, in the place of slice_s
+    min_window_s: float = 0.0  # and at least, whatever the precision: what a meter needs
     target: float  # stop earlier where the interval of the percentile is within half of it
     percentile: float  # 0.5, 0.9, 0.99
     max_samples: int

@@ -18,11 +18,11 @@ from typing import Any, Literal
 
 from edgebench.analysis import stats
 from edgebench.measure.steady import SteadyDetector
-from edgebench.record import Offline, Paced, Warmup
+from edgebench.record import Offline, Paced, Sustained, Warmup
 
 Clock = Callable[[], int]
 Run = Callable[[Any], Any]
-Stop = Literal["", "precise", "time", "samples"]
+Stop = Literal["", "precise", "time", "samples", "steady"]
 
 BLOCK_NS = 20_000_000  # between two looks at the time: long enough to cost nothing
 MIN_WINDOW_NS = 250_000_000
@@ -39,11 +39,16 @@ class Window:
 
     samples_ns: list[int] = field(default_factory=list)
     window_ns: int = 0
+    start_ns: int = 0  # of the monotonic clock
+    end_ns: int = 0
+    start_unix_ns: int = 0
+    queries: int = 0  # those included whose latency was not kept
     cpu_ns: int = 0
     involuntary_switches: int = 0
     stop: Stop = ""
     paced: Paced | None = None
     offline: Offline | None = None
+    sustained: Sustained | None = None
 
 
 @contextmanager
@@ -60,12 +65,15 @@ def no_gc() -> Iterator[None]:
 
 
 @contextmanager
-def _usage(window: Window) -> Iterator[None]:
-    """CPU time and involuntary context switches of this process, added to `window`."""
+def usage(window: Window) -> Iterator[None]:
+    """When the window was, and CPU time and involuntary context switches of this process in it."""
     before = resource.getrusage(resource.RUSAGE_SELF)
+    window.start_unix_ns = time.time_ns()
+    window.start_ns = time.monotonic_ns()
     try:
         yield
     finally:
+        window.end_ns = time.monotonic_ns()
         after = resource.getrusage(resource.RUSAGE_SELF)
         cpu_s = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
         window.cpu_ns = round(cpu_s * 1e9)
@@ -99,9 +107,13 @@ def warm_up(
     return Warmup(iterations=len(recent), duration_ns=clock() - start, steady=steady), typical
 
 
-def time_block(run: Run, queries: Iterator[Any], keep: Callable[[int], None]) -> None:
+def time_block(
+    run: Run,
+    queries: Iterator[Any],
+    keep: Callable[[int], None],
+    clock: Clock = time.perf_counter_ns,
+) -> None:
     """The measured loop: one clock pair per query, outputs released inside it."""
-    clock = time.perf_counter_ns
     for prepared in queries:
         start = clock()
         run(prepared)
@@ -118,42 +130,54 @@ def single_stream(
     target: float,
     percentile: float,
     max_samples: int,
+    min_window_s: float = 0.0,
 ) -> Window:
     """Closed loop: the next query starts when the last one is complete.
 
     Ends when the percentile is known within half of `target` (a share; the other half is for the
-    differences between processes), when `slice_s` is over, or at `max_samples`.
+    differences between processes), when `slice_s` is over, or at `max_samples`; but not before
+    `min_window_s`: what runs beyond `max_samples` is counted, and its latency dropped.
     """
     window = Window()
     samples = window.samples_ns
+    slice_s = max(slice_s, min_window_s)
+    least_ns = max(MIN_WINDOW_NS, round(min_window_s * 1e9))
     rotation = cycle(pool)
     per_block = max(1, min(BLOCK_NS // max(typical_ns, 1), max_samples // MIN_BLOCKS or 1))
     block_values: list[float] = []
     permille = round(percentile * 1000)
     needed = max(MIN_SAMPLES, stats.min_samples(permille))
-    with no_gc(), _usage(window):
+    with no_gc(), usage(window):
         start = time.perf_counter_ns()
         deadline = start + round(slice_s * 1e9)
         give_up = start + round(PATIENCE * slice_s * 1e9)
         while not window.stop:
-            size = min(per_block, max_samples - len(samples))
-            time_block(run, islice(rotation, size), samples.append)
+            room = max_samples - len(samples)
+            size = min(per_block, room) if room else per_block
+            time_block(run, islice(rotation, size), samples.append if room else _drop)
             now = time.perf_counter_ns()
-            block_values.append(stats.percentile(sorted(samples[-size:]), permille))
+            window.queries += size
+            if room:
+                block_values.append(stats.percentile(sorted(samples[-size:]), permille))
             if len(samples) >= max_samples:
-                window.stop = "samples"
+                if now - start >= min_window_s * 1e9:
+                    window.stop = "samples"
             elif now >= deadline and (len(samples) >= MIN_TIMED or now >= give_up):
                 window.stop = "time"
             elif (
                 # Looking costs time outside the calls only; look seldom all the same.
                 len(block_values) % MIN_BLOCKS == 0
-                and now - start >= MIN_WINDOW_NS
+                and now - start >= least_ns
                 and len(samples) >= needed
                 and _within(block_values, target / 2)
             ):
                 window.stop = "precise"
         window.window_ns = time.perf_counter_ns() - start
     return window
+
+
+def _drop(latency_ns: int) -> None:
+    """Keeps nothing."""
 
 
 def _within(block_values: Sequence[float], target: float) -> bool:
@@ -172,6 +196,7 @@ def paced_stream(
     rate_per_s: float,
     slice_s: float,
     max_samples: int,
+    min_window_s: float = 0.0,
     clock: Clock = time.perf_counter_ns,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Window:
@@ -182,12 +207,12 @@ def paced_stream(
     after twice the planned time, and the queries it never started are counted as misses.
     """
     period_ns = 1e9 / rate_per_s
-    count = max(1, min(max_samples, round(slice_s * rate_per_s)))
+    count = max(1, min(max_samples, round(slice_s * rate_per_s)), _ceil(min_window_s * rate_per_s))
     window = Window(stop="time")
     service_ns: list[int] = []
     wake_late_ns: list[int] = []
     misses = 0
-    with no_gc(), _usage(window):
+    with no_gc(), usage(window):
         begin = clock() + 1_000_000
         give_up = begin + round(2 * count * period_ns + 1e9)
         for number, prepared in enumerate(islice(cycle(pool), count)):
@@ -206,6 +231,7 @@ def paced_stream(
             if end > give_up:
                 break
         window.window_ns = clock() - begin
+    window.queries = len(service_ns)
     window.paced = Paced(
         rate_per_s=rate_per_s,
         misses=misses + count - len(service_ns),
@@ -223,16 +249,25 @@ def offline(
     typical_ns: int,
     slice_s: float,
     max_samples: int,
+    min_window_s: float = 0.0,
 ) -> Window:
     """One query of as many samples as fill the time, in batches; all are there from the start."""
-    calls = max(1, min(max_samples, round(slice_s * 1e9 / max(typical_ns, 1))))
-    window = Window(stop="time")
-    with no_gc(), _usage(window):
+    typical_ns = max(typical_ns, 1)
+    calls = max(1, min(max_samples, round(slice_s * 1e9 / typical_ns)))
+    calls = max(calls, _ceil(min_window_s * 1e9 / typical_ns))
+    window = Window(stop="time", queries=calls)
+    with no_gc(), usage(window):
         start = time.perf_counter_ns()
-        time_block(run, islice(cycle(pool), calls), window.samples_ns.append)
+        queries = islice(cycle(pool), calls)
+        time_block(run, islice(queries, max_samples), window.samples_ns.append)
+        time_block(run, queries, _drop)
         window.window_ns = time.perf_counter_ns() - start
     window.offline = Offline(samples=calls * batch, duration_ns=window.window_ns, batch=batch)
     return window
+
+
+def _ceil(value: float) -> int:
+    return -int(-value // 1)
 
 
 def in_turn(run: Run, first: Sequence[Any], second: Sequence[Any]) -> tuple[list[int], list[int]]:

@@ -103,7 +103,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
         # What such a call takes is no latency: there is nothing to measure.
         return Done(_deferred(job, started, completion), inputs.digest(feeds))
 
-    link.phase("measurement", 3 * job.slice_s)
+    link.phase("measurement", 3 * max(job.slice_s, job.min_window_s) + 2 * job.sustain_s)
     window = _window(job, session, pool, typical_ns)
     # Before anything else is prepared: what follows holds further inputs.
     peak = _peak(session)
@@ -157,11 +157,16 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
         warmup=warmup,
         samples_ns=window.samples_ns,
         window_ns=window.window_ns,
+        window_start_ns=window.start_ns,
+        window_end_ns=window.end_ns,
+        window_start_unix_ns=window.start_unix_ns,
+        queries=window.queries,
         cpu_ns=window.cpu_ns,
         involuntary_switches=window.involuntary_switches,
         stop=window.stop,
         paced=window.paced,
         offline=window.offline,
+        sustained=window.sustained,
         unseen=unseen,
         pipeline=pipeline,
         device=device,
@@ -253,7 +258,10 @@ def _window(job: Job, session: Session, pool: list[Any], typical_ns: int) -> Win
             typical_ns=typical_ns,
             slice_s=job.slice_s,
             max_samples=job.max_samples,
+            min_window_s=job.min_window_s,
         )
+    if job.scenario == "sustained":
+        return _sustained(job, session, pool, typical_ns)
     if job.rate_per_s is not None:
         return scenario.paced_stream(
             session.run,
@@ -261,6 +269,7 @@ def _window(job: Job, session: Session, pool: list[Any], typical_ns: int) -> Win
             rate_per_s=job.rate_per_s,
             slice_s=job.slice_s,
             max_samples=job.max_samples,
+            min_window_s=job.min_window_s,
         )
     return scenario.single_stream(
         session.run,
@@ -270,6 +279,24 @@ def _window(job: Job, session: Session, pool: list[Any], typical_ns: int) -> Win
         target=job.target,
         percentile=job.percentile,
         max_samples=job.max_samples,
+        min_window_s=job.min_window_s,
+    )
+
+
+def _sustained(job: Job, session: Session, pool: list[Any], typical_ns: int) -> Window:
+    from edgebench.measure.sustained import sustained
+    from edgebench.probes.temperature import Thermometer
+
+    _, device_source = session.device_memory()
+    thermometer = Thermometer.find(gpu_used=bool(device_source))
+    return sustained(
+        session.run,
+        pool,
+        typical_ns=typical_ns,
+        limit_s=job.sustain_s,
+        max_samples=job.max_samples,
+        temperature=thermometer.read,
+        temperature_source=thermometer.source,
     )
 
 

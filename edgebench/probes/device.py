@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from edgebench.probes import cgroup, cpu, files, virtualisation
+from edgebench.probes import cgroup, cpu, files, nvpmodel, virtualisation
 from edgebench.probes.files import LIVE
 from edgebench.probes.machine import Machine, Runner
 from edgebench.record import DeviceFacts
@@ -178,6 +178,8 @@ def _board(machine: Machine, facts: _Facts) -> None:
     facts.put("board", machine.board(), "no device tree (usual on x86)")
     release = machine.read("etc/nv_tegra_release")
     facts.put("l4t", l4t_version(release), "no /etc/nv_tegra_release: not a Jetson")
+    driver = machine.read("sys/module/nvidia/version") or _driver_version(machine)
+    facts.put("nvidia_driver", driver, "NVIDIA's driver is not loaded")
     mode = power_mode(machine)
     facts.put("power_mode", mode, "no nvpmodel or platform_profile")
 
@@ -188,20 +190,18 @@ def l4t_version(release: str | None) -> str | None:
     return f"{match[1]}.{match[2]}" if match else None
 
 
+def _driver_version(machine: Machine) -> str | None:
+    """ "580.95.05" of "NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.95.05  ..."."""
+    text = machine.read("proc/driver/nvidia/version") or ""
+    match = re.search(r"NVRM version:.*?  +([0-9][0-9.]+)", text)
+    return match[1] if match else None
+
+
 def power_mode(machine: Machine) -> str | None:
     """Jetson: name of the nvpmodel mode, or "mode 2" where only its number is known. Else the
     platform profile of the firmware."""
-    names = files.fields(machine.run(["nvpmodel", "-q"]) if _is_jetson(machine) else None)
-    if name := names.get("NV Power Mode"):
-        return name
-    number = re.search(r"pmode:([0-9]+)", machine.read("var/lib/nvpmodel/status") or "")
-    if number:
-        return f"mode {int(number[1])}"
-    return machine.read("sys/firmware/acpi/platform_profile")
-
-
-def _is_jetson(machine: Machine) -> bool:
-    return (machine.root / "etc/nv_tegra_release").exists()
+    mode = nvpmodel.current(machine)
+    return str(mode) if mode else machine.read("sys/firmware/acpi/platform_profile")
 
 
 _MACOS_FACTS: dict[str, tuple[str, Callable[[str], Any]]] = {

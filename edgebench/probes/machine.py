@@ -8,13 +8,17 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from edgebench.probes import files
 from edgebench.probes.files import LIVE
 
 #: Runs a command that only reads; standard output, or None where it is missing or fails.
 Runner = Callable[[Sequence[str]], "str | None"]
+#: Gives NVIDIA's management library as a module that is ready to be asked, or None.
+Nvml = Callable[[], "Any | None"]
 
 _TIMEOUT_S = 2.0
 
@@ -45,6 +49,26 @@ def no_command(command: Sequence[str]) -> str | None:
     return None
 
 
+@lru_cache(maxsize=1)
+def load_nvml() -> Any | None:
+    """`pynvml`, initialised; None where the package or the driver is missing."""
+    import warnings
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # an old namesake of the package warns of itself
+            import pynvml
+        pynvml.nvmlInit()
+    except Exception:  # noqa: BLE001 - the library's errors are known only once it is imported
+        return None
+    return pynvml
+
+
+def no_nvml() -> Any | None:
+    """The library of a tree that is not the live machine: there is none."""
+    return None
+
+
 @dataclass(frozen=True)
 class Machine:
     """A tree below `root`, a runner of commands, and the platform in the words of `sys.platform`."""
@@ -52,10 +76,15 @@ class Machine:
     root: Path
     run: Runner
     platform: str
+    nvml: Nvml = no_nvml
 
     @classmethod
     def at(
-        cls, root: Path = LIVE, run: Runner | None = None, platform: str | None = None
+        cls,
+        root: Path = LIVE,
+        run: Runner | None = None,
+        platform: str | None = None,
+        nvml: Nvml | None = None,
     ) -> Machine:
         """The live machine where `root` is "/"; any other root is a Linux tree without commands."""
         live = root == LIVE
@@ -63,6 +92,7 @@ class Machine:
             root=root,
             run=run or (run_command if live else no_command),
             platform=platform or (sys.platform if live else "linux"),
+            nvml=nvml or (load_nvml if live else no_nvml),
         )
 
     @property
@@ -81,6 +111,15 @@ class Machine:
 
     def glob(self, pattern: str) -> list[Path]:
         return files.glob(self.root, pattern)
+
+    @property
+    def nvidia(self) -> bool:
+        """Whether NVIDIA's driver for GPUs is loaded (a Jetson's own, before Thor, is another)."""
+        return (self.root / "proc/driver/nvidia/version").exists()
+
+    @property
+    def pi(self) -> bool:
+        return "raspberry pi" in (self.board() or "").lower()
 
     def board(self) -> str | None:
         """The board's model in its device tree, or None where it has none (most x86 machines)."""

@@ -1,4 +1,4 @@
-"""Counters read right before and after a replicate, and what their difference says.
+"""Counters read right before and after a replicate; `changes` says what their difference means.
 
 The parent takes a snapshot between measurements, so it starts no process and reads only files that
 were found beforehand. A counter that the machine does not have is not in the snapshot.
@@ -15,14 +15,17 @@ from pathlib import Path
 from edgebench.probes import cgroup, files
 from edgebench.probes.cpu import clock_policies
 from edgebench.probes.files import LIVE
-from edgebench.record import Level, StateCheck
 
-STEAL_LIMIT = 0.01
-STALL_LIMIT = 0.05
 _CPU = "sys/devices/system/cpu"
+_PI_FLAGS = "sys/devices/platform/soc*/*firmware*/get_throttled"
+#: Bits of the Raspberry Pi's firmware: now (0 to 3) and at some time since boot (16 to 19).
+PI_UNDERVOLTAGE = 0x1_0001
+PI_THROTTLED = 0xE_000E
+#: Kinds that are set bits rather than counts: set ones stay set until the next boot.
+FLAGS = frozenset({"pi_throttled", "pi_undervoltage"})
 
 #: Event counters of which any increase invalidates a replicate: where, what it means, the fix.
-_EVENTS: dict[str, tuple[tuple[str, ...], str, str]] = {
+EVENTS: dict[str, tuple[tuple[str, ...], str, str]] = {
     "thermal_throttle": (
         (
             f"{_CPU}/cpu[0-9]*/thermal_throttle/core_throttle_count",
@@ -37,9 +40,14 @@ _EVENTS: dict[str, tuple[tuple[str, ...], str, str]] = {
         "use a stronger supply or a lower power mode",
     ),
     "pi_throttled": (
-        ("sys/devices/platform/soc*/*firmware*/get_throttled",),
-        "the Raspberry Pi was under-voltage, capped or throttled",
-        "use a stronger supply and cooling, then reboot to clear the flags",
+        (_PI_FLAGS,),
+        "the Raspberry Pi was capped or throttled",
+        "cool it better, then reboot to clear the flags",
+    ),
+    "pi_undervoltage": (
+        (_PI_FLAGS,),
+        "the Raspberry Pi had too little voltage",
+        "use a stronger supply, then reboot to clear the flags",
     ),
     "cgroup_throttle": (
         (),  # the groups of this process, from /proc/self/cgroup
@@ -87,7 +95,7 @@ class Watch:
     def find(cls, root: Path) -> Watch:
         events = [
             (kind, path)
-            for kind, (patterns, _, _) in _EVENTS.items()
+            for kind, (patterns, _, _) in EVENTS.items()
             for pattern in patterns
             for path in files.glob(root, pattern)
             if _counts_for_itself(path)
@@ -148,142 +156,30 @@ def snapshot(root: Path = LIVE, clock_ns: Callable[[], int] = time.monotonic_ns)
     return _watch(root).snapshot(clock_ns)
 
 
-def compare(before: Snapshot, after: Snapshot) -> list[StateCheck]:
-    """What happened between two snapshots of one machine.
-
-    `invalid`: throttling, or a setting that changed. `warn`: stolen CPU time, swapping, tasks that
-    waited for a CPU (the worker's own threads among them). `unknown`: a counter that disappeared or
-    went backwards. A counter that neither snapshot has gives no row.
-    """
-    checks = [
-        _event_check(kind, before.events[kind], after.events.get(kind, {}))
-        for kind in _EVENTS
-        if kind in before.events
-    ]
-    if before.modes:
-        checks.append(_mode_check(before.modes, after.modes))
-    optional = (
-        _steal_check(before, after),
-        _swap_check(before, after),
-        _stall_check(before, after),
-    )
-    return checks + [check for check in optional if check is not None]
+def pi_flag_files(root: Path) -> list[Path]:
+    """Where the kernel shows the flags of the Raspberry Pi's firmware."""
+    return files.glob(root, _PI_FLAGS)
 
 
 def pi_bits(text: str) -> int | None:
-    """Flags of the Raspberry Pi's firmware: hexadecimal, with or without "0x"."""
+    """Those flags: hexadecimal, with or without "0x", as in /sys or as vcgencmd prints them."""
     try:
-        return int(text, 16)
+        return int(text.removeprefix("throttled="), 16)
     except ValueError:
         return None
 
 
-def _event_check(kind: str, before: Mapping[str, int], after: Mapping[str, int]) -> StateCheck:
-    _, meaning, fix = _EVENTS[kind]
-    if kind == "pi_throttled":  # flags, not a count: set ones stay set until the next boot
-        raised = {name: bits for name, bits in after.items() if bits}
-        amount = ", ".join(f"{bits:#x}" for bits in raised.values())
-    else:
-        raised = {n: after[n] - count for n, count in before.items() if after.get(n, 0) > count}
-        amount = f"{sum(raised.values())} times"
-    if raised:
-        where = next(iter(raised))
-        return _row(kind, "invalid", f"{meaning}: {amount} ({where})", fix)
-    lost = [name for name in before if name not in after]
-    if lost:
-        return _row(kind, "unknown", f"{lost[0]} could not be read again")
-    if kind != "pi_throttled":
-        back = [name for name, count in before.items() if after[name] < count]
-        if back:
-            return _row(kind, "unknown", f"{back[0]} went backwards: it was reset")
-    return _row(kind, "ok", "no event")
+def _pi_reader(mask: int) -> Callable[[Path], int | None]:
+    def read(path: Path) -> int | None:
+        bits = pi_bits(files.read(path, 64) or "")
+        return None if bits is None else bits & mask
 
-
-def _mode_check(before: Mapping[str, str], after: Mapping[str, str]) -> StateCheck:
-    changed = [
-        f"{name}: {setting} -> {after[name]}"
-        for name, setting in before.items()
-        if name in after and after[name] != setting
-    ]
-    if changed:
-        more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
-        fix = "keep governor, clocks, power mode and charger as they are during a run"
-        return _row("settings_changed", "invalid", changed[0] + more, fix)
-    lost = [name for name in before if name not in after]
-    if lost:
-        return _row("settings_changed", "unknown", f"{lost[0]} could not be read again")
-    return _row("settings_changed", "ok", "governor, clocks and power mode as before")
-
-
-def _steal_check(before: Snapshot, after: Snapshot) -> StateCheck | None:
-    """Stolen over wanted CPU time: a share of all time would hide one busy CPU among many idle."""
-    if before.stolen_ticks is None or before.wanted_ticks is None:
-        return None
-    if after.stolen_ticks is None or after.wanted_ticks is None:
-        return _row("steal", "unknown", "/proc/stat could not be read again")
-    stolen = after.stolen_ticks - before.stolen_ticks
-    wanted = after.wanted_ticks - before.wanted_ticks
-    if stolen < 0 or wanted < stolen:
-        return _row("steal", "unknown", "/proc/stat went backwards")
-    share = stolen / wanted if wanted else 0.0
-    # One tick is what rounding alone can show.
-    level: Level = "warn" if stolen > 1 and share > STEAL_LIMIT else "ok"
-    fix = "use a dedicated machine or an instance type with dedicated cores"
-    return _row("steal", level, f"{share:.1%} of the CPU time wanted", fix if level != "ok" else "")
-
-
-def _swap_check(before: Snapshot, after: Snapshot) -> StateCheck | None:
-    return _delta_check(
-        "swap",
-        before.swapped_pages,
-        after.swapped_pages,
-        lambda pages: (pages > 0, f"{pages} pages swapped"),
-        "free memory: end other programs, or use a smaller model",
-    )
-
-
-def _stall_check(before: Snapshot, after: Snapshot) -> StateCheck | None:
-    interval_us = max(1, (after.time_ns - before.time_ns) // 1000)
-    return _delta_check(
-        "cpu_pressure",
-        before.cpu_stall_us,
-        after.cpu_stall_us,
-        lambda us: (
-            us > STALL_LIMIT * interval_us,
-            f"tasks waited for a CPU {min(1.0, us / interval_us):.1%} of the time",
-        ),
-        "end other programs, or use no more threads than CPUs",
-    )
-
-
-def _delta_check(
-    name: str,
-    before: int | None,
-    after: int | None,
-    judge: Callable[[int], tuple[bool, str]],
-    fix: str,
-) -> StateCheck | None:
-    if before is None:
-        return None
-    if after is None:
-        return _row(name, "unknown", "its counter could not be read again")
-    if after < before:
-        return _row(name, "unknown", "its counter went backwards")
-    bad, evidence = judge(after - before)
-    return _row(name, "warn", evidence, fix) if bad else _row(name, "ok", evidence)
-
-
-def _row(name: str, level: Level, evidence: str, fix: str = "") -> StateCheck:
-    return StateCheck(name=name, level=level, evidence=evidence, fix=fix)
-
-
-def _read_pi_bits(path: Path) -> int | None:
-    text = files.read(path, 64)
-    return None if text is None else pi_bits(text)
+    return read
 
 
 _READERS: dict[str, Callable[[Path], int | None]] = {
-    "pi_throttled": _read_pi_bits,
+    "pi_throttled": _pi_reader(PI_THROTTLED),
+    "pi_undervoltage": _pi_reader(PI_UNDERVOLTAGE),
     "cgroup_throttle": cgroup.throttled_periods,
 }
 

@@ -14,6 +14,8 @@ _VIRTUAL_PRODUCTS = (
     "bhyve", "parallels", "firecracker", "cloud server",
 )  # fmt: skip
 
+_STEAL = 7  # the column of /proc/stat
+
 
 @dataclass(frozen=True)
 class Virtualisation:
@@ -53,6 +55,9 @@ def _without_flag(machine: Machine, product: str) -> Virtualisation:
         return Virtualisation("metal" not in name, f"DMI: {product}")
     if product:
         return Virtualisation(False, f"DMI: {product}")
+    times = fields((machine.read("proc/stat") or "").replace(" ", ":", 1)).get("cpu", "").split()
+    if len(times) > _STEAL and times[_STEAL] != "0":
+        return Virtualisation(True, "/proc/stat: a hypervisor has taken CPU time (steal)")
     return Virtualisation(None, "no CPU flags, device tree or DMI strings to tell from")
 
 

@@ -9,6 +9,7 @@ from edgebench.analysis.types import Row, Table
 from edgebench.metrics import METRICS
 from edgebench.report.text import plain
 
+_ENERGY = ("status", "reason", "kind", "scope", "source", "total_rail")
 _IDENTITY = ("device", "run", "id", "workload", "workload_version", "backend", "scenario")
 
 
@@ -22,7 +23,7 @@ def render(table: Table, out: TextIO) -> None:
 def _head() -> list[str]:
     head = [*_IDENTITY, "rate_per_s", "variant", "status", "ranked", "pareto", "reasons"]
     head += ["samples", "replicates", "quality.metric", "quality.floor", "quality.passed"]
-    head += ["energy.status", "energy.reason"]
+    head += [f"energy.{name}" for name in _ENERGY]
     for metric in METRICS.values():
         head.append(metric.column())
         if metric.low_path:
@@ -45,8 +46,7 @@ def _cells(row: Row) -> list[object]:
         quality and quality.metric,
         quality and quality.floor,
         quality and quality.passed,
-        row.energy.status,
-        row.energy.reason,
+        *(getattr(row.energy, name) for name in _ENERGY),
     ]
     for metric in METRICS.values():
         cells.append(metric.value(row))

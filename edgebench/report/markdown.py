@@ -74,7 +74,7 @@ def _row(row: Row, name: str) -> str:
         text.bytes_cell(row.memory_peak_bytes),
         text.quality_cell(row),
         escape(text.energy_cell(row)),
-        "" if row.ranked else escape(text.reasons(row)),
+        escape("; ".join([*([] if row.ranked else [text.reasons(row)]), *text.remarks(row)])),
     ]
     return f"| {' | '.join(cells)} |"
 

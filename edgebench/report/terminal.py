@@ -110,8 +110,7 @@ def _entry(row: Row, name: str, numbers: str, label: int, width: int) -> Iterato
         yield " " * (2 + label) + numbers, style
     if not row.ranked:
         yield from wrapped(text.reasons(row), width, REASON, "    ")
-    elif row.paced is not None and row.paced.misses:
-        line = f"{row.paced.misses} deadlines missed in {row.paced.queries} queries"
+    for line in text.remarks(row):
         yield from wrapped(line, width, WARN, "    ")
 
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from edgebench.analysis.lead import lead
-from edgebench.analysis.types import Front, Pick, Row, Table
+from edgebench.analysis.types import Front, Pick, Row, Sustained, Table
 from edgebench.units import format_bytes, format_ns
 
 _CONTROL = dict.fromkeys((*range(32), 127, *range(128, 160)), "?")
@@ -78,10 +78,15 @@ def around(row: Row) -> str:
 
 
 def energy_cell(row: Row) -> str:
-    """Joules per inference with a prefix, or the reason there is none."""
-    joules = row.energy.j_per_inference
+    """ "31.2 mJ ±3.2%": joules per inference and their uncertainty, or why there are none."""
+    joules, half = row.energy.j_per_inference, row.energy.uncertainty_j
     if joules is None:
         return plain(row.energy.reason or "-")
+    spread = "" if half is None else half_width(joules, joules - half, joules + half)
+    return " ".join(filter(None, (_joules(joules), spread)))
+
+
+def _joules(joules: float) -> str:
     for factor, unit in ((1.0, "J"), (1e-3, "mJ")):
         if joules >= factor:
             return f"{joules / factor:.3g} {unit}"
@@ -104,6 +109,37 @@ def reasons(row: Row) -> str:
     what = "" if row.status == "ok" else f"{row.status}: "
     why = "; ".join(f"{r.message} [{r.code}]" for r in row.reasons) or "no reason was recorded"
     return plain(what + why)
+
+
+def remarks(row: Row) -> list[str]:
+    """What to know of a row that is ranked, a line each."""
+    found = []
+    if row.paced is not None and row.paced.misses:
+        found.append(f"{row.paced.misses} deadlines missed in {row.paced.queries} queries")
+    if row.sustained is not None:
+        found.append(_sustained(row.sustained))
+    if row.superseded:
+        times = f"{len(row.superseded)} replicate{'s' if len(row.superseded) > 1 else ''} re-run"
+        found.append(f"{times}: {row.superseded[0].message} [{row.superseded[0].code}]")
+    return [plain(line) for line in found]
+
+
+def _sustained(part: Sustained) -> str:
+    """`sustained 6.2 ms after a burst of 4.9 ms (1.27x) from 42 s on; 45 to 78 C; steady after 120 s`"""
+    latencies = (part.sustained_p50_ns, part.burst_p50_ns)
+    slow, fast = ("-" if ns is None else format_ns(ns) for ns in latencies)
+    words = f"sustained {slow} after a burst of {fast}"
+    if part.slowdown is not None:
+        words += f" ({part.slowdown:.2f}x)"
+    if part.time_to_throttle_s is not None:
+        words += f" from {part.time_to_throttle_s:.0f} s on"
+    if part.temperature_start_c is None or part.temperature_end_c is None:
+        heat = f"temperature unknown: {part.temperature_source}"
+    else:
+        heat = f"{part.temperature_start_c:.0f} to {part.temperature_end_c:.0f} C"
+    end = f"{part.duration_s:.0f} s"
+    steady = f"steady by {part.steady_by} after {end}" if part.steady else f"not steady after {end}"
+    return f"{words}; {steady}; {heat}"
 
 
 def blocks(table: Table) -> list[tuple[Front, Pick, list[int]]]:
@@ -162,8 +198,10 @@ def not_reached(rows: Sequence[Row], names: Sequence[str]) -> str:
 
 def device_line(table: Table, name: str) -> str:
     """Name and the main facts of a device."""
-    facts = next(device.facts for device in table.devices if device.name == name)
-    words = [name, facts.get("board"), facts.get("cpu_model")]
+    device = next(device for device in table.devices if device.name == name)
+    facts = device.facts
+    title = device.declared.title if device.declared is not None else None
+    words = [name, title, facts.get("board"), facts.get("cpu_model")]
     if cpus := facts.get("logical_cpus"):
         words.append(f"{cpus} CPUs")
     if isinstance(memory := facts.get("memory_bytes"), int):

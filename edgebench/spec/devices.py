@@ -12,12 +12,19 @@ from typing import Any
 
 import msgspec
 
-from edgebench.errors import SpecError
+from edgebench.errors import SpecError, UsageError
+from edgebench.metrics import metric
+from edgebench.record import Declared, DeviceFacts
 from edgebench.spec.convert import convert
 from edgebench.spec.types import Name, Spec
 from edgebench.spec.yaml_reader import Document, raise_errors, read_yaml
+from edgebench.units import parse_bytes, parse_duration_s
 
 FILE_NAME = "devices.yaml"
+_RELATIVE = (
+    "quality",
+    "baseline",
+)  # parts of a row that hold one row against others, or its answers
 
 
 class Match(Spec, frozen=True, kw_only=True):
@@ -41,8 +48,13 @@ class Device(Spec, frozen=True, kw_only=True):
     name: Name
     title: str
     match: Match
+    #: Many machines fit, and they are not alike: results are named after what was detected.
+    family: bool = False
     power_mode: str | None = None  # the mode it is meant to run in
-    energy_source: str | None = None  # the one to prefer, or "none"
+    energy_source: str | None = None  # the one to take, or "none"
+    energy_total: list[str] | None = None  # the rails that make the whole, where no rule knows
+    #: Metric -> what a deployment on this machine may cost at most (of `throughput`: serve at least).
+    limits: dict[str, int | float | str] = msgspec.field(default_factory=dict)
     notes: str = ""
 
 
@@ -73,6 +85,48 @@ def device_of(devices: Sequence[Device], facts: Mapping[str, Any]) -> Device | N
     return next((device for device in devices if _holds(device.match, facts)), None)
 
 
+def with_declared(facts: DeviceFacts, devices: Sequence[Device]) -> DeviceFacts:
+    """The facts of a machine with what its entry declares, under the entry's name."""
+    device = device_of(devices, facts.facts)
+    if device is None:
+        return facts
+    declared = Declared(
+        entry=device.name,
+        title=device.title,
+        power_mode=device.power_mode,
+        energy_source=device.energy_source,
+        energy_total=device.energy_total or [],
+        limits={name: limit_of(name, value) for name, value in device.limits.items()},
+    )
+    name = facts.name if device.family else device.name
+    return msgspec.structs.replace(facts, name=name, declared=declared)
+
+
+def declared_mode(facts: DeviceFacts) -> str | None:
+    """The power mode that the machine is meant to be in, where its entry says so."""
+    return None if facts.declared is None else facts.declared.power_mode
+
+
+def limit_of(name: str, value: float | str) -> float:
+    """A limit in the unit of its metric. Raises UsageError for one that nothing can be held to."""
+    wanted = metric(name)
+    if wanted.path.split(".")[0] in _RELATIVE:
+        raise UsageError(
+            f"{name} is no limit of a device", "quality is limited by the workload's definition"
+        )
+    if wanted.unit == "ns":
+        if not isinstance(value, str):
+            raise UsageError(f"{name} needs a unit", f"write {value}ms or {value}s")
+        return parse_duration_s(value) * 1e9
+    if isinstance(value, str):
+        if wanted.unit != "bytes":
+            raise UsageError(f"{name} must be a number (unit {wanted.unit}), got {value!r}")
+        return float(parse_bytes(value))
+    if isinstance(value, bool) or not value > 0:
+        raise UsageError(f"{name} must be more than 0, got {value}")
+    return float(value)
+
+
 def _holds(match: Match, facts: Mapping[str, Any]) -> bool:
     return all(
         _equal(wanted, facts.get(fact))
@@ -95,3 +149,9 @@ def _impossible(inventory: Inventory, document: Document) -> Iterator[SpecError]
         if device.match == Match():
             message = "matches every machine"
             yield document.error(("devices", index, "match"), message, "give at least one fact")
+        for name, value in device.limits.items():
+            try:
+                limit_of(name, value)
+            except UsageError as error:
+                path = ("devices", index, "limits", name)
+                yield document.error(path, error.message, error.fix)

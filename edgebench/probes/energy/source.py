@@ -60,6 +60,7 @@ class NoEnergy:
 
     reason: ReasonCode
     detail: str
+    fix: str = ""
 
 
 class EnergySource(ABC):
@@ -67,16 +68,18 @@ class EnergySource(ABC):
     once. Instances are picklable before `open`: a helper process opens them."""
 
     name: ClassVar[str]  # "ina3221", "rapl", ...
-    kind: ClassVar[Kind]
+    kind: Kind
     quantity: ClassVar[Quantity]
-    averages: ClassVar[bool] = False  # power: a value is the mean since the meter's last update
+    averages: bool = False  # power: a value is the mean since the meter's last update
+    caveats: tuple[str, ...] = ()  # what no number here says: for people, and for the record
     scope: str  # what the value covers: "module input", "package + dram", ...
     total_rail: str  # the rails that were summed: "VDD_IN", "VDD_GPU_SOC + VDD_CPU_CV + ..."
     period_s: float  # time between the meter's own updates
     resolution: float  # smallest step of `Sample.value`, in its unit, at the values seen
     gain_error: float = 0.0  # bound of the error that grows with the value, as a share of it
     offset_w: float = 0.0  # bound of the constant error, watts
-    latency_s: float = 0.0  # bound of the age of a value when it is read
+    latency_s: float = 0.0  # bound of the age of a value when it is new, beyond `period_s`
+    load_rails: tuple[str, ...] = ()  # rails that must advance when the processor is busy
 
     @abstractmethod
     def open(self) -> None:
@@ -89,6 +92,15 @@ class EnergySource(ABC):
     @abstractmethod
     def rails(self) -> list[Rail]:
         """Reads every rail once, those outside the total included: for people to look at."""
+
+    @property
+    def problem(self) -> str:
+        """Why samples have no value any more, "" as long as they may have one.
+
+        A counter that was set back, or may have wrapped unseen, missed an unknown amount: from then
+        on every sample is without a value, until the source is opened again.
+        """
+        return ""
 
     @abstractmethod
     def close(self) -> None:

@@ -1,0 +1,18 @@
+"""How parts of an uncertainty make a whole."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+
+def combined(bounds: Iterable[float], normal: Iterable[float]) -> float:
+    """Half-width for 95 % coverage from independent parts, all in one unit.
+
+    `bounds` are limits within which an error lies anywhere alike (u = bound / sqrt(3)), `normal` are
+    half-widths of 95 % (u = half-width / 2); the whole is 2 * sqrt(sum of u^2), at most the plain sum
+    (JCGM 100:2008, GUM, 4.3.7, 5.1.2 and 6.2).
+    """
+    bounds, normal = list(bounds), list(normal)
+    squares = sum(each**2 / 3 for each in bounds) + sum((each / 2) ** 2 for each in normal)
+    return min(2 * math.sqrt(squares), sum(bounds) + sum(normal))

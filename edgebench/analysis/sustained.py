@@ -1,0 +1,53 @@
+"""Burst and sustained latency, time to throttle and temperatures, from the curves of replicates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import median_low
+
+from edgebench import record as rec
+from edgebench.analysis.types import Sustained
+
+#: Slower than the burst by more than this, for so many periods in a row and in the median of all that
+#: follow: the machine throttles.
+THROTTLED = 1.05
+PERIODS = 5
+
+
+def sustained_of(good: Sequence[rec.Replicate]) -> Sustained | None:
+    """None where no replicate was a sustained load."""
+    each = [(replicate, replicate.sustained) for replicate in good]
+    parts = [part for _, part in each if part is not None and part.curve]
+    if not parts:
+        return None
+    first = parts[0]
+    samples_ns = next(replicate.samples_ns for replicate, part in each if part is first)
+    burst_ns = median_low(first.burst_ns) if first.burst_ns else None
+    sustained_ns = median_low(samples_ns) if samples_ns else None
+    celsius = [p.temperature_c for p in first.curve if p.temperature_c is not None]
+    return Sustained(
+        burst_p50_ns=burst_ns,
+        sustained_p50_ns=sustained_ns,
+        slowdown=sustained_ns / burst_ns if burst_ns and sustained_ns else None,
+        time_to_throttle_s=time_to_throttle_s(first.curve, burst_ns) if burst_ns else None,
+        duration_s=first.curve[-1].at_ns / 1e9,
+        steady=all(part.steady for part in parts),
+        steady_by="latency and temperature" if celsius else "latency",
+        temperature_start_c=celsius[0] if celsius else None,
+        temperature_end_c=celsius[-1] if celsius else None,
+        temperature_max_c=max(celsius) if celsius else None,
+        temperature_source=first.temperature_source,
+    )
+
+
+def time_to_throttle_s(curve: Sequence[rec.CurvePoint], burst_ns: int) -> float | None:
+    """When the latency rose above the burst's for good: the start of the first such period."""
+    limit = THROTTLED * burst_ns
+    starts_ns = [0, *(point.at_ns for point in curve)]
+    for index in range(len(curve)):
+        rest = [point.p50_ns for point in curve[index:]]
+        if len(rest) < PERIODS:
+            return None
+        if min(rest[:PERIODS]) > limit and median_low(rest) > limit:
+            return starts_ns[index] / 1e9
+    return None

@@ -1,0 +1,16 @@
+"""`edgebench energy`: meters. One file per subcommand, `energy_NAME.py` with `command`."""
+
+from __future__ import annotations
+
+import click
+
+from edgebench.cli.lazy import LazyGroup
+
+_COMMANDS = {
+    "watch": "Show the rails of this machine's energy meter.",
+}
+
+
+@click.group("energy", cls=LazyGroup, commands_help=_COMMANDS, module="edgebench.cli.energy_{}")
+def command() -> None:
+    """Watch this machine's energy meter."""

@@ -1,0 +1,49 @@
+"""The energy source of this machine, or of a copied tree, with the word of the user's devices.yaml."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from edgebench.probes.energy import EnergySource, NoEnergy, find_source
+from edgebench.probes.files import LIVE
+from edgebench.probes.machine import Runner, no_command
+from edgebench.spec.devices import Device, device_of, load_devices
+
+
+def find_here(
+    sysroot: Path | None, devices: Sequence[Device] | None = None
+) -> EnergySource | NoEnergy:
+    """What a run would use, not opened yet. Of a copied tree files are read, and no command runs.
+
+    `devices`: the user's inventory, by default devices.yaml in the working directory. Raises
+    SpecError where that is wrong, and UsageError for a source that it names and that does not exist.
+    """
+    root, run, platform = LIVE, None, None
+    if sysroot is not None:
+        root, run, platform = sysroot.resolve(), no_command, "linux"
+    return find_preferred(root, run, platform, devices)
+
+
+def find_preferred(
+    root: Path,
+    run: Runner | None,
+    platform: str | None,
+    devices: Sequence[Device] | None = None,
+) -> EnergySource | NoEnergy:
+    """`find_source` with the preference and the rails of the entry that fits the machine."""
+    devices = load_devices() if devices is None else devices
+    if not devices:
+        return find_source(root, run, platform)
+    from edgebench.probes import device
+
+    entry = device_of(devices, device.detect(root, run, platform).facts)
+    if entry is None:
+        return find_source(root, run, platform)
+    return find_source(
+        root,
+        run,
+        platform,
+        preference=entry.energy_source,
+        total_rails=entry.energy_total or (),
+    )

@@ -1,0 +1,178 @@
+"""`edgebench energy watch`: the rails of this machine's meter, and the energy of a while."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from edgebench.probes.energy.method import Refused, WindowEnergy
+    from edgebench.probes.energy.source import EnergySource, NoEnergy
+    from edgebench.probes.energy.watch import Watch
+
+_SECONDS = 2.0  # where nobody looks
+_UNTIL_INTERRUPTED_S = 86_400.0
+
+
+@click.command(
+    "watch",
+    epilog="Exit codes: 0 also where energy is unavailable (status and reason say so), 2 usage.",
+)
+@click.option(
+    "--sysroot",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Read a copy of another machine's /proc and /sys below DIR.",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0.05, max=_UNTIL_INTERRUPTED_S),
+    metavar="N",
+    help="How long; by default until Ctrl-C on a terminal, else 2.",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+)
+def command(sysroot: Path | None, seconds: float | None, form: str) -> None:
+    """Show the rails of this machine's energy meter, and the energy of a while.
+
+    Which meter, and which of its rails make the whole, is what `run` would use. A look, not a
+    measurement: it reads from this process, and accepts meters that are too slow for the time.
+    """
+    from edgebench.cli.energy_source import find_here
+    from edgebench.probes.energy.source import EnergySource, NoEnergy
+
+    source = find_here(sysroot)
+    if isinstance(source, EnergySource):
+        try:
+            source.open()
+        except OSError as error:
+            source = NoEnergy("read_failed", f"{source.name}: {error}")
+    if isinstance(source, NoEnergy):
+        _say(form, _unavailable(source), _explained(source.detail, source.fix))
+        return
+    with contextlib.closing(source):
+        _watch(source, seconds, form)
+
+
+def _watch(source: EnergySource, seconds: float | None, form: str) -> None:
+    from rich.console import Console
+    from rich.live import Live
+
+    from edgebench.probes.energy.watch import Watch
+
+    watch = Watch(source)
+    live = form == "table" and sys.stdout.isatty()
+    wanted = seconds or (_UNTIL_INTERRUPTED_S if live else _SECONDS)
+    with contextlib.suppress(KeyboardInterrupt):  # what was seen until then is shown
+        if live:
+            with Live(console=Console(), auto_refresh=False, transient=True) as screen:
+                watch.run(wanted, lambda: screen.update(_table(source, watch), refresh=True))
+        else:
+            watch.run(wanted)
+    took_s = min(wanted, watch.elapsed_s())
+    answer, detail = _answer(source, watch, took_s)
+    _say(form, answer, detail, _table(source, watch), source.caveats)
+
+
+def _answer(source: EnergySource, watch: Watch, seconds: float) -> tuple[dict[str, Any], str]:
+    """The JSON, and the words that it has no key for."""
+    from edgebench.probes.energy.method import Refused
+
+    found: WindowEnergy | Refused = watch.energy(seconds)
+    refused = isinstance(found, Refused)
+    return {
+        "source": source.name,
+        "kind": source.kind,
+        "scope": source.scope,
+        "total_rail": source.total_rail,
+        "rails": [{"name": rail.name, "w": rail.w} for rail in watch.rails()],
+        "energy_j": None if isinstance(found, Refused) else found.energy_j,
+        "window_s": None if isinstance(found, Refused) else found.window_s,
+        "uncertainty_j": None if isinstance(found, Refused) else found.uncertainty_j,
+        "status": "unavailable" if refused else "ok",
+        "reason": found.reason if isinstance(found, Refused) else "",
+    }, found.detail if isinstance(found, Refused) else ""
+
+
+def _unavailable(found: NoEnergy) -> dict[str, Any]:
+    return {
+        "source": None,
+        "kind": None,
+        "scope": None,
+        "total_rail": None,
+        "rails": [],
+        "energy_j": None,
+        "window_s": None,
+        "uncertainty_j": None,
+        "status": "unavailable",
+        "reason": found.reason,
+    }
+
+
+def _say(
+    form: str,
+    answer: dict[str, Any],
+    detail: str,
+    table: RenderableType | None = None,
+    notes: Sequence[str] = (),
+) -> None:
+    if form == "json":
+        import json
+
+        click.echo(json.dumps(answer, indent=2))
+        if detail:
+            click.echo(f"edgebench: energy unavailable ({answer['reason']}): {detail}", err=True)
+        for note in notes:
+            click.echo(f"edgebench: note: {note}", err=True)
+        return
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if table is not None:
+        console.print(table)
+    for line in _summary(answer, detail):
+        console.print(line, markup=False)
+    for note in notes:
+        console.print(f"note: {note}", markup=False)
+
+
+def _summary(answer: dict[str, Any], detail: str) -> Iterator[str]:
+    if answer["status"] != "ok":
+        yield f"Energy unavailable ({answer['reason']}): {detail}"
+        return
+    mean_w = answer["energy_j"] / answer["window_s"]
+    yield (
+        f"{answer['energy_j']:.4g} J ±{answer['uncertainty_j']:.2g} J in {answer['window_s']:.3g} s "
+        f"= {mean_w:.4g} W"
+    )
+    yield f"{answer['total_rail']}: {answer['scope']}, {answer['kind']}"
+
+
+def _table(source: EnergySource, watch: Watch) -> RenderableType:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column(f"{source.name} rail")
+    table.add_column("W now", justify="right")
+    table.add_column("W mean", justify="right")
+    table.add_column("in the total")
+    for rail in watch.rails():
+        powers = ("-" if power is None else f"{power:.3f}" for power in (rail.now_w, rail.w))
+        table.add_row(rail.name, *powers, "yes" if rail.counted else "")
+    return table
+
+
+def _explained(detail: str, fix: str) -> str:
+    return f"{detail}; fix: {fix}" if fix else detail

@@ -1,0 +1,156 @@
+"""What the difference between two snapshots of one machine says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from edgebench.probes.snapshot import EVENTS, FLAGS, Snapshot
+from edgebench.record import Level, StateCheck
+
+STEAL_LIMIT = 0.01
+STALL_LIMIT = 0.05
+#: Checks of which another evidence is another setting.
+SETTINGS = frozenset(
+    {"power_mode", "governor", "turbo", "clocks_pinned", "battery", "low_power_mode"}
+)
+
+
+def compare(before: Snapshot, after: Snapshot) -> list[StateCheck]:
+    """What happened between two snapshots of one machine.
+
+    `invalid`: throttling, or a setting that changed. `warn`: stolen CPU time, swapping, tasks that
+    waited for a CPU (the worker's own threads among them). `unknown`: a counter that disappeared or
+    went backwards. A counter that neither snapshot has gives no row.
+    """
+    checks = [
+        _event_check(kind, before.events[kind], after.events.get(kind, {}))
+        for kind in EVENTS
+        if kind in before.events
+    ]
+    if before.modes:
+        checks.append(settings_check(before.modes, after.modes))
+    optional = (
+        _steal_check(before, after),
+        _swap_check(before, after),
+        _stall_check(before, after),
+    )
+    return checks + [check for check in optional if check is not None]
+
+
+def _event_check(kind: str, before: Mapping[str, int], after: Mapping[str, int]) -> StateCheck:
+    _, meaning, fix = EVENTS[kind]
+    if kind in FLAGS:
+        raised = {name: bits for name, bits in after.items() if bits}
+        amount = ", ".join(f"{bits:#x}" for bits in raised.values())
+    else:
+        raised = {n: after[n] - count for n, count in before.items() if after.get(n, 0) > count}
+        amount = f"{sum(raised.values())} times"
+    if raised:
+        where = next(iter(raised))
+        return _row(kind, "invalid", f"{meaning}: {amount} ({where})", fix)
+    lost = [name for name in before if name not in after]
+    if lost:
+        return _row(kind, "unknown", f"{lost[0]} could not be read again")
+    if kind not in FLAGS:
+        back = [name for name, count in before.items() if after[name] < count]
+        if back:
+            return _row(kind, "unknown", f"{back[0]} went backwards: it was reset")
+    return _row(kind, "ok", "no event")
+
+
+def settings_check(before: Mapping[str, str], after: Mapping[str, str]) -> StateCheck:
+    """Whether governor, clocks, power mode and charger are as before (`Snapshot.modes`)."""
+    changed = [
+        f"{name}: {setting} -> {after[name]}"
+        for name, setting in before.items()
+        if name in after and after[name] != setting
+    ]
+    if changed:
+        more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+        fix = "keep governor, clocks, power mode and charger as they are during a run"
+        return _row("settings_changed", "invalid", changed[0] + more, fix)
+    lost = [name for name in before if name not in after]
+    if lost:
+        return _row("settings_changed", "unknown", f"{lost[0]} could not be read again")
+    return _row("settings_changed", "ok", "governor, clocks and power mode as before")
+
+
+def changed_since(before: Sequence[StateCheck], after: Sequence[StateCheck]) -> list[StateCheck]:
+    """`invalid` where checks before and after a run found another setting of the machine.
+
+    Also tells what no file does: macOS's low power mode, what `nvpmodel -q` answers. A check that is
+    unknown at either time tells nothing.
+    """
+    was = {check.name: check for check in before if check.level != "unknown"}
+    changed = [
+        f"{check.name}: {was[check.name].evidence} -> {check.evidence}"
+        for check in after
+        if check.name in SETTINGS
+        and check.level != "unknown"
+        and check.name in was
+        and check.evidence != was[check.name].evidence
+    ]
+    fix = "keep governor, clocks, power mode and charger as they are during a run"
+    return [_row("settings_changed", "invalid", "; ".join(changed), fix)] if changed else []
+
+
+def _steal_check(before: Snapshot, after: Snapshot) -> StateCheck | None:
+    """Stolen over wanted CPU time: a share of all time would hide one busy CPU among many idle."""
+    if before.stolen_ticks is None or before.wanted_ticks is None:
+        return None
+    if after.stolen_ticks is None or after.wanted_ticks is None:
+        return _row("steal", "unknown", "/proc/stat could not be read again")
+    stolen = after.stolen_ticks - before.stolen_ticks
+    wanted = after.wanted_ticks - before.wanted_ticks
+    if stolen < 0 or wanted < stolen:
+        return _row("steal", "unknown", "/proc/stat went backwards")
+    share = stolen / wanted if wanted else 0.0
+    # One tick is what rounding alone can show.
+    level: Level = "warn" if stolen > 1 and share > STEAL_LIMIT else "ok"
+    fix = "use a dedicated machine or an instance type with dedicated cores"
+    return _row("steal", level, f"{share:.1%} of the CPU time wanted", fix if level != "ok" else "")
+
+
+def _swap_check(before: Snapshot, after: Snapshot) -> StateCheck | None:
+    return _delta_check(
+        "swap",
+        before.swapped_pages,
+        after.swapped_pages,
+        lambda pages: (pages > 0, f"{pages} pages swapped"),
+        "free memory: end other programs, or use a smaller model",
+    )
+
+
+def _stall_check(before: Snapshot, after: Snapshot) -> StateCheck | None:
+    interval_us = max(1, (after.time_ns - before.time_ns) // 1000)
+    return _delta_check(
+        "cpu_pressure",
+        before.cpu_stall_us,
+        after.cpu_stall_us,
+        lambda us: (
+            us > STALL_LIMIT * interval_us,
+            f"tasks waited for a CPU {min(1.0, us / interval_us):.1%} of the time",
+        ),
+        "end other programs, or use no more threads than CPUs",
+    )
+
+
+def _delta_check(
+    name: str,
+    before: int | None,
+    after: int | None,
+    judge: Callable[[int], tuple[bool, str]],
+    fix: str,
+) -> StateCheck | None:
+    if before is None:
+        return None
+    if after is None:
+        return _row(name, "unknown", "its counter could not be read again")
+    if after < before:
+        return _row(name, "unknown", "its counter went backwards")
+    bad, evidence = judge(after - before)
+    return _row(name, "warn", evidence, fix) if bad else _row(name, "ok", evidence)
+
+
+def _row(name: str, level: Level, evidence: str, fix: str = "") -> StateCheck:
+    return StateCheck(name=name, level=level, evidence=evidence, fix=fix)

@@ -1,0 +1,1 @@
+"""Checks of the machine's state, by what may be wrong with it. Nothing here changes a setting."""

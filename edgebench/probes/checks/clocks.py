@@ -1,0 +1,88 @@
+"""Whether the clocks stay where they are: governor, turbo, limits."""
+
+from __future__ import annotations
+
+import re
+
+from edgebench.probes import files
+from edgebench.probes.checks.verdict import judge, recorded, unknown
+from edgebench.probes.cpu import clock_policies, policy_name
+from edgebench.probes.device import turbo
+from edgebench.probes.machine import Machine
+from edgebench.probes.nvpmodel import is_jetson
+from edgebench.record import StateCheck
+
+_NO_CPUFREQ = "no cpufreq in /sys (usual in a virtual machine)"
+
+
+def governor(machine: Machine) -> StateCheck | None:
+    if machine.macos:
+        return None
+    readings = [files.read(path / "scaling_governor") for path in clock_policies(machine.root)]
+    found = sorted({text for text in readings if text})
+    if not found:
+        return unknown("governor", _NO_CPUFREQ)
+    return judge(
+        "governor",
+        found == ["performance"],
+        ", ".join(found),
+        "sudo cpupower frequency-set -g performance",
+    )
+
+
+def turbo_off(machine: Machine) -> StateCheck | None:
+    if machine.macos:
+        return None
+    on = turbo(machine)
+    if on is None:
+        return unknown("turbo", "no intel_pstate/no_turbo or cpufreq/boost in /sys")
+    return judge(
+        "turbo",
+        not on,
+        "on: the clock depends on temperature and on other cores" if on else "off",
+        "switch it off in the firmware, or by intel_pstate/no_turbo or cpufreq/boost",
+    )
+
+
+def clocks_pinned(machine: Machine) -> StateCheck | None:
+    if machine.macos:
+        return None
+    spans = _clock_spans(machine)
+    if not spans:
+        return unknown("clocks_pinned", _NO_CPUFREQ)
+    free = [f"{name} {low}-{high}" for name, low, high in spans if low != high]
+    return judge(
+        "clocks_pinned",
+        not free,
+        "; ".join(free[:3]) + ("; ..." if len(free) > 3 else "") if free else "minimum = maximum",
+        "Jetson: sudo jetson_clocks; else sudo cpupower frequency-set -d FREQ -u FREQ",
+    )
+
+
+def _clock_spans(machine: Machine) -> list[tuple[str, int, int]]:
+    """Name, minimum and maximum clock of each CPU policy (kHz) and GPU (Hz)."""
+    pairs = [
+        (policy_name(path), path / "scaling_min_freq", path / "scaling_max_freq")
+        for path in clock_policies(machine.root)
+    ] + [
+        (path.name, path / "min_freq", path / "max_freq")
+        for path in machine.glob("sys/class/devfreq/*")
+        if re.search(r"gpu|g[avpb][0-9]+b", path.name)
+    ]
+    spans = []
+    for name, low_file, high_file in pairs:
+        low, high = files.read_int(low_file), files.read_int(high_file)
+        if low is not None and high is not None:
+            spans.append((name, low, high))
+    return spans
+
+
+def jetson_clocks(machine: Machine) -> StateCheck | None:
+    """What `jetson_clocks --show` prints of CPUs, GPU and memory; it wants root."""
+    if not is_jetson(machine):
+        return None
+    text = machine.run(["jetson_clocks", "--show"])
+    lines = [" ".join(line.split()) for line in (text or "").splitlines() if line.strip()]
+    if not lines:
+        return unknown("jetson_clocks", "jetson_clocks --show gave no answer (it wants root)")
+    return recorded("jetson_clocks", "; ".join(lines))

@@ -1,0 +1,79 @@
+"""Where the power comes from and how much the board may take."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from edgebench.probes import files, nvpmodel
+from edgebench.probes.checks.verdict import judge, recorded, unknown
+from edgebench.probes.machine import Machine
+from edgebench.probes.snapshot import snapshot
+from edgebench.record import StateCheck
+
+
+def power_mode(machine: Machine, declared: str | None = None) -> StateCheck | None:
+    """The mode of nvpmodel or of the firmware, held against the one that devices.yaml declares."""
+    mode = nvpmodel.current(machine)
+    found = str(mode) if mode else machine.read("sys/firmware/acpi/platform_profile")
+    if declared is None:
+        return None if found is None else recorded("power_mode", found)
+    if found is None:
+        return unknown("power_mode", f"declared {declared}; the machine tells none")
+    same = mode.is_called(declared) if mode else found == declared
+    if same is None:
+        return unknown("power_mode", f"{found}, which cannot be told from the declared {declared}")
+    return judge(
+        "power_mode",
+        same,
+        found if same else f"{found}, and devices.yaml declares {declared}",
+        f"sudo nvpmodel -m the number of {declared}, or correct devices.yaml",
+    )
+
+
+def low_power_mode(machine: Machine) -> StateCheck | None:
+    """macOS's switch that slows the whole machine down."""
+    if not machine.macos:
+        return None
+    setting = re.search(r"lowpowermode\s+([01])", machine.run(["pmset", "-g"]) or "")
+    if setting is None:
+        return unknown("low_power_mode", "pmset -g tells no lowpowermode")
+    on = setting[1] == "1"
+    return judge("low_power_mode", not on, "on" if on else "off", "sudo pmset -a lowpowermode 0")
+
+
+def battery(machine: Machine) -> StateCheck | None:
+    if machine.macos:
+        return _macos_battery(machine)
+    draining = [
+        path.parent.name
+        for path in machine.glob("sys/class/power_supply/*/status")
+        if files.read(path) == "Discharging"
+        and files.read(path.parent / "type") == "Battery"
+        and files.read(path.parent / "scope") != "Device"  # a mouse's or a headset's
+    ]
+    supplies = machine.glob("sys/class/power_supply/*/type")
+    if not supplies:
+        return None
+    return _battery(bool(draining), f"{', '.join(draining)} discharging" if draining else "")
+
+
+def _macos_battery(machine: Machine) -> StateCheck | None:
+    drawn = re.search(r"drawing from '([^']+)'", machine.run(["pmset", "-g", "batt"]) or "")
+    if drawn is None:
+        return unknown("battery", "pmset -g batt gave no answer")
+    return _battery("Battery" in drawn[1], f"drawing from {drawn[1]}")
+
+
+def _battery(on_battery: bool, evidence: str) -> StateCheck:
+    return judge(
+        "battery", not on_battery, evidence or "no battery discharging", "plug in the charger"
+    )
+
+
+def jetson_overcurrent(machine: Machine) -> StateCheck | None:
+    counts = snapshot(machine.root).events.get("overcurrent")
+    if not counts:
+        return None
+    listed = ", ".join(f"{Path(path).name} {count}" for path, count in counts.items())
+    return recorded("overcurrent", f"{listed} since boot; watched in every replicate")

@@ -1,0 +1,188 @@
+"""How near the machine is to throttling, and whether it does so now."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgebench.probes import files, gauges, gpu
+from edgebench.probes.checks.verdict import judge, recorded, unknown
+from edgebench.probes.machine import Machine
+from edgebench.probes.macos import PRESSURE_KEY
+from edgebench.probes.snapshot import pi_bits, pi_flag_files, snapshot
+from edgebench.probes.temperature import COLDEST_C, Thermometer
+from edgebench.record import StateCheck
+
+TRIP_MARGIN_K = 10.0
+
+
+def temperature(machine: Machine) -> StateCheck | None:
+    """The sensor that is nearest to a point at which the kernel or the chip throttles."""
+    if machine.macos:
+        return None
+    margins = _zone_margins(machine) + _hwmon_margins(machine)
+    if not margins:
+        now = Thermometer.find(machine.root).read()
+        read = "" if now is None else f"{now:.1f} C; "
+        return unknown("temperature", f"{read}no sensor in /sys names its limit")
+    margin, evidence = min(margins)
+    return judge(
+        "temperature",
+        margin >= TRIP_MARGIN_K,
+        evidence,
+        "let it cool down, or cool it better",
+    )
+
+
+def _zone_margins(machine: Machine) -> list[tuple[float, str]]:
+    margins = []
+    for zone in machine.glob("sys/class/thermal/thermal_zone[0-9]*"):
+        name = files.read(zone / "type") or zone.name
+        for kind_file in files.glob(zone, "trip_point_[0-9]*_type"):
+            kind = files.read(kind_file)
+            if kind in {"passive", "hot", "critical"}:  # "active" switches a fan
+                limit_file = zone / kind_file.name.replace("_type", "_temp")
+                margins += _margin(name, kind, zone / "temp", limit_file)
+    return margins
+
+
+def _hwmon_margins(machine: Machine) -> list[tuple[float, str]]:
+    margins = []
+    for limit_file in machine.glob("sys/class/hwmon/hwmon[0-9]*/temp[0-9]*_crit"):
+        name = files.read(limit_file.parent / "name") or limit_file.parent.name
+        reading = limit_file.parent / limit_file.name.replace("_crit", "_input")
+        margins += _margin(name, "critical", reading, limit_file)
+    return margins
+
+
+def _margin(name: str, kind: str, reading: Path, limit: Path) -> list[tuple[float, str]]:
+    """Kelvin to the limit and the evidence; empty where either is unreadable or nonsense."""
+    now, end = files.read_int(reading), files.read_int(limit)
+    if now is None or end is None or now < COLDEST_C * 1000 or end <= 0:
+        return []
+    return [((end - now) / 1000, f"{name} {now / 1000:.1f} C, {kind} at {end / 1000:.1f} C")]
+
+
+def throttle_counts(machine: Machine) -> StateCheck | None:
+    """Counts since boot are history; what is added during a replicate invalidates it."""
+    if machine.macos:
+        return None
+    counts = snapshot(machine.root).events.get("thermal_throttle")
+    if not counts:
+        return unknown("thermal_throttle", "no thermal_throttle counters in /sys")
+    total = sum(counts.values())
+    return recorded("thermal_throttle", f"{total} events since boot; watched in every replicate")
+
+
+def cooling_throttle(machine: Machine) -> StateCheck | None:
+    """What the kernel slows down now: how boards without counters show that they throttle."""
+    devices = gauges.cooling_devices(machine)
+    if not devices:
+        return None
+    slowed = gauges.cooling(devices)
+    if slowed is None:
+        return unknown("cooling_throttle", "no cooling device tells its state")
+    return judge(
+        "cooling_throttle",
+        not slowed,
+        slowed or f"none of {len(devices)} cooling devices slows a processor",
+        "let it cool down, or cool it better",
+        bad="invalid",
+    )
+
+
+def gpu_throttle(machine: Machine) -> StateCheck | None:
+    """NVML's reasons for a lower clock: heat and faults invalidate, the power cap warns."""
+    if not machine.nvidia:
+        return None
+    nvml = machine.nvml()
+    gpus = [] if nvml is None else gpu.read(nvml)
+    if not gpus:
+        missing = "NVIDIA's driver is loaded; NVML gave no answer"
+        return unknown("gpu_throttle", missing, "pip install 'edgebench[nvidia]'")
+    if any(each.reasons is None for each in gpus):
+        return unknown("gpu_throttle", "the driver tells no reasons for this GPU")
+    bits = 0
+    for each in gpus:
+        bits |= each.reasons or 0
+    slowed, capped = gpu.words(bits, gpu.SLOWED), gpu.words(bits, gpu.CAPPED)
+    return judge(
+        "gpu_throttle",
+        not (slowed or capped),
+        ", ".join(filter(None, (slowed, capped))) or "no thermal, hardware or power reason",
+        "let the GPU cool down" if slowed else "raise the GPU's power limit, or lock its clock",
+        bad="invalid" if slowed else "warn",
+    )
+
+
+def pi_throttled(machine: Machine) -> StateCheck | None:
+    """The Raspberry Pi firmware's flags: bits 0-3 now, bits 16-19 at some time since boot."""
+    answer = machine.run(["vcgencmd", "get_throttled"]) if machine.pi else None
+    if answer is None:
+        paths = pi_flag_files(machine.root)
+        answer = files.read(paths[0], 64) if paths else None
+    bits = pi_bits((answer or "").strip())
+    if bits is None:
+        return unknown("pi_throttled", "vcgencmd gave no answer") if machine.pi else None
+    when = "now" if bits & 0xF else "since boot"
+    return judge(
+        "pi_throttled",
+        bits == 0,
+        f"{bits:#x}" + (f": under-voltage, capped or throttled {when}" if bits else ""),
+        "use a stronger supply and cooling, then reboot to clear the flags",
+        bad="invalid",
+    )
+
+
+def macos_thermal(machine: Machine) -> StateCheck | None:
+    if not machine.macos:
+        return None
+    answer = machine.run(["notifyutil", "-g", PRESSURE_KEY])
+    level = (answer or "").split()[-1:]
+    if not level or not level[0].isdecimal():
+        return unknown("thermal_pressure", "notifyutil gave no answer")
+    return judge(
+        "thermal_pressure",
+        level == ["0"],
+        f"level {level[0]}" + (" (nominal)" if level == ["0"] else " (0 is nominal)"),
+        "let it cool down",
+        bad="invalid",
+    )
+
+
+def fan(machine: Machine) -> StateCheck | None:
+    """How fast fans turn: a result of a cooled board is none of a board in a box."""
+    if machine.macos:
+        return None
+    turning = [
+        f"{files.read(path.parent / 'name') or path.parent.name} {speed} rpm"
+        for path in machine.glob("sys/class/hwmon/hwmon[0-9]*/fan[0-9]*_input")
+        if (speed := files.read_int(path)) is not None
+    ]
+    turning += [
+        f"{name} at step {step}"
+        for path in machine.glob("sys/class/thermal/cooling_device[0-9]*")
+        if "fan" in (name := files.read(path / "type") or "").lower()
+        and (step := files.read_int(path / "cur_state")) is not None
+    ]
+    if not turning:
+        return unknown("fan", "no fan in /sys that tells its speed")
+    return recorded("fan", ", ".join(turning))
+
+
+def ambient(machine: Machine) -> StateCheck | None:
+    """The air around the machine, where a sensor is named after it."""
+    if machine.macos:
+        return None
+    named = [
+        (files.read(path) or "", path.with_name(path.name.replace("_label", "_input")))
+        for path in machine.glob("sys/class/hwmon/hwmon[0-9]*/temp[0-9]*_label")
+    ]
+    named += [
+        (files.read(zone / "type") or "", zone / "temp")
+        for zone in machine.glob("sys/class/thermal/thermal_zone[0-9]*")
+    ]
+    for name, path in named:
+        reading = files.read_int(path) if "ambient" in name.lower() else None
+        if reading is not None and reading >= COLDEST_C * 1000:
+            return recorded("ambient", f"{name} {reading / 1000:.1f} C")
+    return unknown("ambient", "no sensor named ambient")

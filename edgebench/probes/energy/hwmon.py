@@ -1,0 +1,165 @@
+"""Any chip of hwmon that gives power (`power*_input`, uW) or energy (`energy*_input`, uJ).
+
+What a value covers is known only for the chips of boards.yaml. The rails of any other chip are named
+"chip/label" and summed where the user's devices.yaml says that they are the whole.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from edgebench.probes import files
+from edgebench.probes.energy.boards import HwmonRule, constants
+from edgebench.probes.energy.chips import forbidden, hwmon_chips, unknown_total
+from edgebench.probes.energy.counter import Counter
+from edgebench.probes.energy.registers import Register, open_all, scaled, total
+from edgebench.probes.energy.source import EnergySource, NoEnergy, Quantity, Rail, Sample
+from edgebench.probes.machine import Machine
+
+_OWN_SOURCES = frozenset({"ina3221", "ina238"})
+_FILE = re.compile(r"(power|energy)([0-9]+)_(input|average)")
+_MICRO = 1e-6
+_MOST_W = 5000.0
+_PERIOD_S = 0.1  # where nothing tells: the slowest that drivers of hwmon usually are
+_SLACK_S = 10.0
+
+
+@dataclass(frozen=True)
+class Value:
+    """One value of a chip. `label`: the driver's, else the file's ("power1")."""
+
+    chip: str
+    label: str
+    path: Path
+    quantity: Quantity
+
+    @property
+    def rail(self) -> str:
+        return f"{self.chip}/{self.label}"
+
+
+class _Hwmon(EnergySource):
+    name = "hwmon"
+
+    def __init__(
+        self,
+        values: Sequence[Value],
+        counted: Sequence[str],
+        rule: HwmonRule,
+        clock_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        self.kind = rule.kind
+        self.scope = rule.scope
+        self.total_rail = " + ".join(counted)
+        self.averages = rule.averages
+        self.period_s = rule.period_s
+        self.resolution = rule.step * len(counted) or _MICRO
+        self.caveats = ("the chip's accuracy is not known: uncertainty does not include it",)
+        self._counted = frozenset(counted)
+        self._clock_ns = clock_ns
+        self._registers = [(value, Register(value.path)) for value in values]
+
+    def open(self) -> None:
+        open_all((register, value.rail in self._counted) for value, register in self._registers)
+
+    def sample(self) -> Sample:
+        start_ns = self._clock_ns()
+        values = total([rail.value for rail in self.rails() if rail.counted])
+        return Sample(start_ns, self._clock_ns(), values)
+
+    def close(self) -> None:
+        for _, register in self._registers:
+            register.close()
+
+
+class HwmonPower(_Hwmon):
+    quantity = "power"
+
+    def rails(self) -> list[Rail]:
+        return [
+            Rail(value.rail, scaled(register.read(), _MICRO), value.rail in self._counted)
+            for value, register in self._registers
+        ]
+
+
+class HwmonEnergy(_Hwmon):
+    quantity = "energy"
+
+    def open(self) -> None:
+        super().open()
+        self._counters = [
+            Counter(_MICRO, None, _MOST_W, _SLACK_S) for _ in self._registers
+        ]  # 64 bits of microjoules do not wrap
+        self.rails()
+
+    def rails(self) -> list[Rail]:
+        at_ns = self._clock_ns()
+        return [
+            Rail(value.rail, counter.advance(register.read(), at_ns), value.rail in self._counted)
+            for (value, register), counter in zip(self._registers, self._counters, strict=True)
+        ]
+
+    @property
+    def problem(self) -> str:
+        return "; ".join(counter.lost for counter in self._counters if counter.lost)
+
+
+def find(
+    machine: Machine,
+    total_rails: Sequence[str] = (),
+    clock_ns: Callable[[], int] = time.monotonic_ns,
+) -> HwmonPower | HwmonEnergy | NoEnergy | None:
+    """The first chip that a rule knows, or the rails that the user names; None where there is none."""
+    values = [
+        value
+        for name, folder in hwmon_chips(machine)
+        if name not in _OWN_SOURCES
+        for value in _values(name, folder)
+    ]
+    if not values:
+        return None
+    rule, counted = _named(total_rails) if total_rails else _known(values)
+    chosen = [value for value in values if value.rail in counted]
+    if rule is None or {value.rail for value in chosen} != set(counted):
+        return unknown_total("hwmon", sorted({value.rail for value in values}))
+    if len({value.quantity for value in chosen}) > 1 or len(chosen) != len(counted):
+        return unknown_total("hwmon: several of one name, or power and energy, in", counted)
+    for value in chosen:
+        if problem := forbidden(machine, value.path):
+            return problem
+    quantity = chosen[0].quantity
+    source = HwmonEnergy if quantity == "energy" else HwmonPower
+    return source([v for v in values if v.quantity == quantity], counted, rule, clock_ns)
+
+
+def _named(total_rails: Sequence[str]) -> tuple[HwmonRule, Sequence[str]]:
+    scope = "rails named in devices.yaml"
+    rule = HwmonRule("", "", scope, "measured_rail", _PERIOD_S, "named by the user")
+    return rule, total_rails
+
+
+def _known(values: Sequence[Value]) -> tuple[HwmonRule | None, Sequence[str]]:
+    for rule in constants().hwmon:
+        counted = [
+            v.rail for v in values if v.chip == rule.chip and fnmatchcase(v.label, rule.total)
+        ]
+        if counted:
+            return rule, counted
+    return None, ()
+
+
+def _values(chip: str, folder: Path) -> list[Value]:
+    """Each value once; where a driver gives both, the average is what energy is made of."""
+    found: dict[str, Value] = {}
+    for path in sorted(folder.glob("*_*")):  # "average" comes before "input"
+        if match := _FILE.fullmatch(path.name):
+            quantity: Quantity = "power" if match[1] == "power" else "energy"
+            name = match[1] + match[2]
+            label = files.read(folder / f"{name}_label") or name
+            found.setdefault(name, Value(chip, label, path, quantity))
+    return list(found.values())

@@ -1,0 +1,123 @@
+"""`edgebench run` with a meter: a simulated machine that is alive, read by the real source."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgebench.errors import UsageError
+from edgebench.measure.estimate import Estimate
+from edgebench.probes.energy import NoEnergy, find_source
+from edgebench.record import Record
+from edgebench.store import read_records
+from edgebench.testing.models import two_by_two
+from edgebench.testing.power.live import true_joules
+from edgebench.testing.trees import write_tree
+from tests.energy_trees import INTEL
+
+
+def run(folder: Path, *arguments: str) -> tuple[dict[str, Any], Record, str]:
+    """Table, the only record and stderr of one replicate on a tiny model."""
+    model = two_by_two().write(folder).path
+    command = [sys.executable, "-m", "edgebench", "run", "--model", str(model)]
+    command += ["--replicates", "1", "--slice", "0.1s", "--format", "json", *arguments]
+    environment = {**os.environ, "EDGEBENCH_CACHE": str(folder / "cache")}
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode in (0, 1), done.stderr
+    [file] = (folder / "results").rglob("*.jsonl")
+    [record] = read_records(file)
+    return json.loads(done.stdout), record, done.stderr
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Path]:
+    """The root of a machine whose power swings between 7 and 13 W."""
+    root = tmp_path / "machine"
+    root.mkdir()
+    command = [sys.executable, "-m", "edgebench.testing.power.live", str(root)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        yield root
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+def test_the_energy_of_exactly_the_window(machine: Path, tmp_path: Path) -> None:
+    table, record, _ = run(tmp_path, "--energy-root", str(machine))
+    [replicate] = record.replicates
+    energy = replicate.energy
+    assert energy is not None
+    assert (energy.status, energy.kind, energy.total_rail) == ("ok", "measured_rail", "VDD_IN")
+    start_ns, end_ns = replicate.window_start_ns, replicate.window_end_ns
+    assert start_ns is not None
+    assert end_ns is not None
+    truth_j = true_joules(start_ns, end_ns)
+    assert energy.energy_j is not None
+    assert energy.inferences == replicate.queries
+    assert energy.uncertainty_j is not None
+    assert energy.inferences is not None
+    half_width_j = energy.uncertainty_j * energy.inferences
+    assert abs(energy.energy_j - truth_j) <= half_width_j < 0.1 * truth_j
+    # The window was made long enough for the meter: 100 updates, however fast the model is.
+    assert energy.updates is not None
+    assert energy.updates >= 100
+    assert (replicate.window_ns or 0) >= 0.9e9
+    assert len(replicate.samples_ns) <= 8192 < (replicate.queries or 0)
+    assert energy.idle_before_w == pytest.approx(10, abs=2)
+    # The machine draws as much when idle: nothing is left beyond it, and that is said.
+    assert energy.net_j_per_inference is None
+    assert energy.net_reason
+    [row] = table["rows"]
+    assert row["energy"]["j_per_inference"] == energy.j_per_inference
+    assert row["energy"]["trace"] is None
+    assert "measured_rail of module input (ina3221: VDD_IN)" in " ".join(table["notes"])
+    # Raw readings are kept: the energy can be derived again.
+    assert energy.trace is not None
+    assert len(energy.trace.values) == len(energy.trace.read_ns) > 100
+
+
+def test_a_counter_that_stands_still_is_not_believed(tmp_path: Path) -> None:
+    root = write_tree(tmp_path / "machine", INTEL)
+    table, record, _ = run(tmp_path, "--energy-root", str(root))
+    assert record.energy.status == "unavailable"
+    assert record.energy.reason == "counter_dead"
+    assert "energy.j_per_inference" not in table["fronts"][0]["objectives"]
+
+
+def test_without_a_meter_nothing_is_ranked_and_an_estimate_is_labelled(tmp_path: Path) -> None:
+    if not isinstance(find_source(), NoEnergy):
+        pytest.skip("this machine has an energy meter")
+    table, record, _ = run(tmp_path, "--estimate", "cpu-time:5")
+    assert record.energy.status == "unavailable"
+    assert record.energy.reason in ("virtualised", "no_sensor", "permission_denied")
+    assert "energy.j_per_inference" not in table["fronts"][0]["objectives"]
+    assert record.energy.j_per_inference is None
+    modelled = record.energy.modelled
+    assert modelled is not None
+    assert (modelled.model, modelled.w_per_core) == ("cpu-time", 5.0)
+    assert 0 < modelled.average_w < 5.5
+    assert any(note.startswith("modelled, not measured, not ranked") for note in table["notes"])
+    [left_out] = [o for o in table["fronts"][0]["left_out"] if o["objective"].startswith("energy")]
+    assert left_out["reason"] == record.energy.reason
+
+
+@pytest.mark.parametrize("text", ["cpu-time", "cpu-time:0", "cpu-time:x", "tdp:15", "cpu-time:inf"])
+def test_an_estimate_needs_the_users_watts(text: str) -> None:
+    with pytest.raises(UsageError, match="cpu-time:W"):
+        Estimate.parse(text)
