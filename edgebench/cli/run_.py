@@ -249,6 +249,7 @@ def _run(
     """Plans, measures, keeps and shows. Returns the exit code."""
     from edgebench import assets
     from edgebench.cli.progress import preparing, watching
+    from edgebench.measure.markers import emit_markers
     from edgebench.measure.targets import fetch_assets, make_targets
     from edgebench.probes import device, state
 
@@ -294,6 +295,7 @@ def _run(
                 watcher,
                 started_s,
                 meter=meter,
+                mark=emit_markers if options.energy_markers else list,
             )
             stopped, unreached = _measure(campaign)
     finally:

@@ -26,6 +26,7 @@ from edgebench.record import (
     CellFacts,
     DeviceFacts,
     Energy,
+    Marker,
     ModelFacts,
     Reason,
     Record,
@@ -115,6 +116,7 @@ class Campaign:
         started_s: float,
         launch: Callable[..., Done] = run_worker,
         meter: Meter = NO_METER,
+        mark: Callable[[], list[Marker]] = list,
     ) -> None:
         self._targets = targets
         self._settings = settings
@@ -126,6 +128,7 @@ class Campaign:
         self._started_s = started_s
         self._launch = launch
         self._meter = meter
+        self._mark = mark
         self._overheads_s: dict[Literal["first", "rest"], list[float]] = {"first": [], "rest": []}
         self._measured = sum(len(target.entries) for target in targets)
         self.records: dict[str, Record] = {}  # of complete cells, by id
@@ -195,6 +198,7 @@ class Campaign:
         total = sum(max(self._settings.replicates, len(t.entries)) for t in self._targets if t.job)
         self._watcher.starts(target, self._measured + 1, total, self._expected_s())
         idle = self._meter.idle() if metered_s else None
+        markers = self._mark()
         before = state.snapshot()
         done = self._launch(
             job,
@@ -204,7 +208,9 @@ class Campaign:
         )
         changes = state.compare(before, state.snapshot())
         replicate = self._meter.measured(
-            _with_state(done.replicate, changes), target.job.batch, idle
+            _with_state(_marked(done.replicate, [*markers, *self._mark()]), changes),
+            target.job.batch,
+            idle,
         )
         overhead_s = max(0.0, (replicate.wall_s or 0.0) - SLICE_FACTOR * slice_s)
         overhead_s += 2 * self._meter.idle_s if metered_s else 0.0
@@ -277,6 +283,11 @@ class Campaign:
     def _assemble(self, target: Target) -> Record:
         energy = self._meter.of_record(target.replicates)
         return assemble(target, self._settings, self._run, self._device, self._state_before, energy)
+
+
+def _marked(replicate: Replicate, markers: list[Marker]) -> Replicate:
+    """The replicate with the bursts of load around it, if there were any."""
+    return msgspec.structs.replace(replicate, markers=markers) if markers else replicate
 
 
 def _mean(values: Sequence[float], otherwise: float) -> float:
