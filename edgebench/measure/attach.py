@@ -61,8 +61,8 @@ def attach(
 ) -> list[Record]:
     """The records with the energy of the log in place of any that they had. Raises UsageError where
     the log covers no measured window."""
-    facts = _facts(log, alignment, meter)
-    samples = _samples(log, facts, alignment.offset_s)
+    facts = facts_of_log(log, alignment, meter)
+    samples = samples_of(log, facts, alignment.offset_s)
     starts_ns = np.array([sample.start_ns for sample in samples])
     attached = [_attached(record, facts, samples, starts_ns, meter) for record in records]
     if not any(record.energy.status == "ok" for record in attached):
@@ -75,7 +75,8 @@ def _why(records: Sequence[Record]) -> str:
     return "; ".join(list(details)[:3]) or "the records hold no measured window"
 
 
-def _facts(log: MeterLog, alignment: Alignment, meter: Meter) -> SourceFacts:
+def facts_of_log(log: MeterLog, alignment: Alignment, meter: Meter) -> SourceFacts:
+    """The log as a source of energy."""
     return SourceFacts(
         name=log.path.name,
         kind="measured_external",
@@ -90,7 +91,7 @@ def _facts(log: MeterLog, alignment: Alignment, meter: Meter) -> SourceFacts:
     )
 
 
-def _samples(log: MeterLog, facts: SourceFacts, offset_s: float) -> list[Sample]:
+def samples_of(log: MeterLog, facts: SourceFacts, offset_s: float) -> list[Sample]:
     """Rows by Unix time. A polled value is older than its read, which integration corrects for; a row
     is stamped itself, so that its stamp is moved by as much the other way."""
     shift_s = offset_s + facts.latency_s / 2 + facts.period_s / 2
