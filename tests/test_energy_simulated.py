@@ -79,7 +79,7 @@ def test_the_real_source_reads_what_was_computed(meter: SimulatedMeter) -> None:
     facts = facts_of(meter)
     for seed in range(len(LOADS)):
         case = case_of(meter, facts, seed)
-        times_s = read_times(facts, end_of(case, facts), seed)
+        times_s = read_times(facts, end_of(case, facts), seed).tolist()
         expected = computed(case, meter, facts, seed)
         got = really_read(case, meter, source, clock, times_s)
         assert [sample.start_ns for sample in got] == [sample.start_ns for sample in expected]
@@ -113,7 +113,7 @@ def test_ten_watts_for_a_second_on_an_orin(tmp_path: Path) -> None:
         start_s = 1 + 0.013 * seed
         sensor = Sensor(facts.period_s, phase=(seed * 0.37) % 1)
         case = Case("constant", Line(10.0), sensor, start_s, start_s + 1.0)
-        times_s = read_times(facts, end_of(case, facts), seed)
+        times_s = read_times(facts, end_of(case, facts), seed).tolist()
         samples = really_read(case, meter, source, clock, times_s)
         found = integrate(samples, facts, round(start_s * 1e9), round((start_s + 1) * 1e9))
         assert isinstance(found, WindowEnergy)

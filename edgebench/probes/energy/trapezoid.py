@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 #: Batches of the batch means where the meter's own clock decides when power is looked at.
-BATCHES = 20
-_T_FACTOR = 2.1  # Student's t, 95 %, of about 20 batches
+BATCHES = 40
+_T_FACTOR = 2.1  # Student's t, 95 %, of 20 batches or more
 
 
 def integrate_power(
@@ -169,7 +169,7 @@ def _sampling_w(values: Floats, period_s: float, interval_s: float) -> float:
 
     Where readings come at random moments, one in each interval, they are independent given the load
     and a batch is one reading (collapsed strata; Cochran, Sampling Techniques, 5A.12). Where the
-    meter's own period decides, readings may beat with the load: 20 batches as well.
+    meter's own period decides, readings may beat with the load: 40 batches as well.
     """
     values = values[:: max(1, round(period_s / interval_s))]
     variance = _variance_of_mean(values)
