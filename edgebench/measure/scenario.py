@@ -64,7 +64,7 @@ def no_gc() -> Iterator[None]:
 
 
 @contextmanager
-def _usage(window: Window) -> Iterator[None]:
+def usage(window: Window) -> Iterator[None]:
     """When the window was, and CPU time and involuntary context switches of this process in it."""
     before = resource.getrusage(resource.RUSAGE_SELF)
     window.start_unix_ns = time.time_ns()
@@ -142,7 +142,7 @@ def single_stream(
     block_values: list[float] = []
     permille = round(percentile * 1000)
     needed = max(MIN_SAMPLES, stats.min_samples(permille))
-    with no_gc(), _usage(window):
+    with no_gc(), usage(window):
         start = time.perf_counter_ns()
         deadline = start + round(slice_s * 1e9)
         give_up = start + round(PATIENCE * slice_s * 1e9)
@@ -207,7 +207,7 @@ def paced_stream(
     service_ns: list[int] = []
     wake_late_ns: list[int] = []
     misses = 0
-    with no_gc(), _usage(window):
+    with no_gc(), usage(window):
         begin = clock() + 1_000_000
         give_up = begin + round(2 * count * period_ns + 1e9)
         for number, prepared in enumerate(islice(cycle(pool), count)):
@@ -251,7 +251,7 @@ def offline(
     calls = max(1, min(max_samples, round(slice_s * 1e9 / typical_ns)))
     calls = max(calls, _ceil(min_window_s * 1e9 / typical_ns))
     window = Window(stop="time", queries=calls)
-    with no_gc(), _usage(window):
+    with no_gc(), usage(window):
         start = time.perf_counter_ns()
         queries = islice(cycle(pool), calls)
         time_block(run, islice(queries, max_samples), window.samples_ns.append)
