@@ -50,6 +50,7 @@ perf: $(VENV)/.test
 soak: $(VENV)/.test
 	$(BIN)/python -m tests.soak.kills
 	$(BIN)/python -m tests.soak.full_disk
+	$(BIN)/python -m tests.soak.energy_sweep
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -384,6 +384,29 @@ def test_energy_unavailable_is_said_once_for_the_table() -> None:
     assert NO_ENERGY.detail in " ".join(build_table([record(), record(INT8)]).notes)
 
 
+def test_the_table_says_where_energies_come_from_and_that_two_kinds_are_not_compared() -> None:
+    rail = Energy(
+        status="ok",
+        j_per_inference=0.1,
+        uncertainty_j=0.01,
+        kind="measured_rail",
+        scope="module input",
+        source="ina3221",
+        total_rail="VDD_IN",
+    )
+    external = msgspec.structs.replace(
+        rail, kind="measured_external", scope="device input", source="log.csv", total_rail="P"
+    )
+    table = build_table([record(energy=rail), record(INT8, energy=external)])
+    assert "energy per inference: measured_rail of module input (ina3221: VDD_IN)" in table.notes
+    assert any("not compared" in note for note in table.notes)
+    [front] = table.fronts
+    assert "energy.j_per_inference" not in front.objectives
+    [left_out] = [o for o in front.left_out if o.objective == "energy.j_per_inference"]
+    assert "measured_external of device input" in left_out.reason
+    assert not any("not compared" in n for n in build_table([record(energy=rail)]).notes)
+
+
 def test_no_records_make_an_empty_table() -> None:
     table = build_table([])
     assert (table.device, table.rows, table.picks) == (None, [], [])

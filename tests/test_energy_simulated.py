@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from edgebench.measure.attach import Meter, facts_of_log, samples_of
+from edgebench.probes.energy.align import Alignment
+from edgebench.probes.energy.meter_log import read_log
 from edgebench.probes.energy.method import WindowEnergy, integrate
 from edgebench.probes.energy.sampler import poll_interval_s
 from edgebench.probes.energy.window import SourceFacts
@@ -76,7 +79,7 @@ def test_the_real_source_reads_what_was_computed(meter: SimulatedMeter) -> None:
     facts = facts_of(meter)
     for seed in range(len(LOADS)):
         case = case_of(meter, facts, seed)
-        times_s = read_times(facts, end_of(case, facts), seed)
+        times_s = read_times(facts, end_of(case, facts), seed).tolist()
         expected = computed(case, meter, facts, seed)
         got = really_read(case, meter, source, clock, times_s)
         assert [sample.start_ns for sample in got] == [sample.start_ns for sample in expected]
@@ -110,10 +113,43 @@ def test_ten_watts_for_a_second_on_an_orin(tmp_path: Path) -> None:
         start_s = 1 + 0.013 * seed
         sensor = Sensor(facts.period_s, phase=(seed * 0.37) % 1)
         case = Case("constant", Line(10.0), sensor, start_s, start_s + 1.0)
-        times_s = read_times(facts, end_of(case, facts), seed)
+        times_s = read_times(facts, end_of(case, facts), seed).tolist()
         samples = really_read(case, meter, source, clock, times_s)
         found = integrate(samples, facts, round(start_s * 1e9), round((start_s + 1) * 1e9))
         assert isinstance(found, WindowEnergy)
         assert found.energy_j == pytest.approx(10.0, rel=0.01)
         assert abs(found.energy_j - 10.0) <= found.uncertainty_j
     meter.close()
+
+
+def test_an_external_meters_log_from_its_file(tmp_path: Path) -> None:
+    """An instrument that averages 20 ms into a row, through the file that `attach` reads."""
+    step_s = 0.02
+    log = tmp_path / "log.csv"
+    facts = SourceFacts(
+        name="log",
+        kind="measured_external",
+        quantity="power",
+        scope="device input",
+        total_rail="power_w",
+        period_s=step_s,
+        resolution=0.001,
+        averages=True,
+        gain_error=0.002,
+    )
+    outcomes = []
+    for seed in range(CASES):
+        case = make_case(seed, facts)
+        updates_s = case.sensor.updates(case.end_s + 1.0)
+        watts = case.sensor.power(case.curve, updates_s)
+        lines = [
+            f"{t:.6f},{w:.3f}" for t, w in zip(updates_s.tolist(), watts.tolist(), strict=True)
+        ]
+        log.write_text("\n".join(["time_s,power_w", *lines]))
+        read = read_log(log)
+        meter = Meter(averages=True, accuracy=facts.gain_error)
+        samples = samples_of(read, facts_of_log(read, Alignment(0.0, 0.0, 1.0), meter), 0.0)
+        outcomes.append(outcome(case, facts, samples))
+    found = Summary.of(outcomes)
+    assert found.coverage >= 0.95, found
+    assert found.width_ratio <= 3, found

@@ -15,7 +15,7 @@ import pytest
 from edgebench.errors import UsageError
 from edgebench.measure.estimate import Estimate
 from edgebench.probes.energy import NoEnergy, find_source
-from edgebench.record import Record
+from edgebench.record import Record, Replicate
 from edgebench.store import read_records
 from edgebench.testing.models import two_by_two
 from edgebench.testing.power.live import true_joules
@@ -100,14 +100,26 @@ def test_a_counter_that_stands_still_is_not_believed(tmp_path: Path) -> None:
     assert "energy.j_per_inference" not in table["fronts"][0]["objectives"]
 
 
+def around_its_window(replicate: Replicate) -> None:
+    """Five bursts of load before the window, and as many after it."""
+    start_ns = replicate.window_start_unix_ns
+    assert start_ns is not None
+    end_ns = start_ns + (replicate.window_ns or 0)
+    before = [marker for marker in replicate.markers if marker.end_unix_ns < start_ns]
+    after = [marker for marker in replicate.markers if marker.start_unix_ns > end_ns]
+    assert (len(before), len(after), len(replicate.markers)) == (5, 5, 10)
+    assert all(m.end_unix_ns - m.start_unix_ns >= 0.05e9 for m in replicate.markers)
+
+
 def test_without_a_meter_nothing_is_ranked_and_an_estimate_is_labelled(tmp_path: Path) -> None:
     if not isinstance(find_source(), NoEnergy):
         pytest.skip("this machine has an energy meter")
-    table, record, _ = run(tmp_path, "--estimate", "cpu-time:5")
+    table, record, _ = run(tmp_path, "--estimate", "cpu-time:5", "--energy-markers")
     assert record.energy.status == "unavailable"
     assert record.energy.reason in ("virtualised", "no_sensor", "permission_denied")
     assert "energy.j_per_inference" not in table["fronts"][0]["objectives"]
     assert record.energy.j_per_inference is None
+    around_its_window(record.replicates[0])
     modelled = record.energy.modelled
     assert modelled is not None
     assert (modelled.model, modelled.w_per_core) == ("cpu-time", 5.0)

@@ -8,9 +8,10 @@ from edgebench.cli.lazy import LazyGroup
 
 _COMMANDS = {
     "watch": "Show the rails of this machine's energy meter.",
+    "attach": "Attach the log of any meter to a finished run.",
 }
 
 
 @click.group("energy", cls=LazyGroup, commands_help=_COMMANDS, module="edgebench.cli.energy_{}")
 def command() -> None:
-    """Watch this machine's energy meter."""
+    """Watch this machine's energy meter, or attach the log of another."""

@@ -280,6 +280,7 @@ def _run(
     """Plans, measures, keeps and shows. Returns the exit code."""
     from edgebench import assets
     from edgebench.cli.progress import preparing, watching
+    from edgebench.measure.markers import emit_markers
     from edgebench.measure.targets import fetch_assets, make_targets
     from edgebench.probes import device, state
     from edgebench.spec.devices import declared_mode, load_devices, with_declared
@@ -329,6 +330,7 @@ def _run(
                 started_s,
                 power_modes=power_modes,
                 meter=meter,
+                mark=emit_markers if options.energy_markers else list,
             )
             stopped, unreached = _measure(campaign, power_modes)
     finally:

@@ -28,6 +28,7 @@ from edgebench.record import (
     CellFacts,
     DeviceFacts,
     Energy,
+    Marker,
     ModelFacts,
     Reason,
     Record,
@@ -138,6 +139,7 @@ class Campaign:
         launch: Callable[..., Done] = run_worker,
         meter: Meter = NO_METER,
         power_modes: PowerModes | None = None,
+        mark: Callable[[], list[Marker]] = list,
     ) -> None:
         self._targets = targets
         self._settings = settings
@@ -150,6 +152,7 @@ class Campaign:
         self._launch = launch
         self._power_modes = power_modes
         self._meter = meter
+        self._mark = mark
         self._overheads_s: dict[Literal["first", "rest"], list[float]] = {"first": [], "rest": []}
         self._measured = sum(len(target.entries) for target in targets)
         self.records: dict[str, Record] = {}  # of complete cells, by id
@@ -256,9 +259,12 @@ class Campaign:
         total = sum(max(self._settings.replicates, len(t.entries)) for t in self._targets if t.job)
         self._watcher.starts(target, self._measured + 1, total, self._expected_s())
         idle = self._meter.idle() if metered_s else None
+        markers = self._mark()
         done, changes, settings = self._watched(target, job)
         replicate = self._meter.measured(
-            _with_state(done.replicate, changes), target.job.batch, idle
+            _with_state(_marked(done.replicate, [*markers, *self._mark()]), changes),
+            target.job.batch,
+            idle,
         )
         replicate = msgspec.structs.replace(
             replicate, rerun_of=rerun_of, power_mode=target.power_mode
@@ -381,6 +387,11 @@ def _by_power_mode(targets: Sequence[Target]) -> list[tuple[str | None, list[Tar
 def _planned_s(target: Target, window_s: float, slice_s: float) -> float:
     """What a replicate takes for its window and what comes with it."""
     return SLICE_FACTOR * slice_s + (window_s if target.sustained else 0.0)
+
+
+def _marked(replicate: Replicate, markers: list[Marker]) -> Replicate:
+    """The replicate with the bursts of load around it, if there were any."""
+    return msgspec.structs.replace(replicate, markers=markers) if markers else replicate
 
 
 def _mean(values: Sequence[float], otherwise: float) -> float:

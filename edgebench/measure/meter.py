@@ -29,6 +29,8 @@ from edgebench.record import Energy, Replicate
 #: Samples beyond the edges of a window that are looked at: ticks before and after it, slow updates.
 MARGIN_PERIODS = 3
 MARGIN_S = 0.5
+#: Idle power is looked at for as long as the meter needs, and at least so long.
+IDLE_S = 1.0
 
 
 @contextlib.contextmanager
@@ -130,7 +132,8 @@ class SampledMeter:
         self._caveats = (*caveats, *blind_spots(sampler.facts))
         self._estimate = estimate
         self._sleep = sleep
-        self.needed_s = self.idle_s = needed_s(sampler.facts)
+        self.needed_s = needed_s(sampler.facts)
+        self.idle_s = max(IDLE_S, self.needed_s)
 
     def idle(self) -> Idle:
         if not self._sampler.alive:

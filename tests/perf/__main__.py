@@ -1,6 +1,6 @@
 """All benchmarks, one after the other: `python -m tests.perf`."""
 
-from tests.perf import analysis_scale, commands, overhead, report_scale, show_10k
+from tests.perf import analysis_scale, commands, energy_sampler, overhead, report_scale, show_10k
 
 if __name__ == "__main__":
     overhead.main()
@@ -8,3 +8,4 @@ if __name__ == "__main__":
     show_10k.main()
     report_scale.main()
     analysis_scale.main()
+    energy_sampler.main()

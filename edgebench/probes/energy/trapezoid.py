@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 #: Batches of the batch means where the meter's own clock decides when power is looked at.
-BATCHES = 20
-_T_FACTOR = 2.1  # Student's t, 95 %, of about 20 batches
+BATCHES = 40
+_T_FACTOR = 2.1  # Student's t, 95 %, of 20 batches or more
 
 
 def integrate_power(
@@ -169,15 +169,20 @@ def _sampling_w(values: Floats, period_s: float, interval_s: float) -> float:
 
     Where readings come at random moments, one in each interval, they are independent given the load
     and a batch is one reading (collapsed strata; Cochran, Sampling Techniques, 5A.12). Where the
-    meter's own period decides, readings may beat with the load: 20 batches.
+    meter's own period decides, readings may beat with the load: 40 batches as well.
     """
-    stride = max(1, round(period_s / interval_s))
-    means = values[::stride]
-    if period_s > 1.5 * interval_s and len(means) >= 2 * BATCHES:
-        size = len(means) // BATCHES
-        means = means[: size * BATCHES].reshape(BATCHES, size).mean(axis=1)
+    values = values[:: max(1, round(period_s / interval_s))]
+    variance = _variance_of_mean(values)
+    if period_s > 0.99 * interval_s and len(values) >= 2 * BATCHES:
+        size = len(values) // BATCHES
+        batches = values[: size * BATCHES].reshape(BATCHES, size).mean(axis=1)
+        variance = max(variance, _variance_of_mean(batches))
+    return _T_FACTOR * math.sqrt(variance)
+
+
+def _variance_of_mean(means: Floats) -> float:
+    """Of all values together, by the differences from one to the next."""
     count = len(means)
     if count < 3:
         return 0.0
-    variance = float((np.diff(means) ** 2).sum()) / (2 * (count - 1)) / count
-    return _T_FACTOR * math.sqrt(variance)
+    return float((np.diff(means) ** 2).sum()) / (2 * (count - 1)) / count

@@ -1,0 +1,120 @@
+"""`edgebench energy attach`: the log of any meter, integrated inside the windows of a finished run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgebench.errors import StoreError, UsageError
+from edgebench.units import parse_share
+
+if TYPE_CHECKING:
+    from edgebench.probes.energy.meter_log import Role
+
+_ROLES: tuple[Role, ...] = ("time", "power", "current", "voltage", "energy")
+
+
+def _column_options(function: Any) -> Any:
+    for role in reversed(_ROLES):
+        option = click.option(f"--{role}-column", metavar="NAME", help=f"The column of {role}.")
+        function = option(function)
+    return function
+
+
+@click.command(name="attach")
+@click.argument("result", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument(
+    "log", metavar="METER.csv", type=click.Path(exists=True, dir_okay=False, path_type=Path)
+)
+@click.option(
+    "--offset-s",
+    "offset",
+    default="auto",
+    show_default=True,
+    metavar="auto|N",
+    help="Log time + N = Unix time. auto: by marker pulses, else by the clock.",
+)
+@click.option("--scope", default="device input", show_default=True, help="What the meter covers.")
+@click.option("--averages", is_flag=True, help="A row is the mean since the row before.")
+@click.option("--accuracy", help="The meter's own, as a share of the value: 0.5%.")
+@click.option("--volts", type=float, help="Fixed voltage of a log of current alone.")
+@_column_options
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File for the new records.  [default: RESULT-attached.jsonl]",
+)
+def command(
+    result: Path,
+    log: Path,
+    offset: str,
+    scope: str,
+    averages: bool,
+    accuracy: str | None,
+    volts: float | None,
+    out: Path | None,
+    **columns: str | None,
+) -> None:
+    """Attach METER.csv to RESULT.jsonl: new records, in a file of their own; RESULT stays.
+
+    Times may be seconds, milliseconds or ISO 8601; power, current x voltage, or a counter of energy.
+    """
+    from edgebench.measure.attach import Meter, attach, offset_of
+    from edgebench.probes.energy.meter_log import read_log
+    from edgebench.store import read_records
+
+    out = out or result.with_name(f"{result.stem}-attached.jsonl")
+    if out.exists():
+        raise StoreError(
+            f"{out}: exists already", "results are never rewritten: give another -o OUT"
+        )
+    named: dict[Role, str] = {
+        role: name for role in _ROLES if (name := columns[f"{role}_column"]) is not None
+    }
+    records = read_records(result)
+    read = read_log(log, named, volts)
+    alignment = offset_of(read, records, _offset_s(offset))
+    meter = Meter(scope, averages, parse_share(accuracy) if accuracy else None)
+    attached = attach(records, read, alignment, meter)
+    _write(out, attached)
+    _say(read, alignment, attached, out)
+
+
+def _offset_s(text: str) -> float | None:
+    if text == "auto":
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(f"--offset-s {text}: neither auto nor a number of seconds") from None
+
+
+def _write(out: Path, records: Any) -> None:
+    """All or nothing: a file beside it takes the records and is then given the name."""
+    from edgebench.record import encode
+
+    partial = out.with_suffix(".partial")
+    try:
+        partial.write_bytes(b"".join(map(encode, records)))
+        partial.replace(out)
+    except OSError as error:
+        raise StoreError(f"{out}: cannot write results: {error.strerror}") from None
+
+
+def _say(read: Any, alignment: Any, records: Any, out: Path) -> None:
+    good = [record for record in records if record.energy.status == "ok"]
+    click.echo(f"{read.path}: {read.columns}, {1 / read.period_s:.4g} rows a second")
+    by = f", correlation {alignment.correlation:.2f}" if alignment.correlation < 1 else ""
+    click.echo(f"offset {alignment.offset_s:+.3f} s within {alignment.error_s:.3g} s{by}")
+    for record in records:
+        energy = record.energy
+        words = (
+            f"{energy.j_per_inference:.4g} J ± {energy.uncertainty_j:.2g}, {energy.average_w:.4g} W"
+            if energy.status == "ok"
+            else f"unavailable ({energy.reason}): {energy.detail}"
+        )
+        click.echo(f"  {record.cell.id}: {words}")
+    click.echo(f"{len(good)} of {len(records)} cells have an energy now: {out}")

@@ -1,0 +1,95 @@
+"""What the process that reads a meter costs: its CPU time, and the shift of a measured median.
+
+A simulated Jetson stands in for the meter: on a board, a read waits for the I2C bus besides, asleep.
+Blocks with the sampler running and with it stopped take turns within one process, so that a drift of
+the machine meets both alike.
+
+    python -m tests.perf.energy_sampler
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import psutil
+
+from edgebench.analysis import stats
+from edgebench.measure.scenario import no_gc, time_block
+from edgebench.probes.energy.sampler import Sampler, poll_interval_s
+from edgebench.testing.power.meters import OrinNx
+
+TARGET = 0.005  # of a CPU, and of the median
+PAIRS = 40
+BLOCK_S = 0.25
+IDLE_S = 5.0
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        meter = OrinNx(Path(scratch) / "machine")
+        source = meter.source(time.monotonic_ns)
+        with contextlib.closing(Sampler(source, Path(scratch) / "samples.bin")) as sampler:
+            share = cpu_share(sampler.pid)
+            rate = len(sampler.watch(1.0))
+            shift, low, high = p50_shift(sampler.pid)
+        meter.close()
+    wanted = 1 / poll_interval_s(source)
+    cpus = os.cpu_count() or 1
+    print(f"energy sampler: {rate} readings in a second ({wanted:.0f} wanted)")
+    print(
+        f"  CPU time: {share:.2%} of one CPU, {share / cpus:.2%} of {cpus} {verdict(share / cpus)}"
+    )
+    print(
+        f"  shift of the measured p50: {shift:+.2%}, 95 % interval {low:+.2%} to {high:+.2%} over "
+        f"{PAIRS} pairs {verdict(shift)}"
+    )
+
+
+def verdict(share: float) -> str:
+    return f"(target {TARGET:.1%}: {'met' if share <= TARGET else 'missed'})"
+
+
+def cpu_share(pid: int) -> float:
+    """Of one CPU, over some seconds."""
+    process = psutil.Process(pid)
+    before = process.cpu_times()
+    time.sleep(IDLE_S)
+    after = process.cpu_times()
+    return (after.user + after.system - before.user - before.system) / IDLE_S
+
+
+def p50_shift(pid: int) -> tuple[float, float, float]:
+    """Median of a loop with the sampler over that without, minus 1, and its interval over pairs."""
+    ratios = []
+    for number in range(PAIRS):
+        medians = {}
+        for running in (True, False) if number % 2 else (False, True):
+            os.kill(pid, signal.SIGCONT if running else signal.SIGSTOP)
+            medians[running] = block()
+        ratios.append(medians[True] / medians[False])
+    os.kill(pid, signal.SIGCONT)
+    interval = stats.log_interval(ratios)
+    assert interval is not None
+    return median(ratios) - 1, interval.low - 1, interval.high - 1
+
+
+def block() -> float:
+    """Median latency of a small matrix product, ns."""
+    left = np.random.default_rng(0).normal(size=(96, 96))
+    samples: list[int] = []
+    end = time.monotonic() + BLOCK_S
+    with no_gc():
+        while time.monotonic() < end:
+            time_block(left.__matmul__, iter([left] * 50), samples.append)
+    return median(samples)
+
+
+if __name__ == "__main__":
+    main()
