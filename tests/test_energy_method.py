@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgebench.analysis.energy import combine, incomparable
-from edgebench.analysis.uncertainty import combined
+from edgebench.analysis.error_budget import combined
 from edgebench.measure.energy import inferences, seconds_per_inference, window_energy
 from edgebench.probes.energy.derived import energy_delay, net_energy
 from edgebench.probes.energy.method import Refused, WindowEnergy, integrate, needed_s
