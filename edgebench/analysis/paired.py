@@ -21,8 +21,6 @@ PAIR_TRIM = 0.2
 #: Distance from the median, in robust standard deviations, that makes a pair an outlier.
 OUTLIER = 5.0
 _MAD_TO_SD = 1.4826  # of a normal distribution
-#: A block has so many iterations that were not preempted, or its round does not count.
-MIN_CLEAN = 1
 #: Share of a pair's rounds that must count for the pair to have a number.
 MIN_ROUNDS = 0.5
 
@@ -33,6 +31,7 @@ class Block(NamedTuple):
     wall_ns: Sequence[int]
     cpu_ns: Sequence[int]
     switches: Sequence[int]  # involuntary context switches during each sample
+    waited_ns: Sequence[int] = ()  # of each sample, ready to run and without a core; empty: unknown
 
 
 Round = tuple[Block, Block]  # base, head
@@ -67,7 +66,11 @@ def cpu_change(rounds: Sequence[Round]) -> float | None:
 
 
 def wall_change(rounds: Sequence[Round]) -> float | None:
-    """D of wall time over iterations that were not preempted, or None where too few were not."""
+    """D of wall time without preemption, or None where too little is known.
+
+    What an iteration waited for its core is taken off; where the system does not tell, or another thread
+    of the process was preempted, the iteration is left out.
+    """
     return _trimmed([_log_ratio(_clean(base), _clean(head)) for base, head in rounds])
 
 
@@ -77,13 +80,16 @@ def whole_wall_change(rounds: Sequence[Round]) -> float | None:
 
 
 def _clean(block: Block) -> list[int]:
+    waited = block.waited_ns or [0] * len(block.wall_ns)
     return [
-        wall for wall, switches in zip(block.wall_ns, block.switches, strict=True) if not switches
+        wall - wait
+        for wall, wait, switches in zip(block.wall_ns, waited, block.switches, strict=True)
+        if wait or not switches
     ]
 
 
 def _log_ratio(base: Sequence[int], head: Sequence[int]) -> float | None:
-    if len(base) < MIN_CLEAN or len(head) < MIN_CLEAN:
+    if not base or not head:
         return None
     below, above = median(base), median(head)
     return math.log(above / below) if below > 0 and above > 0 else None
