@@ -41,6 +41,7 @@ class Measured(Part, frozen=True, kw_only=True, tag="measured"):
     output_check: OutputCheck
     quality: Quality | None = None
     effective: Effective | None = None
+    energy_j: float | None = None  # per call, where a sensor told
     runtime: str = ""  # version that the backend's import told
 
 
@@ -59,6 +60,9 @@ class Pair(Part, frozen=True, kw_only=True):
     device: bool  # work ran on a device with memory of its own
     base: Measured
     head: Measured
+    #: Largest relative error of the head's outputs against the base's; of the first pair alone, the
+    #: outputs of later ones are held against those of the first.
+    parity_error: float | None = None
 
     def arm(self, side: Side) -> Measured:
         return self.base if side == "base" else self.head

@@ -171,9 +171,7 @@ def _warm_up(session: Session, rotation: Iterator[Any]) -> int:
     return max(1, min(times[WARM_UP // 2 :]))  # the least: the others may hold a wait for the core
 
 
-def _blocks(
-    session: Session, rotation: Iterator[Any], begin: Begin, link: _Link
-) -> list[ArmBlock]:
+def _blocks(session: Session, rotation: Iterator[Any], begin: Begin, link: _Link) -> list[ArmBlock]:
     """A block for each word of the parent, until it says that it was the last."""
     run = session.run
     wall_clock, cpu_clock, usage = time.perf_counter_ns, time.process_time_ns, resource.getrusage

@@ -40,6 +40,10 @@ LEAST_ITERATIONS = 5
 SAMPLE_NS = 200_000
 #: Memory that the second arm needs, as a multiple of what the first one took.
 HEADROOM = 1.1
+_RUN = (
+    "import runpy, sys; sys.path[:] = filter(None, sys.path); module = sys.argv.pop(1); "
+    "runpy.run_module(module, run_name='__main__')"
+)
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,11 @@ class Interpreter:
 
     python: str = sys.executable
     path: str = ""  # for PYTHONPATH; empty: edgebench is installed there
+
+    def command(self, module: str) -> list[str]:
+        """How to run a module of edgebench; a foreign Python must not find another one in the working
+        directory, which `-m` would put first."""
+        return [self.python, "-c", _RUN, module] if self.path else [self.python, "-m", module]
 
     def environment(self) -> dict[str, str] | None:
         return {**os.environ, "PYTHONPATH": self.path} if self.path else None
@@ -162,9 +171,7 @@ class _Arm:
         self._in, result_write = os.pipe()
         self._process = subprocess.Popen(
             [
-                interpreter.python,
-                "-m",
-                "edgebench.measure.arm",
+                *interpreter.command("edgebench.measure.arm"),
                 str(job_read),
                 str(result_write),
                 str(os.getpid()),

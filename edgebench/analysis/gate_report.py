@@ -1,0 +1,90 @@
+"""From the cells of an A/B to its report: rows, the canary, one verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from edgebench.analysis.gate import PRECEDENCE, Rules, Verdict, overall
+from edgebench.analysis.gate_cell import percentiles, rows
+from edgebench.analysis.gate_types import LATENCIES, CellCase, GateReport, GateRow
+from edgebench.pair import SIDES, Pair, Side
+from edgebench.record import Reason
+
+
+class CellEvidence(msgspec.Struct, frozen=True, kw_only=True):
+    """What was measured of a cell."""
+
+    case: CellCase
+    pairs: list[Pair] = []
+    seconds: float = 0.0
+    failure: Reason | None = None
+
+
+def tests_of(cases: Sequence[CellCase]) -> int:
+    """How many tests share the error rate: two clocks of every cell that is judged."""
+    judged = [case for case in cases if not case.canary and not case.report_only]
+    return max(1, len(judged) * len(LATENCIES))
+
+
+def build_report(evidence: Sequence[CellEvidence], rules: Rules, **facts: Any) -> GateReport:
+    """The report; `facts` are further fields of `GateReport`."""
+    measured: list[GateRow] = []
+    canary: list[GateRow] = []
+    for cell in evidence:
+        found = rows(cell.case, cell.pairs, rules, cell.seconds, cell.failure)
+        if cell.case.canary:
+            canary += [row for row in found if row.metric in LATENCIES]
+        else:
+            measured += found
+    judged = [row.verdict for row in measured if row.judged]
+    reasons = list(facts.pop("reasons", []))
+    if bad := [row for row in canary if row.verdict == "invalid"]:
+        message = f"the canary, base against itself, is not valid: {bad[0].metric}: {bad[0].reason}"
+        fix = "run on a quieter machine; nothing here is comparable now"
+        reasons.insert(0, Reason(code="canary", message=message, fix=fix))
+    if not judged and measured:
+        message = "every cell is report-only: there is nothing to judge"
+        reasons.append(Reason(code="nothing_judged", message=message, fix="--set threads=1"))
+    pairs = [pair for cell in evidence for pair in cell.pairs]
+    loads = [pair.load_1m for pair in pairs]
+    return GateReport(
+        verdict=overall(judged, [row.verdict for row in canary]),
+        cells=measured,
+        canary=canary,
+        percentiles=[
+            part
+            for cell in evidence
+            if not cell.case.canary
+            for part in percentiles(cell.case, cell.pairs)
+        ],
+        reasons=reasons,
+        alpha=rules.alpha,
+        tests=rules.tests,
+        load_1m=[min(loads), max(loads)] if loads else [],
+        runtimes={side: _runtimes(pairs, side) for side in SIDES} if pairs else {},
+        **facts,
+    )
+
+
+def cell_verdicts(report: GateReport) -> dict[str, Verdict]:
+    """The worst judged verdict of each cell, in the order of the report."""
+    found: dict[str, list[Verdict]] = {}
+    for row in report.cells:
+        found.setdefault(row.cell, []).extend([row.verdict] if row.judged else [])
+    return {
+        cell: next((v for v in PRECEDENCE if v in verdicts), "pass")
+        for cell, verdicts in found.items()
+    }
+
+
+def _runtimes(pairs: Sequence[Pair], side: Side) -> list[str]:
+    """What ran, as read back from the runtimes."""
+    names: dict[str, None] = {}
+    for pair in pairs:
+        arm = pair.arm(side)
+        if arm.effective is not None:
+            names[arm.effective.runtime or arm.runtime] = None
+    return list(names)
