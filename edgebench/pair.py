@@ -10,21 +10,22 @@ from typing import Final, Literal
 import msgspec
 
 from edgebench.analysis.paired import Block, Round
-from edgebench.record import Effective, Memory, OutputCheck, Part, Quality
+from edgebench.backend import Effective
+from edgebench.record import Memory, OutputCheck, Quality
 
 SCHEMA: Final = "edgebench.pair/1"
 Side = Literal["base", "head"]
 SIDES: tuple[Side, Side] = ("base", "head")
 
 
-class Begin(Part, frozen=True, kw_only=True):
+class Begin(msgspec.Struct, frozen=True, kw_only=True):
     """The shape of a block, the same for both arms."""
 
     samples: int
     calls: int  # of each sample: more than one where a single call is too short to be timed well
 
 
-class ArmBlock(Part, frozen=True, kw_only=True):
+class ArmBlock(msgspec.Struct, frozen=True, kw_only=True):
     """One block of one arm, one entry per sample."""
 
     wall_ns: list[int]
@@ -33,7 +34,7 @@ class ArmBlock(Part, frozen=True, kw_only=True):
     waited_ns: list[int] = []  # ready to run and without a core; empty: the system does not tell
 
 
-class Measured(Part, frozen=True, kw_only=True, tag="measured"):
+class Measured(msgspec.Struct, frozen=True, kw_only=True, tag="measured"):
     """Everything one arm measured."""
 
     blocks: list[ArmBlock]
@@ -45,7 +46,7 @@ class Measured(Part, frozen=True, kw_only=True, tag="measured"):
     runtime: str = ""  # version that the backend's import told
 
 
-class Pair(Part, frozen=True, kw_only=True):
+class Pair(msgspec.Struct, frozen=True, kw_only=True):
     """Two fresh processes on the same cores."""
 
     schema: Literal["edgebench.pair/1"] = SCHEMA

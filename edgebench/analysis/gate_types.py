@@ -8,7 +8,7 @@ import msgspec
 
 from edgebench.analysis.gate import Tolerance, Verdict
 from edgebench.pair import Side
-from edgebench.record import Part, Reason
+from edgebench.record import Reason
 
 SCHEMA: Final = "edgebench.ab/1"
 
@@ -43,7 +43,7 @@ class CellCase(msgspec.Struct, frozen=True, kw_only=True):
     canary: bool = False  # base against base
 
 
-class GateRow(Part, frozen=True, kw_only=True):
+class GateRow(msgspec.Struct, frozen=True, kw_only=True):
     """A metric of a cell. `change`, `low`, `high` and `mde` are shares of the base: .03 is +3 %; of a
     quality they are points, and more is worse in every row."""
 
@@ -65,7 +65,7 @@ class GateRow(Part, frozen=True, kw_only=True):
     reason: str = ""
 
 
-class Percentiles(Part, frozen=True, kw_only=True):
+class Percentiles(msgspec.Struct, frozen=True, kw_only=True):
     """Wall time of the pooled samples of a cell, beside the verdicts: never judged."""
 
     cell: str
@@ -75,7 +75,7 @@ class Percentiles(Part, frozen=True, kw_only=True):
     p99_ns: int | None = None
 
 
-class GateReport(Part, frozen=True, kw_only=True):
+class GateReport(msgspec.Struct, frozen=True, kw_only=True):
     """The result of `edgebench ab` and `edgebench gate`."""
 
     schema: Literal["edgebench.ab/1"] = SCHEMA

@@ -14,6 +14,7 @@ from edgebench.errors import EdgebenchError, ExitCode
 #: Command -> module in this package and its help line; here so that `--help` imports no command.
 _COMMANDS = {
     "run": "Measure workloads on this machine and print the trade-off table.",
+    "ab": "Compare two deployments in the same job: regression, improvement or neither.",
     "show": "Print the trade-off table of result files.",
     "list": "List workloads, backends or devices.",
     "doctor": "Say what is available, what is wrong with this machine, and how to mend it.",

@@ -304,7 +304,7 @@ def _canary(contests: Sequence[Contest]) -> list[Contest]:
                 tolerances=contest.case.tolerances,
                 canary=True,
             )
-            arms: dict[Side, ArmSpec] = {side: contest.arms["base"] for side in SIDES}
+            arms: dict[Side, ArmSpec] = dict.fromkeys(SIDES, contest.arms["base"])
             return [Contest(case, arms, cores=contest.cores)]
     return []
 

@@ -24,35 +24,35 @@ def _lines(table: Table) -> Iterator[str]:
     for front, pick, members in text.blocks(table):
         if front.device != device:
             device = front.device
-            yield f"## {_escape(text.device_line(table, device))}"
+            yield f"## {escape(text.device_line(table, device))}"
             yield ""
             for line in text.state_lines(table, device):
-                yield f"- {_escape(line)}"
+                yield f"- {escape(line)}"
                 yield ""
         yield from _block(table, front, pick, members)
     yield "`*` on the Pareto front, `x` struck from every ranking, ± 95 % over processes."
     for note in table.notes:
         yield ""
-        yield _escape(note)
+        yield escape(note)
 
 
 def _block(table: Table, front: Front, pick: Pick, members: Sequence[int]) -> Iterator[str]:
     rows = [table.rows[index] for index in members]
     names = labels(rows)
-    yield f"### {_escape(f'{front.workload}@{front.workload_version}, {text.scenario(front)}')}"
+    yield f"### {escape(f'{front.workload}@{front.workload_version}, {text.scenario(front)}')}"
     yield ""
     if common(rows):
-        yield _escape(common(rows))
+        yield escape(common(rows))
         yield ""
     yield "| | variant | p50 | p90 | items/s | peak memory | quality (to fp32) | energy | remarks |"
     yield "|---|---|--:|--:|--:|--:|--:|--:|---|"
     for row, name in zip(rows, names, strict=True):
         yield _row(row, name)
     yield ""
-    remarks = [f"**{_escape(pick.text)}**", *map(_escape, pick.bad_news)]
+    remarks = [f"**{escape(pick.text)}**", *map(escape, pick.bad_news)]
     if pick.row is not None:
-        remarks.append(_escape(text.around(table.rows[pick.row])))
-    remarks.append(_escape(text.not_reached(rows, names)))
+        remarks.append(escape(text.around(table.rows[pick.row])))
+    remarks.append(escape(text.not_reached(rows, names)))
     for remark in filter(None, remarks):
         yield remark
         yield ""
@@ -67,19 +67,19 @@ def _row(row: Row, name: str) -> str:
     sign = text.mark(row)
     cells = [
         f"`{sign}`" if sign else "",
-        _escape(name),
+        escape(name),
         text.time_cell(ns.p50, ns.p50_low, ns.p50_high),
         text.time_cell(ns.p90, ns.p90_low, ns.p90_high),
         rate,
         text.bytes_cell(row.memory_peak_bytes),
         text.quality_cell(row),
-        _escape(text.energy_cell(row)),
-        "" if row.ranked else _escape(text.reasons(row)),
+        escape(text.energy_cell(row)),
+        "" if row.ranked else escape(text.reasons(row)),
     ]
     return f"| {' | '.join(cells)} |"
 
 
-def _escape(words: str) -> str:
+def escape(words: str) -> str:
     """Text of a result file as text: no markup, no HTML, no mention, no table cell of its own."""
     words = text.plain(words).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return _SPECIAL.sub(r"\\\1", words)
