@@ -213,25 +213,37 @@ def _why_open(seen: Estimate, tolerance: Tolerance) -> str:
 
 
 def judge_canary(changes: Sequence[float], tolerance: Tolerance, rules: Rules) -> Ruling:
-    """The A/A pair: INVALID where the same thing twice differs by more than `tau`."""
-    seen = estimate(changes)
-    if seen is None or len(changes) < rules.least:
-        return judge(changes[: rules.least - 1], tolerance, rules)
-    outside = abs(seen.mean) > math.log1p(tolerance.tau)
+    """The A/A pair: INVALID where the same thing twice differs by more than `tau`.
+
+    Few pairs of a noisy cell may do so by chance: while its mean is outside, the canary goes on to the
+    next look, and only at the cap, or where the budget ends, the run is INVALID.
+    """
+    at = next((look for look in rules.looks if _calm(changes, look, tolerance)), None)
+    done = max((look for look in rules.looks if look <= len(changes)), default=0)
+    seen = estimate(changes[: at or done])
+    if seen is None:
+        return judge(changes, tolerance, rules)
+    later = [look for look in rules.looks if look > done]
+    why = (
+        f"the same thing twice differs by {as_share(seen.mean):+.1%}: this machine cannot judge now"
+    )
     return Ruling(
-        verdict="invalid" if outside else "pass",
-        decided=True,
-        wanted=seen.pairs,
+        verdict="invalid" if at is None else "pass",
+        decided=at is not None or not later,
+        wanted=later[0] if at is None and later else seen.pairs,
         pairs=seen.pairs,
         change=as_share(seen.mean),
         low=as_share(seen.low(0.025)),
         high=as_share(seen.high(0.025)),
         trimmed=seen.trimmed,
-        reason=f"the same thing twice differs by {as_share(seen.mean):+.1%}: this machine cannot "
-        "judge now"
-        if outside
-        else "",
+        reason=why if at is None else "",
     )
+
+
+def _calm(changes: Sequence[float], look: int, tolerance: Tolerance) -> bool:
+    """Whether the mean at this look is within `tau`."""
+    seen = estimate(changes[:look]) if look <= len(changes) else None
+    return seen is not None and abs(seen.mean) <= math.log1p(tolerance.tau)
 
 
 def judge_amounts(

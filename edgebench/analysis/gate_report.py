@@ -43,7 +43,8 @@ def build_report(evidence: Sequence[CellEvidence], rules: Rules, **facts: Any) -
     reasons = list(facts.pop("reasons", []))
     if bad := [row for row in canary if row.verdict == "invalid"]:
         message = f"the canary, base against itself, is not valid: {bad[0].metric}: {bad[0].reason}"
-        fix = "run on a quieter machine; nothing here is comparable now"
+        few = bad[0].pairs < rules.least
+        fix = "raise --budget" if few else "run on a quieter machine: nothing is comparable now"
         reasons.insert(0, Reason(code="canary", message=message, fix=fix))
     if not judged and measured:
         message = "every cell is report-only: there is nothing to judge"

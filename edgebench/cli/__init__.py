@@ -15,6 +15,7 @@ from edgebench.errors import EdgebenchError, ExitCode
 _COMMANDS = {
     "run": "Measure workloads on this machine and print the trade-off table.",
     "ab": "Compare two deployments in the same job: regression, improvement or neither.",
+    "gate": "Judge a change in CI: a policy's A/B, or stored results against limits.",
     "show": "Print the trade-off table of result files.",
     "list": "List workloads, backends or devices.",
     "doctor": "Say what is available, what is wrong with this machine, and how to mend it.",
@@ -51,8 +52,8 @@ class _LazyGroup(click.Group):
 @click.group(
     cls=_LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit codes: 0 ok, 1 a cell failed, 2 usage, 3 device state under --strict, "
-    "6 asset, 7 results not written, 130 interrupted.",
+    epilog="Exit codes: 0 ok, 1 a cell failed or a regression, 2 usage, 3 device state, "
+    "4 inconclusive (ab, gate), 5 invalid (ab, gate), 6 asset, 7 results not written, 130 interrupted.",
 )
 @click.version_option(__version__, prog_name="edgebench")
 def cli() -> None:

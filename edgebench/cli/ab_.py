@@ -87,7 +87,7 @@ def command(**given: Any) -> int:
     )
     with watching() as watcher:
         report = compare(
-            request,
+            [request],
             settings=settings,
             watcher=watcher,
             out=None if given["no_save"] else Path(given["out"]),

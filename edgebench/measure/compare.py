@@ -19,7 +19,7 @@ from edgebench.analysis.gate_report import build_report, tests_of
 from edgebench.analysis.gate_types import GateReport
 from edgebench.errors import EdgebenchError, StoreError
 from edgebench.measure.ab import Contest, Match, Settings, Watcher
-from edgebench.measure.contests import Request, make_contests
+from edgebench.measure.contests import Request, canary_of, make_contests
 from edgebench.pair import Pair
 from edgebench.record import Reason
 
@@ -34,23 +34,23 @@ class Silent:
 
 
 def compare(
-    request: Request,
+    requests: Sequence[Request],
     *,
     alpha: float = 0.01,
     settings: Settings,
     watcher: Watcher | None = None,
     out: Path | None = None,
     started_s: float | None = None,
-    adjust: Callable[[list[Contest]], list[Contest]] = lambda contests: contests,
 ) -> GateReport:
     """Measures and judges; raw pairs go to a file below `out`. Ctrl-C gives a report of what there is.
 
-    `adjust` may change how contests are judged (a policy). Raises UsageError and AssetError for what
-    cannot be measured at all.
+    All requests are judged together, beside one canary. Raises UsageError and AssetError for what cannot
+    be measured at all.
     """
     started_s = time.monotonic() if started_s is None else started_s
     started_utc = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    contests = adjust(make_contests(request, assets.cache_dir()))
+    cells = [c for request in requests for c in make_contests(request, assets.cache_dir())]
+    contests = [*canary_of(cells), *cells]
     rules = Rules(tests=tests_of([contest.case for contest in contests]), alpha=alpha)
     reasons: list[Reason] = []
     with _keeping(out) as (keep, path):
@@ -73,8 +73,8 @@ def compare(
         rules,
         reasons=reasons,
         notes=notes,
-        base=request.base.text,
-        head=request.head.text,
+        base=requests[0].base.text,
+        head=requests[0].head.text,
         seconds=round(time.monotonic() - started_s, 2),
         budget_s=settings.budget_s,
         started_utc=started_utc,

@@ -48,6 +48,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     tolerances: Tolerances = Tolerances()
     parity: float | None = None  # None: by precision
     parity_off: bool = False
+    quality: float | None = None  # required of the head
     seed: int = 0
     time_out_s: float = 120.0
     memory_limit_bytes: int | None = None
@@ -67,7 +68,7 @@ class _Couple(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def make_contests(request: Request, cache: Path) -> list[Contest]:
-    """The canary, then a contest for every cell. What a cell lacks is its failure.
+    """A contest for every cell. What a cell lacks is its failure.
 
     Raises UsageError for what makes no sense, AssetError where an environment or a build fails.
     """
@@ -80,11 +81,10 @@ def make_contests(request: Request, cache: Path) -> list[Contest]:
     interpreters = {side: _interpreter(request, side, couples, cache) for side in SIDES}
     targets = _targets(request, couples, cache)
     available = len(cores.available()) or None
-    contests = [
+    return [
         _contest(request, couple, found, interpreters, available)
         for couple, found in zip(couples, targets, strict=True)
     ]
-    return [*_canary(contests), *contests]
 
 
 # Models and workloads of the two sides
@@ -273,6 +273,7 @@ def _contest(
         tolerances=request.tolerances,
         report_only=_report_only(threads, available),
         parity_limit=_parity_limit(request, couple),
+        quality=request.quality,
         size_bytes={
             side: target.model.size_bytes
             for side, target in targets.items()
@@ -293,7 +294,7 @@ def _contest(
     return Contest(case, arms, cores=threads)
 
 
-def _canary(contests: Sequence[Contest]) -> list[Contest]:
+def canary_of(contests: Sequence[Contest]) -> list[Contest]:
     """Base against itself, on the first cell that can be judged."""
     for contest in contests:
         if contest.arms is not None and not contest.case.report_only:

@@ -52,10 +52,11 @@ def _lines(report: GateReport, width: int) -> Iterator[Line]:
         yield from _row(row, width)
     yield "", None
     yield from _wrapped(words.summary(report), width, _STYLES[report.verdict] + _BOLD)
+    said = words.summary(report)
     for reason in report.reasons:
-        text = f"{reason.message}" + (f"; fix: {reason.fix}" if reason.fix else "")
-        if report.verdict != "invalid" or reason is not report.reasons[0] or reason.fix:
-            yield from _wrapped(plain(text), width, _STYLES["inconclusive"])
+        parts = [] if plain(reason.message) in said else [reason.message]
+        parts += [f"fix: {reason.fix}"] if reason.fix else []
+        yield from _wrapped(plain("; ".join(parts)), width, _STYLES["inconclusive"])
     yield from _wrapped(words.facts(report), width, _DIM)
     for note in report.notes:
         yield from _wrapped(plain(note), width, _DIM)

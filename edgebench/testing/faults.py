@@ -349,6 +349,54 @@ class SilentFallback(FaultyBackend):
 # --- slow, loud, absent -------------------------------------------------------------------------
 
 
+class _SlowerSession(FaultySession):
+    """Hashes bytes after each run: real work, in the thread that runs the model, every time.
+
+    How many bytes is found in the first runs, from the least CPU time of a run and of the hashing.
+    """
+
+    def __init__(self, inner: Session, settings: Settings) -> None:
+        super().__init__(inner, settings)
+        self._share = float(settings["percent"] or 0) / 100
+        self._left = int(settings["calibration_runs"] or 1)
+        self._least_ns = 0
+        self._work = b""
+
+    def fault(self, prepared: Any) -> Any:
+        if self._left:
+            return self._calibrate(prepared)
+        result = self.work(prepared)
+        hashlib.sha256(self._work).digest()
+        return result
+
+    def _calibrate(self, prepared: Any) -> Any:
+        clock = time.process_time_ns
+        start = clock()
+        result = self.work(prepared)
+        took = clock() - start
+        self._least_ns = min(self._least_ns or took, took)
+        self._left -= 1
+        if not self._left:
+            probe = bytes(_MIB)
+            times = []
+            for _ in range(9):
+                start = clock()
+                hashlib.sha256(probe).digest()
+                times.append(clock() - start)
+            self._work = bytes(round(self._share * self._least_ns * _MIB / max(min(times), 1)))
+        return result
+
+
+class Slower(FaultyBackend):
+    name = "fault-slower"
+    summary = "test backend: works, and does so many per cent more in every run"
+    capabilities = _capabilities(
+        Option("percent", "float", 5.0, "extra CPU time of a run, in per cent", minimum=0),
+        Option("calibration_runs", "int", 6, "first runs, which are honest", minimum=1),
+    )
+    session = _SlowerSession
+
+
 class _SlowStartSession(FaultySession):
     def __init__(self, inner: Session, settings: Settings) -> None:
         super().__init__(inner, settings)
