@@ -98,9 +98,10 @@ def judge_stored(
     rows: list[GateRow] = []
     before = {} if baseline is None else {(row.device, row.id): row for row in baseline.rows}
     for row in candidate.rows:
-        rows += [_limited(row, limit) for limit in limits if _applies(row, limit)]
-        rows += _status(row, quality)
+        if row.status != "unsupported":
+            rows += [_limited(row, limit) for limit in limits]
         known = before.pop((row.device, row.id), None)
+        rows += _status(row, known, quality)
         if known is not None:
             rows += _compared(known, row, tolerances)
         elif baseline is not None:
@@ -113,8 +114,9 @@ def judge_stored(
     return GateReport(verdict=overall(verdicts), cells=rows, reasons=reasons)
 
 
-def _status(row: Row, quality: float | None) -> list[GateRow]:
-    """A row that failed is no result; one below its quality is a regression."""
+def _status(row: Row, known: Row | None, quality: float | None) -> list[GateRow]:
+    """A row that failed is no result; one below its quality is a regression, unless the baseline was so
+    as well: that is shown, and news to nobody."""
     if row.status in ("failed", "invalid"):
         why = row.reasons[0].message if row.reasons else row.status
         return [_note(row, "invalid", why)]
@@ -126,6 +128,9 @@ def _status(row: Row, quality: float | None) -> list[GateRow]:
         worse = found.value < quality if found.better == "higher" else found.value > quality
         missed = f"{found.metric} {found.value:.4g} misses {quality:g}" if worse else missed
     verdict: Verdict = "regress" if missed else "pass"
+    before = None if known is None else known.quality
+    old = bool(missed) and before is not None and not before.passed
+    missed += ", as in the baseline" if old else ""
     return [
         GateRow(
             cell=row.id,
@@ -133,13 +138,10 @@ def _status(row: Row, quality: float | None) -> list[GateRow]:
             verdict=verdict,
             head=found.value,
             unit=found.metric,
+            judged=not old,
             reason=missed,
         )
     ]
-
-
-def _applies(row: Row, limit: Budget) -> bool:
-    return row.status != "unsupported"
 
 
 def _limited(row: Row, limit: Budget) -> GateRow:

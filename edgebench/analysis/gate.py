@@ -260,7 +260,9 @@ def judge_amounts(
             verdict="invalid", decided=True, wanted=0, pairs=0, reason="nothing was measured"
         )
     gaps = sorted(
-        (after / before - 1 if before else math.inf * bool(after)) if relative else after - before
+        (after / before - 1 if before else math.inf if after else 0.0)
+        if relative
+        else after - before
         for before, after in pairs
     )
     low, high = gaps[0], gaps[-1]

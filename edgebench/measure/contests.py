@@ -23,7 +23,7 @@ from edgebench.measure.targets import fetch_assets, make_targets
 from edgebench.pair import SIDES, Side
 from edgebench.plan import Cell, plan, workload_for_model
 from edgebench.record import Reason
-from edgebench.spec.matrix import expand, select, unique
+from edgebench.spec.matrix import expand, select, unique, value_text
 from edgebench.spec.types import Matrix, Model, Variant, Workload
 from edgebench.suggest import did_you_mean
 
@@ -338,23 +338,28 @@ def _parity_limit(request: Request, couple: _Couple) -> float | None:
 
 
 def _name(couple: _Couple) -> str:
-    """The cell's id; where the sides differ, with both values."""
-    if couple.base.id == couple.head.id:
-        return couple.base.id
-    parts = zip(couple.base.id.split("/"), couple.head.id.split("/"), strict=False)
-    return "/".join(_differing(before, after) for before, after in parts)
+    """The cell's id; where the sides differ, with both values: `precision=fp32->int8-static`."""
+    base, head = couple.base, couple.head
+    if base.id == head.id:
+        return base.id
+    workload = _arrow(_versioned(base), _versioned(head))
+    axes = [
+        f"{axis}={_arrow(_text(base, axis), _text(head, axis))}"
+        for axis in sorted({*base.variant, *head.variant})
+    ]
+    return "/".join([workload, _arrow(base.backend, head.backend), ",".join(axes), head.scenario])
 
 
-def _differing(before: str, after: str) -> str:
-    if before == after:
-        return before
-    if before.count(",") == after.count(",") > 0:
-        pairs = zip(before.split(","), after.split(","), strict=True)
-        return ",".join(_differing(a, b) for a, b in pairs)
-    axis, equals, value = after.partition("=")
-    if equals and before.startswith(axis + equals):
-        return f"{before}->{value}"
-    return f"{before}->{after}"
+def _versioned(cell: Cell) -> str:
+    return f"{cell.workload.name}@{cell.workload.version}"
+
+
+def _text(cell: Cell, axis: str) -> str:
+    return value_text(cell.variant[axis]) if axis in cell.variant else "-"
+
+
+def _arrow(before: str, after: str) -> str:
+    return before if before == after else f"{before}->{after}"
 
 
 def choose(

@@ -86,6 +86,8 @@ def summary(report: GateReport) -> str:
 
 def facts(report: GateReport) -> str:
     """What the numbers rest on: pairs, time, load, error rate."""
+    if not report.tests:
+        return "stored results: nothing was measured"
     pairs = max((row.pairs for row in report.cells if row.metric in LATENCIES), default=0)
     load = ""
     if len(report.load_1m) == 2:
