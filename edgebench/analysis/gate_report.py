@@ -22,6 +22,10 @@ class CellEvidence(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float = 0.0
     failure: Reason | None = None
 
+    @property
+    def measured(self) -> bool:
+        return not self.case.canary and self.failure is None
+
 
 def tests_of(cases: Sequence[CellCase]) -> int:
     """How many tests share the error rate: two clocks of every cell that is judged."""
@@ -35,6 +39,8 @@ def build_report(evidence: Sequence[CellEvidence], rules: Rules, **facts: Any) -
     canary: list[GateRow] = []
     for cell in evidence:
         found = rows(cell.case, cell.pairs, rules, cell.seconds, cell.failure)
+        if cell.case.canary and not any(other.measured for other in evidence):
+            continue  # nothing was measured that it could speak for
         if cell.case.canary:
             canary += [row for row in found if row.metric in LATENCIES]
         else:

@@ -100,12 +100,21 @@ class Match:
     def measure(self) -> bool:
         """Measures. False: the budget ended before every cell was decided."""
         with tempfile.TemporaryDirectory(prefix="edgebench-ab-") as folder:
-            while open_contests := [c for c in self._contests if self._wanted(c) > len(c.pairs)]:
+            while open_contests := self._open():
                 for contest in open_contests:
                     if not self._affordable(contest):
                         return False
                     self._one_pair(contest, Path(folder))
         return True
+
+    def _open(self) -> list[Contest]:
+        """Contests that want further pairs; the canary only beside a cell that has any."""
+        alive = any(not c.case.canary and c.failure is None for c in self._contests)
+        return [
+            contest
+            for contest in self._contests
+            if self._wanted(contest) > len(contest.pairs) and (alive or not contest.case.canary)
+        ]
 
     def _wanted(self, contest: Contest) -> int:
         if contest.failure is not None or mismatch(contest.case, contest.pairs) is not None:
