@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: bench test test-assets test-runtimes lint types resolve perf soak clean
+.PHONY: bench test test-assets test-runtimes lint types resolve perf gate-selftest soak clean
 
 bench: $(VENV)/.bench
 	$(BIN)/edgebench run --suite quick
@@ -34,6 +34,10 @@ resolve: $(VENV)/.dev
 # Speed and memory against bare loops, as ratios from one run; no part of the tests.
 perf: $(VENV)/.test
 	$(BIN)/python -m tests.perf
+
+# Whether the regression gate sees what it must see, on this machine (minutes).
+gate-selftest: $(VENV)/.test
+	$(BIN)/python -m tests.perf.gate.selftest
 
 # Kills at random moments and a disk that fills up, on real suites (minutes; the disk needs root).
 soak: $(VENV)/.test

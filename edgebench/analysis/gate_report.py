@@ -27,7 +27,7 @@ class CellEvidence(msgspec.Struct, frozen=True, kw_only=True):
         return not self.case.canary and self.failure is None
 
 
-def tests_of(cases: Sequence[CellCase]) -> int:
+def count_tests(cases: Sequence[CellCase]) -> int:
     """How many tests share the error rate: two clocks of every cell that is judged."""
     judged = [case for case in cases if not case.canary and not case.report_only]
     return max(1, len(judged) * len(LATENCIES))

@@ -185,7 +185,9 @@ def _cell(request: Request, side: Side, workload: Workload, point: Variant) -> C
     backend = spec.backend or base.backend or DEFAULT_BACKEND
     options = {option.name for option in registry.load(backend).capabilities.options}
     first = {axis: values[0] for axis, values in workload.matrix.axes.items()}
-    own = {**base.sets, **spec.sets} if side == "head" else dict(spec.sets)
+    inherited = base.sets if side == "head" else {}
+    own = {a: v for a, v in inherited.items() if a in ("precision", "batch") or a in options}
+    own.update(spec.sets)
     unset = {a: first[a] for a in (*base.sets, *request.head.sets) if a in first}
     asked = {"threads": 1, **unset, **point, **own}
     variant = {
