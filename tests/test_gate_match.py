@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -167,10 +167,3 @@ def test_where_nothing_can_be_pinned_one_job_runs_at_a_time(tmp_path: Path) -> N
             cores.hold(1, source=source, among=[], folder=tmp_path, patience_s=0),
         ):
             pass
-
-
-def test_a_pair_record_of_the_fake_is_a_real_one() -> None:
-    bench = Bench({"same": 0.0})
-    only = contest("same")
-    bench.match([only]).measure()
-    assert cast(Pair, only.pairs[0]).cell == "same"

@@ -13,6 +13,7 @@ from edgebench.analysis.gate import (
     Rules,
     Ruling,
     Tolerance,
+    Verdict,
     judge,
     judge_amounts,
     judge_canary,
@@ -147,15 +148,16 @@ def _amount_rows(case: CellCase, pairs: Sequence[Pair], seconds: float) -> Itera
 
 
 def _quality_rows(case: CellCase, pairs: Sequence[Pair], seconds: float) -> Iterator[GateRow]:
-    """A quality below its floor is a regression however fast the head is; so is a drop beyond tolerance."""
+    """A quality below its floor is a regression however fast the head is; so is a drop beyond tolerance.
+    Answers off the reference, without labels, are no comparison at all."""
     for pair in pairs:
         before, after = pair.base.quality, pair.head.quality
         if before is None or after is None:
             continue
         if not after.passed:
             why = after.reason or f"{after.metric} does not pass"
-            verdict = "regress" if before.passed or after.kind == "labels" else "invalid"
-            ruling = Ruling(verdict=verdict, decided=True, wanted=1, pairs=1, reason=why)  # type: ignore[arg-type]
+            verdict: Verdict = "regress" if after.kind == "labels" else "invalid"
+            ruling = Ruling(verdict=verdict, decided=True, wanted=1, pairs=1, reason=why)
             yield _row(case, QUALITY, ruling, seconds, before.value, after.value, after.metric)
             return
         sign = -1.0 if after.better == "higher" else 1.0

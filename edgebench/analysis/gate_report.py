@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from edgebench.analysis.gate import PRECEDENCE, Rules, Verdict, overall
-from edgebench.analysis.gate_cell import percentiles, rows
+from edgebench.analysis.gate_cell import mismatch, percentiles, rows
 from edgebench.analysis.gate_types import LATENCIES, CellCase, GateReport, GateRow
 from edgebench.pair import SIDES, Pair, Side
 from edgebench.record import Reason
@@ -24,7 +24,9 @@ class CellEvidence(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def measured(self) -> bool:
-        return not self.case.canary and self.failure is None
+        """Whether its times can be compared: what the canary speaks for."""
+        comparable = self.failure is None and mismatch(self.case, self.pairs) is None
+        return comparable and not self.case.canary
 
 
 def count_tests(cases: Sequence[CellCase]) -> int:

@@ -109,7 +109,7 @@ class Match:
 
     def _open(self) -> list[Contest]:
         """Contests that want further pairs; the canary only beside a cell that has any."""
-        alive = any(not c.case.canary and c.failure is None for c in self._contests)
+        alive = any(contest.evidence.measured for contest in self._contests)
         return [
             contest
             for contest in self._contests

@@ -4,35 +4,44 @@
     python -m tests.perf.gate.collect --truth 5 --pairs 20 --busy 2
 
 Goes on where an earlier call ended: `--pairs` is the number each cell is to have. Both arms run the same
-backend (`fault-slower`), the base with 0 % more, so that nothing but the work differs.
+backend (`fault-slower`), the base with nothing to hash, so that nothing but the work differs. How much
+work a per cent is was measured once (work.json): the truth varies no more than the machine does.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import json
 import multiprocessing
 import random
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import msgspec
 
 from edgebench import assets
+from edgebench.backend import ModelFile
 from edgebench.measure import cores
+from edgebench.measure.ab import Contest
 from edgebench.measure.contests import Request, make_contests
+from edgebench.measure.jobs import Job
 from edgebench.measure.pair import ArmSpec, PairFailed, run_pair
 from edgebench.measure.sides import parse_side
 from edgebench.pair import SIDES
 from edgebench.spec.loader import load_workloads
+from edgebench.testing.faults import hashed_bytes_per_ns
 from tests.perf.gate import data
 
 BACKEND = "edgebench.testing.faults:Slower"
+CALIBRATION_RUNS = 100
 #: Cells of at most 10 ms: workload and precision.
 CELLS = (
     ("file-typing", "fp32"),
@@ -54,7 +63,7 @@ def main() -> None:
     path = path_of(given.out, given.truth, given.busy)
     have = Counter(pair.cell for pair in data.read(path))
     arms = {
-        name: arms_of(*cell, given.truth)
+        name: arms_of(*cell, given.truth, given.out)
         for cell in CELLS[: given.cells]
         for name in [name_of(cell)]
     }
@@ -83,15 +92,56 @@ def name_of(cell: tuple[str, str]) -> str:
     return "/".join(cell)
 
 
-def arms_of(workload: str, precision: str, truth: float) -> dict[Any, ArmSpec]:
-    request = Request(
-        workloads=[load_workloads()[workload]],
-        base=parse_side([BACKEND, f"precision={precision},percent=0.0"]),
-        head=parse_side([f"percent={float(truth)}"]),
-    )
-    [contest] = make_contests(request, assets.cache_dir())
+def arms_of(workload: str, precision: str, truth: float, folder: Path) -> dict[Any, ArmSpec]:
+    """Both arms of a cell; the head hashes as many bytes after each run as take `truth` per cent of it."""
+    work = round(truth / 100 * work_bytes(workload, precision, folder))
+    contest = _contest(workload, precision, f"work_bytes={work}")
     assert contest.arms is not None, contest.failure
     return dict(contest.arms)
+
+
+def _contest(workload: str, precision: str, head: str) -> Contest:
+    request = Request(
+        workloads=[load_workloads()[workload]],
+        base=parse_side([BACKEND, f"precision={precision},work_bytes=0"]),
+        head=parse_side([head]),
+    )
+    [contest] = make_contests(request, assets.cache_dir())
+    return contest
+
+
+def work_bytes(workload: str, precision: str, folder: Path) -> int:
+    """Bytes whose hashing takes as long as a run of the model: measured once, and kept."""
+    path = folder / "work.json"
+    known = json.loads(path.read_text()) if path.exists() else {}
+    name = name_of((workload, precision))
+    if name not in known:
+        contest = _contest(workload, precision, "work_bytes=0")
+        assert contest.arms is not None, contest.failure
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+            known[name] = pool.submit(_calibrated, contest.arms["base"].job).result()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(known, indent=2, sort_keys=True) + "\n")
+    return int(known[name])
+
+
+def _calibrated(job: Job) -> int:
+    from edgebench import registry
+    from edgebench.measure import inputs
+    from edgebench.measure.worker import task_of
+
+    backend = registry.load(job.backend)
+    model = ModelFile(
+        Path(job.model_path), job.model_format, job.model_sha256, job.precision, job.batch
+    )
+    session = backend.open(model, job.options)
+    pool = [session.prepare(item) for item in inputs.build_pool(task_of(job, session), job.batch)]
+    times = []
+    for prepared in itertools.islice(itertools.cycle(pool), CALIBRATION_RUNS):
+        start = time.process_time_ns()
+        session.run(prepared)
+        times.append(time.process_time_ns() - start)
+    return round(median(times) * hashed_bytes_per_ns(CALIBRATION_RUNS))
 
 
 def one_pair(
