@@ -50,7 +50,7 @@ def stored(
         ("memory <= 80MiB", "regress"),
         ("quality >= 0.9", "regress"),
         ("quality >= 88%", "pass"),
-        ("energy.j_per_inference <= 0.1", "inconclusive"),  # unknown is never green
+        ("energy.j_per_inference <= 0.1 J", "inconclusive"),  # unknown is never green
     ],
 )
 def test_limits_hold_or_not(limit: str, verdict: str) -> None:
@@ -191,7 +191,7 @@ def write(path: Path, *records: Record) -> str:
     [
         ("p50 <= 30 ms", ExitCode.OK),
         ("p50 <= 1 ms", ExitCode.CELL_FAILED),
-        ("energy.j_per_inference <= 1", ExitCode.INCONCLUSIVE),
+        ("energy.j_per_inference <= 1 J", ExitCode.INCONCLUSIVE),
     ],
 )
 def test_exit_codes_of_limits(tmp_path: Path, limit: str, code: ExitCode) -> None:
@@ -201,7 +201,7 @@ def test_exit_codes_of_limits(tmp_path: Path, limit: str, code: ExitCode) -> Non
 
 def test_inconclusive_may_pass(tmp_path: Path) -> None:
     results = write(tmp_path / "new.jsonl", record())
-    limit = ("--limit", "energy.j_per_inference <= 1")
+    limit = ("--limit", "energy.j_per_inference <= 1 J")
     assert invoke(results, *limit, "--inconclusive", "pass")[0] == ExitCode.OK
 
 

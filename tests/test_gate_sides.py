@@ -263,7 +263,7 @@ def test_a_policy_without_a_side_says_so(tmp_path: Path) -> None:
         ("tolerances:\n  latncy: {tau: 0.1}", "2:3", "latency"),
         ("tolerances:\n  quality: {delta: 0.1}", "2:13", "has no delta"),
         ("tolerances:\n  latency: {tau: 0.1, delta: 0.05}", "2:30", "must be above tau"),
-        ("limits:\n  - p99 <= 30", "2:5", "needs its unit"),
+        ("limits:\n  - p99 <= 30", "2:5", "needs a unit"),
         ("build: make", "1:8", "'artifact', which is missing"),
         ("inconclusive: maybe", "1:15", "not one of the choices"),
     ],

@@ -6,14 +6,13 @@ and not judged. Sizes, memory and quality do not drift; a limit that says "p99 <
 
 from __future__ import annotations
 
-import operator
+import dataclasses
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
 
 import msgspec
 
+from edgebench.analysis import limits
 from edgebench.analysis.gate import Ruling, Verdict, judge_amounts, overall
 from edgebench.analysis.gate_types import (
     ENERGY,
@@ -24,73 +23,43 @@ from edgebench.analysis.gate_types import (
     GateRow,
     Tolerances,
 )
+from edgebench.analysis.limits import OPERATORS, Limit
 from edgebench.analysis.types import Row, Table
 from edgebench.errors import UsageError
-from edgebench.metrics import METRICS, Metric, metric
+from edgebench.metrics import Metric, metric
 from edgebench.record import Reason
-from edgebench.suggest import did_you_mean
-from edgebench.units import format_bytes, format_ns, parse_bytes, parse_duration_s, parse_share
+from edgebench.units import format_bytes, format_ns
 
 WHY_NOT = (
     "latency is not judged across jobs: a machine drifts by more than 5 % within minutes, and no statistic "
     "of two separate jobs can tell that from a regression; `edgebench ab` measures both in one job"
 )
-_LIMIT = re.compile(r"\s*([A-Za-z_][\w.]*)\s*(<=|>=|<|>)\s*(\S.*?)\s*")
-_OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
-    "<=": operator.le,
-    ">=": operator.ge,
-    "<": operator.lt,
-    ">": operator.gt,
-}
+#: What people write for a metric's whole name.
 _SHORT = {f"p{n}": f"latency.p{n}" for n in (50, 90, 99)} | {"memory": MEMORY, "size": SIZE}
+_FIRST = re.compile(r"^\s*([A-Za-z_]\w*)(?=\s*[<>=])")
 
 
-@dataclass(frozen=True)
-class Budget:
-    """An absolute limit: `metric` is to be `op` `value`, in the metric's unit."""
-
-    text: str
-    metric: Metric
-    op: str
-    value: float
-
-    def holds(self, value: float) -> bool:
-        return _OPERATORS[self.op](value, self.value)
-
-
-def parse_limit(text: str) -> Budget:
-    """ "p99 <= 30 ms", "memory.peak <= 200MiB", "quality >= 0.87". Raises UsageError."""
-    match = _LIMIT.fullmatch(text)
-    if match is None:
-        raise UsageError(f"{text!r} is no limit", 'write it like "latency.p99 <= 30 ms"')
-    name = _SHORT.get(match[1], match[1])
-    if name not in METRICS:
-        raise UsageError(f"{text!r}: no metric {match[1]!r}{did_you_mean(match[1], METRICS)}")
-    found = metric(name)
-    if found.unit == "ns":
-        if match[3][-1].isdigit():
-            raise UsageError(f"{text!r}: a time needs its unit", f"{match[0].strip()} ms")
-        value = parse_duration_s(match[3]) * 1e9
-    elif found.unit == "bytes":
-        value = float(parse_bytes(match[3]))
-    elif found.unit == "1":
-        value = parse_share(match[3])
-    else:
-        value = _plain(text, match[3])
-    return Budget(text.strip(), found, match[2], value)
-
-
-def _plain(text: str, number: str) -> float:
+def parse_limit(text: str) -> Limit:
+    """An absolute limit: "p99 <= 30 ms", "memory.peak <= 200MiB", "quality >= 0.87". Raises UsageError."""
+    whole = _FIRST.sub(lambda found: _SHORT.get(found[1], found[0]), text)
     try:
-        return float(number)
-    except ValueError:
-        raise UsageError(f"{text!r}: {number!r} is not a number") from None
+        limit = limits.parse_limit(whole)
+    except UsageError as error:
+        message = error.message.removeprefix("--require, ")
+        raise UsageError(f"a limit, {message}", error.fix) from None
+    if limit.relative:
+        raise UsageError(f"{text!r}: a gate's limits are absolute", "like latency.p99 <= 30 ms")
+    return dataclasses.replace(limit, text=text.strip())
+
+
+def _holds(limit: Limit, value: float) -> bool:
+    return bool(OPERATORS[limit.op](value, limit.value))
 
 
 def judge_stored(
     candidate: Table,
     baseline: Table | None,
-    limits: Sequence[Budget],
+    demands: Sequence[Limit],
     tolerances: Tolerances,
     quality: float | None = None,
 ) -> GateReport:
@@ -99,7 +68,7 @@ def judge_stored(
     before = {} if baseline is None else {(row.device, row.id): row for row in baseline.rows}
     for row in candidate.rows:
         if row.status != "unsupported":
-            rows += [_limited(row, limit) for limit in limits]
+            rows += [_limited(row, limit) for limit in demands]
         known = before.pop((row.device, row.id), None)
         rows += _status(row, known, quality)
         if known is not None:
@@ -144,7 +113,7 @@ def _status(row: Row, known: Row | None, quality: float | None) -> list[GateRow]
     ]
 
 
-def _limited(row: Row, limit: Budget) -> GateRow:
+def _limited(row: Row, limit: Limit) -> GateRow:
     """A limit holds, is broken, or cannot be told: then the row is inconclusive, never green."""
     value = limit.metric.value(row)
     low, high = limit.metric.low(row), limit.metric.high(row)
@@ -152,9 +121,9 @@ def _limited(row: Row, limit: Budget) -> GateRow:
     if value is None:
         why = row.unknown.get(limit.metric.path, "") or "unknown"
         verdict, reason = "inconclusive", f"{limit.text}: {limit.metric.name} is unknown: {why}"
-    elif not limit.holds(value):
+    elif not _holds(limit, value):
         verdict, reason = "regress", f"{limit.text}: it is {_shown(value, limit.metric)}"
-    elif any(bound is not None and not limit.holds(bound) for bound in (low, high)):
+    elif any(bound is not None and not _holds(limit, bound) for bound in (low, high)):
         verdict, reason = "inconclusive", f"{limit.text}: its 95 % interval crosses the limit"
     else:
         verdict, reason = "pass", limit.text

@@ -117,7 +117,7 @@ def cell_verdict(
         wanted = [ruling.wanted for ruling in rulings.values() if not ruling.decided]
         if "regress" in verdicts.values() or not wanted or have >= rules.cap:
             worst = next(v for v in PRECEDENCE if v in verdicts.values())
-            return worst, have, verdicts
+            return worst, have, dict(verdicts)
         have = min(max(have + 1, *wanted), rules.cap)
 
 
