@@ -16,6 +16,7 @@ class WaitClock:
     """
 
     def __init__(self, root: Path = LIVE) -> None:
+        self._fd = -1
         try:
             self._fd = os.open(root / "proc/self/schedstat", os.O_RDONLY | os.O_CLOEXEC)
             self.known = len(os.pread(self._fd, 128, 0).split()) >= 2
@@ -24,3 +25,8 @@ class WaitClock:
 
     def read_ns(self) -> int:
         return int(os.pread(self._fd, 128, 0).split()[1]) if self.known else 0
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd, self.known = -1, False
