@@ -160,15 +160,20 @@ def _model(job: Any) -> ModelFile:
 
 
 def _warm_up(session: Session, rotation: Iterator[Any]) -> int:
-    """A fixed number of iterations: how long one arm warms up must not depend on how it does."""
-    run, clock = session.run, time.perf_counter_ns
+    """A fixed number of iterations: how long one arm warms up must not depend on how it does.
+
+    Returns what an iteration takes when it has its core: it decides how many make a block.
+    """
+    run, clock, waiting = session.run, time.perf_counter_ns, waits.WaitClock()
     times = []
     for _ in range(WARM_UP):
         prepared = next(rotation)
-        start = clock()
+        waited, start = waiting.read_ns(), clock()
         run(prepared)
-        times.append(clock() - start)
-    return max(1, min(times[WARM_UP // 2 :]))  # the least: the others may hold a wait for the core
+        took = clock() - start
+        times.append(took - (waiting.read_ns() - waited))
+    waiting.close()
+    return max(1, min(times[WARM_UP // 2 :]))
 
 
 def _blocks(session: Session, rotation: Iterator[Any], begin: Begin, link: _Link) -> list[ArmBlock]:
