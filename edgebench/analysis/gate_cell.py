@@ -30,7 +30,7 @@ from edgebench.analysis.gate_types import (
     Percentiles,
 )
 from edgebench.analysis.paired import Round, cpu_change, wall_change, whole_wall_change
-from edgebench.pair import SIDES, Measured, Pair, Side
+from edgebench.pair import SIDES, ArmBlock, Measured, Pair, Side
 from edgebench.record import Reason
 
 Change = Callable[[Sequence[Round]], float | None]
@@ -242,14 +242,21 @@ def _known(pairs: Sequence[Pair], side: Side, of: Callable[[Measured], Any]) -> 
 
 
 def _typical_ns(pairs: Sequence[Pair], side: Side, metric: str) -> float | None:
-    """Median over pairs of the median time of a call."""
-    field = "cpu_ns" if metric == CPU else "wall_ns"
+    """Median over pairs of the median time of a call, as the metric counts it."""
     medians = [
-        median(ns for block in pair.arm(side).blocks for ns in getattr(block, field))
+        median(ns for block in pair.arm(side).blocks for ns in _times(block, metric))
         / pair.begin.calls
         for pair in pairs
     ]
     return median(medians) if medians else None
+
+
+def _times(block: ArmBlock, metric: str) -> Sequence[int]:
+    if metric == CPU:
+        return block.cpu_ns
+    if not block.waited_ns:
+        return block.wall_ns
+    return [wall - wait for wall, wait in zip(block.wall_ns, block.waited_ns, strict=True)]
 
 
 def percentiles(case: CellCase, pairs: Sequence[Pair]) -> list[Percentiles]:
