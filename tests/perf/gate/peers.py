@@ -102,11 +102,13 @@ def _resampled(pairs: Sequence[data.Stored], flag: Flag, cpu: bool) -> str:
 
 
 def _values(group: Sequence[data.Stored], cpu: bool) -> tuple[list[float], list[float]]:
-    """All values of either arm, pooled over processes."""
-    return tuple(  # type: ignore[return-value]
+    """All values of either arm, pooled over processes; equally many, as pyperf demands."""
+    a, b = (
         [value for pair in group for value in pair.samples_ns(arm, cpu=cpu)[:VALUES]]
         for arm in ("A", "B")
     )
+    count = min(len(a), len(b))
+    return a[:count], b[:count]
 
 
 # The rules
