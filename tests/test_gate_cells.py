@@ -59,8 +59,11 @@ def test_a_cell_that_is_report_only_is_not_judged() -> None:
     slow = case(report_only="2 threads take every core")
     found = rows(slow, pairs(5, 0.3), RULES)
     assert [row.judged for row in found if row.metric in (CPU, WALL)] == [False, False]
-    report = build_report([CellEvidence(case=slow, pairs=pairs(5, 0.3))], RULES)
-    assert report.verdict == "pass"  # memory, size and quality are judged
+    shown = CellEvidence(case=slow, pairs=pairs(5, 0.3))
+    assert build_report([shown, CellEvidence(case=case(), pairs=pairs(5))], RULES).verdict == "pass"
+    alone = build_report([shown], RULES)  # memory, size and quality are no answer to the question
+    assert alone.verdict == "inconclusive"
+    assert alone.reasons[0].code == "report_only"
     assert count_tests([slow, case()]) == 2
 
 

@@ -54,13 +54,19 @@ def build_report(evidence: Sequence[CellEvidence], rules: Rules, **facts: Any) -
         few = bad[0].pairs < rules.least
         fix = "raise --budget" if few else "run on a quieter machine: nothing is comparable now"
         reasons.insert(0, Reason(code="canary", message=message, fix=fix))
-    if not judged and measured:
-        message = "every cell is report-only: there is nothing to judge"
-        reasons.append(Reason(code="nothing_judged", message=message, fix="--set threads=1"))
+    verdict = overall(judged, [row.verdict for row in canary])
+    shown_only = {row.cell for row in measured if not row.judged}
+    if shown_only:
+        message = f"the latency of {len(shown_only)} cells is shown and not judged"
+        reasons.append(Reason(code="report_only", message=message, fix="--set threads=1"))
+    if verdict in ("pass", "improve") and not any(
+        row.judged and row.metric in LATENCIES for row in measured
+    ):
+        verdict = "inconclusive"  # sizes alone are no answer to whether it got slower
     pairs = [pair for cell in evidence for pair in cell.pairs]
     loads = [pair.load_1m for pair in pairs]
     return GateReport(
-        verdict=overall(judged, [row.verdict for row in canary]),
+        verdict=verdict,
         cells=measured,
         canary=canary,
         percentiles=[

@@ -72,7 +72,8 @@ def summary(report: GateReport) -> str:
         reach = f"; changes from {max(worst):.1%} on would have shown" if worst else ""
         return plain(f"{word}: no regression in {of}{reach}")
     if not rows:
-        return f"{word}: {MEANING[report.verdict]}"
+        why = report.reasons[0].message if report.reasons else MEANING[report.verdict]
+        return plain(f"{word}: {why}")
     top = max(rows, key=lambda row: abs(row.change or 0.0))
     if report.verdict in ("inconclusive", "invalid"):
         return plain(f"{word}: {of}: {top.cell}: {top.metric}: {top.reason or 'no evidence'}")
