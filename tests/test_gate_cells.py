@@ -101,6 +101,23 @@ def test_a_faster_head_that_answers_otherwise_and_fails_its_floor_says_both() ->
     }
 
 
+def test_a_head_below_its_floor_where_base_is_as_well_is_judged_by_the_drop() -> None:
+    def found(head: float) -> dict[str, str]:
+        base, after = measured(quality=accuracy(0.80)), measured(quality=accuracy(head))
+        return verdicts(rows(case(), [pair(0, base=base, head=after), *pairs(5)[1:]], RULES))
+
+    assert found(0.80)[QUALITY] == "pass"
+    assert found(0.77)[QUALITY] == "regress"
+
+
+def test_a_report_only_cell_that_failed_is_not_judged_either() -> None:
+    failure = Reason(code="cores_taken", message="other jobs hold the cores")
+    wide = CellEvidence(case=case("wide", report_only="takes every core"), failure=failure)
+    whole = build_report([CellEvidence(case=case(), pairs=pairs(5)), wide], RULES)
+    assert whole.verdict == "pass"
+    assert not [row for row in whole.cells if row.verdict == "invalid" and row.judged]
+
+
 @pytest.mark.parametrize(
     ("quality", "verdict"), [(0.89, "pass"), (0.87, "regress"), (0.95, "improve")]
 )

@@ -50,7 +50,9 @@ class Bench:
         return pair(index, self.changes[cell], cell=cell, cores=list(more["cores"]))
 
     @contextmanager
-    def hold(self, count: int, *, source: random.Random) -> Iterator[cores.Held]:
+    def hold(self, count: int, *, source: random.Random, patience_s: float) -> Iterator[cores.Held]:
+        if count > 2:
+            raise DeviceStateError("other edgebench jobs hold the cores")
         yield cores.Held((source.randrange(2),), ())
 
     def match(self, contests: list[Contest], budget_s: float | None = None) -> Match:
@@ -117,6 +119,16 @@ def test_a_failed_pair_ends_its_cell_and_no_other() -> None:
     assert "both arms do not fit in memory together: head: no memory" in (
         contests[1].failure.message
     )
+
+
+def test_a_cell_that_gets_no_cores_ends_and_no_other() -> None:
+    bench = Bench({"canary": 0.0, "good": 0.0, "wide": 0.0})
+    contests = [contest("canary", canary=True), contest("wide"), contest("good")]
+    contests[1].cores = 3
+    assert bench.match(contests).measure()
+    assert [len(c.pairs) for c in contests] == [5, 0, 5]
+    assert contests[1].failure is not None
+    assert contests[1].failure.code == "cores_taken"
 
 
 def test_without_a_living_cell_the_canary_rests() -> None:

@@ -13,7 +13,6 @@ from edgebench.analysis.gate import (
     Rules,
     Ruling,
     Tolerance,
-    Verdict,
     judge,
     judge_amounts,
     judge_canary,
@@ -31,7 +30,7 @@ from edgebench.analysis.gate_types import (
 )
 from edgebench.analysis.paired import Round, cpu_change, wall_change, whole_wall_change
 from edgebench.pair import SIDES, ArmBlock, Measured, Pair, Side
-from edgebench.record import Reason
+from edgebench.record import Quality, Reason
 
 Change = Callable[[Sequence[Round]], float | None]
 
@@ -81,7 +80,8 @@ def rows(
     """All that is known of the cell. `failure`: why it has no (further) pairs, which makes it INVALID."""
     reason = failure or mismatch(case, pairs)
     if reason is not None:
-        return [*_invalid(case, pairs, seconds, reason), *_failed_quality(case, pairs, seconds)]
+        found = [*_invalid(case, pairs, seconds, reason), *_failed_quality(case, pairs, seconds)]
+        return [_shown_only(case, row) for row in found]
     found = [*_latency_rows(case, pairs, rules, seconds), *_amount_rows(case, pairs, seconds)]
     return [_shown_only(case, row) for row in found]
 
@@ -148,42 +148,42 @@ def _amount_rows(case: CellCase, pairs: Sequence[Pair], seconds: float) -> Itera
 
 
 def _quality_rows(case: CellCase, pairs: Sequence[Pair], seconds: float) -> Iterator[GateRow]:
-    """A quality below its floor is a regression however fast the head is; so is a drop beyond tolerance.
-    Answers off the reference, without labels, are no comparison at all."""
+    """The row of the first pair that measured quality on both sides."""
     for pair in pairs:
         before, after = pair.base.quality, pair.head.quality
-        if before is None or after is None:
-            continue
-        if not after.passed:
-            why = after.reason or f"{after.metric} does not pass"
-            verdict: Verdict = "regress" if after.kind == "labels" else "invalid"
-            ruling = Ruling(verdict=verdict, decided=True, wanted=1, pairs=1, reason=why)
+        if before is not None and after is not None:
+            ruling = _quality(case, before, after)
             yield _row(case, QUALITY, ruling, seconds, before.value, after.value, after.metric)
             return
-        sign = -1.0 if after.better == "higher" else 1.0
-        if case.quality is not None and after.value is not None:
-            missed = sign * (after.value - case.quality)
-            if missed > 0:
-                why = f"{after.metric} {after.value:.4g} misses the {case.quality:g} of the policy"
-                ruling = Ruling(verdict="regress", decided=True, wanted=1, pairs=1, reason=why)
-                yield _row(case, QUALITY, ruling, seconds, before.value, after.value, after.metric)
-                return
-        if before.value is None or after.value is None:
-            return
-        if after.kind == "parity":  # an error far below its ceiling may double and mean nothing
-            ruling = Ruling(verdict="pass", decided=True, wanted=1, pairs=1)
-            change: float | None = after.value - before.value
-        else:
-            ruling = judge_amounts(
-                [sign * before.value],
-                [sign * after.value],
-                case.tolerances.quality,
-                relative=False,
-            )
-            change = ruling.change
-        ruling = msgspec.structs.replace(ruling, change=change)
-        yield _row(case, QUALITY, ruling, seconds, before.value, after.value, after.metric)
-        return
+
+
+def _quality(case: CellCase, before: Quality, after: Quality) -> Ruling:
+    """A quality below its floor is a regression however fast the head is, unless base is below as well:
+    then, as elsewhere, what counts is the drop. Answers off the reference, without labels, are no
+    comparison at all."""
+    worse = -1.0 if after.better == "higher" else 1.0
+    failing = "" if after.passed else after.reason or f"{after.metric} does not pass"
+    if failing and after.kind == "parity":
+        return Ruling(verdict="invalid", decided=True, wanted=1, pairs=1, reason=failing)
+    if failing and before.passed:
+        return Ruling(verdict="regress", decided=True, wanted=1, pairs=1, reason=failing)
+    if case.quality is not None and (
+        after.value is None or worse * (after.value - case.quality) > 0
+    ):
+        why = f"{after.metric} {after.value} misses the {case.quality:g} of the policy"
+        return Ruling(verdict="regress", decided=True, wanted=1, pairs=1, reason=why)
+    if before.value is None or after.value is None:
+        return Ruling(
+            verdict="invalid", decided=True, wanted=1, pairs=1, reason=f"no {after.metric}"
+        )
+    if after.kind == "parity":  # an error far below its ceiling may double and mean nothing
+        return Ruling(
+            verdict="pass", decided=True, wanted=1, pairs=1, change=after.value - before.value
+        )
+    allowed = case.tolerances.quality
+    ruling = judge_amounts([worse * before.value], [worse * after.value], allowed, relative=False)
+    why = f"base misses its limit as well: {failing}" if failing else ruling.reason
+    return msgspec.structs.replace(ruling, reason=why)
 
 
 def _failed_quality(case: CellCase, pairs: Sequence[Pair], seconds: float) -> list[GateRow]:
@@ -205,7 +205,8 @@ def _invalid(
 def _shown_only(case: CellCase, row: GateRow) -> GateRow:
     if not case.report_only or row.metric not in (CPU, WALL):
         return row
-    return msgspec.structs.replace(row, judged=False, reason=case.report_only)
+    why = "; ".join(filter(None, (case.report_only, row.reason)))
+    return msgspec.structs.replace(row, judged=False, reason=why)
 
 
 def _row(

@@ -20,6 +20,7 @@ from edgebench.analysis.gate import Rules
 from edgebench.analysis.gate_cell import mismatch, wanted_pairs
 from edgebench.analysis.gate_report import CellEvidence
 from edgebench.analysis.gate_types import CellCase
+from edgebench.errors import DeviceStateError
 from edgebench.measure import cores
 from edgebench.measure.pair import ArmSpec, PairFailed, run_pair
 from edgebench.pair import SIDES, Pair, Side
@@ -124,6 +125,10 @@ class Match:
     def _left_s(self) -> float | None:
         return None if self._deadline is None else self._deadline - self._clock()
 
+    def _patience_s(self) -> float:
+        left = self._left_s()
+        return cores.PATIENCE_S if left is None else max(0.0, min(cores.PATIENCE_S, left))
+
     def _affordable(self, contest: Contest) -> bool:
         left = self._left_s()
         return left is None or contest.next_cost_s() <= left
@@ -138,7 +143,9 @@ class Match:
             side: _with_outputs(spec, str(outputs[side])) for side, spec in contest.arms.items()
         }
         try:
-            with self._hold(contest.cores, source=self._source) as held:
+            with self._hold(
+                contest.cores, source=self._source, patience_s=self._patience_s()
+            ) as held:
                 pair = self._launch(
                     arms,
                     cell=contest.case.cell,
@@ -153,6 +160,10 @@ class Match:
                 )
         except PairFailed as failed:
             contest.failure = explained(failed)
+        except (
+            DeviceStateError
+        ) as error:  # a cell of many threads may wait in vain where others need not
+            contest.failure = Reason(code="cores_taken", message=error.message, fix=error.fix)
         else:
             if index == 0:
                 pair = msgspec.structs.replace(pair, parity_error=_parity_error(outputs))

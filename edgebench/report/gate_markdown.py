@@ -31,13 +31,21 @@ def _lines(report: GateReport) -> Iterator[str]:
     yield ""
     for line in words.sides(report):
         yield f"- {escape(line)}"
-    for row in report.cells:
-        if row.reason:
-            yield f"- {escape(f'{row.cell}, {row.metric}: {row.reason}')}"
+    for (cell, why), metrics in _reasons(report).items():
+        yield "- " + escape(f"{cell}, {' and '.join(metrics)}: {why}")
     for reason in report.reasons:
         yield f"- **{escape(reason.message)}**" + (f" ({escape(reason.fix)})" if reason.fix else "")
     yield ""
     yield f"<sub>{escape(words.facts(report))}</sub>"
+
+
+def _reasons(report: GateReport) -> dict[tuple[str, str], list[str]]:
+    """Cell and reason -> the metrics that have it."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for row in report.cells:
+        if row.reason:
+            found.setdefault((row.cell, row.reason), []).append(row.metric)
+    return found
 
 
 def _row(row: GateRow) -> str:

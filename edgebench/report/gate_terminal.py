@@ -42,19 +42,22 @@ def render(report: GateReport, out: TextIO) -> None:
 def _lines(report: GateReport, width: int) -> Iterator[Line]:
     for line in words.sides(report):
         yield from _wrapped(line, width, _BOLD)
-    cell = None
+    cell = said = None
     for row in report.cells:
         if row.cell != cell:
-            cell = row.cell
+            cell, said = row.cell, None
             yield "", None
             yield from _wrapped(plain(cell), width, _BOLD)
             yield _head(), _DIM
-        yield from _row(row, width)
+        yield _row(row)
+        if row.reason and row.reason != said:  # one line for both clocks
+            said = row.reason
+            yield from _wrapped(plain(row.reason), width, _DIM, "    ")
     yield "", None
     yield from _wrapped(words.summary(report), width, _STYLES[report.verdict] + _BOLD)
-    said = words.summary(report)
+    summary = words.summary(report)
     for reason in report.reasons:
-        parts = [] if plain(reason.message) in said else [reason.message]
+        parts = [] if plain(reason.message) in summary else [reason.message]
         parts += [f"fix: {reason.fix}"] if reason.fix else []
         yield from _wrapped(plain("; ".join(parts)), width, _STYLES["inconclusive"])
     yield from _wrapped(words.facts(report), width, _DIM)
@@ -66,7 +69,7 @@ def _head() -> str:
     return f"  {'':<{_METRIC}}{'base':>9}{'head':>10}{'change':>8}  {'95% interval':<19}{'MDE':>6}  verdict"
 
 
-def _row(row: GateRow, width: int) -> Iterator[Line]:
+def _row(row: GateRow) -> Line:
     metric = row.metric.replace("energy.j_per_inference", "energy")
     mde = "-" if row.mde is None or row.metric == "quality" else f"{row.mde:.1%}"
     line = (
@@ -74,9 +77,7 @@ def _row(row: GateRow, width: int) -> Iterator[Line]:
         f"{words.change(row.change, row.metric):>8}  {words.interval(row):<19}{mde:>6}  "
         f"{words.verdict(row)}"
     )
-    yield line, _STYLES[row.verdict] if row.judged else _DIM
-    if row.reason:
-        yield from _wrapped(plain(row.reason), width, _DIM, "    ")
+    return line, _STYLES[row.verdict] if row.judged else _DIM
 
 
 def _wrapped(text: str, width: int, style: Style | None, indent: str = "") -> Iterator[Line]:
