@@ -42,7 +42,8 @@ class EdgebenchFixture:
         from edgebench.analysis.gate_types import Tolerances
         from edgebench.measure.ab import Settings
         from edgebench.measure.compare import compare
-        from edgebench.measure.contests import Request, choose
+        from edgebench.measure.contests import choose
+        from edgebench.measure.couples import Request
         from edgebench.measure.sides import parse_side
         from edgebench.spec.loader import load_workloads
         from edgebench.units import parse_duration_s

@@ -10,7 +10,8 @@ import pytest
 
 from edgebench.errors import AssetError, SpecError, UsageError
 from edgebench.measure import environments, revisions
-from edgebench.measure.contests import Request, make_contests
+from edgebench.measure.contests import make_contests
+from edgebench.measure.couples import Request
 from edgebench.measure.policy_requests import requests_of, tolerances_of
 from edgebench.measure.sides import KINDS, parse_side
 from edgebench.spec.policy import Allowance, load_policy

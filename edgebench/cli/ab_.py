@@ -15,7 +15,7 @@ from edgebench.units import parse_bytes, parse_duration_s, parse_share
 
 if TYPE_CHECKING:
     from edgebench.analysis.gate_types import GateReport, Tolerances
-    from edgebench.measure.contests import Request
+    from edgebench.measure.couples import Request
 
 FORMATS = ("table", "json", "md", "junit")
 EXITS = {
@@ -97,7 +97,8 @@ def command(**given: Any) -> int:
 
 
 def _request(given: Mapping[str, Any]) -> Request:
-    from edgebench.measure.contests import Request, choose
+    from edgebench.measure.contests import choose
+    from edgebench.measure.couples import Request
     from edgebench.measure.sides import parse_side
     from edgebench.plan import parse_sets, parse_shapes
 

@@ -19,7 +19,8 @@ from edgebench.analysis.gate_report import build_report, count_tests
 from edgebench.analysis.gate_types import GateReport
 from edgebench.errors import EdgebenchError, StoreError
 from edgebench.measure.ab import Contest, Match, Settings, Watcher
-from edgebench.measure.contests import Request, canary_of, make_contests
+from edgebench.measure.contests import canary_of, make_contests
+from edgebench.measure.couples import Request
 from edgebench.pair import Pair
 from edgebench.record import Reason
 

@@ -8,63 +8,23 @@ from pathlib import Path
 
 import msgspec
 
-from edgebench import assets, registry
-from edgebench.analysis.gate_types import CellCase, Tolerances
-from edgebench.backend import Scalar
+from edgebench import assets
+from edgebench.analysis.gate_types import CellCase
 from edgebench.errors import UsageError
 from edgebench.measure import cores, environments, revisions
 from edgebench.measure.ab import Contest
 from edgebench.measure.campaign import Settings as CampaignSettings
 from edgebench.measure.campaign import Target
 from edgebench.measure.check import PARITY_LIMIT, PARITY_METRIC, REDUCED_PARITY_LIMIT
+from edgebench.measure.couples import Couple, Request, couple, points
 from edgebench.measure.pair import ArmSpec, Interpreter
-from edgebench.measure.sides import SideSpec
 from edgebench.measure.targets import fetch_assets, make_targets
 from edgebench.pair import SIDES, Side
-from edgebench.plan import Cell, plan, workload_for_model
+from edgebench.plan import workload_for_model
 from edgebench.record import Reason
-from edgebench.spec.matrix import expand, select, unique, value_text
-from edgebench.spec.types import Matrix, Model, Variant, Workload
+from edgebench.spec.matrix import unique
+from edgebench.spec.types import Model, Workload
 from edgebench.suggest import did_you_mean
-
-DEFAULT_BACKEND = "ort"
-#: `precision=int8` without saying how.
-INT8 = "int8-static"
-
-
-class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be compared."""
-
-    workloads: list[Workload]
-    suite: str | None = None
-    base: SideSpec
-    head: SideSpec
-    sets: dict[str, list[Scalar]] = {}  # of both sides; lists multiply
-    shapes: dict[str, list[int | str]] = {}  # of model files without a workload
-    task: str | None = None
-    build: str | None = None
-    artifact: str | None = None
-    repository: str = "."
-    tolerances: Tolerances = Tolerances()
-    parity: float | None = None  # None: by precision
-    parity_off: bool = False
-    quality: float | None = None  # required of the head
-    seed: int = 0
-    time_out_s: float = 120.0
-    memory_limit_bytes: int | None = None
-
-    def side(self, side: Side) -> SideSpec:
-        return self.base if side == "base" else self.head
-
-
-class _Couple(msgspec.Struct, frozen=True, kw_only=True):
-    """A cell of either side, planned."""
-
-    base: Cell
-    head: Cell
-
-    def side(self, side: Side) -> Cell:
-        return self.base if side == "base" else self.head
 
 
 def make_contests(request: Request, cache: Path) -> list[Contest]:
@@ -74,9 +34,9 @@ def make_contests(request: Request, cache: Path) -> list[Contest]:
     """
     models = _models(request, cache)
     couples = [
-        _couple(request, workloads, point)
+        couple(request, workloads, point)
         for workloads in _workloads(request, models)
-        for point in _points(request, workloads["base"])
+        for point in points(request, workloads["base"])
     ]
     interpreters = {side: _interpreter(request, side, couples, cache) for side in SIDES}
     targets = _targets(request, couples, cache)
@@ -138,90 +98,11 @@ def _on_model(workload: Workload, path: Path | None) -> Workload:
     return msgspec.structs.replace(workload, model=model)
 
 
-# Points of the variant axes
-
-
-def _points(request: Request, workload: Workload) -> list[Variant]:
-    """What both sides have in common: of a suite its variants, else the first value of every axis.
-
-    An axis that a side sets itself is not multiplied.
-    """
-    own = {*request.base.sets, *request.head.sets}
-    axes = workload.matrix.axes
-    first: Variant = {axis: values[0] for axis, values in axes.items()}
-    if request.suite is None:
-        points = [first]
-    else:
-        points = expand(workload.matrix)
-        part = workload.suites[request.suite]
-        if part.variants:
-            points = select(points, part.variants)
-        kept = [p for p in points if all(p.get(a) == first.get(a) for a in own)]
-        points = kept or points
-    multiplied = expand(Matrix(axes=dict(request.sets))) if request.sets else [{}]
-    return unique_points(
-        [
-            {axis: value for axis, value in {**point, **more}.items() if axis not in own}
-            for point in points
-            for more in multiplied
-        ]
-    )
-
-
-def unique_points(points: Sequence[Variant]) -> list[Variant]:
-    """The points without repetition, in order."""
-    keyed = {tuple(sorted((a, repr(v)) for a, v in point.items())): point for point in points}
-    return list(keyed.values())
-
-
-def _couple(request: Request, workloads: Mapping[Side, Workload], point: Variant) -> _Couple:
-    base = _cell(request, "base", workloads["base"], point)
-    return _Couple(base=base, head=_cell(request, "head", workloads["head"], point))
-
-
-def _cell(request: Request, side: Side, workload: Workload, point: Variant) -> Cell:
-    """The one cell of a side at a point. Head is base with what head says changed."""
-    spec, base = request.side(side), request.base
-    backend = spec.backend or base.backend or DEFAULT_BACKEND
-    options = {option.name for option in registry.load(backend).capabilities.options}
-    first = {axis: values[0] for axis, values in workload.matrix.axes.items()}
-    inherited = base.sets if side == "head" else {}
-    own = {a: v for a, v in inherited.items() if a in ("precision", "batch") or a in options}
-    own.update(spec.sets)
-    unset = {a: first[a] for a in (*base.sets, *request.head.sets) if a in first}
-    asked = {"threads": 1, **unset, **point, **own}
-    variant = {
-        axis: _int8(workload, value) if axis == "precision" else value
-        for axis, value in asked.items()
-        if axis in ("precision", "batch") or axis in options or axis in own or axis in request.sets
-    }
-    alone = msgspec.structs.replace(
-        workload,
-        matrix=Matrix(axes={axis: [value] for axis, value in variant.items()}),
-        suites={},
-    )
-    [cell] = plan(
-        [alone],
-        [backend],
-        sets={axis: [value] for axis, value in variant.items()},
-        scenarios=["single_stream"],
-    )
-    return cell
-
-
-def _int8(workload: Workload, value: Scalar) -> Scalar:
-    """`int8` stands for the first int8 precision of the workload."""
-    if value != "int8":
-        return value
-    known = [str(name) for name in workload.matrix.axes.get("precision", [])]
-    return next((name for name in (INT8, "int8-dynamic") if name in known), INT8)
-
-
 # What runs the arms
 
 
 def _interpreter(
-    request: Request, side: Side, couples: Sequence[_Couple], cache: Path
+    request: Request, side: Side, couples: Sequence[Couple], cache: Path
 ) -> Interpreter:
     spec = request.side(side)
     if spec.python:
@@ -243,7 +124,7 @@ def _distributions_of(backend: str) -> list[str]:
     return [line.split(";")[0].split(">")[0].split("=")[0].split("[")[0].strip() for line in marked]
 
 
-def _targets(request: Request, couples: Sequence[_Couple], cache: Path) -> list[dict[Side, Target]]:
+def _targets(request: Request, couples: Sequence[Couple], cache: Path) -> list[dict[Side, Target]]:
     """A target for either side of every couple; the same cell is prepared once."""
     cells = [couple.side(side) for couple in couples for side in SIDES]
     settings = CampaignSettings(
@@ -262,14 +143,14 @@ def _targets(request: Request, couples: Sequence[_Couple], cache: Path) -> list[
 
 def _contest(
     request: Request,
-    couple: _Couple,
+    couple: Couple,
     targets: Mapping[Side, Target],
     interpreters: Mapping[Side, Interpreter],
     available: int | None,
 ) -> Contest:
     threads = max(int(couple.side(side).variant.get("threads", 1)) for side in SIDES)
     case = CellCase(
-        cell=_name(couple),
+        cell=couple.name,
         base=couple.base.id,
         head=couple.head.id,
         tolerances=request.tolerances,
@@ -320,7 +201,7 @@ def _report_only(threads: int, available: int | None) -> str:
     )
 
 
-def _parity_limit(request: Request, couple: _Couple) -> float | None:
+def _parity_limit(request: Request, couple: Couple) -> float | None:
     """How far outputs of the two sides may lie apart; None: they may differ, labels judge them."""
     labelled = couple.head.workload.quality.metric != PARITY_METRIC
     if request.parity_off:
@@ -337,31 +218,6 @@ def _parity_limit(request: Request, couple: _Couple) -> float | None:
         # Either side may be off the reference by its limit.
         return 2 * max(PARITY_LIMIT[precision] for precision in precisions)
     return None if labelled and len(precisions) > 1 else REDUCED_PARITY_LIMIT
-
-
-def _name(couple: _Couple) -> str:
-    """The cell's id; where the sides differ, with both values: `precision=fp32->int8-static`."""
-    base, head = couple.base, couple.head
-    if base.id == head.id:
-        return base.id
-    workload = _arrow(_versioned(base), _versioned(head))
-    axes = [
-        f"{axis}={_arrow(_text(base, axis), _text(head, axis))}"
-        for axis in sorted({*base.variant, *head.variant})
-    ]
-    return "/".join([workload, _arrow(base.backend, head.backend), ",".join(axes), head.scenario])
-
-
-def _versioned(cell: Cell) -> str:
-    return f"{cell.workload.name}@{cell.workload.version}"
-
-
-def _text(cell: Cell, axis: str) -> str:
-    return value_text(cell.variant[axis]) if axis in cell.variant else "-"
-
-
-def _arrow(before: str, after: str) -> str:
-    return before if before == after else f"{before}->{after}"
 
 
 def choose(

@@ -11,7 +11,8 @@ from edgebench.analysis.gate import Tolerance
 from edgebench.analysis.gate_types import Tolerances
 from edgebench.backend import Scalar
 from edgebench.errors import UsageError
-from edgebench.measure.contests import Request, choose
+from edgebench.measure.contests import choose
+from edgebench.measure.couples import Request
 from edgebench.measure.sides import parse_side
 from edgebench.spec.loader import load_workloads
 from edgebench.spec.policy import Allowance, CellPolicy, MetricName, Policy

@@ -31,7 +31,8 @@ from edgebench import assets
 from edgebench.backend import ModelFile
 from edgebench.measure import cores
 from edgebench.measure.ab import Contest
-from edgebench.measure.contests import Request, make_contests
+from edgebench.measure.contests import make_contests
+from edgebench.measure.couples import Request
 from edgebench.measure.jobs import Job
 from edgebench.measure.pair import ArmSpec, PairFailed, run_pair
 from edgebench.measure.sides import parse_side
