@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from edgebench.analysis.gate import Rules
+from edgebench.analysis.gate_cell import rows
 from edgebench.errors import DeviceStateError
 from edgebench.measure import cores
 from edgebench.measure.ab import Contest, Match, Settings
@@ -21,6 +22,7 @@ from edgebench.measure.pair import ArmSpec, Interpreter, PairFailed
 from edgebench.pair import SIDES, Pair
 from edgebench.record import Reason
 from edgebench.spec.types import Quality
+from edgebench.testing.models import two_by_two
 from tests.pairs import case, pair
 
 JOB = Job(
@@ -179,3 +181,54 @@ def test_where_nothing_can_be_pinned_one_job_runs_at_a_time(tmp_path: Path) -> N
             cores.hold(1, source=source, among=[], folder=tmp_path, patience_s=0),
         ):
             pass
+
+
+# The whole, from a request to a report and its raw pairs
+
+
+@pytest.fixture
+def own_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Locks of a gate that runs on this machine meanwhile are not waited for."""
+    monkeypatch.setattr(cores, "lock_folder", lambda: tmp_path / "locks")
+
+
+@pytest.mark.usefixtures("own_locks")
+def test_pairs_are_kept_and_read_back_to_the_same_verdict(tmp_path: Path) -> None:
+    from edgebench.measure.compare import compare, read_pairs
+    from edgebench.measure.couples import Request
+    from edgebench.measure.sides import parse_side
+
+    model = str(two_by_two().write(tmp_path).path)
+    request = Request(workloads=[], base=parse_side([model, "null"]), head=parse_side(["null"]))
+    changes = {"canary (base against base)": 0.0}
+
+    def launch(arms: Any, *, cell: str, index: int, **more: Any) -> Pair:
+        return pair(index, changes.get(cell, 0.05), cell=cell, cores=list(more["cores"]))
+
+    report = compare([request], settings=Settings(), out=tmp_path / "out", launch=launch)
+    assert report.verdict == "regress"
+    assert len(report.canary) == 2
+    [path] = (tmp_path / "out").rglob("*.pairs.jsonl.gz")
+    kept = read_pairs(path)
+    assert len(kept) == 10
+    assert str(path) in report.notes[0]
+    cell = report.cells[0].cell
+    again = rows(case(cell), [p for p in kept if p.cell == cell], Rules(tests=2))
+    assert again[0].change == report.cells[0].change
+
+
+@pytest.mark.usefixtures("own_locks")
+def test_ctrl_c_gives_a_report_of_what_there_is(tmp_path: Path) -> None:
+    from edgebench.measure.compare import compare
+    from edgebench.measure.couples import Request
+    from edgebench.measure.sides import parse_side
+
+    model = str(two_by_two().write(tmp_path).path)
+    request = Request(workloads=[], base=parse_side([model, "null"]), head=parse_side(["null"]))
+
+    def launch(*_: Any, **__: Any) -> Pair:
+        raise KeyboardInterrupt
+
+    report = compare([request], settings=Settings(), launch=launch)
+    assert report.verdict == "invalid"
+    assert report.reasons[-1].code == "interrupted"

@@ -21,6 +21,7 @@ from edgebench.errors import EdgebenchError, StoreError
 from edgebench.measure.ab import Contest, Match, Settings, Watcher
 from edgebench.measure.contests import canary_of, make_contests
 from edgebench.measure.couples import Request
+from edgebench.measure.pair import run_pair
 from edgebench.pair import Pair
 from edgebench.record import Reason
 
@@ -42,6 +43,7 @@ def compare(
     watcher: Watcher | None = None,
     out: Path | None = None,
     started_s: float | None = None,
+    launch: Callable[..., Pair] = run_pair,
 ) -> GateReport:
     """Measures and judges; raw pairs go to a file below `out`. Ctrl-C gives a report of what there is.
 
@@ -55,7 +57,7 @@ def compare(
     rules = Rules(tests=count_tests([contest.case for contest in contests]), alpha=alpha)
     reasons: list[Reason] = []
     with _keeping(out) as (keep, path):
-        match = Match(contests, rules, settings, watcher or Silent(), started_s, keep)
+        match = Match(contests, rules, settings, watcher or Silent(), started_s, keep, launch)
         try:
             if not match.measure():
                 message = (
