@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 AS_ROOT := $(shell test "$$(id -u)" = 0 || echo sudo)
 
-.PHONY: bench test test-assets test-runtimes test-browser readme-picture lint types resolve perf soak clean
+.PHONY: bench test test-assets test-runtimes test-browser readme-picture lint types resolve perf gate-selftest soak clean
 
 bench: $(VENV)/.bench
 	$(BIN)/edgebench run --suite quick
@@ -45,6 +45,10 @@ resolve: $(VENV)/.dev
 # Speed and memory against bare loops, as ratios from one run; no part of the tests.
 perf: $(VENV)/.test
 	$(BIN)/python -m tests.perf
+
+# Whether the regression gate sees what it must see, on this machine (minutes).
+gate-selftest: $(VENV)/.test
+	$(BIN)/python -m tests.perf.gate.selftest
 
 # Kills at random moments and a disk that fills up, on real suites (minutes; the disk needs root).
 soak: $(VENV)/.test

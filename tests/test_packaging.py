@@ -34,7 +34,15 @@ def test_every_package_folder_is_listed() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["run", "--help"], ["list", "workloads"], ["list", "backends"]]
+    "arguments",
+    [
+        ["--help"],
+        ["run", "--help"],
+        ["ab", "--help"],
+        ["gate", "--help"],
+        ["list", "workloads"],
+        ["list", "backends"],
+    ],
 )
 def test_light_commands_import_nothing_heavy(arguments: list[str]) -> None:
     code = (

@@ -14,6 +14,8 @@ from edgebench.errors import EdgebenchError, ExitCode
 #: Command -> module in this package and its help line; here so that `--help` imports no command.
 _COMMANDS = {
     "run": "Measure workloads on this machine and print the trade-off table.",
+    "ab": "Compare two deployments in the same job: regression, improvement or neither.",
+    "gate": "Judge a change in CI: a policy's A/B, or stored results against limits.",
     "show": "Print the trade-off table of result files.",
     "report": "Write a report of result files: HTML, Markdown or pictures.",
     "import": "Turn the results of other tools into records of edgebench.",
@@ -38,8 +40,8 @@ _COMMANDS = {
     commands_help=_COMMANDS,
     module="edgebench.cli.{}_",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit codes: 0 ok, 1 a cell failed, 2 usage, 3 device state under --strict, "
-    "6 asset, 7 results not written, 130 interrupted.",
+    epilog="Exit codes: 0 ok, 1 a cell failed or a regression, 2 usage, 3 device state, "
+    "4 inconclusive (ab, gate), 5 invalid (ab, gate), 6 asset, 7 results not written, 130 interrupted.",
 )
 @click.version_option(__version__, prog_name="edgebench")
 def cli() -> None:

@@ -55,7 +55,7 @@ def run_worker(
     job_read, job_write = os.pipe()
     result_read, result_write = os.pipe()
     conversation = _Conversation()
-    oom_kills = _oom_kills()
+    oom_kills = oom_kill_count()
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
             [
@@ -78,7 +78,7 @@ def run_worker(
             _send_job(job_write, job)
             _listen(result_read, conversation, time_out_s, on_tick)
         finally:
-            _end(process, wait=conversation.hung_up or conversation.done is not None)
+            see_off(process, wait=conversation.hung_up or conversation.done is not None)
             os.close(result_read)
             os.close(job_write)
         done = conversation.done or Done(
@@ -86,7 +86,15 @@ def run_worker(
                 index=job.index,
                 status="failed",
                 started_utc=started,
-                reasons=[_cause(process, conversation, log, time_out_s, _oom_kills() - oom_kills)],
+                reasons=[
+                    cause_of_death(
+                        process.returncode,
+                        phase=conversation.phase,
+                        log=log,
+                        time_out_s=time_out_s if conversation.timed_out else None,
+                        oom_kills=oom_kill_count() - oom_kills,
+                    )
+                ],
             )
         )
     return msgspec.structs.replace(
@@ -139,7 +147,7 @@ def _listen(
                     return
 
 
-def _end(process: subprocess.Popen[Any], *, wait: bool) -> None:
+def see_off(process: subprocess.Popen[Any], *, wait: bool) -> None:
     """Sees the worker off, with everything it started; `wait`: it is about to end by itself."""
     if wait:
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -149,22 +157,17 @@ def _end(process: subprocess.Popen[Any], *, wait: bool) -> None:
     process.wait()
 
 
-def _cause(
-    process: subprocess.Popen[Any],
-    conversation: _Conversation,
-    log: IO[bytes],
-    time_out_s: float,
-    oom_kills: int,
+def cause_of_death(
+    code: int, *, phase: str, log: IO[bytes], time_out_s: float | None, oom_kills: int
 ) -> Reason:
-    """Why the worker gave no result, in words."""
-    during = f"during {conversation.phase}"
-    if conversation.timed_out:
+    """Why a worker gave no result, in words. `time_out_s`: the silence it was killed for, if it was."""
+    during = f"during {phase}"
+    if time_out_s is not None:
         return Reason(
             code="timed_out",
             message=f"no sign of life for {time_out_s:g} s {during}: killed",
             fix="raise --timeout if the work may take that long",
         )
-    code = process.returncode
     if code == -signal.SIGKILL:
         if oom_kills > 0:
             return Reason(
@@ -195,7 +198,7 @@ def _tail(log: IO[bytes]) -> str:
     return " | ".join(lines[-4:])
 
 
-def _oom_kills() -> int:
+def oom_kill_count() -> int:
     """The kernel's count of processes killed for lack of memory, 0 where it keeps none."""
     try:
         for line in Path("/proc/vmstat").read_text().splitlines():

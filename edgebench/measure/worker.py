@@ -57,7 +57,7 @@ def main() -> None:
     except EdgebenchError as error:
         done = _ended(job, started, "failed", "error", error.message, error.fix)
     except Exception as error:  # noqa: BLE001 - whatever a backend or task raises is a row
-        code, text = _explain(error)
+        code, text = explain(error)
         done = _ended(job, started, "failed", code, text, "")
     link.done(done)
     # The result is out; a runtime that hangs or crashes in its destructors must not spoil it.
@@ -89,7 +89,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
     from edgebench.measure import check, inputs, scenario
 
     link.phase("preparation of inputs")
-    task = _task(job, session)
+    task = task_of(job, session)
     feeds = inputs.build_pool(task, job.batch)
     pool = [session.prepare(item) for item in feeds]
 
@@ -106,7 +106,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
     link.phase("measurement", 3 * max(job.slice_s, job.min_window_s) + 2 * job.sustain_s)
     window = _window(job, session, pool, typical_ns)
     # Before anything else is prepared: what follows holds further inputs.
-    peak = _peak(session)
+    peak = peak_memory(session)
     link.phase("measurement of never-seen inputs", job.slice_s)
     unseen = _unseen(job, session, feeds, pool, typical_ns)
     link.phase("measurement of the pipeline", job.slice_s)
@@ -180,7 +180,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
     return Done(_judged(replicate, window), inputs.digest(feeds))
 
 
-def _peak(session: Session) -> Memory:
+def peak_memory(session: Session) -> Memory:
     """Peak of the process and, where the session uses one, of the device: together, or unknown."""
     peak_bytes, peak_source = memory.peak_rss()
     device_bytes, device_source = session.device_memory()
@@ -231,7 +231,7 @@ def _timed(action: Callable[[], T]) -> tuple[T, int]:
     return result, time.perf_counter_ns() - start
 
 
-def _task(job: Job, session: Session) -> Task:
+def task_of(job: Job, session: Session) -> Task:
     from edgebench.task import TaskContext
     from edgebench.tasks import load_task
 
@@ -390,7 +390,7 @@ def _judged(replicate: Replicate, window: Window) -> Replicate:
     return msgspec.structs.replace(replicate, status="invalid", reasons=reasons)
 
 
-def _explain(error: Exception) -> tuple[str, str]:
+def explain(error: Exception) -> tuple[str, str]:
     text = f"{type(error).__name__}: {error}".strip()
     lowered = text.lower()
     if "bad_alloc" in lowered or "failed to allocate" in lowered or "out of memory" in lowered:

@@ -18,6 +18,8 @@ DRAFT = "https://json-schema.org/draft/2020-12/schema"
 KINDS = {
     "workload": ("edgebench.spec.types", "Workload"),
     "devices": ("edgebench.spec.devices", "Inventory"),
+    "gate": ("edgebench.spec.policy", "Policy"),
+    "ab": ("edgebench.analysis.gate_types", "GateReport"),
     "record": ("edgebench.record", "Record"),
     "table": ("edgebench.analysis.table", "Table"),
 }

@@ -349,6 +349,59 @@ class SilentFallback(FaultyBackend):
 # --- slow, loud, absent -------------------------------------------------------------------------
 
 
+class _SlowerSession(FaultySession):
+    """Hashes bytes after each run: real work, in the thread that runs the model, every time.
+
+    How many bytes is told, or found in the first runs, from the least CPU time of a run and of hashing.
+    """
+
+    def __init__(self, inner: Session, settings: Settings) -> None:
+        super().__init__(inner, settings)
+        self._share = float(settings["percent"] or 0) / 100
+        told = settings["work_bytes"]
+        self._left = 0 if told is not None else int(settings["calibration_runs"] or 1)
+        self._work = bytes(int(told or 0))
+        self._least_ns = 0
+
+    def fault(self, prepared: Any) -> Any:
+        if self._left:
+            return self._calibrate(prepared)
+        result = self.work(prepared)
+        hashlib.sha256(self._work).digest()
+        return result
+
+    def _calibrate(self, prepared: Any) -> Any:
+        start = time.process_time_ns()
+        result = self.work(prepared)
+        took = time.process_time_ns() - start
+        self._least_ns = min(self._least_ns or took, took)
+        self._left -= 1
+        if not self._left:
+            self._work = bytes(round(self._share * self._least_ns * hashed_bytes_per_ns()))
+        return result
+
+
+def hashed_bytes_per_ns(repetitions: int = 9) -> float:
+    """Speed of the work that `Slower` adds, by the least CPU time of several."""
+    probe, times = bytes(_MIB), []
+    for _ in range(repetitions):
+        start = time.process_time_ns()
+        hashlib.sha256(probe).digest()
+        times.append(time.process_time_ns() - start)
+    return _MIB / max(min(times), 1)
+
+
+class Slower(FaultyBackend):
+    name = "fault-slower"
+    summary = "test backend: works, and does so many per cent more in every run"
+    capabilities = _capabilities(
+        Option("percent", "float", 5.0, "extra CPU time of a run, in per cent", minimum=0),
+        Option("calibration_runs", "int", 6, "first runs, which are honest", minimum=1),
+        Option("work_bytes", "int", None, "bytes to hash after a run; nothing: found", minimum=0),
+    )
+    session = _SlowerSession
+
+
 class _SlowStartSession(FaultySession):
     def __init__(self, inner: Session, settings: Settings) -> None:
         super().__init__(inner, settings)

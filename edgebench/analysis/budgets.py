@@ -1,0 +1,201 @@
+"""Stored results against absolute limits, and against a stored baseline where that means anything.
+
+A machine drifts between two jobs by more than a regression is worth: latencies of two files are shown
+and not judged. Sizes, memory and quality do not drift; a limit that says "p99 <= 30 ms" holds or not.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Sequence
+
+import msgspec
+
+from edgebench.analysis import limits
+from edgebench.analysis.gate import Ruling, Verdict, judge_amounts, overall
+from edgebench.analysis.gate_types import (
+    ENERGY,
+    MEMORY,
+    QUALITY,
+    SIZE,
+    GateReport,
+    GateRow,
+    Tolerances,
+)
+from edgebench.analysis.limits import OPERATORS, Limit
+from edgebench.analysis.types import Row, Table
+from edgebench.errors import UsageError
+from edgebench.metrics import Metric, metric
+from edgebench.record import Reason
+from edgebench.units import format_bytes, format_ns
+
+WHY_NOT = (
+    "latency is not judged across jobs: a machine drifts by more than 5 % within minutes, and no statistic "
+    "of two separate jobs can tell that from a regression; `edgebench ab` measures both in one job"
+)
+#: What people write for a metric's whole name.
+_SHORT = {f"p{n}": f"latency.p{n}" for n in (50, 90, 99)} | {"memory": MEMORY, "size": SIZE}
+_FIRST = re.compile(r"^\s*([A-Za-z_]\w*)(?=\s*[<>=])")
+
+
+def parse_limit(text: str) -> Limit:
+    """An absolute limit: "p99 <= 30 ms", "memory.peak <= 200MiB", "quality >= 0.87". Raises UsageError."""
+    whole = _FIRST.sub(lambda found: _SHORT.get(found[1], found[0]), text)
+    try:
+        limit = limits.parse_limit(whole)
+    except UsageError as error:
+        message = error.message.removeprefix("--require, ")
+        raise UsageError(f"a limit, {message}", error.fix) from None
+    if limit.relative:
+        raise UsageError(f"{text!r}: a gate's limits are absolute", "like latency.p99 <= 30 ms")
+    return dataclasses.replace(limit, text=text.strip())
+
+
+def _holds(limit: Limit, value: float) -> bool:
+    return bool(OPERATORS[limit.op](value, limit.value))
+
+
+def judge_stored(
+    candidate: Table,
+    baseline: Table | None,
+    demands: Sequence[Limit],
+    tolerances: Tolerances,
+    quality: float | None = None,
+) -> GateReport:
+    """Every row of the candidate against the limits, and what does not drift against the baseline."""
+    rows: list[GateRow] = []
+    before = {} if baseline is None else {(row.device, row.id): row for row in baseline.rows}
+    for row in candidate.rows:
+        if row.status != "unsupported":
+            rows += [_limited(row, limit) for limit in demands]
+        known = before.pop((row.device, row.id), None)
+        rows += _status(row, known, quality)
+        if known is not None:
+            rows += _compared(known, row, tolerances)
+        elif baseline is not None:
+            rows.append(_note(row, "inconclusive", "the baseline has no such row on this device"))
+    rows += [_note(row, "invalid", "in the baseline, and missing here") for row in before.values()]
+    verdicts = [row.verdict for row in rows if row.judged]
+    reasons = []
+    if baseline is not None:
+        reasons.append(Reason(code="latency_not_judged", message=WHY_NOT))
+    return GateReport(verdict=overall(verdicts), cells=rows, reasons=reasons)
+
+
+def _status(row: Row, known: Row | None, quality: float | None) -> list[GateRow]:
+    """A row that failed is no result; one below its quality is a regression, unless the baseline was so
+    as well: that is shown, and news to nobody."""
+    if row.status in ("failed", "invalid"):
+        why = row.reasons[0].message if row.reasons else row.status
+        return [_note(row, "invalid", why)]
+    found = row.quality
+    if found is None:
+        return []
+    missed = "" if found.passed else f"{found.metric} does not pass its limit"
+    if quality is not None and found.value is not None:
+        worse = found.value < quality if found.better == "higher" else found.value > quality
+        missed = f"{found.metric} {found.value:.4g} misses {quality:g}" if worse else missed
+    verdict: Verdict = "regress" if missed else "pass"
+    before = None if known is None else known.quality
+    old = bool(missed) and before is not None and not before.passed
+    missed += ", as in the baseline" if old else ""
+    return [
+        GateRow(
+            cell=row.id,
+            metric=QUALITY,
+            verdict=verdict,
+            head=found.value,
+            unit=found.metric,
+            judged=not old,
+            reason=missed,
+        )
+    ]
+
+
+def _limited(row: Row, limit: Limit) -> GateRow:
+    """A limit holds, is broken, or cannot be told: then the row is inconclusive, never green."""
+    value = limit.metric.value(row)
+    low, high = limit.metric.low(row), limit.metric.high(row)
+    verdict: Verdict
+    if value is None:
+        why = row.unknown.get(limit.metric.path, "") or "unknown"
+        verdict, reason = "inconclusive", f"{limit.text}: {limit.metric.name} is unknown: {why}"
+    elif not _holds(limit, value):
+        verdict, reason = "regress", f"{limit.text}: it is {_shown(value, limit.metric)}"
+    elif any(bound is not None and not _holds(limit, bound) for bound in (low, high)):
+        verdict, reason = "inconclusive", f"{limit.text}: its 95 % interval crosses the limit"
+    else:
+        verdict, reason = "pass", limit.text
+    return GateRow(
+        cell=row.id,
+        metric=limit.metric.name,
+        verdict=verdict,
+        base=limit.value,
+        head=value,
+        unit=limit.metric.unit,
+        reason=reason,
+    )
+
+
+def _shown(value: float, of: Metric) -> str:
+    if of.unit == "ns":
+        return format_ns(value)
+    return format_bytes(value) if of.unit == "bytes" else f"{value:.4g}"
+
+
+def _compared(before: Row, after: Row, tolerances: Tolerances) -> list[GateRow]:
+    rows = [
+        _amount(before, after, MEMORY, tolerances.memory),
+        _amount(before, after, SIZE, tolerances.size),
+        _amount(before, after, ENERGY, None),
+        _amount(before, after, "latency.p50", None),
+        _quality(before, after, tolerances.quality),
+    ]
+    return [row for row in rows if row is not None]
+
+
+def _amount(before: Row, after: Row, name: str, tolerance: float | None) -> GateRow | None:
+    """Without a tolerance: shown and not judged."""
+    of = metric(name)
+    base, head = of.value(before), of.value(after)
+    if base is None or head is None:
+        return None
+    ruling = judge_amounts([base], [head], tolerance or 0.0)
+    row = _row(after, name, ruling, base, head, of.unit)
+    if tolerance is None:
+        return msgspec.structs.replace(
+            row, judged=False, verdict="inconclusive", reason="not judged across jobs"
+        )
+    return row
+
+
+def _quality(before: Row, after: Row, tolerance: float) -> GateRow | None:
+    if before.quality is None or after.quality is None or after.quality.kind == "parity":
+        return None
+    base, head = before.quality.value, after.quality.value
+    if base is None or head is None:
+        return None
+    sign = -1.0 if after.quality.better == "higher" else 1.0
+    ruling = judge_amounts([sign * base], [sign * head], tolerance, relative=False)
+    return _row(after, QUALITY, ruling, base, head, after.quality.metric)
+
+
+def _row(row: Row, name: str, ruling: Ruling, base: float, head: float, unit: str) -> GateRow:
+    return GateRow(
+        cell=row.id,
+        metric=name,
+        verdict=ruling.verdict,
+        change=ruling.change,
+        low=ruling.low,
+        high=ruling.high,
+        pairs=1,
+        base=base,
+        head=head,
+        unit=unit,
+        reason=ruling.reason,
+    )
+
+
+def _note(row: Row, verdict: Verdict, why: str) -> GateRow:
+    return GateRow(cell=row.id, metric="status", verdict=verdict, reason=why)

@@ -1,0 +1,288 @@
+"""From the pairs of a cell to its rows: latency by the gate's rules, everything else by its tolerance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from statistics import median
+from typing import Any
+
+import msgspec
+
+from edgebench.analysis import stats
+from edgebench.analysis.gate import (
+    Rules,
+    Ruling,
+    Tolerance,
+    judge,
+    judge_amounts,
+    judge_canary,
+)
+from edgebench.analysis.gate_types import (
+    CPU,
+    ENERGY,
+    MEMORY,
+    QUALITY,
+    SIZE,
+    WALL,
+    CellCase,
+    GateRow,
+    Percentiles,
+)
+from edgebench.analysis.paired import Round, cpu_change, wall_change, whole_wall_change
+from edgebench.pair import SIDES, ArmBlock, Measured, Pair, Side
+from edgebench.record import Quality, Reason
+
+Change = Callable[[Sequence[Round]], float | None]
+
+
+class Clock(msgspec.Struct, frozen=True):
+    """A latency of a cell: how a pair's rounds give its number, and what is tolerated."""
+
+    metric: str
+    change: Change
+    tolerance: Tolerance
+
+
+def clocks(case: CellCase, pairs: Sequence[Pair]) -> list[Clock]:
+    """CPU time and un-preempted wall time where the arms were pinned and computed themselves; wall time
+    of everything elsewhere, where CPU time would say nothing of a device or of a core that is not fixed."""
+    allowed = case.tolerances
+    if any(pair.device or not pair.cores for pair in pairs):
+        return [Clock(WALL, whole_wall_change, allowed.wall)]
+    return [Clock(CPU, cpu_change, allowed.cpu), Clock(WALL, wall_change, allowed.wall)]
+
+
+def changes(pairs: Sequence[Pair], clock: Clock) -> list[float]:
+    """One number per pair that has one."""
+    found = [clock.change(pair.rounds()) for pair in pairs]
+    return [change for change in found if change is not None]
+
+
+def wanted_pairs(case: CellCase, pairs: Sequence[Pair], rules: Rules) -> int:
+    """How many pairs the cell is to have at its next look; those it has, where it is decided."""
+    have = len(pairs)
+    if have < rules.least:
+        return rules.least
+    rulings = [_latency(case, changes(pairs, clock), clock, rules) for clock in clocks(case, pairs)]
+    if any(ruling.verdict == "regress" for ruling in rulings):
+        return have
+    open_looks = [ruling.wanted for ruling in rulings if not ruling.decided]
+    return min(max([have, *open_looks]), rules.cap)
+
+
+def rows(
+    case: CellCase,
+    pairs: Sequence[Pair],
+    rules: Rules,
+    seconds: float = 0.0,
+    failure: Reason | None = None,
+) -> list[GateRow]:
+    """All that is known of the cell. `failure`: why it has no (further) pairs, which makes it INVALID."""
+    reason = failure or mismatch(case, pairs)
+    if reason is not None:
+        found = [*_invalid(case, pairs, seconds, reason), *_failed_quality(case, pairs, seconds)]
+        return [_shown_only(case, row) for row in found]
+    found = [*_latency_rows(case, pairs, rules, seconds), *_amount_rows(case, pairs, seconds)]
+    return [_shown_only(case, row) for row in found]
+
+
+def mismatch(case: CellCase, pairs: Sequence[Pair]) -> Reason | None:
+    """Why the answers of the arms forbid a comparison of their times, or None."""
+    for pair in pairs:
+        for side in SIDES:
+            check = pair.arm(side).output_check
+            if not check.passed:
+                message = (
+                    f"outputs of {side} differ from {check.against} by {check.relative_error:.2g} "
+                    f"(limit {check.limit:g})"
+                )
+                return Reason(code="output_mismatch", message=message)
+        if pair.parity_error is None or case.parity_limit is None:
+            continue
+        if not pair.parity_error <= case.parity_limit:
+            message = (
+                f"outputs of head differ from those of base by {pair.parity_error:.2g} "
+                f"(limit {case.parity_limit:g})"
+            )
+            fix = "if they are meant to differ, judge them by labels: --parity off"
+            return Reason(code="output_mismatch", message=message, fix=fix)
+    return None
+
+
+def _latency(case: CellCase, values: Sequence[float], clock: Clock, rules: Rules) -> Ruling:
+    if case.canary:
+        return judge_canary(values, clock.tolerance, rules)
+    return judge(values, clock.tolerance, rules)
+
+
+def _latency_rows(
+    case: CellCase, pairs: Sequence[Pair], rules: Rules, seconds: float
+) -> Iterator[GateRow]:
+    for clock in clocks(case, pairs):
+        values = changes(pairs, clock)
+        ruling = _latency(case, values, clock, rules)
+        if len(values) < rules.least <= len(pairs):
+            why = f"{len(pairs) - len(values)} of {len(pairs)} pairs were preempted throughout"
+            ruling = msgspec.structs.replace(
+                ruling, verdict="inconclusive", decided=True, reason=why
+            )
+        base, head = (_typical_ns(pairs, side, clock.metric) for side in SIDES)
+        yield _row(case, clock.metric, ruling, seconds, base, head, "ns")
+
+
+def _amount_rows(case: CellCase, pairs: Sequence[Pair], seconds: float) -> Iterator[GateRow]:
+    allowed = case.tolerances
+    base, head = (_known(pairs, side, lambda arm: arm.memory.peak_bytes) for side in SIDES)
+    if len(base) == len(head) == len(pairs) > 0:
+        ruling = judge_amounts(base, head, allowed.memory)
+        yield _row(case, MEMORY, ruling, seconds, median(base), median(head), "bytes")
+    if len(case.size_bytes) == 2:
+        sizes = [case.size_bytes["base"]], [case.size_bytes["head"]]
+        ruling = judge_amounts(*sizes, allowed.size)
+        yield _row(case, SIZE, ruling, seconds, sizes[0][0], sizes[1][0], "bytes")
+    base, head = (_known(pairs, side, lambda arm: arm.energy_j) for side in SIDES)
+    if len(base) == len(head) == len(pairs) > 0:
+        ruling = judge_amounts(base, head, allowed.energy.tau)
+        yield _row(case, ENERGY, ruling, seconds, median(base), median(head), "J")
+    yield from _quality_rows(case, pairs, seconds)
+
+
+def _quality_rows(case: CellCase, pairs: Sequence[Pair], seconds: float) -> Iterator[GateRow]:
+    """The row of the first pair that measured quality on both sides."""
+    for pair in pairs:
+        before, after = pair.base.quality, pair.head.quality
+        if before is not None and after is not None:
+            ruling = _quality(case, before, after)
+            yield _row(case, QUALITY, ruling, seconds, before.value, after.value, after.metric)
+            return
+
+
+def _quality(case: CellCase, before: Quality, after: Quality) -> Ruling:
+    """A quality below its floor is a regression however fast the head is, unless base is below as well:
+    then, as elsewhere, what counts is the drop. Answers off the reference, without labels, are no
+    comparison at all."""
+    worse = -1.0 if after.better == "higher" else 1.0
+    failing = "" if after.passed else after.reason or f"{after.metric} does not pass"
+    if failing and after.kind == "parity":
+        return Ruling(verdict="invalid", decided=True, wanted=1, pairs=1, reason=failing)
+    if failing and before.passed:
+        return Ruling(verdict="regress", decided=True, wanted=1, pairs=1, reason=failing)
+    if case.quality is not None and (
+        after.value is None or worse * (after.value - case.quality) > 0
+    ):
+        why = f"{after.metric} {after.value} misses the {case.quality:g} of the policy"
+        return Ruling(verdict="regress", decided=True, wanted=1, pairs=1, reason=why)
+    if before.value is None or after.value is None:
+        return Ruling(
+            verdict="invalid", decided=True, wanted=1, pairs=1, reason=f"no {after.metric}"
+        )
+    if after.kind == "parity":  # an error far below its ceiling may double and mean nothing
+        return Ruling(
+            verdict="pass", decided=True, wanted=1, pairs=1, change=after.value - before.value
+        )
+    allowed = case.tolerances.quality
+    ruling = judge_amounts([worse * before.value], [worse * after.value], allowed, relative=False)
+    why = f"base misses its limit as well: {failing}" if failing else ruling.reason
+    return msgspec.structs.replace(ruling, reason=why)
+
+
+def _failed_quality(case: CellCase, pairs: Sequence[Pair], seconds: float) -> list[GateRow]:
+    """Of a cell whose times are not comparable: still the quality, where that fails."""
+    if case.canary:
+        return []
+    return [row for row in _quality_rows(case, pairs, seconds) if row.verdict == "regress"]
+
+
+def _invalid(
+    case: CellCase, pairs: Sequence[Pair], seconds: float, reason: Reason
+) -> Iterator[GateRow]:
+    text = f"{reason.message}" + (f" ({reason.fix})" if reason.fix else "")
+    ruling = Ruling(verdict="invalid", decided=True, wanted=0, pairs=len(pairs), reason=text)
+    for clock in clocks(case, pairs):
+        yield _row(case, clock.metric, ruling, seconds, None, None, "ns")
+
+
+def _shown_only(case: CellCase, row: GateRow) -> GateRow:
+    if not case.report_only or row.metric not in (CPU, WALL):
+        return row
+    why = "; ".join(filter(None, (case.report_only, row.reason)))
+    return msgspec.structs.replace(row, judged=False, reason=why)
+
+
+def _row(
+    case: CellCase,
+    metric: str,
+    ruling: Ruling,
+    seconds: float,
+    base: float | None,
+    head: float | None,
+    unit: str,
+) -> GateRow:
+    return GateRow(
+        cell=case.cell,
+        metric=metric,
+        verdict=ruling.verdict,
+        change=ruling.change,
+        low=ruling.low,
+        high=ruling.high,
+        mde=ruling.mde,
+        pairs=ruling.pairs,
+        seconds=round(seconds, 2),
+        base=base,
+        head=head,
+        unit=unit,
+        alpha=ruling.alpha,
+        trimmed=ruling.trimmed,
+        reason=ruling.reason,
+    )
+
+
+def _known(pairs: Sequence[Pair], side: Side, of: Callable[[Measured], Any]) -> list[float]:
+    values = [of(pair.arm(side)) for pair in pairs]
+    return [value for value in values if value is not None]
+
+
+def _typical_ns(pairs: Sequence[Pair], side: Side, metric: str) -> float | None:
+    """Median over pairs of the median time of a call, as the metric counts it."""
+    medians = [
+        median(ns for block in pair.arm(side).blocks for ns in _times(block, metric))
+        / pair.begin.calls
+        for pair in pairs
+    ]
+    return median(medians) if medians else None
+
+
+def _times(block: ArmBlock, metric: str) -> Sequence[int]:
+    if metric == CPU:
+        return block.cpu_ns
+    if not block.waited_ns:
+        return block.wall_ns
+    return [wall - wait for wall, wait in zip(block.wall_ns, block.waited_ns, strict=True)]
+
+
+def percentiles(case: CellCase, pairs: Sequence[Pair]) -> list[Percentiles]:
+    """Of single calls, pooled over pairs; only where the number of samples supports them."""
+    found = []
+    for side in SIDES:
+        pooled = sorted(
+            ns
+            for pair in pairs
+            if pair.begin.calls == 1
+            for block in pair.arm(side).blocks
+            for ns in block.wall_ns
+        )
+        value = {
+            permille: stats.percentile(pooled, permille)
+            for permille in (500, 900, 990)
+            if len(pooled) >= stats.min_samples(permille)
+        }
+        found.append(
+            Percentiles(
+                cell=case.cell,
+                side=side,
+                p50_ns=value.get(500),
+                p90_ns=value.get(900),
+                p99_ns=value.get(990),
+            )
+        )
+    return found

@@ -1,0 +1,97 @@
+"""What an A/B says, `edgebench.ab/1`: one row per cell and metric, and one verdict."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import msgspec
+
+from edgebench.analysis.gate import Tolerance, Verdict
+from edgebench.pair import Side
+from edgebench.record import Reason
+
+SCHEMA: Final = "edgebench.ab/1"
+
+CPU, WALL = "latency.cpu", "latency.wall"
+MEMORY, SIZE, QUALITY = "memory.peak", "model.size", "quality"
+ENERGY = "energy.j_per_inference"
+LATENCIES = (CPU, WALL)
+
+
+class Tolerances(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of each metric counts as the same. Shares, except of the quality: points."""
+
+    cpu: Tolerance = Tolerance()
+    wall: Tolerance = Tolerance()
+    memory: float = 0.05
+    size: float = 0.01
+    quality: float = 0.02
+    energy: Tolerance = Tolerance(tau=0.02, delta=0.1)
+
+
+class CellCase(msgspec.Struct, frozen=True, kw_only=True):
+    """One cell of an A/B and how it is to be judged."""
+
+    cell: str
+    base: str  # id of the cell on either side
+    head: str
+    tolerances: Tolerances = Tolerances()
+    report_only: str = ""  # why the cell is shown and not judged
+    parity_limit: float | None = 1e-3  # between the outputs of the two; None: judged by quality
+    quality: float | None = None  # demanded of the head, beside the workload's own limit
+    size_bytes: dict[Side, int] = {}
+    canary: bool = False  # base against base
+
+
+class GateRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A metric of a cell. `change`, `low`, `high` and `mde` are shares of the base: .03 is +3 %; of a
+    quality they are points, and more is worse in every row."""
+
+    cell: str
+    metric: str
+    verdict: Verdict
+    change: float | None = None
+    low: float | None = None  # of the 95 % interval
+    high: float | None = None
+    mde: float | None = None  # smallest change that these pairs would have shown
+    pairs: int = 0
+    seconds: float = 0.0  # the cell took, all metrics together
+    judged: bool = True  # False: shown only, `reason` says why
+    base: float | None = None  # median of the base: ns, bytes, J, or the quality itself
+    head: float | None = None
+    unit: str = ""
+    alpha: float | None = None  # error rate of the look that calls `regress`
+    trimmed: bool = False  # an outlier made it Yuen's interval
+    reason: str = ""
+
+
+class Percentiles(msgspec.Struct, frozen=True, kw_only=True):
+    """Wall time of the pooled samples of a cell, beside the verdicts: never judged."""
+
+    cell: str
+    side: Side
+    p50_ns: int | None = None
+    p90_ns: int | None = None
+    p99_ns: int | None = None
+
+
+class GateReport(msgspec.Struct, frozen=True, kw_only=True):
+    """The result of `edgebench ab` and `edgebench gate`."""
+
+    schema: Literal["edgebench.ab/1"] = SCHEMA
+    verdict: Verdict
+    cells: list[GateRow]
+    canary: list[GateRow] = []
+    percentiles: list[Percentiles] = []
+    reasons: list[Reason] = []  # what holds for the whole run
+    notes: list[str] = []
+    base: str = ""  # the specifications as given
+    head: str = ""
+    alpha: float = 0.01
+    tests: int = 0
+    seconds: float = 0.0
+    budget_s: float | None = None
+    load_1m: list[float] = []  # of the machine, before each pair: least and most
+    started_utc: str = ""
+    edgebench: str = ""
+    runtimes: dict[Side, list[str]] = {}

@@ -1,0 +1,170 @@
+"""`edgebench ab`: two deployments against each other, in the same job, with a verdict."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgebench.errors import ExitCode, UsageError
+from edgebench.units import parse_bytes, parse_duration_s, parse_share
+
+if TYPE_CHECKING:
+    from edgebench.analysis.gate_types import GateReport, Tolerances
+    from edgebench.measure.couples import Request
+
+FORMATS = ("table", "json", "md", "junit")
+EXITS = {
+    "pass": ExitCode.OK,
+    "improve": ExitCode.OK,
+    "regress": ExitCode.CELL_FAILED,
+    "inconclusive": ExitCode.INCONCLUSIVE,
+    "invalid": ExitCode.INVALID,
+}
+EPILOG = (
+    "Exit codes: 0 pass or improve, 1 regress, 2 usage, 3 no core free, 4 inconclusive, 5 invalid, "
+    "6 asset or environment, 7 results not written."
+)
+
+
+@click.command(name="ab", epilog=EPILOG)
+@click.argument("names", nargs=-1, metavar="[WORKLOAD]...")
+@click.option("--base", multiple=True, required=True, metavar="SPEC", help="What is there now.")
+@click.option("--head", multiple=True, required=True, metavar="SPEC", help="What is to come.")
+@click.option("--suite", help="Suite of workloads: its variants, single_stream.")
+@click.option(
+    "--workloads",
+    "folders",
+    multiple=True,
+    type=click.Path(exists=True, file_okay=False),
+    help="Folder with workload definitions of your own.",
+)
+@click.option("--set", "sets", multiple=True, help="Axis of both sides: threads=1,2.")
+@click.option("--shape", "shapes", multiple=True, help="Input shape of model files: x=1,3,224,224.")
+@click.option("--task", help="Own task and metric for model files: my_task.py:Class.")
+@click.option("--build", metavar="CMD", help="Builds the model of a git: revision.")
+@click.option("--artifact", metavar="PATH", help="The file that --build makes.")
+@click.option(
+    "--repository", default=".", type=click.Path(exists=True, file_okay=False), help="For git:."
+)
+@click.option("--budget", default="5min", show_default=True, help="Time for everything: 60s.")
+@click.option("--tau", help="Change of latency that counts as the same.  [default: 1%]")
+@click.option("--delta", help="Slowdown of latency that PASS excludes.  [default: 5%]")
+@click.option("--parity", help='Limit between the outputs, or "off".  [default: by precision]')
+@click.option("--timeout", default="120s", show_default=True, help="Silence that counts as a hang.")
+@click.option("--memory-limit", help="Memory an arm may allocate: 512MiB.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--inconclusive", type=click.Choice(["pass", "fail"]), default="fail")
+@click.option(
+    "--out", type=click.Path(file_okay=False), default="results", show_default=True,
+    help="Folder for the raw pairs.",
+)  # fmt: skip
+@click.option("--no-save", is_flag=True, help="Keep no raw pairs.")
+@click.option("--junit", type=click.Path(dir_okay=False), help="Write a JUnit XML file as well.")
+@click.option("--markdown", type=click.Path(dir_okay=False), help="Write a comment body as well.")
+@click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
+def command(**given: Any) -> int:
+    """Compare two deployments: pairs of fresh processes, block by block in turns, and a verdict.
+
+    A SPEC is a model file, a variant (precision=int8-static), a backend (openvino), runtime versions
+    (onnxruntime==1.30.0), a git revision (git:main, with --build and --artifact) or a Python or virtual
+    environment. --base and --head may be repeated; head is base with what head says changed.
+    """
+    from edgebench.cli.ab_progress import watching
+    from edgebench.measure.ab import Settings
+    from edgebench.measure.compare import compare
+
+    started_s = time.monotonic()
+    request = _request(given)
+    settings = Settings(
+        budget_s=positive(given["budget"], "--budget"),
+        time_out_s=request.time_out_s,
+        seed=given["seed"],
+    )
+    with watching() as watcher:
+        report = compare(
+            [request],
+            settings=settings,
+            watcher=watcher,
+            out=None if given["no_save"] else Path(given["out"]),
+            started_s=started_s,
+        )
+    return finish(report, given)
+
+
+def _request(given: Mapping[str, Any]) -> Request:
+    from edgebench.measure.contests import choose
+    from edgebench.measure.couples import Request
+    from edgebench.measure.sides import parse_side
+    from edgebench.plan import parse_sets, parse_shapes
+
+    known = _known(given["folders"]) if given["names"] or given["suite"] else {}
+    parity = given["parity"]
+    return Request(
+        workloads=choose(known, given["names"], given["suite"]) if known else [],
+        suite=given["suite"],
+        base=parse_side(given["base"]),
+        head=parse_side(given["head"]),
+        sets=parse_sets(given["sets"]),
+        shapes=dict(parse_shapes(given["shapes"])),  # type: ignore[arg-type]
+        task=given["task"],
+        build=given["build"],
+        artifact=given["artifact"],
+        repository=given["repository"],
+        tolerances=tolerances(given["tau"], given["delta"]),
+        parity=None if parity in (None, "off") else parse_share(parity),
+        parity_off=parity == "off",
+        seed=given["seed"],
+        time_out_s=positive(given["timeout"], "--timeout"),
+        memory_limit_bytes=parse_bytes(given["memory_limit"]) if given["memory_limit"] else None,
+    )
+
+
+def _known(folders: Any) -> dict[str, Any]:
+    from edgebench.spec.loader import load_workloads
+
+    return load_workloads([Path(folder) for folder in folders])
+
+
+def tolerances(tau: str | None, delta: str | None) -> Tolerances:
+    """Of latency from the command line. Raises UsageError where delta is not above tau."""
+    from edgebench.analysis.gate import Tolerance
+    from edgebench.analysis.gate_types import Tolerances
+
+    default = Tolerance()
+    chosen = Tolerance(
+        tau=parse_share(tau) if tau else default.tau,
+        delta=parse_share(delta) if delta else default.delta,
+    )
+    if not 0 <= chosen.tau < chosen.delta:
+        raise UsageError(
+            f"delta ({chosen.delta:.1%}) must be above tau ({chosen.tau:.1%})",
+            "tau is what counts as the same, delta what must be excluded: --tau 1% --delta 5%",
+        )
+    return Tolerances(cpu=chosen, wall=chosen)
+
+
+def positive(text: str, option: str) -> float:
+    value = parse_duration_s(text)
+    if value <= 0:
+        raise UsageError(f"{option} {text} is no time", f"say {option} 60s")
+    return value
+
+
+def finish(report: GateReport, given: Mapping[str, Any]) -> int:
+    """Writes what was asked for and returns the exit code."""
+    from edgebench.report.gate_formats import render, write
+
+    render(report, given["form"], sys.stdout)
+    for option in ("junit", "markdown"):
+        if given.get(option):
+            write(report, option, Path(given[option]))
+    if report.reasons and report.reasons[-1].code == "interrupted":
+        return ExitCode.INTERRUPTED
+    if report.verdict == "inconclusive" and given["inconclusive"] == "pass":
+        return ExitCode.OK
+    return EXITS[report.verdict]

@@ -1,0 +1,210 @@
+"""One arm of a pair: a fresh process that runs its block when told to and sleeps while the other runs.
+
+    python -m edgebench.measure.arm JOB_FD RESULT_FD PARENT_PID
+
+It may run in another Python than the parent's, with another version of a runtime.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+import time
+from itertools import cycle
+from typing import TYPE_CHECKING, Any
+
+from edgebench import registry
+from edgebench.backend import ModelFile, Session
+from edgebench.errors import EdgebenchError, UnsupportedError
+from edgebench.measure.arm_messages import (
+    BLOCK,
+    WARM_UP,
+    ArmJob,
+    Broken,
+    Loaded,
+    Message,
+    decode_begin,
+    decode_job,
+    encode,
+)
+from edgebench.measure.jobs import Phase
+from edgebench.measure.parent_link import ParentLink, be_first_to_go
+from edgebench.pair import ArmBlock, Begin, Measured
+from edgebench.probes import memory, waits
+from edgebench.record import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+class _Link(ParentLink):
+    """The arm's end of its two pipes."""
+
+    def line(self) -> bytes:
+        """The parent's next word; sleeps until it comes. Empty: the parent hung up."""
+        return self._job.readline()
+
+    def say(self, message: Message) -> None:
+        self._send(encode(message))
+
+    def block_done(self) -> None:
+        os.write(self._result_fd, BLOCK)
+
+
+def main() -> None:
+    link = _Link(*map(int, sys.argv[1:4]))
+    link.die_with_parent()
+    be_first_to_go()
+    job = decode_job(link.line())
+    try:
+        link.say(_measure(job, link))
+    except UnsupportedError as error:
+        link.say(_broken("unsupported", "unsupported", error.message, error.fix))
+    except MemoryError:
+        link.say(_broken("failed", "out_of_memory", "the process ran out of memory"))
+    except EdgebenchError as error:
+        link.say(_broken("failed", "error", error.message, error.fix))
+    except Exception as error:  # noqa: BLE001 - whatever a backend or task raises is a reason
+        from edgebench.measure.worker import explain
+
+        link.say(_broken("failed", *explain(error)))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def _measure(arm: ArmJob, link: _Link) -> Measured:
+    job = arm.job
+    if arm.cores:
+        everywhere = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, arm.cores)
+    if job.memory_limit_bytes is not None:
+        resource.setrlimit(resource.RLIMIT_DATA, (job.memory_limit_bytes,) * 2)
+    link.say(Phase("import of the runtime"))
+    backend = registry.load(job.backend)
+    runtime = backend.import_runtime()
+    link.say(Phase("load of the model"))
+    session = backend.open(_model(job), job.options)
+
+    from edgebench.measure import inputs
+    from edgebench.measure.scenario import no_gc
+    from edgebench.measure.worker import peak_memory, task_of
+
+    link.say(Phase("preparation of inputs"))
+    task = task_of(job, session)
+    pool = [session.prepare(item) for item in inputs.build_pool(task, job.batch)]
+    link.say(Phase("warm-up"))
+    rotation = cycle(pool)
+    typical_ns = _warm_up(session, rotation)
+    resident, _ = memory.peak_rss()
+    link.say(Loaded(typical_ns, resident, device=session.device_memory() != (None, "")))
+    begin = link.line()
+    if not begin:
+        os._exit(1)
+    with no_gc():
+        blocks = _blocks(session, rotation, decode_begin(begin), link)
+    peak = peak_memory(session)
+    if arm.cores:
+        os.sched_setaffinity(0, everywhere)
+
+    from edgebench.measure import check
+
+    precision = "unknown" if job.precision_unknown else job.precision
+    link.say(Phase("output check"))
+    checked = check.output_check(
+        session,
+        task,
+        batch=job.batch,
+        precision=precision,
+        reference=job.reference,
+        expected=job.expected,
+    )
+    quality = effective = None
+    if arm.quality:
+        link.say(Phase("quality pass", 10 * job.slice_s))
+        quality = check.quality(
+            session,
+            task,
+            job.quality,
+            batch=job.batch,
+            precision=precision,
+            reference=job.reference,
+            constant=job.reference_constant,
+        )
+        link.say(Phase("reading of effective facts"))
+        effective = session.effective()
+    return Measured(
+        blocks=blocks,
+        memory=peak,
+        output_check=checked,
+        quality=quality,
+        effective=effective,
+        runtime=runtime,
+    )
+
+
+def _model(job: Any) -> ModelFile:
+    from pathlib import Path
+
+    path: Path = Path(job.model_path)
+    return ModelFile(
+        path=path,
+        format=job.model_format,
+        sha256=job.model_sha256,
+        precision=job.precision,
+        batch=job.batch,
+        names=job.model_names,
+    )
+
+
+def _warm_up(session: Session, rotation: Iterator[Any]) -> int:
+    """A fixed number of iterations: how long one arm warms up must not depend on how it does.
+
+    Returns what an iteration takes when it has its core: it decides how many make a block.
+    """
+    run, clock, waiting = session.run, time.perf_counter_ns, waits.WaitClock()
+    times = []
+    for _ in range(WARM_UP):
+        prepared = next(rotation)
+        waited, start = waiting.read_ns(), clock()
+        run(prepared)
+        took = clock() - start
+        times.append(took - (waiting.read_ns() - waited))
+    waiting.close()
+    return max(1, min(times[WARM_UP // 2 :]))
+
+
+def _blocks(session: Session, rotation: Iterator[Any], begin: Begin, link: _Link) -> list[ArmBlock]:
+    """A block for each word of the parent, until it says that it was the last."""
+    run = session.run
+    wall_clock, cpu_clock, usage = time.perf_counter_ns, time.process_time_ns, resource.getrusage
+    myself, calls = resource.RUSAGE_SELF, range(begin.calls)
+    waiting = waits.WaitClock()
+    done: list[ArmBlock] = []
+    while link.line() == BLOCK:
+        block = ArmBlock(wall_ns=[], cpu_ns=[], switches=[], waited_ns=[])
+        for _ in range(begin.samples):
+            switched, waited = usage(myself).ru_nivcsw, waiting.read_ns()
+            cpu = cpu_clock()
+            start = wall_clock()
+            for _ in calls:
+                run(next(rotation))
+            end = wall_clock()
+            block.cpu_ns.append(cpu_clock() - cpu)
+            block.wall_ns.append(end - start)
+            if waiting.known:
+                block.waited_ns.append(waiting.read_ns() - waited)
+            block.switches.append(usage(myself).ru_nivcsw - switched)
+        done.append(block)
+        link.block_done()
+    return done
+
+
+def _broken(status: Any, code: str, message: str, fix: str = "") -> Broken:
+    return Broken(status, Reason(code=code, message=message, fix=fix))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""What the parent and the two arms of a pair say to each other: JSON lines over two pipes each.
+
+The order is fixed. Parent: ArmJob; arm: Loaded. Parent: Begin; then for each block a line `BLOCK`, which
+the arm answers with a line `BLOCK` when the block is done, and sleeps until the next. Parent: `END`; arm:
+Measured. At any time an arm may send Phase, which gives it more time, or Broken, its last word.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from edgebench.measure.jobs import Job, Phase
+from edgebench.pair import Begin, Measured
+from edgebench.record import Reason, Status
+
+BLOCK, END = b"b\n", b"e\n"
+#: Iterations before the first block, the same for both arms.
+WARM_UP = 8
+
+
+class ArmJob(msgspec.Struct, frozen=True, kw_only=True):
+    """What an arm opens, and where it runs."""
+
+    job: Job  # its `expected` is the file of this arm's own outputs
+    cores: list[int]  # pinned to these; empty: not pinned
+    quality: bool  # a quality pass and the reading of effective facts after the blocks
+
+
+class Loaded(msgspec.Struct, frozen=True, tag="loaded"):
+    """The arm is warm."""
+
+    typical_ns: int  # of an iteration at the end of the warm-up
+    resident_bytes: int | None
+    device: bool  # work runs on a device with memory of its own: its CPU time says nothing
+
+
+class Broken(msgspec.Struct, frozen=True, tag="broken"):
+    """Why there is no result."""
+
+    status: Status
+    reason: Reason
+
+
+Message = Phase | Loaded | Measured | Broken
+
+encode = msgspec.json.Encoder().encode
+decode_job = msgspec.json.Decoder(ArmJob).decode
+decode_begin = msgspec.json.Decoder(Begin).decode
+decode_message = msgspec.json.Decoder(Message).decode

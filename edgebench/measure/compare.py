@@ -1,0 +1,122 @@
+"""A whole A/B: contests made, measured in turns, judged. What `ab`, `gate` and the pytest plugin call."""
+
+from __future__ import annotations
+
+import gzip
+import secrets
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+
+import msgspec
+
+from edgebench import __version__, assets
+from edgebench import pair as pairs_format
+from edgebench.analysis.gate import Rules
+from edgebench.analysis.gate_report import build_report, count_tests
+from edgebench.analysis.gate_types import GateReport
+from edgebench.errors import EdgebenchError, StoreError
+from edgebench.measure.ab import Contest, Match, Settings, Watcher
+from edgebench.measure.contests import canary_of, make_contests
+from edgebench.measure.couples import Request
+from edgebench.measure.pair import run_pair
+from edgebench.pair import Pair
+from edgebench.record import Reason
+
+PAIRS_SUFFIX = ".pairs.jsonl.gz"
+
+
+class Silent:
+    """Shows nothing."""
+
+    def pair_starts(self, contest: Contest, wanted: int, left_s: float | None) -> None: ...
+    def pair_done(self, contest: Contest) -> None: ...
+
+
+def compare(
+    requests: Sequence[Request],
+    *,
+    alpha: float = 0.01,
+    settings: Settings,
+    watcher: Watcher | None = None,
+    out: Path | None = None,
+    started_s: float | None = None,
+    launch: Callable[..., Pair] = run_pair,
+) -> GateReport:
+    """Measures and judges; raw pairs go to a file below `out`. Ctrl-C gives a report of what there is.
+
+    All requests are judged together, beside one canary. Raises UsageError and AssetError for what cannot
+    be measured at all.
+    """
+    started_s = time.monotonic() if started_s is None else started_s
+    started_utc = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    cells = [c for request in requests for c in make_contests(request, assets.cache_dir())]
+    contests = [*canary_of(cells), *cells]
+    rules = Rules(tests=count_tests([contest.case for contest in contests]), alpha=alpha)
+    reasons: list[Reason] = []
+    with _keeping(out) as (keep, path):
+        match = Match(contests, rules, settings, watcher or Silent(), started_s, keep, launch)
+        try:
+            if not match.measure():
+                message = (
+                    f"the budget of {settings.budget_s:g} s ended before every cell was decided"
+                )
+                reasons.append(Reason(code="budget", message=message, fix="raise --budget"))
+        except EdgebenchError as error:
+            reasons.append(Reason(code="stopped", message=error.message, fix=error.fix))
+            _stop(contests, rules, error.message)
+        except KeyboardInterrupt:
+            reasons.append(Reason(code="interrupted", message="interrupted"))
+            _stop(contests, rules, "interrupted")
+    notes = [f"raw pairs: {path}"] if path is not None and path.exists() else []
+    return build_report(
+        [contest.evidence for contest in contests],
+        rules,
+        reasons=reasons,
+        notes=notes,
+        base=requests[0].base.text,
+        head=requests[0].head.text,
+        seconds=round(time.monotonic() - started_s, 2),
+        budget_s=settings.budget_s,
+        started_utc=started_utc,
+        edgebench=__version__,
+    )
+
+
+def _stop(contests: Sequence[Contest], rules: Rules, why: str) -> None:
+    """Cells without enough pairs say why there are no more."""
+    for contest in contests:
+        if contest.failure is None and len(contest.pairs) < rules.least:
+            contest.failure = Reason(code="stopped", message=why)
+
+
+@contextmanager
+def _keeping(out: Path | None) -> Iterator[tuple[Callable[[Pair], None], Path | None]]:
+    """A function that keeps pairs, each on disk when it returns, and their file."""
+    if out is None:
+        yield (lambda pair: None), None
+        return
+    stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+    path = out / "ab" / f"{stamp}-{secrets.token_hex(2)}{PAIRS_SUFFIX}"
+
+    def keep(pair: Pair) -> None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("ab") as file:  # gzip members may follow each other
+                file.write(gzip.compress(pairs_format.encode(pair) + b"\n"))
+        except OSError as error:
+            message = f"{path}: cannot write pairs: {error.strerror}"
+            raise StoreError(message, "free some space or give another --out") from None
+
+    yield keep, path
+
+
+def read_pairs(path: Path) -> list[Pair]:
+    """The pairs of a file that `compare` kept. Raises StoreError where it is none."""
+    try:
+        with gzip.open(path) as file:
+            return [pairs_format.decode(line) for line in file if line.strip()]
+    except (OSError, EOFError, msgspec.MsgspecError) as error:
+        raise StoreError(f"{path}: not a file of pairs: {error}") from None

@@ -1,0 +1,236 @@
+"""From workloads and two sides to contests: which cells are compared, what runs them, how they are judged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+
+import msgspec
+
+from edgebench import assets
+from edgebench.analysis.gate_types import CellCase
+from edgebench.errors import UsageError
+from edgebench.measure import cores, environments, revisions
+from edgebench.measure.ab import Contest
+from edgebench.measure.campaign import Settings as CampaignSettings
+from edgebench.measure.campaign import Target
+from edgebench.measure.check import PARITY_LIMIT, PARITY_METRIC, REDUCED_PARITY_LIMIT
+from edgebench.measure.couples import Couple, Request, couple, points
+from edgebench.measure.pair import ArmSpec, Interpreter
+from edgebench.measure.targets import fetch_assets, make_targets
+from edgebench.pair import SIDES, Side
+from edgebench.plan import workload_for_model
+from edgebench.record import Reason
+from edgebench.spec.matrix import unique
+from edgebench.spec.types import Model, Workload
+from edgebench.suggest import did_you_mean
+
+
+def make_contests(request: Request, cache: Path) -> list[Contest]:
+    """A contest for every cell. What a cell lacks is its failure.
+
+    Raises UsageError for what makes no sense, AssetError where an environment or a build fails.
+    """
+    models = _models(request, cache)
+    couples = [
+        couple(request, workloads, point)
+        for workloads in _workloads(request, models)
+        for point in points(request, workloads["base"])
+    ]
+    interpreters = {side: _interpreter(request, side, couples, cache) for side in SIDES}
+    targets = _targets(request, couples, cache)
+    available = len(cores.available()) or None
+    return [
+        _contest(request, couple, found, interpreters, available)
+        for couple, found in zip(couples, targets, strict=True)
+    ]
+
+
+# Models and workloads of the two sides
+
+
+def _models(request: Request, cache: Path) -> dict[Side, Path | None]:
+    """The model file of each side, where it brings one."""
+    found: dict[Side, Path | None] = {}
+    for side in SIDES:
+        spec = request.side(side)
+        if spec.revision is None:
+            found[side] = Path(spec.model) if spec.model else None
+            continue
+        if not request.build or not request.artifact:
+            raise UsageError(
+                f"git:{spec.revision} needs the command that builds the model, and its file",
+                'add --build "python export.py" --artifact out/model.onnx',
+            )
+        found[side] = revisions.build_model(
+            spec.revision, request.build, request.artifact, cache, Path(request.repository)
+        )
+    return found
+
+
+def _workloads(request: Request, models: Mapping[Side, Path | None]) -> list[dict[Side, Workload]]:
+    """Each workload as either side has it: with its own model, or the side's."""
+    if request.workloads:
+        return [
+            {side: _on_model(workload, models[side]) for side in SIDES}
+            for workload in request.workloads
+        ]
+    base, head = models["base"] or models["head"], models["head"] or models["base"]
+    if base is None or head is None:
+        raise UsageError(
+            "nothing to run: name workloads, a --suite, or model files",
+            "edgebench ab --base ... --head ... text-recognition",
+        )
+    shapes = msgspec.convert(request.shapes, dict)
+    paths: dict[Side, Path] = {"base": base, "head": head}
+    return [{side: workload_for_model(paths[side], shapes, request.task) for side in SIDES}]
+
+
+def _on_model(workload: Workload, path: Path | None) -> Workload:
+    """The workload with another model file: same inputs, same labels, same limits."""
+    if path is None:
+        return workload
+    given = workload_for_model(path, {}).model
+    model = Model(
+        uri=given.uri, sha256=given.sha256, license=given.license, shapes=workload.model.shapes
+    )
+    return msgspec.structs.replace(workload, model=model)
+
+
+# What runs the arms
+
+
+def _interpreter(
+    request: Request, side: Side, couples: Sequence[Couple], cache: Path
+) -> Interpreter:
+    spec = request.side(side)
+    if spec.python:
+        return environments.for_python(spec.python, cache)
+    if spec.pins:
+        also = {name for couple in couples for name in couple.side(side).workload.requires}
+        also |= {name for c in couples for name in _distributions_of(c.side(side).backend)}
+        return environments.for_pins(spec.pins, sorted(also), cache)
+    return Interpreter()
+
+
+def _distributions_of(backend: str) -> list[str]:
+    """What the extra of a backend's name installs."""
+    try:
+        lines = metadata.requires("edgebench") or []
+    except metadata.PackageNotFoundError:
+        return []
+    marked = [line for line in lines if f'extra == "{backend}"' in line.replace("'", '"')]
+    return [line.split(";")[0].split(">")[0].split("=")[0].split("[")[0].strip() for line in marked]
+
+
+def _targets(request: Request, couples: Sequence[Couple], cache: Path) -> list[dict[Side, Target]]:
+    """A target for either side of every couple; the same cell is prepared once."""
+    cells = [couple.side(side) for couple in couples for side in SIDES]
+    settings = CampaignSettings(
+        seed=request.seed,
+        time_out_s=request.time_out_s,
+        memory_limit_bytes=request.memory_limit_bytes,
+    )
+    with assets.terminal_progress() as progress:
+        fetched = fetch_assets(cells, progress)
+    targets = make_targets(cells, settings, cache, fetched)
+    return [
+        {"base": targets[2 * number], "head": targets[2 * number + 1]}
+        for number in range(len(couples))
+    ]
+
+
+def _contest(
+    request: Request,
+    couple: Couple,
+    targets: Mapping[Side, Target],
+    interpreters: Mapping[Side, Interpreter],
+    available: int | None,
+) -> Contest:
+    threads = max(int(couple.side(side).variant.get("threads", 1)) for side in SIDES)
+    case = CellCase(
+        cell=couple.name,
+        base=couple.base.id,
+        head=couple.head.id,
+        tolerances=request.tolerances,
+        report_only=_report_only(threads, available),
+        parity_limit=_parity_limit(request, couple),
+        quality=request.quality,
+        size_bytes={
+            side: target.model.size_bytes
+            for side, target in targets.items()
+            if target.model is not None
+        },
+    )
+    for side, target in targets.items():
+        if target.job is None:
+            why = target.reasons[0] if target.reasons else Reason(code="missing", message="missing")
+            message = f"{side} cannot run: {why.message}"
+            reason = Reason(code=why.code, message=message, fix=why.fix)
+            return Contest(case, failure=reason)
+    arms = {
+        side: ArmSpec(target.job, interpreters[side])
+        for side, target in targets.items()
+        if target.job is not None
+    }
+    return Contest(case, arms, cores=threads)
+
+
+def canary_of(contests: Sequence[Contest]) -> list[Contest]:
+    """Base against itself, on the first cell that can be judged."""
+    for contest in contests:
+        if contest.arms is not None and not contest.case.report_only:
+            case = CellCase(
+                cell="canary (base against base)",
+                base=contest.case.base,
+                head=contest.case.base,
+                tolerances=contest.case.tolerances,
+                canary=True,
+            )
+            arms: dict[Side, ArmSpec] = dict.fromkeys(SIDES, contest.arms["base"])
+            return [Contest(case, arms, cores=contest.cores)]
+    return []
+
+
+def _report_only(threads: int, available: int | None) -> str:
+    if available is None or threads < 2 or threads < available:
+        return ""
+    return (
+        f"report only: {threads} threads take every core, and anything else that runs disturbs them"
+    )
+
+
+def _parity_limit(request: Request, couple: Couple) -> float | None:
+    """How far outputs of the two sides may lie apart; None: they may differ, labels judge them."""
+    labelled = couple.head.workload.quality.metric != PARITY_METRIC
+    if request.parity_off:
+        if not labelled:
+            raise UsageError(
+                f"--parity off: {couple.head.workload.name} has no labels to judge its answers by",
+                "give a limit: --parity 0.1; or a task with labels",
+            )
+        return None
+    if request.parity is not None:
+        return request.parity
+    precisions = {couple.side(side).precision for side in SIDES}
+    if precisions <= PARITY_LIMIT.keys():
+        # Either side may be off the reference by its limit.
+        return 2 * max(PARITY_LIMIT[precision] for precision in precisions)
+    return None if labelled and len(precisions) > 1 else REDUCED_PARITY_LIMIT
+
+
+def choose(
+    known: Mapping[str, Workload], names: Sequence[str], suite: str | None
+) -> list[Workload]:
+    """The workloads by name, or of a suite. Raises UsageError for a name that is none."""
+    for name in names:
+        if name not in known:
+            raise UsageError(f"no workload {name!r}{did_you_mean(name, known)}")
+    chosen = [known[name] for name in unique(names)] if names else list(known.values())
+    if suite is None:
+        return chosen if names else []
+    suites = {name for workload in known.values() for name in workload.suites}
+    if suite not in suites:
+        raise UsageError(f"no suite {suite!r}{did_you_mean(suite, suites)}")
+    return [workload for workload in chosen if suite in workload.suites]

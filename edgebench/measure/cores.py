@@ -1,0 +1,113 @@
+"""Cores for a pair: chosen at random, and locked, so that parallel jobs on a machine never share one."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import random
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from edgebench.errors import DeviceStateError
+
+#: How long to wait for a core that another job holds: a few pairs of it.
+PATIENCE_S = 60.0
+POLL_S = 0.1
+
+
+class Held(NamedTuple):
+    """Cores that are ours for now; empty where this system cannot pin. Workers inherit the locks."""
+
+    cores: tuple[int, ...]
+    fds: tuple[int, ...]
+
+
+def available() -> list[int]:
+    """Cores this process may run on; empty where there is no pinning (macOS)."""
+    if not hasattr(os, "sched_getaffinity"):
+        return []
+    return sorted(os.sched_getaffinity(0))
+
+
+def lock_folder() -> Path:
+    """One folder for all users of the machine."""
+    return Path(tempfile.gettempdir()) / "edgebench-cores"
+
+
+@contextmanager
+def hold(
+    count: int,
+    *,
+    source: random.Random,
+    among: Sequence[int] | None = None,
+    folder: Path | None = None,
+    patience_s: float = PATIENCE_S,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[Held]:
+    """Holds `count` cores, at random among those that no other job holds.
+
+    Where the system cannot pin, one lock stands for the machine. Raises DeviceStateError where other
+    jobs hold too many of them for `patience_s`.
+    """
+    folder = lock_folder() if folder is None else folder
+    cores = available() if among is None else list(among)
+    names = [str(core) for core in cores] or ["machine"]
+    count = min(count, len(names))
+    give_up = clock() + patience_s
+    with contextlib.ExitStack() as stack:
+        while True:
+            held = _take(source.sample(names, len(names)), count, folder)
+            if len(held) == count:
+                break
+            _release(held.values())
+            if clock() >= give_up:
+                raise DeviceStateError(
+                    f"other edgebench jobs hold the cores of this machine ({folder})",
+                    "let one gate run at a time, or give each job cores of its own (taskset)",
+                )
+            sleep(POLL_S)
+        stack.callback(_release, list(held.values()))
+        pinned = tuple(sorted(int(name) for name in held)) if cores else ()
+        yield Held(pinned, tuple(held.values()))
+
+
+def _take(names: Sequence[str], count: int, folder: Path) -> dict[str, int]:
+    """Locks of the first `count` free names."""
+    held: dict[str, int] = {}
+    for name in names:
+        if len(held) == count:
+            break
+        fd = _open(folder, name)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            continue
+        held[name] = fd
+    return held
+
+
+def _open(folder: Path, name: str) -> int:
+    if not folder.is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(PermissionError):
+            folder.chmod(0o1777)  # whoever comes first, others may lock as well
+    path = folder / f"{name}.lock"
+    try:
+        fd = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o666)
+    except PermissionError:  # made by another user, readable: enough for a lock
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    with contextlib.suppress(PermissionError):
+        os.fchmod(fd, 0o666)
+    return fd
+
+
+def _release(fds: Iterable[int]) -> None:
+    for fd in fds:
+        os.close(fd)

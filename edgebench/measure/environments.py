@@ -1,0 +1,153 @@
+"""Isolated Pythons for other runtime versions: built once, cached by what they hold, locked while built.
+
+Such an environment has our own versions of everything but the runtime that is asked for, so that the
+runtime is all that differs. edgebench itself comes from a copy of this one's source, by PYTHONPATH: both
+arms run the same code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module, metadata
+from pathlib import Path
+
+from edgebench.errors import AssetError, UsageError
+from edgebench.measure.pair import Interpreter
+
+READY = ".edgebench-ready"
+BUILD_TIME_OUT_S = 1800.0
+#: What an arm imports beside the runtime. The rest of edgebench stays out.
+_NEEDED = ("msgspec", "numpy", "onnx", "pillow", "psutil", "platformdirs", "pyyaml", "onnxruntime")
+_CHECK = "import msgspec, numpy; import edgebench.measure.arm"
+
+
+def for_pins(pins: Sequence[str], also: Sequence[str], cache: Path) -> Interpreter:
+    """A Python with these versions (`name==version`), and our versions of `also` and the core.
+
+    Raises AssetError where they cannot be installed.
+    """
+    wanted = requirements(pins, also)
+    key = hashlib.sha256("\n".join([_this_python(), *wanted]).encode()).hexdigest()[:16]
+    folder = cache / "envs" / key
+    with locked(folder.with_suffix(".lock")):
+        if not (folder / READY).exists():
+            _build(folder, wanted, pins)
+    return Interpreter(str(folder / "bin" / "python"), str(source_copy(cache)))
+
+
+def for_python(python: str, cache: Path) -> Interpreter:
+    """A user's interpreter. Raises UsageError where it cannot run an arm."""
+    found = Interpreter(python, str(source_copy(cache)))
+    done = subprocess.run(
+        [python, "-c", _CHECK], capture_output=True, env=found.environment(), check=False
+    )
+    if done.returncode != 0:
+        lines = done.stderr.decode(errors="replace").strip().splitlines()
+        raise UsageError(
+            f"{python} cannot run an arm: {lines[-1] if lines else 'it ends at once'}",
+            f"{python} -m pip install edgebench",
+        )
+    return found
+
+
+def requirements(pins: Sequence[str], also: Sequence[str] = ()) -> list[str]:
+    """`pins`, and of everything else that an arm needs the version that is installed here."""
+    pinned = {normal(pin.partition("==")[0].partition("[")[0]) for pin in pins}
+    found = dict.fromkeys(pins)
+    for name in (*_NEEDED, *also):
+        # onnxruntime-gpu and the like bring the same package: never both
+        if normal(name) in pinned or (
+            normal(name) == "onnxruntime" and any(p.startswith("onnxruntime") for p in pinned)
+        ):
+            continue
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[f"{name}=={metadata.version(name)}"] = None
+    return sorted(found)
+
+
+def normal(name: str) -> str:
+    """A distribution's name as PyPI compares it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _this_python() -> str:
+    return f"{platform.python_implementation()} {platform.python_version()} {platform.platform()}"
+
+
+def _build(folder: Path, wanted: Sequence[str], pins: Sequence[str]) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    print(f"installing {', '.join(pins)} into an environment of its own", file=sys.stderr)
+    commands = (
+        [sys.executable, "-m", "venv", str(folder)],
+        [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", *wanted],
+    )
+    for command in commands:
+        try:
+            done = subprocess.run(
+                command, capture_output=True, timeout=BUILD_TIME_OUT_S, check=False
+            )
+        except subprocess.TimeoutExpired:
+            raise AssetError(f"no environment after {BUILD_TIME_OUT_S:g} s") from None
+        if done.returncode != 0:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise AssetError(
+                f"no environment with {', '.join(pins)}: {_why(done.stderr)}",
+                "name versions that exist for this Python and platform",
+            )
+    (folder / READY).write_text("\n".join(wanted) + "\n", encoding="utf-8")
+
+
+def _why(stderr: bytes) -> str:
+    lines = [line.strip() for line in stderr.decode(errors="replace").splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("ERROR")]
+    return (errors or lines or ["pip said nothing"])[-1]
+
+
+def source_copy(cache: Path) -> Path:
+    """A folder for PYTHONPATH that holds this edgebench and nothing else, cached by its content."""
+    files = sorted(_sources())
+    digest = hashlib.sha256()
+    for name, path in files:
+        digest.update(f"{name}\n".encode())
+        digest.update(path.read_bytes())
+    folder = cache / "envs" / f"edgebench-{digest.hexdigest()[:16]}"
+    with locked(folder.with_suffix(".lock")):
+        if not (folder / READY).exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            for name, path in files:
+                target = folder / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, target)
+            (folder / READY).touch()
+    return folder
+
+
+def _sources() -> Iterator[tuple[str, Path]]:
+    """Name below the copy, and file, of every source of the packages as they are importable here."""
+    for package in ("edgebench", "edgebench.backends", "edgebench.workloads"):
+        root = Path(next(iter(import_module(package).__path__)))
+        for path in root.rglob("*"):
+            if path.suffix in (".py", ".yaml") and path.is_file():
+                yield str(Path(*package.split(".")) / path.relative_to(root)), path
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Holds a lock file: two jobs that want the same thing build it once."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fd = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)

@@ -1,0 +1,258 @@
+"""The parent's side of a pair: two fresh processes that take turns, block by block.
+
+Between two blocks the parent reads one line and writes one; the same for both arms. It sleeps meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any, TypeVar
+
+from edgebench.measure.arm_messages import (
+    BLOCK,
+    END,
+    ArmJob,
+    Broken,
+    Loaded,
+    decode_message,
+    encode,
+)
+from edgebench.measure.jobs import Job, Phase
+from edgebench.measure.launch import cause_of_death, oom_kill_count, see_off
+from edgebench.pair import SCHEMA, Begin, Measured, Pair, Side
+from edgebench.record import Reason, Status
+
+M = TypeVar("M", Loaded, Measured)
+
+ROUNDS = 20
+BLOCK_NS = 20_000_000
+#: Where nobody tells when a process was preempted, or a device works: blocks of so many iterations.
+LEAST_ITERATIONS = 5
+#: A sample lasts at least so long: clocks and the interpreter's loop stay far below 1 % of it.
+SAMPLE_NS = 200_000
+#: Memory that the second arm needs, as a multiple of what the first one took.
+HEADROOM = 1.1
+_RUN = (
+    "import runpy, sys; sys.path[:] = filter(None, sys.path); module = sys.argv.pop(1); "
+    "runpy.run_module(module, run_name='__main__')"
+)
+
+
+@dataclass(frozen=True)
+class Interpreter:
+    """A Python that runs an arm, and where it finds edgebench if it is not this one."""
+
+    python: str = sys.executable
+    path: str = ""  # for PYTHONPATH; empty: edgebench is installed there
+
+    def command(self, module: str) -> list[str]:
+        """How to run a module of edgebench; a foreign Python must not find another one in the working
+        directory, which `-m` would put first."""
+        return [self.python, "-c", _RUN, module] if self.path else [self.python, "-m", module]
+
+    def environment(self) -> dict[str, str] | None:
+        return {**os.environ, "PYTHONPATH": self.path} if self.path else None
+
+
+@dataclass(frozen=True)
+class ArmSpec:
+    """One side of a cell: the job and the Python that does it."""
+
+    job: Job
+    interpreter: Interpreter
+
+
+class PairFailed(Exception):
+    """A pair that gave no result: which arm, and why."""
+
+    def __init__(self, side: Side, status: Status, reason: Reason) -> None:
+        super().__init__(reason.message)
+        self.side, self.status, self.reason = side, status, reason
+
+
+def run_pair(
+    arms: dict[Side, ArmSpec],
+    *,
+    cell: str,
+    index: int,
+    first: Side,
+    cores: Sequence[int],
+    quality: bool,
+    rounds: int = ROUNDS,
+    time_out_s: float = 120.0,
+    inherited_fds: tuple[int, ...] = (),
+    available_bytes: Callable[[], int | None] = lambda: None,
+) -> Pair:
+    """Measures one pair. Raises PairFailed; the processes are gone whatever happens."""
+    begun = time.perf_counter()
+    started = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+    load = os.getloadavg()[0]
+    order: tuple[Side, Side] = ("base", "head") if first == "base" else ("head", "base")
+    running: dict[Side, _Arm] = {}
+    try:
+        loaded: dict[Side, Loaded] = {}
+        for side in order:
+            if loaded:
+                _check_room(order[0], side, loaded[order[0]], available_bytes())
+            job = ArmJob(job=arms[side].job, cores=list(cores), quality=quality)
+            running[side] = _Arm(side, job, arms[side].interpreter, time_out_s, inherited_fds)
+            loaded[side] = running[side].expect(Loaded)
+        device = any(arm.device for arm in loaded.values())
+        begin = _block_shape(loaded.values(), long_blocks=device or not cores)
+        for side in order:
+            running[side].send(encode(begin) + b"\n")
+        for _ in range(rounds):
+            for side in order:
+                running[side].block()
+        for side in order:
+            running[side].send(END)
+        measured = {side: running[side].finish() for side in order}
+    finally:
+        for arm in running.values():
+            arm.end()
+    return Pair(
+        schema=SCHEMA,
+        cell=cell,
+        index=index,
+        first=first,
+        cores=list(cores),
+        load_1m=round(load, 2),
+        started_utc=started,
+        seconds=round(time.perf_counter() - begun, 3),
+        begin=begin,
+        device=device,
+        base=measured["base"],
+        head=measured["head"],
+    )
+
+
+def _check_room(first: Side, second: Side, loaded: Loaded, available: int | None) -> None:
+    needed = HEADROOM * (loaded.resident_bytes or 0)
+    if available is not None and needed > available:
+        message = (
+            f"both arms do not fit in memory together: {first} takes "
+            f"{(loaded.resident_bytes or 0) / 2**20:.0f} MiB, {available / 2**20:.0f} MiB are left"
+        )
+        raise PairFailed(second, "failed", Reason(code="out_of_memory", message=message))
+
+
+def _block_shape(loaded: Any, long_blocks: bool) -> Begin:
+    """Blocks of the same work in both arms, after the slower one."""
+    typical_ns = max(arm.typical_ns for arm in loaded)
+    calls = max(1, -(-SAMPLE_NS // typical_ns)) if typical_ns < SAMPLE_NS else 1
+    samples = max(1, round(BLOCK_NS / (typical_ns * calls)))
+    return Begin(samples=max(samples, LEAST_ITERATIONS) if long_blocks else samples, calls=calls)
+
+
+class _Arm:
+    """A running arm, and what it says."""
+
+    def __init__(
+        self,
+        side: Side,
+        job: ArmJob,
+        interpreter: Interpreter,
+        time_out_s: float,
+        inherited_fds: tuple[int, ...],
+    ) -> None:
+        self._side, self._time_out_s = side, time_out_s
+        self._phase, self._buffer, self._heard_end = "start", bytearray(), False
+        self._oom_kills = oom_kill_count()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `end`
+        job_read, self._out = os.pipe()
+        self._in, result_write = os.pipe()
+        self._process = subprocess.Popen(
+            [
+                *interpreter.command("edgebench.measure.arm"),
+                str(job_read),
+                str(result_write),
+                str(os.getpid()),
+            ],
+            pass_fds=(job_read, result_write, *inherited_fds),
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            start_new_session=True,
+            env=interpreter.environment(),
+        )
+        os.close(job_read)
+        os.close(result_write)
+        self.send(encode(job) + b"\n")
+
+    def send(self, line: bytes) -> None:
+        try:
+            view = memoryview(line)
+            while view:
+                view = view[os.write(self._out, view) :]
+        except BrokenPipeError:
+            pass  # it died: the end of the result pipe will tell
+
+    def block(self) -> None:
+        """Lets the arm run one block and waits for its end."""
+        self.send(BLOCK)
+        line = self._line(self._time_out_s)
+        if line != BLOCK:
+            self._fail(line)
+
+    def expect(self, kind: type[M]) -> M:
+        """The arm's next message of that kind."""
+        limit_s = self._time_out_s
+        while True:
+            message = decode_message(self._line(limit_s))
+            if isinstance(message, Phase):
+                self._phase, limit_s = message.name, self._time_out_s + message.limit_s
+            elif isinstance(message, kind):
+                self._phase = "measurement"
+                return message
+            else:
+                self._fail(encode(message))
+
+    def finish(self) -> Measured:
+        """What the arm measured, after END."""
+        measured = self.expect(Measured)
+        self._heard_end = True
+        return measured
+
+    def end(self) -> None:
+        """Sees the process off, whatever state it is in."""
+        see_off(self._process, wait=self._heard_end)
+        os.close(self._in)
+        os.close(self._out)
+        self._log.close()
+
+    def _line(self, limit_s: float) -> bytes:
+        deadline = time.monotonic() + limit_s
+        while (at := self._buffer.find(b"\n")) < 0:
+            ready, _, _ = select.select([self._in], [], [], max(0.0, deadline - time.monotonic()))
+            chunk = os.read(self._in, 1 << 20) if ready else b""
+            if not chunk:
+                self._dead(limit_s=None if ready else limit_s)
+            self._buffer += chunk
+        line = bytes(self._buffer[: at + 1])
+        del self._buffer[: at + 1]
+        return line
+
+    def _dead(self, limit_s: float | None) -> None:
+        see_off(self._process, wait=limit_s is None)
+        reason = cause_of_death(
+            self._process.returncode,
+            phase=self._phase,
+            log=self._log,
+            time_out_s=limit_s,
+            oom_kills=oom_kill_count() - self._oom_kills,
+        )
+        raise PairFailed(self._side, "failed", reason)
+
+    def _fail(self, line: bytes) -> None:
+        message = decode_message(line)
+        if isinstance(message, Broken):
+            raise PairFailed(self._side, message.status, message.reason)
+        raise AssertionError(f"{self._side} said {line[:80]!r} out of turn")

@@ -1,0 +1,81 @@
+"""Models that a git revision of the user's repository builds: made once, cached by commit and command."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from edgebench.errors import AssetError, UsageError
+from edgebench.measure.environments import locked
+
+BUILD_TIME_OUT_S = 3600.0
+
+
+def build_model(revision: str, command: str, artifact: str, cache: Path, repository: Path) -> Path:
+    """The file that `command` leaves at `artifact` in a checkout of `revision`.
+
+    The command runs by the shell in a worktree of its own, so that uncommitted work is neither touched
+    nor seen. Raises UsageError for a revision that is none, AssetError where the build fails.
+    """
+    asked = ("rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
+    commit = None if revision.startswith("-") else _git(repository, *asked)
+    if commit is None:
+        raise UsageError(
+            f"git:{revision}: {repository} has no such revision",
+            "name a branch, a tag or a commit; in CI, check out with fetch-depth: 0",
+        )
+    key = hashlib.sha256(f"{commit}\n{command}\n{artifact}".encode()).hexdigest()[:16]
+    kept = cache / "revisions" / key / Path(artifact).name
+    with locked(kept.parent.with_suffix(".lock")):
+        if not kept.exists():
+            print(f"building {artifact} of {revision} ({commit[:10]})", file=sys.stderr)
+            _build(repository, commit, command, artifact, kept)
+    return kept
+
+
+def _build(repository: Path, commit: str, command: str, artifact: str, kept: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix="edgebench-rev-") as parent:
+        tree = Path(parent) / "tree"
+        if _git(repository, "worktree", "add", "--detach", str(tree), commit) is None:
+            raise AssetError(f"git cannot check {commit[:10]} out into {tree}")
+        try:
+            done = subprocess.run(
+                command,
+                shell=True,
+                cwd=tree,
+                capture_output=True,
+                timeout=BUILD_TIME_OUT_S,
+                check=False,
+            )
+            lines = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines()
+            if done.returncode != 0:
+                why = lines[-1] if lines else "it printed nothing"
+                raise AssetError(
+                    f"{command!r} ended with code {done.returncode} at {commit[:10]}: {why}"
+                )
+            made = tree / artifact
+            if not made.is_file() or not made.resolve().is_relative_to(tree.resolve()):
+                raise AssetError(f"{command!r} left no file {artifact} at {commit[:10]}")
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            partial = kept.with_suffix(".partial")
+            shutil.copyfile(made, partial)
+            partial.replace(kept)
+        except subprocess.TimeoutExpired:
+            raise AssetError(f"{command!r} took more than {BUILD_TIME_OUT_S:g} s") from None
+        finally:
+            _git(repository, "worktree", "remove", "--force", str(tree))
+
+
+def _git(repository: Path, *arguments: str) -> str | None:
+    """What git prints, or None where it fails."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(repository), *arguments], capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError:
+        raise UsageError("git is not installed", "name model files instead of revisions") from None
+    return done.stdout.strip() if done.returncode == 0 else None

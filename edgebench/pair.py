@@ -1,0 +1,81 @@
+"""The record of a pair: what two processes measured in turns, `edgebench.pair/1`.
+
+The sample unit of the gate. Raw times are kept, so that a verdict can be derived again.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import msgspec
+
+from edgebench.analysis.paired import Block, Round
+from edgebench.backend import Effective
+from edgebench.record import Memory, OutputCheck, Quality
+
+SCHEMA: Final = "edgebench.pair/1"
+Side = Literal["base", "head"]
+SIDES: tuple[Side, Side] = ("base", "head")
+
+
+class Begin(msgspec.Struct, frozen=True, kw_only=True):
+    """The shape of a block, the same for both arms."""
+
+    samples: int
+    calls: int  # of each sample: more than one where a single call is too short to be timed well
+
+
+class ArmBlock(msgspec.Struct, frozen=True, kw_only=True):
+    """One block of one arm, one entry per sample."""
+
+    wall_ns: list[int]
+    cpu_ns: list[int]  # of the process
+    switches: list[int]  # involuntary context switches of the process
+    waited_ns: list[int] = []  # ready to run and without a core; empty: the system does not tell
+
+
+class Measured(msgspec.Struct, frozen=True, kw_only=True, tag="measured"):
+    """Everything one arm measured."""
+
+    blocks: list[ArmBlock]
+    memory: Memory
+    output_check: OutputCheck
+    quality: Quality | None = None
+    effective: Effective | None = None
+    energy_j: float | None = None  # per call, where a sensor told
+    runtime: str = ""  # version that the backend's import told
+
+
+class Pair(msgspec.Struct, frozen=True, kw_only=True):
+    """Two fresh processes on the same cores."""
+
+    schema: Literal["edgebench.pair/1"] = SCHEMA
+    cell: str
+    index: int
+    first: Side  # which arm had the first block
+    cores: list[int]  # both arms were pinned to these; empty: not pinned
+    load_1m: float
+    started_utc: str
+    seconds: float
+    begin: Begin
+    device: bool  # work ran on a device with memory of its own
+    base: Measured
+    head: Measured
+    #: Largest relative error of the head's outputs against the base's; of the first pair alone, the
+    #: outputs of later ones are held against those of the first.
+    parity_error: float | None = None
+
+    def arm(self, side: Side) -> Measured:
+        return self.base if side == "base" else self.head
+
+    def rounds(self) -> list[Round]:
+        """What the statistic takes."""
+        return list(zip(_blocks(self.base), _blocks(self.head), strict=True))
+
+
+def _blocks(arm: Measured) -> list[Block]:
+    return [Block(b.wall_ns, b.cpu_ns, b.switches, b.waited_ns) for b in arm.blocks]
+
+
+encode = msgspec.json.Encoder().encode
+decode = msgspec.json.Decoder(Pair).decode

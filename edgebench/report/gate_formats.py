@@ -1,0 +1,41 @@
+"""The formats of a gate's report, by name."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TextIO
+
+from edgebench.analysis.gate_types import GateReport
+from edgebench.errors import StoreError
+
+
+def render(report: GateReport, form: str, out: TextIO | None = None) -> None:
+    """Writes the report as "table", "json", "md" ("markdown") or "junit"."""
+    out = sys.stdout if out is None else out
+    if form == "table":
+        from edgebench.report import gate_terminal
+
+        gate_terminal.render(report, out)
+    elif form == "json":
+        import msgspec
+
+        out.write(msgspec.json.format(msgspec.json.encode(report), indent=2).decode() + "\n")
+    elif form in ("md", "markdown"):
+        from edgebench.report import gate_markdown
+
+        gate_markdown.render(report, out)
+    else:
+        from edgebench.report import junit
+
+        junit.render(report, out)
+
+
+def write(report: GateReport, form: str, path: Path) -> None:
+    """The same into a file. Raises StoreError where it cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w", encoding="utf-8") as file:
+            render(report, form, file)
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be written: {error.strerror}") from None

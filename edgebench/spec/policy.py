@@ -1,0 +1,123 @@
+"""Gate policies: `gate.yaml` -> `Policy`, parsed once into frozen types, errors with their places.
+
+`edgebench schema gate` prints these types as JSON Schema.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from edgebench.backend import Scalar
+from edgebench.errors import SpecError, UsageError
+from edgebench.spec.convert import convert
+from edgebench.spec.yaml_reader import Document, KeyPath, raise_errors, read_yaml
+from edgebench.units import parse_duration_s
+
+Share = Annotated[float, Meta(ge=0, lt=1)]
+#: Metrics with a tolerance -> whether `delta` means anything for them.
+METRICS = {
+    "latency": True,
+    "latency.cpu": True,
+    "latency.wall": True,
+    "memory.peak": False,
+    "model.size": False,
+    "quality": False,
+    "energy.j_per_inference": False,
+}
+MetricName = Literal[
+    "latency",
+    "latency.cpu",
+    "latency.wall",
+    "memory.peak",
+    "model.size",
+    "quality",
+    "energy.j_per_inference",
+]
+
+
+class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Base of everything that a policy says."""
+
+
+class Allowance(Spec, frozen=True, kw_only=True):
+    """What counts as the same, and what PASS must exclude. Shares; of a quality, points."""
+
+    tau: Share | None = None
+    delta: Share | None = None
+
+
+class CellPolicy(Spec, frozen=True, kw_only=True):
+    """One workload of the gate, with what is special about it."""
+
+    workload: str
+    set: dict[str, Scalar | list[Scalar]] = {}  # axes of both sides; lists multiply
+    tolerances: dict[MetricName, Allowance] = {}
+    quality: float | None = None  # required of the head, beside the workload's own limit
+
+
+class Policy(Spec, frozen=True, kw_only=True):
+    """A regression gate: what is compared, how much may change, how long it may take."""
+
+    base: str | list[str] | None = None  # specifications as for `edgebench ab --base`
+    head: str | list[str] | None = None
+    suite: str | None = None
+    cells: list[CellPolicy] = []
+    workloads: list[str] = []  # folders of definitions of your own, relative to this file
+    build: str | None = None  # command that builds the model of a git: revision
+    artifact: str | None = None  # the file it leaves
+    budget: str = "5min"
+    alpha: Annotated[float, Meta(gt=0, le=0.2)] = 0.01
+    tolerances: dict[MetricName, Allowance] = {}
+    parity: Share | None = None  # limit between the outputs of the two sides
+    limits: list[str] = []  # absolute, of stored results: "latency.p99 <= 30 ms"
+    inconclusive: Literal["pass", "fail"] = "fail"
+
+
+def load_policy(path: Path) -> Policy:
+    """The policy of a file. Raises SpecError with all that is wrong, UsageError where it cannot be
+    read."""
+    document = read_yaml(path)
+    policy = convert(document, Policy)
+    raise_errors(list(_impossible(policy, document)))
+    return policy
+
+
+def _impossible(policy: Policy, document: Document) -> Iterator[SpecError]:
+    """Values of the right type that make no sense."""
+    try:
+        if parse_duration_s(policy.budget) <= 0:
+            yield document.error(("budget",), f"{policy.budget!r} is no time", "say 5min")
+    except UsageError as error:
+        yield document.error(("budget",), error.message, error.fix)
+    if policy.suite is not None and policy.cells:
+        yield document.error(("cells",), "a suite is given as well", "keep one of them")
+    if (policy.build is None) != (policy.artifact is None):
+        given, missing = ("build", "artifact") if policy.build else ("artifact", "build")
+        yield document.error((given,), f"goes with {missing!r}, which is missing")
+    yield from _allowances(policy.tolerances, ("tolerances",), document)
+    for index, cell in enumerate(policy.cells):
+        yield from _allowances(cell.tolerances, ("cells", index, "tolerances"), document)
+    from edgebench.analysis.budgets import parse_limit
+
+    for index, text in enumerate(policy.limits):
+        try:
+            parse_limit(text)
+        except UsageError as error:
+            yield document.error(("limits", index), error.message, error.fix)
+
+
+def _allowances(
+    given: dict[MetricName, Allowance], path: KeyPath, document: Document
+) -> Iterator[SpecError]:
+    for name, allowance in given.items():
+        where = (*path, name)
+        if allowance.delta is not None and not METRICS[name]:
+            message = "has no delta: it is compared with tau alone"
+            yield document.error((*where, "delta"), message, "leave it out", at_key=True)
+        elif allowance.delta is not None and allowance.delta <= (allowance.tau or 0.01):
+            yield document.error((*where, "delta"), "must be above tau")

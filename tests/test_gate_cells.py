@@ -1,0 +1,178 @@
+"""From pairs to rows and to the verdict of the whole; no process is started."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from edgebench.analysis.gate import Rules
+from edgebench.analysis.gate_cell import rows, wanted_pairs
+from edgebench.analysis.gate_report import CellEvidence, build_report, count_tests
+from edgebench.analysis.gate_types import CPU, MEMORY, QUALITY, SIZE, WALL, GateReport, Tolerances
+from edgebench.record import OutputCheck, Reason
+from tests.pairs import MIB, accuracy, case, measured, pair, pairs
+
+RULES = Rules(tests=2)
+
+
+def verdicts(found: list[Any]) -> dict[str, str]:
+    return {row.metric: row.verdict for row in found}
+
+
+def test_the_same_thing_passes_in_every_metric() -> None:
+    found = rows(case(), pairs(), RULES, 7.5)
+    assert verdicts(found) == dict.fromkeys([CPU, WALL, MEMORY, SIZE, QUALITY], "pass")
+    cpu = found[0]
+    assert cpu.base == pytest.approx(5e6, rel=0.01)
+    assert cpu.mde is not None
+    assert (cpu.pairs, cpu.seconds) == (5, 7.5)
+    assert wanted_pairs(case(), pairs(), RULES) == 5
+
+
+def test_more_work_regresses_and_no_further_pair_is_wanted() -> None:
+    slower = pairs(5, 0.05)
+    assert verdicts(rows(case(), slower, RULES))[CPU] == "regress"
+    assert wanted_pairs(case(), slower, RULES) == 5
+
+
+def test_blocking_regresses_by_wall_time_alone() -> None:
+    waiting = [
+        pair(n, head=measured(seed=9 + n, blocking_ns=1e6), base=measured(seed=n)) for n in range(5)
+    ]
+    found = verdicts(rows(case(), waiting, RULES))
+    assert found[CPU] == "pass"
+    assert found[WALL] == "regress"
+
+
+@pytest.mark.parametrize("unlike", [{"device": True}, {"cores": []}])
+def test_where_cores_are_not_pinned_or_a_device_works_cpu_time_is_not_judged(
+    unlike: dict[str, Any],
+) -> None:
+    found = verdicts(rows(case(), pairs(5, **unlike), RULES))
+    assert CPU not in found
+    assert found[WALL] == "pass"
+
+
+def test_a_cell_that_is_report_only_is_not_judged() -> None:
+    slow = case(report_only="2 threads take every core")
+    found = rows(slow, pairs(5, 0.3), RULES)
+    assert [row.judged for row in found if row.metric in (CPU, WALL)] == [False, False]
+    shown = CellEvidence(case=slow, pairs=pairs(5, 0.3))
+    assert build_report([shown, CellEvidence(case=case(), pairs=pairs(5))], RULES).verdict == "pass"
+    alone = build_report([shown], RULES)  # memory, size and quality are no answer to the question
+    assert alone.verdict == "inconclusive"
+    assert alone.reasons[0].code == "report_only"
+    assert count_tests([slow, case()]) == 2
+
+
+def test_other_outputs_are_invalid_whatever_the_times_say() -> None:
+    differing = [pair(0, parity_error=0.2), *pairs(5)[1:]]
+    found = rows(case(), differing, RULES)
+    assert verdicts(found) == {CPU: "invalid", WALL: "invalid"}
+    assert "differ from those of base by 0.2" in found[0].reason
+    allowed = rows(case(parity_limit=None), differing, RULES)
+    assert verdicts(allowed)[CPU] == "pass"
+
+
+def test_outputs_that_change_during_the_run_are_invalid() -> None:
+    bad = OutputCheck(against="replicate 0", relative_error=0.5, limit=1e-3, passed=False)
+    changing = [*pairs(4), pair(4, head=measured(output_check=bad))]
+    assert verdicts(rows(case(), changing, RULES))[CPU] == "invalid"
+
+
+def test_a_faster_head_below_its_floor_regresses() -> None:
+    fast = measured(2e6, quality=accuracy(0.80))
+    found = rows(case(), [pair(0, head=fast), *pairs(5, -0.5)[1:]], RULES)
+    assert verdicts(found)[QUALITY] == "regress"
+    assert "accuracy 0.8 < 0.85" in next(row.reason for row in found if row.metric == QUALITY)
+    assert build_report([CellEvidence(case=case(), pairs=[pair(0, head=fast)])], RULES).verdict == (
+        "regress"
+    )
+
+
+def test_a_faster_head_that_answers_otherwise_and_fails_its_floor_says_both() -> None:
+    fast = pair(0, head=measured(2e6, quality=accuracy(0.80)), parity_error=0.5)
+    assert verdicts(rows(case(), [fast], RULES)) == {
+        CPU: "invalid",
+        WALL: "invalid",
+        QUALITY: "regress",
+    }
+
+
+def test_a_head_below_its_floor_where_base_is_as_well_is_judged_by_the_drop() -> None:
+    def found(head: float) -> dict[str, str]:
+        base, after = measured(quality=accuracy(0.80)), measured(quality=accuracy(head))
+        return verdicts(rows(case(), [pair(0, base=base, head=after), *pairs(5)[1:]], RULES))
+
+    assert found(0.80)[QUALITY] == "pass"
+    assert found(0.77)[QUALITY] == "regress"
+
+
+def test_a_report_only_cell_that_failed_is_not_judged_either() -> None:
+    failure = Reason(code="cores_taken", message="other jobs hold the cores")
+    wide = CellEvidence(case=case("wide", report_only="takes every core"), failure=failure)
+    whole = build_report([CellEvidence(case=case(), pairs=pairs(5)), wide], RULES)
+    assert whole.verdict == "pass"
+    assert not [row for row in whole.cells if row.verdict == "invalid" and row.judged]
+
+
+@pytest.mark.parametrize(
+    ("quality", "verdict"), [(0.89, "pass"), (0.87, "regress"), (0.95, "improve")]
+)
+def test_quality_has_a_tolerance_in_points(quality: float, verdict: str) -> None:
+    head = measured(quality=accuracy(quality))
+    assert verdicts(rows(case(), [pair(0, head=head), *pairs(5)[1:]], RULES))[QUALITY] == verdict
+
+
+def test_a_policy_may_demand_more_quality_than_the_workload() -> None:
+    found = rows(case(quality=0.92), pairs(5), RULES)
+    assert verdicts(found)[QUALITY] == "regress"
+
+
+def test_memory_and_size_have_tolerances_of_their_own() -> None:
+    fat = [pair(n, head=measured(peak=100 * MIB, seed=n)) for n in range(5)]
+    assert verdicts(rows(case(), fat, RULES))[MEMORY] == "regress"
+    wide = case(tolerances=Tolerances(memory=0.2))
+    assert verdicts(rows(wide, fat, RULES))[MEMORY] == "pass"
+    grown = msgspec.structs.replace(case(), size_bytes={"base": MIB, "head": 2 * MIB})
+    assert verdicts(rows(grown, pairs(5), RULES))[SIZE] == "regress"
+
+
+def report(**changes: Any) -> GateReport:
+    evidence = {
+        "canary": CellEvidence(case=case("canary", canary=True), pairs=pairs(5)),
+        "demo": CellEvidence(case=case(), pairs=pairs(5)),
+    }
+    return build_report(list((evidence | changes).values()), RULES)
+
+
+def test_a_canary_outside_tau_makes_the_run_invalid() -> None:
+    assert report().verdict == "pass"
+    bad = report(canary=CellEvidence(case=case("canary", canary=True), pairs=pairs(20, 0.03)))
+    assert bad.verdict == "invalid"
+    assert bad.reasons[0].code == "canary"
+    assert wanted_pairs(case(canary=True), pairs(5, 0.03), RULES) == 8
+
+
+def test_a_crash_is_invalid_with_its_reason() -> None:
+    failure = Reason(code="crashed", message="head: died of SIGSEGV during measurement")
+    crashed = report(demo=CellEvidence(case=case(), failure=failure))
+    assert crashed.verdict == "invalid"
+    assert "SIGSEGV" in crashed.cells[0].reason
+
+
+def test_too_few_pairs_are_invalid() -> None:
+    assert report(demo=CellEvidence(case=case(), pairs=pairs(4))).verdict == "invalid"
+
+
+def test_without_any_cell_there_is_no_verdict() -> None:
+    assert build_report([], RULES).verdict == "invalid"
+
+
+def test_a_pair_reads_back_as_it_was_written() -> None:
+    from edgebench import pair as form
+
+    one = pair()
+    assert form.decode(form.encode(one)) == one

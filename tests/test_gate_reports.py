@@ -1,0 +1,218 @@
+"""Stored results against limits, and every form of a report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from io import StringIO
+from pathlib import Path
+from xml.etree import ElementTree
+
+import jsonschema
+import msgspec
+import pytest
+from click.testing import CliRunner
+
+from edgebench.analysis.budgets import judge_stored, parse_limit
+from edgebench.analysis.gate import Rules
+from edgebench.analysis.gate_report import CellEvidence, build_report
+from edgebench.analysis.gate_types import GateReport, Tolerances
+from edgebench.analysis.table import build_table
+from edgebench.cli import cli
+from edgebench.errors import ExitCode, UsageError
+from edgebench.record import Reason, Record, encode
+from edgebench.report import github
+from edgebench.report.gate_formats import render
+from edgebench.spec.schema import json_schema
+from tests.pairs import case, pairs
+from tests.records import MIB, failed, quality, record
+
+
+def stored(
+    candidate: Sequence[Record], baseline: Sequence[Record] | None, *limits: str
+) -> GateReport:
+    return judge_stored(
+        build_table(candidate),
+        None if baseline is None else build_table(baseline),
+        [parse_limit(text) for text in limits],
+        Tolerances(),
+    )
+
+
+@pytest.mark.parametrize(
+    ("limit", "verdict"),
+    [
+        ("latency.p50 <= 30 ms", "pass"),
+        ("p90 <= 1ms", "regress"),
+        ("p99 <= 30 ms", "pass"),
+        ("latency.p50 <= 7.005ms", "inconclusive"),  # the interval crosses it
+        ("memory.peak <= 200MiB", "pass"),
+        ("memory <= 80MiB", "regress"),
+        ("quality >= 0.9", "regress"),
+        ("quality >= 88%", "pass"),
+        ("energy.j_per_inference <= 0.1 J", "inconclusive"),  # unknown is never green
+    ],
+)
+def test_limits_hold_or_not(limit: str, verdict: str) -> None:
+    rows = stored([record(p50=6.95e6)], None, limit).cells
+    assert rows[0].verdict == verdict, rows[0]
+
+
+@pytest.mark.parametrize("text", ["p99", "p99 <= 30", "p98 <= 3ms", "p99 = 3ms", "memory <= 3ms"])
+def test_what_is_no_limit(text: str) -> None:
+    with pytest.raises(UsageError):
+        parse_limit(text)
+
+
+def test_latency_of_two_jobs_is_shown_and_not_judged() -> None:
+    report = stored([record(p50=7.7e6)], [record(p50=7e6)])
+    assert report.verdict == "pass"
+    [row] = [row for row in report.cells if row.metric == "latency.p50"]
+    assert row.change == pytest.approx(0.1, abs=0.01)
+    assert not row.judged
+    assert "edgebench ab" in report.reasons[0].message
+
+
+def test_memory_size_and_quality_are_judged_across_jobs() -> None:
+    worse = record(peak=100 * MIB, quality=quality(0.86))
+    report = stored([worse], [record()])
+    found = {row.metric: row.verdict for row in report.cells if row.judged}
+    assert found["memory.peak"] == "regress"
+    assert found["quality"] == "regress"
+    assert found["model.size"] == "pass"
+
+
+def test_a_row_below_its_floor_is_news_once() -> None:
+    low = record(quality=quality(0.8))
+    assert stored([low], [record()]).verdict == "regress"
+    assert stored([low], None).verdict == "regress"
+    known = stored([low], [low])
+    assert known.verdict == "pass"
+    assert any("as in the baseline" in row.reason for row in known.cells)
+
+
+def test_missing_and_failed_rows_are_invalid() -> None:
+    two = [record(), record({"precision": "fp32", "threads": 2})]
+    assert stored(two[:1], two).verdict == "invalid"
+    assert stored([failed({"precision": "fp32"}, "crashed", "died")], None).verdict == "invalid"
+
+
+# The forms
+
+
+def report(change: float = 0.03) -> GateReport:
+    evidence = [
+        CellEvidence(case=case("canary", canary=True), pairs=pairs(5), seconds=8.0),
+        CellEvidence(
+            case=case("a|b@1/ort/x=<1>/single_stream"), pairs=pairs(8, change), seconds=9.0
+        ),
+        CellEvidence(case=case("c"), failure=Reason(code="crashed", message="head: died")),
+    ]
+    return build_report(
+        evidence, Rules(tests=4), base="ort", head="onnxruntime==1.30.0", seconds=17.0,
+        started_utc="2026-07-01T10:00:00+00:00",
+    )  # fmt: skip
+
+
+def rendered(form: str, of: GateReport) -> str:
+    out = StringIO()
+    render(of, form, out)
+    return out.getvalue()
+
+
+def test_the_table_fits_80_columns_and_says_what_and_how_sure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    text = rendered("table", report())
+    assert max(map(len, text.splitlines())) <= 80
+    assert "REGRESS: 1 of 2 cells" in text
+    assert "head: died" in text
+    assert "MDE" in text
+    assert "a false REGRESS anywhere in at most 1% of runs" in " ".join(text.split())
+
+
+def test_json_has_the_documented_fields_and_fits_its_schema() -> None:
+    document = json.loads(rendered("json", report()))
+    assert document["schema"] == "edgebench.ab/1"
+    assert document["verdict"] == "regress"
+    fields = {"cell", "metric", "verdict", "change", "low", "high", "mde", "pairs", "seconds"}
+    assert all(fields <= row.keys() for row in document["cells"])
+    jsonschema.Draft202012Validator(json_schema("ab")).validate(document)
+    assert msgspec.convert(document, GateReport) == report()
+
+
+def test_junit_counts_what_is_not_green() -> None:
+    suite = ElementTree.fromstring(rendered("junit", report()))[0]
+    assert suite.attrib["failures"] == "2"  # CPU and wall
+    assert suite.attrib["errors"] == "2"
+    assert len(suite) == int(suite.attrib["tests"])
+    failure = suite.find("testcase/failure")
+    assert failure is not None
+    assert "+3.0" in failure.attrib["message"]
+
+
+def test_markdown_escapes_names_and_marks_itself() -> None:
+    text = rendered("md", report())
+    assert text.startswith("<!-- edgebench gate -->\n")
+    assert "a\\|b\\@1/ort/x=&lt;1&gt;" in text
+
+
+def test_github_gets_a_summary_outputs_and_annotations(tmp_path: Path) -> None:
+    summary, output = tmp_path / "summary", tmp_path / "output"
+    out = StringIO()
+    environ = {"GITHUB_STEP_SUMMARY": str(summary), "GITHUB_OUTPUT": str(output)}
+    github.publish(report(), environ, out)
+    assert "REGRESS" in summary.read_text()
+    assert output.read_text() == "verdict=regress\n"
+    lines = out.getvalue().splitlines()
+    assert lines[0].startswith("::error title=edgebench verdict::REGRESS")
+    assert all("%25" in line for line in lines if "latency.cpu::a" in line)
+    github.publish(report(), {}, StringIO())  # elsewhere than on GitHub: no files
+
+
+# The command
+
+
+def invoke(*arguments: str) -> tuple[int, str]:
+    done = CliRunner().invoke(cli, ["gate", *arguments], standalone_mode=False)
+    if done.exception is not None:
+        raise done.exception
+    return int(done.return_value or 0), done.output
+
+
+def write(path: Path, *records: Record) -> str:
+    path.write_bytes(b"".join(map(encode, records)))
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("limit", "code"),
+    [
+        ("p50 <= 30 ms", ExitCode.OK),
+        ("p50 <= 1 ms", ExitCode.CELL_FAILED),
+        ("energy.j_per_inference <= 1 J", ExitCode.INCONCLUSIVE),
+    ],
+)
+def test_exit_codes_of_limits(tmp_path: Path, limit: str, code: ExitCode) -> None:
+    results = write(tmp_path / "new.jsonl", record())
+    assert invoke(results, "--limit", limit)[0] == code
+
+
+def test_inconclusive_may_pass(tmp_path: Path) -> None:
+    results = write(tmp_path / "new.jsonl", record())
+    limit = ("--limit", "energy.j_per_inference <= 1 J")
+    assert invoke(results, *limit, "--inconclusive", "pass")[0] == ExitCode.OK
+
+
+def test_a_baseline_with_a_row_that_is_gone_is_invalid(tmp_path: Path) -> None:
+    old = write(tmp_path / "old.jsonl", record(), record({"precision": "fp32", "threads": 2}))
+    new = write(tmp_path / "new.jsonl", record())
+    code, text = invoke("--baseline", old, new)
+    assert code == ExitCode.INVALID
+    assert "missing here" in text
+
+
+def test_nothing_to_judge() -> None:
+    with pytest.raises(UsageError, match="nothing to judge"):
+        invoke()

@@ -1,0 +1,283 @@
+"""What --base and --head may say, and what a policy may."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edgebench.errors import AssetError, SpecError, UsageError
+from edgebench.measure import environments, revisions
+from edgebench.measure.contests import make_contests
+from edgebench.measure.couples import Request
+from edgebench.measure.policy_requests import requests_of, tolerances_of
+from edgebench.measure.sides import KINDS, parse_side
+from edgebench.spec.policy import Allowance, load_policy
+from edgebench.testing.models import two_by_two
+
+
+def known() -> list[str]:
+    return ["ort", "openvino", "null"]
+
+
+def test_every_kind_is_told_by_its_looks(tmp_path: Path) -> None:
+    model = tmp_path / "m.onnx"
+    model.touch()
+    assert parse_side([str(model)], known).model == str(model)
+    assert parse_side(["precision=int8-static"], known).sets == {"precision": "int8-static"}
+    assert parse_side(["precision=fp32,threads=2"], known).sets == {
+        "precision": "fp32",
+        "threads": 2,
+    }
+    assert parse_side(["openvino"], known).backend == "openvino"
+    assert parse_side(["mine.py:Mine"], known).backend == f"{Path.cwd()}/mine.py:Mine"
+    assert parse_side(["onnxruntime==1.30.0"], known).pins == ("onnxruntime==1.30.0",)
+    assert parse_side(["onnxruntime==1.30.0, numpy==2.1.0"], known).pins == (
+        "numpy==2.1.0",
+        "onnxruntime==1.30.0",
+    )
+    assert parse_side(["git:main"], known).revision == "main"
+    assert parse_side([sys.executable], known).python == str(Path(sys.executable).absolute())
+    assert parse_side([sys.prefix], known).python == str(Path(sys.prefix) / "bin" / "python")
+
+
+def test_specifications_add_up() -> None:
+    side = parse_side(["openvino", "precision=fp32", "threads=1"], known)
+    assert (side.backend, side.sets) == ("openvino", {"precision": "fp32", "threads": 1})
+    assert side.text == "openvino precision=fp32 threads=1"
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        (["opnvino"], "did you mean 'openvino'"),
+        (["nothing at all"], "nothing that can be compared"),
+        ([""], "nothing that can be compared"),
+        (["missing.onnx"], "no model file missing.onnx"),
+        (["git:"], "names no revision"),
+        (["ort", "openvino"], "says backend twice"),
+        (["threads=1", "threads=2"], "says threads twice"),
+        (["onnxruntime==1.30.0", sys.executable], "who installs them"),
+    ],
+)
+def test_what_is_no_side_gets_one_clear_error(texts: list[str], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        parse_side(texts, known)
+
+
+def test_an_unknown_specification_lists_the_kinds() -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_side(["xyzzy"], known)
+    assert all(kind in caught.value.fix for kind in KINDS)
+
+
+# Contests
+
+
+def request(tmp_path: Path, base: list[str], head: list[str]) -> Request:
+    model = str(two_by_two().write(tmp_path).path)
+    return Request(workloads=[], base=parse_side([model, *base]), head=parse_side(head))
+
+
+def test_head_is_base_with_what_head_says_changed(tmp_path: Path) -> None:
+    [contest] = make_contests(request(tmp_path, ["null"], ["ort"]), tmp_path)
+    assert "/null->ort/" in contest.case.cell
+    assert contest.case.cell.endswith("/single_stream")
+    assert contest.arms is not None
+    assert contest.arms["base"].job.model_sha256 == contest.arms["head"].job.model_sha256
+    assert contest.arms["head"].job.options == {"threads": 1}
+
+
+def test_a_head_that_cannot_run_is_a_contest_with_its_reason(tmp_path: Path) -> None:
+    head = ["edgebench.testing.faults:NotInstalled"]
+    [contest] = make_contests(request(tmp_path, ["ort"], head), tmp_path)
+    assert contest.failure is not None
+    assert contest.failure.message == "head cannot run: no-such-runtime is not installed"
+
+
+def test_as_many_threads_as_cores_are_report_only(tmp_path: Path, monkeypatch: object) -> None:
+    from edgebench.measure import contests
+
+    assert contests._report_only(2, 2)
+    assert not contests._report_only(1, 2)
+    assert not contests._report_only(1, 1)
+    assert not contests._report_only(2, 8)
+    assert not contests._report_only(8, None)
+
+
+# Environments and revisions
+
+
+def test_an_environment_has_our_versions_of_all_but_what_is_asked_for() -> None:
+    wanted = environments.requirements(["onnxruntime==1.30.0"], ["tokenizers"])
+    assert "onnxruntime==1.30.0" in wanted
+    assert sum(line.startswith("onnxruntime") for line in wanted) == 1
+    assert any(line.startswith("numpy==") for line in wanted)
+    other = environments.requirements(["onnxruntime-gpu==1.30.0"])
+    assert not any(line.startswith("onnxruntime==") for line in other)
+
+
+def test_the_copy_of_the_source_measures_without_an_installation(tmp_path: Path) -> None:
+    copy = environments.source_copy(tmp_path)
+    assert environments.source_copy(tmp_path) == copy
+    done = subprocess.run(
+        [
+            sys.executable, "-S", "-c",
+            ("import sys; sys.path.append(sys.argv[1]); import edgebench.pair, edgebench.backends; "
+            "print(edgebench.pair.__file__, edgebench.backends.__path__)"),
+            next(path for path in sys.path if path.endswith("site-packages")),
+        ],
+        env={"PYTHONPATH": str(copy)},
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert done.stdout.count(str(copy)) == 2
+
+
+def test_a_python_without_what_an_arm_needs_is_refused(tmp_path: Path) -> None:
+    bare = tmp_path / "python"
+    bare.write_text(f'#!/bin/sh\nexec {sys.executable} -S "$@"\n')
+    bare.chmod(0o755)
+    with pytest.raises(UsageError, match="cannot run an arm: ModuleNotFoundError"):
+        environments.for_python(str(bare), tmp_path)
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    folder = tmp_path / "repository"
+    folder.mkdir()
+    for number in (1, 2):
+        (folder / "weights.txt").write_text(f"{number}\n")
+        for command in (
+            ["init", "--quiet"],
+            ["add", "."],
+            ["-c", "user.name=t", "-c", "user.email=t@t", "commit", "--quiet", "-m", f"{number}"],
+        ):
+            subprocess.run(["git", "-C", str(folder), *command], check=True)
+    (folder / "weights.txt").write_text("uncommitted\n")
+    return folder
+
+
+def test_a_revision_is_built_once_and_without_uncommitted_work(
+    repository: Path, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    command = f"mkdir out && cp weights.txt out/m.onnx && echo x >> {log}"
+    first = revisions.build_model("HEAD", command, "out/m.onnx", tmp_path, repository)
+    again = revisions.build_model("HEAD", command, "out/m.onnx", tmp_path, repository)
+    older = revisions.build_model("HEAD~1", command, "out/m.onnx", tmp_path, repository)
+    assert (first.read_text(), older.read_text()) == ("2\n", "1\n")
+    assert first == again
+    assert log.read_text() == "x\nx\n"
+    assert (repository / "weights.txt").read_text() == "uncommitted\n"
+    listed = subprocess.run(
+        ["git", "-C", str(repository), "worktree", "list"], capture_output=True, check=True
+    )
+    assert listed.stdout.count(b"\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("revision", "command", "kind", "message"),
+    [
+        ("nowhere", "true", UsageError, "has no such revision"),
+        ("--all", "true", UsageError, "has no such revision"),
+        ("HEAD", "echo oh no >&2; exit 3", AssetError, "ended with code 3 .*: oh no"),
+        ("HEAD", "true", AssetError, "left no file m.onnx"),
+    ],
+)
+def test_a_build_that_fails_says_why(
+    repository: Path,
+    tmp_path: Path,
+    revision: str,
+    command: str,
+    kind: type[Exception],
+    message: str,
+) -> None:
+    with pytest.raises(kind, match=message):
+        revisions.build_model(revision, command, "m.onnx", tmp_path, repository)
+
+
+def test_a_revision_without_a_command_says_what_is_missing(tmp_path: Path) -> None:
+    asked = Request(workloads=[], base=parse_side(["git:main"]), head=parse_side(["git:HEAD"]))
+    with pytest.raises(UsageError, match="needs the command that builds the model"):
+        make_contests(asked, tmp_path)
+
+
+# Policies
+
+
+POLICY = """
+base: onnxruntime==1.30.0
+head: [ort, threads=1]
+budget: 2min
+tolerances:
+  latency: {tau: 0.02, delta: 0.08}
+  latency.wall: {delta: 0.1}
+  memory.peak: {tau: 0.1}
+cells:
+  - workload: file-typing
+    set: {precision: [fp32, int8-dynamic]}
+    quality: 0.83
+  - workload: text-recognition
+    tolerances: {latency: {tau: 0.01}}
+limits: ["p99 <= 30 ms"]
+"""
+
+
+def policy(tmp_path: Path, text: str = POLICY) -> Path:
+    path = tmp_path / "gate.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_a_policy_becomes_requests(tmp_path: Path) -> None:
+    path = policy(tmp_path)
+    first, second = requests_of(load_policy(path), path)
+    assert first.base.pins == ("onnxruntime==1.30.0",)
+    assert first.head.sets == {"threads": 1}
+    assert first.sets == {"precision": ["fp32", "int8-dynamic"]}
+    assert first.quality == 0.83
+    assert (first.tolerances.cpu.tau, first.tolerances.cpu.delta) == (0.02, 0.08)
+    assert (first.tolerances.wall.tau, first.tolerances.wall.delta) == (0.02, 0.1)
+    assert first.tolerances.memory == 0.1
+    assert second.tolerances.cpu.tau == 0.01
+    [other] = requests_of(load_policy(policy(tmp_path, "suite: quick")), path, ["ort"], ["null"])
+    assert (other.suite, other.base.backend, len(other.workloads)) == ("quick", "ort", 4)
+
+
+def test_a_policy_without_a_side_says_so(tmp_path: Path) -> None:
+    path = policy(tmp_path, "suite: quick\nbase: ort\n")
+    with pytest.raises(UsageError, match="names no head"):
+        requests_of(load_policy(path), path)
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "message"),
+    [
+        ("bse: ort", "1:1", "did you mean 'base'"),
+        ("budget: soon", "1:9", "not a duration"),
+        ("suite: quick\ncells:\n  - workload: x", "3:3", "a suite is given as well"),
+        ("tolerances:\n  latncy: {tau: 0.1}", "2:3", "latency"),
+        ("tolerances:\n  quality: {delta: 0.1}", "2:13", "has no delta"),
+        ("tolerances:\n  latency: {tau: 0.1, delta: 0.05}", "2:30", "must be above tau"),
+        ("limits:\n  - p99 <= 30", "2:5", "needs a unit"),
+        ("build: make", "1:8", "'artifact', which is missing"),
+        ("inconclusive: maybe", "1:15", "not one of the choices"),
+    ],
+)
+def test_a_bad_policy_names_the_place(tmp_path: Path, text: str, place: str, message: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        load_policy(policy(tmp_path, text))
+    assert f"gate.yaml:{place}" in str(caught.value)
+    assert message in str(caught.value)
+
+
+def test_tolerances_default_to_the_design() -> None:
+    allowed = tolerances_of({})
+    assert (allowed.cpu.tau, allowed.cpu.delta) == (0.01, 0.05)
+    wide = tolerances_of({"latency": Allowance(tau=0.04)})
+    assert wide.cpu.delta == 0.08  # never below what counts as the same
