@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from edgebench.errors import EdgebenchError, UnsupportedError
-from edgebench.models.llm.gguf_file import NEEDS_EXTRA
+from edgebench.models.llm.gguf_file import NEEDS_EXTRA, GgufFile
 
 _GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 _CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|"
@@ -40,11 +41,13 @@ class Vocabulary:
                 f"tokenizers that split text as {split!r} are not supported",
                 f"known are {', '.join(_SPLITS)}",
             )
-        self._metadata = metadata
         self._tokens: list[str] = metadata["tokenizer.ggml.tokens"]
         self._types: list[int] = metadata.get("tokenizer.ggml.token_type", [])
         self._inner = _byte_pairs(metadata, _SPLITS[split], self._special)
-        self.bos = _number(metadata, "bos_token_id")
+        # Only what is needed later is kept: the file's own index of its tokens takes 50 MB.
+        self._template = metadata.get("tokenizer.chat_template")
+        self.bos, self._eos = (_number(metadata, f"{key}_token_id") for key in ("bos", "eos"))
+        self._turn_ends = [_number(metadata, f"{key}_token_id") for key in ("eot", "eom")]
         self.adds_bos = bool(metadata.get("tokenizer.ggml.add_bos_token", False))
 
     def __len__(self) -> int:
@@ -61,8 +64,7 @@ class Vocabulary:
     @cached_property
     def ends(self) -> frozenset[int]:
         """Tokens that end an answer: end of text, and end of a turn."""
-        keys = ("eos_token_id", "eot_token_id", "eom_token_id")
-        named = {_number(self._metadata, key) for key in keys}
+        named = {self._eos, *self._turn_ends}
         known = ("<|im_end|>", "<|eot_id|>", "<|endoftext|>", "<end_of_turn>")
         named |= {self._number_of[token] for token in known if token in self._number_of}
         return frozenset(number for number in named if number is not None)
@@ -88,19 +90,14 @@ class Vocabulary:
 
         A file without a template gets the contents alone, with its begin-of-text token if it adds one.
         """
-        template = self._metadata.get("tokenizer.chat_template")
-        if template is None:
+        if self._template is None:
             text = "\n".join(message["content"] for message in messages)
             start = [self.bos] if self.adds_bos and self.bos is not None else []
             return start + self.encode(text)
-        return self.encode(
-            _rendered(
-                template, messages, self._written("bos_token_id"), self._written("eos_token_id")
-            )
-        )
+        bos, eos = self._written(self.bos), self._written(self._eos)
+        return self.encode(_rendered(self._template, messages, bos, eos))
 
-    def _written(self, key: str) -> str:
-        number = _number(self._metadata, key)
+    def _written(self, number: int | None) -> str:
         return "" if number is None else self._tokens[number]
 
 
@@ -150,3 +147,10 @@ def _rendered(template: str, messages: Sequence[Mapping[str, str]], bos: str, eo
         )
     except TemplateError as error:
         raise EdgebenchError(f"the model's chat template cannot be filled: {error}") from None
+
+
+def vocabulary_of(model: Path) -> Vocabulary:
+    """The tokenizer that belongs to a model: in the GGUF file, or beside an ONNX file."""
+    if model.suffix == ".gguf":
+        return Vocabulary(GgufFile(model).metadata)
+    raise EdgebenchError(f"no tokenizer is known for {model.name}", "give a GGUF file")
