@@ -22,6 +22,7 @@ from edgebench.record import Reason
 from edgebench.spec.matrix import expand, select, unique, value_text
 from edgebench.spec.types import (
     Asset,
+    Limit,
     Matrix,
     Model,
     NativeModel,
@@ -39,6 +40,13 @@ MODEL_AXES = ("precision", "batch")  # fixed in the model file; every other axis
 #: the number of sequences side by side.
 REQUEST_AXES: dict[str, int] = {"prompt_tokens": 128, "new_tokens": 32}
 SCENARIOS: tuple[str, ...] = get_args(ScenarioName)
+GENERATE = "generate"  # the task of decoders, and the scenario
+#: A user's own decoder is held against its fp32 reference; 0.1 nat is far beyond rounding.
+_OWN_DECODER = Quality(
+    metric="kl_divergence",
+    ceiling=0.1,
+    also={"greedy_agreement": Limit(), "exact_match": Limit()},
+)
 _ELSEWHERE = {"scenario": "--scenario", "backend": "--backend", "rate": "--rate"}
 
 
@@ -485,7 +493,8 @@ def workload_for_model(
     path: Path, shapes: Shapes, task: str | None = None, reference: Path | None = None
 ) -> Workload:
     """A workload around a model file: seeded inputs (or a task of the user's own, FILE.py:CLASS),
-    judged by its parity with the reference; `reference` is the ONNX model that a file in a runtime's
+    judged by its parity with the reference; a GGUF file, and any model with `--task generate`, generates
+    text and is judged by its divergence from an fp32 reference. `reference` is the ONNX model that a file in a runtime's
     own format was made from. Raises UsageError where a file cannot be read or makes no sense."""
     given = _file_asset(path)
     form = Path(given.uri).suffix.removeprefix(".")
@@ -495,12 +504,13 @@ def workload_for_model(
     native = NativeModel(
         uri=given.uri, sha256=given.sha256, license=given.license, precision="as-is"
     )
+    generating = form == "gguf" or task == GENERATE
     stem = re.sub(r"[^a-z0-9._-]+", "-", Path(given.uri).stem.lower()).strip("._-") or "model"
     return Workload(
         name=f"{stem[:55]}-{given.sha256[:8]}",
         version=1,
         title=Path(given.uri).name,
-        task=registry.absolute(task) if task else "seeded_inputs",
+        task=registry.absolute(task) if task else GENERATE if generating else "seeded_inputs",
         model=Model(
             uri=origin.uri,
             sha256=origin.sha256,
@@ -508,7 +518,8 @@ def workload_for_model(
             shapes=shapes,
             native={} if reference is None else {form: native},
         ),
-        quality=Quality(metric="parity_error", ceiling=1e-3),
+        quality=_OWN_DECODER if generating else Quality(metric="parity_error", ceiling=1e-3),
+        scenarios=["generate"] if generating else ["single_stream"],
         matrix=Matrix(axes={"precision": ["as-is"]}),
     )
 
