@@ -25,6 +25,8 @@ _SPLITS: dict[str, tuple[str, ...]] = {
     "llama-bpe": (_CONTRACTIONS + r"\p{N}{1,3}" + _REST,),
     "qwen2": (_CONTRACTIONS + r"\p{N}" + _REST,),
 }
+#: Names under which a word that is a token is taken whole, whatever the merges say.
+_WHOLE_WORDS = ("llama-bpe",)
 _CONTROL, _USER_DEFINED = 3, 4  # values of tokenizer.ggml.token_type
 
 
@@ -43,7 +45,7 @@ class Vocabulary:
             )
         self._tokens: list[str] = metadata["tokenizer.ggml.tokens"]
         self._types: list[int] = metadata.get("tokenizer.ggml.token_type", [])
-        self._inner = _byte_pairs(metadata, _SPLITS[split], self._special)
+        self._inner = _byte_pairs(metadata, str(split), self._special)
         # Only what is needed later is kept: the file's own index of its tokens takes 50 MB.
         self._template = metadata.get("tokenizer.chat_template")
         self.bos, self._eos = (_number(metadata, f"{key}_token_id") for key in ("bos", "eos"))
@@ -106,7 +108,7 @@ def _number(metadata: Mapping[str, Any], key: str) -> int | None:
     return None if value is None else int(value)
 
 
-def _byte_pairs(metadata: Mapping[str, Any], splits: Sequence[str], special: list[str]) -> Any:
+def _byte_pairs(metadata: Mapping[str, Any], split: str, special: list[str]) -> Any:
     """A `tokenizers.Tokenizer` of byte-level byte pairs."""
     try:
         from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
@@ -116,8 +118,9 @@ def _byte_pairs(metadata: Mapping[str, Any], splits: Sequence[str], special: lis
         ) from None
     tokens = metadata["tokenizer.ggml.tokens"]
     merges = [tuple(merge.split(" ", 1)) for merge in metadata["tokenizer.ggml.merges"]]
-    inner = Tokenizer(models.BPE({t: n for n, t in enumerate(tokens)}, merges, fuse_unk=False))
-    cuts = [pre_tokenizers.Split(Regex(split), "isolated") for split in splits]
+    numbers = {token: number for number, token in enumerate(tokens)}
+    inner = Tokenizer(models.BPE(numbers, merges, ignore_merges=split in _WHOLE_WORDS))
+    cuts = [pre_tokenizers.Split(Regex(cut), "isolated") for cut in _SPLITS[split]]
     to_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     inner.pre_tokenizer = pre_tokenizers.Sequence([*cuts, to_bytes])
     inner.decoder = decoders.ByteLevel()
