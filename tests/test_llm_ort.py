@@ -15,6 +15,7 @@ from edgebench.backend import ModelFile, Scalar
 from edgebench.errors import UnsupportedError
 from edgebench.generation import GenerationSession, Room
 from edgebench.models.llm.gguf_file import GgufFile
+from edgebench.models.llm.onnx_standard import write_standard_decoder
 from edgebench.models.llm.reference import ReferenceDecoder
 from edgebench.testing.decoders import Architecture, write_decoder
 
@@ -126,3 +127,45 @@ def test_a_converted_decoder_is_kept_and_never_half_written(tmp_path: Path) -> N
 def test_one_session_leaves_threads_as_asked(tmp_path: Path) -> None:
     session = opened(write_decoder(tmp_path / "tiny.gguf"), tmp_path, {"threads": 2})
     assert session.effective().threads == 2
+
+
+# --- standard operators alone
+
+
+@pytest.mark.parametrize(("precision", "limit"), [("fp32", 1e-5), ("fp16", 1e-2)])
+@pytest.mark.parametrize("architecture", ["llama", "qwen2", "qwen3", "gemma"])
+def test_a_graph_of_standard_operators_gives_the_same(
+    tmp_path: Path, architecture: Architecture, precision: str, limit: float
+) -> None:
+    model = write_decoder(tmp_path / "tiny.gguf", architecture)
+    session = opened(replace(model, precision=precision), tmp_path, {"graph": "standard"})
+    assert session.effective().options["graph"] == "standard"
+    assert error(answers(session), expected(model.path)) < limit
+
+
+def test_it_is_sound_onnx_without_operators_of_one_runtime(tmp_path: Path) -> None:
+    import onnx
+
+    path = tmp_path / "standard.onnx"
+    write_standard_decoder(GgufFile(write_decoder(tmp_path / "tiny.gguf").path), path, "fp16")
+    onnx.checker.check_model(str(path), full_check=True)
+    model = onnx.load(str(path))
+    assert {node.domain for node in model.graph.node} == {""}
+    assert [opset.domain for opset in model.opset_import] == [""]
+    wide = [tensor.name for tensor in model.graph.initializer if tensor.data_type == 1]
+    assert all("norm" in name or name.startswith("f_") for name in wide), "weights are fp16"
+
+
+def test_sequences_of_a_standard_graph_stand_side_by_side(tmp_path: Path) -> None:
+    model = replace(write_decoder(tmp_path / "tiny.gguf"), precision="fp32")
+    alone = opened(model, tmp_path, {"graph": "standard"})
+    both = opened(model, tmp_path, {"graph": "standard"}, width=2)
+    found = both.logits(both.prefill([PROMPT, PROMPT[::-1]]))
+    np.testing.assert_allclose(found[0], alone.logits(alone.prefill([PROMPT]))[0], atol=1e-4)
+    np.testing.assert_allclose(found[1], alone.logits(alone.prefill([PROMPT[::-1]]))[0], atol=1e-4)
+
+
+def test_blocks_have_no_standard_operators(tmp_path: Path) -> None:
+    model = write_decoder(tmp_path / "tiny.gguf")
+    with pytest.raises(UnsupportedError, match="as-is"):
+        opened(model, tmp_path, {"graph": "standard"})
