@@ -126,3 +126,22 @@ def test_an_unknown_architecture_is_unsupported_by_its_name(tmp_path: Path) -> N
     _, found, _ = run(tmp_path, "--model", model, *SHORT, *QUICK)
     assert found["rows"][0]["status"] == "unsupported"
     assert "'mamba'" in found["rows"][0]["reasons"][0]["message"]
+
+
+def test_an_own_decoder_in_onnx_with_its_tokenizer_beside(tmp_path: Path) -> None:
+    from edgebench.models.llm.gguf_file import GgufFile
+    from edgebench.models.llm.onnx_standard import write_standard_decoder
+    from edgebench.models.llm.tokenizer import vocabulary_of
+    from tests.test_llm_files import beside
+
+    source = write_decoder(tmp_path / "own.gguf").path
+    write_standard_decoder(GgufFile(source), tmp_path / "decoder.onnx", "fp32")
+    beside(tmp_path, vocabulary_of(source))
+    model = ("--model", str(tmp_path / "decoder.onnx"), "--task", "generate")
+    code, found, err = run(tmp_path, *model, *SHORT, *QUICK)
+    assert code == 0, (err, found)
+    measured = row(found, "ort")
+    assert measured["ranked"] is True
+    assert measured["generate"]["new_tokens"] == 6
+    assert measured["quality"]["value"] < 1e-6
+    assert measured["effective"]["options"]["kv_cache"] == "fp32"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from edgebench.errors import EdgebenchError, UnsupportedError
 from edgebench.models.llm.gguf_file import GgufFile
 from edgebench.models.llm.reference import ReferenceDecoder
-from edgebench.models.llm.tokenizer import Vocabulary
+from edgebench.models.llm.tokenizer import Vocabulary, folder_vocabulary, gguf_vocabulary
 from edgebench.testing.decoders import TEMPLATE, vocabulary, write_decoder
 
 gguf = pytest.importorskip("gguf")
@@ -93,7 +94,7 @@ def test_the_reference_feeds_at_once_and_step_by_step_alike(tmp_path: Path) -> N
 
 @pytest.fixture
 def words(tmp_path: Path) -> Vocabulary:
-    return Vocabulary(written(tmp_path).metadata)
+    return gguf_vocabulary(written(tmp_path).metadata)
 
 
 @pytest.mark.parametrize(
@@ -142,16 +143,38 @@ def metadata(**changes: object) -> dict[str, object]:
 )
 def test_another_tokenizer_is_refused_by_its_name(change: dict[str, object], named: str) -> None:
     with pytest.raises(UnsupportedError, match=named):
-        Vocabulary(metadata(**change))
+        gguf_vocabulary(metadata(**change))
 
 
 def test_a_template_runs_in_a_sandbox() -> None:
     hostile = "{{ ''.__class__.__mro__[1].__subclasses__() }}"
     with pytest.raises(EdgebenchError, match="chat template"):
-        Vocabulary(metadata(chat_template=hostile)).chat([{"role": "user", "content": "x"}])
+        gguf_vocabulary(metadata(chat_template=hostile)).chat([{"role": "user", "content": "x"}])
 
 
 def test_a_template_may_refuse_a_conversation() -> None:
     refusing = "{{ raise_exception('no system prompt') }}"
     with pytest.raises(EdgebenchError, match="no system prompt"):
-        Vocabulary(metadata(chat_template=refusing)).chat([{"role": "system", "content": "x"}])
+        gguf_vocabulary(metadata(chat_template=refusing)).chat([{"role": "system", "content": "x"}])
+
+
+def beside(folder: Path, words: Vocabulary) -> None:
+    """What exporters leave beside a model, of the same tokenizer."""
+    words._inner.save(str(folder / "tokenizer.json"))
+    settings = {"chat_template": TEMPLATE, "bos_token": "<|im_start|>", "eos_token": "<|im_end|>"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+
+
+def test_files_beside_a_model_say_the_same(tmp_path: Path, words: Vocabulary) -> None:
+    beside(tmp_path, words)
+    other = folder_vocabulary(tmp_path)
+    messages = [{"role": "user", "content": "hello the thing 12"}]
+    assert other.chat(messages) == words.chat(messages)
+    assert other.ends == words.ends
+    assert len(other) == len(words)
+
+
+def test_a_model_without_its_tokenizer_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(EdgebenchError, match=r"tokenizer\.json") as raised:
+        folder_vocabulary(tmp_path)
+    assert "beside the model" in raised.value.fix
