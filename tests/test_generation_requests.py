@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import count
 
 import pytest
@@ -171,9 +172,7 @@ def test_the_same_prompt_again_shows_a_kept_beginning(clock: Clock) -> None:
     fresh = [[[number, *PROMPT[0]]] for number in range(6)]
     for kind, kept in ((FakeSession, False), (Keeping, True)):
         made = kind(64, Room(1, 64), {"prefill_us": PREFILL_US, "step_us": STEP_US}, clock.spend)
-        again, first = requests.first_and_again(
-            lambda prompts, made=made: ask(clock, made, 1, prompts), fresh
-        )
+        again, first = requests.first_and_again(partial(ask, clock, made, 1), fresh)
         assert (max(again) < min(first)) is kept
 
 

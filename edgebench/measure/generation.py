@@ -41,7 +41,7 @@ def measure(
     session, load_ns = timed(lambda: backend.open_generation(model, job.options, room))
     uss_loaded = memory.uss_bytes()
 
-    from edgebench.measure import check, requests
+    from edgebench.measure import check, requests, scenario
 
     choose = _choose(job, task)
 
@@ -56,7 +56,7 @@ def measure(
     warmup = requests.warm_up(ask, pool, job.warmup_s, time.perf_counter_ns)
     uss_warm = memory.uss_bytes()
 
-    link.phase("measurement", requests.PATIENCE * job.slice_s)
+    link.phase("measurement", scenario.PATIENCE * job.slice_s)
     window, measured = requests.one_after_the_other(
         ask, pool, slice_s=job.slice_s, target=job.target, max_samples=job.max_samples
     )

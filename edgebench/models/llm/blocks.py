@@ -35,7 +35,17 @@ class Blocks:
         import numpy as np
 
         wide = self.numbers.astype(np.float32) * self.scale[..., None] + self.offset[..., None]
-        return wide.reshape(len(wide), -1)
+        return np.asarray(wide.reshape(len(wide), -1))
+
+
+def in_bytes(values: NDArray[Any], size: int = 32) -> Blocks:
+    """Floats (rows, columns) in symmetric 8-bit blocks, as Q8_0 has them but for the scale's half."""
+    import numpy as np
+
+    blocks = values.reshape(len(values), -1, size)
+    scale = np.maximum(np.abs(blocks).max(axis=-1), 1e-12) / np.float32(127)
+    numbers = (np.round(blocks / scale[..., None]) + 128).astype(np.uint8)
+    return Blocks(8, size, numbers, scale, -128 * scale, zero=128)
 
 
 def blocks_of(name: str, kind: str, shape: tuple[int, ...], raw: NDArray[Any]) -> Blocks | None:
