@@ -21,9 +21,9 @@ TOKENS = Path(__file__).parent / "data" / "smollm2_tokens.json"
 #: llama.cpp gives 31.66. int8-dynamic, one scale for each output, is fast and wrong: a finding.
 MEASURED = {
     ("as-is", 0): (31.628, True),
-    ("as-is", 4): (31.65, True),
+    ("as-is", 4): (31.663, True),
     ("fp32", 0): (31.628, True),
-    ("w8", 4): (31.65, True),
+    ("w8", 4): (31.636, True),
     ("int8-dynamic", 0): (50.45, False),
 }
 
