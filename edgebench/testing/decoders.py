@@ -130,4 +130,23 @@ def _add(writer: Any, name: str, values: Any, kind: str) -> None:
         writer.add_tensor(name, plain)
         return
     as_type = GGMLQuantizationType[kind]
-    writer.add_tensor(name, quants.quantize(plain, as_type), raw_dtype=as_type)
+    packed = _k_blocks(kind, plain.shape) if kind in _K_SCALES else quants.quantize(plain, as_type)
+    writer.add_tensor(name, packed, raw_dtype=as_type)
+
+
+#: Byte of the scale in a block of a K type, and of the scale of its minima.
+_K_SCALES = {"Q4_K": (0, 2), "Q5_K": (0, 2), "Q6_K": (208,)}
+
+
+def _k_blocks(kind: str, shape: tuple[int, ...]) -> Any:
+    """Random blocks of a type that the package `gguf` reads and does not write."""
+    from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
+
+    size, count = GGML_QUANT_SIZES[GGMLQuantizationType[kind]]
+    rng = np.random.default_rng(shape)
+    blocks = rng.integers(0, 256, (shape[0], shape[1] // size, count), dtype=np.uint8)
+    scales = (1.0, 8.0) if kind != "Q6_K" else (0.1,)
+    for place, scale in zip(_K_SCALES[kind], scales, strict=True):
+        half = np.float16(scale * shape[1] ** -0.5 / 400)
+        blocks[..., place : place + 2] = np.array([half]).view(np.uint8)
+    return blocks.reshape(shape[0], -1)
