@@ -178,3 +178,58 @@ def test_a_model_without_its_tokenizer_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(EdgebenchError, match=r"tokenizer\.json") as raised:
         folder_vocabulary(tmp_path)
     assert "beside the model" in raised.value.fix
+
+
+# --- SentencePiece's byte pairs
+
+
+def pieces(**changes: object) -> Vocabulary:
+    letters = ["a", "b", "c", "\u2581"]
+    words = {"ab": -2.0, "bc": -1.0, "cc": -3.0, "\u2581a": -4.0, "<turn>": 0.0}
+    byte_tokens = [f"<0x{value:02X}>" for value in range(256)]
+    tokens = ["<unk>", "<s>", "</s>", *byte_tokens, *letters, *words]
+    plain = {
+        "tokenizer.ggml.model": "llama",
+        "tokenizer.ggml.tokens": tokens,
+        "tokenizer.ggml.scores": [0.0] * 259 + [-9.0] * 4 + list(words.values()),
+        "tokenizer.ggml.token_type": [2, 3, 3] + [6] * 256 + [1] * 8 + [4],
+        "tokenizer.ggml.unknown_token_id": 0,
+        "tokenizer.ggml.bos_token_id": 1,
+        "tokenizer.ggml.eos_token_id": 2,
+    }
+    return gguf_vocabulary(
+        plain | {f"tokenizer.ggml.{key}": value for key, value in changes.items()}
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("abc", ["\u2581a", "bc"]),  # bc before ab
+        ("b", ["\u2581", "b"]),
+        ("a b", ["\u2581a", "\u2581", "b"]),
+        ("\u00e9", ["\u2581", "<0xC3>", "<0xA9>"]),
+        ("a<turn>a", ["\u2581a", "<turn>", "\u2581a"]),
+        ("", []),
+    ],
+)
+def test_the_best_score_is_merged_first(text: str, tokens: list[str]) -> None:
+    words = pieces()
+    assert [words.text_of(token) for token in words.encode(text)] == tokens
+
+
+def test_no_space_is_put_before_where_the_file_says_so() -> None:
+    words = pieces(add_space_prefix=False)
+    assert [words.text_of(token) for token in words.encode("abc")] == ["a", "bc"]
+    assert words.decode(words.encode("a b\u00e9 c")) == "a b\u00e9 c"
+
+
+def test_both_kinds_of_tokens_are_those_of_llama_cpp(tmp_path: Path) -> None:
+    """Where llama-cpp-python is installed: the whole way through a file, on a small vocabulary."""
+    llama_cpp = pytest.importorskip("llama_cpp")
+    from edgebench.models.llm.tokenizer import vocabulary_of
+
+    path = write_decoder(tmp_path / "tiny.gguf").path
+    theirs, ours = llama_cpp.Llama(str(path), vocab_only=True, verbose=False), vocabulary_of(path)
+    for text in ("hello the thing", " in 1234 the\n", "z\u00fcrich \U0001f600", "<|im_start|>an"):
+        assert theirs.tokenize(text.encode(), add_bos=False, special=True) == ours.encode(text)
