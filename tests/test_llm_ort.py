@@ -63,6 +63,17 @@ def test_logits_are_those_of_the_reference(
     session.close()
 
 
+@pytest.mark.parametrize("graph", ["contrib", "standard"])
+@pytest.mark.parametrize("architecture", ["llama", "qwen3"])
+def test_heads_may_be_wider_than_their_share(
+    tmp_path: Path, architecture: Architecture, graph: str
+) -> None:
+    """Qwen3's heads together are wider than what goes into them."""
+    model = write_decoder(tmp_path / "tiny.gguf", architecture, head_size=32)
+    session = opened(replace(model, precision="fp32"), tmp_path, {"graph": graph})
+    assert error(answers(session), expected(model.path)) < 1e-5
+
+
 @pytest.mark.parametrize("weights", ["Q4_0", "Q4_1", "Q5_1", "Q8_0", "Q4_K", "Q6_K", "F32"])
 @pytest.mark.parametrize("tied", [True, False])
 def test_blocks_of_each_kind_are_multiplied_as_they_are(

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 #: Prompts whose continuation by the reference is compared, their length, and that of the continuation.
 _COMPARED, _COMPARED_PROMPT, _COMPARED_TOKENS = 8, 96, 16
 _ANSWER_TOKENS = 12
+_ROWS = 32
 
 
 class Generate(GenerationTask):
@@ -187,8 +188,12 @@ class Generate(GenerationTask):
     def _perplexity(self, session: GenerationSession) -> float:
         total, count = 0.0, 0
         for tokens in self._documents:
-            likely = log_softmax(session.score(tokens))
-            total -= float(likely[np.arange(len(tokens) - 1), tokens[1:]].sum())
+            logits = session.score(tokens)
+            # A few rows at a time: of a large vocabulary, all of them in float64 take gigabytes.
+            for start in range(0, len(tokens) - 1, _ROWS):
+                wanted = tokens[start + 1 : start + 1 + _ROWS]
+                likely = log_softmax(logits[start : start + len(wanted)])
+                total -= float(likely[np.arange(len(wanted)), wanted].sum())
             count += len(tokens) - 1
         return math.exp(total / count)
 

@@ -33,6 +33,7 @@ def write_decoder(
     layers: int = 2,
     heads: int = 4,
     kv_heads: int = 2,
+    head_size: int | None = None,
     hidden: int = 96,
     context_length: int = 512,
     weights: str = "Q4_1",
@@ -56,7 +57,10 @@ def write_decoder(
     writer.add_head_count_kv(kv_heads)
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_rope_freq_base(10000.0)
-    writer.add_rope_dimension_count(width // heads)
+    size = head_size or width // heads
+    writer.add_key_length(size)
+    writer.add_value_length(size)
+    writer.add_rope_dimension_count(size)
     writer.add_vocab_size(len(tokens))
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("smollm")
@@ -79,7 +83,6 @@ def write_decoder(
     norm("output_norm.weight", width)
     if not tied:
         matrix("output.weight", len(tokens), width, "Q8_0")
-    size = width // heads
     outputs = {"q": heads * size, "k": kv_heads * size, "v": kv_heads * size}
     for layer in range(layers):
         block = f"blk.{layer}"
