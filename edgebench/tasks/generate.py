@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 #: Prompts whose continuation by the reference is compared, their length, and that of the continuation.
 _COMPARED, _COMPARED_PROMPT, _COMPARED_TOKENS = 8, 96, 16
-_ANSWER_TOKENS = 12
+_BEYOND = 4  # tokens that an answer may be longer than the right one
 _ROWS = 32
 
 
@@ -52,7 +52,7 @@ class Generate(GenerationTask):
 
     @property
     def positions(self) -> int:
-        longest = max(len(prompt) for prompt, _ in self._encoded_items) + _ANSWER_TOKENS
+        longest = max(len(prompt) + self._limit(wanted) for prompt, wanted in self._encoded_items)
         return max(self._scored_tokens, _COMPARED_PROMPT + _COMPARED_TOKENS, longest)
 
     @property
@@ -153,6 +153,10 @@ class Generate(GenerationTask):
     def _encoded_items(self) -> list[tuple[list[int], str]]:
         return [(self.vocabulary.chat(item.messages), item.answer) for item in self._items]
 
+    def _limit(self, wanted: str) -> int:
+        """Tokens of an answer, at most: a vocabulary of bytes needs more than one of words."""
+        return len(self.vocabulary.encode(wanted)) + _BEYOND
+
     def _compared(self) -> list[list[int]]:
         """Prompts of the comparison: beyond those that requests are timed with."""
         return [
@@ -226,7 +230,7 @@ class Generate(GenerationTask):
                 if tokens[0] in self.vocabulary.ends:
                     break
                 answer.append(tokens[0])
-                if len(answer) == _ANSWER_TOKENS:
+                if len(answer) == self._limit(wanted):
                     break
             right += _plain(self.decode(answer)) == _plain(wanted)
         return right / len(self._encoded_items)
