@@ -212,3 +212,10 @@ def test_warm_up_takes_two_requests_at_least(clock: Clock) -> None:
 
     warmup = requests.warm_up(counted, [PROMPT], 0.001, clock)
     assert warmup.iterations == next(numbers) == 2
+
+
+def test_the_first_request_tells_how_long_others_may_take(clock: Clock) -> None:
+    first = ask(clock, session(clock), 3)
+    whole = ask(clock, session(clock), 50)
+    assert requests.expected_s(first, 50) == pytest.approx(whole.token_ns[-1] / 1e9)
+    assert requests.expected_s(ask(clock, session(clock), 1), 1) == pytest.approx(0.001)

@@ -88,7 +88,8 @@ def test_answers_have_a_fixed_length_unless_the_workload_says_otherwise(
 def judged(context: TaskContext, task: Generate, folder: Path) -> Generate:
     """The task with what its reference said."""
     path = folder / "reference.npz"
-    np.savez(path, **task.reference(reference_of(task)))
+    said: dict[str, Any] = task.reference(reference_of(task))
+    np.savez(path, **said)
     return Generate(replace(context, reference=path))
 
 
