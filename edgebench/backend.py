@@ -23,6 +23,8 @@ from edgebench.suggest import did_you_mean
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from edgebench.generation import GenerationSession, Room
+
     Feeds = Mapping[str, NDArray[Any]]
     Outputs = dict[str, NDArray[Any]]
 
@@ -220,6 +222,8 @@ class Backend(ABC):
     name: ClassVar[str]
     summary: ClassVar[str]
     capabilities: ClassVar[Capabilities]
+    #: What it can do with decoders that generate text (`open_generation`); None: it opens none.
+    generation: ClassVar[Capabilities | None] = None
 
     @abstractmethod
     def availability(self) -> Ready | Unavailable:
@@ -250,6 +254,16 @@ class Backend(ABC):
 
         Raises UnsupportedError where the runtime cannot do what was asked: never falls back.
         """
+
+    def open_generation(
+        self, model: ModelFile, options: Mapping[str, Scalar], room: Room
+    ) -> GenerationSession:
+        """Loads a decoder. `options` hold only names of `generation.options`; `converts` and
+        `convert` were asked before, as for `open`.
+
+        Raises UnsupportedError where the runtime cannot do what was asked: never falls back.
+        """
+        raise UnsupportedError(f"{self.name} generates no text")
 
     def close(self) -> None:  # noqa: B027 - most runtimes need nothing
         """Frees what `import_runtime` set up."""

@@ -10,10 +10,11 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from edgebench.testing import test_contract
+from edgebench.testing import test_contract, test_contract_generation
 
 ROOT = Path(__file__).parent.parent
 THIRD_PARTY = ROOT / "tests" / "data" / "thirdparty_backend"
@@ -71,11 +72,19 @@ def kit(backend: str, cwd: Path, pythonpath: Path | None = None) -> dict[str, se
 
 def contract() -> dict[str, str]:
     """Test -> demand, in order."""
+    return demands(test_contract)
+
+
+def demands(module: ModuleType) -> dict[str, str]:
     return {
         name: (inspect.getdoc(test) or "").splitlines()[0]
-        for name, test in vars(test_contract).items()
+        for name, test in vars(module).items()
         if name.startswith("test_")
     }
+
+
+#: What a backend that generates no text is not asked.
+GENERATION = set(demands(test_contract_generation))
 
 
 def test_ort_keeps_the_contract(tmp_path: Path) -> None:
@@ -98,6 +107,18 @@ def test_a_faulty_backend_fails_exactly_its_tests(
     outcomes = kit(backend, tmp_path)
     assert outcomes["failure"] == expected
     assert outcomes["error"] == set()
+
+
+def test_a_decoder_that_computes_nothing_fails_exactly_its_tests(tmp_path: Path) -> None:
+    outcomes = kit("edgebench.testing.fake_decoder:FakeDecoder", tmp_path)
+    assert outcomes["failure"] & GENERATION == {
+        "test_logits_are_those_of_the_model",
+        "test_logits_are_near_in_every_precision",
+        "test_every_position_is_scored",
+        "test_generation_options_take_effect_or_are_refused",
+        "test_time_grows_with_the_prompt",
+    }
+    assert outcomes["passed"] >= GENERATION - outcomes["failure"]
 
 
 def test_a_run_that_returns_early_is_seen(tmp_path: Path) -> None:
@@ -169,18 +190,21 @@ def test_a_backend_of_another_package_keeps_the_contract(tmp_path: Path) -> None
     )
     assert done.returncode == 0, done.stderr
     outcomes = kit("onnx-reference", tmp_path, pythonpath=site)
-    assert outcomes == {"passed": set(contract()), "failure": set(), "error": set()}
+    assert outcomes["passed"] == set(contract())
+    assert outcomes["failure"] | outcomes["error"] == set()
+    assert outcomes["skipped"] == GENERATION
 
 
 def test_the_documentation_lists_the_contract() -> None:
     text = (ROOT / "docs" / "contract.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `(test_\w+)` \| (.*) \|$", text, re.MULTILINE)
-    assert dict(rows) == contract()
-    assert [name for name, _ in rows] == list(contract())
+    expected = {**contract(), **demands(test_contract_generation)}
+    assert dict(rows) == expected
+    assert [name for name, _ in rows] == list(expected)
 
 
 def test_the_documentation_names_no_test_that_is_not_there() -> None:
     text = (ROOT / "docs" / "contract.md").read_text(encoding="utf-8")
-    assert set(re.findall(r"`(test_[a-z_]+)`", text)) == set(contract())
+    assert set(re.findall(r"`(test_[a-z_]+)`", text)) == set(contract()) | GENERATION
     assert (ROOT / "tests" / "test_contract_kit.py").exists()
     assert THIRD_PARTY.is_dir()

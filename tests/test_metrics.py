@@ -11,7 +11,7 @@ from edgebench.analysis.table import build_table
 from edgebench.errors import UsageError
 from edgebench.metrics import METRICS, metric
 from edgebench.record import CurvePoint, Energy, Memory, Paced, Sustained
-from tests.records import quality, record, replicate, samples
+from tests.records import generating, quality, record, replicate, samples
 
 
 def test_every_metric_reads_a_number_of_a_complete_row() -> None:
@@ -39,8 +39,11 @@ def test_every_metric_reads_a_number_of_a_complete_row() -> None:
     sustained = Sustained(
         burst_ns=[10**6], curve=curve, steady=True, limit_s=9.0, temperature_source="x"
     )
+    made = generating(tokens=100).generate
     each = [
-        replicate(i, samples(1e6, 300, i), memory=memory, paced=paced, sustained=sustained)
+        replicate(
+            i, samples(1e6, 300, i), memory=memory, paced=paced, sustained=sustained, generate=made
+        )
         for i in range(3)
     ]
     rows = build_table(

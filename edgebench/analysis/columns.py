@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from edgebench.analysis.frontier import group_of
 from edgebench.analysis.types import Row
 from edgebench.backend import Scalar
 from edgebench.metrics import METRICS, Metric
@@ -103,6 +104,8 @@ COLUMNS: tuple[Column, ...] = (
     _plain("backend", "VARCHAR"),
     _plain("scenario", "VARCHAR"),
     _plain("rate_per_s", "DOUBLE"),
+    Column("prompt_tokens", "BIGINT", lambda row: group_of(row).prompt_tokens),
+    Column("new_tokens", "BIGINT", lambda row: group_of(row).new_tokens),
     _plain("status", "VARCHAR"),
     _plain("ranked", "BOOLEAN"),
     _plain("pareto", "BOOLEAN"),

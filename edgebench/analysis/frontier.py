@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 #: Peaks of memory differ from process to process by pages: less than this is no difference.
 MEMORY_RESOLUTION = 0.01
 _BLOCK = 256  # rows compared with all others at once: bounds the memory it takes
-GroupKey = tuple[str, str, int, str, float | None]
 
 
 @dataclass(frozen=True)
@@ -45,12 +44,40 @@ class _Objective:
     bounds: Bounds
 
 
-def groups(rows: Sequence[Row]) -> dict[GroupKey, list[int]]:
-    """Indices of rows that compete: one device, workload, scenario and rate."""
-    found: dict[GroupKey, list[int]] = defaultdict(list)
+class Group(NamedTuple):
+    """What rows that compete have in common: the same work under the same load."""
+
+    device: str
+    workload: str
+    workload_version: int
+    scenario: str
+    rate_per_s: float | None
+    prompt_tokens: int | None  # a request with a shorter prompt is another request
+    new_tokens: int | None
+
+
+def group_of(row: Row) -> Group:
+    return Group(
+        row.device,
+        row.workload,
+        row.workload_version,
+        row.scenario,
+        row.rate_per_s,
+        _tokens(row, "prompt_tokens"),
+        _tokens(row, "new_tokens"),
+    )
+
+
+def _tokens(row: Row, axis: str) -> int | None:
+    value = row.variant.get(axis) if row.scenario == "generate" else None
+    return value if isinstance(value, int) else None
+
+
+def groups(rows: Sequence[Row]) -> dict[Group, list[int]]:
+    """Indices of rows that compete."""
+    found: dict[Group, list[int]] = defaultdict(list)
     for index, row in enumerate(rows):
-        key = (row.device, row.workload, row.workload_version, row.scenario, row.rate_per_s)
-        found[key].append(index)
+        found[group_of(row)].append(index)
     return dict(found)
 
 
@@ -58,9 +85,9 @@ def with_fronts(rows: Sequence[Row]) -> tuple[list[Row], list[Front]]:
     """Sets `pareto` on every ranked row, and says by which objectives."""
     done = list(rows)
     fronts = []
-    for (device, workload, version, scenario, rate), members in groups(rows).items():
+    for group, members in groups(rows).items():
         ranked = [index for index in members if rows[index].ranked]
-        objectives, left_out = _objectives([rows[index] for index in ranked])
+        objectives, left_out = _objectives([rows[index] for index in ranked], group.scenario)
         bounds = [objective.bounds for objective in objectives]
         if not bounds:  # no objective that all have: nobody is on a front
             ranked = []
@@ -70,11 +97,7 @@ def with_fronts(rows: Sequence[Row]) -> tuple[list[Row], list[Front]]:
             done[index] = msgspec.structs.replace(done[index], pareto=flag, unknown=unknown)
         fronts.append(
             Front(
-                device=device,
-                workload=workload,
-                workload_version=version,
-                scenario=scenario,
-                rate_per_s=rate,
+                **group._asdict(),
                 objectives=[objective.metric for objective in objectives],
                 left_out=left_out,
                 rows=[index for index, flag in zip(ranked, flags, strict=True) if flag],
@@ -138,21 +161,28 @@ def _all_columns(one: Points, two: Points, compare: np.ufunc) -> NDArray[np.bool
     return holds
 
 
-def _objectives(rows: Sequence[Row]) -> tuple[list[_Objective], list[LeftOut]]:
+def _speeds(rows: Sequence[Row], scenario: str) -> list[str]:
+    """Of text generation the time to first token and that per token; else what leads."""
+    if scenario == "generate" and all(row.imported is None for row in rows):
+        return ["generate.ttft", "generate.tpot"]
+    speed = lead(rows)
+    return [] if speed is None else [speed.name]
+
+
+def _objectives(rows: Sequence[Row], scenario: str) -> tuple[list[_Objective], list[LeftOut]]:
     """The objectives that every row has, and why the others are left out."""
     if not rows:
         return [], []
     objectives: list[_Objective] = []
     left_out = []
-    speed = lead(rows)
-    if speed is None:
+    speeds = _speeds(rows, scenario)
+    if not speeds:
         reason = "the rows state no speed of one kind"
         left_out.append(LeftOut(objective="latency.p50", reason=reason))
-    else:
-        objectives.append(_interval_objective(rows, speed.name))
-        batches = {row.variant.get("batch", 1) for row in rows}
-        if speed.name != "throughput" and len(batches) > 1:
-            objectives.append(_interval_objective(rows, "throughput"))
+    objectives += [_interval_objective(rows, name) for name in speeds]
+    batches = {row.variant.get("batch", 1) for row in rows}
+    if speeds and "throughput" not in speeds and len(batches) > 1:
+        objectives.append(_interval_objective(rows, "throughput"))
     for found in (_memory(rows), _quality(rows), _energy(rows)):
         if isinstance(found, LeftOut):
             left_out.append(found)

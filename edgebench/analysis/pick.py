@@ -21,7 +21,7 @@ def picks(rows: Sequence[Row]) -> list[Pick]:
     overlaps with the best one's, that with the least memory, then the best quality.
     """
     found = []
-    for (device, workload, version, scenario, rate), members in groups(rows).items():
+    for key, members in groups(rows).items():
         group = [rows[index] for index in members]
         names = dict(zip(members, labels(group), strict=True))
         ranked = [index for index in members if rows[index].ranked]
@@ -36,11 +36,7 @@ def picks(rows: Sequence[Row]) -> list[Pick]:
         certain = best is not None and all(_span(rows[i], speed) is not None for i in order)
         found.append(
             Pick(
-                device=device,
-                workload=workload,
-                workload_version=version,
-                scenario=scenario,
-                rate_per_s=rate,
+                **key._asdict(),
                 row=best,
                 id=None if best is None else rows[best].id,
                 runner_up=runner_up,
@@ -126,7 +122,15 @@ def _speed(row: Row, metric: Metric | None) -> str:
     value = metric.value(row) or 0
     if metric.name == "throughput":
         return f"{format_rate(value)}/s"
-    return f"{metric.name.removeprefix('latency.').replace('_', ' ')} {format_ns(value)}"
+    text = f"{metric.name.removeprefix('latency.').replace('_', ' ')} {format_ns(value)}"
+    if row.generate is None:
+        return text
+    made = row.generate
+    parts = [text, f"TTFT {format_ns(made.ttft_ns or 0)}"]
+    if made.tpot_ns is not None and made.decode_tokens_per_s is not None:
+        rate = format_rate(made.decode_tokens_per_s)
+        parts.append(f"TPOT {format_ns(made.tpot_ns)} ({rate} tokens/s)")
+    return ", ".join(parts)
 
 
 def format_rate(per_s: float) -> str:

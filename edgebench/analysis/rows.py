@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from edgebench import record as rec
 from edgebench.analysis import stats
+from edgebench.analysis.generation import generate_of
 from edgebench.analysis.reported import with_reported
 from edgebench.analysis.sustained import sustained_of
 from edgebench.analysis.types import (
@@ -72,6 +73,7 @@ def row_of(record: rec.Record) -> Row:
         warmup=_warmup(good),
         paced=_paced(cell, good),
         sustained=sustained_of(good),
+        generate=generate_of(good, unknown),
         caching=_caching(good),
         inputs_sha256=record.inputs_sha256,
         replicate_wall_s=_wall_s(good),
@@ -417,6 +419,9 @@ def _explain(row: Row, record: rec.Record, good: Sequence[rec.Replicate], unknow
     else:
         _explain_fields(row.paced, "paced", "not recorded", unknown)
     _explain_sustained(row, nothing, unknown)
+    if row.generate is None:
+        generates = row.scenario == "generate"
+        unknown["generate"] = nothing if generates else "the scenario generates no text"
     if row.caching is None:
         unknown["caching"] = nothing or "no never-seen inputs were timed"
     if row.replicate_wall_s is None:

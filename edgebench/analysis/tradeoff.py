@@ -123,6 +123,7 @@ def leave_out(result: Frontier, some: NDArray[np.bool_], objectives: list[Object
 def group_columns(objectives: Sequence[Objective], across: Sequence[Across]) -> list[str]:
     """What rows that compete have in common."""
     columns = ["device", "workload", "workload_version", "scenario", "rate_per_s"]
+    columns += ["prompt_tokens", "new_tokens"]  # a request of another shape is other work
     if "devices" in across:
         columns.remove("device")
     names = [objective.metric.name for objective in objectives]

@@ -236,7 +236,7 @@ def _iso(
         raise UsageError(f"no axis {axis!r} in the results{did_you_mean(axis, axes)}")
     lines: list[Line] = []
     notes: list[str] = []
-    for (device, workload, _, scenario, _), members in groups(rows).items():
+    for key, members in groups(rows).items():
         group = [rows[i] for i in members if rows[i].ranked and rows[i].latency_ns.p50 is not None]
         if not group:
             continue
@@ -249,7 +249,7 @@ def _iso(
             found = choose(some, limit)
             if found is None:
                 notes.append(
-                    f"{workload} on {device}, {scenario}: no row with {axis}={value} keeps it"
+                    f"{key.workload} on {key.device}, {key.scenario}: no row with {axis}={value} keeps it"
                 )
                 continue
             ns = found.latency_ns
@@ -258,7 +258,7 @@ def _iso(
                 (ns.p50_low, found.unknown.get("latency_ns.p50_low", "unknown")),
                 (ns.p50_high, found.unknown.get("latency_ns.p50_high", "unknown")),
             ]  # fmt: skip
-            lines.append(_line(found, _ISO, cells, f"{workload} {axis}={value}"))
+            lines.append(_line(found, _ISO, cells, f"{key.workload} {axis}={value}"))
     return View(name=name, columns=_ISO, lines=lines, notes=notes)
 
 

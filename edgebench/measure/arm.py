@@ -89,8 +89,9 @@ def _measure(arm: ArmJob, link: _Link) -> Measured:
     session = backend.open(_model(job), job.options)
 
     from edgebench.measure import inputs
+    from edgebench.measure.phases import peak_of
     from edgebench.measure.scenario import no_gc
-    from edgebench.measure.worker import peak_memory, task_of
+    from edgebench.measure.worker import task_of
 
     link.say(Phase("preparation of inputs"))
     task = task_of(job, session)
@@ -105,7 +106,7 @@ def _measure(arm: ArmJob, link: _Link) -> Measured:
         os._exit(1)
     with no_gc():
         blocks = _blocks(session, rotation, decode_begin(begin), link)
-    peak = peak_memory(session)
+    peak = peak_of(session)
     if arm.cores:
         os.sched_setaffinity(0, everywhere)
 

@@ -15,7 +15,7 @@ from edgebench.report import facts, text
 from edgebench.report.model import Decision, FrontLine, Group, Numbers
 
 _RATE = "items per second, more is better"
-GroupKey = tuple[str, int, str, float | None]
+GroupKey = tuple[str, int, str, float | None, int | None, int | None]
 Block = tuple[Front, Pick, list[int]]  # of one device
 
 #: Vertical axis -> the field of Numbers, and whether more is better (None: the quality says).
@@ -31,13 +31,16 @@ def grouped(table: Table) -> dict[GroupKey, list[Block]]:
     found: dict[GroupKey, list[Block]] = defaultdict(list)
     for block in text.blocks(table):
         front = block[0]
-        key = (front.workload, front.workload_version, front.scenario, front.rate_per_s)
+        key = (
+            *(front.workload, front.workload_version, front.scenario, front.rate_per_s),
+            *(front.prompt_tokens, front.new_tokens),
+        )
         found[key].append(block)
     return dict(sorted(found.items(), key=lambda item: _order(item[0])))
 
 
 def _order(key: GroupKey) -> tuple[object, ...]:
-    return *key[:2], key[2] != "single_stream", key[2], key[3] or 0.0
+    return *key[:2], key[2] != "single_stream", key[2], *(part or 0.0 for part in key[3:])
 
 
 def speed_of(rows: Sequence[Row]) -> Metric:

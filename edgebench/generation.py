@@ -1,0 +1,145 @@
+"""The seam between edgebench and a runtime that generates text, beside the plain one (`backend.py`).
+
+A generation session is one decoder loaded with one set of options and room for its cache. A request is
+a prefill of the prompts and then one step per token; `stream` is the two put together, and is what the
+measuring loop holds its clock to. Nothing of one request may reach the next: `prefill` begins anew.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from edgebench.backend import Effective
+
+Logits: TypeAlias = "NDArray[Any]"  # float32, (width, vocabulary)
+Prompts: TypeAlias = Sequence[Sequence[int]]  # of one length, `width` of them
+#: Picks one token for each sequence.
+Choose: TypeAlias = Callable[[Logits], list[int]]
+
+
+@dataclass(frozen=True)
+class Room:
+    """What a generation session must have room for, known before it is opened."""
+
+    width: int = 1  # sequences side by side
+    positions: int = 512  # tokens of each of them, prompt and answer together
+
+
+class GenerationSession(ABC):
+    """A decoder loaded in a runtime. Not thread-safe; closed by `close`.
+
+    All `width` sequences advance together: their prompts have one length, and each step takes one
+    token of every sequence.
+    """
+
+    vocabulary: int  # length of a row of logits
+    width: int
+    positions: int  # the cache's room: prompt and answer of one sequence together
+
+    @abstractmethod
+    def prefill(self, prompts: Prompts) -> Any:
+        """Begins a request: forgets whatever came before and reads `width` prompts of one length.
+
+        Returns what `greedy` and `logits` take: the logits after the last token of each prompt, as
+        the runtime has them; good until the next call of `prefill`, `step` or `score`. Raises ValueError for other than `width` prompts, for empty ones, for
+        lengths that differ, and where they are longer than `positions`.
+        """
+
+    @abstractmethod
+    def step(self, tokens: Sequence[int]) -> Any:
+        """Feeds one token of each sequence; returns the logits after it, as `prefill` does.
+
+        Raises ValueError where there is no prompt before it, or `positions` are used up.
+        """
+
+    @abstractmethod
+    def logits(self, raw: Any) -> Logits:
+        """The logits as numpy has them, float32 (width, vocabulary); safe to keep."""
+
+    def greedy(self, raw: Any) -> list[int]:
+        """The most likely token of each sequence; the first of equals. Complete when it returns."""
+        return [int(token) for token in self.logits(raw).argmax(axis=-1)]
+
+    def stream(self, prompts: Prompts, choose: Choose | None = None) -> Iterator[list[int]]:
+        """A request, token by token: yields one token of each sequence as soon as it is known.
+
+        The consumer stops where it likes; no step is made for a token that nobody asks for. The
+        iterator ends by itself when `positions` are used up. `choose=None` is greedy. A runtime that
+        works ahead while a token is being read overrides this.
+        """
+        raw = self.prefill(prompts)
+        used = len(prompts[0])
+        while True:
+            tokens = self.greedy(raw) if choose is None else choose(self.logits(raw))
+            yield tokens
+            if used == self.positions:
+                return
+            used += 1
+            raw = self.step(tokens)
+
+    def score(self, tokens: Sequence[int]) -> Logits:
+        """Logits after each token of one text, float32 (len(tokens), vocabulary).
+
+        This one goes token by token; a runtime that can give all at once overrides it. Forgets
+        whatever came before.
+        """
+        import numpy as np
+
+        rows = [self.logits(self.prefill([tokens[:1]] * self.width))[0]]
+        rows += [self.logits(self.step([token] * self.width))[0] for token in tokens[1:]]
+        return np.stack(rows)
+
+    @abstractmethod
+    def reset(self) -> None:
+        """Forgets the request; the next call must be `prefill` (or `score`)."""
+
+    @abstractmethod
+    def kv_cache_bytes(self) -> int | None:
+        """Bytes of the cache of keys and values as it is held now; None: the runtime does not tell."""
+
+    @abstractmethod
+    def effective(self) -> Effective:
+        """Facts read back from the runtime. Called after memory was read: it may be expensive.
+
+        `options` tells `kv_cache` (the cache's element type, as "fp32", "fp16") beside the options.
+        """
+
+    def arena_bytes(self) -> int | None:
+        """Bytes the runtime's own allocator holds, or None where it does not tell."""
+        return None
+
+    def device_memory(self) -> tuple[int | None, str]:
+        """As `Session.device_memory`: bytes in a device's own memory and their source."""
+        return None, ""
+
+    def close(self) -> None:  # noqa: B027 - most runtimes need nothing
+        """Frees the session."""
+
+
+def check_prompts(prompts: Prompts, width: int, positions: int) -> int:
+    """For the first line of `prefill`: the length all prompts have. Raises ValueError as it must."""
+    if len(prompts) != width:
+        raise ValueError(f"{len(prompts)} prompts for a session of width {width}")
+    lengths = {len(prompt) for prompt in prompts}
+    if len(lengths) != 1 or 0 in lengths:
+        raise ValueError(f"prompts must have one length of 1 or more, got {sorted(lengths)}")
+    (length,) = lengths
+    if length > positions:
+        raise ValueError(f"a prompt of {length} tokens in a cache of {positions} positions")
+    return length
+
+
+def check_step(tokens: Sequence[int], width: int, used: int, positions: int) -> None:
+    """For the first line of `step`; `used` positions are taken. Raises ValueError as it must."""
+    if len(tokens) != width:
+        raise ValueError(f"{len(tokens)} tokens for a session of width {width}")
+    if used == 0:
+        raise ValueError("a step needs a prompt before it")
+    if used >= positions:
+        raise ValueError(f"all {positions} positions of the cache are used")

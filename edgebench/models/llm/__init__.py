@@ -1,0 +1,1 @@
+"""Language models: GGUF files, their tokenizers and chat templates, an fp32 reference, ONNX graphs."""

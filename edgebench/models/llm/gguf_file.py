@@ -1,0 +1,263 @@
+"""A GGUF file as typed facts and tensors.
+
+Layout and names of the keys: the GGUF specification of ggml. What a decoder computes is told by
+`general.architecture`; one that is not known here is refused by its name, and so is a tensor that
+nothing would use: a forgotten part would give answers that are silently wrong.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from edgebench.errors import EdgebenchError, UnsupportedError
+from edgebench.models.llm.blocks import Blocks, blocks_of
+from edgebench.models.llm.gguf_layout import Layout, TensorPlace, read_layout
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+NEEDS_EXTRA = "pip install 'edgebench[llm]'"
+
+
+@dataclass(frozen=True)
+class _Family:
+    """What sets an architecture apart from Llama's."""
+
+    interleaved_rope: bool = False  # pairs (0, 1), (2, 3)..., not (0, n/2), (1, n/2+1)...
+    qk_norm: bool = False  # an RMS norm of each head's query and key
+    activation: Literal["silu", "gelu"] = "silu"
+    scaled_embedding: bool = False  # times sqrt(width)
+
+
+#: Sources: the graphs of llama.cpp for these names of `general.architecture`.
+FAMILIES = {
+    "llama": _Family(interleaved_rope=True),
+    "qwen2": _Family(),
+    "qwen3": _Family(qk_norm=True),
+    "gemma": _Family(activation="gelu", scaled_embedding=True),
+}
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """What a decoder-only transformer computes: RMS norms, rotary positions, grouped queries, a gated
+    feed-forward part."""
+
+    architecture: str
+    layers: int
+    width: int
+    heads: int
+    kv_heads: int
+    head_size: int
+    hidden: int  # of the feed-forward part
+    vocabulary: int
+    context_length: int  # positions it was trained for
+    norm_epsilon: float
+    rope_base: float
+    rope_size: int  # leading dimensions of a head that are turned
+    rope_scale: float  # positions are multiplied by it (linear scaling)
+    interleaved_rope: bool
+    qk_norm: bool
+    qkv_bias: bool
+    activation: Literal["silu", "gelu"]
+    embedding_scale: float
+    tied: bool  # the head is the embedding
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A tensor as it lies in the file. `shape` is numpy's: a weight has (outputs, inputs)."""
+
+    name: str
+    kind: str  # ggml's name of the type: "Q4_1", "F32", ...
+    shape: tuple[int, ...]
+    raw: NDArray[Any]
+
+    def values(self) -> NDArray[Any]:
+        """All values, float32."""
+        import numpy as np
+        from gguf import quants
+        from gguf.constants import GGMLQuantizationType
+
+        kind = GGMLQuantizationType[self.kind]
+        try:
+            values = quants.dequantize(self.raw, kind)
+        except (NotImplementedError, KeyError):
+            raise UnsupportedError(f"{self.name}: no way to read {self.kind} weights") from None
+        return np.ascontiguousarray(values, dtype=np.float32).reshape(self.shape)
+
+    def blocks(self) -> Blocks | None:
+        """The quantised blocks without any loss; None where the values are plain floats.
+
+        Raises UnsupportedError for a quantised type whose blocks are not known here.
+        """
+        return blocks_of(self.name, self.kind, self.shape, self.raw)
+
+
+class GgufFile:
+    """An open file: metadata at once, tensors when they are asked for.
+
+    Raises EdgebenchError where it cannot be read or the package `gguf` is missing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._layout = _layout(path)
+        self.metadata: Mapping[str, Any] = self._layout.metadata
+
+    @cached_property
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors by name, their data mapped into memory."""
+        import numpy as np
+
+        data = np.memmap(self.path, np.uint8, mode="r")
+        return {place.name: _tensor(self.path, place, data) for place in self._layout.tensors}
+
+    @cached_property
+    def decoder(self) -> Decoder:
+        """The architecture. Raises UnsupportedError for one that is not known, by its name."""
+        decoder = _decoder(self.metadata, self.tensors)
+        _check_tensors(decoder, self.tensors)
+        return decoder
+
+    def tensor(self, name: str) -> Tensor:
+        """Raises EdgebenchError where the file has none of that name."""
+        try:
+            return self.tensors[name]
+        except KeyError:
+            raise EdgebenchError(f"{self.path.name} has no tensor {name}") from None
+
+    @property
+    def head(self) -> Tensor:
+        """The matrix that makes logits of the last norm's output."""
+        return self.tensor("token_embd.weight" if self.decoder.tied else "output.weight")
+
+    def rope_factors(self) -> NDArray[Any] | None:
+        """What each rotary frequency is divided by (`rope_freqs.weight`), where the file says so."""
+        found = self.tensors.get("rope_freqs.weight")
+        return None if found is None else found.values()
+
+    def weight_kinds(self) -> dict[str, int]:
+        """Type of weights -> bytes of them."""
+        kinds: dict[str, int] = {}
+        for tensor in self.tensors.values():
+            kinds[tensor.kind] = kinds.get(tensor.kind, 0) + int(tensor.raw.nbytes)
+        return kinds
+
+
+def _layout(path: Path) -> Layout:
+    try:
+        return read_layout(path)
+    except OSError as error:
+        raise EdgebenchError(f"{path} cannot be read: {error.strerror or error}") from None
+    except ValueError as error:
+        raise UnsupportedError(f"{path.name} is no GGUF file that can be read: {error}") from None
+
+
+def _tensor(path: Path, place: TensorPlace, data: NDArray[Any]) -> Tensor:
+    """`raw` has the shape of the tensor, but for its last axis, which counts bytes."""
+    try:
+        from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
+    except ImportError:
+        raise EdgebenchError(
+            "gguf, which reads the weights of language models, is not installed", NEEDS_EXTRA
+        ) from None
+    try:
+        kind = GGMLQuantizationType(place.kind)
+    except ValueError:
+        raise UnsupportedError(f"{place.name} has the unknown type {place.kind}") from None
+    of_block, bytes_of_block = GGML_QUANT_SIZES[kind]
+    shape = place.sizes[::-1]
+    if not shape or shape[-1] % of_block:
+        raise UnsupportedError(f"{place.name} of {shape} does not fit into blocks of {of_block}")
+    row_bytes = shape[-1] // of_block * bytes_of_block
+    end = place.offset + prod(shape[:-1]) * row_bytes
+    if end > len(data):
+        raise UnsupportedError(f"{path.name} ends before its tensor {place.name} does")
+    return Tensor(
+        place.name, kind.name, shape, data[place.offset : end].reshape(*shape[:-1], row_bytes)
+    )
+
+
+def _decoder(metadata: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Decoder:
+    name = str(metadata.get("general.architecture", ""))
+    family = FAMILIES.get(name)
+    if family is None:
+        raise UnsupportedError(
+            f"decoders of the architecture {name!r} are not supported",
+            f"supported are {', '.join(FAMILIES)}",
+        )
+
+    def fact(key: str, otherwise: Any = None) -> Any:
+        value = metadata.get(f"{name}.{key}", otherwise)
+        if value is None:
+            raise EdgebenchError(f"the GGUF file does not tell {name}.{key}")
+        if isinstance(value, list):
+            raise UnsupportedError(f"{name}.{key} differs from layer to layer")
+        return value
+
+    for key in ("expert_count", "attention.sliding_window", "attn_logit_softcapping"):
+        if metadata.get(f"{name}.{key}"):
+            raise UnsupportedError(f"{name}.{key} is not supported")
+    scaling = metadata.get(f"{name}.rope.scaling.type", "none")
+    if scaling not in ("none", "linear"):
+        raise UnsupportedError(f"rotary scaling {scaling!r} is not supported")
+    heads, width = int(fact("attention.head_count")), int(fact("embedding_length"))
+    head_size = int(fact("attention.key_length", width // heads))
+    if int(fact("attention.value_length", head_size)) != head_size:
+        raise UnsupportedError("keys and values of different sizes are not supported")
+    embedding = tensors.get("token_embd.weight")
+    if embedding is None:
+        raise EdgebenchError("the GGUF file has no tensor token_embd.weight")
+    return Decoder(
+        architecture=name,
+        layers=int(fact("block_count")),
+        width=width,
+        heads=heads,
+        kv_heads=int(fact("attention.head_count_kv", heads)),
+        head_size=head_size,
+        hidden=int(fact("feed_forward_length")),
+        vocabulary=embedding.shape[0],
+        context_length=int(fact("context_length")),
+        norm_epsilon=float(fact("attention.layer_norm_rms_epsilon")),
+        rope_base=float(fact("rope.freq_base", 10000.0)),
+        rope_size=int(fact("rope.dimension_count", head_size)),
+        rope_scale=1 / float(fact("rope.scaling.factor", 1.0)) if scaling == "linear" else 1.0,
+        interleaved_rope=family.interleaved_rope,
+        qk_norm=family.qk_norm,
+        qkv_bias="blk.0.attn_q.bias" in tensors,
+        activation=family.activation,
+        embedding_scale=width**0.5 if family.scaled_embedding else 1.0,
+        tied="output.weight" not in tensors,
+    )
+
+
+def _check_tensors(decoder: Decoder, tensors: Mapping[str, Tensor]) -> None:
+    """Exactly the tensors that the architecture uses must be there."""
+    parts = ["attn_norm.weight", "ffn_norm.weight", "attn_output.weight"]
+    parts += [f"{part}.weight" for part in ("attn_q", "attn_k", "attn_v")]
+    parts += [f"{part}.weight" for part in ("ffn_gate", "ffn_up", "ffn_down")]
+    if decoder.qkv_bias:
+        parts += [f"{part}.bias" for part in ("attn_q", "attn_k", "attn_v")]
+    if decoder.qk_norm:
+        parts += ["attn_q_norm.weight", "attn_k_norm.weight"]
+    needed = {f"blk.{layer}.{part}" for layer in range(decoder.layers) for part in parts}
+    needed |= {"token_embd.weight", "output_norm.weight"}
+    known = needed | {"output.weight", "rope_freqs.weight"}
+    missing = sorted(needed - set(tensors))
+    if missing:
+        raise EdgebenchError(
+            f"the GGUF file lacks {missing[0]} and {len(missing) - 1} more tensors"
+        )
+    further = sorted({re.sub(r"^blk\.\d+\.", "", name) for name in set(tensors) - known})
+    if further:
+        raise UnsupportedError(
+            f"{decoder.architecture} with {', '.join(further)} is not supported: these tensors would "
+            "be left out"
+        )

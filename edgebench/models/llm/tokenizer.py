@@ -1,0 +1,261 @@
+"""The tokenizer and the chat template that a GGUF file carries, or that lie beside an ONNX file.
+
+How the text is split before the merges is named by `tokenizer.ggml.pre`, not written out; the rules of
+the names known here are those of llama.cpp's `llama-vocab.cpp`. Another name is refused: a wrong split
+gives other tokens, and a perplexity that means nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from edgebench.errors import EdgebenchError, UnsupportedError
+from edgebench.models.llm.gguf_file import NEEDS_EXTRA, GgufFile
+
+_GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+_CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|"
+_REST = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+#: Name -> expressions that split the text, one after the other.
+_SPLITS: dict[str, tuple[str, ...]] = {
+    "gpt-2": (_GPT2,),
+    "smollm": (r"\p{N}", _GPT2),
+    "llama-bpe": (_CONTRACTIONS + r"\p{N}{1,3}" + _REST,),
+    "qwen2": (_CONTRACTIONS + r"\p{N}" + _REST,),
+}
+#: Names under which a word that is a token is taken whole, whatever the merges say.
+_WHOLE_WORDS = ("llama-bpe",)
+_SPACE = "\u2581"  # how SentencePiece writes a space
+_NORMAL = 1  # of tokenizer.ggml.token_type
+_SPECIAL_KINDS = (3, 4)  # of tokenizer.ggml.token_type: control and user-defined tokens
+#: Tokens that end a turn in templates of common families, where the metadata names only one of them.
+_TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<|endoftext|>", "<end_of_turn>")
+
+
+class Vocabulary:
+    """Text to tokens and back, and a conversation to the tokens of a prompt.
+
+    `inner` is a `tokenizers.Tokenizer`; `ends` are tokens that end an answer.
+    """
+
+    def __init__(
+        self,
+        inner: Any,
+        *,
+        template: str | None,
+        bos: int | None,
+        eos: int | None,
+        adds_bos: bool,
+        ends: Collection[int],
+    ) -> None:
+        self._inner = inner
+        self._template = template
+        self._bos, self._eos = bos, eos
+        self._adds_bos = adds_bos
+        known = (inner.token_to_id(token) for token in _TURN_ENDS)
+        found = {eos, *ends, *known}
+        self.ends = frozenset(number for number in found if number is not None)
+
+    def __len__(self) -> int:
+        return int(self._inner.get_vocab_size())
+
+    def encode(self, text: str) -> list[int]:
+        """Tokens of a text as it is: nothing is put before it; special tokens in it are taken so."""
+        return list(self._inner.encode(text, add_special_tokens=False).ids)
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The text of tokens, without the special ones."""
+        return str(self._inner.decode(list(tokens), skip_special_tokens=True))
+
+    def text_of(self, token: int | None) -> str:
+        """A token as the vocabulary writes it; "" for none."""
+        return "" if token is None else str(self._inner.id_to_token(token))
+
+    def chat(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
+        """Tokens of a conversation by the model's own template, up to where the answer begins.
+
+        A model without a template gets the contents alone, with its begin-of-text token if it adds one.
+        """
+        if self._template is None:
+            text = "\n".join(message["content"] for message in messages)
+            start = [self._bos] if self._adds_bos and self._bos is not None else []
+            return start + self.encode(text)
+        bos, eos = self.text_of(self._bos), self.text_of(self._eos)
+        return self.encode(_rendered(self._template, messages, bos, eos))
+
+
+def vocabulary_of(model: Path) -> Vocabulary:
+    """The tokenizer that belongs to a model: in the GGUF file, or in files beside an ONNX file."""
+    if model.suffix == ".gguf":
+        return gguf_vocabulary(GgufFile(model).metadata)
+    return folder_vocabulary(model.parent)
+
+
+def gguf_vocabulary(metadata: Mapping[str, Any]) -> Vocabulary:
+    """As the metadata of a GGUF file says. Raises UnsupportedError for another kind of tokenizer."""
+    makers = {"gpt2": _byte_pairs, "llama": _sentence_pieces}
+    kind = str(metadata.get("tokenizer.ggml.model"))
+    if kind not in makers:
+        raise UnsupportedError(f"tokenizers of the kind {kind!r} are not supported")
+    ends = [_number(metadata, f"{key}_token_id") for key in ("eot", "eom")]
+    return Vocabulary(
+        makers[kind](metadata),
+        template=metadata.get("tokenizer.chat_template"),
+        bos=_number(metadata, "bos_token_id"),
+        eos=_number(metadata, "eos_token_id"),
+        adds_bos=bool(metadata.get("tokenizer.ggml.add_bos_token", False)),
+        ends=[end for end in ends if end is not None],
+    )
+
+
+def folder_vocabulary(folder: Path) -> Vocabulary:
+    """`tokenizer.json` and `tokenizer_config.json` of a model's folder, as exporters leave them."""
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        raise EdgebenchError(
+            f"no tokenizer is known: {folder} has no tokenizer.json",
+            "put the model's tokenizer.json (and tokenizer_config.json) beside the model file",
+        )
+    inner = _tokenizers().Tokenizer.from_file(str(path))
+    settings = _json(folder / "tokenizer_config.json")
+    generation = _json(folder / "generation_config.json")
+    template = settings.get("chat_template")
+    beside = folder / "chat_template.jinja"
+    if template is None and beside.is_file():
+        template = beside.read_text(encoding="utf-8")
+    ends = generation.get("eos_token_id", [])
+    bos, eos = (_token_of(inner, settings.get(f"{name}_token")) for name in ("bos", "eos"))
+    return Vocabulary(
+        inner,
+        template=template if isinstance(template, str) else None,
+        bos=bos,
+        eos=eos,
+        adds_bos=bool(settings.get("add_bos_token", False)),
+        ends=ends if isinstance(ends, list) else [ends],
+    )
+
+
+def _json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise EdgebenchError(f"{path} is no JSON: {error}") from None
+    return found if isinstance(found, dict) else {}
+
+
+def _token_of(inner: Any, written: Any) -> int | None:
+    """A token given as text, or as an object that holds it."""
+    text = written.get("content") if isinstance(written, dict) else written
+    number = inner.token_to_id(text) if isinstance(text, str) else None
+    return None if number is None else int(number)
+
+
+def _number(metadata: Mapping[str, Any], key: str) -> int | None:
+    value = metadata.get(f"tokenizer.ggml.{key}")
+    return None if value is None else int(value)
+
+
+def _byte_pairs(metadata: Mapping[str, Any]) -> Any:
+    """A `tokenizers.Tokenizer` of byte-level byte pairs."""
+    library = _tokenizers()
+    split = metadata.get("tokenizer.ggml.pre", "gpt-2")
+    if split not in _SPLITS:
+        raise UnsupportedError(
+            f"tokenizers that split text as {split!r} are not supported",
+            f"known are {', '.join(_SPLITS)}",
+        )
+    tokens = metadata["tokenizer.ggml.tokens"]
+    numbers = {token: number for number, token in enumerate(tokens)}
+    merges = [tuple(merge.split(" ", 1)) for merge in metadata["tokenizer.ggml.merges"]]
+    model = library.models.BPE(numbers, merges, ignore_merges=split in _WHOLE_WORDS)
+    inner = library.Tokenizer(model)
+    parts = library.pre_tokenizers
+    cuts = [parts.Split(library.Regex(cut), "isolated") for cut in _SPLITS[split]]
+    to_bytes = parts.ByteLevel(add_prefix_space=False, use_regex=False)
+    inner.pre_tokenizer = parts.Sequence([*cuts, to_bytes])
+    inner.decoder = library.decoders.ByteLevel()
+    return _with_special_tokens(inner, metadata)
+
+
+def _sentence_pieces(metadata: Mapping[str, Any]) -> Any:
+    """A `tokenizers.Tokenizer` of SentencePiece's byte pairs: the pair with the best score is merged
+    first, spaces are letters, and a letter that is no token becomes its bytes."""
+    library = _tokenizers()
+    tokens = metadata["tokenizer.ggml.tokens"]
+    numbers = {token: number for number, token in enumerate(tokens)}
+    unknown = _number(metadata, "unknown_token_id")
+    model = library.models.BPE(
+        numbers,
+        _merges(metadata, numbers),
+        unk_token=tokens[0 if unknown is None else unknown],
+        fuse_unk=True,
+        byte_fallback=True,
+    )
+    inner = library.Tokenizer(model)
+    prefixed = bool(metadata.get("tokenizer.ggml.add_space_prefix", True))
+    change, back = library.normalizers, library.decoders
+    first = [change.Prepend(_SPACE)] if prefixed else []
+    inner.normalizer = change.Sequence([*first, change.Replace(" ", _SPACE)])
+    last = [back.Strip(" ", 1, 0)] if prefixed else []
+    steps = [back.Replace(_SPACE, " "), back.ByteFallback(), back.Fuse(), *last]
+    inner.decoder = back.Sequence(steps)
+    return _with_special_tokens(inner, metadata)
+
+
+def _merges(metadata: Mapping[str, Any], numbers: Mapping[str, int]) -> list[tuple[str, str]]:
+    """All pairs of tokens that make a token, the best score first."""
+    found = []
+    columns = (metadata[f"tokenizer.ggml.{name}"] for name in ("tokens", "scores", "token_type"))
+    for token, score, kind in zip(*columns, strict=True):
+        if kind == _NORMAL and len(token) > 1:
+            cuts = ((token[:place], token[place:]) for place in range(1, len(token)))
+            found += [(score, cut) for cut in cuts if cut[0] in numbers and cut[1] in numbers]
+    found.sort(key=lambda entry: -entry[0])
+    return [pair for _, pair in found]
+
+
+def _with_special_tokens(inner: Any, metadata: Mapping[str, Any]) -> Any:
+    """Special tokens are found in a text as they are, before any splitting."""
+    tokens, kinds = metadata["tokenizer.ggml.tokens"], metadata.get("tokenizer.ggml.token_type", [])
+    marked = (token for token, kind in zip(tokens, kinds, strict=False) if kind in _SPECIAL_KINDS)
+    made = _tokenizers().AddedToken
+    inner.add_special_tokens([made(token, special=True, normalized=False) for token in marked])
+    return inner
+
+
+def _tokenizers() -> Any:
+    try:
+        import tokenizers
+    except ImportError:
+        raise EdgebenchError(
+            "tokenizers, which splits text for language models, is not installed", NEEDS_EXTRA
+        ) from None
+    return tokenizers
+
+
+def _rendered(template: str, messages: Sequence[Mapping[str, str]], bos: str, eos: str) -> str:
+    """The chat template, in a sandbox: it comes with a file from anywhere."""
+    try:
+        from jinja2.exceptions import TemplateError
+        from jinja2.sandbox import ImmutableSandboxedEnvironment
+    except ImportError:
+        raise EdgebenchError(
+            "jinja2, which fills the chat templates of language models, is not installed",
+            NEEDS_EXTRA,
+        ) from None
+
+    def refuse(message: str) -> None:
+        raise TemplateError(message)
+
+    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+    environment.globals["raise_exception"] = refuse
+    try:
+        return environment.from_string(template).render(
+            messages=list(messages), bos_token=bos, eos_token=eos, add_generation_prompt=True
+        )
+    except TemplateError as error:
+        raise EdgebenchError(f"the model's chat template cannot be filled: {error}") from None

@@ -1,0 +1,451 @@
+"""The contract of a backend that generates text, for those that say so (`Backend.generation`).
+
+Runs with the rest of the kit: `pytest --pyargs edgebench.testing --backend NAME`. The decoders are small
+GGUF files with random weights, the right answers come from numpy. docs/contract.md lists the demands.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from edgebench import registry
+from edgebench.backend import Backend, Capabilities, Effective, ModelFile, Option, Unavailable
+from edgebench.errors import UnsupportedError
+from edgebench.generation import GenerationSession, Room
+from edgebench.testing.plugin import USAGE
+
+if TYPE_CHECKING:
+    from edgebench.backend import Scalar
+
+PROMPT = (5, 44, 101, 7, 260, 19, 77, 132, 9, 12, 200, 31)
+OTHER = (9, 9, 31, 250, 61, 18, 3, 155, 90, 111, 42, 8)
+ROOM = Room(width=1, positions=48)
+#: Largest ||logits - reference|| / ||reference||, by precision asked for. The runtime may quantise what
+#: it multiplies with; a wrong answer is off by 1.
+_TOLERANCE = {"fp32": 3e-3, "fp16": 3e-2, "bf16": 1e-1}
+_COARSE = 0.25
+_GROWTH = 2.0
+
+Open = Callable[..., GenerationSession]
+
+
+@pytest.fixture(scope="module")
+def backend(request: pytest.FixtureRequest) -> Backend:
+    given = request.config.getoption("edgebench_backend", default=None)
+    if not given:
+        pytest.exit(USAGE, returncode=pytest.ExitCode.USAGE_ERROR)
+    found = registry.load(str(given))
+    if found.generation is None:
+        pytest.skip(f"{found.name} generates no text")
+    return found
+
+
+@pytest.fixture(scope="module")
+def declared(backend: Backend) -> Capabilities:
+    assert backend.generation is not None
+    return backend.generation
+
+
+@pytest.fixture(scope="module")
+def runtime(backend: Backend) -> Iterator[Backend]:
+    """The backend with its runtime imported. A runtime that is not here fails, it does not skip."""
+    state = backend.availability()
+    if isinstance(state, Unavailable):
+        pytest.fail(f"{state.kind}: {state.reason}; fix: {state.fix}", pytrace=False)
+    pytest.importorskip("gguf", reason="the kit's decoders are GGUF files: edgebench[llm]")
+    backend.import_runtime()
+    yield backend
+    backend.close()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the decoders and what is converted of them are kept from test to test."""
+    return tmp_path_factory.mktemp("decoders")
+
+
+@pytest.fixture(scope="module")
+def model(runtime: Backend, folder: Path) -> ModelFile:
+    from edgebench.testing.decoders import write_decoder
+
+    written = write_decoder(folder / "tiny.gguf")
+    return replace(written, precision=_first_precision(runtime))
+
+
+@pytest.fixture
+def open_(runtime: Backend, model: ModelFile, folder: Path) -> Iterator[Open]:
+    """Opens a decoder the way edgebench does: convert, then open."""
+    sessions: list[GenerationSession] = []
+
+    def opener(
+        options: Mapping[str, Scalar] | None = None,
+        room: Room = ROOM,
+        of: ModelFile = model,
+    ) -> GenerationSession:
+        session = _open(runtime, of, options or {}, room, folder / "converted")
+        sessions.append(session)
+        return session
+
+    yield opener
+    for session in sessions:
+        session.close()
+
+
+# --- what the class says ------------------------------------------------------------------------
+
+
+def test_generation_is_declared_as_data(backend: Backend, declared: Capabilities) -> None:
+    """What a backend can do with decoders is on the class, with options declared as for others."""
+    assert type(backend).generation is declared
+    assert declared.formats
+    assert declared.precisions
+    assert len({option.name for option in declared.options}) == len(declared.options)
+    for option in declared.options:
+        assert re.fullmatch(r"[a-z][a-z0-9_]*", option.name), option
+        assert option.name not in ("precision", "batch", "prompt_tokens", "new_tokens"), option
+        assert option.help.strip(), option
+        assert option.default is None or option.accepts(option.default), option
+
+
+# --- what a session answers ---------------------------------------------------------------------
+
+
+def test_a_decoder_says_its_size(open_: Open) -> None:
+    """A session has the vocabulary of the model and the room it was opened with."""
+    session = open_(room=Room(width=2, positions=40))
+    assert session.vocabulary == _reference_logits(open_)[0].shape[-1]
+    assert (session.width, session.positions) == (2, 40)
+
+
+def test_logits_are_those_of_the_model(open_: Open, model: ModelFile) -> None:
+    """Logits after a prompt, and after each of several steps, equal a reference in numpy."""
+    session, expected = open_(), _reference(model)
+    found = [_logits(session, session.prefill([PROMPT]))]
+    found += [_logits(session, session.step([token])) for token in OTHER]
+    want = expected.feed([*PROMPT, *OTHER])[len(PROMPT) - 1 :]
+    _assert_right(model, np.concatenate(found), want)
+
+
+def test_logits_are_near_in_every_precision(
+    open_: Open, model: ModelFile, declared: Capabilities
+) -> None:
+    """In each declared precision that is not refused, logits are near those of the reference."""
+    want = _reference(model).feed([*PROMPT, *OTHER[:3]])[len(PROMPT) - 1 :]
+    for precision in declared.precisions:
+        asked = replace(model, precision=precision)
+        try:
+            session = open_(of=asked)
+        except UnsupportedError:
+            continue
+        found = [_logits(session, session.prefill([PROMPT]))]
+        found += [_logits(session, session.step([token])) for token in OTHER[:3]]
+        _assert_right(asked, np.concatenate(found), want)
+
+
+def test_logits_have_their_form(open_: Open) -> None:
+    """Logits are float32, one row for each sequence, and stay as they are after later steps."""
+    session = open_(room=Room(width=2, positions=48))
+    raw = session.prefill([PROMPT, OTHER])
+    kept = session.logits(raw)
+    copy = kept.copy()
+    assert kept.dtype == np.float32
+    assert kept.shape == (2, session.vocabulary)
+    session.step([1, 2])
+    session.prefill([OTHER, PROMPT])
+    np.testing.assert_array_equal(kept, copy)
+
+
+def test_greedy_takes_the_most_likely(open_: Open) -> None:
+    """Greedy picks the token with the largest logit, for each sequence."""
+    session = open_(room=Room(width=2, positions=48))
+    raw = session.prefill([PROMPT, OTHER])
+    assert session.greedy(raw) == [int(token) for token in session.logits(raw).argmax(-1)]
+
+
+def test_steps_equal_a_longer_prompt(open_: Open) -> None:
+    """A prompt at once, and its beginning with its end step by step, give the same logits."""
+    session = open_()
+    whole = _logits(session, session.prefill([PROMPT + OTHER]))
+    raw = session.prefill([PROMPT])
+    for token in OTHER:
+        raw = session.step([token])
+    assert _relative_error(_logits(session, raw), whole) < _SAME_WAYS
+
+
+def test_sequences_do_not_disturb_each_other(open_: Open) -> None:
+    """Side by side, each sequence gets the logits it gets alone."""
+    alone, both = open_(), open_(room=Room(width=2, positions=48))
+    side = [both.logits(both.prefill([PROMPT, OTHER])), both.logits(both.step([7, 8]))]
+    for row, (prompt, token) in enumerate(((PROMPT, 7), (OTHER, 8))):
+        want = [alone.logits(alone.prefill([prompt])), alone.logits(alone.step([token]))]
+        for found, expected in zip(side, want, strict=True):
+            assert _relative_error(found[row], expected[0]) < _SAME_WAYS
+
+
+def test_every_position_is_scored(open_: Open, model: ModelFile) -> None:
+    """`score` gives the logits after each token of a text."""
+    session = open_()
+    found = session.score(PROMPT)
+    assert found.shape == (len(PROMPT), session.vocabulary)
+    _assert_right(model, found, _reference(model).feed(PROMPT))
+
+
+# --- nothing of one request reaches the next -----------------------------------------------------
+
+
+def test_the_same_prompt_gets_the_same_logits(open_: Open) -> None:
+    """A prompt gets the logits it got before, whatever was asked between."""
+    session = open_()
+    first = _logits(session, session.prefill([PROMPT]))
+    for token in (4, 5, 6):
+        session.step([token])
+    session.prefill([OTHER[:5]])
+    session.score(OTHER)
+    again = _logits(session, session.prefill([PROMPT]))
+    assert _relative_error(again, first) < 1e-5
+
+
+def test_reset_forgets(open_: Open) -> None:
+    """After `reset` a step has no prompt, and a prompt gets what a fresh session gives."""
+    session, fresh = open_(), open_()
+    session.prefill([OTHER])
+    session.step([3])
+    session.reset()
+    with pytest.raises(ValueError, match="prompt"):
+        session.step([3])
+    found = _logits(session, session.prefill([PROMPT]))
+    assert _relative_error(found, _logits(fresh, fresh.prefill([PROMPT]))) < 1e-5
+
+
+def test_a_stream_is_prefill_and_steps(open_: Open) -> None:
+    """`stream` yields the tokens that prefill and steps give, twice alike, also after a stop."""
+    session = open_()
+    raw, expected = session.prefill([PROMPT]), []
+    for _ in range(8):
+        expected.append(session.greedy(raw))
+        raw = session.step(expected[-1])
+    assert list(islice(session.stream([PROMPT]), 3)) == expected[:3]
+    assert list(islice(session.stream([PROMPT]), 8)) == expected
+
+
+def test_a_stream_chooses_as_it_is_told(open_: Open) -> None:
+    """`stream` hands the logits to `choose` and goes on with its tokens."""
+    session, seen = open_(), []
+
+    def choose(logits: Any) -> list[int]:
+        seen.append(logits.shape)
+        return [11]
+
+    assert list(islice(session.stream([PROMPT], choose), 3)) == [[11], [11], [11]]
+    assert seen == [(1, session.vocabulary)] * 3
+
+
+def test_a_stream_ends_with_the_room(open_: Open) -> None:
+    """A stream that is not stopped fills the cache, yields one more token, and ends."""
+    session = open_(room=Room(width=1, positions=len(PROMPT) + 3))
+    assert len(list(session.stream([PROMPT]))) == 4
+
+
+# --- what is refused ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "prompts",
+    [[], [[]], [[1], [2]], [[1] * 49]],
+    ids=["none", "empty", "too many", "too long"],
+)
+def test_impossible_prompts_are_refused(open_: Open, prompts: list[list[int]]) -> None:
+    """No prompt, an empty one, more than the width, or one longer than the room: ValueError."""
+    with pytest.raises(ValueError, match=r"prompt"):
+        open_().prefill(prompts)
+
+
+def test_prompts_of_different_lengths_are_refused(open_: Open) -> None:
+    """Prompts side by side have one length: ValueError else."""
+    with pytest.raises(ValueError, match="length"):
+        open_(room=Room(width=2, positions=48)).prefill([[1, 2], [1]])
+
+
+def test_a_step_beyond_the_room_is_refused(open_: Open) -> None:
+    """A step without room in the cache raises ValueError; nothing wraps around."""
+    session = open_(room=Room(width=1, positions=len(PROMPT) + 1))
+    session.prefill([PROMPT])
+    session.step([1])
+    with pytest.raises(ValueError, match="positions"):
+        session.step([1])
+
+
+def test_unknown_generation_options_are_refused(open_: Open) -> None:
+    """An option that is not declared raises UnsupportedError."""
+    with pytest.raises(UnsupportedError):
+        open_({"no_such_option": 1})
+
+
+def test_unknown_decoders_are_refused(open_: Open, model: ModelFile) -> None:
+    """A precision or a format that is not declared raises UnsupportedError."""
+    for wrong in (replace(model, precision="no-such"), replace(model, format="no-such")):
+        with pytest.raises(UnsupportedError):
+            open_(of=wrong)
+
+
+# --- what a session says of itself, and what time means -------------------------------------------
+
+
+def test_the_cache_has_a_size(open_: Open) -> None:
+    """The cache's size is bytes or unknown, and more room is not less of it."""
+    sizes = []
+    for room in (ROOM, Room(width=2, positions=96)):
+        session = open_(room=room)
+        session.prefill([PROMPT] * room.width)
+        sizes.append(session.kv_cache_bytes())
+    small, large = sizes
+    if small is None or large is None:
+        assert small is large
+    else:
+        assert 0 < small <= large
+
+
+def test_generation_facts_are_complete(open_: Open, declared: Capabilities) -> None:
+    """Effective facts name device, runtime, the cache's type and every declared option."""
+    session = open_()
+    session.prefill([PROMPT])
+    facts = session.effective()
+    assert isinstance(facts, Effective)
+    assert facts.device
+    assert facts.runtime
+    told = {"threads", *facts.options}
+    untold = [name for name in (*_names(declared), "kv_cache") if name not in told]
+    assert not untold, f"effective().options does not tell {untold}; None where it is not known"
+
+
+def test_generation_options_take_effect_or_are_refused(
+    open_: Open, declared: Capabilities, model: ModelFile
+) -> None:
+    """Each declared value of an option is reported back and gives right logits, or is refused."""
+    expected = _reference(model).feed(PROMPT)[-1:]
+    for option in declared.options:
+        for value in _good(option):
+            try:
+                session = open_({option.name: value})
+                facts = session.effective()
+            except UnsupportedError:
+                continue
+            reported = facts.threads if option.name == "threads" else facts.options[option.name]
+            assert reported in (None, value), f"{option.name}={value!r}: effective is {reported!r}"
+            found = _logits(session, session.prefill([PROMPT]))
+            assert _relative_error(found, expected) < _COARSE, f"{option.name}={value!r}"
+
+
+def test_time_grows_with_the_prompt(runtime: Backend, folder: Path) -> None:
+    """A long prompt takes longer than a short one: the work is done when `greedy` returns."""
+    from edgebench.testing.decoders import write_decoder
+
+    path = folder / "wide.gguf"
+    written = write_decoder(path, width=256, heads=8, kv_heads=4, hidden=1024, layers=4)
+    model = replace(written, precision=_first_precision(runtime))
+    room = Room(width=1, positions=400)
+    session = _open(runtime, model, {}, room, folder / "converted")
+    complaints = []
+    for _ in range(3):
+        short, long = (_prefill_ns(session, length) for length in (2, 384))
+        if long > _GROWTH * short:
+            break
+        complaints.append(f"2 tokens take {short} ns, 384 tokens {long} ns")
+    session.close()
+    assert len(complaints) < 3, "\n".join(complaints)
+
+
+def test_generation_closes_and_opens_again(open_: Open) -> None:
+    """A session can be closed twice, and another one opened after it."""
+    answers = []
+    for _ in range(2):
+        session = open_()
+        answers.append(_logits(session, session.prefill([PROMPT])))
+        session.close()
+        session.close()
+    assert _relative_error(*answers) < 1e-5
+
+
+# --- helpers ------------------------------------------------------------------------------------
+
+#: Between two ways to the same logits in one session: kernels differ with the number of rows, and a
+#: runtime that quantises what it multiplies does so for each row on its own.
+_SAME_WAYS = 2e-2
+
+
+def _first_precision(backend: Backend) -> str:
+    assert backend.generation is not None
+    return "fp32" if "fp32" in backend.generation.precisions else backend.generation.precisions[0]
+
+
+def _open(
+    backend: Backend, model: ModelFile, options: Mapping[str, Scalar], room: Room, cache: Path
+) -> GenerationSession:
+    if backend.converts(model, options):
+        model = backend.convert(model, options, cache)
+    return backend.open_generation(model, options, room)
+
+
+def _reference(model: ModelFile) -> Any:
+    from edgebench.models.llm.gguf_file import GgufFile
+    from edgebench.models.llm.reference import ReferenceDecoder
+
+    return ReferenceDecoder(GgufFile(model.path))
+
+
+def _reference_logits(open_: Open) -> list[Any]:
+    session = open_()
+    return [_logits(session, session.prefill([PROMPT]))]
+
+
+def _logits(session: GenerationSession, raw: Any) -> Any:
+    return session.logits(raw)
+
+
+def _assert_right(model: ModelFile, found: Any, expected: Any) -> None:
+    error = _relative_error(found, expected)
+    limit = _TOLERANCE.get(model.precision, _COARSE)
+    assert error <= limit, f"logits are off by {error:.2g} of their norm"
+
+
+def _relative_error(found: Any, expected: Any) -> float:
+    if found.shape != expected.shape or not np.isfinite(found).all():
+        return float("inf")
+    norm = float(np.linalg.norm(expected)) or 1.0
+    return float(np.linalg.norm(found.astype(np.float64) - expected) / norm)
+
+
+def _names(declared: Capabilities) -> Sequence[str]:
+    return [option.name for option in declared.options]
+
+
+def _good(option: Option) -> tuple[Scalar, ...]:
+    if option.choices:
+        return option.choices
+    if option.type == "bool":
+        return (False, True)
+    if option.minimum is not None:
+        start = int(option.minimum) if option.type == "int" else option.minimum
+        return (start, start + 1)
+    return () if option.default is None else (option.default,)
+
+
+def _prefill_ns(session: GenerationSession, length: int) -> float:
+    """Median time of a prefill, each with a prompt of its own."""
+    times = []
+    for seed in range(5):
+        prompt = [(7 * seed + 3 * number) % 250 for number in range(length)]
+        start = time.perf_counter_ns()
+        session.greedy(session.prefill([prompt]))
+        times.append(time.perf_counter_ns() - start)
+    return median(times)
