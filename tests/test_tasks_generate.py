@@ -100,6 +100,35 @@ def test_the_reference_agrees_with_itself(judged: Generate) -> None:
     assert set(values) == set(judged.metrics)
 
 
+def test_sequences_side_by_side_are_judged_each_on_its_own(judged: Generate) -> None:
+    """A session that gives every sequence the logits of the first is found out."""
+
+    class Wide(ReferenceSession):
+        def __init__(self, mixed: bool) -> None:
+            assert judged.context.model_asset is not None
+            file = GgufFile(judged.context.model_asset)
+            super().__init__(file, judged.positions)
+            self.width, self._mixed = 3, mixed
+            self._lanes = [ReferenceSession(file, judged.positions) for _ in range(3)]
+
+        def prefill(self, prompts: Any) -> Any:
+            return self._of(
+                [lane.prefill([p]) for lane, p in zip(self._lanes, prompts, strict=True)]
+            )
+
+        def step(self, tokens: Any) -> Any:
+            return self._of([lane.step([t]) for lane, t in zip(self._lanes, tokens, strict=True)])
+
+        def _of(self, rows: Any) -> Any:
+            return np.concatenate([rows[0]] * 3 if self._mixed else rows)
+
+    right, mixed = (judged.judge(Wide(mixed)) for mixed in (False, True))
+    assert right["kl_divergence"] == pytest.approx(0.0, abs=1e-9)
+    assert right["greedy_agreement"] == 1.0
+    assert mixed["greedy_agreement"] < 1.0
+    assert mixed["kl_divergence"] > 1e-3
+
+
 def test_another_decoder_diverges(judged: Generate, folder: Path) -> None:
     other = write_decoder(folder / "other.gguf", seed=1).path
     values = judged.judge(ReferenceSession(GgufFile(other), judged.positions))
