@@ -184,7 +184,7 @@ class LlamaCppSession(GenerationSession):
         heads = lib.llama_model_n_head_kv(self._model)
         size = lib.llama_model_n_embd(self._model) // lib.llama_model_n_head(self._model)
         values = 2 * lib.llama_model_n_layer(self._model) * heads * size * self._room
-        return round(values * _CACHE_BYTES[self._kv_cache])
+        return int(values * _CACHE_BYTES[self._kv_cache])
 
     def effective(self) -> Effective:
         lib = self._lib
