@@ -13,6 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from edgebench.backend import (
     Backend,
     Capabilities,
@@ -29,6 +31,7 @@ from edgebench.errors import UnsupportedError
 
 if TYPE_CHECKING:
     from edgebench.backend import Feeds, Outputs
+    from edgebench.generation import GenerationSession, Room
 
 #: Distributions that bring the module `onnxruntime`; only one may be installed at a time.
 DISTRIBUTIONS = (
@@ -84,6 +87,8 @@ _OPTIONS = (
     Option("io_binding", "bool", False, "bind inputs and outputs ahead of the call"),
     Option("preoptimized", "bool", False, "load a model file that was optimised ahead of time"),
 )
+#: Of the options above, those that a decoder has as well: its cache is always bound.
+_DECODER_OPTIONS = ("threads", "optimization", "spinning", "arena", "provider", "provider_options")
 
 
 class OrtBackend(Backend):
@@ -94,6 +99,20 @@ class OrtBackend(Backend):
         precisions=("fp32", "int8-dynamic", "int8-static", "as-is"),
         options=_OPTIONS,
         device_kinds=("cpu", "gpu", "npu"),
+    )
+    generation = Capabilities(
+        formats=("onnx",),  # GGUF files are converted
+        precisions=("as-is", "fp32", "fp16", "int8-dynamic"),
+        options=(
+            *(option for option in _OPTIONS if option.name in _DECODER_OPTIONS),
+            Option(
+                "accuracy_level",
+                "int",
+                0,
+                "what MatMulNBits multiplies in: 0 as the input is (fp32), 4 int8",
+                (0, 4),
+            ),
+        ),
     )
 
     def availability(self) -> Ready | Unavailable:
@@ -125,10 +144,15 @@ class OrtBackend(Backend):
         return str(onnxruntime.__version__)
 
     def converts(self, model: ModelFile, options: Mapping[str, Scalar]) -> bool:
-        return bool(options.get("preoptimized"))
+        return model.format == "gguf" or bool(options.get("preoptimized"))
 
     def convert(self, model: ModelFile, options: Mapping[str, Scalar], cache: Path) -> ModelFile:
-        """The optimised graph as a file of its own, where `preoptimized` asks for it."""
+        """A GGUF file as an ONNX graph; the optimised graph as a file of its own, where
+        `preoptimized` asks for it."""
+        if model.format == "gguf":
+            from . import _ort_decoder
+
+            return _ort_decoder.convert(model, options, cache)
         import hashlib
 
         import onnxruntime
@@ -155,6 +179,22 @@ class OrtBackend(Backend):
         self.capabilities.check(model, options)
         return OrtSession(model, dict(options))
 
+    def open_generation(
+        self, model: ModelFile, options: Mapping[str, Scalar], room: Room
+    ) -> GenerationSession:
+        from . import _ort_decoder
+
+        self.generation.check(model, options)
+        before = _os_threads()
+        inner = _inference_session(model, _session_options(options), options)
+        threads = _threads_since(before)
+        device = _device_of(inner.get_providers()[0])
+
+        def facts() -> Effective:
+            return _facts(inner, model, options, threads)
+
+        return _ort_decoder.open_decoder(inner, room, device, facts)
+
 
 class OrtSession(Session):
     """An `onnxruntime.InferenceSession`; `run` is the runtime's own method, nothing around it."""
@@ -164,8 +204,7 @@ class OrtSession(Session):
         self._options = options
         before = _os_threads()
         self._inner: Any = _inference_session(model, _session_options(options), options)
-        after = _os_threads()
-        self._threads = None if before is None or after is None else after - before + 1
+        self._threads = _threads_since(before)
         self.inputs = tuple(_tensor_info(node) for node in self._inner.get_inputs())
         self.outputs = tuple(_tensor_info(node) for node in self._inner.get_outputs())
         self._bound = bool(options.get("io_binding"))
@@ -196,36 +235,22 @@ class OrtSession(Session):
         return {info.name: array for info, array in zip(self.outputs, arrays, strict=True)}
 
     def effective(self) -> Effective:
-        import onnxruntime
-
-        providers = list(self._inner.get_providers())
-        graph = _read_graph(self._model, self._options)
-        notes = list(graph.notes)
-        if "CPUExecutionProvider" not in providers[:1] and not self._bound:
+        facts = _facts(self._inner, self._model, self._options, self._threads)
+        notes = list(facts.notes)
+        if facts.device != "cpu" and not self._bound:
             notes.append("copies between host and device are part of the latency")
         session_options = self._inner.get_session_options()
-        return Effective(
-            device=_device_of(providers[0]),
-            precision=graph.precision,
-            providers=graph.providers,
-            compute_nodes=graph.compute_nodes,
-            weight_bytes=graph.weight_bytes,
-            threads=self._threads,
-            graph_optimization=str(session_options.graph_optimization_level).rpartition(".")[2],
+        return msgspec.structs.replace(
+            facts,
             inputs=self.inputs,
             outputs=self.outputs,
-            runtime=f"onnxruntime {onnxruntime.__version__}",
             notes=tuple(notes),
             options={
-                "provider": "+".join(providers),
-                "provider_options": _used_provider_options(self._inner),
+                **facts.options,
                 "inter_threads": session_options.inter_op_num_threads,
                 "execution_mode": session_options.execution_mode.name.removeprefix("ORT_").lower(),
-                "optimization": _level_name(session_options.graph_optimization_level.name),
-                "arena": session_options.enable_cpu_mem_arena,
                 "mem_pattern": session_options.enable_mem_pattern,
                 "denormals_as_zero": _flag(session_options, "session.set_denormal_as_zero"),
-                "spinning": _flag(session_options, "session.intra_op.allow_spinning"),
                 "io_binding": self._bound,
                 "preoptimized": bool(self._options.get("preoptimized")),
             },
@@ -238,6 +263,35 @@ class OrtSession(Session):
 
 def _closed(_: Any) -> Any:
     raise RuntimeError("the session is closed")
+
+
+def _facts(
+    inner: Any, model: ModelFile, options: Mapping[str, Scalar], threads: int | None
+) -> Effective:
+    """What is read back alike of every session."""
+    import onnxruntime
+
+    providers = list(inner.get_providers())
+    graph = _read_graph(model, options)
+    session_options = inner.get_session_options()
+    return Effective(
+        device=_device_of(providers[0]),
+        precision=graph.precision,
+        providers=graph.providers,
+        compute_nodes=graph.compute_nodes,
+        weight_bytes=graph.weight_bytes,
+        threads=threads,
+        graph_optimization=str(session_options.graph_optimization_level).rpartition(".")[2],
+        runtime=f"onnxruntime {onnxruntime.__version__}",
+        notes=tuple(graph.notes),
+        options={
+            "provider": "+".join(providers),
+            "provider_options": _used_provider_options(inner),
+            "optimization": _level_name(session_options.graph_optimization_level.name),
+            "arena": session_options.enable_cpu_mem_arena,
+            "spinning": _flag(session_options, "session.intra_op.allow_spinning"),
+        },
+    )
 
 
 def _session_options(options: Mapping[str, Scalar]) -> Any:
@@ -427,6 +481,12 @@ def _device_of(provider: str) -> str:
     if provider in ("CUDAExecutionProvider", "TensorrtExecutionProvider"):
         return "cuda"
     return "cpu" if provider == _CPU else provider.removesuffix("ExecutionProvider").lower()
+
+
+def _threads_since(before: int | None) -> int | None:
+    """Threads that compute, the caller's included, where `before` was the count without a session."""
+    after = _os_threads()
+    return None if before is None or after is None else after - before + 1
 
 
 def _os_threads() -> int | None:

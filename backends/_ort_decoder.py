@@ -1,0 +1,300 @@
+"""Decoders on ONNX Runtime: graphs that edgebench made of GGUF files, and a user's own.
+
+Both are driven through IO binding. A graph of ours writes keys and values in place, in buffers of their
+final size; another one (inputs `past_key_values.N.key`, outputs `present.N.key`, as exporters write
+them) returns them longer by the new tokens, and they become the next call's inputs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from edgebench.backend import Effective, ModelFile, Scalar
+from edgebench.errors import UnsupportedError
+from edgebench.generation import GenerationSession, Room, check_prompts, check_step
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from edgebench.generation import Logits, Prompts
+
+_FORM = "edgebench.decoder/1"
+_PAST = re.compile(r"past_key_values\.(\d+)\.(key|value)")
+_TYPES = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
+
+
+def convert(model: ModelFile, options: Mapping[str, Scalar], cache: Path) -> ModelFile:
+    """The ONNX graph of a GGUF file, in `cache`."""
+    from edgebench.assets import file_sha256
+    from edgebench.models.llm import onnx_decoder
+    from edgebench.models.llm.gguf_file import GgufFile
+    from edgebench.models.llm.onnx_linear import PRECISIONS
+
+    if model.precision not in PRECISIONS:
+        raise UnsupportedError(
+            f"no decoder of precision {model.precision!r} is made of a GGUF file"
+        )
+    level = int(options.get("accuracy_level", 0))
+    if level and model.precision != "as-is":
+        raise UnsupportedError(
+            f"accuracy_level has no effect on {model.precision}: only blocks of integers have it",
+            "--set precision=as-is",
+        )
+    made_from = [model.sha256, model.precision, level, onnx_decoder.code_sha256()]
+    made_from.append(importlib.metadata.version("onnx"))
+    name = hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:24]
+    path = cache / f"{name}.onnx"
+    if not path.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        onnx_decoder.write_decoder(GgufFile(model.path), path, model.precision, level)
+    digests = file_sha256(path) + file_sha256(path.with_suffix(".data"))
+    return replace(
+        model, path=path, format="onnx", sha256=hashlib.sha256(digests.encode()).hexdigest()
+    )
+
+
+def open_decoder(
+    inner: Any, room: Room, device: str, facts: Callable[[], Effective]
+) -> GenerationSession:
+    """The session for an `onnxruntime.InferenceSession`; `facts` reads back what is not the cache's."""
+    if inner.get_modelmeta().custom_metadata_map.get("form") == _FORM:
+        return InPlaceSession(inner, room, device, facts)
+    return GrowingSession(inner, room, device, facts)
+
+
+class _OrtDecoder(GenerationSession):
+    """What both kinds share: the runtime's session, and what is read back of it."""
+
+    def __init__(self, inner: Any, room: Room, device: str, facts: Callable[[], Effective]) -> None:
+        self._inner, self._device, self._facts = inner, device, facts
+        self.width, self.positions = room.width, room.positions
+        self._inputs = {node.name: node for node in inner.get_inputs()}
+        self._outputs = [node.name for node in inner.get_outputs()]
+        self._cached = [name for name in self._inputs if _PAST.fullmatch(name)]
+        if not self._cached:
+            raise UnsupportedError(
+                "this ONNX model has no inputs past_key_values.N.key: it is no decoder with a cache",
+                "export it with past keys and values",
+            )
+        self._cache_type = np.dtype(_numpy_type(self._inputs[self._cached[0]].type))
+        self._used = 0
+        logits = next((node for node in inner.get_outputs() if node.name == "logits"), None)
+        if logits is None or not isinstance(logits.shape[-1], int):
+            raise UnsupportedError("this ONNX model has no output `logits` of a known size")
+        self.vocabulary = int(logits.shape[-1])
+
+    def _cache_shape(self, name: str, positions: int) -> list[int]:
+        """(batch, heads, positions, head size), as the graph says."""
+        heads, size = self._inputs[name].shape[1], self._inputs[name].shape[3]
+        if not isinstance(heads, int) or not isinstance(size, int):
+            raise UnsupportedError(f"{name} does not tell its heads and their size")
+        return [self.width, heads, positions, size]
+
+    def logits(self, raw: Any) -> Logits:
+        return np.array(raw, np.float32)
+
+    def greedy(self, raw: Any) -> list[int]:
+        tokens: list[int] = raw.argmax(axis=-1).tolist()
+        return tokens
+
+    def reset(self) -> None:
+        self._used = 0
+
+    def effective(self) -> Effective:
+        facts = self._facts()
+        read_back = {
+            "kv_cache": _TYPES.get(self._cache_type.name, self._cache_type.name),
+            "accuracy_level": self._accuracy_level(),
+        }
+        return msgspec.structs.replace(facts, options={**facts.options, **read_back})
+
+    def _accuracy_level(self) -> int | None:
+        """Of the graph's MatMulNBits, where the graph tells it."""
+        level = self._inner.get_modelmeta().custom_metadata_map.get("accuracy_level", "")
+        return int(level) if level else None
+
+    def close(self) -> None:
+        self._inner = None
+        self._cached = []
+
+
+class InPlaceSession(_OrtDecoder):
+    """A graph of edgebench's: the cache is written where it lies; steps bind nothing anew."""
+
+    def __init__(self, inner: Any, room: Room, device: str, facts: Callable[[], Effective]) -> None:
+        import onnxruntime
+
+        super().__init__(inner, room, device, facts)
+        trained = int(inner.get_modelmeta().custom_metadata_map["context_length"])
+        if room.positions > trained:
+            raise UnsupportedError(
+                f"{room.positions} positions are more than the {trained} of this model",
+                "ask for shorter prompts or fewer new tokens",
+            )
+        self._buffers = {
+            name: onnxruntime.OrtValue.ortvalue_from_numpy(
+                np.zeros(self._cache_shape(name, room.positions), self._cache_type), device, 0
+            )
+            for name in self._cached
+        }
+        self._one = _Call(self, tokens=1, kept=1)
+
+    def prefill(self, prompts: Prompts) -> Logits:
+        length = check_prompts(prompts, self.width, self.positions)
+        self._used = 0
+        return self._run(_Call(self, tokens=length, kept=1), prompts)[:, -1]
+
+    def step(self, tokens: Sequence[int]) -> Logits:
+        check_step(tokens, self.width, self._used, self.positions)
+        return self._run(self._one, [[token] for token in tokens])[:, -1]
+
+    def score(self, tokens: Sequence[int]) -> Logits:
+        check_prompts([tokens], 1, self.positions)
+        self._used = 0
+        call = _Call(self, tokens=len(tokens), kept=len(tokens))
+        logits = self._run(call, [tokens] * self.width)[0]
+        self._used = 0
+        return np.array(logits, np.float32)
+
+    def _run(self, call: _Call, tokens: Prompts) -> Logits:
+        self._used += call.tokens.shape[1]
+        call.tokens[:] = tokens
+        call.last[:] = self._used - 1
+        call.total[...] = self._used
+        self._inner.run_with_iobinding(call.binding)
+        return call.logits
+
+    def kv_cache_bytes(self) -> int:
+        return sum(
+            int(np.prod(value.shape())) * self._cache_type.itemsize
+            for value in self._buffers.values()
+        )
+
+    def close(self) -> None:
+        super().close()
+        self._buffers = {}
+        self.__dict__.pop("_one", None)
+
+
+class _Call:
+    """A binding and the arrays it reads and writes, for one number of tokens."""
+
+    def __init__(self, session: InPlaceSession, tokens: int, kept: int) -> None:
+        width = session.width
+        self.tokens = np.zeros((width, tokens), np.int64)
+        self.kept = np.arange(tokens - kept, tokens, dtype=np.int64)
+        self.last = np.zeros(width, np.int32)
+        self.total = np.zeros((), np.int32)
+        self.logits = np.zeros((width, kept, session.vocabulary), np.float32)
+        self.binding = session._inner.io_binding()
+        arrays: dict[str, NDArray[Any]] = {
+            "input_ids": self.tokens,
+            "kept": self.kept,
+            "last_position": self.last,
+            "total_length": self.total,
+        }
+        for name, array in arrays.items():
+            pointer = array.ctypes.data
+            self.binding.bind_input(name, "cpu", 0, array.dtype.type, array.shape, pointer)
+        for name, value in session._buffers.items():
+            self.binding.bind_ortvalue_input(name, value)
+            self.binding.bind_ortvalue_output(_present(name), value)
+        self.binding.bind_output(
+            "logits", "cpu", 0, np.float32, self.logits.shape, self.logits.ctypes.data
+        )
+
+
+class GrowingSession(_OrtDecoder):
+    """A graph whose outputs `present.N` are its inputs `past_key_values.N`, longer by the tokens."""
+
+    def __init__(self, inner: Any, room: Room, device: str, facts: Callable[[], Effective]) -> None:
+        super().__init__(inner, room, device, facts)
+        known = {"input_ids", "attention_mask", "position_ids", *self._cached}
+        unknown = sorted(set(self._inputs) - known)
+        if unknown or "input_ids" not in self._inputs:
+            named = ", ".join(unknown) or "no input_ids"
+            raise UnsupportedError(f"a decoder with {named} is not supported")
+        missing = [_present(name) for name in self._cached if _present(name) not in self._outputs]
+        if missing:
+            raise UnsupportedError(f"this ONNX model has no output {missing[0]}")
+        self._past: dict[str, Any] = {}
+
+    def prefill(self, prompts: Prompts) -> Logits:
+        check_prompts(prompts, self.width, self.positions)
+        self.reset()
+        return self._run(prompts)[:, -1]
+
+    def step(self, tokens: Sequence[int]) -> Logits:
+        check_step(tokens, self.width, self._used, self.positions)
+        return self._run([[token] for token in tokens])[:, -1]
+
+    def score(self, tokens: Sequence[int]) -> Logits:
+        check_prompts([tokens], 1, self.positions)
+        self.reset()
+        logits = self._run([tokens] * self.width)[0]
+        self.reset()
+        return np.array(logits, np.float32)
+
+    def _run(self, prompts: Prompts) -> Logits:
+        tokens = np.array(prompts, np.int64)
+        used = self._used + tokens.shape[1]
+        arrays = {
+            "input_ids": tokens,
+            "attention_mask": np.ones((self.width, used), np.int64),
+            "position_ids": np.tile(np.arange(self._used, used), (self.width, 1)),
+        }
+        binding = self._inner.io_binding()
+        for name, array in arrays.items():
+            if name in self._inputs:
+                kind = _numpy_type(self._inputs[name].type)
+                binding.bind_cpu_input(name, np.ascontiguousarray(array, dtype=kind))
+        for name in self._cached:
+            binding.bind_ortvalue_input(name, self._past.get(name) or self._empty(name))
+        for name in self._outputs:
+            binding.bind_output(name, "cpu" if name == "logits" else self._device)
+        self._inner.run_with_iobinding(binding)
+        results = dict(zip(self._outputs, binding.get_outputs(), strict=True))
+        self._past = {name: results[_present(name)] for name in self._cached}
+        self._used = used
+        return np.asarray(results["logits"].numpy())
+
+    def _empty(self, name: str) -> Any:
+        import onnxruntime
+
+        nothing = np.zeros(self._cache_shape(name, 0), self._cache_type)
+        return onnxruntime.OrtValue.ortvalue_from_numpy(nothing, self._device, 0)
+
+    def reset(self) -> None:
+        super().reset()
+        self._past = {}
+
+    def kv_cache_bytes(self) -> int:
+        """Of the cache as it is now: it grows with every token."""
+        size = self._cache_type.itemsize
+        return sum(int(np.prod(value.shape())) * size for value in self._past.values())
+
+    def close(self) -> None:
+        super().close()
+        self._past = {}
+
+
+def _present(name: str) -> str:
+    return name.replace("past_key_values", "present")
+
+
+def _numpy_type(kind: str) -> str:
+    names = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(int64)": "int64"}
+    names["tensor(int32)"] = "int32"
+    if kind not in names:
+        raise UnsupportedError(f"a decoder with values of {kind} is not supported")
+    return names[kind]
