@@ -92,7 +92,12 @@ def open_(runtime: Backend, model: ModelFile, folder: Path) -> Iterator[Open]:
         room: Room = ROOM,
         of: ModelFile = model,
     ) -> GenerationSession:
-        session = _open(runtime, of, options or {}, room, folder / "converted")
+        try:
+            session = _open(runtime, of, options or {}, room, folder / "converted")
+        except UnsupportedError as error:
+            if room.width == 1:
+                raise
+            pytest.skip(f"one sequence only: {error.message}")
         sessions.append(session)
         return session
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from edgebench.errors import EdgebenchError, UnsupportedError
@@ -78,6 +79,10 @@ class Vocabulary:
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of tokens, without the special ones."""
         return str(self._inner.decode(list(tokens), skip_special_tokens=True))
+
+    def save(self, path: Path) -> None:
+        """Writes it as a `tokenizer.json`."""
+        self._inner.save(str(path))
 
     def text_of(self, token: int) -> str:
         """A token as the vocabulary writes it."""
