@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: bench test test-assets test-runtimes lint types resolve perf soak clean
+.PHONY: bench test test-assets test-runtimes test-llm test-genai lint types resolve perf soak clean
 
 bench: $(VENV)/.bench
 	$(BIN)/edgebench run --suite quick
@@ -19,6 +19,14 @@ test-assets: $(VENV)/.test
 # The runtimes that the tests do without where they are not installed: OpenVINO and ncnn.
 test-runtimes: $(VENV)/.runtimes
 	$(BIN)/pytest tests/test_openvino.py tests/test_ncnn.py tests/test_runtime_contracts.py tests/test_runtime_workloads.py
+
+# Runtimes for language models; llama.cpp is built from source (about eight minutes of one core).
+test-llm: $(VENV)/.llm
+	$(BIN)/pytest tests/test_runtime_contracts.py -k "decoders"
+
+# ONNX Runtime GenAI with its model builder, which brings PyTorch: no part of CI.
+test-genai: $(VENV)/.genai
+	$(BIN)/pytest tests/test_runtime_contracts.py -k "decoders and ort_genai"
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -59,6 +67,15 @@ $(VENV)/.test: pyproject.toml | $(VENV)/bin/python
 $(VENV)/.runtimes: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/pip install --quiet --editable '.[test,openvino,ncnn,wakeword]'
 	$(BIN)/pip install --quiet --no-deps pnnx
+	touch $@
+
+$(VENV)/.llm: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --editable '.[test,llama_cpp,openvino_genai]'
+	touch $@
+
+$(VENV)/.genai: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --editable '.[test,ort_genai]'
+	$(BIN)/pip install --quiet torch transformers onnx-ir
 	touch $@
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python

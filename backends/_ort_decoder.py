@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from edgebench.generation import Logits, Prompts
 
 _FORM = "edgebench.decoder/1"
+_GRAPHS = {_FORM: "contrib", "standard": "standard"}  # form in the metadata -> value of the option
 _PAST = re.compile(r"past_key_values\.(\d+)\.(key|value)")
 _TYPES = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
 
@@ -36,7 +37,7 @@ _TYPES = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
 def convert(model: ModelFile, options: Mapping[str, Scalar], cache: Path) -> ModelFile:
     """The ONNX graph of a GGUF file, in `cache`."""
     from edgebench.assets import file_sha256
-    from edgebench.models.llm import onnx_decoder
+    from edgebench.models.llm import onnx_decoder, onnx_standard
     from edgebench.models.llm.gguf_file import GgufFile
     from edgebench.models.llm.onnx_linear import PRECISIONS
 
@@ -50,13 +51,17 @@ def convert(model: ModelFile, options: Mapping[str, Scalar], cache: Path) -> Mod
             f"accuracy_level has no effect on {model.precision}: only blocks of integers have it",
             "--set precision=as-is",
         )
-    made_from = [model.sha256, model.precision, level, onnx_decoder.code_sha256()]
+    graph = str(options.get("graph", "contrib"))
+    made_from = [model.sha256, model.precision, level, graph, onnx_decoder.code_sha256()]
     made_from.append(importlib.metadata.version("onnx"))
     name = hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:24]
     path = cache / f"{name}.onnx"
     if not path.exists():
         cache.mkdir(parents=True, exist_ok=True)
-        onnx_decoder.write_decoder(GgufFile(model.path), path, model.precision, level)
+        if graph == "standard":
+            onnx_standard.write_standard_decoder(GgufFile(model.path), path, model.precision)
+        else:
+            onnx_decoder.write_decoder(GgufFile(model.path), path, model.precision, level)
     digests = file_sha256(path) + file_sha256(path.with_suffix(".data"))
     return replace(
         model, path=path, format="onnx", sha256=hashlib.sha256(digests.encode()).hexdigest()
@@ -77,6 +82,8 @@ class _OrtDecoder(GenerationSession):
 
     def __init__(self, inner: Any, room: Room, device: str, facts: Callable[[], Effective]) -> None:
         self._inner, self._device, self._facts = inner, device, facts
+        self._metadata = inner.get_modelmeta().custom_metadata_map
+        self._form = self._metadata.get("form", "")
         self.width, self.positions = room.width, room.positions
         self._inputs = {node.name: node for node in inner.get_inputs()}
         self._outputs = [node.name for node in inner.get_outputs()]
@@ -115,12 +122,13 @@ class _OrtDecoder(GenerationSession):
         read_back = {
             "kv_cache": _TYPES.get(self._cache_type.name, self._cache_type.name),
             "accuracy_level": self._accuracy_level(),
+            "graph": _GRAPHS.get(self._form),
         }
         return msgspec.structs.replace(facts, options={**facts.options, **read_back})
 
     def _accuracy_level(self) -> int | None:
         """Of the graph's MatMulNBits, where the graph tells it."""
-        level = self._inner.get_modelmeta().custom_metadata_map.get("accuracy_level", "")
+        level = self._metadata.get("accuracy_level", "")
         return int(level) if level else None
 
     def close(self) -> None:
@@ -135,7 +143,7 @@ class InPlaceSession(_OrtDecoder):
         import onnxruntime
 
         super().__init__(inner, room, device, facts)
-        trained = int(inner.get_modelmeta().custom_metadata_map["context_length"])
+        trained = int(self._metadata["context_length"])
         if room.positions > trained:
             raise UnsupportedError(
                 f"{room.positions} positions are more than the {trained} of this model",

@@ -112,6 +112,13 @@ class OrtBackend(Backend):
                 "what MatMulNBits multiplies in: 0 as the input is (fp32), 4 int8",
                 (0, 4),
             ),
+            Option(
+                "graph",
+                "str",
+                "contrib",
+                "of a GGUF file: ONNX Runtime's own operators, or standard ones alone",
+                ("contrib", "standard"),
+            ),
         ),
     )
 

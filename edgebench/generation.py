@@ -10,17 +10,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edgebench.backend import Effective
 
-    Logits = NDArray[Any]  # float32, (width, vocabulary)
-    Prompts = Sequence[Sequence[int]]
-    #: Picks one token for each sequence.
-    Choose = Callable[[Logits], list[int]]
+Logits: TypeAlias = "NDArray[Any]"  # float32, (width, vocabulary)
+Prompts: TypeAlias = Sequence[Sequence[int]]  # of one length, `width` of them
+#: Picks one token for each sequence.
+Choose: TypeAlias = Callable[[Logits], list[int]]
 
 
 @dataclass(frozen=True)

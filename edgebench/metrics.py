@@ -74,6 +74,12 @@ def _time(name: str, path: str, label: str) -> Metric:
     return Metric(name, path, "ns", "lower", label)
 
 
+def _interval(name: str, label: str) -> Metric:
+    path = name + "_ns"
+    low, high = name + "_low_ns", name + "_high_ns"
+    return Metric(name, path, "ns", "lower", label, low, high)
+
+
 def _size(name: str, path: str, label: str) -> Metric:
     return Metric(name, path, "bytes", "lower", label)
 
@@ -115,6 +121,15 @@ METRICS: dict[str, Metric] = {
         _time("pipeline.inference", "pipeline.inference_ns", "inference within the pipeline"),
         _time("pipeline.postprocess", "pipeline.postprocess_ns", "post-processing"),
         _time("pipeline.end_to_end", "pipeline.end_to_end_ns", "raw input to answer"),
+        _interval("generate.ttft", "time to first token"),
+        _interval("generate.tpot", "time per output token after the first"),
+        _time("generate.interval.p90", "generate.interval_p90_ns", "p90 between tokens"),
+        _time("generate.interval.p99", "generate.interval_p99_ns", "p99 between tokens"),
+        Metric("generate.prefill", "generate.prefill_tokens_per_s", "per_s", "higher",
+               "prompt tokens per second"),
+        Metric("generate.decode", "generate.decode_tokens_per_s", "per_s", "higher",
+               "new tokens per second after the first"),
+        _size("generate.kv_cache", "generate.kv_cache_bytes", "cache of keys and values"),
         Metric("paced.misses", "paced.misses", "1", "lower", "missed deadlines"),
     )
 }  # fmt: skip

@@ -16,12 +16,13 @@ from typing import Literal, get_args
 import msgspec
 
 from edgebench import registry
-from edgebench.backend import Backend, ModelFile, Option, Scalar, Unavailable
+from edgebench.backend import Backend, Capabilities, ModelFile, Option, Scalar, Unavailable
 from edgebench.errors import UsageError
 from edgebench.record import Reason
 from edgebench.spec.matrix import expand, select, unique, value_text
 from edgebench.spec.types import (
     Asset,
+    Limit,
     Matrix,
     Model,
     NativeModel,
@@ -35,7 +36,17 @@ from edgebench.suggest import did_you_mean
 
 PRECISIONS = ("fp32", "int8-dynamic", "int8-static", "as-is")
 MODEL_AXES = ("precision", "batch")  # fixed in the model file; every other axis is a backend option
+#: Axes of a request in the scenario `generate`, and what it is where nothing is said. Its `batch` is
+#: the number of sequences side by side.
+REQUEST_AXES: dict[str, int] = {"prompt_tokens": 128, "new_tokens": 32}
 SCENARIOS: tuple[str, ...] = get_args(ScenarioName)
+GENERATE = "generate"  # the task of decoders, and the scenario
+#: A user's own decoder is held against its fp32 reference; 0.1 nat is far beyond rounding.
+_OWN_DECODER = Quality(
+    metric="kl_divergence",
+    ceiling=0.1,
+    also={"greedy_agreement": Limit(), "exact_match": Limit()},
+)
 _ELSEWHERE = {"scenario": "--scenario", "backend": "--backend", "rate": "--rate"}
 
 
@@ -83,7 +94,18 @@ class _Runtime:
 
     @property
     def options(self) -> dict[str, Option]:
-        return {option.name: option for option in self.backend.capabilities.options}
+        """All of its options, those for decoders included; the plain ones where both have a name."""
+        return {**self.options_for("generate"), **self.options_for("single_stream")}
+
+    def capabilities(self, scenario: str) -> Capabilities | None:
+        """What it can do in a scenario; None: nothing."""
+        if scenario == "generate":
+            return self.backend.generation
+        return self.backend.capabilities
+
+    def options_for(self, scenario: str) -> dict[str, Option]:
+        can = self.capabilities(scenario)
+        return {} if can is None else {option.name: option for option in can.options}
 
 
 def plan(
@@ -105,7 +127,7 @@ def plan(
     sets = sets or {}
     runtimes = _runtimes(backends, load_backend)
     chosen = _in_suite(workloads, suite)
-    _check_sets(sets, runtimes)
+    _check_sets(sets, runtimes, any(generates(workload) for workload, _ in chosen))
     _check_scenarios(scenarios)
     cells = [
         _cell(workload, runtime, variant, scenario, rate_per_s)
@@ -162,6 +184,8 @@ def _variants(
     """The workload's variants with the axes of `sets` replaced; excluded ones stay excluded."""
     as_it_comes = "as-is" if workload.model.builder is None else "fp32"
     defaults: dict[str, list[Scalar]] = {"precision": [as_it_comes], "batch": [1]}
+    if generates(workload):
+        defaults |= {axis: [value] for axis, value in REQUEST_AXES.items()}
     axes = {axis: list(values) for axis, values in sets.items()}
     matrix = Matrix(
         axes={**defaults, **workload.matrix.axes, **axes},
@@ -201,8 +225,13 @@ def _cell(
         scenario=msgspec.convert(scenario, ScenarioName),
         rate_per_s=rate,
         native=_native(workload.model, runtime, variant),
-        unsupported=next(_reasons(workload, runtime, variant), None),
+        unsupported=next(_reasons(workload, runtime, variant, scenario), None),
     )
+
+
+def generates(workload: Workload) -> bool:
+    """Whether a workload's task makes text, rather than single inferences."""
+    return "generate" in workload.scenarios
 
 
 def _native(model: Model, runtime: _Runtime, variant: Variant) -> Native | None:
@@ -217,8 +246,10 @@ def _native(model: Model, runtime: _Runtime, variant: Variant) -> Native | None:
 # Why a cell cannot run
 
 
-def _reasons(workload: Workload, runtime: _Runtime, variant: Variant) -> Iterator[Reason]:
-    backend, can = runtime.backend.name, runtime.backend.capabilities
+def _reasons(
+    workload: Workload, runtime: _Runtime, variant: Variant, scenario: str
+) -> Iterator[Reason]:
+    backend, can = runtime.backend.name, runtime.capabilities(scenario)
     if runtime.unavailable is not None:
         why = runtime.unavailable
         yield Reason(code=f"backend_{why.kind}", message=why.reason, fix=why.fix)
@@ -231,12 +262,20 @@ def _reasons(workload: Workload, runtime: _Runtime, variant: Variant) -> Iterato
             message=f"workload {workload.name} needs {', '.join(missing)}",
             fix=f"pip install {names}",
         )
+    if generates(workload) != (scenario == "generate"):
+        what = "only the scenario generate" if generates(workload) else "not the scenario generate"
+        message = f"the task of {workload.name} knows {what}"
+        yield Reason(code="unsupported_scenario", message=message)
+        return
+    if can is None:
+        yield Reason(code="unsupported_scenario", message=f"{backend} generates no text")
+        return
     form = model_format(workload.model)
     if form not in can.formats and not _converts(workload, runtime, variant, form):
         yield Reason(code="unsupported_format", message=f"{backend} opens no {form} models")
-    yield from _precision_reasons(workload, runtime, variant)
+    yield from _precision_reasons(workload, backend, can, variant)
     for axis, value in _options_of(variant).items():
-        yield from _option_reasons(runtime, axis, value)
+        yield from _option_reasons(runtime, scenario, axis, value)
 
 
 def _converts(workload: Workload, runtime: _Runtime, variant: Variant, form: str) -> bool:
@@ -251,11 +290,13 @@ def _converts(workload: Workload, runtime: _Runtime, variant: Variant, form: str
 
 
 def _options_of(variant: Variant) -> Variant:
-    return {axis: value for axis, value in variant.items() if axis not in MODEL_AXES}
+    ours = (*MODEL_AXES, *REQUEST_AXES)
+    return {axis: value for axis, value in variant.items() if axis not in ours}
 
 
-def _precision_reasons(workload: Workload, runtime: _Runtime, variant: Variant) -> Iterator[Reason]:
-    backend, can = runtime.backend.name, runtime.backend.capabilities
+def _precision_reasons(
+    workload: Workload, backend: str, can: Capabilities, variant: Variant
+) -> Iterator[Reason]:
     precision, batch = variant["precision"], variant["batch"]
     if precision not in can.precisions:
         hint = did_you_mean(str(precision), can.precisions)
@@ -270,8 +311,8 @@ def _precision_reasons(workload: Workload, runtime: _Runtime, variant: Variant) 
         )
 
 
-def _option_reasons(runtime: _Runtime, axis: str, value: Scalar) -> Iterator[Reason]:
-    option = runtime.options.get(axis)
+def _option_reasons(runtime: _Runtime, scenario: str, axis: str, value: Scalar) -> Iterator[Reason]:
+    option = runtime.options_for(scenario).get(axis)
     if option is None:
         message = f"{runtime.backend.name} has no option {axis!r}"
         yield Reason(code="unsupported_option", message=message)
@@ -334,29 +375,32 @@ def _scalar(text: str) -> Scalar:
     return text
 
 
-def _check_sets(sets: Mapping[str, Sequence[Scalar]], runtimes: Sequence[_Runtime]) -> None:
+def _check_sets(
+    sets: Mapping[str, Sequence[Scalar]], runtimes: Sequence[_Runtime], generating: bool
+) -> None:
     """Raises UsageError for what no chosen backend can do, whatever the workload."""
     able = [runtime for runtime in runtimes if runtime.backend.capabilities.formats]
     for axis, values in sets.items():
         if axis == "precision":
             _check_precisions(values, able)
-        elif axis == "batch":
-            _check_batches(values)
+        elif axis == "batch" or (axis in REQUEST_AXES and generating):
+            _check_counts(axis, values)
         elif able:
             _check_option(axis, values, able)
 
 
 def _check_precisions(values: Sequence[Scalar], runtimes: Sequence[_Runtime]) -> None:
-    known = {*PRECISIONS, *(p for r in runtimes for p in r.backend.capabilities.precisions)}
+    able = [can for r in runtimes for can in (r.backend.capabilities, r.backend.generation) if can]
+    known = {*PRECISIONS, *(precision for can in able for precision in can.precisions)}
     for value in values:
         if value not in known:
             raise UsageError(f"no precision {value!r}{did_you_mean(str(value), known)}")
 
 
-def _check_batches(values: Sequence[Scalar]) -> None:
+def _check_counts(axis: str, values: Sequence[Scalar]) -> None:
     for value in values:
         if type(value) is not int or value < 1:
-            raise UsageError(f"batch must be a whole number of 1 or more, got {value!r}")
+            raise UsageError(f"{axis} must be a whole number of 1 or more, got {value!r}")
 
 
 def _check_option(axis: str, values: Sequence[Scalar], runtimes: Sequence[_Runtime]) -> None:
@@ -449,7 +493,8 @@ def workload_for_model(
     path: Path, shapes: Shapes, task: str | None = None, reference: Path | None = None
 ) -> Workload:
     """A workload around a model file: seeded inputs (or a task of the user's own, FILE.py:CLASS),
-    judged by its parity with the reference; `reference` is the ONNX model that a file in a runtime's
+    judged by its parity with the reference; a GGUF file, and any model with `--task generate`, generates
+    text and is judged by its divergence from an fp32 reference. `reference` is the ONNX model that a file in a runtime's
     own format was made from. Raises UsageError where a file cannot be read or makes no sense."""
     given = _file_asset(path)
     form = Path(given.uri).suffix.removeprefix(".")
@@ -459,12 +504,13 @@ def workload_for_model(
     native = NativeModel(
         uri=given.uri, sha256=given.sha256, license=given.license, precision="as-is"
     )
+    generating = form == "gguf" or task == GENERATE
     stem = re.sub(r"[^a-z0-9._-]+", "-", Path(given.uri).stem.lower()).strip("._-") or "model"
     return Workload(
         name=f"{stem[:55]}-{given.sha256[:8]}",
         version=1,
         title=Path(given.uri).name,
-        task=registry.absolute(task) if task else "seeded_inputs",
+        task=registry.absolute(task) if task else GENERATE if generating else "seeded_inputs",
         model=Model(
             uri=origin.uri,
             sha256=origin.sha256,
@@ -472,7 +518,8 @@ def workload_for_model(
             shapes=shapes,
             native={} if reference is None else {form: native},
         ),
-        quality=Quality(metric="parity_error", ceiling=1e-3),
+        quality=_OWN_DECODER if generating else Quality(metric="parity_error", ceiling=1e-3),
+        scenarios=["generate"] if generating else ["single_stream"],
         matrix=Matrix(axes={"precision": ["as-is"]}),
     )
 

@@ -151,6 +151,28 @@ class Energy(Part, frozen=True, kw_only=True):
     source: str = ""
 
 
+class Request(Part, frozen=True, kw_only=True):
+    """One request of a generation: prompts read, then one token of each sequence at a time."""
+
+    prompt_tokens: int  # of each sequence
+    #: When each token was known, from the start of the request: n tokens have n entries, and n - 1
+    #: intervals between them. The first is the time to first token, the last the whole request.
+    token_ns: list[int]
+    new_tokens: list[int]  # of each sequence, its end of text included
+    stop: list[Literal["length", "end_of_text"]]  # why each sequence ended
+
+
+class Generate(Part, frozen=True, kw_only=True):
+    """Requests of the measured window, one after the other; `samples_ns` holds their lengths."""
+
+    requests: list[Request]
+    width: int  # sequences side by side
+    positions: int  # room of the cache: prompt and answer of one sequence
+    kv_cache_bytes: int | None
+    temperature: float  # 0: greedy
+    fixed_length: bool  # answers went on past an end of text, to the number of tokens asked for
+
+
 class Replicate(Part, frozen=True, kw_only=True):
     """One fresh worker process of a cell."""
 
@@ -169,6 +191,7 @@ class Replicate(Part, frozen=True, kw_only=True):
     stop: Literal["", "precise", "time", "samples"] = ""  # why the window ended
     paced: Paced | None = None
     offline: Offline | None = None
+    generate: Generate | None = None
     unseen: Unseen | None = None
     pipeline: Pipeline | None = None
     device: DeviceTimes | None = None  # transfers and computation apart; null: no such device

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     #: Runs queries in order and returns their outputs; batching is the caller's business.
     Infer = Callable[[Sequence[Feeds]], list[Outputs]]
 
+    from edgebench.generation import GenerationSession
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -44,6 +46,7 @@ class TaskContext:
     model_asset: Path | None = None  # the file or folder the model was made from
     inputs: Sequence[TensorInfo] = ()  # of the fp32 model at batch 1
     seed: int = 0
+    reference: Path | None = None  # what `GenerationTask.reference` gave, as npz
 
 
 class Task(ABC):
@@ -98,3 +101,58 @@ class Task(ABC):
             f"{type(self).__name__} has no calibration data, which static quantisation needs",
             "write its method `calibration`, or leave int8-static out",
         )
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """A prompt as an application holds it: messages of who says what."""
+
+    messages: Sequence[Mapping[str, str]]
+
+
+class GenerationTask(ABC):
+    """Prompts for a decoder, and a judgement of what it makes of them. Knows no runtime and no clock."""
+
+    metrics: ClassVar[Mapping[str, Metric]]
+
+    def __init__(self, context: TaskContext) -> None:
+        self.context = context
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of judged items."""
+
+    @property
+    @abstractmethod
+    def positions(self) -> int:
+        """Tokens of the longest sequence that `judge` needs room for, prompt and answer together."""
+
+    @property
+    @abstractmethod
+    def ends(self) -> frozenset[int]:
+        """Tokens that end an answer; empty where the answer has a fixed length."""
+
+    @property
+    @abstractmethod
+    def temperature(self) -> float:
+        """Of seeded sampling; 0 is greedy."""
+
+    @abstractmethod
+    def conversation(self, index: int) -> Conversation:
+        """The prompt of a request, in memory. Any index is a prompt; no two are the same."""
+
+    @abstractmethod
+    def encode(self, conversation: Conversation, tokens: int) -> list[int]:
+        """The prompt as the model takes it, of exactly so many tokens."""
+
+    @abstractmethod
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The answer as text."""
+
+    @abstractmethod
+    def reference(self, session: GenerationSession) -> dict[str, NDArray[Any]]:
+        """What `judge` compares with, made once by an fp32 reference."""
+
+    @abstractmethod
+    def judge(self, session: GenerationSession) -> dict[str, float]:
+        """Metrics by the names in `metrics`; what needs a reference is left out where there is none."""

@@ -10,6 +10,7 @@ from edgebench.record import (
     CellFacts,
     DeviceFacts,
     Energy,
+    Generate,
     Memory,
     ModelFacts,
     Offline,
@@ -19,6 +20,7 @@ from edgebench.record import (
     Reason,
     Record,
     Replicate,
+    Request,
     RunFacts,
     Status,
     Unseen,
@@ -80,6 +82,44 @@ def replicate(
         parts = {"samples_ns": []}
     parts.update(changes)
     return Replicate(index=index, status=status, started_utc="2026-07-01T10:00:00Z", **parts)
+
+
+def generating(
+    index: int = 0,
+    ttft_ns: int = 300_000_000,
+    step_ns: int = 20_000_000,
+    *,
+    tokens: int = 16,
+    prompt_tokens: int = 128,
+    width: int = 1,
+    requests: int = 8,
+    **changes: Any,
+) -> Replicate:
+    """A replicate of the scenario generate, each token a little later than the last one's interval."""
+    each = [
+        Request(
+            prompt_tokens=prompt_tokens,
+            token_ns=[ttft_ns + 1000 * number + step_ns * step for step in range(tokens)],
+            new_tokens=[tokens] * width,
+            stop=["length"] * width,
+        )
+        for number in range(requests)
+    ]
+    return replicate(
+        index,
+        [request.token_ns[-1] for request in each],
+        **{
+            "generate": Generate(
+                requests=each,
+                width=width,
+                positions=prompt_tokens + tokens,
+                kv_cache_bytes=12 * MIB,
+                temperature=0.0,
+                fixed_length=True,
+            ),
+            **changes,
+        },
+    )
 
 
 def offline(index: int = 0, per_s: float = 150.0, items: int = 256) -> Replicate:

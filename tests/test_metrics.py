@@ -11,7 +11,7 @@ from edgebench.analysis.table import build_table
 from edgebench.errors import UsageError
 from edgebench.metrics import METRICS, metric
 from edgebench.record import Energy, Memory, Paced
-from tests.records import quality, record, replicate, samples
+from tests.records import generating, quality, record, replicate, samples
 
 
 def test_every_metric_reads_a_number_of_a_complete_row() -> None:
@@ -27,7 +27,11 @@ def test_every_metric_reads_a_number_of_a_complete_row() -> None:
     )
     paced = Paced(rate_per_s=30.0, misses=1, service_ns=[1], wake_late_ns=[1])
     energy = Energy(status="ok", j_per_inference=0.1, uncertainty_j=0.01, average_w=2.0)
-    each = [replicate(i, samples(1e6, 300, i), memory=memory, paced=paced) for i in range(3)]
+    made = generating(tokens=100).generate
+    each = [
+        replicate(i, samples(1e6, 300, i), memory=memory, paced=paced, generate=made)
+        for i in range(3)
+    ]
     rows = build_table(
         [
             record(replicates=each, energy=energy, rate_per_s=30.0),

@@ -41,6 +41,8 @@ def _group_key(row: Row) -> _Key:
         row.scenario,
         row.rate_per_s,
         row.variant.get("batch", 1),  # another batch is another query
+        row.variant.get("prompt_tokens"),
+        row.variant.get("new_tokens"),
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 #: Peaks of memory differ from process to process by pages: less than this is no difference.
 MEMORY_RESOLUTION = 0.01
 _BLOCK = 256  # rows compared with all others at once: bounds the memory it takes
-GroupKey = tuple[str, str, int, str, float | None]
 
 
 @dataclass(frozen=True)
@@ -43,12 +42,40 @@ class _Objective:
     bounds: Bounds
 
 
-def groups(rows: Sequence[Row]) -> dict[GroupKey, list[int]]:
-    """Indices of rows that compete: one device, workload, scenario and rate."""
-    found: dict[GroupKey, list[int]] = defaultdict(list)
+class Group(NamedTuple):
+    """What rows that compete have in common: the same work under the same load."""
+
+    device: str
+    workload: str
+    workload_version: int
+    scenario: str
+    rate_per_s: float | None
+    prompt_tokens: int | None  # a request with a shorter prompt is another request
+    new_tokens: int | None
+
+
+def group_of(row: Row) -> Group:
+    return Group(
+        row.device,
+        row.workload,
+        row.workload_version,
+        row.scenario,
+        row.rate_per_s,
+        _tokens(row, "prompt_tokens"),
+        _tokens(row, "new_tokens"),
+    )
+
+
+def _tokens(row: Row, axis: str) -> int | None:
+    value = row.variant.get(axis) if row.scenario == "generate" else None
+    return value if isinstance(value, int) else None
+
+
+def groups(rows: Sequence[Row]) -> dict[Group, list[int]]:
+    """Indices of rows that compete."""
+    found: dict[Group, list[int]] = defaultdict(list)
     for index, row in enumerate(rows):
-        key = (row.device, row.workload, row.workload_version, row.scenario, row.rate_per_s)
-        found[key].append(index)
+        found[group_of(row)].append(index)
     return dict(found)
 
 
@@ -56,20 +83,16 @@ def with_fronts(rows: Sequence[Row]) -> tuple[list[Row], list[Front]]:
     """Sets `pareto` on every ranked row, and says by which objectives."""
     done = list(rows)
     fronts = []
-    for (device, workload, version, scenario, rate), members in groups(rows).items():
+    for group, members in groups(rows).items():
         ranked = [index for index in members if rows[index].ranked]
-        objectives, left_out = _objectives([rows[index] for index in ranked], scenario)
+        objectives, left_out = _objectives([rows[index] for index in ranked], group.scenario)
         flags = pareto([objective.bounds for objective in objectives]) if ranked else []
         for index, flag in zip(ranked, flags, strict=True):
             unknown = {k: v for k, v in done[index].unknown.items() if k != "pareto"}
             done[index] = msgspec.structs.replace(done[index], pareto=flag, unknown=unknown)
         fronts.append(
             Front(
-                device=device,
-                workload=workload,
-                workload_version=version,
-                scenario=scenario,
-                rate_per_s=rate,
+                **group._asdict(),
                 objectives=[objective.metric for objective in objectives],
                 left_out=left_out,
                 rows=[index for index, flag in zip(ranked, flags, strict=True) if flag],
@@ -140,10 +163,12 @@ def _objectives(rows: Sequence[Row], scenario: str) -> tuple[list[_Objective], l
     objectives = []
     if scenario == "offline":
         objectives.append(_interval_objective(rows, "throughput"))
+    elif scenario == "generate":
+        objectives += [_interval_objective(rows, f"generate.{name}") for name in ("ttft", "tpot")]
     else:
         objectives.append(_interval_objective(rows, "latency.p50"))
-        if len({row.variant.get("batch", 1) for row in rows}) > 1:
-            objectives.append(_interval_objective(rows, "throughput"))
+    if scenario != "offline" and len({row.variant.get("batch", 1) for row in rows}) > 1:
+        objectives.append(_interval_objective(rows, "throughput"))
     left_out = []
     for found in (_memory(rows), _quality(rows), _energy(rows)):
         if isinstance(found, LeftOut):

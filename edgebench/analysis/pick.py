@@ -19,7 +19,7 @@ def picks(rows: Sequence[Row]) -> list[Pick]:
     overlaps with the best one's, that with the least memory, then the best quality.
     """
     found = []
-    for (device, workload, version, scenario, rate), members in groups(rows).items():
+    for key, members in groups(rows).items():
         group = [rows[index] for index in members]
         names = dict(zip(members, labels(group), strict=True))
         order = sorted((i for i in members if rows[i].ranked), key=lambda i: _cost(rows[i]))
@@ -32,11 +32,7 @@ def picks(rows: Sequence[Row]) -> list[Pick]:
         certain = best is not None and all(_known(rows[i]) for i in order)
         found.append(
             Pick(
-                device=device,
-                workload=workload,
-                workload_version=version,
-                scenario=scenario,
-                rate_per_s=rate,
+                **key._asdict(),
                 row=best,
                 id=None if best is None else rows[best].id,
                 runner_up=runner_up,
@@ -118,7 +114,15 @@ def _sentence(
 def _speed(row: Row) -> str:
     if row.scenario == "offline":
         return f"{format_rate(row.throughput_per_s or 0)}/s"
-    return f"p50 {format_ns(row.latency_ns.p50 or 0)}"
+    p50 = f"p50 {format_ns(row.latency_ns.p50 or 0)}"
+    if row.generate is None:
+        return p50
+    made = row.generate
+    parts = [p50, f"TTFT {format_ns(made.ttft_ns or 0)}"]
+    if made.tpot_ns is not None and made.decode_tokens_per_s is not None:
+        rate = format_rate(made.decode_tokens_per_s)
+        parts.append(f"TPOT {format_ns(made.tpot_ns)} ({rate} tokens/s)")
+    return ", ".join(parts)
 
 
 def format_rate(per_s: float) -> str:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from edgebench import record as rec
 from edgebench.analysis import stats
+from edgebench.analysis.generation import generate_of
 from edgebench.analysis.types import (
     ColdStart,
     Interval,
@@ -66,6 +67,7 @@ def row_of(record: rec.Record) -> Row:
         cold_start=_cold_start(good),
         warmup=_warmup(good),
         paced=_paced(cell, good),
+        generate=generate_of(good, unknown),
         caching=_caching(good),
         inputs_sha256=record.inputs_sha256,
         state=_state(record.replicates),
@@ -390,6 +392,9 @@ def _explain(row: Row, record: rec.Record, good: Sequence[rec.Replicate], unknow
         unknown["paced"] = unknown.get("rate_per_s") or nothing or "not measured"
     else:
         _explain_fields(row.paced, "paced", "not recorded", unknown)
+    if row.generate is None:
+        generates = row.scenario == "generate"
+        unknown["generate"] = nothing if generates else "the scenario generates no text"
     if row.caching is None:
         unknown["caching"] = nothing or "no never-seen inputs were timed"
     if row.inputs_sha256 is None:

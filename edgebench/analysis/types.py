@@ -128,6 +128,37 @@ class Paced(Part, frozen=True, kw_only=True):
     wake_late_p50_ns: int | None
 
 
+class Generate(Part, frozen=True, kw_only=True):
+    """Text generation over all requests of all replicates: medians, with 95 % intervals over replicates.
+
+    All sequences of a request advance together; rates count the tokens of all of them.
+    """
+
+    ttft_ns: int | None  # from the start of a request until its first token
+    ttft_low_ns: int | None = None
+    ttft_high_ns: int | None = None
+    ttft_of_replicates_ns: list[int] = []
+    tpot_ns: int | None  # (last - first) / (tokens - 1) of a request
+    tpot_low_ns: int | None = None
+    tpot_high_ns: int | None = None
+    tpot_of_replicates_ns: list[int] = []
+    interval_p50_ns: int | None = None  # between neighbouring tokens, all pooled
+    interval_p90_ns: int | None = None
+    interval_p99_ns: int | None = None
+    prefill_tokens_per_s: float | None
+    decode_tokens_per_s: float | None
+    prompt_tokens: int  # of one sequence
+    new_tokens: int  # of one sequence
+    requests: int
+    intervals: int
+    ended: int  # sequences that ended by an end of text
+    width: int  # sequences side by side
+    positions: int  # room of the cache
+    kv_cache_bytes: int | None
+    temperature: float  # 0: greedy
+    fixed_length: bool  # answers go on past an end of text
+
+
 class Row(Part, frozen=True, kw_only=True):
     """One cell as measured in one run on one device."""
 
@@ -161,6 +192,7 @@ class Row(Part, frozen=True, kw_only=True):
     cold_start: ColdStart | None = None
     warmup: Warmup | None = None
     paced: Paced | None = None
+    generate: Generate | None = None
     caching: bool | None = None
     inputs_sha256: str | None = None
     state: list[StateCheck] = []  # checks during its replicates that were not ok
@@ -202,6 +234,8 @@ class Front(Part, frozen=True, kw_only=True):
     workload_version: int
     scenario: str
     rate_per_s: float | None  # None: a closed loop
+    prompt_tokens: int | None = None  # of the request, in the scenario generate
+    new_tokens: int | None = None
     objectives: list[str]  # metric names
     left_out: list[LeftOut]
     rows: list[int]  # indices of the rows on the front
@@ -215,6 +249,8 @@ class Pick(Part, frozen=True, kw_only=True):
     workload_version: int
     scenario: str
     rate_per_s: float | None  # None: a closed loop
+    prompt_tokens: int | None = None  # of the request, in the scenario generate
+    new_tokens: int | None = None
     row: int | None  # index of the row; None: nothing can be deployed
     id: str | None
     runner_up: int | None  # index of the row that comes closest; None: there is no other

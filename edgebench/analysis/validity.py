@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -12,7 +13,7 @@ from edgebench.analysis.types import Row
 from edgebench.record import Reason, Record
 
 #: Axes that multiply the work of one query.
-WORK_AXES = ("batch", "size", "seq", "sequence_length")
+WORK_AXES = ("batch", "size", "seq", "sequence_length", "prompt_tokens", "new_tokens")
 #: More work that costs no more than this was not done.
 _NO_GROWTH = 1.05
 #: Below this, calling the runtime costs as much as the work, and growth need not show.
@@ -156,17 +157,37 @@ def _chains(rows: Sequence[Row], axis: str) -> list[list[int]]:
     return [[index for _, index in chain] for chain in ordered if chain[-1][0] >= 2 * chain[0][0]]
 
 
+class _Time(NamedTuple):
+    p50: int
+    of_replicates: list[int]
+
+
+def _time(row: Row, axis: str) -> _Time | None:
+    """The time that must grow with an axis.
+
+    Of a decoder, longer prompts and more of them take longer until the first token; what they add to a
+    step may be nothing, where reading the weights is what takes the time. More tokens take longer as a
+    whole, where answers have a fixed length.
+    """
+    made = row.generate
+    if made is not None and axis != "new_tokens":
+        return None if made.ttft_ns is None else _Time(made.ttft_ns, made.ttft_of_replicates_ns)
+    if row.latency_ns.p50 is None or (made is not None and not made.fixed_length):
+        return None
+    return _Time(row.latency_ns.p50, row.latency_ns.p50_of_replicates)
+
+
 def _growth_fault(chain: Sequence[Row], axis: str) -> Reason | None:
     first, last = chain[0], chain[-1]
-    small, large = first.latency_ns, last.latency_ns
-    if small.p50 is None or large.p50 is None or large.p50 > _NO_GROWTH * small.p50:
+    small, large = _time(first, axis), _time(last, axis)
+    if small is None or large is None or large.p50 > _NO_GROWTH * small.p50:
         return None
     if small.p50 < _OVERHEAD_NS:
         return None
     if first.effective is not None and not first.effective.device.startswith("cpu"):
         return None  # an accelerator that is not full takes more work for nothing
     more = float(last.variant[axis]) / float(first.variant[axis])
-    ratio = stats.ratio_interval(large.p50_of_replicates, small.p50_of_replicates)
+    ratio = stats.ratio_interval(large.of_replicates, small.of_replicates)
     if ratio is not None and ratio.high > (1 + more) / 2:
         return None  # so uncertain that growth in step with the work is not excluded
     return Reason(

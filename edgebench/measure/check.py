@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgebench.backend import Session
+from edgebench.generation import GenerationSession, Prompts
 from edgebench.measure.inputs import Feeds, Outputs, split, stack
 from edgebench.record import Completion, Limit, OutputCheck, Quality
 from edgebench.spec.types import Limit as LimitSpec
@@ -128,6 +129,34 @@ def output_check(
     )
 
 
+def logits_check(session: GenerationSession, prompts: Prompts, *, expected: str) -> OutputCheck:
+    """The cheap check of a decoder: logits after a prompt and a few greedy steps, against those of this
+    cell's first process; in that one, against themselves after other requests."""
+    got = [_some_logits(session, prompts)]
+    if Path(expected).exists():
+        want, against = load_outputs(expected, 1), "replicate 0"
+    else:
+        save_outputs(expected, got)
+        want, against = got, "itself"
+        got = [_some_logits(session, prompts)]
+    error = relative_error(got, want)
+    return OutputCheck(
+        against=against,
+        relative_error=error if np.isfinite(error) else 1e9,
+        limit=SAME_SESSION_LIMIT,
+        passed=error <= SAME_SESSION_LIMIT,
+    )
+
+
+def _some_logits(session: GenerationSession, prompts: Prompts) -> Outputs:
+    raw = session.prefill(prompts)
+    rows = [session.logits(raw)]
+    for _ in range(CHECKED_ITEMS):
+        raw = session.step(session.greedy(raw))
+        rows.append(session.logits(raw))
+    return {"logits": np.stack(rows)}
+
+
 def _repeated(
     session: Session, batch: int, items: Sequence[Feeds], first: Sequence[Outputs]
 ) -> OutputCheck:
@@ -191,8 +220,15 @@ def _labelled_quality(session: Session, task: Task, spec: QualitySpec, batch: in
     """The task's metrics over all labelled items, judged by the workload's limits."""
     session.reset()
     values = task.evaluate(lambda items: infer(session, batch, items))
-    main = _judge(spec.metric, spec, task.metrics, values)
-    also = [_judge(name, limit, task.metrics, values) for name, limit in spec.also.items()]
+    return judged(values, task.metrics, spec, len(task))
+
+
+def judged(
+    values: dict[str, float], metrics: Mapping[str, Metric], spec: QualitySpec, items: int
+) -> Quality:
+    """Metrics against the workload's limits."""
+    main = _judge(spec.metric, spec, metrics, values)
+    also = [_judge(name, limit, metrics, values) for name, limit in spec.also.items()]
     broken = [limit for limit in (main, *also) if not limit.passed]
     return Quality(
         metric=spec.metric,
@@ -200,7 +236,7 @@ def _labelled_quality(session: Session, task: Task, spec: QualitySpec, batch: in
         floor=main.limit,
         better=main.better,
         passed=not broken,
-        items=len(task),
+        items=items,
         kind="labels",
         also=also,
         reason="; ".join(_complaint(limit) for limit in broken),
@@ -264,7 +300,9 @@ def completion(session: Session, pool: Sequence[Any], typical_ns: int) -> Comple
     return Completion(first_read_ns=first_ns, second_read_ns=second_ns, deferred=deferred)
 
 
-def _judge(name: str, spec: LimitSpec, metrics: Any, values: dict[str, float]) -> Limit:
+def _judge(
+    name: str, spec: LimitSpec, metrics: Mapping[str, Metric], values: dict[str, float]
+) -> Limit:
     metric: Metric | None = metrics.get(name)
     if metric is None or name not in values:
         raise ValueError(f"the task gives no metric {name!r}; it gives {', '.join(sorted(values))}")

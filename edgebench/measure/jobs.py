@@ -9,6 +9,13 @@ from edgebench.record import Replicate
 from edgebench.spec.types import Quality
 
 
+class GenerateJob(msgspec.Struct, frozen=True, kw_only=True):
+    """What is asked of a decoder in each request."""
+
+    prompt_tokens: int
+    new_tokens: int
+
+
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """Everything a worker needs to measure one replicate of a cell."""
 
@@ -45,6 +52,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     reference_constant: bool
     expected: str  # npz of this cell's outputs: written by its first replicate, read by the others
     memory_limit_bytes: int | None = None
+    generate: GenerateJob | None = None  # None: single inferences
 
 
 class Phase(msgspec.Struct, frozen=True, tag="phase"):

@@ -60,7 +60,7 @@ def no_gc() -> Iterator[None]:
 
 
 @contextmanager
-def _usage(window: Window) -> Iterator[None]:
+def usage(window: Window) -> Iterator[None]:
     """CPU time and involuntary context switches of this process, added to `window`."""
     before = resource.getrusage(resource.RUSAGE_SELF)
     try:
@@ -131,7 +131,7 @@ def single_stream(
     block_values: list[float] = []
     permille = round(percentile * 1000)
     needed = max(MIN_SAMPLES, stats.min_samples(permille))
-    with no_gc(), _usage(window):
+    with no_gc(), usage(window):
         start = time.perf_counter_ns()
         deadline = start + round(slice_s * 1e9)
         give_up = start + round(PATIENCE * slice_s * 1e9)
@@ -187,7 +187,7 @@ def paced_stream(
     service_ns: list[int] = []
     wake_late_ns: list[int] = []
     misses = 0
-    with no_gc(), _usage(window):
+    with no_gc(), usage(window):
         begin = clock() + 1_000_000
         give_up = begin + round(2 * count * period_ns + 1e9)
         for number, prepared in enumerate(islice(cycle(pool), count)):
@@ -227,7 +227,7 @@ def offline(
     """One query of as many samples as fill the time, in batches; all are there from the start."""
     calls = max(1, min(max_samples, round(slice_s * 1e9 / max(typical_ns, 1))))
     window = Window(stop="time")
-    with no_gc(), _usage(window):
+    with no_gc(), usage(window):
         start = time.perf_counter_ns()
         time_block(run, islice(cycle(pool), calls), window.samples_ns.append)
         window.window_ns = time.perf_counter_ns() - start

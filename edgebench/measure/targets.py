@@ -9,7 +9,7 @@ from pathlib import Path
 from edgebench import assets
 from edgebench.errors import AssetError
 from edgebench.measure.campaign import Settings, Target
-from edgebench.measure.jobs import Job
+from edgebench.measure.jobs import GenerateJob, Job
 from edgebench.measure.prepare import NotReady, Preparer, Ready
 from edgebench.models.jobs import PrepareJob
 from edgebench.plan import Cell, model_format
@@ -118,6 +118,7 @@ def _prepare_job(cell: Cell, settings: Settings, cache: Path, paths: dict[str, P
         batch=cell.batch,
         seed=settings.seed,
         cache=str(cache),
+        generates=cell.scenario == "generate",
     )
 
 
@@ -154,4 +155,13 @@ def _job(cell: Cell, settings: Settings, request: PrepareJob, ready: Ready) -> J
         reference_constant=ready.prepared.reference_constant,
         expected="",
         memory_limit_bytes=settings.memory_limit_bytes,
+        generate=_generate_job(cell),
+    )
+
+
+def _generate_job(cell: Cell) -> GenerateJob | None:
+    if cell.scenario != "generate":
+        return None
+    return GenerateJob(
+        prompt_tokens=int(cell.variant["prompt_tokens"]), new_tokens=int(cell.variant["new_tokens"])
     )

@@ -12,16 +12,16 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from edgebench import registry
 from edgebench.backend import DeviceTimes, ModelFile, Session
 from edgebench.errors import EdgebenchError, UnsupportedError
 from edgebench.measure.jobs import Done, Job
 from edgebench.measure.parent_link import ParentLink, be_first_to_go
+from edgebench.measure.phases import looks_cached, peak_of, precision_of, timed
 from edgebench.probes import memory
 from edgebench.record import Completion, Memory, Pipeline, Reason, Replicate, Unseen
 
@@ -30,15 +30,10 @@ if TYPE_CHECKING:
     from edgebench.measure.scenario import Window
     from edgebench.task import Task
 
-T = TypeVar("T")
-
 #: Shares of the slice for what is timed beside the main window.
 UNSEEN_SHARE = 0.15
 PIPELINE_SHARE = 0.15
 DEVICE_SHARE = 0.15
-#: A never-seen input slower than this, beyond chance, is a sign of a cache.
-CACHING_RATIO = 1.5
-CACHING_PAIRS = 0.9
 
 
 def main() -> None:
@@ -73,8 +68,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
 
     link.phase("import of the runtime")
     backend = registry.load(job.backend)
-    _, import_ns = _timed(backend.import_runtime)
-    link.phase("load of the model")
+    _, import_ns = timed(backend.import_runtime)
     model = ModelFile(
         path=Path(job.model_path),
         format=job.model_format,
@@ -83,7 +77,12 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
         batch=job.batch,
         names=job.model_names,
     )
-    session, load_ns = _timed(lambda: backend.open(model, job.options))
+    if job.generate is not None:
+        from edgebench.measure import generation
+
+        return generation.measure(job, link, started, backend, import_ns, model)
+    link.phase("load of the model")
+    session, load_ns = timed(lambda: backend.open(model, job.options))
     uss_loaded = memory.uss_bytes()
 
     from edgebench.measure import check, inputs, scenario
@@ -94,7 +93,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
     pool = [session.prepare(item) for item in feeds]
 
     link.phase("first inference")
-    _, first_ns = _timed(lambda: session.run(pool[0]))
+    _, first_ns = timed(lambda: session.run(pool[0]))
     link.phase("warm-up", job.warmup_s)
     warmup, typical_ns = scenario.warm_up(session.run, pool, job.warmup_s)
     uss_warm = memory.uss_bytes()
@@ -106,7 +105,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
     link.phase("measurement", 3 * job.slice_s)
     window = _window(job, session, pool, typical_ns)
     # Before anything else is prepared: what follows holds further inputs.
-    peak = _peak(session)
+    peak = peak_of(session)
     link.phase("measurement of never-seen inputs", job.slice_s)
     unseen = _unseen(job, session, feeds, pool, typical_ns)
     link.phase("measurement of the pipeline", job.slice_s)
@@ -129,7 +128,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
         session,
         task,
         batch=job.batch,
-        precision=_precision(job),
+        precision=precision_of(job),
         reference=job.reference,
         expected=job.expected,
     )
@@ -141,7 +140,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
             task,
             job.quality,
             batch=job.batch,
-            precision=_precision(job),
+            precision=precision_of(job),
             reference=job.reference,
             constant=job.reference_constant,
         )
@@ -175,22 +174,6 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
     return Done(_judged(replicate, window), inputs.digest(feeds))
 
 
-def _peak(session: Session) -> Memory:
-    """Peak of the process and, where the session uses one, of the device: together, or unknown."""
-    peak_bytes, peak_source = memory.peak_rss()
-    device_bytes, device_source = session.device_memory()
-    if device_source and device_bytes is None:
-        peak_bytes, peak_source = None, device_source
-    elif device_bytes is not None and peak_bytes is not None:
-        peak_bytes, peak_source = peak_bytes + device_bytes, f"{peak_source} + {device_source}"
-    return Memory(
-        peak_bytes=peak_bytes,
-        peak_source=peak_source,
-        device_peak_bytes=device_bytes,
-        device_source=device_source,
-    )
-
-
 def _device_times(
     job: Job, session: Session, pool: list[Any], typical_ns: int
 ) -> DeviceTimes | None:
@@ -213,17 +196,6 @@ def _deferred(job: Job, started: str, completion: Completion) -> Replicate:
         reasons=[reason],
         completion=completion,
     )
-
-
-def _precision(job: Job) -> str:
-    """What parity is judged by: a file in a runtime's own format may be of any precision."""
-    return "unknown" if job.precision_unknown else job.precision
-
-
-def _timed(action: Callable[[], T]) -> tuple[T, int]:
-    start = time.perf_counter_ns()
-    result = action()
-    return result, time.perf_counter_ns() - start
 
 
 def _task(job: Job, session: Session) -> Task:
@@ -287,20 +259,8 @@ def _unseen(
     ]
     pool_ns, unseen_ns = scenario.in_turn(session.run, [pool[index] for index in rotation], fresh)
     return Unseen(
-        pool_ns=pool_ns, unseen_ns=unseen_ns, caching=_looks_cached(pool_ns, unseen_ns, typical_ns)
+        pool_ns=pool_ns, unseen_ns=unseen_ns, caching=looks_cached(pool_ns, unseen_ns, typical_ns)
     )
-
-
-def _looks_cached(pool_ns: list[int], unseen_ns: list[int], typical_ns: int) -> bool:
-    """Whether never-seen inputs were slower in nearly every pair, and by far.
-
-    `typical_ns` guards the other way round: a cache that lies about the pool may also be slow on it.
-    """
-    from statistics import median
-
-    slower = sum(b > CACHING_RATIO * a for a, b in zip(pool_ns, unseen_ns, strict=True))
-    reference = min(median(pool_ns), typical_ns)
-    return slower >= CACHING_PAIRS * len(pool_ns) and median(unseen_ns) > CACHING_RATIO * reference
 
 
 def _pipeline(job: Job, session: Session, task: Task, typical_ns: int) -> Pipeline:

@@ -58,6 +58,8 @@ def prepare(job: PrepareJob) -> PreparedModel:
         raise UnsupportedError(
             f"no way to make precision {job.precision!r}{did_you_mean(job.precision, PRECISIONS)}"
         )
+    if job.generates:
+        return _decoder(job)
     if job.format != "onnx":
         return _native(job)
     # By source, so that `edgebench assets prune` sees what no workload needs any more.
@@ -104,6 +106,49 @@ def _native(job: PrepareJob) -> PreparedModel:
         fp32_path=job.source,
         inputs=[],
         reference="",
+        reference_constant=False,
+    )
+
+
+def _decoder(job: PrepareJob) -> PreparedModel:
+    """A decoder's file as it came, and what an fp32 reference makes of the task's prompts.
+
+    Other precisions are the runtime's doing, from the same file.
+    """
+    from edgebench.models.llm.session import reference_session
+    from edgebench.task import TaskContext
+    from edgebench.tasks import load_generation_task
+
+    source = Path(job.source)
+    if not source.is_file():
+        raise EdgebenchError(f"no model file {source}")
+    data = {name: Path(path) for name, path in job.data.items()}
+    context = TaskContext(data=data, options=job.options, model_asset=source, seed=job.seed)
+    task = load_generation_task(job.task, context)
+
+    def make(folder: Path) -> Made:
+        import numpy as np
+
+        session = reference_session(source, task.positions)
+        arrays: dict[str, Any] = task.reference(session)
+        session.close()
+        np.savez(folder / _REFERENCE, **arrays)
+        return Made(facts={})
+
+    key = {"step": "decoder reference", "task": _task_identity(job), **_made_by()}
+    store = Cache(Path(job.cache) / "models" / job.source_sha256[:SOURCE_DIGITS])
+    folder, _ = store.get(key, make)
+    return PreparedModel(
+        path=job.source,
+        format=job.format,
+        sha256=job.source_sha256,
+        size_bytes=source.stat().st_size,
+        precision=job.precision,
+        batch=job.batch,
+        build_s=None,
+        fp32_path=job.source,
+        inputs=[],
+        reference=str(folder / _REFERENCE),
         reference_constant=False,
     )
 
@@ -337,7 +382,7 @@ def _made_by() -> dict[str, str]:
 def _code_sha256() -> str:
     """Of all sources that make models and inputs: simpler than following imports, and safe."""
     package = Path(__file__).parent.parent
-    files = sorted([*package.glob("models/*.py"), *package.glob("tasks/*.py")])
+    files = sorted([*package.glob("models/**/*.py"), *package.glob("tasks/*.py")])
     return hashlib.sha256("".join(file_sha256(file) for file in files).encode()).hexdigest()
 
 

@@ -44,7 +44,8 @@ def _block(table: Table, front: Front, pick: Pick, members: Sequence[int]) -> It
     if common(rows):
         yield _escape(common(rows))
         yield ""
-    yield "| | variant | p50 | p90 | items/s | peak memory | quality (to fp32) | energy | remarks |"
+    speed = "TTFT | TPOT | tokens/s" if front.scenario == "generate" else "p50 | p90 | items/s"
+    yield f"| | variant | {speed} | peak memory | quality (to fp32) | energy | remarks |"
     yield "|---|---|--:|--:|--:|--:|--:|--:|---|"
     for row, name in zip(rows, names, strict=True):
         yield _row(row, name)
@@ -65,12 +66,15 @@ def _row(row: Row, name: str) -> str:
         low, high = row.throughput_low_per_s, row.throughput_high_per_s
         rate = f"{rate} {text.half_width(row.throughput_per_s, low, high)}".rstrip()
     sign = text.mark(row)
-    cells = [
-        f"`{sign}`" if sign else "",
-        _escape(name),
+    speed = [
         text.time_cell(ns.p50, ns.p50_low, ns.p50_high),
         text.time_cell(ns.p90, ns.p90_low, ns.p90_high),
         rate,
+    ]
+    cells = [
+        f"`{sign}`" if sign else "",
+        _escape(name),
+        *(speed if row.scenario != "generate" else text.generate_cells(row)),
         text.bytes_cell(row.memory_peak_bytes),
         text.quality_cell(row),
         _escape(text.energy_cell(row)),

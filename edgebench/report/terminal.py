@@ -133,13 +133,13 @@ def _joined(values: Sequence[str], widths: Sequence[int]) -> str:
 
 def _columns(rows: Sequence[Row]) -> list[list[str]]:
     """Head and cells; the energy has a column only where some row has a value."""
-    offline = rows[0].scenario == "offline"
+    scenario = rows[0].scenario
     energy = any(row.energy.j_per_inference is not None for row in rows)
-    head = ["items/s"] if offline else ["p50", "p90", "items/s"]
-    head += ["MiB", "quality"] + (["energy"] if energy else [])
+    head = _HEADS.get(scenario, _HEADS["single_stream"])
+    head = [*head, "MiB", "quality"] + (["energy"] if energy else [])
     table = [head]
     for row in rows:
-        cells = _offline_cells(row) if offline else _latency_cells(row)
+        cells = _CELLS.get(scenario, _latency_cells)(row)
         cells += [_mebibytes(row.memory_peak_bytes), text.quality_cell(row)]
         table.append([*cells, text.energy_cell(row)] if energy else cells)
     return table
@@ -159,6 +159,14 @@ def _offline_cells(row: Row) -> list[str]:
         row.throughput_per_s, row.throughput_low_per_s, row.throughput_high_per_s
     )
     return [" ".join(filter(None, (_rate(row), spread)))]
+
+
+_HEADS = {
+    "offline": ["items/s"],
+    "generate": ["TTFT", "TPOT", "tok/s"],
+    "single_stream": ["p50", "p90", "items/s"],
+}
+_CELLS = {"offline": _offline_cells, "generate": text.generate_cells}
 
 
 def _mebibytes(size: int | None) -> str:

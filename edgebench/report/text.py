@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
+from edgebench.analysis.frontier import Group, group_of
+from edgebench.analysis.pick import format_rate
 from edgebench.analysis.types import Front, Pick, Row, Table
 from edgebench.units import format_bytes, format_ns
 
@@ -36,6 +38,19 @@ def time_cell(value: int | None, low: int | None, high: int | None) -> str:
     if value is None:
         return "-"
     return " ".join(filter(None, (format_ns(value), half_width(value, low, high))))
+
+
+def generate_cells(row: Row) -> list[str]:
+    """Time to first token, time per output token, new tokens per second."""
+    made = row.generate
+    if made is None:
+        return ["-"] * 3
+    rate = made.decode_tokens_per_s
+    return [
+        time_cell(made.ttft_ns, made.ttft_low_ns, made.ttft_high_ns),
+        time_cell(made.tpot_ns, made.tpot_low_ns, made.tpot_high_ns),
+        "-" if rate is None else format_rate(rate),
+    ]
 
 
 def quality_cell(row: Row) -> str:
@@ -94,9 +109,9 @@ def reasons(row: Row) -> str:
 
 def blocks(table: Table) -> list[tuple[Front, Pick, list[int]]]:
     """The groups of rows as they are printed: by device and workload, indices by latency."""
-    members: dict[tuple[object, ...], list[int]] = defaultdict(list)
+    members: dict[Group, list[int]] = defaultdict(list)
     for index, row in enumerate(table.rows):
-        members[_key(row)].append(index)
+        members[group_of(row)].append(index)
     pairs = sorted(
         zip(table.fronts, table.picks, strict=True),
         key=lambda pair: (
@@ -105,16 +120,18 @@ def blocks(table: Table) -> list[tuple[Front, Pick, list[int]]]:
             pair[0].workload_version,
             pair[0].scenario != "single_stream",
             pair[0].rate_per_s or 0.0,
+            pair[0].prompt_tokens or 0,
+            pair[0].new_tokens or 0,
         ),
     )
     return [
-        (front, pick, sorted(members[_key(front)], key=lambda index: _order(table.rows[index])))
+        (front, pick, sorted(members[_group(front)], key=lambda index: _order(table.rows[index])))
         for front, pick in pairs
     ]
 
 
-def _key(part: Row | Front) -> tuple[object, ...]:
-    return part.device, part.workload, part.workload_version, part.scenario, part.rate_per_s
+def _group(front: Front) -> Group:
+    return Group(*(getattr(front, name) for name in Group._fields))
 
 
 def _order(row: Row) -> tuple[bool, float]:
@@ -127,6 +144,8 @@ def _order(row: Row) -> tuple[bool, float]:
 
 def scenario(front: Front) -> str:
     rate = "" if front.rate_per_s is None else f" at {front.rate_per_s:g}/s"
+    if front.prompt_tokens is not None and front.new_tokens is not None:
+        return f"{front.scenario} {front.new_tokens} tokens after {front.prompt_tokens}"
     return front.scenario + rate
 
 

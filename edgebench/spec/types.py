@@ -15,7 +15,7 @@ from edgebench.backend import Scalar
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=64)]
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
 Variant = dict[str, Scalar]
-ScenarioName = Literal["single_stream", "offline"]
+ScenarioName = Literal["single_stream", "offline", "generate"]
 
 
 class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

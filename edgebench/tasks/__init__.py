@@ -16,7 +16,7 @@ from types import ModuleType
 
 from edgebench.errors import EdgebenchError, UsageError
 from edgebench.suggest import did_you_mean
-from edgebench.task import Metric, Task, TaskContext
+from edgebench.task import GenerationTask, Metric, Task, TaskContext
 
 
 def load_task(spec: str, context: TaskContext) -> Task:
@@ -24,7 +24,18 @@ def load_task(spec: str, context: TaskContext) -> Task:
 
     Raises UsageError where there is no such task and EdgebenchError where its data is not there.
     """
-    return task_class(spec)(context)
+    found = task_class(spec)
+    if not issubclass(found, Task):
+        raise UsageError(f"the task {spec!r} generates text: it has no single inferences")
+    return found(context)
+
+
+def load_generation_task(spec: str, context: TaskContext) -> GenerationTask:
+    """As `load_task`, of a task that generates text."""
+    found = task_class(spec)
+    if not issubclass(found, GenerationTask):
+        raise UsageError(f"the task {spec!r} generates no text", "--task generate does")
+    return found(context)
 
 
 def task_metrics(spec: str) -> Mapping[str, Metric]:
@@ -51,7 +62,7 @@ def task_file(spec: str) -> Path:
     return Path(__file__).parent / f"{spec}.py"
 
 
-def task_class(spec: str) -> type[Task]:
+def task_class(spec: str) -> type[Task | GenerationTask]:
     """The class behind a task's name. Raises UsageError where there is none."""
     file = task_file(spec)
     _, colon, class_name = spec.rpartition(":")
@@ -68,14 +79,14 @@ def task_class(spec: str) -> type[Task]:
             f"{file}: {class_name} is not a task",
             fix="derive it from edgebench.task.Task and define all its methods and `metrics`",
         )
-    result: type[Task] = found
+    result: type[Task | GenerationTask] = found
     return result
 
 
 def _is_task(value: object) -> bool:
     return (
         isinstance(value, type)
-        and issubclass(value, Task)
+        and issubclass(value, Task | GenerationTask)
         and not getattr(value, "__abstractmethods__", None)
         and hasattr(value, "metrics")
     )

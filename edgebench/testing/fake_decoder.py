@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -146,17 +146,6 @@ def _busy(nanoseconds: int) -> None:
     end = time.perf_counter_ns() + nanoseconds
     while time.perf_counter_ns() < end:
         pass
-
-
-def choosing(seed: int, temperature: float) -> Callable[[Any], list[int]]:
-    """A seeded sampler over logits, by Gumbel's maximum: `choose` of `GenerationSession.stream`."""
-    rng = np.random.default_rng(seed)
-
-    def choose(logits: Any) -> list[int]:
-        noise = rng.gumbel(size=logits.shape)
-        return [int(token) for token in (logits / temperature + noise).argmax(axis=-1)]
-
-    return choose
 
 
 BACKEND = FakeDecoder

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgebench.errors import EdgebenchError, UnsupportedError
 from edgebench.models.llm.gguf_file import Decoder, GgufFile
-from edgebench.models.llm.tokenizer import Vocabulary
+from edgebench.models.llm.tokenizer import gguf_vocabulary
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -53,9 +53,9 @@ def write_folder(file: GgufFile, out: Path) -> None:
         )
     weights = {_name(name): _values(file, name) for name in file.tensors}
     save_file(weights, out / "model.safetensors", metadata={"format": "pt"})
-    vocabulary = Vocabulary(file.metadata)
+    vocabulary = gguf_vocabulary(file.metadata)
     end = min(vocabulary.ends, default=0)
-    start = end if vocabulary.bos is None else vocabulary.bos
+    start = int(file.metadata.get("tokenizer.ggml.bos_token_id", end))
     _write(out / "config.json", _config(decoder, start, end))
     numbers = {"bos_token_id": start, "eos_token_id": end, "pad_token_id": end}
     _write(out / "generation_config.json", numbers)

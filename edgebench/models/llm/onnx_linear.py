@@ -9,7 +9,7 @@ taking the whole matrix apart first, for each call.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +37,8 @@ class Linear:
     file: GgufFile
     precision: str
     accuracy_level: int = 0
+    #: The rows (outputs) of a matrix or bias of this name in another order.
+    reorder: Callable[[str, NDArray[Any]], NDArray[Any]] = lambda name, rows: rows
 
     @property
     def dtype(self) -> str:
@@ -54,7 +56,7 @@ class Linear:
         biases = [f"{name.removesuffix('.weight')}.bias" for name in names]
         if biases[0] not in self.file.tensors:
             return y
-        values = np.concatenate([self.file.tensor(bias).values() for bias in biases])
+        values = self._values(biases)
         bias = self.writer.constant(f"{joint}.bias", values.astype(self.dtype))
         return self.writer.node("Add", [y, bias])
 
@@ -81,7 +83,9 @@ class Linear:
         return self.writer.constant(joint, self._values(names).T.astype(self.dtype))
 
     def _values(self, names: Sequence[str]) -> NDArray[Any]:
-        return np.concatenate([self.file.tensor(name).values() for name in names])
+        return np.concatenate(
+            [self.reorder(name, self.file.tensor(name).values()) for name in names]
+        )
 
     def _int8(self, x: str, joint: str, names: Sequence[str]) -> str:
         """Weights in int8 with a scale for each output; x is quantised to uint8 as it comes."""
@@ -176,7 +180,7 @@ class Linear:
         elif blocks.bits == 8:
             high = self._halves(rows("high.numbers", _pairs(blocks.numbers >> 4)), blocks.size)
             low = self._halves(rows("low.numbers", _pairs(blocks.numbers & 15)), blocks.size)
-            numbers = writer.node("Add", [writer.node("Mul", [high, writer.scalar(16)]), low])
+            numbers = writer.node("Add", [writer.node("Mul", [high, writer.scalar(16.0)]), low])
         else:
             numbers = self._halves(rows("numbers", _pairs(blocks.numbers)), blocks.size)
         # The scale of the low half is the scale itself; that of the high half is 16 times it.
@@ -185,7 +189,7 @@ class Linear:
         )
         scale = writer.node("Unsqueeze", [rows(part, blocks.scale), writer.numbers(-1)])
         if blocks.zero is not None:
-            centred = writer.node("Sub", [numbers, writer.scalar(blocks.zero)])
+            centred = writer.node("Sub", [numbers, writer.scalar(float(blocks.zero))])
             values = writer.node("Mul", [centred, scale])
         else:
             offset = writer.node("Unsqueeze", [rows("offset", blocks.offset), writer.numbers(-1)])

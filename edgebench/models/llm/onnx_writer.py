@@ -72,7 +72,7 @@ class OnnxWriter:
         return self.constant("n_" + "_".join(map(str, values)), np.array(values, np.int64))
 
     def scalar(self, value: float, dtype: str = "float32") -> str:
-        return self.constant(f"f_{value:g}_{dtype}", np.array(value, dtype))
+        return self.constant(f"f_{value!r}_{dtype}", np.array(value, dtype))
 
     def node(
         self,

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgebench.backend import Effective
+from edgebench.generation import GenerationSession, Prompts, check_prompts, check_step
 from edgebench.models.llm.gguf_file import Decoder, GgufFile
 
 Array = NDArray[np.float32]
@@ -127,3 +129,42 @@ def _gelu(x: Array) -> Array:
     """The tanh form, which ggml uses."""
     inner = np.float32(math.sqrt(2 / math.pi)) * (x + np.float32(0.044715) * x**3)
     return np.asarray(0.5 * x * (1 + np.tanh(inner)))
+
+
+class ReferenceSession(GenerationSession):
+    """The reference behind the seam of runtimes: for what compares both, and for tests."""
+
+    def __init__(self, file: GgufFile, positions: int) -> None:
+        self._decoder = ReferenceDecoder(file)
+        self.vocabulary, self.width, self.positions = file.decoder.vocabulary, 1, positions
+
+    def prefill(self, prompts: Prompts) -> Array:
+        check_prompts(prompts, self.width, self.positions)
+        self._decoder.reset()
+        return self._decoder.feed(prompts[0])[-1:]
+
+    def step(self, tokens: Sequence[int]) -> Array:
+        check_step(tokens, self.width, self._decoder.used, self.positions)
+        return self._decoder.feed(tokens)
+
+    def logits(self, raw: Array) -> Array:
+        return raw.copy()
+
+    def score(self, tokens: Sequence[int]) -> Array:
+        check_prompts([tokens], 1, self.positions)
+        self._decoder.reset()
+        return self._decoder.feed(tokens)
+
+    def reset(self) -> None:
+        self._decoder.reset()
+
+    def kv_cache_bytes(self) -> int | None:
+        return None
+
+    def effective(self) -> Effective:
+        return Effective(
+            device="cpu",
+            precision="fp32",
+            runtime=f"numpy {np.__version__}",
+            options={"kv_cache": "fp32"},
+        )

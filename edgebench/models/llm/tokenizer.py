@@ -1,4 +1,4 @@
-"""The tokenizer and the chat template that a GGUF file carries.
+"""The tokenizer and the chat template that a GGUF file carries, or that lie beside an ONNX file.
 
 How the text is split before the merges is named by `tokenizer.ggml.pre`, not written out; the rules of
 the names known here are those of llama.cpp's `llama-vocab.cpp`. Another name is refused: a wrong split
@@ -7,13 +7,13 @@ gives other tokens, and a perplexity that means nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+import json
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from edgebench.errors import EdgebenchError, UnsupportedError
-from edgebench.models.llm.gguf_file import NEEDS_EXTRA
+from edgebench.models.llm.gguf_file import NEEDS_EXTRA, GgufFile
 
 _GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 _CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|"
@@ -25,52 +25,39 @@ _SPLITS: dict[str, tuple[str, ...]] = {
     "llama-bpe": (_CONTRACTIONS + r"\p{N}{1,3}" + _REST,),
     "qwen2": (_CONTRACTIONS + r"\p{N}" + _REST,),
 }
-_CONTROL, _USER_DEFINED = 3, 4  # values of tokenizer.ggml.token_type
+#: Names under which a word that is a token is taken whole, whatever the merges say.
+_WHOLE_WORDS = ("llama-bpe",)
+_SPECIAL_KINDS = (3, 4)  # of tokenizer.ggml.token_type: control and user-defined tokens
+#: Tokens that end a turn in templates of common families, where the metadata names only one of them.
+_TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<|endoftext|>", "<end_of_turn>")
 
 
 class Vocabulary:
-    """Text to tokens and back, as the GGUF file says. Raises UnsupportedError for another kind."""
+    """Text to tokens and back, and a conversation to the tokens of a prompt.
 
-    def __init__(self, metadata: Mapping[str, Any]) -> None:
-        kind = metadata.get("tokenizer.ggml.model")
-        split = metadata.get("tokenizer.ggml.pre", "gpt-2")
-        if kind != "gpt2":
-            raise UnsupportedError(f"tokenizers of the kind {kind!r} are not supported")
-        if split not in _SPLITS:
-            raise UnsupportedError(
-                f"tokenizers that split text as {split!r} are not supported",
-                f"known are {', '.join(_SPLITS)}",
-            )
-        self._metadata = metadata
-        self._tokens: list[str] = metadata["tokenizer.ggml.tokens"]
-        self._types: list[int] = metadata.get("tokenizer.ggml.token_type", [])
-        self._inner = _byte_pairs(metadata, _SPLITS[split], self._special)
-        self.bos = _number(metadata, "bos_token_id")
-        self.adds_bos = bool(metadata.get("tokenizer.ggml.add_bos_token", False))
+    `inner` is a `tokenizers.Tokenizer`; `ends` are tokens that end an answer.
+    """
+
+    def __init__(
+        self,
+        inner: Any,
+        *,
+        template: str | None,
+        bos: int | None,
+        eos: int | None,
+        adds_bos: bool,
+        ends: Collection[int],
+    ) -> None:
+        self._inner = inner
+        self._template = template
+        self._bos, self._eos = bos, eos
+        self._adds_bos = adds_bos
+        known = (inner.token_to_id(token) for token in _TURN_ENDS)
+        found = {eos, *ends, *known}
+        self.ends = frozenset(number for number in found if number is not None)
 
     def __len__(self) -> int:
-        return len(self._tokens)
-
-    @cached_property
-    def _special(self) -> list[str]:
-        """Control and user-defined tokens: found in a text as they are, before any splitting."""
-        marked = (_CONTROL, _USER_DEFINED)
-        return [
-            token for token, kind in zip(self._tokens, self._types, strict=False) if kind in marked
-        ]
-
-    @cached_property
-    def ends(self) -> frozenset[int]:
-        """Tokens that end an answer: end of text, and end of a turn."""
-        keys = ("eos_token_id", "eot_token_id", "eom_token_id")
-        named = {_number(self._metadata, key) for key in keys}
-        known = ("<|im_end|>", "<|eot_id|>", "<|endoftext|>", "<end_of_turn>")
-        named |= {self._number_of[token] for token in known if token in self._number_of}
-        return frozenset(number for number in named if number is not None)
-
-    @cached_property
-    def _number_of(self) -> dict[str, int]:
-        return {token: number for number, token in enumerate(self._tokens)}
+        return int(self._inner.get_vocab_size())
 
     def encode(self, text: str) -> list[int]:
         """Tokens of a text as it is: nothing is put before it; special tokens in it are taken so."""
@@ -84,29 +71,94 @@ class Vocabulary:
         """Writes it as a `tokenizer.json`."""
         self._inner.save(str(path))
 
-    def text_of(self, token: int) -> str:
-        """A token as the vocabulary writes it."""
-        return self._tokens[token]
+    def text_of(self, token: int | None) -> str:
+        """A token as the vocabulary writes it; "" for none."""
+        return "" if token is None else str(self._inner.id_to_token(token))
 
     def chat(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
-        """Tokens of a conversation by the file's own template, up to where the answer begins.
+        """Tokens of a conversation by the model's own template, up to where the answer begins.
 
-        A file without a template gets the contents alone, with its begin-of-text token if it adds one.
+        A model without a template gets the contents alone, with its begin-of-text token if it adds one.
         """
-        template = self._metadata.get("tokenizer.chat_template")
-        if template is None:
+        if self._template is None:
             text = "\n".join(message["content"] for message in messages)
-            start = [self.bos] if self.adds_bos and self.bos is not None else []
+            start = [self._bos] if self._adds_bos and self._bos is not None else []
             return start + self.encode(text)
-        return self.encode(
-            _rendered(
-                template, messages, self._written("bos_token_id"), self._written("eos_token_id")
-            )
-        )
+        bos, eos = self.text_of(self._bos), self.text_of(self._eos)
+        return self.encode(_rendered(self._template, messages, bos, eos))
 
-    def _written(self, key: str) -> str:
-        number = _number(self._metadata, key)
-        return "" if number is None else self._tokens[number]
+
+def vocabulary_of(model: Path) -> Vocabulary:
+    """The tokenizer that belongs to a model: in the GGUF file, or in files beside an ONNX file."""
+    if model.suffix == ".gguf":
+        return gguf_vocabulary(GgufFile(model).metadata)
+    return folder_vocabulary(model.parent)
+
+
+def gguf_vocabulary(metadata: Mapping[str, Any]) -> Vocabulary:
+    """As the metadata of a GGUF file says. Raises UnsupportedError for another kind of tokenizer."""
+    kind = metadata.get("tokenizer.ggml.model")
+    split = metadata.get("tokenizer.ggml.pre", "gpt-2")
+    if kind != "gpt2":
+        raise UnsupportedError(f"tokenizers of the kind {kind!r} are not supported")
+    if split not in _SPLITS:
+        raise UnsupportedError(
+            f"tokenizers that split text as {split!r} are not supported",
+            f"known are {', '.join(_SPLITS)}",
+        )
+    ends = [_number(metadata, f"{key}_token_id") for key in ("eot", "eom")]
+    return Vocabulary(
+        _byte_pairs(metadata, str(split)),
+        template=metadata.get("tokenizer.chat_template"),
+        bos=_number(metadata, "bos_token_id"),
+        eos=_number(metadata, "eos_token_id"),
+        adds_bos=bool(metadata.get("tokenizer.ggml.add_bos_token", False)),
+        ends=[end for end in ends if end is not None],
+    )
+
+
+def folder_vocabulary(folder: Path) -> Vocabulary:
+    """`tokenizer.json` and `tokenizer_config.json` of a model's folder, as exporters leave them."""
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        raise EdgebenchError(
+            f"no tokenizer is known: {folder} has no tokenizer.json",
+            "put the model's tokenizer.json (and tokenizer_config.json) beside the model file",
+        )
+    inner = _tokenizers().Tokenizer.from_file(str(path))
+    settings = _json(folder / "tokenizer_config.json")
+    generation = _json(folder / "generation_config.json")
+    template = settings.get("chat_template")
+    beside = folder / "chat_template.jinja"
+    if template is None and beside.is_file():
+        template = beside.read_text(encoding="utf-8")
+    ends = generation.get("eos_token_id", [])
+    bos, eos = (_token_of(inner, settings.get(f"{name}_token")) for name in ("bos", "eos"))
+    return Vocabulary(
+        inner,
+        template=template if isinstance(template, str) else None,
+        bos=bos,
+        eos=eos,
+        adds_bos=bool(settings.get("add_bos_token", False)),
+        ends=ends if isinstance(ends, list) else [ends],
+    )
+
+
+def _json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise EdgebenchError(f"{path} is no JSON: {error}") from None
+    return found if isinstance(found, dict) else {}
+
+
+def _token_of(inner: Any, written: Any) -> int | None:
+    """A token given as text, or as an object that holds it."""
+    text = written.get("content") if isinstance(written, dict) else written
+    number = inner.token_to_id(text) if isinstance(text, str) else None
+    return None if number is None else int(number)
 
 
 def _number(metadata: Mapping[str, Any], key: str) -> int | None:
@@ -114,23 +166,36 @@ def _number(metadata: Mapping[str, Any], key: str) -> int | None:
     return None if value is None else int(value)
 
 
-def _byte_pairs(metadata: Mapping[str, Any], splits: Sequence[str], special: list[str]) -> Any:
+def _byte_pairs(metadata: Mapping[str, Any], split: str) -> Any:
     """A `tokenizers.Tokenizer` of byte-level byte pairs."""
+    library = _tokenizers()
+    tokens = metadata["tokenizer.ggml.tokens"]
+    numbers = {token: number for number, token in enumerate(tokens)}
+    merges = [tuple(merge.split(" ", 1)) for merge in metadata["tokenizer.ggml.merges"]]
+    model = library.models.BPE(numbers, merges, ignore_merges=split in _WHOLE_WORDS)
+    inner = library.Tokenizer(model)
+    parts = library.pre_tokenizers
+    cuts = [parts.Split(library.Regex(cut), "isolated") for cut in _SPLITS[split]]
+    to_bytes = parts.ByteLevel(add_prefix_space=False, use_regex=False)
+    inner.pre_tokenizer = parts.Sequence([*cuts, to_bytes])
+    inner.decoder = library.decoders.ByteLevel()
+    # Found in a text as they are, before any splitting.
+    kinds = metadata.get("tokenizer.ggml.token_type", [])
+    marked = (token for token, kind in zip(tokens, kinds, strict=False) if kind in _SPECIAL_KINDS)
+    inner.add_special_tokens(
+        [library.AddedToken(t, special=True, normalized=False) for t in marked]
+    )
+    return inner
+
+
+def _tokenizers() -> Any:
     try:
-        from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
+        import tokenizers
     except ImportError:
         raise EdgebenchError(
             "tokenizers, which splits text for language models, is not installed", NEEDS_EXTRA
         ) from None
-    tokens = metadata["tokenizer.ggml.tokens"]
-    merges = [tuple(merge.split(" ", 1)) for merge in metadata["tokenizer.ggml.merges"]]
-    inner = Tokenizer(models.BPE({t: n for n, t in enumerate(tokens)}, merges, fuse_unk=False))
-    cuts = [pre_tokenizers.Split(Regex(split), "isolated") for split in splits]
-    to_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    inner.pre_tokenizer = pre_tokenizers.Sequence([*cuts, to_bytes])
-    inner.decoder = decoders.ByteLevel()
-    inner.add_special_tokens([AddedToken(t, special=True, normalized=False) for t in special])
-    return inner
+    return tokenizers
 
 
 def _rendered(template: str, messages: Sequence[Mapping[str, str]], bos: str, eos: str) -> str:

@@ -1,0 +1,192 @@
+"""The worker's way through one replicate of a decoder: from the cold start to the quality pass."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgebench.backend import Backend, ModelFile
+from edgebench.generation import GenerationSession, Prompts, Room
+from edgebench.measure.jobs import Done, GenerateJob, Job
+from edgebench.measure.parent_link import ParentLink
+from edgebench.measure.phases import looks_cached, peak_of, timed
+from edgebench.probes import memory
+from edgebench.record import Generate, Memory, Pipeline, Replicate, Request, Unseen
+
+if TYPE_CHECKING:
+    from edgebench.generation import Choose
+    from edgebench.task import GenerationTask
+
+POOL = 8  # requests with prompts of their own
+FRESH = 6  # prompts that are given twice in a row
+_PIPELINE = 3
+
+
+def measure(
+    job: Job, link: ParentLink, started: str, backend: Backend, import_ns: int, model: ModelFile
+) -> Done:
+    """The replicate; `backend` has its runtime imported, which took `import_ns`."""
+    assert job.generate is not None
+    asked = job.generate
+    # The task reads the model's file for its tokens: before the load, so as not to be part of it.
+    link.phase("preparation of prompts")
+    task = _task(job)
+    pool = [_prompts(task, asked, job.batch, number) for number in range(POOL)]
+    longest = max(asked.prompt_tokens + asked.new_tokens, task.positions)
+
+    link.phase("load of the model")
+    room = Room(width=job.batch, positions=longest)
+    session, load_ns = timed(lambda: backend.open_generation(model, job.options, room))
+    uss_loaded = memory.uss_bytes()
+
+    from edgebench.measure import check, requests
+
+    choose = _choose(job, task)
+
+    def ask(prompts: Prompts, new_tokens: int = asked.new_tokens) -> Request:
+        return requests.timed_request(session, prompts, new_tokens, choose=choose, ends=task.ends)[
+            0
+        ]
+
+    link.phase("first request")
+    first, _ = timed(lambda: ask(pool[0], 1))
+    link.phase("warm-up", job.warmup_s)
+    warmup = requests.warm_up(ask, pool, job.warmup_s, time.perf_counter_ns)
+    uss_warm = memory.uss_bytes()
+
+    link.phase("measurement", requests.PATIENCE * job.slice_s)
+    window, measured = requests.one_after_the_other(
+        ask, pool, slice_s=job.slice_s, target=job.target, max_samples=job.max_samples
+    )
+    peak = peak_of(session)
+    generated = Generate(
+        requests=measured,
+        width=session.width,
+        positions=session.positions,
+        kv_cache_bytes=session.kv_cache_bytes(),
+        temperature=task.temperature,
+        fixed_length=not task.ends,
+    )
+    link.phase("measurement of prompts given twice", job.slice_s)
+    unseen = _twice(task, asked, job, lambda prompts: ask(prompts, 1))
+    link.phase("measurement of the pipeline", job.slice_s)
+    pipeline = _pipeline(task, asked, job, session, choose)
+    observed = Memory(
+        peak_bytes=peak.peak_bytes,
+        peak_source=peak.peak_source,
+        uss_loaded_bytes=uss_loaded,
+        uss_warm_bytes=uss_warm,
+        uss_end_bytes=memory.uss_bytes(),
+        arena_bytes=session.arena_bytes(),
+        device_peak_bytes=peak.device_peak_bytes,
+        device_source=peak.device_source,
+    )
+    link.phase("output check")
+    checked = check.logits_check(session, pool[0], expected=job.expected)
+    quality = effective = None
+    if job.full_quality:
+        link.phase("quality pass", 60 * job.slice_s)
+        quality = check.judged(task.judge(session), task.metrics, job.quality, len(task))
+        link.phase("reading of effective facts")
+        effective = session.effective()
+    session.close()
+    replicate = Replicate(
+        index=job.index,
+        status="ok",
+        started_utc=started,
+        import_ns=import_ns,
+        load_ns=load_ns,
+        first_inference_ns=first.token_ns[0],
+        warmup=warmup,
+        samples_ns=window.samples_ns,
+        window_ns=window.window_ns,
+        cpu_ns=window.cpu_ns,
+        involuntary_switches=window.involuntary_switches,
+        stop=window.stop,
+        generate=generated,
+        unseen=unseen,
+        pipeline=pipeline,
+        memory=observed,
+        quality=quality,
+        output_check=checked,
+        effective=effective,
+    )
+    return Done(replicate, _digest(pool))
+
+
+def _task(job: Job) -> GenerationTask:
+    from edgebench.task import TaskContext
+    from edgebench.tasks import load_generation_task
+
+    context = TaskContext(
+        data={name: Path(path) for name, path in job.task_data.items()},
+        options=job.task_options,
+        model_asset=Path(job.model_asset),
+        seed=job.seed,
+        reference=Path(job.reference) if job.reference else None,
+    )
+    return load_generation_task(job.task, context)
+
+
+def _prompts(task: GenerationTask, asked: GenerateJob, width: int, number: int) -> Prompts:
+    """Of request `number`: each sequence has a prompt of its own."""
+    places = range(number * width, (number + 1) * width)
+    return [task.encode(task.conversation(place), asked.prompt_tokens) for place in places]
+
+
+def _choose(job: Job, task: GenerationTask) -> Choose | None:
+    if task.temperature == 0:
+        return None
+    from edgebench.measure.sampling import Sampler
+
+    return Sampler(job.seed + 1000 * job.index, task.temperature)
+
+
+def _twice(
+    task: GenerationTask, asked: GenerateJob, job: Job, ask: Callable[[Prompts], Request]
+) -> Unseen:
+    from edgebench.measure import requests
+
+    beyond = 1000 * (job.index + 1)
+    fresh = [_prompts(task, asked, job.batch, beyond + number) for number in range(FRESH)]
+    again_ns, first_ns = requests.first_and_again(ask, fresh)
+    caching = looks_cached(again_ns, first_ns, max(first_ns))
+    return Unseen(pool_ns=again_ns, unseen_ns=first_ns, caching=caching)
+
+
+def _pipeline(
+    task: GenerationTask,
+    asked: GenerateJob,
+    job: Job,
+    session: GenerationSession,
+    choose: Choose | None,
+) -> Pipeline:
+    """The application's way: template and tokenizer, the request, and the answer as text."""
+    from edgebench.measure import requests
+
+    clock = time.perf_counter_ns
+    split = Pipeline(preprocess_ns=[], inference_ns=[], postprocess_ns=[], end_to_end_ns=[])
+    for number in range(_PIPELINE):
+        begin = clock()
+        prompts = _prompts(task, asked, job.batch, 500 + number)
+        ready = clock()
+        _, tokens = requests.timed_request(
+            session, prompts, asked.new_tokens, choose=choose, ends=task.ends
+        )
+        answered = clock()
+        for place in range(job.batch):
+            task.decode([step[place] for step in tokens])
+        end = clock()
+        split.preprocess_ns.append(ready - begin)
+        split.inference_ns.append(answered - ready)
+        split.postprocess_ns.append(end - answered)
+        split.end_to_end_ns.append(end - begin)
+    return split
+
+
+def _digest(pool: Sequence[Prompts]) -> str:
+    import hashlib
+
+    return hashlib.sha256(repr([list(map(list, prompts)) for prompts in pool]).encode()).hexdigest()

@@ -1,0 +1,241 @@
+"""Text generation: prompts of exact length by the model's own template, and how good the answers are.
+
+Judged are the perplexity of a text, the agreement with an fp32 reference (the share of positions where
+both find the same token most likely, and the Kullback-Leibler divergence from the reference's
+distribution), and small tasks with one right answer.
+
+Options: `perplexity_documents` and `perplexity_tokens` (how much of the data `documents` is scored, from
+its start), `temperature` (0: greedy), `stop_at_end_of_text` (else answers have a fixed length).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from edgebench.errors import EdgebenchError, UsageError
+from edgebench.models.llm.reference import log_softmax
+from edgebench.models.llm.tokenizer import Vocabulary, vocabulary_of
+from edgebench.task import Conversation, GenerationTask, Metric
+
+from ._generation_items import PASSAGES, REQUEST, Item, items
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from edgebench.generation import GenerationSession
+
+#: Prompts whose continuation by the reference is compared, their length, and that of the continuation.
+_COMPARED, _COMPARED_PROMPT, _COMPARED_TOKENS = 8, 96, 16
+_ANSWER_TOKENS = 12
+
+
+class Generate(GenerationTask):
+    metrics: ClassVar = {
+        "perplexity": Metric("1", "lower", "exp of the mean negative log-likelihood of a text"),
+        "kl_divergence": Metric(
+            "nat", "lower", "mean Kullback-Leibler divergence from the fp32 reference"
+        ),
+        "greedy_agreement": Metric(
+            "1", "higher", "share of tokens of the fp32 reference's greedy answers chosen as well"
+        ),
+        "exact_match": Metric("1", "higher", "share of small tasks answered exactly"),
+    }
+
+    def __len__(self) -> int:
+        return len(self._documents) + _COMPARED + len(self._items)
+
+    @property
+    def positions(self) -> int:
+        longest = max(len(prompt) for prompt, _ in self._encoded_items) + _ANSWER_TOKENS
+        return max(self._scored_tokens, _COMPARED_PROMPT + _COMPARED_TOKENS, longest)
+
+    @property
+    def ends(self) -> frozenset[int]:
+        if not self.context.options.get("stop_at_end_of_text", False):
+            return frozenset()
+        return self.vocabulary.ends
+
+    @property
+    def temperature(self) -> float:
+        return float(self.context.options.get("temperature", 0.0))
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        if self.context.model_asset is None:
+            raise EdgebenchError("the task needs the model's file, which holds its tokens")
+        return vocabulary_of(self.context.model_asset)
+
+    # --- prompts
+
+    def conversation(self, index: int) -> Conversation:
+        """A request to sum a passage up; which one, follows from the index alone."""
+        passages = self._passages
+        passage = " ".join(passages[(index + step) % len(passages)] for step in range(3))
+        # The number sets prompts apart that come round to the same passages.
+        return Conversation([{"role": "user", "content": f"{REQUEST} {index + 1}:\n\n{passage}"}])
+
+    def encode(self, conversation: Conversation, tokens: int) -> list[int]:
+        """The template's beginning and end are kept whole; the passage is cut, or said again."""
+        whole = self.vocabulary.chat(conversation.messages)
+        tail = self._tail
+        head = whole[: len(whole) - len(tail)]
+        room = tokens - len(tail)
+        start = len(self._shared_head)
+        if room <= start:
+            raise UsageError(
+                f"a prompt of {tokens} tokens has no room for the chat template, which takes "
+                f"{start + len(tail)}",
+                f"--set prompt_tokens={start + len(tail) + 8} or more",
+            )
+        while len(head) < room:
+            head += head[start:]
+        return head[:room] + tail
+
+    @cached_property
+    def _shared_head(self) -> list[int]:
+        """What the template puts before a message."""
+        one, two = self._two_letters
+        return one[: _alike(one, two)]
+
+    @cached_property
+    def _tail(self) -> list[int]:
+        """What the template puts behind a message."""
+        one, two = self._two_letters
+        return one[len(one) - _alike(one[::-1], two[::-1]) :]
+
+    @cached_property
+    def _two_letters(self) -> tuple[list[int], list[int]]:
+        """Two conversations that differ in one letter."""
+        one, two = (
+            self.vocabulary.chat([{"role": "user", "content": letter}]) for letter in ("a", "b")
+        )
+        return one, two
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        return self.vocabulary.decode(tokens)
+
+    # --- data
+
+    @cached_property
+    def _passages(self) -> list[str]:
+        return self._documents_all or list(PASSAGES)
+
+    @cached_property
+    def _documents_all(self) -> list[str]:
+        path = self.context.data.get("documents")
+        if path is None:
+            return []
+        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+        return [line.strip() for line in lines if line.strip()]
+
+    @property
+    def _scored_tokens(self) -> int:
+        return int(self.context.options.get("perplexity_tokens", 256)) if self._documents else 1
+
+    @cached_property
+    def _documents(self) -> list[list[int]]:
+        """Tokens of the scored documents, each from its start, without a begin-of-text token."""
+        count = int(self.context.options.get("perplexity_documents", 6))
+        limit = int(self.context.options.get("perplexity_tokens", 256))
+        return [self.vocabulary.encode(text)[:limit] for text in self._documents_all[:count]]
+
+    @cached_property
+    def _items(self) -> list[Item]:
+        return items()
+
+    @cached_property
+    def _encoded_items(self) -> list[tuple[list[int], str]]:
+        return [(self.vocabulary.chat(item.messages), item.answer) for item in self._items]
+
+    def _compared(self) -> list[list[int]]:
+        """Prompts of the comparison: beyond those that requests are timed with."""
+        return [
+            self.encode(self.conversation(10_000 + number), _COMPARED_PROMPT)
+            for number in range(_COMPARED)
+        ]
+
+    # --- judgement
+
+    def reference(self, session: GenerationSession) -> dict[str, NDArray[Any]]:
+        """Greedy answers of the reference, and its logits before each of their tokens."""
+        answers, rows = [], []
+        for prompt in self._compared():
+            raw = session.prefill([prompt])
+            answer = []
+            for _ in range(_COMPARED_TOKENS):
+                rows.append(session.logits(raw)[0])
+                answer += session.greedy(raw)
+                raw = session.step(answer[-1:])
+            answers.append(answer)
+        shape = (_COMPARED, _COMPARED_TOKENS, -1)
+        return {"answers": np.array(answers), "logits": np.stack(rows).reshape(shape)}
+
+    def judge(self, session: GenerationSession) -> dict[str, float]:
+        values = {"exact_match": self._exact_match(session)}
+        if self._documents:
+            values["perplexity"] = self._perplexity(session)
+        if self.context.reference is not None:
+            with np.load(self.context.reference) as stored:
+                values |= self._agreement(session, stored["answers"], stored["logits"])
+        return values
+
+    def _perplexity(self, session: GenerationSession) -> float:
+        total, count = 0.0, 0
+        for tokens in self._documents:
+            likely = log_softmax(session.score(tokens))
+            total -= float(likely[np.arange(len(tokens) - 1), tokens[1:]].sum())
+            count += len(tokens) - 1
+        return math.exp(total / count)
+
+    def _agreement(
+        self, session: GenerationSession, answers: NDArray[Any], logits: NDArray[Any]
+    ) -> dict[str, float]:
+        """Along the reference's answers, so that one other token does not spoil what follows it.
+
+        Step by step: it is the way through the cache that is judged. KL(reference || session).
+        """
+        same, divergence = [], []
+        for prompt, answer, expected in zip(self._compared(), answers, logits, strict=True):
+            raw = session.prefill([prompt] * session.width)
+            for token, row in zip(answer.tolist(), expected, strict=True):
+                found = session.logits(raw)[0]
+                same.append(int(found.argmax()) == token)
+                wanted = log_softmax(row)
+                divergence.append(float((np.exp(wanted) * (wanted - log_softmax(found))).sum()))
+                raw = session.step([token] * session.width)
+        return {
+            "greedy_agreement": float(np.mean(same)),
+            "kl_divergence": float(np.mean(divergence)),
+        }
+
+    def _exact_match(self, session: GenerationSession) -> float:
+        right = 0
+        for prompt, wanted in self._encoded_items:
+            answer: list[int] = []
+            for tokens in session.stream([prompt] * session.width):
+                if tokens[0] in self.vocabulary.ends:
+                    break
+                answer.append(tokens[0])
+                if len(answer) == _ANSWER_TOKENS:
+                    break
+            right += _plain(self.decode(answer)) == _plain(wanted)
+        return right / len(self._encoded_items)
+
+
+def _alike(one: Sequence[int], two: Sequence[int]) -> int:
+    """How many tokens are the same from the start."""
+    pairs = enumerate(zip(one, two, strict=False))
+    return next((number for number, (a, b) in pairs if a != b), 0)
+
+
+def _plain(text: str) -> str:
+    """Of an answer, what counts: its first line, without spaces at the ends and a full stop."""
+    return text.strip().split("\n")[0].strip().rstrip(".").strip()
+
+
+TASK = Generate

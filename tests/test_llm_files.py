@@ -1,0 +1,180 @@
+"""GGUF files: architecture, blocks, tokens, templates; what is not known is refused by its name."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgebench.errors import EdgebenchError, UnsupportedError
+from edgebench.models.llm.gguf_file import GgufFile
+from edgebench.models.llm.reference import ReferenceDecoder
+from edgebench.models.llm.tokenizer import Vocabulary, folder_vocabulary, gguf_vocabulary
+from edgebench.testing.decoders import TEMPLATE, vocabulary, write_decoder
+
+gguf = pytest.importorskip("gguf")
+
+
+def written(folder: Path, *arguments: str, **changes: object) -> GgufFile:
+    return GgufFile(write_decoder(folder / "tiny.gguf", *arguments, **changes).path)  # type: ignore[arg-type]
+
+
+def test_an_architecture_is_told_by_the_metadata(tmp_path: Path) -> None:
+    decoder = written(tmp_path, "llama", heads=4, kv_heads=2, width=64, layers=3).decoder
+    assert (decoder.layers, decoder.heads, decoder.kv_heads, decoder.head_size) == (3, 4, 2, 16)
+    assert (decoder.width, decoder.hidden, decoder.vocabulary) == (64, 96, len(vocabulary()))
+    assert (decoder.tied, decoder.interleaved_rope, decoder.qkv_bias) == (True, True, False)
+
+
+def test_families_differ(tmp_path: Path) -> None:
+    qwen2 = written(tmp_path, "qwen2").decoder
+    assert (qwen2.interleaved_rope, qwen2.qkv_bias, qwen2.qk_norm) == (False, True, False)
+    assert written(tmp_path, "qwen3").decoder.qk_norm
+    gemma = written(tmp_path, "gemma").decoder
+    assert (gemma.activation, gemma.embedding_scale) == ("gelu", 8.0)
+
+
+def test_another_architecture_is_refused_by_its_name(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedError, match="'mamba'"):
+        _ = written(tmp_path, "mamba").decoder
+
+
+def test_a_tensor_that_nothing_would_use_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedError, match=r"post_attention_norm\.weight"):
+        _ = written(tmp_path, extra=("blk.0.post_attention_norm.weight",)).decoder
+
+
+@pytest.mark.parametrize("content", [b"", b"no gguf at all", b"GGUF" + b"\xff" * 40])
+def test_a_file_that_is_none_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "broken.gguf"
+    path.write_bytes(content)
+    with pytest.raises(EdgebenchError, match=r"broken\.gguf"):
+        GgufFile(path)
+
+
+def test_a_file_that_ends_too_early_is_refused(tmp_path: Path) -> None:
+    path = write_decoder(tmp_path / "tiny.gguf").path
+    path.write_bytes(path.read_bytes()[:-5000])
+    with pytest.raises(EdgebenchError, match=r"tiny\.gguf"):
+        GgufFile(path)
+
+
+@pytest.mark.parametrize("kind", ["Q4_0", "Q4_1", "Q8_0"])
+def test_blocks_hold_the_same_values(tmp_path: Path, kind: str) -> None:
+    tensor = written(tmp_path, weights=kind).tensor("blk.1.ffn_up.weight")
+    blocks = tensor.blocks()
+    assert blocks is not None
+    assert blocks.numbers.max() < 2**blocks.bits
+    np.testing.assert_allclose(blocks.values(), tensor.values(), rtol=0, atol=1e-6)
+    if blocks.zero is not None:
+        np.testing.assert_array_equal(blocks.offset, -blocks.zero * blocks.scale)
+
+
+def test_blocks_of_another_kind_are_refused_and_their_values_read(tmp_path: Path) -> None:
+    tensor = written(tmp_path, weights="Q5_0").tensor("blk.0.attn_q.weight")
+    with pytest.raises(UnsupportedError, match="Q5_0"):
+        tensor.blocks()
+    assert tensor.values().shape == (64, 64)
+
+
+def test_the_reference_feeds_at_once_and_step_by_step_alike(tmp_path: Path) -> None:
+    reference = ReferenceDecoder(written(tmp_path))
+    tokens = [5, 9, 100, 7, 30]
+    whole = reference.feed(tokens)
+    reference.reset()
+    each = np.concatenate([reference.feed([token]) for token in tokens])
+    np.testing.assert_allclose(each, whole, rtol=2e-4, atol=2e-5)
+    assert reference.used == len(tokens)
+
+
+# --- tokens
+
+
+@pytest.fixture
+def words(tmp_path: Path) -> Vocabulary:
+    return gguf_vocabulary(written(tmp_path).metadata)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["hello the thing", " in  the\n\nworld", "1234 + 5", "z\u00fcrich \u00b7 \U0001f600", ""],
+)
+def test_text_comes_back(words: Vocabulary, text: str) -> None:
+    assert words.decode(words.encode(text)) == text
+
+
+def test_merges_are_used(words: Vocabulary) -> None:
+    assert [words.text_of(token) for token in words.encode(" the")] == ["\u0120the"]
+
+
+def test_digits_stand_alone_as_the_split_says(words: Vocabulary) -> None:
+    assert [words.text_of(token) for token in words.encode("12")] == ["1", "2"]
+
+
+def test_the_chat_template_of_the_file_is_filled(words: Vocabulary) -> None:
+    tokens = words.chat([{"role": "user", "content": "in"}])
+    texts = [words.text_of(token) for token in tokens]
+    assert texts[0] == "<|im_start|>"
+    assert texts.count("<|im_start|>") == 2
+    assert words.decode(tokens) == "user\nin\nassistant\n"
+
+
+def test_the_end_of_a_turn_ends_an_answer(words: Vocabulary) -> None:
+    assert {words.text_of(token) for token in words.ends} == {"<|im_end|>", "<|endoftext|>"}
+
+
+def metadata(**changes: object) -> dict[str, object]:
+    plain: dict[str, object] = {
+        "tokenizer.ggml.model": "gpt2",
+        "tokenizer.ggml.pre": "smollm",
+        "tokenizer.ggml.tokens": vocabulary(),
+        "tokenizer.ggml.token_type": [3, 3, 3] + [1] * (len(vocabulary()) - 3),
+        "tokenizer.ggml.merges": ["i n"],
+        "tokenizer.chat_template": TEMPLATE,
+    }
+    return plain | {f"tokenizer.{key}": value for key, value in changes.items()}
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [({"ggml.model": "bert"}, "'bert'"), ({"ggml.pre": "falcon"}, "'falcon'")],
+)
+def test_another_tokenizer_is_refused_by_its_name(change: dict[str, object], named: str) -> None:
+    with pytest.raises(UnsupportedError, match=named):
+        gguf_vocabulary(metadata(**change))
+
+
+def test_a_template_runs_in_a_sandbox() -> None:
+    hostile = "{{ ''.__class__.__mro__[1].__subclasses__() }}"
+    with pytest.raises(EdgebenchError, match="chat template"):
+        gguf_vocabulary(metadata(chat_template=hostile)).chat([{"role": "user", "content": "x"}])
+
+
+def test_a_template_may_refuse_a_conversation() -> None:
+    refusing = "{{ raise_exception('no system prompt') }}"
+    with pytest.raises(EdgebenchError, match="no system prompt"):
+        gguf_vocabulary(metadata(chat_template=refusing)).chat([{"role": "system", "content": "x"}])
+
+
+def beside(folder: Path, words: Vocabulary) -> None:
+    """What exporters leave beside a model, of the same tokenizer."""
+    words._inner.save(str(folder / "tokenizer.json"))
+    settings = {"chat_template": TEMPLATE, "bos_token": "<|im_start|>", "eos_token": "<|im_end|>"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+
+
+def test_files_beside_a_model_say_the_same(tmp_path: Path, words: Vocabulary) -> None:
+    beside(tmp_path, words)
+    other = folder_vocabulary(tmp_path)
+    messages = [{"role": "user", "content": "hello the thing 12"}]
+    assert other.chat(messages) == words.chat(messages)
+    assert other.ends == words.ends
+    assert len(other) == len(words)
+
+
+def test_a_model_without_its_tokenizer_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(EdgebenchError, match=r"tokenizer\.json") as raised:
+        folder_vocabulary(tmp_path)
+    assert "beside the model" in raised.value.fix
