@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 AS_ROOT := $(shell test "$$(id -u)" = 0 || echo sudo)
 
-.PHONY: bench test test-assets test-runtimes test-browser readme-picture lint types resolve perf gate-selftest soak clean
+.PHONY: bench test test-assets test-runtimes test-browser test-llm test-genai readme-picture lint types resolve perf gate-selftest soak clean
 
 bench: $(VENV)/.bench
 	$(BIN)/edgebench run --suite quick
@@ -30,6 +30,14 @@ test-browser: $(VENV)/.browser
 readme-picture: $(VENV)/.test
 	mkdir -p docs/images
 	$(BIN)/edgebench report results/reference/quick-linux-x86-2c.jsonl --workload image-classification --out docs/images/tradeoff.svg
+
+# Runtimes for language models; llama.cpp is built from source (about eight minutes of one core).
+test-llm: $(VENV)/.llm
+	$(BIN)/pytest tests/test_runtime_contracts.py -k "decoders"
+
+# ONNX Runtime GenAI with its model builder, which brings PyTorch: no part of CI.
+test-genai: $(VENV)/.genai
+	$(BIN)/pytest tests/test_runtime_contracts.py -k "decoders and ort_genai"
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -79,6 +87,15 @@ $(VENV)/.runtimes: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.browser: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/pip install --quiet --editable '.[test,browser]'
+	touch $@
+
+$(VENV)/.llm: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --editable '.[test,llama_cpp,openvino_genai]'
+	touch $@
+
+$(VENV)/.genai: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --editable '.[test,ort_genai]'
+	$(BIN)/pip install --quiet torch transformers onnx-ir
 	touch $@
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python

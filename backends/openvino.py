@@ -207,8 +207,8 @@ class OpenVinoSession(Session):
     def effective(self) -> Effective:
         import openvino
 
-        layers = self._layers()
-        compute = _census(layers, lambda kind: kind in _COMPUTE)
+        layers = executed_layers(self._compiled)
+        compute = compute_census(layers)
         # A model without any heavy layer is named by the other layers it executes.
         precision = _one(compute) or _one(
             {
@@ -245,16 +245,6 @@ class OpenVinoSession(Session):
     def close(self) -> None:
         self.run = _closed
         self._compiled = None
-
-    def _layers(self) -> list[tuple[str, str, str]]:
-        """(layerType, runtimePrecision, primitiveType) of every layer of the graph that runs."""
-        keys = ("layerType", "runtimePrecision", "primitiveType")
-        return [
-            (facts[0], facts[1], facts[2] if facts[0] not in _NOT_EXECUTED else "")
-            for node in self._compiled.get_runtime_model().get_ordered_ops()
-            for info in [node.get_rt_info()]
-            for facts in [[info[key].astype(str) if key in info else "" for key in keys]]
-        ]
 
     def _demand_precision(self, compute: Mapping[str, int], precision: str | None) -> None:
         """Raises UnsupportedError where another precision runs than was asked for.
@@ -340,10 +330,10 @@ def _compile(core: Any, model: ModelFile, device: str, settings: Mapping[str, Sc
             return core.import_model(model.path.read_bytes(), device, dict(settings))
         return core.compile_model(core.read_model(str(model.path)), device, dict(settings))
     except (RuntimeError, TypeError, ValueError) as error:
-        raise UnsupportedError(f"OpenVINO refuses {model.path.name}: {_reason(error)}") from None
+        raise UnsupportedError(f"OpenVINO refuses {model.path.name}: {reason(error)}") from None
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """The telling lines of OpenVINO's message: the others say where in its source it was thrown."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     telling = [line for line in lines if not line.startswith(("Exception from ", "Check "))]
@@ -360,6 +350,22 @@ def _port_name(port: Any) -> str:
     """The name the model's file gives an input or output; optimisation may have added aliases."""
     friendly = str(port.get_node().get_friendly_name()).removesuffix("/sink_port_0")
     return friendly if friendly in port.get_names() else str(port.get_any_name())
+
+
+def executed_layers(compiled: Any) -> list[tuple[str, str, str]]:
+    """(layerType, runtimePrecision, primitiveType) of every layer of the graph that runs."""
+    keys = ("layerType", "runtimePrecision", "primitiveType")
+    return [
+        (facts[0], facts[1], facts[2] if facts[0] not in _NOT_EXECUTED else "")
+        for node in compiled.get_runtime_model().get_ordered_ops()
+        for info in [node.get_rt_info()]
+        for facts in [[info[key].astype(str) if key in info else "" for key in keys]]
+    ]
+
+
+def compute_census(layers: list[tuple[str, str, str]]) -> dict[str, int]:
+    """Precision -> layers that do the arithmetic in it."""
+    return _census(layers, lambda kind: kind in _COMPUTE)
 
 
 def _census(layers: list[tuple[str, str, str]], counts: Any) -> dict[str, int]:

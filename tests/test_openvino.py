@@ -88,7 +88,7 @@ def test_a_precision_that_did_not_run_is_never_reported(
     """The guard itself: a graph that ran in bf16 is no answer to a request for fp32."""
     session = opened(model)
     layers = [("Convolution", "bf16", "brgconv"), ("FullyConnected", "f32", "gemm")]
-    monkeypatch.setattr(session, "_layers", lambda: layers)
+    monkeypatch.setattr("edgebench.backends.openvino.executed_layers", lambda _: layers)
     with pytest.raises(UnsupportedError, match="1 layers in bf16, 1 layers in fp32"):
         session.effective()
 

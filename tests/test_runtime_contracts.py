@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -15,6 +16,17 @@ from edgebench.backend import Unavailable
 
 @pytest.mark.parametrize("name", ["litert", "ncnn", "openvino"])
 def test_the_contract_is_kept(name: str, tmp_path: Path) -> None:
+    _run_kit(name, "edgebench.testing", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["mlx", "llama_cpp", "openvino_genai", "ort_genai"])
+def test_the_contract_of_decoders_is_kept(name: str, tmp_path: Path) -> None:
+    if name == "ort_genai" and importlib.util.find_spec("torch") is None:
+        pytest.skip("its builder needs torch: make test-genai")
+    _run_kit(name, "edgebench.testing.test_contract_generation", tmp_path)
+
+
+def _run_kit(name: str, kit: str, tmp_path: Path) -> None:
     state = registry.load(name).availability()
     if isinstance(state, Unavailable):
         pytest.skip(f"{state.reason}: {state.fix}")
@@ -22,7 +34,7 @@ def test_the_contract_is_kept(name: str, tmp_path: Path) -> None:
     done = subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "--tb=short"),
-            *("--pyargs", "edgebench.testing", "--backend", name),
+            *("--pyargs", kit, "--backend", name),
         ],
         cwd=tmp_path,
         env=environment,
@@ -41,6 +53,9 @@ def test_the_contract_is_kept(name: str, tmp_path: Path) -> None:
         ("litert", "pip install 'edgebench[litert]'"),
         ("ncnn", "pip install --no-deps pnnx"),
         ("openvino", "pip install 'edgebench[openvino]'"),
+        ("llama_cpp", "pip install 'edgebench[llama_cpp]'"),
+        ("openvino_genai", "pip install 'edgebench[openvino_genai]'"),
+        ("ort_genai", "pip install 'edgebench[ort_genai]'"),
     ],
 )
 def test_a_runtime_that_is_not_there_says_how_to_get_it(

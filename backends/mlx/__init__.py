@@ -9,7 +9,7 @@ import importlib.metadata
 import platform
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from edgebench.backend import (
     Backend,
@@ -24,35 +24,41 @@ from edgebench.backend import (
 from .blas import PRELOAD, preloaded_by_environment
 
 if TYPE_CHECKING:
+    from edgebench.generation import Room
+
+    from .generate import MlxGeneration
     from .session import MlxSession
 
 #: Distributions that bring the library itself where the distribution `mlx` holds only its frame.
 BUILDS = ("mlx-cpu", "mlx-cuda-12", "mlx-cuda-13", "mlx-cuda")
 _INSTALL = "pip install 'edgebench[mlx]'"
 
-_OPTIONS = (
-    Option("device", "str", None, "where MLX computes; else its default device", ("cpu", "gpu")),
-    Option(
-        "compile",
-        "str",
-        None,
-        "mx.compile; else the faster of both for this graph",
-        ("always", "never"),
-    ),
-    Option(
-        "group_size",
-        "int",
-        64,
-        "weights that share a scale and a bias, for w8 and w4",
-        (32, 64, 128),
-    ),
-    Option(
-        "threads",
-        "int",
-        None,
-        "threads of a preloaded OpenBLAS; MLX itself computes on one thread and offers no choice",
-        minimum=1,
-    ),
+_DEVICE = Option(
+    "device", "str", None, "where MLX computes; else its default device", ("cpu", "gpu")
+)
+_COMPILE = Option(
+    "compile",
+    "str",
+    None,
+    "mx.compile; else the faster of both for this graph",
+    ("always", "never"),
+)
+_GROUP_SIZE = Option(
+    "group_size", "int", 64, "weights that share a scale and a bias, for w8 and w4", (32, 64, 128)
+)
+_THREADS = Option(
+    "threads",
+    "int",
+    None,
+    "threads of a preloaded OpenBLAS; MLX itself computes on one thread and offers no choice",
+    minimum=1,
+)
+_ACTIVATIONS = Option(
+    "activations",
+    "str",
+    None,
+    "what packed weights are multiplied with; else fp16 on a GPU, fp32 on a CPU",
+    ("fp32", "fp16", "bf16"),
 )
 
 
@@ -62,7 +68,13 @@ class MlxBackend(Backend):
     capabilities = Capabilities(
         formats=("onnx",),
         precisions=("fp32", "fp16", "bf16", "w8", "w4", "as-is"),
-        options=_OPTIONS,
+        options=(_DEVICE, _COMPILE, _GROUP_SIZE, _THREADS),
+        device_kinds=("cpu", "gpu"),
+    )
+    generation: ClassVar[Capabilities | None] = Capabilities(
+        formats=("gguf",),
+        precisions=("as-is", "fp32", "fp16", "bf16"),
+        options=(_DEVICE, _COMPILE, _THREADS, _ACTIVATIONS),
         device_kinds=("cpu", "gpu"),
     )
 
@@ -92,6 +104,15 @@ class MlxBackend(Backend):
         from .session import MlxSession
 
         return MlxSession(model, dict(options))
+
+    def open_generation(
+        self, model: ModelFile, options: Mapping[str, Scalar], room: Room
+    ) -> MlxGeneration:
+        assert self.generation is not None
+        self.generation.check(model, options)
+        from .generate import MlxGeneration
+
+        return MlxGeneration(model, options, room)
 
 
 def _version(distribution: str) -> str | None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import shutil
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,7 +14,7 @@ import numpy as np
 from edgebench.backend import Effective, ModelFile, Scalar, Session, TensorInfo
 from edgebench.errors import EdgebenchError, UnsupportedError
 
-from . import blas
+from . import blas, device
 from .program import Program
 from .trace import Plan
 from .values import to_numpy
@@ -27,7 +25,6 @@ if TYPE_CHECKING:
 _POLICIES = {"fp16": "float16", "bf16": "bfloat16"}
 _NAMES = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
 _BITS = {"w8": 8, "w4": 4}
-REFERENCE_BUILD = "reference build, not Apple Silicon: for correctness, not a deployment"
 #: Pairs of runs that decide between compiled and eager.
 _TRIALS = 5
 
@@ -61,10 +58,10 @@ class MlxSession(Session):
         except EdgebenchError as error:
             raise UnsupportedError(error.message, error.fix) from None
         self._model, self._options = model, options
-        self._device = _chosen_device(options.get("device"))
-        _set_threads(options.get("threads"), self._device)
+        self._device = device.chosen_device(options.get("device"))
+        device.set_threads(options.get("threads"), self._device)
         self._compile = options.get("compile")
-        if self._compile == "always" and not _can_compile(self._device):
+        if self._compile == "always" and not device.can_compile(self._device):
             raise UnsupportedError("mx.compile needs g++ on this platform", "apt install g++")
         settings = {
             "bits": _BITS.get(model.precision, 0),
@@ -124,7 +121,7 @@ class MlxSession(Session):
             if self._compile == "always":
                 raise UnsupportedError("this graph has outputs that mx.compile does not take")
             return _Choice(plan, False, "the graph has outputs that mx.compile does not take", None)
-        if not _can_compile(self._device):
+        if not device.can_compile(self._device):
             return _Choice(plan, False, "no g++ for mx.compile", None)
         compiled = mx.compile(plan)
         start = time.perf_counter()
@@ -163,12 +160,7 @@ class MlxSession(Session):
     def effective(self) -> Effective:
         plan = self._plan
         choice = None if plan is None else self._choices.get(id(plan))
-        notes = []
-        if sys.platform != "darwin":
-            notes.append(REFERENCE_BUILD)
-        library = blas.running()
-        if self._device == "cpu":
-            notes.append(f"BLAS: {library.name}")
+        notes = device.notes(self._device)
         for name, why in self._program.data_dependent.items():
             notes.append(f"runs node by node: {name}: {why}")
         if choice is not None:
@@ -185,13 +177,13 @@ class MlxSession(Session):
             outputs=self.outputs,
             runtime=f"mlx {mx.__version__}",
             notes=tuple(notes),
-            not_deployable=REFERENCE_BUILD if sys.platform != "darwin" else "",
+            not_deployable=device.not_deployable(),
             options={
                 "device": self._device,
                 "compile": None if choice is None else "always" if choice.compiled else "never",
                 "compile_s": None if choice is None else choice.compile_s,
                 "group_size": self._group_size(plan),
-                "blas": library.name if self._device == "cpu" else None,
+                "blas": blas.running().name if self._device == "cpu" else None,
                 "steps": None if plan is None else len(plan.steps),
             },
         )
@@ -237,34 +229,6 @@ def _faster(
     won = ratio >= 1
     why = f"eager takes {ratio:.2f}x the time of compiled"
     return _Choice(compiled if won else plan, won, why, compile_s)
-
-
-def _chosen_device(asked: Scalar | None) -> str:
-    """Sets and reads back MLX's default device; refuses one that is not there."""
-    kinds = {"cpu": mx.cpu, "gpu": mx.gpu}
-    if asked is not None:
-        if not mx.is_available(kinds[str(asked)]):
-            raise UnsupportedError(f"this build of MLX has no device {asked}", "--set device=cpu")
-        mx.set_default_device(kinds[str(asked)])
-    return str(mx.default_device().type).rpartition(".")[2]
-
-
-def _can_compile(device: str) -> bool:
-    """On Linux's CPU device, MLX compiles with g++, and does nothing without."""
-    return device != "cpu" or sys.platform == "darwin" or shutil.which("g++") is not None
-
-
-def _set_threads(asked: Scalar | None, device: str) -> None:
-    if asked is None:
-        return
-    if device == "cpu":
-        blas.set_threads(int(asked))
-        if blas.threads() == int(asked):
-            return
-    raise UnsupportedError(
-        f"threads={asked}: MLX computes on one thread here and offers no choice",
-        "threads=1, or on Linux preload OpenBLAS" if device == "cpu" else "leave threads out",
-    )
 
 
 def _sizes(info: TensorInfo) -> tuple[int, ...]:

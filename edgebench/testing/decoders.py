@@ -21,6 +21,9 @@ TEMPLATE = (
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 MERGES = ("t h", "i n", "e r", "a n", "o n", "th e", "\u0120 a", "\u0120 the", "r e", "in g")
 
+#: ggml's number of a file whose weights are mostly of that type.
+_FILE_TYPES = {"F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q8_0": 7}
+
 Architecture = Literal["llama", "qwen2", "qwen3", "gemma"]
 
 
@@ -62,6 +65,7 @@ def write_decoder(
     writer.add_value_length(size)
     writer.add_rope_dimension_count(size)
     writer.add_vocab_size(len(tokens))
+    writer.add_file_type(_FILE_TYPES[weights])
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("smollm")
     writer.add_token_list(tokens)

@@ -33,7 +33,7 @@ ROOM = Room(width=1, positions=48)
 #: Largest ||logits - reference|| / ||reference||, by precision asked for. The runtime may quantise what
 #: it multiplies with; a wrong answer is off by 1.
 _TOLERANCE = {"fp32": 3e-3, "fp16": 3e-2, "bf16": 1e-1}
-_COARSE = 0.25
+_COARSE = 0.4
 _GROWTH = 2.0
 
 Open = Callable[..., GenerationSession]
@@ -92,7 +92,12 @@ def open_(runtime: Backend, model: ModelFile, folder: Path) -> Iterator[Open]:
         room: Room = ROOM,
         of: ModelFile = model,
     ) -> GenerationSession:
-        session = _open(runtime, of, options or {}, room, folder / "converted")
+        try:
+            session = _open(runtime, of, options or {}, room, folder / "converted")
+        except UnsupportedError as error:
+            if room.width == 1:
+                raise
+            pytest.skip(f"one sequence only: {error.message}")
         sessions.append(session)
         return session
 

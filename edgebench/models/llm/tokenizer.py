@@ -69,6 +69,10 @@ class Vocabulary:
         """The text of tokens, without the special ones."""
         return str(self._inner.decode(list(tokens), skip_special_tokens=True))
 
+    def save(self, path: Path) -> None:
+        """Writes it as a `tokenizer.json`."""
+        self._inner.save(str(path))
+
     def text_of(self, token: int | None) -> str:
         """A token as the vocabulary writes it; "" for none."""
         return "" if token is None else str(self._inner.id_to_token(token))

@@ -1,0 +1,251 @@
+"""llama.cpp through its own C interface: decoders of GGUF files, as they are."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.metadata
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from edgebench.backend import (
+    Backend,
+    Capabilities,
+    Effective,
+    ModelFile,
+    Option,
+    Ready,
+    Scalar,
+    Session,
+    Unavailable,
+)
+from edgebench.errors import UnsupportedError
+from edgebench.generation import GenerationSession, Room, check_prompts, check_step
+
+if TYPE_CHECKING:
+    from edgebench.generation import Logits, Prompts
+
+_CACHES = {"fp32": "GGML_TYPE_F32", "fp16": "GGML_TYPE_F16", "q8_0": "GGML_TYPE_Q8_0"}
+#: Bytes of one value of a cache: q8_0 has blocks of 32 numbers with a half-precision scale.
+_CACHE_BYTES = {"fp32": 4.0, "fp16": 2.0, "q8_0": 34 / 32}
+_FLASH: dict[Scalar | None, int] = {None: -1, "off": 0, "on": 1}  # None: llama.cpp decides
+_DEBUG = 1  # GGML_LOG_LEVEL_DEBUG
+_FAILURES = {1: "no room in the cache", 2: "aborted", -1: "invalid batch"}
+
+_OPTIONS = (
+    Option("threads", "int", None, "threads that compute (n_threads, n_threads_batch)", minimum=1),
+    Option("kv_cache", "str", "fp16", "type of cached keys and values", tuple(_CACHES)),
+    Option("flash_attention", "str", None, "fused attention (flash_attn_type)", ("on", "off")),
+    Option("repack", "bool", True, "weights laid out anew for this CPU (use_extra_bufts)"),
+)
+
+
+class LlamaCppBackend(Backend):
+    name = "llama_cpp"
+    summary = "llama.cpp (decoders of GGUF files)"
+    capabilities = Capabilities(formats=("gguf",), precisions=("as-is",), options=())
+    generation: ClassVar[Capabilities | None] = Capabilities(
+        formats=("gguf",), precisions=("as-is",), options=_OPTIONS
+    )
+
+    def availability(self) -> Ready | Unavailable:
+        try:
+            return Ready(importlib.metadata.version("llama-cpp-python"))
+        except importlib.metadata.PackageNotFoundError:
+            return Unavailable(
+                "not_installed",
+                "llama-cpp-python is not installed",
+                "pip install 'edgebench[llama_cpp]' (builds llama.cpp: minutes, needs a C++ compiler)",
+            )
+
+    def import_runtime(self) -> str:
+        import llama_cpp
+
+        return str(llama_cpp.__version__)
+
+    def open(self, model: ModelFile, options: Mapping[str, Scalar]) -> Session:
+        raise UnsupportedError("llama.cpp runs decoders of GGUF files only")
+
+    def open_generation(
+        self, model: ModelFile, options: Mapping[str, Scalar], room: Room
+    ) -> LlamaCppSession:
+        assert self.generation is not None
+        self.generation.check(model, options)
+        return LlamaCppSession(model, options, room)
+
+
+class LlamaCppSession(GenerationSession):
+    def __init__(self, model: ModelFile, options: Mapping[str, Scalar], room: Room) -> None:
+        from llama_cpp import llama_cpp
+
+        self._lib = llama_cpp
+        self._model = self._context = None
+        self._log = _Log(llama_cpp)
+        self.width, self.positions = room.width, room.positions
+        self._kv_cache = str(options.get("kv_cache", "fp16"))
+        llama_cpp.llama_backend_init()
+        self._model = self._loaded(model, bool(options.get("repack", True)))
+        self._context = self._opened(options)
+        self._memory = llama_cpp.llama_get_memory(self._context)
+        self.vocabulary = llama_cpp.llama_vocab_n_tokens(
+            llama_cpp.llama_model_get_vocab(self._model)
+        )
+        self._batch = llama_cpp.llama_batch_init(self.width * self.positions, 0, 1)
+        self._used = 0
+
+    def _loaded(self, model: ModelFile, repack: bool) -> Any:
+        settings = self._lib.llama_model_default_params()
+        settings.n_gpu_layers = 0
+        settings.use_extra_bufts = repack
+        self._repack = bool(settings.use_extra_bufts)
+        loaded = self._lib.llama_model_load_from_file(str(model.path).encode(), settings)
+        if not loaded:
+            raise UnsupportedError(f"llama.cpp cannot load {model.path.name}: {self._log.last()}")
+        return loaded
+
+    def _opened(self, options: Mapping[str, Scalar]) -> Any:
+        lib = self._lib
+        settings = lib.llama_context_default_params()
+        settings.n_ctx = settings.n_batch = self.width * self.positions
+        settings.n_seq_max = self.width
+        if options.get("threads") is not None:
+            settings.n_threads = settings.n_threads_batch = int(options["threads"])
+        settings.type_k = settings.type_v = getattr(lib, _CACHES[self._kv_cache])
+        settings.flash_attn_type = _FLASH[options.get("flash_attention")]
+        settings.no_perf = True
+        context = lib.llama_init_from_model(self._model, settings)
+        if not context:
+            raise UnsupportedError(f"llama.cpp opens no context: {self._log.last()}")
+        self._room = int(lib.llama_n_ctx(context))
+        return context
+
+    def prefill(self, prompts: Prompts) -> None:
+        length = check_prompts(prompts, self.width, self.positions)
+        self._lib.llama_memory_clear(self._memory, True)
+        self._used = 0
+        self._decode(prompts, 0, every=False)
+        self._used = length
+
+    def step(self, tokens: Sequence[int]) -> None:
+        check_step(tokens, self.width, self._used, self.positions)
+        self._decode([[token] for token in tokens], self._used, every=False)
+        self._used += 1
+
+    def _decode(self, rows: Prompts, start: int, *, every: bool) -> None:
+        """Feeds each sequence its tokens; logits are kept of the last ones, or of `every` one."""
+        batch, index = self._batch, 0
+        for sequence, row in enumerate(rows):
+            last = len(row) - 1
+            for offset, token in enumerate(row):
+                batch.token[index] = token
+                batch.pos[index] = start + offset
+                batch.n_seq_id[index] = 1
+                batch.seq_id[index][0] = sequence
+                batch.logits[index] = every or offset == last
+                index += 1
+        batch.n_tokens = index
+        self._last = [(number + 1) * len(row) - 1 for number, row in enumerate(rows)]
+        code = self._lib.llama_decode(self._context, batch)
+        if code:
+            raise RuntimeError(f"llama_decode: {_FAILURES.get(code, f'error {code}')}")
+
+    def _row(self, index: int) -> Logits:
+        """The runtime's own memory: valid until the next call."""
+        import numpy as np
+
+        pointer = self._lib.llama_get_logits_ith(self._context, index)
+        return np.ctypeslib.as_array(pointer, shape=(self.vocabulary,))
+
+    def logits(self, raw: None) -> Logits:
+        import numpy as np
+
+        return np.stack([self._row(index) for index in self._last])
+
+    def greedy(self, raw: None) -> list[int]:
+        return [int(self._row(index).argmax()) for index in self._last]
+
+    def score(self, tokens: Sequence[int]) -> Logits:
+        import numpy as np
+
+        check_prompts([tokens], 1, self.positions)
+        self._lib.llama_memory_clear(self._memory, True)
+        self._decode([tokens], 0, every=True)
+        scores = np.stack([self._row(index) for index in range(len(tokens))])
+        self.reset()
+        return scores
+
+    def reset(self) -> None:
+        self._lib.llama_memory_clear(self._memory, True)
+        self._used = 0
+
+    def kv_cache_bytes(self) -> int:
+        """Of the positions that the context says it has room for: keys and values of every layer."""
+        lib = self._lib
+        heads = lib.llama_model_n_head_kv(self._model)
+        size = lib.llama_model_n_embd(self._model) // lib.llama_model_n_head(self._model)
+        values = 2 * lib.llama_model_n_layer(self._model) * heads * size * self._room
+        return int(values * _CACHE_BYTES[self._kv_cache])
+
+    def effective(self) -> Effective:
+        lib = self._lib
+        text = ctypes.create_string_buffer(256)
+        lib.llama_model_desc(self._model, text, 256)
+        described = text.value.decode(errors="replace")  # "llama 135M Q4_1"
+        return Effective(
+            device="cpu",
+            precision=described.rpartition(" ")[2].lower() or None,
+            threads=int(lib.llama_n_threads(self._context)),
+            weight_bytes={described: int(lib.llama_model_size(self._model))},
+            runtime=f"llama.cpp (llama-cpp-python {importlib.metadata.version('llama-cpp-python')})",
+            notes=(_system(lib),),
+            options={
+                "kv_cache": self._kv_cache,
+                "flash_attention": self._log.flash_attention(),
+                "repack": self._repack,
+                "positions": self._room,
+            },
+        )
+
+    def close(self) -> None:
+        if self._context is not None:
+            self._lib.llama_batch_free(self._batch)
+            self._lib.llama_free(self._context)
+        if self._model is not None:
+            self._lib.llama_model_free(self._model)
+        self._model = self._context = None
+
+
+class _Log:
+    """What llama.cpp says of itself: kept, not printed; some facts stand nowhere else."""
+
+    def __init__(self, lib: Any) -> None:
+        self._lines: list[str] = []
+        self._callback = lib.llama_log_callback(self._heard)
+        lib.llama_log_set(self._callback, ctypes.c_void_p(0))
+        _KEPT.append(self._callback)  # the library calls it as long as the process lives
+
+    def _heard(self, level: int, text: bytes, _: Any) -> None:
+        if level != _DEBUG:
+            self._lines.append(text.decode(errors="replace"))
+
+    def last(self) -> str:
+        """The last line, where something failed."""
+        lines = [line.strip() for line in self._lines if line.strip(" .\n")]
+        return lines[-1] if lines else "no reason given"
+
+    def flash_attention(self) -> str | None:
+        """ "on" or "off" as decided, None where it was not told."""
+        text = "".join(self._lines)
+        found = re.findall(r"[Ff]lash(?: Attention|_attn) *=? *(enabled|disabled)", text)
+        return {"enabled": "on", "disabled": "off"}[found[-1]] if found else None
+
+
+_KEPT: list[Any] = []
+
+
+def _system(lib: Any) -> str:
+    """Instruction sets that the build uses."""
+    return str(lib.llama_print_system_info().decode(errors="replace")).strip()
+
+
+BACKEND = LlamaCppBackend

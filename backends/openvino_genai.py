@@ -1,0 +1,297 @@
+"""OpenVINO GenAI: decoders of GGUF files, turned into OpenVINO's stateful form by its own reader.
+
+Its pipeline generates text but shows no logits, so what it makes of the file is kept and run by the
+runtime below it: the same compiled model, asked token by token.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from edgebench.backend import (
+    Backend,
+    Capabilities,
+    Effective,
+    ModelFile,
+    Option,
+    Ready,
+    Scalar,
+    Session,
+    Unavailable,
+)
+from edgebench.errors import UnsupportedError
+from edgebench.generation import GenerationSession, Room, check_prompts, check_step
+
+from .openvino import compute_census, executed_layers, reason
+
+if TYPE_CHECKING:
+    from edgebench.generation import Logits, Prompts
+
+_FORMAT = "openvino_ir"
+_NAME = "openvino_model"
+_CACHES = {"fp32": "f32", "fp16": "f16", "bf16": "bf16", "u8": "u8"}
+_ACTIVATIONS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}
+_NAMES = {"f32": "fp32", "f16": "fp16"}
+_WEIGHTS = {"u4": "w4", "u8": "w8", "f16": "fp16", "f32": "fp32"}
+_ROUNDED = (
+    "GenAI's reader rounds the offsets of 4-bit blocks to whole zero points: these are not quite the "
+    "weights of the file, and perplexity tells"
+)
+
+_OPTIONS = (
+    Option("threads", "int", None, "threads that compute (INFERENCE_NUM_THREADS)", minimum=1),
+    Option(
+        "activations",
+        "str",
+        "fp32",
+        "type of what the weights are multiplied with (INFERENCE_PRECISION_HINT); OpenVINO alone "
+        "would choose bf16 where the processor has it",
+        tuple(_ACTIVATIONS),
+    ),
+    Option(
+        "dynamic_quantization",
+        "int",
+        None,
+        "activations quantised to int8 in groups of so many (DYNAMIC_QUANTIZATION_GROUP_SIZE); 0: not",
+        minimum=0,
+    ),
+    Option(
+        "kv_cache",
+        "str",
+        "fp16",
+        "type of cached keys and values (KV_CACHE_PRECISION); OpenVINO alone would choose u8",
+        tuple(_CACHES),
+    ),
+)
+
+
+class OpenVinoGenAiBackend(Backend):
+    name = "openvino_genai"
+    summary = "OpenVINO GenAI (decoders of GGUF files, on Intel and Arm processors)"
+    capabilities = Capabilities(formats=("gguf",), precisions=("as-is",), options=())
+    generation: ClassVar[Capabilities | None] = Capabilities(
+        formats=("gguf", _FORMAT), precisions=("as-is",), options=_OPTIONS
+    )
+
+    def availability(self) -> Ready | Unavailable:
+        try:
+            return Ready(importlib.metadata.version("openvino-genai"))
+        except importlib.metadata.PackageNotFoundError:
+            return Unavailable(
+                "not_installed",
+                "openvino-genai is not installed",
+                "pip install 'edgebench[openvino_genai]'",
+            )
+
+    def import_runtime(self) -> str:
+        import openvino
+        import openvino_genai  # noqa: F401 - what is timed is the import of what a deployment loads
+
+        return str(openvino.__version__)
+
+    def open(self, model: ModelFile, options: Mapping[str, Scalar]) -> Session:
+        raise UnsupportedError("openvino_genai runs decoders of GGUF files only")
+
+    def converts(self, model: ModelFile, options: Mapping[str, Scalar]) -> bool:
+        return model.format == "gguf"
+
+    def convert(self, model: ModelFile, options: Mapping[str, Scalar], cache: Path) -> ModelFile:
+        """The stateful model that GenAI's reader makes of the file, weights packed as they are."""
+        key = f"{model.sha256} {importlib.metadata.version('openvino-genai')}"
+        folder = cache / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.ov"
+        if not folder.exists():
+            cache.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=cache) as scratch:
+                _read_gguf(model, Path(scratch))
+                made = Path(scratch) / "made"
+                made.mkdir()
+                for suffix in (".xml", ".bin"):
+                    shutil.move(Path(scratch) / f"{_NAME}{suffix}", made / f"{_NAME}{suffix}")
+                if not folder.exists():
+                    made.rename(folder)
+        path = folder / f"{_NAME}.xml"
+        digest = hashlib.sha256(path.read_bytes() + path.with_suffix(".bin").read_bytes())
+        return replace(model, path=path, format=_FORMAT, sha256=digest.hexdigest())
+
+    def open_generation(
+        self, model: ModelFile, options: Mapping[str, Scalar], room: Room
+    ) -> OpenVinoGenAiSession:
+        assert self.generation is not None
+        self.generation.check(model, options)
+        if model.format != _FORMAT:
+            raise UnsupportedError(f"{model.path.name} was not converted")
+        return OpenVinoGenAiSession(model, options, room)
+
+
+def _read_gguf(model: ModelFile, scratch: Path) -> None:
+    """GenAI writes what it made beside the file: hence a link to it in a folder of its own."""
+    import openvino_genai
+
+    link = scratch / "model.gguf"
+    link.symlink_to(model.path.resolve())
+    try:
+        openvino_genai.LLMPipeline(str(link), "CPU", enable_save_ov_model=True)
+    except RuntimeError as error:
+        raise UnsupportedError(
+            f"openvino_genai refuses {model.path.name}: {reason(error)}"
+        ) from None
+    if not (scratch / f"{_NAME}.xml").exists():
+        raise UnsupportedError("this version of openvino_genai keeps no model", "pip install -U it")
+
+
+class OpenVinoGenAiSession(GenerationSession):
+    """One infer request whose state is the cache; positions are counted here."""
+
+    def __init__(self, model: ModelFile, options: Mapping[str, Scalar], room: Room) -> None:
+        import openvino
+
+        core = openvino.Core()
+        read = core.read_model(str(model.path))
+        self._weights, self._rounded = _weight_bytes(read), _rounds_offsets(read)
+        try:
+            self._compiled: Any = core.compile_model(read, "CPU", _settings(options))
+        except RuntimeError as error:
+            raise UnsupportedError(f"OpenVINO refuses the decoder: {reason(error)}") from None
+        self._facts = _read_back(self._compiled)
+        for name, value in options.items():
+            if self._facts[name] != value:
+                raise UnsupportedError(
+                    f"{name}={value} was asked for, OpenVINO takes {self._facts[name]} here"
+                )
+        self._request: Any = self._compiled.create_infer_request()
+        self.width, self.positions = room.width, room.positions
+        self.vocabulary = int(self._compiled.output(0).get_partial_shape()[2].get_length())
+        self._used = 0
+
+    def prefill(self, prompts: Prompts) -> Any:
+        length = check_prompts(prompts, self.width, self.positions)
+        self._request.reset_state()
+        self._used = 0
+        logits = self._fed(prompts)
+        self._used = length
+        return logits[:, -1]
+
+    def step(self, tokens: Sequence[int]) -> Any:
+        check_step(tokens, self.width, self._used, self.positions)
+        logits = self._fed([[token] for token in tokens])
+        self._used += 1
+        return logits[:, -1]
+
+    def _fed(self, rows: Prompts) -> Any:
+        """Logits after each token given, (width, tokens, vocabulary): the request's own memory."""
+        import numpy as np
+
+        tokens = np.array(rows, np.int64)
+        count = tokens.shape[1]
+        positions = np.arange(self._used, self._used + count, dtype=np.int64)
+        outputs = self._request.infer(
+            {
+                "input_ids": tokens,
+                "attention_mask": np.ones((len(tokens), self._used + count), np.int64),
+                "position_ids": np.broadcast_to(positions, tokens.shape).copy(),
+                "beam_idx": np.arange(len(tokens), dtype=np.int32),
+            },
+            share_inputs=True,
+            share_outputs=True,
+        )
+        return outputs[0]
+
+    def logits(self, raw: Any) -> Logits:
+        import numpy as np
+
+        return np.array(raw, np.float32)
+
+    def greedy(self, raw: Any) -> list[int]:
+        return [int(token) for token in raw.argmax(axis=-1)]
+
+    def score(self, tokens: Sequence[int]) -> Logits:
+        check_prompts([tokens], 1, self.positions)
+        self.reset()
+        logits = self.logits(self._fed([tokens] * self.width)[0])
+        self.reset()
+        return logits
+
+    def reset(self) -> None:
+        self._request.reset_state()
+        self._used = 0
+
+    def kv_cache_bytes(self) -> int | None:
+        """It grows with the request, and its type is the plugin's affair: not told."""
+        return None
+
+    def effective(self) -> Effective:
+        import openvino
+
+        compute = compute_census(executed_layers(self._compiled))
+        kinds = Counter(self._weights)
+        return Effective(
+            device="cpu",
+            precision=kinds.most_common(1)[0][0] if kinds else None,
+            compute_nodes=compute,
+            weight_bytes=self._weights,
+            threads=self._facts["threads"],
+            runtime=f"openvino {openvino.__version__}",
+            notes=(_ROUNDED,) if self._rounded else (),
+            options={name: value for name, value in self._facts.items() if name != "threads"},
+        )
+
+    def close(self) -> None:
+        self._request = self._compiled = None
+
+
+def _settings(options: Mapping[str, Scalar]) -> dict[str, Any]:
+    """OpenVINO's properties for a variant."""
+    settings: dict[str, Any] = {
+        "INFERENCE_PRECISION_HINT": _ACTIVATIONS[str(options.get("activations", "fp32"))],
+        "PERFORMANCE_HINT": "LATENCY",
+        "ENABLE_CPU_PINNING": False,
+        "KV_CACHE_PRECISION": _CACHES[str(options.get("kv_cache", "fp16"))],
+    }
+    if options.get("threads") is not None:
+        settings["INFERENCE_NUM_THREADS"] = options["threads"]
+    if options.get("dynamic_quantization") is not None:
+        settings["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = options["dynamic_quantization"]
+    return settings
+
+
+def _read_back(compiled: Any) -> dict[str, Any]:
+    """What the options of this backend became."""
+    hint = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+    cache = compiled.get_property("KV_CACHE_PRECISION").to_string()
+    return {
+        "threads": int(compiled.get_property("INFERENCE_NUM_THREADS")),
+        "activations": _NAMES.get(hint, hint),
+        "dynamic_quantization": int(compiled.get_property("DYNAMIC_QUANTIZATION_GROUP_SIZE")),
+        "kv_cache": _NAMES.get(cache, cache),
+    }
+
+
+def _weight_bytes(read: Any) -> dict[str, int]:
+    """Type of constants -> bytes of them: of matrices, and of what scales and shifts them."""
+    found: Counter[str] = Counter()
+    for node in read.get_ops():
+        if node.get_type_name() == "Constant" and len(node.get_output_shape(0)) > 1:
+            kind = str(node.get_element_type().to_string())
+            found[_WEIGHTS.get(kind, kind)] += int(node.get_byte_size())
+    return dict(found)
+
+
+def _rounds_offsets(read: Any) -> bool:
+    """Whether 4-bit weights have whole numbers for zero points: a block's own offset is lost."""
+    return any(
+        node.get_type_name() == "Constant"
+        and node.get_element_type().to_string() == "u4"
+        and node.get_output_shape(0)[-1] == 1
+        for node in read.get_ops()
+    )
+
+
+BACKEND = OpenVinoGenAiBackend

@@ -1,0 +1,231 @@
+"""ONNX Runtime GenAI: decoders that its own builder makes of a GGUF file's weights.
+
+The builder needs PyTorch and Transformers and works offline from a folder written here. Its int8 and
+int4 forms are quantised anew from the weights taken apart: quality tells what that costs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from edgebench.backend import (
+    Backend,
+    Capabilities,
+    Effective,
+    ModelFile,
+    Option,
+    Ready,
+    Scalar,
+    Session,
+    Unavailable,
+)
+from edgebench.errors import UnsupportedError
+from edgebench.generation import GenerationSession, Room, check_prompts, check_step
+
+if TYPE_CHECKING:
+    from edgebench.generation import Logits, Prompts
+
+_FORMAT = "genai_folder"
+_BUILDER = ("torch", "transformers", "onnx_ir", "safetensors")
+_BUILDER_FIX = "pip install torch transformers onnx-ir safetensors (for the conversion only)"
+_OPTIONS = (
+    Option("threads", "int", None, "threads inside an operator (intra_op_num_threads)", minimum=1),
+)
+
+
+class OrtGenAiBackend(Backend):
+    name = "ort_genai"
+    summary = "ONNX Runtime GenAI (decoders, built by its own model builder)"
+    capabilities = Capabilities(formats=("gguf",), precisions=("fp32",), options=())
+    generation: ClassVar[Capabilities | None] = Capabilities(
+        formats=("gguf", _FORMAT), precisions=("fp32", "int8", "int4"), options=_OPTIONS
+    )
+
+    def availability(self) -> Ready | Unavailable:
+        try:
+            return Ready(importlib.metadata.version("onnxruntime-genai"))
+        except importlib.metadata.PackageNotFoundError:
+            return Unavailable(
+                "not_installed",
+                "onnxruntime-genai is not installed",
+                "pip install 'edgebench[ort_genai]'",
+            )
+
+    def import_runtime(self) -> str:
+        import onnxruntime_genai
+
+        if hasattr(onnxruntime_genai, "disable_telemetry_events"):
+            onnxruntime_genai.disable_telemetry_events()
+        return str(onnxruntime_genai.__version__)
+
+    def open(self, model: ModelFile, options: Mapping[str, Scalar]) -> Session:
+        raise UnsupportedError("ort_genai runs decoders of GGUF files only")
+
+    def converts(self, model: ModelFile, options: Mapping[str, Scalar]) -> bool:
+        return model.format == "gguf"
+
+    def convert(self, model: ModelFile, options: Mapping[str, Scalar], cache: Path) -> ModelFile:
+        """The builder's folder for this precision. Minutes and gigabytes where PyTorch is new."""
+        key = f"{model.sha256} {model.precision} {importlib.metadata.version('onnxruntime-genai')}"
+        folder = cache / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.genai"
+        if not folder.exists():
+            missing = [name for name in _BUILDER if importlib.util.find_spec(name) is None]
+            if missing:
+                raise UnsupportedError(
+                    f"the builder of ONNX Runtime GenAI needs {', '.join(missing)}", _BUILDER_FIX
+                )
+            cache.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=cache) as scratch:
+                _build(model, Path(scratch))
+                if not folder.exists():
+                    (Path(scratch) / "out").rename(folder)
+        digest = hashlib.sha256()
+        for part in sorted(folder.glob("model.onnx*")):
+            digest.update(part.read_bytes())
+        return replace(model, path=folder, format=_FORMAT, sha256=digest.hexdigest())
+
+    def open_generation(
+        self, model: ModelFile, options: Mapping[str, Scalar], room: Room
+    ) -> OrtGenAiSession:
+        assert self.generation is not None
+        self.generation.check(model, options)
+        if model.format != _FORMAT:
+            raise UnsupportedError(f"{model.path.name} was not converted")
+        return OrtGenAiSession(model, options, room)
+
+
+def _build(model: ModelFile, scratch: Path) -> None:
+    """Runs the builder in a process of its own, without a network: it would ask a hub."""
+    from edgebench.models.llm.gguf_file import GgufFile
+    from edgebench.models.llm.hf_folder import write_folder
+
+    source, out = scratch / "source", scratch / "out"
+    source.mkdir()
+    write_folder(GgufFile(model.path), source)
+    command = [sys.executable, "-m", "onnxruntime_genai.models.builder", "-i", str(source)]
+    command += ["-o", str(out), "-p", model.precision, "-e", "cpu", "-c", str(scratch / "cache")]
+    done = subprocess.run(
+        [*command, "--extra_options", "hf_token=false"],
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    if done.returncode or not (out / "genai_config.json").exists():
+        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        why = lines[-1] if lines else f"exit code {done.returncode}"
+        raise UnsupportedError(f"the builder of ONNX Runtime GenAI failed: {why}")
+
+
+class OrtGenAiSession(GenerationSession):
+    """One generator, wound back to the start for each request."""
+
+    def __init__(self, model: ModelFile, options: Mapping[str, Scalar], room: Room) -> None:
+        import onnxruntime_genai as genai
+
+        if room.width > 1:
+            raise UnsupportedError(
+                "ONNX Runtime GenAI takes further tokens of a caller's choice for one sequence only"
+            )
+        self._folder = model.path
+        config = genai.Config(str(model.path))
+        threads = options.get("threads")
+        if threads is not None:
+            overlay = {"session_options": {"intra_op_num_threads": threads}}
+            config.overlay(json.dumps({"model": {"decoder": overlay}}))
+        try:
+            self._model: Any = genai.Model(config)
+        except Exception as error:  # noqa: BLE001 - the binding raises plain exceptions
+            raise UnsupportedError(f"ONNX Runtime GenAI refuses the decoder: {error}") from None
+        self._facts = json.loads((model.path / "genai_config.json").read_text())["model"]
+        self.vocabulary = int(self._facts["vocab_size"])
+        self.width, self.positions = room.width, room.positions
+        parameters = genai.GeneratorParams(self._model)
+        # The last token of a full cache is fed as well, which generate_next_token would not do.
+        parameters.set_search_options(
+            max_length=self.positions + 1, batch_size=self.width, do_sample=False
+        )
+        self._generator: Any = genai.Generator(self._model, parameters)
+        self._used = 0
+
+    def prefill(self, prompts: Prompts) -> Any:
+        length = check_prompts(prompts, self.width, self.positions)
+        self.reset()
+        logits = self._fed(prompts)
+        self._used = length
+        return logits
+
+    def step(self, tokens: Sequence[int]) -> Any:
+        check_step(tokens, self.width, self._used, self.positions)
+        logits = self._fed([[token] for token in tokens])
+        self._used += 1
+        return logits
+
+    def _fed(self, rows: Prompts) -> Any:
+        """Logits after the last token given, (width, vocabulary)."""
+        import numpy as np
+
+        self._generator.append_tokens(np.array(rows, np.int32))
+        return np.asarray(self._generator.get_logits()).reshape(self.width, -1, self.vocabulary)[
+            :, -1
+        ]
+
+    def logits(self, raw: Any) -> Logits:
+        import numpy as np
+
+        return np.array(raw, np.float32)
+
+    def greedy(self, raw: Any) -> list[int]:
+        return [int(token) for token in raw.argmax(axis=-1)]
+
+    def reset(self) -> None:
+        if self._used:
+            self._generator.rewind_to(0)
+        self._used = 0
+
+    def kv_cache_bytes(self) -> int | None:
+        """Not told: it is inside the generator."""
+        return None
+
+    def effective(self) -> Effective:
+        import onnx
+        import onnxruntime_genai as genai
+
+        from edgebench.models.onnx_file import precision_census
+
+        graph = onnx.load(
+            str(self._folder / self._facts["decoder"]["filename"]), load_external_data=False
+        )
+        nodes, weight_bytes = precision_census(graph)
+        kinds = [kind for kind, count in nodes.items() if count]
+        cached = next(info for info in graph.graph.input if info.name.startswith("past_key_values"))
+        kind = onnx.helper.tensor_dtype_to_np_dtype(cached.type.tensor_type.elem_type).name
+        return Effective(
+            device="cpu",
+            precision=kinds[0] if len(kinds) == 1 else "mixed" if kinds else None,
+            compute_nodes=nodes,
+            weight_bytes=weight_bytes,
+            runtime=f"onnxruntime-genai {genai.__version__}",
+            notes=(
+                "precisions are those of the file: this runtime does not show what it made of it",
+            ),
+            options={"kv_cache": {"float32": "fp32", "float16": "fp16"}.get(kind, kind)},
+        )
+
+    def close(self) -> None:
+        self._generator = self._model = None
+
+
+BACKEND = OrtGenAiBackend
