@@ -65,7 +65,7 @@ def write_decoder(
     writer.add_value_length(size)
     writer.add_rope_dimension_count(size)
     writer.add_vocab_size(len(tokens))
-    writer.add_file_type(_FILE_TYPES[weights])
+    writer.add_file_type(_FILE_TYPES.get(weights, 0))
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("smollm")
     writer.add_token_list(tokens)
