@@ -354,4 +354,18 @@ def _notes(contest: _Contest, names: dict[str, Any], competing: Indices) -> list
                 )
         if contest.objective.metric.name == "quality":
             notes.append(f"{metric} is an error: the lowest is the best")
+    notes += [note for each in contest.checked for note in _unknown(contest, each, competing)]
     return notes + shared_notes(contest.frame, competing, across=names.get("device") is None)
+
+
+def _unknown(contest: _Contest, each: Checked, competing: Indices) -> list[str]:
+    """Rows that a limit cannot be held against, and why: unknown is not met."""
+    unknown = competing[np.isnan(each.of.value[competing])]
+    reasons: dict[str, int] = {}
+    for row in unknown.tolist()[:_LISTED]:
+        reason = contest.frame.reason(row, each.limit.metric)
+        reasons[reason] = reasons.get(reason, 0) + 1
+    if not reasons:
+        return []
+    count = f"{len(unknown)} of {len(competing)} rows"
+    return [f"{each.limit.metric.name} is unknown of {count}: {'; '.join(reasons)}"]

@@ -142,7 +142,7 @@ def _nothing(pick: Choice, width: int) -> Iterator[Line]:
         return
     if not pick.binding:
         words = f"none of {pick.rows} rows tells all that the limits ask for"
-        yield from wrapped(words, width, None, "  ")
+        yield from wrapped("; ".join([words, *map(plain, pick.notes)]), width, WARN, "  ")
         return
     yield from wrapped(_binds(pick), width, WARN, "  ")
     if pick.closest is not None:
