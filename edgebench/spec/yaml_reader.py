@@ -124,6 +124,8 @@ def _compose(text: str, file: str) -> yaml.Node | None:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         message = ", ".join(part for part in (error.context, error.problem) if part)
+        if "maximum nesting depth" in message:  # PyYAML's own limit, since 6.0.4
+            raise SpecError(file, line, column, "", "nested too deep") from None
         fix = "indent with spaces" if "\\t" in message or "'\t'" in message else ""
         raise SpecError(file, line, column, "", f"not YAML: {message}", fix) from None
     except yaml.reader.ReaderError as error:
