@@ -41,6 +41,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     tests: int = 1
     alpha: float = 0.01
     looks: tuple[int, ...] = (5, 8, 12, 16, 20)
+    many: int = MANY_TESTS
 
     @property
     def least(self) -> int:
@@ -55,7 +56,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def screened(self) -> bool:
         """Whether a first look only screens."""
-        return self.tests >= MANY_TESTS
+        return self.tests >= self.many
 
     @property
     def screens(self) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from statistics import median
 from typing import Any
@@ -32,6 +33,8 @@ from edgebench.analysis.paired import Round, cpu_change, wall_change, whole_wall
 from edgebench.pair import SIDES, ArmBlock, Measured, Pair, Side
 from edgebench.record import Quality, Reason
 
+UNSCREENED = 1 << 30  # tests: more than any suite has
+
 Change = Callable[[Sequence[Round]], float | None]
 
 
@@ -61,8 +64,8 @@ def changes(pairs: Sequence[Pair], clock: Clock) -> list[float]:
 def wanted_pairs(case: CellCase, pairs: Sequence[Pair], rules: Rules) -> int:
     """How many pairs the cell is to have at its next look; those it has, where it is decided."""
     have = len(pairs)
-    if have < rules.least:
-        return rules.least
+    if have < rules.least or case.report_only:
+        return max(rules.least, have)
     rulings = [_latency(case, changes(pairs, clock), clock, rules) for clock in clocks(case, pairs)]
     if any(ruling.verdict == "regress" for ruling in rulings):
         return have
@@ -82,7 +85,11 @@ def rows(
     if reason is not None:
         found = [*_invalid(case, pairs, seconds, reason), *_failed_quality(case, pairs, seconds)]
         return [_shown_only(case, row) for row in found]
-    found = [*_latency_rows(case, pairs, rules, seconds), *_amount_rows(case, pairs, seconds)]
+    found = [
+        *_latency_rows(case, pairs, rules, seconds),
+        *_memory_rows(case, pairs, rules, seconds),
+        *_amount_rows(case, pairs, seconds),
+    ]
     return [_shown_only(case, row) for row in found]
 
 
@@ -130,12 +137,23 @@ def _latency_rows(
         yield _row(case, clock.metric, ruling, seconds, base, head, "ns")
 
 
+def _memory_rows(
+    case: CellCase, pairs: Sequence[Pair], rules: Rules, seconds: float
+) -> Iterator[GateRow]:
+    """The high-water mark differs between processes as times do, and is judged as they are: with an error
+    rate of its own, and without a screen, since no moment of the machine changes it."""
+    base, head = (_known(pairs, side, lambda arm: arm.memory.peak_bytes) for side in SIDES)
+    if not len(base) == len(head) == len(pairs) > 0:
+        return
+    own = msgspec.structs.replace(rules, tests=max(1, rules.tests // 2), many=UNSCREENED)
+    allowed = Tolerance(tau=case.tolerances.memory, delta=2 * case.tolerances.memory)
+    changes = [math.log(after / before) for before, after in zip(base, head, strict=True)]
+    ruling = judge(changes, allowed, own)
+    yield _row(case, MEMORY, ruling, seconds, median(base), median(head), "bytes")
+
+
 def _amount_rows(case: CellCase, pairs: Sequence[Pair], seconds: float) -> Iterator[GateRow]:
     allowed = case.tolerances
-    base, head = (_known(pairs, side, lambda arm: arm.memory.peak_bytes) for side in SIDES)
-    if len(base) == len(head) == len(pairs) > 0:
-        ruling = judge_amounts(base, head, allowed.memory)
-        yield _row(case, MEMORY, ruling, seconds, median(base), median(head), "bytes")
     if len(case.size_bytes) == 2:
         sizes = [case.size_bytes["base"]], [case.size_bytes["head"]]
         ruling = judge_amounts(*sizes, allowed.size)
