@@ -136,6 +136,8 @@ METRICS: dict[str, Metric] = {
                "prompt tokens per second"),
         Metric("generate.decode", "generate.decode_tokens_per_s", "per_s", "higher",
                "new tokens per second after the first"),
+        Metric("generate.j_per_token", "generate.j_per_token", "J", "lower",
+               "energy per new token, prompt included"),
         _size("generate.kv_cache", "generate.kv_cache_bytes", "cache of keys and values"),
         Metric("paced.misses", "paced.misses", "1", "lower", "missed deadlines"),
         _time("sustained.burst_p50", "sustained.burst_p50_ns", "median latency at first"),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from edgebench.analysis.table import build_table
 from edgebench.analysis.types import Row
 from edgebench.backend import Scalar
-from edgebench.record import Generate, Record, Replicate, Request
+from edgebench.record import Energy, Generate, Record, Replicate, Request
 from tests.records import generating, record
 
 
@@ -128,3 +129,18 @@ def test_a_step_may_cost_the_same_for_more_sequences() -> None:
     four = [generating(index, 1_150_000_000, width=4) for index in range(3)]
     rows = build_table([cell(one), cell(four, batch=4)]).rows
     assert [row.status for row in rows] == ["ok", "ok"]
+
+
+def test_energy_of_a_token_is_that_of_an_answer_over_its_tokens() -> None:
+    each = [generating(index, 300_000_000, 20_000_000) for index in range(3)]
+    measured = Energy(status="ok", kind="measured_rail", scope="module", j_per_inference=0.8)
+    row = build_table([msgspec.structs.replace(cell(each), energy=measured)]).rows[0]
+    assert row.generate is not None
+    assert row.generate.j_per_token == pytest.approx(0.8 / 16)
+
+
+def test_energy_of_a_token_is_unknown_without_a_meter() -> None:
+    row = row_of([generating(0, 300_000_000, 20_000_000)])
+    assert row.generate is not None
+    assert row.generate.j_per_token is None
+    assert row.unknown["generate.j_per_token"] == row.energy.reason

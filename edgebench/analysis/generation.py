@@ -18,8 +18,13 @@ Unknown = dict[str, str]
 _ONE_TOKEN = "answers of one token have no interval"
 
 
-def generate_of(good: Sequence[rec.Replicate], unknown: Unknown) -> Generate | None:
-    """Of the replicates that are ok; None where none of them generated text."""
+def generate_of(
+    good: Sequence[rec.Replicate], energy: rec.Energy, unknown: Unknown
+) -> Generate | None:
+    """Of the replicates that are ok; None where none of them generated text.
+
+    `energy` is that of the cell, per answer: a token's share of it holds the prompt's reading too.
+    """
     parts = [replicate.generate for replicate in good if replicate.generate is not None]
     parts = [part for part in parts if part.requests]
     if not parts:
@@ -31,6 +36,9 @@ def generate_of(good: Sequence[rec.Replicate], unknown: Unknown) -> Generate | N
     decode = [rate for request in requests if (rate := decode_rate(request)) is not None]
     if not decode:
         unknown["generate.decode_tokens_per_s"] = _ONE_TOKEN
+    answers = [count for request in requests for count in request.new_tokens]
+    if energy.j_per_inference is None:
+        unknown["generate.j_per_token"] = energy.reason or "energy was not measured"
     if parts[0].kv_cache_bytes is None:
         unknown["generate.kv_cache_bytes"] = "the runtime does not tell"
     return Generate(
@@ -48,7 +56,10 @@ def generate_of(good: Sequence[rec.Replicate], unknown: Unknown) -> Generate | N
         prefill_tokens_per_s=median(map(prefill_rate, requests)),
         decode_tokens_per_s=median(decode) if decode else None,
         prompt_tokens=median_low([request.prompt_tokens for request in requests]),
-        new_tokens=median_low([count for request in requests for count in request.new_tokens]),
+        new_tokens=median_low(answers),
+        j_per_token=None
+        if energy.j_per_inference is None
+        else energy.j_per_inference * len(answers) / sum(answers),
         requests=len(requests),
         intervals=len(steps),
         ended=sum(stop == "end_of_text" for request in requests for stop in request.stop),

@@ -73,7 +73,7 @@ def row_of(record: rec.Record) -> Row:
         warmup=_warmup(good),
         paced=_paced(cell, good),
         sustained=sustained_of(good),
-        generate=generate_of(good, unknown),
+        generate=generate_of(good, record.energy, unknown),
         caching=_caching(good),
         inputs_sha256=record.inputs_sha256,
         replicate_wall_s=_wall_s(good),

@@ -180,6 +180,7 @@ class Generate(Part, frozen=True, kw_only=True):
     decode_tokens_per_s: float | None
     prompt_tokens: int  # of one sequence
     new_tokens: int  # of one sequence
+    j_per_token: float | None = None  # joules of an answer, prompt included, over its new tokens
     requests: int
     intervals: int
     ended: int  # sequences that ended by an end of text

@@ -61,9 +61,14 @@ def measure(
     warmup = requests.warm_up(ask, pool, job.warmup_s, time.perf_counter_ns)
     uss_warm = memory.uss_bytes()
 
-    link.phase("measurement", scenario.PATIENCE * job.slice_s + each_s)
+    link.phase("measurement", scenario.PATIENCE * max(job.slice_s, job.min_window_s) + each_s)
     window, measured = requests.one_after_the_other(
-        ask, pool, slice_s=job.slice_s, target=job.target, max_samples=job.max_samples
+        ask,
+        pool,
+        slice_s=job.slice_s,
+        target=job.target,
+        max_samples=job.max_samples,
+        min_window_s=job.min_window_s,
     )
     peak = peak_of(session)
     generated = Generate(
@@ -107,6 +112,9 @@ def measure(
         warmup=warmup,
         samples_ns=window.samples_ns,
         window_ns=window.window_ns,
+        window_start_ns=window.start_ns,
+        window_end_ns=window.end_ns,
+        window_start_unix_ns=window.start_unix_ns,
         cpu_ns=window.cpu_ns,
         involuntary_switches=window.involuntary_switches,
         stop=window.stop,

@@ -93,10 +93,11 @@ def one_after_the_other(
     slice_s: float,
     target: float,
     max_samples: int,
+    min_window_s: float = 0.0,
     clock: Clock = time.perf_counter_ns,
 ) -> tuple[Window, list[Request]]:
     """Closed loop of requests, until their length is known within half of `target`, the time is up, or
-    at `max_samples`."""
+    at `max_samples`; not before `min_window_s`, which a slow meter of energy may need."""
     window = Window()
     requests: list[Request] = []
     with no_gc(), usage(window):
@@ -104,7 +105,10 @@ def one_after_the_other(
         for prompts in cycle(pool):
             requests.append(ask(prompts))
             window.samples_ns.append(requests[-1].token_ns[-1])
-            window.stop = _stop(window.samples_ns, clock() - start, slice_s, target, max_samples)
+            spent_ns = clock() - start
+            if spent_ns < min_window_s * 1e9 and len(requests) < max_samples:
+                continue
+            window.stop = _stop(window.samples_ns, spent_ns, slice_s, target, max_samples)
             if window.stop:
                 break
         window.window_ns = clock() - start

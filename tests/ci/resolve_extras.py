@@ -21,6 +21,8 @@ ROOT = Path(__file__).parents[2]
 FORBIDDEN = {"jetson": re.compile(r"^(tensorrt|nvidia-tensorrt)\b", re.MULTILINE)}
 #: For developers and tests, on their own machines.
 DEVELOPMENT = {"dev", "test"}
+#: Built where it is installed: there are no wheels to resolve.
+FROM_SOURCE = {"llama_cpp"}
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,12 @@ MAC = (Target("aarch64-apple-darwin", "3.12"),)
 #: OpenVINO's and MLX's wheels for Arm need glibc 2.35 (Ubuntu 22.04, JetPack 6); uv takes "linux-gnu" for 2.28.
 GLIBC_2_35 = (Target("aarch64-manylinux_2_35", "3.10"), Target("aarch64-manylinux_2_35", "3.12"))
 #: Extras with targets of their own.
-ONLY = {"jetson": JETSON, "openvino": GLIBC_2_35 + MAC, "mlx": GLIBC_2_35 + MAC}
+ONLY = {
+    "jetson": JETSON,
+    "openvino": GLIBC_2_35 + MAC,
+    "openvino_genai": GLIBC_2_35 + MAC,
+    "mlx": GLIBC_2_35 + MAC,
+}
 #: MLX's wheels need macOS 14, and uv takes 13 unless it is told.
 MACOS = "14.0"
 
@@ -58,7 +65,7 @@ def main() -> int:
 def extras() -> list[str]:
     """The extras a user installs."""
     declared = importlib.metadata.metadata("edgebench").get_all("Provides-Extra") or []
-    return sorted(set(declared) - DEVELOPMENT)
+    return sorted({name.replace("-", "_") for name in declared} - DEVELOPMENT - FROM_SOURCE)
 
 
 @dataclass(frozen=True)
