@@ -39,17 +39,17 @@ def convert(model: ModelFile, options: Mapping[str, Scalar], cache: Path) -> Mod
     from edgebench.assets import file_sha256
     from edgebench.models.llm import onnx_decoder, onnx_standard
     from edgebench.models.llm.gguf_file import GgufFile
-    from edgebench.models.llm.onnx_linear import PRECISIONS
+    from edgebench.models.llm.onnx_linear import IN_BLOCKS, PRECISIONS
 
     if model.precision not in PRECISIONS:
         raise UnsupportedError(
             f"no decoder of precision {model.precision!r} is made of a GGUF file"
         )
     level = int(options.get("accuracy_level", 0))
-    if level and model.precision != "as-is":
+    if level and model.precision not in IN_BLOCKS:
         raise UnsupportedError(
             f"accuracy_level has no effect on {model.precision}: only blocks of integers have it",
-            "--set precision=as-is",
+            f"--set precision={' or '.join(IN_BLOCKS)}",
         )
     graph = str(options.get("graph", "contrib"))
     made_from = [model.sha256, model.precision, level, graph, onnx_decoder.code_sha256()]

@@ -102,7 +102,7 @@ class OrtBackend(Backend):
     )
     generation = Capabilities(
         formats=("onnx",),  # GGUF files are converted
-        precisions=("as-is", "fp32", "fp16", "int8-dynamic"),
+        precisions=("as-is", "fp32", "fp16", "w8", "int8-dynamic"),
         options=(
             *(option for option in _OPTIONS if option.name in _DECODER_OPTIONS),
             Option(

@@ -113,6 +113,7 @@ def test_a_decoder_that_computes_nothing_fails_exactly_its_tests(tmp_path: Path)
     outcomes = kit("edgebench.testing.fake_decoder:FakeDecoder", tmp_path)
     assert outcomes["failure"] & GENERATION == {
         "test_logits_are_those_of_the_model",
+        "test_logits_are_near_in_every_precision",
         "test_every_position_is_scored",
         "test_generation_options_take_effect_or_are_refused",
         "test_time_grows_with_the_prompt",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import count
 
 import pytest
@@ -171,9 +172,7 @@ def test_the_same_prompt_again_shows_a_kept_beginning(clock: Clock) -> None:
     fresh = [[[number, *PROMPT[0]]] for number in range(6)]
     for kind, kept in ((FakeSession, False), (Keeping, True)):
         made = kind(64, Room(1, 64), {"prefill_us": PREFILL_US, "step_us": STEP_US}, clock.spend)
-        again, first = requests.first_and_again(
-            lambda prompts, made=made: ask(clock, made, 1, prompts), fresh
-        )
+        again, first = requests.first_and_again(partial(ask, clock, made, 1), fresh)
         assert (max(again) < min(first)) is kept
 
 
@@ -213,3 +212,10 @@ def test_warm_up_takes_two_requests_at_least(clock: Clock) -> None:
 
     warmup = requests.warm_up(counted, [PROMPT], 0.001, clock)
     assert warmup.iterations == next(numbers) == 2
+
+
+def test_the_first_request_tells_how_long_others_may_take(clock: Clock) -> None:
+    first = ask(clock, session(clock), 3)
+    whole = ask(clock, session(clock), 50)
+    assert requests.expected_s(first, 50) == pytest.approx(whole.token_ns[-1] / 1e9)
+    assert requests.expected_s(ask(clock, session(clock), 1), 1) == pytest.approx(0.001)

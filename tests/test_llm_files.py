@@ -57,13 +57,13 @@ def test_a_file_that_is_none_is_refused(tmp_path: Path, content: bytes) -> None:
 def test_a_file_that_ends_too_early_is_refused(tmp_path: Path) -> None:
     path = write_decoder(tmp_path / "tiny.gguf").path
     path.write_bytes(path.read_bytes()[:-5000])
-    with pytest.raises(EdgebenchError, match=r"tiny\.gguf"):
-        GgufFile(path)
+    with pytest.raises(EdgebenchError, match=r"tiny\.gguf ends before"):
+        _ = GgufFile(path).tensors
 
 
-@pytest.mark.parametrize("kind", ["Q4_0", "Q4_1", "Q8_0"])
+@pytest.mark.parametrize("kind", ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K"])
 def test_blocks_hold_the_same_values(tmp_path: Path, kind: str) -> None:
-    tensor = written(tmp_path, weights=kind).tensor("blk.1.ffn_up.weight")
+    tensor = written(tmp_path, weights=kind, width=256, hidden=256).tensor("blk.1.ffn_up.weight")
     blocks = tensor.blocks()
     assert blocks is not None
     assert blocks.numbers.max() < 2**blocks.bits
@@ -73,10 +73,10 @@ def test_blocks_hold_the_same_values(tmp_path: Path, kind: str) -> None:
 
 
 def test_blocks_of_another_kind_are_refused_and_their_values_read(tmp_path: Path) -> None:
-    tensor = written(tmp_path, weights="Q5_0").tensor("blk.0.attn_q.weight")
-    with pytest.raises(UnsupportedError, match="Q5_0"):
+    tensor = written(tmp_path, weights="TQ2_0", width=256, hidden=256).tensor("blk.0.attn_q.weight")
+    with pytest.raises(UnsupportedError, match="TQ2_0"):
         tensor.blocks()
-    assert tensor.values().shape == (64, 64)
+    assert tensor.values().shape == (256, 256)
 
 
 def test_the_reference_feeds_at_once_and_step_by_step_alike(tmp_path: Path) -> None:
@@ -178,3 +178,58 @@ def test_a_model_without_its_tokenizer_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(EdgebenchError, match=r"tokenizer\.json") as raised:
         folder_vocabulary(tmp_path)
     assert "beside the model" in raised.value.fix
+
+
+# --- SentencePiece's byte pairs
+
+
+def pieces(**changes: object) -> Vocabulary:
+    letters = ["a", "b", "c", "\u2581"]
+    words = {"ab": -2.0, "bc": -1.0, "cc": -3.0, "\u2581a": -4.0, "<turn>": 0.0}
+    byte_tokens = [f"<0x{value:02X}>" for value in range(256)]
+    tokens = ["<unk>", "<s>", "</s>", *byte_tokens, *letters, *words]
+    plain = {
+        "tokenizer.ggml.model": "llama",
+        "tokenizer.ggml.tokens": tokens,
+        "tokenizer.ggml.scores": [0.0] * 259 + [-9.0] * 4 + list(words.values()),
+        "tokenizer.ggml.token_type": [2, 3, 3] + [6] * 256 + [1] * 8 + [4],
+        "tokenizer.ggml.unknown_token_id": 0,
+        "tokenizer.ggml.bos_token_id": 1,
+        "tokenizer.ggml.eos_token_id": 2,
+    }
+    return gguf_vocabulary(
+        plain | {f"tokenizer.ggml.{key}": value for key, value in changes.items()}
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("abc", ["\u2581a", "bc"]),  # bc before ab
+        ("b", ["\u2581", "b"]),
+        ("a b", ["\u2581a", "\u2581", "b"]),
+        ("\u00e9", ["\u2581", "<0xC3>", "<0xA9>"]),
+        ("a<turn>a", ["\u2581a", "<turn>", "\u2581a"]),
+        ("", []),
+    ],
+)
+def test_the_best_score_is_merged_first(text: str, tokens: list[str]) -> None:
+    words = pieces()
+    assert [words.text_of(token) for token in words.encode(text)] == tokens
+
+
+def test_no_space_is_put_before_where_the_file_says_so() -> None:
+    words = pieces(add_space_prefix=False)
+    assert [words.text_of(token) for token in words.encode("abc")] == ["a", "bc"]
+    assert words.decode(words.encode("a b\u00e9 c")) == "a b\u00e9 c"
+
+
+def test_both_kinds_of_tokens_are_those_of_llama_cpp(tmp_path: Path) -> None:
+    """Where llama-cpp-python is installed: the whole way through a file, on a small vocabulary."""
+    llama_cpp = pytest.importorskip("llama_cpp")
+    from edgebench.models.llm.tokenizer import vocabulary_of
+
+    path = write_decoder(tmp_path / "tiny.gguf").path
+    theirs, ours = llama_cpp.Llama(str(path), vocab_only=True, verbose=False), vocabulary_of(path)
+    for text in ("hello the thing", " in 1234 the\n", "z\u00fcrich \U0001f600", "<|im_start|>an"):
+        assert theirs.tokenize(text.encode(), add_bos=False, special=True) == ours.encode(text)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from edgebench.measure import check, worker
+from edgebench.measure import check, phases
 from edgebench.probes import memory
 
 
@@ -24,7 +24,7 @@ def test_the_peak_is_of_process_and_device_together(
 ) -> None:
     monkeypatch.setattr(memory, "peak_rss", lambda: (100, "VmHWM"))
     session: Any = SimpleNamespace(device_memory=lambda: device)
-    found = worker._peak(session)
+    found = phases.peak_of(session)
     assert (found.peak_bytes, found.peak_source) == (peak, source)
     assert (found.device_peak_bytes, found.device_source) == device
 
@@ -32,13 +32,13 @@ def test_the_peak_is_of_process_and_device_together(
 def test_a_peak_that_nobody_knows_stays_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "peak_rss", lambda: (None, "no VmHWM"))
     session: Any = SimpleNamespace(device_memory=lambda: (40, "cudaMemGetInfo"))
-    assert worker._peak(session).peak_bytes is None
-    assert worker._peak(session).peak_source == "no VmHWM"
+    assert phases.peak_of(session).peak_bytes is None
+    assert phases.peak_of(session).peak_source == "no VmHWM"
 
 
 def test_a_file_of_unknown_precision_is_judged_as_a_reduced_one() -> None:
     def job(unknown: bool) -> Any:
         return SimpleNamespace(precision="as-is", precision_unknown=unknown)
 
-    assert worker._precision(job(unknown=False)) in check.PARITY_LIMIT
-    assert worker._precision(job(unknown=True)) not in check.PARITY_LIMIT
+    assert phases.precision_of(job(unknown=False)) in check.PARITY_LIMIT
+    assert phases.precision_of(job(unknown=True)) not in check.PARITY_LIMIT

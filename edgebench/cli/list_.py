@@ -230,6 +230,7 @@ def _backend_facts(name: str) -> dict[str, Any]:
         "reason": "" if isinstance(found, Ready) else found.reason,
         "fix": "" if isinstance(found, Ready) else found.fix,
         **dataclasses.asdict(backend.capabilities),
+        "generation": backend.generation and dataclasses.asdict(backend.generation),
     }
 
 
@@ -245,8 +246,18 @@ def _backend_entry(facts: dict[str, Any]) -> Entry:
             ("precisions", ", ".join(facts["precisions"])),
             ("devices", ", ".join(facts["device_kinds"])),
             ("options", " ".join(_option_text(option) for option in facts["options"])),
+            *_generation_lines(facts["generation"]),
         ],
     )
+
+
+def _generation_lines(facts: dict[str, Any] | None) -> list[tuple[str, str]]:
+    if facts is None:
+        return []
+    return [
+        ("decoders", ", ".join(facts["precisions"])),
+        ("their options", " ".join(_option_text(option) for option in facts["options"])),
+    ]
 
 
 def _option_text(option: dict[str, Any]) -> str:

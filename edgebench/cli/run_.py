@@ -75,7 +75,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 @click.option(
     "--model",
     type=click.Path(exists=True, dir_okay=False),
-    help="Benchmark this model file with seeded inputs, checked against an fp32 reference.",
+    help="Benchmark this model file with seeded inputs, a GGUF file with prompts, against an fp32 "
+    "reference.",
 )
 @click.option(
     "--shape",
@@ -88,12 +89,15 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     type=click.Path(exists=True, dir_okay=False),
     help="ONNX model that a --model in a runtime's own format was made from.",
 )
-@click.option("--task", help="Own task and metric for --model: my_task.py:Class.")
+@click.option(
+    "--task",
+    help="Own task and metric for --model: my_task.py:Class; generate for an ONNX decoder.",
+)
 @click.option("--backend", "backends", default="ort", show_default=True, help="Backends: a,b.")
 @click.option(
     "--set", "sets", multiple=True, help="Variant axis: threads=1,2 (lists multiply; repeatable)."
 )
-@click.option("--scenario", "scenarios", help="Scenarios: single_stream,offline.")
+@click.option("--scenario", "scenarios", help="Scenarios: single_stream,offline,generate.")
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Paced load: queries/s.")
 @click.option("--budget", help="Time for the whole run: 60s.  [default: none; quick: 105s]")
 @click.option("--target", default="2%", show_default=True, help="Half-width of the interval.")

@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     from edgebench.task import GenerationTask
 
 POOL = 8  # requests with prompts of their own
+FIRST = 3  # tokens of the first request: enough to guess how long the others take
 FRESH = 6  # prompts that are given twice in a row
 _PIPELINE = 3
+#: What the quality pass may take beyond the time-out: 5,000 tokens are read, a few hundred written.
+QUALITY_S = 600.0
 
 
 def measure(
@@ -41,22 +44,24 @@ def measure(
     session, load_ns = timed(lambda: backend.open_generation(model, job.options, room))
     uss_loaded = memory.uss_bytes()
 
-    from edgebench.measure import check, requests
+    from edgebench.measure import check, requests, scenario
 
     choose = _choose(job, task)
 
     def ask(prompts: Prompts, new_tokens: int = asked.new_tokens) -> Request:
-        return requests.timed_request(session, prompts, new_tokens, choose=choose, ends=task.ends)[
-            0
-        ]
+        request, _ = requests.timed_request(
+            session, prompts, new_tokens, choose=choose, ends=task.ends
+        )
+        return request
 
     link.phase("first request")
-    first, _ = timed(lambda: ask(pool[0], 1))
-    link.phase("warm-up", job.warmup_s)
+    first = ask(pool[0], min(FIRST, asked.new_tokens))
+    each_s = requests.expected_s(first, asked.new_tokens)
+    link.phase("warm-up", job.warmup_s + 2 * each_s)
     warmup = requests.warm_up(ask, pool, job.warmup_s, time.perf_counter_ns)
     uss_warm = memory.uss_bytes()
 
-    link.phase("measurement", requests.PATIENCE * job.slice_s)
+    link.phase("measurement", scenario.PATIENCE * job.slice_s + each_s)
     window, measured = requests.one_after_the_other(
         ask, pool, slice_s=job.slice_s, target=job.target, max_samples=job.max_samples
     )
@@ -69,9 +74,9 @@ def measure(
         temperature=task.temperature,
         fixed_length=not task.ends,
     )
-    link.phase("measurement of prompts given twice", job.slice_s)
+    link.phase("measurement of prompts given twice", 2 * FRESH * each_s)
     unseen = _twice(task, asked, job, lambda prompts: ask(prompts, 1))
-    link.phase("measurement of the pipeline", job.slice_s)
+    link.phase("measurement of the pipeline", _PIPELINE * each_s)
     pipeline = _pipeline(task, asked, job, session, choose)
     observed = Memory(
         peak_bytes=peak.peak_bytes,
@@ -87,7 +92,7 @@ def measure(
     checked = check.logits_check(session, pool[0], expected=job.expected)
     quality = effective = None
     if job.full_quality:
-        link.phase("quality pass", 60 * job.slice_s)
+        link.phase("quality pass", QUALITY_S)
         quality = check.judged(task.judge(session), task.metrics, job.quality, len(task))
         link.phase("reading of effective facts")
         effective = session.effective()

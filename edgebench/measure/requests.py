@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Sequence
-from itertools import cycle
+from itertools import cycle, pairwise
 from typing import Literal
 
 from edgebench.analysis import stats
@@ -63,6 +63,13 @@ def _length(
         if token in ends:
             return number, "end_of_text"
     return len(answer), "length"
+
+
+def expected_s(first: Request, new_tokens: int) -> float:
+    """How long a request of so many tokens takes at most, from the first one: for time-outs alone."""
+    times = first.token_ns
+    step_ns = max((later - earlier for earlier, later in pairwise(times)), default=times[0])
+    return (times[0] + (new_tokens - 1) * step_ns) / 1e9
 
 
 def warm_up(

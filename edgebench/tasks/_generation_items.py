@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 REQUEST = "Sum up in one sentence what this text says. Text"
-_EACH = 8  # tasks of each kind
+_EACH = 6  # tasks of each kind
 _WORDS = ["apple", "river", "stone", "cloud", "table", "green", "horse", "paper", "winter", "bread"]
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import groupby, islice, takewhile
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 
 #: Prompts whose continuation by the reference is compared, their length, and that of the continuation.
 _COMPARED, _COMPARED_PROMPT, _COMPARED_TOKENS = 8, 96, 16
-_ANSWER_TOKENS = 12
+_BEYOND = 4  # tokens that an answer may be longer than the right one
+_ROWS = 32
 
 
 class Generate(GenerationTask):
@@ -51,7 +53,7 @@ class Generate(GenerationTask):
 
     @property
     def positions(self) -> int:
-        longest = max(len(prompt) for prompt, _ in self._encoded_items) + _ANSWER_TOKENS
+        longest = max(len(prompt) + self._limit(wanted) for prompt, wanted in self._encoded_items)
         return max(self._scored_tokens, _COMPARED_PROMPT + _COMPARED_TOKENS, longest)
 
     @property
@@ -152,6 +154,10 @@ class Generate(GenerationTask):
     def _encoded_items(self) -> list[tuple[list[int], str]]:
         return [(self.vocabulary.chat(item.messages), item.answer) for item in self._items]
 
+    def _limit(self, wanted: str) -> int:
+        """Tokens of an answer, at most: a vocabulary of bytes needs more than one of words."""
+        return len(self.vocabulary.encode(wanted)) + _BEYOND
+
     def _compared(self) -> list[list[int]]:
         """Prompts of the comparison: beyond those that requests are timed with."""
         return [
@@ -187,8 +193,12 @@ class Generate(GenerationTask):
     def _perplexity(self, session: GenerationSession) -> float:
         total, count = 0.0, 0
         for tokens in self._documents:
-            likely = log_softmax(session.score(tokens))
-            total -= float(likely[np.arange(len(tokens) - 1), tokens[1:]].sum())
+            logits = session.score(tokens)
+            # A few rows at a time: of a large vocabulary, all of them in float64 take gigabytes.
+            for start in range(0, len(tokens) - 1, _ROWS):
+                wanted = tokens[start + 1 : start + 1 + _ROWS]
+                likely = log_softmax(logits[start : start + len(wanted)])
+                total -= float(likely[np.arange(len(wanted)), wanted].sum())
             count += len(tokens) - 1
         return math.exp(total / count)
 
@@ -200,14 +210,18 @@ class Generate(GenerationTask):
         Step by step: it is the way through the cache that is judged. KL(reference || session).
         """
         same, divergence = [], []
-        for prompt, answer, expected in zip(self._compared(), answers, logits, strict=True):
-            raw = session.prefill([prompt] * session.width)
-            for token, row in zip(answer.tolist(), expected, strict=True):
-                found = session.logits(raw)[0]
-                same.append(int(found.argmax()) == token)
-                wanted = log_softmax(row)
-                divergence.append(float((np.exp(wanted) * (wanted - log_softmax(found))).sum()))
-                raw = session.step([token] * session.width)
+        prompts = self._compared()
+        for lanes in _side_by_side([len(prompt) for prompt in prompts], session.width):
+            raw = session.prefill([prompts[number] for number in _filled(lanes, session.width)])
+            for place in range(_COMPARED_TOKENS):
+                found = session.logits(raw)
+                for lane, number in enumerate(lanes):
+                    wanted = log_softmax(logits[number, place])
+                    gap = wanted - log_softmax(found[lane])
+                    same.append(int(found[lane].argmax()) == int(answers[number, place]))
+                    divergence.append(float((np.exp(wanted) * gap).sum()))
+                given = _filled(lanes, session.width)
+                raw = session.step([int(answers[number, place]) for number in given])
         return {
             "greedy_agreement": float(np.mean(same)),
             "kl_divergence": float(np.mean(divergence)),
@@ -215,16 +229,32 @@ class Generate(GenerationTask):
 
     def _exact_match(self, session: GenerationSession) -> float:
         right = 0
-        for prompt, wanted in self._encoded_items:
-            answer: list[int] = []
-            for tokens in session.stream([prompt] * session.width):
-                if tokens[0] in self.vocabulary.ends:
-                    break
-                answer.append(tokens[0])
-                if len(answer) == _ANSWER_TOKENS:
-                    break
-            right += _plain(self.decode(answer)) == _plain(wanted)
-        return right / len(self._encoded_items)
+        asked = self._encoded_items
+        for lanes in _side_by_side([len(prompt) for prompt, _ in asked], session.width):
+            limits = [self._limit(asked[number][1]) for number in lanes]
+            prompts = [asked[number][0] for number in _filled(lanes, session.width)]
+            steps = list(islice(session.stream(prompts), max(limits)))
+            for lane, (number, limit) in enumerate(zip(lanes, limits, strict=True)):
+                answer = self._up_to_an_end([tokens[lane] for tokens in steps[:limit]])
+                right += _plain(self.decode(answer)) == _plain(asked[number][1])
+        return right / len(asked)
+
+    def _up_to_an_end(self, tokens: Sequence[int]) -> list[int]:
+        return list(takewhile(lambda token: token not in self.vocabulary.ends, tokens))
+
+
+def _side_by_side(lengths: Sequence[int], width: int) -> list[list[int]]:
+    """Numbers of prompts of one length, `width` at most together."""
+    order = sorted(range(len(lengths)), key=lambda number: lengths[number])
+    groups = [list(group) for _, group in groupby(order, key=lambda number: lengths[number])]
+    return [
+        group[start : start + width] for group in groups for start in range(0, len(group), width)
+    ]
+
+
+def _filled(lanes: Sequence[int], width: int) -> list[int]:
+    """As many as the session has sequences: the last one again where there are fewer."""
+    return [*lanes, *[lanes[-1]] * (width - len(lanes))]
 
 
 def _alike(one: Sequence[int], two: Sequence[int]) -> int:

@@ -36,6 +36,7 @@ def write_decoder(
     layers: int = 2,
     heads: int = 4,
     kv_heads: int = 2,
+    head_size: int | None = None,
     hidden: int = 96,
     context_length: int = 512,
     weights: str = "Q4_1",
@@ -59,7 +60,10 @@ def write_decoder(
     writer.add_head_count_kv(kv_heads)
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_rope_freq_base(10000.0)
-    writer.add_rope_dimension_count(width // heads)
+    size = head_size or width // heads
+    writer.add_key_length(size)
+    writer.add_value_length(size)
+    writer.add_rope_dimension_count(size)
     writer.add_vocab_size(len(tokens))
     writer.add_file_type(_FILE_TYPES[weights])
     writer.add_tokenizer_model("gpt2")
@@ -83,7 +87,6 @@ def write_decoder(
     norm("output_norm.weight", width)
     if not tied:
         matrix("output.weight", len(tokens), width, "Q8_0")
-    size = width // heads
     outputs = {"q": heads * size, "k": kv_heads * size, "v": kv_heads * size}
     for layer in range(layers):
         block = f"blk.{layer}"
@@ -134,4 +137,23 @@ def _add(writer: Any, name: str, values: Any, kind: str) -> None:
         writer.add_tensor(name, plain)
         return
     as_type = GGMLQuantizationType[kind]
-    writer.add_tensor(name, quants.quantize(plain, as_type), raw_dtype=as_type)
+    packed = _k_blocks(kind, plain.shape) if kind in _K_SCALES else quants.quantize(plain, as_type)
+    writer.add_tensor(name, packed, raw_dtype=as_type)
+
+
+#: Byte of the scale in a block of a K type, and of the scale of its minima.
+_K_SCALES = {"Q4_K": (0, 2), "Q5_K": (0, 2), "Q6_K": (208,)}
+
+
+def _k_blocks(kind: str, shape: tuple[int, ...]) -> Any:
+    """Random blocks of a type that the package `gguf` reads and does not write."""
+    from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
+
+    size, count = GGML_QUANT_SIZES[GGMLQuantizationType[kind]]
+    rng = np.random.default_rng(shape)
+    blocks = rng.integers(0, 256, (shape[0], shape[1] // size, count), dtype=np.uint8)
+    scales = (1.0, 8.0) if kind != "Q6_K" else (0.1,)
+    for place, scale in zip(_K_SCALES[kind], scales, strict=True):
+        half = np.float16(scale * shape[1] ** -0.5 / 400)
+        blocks[..., place : place + 2] = np.array([half]).view(np.uint8)
+    return blocks.reshape(shape[0], -1)

@@ -141,6 +141,22 @@ def test_logits_are_those_of_the_model(open_: Open, model: ModelFile) -> None:
     _assert_right(model, np.concatenate(found), want)
 
 
+def test_logits_are_near_in_every_precision(
+    open_: Open, model: ModelFile, declared: Capabilities
+) -> None:
+    """In each declared precision that is not refused, logits are near those of the reference."""
+    want = _reference(model).feed([*PROMPT, *OTHER[:3]])[len(PROMPT) - 1 :]
+    for precision in declared.precisions:
+        asked = replace(model, precision=precision)
+        try:
+            session = open_(of=asked)
+        except UnsupportedError:
+            continue
+        found = [_logits(session, session.prefill([PROMPT]))]
+        found += [_logits(session, session.step([token])) for token in OTHER[:3]]
+        _assert_right(asked, np.concatenate(found), want)
+
+
 def test_logits_have_their_form(open_: Open) -> None:
     """Logits are float32, one row for each sequence, and stay as they are after later steps."""
     session = open_(room=Room(width=2, positions=48))

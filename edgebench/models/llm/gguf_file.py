@@ -11,11 +11,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from edgebench.errors import EdgebenchError, UnsupportedError
 from edgebench.models.llm.blocks import Blocks, blocks_of
+from edgebench.models.llm.gguf_layout import Layout, TensorPlace, read_layout
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -106,17 +108,16 @@ class GgufFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._reader = _open(path)
-        self.metadata: Mapping[str, Any] = _Metadata(self._reader.fields)
-        self.tensors = {
-            tensor.name: Tensor(
-                tensor.name,
-                tensor.tensor_type.name,
-                tuple(int(size) for size in tensor.shape[::-1]),
-                tensor.data,
-            )
-            for tensor in self._reader.tensors
-        }
+        self._layout = _layout(path)
+        self.metadata: Mapping[str, Any] = self._layout.metadata
+
+    @cached_property
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors by name, their data mapped into memory."""
+        import numpy as np
+
+        data = np.memmap(self.path, np.uint8, mode="r")
+        return {place.name: _tensor(self.path, place, data) for place in self._layout.tensors}
 
     @cached_property
     def decoder(self) -> Decoder:
@@ -150,38 +151,38 @@ class GgufFile:
         return kinds
 
 
-class _Metadata(Mapping[str, Any]):
-    """Keys and values; each read when asked for: a vocabulary takes a second."""
-
-    def __init__(self, fields: Mapping[str, Any]) -> None:
-        self._fields = fields
-        self._read: dict[str, Any] = {}
-
-    def __getitem__(self, key: str) -> Any:
-        if key not in self._read:
-            self._read[key] = self._fields[key].contents()
-        return self._read[key]
-
-    def __iter__(self) -> Any:
-        return iter(self._fields)
-
-    def __len__(self) -> int:
-        return len(self._fields)
-
-
-def _open(path: Path) -> Any:
+def _layout(path: Path) -> Layout:
     try:
-        from gguf.gguf_reader import GGUFReader
+        return read_layout(path)
+    except OSError as error:
+        raise EdgebenchError(f"{path} cannot be read: {error.strerror or error}") from None
+    except ValueError as error:
+        raise UnsupportedError(f"{path.name} is no GGUF file that can be read: {error}") from None
+
+
+def _tensor(path: Path, place: TensorPlace, data: NDArray[Any]) -> Tensor:
+    """`raw` has the shape of the tensor, but for its last axis, which counts bytes."""
+    try:
+        from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
     except ImportError:
         raise EdgebenchError(
             "gguf, which reads the weights of language models, is not installed", NEEDS_EXTRA
         ) from None
     try:
-        return GGUFReader(str(path))
-    except OSError as error:
-        raise EdgebenchError(f"{path} cannot be read: {error.strerror or error}") from None
-    except Exception as error:  # noqa: BLE001 - a damaged file raises whatever its bytes lead to
-        raise UnsupportedError(f"{path.name} is no sound GGUF file: {error}") from None
+        kind = GGMLQuantizationType(place.kind)
+    except ValueError:
+        raise UnsupportedError(f"{place.name} has the unknown type {place.kind}") from None
+    of_block, bytes_of_block = GGML_QUANT_SIZES[kind]
+    shape = place.sizes[::-1]
+    if not shape or shape[-1] % of_block:
+        raise UnsupportedError(f"{place.name} of {shape} does not fit into blocks of {of_block}")
+    row_bytes = shape[-1] // of_block * bytes_of_block
+    end = place.offset + prod(shape[:-1]) * row_bytes
+    if end > len(data):
+        raise UnsupportedError(f"{path.name} ends before its tensor {place.name} does")
+    return Tensor(
+        place.name, kind.name, shape, data[place.offset : end].reshape(*shape[:-1], row_bytes)
+    )
 
 
 def _decoder(metadata: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Decoder:

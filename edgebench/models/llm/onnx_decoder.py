@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgebench.models.llm.gguf_file import Decoder, GgufFile
-from edgebench.models.llm.onnx_linear import Linear
+from edgebench.models.llm.onnx_linear import IN_BLOCKS, Linear
 from edgebench.models.llm.onnx_writer import OnnxWriter
 from edgebench.models.llm.reference import rope_frequencies
 
@@ -33,7 +33,7 @@ def write_decoder(file: GgufFile, path: Path, precision: str, accuracy_level: in
             "form": FORM,
             "architecture": file.decoder.architecture,
             "context_length": str(file.decoder.context_length),
-            "accuracy_level": str(accuracy_level) if precision == "as-is" else "",
+            "accuracy_level": str(accuracy_level) if precision in IN_BLOCKS else "",
         }
         _Graph(file, writer, Linear(writer, file, precision, accuracy_level)).write()
 

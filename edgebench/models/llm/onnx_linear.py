@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgebench.models.llm.blocks import Blocks
+from edgebench.models.llm.blocks import Blocks, in_bytes
 from edgebench.models.llm.gguf_file import GgufFile
 from edgebench.models.llm.onnx_writer import OnnxWriter
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-PRECISIONS = ("as-is", "fp32", "fp16", "int8-dynamic")
+PRECISIONS = ("as-is", "fp32", "fp16", "w8", "int8-dynamic")
+IN_BLOCKS = ("as-is", "w8")  # what MatMulNBits multiplies, and `accuracy_level` has an effect on
 _EMBEDDING = "token_embd.weight"
 #: `accuracy_level` of MatMulNBits at which it multiplies 8-bit numbers as they are.
 _INTEGER_LEVEL = 4
@@ -47,7 +48,7 @@ class Linear:
     def __call__(self, x: str, names: Sequence[str]) -> str:
         """x times the matrices of these names, side by side, with their biases."""
         joint = "+".join(names)
-        if self.precision == "as-is":
+        if self.precision in IN_BLOCKS:
             y = self._as_they_are(x, joint, names)
         elif self.precision == "int8-dynamic":
             y = self._int8(x, joint, names)
@@ -63,7 +64,7 @@ class Linear:
     def embedding(self, tokens: str) -> str:
         """Rows of the embedding, of `dtype`; a tied head and it share their weights."""
         writer, tensor = self.writer, self.file.tensor(_EMBEDDING)
-        blocks = tensor.blocks() if self.precision == "as-is" else None
+        blocks = self._blocks(_EMBEDDING) if self.precision in IN_BLOCKS else None
         if blocks is not None:
             return self._unpacked(tokens, blocks)
         if self.file.decoder.tied and self.precision != "int8-dynamic":
@@ -98,10 +99,14 @@ class Linear:
         ]
         return self.writer.contrib("DynamicQuantizeMatMul", [x, *weights])
 
-    # --- blocks as they are
+    # --- blocks, as they are or made anew
+
+    def _blocks(self, name: str) -> Blocks | None:
+        tensor = self.file.tensor(name)
+        return in_bytes(tensor.values()) if self.precision == "w8" else tensor.blocks()
 
     def _as_they_are(self, x: str, joint: str, names: Sequence[str]) -> str:
-        parts = [self.file.tensor(name).blocks() for name in names]
+        parts = [self._blocks(name) for name in names]
         known = [part for part in parts if part is not None]
         if not known:
             return self._plain(x, joint, names)

@@ -27,6 +27,8 @@ _SPLITS: dict[str, tuple[str, ...]] = {
 }
 #: Names under which a word that is a token is taken whole, whatever the merges say.
 _WHOLE_WORDS = ("llama-bpe",)
+_SPACE = "\u2581"  # how SentencePiece writes a space
+_NORMAL = 1  # of tokenizer.ggml.token_type
 _SPECIAL_KINDS = (3, 4)  # of tokenizer.ggml.token_type: control and user-defined tokens
 #: Tokens that end a turn in templates of common families, where the metadata names only one of them.
 _TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<|endoftext|>", "<end_of_turn>")
@@ -97,18 +99,13 @@ def vocabulary_of(model: Path) -> Vocabulary:
 
 def gguf_vocabulary(metadata: Mapping[str, Any]) -> Vocabulary:
     """As the metadata of a GGUF file says. Raises UnsupportedError for another kind of tokenizer."""
-    kind = metadata.get("tokenizer.ggml.model")
-    split = metadata.get("tokenizer.ggml.pre", "gpt-2")
-    if kind != "gpt2":
+    makers = {"gpt2": _byte_pairs, "llama": _sentence_pieces}
+    kind = str(metadata.get("tokenizer.ggml.model"))
+    if kind not in makers:
         raise UnsupportedError(f"tokenizers of the kind {kind!r} are not supported")
-    if split not in _SPLITS:
-        raise UnsupportedError(
-            f"tokenizers that split text as {split!r} are not supported",
-            f"known are {', '.join(_SPLITS)}",
-        )
     ends = [_number(metadata, f"{key}_token_id") for key in ("eot", "eom")]
     return Vocabulary(
-        _byte_pairs(metadata, str(split)),
+        makers[kind](metadata),
         template=metadata.get("tokenizer.chat_template"),
         bos=_number(metadata, "bos_token_id"),
         eos=_number(metadata, "eos_token_id"),
@@ -166,9 +163,15 @@ def _number(metadata: Mapping[str, Any], key: str) -> int | None:
     return None if value is None else int(value)
 
 
-def _byte_pairs(metadata: Mapping[str, Any], split: str) -> Any:
+def _byte_pairs(metadata: Mapping[str, Any]) -> Any:
     """A `tokenizers.Tokenizer` of byte-level byte pairs."""
     library = _tokenizers()
+    split = metadata.get("tokenizer.ggml.pre", "gpt-2")
+    if split not in _SPLITS:
+        raise UnsupportedError(
+            f"tokenizers that split text as {split!r} are not supported",
+            f"known are {', '.join(_SPLITS)}",
+        )
     tokens = metadata["tokenizer.ggml.tokens"]
     numbers = {token: number for number, token in enumerate(tokens)}
     merges = [tuple(merge.split(" ", 1)) for merge in metadata["tokenizer.ggml.merges"]]
@@ -179,12 +182,52 @@ def _byte_pairs(metadata: Mapping[str, Any], split: str) -> Any:
     to_bytes = parts.ByteLevel(add_prefix_space=False, use_regex=False)
     inner.pre_tokenizer = parts.Sequence([*cuts, to_bytes])
     inner.decoder = library.decoders.ByteLevel()
-    # Found in a text as they are, before any splitting.
-    kinds = metadata.get("tokenizer.ggml.token_type", [])
-    marked = (token for token, kind in zip(tokens, kinds, strict=False) if kind in _SPECIAL_KINDS)
-    inner.add_special_tokens(
-        [library.AddedToken(t, special=True, normalized=False) for t in marked]
+    return _with_special_tokens(inner, metadata)
+
+
+def _sentence_pieces(metadata: Mapping[str, Any]) -> Any:
+    """A `tokenizers.Tokenizer` of SentencePiece's byte pairs: the pair with the best score is merged
+    first, spaces are letters, and a letter that is no token becomes its bytes."""
+    library = _tokenizers()
+    tokens = metadata["tokenizer.ggml.tokens"]
+    numbers = {token: number for number, token in enumerate(tokens)}
+    unknown = _number(metadata, "unknown_token_id")
+    model = library.models.BPE(
+        numbers,
+        _merges(metadata, numbers),
+        unk_token=tokens[0 if unknown is None else unknown],
+        fuse_unk=True,
+        byte_fallback=True,
     )
+    inner = library.Tokenizer(model)
+    prefixed = bool(metadata.get("tokenizer.ggml.add_space_prefix", True))
+    change, back = library.normalizers, library.decoders
+    first = [change.Prepend(_SPACE)] if prefixed else []
+    inner.normalizer = change.Sequence([*first, change.Replace(" ", _SPACE)])
+    last = [back.Strip(" ", 1, 0)] if prefixed else []
+    steps = [back.Replace(_SPACE, " "), back.ByteFallback(), back.Fuse(), *last]
+    inner.decoder = back.Sequence(steps)
+    return _with_special_tokens(inner, metadata)
+
+
+def _merges(metadata: Mapping[str, Any], numbers: Mapping[str, int]) -> list[tuple[str, str]]:
+    """All pairs of tokens that make a token, the best score first."""
+    found = []
+    columns = (metadata[f"tokenizer.ggml.{name}"] for name in ("tokens", "scores", "token_type"))
+    for token, score, kind in zip(*columns, strict=True):
+        if kind == _NORMAL and len(token) > 1:
+            cuts = ((token[:place], token[place:]) for place in range(1, len(token)))
+            found += [(score, cut) for cut in cuts if cut[0] in numbers and cut[1] in numbers]
+    found.sort(key=lambda entry: -entry[0])
+    return [pair for _, pair in found]
+
+
+def _with_special_tokens(inner: Any, metadata: Mapping[str, Any]) -> Any:
+    """Special tokens are found in a text as they are, before any splitting."""
+    tokens, kinds = metadata["tokenizer.ggml.tokens"], metadata.get("tokenizer.ggml.token_type", [])
+    marked = (token for token, kind in zip(tokens, kinds, strict=False) if kind in _SPECIAL_KINDS)
+    made = _tokenizers().AddedToken
+    inner.add_special_tokens([made(token, special=True, normalized=False) for token in marked])
     return inner
 
 
