@@ -15,6 +15,7 @@ from edgebench.errors import EdgebenchError, ExitCode
 _COMMANDS = {
     "run": "Measure workloads on this machine and print the trade-off table.",
     "show": "Print the trade-off table of result files.",
+    "scaling": "Accuracy against latency of a decoder over token budgets and samples.",
     "list": "List workloads, backends or devices.",
     "doctor": "Say what is available, what is wrong with this machine, and how to mend it.",
     "assets": "Pull, verify, prune, export or import model and data files.",

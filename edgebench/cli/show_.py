@@ -24,10 +24,10 @@ from edgebench.store import iter_records, result_files
 def command(paths: Sequence[Path], form: str) -> None:
     """Print the trade-off table of result files, or of all below a folder."""
     gc.disable()  # nothing here has cycles, and scanning millions of samples takes seconds
-    render(build_table(_records(paths)), form, sys.stdout)
+    render(build_table(records_of(paths)), form, sys.stdout)
 
 
-def _records(paths: Sequence[Path]) -> Iterator[Record]:
+def records_of(paths: Sequence[Path]) -> Iterator[Record]:
     """The records of every file once, however often it is named."""
     files: dict[Path, Path] = {}
     for path in paths:
