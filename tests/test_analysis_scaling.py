@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgebench.analysis import scaling
+from edgebench.backend import Scalar
 from edgebench.cli.scaling_ import command
 from edgebench.errors import UsageError
 from edgebench.record import Generate, Record, Trial, encode
@@ -174,7 +175,7 @@ def cell(prompt_tokens: int, found: list[Trial], **changes: object) -> Record:
     with_trials = msgspec.structs.replace(
         made, generate=msgspec.structs.replace(made.generate, trials=found)
     )
-    variant = {"precision": "as-is", "batch": 1, "prompt_tokens": prompt_tokens, "new_tokens": 16}
+    variant: dict[str, Scalar] = {"batch": 1, "prompt_tokens": prompt_tokens, "new_tokens": 16}
     return record(
         variant,
         workload="smollm2-budget",

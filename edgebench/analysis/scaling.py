@@ -21,7 +21,6 @@ import msgspec
 import numpy as np
 
 from edgebench import record as rec
-from edgebench.analysis import stats
 from edgebench.analysis.types import Part
 
 PAD = 128

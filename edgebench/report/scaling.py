@@ -17,8 +17,10 @@ _HEAD = ("", "budget", "samples", "accuracy", "95 %", "latency", "slowest", "tok
 
 def render(found: Sequence[Scaling], within_ns: int | None, out: TextIO) -> None:
     for scaling in found:
-        for line in _lines(scaling, within_ns):
-            out.write(fill(line, _WIDTH, subsequent_indent="  ", break_on_hyphens=False) + "\n")
+        out.writelines(
+            fill(line, _WIDTH, subsequent_indent="  ", break_on_hyphens=False) + "\n"
+            for line in _lines(scaling, within_ns)
+        )
         out.write("\n")
 
 
