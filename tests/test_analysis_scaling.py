@@ -193,6 +193,8 @@ def test_fits_take_in_cells_with_other_prompts() -> None:
     assert found[0].prefill.terms["b_per_token"] == pytest.approx(TTFT_NS / 128, rel=0.01)
     assert found[0].decode is not None
     assert found[0].decode.terms["n"] == pytest.approx(STEP_NS, rel=0.01)
+    within = scaling.scaling_of(cells, TTFT_NS + 3 * STEP_NS + STEP_NS // 2)
+    assert within[0].fitted_budget == 4
 
 
 def test_the_pick_keeps_the_limit_on_every_task() -> None:

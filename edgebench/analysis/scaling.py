@@ -70,6 +70,8 @@ class Scaling(Part, frozen=True, kw_only=True):
     prefill_unknown: str
     decode: Fit | None
     decode_unknown: str
+    prompt_tokens: int  # of the longest task
+    fitted_budget: int | None  # tokens that the fits let through within the limit, of those tried
     energy_unknown: str
 
 
@@ -91,6 +93,11 @@ def _of_cell(record: rec.Record, sisters: Sequence[rec.Record], within_ns: int |
     prefill, prefill_unknown = prefill_fit(prefill_samples(sisters))
     decode, decode_unknown = decode_fit(decode_samples(sisters))
     chosen = pick(points, within_ns)
+    longest = max(trial.prompt_tokens for part in _parts([record]) for trial in part.trials)
+    fitted = None
+    if prefill is not None and decode is not None and within_ns is not None:
+        most = max(point.budget_tokens for point in points)
+        fitted = largest_budget(prefill, decode, longest, within_ns, most)
     reason = _struck(record)
     return Scaling(
         id=record.cell.id,
@@ -106,6 +113,8 @@ def _of_cell(record: rec.Record, sisters: Sequence[rec.Record], within_ns: int |
         prefill_unknown=prefill_unknown,
         decode=decode,
         decode_unknown=decode_unknown,
+        prompt_tokens=longest,
+        fitted_budget=fitted,
         energy_unknown=record.energy.reason
         or "energy is measured over the timed requests, not over these answers",
     )
@@ -114,6 +123,8 @@ def _of_cell(record: rec.Record, sisters: Sequence[rec.Record], within_ns: int |
 def _struck(record: rec.Record) -> str:
     if record.status != "ok":
         return "; ".join(reason.message for reason in record.reasons) or record.status
+    if record.effective is not None and record.effective.not_deployable:
+        return record.effective.not_deployable
     if record.quality is None:
         return "its quality is unknown"
     if record.quality.passed and all(limit.passed for limit in record.quality.also):

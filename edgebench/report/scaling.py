@@ -40,6 +40,11 @@ def _lines(scaling: Scaling, within_ns: int | None) -> Iterator[str]:
     yield from _pick_lines(scaling, within_ns)
     yield from _fit_lines("prefill", scaling.prefill, scaling.prefill_unknown)
     yield from _fit_lines("decode", scaling.decode, scaling.decode_unknown)
+    if scaling.fitted_budget is not None:
+        yield (
+            f"by the fits, a request of {scaling.prompt_tokens} prompt tokens has time for "
+            f"{scaling.fitted_budget} of the tokens tried"
+        )
     yield plain(f"energy per correct answer: unknown: {scaling.energy_unknown}")
 
 
