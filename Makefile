@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 AS_ROOT := $(shell test "$$(id -u)" = 0 || echo sudo)
 
-.PHONY: bench test test-assets test-runtimes test-browser test-llm test-genai readme-picture lint types resolve perf gate-selftest soak clean
+.PHONY: bench test test-assets test-runtimes test-browser test-llm test-genai readme-picture lint types resolve perf gate-selftest reference-llm soak clean
 
 bench: $(VENV)/.bench
 	$(BIN)/edgebench run --suite quick
@@ -57,6 +57,14 @@ perf: $(VENV)/.test
 # Whether the regression gate sees what it must see, on this machine (minutes).
 gate-selftest: $(VENV)/.test
 	$(BIN)/python -m tests.perf.gate.selftest
+
+# Results of SmolLM2 on every runtime that is installed, for results/reference; wants a quiet machine.
+reference-llm: $(VENV)/.llm
+	$(BIN)/edgebench run smollm2-chat --backend ort,mlx,llama_cpp,openvino_genai --set precision=as-is --set threads=1,2 \
+		--set batch=1 --set prompt_tokens=128 --set new_tokens=32 --replicates 3 --slice 4s --out build/reference
+	$(BIN)/edgebench run smollm2-chat --backend ort,ort_genai --set precision=fp32,int8,int8-dynamic,int4 --set threads=1,2 \
+		--set batch=1 --set prompt_tokens=128 --set new_tokens=32 --replicates 3 --slice 4s --out build/reference
+	$(BIN)/edgebench run smollm2-budget --backend ort --set prompt_tokens=128,256,384,512 --replicates 2 --out build/reference
 
 # Kills at random moments and a disk that fills up, on real suites (minutes; the disk needs root).
 soak: $(VENV)/.test

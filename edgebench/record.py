@@ -237,6 +237,17 @@ class Request(Part, frozen=True, kw_only=True):
     stop: list[Literal["length", "end_of_text"]]  # why each sequence ended
 
 
+class Trial(Part, frozen=True, kw_only=True):
+    """Sampled answers to a small task with one right answer: sequences of one request."""
+
+    task: int  # number of the small task
+    wanted: str
+    prompt_tokens: int
+    token_ns: list[int]  # as `Request.token_ns`: a smaller budget is a hard cut of it
+    new_tokens: list[int]  # of each sequence, its end of text included
+    said: list[list[str]]  # of each sequence, its answer after each of its tokens
+
+
 class Generate(Part, frozen=True, kw_only=True):
     """Requests of the measured window, one after the other; `samples_ns` holds their lengths."""
 
@@ -246,6 +257,7 @@ class Generate(Part, frozen=True, kw_only=True):
     kv_cache_bytes: int | None
     temperature: float  # 0: greedy
     fixed_length: bool  # answers went on past an end of text, to the number of tokens asked for
+    trials: list[Trial] = []  # after the window, where the workload asks for `samples`
 
 
 class Replicate(Part, frozen=True, kw_only=True):

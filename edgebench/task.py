@@ -110,6 +110,17 @@ class Conversation:
     messages: Sequence[Mapping[str, str]]
 
 
+@dataclass(frozen=True)
+class Trials:
+    """Answers drawn anew several times, of `tokens` at most, which `ends` end sooner."""
+
+    prompts: Sequence[tuple[Sequence[int], str]]  # and the right answer
+    samples: int
+    tokens: int
+    temperature: float
+    ends: frozenset[int]
+
+
 class GenerationTask(ABC):
     """Prompts for a decoder, and a judgement of what it makes of them. Knows no runtime and no clock."""
 
@@ -148,6 +159,14 @@ class GenerationTask(ABC):
     @abstractmethod
     def decode(self, tokens: Sequence[int]) -> str:
         """The answer as text."""
+
+    def trials(self) -> Trials | None:
+        """Small tasks that are answered several times for test-time scaling; None: no part of this."""
+        return None
+
+    def said(self, tokens: Sequence[int]) -> str:
+        """The answer that counts, of tokens up to a cut; "" where nothing was said yet."""
+        return self.decode(tokens).strip()
 
     @abstractmethod
     def reference(self, session: GenerationSession) -> dict[str, NDArray[Any]]:

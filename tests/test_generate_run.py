@@ -145,3 +145,40 @@ def test_an_own_decoder_in_onnx_with_its_tokenizer_beside(tmp_path: Path) -> Non
     assert measured["generate"]["new_tokens"] == 6
     assert measured["quality"]["value"] < 1e-6
     assert measured["effective"]["options"]["kv_cache"] == "fp32"
+
+
+WORKLOAD = """\
+name: own-budget
+version: 1
+title: Small tasks answered several times
+task: generate
+model: {{ uri: "file:{model.path}", sha256: {model.sha256}, license: MIT }}
+options: {{ samples: 2, sample_tokens: 5 }}
+quality: {{ metric: kl_divergence, ceiling: 0.1 }}
+scenarios: [generate]
+matrix:
+  axes: {{ precision: [as-is], batch: [2], prompt_tokens: [48], new_tokens: [4] }}
+"""
+
+
+def test_sampled_answers_of_a_run_reach_the_command_scaling(tmp_path: Path) -> None:
+    from click.testing import CliRunner
+
+    from edgebench.cli.scaling_ import command
+
+    model = write_decoder(tmp_path / "own.gguf")
+    (tmp_path / "own-budget.yaml").write_text(WORKLOAD.format(model=model))
+    named = ("own-budget", "--workloads", str(tmp_path), "--out", str(tmp_path / "results"))
+    code, found, err = run(
+        tmp_path, *named, "--replicates", "2", "--slice", "0.2s", "--format", "json"
+    )
+    assert code == 0, (err, found)
+    arguments = [str(tmp_path / "results"), "--format", "json", "--within", "1min"]
+    made = CliRunner().invoke(command, arguments, catch_exceptions=False)
+    [cell] = json.loads(made.output)["cells"]
+    assert (cell["ranked"], cell["width"]) == (True, 2)
+    assert [point["samples"] for point in cell["points"]] == [2] * 5, "one request of two"
+    assert cell["points"][0]["tasks"] == 18
+    assert cell["points"][0]["tokens"] == 2
+    assert "needs 3 lengths" in cell["prefill_unknown"]
+    assert cell["decode"]["x"] == [49, 50, 51]

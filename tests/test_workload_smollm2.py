@@ -112,3 +112,22 @@ def test_the_quality_is_as_measured(
     assert perplexity == pytest.approx(wanted, rel=0.01)
     assert workload.quality.ceiling is not None
     assert (perplexity <= workload.quality.ceiling) == good
+
+
+@pytest.mark.downloads
+def test_tokens_are_those_of_the_llama_cpp_that_is_installed(task: GenerationTask) -> None:
+    """The vocabulary alone, live: the stored tokens could be of another version."""
+    pytest.importorskip("llama_cpp")
+    from llama_cpp import Llama
+
+    from edgebench.models.llm.tokenizer import vocabulary_of
+    from edgebench.tasks._generation_items import PASSAGES
+
+    assert task.context.model_asset is not None
+    theirs = Llama(str(task.context.model_asset), vocab_only=True, verbose=False)
+    ours = vocabulary_of(task.context.model_asset)
+    stored = [text for text, _ in json.loads(TOKENS.read_text(encoding="utf-8"))["tokens"]]
+    documents = task.context.data["documents"].read_text(encoding="utf-8").splitlines()[:20]
+    for text in (*stored, *PASSAGES, *documents):
+        found = theirs.tokenize(text.encode(), add_bos=False, special=True)
+        assert ours.encode(text) == found, text

@@ -99,6 +99,7 @@ def measure(
     if job.full_quality:
         link.phase("quality pass", QUALITY_S)
         quality = check.judged(task.judge(session), task.metrics, job.quality, len(task))
+        generated = _with_trials(generated, task, session, job, link)
         link.phase("reading of effective facts")
         effective = session.effective()
     session.close()
@@ -127,6 +128,28 @@ def measure(
         effective=effective,
     )
     return Done(replicate, _digest(pool))
+
+
+def _with_trials(
+    generated: Generate,
+    task: GenerationTask,
+    session: GenerationSession,
+    job: Job,
+    link: ParentLink,
+) -> Generate:
+    """With the sampled answers of test-time scaling, where the task has such."""
+    asked = task.trials()
+    if asked is None:
+        return generated
+    import msgspec
+
+    from edgebench.measure import trials
+
+    rounds = -(-asked.samples // session.width)
+    link.phase("sampled answers", QUALITY_S * rounds)
+    return msgspec.structs.replace(
+        generated, trials=trials.measure(session, asked, task.said, job.seed)
+    )
 
 
 def _task(job: Job) -> GenerationTask:

@@ -55,12 +55,12 @@ class _Model:
 
 def prepare(job: PrepareJob) -> PreparedModel:
     """Raises EdgebenchError; UnsupportedError where this model cannot be had in this variant."""
+    if job.generates:
+        return _decoder(job)
     if job.precision not in PRECISIONS:
         raise UnsupportedError(
             f"no way to make precision {job.precision!r}{did_you_mean(job.precision, PRECISIONS)}"
         )
-    if job.generates:
-        return _decoder(job)
     if job.format != "onnx":
         return _native(job)
     # By source, so that `edgebench assets prune` sees what no workload needs any more.

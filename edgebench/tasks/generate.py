@@ -5,7 +5,9 @@ both find the same token most likely, and the Kullback-Leibler divergence from t
 distribution), and small tasks with one right answer.
 
 Options: `perplexity_documents` and `perplexity_tokens` (how much of the data `documents` is scored, from
-its start), `temperature` (0: greedy), `stop_at_end_of_text` (else answers have a fixed length).
+its start), `temperature` (0: greedy), `stop_at_end_of_text` (else answers have a fixed length). For
+test-time scaling the small tasks are answered `samples` times (0: not at all) with at most `sample_tokens`
+at `sample_temperature`.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import numpy as np
 from edgebench.errors import EdgebenchError, UsageError
 from edgebench.models.llm.reference import log_softmax
 from edgebench.models.llm.tokenizer import Vocabulary, vocabulary_of
-from edgebench.task import Conversation, GenerationTask, Metric
+from edgebench.task import Conversation, GenerationTask, Metric, Trials
 
 from ._generation_items import PASSAGES, REQUEST, Item, items
 
@@ -54,6 +56,9 @@ class Generate(GenerationTask):
     @property
     def positions(self) -> int:
         longest = max(len(prompt) + self._limit(wanted) for prompt, wanted in self._encoded_items)
+        tried = self.trials()
+        if tried is not None:
+            longest = max(longest, *(len(prompt) + tried.tokens for prompt, _ in tried.prompts))
         return max(self._scored_tokens, _COMPARED_PROMPT + _COMPARED_TOKENS, longest)
 
     @property
@@ -164,6 +169,23 @@ class Generate(GenerationTask):
             self.encode(self.conversation(10_000 + number), _COMPARED_PROMPT)
             for number in range(_COMPARED)
         ]
+
+    # --- test-time scaling
+
+    def trials(self) -> Trials | None:
+        samples = int(self.context.options.get("samples", 0))
+        if samples == 0:
+            return None
+        return Trials(
+            prompts=self._encoded_items,
+            samples=samples,
+            tokens=int(self.context.options.get("sample_tokens", 16)),
+            temperature=float(self.context.options.get("sample_temperature", 0.7)),
+            ends=self.vocabulary.ends,
+        )
+
+    def said(self, tokens: Sequence[int]) -> str:
+        return _plain(self.decode(self._up_to_an_end(tokens)))
 
     # --- judgement
 

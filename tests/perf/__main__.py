@@ -1,6 +1,14 @@
 """All benchmarks, one after the other: `python -m tests.perf`."""
 
-from tests.perf import analysis_scale, commands, energy_sampler, overhead, report_scale, show_10k
+from tests.perf import (
+    analysis_scale,
+    commands,
+    energy_sampler,
+    llm_runtimes,
+    overhead,
+    report_scale,
+    show_10k,
+)
 
 if __name__ == "__main__":
     overhead.main()
@@ -9,3 +17,4 @@ if __name__ == "__main__":
     report_scale.main()
     analysis_scale.main()
     energy_sampler.main()
+    llm_runtimes.main()
