@@ -45,6 +45,7 @@ ONLY = {
     "openvino": GLIBC_2_35 + MAC,
     "openvino_genai": GLIBC_2_35 + MAC,
     "mlx": GLIBC_2_35 + MAC,
+    "ort_genai": JETSON[1:] + MAC,  # no Arm wheels for Python 3.10
 }
 #: MLX's wheels need macOS 14, and uv takes 13 unless it is told.
 MACOS = "14.0"
