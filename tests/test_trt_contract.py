@@ -44,9 +44,8 @@ def start(environment: dict[str, str], folder: Path, *words: str) -> tuple[int, 
 
 
 def test_the_contract_is_kept(machine: dict[str, str], tmp_path: Path) -> None:
-    code, out = start(
-        machine, tmp_path, "pytest", "-q", "--pyargs", "edgebench.testing", "--backend", "trt"
-    )
+    kit = "edgebench.testing.test_contract"  # it generates no text
+    code, out = start(machine, tmp_path, "pytest", "-q", "--pyargs", kit, "--backend", "trt")
     assert code == 0, out
     assert " passed" in out
     assert "skipped" not in out
