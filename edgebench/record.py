@@ -248,6 +248,39 @@ class Generate(Part, frozen=True, kw_only=True):
     fixed_length: bool  # answers went on past an end of text, to the number of tokens asked for
 
 
+class Sampled(Part, frozen=True, kw_only=True):
+    """One sampled answer to a problem, and what it says after each number of tokens."""
+
+    tokens: int  # up to and with its end of text
+    ended: bool  # by an end of text; False: cut at the largest budget
+    #: From `since[i]` tokens on, up to the next, the answer reads `answers[i]`; before the first there
+    #: is none ("" as well). This gives the answer at every smaller budget.
+    since: list[int] = []
+    answers: list[str] = []
+
+
+class Attempt(Part, frozen=True, kw_only=True):
+    """One request: `width` samples of one problem, side by side."""
+
+    token_ns: list[int]  # as of a Request
+    samples: list[Sampled]
+
+
+class Problem(Part, frozen=True, kw_only=True):
+    kind: str
+    right: str
+    prompt_tokens: int
+    attempts: list[Attempt]
+
+
+class Scaling(Part, frozen=True, kw_only=True):
+    """Problems answered many times at the largest token budget; smaller ones follow by a hard cut."""
+
+    budget: int  # tokens of an answer, at most
+    temperature: float
+    problems: list[Problem]
+
+
 class Replicate(Part, frozen=True, kw_only=True):
     """One fresh worker process of a cell."""
 
@@ -272,6 +305,7 @@ class Replicate(Part, frozen=True, kw_only=True):
     offline: Offline | None = None
     sustained: Sustained | None = None
     generate: Generate | None = None
+    scaling: Scaling | None = None
     unseen: Unseen | None = None
     pipeline: Pipeline | None = None
     device: DeviceTimes | None = None  # transfers and computation apart; null: no such device

@@ -110,6 +110,25 @@ class Conversation:
     messages: Sequence[Mapping[str, str]]
 
 
+@dataclass(frozen=True)
+class Question:
+    """A problem with one right answer, as the model takes it."""
+
+    kind: str
+    prompt: list[int]
+    right: str
+
+
+@dataclass(frozen=True)
+class Attempts:
+    """How a task wants its questions answered to see what more tokens and more samples bring."""
+
+    questions: Sequence[Question]
+    samples: int  # of each question, at least
+    budget: int  # tokens of each sample, at most
+    ends: frozenset[int]  # tokens that end an answer
+
+
 class GenerationTask(ABC):
     """Prompts for a decoder, and a judgement of what it makes of them. Knows no runtime and no clock."""
 
@@ -156,3 +175,11 @@ class GenerationTask(ABC):
     @abstractmethod
     def judge(self, session: GenerationSession) -> dict[str, float]:
         """Metrics by the names in `metrics`; what needs a reference is left out where there is none."""
+
+    def attempts(self, prompt_tokens: int) -> Attempts | None:
+        """Of a row whose requests have so many tokens; None: test-time scaling is not measured there."""
+        return None
+
+    def answer(self, text: str) -> str:
+        """What a sampled text, maybe cut short, answers; "" where it has not answered yet."""
+        return text.strip()
