@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from math import comb
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgebench.analysis import votes
@@ -25,7 +25,7 @@ from edgebench.measure.attempts import answered
 from edgebench.measure.requests import timed_request
 from edgebench.record import Generate, Problem, Record, Request, Sampled, Scaling
 from edgebench.testing.synthetic_reasoner import Cost, SyntheticSession, SyntheticTask
-from tests.records import NO_ENERGY, generating, record, replicate
+from tests.records import generating, quality, record
 
 CHANCE = 0.7
 THINKING = [3] * 150 + [14] * 150  # answers of half the problems fit in 8 tokens, all fit in 16
@@ -47,7 +47,9 @@ def session_of(clock: FakeClock, **changes: Any) -> SyntheticSession:
     return SyntheticSession(changes.pop("chance", CHANCE), COST, clock.spend, **changes)
 
 
-def pass_of(samples: int, width: int = 1, wrong: int = 1, thinking: list[int] = THINKING) -> Scaling:
+def pass_of(
+    samples: int, width: int = 1, wrong: int = 1, thinking: list[int] = THINKING
+) -> Scaling:
     clock = FakeClock()
     task = SyntheticTask(thinking, samples, 24)
     session = session_of(clock, wrong=wrong, width=width)
@@ -128,6 +130,7 @@ def test_wilson() -> None:
     assert votes.wilson(20, 20).high == 1.0
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.integers(1, 200), st.floats(0, 1))
 def test_wilson_holds_its_share(count: int, share: float) -> None:
     found = votes.wilson(share * count, count)
@@ -213,7 +216,7 @@ def test_one_interrupted_step_does_not_tilt_the_line() -> None:
 # --- all of it
 
 
-def records_of(part: Scaling, **changes: Any) -> list[Record]:
+def records_of(part: Scaling, **of_first: Any) -> list[Record]:
     """Cells of four prompt lengths, the first of which answered the problems."""
     made = []
     for length in (128, 256, 384, 512):
@@ -231,14 +234,13 @@ def records_of(part: Scaling, **changes: Any) -> list[Record]:
             here = part if index == 0 and length == 128 else None
             replicates.append(generating(index, generate=generate, scaling=here))
         axes = {"precision": "as-is", "batch": 1, "prompt_tokens": length, "new_tokens": 12}
-        made.append(
-            record(axes, workload="w", scenario="generate", replicates=replicates, **changes)
-        )
+        more = of_first if length == 128 else {}
+        made.append(record(axes, workload="w", scenario="generate", replicates=replicates, **more))
     return made
 
 
-def scaled(part: Scaling, within_ns: float | None = None, **changes: Any) -> Scalings:
-    records = records_of(part, **changes)
+def scaled(part: Scaling, within_ns: float | None = None) -> Scalings:
+    records = records_of(part)
     return scaling(build_table(records), records, within_ns)
 
 
@@ -279,14 +281,10 @@ def test_side_by_side_votes_come_in_one_request() -> None:
 
 
 def test_a_struck_cell_is_shown_and_never_picked(five: Scaling) -> None:
-    from tests.records import quality
-
-    records = records_of(five, quality=quality(0.1))
-    table = build_table(records)
-    if table.rows[0].ranked:
-        pytest.skip("the record builder takes no quality here")
-    found = scaling(table, records)
-    assert found.cells[0].left_out
+    bad = quality(50.0, 33.0, metric="perplexity", better="lower")
+    records = records_of(five, quality=bad)
+    found = scaling(build_table(records), records)
+    assert "perplexity" in found.cells[0].left_out
     assert found.choices[0].point is None
 
 
@@ -332,3 +330,50 @@ def edgebench(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
     )
     assert "Traceback" not in done.stderr, done.stderr
     return done
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small random decoder on ONNX Runtime and on one that makes answers up."""
+    pytest.importorskip("gguf")
+    from edgebench.testing.decoders import write_decoder
+
+    folder = tmp_path_factory.mktemp("scaling")
+    path = write_decoder(folder / "own.gguf").path
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    (folder / "workloads").mkdir()
+    text = WORKLOAD.format(uri=f"file:{path}", sha256=digest)
+    (folder / "workloads" / "small-reasoning.yaml").write_text(text)
+    cell = ("small-reasoning", "--workloads", "workloads", "--backend", f"ort,{FAKE}")
+    done = edgebench(folder, "run", *cell, "--replicates", "2", "--slice", "0.2s")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+def test_a_run_answers_problems_once_and_in_one_length(measured: Path) -> None:
+    found = json.loads(edgebench(measured, "scaling", "results", "--format", "json").stdout)
+    kept, struck = sorted(found["cells"], key=lambda cell: cell["left_out"])
+    assert not kept["left_out"]
+    assert "kl_divergence" in struck["left_out"]
+    for cell in (kept, struck):
+        assert (cell["problems"], cell["samples"], cell["width"]) == (6, 2, 1)
+        assert {point["budget"] for point in cell["points"]} == {4, 8, 12}
+    assert kept["prefill"]["lengths"] == 3
+    assert kept["decode"]["points"] == 15
+
+
+def test_what_it_prints_fits_80_columns_and_owns_up(measured: Path) -> None:
+    done = edgebench(measured, "scaling", "results", "--within", "2s")
+    assert done.returncode == 0
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    for words in ("6 problems, 2 samples", "decode step:", "residual SD", "struck", "Pick within"):
+        assert words in " ".join(done.stdout.split()), words
+
+
+def test_results_without_problems_are_refused(tmp_path: Path) -> None:
+    from edgebench.record import encode
+
+    (tmp_path / "r.jsonl").write_bytes(encode(record()))
+    done = edgebench(tmp_path, "scaling", "r.jsonl")
+    assert done.returncode == 2
+    assert "scaling_samples" in done.stderr

@@ -50,6 +50,9 @@ class Scaled(Part, frozen=True, kw_only=True):
     samples: int  # of each problem
     width: int  # sequences side by side
     temperature: float
+    disturbed: (
+        bool  # the machine spoilt the replicate that answered: its measured times are suspect
+    )
     prefill: Fit | None
     decode: Fit | None
     points: list[Point]
@@ -96,7 +99,7 @@ def scaling(
     found = [
         _scaled(cell, part, [other for other in cells if _same_work(other.row, cell.row)], pad)
         for cell in cells
-        for part in [part.scaling for part in cell.replicates if part.scaling is not None][:1]
+        for part in [part for part in cell.replicates if part.scaling is not None][:1]
     ]
     return Scalings(cells=found, choices=_choices(found, within_ns), pad=pad)
 
@@ -114,11 +117,14 @@ def _without_lengths(row: Row) -> dict[str, object]:
     return {axis: value for axis, value in row.variant.items() if axis not in _LENGTHS}
 
 
-def _scaled(cell: Cell, part: rec.Scaling, others: Sequence[Cell], pad: int) -> Scaled:
+def _scaled(cell: Cell, answering: rec.Replicate, others: Sequence[Cell], pad: int) -> Scaled:
+    part = answering.scaling
+    assert part is not None
     by_length: dict[int, list[Sequence[rec.Request]]] = {}
     for other in others:
-        for made in (replicate.generate for replicate in other.replicates):
-            if made is not None and made.requests:
+        for replicate in other.replicates:
+            made = replicate.generate
+            if replicate.superseded_by is None and made is not None and made.requests:
                 by_length.setdefault(made.requests[0].prompt_tokens, []).append(made.requests)
     prefill, why_prefill = prefill_fit(by_length, pad)
     decode, why_decode = decode_fit(
@@ -145,6 +151,7 @@ def _scaled(cell: Cell, part: rec.Scaling, others: Sequence[Cell], pad: int) -> 
         samples=samples,
         width=width,
         temperature=part.temperature,
+        disturbed=answering.superseded_by is not None,
         prefill=prefill,
         decode=decode,
         points=_with_front(points),

@@ -38,15 +38,14 @@ def answered(
             if task.temperature
             else None
         )
-        with no_gc():
-            request, steps = timed_request(
-                session,
-                [question.prompt] * session.width,
-                asked.budget,
-                choose=choose,
-                ends=asked.ends,
-                clock=clock,
-            )
+        request, steps = timed_request(
+            session,
+            [question.prompt] * session.width,
+            asked.budget,
+            choose=choose,
+            ends=asked.ends,
+            clock=clock,
+        )
         lanes = [
             _sampled(
                 task, [step[lane] for step in steps][:count], stop == "end_of_text", asked.ends
@@ -55,10 +54,8 @@ def answered(
         ]
         return Attempt(token_ns=request.token_ns, samples=lanes)
 
-    return Scaling(
-        budget=asked.budget,
-        temperature=task.temperature,
-        problems=[
+    with no_gc():
+        problems = [
             Problem(
                 kind=question.kind,
                 right=question.right,
@@ -66,8 +63,8 @@ def answered(
                 attempts=[attempt(number, question, turn) for turn in range(requests)],
             )
             for number, question in enumerate(asked.questions)
-        ],
-    )
+        ]
+    return Scaling(budget=asked.budget, temperature=task.temperature, problems=problems)
 
 
 def _sampled(

@@ -50,6 +50,8 @@ def _cell(cell: Scaled, row: Row, name: str, pad: int) -> Iterator[str]:
     )
     if cell.left_out:
         yield from _wrapped(f"struck, and never picked: {plain(cell.left_out)}", "  ")
+    if cell.disturbed:
+        yield from _wrapped("the machine was disturbed meanwhile: measured times are suspect", "  ")
     lines = [_HEAD, *(_cells(point) for point in cell.points)]
     used = [
         column for column in range(len(_HEAD)) if any(line[column] != "-" for line in lines[1:])

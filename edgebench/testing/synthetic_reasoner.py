@@ -115,7 +115,9 @@ class SyntheticTask(GenerationTask):
 
     metrics = {}  # noqa: RUF012 - nothing is judged
 
-    def __init__(self, thinking: Sequence[int], samples: int, budget: int, prompt: int = 100) -> None:
+    def __init__(
+        self, thinking: Sequence[int], samples: int, budget: int, prompt: int = 100
+    ) -> None:
         super().__init__(TaskContext())
         self._asked = Attempts(
             [
