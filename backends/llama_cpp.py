@@ -156,8 +156,8 @@ class LlamaCppSession(GenerationSession):
         import numpy as np
 
         pointer = self._lib.llama_get_logits_ith(self._context, index)
-        row = self._floats.from_address(ctypes.addressof(pointer.contents))
-        return np.frombuffer(row, np.float32)
+        memory = memoryview(self._floats.from_address(ctypes.addressof(pointer.contents)))
+        return np.frombuffer(memory, np.float32)
 
     def logits(self, raw: None) -> Logits:
         import numpy as np

@@ -21,6 +21,7 @@ from edgebench.analysis import votes
 from edgebench.analysis.cost_fit import decode_fit, decode_ns, prefill_fit
 from edgebench.analysis.scaling import Scalings, scaling
 from edgebench.analysis.table import build_table
+from edgebench.backend import Scalar
 from edgebench.measure.attempts import answered
 from edgebench.measure.requests import timed_request
 from edgebench.record import Generate, Problem, Record, Request, Sampled, Scaling
@@ -233,7 +234,12 @@ def records_of(part: Scaling, **of_first: Any) -> list[Record]:
             )
             here = part if index == 0 and length == 128 else None
             replicates.append(generating(index, generate=generate, scaling=here))
-        axes = {"precision": "as-is", "batch": 1, "prompt_tokens": length, "new_tokens": 12}
+        axes: dict[str, Scalar] = {
+            "precision": "as-is",
+            "batch": 1,
+            "prompt_tokens": length,
+            "new_tokens": 12,
+        }
         more = of_first if length == 128 else {}
         made.append(record(axes, workload="w", scenario="generate", replicates=replicates, **more))
     return made
