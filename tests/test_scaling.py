@@ -24,7 +24,7 @@ from edgebench.analysis.table import build_table
 from edgebench.backend import Scalar
 from edgebench.measure.attempts import answered
 from edgebench.measure.requests import timed_request
-from edgebench.record import Generate, Problem, Record, Request, Sampled, Scaling
+from edgebench.record import Energy, Generate, Problem, Record, Request, Sampled, Scaling
 from edgebench.testing.synthetic_reasoner import Cost, SyntheticSession, SyntheticTask
 from tests.records import generating, quality, record
 
@@ -262,6 +262,22 @@ def test_predicted_times_are_those_that_were_measured(five: Scaling) -> None:
     [longest] = [p for p in cell.points if (p.budget, p.votes) == (24, 1)]
     assert longest.tokens == pytest.approx(mean(length + 3 for length in THINKING))
     assert cell.unknown["estimated_j_per_correct"]
+
+
+@pytest.mark.parametrize("kind", ["measured", "modelled"])
+def test_joules_for_a_right_answer_come_from_a_meter_alone(five: Scaling, kind: Any) -> None:
+    used = Energy(status="ok", j_per_inference=0.5, uncertainty_j=0.01, average_w=3.0, kind=kind)
+    records = records_of(five, energy=used)
+    table = build_table(records)
+    [cell] = scaling(table, records).cells
+    watts = 0.5e9 / (table.rows[0].latency_ns.p50 or 1)
+    for point in cell.points:
+        found = point.estimated_j_per_correct
+        if kind == "modelled" or not point.accuracy:
+            assert found is None
+        else:
+            assert found == pytest.approx(watts * point.latency_ns * 1e-9 / point.accuracy)
+    assert ("estimated_j_per_correct" in cell.unknown) == (kind == "modelled")
 
 
 def test_the_pick_is_the_most_accurate_within_the_time(five: Scaling) -> None:

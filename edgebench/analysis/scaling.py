@@ -135,7 +135,7 @@ def _scaled(cell: Cell, answering: rec.Replicate, others: Sequence[Cell], pad: i
     samples = width * min(len(problem.attempts) for problem in part.problems)
     watts = _watts(cell.row)
     if watts is None:
-        unknown["estimated_j_per_correct"] = cell.row.energy.reason or "no energy was measured"
+        unknown["estimated_j_per_correct"] = cell.row.energy.reason or "no meter measured energy"
     cost = None if prefill is None or decode is None else _Cost(prefill, decode, pad)
     points = [
         _point(part, budget, votes, width, cost, watts)
@@ -165,6 +165,9 @@ def _why(row: Row) -> str:
 
 
 def _watts(row: Row) -> float | None:
+    """Mean power of the timed requests; None where no meter measured it: a model's joules are no basis."""
+    if row.energy.kind == "modelled":
+        return None
     joules, ns = row.energy.j_per_inference, row.latency_ns.p50
     return None if joules is None or not ns else joules / (ns * 1e-9)
 
