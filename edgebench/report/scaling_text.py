@@ -18,9 +18,9 @@ _HEAD = ("", "tokens", "votes", "accuracy", "95 %", "measured", "predicted", "to
 _LEGEND = (
     "* on the front of time and accuracy; tokens: budget of a sample, cut hard; accuracy: of the "
     "vote, Wilson interval over problems; measured, predicted: time to the last vote, mean over "
-    "problems; tok/right: tokens written for one right answer; J/right is estimated from the mean "
-    "power of the timed requests"
+    "problems; tok/right: tokens written for one right answer"
 )
+_JOULES = "; J/right is estimated from the mean power of the timed requests"
 
 
 def render(found: Scalings, rows: Sequence[Row], out: TextIO) -> None:
@@ -34,7 +34,9 @@ def _lines(found: Scalings, rows: Sequence[Row]) -> Iterator[str]:
     for cell in found.cells:
         yield from _cell(cell, rows[cell.row], by_row[cell.row], found.pad)
         yield ""
-    yield from _wrapped(_LEGEND)
+    points = [point for cell in found.cells for point in cell.points]
+    known = any(point.estimated_j_per_correct is not None for point in points)
+    yield from _wrapped(_LEGEND + (_JOULES if known else ""))
     for choice in found.choices:
         yield ""
         yield from _wrapped(_choice(choice, by_row))
