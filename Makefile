@@ -64,7 +64,7 @@ reference-llm: $(VENV)/.llm
 		--set batch=1 --set prompt_tokens=128 --set new_tokens=32 --replicates 3 --slice 4s --out build/reference
 	$(BIN)/edgebench run smollm2-chat --backend ort,ort_genai --set precision=fp32,int8,int8-dynamic,int4 --set threads=1,2 \
 		--set batch=1 --set prompt_tokens=128 --set new_tokens=32 --replicates 3 --slice 4s --out build/reference
-	$(BIN)/edgebench run smollm2-budget --backend ort --set prompt_tokens=128,256,384,512 --replicates 2 --out build/reference
+	$(BIN)/edgebench run smollm2-reasoning --backend ort --replicates 2 --out build/reference
 
 # Kills at random moments and a disk that fills up, on real suites (minutes; the disk needs root).
 soak: $(VENV)/.test

@@ -237,17 +237,6 @@ class Request(Part, frozen=True, kw_only=True):
     stop: list[Literal["length", "end_of_text"]]  # why each sequence ended
 
 
-class Trial(Part, frozen=True, kw_only=True):
-    """Sampled answers to a small task with one right answer: sequences of one request."""
-
-    task: int  # number of the small task
-    wanted: str
-    prompt_tokens: int
-    token_ns: list[int]  # as `Request.token_ns`: a smaller budget is a hard cut of it
-    new_tokens: list[int]  # of each sequence, its end of text included
-    said: list[list[str]]  # of each sequence, its answer after each of its tokens
-
-
 class Generate(Part, frozen=True, kw_only=True):
     """Requests of the measured window, one after the other; `samples_ns` holds their lengths."""
 
@@ -257,7 +246,39 @@ class Generate(Part, frozen=True, kw_only=True):
     kv_cache_bytes: int | None
     temperature: float  # 0: greedy
     fixed_length: bool  # answers went on past an end of text, to the number of tokens asked for
-    trials: list[Trial] = []  # after the window, where the workload asks for `samples`
+
+
+class Sampled(Part, frozen=True, kw_only=True):
+    """One sampled answer to a problem, and what it says after each number of tokens."""
+
+    tokens: int  # up to and with its end of text
+    ended: bool  # by an end of text; False: cut at the largest budget
+    #: From `since[i]` tokens on, up to the next, the answer reads `answers[i]`; before the first there
+    #: is none ("" as well). This gives the answer at every smaller budget.
+    since: list[int] = []
+    answers: list[str] = []
+
+
+class Attempt(Part, frozen=True, kw_only=True):
+    """One request: `width` samples of one problem, side by side."""
+
+    token_ns: list[int]  # as of a Request
+    samples: list[Sampled]
+
+
+class Problem(Part, frozen=True, kw_only=True):
+    kind: str
+    right: str
+    prompt_tokens: int
+    attempts: list[Attempt]
+
+
+class Scaling(Part, frozen=True, kw_only=True):
+    """Problems answered many times at the largest token budget; smaller ones follow by a hard cut."""
+
+    budget: int  # tokens of an answer, at most
+    temperature: float
+    problems: list[Problem]
 
 
 class Replicate(Part, frozen=True, kw_only=True):
@@ -284,6 +305,7 @@ class Replicate(Part, frozen=True, kw_only=True):
     offline: Offline | None = None
     sustained: Sustained | None = None
     generate: Generate | None = None
+    scaling: Scaling | None = None
     unseen: Unseen | None = None
     pipeline: Pipeline | None = None
     device: DeviceTimes | None = None  # transfers and computation apart; null: no such device

@@ -111,14 +111,22 @@ class Conversation:
 
 
 @dataclass(frozen=True)
-class Trials:
-    """Answers drawn anew several times, of `tokens` at most, which `ends` end sooner."""
+class Question:
+    """A problem with one right answer, as the model takes it."""
 
-    prompts: Sequence[tuple[Sequence[int], str]]  # and the right answer
-    samples: int
-    tokens: int
-    temperature: float
-    ends: frozenset[int]
+    kind: str
+    prompt: list[int]
+    right: str
+
+
+@dataclass(frozen=True)
+class Attempts:
+    """How a task wants its questions answered to see what more tokens and more samples bring."""
+
+    questions: Sequence[Question]
+    samples: int  # of each question, at least
+    budget: int  # tokens of each sample, at most
+    ends: frozenset[int]  # tokens that end an answer
 
 
 class GenerationTask(ABC):
@@ -160,14 +168,6 @@ class GenerationTask(ABC):
     def decode(self, tokens: Sequence[int]) -> str:
         """The answer as text."""
 
-    def trials(self) -> Trials | None:
-        """Small tasks that are answered several times for test-time scaling; None: no part of this."""
-        return None
-
-    def said(self, tokens: Sequence[int]) -> str:
-        """The answer that counts, of tokens up to a cut; "" where nothing was said yet."""
-        return self.decode(tokens).strip()
-
     @abstractmethod
     def reference(self, session: GenerationSession) -> dict[str, NDArray[Any]]:
         """What `judge` compares with, made once by an fp32 reference."""
@@ -175,3 +175,11 @@ class GenerationTask(ABC):
     @abstractmethod
     def judge(self, session: GenerationSession) -> dict[str, float]:
         """Metrics by the names in `metrics`; what needs a reference is left out where there is none."""
+
+    def attempts(self, prompt_tokens: int) -> Attempts | None:
+        """Of a row whose requests have so many tokens; None: test-time scaling is not measured there."""
+        return None
+
+    def answer(self, text: str) -> str:
+        """What a sampled text, maybe cut short, answers; "" where it has not answered yet."""
+        return text.strip()

@@ -40,6 +40,15 @@ def test_limits_are_of_metrics_of_the_task_and_in_their_direction(workload: Work
         assert wrong is None
 
 
+def test_the_suite_reasoning_answers_problems_in_one_length() -> None:
+    reasoning = load_workloads()["smollm2-reasoning"]
+    cells = plan([reasoning], ["ort"], suite="reasoning")
+    lengths = [int(cell.variant["prompt_tokens"]) for cell in cells]
+    assert len(set(lengths)) >= 4, "three lengths leave a quadratic no residual"
+    assert lengths.count(int(reasoning.options["scaling_prompt_tokens"])) == 1
+    assert float(reasoning.options["temperature"]) > 0
+
+
 def test_the_suite_has_its_cells_and_every_request_its_lengths(workload: Workload) -> None:
     cells = plan([workload], ["ort"], suite="llm")
     assert {cell.scenario for cell in cells} == {"generate"}
@@ -68,6 +77,28 @@ def test_tokens_are_those_of_llama_cpp(task: GenerationTask) -> None:
     words = vocabulary_of(task.context.model_asset)
     for text, tokens in json.loads(TOKENS.read_text(encoding="utf-8"))["tokens"]:
         assert words.encode(text) == tokens, text
+
+
+@pytest.mark.downloads
+def test_llama_cpp_gives_these_tokens_today(task: GenerationTask) -> None:
+    """Ours against the library itself, where it is installed: the stored ones and code of our own."""
+    llama_cpp = pytest.importorskip("llama_cpp")
+    from edgebench.models.llm.tokenizer import vocabulary_of
+
+    assert task.context.model_asset is not None
+    words = vocabulary_of(task.context.model_asset)
+    model = llama_cpp.Llama(str(task.context.model_asset), vocab_only=True, verbose=False)
+    stored = [text for text, _ in json.loads(TOKENS.read_text(encoding="utf-8"))["tokens"]]
+    code = Path(__file__).read_text(encoding="utf-8")
+    pieces = [code[start : start + 331] for start in range(0, len(code), 331)]
+    spaces = ["a" + " " * count + "b\t" * count + "\n" * count for count in range(9)]
+    numbers = [str(7**power) for power in range(1, 40, 3)]
+    try:
+        for text in [*stored, *pieces, *spaces, *numbers]:
+            wanted = model.tokenize(text.encode(), add_bos=False, special=True)
+            assert words.encode(text) == wanted, text
+    finally:
+        model.close()
 
 
 @pytest.mark.downloads

@@ -1,359 +1,290 @@
-"""Test-time scaling: what more tokens and more samples buy, and what they cost (EdgeReasoning).
+"""Test-time scaling of a decoder: accuracy over token budgets and votes, and what each of them costs.
 
-Accuracy comes from sampled answers to small tasks (`record.Trial`): a budget of b tokens is a hard cut after
-b tokens, k samples are put to the vote. Costs are those of the same requests, cut alike. Two fits say
-what other requests would cost:
-
-    prefill  a*P^2 + b*P + c   with P = 128 * ceil(prompt / 128)
-    decode   n + m * context   for each token after the first
+After EdgeReasoning (2025). Accuracy and times of every budget come from one pass (`record.Scaling`); the
+cost of prompts and steps is fitted to the timed requests of the cell and of those that differ from it in the
+lengths of requests alone. Predicted times stand beside measured ones, which no fit has seen.
 """
 
 from __future__ import annotations
 
-import math
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import pairwise
-from statistics import median
-from typing import Any
+from collections.abc import Callable, Sequence
+from statistics import mean
+from typing import NamedTuple
 
 import msgspec
-import numpy as np
 
 from edgebench import record as rec
-from edgebench.analysis.types import Part
+from edgebench.analysis.cost_fit import PAD, Fit, decode_fit, decode_ns, padded, prefill_fit
+from edgebench.analysis.types import Row, Table
+from edgebench.analysis.votes import accuracy
+from edgebench.record import Part
 
-PAD = 128
-_Z = 1.959963984540054  # of a two-sided interval of 95 %
-
-
-class Fit(Part, frozen=True, kw_only=True):
-    """Least squares over `x`, nanoseconds; residuals are measured minus fitted, one for each x."""
-
-    terms: dict[str, float]  # name -> coefficient, in ns per unit
-    x: list[int]
-    measured_ns: list[float]  # median at each x
-    residual_ns: list[float]
-    r_squared: float | None  # None: as many terms as points, or nothing varies
+_SMALLEST = 4  # tokens of a budget
+_LENGTHS = ("prompt_tokens", "new_tokens")
 
 
 class Point(Part, frozen=True, kw_only=True):
-    """One budget of tokens with one number of samples; costs are means or medians over tasks."""
+    """A token budget and a number of votes: how good, and at what cost. Means over the problems."""
 
-    budget_tokens: int
-    samples: int
-    tasks: int
-    right: int
+    budget: int
+    votes: int
     accuracy: float
-    accuracy_low: float  # Wilson's 95 % interval
+    accuracy_low: float  # Wilson, 95 %
     accuracy_high: float
-    latency_p50_ns: int
-    latency_max_ns: int  # the slowest task
-    tokens: float  # new tokens of all samples, mean over tasks
-    tokens_per_correct: float | None  # None: nothing is right
-    pareto: bool = False  # no other point is as accurate in less time
+    latency_ns: float  # measured: from the question until the last vote is in
+    predicted_ns: float | None  # by the fits, for the tokens that were written
+    tokens: float  # written for a question, of all votes
+    tokens_per_correct: float | None  # None: nothing was right
+    estimated_j_per_correct: float | None  # by the mean power of the cell's timed requests
+    front: bool = False  # no other point is as fast and more accurate, or as accurate and faster
 
 
-class Scaling(Part, frozen=True, kw_only=True):
-    """Of one cell of one run."""
+class Scaled(Part, frozen=True, kw_only=True):
+    """One cell that answered the problems."""
 
-    id: str
-    run: str
+    row: int  # of the table
     device: str
-    ranked: bool  # False: its quality did not pass, or it failed; see `reason`
-    reason: str
-    width: int  # samples that run side by side
-    points: list[Point]
-    pick: int | None  # index into points: the most accurate within the limit
-    tied: list[int]  # points within the limit that the tasks do not tell from the pick
+    workload: str
+    id: str
+    problems: int
+    samples: int  # of each problem
+    width: int  # sequences side by side
+    temperature: float
+    disturbed: (
+        bool  # the machine spoilt the replicate that answered: its measured times are suspect
+    )
     prefill: Fit | None
-    prefill_unknown: str
     decode: Fit | None
-    decode_unknown: str
-    prompt_tokens: int  # of the longest task
-    fitted_budget: int | None  # tokens that the fits let through within the limit, of those tried
-    energy_unknown: str
+    points: list[Point]
+    unknown: dict[str, str] = msgspec.field(default_factory=dict)  # what is None -> why
+    left_out: str = ""  # why it takes no part in the pick; "" it does
 
 
-def scaling_of(records: Iterable[rec.Record], within_ns: int | None = None) -> list[Scaling]:
-    """Every cell with sampled answers; fits take in its sisters with other prompts and answers."""
-    known = [record for record in records if any(map(_generated, record.replicates))]
-    sisters = defaultdict(list)
-    for record in known:
-        sisters[_sisterhood(record)].append(record)
-    return [
-        _of_cell(record, sisters[_sisterhood(record)], within_ns)
-        for record in known
-        if any(part.trials for part in _parts([record]))
+class Choice(Part, frozen=True, kw_only=True):
+    """The most accurate point within a time, of all cells of a device and workload."""
+
+    device: str
+    workload: str
+    within_ns: float | None
+    row: int | None = None  # None: no point is fast enough
+    point: Point | None = None
+    by: str = ""  # "predicted" or "measured": the time that was held against the limit
+    #: Points of other budgets or cells within the limit whose interval reaches the accuracy picked.
+    as_good: int = 0
+    nearest_ns: float | None = None  # the fastest point there is, where none is fast enough
+
+
+class Scalings(Part, frozen=True, kw_only=True):
+    cells: list[Scaled]
+    choices: list[Choice]
+    pad: int
+
+
+class Cell(NamedTuple):
+    """A row with the replicates it was made from."""
+
+    number: int
+    row: Row
+    replicates: Sequence[rec.Replicate]
+
+
+def scaling(
+    table: Table, records: Sequence[rec.Record], within_ns: float | None = None, pad: int = PAD
+) -> Scalings:
+    """Of the records that answered problems; `table` is that of the same records, in their order."""
+    cells = [
+        Cell(number, row, [part for part in record.replicates if part.status == "ok"])
+        for number, (row, record) in enumerate(zip(table.rows, records, strict=True))
     ]
+    found = [
+        _scaled(cell, part, [other for other in cells if _same_work(other.row, cell.row)], pad)
+        for cell in cells
+        for part in [part for part in cell.replicates if part.scaling is not None][:1]
+    ]
+    return Scalings(cells=found, choices=_choices(found, within_ns), pad=pad)
 
 
-def _of_cell(record: rec.Record, sisters: Sequence[rec.Record], within_ns: int | None) -> Scaling:
-    points = points_of([trial for part in _parts([record]) for trial in part.trials])
-    prefill, prefill_unknown = prefill_fit(prefill_samples(sisters))
-    decode, decode_unknown = decode_fit(decode_samples(sisters))
-    chosen = pick(points, within_ns)
-    longest = max(trial.prompt_tokens for part in _parts([record]) for trial in part.trials)
-    fitted = None
-    if prefill is not None and decode is not None and within_ns is not None:
-        most = max(point.budget_tokens for point in points)
-        fitted = largest_budget(prefill, decode, longest, within_ns, most)
-    reason = _struck(record)
-    return Scaling(
-        id=record.cell.id,
-        run=record.run.id,
-        device=record.device.name,
-        ranked=not reason,
-        reason=reason,
-        width=max(part.width for part in _parts([record])),
-        points=points,
-        pick=None if reason else chosen,
-        tied=[] if reason or chosen is None else _tied(points, chosen, within_ns),
-        prefill=prefill,
-        prefill_unknown=prefill_unknown,
-        decode=decode,
-        decode_unknown=decode_unknown,
-        prompt_tokens=longest,
-        fitted_budget=fitted,
-        energy_unknown=record.energy.reason
-        or "energy is measured over the timed requests, not over these answers",
+def _same_work(other: Row, row: Row) -> bool:
+    """Differs in the lengths of requests alone; a row that is struck proves no cost."""
+    if other is row:
+        return True
+    names = ("device", "run", "workload", "workload_version", "backend", "scenario")
+    same = all(getattr(other, name) == getattr(row, name) for name in names)
+    return same and other.ranked and _without_lengths(other) == _without_lengths(row)
+
+
+def _without_lengths(row: Row) -> dict[str, object]:
+    return {axis: value for axis, value in row.variant.items() if axis not in _LENGTHS}
+
+
+def _scaled(cell: Cell, answering: rec.Replicate, others: Sequence[Cell], pad: int) -> Scaled:
+    part = answering.scaling
+    assert part is not None
+    by_length: dict[int, list[Sequence[rec.Request]]] = {}
+    for other in others:
+        for replicate in other.replicates:
+            made = replicate.generate
+            if replicate.superseded_by is None and made is not None and made.requests:
+                by_length.setdefault(made.requests[0].prompt_tokens, []).append(made.requests)
+    prefill, why_prefill = prefill_fit(by_length, pad)
+    decode, why_decode = decode_fit(
+        [r for each in by_length.values() for some in each for r in some]
     )
-
-
-def _struck(record: rec.Record) -> str:
-    if record.status != "ok":
-        return "; ".join(reason.message for reason in record.reasons) or record.status
-    if record.effective is not None and record.effective.not_deployable:
-        return record.effective.not_deployable
-    if record.quality is None:
-        return "its quality is unknown"
-    if record.quality.passed and all(limit.passed for limit in record.quality.also):
-        return ""
-    return record.quality.reason or f"{record.quality.metric} misses its limit"
-
-
-# --- accuracy and its cost
-
-
-def points_of(trials: Sequence[rec.Trial]) -> list[Point]:
-    """Every budget with every number of samples that fills whole requests, the front marked."""
-    by_task: dict[int, list[rec.Trial]] = defaultdict(list)
-    for trial in trials:
-        by_task[trial.task].append(trial)
-    if not by_task:
-        return []
-    width = len(trials[0].said)
-    budgets = range(1, max(len(trial.token_ns) for trial in trials) + 1)
-    rounds = range(1, min(map(len, by_task.values())) + 1)
+    unknown = {"prefill": why_prefill, "decode": why_decode}
+    width = len(part.problems[0].attempts[0].samples)
+    samples = width * min(len(problem.attempts) for problem in part.problems)
+    watts = _watts(cell.row)
+    if watts is None:
+        unknown["estimated_j_per_correct"] = cell.row.energy.reason or "no meter measured energy"
+    cost = None if prefill is None or decode is None else _Cost(prefill, decode, pad)
     points = [
-        _point([each[:count] for each in by_task.values()], budget, count * width)
-        for count in rounds
-        for budget in budgets
+        _point(part, budget, votes, width, cost, watts)
+        for votes in _votes(width, samples)
+        for budget in _budgets(part.budget)
     ]
-    return [msgspec.structs.replace(point, pareto=_on_front(point, points)) for point in points]
-
-
-def _point(tasks: Sequence[Sequence[rec.Trial]], budget: int, samples: int) -> Point:
-    answers = [
-        majority([said[min(budget, len(said)) - 1] for trial in each for said in trial.said])
-        for each in tasks
-    ]
-    right = sum(answer == each[0].wanted for answer, each in zip(answers, tasks, strict=True))
-    spent = [sum(_cut_ns(trial, budget) for trial in each) for each in tasks]
-    tokens = sum(
-        min(budget, count) for each in tasks for trial in each for count in trial.new_tokens
-    )
-    low, high = wilson(right, len(tasks))
-    return Point(
-        budget_tokens=budget,
+    return Scaled(
+        row=cell.number,
+        device=cell.row.device,
+        workload=cell.row.workload,
+        id=cell.row.id,
+        problems=len(part.problems),
         samples=samples,
-        tasks=len(tasks),
-        right=right,
-        accuracy=right / len(tasks),
-        accuracy_low=low,
-        accuracy_high=high,
-        latency_p50_ns=round(median(spent)),
-        latency_max_ns=max(spent),
-        tokens=tokens / len(tasks),
-        tokens_per_correct=tokens / right if right else None,
+        width=width,
+        temperature=part.temperature,
+        disturbed=answering.superseded_by is not None,
+        prefill=prefill,
+        decode=decode,
+        points=_with_front(points),
+        unknown={name: why for name, why in unknown.items() if why},
+        left_out="" if cell.row.ranked else _why(cell.row),
     )
 
 
-def _cut_ns(trial: rec.Trial, budget: int) -> int:
-    return trial.token_ns[min(budget, len(trial.token_ns)) - 1]
+def _why(row: Row) -> str:
+    return "; ".join(reason.message for reason in row.reasons) or f"the row is {row.status}"
 
 
-def majority(answers: Sequence[str]) -> str:
-    """The answer given most often; of equals, the one given first. Empty ones have no vote."""
-    votes = Counter(answer for answer in answers if answer)
-    return votes.most_common(1)[0][0] if votes else ""
-
-
-def majority_accuracy(p: float, samples: int) -> float:
-    """P(more than half of `samples` independent answers are right), each with probability `p`.
-
-    What a vote gains at best, where all wrong answers are the same: Condorcet's binomial tail.
-    """
-    most = samples // 2
-    return sum(
-        math.comb(samples, k) * p**k * (1 - p) ** (samples - k)
-        for k in range(most + 1, samples + 1)
-    )
-
-
-def wilson(right: int, count: int) -> tuple[float, float]:
-    """Wilson's score interval of a share, 95 %."""
-    share, z2 = right / count, _Z * _Z
-    middle = (share + z2 / (2 * count)) / (1 + z2 / count)
-    half = _Z / (1 + z2 / count) * math.sqrt(share * (1 - share) / count + z2 / (4 * count**2))
-    return max(0.0, min(middle - half, share)), min(1.0, max(middle + half, share))
-
-
-def _on_front(point: Point, points: Sequence[Point]) -> bool:
-    return not any(
-        other.accuracy >= point.accuracy
-        and other.latency_p50_ns <= point.latency_p50_ns
-        and (other.accuracy, -other.latency_p50_ns) != (point.accuracy, -point.latency_p50_ns)
-        for other in points
-    )
-
-
-def pick(points: Sequence[Point], within_ns: int | None) -> int | None:
-    """The most accurate point whose slowest task keeps the limit; of equals, the quickest."""
-    allowed = _allowed(points, within_ns)
-    if not allowed:
+def _watts(row: Row) -> float | None:
+    """Mean power of the timed requests; None where no meter measured it: a model's joules are no basis."""
+    if row.energy.kind == "modelled":
         return None
-    return max(allowed, key=lambda n: (points[n].accuracy, -points[n].latency_p50_ns))
+    joules, ns = row.energy.j_per_inference, row.latency_ns.p50
+    return None if joules is None or not ns else joules / (ns * 1e-9)
 
 
-def _allowed(points: Sequence[Point], within_ns: int | None) -> list[int]:
-    return [
-        number
-        for number, point in enumerate(points)
-        if within_ns is None or point.latency_max_ns <= within_ns
-    ]
+def _budgets(largest: int) -> list[int]:
+    """Powers of two, and the largest."""
+    powers = (2**power for power in range(largest.bit_length()))
+    return [*(budget for budget in powers if _SMALLEST <= budget < largest), largest]
 
 
-def _tied(points: Sequence[Point], chosen: int, within_ns: int | None) -> list[int]:
-    best = points[chosen]
-    return [
-        number
-        for number in _allowed(points, within_ns)
-        if number != chosen and points[number].accuracy_high >= best.accuracy_low
-    ]
-
-
-# --- what other requests would cost
-
-
-def padded(tokens: int) -> int:
-    """P = 128 * ceil(tokens / 128)."""
-    return PAD * -(-tokens // PAD)
-
-
-def prefill_fit(samples: Mapping[int, Sequence[float]]) -> tuple[Fit | None, str]:
-    """a*P^2 + b*P + c over padded prompt lengths -> times; else None and the reason."""
-    if len(samples) < 3:
-        return None, f"needs 3 lengths of prompts in steps of {PAD}, there are {len(samples)}"
-    return _fit(samples, {"a_per_token2": 2, "b_per_token": 1, "c": 0}), ""
-
-
-def decode_fit(samples: Mapping[int, Sequence[float]]) -> tuple[Fit | None, str]:
-    """n + m*context over tokens before a step -> its time; else None and the reason."""
-    if len(samples) < 3:
-        return None, f"needs 3 lengths of context, there are {len(samples)}"
-    return _fit(samples, {"m_per_token": 1, "n": 0}), ""
-
-
-def _fit(samples: Mapping[int, Sequence[float]], powers: Mapping[str, int]) -> Fit:
-    """Of medians, each weighing the same: an outlier of one request moves nothing."""
-    x = np.array(sorted(samples), dtype=np.float64)
-    y = np.array([median(samples[int(value)]) for value in x])
-    scale = x.max()
-    columns = np.stack([(x / scale) ** power for power in powers.values()], axis=1)
-    solution, *_ = np.linalg.lstsq(columns, y, rcond=None)
-    residual = y - columns @ solution
-    total = float(((y - y.mean()) ** 2).sum())
-    exact = len(x) <= len(powers) or total == 0
-    return Fit(
-        terms={
-            name: float(value / scale**power)
-            for (name, power), value in zip(powers.items(), solution, strict=True)
-        },
-        x=[int(value) for value in x],
-        measured_ns=y.tolist(),
-        residual_ns=residual.tolist(),
-        r_squared=None if exact else 1 - float((residual**2).sum()) / total,
-    )
-
-
-def predict_ns(prefill: Fit, decode: Fit, prompt_tokens: int, new_tokens: int) -> float:
-    """A request by the fits: its prefill, and steps for every token after the first."""
-    length = padded(prompt_tokens)
-    first = (
-        prefill.terms["a_per_token2"] * length**2
-        + prefill.terms["b_per_token"] * length
-        + prefill.terms["c"]
-    )
-    steps = new_tokens - 1
-    contexts = steps * prompt_tokens + steps * (steps + 1) / 2
-    return first + decode.terms["n"] * steps + decode.terms["m_per_token"] * contexts
-
-
-def largest_budget(
-    prefill: Fit, decode: Fit, prompt_tokens: int, within_ns: float, most: int
-) -> int:
-    """Tokens that the fits let through within a time, at most `most`; 0: not even the first one."""
-    allowed = 0
-    for tokens in range(1, most + 1):
-        if predict_ns(prefill, decode, prompt_tokens, tokens) > within_ns:
-            break
-        allowed = tokens
-    return allowed
-
-
-def prefill_samples(records: Sequence[rec.Record]) -> dict[int, list[float]]:
-    """Times to the first token by padded length of the prompt."""
-    found: dict[int, list[float]] = defaultdict(list)
-    for request in _requests(records):
-        found[padded(request.prompt_tokens)].append(request.token_ns[0])
+def _votes(width: int, samples: int) -> list[int]:
+    """Numbers of samples that fill whole requests, doubling: a request of fewer costs as much."""
+    found, count = [], width
+    while count <= samples:
+        found.append(count)
+        count *= 2
     return found
 
 
-def decode_samples(records: Sequence[rec.Record]) -> dict[int, list[float]]:
-    """Intervals by the tokens before the step."""
-    found: dict[int, list[float]] = defaultdict(list)
-    for request in _requests(records):
-        for step, (before, after) in enumerate(pairwise(request.token_ns), start=1):
-            found[request.prompt_tokens + step].append(after - before)
+class _Cost(NamedTuple):
+    prefill: Fit
+    decode: Fit
+    pad: int
+
+    def request_ns(self, prompt_tokens: int, tokens: float) -> float:
+        prompt_ns = self.prefill.at(padded(prompt_tokens, self.pad))
+        return prompt_ns + decode_ns(self.decode, prompt_tokens, tokens)
+
+
+def _point(
+    part: rec.Scaling, budget: int, votes: int, width: int, cost: _Cost | None, watts: float | None
+) -> Point:
+    requests = votes // width
+    share = accuracy(part.problems, budget, votes)
+    latency_ns = requests * _over_attempts(
+        part, lambda _, attempt: attempt.token_ns[min(budget, len(attempt.token_ns)) - 1]
+    )
+    tokens = requests * _over_attempts(
+        part, lambda _, attempt: sum(min(budget, sample.tokens) for sample in attempt.samples)
+    )
+    predicted_ns = None
+    if cost is not None:
+        predicted_ns = requests * _over_attempts(
+            part,
+            lambda problem, attempt: cost.request_ns(
+                problem.prompt_tokens, min(budget, len(attempt.token_ns))
+            ),
+        )
+    joules = None if watts is None else watts * latency_ns * 1e-9
+    right = share.value
+    return Point(
+        budget=budget,
+        votes=votes,
+        accuracy=right,
+        accuracy_low=share.low,
+        accuracy_high=share.high,
+        latency_ns=latency_ns,
+        predicted_ns=predicted_ns,
+        tokens=tokens,
+        tokens_per_correct=tokens / right if right else None,
+        estimated_j_per_correct=joules / right if joules is not None and right else None,
+    )
+
+
+def _over_attempts(part: rec.Scaling, of: Callable[[rec.Problem, rec.Attempt], float]) -> float:
+    """Mean over problems of the mean over their attempts."""
+    return mean(
+        mean(of(problem, attempt) for attempt in problem.attempts) for problem in part.problems
+    )
+
+
+def time_of(point: Point) -> float:
+    """What is held against a limit: the prediction where there is one."""
+    return point.latency_ns if point.predicted_ns is None else point.predicted_ns
+
+
+def _with_front(points: Sequence[Point]) -> list[Point]:
+    """By time; a point is on the front where it is more accurate than every faster one."""
+    best, found = 0.0, []
+    for point in sorted(points, key=lambda point: (time_of(point), -point.accuracy)):
+        front = point.accuracy > best
+        best = max(best, point.accuracy)
+        found.append(msgspec.structs.replace(point, front=front))
     return found
 
 
-def _requests(records: Sequence[rec.Record]) -> Iterator[rec.Request]:
-    for part in _parts(records):
-        yield from part.requests
-
-
-def _parts(records: Sequence[rec.Record]) -> list[rec.Generate]:
+def _choices(cells: Sequence[Scaled], within_ns: float | None) -> list[Choice]:
+    groups = dict.fromkeys((cell.device, cell.workload) for cell in cells)
     return [
-        replicate.generate
-        for record in records
-        for replicate in record.replicates
-        if replicate.status == "ok" and replicate.generate is not None
+        _choice(
+            device,
+            workload,
+            [cell for cell in cells if (cell.device, cell.workload) == (device, workload)],
+            within_ns,
+        )
+        for device, workload in groups
     ]
 
 
-def _generated(replicate: rec.Replicate) -> bool:
-    return replicate.status == "ok" and replicate.generate is not None
-
-
-def _sisterhood(record: rec.Record) -> Any:
-    """What cells share that differ in the lengths of their requests alone."""
-    variant = {
-        axis: value
-        for axis, value in record.cell.variant.items()
-        if axis not in ("prompt_tokens", "new_tokens")
-    }
-    cell = record.cell
-    names = (record.device.name, record.run.id, cell.workload, cell.workload_version, cell.backend)
-    return (*names, tuple(sorted(variant.items())))
+def _choice(device: str, workload: str, cells: Sequence[Scaled], within_ns: float | None) -> Choice:
+    """The most accurate; of equals the fastest."""
+    all_points = [(cell, point) for cell in cells if not cell.left_out for point in cell.points]
+    limit = float("inf") if within_ns is None else within_ns
+    fast = [(cell, point) for cell, point in all_points if time_of(point) <= limit]
+    nearest = min((time_of(point) for _, point in all_points), default=None)
+    if not fast:
+        return Choice(device=device, workload=workload, within_ns=within_ns, nearest_ns=nearest)
+    cell, best = max(fast, key=lambda pair: (pair[1].accuracy, -time_of(pair[1])))
+    return Choice(
+        device=device,
+        workload=workload,
+        within_ns=within_ns,
+        row=cell.row,
+        point=best,
+        by="measured" if best.predicted_ns is None else "predicted",
+        as_good=sum(
+            point is not best and point.accuracy_high >= best.accuracy for _, point in fast
+        ),
+        nearest_ns=nearest,
+    )

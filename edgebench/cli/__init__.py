@@ -27,7 +27,7 @@ _COMMANDS = {
     "view": "Print rows in the columns of the literature, or at equal latency or quality.",
     "calibrate": "Measure this machine's peak arithmetic and memory bandwidth.",
     "roofline": "Say how far rows are from what the machine can do.",
-    "scaling": "Accuracy against latency of a decoder over token budgets and samples.",
+    "scaling": "Say what more tokens and more samples of a decoder bring.",
     "list": "List workloads, backends or devices.",
     "doctor": "Say what is available, what is wrong with this machine, and how to mend it.",
     "energy": "Watch this machine's energy meter.",

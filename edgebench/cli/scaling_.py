@@ -1,41 +1,58 @@
-"""`edgebench scaling`: what more tokens and more samples of a decoder buy, and what they cost."""
+"""`edgebench scaling`: what more tokens and more samples of a decoder bring, and what they cost."""
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-from edgebench.errors import UsageError
+from edgebench.cli.results import files_of, records_of
 
 
 @click.command("scaling")
-@click.argument("paths", metavar="FILE|DIR...", nargs=-1, required=True, type=Path)
-@click.option("--within", metavar="TIME", help="The slowest task must keep this: 2s.")
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table")
-def command(paths: Sequence[Path], within: str | None, form: str) -> None:
-    """Accuracy against latency over token budgets and samples, with fits of prefill and decode.
+@click.argument("paths", metavar="RESULTS...", nargs=-1, required=True, type=Path)
+@click.option(
+    "--within", metavar="TIME", help="Pick the most accurate within this time: 2s, 500ms."
+)
+@click.option(
+    "--pad",
+    type=click.IntRange(1),
+    default=128,
+    show_default=True,
+    help="Tokens that prompts are rounded up to in the fit; 1: the runtime pads nothing.",
+)
+@click.option(
+    "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True
+)
+def command(paths: Sequence[Path], within: str | None, pad: int, form: str) -> None:
+    """Print accuracy over token budgets and votes, its cost, and the best within a time.
 
-    Reads results of workloads with sampled answers (smollm2-budget).
+    Takes the results of a workload with problems, as smollm2-reasoning; docs/scaling.md says more.
     """
-    import msgspec
-
-    from edgebench.analysis.scaling import scaling_of
-    from edgebench.cli.results import files_of, records_of
-    from edgebench.report.scaling import render
+    from edgebench.analysis.scaling import scaling
+    from edgebench.analysis.table import build_table
+    from edgebench.errors import UsageError
     from edgebench.units import parse_duration_s
 
-    within_ns = None if within is None else round(parse_duration_s(within) * 1e9)
-    found = scaling_of(records_of(files_of(paths)), within_ns)
-    if not found:
+    gc.disable()
+    within_ns = None if within is None else parse_duration_s(within) * 1e9
+    records = list(records_of(files_of(paths)))
+    table = build_table(records)
+    found = scaling(table, records, within_ns, pad)
+    if not found.cells:
         raise UsageError(
-            "no result holds sampled answers",
-            "edgebench run smollm2-budget, or the option `samples` in a workload of your own",
+            "none of these results answered problems",
+            "run `edgebench run smollm2-reasoning`, or a workload of task generate with the option "
+            "scaling_samples",
         )
     if form == "json":
-        body = {"schema": "edgebench.scaling/1", "within_ns": within_ns, "cells": found}
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(body), indent=2).decode() + "\n")
+        import msgspec
+
+        sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
         return
-    render(found, within_ns, sys.stdout)
+    from edgebench.report.scaling_text import render
+
+    render(found, table.rows, sys.stdout)

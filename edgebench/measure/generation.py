@@ -25,6 +25,7 @@ FRESH = 6  # prompts that are given twice in a row
 _PIPELINE = 3
 #: What the quality pass may take beyond the time-out: 5,000 tokens are read, a few hundred written.
 QUALITY_S = 600.0
+SCALING_S = 3600.0  # likewise: thousands of tokens are written
 
 
 def measure(
@@ -37,6 +38,7 @@ def measure(
     link.phase("preparation of prompts")
     task = _task(job)
     pool = [_prompts(task, asked, job.batch, number) for number in range(POOL)]
+    attempts = task.attempts(asked.prompt_tokens)
     longest = max(asked.prompt_tokens + asked.new_tokens, task.positions)
 
     link.phase("load of the model")
@@ -45,6 +47,7 @@ def measure(
     uss_loaded = memory.uss_bytes()
 
     from edgebench.measure import check, requests, scenario
+    from edgebench.measure.attempts import answered
 
     choose = _choose(job, task)
 
@@ -95,11 +98,13 @@ def measure(
     )
     link.phase("output check")
     checked = check.logits_check(session, pool[0], expected=job.expected)
-    quality = effective = None
+    quality = effective = scaling = None
     if job.full_quality:
+        if attempts is not None:
+            link.phase("test-time scaling", SCALING_S)
+            scaling = answered(session, task, attempts, job.seed)
         link.phase("quality pass", QUALITY_S)
         quality = check.judged(task.judge(session), task.metrics, job.quality, len(task))
-        generated = _with_trials(generated, task, session, job, link)
         link.phase("reading of effective facts")
         effective = session.effective()
     session.close()
@@ -120,6 +125,7 @@ def measure(
         involuntary_switches=window.involuntary_switches,
         stop=window.stop,
         generate=generated,
+        scaling=scaling,
         unseen=unseen,
         pipeline=pipeline,
         memory=observed,
@@ -128,28 +134,6 @@ def measure(
         effective=effective,
     )
     return Done(replicate, _digest(pool))
-
-
-def _with_trials(
-    generated: Generate,
-    task: GenerationTask,
-    session: GenerationSession,
-    job: Job,
-    link: ParentLink,
-) -> Generate:
-    """With the sampled answers of test-time scaling, where the task has such."""
-    asked = task.trials()
-    if asked is None:
-        return generated
-    import msgspec
-
-    from edgebench.measure import trials
-
-    rounds = -(-asked.samples // session.width)
-    link.phase("sampled answers", QUALITY_S * rounds)
-    return msgspec.structs.replace(
-        generated, trials=trials.measure(session, asked, task.said, job.seed)
-    )
 
 
 def _task(job: Job) -> GenerationTask:

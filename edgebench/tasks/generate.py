@@ -5,9 +5,9 @@ both find the same token most likely, and the Kullback-Leibler divergence from t
 distribution), and small tasks with one right answer.
 
 Options: `perplexity_documents` and `perplexity_tokens` (how much of the data `documents` is scored, from
-its start), `temperature` (0: greedy), `stop_at_end_of_text` (else answers have a fixed length). For
-test-time scaling the small tasks are answered `samples` times (0: not at all) with at most `sample_tokens`
-at `sample_temperature`.
+its start), `temperature` (0: greedy), `stop_at_end_of_text` (else answers have a fixed length). Test-time
+scaling is measured where `scaling_samples` (of each problem) is given, with `scaling_tokens` (largest
+budget) and `scaling_problems` (of each kind), in rows of `scaling_prompt_tokens` alone: problems are the same whatever the length of requests.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ import numpy as np
 from edgebench.errors import EdgebenchError, UsageError
 from edgebench.models.llm.reference import log_softmax
 from edgebench.models.llm.tokenizer import Vocabulary, vocabulary_of
-from edgebench.task import Conversation, GenerationTask, Metric, Trials
+from edgebench.task import Attempts, Conversation, GenerationTask, Metric, Question
 
 from ._generation_items import PASSAGES, REQUEST, Item, items
+from ._reasoning_items import answer_in, problems
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -56,10 +57,9 @@ class Generate(GenerationTask):
     @property
     def positions(self) -> int:
         longest = max(len(prompt) + self._limit(wanted) for prompt, wanted in self._encoded_items)
-        tried = self.trials()
-        if tried is not None:
-            longest = max(longest, *(len(prompt) + tried.tokens for prompt, _ in tried.prompts))
-        return max(self._scored_tokens, _COMPARED_PROMPT + _COMPARED_TOKENS, longest)
+        return max(
+            self._scored_tokens, _COMPARED_PROMPT + _COMPARED_TOKENS, longest, self._scaled_tokens
+        )
 
     @property
     def ends(self) -> frozenset[int]:
@@ -172,20 +172,45 @@ class Generate(GenerationTask):
 
     # --- test-time scaling
 
-    def trials(self) -> Trials | None:
-        samples = int(self.context.options.get("samples", 0))
-        if samples == 0:
+    def attempts(self, prompt_tokens: int) -> Attempts | None:
+        options = self.context.options
+        if self._samples == 0 or prompt_tokens != int(
+            options.get("scaling_prompt_tokens", prompt_tokens)
+        ):
             return None
-        return Trials(
-            prompts=self._encoded_items,
-            samples=samples,
-            tokens=int(self.context.options.get("sample_tokens", 16)),
-            temperature=float(self.context.options.get("sample_temperature", 0.7)),
-            ends=self.vocabulary.ends,
-        )
+        if self._samples > 1 and self.temperature == 0:
+            raise UsageError(
+                "samples of temperature 0 are all the same",
+                "give the workload's options a temperature above 0, or scaling_samples: 1",
+            )
+        ends = self.vocabulary.ends
+        return Attempts(self._questions, self._samples, self._budget, ends)
 
-    def said(self, tokens: Sequence[int]) -> str:
-        return _plain(self.decode(self._up_to_an_end(tokens)))
+    def answer(self, text: str) -> str:
+        return answer_in(text)
+
+    @property
+    def _samples(self) -> int:
+        return int(self.context.options.get("scaling_samples", 0))
+
+    @property
+    def _budget(self) -> int:
+        return int(self.context.options.get("scaling_tokens", 64))
+
+    @cached_property
+    def _questions(self) -> list[Question]:
+        each = int(self.context.options.get("scaling_problems", 8))
+        return [
+            Question(item.kind, self.vocabulary.chat(item.messages), item.answer)
+            for item in problems(each)
+        ]
+
+    @property
+    def _scaled_tokens(self) -> int:
+        """Of the longest problem with its answer; the row's own length is not asked: room is cheap."""
+        if self._samples == 0:
+            return 0
+        return max(len(question.prompt) for question in self._questions) + self._budget
 
     # --- judgement
 

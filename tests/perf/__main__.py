@@ -17,4 +17,4 @@ if __name__ == "__main__":
     report_scale.main()
     analysis_scale.main()
     energy_sampler.main()
-    llm_runtimes.main()
+    llm_runtimes.main([])

@@ -1,23 +1,20 @@
-"""Decode of SmolLM2 through edgebench against each runtime's own way, in turns, in one run.
+"""Decoding through edgebench against each runtime's own way, with the same weights, in turns.
 
-    python -m tests.perf.llm_runtimes [PAIRS]
+    python -m tests.perf.llm_runtimes [llama_cpp] [mlx] [ort_genai=FOLDER]
 
-- llama.cpp: `llama_decode` by hand, as llama-bench calls it, without choosing tokens
-- ONNX Runtime against ONNX Runtime GenAI's generator, both fp32: their weights are the same numbers
-- MLX against `mlx_lm`'s own generation with the same packed weights
-
-Numbers are speed of edgebench over that of the other: 1 is equal. The verdict is `open` where some pairs
-reach the target and others do not: a busy machine tells nothing. Skips what is not installed, and says so.
-Fetches the model (98 MB) once.
+llama.cpp: the same calls of `llama_decode` by hand. MLX: `generate_step` of mlx_lm on its own Llama
+with our packed weights. onnxruntime-genai: its own generator against ours, both in fp32, on a folder that `edgebench
+run --backend ort_genai --set precision=fp32` has built: the same weights, one thread. A ratio is the other's time per token over ours: 1 and more is as
+fast. What is not installed is skipped, and said. Fetches the model (98 MB) once.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 import time
-from collections.abc import Callable, Sequence
-from itertools import islice
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -25,117 +22,153 @@ from typing import Any
 import numpy as np
 
 from edgebench import assets, registry
-from edgebench.backend import ModelFile, Scalar
+from edgebench.backend import ModelFile
 from edgebench.generation import GenerationSession, Room
 from edgebench.measure.requests import timed_request
 from edgebench.spec.loader import load_workloads
 
+TARGET = 0.97
+GENAI_TARGET = 0.95
+SHARE = 0.01  # of a step, outside the runtime's call
 PROMPT = [(7 * number) % 40_000 + 100 for number in range(64)]
-NEW_TOKENS = 25
-ROOM = Room(1, len(PROMPT) + NEW_TOKENS)
-THREADS: dict[str, Scalar] = {"threads": 1}
 
-Way = Callable[[], float]
+#: Time per token after the first, in ns, and the tokens.
+Timed = tuple[float, list[int]]
 
 
-def model_file(backend_name: str, precision: str) -> tuple[Any, ModelFile]:
-    """The backend and the file it opens."""
-    asset = load_workloads()["smollm2-chat"].model
-    backend = registry.load(backend_name)
+def model_file(precision: str) -> ModelFile:
+    model = load_workloads()["smollm2-chat"].model
+    path = assets.fetch([model])[model.sha256]
+    return ModelFile(path, "gguf", model.sha256, precision=precision)
+
+
+def opened(name: str, tokens: int, precision: str = "as-is") -> GenerationSession:
+    backend = registry.load(name)
     backend.import_runtime()
-    model = ModelFile(
-        assets.fetch([asset])[asset.sha256], "gguf", asset.sha256, precision=precision
+    options, model = {"threads": 1}, model_file(precision)
+    if backend.converts(model, options):
+        cache = assets.cache_dir() / "models" / model.sha256[:16] / "converted"
+        model = backend.convert(model, options, cache)
+    return backend.open_generation(model, options, Room(1, len(PROMPT) + tokens))
+
+
+def ours(session: GenerationSession, tokens: int) -> Timed:
+    request, steps = timed_request(session, [PROMPT], tokens)
+    each_ns = (request.token_ns[-1] - request.token_ns[0]) / (tokens - 1)
+    return each_ns, [token for (token,) in steps]
+
+
+def compared(
+    title: str,
+    mine: Callable[[], Timed],
+    other: Callable[[], Timed],
+    pairs: int,
+    target: float = TARGET,
+) -> None:
+    """Median of the ratios other / ours, the order turning; the answers must be the same."""
+    ratios = []
+    same = mine()[1] == other()[1]  # the first of each is a warm-up
+    for number in range(pairs):
+        first, second = (other, mine) if number % 2 else (mine, other)
+        times = {first: first()[0], second: second()[0]}
+        ratios.append(times[other] / times[mine])
+        last = times[mine]
+    verdict = "ok" if median(ratios) >= target else "too slow"
+    answers = "same answers" if same else "OTHER ANSWERS"
+    print(
+        f"{title}: {median(ratios):.3f} (at least {target}: {verdict}; {min(ratios):.3f} to "
+        f"{max(ratios):.3f}, {pairs} pairs, {last / 1e6:.1f} ms a token, {answers})"
     )
-    if backend.converts(model, THREADS):
-        cache = assets.cache_dir() / "models" / asset.sha256[:16] / "converted"
-        model = backend.convert(model, THREADS, cache)
-    return backend, model
 
 
-def opened(backend_name: str, precision: str) -> GenerationSession:
-    backend, model = model_file(backend_name, precision)
-    session: GenerationSession = backend.open_generation(model, THREADS, ROOM)
-    return session
+# llama.cpp
 
 
-def ours(session: GenerationSession) -> float:
-    """Nanoseconds per token after the first, as edgebench measures a request."""
-    request, _ = timed_request(session, [PROMPT], NEW_TOKENS)
-    return (request.token_ns[-1] - request.token_ns[0]) / (NEW_TOKENS - 1)
+class TimedLibrary:
+    """llama.cpp with a clock around its call; everything else is passed on."""
 
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+        self.calls_ns: list[int] = []
 
-def llama_cpp() -> tuple[Way, Way]:
-    from llama_cpp import llama_cpp as lib
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
 
-    session: Any = opened("llama_cpp", "as-is")
-
-    def raw() -> float:
-        session.prefill([PROMPT])
-        batch = lib.llama_batch_init(1, 0, 1)
-        batch.n_tokens, batch.n_seq_id[0], batch.seq_id[0][0], batch.logits[0] = 1, 1, 0, True
+    def llama_decode(self, context: Any, batch: Any) -> int:
         start = time.perf_counter_ns()
-        for step in range(NEW_TOKENS - 1):
-            batch.token[0], batch.pos[0] = PROMPT[step], len(PROMPT) + step
-            assert lib.llama_decode(session._context, batch) == 0
-        lib.llama_synchronize(session._context)
-        spent = time.perf_counter_ns() - start
-        lib.llama_batch_free(batch)
-        return spent / (NEW_TOKENS - 1)
-
-    return lambda: ours(session), raw
+        code = self._inner.llama_decode(context, batch)
+        self.calls_ns.append(time.perf_counter_ns() - start)
+        return int(code)
 
 
-def ort_genai() -> tuple[Way, Way]:
-    import onnxruntime_genai as genai
+def llama_cpp(tokens: int = 33, pairs: int = 12) -> None:
+    session: Any = opened("llama_cpp", tokens)
+    lib, context = session._lib, session._context
+    one = lib.llama_batch_init(1, 0, 1)
 
-    session = opened("ort", "fp32")
-    generator = opened("ort_genai", "fp32")
-    model: Any = generator._model  # type: ignore[attr-defined]
-    parameters = genai.GeneratorParams(model)
-    parameters.set_search_options(max_length=ROOM.positions + 1, do_sample=False)
-
-    def raw() -> float:
-        running = genai.Generator(model, parameters)
-        running.append_tokens(np.array([PROMPT], np.int32))
-        running.generate_next_token()
+    def by_hand() -> Timed:
+        row = session.logits(session.prefill([PROMPT]))[0]
+        made = [int(row.argmax())]
         start = time.perf_counter_ns()
-        for _ in range(NEW_TOKENS - 1):
-            running.generate_next_token()
-        return (time.perf_counter_ns() - start) / (NEW_TOKENS - 1)
+        for number in range(tokens - 1):
+            one.n_tokens, one.token[0], one.pos[0] = 1, made[-1], len(PROMPT) + number
+            one.n_seq_id[0], one.seq_id[0][0], one.logits[0] = 1, 0, True
+            lib.llama_decode(context, one)
+            pointer = lib.llama_get_logits_ith(context, 0)
+            made.append(int(np.ctypeslib.as_array(pointer, shape=(session.vocabulary,)).argmax()))
+        return (time.perf_counter_ns() - start) / (tokens - 1), made
 
-    return lambda: ours(session), raw
+    def outside() -> float:
+        session._lib = timed = TimedLibrary(lib)
+        request, _ = timed_request(session, [PROMPT], tokens)
+        session._lib = lib
+        steps = np.diff(request.token_ns)
+        return float(np.median(steps - np.array(timed.calls_ns[1:])) / np.median(steps))
+
+    compared("llama.cpp, raw calls / edgebench", lambda: ours(session, tokens), by_hand, pairs)
+    share = median(outside() for _ in range(5))
+    verdict = "ok" if share <= SHARE else "too much"
+    print(
+        f"llama.cpp, share of a step outside llama_decode: {share:.2%} (at most {SHARE:.0%}: {verdict})"
+    )
+    lib.llama_batch_free(one)
+    session.close()
 
 
-def mlx() -> tuple[Way, Way]:
-    session = opened("mlx", "as-is")
-    _, model = model_file("mlx", "as-is")
-    theirs = _mlx_lm_model(model.path)
+# MLX
 
-    def raw() -> float:
-        import mlx.core as mx
-        from mlx_lm.generate import generate_step
-
-        times = []
-        steps = generate_step(mx.array(PROMPT), theirs, max_tokens=NEW_TOKENS)
-        for _ in islice(steps, NEW_TOKENS):
-            times.append(time.perf_counter_ns())
-        return (times[-1] - times[0]) / (len(times) - 1)
-
-    return lambda: ours(session), raw
+_PARTS = {
+    "attn_q": "self_attn.q_proj",
+    "attn_k": "self_attn.k_proj",
+    "attn_v": "self_attn.v_proj",
+    "attn_output": "self_attn.o_proj",
+    "ffn_gate": "mlp.gate_proj",
+    "ffn_up": "mlp.up_proj",
+    "ffn_down": "mlp.down_proj",
+    "attn_norm": "input_layernorm",
+    "ffn_norm": "post_attention_layernorm",
+}
 
 
-def _mlx_lm_model(path: Path) -> Any:
-    """mlx_lm's Llama with the packed weights of the file; its heads turn as GGUF stores them."""
+def mlx_name(tensor: str) -> str:
+    """A GGUF tensor's place in mlx_lm's Llama, without ".weight"."""
+    name = tensor.removesuffix(".weight")
+    whole = {"token_embd": "model.embed_tokens", "output_norm": "model.norm"}
+    if name in whole:
+        return whole[name]
+    _, layer, part = name.split(".")
+    return f"model.layers.{layer}.{_PARTS[part]}"
+
+
+def mlx_lm_model(decoder: Any) -> Any:
+    """mlx_lm's Llama with the arrays that our decoder computes with."""
     import mlx.core as mx
     from mlx import nn
-    from mlx_lm.models.llama import Model, ModelArgs
+    from mlx_lm.models import llama
 
-    from edgebench.models.llm.gguf_file import GgufFile
-
-    facts = GgufFile(path).decoder
-    weights: Any = mx.load(str(path), format="gguf")
-    made: Any = Model(
-        ModelArgs(
+    facts = decoder.facts
+    model = llama.Model(
+        llama.ModelArgs(
             model_type="llama",
             hidden_size=facts.width,
             num_hidden_layers=facts.layers,
@@ -143,81 +176,102 @@ def _mlx_lm_model(path: Path) -> Any:
             num_attention_heads=facts.heads,
             num_key_value_heads=facts.kv_heads,
             rms_norm_eps=facts.norm_epsilon,
-            rope_theta=facts.rope_base,
             vocab_size=facts.vocabulary,
-            tie_word_embeddings=True,
-            rope_traditional=True,
+            rope_theta=facts.rope_base,
+            rope_traditional=facts.interleaved_rope,
+            tie_word_embeddings=facts.tied,
         )
     )
-    nn.quantize(
-        made,
-        class_predicate=lambda _, part: (
-            {"group_size": 32, "bits": 8 if isinstance(part, nn.Embedding) else 4}
-            if hasattr(part, "to_quantized")
-            else False
-        ),
+    packed = {mlx_name(n): m for n, m in decoder._matrices.items() if m.scales is not None}
+    weights = [(f"{mlx_name(n)}.weight", vector) for n, vector in decoder._vectors.items()]
+    for name, matrix in packed.items():
+        parts = zip(("weight", "scales", "biases"), matrix.arrays(), strict=True)
+        weights += [(f"{name}.{part}", array) for part, array in parts]
+
+    def how(path: str, _: Any) -> Any:
+        matrix = packed.get(path)
+        return False if matrix is None else {"group_size": matrix.group, "bits": matrix.bits}
+
+    nn.quantize(model, class_predicate=how)
+    model.load_weights(weights, strict=True)
+    mx.eval(model.parameters())
+    return model
+
+
+def mlx(tokens: int = 9, pairs: int = 5) -> None:
+    import mlx.core as mx
+    from mlx_lm.generate import generate_step
+
+    session: Any = opened("mlx", tokens)
+    model = mlx_lm_model(session._decoder)
+
+    def theirs() -> Timed:
+        made, start = [], 0
+        for token, _ in generate_step(mx.array(PROMPT), model, max_tokens=tokens):
+            start = start or time.perf_counter_ns()
+            made.append(int(token))
+        return (time.perf_counter_ns() - start) / (tokens - 1), made
+
+    compared("MLX, mlx_lm / edgebench", lambda: ours(session, tokens), theirs, pairs)
+    print(f"  edgebench: {session.effective().notes[-1]}")
+    session.close()
+
+
+# onnxruntime-genai
+
+_ONE_THREAD = {"intra_op_num_threads": 1}
+
+
+def ort_genai(folder: str, tokens: int = 33, pairs: int = 12) -> None:
+    import onnxruntime_genai as og
+
+    session = opened("ort", tokens, "fp32")
+    config = og.Config(folder)
+    config.overlay(json.dumps({"model": {"decoder": {"session_options": _ONE_THREAD}}}))
+    model = og.Model(config)
+
+    def theirs() -> Timed:
+        params = og.GeneratorParams(model)
+        params.set_search_options(
+            max_length=len(PROMPT) + tokens, min_length=len(PROMPT) + tokens, do_sample=False
+        )
+        generator = og.Generator(model, params)
+        generator.append_tokens(np.array([PROMPT], np.int32))
+        generator.generate_next_token()
+        start = time.perf_counter_ns()
+        for _ in range(tokens - 1):
+            generator.generate_next_token()
+        each_ns = (time.perf_counter_ns() - start) / (tokens - 1)
+        return each_ns, [int(token) for token in generator.get_sequence(0)[len(PROMPT) :]]
+
+    compared(
+        "ort, onnxruntime-genai / edgebench",
+        lambda: ours(session, tokens),
+        theirs,
+        pairs,
+        GENAI_TARGET,
     )
-    made.load_weights([(_renamed(name), value) for name, value in weights.items()])
-    return made
 
 
-_NAMES = {
-    "blk.": "model.layers.",
-    "token_embd": "model.embed_tokens",
-    "output_norm": "model.norm",
-    "attn_norm": "input_layernorm",
-    "ffn_norm": "post_attention_layernorm",
-    "attn_output": "self_attn.o_proj",
-    "attn_q": "self_attn.q_proj",
-    "attn_k": "self_attn.k_proj",
-    "attn_v": "self_attn.v_proj",
-    "ffn_gate": "mlp.gate_proj",
-    "ffn_up": "mlp.up_proj",
-    "ffn_down": "mlp.down_proj",
-}
-
-
-def _renamed(name: str) -> str:
-    for old, new in _NAMES.items():
-        name = name.replace(old, new)
-    return name
-
-
-#: What is compared -> the packages it needs, how, and the target.
-COMPARED: dict[str, tuple[Sequence[str], Callable[[], tuple[Way, Way]], float]] = {
-    "llama.cpp / llama_decode by hand": (("llama_cpp",), llama_cpp, 0.97),
-    "ONNX Runtime fp32 / ONNX Runtime GenAI fp32": (("onnxruntime_genai",), ort_genai, 0.95),
-    "MLX / mlx_lm": (("mlx", "mlx_lm"), mlx, 0.97),
-}
-
-
-def compare(first: Way, second: Way, pairs: int) -> list[float]:
-    """Speed of the first over the second in pairs, the order turning; one pair is not counted."""
-    ratios = []
-    for number in range(pairs + 1):
-        if number % 2:
-            theirs, mine = second(), first()
-        else:
-            mine, theirs = first(), second()
-        ratios.append(theirs / mine)
-    return sorted(ratios[1:])
-
-
-def main(pairs: int = 9) -> None:
-    for name, (packages, build, target) in COMPARED.items():
-        missing = [package for package in packages if importlib.util.find_spec(package) is None]
-        if missing:
-            print(f"{name}: skipped, not installed: {', '.join(missing)}")
+def main(asked: list[str]) -> None:
+    folder = next((word.partition("=")[2] for word in asked if word.startswith("ort_genai=")), "")
+    runs: dict[str, tuple[tuple[str, ...], Callable[[], None]]] = {
+        "llama_cpp": (("llama_cpp",), llama_cpp),
+        "mlx": (("mlx", "mlx_lm"), mlx),
+        "ort_genai": (("onnxruntime_genai",), lambda: ort_genai(folder)),
+    }
+    names = {word.partition("=")[0] for word in asked}
+    for name, (modules, run) in runs.items():
+        if names and name not in names:
             continue
-        ratios = compare(*build(), pairs)
-        found = median(ratios)
-        verdict = "ok" if ratios[0] >= target else "too slow" if ratios[-1] < target else "open"
-        print(
-            f"{name}: decode speed {found:.3f} ({ratios[0]:.3f} to {ratios[-1]:.3f} over {pairs} "
-            f"pairs; at least {target}: {verdict})",
-            flush=True,
-        )
+        missing = [module for module in modules if importlib.util.find_spec(module) is None]
+        if missing:
+            print(f"{name}: not compared, {' and '.join(missing)} not installed")
+        elif name == "ort_genai" and not Path(folder, "genai_config.json").is_file():
+            print("ort_genai: not compared, no folder was given that onnxruntime-genai runs")
+        else:
+            run()
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:2]))
+    main(sys.argv[1:])
