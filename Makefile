@@ -98,11 +98,11 @@ $(VENV)/.browser: pyproject.toml | $(VENV)/bin/python
 	touch $@
 
 $(VENV)/.llm: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/pip install --quiet --editable '.[test,llama_cpp,openvino_genai]'
+	$(BIN)/pip install --quiet --editable '.[test,llama-cpp,openvino-genai]'
 	touch $@
 
 $(VENV)/.genai: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/pip install --quiet --editable '.[test,ort_genai]'
+	$(BIN)/pip install --quiet --editable '.[test,ort-genai]'
 	$(BIN)/pip install --quiet torch transformers onnx-ir
 	touch $@
 

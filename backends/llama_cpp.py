@@ -55,7 +55,7 @@ class LlamaCppBackend(Backend):
             return Unavailable(
                 "not_installed",
                 "llama-cpp-python is not installed",
-                "pip install 'edgebench[llama_cpp]' (builds llama.cpp: minutes, needs a C++ compiler)",
+                "pip install 'edgebench[llama-cpp]' (builds llama.cpp: minutes, needs a C++ compiler)",
             )
 
     def import_runtime(self) -> str:

@@ -88,7 +88,7 @@ class OpenVinoGenAiBackend(Backend):
             return Unavailable(
                 "not_installed",
                 "openvino-genai is not installed",
-                "pip install 'edgebench[openvino_genai]'",
+                "pip install 'edgebench[openvino-genai]'",
             )
 
     def import_runtime(self) -> str:

@@ -59,7 +59,7 @@ class OrtGenAiBackend(Backend):
             return Unavailable(
                 "not_installed",
                 "onnxruntime-genai is not installed",
-                "pip install 'edgebench[ort_genai]'",
+                "pip install 'edgebench[ort-genai]'",
             )
 
     def import_runtime(self) -> str:

@@ -15,7 +15,14 @@ from edgebench.analysis.energy import combine, incomparable
 from edgebench.analysis.error_budget import combined
 from edgebench.measure.energy import inferences, seconds_per_inference, window_energy
 from edgebench.probes.energy.derived import energy_delay, net_energy
-from edgebench.probes.energy.method import Refused, WindowEnergy, integrate, needed_s
+from edgebench.probes.energy.method import (
+    Refused,
+    WindowEnergy,
+    calm_interval_s,
+    integrate,
+    needed_s,
+)
+from edgebench.probes.energy.sampler import LONGEST_INTERVAL_S
 from edgebench.probes.energy.source import Sample
 from edgebench.probes.energy.window import SourceFacts, Uncertainty
 from edgebench.record import Energy, Offline, Paced
@@ -310,3 +317,10 @@ def test_what_cannot_be_compared_says_why() -> None:
     assert "module input" in incomparable([rail, other])
     assert "package" in incomparable([rail, other])
     assert incomparable([rail, energy(0.1, kind="modelled")]) == "modelled, not measured"
+
+
+def test_a_calm_look_gives_a_window_just_what_it_needs() -> None:
+    for window_s in (0.5, 1.0, 1.5, 2.0):
+        calm = replace(POWER, period_s=max(POWER.period_s, calm_interval_s(window_s)))
+        assert needed_s(calm) == pytest.approx(max(window_s, needed_s(POWER)))
+    assert calm_interval_s(60.0) == LONGEST_INTERVAL_S

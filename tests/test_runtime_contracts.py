@@ -53,9 +53,9 @@ def _run_kit(name: str, kit: str, tmp_path: Path) -> None:
         ("litert", "pip install 'edgebench[litert]'"),
         ("ncnn", "pip install --no-deps pnnx"),
         ("openvino", "pip install 'edgebench[openvino]'"),
-        ("llama_cpp", "pip install 'edgebench[llama_cpp]'"),
-        ("openvino_genai", "pip install 'edgebench[openvino_genai]'"),
-        ("ort_genai", "pip install 'edgebench[ort_genai]'"),
+        ("llama_cpp", "pip install 'edgebench[llama-cpp]'"),
+        ("openvino_genai", "pip install 'edgebench[openvino-genai]'"),
+        ("ort_genai", "pip install 'edgebench[ort-genai]'"),
     ],
 )
 def test_a_runtime_that_is_not_there_says_how_to_get_it(

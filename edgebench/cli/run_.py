@@ -358,7 +358,8 @@ def _meter(options: Options) -> AbstractContextManager[Meter]:
 
     devices = load_devices(_path(options.devices))
     found = find_here(_path(options.energy_root), devices)
-    return open_meter(found, Estimate.parse(options.estimate) if options.estimate else None)
+    estimate = Estimate.parse(options.estimate) if options.estimate else None
+    return open_meter(found, estimate, options.settings.slice_s)
 
 
 def _path(text: str | None) -> Path | None:

@@ -21,7 +21,7 @@ from edgebench.analysis.energy import combine
 from edgebench.measure.energy import Idle, blind_spots, origin, window_energy
 from edgebench.measure.estimate import Estimate
 from edgebench.probes.energy.liveness import check_alive
-from edgebench.probes.energy.method import integrate, needed_s
+from edgebench.probes.energy.method import calm_interval_s, integrate, needed_s
 from edgebench.probes.energy.sampler import Sampler, SamplerError
 from edgebench.probes.energy.source import EnergySource, NoEnergy, ReasonCode, Sample
 from edgebench.record import Energy, Replicate
@@ -34,12 +34,20 @@ IDLE_S = 1.0
 
 
 @contextlib.contextmanager
-def open_meter(found: EnergySource | NoEnergy, estimate: Estimate | None = None) -> Iterator[Meter]:
+def open_meter(
+    found: EnergySource | NoEnergy, estimate: Estimate | None = None, window_s: float = 0.0
+) -> Iterator[Meter]:
     """A meter for as long as the block lasts: of the source, if it opens and proves alive, else one
-    that says why there is none."""
+    that says why there is none.
+
+    `window_s`: length of the windows to come. Power is looked at no more often than they need, and
+    counts as updated no more often than it is looked at.
+    """
     if isinstance(found, NoEnergy):
         yield NoMeter(_unavailable(found), estimate)
         return
+    if found.quantity == "power":
+        found.period_s = max(found.period_s, calm_interval_s(window_s))
     with tempfile.TemporaryDirectory(prefix="edgebench-energy-") as scratch:
         sampler = _alive(found, Path(scratch))
         if isinstance(sampler, NoEnergy):

@@ -22,7 +22,7 @@ FORBIDDEN = {"jetson": re.compile(r"^(tensorrt|nvidia-tensorrt)\b", re.MULTILINE
 #: For developers and tests, on their own machines.
 DEVELOPMENT = {"dev", "test"}
 #: Built where it is installed: there are no wheels to resolve.
-FROM_SOURCE = {"llama_cpp"}
+FROM_SOURCE = {"llama-cpp"}
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,9 @@ GLIBC_2_35 = (Target("aarch64-manylinux_2_35", "3.10"), Target("aarch64-manylinu
 ONLY = {
     "jetson": JETSON,
     "openvino": GLIBC_2_35 + MAC,
-    "openvino_genai": GLIBC_2_35 + MAC,
+    "openvino-genai": GLIBC_2_35 + MAC,
     "mlx": GLIBC_2_35 + MAC,
-    "ort_genai": JETSON[1:] + MAC,  # no Arm wheels for Python 3.10
+    "ort-genai": JETSON[1:] + MAC,  # no Arm wheels for Python 3.10
 }
 #: MLX's wheels need macOS 14, and uv takes 13 unless it is told.
 MACOS = "14.0"
@@ -66,7 +66,7 @@ def main() -> int:
 def extras() -> list[str]:
     """The extras a user installs."""
     declared = importlib.metadata.metadata("edgebench").get_all("Provides-Extra") or []
-    return sorted({name.replace("-", "_") for name in declared} - DEVELOPMENT - FROM_SOURCE)
+    return sorted(set(declared) - DEVELOPMENT - FROM_SOURCE)
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ import psutil
 
 from edgebench.analysis import stats
 from edgebench.measure.scenario import no_gc, time_block
+from edgebench.probes.energy.method import calm_interval_s
 from edgebench.probes.energy.sampler import Sampler, poll_interval_s
 from edgebench.testing.power.meters import OrinNx
 
@@ -29,12 +30,14 @@ TARGET = 0.005  # of a CPU, and of the median
 PAIRS = 40
 BLOCK_S = 0.25
 IDLE_S = 5.0
+WINDOW_S = 2.0  # `--slice` where nothing is said
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         meter = OrinNx(Path(scratch) / "machine")
         source = meter.source(time.monotonic_ns)
+        source.period_s = max(source.period_s, calm_interval_s(WINDOW_S))
         with contextlib.closing(Sampler(source, Path(scratch) / "samples.bin")) as sampler:
             share = cpu_share(sampler.pid)
             rate = len(sampler.watch(1.0))

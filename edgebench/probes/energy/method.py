@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edgebench.probes.energy.sampler import poll_interval_s
+from edgebench.probes.energy.sampler import LONGEST_INTERVAL_S, poll_interval_s
 from edgebench.probes.energy.source import Sample
 from edgebench.probes.energy.window import (
     MIN_UPDATES,
@@ -52,6 +52,12 @@ def integrate(
     from edgebench.probes.energy.trapezoid import integrate_power
 
     return integrate_power(samples, facts, start_ns, end_ns)
+
+
+def calm_interval_s(window_s: float) -> float:
+    """Time between two looks at a meter of power that windows of this length need: waking up is most
+    of what a look costs. At most `LONGEST_INTERVAL_S`."""
+    return min(LONGEST_INTERVAL_S, window_s / (_MARGIN * MIN_UPDATES))
 
 
 def needed_s(facts: Facts) -> float:
