@@ -22,6 +22,7 @@ REFERENCE = ROOT / "results" / "reference"
 TABLES = {
     "table": REFERENCE / "quick-linux-x86-2c.jsonl",
     "runtimes": REFERENCE / "runtimes-linux-x86-2c.jsonl",
+    "llm": REFERENCE / "smollm2-linux-x86-2c.jsonl",
 }
 
 
