@@ -86,7 +86,7 @@ def _environment(whole: Report, comparison: Comparison, width: int) -> Iterator[
     for difference in whole.environment:
         counts[difference.topic] += 1
     said = ", ".join(f"{counts[topic]} of {topic}" for topic in TOPICS if counts[topic])
-    yield f"environment differs: {said}", WARN
+    yield from wrapped(f"environment differs: {said}", width, WARN)
     for topic in TOPICS:
         shown = [d for d in whole.environment if d.topic == topic]
         most = _PACKAGES if topic == "packages" else len(shown)
