@@ -81,7 +81,12 @@ def test_output_on_the_reference_results_fits_80_columns(command: str) -> None:
     assert max(len(line) for line in result.output.splitlines()) <= 80
 
 
-def test_parquet_gives_the_front_of_the_result_files(tmp_path: Path) -> None:
+@pytest.mark.parametrize("at_once", [True, False], ids=["few rows", "many rows"])
+def test_parquet_gives_the_front_of_the_result_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: bool
+) -> None:
+    if not at_once:
+        monkeypatch.setattr("edgebench.analysis.parquet._FEW", 0)
     records = some()
     rows = build_table(records).rows
     file = write(tmp_path / "a.jsonl", records)

@@ -170,9 +170,9 @@ def test_a_slow_counter_says_how_long_it_needs() -> None:
 
 
 def test_a_dead_counter_and_one_that_was_set_back() -> None:
-    dead = [replace(sample, value=5.0) for sample in counter(10, 0.1)]
+    dead = [sample._replace(value=5.0) for sample in counter(10, 0.1)]
     assert refused(integrate(dead, COUNTER, 3 * S, 9 * S)).reason == "counter_dead"
-    back = [replace(s, value=(s.value or 0) % 100) for s in counter(10, 0.1)]
+    back = [s._replace(value=(s.value or 0) % 100) for s in counter(10, 0.1)]
     found = refused(integrate(back, COUNTER, 8 * S, 14 * S))
     assert found.reason == "read_failed"
     assert "backwards" in found.detail
@@ -180,7 +180,7 @@ def test_a_dead_counter_and_one_that_was_set_back() -> None:
 
 def test_a_failed_read_of_a_counter_loses_nothing() -> None:
     samples = [
-        replace(s, value=None) if number % 7 == 3 else s
+        s._replace(value=None) if number % 7 == 3 else s
         for number, s in enumerate(counter(10, 0.1))
     ]
     found = known(integrate(samples, COUNTER, 3 * S, 9 * S))

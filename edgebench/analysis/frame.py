@@ -103,7 +103,7 @@ class Frame(ABC):
     def text(self, column: str, index: int) -> Any:
         """One value of a column of texts."""
         codes = self.codes(column)
-        return codes.names[int(codes.codes[index])]
+        return codes.names[codes.codes.item(index)]
 
     def baselines(self) -> Indices:
         """Of each row the fp32 row of its device and run with the same settings (of an fp32 row

@@ -1,8 +1,10 @@
-"""Exported Parquet files as a frame: each column is read when it is asked for, by DuckDB."""
+"""Exported Parquet files as a frame: each column is read when it is asked for, by DuckDB; those of
+few rows all at once."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,8 @@ _REPLICATES = {
     "throughput": "throughput_of_replicates_per_s",
 }
 _NEEDED = ("device", "run", "id", "workload", "workload_version", "scenario", "ranked", "status")
+_SERIES = ("BIGINT[]", "DOUBLE[]")
+_FEW = 50_000  # rows: reading all columns takes less time than asking for each
 
 
 class ParquetFrame(Frame):
@@ -70,7 +74,7 @@ class ParquetFrame(Frame):
     def reason(self, index: int, metric: Metric) -> str:
         if not self.has(metric.column()):
             return f"the file has no column {metric.column()}"
-        unknown = msgspec.json.decode(self.text("unknown", index) or "{}")
+        unknown = _reasons(self.text("unknown", index) or "{}")
         path = metric.path
         while path:
             if path in unknown:
@@ -89,13 +93,16 @@ class ParquetFrame(Frame):
         return codes.split(";") if codes else []
 
     def _read_numbers(self, column: str) -> Numbers:
+        if len(self) <= _FEW:
+            return _filled(self._columns[column])
         return self._column(f'"{column}"::DOUBLE')
 
     def _read_codes(self, column: str) -> Codes:
-        """Encoded by DuckDB: a million Python strings would take seconds and megabytes."""
-        value = f'"{column}"'
-        if self._types[column].endswith("[]"):
-            value = f"array_to_string({value}, ';')"
+        """Those of many rows are encoded by DuckDB: a million Python strings would take seconds and
+        megabytes."""
+        if len(self) <= _FEW:
+            return _encoded(self._columns[column].tolist())
+        value = self._text(column)
         distinct = self._query(
             f"SELECT DISTINCT {value} AS value, CAST({value} AS VARCHAR) AS text "
             f"FROM {self._source} WHERE {value} IS NOT NULL ORDER BY text"
@@ -114,10 +121,20 @@ class ParquetFrame(Frame):
 
     def _column(self, expression: str) -> Numbers:
         values = self._query(f"SELECT {expression} AS value FROM {self._source}").fetchnumpy()
-        column = values["value"]
-        if np.ma.isMaskedArray(column):
-            column = column.filled(np.nan)
-        return np.asarray(column, dtype=np.float64)
+        return _filled(values["value"])
+
+    @cached_property
+    def _columns(self) -> dict[str, Any]:
+        """Every column but lists of numbers; masked where it is unknown."""
+        names = [name for name, kind in self._types.items() if kind not in _SERIES]
+        listed = ", ".join(f'{self._text(name)} AS "{name}"' for name in names)
+        columns: dict[str, Any] = self._query(f"SELECT {listed} FROM {self._source}").fetchnumpy()
+        return columns
+
+    def _text(self, column: str) -> str:
+        """The column; of a list, its elements as one text."""
+        is_list = self._types[column].endswith("[]")
+        return f"array_to_string(\"{column}\", ';')" if is_list else f'"{column}"'
 
     def _query(self, sql: str) -> Any:
         try:
@@ -125,3 +142,21 @@ class ParquetFrame(Frame):
         except self._error as error:
             first = str(error).strip().splitlines()[0]
             raise StoreError(f"cannot read {', '.join(map(str, self._paths))}: {first}") from None
+
+
+@lru_cache(maxsize=1024)
+def _reasons(text: str) -> dict[str, str]:
+    """Why fields are unknown; many rows tell the same."""
+    return msgspec.json.decode(text, type=dict[str, str])
+
+
+def _filled(column: Any) -> Numbers:
+    """Numbers, NaN where the column is masked."""
+    return np.asarray(np.ma.filled(column.astype(np.float64), np.nan), dtype=np.float64)
+
+
+def _encoded(values: list[Any]) -> Codes:
+    """Codes in the order of the texts."""
+    names = [*sorted(set(values) - {None}, key=str), None]
+    known = {name: code for code, name in enumerate(names)}
+    return Codes(np.fromiter(map(known.__getitem__, values), np.intp, len(values)), names)

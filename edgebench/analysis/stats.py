@@ -126,18 +126,18 @@ def t_quantile(probability: float, degrees: int) -> float:
     """Quantile of Student's t: the x with P(T <= x) = probability (0 < probability < 1)."""
     if probability < 0.5:
         return -t_quantile(1 - probability, degrees)
-    low, high = 0.0, 1.0
-    while _t_cdf(high, degrees) < probability:
-        low, high = high, high * 2
-    for _ in range(200):
-        middle = (low + high) / 2
-        if middle in (low, high):
-            break
-        if _t_cdf(middle, degrees) < probability:
-            low = middle
-        else:
-            high = middle
-    return high
+    # Newton's method from 0: P(T <= x) is concave there, so that it comes from below and never passes.
+    x, step = 0.0, 1.0
+    while step > 1e-15 * x:
+        step = (probability - _t_cdf(x, degrees)) / _t_density(x, degrees)
+        x += step
+    return x
+
+
+def _t_density(x: float, degrees: int) -> float:
+    half = degrees / 2
+    log_scale = math.lgamma(half + 0.5) - math.lgamma(half) - 0.5 * math.log(degrees * math.pi)
+    return math.exp(log_scale - (half + 0.5) * math.log1p(x * x / degrees))
 
 
 def _t_cdf(x: float, degrees: int) -> float:

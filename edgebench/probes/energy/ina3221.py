@@ -14,7 +14,7 @@ from pathlib import Path
 from edgebench.probes import files
 from edgebench.probes.energy.boards import Board, board_of, constants
 from edgebench.probes.energy.chips import forbidden, hwmon_chips, unknown_total
-from edgebench.probes.energy.registers import Register, open_all, product, total
+from edgebench.probes.energy.registers import Register, open_all, product
 from edgebench.probes.energy.source import EnergySource, NoEnergy, Rail, Sample
 from edgebench.probes.machine import Machine
 
@@ -76,7 +76,12 @@ class Ina3221(EnergySource):
 
     def sample(self) -> Sample:
         start_ns = self._clock_ns()
-        watts = total([product(v.read(), c.read(), _W_PER_MV_MA) for v, c in self._total])
+        watts = 0.0
+        for voltage, current in self._total:  # no helpers here: caches are cold, each call costs
+            millivolts, milliamperes = voltage.read(), current.read()
+            if millivolts is None or milliamperes is None:
+                return Sample(start_ns, self._clock_ns(), None)
+            watts += millivolts * milliamperes * _W_PER_MV_MA
         return Sample(start_ns, self._clock_ns(), watts)
 
     def rails(self) -> list[Rail]:

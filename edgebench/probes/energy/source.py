@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 #: What a value is: read by a meter outside the device, at a rail on it, from a counter of the
 #: vendor's own, or computed from a model. Values of different kinds are never compared.
@@ -40,8 +40,7 @@ class Rail:
     counted: bool
 
 
-@dataclass(frozen=True)
-class Sample:
+class Sample(NamedTuple):
     """One read of a meter. `value` is None where the read failed: a gap, never zero.
 
     `start_ns` and `end_ns` are the monotonic clock before and after the read. `value` is in watts
