@@ -7,11 +7,13 @@ It may run in another Python than the parent's, with another version of a runtim
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import sys
 import time
 from itertools import cycle
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgebench import registry
@@ -24,6 +26,7 @@ from edgebench.measure.arm_messages import (
     Broken,
     Loaded,
     Message,
+    Ready,
     decode_begin,
     decode_job,
     encode,
@@ -35,8 +38,11 @@ from edgebench.probes import memory, waits
 from edgebench.record import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Collection, Iterator, Sequence
+
+    from edgebench.backend import TensorInfo
+    from edgebench.measure.inputs import Feeds
+    from edgebench.task import Task
 
 
 class _Link(ParentLink):
@@ -48,6 +54,12 @@ class _Link(ParentLink):
 
     def say(self, message: Message) -> None:
         self._send(encode(message))
+
+    def say_and_wait(self, message: Message, phase: str) -> bytes:
+        """Sleeps until the parent's next word, which begins `phase`; ends where it hangs up instead."""
+        self.say(Phase(phase))
+        self.say(message)
+        return self.line() or os._exit(1)
 
     def block_done(self) -> None:
         os.write(self._result_fd, BLOCK)
@@ -77,48 +89,48 @@ def main() -> None:
 
 def _measure(arm: ArmJob, link: _Link) -> Measured:
     job = arm.job
-    if arm.cores:
-        everywhere = os.sched_getaffinity(0)
-        os.sched_setaffinity(0, arm.cores)
+    everywhere = os.sched_getaffinity(0) if arm.cores else set()
+    _pin(arm.lent)
     if job.memory_limit_bytes is not None:
         resource.setrlimit(resource.RLIMIT_DATA, (job.memory_limit_bytes,) * 2)
     link.say(Phase("import of the runtime"))
     backend = registry.load(job.backend)
     runtime = backend.import_runtime()
-    link.say(Phase("load of the model"))
-    session = backend.open(_model(job), job.options)
 
-    from edgebench.measure import inputs
-    from edgebench.measure.phases import peak_of
+    from edgebench.measure import check
+    from edgebench.measure.inputs import build_pool
+    from edgebench.measure.phases import peak_of, precision_of
     from edgebench.measure.scenario import no_gc
     from edgebench.measure.worker import task_of
 
-    link.say(Phase("preparation of inputs"))
-    task = task_of(job, session)
-    pool = [session.prepare(item) for item in inputs.build_pool(task, job.batch)]
+    def queries(described: Sequence[TensorInfo]) -> tuple[Task, list[Feeds]]:
+        link.say(Phase("preparation of inputs"))
+        task = task_of(job, described)
+        return task, build_pool(task, job.batch)
+
+    # A file in a runtime's own format is described by its session alone.
+    early = queries(job.fp32_inputs) if job.fp32_inputs else None
+    link.say_and_wait(Ready(), "load of the model")
+    _pin(arm.cores)
+    session = backend.open(_model(job), job.options)
+    task, feeds = early or queries(session.inputs)
+    pool = [session.prepare(item) for item in feeds]
     link.say(Phase("warm-up"))
     rotation = cycle(pool)
     typical_ns = _warm_up(session, rotation)
     resident, _ = memory.peak_rss()
-    link.say(Loaded(typical_ns, resident, device=session.device_memory() != (None, "")))
-    begin = link.line()
-    if not begin:
-        os._exit(1)
+    loaded = Loaded(typical_ns, resident, device=session.device_memory() != (None, ""))
+    begin = decode_begin(link.say_and_wait(loaded, "measurement"))
     with no_gc():
-        blocks = _blocks(session, rotation, decode_begin(begin), link)
+        blocks = _blocks(session, rotation, begin, link)
     peak = peak_of(session)
-    if arm.cores:
-        os.sched_setaffinity(0, everywhere)
-
-    from edgebench.measure import check
-
-    precision = "unknown" if job.precision_unknown else job.precision
+    _pin(everywhere)
     link.say(Phase("output check"))
     checked = check.output_check(
         session,
         task,
         batch=job.batch,
-        precision=precision,
+        precision=precision_of(job),
         reference=job.reference,
         expected=job.expected,
     )
@@ -130,7 +142,7 @@ def _measure(arm: ArmJob, link: _Link) -> Measured:
             task,
             job.quality,
             batch=job.batch,
-            precision=precision,
+            precision=precision_of(job),
             reference=job.reference,
             constant=job.reference_constant,
         )
@@ -146,12 +158,16 @@ def _measure(arm: ArmJob, link: _Link) -> Measured:
     )
 
 
-def _model(job: Any) -> ModelFile:
-    from pathlib import Path
+def _pin(cores: Collection[int]) -> None:
+    """Moves every thread of this process there: an import may have started some. No cores: leaves them."""
+    for thread in Path("/proc/self/task").iterdir() if cores else ():
+        with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
+            os.sched_setaffinity(int(thread.name), cores)
 
-    path: Path = Path(job.model_path)
+
+def _model(job: Any) -> ModelFile:
     return ModelFile(
-        path=path,
+        path=Path(job.model_path),
         format=job.model_format,
         sha256=job.model_sha256,
         precision=job.precision,

@@ -1,8 +1,9 @@
 """What the parent and the two arms of a pair say to each other: JSON lines over two pipes each.
 
-The order is fixed. Parent: ArmJob; arm: Loaded. Parent: Begin; then for each block a line `BLOCK`, which
-the arm answers with a line `BLOCK` when the block is done, and sleeps until the next. Parent: `END`; arm:
-Measured. At any time an arm may send Phase, which gives it more time, or Broken, its last word.
+The order is fixed. Parent: ArmJob; arm: Ready. Parent: `OPEN`; arm: Loaded. Parent: Begin; then for each
+block a line `BLOCK`, which the arm answers with a line `BLOCK` when the block is done. Parent: `END`; arm:
+Measured. Between its answer and the parent's next word an arm sleeps. At any time it may send Phase, which
+gives it more time, or Broken, its last word.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from edgebench.measure.jobs import Job, Phase
 from edgebench.pair import Begin, Measured
 from edgebench.record import Reason, Status
 
-BLOCK, END = b"b\n", b"e\n"
+OPEN, BLOCK, END = b"o\n", b"b\n", b"e\n"
 #: Iterations before the first block, the same for both arms.
 WARM_UP = 8
 
@@ -22,8 +23,13 @@ class ArmJob(msgspec.Struct, frozen=True, kw_only=True):
     """What an arm opens, and where it runs."""
 
     job: Job  # its `expected` is the file of this arm's own outputs
-    cores: list[int]  # pinned to these; empty: not pinned
+    cores: list[int]  # pinned to these from OPEN to END; empty: not pinned
+    lent: list[int]  # and to these until OPEN, as many: runtimes count cores when they are imported
     quality: bool  # a quality pass and the reading of effective facts after the blocks
+
+
+class Ready(msgspec.Struct, frozen=True, tag="ready"):
+    """Everything is imported and the inputs are made; the model is not open."""
 
 
 class Loaded(msgspec.Struct, frozen=True, tag="loaded"):
@@ -41,7 +47,7 @@ class Broken(msgspec.Struct, frozen=True, tag="broken"):
     reason: Reason
 
 
-Message = Phase | Loaded | Measured | Broken
+Message = Phase | Ready | Loaded | Measured | Broken
 
 encode = msgspec.json.Encoder().encode
 decode_job = msgspec.json.Decoder(ArmJob).decode

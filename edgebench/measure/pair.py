@@ -19,18 +19,21 @@ from typing import Any, TypeVar
 from edgebench.measure.arm_messages import (
     BLOCK,
     END,
+    OPEN,
     ArmJob,
     Broken,
     Loaded,
+    Ready,
     decode_message,
     encode,
 )
+from edgebench.measure.cores import borrow
 from edgebench.measure.jobs import Job, Phase
 from edgebench.measure.launch import cause_of_death, oom_kill_count, see_off
 from edgebench.pair import SCHEMA, Begin, Measured, Pair, Side
 from edgebench.record import Reason, Status
 
-M = TypeVar("M", Loaded, Measured)
+M = TypeVar("M", Ready, Loaded, Measured)
 
 ROUNDS = 20
 BLOCK_NS = 20_000_000
@@ -98,12 +101,19 @@ def run_pair(
     order: tuple[Side, Side] = ("base", "head") if first == "base" else ("head", "base")
     running: dict[Side, _Arm] = {}
     try:
+        with borrow(cores) as lent:
+            for side, place in zip(order, (cores, lent), strict=True):
+                job = ArmJob(
+                    job=arms[side].job, cores=list(cores), lent=list(place), quality=quality
+                )
+                running[side] = _Arm(side, job, arms[side].interpreter, time_out_s, inherited_fds)
+            for side in order:
+                running[side].expect(Ready)
         loaded: dict[Side, Loaded] = {}
         for side in order:
             if loaded:
                 _check_room(order[0], side, loaded[order[0]], available_bytes())
-            job = ArmJob(job=arms[side].job, cores=list(cores), quality=quality)
-            running[side] = _Arm(side, job, arms[side].interpreter, time_out_s, inherited_fds)
+            running[side].send(OPEN)
             loaded[side] = running[side].expect(Loaded)
         device = any(arm.device for arm in loaded.values())
         begin = _block_shape(loaded.values(), long_blocks=device or not cores)
@@ -114,7 +124,7 @@ def run_pair(
                 running[side].block()
         for side in order:
             running[side].send(END)
-        measured = {side: running[side].finish() for side in order}
+        measured = {side: running[side].expect(Measured) for side in order}
     finally:
         for arm in running.values():
             arm.end()
@@ -164,7 +174,7 @@ class _Arm:
         inherited_fds: tuple[int, ...],
     ) -> None:
         self._side, self._time_out_s = side, time_out_s
-        self._phase, self._buffer, self._heard_end = "start", bytearray(), False
+        self._phase, self._buffer = "start", bytearray()
         self._oom_kills = oom_kill_count()
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `end`
         job_read, self._out = os.pipe()
@@ -210,20 +220,13 @@ class _Arm:
             if isinstance(message, Phase):
                 self._phase, limit_s = message.name, self._time_out_s + message.limit_s
             elif isinstance(message, kind):
-                self._phase = "measurement"
                 return message
             else:
                 self._fail(encode(message))
 
-    def finish(self) -> Measured:
-        """What the arm measured, after END."""
-        measured = self.expect(Measured)
-        self._heard_end = True
-        return measured
-
     def end(self) -> None:
-        """Sees the process off, whatever state it is in."""
-        see_off(self._process, wait=self._heard_end)
+        """Sees the process off, whatever state it is in: there is nothing left to wait for."""
+        see_off(self._process, wait=False)
         os.close(self._in)
         os.close(self._out)
         self._log.close()

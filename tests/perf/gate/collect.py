@@ -136,7 +136,8 @@ def _calibrated(job: Job) -> int:
         Path(job.model_path), job.model_format, job.model_sha256, job.precision, job.batch
     )
     session = backend.open(model, job.options)
-    pool = [session.prepare(item) for item in inputs.build_pool(task_of(job, session), job.batch)]
+    task = task_of(job, job.fp32_inputs or session.inputs)
+    pool = [session.prepare(item) for item in inputs.build_pool(task, job.batch)]
     times = []
     for prepared in itertools.islice(itertools.cycle(pool), CALIBRATION_RUNS):
         start = time.process_time_ns()
