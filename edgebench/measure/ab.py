@@ -138,9 +138,9 @@ class Match:
         index = len(contest.pairs)
         self._watcher.pair_starts(contest, self._wanted(contest), self._left_s())
         begun = self._clock()
-        outputs = {side: folder / f"{id(contest)}-{side}.npz" for side in SIDES}
         arms = {
-            side: _with_outputs(spec, str(outputs[side])) for side, spec in contest.arms.items()
+            side: spec.in_folder(folder, f"{id(contest)}-{side}")
+            for side, spec in contest.arms.items()
         }
         try:
             with self._hold(
@@ -166,7 +166,7 @@ class Match:
             contest.failure = Reason(code="cores_taken", message=error.message, fix=error.fix)
         else:
             if index == 0:
-                pair = msgspec.structs.replace(pair, parity_error=_parity_error(outputs))
+                pair = msgspec.structs.replace(pair, parity_error=_parity_error(arms))
             contest.pairs.append(pair)
             self._keep(pair)
         contest.seconds += self._clock() - begun
@@ -175,11 +175,6 @@ class Match:
     def _first(self, contest: Contest, index: int) -> Side:
         start = self._starts.setdefault(id(contest), self._source.randrange(2))
         return SIDES[(start + index) % 2]
-
-
-def _with_outputs(spec: ArmSpec, expected: str) -> ArmSpec:
-    """The arm with the file of its own outputs."""
-    return ArmSpec(msgspec.structs.replace(spec.job, expected=expected), spec.interpreter)
 
 
 def explained(failed: PairFailed) -> Reason:
@@ -191,13 +186,14 @@ def explained(failed: PairFailed) -> Reason:
     return msgspec.structs.replace(reason, message=message)
 
 
-def _parity_error(outputs: dict[Side, Path]) -> float | None:
+def _parity_error(arms: dict[Side, ArmSpec]) -> float | None:
     """Head's outputs against base's on the same inputs; None where an arm wrote none."""
     from edgebench.measure import check
 
-    if not all(path.exists() for path in outputs.values()):
+    outputs = [arms[side].job.expected for side in SIDES]
+    if not all(Path(path).exists() for path in outputs):
         return None
-    base, head = (check.load_outputs(str(outputs[side]), check.CHECKED_ITEMS) for side in SIDES)
+    base, head = (check.load_outputs(path, check.CHECKED_ITEMS) for path in outputs)
     if len(base) != len(head):
         return 1e9
     return min(check.relative_error(head, base), 1e9)

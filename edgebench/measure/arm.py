@@ -12,6 +12,7 @@ import os
 import resource
 import sys
 import time
+from functools import cache
 from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,9 +39,8 @@ from edgebench.probes import memory, waits
 from edgebench.record import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator
 
-    from edgebench.backend import TensorInfo
     from edgebench.measure.inputs import Feeds
     from edgebench.task import Task
 
@@ -98,23 +98,24 @@ def _measure(arm: ArmJob, link: _Link) -> Measured:
     runtime = backend.import_runtime()
 
     from edgebench.measure import check
-    from edgebench.measure.inputs import build_pool
+    from edgebench.measure.inputs import pool_of
     from edgebench.measure.phases import peak_of, precision_of
     from edgebench.measure.scenario import no_gc
     from edgebench.measure.worker import task_of
 
-    def queries(described: Sequence[TensorInfo]) -> tuple[Task, list[Feeds]]:
-        link.say(Phase("preparation of inputs"))
-        task = task_of(job, described)
-        return task, build_pool(task, job.batch)
+    @cache
+    def task() -> Task:
+        return task_of(job, job.fp32_inputs or session.inputs)
 
     # A file in a runtime's own format is described by its session alone.
-    early = queries(job.fp32_inputs) if job.fp32_inputs else None
+    early = bool(job.fp32_inputs) or arm.items_kept
+    items = _items(arm, task, link) if early else []
     link.say_and_wait(Ready(), "load of the model")
     _pin(arm.cores)
     session = backend.open(_model(job), job.options)
-    task, feeds = early or queries(session.inputs)
-    pool = [session.prepare(item) for item in feeds]
+    items = items or _items(arm, task, link)
+    pool = [session.prepare(feeds) for feeds in pool_of(items, job.batch)]
+    items = items[: check.CHECKED_ITEMS]
     link.say(Phase("warm-up"))
     rotation = cycle(pool)
     typical_ns = _warm_up(session, rotation)
@@ -128,7 +129,7 @@ def _measure(arm: ArmJob, link: _Link) -> Measured:
     link.say(Phase("output check"))
     checked = check.output_check(
         session,
-        task,
+        items,
         batch=job.batch,
         precision=precision_of(job),
         reference=job.reference,
@@ -139,7 +140,7 @@ def _measure(arm: ArmJob, link: _Link) -> Measured:
         link.say(Phase("quality pass", 10 * job.slice_s))
         quality = check.quality(
             session,
-            task,
+            task(),
             job.quality,
             batch=job.batch,
             precision=precision_of(job),
@@ -163,6 +164,21 @@ def _pin(cores: Collection[int]) -> None:
     for thread in Path("/proc/self/task").iterdir() if cores else ():
         with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
             os.sched_setaffinity(int(thread.name), cores)
+
+
+def _items(arm: ArmJob, task: Callable[[], Task], link: _Link) -> list[Feeds]:
+    """The items of the queries, the same in every pair: made in the first, read from then on."""
+    from edgebench.measure import check, inputs
+
+    link.say(Phase("preparation of inputs"))
+    if arm.items_kept:
+        return check.load_outputs(arm.items, inputs.POOL * arm.job.batch)
+    items = inputs.pool_items(task(), arm.job.batch)
+    kinds = {array.dtype for feeds in items for array in feeds.values()}
+    # A type that npz does not know would be read back as another.
+    if arm.items and all(kind.isbuiltin == 1 and not kind.hasobject for kind in kinds):
+        check.save_outputs(arm.items, items)
+    return items
 
 
 def _model(job: Any) -> ModelFile:

@@ -25,6 +25,8 @@ class ArmJob(msgspec.Struct, frozen=True, kw_only=True):
     job: Job  # its `expected` is the file of this arm's own outputs
     cores: list[int]  # pinned to these from OPEN to END; empty: not pinned
     lent: list[int]  # and to these until OPEN, as many: runtimes count cores when they are imported
+    items: str  # npz of the items of the queries; "": not kept
+    items_kept: bool  # read from there, by both arms or neither; else made, and written there
     quality: bool  # a quality pass and the reading of effective facts after the blocks
 
 

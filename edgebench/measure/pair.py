@@ -5,6 +5,7 @@ Between two blocks the parent reads one line and writes one; the same for both a
 
 from __future__ import annotations
 
+import hashlib
 import os
 import select
 import subprocess
@@ -14,7 +15,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any, TypeVar
+
+import msgspec
 
 from edgebench.measure.arm_messages import (
     BLOCK,
@@ -67,10 +71,23 @@ class Interpreter:
 
 @dataclass(frozen=True)
 class ArmSpec:
-    """One side of a cell: the job and the Python that does it."""
+    """One side of a cell: the job and the Python that does it. `items`: file that keeps its inputs."""
 
     job: Job
     interpreter: Interpreter
+    items: str = ""
+
+    def in_folder(self, folder: Path, name: str) -> ArmSpec:
+        """The arm with its files below a folder: its outputs by `name`, its inputs by what they are, since
+        cells of one workload share them."""
+        job = self.job
+        facts = (
+            self.interpreter.python, job.task, job.task_options, job.task_data, job.model_asset,
+            job.fp32_path, job.fp32_inputs or job.model_path, job.batch, job.seed,
+        )  # fmt: skip
+        key = hashlib.sha256(encode(facts)).hexdigest()[:16]
+        job = msgspec.structs.replace(job, expected=str(folder / f"{name}.npz"))
+        return ArmSpec(job, self.interpreter, str(folder / f"items-{key}.npz"))
 
 
 class PairFailed(Exception):
@@ -101,10 +118,17 @@ def run_pair(
     order: tuple[Side, Side] = ("base", "head") if first == "base" else ("head", "base")
     running: dict[Side, _Arm] = {}
     try:
+        # Both or neither: an arm that makes its inputs has another peak of memory than one that reads.
+        kept = all(Path(arm.items).is_file() for arm in arms.values())
         with borrow(cores) as lent:
             for side, place in zip(order, (cores, lent), strict=True):
                 job = ArmJob(
-                    job=arms[side].job, cores=list(cores), lent=list(place), quality=quality
+                    job=arms[side].job,
+                    cores=list(cores),
+                    lent=list(place),
+                    items=arms[side].items,
+                    items_kept=kept,
+                    quality=quality,
                 )
                 running[side] = _Arm(side, job, arms[side].interpreter, time_out_s, inherited_fds)
             for side in order:

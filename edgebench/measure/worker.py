@@ -129,7 +129,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
     link.phase("output check")
     checked = check.output_check(
         session,
-        task,
+        inputs.first_items(task, check.CHECKED_ITEMS),
         batch=job.batch,
         precision=precision_of(job),
         reference=job.reference,

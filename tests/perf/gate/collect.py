@@ -25,8 +25,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import msgspec
-
 from edgebench import assets
 from edgebench.backend import ModelFile
 from edgebench.measure import cores
@@ -151,13 +149,7 @@ def one_pair(
 ) -> None:
     """Measures and keeps one pair; which arm begins alternates from pair to pair of a cell."""
     named = {
-        side: ArmSpec(
-            msgspec.structs.replace(
-                arms[side].job, expected=str(folder / f"{name.replace('/', '-')}-{side}.npz")
-            ),
-            arms[side].interpreter,
-        )
-        for side in SIDES
+        side: arms[side].in_folder(folder, f"{name.replace('/', '-')}-{side}") for side in SIDES
     }
     with cores.hold(1, source=source) as held:
         try:
