@@ -17,11 +17,12 @@ from typing import Protocol
 import msgspec
 
 from edgebench.analysis.gate import Rules
-from edgebench.analysis.gate_cell import mismatch, wanted_pairs
+from edgebench.analysis.gate_cell import mismatch, wanted_pairs, wants_energy
 from edgebench.analysis.gate_report import CellEvidence
 from edgebench.analysis.gate_types import CellCase
 from edgebench.errors import DeviceStateError
 from edgebench.measure import cores
+from edgebench.measure.meter import Meter
 from edgebench.measure.pair import ArmSpec, PairFailed, run_pair
 from edgebench.pair import SIDES, Pair, Side
 from edgebench.record import Reason
@@ -85,6 +86,7 @@ class Match:
         launch: Callable[..., Pair] = run_pair,
         hold: Callable[..., AbstractContextManager[cores.Held]] = cores.hold,
         clock: Callable[[], float] = time.monotonic,
+        meter: Meter | None = None,
     ) -> None:
         self._contests = contests
         self._rules = rules
@@ -94,6 +96,7 @@ class Match:
         self._launch = launch
         self._hold = hold
         self._clock = clock
+        self._meter = meter if meter is not None and meter.needed_s else None
         self._deadline = None if settings.budget_s is None else started_s + settings.budget_s
         self._source = random.Random(settings.seed)
         self._starts: dict[int, int] = {}  # which arm begins a contest's first pair
@@ -121,6 +124,9 @@ class Match:
         if contest.failure is not None or mismatch(contest.case, contest.pairs) is not None:
             return 0
         return wanted_pairs(contest.case, contest.pairs, self._rules)
+
+    def _wants_energy(self, contest: Contest) -> bool:
+        return wants_energy(contest.case, contest.pairs, self._rules)
 
     def _left_s(self) -> float | None:
         return None if self._deadline is None else self._deadline - self._clock()
@@ -157,6 +163,7 @@ class Match:
                     time_out_s=self._settings.time_out_s,
                     inherited_fds=held.fds,
                     available_bytes=available_bytes,
+                    meter=self._meter if self._wants_energy(contest) else None,
                 )
         except PairFailed as failed:
             contest.failure = explained(failed)

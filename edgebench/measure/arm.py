@@ -22,14 +22,17 @@ from edgebench.backend import ModelFile, Session
 from edgebench.errors import EdgebenchError, UnsupportedError
 from edgebench.measure.arm_messages import (
     BLOCK,
+    END,
     WARM_UP,
     ArmJob,
     Broken,
     Loaded,
     Message,
+    Ran,
     Ready,
     decode_begin,
     decode_job,
+    decode_stretch,
     encode,
 )
 from edgebench.measure.jobs import Phase
@@ -124,6 +127,7 @@ def _measure(arm: ArmJob, link: _Link) -> Measured:
     begin = decode_begin(link.say_and_wait(loaded, "measurement"))
     with no_gc():
         blocks = _blocks(session, rotation, begin, link)
+        _stretches(session, rotation, link)
     peak = peak_of(session)
     _pin(everywhere)
     link.say(Phase("output check"))
@@ -233,6 +237,20 @@ def _blocks(session: Session, rotation: Iterator[Any], begin: Begin, link: _Link
         done.append(block)
         link.block_done()
     return done
+
+
+def _stretches(session: Session, rotation: Iterator[Any], link: _Link) -> None:
+    """Runs on for as long as the parent says each time, until it says that it was the last."""
+    run, clock = session.run, time.monotonic_ns
+    while (line := link.line()) and line != END:
+        seconds = decode_stretch(line).seconds
+        link.say(Phase("energy window", seconds))
+        iterations, start = 0, clock()
+        end, until = start, start + round(seconds * 1e9)
+        while end < until:
+            run(next(rotation))
+            iterations, end = iterations + 1, clock()
+        link.say(Ran(start, end, iterations))
 
 
 def _broken(status: Any, code: str, message: str, fix: str = "") -> Broken:

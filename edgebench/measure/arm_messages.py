@@ -1,8 +1,8 @@
 """What the parent and the two arms of a pair say to each other: JSON lines over two pipes each.
 
 The order is fixed. Parent: ArmJob; arm: Ready. Parent: `OPEN`; arm: Loaded. Parent: Begin; then for each
-block a line `BLOCK`, which the arm answers with a line `BLOCK` when the block is done. Parent: `END`; arm:
-Measured. Between its answer and the parent's next word an arm sleeps. At any time it may send Phase, which
+block a line `BLOCK`, which the arm answers with a line `BLOCK` when the block is done; `END`. Parent: for
+each window of energy a Stretch, which the arm answers with Ran; `END`. Arm: Measured. Between its answer and the parent's next word an arm sleeps. At any time it may send Phase, which
 gives it more time, or Broken, its last word.
 """
 
@@ -42,6 +42,20 @@ class Loaded(msgspec.Struct, frozen=True, tag="loaded"):
     device: bool  # work runs on a device with memory of its own: its CPU time says nothing
 
 
+class Stretch(msgspec.Struct, frozen=True):
+    """Run without a pause, while a meter is read: nothing is timed."""
+
+    seconds: float
+
+
+class Ran(msgspec.Struct, frozen=True, tag="ran"):
+    """The stretch is over; whole iterations alone are in it."""
+
+    start_ns: int  # of the monotonic clock
+    end_ns: int
+    iterations: int
+
+
 class Broken(msgspec.Struct, frozen=True, tag="broken"):
     """Why there is no result."""
 
@@ -49,9 +63,10 @@ class Broken(msgspec.Struct, frozen=True, tag="broken"):
     reason: Reason
 
 
-Message = Phase | Ready | Loaded | Measured | Broken
+Message = Phase | Ready | Loaded | Ran | Measured | Broken
 
 encode = msgspec.json.Encoder().encode
 decode_job = msgspec.json.Decoder(ArmJob).decode
 decode_begin = msgspec.json.Decoder(Begin).decode
+decode_stretch = msgspec.json.Decoder(Stretch).decode
 decode_message = msgspec.json.Decoder(Message).decode

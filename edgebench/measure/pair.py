@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -27,7 +27,9 @@ from edgebench.measure.arm_messages import (
     ArmJob,
     Broken,
     Loaded,
+    Ran,
     Ready,
+    Stretch,
     decode_message,
     encode,
 )
@@ -35,9 +37,12 @@ from edgebench.measure.cores import borrow
 from edgebench.measure.jobs import Job, Phase
 from edgebench.measure.launch import cause_of_death, oom_kill_count, see_off
 from edgebench.pair import SCHEMA, Begin, Measured, Pair, Side
-from edgebench.record import Reason, Status
+from edgebench.record import Energy, Reason, Replicate, Status
 
-M = TypeVar("M", Ready, Loaded, Measured)
+if TYPE_CHECKING:
+    from edgebench.measure.meter import Meter
+
+M = TypeVar("M", Ready, Loaded, Ran, Measured)
 
 ROUNDS = 20
 BLOCK_NS = 20_000_000
@@ -110,8 +115,12 @@ def run_pair(
     time_out_s: float = 120.0,
     inherited_fds: tuple[int, ...] = (),
     available_bytes: Callable[[], int | None] = lambda: None,
+    meter: Meter | None = None,
 ) -> Pair:
-    """Measures one pair. Raises PairFailed; the processes are gone whatever happens."""
+    """Measures one pair. Raises PairFailed; the processes are gone whatever happens.
+
+    `meter`: after the blocks either arm runs alone for as long as it needs, and has its energy read.
+    """
     begun = time.perf_counter()
     started = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
     load = os.getloadavg()[0]
@@ -148,10 +157,17 @@ def run_pair(
                 running[side].block()
         for side in order:
             running[side].send(END)
+        stretches = {side: running[side].run_for(meter.needed_s) for side in order} if meter else {}
+        for side in order:
+            running[side].send(END)
         measured = {side: running[side].expect(Measured) for side in order}
     finally:
         for arm in running.values():
             arm.end()
+    for side, ran in stretches.items():
+        assert meter is not None
+        energy = _energy(meter, ran, arms[side].job.batch, started)
+        measured[side] = msgspec.structs.replace(measured[side], energy=energy)
     return Pair(
         schema=SCHEMA,
         cell=cell,
@@ -166,6 +182,21 @@ def run_pair(
         base=measured["base"],
         head=measured["head"],
     )
+
+
+def _energy(meter: Meter, ran: Ran, batch: int, started_utc: str) -> Energy | None:
+    """Energy of an inference in a stretch; without the readings, which nobody asks for later."""
+    stretch = Replicate(
+        index=0,
+        status="ok",
+        started_utc=started_utc,
+        window_start_ns=ran.start_ns,
+        window_end_ns=ran.end_ns,
+        window_ns=ran.end_ns - ran.start_ns,
+        queries=ran.iterations,
+    )
+    found = meter.measured(stretch, batch, None).energy
+    return found and msgspec.structs.replace(found, trace=None)
 
 
 def _check_room(first: Side, second: Side, loaded: Loaded, available: int | None) -> None:
@@ -235,6 +266,11 @@ class _Arm:
         line = self._line(self._time_out_s)
         if line != BLOCK:
             self._fail(line)
+
+    def run_for(self, seconds: float) -> Ran:
+        """Lets the arm run without a pause."""
+        self.send(encode(Stretch(seconds)) + b"\n")
+        return self.expect(Ran)
 
     def expect(self, kind: type[M]) -> M:
         """The arm's next message of that kind."""
