@@ -11,7 +11,7 @@ import msgspec
 
 from edgebench.analysis.paired import Block, Round
 from edgebench.backend import Effective
-from edgebench.record import Memory, OutputCheck, Quality
+from edgebench.record import Energy, Memory, OutputCheck, Quality
 
 SCHEMA: Final = "edgebench.pair/1"
 Side = Literal["base", "head"]
@@ -42,7 +42,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True, tag="measured"):
     output_check: OutputCheck
     quality: Quality | None = None
     effective: Effective | None = None
-    energy_j: float | None = None  # per call, where a sensor told
+    energy: Energy | None = None  # of a window after the blocks, in which this arm ran alone
     runtime: str = ""  # version that the backend's import told
 
 

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 import pytest
 
 from edgebench.analysis.gate import Rules
-from edgebench.analysis.gate_cell import rows, wanted_pairs
+from edgebench.analysis.gate_cell import rows, wanted_pairs, wants_energy
 from edgebench.analysis.gate_report import CellEvidence, build_report, count_tests
-from edgebench.analysis.gate_types import CPU, MEMORY, QUALITY, SIZE, WALL, GateReport, Tolerances
-from edgebench.record import OutputCheck, Reason
+from edgebench.analysis.gate_types import (
+    CPU,
+    ENERGY,
+    MEMORY,
+    QUALITY,
+    SIZE,
+    WALL,
+    GateReport,
+    Tolerances,
+)
+from edgebench.pair import Pair
+from edgebench.record import Energy, OutputCheck, Reason
 from tests.pairs import MIB, accuracy, case, measured, pair, pairs
 
 RULES = Rules(tests=2)
@@ -181,3 +192,54 @@ def test_a_pair_reads_back_as_it_was_written() -> None:
 
     one = pair()
     assert form.decode(form.encode(one)) == one
+
+
+def joules(value: float | None, **more: Any) -> Energy:
+    if value is None:
+        return Energy(status="unavailable", reason="window_too_short", detail="needs 9 s")
+    return Energy(
+        status="ok", j_per_inference=value, source="ina3221", total_rail="VDD_IN",
+        kind="measured_rail", **more,
+    )  # fmt: skip
+
+
+def with_energy(base: Sequence[float | None], head: Sequence[float | None]) -> list[Pair]:
+    return [
+        pair(
+            n, base=measured(seed=n, energy=joules(b)), head=measured(seed=50 + n, energy=joules(h))
+        )
+        for n, (b, h) in enumerate(zip(base, head, strict=True))
+    ]
+
+
+NOISE = (0.100, 0.101, 0.099, 0.1005, 0.0995)
+
+
+@pytest.mark.parametrize(
+    ("share", "verdict"), [(1.0, "pass"), (1.01, "pass"), (1.12, "regress"), (0.9, "improve")]
+)
+def test_energy_is_judged_over_pairs(share: float, verdict: str) -> None:
+    found = rows(case(), with_energy(NOISE, [share * j for j in reversed(NOISE)]), RULES)
+    [row] = [row for row in found if row.metric == ENERGY]
+    assert row.verdict == verdict
+    assert row.judged
+    assert "VDD_IN" in row.reason
+    assert row.base == pytest.approx(0.1)
+
+
+def test_energy_that_no_meter_told_is_shown_with_its_reason() -> None:
+    found = rows(case(), with_energy(NOISE, [0.1, None, None, 0.1, 0.1]), RULES)
+    [row] = [row for row in found if row.metric == ENERGY]
+    assert not row.judged
+    assert "window_too_short: needs 9 s" in row.reason
+    assert not [row for row in rows(case(), pairs(5), RULES) if row.metric == ENERGY]
+
+
+def test_energy_is_measured_until_it_is_decided() -> None:
+    assert wants_energy(case(), pairs(4), RULES)
+    assert not wants_energy(case(canary=True), [], RULES)
+    assert not wants_energy(case(), pairs(5), RULES)  # no meter told anything
+    assert not wants_energy(case(), with_energy(NOISE, NOISE), RULES)
+    open_still = with_energy(NOISE, [0.1, 0.11, 0.104, 0.101, 0.098])
+    assert wants_energy(case(), open_still, RULES)
+    assert wanted_pairs(case(), open_still, RULES) == 8

@@ -18,7 +18,7 @@ from edgebench.probes.energy import NoEnergy, find_source
 from edgebench.record import Record, Replicate
 from edgebench.store import read_records
 from edgebench.testing.models import two_by_two
-from edgebench.testing.power.live import true_joules
+from edgebench.testing.power.live import running, true_joules
 from edgebench.testing.trees import write_tree
 from tests.energy_trees import INTEL
 
@@ -47,15 +47,8 @@ def run(folder: Path, *arguments: str) -> tuple[dict[str, Any], Record, str]:
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[Path]:
     """The root of a machine whose power swings between 7 and 13 W."""
-    root = tmp_path / "machine"
-    root.mkdir()
-    command = [sys.executable, "-m", "edgebench.testing.power.live", str(root)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"ready\n"
+    with running(tmp_path / "machine") as root:
         yield root
-        assert process.stdin is not None
-        process.stdin.close()
 
 
 def test_the_energy_of_exactly_the_window(machine: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from edgebench import registry
 from edgebench.assets import needs_of
 from edgebench.backend import Effective, ModelFile, Session, TensorInfo
 from edgebench.errors import EdgebenchError, SpecError, UnsupportedError
-from edgebench.measure import check
+from edgebench.measure import check, inputs
 from edgebench.models.jobs import PrepareJob
 from edgebench.models.prepare import prepare
 from edgebench.plan import plan
@@ -128,10 +128,11 @@ def test_without_a_reference_a_session_is_held_against_itself(tmp_path: Path, le
     session = Counting(leak)
     session.calls = 17  # as the measured window left it
     task: Any = OneNumber()
+    items = inputs.first_items(task, check.CHECKED_ITEMS)
     found = [
         check.output_check(
             session,
-            task,
+            items,
             batch=1,
             precision="as-is",
             reference="",

@@ -69,8 +69,19 @@ def wanted_pairs(case: CellCase, pairs: Sequence[Pair], rules: Rules) -> int:
     rulings = [_latency(case, changes(pairs, clock), clock, rules) for clock in clocks(case, pairs)]
     if any(ruling.verdict == "regress" for ruling in rulings):
         return have
+    if wants_energy(case, pairs, rules):
+        rulings.append(_energy(case, pairs, rules))
     open_looks = [ruling.wanted for ruling in rulings if not ruling.decided]
     return min(max([have, *open_looks]), rules.cap)
+
+
+def wants_energy(case: CellCase, pairs: Sequence[Pair], rules: Rules) -> bool:
+    """Whether the next pair is to have its energy measured, where there is a meter: as long as that is
+    not decided, and unless it could not be told from the first pairs on."""
+    if case.canary or len(pairs) < rules.least:
+        return not case.canary
+    ruling = _energy(case, pairs, rules)
+    return ruling.pairs >= rules.least and not ruling.decided
 
 
 def rows(
@@ -88,6 +99,7 @@ def rows(
     found = [
         *_latency_rows(case, pairs, rules, seconds),
         *_memory_rows(case, pairs, rules, seconds),
+        *_energy_rows(case, pairs, rules, seconds),
         *_amount_rows(case, pairs, seconds),
     ]
     return [_shown_only(case, row) for row in found]
@@ -145,11 +157,56 @@ def _memory_rows(
     base, head = (_known(pairs, side, lambda arm: arm.memory.peak_bytes) for side in SIDES)
     if not len(base) == len(head) == len(pairs) > 0:
         return
-    own = msgspec.structs.replace(rules, tests=max(1, rules.tests // 2), many=UNSCREENED)
     allowed = Tolerance(tau=case.tolerances.memory, delta=2 * case.tolerances.memory)
-    changes = [math.log(after / before) for before, after in zip(base, head, strict=True)]
-    ruling = judge(changes, allowed, own)
+    ruling = judge(_log_ratios(base, head), allowed, _unscreened(rules))
     yield _row(case, MEMORY, ruling, seconds, median(base), median(head), "bytes")
+
+
+def _energy_rows(
+    case: CellCase, pairs: Sequence[Pair], rules: Rules, seconds: float
+) -> Iterator[GateRow]:
+    """Joules of an inference, with an error rate of their own. Shown and not judged where the meter did
+    not tell: that is no fault of either side."""
+    asked = [pair for pair in pairs if pair.base.energy and pair.head.energy]
+    if not asked:
+        return
+    ruling = _energy(case, pairs, rules)
+    base, head = (median(told) if (told := _joules(pairs, s)) else None for s in SIDES)
+    row = _row(case, ENERGY, ruling, seconds, base, head, "J")
+    if ruling.pairs >= rules.least:
+        meter = asked[0].base.energy
+        assert meter is not None
+        by = f"{meter.source} ({meter.kind}): {meter.total_rail}"
+        yield msgspec.structs.replace(row, reason="; ".join(filter(None, (ruling.reason, by))))
+        return
+    silent = [e for pair in asked for e in (pair.base.energy, pair.head.energy) if e]
+    refused = next((e for e in silent if e.status != "ok"), None)
+    why = f"{refused.reason}: {refused.detail}" if refused else ruling.reason
+    yield msgspec.structs.replace(row, judged=False, reason=why)
+
+
+def _energy(case: CellCase, pairs: Sequence[Pair], rules: Rules) -> Ruling:
+    base, head = (_joules(pairs, side) for side in SIDES)
+    return judge(_log_ratios(base, head), case.tolerances.energy, _unscreened(rules))
+
+
+def _joules(pairs: Sequence[Pair], side: Side) -> list[float]:
+    """Of an inference, of the pairs in which the meter told it for both arms."""
+    told = [
+        (pair.base.energy.j_per_inference, pair.head.energy.j_per_inference)
+        for pair in pairs
+        if pair.base.energy and pair.head.energy
+    ]
+    return [both[SIDES.index(side)] for both in told if None not in both]  # type: ignore[misc]
+
+
+def _unscreened(rules: Rules) -> Rules:
+    """The rules of one metric per cell that no moment of the machine changes."""
+    return msgspec.structs.replace(rules, tests=max(1, rules.tests // 2), many=UNSCREENED)
+
+
+def _log_ratios(base: Sequence[float], head: Sequence[float]) -> list[float]:
+    return [math.log(after / before) for before, after in zip(base, head, strict=True)]
 
 
 def _amount_rows(case: CellCase, pairs: Sequence[Pair], seconds: float) -> Iterator[GateRow]:
@@ -158,10 +215,6 @@ def _amount_rows(case: CellCase, pairs: Sequence[Pair], seconds: float) -> Itera
         sizes = [case.size_bytes["base"]], [case.size_bytes["head"]]
         ruling = judge_amounts(*sizes, allowed.size)
         yield _row(case, SIZE, ruling, seconds, sizes[0][0], sizes[1][0], "bytes")
-    base, head = (_known(pairs, side, lambda arm: arm.energy_j) for side in SIDES)
-    if len(base) == len(head) == len(pairs) > 0:
-        ruling = judge_amounts(base, head, allowed.energy.tau)
-        yield _row(case, ENERGY, ruling, seconds, median(base), median(head), "J")
     yield from _quality_rows(case, pairs, seconds)
 
 

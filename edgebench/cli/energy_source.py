@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgebench.probes.energy import EnergySource, NoEnergy, find_source
 from edgebench.probes.files import LIVE
 from edgebench.probes.machine import Runner, no_command
 from edgebench.spec.devices import Device, device_of, load_devices
+
+if TYPE_CHECKING:
+    from edgebench.measure.meter import Meter
+
+
+#: How long an arm of an A/B is to run for its energy, where the meter is fast enough.
+STRETCH_S = 2.0
 
 
 def find_here(
@@ -23,6 +32,14 @@ def find_here(
     if sysroot is not None:
         root, run, platform = sysroot.resolve(), no_command, "linux"
     return find_preferred(root, run, platform, devices)
+
+
+def meter_here(sysroot: str | None) -> AbstractContextManager[Meter]:
+    """What reads the energy of an A/B, as `find_here` finds it."""
+    from edgebench.measure.meter import open_meter
+
+    found = find_here(None if sysroot is None else Path(sysroot))
+    return open_meter(found, window_s=STRETCH_S)
 
 
 def find_preferred(

@@ -34,6 +34,8 @@ _FILE = click.Path(exists=True, dir_okay=False)
     "--out", type=click.Path(file_okay=False), default="results", show_default=True,
     help="Folder for the raw pairs.",
 )  # fmt: skip
+@click.option("--no-energy", is_flag=True, help="Read no meter: pairs take less time.")
+@click.option("--energy-root", hidden=True, type=click.Path(exists=True, file_okay=False))
 @click.option("--no-save", is_flag=True, help="Keep no raw pairs.")
 @click.option("--junit", type=click.Path(dir_okay=False), help="Write a JUnit XML file as well.")
 @click.option("--markdown", type=click.Path(dir_okay=False), help="Write a comment body as well.")
@@ -66,6 +68,7 @@ def command(**given: Any) -> int:
 
 def _measured(given: Mapping[str, Any], policy: Any) -> GateReport:
     from edgebench.cli.ab_progress import watching
+    from edgebench.cli.energy_source import meter_here
     from edgebench.measure.ab import Settings
     from edgebench.measure.compare import compare
     from edgebench.measure.policy_requests import requests_of
@@ -82,6 +85,7 @@ def _measured(given: Mapping[str, Any], policy: Any) -> GateReport:
             watcher=watcher,
             out=None if given["no_save"] else Path(given["out"]),
             started_s=started_s,
+            meter=None if given["no_energy"] else meter_here(given["energy_root"]),
         )
 
 

@@ -17,11 +17,12 @@ from typing import Protocol
 import msgspec
 
 from edgebench.analysis.gate import Rules
-from edgebench.analysis.gate_cell import mismatch, wanted_pairs
+from edgebench.analysis.gate_cell import mismatch, wanted_pairs, wants_energy
 from edgebench.analysis.gate_report import CellEvidence
 from edgebench.analysis.gate_types import CellCase
 from edgebench.errors import DeviceStateError
 from edgebench.measure import cores
+from edgebench.measure.meter import Meter
 from edgebench.measure.pair import ArmSpec, PairFailed, run_pair
 from edgebench.pair import SIDES, Pair, Side
 from edgebench.record import Reason
@@ -85,6 +86,7 @@ class Match:
         launch: Callable[..., Pair] = run_pair,
         hold: Callable[..., AbstractContextManager[cores.Held]] = cores.hold,
         clock: Callable[[], float] = time.monotonic,
+        meter: Meter | None = None,
     ) -> None:
         self._contests = contests
         self._rules = rules
@@ -94,6 +96,7 @@ class Match:
         self._launch = launch
         self._hold = hold
         self._clock = clock
+        self._meter = meter if meter is not None and meter.needed_s else None
         self._deadline = None if settings.budget_s is None else started_s + settings.budget_s
         self._source = random.Random(settings.seed)
         self._starts: dict[int, int] = {}  # which arm begins a contest's first pair
@@ -122,6 +125,9 @@ class Match:
             return 0
         return wanted_pairs(contest.case, contest.pairs, self._rules)
 
+    def _wants_energy(self, contest: Contest) -> bool:
+        return wants_energy(contest.case, contest.pairs, self._rules)
+
     def _left_s(self) -> float | None:
         return None if self._deadline is None else self._deadline - self._clock()
 
@@ -138,9 +144,9 @@ class Match:
         index = len(contest.pairs)
         self._watcher.pair_starts(contest, self._wanted(contest), self._left_s())
         begun = self._clock()
-        outputs = {side: folder / f"{id(contest)}-{side}.npz" for side in SIDES}
         arms = {
-            side: _with_outputs(spec, str(outputs[side])) for side, spec in contest.arms.items()
+            side: spec.in_folder(folder, f"{id(contest)}-{side}")
+            for side, spec in contest.arms.items()
         }
         try:
             with self._hold(
@@ -157,6 +163,7 @@ class Match:
                     time_out_s=self._settings.time_out_s,
                     inherited_fds=held.fds,
                     available_bytes=available_bytes,
+                    meter=self._meter if self._wants_energy(contest) else None,
                 )
         except PairFailed as failed:
             contest.failure = explained(failed)
@@ -166,7 +173,7 @@ class Match:
             contest.failure = Reason(code="cores_taken", message=error.message, fix=error.fix)
         else:
             if index == 0:
-                pair = msgspec.structs.replace(pair, parity_error=_parity_error(outputs))
+                pair = msgspec.structs.replace(pair, parity_error=_parity_error(arms))
             contest.pairs.append(pair)
             self._keep(pair)
         contest.seconds += self._clock() - begun
@@ -175,11 +182,6 @@ class Match:
     def _first(self, contest: Contest, index: int) -> Side:
         start = self._starts.setdefault(id(contest), self._source.randrange(2))
         return SIDES[(start + index) % 2]
-
-
-def _with_outputs(spec: ArmSpec, expected: str) -> ArmSpec:
-    """The arm with the file of its own outputs."""
-    return ArmSpec(msgspec.structs.replace(spec.job, expected=expected), spec.interpreter)
 
 
 def explained(failed: PairFailed) -> Reason:
@@ -191,13 +193,14 @@ def explained(failed: PairFailed) -> Reason:
     return msgspec.structs.replace(reason, message=message)
 
 
-def _parity_error(outputs: dict[Side, Path]) -> float | None:
+def _parity_error(arms: dict[Side, ArmSpec]) -> float | None:
     """Head's outputs against base's on the same inputs; None where an arm wrote none."""
     from edgebench.measure import check
 
-    if not all(path.exists() for path in outputs.values()):
+    outputs = [arms[side].job.expected for side in SIDES]
+    if not all(Path(path).exists() for path in outputs):
         return None
-    base, head = (check.load_outputs(str(outputs[side]), check.CHECKED_ITEMS) for side in SIDES)
+    base, head = (check.load_outputs(path, check.CHECKED_ITEMS) for path in outputs)
     if len(base) != len(head):
         return 1e9
     return min(check.relative_error(head, base), 1e9)

@@ -7,11 +7,14 @@ It may run in another Python than the parent's, with another version of a runtim
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import sys
 import time
+from functools import cache
 from itertools import cycle
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgebench import registry
@@ -19,13 +22,17 @@ from edgebench.backend import ModelFile, Session
 from edgebench.errors import EdgebenchError, UnsupportedError
 from edgebench.measure.arm_messages import (
     BLOCK,
+    END,
     WARM_UP,
     ArmJob,
     Broken,
     Loaded,
     Message,
+    Ran,
+    Ready,
     decode_begin,
     decode_job,
+    decode_stretch,
     encode,
 )
 from edgebench.measure.jobs import Phase
@@ -35,8 +42,10 @@ from edgebench.probes import memory, waits
 from edgebench.record import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Collection, Iterator
+
+    from edgebench.measure.inputs import Feeds
+    from edgebench.task import Task
 
 
 class _Link(ParentLink):
@@ -48,6 +57,12 @@ class _Link(ParentLink):
 
     def say(self, message: Message) -> None:
         self._send(encode(message))
+
+    def say_and_wait(self, message: Message, phase: str) -> bytes:
+        """Sleeps until the parent's next word, which begins `phase`; ends where it hangs up instead."""
+        self.say(Phase(phase))
+        self.say(message)
+        return self.line() or os._exit(1)
 
     def block_done(self) -> None:
         os.write(self._result_fd, BLOCK)
@@ -77,48 +92,50 @@ def main() -> None:
 
 def _measure(arm: ArmJob, link: _Link) -> Measured:
     job = arm.job
-    if arm.cores:
-        everywhere = os.sched_getaffinity(0)
-        os.sched_setaffinity(0, arm.cores)
+    everywhere = os.sched_getaffinity(0) if arm.cores else set()
+    _pin(arm.lent)
     if job.memory_limit_bytes is not None:
         resource.setrlimit(resource.RLIMIT_DATA, (job.memory_limit_bytes,) * 2)
     link.say(Phase("import of the runtime"))
     backend = registry.load(job.backend)
     runtime = backend.import_runtime()
-    link.say(Phase("load of the model"))
-    session = backend.open(_model(job), job.options)
 
-    from edgebench.measure import inputs
-    from edgebench.measure.phases import peak_of
+    from edgebench.measure import check
+    from edgebench.measure.inputs import pool_of
+    from edgebench.measure.phases import peak_of, precision_of
     from edgebench.measure.scenario import no_gc
     from edgebench.measure.worker import task_of
 
-    link.say(Phase("preparation of inputs"))
-    task = task_of(job, session)
-    pool = [session.prepare(item) for item in inputs.build_pool(task, job.batch)]
+    @cache
+    def task() -> Task:
+        return task_of(job, job.fp32_inputs or session.inputs)
+
+    # A file in a runtime's own format is described by its session alone.
+    early = bool(job.fp32_inputs) or arm.items_kept
+    items = _items(arm, task, link) if early else []
+    link.say_and_wait(Ready(), "load of the model")
+    _pin(arm.cores)
+    session = backend.open(_model(job), job.options)
+    items = items or _items(arm, task, link)
+    pool = [session.prepare(feeds) for feeds in pool_of(items, job.batch)]
+    items = items[: check.CHECKED_ITEMS]
     link.say(Phase("warm-up"))
     rotation = cycle(pool)
     typical_ns = _warm_up(session, rotation)
     resident, _ = memory.peak_rss()
-    link.say(Loaded(typical_ns, resident, device=session.device_memory() != (None, "")))
-    begin = link.line()
-    if not begin:
-        os._exit(1)
+    loaded = Loaded(typical_ns, resident, device=session.device_memory() != (None, ""))
+    begin = decode_begin(link.say_and_wait(loaded, "measurement"))
     with no_gc():
-        blocks = _blocks(session, rotation, decode_begin(begin), link)
+        blocks = _blocks(session, rotation, begin, link)
+        _stretches(session, rotation, link)
     peak = peak_of(session)
-    if arm.cores:
-        os.sched_setaffinity(0, everywhere)
-
-    from edgebench.measure import check
-
-    precision = "unknown" if job.precision_unknown else job.precision
+    _pin(everywhere)
     link.say(Phase("output check"))
     checked = check.output_check(
         session,
-        task,
+        items,
         batch=job.batch,
-        precision=precision,
+        precision=precision_of(job),
         reference=job.reference,
         expected=job.expected,
     )
@@ -127,10 +144,10 @@ def _measure(arm: ArmJob, link: _Link) -> Measured:
         link.say(Phase("quality pass", 10 * job.slice_s))
         quality = check.quality(
             session,
-            task,
+            task(),
             job.quality,
             batch=job.batch,
-            precision=precision,
+            precision=precision_of(job),
             reference=job.reference,
             constant=job.reference_constant,
         )
@@ -146,12 +163,31 @@ def _measure(arm: ArmJob, link: _Link) -> Measured:
     )
 
 
-def _model(job: Any) -> ModelFile:
-    from pathlib import Path
+def _pin(cores: Collection[int]) -> None:
+    """Moves every thread of this process there: an import may have started some. No cores: leaves them."""
+    for thread in Path("/proc/self/task").iterdir() if cores else ():
+        with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
+            os.sched_setaffinity(int(thread.name), cores)
 
-    path: Path = Path(job.model_path)
+
+def _items(arm: ArmJob, task: Callable[[], Task], link: _Link) -> list[Feeds]:
+    """The items of the queries, the same in every pair: made in the first, read from then on."""
+    from edgebench.measure import check, inputs
+
+    link.say(Phase("preparation of inputs"))
+    if arm.items_kept:
+        return check.load_outputs(arm.items, inputs.POOL * arm.job.batch)
+    items = inputs.pool_items(task(), arm.job.batch)
+    kinds = {array.dtype for feeds in items for array in feeds.values()}
+    # A type that npz does not know would be read back as another.
+    if arm.items and all(kind.isbuiltin == 1 and not kind.hasobject for kind in kinds):
+        check.save_outputs(arm.items, items)
+    return items
+
+
+def _model(job: Any) -> ModelFile:
     return ModelFile(
-        path=path,
+        path=Path(job.model_path),
         format=job.model_format,
         sha256=job.model_sha256,
         precision=job.precision,
@@ -201,6 +237,20 @@ def _blocks(session: Session, rotation: Iterator[Any], begin: Begin, link: _Link
         done.append(block)
         link.block_done()
     return done
+
+
+def _stretches(session: Session, rotation: Iterator[Any], link: _Link) -> None:
+    """Runs on for as long as the parent says each time, until it says that it was the last."""
+    run, clock = session.run, time.monotonic_ns
+    while (line := link.line()) and line != END:
+        seconds = decode_stretch(line).seconds
+        link.say(Phase("energy window", seconds))
+        iterations, start = 0, clock()
+        end, until = start, start + round(seconds * 1e9)
+        while end < until:
+            run(next(rotation))
+            iterations, end = iterations + 1, clock()
+        link.say(Ran(start, end, iterations))
 
 
 def _broken(status: Any, code: str, message: str, fix: str = "") -> Broken:

@@ -1,8 +1,9 @@
 """What the parent and the two arms of a pair say to each other: JSON lines over two pipes each.
 
-The order is fixed. Parent: ArmJob; arm: Loaded. Parent: Begin; then for each block a line `BLOCK`, which
-the arm answers with a line `BLOCK` when the block is done, and sleeps until the next. Parent: `END`; arm:
-Measured. At any time an arm may send Phase, which gives it more time, or Broken, its last word.
+The order is fixed. Parent: ArmJob; arm: Ready. Parent: `OPEN`; arm: Loaded. Parent: Begin; then for each
+block a line `BLOCK`, which the arm answers with a line `BLOCK` when the block is done; `END`. Parent: for
+each window of energy a Stretch, which the arm answers with Ran; `END`. Arm: Measured. Between its answer and the parent's next word an arm sleeps. At any time it may send Phase, which
+gives it more time, or Broken, its last word.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from edgebench.measure.jobs import Job, Phase
 from edgebench.pair import Begin, Measured
 from edgebench.record import Reason, Status
 
-BLOCK, END = b"b\n", b"e\n"
+OPEN, BLOCK, END = b"o\n", b"b\n", b"e\n"
 #: Iterations before the first block, the same for both arms.
 WARM_UP = 8
 
@@ -22,8 +23,15 @@ class ArmJob(msgspec.Struct, frozen=True, kw_only=True):
     """What an arm opens, and where it runs."""
 
     job: Job  # its `expected` is the file of this arm's own outputs
-    cores: list[int]  # pinned to these; empty: not pinned
+    cores: list[int]  # pinned to these from OPEN to END; empty: not pinned
+    lent: list[int]  # and to these until OPEN, as many: runtimes count cores when they are imported
+    items: str  # npz of the items of the queries; "": not kept
+    items_kept: bool  # read from there, by both arms or neither; else made, and written there
     quality: bool  # a quality pass and the reading of effective facts after the blocks
+
+
+class Ready(msgspec.Struct, frozen=True, tag="ready"):
+    """Everything is imported and the inputs are made; the model is not open."""
 
 
 class Loaded(msgspec.Struct, frozen=True, tag="loaded"):
@@ -34,6 +42,20 @@ class Loaded(msgspec.Struct, frozen=True, tag="loaded"):
     device: bool  # work runs on a device with memory of its own: its CPU time says nothing
 
 
+class Stretch(msgspec.Struct, frozen=True):
+    """Run without a pause, while a meter is read: nothing is timed."""
+
+    seconds: float
+
+
+class Ran(msgspec.Struct, frozen=True, tag="ran"):
+    """The stretch is over; whole iterations alone are in it."""
+
+    start_ns: int  # of the monotonic clock
+    end_ns: int
+    iterations: int
+
+
 class Broken(msgspec.Struct, frozen=True, tag="broken"):
     """Why there is no result."""
 
@@ -41,9 +63,10 @@ class Broken(msgspec.Struct, frozen=True, tag="broken"):
     reason: Reason
 
 
-Message = Phase | Loaded | Measured | Broken
+Message = Phase | Ready | Loaded | Ran | Measured | Broken
 
 encode = msgspec.json.Encoder().encode
 decode_job = msgspec.json.Decoder(ArmJob).decode
 decode_begin = msgspec.json.Decoder(Begin).decode
+decode_stretch = msgspec.json.Decoder(Stretch).decode
 decode_message = msgspec.json.Decoder(Message).decode

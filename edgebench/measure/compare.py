@@ -6,7 +6,7 @@ import gzip
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from edgebench.errors import EdgebenchError, StoreError
 from edgebench.measure.ab import Contest, Match, Settings, Watcher
 from edgebench.measure.contests import canary_of, make_contests
 from edgebench.measure.couples import Request
+from edgebench.measure.meter import Meter
 from edgebench.measure.pair import run_pair
 from edgebench.pair import Pair
 from edgebench.record import Reason
@@ -44,8 +45,11 @@ def compare(
     out: Path | None = None,
     started_s: float | None = None,
     launch: Callable[..., Pair] = run_pair,
+    meter: AbstractContextManager[Meter] | None = None,
 ) -> GateReport:
     """Measures and judges; raw pairs go to a file below `out`. Ctrl-C gives a report of what there is.
+
+    `meter`: what tells the energy of an inference; None: nobody asks for it.
 
     All requests are judged together, beside one canary. Raises UsageError and AssetError for what cannot
     be measured at all.
@@ -56,8 +60,10 @@ def compare(
     contests = [*canary_of(cells), *cells]
     rules = Rules(tests=count_tests([contest.case for contest in contests]), alpha=alpha)
     reasons: list[Reason] = []
-    with _keeping(out) as (keep, path):
-        match = Match(contests, rules, settings, watcher or Silent(), started_s, keep, launch)
+    with _keeping(out) as (keep, path), meter or nullcontext() as reading:
+        match = Match(
+            contests, rules, settings, watcher or Silent(), started_s, keep, launch, meter=reading
+        )
         try:
             if not match.measure():
                 message = (
@@ -71,6 +77,8 @@ def compare(
             reasons.append(Reason(code="interrupted", message="interrupted"))
             _stop(contests, rules, "interrupted")
     notes = [f"raw pairs: {path}"] if path is not None and path.exists() else []
+    if reading is not None and not reading.needed_s:
+        notes.append(f"energy is not judged: {_why(reading)}")
     return build_report(
         [contest.evidence for contest in contests],
         rules,
@@ -83,6 +91,12 @@ def compare(
         started_utc=started_utc,
         edgebench=__version__,
     )
+
+
+def _why(meter: Meter) -> str:
+    """Why a meter measures nothing."""
+    energy = meter.of_record([])
+    return f"{energy.reason}: {energy.detail}" if energy.detail else energy.reason
 
 
 def _stop(contests: Sequence[Contest], rules: Rules, why: str) -> None:

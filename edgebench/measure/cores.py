@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edgebench.errors import DeviceStateError
+from edgebench.probes.files import LIVE
 
 #: How long to wait for a core that another job holds: a few pairs of it.
 PATIENCE_S = 60.0
@@ -75,6 +76,33 @@ def hold(
         stack.callback(_release, list(held.values()))
         pinned = tuple(sorted(int(name) for name in held)) if cores else ()
         yield Held(pinned, tuple(held.values()))
+
+
+@contextmanager
+def borrow(
+    held: Sequence[int],
+    *,
+    among: Sequence[int] | None = None,
+    folder: Path | None = None,
+    root: Path = LIVE,
+) -> Iterator[tuple[int, ...]]:
+    """As many further cores as are held, for a moment: of the same memory node, and none that another job
+    holds. Where there are not so many, those that are held."""
+    folder = lock_folder() if folder is None else folder
+    nodes = {_node(core, root) for core in held}
+    others = sorted({*(available() if among is None else among)} - {*held})
+    near = [str(core) for core in others if _node(core, root) in nodes]
+    taken = _take(near, len(held), folder) if len(near) >= len(held) else {}
+    try:
+        yield tuple(map(int, taken)) if len(taken) == len(held) else tuple(held)
+    finally:
+        _release(taken.values())
+
+
+def _node(core: int, root: Path) -> str:
+    """The memory node of a core; "" where the system tells of none."""
+    folder = root / f"sys/devices/system/cpu/cpu{core}"
+    return next((path.name for path in folder.glob("node[0-9]*")), "")
 
 
 def _take(names: Sequence[str], count: int, folder: Path) -> dict[str, int]:

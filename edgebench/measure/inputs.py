@@ -48,13 +48,27 @@ def split(outputs: Outputs, batch: int) -> list[Outputs]:
 def build_pool(task: Task, batch: int) -> list[Feeds]:
     """Distinct queries of `batch` items each: POOL of them, fewer where they are large or where the
     task has few items; items repeat across queries only where there are too few for two."""
+    return pool_of(pool_items(task, batch), batch)
+
+
+def pool_items(task: Task, batch: int) -> list[Feeds]:
+    """The task's first items: those of the pool."""
     count = len(task)
     one = sum(array.nbytes for array in task.preprocess(task.raw(0)).values())
     fitting = max(MIN_POOL, min(POOL, POOL_BYTES // max(one * batch, 1)))
     queries = max(1, min(fitting, count if batch == 1 else max(count // batch, 2)))
-    made = [task.preprocess(task.raw(index)) for index in range(min(count, queries * batch))]
+    return first_items(task, queries * batch)
+
+
+def first_items(task: Task, count: int) -> list[Feeds]:
+    return [task.preprocess(task.raw(index)) for index in range(min(count, len(task)))]
+
+
+def pool_of(items: Sequence[Feeds], batch: int) -> list[Feeds]:
+    """The queries of a pool from its items."""
+    queries = len(items) if batch == 1 else max(2, len(items) // batch)
     return [
-        stack([made[(query * batch + offset) % len(made)] for offset in range(batch)])
+        stack([items[(query * batch + offset) % len(items)] for offset in range(batch)])
         for query in range(queries)
     ]
 

@@ -5,6 +5,7 @@ Between two blocks the parent reads one line and writes one; the same for both a
 
 from __future__ import annotations
 
+import hashlib
 import os
 import select
 import subprocess
@@ -14,23 +15,34 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
 
 from edgebench.measure.arm_messages import (
     BLOCK,
     END,
+    OPEN,
     ArmJob,
     Broken,
     Loaded,
+    Ran,
+    Ready,
+    Stretch,
     decode_message,
     encode,
 )
+from edgebench.measure.cores import borrow
 from edgebench.measure.jobs import Job, Phase
 from edgebench.measure.launch import cause_of_death, oom_kill_count, see_off
 from edgebench.pair import SCHEMA, Begin, Measured, Pair, Side
-from edgebench.record import Reason, Status
+from edgebench.record import Energy, Reason, Replicate, Status
 
-M = TypeVar("M", Loaded, Measured)
+if TYPE_CHECKING:
+    from edgebench.measure.meter import Meter
+
+M = TypeVar("M", Ready, Loaded, Ran, Measured)
 
 ROUNDS = 20
 BLOCK_NS = 20_000_000
@@ -64,10 +76,23 @@ class Interpreter:
 
 @dataclass(frozen=True)
 class ArmSpec:
-    """One side of a cell: the job and the Python that does it."""
+    """One side of a cell: the job and the Python that does it. `items`: file that keeps its inputs."""
 
     job: Job
     interpreter: Interpreter
+    items: str = ""
+
+    def in_folder(self, folder: Path, name: str) -> ArmSpec:
+        """The arm with its files below a folder: its outputs by `name`, its inputs by what they are, since
+        cells of one workload share them."""
+        job = self.job
+        facts = (
+            self.interpreter.python, job.task, job.task_options, job.task_data, job.model_asset,
+            job.fp32_path, job.fp32_inputs or job.model_path, job.batch, job.seed,
+        )  # fmt: skip
+        key = hashlib.sha256(encode(facts)).hexdigest()[:16]
+        job = msgspec.structs.replace(job, expected=str(folder / f"{name}.npz"))
+        return ArmSpec(job, self.interpreter, str(folder / f"items-{key}.npz"))
 
 
 class PairFailed(Exception):
@@ -90,20 +115,38 @@ def run_pair(
     time_out_s: float = 120.0,
     inherited_fds: tuple[int, ...] = (),
     available_bytes: Callable[[], int | None] = lambda: None,
+    meter: Meter | None = None,
 ) -> Pair:
-    """Measures one pair. Raises PairFailed; the processes are gone whatever happens."""
+    """Measures one pair. Raises PairFailed; the processes are gone whatever happens.
+
+    `meter`: after the blocks either arm runs alone for as long as it needs, and has its energy read.
+    """
     begun = time.perf_counter()
     started = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
     load = os.getloadavg()[0]
     order: tuple[Side, Side] = ("base", "head") if first == "base" else ("head", "base")
     running: dict[Side, _Arm] = {}
     try:
+        # Both or neither: an arm that makes its inputs has another peak of memory than one that reads.
+        kept = all(Path(arm.items).is_file() for arm in arms.values())
+        with borrow(cores) as lent:
+            for side, place in zip(order, (cores, lent), strict=True):
+                job = ArmJob(
+                    job=arms[side].job,
+                    cores=list(cores),
+                    lent=list(place),
+                    items=arms[side].items,
+                    items_kept=kept,
+                    quality=quality,
+                )
+                running[side] = _Arm(side, job, arms[side].interpreter, time_out_s, inherited_fds)
+            for side in order:
+                running[side].expect(Ready)
         loaded: dict[Side, Loaded] = {}
         for side in order:
             if loaded:
                 _check_room(order[0], side, loaded[order[0]], available_bytes())
-            job = ArmJob(job=arms[side].job, cores=list(cores), quality=quality)
-            running[side] = _Arm(side, job, arms[side].interpreter, time_out_s, inherited_fds)
+            running[side].send(OPEN)
             loaded[side] = running[side].expect(Loaded)
         device = any(arm.device for arm in loaded.values())
         begin = _block_shape(loaded.values(), long_blocks=device or not cores)
@@ -114,10 +157,17 @@ def run_pair(
                 running[side].block()
         for side in order:
             running[side].send(END)
-        measured = {side: running[side].finish() for side in order}
+        stretches = {side: running[side].run_for(meter.needed_s) for side in order} if meter else {}
+        for side in order:
+            running[side].send(END)
+        measured = {side: running[side].expect(Measured) for side in order}
     finally:
         for arm in running.values():
             arm.end()
+    for side, ran in stretches.items():
+        assert meter is not None
+        energy = _energy(meter, ran, arms[side].job.batch, started)
+        measured[side] = msgspec.structs.replace(measured[side], energy=energy)
     return Pair(
         schema=SCHEMA,
         cell=cell,
@@ -132,6 +182,21 @@ def run_pair(
         base=measured["base"],
         head=measured["head"],
     )
+
+
+def _energy(meter: Meter, ran: Ran, batch: int, started_utc: str) -> Energy | None:
+    """Energy of an inference in a stretch; without the readings, which nobody asks for later."""
+    stretch = Replicate(
+        index=0,
+        status="ok",
+        started_utc=started_utc,
+        window_start_ns=ran.start_ns,
+        window_end_ns=ran.end_ns,
+        window_ns=ran.end_ns - ran.start_ns,
+        queries=ran.iterations,
+    )
+    found = meter.measured(stretch, batch, None).energy
+    return found and msgspec.structs.replace(found, trace=None)
 
 
 def _check_room(first: Side, second: Side, loaded: Loaded, available: int | None) -> None:
@@ -164,7 +229,7 @@ class _Arm:
         inherited_fds: tuple[int, ...],
     ) -> None:
         self._side, self._time_out_s = side, time_out_s
-        self._phase, self._buffer, self._heard_end = "start", bytearray(), False
+        self._phase, self._buffer = "start", bytearray()
         self._oom_kills = oom_kill_count()
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `end`
         job_read, self._out = os.pipe()
@@ -202,6 +267,11 @@ class _Arm:
         if line != BLOCK:
             self._fail(line)
 
+    def run_for(self, seconds: float) -> Ran:
+        """Lets the arm run without a pause."""
+        self.send(encode(Stretch(seconds)) + b"\n")
+        return self.expect(Ran)
+
     def expect(self, kind: type[M]) -> M:
         """The arm's next message of that kind."""
         limit_s = self._time_out_s
@@ -210,20 +280,13 @@ class _Arm:
             if isinstance(message, Phase):
                 self._phase, limit_s = message.name, self._time_out_s + message.limit_s
             elif isinstance(message, kind):
-                self._phase = "measurement"
                 return message
             else:
                 self._fail(encode(message))
 
-    def finish(self) -> Measured:
-        """What the arm measured, after END."""
-        measured = self.expect(Measured)
-        self._heard_end = True
-        return measured
-
     def end(self) -> None:
-        """Sees the process off, whatever state it is in."""
-        see_off(self._process, wait=self._heard_end)
+        """Sees the process off, whatever state it is in: there is nothing left to wait for."""
+        see_off(self._process, wait=False)
         os.close(self._in)
         os.close(self._out)
         self._log.close()

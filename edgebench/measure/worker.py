@@ -26,6 +26,9 @@ from edgebench.probes import memory
 from edgebench.record import Completion, Memory, Pipeline, Reason, Replicate, Unseen
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from edgebench.backend import TensorInfo
     from edgebench.measure.inputs import Feeds
     from edgebench.measure.scenario import Window
     from edgebench.task import Task
@@ -88,7 +91,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
     from edgebench.measure import check, inputs, scenario
 
     link.phase("preparation of inputs")
-    task = task_of(job, session)
+    task = task_of(job, job.fp32_inputs or session.inputs)
     feeds = inputs.build_pool(task, job.batch)
     pool = [session.prepare(item) for item in feeds]
 
@@ -126,7 +129,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
     link.phase("output check")
     checked = check.output_check(
         session,
-        task,
+        inputs.first_items(task, check.CHECKED_ITEMS),
         batch=job.batch,
         precision=precision_of(job),
         reference=job.reference,
@@ -203,7 +206,8 @@ def _deferred(job: Job, started: str, completion: Completion) -> Replicate:
     )
 
 
-def task_of(job: Job, session: Session) -> Task:
+def task_of(job: Job, described: Sequence[TensorInfo]) -> Task:
+    """The task; `described`: the inputs of the fp32 model, or where there is none, of the session."""
     from edgebench.task import TaskContext
     from edgebench.tasks import load_task
 
@@ -212,8 +216,7 @@ def task_of(job: Job, session: Session) -> Task:
         options=job.task_options,
         model=Path(job.fp32_path),
         model_asset=Path(job.model_asset),
-        # A file in a runtime's own format is described by its session alone.
-        inputs=job.fp32_inputs or session.inputs,
+        inputs=described,
         seed=job.seed,
     )
     return load_task(job.task, context)

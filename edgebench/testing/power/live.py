@@ -9,8 +9,11 @@ output says that it is there. It ends when standard input does.
 from __future__ import annotations
 
 import select
+import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +32,22 @@ def main() -> None:
         watts = CURVE.watts(np.array([time.monotonic()]))
         meter.show(meter.registers(watts)[0].tolist())
     meter.close()
+
+
+@contextmanager
+def running(root: Path) -> Iterator[Path]:
+    """A simulated machine below `root`, for as long as the block lasts."""
+    root.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "edgebench.testing.power.live", str(root)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        if process.stdout.readline() != b"ready\n":
+            raise RuntimeError("the simulated machine did not start")
+        try:
+            yield root
+        finally:
+            process.stdin.close()
 
 
 def true_joules(start_ns: int, end_ns: int) -> float:

@@ -2,20 +2,42 @@
 
 from __future__ import annotations
 
-from tests.perf.gate import data, judge, peers
+from collections.abc import Sequence
+from statistics import median
 
+from tests.perf.gate import data, judge, peers, targets
+
+#: A pair is a load of 1 by itself; half of one more is somebody else.
+BUSY_LOAD = 1.5
 HEAD = """\
 # What the gate's rules make of real pairs
 
 Written by `python -m tests.perf.gate` from the files of this folder, which `tests.perf.gate.collect` measured
-on a virtual machine with two cores while other jobs ran on it; the load before each pair is recorded. A pair
-is two fresh processes on one core. Injected slowdowns are real work after each run (`fault-slower`).
-Where a row says *drawn with replacement*, its n is the number of pairs, not of draws.
+on a virtual machine with two cores{others}: the load before a pair was {least:.1f} to {most:.1f},
+median {middle:.1f}, where none was added. A pair is two fresh processes on one core. Injected
+slowdowns are real work after each run (`fault-slower`). Where a row says *drawn with replacement*, its n is
+the number of pairs, not of draws.
 """
 
 
+def head(loads: Sequence[float]) -> str:
+    """The first lines: where the pairs come from, and how busy that machine was by its own record."""
+    middle = median(loads)
+    others = " while other jobs ran on it" if middle > BUSY_LOAD else ""
+    return HEAD.format(others=others, least=min(loads), most=max(loads), middle=middle)
+
+
 def main() -> None:
-    parts = [HEAD, *judge.report(), *peers.report()]
+    found = judge.collected()
+    same = judge.suites(found)
+    parts = [
+        head(
+            [pair.load_1m for name, pairs in found.items() if "busy" not in name for pair in pairs]
+        ),
+        *targets.report(found, same),
+        *judge.report(found, same),
+        *peers.report(),
+    ]
     versions = data.FOLDER / "versions.md"
     if versions.exists():
         text = versions.read_text(encoding="utf-8").partition("\n")[2]

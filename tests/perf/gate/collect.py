@@ -25,8 +25,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import msgspec
-
 from edgebench import assets
 from edgebench.backend import ModelFile
 from edgebench.measure import cores
@@ -136,7 +134,8 @@ def _calibrated(job: Job) -> int:
         Path(job.model_path), job.model_format, job.model_sha256, job.precision, job.batch
     )
     session = backend.open(model, job.options)
-    pool = [session.prepare(item) for item in inputs.build_pool(task_of(job, session), job.batch)]
+    task = task_of(job, job.fp32_inputs or session.inputs)
+    pool = [session.prepare(item) for item in inputs.build_pool(task, job.batch)]
     times = []
     for prepared in itertools.islice(itertools.cycle(pool), CALIBRATION_RUNS):
         start = time.process_time_ns()
@@ -150,13 +149,7 @@ def one_pair(
 ) -> None:
     """Measures and keeps one pair; which arm begins alternates from pair to pair of a cell."""
     named = {
-        side: ArmSpec(
-            msgspec.structs.replace(
-                arms[side].job, expected=str(folder / f"{name.replace('/', '-')}-{side}.npz")
-            ),
-            arms[side].interpreter,
-        )
-        for side in SIDES
+        side: arms[side].in_folder(folder, f"{name.replace('/', '-')}-{side}") for side in SIDES
     }
     with cores.hold(1, source=source) as held:
         try:

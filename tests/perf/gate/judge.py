@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from math import fsum, sqrt
 from statistics import mean
 
@@ -24,6 +25,9 @@ CLOCKS: dict[str, Callable[[Sequence[Round]], float | None]] = {
 }
 SUITES = 2000
 CELLS = 30
+GATES = 1000
+SOON_S = 30.0
+ENOUGH = 12  # pairs below which nothing is drawn from them
 QUIET_LOAD = 5.0
 TOLERANCE = Tolerance()
 FILES = (
@@ -36,27 +40,69 @@ FILES = (
 )
 
 Changes = dict[str, list[dict[str, float | None]]]  # by cell: D of each clock, pair by pair
+Collected = dict[str, list[data.Stored]]  # by truth
+
+
+@dataclass
+class Suites:
+    """What became of drawn suites in which nothing was slower."""
+
+    false: int = 0  # with a REGRESS anywhere
+    undecided: int = 0
+    canaries: int = 0
+    cells_open: Counter[str] = field(default_factory=Counter)  # by clock
+    times_s: list[float] = field(default_factory=list)
+
+    def time_s(self, share: float) -> float:
+        return sorted(self.times_s)[round(share * (len(self.times_s) - 1))]
+
+    def open_share(self, clock: str) -> float:
+        return self.cells_open[clock] / (SUITES * CELLS)
+
+
+@dataclass
+class Power:
+    """What became of drawn gates of one cell."""
+
+    verdicts: Counter[str] = field(default_factory=Counter)
+    early: int = 0  # REGRESS within SOON_S
+    times_s: list[float] = field(default_factory=list)
+
+    def share(self, verdict: str) -> float:
+        return self.verdicts[verdict] / GATES
+
+    def time_s(self, share: float) -> float:
+        return sorted(self.times_s)[round(share * (len(self.times_s) - 1))]
 
 
 def main() -> None:
-    print("\n".join(report()))
+    found = collected()
+    print("\n".join(report(found, suites(found))))
 
 
-def report() -> Iterator[str]:
-    collected = {name: data.read(data.FOLDER / file) for name, file in FILES}
-    collected = {name: pairs for name, pairs in collected.items() if pairs}
+def collected() -> Collected:
+    read = {name: data.read(data.FOLDER / file) for name, file in FILES}
+    return {name: pairs for name, pairs in read.items() if pairs}
+
+
+def calm(pairs: Sequence[data.Stored], load: float) -> list[data.Stored]:
+    """Those before which the load was no higher."""
+    return [pair for pair in pairs if pair.load_1m <= load]
+
+
+def report(collected: Collected, same: Suites) -> Iterator[str]:
     yield from _pairs_table(collected)
-    same = changes_of(collected.get("A/A", []))
-    if same:
-        yield from _suites(same, seconds_of(collected["A/A"]))
-        yield from _disjoint(same)
+    if same.times_s:
+        yield from _suites(same)
+        yield from _disjoint(changes_of(collected["A/A"]))
     quiet = {
-        f"{name}, load up to {QUIET_LOAD:g}": [p for p in pairs if p.load_1m <= QUIET_LOAD]
+        f"{name}, load up to {QUIET_LOAD:g}": calm(pairs, QUIET_LOAD)
         for name, pairs in collected.items()
         if "busy" not in name
     }
-    shown = collected | {name: pairs for name, pairs in quiet.items() if len(pairs) >= 12}
-    yield from _power(shown)
+    yield from _power(
+        collected | {name: pairs for name, pairs in quiet.items() if len(pairs) >= ENOUGH}
+    )
 
 
 def changes_of(pairs: Sequence[data.Stored]) -> Changes:
@@ -77,7 +123,7 @@ def seconds_of(pairs: Sequence[data.Stored]) -> dict[str, float]:
     return {cell: mean(seconds) for cell, seconds in by_cell.items()}
 
 
-def _pairs_table(collected: dict[str, list[data.Stored]]) -> Iterator[str]:
+def _pairs_table(collected: Collected) -> Iterator[str]:
     yield "### Pairs\n"
     yield "| truth | pairs | load | s a pair | CPU: mean, SD | wall: mean, SD | wall unknown |"
     yield "|---|--:|---|--:|---|---|--:|"
@@ -129,12 +175,16 @@ def cell_verdict(
         have = min(max(have + 1, *wanted), rules.cap)
 
 
-def _suites(changes: Changes, seconds: dict[str, float]) -> Iterator[str]:
-    """Suites of 30 cells of the same thing twice."""
+def suites(collected: Collected) -> Suites:
+    """Suites of 30 cells of the same thing twice; none without A/A pairs."""
+    found = Suites()
+    changes = changes_of(collected.get("A/A", []))
+    if not changes:
+        return found
+    seconds = seconds_of(collected["A/A"])
     rules = Rules(tests=CELLS * len(CLOCKS))
     source = random.Random(0)
     names = list(changes)
-    false, canaries, undecided, cells_open, times = 0, 0, 0, Counter[str](), []
     for _ in range(SUITES):
         verdicts, took = [], 0.0
         for number in range(CELLS):
@@ -142,29 +192,32 @@ def _suites(changes: Changes, seconds: dict[str, float]) -> Iterator[str]:
             verdict, pairs, clocks = cell_verdict(lambda p=changes[name]: source.choice(p), rules)  # type: ignore[misc]
             verdicts.append(verdict)
             took += pairs * seconds[name]
-            cells_open.update(c for c, v in clocks.items() if v == "inconclusive")
+            found.cells_open.update(c for c, v in clocks.items() if v == "inconclusive")
         canary = [source.choice(changes[names[0]]) for _ in range(rules.cap)]
-        canaries += any(
+        found.canaries += any(
             judge_canary(
                 [c for p in canary if (c := p[clock]) is not None], TOLERANCE, rules
             ).verdict
             == "invalid"
             for clock in CLOCKS
         )
-        false += "regress" in verdicts
-        undecided += "inconclusive" in verdicts
-        times.append(took + 5 * seconds[names[0]])
-    low, high = clopper_pearson(false, SUITES)
+        found.false += "regress" in verdicts
+        found.undecided += "inconclusive" in verdicts
+        found.times_s.append(took + 5 * seconds[names[0]])
+    return found
+
+
+def _suites(found: Suites) -> Iterator[str]:
+    low, high = clopper_pearson(found.false, SUITES)
     yield f"### {SUITES} suites of {CELLS} cells, drawn from the A/A pairs with replacement\n"
-    yield f"- false REGRESS: {false} suites ({low:.2%} to {high:.2%} if draws were independent; they are not)"
-    yield f"- INCONCLUSIVE: {undecided} suites"
+    yield f"- false REGRESS: {found.false} suites ({low:.2%} to {high:.2%} if draws were independent; they are not)"
+    yield f"- INCONCLUSIVE: {found.undecided} suites"
     for clock in CLOCKS:
-        yield f"  - {clock} time: {cells_open[clock] / (SUITES * CELLS):.2%} of cells"
-    yield f"- canary INVALID: {canaries} suites"
-    ordered = sorted(times)
+        yield f"  - {clock} time: {found.open_share(clock):.2%} of cells"
+    yield f"- canary INVALID: {found.canaries} suites"
     yield (
-        f"- time of a suite at the load of the collection: median {ordered[len(ordered) // 2]:.0f} s, "
-        f"95th percentile {ordered[round(0.95 * len(ordered))]:.0f} s"
+        f"- time of a suite at the load of the collection, without quality passes: median "
+        f"{found.time_s(0.5):.0f} s, 95th percentile {found.time_s(0.95):.0f} s"
     )
     yield ""
 
@@ -220,34 +273,37 @@ def _short(
     return next(v for v in PRECEDENCE if v in verdicts.values()), len(rest), dict(verdicts)
 
 
-def _power(collected: dict[str, list[data.Stored]]) -> Iterator[str]:
-    """Gates of one cell by what was injected; pairs of all cells where a cell has few."""
-    yield "### Verdicts by truth (drawn with replacement, 1000 gates a row)\n"
+def power(stored: Sequence[data.Stored], tests: int) -> Power:
+    """Gates of one cell among so many tests, drawn from pairs of all cells: a cell by itself has few."""
+    drawn = [change for cell in changes_of(stored).values() for change in cell]
+    each_s = mean(pair.seconds for pair in stored)
+    rules, source, found = Rules(tests=tests), random.Random(1), Power()
+    for _ in range(GATES):
+        verdict, pairs, _ = cell_verdict(lambda: source.choice(drawn), rules)
+        found.verdicts[verdict] += 1
+        found.times_s.append(pairs * each_s)
+        found.early += verdict == "regress" and pairs * each_s <= SOON_S
+    return found
+
+
+def _power(collected: Collected) -> Iterator[str]:
+    """Gates of one cell by what was injected."""
+    yield f"### Verdicts by truth (drawn with replacement, {GATES} gates a row)\n"
     yield (
         "| truth | pairs | tests | REGRESS | of it within 30 s | PASS | INCONCLUSIVE | IMPROVE | s a cell, median "
         "| p95 |"
     )
     yield "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|"
-    source = random.Random(1)
     for name, stored in collected.items():
-        drawn = [change for cell in changes_of(stored).values() for change in cell]
-        each_s = mean(pair.seconds for pair in stored)
         for tests in (2, 60):
-            rules = Rules(tests=tests)
-            counts: Counter[str] = Counter()
-            times, early = [], 0
-            for _ in range(1000):
-                verdict, pairs, _ = cell_verdict(lambda d=drawn: source.choice(d), rules)  # type: ignore[misc]
-                counts[verdict] += 1
-                times.append(pairs * each_s)
-                early += verdict == "regress" and times[-1] <= 30
-            times.sort()
+            found = power(stored, tests)
             shares = [
-                f"{counts[v] / 1000:.1%}" for v in ("regress", "pass", "inconclusive", "improve")
+                f"{found.share(v):.1%}" for v in ("regress", "pass", "inconclusive", "improve")
             ]
-            shares.insert(1, f"{early / 1000:.1%}")
+            shares.insert(1, f"{found.early / GATES:.1%}")
             yield (
-                f"| {name} | {len(stored)} | {tests} | {' | '.join(shares)} | {times[500]:.1f} | {times[950]:.1f} |"
+                f"| {name} | {len(stored)} | {tests} | {' | '.join(shares)} | "
+                f"{found.time_s(0.5):.1f} | {found.time_s(0.95):.1f} |"
             )
     yield ""
 
