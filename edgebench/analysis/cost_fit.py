@@ -29,7 +29,7 @@ class Fit(Part, frozen=True, kw_only=True):
     lengths: int  # different lengths among them
     shortest: int  # the range that was measured; beyond it the fit is a guess
     longest: int
-    measured: list[tuple[float, float]] = []  # tokens, ns: what it was fitted to, by length
+    measured: list[tuple[float, float]]  # tokens, ns: what it was fitted to, by length
 
     def at(self, tokens: float) -> float:
         value = 0.0

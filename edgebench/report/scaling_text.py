@@ -48,9 +48,7 @@ def _cell(cell: Scaled, row: Row, name: str, pad: int) -> Iterator[str]:
     for words in (asked_words(cell), *doubts(cell)):
         yield from _wrapped(words, "  ")
     lines = [HEAD, *(point_cells(point) for point in cell.points)]
-    used = [
-        column for column in range(len(HEAD)) if any(line[column] != "-" for line in lines[1:])
-    ]
+    used = [column for column in range(len(HEAD)) if any(line[column] != "-" for line in lines[1:])]
     widths = {column: max(len(line[column]) for line in lines) for column in used}
     for line in lines:
         yield "  ".join(f"{line[c]:>{widths[c]}}" for c in used).rstrip()
@@ -134,19 +132,25 @@ def _how_good(fit: Fit) -> str:
 
 
 def choice_words(choice: Choice, names: Mapping[int, str]) -> str:
-    """The pick in a sentence; `names` are those of the rows."""
+    """The pick in a sentence that says of what; `names` are those of the rows."""
+    asked = "" if choice.within_ns is None else f" within {format_ns(choice.within_ns)}"
     place = f"{plain(choice.workload)} on {plain(choice.device)}"
+    return f"Pick{asked} ({place}): {pick_words(choice, names)}"
+
+
+def pick_words(choice: Choice, names: Mapping[int, str]) -> str:
+    """What is picked, how sure that is, or why nothing is."""
     asked = "" if choice.within_ns is None else f" within {format_ns(choice.within_ns)}"
     if choice.point is None or choice.row is None:
         if choice.nearest_ns is None:
-            return f"Pick{asked} ({place}): none, every cell is struck"
-        return f"Pick{asked} ({place}): none; the fastest takes {format_ns(choice.nearest_ns)}"
+            return "none, every cell is struck"
+        return f"none; the fastest takes {format_ns(choice.nearest_ns)}"
     point = choice.point
     if point.accuracy == 0:
-        return f"Pick{asked} ({place}): none, no answer{asked} is right"
+        return f"none, no answer{asked} is right"
     votes = f"{point.votes} vote{'s' if point.votes > 1 else ''}"
     words = (
-        f"Pick{asked} ({place}): {plain(names[choice.row])} with {point.budget} tokens and {votes}: "
+        f"{plain(names[choice.row])} with {point.budget} tokens and {votes}: "
         f"accuracy {point.accuracy:.3f} ({point.accuracy_low:.2f} to {point.accuracy_high:.2f}) in "
         f"{format_ns(time_of(point))}, {choice.by}"
     )

@@ -226,4 +226,5 @@ function drawCharts() {
   drawSamples();
   drawCost();
   drawRoofline();
+  drawScalings();
 }
