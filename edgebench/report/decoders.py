@@ -6,11 +6,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from edgebench.analysis.types import Row, Table
-from edgebench.report.model import Decoder, DecoderTable
+from edgebench.report.model import Decoder, DecoderTable, Report, ReportRow
 from edgebench.report.text import plain
 
-HEAD = ("runtime", "precision", "threads", "tokens")
-FRONTS = {"yes": "on the front", "undecided": "undecided", "no": "dominated", "struck": "struck"}
+_HEAD = ("runtime", "precision", "threads", "tokens")
+_FRONTS = {"yes": "front", "undecided": "undecided", "no": "dominated", "struck": "struck"}
 #: Facts of a row that the table of decoders shows, in its order.
 COLUMNS = (
     "TTFT", "TPOT", "decode tokens/s", "prefill tokens/s", "memory", "perplexity", "agreement"
@@ -28,16 +28,34 @@ def decoders_of(table: Table) -> list[DecoderTable]:
     return [_table(table, name, indices) for name, indices in sorted(members.items())]
 
 
-def told(decoder: Decoder) -> tuple[str, ...]:
-    """Parallel to HEAD."""
-    return decoder.runtime, decoder.precision, decoder.threads, decoder.tokens
+def head_of(table: DecoderTable) -> tuple[str, ...]:
+    """Columns that say what ran: the tokens of a request only where they vary."""
+    return _HEAD if len({decoder.tokens for decoder in table.decoders}) > 1 else _HEAD[:-1]
+
+
+def told(table: DecoderTable, decoder: Decoder) -> tuple[str, ...]:
+    """Parallel to `head_of`."""
+    cells = (decoder.runtime, decoder.precision, decoder.threads, decoder.tokens)
+    return cells[: len(head_of(table))]
+
+
+def facts_of(report: Report, row: ReportRow) -> list[str]:
+    """Parallel to COLUMNS."""
+    facts = dict(zip(report.fact_names, row.facts, strict=True))
+    return [facts.get(name) or "-" for name in COLUMNS]
+
+
+def state_of(row: ReportRow) -> str:
+    return "choice" if row.pick else _FRONTS[row.front]
 
 
 def _table(table: Table, name: str, members: Sequence[int]) -> DecoderTable:
     several = len({table.rows[index].device for index in members}) > 1
     axes = _further_axes([table.rows[index] for index in members])
     decoders = [_decoder(index, table.rows[index], axes, several) for index in members]
-    return DecoderTable(name=plain(name), decoders=sorted(decoders, key=_order))
+    tokens = {decoder.tokens for decoder in decoders}
+    title = f"{name}, {tokens.pop()} tokens" if len(tokens) == 1 else name
+    return DecoderTable(name=plain(title), decoders=sorted(decoders, key=_order))
 
 
 def _further_axes(rows: Sequence[Row]) -> list[str]:

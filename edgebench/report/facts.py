@@ -175,13 +175,13 @@ def _kv_cache(row: Row) -> str:
     return row.unknown.get("generate.kv_cache_bytes", "") if size is None else format_bytes(size)
 
 
-def _judged(row: Row, metric: str) -> str:
+def _judged(row: Row, metric: str, form: str) -> str:
     """A quality metric, whether the limit is on it or it stands beside."""
     if row.quality is None:
         return ""
     values = {limit.metric: limit.value for limit in row.quality.also}
     value = {**values, row.quality.metric: row.quality.value}.get(metric)
-    return "" if value is None else f"{value:.4g}"
+    return "" if value is None else format(value, form)
 
 
 def _settings(row: Row) -> str:
@@ -202,8 +202,8 @@ _FACTS: dict[str, Callable[[Row], str]] = {
     "decode tokens/s": lambda row: _generate(row, 2),
     "prefill tokens/s": _prefill_rate,
     "KV cache": _kv_cache,
-    "perplexity": lambda row: _judged(row, "perplexity"),
-    "agreement": lambda row: _judged(row, "greedy_agreement"),
+    "perplexity": lambda row: _judged(row, "perplexity", ".4g"),
+    "agreement": lambda row: _judged(row, "greedy_agreement", ".3f"),
     "p99": _p99,
     "speed-up to fp32": _speedup,
     "quality in full": _quality,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from edgebench.report.decoders import COLUMNS, FRONTS, HEAD, told
+from edgebench.report.decoders import COLUMNS, facts_of, head_of, state_of, told
 from edgebench.report.markdown import escape
 from edgebench.report.model import Decoder, DecoderTable, Report, ScalingCell, ScalingGroup
 
@@ -28,19 +28,20 @@ def sections(report: Report) -> Iterator[str]:
 def _decoders(report: Report, table: DecoderTable) -> Iterator[str]:
     yield f"{escape(table.name)}:"
     yield ""
-    head = (*HEAD, *COLUMNS, "state")
-    rows = [_decoder(report, decoder) for decoder in table.decoders[:_MOST]]
-    yield from _table(head, rows, range(2, len(head) - 1))
+    names = head_of(table)
+    rows = [
+        (*told(table, decoder), *_measured(report, decoder)) for decoder in table.decoders[:_MOST]
+    ]
+    first = len(names)
+    yield from _table((*names, *COLUMNS, "state"), rows, range(first, first + len(COLUMNS)))
     if len(table.decoders) > _MOST:
         yield f"{len(table.decoders) - _MOST} further rows are left out here."
         yield ""
 
 
-def _decoder(report: Report, decoder: Decoder) -> Sequence[str]:
+def _measured(report: Report, decoder: Decoder) -> Sequence[str]:
     row = report.rows[decoder.row]
-    facts = dict(zip(report.fact_names, row.facts, strict=True))
-    values = (facts.get(name) or "-" for name in COLUMNS)
-    return *told(decoder), *values, row.why or FRONTS[row.front]
+    return *facts_of(report, row), row.why or state_of(row)
 
 
 def _scaling(report: Report, group: ScalingGroup) -> Iterator[str]:

@@ -5,7 +5,9 @@ Both are left out where no row generates text. html/scalings.js draws the charts
 
 from __future__ import annotations
 
-from edgebench.report.decoders import COLUMNS, FRONTS, HEAD, told
+from collections.abc import Sequence
+
+from edgebench.report.decoders import COLUMNS, facts_of, head_of, state_of, told
 from edgebench.report.markup import esc, listed, tabled
 from edgebench.report.model import CostFit, Decoder, DecoderTable, Report, ScalingCell, ScalingGroup
 
@@ -44,11 +46,11 @@ def _section(name: str, title: str, content: str) -> str:
 
 
 def _decoders(report: Report, table: DecoderTable) -> str:
-    head = (*HEAD, *COLUMNS, "state")
-    heads = "".join(
-        f'<th scope="col"{_number(n)}>{esc(words)}</th>' for n, words in enumerate(head)
+    head = (*head_of(table), *COLUMNS, "state")
+    heads = "".join(f'<th scope="col"{_class(words)}>{esc(words)}</th>' for words in head)
+    lines = "".join(
+        _decoder(report, head, told(table, decoder), decoder) for decoder in table.decoders
     )
-    lines = "".join(_decoder(report, decoder) for decoder in table.decoders)
     return (
         f'<div class="card decoders"><h3>{esc(table.name)}</h3>'
         f'<div class="scroll" tabindex="0"><table><thead><tr>{heads}</tr></thead>'
@@ -56,27 +58,21 @@ def _decoders(report: Report, table: DecoderTable) -> str:
     )
 
 
-def _number(column: int) -> str:
-    return ' class="number"' if 2 <= column < len(HEAD) + len(COLUMNS) else ""
+def _class(column: str) -> str:
+    return ' class="number"' if column in (*COLUMNS, "threads") else ""
 
 
-def _decoder(report: Report, decoder: Decoder) -> str:
+def _decoder(report: Report, head: Sequence[str], names: Sequence[str], decoder: Decoder) -> str:
     """Its line, and below it why it is struck."""
     row = report.rows[decoder.row]
-    facts = dict(zip(report.fact_names, row.facts, strict=True))
-    values = (facts.get(name) or "-" for name in COLUMNS)
-    state = FRONTS[row.front] + (", the choice" if row.pick else "")
+    values = (*names, *facts_of(report, row), state_of(row))
     cells = "".join(
-        f"<td{_number(n)}>{esc(words)}</td>"
-        for n, words in enumerate((*told(decoder), *values, state))
+        f"<td{_class(name)}>{esc(words)}</td>" for name, words in zip(head, values, strict=True)
     )
+    line = f'<tr class="{row.front}">{cells}</tr>'
     if not row.why:
-        return f'<tr class="{row.front}">{cells}</tr>'
-    span = len(HEAD) + len(COLUMNS) + 1
-    return (
-        f'<tr class="{row.front}">{cells}</tr>'
-        f'<tr class="because"><td colspan="{span}">{esc(row.why)}</td></tr>'
-    )
+        return line
+    return f'{line}<tr class="because"><td colspan="{len(head)}">{esc(row.why)}</td></tr>'
 
 
 # --- token budgets and votes
