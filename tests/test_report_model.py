@@ -45,7 +45,7 @@ from edgebench.report.model import Report
 from edgebench.report.text import plain
 from edgebench.store import iter_records
 from tests import report_records as make
-from tests.records import failed, record, replicate, samples
+from tests.records import MIB, failed, record, replicate, samples
 from tests.test_roofline import calibration, worked
 
 ROOT = Path(__file__).parents[1]
@@ -458,6 +458,17 @@ def test_pictures_need_no_browser() -> None:
     assert "deploy" in drawn
     assert drawn == pictures.svg(quick)
     assert pictures.png(quick).startswith(b"\x89PNG")
+
+
+def test_an_interval_of_any_width_leaves_the_picture_its_size() -> None:
+    wild = [
+        replicate(i, samples(ns, 60, i), peak=peak * MIB)
+        for i, (ns, peak) in enumerate(((1e6, 1), (3e7, 900), (9e8, 90)))
+    ]
+    drawn = pictures.svg(build_report([record(replicates=wild)], []))
+    (size,) = re.findall(r'^<svg [^>]*width="(\d+)[^>]*height="(\d+)', drawn)
+    assert int(size[0]) < 1500
+    assert int(size[1]) < 1500
 
 
 def test_nothing_to_draw_and_too_much_to_draw_are_said() -> None:

@@ -42,7 +42,8 @@ def scale_of(values: Sequence[float], spread: float, *, padding: int = 0) -> Spe
     low, high = min(known, default=0.0), max(known, default=1.0)
     if low == high:
         margin = abs(low) / 10 or 1.0
-        return {"domain": [low - margin, high + margin]}
+        # Clamped: an interval that is wider must not make the picture larger.
+        return {"domain": [low - margin, high + margin], "clamp": True}
     if low > 0 and high / low > spread:
         return {"type": "log", "nice": False, "padding": padding}
     return {"type": "linear", "zero": False, "nice": bool(padding), "padding": padding}
