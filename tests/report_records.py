@@ -116,7 +116,13 @@ def decoders() -> list[Record]:
         )
         for backend, precision, threads, perplexity, agreement in rows
     ]  # fmt: skip
-    unable = {"precision": "int4", "threads": 1, "batch": 1, "prompt_tokens": 128, "new_tokens": 16}
+    unable: dict[str, Scalar] = {
+        "precision": "int4",
+        "threads": 1,
+        "batch": 1,
+        "prompt_tokens": 128,
+        "new_tokens": 16,
+    }
     why = "ort has no precision 'int4'"
     made.append(
         failed(unable, "unsupported_precision", why, status="unsupported", workload="chat",

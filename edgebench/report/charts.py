@@ -452,7 +452,10 @@ def scaling() -> Spec:
     """Accuracy over time: token budgets and votes with intervals, and the front as a staircase."""
     x = _number("seconds", title=slot("x_title"), scale=slot("x_scale"))
     y = _number("accuracy", title="accuracy of the vote, more is better", scale={"domain": [0, 1]})
-    by_front = {"condition": {"test": {"field": "front", "equal": True}, "value": 1}, "value": 0.4}
+
+    def by_front(on: float, off: float) -> Spec:
+        return {"condition": {"test": {"field": "front", "equal": True}, "value": on}, "value": off}
+
     dashes = _name(
         "label",
         title=None,
@@ -477,8 +480,7 @@ def scaling() -> Spec:
                     "y": {**y, "field": "accuracy_low"},
                     "y2": {"field": "accuracy_high"},
                     "color": _by_label(),
-                    "opacity": {**by_front, "condition": {**by_front["condition"], "value": 0.6},
-                                "value": 0.22},
+                    "opacity": by_front(0.6, 0.22),
                 },
             },
             {
@@ -490,7 +492,7 @@ def scaling() -> Spec:
                 "data": {"name": "scaling"},
                 "mark": {"type": "point", "filled": True, "size": 95},
                 "encoding": {"x": x, "y": y, "color": _by_label(), "shape": votes,
-                             "opacity": by_front},
+                             "opacity": by_front(1, 0.4)},
             },
             {
                 "data": {"name": "scaling"},
