@@ -58,11 +58,11 @@ perf: $(VENV)/.test
 gate-selftest: $(VENV)/.test
 	$(BIN)/python -m tests.perf.gate.selftest
 
-# Results of SmolLM2 for results/reference, and README's blocks that follow from them; wants a quiet machine, some 13
+# Results of SmolLM2 for results/reference, and README's blocks that follow from them; wants a quiet machine, some 14
 # minutes of two cores. MLX off Apple silicon reads a prompt in 15 s: RUNTIMES=...,mlx takes half an hour more.
 MACHINE ?= linux-x86-2c
 RUNTIMES ?= ort,llama_cpp,openvino_genai,ort_genai
-PRECISIONS ?= as-is,fp16,w8,int8,int4
+PRECISIONS ?= as-is,fp16,int8-dynamic,int4
 THREADS ?= 1,2
 LENGTHS ?= 128,256,384,512
 REPLICATES ?= 3
