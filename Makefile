@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 AS_ROOT := $(shell test "$$(id -u)" = 0 || echo sudo)
 
-.PHONY: bench test test-assets test-runtimes test-browser test-llm test-genai readme-picture lint types resolve perf gate-selftest reference-llm soak clean
+.PHONY: bench test test-assets test-runtimes test-browser test-llm test-genai readme-picture lint types resolve perf gate-selftest reference-llm readme soak clean
 
 bench: $(VENV)/.bench
 	$(BIN)/edgebench run --suite quick
@@ -58,13 +58,27 @@ perf: $(VENV)/.test
 gate-selftest: $(VENV)/.test
 	$(BIN)/python -m tests.perf.gate.selftest
 
-# Results of SmolLM2 on every runtime that is installed, for results/reference; wants a quiet machine.
-reference-llm: $(VENV)/.llm
-	$(BIN)/edgebench run smollm2-chat --backend ort,mlx,llama_cpp,openvino_genai --set precision=as-is --set threads=1,2 \
-		--set batch=1 --set prompt_tokens=128 --set new_tokens=32 --replicates 3 --slice 4s --out build/reference
-	$(BIN)/edgebench run smollm2-chat --backend ort,ort_genai --set precision=fp32,int8,int8-dynamic,int4 --set threads=1,2 \
-		--set batch=1 --set prompt_tokens=128 --set new_tokens=32 --replicates 3 --slice 4s --out build/reference
-	$(BIN)/edgebench run smollm2-reasoning --backend ort --replicates 2 --out build/reference
+# Results of SmolLM2 for results/reference, and README's blocks that follow from them; wants a quiet machine, some 14
+# minutes of two cores. MLX off Apple silicon reads a prompt in 15 s: RUNTIMES=...,mlx takes half an hour more.
+MACHINE ?= linux-x86-2c
+RUNTIMES ?= ort,llama_cpp,openvino_genai,ort_genai
+PRECISIONS ?= as-is,fp16,int8-dynamic,int4
+THREADS ?= 1,2
+LENGTHS ?= 128,256,384,512
+REPLICATES ?= 3
+reference-llm: $(VENV)/.llm $(VENV)/.genai
+	rm -rf build/chat build/reasoning
+	$(BIN)/edgebench run smollm2-chat --backend $(RUNTIMES) --set precision=$(PRECISIONS) --set threads=$(THREADS) \
+		--set batch=1 --set prompt_tokens=128 --set new_tokens=32 --replicates $(REPLICATES) --slice 4s --out build/chat
+	$(BIN)/edgebench run smollm2-reasoning --backend ort --set accuracy_level=4 --set threads=2 --set batch=1 \
+		--set prompt_tokens=$(LENGTHS) --replicates $(REPLICATES) --slice 4s --out build/reasoning
+	cp build/chat/*/*.jsonl results/reference/smollm2-$(MACHINE).jsonl
+	cp build/reasoning/*/*.jsonl results/reference/smollm2-reasoning-$(MACHINE).jsonl
+	$(MAKE) readme
+
+# README's blocks that edgebench prints, from the reference results.
+readme: $(VENV)/.test
+	$(BIN)/python -m tests.readme < /dev/null
 
 # Kills at random moments and a disk that fills up, on real suites (minutes; the disk needs root).
 soak: $(VENV)/.test

@@ -11,7 +11,9 @@ import re
 import sys
 from pathlib import Path
 
+from edgebench.analysis.scaling import scaling
 from edgebench.analysis.table import build_table
+from edgebench.report import scaling_text
 from edgebench.report.formats import render
 from edgebench.store import iter_records
 
@@ -24,6 +26,9 @@ TABLES = {
     "runtimes": REFERENCE / "runtimes-linux-x86-2c.jsonl",
     "llm": REFERENCE / "smollm2-linux-x86-2c.jsonl",
 }
+#: The same of what `edgebench scaling --within 2s` prints.
+SCALINGS = {"scaling": REFERENCE / "smollm2-reasoning-linux-x86-2c.jsonl"}
+_WITHIN_NS = 2e9
 
 
 def table_text(results: Path) -> str:
@@ -33,10 +38,21 @@ def table_text(results: Path) -> str:
     return out.getvalue()
 
 
+def scalings_text(results: Path) -> str:
+    """What `edgebench scaling --within 2s` prints of a result file."""
+    records = list(iter_records(results))
+    table = build_table(records)
+    out = io.StringIO()
+    scaling_text.render(scaling(table, records, _WITHIN_NS), table.rows, out)
+    return out.getvalue()
+
+
 def with_tables(text: str) -> str:
     """README's text with every table as it is printed now."""
     for name, results in TABLES.items():
         text = with_part(text, name, table_text(results))
+    for name, results in SCALINGS.items():
+        text = with_part(text, name, scalings_text(results))
     return text
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from edgebench.backend import Scalar
-from edgebench.record import Energy, Record, StateCheck, Warmup
-from tests.records import MIB, failed, offline, quality, record, replicate, samples
+from edgebench.record import Energy, Limit, Record, StateCheck, Warmup
+from tests.records import MIB, failed, generating, offline, quality, record, replicate, samples
 
 #: What a result file may hold where people expect a name.
 HOSTILE = (
@@ -73,7 +75,72 @@ def hostile() -> list[Record]:
         )
         found.append(each)
         found.append(failed({"precision": words}, words, words, workload=words, device=words))
+    for words in HOSTILE[:3]:
+        found += reasoning(workload=words, backend=words)
     return found
+
+
+def decoders() -> list[Record]:
+    """Rows that generate text on two runtimes, one struck, one unsupported; and one that answered problems."""
+    rows = [
+        ("ort", "as-is", 1, 31.63, 1.0),
+        ("ort", "as-is", 2, 31.63, 1.0),
+        ("ort", "fp16", 1, 31.64, 1.0),
+        ("ort_genai", "int4", 1, 43.7, 0.78),
+    ]
+    made = [
+        record(
+            {"precision": precision, "threads": threads, "batch": 1, "prompt_tokens": 128,
+             "new_tokens": 16},
+            workload="chat",
+            backend=backend,
+            scenario="generate",
+            replicates=[
+                generating(i, ttft_ns=(300_000_000 + 900_000 * i) // threads) for i in range(3)
+            ],
+            quality=quality(
+                perplexity,
+                33.0,
+                metric="perplexity",
+                better="lower",
+                also=[
+                    Limit(
+                        metric="greedy_agreement",
+                        value=agreement,
+                        limit=0.9,
+                        better="higher",
+                        passed=agreement >= 0.9,
+                    )
+                ],
+            ),
+        )
+        for backend, precision, threads, perplexity, agreement in rows
+    ]  # fmt: skip
+    unable: dict[str, Scalar] = {
+        "precision": "int4",
+        "threads": 1,
+        "batch": 1,
+        "prompt_tokens": 128,
+        "new_tokens": 16,
+    }
+    why = "ort has no precision 'int4'"
+    made.append(
+        failed(unable, "unsupported_precision", why, status="unsupported", workload="chat",
+               scenario="generate")
+    )  # fmt: skip
+    return made + reasoning()
+
+
+def reasoning(**cell: str) -> list[Record]:
+    """Four lengths of prompts, the first of which answered 24 problems five times each."""
+    from tests.test_scaling import pass_of, records_of
+
+    made = records_of(pass_of(5, thinking=[3] * 12 + [14] * 12))
+    return [_renamed(one, cell) for one in made]
+
+
+def _renamed(one: Record, cell: dict[str, str]) -> Record:
+    return msgspec.structs.replace(one, cell=msgspec.structs.replace(one.cell, **cell))
 
 
 def many(count: int) -> list[Record]:

@@ -9,13 +9,13 @@ from click.testing import CliRunner
 
 from edgebench.cli import cli
 from edgebench.errors import ExitCode
-from tests.readme import README, TABLES, with_tables
+from tests.readme import README, SCALINGS, TABLES, with_tables
 
 TEXT = README.read_text(encoding="utf-8")
 
 
 def test_the_tables_are_those_of_the_committed_results() -> None:
-    assert all(f"<!-- {name}: begin -->" in TEXT for name in TABLES)
+    assert all(f"<!-- {name}: begin -->" in TEXT for name in (*TABLES, *SCALINGS))
     assert with_tables(TEXT) == TEXT
 
 

@@ -47,6 +47,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     kinds: dict[str, Callable[[], list[Record]]] = {
         "realistic": make.realistic,
         "hostile": make.hostile,
+        "decoders": make.decoders,
         "many": lambda: make.many(220),
         "roofline": lambda: [worked(p50=1e6), worked(p50=3e6, seed=1, variant={"threads": 1})],
     }
@@ -263,6 +264,34 @@ def test_the_roofline_is_drawn_or_says_why_not(page: Open) -> None:
     assert "no count of the model" in page().locator("#chart-roofline").inner_text()
 
 
+def test_accuracy_over_time_and_its_fits_are_drawn(page: Open) -> None:
+    opened = page("decoders")
+    opened.wait_for_selector("#chart-scaling-0 svg .mark-symbol path")
+    drawn = opened.locator("#chart-scaling-0 svg")
+    assert drawn.locator("g.mark-symbol.role-mark path").count() == 12
+    assert drawn.locator("g.mark-line.role-mark path").count() == 1
+    assert "16 \u00d7 4" in drawn.inner_html()
+    for fit in ("fit-0-0-0", "fit-0-0-1"):
+        opened.wait_for_selector(f"#chart-{fit} svg .mark-symbol path")
+    opened.locator("#scaling summary", has_text="Numbers of every budget").click()
+    assert "0.00-0.14" in opened.locator("#scaling details table").first.inner_text()
+    assert opened.locator("#decoders tr.because").count() == 2
+    labels = opened.locator("#scaling .vega-embed").evaluate_all(
+        "all => all.map(e => e.getAttribute('aria-label'))"
+    )
+    assert len(labels) == 3
+    assert all(labels)
+
+
+def test_the_new_charts_follow_the_theme(page: Open) -> None:
+    opened = page("decoders", color_scheme="dark")
+    opened.wait_for_selector("#chart-scaling-0 svg .mark-symbol path")
+    line = "document.querySelector('#chart-scaling-0 svg g.mark-line.role-mark path').getAttribute('stroke')"
+    dark = opened.evaluate(line)
+    opened.click("#theme")
+    opened.wait_for_function(f"{line} !== '{dark}'")
+
+
 def test_hostile_names_are_words(page: Open) -> None:
     opened = page("hostile")
     assert opened.locator("script").count() == 3
@@ -294,7 +323,7 @@ def test_the_policy_lets_no_other_script_run(page: Open) -> None:
     assert ran == "undefined"
 
 
-@pytest.mark.parametrize("kind", ["realistic", "hostile"])
+@pytest.mark.parametrize("kind", ["realistic", "hostile", "decoders"])
 def test_a_phone_never_scrolls_sideways(page: Open, kind: str) -> None:
     opened = page(kind, viewport={"width": 360, "height": 740}, is_mobile=True, has_touch=True)
     opened.locator("#table button[aria-expanded]").first.click()

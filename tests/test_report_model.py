@@ -19,6 +19,7 @@ from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgebench.analysis.scaling import scaling
 from edgebench.analysis.table import build_table
 from edgebench.analysis.types import Run
 from edgebench.backend import Scalar
@@ -26,14 +27,25 @@ from edgebench.cli import cli, run_
 from edgebench.errors import EdgebenchError, UsageError
 from edgebench.plan import parse_sets, plan
 from edgebench.record import StateCheck, encode
-from edgebench.report import charts, page, page_markdown, pictures, reproduce, theme, vegalite
+from edgebench.report import (
+    charts,
+    page,
+    page_markdown,
+    pictures,
+    reproduce,
+    scalings,
+    theme,
+    vegalite,
+)
 from edgebench.report.build import build_report
+from edgebench.report.decoders import facts_of
 from edgebench.report.detail import PROBABILITIES, detail_of, traces
 from edgebench.report.groups import staircase
 from edgebench.report.model import Report
+from edgebench.report.text import plain
 from edgebench.store import iter_records
 from tests import report_records as make
-from tests.records import failed, record, replicate, samples
+from tests.records import MIB, failed, record, replicate, samples
 from tests.test_roofline import calibration, worked
 
 ROOT = Path(__file__).parents[1]
@@ -48,6 +60,11 @@ def realistic() -> Report:
 @pytest.fixture(scope="module")
 def hostile() -> Report:
     return build_report(make.hostile(), ["</script>.jsonl"])
+
+
+@pytest.fixture(scope="module")
+def decoders() -> Report:
+    return build_report(make.decoders(), ["decoders.jsonl"])
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +85,8 @@ def options_of(command: str) -> run_.Options:
 
 
 def test_each_command_of_the_reference_plans_its_row_and_no_other(reference: Report) -> None:
-    assert len(reference.rows) == 36
+    lines = sum(len(file.read_text(encoding="utf-8").splitlines()) for file in REFERENCE)
+    assert len(reference.rows) == lines > 30
     for row in reference.rows:
         options = options_of(row.command)
         cells = plan(
@@ -220,6 +238,78 @@ def test_rows_of_other_tools_stand_by_what_these_report(tmp_path: Path) -> None:
     assert "MLPerf" in page.render(report) or "mlperf" in page.render(report)
 
 
+# --- language models
+
+
+def test_decoders_stand_by_runtime_precision_and_threads(decoders: Report) -> None:
+    chat, reasoning = decoders.decoders
+    assert chat.name == "chat@1, 16 after 128 tokens"
+    assert [(d.runtime, d.precision, d.threads) for d in chat.decoders] == [
+        ("ort", "as-is", "1"),
+        ("ort", "as-is", "2"),
+        ("ort", "fp16", "1"),
+        ("ort", "int4", "1"),
+        ("ort_genai", "int4", "1"),
+    ]
+    first, _, _, unable, struck = (decoders.rows[d.row] for d in chat.decoders)
+    assert facts_of(decoders, first)[1:] == [
+        *("20.0 ms ±0.0%", "50.0", "425", "90.0 MiB", "31.63", "1.000")
+    ]
+    assert facts_of(decoders, unable) == ["-"] * 7
+    assert facts_of(decoders, struck)[-2:] == ["43.7", "0.780"]
+    assert {d.tokens for d in reasoning.decoders} == {f"12 after {n}" for n in (128, 256, 384, 512)}
+    html = page.render(decoders)
+    for words in ("43.7 is above the ceiling 33", "ort has no precision &#x27;int4&#x27;"):
+        assert words in html.split('<section id="decoders"')[1].split("</section>")[0]
+
+
+def test_accuracy_over_time_is_that_of_the_analysis(decoders: Report) -> None:
+    records = make.reasoning()
+    found = scaling(build_table(records), records)
+    (group,) = decoders.scalings
+    (cell,) = group.cells
+    assert (cell.label, group.x_title) == ("ort as-is", scalings._TIMES["predicted"])
+    assert [(p.accuracy, p.accuracy_low, p.front) for p in cell.points] == [
+        (p.accuracy, p.accuracy_low, p.front) for p in found.cells[0].points
+    ]
+    assert [p.name for p in cell.points if p.front] == ["8 \u00d7 1", "16 \u00d7 1", "16 \u00d7 4"]
+    prefill, decode = cell.fits
+    assert [len(fit.points) for fit in (prefill, decode)] == [12, 44]
+    assert all(p.measured_ms == pytest.approx(p.fitted_ms, rel=1e-4) for p in prefill.points)
+    assert "R^2 1.0000" in decode.words
+    assert [pick.within for pick in group.picks] == ["100 ms", "200 ms", "any time"]
+    assert "16 tokens and 1 vote" in group.picks[0].text
+
+
+def test_scaling_without_fits_says_that_its_times_are_measured() -> None:
+    report = build_report(make.reasoning()[:1], [])
+    (group,) = report.scalings
+    assert "(measured)" in group.x_title
+    (cell,) = group.cells
+    assert cell.fits[0].points == []
+    assert "no fit of the prefill: needs 3 lengths" in cell.fits[0].words
+    assert "measured" in group.picks[0].text
+    for text in (page.render(report), page_markdown.render(report)):
+        assert "no fit of the prefill" in text
+
+
+def test_markdown_and_pictures_have_the_decoders_and_the_front(decoders: Report) -> None:
+    text = page_markdown.render(decoders)
+    assert "| runtime | precision | threads | TTFT |" in text
+    assert re.search(r"\| \\\* \| 16 \| 4 \| 0\.\d+ \|", text)
+    assert "- within 100 ms: ort as-is with 16 tokens" in text
+    drawn = pictures.svg(decoders)
+    assert "accuracy of the vote" in drawn
+    assert "16 \u00d7 4" in drawn
+
+
+def test_a_report_of_other_tasks_has_no_such_sections(realistic: Report) -> None:
+    html = page.render(realistic).replace(vegalite.scripts(), "")
+    assert 'id="decoders"' not in html
+    assert 'id="scaling"' not in html
+    assert "Language models" not in page_markdown.render(realistic)
+
+
 # --- the page
 
 
@@ -275,6 +365,13 @@ def test_no_name_gets_into_an_expression() -> None:
             spec, vl_version=vegalite.VERSION, config=theme.config("light")
         )
         assert [text for text in _expressions(vega) if "hacked" in text or "attacker" in text] == []
+    for words in make.HOSTILE:
+        report = build_report(make.reasoning(workload=words, backend=words), [])
+        assert report.scalings[0].cells[0].label.startswith(plain(words)[:8])
+        vega = vl_convert.vegalite_to_vega(
+            pictures.picture(report), vl_version=vegalite.VERSION, config=theme.config("light")
+        )
+        assert [part for part in _expressions(vega) if "hacked" in part or "attacker" in part] == []
 
 
 def test_every_template_compiles() -> None:
@@ -354,12 +451,24 @@ def test_hostile_names_stay_words_in_markdown(hostile: Report) -> None:
     assert len(widths) == 1
 
 
-def test_pictures_need_no_browser(reference: Report) -> None:
-    drawn = pictures.svg(reference)
+def test_pictures_need_no_browser() -> None:
+    quick = build_report(iter_records(REFERENCE[0]), [])
+    drawn = pictures.svg(quick)
     assert drawn.startswith("<svg")
     assert "deploy" in drawn
-    assert drawn == pictures.svg(reference)
-    assert pictures.png(reference).startswith(b"\x89PNG")
+    assert drawn == pictures.svg(quick)
+    assert pictures.png(quick).startswith(b"\x89PNG")
+
+
+def test_an_interval_of_any_width_leaves_the_picture_its_size() -> None:
+    wild = [
+        replicate(i, samples(ns, 60, i), peak=peak * MIB)
+        for i, (ns, peak) in enumerate(((1e6, 1), (3e7, 900), (9e8, 90)))
+    ]
+    drawn = pictures.svg(build_report([record(replicates=wild)], []))
+    (size,) = re.findall(r'^<svg [^>]*width="(\d+)[^>]*height="(\d+)', drawn)
+    assert int(size[0]) < 1500
+    assert int(size[1]) < 1500
 
 
 def test_nothing_to_draw_and_too_much_to_draw_are_said() -> None:

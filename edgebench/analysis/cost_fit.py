@@ -29,6 +29,7 @@ class Fit(Part, frozen=True, kw_only=True):
     lengths: int  # different lengths among them
     shortest: int  # the range that was measured; beyond it the fit is a guess
     longest: int
+    measured: list[tuple[float, float]]  # tokens, ns: what it was fitted to, by length
 
     def at(self, tokens: float) -> float:
         value = 0.0
@@ -102,4 +103,5 @@ def _fit(points: Sequence[tuple[float, float]], degree: int) -> Fit:
         lengths=len(set(x.tolist())),
         shortest=int(x.min()),
         longest=int(x.max()),
+        measured=sorted(zip(x.tolist(), y.tolist(), strict=True)),
     )

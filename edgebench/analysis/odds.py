@@ -57,8 +57,8 @@ class Turned:
         """What no draw leaves."""
         kinds, kind = np.unique(self.of.degrees, return_inverse=True)
         reach = np.array([t_table(int(degrees))[-1] for degrees in kinds])[kind.reshape(-1)]
-        # Beyond e**700 a double is infinite, and so far it need not be told apart.
-        reach = np.minimum(reach * np.nan_to_num(self.of.error), 700.0)
+        # A double ends at e**709, the value itself needs room, and so far nothing need be told apart.
+        reach = np.minimum(reach * np.nan_to_num(self.of.error), 650.0)
         low, high = self.of.value * np.exp(-reach), self.of.value * np.exp(reach)
         return (low, high) if self.sign > 0 else (-high, -low)
 

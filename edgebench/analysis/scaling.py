@@ -96,12 +96,17 @@ def scaling(
         Cell(number, row, [part for part in record.replicates if part.status == "ok"])
         for number, (row, record) in enumerate(zip(table.rows, records, strict=True))
     ]
+    return scaling_of(cells, within_ns, pad)
+
+
+def scaling_of(cells: Sequence[Cell], within_ns: float | None = None, pad: int = PAD) -> Scalings:
+    """Of the cells that answered problems; the others are there for what prompts and steps cost."""
     found = [
         _scaled(cell, part, [other for other in cells if _same_work(other.row, cell.row)], pad)
         for cell in cells
         for part in [part for part in cell.replicates if part.scaling is not None][:1]
     ]
-    return Scalings(cells=found, choices=_choices(found, within_ns), pad=pad)
+    return Scalings(cells=found, choices=choices(found, within_ns), pad=pad)
 
 
 def _same_work(other: Row, row: Row) -> bool:
@@ -254,7 +259,8 @@ def _with_front(points: Sequence[Point]) -> list[Point]:
     return found
 
 
-def _choices(cells: Sequence[Scaled], within_ns: float | None) -> list[Choice]:
+def choices(cells: Sequence[Scaled], within_ns: float | None) -> list[Choice]:
+    """The pick of each device and workload; without a limit the most accurate there is."""
     groups = dict.fromkeys((cell.device, cell.workload) for cell in cells)
     return [
         _choice(

@@ -18,11 +18,13 @@ from edgebench.analysis.types import Row, Run, Table
 from edgebench.calibration import Calibration
 from edgebench.record import Record
 from edgebench.report import facts, reproduce, text
+from edgebench.report.decoders import decoders_of
 from edgebench.report.detail import PROBABILITIES, Trace, detail_of, traces
 from edgebench.report.groups import Block, group_of, grouped, speed_of
 from edgebench.report.model import Detail, Device, Report, ReportRow
 from edgebench.report.places import Places
 from edgebench.report.roofs import roofs_of
+from edgebench.report.scalings import SCALING_NAMES, Answers, scalings_of
 
 Calibrations = Callable[[Sequence[str]], Sequence[Calibration]]
 
@@ -41,8 +43,9 @@ def build_report(
     `calibrations` finds the ceilings of devices by their names, for the roofline.
     """
     kept: list[list[Trace]] = []
+    answers = Answers()
     places = Places()
-    table = build_table(places.noting(_watched(records, kept)))
+    table = build_table(places.noting(answers.noting(_watched(records, kept))))
     blocks = grouped(table)
     place = {
         row: number
@@ -90,6 +93,9 @@ def build_report(
         roofs=roofs,
         roof_points=roof_points,
         roof_unknown=roof_unknown,
+        decoders=decoders_of(table),
+        scalings=scalings_of(table, answers),
+        scaling_names=SCALING_NAMES,
         notes=[text.plain(note) for note in (*table.notes, further) if note],
         details_left_out=_left_out(table, details),
     )

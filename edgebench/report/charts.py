@@ -13,6 +13,8 @@ from typing import Any
 from edgebench.report.theme import SHAPES
 
 Spec = dict[str, Any]
+#: Of lines, beside their colours.
+DASHES = [[1, 0], [7, 3], [2, 2], [9, 3, 2, 3], [4, 4], [12, 4], [1, 3], [6, 2, 2, 2]]
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 
 _X_FIELDS = {
@@ -40,7 +42,8 @@ def scale_of(values: Sequence[float], spread: float, *, padding: int = 0) -> Spe
     low, high = min(known, default=0.0), max(known, default=1.0)
     if low == high:
         margin = abs(low) / 10 or 1.0
-        return {"domain": [low - margin, high + margin]}
+        # Clamped: an interval that is wider must not make the picture larger.
+        return {"domain": [low - margin, high + margin], "clamp": True}
     if low > 0 and high / low > spread:
         return {"type": "log", "nice": False, "padding": padding}
     return {"type": "linear", "zero": False, "nice": bool(padding), "padding": padding}
@@ -60,7 +63,7 @@ def fill(spec: Any, slots: Mapping[str, Any]) -> Any:
 def templates() -> dict[str, Spec]:
     """Every chart by its name: `tradeoff.X.Y`, `ecdf`, `histogram`, `series`, `memory`, ..."""
     found = {f"tradeoff.{x}.{y}": tradeoff(x, y) for x in _X_FIELDS for y in _Y_FIELDS}
-    for chart in (ecdf, histogram, series, memory, energy, roofline):
+    for chart in (ecdf, histogram, series, memory, energy, roofline, scaling, cost_fit):
         found[chart.__name__] = chart()
     return found
 
@@ -247,11 +250,7 @@ def ecdf() -> Spec:
                         "label",
                         title=None,
                         legend={"columns": slot("legend_columns")},
-                        scale={
-                            "domain": slot("label_domain"),
-                            "range": [[1, 0], [7, 3], [2, 2], [9, 3, 2, 3], [4, 4], [12, 4],
-                                      [1, 3], [6, 2, 2, 2]],
-                        },
+                        scale={"domain": slot("label_domain"), "range": DASHES},
                     ),
                 },
             },
@@ -447,3 +446,85 @@ def roofline() -> Spec:
             },
         ],
     )  # fmt: skip
+
+
+def scaling() -> Spec:
+    """Accuracy over time: token budgets and votes with intervals, and the front as a staircase."""
+    x = _number("seconds", title=slot("x_title"), scale=slot("x_scale"))
+    y = _number("accuracy", title="accuracy of the vote, more is better", scale={"domain": [0, 1]})
+
+    def by_front(on: float, off: float) -> Spec:
+        return {"condition": {"test": {"field": "front", "equal": True}, "value": on}, "value": off}
+
+    dashes = _name(
+        "label",
+        title=None,
+        legend={"columns": slot("legend_columns")},
+        scale={"domain": slot("label_domain"), "range": DASHES},
+    )
+    votes = _name(
+        "votes",
+        title="votes",
+        scale={"domain": slot("shape_domain"), "range": SHAPES},
+        legend={"columns": 8, "symbolFillColor": slot("soft"), "symbolStrokeColor": slot("soft")},
+    )
+    return _chart(
+        "Accuracy of the vote against the time to the last vote, for token budgets and numbers of "
+        "votes, with 95 % intervals; a stepped line is the front. The table holds every number.",
+        layer=[
+            {
+                "data": {"name": "scaling"},
+                "mark": {"type": "rule", "strokeWidth": 1.5},
+                "encoding": {
+                    "x": x,
+                    "y": {**y, "field": "accuracy_low"},
+                    "y2": {"field": "accuracy_high"},
+                    "color": _by_label(),
+                    "opacity": by_front(0.6, 0.22),
+                },
+            },
+            {
+                "data": {"name": "scaling_front"},
+                "mark": {"type": "line", "interpolate": "step-after", "strokeWidth": 2},
+                "encoding": {"x": x, "y": y, "color": _by_label(), "strokeDash": dashes},
+            },
+            {
+                "data": {"name": "scaling"},
+                "mark": {"type": "point", "filled": True, "size": 95},
+                "encoding": {"x": x, "y": y, "color": _by_label(), "shape": votes,
+                             "opacity": by_front(1, 0.4)},
+            },
+            {
+                "data": {"name": "scaling"},
+                "transform": [{"filter": {"field": "front", "equal": True}}],
+                "mark": {"type": "text", "align": "left", "dx": 9, "dy": 11, "fontWeight": 600},
+                "encoding": {"x": x, "y": y, "text": {"field": "name"}},
+            },
+        ],
+    )  # fmt: skip
+
+
+def cost_fit() -> Spec:
+    """Measured times over lengths, the fit, and what it leaves over."""
+    x = _number("tokens", title=slot("x_title"), scale={"zero": False, "nice": True})
+    y = _number("measured_ms", title="ms", scale={"zero": False, "nice": True})
+    return _chart(
+        "Measured times over lengths and the line fitted to them; thin lines are what it leaves over.",
+        layer=[
+            {
+                "data": {"name": "cost"},
+                "mark": {"type": "rule", "strokeWidth": 1, "color": slot("bad")},
+                "encoding": {"x": x, "y": y, "y2": {"field": "fitted_ms"}},
+            },
+            {
+                "data": {"name": "cost"},
+                "mark": {"type": "line", "strokeWidth": 1.8, "color": slot("ink")},
+                "encoding": {"x": x, "y": {**y, "field": "fitted_ms"}},
+            },
+            {
+                "data": {"name": "cost"},
+                "mark": {"type": "point", "filled": True, "size": 34, "color": slot("accent")},
+                "encoding": {"x": x, "y": y},
+            },
+        ],
+    )

@@ -157,6 +157,33 @@ def _source(row: Row) -> str:
     return "; ".join([where, *words, *row.imported.notes])
 
 
+def _generate(row: Row, place: int) -> str:
+    """TTFT, TPOT or decode tokens/s; "" of a row that generates nothing."""
+    return "" if row.generate is None else text.generate_cells(row)[place]
+
+
+def _prefill_rate(row: Row) -> str:
+    if row.generate is None or row.generate.prefill_tokens_per_s is None:
+        return ""
+    return format_rate(row.generate.prefill_tokens_per_s)
+
+
+def _kv_cache(row: Row) -> str:
+    if row.generate is None:
+        return ""
+    size = row.generate.kv_cache_bytes
+    return row.unknown.get("generate.kv_cache_bytes", "") if size is None else format_bytes(size)
+
+
+def _judged(row: Row, metric: str, form: str) -> str:
+    """A quality metric, whether the limit is on it or it stands beside."""
+    if row.quality is None:
+        return ""
+    values = {limit.metric: limit.value for limit in row.quality.also}
+    value = {**values, row.quality.metric: row.quality.value}.get(metric)
+    return "" if value is None else format(value, form)
+
+
 def _settings(row: Row) -> str:
     return ", ".join(f"{axis}={value}" for axis, value in sorted(row.variant.items()))
 
@@ -170,6 +197,13 @@ _FACTS: dict[str, Callable[[Row], str]] = {
     "memory": lambda row: text.bytes_cell(row.memory_peak_bytes),
     "quality": text.quality_cell,
     "energy": text.energy_cell,
+    "TTFT": lambda row: _generate(row, 0),
+    "TPOT": lambda row: _generate(row, 1),
+    "decode tokens/s": lambda row: _generate(row, 2),
+    "prefill tokens/s": _prefill_rate,
+    "KV cache": _kv_cache,
+    "perplexity": lambda row: _judged(row, "perplexity", ".4g"),
+    "agreement": lambda row: _judged(row, "greedy_agreement", ".3f"),
     "p99": _p99,
     "speed-up to fp32": _speedup,
     "quality in full": _quality,

@@ -179,6 +179,80 @@ class Roof(Part, frozen=True, kw_only=True):
     name: str  # "fp32, 2 threads"
 
 
+class Decoder(Part, frozen=True, kw_only=True):
+    """A row that generates text, by what it ran on and how."""
+
+    row: int
+    runtime: str
+    precision: str  # with what else varies among the rows: "as-is, accuracy_level=4"
+    threads: str
+    tokens: str  # of a request: "32 after 128"
+
+
+class DecoderTable(Part, frozen=True, kw_only=True):
+    """The rows of a workload that generate text, by runtime, precision and threads."""
+
+    name: str
+    decoders: list[Decoder]
+
+
+class ScalingPoint(Part, frozen=True, kw_only=True):
+    """A token budget and a number of votes."""
+
+    name: str  # "32 x 2"
+    votes: int
+    accuracy: float
+    accuracy_low: float  # Wilson, 95 %
+    accuracy_high: float
+    seconds: float  # to the last vote: predicted where there is a fit, else measured
+    front: bool
+    cells: list[str]  # parallel to Report.scaling_names
+
+
+class CostPoint(Part, frozen=True, kw_only=True):
+    """What was measured at a length, and what the fit says of it."""
+
+    tokens: float
+    measured_ms: float
+    fitted_ms: float
+
+
+class CostFit(Part, frozen=True, kw_only=True):
+    """What a prompt or a step costs; without points `words` say why it is unknown."""
+
+    name: str
+    x_title: str
+    words: str
+    points: list[CostPoint]
+
+
+class ScalingCell(Part, frozen=True, kw_only=True):
+    """A row that answered problems."""
+
+    row: int
+    label: str
+    asked: str
+    doubts: list[str]
+    agreement: str  # of predicted and measured times
+    points: list[ScalingPoint]  # by time
+    fits: list[CostFit]
+
+
+class ScalingPick(Part, frozen=True, kw_only=True):
+    within: str  # "2.00 s", "any time"
+    text: str
+
+
+class ScalingGroup(Part, frozen=True, kw_only=True):
+    """What more tokens and votes bring on one device."""
+
+    name: str
+    device: str
+    x_title: str
+    cells: list[ScalingCell]
+    picks: list[ScalingPick]
+
+
 class Report(Part, frozen=True, kw_only=True):
     schema: Literal["edgebench.report/1"] = REPORT_SCHEMA
     title: str
@@ -195,5 +269,8 @@ class Report(Part, frozen=True, kw_only=True):
     roofs: list[Roof] = []
     roof_points: list[RoofPoint] = []
     roof_unknown: str = ""
+    decoders: list[DecoderTable] = []
+    scalings: list[ScalingGroup] = []
+    scaling_names: list[str] = []
     notes: list[str] = []
     details_left_out: str = ""

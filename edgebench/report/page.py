@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import html
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from importlib import resources
 
 import msgspec
 
-from edgebench.report import charts, theme, vegalite
+from edgebench.report import charts, page_decoders, theme, vegalite
+from edgebench.report.markup import esc, listed
 from edgebench.report.model import Decision, Group, Report, ReportRow
 
-_SCRIPTS = ("data.js", "charts.js", "table.js", "main.js")
+_SCRIPTS = ("data.js", "charts.js", "scalings.js", "table.js", "main.js")
 _CARDS = 12  # decisions shown as cards; the others stand in a list below
 _VERDICTS = {"clear": "clear", "open": "not clear", "nothing": "nothing to deploy"}
 _FIGURES = ("p50", "items/s", "memory", "quality", "energy")
@@ -36,19 +36,16 @@ def render(report: Report) -> str:
         "script_hashes": f"{_hash(vega)} {_hash(script)}",
         "style": theme.css() + _file("page.css"),
         "decisions": _decisions(report),
+        "further_links": page_decoders.links(report),
+        "decoders": page_decoders.sections(report),
         "environment": _environment(report),
         "failures": _failures(report),
-        "notes": _list(report.notes) or '<p class="soft">None.</p>',
+        "notes": listed(report.notes) or '<p class="soft">None.</p>',
         "report": _data(report),
         "vega": vega,
         "script": script,
     }
     return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _file("page.html"))
-
-
-def esc(words: str) -> str:
-    """Text as HTML text, safe in attributes too."""
-    return html.escape(words, quote=True)
 
 
 def _file(name: str) -> str:
@@ -87,11 +84,6 @@ def _measured(report: Report) -> str:
     return " · ".join(filter(None, (report.measured, f"from {files}{more}" if files else "")))
 
 
-def _list(lines: Iterable[str], name: str = "") -> str:
-    items = "".join(f"<li>{esc(line)}</li>" for line in lines)
-    return f'<ul class="{name}">{items}</ul>' if items else ""
-
-
 # --- the decision
 
 
@@ -122,7 +114,7 @@ def _card(report: Report, number: int, group: Group, decision: Decision) -> str:
         f"<h3>{esc(_headline(decision))}</h3>"
         f'<p class="verdict">{esc(_verdict(decision))}</p>'
         f"{_figures(report, group, row, decision)}{around}"
-        f"{_list(decision.warnings, 'warnings')}<p>{link}</p></article>"
+        f"{listed(decision.warnings, 'warnings')}<p>{link}</p></article>"
     )
 
 
@@ -184,7 +176,7 @@ def _further(report: Report, pairs: Sequence[tuple[int, Group, Decision]]) -> st
 
 def _environment(report: Report) -> str:
     devices = "".join(
-        f"<p><strong>{esc(device.line)}</strong></p>{_list(device.warnings, 'warnings')}"
+        f"<p><strong>{esc(device.line)}</strong></p>{listed(device.warnings, 'warnings')}"
         for device in report.devices
     )
     return f'<div class="card">{devices}</div>{_differences(report)}'
@@ -227,4 +219,4 @@ def _reason(report: Report, why: str, fix: str, rows: Sequence[ReportRow]) -> st
     if len(rows) > _NAMED:
         names.append(f"and {len(rows) - _NAMED} more")
     mend = f'<br><span class="soft">fix: {esc(fix)}</span>' if fix else ""
-    return f'<div class="reason">{esc(why)}{mend}{_list(names)}</div>'
+    return f'<div class="reason">{esc(why)}{mend}{listed(names)}</div>'

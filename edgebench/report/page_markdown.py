@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from edgebench.report import markdown_decoders
 from edgebench.report.markdown import escape
 from edgebench.report.model import Decision, Group, Report, ReportRow
 
@@ -26,6 +27,7 @@ def _lines(report: Report) -> Iterator[str]:
             yield from _decision(report, group, decision)
     for group in report.groups:
         yield from _group(report, group)
+    yield from markdown_decoders.sections(report)
     yield "### Environment"
     yield ""
     yield from _environment(report)

@@ -12,7 +12,7 @@ from edgebench.errors import UsageError
 from edgebench.report import charts, theme, vegalite
 from edgebench.report.charts import Spec
 from edgebench.report.groups import YS
-from edgebench.report.model import Group, Report, ReportRow
+from edgebench.report.model import Group, Report, ReportRow, ScalingGroup
 
 _INDEPENDENT = {
     "scale": {"color": "independent", "shape": "independent", "strokeDash": "independent"}
@@ -44,7 +44,10 @@ def picture(report: Report) -> Spec:
         )
     return {
         "$schema": charts.SCHEMA,
-        "vconcat": [_line(report, group) for group in groups],
+        "vconcat": [
+            *(_line(report, group) for group in groups),
+            *(_scaling(report, group) for group in report.scalings),
+        ],
         "spacing": 34,
         "resolve": _INDEPENDENT,
     }
@@ -163,6 +166,43 @@ def _ecdf(report: Report, rows: Sequence[ReportRow]) -> Spec:
         label_range=_palette(len(names)),
         legend_columns=1,
     )
+
+
+def _scaling(report: Report, group: ScalingGroup) -> Spec:
+    """Accuracy over time, with the picks in words."""
+    points = [(cell.label, point) for cell in group.cells for point in cell.points]
+    last = max(point.seconds for _, point in points)
+    front = []
+    for cell in group.cells:
+        steps = [point for point in cell.points if point.front]
+        ends = [(point.seconds, point.accuracy) for point in steps]
+        ends += [(last, steps[-1].accuracy)] if steps else []
+        front += [{"seconds": x, "accuracy": y, "label": cell.label} for x, y in ends]
+    labels = [cell.label for cell in group.cells]
+    where = f" · {group.device}" if len(report.devices) > 1 else ""
+    drawn = _drawn(
+        charts.scaling(),
+        {
+            "scaling": [
+                {**msgspec.to_builtins(point), "votes": str(point.votes), "label": label}
+                for label, point in points
+            ],
+            "scaling_front": front,
+        },
+        width=_WIDTHS[0] + _WIDTHS[1],
+        x_scale=charts.scale_of([point.seconds for _, point in points], _SPREAD / 2, padding=24),
+        x_title=group.x_title,
+        label_domain=labels,
+        label_range=_palette(len(labels)),
+        legend_columns=2,
+        shape_domain=[str(votes) for votes in sorted({point.votes for _, point in points})],
+    )
+    words = [f"within {pick.within}: {pick.text}" for pick in group.picks]
+    title = {
+        "text": f"{group.name}{where} · tokens x votes",
+        "subtitle": [line for text in words for line in _wrapped(text)],
+    }
+    return {**drawn, "title": title}
 
 
 def _palette(count: int) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TextIO
 
 from edgebench.analysis.cost_fit import Fit
@@ -14,7 +14,7 @@ from edgebench.report.text import plain
 from edgebench.units import format_ns
 
 _WIDTH = 80
-_HEAD = ("", "tokens", "votes", "accuracy", "95 %", "measured", "predicted", "tok/right", "J/right")
+HEAD = ("", "tokens", "votes", "accuracy", "95 %", "measured", "predicted", "tok/right", "J/right")
 _LEGEND = (
     "* on the front of time and accuracy; tokens: budget of a sample, cut hard; accuracy: of the "
     "vote, Wilson interval over problems; measured, predicted: time to the last vote, mean over "
@@ -39,32 +39,42 @@ def _lines(found: Scalings, rows: Sequence[Row]) -> Iterator[str]:
     yield from _wrapped(_LEGEND + (_JOULES if known else ""))
     for choice in found.choices:
         yield ""
-        yield from _wrapped(_choice(choice, by_row))
+        yield from _wrapped(choice_words(choice, by_row))
 
 
 def _cell(cell: Scaled, row: Row, name: str, pad: int) -> Iterator[str]:
     title = f"{row.workload}@{row.workload_version} on {row.device} · {row.backend} {name}"
     yield from _wrapped(plain(title))
-    yield from _wrapped(
-        f"{cell.problems} problems, {cell.samples} samples of each, {cell.width} side by side, "
-        f"temperature {cell.temperature:g}",
-        "  ",
-    )
-    if cell.left_out:
-        yield from _wrapped(f"struck, and never picked: {plain(cell.left_out)}", "  ")
-    if cell.disturbed:
-        yield from _wrapped("the machine was disturbed meanwhile: measured times are suspect", "  ")
-    lines = [_HEAD, *(_cells(point) for point in cell.points)]
-    used = [
-        column for column in range(len(_HEAD)) if any(line[column] != "-" for line in lines[1:])
-    ]
+    for words in (asked_words(cell), *doubts(cell)):
+        yield from _wrapped(words, "  ")
+    lines = [HEAD, *(point_cells(point) for point in cell.points)]
+    used = [column for column in range(len(HEAD)) if any(line[column] != "-" for line in lines[1:])]
     widths = {column: max(len(line[column]) for line in lines) for column in used}
     for line in lines:
         yield "  ".join(f"{line[c]:>{widths[c]}}" for c in used).rstrip()
-    yield from _fits(cell, pad)
+    for words in (prefill_words(cell, pad), decode_words(cell), agreement_words(cell)):
+        yield from _wrapped(words, "  ")
 
 
-def _cells(point: Point) -> tuple[str, ...]:
+def asked_words(cell: Scaled) -> str:
+    """How many problems, and how they were asked."""
+    return (
+        f"{cell.problems} problems, {cell.samples} samples of each, {cell.width} side by side, "
+        f"temperature {cell.temperature:g}"
+    )
+
+
+def doubts(cell: Scaled) -> list[str]:
+    """Why it takes no part in the pick, and what is wrong with its times."""
+    found = [f"struck, and never picked: {plain(cell.left_out)}"] if cell.left_out else []
+    if cell.disturbed:
+        found.append("the machine was disturbed meanwhile: measured times are suspect")
+    return found
+
+
+def point_cells(point: Point) -> tuple[str, ...]:
+    """A point's line, parallel to HEAD; "-" where something is unknown."""
+
     def or_dash(value: float | None, form: str) -> str:
         return "-" if value is None else form.format(value)
 
@@ -81,25 +91,28 @@ def _cells(point: Point) -> tuple[str, ...]:
     )
 
 
-def _fits(cell: Scaled, pad: int) -> Iterator[str]:
+def prefill_words(cell: Scaled, pad: int) -> str:
+    """The fit of the prefill with what it leaves over, or why there is none."""
     if cell.prefill is None:
-        yield from _wrapped(f"no fit of the prefill: {cell.unknown['prefill']}", "  ")
-    else:
-        a, b, c = cell.prefill.coefficients_ns
-        length = f"P = {pad}*ceil(tokens/{pad})" if pad > 1 else "P = tokens"
-        form = f"prefill: {a:.4g} ns*P^2 + {_ns(b)}*P + {_ns(c)}, {length}; "
-        yield from _wrapped(form + _how_good(cell.prefill), "  ")
+        return f"no fit of the prefill: {cell.unknown['prefill']}"
+    a, b, c = cell.prefill.coefficients_ns
+    length = f"P = {pad}*ceil(tokens/{pad})" if pad > 1 else "P = tokens"
+    form = f"prefill: {a:.4g} ns*P^2 + {_ns(b)}*P + {_ns(c)}, {length}; "
+    return form + _how_good(cell.prefill)
+
+
+def decode_words(cell: Scaled) -> str:
+    """The fit of a decode step with what it leaves over, or why there is none."""
     if cell.decode is None:
-        yield from _wrapped(f"no fit of the decode: {cell.unknown['decode']}", "  ")
-    else:
-        m, n = cell.decode.coefficients_ns
-        form = f"decode step: {_ns(n)} + {_ns(m)}*context; "
-        yield from _wrapped(form + _how_good(cell.decode), "  ")
-    if cell.prefill is not None and cell.decode is not None:
-        off = [
-            point.predicted_ns / point.latency_ns - 1 for point in cell.points if point.predicted_ns
-        ]
-        yield from _wrapped(f"predicted against measured: {min(off):+.1%} to {max(off):+.1%}", "  ")
+        return f"no fit of the decode: {cell.unknown['decode']}"
+    m, n = cell.decode.coefficients_ns
+    return f"decode step: {_ns(n)} + {_ns(m)}*context; " + _how_good(cell.decode)
+
+
+def agreement_words(cell: Scaled) -> str:
+    """How far predicted and measured times are apart; "" where nothing is predicted."""
+    off = [point.predicted_ns / point.latency_ns - 1 for point in cell.points if point.predicted_ns]
+    return f"predicted against measured: {min(off):+.1%} to {max(off):+.1%}" if off else ""
 
 
 def _ns(ns: float) -> str:
@@ -118,19 +131,26 @@ def _how_good(fit: Fit) -> str:
     )
 
 
-def _choice(choice: Choice, names: dict[int, str]) -> str:
+def choice_words(choice: Choice, names: Mapping[int, str]) -> str:
+    """The pick in a sentence that says of what; `names` are those of the rows."""
+    asked = "" if choice.within_ns is None else f" within {format_ns(choice.within_ns)}"
     place = f"{plain(choice.workload)} on {plain(choice.device)}"
+    return f"Pick{asked} ({place}): {pick_words(choice, names)}"
+
+
+def pick_words(choice: Choice, names: Mapping[int, str]) -> str:
+    """What is picked, how sure that is, or why nothing is."""
     asked = "" if choice.within_ns is None else f" within {format_ns(choice.within_ns)}"
     if choice.point is None or choice.row is None:
         if choice.nearest_ns is None:
-            return f"Pick{asked} ({place}): none, every cell is struck"
-        return f"Pick{asked} ({place}): none; the fastest takes {format_ns(choice.nearest_ns)}"
+            return "none, every cell is struck"
+        return f"none; the fastest takes {format_ns(choice.nearest_ns)}"
     point = choice.point
     if point.accuracy == 0:
-        return f"Pick{asked} ({place}): none, no answer{asked} is right"
+        return f"none, no answer{asked} is right"
     votes = f"{point.votes} vote{'s' if point.votes > 1 else ''}"
     words = (
-        f"Pick{asked} ({place}): {plain(names[choice.row])} with {point.budget} tokens and {votes}: "
+        f"{plain(names[choice.row])} with {point.budget} tokens and {votes}: "
         f"accuracy {point.accuracy:.3f} ({point.accuracy_low:.2f} to {point.accuracy_high:.2f}) in "
         f"{format_ns(time_of(point))}, {choice.by}"
     )

@@ -6,6 +6,7 @@ only coloured by rich: its own tables take seconds for ten thousand rows.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import TextIO
 
@@ -92,8 +93,15 @@ def _grid(rows: Sequence[Row], names: Sequence[str], width: int) -> Iterator[Lin
     room = width - 2 - sum(widths) - len(widths)
     label = min(max(len(name) for name in ("variant", *names)), max(room, 0))
     yield f"  {'variant':<{label}}" + _joined(head, widths), HEAD
+    unable: dict[str, list[str]] = defaultdict(list)  # why -> names, which stand in one place
+    for row, name in zip(rows, names, strict=True):
+        if row.status == "unsupported":
+            unable[text.reasons(row)].append(name)
     for row, name, values in zip(rows, names, cells, strict=True):
-        yield from _entry(row, name, _joined(values, widths), label, width)
+        if row.status != "unsupported":
+            yield from _entry(row, name, _joined(values, widths), label, width)
+    for why, alike in unable.items():
+        yield from wrapped(f"{', '.join(alike):<{label}}  {why}", width, REASON, "    ", "x ")
 
 
 def _entry(row: Row, name: str, numbers: str, label: int, width: int) -> Iterator[Line]:

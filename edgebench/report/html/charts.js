@@ -55,7 +55,7 @@ function scaleOf(values, spread, padding = 0) {
   const [low, high] = known.length ? [Math.min(...known), Math.max(...known)] : [0, 1];
   if (low === high) {
     const margin = Math.abs(low) / 10 || 1;
-    return { domain: [low - margin, high + margin] };
+    return { domain: [low - margin, high + margin], clamp: true }; // a wider interval ends at the edge
   }
   if (low > 0 && high / low > spread) return { type: "log", nice: false, padding };
   return { type: "linear", zero: false, nice: padding > 0, padding };
@@ -226,4 +226,5 @@ function drawCharts() {
   drawSamples();
   drawCost();
   drawRoofline();
+  drawScalings();
 }

@@ -153,6 +153,7 @@ drawTradeoff().then(() => {
   drawSamples();
   drawCost();
   drawRoofline();
+  drawScalings();
   performance.mark("ready");
   document.documentElement.dataset.ready = "true";
 });
