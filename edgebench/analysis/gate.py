@@ -76,7 +76,8 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
         pairs are independent of that, so that the two rates multiply.
         """
         chances = self.tests * len(self.screens) * SCREEN_ALPHA
-        return min(self.alpha / (chances * len(self.looks)), SCREEN_ALPHA)
+        looks = max((len(_fresh_looks(screen, self)) for screen in self.screens), default=1)
+        return min(self.alpha / (chances * looks), SCREEN_ALPHA)
 
     @property
     def deciding_alpha(self) -> float:
