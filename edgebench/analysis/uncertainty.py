@@ -73,8 +73,9 @@ class Uncertain:
                 continue
             places = _places(keys[some], self.metric.name, start, count, seed)
             np.multiply(noise.take(places + offset[some]), known[some, None], out=part)
-            np.exp(part, out=part)
-            part *= self.value[some, None]
+            with np.errstate(over="ignore"):  # beyond all numbers is a draw like another
+                np.exp(part, out=part)
+                part *= self.value[some, None]
         return drawn
 
 
