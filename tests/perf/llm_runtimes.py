@@ -3,9 +3,8 @@
     python -m tests.perf.llm_runtimes [llama_cpp] [mlx] [ort_genai=FOLDER]
 
 llama.cpp: the same calls of `llama_decode` by hand. MLX: `generate_step` of mlx_lm on its own Llama
-with our packed weights. onnxruntime-genai: its own generator against ours, both in fp32, on a folder that `edgebench
-run --backend ort_genai --set precision=fp32` has built: the same weights, one thread. A ratio is the other's time per token over ours: 1 and more is as
-fast. What is not installed is skipped, and said. Fetches the model (98 MB) once.
+with our packed weights. onnxruntime-genai: as `llm_genai.py` says, in fresh processes. A ratio is the
+other's time per token over ours: 1 and more is as fast. What is not installed is skipped, and said. Fetches the model (98 MB) once.
 """
 
 from __future__ import annotations
@@ -63,7 +62,6 @@ def compared(
     mine: Callable[[], Timed],
     other: Callable[[], Timed],
     pairs: int,
-    target: float = TARGET,
 ) -> None:
     """Median of the ratios other / ours, the order turning; the answers must be the same."""
     ratios = []
@@ -73,10 +71,10 @@ def compared(
         times = {first: first()[0], second: second()[0]}
         ratios.append(times[other] / times[mine])
         last = times[mine]
-    verdict = "ok" if median(ratios) >= target else "too slow"
+    verdict = "ok" if median(ratios) >= TARGET else "too slow"
     answers = "same answers" if same else "OTHER ANSWERS"
     print(
-        f"{title}: {median(ratios):.3f} (at least {target}: {verdict}; {min(ratios):.3f} to "
+        f"{title}: {median(ratios):.3f} (at least {TARGET}: {verdict}; {min(ratios):.3f} to "
         f"{max(ratios):.3f}, {pairs} pairs, {last / 1e6:.1f} ms a token, {answers})"
     )
 
@@ -222,10 +220,10 @@ def mlx(tokens: int = 9, pairs: int = 5) -> None:
 _ONE_THREAD = {"intra_op_num_threads": 1}
 
 
-def ort_genai(folder: str, tokens: int = 33, pairs: int = 12) -> None:
+def raw_generator(folder: str, tokens: int) -> Callable[[], Timed]:
+    """Requests by onnxruntime-genai's own generator, on a folder of its builder's."""
     import onnxruntime_genai as og
 
-    session = opened("ort", tokens, "fp32")
     config = og.Config(folder)
     config.overlay(json.dumps({"model": {"decoder": {"session_options": _ONE_THREAD}}}))
     model = og.Model(config)
@@ -244,13 +242,13 @@ def ort_genai(folder: str, tokens: int = 33, pairs: int = 12) -> None:
         each_ns = (time.perf_counter_ns() - start) / (tokens - 1)
         return each_ns, [int(token) for token in generator.get_sequence(0)[len(PROMPT) :]]
 
-    compared(
-        "ort, onnxruntime-genai / edgebench",
-        lambda: ours(session, tokens),
-        theirs,
-        pairs,
-        GENAI_TARGET,
-    )
+    return theirs
+
+
+def ort_genai(folder: str) -> None:
+    from tests.perf import llm_genai
+
+    llm_genai.main(folder)
 
 
 def main(asked: list[str]) -> None:

@@ -77,7 +77,10 @@ class _Graph:
         _, y = self._added_and_normed(x, branch, "output_norm")
         y = writer.node("Gather", [y, "kept"], axis=1)
         logits = self._linear(y, [self._file.head.name])
-        writer.node("Cast", [logits], ["logits"], to=1)
+        if self._type == "float32":
+            writer.node("Identity", [logits], ["logits"])  # the runtime takes it out: no copy
+        else:
+            writer.node("Cast", [logits], ["logits"], to=1)
         writer.output("logits", "float32", ["batch", "kept", decoder.vocabulary])
 
     def _tables(self) -> list[NDArray[Any]]:
@@ -152,10 +155,7 @@ class _Graph:
 
     def _feed_forward(self, block: str, x: str) -> str:
         writer = self._writer
-        both = self._linear(x, [f"{block}ffn_gate.weight", f"{block}ffn_up.weight"])
-        gate, up = f"{block}gate", f"{block}up"
-        half = self._decoder.hidden
-        writer.node("Split", [both, writer.numbers(half, half)], [gate, up], axis=-1)
+        gate, up = (self._linear(x, [f"{block}ffn_{part}.weight"]) for part in ("gate", "up"))
         if self._decoder.activation == "silu":
             act = writer.contrib("QuickGelu", [gate], alpha=1.0)
         else:
