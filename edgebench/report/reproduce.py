@@ -17,10 +17,13 @@ def command(row: Row, run: Run) -> tuple[str, str]:
     """A shell command, and what it is not: ("", why) where nothing is known.
 
     Falls back to the command of the whole run where the run's settings are not those of
-    `edgebench run` (an older version's, or another tool's).
+    `edgebench run` (an older version's, or another tool's), and for rows that are unsupported: alone, a
+    precision or option that none of the backends offers is a usage error.
     """
     asked = run.settings
     settings = asked.get("settings")
+    if row.status == "unsupported":
+        return _of_whole_run(run)
     if not isinstance(settings, Mapping) or not {"workloads", "sets"} <= asked.keys():
         return _of_whole_run(run)
     backend = _backend(row, asked)
