@@ -148,12 +148,6 @@ class Sampler:
         self._reader = -1
 
 
-def encode(sample: Sample) -> bytes:
-    """A sample as `RECORD`."""
-    value = math.nan if sample.value is None else sample.value
-    return RECORD.pack(sample.start_ns, sample.end_ns, value)
-
-
 def decode(data: bytes) -> list[Sample]:
     """Samples from whole records."""
     unpacked: Iterable[tuple[int, int, float]] = RECORD.iter_unpack(data)

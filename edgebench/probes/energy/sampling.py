@@ -13,20 +13,21 @@ import json
 import os
 import pickle
 import random
-import select
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from itertools import count
+from functools import partial
+from math import nan
+from typing import NoReturn
 
-from edgebench.probes.energy.sampler import encode, jittered, poll_interval_s
+from edgebench.probes.energy.sampler import RECORD, jittered, poll_interval_s
 from edgebench.probes.energy.source import EnergySource
 from edgebench.probes.energy.window import SourceFacts
 
 _PR_SET_PDEATHSIG = 1
-_LOOK_EVERY = 16  # naps: within a third of a second
 
 
 def main() -> None:
@@ -40,43 +41,50 @@ def main() -> None:
         return
     print(json.dumps(asdict(SourceFacts.of(source))), flush=True)
     out = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+    signal.signal(signal.SIGTERM, _end)
+    threading.Thread(target=_end_with_input, daemon=True).start()
     gc.collect()
     gc.freeze()
     gc.disable()
-    sample_until(source, lambda data: os.write(out, data), _sleep_until_told())
-    source.close()
+    try:
+        sample_until(source, partial(os.write, out), time.sleep)
+    finally:
+        source.close()
 
 
-def _sleep_until_told() -> Callable[[float], bool]:
-    """Sleeps; true when standard input has ended. It looks there once in a while only: sleeping in
-    `select` costs twice the CPU time of `sleep`, and waking is most of what a sample costs."""
-    naps = count()
+def _end_with_input() -> None:
+    """Waits for the end of standard input, at no cost to the loop, and wakes it then."""
+    sys.stdin.buffer.read()
+    os.kill(os.getpid(), signal.SIGTERM)
 
-    def sleep(seconds: float) -> bool:
-        time.sleep(max(seconds, 0.0))
-        return next(naps) % _LOOK_EVERY == 0 and bool(select.select([sys.stdin], [], [], 0)[0])
 
-    return sleep
+def _end(number: int, frame: object) -> NoReturn:
+    sys.exit(0)
 
 
 def sample_until(
     source: EnergySource,
     write: Callable[[bytes], object],
-    stopped_within: Callable[[float], bool],
+    sleep: Callable[[float], object],
     clock_ns: Callable[[], int] = time.monotonic_ns,
 ) -> None:
     """Reads `source` once in every interval, at a random moment of it where that is of use, until
-    `stopped_within(seconds)`, which sleeps, is true. An interval that was missed stays missed."""
+    `sleep` answers with something true, or raises. An interval that was missed stays missed.
+
+    Waking with cold caches is most of what a reading costs, and every call below here adds to it.
+    """
     interval_ns = poll_interval_s(source) * 1e9
     jitter = random.random if jittered(source) else lambda: 0.5
+    sample, pack = source.sample, RECORD.pack
     begin_ns = clock_ns()
     number = 0
     while True:
         due_ns = begin_ns + (number + jitter()) * interval_ns
-        if stopped_within((due_ns - clock_ns()) / 1e9):
+        if sleep(max((due_ns - clock_ns()) / 1e9, 0.0)):
             return
-        write(encode(source.sample()))
-        number = max(number + 1, int((clock_ns() - begin_ns) / interval_ns))
+        start_ns, end_ns, value = sample()
+        write(pack(start_ns, end_ns, nan if value is None else value))
+        number = max(number + 1, int((end_ns - begin_ns) / interval_ns))
 
 
 def _die_with(parent_pid: int) -> None:
