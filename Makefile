@@ -58,7 +58,7 @@ perf: $(VENV)/.test
 gate-selftest: $(VENV)/.test
 	$(BIN)/python -m tests.perf.gate.selftest
 
-# Results of SmolLM2 for results/reference, and README's blocks that follow from them; wants a quiet machine, some 14
+# Results of SmolLM2 for results/reference, and README's blocks that follow from them; wants a quiet machine, some 16
 # minutes of two cores. MLX off Apple silicon reads a prompt in 15 s: RUNTIMES=...,mlx takes half an hour more.
 MACHINE ?= linux-x86-2c
 RUNTIMES ?= ort,llama_cpp,openvino_genai,ort_genai
