@@ -194,6 +194,16 @@ def test_a_pair_reads_back_as_it_was_written() -> None:
     assert form.decode(form.encode(one)) == one
 
 
+def test_memory_that_is_open_asks_for_further_pairs() -> None:
+    peaks = (90, 99, 92, 100, 93)
+    undecided = [pair(n, head=measured(peak=peaks[n] * MIB, seed=n)) for n in range(5)]
+    assert verdicts(rows(case(), undecided, RULES))[MEMORY] == "inconclusive"
+    assert wanted_pairs(case(), undecided, RULES) == 8
+    assert wanted_pairs(case(report_only="every core"), undecided, RULES) == 8
+    assert wanted_pairs(case(canary=True), undecided, RULES) == 5
+    assert wanted_pairs(case(), pairs(5), RULES) == 5
+
+
 def joules(value: float | None, **more: Any) -> Energy:
     if value is None:
         return Energy(status="unavailable", reason="window_too_short", detail="needs 9 s")

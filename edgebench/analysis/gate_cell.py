@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from statistics import median
-from typing import Any
 
 import msgspec
 
@@ -30,7 +29,7 @@ from edgebench.analysis.gate_types import (
     Percentiles,
 )
 from edgebench.analysis.paired import Round, cpu_change, wall_change, whole_wall_change
-from edgebench.pair import SIDES, ArmBlock, Measured, Pair, Side
+from edgebench.pair import SIDES, ArmBlock, Pair, Side
 from edgebench.record import Quality, Reason
 
 UNSCREENED = 1 << 30  # tests: more than any suite has
@@ -64,11 +63,14 @@ def changes(pairs: Sequence[Pair], clock: Clock) -> list[float]:
 def wanted_pairs(case: CellCase, pairs: Sequence[Pair], rules: Rules) -> int:
     """How many pairs the cell is to have at its next look; those it has, where it is decided."""
     have = len(pairs)
-    if have < rules.least or case.report_only:
-        return max(rules.least, have)
-    rulings = [_latency(case, changes(pairs, clock), clock, rules) for clock in clocks(case, pairs)]
+    if have < rules.least:
+        return rules.least
+    timed = [] if case.report_only else clocks(case, pairs)
+    rulings = [_latency(case, changes(pairs, clock), clock, rules) for clock in timed]
     if any(ruling.verdict == "regress" for ruling in rulings):
         return have
+    if not case.canary:
+        rulings += [ruling for ruling in [_memory(case, pairs, rules)] if ruling is not None]
     if wants_energy(case, pairs, rules):
         rulings.append(_energy(case, pairs, rules))
     open_looks = [ruling.wanted for ruling in rulings if not ruling.decided]
@@ -152,14 +154,20 @@ def _latency_rows(
 def _memory_rows(
     case: CellCase, pairs: Sequence[Pair], rules: Rules, seconds: float
 ) -> Iterator[GateRow]:
+    ruling = _memory(case, pairs, rules)
+    if ruling is not None:
+        base, head = (_peaks(pairs, side) for side in SIDES)
+        yield _row(case, MEMORY, ruling, seconds, median(base), median(head), "bytes")
+
+
+def _memory(case: CellCase, pairs: Sequence[Pair], rules: Rules) -> Ruling | None:
     """The high-water mark differs between processes as times do, and is judged as they are: with an error
     rate of its own, and without a screen, since no moment of the machine changes it."""
-    base, head = (_known(pairs, side, lambda arm: arm.memory.peak_bytes) for side in SIDES)
+    base, head = (_peaks(pairs, side) for side in SIDES)
     if not len(base) == len(head) == len(pairs) > 0:
-        return
+        return None
     allowed = Tolerance(tau=case.tolerances.memory, delta=2 * case.tolerances.memory)
-    ruling = judge(_log_ratios(base, head), allowed, _unscreened(rules))
-    yield _row(case, MEMORY, ruling, seconds, median(base), median(head), "bytes")
+    return judge(_log_ratios(base, head), allowed, _unscreened(rules))
 
 
 def _energy_rows(
@@ -308,9 +316,9 @@ def _row(
     )
 
 
-def _known(pairs: Sequence[Pair], side: Side, of: Callable[[Measured], Any]) -> list[float]:
-    values = [of(pair.arm(side)) for pair in pairs]
-    return [value for value in values if value is not None]
+def _peaks(pairs: Sequence[Pair], side: Side) -> list[float]:
+    peaks = [pair.arm(side).memory.peak_bytes for pair in pairs]
+    return [peak for peak in peaks if peak is not None]
 
 
 def _typical_ns(pairs: Sequence[Pair], side: Side, metric: str) -> float | None:
