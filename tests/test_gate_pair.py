@@ -173,6 +173,7 @@ def test_models_open_one_after_the_other_once_both_arms_are_ready(
         (h, "start"), (b, "start"), (h, "Ready"), (b, "Ready"),
         (h, "open"), (h, "Loaded"), ("-", "room"), (b, "open"), (b, "Loaded"),
         (h, "begin"), (b, "begin"), (h, "block"), (b, "block"), (h, "end"), (b, "end"),
+        (h, "end"), (b, "end"),  # no window of energy
         (h, "Measured"), (b, "Measured"), (h, "gone"), (b, "gone"),
     ]  # fmt: skip
 

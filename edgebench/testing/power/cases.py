@@ -56,7 +56,10 @@ def make_case(
     load = load or LOADS[seed % len(LOADS)]
     length_s = length_s or needed_s(facts) * rng.uniform(1.0, 2.0)
     start_s = LEAD_S + max(facts.period_s, LEAD_S) * rng.uniform()
-    curve = _curve(load, rng, most_w, length_s, start_s + length_s + LEAD_S, facts)
+    total_s = (
+        start_s + length_s + max(LEAD_S, 4 * facts.period_s)
+    )  # beyond the last tick that counts
+    curve = _curve(load, rng, most_w, length_s, total_s, facts)
     sensor = Sensor(
         period_s=facts.period_s,
         phase=rng.uniform(),
