@@ -237,8 +237,9 @@ def test_throttling_and_warm_up_are_marked(page: Open) -> None:
     opened.get_by_label("samples of openvino int8-static threads=1 · desk").check()
     opened.locator('details[data-numbers="series"] summary').click()
     opened.wait_for_selector("#chart-series svg .mark-rect")
-    words = opened.locator('details[data-numbers="series"]').inner_text()
-    assert "thermal_throttle" in words
+    numbers = opened.locator('details[data-numbers="series"]')
+    numbers.get_by_text("thermal_throttle").first.wait_for()  # the page fills it after the click
+    words = numbers.inner_text()
     assert "warm-up of" in words
     assert opened.locator("#chart-series svg .mark-rect path").count() == 4
 
