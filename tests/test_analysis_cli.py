@@ -107,6 +107,25 @@ def test_parquet_gives_the_front_of_the_result_files(
     assert from_lines == from_columns
 
 
+@pytest.mark.parametrize("at_once", [True, False], ids=["few rows", "many rows"])
+@pytest.mark.parametrize("value", ["'fast'", "[1, 2]"])
+def test_parquet_with_no_numbers_for_numbers_is_one_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: bool, value: str
+) -> None:
+    duckdb = pytest.importorskip("duckdb")
+    if not at_once:
+        monkeypatch.setattr("edgebench.analysis.parquet._FEW", 0)
+    good, bad = tmp_path / "good.parquet", tmp_path / "bad.parquet"
+    assert code(run("export", write(tmp_path / "a.jsonl", some()), "-o", good)) == 0
+    duckdb.sql(
+        f"""COPY (SELECT * REPLACE ({value} AS "latency.p50_ns") FROM '{good}')
+        TO '{bad}' (FORMAT parquet)"""
+    )
+    result = run("pick", bad, "--minimize", "latency.p50")
+    assert code(result) == 7
+    assert "cannot read" in str(result.exception)
+
+
 def test_pick_ends_with_1_where_nothing_meets_the_limits(tmp_path: Path) -> None:
     file = write(tmp_path / "a.jsonl", some())
     result = run("pick", file, "--require", "latency.p99<=30ms", "--minimize", "memory.peak")

@@ -200,12 +200,13 @@ def _energy(case: CellCase, pairs: Sequence[Pair], rules: Rules) -> Ruling:
 
 def _joules(pairs: Sequence[Pair], side: Side) -> list[float]:
     """Of an inference, of the pairs in which the meter told it for both arms."""
-    told = [
-        (pair.base.energy.j_per_inference, pair.head.energy.j_per_inference)
-        for pair in pairs
-        if pair.base.energy and pair.head.energy
-    ]
-    return [both[SIDES.index(side)] for both in told if None not in both]  # type: ignore[misc]
+    told = []
+    for pair in pairs:
+        joules = {s: energy.j_per_inference for s in SIDES if (energy := pair.arm(s).energy)}
+        mine = joules.get(side)
+        if mine is not None and None not in (joules.get(other) for other in SIDES):
+            told.append(mine)
+    return told
 
 
 def _unscreened(rules: Rules) -> Rules:

@@ -94,14 +94,20 @@ class ParquetFrame(Frame):
 
     def _read_numbers(self, column: str) -> Numbers:
         if len(self) <= _FEW:
-            return _filled(self._columns[column])
+            try:
+                return _filled(self._columns[column])
+            except (KeyError, TypeError, ValueError):
+                raise self._odd(column, "numbers") from None
         return self._column(f'"{column}"::DOUBLE')
 
     def _read_codes(self, column: str) -> Codes:
         """Those of many rows are encoded by DuckDB: a million Python strings would take seconds and
         megabytes."""
         if len(self) <= _FEW:
-            return _encoded(self._columns[column].tolist())
+            try:
+                return _encoded(self._columns[column].tolist())
+            except (KeyError, TypeError):
+                raise self._odd(column, "texts") from None
         value = self._text(column)
         distinct = self._query(
             f"SELECT DISTINCT {value} AS value, CAST({value} AS VARCHAR) AS text "
@@ -130,6 +136,10 @@ class ParquetFrame(Frame):
         listed = ", ".join(f'{self._text(name)} AS "{name}"' for name in names)
         columns: dict[str, Any] = self._query(f"SELECT {listed} FROM {self._source}").fetchnumpy()
         return columns
+
+    def _odd(self, column: str, wanted: str) -> StoreError:
+        paths = ", ".join(map(str, self._paths))
+        return StoreError(f"cannot read {paths}: its column {column!r} does not hold {wanted}")
 
     def _text(self, column: str) -> str:
         """The column; of a list, its elements as one text."""
