@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# GCC before 13 drops most of the tile configuration of AMX; llama.cpp built by it crashes where the CPU has AMX.
+NO_AMX = $(shell test "$$(cc -dumpversion | cut -d. -f1)" -lt 13 && cc -mno-amx-tile -E -x c /dev/null >/dev/null 2>&1 && echo -mno-amx-tile -mno-amx-int8 -mno-amx-bf16)
 AS_ROOT := $(shell test "$$(id -u)" = 0 || echo sudo)
 
 .PHONY: bench test test-assets test-runtimes test-browser test-llm test-genai readme-picture lint types resolve perf gate-selftest reference-llm readme soak clean
@@ -114,7 +116,7 @@ $(VENV)/.browser: pyproject.toml | $(VENV)/bin/python
 	touch $@
 
 $(VENV)/.llm: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/pip install --quiet --editable '.[test,llama-cpp,openvino-genai]'
+	CFLAGS="$(CFLAGS) $(NO_AMX)" CXXFLAGS="$(CXXFLAGS) $(NO_AMX)" $(BIN)/pip install --quiet --editable '.[test,llama-cpp,openvino-genai]'
 	touch $@
 
 $(VENV)/.genai: pyproject.toml | $(VENV)/bin/python
