@@ -196,6 +196,16 @@ def test_sampling_draws_from_the_softmax() -> None:
     np.testing.assert_allclose(shares, [0.7, 0.2, 0.1], atol=0.03)
 
 
+def test_noise_never_beats_a_logit_that_leaves_no_chance() -> None:
+    import numpy as np
+
+    # In single precision one draw in 2^23 is an infinite noise: a dozen of these 2,000 tokens.
+    logits = np.full((100, 50_000), -60.0, np.float32)
+    logits[:, 7] = 0.0
+    sampler = Sampler(0, 1.0)
+    assert {token for _ in range(20) for token in sampler(logits)} == {7}
+
+
 def test_a_failing_step_raises_and_ends_the_request_alone(clock: Clock) -> None:
     made = session(clock, fail_after=3)
     with pytest.raises(RuntimeError, match="failed"):

@@ -132,14 +132,19 @@ class MlxGeneration(GenerationSession):
             yield from super().stream(prompts, choose)
             return
         tokens = mx.argmax(self.prefill(prompts), axis=-1)
-        while True:
-            if self._used == self.positions:
+        # What is evaluated together is known together, at its end: the first token by itself.
+        mx.eval(tokens)
+        try:
+            while True:
+                if self._used == self.positions:
+                    yield _listed(tokens)
+                    return
+                following = mx.argmax(self._advance(tokens), axis=-1)
+                mx.async_eval(following, self._cache)
                 yield _listed(tokens)
-                return
-            following = mx.argmax(self._advance(tokens), axis=-1)
-            mx.async_eval(following, self._cache)
-            yield _listed(tokens)
-            tokens = following
+                tokens = following
+        finally:
+            mx.eval(self._cache)  # a step that nobody waits for belongs to this request, not the next
 
     def score(self, tokens: Sequence[int]) -> Logits:
         check_prompts([tokens], 1, self.positions)
