@@ -66,22 +66,26 @@ class GenerationSession(ABC):
         """The most likely token of each sequence; the first of equals. Complete when it returns."""
         return [int(token) for token in self.logits(raw).argmax(axis=-1)]
 
-    def stream(self, prompts: Prompts, choose: Choose | None = None) -> Iterator[list[int]]:
+    def stream(
+        self, prompts: Prompts, choose: Choose | None = None, most: int | None = None
+    ) -> Iterator[list[int]]:
         """A request, token by token: yields one token of each sequence as soon as it is known.
 
-        The consumer stops where it likes; no step is made for a token that nobody asks for. The
-        iterator ends by itself when `positions` are used up. `choose=None` is greedy. A runtime that
-        works ahead while a token is being read overrides this.
+        Ends after `most` tokens, and when `positions` are used up; the consumer may stop earlier. No
+        step is made for a token beyond these. `choose=None` is greedy. A runtime that works ahead
+        while a token is being read overrides this.
         """
         raw = self.prefill(prompts)
-        used = len(prompts[0])
-        while True:
+        for left in range(self.room_for(prompts, most), 0, -1):
             tokens = self.greedy(raw) if choose is None else choose(self.logits(raw))
             yield tokens
-            if used == self.positions:
-                return
-            used += 1
-            raw = self.step(tokens)
+            if left > 1:
+                raw = self.step(tokens)
+
+    def room_for(self, prompts: Prompts, most: int | None) -> int:
+        """Tokens that a stream yields at most: the last one needs no place in the cache."""
+        room = self.positions - len(prompts[0]) + 1
+        return room if most is None else min(most, room)
 
     def score(self, tokens: Sequence[int]) -> Logits:
         """Logits after each token of one text, float32 (len(tokens), vocabulary).

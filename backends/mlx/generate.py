@@ -126,23 +126,23 @@ class MlxGeneration(GenerationSession):
         tokens: Any = mx.argmax(raw, axis=-1).tolist()
         return list(tokens)
 
-    def stream(self, prompts: Prompts, choose: Choose | None = None) -> Iterator[list[int]]:
+    def stream(
+        self, prompts: Prompts, choose: Choose | None = None, most: int | None = None
+    ) -> Iterator[list[int]]:
         """Greedy, the next step runs while the token before it is read."""
         if choose is not None:
-            yield from super().stream(prompts, choose)
+            yield from super().stream(prompts, choose, most)
             return
         tokens = mx.argmax(self.prefill(prompts), axis=-1)
         # What is evaluated together is known together, at its end: the first token by itself.
         mx.eval(tokens)
         try:
-            while True:
-                if self._used == self.positions:
-                    yield _listed(tokens)
-                    return
+            for _ in range(self.room_for(prompts, most) - 1):
                 following = mx.argmax(self._advance(tokens), axis=-1)
                 mx.async_eval(following, self._cache)
                 yield _listed(tokens)
                 tokens = following
+            yield _listed(tokens)
         finally:
             mx.eval(self._cache)  # a step that nobody waits for belongs to this request, not the next
 

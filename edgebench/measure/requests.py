@@ -38,13 +38,13 @@ def timed_request(
     tokens: list[list[int]] = []
     running = set(range(len(prompts)))
     start = clock()
-    for chosen in session.stream(prompts, choose):
+    for chosen in session.stream(prompts, choose, new_tokens):
         times.append(clock() - start)
         tokens.append(chosen)
         if ends:
             running -= {number for number in running if chosen[number] in ends}
-        if len(times) == new_tokens or not running:
-            break
+            if not running:
+                break
     counts = [_length([step[n] for step in tokens], ends) for n in range(len(prompts))]
     request = Request(
         prompt_tokens=len(prompts[0]),

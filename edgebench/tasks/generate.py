@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cached_property
-from itertools import groupby, islice, takewhile
+from itertools import groupby, takewhile
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -280,7 +280,7 @@ class Generate(GenerationTask):
         for lanes in _side_by_side([len(prompt) for prompt, _ in asked], session.width):
             limits = [self._limit(asked[number][1]) for number in lanes]
             prompts = [asked[number][0] for number in _filled(lanes, session.width)]
-            steps = list(islice(session.stream(prompts), max(limits)))
+            steps = list(session.stream(prompts, most=max(limits)))
             for lane, (number, limit) in enumerate(zip(lanes, limits, strict=True)):
                 answer = self._up_to_an_end([tokens[lane] for tokens in steps[:limit]])
                 right += _plain(self.decode(answer)) == _plain(asked[number][1])

@@ -259,6 +259,16 @@ def test_a_stream_ends_with_the_room(open_: Open) -> None:
     """A stream that is not stopped fills the cache, yields one more token, and ends."""
     session = open_(room=Room(width=1, positions=len(PROMPT) + 3))
     assert len(list(session.stream([PROMPT]))) == 4
+    assert len(list(session.stream([PROMPT], most=9))) == 4
+
+
+def test_a_stream_ends_after_as_many_tokens_as_asked_for(open_: Open) -> None:
+    """`most` tokens, greedy or chosen, and the request after it is as ever."""
+    session = open_()
+    expected = list(islice(session.stream([PROMPT]), 5))
+    for most in (1, 5):
+        assert list(session.stream([PROMPT], most=most)) == expected[:most]
+    assert list(session.stream([PROMPT], lambda _: [11], 2)) == [[11], [11]]
 
 
 # --- what is refused ----------------------------------------------------------------------------
