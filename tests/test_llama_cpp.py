@@ -1,0 +1,67 @@
+"""llama.cpp, where it is installed, on small decoders: what its session sets, tells and answers."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgebench import registry
+from edgebench.backend import ModelFile
+from edgebench.generation import GenerationSession, Room
+from edgebench.testing.decoders import Architecture, write_decoder
+
+pytest.importorskip("gguf")
+runtime = pytest.importorskip("llama_cpp.llama_cpp")
+
+Open = Callable[[ModelFile], GenerationSession]
+
+
+@pytest.fixture
+def opened() -> Iterator[Open]:
+    backend = registry.load("llama_cpp")
+    backend.import_runtime()
+    sessions: list[GenerationSession] = []
+
+    def open_(model: ModelFile) -> GenerationSession:
+        sessions.append(backend.open_generation(model, {"threads": 1}, Room(1, 48)))
+        return sessions[-1]
+
+    yield open_
+    for session in sessions:
+        session.close()
+
+
+@pytest.mark.parametrize("architecture", ["qwen3", "gemma"])
+@pytest.mark.parametrize("size", [16, 32])
+def test_the_cache_has_the_size_of_its_heads(
+    tmp_path: Path, opened: Open, architecture: Architecture, size: int
+) -> None:
+    """Heads may be wider than their share of the width, which is 16."""
+    session = opened(write_decoder(tmp_path / "tiny.gguf", architecture, head_size=size))
+    room = session.effective().options["positions"]
+    assert isinstance(room, int)
+    # layers x (key and value) x kv heads x positions x fp16
+    assert session.kv_cache_bytes() == 2 * 2 * 2 * size * room * 2
+
+
+def test_no_device_but_the_cpu_is_offered(
+    tmp_path: Path, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A build with Metal or CUDA would give the products of a long prompt to the GPU."""
+    load, lists = runtime.llama_model_load_from_file, []
+
+    def watched(path: bytes, settings: Any) -> Any:
+        lists.append(ctypes.cast(settings.devices, ctypes.POINTER(ctypes.c_void_p)))
+        assert lists[-1], "no list: all devices there are"
+        assert lists[-1][0] is None, "a list that is not empty"
+        return load(path, settings)
+
+    monkeypatch.setattr(runtime, "llama_model_load_from_file", watched)
+    session = opened(write_decoder(tmp_path / "tiny.gguf"))
+    assert len(lists) == 1
+    assert np.isfinite(session.logits(session.prefill([[5, 9, 100, 7]]))).all()
