@@ -13,6 +13,8 @@ import pytest
 from edgebench import registry
 from edgebench.backend import ModelFile
 from edgebench.generation import GenerationSession, Room
+from edgebench.models.llm.gguf_file import GgufFile
+from edgebench.models.llm.reference import ReferenceDecoder
 from edgebench.testing.decoders import Architecture, write_decoder
 
 pytest.importorskip("gguf")
@@ -47,6 +49,26 @@ def test_the_cache_has_the_size_of_its_heads(
     assert isinstance(room, int)
     # layers x (key and value) x kv heads x positions x fp16
     assert session.kv_cache_bytes() == 2 * 2 * 2 * size * room * 2
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"rope.scale_linear": 4.0},
+        {"rope.scaling.factor": 4.0},
+        {"rope.scaling.type": "none", "rope.scaling.factor": 4.0},
+    ],
+)
+def test_positions_are_scaled_as_in_the_reference(
+    tmp_path: Path, opened: Open, facts: dict[str, str | float]
+) -> None:
+    """Fp32 weights: what is left is the cache in half precision. Unscaled, the error is above 0.1."""
+    model = write_decoder(tmp_path / "tiny.gguf", weights="F32", facts=facts)
+    prompt = [5, 44, 101, 7, 260, 19, 77, 132, 9]
+    session = opened(model)
+    found = session.logits(session.prefill([prompt]))[0]
+    want = ReferenceDecoder(GgufFile(model.path)).feed(prompt)[-1]
+    assert np.linalg.norm(found - want) / np.linalg.norm(want) < 0.03
 
 
 def test_no_device_but_the_cpu_is_offered(

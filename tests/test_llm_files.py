@@ -10,6 +10,7 @@ import pytest
 
 from edgebench.errors import EdgebenchError, UnsupportedError
 from edgebench.models.llm.gguf_file import GgufFile
+from edgebench.models.llm.hf_folder import write_folder
 from edgebench.models.llm.reference import ReferenceDecoder
 from edgebench.models.llm.tokenizer import Vocabulary, folder_vocabulary, gguf_vocabulary
 from edgebench.testing.decoders import TEMPLATE, vocabulary, write_decoder
@@ -34,6 +35,36 @@ def test_families_differ(tmp_path: Path) -> None:
     assert written(tmp_path, "qwen3").decoder.qk_norm
     gemma = written(tmp_path, "gemma").decoder
     assert (gemma.activation, gemma.embedding_scale) == ("gelu", 8.0)
+
+
+@pytest.mark.parametrize(
+    ("facts", "scale"),
+    [
+        ({}, 1.0),
+        ({"rope.scale_linear": 4.0}, 0.25),
+        ({"rope.scaling.factor": 2.0}, 0.5),
+        ({"rope.scaling.factor": 2.0, "rope.scale_linear": 4.0}, 0.5),
+        ({"rope.scaling.type": "linear", "rope.scale_linear": 4.0}, 0.25),
+        ({"rope.scaling.type": "linear", "rope.scaling.factor": 0.0}, 1.0),
+        ({"rope.scaling.type": "none", "rope.scaling.factor": 2.0}, 1.0),
+    ],
+)
+def test_positions_are_scaled_as_llama_cpp_reads_the_file(
+    tmp_path: Path, facts: dict[str, str | float], scale: float
+) -> None:
+    """tests/test_llama_cpp.py holds the answers of such files against llama.cpp's."""
+    assert written(tmp_path, facts=facts).decoder.rope_scale == scale
+
+
+def test_scaled_positions_are_not_lost_on_the_way_to_another_form(tmp_path: Path) -> None:
+    pytest.importorskip("safetensors")
+    with pytest.raises(UnsupportedError, match="scaled positions"):
+        write_folder(written(tmp_path, facts={"rope.scale_linear": 4.0}), tmp_path)
+
+
+def test_another_scaling_of_positions_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedError, match="'yarn'"):
+        _ = written(tmp_path, facts={"rope.scaling.type": "yarn"}).decoder
 
 
 def test_another_architecture_is_refused_by_its_name(tmp_path: Path) -> None:
