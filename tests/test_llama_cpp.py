@@ -15,6 +15,7 @@ from edgebench.backend import ModelFile
 from edgebench.generation import GenerationSession, Room
 from edgebench.models.llm.gguf_file import GgufFile
 from edgebench.models.llm.reference import ReferenceDecoder
+from edgebench.models.llm.tokenizer import vocabulary_of
 from edgebench.testing.decoders import Architecture, write_decoder
 
 pytest.importorskip("gguf")
@@ -69,6 +70,19 @@ def test_positions_are_scaled_as_in_the_reference(
     found = session.logits(session.prefill([prompt]))[0]
     want = ReferenceDecoder(GgufFile(model.path)).feed(prompt)[-1]
     assert np.linalg.norm(found - want) / np.linalg.norm(want) < 0.03
+
+
+@pytest.mark.parametrize(
+    "text", ["7\n\nHope that helps", "<|im_start|>the<think>in\n\n\n</think> an", "a  b\n"]
+)
+def test_user_defined_tokens_are_read_and_written_alike(tmp_path: Path, text: str) -> None:
+    import llama_cpp
+
+    path = write_decoder(tmp_path / "tiny.gguf", defined=("\n\n", "<think>", "</think>")).path
+    theirs, ours = llama_cpp.Llama(str(path), vocab_only=True, verbose=False), vocabulary_of(path)
+    tokens = theirs.tokenize(text.encode(), add_bos=False, special=True)
+    assert ours.encode(text) == tokens
+    assert ours.decode(tokens) == theirs.detokenize(tokens).decode()
 
 
 def test_no_device_but_the_cpu_is_offered(

@@ -211,6 +211,17 @@ def test_a_model_without_its_tokenizer_says_what_to_do(tmp_path: Path) -> None:
     assert "beside the model" in raised.value.fix
 
 
+def test_user_defined_tokens_are_text(tmp_path: Path) -> None:
+    """Gemma's line breaks and Qwen3's <think> are such; what ends a turn is none, whatever its kind."""
+    defined = ("\n\n", "<think>", "<end_of_turn>")
+    words = gguf_vocabulary(written(tmp_path, defined=defined).metadata)
+    tokens = words.encode("<|im_start|>7\n\nthe<think><end_of_turn>")
+    assert [words.text_of(token) for token in tokens] == [
+        *("<|im_start|>", "7", "\n\n", "the", "<think>", "<end_of_turn>")
+    ]
+    assert words.decode(tokens) == "7\n\nthe<think>"
+
+
 # --- SentencePiece's byte pairs
 
 
@@ -247,6 +258,11 @@ def pieces(**changes: object) -> Vocabulary:
 def test_the_best_score_is_merged_first(text: str, tokens: list[str]) -> None:
     words = pieces()
     assert [words.text_of(token) for token in words.encode(text)] == tokens
+
+
+def test_user_defined_pieces_are_text() -> None:
+    words = pieces()
+    assert words.decode(words.encode("a<turn>a")) == "a<turn> a"
 
 
 def test_no_space_is_put_before_where_the_file_says_so() -> None:
