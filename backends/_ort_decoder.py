@@ -69,12 +69,36 @@ def convert(model: ModelFile, options: Mapping[str, Scalar], cache: Path) -> Mod
 
 
 def open_decoder(
-    inner: Any, room: Room, device: str, facts: Callable[[], Effective]
+    inner: Any,
+    options: Mapping[str, Scalar],
+    room: Room,
+    device: str,
+    facts: Callable[[], Effective],
 ) -> GenerationSession:
-    """The session for an `onnxruntime.InferenceSession`; `facts` reads back what is not the cache's."""
-    if inner.get_modelmeta().custom_metadata_map.get("form") == _FORM:
+    """The session for an `onnxruntime.InferenceSession`; `facts` reads back what is not the cache's.
+
+    Raises UnsupportedError where the graph is not what `options` say of it.
+    """
+    metadata = inner.get_modelmeta().custom_metadata_map
+    _check_graph(metadata, options)
+    if metadata.get("form") == _FORM:
         return InPlaceSession(inner, room, device, facts)
     return GrowingSession(inner, room, device, facts)
+
+
+def _check_graph(metadata: Mapping[str, str], options: Mapping[str, Scalar]) -> None:
+    """What `convert` makes of a GGUF file is as it was asked for; a user's own graph is as it is."""
+    made: dict[str, Scalar] = {}
+    if metadata.get("form") in _GRAPHS:
+        level = int(metadata.get("accuracy_level") or 0)
+        made = {"graph": _GRAPHS[metadata["form"]], "accuracy_level": level}
+    for name in ("graph", "accuracy_level"):
+        if name in options and options[name] != made.get(name):
+            raise UnsupportedError(
+                f"{name}={options[name]} has no effect on an ONNX file: it is for graphs that are "
+                "made of GGUF files",
+                f"leave {name} out",
+            )
 
 
 class _OrtDecoder(GenerationSession):

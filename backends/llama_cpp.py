@@ -97,6 +97,10 @@ class LlamaCppSession(GenerationSession):
 
     def _loaded(self, model: ModelFile, repack: bool) -> Any:
         settings = self._lib.llama_model_default_params()
+        # With no layer on a GPU, one that the build knows would still be given the large products of a
+        # prefill, and weights would not be laid out anew. So it is told of no devices: an empty list.
+        none = (ctypes.c_void_p * 1)()
+        settings.devices = ctypes.addressof(none)
         settings.n_gpu_layers = 0
         settings.use_extra_bufts = repack
         self._repack = bool(settings.use_extra_bufts)
@@ -185,9 +189,22 @@ class LlamaCppSession(GenerationSession):
         """Of the positions that the context says it has room for: keys and values of every layer."""
         lib = self._lib
         heads = lib.llama_model_n_head_kv(self._model)
-        size = lib.llama_model_n_embd(self._model) // lib.llama_model_n_head(self._model)
-        values = 2 * lib.llama_model_n_layer(self._model) * heads * size * self._room
+        values = lib.llama_model_n_layer(self._model) * heads * self._key_and_value() * self._room
         return int(values * _CACHE_BYTES[self._kv_cache])
+
+    def _key_and_value(self) -> int:
+        """Numbers in a head's key and value: as the file says, else its share of the width."""
+        lib = self._lib
+        share = lib.llama_model_n_embd(self._model) // lib.llama_model_n_head(self._model)
+        name = self._told("general.architecture")
+        sizes = (self._told(f"{name}.attention.{part}_length") for part in ("key", "value"))
+        return sum(share if size is None else int(size) for size in sizes)
+
+    def _told(self, key: str) -> str | None:
+        """A value of the file's metadata; None where it has none of that key."""
+        text = ctypes.create_string_buffer(256)
+        found = self._lib.llama_model_meta_val_str(self._model, key.encode(), text, 256)
+        return None if found < 0 else text.value.decode(errors="replace")
 
     def effective(self) -> Effective:
         lib = self._lib

@@ -109,7 +109,7 @@ class OrtBackend(Backend):
                 "accuracy_level",
                 "int",
                 0,
-                "what MatMulNBits multiplies in: 0 as the input is (fp32), 4 int8",
+                "of a GGUF file: what MatMulNBits multiplies in, 0 as the input is (fp32), 4 int8",
                 (0, 4),
             ),
             Option(
@@ -200,7 +200,7 @@ class OrtBackend(Backend):
         def facts() -> Effective:
             return _facts(inner, model, options, threads)
 
-        return _ort_decoder.open_decoder(inner, room, device, facts)
+        return _ort_decoder.open_decoder(inner, options, room, device, facts)
 
 
 class OrtSession(Session):

@@ -364,7 +364,7 @@ class Work(Part, frozen=True, kw_only=True):
 class ModelFacts(Part, frozen=True, kw_only=True):
     name: str
     sha256: str  # of the file that ran
-    size_bytes: int  # of the file that ran
+    size_bytes: int  # of the file or folder that ran, weights beside it included
     source: str  # URI or path it came from
     source_sha256: str
     precision: str  # as asked for by the variant

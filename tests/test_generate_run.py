@@ -121,6 +121,14 @@ def test_impossible_requests_say_why(tmp_path: Path, arguments: tuple[str, ...],
     assert code != 0 or found["rows"][0]["status"] == "unsupported"
 
 
+def test_an_answer_may_be_one_token_of_a_long_prompt(tmp_path: Path) -> None:
+    model = str(write_decoder(tmp_path / "own.gguf").path)
+    sets = ("--set", "prompt_tokens=300", "--set", "new_tokens=1")
+    code, found, err = run(tmp_path, "--model", model, "--backend", FAKE, *sets, *QUICK)
+    assert code == 0, (err, found)
+    assert found["rows"][0]["generate"]["new_tokens"] == 1
+
+
 def test_an_unknown_architecture_is_unsupported_by_its_name(tmp_path: Path) -> None:
     model = str(write_decoder(tmp_path / "own.gguf", "mamba").path)  # type: ignore[arg-type]
     _, found, _ = run(tmp_path, "--model", model, *SHORT, *QUICK)

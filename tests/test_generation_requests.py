@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import count
+from pathlib import Path
 
 import pytest
 
 from edgebench.analysis.generation import decode_rate, intervals, prefill_rate, time_per_token
 from edgebench.generation import Prompts, Room
 from edgebench.measure import requests
+from edgebench.measure.check import logits_check
 from edgebench.measure.sampling import Sampler
 from edgebench.record import Request
 from edgebench.testing.fake_decoder import FakeSession
@@ -84,6 +86,17 @@ def test_answers_do_not_depend_on_the_request_before(clock: Clock) -> None:
     alone = requests.timed_request(made, PROMPT, 8, clock=clock)[1]
     ask(clock, made, 5, [[60, 61, 62]])
     assert requests.timed_request(made, PROMPT, 8, clock=clock)[1] == alone
+
+
+@pytest.mark.parametrize("room", [0, 1, 3, 40])
+def test_the_output_check_keeps_to_the_room_of_the_row(
+    clock: Clock, tmp_path: Path, room: int
+) -> None:
+    """A row of one new token has room for one step."""
+    made = FakeSession(64, Room(1, len(PROMPT[0]) + room), {}, clock.spend)
+    for against in ("itself", "replicate 0"):
+        found = logits_check(made, PROMPT, expected=str(tmp_path / "expected.npz"))
+        assert (found.against, found.passed) == (against, True)
 
 
 def test_prefill_and_decode_are_no_lump(clock: Clock) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from edgebench.errors import EdgebenchError, UnsupportedError
 from edgebench.models.llm.gguf_file import GgufFile
+from edgebench.models.llm.hf_folder import write_folder
 from edgebench.models.llm.reference import ReferenceDecoder
 from edgebench.models.llm.tokenizer import Vocabulary, folder_vocabulary, gguf_vocabulary
 from edgebench.testing.decoders import TEMPLATE, vocabulary, write_decoder
@@ -34,6 +35,36 @@ def test_families_differ(tmp_path: Path) -> None:
     assert written(tmp_path, "qwen3").decoder.qk_norm
     gemma = written(tmp_path, "gemma").decoder
     assert (gemma.activation, gemma.embedding_scale) == ("gelu", 8.0)
+
+
+@pytest.mark.parametrize(
+    ("facts", "scale"),
+    [
+        ({}, 1.0),
+        ({"rope.scale_linear": 4.0}, 0.25),
+        ({"rope.scaling.factor": 2.0}, 0.5),
+        ({"rope.scaling.factor": 2.0, "rope.scale_linear": 4.0}, 0.5),
+        ({"rope.scaling.type": "linear", "rope.scale_linear": 4.0}, 0.25),
+        ({"rope.scaling.type": "linear", "rope.scaling.factor": 0.0}, 1.0),
+        ({"rope.scaling.type": "none", "rope.scaling.factor": 2.0}, 1.0),
+    ],
+)
+def test_positions_are_scaled_as_llama_cpp_reads_the_file(
+    tmp_path: Path, facts: dict[str, str | float], scale: float
+) -> None:
+    """tests/test_llama_cpp.py holds the answers of such files against llama.cpp's."""
+    assert written(tmp_path, facts=facts).decoder.rope_scale == scale
+
+
+def test_scaled_positions_are_not_lost_on_the_way_to_another_form(tmp_path: Path) -> None:
+    pytest.importorskip("safetensors")
+    with pytest.raises(UnsupportedError, match="scaled positions"):
+        write_folder(written(tmp_path, facts={"rope.scale_linear": 4.0}), tmp_path)
+
+
+def test_another_scaling_of_positions_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedError, match="'yarn'"):
+        _ = written(tmp_path, facts={"rope.scaling.type": "yarn"}).decoder
 
 
 def test_another_architecture_is_refused_by_its_name(tmp_path: Path) -> None:
@@ -180,6 +211,17 @@ def test_a_model_without_its_tokenizer_says_what_to_do(tmp_path: Path) -> None:
     assert "beside the model" in raised.value.fix
 
 
+def test_user_defined_tokens_are_text(tmp_path: Path) -> None:
+    """Gemma's line breaks and Qwen3's <think> are such; what ends a turn is none, whatever its kind."""
+    defined = ("\n\n", "<think>", "<end_of_turn>")
+    words = gguf_vocabulary(written(tmp_path, defined=defined).metadata)
+    tokens = words.encode("<|im_start|>7\n\nthe<think><end_of_turn>")
+    assert [words.text_of(token) for token in tokens] == [
+        *("<|im_start|>", "7", "\n\n", "the", "<think>", "<end_of_turn>")
+    ]
+    assert words.decode(tokens) == "7\n\nthe<think>"
+
+
 # --- SentencePiece's byte pairs
 
 
@@ -216,6 +258,11 @@ def pieces(**changes: object) -> Vocabulary:
 def test_the_best_score_is_merged_first(text: str, tokens: list[str]) -> None:
     words = pieces()
     assert [words.text_of(token) for token in words.encode(text)] == tokens
+
+
+def test_user_defined_pieces_are_text() -> None:
+    words = pieces()
+    assert words.decode(words.encode("a<turn>a")) == "a<turn> a"
 
 
 def test_no_space_is_put_before_where_the_file_says_so() -> None:

@@ -14,9 +14,11 @@ from edgebench import registry
 from edgebench.backend import ModelFile, Scalar
 from edgebench.errors import UnsupportedError
 from edgebench.generation import GenerationSession, Room
+from edgebench.models.jobs import PrepareJob
 from edgebench.models.llm.gguf_file import GgufFile
 from edgebench.models.llm.onnx_standard import write_standard_decoder
 from edgebench.models.llm.reference import ReferenceDecoder
+from edgebench.models.prepare import prepare
 from edgebench.testing.decoders import Architecture, write_decoder
 
 pytest.importorskip("gguf")
@@ -140,6 +142,60 @@ def test_a_converted_decoder_is_kept_and_never_half_written(tmp_path: Path) -> N
 def test_one_session_leaves_threads_as_asked(tmp_path: Path) -> None:
     session = opened(write_decoder(tmp_path / "tiny.gguf"), tmp_path, {"threads": 2})
     assert session.effective().threads == 2
+
+
+# --- a user's own ONNX file
+
+
+def own_decoder(folder: Path) -> ModelFile:
+    """As an exporter writes it: nothing in it says who made it."""
+    import onnx
+
+    path = folder / "own.onnx"
+    write_standard_decoder(GgufFile(write_decoder(folder / "tiny.gguf").path), path, "fp32")
+    model = onnx.load(str(path))
+    del model.metadata_props[:]
+    onnx.save(model, str(path))
+    return ModelFile(path, "onnx", "0" * 64)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "w8", "int8-dynamic"])
+def test_an_own_graph_has_its_own_precision(tmp_path: Path, precision: str) -> None:
+    path = own_decoder(tmp_path).path
+    job = PrepareJob(
+        task="generate",
+        source=str(path),
+        source_sha256="0" * 64,
+        precision=precision,
+        cache=str(tmp_path),
+        generates=True,
+    )
+    with pytest.raises(UnsupportedError, match="used as it came") as refused:
+        prepare(job)
+    assert refused.value.fix == "--set precision=as-is"
+
+
+@pytest.mark.parametrize(
+    "option", [{"accuracy_level": 0}, {"accuracy_level": 4}, {"graph": "standard"}]
+)
+def test_options_of_graphs_made_here_are_refused_for_an_own_one(
+    tmp_path: Path, option: dict[str, Scalar]
+) -> None:
+    model = own_decoder(tmp_path)
+    with pytest.raises(UnsupportedError, match=f"{next(iter(option))}=.* has no effect"):
+        opened(model, tmp_path, option)
+    assert opened(model, tmp_path).effective().options["graph"] is None
+
+
+def test_a_graph_made_here_is_held_to_what_it_was_made_with(tmp_path: Path) -> None:
+    """A converted file of the cache, opened again as an ONNX file."""
+    options = {"accuracy_level": 4}
+    gguf = write_decoder(tmp_path / "tiny.gguf")
+    model = registry.load("ort").convert(gguf, options, tmp_path / "converted")
+    opened(model, tmp_path, options)
+    for other in ({"accuracy_level": 0}, {"graph": "standard"}):
+        with pytest.raises(UnsupportedError, match="has no effect"):
+            opened(model, tmp_path, other)
 
 
 # --- standard operators alone

@@ -265,18 +265,20 @@ def test_predicted_times_are_those_that_were_measured(five: Scaling) -> None:
 
 
 @pytest.mark.parametrize("kind", ["measured", "modelled"])
-def test_joules_for_a_right_answer_come_from_a_meter_alone(five: Scaling, kind: Any) -> None:
-    used = Energy(status="ok", j_per_inference=0.5, uncertainty_j=0.01, average_w=3.0, kind=kind)
-    records = records_of(five, energy=used)
-    table = build_table(records)
-    [cell] = scaling(table, records).cells
-    watts = 0.5e9 / (table.rows[0].latency_ns.p50 or 1)
+@pytest.mark.parametrize("width", [1, 4])
+def test_joules_for_a_right_answer_come_from_a_meter_alone(width: int, kind: Any) -> None:
+    """A request of four side by side takes four times the joules of an inference, which is one item."""
+    part = pass_of(4, width)
+    seconds = timed(128)[0].token_ns[-1] * 1e-9
+    used = Energy(status="ok", j_per_inference=3.0 * seconds / width, average_w=3.0, kind=kind)
+    records = records_of(part, energy=used)
+    [cell] = scaling(build_table(records), records).cells
     for point in cell.points:
         found = point.estimated_j_per_correct
         if kind == "modelled" or not point.accuracy:
             assert found is None
         else:
-            assert found == pytest.approx(watts * point.latency_ns * 1e-9 / point.accuracy)
+            assert found == pytest.approx(3.0 * point.latency_ns * 1e-9 / point.accuracy)
     assert ("estimated_j_per_correct" in cell.unknown) == (kind == "modelled")
 
 

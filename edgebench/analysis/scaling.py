@@ -170,11 +170,9 @@ def _why(row: Row) -> str:
 
 
 def _watts(row: Row) -> float | None:
-    """Mean power of the timed requests; None where no meter measured it: a model's joules are no basis."""
-    if row.energy.kind == "modelled":
-        return None
-    joules, ns = row.energy.j_per_inference, row.latency_ns.p50
-    return None if joules is None or not ns else joules / (ns * 1e-9)
+    """Mean power of the timed requests, whatever their width; None where no meter measured it: a
+    model's joules are no basis."""
+    return None if row.energy.kind == "modelled" else row.energy.average_w
 
 
 def _budgets(largest: int) -> list[int]:

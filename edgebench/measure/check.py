@@ -135,8 +135,9 @@ def output_check(
 
 
 def logits_check(session: GenerationSession, prompts: Prompts, *, expected: str) -> OutputCheck:
-    """The cheap check of a decoder: logits after a prompt and a few greedy steps, against those of this
-    cell's first process; in that one, against themselves after other requests."""
+    """The cheap check of a decoder: logits after a prompt and a few greedy steps, as many as there is
+    room for, against those of this cell's first process; in that one, against themselves after other
+    requests."""
     got = [_some_logits(session, prompts)]
     if Path(expected).exists():
         want, against = load_outputs(expected, 1), "replicate 0"
@@ -156,7 +157,7 @@ def logits_check(session: GenerationSession, prompts: Prompts, *, expected: str)
 def _some_logits(session: GenerationSession, prompts: Prompts) -> Outputs:
     raw = session.prefill(prompts)
     rows = [session.logits(raw)]
-    for _ in range(CHECKED_ITEMS):
+    for _ in range(min(CHECKED_ITEMS, session.positions - len(prompts[0]))):
         raw = session.step(session.greedy(raw))
         rows.append(session.logits(raw))
     return {"logits": np.stack(rows)}

@@ -18,6 +18,9 @@ from edgebench.backend import ModelFile, Scalar
 from edgebench.errors import EdgebenchError, UnsupportedError
 
 
+_SECONDS = ".seconds"  # of the file beside a converted one that tells how long it took
+
+
 class ConvertJob(msgspec.Struct, frozen=True, kw_only=True):
     backend: str
     options: dict[str, Scalar]
@@ -34,7 +37,8 @@ class Converted(msgspec.Struct, frozen=True, kw_only=True, tag="converted"):
     format: str
     sha256: str
     size_bytes: int
-    seconds: float
+    #: As first converted, also where it came from the cache; None: it was there, and its time was not.
+    seconds: float | None
 
 
 class ConvertFailure(msgspec.Struct, frozen=True, kw_only=True, tag="failure"):
@@ -67,20 +71,42 @@ def _convert(job: ConvertJob) -> Converted:
     backend = registry.load(job.backend)
     backend.import_runtime()
     model = ModelFile(Path(job.path), job.format, job.sha256, job.precision, job.batch)
+    cache = Path(job.cache)
+    before = set(cache.iterdir()) if cache.is_dir() else set()
     start = time.perf_counter()
-    made = backend.convert(model, job.options, Path(job.cache))
+    made = backend.convert(model, job.options, cache)
+    seconds = time.perf_counter() - start
+    entry = next((part for part in (made.path, *made.path.parents) if part.parent == cache), None)
     return Converted(
         path=str(made.path),
         format=made.format,
         sha256=made.sha256,
         size_bytes=_size(made.path),
-        seconds=time.perf_counter() - start,
+        seconds=None if entry is None else _as_converted(entry, seconds, entry in before),
     )
 
 
+def _as_converted(entry: Path, seconds: float, was_there: bool) -> float | None:
+    """What the conversion of an entry of the cache took: kept beside it, for `seconds` of a call that
+    found it there are those of a look."""
+    kept = entry.with_name(f"{entry.name}{_SECONDS}")
+    if not was_there:
+        kept.write_text(repr(seconds), encoding="ascii")
+        return seconds
+    try:
+        return float(kept.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return None
+
+
 def _size(path: Path) -> int:
-    """Bytes of a converted model: of all files of its name, where weights lie beside the graph."""
-    parts = [part for part in path.parent.glob(f"{path.stem}.*") if part.suffix != ".tmp"]
+    """Bytes of a converted model: of its folder, or of all files of its name, where weights lie beside
+    the graph."""
+    if path.is_dir():
+        parts = [part for part in path.rglob("*") if part.is_file()]
+    else:
+        beside = path.parent.glob(f"{path.stem}.*")
+        parts = [part for part in beside if part.suffix not in (".tmp", _SECONDS)]
     return sum(part.stat().st_size for part in parts)
 
 

@@ -82,7 +82,8 @@ class Preparer:
                 model.batch,
             )
             size_bytes = converted.size_bytes
-            build_s = (build_s or 0.0) + converted.seconds
+            seconds = converted.seconds
+            build_s = None if seconds is None else (build_s or 0.0) + seconds
         facts = ModelFacts(
             name=name,
             sha256=model.sha256,

@@ -128,7 +128,7 @@ def _native(job: PrepareJob) -> PreparedModel:
 def _decoder(job: PrepareJob) -> PreparedModel:
     """A decoder's file as it came, and what an fp32 reference makes of the task's prompts.
 
-    Other precisions are the runtime's doing, from the same file.
+    Other precisions are the runtime's doing, from the same GGUF file; an ONNX graph has its own.
     """
     from edgebench.models.llm.session import reference_session
     from edgebench.task import TaskContext
@@ -137,6 +137,11 @@ def _decoder(job: PrepareJob) -> PreparedModel:
     source = Path(job.source)
     if not source.is_file():
         raise EdgebenchError(f"no model file {source}")
+    if job.format != "gguf" and job.precision != "as-is":
+        raise UnsupportedError(
+            f"a decoder in {job.format} is used as it came: no other precision",
+            fix="--set precision=as-is",
+        )
     data = {name: Path(path) for name, path in job.data.items()}
     context = TaskContext(data=data, options=job.options, model_asset=source, seed=job.seed)
     task = load_generation_task(job.task, context)

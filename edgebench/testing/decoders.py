@@ -6,6 +6,7 @@ The vocabulary is the 256 bytes, some merges and three special tokens, so that a
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -42,14 +43,17 @@ def write_decoder(
     weights: str = "Q4_1",
     tied: bool = True,
     extra: tuple[str, ...] = (),
+    facts: Mapping[str, str | float] | None = None,
+    defined: tuple[str, ...] = (),
 ) -> ModelFile:
     """Writes a decoder with seeded random weights, its blocks quantised as `weights`.
 
-    `extra`: names of further tensors, which no architecture has. Needs the package `gguf`.
+    `extra`: names of further tensors, which no architecture has. `facts`: further metadata of the
+    architecture. `defined`: further tokens, of the user-defined kind. Needs the package `gguf`.
     """
     from gguf import GGUFWriter
 
-    tokens = vocabulary()
+    tokens = [*vocabulary(), *defined]
     writer = GGUFWriter(str(path), architecture)
     writer.add_name("tiny")
     writer.add_context_length(context_length)
@@ -64,12 +68,16 @@ def write_decoder(
     writer.add_key_length(size)
     writer.add_value_length(size)
     writer.add_rope_dimension_count(size)
+    for key, value in (facts or {}).items():
+        add = writer.add_string if isinstance(value, str) else writer.add_float32
+        add(f"{architecture}.{key}", value)
     writer.add_vocab_size(len(tokens))
     writer.add_file_type(_FILE_TYPES.get(weights, 0))
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("smollm")
     writer.add_token_list(tokens)
-    writer.add_token_types([3 if token in SPECIAL else 1 for token in tokens])
+    kinds = [3 if token in SPECIAL else 1 for token in vocabulary()]
+    writer.add_token_types([*kinds, *[4] * len(defined)])
     writer.add_token_merges(list(MERGES))
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)

@@ -205,9 +205,11 @@ def _decoder(metadata: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Deco
     for key in ("expert_count", "attention.sliding_window", "attn_logit_softcapping"):
         if metadata.get(f"{name}.{key}"):
             raise UnsupportedError(f"{name}.{key} is not supported")
-    scaling = metadata.get(f"{name}.rope.scaling.type", "none")
+    scaling = metadata.get(f"{name}.rope.scaling.type", "linear")
     if scaling not in ("none", "linear"):
         raise UnsupportedError(f"rotary scaling {scaling!r} is not supported")
+    # As llama.cpp takes it where no kind is named, and where an older key or none tells the factor.
+    factor = float(fact("rope.scaling.factor", fact("rope.scale_linear", 1.0))) or 1.0
     heads, width = int(fact("attention.head_count")), int(fact("embedding_length"))
     head_size = int(fact("attention.key_length", width // heads))
     if int(fact("attention.value_length", head_size)) != head_size:
@@ -228,7 +230,7 @@ def _decoder(metadata: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Deco
         norm_epsilon=float(fact("attention.layer_norm_rms_epsilon")),
         rope_base=float(fact("rope.freq_base", 10000.0)),
         rope_size=int(fact("rope.dimension_count", head_size)),
-        rope_scale=1 / float(fact("rope.scaling.factor", 1.0)) if scaling == "linear" else 1.0,
+        rope_scale=1 / factor if scaling == "linear" else 1.0,
         interleaved_rope=family.interleaved_rope,
         qk_norm=family.qk_norm,
         qkv_bias="blk.0.attn_q.bias" in tensors,

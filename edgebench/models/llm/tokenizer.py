@@ -28,8 +28,7 @@ _SPLITS: dict[str, tuple[str, ...]] = {
 #: Names under which a word that is a token is taken whole, whatever the merges say.
 _WHOLE_WORDS = ("llama-bpe",)
 _SPACE = "\u2581"  # how SentencePiece writes a space
-_NORMAL = 1  # of tokenizer.ggml.token_type
-_SPECIAL_KINDS = (3, 4)  # of tokenizer.ggml.token_type: control and user-defined tokens
+_NORMAL, _CONTROL, _USER_DEFINED = 1, 3, 4  # of tokenizer.ggml.token_type
 #: Tokens that end a turn in templates of common families, where the metadata names only one of them.
 _TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<|endoftext|>", "<end_of_turn>")
 
@@ -66,7 +65,7 @@ class Vocabulary:
         return list(self._inner.encode(text, add_special_tokens=False).ids)
 
     def decode(self, tokens: Sequence[int]) -> str:
-        """The text of tokens, without the special ones."""
+        """The text of tokens, without those that control; user-defined ones are text."""
         return str(self._inner.decode(list(tokens), skip_special_tokens=True))
 
     def save(self, path: Path) -> None:
@@ -223,11 +222,16 @@ def _merges(metadata: Mapping[str, Any], numbers: Mapping[str, int]) -> list[tup
 
 
 def _with_special_tokens(inner: Any, metadata: Mapping[str, Any]) -> Any:
-    """Special tokens are found in a text as they are, before any splitting."""
+    """Control and user-defined tokens are found in a text as they are, before any splitting; a token
+    that ends a turn controls, whatever its kind. So does llama.cpp."""
     tokens, kinds = metadata["tokenizer.ggml.tokens"], metadata.get("tokenizer.ggml.token_type", [])
-    marked = (token for token, kind in zip(tokens, kinds, strict=False) if kind in _SPECIAL_KINDS)
     made = _tokenizers().AddedToken
-    inner.add_special_tokens([made(token, special=True, normalized=False) for token in marked])
+    marked = [
+        made(token, special=kind == _CONTROL or token in _TURN_ENDS, normalized=False)
+        for token, kind in zip(tokens, kinds, strict=False)
+        if kind in (_CONTROL, _USER_DEFINED)
+    ]
+    inner.add_tokens(marked)
     return inner
 
 
