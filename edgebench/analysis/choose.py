@@ -158,7 +158,7 @@ def _split(codes: Indices) -> list[Indices]:
 
 def _energies(objectives: Sequence[Objective]) -> list[Objective]:
     """Limits on energy leave out rows without a measured one, like an objective."""
-    return [o for o in objectives if o.metric.name.startswith("energy.")]
+    return [o for o in objectives if o.metric.of_energy]
 
 
 def _all(flags: Sequence[NDArray[np.bool_]], count: int) -> NDArray[np.bool_]:

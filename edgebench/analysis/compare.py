@@ -222,7 +222,7 @@ def _ratios(
     """Welch's t interval on logarithms, replicates being the samples."""
     below, above = uncertain(one, metric).take(first), uncertain(two, metric).take(other)
     barred = np.zeros(len(first), dtype=bool)
-    if metric.name.startswith("energy."):
+    if metric.of_energy:
         for column in ("energy.kind", "energy.scope"):
             barred |= _differ(one, two, first, other, column)
         barred &= ~np.isnan(below.value) & ~np.isnan(above.value)

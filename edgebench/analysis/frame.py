@@ -17,6 +17,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
+from edgebench.analysis.energy import spread_j
 from edgebench.analysis.frontier import group_of
 from edgebench.analysis.types import Row
 from edgebench.backend import Scalar
@@ -178,6 +179,7 @@ _TEXTS: dict[str, Callable[[Row], Hashable]] = {
     "device": lambda row: row.device,
     "run": lambda row: row.run,
     "id": lambda row: row.id,
+    "energy.spread_j": lambda row: spread_j(row.energy),
     "workload": lambda row: row.workload,
     "workload_version": lambda row: row.workload_version,
     "backend": lambda row: row.backend,
