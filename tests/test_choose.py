@@ -242,6 +242,13 @@ def test_a_share_of_fp32_turns_round_for_an_error() -> None:
     assert found.meet == 2
 
 
+def test_a_row_without_a_precision_is_not_its_own_fp32_row() -> None:
+    one, two = (make.record({"division": name}, p50=9e6) for name in ("closed", "open"))
+    (found,) = choose([one, two], ["quality>=0.98*fp32"])
+    assert (found.choice, found.meet, found.surely_meet) == (None, 0, 0)
+    assert "quality>=0.98*fp32: 2 of 2 rows have no fp32 row that tells it" in found.notes
+
+
 def test_an_absolute_floor_on_an_error_is_refused() -> None:
     record = make.record(quality=make.quality(0.1, 0.5, metric="wer", better="lower"))
     with pytest.raises(UsageError, match="of which lower is better"):
