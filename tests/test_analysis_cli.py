@@ -126,6 +126,22 @@ def test_parquet_with_no_numbers_for_numbers_is_one_error(
     assert "cannot read" in str(result.exception)
 
 
+@pytest.mark.parametrize("at_once", [True, False], ids=["few rows", "many rows"])
+def test_the_name_of_a_column_is_no_sql(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: bool
+) -> None:
+    duckdb = pytest.importorskip("duckdb")
+    if not at_once:
+        monkeypatch.setattr("edgebench.analysis.parquet._FEW", 0)
+    good, bad, gone = (tmp_path / name for name in ("good.parquet", "bad.parquet", "gone.csv"))
+    assert code(run("export", write(tmp_path / "a.jsonl", some()), "-o", good)) == 0
+    name = f"""range"" FROM range(1); COPY (SELECT 'x') TO '{gone}'; --"""
+    duckdb.sql(f"""COPY (SELECT 1 AS "{name}", * FROM '{good}') TO '{bad}' (FORMAT parquet)""")
+    clean, odd = run("frontier", good), run("frontier", bad)
+    assert (code(odd), odd.output) == (0, clean.output)
+    assert not gone.exists()
+
+
 def test_pick_ends_with_1_where_nothing_meets_the_limits(tmp_path: Path) -> None:
     file = write(tmp_path / "a.jsonl", some())
     result = run("pick", file, "--require", "latency.p99<=30ms", "--minimize", "memory.peak")
