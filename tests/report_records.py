@@ -6,7 +6,7 @@ import msgspec
 
 from edgebench.backend import Scalar
 from edgebench.record import Energy, Limit, Record, StateCheck, Warmup
-from tests.records import MIB, failed, generating, offline, quality, record, replicate, samples
+from tests.records import MIB, energy, failed, generating, offline, quality, record, replicate, samples
 
 #: What a result file may hold where people expect a name.
 HOSTILE = (
@@ -22,10 +22,7 @@ HOSTILE = (
     "| a | b |\n\n# head\n```\n<b>bold</b> @everyone",
 )
 
-MEASURED = Energy(
-    status="ok", j_per_inference=0.021, uncertainty_j=0.002, average_w=3.1, kind="measured",
-    scope="board", source="ina3221",
-)  # fmt: skip
+MEASURED = energy(0.021, scope="board", share=0.1, average_w=3.1, source="ina3221")
 MODELLED = Energy(
     status="ok", j_per_inference=0.013, uncertainty_j=0.004, kind="modelled", scope="soc"
 )

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import numpy as np
@@ -26,6 +26,7 @@ from edgebench.backend import Scalar
 from edgebench.cli import cli, run_
 from edgebench.errors import EdgebenchError, UsageError
 from edgebench.plan import parse_sets, plan
+from edgebench.probes.energy.source import Kind
 from edgebench.record import StateCheck, encode
 from edgebench.report import (
     charts,
@@ -428,6 +429,22 @@ def test_markdown_says_the_decision_first_and_all_the_rest(realistic: Report) ->
     lines = text.splitlines()
     assert lines[2].startswith("- image-classification")
     assert "**deploy" in lines[2]
+def test_the_bar_of_a_measured_energy_is_filled_and_no_other() -> None:
+    import vl_convert
+
+    kinds = [*get_args(Kind), "", "of another tool"]
+    colors = theme.THEMES["light"]
+    slots = {"width": 300, "height": 200, "accent": "#123456", "label_limit": 90, **colors}
+    spec = charts.fill(charts.templates()["energy"], slots)
+    spec["datasets"] = {
+        "energy": [{"label": kind, "kind": kind, "energy_mj": 1.0 + n} for n, kind in enumerate(kinds)]
+    }
+    svg = vl_convert.vegalite_to_svg(spec, vl_version=vegalite.VERSION)
+    fills = re.findall(r'<path aria-label="[^"]*"[^>]* fill="([^"]*)"', svg)
+    assert fills == ["#123456" if kind in charts.MEASURED else "transparent" for kind in kinds]
+    assert set(charts.MEASURED) == {*get_args(Kind)} - {"modelled"}
+
+
     for words in (
         "the worker died of SIGSEGV",
         "### Environment",

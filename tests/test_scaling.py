@@ -264,7 +264,7 @@ def test_predicted_times_are_those_that_were_measured(five: Scaling) -> None:
     assert cell.unknown["estimated_j_per_correct"]
 
 
-@pytest.mark.parametrize("kind", ["measured", "modelled"])
+@pytest.mark.parametrize("kind", ["measured_rail", "modelled"])
 def test_joules_for_a_right_answer_come_from_a_meter_alone(five: Scaling, kind: Any) -> None:
     used = Energy(status="ok", j_per_inference=0.5, uncertainty_j=0.01, average_w=3.0, kind=kind)
     records = records_of(five, energy=used)

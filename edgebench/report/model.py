@@ -145,7 +145,7 @@ class ReportRow(Part, frozen=True, kw_only=True, omit_defaults=True):
     fix: str = ""
     command: str = ""  # that measures this row again
     command_note: str = ""  # what that command is not
-    energy_kind: str = ""  # "measured", "modelled", ...; "": unknown
+    energy_kind: str = ""  # "measured_rail", "modelled", ...; "": unknown
     detail: Detail | None = None
 
 
