@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from edgebench.analysis.scaling import scaling
 from edgebench.analysis.table import build_table
-from edgebench.analysis.types import Run
+from edgebench.analysis.types import Row, Run
 from edgebench.backend import Scalar
 from edgebench.cli import cli, run_
 from edgebench.errors import EdgebenchError, UsageError
@@ -130,6 +130,39 @@ def test_settings_read_back_as_they_were(variant: dict[str, Scalar]) -> None:
 def test_without_settings_the_command_of_the_run_is_said_to_be_that(realistic: Report) -> None:
     assert realistic.rows[0].command == "edgebench run"
     assert "whole run" in realistic.rows[0].command_note
+
+
+def _command_of(row: Row, typed: str) -> str:
+    """The command of a row of a run that was typed like that."""
+    run = Run(
+        id="r", device="d", started_utc="", edgebench="", python="",
+        settings=msgspec.to_builtins(options_of(typed)), command=[], seed=0, packages_sha256="",
+        state=[],
+    )  # fmt: skip
+    return reproduce.command(row, run)[0]
+
+
+def test_a_command_keeps_what_was_done_to_the_machine(tmp_path: Path) -> None:
+    row = build_table([record({"power_mode": 0, "threads": 1}, scenario="sustained")]).rows[0]
+    typed = (
+        "edgebench run image-classification --set power_mode=0,1 --set-power-mode --sustain 20min "
+        "--slice 3s --reruns 0 --estimate cpu-time:4 --energy-markers "
+        + shlex.join(["--devices", str(tmp_path / "my devices.yaml"), "--energy-root", str(tmp_path)])
+    )
+    asked, again = options_of(typed), options_of(_command_of(row, typed))
+    for name in ("set_power_mode", "estimate", "energy_markers", "devices", "energy_root"):
+        assert getattr(again, name) == getattr(asked, name), name
+    assert again.sets == ["power_mode=0", "threads=1"]
+    for name in ("sustain_s", "slice_s", "reruns", "time_out_s"):
+        assert getattr(again.settings, name) == getattr(asked.settings, name), name
+
+
+def test_a_command_says_nothing_that_is_the_default() -> None:
+    row = build_table([record()]).rows[0]
+    assert _command_of(row, "edgebench run image-classification --sustain 20min") == (
+        "edgebench run image-classification --set precision=fp32 --set threads=1 "
+        "--scenario single_stream --replicates 3"
+    ), "a closed loop has no use for --sustain"
 
 
 def test_a_file_of_the_user_is_named() -> None:
@@ -396,6 +429,22 @@ def test_every_template_compiles() -> None:
         assert spec["description"]
 
 
+def test_the_bar_of_a_measured_energy_is_filled_and_no_other() -> None:
+    import vl_convert
+
+    kinds = [*get_args(Kind), "", "of another tool"]
+    colors = theme.THEMES["light"]
+    slots = {"width": 300, "height": 200, "accent": "#123456", "label_limit": 90, **colors}
+    spec = charts.fill(charts.templates()["energy"], slots)
+    spec["datasets"] = {
+        "energy": [{"label": kind, "kind": kind, "energy_mj": 1.0 + n} for n, kind in enumerate(kinds)]
+    }
+    svg = vl_convert.vegalite_to_svg(spec, vl_version=vegalite.VERSION)
+    fills = re.findall(r'<path aria-label="[^"]*"[^>]* fill="([^"]*)"', svg)
+    assert fills == ["#123456" if kind in charts.MEASURED else "transparent" for kind in kinds]
+    assert set(charts.MEASURED) == {*get_args(Kind)} - {"modelled"}
+
+
 # --- colours
 
 
@@ -429,22 +478,6 @@ def test_markdown_says_the_decision_first_and_all_the_rest(realistic: Report) ->
     lines = text.splitlines()
     assert lines[2].startswith("- image-classification")
     assert "**deploy" in lines[2]
-def test_the_bar_of_a_measured_energy_is_filled_and_no_other() -> None:
-    import vl_convert
-
-    kinds = [*get_args(Kind), "", "of another tool"]
-    colors = theme.THEMES["light"]
-    slots = {"width": 300, "height": 200, "accent": "#123456", "label_limit": 90, **colors}
-    spec = charts.fill(charts.templates()["energy"], slots)
-    spec["datasets"] = {
-        "energy": [{"label": kind, "kind": kind, "energy_mj": 1.0 + n} for n, kind in enumerate(kinds)]
-    }
-    svg = vl_convert.vegalite_to_svg(spec, vl_version=vegalite.VERSION)
-    fills = re.findall(r'<path aria-label="[^"]*"[^>]* fill="([^"]*)"', svg)
-    assert fills == ["#123456" if kind in charts.MEASURED else "transparent" for kind in kinds]
-    assert set(charts.MEASURED) == {*get_args(Kind)} - {"modelled"}
-
-
     for words in (
         "the worker died of SIGSEGV",
         "### Environment",
