@@ -198,6 +198,20 @@ def test_what_differs_in_the_environment_is_told_by_topic() -> None:
     assert ("packages", "numpy") not in told
 
 
+def test_a_cell_that_ran_on_another_device_or_with_other_threads_is_noted() -> None:
+    def ran(device: str, threads: int) -> Record:
+        made = make.record({"device": "AUTO"}, backend="openvino")
+        assert made.effective is not None
+        effective = msgspec.structs.replace(made.effective, device=device, threads=threads)
+        return changed(made, effective=effective)
+
+    found = compared([ran("cpu", 2)], [ran("gpu", 4)])
+    assert "1 cell of openvino ran with device cpu in A and gpu in B" in found.notes
+    assert "1 cell of openvino ran with threads 2 in A and 4 in B" in found.notes
+    assert found.cells[0].metrics[0].ratios[1] is not None
+    assert not any("ran with" in note for note in compared([ran("cpu", 2)], [ran("cpu", 2)]).notes)
+
+
 def test_three_sides_are_compared_with_the_first() -> None:
     found = compared(
         [make.record(p50=6e6)], [make.record(p50=9e6)], [make.record(p50=3e6)],

@@ -202,6 +202,7 @@ _TEXTS: dict[str, Callable[[Row], Hashable]] = {
     "energy.scope": lambda row: row.energy.scope,
     "effective.precision": lambda row: row.effective and row.effective.precision,
     "effective.device": lambda row: row.effective and row.effective.device,
+    "effective.threads": lambda row: row.effective and row.effective.threads,
     "effective.runtime": lambda row: row.effective and row.effective.runtime,
     "inputs_sha256": lambda row: row.inputs_sha256,
     "model.sha256": lambda row: row.model and row.model.sha256,
