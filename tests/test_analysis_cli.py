@@ -266,6 +266,22 @@ def test_efficientllm_computes_what_rows_tell_and_says_what_they_do_not() -> Non
     assert not view.lines[3].ranked
 
 
+def test_efficientllm_of_a_row_that_generates_text() -> None:
+    variant: dict[str, Any] = {
+        "precision": "as-is",
+        "batch": 2,
+        "prompt_tokens": 128,
+        "new_tokens": 16,
+    }
+    made = make.record(
+        variant, scenario="generate", replicates=[make.generating(i, width=2) for i in range(3)]
+    )
+    view = views.efficientllm(build_table([made]).rows)
+    assert cells(view, "IT")["as-is"] == pytest.approx(2 * 50.0)  # 20 ms a step
+    assert cells(view, "AL")["as-is"] == pytest.approx(0.6, rel=1e-3)  # 0.3 s and 15 steps
+    assert not {"IT", "AL"} & view.lines[0].unknown.keys()
+
+
 def test_the_reward_of_mnasnet() -> None:
     view = views.mnasnet(rows(), 5e6, -0.07)
     by_id = {row.variant["precision"]: row.latency_ns.p50 for row in rows()}
