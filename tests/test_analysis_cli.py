@@ -291,6 +291,22 @@ def test_the_reward_of_mnasnet() -> None:
     assert rewards == sorted(rewards, key=lambda reward: -(reward or 0))
 
 
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--target", "10ms", "--exponent", "-1000"], "beyond all numbers"),
+        (["--target", "10ms", "--exponent", "nan"], "beyond all numbers"),
+        (["--target", "1e400s"], "'1e400s' is beyond all numbers"),
+    ],
+)
+def test_a_reward_beyond_all_numbers_is_refused(
+    options: list[str], says: str, tmp_path: Path
+) -> None:
+    result = run("view", "mnasnet", write(tmp_path / "a.jsonl", some()), *options)
+    assert code(result) == 2
+    assert says in str(result.exception)
+
+
 def test_equal_latency_and_equal_quality() -> None:
     view = views.iso_latency(rows(), at_ns=8e6)
     assert cells(view, "quality") == {"fp32": 0.90, "int8": 0.88}

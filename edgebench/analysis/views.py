@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Final, Literal
 
@@ -106,7 +107,6 @@ def efficientllm(rows: Sequence[Row]) -> View:
     return View(name="efficientllm", columns=_EFFICIENT, lines=lines, notes=[])
 
 
-def _mean_latency(row: Row) -> _Cell:
 def _token_rate(row: Row) -> _Cell:
     if row.generate is None:
         return None, "the workload counts no tokens"
@@ -114,6 +114,7 @@ def _token_rate(row: Row) -> _Cell:
     return rate, row.unknown.get("generate.decode_tokens_per_s", "unknown")
 
 
+def _mean_latency(row: Row) -> _Cell:
     if row.scenario not in _CLOSED_LOOPS or row.rate_per_s is not None:
         return None, "a mean time per query follows from the rate of a closed loop alone"
     batch = row.variant.get("batch", 1)
@@ -149,7 +150,8 @@ _REWARD = [
 
 
 def mnasnet(rows: Sequence[Row], target_ns: float, exponent: float = MNASNET_W) -> View:
-    """Ranked rows, the highest reward first within each group."""
+    """Ranked rows, the highest reward first within each group. Raises UsageError where a reward is
+    beyond all numbers."""
     lines = []
     for members in groups(rows).values():
         found = []
@@ -172,7 +174,14 @@ def _reward(row: Row, target_ns: float, exponent: float) -> list[_Cell]:
             return None, why
         if not ns:
             return None, reason
-        return accuracy * float(ns / target_ns) ** exponent, ""
+        try:
+            found = accuracy * float(ns / target_ns) ** exponent
+        except ArithmeticError:
+            found = math.inf
+        if not math.isfinite(found):
+            ratio = f"({ns / target_ns:.3g})**{exponent:g}"
+            raise UsageError(f"{row.id}: {ratio} is beyond all numbers", "try --exponent -0.07")
+        return found, ""
 
     unknown = row.unknown.get("latency_ns") or row.unknown.get("latency_ns.p50", "unknown")
     bound = row.unknown.get("latency_ns.p50_low", unknown)
