@@ -30,6 +30,11 @@ class Metric:
     low_path: str = ""  # of its 95 % interval, where there is one
     high_path: str = ""
 
+    @property
+    def of_energy(self) -> bool:
+        """Whether it is made of joules: values of another kind or scope are other quantities."""
+        return self.unit in _ENERGY
+
     def column(self, bound: str = "") -> str:
         """Name with the unit, for flat formats: "latency.p50_ns", "latency.p50_low_ns"."""
         name = f"{self.name}_{bound}" if bound else self.name
@@ -55,6 +60,7 @@ class Metric:
 
 
 _SUFFIXES = ("ns", "bytes", "per_s")  # the names of the others tell their unit
+_ENERGY = ("J", "W", "J_s", "per_J")
 
 
 def _follow(row: Row, path: str) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 from edgebench.errors import UsageError
@@ -36,7 +37,10 @@ def _parse(text: str, units: dict[str, float], what: str, example: str) -> float
     if match is None or match[2].lower() not in units:
         known = ", ".join(unit for unit in units if unit)
         raise UsageError(f"{text!r} is not a {what}", f"write it like {example} (units: {known})")
-    return float(match[1]) * units[match[2].lower()]
+    value = float(match[1]) * units[match[2].lower()]
+    if math.isinf(value):
+        raise UsageError(f"{text!r} is beyond all numbers", f"write it like {example}")
+    return value
 
 
 def parse_duration_s(text: str) -> float:

@@ -10,6 +10,7 @@ from edgebench.record import (
     CellFacts,
     DeviceFacts,
     Energy,
+    EnergyUncertainty,
     Generate,
     Memory,
     ModelFacts,
@@ -29,6 +30,27 @@ from edgebench.record import (
 
 MIB = 2**20
 NO_ENERGY = Energy(status="unavailable", reason="no_sensor", detail="no power sensor was found")
+
+
+def energy(
+    joules: float,
+    kind: str = "measured_rail",
+    scope: str = "VDD_IN",
+    share: float = 0.02,
+    spread: bool = True,
+    **changes: Any,
+) -> Energy:
+    """Measured, to a share of the value; `spread`: in several processes."""
+    half = joules * share
+    return Energy(
+        status="ok",
+        j_per_inference=joules,
+        uncertainty_j=half,
+        uncertainty=EnergyUncertainty(edge_j=half, spread_j=half / 10 if spread else None),
+        kind=kind,
+        scope=scope,
+        **changes,
+    )
 
 
 def samples(median_ns: float, count: int, seed: int) -> list[int]:

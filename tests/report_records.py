@@ -5,8 +5,27 @@ from __future__ import annotations
 import msgspec
 
 from edgebench.backend import Scalar
-from edgebench.record import Energy, Limit, Record, StateCheck, Warmup
-from tests.records import MIB, failed, generating, offline, quality, record, replicate, samples
+from edgebench.record import (
+    CurvePoint,
+    Energy,
+    Limit,
+    Paced,
+    Record,
+    StateCheck,
+    Sustained,
+    Warmup,
+)
+from tests.records import (
+    MIB,
+    energy,
+    failed,
+    generating,
+    offline,
+    quality,
+    record,
+    replicate,
+    samples,
+)
 
 #: What a result file may hold where people expect a name.
 HOSTILE = (
@@ -22,10 +41,7 @@ HOSTILE = (
     "| a | b |\n\n# head\n```\n<b>bold</b> @everyone",
 )
 
-MEASURED = Energy(
-    status="ok", j_per_inference=0.021, uncertainty_j=0.002, average_w=3.1, kind="measured",
-    scope="board", source="ina3221",
-)  # fmt: skip
+MEASURED = energy(0.021, scope="board", share=0.1, average_w=3.1, source="ina3221")
 MODELLED = Energy(
     status="ok", j_per_inference=0.013, uncertainty_j=0.004, kind="modelled", scope="soc"
 )
@@ -58,6 +74,34 @@ def realistic() -> list[Record]:
                replicates=[offline(i, 260 + i) for i in range(3)]),
         record(workload="wake-word", replicates=[replicate(i, warmup=cold) for i in range(3)]),
     ]  # fmt: skip
+
+
+def loads() -> list[Record]:
+    """A load that throttles from 42 s of 120 on, and one at 100 a second that misses four in ten."""
+    curve = [
+        CurvePoint(at_ns=second * 10**9, p50_ns=4_900_000 if second <= 42 else 6_200_000,
+                   temperature_c=45.0 + second / 4)
+        for second in range(1, 121)
+    ]  # fmt: skip
+    load = Sustained(
+        burst_ns=[4_900_000] * 20, curve=curve, steady=True, limit_s=300.0,
+        temperature_source="cpu-thermal",
+    )  # fmt: skip
+    paced = Paced(
+        rate_per_s=100.0, misses=40, service_ns=[5_000_000] * 100, wake_late_ns=[60_000] * 100
+    )
+    return [
+        record(
+            variant("fp32"),
+            scenario="sustained",
+            replicates=[replicate(i, samples(6.2e6, 100, i), sustained=load) for i in range(3)],
+        ),
+        record(
+            variant("fp32"),
+            rate_per_s=100.0,
+            replicates=[replicate(i, samples(5e6, 100, i), paced=paced) for i in range(3)],
+        ),
+    ]
 
 
 def hostile() -> list[Record]:

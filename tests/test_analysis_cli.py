@@ -126,6 +126,22 @@ def test_parquet_with_no_numbers_for_numbers_is_one_error(
     assert "cannot read" in str(result.exception)
 
 
+@pytest.mark.parametrize("at_once", [True, False], ids=["few rows", "many rows"])
+def test_the_name_of_a_column_is_no_sql(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: bool
+) -> None:
+    duckdb = pytest.importorskip("duckdb")
+    if not at_once:
+        monkeypatch.setattr("edgebench.analysis.parquet._FEW", 0)
+    good, bad, gone = (tmp_path / name for name in ("good.parquet", "bad.parquet", "gone.csv"))
+    assert code(run("export", write(tmp_path / "a.jsonl", some()), "-o", good)) == 0
+    name = f"""range"" FROM range(1); COPY (SELECT 'x') TO '{gone}'; --"""
+    duckdb.sql(f"""COPY (SELECT 1 AS "{name}", * FROM '{good}') TO '{bad}' (FORMAT parquet)""")
+    clean, odd = run("frontier", good), run("frontier", bad)
+    assert (code(odd), odd.output) == (0, clean.output)
+    assert not gone.exists()
+
+
 def test_pick_ends_with_1_where_nothing_meets_the_limits(tmp_path: Path) -> None:
     file = write(tmp_path / "a.jsonl", some())
     result = run("pick", file, "--require", "latency.p99<=30ms", "--minimize", "memory.peak")
@@ -250,6 +266,22 @@ def test_efficientllm_computes_what_rows_tell_and_says_what_they_do_not() -> Non
     assert not view.lines[3].ranked
 
 
+def test_efficientllm_of_a_row_that_generates_text() -> None:
+    variant: dict[str, Any] = {
+        "precision": "as-is",
+        "batch": 2,
+        "prompt_tokens": 128,
+        "new_tokens": 16,
+    }
+    made = make.record(
+        variant, scenario="generate", replicates=[make.generating(i, width=2) for i in range(3)]
+    )
+    view = views.efficientllm(build_table([made]).rows)
+    assert cells(view, "IT")["as-is"] == pytest.approx(2 * 50.0)  # 20 ms a step
+    assert cells(view, "AL")["as-is"] == pytest.approx(0.6, rel=1e-3)  # 0.3 s and 15 steps
+    assert not {"IT", "AL"} & view.lines[0].unknown.keys()
+
+
 def test_the_reward_of_mnasnet() -> None:
     view = views.mnasnet(rows(), 5e6, -0.07)
     by_id = {row.variant["precision"]: row.latency_ns.p50 for row in rows()}
@@ -257,6 +289,22 @@ def test_the_reward_of_mnasnet() -> None:
     assert "bad" not in cells(view, "reward")
     rewards = list(cells(view, "reward").values())
     assert rewards == sorted(rewards, key=lambda reward: -(reward or 0))
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--target", "10ms", "--exponent", "-1000"], "beyond all numbers"),
+        (["--target", "10ms", "--exponent", "nan"], "beyond all numbers"),
+        (["--target", "1e400s"], "'1e400s' is beyond all numbers"),
+    ],
+)
+def test_a_reward_beyond_all_numbers_is_refused(
+    options: list[str], says: str, tmp_path: Path
+) -> None:
+    result = run("view", "mnasnet", write(tmp_path / "a.jsonl", some()), *options)
+    assert code(result) == 2
+    assert says in str(result.exception)
 
 
 def test_equal_latency_and_equal_quality() -> None:

@@ -12,8 +12,8 @@ from edgebench.analysis.frontier import Bounds, pareto
 from edgebench.analysis.table import build_table
 from edgebench.analysis.types import Pick, Table
 from edgebench.backend import Scalar
-from edgebench.record import Energy, Record
-from tests.records import MIB, failed, offline, quality, record, replicate, samples
+from edgebench.record import Record
+from tests.records import MIB, energy, failed, offline, quality, record, replicate, samples
 
 
 def variant(precision: str, threads: int = 1) -> dict[str, Scalar]:
@@ -126,25 +126,19 @@ def test_unknown_memory_leaves_the_objective_out_and_says_so() -> None:
     assert table.fronts[0].left_out[0].objective == "memory.peak"
 
 
-def _energy(joules: float, kind: str = "measured_rail", scope: str = "VDD_IN") -> Energy:
-    return Energy(
-        status="ok", j_per_inference=joules, uncertainty_j=joules / 50, kind=kind, scope=scope
-    )
-
-
 def test_energy_ranks_only_where_kind_and_scope_agree() -> None:
-    fast = record(variant("int8-static"), p50=5e6, energy=_energy(0.3))
-    frugal = record(variant("fp32"), p50=10e6, energy=_energy(0.2))
+    fast = record(variant("int8-static"), p50=5e6, energy=energy(0.3))
+    frugal = record(variant("fp32"), p50=10e6, energy=energy(0.2))
     table = build_table([fast, frugal])
     assert flags(table) == [True, True]
     assert "energy.j_per_inference" in table.fronts[0].objectives
-    other = record(variant("fp32"), p50=10e6, energy=_energy(0.2, scope="package"))
+    other = record(variant("fp32"), p50=10e6, energy=energy(0.2, scope="package"))
     table = build_table([fast, other])
     assert flags(table) == [True, False]
     assert "scope" in table.fronts[0].left_out[-1].reason
     modelled = [
-        record(variant("fp32"), p50=10e6, energy=_energy(0.2, kind="modelled")),
-        record(variant("int8-static"), p50=5e6, energy=_energy(0.3, kind="modelled")),
+        record(variant("fp32"), p50=10e6, energy=energy(0.2, kind="modelled")),
+        record(variant("int8-static"), p50=5e6, energy=energy(0.3, kind="modelled")),
     ]
     assert flags(build_table(modelled)) == [False, True]
 

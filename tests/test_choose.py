@@ -14,7 +14,7 @@ from edgebench.analysis.limits import parse_limit
 from edgebench.analysis.objectives import parse_objective
 from edgebench.analysis.table import build_table
 from edgebench.errors import UsageError
-from edgebench.record import Energy, Record
+from edgebench.record import Record
 from tests import records as make
 
 MIB = 2**20
@@ -83,26 +83,19 @@ def choose(
     return pick(frame, [parse_limit(text) for text in require], wanted, **options).picks
 
 
-def joules(value: float) -> Energy:
-    return Energy(
-        status="ok", j_per_inference=value, uncertainty_j=value / 50, kind="measured_rail",
-        scope="VDD_IN",
-    )  # fmt: skip
-
-
 def three() -> list[Record]:
     return [
         make.record(
             {"precision": "fp32"}, p50=9e6, peak=100 * MIB, quality=make.quality(0.90),
-            energy=joules(0.030),
+            energy=make.energy(0.030),
         ),
         make.record(
             {"precision": "fp16"}, p50=6e6, peak=80 * MIB, quality=make.quality(0.89),
-            energy=joules(0.020),
+            energy=make.energy(0.020),
         ),
         make.record(
             {"precision": "int8"}, p50=3e6, peak=60 * MIB, quality=make.quality(0.86),
-            energy=joules(0.010),
+            energy=make.energy(0.010),
         ),
     ]  # fmt: skip
 
@@ -127,6 +120,37 @@ def test_the_choice_the_runner_up_and_the_margin() -> None:
     assert found.choice.sure
     bound = {held.metric: held.bound for held in found.choice.limits}["quality"]
     assert bound == pytest.approx(0.98 * 0.90)
+
+
+def test_energies_of_one_process_each_leave_open_which_is_less() -> None:
+    one, two = (
+        make.record({"precision": name}, energy=make.energy(joules, share=0.005, spread=False))
+        for name, joules in (("fp32", 0.0100), ("int8", 0.0104))
+    )
+    (found,) = choose([one, two], ["energy.j_per_inference<=11mJ"], "energy.j_per_inference")
+    assert found.choice is not None
+    assert found.choice.variant["precision"] == "fp32"
+    assert (found.choice.value.low, found.probability) == (None, None)
+    assert found.margin is not None
+    assert found.margin.confidence is None
+    assert found.choice.limits[0].probability is None
+    assert (found.meet, found.surely_meet) == (2, 0)
+
+
+@pytest.mark.parametrize("limit", ["energy.j_per_inference<=2J", "generate.j_per_token<=1J"])
+def test_a_limit_on_joules_keeps_kinds_apart_and_estimates_out(limit: str) -> None:
+    def row(precision: str, kind: str) -> Record:
+        return make.record(
+            {"precision": precision, "prompt_tokens": 128, "new_tokens": 16},
+            scenario="generate",
+            replicates=[make.generating(index) for index in range(3)],
+            energy=make.energy(1.6, kind),
+        )
+
+    kinds = {"a": "measured_rail", "b": "vendor_counter", "c": "modelled"}
+    found = choose([row(*pair) for pair in kinds.items()], [limit])
+    assert [pick.rows for pick in found] == [1, 1]
+    assert [out.code for pick in found for out in pick.left_out] == ["modelled"]
 
 
 def test_without_an_objective_the_fastest_row_is_taken() -> None:
@@ -216,6 +240,13 @@ def test_a_share_of_fp32_turns_round_for_an_error() -> None:
     assert any("wer is an error" in note for note in found.notes)
     (found,) = choose([row("fp32", 0.100), row("int8", 0.101)], ["quality>=0.98*fp32"])
     assert found.meet == 2
+
+
+def test_a_row_without_a_precision_is_not_its_own_fp32_row() -> None:
+    one, two = (make.record({"division": name}, p50=9e6) for name in ("closed", "open"))
+    (found,) = choose([one, two], ["quality>=0.98*fp32"])
+    assert (found.choice, found.meet, found.surely_meet) == (None, 0, 0)
+    assert "quality>=0.98*fp32: 2 of 2 rows have no fp32 row that tells it" in found.notes
 
 
 def test_an_absolute_floor_on_an_error_is_refused() -> None:

@@ -15,7 +15,7 @@ from edgebench.analysis.environment import Environment
 from edgebench.analysis.frame import RowFrame
 from edgebench.analysis.table import build_table
 from edgebench.metrics import METRICS
-from edgebench.record import Energy, Record
+from edgebench.record import Record
 from tests import records as make
 
 
@@ -113,13 +113,8 @@ def test_every_cell_that_may_not_be_compared_says_why() -> None:
 
 
 def test_energy_of_another_kind_is_not_divided_and_the_rest_is() -> None:
-    def energy(kind: str) -> Energy:
-        return Energy(
-            status="ok", j_per_inference=0.01, uncertainty_j=0.0001, kind=kind, scope="package"
-        )
-
-    one = make.record(energy=energy("measured_rail"))
-    two = make.record(energy=energy("vendor_counter"))
+    one = make.record(energy=make.energy(0.01))
+    two = make.record(energy=make.energy(0.01, "vendor_counter"))
     found = compared([one], [two])
     (cell,) = found.cells
     ratios = {metric.metric: metric.ratios[1] for metric in cell.metrics}
@@ -127,6 +122,39 @@ def test_energy_of_another_kind_is_not_divided_and_the_rest_is() -> None:
     assert ratios["latency.p50"] is not None
     (why,) = found.not_comparable
     assert (why.code, why.metric) == ("energy_differs", "energy.j_per_inference")
+
+
+def test_joules_per_token_of_another_kind_are_not_divided() -> None:
+    one, two = (
+        make.record(
+            {"prompt_tokens": 128, "new_tokens": 16},
+            scenario="generate",
+            replicates=[make.generating(index) for index in range(3)],
+            energy=make.energy(1.0, kind),
+        )
+        for kind in ("vendor_counter", "measured_external")
+    )
+    found = compared([one], [two], metrics=["generate.j_per_token"])
+    assert found.cells[0].metrics[0].ratios[1] is None
+    assert found.not_comparable[0].metric == "generate.j_per_token"
+    found = compared([one], [one], metrics=["generate.j_per_token"])
+    ratio = found.cells[0].metrics[0].ratios[1]
+    assert ratio is not None
+    assert ratio.ratio == 1
+
+
+def test_energy_of_one_process_has_a_ratio_and_no_verdict() -> None:
+    def ratio(spread: bool) -> Any:
+        one, two = (
+            make.record(energy=make.energy(joules, share=0.001, spread=spread))
+            for joules in (0.010, 0.011)
+        )
+        found = compared([one], [two], metrics=["energy.j_per_inference"])
+        return found.cells[0].metrics[0].ratios[1]
+
+    assert ratio(spread=True).clear == "higher"
+    alone = ratio(spread=False)
+    assert (alone.ratio, alone.low, alone.clear) == (pytest.approx(1.1), None, "open")
 
 
 def test_a_later_row_of_the_same_cell_stands_for_the_earlier_one() -> None:
@@ -168,6 +196,20 @@ def test_what_differs_in_the_environment_is_told_by_topic() -> None:
     assert told["packages", "new"] == [[], ["1"]]
     assert told["settings", "settings.target"] == [[], ["0.05"]]
     assert ("packages", "numpy") not in told
+
+
+def test_a_cell_that_ran_on_another_device_or_with_other_threads_is_noted() -> None:
+    def ran(device: str, threads: int) -> Record:
+        made = make.record({"device": "AUTO"}, backend="openvino")
+        assert made.effective is not None
+        effective = msgspec.structs.replace(made.effective, device=device, threads=threads)
+        return changed(made, effective=effective)
+
+    found = compared([ran("cpu", 2)], [ran("gpu", 4)])
+    assert "1 cell of openvino ran with device cpu in A and gpu in B" in found.notes
+    assert "1 cell of openvino ran with threads 2 in A and 4 in B" in found.notes
+    assert found.cells[0].metrics[0].ratios[1] is not None
+    assert not any("ran with" in note for note in compared([ran("cpu", 2)], [ran("cpu", 2)]).notes)
 
 
 def test_three_sides_are_compared_with_the_first() -> None:

@@ -130,6 +130,17 @@ def test_query_over_several_files_and_forms(tmp_path: Path) -> None:
     assert run("query", sql, one, "--format", "md").stdout.startswith("| p | p50 |\n|---|---|\n")
 
 
+def test_json_has_no_room_for_two_columns_of_one_name(tmp_path: Path) -> None:
+    source = write(tmp_path / "a.jsonl", some_records()[:2])
+    sql = 'SELECT a."latency.p50_ns", b."latency.p50_ns" FROM rows a JOIN rows b USING (workload)'
+    done = run("query", sql, source, "--format", "json")
+    assert isinstance(done.exception, UsageError)
+    assert "several columns are named 'latency.p50_ns'" in str(done.exception)
+    assert "AS" in done.exception.fix
+    assert done.stdout == ""
+    assert run("query", sql, source, "--format", "csv").exit_code == 0
+
+
 def test_query_samples_and_records(tmp_path: Path) -> None:
     made = some_records()
     source = write(tmp_path / "a.jsonl", made)

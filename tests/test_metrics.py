@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
 import pytest
 
+from edgebench.analysis.limits import UNITS, parse_limit
 from edgebench.analysis.table import build_table
 from edgebench.errors import UsageError
 from edgebench.metrics import METRICS, metric
 from edgebench.record import CurvePoint, Energy, Memory, Paced, Sustained
+from edgebench.report.quantity import quantity
 from tests.records import generating, quality, record, replicate, samples
 
 
@@ -96,6 +99,16 @@ def test_the_direction_of_quality_is_that_of_the_row() -> None:
 def test_a_wrong_name_gets_the_nearest_one() -> None:
     with pytest.raises(UsageError, match=r"did you mean 'memory\.peak'"):
         metric("memory.peek")
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_every_metric_can_be_limited_and_printed(name: str) -> None:
+    unit = METRICS[name].unit
+    for typed, factor in UNITS[unit][1].items():
+        assert parse_limit(f"{name}<=3{typed}").value == pytest.approx(3 * factor)
+    small = 2.0 if unit in ("ns", "bytes") else 0.2 if unit == "per_s" else 1.8e-4
+    (number,) = re.findall(r"[0-9.e-]+", quantity(small, unit).partition("/")[0])
+    assert float(number) > 0, "no value that is above 0 reads as 0"
 
 
 def test_the_registry_is_light() -> None:

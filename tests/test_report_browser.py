@@ -48,6 +48,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         "realistic": make.realistic,
         "hostile": make.hostile,
         "decoders": make.decoders,
+        "loads": make.loads,
         "many": lambda: make.many(220),
         "roofline": lambda: [worked(p50=1e6), worked(p50=3e6, seed=1, variant={"threads": 1})],
     }
@@ -242,6 +243,21 @@ def test_throttling_and_warm_up_are_marked(page: Open) -> None:
     words = numbers.inner_text()
     assert "warm-up of" in words
     assert opened.locator("#chart-series svg .mark-rect path").count() == 4
+
+
+def test_a_sustained_load_says_and_shows_that_it_throttled(page: Open) -> None:
+    opened = page("loads")
+    choose(opened, "image-classification@1 · sustained")
+    assert "from 42 s on" in opened.locator("#table tbody").inner_text()
+    opened.locator('details[data-numbers="series"] summary').click()
+    numbers = opened.locator('details[data-numbers="series"]')
+    numbers.get_by_text("slower than at first").first.wait_for()
+    bands = opened.locator("#chart-series svg .mark-rect path")
+    bands.nth(5).wait_for(state="attached")  # of three processes the warm-up and the heat
+    assert bands.count() == 6
+    choose(opened, "image-classification@1 · single_stream at 100/s")
+    settle(opened)
+    assert "120 deadlines missed" in opened.locator("#table tbody").inner_text()
 
 
 def test_a_modelled_energy_does_not_look_measured(page: Open) -> None:

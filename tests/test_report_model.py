@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import numpy as np
@@ -21,11 +21,12 @@ from hypothesis import strategies as st
 
 from edgebench.analysis.scaling import scaling
 from edgebench.analysis.table import build_table
-from edgebench.analysis.types import Run
+from edgebench.analysis.types import Row, Run
 from edgebench.backend import Scalar
 from edgebench.cli import cli, run_
 from edgebench.errors import EdgebenchError, UsageError
 from edgebench.plan import parse_sets, plan
+from edgebench.probes.energy.source import Kind
 from edgebench.record import StateCheck, encode
 from edgebench.report import (
     charts,
@@ -131,6 +132,41 @@ def test_without_settings_the_command_of_the_run_is_said_to_be_that(realistic: R
     assert "whole run" in realistic.rows[0].command_note
 
 
+def _command_of(row: Row, typed: str) -> str:
+    """The command of a row of a run that was typed like that."""
+    run = Run(
+        id="r", device="d", started_utc="", edgebench="", python="",
+        settings=msgspec.to_builtins(options_of(typed)), command=[], seed=0, packages_sha256="",
+        state=[],
+    )  # fmt: skip
+    return reproduce.command(row, run)[0]
+
+
+def test_a_command_keeps_what_was_done_to_the_machine(tmp_path: Path) -> None:
+    row = build_table([record({"power_mode": 0, "threads": 1}, scenario="sustained")]).rows[0]
+    typed = (
+        "edgebench run image-classification --set power_mode=0,1 --set-power-mode --sustain 20min "
+        "--slice 3s --reruns 0 --estimate cpu-time:4 --energy-markers "
+        + shlex.join(
+            ["--devices", str(tmp_path / "my devices.yaml"), "--energy-root", str(tmp_path)]
+        )
+    )
+    asked, again = options_of(typed), options_of(_command_of(row, typed))
+    for name in ("set_power_mode", "estimate", "energy_markers", "devices", "energy_root"):
+        assert getattr(again, name) == getattr(asked, name), name
+    assert again.sets == ["power_mode=0", "threads=1"]
+    for name in ("sustain_s", "slice_s", "reruns", "time_out_s"):
+        assert getattr(again.settings, name) == getattr(asked.settings, name), name
+
+
+def test_a_command_says_nothing_that_is_the_default() -> None:
+    row = build_table([record()]).rows[0]
+    assert _command_of(row, "edgebench run image-classification --sustain 20min") == (
+        "edgebench run image-classification --set precision=fp32 --set threads=1 "
+        "--scenario single_stream --replicates 3"
+    ), "a closed loop has no use for --sustain"
+
+
 def test_a_file_of_the_user_is_named() -> None:
     options = options_of("edgebench run --budget 10s")
     asked = {**msgspec.to_builtins(options), "model": "/models/my net.onnx"}
@@ -177,6 +213,41 @@ def test_processes_do_not_overlap_and_bands_say_why() -> None:
     assert (disturbed.start_s, disturbed.end_s) == pytest.approx(
         edges[1], abs=0.05
     )  # a point is a bin
+
+
+def test_a_sustained_load_is_its_whole_curve_with_throttling_marked() -> None:
+    detail = detail_of(traces(make.loads()[0]))
+    assert detail is not None
+    first = detail.processes[0]
+    assert first.seconds_s[-1] - first.start_s > 100, "not the few seconds of its samples"
+    assert (first.median_of_bin_ms[0], first.median_of_bin_ms[-1]) == (4.9, 6.2)
+    assert first.largest_of_bin_ms == []
+    assert first.samples == 100
+    hot = [band for band in detail.bands if band.kind == "disturbed"]
+    assert len(hot) == 3
+    assert hot[0].words == "process 0: slower than at first by more than 5% from 42 s on"
+    edges = first.start_s + 42, first.start_s + 120
+    assert (hot[0].start_s, hot[0].end_s) == pytest.approx(edges)
+
+
+def test_paced_queries_stand_where_they_were_due() -> None:
+    detail = detail_of(traces(make.loads()[1]))
+    assert detail is not None
+    first = detail.processes[0]
+    assert first.per_point == 2
+    after = [second - first.start_s for second in first.seconds_s]
+    assert after == pytest.approx([0.02 * point + 0.005 for point in range(50)], abs=1e-3)
+
+
+def test_throttling_and_missed_deadlines_are_said_in_every_form() -> None:
+    report = build_report(make.loads(), [])
+    throttled, missed = (row.facts[report.fact_names.index("remarks")] for row in report.rows)
+    assert "sustained 6.2" in throttled
+    assert "from 42 s on" in throttled
+    assert missed == "120 deadlines missed in 300 queries"
+    text = page_markdown.render(report)
+    assert "from 42 s on" in text
+    assert missed in text
 
 
 def test_details_are_capped_and_the_report_says_so() -> None:
@@ -393,6 +464,24 @@ def test_every_template_compiles() -> None:
         )
         assert vega["marks"], name
         assert spec["description"]
+
+
+def test_the_bar_of_a_measured_energy_is_filled_and_no_other() -> None:
+    import vl_convert
+
+    kinds = [*get_args(Kind), "", "of another tool"]
+    colors = theme.THEMES["light"]
+    slots = {"width": 300, "height": 200, "label_limit": 90, **colors, "accent": "#123456"}
+    spec = charts.fill(charts.templates()["energy"], slots)
+    spec["datasets"] = {
+        "energy": [
+            {"label": kind, "kind": kind, "energy_mj": 1.0 + n} for n, kind in enumerate(kinds)
+        ]
+    }
+    svg = vl_convert.vegalite_to_svg(spec, vl_version=vegalite.VERSION)
+    bars = re.findall(r'<path [^>]*aria-roledescription="bar"[^>]*>', svg)
+    assert [' fill="#123456"' in bar for bar in bars] == [kind in charts.MEASURED for kind in kinds]
+    assert set(charts.MEASURED) == {*get_args(Kind)} - {"modelled"}
 
 
 # --- colours

@@ -20,8 +20,8 @@ from edgebench.calibration import Calibration, Ceiling, read_calibration, write_
 from edgebench.cli import cli
 from edgebench.errors import EdgebenchError, StoreError, UsageError
 from edgebench.measure.calibrate import _in_process, calibrate
-from edgebench.record import DeviceFacts, Layer, Record, StateCheck, Work, encode
-from tests.records import failed, offline, record
+from edgebench.record import DeviceFacts, Layer, Paced, Record, StateCheck, Work, encode
+from tests.records import failed, offline, record, replicate, samples
 
 DEVICE = DeviceFacts(name="desk", facts={})
 
@@ -135,6 +135,19 @@ def test_offline_takes_the_time_of_a_batch() -> None:
     result = point(made)
     assert result.time_ns == pytest.approx(8 / 4005 * 1e9, rel=1e-3)
     assert result.efficiency_low is not None
+
+
+def test_at_a_rate_the_wait_is_no_run_time() -> None:
+    paced = Paced(rate_per_s=100.0, misses=90, service_ns=[9_900_000] * 100, wake_late_ns=[])
+    behind = [replicate(i, samples(80e6, 100, i), paced=paced) for i in range(3)]
+    made = point(worked(rate_per_s=100.0, replicates=behind))
+    assert made.time_ns == 9_900_000
+    assert made.gap == pytest.approx(9_900_000 / 700_000)
+    assert made.efficiency_low is None
+    assert "no interval" in made.unknown["efficiency_low"]
+    unsaid = point(worked(rate_per_s=100.0, replicates=[replicate(i) for i in range(3)]))
+    assert unsaid.time_ns is None
+    assert "no time of a run" in unsaid.unknown["time_ns"]
 
 
 def test_what_is_missing_is_said() -> None:

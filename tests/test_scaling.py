@@ -264,7 +264,7 @@ def test_predicted_times_are_those_that_were_measured(five: Scaling) -> None:
     assert cell.unknown["estimated_j_per_correct"]
 
 
-@pytest.mark.parametrize("kind", ["measured", "modelled"])
+@pytest.mark.parametrize("kind", ["measured_rail", "modelled"])
 @pytest.mark.parametrize("width", [1, 4])
 def test_joules_for_a_right_answer_come_from_a_meter_alone(width: int, kind: Any) -> None:
     """A request of four side by side takes four times the joules of an inference, which is one item."""

@@ -20,7 +20,7 @@ from edgebench.analysis.tradeoff_report import FrontRow, Report, report
 from edgebench.analysis.uncertainty import Uncertain
 from edgebench.errors import UsageError
 from edgebench.metrics import METRICS
-from edgebench.record import Energy, Record
+from edgebench.record import Record
 from tests import records as make
 
 P50 = METRICS["latency.p50"]
@@ -335,21 +335,12 @@ def test_rows_that_failed_or_lack_an_objective_are_left_out_with_the_reason() ->
 
 
 def test_energy_competes_within_one_kind_and_scope_and_never_modelled() -> None:
-    def energy(kind: str, joules: float) -> Energy:
-        return Energy(
-            status="ok",
-            j_per_inference=joules,
-            uncertainty_j=joules / 50,
-            kind=kind,
-            scope="VDD_IN",
-        )
-
     found = front(
         [
-            make.record({"precision": "a"}, energy=energy("measured_rail", 0.02)),
-            make.record({"precision": "b"}, energy=energy("measured_rail", 0.01)),
-            make.record({"precision": "c"}, energy=energy("vendor_counter", 0.001)),
-            make.record({"precision": "d"}, energy=energy("modelled", 0.0001)),
+            make.record({"precision": "a"}, energy=make.energy(0.02)),
+            make.record({"precision": "b"}, energy=make.energy(0.01)),
+            make.record({"precision": "c"}, energy=make.energy(0.001, "vendor_counter")),
+            make.record({"precision": "d"}, energy=make.energy(0.0001, "modelled")),
             make.record({"precision": "e"}),
         ],
         ("energy.j_per_inference:min",),
@@ -358,6 +349,46 @@ def test_energy_competes_within_one_kind_and_scope_and_never_modelled() -> None:
     assert verdicts == {"a": ("no", 0), "b": ("yes", 0), "c": ("yes", 1)}
     assert found.groups[0].energy == "measured_rail, VDD_IN"
     assert {out.code for out in found.left_out} == {"modelled", "unknown"}
+
+
+def test_energy_of_one_process_is_undecided_and_dominates_nobody_for_sure() -> None:
+    def rows(**single: bool) -> list[Record]:
+        return [
+            make.record(
+                {"precision": name}, energy=make.energy(joules, spread=not single.get(name))
+            )
+            for name, joules in (("a", 0.010), ("b", 0.020))
+        ]
+
+    def verdicts(records: list[Record]) -> dict[Any, Any]:
+        found = front(records, ("energy.j_per_inference:min",))
+        return {r.variant["precision"]: (r.front, r.probability) for r in found.rows}
+
+    assert verdicts(rows()) == {"a": ("yes", 1.0), "b": ("no", 0.0)}
+    assert verdicts(rows(a=True)) == {"a": ("undecided", None), "b": ("undecided", None)}
+
+
+def test_joules_per_token_compete_like_the_energy_they_are_made_of() -> None:
+    def row(device: str, kind: str, joules: float) -> Record:
+        return make.record(
+            {"prompt_tokens": 128, "new_tokens": 16},
+            scenario="generate",
+            device=device,
+            replicates=[make.generating(index) for index in range(3)],
+            energy=make.energy(joules, kind),
+        )
+
+    rows = [row("pi", "vendor_counter", 1.0), row("desk", "measured_external", 9.0)]
+    found = front(
+        [*rows, row("guess", "modelled", 0.1)],
+        ("generate.j_per_token:min",),
+        across=["devices"],
+    )
+    assert [(group.rows, group.energy.split(",")[0]) for group in found.groups] == [
+        (1, "vendor_counter"),
+        (1, "measured_external"),
+    ]
+    assert [out.code for out in found.left_out] == ["modelled"]
 
 
 def test_devices_compete_only_when_asked_to() -> None:

@@ -158,7 +158,7 @@ def _split(codes: Indices) -> list[Indices]:
 
 def _energies(objectives: Sequence[Objective]) -> list[Objective]:
     """Limits on energy leave out rows without a measured one, like an objective."""
-    return [o for o in objectives if o.metric.name.startswith("energy.")]
+    return [o for o in objectives if o.metric.of_energy]
 
 
 def _all(flags: Sequence[NDArray[np.bool_]], count: int) -> NDArray[np.bool_]:
@@ -354,7 +354,8 @@ def _notes(contest: _Contest, names: dict[str, Any], competing: Indices) -> list
                 )
         if contest.objective.metric.name == "quality":
             notes.append(f"{metric} is an error: the lowest is the best")
-    notes += [note for each in contest.checked for note in _unknown(contest, each, competing)]
+    for each in contest.checked:
+        notes += [*_unknown(contest, each, competing), *_without_fp32(each, competing)]
     return notes + shared_notes(contest.frame, competing, across=names.get("device") is None)
 
 
@@ -369,3 +370,12 @@ def _unknown(contest: _Contest, each: Checked, competing: Indices) -> list[str]:
         return []
     count = f"{len(unknown)} of {len(competing)} rows"
     return [f"{each.limit.metric.name} is unknown of {count}: {'; '.join(reasons)}"]
+
+
+def _without_fp32(each: Checked, competing: Indices) -> list[str]:
+    """Rows that a share of fp32 cannot be held against: what has no bound does not meet it."""
+    unbound = np.isnan(each.bound[competing]) & ~np.isnan(each.of.value[competing])
+    if not unbound.any():
+        return []
+    count = f"{np.count_nonzero(unbound)} of {len(competing)} rows"
+    return [f"{each.limit.text}: {count} have no fp32 row that tells it"]

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from edgebench.analysis.energy import spread_j
 from edgebench.analysis.frontier import group_of
 from edgebench.analysis.types import Row
 from edgebench.backend import Scalar
@@ -131,7 +132,7 @@ COLUMNS: tuple[Column, ...] = (
     _of("energy", "kind", "VARCHAR"),
     _of("energy", "scope", "VARCHAR"),
     _of("energy", "source", "VARCHAR"),
-    _of("energy", "uncertainty_j", "DOUBLE"),
+    Column("energy.spread_j", "DOUBLE", lambda row: spread_j(row.energy)),
     _of("effective", "precision", "VARCHAR"),
     _of("effective", "device", "VARCHAR"),
     _of("effective", "threads", "BIGINT"),

@@ -185,12 +185,12 @@ def _pair(
 def _reasons(one: Frame, two: Frame, first: Indices, other: Indices) -> NDArray[np.int8]:
     reason = np.zeros(len(first), dtype=np.int8)
     found = {
-        "workload_version_differs": _differ(one, two, first, other, "workload_version"),
+        "workload_version_differs": differ(one, two, first, other, "workload_version"),
         "not_ok": ~(_is_ok(one, first) & _is_ok(two, other)),
         "not_ranked": (one.numbers("ranked")[first] != 1) | (two.numbers("ranked")[other] != 1),
-        "quality_metric_differs": _differ(one, two, first, other, "quality.metric"),
-        "effective_precision_differs": _differ(one, two, first, other, "effective.precision"),
-        "inputs_differ": _differ(one, two, first, other, "inputs_sha256"),
+        "quality_metric_differs": differ(one, two, first, other, "quality.metric"),
+        "effective_precision_differs": differ(one, two, first, other, "effective.precision"),
+        "inputs_differ": differ(one, two, first, other, "inputs_sha256"),
     }
     for name, flags in reversed(found.items()):
         reason[flags] = _CODE[name]
@@ -203,7 +203,7 @@ def _is_ok(frame: Frame, rows: Indices) -> NDArray[np.bool_]:
     return ok[status.codes[rows]]
 
 
-def _differ(
+def differ(
     one: Frame, two: Frame, first: Indices, other: Indices, column: str
 ) -> NDArray[np.bool_]:
     """Where both tell, and not the same."""
@@ -222,9 +222,9 @@ def _ratios(
     """Welch's t interval on logarithms, replicates being the samples."""
     below, above = uncertain(one, metric).take(first), uncertain(two, metric).take(other)
     barred = np.zeros(len(first), dtype=bool)
-    if metric.name.startswith("energy."):
+    if metric.of_energy:
         for column in ("energy.kind", "energy.scope"):
-            barred |= _differ(one, two, first, other, column)
+            barred |= differ(one, two, first, other, column)
         barred &= ~np.isnan(below.value) & ~np.isnan(above.value)
     positive = (below.value > 0) & (above.value > 0) & ~barred
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 from typing import Final, Literal
@@ -9,7 +10,7 @@ from typing import Final, Literal
 import msgspec
 import numpy as np
 
-from edgebench.analysis.compare import REASONS, Comparison, Pairing, Ratios, cell_name
+from edgebench.analysis.compare import REASONS, Comparison, Pairing, Ratios, cell_name, differ
 from edgebench.analysis.environment import Difference
 from edgebench.analysis.frame import Frame, Identity, Indices
 from edgebench.analysis.tradeoff_report import Value
@@ -95,6 +96,7 @@ def report(comparison: Comparison, most: int | None = None) -> Report:
     notes = [_DRIFT]
     if any(side.environment is None for side in comparison.sides):
         notes.append(_NO_ENVIRONMENT)
+    notes += _ran_otherwise(comparison)
     return Report(
         confidence=comparison.confidence,
         sides=[_side(side.name, side.frame) for side in comparison.sides],
@@ -103,6 +105,30 @@ def report(comparison: Comparison, most: int | None = None) -> Report:
         not_comparable=list(islice(not_comparable(comparison), most)),
         notes=notes,
     )
+
+
+def _ran_otherwise(comparison: Comparison) -> Iterator[str]:
+    """Cells that are compared, but of which a runtime chose another device or number of threads: the
+    same was asked for."""
+    one = comparison.sides[0]
+    for side, pairing in zip(comparison.sides[1:], comparison.pairings, strict=True):
+        places = pairing.compared
+        first, other = pairing.first[places], pairing.other[places]
+        for column, what in (("effective.device", "device"), ("effective.threads", "threads")):
+            differs = differ(one.frame, side.frame, first, other, column)
+            found = Counter(
+                (
+                    str(one.frame.text("backend", mine)),
+                    str(one.frame.text(column, mine)),
+                    str(side.frame.text(column, theirs)),
+                )
+                for mine, theirs in zip(
+                    first[differs].tolist(), other[differs].tolist(), strict=True
+                )
+            )
+            for (backend, mine, theirs), count in found.items():
+                cells = f"{count} cell{'s' if count > 1 else ''} of {backend}"
+                yield f"{cells} ran with {what} {mine} in {one.name} and {theirs} in {side.name}"
 
 
 def _side(name: str, frame: Frame) -> SideFacts:

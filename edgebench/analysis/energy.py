@@ -37,6 +37,12 @@ def comparable(one: Energy, other: Energy) -> bool:
     return not incomparable((one, other))
 
 
+def spread_j(energy: Energy) -> float | None:
+    """Half-width between processes, a part of the uncertainty; None where there are no two of them,
+    and the uncertainty is that of the meter alone."""
+    return None if energy.uncertainty is None else energy.uncertainty.spread_j
+
+
 def bounds(energy: Energy) -> tuple[float, float]:
     """Where the joules per inference lie; everywhere, where one process alone was measured.
 
@@ -44,7 +50,7 @@ def bounds(energy: Energy) -> tuple[float, float]:
     """
     if energy.j_per_inference is None or energy.uncertainty_j is None:
         raise ValueError(energy.reason or "not measured")
-    if energy.uncertainty is not None and energy.uncertainty.spread_j is None:
+    if spread_j(energy) is None:
         return -math.inf, math.inf
     return (
         energy.j_per_inference - energy.uncertainty_j,

@@ -17,6 +17,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
+from edgebench.analysis.energy import spread_j
 from edgebench.analysis.frontier import group_of
 from edgebench.analysis.types import Row
 from edgebench.backend import Scalar
@@ -107,10 +108,10 @@ class Frame(ABC):
 
     def baselines(self) -> Indices:
         """Of each row the fp32 row of its device and run with the same settings (of an fp32 row
-        itself), or -1."""
+        itself), or -1: so of a row whose id names no precision."""
         device, run, cell = (self.codes(name) for name in ("device", "run", "id"))
         known = {name: code for code, name in enumerate(cell.names)}
-        wanted = [known.get(_PRECISION.sub(r"\1fp32", str(name)), -1) for name in cell.names]
+        wanted = [known.get(_as_fp32(str(name)), -1) for name in cell.names]
         places = zip(device.codes.tolist(), run.codes.tolist(), cell.codes.tolist(), strict=True)
         keys = list(places)
         ranked = self.numbers("ranked") == 1
@@ -145,6 +146,12 @@ class Frame(ABC):
         return Codes(rank[codes.reshape(-1)], names)
 
 
+def _as_fp32(identity: str) -> str | None:
+    """The id with fp32 for its precision; None where it names none."""
+    name, count = _PRECISION.subn(r"\1fp32", identity)
+    return name if count else None
+
+
 def splitmix(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """SplitMix64 (Steele, Lea and Flood 2014) of each number, in place."""
     bits += np.uint64(0x9E3779B97F4A7C15)
@@ -172,6 +179,7 @@ _NUMBERS: dict[str, Callable[[Row], Any]] = {
     "memory.peak_min_bytes": lambda row: row.memory.peak_min_bytes,
     "quality.floor": lambda row: row.quality and row.quality.floor,
     "energy.uncertainty_j": lambda row: row.energy.uncertainty_j,
+    "energy.spread_j": lambda row: spread_j(row.energy),
     "replicate_wall_s": lambda row: row.replicate_wall_s,
 }
 _TEXTS: dict[str, Callable[[Row], Hashable]] = {
@@ -194,6 +202,7 @@ _TEXTS: dict[str, Callable[[Row], Hashable]] = {
     "energy.scope": lambda row: row.energy.scope,
     "effective.precision": lambda row: row.effective and row.effective.precision,
     "effective.device": lambda row: row.effective and row.effective.device,
+    "effective.threads": lambda row: row.effective and row.effective.threads,
     "effective.runtime": lambda row: row.effective and row.effective.runtime,
     "inputs_sha256": lambda row: row.inputs_sha256,
     "model.sha256": lambda row: row.model and row.model.sha256,

@@ -31,6 +31,9 @@ UNITS: Final[dict[str, tuple[str, dict[str, float]]]] = {
     "per_s": ("a rate", {"/s": 1.0, "per_s": 1.0, "": 1.0}),
     "J": ("an energy", {"uJ": 1e-6, "mJ": 1e-3, "J": 1.0, "kJ": 1e3}),
     "W": ("a power", {"mW": 1e-3, "W": 1.0, "kW": 1e3}),
+    "J_s": ("an energy-delay product", {"uJ_s": 1e-6, "mJ_s": 1e-3, "J_s": 1.0}),
+    "per_J": ("a number per joule", {"/J": 1.0, "per_J": 1.0, "": 1.0}),
+    "C": ("a temperature", {"C": 1.0}),
     "1": ("a plain number", {"": 1.0, "%": 0.01, "x": 1.0}),
 }
 OPERATORS: Final[dict[str, Callable[[Any, Any], Any]]] = {

@@ -86,7 +86,7 @@ class ParquetFrame(Frame):
         column = _REPLICATES.get(metric.name, "")
         if not self.has(column):
             return self.numbers("replicates")
-        return self._column(f'len("{column}")::DOUBLE')
+        return self._column(f"len({_named(column)})::DOUBLE")
 
     def messages(self, index: int) -> list[str]:
         codes = self.text("reasons", index)
@@ -98,7 +98,7 @@ class ParquetFrame(Frame):
                 return _filled(self._columns[column])
             except (KeyError, TypeError, ValueError):
                 raise self._odd(column, "numbers") from None
-        return self._column(f'"{column}"::DOUBLE')
+        return self._column(f"{_named(column)}::DOUBLE")
 
     def _read_codes(self, column: str) -> Codes:
         """Those of many rows are encoded by DuckDB: a million Python strings would take seconds and
@@ -133,7 +133,7 @@ class ParquetFrame(Frame):
     def _columns(self) -> dict[str, Any]:
         """Every column but lists of numbers; masked where it is unknown."""
         names = [name for name, kind in self._types.items() if kind not in _SERIES]
-        listed = ", ".join(f'{self._text(name)} AS "{name}"' for name in names)
+        listed = ", ".join(f"{self._text(name)} AS {_named(name)}" for name in names)
         columns: dict[str, Any] = self._query(f"SELECT {listed} FROM {self._source}").fetchnumpy()
         return columns
 
@@ -144,7 +144,7 @@ class ParquetFrame(Frame):
     def _text(self, column: str) -> str:
         """The column; of a list, its elements as one text."""
         is_list = self._types[column].endswith("[]")
-        return f"array_to_string(\"{column}\", ';')" if is_list else f'"{column}"'
+        return f"array_to_string({_named(column)}, ';')" if is_list else _named(column)
 
     def _query(self, sql: str) -> Any:
         try:
@@ -152,6 +152,11 @@ class ParquetFrame(Frame):
         except self._error as error:
             first = str(error).strip().splitlines()[0]
             raise StoreError(f"cannot read {', '.join(map(str, self._paths))}: {first}") from None
+
+
+def _named(column: str) -> str:
+    """The name of a column in SQL, whatever letters a file gave it."""
+    return '"' + column.replace('"', '""') + '"'
 
 
 @lru_cache(maxsize=1024)

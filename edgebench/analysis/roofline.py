@@ -104,7 +104,8 @@ def _point(index: int, row: Row, calibration: Calibration | None) -> Point:
     time_ns = _time_ns(row)
     work = row.model.work if row.model is not None else None
     if time_ns is None:
-        why = row.unknown.get("latency_ns") or row.unknown.get("throughput_per_s") or row.status
+        reasons = (row.unknown.get(part) for part in ("latency_ns", "throughput_per_s", "paced"))
+        why = next(filter(None, reasons), row.status)
         return _unknown(point, "time_ns", f"no time of a run: {why}")
     point = msgspec.structs.replace(point, time_ns=time_ns)
     if work is None:
@@ -123,12 +124,15 @@ def _unknown(point: Point, field: str, why: str) -> Point:
 
 
 def _time_ns(row: Row) -> float | None:
-    """Of one run of the model: p50, offline the time of a batch by the throughput."""
+    """Of one run of the model: p50, at a rate without the wait for its turn, offline the time of a
+    batch by the throughput."""
     if row.scenario == "offline":
         batch = row.variant.get("batch", 1)
         if row.throughput_per_s is None or not isinstance(batch, int):
             return None
         return batch * 1e9 / row.throughput_per_s
+    if row.rate_per_s is not None:
+        return None if row.paced is None else row.paced.service_p50_ns
     return None if row.latency_ns.p50 is None else float(row.latency_ns.p50)
 
 
@@ -216,10 +220,13 @@ def _layer(op: str, flops: int, moved: int, peak: Ceiling, band: Ceiling) -> Lay
 def _spread(
     row: Row, time_ns: float, peak: Ceiling, efficiency: float
 ) -> tuple[float | None, float | None]:
-    """The efficiency with both, time and peak, at the ends of their intervals."""
+    """The efficiency with both, time and peak, at the ends of their intervals. The time at a rate
+    has none: that of p50 is of the wait as well."""
     if row.scenario == "offline":
         value, low, high = row.throughput_per_s, row.throughput_low_per_s, row.throughput_high_per_s
         ends = (value / high, value / low) if value and low and high else None
+    elif row.rate_per_s is not None:
+        ends = None
     else:
         low_ns, high_ns = row.latency_ns.p50_low, row.latency_ns.p50_high
         ends = (low_ns / time_ns, high_ns / time_ns) if low_ns and high_ns else None

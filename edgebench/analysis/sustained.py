@@ -22,14 +22,14 @@ def sustained_of(good: Sequence[rec.Replicate]) -> Sustained | None:
         return None
     first = parts[0]
     samples_ns = next(replicate.samples_ns for replicate, part in each if part is first)
-    burst_ns = median_low(first.burst_ns) if first.burst_ns else None
+    burst_ns = _burst_ns(first)
     sustained_ns = median_low(samples_ns) if samples_ns else None
     celsius = [p.temperature_c for p in first.curve if p.temperature_c is not None]
     return Sustained(
         burst_p50_ns=burst_ns,
         sustained_p50_ns=sustained_ns,
         slowdown=sustained_ns / burst_ns if burst_ns and sustained_ns else None,
-        time_to_throttle_s=time_to_throttle_s(first.curve, burst_ns) if burst_ns else None,
+        time_to_throttle_s=throttled_s(first),
         duration_s=first.curve[-1].at_ns / 1e9,
         steady=all(part.steady for part in parts),
         steady_by="latency and temperature" if celsius else "latency",
@@ -38,6 +38,16 @@ def sustained_of(good: Sequence[rec.Replicate]) -> Sustained | None:
         temperature_max_c=max(celsius) if celsius else None,
         temperature_source=first.temperature_source,
     )
+
+
+def _burst_ns(part: rec.Sustained) -> int | None:
+    return median_low(part.burst_ns) if part.burst_ns else None
+
+
+def throttled_s(part: rec.Sustained) -> float | None:
+    """When a load became slower than its burst for good; None where it did not, or nobody can say."""
+    burst_ns = _burst_ns(part)
+    return time_to_throttle_s(part.curve, burst_ns) if burst_ns else None
 
 
 def time_to_throttle_s(curve: Sequence[rec.CurvePoint], burst_ns: int) -> float | None:

@@ -114,7 +114,7 @@ def leave_out(result: Frontier, some: NDArray[np.bool_], objectives: list[Object
         competing = some & (left_out == COMPETES)
         value = uncertain(frame, objective.metric).value
         left_out[competing & np.isnan(value)] = number
-        if objective.metric.name.startswith("energy."):
+        if objective.metric.of_energy:
             kind = frame.codes("energy.kind")
             modelled = [code for code, name in enumerate(kind.names) if name == "modelled"]
             left_out[competing & np.isin(kind.codes, modelled)] = MODELLED
@@ -126,10 +126,9 @@ def group_columns(objectives: Sequence[Objective], across: Sequence[Across]) -> 
     columns += ["prompt_tokens", "new_tokens"]  # a request of another shape is other work
     if "devices" in across:
         columns.remove("device")
-    names = [objective.metric.name for objective in objectives]
-    if any(name.startswith("energy.") for name in names):
+    if any(objective.metric.of_energy for objective in objectives):
         columns += ["energy.kind", "energy.scope"]
-    if any(name.startswith("quality") for name in names):
+    if any(objective.metric.name.startswith("quality") for objective in objectives):
         columns += ["quality.metric", "quality.better"]
     return columns
 

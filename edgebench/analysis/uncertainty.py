@@ -90,8 +90,10 @@ def uncertain(frame: Frame, metric: Metric) -> Uncertain:
     if metric.name == "memory.peak":
         return _of_range(frame, metric, value)
     if metric.name == "energy.j_per_inference":
-        # The budget of errors of the source is taken as a 95 % interval of a normal one.
+        # The budget of errors is taken as a 95 % interval of a normal one. Without the spread between
+        # processes it is the meter's alone, and nothing tells how far the next process may be off.
         share = frame.numbers("energy.uncertainty_j") / value
+        share[np.isnan(frame.numbers("energy.spread_j"))] = np.nan
         return Uncertain(metric, value, share / stats.t_quantile(0.975, _NORMAL), degrees * _NORMAL)
     if not metric.low_path:
         return Uncertain(metric, value, nothing, degrees)

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Final, Literal
 
@@ -24,7 +25,7 @@ MNASNET_W: Final = -0.07
 
 Number = float | None
 _NO_SERIES = "records hold no series of it over time"
-_NO_TOKENS = "the workload counts no tokens"
+_CLOSED_LOOPS = ("single_stream", "sustained", "generate")
 
 
 class Column(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,7 +83,7 @@ _EFFICIENT = [
     Column(name="AL", unit="s", meaning="mean time of a query: batch / items per second"),
     Column(name="TT", unit="per_s", meaning="tokens per second in training"),
     Column(name="ST", unit="per_s", meaning="samples per second"),
-    Column(name="IT", unit="per_s", meaning="tokens per second in inference"),
+    Column(name="IT", unit="per_s", meaning="new tokens per second after the first"),
     Column(name="AEC", unit="W", meaning="mean power: watts, not joules"),
     Column(name="MCR", unit="1", meaning="(size_o / size_c) * (perf_c / perf_o), o: fp32"),
 ]
@@ -99,15 +100,22 @@ def efficientllm(rows: Sequence[Row]) -> View:
         watts: _Cell = (row.energy.average_w, row.energy.reason or "not measured")
         cells: list[_Cell] = [
             (None, _NO_SERIES), (None, _NO_SERIES), _mean_latency(row),
-            (None, "nothing is trained"), samples, (None, _NO_TOKENS), watts,
+            (None, "nothing is trained"), samples, _token_rate(row), watts,
             _compression(row, by_id),
         ]  # fmt: skip
         lines.append(_line(row, _EFFICIENT, cells))
     return View(name="efficientllm", columns=_EFFICIENT, lines=lines, notes=[])
 
 
+def _token_rate(row: Row) -> _Cell:
+    if row.generate is None:
+        return None, "the workload counts no tokens"
+    rate = row.generate.decode_tokens_per_s
+    return rate, row.unknown.get("generate.decode_tokens_per_s", "unknown")
+
+
 def _mean_latency(row: Row) -> _Cell:
-    if row.scenario != "single_stream" or row.rate_per_s is not None:
+    if row.scenario not in _CLOSED_LOOPS or row.rate_per_s is not None:
         return None, "a mean time per query follows from the rate of a closed loop alone"
     batch = row.variant.get("batch", 1)
     if not row.throughput_per_s or not isinstance(batch, int):
@@ -142,7 +150,8 @@ _REWARD = [
 
 
 def mnasnet(rows: Sequence[Row], target_ns: float, exponent: float = MNASNET_W) -> View:
-    """Ranked rows, the highest reward first within each group."""
+    """Ranked rows, the highest reward first within each group. Raises UsageError where a reward is
+    beyond all numbers."""
     lines = []
     for members in groups(rows).values():
         found = []
@@ -165,7 +174,14 @@ def _reward(row: Row, target_ns: float, exponent: float) -> list[_Cell]:
             return None, why
         if not ns:
             return None, reason
-        return accuracy * float(ns / target_ns) ** exponent, ""
+        try:
+            found = accuracy * float(ns / target_ns) ** exponent
+        except ArithmeticError:
+            found = math.inf
+        if not math.isfinite(found):
+            ratio = f"({ns / target_ns:.3g})**{exponent:g}"
+            raise UsageError(f"{row.id}: {ratio} is beyond all numbers", "try --exponent -0.07")
+        return found, ""
 
     unknown = row.unknown.get("latency_ns") or row.unknown.get("latency_ns.p50", "unknown")
     bound = row.unknown.get("latency_ns.p50_low", unknown)

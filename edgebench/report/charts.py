@@ -15,6 +15,8 @@ from edgebench.report.theme import SHAPES
 Spec = dict[str, Any]
 #: Of lines, beside their colours.
 DASHES = [[1, 0], [7, 3], [2, 2], [9, 3, 2, 3], [4, 4], [12, 4], [1, 3], [6, 2, 2, 2]]
+#: Kinds of energy that a meter read.
+MEASURED = ["measured_external", "measured_rail", "vendor_counter"]
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 
 _X_FIELDS = {
@@ -382,7 +384,7 @@ def memory() -> Spec:
 
 
 def energy() -> Spec:
-    """Energy per inference with its uncertainty; a modelled value never looks like a measured one."""
+    """Energy per inference with its uncertainty; nothing else looks like a measured value."""
     label = _name("label", **_ROWS)
     return _chart(
         "Energy per inference of each row with its uncertainty, by how it was obtained.",
@@ -396,7 +398,7 @@ def energy() -> Spec:
                     "stroke": {"value": slot("accent")},
                     "fill": {
                         "condition": {
-                            "test": {"field": "kind", "equal": "measured"},
+                            "test": {"field": "kind", "oneOf": MEASURED},
                             "value": slot("accent"),
                         },
                         "value": "transparent",

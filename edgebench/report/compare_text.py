@@ -69,7 +69,7 @@ def _lines(comparison: Comparison, findings: Sequence[str], width: int) -> Itera
     for finding in findings:
         yield from wrapped(plain(finding), width, WARN)
     for note in whole.notes:
-        yield from wrapped(note, width, HEAD)
+        yield from wrapped(plain(note), width, HEAD)
 
 
 def _letters(whole: Report) -> list[str]:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgebench.record import Record, Replicate, StateCheck
+from edgebench.analysis.sustained import THROTTLED, throttled_s
+from edgebench.record import CurvePoint, Record, Replicate, StateCheck
 from edgebench.report.model import Band, Detail, Histogram, Process
 from edgebench.report.text import plain
 
@@ -33,6 +34,9 @@ class Trace:
     warmup_s: float
     steady: bool
     disturbed: tuple[str, ...]
+    rate_per_s: float | None = None  # at which its queries were due; None: one followed the other
+    curve: Sequence[CurvePoint] = ()  # of a sustained load, whose samples are of its end alone
+    throttled_s: float | None = None  # from when on that load was slower for good
 
 
 def traces(record: Record) -> list[Trace]:
@@ -44,6 +48,9 @@ def traces(record: Record) -> list[Trace]:
             replicate.warmup.duration_ns / 1e9 if replicate.warmup else 0.0,
             replicate.warmup.steady if replicate.warmup else True,
             _disturbances(replicate),
+            replicate.paced.rate_per_s if replicate.paced else None,
+            replicate.sustained.curve if replicate.sustained else (),
+            throttled_s(replicate.sustained) if replicate.sustained else None,
         )
         for replicate in record.replicates
         if replicate.status == "ok" and replicate.samples_ns
@@ -91,21 +98,38 @@ def _histogram(pooled: Samples) -> Histogram:
 
 def _series(kept: Sequence[Trace]) -> tuple[list[Process], list[Band]]:
     """Processes one after the other on one axis, each with its warm-up ahead of it."""
-    busy = sum(trace.warmup_s + float(trace.samples_ns.sum()) / 1e9 for trace in kept)
+    points = [_points(trace) for trace in kept]
+    busy = sum(t.warmup_s + float(ends[-1]) for t, (ends, _) in zip(kept, points, strict=True))
     now, processes, bands = 0.0, [], []
-    for trace in kept:
+    for trace, (ends, values) in zip(kept, points, strict=True):
         start = now + trace.warmup_s
-        ends = np.cumsum(trace.samples_ns) / 1e9
+        end = start + float(ends[-1])
         if trace.warmup_s:
             steady = "" if trace.steady else ", and the latency was not steady when it ended"
             words = f"process {trace.index}: warm-up of {trace.warmup_s:.3g} s{steady}"
             bands.append(_band("warm-up", now, start, words))
+        if trace.throttled_s is not None:
+            slower = f"slower than at first by more than {THROTTLED - 1:.0%}"
+            words = f"process {trace.index}: {slower} from {trace.throttled_s:.0f} s on"
+            bands.append(_band("disturbed", start + trace.throttled_s, end, words))
         if trace.disturbed:
             words = f"process {trace.index}: {'; '.join(trace.disturbed)}"
-            bands.append(_band("disturbed", start, start + float(ends[-1]), words))
-        processes.append(_process(trace, start, ends))
-        now = start + float(ends[-1]) + _GAP * busy
+            bands.append(_band("disturbed", start, end, words))
+        processes.append(_process(trace, start, ends, values))
+        now = end + _GAP * busy
     return processes, bands
+
+
+def _points(trace: Trace) -> tuple[NDArray[np.float64], Samples]:
+    """When each query (of a sustained load: each period) ended, from the start of the load, and how
+    long it took (its median). Between queries that are due at given times the device is idle."""
+    if trace.curve:
+        ends_ns = np.array([point.at_ns for point in trace.curve], dtype=np.int64)
+        return ends_ns / 1e9, np.array([point.p50_ns for point in trace.curve], dtype=np.int64)
+    if trace.rate_per_s is None:
+        return np.cumsum(trace.samples_ns) / 1e9, trace.samples_ns
+    due_s = np.arange(len(trace.samples_ns)) / trace.rate_per_s
+    return due_s + trace.samples_ns / 1e9, trace.samples_ns
 
 
 def _band(kind: str, start: float, end: float, words: str) -> Band:
@@ -117,18 +141,18 @@ def _band(kind: str, start: float, end: float, words: str) -> Band:
     )
 
 
-def _process(trace: Trace, start: float, ends: NDArray[np.float64]) -> Process:
+def _process(trace: Trace, start: float, ends: NDArray[np.float64], values: Samples) -> Process:
     per_point = -(-len(ends) // _POINTS)
     cuts = range(0, len(ends), per_point)
-    medians, largest = _binned(trace.samples_ns, per_point)
+    medians, largest = _binned(values, per_point)
     return Process(
         index=trace.index,
-        samples=len(ends),
+        samples=len(trace.samples_ns),
         median_ms=_ms(np.array([np.median(trace.samples_ns)]))[0],
         start_s=round(start, 4),
         seconds_s=[round(start + float(ends[cut]), 4) for cut in cuts],
         median_of_bin_ms=_ms(medians),
-        largest_of_bin_ms=_ms(largest),
+        largest_of_bin_ms=[] if trace.curve else _ms(largest),
         per_point=per_point,
     )
 

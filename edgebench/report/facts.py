@@ -204,6 +204,7 @@ _FACTS: dict[str, Callable[[Row], str]] = {
     "KV cache": _kv_cache,
     "perplexity": lambda row: _judged(row, "perplexity", ".4g"),
     "agreement": lambda row: _judged(row, "greedy_agreement", ".3f"),
+    "remarks": lambda row: "; ".join(text.remarks(row)),
     "p99": _p99,
     "speed-up to fp32": _speedup,
     "quality in full": _quality,

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
+from edgebench.errors import UsageError
 from edgebench.report.text import plain
 
 FORMATS = ("table", "csv", "json", "md")
 
 
 def render(names: Sequence[str], lines: Iterable[Sequence[Any]], form: str, out: TextIO) -> None:
-    """Writes the lines in one of FORMATS; unknown values are empty, in JSON null."""
+    """Writes the lines in one of FORMATS; unknown values are empty, in JSON null.
+
+    Raises UsageError where an object of JSON would hold a name twice, and so lose a column.
+    """
     if form == "json":
+        if twice := [name for name, count in Counter(names).items() if count > 1]:
+            raise UsageError(f"several columns are named {twice[0]!r}", "name them with AS")
         objects = [dict(zip(names, line, strict=True)) for line in lines]
         out.write(json.dumps(objects, default=str) + "\n")
     elif form == "csv":

@@ -110,9 +110,9 @@ class Process(Part, frozen=True, kw_only=True):
     samples: int
     median_ms: float
     start_s: float
-    seconds_s: list[float]  # one point per query, or per bin of `per_point` queries
+    seconds_s: list[float]  # one point per query, or per bin of `per_point` (sustained: of periods)
     median_of_bin_ms: list[float]
-    largest_of_bin_ms: list[float]
+    largest_of_bin_ms: list[float]  # none of a sustained load: its periods have medians alone
     per_point: int = 1
 
 
@@ -145,7 +145,7 @@ class ReportRow(Part, frozen=True, kw_only=True, omit_defaults=True):
     fix: str = ""
     command: str = ""  # that measures this row again
     command_note: str = ""  # what that command is not
-    energy_kind: str = ""  # "measured", "modelled", ...; "": unknown
+    energy_kind: str = ""  # "measured_rail", "modelled", ...; "": unknown
     detail: Detail | None = None
 
 

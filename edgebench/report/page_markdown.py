@@ -80,7 +80,7 @@ def _row(report: Report, row: ReportRow, several: bool) -> str:
         *([escape(row.device)] if several else []),
         *(escape(facts.get(name, "")) for name in _COLUMNS),
         front,
-        escape(row.why),
+        escape("; ".join(filter(None, (row.why, facts["remarks"])))),
     ]
     return f"| {' | '.join(cells)} |"
 

@@ -11,15 +11,21 @@ from edgebench.units import format_bytes, format_ns
 
 
 def quantity(value: float, unit: str) -> str:
-    """ "6.27 ms", "122 MiB", "268/s", "1.31 mJ", "0.885"; the unit is that of a metric."""
+    """ "6.27 ms", "122 MiB", "268/s", "1.31 mJ", "61.5 C", "0.885"; the unit is that of a metric."""
     if unit == "ns":
         return format_ns(value)
     if unit == "bytes":
         return format_bytes(value)
     if unit == "per_s":
         return f"{format_rate(value)}/s"
-    if unit in ("J", "W"):
+    if unit == "per_J":
+        return f"{value:.3g}/J"
+    if unit == "C":
+        return f"{value:.3g} C"
+    if unit in ("J", "W", "J_s"):
         return _prefixed(value, unit)
+    if 0 < abs(value) < 1e-3:
+        return f"{value:.3g}"
     return f"{value:.0f}" if value == round(value) and abs(value) >= 10 else f"{value:.3f}"
 
 

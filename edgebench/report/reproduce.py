@@ -9,8 +9,14 @@ from typing import Any
 from edgebench.analysis.types import Row, Run
 from edgebench.backend import Scalar
 
+#: Options, their names in the settings and their defaults.
+_TIMES = (
+    ("--slice", "slice_s", 2.0),
+    ("--timeout", "time_out_s", 120.0),
+    ("--sustain", "sustain_s", 300.0),
+)
 _PERCENTILES = {0.5: "p50", 0.9: "p90", 0.99: "p99"}
-_DEFAULT_SLICE_S, _DEFAULT_TIMEOUT_S, _DEFAULT_TARGET = 2.0, 120.0, 0.02
+_DEFAULT_TARGET, _DEFAULT_RERUNS = 0.02, 2
 
 
 def command(row: Row, run: Run) -> tuple[str, str]:
@@ -34,7 +40,7 @@ def command(row: Row, run: Run) -> tuple[str, str]:
     words += ["--scenario", row.scenario]
     if row.rate_per_s is not None:
         words += ["--rate", f"{row.rate_per_s:.17g}"]
-    return shlex.join([*words, *_how(row, settings)]), ""
+    return shlex.join([*words, *_how(row, settings), *_around(row, asked)]), ""
 
 
 def _of_whole_run(run: Run) -> tuple[str, str]:
@@ -93,14 +99,23 @@ def _how(row: Row, settings: Mapping[str, Any]) -> list[str]:
     percentile = _PERCENTILES.get(settings.get("percentile", 0.5), "p50")
     if percentile != "p50":
         words += ["--percentile", percentile]
-    for option, name, default in (
-        ("--slice", "slice_s", _DEFAULT_SLICE_S),
-        ("--timeout", "time_out_s", _DEFAULT_TIMEOUT_S),
-    ):
-        if settings.get(name, default) != default:
+    for option, name, default_s in _TIMES:
+        applies = option != "--sustain" or row.scenario == "sustained"
+        if applies and settings.get(name, default_s) != default_s:
             words += [option, f"{settings[name]:.10g}s"]
+    if settings.get("reruns", _DEFAULT_RERUNS) != _DEFAULT_RERUNS:
+        words += ["--reruns", str(settings["reruns"])]
     if settings.get("memory_limit_bytes"):
         words += ["--memory-limit", str(settings["memory_limit_bytes"])]
     if settings.get("seed"):
         words += ["--seed", str(settings["seed"])]
     return words + (["--strict"] if settings.get("strict") else [])
+
+
+def _around(row: Row, asked: Mapping[str, Any]) -> list[str]:
+    """What was done to the machine, and by what its energy was measured."""
+    words = ["--set-power-mode"] if "power_mode" in row.variant else []
+    for option in ("devices", "estimate", "energy_root"):
+        if asked.get(option):
+            words += [f"--{option.replace('_', '-')}", str(asked[option])]
+    return words + (["--energy-markers"] if asked.get("energy_markers") else [])

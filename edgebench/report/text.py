@@ -127,7 +127,7 @@ def reasons(row: Row) -> str:
 
 
 def remarks(row: Row) -> list[str]:
-    """What to know of a row that is ranked, a line each."""
+    """What to know of a row besides its numbers, a line each."""
     found = []
     if row.paced is not None and row.paced.misses:
         found.append(f"{row.paced.misses} deadlines missed in {row.paced.queries} queries")

@@ -51,6 +51,8 @@ function rowNode(row) {
   const name = make("th", { scope: "row", className: "full" }, make("span", { className: "name" }, nameOf(row)));
   if (row.pick) name.append(make("span", { className: "under" }, "the choice"));
   if (row.why) name.append(make("span", { className: "under why" }, row.why));
+  const remarks = row.facts[report.fact_names.indexOf("remarks")];
+  if (remarks) name.append(make("span", { className: "under" }, remarks));
   const cells = columns().filter((column) => column.fact).map((column) =>
     make("td", { className: "number", "data-name": column.name }, row.facts[column.index] || "-"));
   const open = opened.has(row.index);
