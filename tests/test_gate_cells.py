@@ -10,7 +10,12 @@ import pytest
 
 from edgebench.analysis.gate import Rules
 from edgebench.analysis.gate_cell import rows, wanted_pairs, wants_energy
-from edgebench.analysis.gate_report import CellEvidence, build_report, count_tests
+from edgebench.analysis.gate_report import (
+    CellEvidence,
+    build_report,
+    cell_verdicts,
+    count_tests,
+)
 from edgebench.analysis.gate_types import (
     CPU,
     ENERGY,
@@ -21,11 +26,17 @@ from edgebench.analysis.gate_types import (
     GateReport,
     Tolerances,
 )
-from edgebench.pair import Pair
-from edgebench.record import Energy, OutputCheck, Reason
+from edgebench.pair import Measured, Pair
+from edgebench.record import Energy, Memory, OutputCheck, Reason
+from edgebench.report.gate_text import summary
 from tests.pairs import MIB, accuracy, case, measured, pair, pairs
 
 RULES = Rules(tests=2)
+
+
+def blind() -> Measured:
+    """An arm whose peak of memory nothing tells."""
+    return measured(memory=Memory(peak_bytes=None, peak_source="unknown"))
 
 
 def verdicts(found: list[Any]) -> dict[str, str]:
@@ -122,12 +133,46 @@ def test_a_head_below_its_floor_where_base_is_as_well_is_judged_by_the_drop() ->
     assert found(0.77)[QUALITY] == "regress"
 
 
-def test_a_report_only_cell_that_failed_is_not_judged_either() -> None:
+def beside_a_wide_cell(**evidence: Any) -> GateReport:
+    """The report of a sound cell and of one that takes every core."""
+    wide = CellEvidence(case=case("wide", report_only="takes every core"), **evidence)
+    return build_report([CellEvidence(case=case(), pairs=pairs(5)), wide], RULES)
+
+
+def test_a_report_only_cell_without_cores_is_not_judged_and_not_counted_as_green() -> None:
     failure = Reason(code="cores_taken", message="other jobs hold the cores")
-    wide = CellEvidence(case=case("wide", report_only="takes every core"), failure=failure)
-    whole = build_report([CellEvidence(case=case(), pairs=pairs(5)), wide], RULES)
+    whole = beside_a_wide_cell(failure=failure)
     assert whole.verdict == "pass"
     assert not [row for row in whole.cells if row.verdict == "invalid" and row.judged]
+    assert cell_verdicts(whole) == {"demo": "pass"}
+    assert "no regression in 1 of 2 cells, latency judged in 1;" in summary(whole)
+
+
+@pytest.mark.parametrize(
+    "evidence",
+    [
+        {"failure": Reason(code="crashed", message="head: died of SIGSEGV")},
+        {"pairs": [pair(0, parity_error=0.2), *pairs(5)[1:]]},
+        {"pairs": [pair(n, base=blind(), head=blind()) for n in range(4)]},
+    ],
+    ids=["crashed", "other outputs", "too few pairs"],
+)
+def test_a_report_only_cell_that_failed_is_invalid_all_the_same(evidence: dict[str, Any]) -> None:
+    whole = beside_a_wide_cell(**evidence)
+    assert whole.verdict == "invalid"
+    assert cell_verdicts(whole) == {"demo": "pass", "wide": "invalid"}
+
+
+def test_what_a_pass_would_have_shown_is_that_of_the_cells_whose_latency_was_judged() -> None:
+    noisy = [0.0, 0.3, -0.2, 0.25, -0.3]
+    whole = beside_a_wide_cell(pairs=[pair(n, change) for n, change in enumerate(noisy)])
+    judged = [row.mde for row in whole.cells if row.metric in (CPU, WALL) and row.judged]
+    reach = max(mde for mde in judged if mde is not None)
+    assert reach < 0.05
+    assert summary(whole) == (
+        f"PASS: no regression in 2 of 2 cells, latency judged in 1; "
+        f"changes from {reach:.1%} on would have shown"
+    )
 
 
 @pytest.mark.parametrize(
@@ -242,6 +287,8 @@ def test_energy_that_no_meter_told_is_shown_with_its_reason() -> None:
     [row] = [row for row in found if row.metric == ENERGY]
     assert not row.judged
     assert "window_too_short: needs 9 s" in row.reason
+    silent = CellEvidence(case=case(), pairs=with_energy(NOISE, [0.1, None, None, 0.1, 0.1]))
+    assert not build_report([silent], RULES).reasons  # the latency of the cell was judged
     assert not [row for row in rows(case(), pairs(5), RULES) if row.metric == ENERGY]
 
 

@@ -19,6 +19,7 @@ from edgebench.analysis.gate_report import CellEvidence, build_report
 from edgebench.analysis.gate_types import GateReport, Tolerances
 from edgebench.analysis.table import build_table
 from edgebench.cli import cli
+from edgebench.cli.ab_ import finish
 from edgebench.errors import ExitCode, UsageError
 from edgebench.record import Reason, Record, encode
 from edgebench.report import github
@@ -211,6 +212,13 @@ def test_a_baseline_with_a_row_that_is_gone_is_invalid(tmp_path: Path) -> None:
     code, text = invoke("--baseline", old, new)
     assert code == ExitCode.INVALID
     assert "missing here" in text
+
+
+def test_ctrl_c_ends_with_its_own_code_whatever_else_there_is_to_say() -> None:
+    shown = Reason(code="report_only", message="the latency of 1 cells is shown and not judged")
+    stopped = Reason(code="interrupted", message="interrupted")
+    ended = msgspec.structs.replace(report(), reasons=[stopped, shown])
+    assert finish(ended, {"form": "json", "inconclusive": "fail"}) == ExitCode.INTERRUPTED
 
 
 def test_nothing_to_judge() -> None:

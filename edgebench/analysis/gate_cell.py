@@ -97,14 +97,15 @@ def rows(
     reason = failure or mismatch(case, pairs)
     if reason is not None:
         found = [*_invalid(case, pairs, seconds, reason), *_failed_quality(case, pairs, seconds)]
-        return [_shown_only(case, row) for row in found]
+        # That others hold the cores says nothing of head: a cell that is only shown can do without.
+        return [_shown_only(case, row) for row in found] if reason.code == "cores_taken" else found
     found = [
         *_latency_rows(case, pairs, rules, seconds),
         *_memory_rows(case, pairs, rules, seconds),
         *_energy_rows(case, pairs, rules, seconds),
         *_amount_rows(case, pairs, seconds),
     ]
-    return [_shown_only(case, row) for row in found]
+    return [row if row.verdict == "invalid" else _shown_only(case, row) for row in found]
 
 
 def mismatch(case: CellCase, pairs: Sequence[Pair]) -> Reason | None:

@@ -55,7 +55,7 @@ def build_report(evidence: Sequence[CellEvidence], rules: Rules, **facts: Any) -
         fix = "raise --budget" if few else "run on a quieter machine: nothing is comparable now"
         reasons.insert(0, Reason(code="canary", message=message, fix=fix))
     verdict = overall(judged, [row.verdict for row in canary])
-    shown_only = {row.cell for row in measured if not row.judged}
+    shown_only = {row.cell for row in measured if not row.judged and row.metric in LATENCIES}
     if shown_only:
         message = f"the latency of {len(shown_only)} cells is shown and not judged"
         reasons.append(Reason(code="report_only", message=message, fix="--set threads=1"))
@@ -85,13 +85,13 @@ def build_report(evidence: Sequence[CellEvidence], rules: Rules, **facts: Any) -
 
 
 def cell_verdicts(report: GateReport) -> dict[str, Verdict]:
-    """The worst judged verdict of each cell, in the order of the report."""
+    """The worst judged verdict of each cell that has one, in the order of the report."""
     found: dict[str, list[Verdict]] = {}
     for row in report.cells:
-        found.setdefault(row.cell, []).extend([row.verdict] if row.judged else [])
+        if row.judged:
+            found.setdefault(row.cell, []).append(row.verdict)
     return {
-        cell: next((v for v in PRECEDENCE if v in verdicts), "pass")
-        for cell, verdicts in found.items()
+        cell: next(v for v in PRECEDENCE if v in verdicts) for cell, verdicts in found.items()
     }
 
 
