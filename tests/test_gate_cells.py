@@ -27,7 +27,7 @@ from edgebench.analysis.gate_types import (
     Tolerances,
 )
 from edgebench.pair import Measured, Pair
-from edgebench.record import Energy, Memory, OutputCheck, Reason
+from edgebench.record import Energy, Limit, Memory, OutputCheck, Quality, Reason
 from edgebench.report.gate_text import summary
 from tests.pairs import MIB, accuracy, case, measured, pair, pairs
 
@@ -131,6 +131,42 @@ def test_a_head_below_its_floor_where_base_is_as_well_is_judged_by_the_drop() ->
 
     assert found(0.80)[QUALITY] == "pass"
     assert found(0.77)[QUALITY] == "regress"
+
+
+@pytest.mark.parametrize(
+    ("base", "head", "verdict", "reason"),
+    [
+        ((0.90, 0.77), (0.90, 0.77), "pass", "base misses its limit as well: hard 0.77 < 0.81"),
+        ((0.90, 0.77), (0.90, 0.30), "regress", "hard 0.3 < 0.81, hard was 0.77"),
+        ((0.86, 0.77), (0.845, 0.77), "regress", "accuracy 0.845 < 0.85"),  # base held that one
+        ((0.845, 0.90), (0.84, 0.80), "regress", "hard 0.8 < 0.81"),
+        ((0.84, 0.77), (0.855, 0.90), "pass", ""),
+        ((0.80, 0.77), (0.76, 0.77), "regress", "base misses its limit as well: accuracy 0.76"),
+        ((0.90, 0.77), (0.90, None), "regress", "hard is unknown, hard was 0.77"),
+        ((0.90, None), (0.90, None), "pass", "hard is unknown"),
+    ],
+)
+def test_a_limit_that_base_misses_switches_off_no_other_limit(
+    base: tuple[float, float | None],
+    head: tuple[float, float | None],
+    verdict: str,
+    reason: str,
+) -> None:
+    first = pair(0, base=measured(quality=strict(*base)), head=measured(quality=strict(*head)))
+    [row] = [r for r in rows(case(), [first, *pairs(5)[1:]], RULES) if r.metric == QUALITY]
+    assert row.verdict == verdict
+    assert reason in row.reason
+
+
+def strict(value: float, hard: float | None) -> Quality:
+    """A quality with a limit on a second metric."""
+    second = Limit(
+        metric="hard", value=hard, limit=0.81, better="higher", passed=(hard or 0) >= 0.81
+    )
+    first = accuracy(value)
+    return msgspec.structs.replace(
+        first, also=[second], passed=first.passed and second.passed, reason=""
+    )
 
 
 def beside_a_wide_cell(**evidence: Any) -> GateReport:

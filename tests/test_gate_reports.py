@@ -21,7 +21,7 @@ from edgebench.analysis.table import build_table
 from edgebench.cli import cli
 from edgebench.cli.ab_ import finish
 from edgebench.errors import ExitCode, UsageError
-from edgebench.record import Reason, Record, encode
+from edgebench.record import Limit, Reason, Record, encode
 from edgebench.report import github
 from edgebench.report.gate_formats import render
 from edgebench.spec.schema import json_schema
@@ -90,6 +90,29 @@ def test_a_row_below_its_floor_is_news_once() -> None:
     known = stored([low], [low])
     assert known.verdict == "pass"
     assert any("as in the baseline" in row.reason for row in known.cells)
+
+
+def test_a_limit_that_the_baseline_misses_switches_off_no_other_limit() -> None:
+    def limited(value: float, hard: float) -> Record:
+        second = Limit(
+            metric="hard", value=hard, limit=0.81, better="higher", passed=hard >= 0.81
+        )
+        ok = value >= 0.85 and second.passed
+        return record(quality=quality(value, also=[second], passed=ok))
+
+    def verdict(before: Record, after: Record) -> str:
+        return stored([after], [before]).verdict
+
+    assert verdict(limited(0.88, 0.77), limited(0.88, 0.77)) == "pass"
+    assert verdict(limited(0.88, 0.77), limited(0.88, 0.30)) == "regress"
+    assert verdict(limited(0.86, 0.77), limited(0.845, 0.77)) == "regress"
+    assert verdict(limited(0.84, 0.90), limited(0.84, 0.80)) == "regress"
+    wrong, worse = (
+        record(quality=quality(error, 1e-3, metric="parity_error", better="lower", kind="parity"))
+        for error in (2e-3, 0.9)
+    )
+    assert verdict(wrong, wrong) == "pass"
+    assert verdict(wrong, worse) == "regress"
 
 
 def test_missing_and_failed_rows_are_invalid() -> None:

@@ -14,6 +14,7 @@ import msgspec
 
 from edgebench.analysis import limits
 from edgebench.analysis.gate import Ruling, Verdict, judge_amounts, overall
+from edgebench.analysis.gate_quality import complaint_of, complaints, judge_drop, lost, missed_by_both
 from edgebench.analysis.gate_types import (
     ENERGY,
     MEMORY,
@@ -84,22 +85,19 @@ def judge_stored(
 
 
 def _status(row: Row, known: Row | None, quality: float | None) -> list[GateRow]:
-    """A row that failed is no result; one below its quality is a regression, unless the baseline was so
-    as well: that is shown, and news to nobody."""
+    """A row that failed is no result; one that misses a limit of its quality is a regression, unless the
+    baseline missed that limit as well: that is shown, and news to nobody."""
     if row.status in ("failed", "invalid"):
         why = row.reasons[0].message if row.reasons else row.status
         return [_note(row, "invalid", why)]
     found = row.quality
     if found is None:
         return []
-    missed = "" if found.passed else f"{found.metric} does not pass its limit"
-    if quality is not None and found.value is not None:
-        worse = found.value < quality if found.better == "higher" else found.value > quality
-        missed = f"{found.metric} {found.value:.4g} misses {quality:g}" if worse else missed
-    verdict: Verdict = "regress" if missed else "pass"
     before = None if known is None else known.quality
-    old = bool(missed) and before is not None and not before.passed
-    missed += ", as in the baseline" if old else ""
+    demanded = "" if quality is None else complaint_of(quality, found)
+    news = "; ".join(filter(None, (complaints(lost(before, found)), demanded)))
+    old = [] if before is None else [mine for _, mine in missed_by_both(before, found)]
+    verdict: Verdict = "regress" if news or old else "pass"
     return [
         GateRow(
             cell=row.id,
@@ -107,8 +105,8 @@ def _status(row: Row, known: Row | None, quality: float | None) -> list[GateRow]
             verdict=verdict,
             head=found.value,
             unit=found.metric,
-            judged=not old,
-            reason=missed,
+            judged=bool(news) or not old,
+            reason=news or (f"{complaints(old)}, as in the baseline" if old else ""),
         )
     ]
 
@@ -171,13 +169,14 @@ def _amount(before: Row, after: Row, name: str, tolerance: float | None) -> Gate
 
 
 def _quality(before: Row, after: Row, tolerance: float) -> GateRow | None:
-    if before.quality is None or after.quality is None or after.quality.kind == "parity":
+    if before.quality is None or after.quality is None:
         return None
     base, head = before.quality.value, after.quality.value
     if base is None or head is None:
         return None
-    sign = -1.0 if after.quality.better == "higher" else 1.0
-    ruling = judge_amounts([sign * base], [sign * head], tolerance, relative=False)
+    if after.quality.kind == "parity" and after.quality.passed:
+        return None  # an error far below its ceiling may double and mean nothing
+    ruling = judge_drop(before.quality, after.quality, tolerance)
     return _row(after, QUALITY, ruling, base, head, after.quality.metric)
 
 

@@ -13,10 +13,12 @@ from edgebench.analysis.gate import (
     Rules,
     Ruling,
     Tolerance,
+    Verdict,
     judge,
     judge_amounts,
     judge_canary,
 )
+from edgebench.analysis.gate_quality import complaint_of, complaints, judge_drop, lost
 from edgebench.analysis.gate_types import (
     CPU,
     ENERGY,
@@ -239,32 +241,26 @@ def _quality_rows(case: CellCase, pairs: Sequence[Pair], seconds: float) -> Iter
 
 
 def _quality(case: CellCase, before: Quality, after: Quality) -> Ruling:
-    """A quality below its floor is a regression however fast the head is, unless base is below as well:
+    """A limit that head misses is a regression however fast it is, unless base misses that limit as well:
     then, as elsewhere, what counts is the drop. Answers off the reference, without labels, are no
     comparison at all."""
-    worse = -1.0 if after.better == "higher" else 1.0
-    failing = "" if after.passed else after.reason or f"{after.metric} does not pass"
-    if failing and after.kind == "parity":
-        return Ruling(verdict="invalid", decided=True, wanted=1, pairs=1, reason=failing)
-    if failing and before.passed:
-        return Ruling(verdict="regress", decided=True, wanted=1, pairs=1, reason=failing)
-    if case.quality is not None and (
-        after.value is None or worse * (after.value - case.quality) > 0
-    ):
-        why = f"{after.metric} {after.value} misses the {case.quality:g} of the policy"
-        return Ruling(verdict="regress", decided=True, wanted=1, pairs=1, reason=why)
+
+    def ruling(verdict: Verdict, reason: str = "", change: float | None = None) -> Ruling:
+        return Ruling(
+            verdict=verdict, decided=True, wanted=1, pairs=1, reason=reason, change=change
+        )
+
+    if after.kind == "parity" and not after.passed:
+        return ruling("invalid", after.reason or f"{after.metric} does not pass")
+    if missed := lost(before, after):
+        return ruling("regress", complaints(missed))
+    if case.quality is not None and (why := complaint_of(case.quality, after)):
+        return ruling("regress", why)
     if before.value is None or after.value is None:
-        return Ruling(
-            verdict="invalid", decided=True, wanted=1, pairs=1, reason=f"no {after.metric}"
-        )
+        return ruling("invalid", f"no {after.metric}")
     if after.kind == "parity":  # an error far below its ceiling may double and mean nothing
-        return Ruling(
-            verdict="pass", decided=True, wanted=1, pairs=1, change=after.value - before.value
-        )
-    allowed = case.tolerances.quality
-    ruling = judge_amounts([worse * before.value], [worse * after.value], allowed, relative=False)
-    why = f"base misses its limit as well: {failing}" if failing else ruling.reason
-    return msgspec.structs.replace(ruling, reason=why)
+        return ruling("pass", change=after.value - before.value)
+    return judge_drop(before, after, case.tolerances.quality)
 
 
 def _failed_quality(case: CellCase, pairs: Sequence[Pair], seconds: float) -> list[GateRow]:
