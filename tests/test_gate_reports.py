@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import jsonschema
@@ -18,6 +19,7 @@ from edgebench.analysis.gate import Rules
 from edgebench.analysis.gate_report import CellEvidence, build_report
 from edgebench.analysis.gate_types import GateReport, Tolerances
 from edgebench.analysis.table import build_table
+from edgebench.backend import Scalar
 from edgebench.cli import cli
 from edgebench.cli.ab_ import finish
 from edgebench.errors import ExitCode, UsageError
@@ -119,6 +121,22 @@ def test_missing_and_failed_rows_are_invalid() -> None:
     two = [record(), record({"precision": "fp32", "threads": 2})]
     assert stored(two[:1], two).verdict == "invalid"
     assert stored([failed({"precision": "fp32"}, "crashed", "died")], None).verdict == "invalid"
+
+
+@pytest.mark.parametrize("before", ["measured", "failed", "unsupported"])
+def test_a_row_that_cannot_run_any_more_is_invalid(before: str) -> None:
+    axes: dict[str, Scalar] = {"precision": "fp32", "threads": 2}
+    gone = failed(axes, "not_installed", "openvino is not installed", status="unsupported")
+    status: Any = before
+    was = record(axes) if before == "measured" else failed(axes, "c", "m", status=status)
+    found = stored([record(), gone], [record(), was])
+    assert found.verdict == ("invalid" if before == "measured" else "pass")
+    notes = [row.reason for row in found.cells if row.verdict == "invalid"]
+    assert notes == (
+        ["it ran in the baseline, and cannot here: openvino is not installed"]
+        if before == "measured"
+        else []
+    )
 
 
 # The forms
@@ -235,6 +253,61 @@ def test_a_baseline_with_a_row_that_is_gone_is_invalid(tmp_path: Path) -> None:
     code, text = invoke("--baseline", old, new)
     assert code == ExitCode.INVALID
     assert "missing here" in text
+
+
+POLICY = """\
+tolerances:
+  memory.peak: {tau: 0.3}
+cells:
+  - workload: image-classification
+    set: {precision: [fp32, fp16]}
+    quality: 0.88
+    tolerances: {memory.peak: {tau: 0.05}}
+  - workload: image-classification
+    set: {precision: int8}
+    quality: 0.8
+"""
+
+
+@pytest.mark.parametrize(
+    ("precision", "value", "peak", "code"),
+    [
+        ("fp32", 0.885, 90, ExitCode.OK),
+        ("fp32", 0.87, 90, ExitCode.CELL_FAILED),  # above the workload's floor, below the policy's
+        ("fp32", 0.885, 100, ExitCode.CELL_FAILED),
+        ("int8-static", 0.87, 100, ExitCode.OK),
+        ("bf16", 0.87, 100, ExitCode.OK),  # no entry is about it
+    ],
+)
+def test_entries_of_cells_hold_for_stored_rows_too(
+    tmp_path: Path, precision: str, value: float, peak: int, code: ExitCode
+) -> None:
+    policy = tmp_path / "gate.yaml"
+    policy.write_text(POLICY)
+    others = [record({"precision": name}) for name in ("fp16", "int8-dynamic")]
+    old = write(tmp_path / "old.jsonl", *others, record({"precision": precision}))
+    judged = record({"precision": precision}, peak=peak * MIB, quality=quality(value))
+    new = write(tmp_path / "new.jsonl", *others, judged)
+    assert invoke("--policy", str(policy), "--baseline", old, new)[0] == code
+
+
+def test_a_quality_that_is_demanded_of_nothing_here_is_not_green(tmp_path: Path) -> None:
+    policy = tmp_path / "gate.yaml"
+    policy.write_text(POLICY)
+    new = write(tmp_path / "new.jsonl", record())
+    code, text = invoke("--policy", str(policy), new)
+    assert code == ExitCode.INCONCLUSIVE
+    assert "no row here is of that cell" in " ".join(text.split())
+    without = record(quality=None)
+    new = write(tmp_path / "new.jsonl", without, record({"precision": "int8-static"}))
+    assert invoke("--policy", str(policy), new)[0] == ExitCode.INCONCLUSIVE
+
+
+def test_entries_of_cells_that_disagree_about_a_row_are_one_error(tmp_path: Path) -> None:
+    policy = tmp_path / "gate.yaml"
+    policy.write_text(POLICY + "  - workload: image-classification\n")
+    with pytest.raises(UsageError, match="disagree"):
+        invoke("--policy", str(policy), write(tmp_path / "new.jsonl", record()))
 
 
 def test_ctrl_c_ends_with_its_own_code_whatever_else_there_is_to_say() -> None:

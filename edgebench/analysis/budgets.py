@@ -26,6 +26,7 @@ from edgebench.analysis.gate_types import (
 )
 from edgebench.analysis.limits import OPERATORS, Limit
 from edgebench.analysis.types import Row, Table
+from edgebench.backend import Scalar
 from edgebench.errors import UsageError
 from edgebench.metrics import Metric, metric
 from edgebench.record import Reason
@@ -57,31 +58,88 @@ def _holds(limit: Limit, value: float) -> bool:
     return bool(OPERATORS[limit.op](value, limit.value))
 
 
+class Demand(msgspec.Struct, frozen=True, kw_only=True):
+    """What a policy demands of the rows of one workload, of any backend and scenario; `sets` narrows them
+    to variants that have one of the values of each axis."""
+
+    workload: str
+    sets: dict[str, list[Scalar]] = {}
+    tolerances: Tolerances = Tolerances()
+    quality: float | None = None
+
+    def covers(self, row: Row) -> bool:
+        return row.workload == self.workload and all(
+            any(_is(row.variant.get(axis), value) for value in values)
+            for axis, values in self.sets.items()
+        )
+
+
+def _is(have: Scalar | None, asked: Scalar) -> bool:
+    """Whether a variant has the value that is asked for; `int8` stands for either kind of it."""
+    return have == asked or (asked == "int8" and str(have).startswith("int8-"))
+
+
 def judge_stored(
     candidate: Table,
     baseline: Table | None,
     demands: Sequence[Limit],
     tolerances: Tolerances,
-    quality: float | None = None,
+    cells: Sequence[Demand] = (),
 ) -> GateReport:
-    """Every row of the candidate against the limits, and what does not drift against the baseline."""
+    """Every row of the candidate against the limits, and what does not drift against the baseline.
+
+    `tolerances` are those of rows that no entry of `cells` covers. Raises UsageError where entries
+    disagree about a row.
+    """
     rows: list[GateRow] = []
     before = {} if baseline is None else {(row.device, row.id): row for row in baseline.rows}
     for row in candidate.rows:
-        if row.status != "unsupported":
-            rows += [_limited(row, limit) for limit in demands]
         known = before.pop((row.device, row.id), None)
+        if row.status == "unsupported":
+            if known is not None and known.status == "ok":
+                why = row.reasons[0].message if row.reasons else row.status
+                rows.append(_note(row, "invalid", f"it ran in the baseline, and cannot here: {why}"))
+        else:
+            rows += [_limited(row, limit) for limit in demands]
+        allowed, quality = _demanded(row, cells) or (tolerances, None)
         rows += _status(row, known, quality)
         if known is not None:
-            rows += _compared(known, row, tolerances)
+            rows += _compared(known, row, allowed)
         elif baseline is not None:
             rows.append(_note(row, "inconclusive", "the baseline has no such row on this device"))
     rows += [_note(row, "invalid", "in the baseline, and missing here") for row in before.values()]
+    rows += _uncovered(candidate, cells)
     verdicts = [row.verdict for row in rows if row.judged]
     reasons = []
     if baseline is not None:
         reasons.append(Reason(code="latency_not_judged", message=WHY_NOT))
     return GateReport(verdict=overall(verdicts), cells=rows, reasons=reasons)
+
+
+def _demanded(row: Row, cells: Sequence[Demand]) -> tuple[Tolerances, float | None] | None:
+    """What the entry of a policy that covers a row demands of it; None: there is no such entry."""
+    found = [(cell.tolerances, cell.quality) for cell in cells if cell.covers(row)]
+    if any(other != found[0] for other in found):
+        raise UsageError(
+            f"entries of `cells` for {row.workload} disagree about {row.id}",
+            "tell them apart by `set`",
+        )
+    return found[0] if found else None
+
+
+def _uncovered(candidate: Table, cells: Sequence[Demand]) -> list[GateRow]:
+    """A quality that is demanded of what is not there is not known, and never green."""
+    there = [row for row in candidate.rows if row.status != "unsupported"]
+    return [
+        GateRow(
+            cell=cell.workload,
+            metric=QUALITY,
+            verdict="inconclusive",
+            reason=f"the policy demands {cell.quality:g} of it, and no row here is of that cell",
+        )
+        for cell in cells
+        if cell.quality is not None and not any(map(cell.covers, there))
+    ]
 
 
 def _status(row: Row, known: Row | None, quality: float | None) -> list[GateRow]:
@@ -92,7 +150,9 @@ def _status(row: Row, known: Row | None, quality: float | None) -> list[GateRow]
         return [_note(row, "invalid", why)]
     found = row.quality
     if found is None:
-        return []
+        unknown = quality is not None and row.status != "unsupported"
+        why = f"the policy demands a quality of {quality}, and it was not measured"
+        return [_note(row, "inconclusive", why)] if unknown else []
     before = None if known is None else known.quality
     demanded = "" if quality is None else complaint_of(quality, found)
     news = "; ".join(filter(None, (complaints(lost(before, found)), demanded)))
