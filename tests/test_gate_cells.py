@@ -14,7 +14,7 @@ from edgebench.analysis.gate_report import (
     CellEvidence,
     build_report,
     cell_verdicts,
-    count_tests,
+    rules_of,
 )
 from edgebench.analysis.gate_types import (
     CPU,
@@ -87,7 +87,7 @@ def test_a_cell_that_is_report_only_is_not_judged() -> None:
     alone = build_report([shown], RULES)  # memory, size and quality are no answer to the question
     assert alone.verdict == "inconclusive"
     assert alone.reasons[0].code == "report_only"
-    assert count_tests([slow, case()]) == 2
+    assert rules_of([slow, case()], 0.01).tests == 2
 
 
 def test_other_outputs_are_invalid_whatever_the_times_say() -> None:
@@ -230,11 +230,22 @@ def test_memory_and_size_have_tolerances_of_their_own() -> None:
     peaks = (88, 95, 90, 93, 91)  # noise between processes, none of it a change
     noisy = [pair(n, head=measured(peak=peaks[n] * MIB, seed=n)) for n in range(5)]
     assert verdicts(rows(case(), noisy, RULES))[MEMORY] == "pass"
-    assert verdicts(rows(case(), fat, Rules(tests=60)))[MEMORY] == "regress"
+    assert verdicts(rows(case(), fat, Rules(tests=60, cells=30)))[MEMORY] == "regress"
     wide = case(tolerances=Tolerances(memory=0.2))
     assert verdicts(rows(wide, fat, RULES))[MEMORY] == "pass"
     grown = msgspec.structs.replace(case(), size_bytes={"base": MIB, "head": 2 * MIB})
     assert verdicts(rows(grown, pairs(5), RULES))[SIZE] == "regress"
+
+
+def test_memory_and_energy_of_all_cells_share_an_error_rate_each() -> None:
+    """Also of those whose latency is only shown, which leave latency a single test."""
+    wide = [case(f"wide {n}", report_only="every core") for n in range(30)]
+    rules = rules_of([case("canary", canary=True), *wide], 0.01)
+    found = rows(wide[0], with_energy(NOISE, NOISE), rules)
+    alphas = {row.metric: row.alpha for row in found if row.metric in (MEMORY, ENERGY)}
+    assert alphas == pytest.approx(dict.fromkeys((MEMORY, ENERGY), 0.01 / 30 / len(rules.looks)))
+    some = rules_of([*wide, case()], 0.01)
+    assert (some.tests, some.cells) == (2, 31)
 
 
 def report(**changes: Any) -> GateReport:

@@ -213,8 +213,8 @@ def _joules(pairs: Sequence[Pair], side: Side) -> list[float]:
 
 
 def _unscreened(rules: Rules) -> Rules:
-    """The rules of one metric per cell that no moment of the machine changes."""
-    return msgspec.structs.replace(rules, tests=max(1, rules.tests // 2), many=UNSCREENED)
+    """The rules of one metric of every cell that no moment of the machine changes."""
+    return msgspec.structs.replace(rules, tests=rules.cells, many=UNSCREENED)
 
 
 def _log_ratios(base: Sequence[float], head: Sequence[float]) -> list[float]:

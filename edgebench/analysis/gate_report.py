@@ -29,10 +29,14 @@ class CellEvidence(msgspec.Struct, frozen=True, kw_only=True):
         return comparable and not self.case.canary
 
 
-def count_tests(cases: Sequence[CellCase]) -> int:
-    """How many tests share the error rate: two clocks of every cell that is judged."""
-    judged = [case for case in cases if not case.canary and not case.report_only]
-    return max(1, len(judged) * len(LATENCIES))
+def rules_of(cases: Sequence[CellCase], alpha: float) -> Rules:
+    """The rules for these cells: two clocks of every one whose latency is judged share the error rate,
+    and memory of all, since that of no cell is only shown."""
+    cells = [case for case in cases if not case.canary]
+    timed = [case for case in cells if not case.report_only]
+    return Rules(
+        tests=max(1, len(timed) * len(LATENCIES)), cells=max(1, len(cells)), alpha=alpha
+    )
 
 
 def build_report(evidence: Sequence[CellEvidence], rules: Rules, **facts: Any) -> GateReport:
@@ -78,6 +82,7 @@ def build_report(evidence: Sequence[CellEvidence], rules: Rules, **facts: Any) -
         reasons=reasons,
         alpha=rules.alpha,
         tests=rules.tests,
+        cells_tested=rules.cells,
         load_1m=[min(loads), max(loads)] if loads else [],
         runtimes={side: _runtimes(pairs, side) for side in SIDES} if pairs else {},
         **facts,
