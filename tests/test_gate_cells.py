@@ -296,6 +296,34 @@ def test_memory_that_is_open_asks_for_further_pairs() -> None:
     assert wanted_pairs(case(), pairs(5), RULES) == 5
 
 
+def preempted(arm: Measured) -> Measured:
+    """The same, of which nothing is known but its CPU time: it was never undisturbed."""
+    blocks = [
+        msgspec.structs.replace(block, switches=[1] * len(block.wall_ns), waited_ns=[])
+        for block in arm.blocks
+    ]
+    return msgspec.structs.replace(arm, blocks=blocks)
+
+
+@pytest.mark.parametrize(("silent", "wanted"), [(0, 12), (1, 9), (2, 10), (8, 8)])
+def test_a_pair_that_tells_nothing_of_a_test_is_made_up_for(silent: int, wanted: int) -> None:
+    """CPU time is decided; wall time is open at 5 values, and so at 8."""
+    found = []
+    for number in range(8):
+        head = measured(seed=50 + number, blocking_ns=55_000)
+        found.append(
+            pair(number, base=measured(seed=number), head=preempted(head) if number < silent else head)
+        )
+    assert wanted_pairs(case(), found, RULES) == wanted
+    [wall] = [row for row in rows(case(), found, RULES) if row.metric == WALL]
+    assert wall.verdict == "inconclusive"
+
+
+def test_a_reading_of_energy_that_is_missing_is_made_up_for() -> None:
+    open_still = with_energy((*NOISE, *NOISE[:3]), [0.1, 0.11, 0.104, 0.101, 0.098, 0.11, None, 0.1])
+    assert wanted_pairs(case(), open_still, RULES) == 9
+
+
 def joules(value: float | None, **more: Any) -> Energy:
     if value is None:
         return Energy(status="unavailable", reason="window_too_short", detail="needs 9 s")

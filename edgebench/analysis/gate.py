@@ -135,6 +135,12 @@ def judge(changes: Sequence[float], tolerance: Tolerance, rules: Rules) -> Rulin
     )
 
 
+def pairs_wanted(ruling: Ruling, told: int, pairs: int) -> int:
+    """Pairs in total at the next look of an open test, where so many of those there are told anything:
+    looks count what was told. A test that nothing told anything gets no further pairs."""
+    return ruling.wanted + pairs - told if told else pairs
+
+
 def _direct(
     changes: Sequence[float], tolerance: Tolerance, rules: Rules
 ) -> tuple[Verdict, int, int]:

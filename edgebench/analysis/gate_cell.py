@@ -17,6 +17,7 @@ from edgebench.analysis.gate import (
     judge,
     judge_amounts,
     judge_canary,
+    pairs_wanted,
 )
 from edgebench.analysis.gate_quality import complaint_of, complaints, judge_drop, lost
 from edgebench.analysis.gate_types import (
@@ -68,14 +69,16 @@ def wanted_pairs(case: CellCase, pairs: Sequence[Pair], rules: Rules) -> int:
     if have < rules.least:
         return rules.least
     timed = [] if case.report_only else clocks(case, pairs)
-    rulings = [_latency(case, changes(pairs, clock), clock, rules) for clock in timed]
-    if any(ruling.verdict == "regress" for ruling in rulings):
+    values = [(clock, changes(pairs, clock)) for clock in timed]
+    tests = [(_latency(case, told, clock, rules), len(told)) for clock, told in values]
+    if any(ruling.verdict == "regress" for ruling, _ in tests):
         return have
-    if not case.canary:
-        rulings += [ruling for ruling in [_memory(case, pairs, rules)] if ruling is not None]
+    memory = None if case.canary else _memory(case, pairs, rules)
+    if memory is not None:
+        tests.append((memory, have))
     if wants_energy(case, pairs, rules):
-        rulings.append(_energy(case, pairs, rules))
-    open_looks = [ruling.wanted for ruling in rulings if not ruling.decided]
+        tests.append((_energy(case, pairs, rules), len(_joules(pairs, "base"))))
+    open_looks = [pairs_wanted(ruling, told, have) for ruling, told in tests if not ruling.decided]
     return min(max([have, *open_looks]), rules.cap)
 
 

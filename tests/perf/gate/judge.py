@@ -15,7 +15,14 @@ from dataclasses import dataclass, field
 from math import fsum, sqrt
 from statistics import mean
 
-from edgebench.analysis.gate import PRECEDENCE, Rules, Tolerance, judge, judge_canary
+from edgebench.analysis.gate import (
+    PRECEDENCE,
+    Rules,
+    Tolerance,
+    judge,
+    judge_canary,
+    pairs_wanted,
+)
 from edgebench.analysis.paired import Round, clopper_pearson, cpu_change, wall_change
 from tests.perf.gate import data
 
@@ -160,19 +167,22 @@ def cell_verdict(
     have = rules.least
     while True:
         pairs += [draw() for _ in range(have - len(pairs))]
-        rulings = {
-            clock: judge([c for p in pairs[:have] if (c := p[clock]) is not None], TOLERANCE, rules)
-            for clock in CLOCKS
-        }
+        told = {clock: [c for p in pairs if (c := p[clock]) is not None] for clock in CLOCKS}
+        rulings = {clock: judge(told[clock], TOLERANCE, rules) for clock in CLOCKS}
         verdicts = {
             clock: "inconclusive" if ruling.verdict == "invalid" else ruling.verdict
             for clock, ruling in rulings.items()
         }
-        wanted = [ruling.wanted for ruling in rulings.values() if not ruling.decided]
-        if "regress" in verdicts.values() or not wanted or have >= rules.cap:
+        looks = [
+            pairs_wanted(ruling, len(told[clock]), have)
+            for clock, ruling in rulings.items()
+            if not ruling.decided
+        ]
+        wanted = min(max([have, *looks]), rules.cap)
+        if "regress" in verdicts.values() or wanted == have:
             worst = next(v for v in PRECEDENCE if v in verdicts.values())
             return worst, have, dict(verdicts)
-        have = min(max(have + 1, *wanted), rules.cap)
+        have = wanted
 
 
 def suites(collected: Collected) -> Suites:
