@@ -135,7 +135,7 @@ def judge(changes: Sequence[float], tolerance: Tolerance, rules: Rules) -> Rulin
     )
 
 
-def pairs_wanted(ruling: Ruling, told: int, pairs: int) -> int:
+def pairs_of_next_look(ruling: Ruling, told: int, pairs: int) -> int:
     """Pairs in total at the next look of an open test, where so many of those there are told anything:
     looks count what was told. A test that nothing told anything gets no further pairs."""
     return ruling.wanted + pairs - told if told else pairs

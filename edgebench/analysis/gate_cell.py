@@ -17,7 +17,7 @@ from edgebench.analysis.gate import (
     judge,
     judge_amounts,
     judge_canary,
-    pairs_wanted,
+    pairs_of_next_look,
 )
 from edgebench.analysis.gate_quality import complaint_of, complaints, judge_drop, lost
 from edgebench.analysis.gate_types import (
@@ -78,7 +78,9 @@ def wanted_pairs(case: CellCase, pairs: Sequence[Pair], rules: Rules) -> int:
         tests.append((memory, have))
     if wants_energy(case, pairs, rules):
         tests.append((_energy(case, pairs, rules), len(_joules(pairs, "base"))))
-    open_looks = [pairs_wanted(ruling, told, have) for ruling, told in tests if not ruling.decided]
+    open_looks = [
+        pairs_of_next_look(ruling, told, have) for ruling, told in tests if not ruling.decided
+    ]
     return min(max([have, *open_looks]), rules.cap)
 
 
