@@ -269,6 +269,7 @@ def test_a_pair_has_the_energy_of_either_arm_running_alone(tmp_path: Path) -> No
         energy = arm.energy
         assert energy is not None
         assert (energy.status, energy.total_rail, energy.trace) == ("ok", "VDD_IN", None)
+        assert energy.energy_j is not None
         assert energy.energy_j == pytest.approx(10 * (end - start) / 1e9, rel=0.01)
         assert energy.inferences is not None
         assert energy.inferences > 0

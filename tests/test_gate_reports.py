@@ -96,9 +96,7 @@ def test_a_row_below_its_floor_is_news_once() -> None:
 
 def test_a_limit_that_the_baseline_misses_switches_off_no_other_limit() -> None:
     def limited(value: float, hard: float) -> Record:
-        second = Limit(
-            metric="hard", value=hard, limit=0.81, better="higher", passed=hard >= 0.81
-        )
+        second = Limit(metric="hard", value=hard, limit=0.81, better="higher", passed=hard >= 0.81)
         ok = value >= 0.85 and second.passed
         return record(quality=quality(value, also=[second], passed=ok))
 

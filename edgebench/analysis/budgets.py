@@ -14,7 +14,13 @@ import msgspec
 
 from edgebench.analysis import limits
 from edgebench.analysis.gate import Ruling, Verdict, judge_amounts, overall
-from edgebench.analysis.gate_quality import complaint_of, complaints, judge_drop, lost, missed_by_both
+from edgebench.analysis.gate_quality import (
+    complaint_of,
+    complaints,
+    judge_drop,
+    lost,
+    missed_by_both,
+)
 from edgebench.analysis.gate_types import (
     ENERGY,
     MEMORY,
@@ -98,7 +104,9 @@ def judge_stored(
         if row.status == "unsupported":
             if known is not None and known.status == "ok":
                 why = row.reasons[0].message if row.reasons else row.status
-                rows.append(_note(row, "invalid", f"it ran in the baseline, and cannot here: {why}"))
+                rows.append(
+                    _note(row, "invalid", f"it ran in the baseline, and cannot here: {why}")
+                )
         else:
             rows += [_limited(row, limit) for limit in demands]
         allowed, quality = _demanded(row, cells) or (tolerances, None)

@@ -52,7 +52,9 @@ def judge_drop(before: Quality, after: Quality, tolerance: float) -> Ruling:
     fallen = [
         f"{mine.metric} was {theirs.value:.4g}"
         for theirs, mine in already
-        if theirs.value is not None and mine.metric != after.metric and _fell(theirs, mine, tolerance)
+        if theirs.value is not None
+        and mine.metric != after.metric
+        and _fell(theirs, mine, tolerance)
     ]
     verdict = "regress" if fallen else ruling.verdict
     return msgspec.structs.replace(ruling, verdict=verdict, reason=", ".join([why, *fallen]))

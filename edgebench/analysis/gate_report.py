@@ -34,9 +34,7 @@ def rules_of(cases: Sequence[CellCase], alpha: float) -> Rules:
     and memory of all, since that of no cell is only shown."""
     cells = [case for case in cases if not case.canary]
     timed = [case for case in cells if not case.report_only]
-    return Rules(
-        tests=max(1, len(timed) * len(LATENCIES)), cells=max(1, len(cells)), alpha=alpha
-    )
+    return Rules(tests=max(1, len(timed) * len(LATENCIES)), cells=max(1, len(cells)), alpha=alpha)
 
 
 def build_report(evidence: Sequence[CellEvidence], rules: Rules, **facts: Any) -> GateReport:
@@ -95,9 +93,7 @@ def cell_verdicts(report: GateReport) -> dict[str, Verdict]:
     for row in report.cells:
         if row.judged:
             found.setdefault(row.cell, []).append(row.verdict)
-    return {
-        cell: next(v for v in PRECEDENCE if v in verdicts) for cell, verdicts in found.items()
-    }
+    return {cell: next(v for v in PRECEDENCE if v in verdicts) for cell, verdicts in found.items()}
 
 
 def _runtimes(pairs: Sequence[Pair], side: Side) -> list[str]:

@@ -107,7 +107,9 @@ def facts(report: GateReport) -> str:
         canary = "; canary " + ", ".join(f"{row.change:+.2%}" for row in known)
     beside = ""
     if report.cells_tested:
-        beside = f", in {report.alpha:.0%} each by memory and by energy ({report.cells_tested} cells)"
+        beside = (
+            f", in {report.alpha:.0%} each by memory and by energy ({report.cells_tested} cells)"
+        )
     return (
         f"up to {pairs} pairs of processes a cell in {report.seconds:.0f} s{load}{canary}; a false "
         f"REGRESS in at most {report.alpha:.0%} of runs by latency ({report.tests} tests){beside}"
