@@ -12,9 +12,7 @@ from typing import Any
 import pytest
 
 from edgebench.errors import ExitCode
-from edgebench.measure.compare import read_pairs
 from edgebench.testing.models import chain, two_by_two
-from edgebench.testing.power import live
 
 FAULTS = "edgebench.testing.faults"
 
@@ -92,31 +90,6 @@ def test_bad_input_gets_one_error(folder: Path, arguments: list[str], message: s
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert not done.stdout
-
-
-def test_a_pair_has_the_energy_of_either_arm_running_alone(folder: Path) -> None:
-    chain(2).write(folder)
-    with live.running(folder / "machine") as machine:
-        done = edgebench(
-            folder, "ab", "--base", "chain-2.onnx", "--head", f"{FAULTS}:Slower",
-            "--head", "percent=100", "--energy-root", str(machine), "--format", "json",
-            "--budget", "12s",
-        )  # fmt: skip
-    assert done.returncode == ExitCode.INVALID, done.stderr  # too few pairs for any verdict
-    [file] = (folder / "results" / "ab").glob("*.gz")
-    canary, pair, *_ = read_pairs(file)
-    assert canary.base.energy is None
-    assert pair.base.energy is not None
-    assert pair.head.energy is not None
-    for energy in (pair.base.energy, pair.head.energy):
-        assert (energy.status, energy.total_rail) == ("ok", "VDD_IN")
-        assert energy.updates is not None
-        assert energy.updates >= 100
-        assert energy.average_w == pytest.approx(live.CURVE.mean_w, rel=0.1)
-    # The machine draws the same power whatever runs: twice the time is twice the energy.
-    assert pair.base.energy.inferences is not None
-    assert pair.head.energy.inferences is not None
-    assert pair.base.energy.inferences > 1.3 * pair.head.energy.inferences
 
 
 def test_a_machine_without_a_meter_says_that_energy_is_not_judged(folder: Path) -> None:

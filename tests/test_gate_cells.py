@@ -10,7 +10,12 @@ import pytest
 
 from edgebench.analysis.gate import Rules
 from edgebench.analysis.gate_cell import rows, wanted_pairs, wants_energy
-from edgebench.analysis.gate_report import CellEvidence, build_report, count_tests
+from edgebench.analysis.gate_report import (
+    CellEvidence,
+    build_report,
+    cell_verdicts,
+    rules_of,
+)
 from edgebench.analysis.gate_types import (
     CPU,
     ENERGY,
@@ -21,11 +26,17 @@ from edgebench.analysis.gate_types import (
     GateReport,
     Tolerances,
 )
-from edgebench.pair import Pair
-from edgebench.record import Energy, OutputCheck, Reason
+from edgebench.pair import Measured, Pair
+from edgebench.record import Energy, Limit, Memory, OutputCheck, Quality, Reason
+from edgebench.report.gate_text import summary
 from tests.pairs import MIB, accuracy, case, measured, pair, pairs
 
 RULES = Rules(tests=2)
+
+
+def blind() -> Measured:
+    """An arm whose peak of memory nothing tells."""
+    return measured(memory=Memory(peak_bytes=None, peak_source="unknown"))
 
 
 def verdicts(found: list[Any]) -> dict[str, str]:
@@ -76,7 +87,7 @@ def test_a_cell_that_is_report_only_is_not_judged() -> None:
     alone = build_report([shown], RULES)  # memory, size and quality are no answer to the question
     assert alone.verdict == "inconclusive"
     assert alone.reasons[0].code == "report_only"
-    assert count_tests([slow, case()]) == 2
+    assert rules_of([slow, case()], 0.01).tests == 2
 
 
 def test_other_outputs_are_invalid_whatever_the_times_say() -> None:
@@ -122,12 +133,82 @@ def test_a_head_below_its_floor_where_base_is_as_well_is_judged_by_the_drop() ->
     assert found(0.77)[QUALITY] == "regress"
 
 
-def test_a_report_only_cell_that_failed_is_not_judged_either() -> None:
+@pytest.mark.parametrize(
+    ("base", "head", "verdict", "reason"),
+    [
+        ((0.90, 0.77), (0.90, 0.77), "pass", "base misses its limit as well: hard 0.77 < 0.81"),
+        ((0.90, 0.77), (0.90, 0.30), "regress", "hard 0.3 < 0.81, hard was 0.77"),
+        ((0.86, 0.77), (0.845, 0.77), "regress", "accuracy 0.845 < 0.85"),  # base held that one
+        ((0.845, 0.90), (0.84, 0.80), "regress", "hard 0.8 < 0.81"),
+        ((0.84, 0.77), (0.855, 0.90), "pass", ""),
+        ((0.80, 0.77), (0.76, 0.77), "regress", "base misses its limit as well: accuracy 0.76"),
+        ((0.90, 0.77), (0.90, None), "regress", "hard is unknown, hard was 0.77"),
+        ((0.90, None), (0.90, None), "pass", "hard is unknown"),
+    ],
+)
+def test_a_limit_that_base_misses_switches_off_no_other_limit(
+    base: tuple[float, float | None],
+    head: tuple[float, float | None],
+    verdict: str,
+    reason: str,
+) -> None:
+    first = pair(0, base=measured(quality=strict(*base)), head=measured(quality=strict(*head)))
+    [row] = [r for r in rows(case(), [first, *pairs(5)[1:]], RULES) if r.metric == QUALITY]
+    assert row.verdict == verdict
+    assert reason in row.reason
+
+
+def strict(value: float, hard: float | None) -> Quality:
+    """A quality with a limit on a second metric."""
+    second = Limit(
+        metric="hard", value=hard, limit=0.81, better="higher", passed=(hard or 0) >= 0.81
+    )
+    first = accuracy(value)
+    return msgspec.structs.replace(
+        first, also=[second], passed=first.passed and second.passed, reason=""
+    )
+
+
+def beside_a_wide_cell(**evidence: Any) -> GateReport:
+    """The report of a sound cell and of one that takes every core."""
+    wide = CellEvidence(case=case("wide", report_only="takes every core"), **evidence)
+    return build_report([CellEvidence(case=case(), pairs=pairs(5)), wide], RULES)
+
+
+def test_a_report_only_cell_without_cores_is_not_judged_and_not_counted_as_green() -> None:
     failure = Reason(code="cores_taken", message="other jobs hold the cores")
-    wide = CellEvidence(case=case("wide", report_only="takes every core"), failure=failure)
-    whole = build_report([CellEvidence(case=case(), pairs=pairs(5)), wide], RULES)
+    whole = beside_a_wide_cell(failure=failure)
     assert whole.verdict == "pass"
     assert not [row for row in whole.cells if row.verdict == "invalid" and row.judged]
+    assert cell_verdicts(whole) == {"demo": "pass"}
+    assert "no regression in 1 of 2 cells, latency judged in 1;" in summary(whole)
+
+
+@pytest.mark.parametrize(
+    "evidence",
+    [
+        {"failure": Reason(code="crashed", message="head: died of SIGSEGV")},
+        {"pairs": [pair(0, parity_error=0.2), *pairs(5)[1:]]},
+        {"pairs": [pair(n, base=blind(), head=blind()) for n in range(4)]},
+    ],
+    ids=["crashed", "other outputs", "too few pairs"],
+)
+def test_a_report_only_cell_that_failed_is_invalid_all_the_same(evidence: dict[str, Any]) -> None:
+    whole = beside_a_wide_cell(**evidence)
+    assert whole.verdict == "invalid"
+    assert cell_verdicts(whole) == {"demo": "pass", "wide": "invalid"}
+
+
+def test_what_a_pass_would_have_shown_is_that_of_the_cells_whose_latency_was_judged() -> None:
+    noisy = [0.0, 0.3, -0.2, 0.25, -0.3]
+    whole = beside_a_wide_cell(pairs=[pair(n, change) for n, change in enumerate(noisy)])
+    judged = [row.mde for row in whole.cells if row.metric in (CPU, WALL) and row.judged]
+    reach = max(mde for mde in judged if mde is not None)
+    assert reach < 0.05
+    assert summary(whole) == (
+        f"PASS: no regression in 2 of 2 cells, latency judged in 1; "
+        f"changes from {reach:.1%} on would have shown"
+    )
 
 
 @pytest.mark.parametrize(
@@ -149,11 +230,22 @@ def test_memory_and_size_have_tolerances_of_their_own() -> None:
     peaks = (88, 95, 90, 93, 91)  # noise between processes, none of it a change
     noisy = [pair(n, head=measured(peak=peaks[n] * MIB, seed=n)) for n in range(5)]
     assert verdicts(rows(case(), noisy, RULES))[MEMORY] == "pass"
-    assert verdicts(rows(case(), fat, Rules(tests=60)))[MEMORY] == "regress"
+    assert verdicts(rows(case(), fat, Rules(tests=60, cells=30)))[MEMORY] == "regress"
     wide = case(tolerances=Tolerances(memory=0.2))
     assert verdicts(rows(wide, fat, RULES))[MEMORY] == "pass"
     grown = msgspec.structs.replace(case(), size_bytes={"base": MIB, "head": 2 * MIB})
     assert verdicts(rows(grown, pairs(5), RULES))[SIZE] == "regress"
+
+
+def test_memory_and_energy_of_all_cells_share_an_error_rate_each() -> None:
+    """Also of those whose latency is only shown, which leave latency a single test."""
+    wide = [case(f"wide {n}", report_only="every core") for n in range(30)]
+    rules = rules_of([case("canary", canary=True), *wide], 0.01)
+    found = rows(wide[0], with_energy(NOISE, NOISE), rules)
+    alphas = {row.metric: row.alpha for row in found if row.metric in (MEMORY, ENERGY)}
+    assert alphas == pytest.approx(dict.fromkeys((MEMORY, ENERGY), 0.01 / 30 / len(rules.looks)))
+    some = rules_of([*wide, case()], 0.01)
+    assert (some.tests, some.cells) == (2, 31)
 
 
 def report(**changes: Any) -> GateReport:
@@ -204,6 +296,40 @@ def test_memory_that_is_open_asks_for_further_pairs() -> None:
     assert wanted_pairs(case(), pairs(5), RULES) == 5
 
 
+def preempted(arm: Measured) -> Measured:
+    """The same, of which nothing is known but its CPU time: it was never undisturbed."""
+    blocks = [
+        msgspec.structs.replace(block, switches=[1] * len(block.wall_ns), waited_ns=[])
+        for block in arm.blocks
+    ]
+    return msgspec.structs.replace(arm, blocks=blocks)
+
+
+@pytest.mark.parametrize(("silent", "wanted"), [(0, 12), (1, 9), (2, 10), (8, 8)])
+def test_a_pair_that_tells_nothing_of_a_test_is_made_up_for(silent: int, wanted: int) -> None:
+    """CPU time is decided; wall time is open at 5 values, and so at 8."""
+    found = []
+    for number in range(8):
+        head = measured(seed=50 + number, blocking_ns=30_000 + 60_000 * (number % 2))
+        found.append(
+            pair(
+                number,
+                base=measured(seed=number),
+                head=preempted(head) if number < silent else head,
+            )
+        )
+    assert wanted_pairs(case(), found, RULES) == wanted
+    [wall] = [row for row in rows(case(), found, RULES) if row.metric == WALL]
+    assert wall.verdict == "inconclusive"
+
+
+def test_a_reading_of_energy_that_is_missing_is_made_up_for() -> None:
+    open_still = with_energy(
+        (*NOISE, *NOISE[:3]), [0.1, 0.11, 0.104, 0.101, 0.098, 0.11, None, 0.1]
+    )
+    assert wanted_pairs(case(), open_still, RULES) == 9
+
+
 def joules(value: float | None, **more: Any) -> Energy:
     if value is None:
         return Energy(status="unavailable", reason="window_too_short", detail="needs 9 s")
@@ -242,6 +368,8 @@ def test_energy_that_no_meter_told_is_shown_with_its_reason() -> None:
     [row] = [row for row in found if row.metric == ENERGY]
     assert not row.judged
     assert "window_too_short: needs 9 s" in row.reason
+    silent = CellEvidence(case=case(), pairs=with_energy(NOISE, [0.1, None, None, 0.1, 0.1]))
+    assert not build_report([silent], RULES).reasons  # the latency of the cell was judged
     assert not [row for row in rows(case(), pairs(5), RULES) if row.metric == ENERGY]
 
 

@@ -7,6 +7,7 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -42,11 +43,13 @@ class Bench:
         self.now = 0.0
         self.log: list[tuple[str, int, str]] = []
         self.quality: list[bool] = []
+        self.metered: list[bool] = []
 
     def launch(self, arms: Any, *, cell: str, index: int, first: str, **more: Any) -> Pair:
         self.now += 2.0
         self.log.append((cell, index, first))
         self.quality.append(more["quality"])
+        self.metered.append(more["meter"] is not None)
         if cell == self.failing:
             raise PairFailed("head", "failed", Reason(code="out_of_memory", message="no memory"))
         return pair(index, self.changes[cell], cell=cell, cores=list(more["cores"]))
@@ -57,7 +60,9 @@ class Bench:
             raise DeviceStateError("other edgebench jobs hold the cores")
         yield cores.Held((source.randrange(2),), ())
 
-    def match(self, contests: list[Contest], budget_s: float | None = None) -> Match:
+    def match(
+        self, contests: list[Contest], budget_s: float | None = None, meter: Any = None
+    ) -> Match:
         return Match(
             contests,
             Rules(tests=2),
@@ -67,6 +72,7 @@ class Bench:
             launch=self.launch,
             hold=self.hold,
             clock=lambda: self.now,
+            meter=meter,
         )
 
 
@@ -102,6 +108,14 @@ def test_an_undecided_cell_goes_on_to_its_cap() -> None:
     only = contest("near")
     assert bench.match([only]).measure()
     assert len(only.pairs) == 20
+
+
+def test_a_meter_is_read_in_the_first_pairs_of_a_cell_and_never_for_the_canary() -> None:
+    bench = Bench({"canary": 0.0, "near": 0.0102})
+    contests = [contest("canary", canary=True), contest("near")]
+    bench.match(contests, meter=SimpleNamespace(needed_s=1.0)).measure()
+    metered = [cell for (cell, _, _), read in zip(bench.log, bench.metered, strict=True) if read]
+    assert metered == ["near"] * 5  # it told nothing
 
 
 def test_the_budget_ends_before_a_pair_that_would_pass_it() -> None:
@@ -215,6 +229,38 @@ def test_pairs_are_kept_and_read_back_to_the_same_verdict(tmp_path: Path) -> Non
     cell = report.cells[0].cell
     again = rows(case(cell), [p for p in kept if p.cell == cell], Rules(tests=2))
     assert again[0].change == report.cells[0].change
+
+
+@pytest.mark.usefixtures("own_locks")
+def test_energy_is_that_of_the_meter_of_the_machine(tmp_path: Path) -> None:
+    """Of a canary and a pair, with real processes; on a busy machine readings may be too few to judge."""
+    from edgebench.cli.energy_source import meter_here
+    from edgebench.measure.compare import compare
+    from edgebench.measure.couples import Request
+    from edgebench.measure.pair import run_pair
+    from edgebench.measure.sides import parse_side
+    from edgebench.testing.power import live
+
+    model = str(two_by_two().write(tmp_path).path)
+    request = Request(workloads=[], base=parse_side([model, "null"]), head=parse_side(["null"]))
+    found: list[Pair] = []
+
+    def launch(arms: Any, **more: Any) -> Pair:
+        if len(found) == 2:
+            raise KeyboardInterrupt
+        found.append(run_pair(arms, **more))
+        return found[-1]
+
+    with live.running(tmp_path / "machine") as machine:
+        meter = meter_here(str(machine))
+        report = compare([request], settings=Settings(rounds=2), launch=launch, meter=meter)
+    assert not report.notes
+    canary, measured = found
+    assert canary.base.energy is None
+    assert canary.head.energy is None
+    for energy in (measured.base.energy, measured.head.energy):
+        assert energy is not None
+        assert (energy.source, energy.total_rail) == ("ina3221", "VDD_IN")
 
 
 @pytest.mark.usefixtures("own_locks")

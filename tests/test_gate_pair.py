@@ -13,9 +13,12 @@ from edgebench.measure import cores, pair
 from edgebench.measure.arm_messages import END, OPEN, ArmJob, Loaded, Ready
 from edgebench.measure.contests import make_contests
 from edgebench.measure.couples import Request
+from edgebench.measure.meter import SampledMeter
 from edgebench.measure.pair import ArmSpec, PairFailed, run_pair
 from edgebench.measure.sides import parse_side
 from edgebench.pair import Pair, Side
+from edgebench.probes.energy.source import Sample
+from edgebench.probes.energy.window import SourceFacts
 from edgebench.testing.models import two_by_two
 from tests.pairs import measured
 
@@ -187,11 +190,18 @@ def test_models_open_one_after_the_other_once_both_arms_are_ready(
     [("HangAtImport", "import of the runtime"), ("HangAtOpen", "load of the model")],
 )
 def test_a_hang_is_of_the_arm_and_the_phase_it_is_in(
-    tmp_path: Path, side: Side, fault: str, phase: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, side: Side, fault: str, phase: str
 ) -> None:
+    """Patience ends soon there alone: a slow machine takes its time for everything else."""
+
+    class Arm(pair._Arm):
+        def _line(self, limit_s: float) -> bytes:
+            return super()._line(1.0 if (self._side, self._phase) == (side, phase) else limit_s)
+
+    monkeypatch.setattr(pair, "_Arm", Arm)
     arms = arms_of(tmp_path, **{side: f"{FAULTS}:{fault}"})
     with pytest.raises(PairFailed) as failed:
-        measure(arms, time_out_s=2.0)
+        measure(arms)
     assert failed.value.side == side
     assert failed.value.reason.code == "timed_out"
     assert phase in failed.value.reason.message
@@ -224,6 +234,46 @@ def test_where_there_is_no_room_the_second_model_is_not_opened(tmp_path: Path) -
 
 def test_where_nothing_can_be_pinned_a_pair_runs_all_the_same(tmp_path: Path) -> None:
     assert measure(arms_of(tmp_path), cores=()).cores == []
+
+
+# Energy
+
+
+class Readings:
+    """Takes the place of the process that reads a meter: 10 W every 10 ms, however busy this machine is."""
+
+    alive = True
+    facts = SourceFacts(
+        name="ina3221", kind="measured_rail", quantity="power", scope="module",
+        total_rail="VDD_IN", period_s=0.01, resolution=0.001,
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.windows: list[tuple[int, int]] = []
+
+    def between(self, start_ns: int, end_ns: int, margin_s: float) -> list[Sample]:
+        self.windows.append((start_ns, end_ns))
+        margin_ns = round(margin_s * 1e9)
+        moments = range(start_ns - margin_ns, end_ns + margin_ns, 10**7)
+        return [Sample(at, at + 1000, 10.0) for at in moments]
+
+
+def test_a_pair_has_the_energy_of_either_arm_running_alone(tmp_path: Path) -> None:
+    readings: Any = Readings()
+    meter = SampledMeter(readings)
+    found = measure(arms_of(tmp_path), meter=meter)
+    first, second = readings.windows
+    assert first[1] <= second[0]
+    assert all(end - start >= meter.needed_s * 1e9 for start, end in readings.windows)
+    for arm, (start, end) in ((found.base, first), (found.head, second)):
+        energy = arm.energy
+        assert energy is not None
+        assert (energy.status, energy.total_rail, energy.trace) == ("ok", "VDD_IN", None)
+        assert energy.energy_j is not None
+        assert energy.energy_j == pytest.approx(10 * (end - start) / 1e9, rel=0.01)
+        assert energy.inferences is not None
+        assert energy.inferences > 0
+        assert energy.j_per_inference == pytest.approx(energy.energy_j / energy.inferences)
 
 
 # Inputs

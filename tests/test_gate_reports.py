@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import jsonschema
@@ -18,9 +19,11 @@ from edgebench.analysis.gate import Rules
 from edgebench.analysis.gate_report import CellEvidence, build_report
 from edgebench.analysis.gate_types import GateReport, Tolerances
 from edgebench.analysis.table import build_table
+from edgebench.backend import Scalar
 from edgebench.cli import cli
+from edgebench.cli.ab_ import finish
 from edgebench.errors import ExitCode, UsageError
-from edgebench.record import Reason, Record, encode
+from edgebench.record import Limit, Reason, Record, encode
 from edgebench.report import github
 from edgebench.report.gate_formats import render
 from edgebench.spec.schema import json_schema
@@ -91,10 +94,47 @@ def test_a_row_below_its_floor_is_news_once() -> None:
     assert any("as in the baseline" in row.reason for row in known.cells)
 
 
+def test_a_limit_that_the_baseline_misses_switches_off_no_other_limit() -> None:
+    def limited(value: float, hard: float) -> Record:
+        second = Limit(metric="hard", value=hard, limit=0.81, better="higher", passed=hard >= 0.81)
+        ok = value >= 0.85 and second.passed
+        return record(quality=quality(value, also=[second], passed=ok))
+
+    def verdict(before: Record, after: Record) -> str:
+        return stored([after], [before]).verdict
+
+    assert verdict(limited(0.88, 0.77), limited(0.88, 0.77)) == "pass"
+    assert verdict(limited(0.88, 0.77), limited(0.88, 0.30)) == "regress"
+    assert verdict(limited(0.86, 0.77), limited(0.845, 0.77)) == "regress"
+    assert verdict(limited(0.84, 0.90), limited(0.84, 0.80)) == "regress"
+    wrong, worse = (
+        record(quality=quality(error, 1e-3, metric="parity_error", better="lower", kind="parity"))
+        for error in (2e-3, 0.9)
+    )
+    assert verdict(wrong, wrong) == "pass"
+    assert verdict(wrong, worse) == "regress"
+
+
 def test_missing_and_failed_rows_are_invalid() -> None:
     two = [record(), record({"precision": "fp32", "threads": 2})]
     assert stored(two[:1], two).verdict == "invalid"
     assert stored([failed({"precision": "fp32"}, "crashed", "died")], None).verdict == "invalid"
+
+
+@pytest.mark.parametrize("before", ["measured", "failed", "unsupported"])
+def test_a_row_that_cannot_run_any_more_is_invalid(before: str) -> None:
+    axes: dict[str, Scalar] = {"precision": "fp32", "threads": 2}
+    gone = failed(axes, "not_installed", "openvino is not installed", status="unsupported")
+    status: Any = before
+    was = record(axes) if before == "measured" else failed(axes, "c", "m", status=status)
+    found = stored([record(), gone], [record(), was])
+    assert found.verdict == ("invalid" if before == "measured" else "pass")
+    notes = [row.reason for row in found.cells if row.verdict == "invalid"]
+    assert notes == (
+        ["it ran in the baseline, and cannot here: openvino is not installed"]
+        if before == "measured"
+        else []
+    )
 
 
 # The forms
@@ -109,7 +149,7 @@ def report(change: float = 0.03) -> GateReport:
         CellEvidence(case=case("c"), failure=Reason(code="crashed", message="head: died")),
     ]
     return build_report(
-        evidence, Rules(tests=4), base="ort", head="onnxruntime==1.30.0", seconds=17.0,
+        evidence, Rules(tests=4, cells=2), base="ort", head="onnxruntime==1.30.0", seconds=17.0,
         started_utc="2026-07-01T10:00:00+00:00",
     )  # fmt: skip
 
@@ -129,7 +169,8 @@ def test_the_table_fits_80_columns_and_says_what_and_how_sure(
     assert "REGRESS: 1 of 2 cells" in text
     assert "head: died" in text
     assert "MDE" in text
-    assert "a false REGRESS anywhere in at most 1% of runs" in " ".join(text.split())
+    facts = "a false REGRESS in at most 1% of runs by latency (4 tests), in 1% each by memory and by energy (2 cells)"
+    assert facts in " ".join(text.split())
 
 
 def test_json_has_the_documented_fields_and_fits_its_schema() -> None:
@@ -211,6 +252,68 @@ def test_a_baseline_with_a_row_that_is_gone_is_invalid(tmp_path: Path) -> None:
     code, text = invoke("--baseline", old, new)
     assert code == ExitCode.INVALID
     assert "missing here" in text
+
+
+POLICY = """\
+tolerances:
+  memory.peak: {tau: 0.3}
+cells:
+  - workload: image-classification
+    set: {precision: [fp32, fp16]}
+    quality: 0.88
+    tolerances: {memory.peak: {tau: 0.05}}
+  - workload: image-classification
+    set: {precision: int8}
+    quality: 0.8
+"""
+
+
+@pytest.mark.parametrize(
+    ("precision", "value", "peak", "code"),
+    [
+        ("fp32", 0.885, 90, ExitCode.OK),
+        ("fp32", 0.87, 90, ExitCode.CELL_FAILED),  # above the workload's floor, below the policy's
+        ("fp32", 0.885, 100, ExitCode.CELL_FAILED),
+        ("int8-static", 0.87, 100, ExitCode.OK),
+        ("bf16", 0.87, 100, ExitCode.OK),  # no entry is about it
+    ],
+)
+def test_entries_of_cells_hold_for_stored_rows_too(
+    tmp_path: Path, precision: str, value: float, peak: int, code: ExitCode
+) -> None:
+    policy = tmp_path / "gate.yaml"
+    policy.write_text(POLICY)
+    others = [record({"precision": name}) for name in ("fp16", "int8-dynamic")]
+    old = write(tmp_path / "old.jsonl", *others, record({"precision": precision}))
+    judged = record({"precision": precision}, peak=peak * MIB, quality=quality(value))
+    new = write(tmp_path / "new.jsonl", *others, judged)
+    assert invoke("--policy", str(policy), "--baseline", old, new)[0] == code
+
+
+def test_a_quality_that_is_demanded_of_nothing_here_is_not_green(tmp_path: Path) -> None:
+    policy = tmp_path / "gate.yaml"
+    policy.write_text(POLICY)
+    new = write(tmp_path / "new.jsonl", record())
+    code, text = invoke("--policy", str(policy), new)
+    assert code == ExitCode.INCONCLUSIVE
+    assert "no row here is of that cell" in " ".join(text.split())
+    without = record(quality=None)
+    new = write(tmp_path / "new.jsonl", without, record({"precision": "int8-static"}))
+    assert invoke("--policy", str(policy), new)[0] == ExitCode.INCONCLUSIVE
+
+
+def test_entries_of_cells_that_disagree_about_a_row_are_one_error(tmp_path: Path) -> None:
+    policy = tmp_path / "gate.yaml"
+    policy.write_text(POLICY + "  - workload: image-classification\n")
+    with pytest.raises(UsageError, match="disagree"):
+        invoke("--policy", str(policy), write(tmp_path / "new.jsonl", record()))
+
+
+def test_ctrl_c_ends_with_its_own_code_whatever_else_there_is_to_say() -> None:
+    shown = Reason(code="report_only", message="the latency of 1 cells is shown and not judged")
+    stopped = Reason(code="interrupted", message="interrupted")
+    ended = msgspec.structs.replace(report(), reasons=[stopped, shown])
+    assert finish(ended, {"form": "json", "inconclusive": "fail"}) == ExitCode.INTERRUPTED
 
 
 def test_nothing_to_judge() -> None:

@@ -14,6 +14,13 @@ import msgspec
 
 from edgebench.analysis import limits
 from edgebench.analysis.gate import Ruling, Verdict, judge_amounts, overall
+from edgebench.analysis.gate_quality import (
+    complaint_of,
+    complaints,
+    judge_drop,
+    lost,
+    missed_by_both,
+)
 from edgebench.analysis.gate_types import (
     ENERGY,
     MEMORY,
@@ -25,6 +32,7 @@ from edgebench.analysis.gate_types import (
 )
 from edgebench.analysis.limits import OPERATORS, Limit
 from edgebench.analysis.types import Row, Table
+from edgebench.backend import Scalar
 from edgebench.errors import UsageError
 from edgebench.metrics import Metric, metric
 from edgebench.record import Reason
@@ -56,26 +64,59 @@ def _holds(limit: Limit, value: float) -> bool:
     return bool(OPERATORS[limit.op](value, limit.value))
 
 
+class Demand(msgspec.Struct, frozen=True, kw_only=True):
+    """What a policy demands of the rows of one workload, of any backend and scenario; `sets` narrows them
+    to variants that have one of the values of each axis."""
+
+    workload: str
+    sets: dict[str, list[Scalar]] = {}
+    tolerances: Tolerances = Tolerances()
+    quality: float | None = None
+
+    def covers(self, row: Row) -> bool:
+        return row.workload == self.workload and all(
+            any(_is(row.variant.get(axis), value) for value in values)
+            for axis, values in self.sets.items()
+        )
+
+
+def _is(have: Scalar | None, asked: Scalar) -> bool:
+    """Whether a variant has the value that is asked for; `int8` stands for either kind of it."""
+    return have == asked or (asked == "int8" and str(have).startswith("int8-"))
+
+
 def judge_stored(
     candidate: Table,
     baseline: Table | None,
     demands: Sequence[Limit],
     tolerances: Tolerances,
-    quality: float | None = None,
+    cells: Sequence[Demand] = (),
 ) -> GateReport:
-    """Every row of the candidate against the limits, and what does not drift against the baseline."""
+    """Every row of the candidate against the limits, and what does not drift against the baseline.
+
+    `tolerances` are those of rows that no entry of `cells` covers. Raises UsageError where entries
+    disagree about a row.
+    """
     rows: list[GateRow] = []
     before = {} if baseline is None else {(row.device, row.id): row for row in baseline.rows}
     for row in candidate.rows:
-        if row.status != "unsupported":
-            rows += [_limited(row, limit) for limit in demands]
         known = before.pop((row.device, row.id), None)
+        if row.status == "unsupported":
+            if known is not None and known.status == "ok":
+                why = row.reasons[0].message if row.reasons else row.status
+                rows.append(
+                    _note(row, "invalid", f"it ran in the baseline, and cannot here: {why}")
+                )
+        else:
+            rows += [_limited(row, limit) for limit in demands]
+        allowed, quality = _demanded(row, cells) or (tolerances, None)
         rows += _status(row, known, quality)
         if known is not None:
-            rows += _compared(known, row, tolerances)
+            rows += _compared(known, row, allowed)
         elif baseline is not None:
             rows.append(_note(row, "inconclusive", "the baseline has no such row on this device"))
     rows += [_note(row, "invalid", "in the baseline, and missing here") for row in before.values()]
+    rows += _uncovered(candidate, cells)
     verdicts = [row.verdict for row in rows if row.judged]
     reasons = []
     if baseline is not None:
@@ -83,23 +124,48 @@ def judge_stored(
     return GateReport(verdict=overall(verdicts), cells=rows, reasons=reasons)
 
 
+def _demanded(row: Row, cells: Sequence[Demand]) -> tuple[Tolerances, float | None] | None:
+    """What the entry of a policy that covers a row demands of it; None: there is no such entry."""
+    found = [(cell.tolerances, cell.quality) for cell in cells if cell.covers(row)]
+    if any(other != found[0] for other in found):
+        raise UsageError(
+            f"entries of `cells` for {row.workload} disagree about {row.id}",
+            "tell them apart by `set`",
+        )
+    return found[0] if found else None
+
+
+def _uncovered(candidate: Table, cells: Sequence[Demand]) -> list[GateRow]:
+    """A quality that is demanded of what is not there is not known, and never green."""
+    there = [row for row in candidate.rows if row.status != "unsupported"]
+    return [
+        GateRow(
+            cell=cell.workload,
+            metric=QUALITY,
+            verdict="inconclusive",
+            reason=f"the policy demands {cell.quality:g} of it, and no row here is of that cell",
+        )
+        for cell in cells
+        if cell.quality is not None and not any(map(cell.covers, there))
+    ]
+
+
 def _status(row: Row, known: Row | None, quality: float | None) -> list[GateRow]:
-    """A row that failed is no result; one below its quality is a regression, unless the baseline was so
-    as well: that is shown, and news to nobody."""
+    """A row that failed is no result; one that misses a limit of its quality is a regression, unless the
+    baseline missed that limit as well: that is shown, and news to nobody."""
     if row.status in ("failed", "invalid"):
         why = row.reasons[0].message if row.reasons else row.status
         return [_note(row, "invalid", why)]
     found = row.quality
     if found is None:
-        return []
-    missed = "" if found.passed else f"{found.metric} does not pass its limit"
-    if quality is not None and found.value is not None:
-        worse = found.value < quality if found.better == "higher" else found.value > quality
-        missed = f"{found.metric} {found.value:.4g} misses {quality:g}" if worse else missed
-    verdict: Verdict = "regress" if missed else "pass"
+        unknown = quality is not None and row.status != "unsupported"
+        why = f"the policy demands a quality of {quality}, and it was not measured"
+        return [_note(row, "inconclusive", why)] if unknown else []
     before = None if known is None else known.quality
-    old = bool(missed) and before is not None and not before.passed
-    missed += ", as in the baseline" if old else ""
+    demanded = "" if quality is None else complaint_of(quality, found)
+    news = "; ".join(filter(None, (complaints(lost(before, found)), demanded)))
+    old = [] if before is None else [mine for _, mine in missed_by_both(before, found)]
+    verdict: Verdict = "regress" if news or old else "pass"
     return [
         GateRow(
             cell=row.id,
@@ -107,8 +173,8 @@ def _status(row: Row, known: Row | None, quality: float | None) -> list[GateRow]
             verdict=verdict,
             head=found.value,
             unit=found.metric,
-            judged=not old,
-            reason=missed,
+            judged=bool(news) or not old,
+            reason=news or (f"{complaints(old)}, as in the baseline" if old else ""),
         )
     ]
 
@@ -171,13 +237,14 @@ def _amount(before: Row, after: Row, name: str, tolerance: float | None) -> Gate
 
 
 def _quality(before: Row, after: Row, tolerance: float) -> GateRow | None:
-    if before.quality is None or after.quality is None or after.quality.kind == "parity":
+    if before.quality is None or after.quality is None:
         return None
     base, head = before.quality.value, after.quality.value
     if base is None or head is None:
         return None
-    sign = -1.0 if after.quality.better == "higher" else 1.0
-    ruling = judge_amounts([sign * base], [sign * head], tolerance, relative=False)
+    if after.quality.kind == "parity" and after.quality.passed:
+        return None  # an error far below its ceiling may double and mean nothing
+    ruling = judge_drop(before.quality, after.quality, tolerance)
     return _row(after, QUALITY, ruling, base, head, after.quality.metric)
 
 

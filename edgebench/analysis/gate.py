@@ -1,8 +1,8 @@
 """The rules of the gate: from the changes that pairs of processes showed to a verdict. No clock, no files.
 
-A *test* is one metric of one cell. Tests look at their pairs at numbers fixed beforehand, and share one
-error rate: the chance that any test of a suite calls REGRESS although nothing is slower by more than
-`tau` is at most `alpha`. With few tests, every look gets alpha / (tests x looks). With many, that share
+A *test* is one metric of one cell. Tests look at their pairs at numbers fixed beforehand, and those of
+latency share one error rate: the chance that any of a suite calls REGRESS although nothing is slower by
+more than `tau` is at most `alpha`; that of memory, and that of energy, are as much each. With few tests, every look gets alpha / (tests x looks). With many, that share
 would need more pairs than noise on a rare bad moment deserves: a look first *screens* at 5 %, and only
 pairs that come after it, which know nothing of why the cell was screened, can *confirm*.
 """
@@ -36,9 +36,11 @@ class Tolerance(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
-    """How evidence is weighed; `tests` is the number of tests that share `alpha`."""
+    """How evidence is weighed. `tests` of latency share `alpha`; those of memory share as much once more,
+    and those of energy: one each in every one of `cells`."""
 
     tests: int = 1
+    cells: int = 1
     alpha: float = 0.01
     looks: tuple[int, ...] = (5, 8, 12, 16, 20)
     many: int = MANY_TESTS
@@ -131,6 +133,12 @@ def judge(changes: Sequence[float], tolerance: Tolerance, rules: Rules) -> Rulin
         trimmed=seen.trimmed,
         reason=_why_open(seen, tolerance) if verdict == "inconclusive" else "",
     )
+
+
+def pairs_of_next_look(ruling: Ruling, told: int, pairs: int) -> int:
+    """Pairs in total at the next look of an open test, where so many of those there are told anything:
+    looks count what was told. A test that nothing told anything gets no further pairs."""
+    return ruling.wanted + pairs - told if told else pairs
 
 
 def _direct(

@@ -13,10 +13,13 @@ from edgebench.analysis.gate import (
     Rules,
     Ruling,
     Tolerance,
+    Verdict,
     judge,
     judge_amounts,
     judge_canary,
+    pairs_of_next_look,
 )
+from edgebench.analysis.gate_quality import complaint_of, complaints, judge_drop, lost
 from edgebench.analysis.gate_types import (
     CPU,
     ENERGY,
@@ -66,14 +69,18 @@ def wanted_pairs(case: CellCase, pairs: Sequence[Pair], rules: Rules) -> int:
     if have < rules.least:
         return rules.least
     timed = [] if case.report_only else clocks(case, pairs)
-    rulings = [_latency(case, changes(pairs, clock), clock, rules) for clock in timed]
-    if any(ruling.verdict == "regress" for ruling in rulings):
+    values = [(clock, changes(pairs, clock)) for clock in timed]
+    tests = [(_latency(case, told, clock, rules), len(told)) for clock, told in values]
+    if any(ruling.verdict == "regress" for ruling, _ in tests):
         return have
-    if not case.canary:
-        rulings += [ruling for ruling in [_memory(case, pairs, rules)] if ruling is not None]
+    memory = None if case.canary else _memory(case, pairs, rules)
+    if memory is not None:
+        tests.append((memory, have))
     if wants_energy(case, pairs, rules):
-        rulings.append(_energy(case, pairs, rules))
-    open_looks = [ruling.wanted for ruling in rulings if not ruling.decided]
+        tests.append((_energy(case, pairs, rules), len(_joules(pairs, "base"))))
+    open_looks = [
+        pairs_of_next_look(ruling, told, have) for ruling, told in tests if not ruling.decided
+    ]
     return min(max([have, *open_looks]), rules.cap)
 
 
@@ -97,14 +104,15 @@ def rows(
     reason = failure or mismatch(case, pairs)
     if reason is not None:
         found = [*_invalid(case, pairs, seconds, reason), *_failed_quality(case, pairs, seconds)]
-        return [_shown_only(case, row) for row in found]
+        # That others hold the cores says nothing of head: a cell that is only shown can do without.
+        return [_shown_only(case, row) for row in found] if reason.code == "cores_taken" else found
     found = [
         *_latency_rows(case, pairs, rules, seconds),
         *_memory_rows(case, pairs, rules, seconds),
         *_energy_rows(case, pairs, rules, seconds),
         *_amount_rows(case, pairs, seconds),
     ]
-    return [_shown_only(case, row) for row in found]
+    return [row if row.verdict == "invalid" else _shown_only(case, row) for row in found]
 
 
 def mismatch(case: CellCase, pairs: Sequence[Pair]) -> Reason | None:
@@ -210,8 +218,8 @@ def _joules(pairs: Sequence[Pair], side: Side) -> list[float]:
 
 
 def _unscreened(rules: Rules) -> Rules:
-    """The rules of one metric per cell that no moment of the machine changes."""
-    return msgspec.structs.replace(rules, tests=max(1, rules.tests // 2), many=UNSCREENED)
+    """The rules of one metric of every cell that no moment of the machine changes."""
+    return msgspec.structs.replace(rules, tests=rules.cells, many=UNSCREENED)
 
 
 def _log_ratios(base: Sequence[float], head: Sequence[float]) -> list[float]:
@@ -238,32 +246,26 @@ def _quality_rows(case: CellCase, pairs: Sequence[Pair], seconds: float) -> Iter
 
 
 def _quality(case: CellCase, before: Quality, after: Quality) -> Ruling:
-    """A quality below its floor is a regression however fast the head is, unless base is below as well:
+    """A limit that head misses is a regression however fast it is, unless base misses that limit as well:
     then, as elsewhere, what counts is the drop. Answers off the reference, without labels, are no
     comparison at all."""
-    worse = -1.0 if after.better == "higher" else 1.0
-    failing = "" if after.passed else after.reason or f"{after.metric} does not pass"
-    if failing and after.kind == "parity":
-        return Ruling(verdict="invalid", decided=True, wanted=1, pairs=1, reason=failing)
-    if failing and before.passed:
-        return Ruling(verdict="regress", decided=True, wanted=1, pairs=1, reason=failing)
-    if case.quality is not None and (
-        after.value is None or worse * (after.value - case.quality) > 0
-    ):
-        why = f"{after.metric} {after.value} misses the {case.quality:g} of the policy"
-        return Ruling(verdict="regress", decided=True, wanted=1, pairs=1, reason=why)
+
+    def ruling(verdict: Verdict, reason: str = "", change: float | None = None) -> Ruling:
+        return Ruling(
+            verdict=verdict, decided=True, wanted=1, pairs=1, reason=reason, change=change
+        )
+
+    if after.kind == "parity" and not after.passed:
+        return ruling("invalid", after.reason or f"{after.metric} does not pass")
+    if missed := lost(before, after):
+        return ruling("regress", complaints(missed))
+    if case.quality is not None and (why := complaint_of(case.quality, after)):
+        return ruling("regress", why)
     if before.value is None or after.value is None:
-        return Ruling(
-            verdict="invalid", decided=True, wanted=1, pairs=1, reason=f"no {after.metric}"
-        )
+        return ruling("invalid", f"no {after.metric}")
     if after.kind == "parity":  # an error far below its ceiling may double and mean nothing
-        return Ruling(
-            verdict="pass", decided=True, wanted=1, pairs=1, change=after.value - before.value
-        )
-    allowed = case.tolerances.quality
-    ruling = judge_amounts([worse * before.value], [worse * after.value], allowed, relative=False)
-    why = f"base misses its limit as well: {failing}" if failing else ruling.reason
-    return msgspec.structs.replace(ruling, reason=why)
+        return ruling("pass", change=after.value - before.value)
+    return judge_drop(before, after, case.tolerances.quality)
 
 
 def _failed_quality(case: CellCase, pairs: Sequence[Pair], seconds: float) -> list[GateRow]:

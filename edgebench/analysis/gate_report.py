@@ -29,10 +29,12 @@ class CellEvidence(msgspec.Struct, frozen=True, kw_only=True):
         return comparable and not self.case.canary
 
 
-def count_tests(cases: Sequence[CellCase]) -> int:
-    """How many tests share the error rate: two clocks of every cell that is judged."""
-    judged = [case for case in cases if not case.canary and not case.report_only]
-    return max(1, len(judged) * len(LATENCIES))
+def rules_of(cases: Sequence[CellCase], alpha: float) -> Rules:
+    """The rules for these cells: two clocks of every one whose latency is judged share the error rate,
+    and memory of all, since that of no cell is only shown."""
+    cells = [case for case in cases if not case.canary]
+    timed = [case for case in cells if not case.report_only]
+    return Rules(tests=max(1, len(timed) * len(LATENCIES)), cells=max(1, len(cells)), alpha=alpha)
 
 
 def build_report(evidence: Sequence[CellEvidence], rules: Rules, **facts: Any) -> GateReport:
@@ -55,7 +57,7 @@ def build_report(evidence: Sequence[CellEvidence], rules: Rules, **facts: Any) -
         fix = "raise --budget" if few else "run on a quieter machine: nothing is comparable now"
         reasons.insert(0, Reason(code="canary", message=message, fix=fix))
     verdict = overall(judged, [row.verdict for row in canary])
-    shown_only = {row.cell for row in measured if not row.judged}
+    shown_only = {row.cell for row in measured if not row.judged and row.metric in LATENCIES}
     if shown_only:
         message = f"the latency of {len(shown_only)} cells is shown and not judged"
         reasons.append(Reason(code="report_only", message=message, fix="--set threads=1"))
@@ -78,6 +80,7 @@ def build_report(evidence: Sequence[CellEvidence], rules: Rules, **facts: Any) -
         reasons=reasons,
         alpha=rules.alpha,
         tests=rules.tests,
+        cells_tested=rules.cells,
         load_1m=[min(loads), max(loads)] if loads else [],
         runtimes={side: _runtimes(pairs, side) for side in SIDES} if pairs else {},
         **facts,
@@ -85,14 +88,12 @@ def build_report(evidence: Sequence[CellEvidence], rules: Rules, **facts: Any) -
 
 
 def cell_verdicts(report: GateReport) -> dict[str, Verdict]:
-    """The worst judged verdict of each cell, in the order of the report."""
+    """The worst judged verdict of each cell that has one, in the order of the report."""
     found: dict[str, list[Verdict]] = {}
     for row in report.cells:
-        found.setdefault(row.cell, []).extend([row.verdict] if row.judged else [])
-    return {
-        cell: next((v for v in PRECEDENCE if v in verdicts), "pass")
-        for cell, verdicts in found.items()
-    }
+        if row.judged:
+            found.setdefault(row.cell, []).append(row.verdict)
+    return {cell: next(v for v in PRECEDENCE if v in verdicts) for cell, verdicts in found.items()}
 
 
 def _runtimes(pairs: Sequence[Pair], side: Side) -> list[str]:

@@ -167,7 +167,7 @@ def finish(report: GateReport, given: Mapping[str, Any]) -> int:
     for option in ("junit", "markdown"):
         if given.get(option):
             write(report, option, Path(given[option]))
-    if report.reasons and report.reasons[-1].code == "interrupted":
+    if any(reason.code == "interrupted" for reason in report.reasons):
         return ExitCode.INTERRUPTED
     if report.verdict == "inconclusive" and given["inconclusive"] == "pass":
         return ExitCode.OK

@@ -90,7 +90,7 @@ def _measured(given: Mapping[str, Any], policy: Any) -> GateReport:
 
 
 def _stored(given: Mapping[str, Any], policy: Any) -> GateReport:
-    from edgebench.analysis.budgets import judge_stored, parse_limit
+    from edgebench.analysis.budgets import Demand, judge_stored, parse_limit
     from edgebench.analysis.gate_types import Tolerances
     from edgebench.analysis.table import build_table
     from edgebench.store import iter_records
@@ -101,14 +101,16 @@ def _stored(given: Mapping[str, Any], policy: Any) -> GateReport:
         raise UsageError("--base and --head are measured, stored results are not", "leave them out")
     limits = [parse_limit(text) for text in [*given["limits"], *(policy.limits if policy else [])]]
     tolerances = Tolerances()
+    cells: list[Demand] = []
     if policy is not None:
-        from edgebench.measure.policy_requests import tolerances_of
+        from edgebench.measure.policy_requests import demands_of, tolerances_of
 
-        tolerances = tolerances_of(policy.tolerances)
+        tolerances, cells = tolerances_of(policy.tolerances), demands_of(policy)
     baseline = given["baseline"]
     return judge_stored(
         build_table(iter_records(Path(given["candidate"]))),
         build_table(iter_records(Path(baseline))) if baseline else None,
         limits,
         tolerances,
+        cells,
     )

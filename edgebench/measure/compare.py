@@ -15,7 +15,7 @@ import msgspec
 from edgebench import __version__, assets
 from edgebench import pair as pairs_format
 from edgebench.analysis.gate import Rules
-from edgebench.analysis.gate_report import build_report, count_tests
+from edgebench.analysis.gate_report import build_report, rules_of
 from edgebench.analysis.gate_types import GateReport
 from edgebench.errors import EdgebenchError, StoreError
 from edgebench.measure.ab import Contest, Match, Settings, Watcher
@@ -58,7 +58,7 @@ def compare(
     started_utc = datetime.now(timezone.utc).isoformat(timespec="seconds")
     cells = [c for request in requests for c in make_contests(request, assets.cache_dir())]
     contests = [*canary_of(cells), *cells]
-    rules = Rules(tests=count_tests([contest.case for contest in contests]), alpha=alpha)
+    rules = rules_of([contest.case for contest in contests], alpha)
     reasons: list[Reason] = []
     with _keeping(out) as (keep, path), meter or nullcontext() as reading:
         match = Match(

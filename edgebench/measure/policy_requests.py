@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from edgebench.analysis.budgets import Demand
 from edgebench.analysis.gate import Tolerance
 from edgebench.analysis.gate_types import Tolerances
 from edgebench.backend import Scalar
@@ -50,11 +51,28 @@ def requests_of(
             common,
             workloads=choose(known, [cell.workload], None),
             sets=_sets(cell),
-            tolerances=tolerances_of({**policy.tolerances, **cell.tolerances}),
+            tolerances=_tolerances_of_cell(policy, cell),
             quality=cell.quality,
         )
         for cell in policy.cells
     ]
+
+
+def demands_of(policy: Policy) -> list[Demand]:
+    """The entries of `cells` as what is demanded of stored results."""
+    return [
+        Demand(
+            workload=cell.workload,
+            sets=_sets(cell),
+            tolerances=_tolerances_of_cell(policy, cell),
+            quality=cell.quality,
+        )
+        for cell in policy.cells
+    ]
+
+
+def _tolerances_of_cell(policy: Policy, cell: CellPolicy) -> Tolerances:
+    return tolerances_of({**policy.tolerances, **cell.tolerances})
 
 
 def _sets(cell: CellPolicy) -> dict[str, list[Scalar]]:

@@ -61,16 +61,14 @@ def sides(report: GateReport) -> list[str]:
 def summary(report: GateReport) -> str:
     """The verdict in one sentence: what, where, how much, how sure."""
     word = report.verdict.upper()
-    verdicts = cell_verdicts(report)
-    cells = [cell for cell, found in verdicts.items() if found == report.verdict]
+    cells = [cell for cell, found in cell_verdicts(report).items() if found == report.verdict]
     rows = [row for row in report.cells if row.judged and row.verdict == report.verdict]
-    of = f"{len(cells)} of {len(verdicts)} cells" if len(verdicts) > 1 else "the cell"
+    total = len({row.cell for row in report.cells})
+    of = f"{len(cells)} of {total} cells" if total > 1 else "the cell"
     if report.reasons and report.verdict == "invalid" and not rows:
         return plain(f"{word}: {report.reasons[0].message}")
     if report.verdict == "pass":
-        worst = [row.mde for row in report.cells if row.metric in LATENCIES and row.mde is not None]
-        reach = f"; changes from {max(worst):.1%} on would have shown" if worst else ""
-        return plain(f"{word}: no regression in {of}{reach}")
+        return plain(f"{word}: no regression in {of}{_reach(report)}")
     if not rows:
         why = report.reasons[0].message if report.reasons else MEANING[report.verdict]
         return plain(f"{word}: {why}")
@@ -85,6 +83,16 @@ def summary(report: GateReport) -> str:
     return plain(f"{word}: {of}, {top.metric} {how}{sure} in {top.cell}{why}")
 
 
+def _reach(report: GateReport) -> str:
+    """What a PASS speaks for: in how many cells latency was judged, and what it would have shown there."""
+    timed = [row for row in report.cells if row.metric in LATENCIES]
+    judged = [row for row in timed if row.judged]
+    part = f", latency judged in {len({row.cell for row in judged})}"
+    worst = [row.mde for row in judged if row.mde is not None]
+    reach = f"; changes from {max(worst):.1%} on would have shown" if worst else ""
+    return (part if len(judged) < len(timed) else "") + reach
+
+
 def facts(report: GateReport) -> str:
     """What the numbers rest on: pairs, time, load, error rate."""
     if not report.tests:
@@ -97,7 +105,12 @@ def facts(report: GateReport) -> str:
     known = [row for row in report.canary if row.change is not None]
     if known:
         canary = "; canary " + ", ".join(f"{row.change:+.2%}" for row in known)
+    beside = ""
+    if report.cells_tested:
+        beside = (
+            f", in {report.alpha:.0%} each by memory and by energy ({report.cells_tested} cells)"
+        )
     return (
         f"up to {pairs} pairs of processes a cell in {report.seconds:.0f} s{load}{canary}; a false "
-        f"REGRESS anywhere in at most {report.alpha:.0%} of runs ({report.tests} tests)"
+        f"REGRESS in at most {report.alpha:.0%} of runs by latency ({report.tests} tests){beside}"
     )

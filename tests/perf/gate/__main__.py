@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median
 
-from tests.perf.gate import data, judge, peers, targets
+from tests.perf.gate import data, judge, peers, targets, versions
 
 #: A pair is a load of 1 by itself; half of one more is somebody else.
 BUSY_LOAD = 1.5
@@ -15,7 +15,8 @@ HEAD = """\
 Written by `python -m tests.perf.gate` from the files of this folder, which `tests.perf.gate.collect` measured
 on a virtual machine with two cores{others}: the load before a pair was {least:.1f} to {most:.1f},
 median {middle:.1f}, where none was added. A pair is two fresh processes on one core. Injected
-slowdowns are real work after each run (`fault-slower`). Where a row says *drawn with replacement*, its n is
+slowdowns are real work after each run (`fault-slower`): heads are named by how much slower their pairs were in
+the mean, which is more than what was asked for. Where a row says *drawn with replacement*, its n is
 the number of pairs, not of draws.
 """
 
@@ -38,9 +39,8 @@ def main() -> None:
         *judge.report(found, same),
         *peers.report(),
     ]
-    versions = data.FOLDER / "versions.md"
-    if versions.exists():
-        text = versions.read_text(encoding="utf-8").partition("\n")[2]
+    if versions.REPORT.exists():
+        text = versions.write_page().read_text(encoding="utf-8").partition("\n")[2]
         parts += ["### Two ONNX Runtime releases on the default suite\n", text]
     (data.FOLDER / "summary.md").write_text("\n".join(parts) + "\n", encoding="utf-8")
 

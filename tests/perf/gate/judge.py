@@ -12,11 +12,25 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from math import fsum, sqrt
-from statistics import mean
+from math import exp, sqrt
+from statistics import mean, stdev
+from typing import NamedTuple
 
-from edgebench.analysis.gate import PRECEDENCE, Rules, Tolerance, judge, judge_canary
-from edgebench.analysis.paired import Round, clopper_pearson, cpu_change, wall_change
+from edgebench.analysis.gate import (
+    PRECEDENCE,
+    Rules,
+    Tolerance,
+    judge,
+    judge_canary,
+    pairs_of_next_look,
+)
+from edgebench.analysis.paired import (
+    Round,
+    as_share,
+    clopper_pearson,
+    cpu_change,
+    wall_change,
+)
 from tests.perf.gate import data
 
 CLOCKS: dict[str, Callable[[Sequence[Round]], float | None]] = {
@@ -40,7 +54,15 @@ FILES = (
 )
 
 Changes = dict[str, list[dict[str, float | None]]]  # by cell: D of each clock, pair by pair
-Collected = dict[str, list[data.Stored]]  # by truth
+Collected = dict[str, list[data.Stored]]  # by the extra work that was asked for
+
+
+class Spread(NamedTuple):
+    """The changes of pairs, as shares: their mean with the half-width of its 95 % interval, and their SD."""
+
+    mean: float
+    half_width: float
+    deviation: float
 
 
 @dataclass
@@ -115,6 +137,24 @@ def changes_of(pairs: Sequence[data.Stored]) -> Changes:
     return found
 
 
+def spread_of(logs: Sequence[float]) -> Spread:
+    """Of two changes or more."""
+    scale = exp(mean(logs))
+    deviation = scale * stdev(logs)
+    return Spread(as_share(mean(logs)), 1.96 * deviation / sqrt(len(logs)), deviation)
+
+
+def truth_of(pairs: Sequence[data.Stored]) -> Spread:
+    """What the work that was asked for turned out to be, by CPU time."""
+    changes = [pair["CPU"] for cell in changes_of(pairs).values() for pair in cell]
+    return spread_of([change for change in changes if change is not None])
+
+
+def named(asked: str, pairs: Sequence[data.Stored]) -> str:
+    """Heads by how much slower they are, not by what they were asked to be."""
+    return asked if asked.startswith("A/A") else f"{truth_of(pairs).mean:+.2%}, asked for {asked}"
+
+
 def seconds_of(pairs: Sequence[data.Stored]) -> dict[str, float]:
     """Mean seconds of a pair, by cell."""
     by_cell: dict[str, list[float]] = {}
@@ -131,7 +171,7 @@ def _pairs_table(collected: Collected) -> Iterator[str]:
         changes = [change for cell in changes_of(pairs).values() for change in cell]
         loads = sorted(pair.load_1m for pair in pairs)
         cells = [
-            name,
+            named(name, pairs),
             str(len(pairs)),
             f"{loads[0]:.1f} to {loads[-1]:.1f}, median {loads[len(loads) // 2]:.1f}",
             f"{mean(pair.seconds for pair in pairs):.2f}",
@@ -146,10 +186,8 @@ def _mean_sd(values: Sequence[float | None]) -> str:
     known = [value for value in values if value is not None]
     if len(known) < 2:
         return "-"
-    middle = mean(known)
-    spread = sqrt(fsum((value - middle) ** 2 for value in known) / (len(known) - 1))
-    error = spread / sqrt(len(known))
-    return f"{middle:+.2%} ± {1.96 * error:.2%}, {spread:.2%}"
+    spread = spread_of(known)
+    return f"{spread.mean:+.2%} ± {spread.half_width:.2%}, {spread.deviation:.2%}"
 
 
 def cell_verdict(
@@ -160,19 +198,22 @@ def cell_verdict(
     have = rules.least
     while True:
         pairs += [draw() for _ in range(have - len(pairs))]
-        rulings = {
-            clock: judge([c for p in pairs[:have] if (c := p[clock]) is not None], TOLERANCE, rules)
-            for clock in CLOCKS
-        }
+        told = {clock: [c for p in pairs if (c := p[clock]) is not None] for clock in CLOCKS}
+        rulings = {clock: judge(told[clock], TOLERANCE, rules) for clock in CLOCKS}
         verdicts = {
             clock: "inconclusive" if ruling.verdict == "invalid" else ruling.verdict
             for clock, ruling in rulings.items()
         }
-        wanted = [ruling.wanted for ruling in rulings.values() if not ruling.decided]
-        if "regress" in verdicts.values() or not wanted or have >= rules.cap:
+        looks = [
+            pairs_of_next_look(ruling, len(told[clock]), have)
+            for clock, ruling in rulings.items()
+            if not ruling.decided
+        ]
+        wanted = min(max([have, *looks]), rules.cap)
+        if "regress" in verdicts.values() or wanted == have:
             worst = next(v for v in PRECEDENCE if v in verdicts.values())
             return worst, have, dict(verdicts)
-        have = min(max(have + 1, *wanted), rules.cap)
+        have = wanted
 
 
 def suites(collected: Collected) -> Suites:
@@ -302,7 +343,7 @@ def _power(collected: Collected) -> Iterator[str]:
             ]
             shares.insert(1, f"{found.early / GATES:.1%}")
             yield (
-                f"| {name} | {len(stored)} | {tests} | {' | '.join(shares)} | "
+                f"| {named(name, stored)} | {len(stored)} | {tests} | {' | '.join(shares)} | "
                 f"{found.time_s(0.5):.1f} | {found.time_s(0.95):.1f} |"
             )
     yield ""

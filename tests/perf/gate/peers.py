@@ -17,7 +17,7 @@ from typing import Any
 from edgebench.analysis.gate import Rules, Tolerance, judge
 from edgebench.analysis.paired import clopper_pearson, cpu_change, wall_change
 from tests.perf.gate import data
-from tests.perf.gate.judge import FILES
+from tests.perf.gate.judge import FILES, named
 
 PROCESSES = 8
 RESAMPLED = 300
@@ -42,7 +42,7 @@ def report() -> Iterator[str]:
     same = collected["A/A"]
     names = [name for name in ("+2 %", "+3 %", "+5 %") if collected[name]]
     head = ["rule", "clock", "A/A in turns", "A/A one after the other"]
-    head += [f"{name}, resampled" for name in names]
+    head += [f"{named(name, collected[name])}, resampled" for name in names]
     yield f"| {' | '.join(head)} |"
     yield "|---" * len(head) + "|"
     for rule, flag in RULES.items():

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+from pathlib import Path
 
 import msgspec
 
@@ -37,8 +38,15 @@ def main() -> None:
     report = msgspec.json.decode(done.stdout, type=GateReport)
     REPORT.parent.mkdir(parents=True, exist_ok=True)
     REPORT.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
-    write(report, "md", REPORT.with_suffix(".md"))
+    write_page()
     print(f"{report.verdict}, exit code {done.returncode}: {REPORT}")
+
+
+def write_page() -> Path:
+    """The stored report as a page, in the words that reports have now."""
+    page = REPORT.with_suffix(".md")
+    write(msgspec.json.decode(REPORT.read_bytes(), type=GateReport), "md", page)
+    return page
 
 
 if __name__ == "__main__":
