@@ -31,9 +31,7 @@ class Converting(FakeDecoder):
 
 
 @pytest.fixture(params=[True, False], ids=["folder", "files"])
-def cache(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Path:
+def cache(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(registry, "load", lambda _: Converting(request.param))
     return tmp_path / "cache"
 

@@ -17,7 +17,6 @@ from edgebench import registry
 from edgebench.backend import ModelFile, Scalar
 from edgebench.errors import EdgebenchError, UnsupportedError
 
-
 _SECONDS = ".seconds"  # of the file beside a converted one that tells how long it took
 
 

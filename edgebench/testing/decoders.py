@@ -69,8 +69,10 @@ def write_decoder(
     writer.add_value_length(size)
     writer.add_rope_dimension_count(size)
     for key, value in (facts or {}).items():
-        add = writer.add_string if isinstance(value, str) else writer.add_float32
-        add(f"{architecture}.{key}", value)
+        if isinstance(value, str):
+            writer.add_string(f"{architecture}.{key}", value)
+        else:
+            writer.add_float32(f"{architecture}.{key}", value)
     writer.add_vocab_size(len(tokens))
     writer.add_file_type(_FILE_TYPES.get(weights, 0))
     writer.add_tokenizer_model("gpt2")
