@@ -120,3 +120,4 @@ def _say(read: Any, alignment: Any, records: Any, out: Path) -> None:
         )
         click.echo(f"  {record.cell.id}: {words}")
     click.echo(f"{len(good)} of {len(records)} cells have an energy now: {out}")
+    click.echo("In a table of both files these rows stand in the place of the run's own.")
