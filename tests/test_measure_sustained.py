@@ -268,6 +268,24 @@ def test_every_null_of_the_row_has_its_reason_and_the_report_says_it() -> None:
     assert other.unknown["sustained"] == "not the scenario sustained"
 
 
+def test_what_needs_a_cool_start_is_unknown_where_the_first_process_does_not_count() -> None:
+    machine = Machine(hot_c=120.0, limit_c=95.0)
+    spoilt = msgspec.structs.replace(of(machine.sustain(600)), status="invalid")
+    again = [of(machine.sustain(600), index) for index in (1, 2, 3)]  # the machine is hot by now
+    table = build_table([record({}, scenario="sustained", replicates=[spoilt, *again])])
+    (row,) = table.rows
+    part = row.sustained
+    assert part is not None
+    assert part.sustained_p50_ns == 20_000_000
+    assert part.temperature_end_c == pytest.approx(120, abs=1)
+    for name in ("burst_p50_ns", "slowdown", "time_to_throttle_s", "temperature_start_c"):
+        assert getattr(part, name) is None
+        assert "starts cool" in row.unknown[f"sustained.{name}"]
+    (line,) = (line for line in text.remarks(row) if line.startswith("sustained"))
+    assert line.startswith("sustained 20.0 ms, burst unknown: the first process, ")
+    assert line.endswith(" C at the end")
+
+
 def test_heat_is_a_finding_of_a_sustained_load_and_spoils_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
