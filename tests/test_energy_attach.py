@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from edgebench.analysis.table import build_table
 from edgebench.cli.energy_attach import command
 from edgebench.errors import EdgebenchError, StoreError, UsageError
 from edgebench.measure.attach import Meter, attach, offset_of
@@ -159,6 +160,20 @@ def test_markers_find_the_offset_of_a_clock_that_counts_from_its_own_start(tmp_p
     assert "correlation 0.9" in said
 
 
+@pytest.mark.parametrize("start_s", [1234.5, T0_S - 0.7])
+def test_markers_find_the_offset_of_a_counter(tmp_path: Path, start_s: float) -> None:
+    """Whether its clock counts from its own start, or is that of a computer which is 0.7 s behind."""
+    times = np.arange(1, 3200, dtype=np.float64) * 0.01
+    joules = machine().joules(times)
+    cells = [f"{j:.4f}" if number % 50 else "" for number, j in enumerate(joules)]
+    lines = [f"{t + start_s:.3f},{cell}" for t, cell in zip(times, cells, strict=True)]
+    log = write(tmp_path / "log.csv", "time_s,energy_j", lines)
+    alignment = offset_of(read_log(log), [run_record()], None)
+    assert alignment.offset_s == pytest.approx(T0_S - start_s, abs=alignment.error_s)
+    attached, _ = invoke(tmp_path, run_record(), log)
+    holds(attached)
+
+
 def test_an_offset_by_hand(tmp_path: Path) -> None:
     times, watts = rows()
     lines = [f"{t:.3f},{w:.4f}" for t, w in zip(times, watts, strict=True)]
@@ -232,6 +247,21 @@ def test_two_kinds_are_never_ranked_against_each_other(tmp_path: Path) -> None:
     assert comparable(rail, rail)
     assert not comparable(rail, external)
     assert not comparable(rail, Energy(status="unavailable", reason="no_sensor"))
+
+
+def test_an_attached_row_takes_the_place_of_its_runs_own(tmp_path: Path) -> None:
+    times, watts = rows()
+    lines = [f"{T0_S + t:.3f},{w:.4f}" for t, w in zip(times, watts, strict=True)]
+    log = write(tmp_path / "log.csv", "time_s,power_w", lines)
+    own = run_record(markers=False)
+    attached, _ = invoke(tmp_path, own, log)
+    other = record({"precision": "int8"})
+    for records in ([own, other, attached], [attached, other, own]):
+        table = build_table(records)
+        assert [row.id for row in table.rows] == [own.cell.id, other.cell.id]
+        assert table.rows[0].energy.j_per_inference == attached.energy.j_per_inference
+    # Without an attached one, nothing is taken for the same.
+    assert len(build_table([own, own]).rows) == 2
 
 
 def test_the_true_energy_of_the_example() -> None:

@@ -187,6 +187,21 @@ def test_where_a_chip_gives_both_the_average_is_taken_and_once(tmp_path: Path) -
     assert source.sample().value == 41.0
 
 
+def test_two_gpus_are_another_scope_than_one(tmp_path: Path) -> None:
+    tree = dict(METAL)
+    for number, microwatts in ((2, "9000000"), (5, "41000000")):
+        chip = f"{HWMON}/hwmon{number}"
+        tree |= {f"{chip}/name": "amdgpu", f"{chip}/power1_label": "PPT"}
+        tree |= {f"{chip}/power1_average": microwatts}
+    source = opened(write_tree(tmp_path, tree))
+    assert (source.scope, source.sample().value) == ("2 x GPU package", 50.0)
+    assert source.total_rail == "amdgpu/PPT (1) + amdgpu/PPT (2)"
+    assert [(rail.name, rail.value, rail.counted) for rail in source.rails()] == [
+        ("amdgpu/PPT (1)", 9.0, True),
+        ("amdgpu/PPT (2)", 41.0, True),
+    ]
+
+
 def test_a_chip_without_a_rule_needs_the_users_word(tmp_path: Path) -> None:
     tree = {
         **METAL,

@@ -26,6 +26,7 @@ from edgebench.probes.energy.sampler import LONGEST_INTERVAL_S
 from edgebench.probes.energy.source import Sample
 from edgebench.probes.energy.window import SourceFacts, Uncertainty
 from edgebench.record import Energy, Offline, Paced
+from edgebench.testing.power.cases import read_times
 from tests.records import replicate
 
 S = 1_000_000_000
@@ -103,6 +104,17 @@ def test_a_window_with_too_few_updates_is_refused_with_what_it_needs() -> None:
     assert needed_s(POWER) >= 1.0
     slow = replace(POWER, period_s=0.5)
     assert refused(integrate(power(lambda _: 10.0), slow, 1 * S, 10 * S)).needed_s == 50.0
+
+
+def test_a_planned_window_is_taken_however_the_readings_fall() -> None:
+    """At random moments of their intervals, and some not at all, as on a busy machine."""
+    facts = replace(POWER, period_s=calm_interval_s(2.0))
+    end_ns = 2 * S + round(needed_s(facts) * 1e9)
+    for seed in range(500):
+        rng = random.Random(seed)
+        at_ns = [round(at_s * 1e9) for at_s in read_times(facts, 6.0, seed)]
+        samples = [Sample(ns, ns, 10.0) for ns in at_ns if rng.random() > 0.08]
+        assert known(integrate(samples, facts, 2 * S, end_ns)).energy_j == pytest.approx(20)
 
 
 def test_a_failed_read_is_a_gap_and_never_zero() -> None:

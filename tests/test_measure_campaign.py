@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from edgebench.errors import DeviceStateError, StoreError
 from edgebench.measure import reruns
-from edgebench.measure.campaign import MIN_SLICE_S, Campaign, Settings, Target
+from edgebench.measure.campaign import MIN_SLICE_S, NO_METER, Campaign, Settings, Target
 from edgebench.measure.energy import Idle
 from edgebench.measure.jobs import Done, Job
+from edgebench.measure.meter import Meter
 from edgebench.probes import state
 from edgebench.record import CellFacts, Energy, Reason, Record, Replicate, StateCheck, Unseen
 from edgebench.spec.types import Quality
@@ -105,6 +106,7 @@ def measure(
     keeper: Keeper | None = None,
     started_s: float | None = None,
     before: list[StateCheck] | None = None,
+    meter: Meter = NO_METER,
 ) -> tuple[Campaign, Keeper, list[CellFacts]]:
     keeper = keeper or Keeper()
     campaign = Campaign(
@@ -117,6 +119,7 @@ def measure(
         Watcher(),
         time.monotonic() if started_s is None else started_s,
         launch,
+        meter,
     )
     return campaign, keeper, campaign.measure()
 

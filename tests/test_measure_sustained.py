@@ -21,7 +21,15 @@ from edgebench.probes import state
 from edgebench.record import CurvePoint, Replicate, StateCheck
 from edgebench.report import text
 from tests.records import record, replicate
-from tests.test_measure_campaign import job, measure, spoil, spread_launch, steady_launch, target
+from tests.test_measure_campaign import (
+    FakeMeter,
+    job,
+    measure,
+    spoil,
+    spread_launch,
+    steady_launch,
+    target,
+)
 
 
 class Machine:
@@ -62,7 +70,10 @@ class Machine:
         return round(self.celsius * 2) / 2  # a sensor of half a degree
 
     def sustain(
-        self, limit_s: float, temperature: Callable[[], float | None] | None = None
+        self,
+        limit_s: float,
+        temperature: Callable[[], float | None] | None = None,
+        min_window_s: float = 0.0,
     ) -> Window:
         return sustained(
             self.run,
@@ -72,12 +83,14 @@ class Machine:
             max_samples=900,
             temperature=temperature or self.temperature,
             temperature_source="cpu-thermal",
+            min_window_s=min_window_s,
             clock=self.clock,
         )
 
 
-def of(window: Window) -> Replicate:
+def of(window: Window, index: int = 0) -> Replicate:
     return replicate(
+        index,
         samples_ns=window.samples_ns,
         window_ns=window.window_ns,
         queries=window.queries,
@@ -140,6 +153,35 @@ def test_without_a_temperature_half_of_the_time_must_be_over() -> None:
     assert (part.steady, part.steady_by) == (True, "latency")
     assert 150 <= part.duration_s < 155
     assert part.temperature_max_c is None
+
+
+def test_a_slow_meter_of_energy_has_its_window_of_steady_load() -> None:
+    def sustain(min_window_s: float) -> Window:
+        return Machine().sustain(300, lambda: 40.0, min_window_s)
+
+    without, window = sustain(0.0), sustain(100.0)
+    assert without.sustained is not None
+    assert window.sustained is not None
+    assert window.window_ns == pytest.approx(100e9, rel=0.01)
+    assert window.window_ns >= 100e9
+    assert window.queries == pytest.approx(10_000, rel=0.01)
+    assert len(window.samples_ns) <= 900  # of the last 30 s, as ever
+    assert window.stop == "steady"
+    # Steady from the start, it goes on until the window is full, and no longer.
+    assert (len(without.sustained.curve), len(window.sustained.curve)) == (30, 100)
+    assert sustain(1.0).window_ns == without.window_ns
+
+
+def test_a_load_that_is_never_steady_has_that_window_at_its_end() -> None:
+    window = Machine(drift_per_s=0.01).sustain(120, min_window_s=50.0)
+    assert window.stop == "time"
+    assert window.window_ns == pytest.approx(50e9, rel=0.05)
+    assert min(window.samples_ns) >= 10e6 * (1 + 0.01 * 85)  # and the latency of its last 30 s
+
+
+def test_a_meter_too_slow_for_the_time_changes_nothing() -> None:
+    short = Machine().sustain(150, min_window_s=100.0)
+    assert short.window_ns == Machine().sustain(150).window_ns
 
 
 def test_samples_are_thinned_and_the_throughput_is_not() -> None:
@@ -226,6 +268,24 @@ def test_every_null_of_the_row_has_its_reason_and_the_report_says_it() -> None:
     assert other.unknown["sustained"] == "not the scenario sustained"
 
 
+def test_what_needs_a_cool_start_is_unknown_where_the_first_process_does_not_count() -> None:
+    machine = Machine(hot_c=120.0, limit_c=95.0)
+    spoilt = msgspec.structs.replace(of(machine.sustain(600)), status="invalid")
+    again = [of(machine.sustain(600), index) for index in (1, 2, 3)]  # the machine is hot by now
+    table = build_table([record({}, scenario="sustained", replicates=[spoilt, *again])])
+    (row,) = table.rows
+    part = row.sustained
+    assert part is not None
+    assert part.sustained_p50_ns == 20_000_000
+    assert part.temperature_end_c == pytest.approx(120, abs=1)
+    for name in ("burst_p50_ns", "slowdown", "time_to_throttle_s", "temperature_start_c"):
+        assert getattr(part, name) is None
+        assert "starts cool" in row.unknown[f"sustained.{name}"]
+    (line,) = (line for line in text.remarks(row) if line.startswith("sustained"))
+    assert line.startswith("sustained 20.0 ms, burst unknown: the first process, ")
+    assert line.endswith(" C at the end")
+
+
 def test_heat_is_a_finding_of_a_sustained_load_and_spoils_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -259,6 +319,23 @@ def test_the_budget_is_shared_with_sustained_loads() -> None:
     assert [bool(made.sustain_s) for made in jobs] == [True, False] * 3
     assert all(made.slice_s <= 2.0 for made in jobs)
     assert 2.0 < jobs[0].sustain_s < 100.0 / 6
+
+
+@pytest.mark.parametrize(("needed_s", "metered_s"), [(100.0, 100.0), (151.0, 0.0)])
+def test_a_meter_too_slow_for_the_load_is_not_waited_for(needed_s: float, metered_s: float) -> None:
+    meter = FakeMeter()
+    meter.needed_s = needed_s
+    jobs: list[Job] = []
+
+    def launch(job: Job, **_: Any) -> Done:
+        jobs.append(job)
+        return steady_launch(job)
+
+    long = target("a")
+    long.cell = msgspec.structs.replace(long.cell, scenario="sustained")
+    measure([long], launch, Settings(sustain_s=300.0), meter=meter)
+    assert [made.min_window_s for made in jobs] == [metered_s] * 3
+    assert meter.idles == (3 if metered_s else 0)
 
 
 def test_a_changed_setting_spoils_a_sustained_load_all_the_same() -> None:

@@ -371,6 +371,23 @@ def test_the_hottest_sensor_of_the_chip_is_read(tmp_path: Path) -> None:
     assert thermometer.read() == 51.5
 
 
+def test_the_dummy_of_a_jetsons_power_chip_is_no_temperature(tmp_path: Path) -> None:
+    tree: dict[str, str] = {}
+    for number, (name, reading) in enumerate(
+        [("CPU-therm", "40000"), ("PMIC-Die", "100000"), ("GPU-therm", "38500")]
+    ):
+        tree |= {f"{ZONE}{number}/type": name, f"{ZONE}{number}/temp": reading}
+    for number, limit in ((0, "95000"), (1, "105000")):
+        tree |= {f"{ZONE}{number}/trip_point_0_type": "critical"}
+        tree |= {f"{ZONE}{number}/trip_point_0_temp": limit}
+    root = write_tree(tmp_path, tree)
+    thermometer = Thermometer.find(root)
+    assert thermometer.source == "CPU-therm, GPU-therm"
+    assert thermometer.read() == 40.0
+    found = check("temperature", root)
+    assert (found.level, found.evidence[:16]) == ("ok", "CPU-therm 40.0 C")
+
+
 @pytest.mark.parametrize("reading", ["-44000", "", None])
 def test_nonsense_is_no_temperature(tmp_path: Path, reading: str | None) -> None:
     tree = {f"{ZONE}0/type": "cv0-thermal"}

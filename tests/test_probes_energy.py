@@ -11,7 +11,7 @@ from edgebench.probes.energy import EnergySource, NoEnergy, find_source, measure
 from edgebench.probes.energy.choose import NONE, ON_REQUEST, SOURCES
 from edgebench.spec.devices import load_devices
 from edgebench.testing.trees import write_tree
-from tests.energy_trees import METAL, NANO_JP4, ORIN_NX, VM
+from tests.energy_trees import AGX_ORIN, INTEL, METAL, NANO_JP4, ORIN_NX, THOR, VM
 
 RAPL = "sys/class/powercap"
 
@@ -74,6 +74,48 @@ def test_no_other_source_stands_in_for_the_preferred_one(tmp_path: Path) -> None
     found = find_source(write_tree(tmp_path, ORIN_NX), preference="rapl")
     assert isinstance(found, NoEnergy)
     assert "asks for rapl" in found.detail
+
+
+INA226 = {
+    "sys/class/hwmon/hwmon2/name": "ina226",
+    "sys/class/hwmon/hwmon2/power1_input": "4500000",
+}
+
+
+@pytest.mark.parametrize("board", [INTEL, THOR, AGX_ORIN, NANO_JP4])
+def test_rails_of_the_users_are_not_passed_over_for_another_total(
+    tmp_path: Path, board: dict[str, str]
+) -> None:
+    root = write_tree(tmp_path, {**METAL, **board, **INA226})
+    first = find_source(root)
+    found = find_source(root, total_rails=["ina226/power1"])
+    assert isinstance(first, EnergySource)
+    assert isinstance(found, EnergySource)
+    assert first.name != "hwmon"
+    assert (found.name, found.total_rail) == ("hwmon", "ina226/power1")
+    assert found.scope == "rails named in devices.yaml"
+
+
+def test_rails_that_no_meter_has_leave_no_energy(tmp_path: Path) -> None:
+    for number, board in enumerate((INTEL, THOR, AGX_ORIN)):
+        root = write_tree(tmp_path / str(number), {**METAL, **board})
+        found = find_source(root, total_rails=["A", "B"])
+        assert isinstance(found, NoEnergy)
+        assert (found.reason, "devices.yaml sums A + B" in found.detail) == ("no_sensor", True)
+        assert "energy_total" in found.fix
+    found = find_source(tmp_path / "0", preference="rapl", total_rails=["A"])
+    assert isinstance(found, NoEnergy)
+    assert "rapl has one total: package-0 + package-0/dram" in found.detail
+
+
+def test_the_rails_of_a_fixed_total_may_be_named(tmp_path: Path) -> None:
+    root = write_tree(tmp_path, INTEL)
+    for preference in (None, "rapl"):
+        found = find_source(
+            root, preference=preference, total_rails=["package-0/dram", "package-0"]
+        )
+        assert isinstance(found, EnergySource)
+        assert found.name == "rapl"
 
 
 def test_nothing_to_switch_off_leaves_the_true_reason(tmp_path: Path) -> None:

@@ -7,20 +7,26 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from edgebench.errors import UsageError
+from edgebench.measure import markers
 from edgebench.measure.estimate import Estimate
 from edgebench.probes.energy import NoEnergy, find_source
 from edgebench.record import Record, Replicate
 from edgebench.store import read_records
 from edgebench.testing.models import two_by_two
 from edgebench.testing.power.live import running, true_joules
+from edgebench.testing.power.meters import OrinNx
 from edgebench.testing.trees import write_tree
 from tests.energy_trees import INTEL
+
+ORIN_NX_CHIP = str(Path(OrinNx.files[0]).parent)
 
 
 def run(folder: Path, *arguments: str) -> tuple[dict[str, Any], Record, str]:
@@ -52,6 +58,8 @@ def machine(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_the_energy_of_exactly_the_window(machine: Path, tmp_path: Path) -> None:
+    # A meter of 20 ms needs two seconds: what a busy machine takes from its readers is little of that.
+    write_tree(machine, {f"{ORIN_NX_CHIP}/update_interval": "20"})
     table, record, _ = run(tmp_path, "--energy-root", str(machine))
     [replicate] = record.replicates
     energy = replicate.energy
@@ -60,7 +68,7 @@ def test_the_energy_of_exactly_the_window(machine: Path, tmp_path: Path) -> None
     start_ns, end_ns = replicate.window_start_ns, replicate.window_end_ns
     assert start_ns is not None
     assert end_ns is not None
-    truth_j = true_joules(start_ns, end_ns)
+    truth_j = true_joules(machine, start_ns, end_ns)
     assert energy.energy_j is not None
     assert energy.inferences == replicate.queries
     assert energy.uncertainty_j is not None
@@ -69,13 +77,13 @@ def test_the_energy_of_exactly_the_window(machine: Path, tmp_path: Path) -> None
     assert abs(energy.energy_j - truth_j) <= half_width_j < 0.1 * truth_j
     # The window was made long enough for the meter: 100 updates, however fast the model is.
     assert energy.updates is not None
-    assert energy.updates >= 100
-    assert (replicate.window_ns or 0) >= 0.9e9
-    assert len(replicate.samples_ns) <= 8192 < (replicate.queries or 0)
+    assert energy.updates >= 90  # less what may be missing
+    assert (replicate.window_ns or 0) >= 2e9
+    assert len(replicate.samples_ns) <= 8192
     assert energy.idle_before_w == pytest.approx(10, abs=2)
-    # The machine draws as much when idle: nothing is left beyond it, and that is said.
-    assert energy.net_j_per_inference is None
-    assert energy.net_reason
+    # The machine draws as much when idle: little is left beyond it, or nothing, and that is said.
+    assert (energy.net_j_per_inference is None) == bool(energy.net_reason)
+    assert (energy.net_j_per_inference or 0) < 0.1 * (energy.j_per_inference or 0)
     [row] = table["rows"]
     assert row["energy"]["j_per_inference"] == energy.j_per_inference
     assert row["energy"]["trace"] is None
@@ -101,7 +109,28 @@ def around_its_window(replicate: Replicate) -> None:
     before = [marker for marker in replicate.markers if marker.end_unix_ns < start_ns]
     after = [marker for marker in replicate.markers if marker.start_unix_ns > end_ns]
     assert (len(before), len(after), len(replicate.markers)) == (5, 5, 10)
-    assert all(m.end_unix_ns - m.start_unix_ns >= 0.05e9 for m in replicate.markers)
+    assert all(m.end_unix_ns >= m.start_unix_ns for m in replicate.markers)
+
+
+def test_bursts_last_as_long_as_their_pattern_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = 100.0
+
+    def sleep(seconds: float) -> None:
+        nonlocal now_s
+        now_s += seconds
+
+    def monotonic() -> float:
+        nonlocal now_s
+        now_s += 0.001  # what a look takes
+        return now_s
+
+    clock = SimpleNamespace(sleep=sleep, monotonic=monotonic, time_ns=lambda: round(now_s * 1e9))
+    monkeypatch.setattr(markers, "time", clock)
+    bursts = markers._spin(100.05)
+    lengths_s = [(end - start) / 1e9 for start, end in bursts]
+    assert lengths_s == pytest.approx([load_s for _, load_s in markers.PATTERN], abs=0.003)
+    quiet_s = [(b[0] - a[1]) / 1e9 for a, b in pairwise(bursts)]
+    assert quiet_s == pytest.approx([quiet for quiet, _ in markers.PATTERN[1:]], abs=0.003)
 
 
 def test_without_a_meter_nothing_is_ranked_and_an_estimate_is_labelled(tmp_path: Path) -> None:

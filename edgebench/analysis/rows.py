@@ -14,7 +14,7 @@ from edgebench import record as rec
 from edgebench.analysis import stats
 from edgebench.analysis.generation import generate_of
 from edgebench.analysis.reported import with_reported
-from edgebench.analysis.sustained import sustained_of
+from edgebench.analysis.sustained import BEGAN_HOT, sustained_of
 from edgebench.analysis.types import (
     ColdStart,
     Interval,
@@ -438,11 +438,16 @@ def _explain_sustained(row: Row, nothing: str, unknown: Unknown) -> None:
         unknown["sustained"] = unsought or nothing or "not measured"
         return
     _explain_fields(part, "sustained", part.temperature_source, unknown)
+    began_hot = part.burst_p50_ns is None and part.sustained_p50_ns is not None
     for name in ("burst_p50_ns", "sustained_p50_ns", "slowdown"):
         if getattr(part, name) is None:
-            unknown[f"sustained.{name}"] = "nothing was measured"
+            unknown[f"sustained.{name}"] = BEGAN_HOT if began_hot else "nothing was measured"
     if part.time_to_throttle_s is None:
-        unknown["sustained.time_to_throttle_s"] = "it did not slow down by more than 5 % for good"
+        unknown["sustained.time_to_throttle_s"] = (
+            BEGAN_HOT if began_hot else "it did not slow down by more than 5 % for good"
+        )
+    if began_hot and part.temperature_end_c is not None:
+        unknown["sustained.temperature_start_c"] = BEGAN_HOT
 
 
 def _explain_energy(energy: rec.Energy, unknown: Unknown) -> None:

@@ -12,28 +12,31 @@ from edgebench.analysis.types import Sustained
 #: follow: the machine throttles.
 THROTTLED = 1.05
 PERIODS = 5
+#: Why there is no burst.
+BEGAN_HOT = "the first process, which alone starts cool, does not count"
 
 
 def sustained_of(good: Sequence[rec.Replicate]) -> Sustained | None:
-    """None where no replicate was a sustained load."""
+    """None where no replicate was a sustained load. Where the first process does not count, all began
+    hot: what needs a cool start is None then."""
     each = [(replicate, replicate.sustained) for replicate in good]
-    parts = [part for _, part in each if part is not None and part.curve]
+    parts = [(replicate, part) for replicate, part in each if part is not None and part.curve]
     if not parts:
         return None
-    first = parts[0]
-    samples_ns = next(replicate.samples_ns for replicate, part in each if part is first)
-    burst_ns = _burst_ns(first)
-    sustained_ns = median_low(samples_ns) if samples_ns else None
+    replicate, first = parts[0]
+    cool = replicate.index == 0
+    burst_ns = _burst_ns(first) if cool else None
+    sustained_ns = median_low(replicate.samples_ns) if replicate.samples_ns else None
     celsius = [p.temperature_c for p in first.curve if p.temperature_c is not None]
     return Sustained(
         burst_p50_ns=burst_ns,
         sustained_p50_ns=sustained_ns,
         slowdown=sustained_ns / burst_ns if burst_ns and sustained_ns else None,
-        time_to_throttle_s=throttled_s(first),
+        time_to_throttle_s=throttled_s(first) if cool else None,
         duration_s=first.curve[-1].at_ns / 1e9,
-        steady=all(part.steady for part in parts),
+        steady=all(part.steady for _, part in parts),
         steady_by="latency and temperature" if celsius else "latency",
-        temperature_start_c=celsius[0] if celsius else None,
+        temperature_start_c=celsius[0] if cool and celsius else None,
         temperature_end_c=celsius[-1] if celsius else None,
         temperature_max_c=max(celsius) if celsius else None,
         temperature_source=first.temperature_source,

@@ -22,10 +22,11 @@ def build_table(records: Iterable[Record]) -> Table:
     """The table of all records, rows in their order; records may stream by, one at a time."""
     devices: dict[str, Device] = {}
     runs: dict[str, Run] = {}
-    rows = []
+    rows: list[Row] = []
+    places: dict[tuple[str, str], int] = {}
     notes: dict[str, None] = {}  # an ordered set
     for record in records:
-        rows.append(judge(row_of(record), record))
+        _place(judge(row_of(record), record), rows, places)
         _note_device(devices, record, notes)
         _note_limits(record, notes)
         if record.run.id not in runs:
@@ -41,6 +42,17 @@ def build_table(records: Iterable[Record]) -> Table:
         picks=picks(rows),
         notes=[*notes, *_notes(rows, list(runs.values()))],
     )
+
+
+def _place(row: Row, rows: list[Row], places: dict[tuple[str, str], int]) -> None:
+    """Adds a row, `places` being the first of each run's cell. The row with the energy of an external
+    meter stands in the place of the same cell without it: `energy attach` writes it beside its run."""
+    at = places.setdefault((row.run, row.id), len(rows))
+    external = row.energy.kind == "measured_external"
+    if at == len(rows) or external == (rows[at].energy.kind == "measured_external"):
+        rows.append(row)
+    elif external:
+        rows[at] = row
 
 
 def encode_table(table: Table) -> bytes:

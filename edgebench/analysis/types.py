@@ -143,8 +143,9 @@ class Source(Part, frozen=True, kw_only=True):
 
 
 class Sustained(Part, frozen=True, kw_only=True):
-    """A load until the machine was steady. From the first replicate that is ok: those after it start
-    warm. The row's `latency_ns` is the sustained latency, over all of them."""
+    """A load until the machine was steady, from the first replicate that is ok. The row's `latency_ns` is
+    the sustained latency, over all of them. Only the first process starts cool: where it does not count,
+    burst, slowdown, time to throttle and temperature at the start are None."""
 
     burst_p50_ns: int | None  # of the first seconds
     sustained_p50_ns: int | None  # of the last periods

@@ -11,7 +11,7 @@ from edgebench.errors import StoreError, UsageError
 from edgebench.units import parse_share
 
 if TYPE_CHECKING:
-    from edgebench.probes.energy.meter_log import Role
+    from edgebench.probes.energy.meter_columns import Role
 
 _ROLES: tuple[Role, ...] = ("time", "power", "current", "voltage", "energy")
 
@@ -107,6 +107,8 @@ def _write(out: Path, records: Any) -> None:
 def _say(read: Any, alignment: Any, records: Any, out: Path) -> None:
     good = [record for record in records if record.energy.status == "ok"]
     click.echo(f"{read.path}: {read.columns}, {1 / read.period_s:.4g} rows a second")
+    if read.assumed:
+        click.echo(f"names without a unit were taken so: {', '.join(read.assumed)}")
     by = f", correlation {alignment.correlation:.2f}" if alignment.correlation < 1 else ""
     click.echo(f"offset {alignment.offset_s:+.3f} s within {alignment.error_s:.3g} s{by}")
     for record in records:
@@ -118,3 +120,4 @@ def _say(read: Any, alignment: Any, records: Any, out: Path) -> None:
         )
         click.echo(f"  {record.cell.id}: {words}")
     click.echo(f"{len(good)} of {len(records)} cells have an energy now: {out}")
+    click.echo("In a table of both files these rows stand in the place of the run's own.")

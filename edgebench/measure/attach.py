@@ -45,8 +45,8 @@ def offset_of(log: MeterLog, records: Sequence[Record], given_s: float | None) -
         for replicate in record.replicates
         for marker in replicate.markers
     )
-    if pulses_s and log.quantity == "power":
-        return align(log.times_s, log.values, pulses_s, str(log.path))
+    if pulses_s:
+        return align(*_power(log), pulses_s, str(log.path))
     if log.absolute:
         return Alignment(0.0, CLOCK_ERROR_S, 1.0)
     raise UsageError(
@@ -54,6 +54,15 @@ def offset_of(log: MeterLog, records: Sequence[Record], given_s: float | None) -
         "in it",
         "give --offset-s N (log time + N = Unix time), or run with --energy-markers",
     )
+
+
+def _power(log: MeterLog) -> tuple[np.ndarray, np.ndarray]:
+    """Times and watts of a log; of a counter the mean power from row to row, in its middle."""
+    if log.quantity == "power":
+        return log.times_s, log.values
+    known = np.isfinite(log.values)
+    times_s, joules = log.times_s[known], log.values[known]
+    return (times_s[1:] + times_s[:-1]) / 2, np.diff(joules) / np.diff(times_s)
 
 
 def attach(

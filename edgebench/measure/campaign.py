@@ -23,6 +23,7 @@ from edgebench.measure.jobs import Done, Job
 from edgebench.measure.launch import run_worker
 from edgebench.measure.meter import Meter, NoMeter
 from edgebench.measure.power_modes import PowerModes
+from edgebench.measure.sustained import metered_window
 from edgebench.measure.vigil import Vigil, allowing_heat, postflight
 from edgebench.record import (
     CellFacts,
@@ -245,7 +246,7 @@ class Campaign:
         first = all(map(reruns.disturbed, target.replicates))
         window_s = self._window_s(target, self._share_s())
         slice_s = min(window_s, self._settings.slice_s)
-        metered_s = self._metered_window_s()
+        metered_s = self._metered_window_s(target, window_s)
         job = msgspec.structs.replace(
             target.job,
             index=index,
@@ -323,10 +324,13 @@ class Campaign:
         most_s = self._settings.sustain_s if target.sustained else self._settings.slice_s
         return min(most_s, max(MIN_SLICE_S, share_s))
 
-    def _metered_window_s(self) -> float:
+    def _metered_window_s(self, target: Target, window_s: float) -> float:
         """The window that the meter needs, if the budget leaves so much for each replicate that is
-        due; else 0: energy is refused then, with the length needed, and latency is measured."""
+        due, and a sustained load lasts long enough; else 0: energy is refused then, with the length
+        needed, and latency is measured."""
         needed_s = self._meter.needed_s
+        if target.sustained and not metered_window(needed_s, window_s):
+            return 0.0
         count = sum(map(self._due, self._targets))
         left_s = (self._left_s() - self._overhead_s()) / max(count, 1)
         return needed_s if left_s >= SLICE_FACTOR * needed_s else 0.0

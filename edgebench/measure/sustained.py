@@ -6,6 +6,7 @@ periods of about a second; between two periods the temperature is read, never in
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections import deque
@@ -24,6 +25,8 @@ ReadTemperature = Callable[[], "float | None"]
 
 BURST_S = 5.0  # from the start, at most a tenth of the time
 SPAN_S = 30.0  # that must look alike in both its halves; what it gives is the sustained latency
+#: A meter of energy may need a longer window than that, up to this share of the time.
+METERED_SHARE = 0.5
 LATENCY_TOLERANCE = 0.02
 TEMPERATURE_TOLERANCE_K = 0.5
 #: Latency alone may look steady long before the heat reaches it: this share of the time must be over.
@@ -52,24 +55,30 @@ def sustained(
     max_samples: int,
     temperature: ReadTemperature,
     temperature_source: str,
+    min_window_s: float = 0.0,
     clock: Clock = time.perf_counter_ns,
 ) -> Window:
     """Runs for `limit_s` at most. The window's samples are those of the last periods.
+
+    `min_window_s`: what a meter of energy needs. If the time allows it, the load goes on while it is
+    steady until the window is that long; its samples are still those of the last 30 s.
 
     `temperature_source` names the sensors of `temperature`, or says why there is none.
     """
     period_s = period_of(limit_s)
     span = max(2, round(SPAN_S / period_s))
     burst_periods = max(1, round(min(BURST_S, limit_s / 10) / period_s))
+    metered = math.ceil(min_window_s / period_s) if metered_window(min_window_s, limit_s) else 0
+    least = max(span, metered)  # steady periods that end it
     keep = max(1, max_samples // span)
     queries = cycle(pool)
     curve: list[CurvePoint] = []
     burst_ns: list[int] = []
-    recent: deque[_Period] = deque(maxlen=span)
-    steady = False
+    recent: deque[_Period] = deque(maxlen=least)
+    settled = 0  # periods that are steady without a break, up to now
     with no_gc():
         start = clock()
-        while not steady and (not curve or clock() - start < limit_s * 1e9):
+        while settled < least and (not curve or clock() - start < limit_s * 1e9):
             period = _period(run, queries, typical_ns, period_s, keep, temperature, clock)
             recent.append(period)
             typical_ns = period.p50_ns
@@ -81,10 +90,13 @@ def sustained(
             )
             if len(curve) <= burst_periods:
                 burst_ns += period.samples_ns
-            steady = len(recent) == span and _steady(recent, elapsed_ns / (limit_s * 1e9))
-    last = list(recent)[-max(1, min(span, len(curve) // 3)) :]
+            judged = list(recent)[-span:]
+            steady = len(judged) == span and _steady(judged, elapsed_ns / (limit_s * 1e9))
+            settled = max(settled + 1, span) if steady else 0
+    counted = max(1, min(span, len(curve) // 3))
+    last = list(recent)[-max(counted, metered) :]
     return Window(
-        samples_ns=[ns for period in last for ns in period.samples_ns],
+        samples_ns=[ns for period in last[-counted:] for ns in period.samples_ns],
         window_ns=sum(period.duration_ns for period in last),
         start_ns=last[0].used.start_ns,
         end_ns=last[-1].used.end_ns,
@@ -92,15 +104,20 @@ def sustained(
         queries=sum(period.queries for period in last),
         cpu_ns=sum(period.used.cpu_ns for period in last),
         involuntary_switches=sum(period.used.involuntary_switches for period in last),
-        stop="steady" if steady else "time",
+        stop="steady" if settled else "time",
         sustained=Sustained(
             burst_ns=burst_ns,
             curve=curve,
-            steady=steady,
+            steady=settled > 0,
             limit_s=limit_s,
             temperature_source=temperature_source,
         ),
     )
+
+
+def metered_window(min_window_s: float, limit_s: float) -> bool:
+    """Whether a load of `limit_s` has a window of this length for a meter of energy."""
+    return min_window_s <= METERED_SHARE * limit_s
 
 
 def period_of(limit_s: float) -> float:
@@ -154,9 +171,8 @@ def _steady(recent: Sequence[_Period], share_over: float) -> bool:
 
     `share_over`: how much of the time is over.
     """
-    periods = list(recent)
-    half = len(periods) // 2
-    before, after = periods[:half], periods[half:]
+    half = len(recent) // 2
+    before, after = recent[:half], recent[half:]
     first, second = (median(period.p50_ns for period in part) for part in (before, after))
     if abs(first - second) > LATENCY_TOLERANCE * second:
         return False

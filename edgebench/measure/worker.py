@@ -272,6 +272,7 @@ def _sustained(job: Job, session: Session, pool: list[Any], typical_ns: int) -> 
         max_samples=job.max_samples,
         temperature=thermometer.read,
         temperature_source=thermometer.source,
+        min_window_s=job.min_window_s,
     )
 
 

@@ -1,7 +1,8 @@
 """How hot the chip is: the hottest sensor of CPU or GPU, in degrees Celsius.
 
-Sensors of disks, radios and batteries are left out, and so is `acpitz`: the firmware's idea of the
-case, which may read -44 degrees. A power-gated engine answers EAGAIN and has no temperature then.
+Sensors of disks, radios and batteries are left out, and so are `acpitz`, the firmware's idea of the
+case, which may read -44 degrees, and Jetsons' `PMIC-Die`. A power-gated engine answers EAGAIN and has
+no temperature then.
 """
 
 from __future__ import annotations
@@ -17,7 +18,11 @@ from edgebench.probes.machine import Machine, Nvml
 
 #: Sensors report nonsense below this; trip points that are off read 0 or about absolute zero.
 COLDEST_C = -30.0
-_OTHER_ZONES = re.compile(r"acpitz|iwlwifi|wifi|nvme|bat|charger|skin|pch_|ambient", re.IGNORECASE)
+_OTHER_ZONES = re.compile(
+    r"acpitz|iwlwifi|wifi|nvme|bat|charger|skin|pch_|ambient|pmic", re.IGNORECASE
+)
+#: Under JetPack 4 this zone reads 100 degrees, whatever the temperature.
+DUMMY_ZONE = "PMIC-Die"
 _CHIPS = frozenset({"coretemp", "k10temp", "zenpower", "cpu_thermal"})
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from edgebench.analysis.frontier import Group, group_of
 from edgebench.analysis.lead import lead
 from edgebench.analysis.pick import format_rate
+from edgebench.analysis.sustained import BEGAN_HOT
 from edgebench.analysis.types import Front, Pick, Row, Sustained, Table
 from edgebench.units import format_bytes, format_ns
 
@@ -141,15 +142,20 @@ def remarks(row: Row) -> list[str]:
 
 def _sustained(part: Sustained) -> str:
     """`sustained 6.2 ms after a burst of 4.9 ms (1.27x) from 42 s on; 45 to 78 C; steady after 120 s`"""
-    latencies = (part.sustained_p50_ns, part.burst_p50_ns)
-    slow, fast = ("-" if ns is None else format_ns(ns) for ns in latencies)
-    words = f"sustained {slow} after a burst of {fast}"
+    slow = "-" if part.sustained_p50_ns is None else format_ns(part.sustained_p50_ns)
+    words = f"sustained {slow}"
+    if part.burst_p50_ns is None:
+        words += f", burst unknown: {BEGAN_HOT}"
+    else:
+        words += f" after a burst of {format_ns(part.burst_p50_ns)}"
     if part.slowdown is not None:
         words += f" ({part.slowdown:.2f}x)"
     if part.time_to_throttle_s is not None:
         words += f" from {part.time_to_throttle_s:.0f} s on"
-    if part.temperature_start_c is None or part.temperature_end_c is None:
+    if part.temperature_end_c is None:
         heat = f"temperature unknown: {part.temperature_source}"
+    elif part.temperature_start_c is None:
+        heat = f"{part.temperature_end_c:.0f} C at the end"
     else:
         heat = f"{part.temperature_start_c:.0f} to {part.temperature_end_c:.0f} C"
     end = f"{part.duration_s:.0f} s"

@@ -9,7 +9,7 @@ from edgebench.probes.checks.verdict import judge, recorded, unknown
 from edgebench.probes.machine import Machine
 from edgebench.probes.macos import PRESSURE_KEY
 from edgebench.probes.snapshot import pi_bits, pi_flag_files, snapshot
-from edgebench.probes.temperature import COLDEST_C, Thermometer
+from edgebench.probes.temperature import COLDEST_C, DUMMY_ZONE, Thermometer
 from edgebench.record import StateCheck
 
 TRIP_MARGIN_K = 10.0
@@ -37,6 +37,8 @@ def _zone_margins(machine: Machine) -> list[tuple[float, str]]:
     margins = []
     for zone in machine.glob("sys/class/thermal/thermal_zone[0-9]*"):
         name = files.read(zone / "type") or zone.name
+        if name == DUMMY_ZONE:
+            continue
         for kind_file in files.glob(zone, "trip_point_[0-9]*_type"):
             kind = files.read(kind_file)
             if kind in {"passive", "hot", "critical"}:  # "active" switches a fan

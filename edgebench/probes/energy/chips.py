@@ -43,8 +43,14 @@ def forbidden(machine: Machine, path: Path) -> NoEnergy | None:
     return NoEnergy("permission_denied", f"{name}: {problem}", f"sudo chmod a+r {name}")
 
 
-def unknown_total(meter: str, labels: Sequence[str]) -> NoEnergy:
-    """No total is guessed: rails may contain each other."""
+def unknown_total(meter: str, labels: Sequence[str], total: Sequence[str] = ()) -> NoEnergy:
+    """No total is guessed: rails may contain each other. `total`: what the user's devices.yaml names."""
+    if total:
+        return NoEnergy(
+            "no_sensor",
+            f"devices.yaml sums {' + '.join(total)}, and {meter} has {', '.join(labels)}",
+            "correct energy_total in devices.yaml",
+        )
     return NoEnergy(
         "no_sensor",
         f"{meter} rails {', '.join(labels)}: no rule says which of them make the whole",

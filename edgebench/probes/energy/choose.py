@@ -52,6 +52,8 @@ SOURCES: dict[str, Find] = {
     "ioreport": lambda at: ioreport.find(at.machine, at.clock_ns),
     "powermetrics": lambda at: powermetrics.find(at.machine, at.clock_ns),
 }
+#: Those that sum the rails which the user names. The others have one total.
+_OF_RAILS = ("ina3221", "ina3221_iio", "hwmon")
 #: Those that are not looked for: an instrument may be connected to another device.
 ON_REQUEST: dict[str, Find] = {"joulescope": lambda at: joulescope.find(at.clock_ns)}
 
@@ -69,8 +71,8 @@ def find_source(
 
     `preference` and `total_rails` are the user's, from devices.yaml: the name of a source (no other is
     taken then, since one of another scope would be another quantity) or "none", and the rails that
-    make the whole. `run`, `platform` and `clock_ns` are for tests. Raises UsageError for an unknown
-    name.
+    make the whole (a source with another total is not taken then). `run`, `platform` and `clock_ns`
+    are for tests. Raises UsageError for an unknown name.
     """
     search = Search(Machine.at(root, run, platform), total_rails, clock_ns)
     if preference in (None, NONE):
@@ -89,7 +91,24 @@ def _first(search: Search) -> EnergySource | NoEnergy:
         if isinstance(found, EnergySource):
             return found
         refused.append(found)
+    if search.total_rails and not refused:
+        return _no_rails(search.total_rails, "and no meter that can be read here has them")
     return refused[0] if refused else _no_meter(search.machine)
+
+
+def _sums(found: EnergySource, total_rails: Sequence[str]) -> bool:
+    """Whether the total of a source is what the user says, if anything."""
+    if not total_rails or found.name in _OF_RAILS:
+        return True
+    return set(found.total_rail.split(" + ")) == set(total_rails)
+
+
+def _no_rails(total_rails: Sequence[str], why: str) -> NoEnergy:
+    return NoEnergy(
+        "no_sensor",
+        f"devices.yaml sums {' + '.join(total_rails)}, {why}",
+        "correct energy_total and energy_source, or leave them out",
+    )
 
 
 def find_all(
@@ -100,9 +119,12 @@ def find_all(
 
 
 def _candidates(search: Search) -> Iterator[EnergySource | NoEnergy]:
-    for find in SOURCES.values():
+    for name, find in SOURCES.items():
         found = find(search)
-        if found is not None:
+        if isinstance(found, EnergySource):
+            if _sums(found, search.total_rails):
+                yield found
+        elif found is not None and (name in _OF_RAILS or not search.total_rails):
             yield found
 
 
@@ -116,6 +138,8 @@ def _preferred(search: Search, name: str) -> EnergySource | NoEnergy:
         )
     family = (find for known, find in sources.items() if f"{known}_".startswith(f"{name}_"))
     found = next((found for find in family if (found := find(search)) is not None), None)
+    if isinstance(found, EnergySource) and not _sums(found, search.total_rails):
+        return _no_rails(search.total_rails, f"and {name} has one total: {found.total_rail}")
     return found or NoEnergy("no_sensor", f"devices.yaml asks for {name}, which is not there")
 
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+import msgspec
+
 from edgebench.probes import files
 from edgebench.probes.energy.boards import HwmonRule, constants
 from edgebench.probes.energy.chips import forbidden, hwmon_chips, unknown_total
@@ -55,17 +57,22 @@ class _Hwmon(EnergySource):
     ) -> None:
         self.kind = rule.kind
         self.scope = rule.scope
-        self.total_rail = " + ".join(counted)
+        self._registers = [
+            (value, name, Register(value.path))
+            for value, name in zip(values, _told_apart([v.rail for v in values]), strict=True)
+        ]
+        self.total_rail = " + ".join(
+            name for value, name, _ in self._registers if value.rail in counted
+        )
         self.averages = rule.averages
         self.period_s = rule.period_s
         self.resolution = rule.step * len(counted) or _MICRO
         self.caveats = ("the chip's accuracy is not known: uncertainty does not include it",)
         self._counted = frozenset(counted)
         self._clock_ns = clock_ns
-        self._registers = [(value, Register(value.path)) for value in values]
 
     def open(self) -> None:
-        open_all((register, value.rail in self._counted) for value, register in self._registers)
+        open_all((register, value.rail in self._counted) for value, _, register in self._registers)
 
     def sample(self) -> Sample:
         start_ns = self._clock_ns()
@@ -73,7 +80,7 @@ class _Hwmon(EnergySource):
         return Sample(start_ns, self._clock_ns(), values)
 
     def close(self) -> None:
-        for _, register in self._registers:
+        for *_, register in self._registers:
             register.close()
 
 
@@ -82,8 +89,8 @@ class HwmonPower(_Hwmon):
 
     def rails(self) -> list[Rail]:
         return [
-            Rail(value.rail, scaled(register.read(), _MICRO), value.rail in self._counted)
-            for value, register in self._registers
+            Rail(name, scaled(register.read(), _MICRO), value.rail in self._counted)
+            for value, name, register in self._registers
         ]
 
 
@@ -100,8 +107,10 @@ class HwmonEnergy(_Hwmon):
     def rails(self) -> list[Rail]:
         at_ns = self._clock_ns()
         return [
-            Rail(value.rail, counter.advance(register.read(), at_ns), value.rail in self._counted)
-            for (value, register), counter in zip(self._registers, self._counters, strict=True)
+            Rail(name, counter.advance(register.read(), at_ns), value.rail in self._counted)
+            for (value, name, register), counter in zip(
+                self._registers, self._counters, strict=True
+            )
         ]
 
     @property
@@ -114,7 +123,8 @@ def find(
     total_rails: Sequence[str] = (),
     clock_ns: Callable[[], int] = time.monotonic_ns,
 ) -> HwmonPower | HwmonEnergy | NoEnergy | None:
-    """The first chip that a rule knows, or the rails that the user names; None where there is none."""
+    """All chips of the first kind that a rule knows, or the rails that the user names; None where there
+    is none."""
     values = [
         value
         for name, folder in hwmon_chips(machine)
@@ -126,15 +136,26 @@ def find(
     rule, counted = _named(total_rails) if total_rails else _known(values)
     chosen = [value for value in values if value.rail in counted]
     if rule is None or {value.rail for value in chosen} != set(counted):
-        return unknown_total("hwmon", sorted({value.rail for value in values}))
+        return unknown_total("hwmon", sorted({value.rail for value in values}), total_rails)
     if len({value.quantity for value in chosen}) > 1 or len(chosen) != len(counted):
         return unknown_total("hwmon: several of one name, or power and energy, in", counted)
     for value in chosen:
         if problem := forbidden(machine, value.path):
             return problem
+    chips = len({value.path.parent for value in chosen})
+    if rule.chip and chips > 1:
+        rule = msgspec.structs.replace(rule, scope=f"{chips} x {rule.scope}")
     quantity = chosen[0].quantity
     source = HwmonEnergy if quantity == "energy" else HwmonPower
     return source([v for v in values if v.quantity == quantity], counted, rule, clock_ns)
+
+
+def _told_apart(names: Sequence[str]) -> list[str]:
+    """The names, numbered in their order where several are the same."""
+    return [
+        f"{name} ({names[: place + 1].count(name)})" if names.count(name) > 1 else name
+        for place, name in enumerate(names)
+    ]
 
 
 def _named(total_rails: Sequence[str]) -> tuple[HwmonRule, Sequence[str]]:

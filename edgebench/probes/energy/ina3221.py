@@ -112,7 +112,7 @@ def find(
     labels = [channel.label for channel in channels]
     board = board_of(labels, total_rails)
     if board is None:
-        return unknown_total("INA3221", labels)
+        return unknown_total("INA3221", labels, total_rails)
     for channel in channels:
         if channel.label in board.total:
             for path in (channel.voltage, channel.current):

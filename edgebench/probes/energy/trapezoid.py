@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 #: Batches of the batch means where the meter's own clock decides when power is looked at.
 BATCHES = 40
 _T_FACTOR = 2.1  # Student's t, 95 %, of 20 batches or more
+_SPAN = 8  # intervals whose length is looked at together
 
 
 def integrate_power(
@@ -115,8 +116,15 @@ def _series(samples: Sequence[Sample], start_ns: int) -> tuple[Floats, Floats, F
 
 
 def _interval_s(times: Floats, window_s: float) -> float:
-    """The usual time between readings; gaps do not raise it."""
-    return float(np.median(np.diff(times))) if len(times) > 2 else window_s
+    """The usual time between readings; gaps do not raise it.
+
+    Several intervals at once: readings come at random moments of their intervals, so that the median of
+    single ones misses their mean by some percent in a short window.
+    """
+    if len(times) <= 2:
+        return window_s
+    span = min(_SPAN, len(times) - 1)
+    return float(np.median(times[span:] - times[:-span])) / span
 
 
 def _missing_s(times: Floats, failed: Floats, interval_s: float, window_s: float) -> Floats:

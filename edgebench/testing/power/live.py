@@ -3,12 +3,14 @@
     python -m edgebench.testing.power.live ROOT
 
 ROOT takes the tree of a Jetson Orin NX whose power swings by the monotonic clock; a line on standard
-output says that it is there. It ends when standard input does.
+output says that it is there. It ends when standard input does. On a busy machine it may be late: ROOT/shown
+has what it showed and when, and that is the true power of this machine (`true_joules`).
 """
 
 from __future__ import annotations
 
 import select
+import struct
 import subprocess
 import sys
 import time
@@ -23,14 +25,18 @@ from edgebench.testing.power.meters import OrinNx
 
 PERIOD_S = 0.0066
 CURVE = Sine(mean_w=10.0, amplitude_w=3.0, period_s=0.7)
+_SHOWN = struct.Struct("=qd")  # monotonic clock in ns, and the watts from then on
 
 
 def main() -> None:
-    meter = OrinNx(Path(sys.argv[1]))
-    print("ready", flush=True)
-    while not select.select([sys.stdin], [], [], PERIOD_S)[0]:
-        watts = CURVE.watts(np.array([time.monotonic()]))
-        meter.show(meter.registers(watts)[0].tolist())
+    root = Path(sys.argv[1])
+    meter = OrinNx(root)
+    with (root / "shown").open("wb", buffering=0) as log:
+        print("ready", flush=True)
+        while not select.select([sys.stdin], [], [], PERIOD_S)[0]:
+            registers = meter.registers(CURVE.watts(np.array([time.monotonic()])))
+            meter.show(registers[0].tolist())
+            log.write(_SHOWN.pack(time.monotonic_ns(), meter.values(registers)[0]))
     meter.close()
 
 
@@ -50,10 +56,16 @@ def running(root: Path) -> Iterator[Path]:
             process.stdin.close()
 
 
-def true_joules(start_ns: int, end_ns: int) -> float:
-    """Energy of a stretch of the monotonic clock."""
-    start, end = CURVE.joules(np.array([start_ns, end_ns]) / 1e9)
-    return float(end - start)
+def true_joules(root: Path, start_ns: int, end_ns: int) -> float:
+    """Energy of a stretch of the monotonic clock, by what the machine below `root` showed."""
+    data = (root / "shown").read_bytes()
+    whole = len(data) - len(data) % _SHOWN.size
+    shown = list(_SHOWN.iter_unpack(data[:whole]))
+    starts_ns = np.array([at_ns for at_ns, _ in shown])
+    watts = np.array([value for _, value in shown])
+    ends_ns = np.append(starts_ns[1:], max(end_ns, starts_ns[-1]))
+    lasted_ns = np.minimum(ends_ns, end_ns) - np.maximum(starts_ns, start_ns)
+    return float((watts * np.maximum(lasted_ns, 0)).sum() / 1e9)
 
 
 if __name__ == "__main__":
