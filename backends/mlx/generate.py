@@ -144,7 +144,9 @@ class MlxGeneration(GenerationSession):
                 tokens = following
             yield _listed(tokens)
         finally:
-            mx.eval(self._cache)  # a step that nobody waits for belongs to this request, not the next
+            mx.eval(
+                self._cache
+            )  # a step that nobody waits for belongs to this request, not the next
 
     def score(self, tokens: Sequence[int]) -> Logits:
         check_prompts([tokens], 1, self.positions)

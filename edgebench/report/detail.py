@@ -50,7 +50,7 @@ def traces(record: Record) -> list[Trace]:
             _disturbances(replicate),
             replicate.paced.rate_per_s if replicate.paced else None,
             replicate.sustained.curve if replicate.sustained else (),
-            throttled_s(replicate.sustained) if replicate.sustained and replicate.index == 0 else None,
+            throttled_s(replicate.sustained) if replicate.sustained else None,
         )
         for replicate in record.replicates
         if replicate.status == "ok" and replicate.samples_ns
