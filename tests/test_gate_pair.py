@@ -9,15 +9,17 @@ from typing import Any
 import msgspec
 import pytest
 
+from edgebench.analysis.gate_cell import clocks
+from edgebench.analysis.gate_types import CPU, WALL
 from edgebench.measure import cores, pair
-from edgebench.measure.arm_messages import END, OPEN, ArmJob, Loaded, Ready
+from edgebench.measure.arm_messages import CHECK, END, OPEN, ArmJob, Loaded, Ready
 from edgebench.measure.contests import make_contests
 from edgebench.measure.couples import Request
 from edgebench.measure.pair import ArmSpec, PairFailed, run_pair
 from edgebench.measure.sides import parse_side
-from edgebench.pair import Pair, Side
+from edgebench.pair import SIDES, Pair, Side
 from edgebench.testing.models import two_by_two
-from tests.pairs import measured
+from tests.pairs import case, measured
 
 FAULTS = "edgebench.testing.faults"
 CORES = cores.available()[:1]
@@ -140,7 +142,7 @@ class Told:
         self.log.append((side, "start"))
 
     def send(self, line: bytes) -> None:
-        known = {OPEN: "open", END: "end"}
+        known = {OPEN: "open", CHECK: "check", END: "end"}
         self.log.append((self._side, known.get(line, "begin")))
 
     def block(self) -> None:
@@ -176,6 +178,48 @@ def test_models_open_one_after_the_other_once_both_arms_are_ready(
         (h, "end"), (b, "end"),  # no window of energy
         (h, "Measured"), (b, "Measured"), (h, "gone"), (b, "gone"),
     ]  # fmt: skip
+
+
+def test_in_a_first_pair_either_arm_is_looked_at_while_the_other_sleeps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Told.log = []
+    monkeypatch.setattr(pair, "_Arm", Told)
+    measure(arms_of(tmp_path), rounds=1, quality=True)
+    b, h = "base", "head"
+    assert Told.log[-12:] == [
+        (b, "end"), (h, "end"), (b, "check"), (b, "Checked"), (h, "check"), (h, "Checked"),
+        (b, "end"), (h, "end"), (b, "Measured"), (h, "Measured"), (b, "gone"), (h, "gone"),
+    ]  # fmt: skip
+
+
+def test_the_first_pair_of_a_cell_looks_for_deferred_and_cached_answers(tmp_path: Path) -> None:
+    first = measure(arms_of(tmp_path, "ort"), quality=True)
+    later = measure(arms_of(tmp_path, "ort"), quality=False)
+    for side in SIDES:
+        completion, unseen = first.arm(side).completion, first.arm(side).unseen
+        assert completion is not None
+        assert not completion.deferred
+        assert unseen is not None
+        assert len(unseen.pool_ns) == len(unseen.unseen_ns) >= 6
+        assert later.arm(side).unseen is None
+
+
+@pytest.mark.parametrize("named", ["cuda:0", "cpu"])
+def test_what_a_session_says_of_its_device_decides_what_is_judged(
+    tmp_path: Path, named: str
+) -> None:
+    (tmp_path / "there.py").write_text(
+        "from edgebench.testing.faults import FaultyBackend, FaultySession\n"
+        "class Session(FaultySession):\n"
+        f"    def device(self):\n        return {named!r}\n"
+        "class There(FaultyBackend):\n    session = Session\n"
+    )
+    found = measure(arms_of(tmp_path, head=f"{tmp_path / 'there.py'}:There"))
+    assert found.device == (named != "cpu")
+    assert {clock.metric for clock in clocks(case(), [found])} == (
+        {CPU, WALL} if named == "cpu" and CORES else {WALL}
+    )
 
 
 # Ends before their time

@@ -9,6 +9,7 @@ from statistics import median
 import msgspec
 
 from edgebench.analysis import stats
+from edgebench.analysis.arm_faults import fault_of
 from edgebench.analysis.gate import (
     Rules,
     Ruling,
@@ -111,6 +112,9 @@ def mismatch(case: CellCase, pairs: Sequence[Pair]) -> Reason | None:
     """Why the answers of the arms forbid a comparison of their times, or None."""
     for pair in pairs:
         for side in SIDES:
+            fault = fault_of(pair, side)
+            if fault is not None:
+                return fault
             check = pair.arm(side).output_check
             if not check.passed:
                 message = (

@@ -22,10 +22,12 @@ import msgspec
 
 from edgebench.measure.arm_messages import (
     BLOCK,
+    CHECK,
     END,
     OPEN,
     ArmJob,
     Broken,
+    Checked,
     Loaded,
     Ran,
     Ready,
@@ -42,7 +44,7 @@ from edgebench.record import Energy, Reason, Replicate, Status
 if TYPE_CHECKING:
     from edgebench.measure.meter import Meter
 
-M = TypeVar("M", Ready, Loaded, Ran, Measured)
+M = TypeVar("M", Ready, Loaded, Ran, Checked, Measured)
 
 ROUNDS = 20
 BLOCK_NS = 20_000_000
@@ -119,6 +121,7 @@ def run_pair(
 ) -> Pair:
     """Measures one pair. Raises PairFailed; the processes are gone whatever happens.
 
+    `quality`: either arm also has its quality measured, and is looked at for answers that it defers or caches.
     `meter`: after the blocks either arm runs alone for as long as it needs, and has its energy read.
     """
     begun = time.perf_counter()
@@ -160,6 +163,12 @@ def run_pair(
         stretches = {side: running[side].run_for(meter.needed_s) for side in order} if meter else {}
         for side in order:
             running[side].send(END)
+        if quality:
+            for side in order:
+                running[side].send(CHECK)
+                running[side].expect(Checked)
+            for side in order:
+                running[side].send(END)
         measured = {side: running[side].expect(Measured) for side in order}
     finally:
         for arm in running.values():
