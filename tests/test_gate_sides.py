@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from edgebench.analysis.gate import Rules
+from edgebench.analysis.gate_cell import rows
+from edgebench.analysis.gate_types import MEMORY
 from edgebench.errors import AssetError, SpecError, UsageError
 from edgebench.measure import environments, revisions
 from edgebench.measure.contests import make_contests
@@ -16,6 +19,7 @@ from edgebench.measure.policy_requests import requests_of, tolerances_of
 from edgebench.measure.sides import KINDS, parse_side
 from edgebench.spec.policy import Allowance, load_policy
 from edgebench.testing.models import two_by_two
+from tests.pairs import MIB, case, measured, pair
 
 
 def known() -> list[str]:
@@ -276,8 +280,46 @@ def test_a_bad_policy_names_the_place(tmp_path: Path, text: str, place: str, mes
     assert message in str(caught.value)
 
 
+def test_a_delta_that_is_given_counts_as_it_is() -> None:
+    near = tolerances_of({"latency": Allowance(tau=0.03, delta=0.05)})
+    assert (near.cpu.tau, near.cpu.delta) == (0.03, 0.05)
+    energy = tolerances_of({"energy.j_per_inference": Allowance(delta=0.04)}).energy
+    assert (energy.tau, energy.delta) == (0.02, 0.04)
+
+
+def test_memory_has_a_delta_of_its_own() -> None:
+    peaks = (88, 95, 90, 93, 91)  # against 90; the upper bound of the change is 4.4 %
+    found = [pair(n, head=measured(peak=peak * MIB, seed=n)) for n, peak in enumerate(peaks)]
+    for delta, verdict in ((None, "inconclusive"), (0.06, "pass")):
+        allowed = tolerances_of({"memory.peak": Allowance(tau=0.02, delta=delta)})
+        [row] = [
+            row
+            for row in rows(case(tolerances=allowed), found, Rules(tests=2))
+            if row.metric == MEMORY
+        ]
+        assert row.verdict == verdict
+
+
+def test_a_cell_of_a_policy_changes_the_fields_that_it_names(tmp_path: Path) -> None:
+    text = (
+        "base: ort\nhead: 'null'\ntolerances:\n  latency: {tau: 0.01, delta: 0.03}\n"
+        "  latency.cpu: {tau: 0.015}\ncells:\n  - workload: file-typing\n"
+        "    tolerances: {latency: {tau: 0.02}}\n"
+    )
+    path = policy(tmp_path, text)
+    [cell] = requests_of(load_policy(path), path)
+    for clock in (cell.tolerances.cpu, cell.tolerances.wall):
+        assert (clock.tau, clock.delta) == (0.02, 0.03)
+    path = policy(tmp_path, text.replace("tau: 0.02", "tau: 0.04"))
+    with pytest.raises(UsageError, match=r"delta \(3.0%\) must be above tau \(4.0%\)"):
+        requests_of(load_policy(path), path)
+
+
 def test_tolerances_default_to_the_design() -> None:
     allowed = tolerances_of({})
     assert (allowed.cpu.tau, allowed.cpu.delta) == (0.01, 0.05)
     wide = tolerances_of({"latency": Allowance(tau=0.04)})
     assert wide.cpu.delta == 0.08  # never below what counts as the same
+    memory = tolerances_of({"memory.peak": Allowance(tau=0.2)})
+    assert (memory.memory, memory.memory_delta) == (0.2, 0.4)
+    assert tolerances_of({"model.size": Allowance(tau=0)}).size == 0

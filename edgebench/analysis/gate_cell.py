@@ -170,7 +170,8 @@ def _memory(case: CellCase, pairs: Sequence[Pair], rules: Rules) -> Ruling | Non
     base, head = (_peaks(pairs, side) for side in SIDES)
     if not len(base) == len(head) == len(pairs) > 0:
         return None
-    allowed = Tolerance(tau=case.tolerances.memory, delta=2 * case.tolerances.memory)
+    tau, delta = case.tolerances.memory, case.tolerances.memory_delta
+    allowed = Tolerance(tau=tau, delta=2 * tau if delta is None else delta)
     return judge(_log_ratios(base, head), allowed, _unscreened(rules))
 
 
