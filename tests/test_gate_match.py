@@ -13,7 +13,7 @@ import pytest
 
 from edgebench.analysis.gate import Rules
 from edgebench.analysis.gate_cell import rows
-from edgebench.errors import DeviceStateError
+from edgebench.errors import DeviceStateError, ExitCode
 from edgebench.measure import cores
 from edgebench.measure.ab import Contest, Match, Settings
 from edgebench.measure.compare import Silent
@@ -215,6 +215,25 @@ def test_pairs_are_kept_and_read_back_to_the_same_verdict(tmp_path: Path) -> Non
     cell = report.cells[0].cell
     again = rows(case(cell), [p for p in kept if p.cell == cell], Rules(tests=2))
     assert again[0].change == report.cells[0].change
+
+
+@pytest.mark.usefixtures("own_locks")
+def test_pairs_that_cannot_be_kept_end_the_run_with_the_exit_code_for_that(tmp_path: Path) -> None:
+    from edgebench.cli.ab_ import finish
+    from edgebench.measure.compare import compare
+    from edgebench.measure.couples import Request
+    from edgebench.measure.sides import parse_side
+
+    model = str(two_by_two().write(tmp_path).path)
+    request = Request(workloads=[], base=parse_side([model, "null"]), head=parse_side(["null"]))
+    (tmp_path / "file").touch()
+
+    def launch(arms: Any, *, cell: str, index: int, **more: Any) -> Pair:
+        return pair(index, cell=cell, cores=list(more["cores"]))
+
+    report = compare([request], settings=Settings(), out=tmp_path / "file", launch=launch)
+    assert "cannot write pairs" in report.reasons[-1].message
+    assert finish(report, {"form": "json", "inconclusive": "fail"}) == ExitCode.STORE
 
 
 @pytest.mark.usefixtures("own_locks")

@@ -26,8 +26,8 @@ EXITS = {
     "invalid": ExitCode.INVALID,
 }
 EPILOG = (
-    "Exit codes: 0 pass or improve, 1 regress, 2 usage, 3 no core free, 4 inconclusive, 5 invalid, "
-    "6 asset or environment, 7 results not written."
+    "Exit codes: 0 pass or improve, 1 regress, 2 usage, 4 inconclusive, 5 invalid, "
+    "6 asset or environment, 7 results or raw pairs not written."
 )
 
 
@@ -170,6 +170,8 @@ def finish(report: GateReport, given: Mapping[str, Any]) -> int:
             write(report, option, Path(given[option]))
     if report.reasons and report.reasons[-1].code == "interrupted":
         return ExitCode.INTERRUPTED
+    if any(reason.code == "not_written" for reason in report.reasons):
+        return ExitCode.STORE
     if report.verdict == "inconclusive" and given["inconclusive"] == "pass":
         return ExitCode.OK
     return EXITS[report.verdict]

@@ -71,7 +71,8 @@ def compare(
                 )
                 reasons.append(Reason(code="budget", message=message, fix="raise --budget"))
         except EdgebenchError as error:
-            reasons.append(Reason(code="stopped", message=error.message, fix=error.fix))
+            code = "not_written" if isinstance(error, StoreError) else "stopped"
+            reasons.append(Reason(code=code, message=error.message, fix=error.fix))
             _stop(contests, rules, error.message)
         except KeyboardInterrupt:
             reasons.append(Reason(code="interrupted", message="interrupted"))
