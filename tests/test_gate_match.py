@@ -15,7 +15,7 @@ from edgebench.analysis.gate import Rules
 from edgebench.analysis.gate_cell import rows
 from edgebench.errors import DeviceStateError, ExitCode
 from edgebench.measure import cores
-from edgebench.measure.ab import Contest, Match, Settings
+from edgebench.measure.ab import FIRST_PAIR_S, Contest, Match, Settings
 from edgebench.measure.compare import Silent
 from edgebench.measure.jobs import Job
 from edgebench.measure.pair import ArmSpec, Interpreter, PairFailed
@@ -42,11 +42,13 @@ class Bench:
         self.now = 0.0
         self.log: list[tuple[str, int, str]] = []
         self.quality: list[bool] = []
+        self.give_up_s: list[float | None] = []
 
     def launch(self, arms: Any, *, cell: str, index: int, first: str, **more: Any) -> Pair:
         self.now += 2.0
         self.log.append((cell, index, first))
         self.quality.append(more["quality"])
+        self.give_up_s.append(more["give_up_s"])
         if cell == self.failing:
             raise PairFailed("head", "failed", Reason(code="out_of_memory", message="no memory"))
         return pair(index, self.changes[cell], cell=cell, cores=list(more["cores"]))
@@ -110,6 +112,16 @@ def test_the_budget_ends_before_a_pair_that_would_pass_it() -> None:
     assert not bench.match(contests, budget_s=9.0).measure()
     assert bench.now <= 9.0
     assert [len(c.pairs) for c in contests] == [2, 2]
+
+
+def test_a_silent_arm_is_not_waited_for_long_beyond_the_budget() -> None:
+    bench = Bench({"a": 0.0})
+    bench.match([contest("a")], budget_s=9.0).measure()
+    # 9 s are left and a first pair is thought to take 4; then 7 and 1, since it held the quality pass.
+    assert bench.give_up_s[:2] == [9.0 + FIRST_PAIR_S, 8.0]
+    bench = Bench({"a": 0.0})
+    bench.match([contest("a")]).measure()
+    assert set(bench.give_up_s) == {None}
 
 
 def test_a_failed_pair_ends_its_cell_and_no_other() -> None:

@@ -15,7 +15,7 @@ from edgebench.measure import cores, pair
 from edgebench.measure.arm_messages import CHECK, END, OPEN, ArmJob, Loaded, Ready
 from edgebench.measure.contests import make_contests
 from edgebench.measure.couples import Request
-from edgebench.measure.pair import ArmSpec, PairFailed, run_pair
+from edgebench.measure.pair import ArmSpec, Interpreter, PairFailed, run_pair
 from edgebench.measure.sides import parse_side
 from edgebench.pair import SIDES, Pair, Side
 from edgebench.testing.models import two_by_two
@@ -239,6 +239,21 @@ def test_a_hang_is_of_the_arm_and_the_phase_it_is_in(
     assert failed.value.side == side
     assert failed.value.reason.code == "timed_out"
     assert phase in failed.value.reason.message
+
+
+def test_beyond_the_budget_an_arm_may_be_silent_for_a_moment_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be silent for ten minutes, and that would be no reason to end it."""
+    silent = tmp_path / "python"
+    silent.write_text("#!/bin/sh\nexec sleep 600\n")
+    silent.chmod(0o755)
+    monkeypatch.setattr(pair, "GRACE_S", 0.5)
+    arms = arms_of(tmp_path)
+    job = ArmSpec(arms["base"].job, Interpreter(str(silent)))
+    with pytest.raises(PairFailed, match=r"no sign of life for 0\.5 s during start") as failed:
+        measure({"base": job, "head": job}, time_out_s=10_000.0, give_up_s=0.0)
+    assert "--budget" in failed.value.reason.fix
 
 
 @pytest.mark.parametrize("side", ["base", "head"])
