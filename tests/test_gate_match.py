@@ -9,21 +9,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from edgebench.analysis.gate import Rules
 from edgebench.analysis.gate_cell import rows
+from edgebench.backend import Effective
 from edgebench.errors import DeviceStateError, ExitCode
 from edgebench.measure import cores
 from edgebench.measure.ab import FIRST_PAIR_S, Contest, Match, Settings
-from edgebench.measure.compare import Silent
+from edgebench.measure.compare import Silent, unlike_asked
 from edgebench.measure.jobs import Job
 from edgebench.measure.pair import ArmSpec, Interpreter, PairFailed
 from edgebench.pair import SIDES, Pair
 from edgebench.record import Reason
 from edgebench.spec.types import Quality
 from edgebench.testing.models import two_by_two
-from tests.pairs import case, pair
+from tests.pairs import case, measured, pair
 
 JOB = Job(
     index=0, backend="null", options={}, model_path="m", model_format="onnx", model_sha256="0",
@@ -149,6 +151,21 @@ def test_without_a_living_cell_the_canary_rests() -> None:
     bench = Bench({"canary": 0.0, "bad": 0.0}, failing="bad")
     bench.match([contest("canary", canary=True), contest("bad")]).measure()
     assert len(bench.log) == 2
+
+
+def test_what_ran_otherwise_than_asked_is_noted() -> None:
+    def notes(found: str | None, not_deployable: str = "", precision: str = "fp32") -> list[str]:
+        job = msgspec.structs.replace(JOB, precision=precision)
+        facts = Effective(device="cpu", precision=found, not_deployable=not_deployable)
+        ran = Contest(case("demo"), dict.fromkeys(SIDES, ArmSpec(job, Interpreter())))
+        ran.pairs = [pair(0, head=measured(effective=facts))]
+        return list(unlike_asked([ran]))
+
+    assert notes("fp16") == ["demo: head was to run in fp32 and ran in fp16"]
+    assert notes("fp32", precision="int8-static") == ["demo: head was to run in int8 and ran in fp32"]
+    for found, asked in (("fp32", "fp32"), (None, "fp32"), ("mixed", "int8-static"), ("x", "as-is")):
+        assert notes(found, precision=asked) == []
+    assert notes("fp32", "it checks answers") == ["demo: head is not deployable: it checks answers"]
 
 
 # Cores
