@@ -125,9 +125,10 @@ def run_pair(
 ) -> Pair:
     """Measures one pair. Raises PairFailed; the processes are gone whatever happens.
 
-    `quality`: either arm also has its quality measured, and is looked at for answers that it defers or caches.
-    `give_up_s`: silence is not waited for beyond so many seconds from now, but GRACE_S; an arm that is never
-    silent for long goes on. `meter`: after the blocks either arm runs alone for as long as it needs, and has its energy read.
+    `quality`: either arm also has its quality measured, and is looked at for answers that it defers or
+    caches. `give_up_s`: so many seconds from now, silence is waited for no longer, but for GRACE_S; an arm
+    that is never silent for long goes on. `meter`: after the blocks either arm runs alone for as long as it
+    needs, and has its energy read.
     """
     begun = time.perf_counter()
     started = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
