@@ -9,23 +9,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from edgebench.analysis.gate import Rules
 from edgebench.analysis.gate_cell import rows
-from edgebench.backend import Effective
-from edgebench.errors import DeviceStateError, ExitCode
+from edgebench.errors import DeviceStateError
 from edgebench.measure import cores
-from edgebench.measure.ab import FIRST_PAIR_S, Contest, Match, Settings
-from edgebench.measure.compare import Silent, unlike_asked
+from edgebench.measure.ab import Contest, Match, Settings
+from edgebench.measure.compare import Silent
 from edgebench.measure.jobs import Job
 from edgebench.measure.pair import ArmSpec, Interpreter, PairFailed
 from edgebench.pair import SIDES, Pair
 from edgebench.record import Reason
 from edgebench.spec.types import Quality
 from edgebench.testing.models import two_by_two
-from tests.pairs import case, measured, pair
+from tests.pairs import case, pair
 
 JOB = Job(
     index=0, backend="null", options={}, model_path="m", model_format="onnx", model_sha256="0",
@@ -44,13 +42,11 @@ class Bench:
         self.now = 0.0
         self.log: list[tuple[str, int, str]] = []
         self.quality: list[bool] = []
-        self.give_up_s: list[float | None] = []
 
     def launch(self, arms: Any, *, cell: str, index: int, first: str, **more: Any) -> Pair:
         self.now += 2.0
         self.log.append((cell, index, first))
         self.quality.append(more["quality"])
-        self.give_up_s.append(more["give_up_s"])
         if cell == self.failing:
             raise PairFailed("head", "failed", Reason(code="out_of_memory", message="no memory"))
         return pair(index, self.changes[cell], cell=cell, cores=list(more["cores"]))
@@ -116,16 +112,6 @@ def test_the_budget_ends_before_a_pair_that_would_pass_it() -> None:
     assert [len(c.pairs) for c in contests] == [2, 2]
 
 
-def test_a_silent_arm_is_not_waited_for_long_beyond_the_budget() -> None:
-    bench = Bench({"a": 0.0})
-    bench.match([contest("a")], budget_s=9.0).measure()
-    # 9 s are left and a first pair is thought to take 4; then 7 and 1, since it held the quality pass.
-    assert bench.give_up_s[:2] == [9.0 + FIRST_PAIR_S, 8.0]
-    bench = Bench({"a": 0.0})
-    bench.match([contest("a")]).measure()
-    assert set(bench.give_up_s) == {None}
-
-
 def test_a_failed_pair_ends_its_cell_and_no_other() -> None:
     bench = Bench({"canary": 0.0, "good": 0.0, "bad": 0.0}, failing="bad")
     contests = [contest("canary", canary=True), contest("bad"), contest("good")]
@@ -151,21 +137,6 @@ def test_without_a_living_cell_the_canary_rests() -> None:
     bench = Bench({"canary": 0.0, "bad": 0.0}, failing="bad")
     bench.match([contest("canary", canary=True), contest("bad")]).measure()
     assert len(bench.log) == 2
-
-
-def test_what_ran_otherwise_than_asked_is_noted() -> None:
-    def notes(found: str | None, not_deployable: str = "", precision: str = "fp32") -> list[str]:
-        job = msgspec.structs.replace(JOB, precision=precision)
-        facts = Effective(device="cpu", precision=found, not_deployable=not_deployable)
-        ran = Contest(case("demo"), dict.fromkeys(SIDES, ArmSpec(job, Interpreter())))
-        ran.pairs = [pair(0, head=measured(effective=facts))]
-        return list(unlike_asked([ran]))
-
-    assert notes("fp16") == ["demo: head was to run in fp32 and ran in fp16"]
-    assert notes("fp32", precision="int8-static") == ["demo: head was to run in int8 and ran in fp32"]
-    for found, asked in (("fp32", "fp32"), (None, "fp32"), ("mixed", "int8-static"), ("x", "as-is")):
-        assert notes(found, precision=asked) == []
-    assert notes("fp32", "it checks answers") == ["demo: head is not deployable: it checks answers"]
 
 
 # Cores
@@ -244,25 +215,6 @@ def test_pairs_are_kept_and_read_back_to_the_same_verdict(tmp_path: Path) -> Non
     cell = report.cells[0].cell
     again = rows(case(cell), [p for p in kept if p.cell == cell], Rules(tests=2))
     assert again[0].change == report.cells[0].change
-
-
-@pytest.mark.usefixtures("own_locks")
-def test_pairs_that_cannot_be_kept_end_the_run_with_the_exit_code_for_that(tmp_path: Path) -> None:
-    from edgebench.cli.ab_ import finish
-    from edgebench.measure.compare import compare
-    from edgebench.measure.couples import Request
-    from edgebench.measure.sides import parse_side
-
-    model = str(two_by_two().write(tmp_path).path)
-    request = Request(workloads=[], base=parse_side([model, "null"]), head=parse_side(["null"]))
-    (tmp_path / "file").touch()
-
-    def launch(arms: Any, *, cell: str, index: int, **more: Any) -> Pair:
-        return pair(index, cell=cell, cores=list(more["cores"]))
-
-    report = compare([request], settings=Settings(), out=tmp_path / "file", launch=launch)
-    assert "cannot write pairs" in report.reasons[-1].message
-    assert finish(report, {"form": "json", "inconclusive": "fail"}) == ExitCode.STORE
 
 
 @pytest.mark.usefixtures("own_locks")

@@ -9,17 +9,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from edgebench.analysis.gate_cell import clocks
-from edgebench.analysis.gate_types import CPU, WALL
 from edgebench.measure import cores, pair
 from edgebench.measure.arm_messages import CHECK, END, OPEN, ArmJob, Loaded, Ready
 from edgebench.measure.contests import make_contests
 from edgebench.measure.couples import Request
-from edgebench.measure.pair import ArmSpec, Interpreter, PairFailed, run_pair
+from edgebench.measure.pair import ArmSpec, PairFailed, run_pair
 from edgebench.measure.sides import parse_side
-from edgebench.pair import SIDES, Pair, Side
+from edgebench.pair import Pair, Side
 from edgebench.testing.models import two_by_two
-from tests.pairs import case, measured
+from tests.pairs import measured
 
 FAULTS = "edgebench.testing.faults"
 CORES = cores.available()[:1]
@@ -180,48 +178,6 @@ def test_models_open_one_after_the_other_once_both_arms_are_ready(
     ]  # fmt: skip
 
 
-def test_in_a_first_pair_either_arm_is_looked_at_while_the_other_sleeps(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    Told.log = []
-    monkeypatch.setattr(pair, "_Arm", Told)
-    measure(arms_of(tmp_path), rounds=1, quality=True)
-    b, h = "base", "head"
-    assert Told.log[-12:] == [
-        (b, "end"), (h, "end"), (b, "check"), (b, "Checked"), (h, "check"), (h, "Checked"),
-        (b, "end"), (h, "end"), (b, "Measured"), (h, "Measured"), (b, "gone"), (h, "gone"),
-    ]  # fmt: skip
-
-
-def test_the_first_pair_of_a_cell_looks_for_deferred_and_cached_answers(tmp_path: Path) -> None:
-    first = measure(arms_of(tmp_path, "ort"), quality=True)
-    later = measure(arms_of(tmp_path, "ort"), quality=False)
-    for side in SIDES:
-        completion, unseen = first.arm(side).completion, first.arm(side).unseen
-        assert completion is not None
-        assert not completion.deferred
-        assert unseen is not None
-        assert len(unseen.pool_ns) == len(unseen.unseen_ns) >= 6
-        assert later.arm(side).unseen is None
-
-
-@pytest.mark.parametrize("named", ["cuda:0", "cpu"])
-def test_what_a_session_says_of_its_device_decides_what_is_judged(
-    tmp_path: Path, named: str
-) -> None:
-    (tmp_path / "there.py").write_text(
-        "from edgebench.testing.faults import FaultyBackend, FaultySession\n"
-        "class Session(FaultySession):\n"
-        f"    def device(self):\n        return {named!r}\n"
-        "class There(FaultyBackend):\n    session = Session\n"
-    )
-    found = measure(arms_of(tmp_path, head=f"{tmp_path / 'there.py'}:There"))
-    assert found.device == (named != "cpu")
-    assert {clock.metric for clock in clocks(case(), [found])} == (
-        {CPU, WALL} if named == "cpu" and CORES else {WALL}
-    )
-
-
 # Ends before their time
 
 
@@ -239,21 +195,6 @@ def test_a_hang_is_of_the_arm_and_the_phase_it_is_in(
     assert failed.value.side == side
     assert failed.value.reason.code == "timed_out"
     assert phase in failed.value.reason.message
-
-
-def test_beyond_the_budget_an_arm_may_be_silent_for_a_moment_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It would be silent for ten minutes, and that would be no reason to end it."""
-    silent = tmp_path / "python"
-    silent.write_text("#!/bin/sh\nexec sleep 600\n")
-    silent.chmod(0o755)
-    monkeypatch.setattr(pair, "GRACE_S", 0.5)
-    arms = arms_of(tmp_path)
-    job = ArmSpec(arms["base"].job, Interpreter(str(silent)))
-    with pytest.raises(PairFailed, match=r"no sign of life for 0\.5 s during start") as failed:
-        measure({"base": job, "head": job}, time_out_s=10_000.0, give_up_s=0.0)
-    assert "--budget" in failed.value.reason.fix
 
 
 @pytest.mark.parametrize("side", ["base", "head"])
