@@ -32,7 +32,7 @@ class Patient(Bench):
         super().__init__(changes)
         self.give_up_s: list[float | None] = []
 
-    def launch(self, arms: Any, **more: Any) -> Pair:  # type: ignore[override]
+    def launch(self, arms: Any, **more: Any) -> Pair:
         self.give_up_s.append(more["give_up_s"])
         return super().launch(arms, **more)
 

@@ -127,7 +127,14 @@ def test_what_ran_otherwise_than_asked_is_noted() -> None:
         return list(unlike_asked([ran]))
 
     assert notes("fp16") == ["demo: head was to run in fp32 and ran in fp16"]
-    assert notes("fp32", precision="int8-static") == ["demo: head was to run in int8 and ran in fp32"]
-    for found, asked in (("fp32", "fp32"), (None, "fp32"), ("mixed", "int8-static"), ("x", "as-is")):
+    assert notes("fp32", precision="int8-static") == [
+        "demo: head was to run in int8 and ran in fp32"
+    ]
+    for found, asked in (
+        ("fp32", "fp32"),
+        (None, "fp32"),
+        ("mixed", "int8-static"),
+        ("x", "as-is"),
+    ):
         assert notes(found, precision=asked) == []
     assert notes("fp32", "it checks answers") == ["demo: head is not deployable: it checks answers"]

@@ -100,12 +100,12 @@ def test_head_is_base_with_what_head_says_changed(tmp_path: Path) -> None:
     assert contest.arms["head"].job.options == {"threads": 1}
 
 
-def planned(base: list[str], head: list[str], **sets: list[Scalar]) -> list[tuple[Variant, Variant]]:
+def planned(
+    base: list[str], head: list[str], **sets: list[Scalar]
+) -> list[tuple[Variant, Variant]]:
     """The variants of either side, of a workload of three precisions."""
     workload = load_workloads([])["file-typing"]
-    asked = Request(
-        workloads=[workload], base=parse_side(base), head=parse_side(head), sets=sets
-    )
+    asked = Request(workloads=[workload], base=parse_side(base), head=parse_side(head), sets=sets)
     made = [
         couple(asked, dict.fromkeys(SIDES, workload), point) for point in points(asked, workload)
     ]
@@ -168,9 +168,7 @@ def test_with_a_workload_head_has_the_model_of_base(tmp_path: Path) -> None:
     from edgebench.measure import contests
 
     workload = load_workloads([])["file-typing"]
-    base = msgspec.structs.replace(
-        request(tmp_path, ["ort"], ["openvino"]), workloads=[workload]
-    )
+    base = msgspec.structs.replace(request(tmp_path, ["ort"], ["openvino"]), workloads=[workload])
     [sides] = contests._workloads(base, contests._models(base, tmp_path))
     assert sides["head"].model == sides["base"].model != workload.model
     assert sides["head"].quality == workload.quality

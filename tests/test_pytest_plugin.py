@@ -91,7 +91,12 @@ def test_where_nothing_can_be_pinned_cpu_time_is_not_judged(
 ) -> None:
     monkeypatch.setattr(cores, "available", list)
     rulings = compare_calls(
-        lambda: spin(2000), lambda: spin(2000), Tolerance(), budget_s=0, rounds=4, block_ns=1_000_000
+        lambda: spin(2000),
+        lambda: spin(2000),
+        Tolerance(),
+        budget_s=0,
+        rounds=4,
+        block_ns=1_000_000,
     )
     assert set(rulings) == {"wall"}
     assert callables._clocks()["wall"] is whole_wall_change

@@ -43,7 +43,12 @@ EPILOG = (
     type=click.Path(exists=True, file_okay=False),
     help="Folder with workload definitions of your own.",
 )
-@click.option("--set", "sets", multiple=True, help="Axis of both sides: threads=1,2. A side's own value goes first.")
+@click.option(
+    "--set",
+    "sets",
+    multiple=True,
+    help="Axis of both sides: threads=1,2. A side's own value goes first.",
+)
 @click.option("--shape", "shapes", multiple=True, help="Input shape of model files: x=1,3,224,224.")
 @click.option("--task", help="Own task and metric for model files: my_task.py:Class.")
 @click.option("--build", metavar="CMD", help="Builds the model of a git: revision.")

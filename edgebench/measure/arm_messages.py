@@ -28,7 +28,9 @@ class ArmJob(msgspec.Struct, frozen=True, kw_only=True):
     lent: list[int]  # and to these until OPEN, as many: runtimes count cores when they are imported
     items: str  # npz of the items of the queries; "": not kept
     items_kept: bool  # read from there, by both arms or neither; else made, and written there
-    quality: bool  # of a cell's first pair: also its quality, effective facts, and whether it cheats
+    quality: (
+        bool  # of a cell's first pair: also its quality, effective facts, and whether it cheats
+    )
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
