@@ -155,6 +155,9 @@ class NcnnSession(Session):
             [port.blob for port in self._outputs],
         )
 
+    def device(self) -> str:
+        return "gpu" if self._net.opt.use_vulkan_compute else "cpu"
+
     def prepare(self, feeds: Feeds) -> Any:
         import ncnn
         import numpy as np
@@ -189,7 +192,7 @@ class NcnnSession(Session):
             # Seen on x86: answers move by the rounding of the weights, and blobs stay in fp32.
             precision, notes = "mixed", ("weights may be in fp16, sums are in fp32",)
         return Effective(
-            device="gpu" if opt.use_vulkan_compute else "cpu",
+            device=self.device(),
             precision=precision,
             providers=dict(Counter(layer.type for layer in self._net.layers())),
             compute_nodes=compute,

@@ -57,6 +57,9 @@ class NullSession(Session):
         self._latency_us = latency_us
         self.run = _spinning(latency_us) if latency_us else _identity
 
+    def device(self) -> str:
+        return "none"
+
     def prepare(self, feeds: Feeds) -> list[Any]:
         """The outputs themselves, so that `run` has nothing left to do.
 
@@ -72,7 +75,7 @@ class NullSession(Session):
 
     def effective(self) -> Effective:
         return Effective(
-            device="none",
+            device=self.device(),
             precision=None,
             inputs=self.inputs,
             outputs=self.outputs,

@@ -180,6 +180,12 @@ class OpenVinoSession(Session):
         request = self._compiled.create_infer_request()
         self.run = functools.partial(request.infer, share_inputs=True, share_outputs=True)
 
+    def device(self) -> str:
+        return "+".join(self._devices()).lower() or "unknown"
+
+    def _devices(self) -> list[str]:
+        return [str(name) for name in self._property("EXECUTION_DEVICES") or ()]
+
     def _check_threads(self, options: Mapping[str, Scalar]) -> None:
         """OpenVINO takes fewer threads than asked for where it sees fewer cores."""
         wanted, used = options.get("threads"), self._property("INFERENCE_NUM_THREADS")
@@ -218,11 +224,10 @@ class OpenVinoSession(Session):
             }
         )
         self._demand_precision(compute, precision)
-        devices = [str(name) for name in self._property("EXECUTION_DEVICES") or ()]
         threads = self._property("INFERENCE_NUM_THREADS")
         hint = self._property("INFERENCE_PRECISION_HINT")
         return Effective(
-            device="+".join(devices).lower() or "unknown",
+            device=self.device(),
             precision=precision,
             providers=dict(Counter(primitive for _, _, primitive in layers if primitive)),
             compute_nodes=compute,
@@ -236,7 +241,7 @@ class OpenVinoSession(Session):
                 "execution_mode": self._name("EXECUTION_MODE_HINT"),
                 "inference_precision": None if hint is None else hint.to_string(),
                 "pinning": self._property("ENABLE_CPU_PINNING"),
-                "device": "+".join(devices) or None,
+                "device": "+".join(self._devices()) or None,
                 "precompiled": self._model.format == "blob",
                 "hyper_threading": self._property("ENABLE_HYPER_THREADING"),
             },

@@ -220,13 +220,15 @@ class OrtSession(Session):
         else:
             self.run = functools.partial(self._inner.run, None)
 
+    def device(self) -> str:
+        return _device_of(self._inner.get_providers()[0])
+
     def prepare(self, feeds: Feeds) -> Any:
         if not self._bound:
             return dict(feeds)
         import onnxruntime
 
-        binding = self._inner.io_binding()
-        device = _device_of(self._inner.get_providers()[0])
+        binding, device = self._inner.io_binding(), self.device()
         for name, array in feeds.items():
             if device == "cpu":
                 binding.bind_cpu_input(name, array)

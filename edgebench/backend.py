@@ -126,6 +126,12 @@ class ModelFile:
     names: Mapping[str, str] = field(default_factory=dict)
 
 
+def computes_itself(device: str) -> bool:
+    """Whether threads of the process compute, by the name of the device: then, and only then, their CPU
+    time is what the work costs."""
+    return all(part.startswith(("cpu", "none")) for part in device.split("+"))
+
+
 class TensorInfo(msgspec.Struct, frozen=True):
     """An input or output of a session. `shape` holds None where the runtime leaves an axis open."""
 
@@ -191,6 +197,10 @@ class Session(ABC):
     @abstractmethod
     def effective(self) -> Effective:
         """Facts read back from the runtime. Called after memory was read: it may be expensive."""
+
+    def device(self) -> str:
+        """Where it computes, as `effective` says it; at no cost, since it is asked before anything is timed."""
+        return "cpu"
 
     def reset(self) -> None:  # noqa: B027 - most models keep nothing between calls
         """Forgets what a stateful model kept from earlier calls."""

@@ -11,7 +11,7 @@ import msgspec
 
 from edgebench.analysis.paired import Block, Round
 from edgebench.backend import Effective
-from edgebench.record import Energy, Memory, OutputCheck, Quality
+from edgebench.record import Completion, Energy, Memory, OutputCheck, Quality, Unseen
 
 SCHEMA: Final = "edgebench.pair/1"
 Side = Literal["base", "head"]
@@ -42,6 +42,8 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True, tag="measured"):
     output_check: OutputCheck
     quality: Quality | None = None
     effective: Effective | None = None
+    completion: Completion | None = None  # whether outputs were complete when a call returned
+    unseen: Unseen | None = None  # whether inputs it was never given take longer
     energy: Energy | None = None  # of a window after the blocks, in which this arm ran alone
     runtime: str = ""  # version that the backend's import told
 
@@ -58,7 +60,7 @@ class Pair(msgspec.Struct, frozen=True, kw_only=True):
     started_utc: str
     seconds: float
     begin: Begin
-    device: bool  # work ran on a device with memory of its own
+    device: bool  # a device computed, not the threads of the process
     base: Measured
     head: Measured
     #: Largest relative error of the head's outputs against the base's; of the first pair alone, the

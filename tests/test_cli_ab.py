@@ -49,6 +49,8 @@ def compared(folder: Path, *head: str) -> tuple[int, dict[str, Any]]:
         (["empty.onnx"], "head cannot run"),
         ([f"{FAULTS}:Segfault", "after=30"], "head: died of SIGSEGV"),
         ([f"{FAULTS}:WrongOutput"], "outputs of head differ"),
+        ([f"{FAULTS}:Memoise"], "head caches results"),
+        ([f"{FAULTS}:Async"], "head: outputs were not complete when the measured call returned"),
     ],
 )
 def test_a_head_that_is_none_is_invalid(folder: Path, head: list[str], reason: str) -> None:

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from edgebench.measure import cores, pair
-from edgebench.measure.arm_messages import END, OPEN, ArmJob, Loaded, Ready
+from edgebench.measure.arm_messages import CHECK, END, OPEN, ArmJob, Loaded, Ready
 from edgebench.measure.contests import make_contests
 from edgebench.measure.couples import Request
 from edgebench.measure.meter import SampledMeter
@@ -143,7 +143,7 @@ class Told:
         self.log.append((side, "start"))
 
     def send(self, line: bytes) -> None:
-        known = {OPEN: "open", END: "end"}
+        known = {OPEN: "open", CHECK: "check", END: "end"}
         self.log.append((self._side, known.get(line, "begin")))
 
     def block(self) -> None:

@@ -6,16 +6,26 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from edgebench.analysis.gate import Rules
+from edgebench.analysis.gate_cell import rows
+from edgebench.analysis.gate_types import MEMORY
+from edgebench.backend import Scalar
 from edgebench.errors import AssetError, SpecError, UsageError
 from edgebench.measure import environments, revisions
 from edgebench.measure.contests import make_contests
-from edgebench.measure.couples import Request
+from edgebench.measure.couples import Request, couple, points
+from edgebench.measure.pair import Interpreter
 from edgebench.measure.policy_requests import requests_of, tolerances_of
 from edgebench.measure.sides import KINDS, parse_side
+from edgebench.pair import SIDES
+from edgebench.spec.loader import load_workloads
 from edgebench.spec.policy import Allowance, load_policy
+from edgebench.spec.types import Variant
 from edgebench.testing.models import two_by_two
+from tests.pairs import MIB, case, measured, pair
 
 
 def known() -> list[str]:
@@ -88,6 +98,83 @@ def test_head_is_base_with_what_head_says_changed(tmp_path: Path) -> None:
     assert contest.arms is not None
     assert contest.arms["base"].job.model_sha256 == contest.arms["head"].job.model_sha256
     assert contest.arms["head"].job.options == {"threads": 1}
+
+
+def planned(
+    base: list[str], head: list[str], **sets: list[Scalar]
+) -> list[tuple[Variant, Variant]]:
+    """The variants of either side, of a workload of three precisions."""
+    workload = load_workloads([])["file-typing"]
+    asked = Request(workloads=[workload], base=parse_side(base), head=parse_side(head), sets=sets)
+    made = [
+        couple(asked, dict.fromkeys(SIDES, workload), point) for point in points(asked, workload)
+    ]
+    return [(found.base.variant, found.head.variant) for found in made]
+
+
+def test_what_is_set_for_both_sides_stands_on_the_side_that_says_nothing() -> None:
+    [(base, head)] = planned(["ort"], ["threads=1"], threads=[2])
+    assert (base["threads"], head["threads"]) == (2, 1)
+    [(base, head)] = planned(["ort"], ["precision=fp32"], precision=["int8-static"])
+    assert (base["precision"], head["precision"]) == ("int8-static", "fp32")
+    found = planned(["ort"], ["threads=4"], threads=[1, 2])
+    assert [(base["threads"], head["threads"]) for base, head in found] == [(1, 4), (2, 4)]
+    [(base, head)] = planned(["ort"], ["threads=2"])
+    assert (base["threads"], head["threads"]) == (1, 2)
+
+
+def test_what_neither_side_would_have_is_refused() -> None:
+    with pytest.raises(UsageError, match="threads is given for both sides, and base"):
+        planned(["ort", "threads=1"], ["precision=fp32"], threads=[2])
+
+
+@pytest.mark.parametrize(
+    ("head", "expected"),
+    [
+        (["precision=fp32"], ("", "onnxruntime==1.30.0", "")),
+        (["openvino"], ("openvino", "", "")),
+        (["ort"], ("ort", "", "")),
+        (["onnxruntime==1.32.0"], ("", "onnxruntime==1.32.0", "")),
+        ([sys.executable], ("", "", sys.executable)),
+    ],
+)
+def test_a_head_has_the_versions_of_base_unless_it_says_what_runs(
+    head: list[str], expected: tuple[str, str, str]
+) -> None:
+    side = parse_side(head, known).on(parse_side(["onnxruntime==1.30.0"], known))
+    assert (side.backend or "", "".join(side.pins), side.python or "") == expected
+
+
+def test_the_versions_that_head_inherits_are_those_it_runs_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, ...]] = []
+
+    def made(pins: tuple[str, ...], *_: object) -> Interpreter:
+        asked.append(pins)
+        return Interpreter(python=f"python with {pins[0]}")
+
+    monkeypatch.setattr(environments, "for_pins", made)
+    [contest] = make_contests(
+        request(tmp_path, ["ort", "onnxruntime==1.30.0"], ["spinning=false"]), tmp_path
+    )
+    assert contest.arms is not None
+    assert {arm.interpreter.python for arm in contest.arms.values()} == {
+        "python with onnxruntime==1.30.0"
+    }
+
+
+def test_with_a_workload_head_has_the_model_of_base(tmp_path: Path) -> None:
+    from edgebench.measure import contests
+
+    workload = load_workloads([])["file-typing"]
+    base = msgspec.structs.replace(request(tmp_path, ["ort"], ["openvino"]), workloads=[workload])
+    [sides] = contests._workloads(base, contests._models(base, tmp_path))
+    assert sides["head"].model == sides["base"].model != workload.model
+    assert sides["head"].quality == workload.quality
+    new = msgspec.structs.replace(base, base=parse_side(["ort"]), head=base.base)
+    [sides] = contests._workloads(new, contests._models(new, tmp_path))
+    assert sides["base"].model == workload.model != sides["head"].model
 
 
 def test_a_head_that_cannot_run_is_a_contest_with_its_reason(tmp_path: Path) -> None:
@@ -276,8 +363,46 @@ def test_a_bad_policy_names_the_place(tmp_path: Path, text: str, place: str, mes
     assert message in str(caught.value)
 
 
+def test_a_delta_that_is_given_counts_as_it_is() -> None:
+    near = tolerances_of({"latency": Allowance(tau=0.03, delta=0.05)})
+    assert (near.cpu.tau, near.cpu.delta) == (0.03, 0.05)
+    energy = tolerances_of({"energy.j_per_inference": Allowance(delta=0.04)}).energy
+    assert (energy.tau, energy.delta) == (0.02, 0.04)
+
+
+def test_memory_has_a_delta_of_its_own() -> None:
+    peaks = (88, 95, 90, 93, 91)  # against 90; the upper bound of the change is 4.4 %
+    found = [pair(n, head=measured(peak=peak * MIB, seed=n)) for n, peak in enumerate(peaks)]
+    for delta, verdict in ((None, "inconclusive"), (0.06, "pass")):
+        allowed = tolerances_of({"memory.peak": Allowance(tau=0.02, delta=delta)})
+        [row] = [
+            row
+            for row in rows(case(tolerances=allowed), found, Rules(tests=2))
+            if row.metric == MEMORY
+        ]
+        assert row.verdict == verdict
+
+
+def test_a_cell_of_a_policy_changes_the_fields_that_it_names(tmp_path: Path) -> None:
+    text = (
+        "base: ort\nhead: 'null'\ntolerances:\n  latency: {tau: 0.01, delta: 0.03}\n"
+        "  latency.cpu: {tau: 0.015}\ncells:\n  - workload: file-typing\n"
+        "    tolerances: {latency: {tau: 0.02}}\n"
+    )
+    path = policy(tmp_path, text)
+    [cell] = requests_of(load_policy(path), path)
+    for clock in (cell.tolerances.cpu, cell.tolerances.wall):
+        assert (clock.tau, clock.delta) == (0.02, 0.03)
+    path = policy(tmp_path, text.replace("tau: 0.02", "tau: 0.04"))
+    with pytest.raises(UsageError, match=r"delta \(3.0%\) must be above tau \(4.0%\)"):
+        requests_of(load_policy(path), path)
+
+
 def test_tolerances_default_to_the_design() -> None:
     allowed = tolerances_of({})
     assert (allowed.cpu.tau, allowed.cpu.delta) == (0.01, 0.05)
     wide = tolerances_of({"latency": Allowance(tau=0.04)})
     assert wide.cpu.delta == 0.08  # never below what counts as the same
+    memory = tolerances_of({"memory.peak": Allowance(tau=0.2)})
+    assert (memory.memory, memory.memory_delta) == (0.2, 0.4)
+    assert tolerances_of({"model.size": Allowance(tau=0)}).size == 0

@@ -8,7 +8,11 @@ import sys
 from importlib.metadata import entry_points
 from pathlib import Path
 
+import pytest
+
 from edgebench.analysis.gate import Tolerance
+from edgebench.analysis.paired import whole_wall_change
+from edgebench.measure import callables, cores
 from edgebench.measure.callables import compare_calls, time_calls
 from edgebench.testing.models import two_by_two
 
@@ -80,6 +84,22 @@ def test_changes_below_delta_are_never_called_in_one_process() -> None:
         lambda: spin(2000), lambda: spin(2000), Tolerance(delta=0.9), rounds=4, block_ns=1_000_000
     )
     assert {ruling.verdict for ruling in rulings.values()} <= {"pass", "inconclusive"}
+
+
+def test_where_nothing_can_be_pinned_cpu_time_is_not_judged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cores, "available", list)
+    rulings = compare_calls(
+        lambda: spin(2000),
+        lambda: spin(2000),
+        Tolerance(),
+        budget_s=0,
+        rounds=4,
+        block_ns=1_000_000,
+    )
+    assert set(rulings) == {"wall"}
+    assert callables._clocks()["wall"] is whole_wall_change
 
 
 def test_percentiles_appear_where_the_calls_support_them() -> None:

@@ -136,6 +136,9 @@ class MlxSession(Session):
             return _Choice(compiled, True, "asked for", compile_s)
         return _faster(plan, compiled, arrays, compile_s)
 
+    def device(self) -> str:
+        return self._device
+
     def prepare(self, feeds: Feeds) -> Any:
         feeds = {info.name: feeds[info.name] for info in self.inputs}
         _, plan = self._program.plan(feeds)

@@ -336,6 +336,10 @@ class TrtSession(Session):
             )
         return fallen, "cudaMemGetInfo, fall of free memory since the CUDA context was made"
 
+    def device(self) -> str:
+        dla_core = self._told("dla_core")
+        return "cuda:0" if dla_core is None else f"dla:{dla_core}"
+
     def effective(self) -> Effective:
         import tensorrt as trt
 
@@ -343,9 +347,8 @@ class TrtSession(Session):
         inspector.execution_context = self._context
         layers = read_layers(inspector.get_engine_information(trt.LayerInformationFormat.JSON))
         precision = self._precision(layers)
-        dla_core = self._told("dla_core")
         return Effective(
-            device="cuda:0" if dla_core is None else f"dla:{dla_core}",
+            device=self.device(),
             precision=precision,
             providers=self._placement(layers),
             compute_nodes=layers.compute or None,

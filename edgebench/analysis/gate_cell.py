@@ -9,6 +9,7 @@ from statistics import median
 import msgspec
 
 from edgebench.analysis import stats
+from edgebench.analysis.arm_faults import fault_of
 from edgebench.analysis.gate import (
     Rules,
     Ruling,
@@ -119,6 +120,9 @@ def mismatch(case: CellCase, pairs: Sequence[Pair]) -> Reason | None:
     """Why the answers of the arms forbid a comparison of their times, or None."""
     for pair in pairs:
         for side in SIDES:
+            fault = fault_of(pair, side)
+            if fault is not None:
+                return fault
             check = pair.arm(side).output_check
             if not check.passed:
                 message = (
@@ -174,7 +178,8 @@ def _memory(case: CellCase, pairs: Sequence[Pair], rules: Rules) -> Ruling | Non
     base, head = (_peaks(pairs, side) for side in SIDES)
     if not len(base) == len(head) == len(pairs) > 0:
         return None
-    allowed = Tolerance(tau=case.tolerances.memory, delta=2 * case.tolerances.memory)
+    tau, delta = case.tolerances.memory, case.tolerances.memory_delta
+    allowed = Tolerance(tau=tau, delta=2 * tau if delta is None else delta)
     return judge(_log_ratios(base, head), allowed, _unscreened(rules))
 
 

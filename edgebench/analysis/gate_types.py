@@ -24,6 +24,7 @@ class Tolerances(msgspec.Struct, frozen=True, kw_only=True):
     cpu: Tolerance = Tolerance()
     wall: Tolerance = Tolerance()
     memory: float = 0.05
+    memory_delta: float | None = None  # None: twice as much
     size: float = 0.01
     quality: float = 0.02
     energy: Tolerance = Tolerance(tau=0.02, delta=0.1)

@@ -26,8 +26,8 @@ EXITS = {
     "invalid": ExitCode.INVALID,
 }
 EPILOG = (
-    "Exit codes: 0 pass or improve, 1 regress, 2 usage, 3 no core free, 4 inconclusive, 5 invalid, "
-    "6 asset or environment, 7 results not written."
+    "Exit codes: 0 pass or improve, 1 regress, 2 usage, 4 inconclusive, 5 invalid, "
+    "6 asset or environment, 7 results or raw pairs not written."
 )
 
 
@@ -43,7 +43,12 @@ EPILOG = (
     type=click.Path(exists=True, file_okay=False),
     help="Folder with workload definitions of your own.",
 )
-@click.option("--set", "sets", multiple=True, help="Axis of both sides: threads=1,2.")
+@click.option(
+    "--set",
+    "sets",
+    multiple=True,
+    help="Axis of both sides: threads=1,2. A side's own value goes first.",
+)
 @click.option("--shape", "shapes", multiple=True, help="Input shape of model files: x=1,3,224,224.")
 @click.option("--task", help="Own task and metric for model files: my_task.py:Class.")
 @click.option("--build", metavar="CMD", help="Builds the model of a git: revision.")
@@ -74,7 +79,8 @@ def command(**given: Any) -> int:
 
     A SPEC is a model file, a variant (precision=int8-static), a backend (openvino), runtime versions
     (onnxruntime==1.30.0), a git revision (git:main, with --build and --artifact) or a Python or virtual
-    environment. --base and --head may be repeated; head is base with what head says changed.
+    environment. --base and --head may be repeated; head is base with what head says changed. Versions and
+    Python are base's unless head names a backend, versions or a Python.
     """
     from edgebench.cli.ab_progress import watching
     from edgebench.cli.energy_source import meter_here
@@ -169,6 +175,8 @@ def finish(report: GateReport, given: Mapping[str, Any]) -> int:
             write(report, option, Path(given[option]))
     if any(reason.code == "interrupted" for reason in report.reasons):
         return ExitCode.INTERRUPTED
+    if any(reason.code == "not_written" for reason in report.reasons):
+        return ExitCode.STORE
     if report.verdict == "inconclusive" and given["inconclusive"] == "pass":
         return ExitCode.OK
     return EXITS[report.verdict]

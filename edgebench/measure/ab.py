@@ -135,6 +135,11 @@ class Match:
         left = self._left_s()
         return cores.PATIENCE_S if left is None else max(0.0, min(cores.PATIENCE_S, left))
 
+    def _give_up_s(self, contest: Contest) -> float | None:
+        """A pair may overrun the budget by all that it is thought to take: who is silent then, hangs."""
+        left = self._left_s()
+        return None if left is None else left + contest.next_cost_s()
+
     def _affordable(self, contest: Contest) -> bool:
         left = self._left_s()
         return left is None or contest.next_cost_s() <= left
@@ -161,6 +166,7 @@ class Match:
                     quality=index == 0 and not contest.case.canary,
                     rounds=self._settings.rounds,
                     time_out_s=self._settings.time_out_s,
+                    give_up_s=self._give_up_s(contest),
                     inherited_fds=held.fds,
                     available_bytes=available_bytes,
                     meter=self._meter if self._wants_energy(contest) else None,

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgebench import registry
-from edgebench.backend import ModelFile, Session
+from edgebench.backend import ModelFile, Session, computes_itself
 from edgebench.errors import EdgebenchError, UnsupportedError
 from edgebench.measure.arm_messages import (
     BLOCK,
@@ -26,6 +26,7 @@ from edgebench.measure.arm_messages import (
     WARM_UP,
     ArmJob,
     Broken,
+    Checked,
     Loaded,
     Message,
     Ran,
@@ -46,6 +47,10 @@ if TYPE_CHECKING:
 
     from edgebench.measure.inputs import Feeds
     from edgebench.task import Task
+
+
+#: Inputs that an arm has never seen are timed against those of its pool for about so long.
+UNSEEN_S = 0.1
 
 
 class _Link(ParentLink):
@@ -90,7 +95,7 @@ def main() -> None:
     os._exit(0)
 
 
-def _measure(arm: ArmJob, link: _Link) -> Measured:
+def _measure(arm: ArmJob, link: _Link) -> Measured | Broken:
     job = arm.job
     everywhere = os.sched_getaffinity(0) if arm.cores else set()
     _pin(arm.lent)
@@ -101,7 +106,7 @@ def _measure(arm: ArmJob, link: _Link) -> Measured:
     runtime = backend.import_runtime()
 
     from edgebench.measure import check
-    from edgebench.measure.inputs import pool_of
+    from edgebench.measure.inputs import pool_items, pool_of
     from edgebench.measure.phases import peak_of, precision_of
     from edgebench.measure.scenario import no_gc
     from edgebench.measure.worker import task_of
@@ -122,13 +127,28 @@ def _measure(arm: ArmJob, link: _Link) -> Measured:
     link.say(Phase("warm-up"))
     rotation = cycle(pool)
     typical_ns = _warm_up(session, rotation)
+    if arm.quality:
+        link.say(Phase("check for deferred answers", check.COMPLETION_QUERIES * typical_ns / 1e9))
+        if check.completion(session, pool, typical_ns).deferred:
+            return Broken("invalid", check.DEFERRED)  # what its blocks submit would pile up
     resident, _ = memory.peak_rss()
-    loaded = Loaded(typical_ns, resident, device=session.device_memory() != (None, ""))
+    elsewhere = not computes_itself(session.device()) or session.device_memory() != (None, "")
+    loaded = Loaded(typical_ns, resident, device=elsewhere)
     begin = decode_begin(link.say_and_wait(loaded, "measurement"))
     with no_gc():
         blocks = _blocks(session, rotation, begin, link)
         _stretches(session, rotation, link)
     peak = peak_of(session)
+    completion = unseen = None
+    if arm.quality:
+        # Alone, as the blocks were; and no earlier, since further inputs would be in the peak.
+        link.line()
+        calls = check.COMPLETION_QUERIES + 2 * check.UNSEEN_COUNTS[0]
+        link.say(Phase("check for deferred and cached answers", calls * typical_ns / 1e9))
+        completion = check.completion(session, pool, typical_ns)
+        feeds = pool_of(pool_items(task(), job.batch), job.batch)
+        unseen = check.unseen(session, feeds, pool, typical_ns, seconds=UNSEEN_S, seed=job.seed)
+        link.say_and_wait(Checked(), "output check")
     _pin(everywhere)
     link.say(Phase("output check"))
     checked = check.output_check(
@@ -159,6 +179,8 @@ def _measure(arm: ArmJob, link: _Link) -> Measured:
         output_check=checked,
         quality=quality,
         effective=effective,
+        completion=completion,
+        unseen=unseen,
         runtime=runtime,
     )
 

@@ -2,8 +2,9 @@
 
 The order is fixed. Parent: ArmJob; arm: Ready. Parent: `OPEN`; arm: Loaded. Parent: Begin; then for each
 block a line `BLOCK`, which the arm answers with a line `BLOCK` when the block is done; `END`. Parent: for
-each window of energy a Stretch, which the arm answers with Ran; `END`. Arm: Measured. Between its answer and the parent's next word an arm sleeps. At any time it may send Phase, which
-gives it more time, or Broken, its last word.
+each window of energy a Stretch, which the arm answers with Ran; `END`. In a cell's first pair, parent:
+`CHECK`; arm: Checked. Parent: `END`. Arm: Measured. Between its answer and the parent's next word an arm
+sleeps. At any time it may send Phase, which gives it more time, or Broken, its last word.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from edgebench.measure.jobs import Job, Phase
 from edgebench.pair import Begin, Measured
 from edgebench.record import Reason, Status
 
-OPEN, BLOCK, END = b"o\n", b"b\n", b"e\n"
+OPEN, BLOCK, CHECK, END = b"o\n", b"b\n", b"c\n", b"e\n"
 #: Iterations before the first block, the same for both arms.
 WARM_UP = 8
 
@@ -27,7 +28,9 @@ class ArmJob(msgspec.Struct, frozen=True, kw_only=True):
     lent: list[int]  # and to these until OPEN, as many: runtimes count cores when they are imported
     items: str  # npz of the items of the queries; "": not kept
     items_kept: bool  # read from there, by both arms or neither; else made, and written there
-    quality: bool  # a quality pass and the reading of effective facts after the blocks
+    quality: (
+        bool  # of a cell's first pair: also its quality, effective facts, and whether it cheats
+    )
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
@@ -39,7 +42,7 @@ class Loaded(msgspec.Struct, frozen=True, tag="loaded"):
 
     typical_ns: int  # of an iteration at the end of the warm-up
     resident_bytes: int | None
-    device: bool  # work runs on a device with memory of its own: its CPU time says nothing
+    device: bool  # a device computes, not this process's threads: its CPU time says nothing
 
 
 class Stretch(msgspec.Struct, frozen=True):
@@ -56,6 +59,10 @@ class Ran(msgspec.Struct, frozen=True, tag="ran"):
     iterations: int
 
 
+class Checked(msgspec.Struct, frozen=True, tag="checked"):
+    """The arm has looked whether it defers its work or answers from a cache."""
+
+
 class Broken(msgspec.Struct, frozen=True, tag="broken"):
     """Why there is no result."""
 
@@ -63,7 +70,7 @@ class Broken(msgspec.Struct, frozen=True, tag="broken"):
     reason: Reason
 
 
-Message = Phase | Ready | Loaded | Ran | Measured | Broken
+Message = Phase | Ready | Loaded | Ran | Checked | Measured | Broken
 
 encode = msgspec.json.Encoder().encode
 decode_job = msgspec.json.Decoder(ArmJob).decode

@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 
 from edgebench.backend import Session
 from edgebench.generation import GenerationSession, Prompts
-from edgebench.measure.inputs import Feeds, Outputs, split, stack
-from edgebench.record import Completion, Limit, OutputCheck, Quality
+from edgebench.measure.inputs import Feeds, Outputs, never_seen, split, stack
+from edgebench.measure.phases import looks_cached
+from edgebench.measure.scenario import in_turn
+from edgebench.record import Completion, Limit, OutputCheck, Quality, Reason, Unseen
 from edgebench.spec.types import Limit as LimitSpec
 from edgebench.spec.types import Quality as QualitySpec
 from edgebench.task import Metric, Task
@@ -34,6 +36,14 @@ CHECKED_ITEMS = 4
 COMPLETION_QUERIES = 8
 DEFERRED_NS = 20_000
 DEFERRED_SHARE = 0.1
+DEFERRED = Reason(
+    code="outputs_deferred",
+    message="outputs were not complete when the measured call returned: reading them took far "
+    "longer the first time than the second",
+    fix="the backend must force and await its outputs in `run`",
+)
+#: Never-seen inputs that are timed, at least and at most.
+UNSEEN_COUNTS = 6, 32
 
 
 def infer(session: Session, batch: int, items: Sequence[Feeds]) -> list[Outputs]:
@@ -304,6 +314,30 @@ def completion(session: Session, pool: Sequence[Any], typical_ns: int) -> Comple
     extra_ns = median(first_ns) - median(second_ns)
     deferred = extra_ns > max(DEFERRED_NS, DEFERRED_SHARE * typical_ns)
     return Completion(first_read_ns=first_ns, second_read_ns=second_ns, deferred=deferred)
+
+
+def unseen(
+    session: Session,
+    feeds: Sequence[Feeds],
+    pool: Sequence[Any],
+    typical_ns: int,
+    *,
+    seconds: float,
+    seed: int,
+) -> Unseen:
+    """Pool inputs and never-seen ones in turn, for about so long: a backend that answers the latter
+    slower caches. `pool`: what the session prepared of `feeds`."""
+    least, most = UNSEEN_COUNTS
+    count = max(least, min(most, round(seconds * 1e9 / (2 * max(typical_ns, 1)))))
+    rotation = [index % len(pool) for index in range(count)]
+    fresh = [
+        session.prepare(never_seen(feeds[index], seed=seed + number))
+        for number, index in enumerate(rotation)
+    ]
+    pool_ns, unseen_ns = in_turn(session.run, [pool[index] for index in rotation], fresh)
+    return Unseen(
+        pool_ns=pool_ns, unseen_ns=unseen_ns, caching=looks_cached(pool_ns, unseen_ns, typical_ns)
+    )
 
 
 def _judge(

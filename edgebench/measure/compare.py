@@ -71,7 +71,8 @@ def compare(
                 )
                 reasons.append(Reason(code="budget", message=message, fix="raise --budget"))
         except EdgebenchError as error:
-            reasons.append(Reason(code="stopped", message=error.message, fix=error.fix))
+            code = "not_written" if isinstance(error, StoreError) else "stopped"
+            reasons.append(Reason(code=code, message=error.message, fix=error.fix))
             _stop(contests, rules, error.message)
         except KeyboardInterrupt:
             reasons.append(Reason(code="interrupted", message="interrupted"))
@@ -79,6 +80,7 @@ def compare(
     notes = [f"raw pairs: {path}"] if path is not None and path.exists() else []
     if reading is not None and not reading.needed_s:
         notes.append(f"energy is not judged: {_why(reading)}")
+    notes += dict.fromkeys(unlike_asked(contests))
     return build_report(
         [contest.evidence for contest in contests],
         rules,
@@ -91,6 +93,21 @@ def compare(
         started_utc=started_utc,
         edgebench=__version__,
     )
+
+
+def unlike_asked(contests: Sequence[Contest]) -> Iterator[str]:
+    """What ran in another precision than was asked for, which options may cause, and what nobody deploys."""
+    for contest in contests:
+        for side, arm in (contest.arms or {}).items():
+            told = next((e for pair in contest.pairs if (e := pair.arm(side).effective)), None)
+            if told is None:
+                continue
+            asked, found = arm.job.precision.partition("-")[0], told.precision
+            as_asked = asked == "as" or found in (asked, None)
+            if not as_asked and (asked == "fp32" or found != "mixed"):
+                yield f"{contest.case.cell}: {side} was to run in {asked} and ran in {found}"
+            if told.not_deployable:
+                yield f"{contest.case.cell}: {side} is not deployable: {told.not_deployable}"
 
 
 def _why(meter: Meter) -> str:

@@ -9,6 +9,7 @@ import msgspec
 from edgebench import registry
 from edgebench.analysis.gate_types import Tolerances
 from edgebench.backend import Scalar
+from edgebench.errors import UsageError
 from edgebench.measure.sides import SideSpec
 from edgebench.pair import Side
 from edgebench.plan import Cell, plan
@@ -42,7 +43,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     memory_limit_bytes: int | None = None
 
     def side(self, side: Side) -> SideSpec:
-        return self.base if side == "base" else self.head
+        """What a side is: head is base with what head says changed."""
+        return self.base if side == "base" else self.head.on(self.base)
 
 
 class Couple(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,8 +75,14 @@ class Couple(msgspec.Struct, frozen=True, kw_only=True):
 def points(request: Request, workload: Workload) -> list[Variant]:
     """What both sides have in common: of a suite its variants, else the first value of every axis.
 
-    An axis that a side sets itself is not multiplied.
+    An axis that a side sets itself is not multiplied, but for values that are given for both sides: they
+    are those of the side that says nothing. Raises UsageError where neither side would have them.
     """
+    if twice := sorted(request.sets.keys() & request.base.sets.keys()):
+        raise UsageError(
+            f"{twice[0]} is given for both sides, and base ({request.base.text}) sets it as well",
+            "leave one of them out: head has what base sets, unless it says otherwise",
+        )
     own = {*request.base.sets, *request.head.sets}
     axes = workload.matrix.axes
     first: Variant = {axis: values[0] for axis, values in axes.items()}
@@ -90,7 +98,7 @@ def points(request: Request, workload: Workload) -> list[Variant]:
     multiplied = expand(Matrix(axes=dict(request.sets))) if request.sets else [{}]
     return _unique(
         [
-            {axis: value for axis, value in {**point, **more}.items() if axis not in own}
+            {axis: value for axis, value in point.items() if axis not in own} | more
             for point in points
             for more in multiplied
         ]
@@ -109,9 +117,9 @@ def couple(request: Request, workloads: Mapping[Side, Workload], point: Variant)
 
 
 def _cell(request: Request, side: Side, workload: Workload, point: Variant) -> Cell:
-    """The one cell of a side at a point. Head is base with what head says changed."""
+    """The one cell of a side at a point."""
     spec, base = request.side(side), request.base
-    backend = spec.backend or base.backend or DEFAULT_BACKEND
+    backend = spec.backend or DEFAULT_BACKEND
     options = {option.name for option in registry.load(backend).capabilities.options}
     first = {axis: values[0] for axis, values in workload.matrix.axes.items()}
     inherited = base.sets if side == "head" else {}

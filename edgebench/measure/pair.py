@@ -6,6 +6,7 @@ Between two blocks the parent reads one line and writes one; the same for both a
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import select
 import subprocess
@@ -22,10 +23,12 @@ import msgspec
 
 from edgebench.measure.arm_messages import (
     BLOCK,
+    CHECK,
     END,
     OPEN,
     ArmJob,
     Broken,
+    Checked,
     Loaded,
     Ran,
     Ready,
@@ -42,7 +45,7 @@ from edgebench.record import Energy, Reason, Replicate, Status
 if TYPE_CHECKING:
     from edgebench.measure.meter import Meter
 
-M = TypeVar("M", Ready, Loaded, Ran, Measured)
+M = TypeVar("M", Ready, Loaded, Ran, Checked, Measured)
 
 ROUNDS = 20
 BLOCK_NS = 20_000_000
@@ -50,6 +53,8 @@ BLOCK_NS = 20_000_000
 LEAST_ITERATIONS = 5
 #: A sample lasts at least so long: clocks and the interpreter's loop stay far below 1 % of it.
 SAMPLE_NS = 200_000
+#: Silence that is waited for even where the time for the pair is over.
+GRACE_S = 5.0
 #: Memory that the second arm needs, as a multiple of what the first one took.
 HEADROOM = 1.1
 _RUN = (
@@ -113,19 +118,24 @@ def run_pair(
     quality: bool,
     rounds: int = ROUNDS,
     time_out_s: float = 120.0,
+    give_up_s: float | None = None,
     inherited_fds: tuple[int, ...] = (),
     available_bytes: Callable[[], int | None] = lambda: None,
     meter: Meter | None = None,
 ) -> Pair:
     """Measures one pair. Raises PairFailed; the processes are gone whatever happens.
 
-    `meter`: after the blocks either arm runs alone for as long as it needs, and has its energy read.
+    `quality`: either arm also has its quality measured, and is looked at for answers that it defers or
+    caches. `give_up_s`: so many seconds from now, silence is waited for no longer, but for GRACE_S; an arm
+    that is never silent for long goes on. `meter`: after the blocks either arm runs alone for as long as it
+    needs, and has its energy read.
     """
     begun = time.perf_counter()
     started = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
     load = os.getloadavg()[0]
     order: tuple[Side, Side] = ("base", "head") if first == "base" else ("head", "base")
     running: dict[Side, _Arm] = {}
+    until = math.inf if give_up_s is None else time.monotonic() + give_up_s
     try:
         # Both or neither: an arm that makes its inputs has another peak of memory than one that reads.
         kept = all(Path(arm.items).is_file() for arm in arms.values())
@@ -139,7 +149,8 @@ def run_pair(
                     items_kept=kept,
                     quality=quality,
                 )
-                running[side] = _Arm(side, job, arms[side].interpreter, time_out_s, inherited_fds)
+                interpreter = arms[side].interpreter
+                running[side] = _Arm(side, job, interpreter, time_out_s, until, inherited_fds)
             for side in order:
                 running[side].expect(Ready)
         loaded: dict[Side, Loaded] = {}
@@ -160,6 +171,12 @@ def run_pair(
         stretches = {side: running[side].run_for(meter.needed_s) for side in order} if meter else {}
         for side in order:
             running[side].send(END)
+        if quality:
+            for side in order:
+                running[side].send(CHECK)
+                running[side].expect(Checked)
+            for side in order:
+                running[side].send(END)
         measured = {side: running[side].expect(Measured) for side in order}
     finally:
         for arm in running.values():
@@ -226,9 +243,10 @@ class _Arm:
         job: ArmJob,
         interpreter: Interpreter,
         time_out_s: float,
+        until: float,
         inherited_fds: tuple[int, ...],
     ) -> None:
-        self._side, self._time_out_s = side, time_out_s
+        self._side, self._time_out_s, self._until = side, time_out_s, until
         self._phase, self._buffer = "start", bytearray()
         self._oom_kills = oom_kill_count()
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `end`
@@ -292,6 +310,7 @@ class _Arm:
         self._log.close()
 
     def _line(self, limit_s: float) -> bytes:
+        limit_s = min(limit_s, max(self._until - time.monotonic(), GRACE_S))
         deadline = time.monotonic() + limit_s
         while (at := self._buffer.find(b"\n")) < 0:
             ready, _, _ = select.select([self._in], [], [], max(0.0, deadline - time.monotonic()))
@@ -309,9 +328,11 @@ class _Arm:
             self._process.returncode,
             phase=self._phase,
             log=self._log,
-            time_out_s=limit_s,
+            time_out_s=None if limit_s is None else round(limit_s, 1),
             oom_kills=oom_kill_count() - self._oom_kills,
         )
+        if limit_s is not None and limit_s < self._time_out_s:
+            reason = msgspec.structs.replace(reason, fix="raise --budget if it is only slow")
         raise PairFailed(self._side, "failed", reason)
 
     def _fail(self, line: bytes) -> None:

@@ -7,14 +7,18 @@ import os
 import signal
 import sys
 import threading
+import time
+from collections.abc import Callable
 
 from edgebench.measure.jobs import Done, Job, Phase, decode_job, encode_message
 
 _PR_SET_PDEATHSIG = 1
+#: How often a process looks after its parent where the kernel does not tell of its end.
+LOOK_S = 1.0
 
 
 class ParentLink:
-    """The worker's end: `job_fd` stays open in the parent as a sign of life."""
+    """The worker's end of both pipes. Words on `job_fd` have one reader, the main thread."""
 
     def __init__(self, job_fd: int, result_fd: int, parent_pid: int) -> None:
         self._job = os.fdopen(job_fd, "rb")
@@ -24,8 +28,8 @@ class ParentLink:
     def die_with_parent(self) -> None:
         """From now on this process ends when its parent does, however that ends.
 
-        Linux: the kernel sends SIGKILL (prctl(2), PR_SET_PDEATHSIG). Elsewhere a thread waits for the
-        end of the job pipe; it sleeps in `read` and takes no time.
+        Linux: the kernel sends SIGKILL (prctl(2), PR_SET_PDEATHSIG). Elsewhere a thread looks whether
+        the parent is still the same.
         """
         if sys.platform == "linux":
             import ctypes
@@ -34,12 +38,7 @@ class ParentLink:
             if os.getppid() != self._parent_pid:  # it died before the call
                 os._exit(1)
         else:
-            threading.Thread(target=self._wait_for_end, daemon=True).start()
-
-    def _wait_for_end(self) -> None:
-        while self._job.read(1):
-            pass
-        os._exit(1)
+            threading.Thread(target=outlive_nobody, args=(self._parent_pid,), daemon=True).start()
 
     def receive_job(self) -> Job:
         return decode_job(self._job.readline())
@@ -55,6 +54,18 @@ class ParentLink:
         view = memoryview(line + b"\n")
         while view:
             view = view[os.write(self._result_fd, view) :]
+
+
+def outlive_nobody(
+    parent_pid: int,
+    parent: Callable[[], int] = os.getppid,
+    sleep: Callable[[float], None] = time.sleep,
+    leave: Callable[[int], object] = os._exit,
+) -> None:
+    """Ends this process once it has another parent: that of orphans."""
+    while parent() == parent_pid:
+        sleep(LOOK_S)
+    leave(1)
 
 
 def be_first_to_go() -> None:

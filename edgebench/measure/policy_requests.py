@@ -72,7 +72,7 @@ def demands_of(policy: Policy) -> list[Demand]:
 
 
 def _tolerances_of_cell(policy: Policy, cell: CellPolicy) -> Tolerances:
-    return tolerances_of({**policy.tolerances, **cell.tolerances})
+    return tolerances_of(policy.tolerances, cell.tolerances)
 
 
 def _sets(cell: CellPolicy) -> dict[str, list[Scalar]]:
@@ -83,28 +83,48 @@ def _listed(text: str | list[str] | None) -> list[str]:
     return [text] if isinstance(text, str) else list(text or [])
 
 
-def tolerances_of(given: Mapping[MetricName, Allowance]) -> Tolerances:
-    """The defaults with what the policy says; `latency` stands for both clocks."""
+def tolerances_of(*layers: Mapping[MetricName, Allowance]) -> Tolerances:
+    """The defaults with what the layers of a policy say, field by field, a later one over an earlier;
+    `latency` stands for both clocks. Raises UsageError where a delta is not above its tau."""
     default = Tolerances()
-    both = given.get("latency", Allowance())
+
+    def amount(tau: float, name: MetricName) -> Tolerance:
+        return _tolerance(layers, Tolerance(tau=tau, delta=0), name)
+
+    memory = amount(default.memory, "memory.peak")
     return Tolerances(
-        cpu=_tolerance(default.cpu, both, given.get("latency.cpu", Allowance())),
-        wall=_tolerance(default.wall, both, given.get("latency.wall", Allowance())),
-        memory=_tau(given, "memory.peak", default.memory),
-        size=_tau(given, "model.size", default.size),
-        quality=_tau(given, "quality", default.quality),
-        energy=_tolerance(default.energy, given.get("energy.j_per_inference", Allowance())),
+        cpu=_tolerance(layers, default.cpu, "latency", "latency.cpu"),
+        wall=_tolerance(layers, default.wall, "latency", "latency.wall"),
+        memory=memory.tau,
+        memory_delta=memory.delta,
+        size=amount(default.size, "model.size").tau,
+        quality=amount(default.quality, "quality").tau,
+        energy=_tolerance(layers, default.energy, "energy.j_per_inference"),
     )
 
 
-def _tolerance(default: Tolerance, *given: Allowance) -> Tolerance:
-    tau, delta = default.tau, default.delta
-    for allowance in given:
-        tau = tau if allowance.tau is None else allowance.tau
-        delta = delta if allowance.delta is None else allowance.delta
-    return Tolerance(tau=tau, delta=max(delta, 2 * tau))
+def _tolerance(
+    layers: Sequence[Mapping[MetricName, Allowance]], default: Tolerance, *names: MetricName
+) -> Tolerance:
+    """A delta that nobody gives is at least twice tau; one that is given counts as it is."""
+    said = _said(layers, *names)
+    tau = default.tau if said.tau is None else said.tau
+    if said.delta is None:
+        return Tolerance(tau=tau, delta=max(default.delta, 2 * tau))
+    if said.delta <= tau:
+        raise UsageError(
+            f"{names[-1]}: delta ({said.delta:.1%}) must be above tau ({tau:.1%})",
+            "tau is what counts as the same, delta what must be excluded",
+        )
+    return Tolerance(tau=tau, delta=said.delta)
 
 
-def _tau(given: Mapping[MetricName, Allowance], name: MetricName, default: float) -> float:
-    tau = given.get(name, Allowance()).tau
-    return default if tau is None else tau
+def _said(layers: Sequence[Mapping[MetricName, Allowance]], *names: MetricName) -> Allowance:
+    """What is said last of each field, under any of the names."""
+    tau = delta = None
+    for layer in layers:
+        for name in names:
+            given = layer.get(name, Allowance())
+            tau = tau if given.tau is None else given.tau
+            delta = delta if given.delta is None else given.delta
+    return Allowance(tau=tau, delta=delta)

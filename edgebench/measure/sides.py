@@ -33,7 +33,7 @@ _MODEL_SUFFIXES = (
 
 
 class SideSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """One side as asked for. What is None or empty is as on the other side."""
+    """One side as asked for. What is None or empty it does not say."""
 
     text: str  # as typed, for people
     model: str | None = None  # absolute path
@@ -42,6 +42,24 @@ class SideSpec(msgspec.Struct, frozen=True, kw_only=True):
     pins: tuple[str, ...] = ()
     revision: str | None = None
     python: str | None = None  # absolute path of an interpreter
+
+    def on(self, base: SideSpec) -> SideSpec:
+        """This side as a head: what it does not say is as base has it, but for the variant, whose axes
+        depend on the backend.
+
+        What runs is one thing: a side that names a backend, versions or a Python has no versions and no
+        Python of base's. `onnxruntime==1.30.0` against `ort` is against what is installed.
+        """
+        model = self if self.model or self.revision else base
+        runtime = self if self.backend or self.pins or self.python else base
+        return msgspec.structs.replace(
+            self,
+            model=model.model,
+            revision=model.revision,
+            backend=self.backend or base.backend,
+            pins=runtime.pins,
+            python=runtime.python,
+        )
 
 
 def parse_side(

@@ -21,15 +21,14 @@ from edgebench.backend import DeviceTimes, ModelFile, Session
 from edgebench.errors import EdgebenchError, UnsupportedError
 from edgebench.measure.jobs import Done, Job
 from edgebench.measure.parent_link import ParentLink, be_first_to_go
-from edgebench.measure.phases import looks_cached, peak_of, precision_of, timed
+from edgebench.measure.phases import peak_of, precision_of, timed
 from edgebench.probes import memory
-from edgebench.record import Completion, Memory, Pipeline, Reason, Replicate, Unseen
+from edgebench.record import Memory, Pipeline, Reason, Replicate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from edgebench.backend import TensorInfo
-    from edgebench.measure.inputs import Feeds
     from edgebench.measure.scenario import Window
     from edgebench.task import Task
 
@@ -103,14 +102,28 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
     completion = check.completion(session, pool, typical_ns)
     if completion.deferred:
         # What such a call takes is no latency: there is nothing to measure.
-        return Done(_deferred(job, started, completion), inputs.digest(feeds))
+        deferred = Replicate(
+            index=job.index,
+            status="invalid",
+            started_utc=started,
+            reasons=[check.DEFERRED],
+            completion=completion,
+        )
+        return Done(deferred, inputs.digest(feeds))
 
     link.phase("measurement", 3 * max(job.slice_s, job.min_window_s) + 2 * job.sustain_s)
     window = _window(job, session, pool, typical_ns)
     # Before anything else is prepared: what follows holds further inputs.
     peak = peak_of(session)
     link.phase("measurement of never-seen inputs", job.slice_s)
-    unseen = _unseen(job, session, feeds, pool, typical_ns)
+    unseen = check.unseen(
+        session,
+        feeds,
+        pool,
+        typical_ns,
+        seconds=UNSEEN_SHARE * job.slice_s,
+        seed=job.seed + 1000 * job.index,
+    )
     link.phase("measurement of the pipeline", job.slice_s)
     pipeline = _pipeline(job, session, task, typical_ns)
     observed = Memory(
@@ -190,22 +203,6 @@ def _device_times(
     return session.device_times([pool[number % len(pool)] for number in range(count)])
 
 
-def _deferred(job: Job, started: str, completion: Completion) -> Replicate:
-    reason = Reason(
-        code="outputs_deferred",
-        message="outputs were not complete when the measured call returned: reading them took far "
-        "longer the first time than the second",
-        fix="the backend must force and await its outputs in `run`",
-    )
-    return Replicate(
-        index=job.index,
-        status="invalid",
-        started_utc=started,
-        reasons=[reason],
-        completion=completion,
-    )
-
-
 def task_of(job: Job, described: Sequence[TensorInfo]) -> Task:
     """The task; `described`: the inputs of the fp32 model, or where there is none, of the session."""
     from edgebench.task import TaskContext
@@ -273,24 +270,6 @@ def _sustained(job: Job, session: Session, pool: list[Any], typical_ns: int) -> 
         temperature=thermometer.read,
         temperature_source=thermometer.source,
         min_window_s=job.min_window_s,
-    )
-
-
-def _unseen(
-    job: Job, session: Session, feeds: list[Feeds], pool: list[Any], typical_ns: int
-) -> Unseen:
-    """Pool inputs and never-seen ones in turn: a backend that answers the latter slower caches."""
-    from edgebench.measure import inputs, scenario
-
-    pairs = _count(UNSEEN_SHARE * job.slice_s / 2, typical_ns, least=6, most=32)
-    rotation = [index % len(pool) for index in range(pairs)]
-    fresh = [
-        session.prepare(inputs.never_seen(feeds[index], seed=job.seed + 1000 * job.index + number))
-        for number, index in enumerate(rotation)
-    ]
-    pool_ns, unseen_ns = scenario.in_turn(session.run, [pool[index] for index in rotation], fresh)
-    return Unseen(
-        pool_ns=pool_ns, unseen_ns=unseen_ns, caching=looks_cached(pool_ns, unseen_ns, typical_ns)
     )
 
 

@@ -24,10 +24,10 @@ METRICS = {
     "latency": True,
     "latency.cpu": True,
     "latency.wall": True,
-    "memory.peak": False,
+    "memory.peak": True,
     "model.size": False,
     "quality": False,
-    "energy.j_per_inference": False,
+    "energy.j_per_inference": True,
 }
 MetricName = Literal[
     "latency",
@@ -114,10 +114,13 @@ def _impossible(policy: Policy, document: Document) -> Iterator[SpecError]:
 def _allowances(
     given: dict[MetricName, Allowance], path: KeyPath, document: Document
 ) -> Iterator[SpecError]:
+    """What can be told of one alone: what several of them make together is told where they meet."""
     for name, allowance in given.items():
         where = (*path, name)
-        if allowance.delta is not None and not METRICS[name]:
+        if allowance.delta is None:
+            continue
+        if not METRICS[name]:
             message = "has no delta: it is compared with tau alone"
             yield document.error((*where, "delta"), message, "leave it out", at_key=True)
-        elif allowance.delta is not None and allowance.delta <= (allowance.tau or 0.01):
+        elif allowance.tau is not None and allowance.delta <= allowance.tau:
             yield document.error((*where, "delta"), "must be above tau")

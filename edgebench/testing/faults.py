@@ -85,6 +85,9 @@ class FaultySession(Session):
     def outputs_of(self, prepared: Any, raw: Any) -> Outputs:
         return self.inner.outputs_of(prepared, raw)
 
+    def device(self) -> str:
+        return self.inner.device()
+
     def effective(self) -> Effective:
         facts = self.inner.effective()
         own = {name: value for name, value in self.settings.items() if name != "threads"}

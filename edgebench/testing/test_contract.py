@@ -326,11 +326,12 @@ def test_seen_inputs_are_not_answered_faster(open_: Open) -> None:
 
 
 def test_effective_facts_are_complete(open_: Open, runtime: Backend) -> None:
-    """Effective facts name device, runtime, inputs, outputs, and every declared option."""
+    """Effective facts name device (as `device` does), runtime, inputs, outputs, and every declared option."""
     session = open_(convolution(1))
     facts = session.effective()
     assert isinstance(facts, Effective)
     assert facts.device
+    assert session.device() == facts.device
     assert facts.runtime
     assert facts.inputs == session.inputs
     assert facts.outputs == session.outputs

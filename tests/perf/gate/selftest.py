@@ -1,8 +1,8 @@
 """Whether the gate sees what it must see, on this machine, with real processes: `make gate-selftest`.
 
-An injected +30 % must be REGRESS, +5 % never PASS; a head that crashes, is empty or answers otherwise is
-INVALID; one that is faster and below its quality floor fails; the same thing twice is no REGRESS. Prints a
-line per case and ends with 1 where one does not hold.
+An injected +30 % must be REGRESS, +5 % never PASS; a head that crashes, is empty, answers otherwise or from a
+cache, or returns before its work is done is INVALID; one that is faster and below its quality floor fails; the
+same thing twice is no REGRESS. Prints a line per case and ends with 1 where one does not hold.
 """
 
 from __future__ import annotations
@@ -49,6 +49,8 @@ def cases(folder: Path) -> list[Case]:
         Case("a head that raises", head("Crash", "after=30"), ("invalid",), "gave up"),
         Case("an empty head", ("--base", model, "--head", str(empty)), ("invalid",), "head"),
         Case("other answers", head("WrongOutput"), ("invalid",), "differ"),
+        Case("a head that caches", head("Memoise"), ("invalid",), "caches results"),
+        Case("a head that returns early", head("Async"), ("invalid",), "not complete"),
         Case(
             "faster, below its floor",
             ("--base", "precision=fp32", "--head", "precision=int8-static", "file-typing"),
