@@ -9,12 +9,12 @@ from edgebench.measure.parent_link import LOOK_S, outlive_nobody
 
 #: Reads words as an arm does, after it tied itself to its parent as on macOS.
 CHILD = """
-import os, sys
+import os, time
 from edgebench.measure import parent_link
 parent_link.sys = type("System", (), {"platform": "darwin"})
 link = parent_link.ParentLink(0, 1, os.getppid())
 link.die_with_parent()
-parent_link.time.sleep(0)  # lets another thread run first
+time.sleep(0)  # lets another thread run first
 while line := link._job.readline():
     os.write(1, line)
 """
