@@ -23,7 +23,7 @@ def build_table(records: Iterable[Record]) -> Table:
     devices: dict[str, Device] = {}
     runs: dict[str, Run] = {}
     rows: list[Row] = []
-    places: dict[tuple[str, str], int] = {}
+    places: dict[tuple[str, str, str], int] = {}
     notes: dict[str, None] = {}  # an ordered set
     for record in records:
         _place(judge(row_of(record), record), rows, places)
@@ -44,10 +44,10 @@ def build_table(records: Iterable[Record]) -> Table:
     )
 
 
-def _place(row: Row, rows: list[Row], places: dict[tuple[str, str], int]) -> None:
+def _place(row: Row, rows: list[Row], places: dict[tuple[str, str, str], int]) -> None:
     """Adds a row, `places` being the first of each run's cell. The row with the energy of an external
     meter stands in the place of the same cell without it: `energy attach` writes it beside its run."""
-    at = places.setdefault((row.run, row.id), len(rows))
+    at = places.setdefault((row.device, row.run, row.id), len(rows))
     external = row.energy.kind == "measured_external"
     if at == len(rows) or external == (rows[at].energy.kind == "measured_external"):
         rows.append(row)
