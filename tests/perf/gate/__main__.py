@@ -13,7 +13,7 @@ HEAD = """\
 # What the gate's rules make of real pairs
 
 Written by `python -m tests.perf.gate` from the files of this folder, which `tests.perf.gate.collect` measured
-on a virtual machine with two cores{others}: the load before a pair was {least:.1f} to {most:.1f},
+on virtual machines with two cores{others}: the load before a pair was {least:.1f} to {most:.1f},
 median {middle:.1f}, where none was added. A pair is two fresh processes on one core. Injected
 slowdowns are real work after each run (`fault-slower`): heads are named by how much slower their pairs were in
 the mean, which is more than what was asked for. Where a row says *drawn with replacement*, its n is
