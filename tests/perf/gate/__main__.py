@@ -39,9 +39,9 @@ def main() -> None:
         *judge.report(found, same),
         *peers.report(),
     ]
-    if versions.REPORT.exists():
-        text = versions.write_page().read_text(encoding="utf-8").partition("\n")[2]
-        parts += ["### Two ONNX Runtime releases on the default suite\n", text]
+    for report in versions.reports():
+        text = versions.write_page(report).read_text(encoding="utf-8").partition("\n")[2]
+        parts += [f"### Two ONNX Runtime releases on the default suite ({report.stem})\n", text]
     (data.FOLDER / "summary.md").write_text("\n".join(parts) + "\n", encoding="utf-8")
 
 

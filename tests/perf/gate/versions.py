@@ -16,7 +16,10 @@ from edgebench.analysis.gate_types import GateReport
 from edgebench.report.gate_formats import write
 from tests.perf.gate import data
 
-REPORT = data.FOLDER / "versions.json"
+
+def reports() -> list[Path]:
+    """Those that are kept: of each machine one."""
+    return sorted(data.FOLDER.glob("versions*.json"))
 
 
 def main() -> None:
@@ -25,6 +28,9 @@ def main() -> None:
     parser.add_argument("--head", default="1.32.0")
     parser.add_argument("--suite", default="quick")
     parser.add_argument("--budget", default="15min")
+    parser.add_argument(
+        "--machine", default="", help="name of a further machine, in the file's name"
+    )
     given = parser.parse_args()
     done = subprocess.run(
         [
@@ -36,16 +42,17 @@ def main() -> None:
         check=False,
     )  # fmt: skip
     report = msgspec.json.decode(done.stdout, type=GateReport)
-    REPORT.parent.mkdir(parents=True, exist_ok=True)
-    REPORT.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
-    write_page()
-    print(f"{report.verdict}, exit code {done.returncode}: {REPORT}")
+    path = data.FOLDER / f"{'-'.join(filter(None, ('versions', given.machine)))}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
+    write_page(path)
+    print(f"{report.verdict}, exit code {done.returncode}: {path}")
 
 
-def write_page() -> Path:
+def write_page(path: Path) -> Path:
     """The stored report as a page, in the words that reports have now."""
-    page = REPORT.with_suffix(".md")
-    write(msgspec.json.decode(REPORT.read_bytes(), type=GateReport), "md", page)
+    page = path.with_suffix(".md")
+    write(msgspec.json.decode(path.read_bytes(), type=GateReport), "md", page)
     return page
 
 
