@@ -51,6 +51,7 @@ FILES = (
     ("+5 %", "pairs-5.csv.gz"),
     ("+5 %, 2 busy processes", "pairs-5-busy2.csv.gz"),
     ("A/A, 2 busy processes", "pairs-0-busy2.csv.gz"),
+    ("A/A, another CPU", "pairs-0-another.csv.gz"),
     ("+1.6 %, another CPU", "pairs-1.6.csv.gz"),
     ("+1.75 %, another CPU", "pairs-1.75.csv.gz"),
     ("+2.5 %, another CPU", "pairs-2.5.csv.gz"),
