@@ -2,7 +2,8 @@
 
 A *test* is one metric of one cell. Tests look at their pairs at numbers fixed beforehand, and those of
 latency share one error rate: the chance that any of a suite calls REGRESS although nothing is slower by
-more than `tau` is at most `alpha`; that of memory, and that of energy, are as much each. With few tests, every look gets alpha / (tests x looks). With many, that share
+more than `tau` is at most `alpha`; that of memory, and that of energy, are as much each. With few tests,
+every look gets alpha / (tests x looks). With many, that share
 would need more pairs than noise on a rare bad moment deserves: a look first *screens* at 5 %, and only
 pairs that come after it, which know nothing of why the cell was screened, can *confirm*.
 """

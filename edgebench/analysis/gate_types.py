@@ -90,9 +90,7 @@ class GateReport(msgspec.Struct, frozen=True, kw_only=True):
     head: str = ""
     alpha: float = 0.01
     tests: int = 0  # of latency, that share alpha
-    cells_tested: int = (
-        0  # cells: tests of memory that share an alpha of their own; as many of energy
-    )
+    cells_tested: int = 0  # so many tests of memory share an alpha of their own; as many of energy
     seconds: float = 0.0
     budget_s: float | None = None
     load_1m: list[float] = []  # of the machine, before each pair: least and most

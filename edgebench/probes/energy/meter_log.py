@@ -45,9 +45,8 @@ class MeterLog:
     absolute: bool  # times are Unix time, else since some moment
     columns: str  # which columns were read: "Main current [mA] x Main voltage [V]"
     resolution: float  # the smallest step that the file's digits can tell
-    assumed: tuple[
-        str, ...
-    ] = ()  # columns whose names tell no unit, with the one taken: "power in W"
+    #: Columns whose names tell no unit, with the one taken: "power in W".
+    assumed: tuple[str, ...] = ()
 
     @property
     def period_s(self) -> float:
