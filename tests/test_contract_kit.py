@@ -24,7 +24,6 @@ COMPUTES_NOTHING = {
     "test_answers_are_right",
     "test_answers_depend_on_the_input",
     "test_answers_are_right_with_every_option",
-    "test_latency_grows_with_work",
 }
 NEEDS_NO_RUNTIME = {
     "test_has_a_name_and_a_summary",
@@ -33,6 +32,16 @@ NEEDS_NO_RUNTIME = {
     "test_loading_imports_no_runtime",
     "test_availability_has_evidence",
     "test_missing_runtime_is_reported",
+}
+
+
+#: Demands on time. A busy machine can hide a fault from them, so tests/test_contract_timing.py holds them
+#: to account on a clock of its own; what a fault does to them here is not asked.
+TIMED = {
+    "test_latency_grows_with_work",
+    "test_runs_return_when_the_work_is_done",
+    "test_seen_inputs_are_not_answered_faster",
+    "test_time_grows_with_the_prompt",
 }
 
 
@@ -97,38 +106,29 @@ def test_ort_keeps_the_contract(tmp_path: Path) -> None:
     [
         ("null", COMPUTES_NOTHING),
         (f"{FAULTS}:WrongOutput", COMPUTES_NOTHING),
-        (f"{FAULTS}:Memoise", {"test_seen_inputs_are_not_answered_faster"}),
+        (f"{FAULTS}:Memoise", set()),
+        (f"{FAULTS}:Async", set()),
         (f"{FAULTS}:SilentFallback", {"test_precision_is_as_asked"}),
     ],
-    ids=["null", "wrong", "memoise", "fallback"],
+    ids=["null", "wrong", "memoise", "async", "fallback"],
 )
 def test_a_faulty_backend_fails_exactly_its_tests(
     backend: str, expected: set[str], tmp_path: Path
 ) -> None:
     outcomes = kit(backend, tmp_path)
-    assert outcomes["failure"] == expected
+    assert outcomes["failure"] - TIMED == expected
     assert outcomes["error"] == set()
 
 
 def test_a_decoder_that_computes_nothing_fails_exactly_its_tests(tmp_path: Path) -> None:
     outcomes = kit("edgebench.testing.fake_decoder:FakeDecoder", tmp_path)
-    assert outcomes["failure"] & GENERATION == {
+    assert outcomes["failure"] & GENERATION - TIMED == {
         "test_logits_are_those_of_the_model",
         "test_logits_are_near_in_every_precision",
         "test_every_position_is_scored",
         "test_generation_options_take_effect_or_are_refused",
-        "test_time_grows_with_the_prompt",
     }
     assert outcomes["passed"] >= GENERATION - outcomes["failure"]
-
-
-def test_a_run_that_returns_early_is_seen(tmp_path: Path) -> None:
-    outcomes = kit(f"{FAULTS}:Async", tmp_path)
-    # On a free core the small model returns as late as the large one: that is seen as well.
-    assert outcomes["failure"] - {"test_latency_grows_with_work"} == {
-        "test_runs_return_when_the_work_is_done"
-    }
-    assert outcomes["error"] == set()
 
 
 def test_a_missing_runtime_fails_and_does_not_skip(tmp_path: Path) -> None:
