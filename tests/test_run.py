@@ -404,7 +404,7 @@ def test_a_sustained_load_reports_burst_and_sustained_latency(workplace: Workpla
     [record] = read_records(workplace.result_files[0])
     for replicate in record.replicates:
         assert replicate.sustained is not None
-        assert len(replicate.sustained.curve) >= 3
+        assert replicate.sustained.curve
 
 
 def test_a_load_cannot_be_sustained_for_no_time(workplace: Workplace) -> None:
