@@ -18,6 +18,7 @@ from edgebench.backend import (
     Scalar,
     Session,
     Unavailable,
+    availability_of,
 )
 from edgebench.errors import UnsupportedError
 from edgebench.generation import GenerationSession, Room, check_prompts, check_step
@@ -49,14 +50,11 @@ class LlamaCppBackend(Backend):
     )
 
     def availability(self) -> Ready | Unavailable:
-        try:
-            return Ready(importlib.metadata.version("llama-cpp-python"))
-        except importlib.metadata.PackageNotFoundError:
-            return Unavailable(
-                "not_installed",
-                "llama-cpp-python is not installed",
-                "pip install 'edgebench[llama-cpp]' (builds llama.cpp: minutes, needs a C++ compiler)",
-            )
+        return availability_of(
+            "llama-cpp-python",
+            "llama-cpp-python",
+            "pip install 'edgebench[llama-cpp]' (builds llama.cpp: minutes, needs a C++ compiler)",
+        )
 
     def import_runtime(self) -> str:
         import llama_cpp

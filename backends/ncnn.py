@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import importlib.metadata
 import importlib.util
 import json
 import os
@@ -32,6 +31,7 @@ from edgebench.backend import (
     Unavailable,
 )
 from edgebench.errors import UnsupportedError
+from edgebench.installed import installed_version
 
 if TYPE_CHECKING:
     from edgebench.backend import Feeds, Outputs
@@ -92,9 +92,8 @@ class NcnnBackend(Backend):
     )
 
     def availability(self) -> Ready | Unavailable:
-        try:
-            version = importlib.metadata.version("ncnn")
-        except importlib.metadata.PackageNotFoundError:
+        version = installed_version("ncnn")
+        if version is None:
             return Unavailable(
                 "not_installed",
                 "ncnn is not installed",
@@ -118,7 +117,9 @@ class NcnnBackend(Backend):
 
     def convert(self, model: ModelFile, options: Mapping[str, Scalar], cache: Path) -> ModelFile:
         """`<key>.param`, `<key>.bin` and what both do not tell, `<key>.json`."""
-        key = json.dumps([model.sha256, _version("pnnx"), _version("ncnn"), _LAYOUT])
+        key = json.dumps(
+            [model.sha256, installed_version("pnnx"), installed_version("ncnn"), _LAYOUT]
+        )
         stem = hashlib.sha256(key.encode()).hexdigest()[:24]
         path = cache / f"{stem}.param"
         if not path.exists():
@@ -328,10 +329,6 @@ def _standard_error() -> Iterator[Any]:
 
 
 # --- conversion ---------------------------------------------------------------------------------
-
-
-def _version(distribution: str) -> str:
-    return importlib.metadata.version(distribution)
 
 
 def _pnnx() -> Path | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import importlib.metadata
 import importlib.util
 import json
 import os
@@ -27,6 +26,7 @@ from edgebench.backend import (
     Unavailable,
 )
 from edgebench.errors import UnsupportedError
+from edgebench.installed import installed_version
 
 if TYPE_CHECKING:
     from edgebench.backend import Feeds, Outputs
@@ -113,9 +113,8 @@ class OpenVinoBackend(Backend):
     )
 
     def availability(self) -> Ready | Unavailable:
-        try:
-            version = importlib.metadata.version("openvino")
-        except importlib.metadata.PackageNotFoundError:
+        version = installed_version("openvino")
+        if version is None:
             return Unavailable("not_installed", "OpenVINO is not installed", _FIX)
         if importlib.util.find_spec("openvino") is None:
             return Unavailable(

@@ -26,6 +26,7 @@ from edgebench.backend import (
     Scalar,
     Session,
     Unavailable,
+    availability_of,
 )
 from edgebench.errors import UnsupportedError
 from edgebench.generation import GenerationSession, Room, check_prompts, check_step
@@ -82,14 +83,11 @@ class OpenVinoGenAiBackend(Backend):
     )
 
     def availability(self) -> Ready | Unavailable:
-        try:
-            return Ready(importlib.metadata.version("openvino-genai"))
-        except importlib.metadata.PackageNotFoundError:
-            return Unavailable(
-                "not_installed",
-                "openvino-genai is not installed",
-                "pip install 'edgebench[openvino-genai]'",
-            )
+        return availability_of(
+            "openvino-genai",
+            "openvino-genai",
+            "pip install 'edgebench[openvino-genai]'",
+        )
 
     def import_runtime(self) -> str:
         import openvino

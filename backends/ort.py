@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib.metadata
 import json
 import os
 import tempfile
@@ -28,6 +27,7 @@ from edgebench.backend import (
     Unavailable,
 )
 from edgebench.errors import UnsupportedError
+from edgebench.installed import installed_version
 
 if TYPE_CHECKING:
     from edgebench.backend import Feeds, Outputs
@@ -123,12 +123,8 @@ class OrtBackend(Backend):
     )
 
     def availability(self) -> Ready | Unavailable:
-        found = []
-        for distribution in DISTRIBUTIONS:
-            try:
-                found.append((distribution, importlib.metadata.version(distribution)))
-            except importlib.metadata.PackageNotFoundError:
-                continue
+        versions = {name: installed_version(name) for name in DISTRIBUTIONS}
+        found = [(name, version) for name, version in versions.items() if version is not None]
         if not found:
             return Unavailable(
                 "not_installed", "ONNX Runtime is not installed", "pip install onnxruntime"

@@ -29,6 +29,7 @@ from edgebench.backend import (
     Scalar,
     Session,
     Unavailable,
+    availability_of,
 )
 from edgebench.errors import UnsupportedError
 from edgebench.generation import GenerationSession, Room, check_prompts, check_step
@@ -53,14 +54,11 @@ class OrtGenAiBackend(Backend):
     )
 
     def availability(self) -> Ready | Unavailable:
-        try:
-            return Ready(importlib.metadata.version("onnxruntime-genai"))
-        except importlib.metadata.PackageNotFoundError:
-            return Unavailable(
-                "not_installed",
-                "onnxruntime-genai is not installed",
-                "pip install 'edgebench[ort-genai]'",
-            )
+        return availability_of(
+            "onnxruntime-genai",
+            "onnxruntime-genai",
+            "pip install 'edgebench[ort-genai]'",
+        )
 
     def import_runtime(self) -> str:
         import onnxruntime_genai

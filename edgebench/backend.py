@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import msgspec
 
 from edgebench.errors import UnsupportedError
+from edgebench.installed import installed_version
 from edgebench.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -107,6 +108,14 @@ class Unavailable:
     kind: Literal["unknown", "not_installed", "broken"]
     reason: str
     fix: str
+
+
+def availability_of(distribution: str, title: str, fix: str) -> Ready | Unavailable:
+    """The availability of a runtime, known as `title`, that needs one distribution and nothing else."""
+    version = installed_version(distribution)
+    if version is None:
+        return Unavailable("not_installed", f"{title} is not installed", fix)
+    return Ready(version)
 
 
 @dataclass(frozen=True)

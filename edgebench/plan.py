@@ -18,6 +18,7 @@ import msgspec
 from edgebench import registry
 from edgebench.backend import Backend, Capabilities, ModelFile, Option, Scalar, Unavailable
 from edgebench.errors import UsageError
+from edgebench.installed import installed_version
 from edgebench.record import Reason
 from edgebench.spec.matrix import expand, select, unique, value_text
 from edgebench.spec.types import (
@@ -272,7 +273,7 @@ def _reasons(
         why = runtime.unavailable
         yield Reason(code=f"backend_{why.kind}", message=why.reason, fix=why.fix)
         return
-    missing = [name for name in workload.requires if registry.installed_version(name) is None]
+    missing = [name for name in workload.requires if installed_version(name) is None]
     if missing:
         names = " ".join(missing)
         yield Reason(

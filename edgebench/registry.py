@@ -114,16 +114,6 @@ def load_class(spec: str, base: type[T]) -> type[T]:
     raise UsageError(f"{spec} is not a {base.__name__}{did_you_mean(attribute, fitting)}")
 
 
-def installed_version(*distributions: str) -> str | None:
-    """The version of the first of these distributions that is installed, by its metadata alone."""
-    for distribution in distributions:
-        try:
-            return importlib.metadata.version(distribution)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return None
-
-
 def _sources() -> dict[str, Source]:
     found: dict[str, Source] = {}
     for source in [*_shipped(), *_entry_points()]:

@@ -13,6 +13,7 @@ import pytest
 from edgebench import registry
 from edgebench.backend import Backend, Ready, Unavailable
 from edgebench.errors import UsageError
+from edgebench.installed import installed_version
 
 BACKEND = """\
 from edgebench.backend import Backend, Capabilities, Ready
@@ -182,8 +183,8 @@ def test_a_users_module_that_fails_is_broken(folder: Path, spec: str) -> None:
 
 def test_the_version_of_what_is_installed() -> None:
     version = importlib.metadata.version("msgspec")
-    assert registry.installed_version("a-distribution-not-here", "msgspec") == version
-    assert registry.installed_version("a-distribution-not-here") is None
+    assert installed_version("a-distribution-not-here", "msgspec") == version
+    assert installed_version("a-distribution-not-here") is None
 
 
 def test_a_files_path_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

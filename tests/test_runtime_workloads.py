@@ -15,6 +15,7 @@ from edgebench import registry
 from edgebench.assets import needs_of
 from edgebench.backend import Effective, ModelFile, Session, TensorInfo
 from edgebench.errors import EdgebenchError, SpecError, UnsupportedError
+from edgebench.installed import installed_version
 from edgebench.measure import check, inputs
 from edgebench.models.jobs import PrepareJob
 from edgebench.models.prepare import prepare
@@ -44,7 +45,7 @@ MEASURED = {
 
 @pytest.mark.parametrize("name", NATIVE)
 def test_other_backends_get_a_row_that_says_so(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "installed_version", lambda *names: "1")
+    monkeypatch.setattr("edgebench.plan.installed_version", lambda *names: "1")
     for backend in ("ort", "null"):
         (cell,) = plan(
             [load_workloads()[name]], [backend], sets={"threads": [1]} if backend == "ort" else {}
@@ -57,7 +58,7 @@ def test_other_backends_get_a_row_that_says_so(name: str, monkeypatch: pytest.Mo
 def test_a_workload_without_its_data_makers_is_a_row_with_the_fix(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(registry, "installed_version", lambda *names: None)
+    monkeypatch.setattr("edgebench.plan.installed_version", lambda *names: None)
     cell = plan([load_workloads()["wake-word"]], ["ort"])[0]
     assert cell.unsupported is not None
     assert cell.unsupported.code == "requirement_missing"
@@ -360,7 +361,7 @@ def test_measured_quality(name: str, tmp_path: Path) -> None:
     from edgebench.tasks import load_task
 
     workload = load_workloads()[name]
-    if any(registry.installed_version(needed) is None for needed in workload.requires):
+    if any(installed_version(needed) is None for needed in workload.requires):
         pytest.skip(f"needs {', '.join(workload.requires)}")
     paths, errors = assets.fetch_each([workload.model, *workload.data.values()])
     assert not errors

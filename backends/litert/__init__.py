@@ -24,6 +24,7 @@ from edgebench.backend import (
     Session,
     TensorInfo,
     Unavailable,
+    availability_of,
 )
 from edgebench.errors import UnsupportedError
 from edgebench.suggest import did_you_mean
@@ -64,12 +65,7 @@ class LiteRtBackend(Backend):
     )
 
     def availability(self) -> Ready | Unavailable:
-        try:
-            return Ready(importlib.metadata.version("ai-edge-litert"))
-        except importlib.metadata.PackageNotFoundError:
-            return Unavailable(
-                "not_installed", "LiteRT is not installed", "pip install 'edgebench[litert]'"
-            )
+        return availability_of("ai-edge-litert", "LiteRT", "pip install 'edgebench[litert]'")
 
     def import_runtime(self) -> str:
         from ai_edge_litert import interpreter

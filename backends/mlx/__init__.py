@@ -5,7 +5,6 @@ Light on purpose: what needs MLX is imported when a session opens.
 
 from __future__ import annotations
 
-import importlib.metadata
 import platform
 import sys
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ from edgebench.backend import (
     Scalar,
     Unavailable,
 )
+from edgebench.installed import installed_version
 
 from .blas import PRELOAD, preloaded_by_environment
 
@@ -79,14 +79,14 @@ class MlxBackend(Backend):
     )
 
     def availability(self) -> Ready | Unavailable:
-        version = _version("mlx")
+        version = installed_version("mlx")
         if version is None:
             return Unavailable("not_installed", "MLX is not installed", _INSTALL)
         if sys.platform == "darwin":
             if platform.machine() != "arm64":
                 return Unavailable("broken", "MLX needs Apple Silicon", "use another backend")
             return Ready(version)
-        if not any(_version(build) for build in BUILDS):
+        if installed_version(*BUILDS) is None:
             reason = "the distribution mlx is installed without a build for this platform"
             return Unavailable("broken", reason, _INSTALL)
         if preloaded_by_environment():
@@ -113,13 +113,6 @@ class MlxBackend(Backend):
         from .generate import MlxGeneration
 
         return MlxGeneration(model, options, room)
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 BACKEND = MlxBackend

@@ -6,7 +6,6 @@ hardware yet: docs/hardware.md says what holds it, and how to check it on a boar
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import re
 from collections.abc import Mapping
@@ -24,6 +23,7 @@ from edgebench.backend import (
     Unavailable,
 )
 from edgebench.errors import UnsupportedError
+from edgebench.installed import installed_version
 
 from . import driver, support
 
@@ -79,7 +79,7 @@ class TrtBackend(Backend):
         refused = support.refusal(version, board)
         if refused is not None:
             return Unavailable("broken", *refused)
-        if _version_of(_CUDA) is None:
+        if installed_version(*_CUDA) is None:
             fix = "pip install 'edgebench[jetson]'" if board.jetson else "pip install cuda-python"
             return Unavailable("not_installed", "cuda-python is not installed", fix)
         missing = driver.problem(board.jetson)
@@ -115,18 +115,9 @@ class TrtBackend(Backend):
         return TrtSession(model, dict(options))
 
 
-def _version_of(distributions: tuple[str, ...]) -> str | None:
-    for distribution in distributions:
-        try:
-            return importlib.metadata.version(distribution)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return None
-
-
 def _tensorrt_version() -> str | None:
     """TensorRT's version by its distribution, or by its module's own text; nothing is imported."""
-    found = _version_of(_TENSORRT)
+    found = installed_version(*_TENSORRT)
     if found is not None:
         return found
     spec = importlib.util.find_spec("tensorrt")

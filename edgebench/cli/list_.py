@@ -116,7 +116,7 @@ def _filled(text: str, first: str, later: str) -> str:
 def _workload_facts(workload: Workload) -> dict[str, Any]:
     import msgspec
 
-    from edgebench.registry import installed_version
+    from edgebench.installed import installed_version
     from edgebench.spec.matrix import expand, select, unique
 
     variants = expand(workload.matrix)

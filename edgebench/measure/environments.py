@@ -7,7 +7,6 @@ arms run the same code.
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import hashlib
 import os
@@ -18,10 +17,11 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib import import_module, metadata
+from importlib import import_module
 from pathlib import Path
 
 from edgebench.errors import AssetError, UsageError
+from edgebench.installed import installed_version
 from edgebench.measure.pair import Interpreter
 
 READY = ".edgebench-ready"
@@ -70,8 +70,8 @@ def requirements(pins: Sequence[str], also: Sequence[str] = ()) -> list[str]:
             normal(name) == "onnxruntime" and any(p.startswith("onnxruntime") for p in pinned)
         ):
             continue
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            found[f"{name}=={metadata.version(name)}"] = None
+        if (version := installed_version(name)) is not None:
+            found[f"{name}=={version}"] = None
     return sorted(found)
 
 

@@ -27,6 +27,7 @@ from edgebench.assets import file_sha256, folder_sha256
 from edgebench.assets.prune import SOURCE_DIGITS
 from edgebench.backend import TensorInfo
 from edgebench.errors import EdgebenchError, UnsupportedError, UsageError
+from edgebench.installed import installed_version
 from edgebench.models.cache import Cache, Made
 from edgebench.models.jobs import REFERENCE_ITEMS, PreparedModel, PrepareFailure, PrepareJob
 from edgebench.record import Work
@@ -407,12 +408,12 @@ def _code_sha256() -> str:
 
 
 def _runtime_version() -> str:
-    try:
-        return importlib.metadata.version("onnxruntime")
-    except importlib.metadata.PackageNotFoundError:  # another distribution of the same module
+    version = installed_version("onnxruntime")
+    if version is None:  # another distribution of the same module
         import onnxruntime
 
         return str(onnxruntime.__version__)
+    return version
 
 
 def _facts(path: Path, build_s: float | None) -> Made:

@@ -5,7 +5,6 @@ Try it: `pip install .` here, then `pytest --pyargs edgebench.testing --backend 
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +19,7 @@ from edgebench.backend import (
     Session,
     TensorInfo,
     Unavailable,
+    availability_of,
 )
 from edgebench.errors import UnsupportedError
 
@@ -36,10 +36,7 @@ class OnnxReferenceBackend(Backend):
 
     def availability(self) -> Ready | Unavailable:
         # By metadata alone: importing is for `import_runtime`, in a worker process.
-        try:
-            return Ready(importlib.metadata.version("onnx"))
-        except importlib.metadata.PackageNotFoundError:
-            return Unavailable("not_installed", "onnx is not installed", "pip install onnx")
+        return availability_of("onnx", "onnx", "pip install onnx")
 
     def import_runtime(self) -> str:
         import onnx.reference
