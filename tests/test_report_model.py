@@ -24,6 +24,7 @@ from edgebench.analysis.table import build_table
 from edgebench.analysis.types import Row, Run
 from edgebench.backend import Scalar
 from edgebench.cli import cli, run_
+from edgebench.cli.run_options import Options, resolved, workloads_of
 from edgebench.errors import EdgebenchError, UsageError
 from edgebench.plan import parse_sets, plan
 from edgebench.probes.energy.source import Kind
@@ -77,12 +78,12 @@ def reference() -> Report:
 # --- the command of a row
 
 
-def options_of(command: str) -> run_.Options:
+def options_of(command: str) -> Options:
     """What `edgebench run` makes of a command line."""
     program, name, *words = shlex.split(command)
     assert (program, name) == ("edgebench", "run")
     context = run_.command.make_context("run", words)
-    return run_._options(context.params)
+    return resolved(context.params)
 
 
 def test_each_command_of_the_reference_plans_its_row_and_no_other(reference: Report) -> None:
@@ -94,7 +95,7 @@ def test_each_command_of_the_reference_plans_its_row_and_no_other(reference: Rep
             continue
         options = options_of(row.command)
         cells = plan(
-            run_._workloads(options),
+            workloads_of(options),
             options.backends,
             suite=options.suite,
             sets=parse_sets(options.sets),

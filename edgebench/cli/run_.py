@@ -10,65 +10,26 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
-from click.core import ParameterSource
 
 from edgebench import __version__
 from edgebench.analysis.types import Table
-from edgebench.errors import (
-    DeviceStateError,
-    EdgebenchError,
-    ExitCode,
-    StoreError,
-    UsageError,
-)
-from edgebench.measure.campaign import Campaign, Settings
+from edgebench.cli import run_resume
+from edgebench.cli.run_options import PERCENTILES, Options, resolved, workloads_of
+from edgebench.errors import DeviceStateError, EdgebenchError, ExitCode, UsageError
+from edgebench.measure.campaign import Campaign
 from edgebench.measure.estimate import Estimate
 from edgebench.measure.meter import Meter
 from edgebench.measure.power_modes import PowerModes
-from edgebench.plan import Cell, parse_sets, parse_shapes, plan, workload_for_model
-from edgebench.record import DeviceFacts, Record, RunFacts, StateCheck
-from edgebench.spec.types import Workload
-from edgebench.store import (
-    JournalEntry,
-    JournalHead,
-    RunStore,
-    read_records,
-    result_files,
-    unfinished,
-)
-from edgebench.suggest import did_you_mean
-from edgebench.units import parse_bytes, parse_duration_s, parse_share
+from edgebench.plan import Cell, parse_sets, plan
+from edgebench.record import Record, RunFacts, StateCheck
+from edgebench.store import JournalEntry, RunStore, read_records
 
-DEFAULT_SUITE = "quick"
-#: What `quick` may take: a first table within two minutes, downloads included.
-QUICK_BUDGET_S = 105.0
-PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
-
-
-class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """The options of a run, resolved. Kept in the journal, so that a run can be resumed."""
-
-    workloads: list[str]
-    suite: str | None
-    folders: list[str]
-    model: str | None
-    shapes: list[str]
-    task: str | None
-    reference: str | None = None
-    backends: list[str]
-    sets: list[str]
-    scenarios: list[str]
-    rate_per_s: float | None
-    devices: str | None = None
-    set_power_mode: bool = False
-    estimate: str | None = None
-    energy_markers: bool = False
-    energy_root: str | None = None
-    settings: Settings
+if TYPE_CHECKING:
+    from edgebench.spec.devices import Device
 
 
 @click.command(name="run")
@@ -194,14 +155,16 @@ def command(context: click.Context, /, **given: Any) -> int:
     Without arguments: the suite `quick`. Results are appended to a new file in --out.
     """
     started_s = time.monotonic()
-    options = _options(given)
+    options = resolved(given)
     if given["resume"] and given["no_save"]:
         raise UsageError("--resume needs what --no-save does not keep", "leave one of them out")
     store = None
     if given["resume"]:
-        store, options = _reopen(Path(given["out"]), options, _typed(context))
+        store, options = run_resume.reopen(
+            Path(given["out"]), options, run_resume.typed_in(context)
+        )
         if store is None:
-            complete = _last_complete(Path(given["out"]))
+            complete = run_resume.last_complete(Path(given["out"]))
             if complete is not None:
                 print(f"nothing to resume: {complete} is complete", file=sys.stderr)
                 records = read_records(complete)
@@ -209,75 +172,6 @@ def command(context: click.Context, /, **given: Any) -> int:
             print(f"nothing to resume in {given['out']}: starting anew", file=sys.stderr)
     out = None if given["no_save"] else Path(given["out"])
     return _run(options, store, out, given["form"], started_s)
-
-
-def _options(given: dict[str, Any]) -> Options:
-    """The command line as typed, checked and resolved. Raises UsageError."""
-    own = given["model"] is not None
-    if own and (given["names"] or given["suite"]):
-        raise UsageError("--model runs a file of your own, not a workload or a suite")
-    if not own and (given["shapes"] or given["task"] or given["reference"]):
-        raise UsageError(
-            "--shape, --task and --reference go with --model", "give the model file with --model"
-        )
-    suite = given["suite"]
-    if not own and not given["names"] and suite is None:
-        suite = DEFAULT_SUITE
-    quick = suite == DEFAULT_SUITE
-    budget_s = parse_duration_s(given["budget"]) if given["budget"] else None
-    # A machine too slow for the default budget still gets a row for every cell.
-    soft_budget = quick and budget_s is None
-    replicates = given["replicates"]
-    target = parse_share(given["target"])
-    if not 0 < target < 1:
-        raise UsageError(f"--target {given['target']} is no share between 0 and 100 %", "say 2%")
-    if given["estimate"]:
-        Estimate.parse(given["estimate"])
-    limit = given["memory_limit"]
-    return Options(
-        workloads=list(given["names"]),
-        suite=suite,
-        folders=[str(Path(folder).resolve()) for folder in given["folders"]],
-        model=str(Path(given["model"]).resolve()) if own else None,
-        shapes=list(given["shapes"]),
-        task=given["task"],
-        reference=str(Path(given["reference"]).resolve()) if given["reference"] else None,
-        backends=_listed(given["backends"]),
-        sets=list(given["sets"]),
-        scenarios=_listed(given["scenarios"] or ""),
-        rate_per_s=given["rate"],
-        devices=str(Path(given["devices"]).resolve()) if given["devices"] else None,
-        set_power_mode=given["set_power_mode"],
-        estimate=given["estimate"],
-        energy_markers=given["energy_markers"],
-        energy_root=given["energy_root"],
-        settings=Settings(
-            target=target,
-            percentile=PERCENTILES[given["percentile"]],
-            replicates=replicates or 3,
-            max_replicates=replicates or (3 if quick else 9),
-            slice_s=_positive(given["slice_"], "--slice"),
-            budget_s=QUICK_BUDGET_S if soft_budget else budget_s,
-            hard_budget=not soft_budget,
-            time_out_s=_positive(given["timeout"], "--timeout"),
-            strict=given["strict"],
-            reruns=given["reruns"],
-            sustain_s=_positive(given["sustain"], "--sustain"),
-            seed=given["seed"],
-            memory_limit_bytes=parse_bytes(limit) if limit else None,
-        ),
-    )
-
-
-def _positive(text: str, option: str) -> float:
-    value = parse_duration_s(text)
-    if value <= 0:
-        raise UsageError(f"{option} {text} is no time", f"say {option} 2s")
-    return value
-
-
-def _listed(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _run(
@@ -292,7 +186,7 @@ def _run(
     from edgebench.spec.devices import declared_mode, load_devices, with_declared
 
     cells = plan(
-        _workloads(options),
+        workloads_of(options),
         options.backends,
         suite=options.suite,
         sets=parse_sets(options.sets),
@@ -300,18 +194,21 @@ def _run(
         rate_per_s=options.rate_per_s,
         set_power_mode=options.set_power_mode,
     )
-    facts = with_declared(device.detect(), load_devices(_path(options.devices)))
+    devices = load_devices(Path(options.devices) if options.devices else None)
+    facts = with_declared(device.detect(), devices)
     before = state.preflight(declared_mode=declared_mode(facts))
     if options.settings.strict:
         _refuse_invalid(before)
     run = _run_facts(options, store)
     keeper: RunStore | _NoStore = _NoStore()
     if store is not None:
-        _check_same_plan(store, cells)
+        run_resume.check_same_plan(store, cells)
         keeper = store
     elif out is not None:
         name = f"{run.started_utc[:19].replace('-', '').replace(':', '')}Z-{run.id}.jsonl"
-        keeper = RunStore.create(out / facts.name / name, _head(run, options, cells, facts))
+        keeper = RunStore.create(
+            out / facts.name / name, run_resume.head(run, options, cells, facts)
+        )
     done = dict(keeper.done)
     open_cells = [cell for cell in cells if cell.id not in done]
     try:
@@ -324,7 +221,7 @@ def _run(
         for target in targets:
             target.entries += keeper.pending.get(target.cell.id, [])
         power_modes = PowerModes() if options.set_power_mode else None
-        with watching() as watcher, _meter(options) as meter:
+        with watching() as watcher, _meter(options, devices) as meter:
             campaign = Campaign(
                 targets,
                 options.settings,
@@ -350,20 +247,15 @@ def _run(
     return _closing(code, stopped, unreached, keeper)
 
 
-def _meter(options: Options) -> AbstractContextManager[Meter]:
+def _meter(options: Options, devices: Sequence[Device]) -> AbstractContextManager[Meter]:
     """The machine's energy meter for the time of the run, or the reason that there is none."""
     from edgebench.cli.energy_source import find_here
     from edgebench.measure.meter import open_meter
-    from edgebench.spec.devices import load_devices
 
-    devices = load_devices(_path(options.devices))
-    found = find_here(_path(options.energy_root), devices)
+    root = Path(options.energy_root) if options.energy_root else None
+    found = find_here(root, devices)
     estimate = Estimate.parse(options.estimate) if options.estimate else None
     return open_meter(found, estimate, options.settings.slice_s)
-
-
-def _path(text: str | None) -> Path | None:
-    return None if text is None else Path(text)
 
 
 def _measure(
@@ -421,23 +313,6 @@ class _NoStore:
     def finish(self) -> None: ...
 
 
-# What is to be measured
-
-
-def _workloads(options: Options) -> list[Workload]:
-    if options.model is not None:
-        origin = Path(options.reference) if options.reference else None
-        shapes = parse_shapes(options.shapes)
-        return [workload_for_model(Path(options.model), shapes, options.task, origin)]
-    from edgebench.spec.loader import load_workloads
-
-    known = load_workloads([Path(folder) for folder in options.folders])
-    for name in options.workloads:
-        if name not in known:
-            raise UsageError(f"no workload {name!r}{did_you_mean(name, known)}")
-    return [known[name] for name in options.workloads or known]
-
-
 def _run_facts(options: Options, store: RunStore | None) -> RunFacts:
     from edgebench.probes.distributions import installed_packages, packages_sha256
 
@@ -477,84 +352,3 @@ def _render(records: Sequence[Record], form: str) -> Table:
     table = build_table(records)
     render(table, form, sys.stdout)
     return table
-
-
-# Resuming
-
-
-def _head(
-    run: RunFacts, options: Options, cells: Sequence[Cell], device: DeviceFacts
-) -> JournalHead:
-    return JournalHead(
-        run_id=run.id,
-        started_utc=run.started_utc,
-        options=msgspec.to_builtins(options),
-        cells=[cell.id for cell in cells],
-        device=device.name,
-    )
-
-
-def _typed(context: click.Context) -> set[str]:
-    """Names of the parameters that were given on the command line."""
-    return {
-        name
-        for name in context.params
-        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-    }
-
-
-#: Parameter of the command -> field of Options that must not change between a run and its resuming.
-_FIXED = {
-    "names": "workloads",
-    "suite": "suite",
-    "folders": "folders",
-    "model": "model",
-    "shapes": "shapes",
-    "task": "task",
-    "backends": "backends",
-    "sets": "sets",
-    "scenarios": "scenarios",
-    "rate": "rate_per_s",
-    "devices": "devices",
-    "set_power_mode": "set_power_mode",
-    "estimate": "estimate",
-    "energy_markers": "energy_markers",
-}
-
-
-def _reopen(out: Path, options: Options, typed: set[str]) -> tuple[RunStore | None, Options]:
-    """The last unfinished run below `out`, and its options; a new budget is allowed."""
-    journals = unfinished(out) if out.is_dir() else []
-    if not journals:
-        return None, options
-    store = RunStore.resume(journals[-1])
-    kept = msgspec.convert(store.head.options, Options)
-    for parameter, field in _FIXED.items():
-        if parameter in typed and getattr(options, field) != getattr(kept, field):
-            store.close()
-            raise UsageError(
-                f"the run to resume has {field} {getattr(kept, field)}, not {getattr(options, field)}",
-                "resume it with --resume alone, or start a new run without --resume",
-            )
-    # Time that was spent before the kill is gone: the budget starts again.
-    settings = kept.settings
-    if "budget" in typed:
-        settings = msgspec.structs.replace(
-            settings, budget_s=options.settings.budget_s, hard_budget=True
-        )
-    return store, msgspec.structs.replace(kept, settings=settings)
-
-
-def _last_complete(out: Path) -> Path | None:
-    files = result_files(out) if out.is_dir() else []
-    return files[-1] if files else None
-
-
-def _check_same_plan(store: RunStore, cells: Sequence[Cell]) -> None:
-    ids = [cell.id for cell in cells]
-    if ids != store.head.cells:
-        store.close()
-        raise StoreError(
-            f"{store.journal}: the definitions changed since: other cells are planned now",
-            "start a new run",
-        )

@@ -1,0 +1,126 @@
+"""The options of `edgebench run`: as typed, checked and resolved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edgebench.errors import UsageError
+from edgebench.measure.campaign import Settings
+from edgebench.measure.estimate import Estimate
+from edgebench.plan import parse_shapes, workload_for_model
+from edgebench.spec.types import Workload
+from edgebench.suggest import did_you_mean
+from edgebench.units import parse_bytes, parse_duration_s, parse_share
+
+DEFAULT_SUITE = "quick"
+#: What `quick` may take: a first table within two minutes, downloads included.
+QUICK_BUDGET_S = 105.0
+PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """The options of a run, resolved. Kept in the journal, so that a run can be resumed."""
+
+    workloads: list[str]
+    suite: str | None
+    folders: list[str]
+    model: str | None
+    shapes: list[str]
+    task: str | None
+    reference: str | None = None
+    backends: list[str]
+    sets: list[str]
+    scenarios: list[str]
+    rate_per_s: float | None
+    devices: str | None = None
+    set_power_mode: bool = False
+    estimate: str | None = None
+    energy_markers: bool = False
+    energy_root: str | None = None
+    settings: Settings
+
+
+def resolved(given: dict[str, Any]) -> Options:
+    """The command line as typed, checked and resolved. Raises UsageError."""
+    own = given["model"] is not None
+    if own and (given["names"] or given["suite"]):
+        raise UsageError("--model runs a file of your own, not a workload or a suite")
+    if not own and (given["shapes"] or given["task"] or given["reference"]):
+        raise UsageError(
+            "--shape, --task and --reference go with --model", "give the model file with --model"
+        )
+    suite = given["suite"]
+    if not own and not given["names"] and suite is None:
+        suite = DEFAULT_SUITE
+    quick = suite == DEFAULT_SUITE
+    budget_s = parse_duration_s(given["budget"]) if given["budget"] else None
+    # A machine too slow for the default budget still gets a row for every cell.
+    soft_budget = quick and budget_s is None
+    replicates = given["replicates"]
+    target = parse_share(given["target"])
+    if not 0 < target < 1:
+        raise UsageError(f"--target {given['target']} is no share between 0 and 100 %", "say 2%")
+    if given["estimate"]:
+        Estimate.parse(given["estimate"])
+    limit = given["memory_limit"]
+    return Options(
+        workloads=list(given["names"]),
+        suite=suite,
+        folders=[str(Path(folder).resolve()) for folder in given["folders"]],
+        model=str(Path(given["model"]).resolve()) if own else None,
+        shapes=list(given["shapes"]),
+        task=given["task"],
+        reference=str(Path(given["reference"]).resolve()) if given["reference"] else None,
+        backends=_listed(given["backends"]),
+        sets=list(given["sets"]),
+        scenarios=_listed(given["scenarios"] or ""),
+        rate_per_s=given["rate"],
+        devices=str(Path(given["devices"]).resolve()) if given["devices"] else None,
+        set_power_mode=given["set_power_mode"],
+        estimate=given["estimate"],
+        energy_markers=given["energy_markers"],
+        energy_root=given["energy_root"],
+        settings=Settings(
+            target=target,
+            percentile=PERCENTILES[given["percentile"]],
+            replicates=replicates or 3,
+            max_replicates=replicates or (3 if quick else 9),
+            slice_s=_positive(given["slice_"], "--slice"),
+            budget_s=QUICK_BUDGET_S if soft_budget else budget_s,
+            hard_budget=not soft_budget,
+            time_out_s=_positive(given["timeout"], "--timeout"),
+            strict=given["strict"],
+            reruns=given["reruns"],
+            sustain_s=_positive(given["sustain"], "--sustain"),
+            seed=given["seed"],
+            memory_limit_bytes=parse_bytes(limit) if limit else None,
+        ),
+    )
+
+
+def workloads_of(options: Options) -> list[Workload]:
+    if options.model is not None:
+        origin = Path(options.reference) if options.reference else None
+        shapes = parse_shapes(options.shapes)
+        return [workload_for_model(Path(options.model), shapes, options.task, origin)]
+    from edgebench.spec.loader import load_workloads
+
+    known = load_workloads([Path(folder) for folder in options.folders])
+    for name in options.workloads:
+        if name not in known:
+            raise UsageError(f"no workload {name!r}{did_you_mean(name, known)}")
+    return [known[name] for name in options.workloads or known]
+
+
+def _positive(text: str, option: str) -> float:
+    value = parse_duration_s(text)
+    if value <= 0:
+        raise UsageError(f"{option} {text} is no time", f"say {option} 2s")
+    return value
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
