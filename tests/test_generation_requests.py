@@ -12,6 +12,7 @@ from edgebench.analysis.generation import decode_rate, intervals, prefill_rate, 
 from edgebench.generation import Prompts, Room
 from edgebench.measure import requests
 from edgebench.measure.check import logits_check
+from edgebench.measure.phases import looks_cached
 from edgebench.measure.sampling import Sampler
 from edgebench.record import Request
 from edgebench.testing.fake_decoder import FakeSession
@@ -31,6 +32,9 @@ class Clock:
 
     def spend(self, nanoseconds: int) -> None:
         self.now_ns += nanoseconds
+
+    def sleep(self, seconds: float) -> None:
+        self.now_ns += round(1e9 * seconds)
 
 
 @pytest.fixture
@@ -185,8 +189,34 @@ def test_the_same_prompt_again_shows_a_kept_beginning(clock: Clock) -> None:
     fresh = [[[number, *PROMPT[0]]] for number in range(6)]
     for kind, kept in ((FakeSession, False), (Keeping, True)):
         made = kind(64, Room(1, 64), {"prefill_us": PREFILL_US, "step_us": STEP_US}, clock.spend)
-        again, first = requests.first_and_again(partial(ask, clock, made, 1), fresh)
+        again, first = requests.first_and_again(partial(ask, clock, made, 1), fresh, clock.sleep)
         assert (max(again) < min(first)) is kept
+
+
+@pytest.mark.parametrize("rested", [True, False])
+def test_a_busy_machine_looks_like_a_cache_only_without_a_rest(rested: bool) -> None:
+    """A scheduler interrupts whoever has computed for 1.5 requests, and lets others run for twice a
+    request: without a rest it is always the first of two that it interrupts."""
+
+    class Shared(Clock):
+        computed_ns = 700_000  # before the first request
+
+        def spend(self, nanoseconds: int) -> None:
+            super().spend(nanoseconds)
+            self.computed_ns += nanoseconds
+            if self.computed_ns > 1_650_000:
+                self.now_ns += 2_200_000
+                self.computed_ns -= 2_200_000
+
+        def sleep(self, seconds: float) -> None:
+            super().sleep(seconds)
+            self.computed_ns = 0
+
+    fresh = [[[number, *PROMPT[0]]] for number in range(6)]
+    clock = Shared()
+    sleep = clock.sleep if rested else lambda _: None
+    again, first = requests.first_and_again(partial(ask, clock, session(clock), 1), fresh, sleep)
+    assert looks_cached(again, first, max(first)) is not rested
 
 
 def test_sampling_is_seeded_and_follows_the_temperature() -> None:
