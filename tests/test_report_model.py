@@ -47,7 +47,7 @@ from edgebench.report.model import Report
 from edgebench.report.text import plain
 from edgebench.store import iter_records
 from tests import report_records as make
-from tests.records import MIB, failed, record, replicate, samples
+from tests.records import MIB, energy, failed, record, replicate, samples
 from tests.test_roofline import calibration, worked
 
 ROOT = Path(__file__).parents[1]
@@ -57,6 +57,19 @@ REFERENCE = sorted((ROOT / "results" / "reference").glob("*.jsonl"))
 @pytest.fixture(scope="module")
 def realistic() -> Report:
     return build_report(make.realistic(), ["realistic.jsonl"])
+
+
+def test_a_row_with_an_attached_meter_keeps_its_own_samples() -> None:
+    """`energy attach` writes records of the same cells; whatever stands behind them must not move."""
+    records = make.realistic()
+    metered = energy(0.5, kind="measured_external", scope="device input")
+    attached = [msgspec.structs.replace(r, energy=metered) for r in records if r.status == "ok"]
+    last = record(workload="later", p50=9e6)
+    together = build_report([*records, *attached, last], [])
+    alone = build_report([*attached, last], [])
+    details = {row.id + row.device: row.detail for row in together.rows}
+    assert len(together.rows) == len(records) + 1
+    assert all(row.detail == details[row.id + row.device] for row in alone.rows)
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -26,7 +27,7 @@ from edgebench.measure.attempts import answered
 from edgebench.measure.requests import timed_request
 from edgebench.record import Energy, Generate, Problem, Record, Request, Sampled, Scaling
 from edgebench.testing.synthetic_reasoner import Cost, SyntheticSession, SyntheticTask
-from tests.records import generating, quality, record
+from tests.records import energy, generating, quality, record
 
 CHANCE = 0.7
 THINKING = [3] * 150 + [14] * 150  # answers of half the problems fit in 8 tokens, all fit in 16
@@ -310,6 +311,16 @@ def test_a_struck_cell_is_shown_and_never_picked(five: Scaling) -> None:
     found = scaling(build_table(records), records)
     assert "perplexity" in found.cells[0].left_out
     assert found.choices[0].point is None
+
+
+def test_an_attached_meter_stands_in_the_place_of_the_row_without_it(five: Scaling) -> None:
+    records = records_of(five)
+    metered = energy(0.5, kind="measured_external", scope="device input", average_w=2.0)
+    attached = [msgspec.structs.replace(record, energy=metered) for record in records]
+    together = [*records, *attached]
+    found = scaling(build_table(together), together)
+    assert found == scaling(build_table(attached), attached)
+    assert all(p.estimated_j_per_correct for p in found.cells[0].points if p.accuracy)
 
 
 def test_answers_are_read_from_where_they_are_announced() -> None:

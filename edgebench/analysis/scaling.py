@@ -15,6 +15,7 @@ import msgspec
 
 from edgebench import record as rec
 from edgebench.analysis.cost_fit import PAD, Fit, decode_fit, decode_ns, padded, prefill_fit
+from edgebench.analysis.table import placed
 from edgebench.analysis.types import Row, Table
 from edgebench.analysis.votes import accuracy
 from edgebench.record import Part
@@ -93,8 +94,8 @@ def scaling(
 ) -> Scalings:
     """Of the records that answered problems; `table` is that of the same records, in their order."""
     cells = [
-        Cell(number, row, [part for part in record.replicates if part.status == "ok"])
-        for number, (row, record) in enumerate(zip(table.rows, records, strict=True))
+        Cell(place, table.rows[place], [part for part in record.replicates if part.status == "ok"])
+        for place, record in dict(placed(records)).items()
     ]
     return scaling_of(cells, within_ns, pad)
 
