@@ -15,7 +15,7 @@ from edgebench.analysis.environment import Environment
 from edgebench.analysis.frame import RowFrame
 from edgebench.analysis.table import build_table
 from edgebench.metrics import METRICS
-from edgebench.record import Record
+from edgebench.record import Imported, Record
 from tests import records as make
 
 
@@ -165,6 +165,48 @@ def test_a_later_row_of_the_same_cell_stands_for_the_earlier_one() -> None:
     assert ratio.ratio == pytest.approx(1.0, rel=0.01)
     (why,) = found.not_comparable
     assert (why.code, why.run) == ("superseded", "1")
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [("single_stream", "throughput")],
+        [("server", "throughput")],
+        [("single_stream", "latency.p90_early_stopping"), ("offline", "throughput")],
+        [("multi_stream", "latency.p99_early_stopping")],
+    ],
+)
+def test_what_another_tool_tells_of_speed_is_compared(rows: list[tuple[str, str]]) -> None:
+    def imported(factor: float) -> list[Record]:
+        return [
+            changed(
+                make.record(scenario=scenario, replicates=[]),
+                imported=Imported(
+                    tool="mlperf",
+                    file="f",
+                    sha256="e",
+                    line=1,
+                    row={},
+                    reported={name: factor * 1e6},
+                ),
+            )
+            for scenario, name in rows
+        ]
+
+    found = compared(imported(1.0), imported(1.25))
+    speeds = [
+        (cell.scenario, metric.metric, round(ratio.ratio, 6))
+        for cell in found.cells
+        for metric in cell.metrics
+        if (ratio := metric.ratios[1]) is not None and metric.metric != "quality"
+    ]
+    assert speeds == [(scenario, name, 1.25) for scenario, name in rows]
+
+
+def test_the_rate_of_a_closed_loop_says_what_its_latency_says() -> None:
+    (cell,) = compared([make.record()], [make.record()]).cells
+    names = [metric.metric for metric in cell.metrics]
+    assert names == ["latency.p50", "latency.p90", "memory.peak", "quality"]
 
 
 def test_devices_stand_side_by_side_and_never_mix_within_a_side() -> None:
