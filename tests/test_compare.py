@@ -15,7 +15,7 @@ from edgebench.analysis.environment import Environment
 from edgebench.analysis.frame import RowFrame
 from edgebench.analysis.table import build_table
 from edgebench.metrics import METRICS
-from edgebench.record import Imported, Record
+from edgebench.record import Record
 from tests import records as make
 
 
@@ -178,20 +178,7 @@ def test_a_later_row_of_the_same_cell_stands_for_the_earlier_one() -> None:
 )
 def test_what_another_tool_tells_of_speed_is_compared(rows: list[tuple[str, str]]) -> None:
     def imported(factor: float) -> list[Record]:
-        return [
-            changed(
-                make.record(scenario=scenario, replicates=[]),
-                imported=Imported(
-                    tool="mlperf",
-                    file="f",
-                    sha256="e",
-                    line=1,
-                    row={},
-                    reported={name: factor * 1e6},
-                ),
-            )
-            for scenario, name in rows
-        ]
+        return [make.reported(name, factor * 1e6, scenario=scenario) for scenario, name in rows]
 
     found = compared(imported(1.0), imported(1.25))
     speeds = [

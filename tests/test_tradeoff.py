@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgebench.analysis import dominance, odds, stats, uncertainty
+from edgebench.analysis.choose import pick
 from edgebench.analysis.frame import RowFrame
 from edgebench.analysis.objectives import parse_objectives
 from edgebench.analysis.odds import Turned, front_odds
@@ -313,6 +314,30 @@ def test_a_row_with_one_replicate_is_undecided_without_a_probability() -> None:
     # It may dominate fp32, but never fp16, whose quality is better than both.
     assert (fp32.front, fp32.probability) == ("undecided", None)
     assert (fp16.front, fp16.probability) == ("yes", 1.0)
+
+
+def test_each_scenario_is_judged_by_what_its_rows_tell_of_their_speed() -> None:
+    rows = [
+        make.reported("latency.p90_early_stopping", 5e6),
+        make.reported("latency.p90_early_stopping", 5e6, workload="other"),
+        make.reported("latency.p99_early_stopping", 9e6, scenario="multi_stream"),
+        make.reported("latency.p99", 9e6, workload="third"),
+        make.reported("throughput", 90.0, scenario="server"),
+        make.reported("throughput", 90.0, scenario="offline"),
+    ]
+    found = front(rows, [])
+    speeds = {(g.workload, g.scenario): g.objectives[0].metric for g in found.groups}
+    assert found.left_out == []
+    assert speeds == {
+        ("image-classification", "single_stream"): "latency.p90_early_stopping",
+        ("other", "single_stream"): "latency.p90_early_stopping",
+        ("image-classification", "multi_stream"): "latency.p99_early_stopping",
+        ("third", "single_stream"): "latency.p99",
+        ("image-classification", "server"): "throughput",
+        ("image-classification", "offline"): "throughput",
+    }
+    picked = pick(RowFrame(build_table(rows).rows), [])
+    assert all(each.choice is not None for each in picked.picks)
 
 
 def test_rows_that_failed_or_lack_an_objective_are_left_out_with_the_reason() -> None:
