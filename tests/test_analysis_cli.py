@@ -210,6 +210,25 @@ def test_wrong_options_are_usage_errors(arguments: Sequence[str], tmp_path: Path
     assert code(run(*(word.format(file=file) for word in arguments))) == 2
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [("export", "--format", "csv"), ("report", "--format", "md")],
+    ids=["export", "report"],
+)
+def test_results_that_are_read_are_not_written_over(
+    arguments: Sequence[str], tmp_path: Path
+) -> None:
+    file = write(tmp_path / "a.jsonl", some())
+    other = tmp_path / "b.md"
+    other.symlink_to(file)
+    before = file.read_bytes()
+    for out in (file, other):
+        result = run(*arguments, tmp_path, "-o", out)
+        assert code(result) == 2
+        assert "would be lost" in str(result.exception)
+    assert file.read_bytes() == before
+
+
 def test_files_that_cannot_be_read_are_one_error(tmp_path: Path) -> None:
     junk = tmp_path / "junk.parquet"
     junk.write_bytes(b"no parquet")
