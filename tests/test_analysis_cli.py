@@ -203,6 +203,11 @@ def test_compare_ends_with_5_where_nothing_may_be_compared(tmp_path: Path) -> No
         ("pick", "{file}", "--minimize", "latency.p50", "--maximize", "throughput"),
         ("view", "mnasnet", "{file}"),
         ("view", "iso-latency", "{file}", "--by", "nothing"),
+        ("view", "iso-latency", "{file}", "--target", "3ms"),
+        ("view", "iso-quality", "{file}", "--exponent", "-0.1"),
+        ("view", "iso-quality", "{file}", "--at", "nan"),
+        ("view", "mnasnet", "{file}", "--target", "3ms", "--by", "threads"),
+        ("view", "efficientllm", "{file}", "--at", "3ms"),
     ],
 )
 def test_wrong_options_are_usage_errors(arguments: Sequence[str], tmp_path: Path) -> None:
@@ -334,6 +339,19 @@ def test_equal_latency_and_equal_quality() -> None:
     assert set(cells(view, "quality")) == {"fp32", "fp16"}
     with pytest.raises(UsageError):
         views.iso_quality(rows(), "nothing")
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_equal_quality_where_each_precision_has_a_limit_of_its_own(turned: bool) -> None:
+    """Of parity: the ceiling of fp32 is not what a reduced precision is held to."""
+    parity = {"metric": "relative_error", "better": "lower", "kind": "parity"}
+    records = [
+        make.record({"precision": "fp32"}, quality=make.quality(1e-6, 1e-3, **parity)),
+        make.record({"precision": "bf16"}, quality=make.quality(0.02, 0.1, **parity)),
+    ]
+    view = views.iso_quality(build_table(records[::-1] if turned else records).rows)
+    assert set(cells(view, "budget").values()) == {0.02}
+    assert len(view.lines) == 2
 
 
 @pytest.mark.parametrize("name", ["efficientllm", "iso-latency", "iso-quality"])
