@@ -353,6 +353,29 @@ def test_any_other_file_is_one_clear_error(tool: str, content: bytes, tmp_path: 
     assert "file.bin" in str(done.exception)
 
 
+@pytest.mark.parametrize(
+    ("tool", "content"),
+    [
+        ("optimum-benchmark", '{"forward": {"latency": {"unit": "s", "values": 5}}}'),
+        ("optimum-benchmark", '{"forward": {"latency": {"unit": "s", "values": [1e308]}}}'),
+        ("optimum-benchmark", '{"forward": {"memory": {"unit": "MB", "max_ram": 1e308}}}'),
+        ("trtexec", '[{"latencyMs": 1e308}]'),
+        ("llama-bench", '[{"model_type": "m", "n_prompt": 1, "n_gen": 0, "avg_ts": 1, "n_batch": 1e999}]'),
+        ("llama-bench", f'{{"model_type": "m", "n_prompt": {"9" * 5000}}}'),
+        ("trtexec", f'[{{"latencyMs": {"9" * 5000}}}]'),
+    ],
+    ids=["no list", "seconds", "bytes", "milliseconds", "setting", "a long line", "a long file"],
+)  # fmt: skip
+def test_what_cannot_be_a_number_of_ours_is_one_clear_error(
+    tool: str, content: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "file.json"
+    file.write_text(content)
+    done = run("import", tool, file, "-o", tmp_path / "o.jsonl")
+    assert isinstance(done.exception, StoreError), done.exception
+    assert "file.json" in str(done.exception)
+
+
 def test_help_and_docs_name_every_format() -> None:
     said = run("import", "--help").stdout
     page = (Path(__file__).parents[1] / "docs" / "import.md").read_text(encoding="utf-8")

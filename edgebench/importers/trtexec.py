@@ -67,7 +67,7 @@ def _of_log(source: SourceFile) -> Record:
                 row[f"latency {name} (ms)"] = value
                 metric = "latency.p50" if name == "median" else f"latency.p{percentile}"
                 if metric in ("latency.p50", "latency.p90", "latency.p99"):
-                    reported[metric] = source.number(value, f"Latency {name}", number) * 1e6
+                    reported[metric] = source.number(value, f"Latency {name}", number, 1e6)
                     statistic[metric] = f"{name} of H2D + compute + D2H"
     if "latency.p50" not in reported:
         source.bad("a summary without the median latency", start)
@@ -89,9 +89,8 @@ def _of_times(source: SourceFile, entries: list[dict[str, Any]]) -> Record:
     for number, entry in enumerate(entries, start=1):
         if "latencyMs" not in entry:
             source.bad(f"query {number} without latencyMs")
-        samples.append(
-            round(source.number(entry["latencyMs"], f"latencyMs of query {number}", None) * 1e6)
-        )
+        what = f"latencyMs of query {number}"
+        samples.append(round(source.number(entry["latencyMs"], what, None, 1e6)))
     notes = ["the trace holds the queries of the warm-up, which trtexec's own summary leaves out"]
     unknown = {"throughput_per_s": "queries overlap: their latencies do not add up to the time"}
     row = {"queries": len(entries), "first": entries[0], "last": entries[-1]}
