@@ -183,8 +183,11 @@ def test_mlperf_tiny(tmp_path: Path) -> None:
     assert row.throughput_per_s == 116.212
     assert row.energy.j_per_inference == pytest.approx(443.184e-6)
     assert row.quality is not None
-    assert row.quality.value == pytest.approx(0.774)
+    assert (row.quality.metric, row.quality.value) == ("auc", 0.86)
     assert row.latency_ns.p50 is None
+    metrics = {row.workload: row.quality.metric for row in table.rows if row.quality}
+    assert {name for name, metric in metrics.items() if metric == "auc"} == {"mlperf-tiny-ad"}
+    assert "accuracy" in metrics.values()
 
 
 # --- tools that ran here
