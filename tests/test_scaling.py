@@ -26,6 +26,7 @@ from edgebench.backend import Scalar
 from edgebench.measure.attempts import answered
 from edgebench.measure.requests import timed_request
 from edgebench.record import Energy, Generate, Problem, Record, Request, Sampled, Scaling
+from edgebench.report.build import build_report
 from edgebench.testing.synthetic_reasoner import Cost, SyntheticSession, SyntheticTask
 from tests.records import energy, generating, quality, record
 
@@ -311,6 +312,28 @@ def test_a_struck_cell_is_shown_and_never_picked(five: Scaling) -> None:
     found = scaling(build_table(records), records)
     assert "perplexity" in found.cells[0].left_out
     assert found.choices[0].point is None
+
+
+def test_versions_of_a_workload_ask_other_problems_and_have_picks_of_their_own(
+    five: Scaling,
+) -> None:
+    first = records_of(five)
+    cells = [
+        msgspec.structs.replace(
+            record.cell, workload_version=2, id=record.cell.id.replace("w@1/", "w@2/")
+        )
+        for record in first
+    ]
+    easier = pass_of(5, thinking=[3] * 300)
+    second = [
+        msgspec.structs.replace(record, cell=cell)
+        for record, cell in zip(records_of(easier), cells, strict=True)
+    ]
+    together = [*first, *second]
+    found = scaling(build_table(together), together)
+    assert [choice.workload_version for choice in found.choices] == [1, 2]
+    assert found.choices[0].row == 0
+    assert [group.name for group in build_report(together, []).scalings] == ["w@1", "w@2"]
 
 
 def test_an_attached_meter_stands_in_the_place_of_the_row_without_it(five: Scaling) -> None:

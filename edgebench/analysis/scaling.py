@@ -46,6 +46,7 @@ class Scaled(Part, frozen=True, kw_only=True):
     row: int  # of the table
     device: str
     workload: str
+    workload_version: int
     id: str
     problems: int
     samples: int  # of each problem
@@ -66,6 +67,7 @@ class Choice(Part, frozen=True, kw_only=True):
 
     device: str
     workload: str
+    workload_version: int
     within_ns: float | None
     row: int | None = None  # None: no point is fast enough
     point: Point | None = None
@@ -152,6 +154,7 @@ def _scaled(cell: Cell, answering: rec.Replicate, others: Sequence[Cell], pad: i
         row=cell.number,
         device=cell.row.device,
         workload=cell.row.workload,
+        workload_version=cell.row.workload_version,
         id=cell.row.id,
         problems=len(part.problems),
         samples=samples,
@@ -258,38 +261,43 @@ def _with_front(points: Sequence[Point]) -> list[Point]:
     return found
 
 
+def groups(cells: Sequence[Scaled]) -> dict[tuple[str, str, int], list[Scaled]]:
+    """Cells that answered the same problems, by device, workload and its version."""
+    found: dict[tuple[str, str, int], list[Scaled]] = {}
+    for cell in cells:
+        found.setdefault((cell.device, cell.workload, cell.workload_version), []).append(cell)
+    return found
+
+
 def choices(cells: Sequence[Scaled], within_ns: float | None) -> list[Choice]:
-    """The pick of each device and workload; without a limit the most accurate there is."""
-    groups = dict.fromkeys((cell.device, cell.workload) for cell in cells)
-    return [
-        _choice(
-            device,
-            workload,
-            [cell for cell in cells if (cell.device, cell.workload) == (device, workload)],
-            within_ns,
-        )
-        for device, workload in groups
-    ]
+    """The pick of each group; without a limit the most accurate there is."""
+    return [_choice(*group, members, within_ns) for group, members in groups(cells).items()]
 
 
-def _choice(device: str, workload: str, cells: Sequence[Scaled], within_ns: float | None) -> Choice:
+def _choice(
+    device: str, workload: str, version: int, cells: Sequence[Scaled], within_ns: float | None
+) -> Choice:
     """The most accurate; of equals the fastest."""
     all_points = [(cell, point) for cell in cells if not cell.left_out for point in cell.points]
     limit = float("inf") if within_ns is None else within_ns
     fast = [(cell, point) for cell, point in all_points if time_of(point) <= limit]
     nearest = min((time_of(point) for _, point in all_points), default=None)
-    if not fast:
-        return Choice(device=device, workload=workload, within_ns=within_ns, nearest_ns=nearest)
-    cell, best = max(fast, key=lambda pair: (pair[1].accuracy, -time_of(pair[1])))
-    return Choice(
+    none = Choice(
         device=device,
         workload=workload,
+        workload_version=version,
         within_ns=within_ns,
+        nearest_ns=nearest,
+    )
+    if not fast:
+        return none
+    cell, best = max(fast, key=lambda pair: (pair[1].accuracy, -time_of(pair[1])))
+    return msgspec.structs.replace(
+        none,
         row=cell.row,
         point=best,
         by="measured" if best.predicted_ns is None else "predicted",
         as_good=sum(
             point is not best and point.accuracy_high >= best.accuracy for _, point in fast
         ),
-        nearest_ns=nearest,
     )

@@ -134,7 +134,7 @@ def _how_good(fit: Fit) -> str:
 def choice_words(choice: Choice, names: Mapping[int, str]) -> str:
     """The pick in a sentence that says of what; `names` are those of the rows."""
     asked = "" if choice.within_ns is None else f" within {format_ns(choice.within_ns)}"
-    place = f"{plain(choice.workload)} on {plain(choice.device)}"
+    place = f"{plain(choice.workload)}@{choice.workload_version} on {plain(choice.device)}"
     return f"Pick{asked} ({place}): {pick_words(choice, names)}"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from edgebench import record as rec
 from edgebench.analysis.cost_fit import Fit
 from edgebench.analysis.labels import labels
-from edgebench.analysis.scaling import Cell, Point, Scaled, choices, scaling_of, time_of
+from edgebench.analysis.scaling import Cell, Point, Scaled, choices, groups, scaling_of, time_of
 from edgebench.analysis.table import placed
 from edgebench.analysis.types import Table
 from edgebench.record import Record
@@ -57,11 +57,7 @@ def scalings_of(table: Table, answers: Answers) -> list[ScalingGroup]:
         return []
     cells = [Cell(index, table.rows[index], kept) for index, kept in answers.replicates.items()]
     found = scaling_of(cells)
-    groups = dict.fromkeys((cell.device, cell.workload) for cell in found.cells)
-    return [
-        _group(table, [c for c in found.cells if (c.device, c.workload) == group], found.pad)
-        for group in groups
-    ]
+    return [_group(table, members, found.pad) for members in groups(found.cells).values()]
 
 
 def _group(table: Table, cells: Sequence[Scaled], pad: int) -> ScalingGroup:
