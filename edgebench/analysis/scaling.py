@@ -52,9 +52,6 @@ class Scaled(Part, frozen=True, kw_only=True):
     samples: int  # of each problem
     width: int  # sequences side by side
     temperature: float
-    disturbed: (
-        bool  # the machine spoilt the replicate that answered: its measured times are suspect
-    )
     prefill: Fit | None
     decode: Fit | None
     points: list[Point]
@@ -107,7 +104,7 @@ def scaling_of(cells: Sequence[Cell], within_ns: float | None = None, pad: int =
     found = [
         _scaled(cell, part, [other for other in cells if _same_work(other.row, cell.row)], pad)
         for cell in cells
-        for part in [part for part in cell.replicates if part.scaling is not None][:1]
+        for part in [made.scaling for made in cell.replicates if made.scaling is not None][:1]
     ]
     return Scalings(cells=found, choices=choices(found, within_ns), pad=pad)
 
@@ -125,14 +122,12 @@ def _without_lengths(row: Row) -> dict[str, object]:
     return {axis: value for axis, value in row.variant.items() if axis not in _LENGTHS}
 
 
-def _scaled(cell: Cell, answering: rec.Replicate, others: Sequence[Cell], pad: int) -> Scaled:
-    part = answering.scaling
-    assert part is not None
+def _scaled(cell: Cell, part: rec.Scaling, others: Sequence[Cell], pad: int) -> Scaled:
     by_length: dict[int, list[Sequence[rec.Request]]] = {}
     for other in others:
         for replicate in other.replicates:
             made = replicate.generate
-            if replicate.superseded_by is None and made is not None and made.requests:
+            if made is not None and made.requests:
                 by_length.setdefault(made.requests[0].prompt_tokens, []).append(made.requests)
     prefill, why_prefill = prefill_fit(by_length, pad)
     decode, why_decode = decode_fit(
@@ -160,7 +155,6 @@ def _scaled(cell: Cell, answering: rec.Replicate, others: Sequence[Cell], pad: i
         samples=samples,
         width=width,
         temperature=part.temperature,
-        disturbed=answering.superseded_by is not None,
         prefill=prefill,
         decode=decode,
         points=_with_front(points),

@@ -65,11 +65,8 @@ def asked_words(cell: Scaled) -> str:
 
 
 def doubts(cell: Scaled) -> list[str]:
-    """Why it takes no part in the pick, and what is wrong with its times."""
-    found = [f"struck, and never picked: {plain(cell.left_out)}"] if cell.left_out else []
-    if cell.disturbed:
-        found.append("the machine was disturbed meanwhile: measured times are suspect")
-    return found
+    """Why it takes no part in the pick."""
+    return [f"struck, and never picked: {plain(cell.left_out)}"] if cell.left_out else []
 
 
 def point_cells(point: Point) -> tuple[str, ...]:
