@@ -141,6 +141,23 @@ def test_settings_read_back_as_they_were(variant: dict[str, Scalar]) -> None:
     assert all(type(found[axis][0]) is type(value) for axis, value in variant.items())
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"workloads": ["w"], "sets": [], "settings": {"slice_s": "2s"}},
+        {"workloads": ["w"], "sets": [], "settings": {"seed": [1]}},
+        {"workloads": ["w"], "sets": [], "backends": None, "settings": {}},
+        {"workloads": ["w"], "sets": [], "settings": 7},
+    ],
+)
+def test_settings_of_another_version_are_no_command(settings: dict[str, Any]) -> None:
+    made = record()
+    run = msgspec.structs.replace(made.run, settings=settings)
+    (row,) = build_report([msgspec.structs.replace(made, run=run)], []).rows
+    assert row.command == "edgebench run"
+    assert "whole run" in row.command_note
+
+
 def test_without_settings_the_command_of_the_run_is_said_to_be_that(realistic: Report) -> None:
     assert realistic.rows[0].command == "edgebench run"
     assert "whole run" in realistic.rows[0].command_note
