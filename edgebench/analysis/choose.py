@@ -20,7 +20,7 @@ from edgebench.analysis.check_limits import Checked, check
 from edgebench.analysis.choice_report import Candidate, Choice, Held, Margin, Relaxation, Report
 from edgebench.analysis.frame import Frame, Indices, Numbers
 from edgebench.analysis.limits import Limit
-from edgebench.analysis.objectives import Objective, by_scenario, speed
+from edgebench.analysis.objectives import Objective, by_speed
 from edgebench.analysis.odds import DRAWS
 from edgebench.analysis.tradeoff import (
     COMPETES,
@@ -93,8 +93,7 @@ def pick(
 def _parts(frame: Frame, objective: Objective | None) -> list[tuple[NDArray[np.bool_], Objective]]:
     if objective is not None:
         return [(np.ones(len(frame), dtype=bool), objective)]
-    parts = [(some, speed(frame, some)) for some in by_scenario(frame)]
-    return [(some, Objective(metric, metric.better)) for some, metric in parts]
+    return [(some, Objective(speed, speed.better)) for some, speed in by_speed(frame)]
 
 
 def _picks(
