@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from edgebench.analysis import dominance, odds, stats, uncertainty
 from edgebench.analysis.choose import pick
+from edgebench.analysis.compare import Side, compare
 from edgebench.analysis.frame import RowFrame
 from edgebench.analysis.objectives import parse_objectives
 from edgebench.analysis.odds import Turned, front_odds
@@ -298,6 +299,23 @@ def test_rows_that_are_equal_do_not_beat_each_other(
     probabilities = [r.probability for r in found.rows if r.front == "undecided"]
     assert len(probabilities) == 30
     assert max(p for p in probabilities if p is not None) < 0.3
+
+
+@pytest.mark.parametrize("confidence", [0.95, 0.999999])
+def test_two_replicates_that_lie_apart_are_no_warning(confidence: float) -> None:
+    """Student's t with one degree of freedom has draws and intervals beyond all numbers."""
+    rows = [
+        make.record(
+            {"precision": name},
+            replicates=[make.replicate(i, make.samples(ns * factor, 100, i)) for i, ns in enumerate((7e6, 9e6))],
+        )
+        for name, factor in (("fp32", 1.0), ("int8", 0.9))
+    ]  # fmt: skip
+    frame = RowFrame(build_table(rows).rows)
+    found = report(frontier(frame, parse_objectives(BOTH), confidence=confidence))
+    assert [one.front for one in found.rows] == ["undecided", "undecided"]
+    assert pick(frame, [], confidence=confidence).picks[0].choice is not None
+    assert compare([Side("a", frame), Side("b", frame)], confidence=confidence).pairings
 
 
 def test_a_row_with_one_replicate_is_undecided_without_a_probability() -> None:

@@ -35,6 +35,7 @@ from edgebench.analysis.tradeoff_report import Axis, Value, not_ranked, shared_n
 from edgebench.analysis.uncertainty import (
     MEMORY_RESOLUTION,
     Uncertain,
+    factors,
     levelled,
     student_share,
     uncertain,
@@ -277,10 +278,11 @@ def _margin(contest: _Contest, sign: float, chosen: int, second: int) -> Margin:
         return replace(margin, confidence=sure, low=ratio, high=ratio)
     degrees = max(int(error**4 / float((parts**2 / of.degrees[[chosen, second]]).sum()) + 1e-9), 1)
     reach = stats.t_quantile(0.5 + contest.confidence / 2, degrees) * error
+    low, high = factors(np.array(reach))
     return replace(
         margin,
-        low=ratio * float(np.exp(-reach)),
-        high=ratio * float(np.exp(reach)),
+        low=ratio * float(low),
+        high=ratio * float(high),
         confidence=float(student_share(np.array([np.log(ratio) / error]), degrees)[0]),
     )
 

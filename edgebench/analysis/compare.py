@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from edgebench.analysis import stats
 from edgebench.analysis.environment import Difference, Environment, differences
 from edgebench.analysis.frame import Frame, Indices, Numbers
-from edgebench.analysis.uncertainty import MEMORY_RESOLUTION, Uncertain, uncertain
+from edgebench.analysis.uncertainty import MEMORY_RESOLUTION, Uncertain, factors, uncertain
 from edgebench.metrics import METRICS, Metric
 
 CONFIDENCE: Final = 0.95
@@ -236,8 +236,7 @@ def _ratios(
     positive = (below.value > 0) & (above.value > 0) & ~barred
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(positive, above.value / below.value, np.nan)
-    reach = welch_reach(below, above, confidence)
-    low, high = ratio * np.exp(-reach), ratio * np.exp(reach)
+    low, high = (ratio * end for end in factors(welch_reach(below, above, confidence)))
     slack = 1 + MEMORY_RESOLUTION if metric.name == "memory.peak" else 1.0
     clear = (low > slack).astype(np.int8) - (high < 1 / slack).astype(np.int8)
     return Ratios(metric, ratio, low, high, clear, barred)
