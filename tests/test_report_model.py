@@ -289,6 +289,21 @@ def test_details_are_capped_and_the_report_says_so() -> None:
     assert "10 of 60" in report.details_left_out
 
 
+def test_what_markdown_leaves_out_is_counted() -> None:
+    axes: list[dict[str, Scalar]] = [{"precision": "fp32", "threads": 1, "n": n} for n in range(43)]
+    records = [worked(p50=1e6 + 1e5 * n, variant=axis) for n, axis in enumerate(axes)]
+    for number, made in enumerate(records):
+        command = ["edgebench", "run", "w", "--seed", str(number // 2)]
+        run = msgspec.structs.replace(made.run, id=f"r{number}", command=command)
+        records[number] = msgspec.structs.replace(made, run=run)
+    text = page_markdown.render(build_report(records, [], lambda devices: [calibration()]))
+    roofline = text.partition("### Roofline")[2]
+    assert roofline.count("| compute |") + roofline.count("| memory |") == 40
+    assert "3 further rows are left out here." in roofline
+    assert text.count("edgebench run w --seed") == 22, "rows of one command have it once"
+    assert "further commands" not in text
+
+
 @given(
     st.lists(st.tuples(st.floats(1, 9), st.floats(1, 9)), min_size=1), st.booleans(), st.booleans()
 )
