@@ -190,6 +190,16 @@ def test_mlperf_tiny(tmp_path: Path) -> None:
     assert "accuracy" in metrics.values()
 
 
+def test_many_devices_are_not_given_one_name(tmp_path: Path) -> None:
+    """Rows of one device compete with each other."""
+    out = tmp_path / "o.jsonl"
+    for file in (MLPERF, DATA / "mlperf" / "tiny-excerpt.csv"):
+        done = run("import", "mlperf", file, "-o", out, "--device", "desk")
+        assert isinstance(done.exception, UsageError), done.exception
+        assert "devices" in str(done.exception)
+        assert not out.exists()
+
+
 # --- tools that ran here
 
 
