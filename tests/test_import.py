@@ -409,10 +409,12 @@ def test_usage(tmp_path: Path) -> None:
     done = run("import", "mlperf", tmp_path / "none.csv", "-o", out, "--force")
     assert isinstance(done.exception, StoreError)
     log = DATA / "benchmark_app" / "latency.log"
-    assert (
-        run("import", "benchmark_app", log, "-o", out, "--force", "--device", "desk").exit_code == 0
-    )
+    named = run("import", "benchmark_app", log, "-o", out, "--force", "--device", "desk")
+    assert named.exit_code == 0
     assert read_records(out)[0].device.name == "desk"
+    assert "does not tell its device" not in named.stderr
+    unnamed = run("import", "benchmark_app", log, "-o", out, "--force")
+    assert "does not tell its device" in unnamed.stderr
 
 
 def test_numbers_of_different_kinds_are_not_compared(tmp_path: Path) -> None:

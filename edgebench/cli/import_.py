@@ -8,7 +8,7 @@ import click
 
 from edgebench.errors import StoreError, UsageError
 from edgebench.importers import reader
-from edgebench.importers._source import open_source
+from edgebench.importers._source import UNKNOWN, open_source
 from edgebench.record import Record, encode
 
 
@@ -48,7 +48,13 @@ def command(tool: str, file: Path, out: Path, device: str | None, force: bool) -
     if not records:
         raise StoreError(f"{file}: no results in it", f"give a file that {tool} wrote")
     _write(records, out, force)
-    for note in imports.notes:
+    notes = list(imports.notes)
+    if any(record.device.name == UNKNOWN for record in records):
+        notes.append(
+            "the file does not tell its device: as `unknown` its rows compete with those of any other "
+            "such file; --device NAME tells them apart"
+        )
+    for note in notes:
         click.echo(f"note: {note}", err=True)
     number = len(records)
     click.echo(f"{number} record{'s' if number != 1 else ''} written to {out}", err=True)
