@@ -142,6 +142,15 @@ def test_the_name_of_a_column_is_no_sql(
     assert not gone.exists()
 
 
+def test_a_parquet_file_that_is_named_twice_is_read_once(tmp_path: Path) -> None:
+    parquet = tmp_path / "a.parquet"
+    assert code(run("export", write(tmp_path / "a.jsonl", some()), "-o", parquet)) == 0
+    again = tmp_path / "." / "b" / ".." / "a.parquet"
+    (tmp_path / "b").mkdir()
+    found = json.loads(run("frontier", parquet, again, "--format", "json").output)
+    assert len(found["rows"]) + len(found["left_out"]) == len(some())
+
+
 def test_pick_ends_with_1_where_nothing_meets_the_limits(tmp_path: Path) -> None:
     file = write(tmp_path / "a.jsonl", some())
     result = run("pick", file, "--require", "latency.p99<=30ms", "--minimize", "memory.peak")
