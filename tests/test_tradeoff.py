@@ -301,6 +301,19 @@ def test_rows_that_are_equal_do_not_beat_each_other(
     assert max(p for p in probabilities if p is not None) < 0.3
 
 
+def test_more_replicates_do_not_narrow_the_largest_peak_of_memory() -> None:
+    def spread(name: str, peaks: tuple[int, ...]) -> Record:
+        made = [make.replicate(i, peak=peak * make.MIB) for i, peak in enumerate(peaks)]
+        return make.record({"precision": name}, replicates=made)
+
+    rows = [spread("fp32", (80, 90, 100)), spread("int8", (85, 95, 104))]
+    (group,) = front(rows, ["memory.peak:min"]).groups
+    assert group.counts["undecided"] == 2
+    assert group.more_time is not None
+    assert (group.more_time.half_width, group.more_time.would_decide) == (None, [])
+    assert "peak of memory" in group.more_time.reason
+
+
 @pytest.mark.parametrize("confidence", [0.95, 0.999999])
 def test_two_replicates_that_lie_apart_are_no_warning(confidence: float) -> None:
     """Student's t with one degree of freedom has draws and intervals beyond all numbers."""
