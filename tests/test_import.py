@@ -295,6 +295,20 @@ def test_trtexec(tmp_path: Path) -> None:
     assert "sum leaves out" in row.unknown["latency_ns"]
 
 
+@pytest.mark.parametrize("transfers", ["Enabled", "Disabled"])
+def test_trtexec_without_transfers_says_so(transfers: str, tmp_path: Path) -> None:
+    lines = (DATA / "trtexec" / "log.txt").read_text().splitlines(keepends=True)
+    lines.insert(1, f"[11/25/2026-10:00:30] [I] Data transfers: {transfers}\n")
+    file = tmp_path / "log.txt"
+    file.write_text("".join(lines))
+    (row,) = table_of("trtexec", file, tmp_path).rows
+    assert row.imported is not None
+    what = row.imported.reported["latency.p50"]
+    assert ("without transfers" in what) == (transfers == "Disabled")
+    assert ("H2D" in what) == (transfers == "Enabled")
+    assert any("disabled" in note for note in row.imported.notes) == (transfers == "Disabled")
+
+
 def test_optimum_benchmark_takes_only_what_can_be_trusted(tmp_path: Path) -> None:
     table = table_of("optimum-benchmark", DATA / "optimum-benchmark" / "benchmark.json", tmp_path)
     check_nothing_is_silent(table)
