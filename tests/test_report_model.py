@@ -230,6 +230,16 @@ def test_the_distribution_is_that_of_all_samples() -> None:
     assert all(len(process.seconds_s) <= 60 for process in detail.processes)
 
 
+@pytest.mark.parametrize("count", [25, 50, 100, 1000])
+def test_quantiles_are_of_the_rank_that_the_table_takes(count: int) -> None:
+    """0.56 * 100 is more than 56 in floating point; the rank is 56 all the same."""
+    one = record(replicates=[replicate(0, [1_000_000 * n for n in range(1, count + 1)])])
+    detail = detail_of(traces(one))
+    assert detail is not None
+    ranks = [max(-(-round(1000 * share) * count // 1000), 1) for share in PROBABILITIES]
+    assert detail.ecdf_ms == ranks
+
+
 def test_processes_do_not_overlap_and_bands_say_why() -> None:
     hot = StateCheck(name="thermal_throttle", level="invalid", evidence="3 events")
     one = record(replicates=[replicate(0), replicate(1, state_after=[hot]), replicate(2)])
