@@ -12,6 +12,7 @@ from edgebench.record import (
     Energy,
     EnergyUncertainty,
     Generate,
+    Imported,
     Memory,
     ModelFacts,
     Offline,
@@ -252,6 +253,14 @@ def record(
         "replicates": replicates,
     }
     return Record(**(fields | changes))
+
+
+def reported(metric: str, value: float, **changes: Any) -> Record:
+    """A cell of which another tool reports one number."""
+    row = Imported(
+        tool="other", file="f.csv", sha256="e" * 64, line=1, row={}, reported={metric: value}
+    )
+    return record(replicates=[], imported=row, **changes)
 
 
 def failed(variant: dict[str, Scalar], code: str, message: str, **changes: Any) -> Record:

@@ -142,6 +142,15 @@ def test_the_name_of_a_column_is_no_sql(
     assert not gone.exists()
 
 
+def test_a_parquet_file_that_is_named_twice_is_read_once(tmp_path: Path) -> None:
+    parquet = tmp_path / "a.parquet"
+    assert code(run("export", write(tmp_path / "a.jsonl", some()), "-o", parquet)) == 0
+    again = tmp_path / "." / "b" / ".." / "a.parquet"
+    (tmp_path / "b").mkdir()
+    found = json.loads(run("frontier", parquet, again, "--format", "json").output)
+    assert len(found["rows"]) + len(found["left_out"]) == len(some())
+
+
 def test_pick_ends_with_1_where_nothing_meets_the_limits(tmp_path: Path) -> None:
     file = write(tmp_path / "a.jsonl", some())
     result = run("pick", file, "--require", "latency.p99<=30ms", "--minimize", "memory.peak")
@@ -203,11 +212,35 @@ def test_compare_ends_with_5_where_nothing_may_be_compared(tmp_path: Path) -> No
         ("pick", "{file}", "--minimize", "latency.p50", "--maximize", "throughput"),
         ("view", "mnasnet", "{file}"),
         ("view", "iso-latency", "{file}", "--by", "nothing"),
+        ("view", "iso-latency", "{file}", "--target", "3ms"),
+        ("view", "iso-quality", "{file}", "--exponent", "-0.1"),
+        ("view", "iso-quality", "{file}", "--at", "nan"),
+        ("view", "mnasnet", "{file}", "--target", "3ms", "--by", "threads"),
+        ("view", "efficientllm", "{file}", "--at", "3ms"),
     ],
 )
 def test_wrong_options_are_usage_errors(arguments: Sequence[str], tmp_path: Path) -> None:
     file = write(tmp_path / "a.jsonl", some())
     assert code(run(*(word.format(file=file) for word in arguments))) == 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("export", "--format", "csv"), ("report", "--format", "md")],
+    ids=["export", "report"],
+)
+def test_results_that_are_read_are_not_written_over(
+    arguments: Sequence[str], tmp_path: Path
+) -> None:
+    file = write(tmp_path / "a.jsonl", some())
+    other = tmp_path / "b.md"
+    other.symlink_to(file)
+    before = file.read_bytes()
+    for out in (file, other):
+        result = run(*arguments, tmp_path, "-o", out)
+        assert code(result) == 2
+        assert "would be lost" in str(result.exception)
+    assert file.read_bytes() == before
 
 
 def test_files_that_cannot_be_read_are_one_error(tmp_path: Path) -> None:
@@ -315,6 +348,19 @@ def test_equal_latency_and_equal_quality() -> None:
     assert set(cells(view, "quality")) == {"fp32", "fp16"}
     with pytest.raises(UsageError):
         views.iso_quality(rows(), "nothing")
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_equal_quality_where_each_precision_has_a_limit_of_its_own(turned: bool) -> None:
+    """Of parity: the ceiling of fp32 is not what a reduced precision is held to."""
+    parity = {"metric": "relative_error", "better": "lower", "kind": "parity"}
+    records = [
+        make.record({"precision": "fp32"}, quality=make.quality(1e-6, 1e-3, **parity)),
+        make.record({"precision": "bf16"}, quality=make.quality(0.02, 0.1, **parity)),
+    ]
+    view = views.iso_quality(build_table(records[::-1] if turned else records).rows)
+    assert set(cells(view, "budget").values()) == {0.02}
+    assert len(view.lines) == 2
 
 
 @pytest.mark.parametrize("name", ["efficientllm", "iso-latency", "iso-quality"])

@@ -12,7 +12,7 @@ from edgebench.analysis.table import build_table
 from edgebench.analysis.types import Row
 from edgebench.record import Declared, Reason, Record
 from edgebench.report import terminal
-from tests.records import offline, record, replicate
+from tests.records import generating, offline, record, replicate
 
 
 def limited(made: Record, **limits: float) -> Record:
@@ -38,6 +38,7 @@ def row(made: Record) -> Row:
         ({"throughput": 1000}, ["limit_missed"]),
         ({"energy__j_per_inference": 1}, ["limit_unknown"]),
         ({"temperature": 85, "paced__misses": 1}, []),  # not of this scenario
+        ({"generate__ttft": 1, "generate__decode": 1e9}, []),
     ],
 )
 def test_what_misses_a_limit_is_not_ranked_and_says_why(
@@ -52,6 +53,12 @@ def test_what_misses_a_limit_is_not_ranked_and_says_why(
 def test_a_limit_on_latency_is_none_of_offline() -> None:
     made = record({}, scenario="offline", replicates=[offline(0), offline(1)])
     assert row(limited(made, latency__p50=1)).ranked
+
+
+def test_a_limit_on_text_generation_is_held_by_what_generates() -> None:
+    made = record(scenario="generate", replicates=[generating(0), generating(1)])
+    assert row(limited(made, generate__ttft=1e12)).ranked
+    assert not row(limited(made, generate__ttft=1)).ranked
 
 
 def test_too_few_samples_for_a_percentile_keep_no_limit_on_it() -> None:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgebench.analysis import stats
 from edgebench.analysis.table import build_table, encode_table
 from edgebench.analysis.types import Row, Table
 from edgebench.backend import Scalar
@@ -117,6 +118,17 @@ def test_the_interval_always_encloses_its_value(each: list[list[int]]) -> None:
         assert row.throughput_per_s is not None
         assert row.throughput_high_per_s is not None
         assert row.throughput_low_per_s <= row.throughput_per_s <= row.throughput_high_per_s
+
+
+def test_one_slow_process_of_many_does_not_set_the_interval_of_the_throughput() -> None:
+    """The interval is that of the mean, which more processes narrow, not the range of the processes."""
+    rates = [100.0 + 0.1 * i for i in range(19)] + [90.0]
+    made = [offline(i, rate) for i, rate in enumerate(rates)]
+    row = row_of(record(scenario="offline", replicates=made))
+    interval = stats.log_interval(row.throughput_of_replicates_per_s)
+    assert interval is not None
+    assert (row.throughput_low_per_s, row.throughput_high_per_s) == interval
+    assert row.throughput_low_per_s == pytest.approx(99.2, abs=0.2)
 
 
 def test_target_reached_or_not() -> None:

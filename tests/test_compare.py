@@ -167,6 +167,35 @@ def test_a_later_row_of_the_same_cell_stands_for_the_earlier_one() -> None:
     assert (why.code, why.run) == ("superseded", "1")
 
 
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [("single_stream", "throughput")],
+        [("server", "throughput")],
+        [("single_stream", "latency.p90_early_stopping"), ("offline", "throughput")],
+        [("multi_stream", "latency.p99_early_stopping")],
+    ],
+)
+def test_what_another_tool_tells_of_speed_is_compared(rows: list[tuple[str, str]]) -> None:
+    def imported(factor: float) -> list[Record]:
+        return [make.reported(name, factor * 1e6, scenario=scenario) for scenario, name in rows]
+
+    found = compared(imported(1.0), imported(1.25))
+    speeds = [
+        (cell.scenario, metric.metric, round(ratio.ratio, 6))
+        for cell in found.cells
+        for metric in cell.metrics
+        if (ratio := metric.ratios[1]) is not None and metric.metric != "quality"
+    ]
+    assert speeds == [(scenario, name, 1.25) for scenario, name in rows]
+
+
+def test_the_rate_of_a_closed_loop_says_what_its_latency_says() -> None:
+    (cell,) = compared([make.record()], [make.record()]).cells
+    names = [metric.metric for metric in cell.metrics]
+    assert names == ["latency.p50", "latency.p90", "memory.peak", "quality"]
+
+
 def test_devices_stand_side_by_side_and_never_mix_within_a_side() -> None:
     found = compared([make.record(device="jetson")], [make.record(device="pi")])
     assert len(found.cells) == 1

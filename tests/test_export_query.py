@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from click.testing import CliRunner, Result
 from hypothesis import HealthCheck, given, settings
@@ -18,7 +19,7 @@ from edgebench.analysis.table import build_table
 from edgebench.cli import cli
 from edgebench.errors import EdgebenchError, StoreError, UsageError
 from edgebench.record import Record, encode
-from tests.records import failed, offline, record, replicate
+from tests.records import energy, failed, offline, record, replicate
 
 duckdb = pytest.importorskip("duckdb")
 
@@ -153,6 +154,17 @@ def test_query_samples_and_records(tmp_path: Path) -> None:
     sql = "SELECT cell->>'id' AS id, status FROM records"
     lines = json.loads(run("query", sql, source, "--format", "json").stdout)
     assert [line["id"] for line in lines] == [item.cell.id for item in made]
+
+
+def test_samples_of_a_row_with_an_attached_meter_count_once(tmp_path: Path) -> None:
+    made = [record(), record({"precision": "int8"}, p50=5e6)]
+    metered = energy(0.5, kind="measured_external", scope="device input")
+    write(tmp_path / "a.jsonl", made)
+    write(tmp_path / "a-attached.jsonl", [msgspec.structs.replace(made[0], energy=metered)])
+    sql = "SELECT count(*) AS n, sum(ns) AS total FROM samples"
+    (line,) = json.loads(run("query", sql, tmp_path, "--format", "json").stdout)
+    every = [ns for one in made for replicate in one.replicates for ns in replicate.samples_ns]
+    assert (line["n"], line["total"]) == (len(every), sum(every))
 
 
 @pytest.mark.parametrize(

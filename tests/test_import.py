@@ -183,8 +183,21 @@ def test_mlperf_tiny(tmp_path: Path) -> None:
     assert row.throughput_per_s == 116.212
     assert row.energy.j_per_inference == pytest.approx(443.184e-6)
     assert row.quality is not None
-    assert row.quality.value == pytest.approx(0.774)
+    assert (row.quality.metric, row.quality.value) == ("auc", 0.86)
     assert row.latency_ns.p50 is None
+    metrics = {row.workload: row.quality.metric for row in table.rows if row.quality}
+    assert {name for name, metric in metrics.items() if metric == "auc"} == {"mlperf-tiny-ad"}
+    assert "accuracy" in metrics.values()
+
+
+def test_many_devices_are_not_given_one_name(tmp_path: Path) -> None:
+    """Rows of one device compete with each other."""
+    out = tmp_path / "o.jsonl"
+    for file in (MLPERF, DATA / "mlperf" / "tiny-excerpt.csv"):
+        done = run("import", "mlperf", file, "-o", out, "--device", "desk")
+        assert isinstance(done.exception, UsageError), done.exception
+        assert "devices" in str(done.exception)
+        assert not out.exists()
 
 
 # --- tools that ran here
@@ -282,6 +295,20 @@ def test_trtexec(tmp_path: Path) -> None:
     assert "sum leaves out" in row.unknown["latency_ns"]
 
 
+@pytest.mark.parametrize("transfers", ["Enabled", "Disabled"])
+def test_trtexec_without_transfers_says_so(transfers: str, tmp_path: Path) -> None:
+    lines = (DATA / "trtexec" / "log.txt").read_text().splitlines(keepends=True)
+    lines.insert(1, f"[11/25/2026-10:00:30] [I] Data transfers: {transfers}\n")
+    file = tmp_path / "log.txt"
+    file.write_text("".join(lines))
+    (row,) = table_of("trtexec", file, tmp_path).rows
+    assert row.imported is not None
+    what = row.imported.reported["latency.p50"]
+    assert ("without transfers" in what) == (transfers == "Disabled")
+    assert ("H2D" in what) == (transfers == "Enabled")
+    assert any("disabled" in note for note in row.imported.notes) == (transfers == "Disabled")
+
+
 def test_optimum_benchmark_takes_only_what_can_be_trusted(tmp_path: Path) -> None:
     table = table_of("optimum-benchmark", DATA / "optimum-benchmark" / "benchmark.json", tmp_path)
     check_nothing_is_silent(table)
@@ -353,6 +380,29 @@ def test_any_other_file_is_one_clear_error(tool: str, content: bytes, tmp_path: 
     assert "file.bin" in str(done.exception)
 
 
+@pytest.mark.parametrize(
+    ("tool", "content"),
+    [
+        ("optimum-benchmark", '{"forward": {"latency": {"unit": "s", "values": 5}}}'),
+        ("optimum-benchmark", '{"forward": {"latency": {"unit": "s", "values": [1e308]}}}'),
+        ("optimum-benchmark", '{"forward": {"memory": {"unit": "MB", "max_ram": 1e308}}}'),
+        ("trtexec", '[{"latencyMs": 1e308}]'),
+        ("llama-bench", '[{"model_type": "m", "n_prompt": 1, "n_gen": 0, "avg_ts": 1, "n_batch": 1e999}]'),
+        ("llama-bench", f'{{"model_type": "m", "n_prompt": {"9" * 5000}}}'),
+        ("trtexec", f'[{{"latencyMs": {"9" * 5000}}}]'),
+    ],
+    ids=["no list", "seconds", "bytes", "milliseconds", "setting", "a long line", "a long file"],
+)  # fmt: skip
+def test_what_cannot_be_a_number_of_ours_is_one_clear_error(
+    tool: str, content: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "file.json"
+    file.write_text(content)
+    done = run("import", tool, file, "-o", tmp_path / "o.jsonl")
+    assert isinstance(done.exception, StoreError), done.exception
+    assert "file.json" in str(done.exception)
+
+
 def test_help_and_docs_name_every_format() -> None:
     said = run("import", "--help").stdout
     page = (Path(__file__).parents[1] / "docs" / "import.md").read_text(encoding="utf-8")
@@ -373,10 +423,12 @@ def test_usage(tmp_path: Path) -> None:
     done = run("import", "mlperf", tmp_path / "none.csv", "-o", out, "--force")
     assert isinstance(done.exception, StoreError)
     log = DATA / "benchmark_app" / "latency.log"
-    assert (
-        run("import", "benchmark_app", log, "-o", out, "--force", "--device", "desk").exit_code == 0
-    )
+    named = run("import", "benchmark_app", log, "-o", out, "--force", "--device", "desk")
+    assert named.exit_code == 0
     assert read_records(out)[0].device.name == "desk"
+    assert "does not tell its device" not in named.stderr
+    unnamed = run("import", "benchmark_app", log, "-o", out, "--force")
+    assert "does not tell its device" in unnamed.stderr
 
 
 def test_numbers_of_different_kinds_are_not_compared(tmp_path: Path) -> None:

@@ -279,6 +279,12 @@ def test_the_roofline_is_drawn_or_says_why_not(page: Open) -> None:
     opened.locator('details[data-numbers="roofline"] summary').click()
     assert "compute" in opened.locator('details[data-numbers="roofline"] table').inner_text()
     assert "no count of the model" in page().locator("#chart-roofline").inner_text()
+    assert opened.locator("#roofline-rest").inner_text() == ""
+
+
+def test_a_chart_says_how_many_rows_it_leaves_out(page: Open) -> None:
+    assert "24 of 50 rows are drawn" in page("many").locator("#cost-rest").inner_text()
+    assert page().locator("#cost-rest").inner_text() == ""
 
 
 def test_accuracy_over_time_and_its_fits_are_drawn(page: Open) -> None:

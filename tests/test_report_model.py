@@ -47,7 +47,7 @@ from edgebench.report.model import Report
 from edgebench.report.text import plain
 from edgebench.store import iter_records
 from tests import report_records as make
-from tests.records import MIB, failed, record, replicate, samples
+from tests.records import MIB, energy, failed, record, replicate, samples
 from tests.test_roofline import calibration, worked
 
 ROOT = Path(__file__).parents[1]
@@ -57,6 +57,19 @@ REFERENCE = sorted((ROOT / "results" / "reference").glob("*.jsonl"))
 @pytest.fixture(scope="module")
 def realistic() -> Report:
     return build_report(make.realistic(), ["realistic.jsonl"])
+
+
+def test_a_row_with_an_attached_meter_keeps_its_own_samples() -> None:
+    """`energy attach` writes records of the same cells; whatever stands behind them must not move."""
+    records = make.realistic()
+    metered = energy(0.5, kind="measured_external", scope="device input")
+    attached = [msgspec.structs.replace(r, energy=metered) for r in records if r.status == "ok"]
+    last = record(workload="later", p50=9e6)
+    together = build_report([*records, *attached, last], [])
+    alone = build_report([*attached, last], [])
+    details = {row.id + row.device: row.detail for row in together.rows}
+    assert len(together.rows) == len(records) + 1
+    assert all(row.detail == details[row.id + row.device] for row in alone.rows)
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +139,23 @@ def test_settings_read_back_as_they_were(variant: dict[str, Scalar]) -> None:
     found = parse_sets(sets)
     assert {axis: [value] for axis, value in variant.items()} == found
     assert all(type(found[axis][0]) is type(value) for axis, value in variant.items())
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"workloads": ["w"], "sets": [], "settings": {"slice_s": "2s"}},
+        {"workloads": ["w"], "sets": [], "settings": {"seed": [1]}},
+        {"workloads": ["w"], "sets": [], "backends": None, "settings": {}},
+        {"workloads": ["w"], "sets": [], "settings": 7},
+    ],
+)
+def test_settings_of_another_version_are_no_command(settings: dict[str, Any]) -> None:
+    made = record()
+    run = msgspec.structs.replace(made.run, settings=settings)
+    (row,) = build_report([msgspec.structs.replace(made, run=run)], []).rows
+    assert row.command == "edgebench run"
+    assert "whole run" in row.command_note
 
 
 def test_without_settings_the_command_of_the_run_is_said_to_be_that(realistic: Report) -> None:
@@ -200,6 +230,16 @@ def test_the_distribution_is_that_of_all_samples() -> None:
     assert all(len(process.seconds_s) <= 60 for process in detail.processes)
 
 
+@pytest.mark.parametrize("count", [25, 50, 100, 1000])
+def test_quantiles_are_of_the_rank_that_the_table_takes(count: int) -> None:
+    """0.56 * 100 is more than 56 in floating point; the rank is 56 all the same."""
+    one = record(replicates=[replicate(0, [1_000_000 * n for n in range(1, count + 1)])])
+    detail = detail_of(traces(one))
+    assert detail is not None
+    ranks = [max(-(-round(1000 * share) * count // 1000), 1) for share in PROBABILITIES]
+    assert detail.ecdf_ms == ranks
+
+
 def test_processes_do_not_overlap_and_bands_say_why() -> None:
     hot = StateCheck(name="thermal_throttle", level="invalid", evidence="3 events")
     one = record(replicates=[replicate(0), replicate(1, state_after=[hot]), replicate(2)])
@@ -257,6 +297,21 @@ def test_details_are_capped_and_the_report_says_so() -> None:
     assert len(shown) == 10
     assert all(row.detail is not None for row in report.rows if row.pick)
     assert "10 of 60" in report.details_left_out
+
+
+def test_what_markdown_leaves_out_is_counted() -> None:
+    axes: list[dict[str, Scalar]] = [{"precision": "fp32", "threads": 1, "n": n} for n in range(43)]
+    records = [worked(p50=1e6 + 1e5 * n, variant=axis) for n, axis in enumerate(axes)]
+    for number, made in enumerate(records):
+        command = ["edgebench", "run", "w", "--seed", str(number // 2)]
+        run = msgspec.structs.replace(made.run, id=f"r{number}", command=command)
+        records[number] = msgspec.structs.replace(made, run=run)
+    text = page_markdown.render(build_report(records, [], lambda devices: [calibration()]))
+    roofline = text.partition("### Roofline")[2]
+    assert roofline.count("| compute |") + roofline.count("| memory |") == 40
+    assert "3 further rows are left out here." in roofline
+    assert text.count("edgebench run w --seed") == 22, "rows of one command have it once"
+    assert "further commands" not in text
 
 
 @given(

@@ -121,6 +121,11 @@ def test_threads_take_the_ceiling_of_as_many_or_more() -> None:
 def test_precision_takes_its_own_product() -> None:
     int8 = worked(variant={"precision": "int8-static", "threads": 1}, p50=1e6, effective=None)
     assert point(int8).waterline_ns == pytest.approx(100_000 + 300_000)
+    unsaid = point(worked(variant={"precision": "as-is", "threads": 1}, p50=1e6, effective=None))
+    assert "as-is" in unsaid.unknown["roof_per_s"], "a file as it came may be of any precision"
+    assert unsaid.gap is None
+    told = point(worked(variant={"precision": "as-is", "threads": 1}, p50=1e6))
+    assert told.waterline_ns == pytest.approx(400_000 + 300_000)
     fp16 = worked(variant={"precision": "fp16", "threads": 1}, p50=1e6, effective=None)
     assert "fp16" in point(fp16).unknown["roof_per_s"]
     assert point(fp16).gap is None

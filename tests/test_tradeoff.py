@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgebench.analysis import dominance, odds, stats, uncertainty
+from edgebench.analysis.choose import pick
+from edgebench.analysis.compare import Side, compare
 from edgebench.analysis.frame import RowFrame
 from edgebench.analysis.objectives import parse_objectives
 from edgebench.analysis.odds import Turned, front_odds
@@ -299,6 +301,36 @@ def test_rows_that_are_equal_do_not_beat_each_other(
     assert max(p for p in probabilities if p is not None) < 0.3
 
 
+def test_more_replicates_do_not_narrow_the_largest_peak_of_memory() -> None:
+    def spread(name: str, peaks: tuple[int, ...]) -> Record:
+        made = [make.replicate(i, peak=peak * make.MIB) for i, peak in enumerate(peaks)]
+        return make.record({"precision": name}, replicates=made)
+
+    rows = [spread("fp32", (80, 90, 100)), spread("int8", (85, 95, 104))]
+    (group,) = front(rows, ["memory.peak:min"]).groups
+    assert group.counts["undecided"] == 2
+    assert group.more_time is not None
+    assert (group.more_time.half_width, group.more_time.would_decide) == (None, [])
+    assert "peak of memory" in group.more_time.reason
+
+
+@pytest.mark.parametrize("confidence", [0.95, 0.999999])
+def test_two_replicates_that_lie_apart_are_no_warning(confidence: float) -> None:
+    """Student's t with one degree of freedom has draws and intervals beyond all numbers."""
+    rows = [
+        make.record(
+            {"precision": name},
+            replicates=[make.replicate(i, make.samples(ns * factor, 100, i)) for i, ns in enumerate((7e6, 9e6))],
+        )
+        for name, factor in (("fp32", 1.0), ("int8", 0.9))
+    ]  # fmt: skip
+    frame = RowFrame(build_table(rows).rows)
+    found = report(frontier(frame, parse_objectives(BOTH), confidence=confidence))
+    assert [one.front for one in found.rows] == ["undecided", "undecided"]
+    assert pick(frame, [], confidence=confidence).picks[0].choice is not None
+    assert compare([Side("a", frame), Side("b", frame)], confidence=confidence).pairings
+
+
 def test_a_row_with_one_replicate_is_undecided_without_a_probability() -> None:
     single = [make.replicate(0, make.samples(4e6, 300, 0))]
     found = front(
@@ -313,6 +345,30 @@ def test_a_row_with_one_replicate_is_undecided_without_a_probability() -> None:
     # It may dominate fp32, but never fp16, whose quality is better than both.
     assert (fp32.front, fp32.probability) == ("undecided", None)
     assert (fp16.front, fp16.probability) == ("yes", 1.0)
+
+
+def test_each_scenario_is_judged_by_what_its_rows_tell_of_their_speed() -> None:
+    rows = [
+        make.reported("latency.p90_early_stopping", 5e6),
+        make.reported("latency.p90_early_stopping", 5e6, workload="other"),
+        make.reported("latency.p99_early_stopping", 9e6, scenario="multi_stream"),
+        make.reported("latency.p99", 9e6, workload="third"),
+        make.reported("throughput", 90.0, scenario="server"),
+        make.reported("throughput", 90.0, scenario="offline"),
+    ]
+    found = front(rows, [])
+    speeds = {(g.workload, g.scenario): g.objectives[0].metric for g in found.groups}
+    assert found.left_out == []
+    assert speeds == {
+        ("image-classification", "single_stream"): "latency.p90_early_stopping",
+        ("other", "single_stream"): "latency.p90_early_stopping",
+        ("image-classification", "multi_stream"): "latency.p99_early_stopping",
+        ("third", "single_stream"): "latency.p99",
+        ("image-classification", "server"): "throughput",
+        ("image-classification", "offline"): "throughput",
+    }
+    picked = pick(RowFrame(build_table(rows).rows), [])
+    assert all(each.choice is not None for each in picked.picks)
 
 
 def test_rows_that_failed_or_lack_an_objective_are_left_out_with_the_reason() -> None:

@@ -20,7 +20,7 @@ from edgebench.analysis.check_limits import Checked, check
 from edgebench.analysis.choice_report import Candidate, Choice, Held, Margin, Relaxation, Report
 from edgebench.analysis.frame import Frame, Indices, Numbers
 from edgebench.analysis.limits import Limit
-from edgebench.analysis.objectives import Objective, by_scenario, speed
+from edgebench.analysis.objectives import Objective, by_speed
 from edgebench.analysis.odds import DRAWS
 from edgebench.analysis.tradeoff import (
     COMPETES,
@@ -35,6 +35,7 @@ from edgebench.analysis.tradeoff_report import Axis, Value, not_ranked, shared_n
 from edgebench.analysis.uncertainty import (
     MEMORY_RESOLUTION,
     Uncertain,
+    factors,
     levelled,
     student_share,
     uncertain,
@@ -93,8 +94,7 @@ def pick(
 def _parts(frame: Frame, objective: Objective | None) -> list[tuple[NDArray[np.bool_], Objective]]:
     if objective is not None:
         return [(np.ones(len(frame), dtype=bool), objective)]
-    parts = [(some, speed(frame, some)) for some in by_scenario(frame)]
-    return [(some, Objective(metric, metric.better)) for some, metric in parts]
+    return [(some, Objective(speed, speed.better)) for some, speed in by_speed(frame)]
 
 
 def _picks(
@@ -278,10 +278,11 @@ def _margin(contest: _Contest, sign: float, chosen: int, second: int) -> Margin:
         return replace(margin, confidence=sure, low=ratio, high=ratio)
     degrees = max(int(error**4 / float((parts**2 / of.degrees[[chosen, second]]).sum()) + 1e-9), 1)
     reach = stats.t_quantile(0.5 + contest.confidence / 2, degrees) * error
+    low, high = factors(np.array(reach))
     return replace(
         margin,
-        low=ratio * float(np.exp(-reach)),
-        high=ratio * float(np.exp(reach)),
+        low=ratio * float(low),
+        high=ratio * float(high),
         confidence=float(student_share(np.array([np.log(ratio) / error]), degrees)[0]),
     )
 

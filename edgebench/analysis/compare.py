@@ -16,11 +16,15 @@ from numpy.typing import NDArray
 from edgebench.analysis import stats
 from edgebench.analysis.environment import Difference, Environment, differences
 from edgebench.analysis.frame import Frame, Indices, Numbers
-from edgebench.analysis.uncertainty import MEMORY_RESOLUTION, Uncertain, uncertain
+from edgebench.analysis.uncertainty import MEMORY_RESOLUTION, Uncertain, factors, uncertain
 from edgebench.metrics import METRICS, Metric
 
 CONFIDENCE: Final = 0.95
-DEFAULT = ("latency.p50", "latency.p90", "throughput", "memory.peak", "quality",
+#: Told of rows without a median latency: offline ones, and those of tools that report something else.
+INSTEAD = (
+    "latency.p90_early_stopping", "latency.p99", "latency.p99_early_stopping", "throughput",
+)  # fmt: skip
+DEFAULT = ("latency.p50", "latency.p90", *INSTEAD, "memory.peak", "quality",
            "energy.j_per_inference")  # fmt: skip
 #: Why two rows of a cell may not be compared, most serious first.
 REASONS: Final = (
@@ -125,17 +129,20 @@ def cell_name(identity: str) -> str:
 
 
 def _told(frames: Sequence[Frame]) -> list[Metric]:
-    """The usual metrics that some row tells; the throughput alone where there is no latency."""
-    some = [
-        name
+    """The usual metrics that some row tells; of speed, more than the latency of a closed loop only
+    where there are rows that do not tell that."""
+
+    def told(name: str, frame: Frame) -> NDArray[np.bool_]:
+        return ~np.isnan(frame.numbers(METRICS[name].column()))
+
+    return [
+        METRICS[name]
         for name in DEFAULT
-        if any((~np.isnan(frame.numbers(METRICS[name].column()))).any() for frame in frames)
+        if any(
+            (told(name, frame) & ~(told("latency.p50", frame) & (name in INSTEAD))).any()
+            for frame in frames
+        )
     ]
-    offline = all(set(frame.codes("scenario").names) <= {"offline"} for frame in frames)
-    mixed = any("offline" in frame.codes("scenario").names for frame in frames)
-    if not offline and not mixed and "throughput" in some:
-        some.remove("throughput")
-    return [METRICS[name] for name in some]
 
 
 def _cells(frame: Frame, with_device: bool, known: dict[object, int]) -> Indices:
@@ -229,8 +236,7 @@ def _ratios(
     positive = (below.value > 0) & (above.value > 0) & ~barred
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(positive, above.value / below.value, np.nan)
-    reach = welch_reach(below, above, confidence)
-    low, high = ratio * np.exp(-reach), ratio * np.exp(reach)
+    low, high = (ratio * end for end in factors(welch_reach(below, above, confidence)))
     slack = 1 + MEMORY_RESOLUTION if metric.name == "memory.peak" else 1.0
     clear = (low > slack).astype(np.int8) - (high < 1 / slack).astype(np.int8)
     return Ratios(metric, ratio, low, high, clear, barred)

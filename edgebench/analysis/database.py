@@ -88,13 +88,16 @@ def add_samples(database: DuckDBPyConnection, files: Sequence[Path]) -> None:
     """The view `samples`: one line a timed query: device, run, id, replicate, status, index, ns.
 
     It unfolds `sample_lists`, one line a replicate, only as far as a query needs it: millions of
-    lines with the id of their cell each would take gigabytes.
+    lines with the id of their cell each would take gigabytes. A replicate counts once, also where
+    `energy attach` wrote its record again.
     """
     if not files:
         return
     with _readable(files):
         database.execute(
-            "CREATE TABLE sample_lists AS SELECT device.name AS device, run.id AS run, cell.id AS id, "
+            "CREATE TABLE sample_lists AS "
+            'SELECT DISTINCT ON (device.name, run.id, cell.id, r."index") '
+            "device.name AS device, run.id AS run, cell.id AS id, "
             'r."index" AS replicate, r.status AS status, r.samples_ns AS ns FROM '
             f"(SELECT *, unnest(replicates) AS r FROM ({_reading(files, _SAMPLED)}) "
             "WHERE cell IS NOT NULL)"

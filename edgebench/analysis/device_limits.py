@@ -41,6 +41,7 @@ def _applies(metric: Metric, row: Row) -> bool:
     part = metric.path.split(".")[0]
     return {
         "latency_ns": row.scenario != "offline",
+        "generate": row.scenario == "generate",
         "sustained": row.scenario == "sustained",
         "paced": row.rate_per_s is not None,
     }.get(part, True)

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from edgebench.analysis.types import Row
 from edgebench.metrics import METRICS, Metric
 
-_BY_RATE = ("offline", "server")
-#: What another tool may report in place of a median, the most telling first.
-_REPORTED = (
+BY_RATE = ("offline", "server")
+#: What tells of a speed; another tool may report something else than a median. The most telling first.
+SPEEDS = (
     "latency.p50",
     "latency.p90",
     "latency.p90_early_stopping",
@@ -27,12 +27,12 @@ def lead(rows: Sequence[Row]) -> Metric | None:
     """
     if not rows:
         return None
-    if rows[0].scenario in _BY_RATE:
+    if rows[0].scenario in BY_RATE:
         names: Sequence[str] = ("throughput",)
     elif any(row.imported is None for row in rows):
         names = ("latency.p50",)
     else:
-        names = _REPORTED
+        names = SPEEDS
     for name in names:
         metric = METRICS[name]
         if all(metric.value(row) is not None for row in rows):

@@ -32,7 +32,7 @@ def one_more_minute(result: Frontier, contest: Contest, places: Indices) -> More
     """None where no row of the group (at `places` in the contest) is undecided.
 
     The standard error s/sqrt(n) becomes s/sqrt(n + m) with n + m - 1 degrees of freedom, and the
-    front is drawn again around the same values.
+    front is drawn again around the same values. The largest peak of memory and a meter's error stay.
     """
     undecided = places[contest.verdict[places] == UNDECIDED]
     if not len(undecided):
@@ -51,6 +51,10 @@ def one_more_minute(result: Frontier, contest: Contest, places: Indices) -> More
     once = float(seconds[measured].sum())
     more = max(int(MINUTE_S // once), 1)
     then = [_after(column, measured, more) for column in columns]
+    if all(new is old for new, old in zip(then, columns, strict=True)):
+        return _unsaid(
+            undecided, "more replicates narrow neither a peak of memory nor a meter's error"
+        )
     odds = front_odds(
         then,
         np.zeros(len(places), dtype=np.intp),
@@ -111,8 +115,11 @@ def _bounds(columns: list[Turned], confidence: float) -> tuple[Numbers, Numbers]
 
 
 def _after(column: Turned, measured: NDArray[np.bool_], more: int) -> Turned:
-    """The column with that many more replicates of the measured rows."""
+    """The column with that many more replicates of the measured rows: as it is, where its error is not
+    that of a mean over replicates."""
     of = column.of
+    if not of.metric.low_path:
+        return column
     count = of.degrees + 1
     error = np.where(measured, of.error * np.sqrt(count / (count + more)), of.error)
     degrees = np.where(measured & (of.error > 0), of.degrees + more, of.degrees)
@@ -126,6 +133,8 @@ def _shrinkage(
 ) -> float | None:
     ratios = []
     for old, new in zip(before, after, strict=True):
+        if new is old:
+            continue
         for place in np.flatnonzero(measured & (old.of.error > 0)):
             now = stats.t_quantile(0.975, int(old.of.degrees[place])) * old.of.error[place]
             then = stats.t_quantile(0.975, int(new.of.degrees[place])) * new.of.error[place]

@@ -9,15 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgebench.analysis.frame import Frame
+from edgebench.analysis.lead import BY_RATE, SPEEDS
 from edgebench.errors import UsageError
 from edgebench.metrics import METRICS, Better, Metric, metric
 from edgebench.suggest import did_you_mean
 
-#: In the order of preference; imported rows may tell an early-stopping estimate alone.
-_SPEEDS = (
-    "latency.p50", "latency.p90", "latency.p90_early_stopping", "latency.p99_early_stopping",
-    "throughput",
-)  # fmt: skip
 _DIRECTIONS: dict[str, Better] = {"min": "lower", "max": "higher"}
 
 
@@ -75,11 +71,11 @@ def parse_objectives(texts: Sequence[str]) -> list[Objective]:
     return objectives
 
 
-def default_objectives(frame: Frame, some: NDArray[np.bool_]) -> list[Objective]:
+def default_objectives(frame: Frame, some: NDArray[np.bool_], speed: Metric) -> list[Objective]:
     """Speed, quality and peak memory of these rows, as far as ranked ones tell them, and energy where
     every ranked one does."""
     ranked = some & (frame.numbers("ranked") == 1)
-    names = [speed(frame, some).name]
+    names = [speed.name]
     for name in ("quality", "memory.peak"):
         if (~np.isnan(frame.numbers(METRICS[name].column())[ranked])).any() or not ranked.any():
             names.append(name)
@@ -98,18 +94,19 @@ def not_told(frame: Frame, some: NDArray[np.bool_], objectives: Sequence[Objecti
     return [f"{name} is no objective ({where}): not every ranked row tells it" for name in missing]
 
 
-def speed(frame: Frame, some: NDArray[np.bool_]) -> Metric:
-    """What most of these rows tell of their speed; the median latency where several serve."""
-    ranked = some & (frame.numbers("ranked") == 1)
+def by_speed(frame: Frame) -> list[tuple[NDArray[np.bool_], Metric]]:
+    """The rows by what tells how fast they are: what most ranked ones of their workload and scenario
+    tell, offline the throughput; the median latency where several serve."""
+    groups = frame.grouped(["workload", "workload_version", "scenario"])
+    ranked = frame.numbers("ranked") == 1
     known = [
-        np.count_nonzero(~np.isnan(frame.numbers(METRICS[name].column())[ranked]))
-        for name in _SPEEDS
+        np.bincount(
+            groups.codes[ranked & ~np.isnan(frame.numbers(METRICS[name].column()))],
+            minlength=len(groups.names),
+        )
+        for name in SPEEDS
     ]
-    return METRICS[_SPEEDS[int(np.argmax(known))]]
-
-
-def by_scenario(frame: Frame) -> list[NDArray[np.bool_]]:
-    """The rows that are not offline, and those that are: each is fast in its own way."""
-    scenario = frame.codes("scenario")
-    offline = np.array([name == "offline" for name in scenario.names], dtype=bool)[scenario.codes]
-    return [some for some in (~offline, offline) if some.any()]
+    chosen = np.argmax(known, axis=0)
+    chosen[[name[-1] in BY_RATE for name in groups.names]] = SPEEDS.index("throughput")
+    of_rows = chosen[groups.codes]
+    return [(of_rows == speed, METRICS[SPEEDS[speed]]) for speed in np.unique(of_rows)]

@@ -245,7 +245,10 @@ def _count(
         somewhere = np.repeat(better, count, axis=1)
         for objective in moving:
             # Half the bytes: what is compared were random numbers before.
-            drawn = objective.draws(rows, keys, start, count, seed).astype(np.float32)
+            with np.errstate(
+                over="ignore"
+            ):  # two replicates have draws beyond all of these numbers
+                drawn = objective.draws(rows, keys, start, count, seed).astype(np.float32)
             mine, theirs = drawn[own], drawn[other]
             dominated &= theirs <= mine
             somewhere |= theirs < mine

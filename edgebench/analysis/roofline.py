@@ -28,7 +28,6 @@ ROOFLINE_SCHEMA: Final = "edgebench.roofline/1"
 #: Precision of a row -> the product whose peak bounds it. Others have no ceiling measured.
 _PRODUCTS: dict[str, What] = {
     "fp32": "gemm_fp32",
-    "as-is": "gemm_fp32",
     "int8": "gemm_int8",
     "int8-static": "gemm_int8",
     "int8-dynamic": "gemm_int8",

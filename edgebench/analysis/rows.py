@@ -41,7 +41,7 @@ def row_of(record: rec.Record) -> Row:
     good = [replicate for replicate in record.replicates if replicate.status == "ok"]
     latency = _latency(cell, good, unknown)
     rates = _rates(cell, good)
-    throughput = stats.log_interval(rates)
+    rate, throughput = _middle(rates), stats.log_interval(rates)
     row = Row(
         id=cell.id,
         device=record.device.name,
@@ -57,9 +57,9 @@ def row_of(record: rec.Record) -> Row:
         reasons=_reasons(record),
         latency_ns=latency,
         interval=_interval(record, good, _precision_values(record, good, latency, rates)),
-        throughput_per_s=_middle(rates),
-        throughput_low_per_s=throughput and min(throughput.low, *rates),
-        throughput_high_per_s=throughput and max(throughput.high, *rates),
+        throughput_per_s=rate,
+        throughput_low_per_s=throughput and rate and min(throughput.low, rate),
+        throughput_high_per_s=throughput and rate and max(throughput.high, rate),
         throughput_of_replicates_per_s=rates,
         memory_peak_bytes=_most(m.peak_bytes for m in _memories(good)),
         memory=_memory(good),

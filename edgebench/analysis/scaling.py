@@ -15,6 +15,7 @@ import msgspec
 
 from edgebench import record as rec
 from edgebench.analysis.cost_fit import PAD, Fit, decode_fit, decode_ns, padded, prefill_fit
+from edgebench.analysis.table import placed
 from edgebench.analysis.types import Row, Table
 from edgebench.analysis.votes import accuracy
 from edgebench.record import Part
@@ -45,14 +46,12 @@ class Scaled(Part, frozen=True, kw_only=True):
     row: int  # of the table
     device: str
     workload: str
+    workload_version: int
     id: str
     problems: int
     samples: int  # of each problem
     width: int  # sequences side by side
     temperature: float
-    disturbed: (
-        bool  # the machine spoilt the replicate that answered: its measured times are suspect
-    )
     prefill: Fit | None
     decode: Fit | None
     points: list[Point]
@@ -65,6 +64,7 @@ class Choice(Part, frozen=True, kw_only=True):
 
     device: str
     workload: str
+    workload_version: int
     within_ns: float | None
     row: int | None = None  # None: no point is fast enough
     point: Point | None = None
@@ -93,8 +93,8 @@ def scaling(
 ) -> Scalings:
     """Of the records that answered problems; `table` is that of the same records, in their order."""
     cells = [
-        Cell(number, row, [part for part in record.replicates if part.status == "ok"])
-        for number, (row, record) in enumerate(zip(table.rows, records, strict=True))
+        Cell(place, table.rows[place], [part for part in record.replicates if part.status == "ok"])
+        for place, record in dict(placed(records)).items()
     ]
     return scaling_of(cells, within_ns, pad)
 
@@ -104,7 +104,7 @@ def scaling_of(cells: Sequence[Cell], within_ns: float | None = None, pad: int =
     found = [
         _scaled(cell, part, [other for other in cells if _same_work(other.row, cell.row)], pad)
         for cell in cells
-        for part in [part for part in cell.replicates if part.scaling is not None][:1]
+        for part in [made.scaling for made in cell.replicates if made.scaling is not None][:1]
     ]
     return Scalings(cells=found, choices=choices(found, within_ns), pad=pad)
 
@@ -122,14 +122,12 @@ def _without_lengths(row: Row) -> dict[str, object]:
     return {axis: value for axis, value in row.variant.items() if axis not in _LENGTHS}
 
 
-def _scaled(cell: Cell, answering: rec.Replicate, others: Sequence[Cell], pad: int) -> Scaled:
-    part = answering.scaling
-    assert part is not None
+def _scaled(cell: Cell, part: rec.Scaling, others: Sequence[Cell], pad: int) -> Scaled:
     by_length: dict[int, list[Sequence[rec.Request]]] = {}
     for other in others:
         for replicate in other.replicates:
             made = replicate.generate
-            if replicate.superseded_by is None and made is not None and made.requests:
+            if made is not None and made.requests:
                 by_length.setdefault(made.requests[0].prompt_tokens, []).append(made.requests)
     prefill, why_prefill = prefill_fit(by_length, pad)
     decode, why_decode = decode_fit(
@@ -151,12 +149,12 @@ def _scaled(cell: Cell, answering: rec.Replicate, others: Sequence[Cell], pad: i
         row=cell.number,
         device=cell.row.device,
         workload=cell.row.workload,
+        workload_version=cell.row.workload_version,
         id=cell.row.id,
         problems=len(part.problems),
         samples=samples,
         width=width,
         temperature=part.temperature,
-        disturbed=answering.superseded_by is not None,
         prefill=prefill,
         decode=decode,
         points=_with_front(points),
@@ -257,38 +255,43 @@ def _with_front(points: Sequence[Point]) -> list[Point]:
     return found
 
 
+def groups(cells: Sequence[Scaled]) -> dict[tuple[str, str, int], list[Scaled]]:
+    """Cells that answered the same problems, by device, workload and its version."""
+    found: dict[tuple[str, str, int], list[Scaled]] = {}
+    for cell in cells:
+        found.setdefault((cell.device, cell.workload, cell.workload_version), []).append(cell)
+    return found
+
+
 def choices(cells: Sequence[Scaled], within_ns: float | None) -> list[Choice]:
-    """The pick of each device and workload; without a limit the most accurate there is."""
-    groups = dict.fromkeys((cell.device, cell.workload) for cell in cells)
-    return [
-        _choice(
-            device,
-            workload,
-            [cell for cell in cells if (cell.device, cell.workload) == (device, workload)],
-            within_ns,
-        )
-        for device, workload in groups
-    ]
+    """The pick of each group; without a limit the most accurate there is."""
+    return [_choice(*group, members, within_ns) for group, members in groups(cells).items()]
 
 
-def _choice(device: str, workload: str, cells: Sequence[Scaled], within_ns: float | None) -> Choice:
+def _choice(
+    device: str, workload: str, version: int, cells: Sequence[Scaled], within_ns: float | None
+) -> Choice:
     """The most accurate; of equals the fastest."""
     all_points = [(cell, point) for cell in cells if not cell.left_out for point in cell.points]
     limit = float("inf") if within_ns is None else within_ns
     fast = [(cell, point) for cell, point in all_points if time_of(point) <= limit]
     nearest = min((time_of(point) for _, point in all_points), default=None)
-    if not fast:
-        return Choice(device=device, workload=workload, within_ns=within_ns, nearest_ns=nearest)
-    cell, best = max(fast, key=lambda pair: (pair[1].accuracy, -time_of(pair[1])))
-    return Choice(
+    none = Choice(
         device=device,
         workload=workload,
+        workload_version=version,
         within_ns=within_ns,
+        nearest_ns=nearest,
+    )
+    if not fast:
+        return none
+    cell, best = max(fast, key=lambda pair: (pair[1].accuracy, -time_of(pair[1])))
+    return msgspec.structs.replace(
+        none,
         row=cell.row,
         point=best,
         by="measured" if best.predicted_ns is None else "predicted",
         as_good=sum(
             point is not best and point.accuracy_high >= best.accuracy for _, point in fast
         ),
-        nearest_ns=nearest,
     )

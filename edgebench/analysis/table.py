@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -23,10 +23,9 @@ def build_table(records: Iterable[Record]) -> Table:
     devices: dict[str, Device] = {}
     runs: dict[str, Run] = {}
     rows: list[Row] = []
-    places: dict[tuple[str, str, str], int] = {}
     notes: dict[str, None] = {}  # an ordered set
-    for record in records:
-        _place(judge(row_of(record), record), rows, places)
+    for place, record in placed(records):
+        rows[place : place + 1] = [judge(row_of(record), record)]
         _note_device(devices, record, notes)
         _note_limits(record, notes)
         if record.run.id not in runs:
@@ -44,15 +43,22 @@ def build_table(records: Iterable[Record]) -> Table:
     )
 
 
-def _place(row: Row, rows: list[Row], places: dict[tuple[str, str, str], int]) -> None:
-    """Adds a row, `places` being the first of each run's cell. The row with the energy of an external
-    meter stands in the place of the same cell without it: `energy attach` writes it beside its run."""
-    at = places.setdefault((row.device, row.run, row.id), len(rows))
-    external = row.energy.kind == "measured_external"
-    if at == len(rows) or external == (rows[at].energy.kind == "measured_external"):
-        rows.append(row)
-    elif external:
-        rows[at] = row
+def placed(records: Iterable[Record]) -> Iterator[tuple[int, Record]]:
+    """Records with the place of their row in the table. One with the energy of an external meter takes
+    the place of the same cell without it: `energy attach` writes it beside its run."""
+    places: dict[tuple[str, str, str], int] = {}  # the first of each run's cell
+    external: list[bool] = []  # of each place
+    for record in records:
+        metered = record.energy.kind == "measured_external"
+        place = places.setdefault(
+            (record.device.name, record.run.id, record.cell.id), len(external)
+        )
+        if place == len(external) or metered == external[place]:
+            external.append(metered)
+            yield len(external) - 1, record
+        elif metered:
+            external[place] = True
+            yield place, record
 
 
 def encode_table(table: Table) -> bytes:

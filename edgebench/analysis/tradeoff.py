@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgebench.analysis.frame import Codes, Frame, Indices, Numbers
-from edgebench.analysis.objectives import Objective, by_scenario, default_objectives, not_told
+from edgebench.analysis.objectives import Objective, by_speed, default_objectives, not_told
 from edgebench.analysis.odds import DRAWS, Turned, front_odds
 from edgebench.analysis.uncertainty import MEMORY_RESOLUTION, Uncertain, levelled, uncertain
 from edgebench.errors import UsageError
@@ -99,10 +99,10 @@ def unranked(frame: Frame, confidence: float, seed: int, across: Sequence[Across
 def _parts(
     frame: Frame, objectives: Sequence[Objective] | None
 ) -> list[tuple[NDArray[np.bool_], list[Objective]]]:
-    """All rows by the objectives given; by default offline rows by others than the rest."""
+    """All rows by the objectives given; by default each by what it tells of its speed, and more."""
     if objectives:
         return [(np.ones(len(frame), dtype=bool), list(objectives))]
-    return [(some, default_objectives(frame, some)) for some in by_scenario(frame)]
+    return [(some, default_objectives(frame, some, speed)) for some, speed in by_speed(frame)]
 
 
 def leave_out(result: Frontier, some: NDArray[np.bool_], objectives: list[Objective]) -> None:

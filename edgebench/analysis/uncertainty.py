@@ -53,8 +53,8 @@ class Uncertain:
 
     def bounds(self, confidence: float) -> tuple[Numbers, Numbers]:
         """Two-sided interval of each value; NaN where nothing tells."""
-        reach = _quantiles(self.degrees, 0.5 + confidence / 2) * self.error
-        return self.value * np.exp(-reach), self.value * np.exp(reach)
+        low, high = factors(_quantiles(self.degrees, 0.5 + confidence / 2) * self.error)
+        return self.value * low, self.value * high
 
     def draws(self, keys: NDArray[np.uint64], start: int, count: int, seed: int) -> Numbers:
         """Draws (n, count), numbered from `start`; the values themselves where they are exact or
@@ -77,6 +77,13 @@ class Uncertain:
                 np.exp(part, out=part)
                 part *= self.value[some, None]
         return drawn
+
+
+def factors(reach: Numbers) -> tuple[Numbers, Numbers]:
+    """The ends of an interval around 1 whose half-width on logarithms is `reach`; infinite beyond all
+    numbers, as with two replicates and a high confidence."""
+    with np.errstate(over="ignore"):
+        return np.exp(-reach), np.exp(reach)
 
 
 def uncertain(frame: Frame, metric: Metric) -> Uncertain:

@@ -222,12 +222,13 @@ def iso_latency(rows: Sequence[Row], axis: str = "precision", at_ns: float | Non
 
 def iso_quality(rows: Sequence[Row], axis: str = "precision", at: float | None = None) -> View:
     """Of each value of the axis the fastest row that is at least as good as the level; by default
-    the floor (or ceiling) of the workload, else the quality of the group's worst row."""
+    the floor (or ceiling) of the workload where it is one for all, else the quality of the group's
+    worst row."""
 
     def level(group: Sequence[Row]) -> float:
-        floors = [row.quality.floor for row in group if row.quality and row.quality.floor]
-        if floors:
-            return floors[0]
+        floors = {row.quality.floor for row in group if row.quality}
+        if len(floors) == 1 and (floor := floors.pop()):
+            return floor
         worst = min(group, key=_goodness)
         assert worst.quality is not None  # or it would not be ranked
         return worst.quality.value or 0.0

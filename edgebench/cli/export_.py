@@ -11,7 +11,7 @@ import click
 
 from edgebench.analysis.table import build_table
 from edgebench.analysis.types import Table
-from edgebench.cli.results import files_of, records_of
+from edgebench.cli.results import files_of, records_of, refuse_to_replace
 from edgebench.errors import StoreError, UsageError
 
 FORMATS = ("parquet", "csv", "json", "md")
@@ -28,7 +28,9 @@ def command(paths: Sequence[Path], out: Path, form: str | None) -> None:
     """
     gc.disable()
     form = form or _by_name(out)
-    table = build_table(records_of(files_of(paths)))
+    files = files_of(paths)
+    refuse_to_replace(out, files)
+    table = build_table(records_of(files))
     if form == "parquet":
         from edgebench.analysis import database as db
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from edgebench.errors import StoreError
+from edgebench.errors import StoreError, UsageError
 from edgebench.importers import reader
-from edgebench.importers._source import open_source
+from edgebench.importers._source import UNKNOWN, open_source
 from edgebench.record import Record, encode
 
 
@@ -16,7 +16,7 @@ from edgebench.record import Record, encode
 @click.argument("tool", metavar="TOOL")
 @click.argument("file", type=Path)
 @click.option("--out", "-o", required=True, type=Path, help="The result file to write.")
-@click.option("--device", help="Name of the device, where the file does not tell it.")
+@click.option("--device", help="Name of the device that the file is of.")
 @click.option("--force", is_flag=True, help="Replace the result file if there is one.")
 def command(tool: str, file: Path, out: Path, device: str | None, force: bool) -> None:
     """Turn a result file of another tool into records that stand in the same tables.
@@ -36,13 +36,25 @@ def command(tool: str, file: Path, out: Path, device: str | None, force: bool) -
     if device:
         arguments += ["--device", device]
     imports = read(open_source(file, arguments))
-    records = (
-        imports.records if device is None else [_on(record, device) for record in imports.records]
-    )
+    records = imports.records
+    if device is not None:
+        told = sorted({record.device.name for record in records})
+        if len(told) > 1:
+            raise UsageError(
+                f"--device {device}: {file} is of {len(told)} devices, as {told[0]} and {told[1]}",
+                "leave it out: rows of one device compete with each other",
+            )
+        records = [_on(record, device) for record in records]
     if not records:
         raise StoreError(f"{file}: no results in it", f"give a file that {tool} wrote")
     _write(records, out, force)
-    for note in imports.notes:
+    notes = list(imports.notes)
+    if any(record.device.name == UNKNOWN for record in records):
+        notes.append(
+            "the file does not tell its device: as `unknown` its rows compete with those of any other "
+            "such file; --device NAME tells them apart"
+        )
+    for note in notes:
         click.echo(f"note: {note}", err=True)
     number = len(records)
     click.echo(f"{number} record{'s' if number != 1 else ''} written to {out}", err=True)

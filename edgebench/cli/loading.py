@@ -39,7 +39,8 @@ def load(paths: Sequence[Path]) -> Loaded:
         for path in parquet:
             if not path.is_file():
                 raise StoreError(f"{path}: no such file", "`edgebench export` writes one")
-        return Loaded(ParquetFrame(parquet), None, None)
+        once = {path.resolve(): path for path in parquet}  # however often it is named
+        return Loaded(ParquetFrame(list(once.values())), None, None)
     environment = Environment()
     table = build_table(environment.noting(records_of(files_of(paths))))
     return Loaded(RowFrame(table.rows), table, environment)

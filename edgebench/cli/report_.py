@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from edgebench.cli.results import calibrations_of, files_of, records_of
+from edgebench.cli.results import calibrations_of, files_of, records_of, refuse_to_replace
 from edgebench.errors import UsageError
 from edgebench.record import Record
 from edgebench.suggest import did_you_mean
@@ -59,6 +59,7 @@ def command(
 
         vegalite.require()  # before minutes of reading
     files = files_of(paths)
+    refuse_to_replace(out, files)
     report = build_report(
         _records(files, workloads),
         [file.name for file in files],

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from edgebench.calibration import Calibration, default_path, read_calibration
-from edgebench.errors import StoreError
+from edgebench.errors import StoreError, UsageError
 from edgebench.record import Record
 from edgebench.store import iter_records, result_files
 
@@ -23,6 +23,12 @@ def files_of(paths: Sequence[Path]) -> list[Path]:
             "`edgebench run` writes results/<device>/<time>-<id>.jsonl",
         )
     return list(files.values())
+
+
+def refuse_to_replace(out: Path | None, files: Sequence[Path]) -> None:
+    """Raises UsageError where what is to be written would replace results that are read."""
+    if out is not None and out.exists() and any(out.samefile(file) for file in files):
+        raise UsageError(f"{out}: these results are read, and would be lost", "give another -o")
 
 
 def records_of(files: Sequence[Path]) -> Iterator[Record]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from edgebench.analysis import views
 from edgebench.analysis.types import Row
@@ -14,11 +16,17 @@ from edgebench.cli.loading import load, only
 from edgebench.errors import UsageError
 from edgebench.units import parse_duration_s
 
-NAMES = ("efficientllm", "mnasnet", "iso-latency", "iso-quality")
+#: View -> the options that it alone takes, by the names of their arguments.
+TAKES = {
+    "efficientllm": (),
+    "mnasnet": ("target", "exponent"),
+    "iso-latency": ("axis", "at"),
+    "iso-quality": ("axis", "at"),
+}
 
 
 @click.command("view")
-@click.argument("name", type=click.Choice(NAMES))
+@click.argument("name", type=click.Choice(list(TAKES)))
 @click.argument("paths", metavar="RESULTS...", nargs=-1, required=True, type=Path)
 @click.option("--target", metavar="TIME", help="mnasnet: T, like 10ms.")
 @click.option(
@@ -40,7 +48,9 @@ NAMES = ("efficientllm", "mnasnet", "iso-latency", "iso-quality")
     default="table",
     show_default=True,
 )
+@click.pass_context
 def command(
+    context: click.Context,
     name: str,
     paths: Sequence[Path],
     target: str | None,
@@ -55,6 +65,11 @@ def command(
     What a record does not tell is unknown, with the reason. Exit codes: 0, 2 for a wrong option, 7
     where results cannot be read.
     """
+    foreign = {option for each in TAKES.values() for option in each}.difference(TAKES[name])
+    for option in context.command.params:
+        given = context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
+        if given and option.name in foreign:
+            raise UsageError(f"the view {name} takes no {option.opts[0]}", "leave it out")
     loaded = load(paths)
     if loaded.table is None:
         raise UsageError("views need result files, not Parquet", "give the .jsonl files")
@@ -85,7 +100,15 @@ def _view(
         return views.mnasnet(rows, target_ns, exponent)
     if name == "iso-latency":
         return views.iso_latency(rows, axis, None if at is None else parse_duration_s(at) * 1e9)
+    return views.iso_quality(rows, axis, None if at is None else _quality(at))
+
+
+def _quality(text: str) -> float:
+    """Raises UsageError."""
     try:
-        return views.iso_quality(rows, axis, None if at is None else float(at))
+        value = float(text)
     except ValueError:
-        raise UsageError(f"--at {at!r} is no quality", "like 0.88") from None
+        value = math.nan
+    if not math.isfinite(value):
+        raise UsageError(f"--at {text!r} is no quality", "like 0.88")
+    return value

@@ -47,14 +47,14 @@ class SourceFile:
         where = f"{self.path}:{line}" if line is not None else str(self.path)
         raise StoreError(f"{where}: {message}", fix)
 
-    def number(self, text: object, what: str, line: int | None) -> float:
-        """A finite, positive number. Raises StoreError."""
+    def number(self, text: object, what: str, line: int | None, unit: float = 1.0) -> float:
+        """A finite, positive number, times the unit it is in. Raises StoreError."""
         try:
-            value = float(str(text))
+            value = float(str(text)) * unit
         except ValueError:
             self.bad(f"{what} is no number: {str(text)[:40]!r}", line)
         if not math.isfinite(value) or value <= 0:
-            self.bad(f"{what} must be above 0, not {text}", line)
+            self.bad(f"{what} must be above 0 and finite, not {str(text)[:40]}", line)
         return value
 
     def csv_rows(
@@ -77,14 +77,14 @@ class SourceFile:
         except csv.Error as error:
             self.bad(f"no CSV: {error}", reader.line_num)
 
-    def json(self) -> Any:
-        """The text as one JSON document. Raises StoreError."""
+    def json(self, text: str | None = None, first_line: int = 1) -> Any:
+        """The text, or a part of it, as one JSON document. Raises StoreError."""
         try:
-            return json.loads(self.text)
+            return json.loads(self.text if text is None else text)
         except json.JSONDecodeError as error:
-            self.bad(f"no JSON: {error.msg}", error.lineno)
-        except RecursionError:
-            self.bad("no JSON that can be read: nested too deeply")
+            self.bad(f"no JSON: {error.msg}", first_line + error.lineno - 1)
+        except (RecursionError, ValueError):
+            self.bad("no JSON that can be read: nested too deeply, or a number of too many digits")
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,11 @@ def make_record(
     energy: Energy | None = None,
     replicates: Sequence[Replicate] = (),
 ) -> Record:
-    """A record with everything that the source tells, and why the rest is unknown."""
+    """A record with everything that the source tells, and why the rest is unknown. Raises StoreError
+    where a setting is no finite number."""
+    for axis, value in variant.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            source.bad(f"{axis} is {value}", line)
     axes = ",".join(f"{axis}={_in_id(variant[axis])}" for axis in sorted(variant))
     silent = f"{tool} does not tell"
     reasons = {

@@ -89,9 +89,8 @@ def _of_report(source: SourceFile, report: dict[str, Any]) -> Record:
     elif metric not in ("latency.p50", "latency.p90", "latency.p99"):
         unknown["latency_ns"] = f"p{percentile} was reported, which has no column"
     else:
-        milliseconds = source.number(value, "latency (ms)", None)
-        reported[metric] = milliseconds * 1e6
-        rounding = _REPORT_STEP_MS / 2 / milliseconds
+        reported[metric] = source.number(value, "latency (ms)", None, _TO_NS["ms"])
+        rounding = _REPORT_STEP_MS / 2 * _TO_NS["ms"] / reported[metric]
         statistic[metric] = f"rounded to 0.01 ms (up to {rounding:.1%} off)"
         if rounding > 0.005:
             notes.append(f"the latency is rounded to 0.01 ms, up to {rounding:.1%} off")
@@ -103,6 +102,7 @@ def _of_report(source: SourceFile, report: dict[str, Any]) -> Record:
     notes.append("the report does not tell precision or types of inputs: benchmark_app may have run "
                  "bf16 on u8 images unasked; its log tells")  # fmt: skip
     requests = _integer(setup.get("number of parallel infer requests"))
+    hint = options.get("-hint")
     return _record(
         source,
         row=report,
@@ -111,7 +111,7 @@ def _of_report(source: SourceFile, report: dict[str, Any]) -> Record:
         device=str(setup.get("target device", UNKNOWN)),
         variant={
             "batch": _integer(setup.get("batch size")),
-            "hint": options.get("-hint"),
+            "hint": hint if isinstance(hint, str) else None,
             "requests": requests,
         },
         alone=setup.get("API") == "sync" or requests == 1,
@@ -135,8 +135,7 @@ def _of_log(source: SourceFile) -> Record:
             percentile = found[2] or "50"
             metric = f"latency.p{percentile}"
             if metric in ("latency.p50", "latency.p90", "latency.p99"):
-                value = source.number(found[3], found[1], number)
-                reported[metric] = value * _TO_NS[found[4]]
+                reported[metric] = source.number(found[3], found[1], number, _TO_NS[found[4]])
                 statistic[metric] = found[1].lower()
             else:
                 unknown["latency_ns"] = f"p{percentile} was reported, which has no column"
@@ -226,4 +225,4 @@ def _record(
 
 
 def _integer(text: object) -> int | None:
-    return int(str(text)) if re.fullmatch(r"\d+", str(text)) else None
+    return int(str(text)) if re.fullmatch(r"\d{1,18}", str(text)) else None

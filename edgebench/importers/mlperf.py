@@ -33,6 +33,7 @@ _NEEDS = (
     "has_power", "Power_Result", "Power_Units",
 )  # fmt: skip
 _TINY_NEEDS = ("version", "division", "submitter", "system", "benchmark", "performance_median_ips")
+_BY_AUC = "ad"  # anomaly detection: MLPerf Tiny demands an AUC of it, and an accuracy of the others
 _STREAM_SAMPLES = {"SingleStream": 1, "MultiStream": 8}
 _ITEMS = {"Samples/s": "samples", "Queries/s": "queries", "Tokens/s": "tokens"}
 _CONTAINER = re.compile(r"[0-9a-f]{12}-")  # a container's id in place of a host name
@@ -92,7 +93,7 @@ def _record(source: SourceFile, row: _Row) -> Record:
     if scenario is None:
         source.bad(f"no scenario {fields['Scenario']!r}", line)
     reported, statistic, unknown = _performance(source, row)
-    version = re.fullmatch(r"v(\d+)\.(\d+)", fields["version"])
+    version = re.fullmatch(r"v(\d{1,4})\.(\d{1,2})", fields["version"])
     if version is None:
         source.bad(f"no version {fields['version']!r}", line, "it looks like v5.1")
     origin = f"{fields['Category']} division, {fields['Submitter']}, id {fields['ID']}"
@@ -141,8 +142,11 @@ def _performance(
 ) -> tuple[dict[str, float], dict[str, str], dict[str, str]]:
     fields = row.fields
     scenario, units = fields["Scenario"], fields["Performance_Units"]
-    value = source.number(fields["Performance_Result"], "Performance_Result", row.line)
-    if scenario in _STREAM_SAMPLES:
+    latency = scenario in _STREAM_SAMPLES  # in milliseconds
+    value = source.number(
+        fields["Performance_Result"], "Performance_Result", row.line, 1e6 if latency else 1.0
+    )
+    if latency:
         if units != "Latency (ms)":
             source.bad(f"{scenario} in {units!r}", row.line, "MLPerf gives Latency (ms)")
         percentile = "90" if scenario == "SingleStream" else "99"
@@ -151,13 +155,13 @@ def _performance(
         if scenario == "MultiStream":
             what += ", of a query of 8 samples"
         rate = {"throughput_per_s": f"{scenario} states a latency, not a rate"}
-        return {name: value * 1e6}, {name: what}, rate
+        return {name: value}, {name: what}, rate
     if units not in _ITEMS:
         source.bad(f"{scenario} in {units!r}", row.line, f"known: {', '.join(_ITEMS)}")
     what = f"{_ITEMS[units]} per second ({scenario}"
     what += ", the highest rate that keeps the latency bound)" if scenario == "Server" else ")"
-    latency = f"{scenario} states a rate, not a latency"
-    return {"throughput": value}, {"throughput": what}, {"latency_ns": latency}
+    silent = f"{scenario} states a rate, not a latency"
+    return {"throughput": value}, {"throughput": what}, {"latency_ns": silent}
 
 
 def _quality(source: SourceFile, row: _Row) -> Quality | None:
@@ -222,7 +226,10 @@ def _tiny_record(source: SourceFile, row: _Row) -> Record:
     fields, line = row.fields, row.line
     rate = source.number(fields["performance_median_ips"], "performance_median_ips", line)
     quality = None
-    for column, metric, scale in (("top1_pct", "accuracy", 100.0), ("auc", "auc", 1.0)):
+    columns = [("top1_pct", "accuracy", 100.0), ("auc", "auc", 1.0)]
+    if fields["benchmark"] == _BY_AUC:
+        columns.reverse()
+    for column, metric, scale in columns:
         if quality is None and fields.get(column):
             value = source.number(fields[column], column, line) / scale
             quality = Quality(

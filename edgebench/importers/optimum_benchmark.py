@@ -51,10 +51,10 @@ def _record(
     latency = measurements.get("latency")
     unknown, samples = {}, []
     if isinstance(latency, dict) and latency.get("values"):
-        if latency.get("unit") != "s":
-            source.bad(f"latency of {phase} in {latency.get('unit')!r}, not in s")
+        if latency.get("unit") != "s" or not isinstance(latency["values"], list):
+            source.bad(f"latency of {phase} in {latency.get('unit')!r}, not a list of values in s")
         samples = [
-            round(source.number(value, f"latency of {phase}", None) * 1e9)
+            round(source.number(value, f"latency of {phase}", None, 1e9))
             for value in latency["values"]
         ]
     else:
@@ -71,7 +71,7 @@ def _record(
         unknown["throughput_per_s"] = f"labelled {rate.get('unit')!r}, but tokens may be counted"
     memory = measurements.get("memory")
     if isinstance(memory, dict) and memory.get("unit") == "MB" and memory.get("max_ram"):
-        reported["memory.peak"] = source.number(memory["max_ram"], "max_ram", None) * 1e6
+        reported["memory.peak"] = source.number(memory["max_ram"], "max_ram", None, 1e6)
         statistic["memory.peak"] = "largest of polled resident sizes: short peaks may be missed"
     backend, scenario = _part(config, "backend"), _part(config, "scenario")
     shapes = _part(scenario, "input_shapes")

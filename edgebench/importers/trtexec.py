@@ -1,6 +1,7 @@
 """trtexec: its log, or `--exportTimes` (the times of every query), or `--exportProfile`.
 
-Latency is the sum of transfer in, computation and transfer out, by the device's events. The trace
+Latency is the sum of transfer in, computation and transfer out, by the device's events; where the log says
+that transfers are disabled (the default of trtexec 11), of computation alone. The trace
 of `--exportTimes` holds the queries of the warm-up too; the log's summary does not.
 """
 
@@ -24,6 +25,7 @@ _FACTS = {
     "engine": re.compile(r"\] Load engine: (\S+)|--loadEngine=(\S+)"),
     "precision": re.compile(r"\] Precision: (.+)$"),
     "device": re.compile(r"\] (?:Selected Device|Device Name): (.+)$"),
+    "transfers": re.compile(r"\] Data transfers: (\w+)"),
     "tensorrt": re.compile(r"\] TensorRT version: (\S+)"),
 }
 
@@ -56,6 +58,8 @@ def _of_log(source: SourceFile) -> Record:
     statistic: dict[str, str] = {}
     row: dict[str, Any] = dict(facts)
     unknown = {"throughput_per_s": "the log states none"}
+    alone = facts.get("transfers") == "Disabled"
+    of = "computation alone, without transfers" if alone else "H2D + compute + D2H"
     for number, text in enumerate(lines[start:], start + 1):
         if found := _THROUGHPUT.search(text):
             reported["throughput"] = source.number(found[1], "Throughput", number)
@@ -67,11 +71,12 @@ def _of_log(source: SourceFile) -> Record:
                 row[f"latency {name} (ms)"] = value
                 metric = "latency.p50" if name == "median" else f"latency.p{percentile}"
                 if metric in ("latency.p50", "latency.p90", "latency.p99"):
-                    reported[metric] = source.number(value, f"Latency {name}", number) * 1e6
-                    statistic[metric] = f"{name} of H2D + compute + D2H"
+                    reported[metric] = source.number(value, f"Latency {name}", number, 1e6)
+                    statistic[metric] = f"{name} of {of}"
     if "latency.p50" not in reported:
         source.bad("a summary without the median latency", start)
-    return _record(source, start, row, facts, reported, statistic, unknown)
+    notes = ["data transfers were disabled: no latency or rate holds them"] if alone else []
+    return _record(source, start, row, facts, reported, statistic, unknown, notes)
 
 
 def _facts(lines: list[str]) -> dict[str, str]:
@@ -89,9 +94,8 @@ def _of_times(source: SourceFile, entries: list[dict[str, Any]]) -> Record:
     for number, entry in enumerate(entries, start=1):
         if "latencyMs" not in entry:
             source.bad(f"query {number} without latencyMs")
-        samples.append(
-            round(source.number(entry["latencyMs"], f"latencyMs of query {number}", None) * 1e6)
-        )
+        what = f"latencyMs of query {number}"
+        samples.append(round(source.number(entry["latencyMs"], what, None, 1e6)))
     notes = ["the trace holds the queries of the warm-up, which trtexec's own summary leaves out"]
     unknown = {"throughput_per_s": "queries overlap: their latencies do not add up to the time"}
     row = {"queries": len(entries), "first": entries[0], "last": entries[-1]}

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from edgebench import __version__
 from edgebench.analysis.frame import RowFrame
 from edgebench.analysis.labels import labels
 from edgebench.analysis.objectives import parse_objective
-from edgebench.analysis.table import build_table
+from edgebench.analysis.table import build_table, placed
 from edgebench.analysis.tradeoff import COMPETES, VERDICTS, frontier
 from edgebench.analysis.tradeoff_report import not_ranked
 from edgebench.analysis.types import Row, Run, Table
@@ -42,7 +42,7 @@ def build_report(
 
     `calibrations` finds the ceilings of devices by their names, for the roofline.
     """
-    kept: list[list[Trace]] = []
+    kept: dict[int, list[Trace]] = {}
     answers = Answers()
     places = Places()
     table = build_table(places.noting(answers.noting(_watched(records, kept))))
@@ -101,10 +101,10 @@ def build_report(
     )
 
 
-def _watched(records: Iterable[Record], kept: list[list[Trace]]) -> Iterator[Record]:
-    """The records as they pass by; of each its samples are kept."""
-    for record in records:
-        kept.append(traces(record))
+def _watched(records: Iterable[Record], kept: dict[int, list[Trace]]) -> Iterator[Record]:
+    """The records as they pass by; of each row's its samples are kept."""
+    for place, record in placed(records):
+        kept[place] = traces(record)
         yield record
 
 
@@ -120,7 +120,7 @@ def _names(table: Table, blocks: Iterable[Sequence[Block]]) -> list[str]:
 
 
 def _details(
-    table: Table, picked: set[int], kept: Sequence[Sequence[Trace]], limit: int
+    table: Table, picked: set[int], kept: Mapping[int, Sequence[Trace]], limit: int
 ) -> dict[int, Detail]:
     """Of picks first, then of fronts, then of the other ranked rows, then of the rest."""
 
@@ -128,7 +128,7 @@ def _details(
         row = table.rows[index]
         return index not in picked, not row.pareto, not row.ranked
 
-    order = sorted((index for index, each in enumerate(kept) if each), key=priority)
+    order = sorted((index for index, each in kept.items() if each), key=priority)
     found = {index: detail_of(kept[index]) for index in order[:limit]}
     return {index: detail for index, detail in found.items() if detail is not None}
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edgebench.analysis import stats
 from edgebench.analysis.sustained import THROTTLED, throttled_s
 from edgebench.record import CurvePoint, Record, Replicate, StateCheck
 from edgebench.report.model import Band, Detail, Histogram, Process
@@ -77,14 +78,14 @@ def detail_of(kept: Sequence[Trace]) -> Detail | None:
 
 def _ecdf(pooled: Samples) -> list[float]:
     """Nearest-rank quantiles at PROBABILITIES, in milliseconds; the first is the smallest sample."""
-    ranks = np.ceil(np.array(PROBABILITIES) * len(pooled)).astype(int) - 1
-    return _ms(pooled[np.clip(ranks, 0, len(pooled) - 1)])
+    shares = [stats.percentile(pooled, round(1000 * share)) for share in PROBABILITIES]
+    return _ms(np.array(shares, dtype=np.int64))
 
 
 def _histogram(pooled: Samples) -> Histogram:
     """Bins up to the 99.5th percentile: one late sample must not flatten all others."""
     low = int(pooled[0])
-    high = max(int(pooled[int(np.ceil(0.995 * len(pooled))) - 1]), low + 1)
+    high = max(stats.percentile(pooled, 995), low + 1)
     within = pooled[pooled <= high]
     bins = int(min(_BINS, max(6, 2 * np.sqrt(len(within)))))
     counts, _ = np.histogram(within, bins=bins, range=(low, high))

@@ -124,6 +124,9 @@ def _roofline(report: Report) -> Iterator[str]:
             f"| {escape(f'{report.groups[row.group].name}: {row.label}')} | {point.ops_per_byte:.3g} | "
             f"{point.gops_per_s:.4g} | {share} | {point.bound or '-'} |"
         )
+    if len(report.roof_points) > _MOST:
+        yield ""
+        yield f"{len(report.roof_points) - _MOST} further rows are left out here."
     yield ""
 
 
@@ -144,10 +147,11 @@ def _failures(report: Report) -> Iterator[str]:
 def _reproduce(report: Report) -> Iterator[str]:
     yield "<details><summary>Reproduce each row</summary>"
     yield ""
-    yield from _fenced([row.command for row in report.rows if row.command][:_MOST])
-    if len(report.rows) > _MOST:
+    commands = list(dict.fromkeys(row.command for row in report.rows if row.command))
+    yield from _fenced(commands[:_MOST])
+    if len(commands) > _MOST:
         yield ""
-        yield f"The commands of {len(report.rows) - _MOST} further rows are left out here."
+        yield f"{len(commands) - _MOST} further commands are left out here."
     yield ""
     yield "</details>"
     yield ""
@@ -157,4 +161,4 @@ def _fenced(lines: Sequence[str]) -> list[str]:
     """A code block that no line of it can end."""
     longest = max((len(run) for line in lines for run in re.findall(r"`+", line)), default=0)
     fence = "`" * max(3, longest + 1)
-    return [f"{fence}sh", *dict.fromkeys(lines), fence]
+    return [f"{fence}sh", *lines, fence]

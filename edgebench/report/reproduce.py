@@ -3,20 +3,48 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
-from typing import Any
+
+import msgspec
 
 from edgebench.analysis.types import Row, Run
 from edgebench.backend import Scalar
 
-#: Options, their names in the settings and their defaults.
-_TIMES = (
-    ("--slice", "slice_s", 2.0),
-    ("--timeout", "time_out_s", 120.0),
-    ("--sustain", "sustain_s", 300.0),
-)
 _PERCENTILES = {0.5: "p50", 0.9: "p90", 0.99: "p99"}
-_DEFAULT_TARGET, _DEFAULT_RERUNS = 0.02, 2
+
+
+class _Settings(msgspec.Struct, frozen=True):
+    """How thoroughly a run was to measure, with the defaults of `edgebench run`."""
+
+    target: float = 0.02
+    percentile: float = 0.5
+    slice_s: float = 2.0
+    time_out_s: float = 120.0
+    sustain_s: float = 300.0
+    reruns: int = 2
+    memory_limit_bytes: int | None = None
+    seed: int = 0
+    strict: bool = False
+
+
+class _Asked(msgspec.Struct, frozen=True):
+    """What `edgebench run` was asked for, as its records keep it."""
+
+    workloads: list[str]
+    sets: list[str]
+    settings: _Settings
+    folders: list[str] = []
+    model: str | None = None
+    shapes: list[str] = []
+    task: str | None = None
+    reference: str | None = None
+    backends: list[str] = []
+    devices: str | None = None
+    estimate: str | None = None
+    energy_root: str | None = None
+    energy_markers: bool = False
+
+
+_DEFAULT = _Settings()
 
 
 def command(row: Row, run: Run) -> tuple[str, str]:
@@ -26,11 +54,11 @@ def command(row: Row, run: Run) -> tuple[str, str]:
     `edgebench run` (an older version's, or another tool's), and for rows that are unsupported: alone, a
     precision or option that none of the backends offers is a usage error.
     """
-    asked = run.settings
-    settings = asked.get("settings")
     if row.status == "unsupported":
         return _of_whole_run(run)
-    if not isinstance(settings, Mapping) or not {"workloads", "sets"} <= asked.keys():
+    try:
+        asked = msgspec.convert(run.settings, _Asked)
+    except msgspec.ValidationError:
         return _of_whole_run(run)
     backend = _backend(row, asked)
     words = ["edgebench", "run", *_what(row, asked)]
@@ -40,7 +68,7 @@ def command(row: Row, run: Run) -> tuple[str, str]:
     words += ["--scenario", row.scenario]
     if row.rate_per_s is not None:
         words += ["--rate", f"{row.rate_per_s:.17g}"]
-    return shlex.join([*words, *_how(row, settings), *_around(row, asked)]), ""
+    return shlex.join([*words, *_how(row, asked.settings), *_around(row, asked)]), ""
 
 
 def _of_whole_run(run: Run) -> tuple[str, str]:
@@ -49,26 +77,23 @@ def _of_whole_run(run: Run) -> tuple[str, str]:
     return shlex.join(run.command), "the command of the whole run, as recorded"
 
 
-def _what(row: Row, asked: Mapping[str, Any]) -> list[str]:
+def _what(row: Row, asked: _Asked) -> list[str]:
     """The model file, or the workload and the folders it was looked for in."""
-    if not asked.get("model"):
-        folders = [word for folder in asked.get("folders", []) for word in ("--workloads", folder)]
+    if not asked.model:
+        folders = [word for folder in asked.folders for word in ("--workloads", folder)]
         return [*folders, row.workload]
-    words = ["--model", str(asked["model"])]
-    for shape in asked.get("shapes", []):
+    words = ["--model", asked.model]
+    for shape in asked.shapes:
         words += ["--shape", shape]
-    for option in ("task", "reference"):
-        if asked.get(option):
-            words += [f"--{option}", str(asked[option])]
-    return words
+    words += ["--task", asked.task] if asked.task else []
+    return words + (["--reference", asked.reference] if asked.reference else [])
 
 
-def _backend(row: Row, asked: Mapping[str, Any]) -> str:
+def _backend(row: Row, asked: _Asked) -> str:
     """As it was asked for: a backend from a file goes by that, not by its own name."""
-    asked_for = [str(spec) for spec in asked.get("backends", [])]
-    if row.backend in asked_for or len(asked_for) != 1:
+    if row.backend in asked.backends or len(asked.backends) != 1:
         return row.backend
-    return asked_for[0]
+    return asked.backends[0]
 
 
 def _value(value: Scalar) -> str:
@@ -89,33 +114,34 @@ def _numeric(text: str) -> bool:
     return True
 
 
-def _how(row: Row, settings: Mapping[str, Any]) -> list[str]:
+def _how(row: Row, settings: _Settings) -> list[str]:
     """How it was measured; the replicates that were made, since a default may add some."""
     words = []
     if row.latency_ns.replicates:
         words += ["--replicates", str(row.latency_ns.replicates)]
-    if settings.get("target", _DEFAULT_TARGET) != _DEFAULT_TARGET:
-        words += ["--target", f"{settings['target'] * 100:.10g}%"]
-    percentile = _PERCENTILES.get(settings.get("percentile", 0.5), "p50")
-    if percentile != "p50":
-        words += ["--percentile", percentile]
-    for option, name, default_s in _TIMES:
-        applies = option != "--sustain" or row.scenario == "sustained"
-        if applies and settings.get(name, default_s) != default_s:
-            words += [option, f"{settings[name]:.10g}s"]
-    if settings.get("reruns", _DEFAULT_RERUNS) != _DEFAULT_RERUNS:
-        words += ["--reruns", str(settings["reruns"])]
-    if settings.get("memory_limit_bytes"):
-        words += ["--memory-limit", str(settings["memory_limit_bytes"])]
-    if settings.get("seed"):
-        words += ["--seed", str(settings["seed"])]
-    return words + (["--strict"] if settings.get("strict") else [])
+    if settings.target != _DEFAULT.target:
+        words += ["--target", f"{settings.target * 100:.10g}%"]
+    if settings.percentile != _DEFAULT.percentile and settings.percentile in _PERCENTILES:
+        words += ["--percentile", _PERCENTILES[settings.percentile]]
+    if settings.slice_s != _DEFAULT.slice_s:
+        words += ["--slice", f"{settings.slice_s:.10g}s"]
+    if settings.time_out_s != _DEFAULT.time_out_s:
+        words += ["--timeout", f"{settings.time_out_s:.10g}s"]
+    if settings.sustain_s != _DEFAULT.sustain_s and row.scenario == "sustained":
+        words += ["--sustain", f"{settings.sustain_s:.10g}s"]
+    if settings.reruns != _DEFAULT.reruns:
+        words += ["--reruns", str(settings.reruns)]
+    if settings.memory_limit_bytes:
+        words += ["--memory-limit", str(settings.memory_limit_bytes)]
+    if settings.seed:
+        words += ["--seed", str(settings.seed)]
+    return words + (["--strict"] if settings.strict else [])
 
 
-def _around(row: Row, asked: Mapping[str, Any]) -> list[str]:
+def _around(row: Row, asked: _Asked) -> list[str]:
     """What was done to the machine, and by what its energy was measured."""
     words = ["--set-power-mode"] if "power_mode" in row.variant else []
-    for option in ("devices", "estimate", "energy_root"):
-        if asked.get(option):
-            words += [f"--{option.replace('_', '-')}", str(asked[option])]
-    return words + (["--energy-markers"] if asked.get("energy_markers") else [])
+    words += ["--devices", asked.devices] if asked.devices else []
+    words += ["--estimate", asked.estimate] if asked.estimate else []
+    words += ["--energy-root", asked.energy_root] if asked.energy_root else []
+    return words + (["--energy-markers"] if asked.energy_markers else [])

@@ -65,11 +65,8 @@ def asked_words(cell: Scaled) -> str:
 
 
 def doubts(cell: Scaled) -> list[str]:
-    """Why it takes no part in the pick, and what is wrong with its times."""
-    found = [f"struck, and never picked: {plain(cell.left_out)}"] if cell.left_out else []
-    if cell.disturbed:
-        found.append("the machine was disturbed meanwhile: measured times are suspect")
-    return found
+    """Why it takes no part in the pick."""
+    return [f"struck, and never picked: {plain(cell.left_out)}"] if cell.left_out else []
 
 
 def point_cells(point: Point) -> tuple[str, ...]:
@@ -134,7 +131,7 @@ def _how_good(fit: Fit) -> str:
 def choice_words(choice: Choice, names: Mapping[int, str]) -> str:
     """The pick in a sentence that says of what; `names` are those of the rows."""
     asked = "" if choice.within_ns is None else f" within {format_ns(choice.within_ns)}"
-    place = f"{plain(choice.workload)} on {plain(choice.device)}"
+    place = f"{plain(choice.workload)}@{choice.workload_version} on {plain(choice.device)}"
     return f"Pick{asked} ({place}): {pick_words(choice, names)}"
 
 

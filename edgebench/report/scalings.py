@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from edgebench import record as rec
 from edgebench.analysis.cost_fit import Fit
 from edgebench.analysis.labels import labels
-from edgebench.analysis.scaling import Cell, Point, Scaled, choices, scaling_of, time_of
+from edgebench.analysis.scaling import Cell, Point, Scaled, choices, groups, scaling_of, time_of
+from edgebench.analysis.table import placed
 from edgebench.analysis.types import Table
 from edgebench.record import Record
 from edgebench.report import scaling_text
@@ -37,15 +38,15 @@ class Answers:
     """Keeps, of the records that pass by, the replicates that say what answers cost."""
 
     def __init__(self) -> None:
-        self.replicates: dict[int, list[rec.Replicate]] = {}  # by the place of the record
+        self.replicates: dict[int, list[rec.Replicate]] = {}  # by the place of the row
         self.asked = False  # whether any record answered problems
 
     def noting(self, records: Iterable[Record]) -> Iterator[Record]:
         """The same records."""
-        for number, record in enumerate(records):
+        for place, record in placed(records):
             good = [part for part in record.replicates if part.status == "ok" and part.generate]
             if good:
-                self.replicates[number] = good
+                self.replicates[place] = good
                 self.asked = self.asked or any(part.scaling is not None for part in good)
             yield record
 
@@ -56,11 +57,7 @@ def scalings_of(table: Table, answers: Answers) -> list[ScalingGroup]:
         return []
     cells = [Cell(index, table.rows[index], kept) for index, kept in answers.replicates.items()]
     found = scaling_of(cells)
-    groups = dict.fromkeys((cell.device, cell.workload) for cell in found.cells)
-    return [
-        _group(table, [c for c in found.cells if (c.device, c.workload) == group], found.pad)
-        for group in groups
-    ]
+    return [_group(table, members, found.pad) for members in groups(found.cells).values()]
 
 
 def _group(table: Table, cells: Sequence[Scaled], pad: int) -> ScalingGroup:

@@ -190,8 +190,12 @@ function drawSeries() {
 
 // --- memory, energy, roofline
 
+// That a chart holds only some of the rows, and where the others are.
+const rest = (drawn, all, where) => (all > drawn ? `${drawn} of ${all} rows are drawn; ${where}.` : "");
+
 function drawCost() {
   const some = shown().slice(0, MOST_BARS);
+  byId("cost-rest").textContent = rest(MOST_BARS, shown().length, "the table below holds all");
   const withMemory = some.filter((row) => row.numbers.memory_mib !== undefined);
   const parts = withMemory.flatMap((row) => [["own, model loaded", row.numbers.loaded_mib], ["own, warmed up", row.numbers.warm_mib]]
     .filter(([, mib]) => mib !== undefined).map(([part, mib]) => ({ label: nameOf(row), part, mib })));
@@ -215,6 +219,7 @@ function drawRoofline() {
     { x, order, roof: `${roof.device}, ${roof.name}`, y: Math.min(x * roof.peak_gbytes_per_s, roof.peak_gops_per_s) })));
   const chosen = known.slice(0, MOST_TICKED).map((point) => rows[point.row]);
   const names = roofs.map((roof) => { const edge = lines.findLast((line) => line.roof === `${roof.device}, ${roof.name}`); return { ...edge, name: roof.name }; });
+  byId("roofline-rest").textContent = rest(MOST_TICKED, known.length, "the numbers hold all");
   draw("roofline", "roofline", { roofs: lines, roof_names: names, roof_points: known.slice(0, MOST_TICKED).map((point) => (
     { x: point.ops_per_byte, y: point.gops_per_s, label: nameOf(rows[point.row]) })) },
     (width) => ({ ...labelSlots(chosen)(width), height: 300 }),
