@@ -225,6 +225,12 @@ def test_a_log_of_another_day_covers_no_window(tmp_path: Path) -> None:
     assert "no measured window has an energy" in said
 
 
+@pytest.mark.parametrize(("sign", "words"), [(0, "stayed at 0 W"), (-1, "-8.99 W; is the meter")])
+def test_what_no_machine_draws_is_no_energy(tmp_path: Path, sign: int, words: str) -> None:
+    lines = [f"{T0_S + t:.2f},{sign * w:.3f}" for t, w in zip(*rows(), strict=True)]
+    assert words in problem(tmp_path, "\n".join(["time_s,power_w", *lines]))
+
+
 def test_an_existing_file_is_not_overwritten(tmp_path: Path) -> None:
     log = write(tmp_path / "log.csv", "time_s,power_w", ["1,2", "2,2", "3,2"])
     out = tmp_path / "with.jsonl"
