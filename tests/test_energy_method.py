@@ -129,6 +129,16 @@ def test_a_failed_read_is_a_gap_and_never_zero() -> None:
     assert found.uncertainty_j > whole.uncertainty_j
 
 
+@pytest.mark.parametrize("averages", [False, True])
+def test_a_gap_is_found_however_old_the_values_are(averages: bool) -> None:
+    facts = replace(POWER, period_s=0.03, averages=averages)
+    reads = range(0, 10 * S, S // 100)
+    samples = [Sample(ns, ns, None if ns == 4 * S else 8.0 + ns % 7) for ns in reads]
+    found = known(integrate(samples, facts, 3 * S, 6 * S))
+    assert found.gaps == 1
+    assert found.uncertainty.gap_j == pytest.approx(6 / 2 * 0.01)  # one read in a spread of 6 W
+
+
 @pytest.mark.parametrize(("first_s", "last_s"), [(3.5, 4.0), (0.0, 3.5), (5.5, 99.0), (0.0, 99.0)])
 def test_too_much_missing_is_refused(first_s: float, last_s: float) -> None:
     samples = power(lambda t: None if first_s <= t < last_s else 10.0)
