@@ -105,7 +105,8 @@ def _rows(path: Path) -> list[tuple[int, list[str]]]:
     kept = [(n, line) for n, line in lines if not line.lstrip().startswith("#")]
     if not kept:
         raise UsageError(f"{path}: empty")
-    delimiter = max((";", "\t", ","), key=lambda mark: kept[-1][1].count(mark))
+    # Beside another mark, a comma is that of a decimal number.
+    delimiter = next((mark for mark in (";", "\t") if mark in kept[-1][1]), ",")
     cells = csv.reader((line for _, line in kept), delimiter=delimiter)
     numbered = zip((n for n, _ in kept), cells, strict=False)
     try:
