@@ -182,6 +182,13 @@ def test_an_offset_by_hand(tmp_path: Path) -> None:
     holds(attached)
 
 
+@pytest.mark.parametrize("offset", ["nan", "inf", "x", "1e300"])
+def test_an_offset_that_is_no_number(tmp_path: Path, offset: str) -> None:
+    log = write(tmp_path / "log.csv", "t,P", ["1,2", "2,2", "3,2"])
+    with pytest.raises(UsageError, match=f"--offset-s {offset}: neither auto nor a number"):
+        invoke(tmp_path, run_record(), log, "--offset-s", offset)
+
+
 def problem(tmp_path: Path, text: str, found: Record | None = None, **options: Any) -> str:
     """What is said of a log with this text."""
     log = tmp_path / "bad.csv"
