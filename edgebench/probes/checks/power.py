@@ -8,7 +8,7 @@ from pathlib import Path
 from edgebench.probes import files, nvpmodel
 from edgebench.probes.checks.verdict import judge, recorded, unknown
 from edgebench.probes.machine import Machine
-from edgebench.probes.snapshot import snapshot
+from edgebench.probes.snapshot import feeds_a_device, snapshot
 from edgebench.record import StateCheck
 
 
@@ -50,7 +50,7 @@ def battery(machine: Machine) -> StateCheck | None:
         for path in machine.glob("sys/class/power_supply/*/status")
         if files.read(path) == "Discharging"
         and files.read(path.parent / "type") == "Battery"
-        and files.read(path.parent / "scope") != "Device"  # a mouse's or a headset's
+        and not feeds_a_device(path.parent)
     ]
     supplies = machine.glob("sys/class/power_supply/*/type")
     if not supplies:
