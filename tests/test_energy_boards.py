@@ -158,6 +158,22 @@ def test_the_sockets_of_amd_energy(tmp_path: Path) -> None:
     assert "set back" in source.problem
 
 
+@pytest.mark.parametrize(("interval_ms", "period_s"), [("30000", 30.0), ("500", 1.0), ("", 1.0)])
+def test_a_meter_of_means_updates_as_slowly_as_its_driver_says(
+    tmp_path: Path, interval_ms: str, period_s: float
+) -> None:
+    chip = f"{HWMON}/hwmon7"
+    tree = {**METAL, f"{chip}/name": "power_meter", f"{chip}/power1_average": "213000000"}
+    source = opened(write_tree(tmp_path, {**tree, f"{chip}/power1_average_interval": interval_ms}))
+    assert (source.averages, source.period_s) == (True, period_s)
+
+
+def test_what_a_gpu_shows_of_a_moment_is_no_mean(tmp_path: Path) -> None:
+    chip = f"{HWMON}/hwmon4"
+    tree = {**METAL, f"{chip}/name": "amdgpu", f"{chip}/power1_label": "PPT"}
+    assert not opened(write_tree(tmp_path, {**tree, f"{chip}/power1_input": "9000000"})).averages
+
+
 def test_microwatts_of_a_known_chip_whatever_its_number(tmp_path: Path) -> None:
     tree = {
         **METAL,

@@ -38,10 +38,10 @@ class HwmonRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     total: str  # a pattern of labels
     scope: str
     kind: Literal["measured_rail", "vendor_counter"]
-    period_s: float
+    period_s: float  # at least: a driver may tell a longer interval of its means
     why: str
     step: float = 0.0  # smallest step, watts or joules; 0: not known
-    averages: bool = False
+    averages: bool = False  # `power*_average` is the mean of a period
 
 
 class Constants(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -64,8 +64,9 @@ class _Hwmon(EnergySource):
         self.total_rail = " + ".join(
             name for value, name, _ in self._registers if value.rail in counted
         )
-        self.averages = rule.averages
-        self.period_s = rule.period_s
+        files_of_total = [value.path for value in values if value.rail in counted]
+        self.averages = rule.averages and all(map(_is_average, files_of_total))
+        self.period_s = max(rule.period_s, *map(_interval_s, files_of_total))
         self.resolution = rule.step * len(counted) or _MICRO
         self.caveats = ("the chip's accuracy is not known: uncertainty does not include it",)
         self._counted = frozenset(counted)
@@ -148,6 +149,15 @@ def find(
     quantity = chosen[0].quantity
     source = HwmonEnergy if quantity == "energy" else HwmonPower
     return source([v for v in values if v.quantity == quantity], counted, rule, clock_ns)
+
+
+def _is_average(path: Path) -> bool:
+    return path.name.endswith("_average")
+
+
+def _interval_s(path: Path) -> float:
+    """What a mean is taken over, 0 where the driver does not tell."""
+    return (files.read_int(path.with_name(f"{path.name}_interval")) or 0) / 1000
 
 
 def _told_apart(names: Sequence[str]) -> list[str]:
