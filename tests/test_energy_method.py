@@ -243,6 +243,13 @@ def test_net_is_gross_less_idle_and_suppressed_where_idle_drifts() -> None:
     assert "as much as the load" in net_energy(window(4), window(4), window(4.1)).reason
 
 
+def test_bounds_count_in_net_as_they_do_in_gross() -> None:
+    parts = Uncertainty(edge_j=0.1, quantum_j=0.1, gain_j=0.1, offset_j=5.0)
+    net = net_energy(replace(window(10), uncertainty=parts), window(3.9), window(4.1))
+    within_j = replace(parts, offset_j=0.0).total_j
+    assert net.uncertainty_j == pytest.approx(combined((0.2,), (within_j,)))  # drift: 0.2 W of 2 s
+
+
 def test_energy_delay() -> None:
     assert energy_delay(0.5, 0.01) == 0.005
 
