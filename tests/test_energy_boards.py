@@ -10,6 +10,7 @@ import pytest
 
 from edgebench.probes.energy import EnergySource, NoEnergy, find_source
 from edgebench.probes.energy.boards import constants
+from edgebench.probes.energy.registers import Register
 from edgebench.testing.trees import write_tree
 from tests.energy_trees import I2C, METAL, NANO_JP4, PMIC, THOR, TX2_JP4, Clock, ina3221
 
@@ -153,9 +154,26 @@ def test_the_sockets_of_amd_energy(tmp_path: Path) -> None:
     clock.advance(1)
     (tmp_path / chip / "energy2_input").write_text("47000000\n")
     assert source.sample().value == pytest.approx(42)
+    (tmp_path / chip / "energy1_input").write_text("1\n")
+    assert [rail.value for rail in source.rails()] == [None, pytest.approx(42)]
+    assert source.problem == ""  # the sum is known all the same
     (tmp_path / chip / "energy2_input").write_text("1\n")
     assert source.sample().value is None
-    assert "set back" in source.problem
+    assert "amd_energy/Esocket0 went back from 47000000 to 1" in source.problem
+
+
+def test_a_sample_reads_only_what_is_summed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chip = f"{HWMON}/hwmon3"
+    tree = {**METAL, f"{chip}/name": "amd_energy"}
+    for number, label in enumerate(("Ecore000", "Ecore001", "Esocket0"), 1):
+        tree |= {f"{chip}/energy{number}_label": label, f"{chip}/energy{number}_input": "5"}
+    source = opened(write_tree(tmp_path, tree))
+    read: list[str] = []
+    monkeypatch.setattr(Register, "read", lambda self: read.append(self.path.name))
+    source.sample()
+    assert read == ["energy3_input"]
 
 
 @pytest.mark.parametrize(("interval_ms", "period_s"), [("30000", 30.0), ("500", 1.0), ("", 1.0)])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import time
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -75,10 +76,26 @@ class _Hwmon(EnergySource):
     def open(self) -> None:
         open_all((register, value.rail in self._counted) for value, _, register in self._registers)
 
+    @abstractmethod
+    def _read(self, register: Register, at_ns: int) -> float | None:
+        """A value now, in the source's quantity."""
+
     def sample(self) -> Sample:
+        """Reads what is summed alone: the other values of a chip may be one a core."""
         start_ns = self._clock_ns()
-        values = total([rail.value for rail in self.rails() if rail.counted])
-        return Sample(start_ns, self._clock_ns(), values)
+        values = [
+            self._read(register, start_ns)
+            for value, _, register in self._registers
+            if value.rail in self._counted
+        ]
+        return Sample(start_ns, self._clock_ns(), total(values))
+
+    def rails(self) -> list[Rail]:
+        at_ns = self._clock_ns()
+        return [
+            Rail(name, self._read(register, at_ns), value.rail in self._counted)
+            for value, name, register in self._registers
+        ]
 
     def close(self) -> None:
         for *_, register in self._registers:
@@ -88,11 +105,8 @@ class _Hwmon(EnergySource):
 class HwmonPower(_Hwmon):
     quantity = "power"
 
-    def rails(self) -> list[Rail]:
-        return [
-            Rail(name, scaled(register.read(), _MICRO), value.rail in self._counted)
-            for value, name, register in self._registers
-        ]
+    def _read(self, register: Register, at_ns: int) -> float | None:
+        return scaled(register.read(), _MICRO)
 
 
 class HwmonEnergy(_Hwmon):
@@ -100,23 +114,21 @@ class HwmonEnergy(_Hwmon):
 
     def open(self) -> None:
         super().open()
-        self._counters = [
-            Counter(_MICRO, None, _MOST_W, _SLACK_S) for _ in self._registers
-        ]  # 64 bits of microjoules do not wrap
-        self.rails()
+        self._counters = {
+            register: Counter(_MICRO, None, _MOST_W, _SLACK_S) for *_, register in self._registers
+        }  # 64 bits of microjoules do not wrap
+        self.rails()  # joules are counted from each counter's first value
 
-    def rails(self) -> list[Rail]:
-        at_ns = self._clock_ns()
-        return [
-            Rail(name, counter.advance(register.read(), at_ns), value.rail in self._counted)
-            for (value, name, register), counter in zip(
-                self._registers, self._counters, strict=True
-            )
-        ]
+    def _read(self, register: Register, at_ns: int) -> float | None:
+        return self._counters[register].advance(register.read(), at_ns)
 
     @property
     def problem(self) -> str:
-        return "; ".join(counter.lost for counter in self._counters if counter.lost)
+        return "; ".join(
+            f"{name} {why}"
+            for value, name, register in self._registers
+            if value.rail in self._counted and (why := self._counters[register].lost)
+        )
 
 
 def find(
