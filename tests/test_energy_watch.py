@@ -112,7 +112,9 @@ def test_the_table_fits_and_says_what_is_summed(tmp_path: Path) -> None:
     assert "unavailable (counter_dead)" in dead
 
 
-@pytest.mark.parametrize("arguments", [["--seconds", "0"], ["--sysroot", "absent"], ["x"]])
+@pytest.mark.parametrize(
+    "arguments", [["--seconds", "0"], ["--seconds", "nan"], ["--sysroot", "absent"], ["x"]]
+)
 def test_usage_errors(arguments: list[str]) -> None:
     assert watch(*arguments).exit_code == 2
     assert CliRunner().invoke(cli, ["energy", "wach"]).exit_code == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,6 +22,18 @@ _SECONDS = 2.0  # where nobody looks
 _UNTIL_INTERRUPTED_S = 86_400.0
 
 
+class _Seconds(click.FloatRange):
+    """A range that nan is not within."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        seconds: float = super().convert(value, param, ctx)
+        if math.isnan(seconds):
+            self.fail(f"{value} is no length of time", param, ctx)
+        return seconds
+
+
 @click.command(
     "watch",
     epilog="Exit codes: 0 also where energy is unavailable (status and reason say so), 2 usage.",
@@ -33,7 +46,7 @@ _UNTIL_INTERRUPTED_S = 86_400.0
 )
 @click.option(
     "--seconds",
-    type=click.FloatRange(min=0.05, max=_UNTIL_INTERRUPTED_S),
+    type=_Seconds(min=0.05, max=_UNTIL_INTERRUPTED_S),
     metavar="N",
     help="How long; by default until Ctrl-C on a terminal, else 2.",
 )
