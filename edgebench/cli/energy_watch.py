@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from edgebench.cli.numbers import FiniteRange
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -20,18 +21,6 @@ if TYPE_CHECKING:
 
 _SECONDS = 2.0  # where nobody looks
 _UNTIL_INTERRUPTED_S = 86_400.0
-
-
-class _Seconds(click.FloatRange):
-    """A range that nan is not within."""
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        seconds: float = super().convert(value, param, ctx)
-        if math.isnan(seconds):
-            self.fail(f"{value} is no length of time", param, ctx)
-        return seconds
 
 
 @click.command(
@@ -46,7 +35,7 @@ class _Seconds(click.FloatRange):
 )
 @click.option(
     "--seconds",
-    type=_Seconds(min=0.05, max=_UNTIL_INTERRUPTED_S),
+    type=FiniteRange(min=0.05, max=_UNTIL_INTERRUPTED_S),
     metavar="N",
     help="How long; by default until Ctrl-C on a terminal, else 2.",
 )
