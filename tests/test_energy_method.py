@@ -350,6 +350,6 @@ def test_what_cannot_be_compared_says_why() -> None:
 
 def test_a_calm_look_gives_a_window_just_what_it_needs() -> None:
     for window_s in (0.5, 1.0, 1.5, 2.0):
-        calm = replace(POWER, period_s=max(POWER.period_s, calm_interval_s(window_s)))
+        calm = replace(POWER, calm_s=calm_interval_s(window_s))
         assert needed_s(calm) == pytest.approx(max(window_s, needed_s(POWER)))
     assert calm_interval_s(60.0) == LONGEST_INTERVAL_S

@@ -40,14 +40,12 @@ def open_meter(
     """A meter for as long as the block lasts: of the source, if it opens and proves alive, else one
     that says why there is none.
 
-    `window_s`: length of the windows to come. Power is looked at no more often than they need, and
-    counts as updated no more often than it is looked at.
+    `window_s`: length of the windows to come. Power is looked at no more often than they need.
     """
     if isinstance(found, NoEnergy):
         yield NoMeter(_unavailable(found), estimate)
         return
-    if found.quantity == "power":
-        found.period_s = max(found.period_s, calm_interval_s(window_s))
+    found.calm_s = calm_interval_s(window_s)
     with tempfile.TemporaryDirectory(prefix="edgebench-energy-") as scratch:
         sampler = _alive(found, Path(scratch))
         if isinstance(sampler, NoEnergy):

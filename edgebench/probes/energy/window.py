@@ -28,6 +28,8 @@ class Facts(Protocol):
     @property
     def period_s(self) -> float: ...
     @property
+    def calm_s(self) -> float: ...
+    @property
     def resolution(self) -> float: ...
     @property
     def gain_error(self) -> float: ...
@@ -52,6 +54,7 @@ class SourceFacts:
     gain_error: float = 0.0
     offset_w: float = 0.0
     latency_s: float = 0.0
+    calm_s: float = 0.0
 
     @classmethod
     def of(cls, source: EnergySource) -> SourceFacts:
