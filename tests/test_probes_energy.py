@@ -99,7 +99,18 @@ def test_rails_of_the_users_are_not_passed_over_for_another_total(
     assert isinstance(found, EnergySource)
     assert first.name != "hwmon"
     assert (found.name, found.total_rail) == ("hwmon", "ina226/power1")
-    assert found.scope == "rails named in devices.yaml"
+    assert found.scope == "ina226/power1, named in devices.yaml"
+
+
+def test_other_rails_of_the_users_are_another_scope(tmp_path: Path) -> None:
+    root = write_tree(tmp_path, AGX_ORIN)
+    cpu, gpu = "VDD_CPU_CV", "VDD_GPU_SOC"
+    found = [
+        find_source(root, total_rails=rails) for rails in ([cpu], [gpu], [cpu, gpu], [gpu, cpu])
+    ]
+    scopes = [source.scope for source in found if isinstance(source, EnergySource)]
+    assert scopes[2] == scopes[3] == "VDD_CPU_CV + VDD_GPU_SOC, named in devices.yaml"
+    assert len(set(scopes)) == 3
 
 
 def test_rails_that_no_meter_has_leave_no_energy(tmp_path: Path) -> None:

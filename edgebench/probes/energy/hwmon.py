@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 
 from edgebench.probes import files
-from edgebench.probes.energy.boards import HwmonRule, constants
+from edgebench.probes.energy.boards import HwmonRule, constants, scope_of
 from edgebench.probes.energy.chips import forbidden, hwmon_chips, unknown_total
 from edgebench.probes.energy.counter import Counter
 from edgebench.probes.energy.registers import Register, open_all, scaled, total
@@ -181,7 +181,7 @@ def _told_apart(names: Sequence[str]) -> list[str]:
 
 
 def _named(total_rails: Sequence[str]) -> tuple[HwmonRule, Sequence[str]]:
-    scope = "rails named in devices.yaml"
+    scope = scope_of(total_rails)
     rule = HwmonRule("", "", scope, "measured_rail", _PERIOD_S, "named by the user")
     return rule, total_rails
 
