@@ -60,6 +60,7 @@ def test_it_samples_from_outside_and_ends(orin: EnergySource, tmp_path: Path) ->
     start_ns = time.monotonic_ns()
     samples: list[Sample] = []
     while len(samples) < 20:
+        assert sampler.alive
         samples = sampler.between(start_ns, time.monotonic_ns())
     assert {sample.value for sample in samples} == {10.0}
     assert all(start_ns <= sample.start_ns <= sample.end_ns for sample in samples)
