@@ -23,7 +23,7 @@ from edgebench.measure.estimate import Estimate
 from edgebench.probes.energy.liveness import check_alive
 from edgebench.probes.energy.method import calm_interval_s, integrate, needed_s
 from edgebench.probes.energy.sampler import Sampler, SamplerError
-from edgebench.probes.energy.source import EnergySource, NoEnergy, ReasonCode, Sample
+from edgebench.probes.energy.source import EnergySource, NoEnergy, Sample, not_opened
 from edgebench.record import Energy, Replicate
 
 #: Samples beyond the edges of a window that are looked at: ticks before and after it, slow updates.
@@ -65,9 +65,7 @@ def _alive(source: EnergySource, scratch: Path) -> Sampler | NoEnergy:
         # Some 24 bytes a sample, 10 MB an hour, gone with the run.
         return dead or Sampler(source, scratch / "samples.bin")
     except OSError as error:
-        denied = isinstance(error, PermissionError)
-        reason: ReasonCode = "permission_denied" if denied else "read_failed"
-        return NoEnergy(reason, f"{source.name}: {error.strerror or error}")
+        return not_opened(source, error)
     except SamplerError as error:
         return NoEnergy("read_failed", error.message)
 

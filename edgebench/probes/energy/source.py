@@ -105,3 +105,11 @@ class EnergySource(ABC):
     @abstractmethod
     def close(self) -> None:
         """Releases what `open` took. May be called twice."""
+
+
+def not_opened(source: EnergySource, error: OSError) -> NoEnergy:
+    """Why a source that is there cannot be read after all."""
+    reason: ReasonCode = "read_failed"
+    if isinstance(error, PermissionError):
+        reason = "permission_denied"
+    return NoEnergy(reason, f"{source.name}: {error.strerror or error}")
