@@ -92,6 +92,23 @@ def test_a_chip_that_tells_nothing_does_not_open() -> None:
         opened({}, Clock())
 
 
+def test_a_read_that_fails_is_a_gap_and_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(self: FakeMonitor) -> Metrics:
+        raise RuntimeError("no sample")
+
+    clock = Clock()
+    source, monitor = opened({"cpu_total_mj": (1_000, "mJ")}, clock)
+    with monkeypatch.context() as patch:
+        patch.setattr(FakeMonitor, "get_cumulative_energy", fails)
+        clock.advance(1)
+        assert source.sample().value is None
+        with pytest.raises(OSError, match="zeus_apple_silicon: no sample"):
+            opened({"cpu_total_mj": (1_000, "mJ")}, clock)
+    monitor.channels = {"cpu_total_mj": (9_000, "mJ")}
+    clock.advance(1)
+    assert source.sample().value == pytest.approx(8)
+
+
 @pytest.mark.parametrize(
     ("brand", "period_s"),
     [("Apple M1", 0.1), ("Apple M4 Pro", 0.1), ("Apple M5 Max", 2.23), ("Apple processor", 2.23)],

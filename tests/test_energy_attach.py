@@ -182,6 +182,13 @@ def test_an_offset_by_hand(tmp_path: Path) -> None:
     holds(attached)
 
 
+@pytest.mark.parametrize("offset", ["nan", "inf", "x", "1e300"])
+def test_an_offset_that_is_no_number(tmp_path: Path, offset: str) -> None:
+    log = write(tmp_path / "log.csv", "t,P", ["1,2", "2,2", "3,2"])
+    with pytest.raises(UsageError, match=f"--offset-s {offset}: neither auto nor a number"):
+        invoke(tmp_path, run_record(), log, "--offset-s", offset)
+
+
 def problem(tmp_path: Path, text: str, found: Record | None = None, **options: Any) -> str:
     """What is said of a log with this text."""
     log = tmp_path / "bad.csv"
@@ -223,6 +230,12 @@ def test_a_log_of_another_day_covers_no_window(tmp_path: Path) -> None:
     lines = [f"{T0_S + 90_000 + t},{5.0}" for t in range(100)]
     said = problem(tmp_path, "\n".join(["time_s,power_w", *lines]))
     assert "no measured window has an energy" in said
+
+
+@pytest.mark.parametrize(("sign", "words"), [(0, "stayed at 0 W"), (-1, "-8.99 W; is the meter")])
+def test_what_no_machine_draws_is_no_energy(tmp_path: Path, sign: int, words: str) -> None:
+    lines = [f"{T0_S + t:.2f},{sign * w:.3f}" for t, w in zip(*rows(), strict=True)]
+    assert words in problem(tmp_path, "\n".join(["time_s,power_w", *lines]))
 
 
 def test_an_existing_file_is_not_overwritten(tmp_path: Path) -> None:

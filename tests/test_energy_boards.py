@@ -10,6 +10,7 @@ import pytest
 
 from edgebench.probes.energy import EnergySource, NoEnergy, find_source
 from edgebench.probes.energy.boards import constants
+from edgebench.probes.energy.registers import Register
 from edgebench.testing.trees import write_tree
 from tests.energy_trees import I2C, METAL, NANO_JP4, PMIC, THOR, TX2_JP4, Clock, ina3221
 
@@ -153,9 +154,42 @@ def test_the_sockets_of_amd_energy(tmp_path: Path) -> None:
     clock.advance(1)
     (tmp_path / chip / "energy2_input").write_text("47000000\n")
     assert source.sample().value == pytest.approx(42)
+    (tmp_path / chip / "energy1_input").write_text("1\n")
+    assert [rail.value for rail in source.rails()] == [None, pytest.approx(42)]
+    assert source.problem == ""  # the sum is known all the same
     (tmp_path / chip / "energy2_input").write_text("1\n")
     assert source.sample().value is None
-    assert "set back" in source.problem
+    assert "amd_energy/Esocket0 went back from 47000000 to 1" in source.problem
+
+
+def test_a_sample_reads_only_what_is_summed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chip = f"{HWMON}/hwmon3"
+    tree = {**METAL, f"{chip}/name": "amd_energy"}
+    for number, label in enumerate(("Ecore000", "Ecore001", "Esocket0"), 1):
+        tree |= {f"{chip}/energy{number}_label": label, f"{chip}/energy{number}_input": "5"}
+    source = opened(write_tree(tmp_path, tree))
+    read: list[str] = []
+    monkeypatch.setattr(Register, "read", lambda self: read.append(self.path.name))
+    source.sample()
+    assert read == ["energy3_input"]
+
+
+@pytest.mark.parametrize(("interval_ms", "period_s"), [("30000", 30.0), ("500", 1.0), ("", 1.0)])
+def test_a_meter_of_means_updates_as_slowly_as_its_driver_says(
+    tmp_path: Path, interval_ms: str, period_s: float
+) -> None:
+    chip = f"{HWMON}/hwmon7"
+    tree = {**METAL, f"{chip}/name": "power_meter", f"{chip}/power1_average": "213000000"}
+    source = opened(write_tree(tmp_path, {**tree, f"{chip}/power1_average_interval": interval_ms}))
+    assert (source.averages, source.period_s) == (True, period_s)
+
+
+def test_what_a_gpu_shows_of_a_moment_is_no_mean(tmp_path: Path) -> None:
+    chip = f"{HWMON}/hwmon4"
+    tree = {**METAL, f"{chip}/name": "amdgpu", f"{chip}/power1_label": "PPT"}
+    assert not opened(write_tree(tmp_path, {**tree, f"{chip}/power1_input": "9000000"})).averages
 
 
 def test_microwatts_of_a_known_chip_whatever_its_number(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import pickle
+import shutil
 from pathlib import Path
 
 import pytest
@@ -66,10 +67,14 @@ def test_the_period_is_the_drivers_or_its_default(tmp_path: Path) -> None:
     assert opened(write_tree(tmp_path / "untold", AGX_ORIN)).period_s == 0.0066
 
 
-def test_the_same_chip_seen_in_several_places_is_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("linked", [True, False])
+def test_the_same_chip_seen_in_several_places_is_one(tmp_path: Path, linked: bool) -> None:
     root = write_tree(tmp_path, ORIN_NX)
     (root / "sys/class/hwmon").mkdir(parents=True)
-    (root / "sys/class/hwmon/hwmon1").symlink_to(root / HWMON)
+    if linked:
+        (root / "sys/class/hwmon/hwmon1").symlink_to(root / HWMON)
+    else:  # a copy that follows links
+        shutil.copytree(root / HWMON, root / "sys/class/hwmon/hwmon1")
     assert len(opened(root).rails()) == 3
 
 

@@ -149,12 +149,22 @@ def test_several_columns_of_what_is_not_read_are_no_problem(tmp_path: Path) -> N
     assert log_of(tmp_path, text, named={"energy": "energy_j"}).values[0] == 3
 
 
+@pytest.mark.parametrize("mark", [";", "\t"])
+def test_decimal_commas(tmp_path: Path, mark: str) -> None:
+    lines = ["time_s;current_a;voltage_v", *(f"{second},5;0,25;5,0" for second in range(4))]
+    log = log_of(tmp_path, "\n".join(lines).replace(";", mark))
+    assert log.times_s.tolist() == [0.5, 1.5, 2.5, 3.5]
+    assert log.values.tolist() == [1.25] * 4
+
+
 def test_damaged_logs_are_refused_with_a_reason(tmp_path: Path) -> None:
     assert "empty" in refusal(tmp_path, "# a\n")
     assert "empty" in refusal(tmp_path, "# a\n# b\n")
     for bad in ("nan", "inf"):
         said = refusal(tmp_path, f"time_s,power_w\n1,5\n{bad},5\n3,5\n4,5\n")
         assert f"log.csv:3: time_s: '{bad}' is no number" in said
+    said = refusal(tmp_path, "time_s,power_w\n1780000000000,5\n1780000000010,5\n1780000000020,5\n")
+    assert "log.csv:2: time_s: 1780000000000 is no time: it would be 1.78e+12 s" in said
     assert "'inf' is no number" in refusal(tmp_path, rows("time_s,power_w", "inf"))
     assert "power_w: 0 rows have a value" in refusal(tmp_path, rows("time_s,power_w", ""))
     empty = rows("time_s,current_a,voltage_v", "", "5")

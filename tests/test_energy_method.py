@@ -129,6 +129,16 @@ def test_a_failed_read_is_a_gap_and_never_zero() -> None:
     assert found.uncertainty_j > whole.uncertainty_j
 
 
+@pytest.mark.parametrize("averages", [False, True])
+def test_a_gap_is_found_however_old_the_values_are(averages: bool) -> None:
+    facts = replace(POWER, period_s=0.03, averages=averages)
+    reads = range(0, 10 * S, S // 100)
+    samples = [Sample(ns, ns, None if ns == 4 * S else 8.0 + ns % 7) for ns in reads]
+    found = known(integrate(samples, facts, 3 * S, 6 * S))
+    assert found.gaps == 1
+    assert found.uncertainty.gap_j == pytest.approx(6 / 2 * 0.01)  # one read in a spread of 6 W
+
+
 @pytest.mark.parametrize(("first_s", "last_s"), [(3.5, 4.0), (0.0, 3.5), (5.5, 99.0), (0.0, 99.0)])
 def test_too_much_missing_is_refused(first_s: float, last_s: float) -> None:
     samples = power(lambda t: None if first_s <= t < last_s else 10.0)
@@ -233,6 +243,13 @@ def test_net_is_gross_less_idle_and_suppressed_where_idle_drifts() -> None:
     assert "as much as the load" in net_energy(window(4), window(4), window(4.1)).reason
 
 
+def test_bounds_count_in_net_as_they_do_in_gross() -> None:
+    parts = Uncertainty(edge_j=0.1, quantum_j=0.1, gain_j=0.1, offset_j=5.0)
+    net = net_energy(replace(window(10), uncertainty=parts), window(3.9), window(4.1))
+    within_j = replace(parts, offset_j=0.0).total_j
+    assert net.uncertainty_j == pytest.approx(combined((0.2,), (within_j,)))  # drift: 0.2 W of 2 s
+
+
 def test_energy_delay() -> None:
     assert energy_delay(0.5, 0.01) == 0.005
 
@@ -333,6 +350,6 @@ def test_what_cannot_be_compared_says_why() -> None:
 
 def test_a_calm_look_gives_a_window_just_what_it_needs() -> None:
     for window_s in (0.5, 1.0, 1.5, 2.0):
-        calm = replace(POWER, period_s=max(POWER.period_s, calm_interval_s(window_s)))
+        calm = replace(POWER, calm_s=calm_interval_s(window_s))
         assert needed_s(calm) == pytest.approx(max(window_s, needed_s(POWER)))
     assert calm_interval_s(60.0) == LONGEST_INTERVAL_S

@@ -133,6 +133,12 @@ def test_only_root_may_read_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert found.reason == "permission_denied"
     assert "/sys/class/powercap/intel-rapl:0/energy_uj: permission denied" in found.detail
     assert "sudo chmod a+r /sys/class/powercap/" in found.fix
+    chip = "sys/class/hwmon/hwmon1"
+    gpu = {f"{chip}/name": "amdgpu", f"{chip}/power1_label": "PPT", f"{chip}/power1_input": "9"}
+    other = find_source(write_tree(tmp_path, gpu))
+    assert isinstance(other, EnergySource)
+    assert other.scope == "GPU package"
+    assert "stands in for another meter: RAPL: /sys/class/powercap/" in other.caveats[-1]
 
 
 @given(

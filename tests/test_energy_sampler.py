@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from edgebench.measure import meter
 from edgebench.probes.energy.sampler import (
     RECORD,
     Sampler,
@@ -25,17 +26,18 @@ from edgebench.probes.energy.sampler import (
     poll_interval_s,
 )
 from edgebench.probes.energy.sampling import sample_until
-from edgebench.probes.energy.source import EnergySource, Sample
+from edgebench.probes.energy.source import EnergySource, NoEnergy, Sample
+from edgebench.probes.energy.window import SourceFacts
 from edgebench.testing.power.bench import Clock
 from edgebench.testing.power.meters import OrinNx, RaplPackage
 
 
 @pytest.fixture
 def orin(tmp_path: Path) -> Iterator[EnergySource]:
-    meter = OrinNx(tmp_path / "machine")
-    meter.show([5000, 2000])
-    yield meter.source(time.monotonic_ns)
-    meter.close()
+    chip = OrinNx(tmp_path / "machine")
+    chip.show([5000, 2000])
+    yield chip.source(time.monotonic_ns)
+    chip.close()
 
 
 def gone(pid: int) -> bool:
@@ -58,6 +60,7 @@ def test_it_samples_from_outside_and_ends(orin: EnergySource, tmp_path: Path) ->
     start_ns = time.monotonic_ns()
     samples: list[Sample] = []
     while len(samples) < 20:
+        assert sampler.alive
         samples = sampler.between(start_ns, time.monotonic_ns())
     assert {sample.value for sample in samples} == {10.0}
     assert all(start_ns <= sample.start_ns <= sample.end_ns for sample in samples)
@@ -69,11 +72,11 @@ def test_it_samples_from_outside_and_ends(orin: EnergySource, tmp_path: Path) ->
 
 
 def test_a_source_that_does_not_open_is_an_error(tmp_path: Path) -> None:
-    meter = OrinNx(tmp_path / "machine")
-    source = meter.source(time.monotonic_ns)
-    meter.close()
-    for file in meter.files:
-        (meter.root / file).unlink()
+    chip = OrinNx(tmp_path / "machine")
+    source = chip.source(time.monotonic_ns)
+    chip.close()
+    for file in chip.files:
+        (chip.root / file).unlink()
     with pytest.raises(SamplerError, match="ina3221: No such file"):
         Sampler(source, tmp_path / "samples")
 
@@ -115,10 +118,20 @@ def test_how_often_and_when(tmp_path: Path) -> None:
     counter.close()
 
 
+def test_a_long_window_is_looked_at_calmly_by_a_meter_that_stays_what_it_is(
+    orin: EnergySource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(meter, "_alive", lambda *_: NoEnergy("no_sensor", "not asked"))
+    for window_s, interval_s in ((0.1, 0.009), (1.15, 0.01), (60.0, 0.02)):
+        with meter.open_meter(orin, window_s=window_s):
+            assert poll_interval_s(SourceFacts.of(orin)) == pytest.approx(interval_s)
+            assert orin.period_s == 0.0066
+
+
 def test_every_interval_has_its_read_at_another_moment(tmp_path: Path) -> None:
-    meter = OrinNx(tmp_path)
+    chip = OrinNx(tmp_path)
     clock = Clock()
-    source = meter.source(clock)
+    source = chip.source(clock)
     source.open()
     written: list[bytes] = []
 
@@ -128,7 +141,7 @@ def test_every_interval_has_its_read_at_another_moment(tmp_path: Path) -> None:
 
     sample_until(source, written.append, sleep, clock)
     source.close()
-    meter.close()
+    chip.close()
     at_s = [sample.start_ns / 1e9 for sample in decode(b"".join(written))]
     assert [int(at / 0.009) for at in at_s] == list(range(500))
     parts = [at / 0.009 % 1 for at in at_s]

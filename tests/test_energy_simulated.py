@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from edgebench.measure.attach import Meter, facts_of_log, samples_of
 from edgebench.probes.energy.align import Alignment
 from edgebench.probes.energy.meter_log import read_log
 from edgebench.probes.energy.method import WindowEnergy, integrate
-from edgebench.probes.energy.sampler import poll_interval_s
+from edgebench.probes.energy.sampler import LONGEST_INTERVAL_S, poll_interval_s
 from edgebench.probes.energy.window import SourceFacts
 from edgebench.testing.power.bench import Clock, computed, end_of, really_read
 from edgebench.testing.power.cases import (
@@ -71,6 +72,25 @@ def test_the_truth_lies_inside_and_the_interval_is_narrow(meter: SimulatedMeter)
     for load in LOADS:
         some = Summary.of([each for each in outcomes if each.load == load])
         assert some.coverage >= 0.92, (load, some)
+
+
+@pytest.mark.parametrize("calm_s", [0.0174, LONGEST_INTERVAL_S])
+def test_a_calm_look_is_as_honest_and_no_wider_than_fewer_readings_make_it(
+    tmp_path: Path, calm_s: float
+) -> None:
+    meter = OrinNx(tmp_path)
+    usual = facts_of(meter)
+    calm = replace(usual, calm_s=calm_s)
+    found = {}
+    for facts in (usual, calm):
+        cases = [(seed, case_of(meter, calm, seed)) for seed in range(300)]
+        found[facts.calm_s] = Summary.of(
+            [outcome(case, facts, computed(case, meter, facts, seed)) for seed, case in cases]
+        )
+    meter.close()
+    assert found[calm_s].coverage >= 0.95, found
+    fewer = poll_interval_s(calm) / poll_interval_s(usual)
+    assert found[calm_s].half_width_median < math.sqrt(fewer) * found[0.0].half_width_median, found
 
 
 def test_the_real_source_reads_what_was_computed(meter: SimulatedMeter) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import time
 from pathlib import Path
@@ -13,6 +14,7 @@ from click.testing import CliRunner, Result
 from edgebench.cli import cli
 from edgebench.probes.energy import EnergySource, find_source
 from edgebench.probes.energy.method import Refused, WindowEnergy
+from edgebench.probes.energy.registers import Register
 from edgebench.probes.energy.watch import Watch
 from edgebench.testing.trees import write_tree
 from tests.energy_trees import (
@@ -101,6 +103,26 @@ def test_without_a_source_the_reason(tmp_path: Path) -> None:
     assert "no_sensor" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied"), "permission_denied"),
+        (OSError(errno.EIO, "Input/output error"), "read_failed"),
+    ],
+)
+def test_a_meter_that_does_not_open_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError, reason: str
+) -> None:
+    def fails(self: Register) -> None:
+        raise error
+
+    monkeypatch.setattr(Register, "open", fails)
+    root = str(write_tree(tmp_path, ORIN_NX))
+    result = watch("--sysroot", root, "--format", "json")
+    assert json.loads(result.stdout)["reason"] == reason
+    assert f"ina3221: {error.strerror}" in result.stderr
+
+
 def test_the_table_fits_and_says_what_is_summed(tmp_path: Path) -> None:
     result = watch("--sysroot", str(write_tree(tmp_path, AGX_ORIN)), "--seconds", "0.3")
     assert result.exit_code == 0, result.output
@@ -112,7 +134,9 @@ def test_the_table_fits_and_says_what_is_summed(tmp_path: Path) -> None:
     assert "unavailable (counter_dead)" in dead
 
 
-@pytest.mark.parametrize("arguments", [["--seconds", "0"], ["--sysroot", "absent"], ["x"]])
+@pytest.mark.parametrize(
+    "arguments", [["--seconds", "0"], ["--seconds", "nan"], ["--sysroot", "absent"], ["x"]]
+)
 def test_usage_errors(arguments: list[str]) -> None:
     assert watch(*arguments).exit_code == 2
     assert CliRunner().invoke(cli, ["energy", "wach"]).exit_code == 2

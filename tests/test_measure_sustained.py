@@ -18,7 +18,8 @@ from edgebench.measure.jobs import Done, Job
 from edgebench.measure.scenario import Window
 from edgebench.measure.sustained import period_of, sustained
 from edgebench.probes import state
-from edgebench.record import CurvePoint, Replicate, StateCheck
+from edgebench.probes.gauges import Gauge, Gauges
+from edgebench.record import CurvePoint, Level, Replicate, StateCheck
 from edgebench.report import text
 from tests.records import record, replicate
 from tests.test_measure_campaign import (
@@ -357,3 +358,46 @@ def test_heat_does_not_hide_a_setting_that_changed_between_two_loads(
         "thermal_throttle": "warn",
         "settings_changed": "invalid",
     }
+
+
+CLOCK, GOVERNOR = "cpufreq/policy0/scaling_max_freq", "cpufreq/policy0/scaling_governor"
+
+
+def changes_of(
+    monkeypatch: pytest.MonkeyPatch, before: dict[str, str], after: dict[str, str], state_now: str
+) -> dict[str, str]:
+    """Levels after a sustained load in which the settings went from one to the other, while a device
+    that cools was in this state at the end."""
+    modes = iter((before, after))
+    snapshots = (state.Snapshot(0, {}, mode, None, None, None, None) for mode in modes)
+    monkeypatch.setattr(state, "snapshot", lambda: next(snapshots))
+    gauge = Gauge("cooling_throttle", "cool it", lambda: state_now)
+    monkeypatch.setattr(state, "Gauges", lambda: Gauges([gauge]))
+    found = vigil.allowing_heat(vigil.Vigil().end(before))
+    return {check.name: check.level for check in found if check.level != "ok"}
+
+
+def test_a_clock_that_the_kernel_lowered_by_heat_is_no_setting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cool = {CLOCK: "1800000", GOVERNOR: "performance"}
+    hot = {CLOCK: "1200000", GOVERNOR: "performance"}
+    found = changes_of(monkeypatch, cool, hot, "cpufreq-cpu0 is slowed down to state 3")
+    assert found == {"cooling_throttle": "warn"}
+    assert changes_of(monkeypatch, cool, hot, "") == {"settings_changed": "invalid"}
+    other = {**hot, GOVERNOR: "powersave"}
+    found = changes_of(monkeypatch, cool, other, "cpufreq-cpu0 is slowed down to state 3")
+    assert found == {"cooling_throttle": "warn", "settings_changed": "invalid"}
+
+
+def test_after_a_run_a_clock_that_heat_holds_down_is_no_setting() -> None:
+    def checks(clocks: str, cooling: Level) -> list[StateCheck]:
+        return [
+            StateCheck(name="clocks_pinned", level="warn", evidence=clocks),
+            StateCheck(name="cooling_throttle", level=cooling, evidence=""),
+        ]
+
+    before = checks("policy0 400000-1800000", "ok")
+    assert state.changed_since(before, checks("policy0 400000-1200000", "invalid")) == []
+    (changed,) = state.changed_since(before, checks("policy0 400000-1200000", "ok"))
+    assert (changed.name, changed.level) == ("settings_changed", "invalid")

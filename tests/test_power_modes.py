@@ -111,6 +111,22 @@ def test_the_former_mode_comes_back_after_a_termination(tmp_path: Path) -> None:
     assert signal.getsignal(signal.SIGTERM) == before
 
 
+@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_second_signal_does_not_stop_what_puts_the_mode_back(
+    tmp_path: Path, second: signal.Signals
+) -> None:
+    class Interrupted(Board):
+        def execute(self, command: Sequence[str]) -> str:
+            if int(command[2]) == 2:
+                os.kill(os.getpid(), second)
+            return super().execute(command)
+
+    board = Interrupted(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        enter(board, "0", lambda: os.kill(os.getpid(), signal.SIGHUP))
+    assert board.set_to == [0, 2]
+
+
 @pytest.mark.parametrize(
     ("wanted", "words"), [("3", "0 (MAXN), 1 (10W), 2 (15W)"), ("50W", "no power mode '50W'")]
 )

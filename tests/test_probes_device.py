@@ -269,6 +269,15 @@ def test_limits_of_cgroup_v1(tmp_path: Path) -> None:
     assert cgroup.memory_limit_bytes(root) == "none"
 
 
+def test_a_control_group_of_v1_counts_once_by_whatever_name(tmp_path: Path) -> None:
+    stat = "sys/fs/cgroup/cpu,cpuacct/job/cpu.stat"
+    root = write_tree(
+        tmp_path, {"proc/self/cgroup": "3:cpu,cpuacct:/job\n0::/", stat: "nr_throttled 3"}
+    )
+    (root / "sys/fs/cgroup/cpu").symlink_to("cpu,cpuacct")
+    assert cgroup.cpu_stat_files(root) == [root / stat]
+
+
 def test_no_cgroup_is_unknown_not_unlimited(tmp_path: Path) -> None:
     assert cgroup.cpu_limit(tmp_path) is None
     assert cgroup.memory_limit_bytes(tmp_path) is None

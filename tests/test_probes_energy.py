@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edgebench.errors import UsageError
-from edgebench.probes.energy import EnergySource, NoEnergy, find_source, measure_unavailable
+from edgebench.probes.energy import EnergySource, NoEnergy, find_source
 from edgebench.probes.energy.choose import NONE, ON_REQUEST, SOURCES
 from edgebench.spec.devices import load_devices
 from edgebench.testing.trees import write_tree
@@ -16,21 +16,27 @@ from tests.energy_trees import AGX_ORIN, INTEL, METAL, NANO_JP4, ORIN_NX, THOR, 
 RAPL = "sys/class/powercap"
 
 
+def refusal(root: Path) -> NoEnergy:
+    found = find_source(root)
+    assert isinstance(found, NoEnergy)
+    return found
+
+
 def test_no_meter_on_bare_metal(tmp_path: Path) -> None:
-    found = measure_unavailable(write_tree(tmp_path, METAL))
-    assert (found.status, found.reason) == ("unavailable", "no_sensor")
+    found = refusal(write_tree(tmp_path, METAL))
+    assert found.reason == "no_sensor"
     assert found.detail
 
 
 def test_no_meter_in_a_virtual_machine(tmp_path: Path) -> None:
-    found = measure_unavailable(write_tree(tmp_path, VM))
+    found = refusal(write_tree(tmp_path, VM))
     assert found.reason == "virtualised"
     assert found.detail.startswith("no_sensor: a virtual machine")
 
 
 def test_a_phantom_counter_is_named_and_not_trusted(tmp_path: Path) -> None:
     phantom = {"sys/bus/event_source/devices/power/events/energy-psys": "event=0x05"}
-    found = measure_unavailable(write_tree(tmp_path, {**VM, **phantom}))
+    found = refusal(write_tree(tmp_path, {**VM, **phantom}))
     assert found.reason == "virtualised"
     assert "not to be trusted" in found.detail
 
@@ -44,7 +50,7 @@ def test_without_powercap_the_module_is_named(tmp_path: Path) -> None:
 
 def test_time_taken_by_a_hypervisor_tells_a_virtual_machine(tmp_path: Path) -> None:
     stat = {"proc/stat": "cpu  200970 1477 22708 105431 511 0 239 973 0 0"}
-    assert measure_unavailable(write_tree(tmp_path, stat)).reason == "virtualised"
+    assert refusal(write_tree(tmp_path, stat)).reason == "virtualised"
 
 
 def test_what_is_no_meter_of_the_machine_is_not_taken_for_one(tmp_path: Path) -> None:
@@ -61,7 +67,7 @@ def test_what_is_no_meter_of_the_machine_is_not_taken_for_one(tmp_path: Path) ->
             f"{RAPL}/intel-rapl/enabled": "1",
         },
     )
-    assert measure_unavailable(root).reason == "no_sensor"
+    assert refusal(root).reason == "no_sensor"
 
 
 def test_a_preference_is_for_a_chip_whatever_its_driver(tmp_path: Path) -> None:
@@ -93,7 +99,18 @@ def test_rails_of_the_users_are_not_passed_over_for_another_total(
     assert isinstance(found, EnergySource)
     assert first.name != "hwmon"
     assert (found.name, found.total_rail) == ("hwmon", "ina226/power1")
-    assert found.scope == "rails named in devices.yaml"
+    assert found.scope == "ina226/power1, named in devices.yaml"
+
+
+def test_other_rails_of_the_users_are_another_scope(tmp_path: Path) -> None:
+    root = write_tree(tmp_path, AGX_ORIN)
+    cpu, gpu = "VDD_CPU_CV", "VDD_GPU_SOC"
+    found = [
+        find_source(root, total_rails=rails) for rails in ([cpu], [gpu], [cpu, gpu], [gpu, cpu])
+    ]
+    scopes = [source.scope for source in found if isinstance(source, EnergySource)]
+    assert scopes[2] == scopes[3] == "VDD_CPU_CV + VDD_GPU_SOC, named in devices.yaml"
+    assert len(set(scopes)) == 3
 
 
 def test_rails_that_no_meter_has_leave_no_energy(tmp_path: Path) -> None:

@@ -364,6 +364,13 @@ def test_what_is_within_its_limit_stays_ok(tmp_path: Path, changes: dict[str, st
     assert set(levels(after_change(tmp_path, changes)).values()) == {"ok"}
 
 
+def test_a_mouse_that_falls_asleep_changes_no_setting(tmp_path: Path) -> None:
+    mouse = "sys/class/power_supply/hidpp_battery_0"
+    tree = {f"{mouse}/type": "Battery", f"{mouse}/scope": "Device", f"{mouse}/online": "1"}
+    write_tree(tmp_path, tree)
+    assert set(levels(after_change(tmp_path, {f"{mouse}/online": "0"})).values()) == {"ok"}
+
+
 def test_a_counter_that_vanishes_is_unknown(tmp_path: Path) -> None:
     watch = Watch.find(write_tree(tmp_path, QUIET))
     before = watch.snapshot()

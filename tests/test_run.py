@@ -302,6 +302,8 @@ def test_resuming_what_is_complete_shows_it(workplace: Workplace) -> None:
         (["--target", "2"], "--target 2"),
         (["--scenario", "singel_stream"], "did you mean 'single_stream'?"),
         (["--rate", "-1"], "--rate"),
+        (["--rate", "nan"], "--rate"),
+        (["--rate", "inf"], "--rate"),
         (["--shape", "x=1"], "--shape, --task and --reference go with --model"),
         (["--no-save", "--resume"], "--resume needs"),
         (["--model", "nothing.onnx"], "nothing.onnx"),

@@ -151,6 +151,24 @@ def test_bursts_last_as_long_as_their_pattern_says(monkeypatch: pytest.MonkeyPat
     assert quiet_s == pytest.approx([quiet for quiet, _ in markers.PATTERN[1:]], abs=0.003)
 
 
+@pytest.mark.parametrize(
+    "problem",
+    [
+        subprocess.TimeoutExpired("markers", 30),
+        subprocess.CalledProcessError(1, "markers"),
+        BlockingIOError("fork"),
+    ],
+)
+def test_a_measurement_outlives_bursts_that_fail(
+    monkeypatch: pytest.MonkeyPatch, problem: Exception
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise problem
+
+    monkeypatch.setattr(subprocess, "run", fails)
+    assert markers.emit_markers() == []
+
+
 def test_without_a_meter_nothing_is_ranked_and_an_estimate_is_labelled(tmp_path: Path) -> None:
     if not isinstance(find_source(), NoEnergy):
         pytest.skip("this machine has an energy meter")

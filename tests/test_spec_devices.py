@@ -10,7 +10,7 @@ import pytest
 
 from edgebench.errors import SpecError, UsageError
 from edgebench.record import DeviceFacts
-from edgebench.spec.devices import device_of, load_devices, with_declared
+from edgebench.spec.devices import declared_mode, device_of, load_devices, with_declared
 
 SHIPPED = Path(__file__).parent.parent / "devices.yaml"
 
@@ -44,6 +44,8 @@ def test_a_named_file_must_be_there(tmp_path: Path) -> None:
         ("{name: a, title: A, match: {virtualised: yes}}", (2, 46), "true for a boolean"),
         ("{name: a, title: A, match: {os: x}}\n  - {name: a, title: A, match: {os: x}}", (3, 12),
          "'a' twice"),
+        ("{name: a, title: A, match: {os: x}, energy_total: []}", (2, 55), "names no rail"),
+        ("{name: a, title: A, match: {os: x}, energy_total: [A, A]}", (2, 55), "a rail twice"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_refused_at_its_place(
@@ -129,6 +131,15 @@ def test_an_entry_is_declared_beside_the_facts(tmp_path: Path) -> None:
     assert with_declared(other, devices) is other
 
 
+@pytest.mark.parametrize("number", [0, 2])
+def test_a_power_mode_may_be_its_number(tmp_path: Path, number: int) -> None:
+    text = f"devices: [{{name: a, title: A, match: {{os: x}}, power_mode: {number}}}]"
+    facts = with_declared(
+        DeviceFacts(name="a", facts={"os": "x"}), load_devices(write(tmp_path, text))
+    )
+    assert declared_mode(facts) == str(number)
+
+
 @pytest.mark.parametrize(
     ("limit", "words"),
     [
@@ -138,6 +149,8 @@ def test_an_entry_is_declared_beside_the_facts(tmp_path: Path) -> None:
         ("memory.peak: much", "not a size"),
         ("temperature: hot", "must be a number (unit C)"),
         ("temperature: 0", "must be more than 0"),
+        ("latency.p99: 0ms", "must be more than 0"),
+        ("memory.peak: 0MiB", "must be more than 0"),
         ("quality: 0.9", "no limit of a device"),
         ("speedup: 2", "no limit of a device"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,12 +85,17 @@ def command(
 
 
 def _offset_s(text: str) -> float | None:
+    from edgebench.probes.energy.meter_log import LATEST_S
+
     if text == "auto":
         return None
     try:
-        return float(text)
+        seconds = float(text)
     except ValueError:
-        raise UsageError(f"--offset-s {text}: neither auto nor a number of seconds") from None
+        seconds = nan
+    if not abs(seconds) < LATEST_S:
+        raise UsageError(f"--offset-s {text}: neither auto nor a number of seconds")
+    return seconds
 
 
 def _write(out: Path, records: Any) -> None:

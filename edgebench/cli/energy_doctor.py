@@ -11,7 +11,7 @@ from edgebench.cli.energy_source import find_preferred
 from edgebench.errors import UsageError
 from edgebench.probes.energy.choose import find_all
 from edgebench.probes.energy.liveness import check_alive
-from edgebench.probes.energy.source import EnergySource, NoEnergy
+from edgebench.probes.energy.source import EnergySource, NoEnergy, not_opened
 from edgebench.probes.files import LIVE
 from edgebench.probes.machine import Runner
 from edgebench.record import Part
@@ -134,6 +134,6 @@ def _try(source: EnergySource) -> NoEnergy | None:
     try:
         source.open()
     except OSError as error:
-        return NoEnergy("read_failed", f"{source.name}: {error}")
+        return not_opened(source, error)
     with contextlib.closing(source):
         return check_alive(source)

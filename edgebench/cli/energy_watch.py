@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgebench.cli.numbers import FiniteRange
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
@@ -33,7 +35,7 @@ _UNTIL_INTERRUPTED_S = 86_400.0
 )
 @click.option(
     "--seconds",
-    type=click.FloatRange(min=0.05, max=_UNTIL_INTERRUPTED_S),
+    type=FiniteRange(min=0.05, max=_UNTIL_INTERRUPTED_S),
     metavar="N",
     help="How long; by default until Ctrl-C on a terminal, else 2.",
 )
@@ -51,14 +53,14 @@ def command(sysroot: Path | None, seconds: float | None, form: str) -> None:
     measurement: it reads from this process, and accepts meters that are too slow for the time.
     """
     from edgebench.cli.energy_source import find_here
-    from edgebench.probes.energy.source import EnergySource, NoEnergy
+    from edgebench.probes.energy.source import EnergySource, NoEnergy, not_opened
 
     source = find_here(sysroot)
     if isinstance(source, EnergySource):
         try:
             source.open()
         except OSError as error:
-            source = NoEnergy("read_failed", f"{source.name}: {error}")
+            source = not_opened(source, error)
     if isinstance(source, NoEnergy):
         _say(form, _unavailable(source), _explained(source.detail, source.fix))
         return

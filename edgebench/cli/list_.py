@@ -298,7 +298,7 @@ def _device_entry(facts: dict[str, Any]) -> Entry:
         [
             ("match", ", ".join(match)),
             ("named", "after what is detected: many machines fit" if facts["family"] else ""),
-            ("power mode", facts["power_mode"] or ""),
+            ("power mode", "" if facts["power_mode"] is None else str(facts["power_mode"])),
             ("energy", facts["energy_source"] or ""),
             ("total", " + ".join(facts["energy_total"] or [])),
             ("limits", ", ".join(f"{name} {value}" for name, value in facts["limits"].items())),

@@ -18,6 +18,7 @@ import msgspec
 from edgebench import __version__
 from edgebench.analysis.types import Table
 from edgebench.cli import run_resume
+from edgebench.cli.numbers import FiniteRange
 from edgebench.cli.run_options import PERCENTILES, Options, resolved, workloads_of
 from edgebench.errors import DeviceStateError, EdgebenchError, ExitCode, UsageError
 from edgebench.measure.campaign import Campaign
@@ -75,7 +76,7 @@ if TYPE_CHECKING:
 @click.option(
     "--scenario", "scenarios", help="Scenarios: single_stream,offline,sustained,generate."
 )
-@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Paced load: queries/s.")
+@click.option("--rate", type=FiniteRange(min=0, min_open=True), help="Paced load: queries/s.")
 @click.option("--budget", help="Time for the whole run: 60s.  [default: none; quick: 105s]")
 @click.option("--target", default="2%", show_default=True, help="Half-width of the interval.")
 @click.option(

@@ -12,7 +12,7 @@ from edgebench.probes.energy.derived import energy_delay, net_energy
 from edgebench.probes.energy.method import Refused, WindowEnergy, integrate
 from edgebench.probes.energy.sampler import poll_interval_s
 from edgebench.probes.energy.source import Sample
-from edgebench.probes.energy.window import SourceFacts
+from edgebench.probes.energy.window import SourceFacts, drawn
 from edgebench.record import Energy, EnergyTrace, EnergyUncertainty, Replicate
 
 #: What a reader may keep of a trace: a few hundred readings a window.
@@ -31,7 +31,7 @@ def window_energy(
 ) -> Energy:
     """The energy part of a replicate from samples around its measured window."""
     start_ns, end_ns = replicate.window_start_ns or 0, replicate.window_end_ns or 0
-    found = integrate(samples, facts, start_ns, end_ns)
+    found = drawn(integrate(samples, facts, start_ns, end_ns), facts.total_rail)
     trace = _trace(facts, samples, start_ns)
     if isinstance(found, Refused):
         return Energy(

@@ -24,14 +24,15 @@ _TIME_OUT_S = 30.0
 
 def emit_markers() -> list[Marker]:
     """Makes one group of pulses and says when they were; none where that failed."""
-    done = subprocess.run(
-        [sys.executable, "-m", "edgebench.measure.markers"],
-        check=False,
-        capture_output=True,
-        timeout=_TIME_OUT_S,
-        stdin=subprocess.DEVNULL,
-    )
-    if done.returncode != 0:
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "edgebench.measure.markers"],
+            check=True,
+            capture_output=True,
+            timeout=_TIME_OUT_S,
+            stdin=subprocess.DEVNULL,
+        )
+    except (OSError, subprocess.SubprocessError):
         return []
     return [Marker(start_unix_ns=start, end_unix_ns=end) for start, end in json.loads(done.stdout)]
 

@@ -23,7 +23,7 @@ from edgebench.measure.estimate import Estimate
 from edgebench.probes.energy.liveness import check_alive
 from edgebench.probes.energy.method import calm_interval_s, integrate, needed_s
 from edgebench.probes.energy.sampler import Sampler, SamplerError
-from edgebench.probes.energy.source import EnergySource, NoEnergy, ReasonCode, Sample
+from edgebench.probes.energy.source import EnergySource, NoEnergy, Sample, not_opened
 from edgebench.record import Energy, Replicate
 
 #: Samples beyond the edges of a window that are looked at: ticks before and after it, slow updates.
@@ -40,14 +40,12 @@ def open_meter(
     """A meter for as long as the block lasts: of the source, if it opens and proves alive, else one
     that says why there is none.
 
-    `window_s`: length of the windows to come. Power is looked at no more often than they need, and
-    counts as updated no more often than it is looked at.
+    `window_s`: length of the windows to come. Power is looked at no more often than they need.
     """
     if isinstance(found, NoEnergy):
         yield NoMeter(_unavailable(found), estimate)
         return
-    if found.quantity == "power":
-        found.period_s = max(found.period_s, calm_interval_s(window_s))
+    found.calm_s = calm_interval_s(window_s)
     with tempfile.TemporaryDirectory(prefix="edgebench-energy-") as scratch:
         sampler = _alive(found, Path(scratch))
         if isinstance(sampler, NoEnergy):
@@ -67,9 +65,7 @@ def _alive(source: EnergySource, scratch: Path) -> Sampler | NoEnergy:
         # Some 24 bytes a sample, 10 MB an hour, gone with the run.
         return dead or Sampler(source, scratch / "samples.bin")
     except OSError as error:
-        denied = isinstance(error, PermissionError)
-        reason: ReasonCode = "permission_denied" if denied else "read_failed"
-        return NoEnergy(reason, f"{source.name}: {error.strerror or error}")
+        return not_opened(source, error)
     except SamplerError as error:
         return NoEnergy("read_failed", error.message)
 

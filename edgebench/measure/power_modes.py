@@ -64,12 +64,14 @@ class PowerModes:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        patient = signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not stop this
+        # Another one must not stop this: a session that ends sends SIGHUP and SIGTERM.
+        interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for number in _ENDINGS:
+            signal.signal(number, signal.SIG_IGN)
         try:
             self.restore()
         finally:
-            signal.signal(signal.SIGINT, patient)
-            for number, handler in self._handlers.items():
+            for number, handler in {**self._handlers, signal.SIGINT: interrupt}.items():
                 signal.signal(number, handler)
 
     def enter(self, wanted: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import msgspec
 
@@ -30,10 +31,17 @@ class Vigil:
 
     def end(self, first_settings: Mapping[str, str]) -> list[StateCheck]:
         """What happened. `first_settings`: those after the cell's first sound replicate; nobody looks
-        between two replicates."""
-        after = state.snapshot()
+        between two replicates. Where the kernel cooled, the clocks that it lowers by are no settings.
+        """
+        before, after = self._before, state.snapshot()
+        gauges = self._gauges.checks()
+        if state.cooled(gauges):
+            first_settings = state.without_cooling(first_settings)
+            before, after = (
+                replace(each, modes=state.without_cooling(each.modes)) for each in (before, after)
+            )
         self.settings = after.modes
-        changes = [*state.compare(self._before, after), *self._gauges.checks()]
+        changes = [*state.compare(before, after), *gauges]
         since_first = state.settings_check(first_settings, after.modes)
         if since_first.level != "invalid":
             return changes

@@ -6,6 +6,7 @@ group as the root.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -74,7 +75,8 @@ def _levels(root: Path, controller: str) -> list[Path]:
             continue
         for mount in mounts:
             found += [path for path in _upwards(mount, group) if path.is_dir()]
-    return list(dict.fromkeys(found))
+    # v1 mounts cpu,cpuacct once and links cpu to it.
+    return list({os.path.realpath(path): path for path in reversed(found)}.values())[::-1]
 
 
 def _upwards(mount: Path, group: str) -> list[Path]:

@@ -13,6 +13,19 @@ STALL_LIMIT = 0.05
 SETTINGS = frozenset(
     {"power_mode", "governor", "turbo", "clocks_pinned", "battery", "low_power_mode"}
 )
+#: What the kernel cools by: it lowers the highest clock, in the files that hold the setting.
+_COOLS = "max_freq"
+_COOLED_CHECK = "clocks_pinned"
+
+
+def cooled(checks: Sequence[StateCheck]) -> bool:
+    """Whether the kernel slowed a processor down because of heat."""
+    return any(check.name == "cooling_throttle" and check.level == "invalid" for check in checks)
+
+
+def without_cooling(modes: Mapping[str, str]) -> dict[str, str]:
+    """Of `Snapshot.modes` what heat does not move."""
+    return {name: setting for name, setting in modes.items() if not name.endswith(_COOLS)}
 
 
 def compare(before: Snapshot, after: Snapshot) -> list[StateCheck]:
@@ -82,10 +95,11 @@ def changed_since(before: Sequence[StateCheck], after: Sequence[StateCheck]) -> 
     unknown at either time tells nothing.
     """
     was = {check.name: check for check in before if check.level != "unknown"}
+    names = SETTINGS - {_COOLED_CHECK} if cooled([*before, *after]) else SETTINGS
     changed = [
         f"{check.name}: {was[check.name].evidence} -> {check.evidence}"
         for check in after
-        if check.name in SETTINGS
+        if check.name in names
         and check.level != "unknown"
         and check.name in was
         and check.evidence != was[check.name].evidence

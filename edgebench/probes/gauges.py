@@ -22,7 +22,7 @@ from edgebench.record import StateCheck
 Reading = Callable[[], "str | None"]
 
 #: Kernel devices that cool by slowing a processor down; fans are others.
-_SLOWS = re.compile(r"cpufreq|devfreq|throttle|^Processor$")
+_SLOWS = re.compile(r"cpufreq|devfreq|throttle|powerclamp|^Processor$")
 
 
 @dataclass(frozen=True)

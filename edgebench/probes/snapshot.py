@@ -102,7 +102,12 @@ class Watch:
         ]
         events += [("cgroup_throttle", path) for path in cgroup.cpu_stat_files(root)]
         modes = [policy / name for policy in clock_policies(root) for name in _CLOCKS]
-        modes += [path for pattern in _MODES for path in files.glob(root, pattern)]
+        modes += [
+            path
+            for pattern in _MODES
+            for path in files.glob(root, pattern)
+            if not feeds_a_device(path.parent)
+        ]
         return cls(root, tuple(events), tuple(modes))
 
     @property
@@ -154,6 +159,11 @@ _watch = lru_cache(maxsize=8)(Watch.find)
 def snapshot(root: Path = LIVE, clock_ns: Callable[[], int] = time.monotonic_ns) -> Snapshot:
     """Counters now. The first call for a root looks for the files, later calls only read them."""
     return _watch(root).snapshot(clock_ns)
+
+
+def feeds_a_device(supply: Path) -> bool:
+    """Whether a power supply is a mouse's or a headset's: it comes and goes as that sleeps."""
+    return files.read(supply / "scope") == "Device"
 
 
 def pi_flag_files(root: Path) -> list[Path]:

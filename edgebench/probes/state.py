@@ -1,6 +1,12 @@
 """The state of the machine: checks around a whole run, counters and gauges around every replicate."""
 
-from edgebench.probes.changes import changed_since, compare, settings_check
+from edgebench.probes.changes import (
+    changed_since,
+    compare,
+    cooled,
+    settings_check,
+    without_cooling,
+)
 from edgebench.probes.gauges import Gauges
 from edgebench.probes.preflight import postflight, preflight
 from edgebench.probes.snapshot import Snapshot, snapshot
@@ -10,8 +16,10 @@ __all__ = [
     "Snapshot",
     "changed_since",
     "compare",
+    "cooled",
     "postflight",
     "preflight",
     "settings_check",
     "snapshot",
+    "without_cooling",
 ]

@@ -50,7 +50,7 @@ class Device(Spec, frozen=True, kw_only=True):
     match: Match
     #: Many machines fit, and they are not alike: results are named after what was detected.
     family: bool = False
-    power_mode: str | None = None  # the mode it is meant to run in
+    power_mode: str | int | None = None  # the mode it is meant to run in, by name or number
     energy_source: str | None = None  # the one to take, or "none"
     energy_total: list[str] | None = None  # the rails that make the whole, where no rule knows
     #: Metric -> what a deployment on this machine may cost at most (of `throughput`: serve at least).
@@ -93,7 +93,7 @@ def with_declared(facts: DeviceFacts, devices: Sequence[Device]) -> DeviceFacts:
     declared = Declared(
         entry=device.name,
         title=device.title,
-        power_mode=device.power_mode,
+        power_mode=None if device.power_mode is None else str(device.power_mode),
         energy_source=device.energy_source,
         energy_total=device.energy_total or [],
         limits={name: limit_of(name, value) for name, value in device.limits.items()},
@@ -117,14 +117,16 @@ def limit_of(name: str, value: float | str) -> float:
     if wanted.unit == "ns":
         if not isinstance(value, str):
             raise UsageError(f"{name} needs a unit", f"write {value}ms or {value}s")
-        return parse_duration_s(value) * 1e9
-    if isinstance(value, str):
+        limit = parse_duration_s(value) * 1e9
+    elif isinstance(value, str):
         if wanted.unit != "bytes":
             raise UsageError(f"{name} must be a number (unit {wanted.unit}), got {value!r}")
-        return float(parse_bytes(value))
-    if isinstance(value, bool) or not value > 0:
+        limit = float(parse_bytes(value))
+    else:
+        limit = float(value)
+    if isinstance(value, bool) or not limit > 0:
         raise UsageError(f"{name} must be more than 0, got {value}")
-    return float(value)
+    return limit
 
 
 def _holds(match: Match, facts: Mapping[str, Any]) -> bool:
@@ -149,6 +151,10 @@ def _impossible(inventory: Inventory, document: Document) -> Iterator[SpecError]
         if device.match == Match():
             message = "matches every machine"
             yield document.error(("devices", index, "match"), message, "give at least one fact")
+        rails = device.energy_total
+        if rails is not None and (not rails or len(set(rails)) < len(rails)):
+            message = "names a rail twice" if rails else "names no rail"
+            yield document.error(("devices", index, "energy_total"), message)
         for name, value in device.limits.items():
             try:
                 limit_of(name, value)

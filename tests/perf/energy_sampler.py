@@ -37,7 +37,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         meter = OrinNx(Path(scratch) / "machine")
         source = meter.source(time.monotonic_ns)
-        source.period_s = max(source.period_s, calm_interval_s(WINDOW_S))
+        source.calm_s = calm_interval_s(WINDOW_S)
         with contextlib.closing(Sampler(source, Path(scratch) / "samples.bin")) as sampler:
             idle = cpu_share(sampler.pid, lambda: time.sleep(BUSY_S))
             share = cpu_share(sampler.pid, compute)

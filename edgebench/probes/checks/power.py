@@ -8,14 +8,16 @@ from pathlib import Path
 from edgebench.probes import files, nvpmodel
 from edgebench.probes.checks.verdict import judge, recorded, unknown
 from edgebench.probes.machine import Machine
-from edgebench.probes.snapshot import snapshot
+from edgebench.probes.snapshot import feeds_a_device, snapshot
 from edgebench.record import StateCheck
+
+_PROFILE = "sys/firmware/acpi/platform_profile"
 
 
 def power_mode(machine: Machine, declared: str | None = None) -> StateCheck | None:
     """The mode of nvpmodel or of the firmware, held against the one that devices.yaml declares."""
     mode = nvpmodel.current(machine)
-    found = str(mode) if mode else machine.read("sys/firmware/acpi/platform_profile")
+    found = str(mode) if mode else machine.read(_PROFILE)
     if declared is None:
         return None if found is None else recorded("power_mode", found)
     if found is None:
@@ -23,11 +25,12 @@ def power_mode(machine: Machine, declared: str | None = None) -> StateCheck | No
     same = mode.is_called(declared) if mode else found == declared
     if same is None:
         return unknown("power_mode", f"{found}, which cannot be told from the declared {declared}")
+    how = f"sudo nvpmodel -m the number of {declared}" if mode else f"write it to /{_PROFILE}"
     return judge(
         "power_mode",
         same,
         found if same else f"{found}, and devices.yaml declares {declared}",
-        f"sudo nvpmodel -m the number of {declared}, or correct devices.yaml",
+        f"{how}, or correct devices.yaml",
     )
 
 
@@ -50,7 +53,7 @@ def battery(machine: Machine) -> StateCheck | None:
         for path in machine.glob("sys/class/power_supply/*/status")
         if files.read(path) == "Discharging"
         and files.read(path.parent / "type") == "Battery"
-        and files.read(path.parent / "scope") != "Device"  # a mouse's or a headset's
+        and not feeds_a_device(path.parent)
     ]
     supplies = machine.glob("sys/class/power_supply/*/type")
     if not supplies:

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 STEP_S = 0.005
-#: Pulses closer than this belong to one group.
-GROUP_GAP_S = 1.0
 #: Least correlation of pattern and power, and least lead over every other place in the log.
 MIN_CORRELATION = 0.5
 MAX_SECOND = 0.8

@@ -38,10 +38,10 @@ class HwmonRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     total: str  # a pattern of labels
     scope: str
     kind: Literal["measured_rail", "vendor_counter"]
-    period_s: float
+    period_s: float  # at least: a driver may tell a longer interval of its means
     why: str
     step: float = 0.0  # smallest step, watts or joules; 0: not known
-    averages: bool = False
+    averages: bool = False  # `power*_average` is the mean of a period
 
 
 class Constants(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -61,6 +61,11 @@ def constants() -> Constants:
     return msgspec.convert(yaml.safe_load(text), Constants)
 
 
+def scope_of(total: Sequence[str]) -> str:
+    """What rails that the user's devices.yaml names cover: other rails are another quantity."""
+    return f"{' + '.join(sorted(total))}, named in devices.yaml"
+
+
 def board_of(labels: Collection[str], total: Sequence[str] = ()) -> Board | None:
     """The rule for a machine with these rails, or None: which of them make the whole is not guessed.
 
@@ -71,7 +76,7 @@ def board_of(labels: Collection[str], total: Sequence[str] = ()) -> Board | None
             name="devices.yaml",
             rails=list(total),
             total=list(total),
-            scope="rails named in devices.yaml",
+            scope=scope_of(total),
             why="named by the user",
         )
         return wanted if set(total) <= set(labels) else None

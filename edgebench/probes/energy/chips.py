@@ -11,7 +11,7 @@ from edgebench.probes import files
 from edgebench.probes.energy.source import NoEnergy
 from edgebench.probes.machine import Machine
 
-# The same folder is reachable in several ways; a copied tree may hold any one of them.
+# The same folder is reachable in several ways; a copied tree may hold any of them, as links or not.
 _PLACES = (
     "sys/class/hwmon/hwmon[0-9]*",
     "sys/bus/i2c/drivers/*/[0-9]*-[0-9a-f]*/hwmon/hwmon[0-9]*",
@@ -25,13 +25,14 @@ _FORBIDDEN = {os.strerror(code).lower() for code in (errno.EACCES, errno.EPERM)}
 
 
 def hwmon_chips(machine: Machine) -> list[tuple[str, Path]]:
-    """Name and folder of every chip, each once, in the order of their places on the bus."""
-    found: dict[str, tuple[str, Path]] = {}
+    """Name and folder of every chip, each once (a machine gives each a number of its own), in the order
+    of their places on the bus."""
+    found: dict[str, tuple[str, str, Path]] = {}
     for place in _PLACES:
         for folder in machine.glob(place):
             if name := files.read(folder / "name"):
-                found.setdefault(os.path.realpath(folder), (name, folder))
-    return [found[real] for real in sorted(found)]
+                found.setdefault(folder.name, (os.path.realpath(folder), name, folder))
+    return [(name, folder) for _, name, folder in sorted(found.values())]
 
 
 def forbidden(machine: Machine, path: Path) -> NoEnergy | None:

@@ -86,9 +86,12 @@ def find_source(
 
 
 def _first(search: Search) -> EnergySource | NoEnergy:
-    refused = []
+    refused: list[NoEnergy] = []
     for found in _candidates(search):
         if isinstance(found, EnergySource):
+            forbidden = (each.detail for each in refused if each.reason == "permission_denied")
+            stands_in = tuple(f"stands in for another meter: {why}" for why in forbidden)
+            found.caveats = found.caveats + stands_in
             return found
         refused.append(found)
     if search.total_rails and not refused:

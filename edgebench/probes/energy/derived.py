@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from edgebench.analysis.error_budget import combined
 from edgebench.probes.energy.window import WindowEnergy
 
 #: Net energy is not told where idle power moved by more than this share of it.
@@ -46,16 +47,16 @@ def net_energy(window: WindowEnergy, before: WindowEnergy, after: WindowEnergy) 
             f"idle moved from {before.average_w:.3g} to {after.average_w:.3g} W: more than a tenth "
             "of what lies between idle and load",
         )
-    idle_j = (
+    idle_w_within = (
         math.hypot(
             _without_offset(before) / before.window_s, _without_offset(after) / after.window_s
         )
         / 2
-        * seconds
     )
-    return Net(net_j, math.hypot(_without_offset(window), idle_j, drift_j / 2))
+    within_j = combined((drift_j / 2,), (_without_offset(window), idle_w_within * seconds))
+    return Net(net_j, within_j)
 
 
 def _without_offset(window: WindowEnergy) -> float:
     parts = window.uncertainty
-    return math.hypot(parts.edge_j, parts.sampling_j, parts.gap_j, parts.quantum_j, parts.gain_j)
+    return combined((parts.quantum_j, parts.gain_j), (parts.edge_j, parts.sampling_j, parts.gap_j))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import time
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -16,7 +17,7 @@ from pathlib import Path
 import msgspec
 
 from edgebench.probes import files
-from edgebench.probes.energy.boards import HwmonRule, constants
+from edgebench.probes.energy.boards import HwmonRule, constants, scope_of
 from edgebench.probes.energy.chips import forbidden, hwmon_chips, unknown_total
 from edgebench.probes.energy.counter import Counter
 from edgebench.probes.energy.registers import Register, open_all, scaled, total
@@ -64,8 +65,9 @@ class _Hwmon(EnergySource):
         self.total_rail = " + ".join(
             name for value, name, _ in self._registers if value.rail in counted
         )
-        self.averages = rule.averages
-        self.period_s = rule.period_s
+        files_of_total = [value.path for value in values if value.rail in counted]
+        self.averages = rule.averages and all(map(_is_average, files_of_total))
+        self.period_s = max(rule.period_s, *map(_interval_s, files_of_total))
         self.resolution = rule.step * len(counted) or _MICRO
         self.caveats = ("the chip's accuracy is not known: uncertainty does not include it",)
         self._counted = frozenset(counted)
@@ -74,10 +76,26 @@ class _Hwmon(EnergySource):
     def open(self) -> None:
         open_all((register, value.rail in self._counted) for value, _, register in self._registers)
 
+    @abstractmethod
+    def _read(self, register: Register, at_ns: int) -> float | None:
+        """A value now, in the source's quantity."""
+
     def sample(self) -> Sample:
+        """Reads what is summed alone: the other values of a chip may be one a core."""
         start_ns = self._clock_ns()
-        values = total([rail.value for rail in self.rails() if rail.counted])
-        return Sample(start_ns, self._clock_ns(), values)
+        values = [
+            self._read(register, start_ns)
+            for value, _, register in self._registers
+            if value.rail in self._counted
+        ]
+        return Sample(start_ns, self._clock_ns(), total(values))
+
+    def rails(self) -> list[Rail]:
+        at_ns = self._clock_ns()
+        return [
+            Rail(name, self._read(register, at_ns), value.rail in self._counted)
+            for value, name, register in self._registers
+        ]
 
     def close(self) -> None:
         for *_, register in self._registers:
@@ -87,11 +105,8 @@ class _Hwmon(EnergySource):
 class HwmonPower(_Hwmon):
     quantity = "power"
 
-    def rails(self) -> list[Rail]:
-        return [
-            Rail(name, scaled(register.read(), _MICRO), value.rail in self._counted)
-            for value, name, register in self._registers
-        ]
+    def _read(self, register: Register, at_ns: int) -> float | None:
+        return scaled(register.read(), _MICRO)
 
 
 class HwmonEnergy(_Hwmon):
@@ -99,23 +114,21 @@ class HwmonEnergy(_Hwmon):
 
     def open(self) -> None:
         super().open()
-        self._counters = [
-            Counter(_MICRO, None, _MOST_W, _SLACK_S) for _ in self._registers
-        ]  # 64 bits of microjoules do not wrap
-        self.rails()
+        self._counters = {
+            register: Counter(_MICRO, None, _MOST_W, _SLACK_S) for *_, register in self._registers
+        }  # 64 bits of microjoules do not wrap
+        self.rails()  # joules are counted from each counter's first value
 
-    def rails(self) -> list[Rail]:
-        at_ns = self._clock_ns()
-        return [
-            Rail(name, counter.advance(register.read(), at_ns), value.rail in self._counted)
-            for (value, name, register), counter in zip(
-                self._registers, self._counters, strict=True
-            )
-        ]
+    def _read(self, register: Register, at_ns: int) -> float | None:
+        return self._counters[register].advance(register.read(), at_ns)
 
     @property
     def problem(self) -> str:
-        return "; ".join(counter.lost for counter in self._counters if counter.lost)
+        return "; ".join(
+            f"{name} {why}"
+            for value, name, register in self._registers
+            if value.rail in self._counted and (why := self._counters[register].lost)
+        )
 
 
 def find(
@@ -150,6 +163,15 @@ def find(
     return source([v for v in values if v.quantity == quantity], counted, rule, clock_ns)
 
 
+def _is_average(path: Path) -> bool:
+    return path.name.endswith("_average")
+
+
+def _interval_s(path: Path) -> float:
+    """What a mean is taken over, 0 where the driver does not tell."""
+    return (files.read_int(path.with_name(f"{path.name}_interval")) or 0) / 1000
+
+
 def _told_apart(names: Sequence[str]) -> list[str]:
     """The names, numbered in their order where several are the same."""
     return [
@@ -159,7 +181,7 @@ def _told_apart(names: Sequence[str]) -> list[str]:
 
 
 def _named(total_rails: Sequence[str]) -> tuple[HwmonRule, Sequence[str]]:
-    scope = "rails named in devices.yaml"
+    scope = scope_of(total_rails)
     rule = HwmonRule("", "", scope, "measured_rail", _PERIOD_S, "named by the user")
     return rule, total_rails
 

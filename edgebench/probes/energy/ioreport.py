@@ -71,9 +71,9 @@ class IOReport(EnergySource):
         """Fixes which parts this chip tells of: `total_rail` and `scope` say so from here on."""
         try:
             self._monitor = self._new_monitor()
+            first = self._monitor.get_cumulative_energy()
         except (ImportError, RuntimeError) as error:
             raise OSError(f"{_MODULE}: {error}") from error
-        first = self._monitor.get_cumulative_energy()
         names = [name for name, field in _FIELDS.items() if getattr(first, field) is not None]
         if not names:
             raise OSError(f"{_MODULE}: this chip tells of no energy")
@@ -90,9 +90,12 @@ class IOReport(EnergySource):
 
     def rails(self) -> list[Rail]:
         at_ns = self._clock_ns()
-        now = self._monitor.get_cumulative_energy()
+        try:
+            now = self._monitor.get_cumulative_energy()
+        except RuntimeError:  # what the library makes of a read that failed
+            now = None
         return [
-            Rail(name, counter.advance(getattr(now, _FIELDS[name]), at_ns), True)
+            Rail(name, counter.advance(getattr(now, _FIELDS[name], None), at_ns), True)
             for name, counter in self._counters.items()
         ]
 

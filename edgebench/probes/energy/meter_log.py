@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 #: A number this large is no time since the start of a log but one of the clock, in this unit.
 _EPOCHS = ((1e17, "ns"), (1e14, "us"), (1e11, "ms"), (1e9, "s"))
+#: The year 2255: later ones are beyond a clock in nanoseconds, and in another unit than was said.
+LATEST_S = 9e9
 #: What a log is read for, the first that it has.
 _ORDER: tuple[Role, ...] = ("power", "energy", "current")
 _FRACTION = re.compile(r"[.,](\d+)")
@@ -75,6 +77,14 @@ def read_log(
             "say --time-column NAME",
         )
     times_s, absolute, time_unit = _times(path, columns, time, body)
+    beyond = np.flatnonzero(np.abs(times_s) >= LATEST_S)
+    if len(beyond):
+        line, cells = body[int(beyond[0])]
+        raise UsageError(
+            f"{path}:{line}: {time.name}: {_cell(cells, time.index)} is no time: it would be "
+            f"{times_s[beyond[0]]:.3g} s",
+            "correct the unit in the column's name",
+        )
     backwards = np.flatnonzero(np.diff(times_s) <= 0)
     if len(backwards):
         line = body[int(backwards[0]) + 1][0]

@@ -40,6 +40,8 @@ class _Paced(Protocol):
     def quantity(self) -> Quantity: ...
     @property
     def period_s(self) -> float: ...
+    @property
+    def calm_s(self) -> float: ...
 
 
 class SamplerError(EdgebenchError):
@@ -50,7 +52,7 @@ def poll_interval_s(facts: _Paced) -> float:
     """Mean time between two reads of a source."""
     if facts.quantity == "energy":
         return LONGEST_INTERVAL_S
-    return min(LONGEST_INTERVAL_S, max(SHORTEST_INTERVAL_S, facts.period_s))
+    return min(LONGEST_INTERVAL_S, max(SHORTEST_INTERVAL_S, facts.period_s, facts.calm_s))
 
 
 def jittered(facts: _Paced) -> bool:

@@ -74,6 +74,7 @@ class EnergySource(ABC):
     scope: str  # what the value covers: "module input", "package + dram", ...
     total_rail: str  # the rails that were summed: "VDD_IN", "VDD_GPU_SOC + VDD_CPU_CV + ..."
     period_s: float  # time between the meter's own updates
+    calm_s: float = 0.0  # power need not be looked at more often than this
     resolution: float  # smallest step of `Sample.value`, in its unit, at the values seen
     gain_error: float = 0.0  # bound of the error that grows with the value, as a share of it
     offset_w: float = 0.0  # bound of the constant error, watts
@@ -104,3 +105,11 @@ class EnergySource(ABC):
     @abstractmethod
     def close(self) -> None:
         """Releases what `open` took. May be called twice."""
+
+
+def not_opened(source: EnergySource, error: OSError) -> NoEnergy:
+    """Why a source that is there cannot be read after all."""
+    reason: ReasonCode = "read_failed"
+    if isinstance(error, PermissionError):
+        reason = "permission_denied"
+    return NoEnergy(reason, f"{source.name}: {error.strerror or error}")

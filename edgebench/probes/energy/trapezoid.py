@@ -57,7 +57,7 @@ def integrate_power(
     times, values, failed = _series(samples, start_ns)
     if not len(times):
         return Refused("read_failed", "the meter gave no value")
-    times = times - mean_age_s(facts)
+    times, failed = times - mean_age_s(facts), failed - mean_age_s(facts)
     around = (times > -1.0 - facts.period_s) & (times < window_s + 1.0 + facts.period_s)
     interval_s = _interval_s(times[around], window_s)
     tau_s = max(facts.period_s, interval_s)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from edgebench.probes.energy.method import Refused, WindowEnergy, integrate
 from edgebench.probes.energy.sampler import poll_interval_s
 from edgebench.probes.energy.source import EnergySource, Quantity, Rail, Sample
-from edgebench.probes.energy.window import SourceFacts
+from edgebench.probes.energy.window import SourceFacts, drawn
 
 _LEAST_INTERVAL_S = 0.002
 _READINGS = 250  # of a short look
@@ -113,9 +113,7 @@ class Watch:
             found = self._of_power(end_ns)
         if self._source.problem:
             return Refused("read_failed", self._source.problem)
-        if isinstance(found, WindowEnergy) and found.energy_j <= 0:
-            return Refused("counter_dead", f"{self._facts.total_rail} stayed at 0 W")
-        return found
+        return drawn(found, self._facts.total_rail)
 
     def _of_power(self, end_ns: int) -> WindowEnergy | Refused:
         """However few the updates: what they leave open is in the uncertainty."""

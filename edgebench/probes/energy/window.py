@@ -28,6 +28,8 @@ class Facts(Protocol):
     @property
     def period_s(self) -> float: ...
     @property
+    def calm_s(self) -> float: ...
+    @property
     def resolution(self) -> float: ...
     @property
     def gain_error(self) -> float: ...
@@ -52,6 +54,7 @@ class SourceFacts:
     gain_error: float = 0.0
     offset_w: float = 0.0
     latency_s: float = 0.0
+    calm_s: float = 0.0
 
     @classmethod
     def of(cls, source: EnergySource) -> SourceFacts:
@@ -115,6 +118,18 @@ class Refused:
     reason: ReasonCode
     detail: str
     needed_s: float | None = None
+
+
+def drawn(found: WindowEnergy | Refused, total_rail: str) -> WindowEnergy | Refused:
+    """The energy, refused where it is 0 or less: no machine at work draws that."""
+    if isinstance(found, Refused) or found.energy_j > 0:
+        return found
+    if found.energy_j == 0:
+        return Refused("counter_dead", f"{total_rail} stayed at 0 W")
+    return Refused(
+        "counter_dead",
+        f"{total_rail}: {found.average_w:.3g} W; is the meter connected the wrong way round?",
+    )
 
 
 def needed_between_ticks_s(period_s: float, edge_s: float) -> float:
