@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -24,6 +23,12 @@ from edgebench.store import JournalEntry
 from tests.records import record, replicate, samples
 
 A_RECORD = record()
+NOW_S = 1000.0
+
+
+def now() -> float:
+    """A clock that stands still: only a launch that says so takes time."""
+    return NOW_S
 
 
 class Keeper:
@@ -46,6 +51,7 @@ class Watcher:
     def starts(self, target: Target, number: int, total: int, left_s: float) -> None: ...
     def tick(self) -> None: ...
     def spoilt(self, target: Target, replicate: Replicate, again: bool) -> None: ...
+    def cut(self, target: Target, replicate: Replicate) -> None: ...
     def completed(self, record: Record) -> None: ...
 
 
@@ -117,9 +123,10 @@ def measure(
         before or [],
         keeper,
         Watcher(),
-        time.monotonic() if started_s is None else started_s,
+        NOW_S if started_s is None else started_s,
         launch,
         meter,
+        clock=now,
     )
     return campaign, keeper, campaign.measure()
 
@@ -187,8 +194,9 @@ def test_a_spent_budget_keeps_what_was_measured_and_names_the_rest() -> None:
         [],
         keeper,
         Watcher(),
-        time.monotonic(),
+        NOW_S,
         launch,
+        clock=now,
     )
     unreached = campaign.measure()
     assert [cell.id for cell in unreached] == ["c"]
@@ -198,7 +206,7 @@ def test_a_spent_budget_keeps_what_was_measured_and_names_the_rest() -> None:
 
 def test_a_soft_budget_gives_every_cell_one_replicate() -> None:
     settings = Settings(budget_s=1.0, hard_budget=False)
-    long_ago_s = time.monotonic() - 100.0
+    long_ago_s = NOW_S - 100.0
     _, keeper, unreached = measure(
         [target("a"), target("b")], settings=settings, started_s=long_ago_s
     )
@@ -207,12 +215,68 @@ def test_a_soft_budget_gives_every_cell_one_replicate() -> None:
 
 
 def test_a_hard_budget_that_is_spent_measures_nothing() -> None:
-    long_ago_s = time.monotonic() - 100.0
+    long_ago_s = NOW_S - 100.0
     _, keeper, unreached = measure(
         [target("a")], settings=Settings(budget_s=1.0), started_s=long_ago_s
     )
     assert [cell.id for cell in unreached] == ["a"]
     assert keeper.records == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "silences_s"),
+    [
+        (Settings(), [120.0] * 3),
+        (Settings(budget_s=60.0), [60.0] * 3),
+        (Settings(budget_s=60.0, time_out_s=5.0), [5.0] * 3),
+        (Settings(budget_s=3.0), [10.0] * 3),
+        # A row for every cell, whatever it takes: a slow load is no hang.
+        (Settings(budget_s=3.0, hard_budget=False), [120.0, 10.0, 10.0]),
+    ],
+)
+def test_a_budget_waits_for_no_hang(settings: Settings, silences_s: list[float]) -> None:
+    given: list[float] = []
+
+    def launch(job: Job, time_out_s: float, **_: Any) -> Done:
+        given.append(time_out_s)
+        return steady_launch(job)
+
+    measure([target("a")], launch, settings)
+    assert given == silences_s
+
+
+@pytest.mark.parametrize("sound", [0, 2])
+def test_what_the_budget_cut_is_no_failure(sound: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    cut: list[str] = []
+    monkeypatch.setattr(
+        Watcher, "cut", lambda _, target, replicate: cut.append(replicate.reasons[0].code)
+    )
+
+    def launch(job: Job, **_: Any) -> Done:
+        if job.index < sound:
+            return steady_launch(job)
+        campaign._started_s -= 100.0  # silent until the budget was over
+        hung = Reason(code="timed_out", message="no sign of life for 60 s during load: killed")
+        return Done(replicate(job.index, status="failed", reasons=[hung]))
+
+    keeper = Keeper()
+    campaign = Campaign(
+        [target("a")],
+        Settings(budget_s=60.0),
+        A_RECORD.run,
+        A_RECORD.device,
+        [],
+        keeper,
+        Watcher(),
+        NOW_S,
+        launch,
+        clock=now,
+    )
+    unreached = campaign.measure()
+    assert cut == ["timed_out"]
+    assert len(keeper.entries) == sound
+    assert [cell.id for cell in unreached] == ([] if sound else ["a"])
+    assert [(r.status, len(r.replicates)) for r in keeper.records] == ([("ok", 2)] if sound else [])
 
 
 def test_slices_share_the_budget() -> None:
@@ -313,8 +377,9 @@ def test_a_disk_that_fills_up_leaves_what_was_measured_to_be_shown() -> None:
         [],
         keeper,
         Watcher(),
-        time.monotonic(),
+        NOW_S,
         steady_launch,
+        clock=now,
     )
     with pytest.raises(StoreError):
         campaign.measure()
@@ -358,9 +423,10 @@ def test_a_window_is_long_enough_for_the_meter_if_the_budget_allows(
         [],
         Keeper(),
         Watcher(),
-        time.monotonic(),
+        NOW_S,
         launch,
         meter,
+        clock=now,
     )
     campaign.measure()
     assert windows == [least_s] * 3

@@ -46,6 +46,8 @@ SLICE_FACTOR = 1.6
 #: First guesses of what a replicate takes beside its slice, until one was measured.
 OVERHEAD_FIRST_S = 4.0
 OVERHEAD_S = 1.2
+#: A budget waits no longer for a silent worker than it lasts, but for so long at least.
+LEAST_SILENCE_S = 10.0
 NO_METER = NoMeter(Energy(status="unavailable", reason="no_sensor", detail="no meter was given"))
 
 
@@ -121,11 +123,12 @@ class Watcher(Protocol):
     def starts(self, target: Target, number: int, total: int, left_s: float) -> None: ...
     def tick(self) -> None: ...
     def spoilt(self, target: Target, replicate: Replicate, again: bool) -> None: ...
+    def cut(self, target: Target, replicate: Replicate) -> None: ...
     def completed(self, record: Record) -> None: ...
 
 
 class Campaign:
-    """Measures targets in rounds. `started_s` is when the budget began, on the monotonic clock."""
+    """Measures targets in rounds. `started_s` is when the budget began, on `clock`."""
 
     def __init__(
         self,
@@ -141,6 +144,7 @@ class Campaign:
         meter: Meter = NO_METER,
         power_modes: PowerModes | None = None,
         mark: Callable[[], list[Marker]] = list,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._targets = targets
         self._settings = settings
@@ -154,6 +158,7 @@ class Campaign:
         self._power_modes = power_modes
         self._meter = meter
         self._mark = mark
+        self._clock = clock
         self._overheads_s: dict[Literal["first", "rest"], list[float]] = {"first": [], "rest": []}
         self._measured = sum(len(target.entries) for target in targets)
         self.records: dict[str, Record] = {}  # of complete cells, by id
@@ -216,13 +221,23 @@ class Campaign:
 
     def _may_start(self, target: Target) -> bool:
         """Whether the budget allows another replicate of a target."""
-        first_at_any_cost = not self._settings.hard_budget and not target.entries
-        return self._left_s() > 0 or first_at_any_cost
+        return self._left_s() > 0 or self._at_any_cost(target)
+
+    def _at_any_cost(self, target: Target) -> bool:
+        """Whether the next replicate is the one that a soft budget gives every cell."""
+        return not self._settings.hard_budget and not target.entries
+
+    def _silence_s(self, target: Target) -> float:
+        """How long a worker may say nothing: a budget does not wait for the end of a hang."""
+        limit_s = self._settings.time_out_s
+        if self._at_any_cost(target):
+            return limit_s
+        return min(limit_s, max(LEAST_SILENCE_S, self._left_s()))
 
     def _left_s(self) -> float:
         if self._settings.budget_s is None:
             return float("inf")
-        return self._settings.budget_s - (time.monotonic() - self._started_s)
+        return self._settings.budget_s - (self._clock() - self._started_s)
 
     def _complete(self, target: Target) -> bool:
         if target.broken or reruns.exhausted(target.replicates, self._settings.reruns):
@@ -238,7 +253,10 @@ class Campaign:
         return target.sustained or precise(target.standing, self._settings)
 
     def _replicate(self, target: Target, scratch: Path) -> None:
-        """One more fresh process of a target, journalled before anything else happens."""
+        """One more fresh process of a target, journalled before anything else happens.
+
+        One that the budget cut is no finding: whether it hung, or was slow, nobody knows.
+        """
         assert target.job is not None
         index = len(target.entries)
         rerun_of = reruns.due(target.replicates, self._settings.reruns)
@@ -261,7 +279,11 @@ class Campaign:
         self._watcher.starts(target, self._measured + 1, total, self._expected_s())
         idle = self._meter.idle() if metered_s else None
         markers = self._mark()
-        done, changes, settings = self._watched(target, job)
+        silence_s = self._silence_s(target)
+        done, changes, settings = self._watched(target, job, silence_s)
+        if silence_s < self._settings.time_out_s and self._left_s() <= 0 and _hung(done.replicate):
+            self._watcher.cut(target, done.replicate)
+            return
         replicate = self._meter.measured(
             _with_state(_marked(done.replicate, [*markers, *self._mark()]), changes),
             target.job.batch,
@@ -294,7 +316,7 @@ class Campaign:
             )
 
     def _watched(
-        self, target: Target, job: Job
+        self, target: Target, job: Job, silence_s: float
     ) -> tuple[Done, list[StateCheck], Mapping[str, str]]:
         """What a worker found, what happened to the machine meanwhile, and its settings after."""
         vigil = Vigil()
@@ -305,7 +327,7 @@ class Campaign:
 
         done = self._launch(
             job,
-            time_out_s=min(self._settings.time_out_s, max(10.0, self._left_s())),
+            time_out_s=silence_s,
             inherited_fds=(self._keeper.lock_fd,) if self._keeper.lock_fd >= 0 else (),
             on_tick=tick,
         )
@@ -396,6 +418,10 @@ def _planned_s(target: Target, window_s: float, slice_s: float) -> float:
 def _marked(replicate: Replicate, markers: list[Marker]) -> Replicate:
     """The replicate with the bursts of load around it, if there were any."""
     return msgspec.structs.replace(replicate, markers=markers) if markers else replicate
+
+
+def _hung(replicate: Replicate) -> bool:
+    return any(reason.code == "timed_out" for reason in replicate.reasons)
 
 
 def _mean(values: Sequence[float], otherwise: float) -> float:
