@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 UNSEEN_SHARE = 0.15
 PIPELINE_SHARE = 0.15
 DEVICE_SHARE = 0.15
+#: Runs of the pipeline and of the device's part, at least.
+LEAST_RUNS = 5
 
 
 def main() -> None:
@@ -111,11 +113,16 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
         )
         return Done(deferred, inputs.digest(feeds))
 
-    link.phase("measurement", 3 * max(job.slice_s, job.min_window_s) + 2 * job.sustain_s)
+    def phase(name: str, seconds: float, queries: int) -> None:
+        """Starts a phase of so many seconds, or of so many queries where they take longer."""
+        link.phase(name, seconds + queries * typical_ns / 1e9)
+
+    window_s = scenario.PATIENCE * max(job.slice_s, job.min_window_s)
+    phase("measurement", window_s + 2 * job.sustain_s, 1)
     window = _window(job, session, pool, typical_ns)
     # Before anything else is prepared: what follows holds further inputs.
     peak = peak_of(session)
-    link.phase("measurement of never-seen inputs", job.slice_s)
+    phase("measurement of never-seen inputs", job.slice_s, 2 * check.UNSEEN_COUNTS[0])
     unseen = check.unseen(
         session,
         feeds,
@@ -124,7 +131,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
         seconds=UNSEEN_SHARE * job.slice_s,
         seed=job.seed + 1000 * job.index,
     )
-    link.phase("measurement of the pipeline", job.slice_s)
+    phase("measurement of the pipeline", job.slice_s, LEAST_RUNS)
     pipeline = _pipeline(job, session, task, typical_ns)
     observed = Memory(
         peak_bytes=peak.peak_bytes,
@@ -136,10 +143,10 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
         device_peak_bytes=peak.device_peak_bytes,
         device_source=peak.device_source,
     )
-    link.phase("measurement of the device's part", job.slice_s)
+    phase("measurement of the device's part", job.slice_s, LEAST_RUNS)
     device = _device_times(job, session, pool, typical_ns)
 
-    link.phase("output check")
+    phase("output check", 0.0, 2 * check.CHECKED_ITEMS)
     checked = check.output_check(
         session,
         inputs.first_items(task, check.CHECKED_ITEMS),
@@ -150,7 +157,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
     )
     quality = effective = None
     if job.full_quality:
-        link.phase("quality pass", 10 * job.slice_s)
+        phase("quality pass", 10 * job.slice_s, 2 * -(-len(task) // job.batch))
         quality = check.quality(
             session,
             task,
@@ -199,7 +206,7 @@ def _device_times(
     job: Job, session: Session, pool: list[Any], typical_ns: int
 ) -> DeviceTimes | None:
     """Transfers and computation apart, by the device's own clock, after everything was timed."""
-    count = _count(DEVICE_SHARE * job.slice_s, typical_ns, least=5, most=200)
+    count = _count(DEVICE_SHARE * job.slice_s, typical_ns, least=LEAST_RUNS, most=200)
     return session.device_times([pool[number % len(pool)] for number in range(count)])
 
 
@@ -279,7 +286,7 @@ def _pipeline(job: Job, session: Session, task: Task, typical_ns: int) -> Pipeli
 
     clock = time.perf_counter_ns
     split = Pipeline(preprocess_ns=[], inference_ns=[], postprocess_ns=[], end_to_end_ns=[])
-    count = _count(PIPELINE_SHARE * job.slice_s, 2 * typical_ns, least=5, most=200)
+    count = _count(PIPELINE_SHARE * job.slice_s, 2 * typical_ns, least=LEAST_RUNS, most=200)
     raw = [task.raw(index) for index in range(min(len(task), inputs.POOL * job.batch))]
     deadline = clock() + round(2 * PIPELINE_SHARE * job.slice_s * 1e9)
     for number in range(count):
@@ -296,7 +303,7 @@ def _pipeline(job: Job, session: Session, task: Task, typical_ns: int) -> Pipeli
         split.inference_ns.append(answered - ready)
         split.postprocess_ns.append(end - answered)
         split.end_to_end_ns.append(end - begin)
-        if end > deadline and number >= 4:
+        if end > deadline and number + 1 >= LEAST_RUNS:
             break
     return split
 
