@@ -32,6 +32,8 @@ MOVING = _words(
     "Split Cast DepthToSpace SpaceToDepth Range NonZero EyeLike DynamicQuantizeLinear Compress "
     "OneHot CastLike"
 )
+#: Of their first input they read what they give out, however large it is: a row of a table of words.
+PICKING = _words("Gather GatherElements GatherND Slice Compress")
 ELEMENTWISE = _words(
     "Add Sub Mul Div Relu Clip LeakyRelu PRelu Elu Selu Celu Sigmoid HardSigmoid HardSwish Mish Gelu "
     "Tanh Exp Log Sqrt Reciprocal Erf Abs Neg Sign Floor Ceil Round Pow Min Max Mean Sum Where Not And "
