@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 
 from edgebench.errors import DeviceStateError, StoreError
 from edgebench.measure import reruns
-from edgebench.measure.campaign import MIN_SLICE_S, NO_METER, Campaign, Settings, Target
+from edgebench.measure.campaign import (
+    MIN_SLICE_S,
+    NO_METER,
+    SLICE_FACTOR,
+    Campaign,
+    Settings,
+    Target,
+)
 from edgebench.measure.energy import Idle
 from edgebench.measure.jobs import Done, Job
 from edgebench.measure.meter import Meter
@@ -507,6 +514,22 @@ def test_without_reruns_the_first_spoilt_replicate_ends_the_cell(
     _, keeper, _ = measure([target("a")], settings=Settings(reruns=0))
     assert [r.status for r in keeper.records[0].replicates] == ["ok", "invalid"]
     assert keeper.records[0].status == "invalid"
+
+
+def test_a_cell_that_is_given_up_leaves_its_share_of_the_budget_to_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spoil(monkeypatch, 0)
+    slices: list[float] = []
+
+    def launch(job: Job, **_: Any) -> Done:
+        slices.append(job.slice_s)
+        return steady_launch(job)
+
+    settings = Settings(budget_s=100.0, slice_s=100.0, reruns=0)
+    measure([target("a"), target("b")], launch, settings)
+    assert len(slices) == 4
+    assert slices[1] > 100.0 / 4 / SLICE_FACTOR  # of three that are due, not of five
 
 
 def test_a_fault_of_its_own_is_not_run_again(monkeypatch: pytest.MonkeyPatch) -> None:

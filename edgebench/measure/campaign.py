@@ -359,7 +359,7 @@ class Campaign:
 
     def _due(self, target: Target) -> int:
         """Replicates of a target that are due at least."""
-        if target.job is None or target.broken:
+        if target.cell.id in self.records:
             return 0
         again = reruns.due(target.replicates, self._settings.reruns) is not None
         return max(0, self._settings.replicates - len(target.standing)) + again
