@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from edgebench.errors import AssetError, EdgebenchError, UnsupportedError, UsageError
-from edgebench.models import onnx_file
+from edgebench.models import efficientnet_lite0, onnx_file
 from edgebench.models.cache import Cache, Made
 from edgebench.models.jobs import PreparedModel, PrepareFailure, PrepareJob, decode_answer
 from edgebench.models.prepare import prepare
@@ -305,3 +305,12 @@ def test_what_killed_processes_left_is_swept(tmp_path: Path, dead_pid: int) -> N
     Cache(tmp_path).get({"a": 1}, write_entry("whole"))
     assert not dead.exists()
     assert alive.exists()
+
+
+def test_weights_of_another_network_are_refused_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(efficientnet_lite0, "load_state_dict", lambda _: {"fc": np.zeros(3)})
+    with pytest.raises(EdgebenchError, match=r"not EfficientNet-Lite0's weights: _bn0\.weight is"):
+        efficientnet_lite0.build(tmp_path / "other.pth", tmp_path / "made.onnx")
+    assert list(tmp_path.iterdir()) == []
