@@ -149,6 +149,25 @@ def test_of_a_slice_what_it_takes_is_read() -> None:
     assert work.moved_bytes == 4 * 500 * 2 + 8 * 2  # the product reads all of it
 
 
+@pytest.mark.parametrize(
+    ("node", "each"),
+    [
+        (("Add", ["x", "y"], "z", {}), 1),
+        (("Sum", ["x", "y", "y"], "z", {}), 2),
+        (("Clip", ["x", "low", "high"], "z", {}), 1),
+        (("Where", ["chosen", "x", "y"], "z", {}), 1),
+    ],
+)
+def test_operations_on_an_element(node: Node, each: int) -> None:
+    inputs: dict[str, Shape] = {"x": [4, 5], "y": [4, 5]}
+    weights = {
+        "low": np.float32(0),
+        "high": np.float32(6),
+        "chosen": np.ones((4, 5), np.bool_),
+    }
+    assert work_of(single(node, inputs, [4, 5], weights)).flops == 20 * each
+
+
 def test_a_recurrent_layer() -> None:
     weights = {"w": np.ones((1, 16, 3), np.float32), "r": np.ones((1, 16, 4), np.float32)}
     made = single(

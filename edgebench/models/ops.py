@@ -40,6 +40,7 @@ ELEMENTWISE = _words(
     "Or Xor Equal Greater GreaterOrEqual Less LessOrEqual Softplus Softsign Sin Cos Tan Mod IsNaN "
     "IsInf BitShift ThresholdedRelu Swish QuickGelu"
 )
+_SUMMING = _words("Min Max Mean Sum")  # of any number of inputs: one operation less than there are
 _PER_OUTPUT = {"BatchNormalization": 2, "Softmax": 5, "LogSoftmax": 5, "Hardmax": 2}
 _PER_INPUT = {
     "GlobalAveragePool": 1, "GlobalMaxPool": 1, "ReduceMean": 1, "ReduceSum": 1, "ReduceMax": 1,
@@ -57,7 +58,7 @@ def operations(node: NodeProto, inputs: Shapes, outputs: Shapes) -> int | None:
     if kind in FREE or kind in MOVING:
         return 0
     if kind in ELEMENTWISE:
-        return prod(_shape(outputs, 0)) * max(1, len(node.input) - 1 if kind != "Clip" else 1)
+        return prod(_shape(outputs, 0)) * (len(node.input) - 1 if kind in _SUMMING else 1)
     if kind in _PER_OUTPUT:
         return _PER_OUTPUT[kind] * prod(_shape(outputs, 0))
     if kind in _PER_INPUT:
