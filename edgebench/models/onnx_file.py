@@ -296,11 +296,6 @@ def _example(value: ValueInfoProto) -> str:
     )
 
 
-def has_open_axes(model: ModelProto) -> bool:
-    inputs, _ = describe(model)
-    return any(size is None for info in inputs for size in info.shape)
-
-
 def set_input_shapes(model: ModelProto, shapes: Mapping[str, Sequence[int]]) -> None:
     """Writes fixed input shapes into the model and infers all others anew, in place."""
     import onnx

@@ -374,7 +374,7 @@ def _task_identity(job: PrepareJob) -> dict[str, Any]:
 
     return {
         "task": job.task,
-        "code": [file_sha256(task_file(job.task)), _code_sha256(), job.task_sha256],
+        "code": [file_sha256(task_file(job.task)), _code_sha256()],
         "options": job.options,
         "data": {name: _content_sha256(Path(path)) for name, path in job.data.items()},
         "source": job.source_sha256,
