@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import sys
-import time
 import weakref
 from typing import Any
 
@@ -86,18 +85,29 @@ def test_every_query_of_the_pool_takes_its_turn() -> None:
     assert order == [1, 2, 3] * 10
 
 
-def test_a_slow_query_gets_some_samples_beyond_its_time() -> None:
+@pytest.mark.parametrize(
+    ("query_ns", "samples"),
+    [
+        (20_000_000, scenario.MIN_TIMED),  # 5 fit into the slice
+        (45_000_000, 9),  # patience ends after four slices
+        (500_000_000, 1),
+    ],
+)
+def test_a_slow_query_gets_some_samples_beyond_its_time(query_ns: int, samples: int) -> None:
+    clock = Clock()
     window = scenario.single_stream(
-        lambda _: time.sleep(0.02),
+        lambda _: clock.sleep(query_ns / 1e9),
         [0],
-        typical_ns=20_000_000,
+        typical_ns=query_ns,
         slice_s=0.1,
         target=1e-9,
         percentile=0.5,
         max_samples=1000,
+        clock=clock,
     )
     assert window.stop == "time"
-    assert len(window.samples_ns) >= scenario.MIN_TIMED
+    assert window.samples_ns == [query_ns] * samples
+    assert window.window_ns == query_ns * samples
 
 
 def test_paced_latency_counts_from_the_scheduled_time() -> None:

@@ -131,6 +131,7 @@ def single_stream(
     percentile: float,
     max_samples: int,
     min_window_s: float = 0.0,
+    clock: Clock = time.perf_counter_ns,
 ) -> Window:
     """Closed loop: the next query starts when the last one is complete.
 
@@ -148,14 +149,14 @@ def single_stream(
     permille = round(percentile * 1000)
     needed = max(MIN_SAMPLES, stats.min_samples(permille))
     with no_gc(), usage(window):
-        start = time.perf_counter_ns()
+        start = clock()
         deadline = start + round(slice_s * 1e9)
         give_up = start + round(PATIENCE * slice_s * 1e9)
         while not window.stop:
             room = max_samples - len(samples)
             size = min(per_block, room) if room else per_block
-            time_block(run, islice(rotation, size), samples.append if room else _drop)
-            now = time.perf_counter_ns()
+            time_block(run, islice(rotation, size), samples.append if room else _drop, clock)
+            now = clock()
             window.queries += size
             if room:
                 block_values.append(stats.percentile(sorted(samples[-size:]), permille))
@@ -172,7 +173,7 @@ def single_stream(
                 and _within(block_values, target / 2)
             ):
                 window.stop = "precise"
-        window.window_ns = time.perf_counter_ns() - start
+        window.window_ns = clock() - start
     return window
 
 
