@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 
+from edgebench.errors import EdgebenchError, UnsupportedError
 from edgebench.measure import check, launch, scenario, worker
 from edgebench.measure.jobs import Phase, encode_message
 from edgebench.spec.types import Quality
@@ -64,3 +66,25 @@ def test_the_silence_that_is_told_is_the_one_that_was_allowed() -> None:
     os.close(write)
     assert said.timed_out
     assert (said.phase, said.limit_s) == ("quality pass", 0.03)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        (UnsupportedError("no kernel for bf16"), "unsupported", "unsupported"),
+        # As ONNX Runtime says it of a model, and of a thread, for which there is no room.
+        (
+            UnsupportedError("Load model from m.onnx failed:std::bad_alloc"),
+            "failed",
+            "out_of_memory",
+        ),
+        (UnsupportedError("error msg: Cannot allocate memory"), "failed", "out_of_memory"),
+        (EdgebenchError("the file is damaged"), "failed", "error"),
+    ],
+)
+def test_a_model_too_large_for_the_memory_is_no_unsupported_one(
+    error: EdgebenchError, status: str, code: str
+) -> None:
+    found = worker._refused(job(), "", error).replicate
+    assert (found.status, [reason.code for reason in found.reasons]) == (status, [code])
+    assert found.reasons[0].message == error.message

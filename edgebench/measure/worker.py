@@ -38,6 +38,8 @@ PIPELINE_SHARE = 0.15
 DEVICE_SHARE = 0.15
 #: Runs of the pipeline and of the device's part, at least.
 LEAST_RUNS = 5
+#: In what runtimes say when they get no memory.
+_OUT_OF_MEMORY = "bad_alloc", "failed to allocate", "out of memory", "cannot allocate memory"
 
 
 def main() -> None:
@@ -49,12 +51,10 @@ def main() -> None:
     started = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
     try:
         done = measure(job, link, started)
-    except UnsupportedError as error:
-        done = _ended(job, started, "unsupported", "unsupported", error.message, error.fix)
     except MemoryError:
         done = _ended(job, started, "failed", "out_of_memory", "the worker ran out of memory", "")
     except EdgebenchError as error:
-        done = _ended(job, started, "failed", "error", error.message, error.fix)
+        done = _refused(job, started, error)
     except Exception as error:  # noqa: BLE001 - whatever a backend or task raises is a row
         code, text = explain(error)
         done = _ended(job, started, "failed", code, text, "")
@@ -343,9 +343,17 @@ def _judged(replicate: Replicate, window: Window) -> Replicate:
 def explain(error: Exception) -> tuple[str, str]:
     text = f"{type(error).__name__}: {error}".strip()
     lowered = text.lower()
-    if "bad_alloc" in lowered or "failed to allocate" in lowered or "out of memory" in lowered:
+    if any(sign in lowered for sign in _OUT_OF_MEMORY):
         return "out_of_memory", text
     return "error", text
+
+
+def _refused(job: Job, started: str, error: EdgebenchError) -> Done:
+    """What ends in an error of our own. A runtime's refusal for want of memory is none of what it can do."""
+    code, _ = explain(error)
+    if code == "error" and isinstance(error, UnsupportedError):
+        return _ended(job, started, "unsupported", "unsupported", error.message, error.fix)
+    return _ended(job, started, "failed", code, error.message, error.fix)
 
 
 def _ended(job: Job, started: str, status: Any, code: str, message: str, fix: str) -> Done:
