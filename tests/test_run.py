@@ -126,12 +126,13 @@ def test_the_same_inputs_every_time(workplace: Workplace) -> None:
 
 
 def test_offline_and_paced_scenarios(workplace: Workplace) -> None:
-    code, table, _ = workplace.run("--scenario", "offline,single_stream", "--rate", "50")
+    # A query every two seconds: however busy the machine, it is over before the next one is due.
+    code, table, _ = workplace.run("--scenario", "offline,single_stream", "--rate", "0.5")
     assert code == ExitCode.OK
     rows = {row["scenario"]: row for row in table["rows"]}
     assert rows["offline"]["throughput_per_s"] > 0
-    assert rows["single_stream"]["rate_per_s"] == 50
-    assert rows["single_stream"]["paced"]["misses"] >= 0
+    assert rows["single_stream"]["rate_per_s"] == 0.5
+    assert rows["single_stream"]["paced"]["misses"] == 0
 
 
 # Faults: each leaves a row with its reason, and the exit code says that a cell failed.
