@@ -102,6 +102,20 @@ def test_an_input_that_does_not_exist_is_suggested() -> None:
         onnx_file.resolve_shapes(models.convolution(), {"imag": [1, 3, 8, 8]}, batch=1)
 
 
+@pytest.mark.parametrize("size", [-1, 0])
+def test_an_axis_of_no_size_is_open(size: int) -> None:
+    """So some exporters write it."""
+    model = models.convolution([size, 3, size, 8])
+    inputs, _ = onnx_file.describe(model)
+    assert inputs[0].shape == (None, 3, None, 8)
+    with pytest.raises(UsageError, match="'image': axis 2 is open") as caught:
+        onnx_file.resolve_shapes(model, {}, batch=2)
+    assert caught.value.fix == "--shape image=1,3,224,8"
+    shapes = onnx_file.resolve_shapes(model, {"image": ["batch", 3, 4, 8]}, batch=2)
+    inputs, outputs = onnx_file.describe(onnx_file.freeze(model, shapes))
+    assert (inputs[0].shape, outputs[0].shape) == ((2, 3, 4, 8), (2, 5))
+
+
 def test_an_open_axis_must_be_given_and_the_error_says_how() -> None:
     model = models.convolution(["batch", 3, "height", "width"])
     with pytest.raises(UsageError, match=r"'image': axis 2 \(height\) is open") as caught:

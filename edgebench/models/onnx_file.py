@@ -15,7 +15,7 @@ from edgebench.errors import EdgebenchError, UnsupportedError, UsageError
 from edgebench.suggest import did_you_mean
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto
+    from onnx import GraphProto, ModelProto, NodeProto, TensorShapeProto, ValueInfoProto
 
 #: What ONNX Runtime 1.23 (the last for Python 3.10) loads; `onnx` itself writes later ones.
 MIN_IR, MAX_IR = 8, 10
@@ -132,8 +132,13 @@ def _tensor_info(value: ValueInfoProto) -> TensorInfo:
     return TensorInfo(
         name=value.name,
         dtype=dtype,
-        shape=tuple(d.dim_value if d.HasField("dim_value") else None for d in tensor.shape.dim),
+        shape=tuple(_declared(dim) for dim in tensor.shape.dim),
     )
+
+
+def _declared(dim: TensorShapeProto.Dimension) -> int | None:
+    """The size of an axis; None where it is open, which some exporters write as 0 or -1."""
+    return dim.dim_value if dim.dim_value > 0 else None
 
 
 def read_metadata(path: Path) -> dict[str, str]:
@@ -245,7 +250,7 @@ def _fixed_shape(
 ) -> list[int]:
     shape = []
     for axis, dim in enumerate(value.type.tensor_type.shape.dim):
-        declared = dim.dim_value if dim.HasField("dim_value") else None
+        declared = _declared(dim)
         if wanted is not None:
             size = _size(value.name, wanted[axis], batch)
             if declared is not None and declared != size:
@@ -291,8 +296,7 @@ def _example(value: ValueInfoProto) -> str:
     """A shape to copy: what is known, 1 for a leading open axis, 224 for another."""
     dims = value.type.tensor_type.shape.dim
     return ",".join(
-        str(dim.dim_value) if dim.HasField("dim_value") else ("1" if axis == 0 else "224")
-        for axis, dim in enumerate(dims)
+        str(_declared(dim) or (1 if axis == 0 else 224)) for axis, dim in enumerate(dims)
     )
 
 
