@@ -46,6 +46,8 @@ def test_phases_announce_the_slow_queries_that_they_make_at_least(tmp_path: Path
     link: Any = Link()
     found = worker.measure(asked, link, "").replicate
     limits_s = link.limits_s
+    assert limits_s["warm-up"] >= 3 * QUERY_S
+    assert limits_s["reading of outputs"] >= check.COMPLETION_QUERIES * QUERY_S
     assert limits_s["measurement"] >= scenario.PATIENCE * asked.slice_s + QUERY_S
     assert found.unseen is not None
     queries = len(found.unseen.pool_ns) + len(found.unseen.unseen_ns)

@@ -98,9 +98,15 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
 
     link.phase("first inference")
     _, first_ns = timed(lambda: session.run(pool[0]))
-    link.phase("warm-up", job.warmup_s)
+    link.phase("warm-up", job.warmup_s + scenario.LEAST_WARM_UP * first_ns / 1e9)
     warmup, typical_ns = scenario.warm_up(session.run, pool, job.warmup_s)
     uss_warm = memory.uss_bytes()
+
+    def phase(name: str, seconds: float, queries: int) -> None:
+        """Starts a phase of so many seconds, or of so many queries where they take longer."""
+        link.phase(name, seconds + queries * typical_ns / 1e9)
+
+    phase("reading of outputs", 0.0, check.COMPLETION_QUERIES)
     completion = check.completion(session, pool, typical_ns)
     if completion.deferred:
         # What such a call takes is no latency: there is nothing to measure.
@@ -112,10 +118,6 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
             completion=completion,
         )
         return Done(deferred, inputs.digest(feeds))
-
-    def phase(name: str, seconds: float, queries: int) -> None:
-        """Starts a phase of so many seconds, or of so many queries where they take longer."""
-        link.phase(name, seconds + queries * typical_ns / 1e9)
 
     window_s = scenario.PATIENCE * max(job.slice_s, job.min_window_s)
     phase("measurement", window_s + 2 * job.sustain_s, 1)
