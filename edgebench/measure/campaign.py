@@ -176,9 +176,10 @@ class Campaign:
             else:
                 open_targets.append(target)
         with tempfile.TemporaryDirectory(prefix="edgebench-") as scratch:
-            for mode, members in _by_power_mode(open_targets):
+            for mode, members, due_only in self._stretches(open_targets):
+                members = [t for t in members if t.cell.id not in self.records]
                 if any(map(self._may_start, members)) and self._enter(mode, members):
-                    self._rounds(members, Path(scratch))
+                    self._rounds(members, Path(scratch), due_only)
         open_targets = [t for t in open_targets if t.cell.id not in self.records]
         for target in list(open_targets):
             if target.entries:
@@ -187,7 +188,8 @@ class Campaign:
         return [target.cell for target in open_targets]
 
     def _enter(self, mode: str | None, targets: Sequence[Target]) -> bool:
-        """Sets the power mode that targets ask for. Where it cannot be had, they are unsupported."""
+        """Sets the power mode that targets ask for. Where it cannot be had, they are unsupported; what
+        was measured in it before stands."""
         if self._power_modes is None:
             return True
         try:
@@ -197,7 +199,8 @@ class Campaign:
             found = self._power_modes.enter(mode)
         except UnsupportedError as error:
             for target in targets:
-                target.status = "unsupported"
+                if not target.entries:
+                    target.status = "unsupported"
                 target.reasons.append(
                     Reason(code="power_mode_unavailable", message=error.message, fix=error.fix)
                 )
@@ -207,12 +210,25 @@ class Campaign:
             target.power_mode = found
         return True
 
-    def _rounds(self, targets: Sequence[Target], scratch: Path) -> None:
+    def _stretches(self, targets: Sequence[Target]) -> list[tuple[str | None, list[Target], bool]]:
+        """Power modes in their order, their targets, and whether only what is due is measured.
+
+        Modes are slow to change, and yet the first one must not spend on precision what the others
+        need: under a budget what is due of all modes comes first.
+        """
+        groups = _by_power_mode(targets)
+        passes = [False] if self._settings.budget_s is None or len(groups) == 1 else [True, False]
+        return [(mode, members, due_only) for due_only in passes for mode, members in groups]
+
+    def _rounds(self, targets: Sequence[Target], scratch: Path, due_only: bool) -> None:
         """Replicates of the targets in turns, until each is complete or the budget is spent."""
         open_targets = list(targets)
         while any(map(self._may_start, open_targets)):
             for target in list(open_targets):
                 if not self._may_start(target):
+                    continue
+                if due_only and not self._due(target):
+                    open_targets.remove(target)
                     continue
                 self._replicate(target, scratch)
                 if self._complete(target):
