@@ -151,6 +151,17 @@ def test_a_cell_that_varies_gets_more_replicates_up_to_the_limit() -> None:
     assert len(keeper.records[0].replicates) == 7
 
 
+def test_what_cannot_be_timed_is_not_tried_for_its_precision() -> None:
+    deferred = Reason(code="outputs_deferred", message="read later")
+
+    def launch(job: Job, **_: Any) -> Done:
+        return Done(replicate(job.index, [], status="invalid", reasons=[deferred]))
+
+    _, keeper, _ = measure([target("a")], launch)
+    assert len(keeper.entries) == Settings().replicates
+    assert keeper.records[0].status == "invalid"
+
+
 def test_quality_is_measured_in_full_once() -> None:
     full: list[bool] = []
 

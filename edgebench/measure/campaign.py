@@ -445,7 +445,7 @@ def _mean(values: Sequence[float], otherwise: float) -> float:
 
 
 def precise(replicates: Sequence[Replicate], settings: Settings) -> bool:
-    """Whether the chosen percentile is known within the target, over replicates."""
+    """Whether the chosen percentile is known within the target, over replicates, or no replicate has one."""
     permille = round(settings.percentile * 1000)
     values = [
         stats.percentile(sorted(replicate.samples_ns), permille)
@@ -453,7 +453,7 @@ def precise(replicates: Sequence[Replicate], settings: Settings) -> bool:
         if replicate.samples_ns
     ]
     interval = stats.log_interval(values)
-    return interval is not None and interval.half_width <= settings.target
+    return not values or (interval is not None and interval.half_width <= settings.target)
 
 
 def _with_state(replicate: Replicate, changes: list[StateCheck]) -> Replicate:
