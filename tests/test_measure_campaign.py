@@ -15,6 +15,7 @@ from edgebench.measure import reruns
 from edgebench.measure.campaign import (
     MIN_SLICE_S,
     NO_METER,
+    OVERHEAD_S,
     SLICE_FACTOR,
     Campaign,
     Settings,
@@ -24,7 +25,16 @@ from edgebench.measure.energy import Idle
 from edgebench.measure.jobs import Done, Job
 from edgebench.measure.meter import Meter
 from edgebench.probes import state
-from edgebench.record import CellFacts, Energy, Reason, Record, Replicate, StateCheck, Unseen
+from edgebench.record import (
+    CellFacts,
+    Energy,
+    Marker,
+    Reason,
+    Record,
+    Replicate,
+    StateCheck,
+    Unseen,
+)
 from edgebench.spec.types import Quality
 from edgebench.store import JournalEntry
 from tests.records import record, replicate, samples
@@ -120,6 +130,7 @@ def measure(
     started_s: float | None = None,
     before: list[StateCheck] | None = None,
     meter: Meter = NO_METER,
+    clock: Callable[[], float] = now,
 ) -> tuple[Campaign, Keeper, list[CellFacts]]:
     keeper = keeper or Keeper()
     campaign = Campaign(
@@ -133,7 +144,7 @@ def measure(
         NOW_S if started_s is None else started_s,
         launch,
         meter,
-        clock=now,
+        clock=clock,
     )
     return campaign, keeper, campaign.measure()
 
@@ -310,6 +321,40 @@ def test_slices_share_the_budget() -> None:
     assert all(slice_s <= 30.0 for slice_s in slices)
 
 
+def test_what_stands_around_a_worker_takes_of_the_budget_too() -> None:
+    """Markers and looks at idle power take seconds: later windows are the shorter for them."""
+    slices: list[float] = []
+
+    def launch(job: Job, **_: Any) -> Done:
+        slices.append(job.slice_s)
+        spent_s.append(SLICE_FACTOR * job.slice_s)
+        return steady_launch(job)
+
+    def mark() -> list[Marker]:
+        spent_s.append(3.0)
+        return []
+
+    spent_s: list[float] = []
+    campaign = Campaign(
+        [target(name) for name in "abc"],
+        Settings(budget_s=100.0, slice_s=100.0),
+        A_RECORD.run,
+        A_RECORD.device,
+        [],
+        Keeper(),
+        Watcher(),
+        NOW_S,
+        launch,
+        mark=mark,
+        clock=lambda: NOW_S + sum(spent_s),
+    )
+    campaign.measure()
+    assert len(slices) == 9
+    left_s = 100.0 - SLICE_FACTOR * slices[0] - 6.0
+    overhead_s = 2 * 6.0 + 6 * OVERHEAD_S  # two first ones are due, and six others
+    assert slices[1] == pytest.approx((left_s - overhead_s) / 8 / SLICE_FACTOR)
+
+
 def test_a_budget_too_small_leaves_the_smallest_slice() -> None:
     slices: list[float] = []
 
@@ -317,7 +362,7 @@ def test_a_budget_too_small_leaves_the_smallest_slice() -> None:
         slices.append(job.slice_s)
         return steady_launch(job)
 
-    measure([target("a")], launch, Settings(budget_s=1.0))
+    measure([target("a")], launch, Settings(budget_s=1.2), clock=lambda: NOW_S + 0.5 * len(slices))
     assert slices == [MIN_SLICE_S] * 3
 
 

@@ -293,6 +293,7 @@ class Campaign:
         )
         total = sum(max(self._settings.replicates, len(t.entries)) for t in self._targets if t.job)
         self._watcher.starts(target, self._measured + 1, total, self._expected_s())
+        begin_s = self._clock()
         idle = self._meter.idle() if metered_s else None
         markers = self._mark()
         silence_s = self._silence_s(target)
@@ -308,8 +309,8 @@ class Campaign:
         replicate = msgspec.structs.replace(
             replicate, rerun_of=rerun_of, power_mode=target.power_mode
         )
-        overhead_s = max(0.0, (replicate.wall_s or 0.0) - _planned_s(target, window_s, slice_s))
-        overhead_s += 2 * self._meter.idle_s if metered_s else 0.0
+        took_s = self._clock() - begin_s  # idle and markers around the worker included
+        overhead_s = max(0.0, took_s - _planned_s(target, window_s, slice_s))
         self._overheads_s["first" if first else "rest"].append(overhead_s)
         self._measured += 1
         entry = JournalEntry(
