@@ -159,7 +159,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
     )
     quality = effective = None
     if job.full_quality:
-        phase("quality pass", 10 * job.slice_s, 2 * -(-len(task) // job.batch))
+        phase("quality pass", 10 * job.slice_s, 2 * len(task))
         quality = check.quality(
             session,
             task,
