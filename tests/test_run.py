@@ -366,8 +366,9 @@ def _wait_for_worker(parent: int) -> int:
     while time.monotonic() < deadline:
         children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
         for child in children:
-            if b"edgebench.measure.worker" in Path(f"/proc/{child}/cmdline").read_bytes():
-                return int(child)
+            with contextlib.suppress(OSError):  # it has just ended: another one than the worker
+                if b"edgebench.measure.worker" in Path(f"/proc/{child}/cmdline").read_bytes():
+                    return int(child)
         time.sleep(0.02)
     raise AssertionError("no worker came")
 
@@ -384,9 +385,12 @@ def _replicates(folder: Path) -> int:
 def _wait_for_replicates(folder: Path, count: int) -> int:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        seen = _replicates(folder)
-        if seen >= count:
-            return seen
+        with contextlib.suppress(
+            FileNotFoundError
+        ):  # the run has just ended, and its journal is gone
+            seen = _replicates(folder)
+            if seen >= count:
+                return seen
         time.sleep(0.02)
     raise AssertionError(f"no {count} replicates in time")
 
