@@ -314,3 +314,31 @@ def test_weights_of_another_network_are_refused_by_name(
     with pytest.raises(EdgebenchError, match=r"not EfficientNet-Lite0's weights: _bn0\.weight is"):
         efficientnet_lite0.build(tmp_path / "other.pth", tmp_path / "made.onnx")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("method", "complaint"),
+    [
+        ("def __len__(self): return 0", "the task Images has no items"),
+        (
+            "def preprocess(self, raw): return {'image': np.zeros((3, 8, 8))}",
+            r"gives image float64\[3, 8, 8\]; the model takes image float32\[1, 3, 8, 8\]",
+        ),
+        ("def preprocess(self, raw): return {'x': np.zeros((1, 3, 8, 8))}", "gives x float64"),
+    ],
+)
+def test_a_task_that_does_not_fit_the_model_is_an_error_of_its_own(
+    source: Path, method: str, complaint: str
+) -> None:
+    asked = job(source)
+    (source.parent / "task.py").write_text(f"{TASK}\n    {method}\n")
+    with pytest.raises(EdgebenchError, match=complaint) as caught:
+        prepare(asked)
+    assert not isinstance(caught.value, UnsupportedError)
+
+
+def test_an_error_of_a_task_is_not_the_runtimes(source: Path) -> None:
+    asked = job(source)
+    (source.parent / "task.py").write_text(f"{TASK}\n    def preprocess(self, raw): return 1 / 0\n")
+    with pytest.raises(ZeroDivisionError):
+        prepare(asked)
