@@ -147,9 +147,19 @@ def test_axes_of_one_name_have_one_size() -> None:
 
 
 @pytest.mark.parametrize("wanted", [{}, {"image": ["batch", 3, 8, 8]}])
-def test_a_fixed_leading_axis_takes_no_batch(wanted: dict[str, list[int | str]]) -> None:
+@pytest.mark.parametrize("size", [1, 8])
+def test_a_fixed_leading_axis_takes_no_batch(wanted: dict[str, list[int | str]], size: int) -> None:
+    """Not even one of its own size: an item is then as large as the batch."""
     with pytest.raises(UnsupportedError, match="batch"):
-        onnx_file.resolve_shapes(models.convolution([1, 3, 8, 8]), wanted, batch=8)
+        onnx_file.resolve_shapes(models.convolution([size, 3, 8, 8]), wanted, batch=8)
+
+
+def test_another_axis_than_the_leading_one_is_no_batch() -> None:
+    model = models.convolution(["time", "items", 8, 8])
+    wanted: dict[str, list[int | str]] = {"image": [7, "batch", 8, 8]}
+    assert onnx_file.resolve_shapes(model, wanted, batch=1) == {"image": [7, 1, 8, 8]}
+    with pytest.raises(UnsupportedError, match="joined along the leading axis"):
+        onnx_file.resolve_shapes(model, wanted, batch=2)
 
 
 def test_weights_beside_the_file_are_found_and_must_stay_beside_it(tmp_path: Path) -> None:

@@ -215,13 +215,34 @@ def resolve_shapes(
     shapes = {
         name: _fixed_shape(value, wanted.get(name), named, batch) for name, value in inputs.items()
     }
-    marked = any(size == "batch" for shape in wanted.values() for size in shape)
-    if batch > 1 and not marked and not any(shape[:1] == [batch] for shape in shapes.values()):
+    if batch > 1:
+        _check_batch(inputs, wanted, shapes, batch)
+    return shapes
+
+
+def _check_batch(
+    inputs: Mapping[str, ValueInfoProto],
+    wanted: Mapping[str, Sequence[int | str]],
+    shapes: Mapping[str, Sequence[int]],
+    batch: int,
+) -> None:
+    """A query is made of single items, joined along their leading axes: these must be the batch."""
+    if any("batch" in shape[1:] for shape in wanted.values()):
+        raise UnsupportedError(
+            "items are joined along the leading axis: no other can be the batch",
+            fix="use batch 1, or export the model with the batch as leading axis",
+        )
+    leading = (shapes[name][:1] for name, value in inputs.items() if _leads_open(value))
+    if not any(size == [batch] for size in leading):
         raise UnsupportedError(
             f"no axis of the model takes a batch of {batch}: its leading axis is fixed",
             fix="use batch 1, or export the model with an open leading axis",
         )
-    return shapes
+
+
+def _leads_open(value: ValueInfoProto) -> bool:
+    dims = value.type.tensor_type.shape.dim
+    return bool(dims) and _declared(dims[0]) is None
 
 
 def _named_axes(
