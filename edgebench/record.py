@@ -52,7 +52,7 @@ class Paced(Part, frozen=True, kw_only=True):
     """A single_stream at a given rate: latency counts from the scheduled time."""
 
     rate_per_s: float
-    misses: int  # completions later than the next scheduled start
+    misses: int  # completions later than the next scheduled start, and queries that never ran
     service_ns: list[int]  # from the actual start, parallel to samples_ns
     wake_late_ns: list[int]  # actual start minus scheduled start where the device was idle
 
@@ -92,7 +92,7 @@ class Unseen(Part, frozen=True, kw_only=True):
 
 
 class Pipeline(Part, frozen=True, kw_only=True):
-    """The application's way: pre-processing, inference, post-processing, one item after the other."""
+    """The application's way: pre-processing, inference, post-processing, one query after the other."""
 
     preprocess_ns: list[int]
     inference_ns: list[int]
@@ -362,7 +362,7 @@ class Work(Part, frozen=True, kw_only=True):
 
 
 class ModelFacts(Part, frozen=True, kw_only=True):
-    name: str
+    name: str  # title of the workload
     sha256: str  # of the file that ran
     size_bytes: int  # of the file or folder that ran, weights beside it included
     source: str  # URI or path it came from

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,17 +12,40 @@ from hypothesis import strategies as st
 
 from edgebench.errors import DeviceStateError, StoreError
 from edgebench.measure import reruns
-from edgebench.measure.campaign import MIN_SLICE_S, NO_METER, Campaign, Settings, Target
+from edgebench.measure.campaign import (
+    MIN_SLICE_S,
+    NO_METER,
+    OVERHEAD_S,
+    SLICE_FACTOR,
+    Campaign,
+    Settings,
+    Target,
+)
 from edgebench.measure.energy import Idle
 from edgebench.measure.jobs import Done, Job
 from edgebench.measure.meter import Meter
 from edgebench.probes import state
-from edgebench.record import CellFacts, Energy, Reason, Record, Replicate, StateCheck, Unseen
+from edgebench.record import (
+    CellFacts,
+    Energy,
+    Marker,
+    Reason,
+    Record,
+    Replicate,
+    StateCheck,
+    Unseen,
+)
 from edgebench.spec.types import Quality
 from edgebench.store import JournalEntry
 from tests.records import record, replicate, samples
 
 A_RECORD = record()
+NOW_S = 1000.0
+
+
+def now() -> float:
+    """A clock that stands still: only a launch that says so takes time."""
+    return NOW_S
 
 
 class Keeper:
@@ -46,6 +68,7 @@ class Watcher:
     def starts(self, target: Target, number: int, total: int, left_s: float) -> None: ...
     def tick(self) -> None: ...
     def spoilt(self, target: Target, replicate: Replicate, again: bool) -> None: ...
+    def cut(self, target: Target, replicate: Replicate) -> None: ...
     def completed(self, record: Record) -> None: ...
 
 
@@ -107,6 +130,7 @@ def measure(
     started_s: float | None = None,
     before: list[StateCheck] | None = None,
     meter: Meter = NO_METER,
+    clock: Callable[[], float] = now,
 ) -> tuple[Campaign, Keeper, list[CellFacts]]:
     keeper = keeper or Keeper()
     campaign = Campaign(
@@ -117,9 +141,10 @@ def measure(
         before or [],
         keeper,
         Watcher(),
-        time.monotonic() if started_s is None else started_s,
+        NOW_S if started_s is None else started_s,
         launch,
         meter,
+        clock=clock,
     )
     return campaign, keeper, campaign.measure()
 
@@ -135,6 +160,17 @@ def test_a_cell_that_varies_gets_more_replicates_up_to_the_limit() -> None:
     _, keeper, _ = measure([target("a")], spread_launch, Settings(max_replicates=7))
     assert len(keeper.entries) == 7
     assert len(keeper.records[0].replicates) == 7
+
+
+def test_what_cannot_be_timed_is_not_tried_for_its_precision() -> None:
+    deferred = Reason(code="outputs_deferred", message="read later")
+
+    def launch(job: Job, **_: Any) -> Done:
+        return Done(replicate(job.index, [], status="invalid", reasons=[deferred]))
+
+    _, keeper, _ = measure([target("a")], launch)
+    assert len(keeper.entries) == Settings().replicates
+    assert keeper.records[0].status == "invalid"
 
 
 def test_quality_is_measured_in_full_once() -> None:
@@ -187,8 +223,9 @@ def test_a_spent_budget_keeps_what_was_measured_and_names_the_rest() -> None:
         [],
         keeper,
         Watcher(),
-        time.monotonic(),
+        NOW_S,
         launch,
+        clock=now,
     )
     unreached = campaign.measure()
     assert [cell.id for cell in unreached] == ["c"]
@@ -198,7 +235,7 @@ def test_a_spent_budget_keeps_what_was_measured_and_names_the_rest() -> None:
 
 def test_a_soft_budget_gives_every_cell_one_replicate() -> None:
     settings = Settings(budget_s=1.0, hard_budget=False)
-    long_ago_s = time.monotonic() - 100.0
+    long_ago_s = NOW_S - 100.0
     _, keeper, unreached = measure(
         [target("a"), target("b")], settings=settings, started_s=long_ago_s
     )
@@ -207,12 +244,68 @@ def test_a_soft_budget_gives_every_cell_one_replicate() -> None:
 
 
 def test_a_hard_budget_that_is_spent_measures_nothing() -> None:
-    long_ago_s = time.monotonic() - 100.0
+    long_ago_s = NOW_S - 100.0
     _, keeper, unreached = measure(
         [target("a")], settings=Settings(budget_s=1.0), started_s=long_ago_s
     )
     assert [cell.id for cell in unreached] == ["a"]
     assert keeper.records == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "silences_s"),
+    [
+        (Settings(), [120.0] * 3),
+        (Settings(budget_s=60.0), [60.0] * 3),
+        (Settings(budget_s=60.0, time_out_s=5.0), [5.0] * 3),
+        (Settings(budget_s=3.0), [10.0] * 3),
+        # A row for every cell, whatever it takes: a slow load is no hang.
+        (Settings(budget_s=3.0, hard_budget=False), [120.0, 10.0, 10.0]),
+    ],
+)
+def test_a_budget_waits_for_no_hang(settings: Settings, silences_s: list[float]) -> None:
+    given: list[float] = []
+
+    def launch(job: Job, time_out_s: float, **_: Any) -> Done:
+        given.append(time_out_s)
+        return steady_launch(job)
+
+    measure([target("a")], launch, settings)
+    assert given == silences_s
+
+
+@pytest.mark.parametrize("sound", [0, 2])
+def test_what_the_budget_cut_is_no_failure(sound: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    cut: list[str] = []
+    monkeypatch.setattr(
+        Watcher, "cut", lambda _, target, replicate: cut.append(replicate.reasons[0].code)
+    )
+
+    def launch(job: Job, **_: Any) -> Done:
+        if job.index < sound:
+            return steady_launch(job)
+        campaign._started_s -= 100.0  # silent until the budget was over
+        hung = Reason(code="timed_out", message="no sign of life for 60 s during load: killed")
+        return Done(replicate(job.index, status="failed", reasons=[hung]))
+
+    keeper = Keeper()
+    campaign = Campaign(
+        [target("a")],
+        Settings(budget_s=60.0),
+        A_RECORD.run,
+        A_RECORD.device,
+        [],
+        keeper,
+        Watcher(),
+        NOW_S,
+        launch,
+        clock=now,
+    )
+    unreached = campaign.measure()
+    assert cut == ["timed_out"]
+    assert len(keeper.entries) == sound
+    assert [cell.id for cell in unreached] == ([] if sound else ["a"])
+    assert [(r.status, len(r.replicates)) for r in keeper.records] == ([("ok", 2)] if sound else [])
 
 
 def test_slices_share_the_budget() -> None:
@@ -228,6 +321,40 @@ def test_slices_share_the_budget() -> None:
     assert all(slice_s <= 30.0 for slice_s in slices)
 
 
+def test_what_stands_around_a_worker_takes_of_the_budget_too() -> None:
+    """Markers and looks at idle power take seconds: later windows are the shorter for them."""
+    slices: list[float] = []
+
+    def launch(job: Job, **_: Any) -> Done:
+        slices.append(job.slice_s)
+        spent_s.append(SLICE_FACTOR * job.slice_s)
+        return steady_launch(job)
+
+    def mark() -> list[Marker]:
+        spent_s.append(3.0)
+        return []
+
+    spent_s: list[float] = []
+    campaign = Campaign(
+        [target(name) for name in "abc"],
+        Settings(budget_s=100.0, slice_s=100.0),
+        A_RECORD.run,
+        A_RECORD.device,
+        [],
+        Keeper(),
+        Watcher(),
+        NOW_S,
+        launch,
+        mark=mark,
+        clock=lambda: NOW_S + sum(spent_s),
+    )
+    campaign.measure()
+    assert len(slices) == 9
+    left_s = 100.0 - SLICE_FACTOR * slices[0] - 6.0
+    overhead_s = 2 * 6.0 + 6 * OVERHEAD_S  # two first ones are due, and six others
+    assert slices[1] == pytest.approx((left_s - overhead_s) / 8 / SLICE_FACTOR)
+
+
 def test_a_budget_too_small_leaves_the_smallest_slice() -> None:
     slices: list[float] = []
 
@@ -235,7 +362,7 @@ def test_a_budget_too_small_leaves_the_smallest_slice() -> None:
         slices.append(job.slice_s)
         return steady_launch(job)
 
-    measure([target("a")], launch, Settings(budget_s=1.0))
+    measure([target("a")], launch, Settings(budget_s=1.2), clock=lambda: NOW_S + 0.5 * len(slices))
     assert slices == [MIN_SLICE_S] * 3
 
 
@@ -313,8 +440,9 @@ def test_a_disk_that_fills_up_leaves_what_was_measured_to_be_shown() -> None:
         [],
         keeper,
         Watcher(),
-        time.monotonic(),
+        NOW_S,
         steady_launch,
+        clock=now,
     )
     with pytest.raises(StoreError):
         campaign.measure()
@@ -358,9 +486,10 @@ def test_a_window_is_long_enough_for_the_meter_if_the_budget_allows(
         [],
         Keeper(),
         Watcher(),
-        time.monotonic(),
+        NOW_S,
         launch,
         meter,
+        clock=now,
     )
     campaign.measure()
     assert windows == [least_s] * 3
@@ -441,6 +570,22 @@ def test_without_reruns_the_first_spoilt_replicate_ends_the_cell(
     _, keeper, _ = measure([target("a")], settings=Settings(reruns=0))
     assert [r.status for r in keeper.records[0].replicates] == ["ok", "invalid"]
     assert keeper.records[0].status == "invalid"
+
+
+def test_a_cell_that_is_given_up_leaves_its_share_of_the_budget_to_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spoil(monkeypatch, 0)
+    slices: list[float] = []
+
+    def launch(job: Job, **_: Any) -> Done:
+        slices.append(job.slice_s)
+        return steady_launch(job)
+
+    settings = Settings(budget_s=100.0, slice_s=100.0, reruns=0)
+    measure([target("a"), target("b")], launch, settings)
+    assert len(slices) == 4
+    assert slices[1] > 100.0 / 4 / SLICE_FACTOR  # of three that are due, not of five
 
 
 def test_a_fault_of_its_own_is_not_run_again(monkeypatch: pytest.MonkeyPatch) -> None:

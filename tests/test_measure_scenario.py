@@ -79,6 +79,7 @@ def test_every_query_of_the_pool_takes_its_turn() -> None:
         target=0.02,
         percentile=0.5,
         max_samples=30,
+        clock=Clock(),
     )
     assert window.stop == "samples"
     assert len(window.samples_ns) == 30
@@ -203,8 +204,9 @@ def test_an_input_is_held_by_nobody_else() -> None:
 
 
 def test_a_window_goes_on_for_a_meter_and_keeps_no_more_samples() -> None:
+    clock = Clock()
     window = scenario.single_stream(
-        lambda _: None,
+        lambda _: clock.sleep(1e-6),
         [0],
         typical_ns=1000,
         slice_s=0.01,
@@ -212,8 +214,21 @@ def test_a_window_goes_on_for_a_meter_and_keeps_no_more_samples() -> None:
         percentile=0.5,
         max_samples=100,
         min_window_s=0.05,
+        clock=clock,
     )
     assert window.stop == "samples"
-    assert len(window.samples_ns) == 100 < window.queries
-    assert window.window_ns >= 50_000_000
+    assert window.samples_ns == [1000] * 100
+    assert window.window_ns == 50_000_000 == window.queries * 1000
+
+
+def test_the_stretch_that_a_meter_is_asked_about_holds_the_window() -> None:
+    window = scenario.single_stream(
+        lambda _: None,
+        [0],
+        typical_ns=1000,
+        slice_s=0.001,
+        target=0.02,
+        percentile=0.5,
+        max_samples=30,
+    )
     assert window.end_ns - window.start_ns >= window.window_ns

@@ -102,6 +102,20 @@ def test_an_input_that_does_not_exist_is_suggested() -> None:
         onnx_file.resolve_shapes(models.convolution(), {"imag": [1, 3, 8, 8]}, batch=1)
 
 
+@pytest.mark.parametrize("size", [-1, 0])
+def test_an_axis_of_no_size_is_open(size: int) -> None:
+    """So some exporters write it."""
+    model = models.convolution([size, 3, size, 8])
+    inputs, _ = onnx_file.describe(model)
+    assert inputs[0].shape == (None, 3, None, 8)
+    with pytest.raises(UsageError, match="'image': axis 2 is open") as caught:
+        onnx_file.resolve_shapes(model, {}, batch=2)
+    assert caught.value.fix == "--shape image=1,3,224,8"
+    shapes = onnx_file.resolve_shapes(model, {"image": ["batch", 3, 4, 8]}, batch=2)
+    inputs, outputs = onnx_file.describe(onnx_file.freeze(model, shapes))
+    assert (inputs[0].shape, outputs[0].shape) == ((2, 3, 4, 8), (2, 5))
+
+
 def test_an_open_axis_must_be_given_and_the_error_says_how() -> None:
     model = models.convolution(["batch", 3, "height", "width"])
     with pytest.raises(UsageError, match=r"'image': axis 2 \(height\) is open") as caught:
@@ -133,9 +147,19 @@ def test_axes_of_one_name_have_one_size() -> None:
 
 
 @pytest.mark.parametrize("wanted", [{}, {"image": ["batch", 3, 8, 8]}])
-def test_a_fixed_leading_axis_takes_no_batch(wanted: dict[str, list[int | str]]) -> None:
+@pytest.mark.parametrize("size", [1, 8])
+def test_a_fixed_leading_axis_takes_no_batch(wanted: dict[str, list[int | str]], size: int) -> None:
+    """Not even one of its own size: an item is then as large as the batch."""
     with pytest.raises(UnsupportedError, match="batch"):
-        onnx_file.resolve_shapes(models.convolution([1, 3, 8, 8]), wanted, batch=8)
+        onnx_file.resolve_shapes(models.convolution([size, 3, 8, 8]), wanted, batch=8)
+
+
+def test_another_axis_than_the_leading_one_is_no_batch() -> None:
+    model = models.convolution(["time", "items", 8, 8])
+    wanted: dict[str, list[int | str]] = {"image": [7, "batch", 8, 8]}
+    assert onnx_file.resolve_shapes(model, wanted, batch=1) == {"image": [7, 1, 8, 8]}
+    with pytest.raises(UnsupportedError, match="joined along the leading axis"):
+        onnx_file.resolve_shapes(model, wanted, batch=2)
 
 
 def test_weights_beside_the_file_are_found_and_must_stay_beside_it(tmp_path: Path) -> None:

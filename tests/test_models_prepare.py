@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from edgebench.errors import AssetError, EdgebenchError, UnsupportedError, UsageError
-from edgebench.models import onnx_file
+from edgebench.models import efficientnet_lite0, onnx_file
 from edgebench.models.cache import Cache, Made
 from edgebench.models.jobs import PreparedModel, PrepareFailure, PrepareJob, decode_answer
 from edgebench.models.prepare import prepare
@@ -305,3 +305,40 @@ def test_what_killed_processes_left_is_swept(tmp_path: Path, dead_pid: int) -> N
     Cache(tmp_path).get({"a": 1}, write_entry("whole"))
     assert not dead.exists()
     assert alive.exists()
+
+
+def test_weights_of_another_network_are_refused_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(efficientnet_lite0, "load_state_dict", lambda _: {"fc": np.zeros(3)})
+    with pytest.raises(EdgebenchError, match=r"not EfficientNet-Lite0's weights: _bn0\.weight is"):
+        efficientnet_lite0.build(tmp_path / "other.pth", tmp_path / "made.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("method", "complaint"),
+    [
+        ("def __len__(self): return 0", "the task Images has no items"),
+        (
+            "def preprocess(self, raw): return {'image': np.zeros((3, 8, 8))}",
+            r"gives image float64\[3, 8, 8\]; the model takes image float32\[1, 3, 8, 8\]",
+        ),
+        ("def preprocess(self, raw): return {'x': np.zeros((1, 3, 8, 8))}", "gives x float64"),
+    ],
+)
+def test_a_task_that_does_not_fit_the_model_is_an_error_of_its_own(
+    source: Path, method: str, complaint: str
+) -> None:
+    asked = job(source)
+    (source.parent / "task.py").write_text(f"{TASK}\n    {method}\n")
+    with pytest.raises(EdgebenchError, match=complaint) as caught:
+        prepare(asked)
+    assert not isinstance(caught.value, UnsupportedError)
+
+
+def test_an_error_of_a_task_is_not_the_runtimes(source: Path) -> None:
+    asked = job(source)
+    (source.parent / "task.py").write_text(f"{TASK}\n    def preprocess(self, raw): return 1 / 0\n")
+    with pytest.raises(ZeroDivisionError):
+        prepare(asked)

@@ -118,6 +118,56 @@ def test_quantized_tensors_count_at_their_width() -> None:
     assert work.uncounted == {}
 
 
+@pytest.mark.parametrize(
+    ("words", "table", "moved_bytes"),
+    [
+        (
+            3,
+            1000,
+            8 * 3 + 4 * (3 * 5 + 3 * 5),
+        ),  # indices, rows that are read, rows that are written
+        (3, 2, 8 * 3 + 4 * (2 * 5 + 3 * 5)),  # a row read twice comes from memory once
+    ],
+)
+def test_of_a_table_the_rows_that_are_looked_up_are_read(
+    words: int, table: int, moved_bytes: int
+) -> None:
+    weights = {"table": np.ones((table, 5), np.float32)}
+    made = single(("Gather", ["table", "ids"], "y", {}), {"ids": [words]}, [words, 5], weights)
+    made.graph.input[0].type.tensor_type.elem_type = 7  # int64
+    assert work_of(made).moved_bytes == moved_bytes
+
+
+def test_of_a_slice_what_it_takes_is_read() -> None:
+    bounds = {"starts": np.array([2], np.int64), "ends": np.array([4], np.int64)}
+    node: Node = ("Slice", ["x", "starts", "ends"], "y", {})
+    work = work_of(single(node, {"x": [100, 5]}, [2, 5], bounds))
+    assert work.moved_bytes == 4 * 10 * 2 + 8 * 2
+    nodes: list[Node] = [node, ("Mul", ["y", "x"], "z", {})]
+    bounds["ends"] = np.array([3], np.int64)
+    work = work_of(model(nodes, {"x": [100, 5]}, {"z": [100, 5]}, bounds))
+    assert work.moved_bytes == 4 * 500 * 2 + 8 * 2  # the product reads all of it
+
+
+@pytest.mark.parametrize(
+    ("node", "each"),
+    [
+        (("Add", ["x", "y"], "z", {}), 1),
+        (("Sum", ["x", "y", "y"], "z", {}), 2),
+        (("Clip", ["x", "low", "high"], "z", {}), 1),
+        (("Where", ["chosen", "x", "y"], "z", {}), 1),
+    ],
+)
+def test_operations_on_an_element(node: Node, each: int) -> None:
+    inputs: dict[str, Shape] = {"x": [4, 5], "y": [4, 5]}
+    weights = {
+        "low": np.float32(0),
+        "high": np.float32(6),
+        "chosen": np.ones((4, 5), np.bool_),
+    }
+    assert work_of(single(node, inputs, [4, 5], weights)).flops == 20 * each
+
+
 def test_a_recurrent_layer() -> None:
     weights = {"w": np.ones((1, 16, 3), np.float32), "r": np.ones((1, 16, 4), np.float32)}
     made = single(

@@ -17,15 +17,25 @@ from edgebench.analysis.table import build_table
 from edgebench.backend import Backend
 from edgebench.cli import cli, run_
 from edgebench.errors import DeviceStateError, ExitCode, UnsupportedError, UsageError
-from edgebench.measure.campaign import Campaign, Settings
+from edgebench.measure.campaign import SLICE_FACTOR, Campaign, Settings
 from edgebench.measure.jobs import Done, Job
 from edgebench.measure.power_modes import PowerModes
 from edgebench.plan import parse_sets, plan
 from edgebench.probes.machine import Machine
 from edgebench.spec.loader import load_workloads
+from edgebench.store import JournalEntry
 from edgebench.testing.models import two_by_two
 from edgebench.testing.trees import write_tree
-from tests.test_measure_campaign import A_RECORD, Keeper, Watcher, steady_launch, target
+from tests.test_measure_campaign import (
+    A_RECORD,
+    NOW_S,
+    Keeper,
+    Watcher,
+    now,
+    spread_launch,
+    steady_launch,
+    target,
+)
 
 TREE = {
     "etc/nv_tegra_release": "# R36 (release), REVISION: 4.3",
@@ -207,6 +217,28 @@ def test_cells_of_one_mode_take_turns_and_each_was_measured_in_its_mode(tmp_path
     assert row.power_mode == "MODE_10W"
 
 
+def test_the_first_mode_leaves_the_others_what_they_need_of_the_budget(tmp_path: Path) -> None:
+    board, keeper = Board(tmp_path), Keeper()
+    windows: list[tuple[str, float]] = []
+
+    def launch(job: Job, **_: Any) -> Done:
+        made._started_s -= SLICE_FACTOR * job.slice_s
+        windows.append((job.backend, job.slice_s))
+        return spread_launch(job)
+
+    targets = [asking("a", 0), asking("b", 1)]
+    for target_ in targets:
+        target_.job = msgspec.structs.replace(target_.job, backend=target_.cell.id)
+    made = Campaign(
+        targets, Settings(budget_s=100.0, slice_s=8.0), A_RECORD.run, A_RECORD.device, [], keeper,
+        Watcher(), NOW_S, launch, power_modes=board.modes(), clock=now,
+    )  # fmt: skip
+    made.measure()
+    assert [name for name, _ in windows[:6]] == ["a"] * 3 + ["b"] * 3
+    assert all(slice_s == 8.0 for _, slice_s in windows[:6])
+    assert len(windows) > 6  # and then what is left goes into precision
+
+
 def test_a_mode_that_cannot_be_had_makes_its_cells_unsupported_and_no_others(
     tmp_path: Path,
 ) -> None:
@@ -217,6 +249,16 @@ def test_a_mode_that_cannot_be_had_makes_its_cells_unsupported_and_no_others(
     assert records["a"].reasons[0].code == "power_mode_unavailable"
     assert records["a"].replicates == []
     assert records["b"].status == "ok"
+
+
+def test_what_was_measured_in_a_mode_stands_when_it_cannot_be_had_again(tmp_path: Path) -> None:
+    board, keeper = Board(tmp_path, stuck=[0]), Keeper()
+    resumed = asking("a", 0)
+    resumed.entries.append(JournalEntry(cell="a", replicate=steady_launch(resumed.job).replicate))
+    campaign([resumed], board, steady_launch, keeper).measure()
+    (record,) = keeper.records
+    assert (record.status, len(record.replicates)) == ("ok", 1)
+    assert [reason.code for reason in record.reasons] == ["power_mode_unavailable"]
 
 
 def test_ctrl_c_in_a_replicate_puts_the_former_mode_back(tmp_path: Path) -> None:

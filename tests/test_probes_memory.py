@@ -1,4 +1,4 @@
-"""Memory and threads of the worker process."""
+"""Memory of the worker process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from edgebench.probes import memory
 from edgebench.testing.trees import write_tree
 
-STATUS = "Name:\tpython3\nVmPeak:\t  999 kB\nVmHWM:\t   22396 kB\nVmRSS:\t   100 kB\nThreads:\t7"
+STATUS = "Name:\tpython3\nVmPeak:\t  999 kB\nVmHWM:\t   22396 kB\nVmRSS:\t   100 kB"
 ROLLUP = (
     "55dbc2487000-7fff2d2c7000 ---p 00000000 00:00 0    [rollup]\nRss:      1712 kB\n"
     "Private_Clean:   120 kB\nPrivate_Dirty:   116 kB\nPrivate_Hugetlb:  2048 kB"
@@ -21,7 +21,6 @@ ROLLUP = (
 def test_peak_is_the_high_water_mark_of_resident_memory(tmp_path: Path) -> None:
     write_tree(tmp_path, {"proc/self/status": STATUS})
     assert memory.peak_rss(tmp_path, "linux") == (22396 * 1024, "VmHWM")
-    assert memory.thread_count(tmp_path, "linux") == 7
 
 
 @pytest.mark.parametrize("status", ["Name: x", "VmHWM: many kB", "VmHWM: 12 MB", ""])
@@ -30,7 +29,6 @@ def test_an_unreadable_peak_is_none_with_the_reason(tmp_path: Path, status: str)
     peak, why = memory.peak_rss(tmp_path, "linux")
     assert peak is None
     assert "VmHWM" in why
-    assert memory.thread_count(tmp_path, "linux") is None
 
 
 def test_uss_is_private_memory_only(tmp_path: Path) -> None:

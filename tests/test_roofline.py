@@ -21,6 +21,7 @@ from edgebench.cli import cli
 from edgebench.errors import EdgebenchError, StoreError, UsageError
 from edgebench.measure.calibrate import _in_process, calibrate
 from edgebench.record import DeviceFacts, Layer, Paced, Record, StateCheck, Work, encode
+from edgebench.testing.trees import write_tree
 from tests.records import failed, offline, record, replicate, samples
 
 DEVICE = DeviceFacts(name="desk", facts={})
@@ -265,6 +266,29 @@ def test_calibrating_takes_turns_and_keeps_the_best() -> None:
         assert each.low_per_s is not None
         assert each.high_per_s is not None
         assert each.low_per_s <= each.per_s <= each.high_per_s
+
+
+@pytest.mark.parametrize(
+    ("installed", "version"), [("onnxruntime_gpu-1.23.2", "1.23.2"), ("numpy-2.0.0", None)]
+)
+def test_calibrating_names_the_runtime_whoever_ships_it(
+    installed: str, version: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = "onnxruntime" if version else "numpy"
+    write_tree(tmp_path, {f"{installed}.dist-info/RECORD": f"{module}/__init__.py,,"})
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    calls: list[str] = []
+
+    def measure(what: str, threads: int, seconds: float) -> tuple[float, str]:
+        calls.append(what)
+        return 1e9, "made up"
+
+    if version is None:
+        with pytest.raises(EdgebenchError, match="ONNX Runtime is not installed"):
+            calibrate(DEVICE, [], 2, 0.1, measure=measure)
+        assert calls == []  # nothing was measured in vain
+    else:
+        assert calibrate(DEVICE, [], 2, 0.1, measure=measure).onnxruntime == version
 
 
 @pytest.mark.parametrize("what", ["gemm_fp32", "gemm_int8", "memory_add"])

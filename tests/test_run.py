@@ -126,12 +126,13 @@ def test_the_same_inputs_every_time(workplace: Workplace) -> None:
 
 
 def test_offline_and_paced_scenarios(workplace: Workplace) -> None:
-    code, table, _ = workplace.run("--scenario", "offline,single_stream", "--rate", "50")
+    # A query every two seconds: however busy the machine, it is over before the next one is due.
+    code, table, _ = workplace.run("--scenario", "offline,single_stream", "--rate", "0.5")
     assert code == ExitCode.OK
     rows = {row["scenario"]: row for row in table["rows"]}
     assert rows["offline"]["throughput_per_s"] > 0
-    assert rows["single_stream"]["rate_per_s"] == 50
-    assert rows["single_stream"]["paced"]["misses"] >= 0
+    assert rows["single_stream"]["rate_per_s"] == 0.5
+    assert rows["single_stream"]["paced"]["misses"] == 0
 
 
 # Faults: each leaves a row with its reason, and the exit code says that a cell failed.
@@ -367,8 +368,9 @@ def _wait_for_worker(parent: int) -> int:
     while time.monotonic() < deadline:
         children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
         for child in children:
-            if b"edgebench.measure.worker" in Path(f"/proc/{child}/cmdline").read_bytes():
-                return int(child)
+            with contextlib.suppress(OSError):  # it has just ended: another one than the worker
+                if b"edgebench.measure.worker" in Path(f"/proc/{child}/cmdline").read_bytes():
+                    return int(child)
         time.sleep(0.02)
     raise AssertionError("no worker came")
 
@@ -385,9 +387,12 @@ def _replicates(folder: Path) -> int:
 def _wait_for_replicates(folder: Path, count: int) -> int:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        seen = _replicates(folder)
-        if seen >= count:
-            return seen
+        with contextlib.suppress(
+            FileNotFoundError
+        ):  # the run has just ended, and its journal is gone
+            seen = _replicates(folder)
+            if seen >= count:
+                return seen
         time.sleep(0.02)
     raise AssertionError(f"no {count} replicates in time")
 

@@ -35,6 +35,10 @@ def _spoilt(target: Target, replicate: Replicate, again: bool) -> str:
     return f"{what}: {target.cell.id}: {replicate.reasons[0].message}"
 
 
+def _cut(target: Target, replicate: Replicate) -> str:
+    return f"cut by the budget: {target.cell.id}: {replicate.reasons[0].message}"
+
+
 class LineWatcher:
     """For pipes and logs: a line when a cell is complete."""
 
@@ -46,6 +50,9 @@ class LineWatcher:
 
     def spoilt(self, target: Target, replicate: Replicate, again: bool) -> None:
         print(_spoilt(target, replicate, again), file=sys.stderr, flush=True)
+
+    def cut(self, target: Target, replicate: Replicate) -> None:
+        print(_cut(target, replicate), file=sys.stderr, flush=True)
 
     def completed(self, record: Record) -> None:
         text = f"{_MARKS[record.status]}: {record.cell.id}"
@@ -104,6 +111,9 @@ class LiveWatcher(LineWatcher):
 
     def spoilt(self, target: Target, replicate: Replicate, again: bool) -> None:
         self._progress.print(_spoilt(target, replicate, again), markup=False, style="yellow")
+
+    def cut(self, target: Target, replicate: Replicate) -> None:
+        self._progress.print(_cut(target, replicate), markup=False, style="yellow")
 
     def completed(self, record: Record) -> None:
         if record.status != "ok":

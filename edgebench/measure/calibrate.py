@@ -15,13 +15,13 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from importlib import metadata
 from typing import Any
 
 from edgebench import __version__
 from edgebench.analysis import stats
 from edgebench.calibration import Calibration, Ceiling, What
 from edgebench.errors import EdgebenchError
+from edgebench.probes.distributions import onnxruntime_owners
 from edgebench.record import DeviceFacts, StateCheck
 
 KINDS: tuple[What, ...] = ("gemm_fp32", "gemm_int8", "memory_add")
@@ -46,6 +46,9 @@ def calibrate(
     Raises EdgebenchError where a process does not answer. `measure` is for tests.
     """
     measure = measure or _in_process
+    owners = onnxruntime_owners()  # before anything is measured, which would be lost
+    if not owners:
+        raise EdgebenchError("ONNX Runtime is not installed", "pip install onnxruntime")
     counts = sorted({1, usable_cpus()})
     settings = [(what, threads) for what in KINDS for threads in counts]
     found: dict[tuple[What, int], list[Rate]] = {setting: [] for setting in settings}
@@ -59,7 +62,7 @@ def calibrate(
         device=device,
         started_utc=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         edgebench=__version__,
-        onnxruntime=metadata.version("onnxruntime"),
+        onnxruntime=owners[0].version,
         state=[check for check in state if check.level in ("warn", "invalid")],
         ceilings=[_ceiling(what, threads, rates) for (what, threads), rates in found.items()],
     )

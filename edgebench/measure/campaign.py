@@ -46,6 +46,8 @@ SLICE_FACTOR = 1.6
 #: First guesses of what a replicate takes beside its slice, until one was measured.
 OVERHEAD_FIRST_S = 4.0
 OVERHEAD_S = 1.2
+#: A budget waits no longer for a silent worker than it lasts, but for so long at least.
+LEAST_SILENCE_S = 10.0
 NO_METER = NoMeter(Energy(status="unavailable", reason="no_sensor", detail="no meter was given"))
 
 
@@ -121,11 +123,12 @@ class Watcher(Protocol):
     def starts(self, target: Target, number: int, total: int, left_s: float) -> None: ...
     def tick(self) -> None: ...
     def spoilt(self, target: Target, replicate: Replicate, again: bool) -> None: ...
+    def cut(self, target: Target, replicate: Replicate) -> None: ...
     def completed(self, record: Record) -> None: ...
 
 
 class Campaign:
-    """Measures targets in rounds. `started_s` is when the budget began, on the monotonic clock."""
+    """Measures targets in rounds. `started_s` is when the budget began, on `clock`."""
 
     def __init__(
         self,
@@ -141,6 +144,7 @@ class Campaign:
         meter: Meter = NO_METER,
         power_modes: PowerModes | None = None,
         mark: Callable[[], list[Marker]] = list,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._targets = targets
         self._settings = settings
@@ -154,6 +158,7 @@ class Campaign:
         self._power_modes = power_modes
         self._meter = meter
         self._mark = mark
+        self._clock = clock
         self._overheads_s: dict[Literal["first", "rest"], list[float]] = {"first": [], "rest": []}
         self._measured = sum(len(target.entries) for target in targets)
         self.records: dict[str, Record] = {}  # of complete cells, by id
@@ -171,9 +176,10 @@ class Campaign:
             else:
                 open_targets.append(target)
         with tempfile.TemporaryDirectory(prefix="edgebench-") as scratch:
-            for mode, members in _by_power_mode(open_targets):
+            for mode, members, due_only in self._stretches(open_targets):
+                members = [t for t in members if t.cell.id not in self.records]
                 if any(map(self._may_start, members)) and self._enter(mode, members):
-                    self._rounds(members, Path(scratch))
+                    self._rounds(members, Path(scratch), due_only)
         open_targets = [t for t in open_targets if t.cell.id not in self.records]
         for target in list(open_targets):
             if target.entries:
@@ -182,7 +188,8 @@ class Campaign:
         return [target.cell for target in open_targets]
 
     def _enter(self, mode: str | None, targets: Sequence[Target]) -> bool:
-        """Sets the power mode that targets ask for. Where it cannot be had, they are unsupported."""
+        """Sets the power mode that targets ask for. Where it cannot be had, they are unsupported; what
+        was measured in it before stands."""
         if self._power_modes is None:
             return True
         try:
@@ -192,7 +199,8 @@ class Campaign:
             found = self._power_modes.enter(mode)
         except UnsupportedError as error:
             for target in targets:
-                target.status = "unsupported"
+                if not target.entries:
+                    target.status = "unsupported"
                 target.reasons.append(
                     Reason(code="power_mode_unavailable", message=error.message, fix=error.fix)
                 )
@@ -202,12 +210,25 @@ class Campaign:
             target.power_mode = found
         return True
 
-    def _rounds(self, targets: Sequence[Target], scratch: Path) -> None:
+    def _stretches(self, targets: Sequence[Target]) -> list[tuple[str | None, list[Target], bool]]:
+        """Power modes in their order, their targets, and whether only what is due is measured.
+
+        Modes are slow to change, and yet the first one must not spend on precision what the others
+        need: under a budget what is due of all modes comes first.
+        """
+        groups = _by_power_mode(targets)
+        passes = [False] if self._settings.budget_s is None or len(groups) == 1 else [True, False]
+        return [(mode, members, due_only) for due_only in passes for mode, members in groups]
+
+    def _rounds(self, targets: Sequence[Target], scratch: Path, due_only: bool) -> None:
         """Replicates of the targets in turns, until each is complete or the budget is spent."""
         open_targets = list(targets)
         while any(map(self._may_start, open_targets)):
             for target in list(open_targets):
                 if not self._may_start(target):
+                    continue
+                if due_only and not self._due(target):
+                    open_targets.remove(target)
                     continue
                 self._replicate(target, scratch)
                 if self._complete(target):
@@ -216,13 +237,23 @@ class Campaign:
 
     def _may_start(self, target: Target) -> bool:
         """Whether the budget allows another replicate of a target."""
-        first_at_any_cost = not self._settings.hard_budget and not target.entries
-        return self._left_s() > 0 or first_at_any_cost
+        return self._left_s() > 0 or self._at_any_cost(target)
+
+    def _at_any_cost(self, target: Target) -> bool:
+        """Whether the next replicate is the one that a soft budget gives every cell."""
+        return not self._settings.hard_budget and not target.entries
+
+    def _silence_s(self, target: Target) -> float:
+        """How long a worker may say nothing: a budget does not wait for the end of a hang."""
+        limit_s = self._settings.time_out_s
+        if self._at_any_cost(target):
+            return limit_s
+        return min(limit_s, max(LEAST_SILENCE_S, self._left_s()))
 
     def _left_s(self) -> float:
         if self._settings.budget_s is None:
             return float("inf")
-        return self._settings.budget_s - (time.monotonic() - self._started_s)
+        return self._settings.budget_s - (self._clock() - self._started_s)
 
     def _complete(self, target: Target) -> bool:
         if target.broken or reruns.exhausted(target.replicates, self._settings.reruns):
@@ -238,7 +269,10 @@ class Campaign:
         return target.sustained or precise(target.standing, self._settings)
 
     def _replicate(self, target: Target, scratch: Path) -> None:
-        """One more fresh process of a target, journalled before anything else happens."""
+        """One more fresh process of a target, journalled before anything else happens.
+
+        One that the budget cut is no finding: whether it hung, or was slow, nobody knows.
+        """
         assert target.job is not None
         index = len(target.entries)
         rerun_of = reruns.due(target.replicates, self._settings.reruns)
@@ -259,9 +293,14 @@ class Campaign:
         )
         total = sum(max(self._settings.replicates, len(t.entries)) for t in self._targets if t.job)
         self._watcher.starts(target, self._measured + 1, total, self._expected_s())
+        begin_s = self._clock()
         idle = self._meter.idle() if metered_s else None
         markers = self._mark()
-        done, changes, settings = self._watched(target, job)
+        silence_s = self._silence_s(target)
+        done, changes, settings = self._watched(target, job, silence_s)
+        if silence_s < self._settings.time_out_s and self._left_s() <= 0 and _hung(done.replicate):
+            self._watcher.cut(target, done.replicate)
+            return
         replicate = self._meter.measured(
             _with_state(_marked(done.replicate, [*markers, *self._mark()]), changes),
             target.job.batch,
@@ -270,8 +309,8 @@ class Campaign:
         replicate = msgspec.structs.replace(
             replicate, rerun_of=rerun_of, power_mode=target.power_mode
         )
-        overhead_s = max(0.0, (replicate.wall_s or 0.0) - _planned_s(target, window_s, slice_s))
-        overhead_s += 2 * self._meter.idle_s if metered_s else 0.0
+        took_s = self._clock() - begin_s  # idle and markers around the worker included
+        overhead_s = max(0.0, took_s - _planned_s(target, window_s, slice_s))
         self._overheads_s["first" if first else "rest"].append(overhead_s)
         self._measured += 1
         entry = JournalEntry(
@@ -294,7 +333,7 @@ class Campaign:
             )
 
     def _watched(
-        self, target: Target, job: Job
+        self, target: Target, job: Job, silence_s: float
     ) -> tuple[Done, list[StateCheck], Mapping[str, str]]:
         """What a worker found, what happened to the machine meanwhile, and its settings after."""
         vigil = Vigil()
@@ -305,7 +344,7 @@ class Campaign:
 
         done = self._launch(
             job,
-            time_out_s=min(self._settings.time_out_s, max(10.0, self._left_s())),
+            time_out_s=silence_s,
             inherited_fds=(self._keeper.lock_fd,) if self._keeper.lock_fd >= 0 else (),
             on_tick=tick,
         )
@@ -337,7 +376,7 @@ class Campaign:
 
     def _due(self, target: Target) -> int:
         """Replicates of a target that are due at least."""
-        if target.job is None or target.broken:
+        if target.cell.id in self.records:
             return 0
         again = reruns.due(target.replicates, self._settings.reruns) is not None
         return max(0, self._settings.replicates - len(target.standing)) + again
@@ -398,12 +437,16 @@ def _marked(replicate: Replicate, markers: list[Marker]) -> Replicate:
     return msgspec.structs.replace(replicate, markers=markers) if markers else replicate
 
 
+def _hung(replicate: Replicate) -> bool:
+    return any(reason.code == "timed_out" for reason in replicate.reasons)
+
+
 def _mean(values: Sequence[float], otherwise: float) -> float:
     return sum(values) / len(values) if values else otherwise
 
 
 def precise(replicates: Sequence[Replicate], settings: Settings) -> bool:
-    """Whether the chosen percentile is known within the target, over replicates."""
+    """Whether the chosen percentile is known within the target, over replicates, or no replicate has one."""
     permille = round(settings.percentile * 1000)
     values = [
         stats.percentile(sorted(replicate.samples_ns), permille)
@@ -411,7 +454,7 @@ def precise(replicates: Sequence[Replicate], settings: Settings) -> bool:
         if replicate.samples_ns
     ]
     interval = stats.log_interval(values)
-    return interval is not None and interval.half_width <= settings.target
+    return not values or (interval is not None and interval.half_width <= settings.target)
 
 
 def _with_state(replicate: Replicate, changes: list[StateCheck]) -> Replicate:

@@ -33,6 +33,7 @@ class _Conversation:
 
     phase: str = "start"
     done: Done | None = None
+    limit_s: float = 0.0  # how long it may be silent in this phase
     timed_out: bool = False
     hung_up: bool = False  # the worker closed its end: it is ending by itself
     buffer: bytearray = field(default_factory=bytearray)
@@ -91,7 +92,7 @@ def run_worker(
                         process.returncode,
                         phase=conversation.phase,
                         log=log,
-                        time_out_s=time_out_s if conversation.timed_out else None,
+                        time_out_s=conversation.limit_s if conversation.timed_out else None,
                         oom_kills=oom_kill_count() - oom_kills,
                     )
                 ],
@@ -120,7 +121,8 @@ def _listen(
     fd: int, conversation: _Conversation, time_out_s: float, on_tick: Callable[[], None]
 ) -> None:
     """Sleeps until the worker is done, ends, or stays silent for longer than its phase may take."""
-    deadline = time.monotonic() + time_out_s
+    conversation.limit_s = time_out_s
+    deadline = time.monotonic() + conversation.limit_s
     with selectors.DefaultSelector() as selector:
         selector.register(fd, selectors.EVENT_READ)
         while True:
@@ -141,7 +143,8 @@ def _listen(
                 del conversation.buffer[: end + 1]
                 if isinstance(message, Phase):
                     conversation.phase = message.name
-                    deadline = time.monotonic() + time_out_s + message.limit_s
+                    conversation.limit_s = time_out_s + message.limit_s
+                    deadline = time.monotonic() + conversation.limit_s
                 else:
                     conversation.done = message
                     return

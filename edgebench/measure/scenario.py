@@ -31,6 +31,7 @@ MIN_SAMPLES = 30
 #: A window goes on beyond its time for so many samples, up to so many times its length: a slow query in
 #: a short window would give a number that says nothing.
 MIN_TIMED, PATIENCE = 10, 4
+LEAST_WARM_UP = 3  # queries, however slow
 
 
 @dataclass
@@ -101,7 +102,7 @@ def warm_up(
         # Every input of the pool is seen once, so that none is new in the window, if time allows.
         if steady and (len(recent) >= len(pool) or spent >= 0.5):
             break
-        if spent >= 1 and len(recent) >= 3:
+        if spent >= 1 and len(recent) >= LEAST_WARM_UP:
             break
     typical = round(median(recent[-5:]))
     return Warmup(iterations=len(recent), duration_ns=clock() - start, steady=steady), typical

@@ -36,6 +36,10 @@ if TYPE_CHECKING:
 UNSEEN_SHARE = 0.15
 PIPELINE_SHARE = 0.15
 DEVICE_SHARE = 0.15
+#: Runs of the pipeline and of the device's part, at least.
+LEAST_RUNS = 5
+#: In what runtimes say when they get no memory.
+_OUT_OF_MEMORY = "bad_alloc", "failed to allocate", "out of memory", "cannot allocate memory"
 
 
 def main() -> None:
@@ -47,12 +51,10 @@ def main() -> None:
     started = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
     try:
         done = measure(job, link, started)
-    except UnsupportedError as error:
-        done = _ended(job, started, "unsupported", "unsupported", error.message, error.fix)
     except MemoryError:
         done = _ended(job, started, "failed", "out_of_memory", "the worker ran out of memory", "")
     except EdgebenchError as error:
-        done = _ended(job, started, "failed", "error", error.message, error.fix)
+        done = _refused(job, started, error)
     except Exception as error:  # noqa: BLE001 - whatever a backend or task raises is a row
         code, text = explain(error)
         done = _ended(job, started, "failed", code, text, "")
@@ -96,9 +98,15 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
 
     link.phase("first inference")
     _, first_ns = timed(lambda: session.run(pool[0]))
-    link.phase("warm-up", job.warmup_s)
+    link.phase("warm-up", job.warmup_s + scenario.LEAST_WARM_UP * first_ns / 1e9)
     warmup, typical_ns = scenario.warm_up(session.run, pool, job.warmup_s)
     uss_warm = memory.uss_bytes()
+
+    def phase(name: str, seconds: float, queries: int) -> None:
+        """Starts a phase of so many seconds, or of so many queries where they take longer."""
+        link.phase(name, seconds + queries * typical_ns / 1e9)
+
+    phase("reading of outputs", 0.0, check.COMPLETION_QUERIES)
     completion = check.completion(session, pool, typical_ns)
     if completion.deferred:
         # What such a call takes is no latency: there is nothing to measure.
@@ -111,11 +119,12 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
         )
         return Done(deferred, inputs.digest(feeds))
 
-    link.phase("measurement", 3 * max(job.slice_s, job.min_window_s) + 2 * job.sustain_s)
+    window_s = scenario.PATIENCE * max(job.slice_s, job.min_window_s)
+    phase("measurement", window_s + 2 * job.sustain_s, 1)
     window = _window(job, session, pool, typical_ns)
     # Before anything else is prepared: what follows holds further inputs.
     peak = peak_of(session)
-    link.phase("measurement of never-seen inputs", job.slice_s)
+    phase("measurement of never-seen inputs", job.slice_s, 2 * check.UNSEEN_COUNTS[0])
     unseen = check.unseen(
         session,
         feeds,
@@ -124,7 +133,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
         seconds=UNSEEN_SHARE * job.slice_s,
         seed=job.seed + 1000 * job.index,
     )
-    link.phase("measurement of the pipeline", job.slice_s)
+    phase("measurement of the pipeline", job.slice_s, LEAST_RUNS)
     pipeline = _pipeline(job, session, task, typical_ns)
     observed = Memory(
         peak_bytes=peak.peak_bytes,
@@ -136,10 +145,10 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
         device_peak_bytes=peak.device_peak_bytes,
         device_source=peak.device_source,
     )
-    link.phase("measurement of the device's part", job.slice_s)
+    phase("measurement of the device's part", job.slice_s, LEAST_RUNS)
     device = _device_times(job, session, pool, typical_ns)
 
-    link.phase("output check")
+    phase("output check", 0.0, 2 * check.CHECKED_ITEMS)
     checked = check.output_check(
         session,
         inputs.first_items(task, check.CHECKED_ITEMS),
@@ -150,7 +159,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
     )
     quality = effective = None
     if job.full_quality:
-        link.phase("quality pass", 10 * job.slice_s)
+        phase("quality pass", 10 * job.slice_s, 2 * len(task))
         quality = check.quality(
             session,
             task,
@@ -199,7 +208,7 @@ def _device_times(
     job: Job, session: Session, pool: list[Any], typical_ns: int
 ) -> DeviceTimes | None:
     """Transfers and computation apart, by the device's own clock, after everything was timed."""
-    count = _count(DEVICE_SHARE * job.slice_s, typical_ns, least=5, most=200)
+    count = _count(DEVICE_SHARE * job.slice_s, typical_ns, least=LEAST_RUNS, most=200)
     return session.device_times([pool[number % len(pool)] for number in range(count)])
 
 
@@ -279,7 +288,7 @@ def _pipeline(job: Job, session: Session, task: Task, typical_ns: int) -> Pipeli
 
     clock = time.perf_counter_ns
     split = Pipeline(preprocess_ns=[], inference_ns=[], postprocess_ns=[], end_to_end_ns=[])
-    count = _count(PIPELINE_SHARE * job.slice_s, 2 * typical_ns, least=5, most=200)
+    count = _count(PIPELINE_SHARE * job.slice_s, 2 * typical_ns, least=LEAST_RUNS, most=200)
     raw = [task.raw(index) for index in range(min(len(task), inputs.POOL * job.batch))]
     deadline = clock() + round(2 * PIPELINE_SHARE * job.slice_s * 1e9)
     for number in range(count):
@@ -296,7 +305,7 @@ def _pipeline(job: Job, session: Session, task: Task, typical_ns: int) -> Pipeli
         split.inference_ns.append(answered - ready)
         split.postprocess_ns.append(end - answered)
         split.end_to_end_ns.append(end - begin)
-        if end > deadline and number >= 4:
+        if end > deadline and number + 1 >= LEAST_RUNS:
             break
     return split
 
@@ -336,9 +345,17 @@ def _judged(replicate: Replicate, window: Window) -> Replicate:
 def explain(error: Exception) -> tuple[str, str]:
     text = f"{type(error).__name__}: {error}".strip()
     lowered = text.lower()
-    if "bad_alloc" in lowered or "failed to allocate" in lowered or "out of memory" in lowered:
+    if any(sign in lowered for sign in _OUT_OF_MEMORY):
         return "out_of_memory", text
     return "error", text
+
+
+def _refused(job: Job, started: str, error: EdgebenchError) -> Done:
+    """What ends in an error of our own. A runtime's refusal for want of memory is none of what it can do."""
+    code, _ = explain(error)
+    if code == "error" and isinstance(error, UnsupportedError):
+        return _ended(job, started, "unsupported", "unsupported", error.message, error.fix)
+    return _ended(job, started, "failed", code, error.message, error.fix)
 
 
 def _ended(job: Job, started: str, status: Any, code: str, message: str, fix: str) -> Done:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from edgebench.errors import EdgebenchError
 from edgebench.models.onnx_file import save_model
 from edgebench.models.torch_weights import load_state_dict
 
@@ -135,8 +136,8 @@ class _Writer:
     def classifier(self, x: str) -> None:
         pooled = self.node("GlobalAveragePool", [x], "pool")
         flat = self.node("Flatten", [pooled], "flatten", axis=1)
-        weight = self._constant("fc_weight", self._weights["_fc.weight"].astype(np.float32))
-        bias = self._constant("fc_bias", self._weights["_fc.bias"].astype(np.float32))
+        weight = self._constant("fc_weight", self._weight("_fc.weight"))
+        bias = self._constant("fc_bias", self._weight("_fc.bias"))
         self.node("Gemm", [flat, weight, bias], "logits", transB=1)
 
     def model(self) -> Any:
@@ -166,9 +167,17 @@ class _Writer:
     def _folded(self, conv: str, norm: str) -> tuple[NDArray[Any], NDArray[Any]]:
         """Weight and bias of conv followed by y = gamma (x - mean) / sqrt(var + eps) + beta."""
         gamma, beta, mean, variance = (
-            self._weights[f"{norm}.{part}"].astype(np.float64)
+            self._weight(f"{norm}.{part}").astype(np.float64)
             for part in ("weight", "bias", "running_mean", "running_var")
         )
         scale = gamma / np.sqrt(variance + _BATCH_NORM_EPSILON)
-        weight = self._weights[f"{conv}.weight"].astype(np.float64)
+        weight = self._weight(f"{conv}.weight").astype(np.float64)
         return weight * scale[:, None, None, None], beta - mean * scale
+
+    def _weight(self, name: str) -> NDArray[Any]:
+        try:
+            return self._weights[name]
+        except KeyError:
+            raise EdgebenchError(
+                f"these are not EfficientNet-Lite0's weights: {name} is missing"
+            ) from None

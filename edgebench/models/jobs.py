@@ -29,7 +29,6 @@ class PrepareJob(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 0
     cache: str  # the cache's root folder
     generates: bool = False  # a decoder for a task that generates text
-    task_sha256: str = ""  # of a user's own task file, where the parent knows it
 
 
 class PreparedModel(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,7 +15,7 @@ from edgebench.errors import EdgebenchError, UnsupportedError, UsageError
 from edgebench.suggest import did_you_mean
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto
+    from onnx import GraphProto, ModelProto, NodeProto, TensorShapeProto, ValueInfoProto
 
 #: What ONNX Runtime 1.23 (the last for Python 3.10) loads; `onnx` itself writes later ones.
 MIN_IR, MAX_IR = 8, 10
@@ -132,8 +132,13 @@ def _tensor_info(value: ValueInfoProto) -> TensorInfo:
     return TensorInfo(
         name=value.name,
         dtype=dtype,
-        shape=tuple(d.dim_value if d.HasField("dim_value") else None for d in tensor.shape.dim),
+        shape=tuple(_declared(dim) for dim in tensor.shape.dim),
     )
+
+
+def _declared(dim: TensorShapeProto.Dimension) -> int | None:
+    """The size of an axis; None where it is open, which some exporters write as 0 or -1."""
+    return dim.dim_value if dim.dim_value > 0 else None
 
 
 def read_metadata(path: Path) -> dict[str, str]:
@@ -210,13 +215,34 @@ def resolve_shapes(
     shapes = {
         name: _fixed_shape(value, wanted.get(name), named, batch) for name, value in inputs.items()
     }
-    marked = any(size == "batch" for shape in wanted.values() for size in shape)
-    if batch > 1 and not marked and not any(shape[:1] == [batch] for shape in shapes.values()):
+    if batch > 1:
+        _check_batch(inputs, wanted, shapes, batch)
+    return shapes
+
+
+def _check_batch(
+    inputs: Mapping[str, ValueInfoProto],
+    wanted: Mapping[str, Sequence[int | str]],
+    shapes: Mapping[str, Sequence[int]],
+    batch: int,
+) -> None:
+    """A query is made of single items, joined along their leading axes: these must be the batch."""
+    if any("batch" in shape[1:] for shape in wanted.values()):
+        raise UnsupportedError(
+            "items are joined along the leading axis: no other can be the batch",
+            fix="use batch 1, or export the model with the batch as leading axis",
+        )
+    leading = (shapes[name][:1] for name, value in inputs.items() if _leads_open(value))
+    if not any(size == [batch] for size in leading):
         raise UnsupportedError(
             f"no axis of the model takes a batch of {batch}: its leading axis is fixed",
             fix="use batch 1, or export the model with an open leading axis",
         )
-    return shapes
+
+
+def _leads_open(value: ValueInfoProto) -> bool:
+    dims = value.type.tensor_type.shape.dim
+    return bool(dims) and _declared(dims[0]) is None
 
 
 def _named_axes(
@@ -245,7 +271,7 @@ def _fixed_shape(
 ) -> list[int]:
     shape = []
     for axis, dim in enumerate(value.type.tensor_type.shape.dim):
-        declared = dim.dim_value if dim.HasField("dim_value") else None
+        declared = _declared(dim)
         if wanted is not None:
             size = _size(value.name, wanted[axis], batch)
             if declared is not None and declared != size:
@@ -291,14 +317,8 @@ def _example(value: ValueInfoProto) -> str:
     """A shape to copy: what is known, 1 for a leading open axis, 224 for another."""
     dims = value.type.tensor_type.shape.dim
     return ",".join(
-        str(dim.dim_value) if dim.HasField("dim_value") else ("1" if axis == 0 else "224")
-        for axis, dim in enumerate(dims)
+        str(_declared(dim) or (1 if axis == 0 else 224)) for axis, dim in enumerate(dims)
     )
-
-
-def has_open_axes(model: ModelProto) -> bool:
-    inputs, _ = describe(model)
-    return any(size is None for info in inputs for size in info.shape)
 
 
 def set_input_shapes(model: ModelProto, shapes: Mapping[str, Sequence[int]]) -> None:

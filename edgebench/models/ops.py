@@ -32,12 +32,15 @@ MOVING = _words(
     "Split Cast DepthToSpace SpaceToDepth Range NonZero EyeLike DynamicQuantizeLinear Compress "
     "OneHot CastLike"
 )
+#: Of their first input they read what they give out, however large it is: a row of a table of words.
+PICKING = _words("Gather GatherElements GatherND Slice Compress")
 ELEMENTWISE = _words(
     "Add Sub Mul Div Relu Clip LeakyRelu PRelu Elu Selu Celu Sigmoid HardSigmoid HardSwish Mish Gelu "
     "Tanh Exp Log Sqrt Reciprocal Erf Abs Neg Sign Floor Ceil Round Pow Min Max Mean Sum Where Not And "
     "Or Xor Equal Greater GreaterOrEqual Less LessOrEqual Softplus Softsign Sin Cos Tan Mod IsNaN "
     "IsInf BitShift ThresholdedRelu Swish QuickGelu"
 )
+_SUMMING = _words("Min Max Mean Sum")  # of any number of inputs: one operation less than there are
 _PER_OUTPUT = {"BatchNormalization": 2, "Softmax": 5, "LogSoftmax": 5, "Hardmax": 2}
 _PER_INPUT = {
     "GlobalAveragePool": 1, "GlobalMaxPool": 1, "ReduceMean": 1, "ReduceSum": 1, "ReduceMax": 1,
@@ -55,7 +58,7 @@ def operations(node: NodeProto, inputs: Shapes, outputs: Shapes) -> int | None:
     if kind in FREE or kind in MOVING:
         return 0
     if kind in ELEMENTWISE:
-        return prod(_shape(outputs, 0)) * max(1, len(node.input) - 1 if kind != "Clip" else 1)
+        return prod(_shape(outputs, 0)) * (len(node.input) - 1 if kind in _SUMMING else 1)
     if kind in _PER_OUTPUT:
         return _PER_OUTPUT[kind] * prod(_shape(outputs, 0))
     if kind in _PER_INPUT:

@@ -15,7 +15,7 @@ import importlib.metadata
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -300,7 +300,7 @@ def _reference(job: PrepareJob, store: Cache, single: _Model) -> tuple[Path, boo
     def make(folder: Path) -> Made:
         import numpy as np
 
-        outputs = _reference_outputs(single.path, _task(job, single))
+        outputs = _reference_outputs(single, _task(job, single))
         arrays: dict[str, Any] = {
             f"{index}/{name}": array
             for index, item in enumerate(outputs)
@@ -313,29 +313,41 @@ def _reference(job: PrepareJob, store: Cache, single: _Model) -> tuple[Path, boo
     return folder / _REFERENCE, bool(facts["constant"])
 
 
-def _reference_outputs(path: Path, task: Task) -> list[Outputs]:
-    """ONNX Runtime on the CPU, one thread, graph optimisations off."""
+def _reference_outputs(model: _Model, task: Task) -> list[Outputs]:
+    """ONNX Runtime on the CPU, one thread, graph optimisations off.
+
+    Raises UnsupportedError where it cannot run the model, EdgebenchError where the task is at fault.
+    """
     import onnxruntime as ort
 
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
+    if not len(task):
+        raise EdgebenchError(f"the task {type(task).__name__} has no items")
+    items = [dict(task.preprocess(task.raw(n))) for n in range(min(REFERENCE_ITEMS, len(task)))]
+    given = {name: (array.dtype.name, array.shape) for name, array in items[0].items()}
+    taken = {info.name: (info.dtype, info.shape) for info in model.inputs}
+    opened = False
     try:
-        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(str(model.path), options, providers=["CPUExecutionProvider"])
         names = [output.name for output in session.get_outputs()]
-        results = []
-        for index in range(min(REFERENCE_ITEMS, len(task))):
-            arrays = session.run(names, dict(task.preprocess(task.raw(index))))
-            results.append(dict(zip(names, arrays, strict=True)))
-    except EdgebenchError:
-        raise
+        opened = True
+        return [dict(zip(names, session.run(names, feeds), strict=True)) for feeds in items]
     except Exception as error:  # noqa: BLE001 - the runtime's exceptions share no base class but Exception
+        if opened and given != taken:
+            raise EdgebenchError(
+                f"the task {type(task).__name__} gives {_named(given)}; the model takes {_named(taken)}"
+            ) from None
         text = str(error).strip() or type(error).__name__
         raise UnsupportedError(
-            f"ONNX Runtime cannot run {path.name} for a reference: {text.splitlines()[0]}"
+            f"ONNX Runtime cannot run {model.path.name} for a reference: {text.splitlines()[0]}"
         ) from None
-    return results
+
+
+def _named(tensors: Mapping[str, tuple[str, tuple[int | None, ...]]]) -> str:
+    return ", ".join(f"{name} {dtype}{list(shape)}" for name, (dtype, shape) in tensors.items())
 
 
 def _differ(outputs: list[Outputs]) -> bool:
@@ -374,7 +386,7 @@ def _task_identity(job: PrepareJob) -> dict[str, Any]:
 
     return {
         "task": job.task,
-        "code": [file_sha256(task_file(job.task)), _code_sha256(), job.task_sha256],
+        "code": [file_sha256(task_file(job.task)), _code_sha256()],
         "options": job.options,
         "data": {name: _content_sha256(Path(path)) for name, path in job.data.items()},
         "source": job.source_sha256,

@@ -1,8 +1,9 @@
 """Work of a model: operations, and the bytes that must move between memory and the processor.
 
 A layer is an operator with the elementwise operators fused to it (those that read what only they
-read). Its bytes are its inputs, weights and outputs, each once: what a layer whose tensors all come
-from memory must move. Caches may do better, and a runtime that fuses less does worse.
+read). Its bytes are its inputs, weights and outputs, each once, of what is looked up only what is
+taken: what a layer whose tensors all come from memory must move. Caches may do better, and a runtime
+that fuses less does worse.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import TYPE_CHECKING
 
-from edgebench.models.ops import ELEMENTWISE, FREE, Shapes, operations
+from edgebench.models.ops import ELEMENTWISE, FREE, PICKING, Shapes, operations
 from edgebench.record import Layer, Work
 
 if TYPE_CHECKING:
@@ -192,10 +193,14 @@ def _bytes(
     members = {id(node) for node in group.nodes}
     read = {name for node in group.nodes for name in node.input if name and name not in inner}
     written = {name for name in inner if readers.get(name, set()) - members}
+    first, *fused = group.nodes
+    taken = {first.input[0]: first.output[0]} if first.op_type in PICKING else {}
+    if any(name in node.input for node in fused for name in taken):
+        taken = {}  # whole, after all
     total = 0.0
     for name in read | written:
-        tensor = tensors.get(name)
-        if tensor is None or tensor.shape is None:
+        tensor, part = tensors.get(name), tensors.get(taken.get(name, name))
+        if tensor is None or tensor.shape is None or part is None or part.shape is None:
             return None
-        total += prod(tensor.shape) * tensor.item_bytes
+        total += min(prod(tensor.shape), prod(part.shape)) * tensor.item_bytes
     return total

@@ -1,4 +1,4 @@
-"""Memory and threads of this process. Runs inside the worker, so it imports next to nothing."""
+"""Memory of this process. Runs inside the worker, so it imports next to nothing."""
 
 from __future__ import annotations
 
@@ -39,19 +39,6 @@ def uss_bytes(root: Path = LIVE, platform: str = sys.platform) -> int | None:
         return None
     huge = _kib(rollup.get("Private_Hugetlb")) or 0  # the line exists only on kernels that use it
     return (sum(size for size in sizes if size is not None) + huge) * 1024
-
-
-def thread_count(root: Path = LIVE, platform: str = sys.platform) -> int | None:
-    """Threads of this process, or None where it cannot be had."""
-    if platform == "darwin":
-        import psutil
-
-        try:
-            return int(psutil.Process().num_threads())
-        except psutil.Error:
-            return None
-    threads = _status(root).get("Threads", "")
-    return int(threads) if threads.isdecimal() else None
 
 
 def _status(root: Path) -> dict[str, str]:
