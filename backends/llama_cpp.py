@@ -30,6 +30,7 @@ _CACHES = {"fp32": "GGML_TYPE_F32", "fp16": "GGML_TYPE_F16", "q8_0": "GGML_TYPE_
 #: Bytes of one value of a cache: q8_0 has blocks of 32 numbers with a half-precision scale.
 _CACHE_BYTES = {"fp32": 4.0, "fp16": 2.0, "q8_0": 34 / 32}
 _FLASH: dict[Scalar | None, int] = {None: -1, "off": 0, "on": 1}  # None: llama.cpp decides
+_FLOATS = {"f32": "fp32", "f16": "fp16"}  # as every backend names them
 _DEBUG = 1  # GGML_LOG_LEVEL_DEBUG
 _FAILURES = {1: "no room in the cache", 2: "aborted", -1: "invalid batch"}
 
@@ -211,7 +212,7 @@ class LlamaCppSession(GenerationSession):
         described = text.value.decode(errors="replace")  # "llama 135M Q4_1"
         return Effective(
             device="cpu",
-            precision=described.rpartition(" ")[2].lower() or None,
+            precision=_file_type(described),
             threads=int(lib.llama_n_threads(self._context)),
             weight_bytes={described: int(lib.llama_model_size(self._model))},
             runtime=f"llama.cpp (llama-cpp-python {importlib.metadata.version('llama-cpp-python')})",
@@ -259,6 +260,15 @@ class _Log:
 
 
 _KEPT: list[Any] = []
+
+
+def _file_type(described: str) -> str | None:
+    """Of a model's description: "q4_k" of "llama 7B Q4_K - Medium", "fp32" of "llama 1B all F32"."""
+    found = re.search(r"\b(?:[IT]?Q|B?F|MXFP|NVFP)\d\w*", described)
+    if found is None:
+        return None
+    kind = found[0].lower()
+    return _FLOATS.get(kind, kind)
 
 
 def _system(lib: Any) -> str:

@@ -53,6 +53,18 @@ def test_the_cache_has_the_size_of_its_heads(
 
 
 @pytest.mark.parametrize(
+    ("weights", "precision"),
+    [("Q4_1", "q4_1"), ("Q4_K", "q4_k"), ("Q8_0", "q8_0"), ("F32", "fp32"), ("F16", "fp16")],
+)
+def test_the_precision_is_the_type_of_the_file(
+    tmp_path: Path, opened: Open, weights: str, precision: str
+) -> None:
+    """llama.cpp describes Q4_K_M as "Q4_K - Medium"."""
+    model = write_decoder(tmp_path / "tiny.gguf", weights=weights, width=256, hidden=256)
+    assert opened(model).effective().precision == precision
+
+
+@pytest.mark.parametrize(
     "facts",
     [
         {"rope.scale_linear": 4.0},

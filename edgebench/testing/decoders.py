@@ -23,7 +23,7 @@ SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 MERGES = ("t h", "i n", "e r", "a n", "o n", "th e", "\u0120 a", "\u0120 the", "r e", "in g")
 
 #: ggml's number of a file whose weights are mostly of that type.
-_FILE_TYPES = {"F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q8_0": 7}
+_FILE_TYPES = {"F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q8_0": 7, "Q4_K": 15}
 
 Architecture = Literal["llama", "qwen2", "qwen3", "gemma"]
 
