@@ -21,6 +21,7 @@ from edgebench.testing.decoders import Architecture, write_decoder
 pytest.importorskip("gguf")
 runtime = pytest.importorskip("llama_cpp.llama_cpp")
 
+DEFINED = ("\n\n", "<think>", "</think>", "\u00e0 la", "na\u00efve", "\u65e5")
 Open = Callable[[ModelFile], GenerationSession]
 
 
@@ -85,12 +86,18 @@ def test_positions_are_scaled_as_in_the_reference(
 
 
 @pytest.mark.parametrize(
-    "text", ["7\n\nHope that helps", "<|im_start|>the<think>in\n\n\n</think> an", "a  b\n"]
+    "text",
+    [
+        "7\n\nHope that helps",
+        "<|im_start|>the<think>in\n\n\n</think> an",
+        "a  b\n",
+        "an \u00e0 la na\u00efve\u65e5 caf\u00e9",
+    ],
 )
 def test_user_defined_tokens_are_read_and_written_alike(tmp_path: Path, text: str) -> None:
     import llama_cpp
 
-    path = write_decoder(tmp_path / "tiny.gguf", defined=("\n\n", "<think>", "</think>")).path
+    path = write_decoder(tmp_path / "tiny.gguf", defined=DEFINED).path
     theirs, ours = llama_cpp.Llama(str(path), vocab_only=True, verbose=False), vocabulary_of(path)
     tokens = theirs.tokenize(text.encode(), add_bos=False, special=True)
     assert ours.encode(text) == tokens

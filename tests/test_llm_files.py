@@ -213,13 +213,15 @@ def test_a_model_without_its_tokenizer_says_what_to_do(tmp_path: Path) -> None:
 
 def test_user_defined_tokens_are_text(tmp_path: Path) -> None:
     """Gemma's line breaks and Qwen3's <think> are such; what ends a turn is none, whatever its kind."""
-    defined = ("\n\n", "<think>", "<end_of_turn>")
+    defined = ("\n\n", "<think>", "<end_of_turn>", "na\u00efve")
     words = gguf_vocabulary(written(tmp_path, defined=defined).metadata)
     tokens = words.encode("<|im_start|>7\n\nthe<think><end_of_turn>")
     assert [words.text_of(token) for token in tokens] == [
         *("<|im_start|>", "7", "\n\n", "the", "<think>", "<end_of_turn>")
     ]
     assert words.decode(tokens) == "7\n\nthe<think>"
+    for text in ("in na\u00efve an", "caf\u00e9 na\u00efvena\u00efve", "\u00ef"):
+        assert words.decode(words.encode(text)) == text
 
 
 # --- SentencePiece's byte pairs

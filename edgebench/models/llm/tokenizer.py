@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,10 @@ class Vocabulary:
         known = (inner.token_to_id(token) for token in _TURN_ENDS)
         found = {eos, *ends, *known}
         self.ends = frozenset(number for number in found if number is not None)
+        # A byte-level decoder takes their letters for bytes: "\u00ef" would become half a character.
+        to_bytes = isinstance(inner.decoder, _tokenizers().decoders.ByteLevel)
+        added = inner.get_added_tokens_decoder() if to_bytes else {}
+        self._as_written = frozenset(number for number in added if not added[number].special)
 
     def __len__(self) -> int:
         return int(self._inner.get_vocab_size())
@@ -66,7 +71,13 @@ class Vocabulary:
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of tokens, without those that control; user-defined ones are text."""
-        return str(self._inner.decode(list(tokens), skip_special_tokens=True))
+        runs = groupby(tokens, key=self._as_written.__contains__)
+        return "".join(
+            "".join(map(self.text_of, run))
+            if as_written
+            else str(self._inner.decode(list(run), skip_special_tokens=True))
+            for as_written, run in runs
+        )
 
     def save(self, path: Path) -> None:
         """Writes it as a `tokenizer.json`."""
