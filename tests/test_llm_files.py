@@ -67,6 +67,13 @@ def test_another_scaling_of_positions_is_refused(tmp_path: Path) -> None:
         _ = written(tmp_path, facts={"rope.scaling.type": "yarn"}).decoder
 
 
+def test_a_factor_on_what_is_turned_is_refused(tmp_path: Path) -> None:
+    """llama.cpp multiplies cosines and sines by it, whatever the kind of scaling."""
+    with pytest.raises(UnsupportedError, match="attn_factor"):
+        _ = written(tmp_path, facts={"rope.scaling.attn_factor": 1.5}).decoder
+    assert written(tmp_path, facts={"rope.scaling.attn_factor": 1.0}).decoder.rope_scale == 1
+
+
 def test_another_architecture_is_refused_by_its_name(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedError, match="'mamba'"):
         _ = written(tmp_path, "mamba").decoder
