@@ -56,10 +56,13 @@ def test_positions_are_scaled_as_llama_cpp_reads_the_file(
     assert written(tmp_path, facts=facts).decoder.rope_scale == scale
 
 
-def test_scaled_positions_are_not_lost_on_the_way_to_another_form(tmp_path: Path) -> None:
+@pytest.mark.parametrize("changes", [{"facts": {"rope.scale_linear": 4.0}}, {"turned": 8}])
+def test_positions_are_not_lost_on_the_way_to_another_form(
+    tmp_path: Path, changes: dict[str, object]
+) -> None:
     pytest.importorskip("safetensors")
-    with pytest.raises(UnsupportedError, match="scaled positions"):
-        write_folder(written(tmp_path, facts={"rope.scale_linear": 4.0}), tmp_path)
+    with pytest.raises(UnsupportedError, match="scaled positions, and those of a part"):
+        write_folder(written(tmp_path, **changes), tmp_path)
 
 
 def test_another_scaling_of_positions_is_refused(tmp_path: Path) -> None:

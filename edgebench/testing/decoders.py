@@ -38,6 +38,7 @@ def write_decoder(
     heads: int = 4,
     kv_heads: int = 2,
     head_size: int | None = None,
+    turned: int | None = None,
     hidden: int = 96,
     context_length: int = 512,
     weights: str = "Q4_1",
@@ -49,7 +50,8 @@ def write_decoder(
     """Writes a decoder with seeded random weights, its blocks quantised as `weights`.
 
     `extra`: names of further tensors, which no architecture has. `facts`: further metadata of the
-    architecture. `defined`: further tokens, of the user-defined kind. Needs the package `gguf`.
+    architecture. `turned`: leading dimensions of a head that have rotary positions. `defined`: further
+    tokens, of the user-defined kind. Needs the package `gguf`.
     """
     from gguf import GGUFWriter
 
@@ -67,7 +69,7 @@ def write_decoder(
     size = head_size or width // heads
     writer.add_key_length(size)
     writer.add_value_length(size)
-    writer.add_rope_dimension_count(size)
+    writer.add_rope_dimension_count(turned or size)
     for key, value in (facts or {}).items():
         if isinstance(value, str):
             writer.add_string(f"{architecture}.{key}", value)
