@@ -31,7 +31,7 @@ _CACHES = {"fp32": "GGML_TYPE_F32", "fp16": "GGML_TYPE_F16", "q8_0": "GGML_TYPE_
 _CACHE_BYTES = {"fp32": 4.0, "fp16": 2.0, "q8_0": 34 / 32}
 _FLASH: dict[Scalar | None, int] = {None: -1, "off": 0, "on": 1}  # None: llama.cpp decides
 _FLOATS = {"f32": "fp32", "f16": "fp16"}  # as every backend names them
-_DEBUG = 1  # GGML_LOG_LEVEL_DEBUG
+_DEBUG, _ERROR = 1, 4  # GGML_LOG_LEVEL_DEBUG, GGML_LOG_LEVEL_ERROR
 _FAILURES = {1: "no room in the cache", 2: "aborted", -1: "invalid batch"}
 
 _OPTIONS = (
@@ -105,7 +105,7 @@ class LlamaCppSession(GenerationSession):
         self._repack = bool(settings.use_extra_bufts)
         loaded = self._lib.llama_model_load_from_file(str(model.path).encode(), settings)
         if not loaded:
-            raise UnsupportedError(f"llama.cpp cannot load {model.path.name}: {self._log.last()}")
+            raise UnsupportedError(f"llama.cpp cannot load {model.path.name}: {self._log.why()}")
         return loaded
 
     def _opened(self, options: Mapping[str, Scalar]) -> Any:
@@ -120,7 +120,7 @@ class LlamaCppSession(GenerationSession):
         settings.no_perf = True
         context = lib.llama_init_from_model(self._model, settings)
         if not context:
-            raise UnsupportedError(f"llama.cpp opens no context: {self._log.last()}")
+            raise UnsupportedError(f"llama.cpp opens no context: {self._log.why()}")
         self._room = int(lib.llama_n_ctx(context))
         return context
 
@@ -239,6 +239,7 @@ class _Log:
 
     def __init__(self, lib: Any) -> None:
         self._lines: list[str] = []
+        self._errors: list[str] = []
         self._callback = lib.llama_log_callback(self._heard)
         lib.llama_log_set(self._callback, ctypes.c_void_p(0))
         _KEPT.append(self._callback)  # the library calls it as long as the process lives
@@ -246,11 +247,12 @@ class _Log:
     def _heard(self, level: int, text: bytes, _: Any) -> None:
         if level != _DEBUG:
             self._lines.append(text.decode(errors="replace"))
+        if level == _ERROR:
+            self._errors.append(text.decode(errors="replace").strip())
 
-    def last(self) -> str:
-        """The last line, where something failed."""
-        lines = [line.strip() for line in self._lines if line.strip(" .\n")]
-        return lines[-1] if lines else "no reason given"
+    def why(self) -> str:
+        """The first error: those behind it only say where it was noticed."""
+        return self._errors[0] if self._errors else "no reason given"
 
     def flash_attention(self) -> str | None:
         """ "on" or "off" as decided, None where it was not told."""

@@ -12,6 +12,7 @@ import pytest
 
 from edgebench import registry
 from edgebench.backend import ModelFile
+from edgebench.errors import UnsupportedError
 from edgebench.generation import GenerationSession, Room
 from edgebench.models.llm.gguf_file import GgufFile
 from edgebench.models.llm.reference import ReferenceDecoder
@@ -102,6 +103,11 @@ def test_user_defined_tokens_are_read_and_written_alike(tmp_path: Path, text: st
     tokens = theirs.tokenize(text.encode(), add_bos=False, special=True)
     assert ours.encode(text) == tokens
     assert ours.decode(tokens) == theirs.detokenize(tokens).decode()
+
+
+def test_a_file_that_cannot_be_loaded_says_why(tmp_path: Path, opened: Open) -> None:
+    with pytest.raises(UnsupportedError, match="wrong number of tensors; expected 21, got 20"):
+        opened(write_decoder(tmp_path / "tiny.gguf", extra=("x.weight",)))
 
 
 def test_no_device_but_the_cpu_is_offered(
