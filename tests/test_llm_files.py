@@ -187,6 +187,12 @@ def test_another_tokenizer_is_refused_by_its_name(change: dict[str, object], nam
         gguf_vocabulary(metadata(**change))
 
 
+def test_a_file_that_does_not_say_how_text_is_split_is_refused() -> None:
+    """llama.cpp splits by a default of its own there, and warns that answers may suffer."""
+    with pytest.raises(UnsupportedError, match="'default'"):
+        gguf_vocabulary({k: v for k, v in metadata().items() if k != "tokenizer.ggml.pre"})
+
+
 def test_a_template_runs_in_a_sandbox() -> None:
     hostile = "{{ ''.__class__.__mro__[1].__subclasses__() }}"
     with pytest.raises(EdgebenchError, match="chat template"):
@@ -213,6 +219,25 @@ def test_files_beside_a_model_say_the_same(tmp_path: Path, words: Vocabulary) ->
     assert other.chat(messages) == words.chat(messages)
     assert other.ends == words.ends
     assert len(other) == len(words)
+
+
+@pytest.mark.parametrize(("said", "start"), [({}, [1]), ({"add_bos_token": False}, [])])
+def test_a_text_begins_as_the_files_beside_a_model_say(
+    tmp_path: Path, words: Vocabulary, said: dict[str, object], start: list[int]
+) -> None:
+    """The tokenizer's post-processor, which `encode` leaves out; tokenizer_config.json has the last word."""
+    from tokenizers import Tokenizer, processors
+
+    beside(tmp_path, words)
+    path, settings = tmp_path / "tokenizer.json", tmp_path / "tokenizer_config.json"
+    settings.write_text(json.dumps(json.loads(settings.read_text()) | said))
+    inner = Tokenizer.from_file(str(path))
+    inner.post_processor = processors.TemplateProcessing(
+        single="<|im_start|> $A", special_tokens=[("<|im_start|>", 1)]
+    )
+    assert folder_vocabulary(tmp_path).start == []
+    inner.save(str(path))
+    assert folder_vocabulary(tmp_path).start == start
 
 
 def test_a_model_without_its_tokenizer_says_what_to_do(tmp_path: Path) -> None:
@@ -270,6 +295,16 @@ def pieces(**changes: object) -> Vocabulary:
 def test_the_best_score_is_merged_first(text: str, tokens: list[str]) -> None:
     words = pieces()
     assert [words.text_of(token) for token in words.encode(text)] == tokens
+
+
+def test_a_text_begins_as_the_file_says_else_as_its_kind_of_tokens_does(tmp_path: Path) -> None:
+    assert pieces().start == [1]
+    assert pieces(add_bos_token=False).start == []
+    metadata = dict(written(tmp_path).metadata)
+    assert gguf_vocabulary(metadata).start == []
+    del metadata["tokenizer.ggml.add_bos_token"]
+    for split, start in (("smollm", []), ("qwen2", []), ("llama-bpe", [1])):
+        assert gguf_vocabulary(metadata | {"tokenizer.ggml.pre": split}).start == start
 
 
 def test_user_defined_pieces_are_text() -> None:

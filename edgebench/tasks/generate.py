@@ -146,10 +146,13 @@ class Generate(GenerationTask):
 
     @cached_property
     def _documents(self) -> list[list[int]]:
-        """Tokens of the scored documents, each from its start, without a begin-of-text token."""
+        """Tokens of the scored documents, each from its start, after what the model wants before a text."""
         count = int(self.context.options.get("perplexity_documents", 6))
         limit = int(self.context.options.get("perplexity_tokens", 256))
-        return [self.vocabulary.encode(text)[:limit] for text in self._documents_all[:count]]
+        start = self.vocabulary.start
+        return [
+            (start + self.vocabulary.encode(text))[:limit] for text in self._documents_all[:count]
+        ]
 
     @cached_property
     def _items(self) -> list[Item]:

@@ -28,6 +28,8 @@ _SPLITS: dict[str, tuple[str, ...]] = {
 }
 #: Names under which a word that is a token is taken whole, whatever the merges say.
 _WHOLE_WORDS = ("llama-bpe",)
+#: Kinds and splits whose texts begin with the begin-of-text token where the file does not say.
+_BEGUN = ("llama", "llama-bpe")
 _SPACE = "\u2581"  # how SentencePiece writes a space
 _NORMAL, _CONTROL, _USER_DEFINED = 1, 3, 4  # of tokenizer.ggml.token_type
 #: Tokens that end a turn in templates of common families, where the metadata names only one of them.
@@ -37,7 +39,8 @@ _TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<|endoftext|>", "<end_of_turn>")
 class Vocabulary:
     """Text to tokens and back, and a conversation to the tokens of a prompt.
 
-    `inner` is a `tokenizers.Tokenizer`; `ends` are tokens that end an answer.
+    `inner` is a `tokenizers.Tokenizer`; `ends` are tokens that end an answer, `start` those that the
+    model wants before a text.
     """
 
     def __init__(
@@ -53,7 +56,7 @@ class Vocabulary:
         self._inner = inner
         self._template = template
         self._bos, self._eos = bos, eos
-        self._adds_bos = adds_bos
+        self.start = [bos] if adds_bos and bos is not None else []
         known = (inner.token_to_id(token) for token in _TURN_ENDS)
         found = {eos, *ends, *known}
         self.ends = frozenset(number for number in found if number is not None)
@@ -94,8 +97,7 @@ class Vocabulary:
         """
         if self._template is None:
             text = "\n".join(message["content"] for message in messages)
-            start = [self._bos] if self._adds_bos and self._bos is not None else []
-            return start + self.encode(text)
+            return self.start + self.encode(text)
         bos, eos = self.text_of(self._bos), self.text_of(self._eos)
         return self.encode(_rendered(self._template, messages, bos, eos))
 
@@ -113,13 +115,14 @@ def gguf_vocabulary(metadata: Mapping[str, Any]) -> Vocabulary:
     kind = str(metadata.get("tokenizer.ggml.model"))
     if kind not in makers:
         raise UnsupportedError(f"tokenizers of the kind {kind!r} are not supported")
+    begun = kind in _BEGUN or _split(metadata) in _BEGUN
     ends = [_number(metadata, f"{key}_token_id") for key in ("eot", "eom")]
     return Vocabulary(
         makers[kind](metadata),
         template=metadata.get("tokenizer.chat_template"),
         bos=_number(metadata, "bos_token_id"),
         eos=_number(metadata, "eos_token_id"),
-        adds_bos=bool(metadata.get("tokenizer.ggml.add_bos_token", False)),
+        adds_bos=bool(metadata.get("tokenizer.ggml.add_bos_token", begun)),
         ends=[end for end in ends if end is not None],
     )
 
@@ -141,12 +144,13 @@ def folder_vocabulary(folder: Path) -> Vocabulary:
         template = beside.read_text(encoding="utf-8")
     ends = generation.get("eos_token_id", [])
     bos, eos = (_token_of(inner, settings.get(f"{name}_token")) for name in ("bos", "eos"))
+    begun = bos is not None and bos in inner.encode("").ids[:1]  # by the tokenizer's post-processor
     return Vocabulary(
         inner,
         template=template if isinstance(template, str) else None,
         bos=bos,
         eos=eos,
-        adds_bos=bool(settings.get("add_bos_token", False)),
+        adds_bos=bool(settings.get("add_bos_token", begun)),
         ends=ends if isinstance(ends, list) else [ends],
     )
 
@@ -173,10 +177,15 @@ def _number(metadata: Mapping[str, Any], key: str) -> int | None:
     return None if value is None else int(value)
 
 
+def _split(metadata: Mapping[str, Any]) -> str:
+    """The name of the rule that splits text; a file without one means "default" to llama.cpp."""
+    return str(metadata.get("tokenizer.ggml.pre", "default"))
+
+
 def _byte_pairs(metadata: Mapping[str, Any]) -> Any:
     """A `tokenizers.Tokenizer` of byte-level byte pairs."""
     library = _tokenizers()
-    split = metadata.get("tokenizer.ggml.pre", "gpt-2")
+    split = _split(metadata)
     if split not in _SPLITS:
         raise UnsupportedError(
             f"tokenizers that split text as {split!r} are not supported",
