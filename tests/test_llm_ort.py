@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from edgebench import registry
+from edgebench.assets import file_sha256
 from edgebench.backend import ModelFile, Scalar
 from edgebench.errors import UnsupportedError
 from edgebench.generation import GenerationSession, Room
@@ -18,6 +20,7 @@ from edgebench.models.jobs import PrepareJob
 from edgebench.models.llm.gguf_file import GgufFile
 from edgebench.models.llm.onnx_standard import write_standard_decoder
 from edgebench.models.llm.reference import ReferenceDecoder
+from edgebench.models.llm.tokenizer import gguf_vocabulary
 from edgebench.models.prepare import prepare
 from edgebench.testing.decoders import Architecture, write_decoder
 
@@ -173,6 +176,33 @@ def test_an_own_graph_has_its_own_precision(tmp_path: Path, precision: str) -> N
     with pytest.raises(UnsupportedError, match="used as it came") as refused:
         prepare(job)
     assert refused.value.fix == "--set precision=as-is"
+
+
+def test_an_own_graph_is_its_weights_and_tokens_too(tmp_path: Path) -> None:
+    """Other weights beside the same graph, or another template, have another reference."""
+    gguf, path = GgufFile(write_decoder(tmp_path / "tiny.gguf").path), tmp_path / "own.onnx"
+    write_standard_decoder(gguf, path, "fp32")
+    gguf_vocabulary(gguf.metadata).save(tmp_path / "tokenizer.json")
+    job = PrepareJob(
+        task="generate",
+        source=str(path),
+        source_sha256=file_sha256(path),
+        cache=str(tmp_path / "cache"),
+        generates=True,
+    )
+    first = prepare(job)
+    weights = path.with_suffix(".data")
+    assert first.size_bytes == path.stat().st_size + weights.stat().st_size
+    assert prepare(job).reference == first.reference
+    settings = {"chat_template": "{{ messages[0]['content'] }}"}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+    other_tokens = prepare(job)
+    assert other_tokens.reference != first.reference
+    assert other_tokens.sha256 == first.sha256
+    np.flip(np.fromfile(weights, np.float32)).tofile(weights)
+    other_weights = prepare(job)
+    assert other_weights.reference != other_tokens.reference
+    assert other_weights.sha256 != first.sha256
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,20 @@ class Vocabulary:
         return self.encode(_rendered(self._template, messages, bos, eos))
 
 
+_BESIDE = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "generation_config.json",
+    "chat_template.jinja",
+)
+
+
+def files_beside(model: Path) -> list[Path]:
+    """The files beside a model that `vocabulary_of` reads."""
+    beside = [] if model.suffix == ".gguf" else [model.parent / name for name in _BESIDE]
+    return [path for path in beside if path.is_file()]
+
+
 def vocabulary_of(model: Path) -> Vocabulary:
     """The tokenizer that belongs to a model: in the GGUF file, or in files beside an ONNX file."""
     if model.suffix == ".gguf":
@@ -129,19 +143,17 @@ def gguf_vocabulary(metadata: Mapping[str, Any]) -> Vocabulary:
 
 def folder_vocabulary(folder: Path) -> Vocabulary:
     """`tokenizer.json` and `tokenizer_config.json` of a model's folder, as exporters leave them."""
-    path = folder / "tokenizer.json"
+    path, config, generation_config, template_file = (folder / name for name in _BESIDE)
     if not path.is_file():
         raise EdgebenchError(
             f"no tokenizer is known: {folder} has no tokenizer.json",
             "put the model's tokenizer.json (and tokenizer_config.json) beside the model file",
         )
     inner = _tokenizers().Tokenizer.from_file(str(path))
-    settings = _json(folder / "tokenizer_config.json")
-    generation = _json(folder / "generation_config.json")
+    settings, generation = _json(config), _json(generation_config)
     template = settings.get("chat_template")
-    beside = folder / "chat_template.jinja"
-    if template is None and beside.is_file():
-        template = beside.read_text(encoding="utf-8")
+    if template is None and template_file.is_file():
+        template = template_file.read_text(encoding="utf-8")
     ends = generation.get("eos_token_id", [])
     bos, eos = (_token_of(inner, settings.get(f"{name}_token")) for name in ("bos", "eos"))
     begun = bos is not None and bos in inner.encode("").ids[:1]  # by the tokenizer's post-processor
