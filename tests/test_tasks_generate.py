@@ -152,6 +152,27 @@ def test_perplexity_is_that_of_the_text(context: TaskContext, start: list[int]) 
     assert task.judge(session)["perplexity"] == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"perplexity_tokens": 1},
+        {"temperature": -1},
+        {"scaling_samples": "8"},
+        {"scaling_tokens": True},
+    ],
+)
+def test_an_option_without_sense_is_refused_before_anything_runs(options: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=f"the option {next(iter(options))} is a number from"):
+        Generate(TaskContext(options=options))
+
+
+def test_a_text_of_one_token_has_no_perplexity(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "documents.txt").write_text("a\n")
+    data = {"documents": tmp_path / "documents.txt"}
+    short = Generate(TaskContext(model_asset=folder / "tiny.gguf", data=data))
+    assert set(short.judge(reference_of(short))) == {"exact_match"}
+
+
 def test_without_a_text_there_is_no_perplexity(folder: Path) -> None:
     bare = Generate(TaskContext(model_asset=folder / "tiny.gguf"))
     values = bare.judge(reference_of(bare))

@@ -22,11 +22,13 @@ from edgebench.task import GenerationTask, Metric, Task, TaskContext
 def load_task(spec: str, context: TaskContext) -> Task:
     """The task `spec` names (a module of this package, or `path/my_task.py:Class`), constructed.
 
-    Raises UsageError where there is no such task and EdgebenchError where its data is not there.
+    Raises UsageError where there is no such task or no such option of it, and EdgebenchError where its
+    data is not there.
     """
     found = task_class(spec)
     if not issubclass(found, Task):
         raise UsageError(f"the task {spec!r} generates text: it has no single inferences")
+    _check_options(spec, found, context)
     return found(context)
 
 
@@ -35,7 +37,21 @@ def load_generation_task(spec: str, context: TaskContext) -> GenerationTask:
     found = task_class(spec)
     if not issubclass(found, GenerationTask):
         raise UsageError(f"the task {spec!r} generates no text", "--task generate does")
+    _check_options(spec, found, context)
     return found(context)
+
+
+def _check_options(spec: str, task: type[Task | GenerationTask], context: TaskContext) -> None:
+    """An option that nothing reads would be ignored in silence."""
+    known = task.option_names
+    if known is None:
+        return
+    for name in context.options:
+        if name not in known:
+            raise UsageError(
+                f"the task {spec!r} has no option {name!r}{did_you_mean(name, known)}",
+                f"it has {', '.join(known) or 'none'}: see `options` of the workload",
+            )
 
 
 def task_metrics(spec: str) -> Mapping[str, Metric]:

@@ -23,7 +23,7 @@ import numpy as np
 from edgebench.errors import EdgebenchError, UsageError
 from edgebench.models.llm.reference import log_softmax
 from edgebench.models.llm.tokenizer import Vocabulary, vocabulary_of
-from edgebench.task import Attempts, Conversation, GenerationTask, Metric, Question
+from edgebench.task import Attempts, Conversation, GenerationTask, Metric, Question, TaskContext
 
 from ._generation_items import PASSAGES, REQUEST, Item, items
 from ._reasoning_items import answer_in, problems
@@ -35,11 +35,22 @@ if TYPE_CHECKING:
 
 #: Prompts whose continuation by the reference is compared, their length, and that of the continuation.
 _COMPARED, _COMPARED_PROMPT, _COMPARED_TOKENS = 8, 96, 16
+#: Least values of options that are numbers.
+_LEAST = {
+    "perplexity_documents": 0,
+    "perplexity_tokens": 2,  # the first one is given
+    "temperature": 0,
+    "scaling_samples": 0,
+    "scaling_tokens": 1,
+    "scaling_problems": 1,
+    "scaling_prompt_tokens": 1,
+}
 _BEYOND = 4  # tokens that an answer may be longer than the right one
 _ROWS = 32
 
 
 class Generate(GenerationTask):
+    option_names: ClassVar = (*_LEAST, "stop_at_end_of_text")
     metrics: ClassVar = {
         "perplexity": Metric("1", "lower", "exp of the mean negative log-likelihood of a text"),
         "kl_divergence": Metric(
@@ -50,6 +61,13 @@ class Generate(GenerationTask):
         ),
         "exact_match": Metric("1", "higher", "share of small tasks answered exactly"),
     }
+
+    def __init__(self, context: TaskContext) -> None:
+        super().__init__(context)
+        for name, least in _LEAST.items():
+            value = context.options.get(name, least)
+            if isinstance(value, bool) or not isinstance(value, int | float) or value < least:
+                raise UsageError(f"the option {name} is a number from {least} on, not {value!r}")
 
     def __len__(self) -> int:
         return len(self._documents) + _COMPARED + len(self._items)
@@ -149,10 +167,9 @@ class Generate(GenerationTask):
         """Tokens of the scored documents, each from its start, after what the model wants before a text."""
         count = int(self.context.options.get("perplexity_documents", 6))
         limit = int(self.context.options.get("perplexity_tokens", 256))
-        start = self.vocabulary.start
-        return [
-            (start + self.vocabulary.encode(text))[:limit] for text in self._documents_all[:count]
-        ]
+        start, texts = self.vocabulary.start, self._documents_all[:count]
+        documents = [(start + self.vocabulary.encode(text))[:limit] for text in texts]
+        return [tokens for tokens in documents if len(tokens) > 1]  # a single one predicts nothing
 
     @cached_property
     def _items(self) -> list[Item]:

@@ -27,6 +27,7 @@ _CALIBRATION_ITEMS = 32
 
 
 class SeededInputs(Task):
+    option_names: ClassVar = ("ranges",)
     #: Computed by the worker from the outputs themselves; there is nothing to score.
     metrics: ClassVar = {
         "parity_error": Metric(

@@ -61,6 +61,7 @@ class VoiceActivity(Task):
     A recurrent cell does the same work whatever its state, so latency may be read off such items.
     """
 
+    option_names: ClassVar = ()
     metrics: ClassVar = {
         "auc": Metric("1", "higher", "area under the ROC curve per chunk, pink noise at 0 dB"),
         "auc_clean": Metric("1", "higher", "area under the ROC curve per chunk, no noise added"),
