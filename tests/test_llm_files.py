@@ -102,6 +102,13 @@ def test_a_file_that_ends_too_early_is_refused(tmp_path: Path) -> None:
         _ = GgufFile(path).tensors
 
 
+def test_a_number_of_layers_beyond_reason_is_refused_at_once(tmp_path: Path) -> None:
+    file = written(tmp_path)
+    file.metadata = {**file.metadata, "llama.block_count": 1 << 16}
+    with pytest.raises(EdgebenchError, match="tells of 65536 layers and has 20 tensors"):
+        _ = file.decoder
+
+
 @pytest.mark.parametrize("kind", ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K"])
 def test_blocks_hold_the_same_values(tmp_path: Path, kind: str) -> None:
     tensor = written(tmp_path, weights=kind, width=256, hidden=256).tensor("blk.1.ffn_up.weight")
@@ -191,6 +198,18 @@ def test_a_file_that_does_not_say_how_text_is_split_is_refused() -> None:
     """llama.cpp splits by a default of its own there, and warns that answers may suffer."""
     with pytest.raises(UnsupportedError, match="'default'"):
         gguf_vocabulary({k: v for k, v in metadata().items() if k != "tokenizer.ggml.pre"})
+
+
+@pytest.mark.parametrize("missing", ["tokens", "merges"])
+def test_a_file_without_its_words_says_so(missing: str) -> None:
+    left = {k: v for k, v in metadata().items() if k != f"tokenizer.ggml.{missing}"}
+    with pytest.raises(EdgebenchError, match=f"does not tell tokenizer.ggml.{missing}"):
+        gguf_vocabulary(left)
+
+
+def test_merges_of_what_is_no_token_are_damage() -> None:
+    with pytest.raises(EdgebenchError, match="tokenizer is damaged"):
+        gguf_vocabulary(metadata(**{"ggml.merges": ["i n", "\u65e5 i"]}))
 
 
 def test_a_template_runs_in_a_sandbox() -> None:

@@ -251,6 +251,10 @@ def _check_tensors(decoder: Decoder, tensors: Mapping[str, Tensor]) -> None:
         parts += [f"{part}.bias" for part in ("attn_q", "attn_k", "attn_v")]
     if decoder.qk_norm:
         parts += ["attn_q_norm.weight", "attn_k_norm.weight"]
+    if decoder.layers * len(parts) > len(tensors):  # else a damaged number would fill the memory
+        raise EdgebenchError(
+            f"the GGUF file tells of {decoder.layers} layers and has {len(tensors)} tensors"
+        )
     needed = {f"blk.{layer}.{part}" for layer in range(decoder.layers) for part in parts}
     needed |= {"token_embd.weight", "output_norm.weight"}
     known = needed | {"output.weight", "rope_freqs.weight"}

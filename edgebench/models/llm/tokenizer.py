@@ -189,6 +189,13 @@ def _number(metadata: Mapping[str, Any], key: str) -> int | None:
     return None if value is None else int(value)
 
 
+def _listed(metadata: Mapping[str, Any], key: str) -> list[Any]:
+    found = metadata.get(f"tokenizer.ggml.{key}")
+    if not isinstance(found, list):
+        raise EdgebenchError(f"the GGUF file does not tell tokenizer.ggml.{key}")
+    return found
+
+
 def _split(metadata: Mapping[str, Any]) -> str:
     """The name of the rule that splits text; a file without one means "default" to llama.cpp."""
     return str(metadata.get("tokenizer.ggml.pre", "default"))
@@ -203,10 +210,12 @@ def _byte_pairs(metadata: Mapping[str, Any]) -> Any:
             f"tokenizers that split text as {split!r} are not supported",
             f"known are {', '.join(_SPLITS)}",
         )
-    tokens = metadata["tokenizer.ggml.tokens"]
-    numbers = {token: number for number, token in enumerate(tokens)}
-    merges = [tuple(merge.split(" ", 1)) for merge in metadata["tokenizer.ggml.merges"]]
-    model = library.models.BPE(numbers, merges, ignore_merges=split in _WHOLE_WORDS)
+    numbers = {token: number for number, token in enumerate(_listed(metadata, "tokens"))}
+    merges = [tuple(merge.split(" ", 1)) for merge in _listed(metadata, "merges")]
+    try:
+        model = library.models.BPE(numbers, merges, ignore_merges=split in _WHOLE_WORDS)
+    except Exception as error:  # noqa: BLE001 - the library raises plain exceptions
+        raise EdgebenchError(f"the GGUF file's tokenizer is damaged: {error}") from None
     inner = library.Tokenizer(model)
     parts = library.pre_tokenizers
     cuts = [parts.Split(library.Regex(cut), "isolated") for cut in _SPLITS[split]]
@@ -220,7 +229,7 @@ def _sentence_pieces(metadata: Mapping[str, Any]) -> Any:
     """A `tokenizers.Tokenizer` of SentencePiece's byte pairs: the pair with the best score is merged
     first, spaces are letters, and a letter that is no token becomes its bytes."""
     library = _tokenizers()
-    tokens = metadata["tokenizer.ggml.tokens"]
+    tokens = _listed(metadata, "tokens")
     numbers = {token: number for number, token in enumerate(tokens)}
     unknown = _number(metadata, "unknown_token_id")
     model = library.models.BPE(
@@ -244,7 +253,7 @@ def _sentence_pieces(metadata: Mapping[str, Any]) -> Any:
 def _merges(metadata: Mapping[str, Any], numbers: Mapping[str, int]) -> list[tuple[str, str]]:
     """All pairs of tokens that make a token, the best score first."""
     found = []
-    columns = (metadata[f"tokenizer.ggml.{name}"] for name in ("tokens", "scores", "token_type"))
+    columns = (_listed(metadata, name) for name in ("tokens", "scores", "token_type"))
     for token, score, kind in zip(*columns, strict=True):
         if kind == _NORMAL and len(token) > 1:
             cuts = ((token[:place], token[place:]) for place in range(1, len(token)))
@@ -256,7 +265,7 @@ def _merges(metadata: Mapping[str, Any], numbers: Mapping[str, int]) -> list[tup
 def _with_special_tokens(inner: Any, metadata: Mapping[str, Any]) -> Any:
     """Control and user-defined tokens are found in a text as they are, before any splitting; a token
     that ends a turn controls, whatever its kind. So does llama.cpp."""
-    tokens, kinds = metadata["tokenizer.ggml.tokens"], metadata.get("tokenizer.ggml.token_type", [])
+    tokens, kinds = _listed(metadata, "tokens"), metadata.get("tokenizer.ggml.token_type", [])
     made = _tokenizers().AddedToken
     marked = [
         made(token, special=kind == _CONTROL or token in _TURN_ENDS, normalized=False)
