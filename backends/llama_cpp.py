@@ -38,7 +38,12 @@ _OPTIONS = (
     Option("threads", "int", None, "threads that compute (n_threads, n_threads_batch)", minimum=1),
     Option("kv_cache", "str", "fp16", "type of cached keys and values", tuple(_CACHES)),
     Option("flash_attention", "str", None, "fused attention (flash_attn_type)", ("on", "off")),
-    Option("repack", "bool", True, "weights laid out anew for this CPU (use_extra_bufts)"),
+    Option(
+        "repack",
+        "bool",
+        True,
+        "weights laid out anew for this CPU (use_extra_bufts) where it knows their type",
+    ),
 )
 
 
@@ -84,6 +89,9 @@ class LlamaCppSession(GenerationSession):
         self._kv_cache = str(options.get("kv_cache", "fp16"))
         llama_cpp.llama_backend_init()
         self._model = self._loaded(model, bool(options.get("repack", True)))
+        if options.get("repack") and not self._log.repacked():
+            self.close()
+            raise UnsupportedError(f"llama.cpp lays out no weights of {model.path.name} anew here")
         self._context = self._opened(options)
         self._memory = llama_cpp.llama_get_memory(self._context)
         self.vocabulary = llama_cpp.llama_vocab_n_tokens(
@@ -102,7 +110,6 @@ class LlamaCppSession(GenerationSession):
         settings.devices = ctypes.addressof(none)
         settings.n_gpu_layers = 0
         settings.use_extra_bufts = repack
-        self._repack = bool(settings.use_extra_bufts)
         loaded = self._lib.llama_model_load_from_file(str(model.path).encode(), settings)
         if not loaded:
             raise UnsupportedError(f"llama.cpp cannot load {model.path.name}: {self._log.why()}")
@@ -220,7 +227,7 @@ class LlamaCppSession(GenerationSession):
             options={
                 "kv_cache": self._kv_cache,
                 "flash_attention": self._log.flash_attention(),
-                "repack": self._repack,
+                "repack": self._log.repacked(),
                 "positions": self._room,
             },
         )
@@ -253,6 +260,11 @@ class _Log:
     def why(self) -> str:
         """The first error: those behind it only say where it was noticed."""
         return self._errors[0] if self._errors else "no reason given"
+
+    def repacked(self) -> bool:
+        """Whether weights lie in another buffer (CPU_REPACK, AMX...) than those that are as in the file."""
+        buffers = re.findall(r"load_tensors: *(\S+) model buffer size", "".join(self._lines))
+        return bool(set(buffers) - {"CPU", "CPU_Mapped"})
 
     def flash_attention(self) -> str | None:
         """ "on" or "off" as decided, None where it was not told."""

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edgebench import registry
-from edgebench.backend import ModelFile
+from edgebench.backend import ModelFile, Scalar
 from edgebench.errors import UnsupportedError
 from edgebench.generation import GenerationSession, Room
 from edgebench.models.llm.gguf_file import GgufFile
@@ -103,6 +103,29 @@ def test_user_defined_tokens_are_read_and_written_alike(tmp_path: Path, text: st
     tokens = theirs.tokenize(text.encode(), add_bos=False, special=True)
     assert ours.encode(text) == tokens
     assert ours.decode(tokens) == theirs.detokenize(tokens).decode()
+
+
+@pytest.mark.parametrize("weights", ["Q4_0", "F32"])
+def test_weights_that_were_not_laid_out_anew_are_not_said_to_be(
+    tmp_path: Path, weights: str
+) -> None:
+    """Which types of weights are, depends on the processor: fp32 never is."""
+    backend = registry.load("llama_cpp")
+    model = write_decoder(tmp_path / "tiny.gguf", weights=weights, width=256, hidden=256)
+
+    def repacked(options: dict[str, Scalar]) -> object:
+        session = backend.open_generation(model, options, Room(1, 48))
+        found = session.effective().options["repack"]
+        session.close()
+        return found
+
+    assert repacked({"repack": False}) is False
+    if repacked({}):
+        assert weights != "F32"
+        assert repacked({"repack": True}) is True
+        return
+    with pytest.raises(UnsupportedError, match="lays out no weights"):
+        repacked({"repack": True})
 
 
 def test_a_file_that_cannot_be_loaded_says_why(tmp_path: Path, opened: Open) -> None:
