@@ -111,6 +111,20 @@ def test_an_accuracy_level_without_blocks_is_refused(tmp_path: Path) -> None:
         opened(model, tmp_path, {"accuracy_level": 4})
 
 
+def test_an_accuracy_level_has_no_effect_on_a_file_of_plain_floats(tmp_path: Path) -> None:
+    model = write_decoder(tmp_path / "tiny.gguf", weights="F16", ends="F16")
+    with pytest.raises(UnsupportedError, match="accuracy_level has no effect on as-is of tiny"):
+        opened(model, tmp_path, {"accuracy_level": 4})
+    assert opened(model, tmp_path).effective().options["accuracy_level"] is None
+
+
+def test_rows_that_fill_no_blocks_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "tiny.gguf"
+    model = write_decoder(path, weights="F16", ends="F16", width=40, head_size=16, hidden=100)
+    with pytest.raises(UnsupportedError, match="do not fit into blocks of 32"):
+        opened(replace(model, precision="w8"), tmp_path)
+
+
 def test_unknown_blocks_are_refused_as_they_are_and_run_in_fp32(tmp_path: Path) -> None:
     model = write_decoder(tmp_path / "tiny.gguf", weights="TQ2_0", width=256, hidden=256)
     with pytest.raises(UnsupportedError, match="TQ2_0"):

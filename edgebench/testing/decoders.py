@@ -42,12 +42,13 @@ def write_decoder(
     hidden: int = 96,
     context_length: int = 512,
     weights: str = "Q4_1",
+    ends: str = "Q8_0",
     tied: bool = True,
     extra: tuple[str, ...] = (),
     facts: Mapping[str, str | float] | None = None,
     defined: tuple[str, ...] = (),
 ) -> ModelFile:
-    """Writes a decoder with seeded random weights, its blocks quantised as `weights`.
+    """Writes a decoder with seeded random weights, quantised as `weights`; embedding and head as `ends`.
 
     `extra`: names of further tensors, which no architecture has. `facts`: further metadata of the
     architecture. `turned`: leading dimensions of a head that have rotary positions. `defined`: further
@@ -95,10 +96,10 @@ def write_decoder(
     def norm(name: str, size: int) -> None:
         _add(writer, name, 1 + 0.1 * rng.standard_normal(size), "F32")
 
-    matrix("token_embd.weight", len(tokens), width, "Q8_0")
+    matrix("token_embd.weight", len(tokens), width, ends)
     norm("output_norm.weight", width)
     if not tied:
-        matrix("output.weight", len(tokens), width, "Q8_0")
+        matrix("output.weight", len(tokens), width, ends)
     outputs = {"q": heads * size, "k": kv_heads * size, "v": kv_heads * size}
     for layer in range(layers):
         block = f"blk.{layer}"
