@@ -47,6 +47,7 @@ _LEAST = {
 }
 _BEYOND = 4  # tokens that an answer may be longer than the right one
 _ROWS = 32
+_LARGEST = 700.0  # whose exp a float still holds
 
 
 class Generate(GenerationTask):
@@ -267,7 +268,8 @@ class Generate(GenerationTask):
                 likely = log_softmax(logits[start : start + len(wanted)])
                 total -= float(likely[np.arange(len(wanted)), wanted].sum())
             count += len(tokens) - 1
-        return math.exp(total / count)
+        mean = total / count
+        return math.exp(mean) if mean < _LARGEST else math.inf  # of a decoder that is broken
 
     def _agreement(
         self, session: GenerationSession, answers: NDArray[Any], logits: NDArray[Any]
@@ -283,10 +285,8 @@ class Generate(GenerationTask):
             for place in range(_COMPARED_TOKENS):
                 found = session.logits(raw)
                 for lane, number in enumerate(lanes):
-                    wanted = log_softmax(logits[number, place])
-                    gap = wanted - log_softmax(found[lane])
                     same.append(int(found[lane].argmax()) == int(answers[number, place]))
-                    divergence.append(float((np.exp(wanted) * gap).sum()))
+                    divergence.append(_divergence(logits[number, place], found[lane]))
                 given = _filled(lanes, session.width)
                 raw = session.step([int(answers[number, place]) for number in given])
         return {
@@ -308,6 +308,13 @@ class Generate(GenerationTask):
 
     def _up_to_an_end(self, tokens: Sequence[int]) -> list[int]:
         return list(takewhile(lambda token: token not in self.vocabulary.ends, tokens))
+
+
+def _divergence(reference: NDArray[Any], found: NDArray[Any]) -> float:
+    """Kullback-Leibler, in nat, of two rows of logits; what the reference rules out counts nothing."""
+    wanted, got = log_softmax(reference), log_softmax(found)
+    possible = wanted != -np.inf
+    return float((np.exp(wanted[possible]) * (wanted[possible] - got[possible])).sum())
 
 
 def _side_by_side(lengths: Sequence[int], width: int) -> list[list[int]]:
