@@ -63,6 +63,14 @@ def test_an_option_that_a_task_does_not_read_is_refused(task_py: Path) -> None:
     assert load_task(f"{task_py}:Mine", TaskContext(options={"its_own": 1}))
 
 
+def test_a_metric_that_a_task_does_not_give_is_refused(task_py: Path) -> None:
+    with pytest.raises(UsageError, match="no metric 'perplexty'; did you mean 'perplexity'"):
+        load_generation_task("generate", TaskContext(), ("exact_match", "perplexty"))
+    with pytest.raises(UsageError, match="no metric 'rigth'; did you mean 'right'"):
+        load_task(f"{task_py}:Mine", TaskContext(), ("rigth",))
+    assert load_task(f"{task_py}:Mine", TaskContext(), ("right",))
+
+
 @pytest.mark.parametrize("name", known_tasks())
 def test_every_task_tells_its_options(name: str) -> None:
     source = task_file(name).read_text(encoding="utf-8")
