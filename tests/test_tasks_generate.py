@@ -166,6 +166,11 @@ def test_an_option_without_sense_is_refused_before_anything_runs(options: dict[s
         Generate(TaskContext(options=options))
 
 
+def test_a_text_is_not_taken_for_true() -> None:
+    with pytest.raises(UsageError, match="is true or false, not 'false'"):
+        Generate(TaskContext(options={"stop_at_end_of_text": "false"}))
+
+
 def test_a_broken_decoder_has_a_perplexity_without_end(task: Generate) -> None:
     """Its row is struck; what was timed before is not lost."""
 

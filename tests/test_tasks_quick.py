@@ -416,8 +416,9 @@ def test_ranges_are_kept_and_checked() -> None:
     assert set(ids.ravel()) == {5, 6, 7, 8, 9}
     with pytest.raises(UsageError, match="did you mean 'ids'"):
         seeded(info, ranges={"idx": [0, 1]})
-    with pytest.raises(UsageError, match=r"\[low, high\]"):
-        seeded(info, ranges={"ids": [2, 1]})
+    for limits in ([9, 5], [1, 2, 3], 5, "01", [0, "9"]):
+        with pytest.raises(UsageError, match=r"\[low, high\]"):
+            seeded(info, ranges={"ids": limits})
 
 
 def test_an_open_axis_cannot_be_filled() -> None:

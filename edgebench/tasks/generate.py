@@ -69,6 +69,9 @@ class Generate(GenerationTask):
             value = context.options.get(name, least)
             if isinstance(value, bool) or not isinstance(value, int | float) or value < least:
                 raise UsageError(f"the option {name} is a number from {least} on, not {value!r}")
+        stops = context.options.get("stop_at_end_of_text", False)
+        if not isinstance(stops, bool):  # the text "false" would be taken for true
+            raise UsageError(f"the option stop_at_end_of_text is true or false, not {stops!r}")
 
     def __len__(self) -> int:
         return len(self._documents) + _COMPARED + len(self._items)
