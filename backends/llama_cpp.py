@@ -30,14 +30,20 @@ _CACHES = {"fp32": "GGML_TYPE_F32", "fp16": "GGML_TYPE_F16", "q8_0": "GGML_TYPE_
 #: Bytes of one value of a cache: q8_0 has blocks of 32 numbers with a half-precision scale.
 _CACHE_BYTES = {"fp32": 4.0, "fp16": 2.0, "q8_0": 34 / 32}
 _FLASH: dict[Scalar | None, int] = {None: -1, "off": 0, "on": 1}  # None: llama.cpp decides
-_DEBUG = 1  # GGML_LOG_LEVEL_DEBUG
+_FLOATS = {"f32": "fp32", "f16": "fp16"}  # as every backend names them
+_DEBUG, _ERROR = 1, 4  # GGML_LOG_LEVEL_DEBUG, GGML_LOG_LEVEL_ERROR
 _FAILURES = {1: "no room in the cache", 2: "aborted", -1: "invalid batch"}
 
 _OPTIONS = (
     Option("threads", "int", None, "threads that compute (n_threads, n_threads_batch)", minimum=1),
     Option("kv_cache", "str", "fp16", "type of cached keys and values", tuple(_CACHES)),
     Option("flash_attention", "str", None, "fused attention (flash_attn_type)", ("on", "off")),
-    Option("repack", "bool", True, "weights laid out anew for this CPU (use_extra_bufts)"),
+    Option(
+        "repack",
+        "bool",
+        True,
+        "weights laid out anew for this CPU (use_extra_bufts) where it knows their type",
+    ),
 )
 
 
@@ -83,6 +89,9 @@ class LlamaCppSession(GenerationSession):
         self._kv_cache = str(options.get("kv_cache", "fp16"))
         llama_cpp.llama_backend_init()
         self._model = self._loaded(model, bool(options.get("repack", True)))
+        if options.get("repack") and not self._log.repacked():
+            self.close()
+            raise UnsupportedError(f"llama.cpp lays out no weights of {model.path.name} anew here")
         self._context = self._opened(options)
         self._memory = llama_cpp.llama_get_memory(self._context)
         self.vocabulary = llama_cpp.llama_vocab_n_tokens(
@@ -101,10 +110,9 @@ class LlamaCppSession(GenerationSession):
         settings.devices = ctypes.addressof(none)
         settings.n_gpu_layers = 0
         settings.use_extra_bufts = repack
-        self._repack = bool(settings.use_extra_bufts)
         loaded = self._lib.llama_model_load_from_file(str(model.path).encode(), settings)
         if not loaded:
-            raise UnsupportedError(f"llama.cpp cannot load {model.path.name}: {self._log.last()}")
+            raise UnsupportedError(f"llama.cpp cannot load {model.path.name}: {self._log.why()}")
         return loaded
 
     def _opened(self, options: Mapping[str, Scalar]) -> Any:
@@ -119,7 +127,7 @@ class LlamaCppSession(GenerationSession):
         settings.no_perf = True
         context = lib.llama_init_from_model(self._model, settings)
         if not context:
-            raise UnsupportedError(f"llama.cpp opens no context: {self._log.last()}")
+            raise UnsupportedError(f"llama.cpp opens no context: {self._log.why()}")
         self._room = int(lib.llama_n_ctx(context))
         return context
 
@@ -211,7 +219,7 @@ class LlamaCppSession(GenerationSession):
         described = text.value.decode(errors="replace")  # "llama 135M Q4_1"
         return Effective(
             device="cpu",
-            precision=described.rpartition(" ")[2].lower() or None,
+            precision=_file_type(described),
             threads=int(lib.llama_n_threads(self._context)),
             weight_bytes={described: int(lib.llama_model_size(self._model))},
             runtime=f"llama.cpp (llama-cpp-python {importlib.metadata.version('llama-cpp-python')})",
@@ -219,7 +227,7 @@ class LlamaCppSession(GenerationSession):
             options={
                 "kv_cache": self._kv_cache,
                 "flash_attention": self._log.flash_attention(),
-                "repack": self._repack,
+                "repack": self._log.repacked(),
                 "positions": self._room,
             },
         )
@@ -238,6 +246,7 @@ class _Log:
 
     def __init__(self, lib: Any) -> None:
         self._lines: list[str] = []
+        self._errors: list[str] = []
         self._callback = lib.llama_log_callback(self._heard)
         lib.llama_log_set(self._callback, ctypes.c_void_p(0))
         _KEPT.append(self._callback)  # the library calls it as long as the process lives
@@ -245,11 +254,17 @@ class _Log:
     def _heard(self, level: int, text: bytes, _: Any) -> None:
         if level != _DEBUG:
             self._lines.append(text.decode(errors="replace"))
+        if level == _ERROR:
+            self._errors.append(text.decode(errors="replace").strip())
 
-    def last(self) -> str:
-        """The last line, where something failed."""
-        lines = [line.strip() for line in self._lines if line.strip(" .\n")]
-        return lines[-1] if lines else "no reason given"
+    def why(self) -> str:
+        """The first error: those behind it only say where it was noticed."""
+        return self._errors[0] if self._errors else "no reason given"
+
+    def repacked(self) -> bool:
+        """Whether weights lie in another buffer (CPU_REPACK, AMX...) than those that are as in the file."""
+        buffers = re.findall(r"load_tensors: *(\S+) model buffer size", "".join(self._lines))
+        return bool(set(buffers) - {"CPU", "CPU_Mapped"})
 
     def flash_attention(self) -> str | None:
         """ "on" or "off" as decided, None where it was not told."""
@@ -259,6 +274,15 @@ class _Log:
 
 
 _KEPT: list[Any] = []
+
+
+def _file_type(described: str) -> str | None:
+    """Of a model's description: "q4_k" of "llama 7B Q4_K - Medium", "fp32" of "llama 1B all F32"."""
+    found = re.search(r"\b(?:[IT]?Q|B?F|MXFP|NVFP)\d\w*", described)
+    if found is None:
+        return None
+    kind = found[0].lower()
+    return _FLOATS.get(kind, kind)
 
 
 def _system(lib: Any) -> str:

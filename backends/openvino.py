@@ -173,7 +173,7 @@ class OpenVinoSession(Session):
         core = openvino.Core()
         device = _device(core, options)
         self._compiled: Any = _compile(core, model, device, _settings(model, options))
-        self._check_threads(options)
+        self._check_taken(options)
         self.inputs = tuple(_tensor_info(port) for port in self._compiled.inputs)
         self.outputs = tuple(_tensor_info(port) for port in self._compiled.outputs)
         request = self._compiled.create_infer_request()
@@ -185,14 +185,29 @@ class OpenVinoSession(Session):
     def _devices(self) -> list[str]:
         return [str(name) for name in self._property("EXECUTION_DEVICES") or ()]
 
-    def _check_threads(self, options: Mapping[str, Scalar]) -> None:
-        """OpenVINO takes fewer threads than asked for where it sees fewer cores."""
-        wanted, used = options.get("threads"), self._property("INFERENCE_NUM_THREADS")
-        if wanted is not None and used is not None and int(used) != wanted:
-            raise UnsupportedError(
-                f"threads={wanted} was asked for, OpenVINO uses {used}",
-                "ask for no more threads than there are cores",
-            )
+    def _read_back(self) -> dict[str, Scalar | None]:
+        """What the options became; None where this device does not tell."""
+        hint = self._property("INFERENCE_PRECISION_HINT")
+        return {
+            "threads": self._integer("INFERENCE_NUM_THREADS"),
+            "streams": self._integer("NUM_STREAMS"),
+            "performance_hint": self._name("PERFORMANCE_HINT"),
+            "execution_mode": self._name("EXECUTION_MODE_HINT"),
+            "inference_precision": None if hint is None else hint.to_string(),
+            "pinning": self._property("ENABLE_CPU_PINNING"),
+        }
+
+    def _check_taken(self, options: Mapping[str, Scalar]) -> None:
+        """OpenVINO takes fewer threads and streams than asked for where it sees fewer cores, and another
+        precision where the processor has not the one asked for."""
+        for name, used in self._read_back().items():
+            if used is not None and options.get(name, used) != used:
+                raise UnsupportedError(
+                    f"{name}={options[name]} was asked for, OpenVINO uses {used}",
+                    "ask for no more than there are cores"
+                    if name in ("threads", "streams")
+                    else "",
+                )
 
     def prepare(self, feeds: Feeds) -> Any:
         import numpy as np
@@ -223,8 +238,8 @@ class OpenVinoSession(Session):
             }
         )
         self._demand_precision(compute, precision)
-        threads = self._property("INFERENCE_NUM_THREADS")
-        hint = self._property("INFERENCE_PRECISION_HINT")
+        read_back = self._read_back()
+        threads = read_back.pop("threads")
         return Effective(
             device=self.device(),
             precision=precision,
@@ -235,11 +250,7 @@ class OpenVinoSession(Session):
             outputs=self.outputs,
             runtime=f"openvino {openvino.__version__}",
             options={
-                "streams": self._integer("NUM_STREAMS"),
-                "performance_hint": self._name("PERFORMANCE_HINT"),
-                "execution_mode": self._name("EXECUTION_MODE_HINT"),
-                "inference_precision": None if hint is None else hint.to_string(),
-                "pinning": self._property("ENABLE_CPU_PINNING"),
+                **read_back,
                 "device": "+".join(self._devices()) or None,
                 "precompiled": self._model.format == "blob",
                 "hyper_threading": self._property("ENABLE_HYPER_THREADING"),

@@ -42,6 +42,7 @@ _CACHES = {"fp32": "f32", "fp16": "f16", "bf16": "bf16", "u8": "u8"}
 _ACTIVATIONS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}
 _NAMES = {"f32": "fp32", "f16": "fp16"}
 _WEIGHTS = {"u4": "w4", "u8": "w8", "f16": "fp16", "f32": "fp32"}
+_MIDDLES = 0x88  # two 4-bit zero points of 8
 _ROUNDED = (
     "GenAI's reader rounds the offsets of 4-bit blocks to whole zero points: these are not quite the "
     "weights of the file, and perplexity tells"
@@ -283,11 +284,13 @@ def _weight_bytes(read: Any) -> dict[str, int]:
 
 
 def _rounds_offsets(read: Any) -> bool:
-    """Whether 4-bit weights have whole numbers for zero points: a block's own offset is lost."""
+    """Whether 4-bit weights have whole numbers for zero points, others than the middle: a block's own
+    offset is lost. Blocks without an offset (Q4_0) have the middle, and lose nothing."""
     return any(
         node.get_type_name() == "Constant"
         and node.get_element_type().to_string() == "u4"
         and node.get_output_shape(0)[-1] == 1
+        and bool((node.data != _MIDDLES).any())
         for node in read.get_ops()
     )
 

@@ -365,9 +365,14 @@ def _providers(options: Mapping[str, Scalar]) -> list[tuple[str, dict[str, str]]
 
     names = str(options.get("provider", _CPU)).split("+")
     try:
-        settings = json.loads(str(options.get("provider_options", "{}")))
-    except json.JSONDecodeError as error:
-        raise UnsupportedError(f"provider_options is not JSON: {error}") from None
+        settings = msgspec.json.decode(
+            str(options.get("provider_options", "{}")), type=dict[str, dict[str, Scalar]]
+        )
+    except msgspec.DecodeError as error:
+        raise UnsupportedError(
+            f"provider_options is no JSON object of the options of each provider: {error}",
+            """--set provider_options='{"CUDAExecutionProvider": {"device_id": "0"}}'""",
+        ) from None
     available = onnxruntime.get_available_providers()
     for name in names:
         if name not in available:
@@ -378,6 +383,8 @@ def _providers(options: Mapping[str, Scalar]) -> list[tuple[str, dict[str, str]]
     unused = set(settings) - set(names)
     if unused:
         raise UnsupportedError(f"provider_options for unused providers: {', '.join(unused)}")
+    if settings.get(_CPU):  # it would take any and heed none
+        raise UnsupportedError(f"{_CPU} has no provider_options")
     return [(name, {str(k): str(v) for k, v in settings.get(name, {}).items()}) for name in names]
 
 

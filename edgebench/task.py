@@ -8,7 +8,7 @@ One file in `edgebench/tasks/` is one task; a user's own comes by `--task my_tas
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -53,6 +53,8 @@ class Task(ABC):
     """Labelled items, pre-processing, post-processing and a score."""
 
     metrics: ClassVar[Mapping[str, Metric]]
+    #: Names of the options it reads of a workload; another one is refused. None: it does not tell.
+    option_names: ClassVar[Collection[str] | None] = None
 
     def __init__(self, context: TaskContext) -> None:
         self.context = context
@@ -133,6 +135,7 @@ class GenerationTask(ABC):
     """Prompts for a decoder, and a judgement of what it makes of them. Knows no runtime and no clock."""
 
     metrics: ClassVar[Mapping[str, Metric]]
+    option_names: ClassVar[Collection[str] | None] = None  # as those of `Task`
 
     def __init__(self, context: TaskContext) -> None:
         self.context = context

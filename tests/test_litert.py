@@ -203,6 +203,20 @@ def test_operators_answer_like_onnx_runtime(
     )
 
 
+def test_a_value_of_two_names_is_not_clipped_under_one(tmp_path: Path) -> None:
+    """A convolution clips by itself where nobody else reads it, by whichever name."""
+    from onnx import helper
+
+    feeds, weights = {"x": f32(*IMAGE)}, {"filter": f32(4, 4, 1, 1)}
+    nodes = [
+        helper.make_node("Conv", ["x", "filter"], ["filtered"]),
+        helper.make_node("Identity", ["filtered"], ["same"]),
+        helper.make_node("Relu", ["same"], ["positive"]),
+        helper.make_node("Sub", ["positive", "filtered"], ["y"]),
+    ]
+    assert_equal(build(nodes, feeds, ["y"], weights), feeds, tmp_path)
+
+
 def test_integers_conditions_and_parts(tmp_path: Path) -> None:
     """Cast, Equal, Where, Split and Gather with computed indices, which are int64 in ONNX."""
     from onnx import helper

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from edgebench import registry
-from edgebench.backend import ModelFile
+from edgebench.backend import ModelFile, Scalar
+from edgebench.errors import UnsupportedError
 from edgebench.generation import GenerationSession, Room
 from edgebench.models.llm.gguf_file import GgufFile
 from edgebench.models.llm.reference import ReferenceDecoder
@@ -21,6 +22,7 @@ from edgebench.testing.decoders import Architecture, write_decoder
 pytest.importorskip("gguf")
 runtime = pytest.importorskip("llama_cpp.llama_cpp")
 
+DEFINED = ("\n\n", "<think>", "</think>", "\u00e0 la", "na\u00efve", "\u65e5")
 Open = Callable[[ModelFile], GenerationSession]
 
 
@@ -53,6 +55,18 @@ def test_the_cache_has_the_size_of_its_heads(
 
 
 @pytest.mark.parametrize(
+    ("weights", "precision"),
+    [("Q4_1", "q4_1"), ("Q4_K", "q4_k"), ("Q8_0", "q8_0"), ("F32", "fp32"), ("F16", "fp16")],
+)
+def test_the_precision_is_the_type_of_the_file(
+    tmp_path: Path, opened: Open, weights: str, precision: str
+) -> None:
+    """llama.cpp describes Q4_K_M as "Q4_K - Medium"."""
+    model = write_decoder(tmp_path / "tiny.gguf", weights=weights, width=256, hidden=256)
+    assert opened(model).effective().precision == precision
+
+
+@pytest.mark.parametrize(
     "facts",
     [
         {"rope.scale_linear": 4.0},
@@ -73,16 +87,50 @@ def test_positions_are_scaled_as_in_the_reference(
 
 
 @pytest.mark.parametrize(
-    "text", ["7\n\nHope that helps", "<|im_start|>the<think>in\n\n\n</think> an", "a  b\n"]
+    "text",
+    [
+        "7\n\nHope that helps",
+        "<|im_start|>the<think>in\n\n\n</think> an",
+        "a  b\n",
+        "an \u00e0 la na\u00efve\u65e5 caf\u00e9",
+    ],
 )
 def test_user_defined_tokens_are_read_and_written_alike(tmp_path: Path, text: str) -> None:
     import llama_cpp
 
-    path = write_decoder(tmp_path / "tiny.gguf", defined=("\n\n", "<think>", "</think>")).path
+    path = write_decoder(tmp_path / "tiny.gguf", defined=DEFINED).path
     theirs, ours = llama_cpp.Llama(str(path), vocab_only=True, verbose=False), vocabulary_of(path)
     tokens = theirs.tokenize(text.encode(), add_bos=False, special=True)
     assert ours.encode(text) == tokens
     assert ours.decode(tokens) == theirs.detokenize(tokens).decode()
+
+
+@pytest.mark.parametrize("weights", ["Q4_0", "F32"])
+def test_weights_that_were_not_laid_out_anew_are_not_said_to_be(
+    tmp_path: Path, weights: str
+) -> None:
+    """Which types of weights are, depends on the processor: fp32 never is."""
+    backend = registry.load("llama_cpp")
+    model = write_decoder(tmp_path / "tiny.gguf", weights=weights, width=256, hidden=256)
+
+    def repacked(options: dict[str, Scalar]) -> object:
+        session = backend.open_generation(model, options, Room(1, 48))
+        found = session.effective().options["repack"]
+        session.close()
+        return found
+
+    assert repacked({"repack": False}) is False
+    if repacked({}):
+        assert weights != "F32"
+        assert repacked({"repack": True}) is True
+        return
+    with pytest.raises(UnsupportedError, match="lays out no weights"):
+        repacked({"repack": True})
+
+
+def test_a_file_that_cannot_be_loaded_says_why(tmp_path: Path, opened: Open) -> None:
+    with pytest.raises(UnsupportedError, match="wrong number of tensors; expected 21, got 20"):
+        opened(write_decoder(tmp_path / "tiny.gguf", extra=("x.weight",)))
 
 
 def test_no_device_but_the_cpu_is_offered(

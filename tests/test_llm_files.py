@@ -56,15 +56,25 @@ def test_positions_are_scaled_as_llama_cpp_reads_the_file(
     assert written(tmp_path, facts=facts).decoder.rope_scale == scale
 
 
-def test_scaled_positions_are_not_lost_on_the_way_to_another_form(tmp_path: Path) -> None:
+@pytest.mark.parametrize("changes", [{"facts": {"rope.scale_linear": 4.0}}, {"turned": 8}])
+def test_positions_are_not_lost_on_the_way_to_another_form(
+    tmp_path: Path, changes: dict[str, object]
+) -> None:
     pytest.importorskip("safetensors")
-    with pytest.raises(UnsupportedError, match="scaled positions"):
-        write_folder(written(tmp_path, facts={"rope.scale_linear": 4.0}), tmp_path)
+    with pytest.raises(UnsupportedError, match="scaled positions, and those of a part"):
+        write_folder(written(tmp_path, **changes), tmp_path)
 
 
 def test_another_scaling_of_positions_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedError, match="'yarn'"):
         _ = written(tmp_path, facts={"rope.scaling.type": "yarn"}).decoder
+
+
+def test_a_factor_on_what_is_turned_is_refused(tmp_path: Path) -> None:
+    """llama.cpp multiplies cosines and sines by it, whatever the kind of scaling."""
+    with pytest.raises(UnsupportedError, match="attn_factor"):
+        _ = written(tmp_path, facts={"rope.scaling.attn_factor": 1.5}).decoder
+    assert written(tmp_path, facts={"rope.scaling.attn_factor": 1.0}).decoder.rope_scale == 1
 
 
 def test_another_architecture_is_refused_by_its_name(tmp_path: Path) -> None:
@@ -90,6 +100,13 @@ def test_a_file_that_ends_too_early_is_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-5000])
     with pytest.raises(EdgebenchError, match=r"tiny\.gguf ends before"):
         _ = GgufFile(path).tensors
+
+
+def test_a_number_of_layers_beyond_reason_is_refused_at_once(tmp_path: Path) -> None:
+    file = written(tmp_path)
+    file.metadata = {**file.metadata, "llama.block_count": 1 << 16}
+    with pytest.raises(EdgebenchError, match="tells of 65536 layers and has 20 tensors"):
+        _ = file.decoder
 
 
 @pytest.mark.parametrize("kind", ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K"])
@@ -177,6 +194,24 @@ def test_another_tokenizer_is_refused_by_its_name(change: dict[str, object], nam
         gguf_vocabulary(metadata(**change))
 
 
+def test_a_file_that_does_not_say_how_text_is_split_is_refused() -> None:
+    """llama.cpp splits by a default of its own there, and warns that answers may suffer."""
+    with pytest.raises(UnsupportedError, match="'default'"):
+        gguf_vocabulary({k: v for k, v in metadata().items() if k != "tokenizer.ggml.pre"})
+
+
+@pytest.mark.parametrize("missing", ["tokens", "merges"])
+def test_a_file_without_its_words_says_so(missing: str) -> None:
+    left = {k: v for k, v in metadata().items() if k != f"tokenizer.ggml.{missing}"}
+    with pytest.raises(EdgebenchError, match=f"does not tell tokenizer.ggml.{missing}"):
+        gguf_vocabulary(left)
+
+
+def test_merges_of_what_is_no_token_are_damage() -> None:
+    with pytest.raises(EdgebenchError, match="tokenizer is damaged"):
+        gguf_vocabulary(metadata(**{"ggml.merges": ["i n", "\u65e5 i"]}))
+
+
 def test_a_template_runs_in_a_sandbox() -> None:
     hostile = "{{ ''.__class__.__mro__[1].__subclasses__() }}"
     with pytest.raises(EdgebenchError, match="chat template"):
@@ -205,6 +240,25 @@ def test_files_beside_a_model_say_the_same(tmp_path: Path, words: Vocabulary) ->
     assert len(other) == len(words)
 
 
+@pytest.mark.parametrize(("said", "start"), [({}, [1]), ({"add_bos_token": False}, [])])
+def test_a_text_begins_as_the_files_beside_a_model_say(
+    tmp_path: Path, words: Vocabulary, said: dict[str, object], start: list[int]
+) -> None:
+    """The tokenizer's post-processor, which `encode` leaves out; tokenizer_config.json has the last word."""
+    from tokenizers import Tokenizer, processors
+
+    beside(tmp_path, words)
+    path, settings = tmp_path / "tokenizer.json", tmp_path / "tokenizer_config.json"
+    settings.write_text(json.dumps(json.loads(settings.read_text()) | said))
+    inner = Tokenizer.from_file(str(path))
+    inner.post_processor = processors.TemplateProcessing(
+        single="<|im_start|> $A", special_tokens=[("<|im_start|>", 1)]
+    )
+    assert folder_vocabulary(tmp_path).start == []
+    inner.save(str(path))
+    assert folder_vocabulary(tmp_path).start == start
+
+
 def test_a_model_without_its_tokenizer_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(EdgebenchError, match=r"tokenizer\.json") as raised:
         folder_vocabulary(tmp_path)
@@ -213,13 +267,15 @@ def test_a_model_without_its_tokenizer_says_what_to_do(tmp_path: Path) -> None:
 
 def test_user_defined_tokens_are_text(tmp_path: Path) -> None:
     """Gemma's line breaks and Qwen3's <think> are such; what ends a turn is none, whatever its kind."""
-    defined = ("\n\n", "<think>", "<end_of_turn>")
+    defined = ("\n\n", "<think>", "<end_of_turn>", "na\u00efve")
     words = gguf_vocabulary(written(tmp_path, defined=defined).metadata)
     tokens = words.encode("<|im_start|>7\n\nthe<think><end_of_turn>")
     assert [words.text_of(token) for token in tokens] == [
         *("<|im_start|>", "7", "\n\n", "the", "<think>", "<end_of_turn>")
     ]
     assert words.decode(tokens) == "7\n\nthe<think>"
+    for text in ("in na\u00efve an", "caf\u00e9 na\u00efvena\u00efve", "\u00ef"):
+        assert words.decode(words.encode(text)) == text
 
 
 # --- SentencePiece's byte pairs
@@ -258,6 +314,16 @@ def pieces(**changes: object) -> Vocabulary:
 def test_the_best_score_is_merged_first(text: str, tokens: list[str]) -> None:
     words = pieces()
     assert [words.text_of(token) for token in words.encode(text)] == tokens
+
+
+def test_a_text_begins_as_the_file_says_else_as_its_kind_of_tokens_does(tmp_path: Path) -> None:
+    assert pieces().start == [1]
+    assert pieces(add_bos_token=False).start == []
+    metadata = dict(written(tmp_path).metadata)
+    assert gguf_vocabulary(metadata).start == []
+    del metadata["tokenizer.ggml.add_bos_token"]
+    for split, start in (("smollm", []), ("qwen2", []), ("llama-bpe", [1])):
+        assert gguf_vocabulary(metadata | {"tokenizer.ggml.pre": split}).start == start
 
 
 def test_user_defined_pieces_are_text() -> None:

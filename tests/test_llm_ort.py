@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from edgebench import registry
+from edgebench.assets import file_sha256
 from edgebench.backend import ModelFile, Scalar
 from edgebench.errors import UnsupportedError
 from edgebench.generation import GenerationSession, Room
@@ -18,6 +20,7 @@ from edgebench.models.jobs import PrepareJob
 from edgebench.models.llm.gguf_file import GgufFile
 from edgebench.models.llm.onnx_standard import write_standard_decoder
 from edgebench.models.llm.reference import ReferenceDecoder
+from edgebench.models.llm.tokenizer import gguf_vocabulary
 from edgebench.models.prepare import prepare
 from edgebench.testing.decoders import Architecture, write_decoder
 
@@ -108,6 +111,20 @@ def test_an_accuracy_level_without_blocks_is_refused(tmp_path: Path) -> None:
         opened(model, tmp_path, {"accuracy_level": 4})
 
 
+def test_an_accuracy_level_has_no_effect_on_a_file_of_plain_floats(tmp_path: Path) -> None:
+    model = write_decoder(tmp_path / "tiny.gguf", weights="F16", ends="F16")
+    with pytest.raises(UnsupportedError, match="accuracy_level has no effect on as-is of tiny"):
+        opened(model, tmp_path, {"accuracy_level": 4})
+    assert opened(model, tmp_path).effective().options["accuracy_level"] is None
+
+
+def test_rows_that_fill_no_blocks_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "tiny.gguf"
+    model = write_decoder(path, weights="F16", ends="F16", width=40, head_size=16, hidden=100)
+    with pytest.raises(UnsupportedError, match="do not fit into blocks of 32"):
+        opened(replace(model, precision="w8"), tmp_path)
+
+
 def test_unknown_blocks_are_refused_as_they_are_and_run_in_fp32(tmp_path: Path) -> None:
     model = write_decoder(tmp_path / "tiny.gguf", weights="TQ2_0", width=256, hidden=256)
     with pytest.raises(UnsupportedError, match="TQ2_0"):
@@ -173,6 +190,33 @@ def test_an_own_graph_has_its_own_precision(tmp_path: Path, precision: str) -> N
     with pytest.raises(UnsupportedError, match="used as it came") as refused:
         prepare(job)
     assert refused.value.fix == "--set precision=as-is"
+
+
+def test_an_own_graph_is_its_weights_and_tokens_too(tmp_path: Path) -> None:
+    """Other weights beside the same graph, or another template, have another reference."""
+    gguf, path = GgufFile(write_decoder(tmp_path / "tiny.gguf").path), tmp_path / "own.onnx"
+    write_standard_decoder(gguf, path, "fp32")
+    gguf_vocabulary(gguf.metadata).save(tmp_path / "tokenizer.json")
+    job = PrepareJob(
+        task="generate",
+        source=str(path),
+        source_sha256=file_sha256(path),
+        cache=str(tmp_path / "cache"),
+        generates=True,
+    )
+    first = prepare(job)
+    weights = path.with_suffix(".data")
+    assert first.size_bytes == path.stat().st_size + weights.stat().st_size
+    assert prepare(job).reference == first.reference
+    settings = {"chat_template": "{{ messages[0]['content'] }}"}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+    other_tokens = prepare(job)
+    assert other_tokens.reference != first.reference
+    assert other_tokens.sha256 == first.sha256
+    np.flip(np.fromfile(weights, np.float32)).tofile(weights)
+    other_weights = prepare(job)
+    assert other_weights.reference != other_tokens.reference
+    assert other_weights.sha256 != first.sha256
 
 
 @pytest.mark.parametrize(

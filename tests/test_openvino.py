@@ -109,9 +109,24 @@ def test_a_contradiction_is_refused(model: ModelFile) -> None:
         opened(model, inference_precision="bf16")
 
 
-def test_more_threads_than_there_are_cores_are_refused(model: ModelFile) -> None:
-    with pytest.raises(UnsupportedError, match=r"threads=4096 was asked for, OpenVINO uses"):
-        opened(model, threads=4096)
+@pytest.mark.parametrize("option", ["threads", "streams"])
+def test_more_than_there_are_cores_is_refused(model: ModelFile, option: str) -> None:
+    with pytest.raises(UnsupportedError, match=f"{option}=4096 was asked for, OpenVINO uses"):
+        opened(model, **{option: 4096})
+
+
+@pytest.mark.parametrize(("hint", "capability"), [("bf16", "BF16"), ("f16", "FP16")])
+def test_a_precision_of_the_rest_is_taken_or_refused(
+    model: ModelFile, hint: str, capability: str
+) -> None:
+    """Where the processor has only one of both, OpenVINO would take that in the place of the other."""
+    model = replace(model, precision="as-is")
+    if capability in capabilities():
+        facts = opened(model, inference_precision=hint).effective()
+        assert facts.options["inference_precision"] == hint
+        return
+    with pytest.raises(UnsupportedError, match=f"inference_precision={hint} was asked for"):
+        opened(model, inference_precision=hint)
 
 
 def test_settings_are_read_back(model: ModelFile) -> None:

@@ -15,7 +15,7 @@ from edgebench.generation import Room
 from edgebench.models.llm.gguf_file import GgufFile
 from edgebench.models.llm.reference import ReferenceSession, log_softmax
 from edgebench.task import TaskContext
-from edgebench.tasks.generate import Generate
+from edgebench.tasks.generate import Generate, _divergence
 from edgebench.testing.decoders import write_decoder
 from edgebench.testing.fake_decoder import FakeSession
 
@@ -136,16 +136,67 @@ def test_another_decoder_diverges(judged: Generate, folder: Path) -> None:
     assert values["greedy_agreement"] < 0.9
 
 
-def test_perplexity_is_that_of_the_text(judged: Generate) -> None:
-    session, total, count = reference_of(judged), 0.0, 0
+@pytest.mark.parametrize("start", [[], [1]])
+def test_perplexity_is_that_of_the_text(context: TaskContext, start: list[int]) -> None:
+    """After the begin-of-text token, where the model wants one: without it some models guess at random."""
+    task = Generate(context)
+    task.vocabulary.start = start
+    session, total, count = reference_of(task), 0.0, 0
     for text in DOCUMENTS:
-        tokens = judged.vocabulary.encode(text)
+        tokens = start + task.vocabulary.encode(text)
         likely = log_softmax(session.score(tokens))
         for place, token in enumerate(tokens[1:]):
             total -= float(likely[place, token])
             count += 1
     expected = math.exp(total / count)
-    assert judged.judge(session)["perplexity"] == pytest.approx(expected, rel=1e-9)
+    assert task.judge(session)["perplexity"] == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"perplexity_tokens": 1},
+        {"temperature": -1},
+        {"scaling_samples": "8"},
+        {"scaling_tokens": True},
+    ],
+)
+def test_an_option_without_sense_is_refused_before_anything_runs(options: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=f"the option {next(iter(options))} is a number from"):
+        Generate(TaskContext(options=options))
+
+
+def test_a_text_is_not_taken_for_true() -> None:
+    with pytest.raises(UsageError, match="is true or false, not 'false'"):
+        Generate(TaskContext(options={"stop_at_end_of_text": "false"}))
+
+
+def test_a_broken_decoder_has_a_perplexity_without_end(task: Generate) -> None:
+    """Its row is struck; what was timed before is not lost."""
+
+    class Sure(FakeSession):
+        def score(self, tokens: Any) -> Any:
+            rows = np.zeros((len(tokens), self.vocabulary), np.float32)
+            rows[:, 0] = 60_000
+            return rows
+
+    assert task._perplexity(Sure(len(task.vocabulary), Room(1, task.positions))) == math.inf
+
+
+def test_divergence_is_that_of_two_distributions() -> None:
+    never = -np.inf
+    reference = np.array([*np.log([0.5, 0.25, 0.25]), never])
+    found = np.array([*np.log([0.25, 0.25, 0.5]), never])
+    assert _divergence(reference, found) == pytest.approx(0.25 * math.log(2))
+    assert _divergence(reference, np.array([0, never, never, never])) == math.inf
+    assert math.isnan(_divergence(np.full(4, np.nan), found))
+
+
+def test_a_text_of_one_token_has_no_perplexity(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "documents.txt").write_text("a\n")
+    data = {"documents": tmp_path / "documents.txt"}
+    short = Generate(TaskContext(model_asset=folder / "tiny.gguf", data=data))
+    assert set(short.judge(reference_of(short))) == {"exact_match"}
 
 
 def test_without_a_text_there_is_no_perplexity(folder: Path) -> None:

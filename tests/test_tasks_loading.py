@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from edgebench.errors import EdgebenchError, UsageError
 from edgebench.task import TaskContext
-from edgebench.tasks import known_tasks, load_task, task_file, task_metrics
+from edgebench.tasks import (
+    known_tasks,
+    load_generation_task,
+    load_task,
+    task_class,
+    task_file,
+    task_metrics,
+)
 
 GOOD = """
 from edgebench.task import Metric, Task
@@ -45,6 +53,29 @@ def test_a_users_task_is_found_by_file_and_class(task_py: Path) -> None:
     task = load_task(f"{task_py}:Mine", TaskContext(seed=5))
     assert (len(task), task.context.seed) == (3, 5)
     assert list(task_metrics(f"{task_py}:Mine")) == ["right"]
+
+
+def test_an_option_that_a_task_does_not_read_is_refused(task_py: Path) -> None:
+    with pytest.raises(UsageError, match=r"no option 'file'; did you mean 'files'"):
+        load_task("file_typing", TaskContext(options={"file": 3}))
+    with pytest.raises(UsageError, match="no option 'temprature'; did you mean 'temperature'"):
+        load_generation_task("generate", TaskContext(options={"temprature": 0.6}))
+    assert load_task(f"{task_py}:Mine", TaskContext(options={"its_own": 1}))
+
+
+def test_a_metric_that_a_task_does_not_give_is_refused(task_py: Path) -> None:
+    with pytest.raises(UsageError, match="no metric 'perplexty'; did you mean 'perplexity'"):
+        load_generation_task("generate", TaskContext(), ("exact_match", "perplexty"))
+    with pytest.raises(UsageError, match="no metric 'rigth'; did you mean 'right'"):
+        load_task(f"{task_py}:Mine", TaskContext(), ("rigth",))
+    assert load_task(f"{task_py}:Mine", TaskContext(), ("right",))
+
+
+@pytest.mark.parametrize("name", known_tasks())
+def test_every_task_tells_its_options(name: str) -> None:
+    source = task_file(name).read_text(encoding="utf-8")
+    read = set(re.findall(r"""options(?:\.get\(|\[)\s*"(\w+)\"""", source))
+    assert read <= set(task_class(name).option_names or ())
 
 
 def test_two_files_of_one_name_do_not_mix(task_py: Path, tmp_path: Path) -> None:

@@ -62,13 +62,17 @@ def magika_config(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def tasks(photos: Path, magika_config: Path, alphabet: Path) -> dict[str, Task]:
-    context = TaskContext(
-        data={"images": photos, "labels": magika_config},
-        options={"lines": 2, "clips": 3, "files": 2},
-        model=alphabet,
-    )
-    names = ("image_classification", "text_recognition", "music_transcription", "file_typing")
-    return {name: load_task(name, context) for name in names}
+    options: dict[str, dict[str, int]] = {
+        "image_classification": {},
+        "text_recognition": {"lines": 2},
+        "music_transcription": {"clips": 3},
+        "file_typing": {"files": 2},
+    }
+    data = {"images": photos, "labels": magika_config}
+    return {
+        name: load_task(name, TaskContext(data=data, options=chosen, model=alphabet))
+        for name, chosen in options.items()
+    }
 
 
 @pytest.fixture
@@ -412,8 +416,9 @@ def test_ranges_are_kept_and_checked() -> None:
     assert set(ids.ravel()) == {5, 6, 7, 8, 9}
     with pytest.raises(UsageError, match="did you mean 'ids'"):
         seeded(info, ranges={"idx": [0, 1]})
-    with pytest.raises(UsageError, match=r"\[low, high\]"):
-        seeded(info, ranges={"ids": [2, 1]})
+    for limits in ([9, 5], [1, 2, 3], 5, "01", [0, "9"]):
+        with pytest.raises(UsageError, match=r"\[low, high\]"):
+            seeded(info, ranges={"ids": limits})
 
 
 def test_an_open_axis_cannot_be_filled() -> None:

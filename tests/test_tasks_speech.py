@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import wave
 from collections.abc import Sequence
 from pathlib import Path
@@ -147,6 +148,12 @@ def test_the_state_flows_through_each_stream(vad: VoiceActivity) -> None:
 
 def test_a_detector_that_ignores_the_sound_is_at_chance(vad: VoiceActivity) -> None:
     assert vad.score([0.5] * len(vad)) == {"auc": 0.5, "auc_clean": 0.5}
+
+
+def test_an_answer_that_is_no_number_is_not_passed_over(vad: VoiceActivity) -> None:
+    noisy = [0.5 if index else math.nan for index in range(len(vad))]
+    scores = vad.score(noisy)
+    assert [name for name, value in scores.items() if math.isnan(value)] in (["auc"], ["auc_clean"])
 
 
 def test_items_score_like_the_stream_where_no_state_is_needed(vad: VoiceActivity) -> None:

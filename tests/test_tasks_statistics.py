@@ -65,5 +65,11 @@ def test_spearman_sees_only_the_order(rows: list[tuple[float, float]]) -> None:
 def test_one_class_has_no_auc_and_a_constant_no_correlation() -> None:
     with pytest.raises(ValueError, match="both classes"):
         auc([True, True], [0.1, 0.2])
-    with pytest.raises(ValueError, match="constant"):
-        pearson([1, 1, 1], [1, 2, 3])
+    assert np.isnan(pearson([1, 1, 1], [1, 2, 3]))
+    assert np.isnan(spearman([1, 2, 3], [5, 5, 5]))
+
+
+def test_what_is_not_a_number_has_no_rank() -> None:
+    """A model that overflows where it should be surest must not win by it."""
+    assert np.isnan(auc([True, False, False], [np.nan, 0.1, 0.2]))
+    assert np.isnan(spearman([np.nan, 1, 2], [3, 1, 2]))

@@ -83,6 +83,21 @@ def test_no_relu_is_added_where_nothing_is_negative(op: str) -> None:
     assert len(written.graph.node) == 3
 
 
+def test_scales_that_share_a_zero_point_all_grow() -> None:
+    from onnx import helper, numpy_helper
+
+    model = q_dq(0.02, 0)
+    graph = model.graph
+    del graph.output[:]
+    graph.node.append(helper.make_node("QuantizeLinear", ["y", "s2", "z"], ["q2"], name="again"))
+    graph.node.append(helper.make_node("DequantizeLinear", ["q2", "s2", "z"], ["end"], name="end"))
+    graph.initializer.append(numpy_helper.from_array(np.array(0.01, np.float32), "s2"))
+    graph.output.append(helper.make_tensor_value_info("end", 1, [4]))
+    x = [0.5, 1.5, 2.0, 2.5]
+    before = run(model, x)
+    np.testing.assert_allclose(run(rewrite.to_symmetric(model), x), before, atol=0.05)
+
+
 def test_a_range_below_zero_needs_no_relu() -> None:
     assert len(rewrite.to_symmetric(q_dq(0.01, 128)).graph.node) == 2
 

@@ -97,7 +97,8 @@ class Values:
         return self.graph.tensor(f"{like}.part", shape, dtype or self.dtype(like))
 
     def alias(self, name: str, source: str) -> None:
-        """`name` is the same value as `source`."""
+        """`name` is the same value as `source`: who reads the one reads the other."""
+        self._uses[name] += self._uses[source] - 1
         for forms in (self._plain, self._image):
             if source in forms:
                 forms[name] = forms[source]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from edgebench.errors import UnsupportedError
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from onnx import ModelProto, NodeProto, TensorProto
 
 _QUANTIZERS = ("QuantizeLinear", "DequantizeLinear")
@@ -44,6 +45,9 @@ def to_symmetric(model: ModelProto) -> ModelProto:
     Where an unsigned range began at 0, its clipping did a Relu's work, and the quantizer left the Relu
     out: it comes back. Raises UnsupportedError for what cannot be written so.
     """
+    import numpy as np
+    from onnx import numpy_helper
+
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     for bias in _folded(model, constants):
         model.graph.node.remove(bias)
@@ -55,8 +59,11 @@ def to_symmetric(model: ModelProto) -> ModelProto:
         if done.setdefault(scale, zero) != zero:
             raise UnsupportedError(f"{node.name}: one scale with several zero points")
     _clip_at_zero(model, constants)
-    for scale, zero in done.items():
-        _make_symmetric(constants[scale], constants[zero])
+    points = {zero: numpy_helper.to_array(constants[zero]) for zero in done.values()}
+    for scale, zero in done.items():  # several scales may share a zero point
+        _make_symmetric(constants[scale], points[zero], zero)
+    for zero, point in points.items():
+        constants[zero].CopyFrom(numpy_helper.from_array(np.zeros(point.shape, np.int8), zero))
     return model
 
 
@@ -126,18 +133,16 @@ def _non_negative(
     return maker.op_type in _NON_NEGATIVE
 
 
-def _make_symmetric(scale: TensorProto, zero: TensorProto) -> None:
+def _make_symmetric(scale: TensorProto, point: NDArray[Any], zero: str) -> None:
     import numpy as np
     from onnx import numpy_helper
 
-    point: Any = numpy_helper.to_array(zero)
     if point.dtype == np.int8:
         if point.any():
-            raise UnsupportedError(f"{zero.name}: TensorRT quantises with a zero point of 0 only")
+            raise UnsupportedError(f"{zero}: TensorRT quantises with a zero point of 0 only")
         return
     if point.dtype != np.uint8:
-        raise UnsupportedError(f"{zero.name}: TensorRT has no quantisation to {point.dtype}")
+        raise UnsupportedError(f"{zero}: TensorRT has no quantisation to {point.dtype}")
     step = numpy_helper.to_array(scale).astype(np.float64)
     reach = np.maximum(point.astype(np.float64), 255.0 - point) * step
-    zero.CopyFrom(numpy_helper.from_array(np.zeros(point.shape, np.int8), zero.name))
     scale.CopyFrom(numpy_helper.from_array((reach / 127).astype(np.float32), scale.name))

@@ -147,7 +147,7 @@ def _task(job: Job) -> GenerationTask:
         seed=job.seed,
         reference=Path(job.reference) if job.reference else None,
     )
-    return load_generation_task(job.task, context)
+    return load_generation_task(job.task, context, (job.quality.metric, *job.quality.also))
 
 
 def _prompts(task: GenerationTask, asked: GenerateJob, width: int, number: int) -> Prompts:

@@ -214,6 +214,7 @@ def _device_times(
 
 def task_of(job: Job, described: Sequence[TensorInfo]) -> Task:
     """The task; `described`: the inputs of the fp32 model, or where there is none, of the session."""
+    from edgebench.measure.check import PARITY_METRIC
     from edgebench.task import TaskContext
     from edgebench.tasks import load_task
 
@@ -225,7 +226,8 @@ def task_of(job: Job, described: Sequence[TensorInfo]) -> Task:
         inputs=described,
         seed=job.seed,
     )
-    return load_task(job.task, context)
+    metrics = (job.quality.metric, *job.quality.also)
+    return load_task(job.task, context, [name for name in metrics if name != PARITY_METRIC])
 
 
 def _window(job: Job, session: Session, pool: list[Any], typical_ns: int) -> Window:

@@ -132,6 +132,7 @@ def _decoder(job: PrepareJob) -> PreparedModel:
     Other precisions are the runtime's doing, from the same GGUF file; an ONNX graph has its own.
     """
     from edgebench.models.llm.session import reference_session
+    from edgebench.models.llm.tokenizer import files_beside
     from edgebench.task import TaskContext
     from edgebench.tasks import load_generation_task
 
@@ -156,14 +157,19 @@ def _decoder(job: PrepareJob) -> PreparedModel:
         np.savez(folder / _REFERENCE, **arrays)
         return Made(facts={})
 
-    key = {"step": "decoder reference", "task": _task_identity(job), **_made_by()}
+    weights = _weights_beside(source) if job.format == "onnx" else []
+    files, hashes = [source, *weights], [job.source_sha256, *map(file_sha256, weights)]
+    sha256 = _joint_sha256(files, hashes)
+    tokens = [file_sha256(path) for path in files_beside(source)]
+    made_from = {"model": sha256, "tokens": tokens, "task": _task_identity(job)}
+    key = {"step": "decoder reference", **made_from, **_made_by()}
     store = Cache(Path(job.cache) / "models" / job.source_sha256[:SOURCE_DIGITS])
     folder, _ = store.get(key, make)
     return PreparedModel(
         path=job.source,
         format=job.format,
-        sha256=job.source_sha256,
-        size_bytes=source.stat().st_size,
+        sha256=sha256,
+        size_bytes=sum(file.stat().st_size for file in files),
         precision=job.precision,
         batch=job.batch,
         build_s=None,
@@ -436,7 +442,7 @@ def _facts(path: Path, build_s: float | None) -> Made:
     inputs, _ = onnx_file.describe(onnx_file.load_model(path, weights=False))
     return Made(
         facts={
-            "sha256": hashes[0] if len(files) == 1 else _joint_sha256(files, hashes),
+            "sha256": _joint_sha256(files, hashes),
             "size_bytes": sum(file.stat().st_size for file in files),
             "build_s": build_s,
             "inputs": msgspec.to_builtins(inputs),
@@ -445,6 +451,9 @@ def _facts(path: Path, build_s: float | None) -> Made:
 
 
 def _joint_sha256(files: list[Path], hashes: list[str]) -> str:
+    """Of a model in one file, that file's."""
+    if len(files) == 1:
+        return hashes[0]
     listing = "".join(f"{h}  {f.name}\n" for h, f in zip(hashes, files, strict=True))
     return hashlib.sha256(listing.encode()).hexdigest()
 

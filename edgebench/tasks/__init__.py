@@ -10,7 +10,7 @@ import hashlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import ModuleType
 
@@ -19,23 +19,53 @@ from edgebench.suggest import did_you_mean
 from edgebench.task import GenerationTask, Metric, Task, TaskContext
 
 
-def load_task(spec: str, context: TaskContext) -> Task:
+def load_task(spec: str, context: TaskContext, judged_by: Collection[str] = ()) -> Task:
     """The task `spec` names (a module of this package, or `path/my_task.py:Class`), constructed.
 
-    Raises UsageError where there is no such task and EdgebenchError where its data is not there.
+    Raises UsageError where there is no such task, no such option of it or no metric of `judged_by`, and
+    EdgebenchError where its data is not there.
     """
     found = task_class(spec)
     if not issubclass(found, Task):
         raise UsageError(f"the task {spec!r} generates text: it has no single inferences")
+    _check_options(spec, found, context)
+    _check_metrics(spec, found, judged_by)
     return found(context)
 
 
-def load_generation_task(spec: str, context: TaskContext) -> GenerationTask:
+def load_generation_task(
+    spec: str, context: TaskContext, judged_by: Collection[str] = ()
+) -> GenerationTask:
     """As `load_task`, of a task that generates text."""
     found = task_class(spec)
     if not issubclass(found, GenerationTask):
         raise UsageError(f"the task {spec!r} generates no text", "--task generate does")
+    _check_options(spec, found, context)
+    _check_metrics(spec, found, judged_by)
     return found(context)
+
+
+def _check_options(spec: str, task: type[Task | GenerationTask], context: TaskContext) -> None:
+    """An option that nothing reads would be ignored in silence."""
+    known = task.option_names
+    if known is None:
+        return
+    for name in context.options:
+        if name not in known:
+            raise UsageError(
+                f"the task {spec!r} has no option {name!r}{did_you_mean(name, known)}",
+                f"it has {', '.join(known) or 'none'}: see `options` of the workload",
+            )
+
+
+def _check_metrics(spec: str, task: type[Task | GenerationTask], names: Collection[str]) -> None:
+    """Found out here, nothing was measured in vain."""
+    for name in names:
+        if name not in task.metrics:
+            raise UsageError(
+                f"the task {spec!r} gives no metric {name!r}{did_you_mean(name, task.metrics)}",
+                f"it gives {', '.join(task.metrics)}: see `quality` of the workload",
+            )
 
 
 def task_metrics(spec: str) -> Mapping[str, Metric]:

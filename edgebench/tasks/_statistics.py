@@ -11,8 +11,10 @@ if TYPE_CHECKING:
 
 
 def ranks(values: ArrayLike) -> NDArray[np.float64]:
-    """Ranks from 1; equal values share the mean of the ranks they take."""
+    """Ranks from 1; equal values share the mean of the ranks they take. None has a rank where one is NaN."""
     array = np.asarray(values)
+    if np.isnan(array).any():  # sorting would call it the greatest
+        return np.full(array.size, np.nan)
     _, inverse, counts = np.unique(array, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
     mean_rank = last - (counts - 1) / 2
@@ -20,13 +22,13 @@ def ranks(values: ArrayLike) -> NDArray[np.float64]:
 
 
 def pearson(first: ArrayLike, second: ArrayLike) -> float:
-    """Pearson's correlation. Raises ValueError where one side is constant: it has none."""
+    """Pearson's correlation; NaN where one side is constant: it has none."""
     a = np.asarray(first, dtype=np.float64)
     b = np.asarray(second, dtype=np.float64)
     a, b = a - a.mean(), b - b.mean()
     norm = float(np.sqrt((a @ a) * (b @ b)))
     if norm == 0:
-        raise ValueError("a constant sequence has no correlation")
+        return float("nan")
     return float(np.clip(a @ b / norm, -1, 1))
 
 

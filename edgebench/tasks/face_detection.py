@@ -32,6 +32,7 @@ THRESHOLD = 0.5
 class FaceDetection(Task):
     """Items alternate between faces and backgrounds, so that any first few hold both."""
 
+    option_names: ClassVar = ()
     metrics: ClassVar = {
         "auc": Metric("1", "higher", "chance that a face gets a higher score than a background"),
         "accuracy": Metric("1", "higher", "share of pictures rightly called at a score of 0.5"),

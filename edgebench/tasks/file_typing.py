@@ -42,6 +42,7 @@ class Typed:
 
 
 class FileTyping(Task):
+    option_names: ClassVar = ("files",)
     metrics: ClassVar = {
         "accuracy": Metric("1", "higher", "share of cut files typed right"),
         "accuracy_whole": Metric("1", "higher", "share of whole files typed right"),

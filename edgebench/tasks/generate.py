@@ -23,7 +23,7 @@ import numpy as np
 from edgebench.errors import EdgebenchError, UsageError
 from edgebench.models.llm.reference import log_softmax
 from edgebench.models.llm.tokenizer import Vocabulary, vocabulary_of
-from edgebench.task import Attempts, Conversation, GenerationTask, Metric, Question
+from edgebench.task import Attempts, Conversation, GenerationTask, Metric, Question, TaskContext
 
 from ._generation_items import PASSAGES, REQUEST, Item, items
 from ._reasoning_items import answer_in, problems
@@ -35,11 +35,23 @@ if TYPE_CHECKING:
 
 #: Prompts whose continuation by the reference is compared, their length, and that of the continuation.
 _COMPARED, _COMPARED_PROMPT, _COMPARED_TOKENS = 8, 96, 16
+#: Least values of options that are numbers.
+_LEAST = {
+    "perplexity_documents": 0,
+    "perplexity_tokens": 2,  # the first one is given
+    "temperature": 0,
+    "scaling_samples": 0,
+    "scaling_tokens": 1,
+    "scaling_problems": 1,
+    "scaling_prompt_tokens": 1,
+}
 _BEYOND = 4  # tokens that an answer may be longer than the right one
 _ROWS = 32
+_LARGEST = 700.0  # whose exp a float still holds
 
 
 class Generate(GenerationTask):
+    option_names: ClassVar = (*_LEAST, "stop_at_end_of_text")
     metrics: ClassVar = {
         "perplexity": Metric("1", "lower", "exp of the mean negative log-likelihood of a text"),
         "kl_divergence": Metric(
@@ -50,6 +62,16 @@ class Generate(GenerationTask):
         ),
         "exact_match": Metric("1", "higher", "share of small tasks answered exactly"),
     }
+
+    def __init__(self, context: TaskContext) -> None:
+        super().__init__(context)
+        for name, least in _LEAST.items():
+            value = context.options.get(name, least)
+            if isinstance(value, bool) or not isinstance(value, int | float) or value < least:
+                raise UsageError(f"the option {name} is a number from {least} on, not {value!r}")
+        stops = context.options.get("stop_at_end_of_text", False)
+        if not isinstance(stops, bool):  # the text "false" would be taken for true
+            raise UsageError(f"the option stop_at_end_of_text is true or false, not {stops!r}")
 
     def __len__(self) -> int:
         return len(self._documents) + _COMPARED + len(self._items)
@@ -146,10 +168,12 @@ class Generate(GenerationTask):
 
     @cached_property
     def _documents(self) -> list[list[int]]:
-        """Tokens of the scored documents, each from its start, without a begin-of-text token."""
+        """Tokens of the scored documents, each from its start, after what the model wants before a text."""
         count = int(self.context.options.get("perplexity_documents", 6))
         limit = int(self.context.options.get("perplexity_tokens", 256))
-        return [self.vocabulary.encode(text)[:limit] for text in self._documents_all[:count]]
+        start, texts = self.vocabulary.start, self._documents_all[:count]
+        documents = [(start + self.vocabulary.encode(text))[:limit] for text in texts]
+        return [tokens for tokens in documents if len(tokens) > 1]  # a single one predicts nothing
 
     @cached_property
     def _items(self) -> list[Item]:
@@ -247,7 +271,8 @@ class Generate(GenerationTask):
                 likely = log_softmax(logits[start : start + len(wanted)])
                 total -= float(likely[np.arange(len(wanted)), wanted].sum())
             count += len(tokens) - 1
-        return math.exp(total / count)
+        mean = total / count
+        return math.exp(mean) if mean < _LARGEST else math.inf  # of a decoder that is broken
 
     def _agreement(
         self, session: GenerationSession, answers: NDArray[Any], logits: NDArray[Any]
@@ -263,10 +288,8 @@ class Generate(GenerationTask):
             for place in range(_COMPARED_TOKENS):
                 found = session.logits(raw)
                 for lane, number in enumerate(lanes):
-                    wanted = log_softmax(logits[number, place])
-                    gap = wanted - log_softmax(found[lane])
                     same.append(int(found[lane].argmax()) == int(answers[number, place]))
-                    divergence.append(float((np.exp(wanted) * gap).sum()))
+                    divergence.append(_divergence(logits[number, place], found[lane]))
                 given = _filled(lanes, session.width)
                 raw = session.step([int(answers[number, place]) for number in given])
         return {
@@ -288,6 +311,13 @@ class Generate(GenerationTask):
 
     def _up_to_an_end(self, tokens: Sequence[int]) -> list[int]:
         return list(takewhile(lambda token: token not in self.vocabulary.ends, tokens))
+
+
+def _divergence(reference: NDArray[Any], found: NDArray[Any]) -> float:
+    """Kullback-Leibler, in nat, of two rows of logits; what the reference rules out counts nothing."""
+    wanted, got = log_softmax(reference), log_softmax(found)
+    possible = wanted != -np.inf
+    return float((np.exp(wanted[possible]) * (wanted[possible] - got[possible])).sum())
 
 
 def _side_by_side(lengths: Sequence[int], width: int) -> list[list[int]]:

@@ -63,6 +63,7 @@ class Answer:
 
 
 class ImageClassification(Task):
+    option_names: ClassVar = ()
     metrics: ClassVar = {
         "top1_10crop": Metric("1", "higher", "share of all crops whose likeliest class is right"),
         "top5_10crop": Metric("1", "higher", "share of all crops with the class among five"),

@@ -55,6 +55,7 @@ class Page:
 class LayoutDetection(Task):
     """Option `classes`: names of the model's classes in output order."""
 
+    option_names: ClassVar = ("classes",)
     metrics: ClassVar = {
         "region_f1": Metric("1", "higher", "F1 of regions at IoU 0.5, whatever their class"),
         "class_accuracy": Metric("1", "higher", "share of matched regions with the right class"),

@@ -62,6 +62,7 @@ class Transcription:
 
 
 class MusicTranscription(Task):
+    option_names: ClassVar = ("clips",)
     metrics: ClassVar = {
         "frame_f1": Metric("1", "higher", "F1 of (frame, pitch) pairs that sound"),
         "onset_f1": Metric("1", "higher", "F1 of notes by pitch and onset within 100 ms"),

@@ -27,6 +27,7 @@ _CALIBRATION_ITEMS = 32
 
 
 class SeededInputs(Task):
+    option_names: ClassVar = ("ranges",)
     #: Computed by the worker from the outputs themselves; there is nothing to score.
     metrics: ClassVar = {
         "parity_error": Metric(
@@ -41,7 +42,7 @@ class SeededInputs(Task):
         for name, limits in self._ranges.items():
             if name not in names:
                 raise UsageError(f"ranges: no input {name!r}{did_you_mean(name, names)}")
-            if len(limits) != 2 or limits[0] > limits[1]:
+            if not _is_range(limits):
                 raise UsageError(f"ranges: {name} needs [low, high], not {limits}")
 
     def __len__(self) -> int:
@@ -69,6 +70,15 @@ class SeededInputs(Task):
 
 
 TASK = SeededInputs
+
+
+def _is_range(limits: object) -> bool:
+    return (
+        isinstance(limits, list | tuple)
+        and len(limits) == 2
+        and all(isinstance(limit, int | float) for limit in limits)
+        and limits[0] <= limits[1]
+    )
 
 
 def _values(

@@ -38,6 +38,7 @@ class SentenceEmbedding(Task):
     Option `word_pairs`: how many pairs of the file are used, from its start (default: all).
     """
 
+    option_names: ClassVar = ("word_pairs",)
     metrics: ClassVar = {
         "document_pearson": Metric(
             "1", "higher", "Pearson's correlation of cosines with judged document similarity"

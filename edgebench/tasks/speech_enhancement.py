@@ -42,6 +42,7 @@ SHAPE = np.sqrt(0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)).asty
 class SpeechEnhancement(Task):
     """Items are windows that follow each other through one noisy stream, a quarter apart."""
 
+    option_names: ClassVar = ()
     metrics: ClassVar = {
         "si_sdr_improvement": Metric("dB", "higher", "gain in SI-SDR over the noisy input"),
         "si_sdr": Metric("dB", "higher", "scale-invariant signal-to-distortion ratio, enhanced"),

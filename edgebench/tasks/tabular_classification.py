@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 class TabularClassification(Task):
     """The table is the model's source too: the builder trains on the rows that are no items here."""
 
+    option_names: ClassVar = ()
     metrics: ClassVar = {
         "accuracy": Metric("1", "higher", "share of rows whose most probable class is right"),
     }

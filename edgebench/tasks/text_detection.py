@@ -63,6 +63,7 @@ class Runs:
 class TextDetection(Task):
     """Items alternate between clean and hard renderings of the same pages."""
 
+    option_names: ClassVar = ()
     metrics: ClassVar = {
         "box_f1": Metric("1", "higher", "F1 of line boxes at IoU 0.5 on blurred, noisy pages"),
         "box_f1_clean": Metric("1", "higher", "F1 of line boxes at IoU 0.5 on clean pages"),

@@ -83,6 +83,7 @@ class Line:
 
 
 class TextRecognition(Task):
+    option_names: ClassVar = ("lines",)
     metrics: ClassVar = {
         "char_accuracy": Metric(
             "1", "higher", "1 - edit distance per character, over mid and hard lines"

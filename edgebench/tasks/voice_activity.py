@@ -61,6 +61,7 @@ class VoiceActivity(Task):
     A recurrent cell does the same work whatever its state, so latency may be read off such items.
     """
 
+    option_names: ClassVar = ()
     metrics: ClassVar = {
         "auc": Metric("1", "higher", "area under the ROC curve per chunk, pink noise at 0 dB"),
         "auc_clean": Metric("1", "higher", "area under the ROC curve per chunk, no noise added"),
@@ -99,15 +100,12 @@ class VoiceActivity(Task):
         return float(outputs["output"].reshape(-1)[0])
 
     def score(self, predictions: Sequence[float]) -> dict[str, float]:
-        values = np.full(len(self), np.nan)
-        values[self.order[: len(predictions)]] = predictions
-        result = {}
-        for name, stream, scores in zip(
-            ("auc", "auc_clean"), self.streams, np.split(values, 2), strict=True
-        ):
-            known = ~np.isnan(scores)
-            result[name] = auc(stream.speech[known], scores[known])
-        return result
+        values, known = np.zeros(len(self)), np.zeros(len(self), np.bool_)
+        answered = self.order[: len(predictions)]
+        values[answered], known[answered] = predictions, True
+        parts = zip(self.streams, np.split(values, 2), np.split(known, 2), strict=True)
+        noisy, clean = (auc(stream.speech[told], scores[told]) for stream, scores, told in parts)
+        return {"auc": noisy, "auc_clean": clean}
 
     def evaluate(self, infer: Infer) -> dict[str, float]:
         """Runs both streams from start to end, each chunk with the state of the one before it."""

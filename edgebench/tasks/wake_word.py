@@ -57,6 +57,7 @@ class Clip(NamedTuple):
 class WakeWord(Task):
     """Items are single steps in the order of the clips; the quality pass streams clip after clip."""
 
+    option_names: ClassVar = ("word", "frames_per_step", "input_scale", "input_zero_point")
     metrics: ClassVar = {
         "auc": Metric("1", "higher", "chance that the wake word scores higher than other speech"),
         "recall": Metric("1", "higher", "share of wake words that are heard"),

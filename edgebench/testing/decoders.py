@@ -23,7 +23,7 @@ SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 MERGES = ("t h", "i n", "e r", "a n", "o n", "th e", "\u0120 a", "\u0120 the", "r e", "in g")
 
 #: ggml's number of a file whose weights are mostly of that type.
-_FILE_TYPES = {"F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q8_0": 7}
+_FILE_TYPES = {"F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q8_0": 7, "Q4_K": 15}
 
 Architecture = Literal["llama", "qwen2", "qwen3", "gemma"]
 
@@ -38,18 +38,21 @@ def write_decoder(
     heads: int = 4,
     kv_heads: int = 2,
     head_size: int | None = None,
+    turned: int | None = None,
     hidden: int = 96,
     context_length: int = 512,
     weights: str = "Q4_1",
+    ends: str = "Q8_0",
     tied: bool = True,
     extra: tuple[str, ...] = (),
     facts: Mapping[str, str | float] | None = None,
     defined: tuple[str, ...] = (),
 ) -> ModelFile:
-    """Writes a decoder with seeded random weights, its blocks quantised as `weights`.
+    """Writes a decoder with seeded random weights, quantised as `weights`; embedding and head as `ends`.
 
     `extra`: names of further tensors, which no architecture has. `facts`: further metadata of the
-    architecture. `defined`: further tokens, of the user-defined kind. Needs the package `gguf`.
+    architecture. `turned`: leading dimensions of a head that have rotary positions. `defined`: further
+    tokens, of the user-defined kind. Needs the package `gguf`.
     """
     from gguf import GGUFWriter
 
@@ -67,7 +70,7 @@ def write_decoder(
     size = head_size or width // heads
     writer.add_key_length(size)
     writer.add_value_length(size)
-    writer.add_rope_dimension_count(size)
+    writer.add_rope_dimension_count(turned or size)
     for key, value in (facts or {}).items():
         if isinstance(value, str):
             writer.add_string(f"{architecture}.{key}", value)
@@ -93,10 +96,10 @@ def write_decoder(
     def norm(name: str, size: int) -> None:
         _add(writer, name, 1 + 0.1 * rng.standard_normal(size), "F32")
 
-    matrix("token_embd.weight", len(tokens), width, "Q8_0")
+    matrix("token_embd.weight", len(tokens), width, ends)
     norm("output_norm.weight", width)
     if not tied:
-        matrix("output.weight", len(tokens), width, "Q8_0")
+        matrix("output.weight", len(tokens), width, ends)
     outputs = {"q": heads * size, "k": kv_heads * size, "v": kv_heads * size}
     for layer in range(layers):
         block = f"blk.{layer}"

@@ -42,6 +42,10 @@ def in_bytes(values: NDArray[Any], size: int = 32) -> Blocks:
     """Floats (rows, columns) in symmetric 8-bit blocks, as Q8_0 has them but for the scale's half."""
     import numpy as np
 
+    if values.shape[1] % size:
+        raise UnsupportedError(
+            f"rows of {values.shape[1]} weights do not fit into blocks of {size}"
+        )
     blocks = values.reshape(len(values), -1, size)
     scale = np.maximum(np.abs(blocks).max(axis=-1), 1e-12) / np.float32(127)
     numbers = (np.round(blocks / scale[..., None]) + 128).astype(np.uint8)

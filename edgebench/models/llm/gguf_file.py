@@ -208,6 +208,8 @@ def _decoder(metadata: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Deco
     scaling = metadata.get(f"{name}.rope.scaling.type", "linear")
     if scaling not in ("none", "linear"):
         raise UnsupportedError(f"rotary scaling {scaling!r} is not supported")
+    if float(fact("rope.scaling.attn_factor", 1.0)) != 1:  # times what is turned, in llama.cpp
+        raise UnsupportedError(f"{name}.rope.scaling.attn_factor is not supported")
     # As llama.cpp takes it where no kind is named, and where an older key or none tells the factor.
     factor = float(fact("rope.scaling.factor", fact("rope.scale_linear", 1.0))) or 1.0
     heads, width = int(fact("attention.head_count")), int(fact("embedding_length"))
@@ -249,6 +251,10 @@ def _check_tensors(decoder: Decoder, tensors: Mapping[str, Tensor]) -> None:
         parts += [f"{part}.bias" for part in ("attn_q", "attn_k", "attn_v")]
     if decoder.qk_norm:
         parts += ["attn_q_norm.weight", "attn_k_norm.weight"]
+    if decoder.layers * len(parts) > len(tensors):  # else a damaged number would fill the memory
+        raise EdgebenchError(
+            f"the GGUF file tells of {decoder.layers} layers and has {len(tensors)} tensors"
+        )
     needed = {f"blk.{layer}.{part}" for layer in range(decoder.layers) for part in parts}
     needed |= {"token_embd.weight", "output_norm.weight"}
     known = needed | {"output.weight", "rope_freqs.weight"}

@@ -40,7 +40,7 @@ _OUTER = {
 def write_folder(file: GgufFile, out: Path) -> None:
     """Writes config.json, model.safetensors and the tokenizer into `out`, which must exist.
 
-    Raises UnsupportedError for an architecture whose form is not known here, and scaled positions.
+    Raises UnsupportedError for an architecture whose form is not known here, and positions that it does not tell.
     """
     try:
         from safetensors.numpy import save_file
@@ -51,8 +51,11 @@ def write_folder(file: GgufFile, out: Path) -> None:
         raise UnsupportedError(
             f"{decoder.architecture} has no known form in Hugging Face's folders"
         )
-    if decoder.rope_scale != 1:
-        raise UnsupportedError("scaled positions are not written into Hugging Face's folders")
+    if decoder.rope_scale != 1 or decoder.rope_size != decoder.head_size:
+        raise UnsupportedError(
+            "scaled positions, and those of a part of each head, are not written into Hugging Face's "
+            "folders"
+        )
     weights = {_name(name): _values(file, name) for name in file.tensors}
     save_file(weights, out / "model.safetensors", metadata={"format": "pt"})
     vocabulary = gguf_vocabulary(file.metadata)

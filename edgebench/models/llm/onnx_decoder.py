@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgebench.errors import UnsupportedError
 from edgebench.models.llm.gguf_file import Decoder, GgufFile
-from edgebench.models.llm.onnx_linear import IN_BLOCKS, Linear
+from edgebench.models.llm.onnx_linear import Linear
 from edgebench.models.llm.onnx_writer import OnnxWriter
 from edgebench.models.llm.reference import rope_frequencies
 
@@ -29,13 +30,20 @@ def write_decoder(file: GgufFile, path: Path, precision: str, accuracy_level: in
     """Writes `path` and its weights beside it, all or nothing. Raises UnsupportedError for what cannot
     be done."""
     with OnnxWriter(path, contrib=True) as writer:
+        _Graph(file, writer, Linear(writer, file, precision, accuracy_level)).write()
+        in_blocks = writer.has("MatMulNBits")
+        if accuracy_level and not in_blocks:
+            raise UnsupportedError(
+                f"accuracy_level has no effect on {precision} of {file.path.name}: only blocks of "
+                "integers have it",
+                "--set precision=w8",
+            )
         writer.metadata = {
             "form": FORM,
             "architecture": file.decoder.architecture,
             "context_length": str(file.decoder.context_length),
-            "accuracy_level": str(accuracy_level) if precision in IN_BLOCKS else "",
+            "accuracy_level": str(accuracy_level) if in_blocks else "",
         }
-        _Graph(file, writer, Linear(writer, file, precision, accuracy_level)).write()
 
 
 def code_sha256() -> str:

@@ -106,6 +106,10 @@ class OnnxWriter:
         assert self._contrib, f"{kind} in a graph of standard operators"
         return self.node(kind, inputs, outputs, domain="com.microsoft", **attributes)
 
+    def has(self, kind: str) -> bool:
+        """Whether an operator of this kind was added."""
+        return any(node.op_type == kind for node in self._nodes)
+
     def _tensor(self, name: str, array: NDArray[Any]) -> Any:
         from onnx import TensorProto, helper, numpy_helper
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ _SPLITS: dict[str, tuple[str, ...]] = {
 }
 #: Names under which a word that is a token is taken whole, whatever the merges say.
 _WHOLE_WORDS = ("llama-bpe",)
+#: Kinds and splits whose texts begin with the begin-of-text token where the file does not say.
+_BEGUN = ("llama", "llama-bpe")
 _SPACE = "\u2581"  # how SentencePiece writes a space
 _NORMAL, _CONTROL, _USER_DEFINED = 1, 3, 4  # of tokenizer.ggml.token_type
 #: Tokens that end a turn in templates of common families, where the metadata names only one of them.
@@ -36,7 +39,8 @@ _TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<|endoftext|>", "<end_of_turn>")
 class Vocabulary:
     """Text to tokens and back, and a conversation to the tokens of a prompt.
 
-    `inner` is a `tokenizers.Tokenizer`; `ends` are tokens that end an answer.
+    `inner` is a `tokenizers.Tokenizer`; `ends` are tokens that end an answer, `start` those that the
+    model wants before a text.
     """
 
     def __init__(
@@ -52,10 +56,14 @@ class Vocabulary:
         self._inner = inner
         self._template = template
         self._bos, self._eos = bos, eos
-        self._adds_bos = adds_bos
+        self.start = [bos] if adds_bos and bos is not None else []
         known = (inner.token_to_id(token) for token in _TURN_ENDS)
         found = {eos, *ends, *known}
         self.ends = frozenset(number for number in found if number is not None)
+        # A byte-level decoder takes their letters for bytes: "\u00ef" would become half a character.
+        to_bytes = isinstance(inner.decoder, _tokenizers().decoders.ByteLevel)
+        added = inner.get_added_tokens_decoder() if to_bytes else {}
+        self._as_written = frozenset(number for number in added if not added[number].special)
 
     def __len__(self) -> int:
         return int(self._inner.get_vocab_size())
@@ -66,7 +74,13 @@ class Vocabulary:
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of tokens, without those that control; user-defined ones are text."""
-        return str(self._inner.decode(list(tokens), skip_special_tokens=True))
+        runs = groupby(tokens, key=self._as_written.__contains__)
+        return "".join(
+            "".join(map(self.text_of, run))
+            if as_written
+            else str(self._inner.decode(list(run), skip_special_tokens=True))
+            for as_written, run in runs
+        )
 
     def save(self, path: Path) -> None:
         """Writes it as a `tokenizer.json`."""
@@ -83,10 +97,23 @@ class Vocabulary:
         """
         if self._template is None:
             text = "\n".join(message["content"] for message in messages)
-            start = [self._bos] if self._adds_bos and self._bos is not None else []
-            return start + self.encode(text)
+            return self.start + self.encode(text)
         bos, eos = self.text_of(self._bos), self.text_of(self._eos)
         return self.encode(_rendered(self._template, messages, bos, eos))
+
+
+_BESIDE = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "generation_config.json",
+    "chat_template.jinja",
+)
+
+
+def files_beside(model: Path) -> list[Path]:
+    """The files beside a model that `vocabulary_of` reads."""
+    beside = [] if model.suffix == ".gguf" else [model.parent / name for name in _BESIDE]
+    return [path for path in beside if path.is_file()]
 
 
 def vocabulary_of(model: Path) -> Vocabulary:
@@ -102,40 +129,40 @@ def gguf_vocabulary(metadata: Mapping[str, Any]) -> Vocabulary:
     kind = str(metadata.get("tokenizer.ggml.model"))
     if kind not in makers:
         raise UnsupportedError(f"tokenizers of the kind {kind!r} are not supported")
+    begun = kind in _BEGUN or _split(metadata) in _BEGUN
     ends = [_number(metadata, f"{key}_token_id") for key in ("eot", "eom")]
     return Vocabulary(
         makers[kind](metadata),
         template=metadata.get("tokenizer.chat_template"),
         bos=_number(metadata, "bos_token_id"),
         eos=_number(metadata, "eos_token_id"),
-        adds_bos=bool(metadata.get("tokenizer.ggml.add_bos_token", False)),
+        adds_bos=bool(metadata.get("tokenizer.ggml.add_bos_token", begun)),
         ends=[end for end in ends if end is not None],
     )
 
 
 def folder_vocabulary(folder: Path) -> Vocabulary:
     """`tokenizer.json` and `tokenizer_config.json` of a model's folder, as exporters leave them."""
-    path = folder / "tokenizer.json"
+    path, config, generation_config, template_file = (folder / name for name in _BESIDE)
     if not path.is_file():
         raise EdgebenchError(
             f"no tokenizer is known: {folder} has no tokenizer.json",
             "put the model's tokenizer.json (and tokenizer_config.json) beside the model file",
         )
     inner = _tokenizers().Tokenizer.from_file(str(path))
-    settings = _json(folder / "tokenizer_config.json")
-    generation = _json(folder / "generation_config.json")
+    settings, generation = _json(config), _json(generation_config)
     template = settings.get("chat_template")
-    beside = folder / "chat_template.jinja"
-    if template is None and beside.is_file():
-        template = beside.read_text(encoding="utf-8")
+    if template is None and template_file.is_file():
+        template = template_file.read_text(encoding="utf-8")
     ends = generation.get("eos_token_id", [])
     bos, eos = (_token_of(inner, settings.get(f"{name}_token")) for name in ("bos", "eos"))
+    begun = bos is not None and bos in inner.encode("").ids[:1]  # by the tokenizer's post-processor
     return Vocabulary(
         inner,
         template=template if isinstance(template, str) else None,
         bos=bos,
         eos=eos,
-        adds_bos=bool(settings.get("add_bos_token", False)),
+        adds_bos=bool(settings.get("add_bos_token", begun)),
         ends=ends if isinstance(ends, list) else [ends],
     )
 
@@ -162,19 +189,33 @@ def _number(metadata: Mapping[str, Any], key: str) -> int | None:
     return None if value is None else int(value)
 
 
+def _listed(metadata: Mapping[str, Any], key: str) -> list[Any]:
+    found = metadata.get(f"tokenizer.ggml.{key}")
+    if not isinstance(found, list):
+        raise EdgebenchError(f"the GGUF file does not tell tokenizer.ggml.{key}")
+    return found
+
+
+def _split(metadata: Mapping[str, Any]) -> str:
+    """The name of the rule that splits text; a file without one means "default" to llama.cpp."""
+    return str(metadata.get("tokenizer.ggml.pre", "default"))
+
+
 def _byte_pairs(metadata: Mapping[str, Any]) -> Any:
     """A `tokenizers.Tokenizer` of byte-level byte pairs."""
     library = _tokenizers()
-    split = metadata.get("tokenizer.ggml.pre", "gpt-2")
+    split = _split(metadata)
     if split not in _SPLITS:
         raise UnsupportedError(
             f"tokenizers that split text as {split!r} are not supported",
             f"known are {', '.join(_SPLITS)}",
         )
-    tokens = metadata["tokenizer.ggml.tokens"]
-    numbers = {token: number for number, token in enumerate(tokens)}
-    merges = [tuple(merge.split(" ", 1)) for merge in metadata["tokenizer.ggml.merges"]]
-    model = library.models.BPE(numbers, merges, ignore_merges=split in _WHOLE_WORDS)
+    numbers = {token: number for number, token in enumerate(_listed(metadata, "tokens"))}
+    merges = [tuple(merge.split(" ", 1)) for merge in _listed(metadata, "merges")]
+    try:
+        model = library.models.BPE(numbers, merges, ignore_merges=split in _WHOLE_WORDS)
+    except Exception as error:  # noqa: BLE001 - the library raises plain exceptions
+        raise EdgebenchError(f"the GGUF file's tokenizer is damaged: {error}") from None
     inner = library.Tokenizer(model)
     parts = library.pre_tokenizers
     cuts = [parts.Split(library.Regex(cut), "isolated") for cut in _SPLITS[split]]
@@ -188,7 +229,7 @@ def _sentence_pieces(metadata: Mapping[str, Any]) -> Any:
     """A `tokenizers.Tokenizer` of SentencePiece's byte pairs: the pair with the best score is merged
     first, spaces are letters, and a letter that is no token becomes its bytes."""
     library = _tokenizers()
-    tokens = metadata["tokenizer.ggml.tokens"]
+    tokens = _listed(metadata, "tokens")
     numbers = {token: number for number, token in enumerate(tokens)}
     unknown = _number(metadata, "unknown_token_id")
     model = library.models.BPE(
@@ -212,7 +253,7 @@ def _sentence_pieces(metadata: Mapping[str, Any]) -> Any:
 def _merges(metadata: Mapping[str, Any], numbers: Mapping[str, int]) -> list[tuple[str, str]]:
     """All pairs of tokens that make a token, the best score first."""
     found = []
-    columns = (metadata[f"tokenizer.ggml.{name}"] for name in ("tokens", "scores", "token_type"))
+    columns = (_listed(metadata, name) for name in ("tokens", "scores", "token_type"))
     for token, score, kind in zip(*columns, strict=True):
         if kind == _NORMAL and len(token) > 1:
             cuts = ((token[:place], token[place:]) for place in range(1, len(token)))
@@ -224,7 +265,7 @@ def _merges(metadata: Mapping[str, Any], numbers: Mapping[str, int]) -> list[tup
 def _with_special_tokens(inner: Any, metadata: Mapping[str, Any]) -> Any:
     """Control and user-defined tokens are found in a text as they are, before any splitting; a token
     that ends a turn controls, whatever its kind. So does llama.cpp."""
-    tokens, kinds = metadata["tokenizer.ggml.tokens"], metadata.get("tokenizer.ggml.token_type", [])
+    tokens, kinds = _listed(metadata, "tokens"), metadata.get("tokenizer.ggml.token_type", [])
     made = _tokenizers().AddedToken
     marked = [
         made(token, special=kind == _CONTROL or token in _TURN_ENDS, normalized=False)
