@@ -373,10 +373,23 @@ def test_energy_that_no_meter_told_is_shown_with_its_reason() -> None:
     assert not [row for row in rows(case(), pairs(5), RULES) if row.metric == ENERGY]
 
 
+@pytest.mark.parametrize("nothing", [None, 0.0, -0.1])
+def test_a_pair_without_joules_is_made_up_for(nothing: float | None) -> None:
+    """Also one of the first five, where nothing can be said yet."""
+    some = with_energy(NOISE, [0.1, nothing, 0.101, 0.1, 0.099])
+    assert wanted_pairs(case(), some, RULES) == 6
+    more = with_energy((*NOISE, 0.1), [0.1, nothing, 0.101, 0.1, 0.099, 0.1])
+    [row] = [row for row in rows(case(), more, RULES) if row.metric == ENERGY]
+    assert (row.verdict, row.judged, row.pairs) == ("pass", True, 5)
+    assert wanted_pairs(case(), more, RULES) == 6
+
+
 def test_energy_is_measured_until_it_is_decided() -> None:
     assert wants_energy(case(), pairs(4), RULES)
     assert not wants_energy(case(canary=True), [], RULES)
     assert not wants_energy(case(), pairs(5), RULES)  # no meter told anything
+    assert not wants_energy(case(), with_energy(NOISE, [None] * 5), RULES)
+    assert wants_energy(case(), with_energy(NOISE, [0.1, None, 0.1, 0.1, 0.1]), RULES)
     assert not wants_energy(case(), with_energy(NOISE, NOISE), RULES)
     open_still = with_energy(NOISE, [0.1, 0.11, 0.104, 0.101, 0.098])
     assert wants_energy(case(), open_still, RULES)

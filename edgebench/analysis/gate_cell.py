@@ -87,11 +87,11 @@ def wanted_pairs(case: CellCase, pairs: Sequence[Pair], rules: Rules) -> int:
 
 def wants_energy(case: CellCase, pairs: Sequence[Pair], rules: Rules) -> bool:
     """Whether the next pair is to have its energy measured, where there is a meter: as long as that is
-    not decided, and unless it could not be told from the first pairs on."""
+    not decided, and unless none of the first pairs told any."""
     if case.canary or len(pairs) < rules.least:
         return not case.canary
     ruling = _energy(case, pairs, rules)
-    return ruling.pairs >= rules.least and not ruling.decided
+    return ruling.pairs > 0 and not ruling.decided
 
 
 def rows(
@@ -212,14 +212,13 @@ def _energy(case: CellCase, pairs: Sequence[Pair], rules: Rules) -> Ruling:
 
 
 def _joules(pairs: Sequence[Pair], side: Side) -> list[float]:
-    """Of an inference, of the pairs in which the meter told it for both arms."""
-    told = []
-    for pair in pairs:
-        joules = {s: energy.j_per_inference for s in SIDES if (energy := pair.arm(s).energy)}
-        mine = joules.get(side)
-        if mine is not None and None not in (joules.get(other) for other in SIDES):
-            told.append(mine)
-    return told
+    """Of an inference, of the pairs in which the meter told it for both arms; no joules at all tell nothing."""
+    return [_of_arm(pair, side) for pair in pairs if min(_of_arm(pair, s) for s in SIDES) > 0]
+
+
+def _of_arm(pair: Pair, side: Side) -> float:
+    energy = pair.arm(side).energy
+    return (energy.j_per_inference if energy else None) or 0.0
 
 
 def _unscreened(rules: Rules) -> Rules:
