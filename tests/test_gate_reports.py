@@ -22,10 +22,11 @@ from edgebench.analysis.table import build_table
 from edgebench.backend import Scalar
 from edgebench.cli import cli
 from edgebench.cli.ab_ import finish
-from edgebench.errors import ExitCode, UsageError
+from edgebench.errors import ExitCode, StoreError, UsageError
 from edgebench.record import Limit, Reason, Record, encode
 from edgebench.report import github
 from edgebench.report.gate_formats import render
+from edgebench.report.gate_text import facts
 from edgebench.spec.schema import json_schema
 from tests.pairs import case, pairs
 from tests.records import MIB, failed, quality, record
@@ -193,6 +194,27 @@ def test_junit_counts_what_is_not_green() -> None:
     assert "+3.0" in failure.attrib["message"]
 
 
+def test_a_verdict_that_no_row_has_is_not_green_in_junit_either() -> None:
+    """Where no latency was judged the gate is inconclusive, and every row by itself is green or skipped."""
+    shown = case(report_only="2 threads take every core")
+    alone = build_report([CellEvidence(case=shown, pairs=pairs(5))], Rules(tests=2))
+    suite = ElementTree.fromstring(rendered("junit", alone))[0]
+    skipped = suite.findall("testcase/skipped")
+    assert suite.attrib["skipped"] == str(len(skipped)) == "3"  # CPU, wall and the verdict
+    assert suite.find("testcase[@name='verdict']/skipped") is not None
+
+
+@pytest.mark.parametrize(("alpha", "told"), [(0.01, "1%"), (0.001, "0.1%"), (0.125, "12.5%")])
+def test_the_error_rate_is_told_as_it_is(alpha: float, told: str) -> None:
+    of = msgspec.structs.replace(report(), alpha=alpha)
+    assert f"in at most {told} of runs by latency (4 tests), in {told} each" in facts(of)
+
+
+def test_notes_are_in_the_comment_too() -> None:
+    noted = msgspec.structs.replace(report(), notes=["a|b: head is not deployable"])
+    assert "- a\\|b: head is not deployable\n" in rendered("md", noted)
+
+
 def test_markdown_escapes_names_and_marks_itself() -> None:
     text = rendered("md", report())
     assert text.startswith("<!-- edgebench gate -->\n")
@@ -210,6 +232,18 @@ def test_github_gets_a_summary_outputs_and_annotations(tmp_path: Path) -> None:
     assert lines[0].startswith("::error title=edgebench verdict::REGRESS")
     assert all("%25" in line for line in lines if "latency.cpu::a" in line)
     github.publish(report(), {}, StringIO())  # elsewhere than on GitHub: no files
+
+
+def test_what_github_does_not_take_loses_no_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path))
+    junit = tmp_path / "gate.xml"
+    asked = {"form": "json", "inconclusive": "fail", "github": True, "junit": str(junit)}
+    with pytest.raises(StoreError, match="cannot be written"):
+        finish(report(), asked)
+    assert json.loads(capsys.readouterr().out)["verdict"] == "regress"
+    assert junit.exists()
 
 
 # The command

@@ -173,6 +173,10 @@ def finish(report: GateReport, given: Mapping[str, Any]) -> int:
     for option in ("junit", "markdown"):
         if given.get(option):
             write(report, option, Path(given[option]))
+    if given.get("github"):
+        from edgebench.report import github
+
+        github.publish(report)
     if any(reason.code == "interrupted" for reason in report.reasons):
         return ExitCode.INTERRUPTED
     if any(reason.code == "not_written" for reason in report.reasons):

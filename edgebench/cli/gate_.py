@@ -58,12 +58,7 @@ def command(**given: Any) -> int:
 
         policy = load_policy(Path(given["policy"]))
     given["inconclusive"] = given["inconclusive"] or (policy.inconclusive if policy else "fail")
-    report = _stored(given, policy) if stored else _measured(given, policy)
-    if given["github"]:
-        from edgebench.report import github
-
-        github.publish(report)
-    return finish(report, given)
+    return finish(_stored(given, policy) if stored else _measured(given, policy), given)
 
 
 def _measured(given: Mapping[str, Any], policy: Any) -> GateReport:

@@ -19,7 +19,7 @@ def render(report: GateReport, out: TextIO) -> None:
         tests=str(len(cases) + 1),
         failures=str(_count(cases, "regress")),
         errors=str(_count(cases, "invalid") + (report.verdict == "invalid")),
-        skipped=str(sum(_skipped(row) for row in cases)),
+        skipped=str(sum(_skipped(row) for row in cases) + (report.verdict == "inconclusive")),
         time=f"{report.seconds:.2f}",
         timestamp=report.started_utc.partition("+")[0],
     )
@@ -28,6 +28,8 @@ def render(report: GateReport, out: TextIO) -> None:
     )
     if report.verdict == "invalid":
         ElementTree.SubElement(overall, "error", message=words.summary(report), type="invalid")
+    elif report.verdict == "inconclusive":
+        ElementTree.SubElement(overall, "skipped", message=words.summary(report))
     seen = set()
     for row in cases:
         first = row.cell not in seen
