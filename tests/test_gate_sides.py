@@ -164,6 +164,30 @@ def test_the_versions_that_head_inherits_are_those_it_runs_on(
     }
 
 
+@pytest.mark.parametrize(
+    ("base", "head", "message"),
+    [
+        (["openvino==2026.4.0"], ["openvino"], "is for openvino, and base runs ort"),
+        (["ort"], ["ncnn==1.0.1"], "is for ncnn, and head runs ort"),
+        (["onnxruntime-genai==0.11.0"], ["ort"], "is for ort_genai, and base runs ort"),
+        (["onnxruntime==1.30.0,numpy==2.1.0"], ["ort"], ""),
+        (["edgebench.testing.faults:Slower", "openvino==2026.4.0"], ["ort"], ""),  # who knows
+    ],
+)
+def test_versions_of_a_runtime_that_the_side_does_not_run_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, base: list[str], head: list[str], message: str
+) -> None:
+    """They would be installed, and the same thing compared with itself."""
+    monkeypatch.setattr(environments, "for_pins", lambda *_: Interpreter())
+    asked = request(tmp_path, base, head)
+    if not message:
+        assert make_contests(asked, tmp_path)
+        return
+    with pytest.raises(UsageError, match=message) as caught:
+        make_contests(asked, tmp_path)
+    assert "name the backend as well" in caught.value.fix
+
+
 def test_with_a_workload_head_has_the_model_of_base(tmp_path: Path) -> None:
     from edgebench.measure import contests
 
@@ -204,6 +228,8 @@ def test_an_environment_has_our_versions_of_all_but_what_is_asked_for() -> None:
     assert any(line.startswith("numpy==") for line in wanted)
     other = environments.requirements(["onnxruntime-gpu==1.30.0"])
     assert not any(line.startswith("onnxruntime==") for line in other)
+    beside = environments.requirements(["onnxruntime-genai==0.11.0"])
+    assert any(line.startswith("onnxruntime==") for line in beside)  # ours, not the newest
 
 
 def test_the_copy_of_the_source_measures_without_an_installation(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from edgebench import assets
+from edgebench import assets, registry
 from edgebench.analysis.gate_types import CellCase
 from edgebench.errors import UsageError
 from edgebench.measure import cores, environments, revisions
@@ -18,6 +18,7 @@ from edgebench.measure.campaign import Target
 from edgebench.measure.check import PARITY_LIMIT, PARITY_METRIC, REDUCED_PARITY_LIMIT
 from edgebench.measure.couples import Couple, Request, couple, points
 from edgebench.measure.pair import ArmSpec, Interpreter
+from edgebench.measure.sides import SideSpec
 from edgebench.measure.targets import fetch_assets, make_targets
 from edgebench.pair import SIDES, Side
 from edgebench.plan import workload_for_model
@@ -108,10 +109,24 @@ def _interpreter(
     if spec.python:
         return environments.for_python(spec.python, cache)
     if spec.pins:
+        _refuse_idle(spec, side, {couple.side(side).backend_spec for couple in couples})
         also = {name for couple in couples for name in couple.side(side).workload.requires}
         also |= {name for c in couples for name in _distributions_of(c.side(side).backend)}
         return environments.for_pins(spec.pins, sorted(also), cache)
     return Interpreter()
+
+
+def _refuse_idle(spec: SideSpec, side: Side, backends: set[str]) -> None:
+    """Versions of a runtime that the side does not run would compare something with itself."""
+    shipped = set(registry.names())
+    for pin in spec.pins:
+        name = environments.distribution(pin)
+        users = [known for known in sorted(shipped) if name in _distributions_of(known)]
+        if users and backends <= shipped - {*users}:
+            raise UsageError(
+                f"{pin} is for {users[0]}, and {side} runs {' and '.join(sorted(backends))}",
+                f"name the backend as well: --{side} {users[0]} --{side} {pin}",
+            )
 
 
 def _distributions_of(backend: str) -> list[str]:
@@ -120,7 +135,8 @@ def _distributions_of(backend: str) -> list[str]:
         lines = metadata.requires("edgebench") or []
     except metadata.PackageNotFoundError:
         return []
-    marked = [line for line in lines if f'extra == "{backend}"' in line.replace("'", '"')]
+    mark = f'extra == "{environments.normal(backend)}"'
+    marked = [line for line in lines if mark in line.replace("'", '"')]
     return [line.split(";")[0].split(">")[0].split("=")[0].split("[")[0].strip() for line in marked]
 
 

@@ -28,6 +28,8 @@ READY = ".edgebench-ready"
 BUILD_TIME_OUT_S = 1800.0
 #: What an arm imports beside the runtime. The rest of edgebench stays out.
 _NEEDED = ("msgspec", "numpy", "onnx", "pillow", "psutil", "platformdirs", "pyyaml", "onnxruntime")
+#: Distributions that bring the package onnxruntime; the others that are named after it want it beside them.
+_RUNTIME = re.compile(r"onnxruntime(?!-(genai|extensions|tools)\b).*")
 _CHECK = "import msgspec, numpy; import edgebench.measure.arm"
 
 
@@ -62,17 +64,22 @@ def for_python(python: str, cache: Path) -> Interpreter:
 
 def requirements(pins: Sequence[str], also: Sequence[str] = ()) -> list[str]:
     """`pins`, and of everything else that an arm needs the version that is installed here."""
-    pinned = {normal(pin.partition("==")[0].partition("[")[0]) for pin in pins}
+    pinned = {distribution(pin) for pin in pins}
     found = dict.fromkeys(pins)
     for name in (*_NEEDED, *also):
         # onnxruntime-gpu and the like bring the same package: never both
         if normal(name) in pinned or (
-            normal(name) == "onnxruntime" and any(p.startswith("onnxruntime") for p in pinned)
+            normal(name) == "onnxruntime" and any(map(_RUNTIME.fullmatch, pinned))
         ):
             continue
         if (version := installed_version(name)) is not None:
             found[f"{name}=={version}"] = None
     return sorted(found)
+
+
+def distribution(pin: str) -> str:
+    """The name in `name[extra]==version`, as PyPI compares it."""
+    return normal(pin.partition("==")[0].partition("[")[0])
 
 
 def normal(name: str) -> str:
