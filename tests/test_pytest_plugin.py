@@ -12,8 +12,10 @@ import pytest
 
 from edgebench.analysis.gate import Tolerance
 from edgebench.analysis.paired import whole_wall_change
+from edgebench.errors import UsageError
 from edgebench.measure import callables, cores
 from edgebench.measure.callables import compare_calls, time_calls
+from edgebench.pytest_plugin import BenchmarkFixture, EdgebenchFixture
 from edgebench.testing.models import two_by_two
 
 
@@ -100,6 +102,15 @@ def test_where_nothing_can_be_pinned_cpu_time_is_not_judged(
     )
     assert set(rulings) == {"wall"}
     assert callables._clocks()["wall"] is whole_wall_change
+
+
+@pytest.mark.parametrize(("tau", "delta"), [(0.1, None), (None, 5.0), (-0.01, 0.05)])
+def test_tolerances_that_make_no_sense_are_refused(tau: float | None, delta: float | None) -> None:
+    """As on the command line: an estimate within tau that delta excludes is never decided."""
+    with pytest.raises(UsageError, match="must be above tau"):
+        EdgebenchFixture().ab(base="ort", head="ort", tau=tau, delta=delta)
+    with pytest.raises(UsageError, match="below 100 %"):
+        BenchmarkFixture().assert_not_slower(base=int, head=int, delta=5)
 
 
 def test_percentiles_appear_where_the_calls_support_them() -> None:
