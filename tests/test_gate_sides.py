@@ -259,6 +259,53 @@ def test_a_python_without_what_an_arm_needs_is_refused(tmp_path: Path) -> None:
         environments.for_python(str(bare), tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("content", "mode", "message"),
+    [
+        ("no program", 0o755, "Exec format error"),
+        ("", 0o644, "Permission denied"),
+        ("#!/no/such/python\n", 0o755, "No such file"),
+    ],
+)
+def test_a_python_that_does_not_start_is_refused(
+    tmp_path: Path, content: str, mode: int, message: str
+) -> None:
+    broken = tmp_path / "python"
+    broken.write_text(content)
+    broken.chmod(mode)
+    with pytest.raises(UsageError, match=f"cannot be started: {message}"):
+        environments.for_python(str(broken), tmp_path)
+
+
+def test_an_environment_whose_python_is_gone_is_built_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = []
+
+    def build(folder: Path, *_: object) -> None:
+        built.append(folder)
+        (folder / "bin").mkdir(parents=True, exist_ok=True)
+        (folder / "bin" / "python").unlink(missing_ok=True)
+        (folder / "bin" / "python").symlink_to(tmp_path / "python")
+        (folder / environments.READY).touch()
+
+    monkeypatch.setattr(environments, "_build", build)
+    (tmp_path / "python").touch()
+    for _ in range(2):
+        environments.for_pins(["onnxruntime==1.30.0"], [], tmp_path)
+    assert len(built) == 1
+    (tmp_path / "python").unlink()
+    environments.for_pins(["onnxruntime==1.30.0"], [], tmp_path)
+    assert len(built) == 2
+
+
+def test_a_cache_that_cannot_be_written_is_one_error(tmp_path: Path) -> None:
+    (tmp_path / "envs").touch()
+    with pytest.raises(AssetError, match="envs") as caught:
+        environments.for_pins(["onnxruntime==1.30.0"], [], tmp_path)
+    assert "EDGEBENCH_CACHE" in caught.value.fix
+
+
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
     folder = tmp_path / "repository"
