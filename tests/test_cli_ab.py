@@ -42,7 +42,7 @@ def edgebench(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
 
 def compared(folder: Path, *head: str) -> tuple[int, dict[str, Any]]:
     sides = ["--base", "two-by-two-1.onnx", *(part for text in head for part in ("--head", text))]
-    done = edgebench(folder, "ab", *sides, "--no-save", "--format", "json", "--budget", "30s")
+    done = edgebench(folder, "ab", *sides, "--no-save", "--format", "json", "--budget", "10min")
     report: dict[str, Any] = json.loads(done.stdout)
     return done.returncode, report
 
