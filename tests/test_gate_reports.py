@@ -50,6 +50,7 @@ def stored(
         ("p90 <= 1ms", "regress"),
         ("p99 <= 30 ms", "pass"),
         ("latency.p50 <= 7.005ms", "inconclusive"),  # the interval crosses it
+        ("latency.p50 <= 6.98ms", "inconclusive"),  # from the other side
         ("memory.peak <= 200MiB", "pass"),
         ("memory <= 80MiB", "regress"),
         ("quality >= 0.9", "regress"),
@@ -120,6 +121,14 @@ def test_missing_and_failed_rows_are_invalid() -> None:
     two = [record(), record({"precision": "fp32", "threads": 2})]
     assert stored(two[:1], two).verdict == "invalid"
     assert stored([failed({"precision": "fp32"}, "crashed", "died")], None).verdict == "invalid"
+
+
+def test_every_run_of_a_cell_is_held_against_the_baseline() -> None:
+    first, fat = record(), record(peak=100 * MIB)
+    second = msgspec.structs.replace(fat, run=msgspec.structs.replace(fat.run, id="another"))
+    found = stored([first, second], [first]).cells
+    assert [row.verdict for row in found if row.metric == "memory.peak"] == ["pass", "regress"]
+    assert not [row for row in found if row.metric == "status"]
 
 
 @pytest.mark.parametrize("before", ["measured", "failed", "unsupported"])

@@ -100,7 +100,7 @@ def judge_stored(
     rows: list[GateRow] = []
     before = {} if baseline is None else {(row.device, row.id): row for row in baseline.rows}
     for row in candidate.rows:
-        known = before.pop((row.device, row.id), None)
+        known = before.get((row.device, row.id))
         if row.status == "unsupported":
             if known is not None and known.status == "ok":
                 why = row.reasons[0].message if row.reasons else row.status
@@ -115,7 +115,9 @@ def judge_stored(
             rows += _compared(known, row, allowed)
         elif baseline is not None:
             rows.append(_note(row, "inconclusive", "the baseline has no such row on this device"))
-    rows += [_note(row, "invalid", "in the baseline, and missing here") for row in before.values()]
+    there = {(row.device, row.id) for row in candidate.rows}
+    gone = [row for place, row in before.items() if place not in there]
+    rows += [_note(row, "invalid", "in the baseline, and missing here") for row in gone]
     rows += _uncovered(candidate, cells)
     verdicts = [row.verdict for row in rows if row.judged]
     reasons = []
@@ -182,17 +184,18 @@ def _status(row: Row, known: Row | None, quality: float | None) -> list[GateRow]
 def _limited(row: Row, limit: Limit) -> GateRow:
     """A limit holds, is broken, or cannot be told: then the row is inconclusive, never green."""
     value = limit.metric.value(row)
-    low, high = limit.metric.low(row), limit.metric.high(row)
+    known = [v for v in (limit.metric.low(row), value, limit.metric.high(row)) if v is not None]
+    held = {_holds(limit, amount) for amount in known}
     verdict: Verdict
     if value is None:
         why = row.unknown.get(limit.metric.path, "") or "unknown"
         verdict, reason = "inconclusive", f"{limit.text}: {limit.metric.name} is unknown: {why}"
-    elif not _holds(limit, value):
-        verdict, reason = "regress", f"{limit.text}: it is {_shown(value, limit.metric)}"
-    elif any(bound is not None and not _holds(limit, bound) for bound in (low, high)):
-        verdict, reason = "inconclusive", f"{limit.text}: its 95 % interval crosses the limit"
-    else:
+    elif held == {True}:
         verdict, reason = "pass", limit.text
+    elif held == {False}:
+        verdict, reason = "regress", f"{limit.text}: it is {_shown(value, limit.metric)}"
+    else:
+        verdict, reason = "inconclusive", f"{limit.text}: its 95 % interval crosses the limit"
     return GateRow(
         cell=row.id,
         metric=limit.metric.name,
