@@ -26,7 +26,7 @@ from edgebench.analysis.gate_types import (
     GateReport,
     Tolerances,
 )
-from edgebench.pair import Measured, Pair
+from edgebench.pair import ArmBlock, Measured, Pair
 from edgebench.record import Energy, Limit, Memory, OutputCheck, Quality, Reason
 from edgebench.report.gate_text import summary
 from tests.pairs import MIB, accuracy, case, measured, pair, pairs
@@ -75,6 +75,42 @@ def test_where_cores_are_not_pinned_or_a_device_works_cpu_time_is_not_judged(
     found = verdicts(rows(case(), pairs(5, **unlike), RULES))
     assert CPU not in found
     assert found[WALL] == "pass"
+
+
+@pytest.mark.parametrize(
+    ("unlike", "waited", "shown"),
+    [
+        ({}, 2_000_000, 5e6),  # what it waited for its core is no part of what is judged
+        ({"device": True}, 2_000_000, 7e6),  # where a device works it is
+        ({}, None, 5e6),  # nothing tells: preempted samples are left out
+    ],
+)
+def test_what_is_shown_of_an_arm_is_what_is_judged(
+    unlike: dict[str, Any], waited: int | None, shown: float
+) -> None:
+    def arm() -> Measured:
+        blocks = [
+            ArmBlock(
+                wall_ns=[5_000_000, 7_000_000, 7_000_000],
+                cpu_ns=[5_000_000] * 3,
+                switches=[0, 1, 1],
+                waited_ns=[] if waited is None else [0, waited, waited],
+            )
+        ] * 20
+        return msgspec.structs.replace(measured(), blocks=blocks)
+
+    found = [pair(n, base=arm(), head=arm(), **unlike) for n in range(5)]
+    [wall] = [row for row in rows(case(), found, RULES) if row.metric == WALL]
+    assert (wall.base, wall.head, wall.change) == (shown, shown, 0)
+
+
+def test_memory_of_which_nothing_is_known_is_shown_and_says_so() -> None:
+    blinded = [pair(n, head=blind()) for n in range(5)]
+    [memory] = [row for row in rows(case(), blinded, RULES) if row.metric == MEMORY]
+    assert not memory.judged
+    assert memory.reason == "the peak of head is unknown (unknown)"
+    assert wanted_pairs(case(), blinded, RULES) == 5
+    assert not [row for row in rows(case(), [], RULES) if row.metric == MEMORY]
 
 
 def test_a_cell_that_is_report_only_is_not_judged() -> None:
