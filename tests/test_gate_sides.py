@@ -17,14 +17,16 @@ from edgebench.errors import AssetError, SpecError, UsageError
 from edgebench.measure import environments, revisions
 from edgebench.measure.contests import make_contests
 from edgebench.measure.couples import Request, couple, points
+from edgebench.measure.jobs import Job
 from edgebench.measure.pair import Interpreter
 from edgebench.measure.policy_requests import requests_of, tolerances_of
 from edgebench.measure.sides import KINDS, parse_side
 from edgebench.pair import SIDES
+from edgebench.plan import workload_for_model
 from edgebench.spec.loader import load_workloads
 from edgebench.spec.policy import Allowance, load_policy
-from edgebench.spec.types import Variant
-from edgebench.testing.models import two_by_two
+from edgebench.spec.types import Variant, Workload
+from edgebench.testing.models import chain, two_by_two
 from tests.pairs import MIB, case, measured, pair
 
 
@@ -199,6 +201,40 @@ def test_with_a_workload_head_has_the_model_of_base(tmp_path: Path) -> None:
     new = msgspec.structs.replace(base, base=parse_side(["ort"]), head=base.base)
     [sides] = contests._workloads(new, contests._models(new, tmp_path))
     assert sides["base"].model == workload.model != sides["head"].model
+
+
+def arms_of(folder: Path, base: Path, head: Path, workloads: list[Workload]) -> list[Job]:
+    sides = parse_side([str(base)]), parse_side([str(head)])
+    [contest] = make_contests(Request(workloads=workloads, base=sides[0], head=sides[1]), folder)
+    assert contest.arms is not None, contest.failure
+    return [contest.arms[side].job for side in SIDES]
+
+
+def test_either_side_may_bring_its_own_model_of_a_workload(tmp_path: Path) -> None:
+    old, new = (chain(length).write(tmp_path).path for length in (1, 2))
+    jobs = arms_of(tmp_path / "cache", old, new, [workload_for_model(old, {})])
+    assert [job.model_path for job in jobs] == [str(old), str(new)]
+
+
+def test_models_that_differ_in_the_weights_beside_them_alone_are_two(tmp_path: Path) -> None:
+    """Their files are equal to the byte: it would be the same model twice."""
+    import onnx
+
+    paths = []
+    for factor in (1, 2):
+        (tmp_path / f"{factor}").mkdir()
+        model = onnx.load(str(chain(1).write(tmp_path).path))
+        for tensor in model.graph.initializer:
+            values = onnx.numpy_helper.to_array(tensor)
+            scaled = (factor * values).astype(values.dtype)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(scaled, tensor.name))
+        paths.append(tmp_path / f"{factor}" / "m.onnx")
+        onnx.save(model, str(paths[-1]), save_as_external_data=True, location="w", size_threshold=0)
+    base, head = paths
+    assert base.read_bytes() == head.read_bytes()
+    jobs = arms_of(tmp_path / "cache", base, head, [])
+    assert [job.model_path for job in jobs] == [str(base), str(head)]
+    assert jobs[0].model_sha256 != jobs[1].model_sha256
 
 
 def test_a_head_that_cannot_run_is_a_contest_with_its_reason(tmp_path: Path) -> None:
