@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -14,15 +15,17 @@ from edgebench.analysis.gate_cell import rows
 from edgebench.analysis.gate_types import MEMORY
 from edgebench.backend import Scalar
 from edgebench.errors import AssetError, SpecError, UsageError
-from edgebench.measure import environments, revisions
+from edgebench.measure import contests, environments, revisions
+from edgebench.measure.campaign import Target
 from edgebench.measure.contests import make_contests
-from edgebench.measure.couples import Request, couple, points
+from edgebench.measure.couples import Couple, Request, couple, points
 from edgebench.measure.jobs import Job
 from edgebench.measure.pair import Interpreter
 from edgebench.measure.policy_requests import requests_of, tolerances_of
 from edgebench.measure.sides import KINDS, parse_side
-from edgebench.pair import SIDES
-from edgebench.plan import workload_for_model
+from edgebench.measure.targets import facts_of
+from edgebench.pair import SIDES, Side
+from edgebench.plan import Cell, workload_for_model
 from edgebench.spec.loader import load_workloads
 from edgebench.spec.policy import Allowance, load_policy
 from edgebench.spec.types import Variant, Workload
@@ -191,8 +194,6 @@ def test_versions_of_a_runtime_that_the_side_does_not_run_are_refused(
 
 
 def test_with_a_workload_head_has_the_model_of_base(tmp_path: Path) -> None:
-    from edgebench.measure import contests
-
     workload = load_workloads([])["file-typing"]
     base = msgspec.structs.replace(request(tmp_path, ["ort"], ["openvino"]), workloads=[workload])
     [sides] = contests._workloads(base, contests._models(base, tmp_path))
@@ -237,6 +238,33 @@ def test_models_that_differ_in_the_weights_beside_them_alone_are_two(tmp_path: P
     assert jobs[0].model_sha256 != jobs[1].model_sha256
 
 
+def test_points_that_are_the_same_cell_are_measured_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The suite has it with one thread and with two; the backend knows no threads."""
+    plain = tmp_path / "plain.py"
+    plain.write_text(
+        "import dataclasses\nfrom edgebench.testing.faults import FaultyBackend\n"
+        "class Plain(FaultyBackend):\n"
+        "    capabilities = dataclasses.replace(FaultyBackend.capabilities, options=())\n"
+    )
+    prepared: list[Cell] = []
+
+    def targets(_: Request, couples: Sequence[Couple], __: Path) -> list[dict[Side, Target]]:
+        prepared.extend(couple.base for couple in couples)
+        return [
+            dict.fromkeys(SIDES, Target(facts_of(couple.base), status="failed"))
+            for couple in couples
+        ]
+
+    monkeypatch.setattr(contests, "_targets", targets)
+    side = parse_side([f"{plain}:Plain"])
+    workload = load_workloads([])["image-classification"]
+    make_contests(Request(workloads=[workload], suite="quick", base=side, head=side), tmp_path)
+    ids = [cell.id for cell in prepared]
+    assert len(ids) == len(set(ids)) > 1
+
+
 def test_a_head_that_cannot_run_is_a_contest_with_its_reason(tmp_path: Path) -> None:
     head = ["edgebench.testing.faults:NotInstalled"]
     [contest] = make_contests(request(tmp_path, ["ort"], head), tmp_path)
@@ -245,8 +273,6 @@ def test_a_head_that_cannot_run_is_a_contest_with_its_reason(tmp_path: Path) -> 
 
 
 def test_as_many_threads_as_cores_are_report_only(tmp_path: Path, monkeypatch: object) -> None:
-    from edgebench.measure import contests
-
     assert contests._report_only(2, 2)
     assert not contests._report_only(1, 2)
     assert not contests._report_only(1, 1)

@@ -135,7 +135,7 @@ def mismatch(case: CellCase, pairs: Sequence[Pair]) -> Reason | None:
                 f"outputs of head differ from those of base by {pair.parity_error:.2g} "
                 f"(limit {case.parity_limit:g})"
             )
-            fix = "if they are meant to differ, judge them by labels: --parity off"
+            fix = "if they are meant to: say how far, --parity 0.1, or judge them by labels, --parity off"
             return Reason(code="output_mismatch", message=message, fix=fix)
     return None
 

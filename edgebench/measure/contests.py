@@ -34,11 +34,13 @@ def make_contests(request: Request, cache: Path) -> list[Contest]:
     Raises UsageError for what makes no sense, AssetError where an environment or a build fails.
     """
     models = _models(request, cache)
-    couples = [
+    made = [
         couple(request, workloads, point)
         for workloads in _workloads(request, models)
         for point in points(request, workloads["base"])
     ]
+    # Points that differ in an axis that neither backend has are one cell.
+    couples = list({each.name: each for each in made}.values())
     interpreters = {side: _interpreter(request, side, couples, cache) for side in SIDES}
     targets = _targets(request, couples, cache)
     available = len(cores.available()) or None
