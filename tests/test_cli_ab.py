@@ -114,6 +114,7 @@ def invoked(*arguments: str) -> Any:
         (["--workloads", "."], "--workloads goes with workloads"),
         (["file-typing", "--build", "make"], "--build and --artifact go with git:"),
         (["file-typing", "--delta", "5"], "below 100 %"),
+        (["voice-activity", "--suite", "quick"], "has none of voice-activity"),
     ],
 )
 def test_what_would_be_ignored_is_refused(arguments: list[str], message: str) -> None:

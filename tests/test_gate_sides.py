@@ -489,6 +489,7 @@ def test_a_policy_without_a_side_says_so(tmp_path: Path) -> None:
         ("limits:\n  - p99 <= 30", "2:5", "needs a unit"),
         ("build: make", "1:8", "'artifact', which is missing"),
         ("inconclusive: maybe", "1:15", "not one of the choices"),
+        ("cells:\n  - {workload: x, set: {threads: []}}", "2:34", "has no value"),
     ],
 )
 def test_a_bad_policy_names_the_place(tmp_path: Path, text: str, place: str, message: str) -> None:

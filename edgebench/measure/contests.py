@@ -251,4 +251,7 @@ def choose(
     suites = {name for workload in known.values() for name in workload.suites}
     if suite not in suites:
         raise UsageError(f"no suite {suite!r}{did_you_mean(suite, suites)}")
-    return [workload for workload in chosen if suite in workload.suites]
+    found = [workload for workload in chosen if suite in workload.suites]
+    if not found:
+        raise UsageError(f"the suite {suite!r} has none of {', '.join(names)}", "leave out either")
+    return found
