@@ -27,7 +27,7 @@ EXITS = {
 }
 EPILOG = (
     "Exit codes: 0 pass or improve, 1 regress, 2 usage, 4 inconclusive, 5 invalid, "
-    "6 asset or environment, 7 results or raw pairs not written."
+    "6 asset or environment, 7 results not read or written, 130 interrupted."
 )
 
 
