@@ -300,6 +300,16 @@ def test_a_canary_outside_tau_makes_the_run_invalid() -> None:
     assert wanted_pairs(case(canary=True), pairs(5, 0.03), RULES) == 8
 
 
+def test_the_fix_of_a_canary_is_about_what_happened_to_it() -> None:
+    canary = case("canary", canary=True)
+    crashed = Reason(code="crashed", message="base: died of SIGSEGV during measurement")
+    assert report(canary=CellEvidence(case=canary, failure=crashed)).reasons[0].fix == ""
+    few = report(canary=CellEvidence(case=canary, pairs=pairs(3)))
+    assert few.reasons[0].fix == "raise --budget"
+    noisy = report(canary=CellEvidence(case=canary, pairs=pairs(20, 0.03)))
+    assert "quieter machine" in noisy.reasons[0].fix
+
+
 def test_a_crash_is_invalid_with_its_reason() -> None:
     failure = Reason(code="crashed", message="head: died of SIGSEGV during measurement")
     crashed = report(demo=CellEvidence(case=case(), failure=failure))

@@ -62,6 +62,8 @@ def test_specifications_add_up() -> None:
     side = parse_side(["openvino", "precision=fp32", "threads=1"], known)
     assert (side.backend, side.sets) == ("openvino", {"precision": "fp32", "threads": 1})
     assert side.text == "openvino precision=fp32 threads=1"
+    pins = parse_side(["onnxruntime==1.30.0", "numpy==2.1.0", "onnxruntime==1.30.0"], known).pins
+    assert pins == ("numpy==2.1.0", "onnxruntime==1.30.0")
 
 
 @pytest.mark.parametrize(
@@ -74,6 +76,8 @@ def test_specifications_add_up() -> None:
         (["git:"], "names no revision"),
         (["ort", "openvino"], "says backend twice"),
         (["threads=1", "threads=2"], "says threads twice"),
+        (["onnxruntime==1.30.0", "onnxruntime==1.32.0"], "says onnxruntime twice"),
+        (["onnxruntime==1.30.0,onnxruntime==1.32.0"], "says onnxruntime twice"),
         (["onnxruntime==1.30.0", sys.executable], "who installs them"),
     ],
 )
