@@ -221,21 +221,24 @@ def test_either_side_may_bring_its_own_model_of_a_workload(tmp_path: Path) -> No
     assert [job.model_path for job in jobs] == [str(old), str(new)]
 
 
-def test_models_that_differ_in_the_weights_beside_them_alone_are_two(tmp_path: Path) -> None:
-    """Their files are equal to the byte: it would be the same model twice."""
+def with_weights_beside(folder: Path, factor: int) -> Path:
+    """A model in two files, `m.onnx` and `w`; the factor is in the second alone."""
     import onnx
 
-    paths = []
-    for factor in (1, 2):
-        (tmp_path / f"{factor}").mkdir()
-        model = onnx.load(str(chain(1).write(tmp_path).path))
-        for tensor in model.graph.initializer:
-            values = onnx.numpy_helper.to_array(tensor)
-            scaled = (factor * values).astype(values.dtype)
-            tensor.CopyFrom(onnx.numpy_helper.from_array(scaled, tensor.name))
-        paths.append(tmp_path / f"{factor}" / "m.onnx")
-        onnx.save(model, str(paths[-1]), save_as_external_data=True, location="w", size_threshold=0)
-    base, head = paths
+    folder.mkdir()
+    model = onnx.load(str(chain(1).write(folder).path))
+    for tensor in model.graph.initializer:
+        values = onnx.numpy_helper.to_array(tensor)
+        scaled = (factor * values).astype(values.dtype)
+        tensor.CopyFrom(onnx.numpy_helper.from_array(scaled, tensor.name))
+    path = folder / "m.onnx"
+    onnx.save(model, str(path), save_as_external_data=True, location="w", size_threshold=0)
+    return path
+
+
+def test_models_that_differ_in_the_weights_beside_them_alone_are_two(tmp_path: Path) -> None:
+    """Their files are equal to the byte: it would be the same model twice."""
+    base, head = (with_weights_beside(tmp_path / f"{factor}", factor) for factor in (1, 2))
     assert base.read_bytes() == head.read_bytes()
     jobs = arms_of(tmp_path / "cache", base, head, [])
     assert [job.model_path for job in jobs] == [str(base), str(head)]
@@ -404,6 +407,16 @@ def test_a_revision_is_built_once_and_without_uncommitted_work(
         ["git", "-C", str(repository), "worktree", "list"], capture_output=True, check=True
     )
     assert listed.stdout.count(b"\n") == 1
+
+
+def test_weights_beside_the_model_of_a_revision_are_kept_with_it(
+    repository: Path, tmp_path: Path
+) -> None:
+    made = with_weights_beside(tmp_path / "made", 1)
+    command = f"cp -r {made.parent} out"
+    kept = revisions.build_model("HEAD", command, "out/m.onnx", tmp_path, repository)
+    assert kept.read_bytes() == made.read_bytes()
+    assert kept.with_name("w").read_bytes() == made.with_name("w").read_bytes()
 
 
 @pytest.mark.parametrize(
