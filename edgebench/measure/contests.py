@@ -196,19 +196,27 @@ def _contest(
 
 
 def canary_of(contests: Sequence[Contest]) -> list[Contest]:
-    """Base against itself, on the first cell that can be judged."""
-    for contest in contests:
-        if contest.arms is not None and not contest.case.report_only:
-            case = CellCase(
-                cell="canary (base against base)",
-                base=contest.case.base,
-                head=contest.case.base,
-                tolerances=contest.case.tolerances,
-                canary=True,
-            )
-            arms: dict[Side, ArmSpec] = dict.fromkeys(SIDES, contest.arms["base"])
-            return [Contest(case, arms, cores=contest.cores)]
-    return []
+    """Base against itself, on the first of the cells that can be judged and allow the least: what is calm
+    enough for a cell that allows more may be too wild for another."""
+    judged = [each for each in contests if each.arms is not None and not each.case.report_only]
+    if not judged:
+        return []
+    chosen = min(judged, key=_least_tau)
+    case = CellCase(
+        cell="canary (base against base)",
+        base=chosen.case.base,
+        head=chosen.case.base,
+        tolerances=chosen.case.tolerances,
+        canary=True,
+    )
+    assert chosen.arms is not None
+    arms: dict[Side, ArmSpec] = dict.fromkeys(SIDES, chosen.arms["base"])
+    return [Contest(case, arms, cores=chosen.cores)]
+
+
+def _least_tau(contest: Contest) -> float:
+    allowed = contest.case.tolerances
+    return min(allowed.cpu.tau, allowed.wall.tau)
 
 
 def _report_only(threads: int, available: int | None) -> str:
