@@ -123,6 +123,25 @@ def test_missing_and_failed_rows_are_invalid() -> None:
     assert stored([failed({"precision": "fp32"}, "crashed", "died")], None).verdict == "invalid"
 
 
+@pytest.mark.parametrize("status", ["unsupported", "failed"])
+def test_a_row_that_never_ran_is_not_missed(status: Any) -> None:
+    never = failed({"precision": "fp32", "threads": 2}, "c", "m", status=status)
+    found = stored([record()], [record(), never])
+    assert found.verdict == "pass"
+    assert not [row for row in found.cells if row.metric == "status"]
+
+
+@pytest.mark.parametrize(
+    ("lost", "metric"), [({"peak": None}, "memory.peak"), ({"quality": None}, "quality")]
+)
+def test_what_is_not_known_any_more_is_not_green(lost: dict[str, Any], metric: str) -> None:
+    found = stored([record(**lost)], [record()])
+    assert found.verdict == "inconclusive"
+    [row] = [row for row in found.cells if row.metric == metric and row.verdict != "pass"]
+    assert "unknown here" in row.reason
+    assert stored([record(**lost)], [record(**lost)]).verdict == "pass"
+
+
 def test_every_run_of_a_cell_is_held_against_the_baseline() -> None:
     first, fat = record(), record(peak=100 * MIB)
     second = msgspec.structs.replace(fat, run=msgspec.structs.replace(fat.run, id="another"))
