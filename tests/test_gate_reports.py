@@ -222,6 +222,15 @@ def test_junit_counts_what_is_not_green() -> None:
     assert "+3.0" in failure.attrib["message"]
 
 
+def test_stored_results_have_neither_sides_nor_a_time() -> None:
+    judged = stored([record()], [record()])
+    assert "timestamp" not in ElementTree.fromstring(rendered("junit", judged))[0].attrib
+    assert "timestamp" in ElementTree.fromstring(rendered("junit", report()))[0].attrib
+    for form in ("table", "md"):
+        assert "base:" not in rendered(form, judged)
+        assert "base: ort" in rendered(form, report())
+
+
 def test_a_verdict_that_no_row_has_is_not_green_in_junit_either() -> None:
     """Where no latency was judged the gate is inconclusive, and every row by itself is green or skipped."""
     shown = case(report_only="2 threads take every core")

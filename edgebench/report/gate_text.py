@@ -50,8 +50,10 @@ def verdict(row: GateRow) -> str:
 
 
 def sides(report: GateReport) -> list[str]:
-    """One line per side: what was asked for, and what ran."""
-    lines = []
+    """One line per side: what was asked for, and what ran. Stored results have none."""
+    lines: list[str] = []
+    if not report.tests:
+        return lines
     for side, asked in (("base", report.base), ("head", report.head)):
         ran = ", ".join(report.runtimes.get(side, []))  # type: ignore[call-overload]
         lines.append(plain(f"{side}: {asked}" + (f" ({ran})" if ran else "")))
