@@ -38,8 +38,7 @@ class EdgebenchFixture:
         artifact: str | None = None,
     ) -> GateReport:
         """The report of `edgebench ab`; nothing is asserted. `tau` and `delta` are shares."""
-        from edgebench.analysis.gate import Tolerance
-        from edgebench.analysis.gate_types import Tolerances
+        from edgebench.analysis.gate_types import latency_tolerances
         from edgebench.measure.ab import Settings
         from edgebench.measure.compare import compare
         from edgebench.measure.contests import choose
@@ -48,17 +47,13 @@ class EdgebenchFixture:
         from edgebench.spec.loader import load_workloads
         from edgebench.units import parse_duration_s
 
-        allowed = Tolerance(
-            tau=Tolerance().tau if tau is None else tau,
-            delta=Tolerance().delta if delta is None else delta,
-        )
         known = load_workloads([Path(folder) for folder in folders]) if workloads or suite else {}
         request = Request(
             workloads=choose(known, workloads, suite) if known else [],
             suite=suite,
             base=parse_side([base] if isinstance(base, str) else base),
             head=parse_side([head] if isinstance(head, str) else head),
-            tolerances=Tolerances(cpu=allowed, wall=allowed),
+            tolerances=latency_tolerances(tau, delta),
             quality=quality,
             parity=parity,
             build=build,
@@ -106,7 +101,7 @@ class BenchmarkFixture:
 
         One process is one draw of memory layout: smaller changes are never called, in either direction.
         """
-        from edgebench.analysis.gate import Tolerance
+        from edgebench.analysis.gate_types import latency_tolerances
         from edgebench.measure.callables import compare_calls
         from edgebench.units import parse_duration_s
 
@@ -115,7 +110,7 @@ class BenchmarkFixture:
         rulings = compare_calls(
             lambda: base(*args, **more),
             lambda: head(*args, **more),
-            Tolerance(tau=min(0.01, delta / 2), delta=delta),
+            latency_tolerances(min(0.01, delta / 2), delta).cpu,
             budget_s=parse_duration_s(budget),
         )
         told = ", ".join(

@@ -10,8 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
-from edgebench.errors import ExitCode
+from edgebench.analysis.gate_types import GateReport
+from edgebench.cli import cli
+from edgebench.errors import ExitCode, UsageError
+from edgebench.measure import compare
 from edgebench.testing.models import chain, two_by_two
 
 FAULTS = "edgebench.testing.faults"
@@ -38,7 +42,7 @@ def edgebench(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
 
 def compared(folder: Path, *head: str) -> tuple[int, dict[str, Any]]:
     sides = ["--base", "two-by-two-1.onnx", *(part for text in head for part in ("--head", text))]
-    done = edgebench(folder, "ab", *sides, "--no-save", "--format", "json", "--budget", "30s")
+    done = edgebench(folder, "ab", *sides, "--no-save", "--format", "json", "--budget", "10min")
     report: dict[str, Any] = json.loads(done.stdout)
     return done.returncode, report
 
@@ -92,6 +96,52 @@ def test_bad_input_gets_one_error(folder: Path, arguments: list[str], message: s
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert not done.stdout
+
+
+def invoked(*arguments: str) -> Any:
+    """In this process, so that errors are raised."""
+    done = CliRunner().invoke(cli, arguments, standalone_mode=False)
+    if done.exception is not None:
+        raise done.exception
+    return done
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["file-typing", "--task", "mine.py:Mine"], "--shape and --task are of model files"),
+        (["--suite", "quick", "--shape", "x=1,3"], "--shape and --task are of model files"),
+        (["--workloads", "."], "--workloads goes with workloads"),
+        (["file-typing", "--build", "make"], "--build and --artifact go with git:"),
+        (["file-typing", "--delta", "5"], "below 100 %"),
+        (["voice-activity", "--suite", "quick"], "has none of voice-activity"),
+    ],
+)
+def test_what_would_be_ignored_is_refused(arguments: list[str], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        invoked("ab", "--base", "ort", "--head", "null", *arguments)
+
+
+def test_a_gate_without_time_and_a_budget_for_stored_results_are_refused(tmp_path: Path) -> None:
+    policy, results = tmp_path / "gate.yaml", tmp_path / "new.jsonl"
+    policy.write_text("base: ort\nhead: ort\nsuite: quick\n")
+    results.touch()
+    with pytest.raises(UsageError, match="--budget 0s is no time"):
+        invoked("gate", "--policy", str(policy), "--budget", "0s")
+    with pytest.raises(UsageError, match="stored results are not measured"):
+        invoked("gate", "--limit", "p50 <= 1ms", "--budget", "60s", str(results))
+
+
+@pytest.mark.parametrize("limits", ["", "limits: [p50 <= 1ms]\n"])
+def test_a_measured_gate_says_that_limits_are_not_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limits: str
+) -> None:
+    monkeypatch.setattr(compare, "compare", lambda *_, **__: GateReport(verdict="pass", cells=[]))
+    policy = tmp_path / "gate.yaml"
+    policy.write_text(f"base: ort\nhead: ort\nsuite: quick\n{limits}")
+    done = invoked("gate", "--policy", str(policy), "--no-energy", "--format", "json")
+    notes = json.loads(done.stdout)["notes"]
+    assert [("are not judged here" in note) for note in notes] == [True] * bool(limits)
 
 
 def test_a_machine_without_a_meter_says_that_energy_is_not_judged(folder: Path) -> None:

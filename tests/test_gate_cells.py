@@ -26,7 +26,7 @@ from edgebench.analysis.gate_types import (
     GateReport,
     Tolerances,
 )
-from edgebench.pair import Measured, Pair
+from edgebench.pair import ArmBlock, Measured, Pair
 from edgebench.record import Energy, Limit, Memory, OutputCheck, Quality, Reason
 from edgebench.report.gate_text import summary
 from tests.pairs import MIB, accuracy, case, measured, pair, pairs
@@ -75,6 +75,42 @@ def test_where_cores_are_not_pinned_or_a_device_works_cpu_time_is_not_judged(
     found = verdicts(rows(case(), pairs(5, **unlike), RULES))
     assert CPU not in found
     assert found[WALL] == "pass"
+
+
+@pytest.mark.parametrize(
+    ("unlike", "waited", "shown"),
+    [
+        ({}, 2_000_000, 5e6),  # what it waited for its core is no part of what is judged
+        ({"device": True}, 2_000_000, 7e6),  # where a device works it is
+        ({}, None, 5e6),  # nothing tells: preempted samples are left out
+    ],
+)
+def test_what_is_shown_of_an_arm_is_what_is_judged(
+    unlike: dict[str, Any], waited: int | None, shown: float
+) -> None:
+    def arm() -> Measured:
+        blocks = [
+            ArmBlock(
+                wall_ns=[5_000_000, 7_000_000, 7_000_000],
+                cpu_ns=[5_000_000] * 3,
+                switches=[0, 1, 1],
+                waited_ns=[] if waited is None else [0, waited, waited],
+            )
+        ] * 20
+        return msgspec.structs.replace(measured(), blocks=blocks)
+
+    found = [pair(n, base=arm(), head=arm(), **unlike) for n in range(5)]
+    [wall] = [row for row in rows(case(), found, RULES) if row.metric == WALL]
+    assert (wall.base, wall.head, wall.change) == (shown, shown, 0)
+
+
+def test_memory_of_which_nothing_is_known_is_shown_and_says_so() -> None:
+    blinded = [pair(n, head=blind()) for n in range(5)]
+    [memory] = [row for row in rows(case(), blinded, RULES) if row.metric == MEMORY]
+    assert not memory.judged
+    assert memory.reason == "the peak of head is unknown (unknown)"
+    assert wanted_pairs(case(), blinded, RULES) == 5
+    assert not [row for row in rows(case(), [], RULES) if row.metric == MEMORY]
 
 
 def test_a_cell_that_is_report_only_is_not_judged() -> None:
@@ -264,6 +300,16 @@ def test_a_canary_outside_tau_makes_the_run_invalid() -> None:
     assert wanted_pairs(case(canary=True), pairs(5, 0.03), RULES) == 8
 
 
+def test_the_fix_of_a_canary_is_about_what_happened_to_it() -> None:
+    canary = case("canary", canary=True)
+    crashed = Reason(code="crashed", message="base: died of SIGSEGV during measurement")
+    assert report(canary=CellEvidence(case=canary, failure=crashed)).reasons[0].fix == ""
+    few = report(canary=CellEvidence(case=canary, pairs=pairs(3)))
+    assert few.reasons[0].fix == "raise --budget"
+    noisy = report(canary=CellEvidence(case=canary, pairs=pairs(20, 0.03)))
+    assert "quieter machine" in noisy.reasons[0].fix
+
+
 def test_a_crash_is_invalid_with_its_reason() -> None:
     failure = Reason(code="crashed", message="head: died of SIGSEGV during measurement")
     crashed = report(demo=CellEvidence(case=case(), failure=failure))
@@ -373,10 +419,23 @@ def test_energy_that_no_meter_told_is_shown_with_its_reason() -> None:
     assert not [row for row in rows(case(), pairs(5), RULES) if row.metric == ENERGY]
 
 
+@pytest.mark.parametrize("nothing", [None, 0.0, -0.1])
+def test_a_pair_without_joules_is_made_up_for(nothing: float | None) -> None:
+    """Also one of the first five, where nothing can be said yet."""
+    some = with_energy(NOISE, [0.1, nothing, 0.101, 0.1, 0.099])
+    assert wanted_pairs(case(), some, RULES) == 6
+    more = with_energy((*NOISE, 0.1), [0.1, nothing, 0.101, 0.1, 0.099, 0.1])
+    [row] = [row for row in rows(case(), more, RULES) if row.metric == ENERGY]
+    assert (row.verdict, row.judged, row.pairs) == ("pass", True, 5)
+    assert wanted_pairs(case(), more, RULES) == 6
+
+
 def test_energy_is_measured_until_it_is_decided() -> None:
     assert wants_energy(case(), pairs(4), RULES)
     assert not wants_energy(case(canary=True), [], RULES)
     assert not wants_energy(case(), pairs(5), RULES)  # no meter told anything
+    assert not wants_energy(case(), with_energy(NOISE, [None] * 5), RULES)
+    assert wants_energy(case(), with_energy(NOISE, [0.1, None, 0.1, 0.1, 0.1]), RULES)
     assert not wants_energy(case(), with_energy(NOISE, NOISE), RULES)
     open_still = with_energy(NOISE, [0.1, 0.11, 0.104, 0.101, 0.098])
     assert wants_energy(case(), open_still, RULES)

@@ -14,10 +14,12 @@ import pytest
 
 from edgebench.analysis.gate import Rules
 from edgebench.analysis.gate_cell import rows
+from edgebench.analysis.gate_types import latency_tolerances
 from edgebench.errors import DeviceStateError
 from edgebench.measure import cores
 from edgebench.measure.ab import Contest, Match, Settings
 from edgebench.measure.compare import Silent
+from edgebench.measure.contests import canary_of
 from edgebench.measure.jobs import Job
 from edgebench.measure.pair import ArmSpec, Interpreter, PairFailed
 from edgebench.pair import SIDES, Pair
@@ -145,6 +147,18 @@ def test_a_cell_that_gets_no_cores_ends_and_no_other() -> None:
     assert [len(c.pairs) for c in contests] == [5, 0, 5]
     assert contests[1].failure is not None
     assert contests[1].failure.code == "cores_taken"
+
+
+def test_the_canary_is_of_the_first_cell_that_allows_least() -> None:
+    """Beside a cell that allows 50 % a machine that drifts by 20 % would be calm enough for all."""
+    wild, strict = latency_tolerances(0.5, 0.9), latency_tolerances(0.01, 0.05)
+    cells = [contest("wild", tolerances=wild)]
+    assert [each.case.base for each in canary_of(cells)] == ["wild"]
+    cells += [contest("shown", report_only="every core"), contest("strict", tolerances=strict)]
+    cells += [contest("other", tolerances=strict)]
+    [canary] = canary_of(cells)
+    assert (canary.case.base, canary.case.tolerances) == ("strict", strict)
+    assert canary_of([contest("shown", report_only="every core")]) == []
 
 
 def test_without_a_living_cell_the_canary_rests() -> None:

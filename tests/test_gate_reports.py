@@ -22,10 +22,11 @@ from edgebench.analysis.table import build_table
 from edgebench.backend import Scalar
 from edgebench.cli import cli
 from edgebench.cli.ab_ import finish
-from edgebench.errors import ExitCode, UsageError
+from edgebench.errors import ExitCode, StoreError, UsageError
 from edgebench.record import Limit, Reason, Record, encode
 from edgebench.report import github
 from edgebench.report.gate_formats import render
+from edgebench.report.gate_text import facts
 from edgebench.spec.schema import json_schema
 from tests.pairs import case, pairs
 from tests.records import MIB, failed, quality, record
@@ -49,6 +50,7 @@ def stored(
         ("p90 <= 1ms", "regress"),
         ("p99 <= 30 ms", "pass"),
         ("latency.p50 <= 7.005ms", "inconclusive"),  # the interval crosses it
+        ("latency.p50 <= 6.98ms", "inconclusive"),  # from the other side
         ("memory.peak <= 200MiB", "pass"),
         ("memory <= 80MiB", "regress"),
         ("quality >= 0.9", "regress"),
@@ -119,6 +121,33 @@ def test_missing_and_failed_rows_are_invalid() -> None:
     two = [record(), record({"precision": "fp32", "threads": 2})]
     assert stored(two[:1], two).verdict == "invalid"
     assert stored([failed({"precision": "fp32"}, "crashed", "died")], None).verdict == "invalid"
+
+
+@pytest.mark.parametrize("status", ["unsupported", "failed"])
+def test_a_row_that_never_ran_is_not_missed(status: Any) -> None:
+    never = failed({"precision": "fp32", "threads": 2}, "c", "m", status=status)
+    found = stored([record()], [record(), never])
+    assert found.verdict == "pass"
+    assert not [row for row in found.cells if row.metric == "status"]
+
+
+@pytest.mark.parametrize(
+    ("lost", "metric"), [({"peak": None}, "memory.peak"), ({"quality": None}, "quality")]
+)
+def test_what_is_not_known_any_more_is_not_green(lost: dict[str, Any], metric: str) -> None:
+    found = stored([record(**lost)], [record()])
+    assert found.verdict == "inconclusive"
+    [row] = [row for row in found.cells if row.metric == metric and row.verdict != "pass"]
+    assert "unknown here" in row.reason
+    assert stored([record(**lost)], [record(**lost)]).verdict == "pass"
+
+
+def test_every_run_of_a_cell_is_held_against_the_baseline() -> None:
+    first, fat = record(), record(peak=100 * MIB)
+    second = msgspec.structs.replace(fat, run=msgspec.structs.replace(fat.run, id="another"))
+    found = stored([first, second], [first]).cells
+    assert [row.verdict for row in found if row.metric == "memory.peak"] == ["pass", "regress"]
+    assert not [row for row in found if row.metric == "status"]
 
 
 @pytest.mark.parametrize("before", ["measured", "failed", "unsupported"])
@@ -193,6 +222,36 @@ def test_junit_counts_what_is_not_green() -> None:
     assert "+3.0" in failure.attrib["message"]
 
 
+def test_stored_results_have_neither_sides_nor_a_time() -> None:
+    judged = stored([record()], [record()])
+    assert "timestamp" not in ElementTree.fromstring(rendered("junit", judged))[0].attrib
+    assert "timestamp" in ElementTree.fromstring(rendered("junit", report()))[0].attrib
+    for form in ("table", "md"):
+        assert "base:" not in rendered(form, judged)
+        assert "base: ort" in rendered(form, report())
+
+
+def test_a_verdict_that_no_row_has_is_not_green_in_junit_either() -> None:
+    """Where no latency was judged the gate is inconclusive, and every row by itself is green or skipped."""
+    shown = case(report_only="2 threads take every core")
+    alone = build_report([CellEvidence(case=shown, pairs=pairs(5))], Rules(tests=2))
+    suite = ElementTree.fromstring(rendered("junit", alone))[0]
+    skipped = suite.findall("testcase/skipped")
+    assert suite.attrib["skipped"] == str(len(skipped)) == "3"  # CPU, wall and the verdict
+    assert suite.find("testcase[@name='verdict']/skipped") is not None
+
+
+@pytest.mark.parametrize(("alpha", "told"), [(0.01, "1%"), (0.001, "0.1%"), (0.125, "12.5%")])
+def test_the_error_rate_is_told_as_it_is(alpha: float, told: str) -> None:
+    of = msgspec.structs.replace(report(), alpha=alpha)
+    assert f"in at most {told} of runs by latency (4 tests), in {told} each" in facts(of)
+
+
+def test_notes_are_in_the_comment_too() -> None:
+    noted = msgspec.structs.replace(report(), notes=["a|b: head is not deployable"])
+    assert "- a\\|b: head is not deployable\n" in rendered("md", noted)
+
+
 def test_markdown_escapes_names_and_marks_itself() -> None:
     text = rendered("md", report())
     assert text.startswith("<!-- edgebench gate -->\n")
@@ -210,6 +269,18 @@ def test_github_gets_a_summary_outputs_and_annotations(tmp_path: Path) -> None:
     assert lines[0].startswith("::error title=edgebench verdict::REGRESS")
     assert all("%25" in line for line in lines if "latency.cpu::a" in line)
     github.publish(report(), {}, StringIO())  # elsewhere than on GitHub: no files
+
+
+def test_what_github_does_not_take_loses_no_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path))
+    junit = tmp_path / "gate.xml"
+    asked = {"form": "json", "inconclusive": "fail", "github": True, "junit": str(junit)}
+    with pytest.raises(StoreError, match="cannot be written"):
+        finish(report(), asked)
+    assert json.loads(capsys.readouterr().out)["verdict"] == "regress"
+    assert junit.exists()
 
 
 # The command

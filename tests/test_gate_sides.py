@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -14,17 +15,21 @@ from edgebench.analysis.gate_cell import rows
 from edgebench.analysis.gate_types import MEMORY
 from edgebench.backend import Scalar
 from edgebench.errors import AssetError, SpecError, UsageError
-from edgebench.measure import environments, revisions
+from edgebench.measure import contests, environments, revisions
+from edgebench.measure.campaign import Target
 from edgebench.measure.contests import make_contests
-from edgebench.measure.couples import Request, couple, points
+from edgebench.measure.couples import Couple, Request, couple, points
+from edgebench.measure.jobs import Job
 from edgebench.measure.pair import Interpreter
 from edgebench.measure.policy_requests import requests_of, tolerances_of
 from edgebench.measure.sides import KINDS, parse_side
-from edgebench.pair import SIDES
+from edgebench.measure.targets import facts_of
+from edgebench.pair import SIDES, Side
+from edgebench.plan import Cell, workload_for_model
 from edgebench.spec.loader import load_workloads
 from edgebench.spec.policy import Allowance, load_policy
-from edgebench.spec.types import Variant
-from edgebench.testing.models import two_by_two
+from edgebench.spec.types import Variant, Workload
+from edgebench.testing.models import chain, two_by_two
 from tests.pairs import MIB, case, measured, pair
 
 
@@ -57,6 +62,8 @@ def test_specifications_add_up() -> None:
     side = parse_side(["openvino", "precision=fp32", "threads=1"], known)
     assert (side.backend, side.sets) == ("openvino", {"precision": "fp32", "threads": 1})
     assert side.text == "openvino precision=fp32 threads=1"
+    pins = parse_side(["onnxruntime==1.30.0", "numpy==2.1.0", "onnxruntime==1.30.0"], known).pins
+    assert pins == ("numpy==2.1.0", "onnxruntime==1.30.0")
 
 
 @pytest.mark.parametrize(
@@ -69,6 +76,8 @@ def test_specifications_add_up() -> None:
         (["git:"], "names no revision"),
         (["ort", "openvino"], "says backend twice"),
         (["threads=1", "threads=2"], "says threads twice"),
+        (["onnxruntime==1.30.0", "onnxruntime==1.32.0"], "says onnxruntime twice"),
+        (["onnxruntime==1.30.0,onnxruntime==1.32.0"], "says onnxruntime twice"),
         (["onnxruntime==1.30.0", sys.executable], "who installs them"),
     ],
 )
@@ -164,9 +173,31 @@ def test_the_versions_that_head_inherits_are_those_it_runs_on(
     }
 
 
-def test_with_a_workload_head_has_the_model_of_base(tmp_path: Path) -> None:
-    from edgebench.measure import contests
+@pytest.mark.parametrize(
+    ("base", "head", "message"),
+    [
+        (["openvino==2026.4.0"], ["openvino"], "is for openvino, and base runs ort"),
+        (["ort"], ["ncnn==1.0.1"], "is for ncnn, and head runs ort"),
+        (["onnxruntime-genai==0.11.0"], ["ort"], "is for ort_genai, and base runs ort"),
+        (["onnxruntime==1.30.0,numpy==2.1.0"], ["ort"], ""),
+        (["edgebench.testing.faults:Slower", "openvino==2026.4.0"], ["ort"], ""),  # who knows
+    ],
+)
+def test_versions_of_a_runtime_that_the_side_does_not_run_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, base: list[str], head: list[str], message: str
+) -> None:
+    """They would be installed, and the same thing compared with itself."""
+    monkeypatch.setattr(environments, "for_pins", lambda *_: Interpreter())
+    asked = request(tmp_path, base, head)
+    if not message:
+        assert make_contests(asked, tmp_path)
+        return
+    with pytest.raises(UsageError, match=message) as caught:
+        make_contests(asked, tmp_path)
+    assert "name the backend as well" in caught.value.fix
 
+
+def test_with_a_workload_head_has_the_model_of_base(tmp_path: Path) -> None:
     workload = load_workloads([])["file-typing"]
     base = msgspec.structs.replace(request(tmp_path, ["ort"], ["openvino"]), workloads=[workload])
     [sides] = contests._workloads(base, contests._models(base, tmp_path))
@@ -177,6 +208,70 @@ def test_with_a_workload_head_has_the_model_of_base(tmp_path: Path) -> None:
     assert sides["base"].model == workload.model != sides["head"].model
 
 
+def arms_of(folder: Path, base: Path, head: Path, workloads: list[Workload]) -> list[Job]:
+    sides = parse_side([str(base)]), parse_side([str(head)])
+    [contest] = make_contests(Request(workloads=workloads, base=sides[0], head=sides[1]), folder)
+    assert contest.arms is not None, contest.failure
+    return [contest.arms[side].job for side in SIDES]
+
+
+def test_either_side_may_bring_its_own_model_of_a_workload(tmp_path: Path) -> None:
+    old, new = (chain(length).write(tmp_path).path for length in (1, 2))
+    jobs = arms_of(tmp_path / "cache", old, new, [workload_for_model(old, {})])
+    assert [job.model_path for job in jobs] == [str(old), str(new)]
+
+
+def with_weights_beside(folder: Path, factor: int) -> Path:
+    """A model in two files, `m.onnx` and `w`; the factor is in the second alone."""
+    import onnx
+
+    folder.mkdir()
+    model = onnx.load(str(chain(1).write(folder).path))
+    for tensor in model.graph.initializer:
+        values = onnx.numpy_helper.to_array(tensor)
+        scaled = (factor * values).astype(values.dtype)
+        tensor.CopyFrom(onnx.numpy_helper.from_array(scaled, tensor.name))
+    path = folder / "m.onnx"
+    onnx.save(model, str(path), save_as_external_data=True, location="w", size_threshold=0)
+    return path
+
+
+def test_models_that_differ_in_the_weights_beside_them_alone_are_two(tmp_path: Path) -> None:
+    """Their files are equal to the byte: it would be the same model twice."""
+    base, head = (with_weights_beside(tmp_path / f"{factor}", factor) for factor in (1, 2))
+    assert base.read_bytes() == head.read_bytes()
+    jobs = arms_of(tmp_path / "cache", base, head, [])
+    assert [job.model_path for job in jobs] == [str(base), str(head)]
+    assert jobs[0].model_sha256 != jobs[1].model_sha256
+
+
+def test_points_that_are_the_same_cell_are_measured_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The suite has it with one thread and with two; the backend knows no threads."""
+    plain = tmp_path / "plain.py"
+    plain.write_text(
+        "import dataclasses\nfrom edgebench.testing.faults import FaultyBackend\n"
+        "class Plain(FaultyBackend):\n"
+        "    capabilities = dataclasses.replace(FaultyBackend.capabilities, options=())\n"
+    )
+    prepared: list[Cell] = []
+
+    def targets(_: Request, couples: Sequence[Couple], __: Path) -> list[dict[Side, Target]]:
+        prepared.extend(couple.base for couple in couples)
+        return [
+            dict.fromkeys(SIDES, Target(facts_of(couple.base), status="failed"))
+            for couple in couples
+        ]
+
+    monkeypatch.setattr(contests, "_targets", targets)
+    side = parse_side([f"{plain}:Plain"])
+    workload = load_workloads([])["image-classification"]
+    make_contests(Request(workloads=[workload], suite="quick", base=side, head=side), tmp_path)
+    ids = [cell.id for cell in prepared]
+    assert len(ids) == len(set(ids)) > 1
+
+
 def test_a_head_that_cannot_run_is_a_contest_with_its_reason(tmp_path: Path) -> None:
     head = ["edgebench.testing.faults:NotInstalled"]
     [contest] = make_contests(request(tmp_path, ["ort"], head), tmp_path)
@@ -185,8 +280,6 @@ def test_a_head_that_cannot_run_is_a_contest_with_its_reason(tmp_path: Path) -> 
 
 
 def test_as_many_threads_as_cores_are_report_only(tmp_path: Path, monkeypatch: object) -> None:
-    from edgebench.measure import contests
-
     assert contests._report_only(2, 2)
     assert not contests._report_only(1, 2)
     assert not contests._report_only(1, 1)
@@ -204,6 +297,8 @@ def test_an_environment_has_our_versions_of_all_but_what_is_asked_for() -> None:
     assert any(line.startswith("numpy==") for line in wanted)
     other = environments.requirements(["onnxruntime-gpu==1.30.0"])
     assert not any(line.startswith("onnxruntime==") for line in other)
+    beside = environments.requirements(["onnxruntime-genai==0.11.0"])
+    assert any(line.startswith("onnxruntime==") for line in beside)  # ours, not the newest
 
 
 def test_the_copy_of_the_source_measures_without_an_installation(tmp_path: Path) -> None:
@@ -231,6 +326,53 @@ def test_a_python_without_what_an_arm_needs_is_refused(tmp_path: Path) -> None:
     bare.chmod(0o755)
     with pytest.raises(UsageError, match="cannot run an arm: ModuleNotFoundError"):
         environments.for_python(str(bare), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "message"),
+    [
+        ("no program", 0o755, "Exec format error"),
+        ("", 0o644, "Permission denied"),
+        ("#!/no/such/python\n", 0o755, "No such file"),
+    ],
+)
+def test_a_python_that_does_not_start_is_refused(
+    tmp_path: Path, content: str, mode: int, message: str
+) -> None:
+    broken = tmp_path / "python"
+    broken.write_text(content)
+    broken.chmod(mode)
+    with pytest.raises(UsageError, match=f"cannot be started: {message}"):
+        environments.for_python(str(broken), tmp_path)
+
+
+def test_an_environment_whose_python_is_gone_is_built_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = []
+
+    def build(folder: Path, *_: object) -> None:
+        built.append(folder)
+        (folder / "bin").mkdir(parents=True, exist_ok=True)
+        (folder / "bin" / "python").unlink(missing_ok=True)
+        (folder / "bin" / "python").symlink_to(tmp_path / "python")
+        (folder / environments.READY).touch()
+
+    monkeypatch.setattr(environments, "_build", build)
+    (tmp_path / "python").touch()
+    for _ in range(2):
+        environments.for_pins(["onnxruntime==1.30.0"], [], tmp_path)
+    assert len(built) == 1
+    (tmp_path / "python").unlink()
+    environments.for_pins(["onnxruntime==1.30.0"], [], tmp_path)
+    assert len(built) == 2
+
+
+def test_a_cache_that_cannot_be_written_is_one_error(tmp_path: Path) -> None:
+    (tmp_path / "envs").touch()
+    with pytest.raises(AssetError, match="envs") as caught:
+        environments.for_pins(["onnxruntime==1.30.0"], [], tmp_path)
+    assert "EDGEBENCH_CACHE" in caught.value.fix
 
 
 @pytest.fixture
@@ -265,6 +407,16 @@ def test_a_revision_is_built_once_and_without_uncommitted_work(
         ["git", "-C", str(repository), "worktree", "list"], capture_output=True, check=True
     )
     assert listed.stdout.count(b"\n") == 1
+
+
+def test_weights_beside_the_model_of_a_revision_are_kept_with_it(
+    repository: Path, tmp_path: Path
+) -> None:
+    made = with_weights_beside(tmp_path / "made", 1)
+    command = f"cp -r {made.parent} out"
+    kept = revisions.build_model("HEAD", command, "out/m.onnx", tmp_path, repository)
+    assert kept.read_bytes() == made.read_bytes()
+    assert kept.with_name("w").read_bytes() == made.with_name("w").read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -354,6 +506,7 @@ def test_a_policy_without_a_side_says_so(tmp_path: Path) -> None:
         ("limits:\n  - p99 <= 30", "2:5", "needs a unit"),
         ("build: make", "1:8", "'artifact', which is missing"),
         ("inconclusive: maybe", "1:15", "not one of the choices"),
+        ("cells:\n  - {workload: x, set: {threads: []}}", "2:34", "has no value"),
     ],
 )
 def test_a_bad_policy_names_the_place(tmp_path: Path, text: str, place: str, message: str) -> None:

@@ -100,7 +100,7 @@ def judge_stored(
     rows: list[GateRow] = []
     before = {} if baseline is None else {(row.device, row.id): row for row in baseline.rows}
     for row in candidate.rows:
-        known = before.pop((row.device, row.id), None)
+        known = before.get((row.device, row.id))
         if row.status == "unsupported":
             if known is not None and known.status == "ok":
                 why = row.reasons[0].message if row.reasons else row.status
@@ -112,10 +112,14 @@ def judge_stored(
         allowed, quality = _demanded(row, cells) or (tolerances, None)
         rows += _status(row, known, quality)
         if known is not None:
-            rows += _compared(known, row, allowed)
+            rows += (
+                [] if row.status in ("unsupported", "failed") else _compared(known, row, allowed)
+            )
         elif baseline is not None:
             rows.append(_note(row, "inconclusive", "the baseline has no such row on this device"))
-    rows += [_note(row, "invalid", "in the baseline, and missing here") for row in before.values()]
+    there = {(row.device, row.id) for row in candidate.rows}
+    gone = [row for place, row in before.items() if place not in there and row.status == "ok"]
+    rows += [_note(row, "invalid", "in the baseline, and missing here") for row in gone]
     rows += _uncovered(candidate, cells)
     verdicts = [row.verdict for row in rows if row.judged]
     reasons = []
@@ -182,17 +186,18 @@ def _status(row: Row, known: Row | None, quality: float | None) -> list[GateRow]
 def _limited(row: Row, limit: Limit) -> GateRow:
     """A limit holds, is broken, or cannot be told: then the row is inconclusive, never green."""
     value = limit.metric.value(row)
-    low, high = limit.metric.low(row), limit.metric.high(row)
+    known = [v for v in (limit.metric.low(row), value, limit.metric.high(row)) if v is not None]
+    held = {_holds(limit, amount) for amount in known}
     verdict: Verdict
     if value is None:
         why = row.unknown.get(limit.metric.path, "") or "unknown"
         verdict, reason = "inconclusive", f"{limit.text}: {limit.metric.name} is unknown: {why}"
-    elif not _holds(limit, value):
-        verdict, reason = "regress", f"{limit.text}: it is {_shown(value, limit.metric)}"
-    elif any(bound is not None and not _holds(limit, bound) for bound in (low, high)):
-        verdict, reason = "inconclusive", f"{limit.text}: its 95 % interval crosses the limit"
-    else:
+    elif held == {True}:
         verdict, reason = "pass", limit.text
+    elif held == {False}:
+        verdict, reason = "regress", f"{limit.text}: it is {_shown(value, limit.metric)}"
+    else:
+        verdict, reason = "inconclusive", f"{limit.text}: its 95 % interval crosses the limit"
     return GateRow(
         cell=row.id,
         metric=limit.metric.name,
@@ -225,6 +230,8 @@ def _amount(before: Row, after: Row, name: str, tolerance: float | None) -> Gate
     """Without a tolerance: shown and not judged."""
     of = metric(name)
     base, head = of.value(before), of.value(after)
+    if head is None and base is not None and tolerance is not None:
+        return _lost(after, name)
     if base is None or head is None:
         return None
     ruling = judge_amounts([base], [head], tolerance or 0.0)
@@ -237,11 +244,11 @@ def _amount(before: Row, after: Row, name: str, tolerance: float | None) -> Gate
 
 
 def _quality(before: Row, after: Row, tolerance: float) -> GateRow | None:
-    if before.quality is None or after.quality is None:
+    if before.quality is None or before.quality.value is None:
         return None
+    if after.quality is None or after.quality.value is None:
+        return _lost(after, QUALITY)
     base, head = before.quality.value, after.quality.value
-    if base is None or head is None:
-        return None
     if after.quality.kind == "parity" and after.quality.passed:
         return None  # an error far below its ceiling may double and mean nothing
     ruling = judge_drop(before.quality, after.quality, tolerance)
@@ -262,6 +269,12 @@ def _row(row: Row, name: str, ruling: Ruling, base: float, head: float, unit: st
         unit=unit,
         reason=ruling.reason,
     )
+
+
+def _lost(row: Row, name: str) -> GateRow:
+    """What cannot be told any more is never green."""
+    reason = "known in the baseline, and unknown here"
+    return GateRow(cell=row.id, metric=name, verdict="inconclusive", reason=reason)
 
 
 def _note(row: Row, verdict: Verdict, why: str) -> GateRow:

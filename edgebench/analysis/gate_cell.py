@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from statistics import median
 
 import msgspec
@@ -32,20 +32,18 @@ from edgebench.analysis.gate_types import (
     GateRow,
     Percentiles,
 )
-from edgebench.analysis.paired import Round, cpu_change, wall_change, whole_wall_change
-from edgebench.pair import SIDES, ArmBlock, Pair, Side
+from edgebench.analysis.paired import Times, change, cpu_ns, undisturbed_ns, wall_ns
+from edgebench.pair import SIDES, Pair, Side
 from edgebench.record import Quality, Reason
 
 UNSCREENED = 1 << 30  # tests: more than any suite has
 
-Change = Callable[[Sequence[Round]], float | None]
-
 
 class Clock(msgspec.Struct, frozen=True):
-    """A latency of a cell: how a pair's rounds give its number, and what is tolerated."""
+    """A latency of a cell: what of its blocks counts, and what is tolerated."""
 
     metric: str
-    change: Change
+    times: Times
     tolerance: Tolerance
 
 
@@ -54,14 +52,14 @@ def clocks(case: CellCase, pairs: Sequence[Pair]) -> list[Clock]:
     of everything elsewhere, where CPU time would say nothing of a device or of a core that is not fixed."""
     allowed = case.tolerances
     if any(pair.device or not pair.cores for pair in pairs):
-        return [Clock(WALL, whole_wall_change, allowed.wall)]
-    return [Clock(CPU, cpu_change, allowed.cpu), Clock(WALL, wall_change, allowed.wall)]
+        return [Clock(WALL, wall_ns, allowed.wall)]
+    return [Clock(CPU, cpu_ns, allowed.cpu), Clock(WALL, undisturbed_ns, allowed.wall)]
 
 
 def changes(pairs: Sequence[Pair], clock: Clock) -> list[float]:
     """One number per pair that has one."""
-    found = [clock.change(pair.rounds()) for pair in pairs]
-    return [change for change in found if change is not None]
+    found = [change(pair.rounds(), clock.times) for pair in pairs]
+    return [one for one in found if one is not None]
 
 
 def wanted_pairs(case: CellCase, pairs: Sequence[Pair], rules: Rules) -> int:
@@ -87,11 +85,11 @@ def wanted_pairs(case: CellCase, pairs: Sequence[Pair], rules: Rules) -> int:
 
 def wants_energy(case: CellCase, pairs: Sequence[Pair], rules: Rules) -> bool:
     """Whether the next pair is to have its energy measured, where there is a meter: as long as that is
-    not decided, and unless it could not be told from the first pairs on."""
+    not decided, and unless none of the first pairs told any."""
     if case.canary or len(pairs) < rules.least:
         return not case.canary
     ruling = _energy(case, pairs, rules)
-    return ruling.pairs >= rules.least and not ruling.decided
+    return ruling.pairs > 0 and not ruling.decided
 
 
 def rows(
@@ -137,7 +135,7 @@ def mismatch(case: CellCase, pairs: Sequence[Pair]) -> Reason | None:
                 f"outputs of head differ from those of base by {pair.parity_error:.2g} "
                 f"(limit {case.parity_limit:g})"
             )
-            fix = "if they are meant to differ, judge them by labels: --parity off"
+            fix = "if they are meant to: say how far, --parity 0.1, or judge them by labels, --parity off"
             return Reason(code="output_mismatch", message=message, fix=fix)
     return None
 
@@ -159,7 +157,7 @@ def _latency_rows(
             ruling = msgspec.structs.replace(
                 ruling, verdict="inconclusive", decided=True, reason=why
             )
-        base, head = (_typical_ns(pairs, side, clock.metric) for side in SIDES)
+        base, head = (_typical_ns(pairs, side, clock.times) for side in SIDES)
         yield _row(case, clock.metric, ruling, seconds, base, head, "ns")
 
 
@@ -170,6 +168,18 @@ def _memory_rows(
     if ruling is not None:
         base, head = (_peaks(pairs, side) for side in SIDES)
         yield _row(case, MEMORY, ruling, seconds, median(base), median(head), "bytes")
+        return
+    arms = ((side, pair.arm(side).memory) for pair in pairs for side in SIDES)
+    untold = next(((side, of.peak_source) for side, of in arms if of.peak_bytes is None), None)
+    if untold is not None:
+        yield GateRow(
+            cell=case.cell,
+            metric=MEMORY,
+            verdict="inconclusive",
+            seconds=round(seconds, 2),
+            judged=False,
+            reason="the peak of {} is unknown ({})".format(*untold),
+        )
 
 
 def _memory(case: CellCase, pairs: Sequence[Pair], rules: Rules) -> Ruling | None:
@@ -212,14 +222,13 @@ def _energy(case: CellCase, pairs: Sequence[Pair], rules: Rules) -> Ruling:
 
 
 def _joules(pairs: Sequence[Pair], side: Side) -> list[float]:
-    """Of an inference, of the pairs in which the meter told it for both arms."""
-    told = []
-    for pair in pairs:
-        joules = {s: energy.j_per_inference for s in SIDES if (energy := pair.arm(s).energy)}
-        mine = joules.get(side)
-        if mine is not None and None not in (joules.get(other) for other in SIDES):
-            told.append(mine)
-    return told
+    """Of an inference, of the pairs in which the meter told it for both arms; no joules at all tell nothing."""
+    return [_of_arm(pair, side) for pair in pairs if min(_of_arm(pair, s) for s in SIDES) > 0]
+
+
+def _of_arm(pair: Pair, side: Side) -> float:
+    energy = pair.arm(side).energy
+    return (energy.j_per_inference if energy else None) or 0.0
 
 
 def _unscreened(rules: Rules) -> Rules:
@@ -329,22 +338,14 @@ def _peaks(pairs: Sequence[Pair], side: Side) -> list[float]:
     return [peak for peak in peaks if peak is not None]
 
 
-def _typical_ns(pairs: Sequence[Pair], side: Side, metric: str) -> float | None:
-    """Median over pairs of the median time of a call, as the metric counts it."""
+def _typical_ns(pairs: Sequence[Pair], side: Side, times: Times) -> float | None:
+    """Median over pairs of the median time of a call, of what counts."""
     medians = [
-        median(ns for block in pair.arm(side).blocks for ns in _times(block, metric))
-        / pair.begin.calls
+        median(counted) / pair.begin.calls
         for pair in pairs
+        if (counted := [ns for both in pair.rounds() for ns in times(both[SIDES.index(side)])])
     ]
     return median(medians) if medians else None
-
-
-def _times(block: ArmBlock, metric: str) -> Sequence[int]:
-    if metric == CPU:
-        return block.cpu_ns
-    if not block.waited_ns:
-        return block.wall_ns
-    return [wall - wait for wall, wait in zip(block.wall_ns, block.waited_ns, strict=True)]
 
 
 def percentiles(case: CellCase, pairs: Sequence[Pair]) -> list[Percentiles]:

@@ -41,12 +41,14 @@ def build_report(evidence: Sequence[CellEvidence], rules: Rules, **facts: Any) -
     """The report; `facts` are further fields of `GateReport`."""
     measured: list[GateRow] = []
     canary: list[GateRow] = []
+    broken = False  # the canary did not come to its pairs, or they cannot be compared
     for cell in evidence:
         found = rows(cell.case, cell.pairs, rules, cell.seconds, cell.failure)
         if cell.case.canary and not any(other.measured for other in evidence):
             continue  # nothing was measured that it could speak for
         if cell.case.canary:
             canary += [row for row in found if row.metric in LATENCIES]
+            broken = (cell.failure or mismatch(cell.case, cell.pairs)) is not None
         else:
             measured += found
     judged = [row.verdict for row in measured if row.judged]
@@ -55,7 +57,7 @@ def build_report(evidence: Sequence[CellEvidence], rules: Rules, **facts: Any) -
         message = f"the canary, base against itself, is not valid: {bad[0].metric}: {bad[0].reason}"
         few = bad[0].pairs < rules.least
         fix = "raise --budget" if few else "run on a quieter machine: nothing is comparable now"
-        reasons.insert(0, Reason(code="canary", message=message, fix=fix))
+        reasons.insert(0, Reason(code="canary", message=message, fix="" if broken else fix))
     verdict = overall(judged, [row.verdict for row in canary])
     shown_only = {row.cell for row in measured if not row.judged and row.metric in LATENCIES}
     if shown_only:

@@ -7,6 +7,7 @@ from typing import Final, Literal
 import msgspec
 
 from edgebench.analysis.gate import Tolerance, Verdict
+from edgebench.errors import UsageError
 from edgebench.pair import Side
 from edgebench.record import Reason
 
@@ -28,6 +29,20 @@ class Tolerances(msgspec.Struct, frozen=True, kw_only=True):
     size: float = 0.01
     quality: float = 0.02
     energy: Tolerance = Tolerance(tau=0.02, delta=0.1)
+
+
+def latency_tolerances(tau: float | None = None, delta: float | None = None) -> Tolerances:
+    """Of both clocks, shares; None: by default. Raises UsageError where they make no sense."""
+    default = Tolerance()
+    chosen = Tolerance(
+        tau=default.tau if tau is None else tau, delta=default.delta if delta is None else delta
+    )
+    if not 0 <= chosen.tau < chosen.delta < 1:
+        raise UsageError(
+            f"delta ({chosen.delta:.1%}) must be above tau ({chosen.tau:.1%}) and below 100 %",
+            "tau is what counts as the same, delta what must be excluded: 1% and 5%, or 0.01 and 0.05",
+        )
+    return Tolerances(cpu=chosen, wall=chosen)
 
 
 class CellCase(msgspec.Struct, frozen=True, kw_only=True):

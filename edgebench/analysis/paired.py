@@ -8,7 +8,7 @@ the D's. Changes are logarithms of ratios in here; `as_share` turns one into "+3
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from statistics import median
 from typing import NamedTuple
 
@@ -38,6 +38,7 @@ class Block(NamedTuple):
 
 
 Round = tuple[Block, Block]  # base, head
+Times = Callable[[Block], Sequence[int]]
 
 
 class Estimate(NamedTuple):
@@ -65,24 +66,35 @@ class Estimate(NamedTuple):
 
 def cpu_change(rounds: Sequence[Round]) -> float | None:
     """D of CPU time over all iterations, or None where the rounds do not support it."""
-    return _trimmed([_log_ratio(base.cpu_ns, head.cpu_ns) for base, head in rounds])
+    return change(rounds, cpu_ns)
 
 
 def wall_change(rounds: Sequence[Round]) -> float | None:
-    """D of wall time without preemption, or None where too little is known.
-
-    What an iteration waited for its core is taken off; where the system does not tell, or another thread
-    of the process was preempted, the iteration is left out.
-    """
-    return _trimmed([_log_ratio(_clean(base), _clean(head)) for base, head in rounds])
+    """D of wall time without preemption, or None where too little is known."""
+    return change(rounds, undisturbed_ns)
 
 
 def whole_wall_change(rounds: Sequence[Round]) -> float | None:
     """D of wall time over all iterations: where nothing tells of preemption, or a device works."""
-    return _trimmed([_log_ratio(base.wall_ns, head.wall_ns) for base, head in rounds])
+    return change(rounds, wall_ns)
 
 
-def _clean(block: Block) -> list[int]:
+def change(rounds: Sequence[Round], times: Times) -> float | None:
+    """D of the times that blocks are said to have."""
+    return _trimmed([_log_ratio(times(base), times(head)) for base, head in rounds])
+
+
+def cpu_ns(block: Block) -> Sequence[int]:
+    return block.cpu_ns
+
+
+def wall_ns(block: Block) -> Sequence[int]:
+    return block.wall_ns
+
+
+def undisturbed_ns(block: Block) -> Sequence[int]:
+    """What an iteration waited for its core is taken off; where the system does not tell, or another thread
+    of the process was preempted, the iteration is left out."""
     waited = block.waited_ns or [0] * len(block.wall_ns)
     return [
         wall - wait

@@ -38,7 +38,7 @@ def needs_of(workloads: Iterable[Workload]) -> list[Need]:
         for role, asset in roles.items():
             assets.setdefault(asset.sha256, asset)
             users.setdefault(asset.sha256, []).append(f"{workload.name} ({role})")
-    return [Need(asset, tuple(users[sha256])) for sha256, asset in assets.items()]
+    return [Need(asset, tuple(dict.fromkeys(users[sha256]))) for sha256, asset in assets.items()]
 
 
 def fetch(

@@ -14,7 +14,7 @@ from edgebench.errors import ExitCode, UsageError
 from edgebench.units import parse_bytes, parse_duration_s, parse_share
 
 if TYPE_CHECKING:
-    from edgebench.analysis.gate_types import GateReport, Tolerances
+    from edgebench.analysis.gate_types import GateReport
     from edgebench.measure.couples import Request
 
 FORMATS = ("table", "json", "md", "junit")
@@ -27,7 +27,7 @@ EXITS = {
 }
 EPILOG = (
     "Exit codes: 0 pass or improve, 1 regress, 2 usage, 4 inconclusive, 5 invalid, "
-    "6 asset or environment, 7 results or raw pairs not written."
+    "6 asset or environment, 7 results not read or written, 130 interrupted."
 )
 
 
@@ -107,14 +107,16 @@ def command(**given: Any) -> int:
 
 
 def _request(given: Mapping[str, Any]) -> Request:
+    from edgebench.analysis.gate_types import latency_tolerances
     from edgebench.measure.contests import choose
     from edgebench.measure.couples import Request
     from edgebench.measure.sides import parse_side
     from edgebench.plan import parse_sets, parse_shapes
 
-    known = _known(given["folders"]) if given["names"] or given["suite"] else {}
+    named = bool(given["names"] or given["suite"])
+    known = _known(given["folders"]) if named else {}
     parity = given["parity"]
-    return Request(
+    request = Request(
         workloads=choose(known, given["names"], given["suite"]) if known else [],
         suite=given["suite"],
         base=parse_side(given["base"]),
@@ -125,37 +127,30 @@ def _request(given: Mapping[str, Any]) -> Request:
         build=given["build"],
         artifact=given["artifact"],
         repository=given["repository"],
-        tolerances=tolerances(given["tau"], given["delta"]),
+        tolerances=latency_tolerances(
+            *(parse_share(given[name]) if given[name] else None for name in ("tau", "delta"))
+        ),
         parity=None if parity in (None, "off") else parse_share(parity),
         parity_off=parity == "off",
         seed=given["seed"],
         time_out_s=positive(given["timeout"], "--timeout"),
         memory_limit_bytes=parse_bytes(given["memory_limit"]) if given["memory_limit"] else None,
     )
+    if named and (request.shapes or request.task):
+        raise UsageError(
+            "--shape and --task are of model files, and workloads bring their own", "leave them out"
+        )
+    if given["folders"] and not named:
+        raise UsageError("--workloads goes with workloads", "name them, or a --suite")
+    if (request.build or request.artifact) and not (request.base.revision or request.head.revision):
+        raise UsageError("--build and --artifact go with git:", "name a revision: --base git:main")
+    return request
 
 
 def _known(folders: Any) -> dict[str, Any]:
     from edgebench.spec.loader import load_workloads
 
     return load_workloads([Path(folder) for folder in folders])
-
-
-def tolerances(tau: str | None, delta: str | None) -> Tolerances:
-    """Of latency from the command line. Raises UsageError where delta is not above tau."""
-    from edgebench.analysis.gate import Tolerance
-    from edgebench.analysis.gate_types import Tolerances
-
-    default = Tolerance()
-    chosen = Tolerance(
-        tau=parse_share(tau) if tau else default.tau,
-        delta=parse_share(delta) if delta else default.delta,
-    )
-    if not 0 <= chosen.tau < chosen.delta:
-        raise UsageError(
-            f"delta ({chosen.delta:.1%}) must be above tau ({chosen.tau:.1%})",
-            "tau is what counts as the same, delta what must be excluded: --tau 1% --delta 5%",
-        )
-    return Tolerances(cpu=chosen, wall=chosen)
 
 
 def positive(text: str, option: str) -> float:
@@ -173,6 +168,10 @@ def finish(report: GateReport, given: Mapping[str, Any]) -> int:
     for option in ("junit", "markdown"):
         if given.get(option):
             write(report, option, Path(given[option]))
+    if given.get("github"):
+        from edgebench.report import github
+
+        github.publish(report)
     if any(reason.code == "interrupted" for reason in report.reasons):
         return ExitCode.INTERRUPTED
     if any(reason.code == "not_written" for reason in report.reasons):

@@ -1,4 +1,4 @@
-"""How far an A/B is, on stderr: one live line on a terminal, a line per decided cell elsewhere."""
+"""How far an A/B is, on stderr: one live line on a terminal, a line now and then elsewhere."""
 
 from __future__ import annotations
 

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgebench.cli.ab_ import EPILOG, FORMATS, finish
+from edgebench.cli.ab_ import EPILOG, FORMATS, finish, positive
 from edgebench.errors import UsageError
-from edgebench.units import parse_duration_s
 
 if TYPE_CHECKING:
     from edgebench.analysis.gate_types import GateReport
@@ -58,15 +57,12 @@ def command(**given: Any) -> int:
 
         policy = load_policy(Path(given["policy"]))
     given["inconclusive"] = given["inconclusive"] or (policy.inconclusive if policy else "fail")
-    report = _stored(given, policy) if stored else _measured(given, policy)
-    if given["github"]:
-        from edgebench.report import github
-
-        github.publish(report)
-    return finish(report, given)
+    return finish(_stored(given, policy) if stored else _measured(given, policy), given)
 
 
 def _measured(given: Mapping[str, Any], policy: Any) -> GateReport:
+    import msgspec
+
     from edgebench.cli.ab_progress import watching
     from edgebench.cli.energy_source import meter_here
     from edgebench.measure.ab import Settings
@@ -76,9 +72,9 @@ def _measured(given: Mapping[str, Any], policy: Any) -> GateReport:
     started_s = time.monotonic()
     path = Path(given["policy"])
     requests = requests_of(policy, path, given["base"], given["head"])
-    budget_s = parse_duration_s(given["budget"] or policy.budget)
+    budget_s = positive(given["budget"] or policy.budget, "--budget")
     with watching() as watcher:
-        return compare(
+        report = compare(
             requests,
             alpha=policy.alpha,
             settings=Settings(budget_s=budget_s),
@@ -87,6 +83,10 @@ def _measured(given: Mapping[str, Any], policy: Any) -> GateReport:
             started_s=started_s,
             meter=None if given["no_energy"] else meter_here(given["energy_root"]),
         )
+    if not policy.limits:
+        return report
+    note = f"the limits of {path} are not judged here: they are of stored results"
+    return msgspec.structs.replace(report, notes=[*report.notes, note])
 
 
 def _stored(given: Mapping[str, Any], policy: Any) -> GateReport:
@@ -97,8 +97,11 @@ def _stored(given: Mapping[str, Any], policy: Any) -> GateReport:
 
     if given["candidate"] is None:
         raise UsageError("no results to judge", "name the file: edgebench gate ... NEW.jsonl")
-    if given["base"] or given["head"]:
-        raise UsageError("--base and --head are measured, stored results are not", "leave them out")
+    if given["base"] or given["head"] or given["budget"]:
+        raise UsageError(
+            "--base, --head and --budget are of a measurement, and stored results are not measured",
+            "leave them out",
+        )
     limits = [parse_limit(text) for text in [*given["limits"], *(policy.limits if policy else [])]]
     tolerances = Tolerances()
     cells: list[Demand] = []

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from edgebench import assets
+from edgebench import assets, registry
 from edgebench.analysis.gate_types import CellCase
 from edgebench.errors import UsageError
 from edgebench.measure import cores, environments, revisions
@@ -18,6 +18,7 @@ from edgebench.measure.campaign import Target
 from edgebench.measure.check import PARITY_LIMIT, PARITY_METRIC, REDUCED_PARITY_LIMIT
 from edgebench.measure.couples import Couple, Request, couple, points
 from edgebench.measure.pair import ArmSpec, Interpreter
+from edgebench.measure.sides import SideSpec
 from edgebench.measure.targets import fetch_assets, make_targets
 from edgebench.pair import SIDES, Side
 from edgebench.plan import workload_for_model
@@ -33,11 +34,13 @@ def make_contests(request: Request, cache: Path) -> list[Contest]:
     Raises UsageError for what makes no sense, AssetError where an environment or a build fails.
     """
     models = _models(request, cache)
-    couples = [
+    made = [
         couple(request, workloads, point)
         for workloads in _workloads(request, models)
         for point in points(request, workloads["base"])
     ]
+    # Points that differ in an axis that neither backend has are one cell.
+    couples = list({each.name: each for each in made}.values())
     interpreters = {side: _interpreter(request, side, couples, cache) for side in SIDES}
     targets = _targets(request, couples, cache)
     available = len(cores.available()) or None
@@ -108,10 +111,24 @@ def _interpreter(
     if spec.python:
         return environments.for_python(spec.python, cache)
     if spec.pins:
+        _refuse_idle(spec, side, {couple.side(side).backend_spec for couple in couples})
         also = {name for couple in couples for name in couple.side(side).workload.requires}
         also |= {name for c in couples for name in _distributions_of(c.side(side).backend)}
         return environments.for_pins(spec.pins, sorted(also), cache)
     return Interpreter()
+
+
+def _refuse_idle(spec: SideSpec, side: Side, backends: set[str]) -> None:
+    """Versions of a runtime that the side does not run would compare something with itself."""
+    shipped = set(registry.names())
+    for pin in spec.pins:
+        name = environments.distribution(pin)
+        users = [known for known in sorted(shipped) if name in _distributions_of(known)]
+        if users and backends <= shipped - {*users}:
+            raise UsageError(
+                f"{pin} is for {users[0]}, and {side} runs {' and '.join(sorted(backends))}",
+                f"name the backend as well: --{side} {users[0]} --{side} {pin}",
+            )
 
 
 def _distributions_of(backend: str) -> list[str]:
@@ -120,7 +137,8 @@ def _distributions_of(backend: str) -> list[str]:
         lines = metadata.requires("edgebench") or []
     except metadata.PackageNotFoundError:
         return []
-    marked = [line for line in lines if f'extra == "{backend}"' in line.replace("'", '"')]
+    mark = f'extra == "{environments.normal(backend)}"'
+    marked = [line for line in lines if mark in line.replace("'", '"')]
     return [line.split(";")[0].split(">")[0].split("=")[0].split("[")[0].strip() for line in marked]
 
 
@@ -178,19 +196,27 @@ def _contest(
 
 
 def canary_of(contests: Sequence[Contest]) -> list[Contest]:
-    """Base against itself, on the first cell that can be judged."""
-    for contest in contests:
-        if contest.arms is not None and not contest.case.report_only:
-            case = CellCase(
-                cell="canary (base against base)",
-                base=contest.case.base,
-                head=contest.case.base,
-                tolerances=contest.case.tolerances,
-                canary=True,
-            )
-            arms: dict[Side, ArmSpec] = dict.fromkeys(SIDES, contest.arms["base"])
-            return [Contest(case, arms, cores=contest.cores)]
-    return []
+    """Base against itself, on the first of the cells that can be judged and allow the least: what is calm
+    enough for a cell that allows more may be too wild for another."""
+    judged = [each for each in contests if each.arms is not None and not each.case.report_only]
+    if not judged:
+        return []
+    chosen = min(judged, key=_least_tau)
+    case = CellCase(
+        cell="canary (base against base)",
+        base=chosen.case.base,
+        head=chosen.case.base,
+        tolerances=chosen.case.tolerances,
+        canary=True,
+    )
+    assert chosen.arms is not None
+    arms: dict[Side, ArmSpec] = dict.fromkeys(SIDES, chosen.arms["base"])
+    return [Contest(case, arms, cores=chosen.cores)]
+
+
+def _least_tau(contest: Contest) -> float:
+    allowed = contest.case.tolerances
+    return min(allowed.cpu.tau, allowed.wall.tau)
 
 
 def _report_only(threads: int, available: int | None) -> str:
@@ -233,4 +259,7 @@ def choose(
     suites = {name for workload in known.values() for name in workload.suites}
     if suite not in suites:
         raise UsageError(f"no suite {suite!r}{did_you_mean(suite, suites)}")
-    return [workload for workload in chosen if suite in workload.suites]
+    found = [workload for workload in chosen if suite in workload.suites]
+    if not found:
+        raise UsageError(f"the suite {suite!r} has none of {', '.join(names)}", "leave out either")
+    return found

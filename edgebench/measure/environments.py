@@ -28,6 +28,8 @@ READY = ".edgebench-ready"
 BUILD_TIME_OUT_S = 1800.0
 #: What an arm imports beside the runtime. The rest of edgebench stays out.
 _NEEDED = ("msgspec", "numpy", "onnx", "pillow", "psutil", "platformdirs", "pyyaml", "onnxruntime")
+#: Distributions that bring the package onnxruntime; the others that are named after it want it beside them.
+_RUNTIME = re.compile(r"onnxruntime(?!-(genai|extensions|tools)\b).*")
 _CHECK = "import msgspec, numpy; import edgebench.measure.arm"
 
 
@@ -40,17 +42,24 @@ def for_pins(pins: Sequence[str], also: Sequence[str], cache: Path) -> Interpret
     key = hashlib.sha256("\n".join([_this_python(), *wanted]).encode()).hexdigest()[:16]
     folder = cache / "envs" / key
     with locked(folder.with_suffix(".lock")):
-        if not (folder / READY).exists():
+        python = folder / "bin" / "python"  # a link: what it leads to may be gone since
+        if not ((folder / READY).exists() and python.exists()):
             _build(folder, wanted, pins)
-    return Interpreter(str(folder / "bin" / "python"), str(source_copy(cache)))
+    return Interpreter(str(python), str(source_copy(cache)))
 
 
 def for_python(python: str, cache: Path) -> Interpreter:
     """A user's interpreter. Raises UsageError where it cannot run an arm."""
     found = Interpreter(python, str(source_copy(cache)))
-    done = subprocess.run(
-        [python, "-c", _CHECK], capture_output=True, env=found.environment(), check=False
-    )
+    try:
+        done = subprocess.run(
+            [python, "-c", _CHECK], capture_output=True, env=found.environment(), check=False
+        )
+    except OSError as error:
+        message = f"{python} cannot be started: {error.strerror}"
+        raise UsageError(
+            message, "name a Python or a virtual environment of this machine"
+        ) from None
     if done.returncode != 0:
         lines = done.stderr.decode(errors="replace").strip().splitlines()
         raise UsageError(
@@ -62,17 +71,22 @@ def for_python(python: str, cache: Path) -> Interpreter:
 
 def requirements(pins: Sequence[str], also: Sequence[str] = ()) -> list[str]:
     """`pins`, and of everything else that an arm needs the version that is installed here."""
-    pinned = {normal(pin.partition("==")[0].partition("[")[0]) for pin in pins}
+    pinned = {distribution(pin) for pin in pins}
     found = dict.fromkeys(pins)
     for name in (*_NEEDED, *also):
         # onnxruntime-gpu and the like bring the same package: never both
         if normal(name) in pinned or (
-            normal(name) == "onnxruntime" and any(p.startswith("onnxruntime") for p in pinned)
+            normal(name) == "onnxruntime" and any(map(_RUNTIME.fullmatch, pinned))
         ):
             continue
         if (version := installed_version(name)) is not None:
             found[f"{name}=={version}"] = None
     return sorted(found)
+
+
+def distribution(pin: str) -> str:
+    """The name in `name[extra]==version`, as PyPI compares it."""
+    return normal(pin.partition("==")[0].partition("[")[0])
 
 
 def normal(name: str) -> str:
@@ -101,16 +115,16 @@ def _build(folder: Path, wanted: Sequence[str], pins: Sequence[str]) -> None:
         if done.returncode != 0:
             shutil.rmtree(folder, ignore_errors=True)
             raise AssetError(
-                f"no environment with {', '.join(pins)}: {_why(done.stderr)}",
+                f"no environment with {', '.join(pins)}: {_why(done.stderr or done.stdout)}",
                 "name versions that exist for this Python and platform",
             )
     (folder / READY).write_text("\n".join(wanted) + "\n", encoding="utf-8")
 
 
-def _why(stderr: bytes) -> str:
-    lines = [line.strip() for line in stderr.decode(errors="replace").splitlines() if line.strip()]
+def _why(printed: bytes) -> str:
+    lines = [line.strip() for line in printed.decode(errors="replace").splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("ERROR")]
-    return (errors or lines or ["pip said nothing"])[-1]
+    return (errors or lines or ["it said nothing"])[-1]
 
 
 def source_copy(cache: Path) -> Path:
@@ -143,11 +157,16 @@ def _sources() -> Iterator[tuple[str, Path]]:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Holds a lock file: two jobs that want the same thing build it once."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fd = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+    """Holds a lock file: two jobs that want the same thing build it once. Raises AssetError where what
+    stands beside it cannot be written."""
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fd = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(fd)
+    except OSError as error:
+        message = f"{error.filename or path}: {error.strerror or error}"
+        raise AssetError(message, "free some space, or set EDGEBENCH_CACHE") from None

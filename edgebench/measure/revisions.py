@@ -9,14 +9,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-from edgebench.errors import AssetError, UsageError
+from edgebench.errors import AssetError, EdgebenchError, UsageError
 from edgebench.measure.environments import locked
 
 BUILD_TIME_OUT_S = 3600.0
 
 
 def build_model(revision: str, command: str, artifact: str, cache: Path, repository: Path) -> Path:
-    """The file that `command` leaves at `artifact` in a checkout of `revision`.
+    """The file that `command` leaves at `artifact` in a checkout of `revision`, with weights beside it.
 
     The command runs by the shell in a worktree of its own, so that uncommitted work is neither touched
     nor seen. Raises UsageError for a revision that is none, AssetError where the build fails.
@@ -61,6 +61,10 @@ def _build(repository: Path, commit: str, command: str, artifact: str, kept: Pat
             if not made.is_file() or not made.resolve().is_relative_to(tree.resolve()):
                 raise AssetError(f"{command!r} left no file {artifact} at {commit[:10]}")
             kept.parent.mkdir(parents=True, exist_ok=True)
+            for weights in _weights_beside(made):
+                place = kept.parent / weights.relative_to(made.parent.resolve())
+                place.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(weights, place)
             partial = kept.with_suffix(".partial")
             shutil.copyfile(made, partial)
             partial.replace(kept)
@@ -68,6 +72,16 @@ def _build(repository: Path, commit: str, command: str, artifact: str, kept: Pat
             raise AssetError(f"{command!r} took more than {BUILD_TIME_OUT_S:g} s") from None
         finally:
             _git(repository, "worktree", "remove", "--force", str(tree))
+
+
+def _weights_beside(made: Path) -> list[Path]:
+    """Files that hold weights of an ONNX model. What cannot be read has none, and says so when it is opened."""
+    from edgebench.models.onnx_file import external_files
+
+    try:
+        return external_files(made) if made.suffix == ".onnx" else []
+    except EdgebenchError:
+        return []
 
 
 def _git(repository: Path, *arguments: str) -> str | None:

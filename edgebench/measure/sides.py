@@ -76,6 +76,10 @@ def parse_side(
                     axis for axis in value if before.get(axis, value[axis]) != value[axis]
                 )
                 value = {**before, **value}
+            elif isinstance(value, tuple):
+                value = tuple(sorted({*before, *value}))
+                names = [pin.partition("==")[0] for pin in value]
+                clash = sorted({name for name in names if names.count(name) > 1})
             else:
                 clash = [field] if before and before != value else []
             if clash:

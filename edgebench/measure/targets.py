@@ -42,7 +42,12 @@ class Fetched:
 
 def fetch_assets(cells: Sequence[Cell], progress: assets.Progress | None = None) -> Fetched:
     """The assets of all cells that can run."""
-    runnable = {cell.workload.name: cell.workload for cell in cells if cell.unsupported is None}
+    # By model as well: either side of an A/B may have its own for one workload.
+    runnable = {
+        (cell.workload.name, cell.workload.model.sha256): cell.workload
+        for cell in cells
+        if cell.unsupported is None
+    }
     needs = assets.needs_of(runnable.values())
     return Fetched(
         *assets.fetch_each(
@@ -109,7 +114,8 @@ def _prepare_job(cell: Cell, settings: Settings, cache: Path, paths: dict[str, P
         task=workload.task,
         options=workload.options,
         data={name: str(paths[asset.sha256]) for name, asset in workload.data.items()},
-        source=str(paths[workload.model.sha256]),
+        # Where it says it is: a file of equal content may have other weights beside it.
+        source=str(assets.cached(workload.model) or paths[workload.model.sha256]),
         source_sha256=workload.model.sha256,
         format=model_format(workload.model),
         builder=workload.model.builder,

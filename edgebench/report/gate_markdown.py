@@ -35,6 +35,8 @@ def _lines(report: GateReport) -> Iterator[str]:
         yield "- " + escape(f"{cell}, {' and '.join(metrics)}: {why}")
     for reason in report.reasons:
         yield f"- **{escape(reason.message)}**" + (f" ({escape(reason.fix)})" if reason.fix else "")
+    for note in report.notes:
+        yield f"- {escape(note)}"
     yield ""
     yield f"<sub>{escape(words.facts(report))}</sub>"
 

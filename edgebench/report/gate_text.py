@@ -50,8 +50,10 @@ def verdict(row: GateRow) -> str:
 
 
 def sides(report: GateReport) -> list[str]:
-    """One line per side: what was asked for, and what ran."""
-    lines = []
+    """One line per side: what was asked for, and what ran. Stored results have none."""
+    lines: list[str] = []
+    if not report.tests:
+        return lines
     for side, asked in (("base", report.base), ("head", report.head)):
         ran = ", ".join(report.runtimes.get(side, []))  # type: ignore[call-overload]
         lines.append(plain(f"{side}: {asked}" + (f" ({ran})" if ran else "")))
@@ -105,12 +107,10 @@ def facts(report: GateReport) -> str:
     known = [row for row in report.canary if row.change is not None]
     if known:
         canary = "; canary " + ", ".join(f"{row.change:+.2%}" for row in known)
-    beside = ""
+    beside, rate = "", f"{100 * report.alpha:.4g}%"
     if report.cells_tested:
-        beside = (
-            f", in {report.alpha:.0%} each by memory and by energy ({report.cells_tested} cells)"
-        )
+        beside = f", in {rate} each by memory and by energy ({report.cells_tested} cells)"
     return (
         f"up to {pairs} pairs of processes a cell in {report.seconds:.0f} s{load}{canary}; a false "
-        f"REGRESS in at most {report.alpha:.0%} of runs by latency ({report.tests} tests){beside}"
+        f"REGRESS in at most {rate} of runs by latency ({report.tests} tests){beside}"
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TextIO
 
 from edgebench.analysis.gate_types import GateReport
+from edgebench.errors import StoreError
 from edgebench.report import gate_markdown
 from edgebench.report import gate_text as words
 
@@ -21,7 +22,7 @@ def publish(
 ) -> None:
     """Appends to $GITHUB_STEP_SUMMARY and $GITHUB_OUTPUT where they are, prints annotations to stderr.
 
-    stdout stays with the report itself. Raises OSError where GitHub's files cannot be written.
+    stdout stays with the report itself. Raises StoreError where GitHub's files cannot be written.
     """
     text = StringIO()
     gate_markdown.render(report, text)
@@ -54,6 +55,10 @@ def _escaped(text: str, more: str = "") -> str:
 
 
 def _append(path: str | None, text: str) -> None:
-    if path:
+    if not path:
+        return
+    try:
         with Path(path).open("a", encoding="utf-8") as file:
             file.write(text)
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be written: {error.strerror}") from None

@@ -102,6 +102,10 @@ def _impossible(policy: Policy, document: Document) -> Iterator[SpecError]:
     yield from _allowances(policy.tolerances, ("tolerances",), document)
     for index, cell in enumerate(policy.cells):
         yield from _allowances(cell.tolerances, ("cells", index, "tolerances"), document)
+        for axis, values in cell.set.items():
+            if values == []:
+                message = "has no value: nothing would be compared"
+                yield document.error(("cells", index, "set", axis), message, "give one or more")
     from edgebench.analysis.budgets import parse_limit
 
     for index, text in enumerate(policy.limits):
