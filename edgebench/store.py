@@ -35,8 +35,10 @@ class JournalHead(msgspec.Struct, frozen=True, kw_only=True):
     run_id: str
     started_utc: str
     options: dict[str, Any]  # the options of `edgebench run`, as given and resolved
-    cells: list[str]  # ids, in the order they are measured
+    # What all replicates of a cell must have in common.
     device: str
+    versions: dict[str, str]  # of edgebench, Python and the runtimes
+    plan_sha256: str  # of all cells with their definitions, in the order they are measured
 
 
 class JournalEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -144,7 +146,8 @@ class RunStore:
             head = _decode_head(next(lines)[1])
         except (StopIteration, msgspec.MsgspecError):
             raise StoreError(
-                f"{journal}: the run ended before it wrote its settings", "start it anew"
+                f"{journal}: holds no settings that this edgebench could go on with",
+                "start the run anew",
             ) from None
         store = cls(results, head)
         try:

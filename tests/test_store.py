@@ -17,7 +17,12 @@ from edgebench.store import JournalEntry, JournalHead, RunStore, read_records, u
 from tests.records import record, replicate
 
 HEAD = JournalHead(
-    run_id="r1", started_utc="2026-01-01T00:00:00+00:00", options={}, cells=["a", "b"], device="d"
+    run_id="r1",
+    started_utc="2026-01-01T00:00:00+00:00",
+    options={},
+    device="d",
+    versions={},
+    plan_sha256="",
 )
 
 
