@@ -124,7 +124,13 @@ if TYPE_CHECKING:
     type=click.Path(exists=True, file_okay=False),
     help="Look for the energy meter below this folder: a simulated machine.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of generated inputs.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**31 - 1),
+    default=0,
+    show_default=True,
+    help="Seed of generated inputs.",
+)
 @click.option(
     "--out",
     type=click.Path(file_okay=False),
