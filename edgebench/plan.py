@@ -6,6 +6,7 @@ can do is an error; what one backend cannot do is a cell `unsupported`, and stay
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -520,7 +521,8 @@ def workload_for_model(
     """A workload around a model file: seeded inputs (or a task of the user's own, FILE.py:CLASS),
     judged by its parity with the reference; a GGUF file, and any model with `--task generate`, generates
     text and is judged by its divergence from an fp32 reference. `reference` is the ONNX model that a file in a runtime's
-    own format was made from. Raises UsageError where a file cannot be read or makes no sense."""
+    own format was made from. The name tells apart what is other work, as rows of one name compete: other
+    files, shapes or tasks. Raises UsageError where a file cannot be read or makes no sense."""
     given = _file_asset(path)
     form = Path(given.uri).suffix.removeprefix(".")
     if reference is not None and form == "onnx":
@@ -531,8 +533,11 @@ def workload_for_model(
     )
     generating = form == "gguf" or task == GENERATE
     stem = re.sub(r"[^a-z0-9._-]+", "-", Path(given.uri).stem.lower()).strip("._-") or "model"
+    # Of the task its name: the folder it lies in is another one on each machine.
+    work = [given.sha256, origin.sha256, sorted(shapes.items()), task and Path(task).name]
+    words = [stem, *("x".join(map(str, shape)) for _, shape in sorted(shapes.items()))]
     return Workload(
-        name=f"{stem[:55]}-{given.sha256[:8]}",
+        name=f"{'-'.join(words)[:55]}-{hashlib.sha256(msgspec.json.encode(work)).hexdigest()[:8]}",
         version=1,
         title=Path(given.uri).name,
         task=registry.absolute(task) if task else GENERATE if generating else "seeded_inputs",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from pathlib import Path
@@ -22,7 +23,7 @@ from edgebench.backend import (
     Unavailable,
 )
 from edgebench.errors import UsageError
-from edgebench.plan import Cell, parse_sets, parse_shapes, plan, workload_for_model
+from edgebench.plan import Cell, Shapes, parse_sets, parse_shapes, plan, workload_for_model
 from edgebench.spec.matrix import has, unique, value_key, value_text
 from edgebench.spec.types import Matrix, Model, Quality, SuitePart, Workload
 
@@ -423,7 +424,7 @@ def test_a_model_file_is_a_workload(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     path.write_bytes(b"abc")
     monkeypatch.chdir(tmp_path)
     work = workload_for_model(Path(path.name), {"x": ["batch", 3]})
-    assert work.name == "my-model-v2-ba7816bf"
+    assert re.fullmatch("my-model-v2-batchx3-[0-9a-f]{8}", work.name)
     assert work.model.uri == f"file:{path.resolve()}"
     assert work.model.sha256.startswith("ba7816bf8f01cfea")
     assert (work.task, work.quality.metric, work.quality.ceiling) == (
@@ -433,6 +434,25 @@ def test_a_model_file_is_a_workload(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert (cell.precision, cell.unsupported) == ("as-is", None)
     own = workload_for_model(path, {}, "my_task.py:Mine")
     assert own.task == f"{tmp_path.resolve()}/my_task.py:Mine"
+
+
+def test_other_work_on_a_model_file_has_another_name(tmp_path: Path) -> None:
+    one, other = tmp_path / "m.onnx", tmp_path / "other" / "m.onnx"
+    other.parent.mkdir()
+    one.write_bytes(b"abc")
+    other.write_bytes(b"abc")
+    small: Shapes = {"x": [1, 3, 8, 8], "y": [1]}
+    works = [
+        workload_for_model(one, {}),
+        workload_for_model(one, small),
+        workload_for_model(one, {"x": [1, 3, 64, 64], "y": [1]}),
+        workload_for_model(one, small, "my_task.py:Mine"),
+        workload_for_model(one, small, "my_task.py:Other"),
+    ]
+    assert len({work.name for work in works}) == len(works)
+    turned: Shapes = {"y": [1], "x": [1, 3, 8, 8]}
+    same = workload_for_model(other, turned, f"{tmp_path}/my_task.py:Mine")
+    assert same.name == works[3].name
 
 
 def test_a_model_file_that_is_not_there(tmp_path: Path) -> None:
