@@ -206,6 +206,8 @@ def _variants(
     defaults: dict[str, list[Scalar]] = {"precision": [as_it_comes], "batch": [1]}
     if generates(workload):
         defaults |= {axis: [value] for axis, value in REQUEST_AXES.items()}
+    else:  # what is said of requests is for the other workloads
+        sets = {axis: values for axis, values in sets.items() if axis not in REQUEST_AXES}
     axes = {axis: list(values) for axis, values in sets.items()}
     matrix = Matrix(
         axes={**defaults, **workload.matrix.axes, **axes},

@@ -214,6 +214,13 @@ def test_a_set_adds_an_axis_and_lists_multiply() -> None:
     assert all("level" in cell.variant for cell in found)
 
 
+def test_what_is_set_for_requests_is_no_axis_of_other_workloads() -> None:
+    chat = workload("chat", task="generate", scenarios=["generate"])
+    found = cells([chat, workload("plain")], sets={"new_tokens": [8, 16]})
+    tokens = [(cell.workload.name, cell.variant.get("new_tokens")) for cell in found]
+    assert tokens == [("chat", 8), ("chat", 16), ("plain", None)]
+
+
 def test_a_set_does_not_bring_back_what_is_excluded() -> None:
     found = cells(IN_SUITE, sets={"threads": [2]})
     assert variants(found, "precision", "threads") == [("fp32", 2)]

@@ -134,6 +134,9 @@ def test_an_entry_is_declared_beside_the_facts(tmp_path: Path) -> None:
     [
         ("latency.p98: 5ms", "did you mean 'latency.p9"),
         ("latency.p50: 50", "needs a unit"),
+        ("latency.p50: '50'", "needs a unit"),
+        ("latency.p50: 0ms", "must be more than 0"),
+        ("memory.peak: 0MiB", "must be more than 0"),
         ("latency.p50: fast", "not a duration"),
         ("memory.peak: much", "not a size"),
         ("temperature: hot", "must be a number (unit C)"),

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from edgebench.errors import SpecError, UsageError
-from edgebench.metrics import metric
+from edgebench.metrics import Metric, metric
 from edgebench.record import Declared, DeviceFacts
 from edgebench.spec.convert import convert
 from edgebench.spec.types import Name, Spec
@@ -114,17 +114,23 @@ def limit_of(name: str, value: float | str) -> float:
         raise UsageError(
             f"{name} is no limit of a device", "quality is limited by the workload's definition"
         )
-    if wanted.unit == "ns":
-        if not isinstance(value, str):
-            raise UsageError(f"{name} needs a unit", f"write {value}ms or {value}s")
-        return parse_duration_s(value) * 1e9
-    if isinstance(value, str):
-        if wanted.unit != "bytes":
-            raise UsageError(f"{name} must be a number (unit {wanted.unit}), got {value!r}")
-        return float(parse_bytes(value))
-    if isinstance(value, bool) or not value > 0:
+    limit = _number_of(wanted, value)
+    if not limit > 0:
         raise UsageError(f"{name} must be more than 0, got {value}")
-    return float(value)
+    return limit
+
+
+def _number_of(wanted: Metric, value: float | str) -> float:
+    if wanted.unit == "ns":
+        text = str(value).strip()
+        if text[-1:].isdecimal():  # seconds on a command line, and who knows what here
+            raise UsageError(f"{wanted.name} needs a unit", f"write {text}ms or {text}s")
+        return parse_duration_s(text) * 1e9
+    if not isinstance(value, str):
+        return float(value)
+    if wanted.unit != "bytes":
+        raise UsageError(f"{wanted.name} must be a number (unit {wanted.unit}), got {value!r}")
+    return float(parse_bytes(value))
 
 
 def _holds(match: Match, facts: Mapping[str, Any]) -> bool:
