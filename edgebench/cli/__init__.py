@@ -32,7 +32,7 @@ _COMMANDS = {
     "scaling": "Say what more tokens and more samples of a decoder bring.",
     "list": "List workloads, backends or devices.",
     "doctor": "Say what is available, what is wrong with this machine, and how to mend it.",
-    "energy": "Watch this machine's energy meter.",
+    "energy": "Watch this machine's energy meter, or attach the log of another.",
     "assets": "Pull, verify, prune, export or import model and data files.",
     "schema": "Print the JSON Schema of a definition or result format.",
 }
