@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from edgebench.errors import SpecError, UsageError
-from edgebench.metrics import Metric, metric
+from edgebench.metrics import metric
 from edgebench.record import Declared, DeviceFacts
 from edgebench.spec.convert import convert
 from edgebench.spec.types import Name, Spec
@@ -114,23 +114,17 @@ def limit_of(name: str, value: float | str) -> float:
         raise UsageError(
             f"{name} is no limit of a device", "quality is limited by the workload's definition"
         )
-    limit = _number_of(wanted, value)
-    if not limit > 0:
-        raise UsageError(f"{name} must be more than 0, got {value}")
-    return limit
-
-
-def _number_of(wanted: Metric, value: float | str) -> float:
     if wanted.unit == "ns":
-        text = str(value).strip()
-        if text[-1:].isdecimal():  # seconds on a command line, and who knows what here
-            raise UsageError(f"{wanted.name} needs a unit", f"write {text}ms or {text}s")
-        return parse_duration_s(text) * 1e9
-    if not isinstance(value, str):
-        return float(value)
-    if wanted.unit != "bytes":
-        raise UsageError(f"{wanted.name} must be a number (unit {wanted.unit}), got {value!r}")
-    return float(parse_bytes(value))
+        if not isinstance(value, str) or value.strip()[-1:].isdecimal():
+            raise UsageError(f"{name} needs a unit", f"write {value}ms or {value}s")
+        return parse_duration_s(value) * 1e9
+    if isinstance(value, str):
+        if wanted.unit != "bytes":
+            raise UsageError(f"{name} must be a number (unit {wanted.unit}), got {value!r}")
+        return float(parse_bytes(value))
+    if isinstance(value, bool) or not value > 0:
+        raise UsageError(f"{name} must be more than 0, got {value}")
+    return float(value)
 
 
 def _holds(match: Match, facts: Mapping[str, Any]) -> bool:
@@ -152,6 +146,14 @@ def _impossible(inventory: Inventory, document: Document) -> Iterator[SpecError]
     for index, device in enumerate(inventory.devices):
         if device.name in names[:index]:
             yield document.error(("devices", index, "name"), f"{device.name!r} twice")
+        if device.energy_source is not None:
+            from edgebench.probes.energy.choose import check_name  # slow, and rarely asked for
+
+            try:
+                check_name(device.energy_source)
+            except UsageError as error:
+                source = ("devices", index, "energy_source")
+                yield document.error(source, error.message, error.fix)
         if device.match == Match():
             message = "matches every machine"
             yield document.error(("devices", index, "match"), message, "give at least one fact")
