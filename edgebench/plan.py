@@ -35,6 +35,7 @@ from edgebench.spec.types import (
     Workload,
 )
 from edgebench.suggest import did_you_mean
+from edgebench.tasks import task_file
 
 PRECISIONS = ("fp32", "int8-dynamic", "int8-static", "as-is")
 MODEL_AXES = ("precision", "batch")  # fixed in the model file
@@ -534,6 +535,19 @@ def workload_for_model(
         uri=given.uri, sha256=given.sha256, license=given.license, precision="as-is"
     )
     generating = form == "gguf" or task == GENERATE
+    model = Model(
+        uri=origin.uri,
+        sha256=origin.sha256,
+        license=origin.license,
+        shapes=shapes,
+        native={} if reference is None else {form: native},
+    )
+    if shapes and (generating or model_format(model) != "onnx"):
+        raise UsageError(
+            f"--shape fixes the inputs of an ONNX model: {path.name} has its own", "leave it out"
+        )
+    if task is not None:
+        task_file(task)  # refuses what is none
     stem = re.sub(r"[^a-z0-9._-]+", "-", Path(given.uri).stem.lower()).strip("._-") or "model"
     # Of the task its name: the folder it lies in is another one on each machine.
     work = [given.sha256, origin.sha256, sorted(shapes.items()), task and Path(task).name]
@@ -543,13 +557,7 @@ def workload_for_model(
         version=1,
         title=Path(given.uri).name,
         task=registry.absolute(task) if task else GENERATE if generating else "seeded_inputs",
-        model=Model(
-            uri=origin.uri,
-            sha256=origin.sha256,
-            license=origin.license,
-            shapes=shapes,
-            native={} if reference is None else {form: native},
-        ),
+        model=model,
         quality=_OWN_DECODER if generating else Quality(metric="parity_error", ceiling=1e-3),
         scenarios=["generate"] if generating else ["single_stream"],
         matrix=Matrix(axes={"precision": ["as-is"]}),

@@ -439,6 +439,7 @@ def test_a_model_file_is_a_workload(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     )  # fmt: skip
     (cell,) = cells(work)
     assert (cell.precision, cell.unsupported) == ("as-is", None)
+    (tmp_path / "my_task.py").touch()
     own = workload_for_model(path, {}, "my_task.py:Mine")
     assert own.task == f"{tmp_path.resolve()}/my_task.py:Mine"
 
@@ -448,18 +449,40 @@ def test_other_work_on_a_model_file_has_another_name(tmp_path: Path) -> None:
     other.parent.mkdir()
     one.write_bytes(b"abc")
     other.write_bytes(b"abc")
+    for folder in (tmp_path, other.parent):
+        (folder / "my_task.py").touch()
+    task = f"{tmp_path}/my_task.py"
     small: Shapes = {"x": [1, 3, 8, 8], "y": [1]}
     works = [
         workload_for_model(one, {}),
         workload_for_model(one, small),
         workload_for_model(one, {"x": [1, 3, 64, 64], "y": [1]}),
-        workload_for_model(one, small, "my_task.py:Mine"),
-        workload_for_model(one, small, "my_task.py:Other"),
+        workload_for_model(one, small, f"{task}:Mine"),
+        workload_for_model(one, small, f"{task}:Other"),
     ]
     assert len({work.name for work in works}) == len(works)
     turned: Shapes = {"y": [1], "x": [1, 3, 8, 8]}
-    same = workload_for_model(other, turned, f"{tmp_path}/my_task.py:Mine")
+    same = workload_for_model(other, turned, f"{other.parent}/my_task.py:Mine")
     assert same.name == works[3].name
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "said"),
+    [
+        ("m.gguf", None, "m.gguf has its own"),
+        ("m.tflite", None, "m.tflite has its own"),
+        ("m.onnx", "generate", "m.onnx has its own"),
+        ("m.onnx", "generat", "did you mean 'generate'"),
+        ("m.onnx", "absent.py:Mine", "no file .*absent.py"),
+    ],
+)
+def test_what_a_model_file_cannot_take_is_refused(
+    tmp_path: Path, name: str, task: str | None, said: str
+) -> None:
+    path = tmp_path / name
+    path.touch()
+    with pytest.raises(UsageError, match=said):
+        workload_for_model(path, {"x": [1, 3]}, task)
 
 
 def test_a_model_file_that_is_not_there(tmp_path: Path) -> None:
