@@ -6,6 +6,7 @@ can do is an error; what one backend cannot do is a cell `unsupported`, and stay
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,6 +35,7 @@ from edgebench.spec.types import (
     Workload,
 )
 from edgebench.suggest import did_you_mean
+from edgebench.tasks import task_file
 
 PRECISIONS = ("fp32", "int8-dynamic", "int8-static", "as-is")
 MODEL_AXES = ("precision", "batch")  # fixed in the model file
@@ -205,6 +207,8 @@ def _variants(
     defaults: dict[str, list[Scalar]] = {"precision": [as_it_comes], "batch": [1]}
     if generates(workload):
         defaults |= {axis: [value] for axis, value in REQUEST_AXES.items()}
+    else:  # what is said of requests is for the other workloads
+        sets = {axis: values for axis, values in sets.items() if axis not in REQUEST_AXES}
     axes = {axis: list(values) for axis, values in sets.items()}
     matrix = Matrix(
         axes={**defaults, **workload.matrix.axes, **axes},
@@ -520,7 +524,8 @@ def workload_for_model(
     """A workload around a model file: seeded inputs (or a task of the user's own, FILE.py:CLASS),
     judged by its parity with the reference; a GGUF file, and any model with `--task generate`, generates
     text and is judged by its divergence from an fp32 reference. `reference` is the ONNX model that a file in a runtime's
-    own format was made from. Raises UsageError where a file cannot be read or makes no sense."""
+    own format was made from. The name tells apart what is other work, as rows of one name compete: other
+    files, shapes or tasks. Raises UsageError where a file cannot be read or makes no sense."""
     given = _file_asset(path)
     form = Path(given.uri).suffix.removeprefix(".")
     if reference is not None and form == "onnx":
@@ -530,19 +535,29 @@ def workload_for_model(
         uri=given.uri, sha256=given.sha256, license=given.license, precision="as-is"
     )
     generating = form == "gguf" or task == GENERATE
+    model = Model(
+        uri=origin.uri,
+        sha256=origin.sha256,
+        license=origin.license,
+        shapes=shapes,
+        native={} if reference is None else {form: native},
+    )
+    if shapes and (generating or model_format(model) != "onnx"):
+        raise UsageError(
+            f"--shape fixes the inputs of an ONNX model: {path.name} has its own", "leave it out"
+        )
+    if task is not None:
+        task_file(task)  # refuses what is none
     stem = re.sub(r"[^a-z0-9._-]+", "-", Path(given.uri).stem.lower()).strip("._-") or "model"
+    # Of the task its name: the folder it lies in is another one on each machine.
+    work = [given.sha256, origin.sha256, sorted(shapes.items()), task and Path(task).name]
+    words = [stem, *("x".join(map(str, shape)) for _, shape in sorted(shapes.items()))]
     return Workload(
-        name=f"{stem[:55]}-{given.sha256[:8]}",
+        name=f"{'-'.join(words)[:55]}-{hashlib.sha256(msgspec.json.encode(work)).hexdigest()[:8]}",
         version=1,
         title=Path(given.uri).name,
         task=registry.absolute(task) if task else GENERATE if generating else "seeded_inputs",
-        model=Model(
-            uri=origin.uri,
-            sha256=origin.sha256,
-            license=origin.license,
-            shapes=shapes,
-            native={} if reference is None else {form: native},
-        ),
+        model=model,
         quality=_OWN_DECODER if generating else Quality(metric="parity_error", ceiling=1e-3),
         scenarios=["generate"] if generating else ["single_stream"],
         matrix=Matrix(axes={"precision": ["as-is"]}),

@@ -16,6 +16,7 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,10 @@ class JournalHead(msgspec.Struct, frozen=True, kw_only=True):
     run_id: str
     started_utc: str
     options: dict[str, Any]  # the options of `edgebench run`, as given and resolved
-    cells: list[str]  # ids, in the order they are measured
+    # What all replicates of a cell must have in common.
     device: str
+    versions: dict[str, str]  # of edgebench, Python and the runtimes
+    plan_sha256: str  # of all cells with their definitions, in the order they are measured
 
 
 class JournalEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,7 +58,7 @@ _decode_entry = msgspec.json.Decoder(JournalEntry).decode
 
 
 def read_records(path: Path) -> list[Record]:
-    """The records of a result file. A torn last line (a run that was killed) is left out.
+    """The records of a result file. A last line that is torn (a run that was killed) is left out.
 
     Raises StoreError, naming file and line, where a line is no record.
     """
@@ -68,6 +71,9 @@ def iter_records(path: Path) -> Iterator[Record]:
         try:
             yield _decode_record(line)
         except msgspec.MsgspecError as error:
+            # A foreign line is whole JSON; a torn one is none, and nothing follows it.
+            if not line.endswith(b"\n") and not isinstance(error, msgspec.ValidationError):
+                return
             raise StoreError(
                 f"{path}:{number}: not a {SCHEMA} record: {error}",
                 "give a file that `edgebench run` wrote",
@@ -75,11 +81,11 @@ def iter_records(path: Path) -> Iterator[Record]:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Numbered complete lines; what follows the last newline was never completely written."""
+    """Numbered lines with something in them; a last one without its newline may be torn."""
     try:
         with path.open("rb") as file:
             for number, line in enumerate(file, start=1):
-                if line.endswith(b"\n") and line.strip():
+                if line.strip():
                     yield number, line
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror}") from None
@@ -139,12 +145,12 @@ class RunStore:
     def resume(cls, journal: Path) -> RunStore:
         """Opens an unfinished run again. Raises StoreError where one of its processes still lives."""
         results = journal.with_suffix(".jsonl")
-        lines = _lines(journal)
         try:
-            head = _decode_head(next(lines)[1])
+            head = _decode_head(next(_lines(journal))[1])
         except (StopIteration, msgspec.MsgspecError):
             raise StoreError(
-                f"{journal}: the run ended before it wrote its settings", "start it anew"
+                f"{journal}: holds no settings that this edgebench could go on with",
+                "start the run anew",
             ) from None
         store = cls(results, head)
         try:
@@ -155,7 +161,7 @@ class RunStore:
             _cut_torn_line(store._results_fd)
             for record in iter_records(results):
                 store.done[record.cell.id] = record
-            for _, line in lines:
+            for _, line in islice(_lines(journal), 1, None):
                 entry = _decode_entry(line)
                 if entry.cell not in store.done:
                     store.pending.setdefault(entry.cell, []).append(entry)

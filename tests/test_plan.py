@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from pathlib import Path
@@ -22,7 +23,7 @@ from edgebench.backend import (
     Unavailable,
 )
 from edgebench.errors import UsageError
-from edgebench.plan import Cell, parse_sets, parse_shapes, plan, workload_for_model
+from edgebench.plan import Cell, Shapes, parse_sets, parse_shapes, plan, workload_for_model
 from edgebench.spec.matrix import has, unique, value_key, value_text
 from edgebench.spec.types import Matrix, Model, Quality, SuitePart, Workload
 
@@ -211,6 +212,13 @@ def test_a_set_adds_an_axis_and_lists_multiply() -> None:
     found = cells(IN_SUITE, sets={"level": ["none", "all"], "threads": [1, 1]})
     assert len(found) == 4
     assert all("level" in cell.variant for cell in found)
+
+
+def test_what_is_set_for_requests_is_no_axis_of_other_workloads() -> None:
+    chat = workload("chat", task="generate", scenarios=["generate"])
+    found = cells([chat, workload("plain")], sets={"new_tokens": [8, 16]})
+    tokens = [(cell.workload.name, cell.variant.get("new_tokens")) for cell in found]
+    assert tokens == [("chat", 8), ("chat", 16), ("plain", None)]
 
 
 def test_a_set_does_not_bring_back_what_is_excluded() -> None:
@@ -423,7 +431,7 @@ def test_a_model_file_is_a_workload(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     path.write_bytes(b"abc")
     monkeypatch.chdir(tmp_path)
     work = workload_for_model(Path(path.name), {"x": ["batch", 3]})
-    assert work.name == "my-model-v2-ba7816bf"
+    assert re.fullmatch("my-model-v2-batchx3-[0-9a-f]{8}", work.name)
     assert work.model.uri == f"file:{path.resolve()}"
     assert work.model.sha256.startswith("ba7816bf8f01cfea")
     assert (work.task, work.quality.metric, work.quality.ceiling) == (
@@ -431,8 +439,50 @@ def test_a_model_file_is_a_workload(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     )  # fmt: skip
     (cell,) = cells(work)
     assert (cell.precision, cell.unsupported) == ("as-is", None)
+    (tmp_path / "my_task.py").touch()
     own = workload_for_model(path, {}, "my_task.py:Mine")
     assert own.task == f"{tmp_path.resolve()}/my_task.py:Mine"
+
+
+def test_other_work_on_a_model_file_has_another_name(tmp_path: Path) -> None:
+    one, other = tmp_path / "m.onnx", tmp_path / "other" / "m.onnx"
+    other.parent.mkdir()
+    one.write_bytes(b"abc")
+    other.write_bytes(b"abc")
+    for folder in (tmp_path, other.parent):
+        (folder / "my_task.py").touch()
+    task = f"{tmp_path}/my_task.py"
+    small: Shapes = {"x": [1, 3, 8, 8], "y": [1]}
+    works = [
+        workload_for_model(one, {}),
+        workload_for_model(one, small),
+        workload_for_model(one, {"x": [1, 3, 64, 64], "y": [1]}),
+        workload_for_model(one, small, f"{task}:Mine"),
+        workload_for_model(one, small, f"{task}:Other"),
+    ]
+    assert len({work.name for work in works}) == len(works)
+    turned: Shapes = {"y": [1], "x": [1, 3, 8, 8]}
+    same = workload_for_model(other, turned, f"{other.parent}/my_task.py:Mine")
+    assert same.name == works[3].name
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "said"),
+    [
+        ("m.gguf", None, "m.gguf has its own"),
+        ("m.tflite", None, "m.tflite has its own"),
+        ("m.onnx", "generate", "m.onnx has its own"),
+        ("m.onnx", "generat", "did you mean 'generate'"),
+        ("m.onnx", "absent.py:Mine", "no file .*absent.py"),
+    ],
+)
+def test_what_a_model_file_cannot_take_is_refused(
+    tmp_path: Path, name: str, task: str | None, said: str
+) -> None:
+    path = tmp_path / name
+    path.touch()
+    with pytest.raises(UsageError, match=said):
+        workload_for_model(path, {"x": [1, 3]}, task)
 
 
 def test_a_model_file_that_is_not_there(tmp_path: Path) -> None:

@@ -245,6 +245,31 @@ def test_a_damaged_or_missing_calibration_is_one_clear_error(tmp_path: Path) -> 
         assert "c.json" in str(done.exception)
 
 
+def test_a_calibration_that_none_of_the_rows_could_use_is_refused(tmp_path: Path) -> None:
+    results, own, other = (tmp_path / name for name in ("r.jsonl", "own.json", "other.json"))
+    results.write_bytes(encode(worked()))
+    of_results = worked().device
+    write_calibration(own, calibration(device=of_results))
+    write_calibration(other, calibration(device=DeviceFacts(name="elsewhere", facts={})))
+    assert run("roofline", results, "--calibration", own).exit_code == 0
+    error = run("roofline", results, "--calibration", own, "--calibration", other).exception
+    assert isinstance(error, UsageError)
+    assert f"is of elsewhere, and the results of {of_results.name}" in str(error)
+    error = run("roofline", results, "--calibration", own, "--calibration", own).exception
+    assert isinstance(error, UsageError)
+    assert "a second calibration" in str(error)
+
+
+def test_ceilings_that_cannot_be_kept_are_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgebench.measure.calibrate.calibrate", lambda *_: calibration())
+    (tmp_path / "file").touch()
+    done = run("calibrate", "-o", tmp_path / "file" / "c.json", "--format", "json")
+    assert isinstance(done.exception, StoreError)
+    assert msgspec.json.decode(done.stdout, type=Calibration) == calibration()
+
+
 def test_calibrating_takes_turns_and_keeps_the_best() -> None:
     calls: list[tuple[str, int]] = []
 

@@ -145,6 +145,7 @@ def test_a_power_mode_may_be_its_number(tmp_path: Path, number: int) -> None:
     [
         ("latency.p98: 5ms", "did you mean 'latency.p9"),
         ("latency.p50: 50", "needs a unit"),
+        ("latency.p50: '50'", "needs a unit"),
         ("latency.p50: fast", "not a duration"),
         ("memory.peak: much", "not a size"),
         ("temperature: hot", "must be a number (unit C)"),
@@ -162,6 +163,13 @@ def test_a_limit_that_makes_no_sense_is_refused_at_its_place(
     with pytest.raises(SpecError, match=re.escape(words)) as caught:
         load_devices(write(tmp_path, text))
     assert (caught.value.line, caught.value.key) == (2, f"devices[0].limits.{limit.split(':')[0]}")
+
+
+def test_an_energy_source_that_nobody_knows_is_refused_at_its_place(tmp_path: Path) -> None:
+    text = "devices:\n  - {name: a, title: A, match: {os: x}, energy_source: ina3222}\n"
+    with pytest.raises(SpecError, match="did you mean 'ina3221'") as caught:
+        load_devices(write(tmp_path, text))
+    assert (caught.value.line, caught.value.key) == (2, "devices[0].energy_source")
 
 
 def test_all_facts_of_an_entry_must_hold_and_the_first_entry_wins(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from edgebench import store as store_module
@@ -17,7 +17,12 @@ from edgebench.store import JournalEntry, JournalHead, RunStore, read_records, u
 from tests.records import record, replicate
 
 HEAD = JournalHead(
-    run_id="r1", started_utc="2026-01-01T00:00:00+00:00", options={}, cells=["a", "b"], device="d"
+    run_id="r1",
+    started_utc="2026-01-01T00:00:00+00:00",
+    options={},
+    device="d",
+    versions={},
+    plan_sha256="",
 )
 
 
@@ -51,6 +56,7 @@ def test_resuming_gives_back_what_was_journalled(tmp_path: Path) -> None:
 
 
 @given(cut=st.integers(min_value=0))
+@example(cut=-2)  # by the last newline alone
 def test_a_file_cut_anywhere_keeps_every_whole_line(cut: int, tmp_path_factory: Any) -> None:
     folder = tmp_path_factory.mktemp("cut")
     store = RunStore.create(folder / "run.jsonl", HEAD)
@@ -63,7 +69,8 @@ def test_a_file_cut_anywhere_keeps_every_whole_line(cut: int, tmp_path_factory: 
     cut %= size + 1
     os.truncate(store.results, cut)
     whole = 2 if cut == size else 1 if cut >= after_first else 0
-    assert len(read_records(store.results)) == whole
+    readable = 2 if cut >= size - 1 else 1 if cut >= after_first - 1 else 0
+    assert len(read_records(store.results)) == readable
     again = RunStore.resume(store.journal)
     assert len(again.done) == whole
     third = record(variant={"precision": "int8-dynamic", "threads": 1, "batch": 1})
@@ -71,6 +78,13 @@ def test_a_file_cut_anywhere_keeps_every_whole_line(cut: int, tmp_path_factory: 
     again.finish()
     assert read_records(store.results)[-1] == third
     assert len(read_records(store.results)) == whole + 1
+
+
+def test_one_foreign_line_is_no_torn_record(tmp_path: Path) -> None:
+    file = tmp_path / "other.json"
+    file.write_text('{"results": []}')
+    with pytest.raises(StoreError, match=f"{file}:1: not a"):
+        read_records(file)
 
 
 def test_a_living_process_keeps_others_from_resuming(

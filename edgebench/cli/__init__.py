@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from typing import NoReturn
 
@@ -30,7 +32,7 @@ _COMMANDS = {
     "scaling": "Say what more tokens and more samples of a decoder bring.",
     "list": "List workloads, backends or devices.",
     "doctor": "Say what is available, what is wrong with this machine, and how to mend it.",
-    "energy": "Watch this machine's energy meter.",
+    "energy": "Watch this machine's energy meter, or attach the log of another.",
     "assets": "Pull, verify, prune, export or import model and data files.",
     "schema": "Print the JSON Schema of a definition or result format.",
 }
@@ -42,17 +44,29 @@ _COMMANDS = {
     module="edgebench.cli.{}_",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 ok, 1 a cell failed or a regression, 2 usage, 3 device state, "
-    "4 inconclusive (ab, gate), 5 invalid (ab, gate), 6 asset, 7 results not written, 130 interrupted.",
+    "4 inconclusive (ab, gate), 5 invalid (ab, gate, compare), 6 asset, 7 results cannot be written or "
+    "read, 130 interrupted.",
 )
 @click.version_option(__version__, prog_name="edgebench")
 def cli() -> None:
     """Benchmark on-device inference: latency, memory, energy and quality, side by side."""
 
 
+def _invoke() -> object:
+    """Runs the command and gives its exit code."""
+    try:
+        return cli.main(standalone_mode=False)
+    except SystemExit as ended:
+        if ended.code != 1:
+            raise
+        # No command ends so. click does where the reader of stdout has gone, and 1 is a failed cell.
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)) from None
+
+
 def main() -> NoReturn:
     """Entry point: one clear error on stderr and a documented exit code, never a traceback."""
     try:
-        code = cli.main(standalone_mode=False)
+        code = _invoke()
         sys.stdout.flush()
         sys.exit(code if isinstance(code, int) else ExitCode.OK)
     except click.ClickException as error:
@@ -66,9 +80,12 @@ def main() -> NoReturn:
     except KeyboardInterrupt:
         print("edgebench: interrupted", file=sys.stderr)
         sys.exit(ExitCode.INTERRUPTED)
-    except BrokenPipeError:
-        # The reader (head, less) went away: point stdout elsewhere so that the exit is silent.
-        import os
-
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.ENOSPC, errno.EDQUOT):
+            raise
+        # Of stdout, as what fails elsewhere names its file: point it where the exit can flush it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(ExitCode.OK)
+        if error.errno == errno.EPIPE:  # the reader (head, less) has enough
+            sys.exit(ExitCode.OK)
+        print(f"edgebench: stdout cannot be written: {error.strerror}", file=sys.stderr)
+        sys.exit(ExitCode.STORE)

@@ -62,7 +62,7 @@ EPILOG = (
 @click.option("--parity", help='Limit between the outputs, or "off".  [default: by precision]')
 @click.option("--timeout", default="120s", show_default=True, help="Silence that counts as a hang.")
 @click.option("--memory-limit", help="Memory an arm may allocate: 512MiB.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
 @click.option("--inconclusive", type=click.Choice(["pass", "fail"]), default="fail")
 @click.option(
     "--out", type=click.Path(file_okay=False), default="results", show_default=True,

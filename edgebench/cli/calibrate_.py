@@ -19,7 +19,12 @@ from edgebench.units import parse_duration_s
     help="Fresh processes for each ceiling; the interval comes from them.",
 )
 @click.option("--slice", "slice_", default="1s", show_default=True, help="Time in each process.")
-@click.option("--out", "-o", type=Path, help="The file; by default one below the cache.")
+@click.option(
+    "--out",
+    "-o",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The file; by default one below the cache.",
+)
 @click.option(
     "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True
 )
@@ -45,14 +50,15 @@ def command(processes: int, slice_: str, out: Path | None, form: str) -> None:
         if check.level in ("warn", "invalid"):
             click.echo(f"{check.level}: {check.name}: {check.evidence}", err=True)
     made = calibrate(facts, before, processes, seconds, _progress)
-    path = out or default_path(cache_dir(), facts.name)
-    write_calibration(path, made)
     if form == "json":
         import msgspec
 
         click.echo(msgspec.json.encode(made).decode())
     else:
         render_ceilings(facts.name, made.ceilings, sys.stdout)
+    # Last: what was measured is shown where it cannot be kept.
+    path = out or default_path(cache_dir(), facts.name)
+    write_calibration(path, made)
     click.echo(f"calibration: {path}", err=True)
 
 

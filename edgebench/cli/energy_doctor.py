@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Literal
 
 from edgebench.cli.energy_source import find_preferred
-from edgebench.errors import UsageError
 from edgebench.probes.energy.choose import find_all
 from edgebench.probes.energy.liveness import check_alive
 from edgebench.probes.energy.source import EnergySource, NoEnergy, not_opened
@@ -58,10 +57,7 @@ def energy_state(
     root: Path, run: Runner | None, platform: str | None, devices: Sequence[Device]
 ) -> EnergyState:
     """Looks for a source; on the live machine it is also tried under a short load."""
-    try:
-        found = find_preferred(root, run, platform, devices)
-    except UsageError as error:  # a devices.yaml that is wrong: said, and the rest is shown
-        found = NoEnergy("no_sensor", error.message, error.fix)
+    found = find_preferred(root, run, platform, devices)
     usable = [each for each in find_all(root, run, platform) if isinstance(each, EnergySource)]
     others = tuple(
         OtherSource(source=each.name, scope=each.scope)

@@ -27,7 +27,7 @@ from edgebench.measure.meter import Meter
 from edgebench.measure.power_modes import PowerModes
 from edgebench.plan import Cell, parse_sets, plan
 from edgebench.record import Record, RunFacts, StateCheck
-from edgebench.store import JournalEntry, RunStore, read_records
+from edgebench.store import JournalEntry, RunStore
 
 if TYPE_CHECKING:
     from edgebench.spec.devices import Device
@@ -125,7 +125,13 @@ if TYPE_CHECKING:
     type=click.Path(exists=True, file_okay=False),
     help="Look for the energy meter below this folder: a simulated machine.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of generated inputs.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**31 - 1),
+    default=0,
+    show_default=True,
+    help="Seed of generated inputs.",
+)
 @click.option(
     "--out",
     type=click.Path(file_okay=False),
@@ -161,16 +167,15 @@ def command(context: click.Context, /, **given: Any) -> int:
         raise UsageError("--resume needs what --no-save does not keep", "leave one of them out")
     store = None
     if given["resume"]:
-        store, options = run_resume.reopen(
-            Path(given["out"]), options, run_resume.typed_in(context)
-        )
+        folder, typed = Path(given["out"]), run_resume.typed_in(context)
+        store, options = run_resume.reopen(folder, options, typed)
         if store is None:
-            complete = run_resume.last_complete(Path(given["out"]))
+            complete = run_resume.last_complete(folder, options, typed)
             if complete is not None:
-                print(f"nothing to resume: {complete} is complete", file=sys.stderr)
-                records = read_records(complete)
+                file, records = complete
+                print(f"nothing to resume: {file} is complete", file=sys.stderr)
                 return _exit_code(_render(records, given["form"]))
-            print(f"nothing to resume in {given['out']}: starting anew", file=sys.stderr)
+            print(f"nothing to resume in {folder}: starting anew", file=sys.stderr)
     out = None if given["no_save"] else Path(given["out"])
     return _run(options, store, out, given["form"], started_s)
 
@@ -201,15 +206,14 @@ def _run(
     if options.settings.strict:
         _refuse_invalid(before)
     run = _run_facts(options, store)
+    head = run_resume.head(run, options, cells, facts)
     keeper: RunStore | _NoStore = _NoStore()
     if store is not None:
-        run_resume.check_same_plan(store, cells)
+        run_resume.check_same(store, head)
         keeper = store
     elif out is not None:
         name = f"{run.started_utc[:19].replace('-', '').replace(':', '')}Z-{run.id}.jsonl"
-        keeper = RunStore.create(
-            out / facts.name / name, run_resume.head(run, options, cells, facts)
-        )
+        keeper = RunStore.create(out / facts.name / name, head)
     done = dict(keeper.done)
     open_cells = [cell for cell in cells if cell.id not in done]
     try:

@@ -12,7 +12,6 @@ from edgebench.measure.campaign import Settings
 from edgebench.measure.estimate import Estimate
 from edgebench.plan import parse_shapes, workload_for_model
 from edgebench.spec.types import Workload
-from edgebench.suggest import did_you_mean
 from edgebench.units import parse_bytes, parse_duration_s, parse_share
 
 DEFAULT_SUITE = "quick"
@@ -46,7 +45,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 def resolved(given: dict[str, Any]) -> Options:
     """The command line as typed, checked and resolved. Raises UsageError."""
     own = given["model"] is not None
-    if own and (given["names"] or given["suite"]):
+    if own and (given["names"] or given["suite"] or given["folders"]):
         raise UsageError("--model runs a file of your own, not a workload or a suite")
     if not own and (given["shapes"] or given["task"] or given["reference"]):
         raise UsageError(
@@ -56,14 +55,14 @@ def resolved(given: dict[str, Any]) -> Options:
     if not own and not given["names"] and suite is None:
         suite = DEFAULT_SUITE
     quick = suite == DEFAULT_SUITE
-    budget_s = parse_duration_s(given["budget"]) if given["budget"] else None
+    budget_s = None if given["budget"] is None else _positive(given["budget"], "--budget")
     # A machine too slow for the default budget still gets a row for every cell.
     soft_budget = quick and budget_s is None
     replicates = given["replicates"]
     target = parse_share(given["target"])
     if not 0 < target < 1:
         raise UsageError(f"--target {given['target']} is no share between 0 and 100 %", "say 2%")
-    if given["estimate"]:
+    if given["estimate"] is not None:
         Estimate.parse(given["estimate"])
     limit = given["memory_limit"]
     return Options(
@@ -96,7 +95,7 @@ def resolved(given: dict[str, Any]) -> Options:
             reruns=given["reruns"],
             sustain_s=_positive(given["sustain"], "--sustain"),
             seed=given["seed"],
-            memory_limit_bytes=parse_bytes(limit) if limit else None,
+            memory_limit_bytes=None if limit is None else parse_bytes(limit),
         ),
     )
 
@@ -106,13 +105,11 @@ def workloads_of(options: Options) -> list[Workload]:
         origin = Path(options.reference) if options.reference else None
         shapes = parse_shapes(options.shapes)
         return [workload_for_model(Path(options.model), shapes, options.task, origin)]
+    from edgebench.measure.contests import choose
     from edgebench.spec.loader import load_workloads
 
     known = load_workloads([Path(folder) for folder in options.folders])
-    for name in options.workloads:
-        if name not in known:
-            raise UsageError(f"no workload {name!r}{did_you_mean(name, known)}")
-    return [known[name] for name in options.workloads or known]
+    return choose(known, options.workloads, options.suite)
 
 
 def _positive(text: str, option: str) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Sequence
 from operator import attrgetter
 from pathlib import Path
@@ -10,11 +12,14 @@ import click
 import msgspec
 from click.core import ParameterSource
 
+from edgebench import registry
+from edgebench.backend import Ready
 from edgebench.cli.run_options import Options
 from edgebench.errors import StoreError, UsageError
 from edgebench.plan import Cell
-from edgebench.record import DeviceFacts, RunFacts
-from edgebench.store import JournalHead, RunStore, result_files, unfinished
+from edgebench.record import DeviceFacts, Record, RunFacts
+from edgebench.spec.matrix import unique
+from edgebench.store import JournalHead, RunStore, read_records, result_files, unfinished
 
 
 def head(
@@ -24,9 +29,24 @@ def head(
         run_id=run.id,
         started_utc=run.started_utc,
         options=msgspec.to_builtins(options),
-        cells=[cell.id for cell in cells],
         device=device.name,
+        versions=_versions(run, cells),
+        plan_sha256=_plan_sha256(cells),
     )
+
+
+def _versions(run: RunFacts, cells: Sequence[Cell]) -> dict[str, str]:
+    """Of all that measures."""
+    backends = [registry.load(spec) for spec in unique(cell.backend_spec for cell in cells)]
+    ready = {backend.name: backend.availability() for backend in backends}
+    runtimes = {name: found.version for name, found in ready.items() if isinstance(found, Ready)}
+    return {"edgebench": run.edgebench, "Python": run.python, **runtimes}
+
+
+def _plan_sha256(cells: Sequence[Cell]) -> str:
+    # What cannot run may run later, when what it lacks is there.
+    plan = [msgspec.structs.replace(cell, unsupported=None) for cell in cells]
+    return hashlib.sha256(msgspec.json.encode(plan)).hexdigest()
 
 
 def typed_in(context: click.Context) -> set[str]:
@@ -78,14 +98,11 @@ def reopen(out: Path, options: Options, typed: set[str]) -> tuple[RunStore | Non
         return None, options
     store = RunStore.resume(journals[-1])
     kept = msgspec.convert(store.head.options, Options)
-    for field in (field for parameter in FIXED if parameter in typed for field in FIXED[parameter]):
-        was, asked = attrgetter(field)(kept), attrgetter(field)(options)
-        if was != asked:
-            store.close()
-            raise UsageError(
-                f"the run to resume has {field.removeprefix('settings.')} {was}, not {asked}",
-                "resume it with --resume alone, or start a new run without --resume",
-            )
+    try:
+        _refuse_others("the run to resume", kept, options, typed)
+    except UsageError:
+        store.close()
+        raise
     # Time that was spent before the kill is gone: the budget starts again.
     settings = kept.settings
     if "budget" in typed:
@@ -95,16 +112,51 @@ def reopen(out: Path, options: Options, typed: set[str]) -> tuple[RunStore | Non
     return store, msgspec.structs.replace(kept, settings=settings)
 
 
-def last_complete(out: Path) -> Path | None:
-    files = result_files(out) if out.is_dir() else []
-    return files[-1] if files else None
+def _refuse_others(what: str, kept: Options, options: Options, typed: set[str]) -> None:
+    """Raises UsageError for an option that was typed and differs from that of the run."""
+    for field in (field for parameter in FIXED if parameter in typed for field in FIXED[parameter]):
+        was, asked = attrgetter(field)(kept), attrgetter(field)(options)
+        if was != asked:
+            raise UsageError(
+                f"{what} has {field.removeprefix('settings.')} {was}, not {asked}",
+                "give --resume alone, or start a new run without --resume",
+            )
 
 
-def check_same_plan(store: RunStore, cells: Sequence[Cell]) -> None:
-    ids = [cell.id for cell in cells]
-    if ids != store.head.cells:
+#: Name of the result file of a run; others below the folder were put there by somebody.
+_RUN = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}\.jsonl")
+
+
+def last_complete(out: Path, options: Options, typed: set[str]) -> tuple[Path, list[Record]] | None:
+    """The last run below `out` and its records, where there is nothing to resume."""
+    files = (
+        [file for file in result_files(out) if _RUN.fullmatch(file.name)] if out.is_dir() else []
+    )
+    for file in reversed(files):
+        records = read_records(file)
+        if not records:  # killed as it began
+            continue
+        kept = msgspec.convert(records[0].run.settings, Options)
+        _refuse_others(f"nothing to resume: the last run, {file},", kept, options, typed)
+        return file, records
+    return None
+
+
+def check_same(store: RunStore, now: JournalHead) -> None:
+    """Closes the store and raises StoreError where replicates would be pooled that may not be."""
+    difference = _difference(store.head, now)
+    if difference:
         store.close()
-        raise StoreError(
-            f"{store.journal}: the definitions changed since: other cells are planned now",
-            "start a new run",
-        )
+        raise StoreError(f"{store.journal}: {difference}", "start a new run")
+
+
+def _difference(was: JournalHead, now: JournalHead) -> str:
+    if was.device != now.device:
+        return f"the run was begun on {was.device}, and this is {now.device}"
+    for name, version in was.versions.items():
+        if now.versions.get(name) != version:
+            found = now.versions.get(name, "not there")
+            return f"the run was begun with {name} {version}, which is {found} now"
+    if was.plan_sha256 != now.plan_sha256:
+        return "the definitions changed since: other cells are planned now"
+    return ""

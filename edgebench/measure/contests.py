@@ -249,7 +249,8 @@ def _parity_limit(request: Request, couple: Couple) -> float | None:
 def choose(
     known: Mapping[str, Workload], names: Sequence[str], suite: str | None
 ) -> list[Workload]:
-    """The workloads by name, or of a suite. Raises UsageError for a name that is none."""
+    """The workloads by name, or of a suite; with both, its part of those. Raises UsageError for a name
+    that is none, or not of the suite."""
     for name in names:
         if name not in known:
             raise UsageError(f"no workload {name!r}{did_you_mean(name, known)}")
@@ -259,7 +260,9 @@ def choose(
     suites = {name for workload in known.values() for name in workload.suites}
     if suite not in suites:
         raise UsageError(f"no suite {suite!r}{did_you_mean(suite, suites)}")
-    found = [workload for workload in chosen if suite in workload.suites]
-    if not found:
-        raise UsageError(f"the suite {suite!r} has none of {', '.join(names)}", "leave out either")
-    return found
+    outside = [workload.name for workload in chosen if suite not in workload.suites]
+    if names and outside:
+        raise UsageError(
+            f"the suite {suite!r} has none of {', '.join(outside)}", "leave out either"
+        )
+    return [workload for workload in chosen if suite in workload.suites]

@@ -115,7 +115,7 @@ def limit_of(name: str, value: float | str) -> float:
             f"{name} is no limit of a device", "quality is limited by the workload's definition"
         )
     if wanted.unit == "ns":
-        if not isinstance(value, str):
+        if not isinstance(value, str) or value.strip()[-1:].isdecimal():
             raise UsageError(f"{name} needs a unit", f"write {value}ms or {value}s")
         limit = parse_duration_s(value) * 1e9
     elif isinstance(value, str):
@@ -148,6 +148,14 @@ def _impossible(inventory: Inventory, document: Document) -> Iterator[SpecError]
     for index, device in enumerate(inventory.devices):
         if device.name in names[:index]:
             yield document.error(("devices", index, "name"), f"{device.name!r} twice")
+        if device.energy_source is not None:
+            from edgebench.probes.energy.choose import check_name  # slow, and rarely asked for
+
+            try:
+                check_name(device.energy_source)
+            except UsageError as error:
+                source = ("devices", index, "energy_source")
+                yield document.error(source, error.message, error.fix)
         if device.match == Match():
             message = "matches every machine"
             yield document.error(("devices", index, "match"), message, "give at least one fact")

@@ -58,6 +58,15 @@ _OF_RAILS = ("ina3221", "ina3221_iio", "hwmon")
 ON_REQUEST: dict[str, Find] = {"joulescope": lambda at: joulescope.find(at.clock_ns)}
 
 
+def check_name(name: str) -> None:
+    """Raises UsageError for what devices.yaml may not name as its energy_source."""
+    known = (*SOURCES, *ON_REQUEST, NONE)
+    if name not in known:
+        raise UsageError(
+            f"no energy source {name!r}{did_you_mean(name, known)}", f"one of: {', '.join(known)}"
+        )
+
+
 def find_source(
     root: Path = LIVE,
     run: Runner | None = None,
@@ -133,12 +142,8 @@ def _candidates(search: Search) -> Iterator[EnergySource | NoEnergy]:
 
 def _preferred(search: Search, name: str) -> EnergySource | NoEnergy:
     """The source of this name, or of another driver of the same chip ("ina3221", "ina3221_iio")."""
+    check_name(name)
     sources = {**SOURCES, **ON_REQUEST}
-    if name not in sources:
-        known = ", ".join((*sources, NONE))
-        raise UsageError(
-            f"no energy source {name!r}{did_you_mean(name, sources)}", f"one of: {known}"
-        )
     family = (find for known, find in sources.items() if f"{known}_".startswith(f"{name}_"))
     found = next((found for find in family if (found := find(search)) is not None), None)
     if isinstance(found, EnergySource) and not _sums(found, search.total_rails):
