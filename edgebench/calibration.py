@@ -13,6 +13,7 @@ import msgspec
 
 from edgebench.errors import StoreError
 from edgebench.record import DeviceFacts, Part, StateCheck
+from edgebench.whole_file import whole_file
 
 CALIBRATION_SCHEMA: Final = "edgebench.calibration/1"
 
@@ -70,10 +71,6 @@ def read_calibration(path: Path) -> Calibration:
 
 def write_calibration(path: Path, calibration: Calibration) -> None:
     """Complete or not at all. Raises StoreError."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
+    with whole_file(path) as partial:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial.write_bytes(msgspec.json.format(msgspec.json.encode(calibration), indent=1) + b"\n")
-        partial.replace(path)
-    except OSError as error:
-        raise StoreError(f"{path}: cannot write: {error.strerror}") from None

@@ -176,3 +176,11 @@ def test_what_is_complete_is_not_taken_for_what_is_asked_for(tmp_path: Path) -> 
     assert last_complete(tmp_path, "--suite", "full") == tmp_path / RUNS[0]
     with pytest.raises(UsageError, match="has suite full, not quick"):
         last_complete(tmp_path, "--suite", "quick")
+
+
+def test_a_run_of_another_edgebench_is_one_error(tmp_path: Path) -> None:
+    RunStore.create(tmp_path / "here" / "run.jsonl", head(options={"suite": 7})).close()
+    with pytest.raises(StoreError, match="the options of another edgebench"):
+        resume(tmp_path)
+    with pytest.raises(StoreError, match="the options of another edgebench"):
+        resume(tmp_path)  # the lock is free again

@@ -16,6 +16,7 @@ import msgspec
 from edgebench.analysis.columns import columns_of, flat
 from edgebench.analysis.types import Row
 from edgebench.errors import StoreError, UsageError
+from edgebench.whole_file import whole_file
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -142,14 +143,12 @@ def write_parquet(database: DuckDBPyConnection, path: Path) -> None:
     """The table `rows` as a Parquet file, complete or not at all. Raises StoreError."""
     import duckdb
 
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        database.execute(f"COPY rows TO {_quoted(str(partial))} (FORMAT parquet, COMPRESSION zstd)")
-        partial.replace(path)
-    except (duckdb.Error, OSError) as error:
-        with contextlib.suppress(OSError):
-            partial.unlink()
-        raise StoreError(f"{path}: cannot write: {_first_line(error)}") from None
+        with whole_file(path) as partial:
+            copy = f"COPY rows TO {_quoted(str(partial))} (FORMAT parquet, COMPRESSION zstd)"
+            database.execute(copy)
+    except duckdb.Error as error:
+        raise StoreError(f"{path}: cannot be written: {_first_line(error)}") from None
 
 
 def _reading(files: Sequence[Path], columns: dict[str, str]) -> str:

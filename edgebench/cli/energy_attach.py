@@ -10,6 +10,7 @@ import click
 
 from edgebench.errors import StoreError, UsageError
 from edgebench.units import parse_share
+from edgebench.whole_file import whole_file
 
 if TYPE_CHECKING:
     from edgebench.probes.energy.meter_columns import Role
@@ -99,15 +100,10 @@ def _offset_s(text: str) -> float | None:
 
 
 def _write(out: Path, records: Any) -> None:
-    """All or nothing: a file beside it takes the records and is then given the name."""
     from edgebench.record import encode
 
-    partial = out.with_suffix(".partial")
-    try:
+    with whole_file(out) as partial:
         partial.write_bytes(b"".join(map(encode, records)))
-        partial.replace(out)
-    except OSError as error:
-        raise StoreError(f"{out}: cannot write results: {error.strerror}") from None
 
 
 def _say(read: Any, alignment: Any, records: Any, out: Path) -> None:

@@ -12,7 +12,8 @@ import click
 from edgebench.analysis.table import build_table
 from edgebench.analysis.types import Table
 from edgebench.cli.results import files_of, records_of, refuse_to_replace
-from edgebench.errors import StoreError, UsageError
+from edgebench.errors import UsageError
+from edgebench.whole_file import whole_file
 
 FORMATS = ("parquet", "csv", "json", "md")
 
@@ -57,10 +58,5 @@ def _write(table: Table, form: str, out: Path) -> None:
 
     text = io.StringIO()
     render(table, form, text)
-    partial = out.with_name(f".{out.name}.partial")
-    try:
+    with whole_file(out) as partial:
         partial.write_text(text.getvalue(), encoding="utf-8", newline="")
-        partial.replace(out)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise StoreError(f"{out}: cannot write: {error.strerror}") from None

@@ -10,6 +10,7 @@ from edgebench.errors import StoreError, UsageError
 from edgebench.importers import reader
 from edgebench.importers._source import UNKNOWN, open_source
 from edgebench.record import Record, encode
+from edgebench.whole_file import whole_file
 
 
 @click.command("import")
@@ -71,10 +72,5 @@ def _on(record: Record, device: str) -> Record:
 def _write(records: list[Record], out: Path, force: bool) -> None:
     if out.exists() and not force:
         raise StoreError(f"{out}: is there already", "--force, or another name")
-    partial = out.with_name(f".{out.name}.partial")
-    try:
+    with whole_file(out) as partial:
         partial.write_bytes(b"".join(map(encode, records)))
-        partial.replace(out)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise StoreError(f"{out}: cannot write: {error.strerror}") from None

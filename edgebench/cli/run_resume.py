@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
@@ -15,7 +16,7 @@ from click.core import ParameterSource
 from edgebench import registry
 from edgebench.backend import Ready
 from edgebench.cli.run_options import Options
-from edgebench.errors import StoreError, UsageError
+from edgebench.errors import EdgebenchError, StoreError, UsageError
 from edgebench.plan import Cell
 from edgebench.record import DeviceFacts, Record, RunFacts
 from edgebench.spec.matrix import unique
@@ -97,10 +98,10 @@ def reopen(out: Path, options: Options, typed: set[str]) -> tuple[RunStore | Non
     if not journals:
         return None, options
     store = RunStore.resume(journals[-1])
-    kept = msgspec.convert(store.head.options, Options)
     try:
+        kept = _options_of(journals[-1], store.head.options)
         _refuse_others("the run to resume", kept, options, typed)
-    except UsageError:
+    except EdgebenchError:
         store.close()
         raise
     # Time that was spent before the kill is gone: the budget starts again.
@@ -110,6 +111,15 @@ def reopen(out: Path, options: Options, typed: set[str]) -> tuple[RunStore | Non
             settings, budget_s=options.settings.budget_s, hard_budget=True
         )
     return store, msgspec.structs.replace(kept, settings=settings)
+
+
+def _options_of(file: Path, kept: dict[str, Any]) -> Options:
+    try:
+        return msgspec.convert(kept, Options)
+    except msgspec.ValidationError as error:
+        raise StoreError(
+            f"{file}: the options of another edgebench: {error}", "start a new run without --resume"
+        ) from None
 
 
 def _refuse_others(what: str, kept: Options, options: Options, typed: set[str]) -> None:
@@ -136,7 +146,7 @@ def last_complete(out: Path, options: Options, typed: set[str]) -> tuple[Path, l
         records = read_records(file)
         if not records:  # killed as it began
             continue
-        kept = msgspec.convert(records[0].run.settings, Options)
+        kept = _options_of(file, records[0].run.settings)
         _refuse_others(f"nothing to resume: the last run, {file},", kept, options, typed)
         return file, records
     return None

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 from pathlib import Path
 
-from edgebench.errors import StoreError
 from edgebench.report.model import Report
+from edgebench.whole_file import whole_file
 
 #: Format -> module of this package and its function that gives text or bytes.
 _FORMS = {
@@ -27,11 +26,6 @@ def write(report: Report, out: Path, form: str) -> None:
     if str(out) == "-":
         sys.stdout.buffer.write(content)
         return
-    partial = out.with_name(f".{out.name}.{os.getpid()}")
-    try:
+    with whole_file(out) as partial:
         partial.write_bytes(content)
-        partial.replace(out)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise StoreError(f"{out}: cannot be written: {error.strerror}") from None
     print(f"report: {out} ({len(content) / 2**20:.1f} MiB)", file=sys.stderr)
