@@ -30,9 +30,14 @@ def test_what_stands_there_is_replaced_at_the_end(tmp_path: Path) -> None:
 def test_what_ends_early_leaves_all_as_it_was(tmp_path: Path, error: type[BaseException]) -> None:
     path = tmp_path / "out"
     path.write_text("old")
-    with pytest.raises(error), whole_file(path) as partial:
-        partial.write_text("half")
-        raise error
+
+    def end_early() -> None:
+        with whole_file(path) as partial:
+            partial.write_text("half")
+            raise error
+
+    with pytest.raises(error):
+        end_early()
     assert path.read_text() == "old"
     assert names(tmp_path) == ["out"]
 
