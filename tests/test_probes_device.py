@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgebench.probes import cgroup, cpu, machine, virtualisation
-from edgebench.probes.device import detect, l4t_version, name_of, slug
+from edgebench.probes.device import detect, name_of, slug
+from edgebench.probes.l4t import l4t_version
 from edgebench.probes.machine import Machine, run_command
 from edgebench.testing.trees import write_tree
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgebench.probes import files
-from edgebench.probes.device import l4t_version
+from edgebench.probes.l4t import l4t_version
 
 Version = tuple[int, ...]
 

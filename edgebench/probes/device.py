@@ -14,6 +14,7 @@ from typing import Any
 
 from edgebench.probes import cgroup, cpu, files, nvpmodel, virtualisation
 from edgebench.probes.files import LIVE
+from edgebench.probes.l4t import l4t_version
 from edgebench.probes.machine import Machine, Runner
 from edgebench.record import DeviceFacts
 
@@ -182,12 +183,6 @@ def _board(machine: Machine, facts: _Facts) -> None:
     facts.put("nvidia_driver", driver, "NVIDIA's driver is not loaded")
     mode = power_mode(machine)
     facts.put("power_mode", mode, "no nvpmodel or platform_profile")
-
-
-def l4t_version(release: str | None) -> str | None:
-    """ "36.5.0" of "# R36 (release), REVISION: 5.0, ..."."""
-    match = re.search(r"R([0-9]+).*?REVISION: *([0-9.]+)", release or "")
-    return f"{match[1]}.{match[2]}" if match else None
 
 
 def _driver_version(machine: Machine) -> str | None:
