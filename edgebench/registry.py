@@ -63,6 +63,15 @@ def names() -> list[str]:
     return sorted(_sources())
 
 
+def every() -> list[Backend]:
+    """All backends that can be asked for by name, by name. Raises UsageError as `names` does.
+
+    What is installed is looked through once, which takes longer than to load a backend.
+    """
+    sources = _sources()
+    return [_load_source(sources[name]) for name in sorted(sources)]
+
+
 def load(spec: str) -> Backend:
     """The backend of a name, or of `path/file.py:Class` or `module:Class`.
 

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from edgebench import registry
-from edgebench.backend import Ready, Unavailable
+from edgebench.backend import Backend, Ready, Unavailable
 from edgebench.cli import cli
 from edgebench.errors import UsageError
 from edgebench.probes import distributions
@@ -53,8 +53,7 @@ def stub_backends(monkeypatch: pytest.MonkeyPatch) -> None:
         def availability(self) -> Ready | Unavailable:
             return answers[self.name]
 
-    monkeypatch.setattr(registry, "names", lambda: list(answers))
-    monkeypatch.setattr(registry, "load", Stub)
+    monkeypatch.setattr(registry, "every", lambda: [Stub(name) for name in answers])
 
 
 @pytest.mark.usefixtures("stub_backends")
@@ -106,10 +105,10 @@ def test_two_owners_of_onnxruntime_are_a_problem(monkeypatch: pytest.MonkeyPatch
 
 
 def test_what_breaks_a_part_of_it_is_shown_not_raised(monkeypatch: pytest.MonkeyPatch) -> None:
-    def taken_twice() -> list[str]:
+    def taken_twice() -> list[Backend]:
         raise UsageError("two backends are called 'x'", "rename one")
 
-    monkeypatch.setattr(registry, "names", taken_twice)
+    monkeypatch.setattr(registry, "every", taken_twice)
     monkeypatch.setenv("EDGEBENCH_CACHE", "relative/path")
     found = doctor_json()
     messages = [problem["message"] for problem in found["problems"]]

@@ -192,3 +192,13 @@ def test_a_files_path_is_made_absolute(tmp_path: Path, monkeypatch: pytest.Monke
     assert registry.absolute("mine.py:Mine") == f"{tmp_path.resolve()}/mine.py:Mine"
     assert registry.absolute("mine:Mine") == "mine:Mine"
     assert registry.absolute("null") == "null"
+
+
+def test_all_at_once_are_what_each_is_alone(folder: Path) -> None:
+    write(folder, "cracked.py", "raise OSError('libx.so: no such file')")
+    found = registry.every()
+    assert [backend.name for backend in found] == registry.names()
+    for backend in found:
+        alone = registry.load(backend.name)
+        assert type(backend) is type(alone)
+        assert backend.availability() == alone.availability()

@@ -15,7 +15,7 @@ import click
 import msgspec
 
 from edgebench.analysis.device_limits import limit_words
-from edgebench.backend import Ready
+from edgebench.backend import Backend, Ready
 from edgebench.cli.energy_doctor import EnergyState, energy_state, render_energy
 from edgebench.errors import EdgebenchError
 from edgebench.probes import device, distributions, state
@@ -154,16 +154,14 @@ def _backends(problems: list[Problem]) -> list[BackendState]:
     from edgebench import registry
 
     try:
-        return [_backend(name) for name in registry.names()]
+        return [_backend(backend) for backend in registry.every()]
     except EdgebenchError as error:
         problems.append(Problem(message=error.message, fix=error.fix))
         return []
 
 
-def _backend(name: str) -> BackendState:
-    from edgebench import registry
-
-    found = registry.load(name).availability()
+def _backend(backend: Backend) -> BackendState:
+    name, found = backend.name, backend.availability()
     if isinstance(found, Ready):
         return BackendState(
             name=name, status="ready", version=found.version, reason=found.note, fix=found.fix

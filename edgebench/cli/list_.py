@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from edgebench.backend import Backend
     from edgebench.spec.types import Asset, Limit, Workload
 
 SCHEMA = "edgebench.list/1"
@@ -62,7 +63,7 @@ def backends(form: str) -> None:
     """Backends: whether they can be used here, and if not, what to do."""
     from edgebench import registry
 
-    facts = [_backend_facts(name) for name in registry.names()]
+    facts = [_backend_facts(backend) for backend in registry.every()]
     _show("backends", facts, _backend_entry, form)
 
 
@@ -214,16 +215,14 @@ def _requires_text(requires: dict[str, str | None]) -> str:
 # Backends
 
 
-def _backend_facts(name: str) -> dict[str, Any]:
+def _backend_facts(backend: Backend) -> dict[str, Any]:
     import dataclasses
 
-    from edgebench import registry
     from edgebench.backend import Ready
 
-    backend = registry.load(name)
     found = backend.availability()
     return {
-        "name": name,
+        "name": backend.name,
         "summary": backend.summary,
         "status": "ready" if isinstance(found, Ready) else found.kind,
         "version": found.version if isinstance(found, Ready) else None,
