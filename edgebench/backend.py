@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import msgspec
 
+from edgebench.bounds import Count, DurationNs, Integer, Value
 from edgebench.errors import UnsupportedError
 from edgebench.installed import installed_version
 from edgebench.suggest import did_you_mean
@@ -146,7 +147,7 @@ class TensorInfo(msgspec.Struct, frozen=True):
 
     name: str
     dtype: str  # numpy's name: "float32", "int64", ...
-    shape: tuple[int | None, ...]
+    shape: tuple[Integer | None, ...]
 
 
 class Effective(msgspec.Struct, frozen=True, kw_only=True):
@@ -154,10 +155,10 @@ class Effective(msgspec.Struct, frozen=True, kw_only=True):
 
     device: str  # "cpu", "gpu:0", ...
     precision: str | None  # of the compute-heavy nodes: "fp32", "int8", "mixed", ...
-    providers: dict[str, int] | None = None  # executing provider or delegate -> number of nodes
-    compute_nodes: dict[str, int] | None = None  # precision -> number of compute-heavy nodes
-    weight_bytes: dict[str, int] | None = None  # element type -> bytes of weights
-    threads: int | None = None  # threads that compute, the caller's included
+    providers: dict[str, Count] | None = None  # executing provider or delegate -> number of nodes
+    compute_nodes: dict[str, Count] | None = None  # precision -> number of compute-heavy nodes
+    weight_bytes: dict[str, Count] | None = None  # element type -> bytes of weights
+    threads: Count | None = None  # threads that compute, the caller's included
     graph_optimization: str | None = None
     inputs: tuple[TensorInfo, ...] = ()
     outputs: tuple[TensorInfo, ...] = ()
@@ -167,7 +168,7 @@ class Effective(msgspec.Struct, frozen=True, kw_only=True):
     not_deployable: str = ""
     #: Every declared option by its own name, except those a field above tells (`threads`), and any
     #: further setting worth knowing, as the runtime reports them.
-    options: dict[str, Scalar | None] = {}
+    options: dict[str, Value | None] = {}
 
 
 class DeviceTimes(msgspec.Struct, frozen=True, kw_only=True):
@@ -177,10 +178,12 @@ class DeviceTimes(msgspec.Struct, frozen=True, kw_only=True):
     so that nothing of it is in a latency.
     """
 
-    host_to_device_ns: list[int]
-    compute_ns: list[int]
-    device_to_host_ns: list[int]
-    layers_ns: dict[str, int] = {}  # mean time of each layer, from runs of its own: profiling slows
+    host_to_device_ns: list[DurationNs]
+    compute_ns: list[DurationNs]
+    device_to_host_ns: list[DurationNs]
+    layers_ns: dict[
+        str, DurationNs
+    ] = {}  # mean time of each layer, from runs of its own: profiling slows
     source: str = ""  # whose clock, for example "CUDA events"
 
 

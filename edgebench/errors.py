@@ -1,11 +1,12 @@
 """Every error that reaches a user, and the exit code it ends with.
 
-EdgebenchError                   base: one message, one fix, one exit code
+EdgebenchError                   base: one message, one fix, one exit code (6), which is never 1
 ├── UsageError                   2: options or arguments that make no sense
 │   └── SpecError                2: a definition file, with file:line:column and key path
 ├── AssetError                   6: a model or data file cannot be had or is not what it should be
 ├── StoreError                   7: results cannot be written or read
 ├── DeviceStateError             3: the machine is in no state to measure, under --strict
+├── InternalError                70: a mistake of edgebench itself: no verdict, whatever was judged
 └── UnsupportedError             a backend cannot do what was asked: becomes a row, never a fallback
 """
 
@@ -24,14 +25,19 @@ class ExitCode(IntEnum):
     INCONCLUSIVE = 4  # ab, gate: not enough evidence
     INVALID = 5  # ab, gate, compare: no valid comparison
     ASSET = 6  # a model or data file cannot be had
-    STORE = 7  # results cannot be written or read
+    STORE = 7  # results cannot be written or read, or the system refuses what they need
+    INTERNAL = 70  # a mistake of edgebench itself: nothing is said of what was to be judged
     INTERRUPTED = 130  # Ctrl-C; what was measured is kept
 
 
 class EdgebenchError(Exception):
-    """An error with a message for people, and, where there is one, the fix."""
+    """An error with a message for people, and, where there is one, the fix.
 
-    exit_code = ExitCode.CELL_FAILED
+    No error ends with 1: that is a verdict of `ab` and `gate`. Where no subclass says more, a model or data
+    file is not what a task needs.
+    """
+
+    exit_code = ExitCode.ASSET
 
     def __init__(self, message: str, fix: str = "") -> None:
         super().__init__(message)
@@ -69,5 +75,13 @@ class DeviceStateError(EdgebenchError):
     exit_code = ExitCode.DEVICE_STATE
 
 
+class InternalError(EdgebenchError):
+    """A mistake of edgebench itself. The number is EX_SOFTWARE of sysexits(3)."""
+
+    exit_code = ExitCode.INTERNAL
+
+
 class UnsupportedError(EdgebenchError):
     """The backend cannot run this model with these options. Becomes a row `unsupported`."""
+
+    exit_code = ExitCode.USAGE

@@ -7,11 +7,23 @@ bytes. None means unknown, and the reason stands beside it. History of the forma
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
-from edgebench.backend import DeviceTimes, Effective, Scalar
+from edgebench.backend import DeviceTimes, Effective
+from edgebench.bounds import (
+    Amount,
+    AtLeastOne,
+    Count,
+    DurationNs,
+    Integer,
+    Number,
+    Rate,
+    Share,
+    Value,
+)
+from edgebench.json_lines import encoded
 
 SCHEMA: Final = "edgebench.record/1"
 
@@ -43,73 +55,73 @@ class StateCheck(Part, frozen=True, kw_only=True):
 class Warmup(Part, frozen=True, kw_only=True):
     """What was run before the measured window."""
 
-    iterations: int
-    duration_ns: int
+    iterations: Count
+    duration_ns: DurationNs
     steady: bool  # False: the time for warming up ended before the latency was steady
 
 
 class Paced(Part, frozen=True, kw_only=True):
     """A single_stream at a given rate: latency counts from the scheduled time."""
 
-    rate_per_s: float
-    misses: int  # completions later than the next scheduled start, and queries that never ran
-    service_ns: list[int]  # from the actual start, parallel to samples_ns
-    wake_late_ns: list[int]  # actual start minus scheduled start where the device was idle
+    rate_per_s: Rate
+    misses: Count  # completions later than the next scheduled start, and queries that never ran
+    service_ns: list[DurationNs]  # from the actual start, parallel to samples_ns
+    wake_late_ns: list[Integer]  # actual start minus scheduled start where the device was idle
 
 
 class Offline(Part, frozen=True, kw_only=True):
     """One batch query."""
 
-    samples: int
-    duration_ns: int
-    batch: int
+    samples: AtLeastOne
+    duration_ns: AtLeastOne
+    batch: AtLeastOne
 
 
 class CurvePoint(Part, frozen=True, kw_only=True):
     """One period of a sustained load."""
 
-    at_ns: int  # its end, from the start of the load
-    p50_ns: int
-    temperature_c: float | None  # of the hottest sensor of the chip, when the period was over
+    at_ns: DurationNs  # its end, from the start of the load
+    p50_ns: DurationNs
+    temperature_c: Number | None  # of the hottest sensor of the chip, when the period was over
 
 
 class Sustained(Part, frozen=True, kw_only=True):
     """A closed loop until temperature and latency were steady; `samples_ns` are its last periods."""
 
-    burst_ns: list[int]  # latencies of the first seconds, a random part
+    burst_ns: list[DurationNs]  # latencies of the first seconds, a random part
     curve: list[CurvePoint]
     steady: bool  # False: the time ended first
-    limit_s: float
+    limit_s: Amount
     temperature_source: str  # the sensors, or why there is no temperature
 
 
 class Unseen(Part, frozen=True, kw_only=True):
     """Inputs from the pool against inputs never given before, timed in turn."""
 
-    pool_ns: list[int]
-    unseen_ns: list[int]
+    pool_ns: list[DurationNs]
+    unseen_ns: list[DurationNs]
     caching: bool  # never-seen inputs are answered slower beyond doubt
 
 
 class Pipeline(Part, frozen=True, kw_only=True):
     """The application's way: pre-processing, inference, post-processing, one query after the other."""
 
-    preprocess_ns: list[int]
-    inference_ns: list[int]
-    postprocess_ns: list[int]
-    end_to_end_ns: list[int]
+    preprocess_ns: list[DurationNs]
+    inference_ns: list[DurationNs]
+    postprocess_ns: list[DurationNs]
+    end_to_end_ns: list[DurationNs]
 
 
 class Memory(Part, frozen=True, kw_only=True):
     """Of the worker process. `peak` is the kernel's high-water mark, read before the quality pass."""
 
-    peak_bytes: int | None
+    peak_bytes: Count | None
     peak_source: str  # "VmHWM", "ru_maxrss", or why there is none
-    uss_loaded_bytes: int | None = None
-    uss_warm_bytes: int | None = None
-    uss_end_bytes: int | None = None
-    arena_bytes: int | None = None
-    device_peak_bytes: int | None = None
+    uss_loaded_bytes: Count | None = None
+    uss_warm_bytes: Count | None = None
+    uss_end_bytes: Count | None = None
+    arena_bytes: Count | None = None
+    device_peak_bytes: Count | None = None
     device_source: str = ""
 
 
@@ -117,8 +129,8 @@ class Limit(Part, frozen=True, kw_only=True):
     """One demand on a metric and whether it held."""
 
     metric: str
-    value: float | None
-    limit: float | None  # the floor or ceiling; None: reported without a demand
+    value: Number | None
+    limit: Number | None  # the floor or ceiling; None: reported without a demand
     better: Literal["higher", "lower"]
     passed: bool
 
@@ -127,11 +139,11 @@ class Quality(Part, frozen=True, kw_only=True):
     """Quality measured in the same session as the latency."""
 
     metric: str
-    value: float | None
-    floor: float | None  # the limit: a floor where higher is better, a ceiling where lower is
+    value: Number | None
+    floor: Number | None  # the limit: a floor where higher is better, a ceiling where lower is
     better: Literal["higher", "lower"]
     passed: bool
-    items: int = 0
+    items: Count = 0
     kind: Literal["labels", "parity"] = "labels"
     also: list[Limit] = []
     reason: str = ""  # why value is None, or why it did not pass
@@ -141,8 +153,8 @@ class OutputCheck(Part, frozen=True, kw_only=True):
     """The cheap check of a replicate: outputs against the stored ones on a few inputs."""
 
     against: str  # "reference" (fp32 ONNX Runtime, CPU), "replicate 0" or "itself"
-    relative_error: float  # max over outputs of ||a - b|| / ||b||
-    limit: float | None  # None: reported without a demand
+    relative_error: Amount  # max over outputs of ||a - b|| / ||b||
+    limit: Amount | None  # None: reported without a demand
     passed: bool
 
 
@@ -150,39 +162,41 @@ class Completion(Part, frozen=True, kw_only=True):
     """Whether outputs are complete when the measured call returns: reading them the first time
     against reading them once more, query by query."""
 
-    first_read_ns: list[int]
-    second_read_ns: list[int]
+    first_read_ns: list[DurationNs]
+    second_read_ns: list[DurationNs]
     deferred: bool  # the first reading did work that the measured call had left
 
 
 class EnergyUncertainty(Part, frozen=True, kw_only=True):
     """Parts of the half-width, joules per inference; docs/energy-method.md says how they combine."""
 
-    edge_j: float = 0.0  # where a window's edges fall between updates of the meter
-    sampling_j: float = 0.0  # a varying load, looked at now and then
-    gap_j: float = 0.0  # bridged gaps
-    quantum_j: float = 0.0  # the meter's smallest step
-    gain_j: float = 0.0  # the meter's error in proportion to the value
-    offset_j: float = 0.0  # the meter's constant error
-    spread_j: float | None = None  # between processes, t interval; None: one window or one process
+    edge_j: Amount = 0.0  # where a window's edges fall between updates of the meter
+    sampling_j: Amount = 0.0  # a varying load, looked at now and then
+    gap_j: Amount = 0.0  # bridged gaps
+    quantum_j: Amount = 0.0  # the meter's smallest step
+    gain_j: Amount = 0.0  # the meter's error in proportion to the value
+    offset_j: Amount = 0.0  # the meter's constant error
+    spread_j: Amount | None = None  # between processes, t interval; None: one window or one process
 
 
 class EnergyTrace(Part, frozen=True, kw_only=True):
     """What the meter said in and around a window, so that its energy can be derived again."""
 
     quantity: Literal["power", "energy"]
-    period_s: float  # between the meter's own updates
-    read_ns: list[int]  # middle of each read, from the start of the window
-    values: list[float | None]  # watts, or joules since the meter was opened; None: the read failed
+    period_s: Amount  # between the meter's own updates
+    read_ns: list[Integer]  # middle of each read, from the start of the window
+    values: list[
+        Number | None
+    ]  # watts, or joules since the meter was opened; None: the read failed
 
 
 class Modelled(Part, frozen=True, kw_only=True):
     """An estimate that somebody asked for. Not measured: never ranked, never compared."""
 
     model: str  # "cpu-time": CPU time of the worker times `w_per_core`
-    w_per_core: float  # as the user gave it
-    j_per_inference: float
-    average_w: float
+    w_per_core: Amount  # as the user gave it
+    j_per_inference: Amount
+    average_w: Amount
 
 
 class Energy(Part, frozen=True, kw_only=True):
@@ -191,29 +205,29 @@ class Energy(Part, frozen=True, kw_only=True):
     status: Literal["ok", "unavailable"]
     reason: str = ""  # no_sensor, permission_denied, counter_dead, virtualised, ...
     detail: str = ""
-    j_per_inference: float | None = None  # gross
-    uncertainty_j: float | None = None
-    average_w: float | None = None
+    j_per_inference: Number | None = None  # gross
+    uncertainty_j: Amount | None = None
+    average_w: Number | None = None
     kind: str = ""
     scope: str = ""
     source: str = ""
     total_rail: str = ""  # the rails that were summed
-    rate_hz: float | None = None  # readings per second
-    resolution: float | None = None  # smallest step of the meter, in W or J
+    rate_hz: Amount | None = None  # readings per second
+    resolution: Amount | None = None  # smallest step of the meter, in W or J
     uncertainty: EnergyUncertainty | None = None
-    net_j_per_inference: float | None = None  # beyond idle; None: see net_reason
-    net_uncertainty_j: float | None = None
+    net_j_per_inference: Number | None = None  # beyond idle; None: see net_reason
+    net_uncertainty_j: Amount | None = None
     net_reason: str = ""
-    idle_before_w: float | None = None
-    idle_after_w: float | None = None
-    edp_j_s: float | None = None  # joules per inference times seconds per inference
-    inferences_per_j: float | None = None
-    energy_j: float | None = None  # of the stretch that was integrated
-    inferences: float | None = None  # within it
-    window_s: float | None = None  # its length
-    updates: int | None = None  # of the meter within it
-    gaps: int | None = None  # failed or missing reads that were bridged
-    needed_s: float | None = None  # window_too_short: the length it would have had to have
+    idle_before_w: Number | None = None
+    idle_after_w: Number | None = None
+    edp_j_s: Number | None = None  # joules per inference times seconds per inference
+    inferences_per_j: Number | None = None
+    energy_j: Number | None = None  # of the stretch that was integrated
+    inferences: Amount | None = None  # within it
+    window_s: Amount | None = None  # its length
+    updates: Count | None = None  # of the meter within it
+    gaps: Count | None = None  # failed or missing reads that were bridged
+    needed_s: Amount | None = None  # window_too_short: the length it would have had to have
     caveats: tuple[str, ...] = ()  # what no number here says
     modelled: Modelled | None = None
     trace: EnergyTrace | None = None
@@ -222,18 +236,18 @@ class Energy(Part, frozen=True, kw_only=True):
 class Marker(Part, frozen=True, kw_only=True):
     """A burst of load on all CPUs, by the wall clock."""
 
-    start_unix_ns: int
-    end_unix_ns: int
+    start_unix_ns: Integer
+    end_unix_ns: Integer
 
 
 class Request(Part, frozen=True, kw_only=True):
     """One request of a generation: prompts read, then one token of each sequence at a time."""
 
-    prompt_tokens: int  # of each sequence
+    prompt_tokens: Count  # of each sequence
     #: When each token was known, from the start of the request: n tokens have n entries, and n - 1
     #: intervals between them. The first is the time to first token, the last the whole request.
-    token_ns: list[int]
-    new_tokens: list[int]  # of each sequence, its end of text included
+    token_ns: list[DurationNs]
+    new_tokens: list[AtLeastOne]  # of each sequence, its end of text included
     stop: list[Literal["length", "end_of_text"]]  # why each sequence ended
 
 
@@ -241,65 +255,65 @@ class Generate(Part, frozen=True, kw_only=True):
     """Requests of the measured window, one after the other; `samples_ns` holds their lengths."""
 
     requests: list[Request]
-    width: int  # sequences side by side
-    positions: int  # room of the cache: prompt and answer of one sequence
-    kv_cache_bytes: int | None
-    temperature: float  # 0: greedy
+    width: AtLeastOne  # sequences side by side
+    positions: Count  # room of the cache: prompt and answer of one sequence
+    kv_cache_bytes: Count | None
+    temperature: Amount  # 0: greedy
     fixed_length: bool  # answers went on past an end of text, to the number of tokens asked for
 
 
 class Sampled(Part, frozen=True, kw_only=True):
     """One sampled answer to a problem, and what it says after each number of tokens."""
 
-    tokens: int  # up to and with its end of text
+    tokens: Count  # up to and with its end of text
     ended: bool  # by an end of text; False: cut at the largest budget
     #: From `since[i]` tokens on, up to the next, the answer reads `answers[i]`; before the first there
     #: is none ("" as well). This gives the answer at every smaller budget.
-    since: list[int] = []
+    since: list[Count] = []
     answers: list[str] = []
 
 
 class Attempt(Part, frozen=True, kw_only=True):
     """One request: `width` samples of one problem, side by side."""
 
-    token_ns: list[int]  # as of a Request
+    token_ns: list[DurationNs]  # as of a Request
     samples: list[Sampled]
 
 
 class Problem(Part, frozen=True, kw_only=True):
     kind: str
     right: str
-    prompt_tokens: int
+    prompt_tokens: Count
     attempts: list[Attempt]
 
 
 class Scaling(Part, frozen=True, kw_only=True):
     """Problems answered many times at the largest token budget; smaller ones follow by a hard cut."""
 
-    budget: int  # tokens of an answer, at most
-    temperature: float
+    budget: AtLeastOne  # tokens of an answer, at most
+    temperature: Amount
     problems: list[Problem]
 
 
 class Replicate(Part, frozen=True, kw_only=True):
     """One fresh worker process of a cell."""
 
-    index: int
+    index: Count
     status: Status
     started_utc: str
     reasons: list[Reason] = []
-    import_ns: int | None = None
-    load_ns: int | None = None
-    first_inference_ns: int | None = None
+    import_ns: DurationNs | None = None
+    load_ns: DurationNs | None = None
+    first_inference_ns: DurationNs | None = None
     warmup: Warmup | None = None
-    samples_ns: list[int] = []  # latency of each query in the measured window
-    window_ns: int | None = None  # wall time from the first to the last of them
-    window_start_ns: int | None = None  # of the monotonic clock
-    window_end_ns: int | None = None
-    window_start_unix_ns: int | None = None  # of the wall clock, to align a meter's own log
-    queries: int | None = None  # in the window, those included whose latency was not kept
-    cpu_ns: int | None = None  # CPU time of the process in the window
-    involuntary_switches: int | None = None
+    samples_ns: list[DurationNs] = []  # latency of each query in the measured window
+    window_ns: DurationNs | None = None  # wall time from the first to the last of them
+    window_start_ns: Integer | None = None  # of the monotonic clock
+    window_end_ns: Integer | None = None
+    window_start_unix_ns: Integer | None = None  # of the wall clock, to align a meter's own log
+    queries: Count | None = None  # in the window, those included whose latency was not kept
+    cpu_ns: DurationNs | None = None  # CPU time of the process in the window
+    involuntary_switches: Count | None = None
     stop: Literal["", "precise", "time", "samples", "steady"] = ""  # why the window ended
     paced: Paced | None = None
     offline: Offline | None = None
@@ -319,10 +333,10 @@ class Replicate(Part, frozen=True, kw_only=True):
     state_before: list[StateCheck] = []  # only checks that are not ok
     state_after: list[StateCheck] = []
     power_mode: str | None = None  # of the machine, read back after it was set for this cell
-    rerun_of: int | None = None  # index of the replicate whose place it takes
-    superseded_by: int | None = None  # index of the sound one that took its place; evidence only
-    wall_s: float | None = None  # of the whole process
-    parent_cpu_s: float | None = None  # CPU time of the parent meanwhile
+    rerun_of: Count | None = None  # index of the replicate whose place it takes
+    superseded_by: Count | None = None  # index of the sound one that took its place; evidence only
+    wall_s: Amount | None = None  # of the whole process
+    parent_cpu_s: Amount | None = None  # CPU time of the parent meanwhile
 
 
 class Imported(Part, frozen=True, kw_only=True):
@@ -335,9 +349,11 @@ class Imported(Part, frozen=True, kw_only=True):
     tool: str  # "mlperf", "llama-bench", ...
     file: str  # name of the file, without its folder
     sha256: str  # of the file as it was read
-    line: int | None  # where the row starts in the (unpacked) text, from 1; None: not told by line
+    line: (
+        Count | None
+    )  # where the row starts in the (unpacked) text, from 1; None: not told by line
     row: dict[str, Any]  # the row, with the source's own names and units
-    reported: dict[str, float] = {}  # our metric name -> value in that metric's unit
+    reported: dict[str, Number] = {}  # our metric name -> value in that metric's unit
     statistic: dict[str, str] = {}  # our metric name -> what it is in the source's words
     unknown: dict[str, str] = {}  # dotted path of a table row -> why the source does not tell it
     notes: list[str] = []  # what a reader must know before using the numbers
@@ -347,28 +363,28 @@ class Layer(Part, frozen=True, kw_only=True):
     """One operator with the elementwise ones fused to it."""
 
     op: str
-    flops: int  # a multiply-accumulate is 2
-    moved_bytes: int  # inputs, weights and outputs, each once, at the widths of the file
+    flops: Count  # a multiply-accumulate is 2
+    moved_bytes: Count  # inputs, weights and outputs, each once, at the widths of the file
 
 
 class Work(Part, frozen=True, kw_only=True):
     """What one run of a model file has to do, counted from its graph."""
 
-    flops: int  # of the layers below
-    moved_bytes: int  # likewise
+    flops: Count  # of the layers below
+    moved_bytes: Count  # likewise
     layers: list[Layer]  # in the order of the graph
-    uncounted: dict[str, int] = {}  # operator whose work is not known -> how many layers
-    uncounted_share: float | None = 0.0  # of all bytes; None: some shapes are open
+    uncounted: dict[str, Count] = {}  # operator whose work is not known -> how many layers
+    uncounted_share: Share | None = 0.0  # of all bytes; None: some shapes are open
 
 
 class ModelFacts(Part, frozen=True, kw_only=True):
     name: str  # title of the workload
     sha256: str  # of the file that ran
-    size_bytes: int  # of the file or folder that ran, weights beside it included
+    size_bytes: Count  # of the file or folder that ran, weights beside it included
     source: str  # URI or path it came from
     source_sha256: str
     precision: str  # as asked for by the variant
-    build_s: float | None = None  # time to build or quantise it; None: used as it came
+    build_s: Amount | None = None  # time to build or quantise it; None: used as it came
     work: Work | None = None  # None: not counted (a file in a runtime's own format)
 
 
@@ -377,13 +393,13 @@ class CellFacts(Part, frozen=True, kw_only=True):
 
     id: str
     workload: str
-    workload_version: int
+    workload_version: Integer
     title: str
     task: str
     backend: str
-    variant: dict[str, Scalar]
+    variant: dict[str, Value]
     scenario: str
-    rate_per_s: float | None = None
+    rate_per_s: Rate | None = None
 
 
 class Declared(Part, frozen=True, kw_only=True):
@@ -394,7 +410,7 @@ class Declared(Part, frozen=True, kw_only=True):
     power_mode: str | None = None  # the mode it is meant to run in
     energy_source: str | None = None
     energy_total: list[str] = []  # rails that make the whole
-    limits: dict[str, float] = {}  # metric -> the most (or least) it may be, in the metric's unit
+    limits: dict[str, Number] = {}  # metric -> the most (or least) it may be, in the metric's unit
 
 
 class DeviceFacts(Part, frozen=True, kw_only=True):
@@ -433,12 +449,12 @@ class Record(Part, frozen=True, kw_only=True):
     energy: Energy
     effective: Effective | None = None
     power_mode: str | None = None  # read back after it was set for this cell; None: it was not set
-    target: float | None = None  # half-width of the interval that was asked for, as a share
-    percentile: float = 0.5  # whose interval that is
+    target: Amount | None = None  # half-width of the interval that was asked for, as a share
+    percentile: Annotated[float, msgspec.Meta(ge=0.001, le=0.999)] = 0.5  # whose interval that is
     replicates: list[Replicate] = []
     imported: Imported | None = None  # null: measured by edgebench
 
 
 def encode(record: Record) -> bytes:
     """One line, newline included."""
-    return msgspec.json.encode(record) + b"\n"
+    return encoded(record)

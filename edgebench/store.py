@@ -16,14 +16,17 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 
 from edgebench.errors import StoreError
-from edgebench.record import SCHEMA, ModelFacts, Record, Replicate, encode
+from edgebench.json_lines import decoded, encoded
+from edgebench.record import SCHEMA, ModelFacts, Record, Replicate
+from edgebench.record_check import record_findings, replicate_findings
+from edgebench.regular_file import open_regular
 
 JOURNAL_SUFFIX = ".journal"
 LOCK_PATIENCE_S = 2.0
@@ -56,47 +59,91 @@ _decode_record = msgspec.json.Decoder(Record).decode
 _decode_head = msgspec.json.Decoder(JournalHead).decode
 _decode_entry = msgspec.json.Decoder(JournalEntry).decode
 
+#: A longer line is no record: hours of samples take a hundredth of that.
+MAX_LINE_BYTES = 1 << 30
+_LOOK_BYTES = 1 << 16  # of a line, before the rest of it is read
+#: How each record begins: a torn one is told from foreign text by it.
+_BEGINNING = f'{{"schema":"{SCHEMA}",'.encode()
+_ANEW = "start the run anew"
+_MEND = "leave the file out, or take the line out of it: `edgebench run` writes no such line"
+
 
 def read_records(path: Path) -> list[Record]:
     """The records of a result file. A last line that is torn (a run that was killed) is left out.
 
-    Raises StoreError, naming file and line, where a line is no record.
+    Raises StoreError, naming file, line and field, where a line is no record or makes no sense.
     """
     return list(iter_records(path))
 
 
 def iter_records(path: Path) -> Iterator[Record]:
     """Like `read_records`, one at a time."""
+    before = False
     for number, line in _lines(path):
-        try:
-            yield _decode_record(line)
-        except msgspec.MsgspecError as error:
-            # A foreign line is whole JSON; a torn one is none, and nothing follows it.
-            if not line.endswith(b"\n") and not isinstance(error, msgspec.ValidationError):
-                return
-            raise StoreError(
-                f"{path}:{number}: not a {SCHEMA} record: {error}",
-                "give a file that `edgebench run` wrote",
-            ) from None
+        if _is_torn(line) and (before or _begins_as_record(line)):
+            return
+        record = decoded(line, _decode_record, f"{path}:{number}", f"not a {SCHEMA} record", _MEND)
+        for field, problem in record_findings(record):
+            raise StoreError(f"{path}:{number}: {field}: {problem}", _MEND)
+        before = True
+        yield record
+
+
+def _is_torn(line: bytes) -> bool:
+    """Whether the line was cut before its end: a foreign line is whole JSON, a torn one is none."""
+    if line.endswith(b"\n"):
+        return False
+    try:
+        msgspec.json.decode(line, type=msgspec.Raw)
+    except RecursionError:
+        return False
+    except msgspec.DecodeError:
+        return True
+    return False
+
+
+def _begins_as_record(line: bytes) -> bool:
+    """Whether a file whose only line was cut is one of a run that was killed, and not something else."""
+    return line.startswith(_BEGINNING) or _BEGINNING.startswith(line)
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """Numbered lines with something in them; a last one without its newline may be torn."""
     try:
-        with path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
+        with open_regular(path) as file:
+            for number in count(start=1):
+                line = _line(file, f"{path}:{number}")
+                if not line:
+                    return
                 if line.strip():
                     yield number, line
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror}") from None
 
 
+def _line(file: BinaryIO, place: str) -> bytes:
+    """The next line, at the end of the file an empty one. What is no JSON is not read to its end."""
+    line = file.readline(_LOOK_BYTES)
+    if len(line) < _LOOK_BYTES:
+        return line
+    if not line.lstrip().startswith(b"{"):
+        raise StoreError(f"{place}: not a {SCHEMA} record: it does not begin with {{", _MEND)
+    line += file.readline(MAX_LINE_BYTES)
+    if len(line) > MAX_LINE_BYTES:
+        raise StoreError(f"{place}: it is longer than {MAX_LINE_BYTES / 2**30:g} GiB", _MEND)
+    return line
+
+
 def result_files(path: Path) -> list[Path]:
     """`path` itself if it is a file, else the result files below it, oldest first."""
-    if path.is_file():
-        return [path]
-    if path.is_dir():
-        return sorted(path.rglob("*.jsonl"), key=lambda file: file.name)
+    try:
+        if path.is_dir():
+            found = (file for file in path.rglob("*.jsonl") if not file.is_dir())
+            return sorted(found, key=lambda file: file.name)
+        if path.exists():
+            return [path]
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror}") from None
     raise StoreError(f"{path}: no such file or folder", "`edgebench run` writes to results/")
 
 
@@ -130,7 +177,7 @@ class RunStore:
             results.parent.mkdir(parents=True, exist_ok=True)
             store._journal_fd = os.open(partial, _FLAGS | os.O_EXCL, 0o644)
             store._lock()
-            store._append(store._journal_fd, msgspec.json.encode(head) + b"\n", partial)
+            store._append(store._journal_fd, encoded(head), partial)
             store._results_fd = os.open(results, _FLAGS | os.O_EXCL, 0o644)
             partial.replace(store.journal)
         except OSError as error:
@@ -145,13 +192,7 @@ class RunStore:
     def resume(cls, journal: Path) -> RunStore:
         """Opens an unfinished run again. Raises StoreError where one of its processes still lives."""
         results = journal.with_suffix(".jsonl")
-        try:
-            head = _decode_head(next(_lines(journal))[1])
-        except (StopIteration, msgspec.MsgspecError):
-            raise StoreError(
-                f"{journal}: holds no settings that this edgebench could go on with",
-                "start the run anew",
-            ) from None
+        head = _head_of(journal)
         store = cls(results, head)
         try:
             store._journal_fd = os.open(journal, _FLAGS, 0o644)
@@ -161,16 +202,12 @@ class RunStore:
             _cut_torn_line(store._results_fd)
             for record in iter_records(results):
                 store.done[record.cell.id] = record
-            for _, line in islice(_lines(journal), 1, None):
-                entry = _decode_entry(line)
+            for entry in _entries(journal):
                 if entry.cell not in store.done:
                     store.pending.setdefault(entry.cell, []).append(entry)
         except OSError as error:
             store.close()
             raise _unwritable(results, error) from None
-        except msgspec.MsgspecError as error:
-            store.close()
-            raise StoreError(f"{journal}: damaged: {error}", "start the run anew") from None
         except StoreError:
             store.close()
             raise
@@ -194,12 +231,12 @@ class RunStore:
 
     def add_replicate(self, entry: JournalEntry) -> None:
         """Keeps a replicate; on disk when this returns."""
-        self._append(self._journal_fd, msgspec.json.encode(entry) + b"\n", self.journal)
+        self._append(self._journal_fd, encoded(entry), self.journal)
         self.pending.setdefault(entry.cell, []).append(entry)
 
     def add_record(self, record: Record) -> None:
         """Keeps a complete cell; on disk when this returns."""
-        self._append(self._results_fd, encode(record), self.results)
+        self._append(self._results_fd, encoded(record), self.results)
         self.done[record.cell.id] = record
         self.pending.pop(record.cell.id, None)
 
@@ -228,6 +265,23 @@ class RunStore:
             with contextlib.suppress(OSError):
                 os.ftruncate(fd, start)
             raise _unwritable(path, error) from None
+
+
+def _head_of(journal: Path) -> JournalHead:
+    """The settings of an unfinished run. Raises StoreError where its journal holds none."""
+    for number, line in _lines(journal):
+        what = "holds no settings that this edgebench could go on with"
+        return decoded(line, _decode_head, f"{journal}:{number}", what, _ANEW)
+    raise StoreError(f"{journal}: it is empty", _ANEW)
+
+
+def _entries(journal: Path) -> Iterator[JournalEntry]:
+    """The replicates of a journal. Raises StoreError, naming line and field, for a damaged one."""
+    for number, line in islice(_lines(journal), 1, None):
+        entry = decoded(line, _decode_entry, f"{journal}:{number}", "damaged", _ANEW)
+        for field, problem in replicate_findings(entry.replicate):
+            raise StoreError(f"{journal}:{number}: damaged: replicate.{field}: {problem}", _ANEW)
+        yield entry
 
 
 def _cut_torn_line(fd: int) -> None:

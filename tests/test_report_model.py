@@ -26,6 +26,7 @@ from edgebench.backend import Scalar
 from edgebench.cli import cli, run_
 from edgebench.cli.run_options import Options, resolved, workloads_of
 from edgebench.errors import EdgebenchError, UsageError
+from edgebench.plain_text import plain
 from edgebench.plan import parse_sets, plan
 from edgebench.probes.energy.source import Kind
 from edgebench.record import StateCheck, encode
@@ -44,7 +45,6 @@ from edgebench.report.decoders import facts_of
 from edgebench.report.detail import PROBABILITIES, detail_of, traces
 from edgebench.report.groups import staircase
 from edgebench.report.model import Report
-from edgebench.report.text import plain
 from edgebench.store import iter_records
 from tests import report_records as make
 from tests.records import MIB, energy, failed, record, replicate, samples

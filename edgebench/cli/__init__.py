@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
+import traceback
+from pathlib import Path
 from typing import NoReturn
 
 import click
 
 from edgebench import __version__
 from edgebench.cli.lazy import LazyGroup
-from edgebench.errors import EdgebenchError, ExitCode
+from edgebench.cli.streams import StdoutError, say, secure_streams
+from edgebench.errors import EdgebenchError, ExitCode, InternalError, StoreError
 
 #: Command -> module in this package and its help line; here so that `--help` imports no command.
 _COMMANDS = {
@@ -45,47 +49,82 @@ _COMMANDS = {
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 ok, 1 a cell failed or a regression, 2 usage, 3 device state, "
     "4 inconclusive (ab, gate), 5 invalid (ab, gate, compare), 6 asset, 7 results cannot be written or "
-    "read, 130 interrupted.",
+    "read, 70 a mistake of edgebench itself, 130 interrupted.",
 )
 @click.version_option(__version__, prog_name="edgebench")
 def cli() -> None:
     """Benchmark on-device inference: latency, memory, energy and quality, side by side."""
 
 
-def _invoke() -> object:
-    """Runs the command and gives its exit code."""
-    try:
-        return cli.main(standalone_mode=False)
-    except SystemExit as ended:
-        if ended.code != 1:
-            raise
-        # No command ends so. click does where the reader of stdout has gone, and 1 is a failed cell.
-        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)) from None
-
-
 def main() -> NoReturn:
     """Entry point: one clear error on stderr and a documented exit code, never a traceback."""
+    secure_streams()
+    sys.exit(_outcome())
+
+
+def _outcome() -> int:
+    """Runs the command and returns the exit code."""
     try:
-        code = _invoke()
+        code = cli.main(standalone_mode=False)
         sys.stdout.flush()
-        sys.exit(code if isinstance(code, int) else ExitCode.OK)
+        return code if isinstance(code, int) else ExitCode.OK
     except click.ClickException as error:
-        error.show()
-        sys.exit(ExitCode.USAGE)
+        text = io.StringIO()
+        error.show(text)
+        say(text.getvalue())
+        return ExitCode.USAGE
     except click.Abort:
-        sys.exit(ExitCode.INTERRUPTED)
-    except EdgebenchError as error:
-        print(f"edgebench: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        return ExitCode.INTERRUPTED
     except KeyboardInterrupt:
-        print("edgebench: interrupted", file=sys.stderr)
-        sys.exit(ExitCode.INTERRUPTED)
-    except OSError as error:
-        if error.errno not in (errno.EPIPE, errno.ENOSPC, errno.EDQUOT):
-            raise
-        # Of stdout, as what fails elsewhere names its file: point it where the exit can flush it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if error.errno == errno.EPIPE:  # the reader (head, less) has enough
-            sys.exit(ExitCode.OK)
-        print(f"edgebench: stdout cannot be written: {error.strerror}", file=sys.stderr)
-        sys.exit(ExitCode.STORE)
+        say("edgebench: interrupted")
+        return ExitCode.INTERRUPTED
+    except StdoutError as error:
+        return _without_stdout(error)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is no verdict
+        told = as_told(error)
+        say(f"edgebench: {told}")
+        return told.exit_code
+
+
+def _without_stdout(error: StdoutError) -> int:
+    if error.errno == errno.EPIPE:  # the reader (head, less) has enough
+        return ExitCode.OK
+    say(f"edgebench: stdout cannot be written: {error.strerror}")
+    return ExitCode.STORE
+
+
+def as_told(error: Exception) -> EdgebenchError:
+    """The error as users are told of it, with its exit code: 1 would be read as a verdict."""
+    if isinstance(error, EdgebenchError):
+        return error
+    if isinstance(error, OSError):
+        return _of_the_system(error)
+    if isinstance(error, MemoryError):
+        return StoreError("there is not enough memory", "close other programs, or give fewer files")
+    if os.environ.get(TRACEBACK):
+        traceback.print_exception(error)
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{Path(frame.filename).name}:{frame.lineno}"
+    return InternalError(
+        f"a mistake of edgebench itself: {type(error).__name__}: {error} ({place})",
+        f"report it with what {TRACEBACK}=1 prints: it says nothing of what was to be judged",
+    )
+
+
+def _of_the_system(error: OSError) -> EdgebenchError:
+    """What the system refused, and where that is known what it was asked for."""
+    names = [os.fsdecode(name) for name in (error.filename, error.filename2) if name is not None]
+    why = error.strerror or str(error)
+    fix = _FIXES.get(error.errno or 0, "")
+    return StoreError(": ".join([*map(str, names[:1]), why]), fix)
+
+
+#: Set to see where an unexpected error came from.
+TRACEBACK = "EDGEBENCH_TRACEBACK"
+_NO_SPACE = "free some space there and in the folder for temporary files (TMPDIR)"
+_FIXES = {
+    errno.ENOSPC: _NO_SPACE,
+    errno.EDQUOT: _NO_SPACE,
+    errno.EAGAIN: "the system starts no further process: raise `ulimit -u`",
+    errno.EMFILE: "raise `ulimit -n`",
+}

@@ -27,7 +27,8 @@ EXITS = {
 }
 EPILOG = (
     "Exit codes: 0 pass or improve, 1 regress, 2 usage, 4 inconclusive, 5 invalid, "
-    "6 asset or environment, 7 results not read or written, 130 interrupted."
+    "6 asset or environment, 7 results not read or written, 70 a mistake of edgebench itself, "
+    "130 interrupted."
 )
 
 

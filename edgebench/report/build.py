@@ -16,6 +16,7 @@ from edgebench.analysis.tradeoff import COMPETES, VERDICTS, frontier
 from edgebench.analysis.tradeoff_report import not_ranked
 from edgebench.analysis.types import Row, Run, Table
 from edgebench.calibration import Calibration
+from edgebench.plain_text import plain
 from edgebench.record import Record
 from edgebench.report import facts, reproduce, text
 from edgebench.report.decoders import decoders_of
@@ -81,7 +82,7 @@ def build_report(
     return Report(
         title=_title(table),
         edgebench=__version__,
-        sources=[text.plain(source) for source in sources],
+        sources=[plain(source) for source in sources],
         measured=_measured(table.runs),
         devices=[_device(table, device.name) for device in table.devices],
         groups=[group_of(table, each, names) for each in blocks.values()],
@@ -96,7 +97,7 @@ def build_report(
         decoders=decoders_of(table),
         scalings=scalings_of(table, answers),
         scaling_names=SCALING_NAMES,
-        notes=[text.plain(note) for note in (*table.notes, further) if note],
+        notes=[plain(note) for note in (*table.notes, further) if note],
         details_left_out=_left_out(table, details),
     )
 
@@ -115,7 +116,7 @@ def _names(table: Table, blocks: Iterable[Sequence[Block]]) -> list[str]:
         for _, _, members in each:
             words = labels([table.rows[index] for index in members])
             for index, name in zip(members, words, strict=True):
-                names[index] = text.plain(name)
+                names[index] = plain(name)
     return names
 
 
@@ -147,17 +148,17 @@ def _said(row: Row, run: Run) -> dict[str, Any]:
     """What a row says of itself."""
     command, note = reproduce.command(row, run)
     return {
-        "id": text.plain(row.id),
-        "device": text.plain(row.device),
-        "backend": text.plain(row.backend),
-        "precision": text.plain(str(row.variant.get("precision", "as-is"))),
+        "id": plain(row.id),
+        "device": plain(row.device),
+        "backend": plain(row.backend),
+        "precision": plain(str(row.variant.get("precision", "as-is"))),
         "status": row.status,
         "facts": facts.values(row),
         "why": "" if row.ranked else text.reasons(row),
-        "fix": text.plain("; ".join(filter(None, (reason.fix for reason in row.reasons)))),
-        "command": text.plain(command),
+        "fix": plain("; ".join(filter(None, (reason.fix for reason in row.reasons)))),
+        "command": plain(command),
         "command_note": note,
-        "energy_kind": text.plain(row.energy.kind),
+        "energy_kind": plain(row.energy.kind),
     }
 
 
@@ -177,7 +178,7 @@ def _fronts(table: Table) -> list[dict[str, Any]]:
         result = frontier(RowFrame(rows), [parse_objective(name) for name in names])
         for place, index in enumerate(indices):
             if result.left_out[place] != COMPETES:
-                why = text.plain(not_ranked(result, place).reason)
+                why = plain(not_ranked(result, place).reason)
                 found[index] = {"front": "undecided", "front_note": why}
         for contest in result.contests:
             for place, member in enumerate(contest.members):
@@ -191,7 +192,7 @@ def _fronts(table: Table) -> list[dict[str, Any]]:
 
 def _device(table: Table, name: str) -> Device:
     return Device(
-        name=text.plain(name),
+        name=plain(name),
         line=text.device_line(table, name),
         warnings=text.state_lines(table, name),
     )
@@ -201,7 +202,7 @@ def _title(table: Table) -> str:
     workloads = sorted({row.workload for row in table.rows})
     if len(workloads) > 3:
         return f"{len(workloads)} workloads on {_devices(table)}"
-    return text.plain(f"{', '.join(workloads) or 'No records'} on {_devices(table)}")
+    return plain(f"{', '.join(workloads) or 'No records'} on {_devices(table)}")
 
 
 def _devices(table: Table) -> str:
@@ -219,6 +220,4 @@ def _measured(runs: Sequence[Run]) -> str:
     when = days[0] if days[0] == days[-1] else f"{days[0]} to {days[-1]}"
     versions = ", ".join(sorted({run.edgebench for run in runs if run.edgebench}))
     count = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
-    return text.plain(
-        f"measured {when} in {count}" + (f" by edgebench {versions}" * bool(versions))
-    )
+    return plain(f"measured {when} in {count}" + (f" by edgebench {versions}" * bool(versions)))

@@ -19,10 +19,10 @@ from edgebench.analysis.compare_report import (
 )
 from edgebench.analysis.environment import TOPICS, Difference
 from edgebench.analysis.labels import common, labels
+from edgebench.plain_text import plain
 from edgebench.report import lines as flat
 from edgebench.report.paint import FRONT, HEAD, REASON, TITLE, WARN, Line, grid, paint, wrapped
 from edgebench.report.quantity import quantity, times
-from edgebench.report.text import plain
 
 _CELLS = 40
 _REASONS = 15

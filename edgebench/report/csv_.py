@@ -7,7 +7,7 @@ from typing import TextIO
 
 from edgebench.analysis.types import Row, Table
 from edgebench.metrics import METRICS
-from edgebench.report.text import plain
+from edgebench.plain_text import plain
 
 _ENERGY = ("status", "reason", "kind", "scope", "source", "total_rail")
 _IDENTITY = ("device", "run", "id", "workload", "workload_version", "backend", "scenario")

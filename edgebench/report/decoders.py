@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from edgebench.analysis.types import Row, Table
+from edgebench.plain_text import plain
 from edgebench.report.model import Decoder, DecoderTable, Report, ReportRow
-from edgebench.report.text import plain
 
 _HEAD = ("runtime", "precision", "threads", "tokens")
 _FRONTS = {"yes": "front", "undecided": "undecided", "no": "dominated", "struck": "struck"}

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from edgebench.analysis import stats
 from edgebench.analysis.sustained import THROTTLED, throttled_s
+from edgebench.plain_text import plain
 from edgebench.record import CurvePoint, Record, Replicate, StateCheck
 from edgebench.report.model import Band, Detail, Histogram, Process
-from edgebench.report.text import plain
 
 Samples = NDArray[np.int64]
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from edgebench.analysis.pick import format_rate
 from edgebench.analysis.types import Row
 from edgebench.metrics import METRICS, Metric
+from edgebench.plain_text import plain
 from edgebench.report import text
 from edgebench.report.model import Numbers
 from edgebench.units import format_bytes, format_ns
@@ -228,4 +229,4 @@ NAMES = list(_FACTS)
 
 def values(row: Row) -> list[str]:
     """Parallel to NAMES."""
-    return [text.plain(fact(row)) for fact in _FACTS.values()]
+    return [plain(fact(row)) for fact in _FACTS.values()]

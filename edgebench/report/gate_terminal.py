@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import textwrap
 from collections.abc import Iterator
 from typing import TextIO
 
-from rich.console import Console
-from rich.segment import Segment, Segments
 from rich.style import Style
 
 from edgebench.analysis.gate_types import GateReport, GateRow
+from edgebench.plain_text import plain
 from edgebench.report import gate_text as words
-from edgebench.report.text import plain
+from edgebench.report.paint import Line, paint
 
 _STYLES = {
     "pass": Style(color="green"),
@@ -25,18 +23,10 @@ _STYLES = {
 _BOLD, _DIM = Style(bold=True), Style(dim=True)
 _METRIC = 13
 
-Line = tuple[str, Style | None]
-
 
 def render(report: GateReport, out: TextIO) -> None:
     """Writes the table; without a terminal, or with NO_COLOR, without escape sequences."""
-    console = Console(
-        file=out, highlight=False, color_system=None if os.environ.get("NO_COLOR") else "auto"
-    )
-    segments = []
-    for line, style in _lines(report, max(console.width, 60)):
-        segments += [Segment(line, style), Segment.line()]
-    console.print(Segments(segments), end="", crop=False, soft_wrap=True)
+    paint(lambda width: _lines(report, width), out, min_width=60)
 
 
 def _lines(report: GateReport, width: int) -> Iterator[Line]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edgebench.analysis.gate_report import cell_verdicts
 from edgebench.analysis.gate_types import ENERGY, LATENCIES, QUALITY, GateReport, GateRow
-from edgebench.report.text import plain
+from edgebench.plain_text import plain
 from edgebench.units import format_bytes, format_ns
 
 MEANING = {

@@ -11,6 +11,7 @@ from edgebench.analysis.labels import common
 from edgebench.analysis.lead import lead
 from edgebench.analysis.types import Front, Pick, Row, Table
 from edgebench.metrics import METRICS, Metric
+from edgebench.plain_text import plain
 from edgebench.report import facts, text
 from edgebench.report.model import Decision, FrontLine, Group, Numbers
 
@@ -64,17 +65,17 @@ def group_of(table: Table, blocks: Sequence[Block], names: Sequence[str]) -> Gro
     objectives = dict.fromkeys(name for front, _, _ in blocks for name in front.objectives)
     numbers = {index: facts.numbers(table.rows[index], speed) for index in members}
     return Group(
-        name=text.plain(f"{head.workload}@{head.workload_version}"),
+        name=plain(f"{head.workload}@{head.workload_version}"),
         scenario=text.scenario(head),
-        title=text.plain(rows[0].title),
-        shared=text.plain(common(rows)),
+        title=plain(rows[0].title),
+        shared=plain(common(rows)),
         x="rate" if rate else "latency",
         x_title=_RATE if rate else f"{speed.label} (ms), less is better",
         ys=[y for y, (field, _) in YS.items() if any(_has(n, field) for n in numbers.values())],
-        quality_metric=text.plain(first.metric) if first else "",
+        quality_metric=plain(first.metric) if first else "",
         quality_better=first.better if first else "",
         objectives=[METRICS[name].label for name in objectives],
-        left_out=[text.plain(words) for words in left_out],
+        left_out=[plain(words) for words in left_out],
         decisions=[_decision(table, pick, indices, names) for _, pick, indices in blocks],
         lines=list(_lines(table, numbers, rate, first is None or first.better == "higher")),
         rows=members,
@@ -92,15 +93,15 @@ def _decision(table: Table, pick: Pick, members: Sequence[int], names: Sequence[
     row = None if pick.row is None else table.rows[pick.row]
     missed = text.not_reached([table.rows[i] for i in members], [names[i] for i in members])
     return Decision(
-        device=text.plain(pick.device),
+        device=plain(pick.device),
         verdict="nothing" if row is None else "clear" if pick.clear else "open",
         headline="nothing to deploy" if pick.row is None else names[pick.row],
-        text=text.plain(pick.text),
-        doubt="" if row is None else _doubt(text.plain(pick.text)),
+        text=plain(pick.text),
+        doubt="" if row is None else _doubt(plain(pick.text)),
         row=pick.row,
         runner_up=pick.runner_up,
-        gain="" if row is None else text.plain(_gain(row)),
-        warnings=[text.plain(news) for news in (*pick.bad_news, missed) if news],
+        gain="" if row is None else plain(_gain(row)),
+        warnings=[plain(news) for news in (*pick.bad_news, missed) if news],
         around="" if row is None else text.around(row),
     )
 
@@ -138,7 +139,7 @@ def _lines(
             more = quality_higher if higher is None else higher
             slack = MEMORY_RESOLUTION if y == "memory" else 0.0
             if len(stairs := staircase(points, rate, more, slack)) > 1:
-                yield FrontLine(device=text.plain(device), y=y, points=stairs)
+                yield FrontLine(device=plain(device), y=y, points=stairs)
 
 
 def staircase(

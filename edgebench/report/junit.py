@@ -6,8 +6,8 @@ from typing import TextIO
 from xml.etree import ElementTree
 
 from edgebench.analysis.gate_types import GateReport, GateRow
+from edgebench.plain_text import plain
 from edgebench.report import gate_text as words
-from edgebench.report.text import plain
 
 
 def render(report: GateReport, out: TextIO) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
 from edgebench.errors import UsageError
-from edgebench.report.text import plain
+from edgebench.plain_text import plain
 
 FORMATS = ("table", "csv", "json", "md")
 

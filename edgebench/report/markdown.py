@@ -9,6 +9,7 @@ from typing import TextIO
 from edgebench.analysis.labels import common, labels
 from edgebench.analysis.pick import format_rate
 from edgebench.analysis.types import Front, Pick, Row, Table
+from edgebench.plain_text import plain
 from edgebench.report import text
 
 _SPECIAL = re.compile(r"([\\`*_\[\]|~#@])")
@@ -85,5 +86,5 @@ def _row(row: Row, name: str) -> str:
 
 def escape(words: str) -> str:
     """Text of a result file as text: no markup, no HTML, no mention, no table cell of its own."""
-    words = text.plain(words).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    words = plain(words).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return _SPECIAL.sub(r"\\\1", words)

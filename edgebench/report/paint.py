@@ -14,6 +14,8 @@ from rich.console import Console
 from rich.segment import Segment, Segments
 from rich.style import Style
 
+from edgebench.plain_text import plain
+
 TITLE = Style(bold=True)
 HEAD = Style(dim=True)
 FRONT = Style(color="green")
@@ -22,21 +24,34 @@ REASON = Style(color="red")
 WARN = Style(color="yellow")
 DEPLOY = Style(bold=True, color="green")
 _MIN_WIDTH = 40
+_WIDTH = 80  # where nothing tells it
 
 Line = tuple[str, Style | None]
 
 
-def paint(lines: Callable[[int], Iterable[Line]], out: TextIO) -> None:
-    """Writes the lines made for the width of the terminal; in a pipe that is COLUMNS, else 80."""
+def paint(lines: Callable[[int], Iterable[Line]], out: TextIO, min_width: int = _MIN_WIDTH) -> None:
+    """Writes the lines made for the width of the terminal; in a pipe that is COLUMNS, else 80.
+
+    Whatever text of files they quote, no line steers the terminal or the log that it goes to.
+    """
+    console = console_on(out, min_width)
+    unicode = (getattr(out, "encoding", None) or "utf-8").lower().startswith("utf")
+    segments = []
+    for line, style in lines(console.width):
+        words = plain(line)
+        words = words if unicode else words.replace("±", "~").encode("ascii", "replace").decode()
+        segments += [Segment(words, style), Segment.line()]
+    console.print(Segments(segments), end="", crop=False, soft_wrap=True)
+
+
+def console_on(out: TextIO, min_width: int = _MIN_WIDTH) -> Console:
+    """A console without colours where NO_COLOR is set, and never narrower than `min_width`."""
     console = Console(
         file=out, highlight=False, color_system=None if os.environ.get("NO_COLOR") else "auto"
     )
-    unicode = (getattr(out, "encoding", None) or "utf-8").lower().startswith("utf")
-    segments = []
-    for line, style in lines(max(console.width, _MIN_WIDTH)):
-        words = line if unicode else line.replace("±", "~").encode("ascii", "replace").decode()
-        segments += [Segment(words, style), Segment.line()]
-    console.print(Segments(segments), end="", crop=False, soft_wrap=True)
+    # COLUMNS=0 stands for an unknown width; with it rich would print nothing at all.
+    console.width = max(console.width or _WIDTH, min_width)
+    return console
 
 
 def wrapped(

@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from edgebench.analysis.environment import Environment, differences
+from edgebench.plain_text import plain
 from edgebench.record import Record
 from edgebench.report.model import Difference
-from edgebench.report.text import plain
 
 _MOST = 8  # places side by side
 

@@ -11,7 +11,8 @@ from edgebench.analysis.labels import labels
 from edgebench.analysis.roofline import Point, Roofline
 from edgebench.analysis.types import Row
 from edgebench.calibration import Ceiling
-from edgebench.report.text import half_width, plain
+from edgebench.plain_text import plain
+from edgebench.report.text import half_width
 from edgebench.units import format_ns
 
 _WIDTH = 80

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from edgebench.analysis.roofline import Roofline, roofline
 from edgebench.analysis.types import Row
 from edgebench.calibration import Calibration
+from edgebench.plain_text import plain
 from edgebench.report.model import Roof, RoofPoint
-from edgebench.report.text import plain
 
 
 def roofs_of(

@@ -10,7 +10,7 @@ from edgebench.analysis.cost_fit import Fit
 from edgebench.analysis.labels import labels
 from edgebench.analysis.scaling import Choice, Point, Scaled, Scalings, time_of
 from edgebench.analysis.types import Row
-from edgebench.report.text import plain
+from edgebench.plain_text import plain
 from edgebench.units import format_ns
 
 _WIDTH = 80

@@ -10,6 +10,7 @@ from edgebench.analysis.labels import labels
 from edgebench.analysis.scaling import Cell, Point, Scaled, choices, groups, scaling_of, time_of
 from edgebench.analysis.table import placed
 from edgebench.analysis.types import Table
+from edgebench.plain_text import plain
 from edgebench.record import Record
 from edgebench.report import scaling_text
 from edgebench.report.model import (
@@ -20,7 +21,6 @@ from edgebench.report.model import (
     ScalingPick,
     ScalingPoint,
 )
-from edgebench.report.text import plain
 from edgebench.units import format_ns
 
 #: Columns of a point, without the mark of the front.

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import Any, TextIO
 
 from edgebench.analysis.views import View
+from edgebench.plain_text import plain
 from edgebench.report import lines as flat
 from edgebench.report.paint import HEAD, STRUCK, Line, grid, paint, wrapped
 from edgebench.report.quantity import quantity
-from edgebench.report.text import plain
 
 
 def render(view: View, form: str, out: TextIO) -> None:

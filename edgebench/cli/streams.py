@@ -1,0 +1,95 @@
+"""stdout and stderr of a command, whatever they are: closed, full, or with a reader that has gone.
+
+Results go to stdout, so that a failure there is an error of its own kind. What is said on stderr helps a
+reader and decides nothing: where it cannot be written, the command goes on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import select
+import sys
+from typing import TYPE_CHECKING, TextIO
+
+from edgebench.plain_text import plain_lines
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+
+class StdoutError(Exception):
+    """stdout cannot be written; told from an error of any other file."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(error.strerror)
+        self.errno, self.strerror = error.errno, error.strerror
+
+
+class _Output(io.RawIOBase):
+    """Writes to a descriptor. After a failure the rest is dropped: Python flushes once more as it ends."""
+
+    def __init__(self, fd: int, must: bool) -> None:
+        self._fd, self._must, self._failed = fd, must, False
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def isatty(self) -> bool:
+        return os.isatty(self._fd)
+
+    def write(self, data: Buffer, /) -> int:
+        size = memoryview(data).nbytes
+        if self._failed:
+            return size
+        try:
+            return self._written(data)
+        except OSError as error:
+            self._failed = True
+            if self._must:
+                raise StdoutError(error) from None
+            return size
+
+    def _written(self, data: Buffer) -> int:
+        while True:
+            try:
+                return os.write(self._fd, data)
+            except BlockingIOError:  # somebody made it non-blocking, as terminals' programs do
+                select.select([], [self._fd], [])
+
+
+def secure_streams() -> None:
+    """Puts streams in place that fail as this module says, and keeps files that are opened later from
+    getting the descriptor of a closed one."""
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            # What cannot be written must say so: stdout fails as a closed one does.
+            os.open(os.devnull, os.O_WRONLY if fd == 2 else os.O_RDONLY)
+    sys.stdout = _text(sys.stdout, 1, must=True)
+    sys.stderr = _text(sys.stderr, 2, must=False)
+
+
+def _text(given: TextIO | None, fd: int, must: bool) -> TextIO:
+    """A text stream as the given one is, over a descriptor of our own kind."""
+    raw = _Output(fd, must)
+    if given is not None:
+        with contextlib.suppress(OSError, ValueError):
+            given.flush()
+    errors = getattr(given, "errors", None) or "strict"
+    return io.TextIOWrapper(
+        io.BufferedWriter(raw),
+        encoding=getattr(given, "encoding", None) or "utf-8",
+        errors="backslashreplace" if errors in ("strict", "surrogateescape") else errors,
+        line_buffering=fd == 2 or raw.isatty(),
+    )
+
+
+def say(text: str) -> None:
+    """Writes lines for people to stderr, made plain: they quote files, runtimes and other tools."""
+    print(plain_lines(text), file=sys.stderr, flush=True)

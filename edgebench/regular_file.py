@@ -1,0 +1,43 @@
+"""Opening files that people name: regular ones only, and no larger than their reader expects."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+_KINDS = {
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFDIR: "a folder",
+}
+
+
+def open_regular(path: Path, max_bytes: int | None = None) -> BinaryIO:
+    """Opens a file for reading. Raises OSError, whose `strerror` says why, for what is no regular file
+    (a pipe that nobody writes to would be waited for without end) and for one larger than `max_bytes`.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        found = os.fstat(fd)
+        kind = stat.S_IFMT(found.st_mode)
+        if kind != stat.S_IFREG:
+            what = _KINDS.get(kind, "something else")
+            raise OSError(errno.EINVAL, f"it is {what} and not a file", str(path))
+        if max_bytes is not None and found.st_size > max_bytes:
+            size = f"{found.st_size / 2**20:.1f} MiB, and at most {max_bytes / 2**20:g} MiB"
+            raise OSError(errno.EFBIG, f"it has {size} are read", str(path))
+        return open(fd, "rb")  # noqa: PTH123 - of a descriptor
+    except BaseException:
+        os.close(fd)
+        raise
+
+
+def read_regular(path: Path, max_bytes: int) -> bytes:
+    """The content of a file, like `open_regular`."""
+    with open_regular(path, max_bytes) as file:
+        return file.read(max_bytes + 1)[:max_bytes]
