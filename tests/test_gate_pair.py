@@ -224,6 +224,20 @@ def test_a_death_while_importing_is_of_the_arm_that_died(
     assert "exited with code 7 during import of the runtime" in failed.value.reason.message
 
 
+def test_text_on_the_pipe_of_results_is_the_failure_of_the_arm_that_wrote_it(
+    tmp_path: Path,
+) -> None:
+    backend = tmp_path / "talks.py"
+    backend.write_text(
+        "import os, sys\nfrom edgebench.testing.faults import FaultyBackend\n"
+        "class Talks(FaultyBackend):\n    def import_runtime(self):\n"
+        "        os.write(int(sys.argv[2]), b'hello\\n')\n        return '1'\n"
+    )
+    with pytest.raises(PairFailed, match="during import of the runtime: hello") as failed:
+        measure(arms_of(tmp_path, head=f"{backend}:Talks"))
+    assert (failed.value.side, failed.value.reason.code) == ("head", "garbled")
+
+
 def test_where_there_is_no_room_the_second_model_is_not_opened(tmp_path: Path) -> None:
     """It would hang, and does not come to that."""
     arms = arms_of(tmp_path, head=f"{FAULTS}:HangAtOpen")

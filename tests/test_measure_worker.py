@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +14,11 @@ import pytest
 
 from edgebench.errors import EdgebenchError, UnsupportedError
 from edgebench.measure import check, launch, scenario, worker
-from edgebench.measure.jobs import Phase, encode_message
+from edgebench.measure.jobs import Done, Phase, encode_message
+from edgebench.record import Pipeline, Reason, Replicate
 from edgebench.spec.types import Quality
 from edgebench.testing.models import two_by_two
+from tests.records import replicate
 from tests.test_measure_campaign import job
 
 QUERY_S = 0.004  # waited for: no machine is faster
@@ -90,3 +95,76 @@ def test_a_model_too_large_for_the_memory_is_no_unsupported_one(
     found = worker._refused(job(), "", error).replicate
     assert (found.status, [reason.code for reason in found.reasons]) == (status, [code])
     assert found.reasons[0].message == error.message
+
+
+def ended_by(monkeypatch: pytest.MonkeyPatch, code: str) -> Replicate:
+    """What becomes of a replicate whose worker runs this code; `fd` is its pipe."""
+
+    def start(_: int, fd: int, others: tuple[int, ...], log: Any) -> subprocess.Popen[bytes]:
+        text = f"import os; fd = {fd}; {code}"
+        command = [sys.executable, "-c", text]
+        return subprocess.Popen(command, pass_fds=(fd,), start_new_session=True)
+
+    monkeypatch.setattr(launch, "_start", start)
+    return launch.run_worker(job(), time_out_s=60.0).replicate
+
+
+def only_reason(replicate: Replicate) -> Reason:
+    assert replicate.status == "failed"
+    [reason] = replicate.reasons
+    return reason
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"a runtime says hello\n",
+        b"\xff\x00\x1b[31m\n",
+        b"{\n",
+        b'{"type":"done"}\n',
+        b"[" * 100_000 + b"\n",
+    ],
+)
+def test_text_on_the_pipe_of_results_is_a_failed_row(
+    monkeypatch: pytest.MonkeyPatch, garbage: bytes
+) -> None:
+    reason = only_reason(ended_by(monkeypatch, f"os.write(fd, {garbage!r})"))
+    assert reason.code == "garbled"
+    assert "during start" in reason.message
+    assert "\x1b" not in reason.message
+    assert len(reason.message) < 1000
+
+
+def test_a_worker_that_tells_what_cannot_be_is_a_failed_row(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    uneven = Pipeline(preprocess_ns=[1], inference_ns=[], postprocess_ns=[], end_to_end_ns=[1])
+    said = encode_message(Done(replicate(0, pipeline=uneven))) + b"\n"
+    reason = only_reason(ended_by(monkeypatch, f"os.write(fd, {said!r})"))
+    assert (reason.code, "pipeline" in reason.message) == ("nonsense", True)
+    backwards = encode_message(Done(replicate(0, samples_ns=[-5]))) + b"\n"
+    assert only_reason(ended_by(monkeypatch, f"os.write(fd, {backwards!r})")).code == "garbled"
+
+
+def test_a_worker_that_edgebench_kills_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "END_TIMEOUT_S", 0.01)
+    reason = only_reason(ended_by(monkeypatch, "os.close(fd); import time; time.sleep(600)"))
+    assert reason.code == "killed"
+    assert "killed by edgebench" in reason.message
+
+
+def test_a_process_that_cannot_be_started_is_a_failed_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: Any) -> Any:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(launch, "_start", refused)
+    reason = only_reason(launch.run_worker(job(), time_out_s=60.0).replicate)
+    assert reason.code == "not_started"
+    assert "Resource temporarily unavailable" in reason.message
+    assert "ulimit" in reason.fix
+
+
+def test_a_path_that_no_runtime_can_open_is_a_failed_row() -> None:
+    asked = msgspec.structs.replace(job(), model_path="/tmp/caf\udce9.onnx")
+    reason = only_reason(launch.run_worker(asked, time_out_s=60.0).replicate)
+    assert (reason.code, r"caf\xe9.onnx" in reason.message) == ("path_not_utf8", True)

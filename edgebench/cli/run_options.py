@@ -10,6 +10,7 @@ import msgspec
 from edgebench.errors import UsageError
 from edgebench.measure.campaign import Settings
 from edgebench.measure.estimate import Estimate
+from edgebench.plain_text import utf8
 from edgebench.plan import parse_shapes, workload_for_model
 from edgebench.spec.types import Workload
 from edgebench.units import parse_bytes, parse_duration_s, parse_share
@@ -68,16 +69,16 @@ def resolved(given: dict[str, Any]) -> Options:
     return Options(
         workloads=list(given["names"]),
         suite=suite,
-        folders=[str(Path(folder).resolve()) for folder in given["folders"]],
-        model=str(Path(given["model"]).resolve()) if own else None,
+        folders=[_path(folder) for folder in given["folders"]],
+        model=_path(given["model"]) if own else None,
         shapes=list(given["shapes"]),
         task=given["task"],
-        reference=str(Path(given["reference"]).resolve()) if given["reference"] else None,
+        reference=_path(given["reference"]) if given["reference"] else None,
         backends=_listed(given["backends"]),
         sets=list(given["sets"]),
         scenarios=_listed(given["scenarios"] or ""),
         rate_per_s=given["rate"],
-        devices=str(Path(given["devices"]).resolve()) if given["devices"] else None,
+        devices=_path(given["devices"]) if given["devices"] else None,
         set_power_mode=given["set_power_mode"],
         estimate=given["estimate"],
         energy_markers=given["energy_markers"],
@@ -98,6 +99,17 @@ def resolved(given: dict[str, Any]) -> Options:
             memory_limit_bytes=None if limit is None else parse_bytes(limit),
         ),
     )
+
+
+def _path(text: str) -> str:
+    """The whole path. Raises UsageError where it cannot be told to a runtime, or written down."""
+    path = str(Path(text).resolve())
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        message = f"{utf8(path)}: the path is not UTF-8, and no runtime can open it"
+        raise UsageError(message, "rename the file or folder") from None
+    return path
 
 
 def workloads_of(options: Options) -> list[Workload]:

@@ -14,17 +14,23 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, BinaryIO
 
 import msgspec
 
 from edgebench.measure.jobs import Done, Job, Phase, decode_message, encode_job
+from edgebench.plain_text import plain, shortened, utf8
 from edgebench.record import Reason, Replicate
+from edgebench.record_check import replicate_findings
 
 #: How often the parent wakes to show that time passes.
 TICK_S = 1.0
 #: Bytes of a worker's own output that are quoted when it dies.
 QUOTED_BYTES = 600
+#: A longer message is none: hours of samples take a hundredth of that.
+MAX_MESSAGE_BYTES = 1 << 30
+#: How long a worker that has closed its end of the pipe may take to end.
+END_TIMEOUT_S = 5.0
 
 
 @dataclass
@@ -36,6 +42,7 @@ class _Conversation:
     limit_s: float = 0.0  # how long it may be silent in this phase
     timed_out: bool = False
     hung_up: bool = False  # the worker closed its end: it is ending by itself
+    garbled: Reason | None = None  # it wrote what is no message
     buffer: bytearray = field(default_factory=bytearray)
 
 
@@ -53,51 +60,7 @@ def run_worker(
     """
     started = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
     begin, cpu_begin = time.perf_counter(), time.process_time()
-    job_read, job_write = os.pipe()
-    result_read, result_write = os.pipe()
-    conversation = _Conversation()
-    oom_kills = oom_kill_count()
-    with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "edgebench.measure.worker",
-                str(job_read),
-                str(result_write),
-                str(os.getpid()),
-            ],
-            pass_fds=(job_read, result_write, *inherited_fds),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-        try:
-            os.close(job_read)
-            os.close(result_write)
-            _send_job(job_write, job)
-            _listen(result_read, conversation, time_out_s, on_tick)
-        finally:
-            see_off(process, wait=conversation.hung_up or conversation.done is not None)
-            os.close(result_read)
-            os.close(job_write)
-        done = conversation.done or Done(
-            Replicate(
-                index=job.index,
-                status="failed",
-                started_utc=started,
-                reasons=[
-                    cause_of_death(
-                        process.returncode,
-                        phase=conversation.phase,
-                        log=log,
-                        time_out_s=conversation.limit_s if conversation.timed_out else None,
-                        oom_kills=oom_kill_count() - oom_kills,
-                    )
-                ],
-            )
-        )
+    done = _measured(job, started, time_out_s, inherited_fds, on_tick)
     return msgspec.structs.replace(
         done,
         replicate=msgspec.structs.replace(
@@ -108,9 +71,98 @@ def run_worker(
     )
 
 
-def _send_job(fd: int, job: Job) -> None:
+def _measured(
+    job: Job,
+    started: str,
+    time_out_s: float,
+    inherited_fds: tuple[int, ...],
+    on_tick: Callable[[], None],
+) -> Done:
+    """The replicate as the worker tells it, or why it told none."""
     try:
-        view = memoryview(encode_job(job) + b"\n")
+        encoded = encode_job(job) + b"\n"
+    except UnicodeEncodeError as error:
+        return _failed(job, started, _not_utf8(str(error.object)))
+    conversation = _Conversation()
+    oom_kills = oom_kill_count()
+    with tempfile.TemporaryFile() as log, contextlib.ExitStack() as pipes:
+        job_read, job_write = _pipe(pipes)
+        result_read, result_write = _pipe(pipes)
+        try:
+            process = _start(job_read.fileno(), result_write.fileno(), inherited_fds, log)
+        except OSError as error:
+            return _failed(job, started, _not_started(error))
+        try:
+            job_read.close()
+            result_write.close()
+            _send_job(job_write.fileno(), encoded)
+            _listen(result_read.fileno(), conversation, time_out_s, on_tick)
+        finally:
+            ends = conversation.hung_up or conversation.done is not None
+            killed = see_off(process, wait=ends)
+        if conversation.done is not None:
+            return conversation.done
+        cause = conversation.garbled or cause_of_death(
+            process.returncode,
+            phase=conversation.phase,
+            log=log,
+            time_out_s=conversation.limit_s if conversation.timed_out else None,
+            oom_kills=oom_kill_count() - oom_kills,
+            killed=killed,
+        )
+    return _failed(job, started, cause)
+
+
+def _start(
+    job_fd: int, result_fd: int, inherited_fds: tuple[int, ...], log: IO[bytes]
+) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "edgebench.measure.worker",
+            str(job_fd),
+            str(result_fd),
+            str(os.getpid()),
+        ],
+        pass_fds=(job_fd, result_fd, *inherited_fds),
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+    )
+
+
+def _pipe(stack: contextlib.ExitStack) -> tuple[BinaryIO, BinaryIO]:
+    """Both ends of a pipe, which close with the stack at the latest."""
+    read, write = os.pipe()
+    return (
+        stack.enter_context(open(read, "rb", buffering=0)),  # noqa: PTH123 - of a descriptor
+        stack.enter_context(open(write, "wb", buffering=0)),  # noqa: PTH123
+    )
+
+
+def _failed(job: Job, started: str, reason: Reason) -> Done:
+    return Done(Replicate(index=job.index, status="failed", started_utc=started, reasons=[reason]))
+
+
+def _not_started(error: OSError) -> Reason:
+    """That the system has no process, memory or file left for a worker."""
+    return Reason(
+        code="not_started",
+        message=f"no process could be started: {error.strerror or error}",
+        fix="close other programs, or raise the limits that `ulimit -a` shows",
+    )
+
+
+def _not_utf8(path: str) -> Reason:
+    message = f"a path is not UTF-8, and a runtime cannot open it: {utf8(path)}"
+    return Reason(code="path_not_utf8", message=message, fix="rename the file or folder")
+
+
+def _send_job(fd: int, job: bytes) -> None:
+    try:
+        view = memoryview(job)
         while view:
             view = view[os.write(fd, view) :]
     except BrokenPipeError:
@@ -139,37 +191,88 @@ def _listen(
                 return
             conversation.buffer += chunk
             while (end := conversation.buffer.find(b"\n")) >= 0:
-                message = decode_message(bytes(conversation.buffer[:end]))
+                message = _message(bytes(conversation.buffer[:end]), conversation.phase)
                 del conversation.buffer[: end + 1]
-                if isinstance(message, Phase):
-                    conversation.phase = message.name
-                    conversation.limit_s = time_out_s + message.limit_s
-                    deadline = time.monotonic() + conversation.limit_s
-                else:
+                if isinstance(message, Reason):
+                    conversation.garbled = message
+                    return
+                if isinstance(message, Done):
                     conversation.done = message
                     return
+                conversation.phase = message.name
+                conversation.limit_s = time_out_s + message.limit_s
+                deadline = time.monotonic() + conversation.limit_s
+            if len(conversation.buffer) > MAX_MESSAGE_BYTES:
+                start = bytes(conversation.buffer[:QUOTED_BYTES])
+                conversation.garbled = garbled(start, conversation.phase)
+                return
 
 
-def see_off(process: subprocess.Popen[Any], *, wait: bool) -> None:
-    """Sees the worker off, with everything it started; `wait`: it is about to end by itself."""
+def _message(line: bytes, phase: str) -> Phase | Done | Reason:
+    """What a worker said, or why that cannot be: a runtime or a task may write to any descriptor, and
+    whatever it says must be readable in a record."""
+    try:
+        message = decode_message(line)
+    except (msgspec.MsgspecError, RecursionError):
+        return garbled(line, phase)
+    if isinstance(message, Done):
+        for field, problem in replicate_findings(message.replicate):
+            return Reason(
+                code="nonsense",
+                message=f"the worker told what cannot be: {field}: {problem}",
+                fix="mend the backend, or its clock: docs/contract.md",
+            )
+    return message
+
+
+def garbled(line: bytes, phase: str) -> Reason:
+    """That a process wrote what is no message where its results belong."""
+    text = plain(shortened(line.decode(errors="replace"), QUOTED_BYTES))
+    return Reason(
+        code="garbled",
+        message=f"it wrote what is no result to the pipe of its results during {phase}: {text}",
+        fix="keep the runtime and the task from writing to descriptors that they did not open",
+    )
+
+
+def see_off(process: subprocess.Popen[Any], *, wait: bool) -> bool:
+    """Ends the worker, with everything it started; `wait`: it is about to end by itself.
+
+    Returns whether it had to be killed.
+    """
     if wait:
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=5)
+            process.wait(timeout=END_TIMEOUT_S)
+    alive = process.poll() is None
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+    return alive
 
 
 def cause_of_death(
-    code: int, *, phase: str, log: IO[bytes], time_out_s: float | None, oom_kills: int
+    code: int,
+    *,
+    phase: str,
+    log: IO[bytes],
+    time_out_s: float | None,
+    oom_kills: int,
+    killed: bool = False,
 ) -> Reason:
-    """Why a worker gave no result, in words. `time_out_s`: the silence it was killed for, if it was."""
+    """Why a worker gave no result, in words. `time_out_s`: the silence it was killed for, if it was;
+    `killed`: by edgebench, since it closed its pipe and did not end."""
     during = f"during {phase}"
     if time_out_s is not None:
         return Reason(
             code="timed_out",
             message=f"no sign of life for {time_out_s:g} s {during}: killed",
             fix="raise --timeout if the work may take that long",
+        )
+    if killed:
+        return Reason(
+            code="killed",
+            message=f"closed the pipe of its results {during} and did not end within "
+            f"{END_TIMEOUT_S:g} s: killed by edgebench",
         )
     if code == -signal.SIGKILL:
         if oom_kills > 0:

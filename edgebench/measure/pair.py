@@ -30,6 +30,7 @@ from edgebench.measure.arm_messages import (
     Broken,
     Checked,
     Loaded,
+    Message,
     Ran,
     Ready,
     Stretch,
@@ -38,7 +39,7 @@ from edgebench.measure.arm_messages import (
 )
 from edgebench.measure.cores import borrow
 from edgebench.measure.jobs import Job, Phase
-from edgebench.measure.launch import cause_of_death, oom_kill_count, see_off
+from edgebench.measure.launch import cause_of_death, garbled, oom_kill_count, see_off
 from edgebench.pair import SCHEMA, Begin, Measured, Pair, Side
 from edgebench.record import Energy, Reason, Replicate, Status
 
@@ -294,7 +295,7 @@ class _Arm:
         """The arm's next message of that kind."""
         limit_s = self._time_out_s
         while True:
-            message = decode_message(self._line(limit_s))
+            message = self._message(self._line(limit_s))
             if isinstance(message, Phase):
                 self._phase, limit_s = message.name, self._time_out_s + message.limit_s
             elif isinstance(message, kind):
@@ -323,20 +324,28 @@ class _Arm:
         return line
 
     def _dead(self, limit_s: float | None) -> None:
-        see_off(self._process, wait=limit_s is None)
+        killed = see_off(self._process, wait=limit_s is None)
         reason = cause_of_death(
             self._process.returncode,
             phase=self._phase,
             log=self._log,
             time_out_s=None if limit_s is None else round(limit_s, 1),
             oom_kills=oom_kill_count() - self._oom_kills,
+            killed=killed and limit_s is None,
         )
         if limit_s is not None and limit_s < self._time_out_s:
             reason = msgspec.structs.replace(reason, fix="raise --budget if it is only slow")
         raise PairFailed(self._side, "failed", reason)
 
+    def _message(self, line: bytes) -> Message:
+        """What the arm said; PairFailed where it is no message."""
+        try:
+            return decode_message(line)
+        except (msgspec.MsgspecError, RecursionError):
+            raise PairFailed(self._side, "failed", garbled(line, self._phase)) from None
+
     def _fail(self, line: bytes) -> None:
-        message = decode_message(line)
+        message = self._message(line)
         if isinstance(message, Broken):
             raise PairFailed(self._side, message.status, message.reason)
-        raise AssertionError(f"{self._side} said {line[:80]!r} out of turn")
+        raise PairFailed(self._side, "failed", garbled(line, self._phase))
