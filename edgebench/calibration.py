@@ -5,17 +5,25 @@ A file of one JSON document, by default below the cache, named after the device 
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
 from typing import Final, Literal
 
 import msgspec
 
+from edgebench.bounds import AtLeastOne, Rate
 from edgebench.errors import StoreError
+from edgebench.json_lines import decoded
+from edgebench.plain_text import utf8
 from edgebench.record import DeviceFacts, Part, StateCheck
+from edgebench.regular_file import read_regular
 from edgebench.whole_file import whole_file
 
 CALIBRATION_SCHEMA: Final = "edgebench.calibration/1"
+
+MAX_FILE_BYTES = 1 << 24
+MAX_NAME_CHARACTERS = 100  # of a device, in the name of its file
 
 What = Literal["gemm_fp32", "gemm_int8", "memory_add"]
 
@@ -24,11 +32,11 @@ class Ceiling(Part, frozen=True, kw_only=True):
     """The best rate that a few kernels reached: operations, or bytes, per second."""
 
     what: What
-    threads: int
-    per_s: float  # the best pass of all processes
-    low_per_s: float | None  # 95 % interval of the best pass of a process; encloses per_s
-    high_per_s: float | None
-    of_processes_per_s: list[float]
+    threads: AtLeastOne
+    per_s: Rate  # the best pass of all processes
+    low_per_s: Rate | None  # 95 % interval of the best pass of a process; encloses per_s
+    high_per_s: Rate | None
+    of_processes_per_s: list[Rate]
     detail: str  # sizes, and which was best
 
 
@@ -55,18 +63,24 @@ class Calibration(Part, frozen=True, kw_only=True):
 
 
 def default_path(cache: Path, device: str) -> Path:
-    """Where `edgebench calibrate` keeps the ceilings of a device."""
-    return cache / "calibration" / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', device)}.json"
+    """Where `edgebench calibrate` keeps the ceilings of a device; a long name is cut, and told from
+    others that begin alike by its hash."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", device)
+    if len(name) > MAX_NAME_CHARACTERS:
+        digest = hashlib.sha256(utf8(device).encode()).hexdigest()[:12]
+        name = f"{name[:MAX_NAME_CHARACTERS]}-{digest}"
+    return cache / "calibration" / f"{name}.json"
 
 
 def read_calibration(path: Path) -> Calibration:
-    """Raises StoreError where the file is missing or is none."""
+    """Raises StoreError where the file is missing or is none, naming the field."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Calibration)
+        content = read_regular(path, MAX_FILE_BYTES)
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror}", "`edgebench calibrate` writes one") from None
-    except msgspec.MsgspecError as error:
-        raise StoreError(f"{path}: not a {CALIBRATION_SCHEMA} file: {error}") from None
+    decode = msgspec.json.Decoder(Calibration).decode
+    fix = "`edgebench calibrate` writes one"
+    return decoded(content, decode, str(path), f"not a {CALIBRATION_SCHEMA} file", fix)
 
 
 def write_calibration(path: Path, calibration: Calibration) -> None:

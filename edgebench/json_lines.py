@@ -1,16 +1,16 @@
-"""Lines of JSON as frozen types, with errors that say where: file, line, field and value."""
+"""JSON in and out: lines as frozen types, with errors that say where (file, line, field, value)."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
 from functools import reduce
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 import msgspec
 
 from edgebench.errors import StoreError
-from edgebench.plain_text import plain, shortened, utf8
+from edgebench.plain_text import plain, plain_json, shortened, utf8
 
 T = TypeVar("T")
 
@@ -69,3 +69,10 @@ def _writable(value: Any) -> Any:
     if isinstance(value, list):
         return [_writable(item) for item in value]
     return value
+
+
+def write_json(value: Any, out: TextIO, indent: int = 0) -> None:
+    """Writes any of our types as JSON, on one line where nothing is indented."""
+    encoded = msgspec.json.encode(value)
+    text = msgspec.json.format(encoded, indent=indent) if indent else encoded
+    out.write(plain_json(text.decode()) + "\n")

@@ -5,12 +5,14 @@ The sample unit of the gate. Raw times are kept, so that a verdict can be derive
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final, Literal
 
 import msgspec
 
 from edgebench.analysis.paired import Block, Round
 from edgebench.backend import Effective
+from edgebench.bounds import Amount, AtLeastOne, Count, DurationNs, Number
 from edgebench.record import Completion, Energy, Memory, OutputCheck, Quality, Unseen
 
 SCHEMA: Final = "edgebench.pair/1"
@@ -21,17 +23,19 @@ SIDES: tuple[Side, Side] = ("base", "head")
 class Begin(msgspec.Struct, frozen=True, kw_only=True):
     """The shape of a block, the same for both arms."""
 
-    samples: int
-    calls: int  # of each sample: more than one where a single call is too short to be timed well
+    samples: AtLeastOne
+    calls: AtLeastOne  # of each sample: more than one where a single call is too short to be timed well
 
 
 class ArmBlock(msgspec.Struct, frozen=True, kw_only=True):
     """One block of one arm, one entry per sample."""
 
-    wall_ns: list[int]
-    cpu_ns: list[int]  # of the process
-    switches: list[int]  # involuntary context switches of the process
-    waited_ns: list[int] = []  # ready to run and without a core; empty: the system does not tell
+    wall_ns: list[DurationNs]
+    cpu_ns: list[DurationNs]  # of the process
+    switches: list[Count]  # involuntary context switches of the process
+    waited_ns: list[
+        DurationNs
+    ] = []  # ready to run and without a core; empty: the system does not tell
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True, tag="measured"):
@@ -53,19 +57,19 @@ class Pair(msgspec.Struct, frozen=True, kw_only=True):
 
     schema: Literal["edgebench.pair/1"] = SCHEMA
     cell: str
-    index: int
+    index: Count
     first: Side  # which arm had the first block
-    cores: list[int]  # both arms were pinned to these; empty: not pinned
-    load_1m: float
+    cores: list[Count]  # both arms were pinned to these; empty: not pinned
+    load_1m: Number
     started_utc: str
-    seconds: float
+    seconds: Amount
     begin: Begin
     device: bool  # a device computed, not the threads of the process
     base: Measured
     head: Measured
     #: Largest relative error of the head's outputs against the base's; of the first pair alone, the
     #: outputs of later ones are held against those of the first.
-    parity_error: float | None = None
+    parity_error: Amount | None = None
 
     def arm(self, side: Side) -> Measured:
         return self.base if side == "base" else self.head
@@ -77,6 +81,19 @@ class Pair(msgspec.Struct, frozen=True, kw_only=True):
 
 def _blocks(arm: Measured) -> list[Block]:
     return [Block(b.wall_ns, b.cpu_ns, b.switches, b.waited_ns) for b in arm.blocks]
+
+
+def pair_findings(pair: Pair) -> Iterator[tuple[str, str]]:
+    """Yields what makes no sense in a pair, each with its field."""
+    base, head = pair.base.blocks, pair.head.blocks
+    if len(base) != len(head):
+        yield "head.blocks", f"{len(head)} blocks, and base has {len(base)}"
+    for side, blocks in (("base", base), ("head", head)):
+        for place, block in enumerate(blocks):
+            lengths = {len(block.wall_ns), len(block.cpu_ns), len(block.switches)}
+            lengths |= {len(block.waited_ns)} - {0}
+            if len(lengths) > 1:
+                yield f"{side}.blocks[{place}]", "its lists must be equally long"
 
 
 encode = msgspec.json.Encoder().encode

@@ -53,6 +53,11 @@ def shortened(text: str, most: int = MAX_LINE_CHARACTERS) -> str:
     return f"{text[:most]}... ({len(text) - most} more characters)"
 
 
+def spreadsheet_text(text: str) -> str:
+    """A text cell of CSV: where a spreadsheet would run it as a formula, an apostrophe stands before it."""
+    return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@")) else text
+
+
 def plain_json(text: str) -> str:
     """JSON text that says the same: unsafe characters, which stand in strings alone, are escaped."""
     if not text.isascii() or "\x7f" in text:

@@ -6,6 +6,7 @@ DuckDB is the extra `analysis` and is imported when a database is opened.
 from __future__ import annotations
 
 import contextlib
+import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ import msgspec
 from edgebench.analysis.columns import columns_of, flat
 from edgebench.analysis.types import Row
 from edgebench.errors import StoreError, UsageError
+from edgebench.store import MAX_LINE_BYTES
 from edgebench.whole_file import whole_file
 
 if TYPE_CHECKING:
@@ -67,10 +69,7 @@ def add_rows(database: DuckDBPyConnection, rows: Sequence[Row], parquet: Sequenc
                 out.write(msgspec.json.encode(flat(row, columns)) + b"\n")
         source = _reading([file], {column.name: column.type for column in columns})
         if parquet:
-            names = ", ".join(_quoted(str(path)) for path in parquet)
-            source += (
-                f" UNION ALL BY NAME SELECT * FROM read_parquet([{names}], union_by_name=true)"
-            )
+            source += f" UNION ALL BY NAME SELECT * FROM {reading_parquet(parquet)}"
         with _readable(parquet):
             database.execute(f"CREATE TABLE rows AS {source}")
 
@@ -151,12 +150,22 @@ def write_parquet(database: DuckDBPyConnection, path: Path) -> None:
         raise StoreError(f"{path}: cannot be written: {_first_line(error)}") from None
 
 
+def reading_parquet(files: Sequence[Path]) -> str:
+    """The source of a SELECT: these files and no others, their columns and no others."""
+    return f"read_parquet({_listed(files)}, union_by_name=true, hive_partitioning=false)"
+
+
+def _listed(files: Sequence[Path]) -> str:
+    """A list of exactly these files: DuckDB takes `*`, `?` and `[` in a name for a pattern."""
+    names = (re.sub(r"[*?\[]", r"[\g<0>]", str(file)) for file in files)
+    return f"[{', '.join(map(_quoted, names))}]"
+
+
 def _reading(files: Sequence[Path], columns: dict[str, str]) -> str:
-    names = ", ".join(_quoted(str(file)) for file in files)
     types = ", ".join(f"{_quoted(name)}: {_quoted(kind)}" for name, kind in columns.items())
     return (
-        f"SELECT * FROM read_json([{names}], format='newline_delimited', columns={{{types}}}, "
-        "ignore_errors=true, maximum_object_size=1073741824)"
+        f"SELECT * FROM read_json({_listed(files)}, format='newline_delimited', columns={{{types}}}, "
+        f"hive_partitioning=false, ignore_errors=true, maximum_object_size={MAX_LINE_BYTES})"
     )
 
 

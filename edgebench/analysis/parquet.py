@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from edgebench.analysis.database import connect
+from edgebench.analysis.database import connect, reading_parquet
 from edgebench.analysis.frame import Codes, Frame, Identity, Numbers
 from edgebench.errors import StoreError
 from edgebench.metrics import Metric
@@ -23,6 +23,7 @@ _REPLICATES = {
     "throughput": "throughput_of_replicates_per_s",
 }
 _NEEDED = ("device", "run", "id", "workload", "workload_version", "scenario", "ranked", "status")
+_NEVER_NEGATIVE = ("_ns", "_bytes", "_per_s", "workload_version")
 _SERIES = ("BIGINT[]", "DOUBLE[]")
 _FEW = 50_000  # rows: reading all columns takes less time than asking for each
 
@@ -37,8 +38,7 @@ class ParquetFrame(Frame):
         self._error = duckdb.Error
         self._paths = paths
         self._database = connect()
-        names = ", ".join("'" + str(path).replace("'", "''") + "'" for path in paths)
-        self._source = f"read_parquet([{names}], union_by_name=true)"
+        self._source = reading_parquet(paths)
         described = self._query(f"DESCRIBE SELECT * FROM {self._source}").fetchall()
         self._types = {str(line[0]): str(line[1]) for line in described}
         missing = [name for name in _NEEDED if name not in self._types]
@@ -93,12 +93,27 @@ class ParquetFrame(Frame):
         return codes.split(";") if codes else []
 
     def _read_numbers(self, column: str) -> Numbers:
-        if len(self) <= _FEW:
-            try:
-                return _filled(self._columns[column])
-            except (KeyError, TypeError, ValueError):
-                raise self._odd(column, "numbers") from None
-        return self._column(f"{_named(column)}::DOUBLE")
+        if len(self) > _FEW:
+            return self._sound(column, self._column(f"{_named(column)}::DOUBLE"))
+        try:
+            values = _filled(self._columns[column])
+        except (KeyError, TypeError, ValueError):
+            raise self._odd(column, "numbers") from None
+        return self._sound(column, values)
+
+    def _sound(self, column: str, values: Numbers) -> Numbers:
+        """The numbers, none of them infinite, or less than nothing where that cannot be."""
+        wrong = np.isinf(values)
+        if column.endswith(_NEVER_NEGATIVE):
+            wrong |= values < 0
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            raise StoreError(
+                f"cannot read {', '.join(map(str, self._paths))}: row {row + 1}: {column}: "
+                f"{values[row]:g} cannot be",
+                "`edgebench export RESULTS... -o FILE.parquet` writes no such row",
+            )
+        return values
 
     def _read_codes(self, column: str) -> Codes:
         """Those of many rows are encoded by DuckDB: a million Python strings would take seconds and

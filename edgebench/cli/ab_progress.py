@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from edgebench.cli.progress import clock
+from edgebench.cli.streams import say
 from edgebench.measure.ab import Contest, Watcher
+from edgebench.plain_text import plain
 
 
 class LineWatcher:
@@ -21,12 +23,12 @@ class LineWatcher:
         if number > self._sweep:
             self._sweep = number
             left = "" if left_s is None else f", {clock(left_s)} of the budget left"
-            print(f"pair {number} of each open cell{left}", file=sys.stderr, flush=True)
+            say(f"pair {number} of each open cell{left}")
 
     def pair_done(self, contest: Contest) -> None:
         if contest.failure is not None:
             text = f"INVALID: {contest.case.cell}: {contest.failure.message}"
-            print(text, file=sys.stderr, flush=True)
+            say(text)
 
 
 class LiveWatcher(LineWatcher):
@@ -35,7 +37,7 @@ class LiveWatcher(LineWatcher):
     def pair_starts(self, contest: Contest, wanted: int, left_s: float | None) -> None:
         left = "" if left_s is None else f" {clock(left_s)} left "
         text = f"pair {len(contest.pairs) + 1}/{wanted}{left} {contest.case.cell}"
-        print(f"\r\x1b[K{text[:79]}", end="", file=sys.stderr, flush=True)
+        print(f"\r\x1b[K{plain(text)[:79]}", end="", file=sys.stderr, flush=True)
 
     def pair_done(self, contest: Contest) -> None:
         print("\r\x1b[K", end="", file=sys.stderr, flush=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from edgebench.cli.streams import say
 from edgebench.units import parse_duration_s
 
 
@@ -48,7 +49,7 @@ def command(processes: int, slice_: str, out: Path | None, form: str) -> None:
     before = state.preflight()
     for check in before:
         if check.level in ("warn", "invalid"):
-            click.echo(f"{check.level}: {check.name}: {check.evidence}", err=True)
+            say(f"{check.level}: {check.name}: {check.evidence}")
     made = calibrate(facts, before, processes, seconds, _progress)
     if form == "json":
         import msgspec
@@ -59,7 +60,7 @@ def command(processes: int, slice_: str, out: Path | None, form: str) -> None:
     # Last: what was measured is shown where it cannot be kept.
     path = out or default_path(cache_dir(), facts.name)
     write_calibration(path, made)
-    click.echo(f"calibration: {path}", err=True)
+    say(f"calibration: {path}")
 
 
 def _progress(what: str, number: int, total: int) -> None:
@@ -67,4 +68,4 @@ def _progress(what: str, number: int, total: int) -> None:
         end = "\n" if number == total else ""
         click.echo(f"\r\x1b[K[{number}/{total}] {what}{end}", nl=False, err=True)
     elif number == 1 or number == total:
-        click.echo(f"[{number}/{total}] {what}", err=True)
+        say(f"[{number}/{total}] {what}")

@@ -44,11 +44,10 @@ def command(paths: Sequence[Path], names: Sequence[str], confidence: float, form
     ]
     found = compare(sides, metrics or None, confidence)
     if form == "json":
-        import msgspec
-
         from edgebench.analysis.compare_report import report
+        from edgebench.json_lines import write_json
 
-        sys.stdout.write(msgspec.json.encode(report(found)).decode() + "\n")
+        write_json(report(found), sys.stdout)
     else:
         from edgebench.analysis.pairs import not_faster
         from edgebench.report.compare_text import render

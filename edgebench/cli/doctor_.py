@@ -112,7 +112,9 @@ def command(sysroot: Path | None, inventory: Path | None, output: str) -> None:
     else:
         diagnosis = _diagnose_tree(sysroot.resolve(), entries)
     if output == "json":
-        click.echo(msgspec.json.format(msgspec.json.encode(diagnosis), indent=2).decode())
+        from edgebench.json_lines import write_json
+
+        write_json(diagnosis, sys.stdout, indent=2)
         return
     colour = False if os.environ.get("NO_COLOR") else None  # None: only on a terminal
     click.echo("\n".join(_render(diagnosis)), color=colour)

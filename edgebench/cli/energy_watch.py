@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgebench.cli.numbers import FiniteRange
+from edgebench.cli.streams import say
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -135,9 +136,9 @@ def _say(
 
         click.echo(json.dumps(answer, indent=2))
         if detail:
-            click.echo(f"edgebench: energy unavailable ({answer['reason']}): {detail}", err=True)
+            say(f"edgebench: energy unavailable ({answer['reason']}): {detail}")
         for note in notes:
-            click.echo(f"edgebench: note: {note}", err=True)
+            say(f"edgebench: note: {note}")
         return
     from rich.console import Console
 

@@ -12,6 +12,7 @@ import click
 from edgebench.analysis.table import build_table
 from edgebench.analysis.types import Table
 from edgebench.cli.results import files_of, records_of, refuse_to_replace
+from edgebench.cli.streams import say
 from edgebench.errors import UsageError
 from edgebench.whole_file import whole_file
 
@@ -41,7 +42,7 @@ def command(paths: Sequence[Path], out: Path, form: str | None) -> None:
     else:
         _write(table, form, out)
     rows = len(table.rows)
-    click.echo(f"{rows} row{'s' if rows != 1 else ''} written to {out}", err=True)
+    say(f"{rows} row{'s' if rows != 1 else ''} written to {out}")
 
 
 def _by_name(out: Path) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from edgebench.cli.streams import say
 from edgebench.errors import StoreError, UsageError
 from edgebench.importers import reader
 from edgebench.importers._source import UNKNOWN, open_source
@@ -56,9 +57,9 @@ def command(tool: str, file: Path, out: Path, device: str | None, force: bool) -
             "such file; --device NAME tells them apart"
         )
     for note in notes:
-        click.echo(f"note: {note}", err=True)
+        say(f"note: {note}")
     number = len(records)
-    click.echo(f"{number} record{'s' if number != 1 else ''} written to {out}", err=True)
+    say(f"{number} record{'s' if number != 1 else ''} written to {out}")
 
 
 def _on(record: Record, device: str) -> Record:

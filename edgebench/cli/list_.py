@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgebench.plain_text import plain, plain_json
+
 if TYPE_CHECKING:
     from edgebench.backend import Backend
     from edgebench.spec.types import Asset, Limit, Workload
@@ -88,7 +90,7 @@ def _show(
     form: str,
 ) -> None:
     if form == "json":
-        click.echo(json.dumps({"schema": SCHEMA, what: facts}, indent=2))
+        click.echo(plain_json(json.dumps({"schema": SCHEMA, what: facts}, indent=2)))
         return
     # click itself leaves colour out of pipes; NO_COLOR it does not know.
     color = False if os.environ.get("NO_COLOR") else None
@@ -96,13 +98,14 @@ def _show(
 
 
 def _text(entry: Entry) -> str:
-    heading = _filled(f"{entry.name}  {entry.title}".rstrip(), "", " " * _INDENT)
-    heading = heading.replace(entry.name, click.style(entry.name, bold=True), 1)
+    name, title = plain(entry.name), plain(entry.title)
+    heading = _filled(f"{name}  {title}".rstrip(), "", " " * _INDENT)
+    heading = heading.replace(name, click.style(name, bold=True), 1)
     return "\n".join([heading, *(_wrapped(*line) for line in entry.lines if line[1])])
 
 
 def _wrapped(label: str, text: str) -> str:
-    return _filled(" ".join(text.split()), f"  {label:<{_INDENT - 3}} ", " " * _INDENT)
+    return _filled(plain(" ".join(text.split())), f"  {label:<{_INDENT - 3}} ", " " * _INDENT)
 
 
 def _filled(text: str, first: str, later: str) -> str:

@@ -6,7 +6,9 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from edgebench.cli.streams import say
 from edgebench.measure.campaign import Target, Watcher
+from edgebench.plain_text import plain
 from edgebench.plan import Cell
 from edgebench.record import Record, Replicate
 
@@ -49,16 +51,16 @@ class LineWatcher:
         return None
 
     def spoilt(self, target: Target, replicate: Replicate, again: bool) -> None:
-        print(_spoilt(target, replicate, again), file=sys.stderr, flush=True)
+        say(_spoilt(target, replicate, again))
 
     def cut(self, target: Target, replicate: Replicate) -> None:
-        print(_cut(target, replicate), file=sys.stderr, flush=True)
+        say(_cut(target, replicate))
 
     def completed(self, record: Record) -> None:
         text = f"{_MARKS[record.status]}: {record.cell.id}"
         if record.status != "ok" and record.reasons:
             text += f": {record.reasons[0].message}"
-        print(text, file=sys.stderr, flush=True)
+        say(text)
 
 
 class LiveWatcher(LineWatcher):
@@ -101,6 +103,7 @@ class LiveWatcher(LineWatcher):
 
     def _fitting(self, text: str) -> str:
         """The text cut to what the line has room for: a longer one would push the bar out."""
+        text = plain(text)
         room = max(10, self._console.width - BESIDE_COLUMNS)
         return text if len(text) <= room else text[: room - 1] + "…"
 
@@ -110,17 +113,16 @@ class LiveWatcher(LineWatcher):
         self._progress.refresh()
 
     def spoilt(self, target: Target, replicate: Replicate, again: bool) -> None:
-        self._progress.print(_spoilt(target, replicate, again), markup=False, style="yellow")
+        self._progress.print(plain(_spoilt(target, replicate, again)), markup=False, style="yellow")
 
     def cut(self, target: Target, replicate: Replicate) -> None:
-        self._progress.print(_cut(target, replicate), markup=False, style="yellow")
+        self._progress.print(plain(_cut(target, replicate)), markup=False, style="yellow")
 
     def completed(self, record: Record) -> None:
         if record.status != "ok":
             reason = record.reasons[0].message if record.reasons else ""
-            self._progress.print(
-                f"{_MARKS[record.status]}: {record.cell.id}: {reason}", markup=False, style="yellow"
-            )
+            text = plain(f"{_MARKS[record.status]}: {record.cell.id}: {reason}")
+            self._progress.print(text, markup=False, style="yellow")
         self._progress.update(self._task, completed=self._number)
 
 
@@ -132,7 +134,7 @@ def preparing() -> Iterator[Callable[[Cell, int, int], None]]:
     def show(cell: Cell, number: int, total: int) -> None:
         if live:
             text = f"preparing models {number}/{total}: {cell.workload.name} {cell.precision}"
-            print(f"\r\x1b[K{text[:79]}", end="", file=sys.stderr, flush=True)
+            print(f"\r\x1b[K{plain(text)[:79]}", end="", file=sys.stderr, flush=True)
 
     try:
         yield show

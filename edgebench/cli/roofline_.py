@@ -45,8 +45,8 @@ def command(paths: Sequence[Path], calibrations: Sequence[Path], layers: int, fo
     devices = [device.name for device in table.devices]
     found = roofline(table.rows, calibrations_of(calibrations, devices))
     if form == "json":
-        import msgspec
+        from edgebench.json_lines import write_json
 
-        sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
+        write_json(found, sys.stdout)
     else:
         render(found, table.rows, layers, sys.stdout)

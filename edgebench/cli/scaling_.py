@@ -49,9 +49,9 @@ def command(paths: Sequence[Path], within: str | None, pad: int, form: str) -> N
             "scaling_samples",
         )
     if form == "json":
-        import msgspec
+        from edgebench.json_lines import write_json
 
-        sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
+        write_json(found, sys.stdout)
         return
     from edgebench.report.scaling_text import render
 

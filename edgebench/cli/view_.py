@@ -77,9 +77,9 @@ def command(
     rows = [row for row in loaded.table.rows if not workloads or row.workload in workloads]
     view = _view(name, rows, target, exponent, axis, at)
     if form == "json":
-        import msgspec
+        from edgebench.json_lines import write_json
 
-        sys.stdout.write(msgspec.json.encode(view).decode() + "\n")
+        write_json(view, sys.stdout)
         return
     from edgebench.report.view_text import render
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import secrets
 import time
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime, timezone
 from pathlib import Path
-
-import msgspec
 
 from edgebench import __version__, assets
 from edgebench import pair as pairs_format
@@ -18,15 +18,18 @@ from edgebench.analysis.gate import Rules
 from edgebench.analysis.gate_report import build_report, rules_of
 from edgebench.analysis.gate_types import GateReport
 from edgebench.errors import EdgebenchError, StoreError
+from edgebench.json_lines import decoded
 from edgebench.measure.ab import Contest, Match, Settings, Watcher
 from edgebench.measure.contests import canary_of, make_contests
 from edgebench.measure.couples import Request
 from edgebench.measure.meter import Meter
 from edgebench.measure.pair import run_pair
-from edgebench.pair import Pair
+from edgebench.pair import Pair, pair_findings
 from edgebench.record import Reason
+from edgebench.regular_file import open_regular
 
 PAIRS_SUFFIX = ".pairs.jsonl.gz"
+MAX_PAIR_BYTES = 1 << 26  # 20 rounds of a thousand samples take a hundredth of that
 
 
 class Silent:
@@ -145,9 +148,29 @@ def _keeping(out: Path | None) -> Iterator[tuple[Callable[[Pair], None], Path | 
 
 
 def read_pairs(path: Path) -> list[Pair]:
-    """The pairs of a file that `compare` kept. Raises StoreError where it is none."""
+    """The pairs of a file that `compare` kept. Raises StoreError, naming line and field, where it is none."""
     try:
-        with gzip.open(path) as file:
-            return [pairs_format.decode(line) for line in file if line.strip()]
-    except (OSError, EOFError, msgspec.MsgspecError) as error:
+        with open_regular(path) as packed, gzip.open(packed) as file:
+            return [_pair(line, f"{path}:{number}") for number, line in _lines(file)]
+    except OSError as error:
+        raise StoreError(f"{path}: not a file of pairs: {error.strerror or error}") from None
+    except (EOFError, zlib.error) as error:
         raise StoreError(f"{path}: not a file of pairs: {error}") from None
+
+
+def _lines(file: gzip.GzipFile) -> Iterator[tuple[int, bytes]]:
+    """Numbered lines with something in them; a few bytes may unpack to more than memory holds."""
+    number = 0
+    while line := file.readline(MAX_PAIR_BYTES):
+        number += 1
+        if len(line) == MAX_PAIR_BYTES:
+            raise OSError(errno.EFBIG, f"line {number} is longer than any pair")
+        if line.strip():
+            yield number, line
+
+
+def _pair(line: bytes, place: str) -> Pair:
+    pair = decoded(line, pairs_format.decode, place, "not a pair", "leave the file out")
+    for field, problem in pair_findings(pair):
+        raise StoreError(f"{place}: {field}: {problem}", "leave the file out")
+    return pair

@@ -21,6 +21,7 @@ from edgebench.analysis.environment import TOPICS, Difference
 from edgebench.analysis.labels import common, labels
 from edgebench.plain_text import plain
 from edgebench.report import lines as flat
+from edgebench.report.markdown import escape
 from edgebench.report.paint import FRONT, HEAD, REASON, TITLE, WARN, Line, grid, paint, wrapped
 from edgebench.report.quantity import quantity, times
 
@@ -38,12 +39,8 @@ def render(comparison: Comparison, findings: Sequence[str], form: str, out: Text
     whole = report(comparison)
     if form == "md":
         head = [_environment_line(d, whole) for d in whole.environment]
-        out.write("".join(f"- {_escaped(line)}\n" for line in head) + ("\n" if head else ""))
+        out.write("".join(f"- {escape(line)}\n" for line in head) + ("\n" if head else ""))
     flat.render(_head(whole), _flat(whole), form, out)
-
-
-def _escaped(words: str) -> str:
-    return plain(words).replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
 
 
 # --- lines

@@ -7,7 +7,7 @@ from typing import TextIO
 
 from edgebench.analysis.types import Row, Table
 from edgebench.metrics import METRICS
-from edgebench.plain_text import plain
+from edgebench.plain_text import plain, spreadsheet_text
 
 _ENERGY = ("status", "reason", "kind", "scope", "source", "total_rail")
 _IDENTITY = ("device", "run", "id", "workload", "workload_version", "backend", "scenario")
@@ -60,6 +60,5 @@ def _cell(value: object) -> object:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
-        value = plain(value)
-        return f"'{value}" if value.startswith(("=", "+", "-", "@")) else value
+        return spreadsheet_text(plain(value))
     return value

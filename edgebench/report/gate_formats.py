@@ -18,9 +18,9 @@ def render(report: GateReport, form: str, out: TextIO | None = None) -> None:
 
         gate_terminal.render(report, out)
     elif form == "json":
-        import msgspec
+        from edgebench.json_lines import write_json
 
-        out.write(msgspec.json.format(msgspec.json.encode(report), indent=2).decode() + "\n")
+        write_json(report, out, indent=2)
     elif form in ("md", "markdown"):
         from edgebench.report import gate_markdown
 

@@ -6,8 +6,9 @@ from typing import TextIO
 
 from edgebench.analysis.table import encode_table
 from edgebench.analysis.types import Table
+from edgebench.plain_text import plain_json
 
 
 def render(table: Table, out: TextIO) -> None:
     """Writes one line of JSON."""
-    out.write(encode_table(table).decode())
+    out.write(plain_json(encode_table(table).decode()))

@@ -4,29 +4,32 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
 from edgebench.errors import UsageError
-from edgebench.plain_text import plain
+from edgebench.plain_text import plain, plain_json, spreadsheet_text
+from edgebench.report.markdown import escape
 
 FORMATS = ("table", "csv", "json", "md")
 
 
 def render(names: Sequence[str], lines: Iterable[Sequence[Any]], form: str, out: TextIO) -> None:
-    """Writes the lines in one of FORMATS; unknown values are empty, in JSON null.
+    """Writes the lines in one of FORMATS; unknown values are empty, in JSON null. So are NaN and
+    infinity in JSON, which has no such numbers.
 
     Raises UsageError where an object of JSON would hold a name twice, and so lose a column.
     """
     if form == "json":
         if twice := [name for name, count in Counter(names).items() if count > 1]:
             raise UsageError(f"several columns are named {twice[0]!r}", "name them with AS")
-        objects = [dict(zip(names, line, strict=True)) for line in lines]
-        out.write(json.dumps(objects, default=str) + "\n")
+        objects = [dict(zip(names, map(_json, line), strict=True)) for line in lines]
+        out.write(plain_json(json.dumps(objects, default=str)) + "\n")
     elif form == "csv":
         writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(names)
+        writer.writerow([_cell(name) for name in names])
         writer.writerows([_cell(value) for value in line] for line in lines)
     elif form == "md":
         out.write(_markdown([plain(name) for name in names]))
@@ -63,11 +66,16 @@ def _is_number(value: Any) -> bool:
 
 
 def _cell(value: Any) -> Any:
-    """Text that a spreadsheet would run as a formula is quoted."""
-    if _is_number(value):
-        return value
-    text = _text(value)
-    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+    return value if _is_number(value) else spreadsheet_text(_text(value))
+
+
+def _json(value: Any) -> Any:
+    """The value as JSON can hold it, in lists and structures too."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(key): _json(item) for key, item in value.items()}
+    return list(map(_json, value)) if isinstance(value, list | tuple) else value
 
 
 def _text(value: Any) -> str:
@@ -79,7 +87,4 @@ def _text(value: Any) -> str:
 
 
 def _markdown(cells: Sequence[str]) -> str:
-    escaped = (
-        cell.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|") for cell in cells
-    )
-    return f"| {' | '.join(escaped)} |\n"
+    return f"| {' | '.join(map(escape, cells))} |\n"

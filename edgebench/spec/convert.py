@@ -9,11 +9,13 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 import msgspec
 
 from edgebench.errors import SpecError
+from edgebench.plain_text import shortened
 from edgebench.spec.yaml_reader import Document, KeyPath, raise_errors
 from edgebench.suggest import did_you_mean
 
 T = TypeVar("T")
 
+_MAX_SHOWN = 60  # characters of a value in a message
 _NAMES = {dict: "a mapping", list: "a list", type(None): "nothing"}
 
 
@@ -74,7 +76,8 @@ def _mismatch(kind: Any, value: Any) -> str:
     except msgspec.ValidationError as error:
         choices = _choices(kind)
         if choices and isinstance(value, str):
-            return f"{value!r} is not one of the choices{did_you_mean(value, choices)}"
+            shown = shortened(repr(value), _MAX_SHOWN)
+            return f"{shown} is not one of the choices{did_you_mean(value, choices)}"
         expected = str(error).partition(", got ")[0].partition(" - at ")[0].replace("`", "")
         if expected.startswith("Expected"):
             expected = expected.replace("Expected", "expected", 1)
@@ -94,4 +97,4 @@ def _choices(kind: Any) -> list[str]:
 
 def _shown(value: Any) -> str:
     known = _NAMES.get(type(value))
-    return known or f"{type(value).__name__} {value!r}"
+    return known or f"{type(value).__name__} {shortened(repr(value), _MAX_SHOWN)}"

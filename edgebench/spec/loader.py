@@ -6,6 +6,7 @@ Whether a metric or option exists is asked where the task and the backend are kn
 from __future__ import annotations
 
 import importlib
+import math
 import pkgutil
 import re
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,8 @@ from edgebench.spec.yaml_reader import Document, KeyPath, raise_errors, read_yam
 from edgebench.suggest import did_you_mean
 from edgebench.tasks import known_tasks
 
+#: Axes multiply: nobody measures more, and every one of them is made when a file is loaded.
+MAX_VARIANTS = 10_000
 _DISTRIBUTION = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 
@@ -70,7 +73,11 @@ def _impossible(workload: Workload, path: Path, document: Document) -> Iterator[
     yield from _asset_errors(workload, document)
     yield from _quality_errors(workload, document)
     yield from _scenario_errors(workload, document)
-    axis_errors = [*_axis_errors(workload, document), *_point_errors(workload, document)]
+    axis_errors = [
+        *_axis_errors(workload, document),
+        *_size_errors(workload, document),
+        *_point_errors(workload, document),
+    ]
     yield from axis_errors
     if not axis_errors:
         yield from _variant_errors(workload, document)
@@ -153,6 +160,13 @@ def _axis_errors(workload: Workload, document: Document) -> Iterator[SpecError]:
             message = _bad_value(axis, value)
             if message:
                 yield document.error((*path, index), message)
+
+
+def _size_errors(workload: Workload, document: Document) -> Iterator[SpecError]:
+    matrix = workload.matrix
+    count = math.prod(map(len, matrix.axes.values())) * (1 + len(matrix.include))
+    if count > MAX_VARIANTS:
+        yield document.error(("matrix",), f"up to {count} variants, and {MAX_VARIANTS} are allowed")
 
 
 def _bad_value(axis: str, value: Any) -> str:

@@ -16,7 +16,10 @@ from typing import Any
 
 import yaml
 
+from edgebench.bounds import MAX_INTEGER
 from edgebench.errors import SpecError, UsageError
+from edgebench.plain_text import shortened
+from edgebench.regular_file import read_regular
 
 KeyPath = tuple[str | int, ...]
 Place = tuple[int, int]  # line and column, from 1
@@ -24,12 +27,16 @@ Place = tuple[int, int]  # line and column, from 1
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TAG = "tag:yaml.org,2002:"
 _MAX_VALUES = 100_000  # aliases of aliases multiply: nothing we read comes near this
+MAX_FILE_BYTES = 1 << 20  # looked at before anything is read; the largest file we know has 7 kB
+_MAX_SHOWN = 60  # characters of a value in a message
 
 # What both versions of YAML read alike.
 _INT = re.compile(r"[-+]?(0|[1-9][0-9]*)|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _BOOL = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _NULL = {"", "~", "null", "Null", "NULL"}
+# What ends a C string, steers a terminal or cannot be written as UTF-8.
+_STRANGE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 # What YAML 1.2 takes for a number and PyYAML for text.
 _NUMBER_IN_1_2 = re.compile(rf"{_FLOAT.pattern}|0o[0-7]+")
 
@@ -86,7 +93,7 @@ def read_yaml(path: Path) -> Document:
     """Reads one file. Raises SpecError for what the YAML itself gets wrong, UsageError where the
     file cannot be read."""
     try:
-        content = path.read_bytes()
+        content = read_regular(path, MAX_FILE_BYTES)
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None
     try:
@@ -179,12 +186,13 @@ class _Reader:
 
     def _key(self, node: yaml.Node, path: KeyPath) -> Any:
         if isinstance(node, yaml.ScalarNode) and node.tag == f"{_TAG}str":
-            return str(node.value)
+            return self._text(node, path)
         if isinstance(node, yaml.ScalarNode) and node.tag == f"{_TAG}merge":
             return self._refuse(node, path, "merge keys (<<) are not allowed", "write the keys out")
         if isinstance(node, yaml.ScalarNode) and node.tag.startswith(_TAG):
-            message = f"the key {node.value!r} is read as {_short(node.tag)}"
-            return self._refuse(node, path, message, f'quote it: "{node.value}"')
+            key = shortened(node.value, _MAX_SHOWN)
+            message = f"the key {key!r} is read as {_short(node.tag)}"
+            return self._refuse(node, path, message, f'quote it: "{key}"')
         return self._refuse(node, path, "a key must be text")
 
     def _scalar(self, node: yaml.ScalarNode, path: KeyPath) -> Any:
@@ -192,7 +200,7 @@ class _Reader:
         if kind == "str":
             if not node.style and _NUMBER_IN_1_2.fullmatch(text):
                 return self._ambiguous(node, path, "text", "a number")
-            return text
+            return self._text(node, path)
         if kind == "bool":
             if text in _BOOL:
                 return _BOOL[text]
@@ -202,7 +210,7 @@ class _Reader:
             return None
         if kind == "int":
             if _INT.fullmatch(text):
-                return int(text, 0)
+                return self._int(node, path)
             return self._ambiguous(
                 node, path, "an octal, binary or grouped number", "something else"
             )
@@ -212,18 +220,33 @@ class _Reader:
             return self._ambiguous(node, path, "a date", "text")
         return self._refuse(node, path, f"the tag {_short(node.tag)} is not allowed")
 
+    def _text(self, node: yaml.ScalarNode, path: KeyPath) -> Any:
+        """The text, without characters that no name, path or sentence has."""
+        strange = _STRANGE.search(node.value)
+        if strange is None:
+            return node.value
+        code = f"U+{ord(strange[0]):04X}"
+        return self._refuse(node, path, f"the character {code} may not stand in a text")
+
+    def _int(self, node: yaml.ScalarNode, path: KeyPath) -> Any:
+        # Python itself refuses to read more digits than 4300.
+        number = int(node.value, 0) if len(node.value) <= _MAX_SHOWN else None
+        if number is not None and abs(number) <= MAX_INTEGER:
+            return number
+        return self._refuse(node, path, f"{shortened(node.value, _MAX_SHOWN)} is too large")
+
     def _float(self, node: yaml.ScalarNode, path: KeyPath) -> Any:
         if _FLOAT.fullmatch(node.value):
             number = float(node.value)
             if math.isfinite(number):
                 return number
-            return self._refuse(node, path, f"{node.value} is too large")
+            return self._refuse(node, path, f"{shortened(node.value, _MAX_SHOWN)} is too large")
         if node.value.lower().lstrip("+-") in (".inf", ".nan"):
             return self._refuse(node, path, f"{node.value} is not a finite number")
         return self._ambiguous(node, path, "a grouped number", "text")
 
     def _ambiguous(self, node: yaml.ScalarNode, path: KeyPath, one: str, other: str) -> Any:
-        text = node.value
+        text = shortened(node.value, _MAX_SHOWN)
         message = f"YAML 1.1 reads {text} as {one} and YAML 1.2 as {other}"
         return self._refuse(node, path, message, f'write "{text}" for text{_plainly(text)}')
 
@@ -240,7 +263,7 @@ def _place(node: yaml.Node) -> Place:
 
 
 def _short(tag: str) -> str:
-    return tag.replace(_TAG, "!!")
+    return shortened(tag.replace(_TAG, "!!"), _MAX_SHOWN)
 
 
 def _plainly(text: str) -> str:
@@ -248,7 +271,7 @@ def _plainly(text: str) -> str:
     lower = text.lower()
     if lower in ("yes", "on", "no", "off"):
         return f", {'true' if lower in ('yes', 'on') else 'false'} for a boolean"
-    if re.fullmatch(r"[-+]?0[0-7]+", text):
+    if re.fullmatch(r"[-+]?0[0-7]+", text) and len(text) <= _MAX_SHOWN:
         return f", {int(text)} or {hex(int(text, 8))} for a number"
     plain = text.replace("_", "")
     if _FLOAT.fullmatch(plain) and math.isfinite(float(plain)):
