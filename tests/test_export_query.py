@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edgebench.analysis.columns import COLUMNS, columns_of, flat
+from edgebench.analysis.database import connect
 from edgebench.analysis.table import build_table
 from edgebench.cli import cli
 from edgebench.errors import EdgebenchError, StoreError, UsageError
@@ -209,3 +210,105 @@ def test_docs_name_every_column() -> None:
     metrics = {metric.column(bound) for metric in METRICS.values() for bound in ("", "low", "high")}
     missing = [c.name for c in COLUMNS if c.name not in metrics and f"`{c.name}`" not in text]
     assert missing == []
+
+
+@pytest.mark.parametrize("name", ["a*b", "a?", "a[1]", "a[", "it's", "**", "{a,b}", "é\u202e"])
+def test_a_name_is_no_pattern(tmp_path: Path, name: str) -> None:
+    """DuckDB would read `axb.jsonl` as well, and count rows twice."""
+    made = some_records()
+    asked = write(tmp_path / f"{name}.jsonl", made[:2])
+    write(tmp_path / "axb.jsonl", made)
+    write(tmp_path / "a1.jsonl", made)
+    for sql, count in (("SELECT * FROM records", 2), ("SELECT DISTINCT id FROM samples", 2)):
+        done = run("query", sql, asked, "--format", "json")
+        assert done.exit_code == 0, done.exception
+        assert len(json.loads(done.stdout)) == count
+    parquet = tmp_path / f"{name}.parquet"
+    assert run("export", asked, "-o", parquet).exit_code == 0
+    assert run("export", tmp_path / "axb.jsonl", "-o", tmp_path / "axb.parquet").exit_code == 0
+    assert (
+        len(json.loads(run("query", "SELECT * FROM rows", parquet, "--format", "json").stdout)) == 2
+    )
+    found = json.loads(run("frontier", parquet, "--format", "json").stdout)
+    assert len(found["rows"]) == 2
+
+
+def test_a_folder_like_a_partition_is_no_column(tmp_path: Path) -> None:
+    """DuckDB would take `device=elsewhere` for the device of every row below it."""
+    folder = tmp_path / "device=elsewhere" / "status=failed"
+    folder.mkdir(parents=True)
+    made = some_records()[:2]
+    parquet = folder / "rows.parquet"
+    assert run("export", write(folder / "a.jsonl", made), "-o", parquet).exit_code == 0
+    rows = json.loads(
+        run("query", "SELECT device, status FROM rows", parquet, "--format", "json").stdout
+    )
+    assert {(row["device"], row["status"]) for row in rows} == {(made[0].device.name, "ok")}
+    front = json.loads(run("frontier", parquet, "--format", "json").stdout)
+    assert {row["device"] for row in front["rows"]} == {made[0].device.name}
+    sql = "SELECT status FROM records"
+    lines = json.loads(run("query", sql, folder / "a.jsonl", "--format", "json").stdout)
+    assert {line["status"] for line in lines} == {"ok"}
+
+
+def test_a_name_that_duckdb_cannot_be_told_is_an_error(tmp_path: Path) -> None:
+    error = run(
+        "query", "SELECT * FROM records", write(tmp_path / "q\\*.jsonl", some_records())
+    ).exception
+    assert isinstance(error, UsageError)
+    assert error.fix == "rename the file or folder"
+
+
+def replaced(folder: Path, column: str, value: str) -> Path:
+    """An exported file with another value in every row of a column."""
+    parquet, odd = folder / "rows.parquet", folder / "odd.parquet"
+    assert (
+        run("export", write(folder / "a.jsonl", some_records()[:2]), "-o", parquet).exit_code == 0
+    )
+    changed = f'SELECT * REPLACE ({value} AS "{column}")'
+    connect().execute(f"COPY ({changed} FROM '{parquet}') TO '{odd}' (FORMAT parquet)")
+    return odd
+
+
+@pytest.mark.parametrize(
+    ("objective", "column", "value"),
+    [
+        ("latency.p50:min", "latency.p50_ns", "-5000000"),
+        ("memory.peak:min", "memory.peak_bytes", "-1"),
+        ("throughput:max", "throughput_per_s", "'inf'::DOUBLE"),
+    ],
+)
+def test_a_number_that_cannot_be_is_refused_in_parquet_too(
+    tmp_path: Path, objective: str, column: str, value: str
+) -> None:
+    error = run("frontier", replaced(tmp_path, column, value), "-O", objective).exception
+    assert isinstance(error, StoreError)
+    assert f"row 1: {column}: " in error.message
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("workload_version", "'x'"),
+        ("workload_version", "NULL"),
+        ("id", "NULL"),
+        ("id", "5"),
+        ("ranked", "'x'::BLOB"),
+        ("latency.p50_ns", "[1]"),
+        ("latency.p50_of_replicates_ns", "'x'"),
+        ("variant", "[1]"),
+        ("variant", "'[1'"),
+        ("unknown", "'[[[['"),
+        ("reasons", "1.5"),
+    ],
+)
+def test_a_column_of_another_kind_is_one_error(tmp_path: Path, column: str, value: str) -> None:
+    odd = replaced(tmp_path, column, value)
+    commands = (["frontier", "-O", "energy.j_per_inference:min"], ["compare", odd], ["pick"])
+    ended = [run(*command, odd).exception for command in commands]
+    assert any(isinstance(error, StoreError) and column in error.message for error in ended)
+    assert all(error is None or isinstance(error, EdgebenchError | SystemExit) for error in ended)
+
+
+def test_a_column_without_values_may_be_of_any_type(tmp_path: Path) -> None:
+    assert run("frontier", replaced(tmp_path, "energy.kind", "NULL::INTEGER")).exit_code == 0

@@ -7,13 +7,22 @@ import os
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from edgebench import store as store_module
 from edgebench.errors import StoreError
-from edgebench.store import JournalEntry, JournalHead, RunStore, read_records, unfinished
+from edgebench.record import encode
+from edgebench.store import (
+    JournalEntry,
+    JournalHead,
+    RunStore,
+    read_records,
+    result_files,
+    unfinished,
+)
 from tests.records import record, replicate
 
 HEAD = JournalHead(
@@ -146,3 +155,75 @@ def test_a_run_never_overwrites_another(tmp_path: Path) -> None:
     RunStore.create(tmp_path / "run.jsonl", HEAD).finish()
     with pytest.raises(StoreError, match="exists"):
         RunStore.create(tmp_path / "run.jsonl", HEAD)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"garbage",
+        b"\x00" * 100,
+        b"PAR1\x00",
+        b"<html>",
+        b"[[[",
+        b'{"a": "torn',
+        b"\xff\xfe{\x00",
+        b"x" * 200_000,
+    ],
+)
+def test_a_file_of_foreign_text_without_a_newline_is_no_run_that_was_killed(
+    tmp_path: Path, content: bytes
+) -> None:
+    file = tmp_path / "a.jsonl"
+    file.write_bytes(content)
+    with pytest.raises(StoreError, match=r"a\.jsonl:1: not a edgebench\.record/1 record") as caught:
+        read_records(file)
+    assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize("kept", [1, 20, 200])
+def test_a_run_that_was_killed_at_its_first_record_is_empty(tmp_path: Path, kept: int) -> None:
+    file = tmp_path / "a.jsonl"
+    file.write_bytes(encode(record())[:kept])
+    assert read_records(file) == []
+
+
+def test_zeros_after_a_power_failure_are_a_torn_line(tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl"
+    file.write_bytes(encode(record()) + b"\x00" * 4096)
+    assert read_records(file) == [record()]
+
+
+def test_a_pipe_that_nobody_writes_to_is_not_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "a.jsonl"
+    os.mkfifo(pipe)
+    for asked in (pipe, tmp_path):
+        with pytest.raises(StoreError, match=r"a\.jsonl: it is a pipe and not a file"):
+            [list(read_records(file)) for file in result_files(asked)]
+    (tmp_path / "b.jsonl").mkdir()
+    assert result_files(tmp_path) == [pipe]
+    with pytest.raises(StoreError, match="it is a device and not a file"):
+        read_records(Path(os.devnull))
+
+
+def test_a_line_is_not_read_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "MAX_LINE_BYTES", 100_000)
+    file = tmp_path / "a.jsonl"
+    file.write_bytes(b"{" + b" " * 300_000)
+    with pytest.raises(StoreError, match=r"a\.jsonl:1: it is longer than"):
+        read_records(file)
+
+
+def test_a_name_that_is_not_utf8_costs_nothing_that_was_measured(tmp_path: Path) -> None:
+    head = msgspec.structs.replace(HEAD, options={"out": "caf\udce9"})
+    store = RunStore.create(tmp_path / "caf\udce9" / "run.jsonl", head)
+    one = record()
+    run = msgspec.structs.replace(one.run, command=["edgebench", "run", "--out", "caf\udce9"])
+    store.add_replicate(entry(one.cell.id))
+    store.add_record(msgspec.structs.replace(one, run=run))
+    store.close()
+    [read] = read_records(store.results)
+    assert read.run.command[-1] == r"caf\xe9"
+    assert read.replicates == one.replicates
+    again = RunStore.resume(store.journal)
+    assert again.head.options == {"out": r"caf\xe9"}
+    again.close()

@@ -156,9 +156,22 @@ def reading_parquet(files: Sequence[Path]) -> str:
 
 
 def _listed(files: Sequence[Path]) -> str:
-    """A list of exactly these files: DuckDB takes `*`, `?` and `[` in a name for a pattern."""
-    names = (re.sub(r"[*?\[]", r"[\g<0>]", str(file)) for file in files)
-    return f"[{', '.join(map(_quoted, names))}]"
+    """A list of exactly these files. Raises UsageError for a name that DuckDB cannot be told."""
+    return f"[{', '.join(_quoted(_no_pattern(str(file))) for file in files)}]"
+
+
+def _no_pattern(name: str) -> str:
+    """The name so that DuckDB, which takes `*`, `?` and `[` for a pattern, finds this file alone."""
+    if not _PATTERN.search(name):
+        return name
+    if "\\" in name:
+        raise UsageError(
+            f"{name}: DuckDB takes this name for a pattern", "rename the file or folder"
+        )
+    return _PATTERN.sub(r"[\g<0>]", name)
+
+
+_PATTERN = re.compile(r"[*?\[]")
 
 
 def _reading(files: Sequence[Path], columns: dict[str, str]) -> str:

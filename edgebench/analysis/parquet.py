@@ -3,6 +3,7 @@ few rows all at once."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -11,8 +12,10 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from edgebench.analysis.columns import COLUMNS
 from edgebench.analysis.database import connect, reading_parquet
 from edgebench.analysis.frame import Codes, Frame, Identity, Numbers
+from edgebench.bounds import Value
 from edgebench.errors import StoreError
 from edgebench.metrics import Metric
 
@@ -23,6 +26,8 @@ _REPLICATES = {
     "throughput": "throughput_of_replicates_per_s",
 }
 _NEEDED = ("device", "run", "id", "workload", "workload_version", "scenario", "ranked", "status")
+_EXPORT = "`edgebench export RESULTS... -o FILE.parquet` writes one"
+_NUMBER = re.compile(r"U?(TINY|SMALL|BIG|HUGE)INT|U?INTEGER|FLOAT|DOUBLE|DECIMAL\(.*\)")
 _NEVER_NEGATIVE = ("_ns", "_bytes", "_per_s", "workload_version")
 _SERIES = ("BIGINT[]", "DOUBLE[]")
 _FEW = 50_000  # rows: reading all columns takes less time than asking for each
@@ -44,11 +49,28 @@ class ParquetFrame(Frame):
         missing = [name for name in _NEEDED if name not in self._types]
         if missing:
             raise StoreError(
-                f"{paths[0]}: no table of results: it has no column {missing[0]!r}",
-                "`edgebench export RESULTS... -o FILE.parquet` writes one",
+                f"{paths[0]}: no table of results: it has no column {missing[0]!r}", _EXPORT
             )
-        count = self._query(f"SELECT count(*) FROM {self._source}").fetchall()
-        self._count = int(count[0][0])
+        counted = ", ".join(f"count({_named(name)})" for name in _NEEDED)
+        (counts,) = self._query(f"SELECT count(*), {counted} FROM {self._source}").fetchall()
+        self._count = int(counts[0])
+        for name, known in zip(_NEEDED, counts[1:], strict=True):
+            if known < self._count:
+                rows = self._count - known
+                raise StoreError(f"{paths[0]}: {rows} rows have no {name}", _EXPORT)
+        self._check_types()
+
+    def _check_types(self) -> None:
+        """Raises StoreError for a column of ours that holds values of another kind."""
+        for column in COLUMNS:
+            found = self._types.get(column.name)
+            if found is None or _fits(found, column.type):
+                continue
+            known = self._query(
+                f"SELECT count({_named(column.name)}) FROM {self._source}"
+            ).fetchall()
+            if known[0][0]:  # a column without any value may be of any type
+                raise self._odd(column.name, f"{column.type}, but {found}")
 
     def __len__(self) -> int:
         return self._count
@@ -66,7 +88,7 @@ class ParquetFrame(Frame):
             str(self.text("workload", index)),
             int(self.numbers("workload_version")[index]),
             str(self.text("backend", index)),
-            msgspec.json.decode(variant),
+            self._decoded("variant", variant, dict[str, Value]),
             str(self.text("scenario", index)),
             None if np.isnan(rate) else float(rate),
         )
@@ -74,7 +96,7 @@ class ParquetFrame(Frame):
     def reason(self, index: int, metric: Metric) -> str:
         if not self.has(metric.column()):
             return f"the file has no column {metric.column()}"
-        unknown = _reasons(self.text("unknown", index) or "{}")
+        unknown = self._decoded("unknown", self.text("unknown", index) or "{}", dict[str, str])
         path = metric.path
         while path:
             if path in unknown:
@@ -152,6 +174,13 @@ class ParquetFrame(Frame):
         columns: dict[str, Any] = self._query(f"SELECT {listed} FROM {self._source}").fetchnumpy()
         return columns
 
+    def _decoded(self, column: str, text: str, kind: Any) -> dict[str, Any]:
+        """What a column holds as JSON; many rows hold the same."""
+        try:
+            return _json(text, kind)
+        except (msgspec.MsgspecError, RecursionError):
+            raise self._odd(column, str(kind)) from None
+
     def _odd(self, column: str, wanted: str) -> StoreError:
         paths = ", ".join(map(str, self._paths))
         return StoreError(f"cannot read {paths}: its column {column!r} does not hold {wanted}")
@@ -175,9 +204,18 @@ def _named(column: str) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _reasons(text: str) -> dict[str, str]:
-    """Why fields are unknown; many rows tell the same."""
-    return msgspec.json.decode(text, type=dict[str, str])
+def _json(text: str, kind: Any) -> dict[str, Any]:
+    found: dict[str, Any] = msgspec.json.decode(text, type=kind)
+    return found
+
+
+def _fits(found: str, wanted: str) -> bool:
+    """Whether values of one type of DuckDB can stand for those of another."""
+    if wanted.endswith("[]"):
+        return found.endswith("[]") and _fits(found[:-2], wanted[:-2])
+    if wanted in ("BIGINT", "DOUBLE"):
+        return _NUMBER.fullmatch(found) is not None
+    return found.startswith("ENUM") or found in ("VARCHAR", "JSON", wanted)
 
 
 def _filled(column: Any) -> Numbers:

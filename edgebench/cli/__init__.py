@@ -103,12 +103,19 @@ def as_told(error: Exception) -> EdgebenchError:
         return StoreError("there is not enough memory", "close other programs, or give fewer files")
     if os.environ.get(TRACEBACK):
         traceback.print_exception(error)
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    place = f"{Path(frame.filename).name}:{frame.lineno}"
     return InternalError(
-        f"a mistake of edgebench itself: {type(error).__name__}: {error} ({place})",
+        f"a mistake of edgebench itself: {type(error).__name__}: {error} ({_place(error)})",
         f"report it with what {TRACEBACK}=1 prints: it says nothing of what was to be judged",
     )
+
+
+def _place(error: Exception) -> str:
+    """The innermost line of ours that the error came through."""
+    package = str(Path(__file__).parents[1])
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if frame.filename.startswith(package)]
+    frame = (ours or frames)[-1]
+    return f"{Path(frame.filename).name}:{frame.lineno}"
 
 
 def _of_the_system(error: OSError) -> EdgebenchError:

@@ -11,6 +11,7 @@ from typing import TextIO
 
 from edgebench.analysis.gate_types import GateReport
 from edgebench.errors import StoreError
+from edgebench.plain_text import plain_lines
 from edgebench.report import gate_markdown
 from edgebench.report import gate_text as words
 
@@ -49,6 +50,7 @@ def _command(level: str, title: str, text: str) -> str:
 
 def _escaped(text: str, more: str = "") -> str:
     """As GitHub's toolkit does it: percent signs, line ends, and in properties `,` and `:`."""
+    text = plain_lines(text)
     for letter in "%\r\n" + more:
         text = text.replace(letter, f"%{ord(letter):02X}")
     return text
