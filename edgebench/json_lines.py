@@ -73,6 +73,6 @@ def _writable(value: Any) -> Any:
 
 def write_json(value: Any, out: TextIO, indent: int = 0) -> None:
     """Writes any of our types as JSON, on one line where nothing is indented."""
-    encoded = msgspec.json.encode(value)
-    text = msgspec.json.format(encoded, indent=indent) if indent else encoded
-    out.write(plain_json(text.decode()) + "\n")
+    line = encoded(value)
+    text = msgspec.json.format(line, indent=indent) + b"\n" if indent else line
+    out.write(plain_json(text.decode()))

@@ -6,8 +6,10 @@ import errno
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
+import click
 import pytest
 
 from edgebench import cli as cli_module
@@ -163,6 +165,7 @@ def test_a_full_folder_for_temporary_files_is_not_stdout(
         (OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)), ExitCode.STORE),
         (MemoryError(), ExitCode.STORE),
         (UnsupportedError("no such kernel"), ExitCode.USAGE),
+        (UnicodeEncodeError("utf-8", "/caf\udce9/cache", 4, 5, "surrogates"), ExitCode.USAGE),
         (EdgebenchError("a file is not what a task needs"), ExitCode.ASSET),
         (StoreError("\x1b[2J\n::error::pwned " + "x" * 30_000), ExitCode.STORE),
     ],
@@ -181,7 +184,7 @@ def test_every_error_has_a_code_that_is_no_verdict(
 
 
 def ends_with(
-    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    error: BaseException, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> tuple[int, str]:
     """Exit code and stderr where a command raises this."""
 
@@ -191,3 +194,42 @@ def ends_with(
     monkeypatch.setattr(cli_module.cli, "main", fails)
     code = cli_module._outcome()
     return code, capsys.readouterr().err
+
+
+def test_where_no_thread_starts_an_interrupt_is_nobodys(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """OpenBLAS sends SIGINT to its own process, which is no Ctrl-C."""
+
+    def refused(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    for error in (click.Abort(), KeyboardInterrupt(), RuntimeError("can't start new thread")):
+        code, said = ends_with(error, monkeypatch, capsys)
+        assert code == ExitCode.STORE
+        assert said == (
+            "edgebench: the system starts no further process or thread\n  fix: raise `ulimit -u`\n"
+        )
+
+
+def test_an_interrupt_is_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ends_with(KeyboardInterrupt(), monkeypatch, capsys) == (
+        ExitCode.INTERRUPTED,
+        "edgebench: interrupted\n",
+    )
+
+
+def test_a_working_directory_that_was_removed_is_one_error(tmp_path: Path) -> None:
+    results, gone = write_results(tmp_path), tmp_path / "gone"
+    gone.mkdir()
+    code = (
+        f"import os, sys; os.chdir({str(gone)!r}); os.rmdir({str(gone)!r}); "
+        f"sys.argv[1:] = ['export', {str(results)!r}, '-o', 'x.csv']; "
+        "from edgebench.cli import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == ExitCode.STORE
+    assert done.stderr == "edgebench: the working directory: No such file or directory\n"

@@ -338,6 +338,36 @@ def test_results_that_cannot_be_written_are_one_error(workplace: Workplace) -> N
     assert "Traceback" not in err
 
 
+def test_names_that_are_not_utf8_lose_nothing(workplace: Workplace) -> None:
+    code, table, err = workplace.run("--out", "caf\udce9")
+    assert (code, len(table["rows"])) == (ExitCode.OK, 1), err
+    [file] = (workplace.folder / "caf\udce9").rglob("*.jsonl")
+    [record] = read_records(file)
+    assert r"caf\xe9" in record.run.command
+    assert unfinished(workplace.folder) == []
+    model = workplace.folder / "mod\udce9l.onnx"
+    model.write_bytes(workplace.model.read_bytes())
+    process = workplace.start("--model", str(model), *QUICK)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == ExitCode.USAGE
+    assert r"mod\xe9l.onnx: the path is not UTF-8" in err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_output_that_cannot_be_shown_costs_no_result(workplace: Workplace) -> None:
+    command = [sys.executable, "-m", "edgebench", "run", "--model", str(workplace.model), *QUICK]
+    environment = {**os.environ, "EDGEBENCH_CACHE": str(workplace.folder / "cache")}
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            command, cwd=workplace.folder, env=environment, stdout=full, stderr=subprocess.PIPE,
+            text=True, check=False,
+        )  # fmt: skip
+    assert done.returncode == ExitCode.STORE
+    assert "stdout cannot be written: No space left on device" in done.stderr
+    [file] = workplace.folder.rglob("*.jsonl")
+    assert len(read_records(file)) == 1
+
+
 def test_a_task_of_ones_own(workplace: Workplace) -> None:
     (workplace.folder / "my_task.py").write_text(
         """

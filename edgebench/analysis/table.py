@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-import msgspec
-
 from edgebench.analysis.baseline import with_baselines
 from edgebench.analysis.device_limits import limit_words
 from edgebench.analysis.energy import notes as energy_notes
@@ -15,6 +13,7 @@ from edgebench.analysis.pick import picks
 from edgebench.analysis.rows import row_of
 from edgebench.analysis.types import Device, Row, Run, Table
 from edgebench.analysis.validity import judge, strike_growthless
+from edgebench.json_lines import encoded
 from edgebench.record import Record
 
 
@@ -63,7 +62,7 @@ def placed(records: Iterable[Record]) -> Iterator[tuple[int, Record]]:
 
 def encode_table(table: Table) -> bytes:
     """The JSON form, newline included."""
-    return msgspec.json.encode(table) + b"\n"
+    return encoded(table)
 
 
 def _note_device(devices: dict[str, Device], record: Record, notes: dict[str, None]) -> None:

@@ -6,7 +6,6 @@ import errno
 import io
 import os
 import sys
-import traceback
 from pathlib import Path
 from typing import NoReturn
 
@@ -15,7 +14,8 @@ import click
 from edgebench import __version__
 from edgebench.cli.lazy import LazyGroup
 from edgebench.cli.streams import StdoutError, say, secure_streams
-from edgebench.errors import EdgebenchError, ExitCode, InternalError, StoreError
+from edgebench.errors import EdgebenchError, ExitCode, InternalError, StoreError, UsageError
+from edgebench.plain_text import shortened, utf8
 
 #: Command -> module in this package and its help line; here so that `--help` imports no command.
 _COMMANDS = {
@@ -73,17 +73,28 @@ def _outcome() -> int:
         error.show(text)
         say(text.getvalue())
         return ExitCode.USAGE
-    except click.Abort:
-        return ExitCode.INTERRUPTED
-    except KeyboardInterrupt:
-        say("edgebench: interrupted")
-        return ExitCode.INTERRUPTED
+    except (click.Abort, KeyboardInterrupt) as error:
+        return _interrupted(error)
     except StdoutError as error:
         return _without_stdout(error)
     except Exception as error:  # noqa: BLE001 - whatever it is, it is no verdict
         told = as_told(error)
         say(f"edgebench: {told}")
         return told.exit_code
+
+
+def _interrupted(error: BaseException) -> int:
+    """OpenBLAS interrupts its own process where it gets no thread, and that is nobody's Ctrl-C."""
+    import threading
+
+    try:
+        threading.Thread(target=int).start()
+    except RuntimeError:
+        say(f"edgebench: {_NO_PROCESS}")
+        return _NO_PROCESS.exit_code
+    if isinstance(error, KeyboardInterrupt):
+        say("edgebench: interrupted")
+    return ExitCode.INTERRUPTED
 
 
 def _without_stdout(error: StdoutError) -> int:
@@ -97,11 +108,19 @@ def as_told(error: Exception) -> EdgebenchError:
     """The error as users are told of it, with its exit code: 1 would be read as a verdict."""
     if isinstance(error, EdgebenchError):
         return error
+    if isinstance(error, UnicodeEncodeError):
+        name = shortened(utf8(str(error.object)))
+        fix = "rename that file or folder, or set EDGEBENCH_CACHE to another one"
+        return UsageError(f"{name}: not UTF-8, and cannot be written down", fix)
     if isinstance(error, OSError):
         return _of_the_system(error)
     if isinstance(error, MemoryError):
         return StoreError("there is not enough memory", "close other programs, or give fewer files")
+    if isinstance(error, RuntimeError) and "start new thread" in str(error):
+        return _NO_PROCESS
     if os.environ.get(TRACEBACK):
+        import traceback
+
         traceback.print_exception(error)
     return InternalError(
         f"a mistake of edgebench itself: {type(error).__name__}: {error} ({_place(error)})",
@@ -111,6 +130,8 @@ def as_told(error: Exception) -> EdgebenchError:
 
 def _place(error: Exception) -> str:
     """The innermost line of ours that the error came through."""
+    import traceback
+
     package = str(Path(__file__).parents[1])
     frames = traceback.extract_tb(error.__traceback__)
     ours = [frame for frame in frames if frame.filename.startswith(package)]
@@ -122,8 +143,19 @@ def _of_the_system(error: OSError) -> EdgebenchError:
     """What the system refused, and where that is known what it was asked for."""
     names = [os.fsdecode(name) for name in (error.filename, error.filename2) if name is not None]
     why = error.strerror or str(error)
-    fix = _FIXES.get(error.errno or 0, "")
-    return StoreError(": ".join([*map(str, names[:1]), why]), fix)
+    if not names and error.errno == errno.ENOENT and not _is_there(Path()):
+        names = ["the working directory"]
+    if error.errno == errno.EAGAIN:
+        return _NO_PROCESS
+    return StoreError(": ".join([*names[:1], why]), _FIXES.get(error.errno or 0, ""))
+
+
+def _is_there(folder: Path) -> bool:
+    """Whether a relative path can be made a whole one: not where the folder was removed."""
+    try:
+        return bool(folder.resolve())
+    except OSError:
+        return False
 
 
 #: Set to see where an unexpected error came from.
@@ -132,6 +164,6 @@ _NO_SPACE = "free some space there and in the folder for temporary files (TMPDIR
 _FIXES = {
     errno.ENOSPC: _NO_SPACE,
     errno.EDQUOT: _NO_SPACE,
-    errno.EAGAIN: "the system starts no further process: raise `ulimit -u`",
     errno.EMFILE: "raise `ulimit -n`",
 }
+_NO_PROCESS = StoreError("the system starts no further process or thread", "raise `ulimit -u`")
