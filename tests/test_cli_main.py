@@ -233,3 +233,12 @@ def test_a_working_directory_that_was_removed_is_one_error(tmp_path: Path) -> No
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == ExitCode.STORE
     assert done.stderr == "edgebench: the working directory: No such file or directory\n"
+
+
+def test_a_user_who_is_not_there_is_one_error(tmp_path: Path) -> None:
+    results = write_results(tmp_path)
+    command = [sys.executable, "-m", "edgebench", "roofline", str(results)]
+    environment = {**os.environ, "EDGEBENCH_CACHE": "~nobody-of-that-name/cache"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == ExitCode.USAGE
+    assert "no user has that name" in done.stderr

@@ -276,6 +276,9 @@ def replaced(folder: Path, column: str, value: str) -> Path:
         ("latency.p50:min", "latency.p50_ns", "-5000000"),
         ("memory.peak:min", "memory.peak_bytes", "-1"),
         ("throughput:max", "throughput_per_s", "'inf'::DOUBLE"),
+        ("memory.peak:min", "replicates", "-3"),
+        ("memory.peak:min", "replicates", "1e300"),
+        ("memory.peak:min", "replicates", "NULL"),
     ],
 )
 def test_a_number_that_cannot_be_is_refused_in_parquet_too(

@@ -74,13 +74,21 @@ def add_rows(database: DuckDBPyConnection, rows: Sequence[Row], parquet: Sequenc
             database.execute(f"CREATE TABLE rows AS {source}")
 
 
-def add_records(database: DuckDBPyConnection, files: Sequence[Path]) -> None:
-    """The table `records`: one line a record, its parts as JSON."""
+def add_records(database: DuckDBPyConnection, files: Sequence[Path], count: int) -> None:
+    """The table `records`: one line a record, its parts as JSON; the files hold `count` of them.
+
+    Raises StoreError where DuckDB, which skips a line that it cannot take, has fewer.
+    """
     if not files:
         return
     with _readable(files):
         database.execute(
             f"CREATE TABLE records AS {_reading(files, _RECORD)} WHERE cell IS NOT NULL"
+        )
+    ((found,),) = database.execute("SELECT count(*) FROM records").fetchall()
+    if found != count:
+        raise StoreError(
+            f"DuckDB takes {found} of {count} records", "select from `rows`, which has them all"
         )
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from edgebench.analysis.columns import COLUMNS
 from edgebench.analysis.database import connect, reading_parquet
 from edgebench.analysis.frame import Codes, Frame, Identity, Numbers
-from edgebench.bounds import Value
+from edgebench.bounds import MAX_NUMBER, Value
 from edgebench.errors import StoreError
 from edgebench.metrics import Metric
 
@@ -28,7 +28,9 @@ _REPLICATES = {
 _NEEDED = ("device", "run", "id", "workload", "workload_version", "scenario", "ranked", "status")
 _EXPORT = "`edgebench export RESULTS... -o FILE.parquet` writes one"
 _NUMBER = re.compile(r"U?(TINY|SMALL|BIG|HUGE)INT|U?INTEGER|FLOAT|DOUBLE|DECIMAL\(.*\)")
-_NEVER_NEGATIVE = ("_ns", "_bytes", "_per_s", "workload_version")
+_COUNTS = ("replicates", "samples")  # of every row
+MAX_COUNT = 1e12
+_NEVER_NEGATIVE = ("_ns", "_bytes", "_per_s", "workload_version", *_COUNTS)
 _SERIES = ("BIGINT[]", "DOUBLE[]")
 _FEW = 50_000  # rows: reading all columns takes less time than asking for each
 
@@ -108,7 +110,7 @@ class ParquetFrame(Frame):
         column = _REPLICATES.get(metric.name, "")
         if not self.has(column):
             return self.numbers("replicates")
-        return self._column(f"len({_named(column)})::DOUBLE")
+        return np.nan_to_num(self._column(f"len({_named(column)})::DOUBLE"))  # no list: none
 
     def messages(self, index: int) -> list[str]:
         codes = self.text("reasons", index)
@@ -125,9 +127,11 @@ class ParquetFrame(Frame):
 
     def _sound(self, column: str, values: Numbers) -> Numbers:
         """The numbers, none of them infinite, or less than nothing where that cannot be."""
-        wrong = np.isinf(values)
+        wrong = np.abs(values) > MAX_NUMBER
         if column.endswith(_NEVER_NEGATIVE):
             wrong |= values < 0
+        if column in _COUNTS:
+            wrong |= ~(values <= MAX_COUNT)
         if wrong.any():
             row = int(np.argmax(wrong))
             raise StoreError(

@@ -118,6 +118,8 @@ def as_told(error: Exception) -> EdgebenchError:
         return StoreError("there is not enough memory", "close other programs, or give fewer files")
     if isinstance(error, RuntimeError) and "start new thread" in str(error):
         return _NO_PROCESS
+    if isinstance(error, RuntimeError) and "home directory" in str(error):
+        return UsageError("a path begins with ~NAME, and no user has that name", "write it whole")
     if os.environ.get(TRACEBACK):
         import traceback
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import re
 import sys
 from collections import deque
@@ -36,12 +37,14 @@ def command(sql: str, paths: Sequence[Path], form: str) -> None:
     database = db.connect()
     # Deriving rows takes longest, samples most memory: each table is made where it is asked for.
     others = [name for name in ("records", "samples", "sample_lists") if _names(sql, name)]
+    count = itertools.count()
+    records = (record for record, _ in zip(records_of(jsonl), count, strict=False))
     if _names(sql, "rows") or not others:
-        db.add_rows(database, build_table(records_of(jsonl)).rows, parquet)
+        db.add_rows(database, build_table(records).rows, parquet)
     else:
-        deque(records_of(jsonl), maxlen=0)  # every line is a record, or the error names it
+        deque(records, maxlen=0)  # every line is a record, or the error names it
     if "records" in others:
-        db.add_records(database, jsonl)
+        db.add_records(database, jsonl, next(count))
     if others and others != ["records"]:
         db.add_samples(database, jsonl)
     names, lines = db.query(database, sql)

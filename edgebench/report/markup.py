@@ -5,10 +5,12 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Sequence
 
+from edgebench.plain_text import plain
+
 
 def esc(words: str) -> str:
     """Text as HTML text, safe in attributes too."""
-    return html.escape(words, quote=True)
+    return html.escape(plain(words), quote=True)
 
 
 def listed(lines: Iterable[str], name: str = "") -> str:
