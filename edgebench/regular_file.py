@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import stat
 from pathlib import Path
-from typing import BinaryIO
 
 _KINDS = {
     stat.S_IFIFO: "a pipe",
@@ -17,7 +17,7 @@ _KINDS = {
 }
 
 
-def open_regular(path: Path, max_bytes: int | None = None) -> BinaryIO:
+def open_regular(path: Path, max_bytes: int | None = None) -> io.BufferedReader:
     """Opens a file for reading. Raises OSError, whose `strerror` says why, for what is no regular file
     (a pipe that nobody writes to would be waited for without end) and for one larger than `max_bytes`.
     """

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import io
 import os
 import time
 from collections.abc import Iterator
 from itertools import count, islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import msgspec
 
@@ -61,7 +62,8 @@ _decode_entry = msgspec.json.Decoder(JournalEntry).decode
 
 #: A longer line is no record: hours of samples take a hundredth of that.
 MAX_LINE_BYTES = 1 << 30
-_LOOK_BYTES = 1 << 16  # of a line, before the rest of it is read
+_LOOK_BYTES = 1 << 16  # of a line that does not begin as an object
+_MAY_BEGIN = (b"{", b" ", b"\t", b"\r", b"\n")
 #: How each record begins: a torn one is told from foreign text by it.
 _BEGINNING = f'{{"schema":"{SCHEMA}",'.encode()
 _ANEW = "start the run anew"
@@ -121,14 +123,14 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
         raise StoreError(f"{path}: {error.strerror}") from None
 
 
-def _line(file: BinaryIO, place: str) -> bytes:
+def _line(file: io.BufferedReader, place: str) -> bytes:
     """The next line, at the end of the file an empty one. What is no JSON is not read to its end."""
-    line = file.readline(_LOOK_BYTES)
-    if len(line) < _LOOK_BYTES:
+    if file.peek(1)[:1] not in _MAY_BEGIN:
+        line = file.readline(_LOOK_BYTES)
+        if len(line) == _LOOK_BYTES:
+            raise StoreError(f"{place}: not a {SCHEMA} record: it does not begin with {{", _MEND)
         return line
-    if not line.lstrip().startswith(b"{"):
-        raise StoreError(f"{place}: not a {SCHEMA} record: it does not begin with {{", _MEND)
-    line += file.readline(MAX_LINE_BYTES)
+    line = file.readline(MAX_LINE_BYTES + 1)
     if len(line) > MAX_LINE_BYTES:
         raise StoreError(f"{place}: it is longer than {MAX_LINE_BYTES / 2**30:g} GiB", _MEND)
     return line

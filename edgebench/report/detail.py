@@ -128,7 +128,7 @@ def _points(trace: Trace) -> tuple[NDArray[np.float64], Samples]:
         ends_ns = np.array([point.at_ns for point in trace.curve], dtype=np.int64)
         return ends_ns / 1e9, np.array([point.p50_ns for point in trace.curve], dtype=np.int64)
     if trace.rate_per_s is None:
-        return np.cumsum(trace.samples_ns) / 1e9, trace.samples_ns
+        return np.cumsum(trace.samples_ns, dtype=np.float64) / 1e9, trace.samples_ns
     due_s = np.arange(len(trace.samples_ns)) / trace.rate_per_s
     return due_s + trace.samples_ns / 1e9, trace.samples_ns
 
