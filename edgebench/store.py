@@ -84,11 +84,21 @@ def iter_records(path: Path) -> Iterator[Record]:
     for number, line in _lines(path):
         if _is_torn(line) and (before or _begins_as_record(line)):
             return
-        record = decoded(line, _decode_record, f"{path}:{number}", f"not a {SCHEMA} record", _MEND)
-        for field, problem in record_findings(record):
-            raise StoreError(f"{path}:{number}: {field}: {problem}", _MEND)
         before = True
-        yield record
+        yield _record_of(line, f"{path}:{number}", _MEND)
+
+
+def _record_of(line: bytes, place: str, fix: str) -> Record:
+    """The record of a line. Raises StoreError for one that is none, or makes no sense."""
+    record = decoded(line, _decode_record, place, f"not a {SCHEMA} record", fix)
+    for field, problem in record_findings(record):
+        raise StoreError(f"{place}: {field}: {problem}", fix)
+    return record
+
+
+def check_readable(record: Record, place: str, fix: str) -> None:
+    """Raises StoreError where a record that is to be written would be refused when it is read."""
+    _record_of(encoded(record), place, fix)
 
 
 def _is_torn(line: bytes) -> bool:

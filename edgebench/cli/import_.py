@@ -11,6 +11,7 @@ from edgebench.errors import StoreError, UsageError
 from edgebench.importers import reader
 from edgebench.importers._source import UNKNOWN, open_source
 from edgebench.record import Record, encode
+from edgebench.store import check_readable
 from edgebench.whole_file import whole_file
 
 
@@ -49,6 +50,10 @@ def command(tool: str, file: Path, out: Path, device: str | None, force: bool) -
         records = [_on(record, device) for record in records]
     if not records:
         raise StoreError(f"{file}: no results in it", f"give a file that {tool} wrote")
+    for record in records:
+        line = record.imported.line if record.imported else None
+        place = f"{file}:{line}" if line is not None else str(file)
+        check_readable(record, place, "correct the number, or leave its row out")
     _write(records, out, force)
     notes = list(imports.notes)
     if any(record.device.name == UNKNOWN for record in records):
