@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import pickle
 import signal
@@ -79,6 +80,33 @@ def test_a_source_that_does_not_open_is_an_error(tmp_path: Path) -> None:
         (chip.root / file).unlink()
     with pytest.raises(SamplerError, match="ina3221: No such file"):
         Sampler(source, tmp_path / "samples")
+
+
+class _Greeted:
+    """A process whose first line is given."""
+
+    def __init__(self, line: bytes) -> None:
+        read, write = os.pipe()
+        os.write(write, line)
+        os.close(write)
+        self.stdout, self.stdin = os.fdopen(read, "rb"), io.BytesIO()
+
+
+@pytest.mark.parametrize(
+    "line", [b"a driver says hello\n", b"[]\n", b"5\n", b'{"no": 1}\n', b"\x1b[2J\n"]
+)
+def test_a_meter_s_library_that_writes_to_stdout_is_an_error(
+    orin: EnergySource, line: bytes
+) -> None:
+    sampler = Sampler.__new__(Sampler)
+    process = _Greeted(line)
+    sampler._process = process  # type: ignore[assignment]
+    with (
+        process.stdout,
+        pytest.raises(SamplerError, match="ina3221: it answered what is no answer: ") as caught,
+    ):
+        sampler._greet(orin)
+    assert "\x1b" not in str(caught.value)
 
 
 def test_it_dies_with_its_parent(orin: EnergySource, tmp_path: Path) -> None:

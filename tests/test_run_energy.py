@@ -169,6 +169,13 @@ def test_a_measurement_outlives_bursts_that_fail(
     assert markers.emit_markers() == []
 
 
+@pytest.mark.parametrize("said", [b"a library says hello", b"5", b"[5]", b"[[1]]", b""])
+def test_bursts_that_nobody_can_read_are_none(monkeypatch: pytest.MonkeyPatch, said: bytes) -> None:
+    done = subprocess.CompletedProcess([], 0, stdout=said)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: done)
+    assert markers.emit_markers() == []
+
+
 def test_without_a_meter_nothing_is_ranked_and_an_estimate_is_labelled(tmp_path: Path) -> None:
     if not isinstance(find_source(), NoEnergy):
         pytest.skip("this machine has an energy meter")

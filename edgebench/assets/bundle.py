@@ -142,7 +142,7 @@ def _manifest(first: ArchiveMember | None) -> _Manifest:
         for item in manifest.assets:
             if len(member_parts(item.name)) != 1 or item.name == cache.MARKER:
                 raise ValueError(f"unsafe name {item.name!r}")
-    except ValueError as error:  # msgspec's errors are ValueErrors
+    except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
         raise AssetError(f"its {MANIFEST} is damaged ({error})", _FIX) from None
     return manifest
 

@@ -299,7 +299,7 @@ def files_below(path: Path) -> list[str]:
 def _read_marker(path: Path) -> Entry | None:
     try:
         return msgspec.json.decode(path.read_bytes(), type=Entry)
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, msgspec.MsgspecError, RecursionError):
         return None
 
 

@@ -104,7 +104,7 @@ def _in_process(what: What, threads: int, seconds: float) -> Rate:
         return float(answer["per_s"]), str(answer["detail"])
     except subprocess.TimeoutExpired:
         raise EdgebenchError(f"calibration of {what} gave no answer in {_TIME_OUT_S:g} s") from None
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, TypeError):
         lines = done.stderr.decode(errors="replace").strip().splitlines()
         why = lines[-1] if lines else f"it ended with code {done.returncode}"
         raise EdgebenchError(f"calibration of {what} failed: {why}") from None

@@ -32,9 +32,10 @@ def emit_markers() -> list[Marker]:
             timeout=_TIME_OUT_S,
             stdin=subprocess.DEVNULL,
         )
-    except (OSError, subprocess.SubprocessError):
+        pulses = json.loads(done.stdout)
+        return [Marker(start_unix_ns=start, end_unix_ns=end) for start, end in pulses]
+    except (OSError, subprocess.SubprocessError, ValueError, TypeError):
         return []
-    return [Marker(start_unix_ns=start, end_unix_ns=end) for start, end in json.loads(done.stdout)]
 
 
 def main() -> None:

@@ -106,7 +106,7 @@ def _read(folder: Path) -> _Entry | None:
         entry = msgspec.json.decode((folder / _FACTS).read_bytes(), type=_Entry)
         whole = all(file_sha256(folder / name) == sha for name, sha in entry.files.items())
         same = all(file_sha256(Path(p)) == sha for p, sha in entry.made.refers_to.items())
-    except (OSError, msgspec.DecodeError):
+    except (OSError, msgspec.DecodeError, RecursionError):
         return None
     return entry if whole and same else None
 

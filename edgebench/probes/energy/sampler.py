@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Protocol
 
 from edgebench.errors import EdgebenchError
+from edgebench.plain_text import plain, shortened
 from edgebench.probes.energy.source import EnergySource, Quantity, Sample
 from edgebench.probes.energy.window import SourceFacts
 
@@ -33,6 +34,7 @@ SHORTEST_INTERVAL_S = 0.009
 #: One sample in the file: clock before and after the read (ns), value (NaN: the read failed).
 RECORD = struct.Struct("<qqd")
 _START_S = 15.0
+_MAX_SHOWN = 200  # characters of an answer that is none
 
 
 class _Paced(Protocol):
@@ -93,10 +95,14 @@ class Sampler:
         line = self._process.stdout.readline() if ready else b""
         if not line:
             raise SamplerError(f"the process that reads {source.name} did not start")
-        answer = json.loads(line)
-        if "error" in answer:
-            raise SamplerError(f"{source.name}: {answer['error']}")
-        return SourceFacts(**answer)
+        try:
+            answer = json.loads(line)
+            if "error" in answer:
+                raise SamplerError(f"{source.name}: {answer['error']}")
+            return SourceFacts(**answer)
+        except (ValueError, TypeError):
+            said = plain(shortened(line.decode(errors="replace"), _MAX_SHOWN))
+            raise SamplerError(f"{source.name}: it answered what is no answer: {said}") from None
 
     @property
     def pid(self) -> int:
