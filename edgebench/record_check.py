@@ -5,15 +5,17 @@ A record is checked once, where it is read or comes from a worker, so that analy
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 
 from edgebench import record as rec
+from edgebench.bounds import MAX_INTEGER
 from edgebench.metrics import METRICS
 
 #: The field and what is wrong with it.
 Finding = tuple[str, str]
 
+MAX_DEPTH = 32  # of what is anybody's content
 #: Parts of a row that are there whatever was measured: a reported number can stand in them.
 _STANDING_PARTS = ("", "latency_ns", "memory", "energy")
 _NEVER_NEGATIVE = ("ns", "bytes", "per_s")
@@ -24,6 +26,8 @@ def record_findings(record: rec.Record) -> Iterator[Finding]:
     batch = record.cell.variant.get("batch", 1)
     if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
         yield "cell.variant.batch", f"{batch!r} is no number of items"
+    yield from _free_form("run.settings", record.run.settings)
+    yield from _free_form("device.facts", record.device.facts)
     yield from _indices(record.replicates)
     for place, replicate in enumerate(record.replicates):
         for field, problem in replicate_findings(replicate):
@@ -60,6 +64,29 @@ def replicate_findings(replicate: rec.Replicate) -> Iterator[Finding]:
     for place, marker in enumerate(replicate.markers):
         if marker.end_unix_ns < marker.start_unix_ns:
             yield f"markers[{place}].end_unix_ns", "it ends before it starts"
+
+
+def _free_form(field: str, value: object) -> Iterator[Finding]:
+    """Parts whose content is anybody's: no deeper than a walk through it may go, and no larger numbers
+    than elsewhere."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        if any(_is_too_large(part) for part in level):
+            yield field, "a number in it is beyond 64 bits"
+        level = [inner for part in level for inner in _parts(part)]
+        if not level:
+            return
+    yield field, f"it is nested deeper than {MAX_DEPTH} levels"
+
+
+def _parts(value: object) -> Iterable[object]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
+
+
+def _is_too_large(value: object) -> bool:
+    return isinstance(value, int) and abs(value) > MAX_INTEGER
 
 
 def _indices(replicates: Sequence[rec.Replicate]) -> Iterator[Finding]:
@@ -168,6 +195,7 @@ def _energy(field: str, energy: rec.Energy) -> Iterator[Finding]:
 
 def _reported(record: rec.Record, imported: rec.Imported) -> Iterator[Finding]:
     """Numbers of another tool must be metrics that a row has a place for."""
+    yield from _free_form("imported.row", imported.row)
     beside: Mapping[str, object] = {"quality": record.quality, "model": record.model}
     for name, value in imported.reported.items():
         field = f"imported.reported.{name}"

@@ -167,3 +167,20 @@ def test_a_record_nested_too_deep_is_an_error_of_its_line(tmp_path: Path) -> Non
 def test_a_number_beyond_all_ranges_is_an_error_of_its_line(tmp_path: Path, digits: bytes) -> None:
     line = encode(record()).replace(b'"memory_bytes":', b'"memory_bytes":' + digits + b',"x":')
     assert "out of range" in refused(tmp_path, line)
+
+
+@pytest.mark.parametrize("field", ["run.settings.a", "device.facts.a", "imported.row.a"])
+@pytest.mark.parametrize("depth", [20, 100, 200])
+def test_parts_of_free_form_are_not_nested_without_end(
+    tmp_path: Path, field: str, depth: int
+) -> None:
+    """Each level would be a call of what walks through it."""
+    value: Any = 1
+    for _ in range(depth):
+        value = {"b": [value]}
+    assert "nested" in refused(tmp_path, changed(reported("throughput", 5.0), field, value))
+
+
+@pytest.mark.parametrize("field", ["run.settings.seed", "device.facts.memory_bytes"])
+def test_numbers_of_free_form_fit_64_bits(tmp_path: Path, field: str) -> None:
+    assert "beyond 64 bits" in refused(tmp_path, changed(record(), field, 10**400))

@@ -100,3 +100,11 @@ def test_axes_that_multiply_beyond_all_use_are_refused_before_they_are_made(tmp_
     file.write_text(text[:start] + axes + text[start:])
     with pytest.raises(SpecError, match=r"matrix: up to [0-9]+ variants, and 10000 are allowed"):
         load_workload(file)
+
+
+def test_axes_of_a_policy_that_multiply_beyond_all_use_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "gate.yaml"
+    axes = "".join(f"      axis{n}: [{', '.join(map(str, range(100)))}]\n" for n in range(9))
+    file.write_text(f"base: a\nhead: b\ncells:\n  - workload: w\n    set:\n{axes}")
+    with pytest.raises(SpecError, match=r"cells\[0\]\.set: 10+ variants, and 10000 are allowed"):
+        load_policy(file)

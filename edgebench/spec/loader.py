@@ -18,14 +18,12 @@ import msgspec
 import edgebench.models
 from edgebench.errors import SpecError, UsageError
 from edgebench.spec.convert import convert
-from edgebench.spec.matrix import expand, select, unique, value_key
+from edgebench.spec.matrix import MAX_VARIANTS, expand, select, unique, value_key
 from edgebench.spec.types import Asset, Limit, Variant, Workload
 from edgebench.spec.yaml_reader import Document, KeyPath, raise_errors, read_yaml
 from edgebench.suggest import did_you_mean
 from edgebench.tasks import known_tasks
 
-#: Axes multiply: nobody measures more, and every one of them is made when a file is loaded.
-MAX_VARIANTS = 10_000
 _DISTRIBUTION = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 

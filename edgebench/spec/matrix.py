@@ -18,6 +18,9 @@ from edgebench.spec.types import Matrix, Variant
 
 T = TypeVar("T")
 
+#: Axes multiply: nobody measures more, and every one of them is made when a file is loaded.
+MAX_VARIANTS = 10_000
+
 _BARE_TEXT = re.compile(r"[A-Za-z_][A-Za-z0-9._:+@-]*")
 _BOOLEANS = ("true", "false")
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,6 +16,7 @@ from msgspec import Meta
 from edgebench.backend import Scalar
 from edgebench.errors import SpecError, UsageError
 from edgebench.spec.convert import convert
+from edgebench.spec.matrix import MAX_VARIANTS
 from edgebench.spec.yaml_reader import Document, KeyPath, raise_errors, read_yaml
 from edgebench.units import parse_duration_s
 
@@ -101,6 +103,10 @@ def _impossible(policy: Policy, document: Document) -> Iterator[SpecError]:
         yield document.error((given,), f"goes with {missing!r}, which is missing")
     yield from _allowances(policy.tolerances, ("tolerances",), document)
     for index, cell in enumerate(policy.cells):
+        counts = [len(values) for values in cell.set.values() if isinstance(values, list)]
+        if math.prod(counts) > MAX_VARIANTS:
+            message = f"{math.prod(counts)} variants, and {MAX_VARIANTS} are allowed"
+            yield document.error(("cells", index, "set"), message)
         yield from _allowances(cell.tolerances, ("cells", index, "tolerances"), document)
         for axis, values in cell.set.items():
             if values == []:
