@@ -43,7 +43,7 @@ def test_pairs_are_read_back(tmp_path: Path) -> None:
         (b'"cpu_ns":[', b'"cpu_ns":[1,', "head.blocks[0]: its lists must be equally long"),
         (b'"blocks":[', b'"blocks":[],"x":[', "head.blocks: "),
         (b'"samples":', b'"samples":-', "begin.samples: -"),
-        (b'"load_1m":', b'"x":' + b"[" * 5000 + b',"load_1m":', "nested too deep"),
+        (b'"load_1m":', b'"x":' + b"[" * 200_000 + b',"load_1m":', "nested too deep"),
     ],
 )
 def test_a_pair_that_cannot_be_is_named_with_its_line(
@@ -115,7 +115,9 @@ def test_a_ceiling_that_cannot_be_is_named_with_its_field(
 def test_what_is_no_calibration_is_one_error(tmp_path: Path) -> None:
     file = tmp_path / "deep.json"
     file.write_bytes(
-        CALIBRATIONS[0].replace(b'"facts":{', b'"facts":{"a":' + b"[" * 5000 + b"]" * 5000 + b",")
+        CALIBRATIONS[0].replace(
+            b'"facts":{', b'"facts":{"a":' + b"[" * 200_000 + b"]" * 200_000 + b","
+        )
     )
     with pytest.raises(StoreError, match="nested too deep"):
         read_calibration(file)

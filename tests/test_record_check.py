@@ -151,14 +151,14 @@ def test_a_journal_is_held_to_the_same(tmp_path: Path) -> None:
     store.journal.write_text(text.replace('"window_ns":', '"window_ns":-'))
     with pytest.raises(StoreError, match=r"run\.journal:2: damaged: replicate\.window_ns: -"):
         RunStore.resume(store.journal)
-    store.journal.write_text('{"options":{"a":' + "[" * 5000)
+    store.journal.write_text('{"options":{"a":' + "[" * 200_000)
     with pytest.raises(StoreError, match=r"run\.journal:1: .*nested too deep"):
         RunStore.resume(store.journal)
 
 
 def test_a_record_nested_too_deep_is_an_error_of_its_line(tmp_path: Path) -> None:
     deep = encode(record()).replace(
-        b'"settings":{', b'"settings":{"a":' + b"[" * 5000 + b"]" * 5000 + b","
+        b'"settings":{', b'"settings":{"a":' + b"[" * 200_000 + b"]" * 200_000 + b","
     )
     assert "nested too deep" in refused(tmp_path, deep)
 
