@@ -86,7 +86,7 @@ def _text(given: TextIO | None, fd: int, must: bool) -> TextIO:
         io.BufferedWriter(raw),
         encoding=getattr(given, "encoding", None) or "utf-8",
         errors="backslashreplace" if errors in ("strict", "surrogateescape") else errors,
-        line_buffering=fd == 2 or raw.isatty(),
+        line_buffering=fd == 2 or raw.isatty() or bool(getattr(given, "write_through", False)),
     )
 
 
