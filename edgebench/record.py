@@ -285,6 +285,9 @@ class Replicate(Part, frozen=True, kw_only=True):
     """One fresh worker process of a cell."""
 
     index: int
+    #: The pass of the run in which it was measured, from 0: cells that share one were measured in turns,
+    #: one after the other. None: a file from before rounds were kept, or no run of `edgebench run`.
+    round: int | None = None
     status: Status
     started_utc: str
     reasons: list[Reason] = []

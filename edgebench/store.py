@@ -16,7 +16,7 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +119,14 @@ class RunStore:
     def lock_fd(self) -> int:
         """Descriptor that holds the lock; workers inherit it."""
         return self._journal_fd
+
+    @property
+    def rounds(self) -> int:
+        """How many rounds the run has begun."""
+        kept = (replicate for record in self.done.values() for replicate in record.replicates)
+        waiting = (entry.replicate for entries in self.pending.values() for entry in entries)
+        known = (r.round for r in chain(kept, waiting) if r.round is not None)
+        return 1 + max(known, default=-1)
 
     @classmethod
     def create(cls, results: Path, head: JournalHead) -> RunStore:

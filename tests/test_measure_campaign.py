@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -131,6 +132,7 @@ def measure(
     before: list[StateCheck] | None = None,
     meter: Meter = NO_METER,
     clock: Callable[[], float] = now,
+    first_round: int = 0,
 ) -> tuple[Campaign, Keeper, list[CellFacts]]:
     keeper = keeper or Keeper()
     campaign = Campaign(
@@ -145,15 +147,82 @@ def measure(
         launch,
         meter,
         clock=clock,
+        first_round=first_round,
     )
     return campaign, keeper, campaign.measure()
 
 
 def test_cells_take_turns() -> None:
     _, keeper, unreached = measure([target("a"), target("b")])
-    assert [e.cell for e in keeper.entries] == ["a", "b"] * 3
-    assert [r.cell.id for r in keeper.records] == ["a", "b"]
+    cells = [e.cell for e in keeper.entries]
+    assert [set(cells[start : start + 2]) for start in (0, 2, 4)] == [{"a", "b"}] * 3
+    assert [e.replicate.round for e in keeper.entries] == [0, 0, 1, 1, 2, 2]
+    assert {r.cell.id for r in keeper.records} == {"a", "b"}
     assert unreached == []
+
+
+def orders(names: str, seed: int = 0, **options: Any) -> list[str]:
+    """The cells of each round, in the order in which they were measured."""
+    settings = Settings(replicates=4, max_replicates=4, seed=seed)
+    _, keeper, _ = measure([target(name) for name in names], settings=settings, **options)
+    first = min(entry.replicate.round or 0 for entry in keeper.entries)
+    found = [""] * 4
+    for entry in keeper.entries:
+        assert entry.replicate.round is not None
+        found[entry.replicate.round - first] += entry.cell
+    return found
+
+
+def test_the_order_within_a_round_is_drawn_by_the_seed() -> None:
+    drawn = orders("abcdef")
+    assert all(sorted(order) == list("abcdef") for order in drawn)
+    assert len(set(drawn)) == 4, "a fixed order lays a neighbour's heat on one cell"
+    assert orders("fedcba") == drawn, "the order of the plan decides nothing"
+    assert orders("abcdef", seed=1) != drawn
+    without = [order.replace("c", "") for order in drawn]
+    assert orders("abdef") == without, "a cell that is gone changes the order of no other"
+
+
+def test_no_cell_has_the_same_neighbour_or_place_in_every_round() -> None:
+    cells = "abcdefgh"
+    places = dict.fromkeys(cells, 0.0)
+    before: dict[str, int] = {}
+    for seed in range(100):
+        for order in orders(cells, seed):
+            for place, name in enumerate(order):
+                places[name] += place / 400
+            for pair in pairwise(order):
+                before["".join(pair)] = before.get("".join(pair), 0) + 1
+    # Of 400 rounds: the mean place is 3.5 and each of 56 pairs follows 50 times, to five sigma.
+    assert all(abs(place - 3.5) < 5 * 2.3 / 20 for place in places.values())
+    assert all(abs(count - 50) < 5 * 7 for count in before.values())
+
+
+def test_a_run_that_goes_on_begins_a_new_round() -> None:
+    """What was measured before the stop is no neighbour in time of what follows."""
+    settings = Settings(replicates=2, max_replicates=2)
+    began = [target("a"), target("b")]
+    old = replicate(0, samples(7e6, 50, 0), round=0)
+    began[0].entries.append(JournalEntry(cell="a", replicate=old))
+    _, keeper, _ = measure(began, settings=settings, first_round=1)
+    assert sorted((e.cell, e.replicate.round) for e in keeper.entries) == [
+        ("a", 1),
+        ("b", 1),
+        ("b", 2),
+    ]
+
+
+def test_a_rerun_belongs_to_the_round_in_which_it_was_measured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spoil(monkeypatch, 1)
+    settings = Settings(replicates=2, max_replicates=2)
+    _, keeper, _ = measure([target("a")], settings=settings)
+    assert [(r.round, r.rerun_of) for r in keeper.records[0].replicates] == [
+        (0, None),
+        (1, None),
+        (2, 1),
+    ]
 
 
 def test_a_cell_that_varies_gets_more_replicates_up_to_the_limit() -> None:
@@ -228,8 +297,8 @@ def test_a_spent_budget_keeps_what_was_measured_and_names_the_rest() -> None:
         clock=now,
     )
     unreached = campaign.measure()
-    assert [cell.id for cell in unreached] == ["c"]
-    assert [r.cell.id for r in keeper.records] == ["a", "b"]
+    assert len(unreached) == 1
+    assert {r.cell.id for r in keeper.records} == {"a", "b", "c"} - {unreached[0].id}
     assert all(len(r.replicates) == 1 for r in keeper.records)
 
 
@@ -446,7 +515,7 @@ def test_a_disk_that_fills_up_leaves_what_was_measured_to_be_shown() -> None:
     )
     with pytest.raises(StoreError):
         campaign.measure()
-    assert {r.cell.id: len(r.replicates) for r in campaign.provisional()} == {"a": 2, "b": 1}
+    assert sorted(len(r.replicates) for r in campaign.provisional()) == [1, 2]
 
 
 class FakeMeter:

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -53,6 +54,17 @@ def test_resuming_gives_back_what_was_journalled(tmp_path: Path) -> None:
     assert [e.replicate.index for e in again.pending["b"]] == [0, 1]
     assert again.head == HEAD
     again.close()
+
+
+def test_a_run_knows_how_many_rounds_it_has_begun(tmp_path: Path) -> None:
+    store = RunStore.create(tmp_path / "run.jsonl", HEAD)
+    assert store.rounds == 0
+    store.add_replicate(entry("b"))  # of a file from before rounds were kept
+    assert store.rounds == 0
+    store.add_record(msgspec.structs.replace(record(), replicates=[replicate(0, round=4)]))
+    store.add_replicate(JournalEntry(cell="b", replicate=replicate(1, round=1)))
+    assert store.rounds == 5
+    store.close()
 
 
 @given(cut=st.integers(min_value=0))

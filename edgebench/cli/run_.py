@@ -130,7 +130,7 @@ if TYPE_CHECKING:
     type=click.IntRange(0, 2**31 - 1),
     default=0,
     show_default=True,
-    help="Seed of generated inputs.",
+    help="Seed of generated inputs and of the order in which cells take turns.",
 )
 @click.option(
     "--out",
@@ -239,6 +239,7 @@ def _run(
                 power_modes=power_modes,
                 meter=meter,
                 mark=emit_markers if options.energy_markers else list,
+                first_round=keeper.rounds,
             )
             stopped, unreached = _measure(campaign, power_modes)
     finally:
@@ -307,6 +308,7 @@ class _NoStore:
     """Keeps nothing: `--no-save`."""
 
     lock_fd = -1
+    rounds = 0
 
     def __init__(self) -> None:
         self.done: dict[str, Record] = {}

@@ -1,6 +1,7 @@
 """The order in which cells are measured, how long each may take, and when one is known well enough.
 
-Replicates of different cells take turns, so that a drift of the machine meets all of them alike.
+Replicates of different cells take turns, so that a drift of the machine meets all of them alike; the order
+within such a round is drawn by the run's seed (`rounds`).
 A cell is complete when the interval of its percentile, over replicates, is within the target, when
 it has as many replicates as allowed, or when the budget is spent; its record is then on disk.
 """
@@ -18,7 +19,7 @@ import msgspec
 
 from edgebench.analysis import stats
 from edgebench.errors import DeviceStateError, UnsupportedError
-from edgebench.measure import reruns
+from edgebench.measure import reruns, rounds
 from edgebench.measure.jobs import Done, Job
 from edgebench.measure.launch import run_worker
 from edgebench.measure.meter import Meter, NoMeter
@@ -128,7 +129,8 @@ class Watcher(Protocol):
 
 
 class Campaign:
-    """Measures targets in rounds. `started_s` is when the budget began, on `clock`."""
+    """Measures targets in rounds. `started_s` is when the budget began, on `clock`; `first_round` is
+    the number of the first one: a run that goes on counts on."""
 
     def __init__(
         self,
@@ -145,6 +147,7 @@ class Campaign:
         power_modes: PowerModes | None = None,
         mark: Callable[[], list[Marker]] = list,
         clock: Callable[[], float] = time.monotonic,
+        first_round: int = 0,
     ) -> None:
         self._targets = targets
         self._settings = settings
@@ -159,6 +162,7 @@ class Campaign:
         self._meter = meter
         self._mark = mark
         self._clock = clock
+        self._round = first_round
         self._overheads_s: dict[Literal["first", "rest"], list[float]] = {"first": [], "rest": []}
         self._measured = sum(len(target.entries) for target in targets)
         self.records: dict[str, Record] = {}  # of complete cells, by id
@@ -222,18 +226,25 @@ class Campaign:
 
     def _rounds(self, targets: Sequence[Target], scratch: Path, due_only: bool) -> None:
         """Replicates of the targets in turns, until each is complete or the budget is spent."""
-        open_targets = list(targets)
-        while any(map(self._may_start, open_targets)):
-            for target in list(open_targets):
-                if not self._may_start(target):
-                    continue
-                if due_only and not self._due(target):
-                    open_targets.remove(target)
-                    continue
-                self._replicate(target, scratch)
-                if self._complete(target):
-                    self._finish(target)
-                    open_targets.remove(target)
+        while turns := self._turns(targets, due_only):
+            for target in turns:
+                if self._may_start(target):
+                    self._replicate(target, scratch)
+                    if self._complete(target):
+                        self._finish(target)
+            self._round += 1
+
+    def _turns(self, targets: Sequence[Target], due_only: bool) -> list[Target]:
+        """Targets that this round measures, in its order."""
+        wanted = [
+            target
+            for target in targets
+            if target.cell.id not in self.records
+            and self._may_start(target)
+            and (self._due(target) or not due_only)
+        ]
+        seed, number = self._settings.seed, self._round
+        return sorted(wanted, key=lambda target: rounds.drawn_place(target.cell, seed, number))
 
     def _may_start(self, target: Target) -> bool:
         """Whether the budget allows another replicate of a target."""
@@ -307,7 +318,7 @@ class Campaign:
             idle,
         )
         replicate = msgspec.structs.replace(
-            replicate, rerun_of=rerun_of, power_mode=target.power_mode
+            replicate, round=self._round, rerun_of=rerun_of, power_mode=target.power_mode
         )
         took_s = self._clock() - begin_s  # idle and markers around the worker included
         overhead_s = max(0.0, took_s - _planned_s(target, window_s, slice_s))
