@@ -442,12 +442,12 @@ def test_numbers_of_different_kinds_are_not_compared(tmp_path: Path) -> None:
     )
     table = build_table([msgspec.structs.replace(one, imported=other), two])
     (pick,) = table.picks
-    assert (pick.row, pick.text) == (
-        None,
-        "nothing to choose by: the rows state no speed of one kind",
+    assert (pick.row, pick.clear) == (1, False)
+    assert pick.text.endswith(
+        "; not compared with another row that does not tell latency.p90_early_stopping"
     )
-    (front,) = table.fronts
-    assert "no speed of one kind" in front.left_out[0].reason
+    assert table.rows[0].front is None
+    assert "latency.p90_early_stopping is unknown" in table.rows[0].unknown["front"]
     both = msgspec.structs.replace(
         one.imported, reported={"latency.p50": 1.0, **one.imported.reported}
     )

@@ -61,6 +61,7 @@ def row_of(record: rec.Record) -> Row:
         throughput_low_per_s=throughput and rate and min(throughput.low, rate),
         throughput_high_per_s=throughput and rate and max(throughput.high, rate),
         throughput_of_replicates_per_s=rates,
+        rounds=_rounds(good),
         memory_peak_bytes=_most(m.peak_bytes for m in _memories(good)),
         memory=_memory(good),
         model=record.model,
@@ -183,6 +184,12 @@ def _rates(cell: rec.CellFacts, good: Sequence[rec.Replicate]) -> list[float]:
         if items and duration_ns:
             rates.append(items * 1e9 / duration_ns)
     return rates
+
+
+def _rounds(good: Sequence[rec.Replicate]) -> list[int]:
+    """The round of each replicate, or nothing where one does not tell."""
+    rounds = [replicate.round for replicate in good if replicate.round is not None]
+    return rounds if len(rounds) == len(good) else []
 
 
 def _middle(values: Sequence[float]) -> float | None:
@@ -406,7 +413,8 @@ def _explain(row: Row, record: rec.Record, good: Sequence[rec.Replicate], unknow
         unknown["effective"] = nothing or "the session did not report it"
     else:
         _explain_fields(row.effective, "effective", "the runtime does not tell", unknown)
-    unknown["pareto"] = "not ranked"
+    for name in ("front", "front_probability", "front_by_value", "pareto"):
+        unknown[name] = "not ranked"
     unknown["baseline"] = "no fp32 row to compare with"
     for name in ("pipeline", "cold_start", "warmup"):
         part = getattr(row, name)

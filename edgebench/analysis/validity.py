@@ -9,8 +9,8 @@ from typing import NamedTuple
 import msgspec
 
 from edgebench.analysis import stats
+from edgebench.analysis.competition import speed_of
 from edgebench.analysis.device_limits import missed_limits
-from edgebench.analysis.lead import lead
 from edgebench.analysis.types import Row
 from edgebench.record import Reason, Record
 
@@ -99,7 +99,7 @@ def _output_checks(record: Record) -> list[Reason]:
 
 
 def _unmeasured(row: Row) -> list[Reason]:
-    if lead([row]) is not None:
+    if speed_of([row]) is not None:
         return []
     if row.scenario in ("offline", "server"):
         why = row.unknown["throughput_per_s"]
