@@ -16,6 +16,8 @@ from edgebench.analysis.competition import Group, groups
 from edgebench.analysis.frame import GROUP_COLUMNS, RowFrame
 from edgebench.analysis.frontier import NO, OBJECTIVE, VERDICTS, YES, Contest, Frontier
 from edgebench.analysis.frontier import frontier as find_fronts
+from edgebench.analysis.frontier_report import members_of
+from edgebench.analysis.labels import labels
 from edgebench.analysis.pick import pick
 from edgebench.analysis.pick_report import Choice
 from edgebench.analysis.types import Front, LeftOut, Pick, Row
@@ -52,9 +54,8 @@ def with_decisions(
 
 def _groups_of(contest: Contest) -> Iterator[tuple[Group, Any]]:
     """Each group of a contest, and the places of its rows there."""
-    for number, names in enumerate(contest.groups.names):
-        group = Group(*(names[column] for column in GROUP_COLUMNS))
-        yield group, np.flatnonzero(contest.groups.codes == number)
+    for names, places in zip(contest.groups.names, members_of(contest), strict=True):
+        yield Group(*(names[column] for column in GROUP_COLUMNS)), places
 
 
 def _group(choice: Choice) -> Group:
@@ -117,7 +118,9 @@ def _pick(
     choice: Choice,
     states: Mapping[str, Sequence[StateCheck]],
 ) -> Pick:
-    busy = deploy_line.busy([rows[index] for index in members], states)
+    competing = [rows[index] for index in members]
+    names = dict(zip(members, labels(competing), strict=True))
+    busy = deploy_line.busy(competing, states)
     margin = choice.margin
     chosen = choice.choice
     return Pick(
@@ -134,7 +137,7 @@ def _pick(
         decided_by=", ".join(choice.decided_by) if choice.tied else choice.objective.metric,
         runs=choice.runs,
         busy=busy,
-        text=deploy_line.text(rows, members, choice, busy),
-        doubt=deploy_line.doubt(rows, members, choice),
-        bad_news=deploy_line.bad_news(rows, members),
+        text=deploy_line.text(rows, names, choice, busy),
+        doubt=deploy_line.doubt(rows, names, choice),
+        bad_news=deploy_line.bad_news(rows, names),
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from edgebench.analysis import ties
-from edgebench.analysis.labels import labels
 from edgebench.analysis.pick_report import Candidate, Choice
 from edgebench.analysis.types import Row
 from edgebench.metrics import METRICS
@@ -44,12 +43,11 @@ def _said(check: StateCheck) -> str:
     return f"{check.name.replace('_', ' ')}, {check.evidence}"
 
 
-def text(rows: Sequence[Row], members: Sequence[int], choice: Choice, busy: str) -> str:
-    """The line about these rows of one group."""
+def text(rows: Sequence[Row], names: Mapping[int, str], choice: Choice, busy: str) -> str:
+    """The line about the rows of one group; `names` are its rows and their labels."""
     if choice.choice is None:
-        return _nothing([rows[index] for index in members])
+        return _nothing([rows[index] for index in names])
     row = rows[choice.choice.row]
-    name = dict(zip(members, labels([rows[i] for i in members]), strict=True))[choice.choice.row]
     parts = [
         _speed(row, choice.objective.metric),
         _gain(row, rows),
@@ -58,16 +56,15 @@ def text(rows: Sequence[Row], members: Sequence[int], choice: Choice, busy: str)
         _misses(row),
     ]
     machine = f" (not to be believed yet, the machine was busy: {busy})" if busy else ""
-    words = f"deploy {name}{machine}: " + ", ".join(filter(None, parts))
-    return "; ".join(filter(None, [words, doubt(rows, members, choice)]))
+    words = f"deploy {names[choice.choice.row]}{machine}: " + ", ".join(filter(None, parts))
+    return "; ".join(filter(None, [words, doubt(rows, names, choice)]))
 
 
-def doubt(rows: Sequence[Row], members: Sequence[int], choice: Choice) -> str:
+def doubt(rows: Sequence[Row], names: Mapping[int, str], choice: Choice) -> str:
     """How sure the choice is, what decided where its speed did not, and what no interval holds."""
     if choice.choice is None:
         return ""
-    names = dict(zip(members, labels([rows[index] for index in members]), strict=True))
-    silent = sum(rows[index].ranked for index in members) - choice.rows
+    silent = sum(rows[index].ranked for index in names) - choice.rows
     parts = [
         _certainty(choice, names, rows),
         _several_runs(choice.runs),
@@ -76,14 +73,13 @@ def doubt(rows: Sequence[Row], members: Sequence[int], choice: Choice) -> str:
     return "; ".join(filter(None, parts))
 
 
-def bad_news(rows: Sequence[Row], members: Sequence[int]) -> list[str]:
+def bad_news(rows: Sequence[Row], names: Mapping[int, str]) -> list[str]:
     """Rows that are surely slower than fp32 with the same settings, and those that lost quality."""
-    names = dict(zip(members, labels([rows[index] for index in members]), strict=True))
     news = []
-    slower = [i for i in members if rows[i].ranked and _surely_slower(rows[i])]
+    slower = [i for i in names if rows[i].ranked and _surely_slower(rows[i])]
     if slower:
         news.append("slower than fp32: " + _listed([_slowdown(rows[i], names[i]) for i in slower]))
-    struck = [index for index in members if _lost_quality(rows[index])]
+    struck = [index for index in names if _lost_quality(rows[index])]
     if struck:
         news.append("not good enough: " + _listed([names[index] for index in struck]))
     return news

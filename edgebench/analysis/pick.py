@@ -46,6 +46,7 @@ from edgebench.analysis.uncertainty import (
 from edgebench.metrics import METRICS
 
 _LISTED = 20  # rows that meet the limits by value alone
+_SURELY_WORSE = 0.9999  # confidence at which a row is too far off the best one to be drawn
 _DRAWN = 200  # best rows among which the choice may lose a draw
 
 
@@ -207,7 +208,7 @@ def _choice(
         choice=None if chosen is None else _candidate(contest, chosen),
         runner_up=None if second is None else _candidate(contest, second),
         margin=None if chosen is None or second is None else _margin(contest, sign, chosen, second),
-        probability=None if chosen is None else _probability(contest, sign, meet, chosen),
+        probability=None if chosen is None else _probability(contest, sign, meet, against, chosen),
         clear=len(meet) > 0
         and runs == 1
         and not (contest.result.left_out[others] >= OBJECTIVE).any()
@@ -374,15 +375,20 @@ def _margin(contest: _Contest, sign: float, chosen: int, second: int) -> Margin:
     )
 
 
-def _probability(contest: _Contest, sign: float, meet: Indices, chosen: int) -> float | None:
-    """That the chosen one of the rows is the best of them, over draws."""
-    best = meet[:_DRAWN]
-    of = contest.of.take(best)
-    if len(meet) > 1 and np.isnan(of.error).any():
+def _probability(
+    contest: _Contest, sign: float, meet: Indices, against: Ratio, chosen: int
+) -> float | None:
+    """That the chosen one of the rows is the best of them, over draws of those that may be."""
+    if len(meet) > 1 and np.isnan(contest.of.error[meet[:_DRAWN]]).any():
         return None
-    drawn = sign * of.draws(contest.keys[best], 0, DRAWS, contest.result.seed)
+    within = ~against.told_apart(_SURELY_WORSE)
+    within[0] = True
+    best = meet[within][:_DRAWN]
     place = np.flatnonzero(best == chosen)
-    return float((drawn.argmin(axis=0) == place[0]).mean()) if len(place) else 0.0
+    if not len(place) or len(best) == 1:
+        return float(len(place))
+    drawn = sign * contest.of.take(best).draws(contest.keys[best], 0, DRAWS, contest.result.seed)
+    return float((drawn.argmin(axis=0) == place[0]).mean())
 
 
 def _binding(contest: _Contest, ordered: Indices) -> tuple[int | None, list[Relaxation], str]:

@@ -139,7 +139,9 @@ def _notes(rows: Sequence[Row], runs: Sequence[Run]) -> list[str]:
             "several runs of one device stand side by side: a machine drifts between runs, and the "
             "intervals do not hold that drift"
         )
-    if any(row.imported is None and row.latency_ns.replicates > 1 and not row.rounds for row in rows):
+    if any(
+        row.imported is None and row.latency_ns.replicates > 1 and not row.rounds for row in rows
+    ):
         notes.append(
             "some results do not tell the rounds in which they were measured: their rows are compared as "
             "if they were independent, which makes intervals of ratios wider"
