@@ -14,7 +14,7 @@ import numpy as np
 from edgebench.analysis import deploy_line, ties
 from edgebench.analysis.competition import Group, groups
 from edgebench.analysis.frame import GROUP_COLUMNS, RowFrame
-from edgebench.analysis.frontier import NO, OBJECTIVE, VERDICTS, YES, Contest, Frontier
+from edgebench.analysis.frontier import CONFIDENCE, NO, OBJECTIVE, VERDICTS, YES, Contest, Frontier
 from edgebench.analysis.frontier import frontier as find_fronts
 from edgebench.analysis.frontier_report import members_of
 from edgebench.analysis.labels import labels
@@ -28,6 +28,7 @@ def with_decisions(
     rows: Sequence[Row],
     states: Mapping[str, Sequence[StateCheck]],
     prefer: Sequence[str] = ties.DEFAULT,
+    confidence: float = CONFIDENCE,
 ) -> tuple[list[Row], list[Front], list[Pick]]:
     """Judges all rows; fronts and picks have one entry per group, in the same order.
 
@@ -35,7 +36,7 @@ def with_decisions(
     """
     members = groups(rows)
     frame = RowFrame(rows)
-    result = find_fronts(frame)
+    result = find_fronts(frame, confidence=confidence)
     placed = list(rows)
     found: dict[Group, Front] = {}
     for contest in result.contests:
@@ -46,7 +47,10 @@ def with_decisions(
                 placed[index] = _placed(rows[index], contest, int(place), found[group].by_value)
     for index in np.flatnonzero(result.left_out >= OBJECTIVE).tolist():
         placed[index] = _undecided(rows[index], result, index)
-    choices = {_group(choice): choice for choice in pick(frame, [], prefer=prefer).picks}
+    choices = {
+        _group(choice): choice
+        for choice in pick(frame, [], confidence=confidence, prefer=prefer).picks
+    }
     fronts = [found.get(group) or _no_front(group) for group in members]
     picks = [_pick(placed, group, some, choices[group], states) for group, some in members.items()]
     return placed, fronts, picks
@@ -129,6 +133,7 @@ def _pick(
         id=None if chosen is None else chosen.id,
         runner_up=None if choice.runner_up is None else choice.runner_up.row,
         clear=choice.clear and not busy,
+        rivals=choice.rivals,
         probability=choice.probability,
         speedup=None if margin is None else margin.ratio,
         speedup_low=None if margin is None else margin.low,

@@ -214,6 +214,7 @@ def _choice(
         and not (contest.result.left_out[others] >= OBJECTIVE).any()
         and chosen == meet[0]
         and bool(against.told_apart(contest.result.confidence)[1:].all()),
+        rivals=meet[1:][~against.told_apart(contest.result.confidence)[1:]][:_LISTED].tolist(),
         tied=[int(row) for row in tied if row != chosen][:_LISTED],
         decided_by=list(decided.by) if decided is not None else [],
         runs=runs,

@@ -90,6 +90,7 @@ class Choice(Part, frozen=True, kw_only=True):
     margin: Margin | None
     probability: float | None  # that the choice is the best of those that meet the limits by value
     clear: bool  # for sure: every other row that meets the limits is told apart from it, in one run
+    rivals: list[int]  # rows that are not surely worse than the best one by value, itself left out
     tied: list[int]  # other rows that are not told apart from the best one
     decided_by: list[
         str

@@ -12,6 +12,7 @@ from edgebench.analysis.blocks import with_blocks
 from edgebench.analysis.decisions import with_decisions
 from edgebench.analysis.device_limits import limit_words
 from edgebench.analysis.energy import notes as energy_notes
+from edgebench.analysis.frontier import CONFIDENCE
 from edgebench.analysis.pairs import not_faster
 from edgebench.analysis.rows import row_of
 from edgebench.analysis.types import Device, Row, Run, Table
@@ -19,10 +20,15 @@ from edgebench.analysis.validity import judge, strike_growthless
 from edgebench.record import Record
 
 
-def build_table(records: Iterable[Record], prefer: Sequence[str] = ties.DEFAULT) -> Table:
+def build_table(
+    records: Iterable[Record],
+    prefer: Sequence[str] = ties.DEFAULT,
+    confidence: float = CONFIDENCE,
+) -> Table:
     """The table of all records, rows in their order; records may stream by, one at a time.
 
-    `prefer` is the rule that decides between deployments that are not told apart.
+    `prefer` is the rule that decides between deployments that are not told apart, `confidence` that of
+    what is called sure.
     """
     devices: dict[str, Device] = {}
     runs: dict[str, Run] = {}
@@ -36,7 +42,7 @@ def build_table(records: Iterable[Record], prefer: Sequence[str] = ties.DEFAULT)
             runs[record.run.id] = _run_of(record)
     rows = with_baselines(with_blocks(strike_growthless(rows)))
     states = {run.id: run.state for run in runs.values()}
-    rows, fronts, picks = with_decisions(rows, states, prefer)
+    rows, fronts, picks = with_decisions(rows, states, prefer, confidence)
     return Table(
         device=next(iter(devices.values())) if len(devices) == 1 else None,
         devices=list(devices.values()),

@@ -316,6 +316,7 @@ class Pick(Part, frozen=True, kw_only=True):
     id: str | None
     runner_up: int | None  # index of the row that comes closest; None: there is no other
     clear: bool  # the best for sure: every other row is told apart from it
+    rivals: list[int] = []  # rows that are not told apart from the fastest one at 99 %
     probability: float | None = None  # that it is the best by its speed; None: nothing tells
     speedup: float | None = None  # against the runner-up: above 1 it is faster
     speedup_low: float | None = None  # 95 % interval of that ratio
