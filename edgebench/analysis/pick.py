@@ -186,6 +186,7 @@ def _choice(
     decided = _decide(contest.frame, tied, contest.prefer) if len(meet) else None
     chosen = None if decided is None else decided.row
     second = next((int(row) for row in meet[:2] if row != chosen), None)
+    rivals = meet[1:][~against.told_apart(contest.result.confidence)[1:]]
     runs = _runs(contest, competing)
     doubtful = meet[~contest.sure[meet]][:_LISTED]
     closest, binding, relax = (None, [], "") if len(meet) else _binding(contest, ordered)
@@ -209,12 +210,12 @@ def _choice(
         runner_up=None if second is None else _candidate(contest, second),
         margin=None if chosen is None or second is None else _margin(contest, sign, chosen, second),
         probability=None if chosen is None else _probability(contest, sign, meet, against, chosen),
-        clear=len(meet) > 0
-        and runs == 1
-        and not (contest.result.left_out[others] >= OBJECTIVE).any()
-        and chosen == meet[0]
-        and bool(against.told_apart(contest.result.confidence)[1:].all()),
-        rivals=meet[1:][~against.told_apart(contest.result.confidence)[1:]][:_LISTED].tolist(),
+        clear=runs == 1
+        and chosen is not None
+        and chosen == int(meet[0])
+        and not len(rivals)
+        and not (contest.result.left_out[others] >= OBJECTIVE).any().item(),
+        rivals=rivals[:_LISTED].tolist(),
         tied=[int(row) for row in tied if row != chosen][:_LISTED],
         decided_by=list(decided.by) if decided is not None else [],
         runs=runs,
