@@ -31,7 +31,7 @@ _POINT_DRAWS = 30_000_000  # the same of rows of large groups
 _PAIRS = 1_000_000  # pairs held at once
 _STRIP = 2**14  # pairs compared at once
 _CHUNK = 64  # draws made at once
-_MAX_CHANCE = 1 - 2**-13  # tables of Student's t tell no more
+_MAX_CHANCE = 1 - 2**-15  # tables of Student's t tell no more
 _HELD = 4_000_000  # drawn values of an objective held at once
 
 
@@ -118,11 +118,11 @@ def front_probability(
 def _sure(sizes: Indices, confidence: float) -> Numbers:
     """How likely a rival must dominate a row so that it does so for sure.
 
-    Each of the rivals may do so by chance (Bonferroni), and either of two rows may be the better one by
-    chance: hence half of what the confidence leaves.
+    Any of the rivals of any row may do so by chance: what the confidence leaves is shared out over all
+    ordered pairs of a group (Bonferroni), so that it holds for the group as a whole.
     """
-    rivals = np.maximum(sizes - 1, 1)
-    return np.minimum(1 - (1 - confidence) / 2 / rivals, _MAX_CHANCE)
+    pairs = np.maximum(sizes * (sizes - 1), 1)
+    return np.minimum(1 - (1 - confidence) / pairs, _MAX_CHANCE)
 
 
 # --- small groups: pairs. Rows stand in the order of their groups.
