@@ -122,7 +122,7 @@ def _sure(sizes: Indices, confidence: float) -> Numbers:
     ordered pairs of a group (Bonferroni), so that it holds for the group as a whole.
     """
     pairs = np.maximum(sizes * (sizes - 1), 1)
-    return np.minimum(1 - (1 - confidence) / pairs, _MAX_CHANCE)
+    return np.asarray(np.minimum(1 - (1 - confidence) / pairs, _MAX_CHANCE))
 
 
 # --- small groups: pairs. Rows stand in the order of their groups.
