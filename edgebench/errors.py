@@ -28,6 +28,16 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130  # Ctrl-C; what was measured is kept
 
 
+#: In what runtimes say when they get no memory.
+_OUT_OF_MEMORY = "bad_alloc", "failed to allocate", "out of memory", "cannot allocate memory"
+
+
+def tells_of_no_memory(error: Exception) -> bool:
+    """Whether a runtime's error is that it got no memory: no word on what it can do."""
+    lowered = f"{type(error).__name__}: {error}".lower()
+    return isinstance(error, MemoryError) or any(sign in lowered for sign in _OUT_OF_MEMORY)
+
+
 class EdgebenchError(Exception):
     """An error with a message for people, and, where there is one, the fix."""
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from edgebench.measure.campaign import Target, Watcher
-from edgebench.plan import Cell
-from edgebench.record import Record, Replicate
+from edgebench.record import Reason, Record, Replicate
 
 _MARKS = {"ok": "done", "failed": "FAILED", "unsupported": "unsupported", "invalid": "INVALID"}
 
@@ -35,12 +34,15 @@ def _spoilt(target: Target, replicate: Replicate, again: bool) -> str:
     return f"{what}: {target.cell.id}: {replicate.reasons[0].message}"
 
 
-def _cut(target: Target, replicate: Replicate) -> str:
-    return f"cut by the budget: {target.cell.id}: {replicate.reasons[0].message}"
+def _cut(target: Target, reason: Reason) -> str:
+    return f"cut by the budget: {target.cell.id}: {reason.message}"
 
 
 class LineWatcher:
     """For pipes and logs: a line when a cell is complete."""
+
+    def prepares(self, target: Target) -> None:
+        return None
 
     def starts(self, target: Target, number: int, total: int, left_s: float) -> None:
         return None
@@ -51,8 +53,8 @@ class LineWatcher:
     def spoilt(self, target: Target, replicate: Replicate, again: bool) -> None:
         print(_spoilt(target, replicate, again), file=sys.stderr, flush=True)
 
-    def cut(self, target: Target, replicate: Replicate) -> None:
-        print(_cut(target, replicate), file=sys.stderr, flush=True)
+    def cut(self, target: Target, reason: Reason) -> None:
+        print(_cut(target, reason), file=sys.stderr, flush=True)
 
     def completed(self, record: Record) -> None:
         text = f"{_MARKS[record.status]}: {record.cell.id}"
@@ -112,8 +114,8 @@ class LiveWatcher(LineWatcher):
     def spoilt(self, target: Target, replicate: Replicate, again: bool) -> None:
         self._progress.print(_spoilt(target, replicate, again), markup=False, style="yellow")
 
-    def cut(self, target: Target, replicate: Replicate) -> None:
-        self._progress.print(_cut(target, replicate), markup=False, style="yellow")
+    def cut(self, target: Target, reason: Reason) -> None:
+        self._progress.print(_cut(target, reason), markup=False, style="yellow")
 
     def completed(self, record: Record) -> None:
         if record.status != "ok":
@@ -122,23 +124,6 @@ class LiveWatcher(LineWatcher):
                 f"{_MARKS[record.status]}: {record.cell.id}: {reason}", markup=False, style="yellow"
             )
         self._progress.update(self._task, completed=self._number)
-
-
-@contextmanager
-def preparing() -> Iterator[Callable[[Cell, int, int], None]]:
-    """A line on the terminal while models are made ready; nothing elsewhere."""
-    live = sys.stderr.isatty()
-
-    def show(cell: Cell, number: int, total: int) -> None:
-        if live:
-            text = f"preparing models {number}/{total}: {cell.workload.name} {cell.precision}"
-            print(f"\r\x1b[K{text[:79]}", end="", file=sys.stderr, flush=True)
-
-    try:
-        yield show
-    finally:
-        if live:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
 @contextmanager

@@ -185,7 +185,7 @@ def _run(
 ) -> int:
     """Plans, measures, keeps and shows. Returns the exit code."""
     from edgebench import assets
-    from edgebench.cli.progress import preparing, watching
+    from edgebench.cli.progress import watching
     from edgebench.measure.markers import emit_markers
     from edgebench.measure.targets import fetch_assets, make_targets
     from edgebench.probes import device, state
@@ -219,10 +219,7 @@ def _run(
     try:
         with assets.terminal_progress() as progress:
             fetched = fetch_assets(open_cells, progress)
-        with preparing() as on_prepare:
-            targets = make_targets(
-                open_cells, options.settings, assets.cache_dir(), fetched, on_prepare
-            )
+        targets = make_targets(open_cells, options.settings, assets.cache_dir(), fetched)
         for target in targets:
             target.entries += keeper.pending.get(target.cell.id, [])
         power_modes = PowerModes() if options.set_power_mode else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import msgspec
 from edgebench import assets, registry
 from edgebench.analysis.gate_types import CellCase
 from edgebench.errors import UsageError
-from edgebench.measure import cores, environments, revisions
+from edgebench.measure import children, cores, environments, revisions
 from edgebench.measure.ab import Contest
 from edgebench.measure.campaign import Settings as CampaignSettings
 from edgebench.measure.campaign import Target
@@ -153,10 +154,17 @@ def _targets(request: Request, couples: Sequence[Couple], cache: Path) -> list[d
     with assets.terminal_progress() as progress:
         fetched = fetch_assets(cells, progress)
     targets = make_targets(cells, settings, cache, fetched)
+    for target in targets:
+        target.make_ready(partial(_asked, request))
     return [
         {"base": targets[2 * number], "head": targets[2 * number + 1]}
         for number in range(len(couples))
     ]
+
+
+def _asked(request: Request, module: str, job: bytes, patience: float) -> bytes | Reason:
+    allowance = children.Allowance(patience * request.time_out_s, request.memory_limit_bytes)
+    return children.ask(module, job, allowance)
 
 
 def _contest(

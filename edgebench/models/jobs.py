@@ -1,4 +1,4 @@
-"""What goes to and comes from `python -m edgebench.models.prepare`: one JSON document each way."""
+"""What goes to and comes from `python -m edgebench.models.prepare`: a JSON document each way, and steps."""
 
 from __future__ import annotations
 
@@ -69,3 +69,8 @@ def decode_answer(line: bytes | str) -> PreparedModel | PrepareFailure:
     if isinstance(answer, dict) and "error" in answer:
         return msgspec.convert(answer, PrepareFailure)
     return msgspec.convert(answer, PreparedModel)
+
+
+def encode_step(name: str) -> bytes:
+    """The line by which a child says which step it begins, or that it is still at it."""
+    return msgspec.json.encode({"step": name}) + b"\n"
