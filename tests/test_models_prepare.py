@@ -202,6 +202,14 @@ def test_a_model_that_the_runtime_refuses_is_unsupported(tmp_path: Path) -> None
 # --- the process --------------------------------------------------------------------------------
 
 
+def test_a_damaged_graph_is_failed_and_not_unsupported(tmp_path: Path) -> None:
+    model = models.convolution([1, 3, 8, 8])
+    model.graph.node[0].input[0] = "nowhere"
+    with pytest.raises(EdgebenchError, match="Invalid model") as caught:
+        prepare(job(write(tmp_path / "model.onnx", model)))
+    assert not isinstance(caught.value, UnsupportedError)
+
+
 def start(request: PrepareJob) -> subprocess.Popen[bytes]:
     process = subprocess.Popen(
         [sys.executable, "-m", "edgebench.models.prepare", str(os.getpid()), "-"],

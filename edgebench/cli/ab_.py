@@ -110,17 +110,18 @@ def _request(given: Mapping[str, Any]) -> Request:
     from edgebench.analysis.gate_types import latency_tolerances
     from edgebench.measure.contests import choose
     from edgebench.measure.couples import Request
-    from edgebench.measure.sides import parse_side
+    from edgebench.measure.sides import backends_of, parse_side
     from edgebench.plan import parse_sets, parse_shapes
 
     named = bool(given["names"] or given["suite"])
-    known = _known(given["folders"]) if named else {}
+    base, head = parse_side(given["base"]), parse_side(given["head"])
+    known = _known(given["folders"], backends_of(base, head)) if named else {}
     parity = given["parity"]
     request = Request(
         workloads=choose(known, given["names"], given["suite"]) if known else [],
         suite=given["suite"],
-        base=parse_side(given["base"]),
-        head=parse_side(given["head"]),
+        base=base,
+        head=head,
         sets=parse_sets(given["sets"]),
         shapes=dict(parse_shapes(given["shapes"])),  # type: ignore[arg-type]
         task=given["task"],
@@ -147,10 +148,11 @@ def _request(given: Mapping[str, Any]) -> Request:
     return request
 
 
-def _known(folders: Any) -> dict[str, Any]:
+def _known(folders: Any, backends: list[str]) -> dict[str, Any]:
+    from edgebench.plan import known_axes
     from edgebench.spec.loader import load_workloads
 
-    return load_workloads([Path(folder) for folder in folders])
+    return load_workloads([Path(folder) for folder in folders], lambda: known_axes(backends))
 
 
 def positive(text: str, option: str) -> float:

@@ -10,7 +10,7 @@ import msgspec
 from edgebench.errors import UsageError
 from edgebench.measure.campaign import Settings
 from edgebench.measure.estimate import Estimate
-from edgebench.plan import parse_shapes, workload_for_model
+from edgebench.plan import known_axes, parse_shapes, workload_for_model
 from edgebench.spec.types import Workload
 from edgebench.units import parse_bytes, parse_duration_s, parse_share
 
@@ -108,7 +108,8 @@ def workloads_of(options: Options) -> list[Workload]:
     from edgebench.measure.contests import choose
     from edgebench.spec.loader import load_workloads
 
-    known = load_workloads([Path(folder) for folder in options.folders])
+    folders = [Path(folder) for folder in options.folders]
+    known = load_workloads(folders, lambda: known_axes(options.backends))
     return choose(known, options.workloads, options.suite)
 
 

@@ -337,9 +337,12 @@ def _reference(job: PrepareJob, store: Cache, single: _Model) -> tuple[Path, boo
 def _reference_outputs(model: _Model, task: Task, say: Say) -> list[Outputs]:
     """ONNX Runtime on the CPU, one thread, graph optimisations off.
 
-    Raises UnsupportedError where it cannot run the model, EdgebenchError where the task is at fault.
+    Raises UnsupportedError where it cannot run the model, EdgebenchError where the file or the task is at
+    fault.
     """
     import onnxruntime as ort
+
+    from edgebench.models import onnx_file
 
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -365,10 +368,8 @@ def _reference_outputs(model: _Model, task: Task, say: Say) -> list[Outputs]:
             raise EdgebenchError(
                 f"the task {type(task).__name__} gives {_named(given)}; the model takes {_named(taken)}"
             ) from None
-        text = str(error).strip() or type(error).__name__
-        raise UnsupportedError(
-            f"ONNX Runtime cannot run {model.path.name} for a reference: {text.splitlines()[0]}"
-        ) from None
+        what = f"ONNX Runtime cannot run {model.path.name} for a reference"
+        raise onnx_file.refusal(error, what) from None
 
 
 def _named(tensors: Mapping[str, tuple[str, tuple[int | None, ...]]]) -> str:
