@@ -18,14 +18,14 @@ class ExitCode(IntEnum):
     """Exit codes of every `edgebench` command."""
 
     OK = 0  # ab, gate: pass or improve; also with `unsupported` or quality-struck rows
-    CELL_FAILED = 1  # at least one cell failed or is invalid; ab, gate: a regression
+    CELL_FAILED = 1  # a cell failed or is invalid, or none was measured; ab, gate: a regression
     USAGE = 2  # options, arguments, definition files
     DEVICE_STATE = 3  # invalid device state under --strict
     INCONCLUSIVE = 4  # ab, gate: not enough evidence
     INVALID = 5  # ab, gate, compare: no valid comparison
     ASSET = 6  # a model or data file cannot be had
     STORE = 7  # results cannot be written or read
-    INTERRUPTED = 130  # Ctrl-C; what was measured is kept
+    INTERRUPTED = 130  # Ctrl-C, SIGTERM, SIGHUP, SIGQUIT; what was measured is kept
 
 
 #: In what runtimes say when they get no memory.

@@ -293,7 +293,7 @@ def test_an_axis_that_no_backend_knows_is_an_error_at_its_place(tmp_path: Path) 
     with pytest.raises(SpecError) as caught:
         load_workloads([tmp_path], lambda: {"graph_optimization", "precision"})
     [error] = caught.value.errors if isinstance(caught.value, SpecErrors) else [caught.value]
-    assert (error.file, error.line, error.column) == (str(path), 18, 5)
+    assert (error.file, error.line, error.column) == (str(path), 21, 5)
     assert error.key == "matrix.axes.graph_optimzation"
     assert "no backend has an option 'graph_optimzation'; did you mean 'graph_optimization'?" in (
         str(error)

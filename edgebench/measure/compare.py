@@ -25,6 +25,7 @@ from edgebench.measure.meter import Meter
 from edgebench.measure.pair import run_pair
 from edgebench.pair import Pair
 from edgebench.record import Reason
+from edgebench.signals import ended_by
 
 PAIRS_SUFFIX = ".pairs.jsonl.gz"
 
@@ -74,9 +75,9 @@ def compare(
             code = "not_written" if isinstance(error, StoreError) else "stopped"
             reasons.append(Reason(code=code, message=error.message, fix=error.fix))
             _stop(contests, rules, error.message)
-        except KeyboardInterrupt:
-            reasons.append(Reason(code="interrupted", message="interrupted"))
-            _stop(contests, rules, "interrupted")
+        except KeyboardInterrupt as error:
+            reasons.append(Reason(code="interrupted", message=ended_by(error)))
+            _stop(contests, rules, ended_by(error))
     notes = [f"raw pairs: {path}"] if path is not None and path.exists() else []
     if reading is not None and not reading.needed_s:
         notes.append(f"energy is not judged: {_why(reading)}")
