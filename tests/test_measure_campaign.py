@@ -23,6 +23,7 @@ from edgebench.measure.campaign import (
     QUALITY_CUT,
     SLICE_FACTOR,
     Campaign,
+    Outlook,
     Settings,
     Target,
 )
@@ -30,6 +31,7 @@ from edgebench.measure.energy import Idle
 from edgebench.measure.jobs import Done, Job
 from edgebench.measure.launch import OUT_OF_TIME
 from edgebench.measure.meter import Meter
+from edgebench.measure.quiet import Quiet
 from edgebench.probes import state
 from edgebench.record import (
     CellFacts,
@@ -76,6 +78,8 @@ class Watcher:
     def spoilt(self, target: Target, replicate: Replicate, again: bool) -> None: ...
     def cut(self, target: Target, reason: Reason) -> None: ...
     def prepares(self, target: Target) -> None: ...
+    def begins(self, outlook: Outlook) -> None: ...
+    def looked(self, record: Record) -> None: ...
     def completed(self, record: Record) -> None: ...
 
 
@@ -407,6 +411,60 @@ def test_a_cell_that_hangs_leaves_time_for_the_others() -> None:
     assert unreached == ["hangs"]
     assert [(r.cell.id, len(r.replicates)) for r in keeper.records] == [("works", 3)]
     assert machine.turns[-1] == "hangs", "what is left is for the one that was cut"
+
+
+def test_a_wait_for_quiet_is_no_part_of_the_budget() -> None:
+    machine = Machine(a=5.0)
+
+    def look() -> str:
+        machine.now_s += 2.0
+        return "others use 45% of the CPUs" if machine.took_s < 50 else ""
+
+    settings = Settings(budget_s=30.0, replicates=3, max_replicates=3)
+    quiet = Quiet(60.0, look=look, clock=machine.clock)
+    keeper = Keeper()
+    campaign = Campaign(
+        [machine.target("a")],
+        settings,
+        A_RECORD.run,
+        A_RECORD.device,
+        [],
+        keeper,
+        Watcher(),
+        NOW_S,
+        machine.launch,
+        clock=machine.clock,
+        quiet=quiet,
+    )
+    assert campaign.measure() == []
+    assert len(keeper.records[0].replicates) == 3
+
+
+def test_a_first_look_is_short_and_is_shown_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[int] = []
+    monkeypatch.setattr(Watcher, "looked", lambda _, made: shown.append(len(made.replicates)))
+    slices_s: list[float] = []
+
+    def launch(job: Job, **_: Any) -> Done:
+        slices_s.append(job.slice_s)
+        return steady_launch(job)
+
+    measure([target("a")], launch, Settings(first_window_s=0.3))
+    assert (slices_s, shown) == ([0.3, 2.0, 2.0], [1])
+
+
+def test_what_the_budget_cut_is_counted() -> None:
+    machine = Machine(a=4.0, b=4.0, c=4.0)
+    cells = [machine.target(name) for name in "abc"]
+    settings = Settings(budget_s=18.0, replicates=3, max_replicates=3)
+    campaign, _, unreached = measure(cells, machine.launch, settings, clock=machine.clock)
+    cut = campaign.shortened()
+    assert unreached == []
+    assert cut is not None
+    assert (cut.unreached, cut.few, cut.quality) == (0, 3, 0)
+    assert cut.needed_s > 18.0
+    whole, _, _ = measure([target("a")], settings=Settings(budget_s=600.0))
+    assert whole.shortened() is None
 
 
 def test_a_budget_too_short_for_all_goes_to_the_cheap_cells_of_every_backend() -> None:

@@ -275,7 +275,7 @@ def test_ctrl_c_in_a_replicate_puts_the_former_mode_back(tmp_path: Path) -> None
         [asking("a", 0)], Settings(), A_RECORD.run, A_RECORD.device, [], Keeper(), Watcher(), 0.0,
         launch, power_modes=modes,
     )  # fmt: skip
-    stopped, _ = run_._measure(made, modes)
+    stopped = run_._measure(made, modes)
     assert isinstance(stopped, KeyboardInterrupt)
     assert board.number == 2
 

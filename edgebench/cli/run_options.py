@@ -15,8 +15,10 @@ from edgebench.spec.types import Workload
 from edgebench.units import parse_bytes, parse_duration_s, parse_share
 
 DEFAULT_SUITE = "quick"
-#: What `quick` may take: a first table within two minutes, downloads included.
+#: What `quick` may take: a first table within two minutes.
 QUICK_BUDGET_S = 105.0
+#: Of the quick look at a model of one's own, before precision.
+FIRST_WINDOW_S = 0.3
 PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 
 
@@ -96,6 +98,10 @@ def resolved(given: dict[str, Any]) -> Options:
             sustain_s=_positive(given["sustain"], "--sustain"),
             seed=given["seed"],
             memory_limit_bytes=None if limit is None else parse_bytes(limit),
+            first_window_s=FIRST_WINDOW_S if own else None,
+            wait_quiet_s=_positive(given["wait_quiet"], "--wait-quiet")
+            if given["wait_quiet"]
+            else 0.0,
         ),
     )
 

@@ -8,6 +8,7 @@ it has as many replicates as allowed, or when the budget is spent; its record is
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +27,7 @@ from edgebench.measure.launch import OUT_OF_TIME, run_worker
 from edgebench.measure.meter import Meter, NoMeter
 from edgebench.measure.power_modes import PowerModes
 from edgebench.measure.prepare import Ask, NotReady
+from edgebench.measure.quiet import Quiet
 from edgebench.measure.sustained import metered_window
 from edgebench.measure.vigil import Vigil, allowing_heat, postflight
 from edgebench.record import (
@@ -78,6 +80,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     strict: bool = False
     seed: int = 0
     memory_limit_bytes: int | None = None
+    first_window_s: float | None = None  # of a quick look: the first replicate of each cell
+    wait_quiet_s: float = 0.0  # at most, for a quiet machine before rounds; beside the budget
 
 
 @dataclass(frozen=True)
@@ -174,14 +178,37 @@ class Keeper(Protocol):
     def add_record(self, record: Record) -> None: ...
 
 
+@dataclass(frozen=True)
+class Outlook:
+    """What a run is about to do."""
+
+    cells: int
+    processes: int  # at least
+    expected_s: float
+    budget_s: float | None  # that is left
+    reachable: int  # cells that the budget is likely to reach
+
+
+@dataclass(frozen=True)
+class Shortened:
+    """What the budget cut of a run."""
+
+    unreached: int  # cells without any replicate
+    few: int  # cells with fewer replicates than were asked for
+    quality: int  # cells whose quality is of a part of their items, or unknown
+    needed_s: float  # a budget that is likely to do
+
+
 class Watcher(Protocol):
     """Who shows how far the run is."""
 
+    def begins(self, outlook: Outlook) -> None: ...
     def prepares(self, target: Target) -> None: ...
     def starts(self, target: Target, number: int, total: int, left_s: float) -> None: ...
     def tick(self) -> None: ...
     def spoilt(self, target: Target, replicate: Replicate, again: bool) -> None: ...
     def cut(self, target: Target, reason: Reason) -> None: ...
+    def looked(self, record: Record) -> None: ...
     def completed(self, record: Record) -> None: ...
 
 
@@ -206,6 +233,7 @@ class Campaign:
         clock: Callable[[], float] = time.monotonic,
         first_round: int = 0,
         ask: Callable[..., bytes | Reason] = children.ask,
+        quiet: Quiet | None = None,
     ) -> None:
         self._targets = targets
         self._settings = settings
@@ -222,6 +250,7 @@ class Campaign:
         self._clock = clock
         self._round = first_round
         self._ask = ask
+        self._quiet = quiet or Quiet()
         self._overheads_s: dict[Literal["first", "rest"], list[float]] = {"first": [], "rest": []}
         self._measured = sum(len(target.entries) for target in targets)
         self.records: dict[str, Record] = {}  # of complete cells, by id
@@ -238,6 +267,8 @@ class Campaign:
                 self._finish(target)
             else:
                 open_targets.append(target)
+        if open_targets:
+            self._watcher.begins(self._outlook(open_targets))
         with tempfile.TemporaryDirectory(prefix="edgebench-") as scratch:
             for mode, members, due_only in self._stretches(open_targets):
                 members = [t for t in members if t.cell.id not in self.records]
@@ -286,6 +317,7 @@ class Campaign:
     def _rounds(self, targets: Sequence[Target], scratch: Path, due_only: bool) -> None:
         """Replicates of the targets in turns, until each is complete or the budget is spent."""
         while turns := self._turns(targets, due_only):
+            self._quiet.wait()
             for target in turns:
                 if self._may_start(target):
                     self._turn(target, scratch)
@@ -382,7 +414,8 @@ class Campaign:
     def _left_s(self) -> float:
         if self._settings.budget_s is None:
             return float("inf")
-        return self._settings.budget_s - (self._clock() - self._started_s)
+        spent_s = self._clock() - self._started_s - self._quiet.spent_s
+        return self._settings.budget_s - spent_s
 
     def _complete(self, target: Target) -> bool:
         if target.broken or reruns.exhausted(target.replicates, self._settings.reruns):
@@ -451,6 +484,8 @@ class Campaign:
         )
         target.entries.append(entry)
         self._keeper.add_replicate(entry)
+        if self._settings.first_window_s is not None and index == 0:
+            self._watcher.looked(self._assemble(target))
         if reruns.disturbed(replicate):
             again = reruns.due(target.replicates, self._settings.reruns) is not None
             self._watcher.spoilt(target, replicate, again)
@@ -491,6 +526,8 @@ class Campaign:
     def _window_s(self, target: Target, share_s: float) -> float:
         """The measured window of the next replicate: its share, at most the setting."""
         most_s = self._settings.sustain_s if target.sustained else self._settings.slice_s
+        if self._settings.first_window_s is not None and not target.entries:
+            most_s = min(most_s, self._settings.first_window_s)
         return min(most_s, max(MIN_SLICE_S, share_s))
 
     def _metered_window_s(self, target: Target, window_s: float) -> float:
@@ -523,14 +560,76 @@ class Campaign:
         return (target.first_s or OVERHEAD_FIRST_S) * _mean(self._overheads_s["first"], 1.0)
 
     def _expected_s(self) -> float:
-        """Time until the last replicate that is due for sure."""
-        planned_s, share_s = 0.0, self._share_s()
+        """Time until the last replicate, at most what the budget leaves."""
+        return min(self._work_s(), max(0.0, self._left_s()))
+
+    def _work_s(self) -> float:
+        """What the replicates take that are due or, by what the cells' intervals tell, will be."""
+        planned_s, share_s = self._overhead_s(), self._share_s()
+        rest_s = _mean(self._overheads_s["rest"], OVERHEAD_S)
         for target in self._targets:
-            if due := self._due(target):
-                window_s = self._window_s(target, share_s)
-                slice_s = min(window_s, self._settings.slice_s)
-                planned_s += due * _planned_s(target, window_s, slice_s)
-        return self._overhead_s() + planned_s
+            due, more = self._due(target), self._more(target)
+            window_s = self._window_s(target, share_s)
+            slice_s = min(window_s, self._settings.slice_s)
+            planned_s += (due + more) * _planned_s(target, window_s, slice_s) + more * rest_s
+        return planned_s
+
+    def _more(self, target: Target) -> int:
+        """Replicates beyond those that are due which a cell is likely to need for its precision."""
+        if target.cell.id in self.records or not target.possible or self._complete(target):
+            return 0
+        count, most = len(target.standing), self._settings.max_replicates
+        width = half_width(target.standing, self._settings)
+        if target.sustained or width is None:
+            return 0
+        wanted = math.ceil(count * min(width / self._settings.target, 9.0) ** 2)
+        return max(0, min(wanted, most) - max(count, self._settings.replicates))
+
+    def _outlook(self, targets: Sequence[Target]) -> Outlook:
+        left_s = self._left_s()
+        reachable, first_s = 0, 0.0
+        for target in sorted(targets, key=self._first_s):
+            first_s += self._first_s(target) + MIN_SLICE_S
+            reachable += first_s <= left_s
+        return Outlook(
+            cells=len(targets),
+            processes=sum(map(self._due, targets)),
+            expected_s=self._work_s(),
+            budget_s=None if left_s == float("inf") else left_s,
+            reachable=reachable,
+        )
+
+    def shortened(self) -> Shortened | None:
+        """What the budget cut, after `measure`; None: nothing."""
+        if self._settings.budget_s is None:
+            return None
+        measured = [target for target in self._targets if target.entries]
+        unreached = [t for t in self._targets if t.possible and not t.entries]
+        few = [
+            target
+            for target in measured
+            if not target.broken and len(target.standing) < self._settings.replicates
+        ]
+        part = [t for t in measured if t.quality is not None and t.quality.of is not None]
+        if not unreached and not few and not part:
+            return None
+        rest_s = _mean(self._overheads_s["rest"], OVERHEAD_S) + SLICE_FACTOR * MIN_SLICE_S
+        missing = sum(self._settings.replicates - len(target.standing) for target in few)
+        later = len(unreached) * (self._settings.replicates - 1)
+        needed_s = sum(self._first_s(target) for target in unreached)
+        needed_s += (missing + later) * rest_s + sum(map(_quality_needed_s, part))
+        return Shortened(
+            len(unreached), len(few), len(part), self._settings.budget_s + 1.2 * needed_s
+        )
+
+    @property
+    def unreached(self) -> list[CellFacts]:
+        """Cells that could be measured and have no record, after `measure`."""
+        return [t.cell for t in self._targets if t.cell.id not in self.records]
+
+    def found(self) -> list[Record]:
+        """Records of all cells that are complete or have replicates."""
+        return [*self.records.values(), *self.provisional()]
 
     def provisional(self) -> list[Record]:
         """Records of cells that have replicates but are not complete: to be shown, not kept."""
@@ -586,12 +685,29 @@ def cheap_first(targets: Sequence[Target]) -> list[Target]:
     return [target for turn in turns for target in turn if target is not None]
 
 
+def _quality_needed_s(target: Target) -> float:
+    """What the rest of a quality pass that was cut takes, as the time that each of its items took."""
+    found = [r for r in target.standing if r.quality is target.quality]
+    wall_s = next((r.wall_s for r in found if r.wall_s), 0.0)
+    quality = target.quality
+    if quality is None or quality.of is None:
+        return 0.0
+    return wall_s * (quality.of - quality.items) / max(1, quality.items)
+
+
 def _mean(values: Sequence[float], otherwise: float) -> float:
     return sum(values) / len(values) if values else otherwise
 
 
 def precise(replicates: Sequence[Replicate], settings: Settings) -> bool:
     """Whether the chosen percentile is known within the target, over replicates, or no replicate has one."""
+    width = half_width(replicates, settings)
+    timed = any(replicate.samples_ns for replicate in replicates)
+    return not timed or (width is not None and width <= settings.target)
+
+
+def half_width(replicates: Sequence[Replicate], settings: Settings) -> float | None:
+    """Of the interval of the chosen percentile, as a share; None: there is no interval yet."""
     permille = round(settings.percentile * 1000)
     values = [
         stats.percentile(sorted(replicate.samples_ns), permille)
@@ -599,7 +715,7 @@ def precise(replicates: Sequence[Replicate], settings: Settings) -> bool:
         if replicate.samples_ns
     ]
     interval = stats.log_interval(values)
-    return not values or (interval is not None and interval.half_width <= settings.target)
+    return None if interval is None else interval.half_width
 
 
 def _with_state(replicate: Replicate, changes: list[StateCheck]) -> Replicate:
