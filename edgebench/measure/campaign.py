@@ -154,6 +154,13 @@ class Target:
         return any(r.quality is None or r.quality.of is None for r in self.sound)
 
     @property
+    def judged_better(self) -> bool:
+        """Whether another quality pass could tell more: the budget cut the last one, and it was not for want
+        of the reference."""
+        assert self.job is not None
+        return not self.judged and (bool(self.job.reference) or self.job.generate is None)
+
+    @property
     def sustained(self) -> bool:
         return self.cell.scenario == "sustained"
 
@@ -359,11 +366,13 @@ class Campaign:
             return True
         self._watcher.prepares(target)
 
-        def ask(module: str, job: bytes, patience: float) -> bytes | Reason:
+        def ask(
+            module: str, job: bytes, *, patience: float = 1.0, share: float = 1.0
+        ) -> bytes | Reason:
             allowance = children.Allowance(
                 patience * self._settings.time_out_s,
                 self._settings.memory_limit_bytes,
-                end_s - self._clock(),
+                share * (end_s - self._clock()),
             )
             return self._ask(module, job, allowance, self._watcher.tick)
 
@@ -446,7 +455,7 @@ class Campaign:
             sustain_s=window_s if target.sustained else 0.0,
             min_window_s=metered_s,
             warmup_s=max(0.3, slice_s / 2),
-            full_quality=not target.judged,
+            full_quality=first or target.judged_better,
             expected=str(scratch / f"{self._targets.index(target)}.npz"),
             time_s=self._quality_s(time_s),
         )

@@ -39,6 +39,12 @@ PARITY_METRIC = "parity_error"
 PARITY_LIMIT = {"fp32": 1e-3, "as-is": 1e-3}
 REDUCED_PARITY_LIMIT = 0.1
 SAME_SESSION_LIMIT = 1e-3  # between two processes of one cell
+#: Why there is no reference to compare with.
+NATIVE_FILE = (
+    "a file in a runtime's own format has no fp32 reference: give the ONNX model it was made from "
+    "(--reference), or a task with labels"
+)
+NO_TIME = "the budget left no time for the fp32 reference"
 CHECKED_ITEMS = 4
 #: Reading outputs may copy them, which costs the same twice; more than this at first is work.
 COMPLETION_QUERIES = 8
@@ -205,6 +211,7 @@ def quality(
     reference: str,
     constant: bool,
     time: QualityTime = UNLIMITED,
+    no_reference: str = NATIVE_FILE,
 ) -> Quality:
     """Quality by labels where the task has them, by parity with the reference where it has none.
 
@@ -221,6 +228,7 @@ def quality(
             reference=reference,
             constant=constant,
             time=time,
+            no_reference=no_reference,
         )
 
     if spec.metric != PARITY_METRIC:
@@ -294,6 +302,7 @@ def _parity_quality(
     reference: str,
     constant: bool,
     time: QualityTime,
+    no_reference: str,
 ) -> Quality:
     """Parity with the reference on the first items."""
     if not reference:
@@ -304,9 +313,9 @@ def _parity_quality(
             better="lower",
             passed=False,
             items=0,
+            of=len(task) if no_reference == NO_TIME else None,
             kind="parity",
-            reason="a file in a runtime's own format has no fp32 reference: give the ONNX model "
-            "it was made from (--reference), or a task with labels",
+            reason=no_reference,
         )
     want = load_outputs(reference, len(task))
     got = outputs_in_time(task, len(want), lambda items: infer(session, batch, items), batch, time)

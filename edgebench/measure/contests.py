@@ -162,7 +162,9 @@ def _targets(request: Request, couples: Sequence[Couple], cache: Path) -> list[d
     ]
 
 
-def _asked(request: Request, module: str, job: bytes, patience: float) -> bytes | Reason:
+def _asked(
+    request: Request, module: str, job: bytes, *, patience: float = 1.0, share: float = 1.0
+) -> bytes | Reason:
     allowance = children.Allowance(patience * request.time_out_s, request.memory_limit_bytes)
     return children.ask(module, job, allowance)
 

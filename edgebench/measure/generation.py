@@ -56,7 +56,7 @@ def measure(
     uss_loaded = memory.uss_bytes()
 
     from edgebench.measure import check, requests, scenario
-    from edgebench.measure.quality_time import QualityTime
+    from edgebench.measure.quality_time import QualityTime, without_quality
 
     choose = _choose(job, task)
 
@@ -91,26 +91,6 @@ def measure(
         temperature=task.temperature,
         fixed_length=not task.ends,
     )
-    link.phase("measurement of prompts given twice", 2 * FRESH * each_s)
-    unseen = _twice(task, asked, job, lambda prompts: ask(prompts, 1))
-    link.phase("measurement of the pipeline", _PIPELINE * each_s)
-    pipeline = _pipeline(task, asked, job, session, choose)
-    observed = Memory(
-        peak_bytes=peak.peak_bytes,
-        peak_source=peak.peak_source,
-        uss_loaded_bytes=uss_loaded,
-        uss_warm_bytes=uss_warm,
-        uss_end_bytes=memory.uss_bytes(),
-        arena_bytes=session.arena_bytes(),
-        device_peak_bytes=peak.device_peak_bytes,
-        device_source=peak.device_source,
-    )
-    link.phase("output check")
-    checked = check.logits_check(session, pool[0], expected=job.expected)
-    effective = None
-    if job.full_quality:
-        link.phase("reading of effective facts")
-        effective = session.effective()
     replicate = Replicate(
         index=job.index,
         status="ok",
@@ -128,13 +108,44 @@ def measure(
         involuntary_switches=window.involuntary_switches,
         stop=window.stop,
         generate=generated,
+        memory=peak,
+    )
+    digest = _digest(pool)
+    needed_s = JUDGED_TOKENS * _token_s(replicate)
+
+    def phase(name: str, limit_s: float = 0.0) -> None:
+        """Starts a phase behind the window: what was timed in that stands, should the budget end in this one."""
+        without = without_quality(replicate, job.quality, task.metrics, len(task), needed_s)
+        link.phase(name, limit_s, Done(without, digest))
+
+    phase("measurement of prompts given twice", 2 * FRESH * each_s)
+    unseen = _twice(task, asked, job, lambda prompts: ask(prompts, 1))
+    phase("measurement of the pipeline", _PIPELINE * each_s)
+    pipeline = _pipeline(task, asked, job, session, choose)
+    observed = Memory(
+        peak_bytes=peak.peak_bytes,
+        peak_source=peak.peak_source,
+        uss_loaded_bytes=uss_loaded,
+        uss_warm_bytes=uss_warm,
+        uss_end_bytes=memory.uss_bytes(),
+        arena_bytes=session.arena_bytes(),
+        device_peak_bytes=peak.device_peak_bytes,
+        device_source=peak.device_source,
+    )
+    phase("output check")
+    checked = check.logits_check(session, pool[0], expected=job.expected)
+    effective = None
+    if job.full_quality:
+        phase("reading of effective facts")
+        effective = session.effective()
+    replicate = msgspec.structs.replace(
+        replicate,
         unseen=unseen,
         pipeline=pipeline,
         memory=observed,
         output_check=checked,
         effective=effective,
     )
-    digest = _digest(pool)
     if job.full_quality:
         left = QualityTime.of_replicate(began_s, job.time_s)
         judging = _Judging(job, link, session, task, left, digest)

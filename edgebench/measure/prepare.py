@@ -5,9 +5,9 @@ The work is done in processes of its own, so that neither the parent nor a worke
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
@@ -21,9 +21,19 @@ from edgebench.record import ModelFacts, Reason, Status
 
 #: A conversion is one silent step, of another's code: an engine of TensorRT takes minutes to build.
 CONVERSION_PATIENCE = 10.0
-#: Asks a child, `python -m` the first, for what the second describes; the third multiplies the silence
-#: that counts as a hang.
-Ask = Callable[[str, bytes, float], bytes | Reason]
+
+
+class Ask(Protocol):
+    """Asks a child for something, in `share` of the time there is; `patience` multiplies the silence that
+    counts as a hang."""
+
+    def __call__(
+        self, module: str, job: bytes, *, patience: float = 1.0, share: float = 1.0
+    ) -> bytes | Reason: ...
+
+
+#: Of a cell's turn, for its model with the reference; then it is made without, so that something is measured.
+REFERENCE_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -43,19 +53,28 @@ class NotReady:
     reason: Reason
 
 
+NO_TIME = NotReady("failed", Reason(code=OUT_OF_TIME, message="there was no time before"))
+
+
 class Preparer:
     """Prepares models, each once. What a budget cut is no answer: it may be asked for again."""
 
     def __init__(self, cache: Path) -> None:
         self._cache = cache
         self._made: dict[bytes, PreparedModel | NotReady] = {}
+        self._slow: set[tuple[str, str]] = set()  # whose reference a budget has no time for
 
     def _prepared(self, job: PrepareJob, ask: Ask) -> PreparedModel | NotReady:
+        """The model and, where there is time for it, the reference."""
         key = msgspec.json.encode(job)
         if key in self._made:
             return self._made[key]
-        made = _prepare(job, ask)
-        if not (isinstance(made, NotReady) and made.reason.code == OUT_OF_TIME):
+        task = job.task, job.source_sha256
+        made = NO_TIME if task in self._slow else _prepare(job, ask, share=REFERENCE_SHARE)
+        if _out_of_time(made):
+            self._slow.add(task)
+            made = _prepare(msgspec.structs.replace(job, without_reference=True), ask)
+        if not _out_of_time(made):
             self._made[key] = made
         return made
 
@@ -148,7 +167,9 @@ def _convert(
         batch=model.batch,
         cache=str(folder),
     )
-    answer = ask("edgebench.measure.convert", msgspec.json.encode(job), CONVERSION_PATIENCE)
+    answer = ask(
+        "edgebench.measure.convert", msgspec.json.encode(job), patience=CONVERSION_PATIENCE
+    )
     if isinstance(answer, Reason):
         return NotReady("failed", answer)
     try:
@@ -163,8 +184,12 @@ def _convert(
     return converted
 
 
-def _prepare(job: PrepareJob, ask: Ask) -> PreparedModel | NotReady:
-    answer = ask("edgebench.models.prepare", msgspec.json.encode(job), 1.0)
+def _out_of_time(made: PreparedModel | NotReady) -> bool:
+    return isinstance(made, NotReady) and made.reason.code == OUT_OF_TIME
+
+
+def _prepare(job: PrepareJob, ask: Ask, share: float = 1.0) -> PreparedModel | NotReady:
+    answer = ask("edgebench.models.prepare", msgspec.json.encode(job), share=share)
     if isinstance(answer, Reason):
         return NotReady("failed", answer)
     try:

@@ -20,11 +20,11 @@ from edgebench.spec.types import Asset, Workload
 #: networks, whose weights are used many times, and of decoders, which read all of them for a token.
 BYTES_PER_S = 20e6
 DECODED_BYTES_PER_S = 5e9
-#: A token that is written takes so many times one that is read with its prompt.
-TOKEN_COST = 4
-#: Requests of a first replicate beside its window, and tokens that its quality pass reads and writes.
+#: A token that is written takes as long as so many of a prompt, which are read together.
+READ_TOGETHER = 8
+#: Requests of a first replicate beside its window, and tokens of its quality pass as if each were written.
 REQUESTS = 10
-JUDGED_TOKENS = 5_000
+JUDGED_TOKENS = 900
 
 
 def facts_of(cell: Cell) -> CellFacts:
@@ -127,7 +127,7 @@ def _first_s(cell: Cell, source: Path) -> float:
         size_bytes = 0
     if cell.scenario != GENERATE:
         return OVERHEAD_FIRST_S + size_bytes * cell.batch / BYTES_PER_S
-    request = int(cell.variant["prompt_tokens"]) + TOKEN_COST * int(cell.variant["new_tokens"])
+    request = int(cell.variant["prompt_tokens"]) / READ_TOGETHER + int(cell.variant["new_tokens"])
     tokens = JUDGED_TOKENS + REQUESTS * request * cell.batch
     return OVERHEAD_FIRST_S + tokens * size_bytes / DECODED_BYTES_PER_S
 

@@ -202,6 +202,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
             reference=job.reference,
             constant=job.reference_constant,
             time=left,
+            no_reference=check.NO_TIME if job.fp32_inputs else check.NATIVE_FILE,
         )
         replicate = with_quality(replicate, quality, needed_s)
     session.close()

@@ -29,6 +29,7 @@ class PrepareJob(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 0
     cache: str  # the cache's root folder
     generates: bool = False  # a decoder for a task that generates text
+    without_reference: bool = False  # there is no time for it: parity stays unknown
 
 
 class PreparedModel(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,7 +48,7 @@ class PreparedModel(msgspec.Struct, frozen=True, kw_only=True):
     inputs: list[TensorInfo]  # of that file
     #: .npz of that file's outputs for the task's first REFERENCE_ITEMS items, one thread, graph
     #: optimisations off; arrays are named "<item>/<output name>".
-    reference: str  # "": a file in a runtime's own format has none
+    reference: str  # "": a file in a runtime's own format has none, or there was no time for it
     work: Work | None = None  # of the file at `path`, one run; None: not an ONNX graph
     reference_constant: bool  # no two items gave different outputs: parity would prove nothing
 

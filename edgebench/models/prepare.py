@@ -87,7 +87,7 @@ def prepare(job: PrepareJob, say: Say = lambda step: None) -> PreparedModel:
     final = fixed  # fp16, bf16, w8 and w4 are the runtime's doing, from the fp32 file
     if job.precision.startswith("int8"):
         final = _quantized(job, store, fixed, single)
-    reference, constant = _reference(job, store, single)
+    reference, constant = ("", False) if job.without_reference else _reference(job, store, single)
     return PreparedModel(
         path=str(final.path),
         sha256=final.sha256,
@@ -179,7 +179,7 @@ def _decoder(job: PrepareJob, store: Cache) -> PreparedModel:
     tokens = [file_sha256(path) for path in files_beside(source)]
     made_from = {"model": sha256, "tokens": tokens, "task": _task_identity(job)}
     key = {"step": "decoder reference", **made_from, **_made_by()}
-    folder, _ = store.get(key, make)
+    reference = "" if job.without_reference else str(store.get(key, make)[0] / _REFERENCE)
     return PreparedModel(
         path=job.source,
         format=job.format,
@@ -190,7 +190,7 @@ def _decoder(job: PrepareJob, store: Cache) -> PreparedModel:
         build_s=None,
         fp32_path=job.source,
         inputs=[],
-        reference=str(folder / _REFERENCE),
+        reference=reference,
         reference_constant=False,
     )
 

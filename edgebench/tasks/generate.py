@@ -279,7 +279,9 @@ class Generate(GenerationTask):
                     done += count
                     waiting.append(part)
         except OutOfTime:
-            self.judged = done
+            pass
+        # Fewer also where there was no time for the reference.
+        self.judged = done if done < len(self) else None
         return values
 
     def _perplexity(self, session: GenerationSession, values: dict[str, float]) -> Iterator[int]:
