@@ -23,6 +23,7 @@ from edgebench.cli import run_resume
 from edgebench.cli.numbers import FiniteRange
 from edgebench.cli.run_options import PERCENTILES, Options, resolved, workloads_of
 from edgebench.errors import DeviceStateError, EdgebenchError, ExitCode, UsageError
+from edgebench.measure.budget import Budget
 from edgebench.measure.campaign import Campaign, Shortened
 from edgebench.measure.estimate import Estimate
 from edgebench.measure.meter import Meter
@@ -231,12 +232,12 @@ def _run(
     done = dict(keeper.done)
     open_cells = [cell for cell in cells if cell.id not in done]
     campaign: Campaign | None = None
+    budget = Budget(options.settings.budget_s or math.inf, started_s)
     try:
-        with assets.terminal_progress() as progress:
-            begun_s = time.monotonic()
+        with budget.without("downloads"), assets.terminal_progress() as progress:
             fetched = fetch_assets(open_cells, progress)
-            fetched_s = time.monotonic() - begun_s
-        _tell_apart(options, fetched_s)
+        if budget.note:
+            print(budget.note, file=sys.stderr)
         targets = make_targets(open_cells, options.settings, assets.cache_dir(), fetched)
         for target in targets:
             target.entries += keeper.pending.get(target.cell.id, [])
@@ -250,7 +251,7 @@ def _run(
                 before,
                 keeper,
                 watcher,
-                started_s + fetched_s,
+                budget.counts_from_s,
                 power_modes=power_modes,
                 meter=meter,
                 mark=emit_markers if options.energy_markers else list,
@@ -268,12 +269,6 @@ def _run(
     records = _in_order(cells, [*done.values(), *measured])
     table = _render(records, form) if records else None
     return _closing(table, stopped, campaign, keeper)
-
-
-def _tell_apart(options: Options, fetched_s: float) -> None:
-    """Says what the budget does not count."""
-    if options.settings.budget_s is not None and fetched_s >= 1:
-        print(f"downloads took {fetched_s:.0f} s, which the budget does not count", file=sys.stderr)
 
 
 def _meter(options: Options, devices: Sequence[Device]) -> AbstractContextManager[Meter]:
