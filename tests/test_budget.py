@@ -125,6 +125,23 @@ def quality(task: type[Signs], limit: Quality, until_s: float) -> Found:
     )
 
 
+@pytest.mark.parametrize(
+    ("time_s", "most_s", "until_s"),
+    [
+        (None, None, math.inf),
+        (60.0, 100.0, 60.0),  # its share
+        (5.0, 100.0, 40.0),  # began at 0, and 20 s were spent: so many more
+        (5.0, 30.0, 30.0),  # but for the end of the turn
+    ],
+)
+def test_a_quality_pass_has_its_share_and_at_least_as_long_as_what_came_before_it(
+    time_s: float | None, most_s: float | None, until_s: float
+) -> None:
+    clock = Clock()
+    clock.now_s = 20.0
+    assert QualityTime.of_replicate(0.0, time_s, most_s, clock).until_s == until_s
+
+
 def test_a_quality_pass_that_would_not_fit_is_cut_to_the_items_that_fit() -> None:
     found = quality(Signs, Quality(metric="accuracy", floor=0.85), until_s=29.5)
     assert (found.items, found.of) == (30, 100)

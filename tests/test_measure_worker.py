@@ -73,6 +73,22 @@ def test_the_silence_that_is_told_is_the_one_that_was_allowed() -> None:
     assert (said.phase, said.limit_s) == ("quality pass", 0.03)
 
 
+def test_a_worker_that_is_never_silent_ends_with_its_time() -> None:
+    """Each word of it would begin a new silence; all words together have an end."""
+    read, write = os.pipe()
+    said = launch.Conversation()
+
+    def hear(line: bytes) -> Phase:
+        os.write(write, line + b"\n")
+        return Phase("warm-up")
+
+    os.write(write, b"on and on\n")
+    launch.listen(read, said, hear, 60.0, 0.05, lambda: None)
+    os.close(read)
+    os.close(write)
+    assert (said.out_of_time, said.timed_out, said.ending) == (True, False, False)
+
+
 @pytest.mark.parametrize(
     ("error", "status", "code"),
     [

@@ -220,6 +220,35 @@ def test_a_budget_ends_a_hang_and_says_what_it_cut_and_how_to_go_on(workplace: W
     assert "first look" in err
 
 
+def test_what_was_timed_stands_where_the_quality_pass_never_ends(workplace: Workplace) -> None:
+    (workplace.folder / "endless.py").write_text(
+        """
+import numpy as np
+from edgebench.task import Metric, Task
+
+class Endless(Task):
+    metrics = {"agreement": Metric("1", "higher", "share of right answers")}
+
+    def __len__(self): return 8
+    def raw(self, index): return float(index)
+    def preprocess(self, raw):
+        return dict.fromkeys(("left", "right"), np.full((1, 4), raw + 1, np.float32))
+    def postprocess(self, outputs, raw): return outputs
+
+    def score(self, predictions):
+        while True:
+            pass
+"""
+    )
+    code, table, err = workplace.run("--task", "endless.py:Endless", "--budget", "12s")
+    [row] = table["rows"]
+    assert (row["status"], row["ranked"]) == ("ok", False), row["reasons"]
+    assert row["latency_ns"]["p50"] > 0
+    assert "quality_cut" in codes(row)
+    assert "1 cell without the whole quality pass" in err
+    assert code == ExitCode.OK
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
 def test_a_signal_ends_a_run_as_ctrl_c_does(workplace: Workplace, number: signal.Signals) -> None:
     process = workplace.start("--model", str(workplace.model), "--replicates", "50")

@@ -54,6 +54,8 @@ OVERHEAD_FIRST_S = 4.0
 OVERHEAD_S = 1.2
 #: What begins within the budget may end so much after it.
 OVERTIME_S = 10.0
+#: What a worker needs to score its answers and to say its last word.
+CLOSING_S = 2.0
 #: A cell's first turn may take so long, however little of the budget is its share.
 LEAST_TURN_S = 10.0
 #: And so many times what it is thought to take.
@@ -411,14 +413,13 @@ class Campaign:
     def _unmeasured(self, target: Target) -> bool:
         return target.possible and not target.entries and target.cell.id not in self.records
 
-    def _quality_s(self, time_s: float) -> float | None:
-        """When the quality pass of a replicate is to end, from the replicate's start: what the budget leaves
-        is shared by those that have none, or a part. None: whenever it does."""
+    def _share_of_s(self, time_s: float) -> float | None:
+        """A replicate's share of what the budget leaves, quality pass included, among those that have none, or
+        a part; `time_s` is the most it may take. None: there is no budget."""
         if time_s == float("inf"):
             return None
         waiting = [t for t in self._targets if self._unmeasured(t) or (t.entries and not t.judged)]
-        share_s = self._left_s() / max(1, len(waiting))
-        return min(time_s - OVERTIME_S / 2, share_s)
+        return min(time_s - CLOSING_S, self._left_s() / max(1, len(waiting)))
 
     def _left_s(self) -> float:
         if self._settings.budget_s is None:
@@ -457,7 +458,8 @@ class Campaign:
             warmup_s=max(0.3, slice_s / 2),
             full_quality=first or target.judged_better,
             expected=str(scratch / f"{self._targets.index(target)}.npz"),
-            time_s=self._quality_s(time_s),
+            time_s=self._share_of_s(time_s),
+            most_s=None if time_s == float("inf") else time_s - CLOSING_S,
         )
         total = sum(
             max(self._settings.replicates, len(t.entries)) for t in self._targets if t.possible

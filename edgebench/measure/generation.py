@@ -147,7 +147,7 @@ def measure(
         effective=effective,
     )
     if job.full_quality:
-        left = QualityTime.of_replicate(began_s, job.time_s)
+        left = QualityTime.of_replicate(began_s, job.time_s, job.most_s)
         judging = _Judging(job, link, session, task, left, digest)
         replicate = _with_quality(replicate, judging)
         if attempts is not None:

@@ -54,9 +54,10 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     reference_constant: bool
     expected: str  # npz of this cell's outputs: written by its first replicate, read by the others
     memory_limit_bytes: int | None = None
-    time_s: float | None = (
-        None  # for the whole replicate, quality pass included; None: what it takes
-    )
+    #: Its share of the budget, from its start, quality pass included, and the most it may take; None: what
+    #: it takes.
+    time_s: float | None = None
+    most_s: float | None = None
     generate: GenerateJob | None = None  # None: single inferences
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     Infer = Callable[[Sequence[Feeds]], list[Outputs]]
 
-#: However little of the budget is left: an item or two are more than nothing.
+#: However small its share of the budget is: an item or two are more than nothing.
 LEAST_QUALITY_S = 1.0
 _Z = 1.96
 
@@ -37,20 +37,25 @@ class QualityTime:
     clock: Callable[[], float] = time.monotonic
 
     @classmethod
-    def of_replicate(cls, began_s: float, time_s: float | None) -> QualityTime:
-        """What a replicate that began then leaves of the time it may take."""
-        if time_s is None:
+    def of_replicate(
+        cls,
+        began_s: float,
+        time_s: float | None,
+        most_s: float | None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> QualityTime:
+        """What a replicate that began then leaves of its share of the budget; where that is less than what was
+        done so far took, as much as that: times without a quality are worth little."""
+        if time_s is None or most_s is None:
             return UNLIMITED
-        return cls(max(began_s + time_s, time.monotonic() + LEAST_QUALITY_S))
+        now_s = clock()
+        enough_s = now_s + max(LEAST_QUALITY_S, now_s - began_s)
+        return cls(min(began_s + most_s, max(began_s + time_s, enough_s)), clock)
 
     def check(self) -> None:
         """Raises OutOfTime once it is over."""
         if self.clock() > self.until_s:
             raise OutOfTime
-
-    @property
-    def left_s(self) -> float:
-        return max(0.0, self.until_s - self.clock())
 
 
 UNLIMITED = QualityTime()

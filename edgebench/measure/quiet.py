@@ -6,8 +6,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import psutil
-
 from edgebench.probes.changes import STEAL_LIMIT
 from edgebench.probes.checks.load import PRESSURE_LIMIT_PERCENT
 from edgebench.probes.files import LIVE
@@ -24,6 +22,8 @@ def look() -> str:
 
     Nothing of a run works meanwhile. Load averages would still tell of its own work.
     """
+    import psutil
+
     before, waited = psutil.cpu_times(), _waited_us()
     time.sleep(LOOK_S)
     after, waited_since = psutil.cpu_times(), _waited_us()

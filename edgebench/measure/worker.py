@@ -189,7 +189,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
     )
     replicate, digest = _judged(replicate, window), inputs.digest(feeds)
     if job.full_quality:
-        left = QualityTime.of_replicate(began_s, job.time_s)
+        left = QualityTime.of_replicate(began_s, job.time_s, job.most_s)
         needed_s = len(task) * typical_ns / 1e9 / job.batch
         so_far = without_quality(replicate, job.quality, task.metrics, len(task), needed_s)
         phase("quality pass", 10 * job.slice_s, 2 * len(task), Done(so_far, digest))
