@@ -132,6 +132,8 @@ class Quality(Part, frozen=True, kw_only=True):
     better: Literal["higher", "lower"]
     passed: bool
     items: int = 0
+    of: int | None = None  # items there are, where the budget cut the pass; None: all were judged
+    interval: tuple[float, float] | None = None  # of a share over some of them, 95 %
     kind: Literal["labels", "parity"] = "labels"
     also: list[Limit] = []
     reason: str = ""  # why value is None, or why it did not pass

@@ -63,6 +63,12 @@ def _quality(row: Row, record: Record) -> list[Reason]:
         return [Reason(code="quality_unknown", message=f"quality is unknown: {why}")]
     if quality.passed:
         return []
+    if record.quality is not None and record.quality.of is not None:
+        message = (
+            f"whether the quality holds is not known: {quality.metric} {quality.value:.4g} is of "
+            f"{quality.items} of {record.quality.of} items, the budget cut the others"
+        )
+        return [Reason(code="quality_unknown", message=message, fix="raise --budget")]
     reasons = []
     floor, value = quality.floor, quality.value
     if floor is not None and quality.better == "higher" and not value >= floor:
