@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
@@ -45,7 +46,7 @@ from edgebench.record import (
 )
 from edgebench.spec.types import Quality
 from edgebench.store import JournalEntry
-from tests.records import record, replicate, samples
+from tests.records import quality, record, replicate, samples
 
 A_RECORD = record()
 NOW_S = 1000.0
@@ -547,6 +548,26 @@ def test_what_the_budget_cut_is_no_failure(sound: int, monkeypatch: pytest.Monke
     assert len(keeper.entries) == sound
     assert [cell.id for cell in unreached] == ([] if sound else ["a"])
     assert [(r.status, len(r.replicates)) for r in keeper.records] == ([("ok", 2)] if sound else [])
+
+
+def test_a_budget_left_goes_to_cells_that_are_not_told_apart() -> None:
+    """Two are alike and one is far behind: its third replicate is its last."""
+    p50_ns = {"a": 5.00e6, "b": 5.02e6, "slow": 9.0e6}
+
+    def launch(job: Job, **_: Any) -> Done:
+        shaken = 1 + 0.01 * random.Random(f"{job.model_path} {job.index}").gauss(0, 1)
+        latencies = [round(p50_ns[job.model_path] * shaken)] * 50
+        return Done(replicate(job.index, latencies, quality=quality(0.9)))
+
+    cells = []
+    for name in p50_ns:
+        cell = msgspec.structs.replace(A_RECORD.cell, id=name, variant={"precision": name})
+        each = msgspec.structs.replace(job(), model_path=name)
+        cells.append(Target(cell, job=each))
+    settings = Settings(budget_s=1e6, replicates=3, max_replicates=7, target=0.5)
+    campaign, _, _ = measure(cells, launch, settings)
+    counts = {name: len(record.replicates) for name, record in campaign.records.items()}
+    assert counts == {"a": 7, "b": 7, "slow": 3}
 
 
 def test_slices_share_the_budget() -> None:

@@ -22,6 +22,7 @@ import msgspec
 from edgebench.analysis import stats
 from edgebench.errors import DeviceStateError, UnsupportedError
 from edgebench.measure import children, reruns, rounds
+from edgebench.measure.allocation import open_cells
 from edgebench.measure.jobs import Done, Job
 from edgebench.measure.launch import OUT_OF_TIME, run_worker
 from edgebench.measure.meter import Meter, NoMeter
@@ -260,6 +261,8 @@ class Campaign:
         self._round = first_round
         self._ask = ask
         self._quiet = quiet or Quiet()
+        #: Cells that leave the front or the choice open; None: nobody looked yet.
+        self._undecided: set[str] | None = None
         self._overheads_s: dict[Literal["first", "rest"], list[float]] = {"first": [], "rest": []}
         self._measured = sum(len(target.entries) for target in targets)
         self.records: dict[str, Record] = {}  # of complete cells, by id
@@ -341,11 +344,25 @@ class Campaign:
             and self._may_start(target)
             and (self._due(target) or not due_only)
         ]
+        if self._settings.budget_s is not None and not any(map(self._due, wanted)):
+            wanted = self._deciding(wanted)
         others = [target for target in wanted if not target.cut]
         turns = others if any(map(self._due, others)) else wanted
         seed, number = self._settings.seed, self._round
         drawn = sorted(turns, key=lambda target: rounds.drawn_place(target.cell, seed, number))
         return cheap_first(drawn) if self._short_for(drawn) else drawn
+
+    def _deciding(self, targets: Sequence[Target]) -> list[Target]:
+        """Of targets that have what is due, those whose further replicates may decide something; all of
+        them, for their precision, where nothing is left to decide."""
+        measured = [target for target in self._targets if target.entries]
+        found = [self.records.get(t.cell.id) or self._assemble(t) for t in measured]
+        self._undecided = open_cells(found)
+        for target in targets:
+            if self._complete(target):
+                self._finish(target)
+        left = [target for target in targets if target.cell.id not in self.records]
+        return [target for target in left if target.cell.id in self._undecided] or left
 
     def _short_for(self, targets: Sequence[Target]) -> bool:
         """Whether the budget may end before each of these had its first replicate."""
@@ -437,8 +454,16 @@ class Campaign:
             return True
         if count < self._settings.replicates:
             return False
-        # A sustained load takes minutes: no more of them than were asked for.
-        return target.sustained or precise(target.standing, self._settings)
+        if target.sustained:  # it takes minutes: no more of them than were asked for
+            return True
+        return self._decided(target) and precise(target.standing, self._settings)
+
+    def _decided(self, target: Target) -> bool:
+        """Whether no more replicates are needed to tell the target from others; a budget is there to be used
+        for that, and without one precision alone counts."""
+        if self._settings.budget_s is None:
+            return True
+        return self._undecided is not None and target.cell.id not in self._undecided
 
     def _replicate(self, target: Target, scratch: Path, time_s: float) -> None:
         """One more fresh process of a target, journalled before anything else happens."""
