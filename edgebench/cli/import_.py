@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from edgebench.errors import StoreError, UsageError
+from edgebench.foreign_text import plain
 from edgebench.importers import reader
 from edgebench.importers._source import UNKNOWN, open_source
 from edgebench.record import Record, encode
@@ -36,6 +37,7 @@ def command(
     optimum-benchmark  benchmark_report.json or benchmark.json
     """
     read = reader(tool)
+    device, model = (plain(name) if name else None for name in (device, model))
     arguments = ["edgebench", "import", tool, file.name, "-o", out.name]
     if device:
         arguments += ["--device", device]

@@ -16,7 +16,7 @@ def options_of(line: str, program: str) -> dict[str, list[str]] | None:
     """
     if program not in line or len(line) > _MAX_LINE:
         return None
-    found = re.search(rf"(?:^|[\s/\\\"'`(]){program}(?:\.py|\.exe)?[\"']?\s+(?=-)(.*)", line)
+    found = re.search(rf"(?<![\w-]){program}(?:\.py|\.exe)?[\"']?\s+(?=-)(.*)", line)
     if found is None:
         return None
     options: dict[str, list[str]] = {}

@@ -54,7 +54,6 @@ _MD_RATE = re.compile(r"\**([\d.,'\u2019]{1,40}?)(?:\s*[^\d.,\s]{1,5}\s*([\d.,'\
 _RULE = re.compile(r":?-+:?")
 _MD_BUILD = re.compile(r"build: (\w{1,40}) \((\d{1,9})\)")
 _SQL_ROW = re.compile(r"INSERT INTO \w+ ?(?:\(([^()]*)\))? ?VALUES ?\((.*)\);?\s*$")
-_SQL_TABLE = re.compile(r"CREATE TABLE[^(;]{0,200}\(([^;]{0,10000}?)\);")
 _NOTES = ("random tokens, no sampler: a real prompt may take longer",)
 
 _Tests = Iterator[tuple[int | None, dict[str, Any]]]
@@ -98,8 +97,9 @@ def _csv(source: SourceFile) -> _Tests:
 
 def _sql(source: SourceFile) -> _Tests:
     """Rows of INSERT statements, whose names stand in them or in the table before."""
-    table = _SQL_TABLE.search(source.text) if "CREATE TABLE" in source.text else None
-    columns = [part.split()[0] for part in table[1].split(",") if part.split()] if table else []
+    _, _, table = source.text.partition("CREATE TABLE")
+    described = table.partition("(")[2].partition(");")[0]
+    columns = [part.split()[0] for part in described.split(",") if part.split()]
     for line, text in enumerate(source.lines, start=1):
         found = _SQL_ROW.match(text.strip()) if "INSERT INTO" in text else None
         if found is None:

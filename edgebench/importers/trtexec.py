@@ -223,25 +223,25 @@ def _settings(told: Sequence[str]) -> dict[str, Scalar]:
     inside = False
     for text in told:
         if "=== " in text:
-            inside = bool(found := _OPTIONS.search(text)) and found[1] != "Reporting"
+            found = _OPTIONS.search(text)
+            inside = found is not None and found[1] != "Reporting"
         elif inside:
-            name, separator, value = text.partition(":")
+            name, _, value = text.partition(":")
             axis = re.sub(r"\W+", "_", name.strip().lower()).strip("_")
-            if separator and value.strip() and not _NO_SETTING_LINES.fullmatch(axis):
+            if value.strip() and not _NO_SETTING_LINES.fullmatch(axis):
                 settings[axis] = value.strip()
-            elif text.startswith("Precision: "):
-                settings["precision"] = value.strip()
     return settings
 
 
 def _command_settings(command: dict[str, list[str]], facts: dict[str, str]) -> dict[str, Scalar]:
-    return {
+    settings: dict[str, Scalar] = {
         name: ",".join(values) or True
         for name, values in command.items()
         if not _NO_SETTINGS.fullmatch(name)
         and name not in _MODEL_OPTIONS
         and not (name in _PRECISION_FLAGS and "precision" in facts)
-    } | ({"precision": facts["precision"]} if "precision" in facts else {})
+    }
+    return settings | ({"precision": facts["precision"]} if "precision" in facts else {})
 
 
 def _model(told: Sequence[str], command: dict[str, list[str]]) -> str | None:
