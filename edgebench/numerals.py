@@ -12,6 +12,7 @@ from collections.abc import Iterable
 
 _PARTS = re.compile(r"([+-]?)([0-9.,'\u2019\s]{1,60})((?:[eE][+-]?[0-9]{1,4})?)")
 _GROUPED = re.compile(r"[1-9][0-9]{0,2}(?:([.,'\u2019\s])[0-9]{3})(?:\1[0-9]{3})*")
+_MAX_EXPONENT = 300
 _WORDS = frozenset(("nan", "inf", "infinity"))
 
 
@@ -20,6 +21,7 @@ class MixedMarks(ValueError):
 
     def __init__(self, point: str, comma: str) -> None:
         super().__init__(f"{point!r} has a decimal point, {comma!r} a decimal comma")
+        self.texts = (point, comma)
 
 
 class TwoReadings(ValueError):
@@ -71,6 +73,18 @@ def is_ambiguous(text: str) -> bool:
     """Whether both marks give a number, and not the same."""
     point, comma = _reading(text, "."), _reading(text, ",")
     return point is not None and comma is not None and point != comma
+
+
+def decimals(text: str, mark: str = "") -> int:
+    """Digits behind the decimal mark, with the exponent: "1.25e-3" has 5. 0 for what is no number."""
+    parts = _PARTS.fullmatch(text.strip())
+    if parts is None:
+        return 0
+    behind = len(parts[2].partition(mark or ".")[2])
+    if not mark and "." not in parts[2] and "," in parts[2]:
+        behind = len(parts[2].rpartition(",")[2])
+    exponent = int(parts[3][1:]) if parts[3] else 0
+    return max(-_MAX_EXPONENT, min(_MAX_EXPONENT, behind - exponent))
 
 
 def _proven(text: str) -> str:
