@@ -659,8 +659,12 @@ def test_pointpainting_is_p99_9_and_never_p90(tmp_path: Path) -> None:
     fields["Model"] = "pointpainting"
     (row,) = rows_of(tmp_path, "mlperf", f"{head}\n{','.join(fields.values())}\n")
     assert row.latency_ns.p90_early_stopping is None
-    assert "5.73042 ms is the early-stopping estimate of p99.9" in row.unknown["latency_ns"]
+    assert row.latency_ns.p999_early_stopping == 5_730_422
     assert row.imported is not None
+    what = row.imported.reported["latency.p999_early_stopping"]
+    assert what.startswith("early-stopping estimate of p99.9 (SingleStream)")
+    said = run("show", tmp_path / "out.jsonl").stdout
+    assert "p99.9<=5.73 ms" in said
 
 
 # --- files that nobody should have to wait for
