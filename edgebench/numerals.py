@@ -13,6 +13,7 @@ from collections.abc import Iterable
 _PARTS = re.compile(r"([+-]?)([0-9.,'\u2019\s]{1,60})((?:[eE][+-]?[0-9]{1,4})?)")
 _GROUPED = re.compile(r"[1-9][0-9]{0,2}(?:([.,'\u2019\s])[0-9]{3})(?:\1[0-9]{3})*")
 _MAX_EXPONENT = 300
+_MINUS = "\u2212"  # the sign of typesetters
 _WORDS = frozenset(("nan", "inf", "infinity"))
 
 
@@ -96,7 +97,7 @@ def _proven(text: str) -> str:
 
 def _reading(text: str, mark: str) -> float | None:
     """The number if `mark` is the decimal mark; None where it is none then."""
-    text = text.strip()
+    text = text.strip().replace(_MINUS, "-")
     if text.lower().lstrip("+-") in _WORDS:
         return float(text)
     parts = _PARTS.fullmatch(text)

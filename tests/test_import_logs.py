@@ -310,6 +310,12 @@ def test_two_tables_in_one_file_are_both_read(tmp_path: Path) -> None:
         ("pi@pi:~/llama.cpp$ ./llama-bench --model models/a.gguf | tee x", "models/a.gguf"),
         (r"PS C:\llama> .\llama-bench.exe -m .\models\a.gguf", "models/a.gguf"),
         ("Run ./llama-bench -m 'my models/a.gguf'", "my models/a.gguf"),
+        ("$ ./llama-bench \\\n    -m models/a.gguf \\\n    -t 4", "models/a.gguf"),
+        ("PS> .\\llama-bench.exe `\n  -m models/a.gguf", "models/a.gguf"),
+        ("./llama-bench -m b.gguf\n./llama-bench -m c.gguf\n+ ./llama-bench -m a.gguf", "a.gguf"),
+        ("for m in *.gguf; do ./llama-bench -m $m; done", None),
+        ("Run ./llama-bench -m ${{ matrix.model }}", None),
+        ("./llama-bench -m %MODEL%", None),
         ("$ ./llama-bench -m a.gguf -m b.gguf", None),  # whose rows are whose?
         ("$ ./llama-bench -m a.gguf\n$ ./llama-bench -m b.gguf", None),
         ("llama-bench: benchmark 1/2: starting", None),
@@ -550,6 +556,7 @@ def test_each_run_of_a_trtexec_log_is_read_alone(tmp_path: Path) -> None:
     assert [row.latency_ns.p50 for row in rows] == [1_250_000, 24_500_000]
     assert [row.throughput_per_s for row in rows] == [800.5, 800.5]
     assert said.count("gives no row: it failed: Engine set up failed") == 2
+    assert "of bad.onnx, gives no row" in said
     assert "Engine set up failed" in refusal(tmp_path, "trtexec", trtexec_failed("a.onnx"))
 
 
@@ -577,6 +584,21 @@ def test_runs_with_other_options_have_ids_of_their_own(option: str, tmp_path: Pa
     rows = rows_of(tmp_path, "trtexec", trtexec_run() + trtexec_run(options=option))
     assert len({row.id for row in rows}) == 2
     assert not any("repeat" in row.variant for row in rows)
+
+
+def test_the_summary_of_tensorrt_7(tmp_path: Path) -> None:
+    head, _, _ = trtexec_run(median="9").partition("[05/01/2026-10:00:00] [I] === Performance")
+    stamp = "[05/01/2026-10:00:00] [I] "
+    summary = [
+        "Host Latency", "min: 1.1 ms (end to end 1.2 ms)", "max: 2.5 ms (end to end 2.6 ms)",
+        "mean: 1.3 ms (end to end 1.4 ms)", "median: 1.25 ms (end to end 1.35 ms)",
+        "percentile: 1.625 ms at 99% (end to end 1.7 ms at 99%)", "throughput: 800.5 qps",
+        "walltime: 3.0 s", "GPU Compute", "min: 1.0 ms", "median: 1.15 ms", "percentile: 1.5 ms at 99%",
+    ]  # fmt: skip
+    log = head.replace("[TensorRT v100300]", "[TensorRT v7103]").replace("10.3.0", "7.1.3")
+    (row,) = rows_of(tmp_path, "trtexec", log + "".join(f"{stamp}{line}\n" for line in summary))
+    assert (row.latency_ns.p50, row.latency_ns.p99) == (1_250_000, 1_625_000)
+    assert (row.throughput_per_s, row.backend) == (800.5, "TensorRT 7.1.3")
 
 
 def test_two_throughput_lines_are_refused_where_they_differ(tmp_path: Path) -> None:

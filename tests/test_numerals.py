@@ -16,6 +16,7 @@ from edgebench.numerals import MixedMarks, TwoReadings, decimal_mark, is_ambiguo
         ("1'234.5", 1234.5), ("1\u00a0234,5", 1234.5), ("1,234,567", 1234567.0), ("0,250", 0.25),
         ("2,5", 2.5), ("1.234", 1.234), ("1.234.567", 1234567.0), ("-0,5", -0.5), ("1,5e3", 1500.0),
         ("5", 5.0), (".5", 0.5), (",5", 0.5), ("1234,567", 1234.567), ("1e-3", 0.001),
+        ("\u22125,5", -5.5),
     ],
 )  # fmt: skip
 def test_a_number_that_can_be_one_number_alone(text: str, value: float) -> None:

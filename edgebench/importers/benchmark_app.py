@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from edgebench.backend import Scalar
-from edgebench.importers._commands import one_model, options_of
+from edgebench.importers._commands import Echo, echoes, one_model
 from edgebench.importers._source import (
     UNKNOWN,
     Imports,
@@ -99,7 +99,7 @@ class _Run:
     start: int
     lines: Sequence[tuple[int, str]]  # with their numbers, without level and what stands before it
     titles: Mapping[int, str]  # of the steps
-    echoes: Sequence[dict[str, list[str]]]
+    shown: Sequence[Echo]
     errors: Sequence[str]
     steps: Mapping[int, list[tuple[int, str]]]
 
@@ -115,7 +115,7 @@ class _Run:
 @dataclass
 class _Draft:
     start: int
-    echoes: list[dict[str, list[str]]]
+    shown: list[Echo]
     lines: list[tuple[int, str]] = field(default_factory=list)
     titles: dict[int, str] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
@@ -125,17 +125,17 @@ class _Draft:
 def _runs(lines: Sequence[str]) -> Iterator[_Run]:
     """The log in runs: one begins where the steps begin again."""
     draft, step = None, 0
-    echoes: list[dict[str, list[str]]] = []
+    commands, shown = echoes(lines, "benchmark_app"), []
     for number, line in enumerate(lines, start=1):
-        if (options := options_of(line, "benchmark_app")) is not None:
-            echoes.append(options)
+        if number - 1 in commands:
+            shown.append(commands[number - 1])
         if len(line) > _MAX_LINE:
             continue
         if found := _STEP.match(line.lstrip()):
             if draft is None or int(found[1]) <= step:
                 if draft is not None:
                     yield _Run(**vars(draft))
-                draft, echoes = _Draft(number, echoes), []
+                draft, shown = _Draft(number, shown), []
             step = int(found[1])
             draft.titles[step] = found[3]
         if draft is not None:
@@ -210,7 +210,7 @@ def _of_run(source: SourceFile, run: _Run, number: int) -> Record | None:
             "groups": results.groups,
             "step 10": run.titles.get(10, ""),
         },
-        model=one_model(run.echoes, *_MODEL_OPTIONS) or named,
+        model=one_model(run.shown, *_MODEL_OPTIONS) or named,
         number=number,
         build=run.first(r"Build \.+ (\S+)") or UNKNOWN,
         device=device or UNKNOWN,

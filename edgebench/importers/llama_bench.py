@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from edgebench.backend import Scalar
-from edgebench.importers._commands import one_model, options_of
+from edgebench.importers._commands import Echo, echoes, one_model
 from edgebench.importers._source import (
     UNKNOWN,
     UNKNOWN_MODEL,
@@ -135,16 +135,17 @@ def _md(source: SourceFile) -> _Tests:
 def _md_tables(source: SourceFile) -> list[_MarkdownTable]:
     tables: list[_MarkdownTable] = []
     table: _MarkdownTable | None = None
-    echoes: list[dict[str, list[str]]] = []
+    commands = echoes(source.lines, "llama-bench")
+    shown: list[Echo] = []
     for line, (text, following) in enumerate(_with_next(source.lines), start=1):
         cells = _cells(text)
-        if (options := options_of(text, "llama-bench")) is not None:
-            echoes.append(options)
+        if line - 1 in commands:
+            shown.append(commands[line - 1])
         elif "t/s" in cells and all(name in cells for name in _MD_NEEDS):
             start = cells.index("model")  # what stands before it was put there by another program
-            table = _MarkdownTable(cells[start:], one_model(echoes, "m", "model"))
+            table = _MarkdownTable(cells[start:], one_model(shown, "m", "model"))
             tables.append(table)
-            echoes = []
+            shown = []
         elif _is_rule(following):
             if "t/s" in cells:
                 missing = next(name for name in _MD_NEEDS if name not in cells)

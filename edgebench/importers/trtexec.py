@@ -10,12 +10,12 @@ A log may hold several runs. Each is read alone, and one that failed gives no ro
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from edgebench.backend import Scalar
-from edgebench.importers._commands import one_model, options_of
+from edgebench.importers._commands import Echo, echoes, one_model
 from edgebench.importers._source import (
     UNKNOWN,
     Imports,
@@ -36,12 +36,14 @@ _START = "&&&& RUNNING "
 _FAILED = "&&&& FAILED"
 _OPTIONS = re.compile(r"=== (Model|Build|Inference|System|Reporting) Options ===")
 _SUMMARY = "=== Performance summary ==="
+_OLD_SUMMARY, _OLD_END = "Host Latency", "GPU Compute"  # of TensorRT 7
 _PREFIX = re.compile(r"(?:\[\d\d/\d\d/\d{4}-\d\d:\d\d:\d\d\] )?\[([IVWE])\] ?")
-_THROUGHPUT = re.compile(r"Throughput: (\S{1,40}) qps")
+_THROUGHPUT = re.compile(r"[Tt]hroughput: (\S{1,40}) qps")
 _LATENCY = re.compile(r"Latency: (min = .*)$")
 _STATISTIC = re.compile(
     r"(min|max|mean|median|percentile\((\d{1,3}(?:\.\d{1,9})?)%\)) = (\S{1,40}) ms"
 )
+_OLD_STATISTIC = re.compile(r"(median|percentile): (\S{1,40}) ms(?: at (\d{1,3}(?:\.\d{1,9})?)%)?")
 _FACTS = {
     "precision": re.compile(r"Precision: (.+)$"),
     "device": re.compile(r"(?:Selected Device|Device Name): (.+)$"),
@@ -98,16 +100,16 @@ class _Run:
         return any(_FAILED in line for line in self.lines)
 
     @property
-    def command(self) -> dict[str, list[str]]:
-        """The options of the run, as trtexec tells them, else as the last echo before it does."""
+    def command(self) -> Echo:
+        """The command of the run, as trtexec tells it, else as the last echo before it does."""
         before = next((n for n, line in enumerate(self.lines) if "=== " in line), 0)
-        told = self.lines[:1] if self.announced else self.lines[:before]
-        echoes = [options for line in told if (options := options_of(line, "trtexec"))]
-        return echoes[-1] if echoes else {}
+        shown = echoes(self.lines[:1] if self.announced else self.lines[:before], "trtexec")
+        return list(shown.values())[-1] if shown else Echo({}, traced=False)
 
     @property
     def name(self) -> str:
-        return f"the run at line {self.start}"
+        model = one_model([self.command], *_MODEL_OPTIONS)
+        return f"the run at line {self.start}{f', of {model},' if model else ''}"
 
 
 def _runs(lines: Sequence[str]) -> Iterator[_Run]:
@@ -126,7 +128,7 @@ def _of_log(source: SourceFile) -> Imports:
     records, notes = [], []
     source = source.with_mark_of(_numbers(source.lines))
     for run in _runs(source.lines):
-        summaries = [n for n, line in enumerate(run.lines) if _SUMMARY in line]
+        summaries = [n for n, line in enumerate(run.lines) if _is_summary(line)]
         if len(summaries) > 1 and not run.failed:
             source.bad(
                 "two performance summaries in one run",
@@ -143,10 +145,20 @@ def _of_log(source: SourceFile) -> Imports:
     return Imports(records, [*notes, *unnamed_note(records)])
 
 
+def _is_summary(line: str) -> bool:
+    return _SUMMARY in line or _untold(line) == _OLD_SUMMARY
+
+
+def _untold(line: str) -> str:
+    """The line without its stamp and level."""
+    return _PREFIX.sub("", line[:_MAX_LINE], count=1).strip()
+
+
 def _numbers(lines: Sequence[str]) -> Iterator[str]:
     for line in lines:
         if len(line) <= _MAX_LINE and (" ms" in line or " qps" in line):
             yield from (found[2] for found in _STATISTIC.findall(line))
+            yield from (found[1] for found in _OLD_STATISTIC.findall(line))
             yield from _THROUGHPUT.findall(line)
 
 
@@ -158,29 +170,36 @@ def _why(run: _Run) -> str:
 
 
 def _of_run(source: SourceFile, run: _Run, summary: int) -> Record:
-    told = [_PREFIX.sub("", line, count=1) for line in run.lines if len(line) <= _MAX_LINE]
+    told = [_untold(line) for line in run.lines if len(line) <= _MAX_LINE]
     facts, settings = _facts(told), _settings(told)
     command = run.command
     reported: dict[str, float] = {}
     statistic: dict[str, str] = {}
     alone = facts.get("transfers") == "Disabled"
     of = "computation alone, without transfers" if alone else "H2D + compute + D2H"
-    row: dict[str, Any] = {**facts, "settings": settings, "command": command}
+    row: dict[str, Any] = {**facts, "settings": settings, "command": command.options}
+    told_ms: list[tuple[str, str, str, int]] = []  # statistic, its percentile, milliseconds, line
     lines = run.lines[summary:]
     for number, text in enumerate(lines, start=run.start + summary):
-        text = _PREFIX.sub("", text[:_MAX_LINE], count=1)
+        text = _untold(text)
+        if text == _OLD_END:
+            break
         if found := _THROUGHPUT.match(text):
             rate = source.number(found[1], "Throughput", number)
             put_once(source, reported, "throughput", rate, "Throughput", number)
             row["throughput (qps)"] = found[1]
         elif found := _LATENCY.match(text):
             for name, percentile, value in _STATISTIC.findall(found[1]):
-                row[f"latency {name} (ms)"] = value
-                metric = "latency.p50" if name == "median" else f"latency.p{percentile}"
-                if metric in ("latency.p50", "latency.p90", "latency.p99"):
-                    time_ns = source.nanoseconds(value, f"Latency {name}", number, 1e6)
-                    put_once(source, reported, metric, time_ns, f"Latency {name}", number)
-                    statistic[metric] = f"{name} of {of}"
+                told_ms.append((name, percentile, value, number))
+        elif found := _OLD_STATISTIC.match(text):
+            told_ms.append((found[1], found[3], found[2], number))
+    for name, percentile, value, number in told_ms:
+        row[f"latency {name} (ms)"] = value
+        metric = "latency.p50" if name == "median" else f"latency.p{percentile}"
+        if metric in ("latency.p50", "latency.p90", "latency.p99"):
+            time_ns = source.nanoseconds(value, f"Latency {name}", number, 1e6)
+            put_once(source, reported, metric, time_ns, f"Latency {name}", number)
+            statistic[metric] = f"{name} of {of}"
     if "latency.p50" not in reported:
         source.bad("a summary without the median latency", run.start + summary)
     if "throughput" in reported:
@@ -194,7 +213,7 @@ def _of_run(source: SourceFile, run: _Run, summary: int) -> Record:
         model=_model(told, command),
         number=run.start,
         facts=facts,
-        variant={**_command_settings(command, facts), **settings},
+        variant={**_command_settings(command.options, facts), **settings},
         found=(reported, statistic, unknown, notes),
     )
 
@@ -233,7 +252,7 @@ def _settings(told: Sequence[str]) -> dict[str, Scalar]:
     return settings
 
 
-def _command_settings(command: dict[str, list[str]], facts: dict[str, str]) -> dict[str, Scalar]:
+def _command_settings(command: Mapping[str, list[str]], facts: dict[str, str]) -> dict[str, Scalar]:
     settings: dict[str, Scalar] = {
         name: ",".join(values) or True
         for name, values in command.items()
@@ -244,7 +263,7 @@ def _command_settings(command: dict[str, list[str]], facts: dict[str, str]) -> d
     return settings | ({"precision": facts["precision"]} if "precision" in facts else {})
 
 
-def _model(told: Sequence[str], command: dict[str, list[str]]) -> str | None:
+def _model(told: Sequence[str], command: Echo) -> str | None:
     if (model := one_model([command], *_MODEL_OPTIONS)) is not None:
         return model
     lines = {found[1].strip() for text in told if (found := _MODEL_LINES.match(text))}

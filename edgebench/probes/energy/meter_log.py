@@ -152,10 +152,16 @@ def _table(path: Path) -> _Table:
     at = _head(path, rows)
     head_line, names = rows[at]
     head = names
-    if at > 0 and (merged := with_units(rows[at - 1][1], names)) is not None:
-        head_line, names = rows[at - 1]
-        head = merged
-    body = [(line, cells) for line, cells in rows[at + 1 :] if any(cells) and cells != rows[at][1]]
+    repeated = [names]  # where logs were put one behind the other
+    if at > 0:
+        before = rows[at - 1][1]
+        if (merged := with_units(before, names)) is not None:
+            (head_line, names), head = rows[at - 1], merged
+            repeated.append(before)
+        elif (merged := with_units(names, before)) is not None:
+            head = merged
+            repeated.append(before)
+    body = [(line, cells) for line, cells in rows[at + 1 :] if any(cells) and cells not in repeated]
     for line, cells in body:
         if len(cells) > len(head) and any(cells[len(head) :]):
             fix = (
