@@ -413,6 +413,11 @@ def test_a_log_beyond_the_limit_and_a_pipe_are_refused(
 def test_numbers_beyond_any_machine_are_refused(tmp_path: Path) -> None:
     for head, cell in (("power_w", "1e300"), ("energy_j", "1e300"), ("power_kw", "5e8")):
         assert "is beyond any machine" in refusal(tmp_path, rows(f"time_s,{head}", cell))
+    huge = rows("time_s,current_a,voltage_v", "1e8", "1e8")
+    assert "current_a x voltage_v: 1e+16 is beyond any machine" in refusal(tmp_path, huge)
+    for volts in (math.nan, math.inf, 0.0, 1e300):
+        said = refusal(tmp_path, rows("time_s,current_a", "1"), volts=volts)
+        assert "no voltage of a device" in said
     assert log_of(tmp_path, rows("time_s,power_w", "0e99999")).values[0] == 0
     assert "no number" in refusal(tmp_path, rows("time_s,power_w", "5e99999"))
     assert combined([1e300], [1e300]) == pytest.approx(1e300 * math.hypot(2 / math.sqrt(3), 1))

@@ -393,6 +393,9 @@ def test_each_run_of_a_benchmark_app_log_is_read_alone(tmp_path: Path) -> None:
 
 def test_a_log_of_failed_runs_alone_says_why(tmp_path: Path) -> None:
     assert "Could not open the file" in refusal(tmp_path, "benchmark_app", OPENVINO_FAILED)
+    said = refusal(tmp_path, "benchmark_app", OPENVINO_FAILED * 500)
+    assert "and so do 495 more" in said
+    assert len(said) < 2000
     cut = openvino_run().split("[Step 11")[0]
     assert "it ends without results" in refusal(tmp_path, "benchmark_app", cut)
 

@@ -39,6 +39,7 @@ MAX_FILE_BYTES = 64 << 20
 #: No measurement is beyond these, in any unit that is used here.
 MAX_NUMBER, MIN_NUMBER = 1e18, 1e-18
 _MAX_DEPTH = 50  # of a JSON document
+_MAX_NOTES = 5  # of one kind
 _MAX_FAILURES = 50  # places that look like the start of a JSON document and are none
 _MAX_INTEGER = 2**63 - 1
 #: Where a JSON document may begin, and where an object or a list of objects surely does.
@@ -291,6 +292,12 @@ def model_of(source: SourceFile, told: str | None, number: int = 1) -> ModelName
     path = path.replace("\\", "/").removeprefix("./")
     stem = slug(path.rstrip("/").rsplit("/", 1)[-1].removesuffix(".onnx"))
     return ModelName(stem, path, {} if path.removesuffix(".onnx") == stem else {"model": path})
+
+
+def first_few(notes: Sequence[str]) -> list[str]:
+    """The first notes of many of one kind, and how many more there are."""
+    more = len(notes) - _MAX_NOTES
+    return [*notes[:_MAX_NOTES], *([f"and so do {more} more"] if more > 0 else [])]
 
 
 def unnamed_note(records: Iterable[Record], told_by: str = "") -> list[str]:

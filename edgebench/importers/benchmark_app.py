@@ -22,6 +22,7 @@ from edgebench.importers._source import (
     UNKNOWN,
     Imports,
     SourceFile,
+    first_few,
     make_record,
     model_of,
     put_once,
@@ -160,8 +161,8 @@ def _of_log(source: SourceFile) -> Imports:
             why = f"it failed: {run.errors[0][:200]}" if run.errors else "it ends without results"
             notes.append(f"the run at line {run.start} gives no row: {why}")
     if not records:
-        source.bad("; ".join(notes), len(source.lines), "the run failed")
-    return Imports(records, [*notes, *unnamed_note(records, _NAMED_BY)])
+        source.bad("; ".join(first_few(notes)), len(source.lines), "the run failed")
+    return Imports(records, [*first_few(notes), *unnamed_note(records, _NAMED_BY)])
 
 
 def _numbers(lines: Sequence[str]) -> Iterator[str]:

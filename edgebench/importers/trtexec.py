@@ -20,6 +20,7 @@ from edgebench.importers._source import (
     UNKNOWN,
     Imports,
     SourceFile,
+    first_few,
     make_record,
     model_of,
     put_once,
@@ -140,9 +141,9 @@ def _of_log(source: SourceFile) -> Imports:
         elif run.announced:
             notes.append(f"{run.name} gives no row: {_why(run)}")
     if not records:
-        why = "; ".join(notes) or "no performance summary"
+        why = "; ".join(first_few(notes)) or "no performance summary"
         source.bad(why, len(source.lines), "the run failed, or this is no trtexec log")
-    return Imports(records, [*notes, *unnamed_note(records)])
+    return Imports(records, [*first_few(notes), *unnamed_note(records)])
 
 
 def _is_summary(line: str) -> bool:

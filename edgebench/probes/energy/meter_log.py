@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 MAX_LOG_BYTES = 64 << 20
 #: Beyond these, a number has another unit than was thought: no machine takes as much.
-MAX_W, MAX_J = 1e9, 1e15
+MAX_W, MAX_J, MAX_V = 1e9, 1e15, 1e6
 #: A number this large is no time since the start of a log but one of the clock, in this unit.
 _EPOCHS = ((1e17, "ns"), (1e14, "us"), (1e11, "ms"), (1e9, "s"))
 #: The year 2255: later ones are beyond a clock in nanoseconds, and in another unit than was said.
@@ -110,6 +110,14 @@ def read_log(
         )
     if known < 3:
         raise UsageError(f"{path}: {series.name}: {known} rows have a value: too few for a log")
+    beyond = np.flatnonzero(
+        np.abs(series.values) >= (MAX_J if series.quantity == "energy" else MAX_W)
+    )
+    if len(beyond):
+        row = int(beyond[0])
+        table.bad(
+            row, f"{series.name}: {series.values[row]:.3g} is beyond any machine", _OTHER_UNIT
+        )
     times_s, values, repeated = _one_a_moment(table, times_s, series)
     assumed = (*([taken] if taken else []), *series.assumed)
     return MeterLog(
@@ -249,6 +257,8 @@ def _voltage(path: Path, columns: Columns, volts: float | None) -> list[Column]:
     if volts is not None:
         if "voltage" in columns.named:
             raise UsageError("both --volts and --voltage-column are given", "give one of them")
+        if not 0 < abs(volts) < MAX_V:
+            raise UsageError(f"--volts {volts:g}: no voltage of a device", "give it in volts, as 5")
         return []
     column = columns.get("voltage")
     if column is None:
@@ -357,20 +367,15 @@ class _Numbers:
         if unit and column.unit and UNITS[unit] != UNITS[column.unit]:
             raise UsageError(
                 f"{self._table.where(0)}: {column.name}: its cells are in {unit}",
-                "correct the unit in the column's name",
+                _OTHER_UNIT,
             )
         scale = UNITS[unit][1] if unit else columns.scale(column)
         quantity: Quantity = "energy" if column.role == "energy" else "power"
-        most = MAX_J if quantity == "energy" else MAX_W
-        beyond = np.flatnonzero(np.abs(values) * scale >= most)
+        beyond = np.flatnonzero(np.abs(values) >= MAX_J)
         if len(beyond):
             row = int(beyond[0])
-            self._table.bad(
-                row,
-                f"{column.name}: {self._texts[column.index][row][:40]} is beyond any machine: "
-                f"{values[row] * scale:.3g} {BASE[column.role]}",
-                "correct the unit in the column's name",
-            )
+            text = self._texts[column.index][row][:40]
+            self._table.bad(row, f"{column.name}: {text} is beyond any machine", _OTHER_UNIT)
         assumed = () if column.unit or unit else (f"{column.name} in {BASE[column.role]}",)
         digits = max(
             (decimals(text, self._mark) for text in self._texts[column.index][:1000]), default=0
@@ -378,6 +383,7 @@ class _Numbers:
         return _Series(column.name, values * scale, quantity, scale * 10.0**-digits, assumed)
 
 
+_OTHER_UNIT = "correct the unit in the column's name"
 _TWO_READINGS = "write it with a decimal point and no thousands separator"
 
 
@@ -466,7 +472,7 @@ def _times(
         text = table.column(clock.column.index)[row]
         table.bad(
             row, f"{name}: {text[:60]} is no time: it would be {times_s[row]:.3g} s",
-            "correct the unit in the column's name",
+            _OTHER_UNIT,
         )  # fmt: skip
     return times_s, absolute or bool(unit and times_s[0] >= 1e9), taken
 
