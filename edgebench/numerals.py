@@ -41,7 +41,7 @@ def decimal_mark(texts: Iterable[str]) -> str:
     """
     seen: dict[str, str] = {}
     for text in texts:
-        if mark := _proven(text):
+        if mark := proven_mark(text):
             seen.setdefault(mark, text)
     if len(seen) > 1:
         raise MixedMarks(seen["."], seen[","])
@@ -88,7 +88,8 @@ def decimals(text: str, mark: str = "") -> int:
     return max(-_MAX_EXPONENT, min(_MAX_EXPONENT, behind - exponent))
 
 
-def _proven(text: str) -> str:
+def proven_mark(text: str) -> str:
+    """The decimal mark that this number can only have; "" where both would do, or it is no number."""
     point, comma = _reading(text, "."), _reading(text, ",")
     if (point is None) == (comma is None):
         return ""

@@ -232,6 +232,17 @@ def test_where_nothing_tells_both_readings_are_named(tmp_path: Path) -> None:
     assert "time_s: '1.000' may be 1 or 1000" in refusal(tmp_path, german)
 
 
+def test_points_between_thousands_alone(tmp_path: Path) -> None:
+    """998 beside 1.234 was not written with three decimals."""
+    german = column(["998", "1.001", "1.234", "4.998"], "time;power_mw", ";").replace(".25;", ";")
+    assert "'1.001' may be 1.001 or 1001" in refusal(tmp_path, german)
+    assert log_of(tmp_path, german + "\n4;1.234.567").values[1] == pytest.approx(1.001)
+    three = column(["998.000", "1.001", "1.234", "4.998"], "time;power_mw", ";")
+    assert log_of(tmp_path, three).values[1] == pytest.approx(1.001e-3)
+    proven = column(["998", "1.001", "1.234", "4.998", "1.5"], "time;power_mw", ";")
+    assert log_of(tmp_path, proven).values[1] == pytest.approx(1.001e-3)
+
+
 def test_two_decimal_marks_in_one_file_are_refused(tmp_path: Path) -> None:
     said = refusal(tmp_path, column(["5,25"] * 4, delimiter=";"))
     assert "'0.25' has a decimal point, '5,25' a decimal comma" in said

@@ -529,9 +529,12 @@ def test_several_reports_and_the_names_of_cpp(tmp_path: Path) -> None:
             "Group Latencies\nData shape;Median;Average;Min;Max\n\n"
         )
 
-    rows = rows_of(tmp_path, "benchmark_app", report("a.onnx", "2.25") + report("b.onnx", "4.5"))
+    failed = report("bad.onnx", "1").replace("Median latency (ms);1", "error;cannot read it")
+    texts = report("a.onnx", "2.25") + failed + report("b.onnx", "4.5")
+    rows = rows_of(tmp_path, "benchmark_app", texts)
     assert [row.workload for row in rows] == ["benchmark_app-a", "benchmark_app-b"]
     assert [row.latency_ns.p50 for row in rows] == [2_250_000, 4_500_000]
+    assert "it failed: cannot read it" in refusal(tmp_path, "benchmark_app", failed)
     named = json.dumps(
         {
             "cmd_options": {"-m": "a.onnx"},

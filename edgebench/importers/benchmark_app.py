@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
 from edgebench.backend import Scalar
@@ -83,11 +84,7 @@ def read(source: SourceFile) -> Imports:
     reports = list(_json_reports(source)) or list(_csv_reports(source))
     if not reports:
         source.bad("neither a report nor a log of benchmark_app", 1)
-    records = [
-        _of_report(source, line, number, report)
-        for number, (line, report) in enumerate(reports, start=1)
-    ]
-    return Imports(records, unnamed_note(records, _NAMED_BY))
+    return _of_reports(source, reports)
 
 
 # --- the log
@@ -314,7 +311,9 @@ def _value(text: str) -> Scalar:
     text = re.sub(r"^<Type: '(\w+)'>$", r"\1", text)
     text = re.sub(r"^[A-Z]\w+\.([A-Z_]+)$", r"\1", text)
     number = _integer(text)
-    return text.lower() if number is None else number
+    if number is not None:
+        return number
+    return text.lower() if re.fullmatch(r"[A-Z_]+|True|False", text) else text
 
 
 def _inputs(run: _Run) -> list[tuple[str, str, str]]:
@@ -334,7 +333,10 @@ def _data_shapes(run: _Run) -> str | None:
     """The shapes that were fed in turn (step 9), where there are several."""
     lines = run.step(9)
     start = next((n for n, text in enumerate(lines) if "tensor groups:" in text), len(lines))
-    groups = [text.strip() for text in lines[start + 1 :] if text.startswith(("\t", " "))]
+    groups = [
+        text.strip()
+        for text in takewhile(lambda text: text.startswith(("\t", " ")), lines[start + 1 :])
+    ]
     return "+".join(map(_plain_shape, groups)) or None
 
 
@@ -349,6 +351,22 @@ def _device(run: _Run) -> str | None:
 
 
 # --- the report
+
+
+def _of_reports(
+    source: SourceFile, reports: Sequence[tuple[int | None, dict[str, Any]]]
+) -> Imports:
+    records, notes = [], []
+    for number, (line, report) in enumerate(reports, start=1):
+        execution = report.get("execution_results")
+        if isinstance(execution, dict) and "error" in execution:
+            why = str(execution["error"])[:200]
+            notes.append(f"the report at line {line} gives no row: it failed: {why}")
+        else:
+            records.append(_of_report(source, line, number, report))
+    if not records:
+        source.bad("; ".join(first_few(notes)), fix="the run failed")
+    return Imports(records, [*first_few(notes), *unnamed_note(records, _NAMED_BY)])
 
 
 def _json_reports(source: SourceFile) -> Iterator[tuple[int | None, dict[str, Any]]]:
@@ -394,8 +412,6 @@ def _of_report(source: SourceFile, line: int | None, number: int, report: dict[s
         else {}
     )
     setup, execution = report["configuration_setup"], report["execution_results"]
-    if "error" in execution:
-        source.bad(f"the run failed: {str(execution['error'])[:200]}", line)
     results = _Results()
     latency = _report_latency(execution, str(options.get("latency_percentile", "50")))
     if latency is None:
@@ -421,7 +437,7 @@ def _of_report(source: SourceFile, line: int | None, number: int, report: dict[s
     hint, api = options.get("hint"), _told(setup, "API", "api")
     return _record(
         source,
-        line=line if source.text.lstrip()[:1] != "{" else None,
+        line=line,
         row=report,
         model=str(model) if model else (None if _NO_NAME.fullmatch(topology) else topology or None),
         number=number,

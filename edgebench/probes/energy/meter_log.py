@@ -10,10 +10,10 @@ from __future__ import annotations
 import csv
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -28,6 +28,7 @@ from edgebench.numerals import (
     decimals,
     is_ambiguous,
     parse_number,
+    proven_mark,
 )
 from edgebench.probes.energy.meter_columns import (
     BASE,
@@ -306,13 +307,16 @@ class _Numbers:
                     )
         return texts
 
+    def _all(self) -> Iterator[str]:
+        return chain.from_iterable(self._texts.values())
+
     @cached_property
     def _mark(self) -> str:
         """The decimal mark of the file, "" where it proves none."""
-        if not any("," in text for texts in self._texts.values() for text in texts):
+        if not any("," in text or text.count(".") > 1 for text in self._all()):
             return ""
         try:
-            return decimal_mark(text for texts in self._texts.values() for text in texts)
+            return decimal_mark(self._all())
         except MixedMarks as mixed:
             rows = [
                 next(
@@ -348,11 +352,23 @@ class _Numbers:
         return value
 
     def _check_readings(self, column: Column, texts: Sequence[str]) -> None:
-        """Refuses a column whose every number is another with the other mark, though the file proves one.
+        """Refuses a column that may be read in two ways, though a mark is proven or a point is usual.
 
-        Between commas, a quoted comma is no decimal one.
+        Every number is another with the other mark; between commas, a quoted comma is no decimal one. Or
+        nothing proves the point, and beside 1.234 stands 998: a program that writes three decimals writes
+        998.000.
         """
-        if not self._mark or (self._mark == "." and self._table.delimiter == ","):
+        if not self._mark:
+            whole = any(text.isdigit() and text.strip("0") for text in texts)
+            row = (
+                next((n for n, text in enumerate(texts) if is_ambiguous(text)), None)
+                if whole
+                else None
+            )
+            if row is not None and not any(map(proven_mark, self._all())):
+                self._table.bad(row, f"{column.name}: {TwoReadings(texts[row])}", _TWO_READINGS)
+            return
+        if self._mark == "." and self._table.delimiter == ",":
             return
         other = "," if self._mark == "." else "."
         told = [(row, text) for row, text in enumerate(texts) if text]
