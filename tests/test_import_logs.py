@@ -695,6 +695,17 @@ def test_pointpainting_is_p99_9_and_never_p90(tmp_path: Path) -> None:
     assert "p99.9<=5.73 ms" in said
 
 
+def test_a_cell_of_several_lines_hides_no_row(tmp_path: Path) -> None:
+    data = Path(__file__).parent / "data" / "imports" / "mlperf" / "inference-excerpt.csv.gz"
+    head, first, second = gzip.decompress(data.read_bytes()).decode().splitlines()[:3]
+    several = first.replace("tflite vmaster,", '"tflite\n",', 1)
+    assert several != first
+    rows = rows_of(tmp_path, "mlperf", f"{head}\n{several}\n{second}")
+    assert len(rows) == 2
+    assert rows[1].imported is not None
+    assert rows[1].imported.line == 4
+
+
 # --- files that nobody should have to wait for
 
 

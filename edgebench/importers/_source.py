@@ -105,11 +105,13 @@ class SourceFile:
         """How many lines stand before the first head that has `needs`; None where there is none."""
         return next((n for n, line in enumerate(self.lines) if _delimiter(line, needs)), None)
 
-    def csv_rows(self, needs: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    def csv_rows(
+        self, needs: Sequence[str], *, of_log: bool = False
+    ) -> Iterator[tuple[int, dict[str, str]]]:
         """Line and fields of each row of each table whose head has `needs`.
 
-        What stands before the first head is skipped; so are lines between rows that are not quoted,
-        where rows are. Raises StoreError.
+        What stands before the first head is skipped; so are, `of_log` of a tool that quotes its rows, the
+        lines between them that are not quoted. Raises StoreError.
         """
         start = self.csv_head(needs)
         if start is None:
@@ -118,7 +120,7 @@ class SourceFile:
             self.bad(f"no column {missing!r}", 1, f"it needs {', '.join(needs)}")
         delimiter = _delimiter(self.lines[start], needs)
         body = self.lines[start:]
-        quoted = any(line.startswith('"') for line in body[1:])
+        quoted = of_log and any(line.startswith('"') for line in body[1:])
         reader = csv.reader(body, strict=True, delimiter=delimiter)
         head_fields: list[str] = []
         line = start + 1

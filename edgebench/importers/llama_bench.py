@@ -92,7 +92,7 @@ def _json(source: SourceFile) -> _Tests:
 
 def _csv(source: SourceFile) -> _Tests:
     if source.csv_head(_NEEDS) is not None:
-        yield from source.csv_rows(_NEEDS)
+        yield from source.csv_rows(_NEEDS, of_log=True)
 
 
 def _sql(source: SourceFile) -> _Tests:
