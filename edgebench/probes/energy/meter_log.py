@@ -101,24 +101,8 @@ def read_log(
     numeric = [clock.column] if clock.texts is None else []
     numbers = _Numbers(table, [*numeric, *chosen])
     times_s, absolute, taken = _times(table, columns, clock, numbers)
-    series = _power(columns, [numbers.series(column, columns) for column in chosen], volts)
-    known = int(np.isfinite(series.values).sum())
-    if not known and numbers.missing:
-        raise UsageError(
-            f"{path}: {series.name}: the meter gave no value: its {len(table.body)} cells say "
-            f"{numbers.missing!r}",
-            "read another column or another meter: this one does not measure it",
-        )
-    if known < 3:
-        raise UsageError(f"{path}: {series.name}: {known} rows have a value: too few for a log")
-    beyond = np.flatnonzero(
-        np.abs(series.values) >= (MAX_J if series.quantity == "energy" else MAX_W)
-    )
-    if len(beyond):
-        row = int(beyond[0])
-        table.bad(
-            row, f"{series.name}: {series.values[row]:.3g} is beyond any machine", _OTHER_UNIT
-        )
+    series = _power([numbers.series(column, columns) for column in chosen], volts)
+    _check_values(table, series, numbers.missing)
     times_s, values, repeated = _one_a_moment(table, times_s, series)
     assumed = (*([taken] if taken else []), *series.assumed)
     return MeterLog(
@@ -403,7 +387,7 @@ _OTHER_UNIT = "correct the unit in the column's name"
 _TWO_READINGS = "write it with a decimal point and no thousands separator"
 
 
-def _power(columns: Columns, read: Sequence[_Series], volts: float | None) -> _Series:
+def _power(read: Sequence[_Series], volts: float | None) -> _Series:
     """The series itself, or the power of a current at a fixed voltage or that of a column."""
     first, *others = read
     if volts is not None:
@@ -421,6 +405,29 @@ def _power(columns: Columns, read: Sequence[_Series], volts: float | None) -> _S
         first.step * _mean(voltage.values) + voltage.step * _mean(first.values),
         (*first.assumed, *voltage.assumed),
     )
+
+
+def _check_values(table: _Table, series: _Series, missing: str) -> None:
+    """Raises UsageError for too few values, and for one that no machine takes. `missing`: what cells say
+    that have none."""
+    known = int(np.isfinite(series.values).sum())
+    if not known and missing:
+        raise UsageError(
+            f"{table.path}: {series.name}: the meter gave no value: its {len(table.body)} cells say "
+            f"{missing!r}",
+            "read another column or another meter: this one does not measure it",
+        )
+    if known < 3:
+        raise UsageError(
+            f"{table.path}: {series.name}: {known} rows have a value: too few for a log"
+        )
+    most = MAX_J if series.quantity == "energy" else MAX_W
+    beyond = np.flatnonzero(np.abs(series.values) >= most)
+    if len(beyond):
+        row = int(beyond[0])
+        table.bad(
+            row, f"{series.name}: {series.values[row]:.3g} is beyond any machine", _OTHER_UNIT
+        )
 
 
 def _mean(values: Floats) -> float:
