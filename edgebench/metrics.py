@@ -104,6 +104,7 @@ METRICS: dict[str, Metric] = {
         _latency("p99", "99th percentile of the latency", True),
         _latency("p90_early_stopping", "MLPerf estimate of p90", False),
         _latency("p99_early_stopping", "MLPerf estimate of p99", False),
+        _latency("p999_early_stopping", "MLPerf estimate of p99.9", False),
         Metric(
             "throughput", "throughput_per_s", "per_s", "higher", "items per second",
             "throughput_low_per_s", "throughput_high_per_s",

@@ -21,7 +21,8 @@ from edgebench.metrics import METRICS, Metric
 CONFIDENCE: Final = 0.95
 #: Told of rows without a median latency: offline ones, and those of tools that report something else.
 INSTEAD = (
-    "latency.p90_early_stopping", "latency.p99", "latency.p99_early_stopping", "throughput",
+    "latency.p90_early_stopping", "latency.p99", "latency.p99_early_stopping",
+    "latency.p999_early_stopping", "throughput",
 )  # fmt: skip
 DEFAULT = ("latency.p50", "latency.p90", *INSTEAD, "memory.peak", "quality",
            "energy.j_per_inference")  # fmt: skip

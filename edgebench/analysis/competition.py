@@ -22,6 +22,7 @@ SPEEDS = (
     "latency.p90_early_stopping",
     "latency.p99",
     "latency.p99_early_stopping",
+    "latency.p999_early_stopping",
     "throughput",
 )
 

@@ -34,6 +34,7 @@ class Latency(Part, frozen=True, kw_only=True):
     p99_high: int | None = None
     p90_early_stopping: int | None = None  # MLPerf's estimate: a 99 % upper bound
     p99_early_stopping: int | None = None
+    p999_early_stopping: int | None = None  # of p99.9
     minimum: int | None = None
     maximum: int | None = None
     samples: int

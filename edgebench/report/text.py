@@ -47,7 +47,12 @@ def p90_cell(row: Row) -> str:
         return time_cell(ns.p90, ns.p90_low, ns.p90_high)
     if ns.p90_early_stopping is not None:
         return f"<={format_ns(ns.p90_early_stopping)}"
-    for value, name in ((ns.p99, "p99 "), (ns.p99_early_stopping, "p99<=")):
+    others = (
+        (ns.p99, "p99 "),
+        (ns.p99_early_stopping, "p99<="),
+        (ns.p999_early_stopping, "p99.9<="),
+    )
+    for value, name in others:
         if value is not None:
             return f"{name}{format_ns(value)}"
     return "-"
