@@ -413,6 +413,25 @@ def test_a_cell_that_hangs_leaves_time_for_the_others() -> None:
     assert machine.turns[-1] == "hangs", "what is left is for the one that was cut"
 
 
+def test_a_cell_that_is_refused_at_once_shortens_no_turn_of_others() -> None:
+    given: list[float] = []
+    machine = Machine(refused=1.0, slow=50.0)
+
+    def launch(job: Job, time_s: float, **_: Any) -> Done:
+        if job.model_path == "refused":
+            machine.now_s += 1.0
+            no = Reason(code="unsupported", message="one thread only")
+            return Done(replicate(job.index, status="unsupported", reasons=[no]))
+        given.append(time_s)
+        return machine.launch(job, time_s)
+
+    cells = [machine.target("refused", first_s=10.0), machine.target("slow", first_s=20.0)]
+    cells.append(machine.target("slow", first_s=30.0))
+    settings = Settings(budget_s=70.0, replicates=1, max_replicates=1)
+    measure(cells, launch, settings, clock=machine.clock)
+    assert given[0] >= 60.0, "three times what it is thought to take"
+
+
 def test_a_wait_for_quiet_is_no_part_of_the_budget() -> None:
     machine = Machine(a=5.0)
 

@@ -53,7 +53,7 @@ SLICE_FACTOR = 1.6
 OVERHEAD_FIRST_S = 4.0
 OVERHEAD_S = 1.2
 #: What begins within the budget may end so much after it.
-OVERTIME_S = 10.0
+OVERTIME_S = 8.0
 #: What a worker needs to score its answers and to say its last word.
 CLOSING_S = 2.0
 #: A cell's first turn may take so long, however little of the budget is its share.
@@ -484,7 +484,8 @@ class Campaign:
         overhead_s = max(0.0, took_s - _planned_s(target, window_s, slice_s))
         if first:
             overhead_s /= target.first_s or OVERHEAD_FIRST_S  # as a share of the guess
-        self._overheads_s["first" if first else "rest"].append(overhead_s)
+        if replicate.samples_ns:  # what was refused or died tells nothing of the others
+            self._overheads_s["first" if first else "rest"].append(overhead_s)
         self._measured += 1
         entry = JournalEntry(
             cell=target.cell.id,
