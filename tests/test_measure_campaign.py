@@ -21,10 +21,10 @@ from edgebench.measure.campaign import (
     NO_METER,
     OVERHEAD_S,
     OVERTIME_S,
-    QUALITY_CUT,
     SLICE_FACTOR,
     Campaign,
     Outlook,
+    Prepared,
     Settings,
     Target,
 )
@@ -32,6 +32,7 @@ from edgebench.measure.energy import Idle
 from edgebench.measure.jobs import Done, Job
 from edgebench.measure.launch import OUT_OF_TIME
 from edgebench.measure.meter import Meter
+from edgebench.measure.prepare import NotReady
 from edgebench.measure.quiet import Quiet
 from edgebench.probes import state
 from edgebench.record import (
@@ -414,6 +415,25 @@ def test_a_cell_that_hangs_leaves_time_for_the_others() -> None:
     assert machine.turns[-1] == "hangs", "what is left is for the one that was cut"
 
 
+def test_a_cell_that_is_refused_at_once_shortens_no_turn_of_others() -> None:
+    given: list[float] = []
+    machine = Machine(refused=1.0, slow=50.0)
+
+    def launch(job: Job, time_s: float, **_: Any) -> Done:
+        if job.model_path == "refused":
+            machine.now_s += 1.0
+            no = Reason(code="unsupported", message="one thread only")
+            return Done(replicate(job.index, status="unsupported", reasons=[no]))
+        given.append(time_s)
+        return machine.launch(job, time_s)
+
+    cells = [machine.target("refused", first_s=10.0), machine.target("slow", first_s=20.0)]
+    cells.append(machine.target("slow", first_s=30.0))
+    settings = Settings(budget_s=70.0, replicates=1, max_replicates=1)
+    measure(cells, launch, settings, clock=machine.clock)
+    assert given[0] >= 60.0, "three times what it is thought to take"
+
+
 def test_a_wait_for_quiet_is_no_part_of_the_budget() -> None:
     machine = Machine(a=5.0)
 
@@ -441,6 +461,55 @@ def test_a_wait_for_quiet_is_no_part_of_the_budget() -> None:
     assert len(keeper.records[0].replicates) == 3
 
 
+@pytest.mark.parametrize(
+    ("settings", "steps"),
+    [
+        (Settings(replicates=1, max_replicates=1), ["make", "make", "run", "run"]),
+        (
+            Settings(replicates=1, max_replicates=1, budget_s=9.0, hard_budget=False),
+            ["make", "make", "run", "run"],
+        ),
+        # A first row must not wait for all models.
+        (Settings(replicates=1, max_replicates=1, budget_s=9.0), ["make", "run"] * 2),
+        (Settings(replicates=1, max_replicates=1, first_window_s=0.3), ["make", "run"] * 2),
+    ],
+)
+def test_models_are_made_ahead_unless_time_presses(settings: Settings, steps: list[str]) -> None:
+    done: list[str] = []
+
+    def prepare(ask: Any) -> Prepared | NotReady:
+        done.append("make")
+        assert A_RECORD.model is not None
+        return Prepared(job(), A_RECORD.model)
+
+    def launch(job: Job, **_: Any) -> Done:
+        done.append("run")
+        return steady_launch(job)
+
+    cells = [target("a"), target("b")]
+    for cell in cells:
+        cell.job, cell.prepare = None, prepare
+    measure(cells, launch, settings)
+    assert done == steps
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+def test_what_cannot_be_made_is_a_row_and_what_the_budget_cut_is_none(hangs: bool) -> None:
+    code = OUT_OF_TIME if hangs else "preparation"
+    late = NotReady("failed", Reason(code=code, message="no model"))
+    cell = target("a")
+    cell.job, cell.prepare = None, lambda ask: late
+    machine = Machine(b=1.0)
+    clock = iter(range(int(NOW_S), int(NOW_S) + 10_000))
+    settings = Settings(budget_s=60.0, replicates=1, max_replicates=1)
+    _, keeper, unreached = measure(
+        [cell, machine.target("b")], machine.launch, settings, clock=lambda: float(next(clock))
+    )
+    found = {made.cell.id: made.status for made in keeper.records}
+    assert found == ({"b": "ok"} if hangs else {"a": "failed", "b": "ok"})
+    assert [cell.id for cell in unreached] == (["a"] if hangs else [])
+
+
 def test_a_first_look_is_short_and_is_shown_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[int] = []
     monkeypatch.setattr(Watcher, "looked", lambda _, made: shown.append(len(made.replicates)))
@@ -452,6 +521,15 @@ def test_a_first_look_is_short_and_is_shown_at_once(monkeypatch: pytest.MonkeyPa
 
     measure([target("a")], launch, Settings(first_window_s=0.3))
     assert (slices_s, shown) == ([0.3, 2.0, 2.0], [1])
+
+
+def test_a_spoilt_replicate_whose_quality_pass_was_cut_is_still_a_spoilt_one() -> None:
+    reasons = [
+        Reason(code="device_thermal_throttle", message="hot"),
+        Reason(code=reruns.QUALITY_CUT, message="quality over 10 of 100 items"),
+    ]
+    assert reruns.disturbed(replicate(0, status="invalid", reasons=reasons))
+    assert not reruns.disturbed(replicate(0, status="ok", reasons=reasons[1:]))
 
 
 def test_what_the_budget_cut_is_counted() -> None:
@@ -504,7 +582,11 @@ def test_a_quality_pass_has_its_share_of_the_budget_and_is_made_again_where_it_w
             items=100 if whole else 10,
             of=None if whole else 100,
         )
-        cut = [] if whole else [Reason(code=QUALITY_CUT, message="quality over 10 of 100 items")]
+        cut = (
+            []
+            if whole
+            else [Reason(code=reruns.QUALITY_CUT, message="quality over 10 of 100 items")]
+        )
         made = replicate(job.index, samples(7e6, 50, 0), quality=found, reasons=cut)
         return Done(made)
 

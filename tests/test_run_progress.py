@@ -94,6 +94,13 @@ def test_a_wait_ends_when_the_machine_is_quiet() -> None:
     ]
 
 
+def test_a_long_wait_tells_that_it_goes_on() -> None:
+    said: list[str] = []
+    quiet, _ = waiting(["others use 45% of the CPUs"] * 99, said, limit_s=60.0)
+    quiet.wait()
+    assert len(said) == 1 + 3 + 1, "each 16 s of looks of 2 s, and the end"
+
+
 def test_a_wait_ends_when_its_time_is_over_and_says_so() -> None:
     said: list[str] = []
     quiet, clock = waiting(["others use 45% of the CPUs"] * 99, said, limit_s=10.0)

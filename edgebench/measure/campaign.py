@@ -54,15 +54,13 @@ SLICE_FACTOR = 1.6
 OVERHEAD_FIRST_S = 4.0
 OVERHEAD_S = 1.2
 #: What begins within the budget may end so much after it.
-OVERTIME_S = 10.0
+OVERTIME_S = 8.0
 #: What a worker needs to score its answers and to say its last word.
 CLOSING_S = 2.0
 #: A cell's first turn may take so long, however little of the budget is its share.
 LEAST_TURN_S = 10.0
 #: And so many times what it is thought to take.
 TURN_FACTOR = 3.0
-#: Of the reason that the budget cut a quality pass.
-QUALITY_CUT = "quality_cut"
 NO_METER = NoMeter(Energy(status="unavailable", reason="no_sensor", detail="no meter was given"))
 
 
@@ -281,6 +279,9 @@ class Campaign:
                 open_targets.append(target)
         if open_targets:
             self._watcher.begins(self._outlook(open_targets))
+        if not self._presses:
+            for target in open_targets:
+                self._ready(target, float("inf"))
         with tempfile.TemporaryDirectory(prefix="edgebench-") as scratch:
             for mode, members, due_only in self._stretches(open_targets):
                 members = [t for t in members if t.cell.id not in self.records]
@@ -292,6 +293,13 @@ class Campaign:
                 self._finish(target)
                 open_targets.remove(target)
         return [target.cell for target in open_targets]
+
+    @property
+    def _presses(self) -> bool:
+        """Whether a first row must not wait until all models are ready. Else they are made ahead, so that
+        nothing but measurements heats the machine between two of them."""
+        budget = self._settings.budget_s is not None and self._settings.hard_budget
+        return budget or self._settings.first_window_s is not None
 
     def _enter(self, mode: str | None, targets: Sequence[Target]) -> bool:
         """Sets the power mode that targets ask for. Where it cannot be had, they are unsupported; what
@@ -509,7 +517,8 @@ class Campaign:
         overhead_s = max(0.0, took_s - _planned_s(target, window_s, slice_s))
         if first:
             overhead_s /= target.first_s or OVERHEAD_FIRST_S  # as a share of the guess
-        self._overheads_s["first" if first else "rest"].append(overhead_s)
+        if replicate.samples_ns:  # what was refused or died tells nothing of the others
+            self._overheads_s["first" if first else "rest"].append(overhead_s)
         self._measured += 1
         entry = JournalEntry(
             cell=target.cell.id,
@@ -817,7 +826,7 @@ def _verdict(target: Target, device: list[Reason]) -> tuple[Status, list[Reason]
     for found in [*(replicate.reasons for replicate in replicates), device]:
         reasons += [reason for reason in found if reason not in reasons]
     if target.quality is not None and target.quality.of is None:
-        reasons = [reason for reason in reasons if reason.code != QUALITY_CUT]
+        reasons = [reason for reason in reasons if reason.code != reruns.QUALITY_CUT]
     caching = sum(r.unseen is not None and r.unseen.caching for r in replicates)
     if caching and 2 * caching >= len(replicates):
         reasons.append(

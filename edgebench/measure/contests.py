@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib import metadata
@@ -11,6 +13,7 @@ import msgspec
 
 from edgebench import assets, registry
 from edgebench.analysis.gate_types import CellCase
+from edgebench.assets.progress import LINE_EVERY_S
 from edgebench.errors import UsageError
 from edgebench.measure import children, cores, environments, revisions
 from edgebench.measure.ab import Contest
@@ -185,7 +188,21 @@ def _asked(
         request.memory_limit_bytes,
         share * max(budget.left_s, LEAST_TURN_S),
     )
-    return children.ask(module, job, allowance)
+    return children.ask(module, job, allowance, _Waiting().tick)
+
+
+class _Waiting:
+    """Says now and then that a model is being made ready."""
+
+    def __init__(self) -> None:
+        self._begun_s = self._said_s = time.monotonic()
+
+    def tick(self) -> None:
+        now_s = time.monotonic()
+        if now_s - self._said_s >= LINE_EVERY_S:
+            self._said_s = now_s
+            text = f"preparing a model: {now_s - self._begun_s:.0f} s so far"
+            print(text, file=sys.stderr, flush=True)
 
 
 def _contest(

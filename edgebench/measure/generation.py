@@ -15,6 +15,7 @@ from edgebench.generation import GenerationSession, Prompts, Room, Watched
 from edgebench.measure.jobs import Done, GenerateJob, Job
 from edgebench.measure.parent_link import ParentLink
 from edgebench.measure.phases import looks_cached, peak_of, timed
+from edgebench.measure.reruns import SCALING_CUT
 from edgebench.probes import memory
 from edgebench.record import Generate, Memory, Pipeline, Reason, Replicate, Request, Unseen
 
@@ -195,7 +196,7 @@ def _with_scaling(replicate: Replicate, attempts: Attempts, judging: _Judging) -
     if done == asked:
         return msgspec.structs.replace(replicate, scaling=scaling)
     cut = Reason(
-        code="scaling_cut",
+        code=SCALING_CUT,
         message=f"test-time scaling over {done} of {asked} problems: the budget ended it",
         fix="raise --budget, or leave it out",
     )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from edgebench.measure.reruns import QUALITY_CUT
 from edgebench.record import Quality, Reason, Replicate
 from edgebench.task import OutOfTime
 
@@ -161,7 +162,7 @@ def with_quality(replicate: Replicate, quality: Quality, needed_s: float) -> Rep
         return msgspec.structs.replace(replicate, quality=quality)
     what = f"quality over {quality.items} of {quality.of} items" if quality.items else "no quality"
     cut = Reason(
-        code="quality_cut",
+        code=QUALITY_CUT,
         message=f"{what}: the budget ended the pass, which takes about {needed_s:.3g} s in all",
         fix=f"raise --budget by {needed_s:.3g} s for each such row, or leave --budget out",
     )

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from edgebench.assets.progress import LINE_EVERY_S
 from edgebench.probes.changes import STEAL_LIMIT
 from edgebench.probes.checks.load import PRESSURE_LIMIT_PERCENT
 from edgebench.probes.files import LIVE
@@ -67,7 +68,7 @@ class Quiet:
         """Returns when the machine is quiet, or the time is over."""
         begin_s = self.clock()
         before_s = self.spent_s
-        told = ""
+        told, told_s = "", begin_s
         while self.spent_s < self.limit_s:
             found = self.look()
             self.spent_s = before_s + self.clock() - begin_s
@@ -75,8 +76,9 @@ class Quiet:
                 if told:
                     self.say(f"the machine is quiet after {self.spent_s - before_s:.0f} s")
                 return
-            if not told:
+            if not told or self.clock() - told_s >= LINE_EVERY_S:
                 self.say(f"waiting for a quiet machine: {found}")
+                told_s = self.clock()
             told = found
         if told:
             self.say(f"not quiet within {self.limit_s:g} s ({told}): measuring all the same")
