@@ -7,6 +7,7 @@ Whatever writes them for people passes them through `plain`; what writes JSON us
 from __future__ import annotations
 
 import re
+import sys
 
 MAX_LINE_CHARACTERS = 2000
 MAX_LINES = 40
@@ -44,6 +45,11 @@ def plain_lines(text: str) -> str:
     if len(lines) > MAX_LINES:
         shown.append(f"... and {len(lines) - MAX_LINES} more lines")
     return "\n".join(shown)
+
+
+def say(text: str) -> None:
+    """Writes lines for people to stderr, made plain: they quote files, runtimes and other tools."""
+    print(plain_lines(text), file=sys.stderr, flush=True)
 
 
 def shortened(text: str, most: int = MAX_LINE_CHARACTERS) -> str:

@@ -144,6 +144,8 @@ class Quality(Part, frozen=True, kw_only=True):
     better: Literal["higher", "lower"]
     passed: bool
     items: Count = 0
+    of: Count | None = None  # items there are, where the budget cut the pass; None: all were judged
+    interval: tuple[Number, Number] | None = None  # of a share over some of them, 95 %
     kind: Literal["labels", "parity"] = "labels"
     also: list[Limit] = []
     reason: str = ""  # why value is None, or why it did not pass
@@ -299,6 +301,9 @@ class Replicate(Part, frozen=True, kw_only=True):
     """One fresh worker process of a cell."""
 
     index: Count
+    #: The pass of the run in which it was measured, from 0: cells that share one were measured in turns,
+    #: one after the other. None: a file from before rounds were kept, or no run of `edgebench run`.
+    round: Count | None = None
     status: Status
     started_utc: str
     reasons: list[Reason] = []

@@ -69,24 +69,20 @@ def replicate_findings(replicate: rec.Replicate) -> Iterator[Finding]:
 def _free_form(field: str, value: object) -> Iterator[Finding]:
     """Parts whose content is anybody's: no deeper than a walk through it may go, and no larger numbers
     than elsewhere."""
-    level = [value]
+    level: Iterable[object] = [value]
     for _ in range(MAX_DEPTH):
-        if any(_is_too_large(part) for part in level):
-            yield field, "a number in it is beyond 64 bits"
-        level = [inner for part in level for inner in _parts(part)]
-        if not level:
+        inner: list[object] = []
+        for part in level:
+            if isinstance(part, dict):
+                inner += part.values()
+            elif isinstance(part, list):
+                inner += part
+            elif isinstance(part, int) and abs(part) > MAX_INTEGER:
+                yield field, "a number in it is beyond 64 bits"
+        if not inner:
             return
+        level = inner
     yield field, f"it is nested deeper than {MAX_DEPTH} levels"
-
-
-def _parts(value: object) -> Iterable[object]:
-    if isinstance(value, dict):
-        return value.values()
-    return value if isinstance(value, list) else ()
-
-
-def _is_too_large(value: object) -> bool:
-    return isinstance(value, int) and abs(value) > MAX_INTEGER
 
 
 def _indices(replicates: Sequence[rec.Replicate]) -> Iterator[Finding]:
@@ -116,12 +112,10 @@ def _parallel_lists(replicate: rec.Replicate) -> Iterator[Finding]:
 
 
 def _equally_long(field: str, *lists: Sequence[int]) -> Iterator[Finding]:
-    lengths = [len(each) for each in lists]
-    if len(set(lengths)) > 1:
-        yield (
-            field,
-            f"its lists have {', '.join(map(str, lengths))} entries, and must be equally long",
-        )
+    lengths = list(map(len, lists))
+    if lengths.count(lengths[0]) != len(lengths):
+        found = ", ".join(map(str, lengths))
+        yield field, f"its lists have {found} entries, and must be equally long"
 
 
 def _unequal(found: int, wanted: int, other: str) -> str:

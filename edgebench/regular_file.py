@@ -29,8 +29,7 @@ def open_regular(path: Path, max_bytes: int | None = None) -> io.BufferedReader:
             what = _KINDS.get(kind, "something else")
             raise OSError(errno.EINVAL, f"it is {what} and not a file", str(path))
         if max_bytes is not None and found.st_size > max_bytes:
-            size = f"{found.st_size / 2**20:.1f} MiB, and at most {max_bytes / 2**20:g} MiB"
-            raise OSError(errno.EFBIG, f"it has {size} are read", str(path))
+            raise _too_large(path, f"it has {found.st_size / 2**20:.1f} MiB", max_bytes)
         return open(fd, "rb")  # noqa: PTH123 - of a descriptor
     except BaseException:
         os.close(fd)
@@ -40,4 +39,12 @@ def open_regular(path: Path, max_bytes: int | None = None) -> io.BufferedReader:
 def read_regular(path: Path, max_bytes: int) -> bytes:
     """The content of a file, like `open_regular`."""
     with open_regular(path, max_bytes) as file:
-        return file.read(max_bytes + 1)[:max_bytes]
+        content = file.read(max_bytes + 1)
+    if len(content) > max_bytes:  # it grew, or it is one of the kernel's, which tell no size
+        raise _too_large(path, "it goes on", max_bytes)
+    return content
+
+
+def _too_large(path: Path, found: str, max_bytes: int) -> OSError:
+    message = f"{found}, and at most {max_bytes / 2**20:g} MiB are read"
+    return OSError(errno.EFBIG, message, str(path))

@@ -13,9 +13,10 @@ import click
 
 from edgebench import __version__
 from edgebench.cli.lazy import LazyGroup
-from edgebench.cli.streams import StdoutError, say, secure_streams
+from edgebench.cli.streams import StdoutError, secure_streams
 from edgebench.errors import EdgebenchError, ExitCode, InternalError, StoreError, UsageError
-from edgebench.plain_text import shortened, utf8
+from edgebench.plain_text import say, shortened, utf8
+from edgebench.signals import ended_by, listen_for_endings
 
 #: Command -> module in this package and its help line; here so that `--help` imports no command.
 _COMMANDS = {
@@ -47,7 +48,7 @@ _COMMANDS = {
     commands_help=_COMMANDS,
     module="edgebench.cli.{}_",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit codes: 0 ok, 1 a cell failed or a regression, 2 usage, 3 device state, "
+    epilog="Exit codes: 0 ok, 1 a cell failed, none was measured, or a regression, 2 usage, 3 device state, "
     "4 inconclusive (ab, gate), 5 invalid (ab, gate, compare), 6 asset, 7 results cannot be written or "
     "read, 70 a mistake of edgebench itself, 130 interrupted.",
 )
@@ -59,6 +60,7 @@ def cli() -> None:
 def main() -> NoReturn:
     """Entry point: one clear error on stderr and a documented exit code, never a traceback."""
     secure_streams()
+    listen_for_endings()
     sys.exit(_outcome())
 
 
@@ -93,7 +95,7 @@ def _interrupted(error: BaseException) -> int:
         say(f"edgebench: {_NO_PROCESS}")
         return _NO_PROCESS.exit_code
     if isinstance(error, KeyboardInterrupt):
-        say("edgebench: interrupted")
+        say(f"edgebench: {ended_by(error)}")
     return ExitCode.INTERRUPTED
 
 

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from edgebench.cli.progress import clock
-from edgebench.cli.streams import say
 from edgebench.measure.ab import Contest, Watcher
-from edgebench.plain_text import plain
+from edgebench.plain_text import plain, say
 
 
 class LineWatcher:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from edgebench.errors import AssetError, ExitCode, UsageError
+from edgebench.plain_text import say
 
 if TYPE_CHECKING:
     from edgebench.assets import Need
@@ -100,7 +100,7 @@ def verify(
     ]
     if bad:
         error = f"{len(bad)} of {len(facts)} assets are not what they should be"
-        print(f"edgebench: {error}\n  fix: edgebench assets pull", file=sys.stderr)
+        say(f"edgebench: {error}\n  fix: edgebench assets pull")
     return ExitCode.ASSET if bad else ExitCode.OK
 
 
@@ -219,7 +219,7 @@ def _fetch(needs: Sequence[Need]) -> list[AssetError]:
 
 def _report(errors: Sequence[AssetError]) -> int:
     for error in errors:
-        print(f"edgebench: {error}", file=sys.stderr)
+        say(f"edgebench: {error}")
     return ExitCode.ASSET if errors else ExitCode.OK
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from edgebench.cli.streams import say
+from edgebench.json_lines import write_json
+from edgebench.plain_text import say
 from edgebench.units import parse_duration_s
 
 
@@ -52,9 +53,7 @@ def command(processes: int, slice_: str, out: Path | None, form: str) -> None:
             say(f"{check.level}: {check.name}: {check.evidence}")
     made = calibrate(facts, before, processes, seconds, _progress)
     if form == "json":
-        import msgspec
-
-        click.echo(msgspec.json.encode(made).decode())
+        write_json(made, sys.stdout)
     else:
         render_ceilings(facts.name, made.ceilings, sys.stdout)
     # Last: what was measured is shown where it cannot be kept.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgebench.cli.numbers import FiniteRange
-from edgebench.cli.streams import say
+from edgebench.plain_text import say
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -12,8 +12,8 @@ import click
 from edgebench.analysis.table import build_table
 from edgebench.analysis.types import Table
 from edgebench.cli.results import files_of, records_of, refuse_to_replace
-from edgebench.cli.streams import say
 from edgebench.errors import UsageError
+from edgebench.plain_text import say
 from edgebench.whole_file import whole_file
 
 FORMATS = ("parquet", "csv", "json", "md")

@@ -11,9 +11,10 @@ from typing import Any
 import click
 
 from edgebench.analysis.frame import Frame
+from edgebench.analysis.frontier import CONFIDENCE, frontier
 from edgebench.analysis.objectives import parse_objectives
-from edgebench.analysis.tradeoff import CONFIDENCE, frontier
 from edgebench.cli.loading import load, only
+from edgebench.json_lines import write_json
 
 
 @click.command("frontier")
@@ -33,7 +34,13 @@ from edgebench.cli.loading import load, only
     multiple=True,
     help="Let rows of several devices compete.",
 )
-@click.option("--confidence", type=float, default=CONFIDENCE, show_default=True)
+@click.option(
+    "--confidence",
+    type=float,
+    default=CONFIDENCE,
+    show_default=True,
+    help="Of what is called sure; intervals are shown at 0.95.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the draws.")
 @click.option(
     "--draws",
@@ -68,11 +75,9 @@ def command(
         frame, objectives or None, confidence=confidence, seed=seed, draws=draws, across=across
     )
     if form == "json":
-        import msgspec
+        from edgebench.analysis.frontier_report import report
 
-        from edgebench.analysis.tradeoff_report import report
-
-        sys.stdout.write(msgspec.json.encode(report(result)).decode() + "\n")
+        write_json(report(result), sys.stdout)
         return
     from edgebench.analysis.pairs import not_faster
     from edgebench.report.frontier_text import render

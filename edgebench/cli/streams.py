@@ -13,8 +13,6 @@ import select
 import sys
 from typing import TYPE_CHECKING, TextIO
 
-from edgebench.plain_text import plain_lines
-
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
@@ -88,8 +86,3 @@ def _text(given: TextIO | None, fd: int, must: bool) -> TextIO:
         errors="backslashreplace" if errors in ("strict", "surrogateescape") else errors,
         line_buffering=fd == 2 or raw.isatty() or bool(getattr(given, "write_through", False)),
     )
-
-
-def say(text: str) -> None:
-    """Writes lines for people to stderr, made plain: they quote files, runtimes and other tools."""
-    print(plain_lines(text), file=sys.stderr, flush=True)

@@ -20,6 +20,14 @@ from edgebench.backend import Session
 from edgebench.generation import GenerationSession, Prompts
 from edgebench.measure.inputs import Feeds, Outputs, never_seen, split, stack
 from edgebench.measure.phases import looks_cached
+from edgebench.measure.quality_time import (
+    UNLIMITED,
+    QualityTime,
+    in_time,
+    judged_in_part,
+    outputs_in_time,
+    unknown_quality,
+)
 from edgebench.measure.scenario import in_turn
 from edgebench.record import Completion, Limit, OutputCheck, Quality, Reason, Unseen
 from edgebench.spec.types import Limit as LimitSpec
@@ -31,6 +39,12 @@ PARITY_METRIC = "parity_error"
 PARITY_LIMIT = {"fp32": 1e-3, "as-is": 1e-3}
 REDUCED_PARITY_LIMIT = 0.1
 SAME_SESSION_LIMIT = 1e-3  # between two processes of one cell
+#: Why there is no reference to compare with.
+NATIVE_FILE = (
+    "a file in a runtime's own format has no fp32 reference: give the ONNX model it was made from "
+    "(--reference), or a task with labels"
+)
+NO_TIME = "the budget left no time for the fp32 reference"
 CHECKED_ITEMS = 4
 #: Reading outputs may copy them, which costs the same twice; more than this at first is work.
 COMPLETION_QUERIES = 8
@@ -196,25 +210,34 @@ def quality(
     precision: str,
     reference: str,
     constant: bool,
+    time: QualityTime = UNLIMITED,
+    no_reference: str = NATIVE_FILE,
 ) -> Quality:
     """Quality by labels where the task has them, by parity with the reference where it has none.
 
     A user's own task on a user's own model states no limits: its first metric is reported, and parity
-    is demanded beside it.
+    is demanded beside it. Where `time` is over before the last item, the items until then are judged.
     """
 
     def by_parity() -> Quality:
         return _parity_quality(
-            session, task, batch=batch, precision=precision, reference=reference, constant=constant
+            session,
+            task,
+            batch=batch,
+            precision=precision,
+            reference=reference,
+            constant=constant,
+            time=time,
+            no_reference=no_reference,
         )
 
     if spec.metric != PARITY_METRIC:
-        return _labelled_quality(session, task, spec, batch)
+        return _labelled_quality(session, task, spec, batch, time)
     names = [name for name in task.metrics if name != PARITY_METRIC]
     if not names:
         return by_parity()
     unlimited = QualitySpec(metric=names[0], also={name: LimitSpec() for name in names[1:]})
-    labelled, parity = _labelled_quality(session, task, unlimited, batch), by_parity()
+    labelled, parity = _labelled_quality(session, task, unlimited, batch, time), by_parity()
     return msgspec.structs.replace(
         labelled,
         passed=labelled.passed and parity.passed,
@@ -232,17 +255,28 @@ def quality(
     )
 
 
-def _labelled_quality(session: Session, task: Task, spec: QualitySpec, batch: int) -> Quality:
-    """The task's metrics over all labelled items, judged by the workload's limits."""
+def _labelled_quality(
+    session: Session, task: Task, spec: QualitySpec, batch: int, time: QualityTime
+) -> Quality:
+    """The task's metrics over its labelled items, judged by the workload's limits."""
     session.reset()
-    values = task.evaluate(lambda items: infer(session, batch, items))
-    return judged(values, task.metrics, spec, len(task))
+    if time == UNLIMITED:
+        values = task.evaluate(lambda items: infer(session, batch, items))
+        return judged(values, task.metrics, spec, len(task))
+    values, items = in_time(task, lambda items: infer(session, batch, items), batch, time)
+    return judged(values, task.metrics, spec, items, len(task))
 
 
 def judged(
-    values: dict[str, float], metrics: Mapping[str, Metric], spec: QualitySpec, items: int
+    values: dict[str, float],
+    metrics: Mapping[str, Metric],
+    spec: QualitySpec,
+    items: int,
+    of: int | None = None,
 ) -> Quality:
-    """Metrics against the workload's limits."""
+    """Metrics against the workload's limits; over `items` of `of`, where the budget cut the pass."""
+    if of is not None and items < of:
+        return judged_in_part(values, metrics, spec, items, of)
     main = _judge(spec.metric, spec, metrics, values)
     also = [_judge(name, limit, metrics, values) for name, limit in spec.also.items()]
     broken = [limit for limit in (main, *also) if not limit.passed]
@@ -260,7 +294,15 @@ def judged(
 
 
 def _parity_quality(
-    session: Session, task: Task, *, batch: int, precision: str, reference: str, constant: bool
+    session: Session,
+    task: Task,
+    *,
+    batch: int,
+    precision: str,
+    reference: str,
+    constant: bool,
+    time: QualityTime,
+    no_reference: str,
 ) -> Quality:
     """Parity with the reference on the first items."""
     if not reference:
@@ -271,13 +313,15 @@ def _parity_quality(
             better="lower",
             passed=False,
             items=0,
+            of=len(task) if no_reference == NO_TIME else None,
             kind="parity",
-            reason="a file in a runtime's own format has no fp32 reference: give the ONNX model "
-            "it was made from (--reference), or a task with labels",
+            reason=no_reference,
         )
     want = load_outputs(reference, len(task))
-    items = [task.preprocess(task.raw(index)) for index in range(len(want))]
-    error = relative_error(infer(session, batch, items), want)
+    got = outputs_in_time(task, len(want), lambda items: infer(session, batch, items), batch, time)
+    if not got:
+        return unknown_quality(QualitySpec(metric=PARITY_METRIC), "lower", len(want))
+    error = relative_error(got, want[: len(got)])
     limit = PARITY_LIMIT.get(precision, REDUCED_PARITY_LIMIT)
     reason = ""
     if constant:
@@ -290,7 +334,8 @@ def _parity_quality(
         floor=limit,
         better="lower",
         passed=not reason,
-        items=len(want),
+        items=len(got),
+        of=len(want) if len(got) < len(want) else None,
         kind="parity",
         reason=reason,
     )

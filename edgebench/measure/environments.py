@@ -19,10 +19,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
+from edgebench.assets.progress import LINE_EVERY_S
 from edgebench.errors import AssetError, UsageError
 from edgebench.installed import installed_version
 from edgebench.measure.pair import Interpreter
+from edgebench.plain_text import say
 
 READY = ".edgebench-ready"
 BUILD_TIME_OUT_S = 1800.0
@@ -100,16 +103,14 @@ def _this_python() -> str:
 
 def _build(folder: Path, wanted: Sequence[str], pins: Sequence[str]) -> None:
     shutil.rmtree(folder, ignore_errors=True)
-    print(f"installing {', '.join(pins)} into an environment of its own", file=sys.stderr)
+    say(f"installing {', '.join(pins)} into an environment of its own")
     commands = (
         [sys.executable, "-m", "venv", str(folder)],
         [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", *wanted],
     )
     for command in commands:
         try:
-            done = subprocess.run(
-                command, capture_output=True, timeout=BUILD_TIME_OUT_S, check=False
-            )
+            done = told_run(command, f"installing {', '.join(pins)}", BUILD_TIME_OUT_S)
         except subprocess.TimeoutExpired:
             raise AssetError(f"no environment after {BUILD_TIME_OUT_S:g} s") from None
         if done.returncode != 0:
@@ -119,6 +120,29 @@ def _build(folder: Path, wanted: Sequence[str], pins: Sequence[str]) -> None:
                 "name versions that exist for this Python and platform",
             )
     (folder / READY).write_text("\n".join(wanted) + "\n", encoding="utf-8")
+
+
+def told_run(
+    command: Sequence[str] | str, what: str, time_out_s: float, **options: Any
+) -> subprocess.CompletedProcess[bytes]:
+    """Runs a command and tells now and then that it is still at it. Raises subprocess.TimeoutExpired."""
+    spent_s = 0.0
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options
+    ) as process:
+        while True:
+            try:
+                out, err = process.communicate(timeout=min(LINE_EVERY_S, time_out_s))
+                return subprocess.CompletedProcess(command, process.returncode, out, err)
+            except subprocess.TimeoutExpired:
+                spent_s += min(LINE_EVERY_S, time_out_s)
+                if spent_s >= time_out_s:
+                    process.kill()
+                    raise
+                say(f"{what}: {spent_s:.0f} s so far")
+            except BaseException:
+                process.kill()
+                raise
 
 
 def _why(printed: bytes) -> str:

@@ -33,34 +33,45 @@ MAX_MESSAGE_BYTES = 1 << 30
 END_TIMEOUT_S = 5.0
 
 
+#: Code of the reason where the budget ended before the process did: whether it hung or was slow, nobody knows.
+OUT_OF_TIME = "out_of_time"
+
+
 @dataclass
-class _Conversation:
-    """What a worker has said so far."""
+class Conversation:
+    """What a child has said so far."""
 
     phase: str = "start"
-    done: Done | None = None
+    answered: bool = False  # it said its last word
     limit_s: float = 0.0  # how long it may be silent in this phase
-    timed_out: bool = False
-    hung_up: bool = False  # the worker closed its end: it is ending by itself
-    garbled: Reason | None = None  # it wrote what is no message
+    timed_out: bool = False  # it was silent for longer
+    out_of_time: bool = False  # it took more time than there was
+    hung_up: bool = False  # it closed its end: it is ending by itself
+    garbled: Reason | None = None  # it wrote what cannot be
     buffer: bytearray = field(default_factory=bytearray)
+
+    @property
+    def ending(self) -> bool:
+        return self.answered or self.hung_up
 
 
 def run_worker(
     job: Job,
     *,
     time_out_s: float,
+    time_s: float = float("inf"),
     inherited_fds: tuple[int, ...] = (),
     on_tick: Callable[[], None] = lambda: None,
 ) -> Done:
     """Measures one replicate in a fresh process and returns it, whatever became of the process.
 
-    `time_out_s` bounds each phase of the worker, on top of what the phase itself announces. The
-    worker is killed, with its process group, when it is exceeded, and on any exception here.
+    `time_out_s` bounds each phase of the worker, on top of what the phase itself announces; `time_s`
+    bounds them all together. The worker is killed, with its process group, when either is exceeded, and
+    on any exception here. What it had measured before its quality pass stands where only time ran out.
     """
     started = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
     begin, cpu_begin = time.perf_counter(), time.process_time()
-    done = _measured(job, started, time_out_s, inherited_fds, on_tick)
+    done = _measured(job, started, time_out_s, time_s, inherited_fds, on_tick)
     return msgspec.structs.replace(
         done,
         replicate=msgspec.structs.replace(
@@ -75,6 +86,7 @@ def _measured(
     job: Job,
     started: str,
     time_out_s: float,
+    time_s: float,
     inherited_fds: tuple[int, ...],
     on_tick: Callable[[], None],
 ) -> Done:
@@ -83,7 +95,18 @@ def _measured(
         encoded = encode_job(job) + b"\n"
     except UnicodeEncodeError as error:
         return _failed(job, started, _not_utf8(str(error.object)))
-    conversation = _Conversation()
+    conversation = Conversation()
+    kept: list[Done] = []
+
+    def hear(line: bytes) -> Phase | Reason | None:
+        message = _message(line, conversation.phase)
+        if isinstance(message, Reason):
+            return message
+        so_far = message if isinstance(message, Done) else message.so_far
+        if so_far is not None:
+            kept.append(so_far)
+        return message if isinstance(message, Phase) else None
+
     oom_kills = oom_kill_count()
     with tempfile.TemporaryFile() as log, contextlib.ExitStack() as pipes:
         job_read, job_write = _pipe(pipes)
@@ -91,26 +114,18 @@ def _measured(
         try:
             process = _start(job_read.fileno(), result_write.fileno(), inherited_fds, log)
         except OSError as error:
-            return _failed(job, started, _not_started(error))
+            return _failed(job, started, not_started(error))
         try:
             job_read.close()
             result_write.close()
             _send_job(job_write.fileno(), encoded)
-            _listen(result_read.fileno(), conversation, time_out_s, on_tick)
+            listen(result_read.fileno(), conversation, hear, time_out_s, time_s, on_tick)
         finally:
-            ends = conversation.hung_up or conversation.done is not None
-            killed = see_off(process, wait=ends)
-        if conversation.done is not None:
-            return conversation.done
-        cause = conversation.garbled or cause_of_death(
-            process.returncode,
-            phase=conversation.phase,
-            log=log,
-            time_out_s=conversation.limit_s if conversation.timed_out else None,
-            oom_kills=oom_kill_count() - oom_kills,
-            killed=killed,
-        )
-    return _failed(job, started, cause)
+            killed = see_off(process, wait=conversation.ending)
+        if kept and (conversation.answered or conversation.out_of_time):
+            return kept[-1]
+        reason = why_no_answer(conversation, process.returncode, log, time_s, oom_kills, killed)
+    return _failed(job, started, reason)
 
 
 def _start(
@@ -146,8 +161,8 @@ def _failed(job: Job, started: str, reason: Reason) -> Done:
     return Done(Replicate(index=job.index, status="failed", started_utc=started, reasons=[reason]))
 
 
-def _not_started(error: OSError) -> Reason:
-    """That the system has no process, memory or file left for a worker."""
+def not_started(error: OSError) -> Reason:
+    """That the system has no process, memory or file left for a child."""
     return Reason(
         code="not_started",
         message=f"no process could be started: {error.strerror or error}",
@@ -169,20 +184,29 @@ def _send_job(fd: int, job: bytes) -> None:
         pass  # it died at once: the end of the result pipe will tell
 
 
-def _listen(
-    fd: int, conversation: _Conversation, time_out_s: float, on_tick: Callable[[], None]
+def listen(
+    fd: int,
+    conversation: Conversation,
+    hear: Callable[[bytes], Phase | Reason | None],
+    time_out_s: float,
+    time_s: float,
+    on_tick: Callable[[], None],
 ) -> None:
-    """Sleeps until the worker is done, ends, or stays silent for longer than its phase may take."""
+    """Sleeps until a child has answered or ended, was silent for longer than its phase may be, or took
+    more than `time_s`. `hear` takes a line: the phase that it begins, None for the last word, or the
+    Reason why it cannot be."""
     conversation.limit_s = time_out_s
-    deadline = time.monotonic() + conversation.limit_s
+    now = time.monotonic()
+    end, silent_until = now + time_s, now + time_out_s
     with selectors.DefaultSelector() as selector:
         selector.register(fd, selectors.EVENT_READ)
         while True:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                conversation.timed_out = True
+            now = time.monotonic()
+            conversation.out_of_time = now >= end
+            conversation.timed_out = not conversation.out_of_time and now >= silent_until
+            if conversation.out_of_time or conversation.timed_out:
                 return
-            if not selector.select(min(TICK_S, left)):
+            if not selector.select(min(TICK_S, silent_until - now, end - now)):
                 on_tick()
                 continue
             chunk = os.read(fd, 1 << 20)
@@ -190,18 +214,18 @@ def _listen(
                 conversation.hung_up = True
                 return
             conversation.buffer += chunk
-            while (end := conversation.buffer.find(b"\n")) >= 0:
-                message = _message(bytes(conversation.buffer[:end]), conversation.phase)
-                del conversation.buffer[: end + 1]
-                if isinstance(message, Reason):
-                    conversation.garbled = message
+            while (newline := conversation.buffer.find(b"\n")) >= 0:
+                heard = hear(bytes(conversation.buffer[:newline]))
+                del conversation.buffer[: newline + 1]
+                if isinstance(heard, Reason):
+                    conversation.garbled = heard
                     return
-                if isinstance(message, Done):
-                    conversation.done = message
+                if heard is None:
+                    conversation.answered = True
                     return
-                conversation.phase = message.name
-                conversation.limit_s = time_out_s + message.limit_s
-                deadline = time.monotonic() + conversation.limit_s
+                conversation.phase = heard.name
+                conversation.limit_s = time_out_s + heard.limit_s
+                silent_until = time.monotonic() + conversation.limit_s
             if len(conversation.buffer) > MAX_MESSAGE_BYTES:
                 start = bytes(conversation.buffer[:QUOTED_BYTES])
                 conversation.garbled = garbled(start, conversation.phase)
@@ -215,8 +239,9 @@ def _message(line: bytes, phase: str) -> Phase | Done | Reason:
         message = decode_message(line)
     except (msgspec.MsgspecError, RecursionError):
         return garbled(line, phase)
-    if isinstance(message, Done):
-        for field, problem in replicate_findings(message.replicate):
+    done = message if isinstance(message, Done) else message.so_far
+    if done is not None:
+        for field, problem in replicate_findings(done.replicate):
             return Reason(
                 code="nonsense",
                 message=f"the worker told what cannot be: {field}: {problem}",
@@ -248,6 +273,34 @@ def see_off(process: subprocess.Popen[Any], *, wait: bool) -> bool:
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     return alive
+
+
+def why_no_answer(
+    conversation: Conversation,
+    code: int,
+    log: IO[bytes],
+    time_s: float,
+    oom_kills_before: int,
+    killed: bool,
+) -> Reason:
+    """Why a child gave no answer: it wrote what is none, ran out of time, was silent, or died. `killed`: by
+    `see_off`."""
+    if conversation.garbled is not None:
+        return conversation.garbled
+    if conversation.out_of_time:
+        return Reason(
+            code=OUT_OF_TIME,
+            message=f"the budget left it {time_s:.3g} s, which ended during {conversation.phase}",
+            fix="raise --budget",
+        )
+    return cause_of_death(
+        code,
+        phase=conversation.phase,
+        log=log,
+        time_out_s=conversation.limit_s if conversation.timed_out else None,
+        oom_kills=oom_kill_count() - oom_kills_before,
+        killed=killed,
+    )
 
 
 def cause_of_death(

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from typing import TextIO
 
 from edgebench.analysis.labels import common, labels
-from edgebench.analysis.pick import format_rate
 from edgebench.analysis.types import Front, Pick, Row, Table
+from edgebench.plain_text import plain
 from edgebench.report import text
 from edgebench.report.paint import (
     DEPLOY,
@@ -26,10 +26,11 @@ from edgebench.report.paint import (
     paint,
     wrapped,
 )
+from edgebench.units import format_rate
 
 _LEGEND = (
-    "* on the Pareto front, x struck from every ranking; ± half the 95% interval over processes; "
-    "MiB: peak memory; quality: value and distance to fp32"
+    f"{text.MARKS_LEGEND}; ± half the 95% interval over processes; MiB: peak memory; "
+    "quality: value and distance to fp32"
 )
 
 
@@ -54,25 +55,25 @@ def _lines(table: Table, width: int) -> Iterator[Line]:
         yield "", None
     yield from wrapped(_LEGEND, width, HEAD)
     for note in table.notes:
-        yield from wrapped(text.plain(note), width, HEAD)
+        yield from wrapped(plain(note), width, HEAD)
 
 
 def _block(
     table: Table, front: Front, pick: Pick, members: Sequence[int], width: int
 ) -> Iterator[Line]:
     rows = [table.rows[index] for index in members]
-    names = [text.plain(name) for name in labels(rows)]
+    names = [plain(name) for name in labels(rows)]
     yield from wrapped(_title(front, rows), width, TITLE)
     yield from _grid(rows, names, width)
     missed = text.not_reached(rows, names)
     if missed:
         yield from wrapped(missed, width, WARN)
     for news in pick.bad_news:
-        yield from wrapped(text.plain(news), width, WARN)
+        yield from wrapped(plain(news), width, WARN)
     if pick.row is None:
-        yield from wrapped(text.plain(pick.text), width, REASON)
+        yield from wrapped(plain(pick.text), width, REASON)
         return
-    yield from wrapped(text.plain(pick.text), width, DEPLOY)
+    yield from wrapped(plain(pick.text), width, DEPLOY)
     yield from wrapped(text.around(table.rows[pick.row]), width, HEAD, indent="  ")
 
 
@@ -80,7 +81,7 @@ def _title(front: Front, rows: Sequence[Row]) -> str:
     shared = common(rows)
     metrics = {row.quality.metric for row in rows if row.quality is not None}
     quality = f" · quality: {', '.join(sorted(metrics))}" if metrics else ""
-    return text.plain(
+    return plain(
         f"{front.workload}@{front.workload_version} · {text.scenario(front)}"
         + (f" · {shared}" if shared else "")
         + quality

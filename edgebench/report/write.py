@@ -6,6 +6,7 @@ import importlib
 import sys
 from pathlib import Path
 
+from edgebench.plain_text import say
 from edgebench.report.model import Report
 from edgebench.whole_file import whole_file
 
@@ -28,4 +29,4 @@ def write(report: Report, out: Path, form: str) -> None:
         return
     with whole_file(out) as partial:
         partial.write_bytes(content)
-    print(f"report: {out} ({len(content) / 2**20:.1f} MiB)", file=sys.stderr)
+    say(f"report: {out} ({len(content) / 2**20:.1f} MiB)")
