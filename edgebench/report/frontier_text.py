@@ -78,6 +78,8 @@ def _summary(result: Frontier, groups: int) -> str:
         for contest in result.contests
         for places in members_of(contest)
     )
+    if alone == groups:
+        return f"{groups} fronts by value: no row has an interval, so nothing is sure"
     fronts = f"{groups} fronts at {result.confidence * 100:g}% confidence"
     words = f"{fronts}: {counts[2]} rows on them for sure, {counts[1]} undecided, {counts[0]} not"
     return words + (f"; {alone} fronts are by value, without intervals" if alone else "")
