@@ -365,7 +365,13 @@ class Campaign:
         begin_s, time_s = self._clock(), self._time_s(target)
         if not self._ready(target, time_s):
             return
-        time_s = max(time_s - (self._clock() - begin_s), min(time_s, LEAST_TURN_S))
+        if time_s < float("inf"):
+            rest_s = max(time_s - (self._clock() - begin_s), LEAST_TURN_S)
+            time_s = min(rest_s, self._left_s() + OVERTIME_S)
+        if time_s <= CLOSING_S:
+            late = "the budget ended while its model was made ready"
+            self._cut(target, Reason(code=OUT_OF_TIME, message=late, fix="raise --budget"))
+            return
         self._replicate(target, scratch, time_s)
         if self._complete(target):
             self._finish(target)
