@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import signal
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgebench import record as rec
+from edgebench import signals
 from edgebench.errors import DeviceStateError, StoreError
 from edgebench.measure import reruns
 from edgebench.measure.campaign import (
@@ -550,6 +552,16 @@ def test_a_first_look_is_short_and_is_shown_at_once(monkeypatch: pytest.MonkeyPa
 
     measure([target("a")], launch, Settings(first_window_s=0.3))
     assert (slices_s, shown) == ([0.3, 2.0, 2.0], [1])
+
+
+def test_a_signal_whose_exception_was_lost_ends_the_run_before_the_next_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(signals, "_asked", [signal.SIGTERM])
+    keeper = Keeper()
+    with pytest.raises(signals.Stopped, match="SIGTERM"):
+        measure([target("a")], keeper=keeper)
+    assert keeper.entries == []
 
 
 def test_a_spoilt_replicate_whose_quality_pass_was_cut_is_still_a_spoilt_one() -> None:

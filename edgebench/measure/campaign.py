@@ -19,6 +19,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from edgebench import signals
 from edgebench.analysis import stats
 from edgebench.errors import DeviceStateError, UnsupportedError
 from edgebench.measure import children, reruns, rounds
@@ -362,6 +363,7 @@ class Campaign:
 
     def _turn(self, target: Target, scratch: Path) -> None:
         """A replicate of a target, whose model is made ready before its first one."""
+        signals.check()
         begin_s, time_s = self._clock(), self._time_s(target)
         if not self._ready(target, time_s):
             return
