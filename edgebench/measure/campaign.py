@@ -554,8 +554,9 @@ class Campaign:
     def _window_s(self, target: Target, share_s: float) -> float:
         """The measured window of the next replicate: its share, at most the setting."""
         most_s = self._settings.sustain_s if target.sustained else self._settings.slice_s
-        if self._settings.first_window_s is not None and not target.entries:
-            most_s = min(most_s, self._settings.first_window_s)
+        first_s = self._settings.first_window_s
+        if first_s is not None and not target.entries and not target.sustained:
+            most_s = min(most_s, first_s)
         return min(most_s, max(MIN_SLICE_S, share_s))
 
     def _metered_window_s(self, target: Target, window_s: float) -> float:
