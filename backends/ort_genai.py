@@ -12,7 +12,6 @@ import importlib.util
 import json
 import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -31,6 +30,7 @@ from edgebench.backend import (
     Unavailable,
     availability_of,
 )
+from edgebench.children import module_command
 from edgebench.errors import UnsupportedError
 from edgebench.generation import GenerationSession, Room, check_prompts, check_step
 
@@ -111,7 +111,7 @@ def _build(model: ModelFile, scratch: Path) -> None:
     source, out = scratch / "source", scratch / "out"
     source.mkdir()
     write_folder(GgufFile(model.path), source)
-    command = [sys.executable, "-m", "onnxruntime_genai.models.builder", "-i", str(source)]
+    command = module_command("onnxruntime_genai.models.builder", "-i", str(source))
     command += ["-o", str(out), "-p", model.precision, "-e", "cpu", "-c", str(scratch / "cache")]
     done = subprocess.run(
         [*command, "--extra_options", "hf_token=false"],

@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 
+from edgebench.children import foreign_code_command, foreign_module_command, module_command
 from edgebench.errors import AssetError, UsageError
 from edgebench.installed import installed_version
 from edgebench.measure.pair import Interpreter
@@ -53,7 +54,10 @@ def for_python(python: str, cache: Path) -> Interpreter:
     found = Interpreter(python, str(source_copy(cache)))
     try:
         done = subprocess.run(
-            [python, "-c", _CHECK], capture_output=True, env=found.environment(), check=False
+            foreign_code_command(python, _CHECK),
+            capture_output=True,
+            env=found.environment(),
+            check=False,
         )
     except OSError as error:
         message = f"{python} cannot be started: {error.strerror}"
@@ -102,8 +106,10 @@ def _build(folder: Path, wanted: Sequence[str], pins: Sequence[str]) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     print(f"installing {', '.join(pins)} into an environment of its own", file=sys.stderr)
     commands = (
-        [sys.executable, "-m", "venv", str(folder)],
-        [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", *wanted],
+        module_command("venv", str(folder)),
+        foreign_module_command(
+            str(folder / "bin" / "python"), "pip", "install", "--quiet", *wanted
+        ),
     )
     for command in commands:
         try:

@@ -7,7 +7,6 @@ import os
 import selectors
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from typing import IO, Any
 
 import msgspec
 
+from edgebench.children import module_command
 from edgebench.measure.jobs import Done, Job, Phase, decode_message, encode_job
 from edgebench.record import Reason, Replicate
 
@@ -59,14 +59,9 @@ def run_worker(
     oom_kills = oom_kill_count()
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "edgebench.measure.worker",
-                str(job_read),
-                str(result_write),
-                str(os.getpid()),
-            ],
+            module_command(
+                "edgebench.measure.worker", str(job_read), str(result_write), str(os.getpid())
+            ),
             pass_fds=(job_read, result_write, *inherited_fds),
             stdin=subprocess.DEVNULL,
             stdout=log,

@@ -6,7 +6,6 @@ The work is done in processes of its own, so that neither the parent nor a worke
 from __future__ import annotations
 
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import msgspec
 
 from edgebench import registry
 from edgebench.backend import ModelFile, Scalar
+from edgebench.children import module_command
 from edgebench.measure import convert
 from edgebench.models.jobs import PreparedModel, PrepareFailure, PrepareJob, decode_answer
 from edgebench.plan import Native
@@ -169,7 +169,7 @@ def _ask(module: str, job: bytes) -> bytes | NotReady:
     """What `python -m module` answers to `job`; its death or silence is a reason."""
     try:
         done = subprocess.run(
-            [sys.executable, "-m", module],
+            module_command(module),
             input=job,
             capture_output=True,
             timeout=TIME_OUT_S,

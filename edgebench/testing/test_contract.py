@@ -6,10 +6,8 @@ The first line of each test's docstring is the demand; docs/contract.md lists th
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -34,6 +32,7 @@ from edgebench.backend import (
     Session,
     Unavailable,
 )
+from edgebench.children import module_command
 from edgebench.errors import UnsupportedError
 from edgebench.testing.models import Case, chain, convolution, parity_cases, two_by_two
 from edgebench.testing.plugin import USAGE
@@ -602,12 +601,10 @@ def _assert_tells_the_fix(kind: str, reason: str, fix: str) -> None:
 
 def _isolated(mode: str, name: str, folder: Path) -> dict[str, Any]:
     """What `edgebench.testing.isolated` prints, from a fresh interpreter with this one's path."""
-    command = [sys.executable, "-m", "edgebench.testing.isolated", mode, registry.absolute(name)]
+    command = module_command("edgebench.testing.isolated", mode, registry.absolute(name))
     done = subprocess.run(
         command,
-        # Not the working directory: a folder `edgebench` in it would hide the installed package.
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         capture_output=True,
         text=True,
         timeout=120,
