@@ -15,6 +15,7 @@ from typing import Literal
 import msgspec
 
 from edgebench.errors import AssetError, UsageError
+from edgebench.lock_file import open_lock
 from edgebench.spec.types import Asset
 
 from .archive import CHUNK_BYTES, listing_sha256
@@ -181,7 +182,7 @@ def workspace(key: str, on_wait: Callable[[], None] = lambda: None) -> Iterator[
     name = hashlib.sha256(key.encode()).hexdigest()[:24]
     locks, folder = cache_dir() / "locks", cache_dir() / "tmp" / name
     locks.mkdir(parents=True, exist_ok=True)
-    with (locks / name).open("ab") as lock:
+    with os.fdopen(open_lock(locks / name), "wb") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

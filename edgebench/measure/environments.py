@@ -23,6 +23,7 @@ from pathlib import Path
 from edgebench.children import foreign_code_command, foreign_module_command, module_command
 from edgebench.errors import AssetError, UsageError
 from edgebench.installed import installed_version
+from edgebench.lock_file import open_lock
 from edgebench.measure.pair import Interpreter
 
 READY = ".edgebench-ready"
@@ -167,7 +168,7 @@ def locked(path: Path) -> Iterator[None]:
     stands beside it cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        fd = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+        fd = open_lock(path)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
             yield
