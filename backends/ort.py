@@ -28,6 +28,7 @@ from edgebench.backend import (
 )
 from edgebench.errors import UnsupportedError
 from edgebench.installed import installed_version
+from edgebench.telemetry import Telemetry, has_database_open, ort_environment, ort_telemetry
 
 if TYPE_CHECKING:
     from edgebench.backend import Feeds, Outputs
@@ -86,9 +87,14 @@ _OPTIONS = (
     Option("provider_options", "str", "{}", 'JSON: {"CUDAExecutionProvider": {"device_id": "0"}}'),
     Option("io_binding", "bool", False, "bind inputs and outputs ahead of the call"),
     Option("preoptimized", "bool", False, "load a model file that was optimised ahead of time"),
+    Option(
+        "telemetry", "bool", False, "leave ONNX Runtime's own telemetry on, to see what it costs"
+    ),
 )
 #: Of the options above, those that a decoder has as well: its cache is always bound.
-_DECODER_OPTIONS = ("threads", "optimization", "spinning", "arena", "provider", "provider_options")
+_DECODER_OPTIONS = (
+    *("threads", "optimization", "spinning", "arena", "provider", "provider_options", "telemetry"),
+)
 
 
 class OrtBackend(Backend):
@@ -137,6 +143,9 @@ class OrtBackend(Backend):
                 f"pip uninstall -y {' '.join(name for name, _ in found)}, then install one",
             )
         return Ready(found[0][1])
+
+    def environment(self, options: Mapping[str, Scalar]) -> Mapping[str, str]:
+        return ort_environment(wanted=bool(options.get("telemetry")))
 
     def import_runtime(self) -> str:
         import onnxruntime
@@ -288,6 +297,7 @@ def _facts(
         threads=threads,
         graph_optimization=str(session_options.graph_optimization_level).rpartition(".")[2],
         runtime=f"onnxruntime {onnxruntime.__version__}",
+        telemetry=_telemetry(bool(options.get("telemetry"))),
         notes=tuple(graph.notes),
         options={
             "provider": "+".join(providers),
@@ -297,6 +307,21 @@ def _facts(
             "spinning": _flag(session_options, "session.intra_op.allow_spinning"),
         },
     )
+
+
+def _telemetry(wanted: bool) -> Telemetry:
+    """As it is in this process. Raises UnsupportedError where it was asked for and is not on."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    found = ort_telemetry(Path(state.__file__))
+    if wanted and found == "none":
+        raise UnsupportedError("telemetry was asked for, and this ONNX Runtime has none")
+    if wanted and (found == "off" or has_database_open() is False):
+        raise UnsupportedError(
+            "telemetry was asked for, and ONNX Runtime has not started it",
+            "unset CI, GITHUB_ACTIONS and their like, which switch it off",
+        )
+    return found
 
 
 def _session_options(options: Mapping[str, Scalar]) -> Any:

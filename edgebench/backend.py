@@ -162,11 +162,13 @@ class Effective(msgspec.Struct, frozen=True, kw_only=True):
     inputs: tuple[TensorInfo, ...] = ()
     outputs: tuple[TensorInfo, ...] = ()
     runtime: str = ""  # name and version of the runtime that ran
+    #: Whether the runtime reports home while it is measured; "none": this build cannot.
+    telemetry: Literal["off", "on", "none"] | None = None
     notes: tuple[str, ...] = ()  # anything a reader must know, for example a reference build
     #: Why this build is measured but never offered as a deployment; empty: it may be deployed.
     not_deployable: str = ""
-    #: Every declared option by its own name, except those a field above tells (`threads`), and any
-    #: further setting worth knowing, as the runtime reports them.
+    #: Every declared option by its own name, except those a field above tells (`threads`,
+    #: `telemetry`), and any further setting worth knowing, as the runtime reports them.
     options: dict[str, Scalar | None] = {}
 
 
@@ -254,6 +256,10 @@ class Backend(ABC):
 
         Raises ImportError or OSError where the installation is broken.
         """
+
+    def environment(self, options: Mapping[str, Scalar]) -> Mapping[str, str]:
+        """Variables that the runtime reads when it is imported: a worker sets them before that."""
+        return {}
 
     def converts(self, model: ModelFile, options: Mapping[str, Scalar]) -> bool:
         """Whether `open` needs another file than `model`, which `convert` then makes."""

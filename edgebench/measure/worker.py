@@ -72,6 +72,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
 
     link.phase("import of the runtime")
     backend = registry.load(job.backend)
+    os.environ.update(backend.environment(job.options))
     _, import_ns = timed(backend.import_runtime)
     model = ModelFile(
         path=Path(job.model_path),

@@ -581,10 +581,12 @@ def _with_each_option(backend: Backend, open_: Open) -> Iterator[tuple[Option, S
 
 
 def _tells(facts: Effective, option: str) -> bool:
-    return option == "threads" or option in facts.options
+    return option in ("threads", "telemetry") or option in facts.options
 
 
 def _reported(facts: Effective, option: str) -> Scalar | None:
+    if option == "telemetry":
+        return None if facts.telemetry is None else facts.telemetry == "on"
     return facts.threads if option == "threads" else facts.options.get(option)
 
 
