@@ -22,7 +22,7 @@ from typing import Any
 
 import msgspec
 
-from edgebench.errors import StoreError
+from edgebench.errors import StoreError, mend_disk
 from edgebench.record import SCHEMA, ModelFacts, Record, Replicate, encode
 
 JOURNAL_SUFFIX = ".journal"
@@ -249,7 +249,7 @@ def _cut_torn_line(fd: int) -> None:
 def _unwritable(path: Path, error: OSError) -> StoreError:
     return StoreError(
         f"{path}: cannot write results: {error.strerror}",
-        "free some space or give another folder with --out; --resume goes on from here",
+        mend_disk(error, "give another folder with --out") + "; --resume goes on from here",
     )
 
 

@@ -356,7 +356,6 @@ def test_an_environment_whose_python_is_gone_is_built_anew(
         (folder / "bin").mkdir(parents=True, exist_ok=True)
         (folder / "bin" / "python").unlink(missing_ok=True)
         (folder / "bin" / "python").symlink_to(tmp_path / "python")
-        (folder / environments.READY).touch()
 
     monkeypatch.setattr(environments, "_build", build)
     (tmp_path / "python").touch()
@@ -559,3 +558,13 @@ def test_tolerances_default_to_the_design() -> None:
     memory = tolerances_of({"memory.peak": Allowance(tau=0.2)})
     assert (memory.memory, memory.memory_delta) == (0.2, 0.4)
     assert tolerances_of({"model.size": Allowance(tau=0)}).size == 0
+
+
+def test_a_report_names_the_commit_of_a_revision(repository: Path) -> None:
+    commit = revisions.commit_of("HEAD~1", repository)
+    sides = Request(
+        workloads=[], base=parse_side(["git:HEAD~1", "ort"]), head=parse_side(["new.py:Ort"]),
+        repository=str(repository),
+    )  # fmt: skip
+    assert contests.side_text(sides, "base") == f"git:HEAD~1 ({commit[:12]}) ort"
+    assert contests.side_text(sides, "head") == "new.py:Ort"

@@ -12,7 +12,7 @@ import pytest
 from edgebench.errors import AssetError, DeviceStateError, StoreError
 from edgebench.lock_file import open_lock, own_folder
 from edgebench.measure import cores
-from edgebench.measure.environments import locked
+from edgebench.measure.kept_folder import locked
 from edgebench.whole_file import whole_file
 
 STRANGER = 65534

@@ -1,4 +1,4 @@
-"""Isolated Pythons for other runtime versions: built once, cached by what they hold, locked while built.
+"""Isolated Pythons for other runtime versions: built once, used again as long as they hold what was built.
 
 Such an environment has our own versions of everything but the runtime that is asked for, so that the
 runtime is all that differs. edgebench itself comes from a copy of this one's source, by PYTHONPATH: both
@@ -7,26 +7,22 @@ arms run the same code.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import os
 import platform
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 
 from edgebench.children import foreign_code_command, foreign_module_command, module_command
 from edgebench.errors import AssetError, UsageError
 from edgebench.installed import installed_version
-from edgebench.lock_file import open_lock
+from edgebench.measure.kept_folder import make_once
 from edgebench.measure.pair import Interpreter
 
-READY = ".edgebench-ready"
 BUILD_TIME_OUT_S = 1800.0
 #: What an arm imports beside the runtime. The rest of edgebench stays out.
 _NEEDED = ("msgspec", "numpy", "onnx", "pillow", "psutil", "platformdirs", "pyyaml", "onnxruntime")
@@ -43,10 +39,10 @@ def for_pins(pins: Sequence[str], also: Sequence[str], cache: Path) -> Interpret
     wanted = requirements(pins, also)
     key = hashlib.sha256("\n".join([_this_python(), *wanted]).encode()).hexdigest()[:16]
     folder = cache / "envs" / key
-    with locked(folder.with_suffix(".lock")):
-        python = folder / "bin" / "python"  # a link: what it leads to may be gone since
-        if not ((folder / READY).exists() and python.exists()):
-            _build(folder, wanted, pins)
+    python = folder / "bin" / "python"
+    if python.is_symlink() and not python.exists():  # what it leads to is gone: nothing in it runs
+        shutil.rmtree(folder, ignore_errors=True)
+    make_once(folder, lambda: _build(folder, wanted, pins))
     return Interpreter(str(python), str(source_copy(cache)))
 
 
@@ -104,7 +100,6 @@ def _this_python() -> str:
 
 
 def _build(folder: Path, wanted: Sequence[str], pins: Sequence[str]) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
     print(f"installing {', '.join(pins)} into an environment of its own", file=sys.stderr)
     commands = (
         module_command("venv", str(folder)),
@@ -125,7 +120,6 @@ def _build(folder: Path, wanted: Sequence[str], pins: Sequence[str]) -> None:
                 f"no environment with {', '.join(pins)}: {_why(done.stderr or done.stdout)}",
                 "name versions that exist for this Python and platform",
             )
-    (folder / READY).write_text("\n".join(wanted) + "\n", encoding="utf-8")
 
 
 def _why(printed: bytes) -> str:
@@ -142,14 +136,14 @@ def source_copy(cache: Path) -> Path:
         digest.update(f"{name}\n".encode())
         digest.update(path.read_bytes())
     folder = cache / "envs" / f"edgebench-{digest.hexdigest()[:16]}"
-    with locked(folder.with_suffix(".lock")):
-        if not (folder / READY).exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            for name, path in files:
-                target = folder / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(path, target)
-            (folder / READY).touch()
+
+    def copy() -> None:
+        for name, path in files:
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+
+    make_once(folder, copy)
     return folder
 
 
@@ -160,20 +154,3 @@ def _sources() -> Iterator[tuple[str, Path]]:
         for path in root.rglob("*"):
             if path.suffix in (".py", ".yaml") and path.is_file():
                 yield str(Path(*package.split(".")) / path.relative_to(root)), path
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Holds a lock file: two jobs that want the same thing build it once. Raises AssetError where what
-    stands beside it cannot be written."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fd = open_lock(path)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(fd)
-    except OSError as error:
-        message = f"{error.filename or path}: {error.strerror or error}"
-        raise AssetError(message, "free some space, or set EDGEBENCH_CACHE") from None
