@@ -46,6 +46,7 @@ OTHERS = {
     "energy_root": "{folder}",
     "seed": "1",
     "devices": "{file}",
+    "device": "rack-7",
     "strict": None,
 }
 FLAGS = {parameter.name: parameter.opts[0] for parameter in run_.command.params}

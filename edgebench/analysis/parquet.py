@@ -89,6 +89,9 @@ class ParquetFrame(Frame):
         return self._column(f"len({_named(column)})::DOUBLE")
 
     def messages(self, index: int) -> list[str]:
+        return self.reason_codes(index)
+
+    def reason_codes(self, index: int) -> list[str]:
         codes = self.text("reasons", index)
         return codes.split(";") if codes else []
 

@@ -86,6 +86,7 @@ FIXED = {
     "energy_root": ("energy_root",),
     "seed": ("settings.seed",),
     "devices": ("devices",),
+    "device": ("device",),
     "strict": ("settings.strict",),
 }
 #: The others: where the run is, how it is shown, and the time there is for the rest of it.
