@@ -10,6 +10,7 @@ from edgebench.analysis.lead import lead
 from edgebench.analysis.pick import format_rate
 from edgebench.analysis.sustained import BEGAN_HOT
 from edgebench.analysis.types import Front, Pick, Row, Sustained, Table
+from edgebench.record import Reason
 from edgebench.units import format_bytes, format_ns
 
 _CONTROL = dict.fromkeys((*range(32), 127, *range(128, 160)), "?")
@@ -120,10 +121,16 @@ def mark(row: Row) -> str:
     return "" if row.ranked else "x"
 
 
+def _reason(reason: Reason) -> str:
+    """ "openvino is not installed [not_installed], fix: pip install openvino"."""
+    fix = f", fix: {reason.fix}" if reason.fix else ""
+    return f"{reason.message} [{reason.code}]{fix}"
+
+
 def reasons(row: Row) -> str:
     """Why a row is not ranked, in words."""
     what = "" if row.status == "ok" else f"{row.status}: "
-    why = "; ".join(f"{r.message} [{r.code}]" for r in row.reasons) or "no reason was recorded"
+    why = "; ".join(map(_reason, row.reasons)) or "no reason was recorded"
     return plain(what + why)
 
 
