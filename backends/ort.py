@@ -28,13 +28,15 @@ from edgebench.backend import (
 )
 from edgebench.errors import UnsupportedError
 from edgebench.installed import installed_version
+from edgebench.probes.distributions import onnxruntime_owners
 from edgebench.telemetry import Telemetry, has_database_open, ort_environment, ort_telemetry
 
 if TYPE_CHECKING:
     from edgebench.backend import Feeds, Outputs
     from edgebench.generation import GenerationSession, Room
 
-#: Distributions that bring the module `onnxruntime`; only one may be installed at a time.
+#: Distributions that bring the module `onnxruntime`; only one may be installed at a time. onnxruntime-qnn
+#: does so before 2.0; since then it is a provider that stands beside it.
 DISTRIBUTIONS = (
     "onnxruntime",
     "onnxruntime-gpu",
@@ -131,6 +133,8 @@ class OrtBackend(Backend):
     def availability(self) -> Ready | Unavailable:
         versions = {name: installed_version(name) for name in DISTRIBUTIONS}
         found = [(name, version) for name, version in versions.items() if version is not None]
+        if len(found) > 1:  # a look at their files, which takes longer
+            found = [(owner.name, owner.version) for owner in onnxruntime_owners()] or found
         if not found:
             return Unavailable(
                 "not_installed", "ONNX Runtime is not installed", "pip install onnxruntime"
@@ -403,7 +407,8 @@ def _providers(options: Mapping[str, Scalar]) -> list[tuple[str, dict[str, str]]
         if name not in available:
             raise UnsupportedError(
                 f"this build of ONNX Runtime has no provider {name!r}; it has {', '.join(available)}",
-                "install the build that has it, for example onnxruntime-gpu for CUDA and TensorRT",
+                "install the build that has it, for example onnxruntime-gpu for CUDA and TensorRT "
+                "(on a Jetson: docs/hardware.md)",
             )
     unused = set(settings) - set(names)
     if unused:

@@ -74,7 +74,10 @@ class Capabilities:
         """For the first line of `open`: raises UnsupportedError for what is not declared here."""
         if model.format not in self.formats:
             near = did_you_mean(model.format, self.formats)
-            raise UnsupportedError(f"model format {model.format!r} is not supported{near}")
+            raise UnsupportedError(
+                f"model format {model.format!r} is not supported{near}",
+                f"give a model of the format {' or '.join(self.formats) or 'that it opens'}",
+            )
         if model.precision not in self.precisions:
             near = did_you_mean(model.precision, self.precisions)
             raise UnsupportedError(f"precision {model.precision!r} is not supported{near}")

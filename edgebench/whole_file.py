@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from edgebench.errors import StoreError
+from edgebench.errors import StoreError, mend_disk
 
 
 @contextmanager
@@ -23,7 +23,8 @@ def whole_file(path: Path) -> Iterator[Path]:
         with replacing(path) as partial:
             yield partial
     except OSError as error:
-        raise StoreError(f"{path}: cannot be written: {error.strerror}") from None
+        message = f"{path}: cannot be written: {error.strerror}"
+        raise StoreError(message, mend_disk(error, "name another place")) from None
 
 
 @contextmanager

@@ -77,12 +77,20 @@ def requirements(pins: Sequence[str], also: Sequence[str] = ()) -> list[str]:
     for name in (*_NEEDED, *also):
         # onnxruntime-gpu and the like bring the same package: never both
         if normal(name) in pinned or (
-            normal(name) == "onnxruntime" and any(map(_RUNTIME.fullmatch, pinned))
+            normal(name) == "onnxruntime" and any(map(_is_runtime, pins))
         ):
             continue
         if (version := installed_version(name)) is not None:
             found[f"{name}=={version}"] = None
     return sorted(found)
+
+
+def _is_runtime(pin: str) -> bool:
+    """Whether it brings the package onnxruntime itself; onnxruntime-qnn does so before 2.0."""
+    name = distribution(pin)
+    if name == "onnxruntime-qnn":
+        return pin.partition("==")[2].partition(".")[0] in ("0", "1")
+    return _RUNTIME.fullmatch(name) is not None
 
 
 def distribution(pin: str) -> str:
