@@ -12,6 +12,7 @@ from edgebench.backend import Capabilities, ModelFile, Ready, TensorInfo, Unavai
 from edgebench.backends.ort import BACKEND as ORT
 from edgebench.errors import SpecError, StoreError, UnsupportedError, UsageError, mend_disk
 from edgebench.measure.environments import requirements
+from edgebench.models.jobs import as_users_file
 from edgebench.plan import Cell, plan
 from edgebench.spec.loader import load_workloads
 from edgebench.spec.yaml_reader import parse_yaml
@@ -144,3 +145,18 @@ def test_a_provider_is_installed_beside_our_onnxruntime() -> None:
     assert ours("onnxruntime-qnn==2.7.0")
     assert not ours("onnxruntime-qnn==1.22.0")
     assert not ours("onnxruntime-gpu==1.32.0")
+
+
+def test_an_error_about_a_file_of_ours_names_the_users() -> None:
+    passing = "Load model from /tmp/edgebench-o7gvnf1h/fixed.onnx failed: no such operator"
+    assert as_users_file(passing, "/home/me/net.onnx") == (
+        "Load model from /home/me/net.onnx failed: no such operator"
+    )
+    unfinished = "/c/models/ab/.partial-12-00ff/model.onnx: truncated"
+    assert as_users_file(unfinished, "net.onnx") == "net.onnx: truncated"
+    cached = "ONNX Runtime refuses model.onnx: Load model from /c/models/ab/model.onnx failed"
+    assert as_users_file(cached, "/me/net.onnx", "/c/models/ab/model.onnx") == (
+        "ONNX Runtime refuses net.onnx: Load model from /me/net.onnx failed"
+    )
+    built = "ONNX Runtime refuses model.onnx"
+    assert as_users_file(built, "/me/weights.safetensors", "/c/models/ab/model.onnx") == built

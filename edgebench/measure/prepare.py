@@ -15,7 +15,13 @@ from edgebench import registry
 from edgebench.backend import ModelFile, Scalar
 from edgebench.children import module_command
 from edgebench.measure import convert
-from edgebench.models.jobs import PreparedModel, PrepareFailure, PrepareJob, decode_answer
+from edgebench.models.jobs import (
+    PreparedModel,
+    PrepareFailure,
+    PrepareJob,
+    as_users_file,
+    decode_answer,
+)
 from edgebench.plan import Native
 from edgebench.record import ModelFacts, Reason, Status
 
@@ -160,7 +166,8 @@ def _prepare(job: PrepareJob) -> PreparedModel | NotReady:
     except msgspec.MsgspecError:
         return _failed("preparation", "the preparation gave no answer")
     if isinstance(prepared, PrepareFailure):
-        reason = Reason(code="preparation", message=prepared.error, fix=prepared.fix)
+        message = as_users_file(prepared.error, job.source)
+        reason = Reason(code="preparation", message=message, fix=prepared.fix)
         return NotReady(prepared.kind, reason)
     return prepared
 
