@@ -292,6 +292,9 @@ def _facts(
     providers = list(inner.get_providers())
     graph = _read_graph(model, options)
     session_options = inner.get_session_options()
+    telemetry = _telemetry(bool(options.get("telemetry")))
+    if telemetry == "on":
+        graph.notes.append("ONNX Runtime's telemetry is on: a thread and memory beside the model's")
     return Effective(
         device=_device_of(providers[0]),
         precision=graph.precision,
@@ -301,7 +304,7 @@ def _facts(
         threads=threads,
         graph_optimization=str(session_options.graph_optimization_level).rpartition(".")[2],
         runtime=f"onnxruntime {onnxruntime.__version__}",
-        telemetry=_telemetry(bool(options.get("telemetry"))),
+        telemetry=telemetry,
         notes=tuple(graph.notes),
         options={
             "provider": "+".join(providers),

@@ -155,6 +155,7 @@ class RunStore:
         store = cls(results, head)
         try:
             store._journal_fd = os.open(journal, _FLAGS, 0o644)
+            _refuse_strangers(journal, store._journal_fd)
             store._lock()
             store._results_fd = os.open(results, _FLAGS, 0o644)
             _cut_torn_line(store._journal_fd)
@@ -228,6 +229,15 @@ class RunStore:
             with contextlib.suppress(OSError):
                 os.ftruncate(fd, start)
             raise _unwritable(path, error) from None
+
+
+def _refuse_strangers(journal: Path, fd: int) -> None:
+    """A journal names backends and tasks by file, and they are run."""
+    if os.fstat(fd).st_uid != os.geteuid():
+        raise StoreError(
+            f"{journal}: belongs to another user, and names what is run",
+            "start the run anew; if you trust it, resume a copy of your own",
+        )
 
 
 def _cut_torn_line(fd: int) -> None:

@@ -13,6 +13,7 @@ from edgebench.errors import AssetError, DeviceStateError, StoreError
 from edgebench.lock_file import open_lock, own_folder
 from edgebench.measure import cores
 from edgebench.measure.kept_folder import locked
+from edgebench.store import JournalHead, RunStore
 from edgebench.whole_file import whole_file
 
 STRANGER = 65534
@@ -160,3 +161,17 @@ def test_a_name_as_long_as_a_name_can_be_is_written(tmp_path: Path) -> None:
     with whole_file(tmp_path / ("n" * 255)) as partial:
         partial.write_text("new")
     assert (tmp_path / ("n" * 255)).read_text() == "new"
+
+
+@as_root
+def test_a_journal_of_another_user_is_not_resumed(tmp_path: Path) -> None:
+    head = JournalHead(
+        run_id="1", started_utc="t", options={}, device="d", versions={}, plan_sha256="0"
+    )
+    store = RunStore.create(tmp_path / "run.jsonl", head)
+    store.close()
+    os.chown(store.journal, STRANGER, STRANGER)
+    with pytest.raises(StoreError, match="belongs to another user"):
+        RunStore.resume(store.journal)
+    os.chown(store.journal, 0, 0)
+    RunStore.resume(store.journal).close()

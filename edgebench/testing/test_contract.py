@@ -354,9 +354,9 @@ def test_options_take_effect_or_are_refused(open_: Open, runtime: Backend) -> No
     """Each declared value of an option is reported back as effective, or refused."""
     wrong = []
     for option, value, session in _with_each_option(runtime, open_):
-        reported = _reported(session.effective(), option.name)
-        if reported is not None and reported != value:
-            wrong.append(f"{option.name}={value!r} was accepted, effective is {reported!r}")
+        told = reported(session.effective(), option.name)
+        if told is not None and told != value:
+            wrong.append(f"{option.name}={value!r} was accepted, effective is {told!r}")
     assert not wrong, "\n".join(wrong)
 
 
@@ -584,7 +584,8 @@ def _tells(facts: Effective, option: str) -> bool:
     return option in ("threads", "telemetry") or option in facts.options
 
 
-def _reported(facts: Effective, option: str) -> Scalar | None:
+def reported(facts: Effective, option: str) -> Scalar | None:
+    """What effective facts say of an option; None where it is not known."""
     if option == "telemetry":
         return None if facts.telemetry is None else facts.telemetry == "on"
     return facts.threads if option == "threads" else facts.options.get(option)
