@@ -55,12 +55,9 @@ def test_a_short_name_finds_the_long_ones() -> None:
     assert did_you_mean("x", known).startswith("; known: ")
 
 
-def refused(workload: str, backend: str, **more: list[str]) -> Cell:
-    known = load_workloads([])
-    [cell, *_] = [
-        cell for cell in plan([known[workload]], backends=[backend], **more) if cell.unsupported
-    ]  # type: ignore[arg-type]
-    return cell
+def refused(workload: str, backend: str) -> Cell:
+    cells = plan([load_workloads([])[workload]], backends=[backend])
+    return next(cell for cell in cells if cell.unsupported)
 
 
 def test_a_backend_that_generates_no_text_names_those_that_do() -> None:
