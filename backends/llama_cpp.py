@@ -219,6 +219,7 @@ class LlamaCppSession(GenerationSession):
         described = text.value.decode(errors="replace")  # "llama 135M Q4_1"
         return Effective(
             device="cpu",
+            telemetry="none",
             precision=_file_type(described),
             threads=int(lib.llama_n_threads(self._context)),
             weight_bytes={described: int(lib.llama_model_size(self._model))},

@@ -194,6 +194,7 @@ class NcnnSession(Session):
             precision, notes = "mixed", ("weights may be in fp16, sums are in fp32",)
         return Effective(
             device=self.device(),
+            telemetry="none",
             precision=precision,
             providers=dict(Counter(layer.type for layer in self._net.layers())),
             compute_nodes=compute,

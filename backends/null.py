@@ -76,6 +76,7 @@ class NullSession(Session):
     def effective(self) -> Effective:
         return Effective(
             device=self.device(),
+            telemetry="none",
             precision=None,
             inputs=self.inputs,
             outputs=self.outputs,

@@ -27,11 +27,14 @@ from edgebench.backend import (
 )
 from edgebench.errors import UnsupportedError
 from edgebench.installed import installed_version
+from edgebench.telemetry import keep_openvino_silent, openvino_telemetry
 
 if TYPE_CHECKING:
     from edgebench.backend import Feeds, Outputs
 
 _FIX = "pip install 'edgebench[openvino]'"
+
+keep_openvino_silent()
 
 #: What a requested precision means for OpenVINO. Without a hint it chooses bfloat16 or float16 where
 #: the processor has them, whatever the file says: hence one is always given. The layers of an int8
@@ -249,6 +252,7 @@ class OpenVinoSession(Session):
             inputs=self.inputs,
             outputs=self.outputs,
             runtime=f"openvino {openvino.__version__}",
+            telemetry=openvino_telemetry(),
             options={
                 **read_back,
                 "device": "+".join(self._devices()) or None,

@@ -30,6 +30,7 @@ from edgebench.backend import (
 )
 from edgebench.errors import UnsupportedError
 from edgebench.generation import GenerationSession, Room, check_prompts, check_step
+from edgebench.telemetry import openvino_telemetry
 
 from .openvino import compute_census, executed_layers, reason
 
@@ -238,6 +239,7 @@ class OpenVinoGenAiSession(GenerationSession):
             weight_bytes=self._weights,
             threads=self._facts["threads"],
             runtime=f"openvino {openvino.__version__}",
+            telemetry=openvino_telemetry(),
             notes=(_ROUNDED,) if self._rounded else (),
             options={name: value for name, value in self._facts.items() if name != "threads"},
         )

@@ -28,12 +28,15 @@ from edgebench.backend import (
 )
 from edgebench.errors import UnsupportedError
 from edgebench.installed import installed_version
+from edgebench.probes.distributions import onnxruntime_owners
+from edgebench.telemetry import Telemetry, has_database_open, ort_environment, ort_telemetry
 
 if TYPE_CHECKING:
     from edgebench.backend import Feeds, Outputs
     from edgebench.generation import GenerationSession, Room
 
-#: Distributions that bring the module `onnxruntime`; only one may be installed at a time.
+#: Distributions that bring the module `onnxruntime`; only one may be installed at a time. onnxruntime-qnn
+#: does so before 2.0; since then it is a provider that stands beside it.
 DISTRIBUTIONS = (
     "onnxruntime",
     "onnxruntime-gpu",
@@ -86,9 +89,14 @@ _OPTIONS = (
     Option("provider_options", "str", "{}", 'JSON: {"CUDAExecutionProvider": {"device_id": "0"}}'),
     Option("io_binding", "bool", False, "bind inputs and outputs ahead of the call"),
     Option("preoptimized", "bool", False, "load a model file that was optimised ahead of time"),
+    Option(
+        "telemetry", "bool", False, "leave ONNX Runtime's own telemetry on, to see what it costs"
+    ),
 )
 #: Of the options above, those that a decoder has as well: its cache is always bound.
-_DECODER_OPTIONS = ("threads", "optimization", "spinning", "arena", "provider", "provider_options")
+_DECODER_OPTIONS = (
+    *("threads", "optimization", "spinning", "arena", "provider", "provider_options", "telemetry"),
+)
 
 
 class OrtBackend(Backend):
@@ -125,6 +133,8 @@ class OrtBackend(Backend):
     def availability(self) -> Ready | Unavailable:
         versions = {name: installed_version(name) for name in DISTRIBUTIONS}
         found = [(name, version) for name, version in versions.items() if version is not None]
+        if len(found) > 1:  # a look at their files, which takes longer
+            found = [(owner.name, owner.version) for owner in onnxruntime_owners()] or found
         if not found:
             return Unavailable(
                 "not_installed", "ONNX Runtime is not installed", "pip install onnxruntime"
@@ -137,6 +147,9 @@ class OrtBackend(Backend):
                 f"pip uninstall -y {' '.join(name for name, _ in found)}, then install one",
             )
         return Ready(found[0][1])
+
+    def environment(self, options: Mapping[str, Scalar]) -> Mapping[str, str]:
+        return ort_environment(wanted=bool(options.get("telemetry")))
 
     def import_runtime(self) -> str:
         import onnxruntime
@@ -279,6 +292,9 @@ def _facts(
     providers = list(inner.get_providers())
     graph = _read_graph(model, options)
     session_options = inner.get_session_options()
+    telemetry = _telemetry(bool(options.get("telemetry")))
+    if telemetry == "on":
+        graph.notes.append("ONNX Runtime's telemetry is on: a thread and memory beside the model's")
     return Effective(
         device=_device_of(providers[0]),
         precision=graph.precision,
@@ -288,6 +304,7 @@ def _facts(
         threads=threads,
         graph_optimization=str(session_options.graph_optimization_level).rpartition(".")[2],
         runtime=f"onnxruntime {onnxruntime.__version__}",
+        telemetry=telemetry,
         notes=tuple(graph.notes),
         options={
             "provider": "+".join(providers),
@@ -297,6 +314,21 @@ def _facts(
             "spinning": _flag(session_options, "session.intra_op.allow_spinning"),
         },
     )
+
+
+def _telemetry(wanted: bool) -> Telemetry:
+    """As it is in this process. Raises UnsupportedError where it was asked for and is not on."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    found = ort_telemetry(Path(state.__file__))
+    if wanted and found == "none":
+        raise UnsupportedError("telemetry was asked for, and this ONNX Runtime has none")
+    if wanted and (found == "off" or has_database_open() is False):
+        raise UnsupportedError(
+            "telemetry was asked for, and ONNX Runtime has not started it",
+            "unset CI, GITHUB_ACTIONS and their like, which switch it off",
+        )
+    return found
 
 
 def _session_options(options: Mapping[str, Scalar]) -> Any:
@@ -378,7 +410,8 @@ def _providers(options: Mapping[str, Scalar]) -> list[tuple[str, dict[str, str]]
         if name not in available:
             raise UnsupportedError(
                 f"this build of ONNX Runtime has no provider {name!r}; it has {', '.join(available)}",
-                "install the build that has it, for example onnxruntime-gpu for CUDA and TensorRT",
+                "install the build that has it, for example onnxruntime-gpu for CUDA and TensorRT "
+                "(on a Jetson: docs/hardware.md)",
             )
     unused = set(settings) - set(names)
     if unused:

@@ -12,7 +12,6 @@ import importlib.util
 import json
 import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -31,8 +30,10 @@ from edgebench.backend import (
     Unavailable,
     availability_of,
 )
+from edgebench.children import module_command
 from edgebench.errors import UnsupportedError
 from edgebench.generation import GenerationSession, Room, check_prompts, check_step
+from edgebench.telemetry import Telemetry, ort_telemetry
 
 if TYPE_CHECKING:
     from edgebench.generation import Logits, Prompts
@@ -63,8 +64,6 @@ class OrtGenAiBackend(Backend):
     def import_runtime(self) -> str:
         import onnxruntime_genai
 
-        if hasattr(onnxruntime_genai, "disable_telemetry_events"):
-            onnxruntime_genai.disable_telemetry_events()
         return str(onnxruntime_genai.__version__)
 
     def open(self, model: ModelFile, options: Mapping[str, Scalar]) -> Session:
@@ -111,7 +110,7 @@ def _build(model: ModelFile, scratch: Path) -> None:
     source, out = scratch / "source", scratch / "out"
     source.mkdir()
     write_folder(GgufFile(model.path), source)
-    command = [sys.executable, "-m", "onnxruntime_genai.models.builder", "-i", str(source)]
+    command = module_command("onnxruntime_genai.models.builder", "-i", str(source))
     command += ["-o", str(out), "-p", model.precision, "-e", "cpu", "-c", str(scratch / "cache")]
     done = subprocess.run(
         [*command, "--extra_options", "hf_token=false"],
@@ -125,6 +124,12 @@ def _build(model: ModelFile, scratch: Path) -> None:
         lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
         why = lines[-1] if lines else f"exit code {done.returncode}"
         raise UnsupportedError(f"the builder of ONNX Runtime GenAI failed: {why}")
+
+
+def _telemetry(package: Path) -> Telemetry | None:
+    """Of the library in the package; None where it lies elsewhere."""
+    library = next(package.glob("libonnxruntime-genai.*"), None)
+    return None if library is None else ort_telemetry(library)
 
 
 class OrtGenAiSession(GenerationSession):
@@ -216,6 +221,7 @@ class OrtGenAiSession(GenerationSession):
             compute_nodes=nodes,
             weight_bytes=weight_bytes,
             runtime=f"onnxruntime-genai {genai.__version__}",
+            telemetry=_telemetry(Path(genai.__file__).parent),
             notes=(
                 "precisions are those of the file: this runtime does not show what it made of it",
             ),

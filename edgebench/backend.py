@@ -75,7 +75,10 @@ class Capabilities:
         """For the first line of `open`: raises UnsupportedError for what is not declared here."""
         if model.format not in self.formats:
             near = did_you_mean(model.format, self.formats)
-            raise UnsupportedError(f"model format {model.format!r} is not supported{near}")
+            raise UnsupportedError(
+                f"model format {model.format!r} is not supported{near}",
+                f"give a model of the format {' or '.join(self.formats) or 'that it opens'}",
+            )
         if model.precision not in self.precisions:
             near = did_you_mean(model.precision, self.precisions)
             raise UnsupportedError(f"precision {model.precision!r} is not supported{near}")
@@ -163,11 +166,13 @@ class Effective(msgspec.Struct, frozen=True, kw_only=True):
     inputs: tuple[TensorInfo, ...] = ()
     outputs: tuple[TensorInfo, ...] = ()
     runtime: str = ""  # name and version of the runtime that ran
+    #: Whether the runtime reports home while it is measured; "none": this build cannot.
+    telemetry: Literal["off", "on", "none"] | None = None
     notes: tuple[str, ...] = ()  # anything a reader must know, for example a reference build
     #: Why this build is measured but never offered as a deployment; empty: it may be deployed.
     not_deployable: str = ""
-    #: Every declared option by its own name, except those a field above tells (`threads`), and any
-    #: further setting worth knowing, as the runtime reports them.
+    #: Every declared option by its own name, except those a field above tells (`threads`,
+    #: `telemetry`), and any further setting worth knowing, as the runtime reports them.
     options: dict[str, Value | None] = {}
 
 
@@ -257,6 +262,10 @@ class Backend(ABC):
 
         Raises ImportError or OSError where the installation is broken.
         """
+
+    def environment(self, options: Mapping[str, Scalar]) -> Mapping[str, str]:
+        """Variables that the runtime reads when it is imported: a worker sets them before that."""
+        return {}
 
     def converts(self, model: ModelFile, options: Mapping[str, Scalar]) -> bool:
         """Whether `open` needs another file than `model`, which `convert` then makes."""

@@ -13,7 +13,7 @@ from typing import Final, Literal
 import msgspec
 
 from edgebench.bounds import AtLeastOne, Rate
-from edgebench.errors import StoreError
+from edgebench.errors import StoreError, mend_disk
 from edgebench.json_lines import decoded
 from edgebench.plain_text import utf8
 from edgebench.record import DeviceFacts, Part, StateCheck
@@ -85,6 +85,11 @@ def read_calibration(path: Path) -> Calibration:
 
 def write_calibration(path: Path, calibration: Calibration) -> None:
     """Complete or not at all. Raises StoreError."""
-    with whole_file(path) as partial:
+    try:
         path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"{path}: cannot be written: {error.strerror}", mend_disk(error, "-o another FILE")
+        ) from None
+    with whole_file(path) as partial:
         partial.write_bytes(msgspec.json.format(msgspec.json.encode(calibration), indent=1) + b"\n")

@@ -12,6 +12,7 @@ EdgebenchError                   base: one message, one fix, one exit code (6), 
 
 from __future__ import annotations
 
+import errno
 from enum import IntEnum
 
 
@@ -95,3 +96,14 @@ class UnsupportedError(EdgebenchError):
     """The backend cannot run this model with these options. Becomes a row `unsupported`."""
 
     exit_code = ExitCode.USAGE
+
+
+def mend_disk(error: OSError, elsewhere: str) -> str:
+    """What to do where a disk refuses to be written to; `elsewhere` says how to name another place."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"free some space, or {elsewhere}"
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return f"make it writable, or {elsewhere}"
+    if error.errno in (errno.ENOLCK, errno.EOPNOTSUPP):
+        return f"its file system has no locks: {elsewhere}"
+    return elsewhere

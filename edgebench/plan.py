@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Literal, get_args
 
@@ -295,17 +296,38 @@ def _reasons(
     if generates(workload) != (scenario == "generate"):
         what = "only the scenario generate" if generates(workload) else "not the scenario generate"
         message = f"the task of {workload.name} knows {what}"
-        yield Reason(code="unsupported_scenario", message=message)
+        fix = f"--scenario {','.join(workload.scenarios)}"
+        yield Reason(code="unsupported_scenario", message=message, fix=fix)
         return
     if can is None:
-        yield Reason(code="unsupported_scenario", message=f"{backend} generates no text")
+        able = _able(lambda found: found.generation is not None)
+        message = f"{backend} generates no text"
+        yield Reason(code="unsupported_scenario", message=message, fix=able)
         return
     form = model_format(workload.model)
     if form not in can.formats and not _converts(workload, runtime, variant, form):
-        yield Reason(code="unsupported_format", message=f"{backend} opens no {form} models")
+        able = _able(lambda found: form in _formats(found, scenario))
+        message = f"{backend} opens no {form} models"
+        yield Reason(code="unsupported_format", message=message, fix=able)
     yield from _precision_reasons(workload, backend, can, variant)
     for axis, value in _options_of(variant).items():
         yield from _option_reasons(runtime, scenario, axis, value)
+
+
+def _able(can: Callable[[Backend], bool]) -> str:
+    """Which backends to name instead."""
+    names = [found.name for found in _all_backends() if found.name != "null" and can(found)]
+    return f"--backend {' or '.join(names)}" if names else "`edgebench list backends` shows all"
+
+
+@cache
+def _all_backends() -> list[Backend]:
+    return registry.every()
+
+
+def _formats(backend: Backend, scenario: str) -> tuple[str, ...]:
+    can = backend.generation if scenario == "generate" else backend.capabilities
+    return () if can is None else can.formats
 
 
 def _converts(workload: Workload, runtime: _Runtime, variant: Variant, form: str) -> bool:

@@ -24,7 +24,7 @@ from typing import Any
 
 import msgspec
 
-from edgebench.errors import StoreError
+from edgebench.errors import StoreError, mend_disk
 from edgebench.json_lines import decoded, encoded
 from edgebench.plain_text import say
 from edgebench.record import SCHEMA, ModelFacts, Record, Replicate
@@ -224,6 +224,7 @@ class RunStore:
         store = cls(results, head)
         try:
             store._journal_fd = os.open(journal, _FLAGS, 0o644)
+            _refuse_strangers(journal, store._journal_fd)
             store._lock()
             store._results_fd = os.open(results, _FLAGS, 0o644)
             _cut_torn_line(store._journal_fd)
@@ -353,6 +354,15 @@ def _is(path: Path, fd: int) -> bool:
         return False
 
 
+def _refuse_strangers(journal: Path, fd: int) -> None:
+    """A journal names backends and tasks by file, and they are run."""
+    if os.fstat(fd).st_uid != os.geteuid():
+        raise StoreError(
+            f"{journal}: belongs to another user, and names what is run",
+            "start the run anew; if you trust it, resume a copy of your own",
+        )
+
+
 def _cut_torn_line(fd: int) -> None:
     """Removes what follows the last newline, so that the next line starts on its own."""
     end = os.lseek(fd, 0, os.SEEK_END)
@@ -372,7 +382,7 @@ def _cut_torn_line(fd: int) -> None:
 def _unwritable(path: Path, error: OSError) -> StoreError:
     return StoreError(
         f"{path}: cannot write results: {error.strerror}",
-        "free some space or give another folder with --out; --resume goes on from here",
+        mend_disk(error, "give another folder with --out") + "; --resume goes on from here",
     )
 
 

@@ -2,31 +2,68 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import secrets
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
-from edgebench.errors import StoreError
+from edgebench.errors import StoreError, mend_disk
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Where to write what is to stand at `path` once the block has ended well.
 
-    A device or a pipe (`/dev/null`, `/dev/stdout`) is written to itself: nothing may take its place. A link
-    stays one, and its file is replaced. Raises StoreError where something cannot be written.
+    Raises StoreError where something cannot be written.
     """
-    special = path.exists() and not path.is_file()
-    target = path if special else path.resolve()
-    partial = target if special else target.with_name(f".{target.name}.partial")
+    try:
+        with replacing(path) as partial:
+            yield partial
+    except OSError as error:
+        message = f"{path}: cannot be written: {error.strerror}"
+        raise StoreError(message, mend_disk(error, "name another place")) from None
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Where to write what is to stand at `path` once the block has ended well.
+
+    A device or a pipe (`/dev/null`, `/dev/stdout`) is written to itself: nothing may take its place. A link
+    stays one, and its file is replaced. What another user has put there is neither followed nor written to.
+    Raises OSError.
+    """
+    _refuse_planted(path)
+    if path.exists() and not path.is_file():
+        yield path
+        return
+    target = path.resolve()
+    # No name that somebody could guess and take first; short, as `target` may be as long as names can be.
+    partial = target.with_name(f".edgebench-{secrets.token_hex(8)}.partial")
+    os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666))
     try:
         yield partial
-        if not special:
-            partial.replace(target)
-    except BaseException as error:
-        if not special:
-            with suppress(OSError):
-                partial.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise StoreError(f"{path}: cannot be written: {error.strerror}") from None
-        raise
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _refuse_planted(path: Path) -> None:
+    """Raises PermissionError for a link or pipe of another user in a folder that all may write to.
+
+    The kernel's own rule for such folders (protected_symlinks, protected_fifos), which replacing a file
+    would go around.
+    """
+    try:
+        facts, folder = path.lstat(), path.parent.stat()
+    except OSError:
+        return
+    shared = folder.st_mode & stat.S_IWOTH
+    if (
+        shared
+        and not stat.S_ISREG(facts.st_mode)
+        and facts.st_uid not in (os.geteuid(), folder.st_uid)
+    ):
+        raise PermissionError(errno.EPERM, "another user has put it there", str(path))

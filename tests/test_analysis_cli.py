@@ -371,3 +371,13 @@ def test_views_have_all_forms(name: str, form: str, tmp_path: Path) -> None:
     assert code(result) == 0
     if form == "json":
         assert json.loads(result.output)["schema"] == "edgebench.view/1"
+
+
+def test_compare_restricts_to_workloads(tmp_path: Path) -> None:
+    one, two = (write(tmp_path / f"{name}.jsonl", some()) for name in "ab")
+    workload = make.record().cell.workload
+    whole = json.loads(run("compare", one, two, "--format", "json").output)
+    found = run("compare", one, two, "--workload", workload, "--format", "json").output
+    assert json.loads(found)["cells"] == whole["cells"]
+    result = run("compare", one, two, "--workload", f"{workload}s")
+    assert f"no workload '{workload}s' in the results; did you mean" in str(result.exception)

@@ -15,7 +15,7 @@ from edgebench.analysis.environment import Environment
 from edgebench.analysis.frame import RowFrame
 from edgebench.analysis.table import build_table
 from edgebench.metrics import METRICS
-from edgebench.record import Record
+from edgebench.record import Declared, Record
 from tests import records as make
 
 
@@ -255,3 +255,17 @@ def test_three_sides_are_compared_with_the_first() -> None:
 
 def test_a_cell_is_named_without_the_version_of_its_workload() -> None:
     assert cell_name("a-b@12/ort/precision=fp32/offline") == "a-b/ort/precision=fp32/offline"
+
+
+def test_a_row_that_only_misses_a_limit_of_its_device_is_compared() -> None:
+    declared = Declared(entry="lab", title="A board", limits={"latency.p50": 6.5e6})
+
+    def on_the_board(record: Record) -> Record:
+        return changed(record, device=msgspec.structs.replace(record.device, declared=declared))
+
+    one, two = on_the_board(make.record(p50=7e6)), on_the_board(make.record(p50=6e6, run="other"))
+    found = compared([one], [two])
+    assert [cell.metrics[0].ratios[1] is not None for cell in found.cells] == [True]
+    wrong = on_the_board(make.record(p50=6e6, run="other", quality=make.quality(0.1)))
+    (why,) = compared([one], [wrong]).not_comparable
+    assert why.code == "not_ranked"

@@ -26,7 +26,7 @@ from edgebench.errors import ExitCode, StoreError, UsageError
 from edgebench.record import Limit, Reason, Record, encode
 from edgebench.report import github
 from edgebench.report.gate_formats import render
-from edgebench.report.gate_text import facts
+from edgebench.report.gate_text import facts, summary
 from edgebench.spec.schema import json_schema
 from tests.pairs import case, pairs
 from tests.records import MIB, failed, quality, record
@@ -390,3 +390,27 @@ def test_ctrl_c_ends_with_its_own_code_whatever_else_there_is_to_say() -> None:
 def test_nothing_to_judge() -> None:
     with pytest.raises(UsageError, match="nothing to judge"):
         invoke()
+
+
+def test_the_headline_of_a_regression_is_latency() -> None:
+    grown = msgspec.structs.replace(case("model"), size_bytes={"base": 100, "head": 157})
+    slower = [CellEvidence(case=grown, pairs=pairs(8, 0.06))]
+    said = summary(build_report(slower, Rules(tests=2)))
+    assert said.startswith("REGRESS: the cell, latency.")
+    smaller = [CellEvidence(case=grown, pairs=pairs(20))]
+    assert "model.size +57.0%" in summary(build_report(smaller, Rules(tests=2)))
+
+
+def test_a_long_name_of_a_cell_is_cut_at_its_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    name = (
+        "sentence-embedding@1/ort/precision=int8-dynamic->int8-static,inter_threads=2/single_stream"
+    )
+    failure = Reason(code="crashed", message=f"head of {name} died " + "x" * 100)
+    text = rendered(
+        "table", build_report([CellEvidence(case=case(name), failure=failure)], Rules())
+    )
+    assert max(map(len, text.splitlines())) <= 80
+    lines = [line for line in text.splitlines() if "sentence-embedding" in line]
+    assert all(line.rstrip().endswith(("/", ",", ">")) for line in lines)
+    assert name in text.replace("\n  ", "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -28,7 +29,7 @@ from edgebench.measure.targets import facts_of
 from edgebench.pair import SIDES, Side
 from edgebench.plan import Cell, workload_for_model
 from edgebench.spec.loader import load_workloads
-from edgebench.spec.policy import Allowance, load_policy
+from edgebench.spec.policy import Allowance, budget_s_of, load_policy
 from edgebench.spec.types import Variant, Workload
 from edgebench.testing.models import chain, two_by_two
 from tests.pairs import MIB, case, measured, pair
@@ -357,7 +358,6 @@ def test_an_environment_whose_python_is_gone_is_built_anew(
         (folder / "bin").mkdir(parents=True, exist_ok=True)
         (folder / "bin" / "python").unlink(missing_ok=True)
         (folder / "bin" / "python").symlink_to(tmp_path / "python")
-        (folder / environments.READY).touch()
 
     monkeypatch.setattr(environments, "_build", build)
     (tmp_path / "python").touch()
@@ -560,3 +560,55 @@ def test_tolerances_default_to_the_design() -> None:
     memory = tolerances_of({"memory.peak": Allowance(tau=0.2)})
     assert (memory.memory, memory.memory_delta) == (0.2, 0.4)
     assert tolerances_of({"model.size": Allowance(tau=0)}).size == 0
+
+
+def test_a_report_names_the_commit_of_a_revision(repository: Path) -> None:
+    commit = revisions.commit_of("HEAD~1", repository)
+    sides = Request(
+        workloads=[], base=parse_side(["git:HEAD~1", "ort"]), head=parse_side(["new.py:Ort"]),
+        repository=str(repository),
+    )  # fmt: skip
+    assert contests.side_text(sides, "base") == f"git:HEAD~1 ({commit[:12]}) ort"
+    assert contests.side_text(sides, "head") == "new.py:Ort"
+
+
+@pytest.mark.parametrize(
+    ("said", "tau", "budget_s"),
+    [
+        ("budget: 60\nparity: 0.05\ntolerances: {latency: {tau: 0.02, delta: 0.1}}", 0.02, 60),
+        ("budget: 60s\nparity: 5%\ntolerances: {latency: {tau: 2%, delta: 10%}}", 0.02, 60),
+        ("budget: 1.5\nparity: '0.05'\ntolerances: {latency: {tau: '0.02', delta: 10%}}", 0.02, 1.5),
+    ],
+)  # fmt: skip
+def test_numbers_of_a_policy_are_as_on_the_command_line(
+    tmp_path: Path, said: str, tau: float, budget_s: float
+) -> None:
+    path = tmp_path / "gate.yaml"
+    model = two_by_two().write(tmp_path).path
+    path.write_text(f"base: {model}\nhead: {model}\n{said}\n")
+    policy = load_policy(path)
+    [asked] = requests_of(policy, path)
+    assert budget_s_of(policy) == budget_s
+    assert asked.parity == 0.05
+    assert (asked.tolerances.cpu.tau, asked.tolerances.cpu.delta) == (tau, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("said", "place"),
+    [
+        ("budget: 0", "1:9: budget"),
+        ("budget: soon", "1:9: budget: 'soon' is not a duration"),
+        ("parity: 100%", "1:9: parity: '100%' is not between"),
+        ("parity: -0.1", "1:9: parity"),
+        ("tolerances: {latency: {tau: 1.5}}", "1:29: tolerances.latency.tau"),
+        ("tolerances: {latency: {tau: much}}", "1:29: tolerances.latency.tau: 'much' is not a share"),
+        ("tolerances: {latency: {tau: 5%, delta: 1%}}", "delta: must be above tau"),
+    ],
+)  # fmt: skip
+def test_a_number_of_a_policy_that_is_none_has_its_place(
+    tmp_path: Path, said: str, place: str
+) -> None:
+    path = tmp_path / "gate.yaml"
+    path.write_text(said)
+    with pytest.raises(SpecError, match=re.escape(place)):
+        load_policy(path)

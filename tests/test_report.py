@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from click.testing import CliRunner, Result
 from rich.cells import cell_len
@@ -265,3 +266,13 @@ def test_show_in_a_pipe_is_plain_and_imports_no_runtime(tmp_path: Path) -> None:
     assert "\x1b" not in text
     assert text.splitlines()[-1] == "[]"
     assert max(cell_len(line) for line in text.splitlines()) <= 80
+
+
+def test_the_fix_of_a_reason_stands_where_the_reason_is() -> None:
+    gone = failed(
+        variant("fp32"), "not_installed", "openvino is not installed", status="unsupported"
+    )
+    fixed = msgspec.structs.replace(gone.reasons[0], fix="pip install openvino")
+    for form in ("table", "md"):
+        text = shown([msgspec.structs.replace(gone, reasons=[fixed])], form)
+        assert "fix: pip install openvino" in " ".join(text.split())

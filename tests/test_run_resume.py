@@ -46,6 +46,7 @@ OTHERS = {
     "energy_root": "{folder}",
     "seed": "1",
     "devices": "{file}",
+    "device": "rack-7",
     "strict": None,
     "wait_quiet": "5s",
 }

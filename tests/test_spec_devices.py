@@ -10,7 +10,7 @@ import pytest
 
 from edgebench.errors import SpecError, UsageError
 from edgebench.record import DeviceFacts
-from edgebench.spec.devices import declared_mode, device_of, load_devices, with_declared
+from edgebench.spec.devices import declared_mode, device_of, load_devices, named, with_declared
 
 SHIPPED = Path(__file__).parent.parent / "devices.yaml"
 
@@ -185,3 +185,12 @@ def test_all_facts_of_an_entry_must_hold_and_the_first_entry_wins(tmp_path: Path
     x86 = device_of(devices, {"os": "Debian GNU/Linux 12", "machine": "x86_64"})
     assert arm == devices[0]
     assert x86 == devices[1]
+
+
+def test_a_machine_is_called_what_somebody_calls_it() -> None:
+    facts = DeviceFacts(name="virtual-machine", facts={})
+    assert named(facts, None) is facts
+    assert named(facts, "rack-7").name == "rack-7"
+    for name in ("", " ", "../up", "a/b", ".hidden", "x" * 101, "a\nb"):
+        with pytest.raises(UsageError, match="is no name"):
+            named(facts, name)

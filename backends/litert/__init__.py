@@ -157,6 +157,7 @@ class LiteRtSession(Session):
         total = len(self._operators)
         return Effective(
             device="cpu",
+            telemetry="none",
             precision=precision,
             providers={"XNNPACK": self._delegated, "LiteRT": total - self._delegated},
             compute_nodes=compute,

@@ -169,6 +169,7 @@ class MlxGeneration(GenerationSession):
         notes.append(f"step {'compiled' if self._compiled else 'eager'}: {self._why}")
         return Effective(
             device=self._device,
+            telemetry="none",
             precision=products.most_common(1)[0][0],
             compute_nodes=dict(products),
             weight_bytes=self._decoder.weight_bytes(),

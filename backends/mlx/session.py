@@ -170,6 +170,7 @@ class MlxSession(Session):
             notes.append(f"{'compiled' if choice.compiled else 'eager'}: {choice.why}")
         return Effective(
             device=self._device,
+            telemetry="none",
             precision=None if plan is None else self._precision(plan),
             compute_nodes=None
             if plan is None

@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from edgebench.analysis import device_limits
 from edgebench.analysis.environment import Difference, Environment, differences
 from edgebench.analysis.frame import Frame, Indices, Numbers
 from edgebench.analysis.uncertainty import MEMORY_RESOLUTION, ratio, uncertain
@@ -194,7 +195,7 @@ def _reasons(one: Frame, two: Frame, first: Indices, other: Indices) -> NDArray[
     found = {
         "workload_version_differs": differ(one, two, first, other, "workload_version"),
         "not_ok": ~(_is_ok(one, first) & _is_ok(two, other)),
-        "not_ranked": (one.numbers("ranked")[first] != 1) | (two.numbers("ranked")[other] != 1),
+        "not_ranked": _is_struck(one, first) | _is_struck(two, other),
         "quality_metric_differs": differ(one, two, first, other, "quality.metric"),
         "effective_precision_differs": differ(one, two, first, other, "effective.precision"),
         "inputs_differ": differ(one, two, first, other, "inputs_sha256"),
@@ -208,6 +209,16 @@ def _is_ok(frame: Frame, rows: Indices) -> NDArray[np.bool_]:
     status = frame.codes("status")
     ok = np.array([name == "ok" for name in status.names], dtype=bool)
     return ok[status.codes[rows]]
+
+
+def _is_struck(frame: Frame, rows: Indices) -> NDArray[np.bool_]:
+    """Rows that are not ranked, but for those that only miss a limit of their device: they measured well,
+    and by how much they miss it now is what is asked."""
+    struck = frame.numbers("ranked")[rows] != 1
+    for place in np.flatnonzero(struck):
+        codes = frame.reason_codes(int(rows[place]))
+        struck[place] = not codes or not device_limits.CODES.issuperset(codes)
+    return np.asarray(struck)
 
 
 def differ(

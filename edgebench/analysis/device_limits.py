@@ -7,6 +7,9 @@ from edgebench.metrics import METRICS, Metric
 from edgebench.record import Declared, Reason
 from edgebench.units import format_bytes, format_ns
 
+#: Codes of rows that measured well and do not fit their device.
+CODES = frozenset({"limit_missed", "limit_unknown"})
+
 
 def missed_limits(row: Row, declared: Declared | None) -> list[Reason]:
     """Why a row does not fit its device. A limit on what is unknown is not kept: nobody could say."""

@@ -85,6 +85,10 @@ class Frame(ABC):
         """Why the row is not `ok` or not ranked: "message [code]", or codes alone."""
 
     @abstractmethod
+    def reason_codes(self, index: int) -> list[str]:
+        """The codes of what `messages` says."""
+
+    @abstractmethod
     def _read_numbers(self, column: str) -> Numbers: ...
 
     @abstractmethod
@@ -270,6 +274,9 @@ class RowFrame(Frame):
     def messages(self, index: int) -> list[str]:
         return [f"{reason.message} [{reason.code}]" for reason in self.rows[index].reasons]
 
+    def reason_codes(self, index: int) -> list[str]:
+        return [reason.code for reason in self.rows[index].reasons]
+
     def baselines(self) -> Indices:
         """The rows' own, which know the fastest fp32 row where none has the same settings."""
         places = {(row.device, row.run, row.id): at for at, row in enumerate(self.rows)}
@@ -317,6 +324,9 @@ class SomeRows(Frame):
 
     def messages(self, index: int) -> list[str]:
         return self._whole.messages(int(self._rows[index]))
+
+    def reason_codes(self, index: int) -> list[str]:
+        return self._whole.reason_codes(int(self._rows[index]))
 
     def baselines(self) -> Indices:
         places = np.full(len(self._whole) + 1, -1, dtype=np.intp)  # the last one is of no baseline

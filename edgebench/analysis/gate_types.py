@@ -16,6 +16,8 @@ SCHEMA: Final = "edgebench.ab/1"
 CPU, WALL = "latency.cpu", "latency.wall"
 MEMORY, SIZE, QUALITY = "memory.peak", "model.size", "quality"
 ENERGY = "energy.j_per_inference"
+#: Of a cell whose answers are wrong: nothing else of it is compared.
+OUTPUTS = "outputs"
 LATENCIES = (CPU, WALL)
 
 

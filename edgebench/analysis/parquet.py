@@ -113,6 +113,9 @@ class ParquetFrame(Frame):
         return np.nan_to_num(self._column(f"len({_named(column)})::DOUBLE"))  # no list: none
 
     def messages(self, index: int) -> list[str]:
+        return self.reason_codes(index)
+
+    def reason_codes(self, index: int) -> list[str]:
         codes = self.text("reasons", index)
         return codes.split(";") if codes else []
 

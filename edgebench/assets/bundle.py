@@ -11,7 +11,6 @@ from __future__ import annotations
 import io
 import tarfile
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -20,6 +19,7 @@ import msgspec
 
 from edgebench.errors import AssetError
 from edgebench.spec.types import Asset
+from edgebench.whole_file import replacing
 
 from . import cache
 from .archive import ArchiveMember, Budget, copy_hashed, listing_sha256, open_members
@@ -47,16 +47,12 @@ def export_bundle(paths: Mapping[str, Path], assets: Iterable[Asset], bundle: Pa
     """
     wanted = sorted({asset.sha256: asset for asset in assets}.values(), key=lambda a: a.sha256)
     items = [_item(asset, paths[asset.sha256]) for asset in wanted]
-    part = bundle.with_name(bundle.name + ".part")
-    with cache.disk_errors(bundle), ExitStack() as stack:
-        stack.callback(cache.clear, part)
+    with cache.disk_errors(bundle), replacing(bundle) as part:
         with tarfile.open(part, "w", format=tarfile.PAX_FORMAT) as tar:
             _add(tar, MANIFEST, msgspec.json.format(msgspec.json.encode(_Manifest(assets=items))))
             for item in items:
                 _add_asset(tar, item, paths[item.sha256])
-        size_bytes = part.stat().st_size
-        part.replace(bundle)
-    return size_bytes
+        return part.stat().st_size
 
 
 def import_bundle(bundle: Path) -> list[tuple[Asset, Path]]:

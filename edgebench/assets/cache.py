@@ -14,7 +14,8 @@ from typing import Literal
 
 import msgspec
 
-from edgebench.errors import AssetError, UsageError
+from edgebench.errors import AssetError, UsageError, mend_disk
+from edgebench.lock_file import open_lock
 from edgebench.spec.types import Asset
 
 from .archive import CHUNK_BYTES, listing_sha256
@@ -31,6 +32,7 @@ class FileMark(msgspec.Struct, frozen=True, array_like=True):
     path: str
     size_bytes: int
     mtime_ns: int
+    ctime_ns: int = 0  # of the last change of any kind, which nobody can set back
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,7 +107,7 @@ def size_of(path: Path) -> int:
 def cached(asset: Asset) -> Path | None:
     """The asset's file or folder if it is here and unchanged, else None. Needs no network.
 
-    Files whose size and time are as last checked are taken to be unchanged; others are hashed.
+    Files whose size and times are as last checked are taken to be unchanged; others are hashed.
     Raises UsageError for a URI that is none.
     """
     location = parse_uri(asset.uri)
@@ -181,7 +183,7 @@ def workspace(key: str, on_wait: Callable[[], None] = lambda: None) -> Iterator[
     name = hashlib.sha256(key.encode()).hexdigest()[:24]
     locks, folder = cache_dir() / "locks", cache_dir() / "tmp" / name
     locks.mkdir(parents=True, exist_ok=True)
-    with (locks / name).open("ab") as lock:
+    with os.fdopen(open_lock(locks / name), "wb") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -231,7 +233,8 @@ def disk_errors(place: Path | None = None) -> Iterator[None]:
                 f"{where} cannot be written: {error.strerror}",
                 f"make it writable, or set {ENV} to a folder that is",
             ) from None
-        raise AssetError(f"{where}: {error}", "check the disk") from None
+        fix = mend_disk(error, f"check the disk, or set {ENV} to a folder on another one")
+        raise AssetError(f"{where}: {error.strerror or error}", fix) from None
 
 
 def _is_sound(
@@ -280,7 +283,7 @@ def _marks(path: Path, folder: bool) -> list[FileMark]:
 
 def _mark(path: Path, name: str) -> FileMark:
     facts = (path / name).stat()
-    return FileMark(name, facts.st_size, facts.st_mtime_ns)
+    return FileMark(name, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
 
 
 def files_below(path: Path) -> list[str]:

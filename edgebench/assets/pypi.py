@@ -22,6 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgebench.children import module_command
 from edgebench.errors import AssetError
 
 from .uri import PypiUri
@@ -129,14 +130,14 @@ class _Pip:
         """pip's exit code and output; reports the bytes on disk while it runs."""
         temporary, log_path = self.into / "pip", self.into / "pip.log"
         temporary.mkdir(exist_ok=True)
-        command = [sys.executable, "-m", "pip", *_COMMAND, "-d", str(self.into / "dist"), *options]
+        command = module_command("pip", *_COMMAND, "-d", str(self.into / "dist"), *options)
         with log_path.open("wb") as log:
             process = subprocess.Popen(
                 [*command, self.uri.requirement],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                cwd=temporary,  # `-m` looks here first: a folder `pip` beside the user must not run
+                cwd=temporary,
                 env={**environment, "TMPDIR": str(temporary)},
             )
         try:

@@ -81,6 +81,10 @@ def _outcome() -> int:
         return _without_stdout(error)
     except Exception as error:  # noqa: BLE001 - whatever it is, it is no verdict
         told = as_told(error)
+        if isinstance(told, InternalError) and os.environ.get(TRACEBACK):
+            import traceback
+
+            traceback.print_exception(error)
         say(f"edgebench: {told}")
         return told.exit_code
 
@@ -122,10 +126,6 @@ def as_told(error: Exception) -> EdgebenchError:
         return _NO_PROCESS
     if isinstance(error, RuntimeError) and "home directory" in str(error):
         return UsageError("a path begins with ~NAME, and no user has that name", "write it whole")
-    if os.environ.get(TRACEBACK):
-        import traceback
-
-        traceback.print_exception(error)
     return InternalError(
         f"a mistake of edgebench itself: {type(error).__name__}: {error} ({_place(error)})",
         f"report it with what {TRACEBACK}=1 prints: it says nothing of what was to be judged",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgebench.cli.last_word import VerdictCommand, concluded, show
 from edgebench.errors import ExitCode, UsageError
 from edgebench.plain_text import say
 from edgebench.units import parse_bytes, parse_duration_s, parse_share
@@ -33,7 +33,7 @@ EPILOG = (
 )
 
 
-@click.command(name="ab", epilog=EPILOG)
+@click.command(name="ab", cls=VerdictCommand, epilog=EPILOG)
 @click.argument("names", nargs=-1, metavar="[WORKLOAD]...")
 @click.option("--base", multiple=True, required=True, metavar="SPEC", help="What is there now.")
 @click.option("--head", multiple=True, required=True, metavar="SPEC", help="What is to come.")
@@ -91,6 +91,10 @@ def command(**given: Any) -> int:
     environment. --base and --head may be repeated; head is base with what head says changed. Versions and
     Python are base's unless head names a backend, versions or a Python.
     """
+    return finish(concluded(given, lambda: _judged(given)), given)
+
+
+def _judged(given: Mapping[str, Any]) -> GateReport:
     from edgebench.cli.ab_progress import watching
     from edgebench.cli.energy_source import meter_here
     from edgebench.measure.ab import Settings
@@ -107,7 +111,7 @@ def command(**given: Any) -> int:
     wait_s = positive(given["wait_quiet"], "--wait-quiet") if given["wait_quiet"] else 0.0
     quiet = Quiet(wait_s, say)
     with watching() as watcher:
-        report = compare(
+        return compare(
             [request],
             settings=settings,
             watcher=watcher,
@@ -116,7 +120,6 @@ def command(**given: Any) -> int:
             meter=None if given["no_energy"] else meter_here(given["energy_root"]),
             quiet=quiet,
         )
-    return finish(report, given)
 
 
 def _request(given: Mapping[str, Any]) -> Request:
@@ -177,16 +180,7 @@ def positive(text: str, option: str) -> float:
 
 def finish(report: GateReport, given: Mapping[str, Any]) -> int:
     """Writes what was asked for and returns the exit code."""
-    from edgebench.report.gate_formats import render, write
-
-    render(report, given["form"], sys.stdout)
-    for option in ("junit", "markdown"):
-        if given.get(option):
-            write(report, option, Path(given[option]))
-    if given.get("github"):
-        from edgebench.report import github
-
-        github.publish(report)
+    show(report, given)
     if any(reason.code == "interrupted" for reason in report.reasons):
         return ExitCode.INTERRUPTED
     if any(reason.code == "not_written" for reason in report.reasons):

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from edgebench.analysis.compare import CONFIDENCE, Comparison, Side, compare
-from edgebench.cli.loading import load
+from edgebench.cli.loading import chosen, load, refuse_unknown
 from edgebench.errors import ExitCode, UsageError
 from edgebench.metrics import metric
 
@@ -22,10 +22,19 @@ FORMATS = ("table", "json", "md", "csv")
 @click.option(
     "--metric", "names", multiple=True, metavar="NAME", help="May be given several times."
 )
+@click.option("--workload", "workloads", multiple=True, help="May be given several times.")
 @click.option("--confidence", type=float, default=CONFIDENCE, show_default=True)
 @click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
-def command(paths: Sequence[Path], names: Sequence[str], confidence: float, form: str) -> int:
+def command(
+    paths: Sequence[Path],
+    names: Sequence[str],
+    workloads: Sequence[str],
+    confidence: float,
+    form: str,
+) -> int:
     """Compare result files, folders of them, or exported Parquet files with the first one.
+
+    A row that is struck is not compared, except where all that it misses is a limit of its device.
 
     What differs around them is said first; cells that may not be compared are listed with the
     reason. Exit codes: 0 where some cell was compared, 5 where none may be, 2 for a wrong option,
@@ -38,8 +47,9 @@ def command(paths: Sequence[Path], names: Sequence[str], confidence: float, form
         raise UsageError(f"--confidence {confidence:g} is not between 0.5 and 1", "try 0.95")
     metrics = [metric(name) for name in dict.fromkeys(names)]
     loaded = [load([path]) for path in paths]
+    refuse_unknown([each.frame for each in loaded], workloads)
     sides = [
-        Side(name, each.frame, each.environment)
+        Side(name, chosen(each.frame, workloads), each.environment)
         for name, each in zip(_names(paths), loaded, strict=True)
     ]
     found = compare(sides, metrics or None, confidence)
@@ -53,6 +63,7 @@ def command(paths: Sequence[Path], names: Sequence[str], confidence: float, form
         from edgebench.report.compare_text import render
 
         rows = [row for each in loaded if each.table is not None for row in each.table.rows]
+        rows = [row for row in rows if not workloads or row.workload in workloads]
         render(found, list(dict.fromkeys(f.text for f in not_faster(rows))), form, sys.stdout)
     return ExitCode.OK if _compared(found) else ExitCode.INVALID
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgebench.cli.ab_ import EPILOG, FORMATS, finish, positive
+from edgebench.cli.last_word import VerdictCommand, concluded
 from edgebench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 _FILE = click.Path(exists=True, dir_okay=False)
 
 
-@click.command(name="gate", epilog=EPILOG)
+@click.command(name="gate", cls=VerdictCommand, epilog=EPILOG)
 @click.argument("candidate", required=False, type=_FILE, metavar="[CANDIDATE.jsonl]")
 @click.option("--policy", type=_FILE, help="What is compared and how: gate.yaml.")
 @click.option("--base", multiple=True, metavar="SPEC", help="In place of the policy's base.")
@@ -46,6 +47,11 @@ def command(**given: Any) -> int:
     Latency is judged only where base and head are measured in this job. Of two stored files it is shown
     and not judged; limits like "latency.p99 <= 30 ms", memory, size and quality are.
     """
+    return finish(concluded(given, lambda: _judged(given)), given)
+
+
+def _judged(given: dict[str, Any]) -> GateReport:
+    """By its policy or by stored results. Whether `inconclusive` passes is the policy's, unless given."""
     stored = given["candidate"] or given["baseline"] or given["limits"]
     if not stored and given["policy"] is None:
         raise UsageError(
@@ -57,7 +63,7 @@ def command(**given: Any) -> int:
 
         policy = load_policy(Path(given["policy"]))
     given["inconclusive"] = given["inconclusive"] or (policy.inconclusive if policy else "fail")
-    return finish(_stored(given, policy) if stored else _measured(given, policy), given)
+    return _stored(given, policy) if stored else _measured(given, policy)
 
 
 def _measured(given: Mapping[str, Any], policy: Any) -> GateReport:
@@ -68,11 +74,12 @@ def _measured(given: Mapping[str, Any], policy: Any) -> GateReport:
     from edgebench.measure.ab import Settings
     from edgebench.measure.compare import compare
     from edgebench.measure.policy_requests import requests_of
+    from edgebench.spec.policy import budget_s_of
 
     started_s = time.monotonic()
     path = Path(given["policy"])
     requests = requests_of(policy, path, given["base"], given["head"])
-    budget_s = positive(given["budget"] or policy.budget, "--budget")
+    budget_s = positive(given["budget"], "--budget") if given["budget"] else budget_s_of(policy)
     with watching() as watcher:
         report = compare(
             requests,

@@ -48,11 +48,22 @@ def load(paths: Sequence[Path]) -> Loaded:
 
 def only(frame: Frame, workloads: Sequence[str]) -> Frame:
     """The rows of these workloads; all where none is named. Raises UsageError for an unknown one."""
-    known = [str(name) for name in frame.codes("workload").names]
+    refuse_unknown([frame], workloads)
+    return chosen(frame, workloads)
+
+
+def refuse_unknown(frames: Sequence[Frame], workloads: Sequence[str]) -> None:
+    """Raises UsageError for a workload that none of the frames has."""
+    known = [str(name) for frame in frames for name in frame.codes("workload").names]
     for name in workloads:
         if name not in known:
             raise UsageError(f"no workload {name!r} in the results{did_you_mean(name, known)}")
+
+
+def chosen(frame: Frame, workloads: Sequence[str]) -> Frame:
+    """The rows of these workloads; all where none is named."""
     if not workloads:
         return frame
-    codes = [code for code, name in enumerate(known) if name in workloads]
+    names = frame.codes("workload").names
+    codes = [code for code, name in enumerate(names) if str(name) in workloads]
     return SomeRows(frame, np.flatnonzero(np.isin(frame.codes("workload").codes, codes)))

@@ -161,6 +161,7 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Inventory of your devices.  [default: devices.yaml here, if there is one]",
 )
+@click.option("--device", metavar="NAME", help="What this machine is called in the results.")
 @click.option("--strict", is_flag=True, help="Refuse to measure in an invalid device state.")
 @click.option(
     "--format",
@@ -205,7 +206,7 @@ def _run(
     from edgebench.measure.quiet import Quiet
     from edgebench.measure.targets import fetch_assets, make_targets
     from edgebench.probes import device, state
-    from edgebench.spec.devices import declared_mode, load_devices, with_declared
+    from edgebench.spec.devices import declared_mode, load_devices, named, with_declared
 
     cells = plan(
         workloads_of(options),
@@ -217,7 +218,7 @@ def _run(
         set_power_mode=options.set_power_mode,
     )
     devices = load_devices(Path(options.devices) if options.devices else None)
-    facts = with_declared(device.detect(), devices)
+    facts = named(with_declared(device.detect(), devices), options.device)
     before = state.preflight(declared_mode=declared_mode(facts))
     if options.settings.strict:
         _refuse_invalid(before)

@@ -38,6 +38,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     scenarios: list[str]
     rate_per_s: float | None
     devices: str | None = None
+    device: str | None = None
     set_power_mode: bool = False
     estimate: str | None = None
     energy_markers: bool = False
@@ -81,6 +82,7 @@ def resolved(given: dict[str, Any]) -> Options:
         scenarios=_listed(given["scenarios"] or ""),
         rate_per_s=given["rate"],
         devices=_path(given["devices"]) if given["devices"] else None,
+        device=given["device"],
         set_power_mode=given["set_power_mode"],
         estimate=given["estimate"],
         energy_markers=given["energy_markers"],

@@ -86,6 +86,7 @@ FIXED = {
     "energy_root": ("energy_root",),
     "seed": ("settings.seed",),
     "devices": ("devices",),
+    "device": ("device",),
     "strict": ("settings.strict",),
     "wait_quiet": ("settings.wait_quiet_s",),
 }

@@ -103,6 +103,7 @@ def _measure(arm: ArmJob, link: _Link) -> Measured | Broken:
         resource.setrlimit(resource.RLIMIT_DATA, (job.memory_limit_bytes,) * 2)
     link.say(Phase("import of the runtime"))
     backend = registry.load(job.backend)
+    os.environ.update(backend.environment(job.options))
     runtime = backend.import_runtime()
 
     from edgebench.measure import check

@@ -20,6 +20,7 @@ from typing import Any
 from edgebench import __version__
 from edgebench.analysis import stats
 from edgebench.calibration import Calibration, Ceiling, What
+from edgebench.children import module_command
 from edgebench.errors import EdgebenchError
 from edgebench.probes.distributions import onnxruntime_owners
 from edgebench.record import DeviceFacts, StateCheck
@@ -94,7 +95,7 @@ def _in_process(what: What, threads: int, seconds: float) -> Rate:
     job = json.dumps({"what": what, "threads": threads, "seconds": seconds})
     try:
         done = subprocess.run(
-            [sys.executable, "-m", __name__, job],
+            module_command("edgebench.measure.calibrate", job),
             capture_output=True,
             timeout=_TIME_OUT_S,
             check=False,

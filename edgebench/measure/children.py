@@ -10,11 +10,11 @@ import contextlib
 import json
 import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from edgebench.children import module_command
 from edgebench.measure.jobs import Phase
 from edgebench.measure.launch import (
     Conversation,
@@ -55,13 +55,7 @@ def ask(
         asked.seek(0)
         try:
             process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    module,
-                    str(os.getpid()),
-                    "-" if limit is None else str(limit),
-                ],
+                module_command(module, str(os.getpid()), "-" if limit is None else str(limit)),
                 stdin=asked,
                 stdout=subprocess.PIPE,
                 stderr=log,

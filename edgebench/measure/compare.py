@@ -18,16 +18,16 @@ from edgebench import pair as pairs_format
 from edgebench.analysis.gate import Rules
 from edgebench.analysis.gate_report import build_report, rules_of
 from edgebench.analysis.gate_types import GateReport
-from edgebench.errors import EdgebenchError, StoreError
+from edgebench.errors import EdgebenchError, StoreError, mend_disk
 from edgebench.json_lines import decoded
 from edgebench.measure.ab import Contest, Match, Settings, Watcher
 from edgebench.measure.budget import Budget
-from edgebench.measure.contests import canary_of, make_contests
+from edgebench.measure.contests import canary_of, make_contests, side_text
 from edgebench.measure.couples import Request
 from edgebench.measure.meter import Meter
 from edgebench.measure.pair import run_pair
 from edgebench.measure.quiet import Quiet
-from edgebench.pair import Pair, pair_findings
+from edgebench.pair import SIDES, Pair, pair_findings
 from edgebench.record import Reason
 from edgebench.regular_file import open_regular
 from edgebench.signals import ended_by
@@ -68,6 +68,7 @@ def compare(
     started_utc = datetime.now(timezone.utc).isoformat(timespec="seconds")
     cells = [c for request in requests for c in make_contests(request, assets.cache_dir(), budget)]
     contests = [*canary_of(cells), *cells]
+    base, head = (side_text(requests[0], side) for side in SIDES)
     rules = rules_of([contest.case for contest in contests], alpha)
     reasons: list[Reason] = []
     with budget.without("the wait for a quiet machine"):
@@ -106,8 +107,8 @@ def compare(
         rules,
         reasons=reasons,
         notes=notes,
-        base=requests[0].base.text,
-        head=requests[0].head.text,
+        base=base,
+        head=head,
         seconds=round(time.monotonic() - started_s, 2),
         budget_s=settings.budget_s,
         started_utc=started_utc,
@@ -159,7 +160,7 @@ def _keeping(out: Path | None) -> Iterator[tuple[Callable[[Pair], None], Path | 
                 file.write(gzip.compress(pairs_format.encode(pair) + b"\n"))
         except OSError as error:
             message = f"{path}: cannot write pairs: {error.strerror}"
-            raise StoreError(message, "free some space or give another --out") from None
+            raise StoreError(message, mend_disk(error, "give another --out")) from None
 
     yield keep, path
 

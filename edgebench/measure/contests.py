@@ -110,6 +110,16 @@ def _on_model(workload: Workload, path: Path | None) -> Workload:
     return msgspec.structs.replace(workload, model=model)
 
 
+def side_text(request: Request, side: Side) -> str:
+    """A side as it was asked for; a revision with the commit that it names now, as names move on."""
+    spec = request.side(side)
+    asked = f"git:{spec.revision}"
+    if spec.revision is None or asked not in spec.text:
+        return spec.text
+    commit = revisions.commit_of(spec.revision, Path(request.repository))
+    return spec.text.replace(asked, f"{asked} ({commit[:12]})", 1)
+
+
 # What runs the arms
 
 

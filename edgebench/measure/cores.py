@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edgebench.errors import DeviceStateError
+from edgebench.lock_file import open_lock, own_folder
 from edgebench.probes.files import LIVE
 
 #: How long to wait for a core that another job holds: a few pairs of it.
@@ -36,8 +37,9 @@ def available() -> list[int]:
 
 
 def lock_folder() -> Path:
-    """One folder for all users of the machine."""
-    return Path(tempfile.gettempdir()) / "edgebench-cores"
+    """One folder for all jobs of this user. One for all users would be a place where each of them could
+    make the others open what is not theirs."""
+    return Path(tempfile.gettempdir()) / f"edgebench-{os.geteuid()}"
 
 
 @contextmanager
@@ -106,7 +108,7 @@ def _node(core: int, root: Path) -> str:
 
 
 def _take(names: Sequence[str], count: int, folder: Path) -> dict[str, int]:
-    """Locks of the first `count` free names."""
+    """Locks of the first `count` free names. Raises DeviceStateError where the folder is not this user's."""
     held: dict[str, int] = {}
     for name in names:
         if len(held) == count:
@@ -122,18 +124,13 @@ def _take(names: Sequence[str], count: int, folder: Path) -> dict[str, int]:
 
 
 def _open(folder: Path, name: str) -> int:
-    if not folder.is_dir():
-        folder.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(PermissionError):
-            folder.chmod(0o1777)  # whoever comes first, others may lock as well
-    path = folder / f"{name}.lock"
     try:
-        fd = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o666)
-    except PermissionError:  # made by another user, readable: enough for a lock
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    with contextlib.suppress(PermissionError):
-        os.fchmod(fd, 0o666)
-    return fd
+        return open_lock(own_folder(folder) / f"{name}.lock")
+    except OSError as error:
+        raise DeviceStateError(
+            f"no lock for a core: {error.filename or folder}: {error.strerror}",
+            "remove it, or set TMPDIR to a folder of your own",
+        ) from None
 
 
 def _release(fds: Iterable[int]) -> None:

@@ -1,4 +1,4 @@
-"""Isolated Pythons for other runtime versions: built once, cached by what they hold, locked while built.
+"""Isolated Pythons for other runtime versions: built once, used again as long as they hold what was built.
 
 Such an environment has our own versions of everything but the runtime that is asked for, so that the
 runtime is all that differs. edgebench itself comes from a copy of this one's source, by PYTHONPATH: both
@@ -7,27 +7,24 @@ arms run the same code.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import os
 import platform
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from edgebench.assets.progress import LINE_EVERY_S
+from edgebench.children import foreign_code_command, foreign_module_command, module_command
 from edgebench.errors import AssetError, UsageError
 from edgebench.installed import installed_version
+from edgebench.measure.kept_folder import make_once
 from edgebench.measure.pair import Interpreter
 from edgebench.plain_text import say
 
-READY = ".edgebench-ready"
 BUILD_TIME_OUT_S = 1800.0
 #: What an arm imports beside the runtime. The rest of edgebench stays out.
 _NEEDED = ("msgspec", "numpy", "onnx", "pillow", "psutil", "platformdirs", "pyyaml", "onnxruntime")
@@ -44,10 +41,10 @@ def for_pins(pins: Sequence[str], also: Sequence[str], cache: Path) -> Interpret
     wanted = requirements(pins, also)
     key = hashlib.sha256("\n".join([_this_python(), *wanted]).encode()).hexdigest()[:16]
     folder = cache / "envs" / key
-    with locked(folder.with_suffix(".lock")):
-        python = folder / "bin" / "python"  # a link: what it leads to may be gone since
-        if not ((folder / READY).exists() and python.exists()):
-            _build(folder, wanted, pins)
+    python = folder / "bin" / "python"
+    if python.is_symlink() and not python.exists():  # what it leads to is gone: nothing in it runs
+        shutil.rmtree(folder, ignore_errors=True)
+    make_once(folder, lambda: _build(folder, wanted, pins))
     return Interpreter(str(python), str(source_copy(cache)))
 
 
@@ -56,7 +53,10 @@ def for_python(python: str, cache: Path) -> Interpreter:
     found = Interpreter(python, str(source_copy(cache)))
     try:
         done = subprocess.run(
-            [python, "-c", _CHECK], capture_output=True, env=found.environment(), check=False
+            foreign_code_command(python, _CHECK),
+            capture_output=True,
+            env=found.environment(),
+            check=False,
         )
     except OSError as error:
         message = f"{python} cannot be started: {error.strerror}"
@@ -79,12 +79,20 @@ def requirements(pins: Sequence[str], also: Sequence[str] = ()) -> list[str]:
     for name in (*_NEEDED, *also):
         # onnxruntime-gpu and the like bring the same package: never both
         if normal(name) in pinned or (
-            normal(name) == "onnxruntime" and any(map(_RUNTIME.fullmatch, pinned))
+            normal(name) == "onnxruntime" and any(map(_is_runtime, pins))
         ):
             continue
         if (version := installed_version(name)) is not None:
             found[f"{name}=={version}"] = None
     return sorted(found)
+
+
+def _is_runtime(pin: str) -> bool:
+    """Whether it brings the package onnxruntime itself; onnxruntime-qnn does so before 2.0."""
+    name = distribution(pin)
+    if name == "onnxruntime-qnn":
+        return pin.partition("==")[2].partition(".")[0] in ("0", "1")
+    return _RUNTIME.fullmatch(name) is not None
 
 
 def distribution(pin: str) -> str:
@@ -102,11 +110,12 @@ def _this_python() -> str:
 
 
 def _build(folder: Path, wanted: Sequence[str], pins: Sequence[str]) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
     say(f"installing {', '.join(pins)} into an environment of its own")
     commands = (
-        [sys.executable, "-m", "venv", str(folder)],
-        [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", *wanted],
+        module_command("venv", str(folder)),
+        foreign_module_command(
+            str(folder / "bin" / "python"), "pip", "install", "--quiet", *wanted
+        ),
     )
     for command in commands:
         try:
@@ -119,7 +128,6 @@ def _build(folder: Path, wanted: Sequence[str], pins: Sequence[str]) -> None:
                 f"no environment with {', '.join(pins)}: {_why(done.stderr or done.stdout)}",
                 "name versions that exist for this Python and platform",
             )
-    (folder / READY).write_text("\n".join(wanted) + "\n", encoding="utf-8")
 
 
 def told_run(
@@ -159,14 +167,14 @@ def source_copy(cache: Path) -> Path:
         digest.update(f"{name}\n".encode())
         digest.update(path.read_bytes())
     folder = cache / "envs" / f"edgebench-{digest.hexdigest()[:16]}"
-    with locked(folder.with_suffix(".lock")):
-        if not (folder / READY).exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            for name, path in files:
-                target = folder / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(path, target)
-            (folder / READY).touch()
+
+    def copy() -> None:
+        for name, path in files:
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+
+    make_once(folder, copy)
     return folder
 
 
@@ -177,20 +185,3 @@ def _sources() -> Iterator[tuple[str, Path]]:
         for path in root.rglob("*"):
             if path.suffix in (".py", ".yaml") and path.is_file():
                 yield str(Path(*package.split(".")) / path.relative_to(root)), path
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Holds a lock file: two jobs that want the same thing build it once. Raises AssetError where what
-    stands beside it cannot be written."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fd = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(fd)
-    except OSError as error:
-        message = f"{error.filename or path}: {error.strerror or error}"
-        raise AssetError(message, "free some space, or set EDGEBENCH_CACHE") from None

@@ -7,7 +7,6 @@ import os
 import selectors
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from typing import IO, Any, BinaryIO
 
 import msgspec
 
+from edgebench.children import module_command
 from edgebench.measure.jobs import Done, Job, Phase, decode_message, encode_job
 from edgebench.plain_text import plain, shortened, utf8
 from edgebench.record import Reason, Replicate
@@ -132,14 +132,7 @@ def _start(
     job_fd: int, result_fd: int, inherited_fds: tuple[int, ...], log: IO[bytes]
 ) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "edgebench.measure.worker",
-            str(job_fd),
-            str(result_fd),
-            str(os.getpid()),
-        ],
+        module_command("edgebench.measure.worker", str(job_fd), str(result_fd), str(os.getpid())),
         pass_fds=(job_fd, result_fd, *inherited_fds),
         stdin=subprocess.DEVNULL,
         stdout=log,

@@ -11,9 +11,9 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import time
 
+from edgebench.children import module_command
 from edgebench.record import Marker
 
 #: Quiet, then load, in seconds, in turns: a pattern that no period repeats.
@@ -26,7 +26,7 @@ def emit_markers() -> list[Marker]:
     """Makes one group of pulses and says when they were; none where that failed."""
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "edgebench.measure.markers"],
+            module_command("edgebench.measure.markers"),
             check=True,
             capture_output=True,
             timeout=_TIME_OUT_S,

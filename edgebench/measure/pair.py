@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from edgebench.children import foreign_module_command, module_command
 from edgebench.measure.arm_messages import (
     BLOCK,
     CHECK,
@@ -58,10 +59,6 @@ SAMPLE_NS = 200_000
 GRACE_S = 5.0
 #: Memory that the second arm needs, as a multiple of what the first one took.
 HEADROOM = 1.1
-_RUN = (
-    "import runpy, sys; sys.path[:] = filter(None, sys.path); module = sys.argv.pop(1); "
-    "runpy.run_module(module, run_name='__main__')"
-)
 
 
 @dataclass(frozen=True)
@@ -72,9 +69,9 @@ class Interpreter:
     path: str = ""  # for PYTHONPATH; empty: edgebench is installed there
 
     def command(self, module: str) -> list[str]:
-        """How to run a module of edgebench; a foreign Python must not find another one in the working
-        directory, which `-m` would put first."""
-        return [self.python, "-c", _RUN, module] if self.path else [self.python, "-m", module]
+        """How to run a module of edgebench."""
+        own = self == Interpreter()
+        return module_command(module) if own else foreign_module_command(self.python, module)
 
     def environment(self) -> dict[str, str] | None:
         return {**os.environ, "PYTHONPATH": self.path} if self.path else None

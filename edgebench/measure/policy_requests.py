@@ -17,7 +17,7 @@ from edgebench.measure.couples import Request
 from edgebench.measure.sides import backends_of, parse_side
 from edgebench.plan import known_axes
 from edgebench.spec.loader import load_workloads
-from edgebench.spec.policy import Allowance, CellPolicy, MetricName, Policy
+from edgebench.spec.policy import Allowance, CellPolicy, MetricName, Policy, share_of
 
 
 def requests_of(
@@ -38,7 +38,7 @@ def requests_of(
         build=policy.build,
         artifact=policy.artifact,
         repository=str(path.resolve().parent),
-        parity=policy.parity,
+        parity=share_of(policy.parity),
         tolerances=tolerances_of(policy.tolerances),
     )
     if not policy.cells and policy.suite is None:
@@ -110,24 +110,27 @@ def _tolerance(
     layers: Sequence[Mapping[MetricName, Allowance]], default: Tolerance, *names: MetricName
 ) -> Tolerance:
     """A delta that nobody gives is at least twice tau; one that is given counts as it is."""
-    said = _said(layers, *names)
-    tau = default.tau if said.tau is None else said.tau
-    if said.delta is None:
+    tau, delta = _said(layers, *names)
+    tau = default.tau if tau is None else tau
+    if delta is None:
         return Tolerance(tau=tau, delta=max(default.delta, 2 * tau))
-    if said.delta <= tau:
+    if delta <= tau:
         raise UsageError(
-            f"{names[-1]}: delta ({said.delta:.1%}) must be above tau ({tau:.1%})",
+            f"{names[-1]}: delta ({delta:.1%}) must be above tau ({tau:.1%})",
             "tau is what counts as the same, delta what must be excluded",
         )
-    return Tolerance(tau=tau, delta=said.delta)
+    return Tolerance(tau=tau, delta=delta)
 
 
-def _said(layers: Sequence[Mapping[MetricName, Allowance]], *names: MetricName) -> Allowance:
-    """What is said last of each field, under any of the names."""
-    tau = delta = None
+def _said(
+    layers: Sequence[Mapping[MetricName, Allowance]], *names: MetricName
+) -> tuple[float | None, float | None]:
+    """Tau and delta as each is said last, under any of the names."""
+    tau: float | None = None
+    delta: float | None = None
     for layer in layers:
         for name in names:
             given = layer.get(name, Allowance())
-            tau = tau if given.tau is None else given.tau
-            delta = delta if given.delta is None else given.delta
-    return Allowance(tau=tau, delta=delta)
+            tau = tau if given.tau is None else share_of(given.tau)
+            delta = delta if given.delta is None else share_of(given.delta)
+    return tau, delta

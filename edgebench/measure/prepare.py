@@ -15,7 +15,13 @@ from edgebench import registry
 from edgebench.backend import ModelFile, Scalar
 from edgebench.measure import convert
 from edgebench.measure.launch import OUT_OF_TIME
-from edgebench.models.jobs import PreparedModel, PrepareFailure, PrepareJob, decode_answer
+from edgebench.models.jobs import (
+    PreparedModel,
+    PrepareFailure,
+    PrepareJob,
+    as_users_file,
+    decode_answer,
+)
 from edgebench.plan import Native
 from edgebench.record import ModelFacts, Reason, Status
 
@@ -197,7 +203,8 @@ def _prepare(job: PrepareJob, ask: Ask, share: float = 1.0) -> PreparedModel | N
     except (msgspec.MsgspecError, RecursionError):
         return _failed("preparation", "the preparation gave no answer")
     if isinstance(prepared, PrepareFailure):
-        reason = Reason(code="preparation", message=prepared.error, fix=prepared.fix)
+        message = as_users_file(prepared.error, job.source)
+        reason = Reason(code="preparation", message=message, fix=prepared.fix)
         return NotReady(prepared.kind, reason)
     return prepared
 

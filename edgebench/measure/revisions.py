@@ -9,7 +9,8 @@ import tempfile
 from pathlib import Path
 
 from edgebench.errors import AssetError, EdgebenchError, UsageError
-from edgebench.measure.environments import locked, told_run
+from edgebench.measure.environments import told_run
+from edgebench.measure.kept_folder import make_once
 from edgebench.plain_text import say
 
 BUILD_TIME_OUT_S = 3600.0
@@ -21,6 +22,20 @@ def build_model(revision: str, command: str, artifact: str, cache: Path, reposit
     The command runs by the shell in a worktree of its own, so that uncommitted work is neither touched
     nor seen. Raises UsageError for a revision that is none, AssetError where the build fails.
     """
+    commit = commit_of(revision, repository)
+    key = hashlib.sha256(f"{commit}\n{command}\n{artifact}".encode()).hexdigest()[:16]
+    kept = cache / "revisions" / key / Path(artifact).name
+
+    def build() -> None:
+        say(f"building {artifact} of {revision} ({commit[:10]})")
+        _build(repository, commit, command, artifact, kept)
+
+    make_once(kept.parent, build)
+    return kept
+
+
+def commit_of(revision: str, repository: Path) -> str:
+    """The hash of the commit that `revision` names now. Raises UsageError for a revision that is none."""
     asked = ("rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
     commit = None if revision.startswith("-") else _git(repository, *asked)
     if commit is None:
@@ -28,13 +43,7 @@ def build_model(revision: str, command: str, artifact: str, cache: Path, reposit
             f"git:{revision}: {repository} has no such revision",
             "name a branch, a tag or a commit; in CI, check out with fetch-depth: 0",
         )
-    key = hashlib.sha256(f"{commit}\n{command}\n{artifact}".encode()).hexdigest()[:16]
-    kept = cache / "revisions" / key / Path(artifact).name
-    with locked(kept.parent.with_suffix(".lock")):
-        if not kept.exists():
-            say(f"building {artifact} of {revision} ({commit[:10]})")
-            _build(repository, commit, command, artifact, kept)
-    return kept
+    return commit
 
 
 def _build(repository: Path, commit: str, command: str, artifact: str, kept: Path) -> None:
@@ -59,9 +68,7 @@ def _build(repository: Path, commit: str, command: str, artifact: str, kept: Pat
                 place = kept.parent / weights.relative_to(made.parent.resolve())
                 place.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(weights, place)
-            partial = kept.with_suffix(".partial")
-            shutil.copyfile(made, partial)
-            partial.replace(kept)
+            shutil.copyfile(made, kept)
         except subprocess.TimeoutExpired:
             raise AssetError(f"{command!r} took more than {BUILD_TIME_OUT_S:g} s") from None
         finally:

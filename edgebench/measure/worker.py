@@ -69,6 +69,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
 
     link.phase("import of the runtime")
     backend = registry.load(job.backend)
+    os.environ.update(backend.environment(job.options))
     _, import_ns = timed(backend.import_runtime)
     model = ModelFile(
         path=Path(job.model_path),
@@ -363,6 +364,9 @@ def _refused(job: Job, started: str, error: EdgebenchError) -> Done:
 
 
 def _ended(job: Job, started: str, status: Any, code: str, message: str, fix: str) -> Done:
+    from edgebench.models.jobs import as_users_file
+
+    message = as_users_file(message, job.model_asset, job.model_path)
     reason = Reason(code=code, message=message, fix=fix)
     return Done(Replicate(index=job.index, status=status, started_utc=started, reasons=[reason]))
 

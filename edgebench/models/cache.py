@@ -17,7 +17,7 @@ import msgspec
 import psutil
 
 from edgebench.assets import file_sha256
-from edgebench.errors import AssetError
+from edgebench.errors import AssetError, mend_disk
 
 _FACTS = "entry.json"
 _PARTIAL = ".partial-"
@@ -126,5 +126,5 @@ def _digest(key: dict[str, Any]) -> str:
 def _not_writable(root: Path, error: OSError) -> AssetError:
     return AssetError(
         f"cannot write prepared models to {root}: {error.strerror or error}",
-        fix="free space there, or point EDGEBENCH_CACHE to a folder with space",
+        fix=mend_disk(error, "set EDGEBENCH_CACHE to a folder that can be written"),
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
@@ -11,6 +13,21 @@ from edgebench.record import Work
 
 #: Task items whose fp32 outputs are kept as the reference of parity.
 REFERENCE_ITEMS = 8
+
+
+#: Files of a moment: in a temporary folder of ours, or in an entry of the cache that is not finished.
+_PASSING = re.compile(r"[^\s'\":]*/(?:edgebench-\w{8}|\.partial-[0-9a-f-]+)/[\w.-]*\w")
+
+
+def as_users_file(text: str, source: str, made: str = "") -> str:
+    """An error about a file that was made of `source` as one about `source`, which the user knows.
+
+    `made`: a file in the cache. One that has another format than its source stays named.
+    """
+    text = _PASSING.sub(lambda _: source, text)
+    if not made or Path(made).suffix != Path(source).suffix:
+        return text
+    return text.replace(made, source).replace(Path(made).name, Path(source).name)
 
 
 class PrepareJob(msgspec.Struct, frozen=True, kw_only=True):

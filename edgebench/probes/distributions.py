@@ -45,8 +45,9 @@ def packages_sha256(packages: Mapping[str, str]) -> str:
 def onnxruntime_owners(path: Sequence[str] | None = None) -> list[Owner]:
     """The distributions that hold files of `onnxruntime`; more than one overwrite each other.
 
-    onnxruntime, -gpu, -openvino, -directml, -training, -qnn, ort-nightly and others ship the same
-    module, and pip does not notice: whichever was installed last wins file by file.
+    onnxruntime, -gpu, -openvino, -directml, -training, ort-nightly and others ship the same module, and
+    pip does not notice: whichever was installed last wins file by file. By their files, not their names:
+    onnxruntime-qnn is an owner before 2.0, and since then a provider beside it.
     """
     return [
         Owner(found.name, found.version)

@@ -8,6 +8,7 @@ from typing import TextIO
 
 from edgebench.analysis.gate_types import GateReport
 from edgebench.errors import StoreError
+from edgebench.whole_file import replacing
 
 
 def render(report: GateReport, form: str, out: TextIO | None = None) -> None:
@@ -35,7 +36,7 @@ def write(report: GateReport, form: str, path: Path) -> None:
     """The same into a file. Raises StoreError where it cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w", encoding="utf-8") as file:
+        with replacing(path) as partial, partial.open("w", encoding="utf-8") as file:
             render(report, form, file)
     except OSError as error:
         raise StoreError(f"{path}: cannot be written: {error.strerror}") from None

@@ -24,11 +24,11 @@ def _lines(report: GateReport) -> Iterator[str]:
     yield ""
     yield escape(words.summary(report))
     yield ""
-    yield "| cell | metric | base | head | change | 95 % interval | MDE | pairs | verdict |"
-    yield "|---|---|--:|--:|--:|---|--:|--:|---|"
-    for row in report.cells:
-        yield _row(row)
-    yield ""
+    if report.cells:
+        yield "| cell | metric | base | head | change | 95 % interval | MDE | pairs | verdict |"
+        yield "|---|---|--:|--:|--:|---|--:|--:|---|"
+        yield from map(_row, report.cells)
+        yield ""
     for line in words.sides(report):
         yield f"- {escape(line)}"
     for (cell, why), metrics in _reasons(report).items():
@@ -38,7 +38,8 @@ def _lines(report: GateReport) -> Iterator[str]:
     for note in report.notes:
         yield f"- {escape(note)}"
     yield ""
-    yield f"<sub>{escape(words.facts(report))}</sub>"
+    if report.cells:
+        yield f"<sub>{escape(words.facts(report))}</sub>"
 
 
 def _reasons(report: GateReport) -> dict[tuple[str, str], list[str]]:

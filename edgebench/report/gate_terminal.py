@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import textwrap
+import re
 from collections.abc import Iterator
 from typing import TextIO
 
@@ -22,6 +22,7 @@ _STYLES = {
 }
 _BOLD, _DIM = Style(bold=True), Style(dim=True)
 _METRIC = 13
+_PARTS = re.compile(r"[^/,>]*[/,>]|[^/,>]+")
 
 
 def render(report: GateReport, out: TextIO) -> None:
@@ -71,11 +72,18 @@ def _row(row: GateRow) -> Line:
 
 
 def _wrapped(text: str, width: int, style: Style | None, indent: str = "") -> Iterator[Line]:
-    for part in textwrap.wrap(
-        text,
-        width,
-        initial_indent=indent,
-        subsequent_indent=indent or "  ",
-        break_on_hyphens=False,
-    ):
-        yield part, style
+    """Lines of whole words; a name that is longer than a line is cut after `/`, `,` or `>`."""
+    beside, line = indent or "  ", indent
+    for word in text.split():
+        parts = [word] if len(beside + word) <= width else _PARTS.findall(word)
+        for number, part in enumerate(parts):
+            glue = " " if number == 0 and line.strip() else ""
+            if len(line + glue + part) > width and line.strip():
+                yield line, style
+                line, glue = beside, ""
+            line += glue + part
+            while len(line) > width:  # no place in it
+                yield line[:width], style
+                line = beside + line[width:]
+    if line.strip():
+        yield line, style

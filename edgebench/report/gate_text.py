@@ -60,6 +60,12 @@ def sides(report: GateReport) -> list[str]:
     return lines
 
 
+def told(report: GateReport) -> str:
+    """The verdict in one sentence, with what to do where the run itself has a reason."""
+    fixes = dict.fromkeys(plain(reason.fix) for reason in report.reasons if reason.fix)
+    return summary(report) + "".join(f"; fix: {fix}" for fix in fixes)
+
+
 def summary(report: GateReport) -> str:
     """The verdict in one sentence: what, where, how much, how sure."""
     word = report.verdict.upper()
@@ -74,7 +80,7 @@ def summary(report: GateReport) -> str:
     if not rows:
         why = report.reasons[0].message if report.reasons else MEANING[report.verdict]
         return plain(f"{word}: {why}")
-    top = max(rows, key=lambda row: abs(row.change or 0.0))
+    top = max(rows, key=lambda row: (row.metric in LATENCIES, abs(row.change or 0.0)))
     if report.verdict in ("inconclusive", "invalid"):
         return plain(f"{word}: {of}: {top.cell}: {top.metric}: {top.reason or 'no evidence'}")
     if top.change is None:

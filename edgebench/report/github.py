@@ -34,7 +34,7 @@ def publish(
 
 def notices(report: GateReport) -> list[str]:
     """Workflow commands: one for the verdict, one for every row that is not green."""
-    lines = [_command(_LEVEL.get(report.verdict, "notice"), "verdict", words.summary(report))]
+    lines = [_command(_LEVEL.get(report.verdict, "notice"), "verdict", words.told(report))]
     for row in report.cells:
         if row.judged and row.verdict in _LEVEL:
             text = f"{row.cell}: {words.change(row.change, row.metric)} ({words.interval(row)})"

@@ -28,9 +28,9 @@ def render(report: GateReport, out: TextIO) -> None:
         suite, "testcase", classname="edgebench", name="verdict", time=f"{report.seconds:.2f}"
     )
     if report.verdict == "invalid":
-        ElementTree.SubElement(overall, "error", message=words.summary(report), type="invalid")
+        ElementTree.SubElement(overall, "error", message=words.told(report), type="invalid")
     elif report.verdict == "inconclusive":
-        ElementTree.SubElement(overall, "skipped", message=words.summary(report))
+        ElementTree.SubElement(overall, "skipped", message=words.told(report))
     seen = set()
     for row in cases:
         first = row.cell not in seen

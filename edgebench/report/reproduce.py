@@ -39,6 +39,7 @@ class _Asked(msgspec.Struct, frozen=True):
     reference: str | None = None
     backends: list[str] = []
     devices: str | None = None
+    device: str | None = None
     estimate: str | None = None
     energy_root: str | None = None
     energy_markers: bool = False
@@ -142,6 +143,7 @@ def _around(row: Row, asked: _Asked) -> list[str]:
     """What was done to the machine, and by what its energy was measured."""
     words = ["--set-power-mode"] if "power_mode" in row.variant else []
     words += ["--devices", asked.devices] if asked.devices else []
+    words += ["--device", asked.device] if asked.device else []
     words += ["--estimate", asked.estimate] if asked.estimate else []
     words += ["--energy-root", asked.energy_root] if asked.energy_root else []
     return words + (["--energy-markers"] if asked.energy_markers else [])

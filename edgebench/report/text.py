@@ -9,6 +9,7 @@ from edgebench.analysis.competition import Group, group_of, speed_of
 from edgebench.analysis.sustained import BEGAN_HOT
 from edgebench.analysis.types import Front, Pick, Row, Sustained, Table
 from edgebench.plain_text import plain
+from edgebench.record import Reason
 from edgebench.units import format_bytes, format_ns, format_rate
 
 _SHOWN = 3
@@ -132,10 +133,16 @@ def front_mark(verdict: str, by_value: bool, shown: bool) -> str:
     return MARKS["by_value" if by_value else "undecided" if shown else "no"]
 
 
+def _reason(reason: Reason) -> str:
+    """ "openvino is not installed [not_installed], fix: pip install openvino"."""
+    fix = f", fix: {reason.fix}" if reason.fix else ""
+    return f"{reason.message} [{reason.code}]{fix}"
+
+
 def reasons(row: Row) -> str:
     """Why a row is not ranked, in words."""
     what = "" if row.status == "ok" else f"{row.status}: "
-    why = "; ".join(f"{r.message} [{r.code}]" for r in row.reasons) or "no reason was recorded"
+    why = "; ".join(map(_reason, row.reasons)) or "no reason was recorded"
     return plain(what + why)
 
 

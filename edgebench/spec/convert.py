@@ -16,6 +16,8 @@ from edgebench.suggest import did_you_mean
 T = TypeVar("T")
 
 _MAX_SHOWN = 60  # characters of a value in a message
+#: Keys whose pattern says nothing to people.
+_FIXES = {"sha256": "64 digits and letters a to f, as `sha256sum FILE` prints them"}
 _NAMES = {dict: "a mapping", list: "a list", type(None): "nothing"}
 
 
@@ -48,7 +50,7 @@ def _errors(document: Document, kind: Any, value: Any, path: KeyPath) -> Iterato
     else:
         message = _mismatch(kind, value)
         if message:
-            yield document.error(path, message)
+            yield document.error(path, message, _FIXES.get(str(path[-1]), "") if path else "")
 
 
 def _struct_errors(

@@ -5,6 +5,7 @@ It says what a machine cannot tell of itself. Without it, detected facts serve.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -21,6 +22,7 @@ from edgebench.spec.yaml_reader import Document, raise_errors, read_yaml
 from edgebench.units import parse_bytes, parse_duration_s
 
 FILE_NAME = "devices.yaml"
+_GIVEN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,99}")
 _RELATIVE = (
     "quality",
     "baseline",
@@ -100,6 +102,15 @@ def with_declared(facts: DeviceFacts, devices: Sequence[Device]) -> DeviceFacts:
     )
     name = facts.name if device.family else device.name
     return msgspec.structs.replace(facts, name=name, declared=declared)
+
+
+def named(facts: DeviceFacts, name: str | None) -> DeviceFacts:
+    """The same machine under a name that somebody gives it. Raises UsageError for one that is none."""
+    if name is None:
+        return facts
+    if not _GIVEN_NAME.fullmatch(name):  # it becomes a folder below --out
+        raise UsageError(f"--device {name!r} is no name", "letters, digits and ._- as in rack-7")
+    return msgspec.structs.replace(facts, name=name)
 
 
 def declared_mode(facts: DeviceFacts) -> str | None:

@@ -18,9 +18,10 @@ from edgebench.errors import SpecError, UsageError
 from edgebench.spec.convert import convert
 from edgebench.spec.matrix import MAX_VARIANTS
 from edgebench.spec.yaml_reader import Document, KeyPath, raise_errors, read_yaml
-from edgebench.units import parse_duration_s
+from edgebench.units import parse_duration_s, parse_share
 
-Share = Annotated[float, Meta(ge=0, lt=1)]
+#: A share as a number, or as on the command line: 0.01, "1%".
+Share = Annotated[float, Meta(ge=0, lt=1)] | str
 #: Metrics with a tolerance -> whether `delta` means anything for them.
 METRICS = {
     "latency": True,
@@ -72,7 +73,7 @@ class Policy(Spec, frozen=True, kw_only=True):
     workloads: list[str] = []  # folders of definitions of your own, relative to this file
     build: str | None = None  # command that builds the model of a git: revision
     artifact: str | None = None  # the file it leaves
-    budget: str = "5min"
+    budget: str | Annotated[float, Meta(gt=0)] = "5min"  # seconds, where it says no unit
     alpha: Annotated[float, Meta(gt=0, le=0.2)] = 0.01
     tolerances: dict[MetricName, Allowance] = {}
     parity: Share | None = None  # limit between the outputs of the two sides
@@ -89,10 +90,26 @@ def load_policy(path: Path) -> Policy:
     return policy
 
 
+def share_of(given: float | str | None) -> float | None:
+    """A share without its unit. Raises UsageError for text that is none, and beyond 0 to 100 %."""
+    if not isinstance(given, str):
+        return given
+    share = parse_share(given)
+    if not 0 <= share < 1:
+        raise UsageError(f"{given!r} is not between 0 and 100 %", "write it like 2%")
+    return share
+
+
+def budget_s_of(policy: Policy) -> float:
+    """Seconds. Raises UsageError for text that is no time."""
+    budget = policy.budget
+    return parse_duration_s(budget) if isinstance(budget, str) else budget
+
+
 def _impossible(policy: Policy, document: Document) -> Iterator[SpecError]:
     """Values of the right type that make no sense."""
     try:
-        if parse_duration_s(policy.budget) <= 0:
+        if budget_s_of(policy) <= 0:
             yield document.error(("budget",), f"{policy.budget!r} is no time", "say 5min")
     except UsageError as error:
         yield document.error(("budget",), error.message, error.fix)
@@ -101,6 +118,7 @@ def _impossible(policy: Policy, document: Document) -> Iterator[SpecError]:
     if (policy.build is None) != (policy.artifact is None):
         given, missing = ("build", "artifact") if policy.build else ("artifact", "build")
         yield document.error((given,), f"goes with {missing!r}, which is missing")
+    yield from _no_shares({"parity": policy.parity}, (), document)
     yield from _allowances(policy.tolerances, ("tolerances",), document)
     for index, cell in enumerate(policy.cells):
         counts = [len(values) for values in cell.set.values() if isinstance(values, list)]
@@ -127,10 +145,24 @@ def _allowances(
     """What can be told of one alone: what several of them make together is told where they meet."""
     for name, allowance in given.items():
         where = (*path, name)
-        if allowance.delta is None:
+        wrong = list(_no_shares({"tau": allowance.tau, "delta": allowance.delta}, where, document))
+        yield from wrong
+        if wrong or allowance.delta is None:
             continue
+        tau, delta = share_of(allowance.tau), share_of(allowance.delta)
         if not METRICS[name]:
             message = "has no delta: it is compared with tau alone"
             yield document.error((*where, "delta"), message, "leave it out", at_key=True)
-        elif allowance.tau is not None and allowance.delta <= allowance.tau:
+        elif tau is not None and delta is not None and delta <= tau:
             yield document.error((*where, "delta"), "must be above tau")
+
+
+def _no_shares(
+    given: dict[str, float | str | None], path: KeyPath, document: Document
+) -> Iterator[SpecError]:
+    """Texts that are no shares."""
+    for key, text in given.items():
+        try:
+            share_of(text)
+        except UsageError as error:
+            yield document.error((*path, key), error.message, error.fix)

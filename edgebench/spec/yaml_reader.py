@@ -133,7 +133,8 @@ def _compose(text: str, file: str) -> yaml.Node | None:
         message = ", ".join(part for part in (error.context, error.problem) if part)
         if "maximum nesting depth" in message:  # PyYAML's own limit, since 6.0.4
             raise SpecError(file, line, column, "", "nested too deep") from None
-        fix = "indent with spaces" if "\\t" in message or "'\t'" in message else ""
+        tab = _is_indented_by_tab(text, line) or "\\t" in message or "'\t'" in message
+        fix = "indent with spaces" if tab else ""
         raise SpecError(file, line, column, "", f"not YAML: {message}", fix) from None
     except yaml.reader.ReaderError as error:
         position = error.position if isinstance(error.position, int) else 0
@@ -256,6 +257,13 @@ class _Reader:
 
     def _error(self, node: yaml.Node, path: KeyPath, message: str, fix: str = "") -> SpecError:
         return SpecError(self.file, *_place(node), key_text(path), message, fix)
+
+
+def _is_indented_by_tab(text: str, line: int) -> bool:
+    """PyYAML says it in four ways, and in two of them not at all."""
+    lines = text.splitlines()
+    here = lines[line - 1] if line <= len(lines) else ""
+    return "\t" in here[: len(here) - len(here.lstrip())]
 
 
 def _place(node: yaml.Node) -> Place:

@@ -27,7 +27,10 @@ def load_task(spec: str, context: TaskContext, judged_by: Collection[str] = ()) 
     """
     found = task_class(spec)
     if not issubclass(found, Task):
-        raise UsageError(f"the task {spec!r} generates text: it has no single inferences")
+        raise UsageError(
+            f"the task {spec!r} generates text: it has no single inferences",
+            "it is for decoders (.gguf) and the scenario generate; leave --task out for other models",
+        )
     _check_options(spec, found, context)
     _check_metrics(spec, found, judged_by)
     return found(context)

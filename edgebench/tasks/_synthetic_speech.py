@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from edgebench.children import module_command
 from edgebench.errors import EdgebenchError
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class Utterance(NamedTuple):
 def speak(utterances: Sequence[Utterance]) -> tuple[list[NDArray[np.int16]], int]:
     """Samples of each utterance, and samples per second. Raises EdgebenchError."""
     done = subprocess.run(
-        [sys.executable, "-m", __name__],
+        module_command("edgebench.tasks._synthetic_speech"),
         input=json.dumps(list(utterances)).encode(),
         capture_output=True,
         check=False,

@@ -102,7 +102,10 @@ def _values(
         low, high = _integer_limits(info) if limits is None else limits
         drawn = rng.randint(int(low), int(high) + 1, size=shape)
     else:
-        raise UnsupportedError(f"no random values for input {info.name!r} of type {info.dtype}")
+        raise UnsupportedError(
+            f"no random values for input {info.name!r} of type {info.dtype}",
+            "give inputs of your own: --task my_task.py:Class",
+        )
     return np.ascontiguousarray(drawn, dtype=np.dtype(info.dtype)).reshape(shape)
 
 

@@ -6,10 +6,8 @@ The first line of each test's docstring is the demand; docs/contract.md lists th
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -34,6 +32,7 @@ from edgebench.backend import (
     Session,
     Unavailable,
 )
+from edgebench.children import module_command
 from edgebench.errors import UnsupportedError
 from edgebench.testing.models import Case, chain, convolution, parity_cases, two_by_two
 from edgebench.testing.plugin import USAGE
@@ -355,9 +354,9 @@ def test_options_take_effect_or_are_refused(open_: Open, runtime: Backend) -> No
     """Each declared value of an option is reported back as effective, or refused."""
     wrong = []
     for option, value, session in _with_each_option(runtime, open_):
-        reported = _reported(session.effective(), option.name)
-        if reported is not None and reported != value:
-            wrong.append(f"{option.name}={value!r} was accepted, effective is {reported!r}")
+        told = reported(session.effective(), option.name)
+        if told is not None and told != value:
+            wrong.append(f"{option.name}={value!r} was accepted, effective is {told!r}")
     assert not wrong, "\n".join(wrong)
 
 
@@ -582,10 +581,13 @@ def _with_each_option(backend: Backend, open_: Open) -> Iterator[tuple[Option, S
 
 
 def _tells(facts: Effective, option: str) -> bool:
-    return option == "threads" or option in facts.options
+    return option in ("threads", "telemetry") or option in facts.options
 
 
-def _reported(facts: Effective, option: str) -> Scalar | None:
+def reported(facts: Effective, option: str) -> Scalar | None:
+    """What effective facts say of an option; None where it is not known."""
+    if option == "telemetry":
+        return None if facts.telemetry is None else facts.telemetry == "on"
     return facts.threads if option == "threads" else facts.options.get(option)
 
 
@@ -602,12 +604,10 @@ def _assert_tells_the_fix(kind: str, reason: str, fix: str) -> None:
 
 def _isolated(mode: str, name: str, folder: Path) -> dict[str, Any]:
     """What `edgebench.testing.isolated` prints, from a fresh interpreter with this one's path."""
-    command = [sys.executable, "-m", "edgebench.testing.isolated", mode, registry.absolute(name)]
+    command = module_command("edgebench.testing.isolated", mode, registry.absolute(name))
     done = subprocess.run(
         command,
-        # Not the working directory: a folder `edgebench` in it would hide the installed package.
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         capture_output=True,
         text=True,
         timeout=120,

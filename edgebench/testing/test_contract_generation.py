@@ -23,6 +23,7 @@ from edgebench.backend import Backend, Capabilities, Effective, ModelFile, Optio
 from edgebench.errors import UnsupportedError
 from edgebench.generation import GenerationSession, Room
 from edgebench.testing.plugin import USAGE
+from edgebench.testing.test_contract import reported
 
 if TYPE_CHECKING:
     from edgebench.backend import Scalar
@@ -343,7 +344,7 @@ def test_generation_facts_are_complete(open_: Open, declared: Capabilities) -> N
     assert isinstance(facts, Effective)
     assert facts.device
     assert facts.runtime
-    told = {"threads", *facts.options}
+    told = {"threads", "telemetry", *facts.options}
     untold = [name for name in (*_names(declared), "kv_cache") if name not in told]
     assert not untold, f"effective().options does not tell {untold}; None where it is not known"
 
@@ -360,8 +361,8 @@ def test_generation_options_take_effect_or_are_refused(
                 facts = session.effective()
             except UnsupportedError:
                 continue
-            reported = facts.threads if option.name == "threads" else facts.options[option.name]
-            assert reported in (None, value), f"{option.name}={value!r}: effective is {reported!r}"
+            told = reported(facts, option.name)
+            assert told in (None, value), f"{option.name}={value!r}: effective is {told!r}"
             found = _logits(session, session.prefill([PROMPT]))
             assert _relative_error(found, expected) < _COARSE, f"{option.name}={value!r}"
 

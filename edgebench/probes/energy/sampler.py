@@ -15,12 +15,12 @@ import pickle
 import select
 import struct
 import subprocess
-import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
+from edgebench.children import module_command
 from edgebench.errors import EdgebenchError
 from edgebench.plain_text import plain, shortened
 from edgebench.probes.energy.source import EnergySource, Quantity, Sample
@@ -71,7 +71,7 @@ class Sampler:
         self._file = file
         file.touch()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "edgebench.probes.energy.sampling", str(os.getpid()), str(file)],
+            module_command("edgebench.probes.energy.sampling", str(os.getpid()), str(file)),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from edgebench.children import module_command
 from edgebench.testing.power.curves import Sine
 from edgebench.testing.power.meters import OrinNx
 
@@ -44,7 +45,7 @@ def main() -> None:
 def running(root: Path) -> Iterator[Path]:
     """A simulated machine below `root`, for as long as the block lasts."""
     root.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "edgebench.testing.power.live", str(root)]
+    command = module_command("edgebench.testing.power.live", str(root))
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
