@@ -202,11 +202,12 @@ def explained(failed: PairFailed) -> Reason:
 def _parity_error(arms: dict[Side, ArmSpec]) -> float | None:
     """Head's outputs against base's on the same inputs; None where an arm wrote none."""
     from edgebench.measure import check
+    from edgebench.output_files import load_outputs
 
     outputs = [arms[side].job.expected for side in SIDES]
     if not all(Path(path).exists() for path in outputs):
         return None
-    base, head = (check.load_outputs(path, check.CHECKED_ITEMS) for path in outputs)
+    base, head = (load_outputs(path, check.CHECKED_ITEMS) for path in outputs)
     if len(base) != len(head):
         return 1e9
     return min(check.relative_error(head, base), 1e9)

@@ -194,16 +194,17 @@ def _pin(cores: Collection[int]) -> None:
 
 def _items(arm: ArmJob, task: Callable[[], Task], link: _Link) -> list[Feeds]:
     """The items of the queries, the same in every pair: made in the first, read from then on."""
-    from edgebench.measure import check, inputs
+    from edgebench.measure import inputs
+    from edgebench.output_files import load_outputs, save_outputs
 
     link.say(Phase("preparation of inputs"))
     if arm.items_kept:
-        return check.load_outputs(arm.items, inputs.POOL * arm.job.batch)
+        return load_outputs(arm.items, inputs.POOL * arm.job.batch)
     items = inputs.pool_items(task(), arm.job.batch)
     kinds = {array.dtype for feeds in items for array in feeds.values()}
     # A type that npz does not know would be read back as another.
     if arm.items and all(kind.isbuiltin == 1 and not kind.hasobject for kind in kinds):
-        check.save_outputs(arm.items, items)
+        save_outputs(arm.items, items)
     return items
 
 

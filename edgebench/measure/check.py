@@ -5,7 +5,6 @@ The reference is the fp32 model on ONNX Runtime's CPU provider with graph optimi
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from edgebench.generation import GenerationSession, Prompts
 from edgebench.measure.inputs import Feeds, Outputs, never_seen, split, stack
 from edgebench.measure.phases import looks_cached
 from edgebench.measure.scenario import in_turn
+from edgebench.output_files import load_outputs, save_outputs
 from edgebench.record import Completion, Limit, OutputCheck, Quality, Reason, Unseen
 from edgebench.spec.types import Limit as LimitSpec
 from edgebench.spec.types import Quality as QualitySpec
@@ -84,29 +84,6 @@ def _difference(mine: NDArray[Any], theirs: NDArray[Any]) -> float:
     gap, wide = gap[np.isfinite(wide)], wide[np.isfinite(wide)]
     norm = float(np.linalg.norm(wide))
     return float(np.linalg.norm(gap)) / norm if norm > 0 else float(np.linalg.norm(gap) > 1e-6)
-
-
-def load_outputs(path: str, count: int) -> list[Outputs]:
-    """Outputs of items 0..count-1 from an npz keyed "<item>/<output name>"."""
-    with np.load(path) as archive:
-        items: dict[int, Outputs] = {}
-        for key in archive.files:
-            index, _, name = key.partition("/")
-            if int(index) < count:
-                items.setdefault(int(index), {})[name] = archive[key]
-    return [items[index] for index in sorted(items)]
-
-
-def save_outputs(path: str, outputs: Sequence[Outputs]) -> None:
-    """Writes what `load_outputs` reads, all or nothing."""
-    arrays: dict[str, Any] = {
-        f"{index}/{name}": array
-        for index, item in enumerate(outputs)
-        for name, array in item.items()
-    }
-    partial = Path(f"{path}.{os.getpid()}.npz")
-    np.savez(partial, **arrays)
-    partial.replace(path)
 
 
 def output_check(

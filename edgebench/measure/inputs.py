@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgebench.output_files import is_text, text_bytes
 from edgebench.task import Task
 
 Feeds = dict[str, NDArray[Any]]
@@ -100,5 +101,5 @@ def digest(pool: Sequence[Feeds]) -> str:
         for name in sorted(feeds):
             array = feeds[name]
             total.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
-            total.update(array.tobytes())
+            total.update(text_bytes(array) if is_text(array) else array.tobytes())
     return total.hexdigest()

@@ -304,15 +304,10 @@ def _reference(job: PrepareJob, store: Cache, single: _Model) -> tuple[Path, boo
     }
 
     def make(folder: Path) -> Made:
-        import numpy as np
+        from edgebench.output_files import save_outputs
 
         outputs = _reference_outputs(single, _task(job, single))
-        arrays: dict[str, Any] = {
-            f"{index}/{name}": array
-            for index, item in enumerate(outputs)
-            for name, array in item.items()
-        }
-        np.savez(folder / _REFERENCE, **arrays)
+        save_outputs(folder / _REFERENCE, outputs)
         return Made(facts={"constant": not _differ(outputs)})
 
     folder, facts = store.get(key, make)
