@@ -1,6 +1,6 @@
 """Files of a model's outputs: an .npz with an array of each output of each item.
 
-Arrays are named "<item>/<output name>". Text, which numpy would pickle, is kept as JSON: nothing is
+Arrays are named "<item>/<output name>". Every value is kept exactly. Text, which numpy would pickle, is kept as JSON: nothing is
 unpickled, and two texts are the same only where every character is.
 """
 
@@ -29,7 +29,7 @@ def save_outputs(path: str | Path, outputs: Sequence[Mapping[str, NDArray[Any]]]
             if is_text(array):
                 arrays[f"{_TEXT}{index}/{name}"] = np.frombuffer(text_bytes(array), np.uint8)
             else:
-                arrays[f"{index}/{name}"] = array
+                arrays[f"{index}/{name}"] = _as_builtin(array)
     partial = Path(f"{path}.{os.getpid()}.npz")
     np.savez(partial, **arrays)
     partial.replace(path)
@@ -46,6 +46,14 @@ def load_outputs(path: str | Path, count: int) -> list[Outputs]:
                 read = _text_array(array.tobytes()) if key.startswith(_TEXT) else array
                 items.setdefault(int(index), {})[name] = read
     return [items[index] for index in sorted(items)]
+
+
+def _as_builtin(array: Any) -> NDArray[Any]:
+    """The values in a type of numpy's own: of another package's (bfloat16), npz would keep bare bytes."""
+    given = np.asarray(array)
+    if given.dtype.kind != "V":
+        return given
+    return given.astype(np.int32 if "int" in given.dtype.name else np.float32)
 
 
 def is_text(array: Any) -> bool:

@@ -134,7 +134,9 @@ class Quality(Part, frozen=True, kw_only=True):
     items: int = 0
     kind: Literal["labels", "parity"] = "labels"
     also: list[Limit] = []
-    reason: str = ""  # why value is None, or why it did not pass
+    #: Why value is None, or why it did not pass; else by whom it was held against what, where that is
+    #: not ONNX Runtime.
+    reason: str = ""
 
 
 class OutputCheck(Part, frozen=True, kw_only=True):

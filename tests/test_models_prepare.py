@@ -19,6 +19,7 @@ from edgebench.models import efficientnet_lite0, onnx_file
 from edgebench.models.cache import Cache, Made
 from edgebench.models.jobs import PreparedModel, PrepareFailure, PrepareJob, decode_answer
 from edgebench.models.prepare import prepare
+from edgebench.output_files import load_outputs
 
 from . import onnx_models as models
 
@@ -192,11 +193,62 @@ def test_requests_that_make_no_sense(
         prepare(job(source, **changes))
 
 
-def test_a_model_that_the_runtime_refuses_is_unsupported(tmp_path: Path) -> None:
+def test_a_file_whose_branches_contradict_the_shapes_runs_as_it_came(tmp_path: Path) -> None:
+    source = write(tmp_path / "vad.onnx", models.contradicting_branches())
+    shapes: dict[str, list[int | str]] = {"x": [1, 4], "wide": [1]}
+    task = "class Narrow(SeededInputs):\n    def preprocess(self, raw):\n"
+    task += "        return super().preprocess(raw) | {'wide': np.zeros(1, bool)}\n"
+    asked = job(source, shapes=shapes)
+    (tmp_path / "task.py").write_text(f"{TASK}\n{task}")
+    prepared = prepare(msgspec.structs.replace(asked, task=f"{tmp_path / 'task.py'}:Narrow"))
+    assert (prepared.path, prepared.sha256) == (str(source), sha256_of(str(source)))
+    assert [info.shape for info in prepared.inputs] == [(1, 4), (1,)]
+    assert not prepared.reference_constant
+    assert not prepared.reference_note
+
+
+def test_sparse_weights_stay_as_they_are_where_open_axes_are_fixed(tmp_path: Path) -> None:
+    """ONNX Runtime would write them in a form that ONNX itself refuses."""
+    prepared = prepare(job(write(tmp_path / "sparse.onnx", models.sparse_weight())))
+    assert prepared.inputs[0].shape == (1, 4)
+    (y,) = models.run(Path(prepared.path), {"x": np.array([[1, 10, 100, 1000]], np.float32)})
+    assert y.tolist() == [[1, 20, 3000]]
+
+
+def test_a_model_that_onnx_runtime_cannot_run_has_the_reference_of_onnx(tmp_path: Path) -> None:
+    prepared = prepare(job(write(tmp_path / "half.onnx", models.bfloat16())))
+    assert "held against ONNX's own evaluator: ONNX Runtime cannot run" in prepared.reference_note
+    outputs = load_outputs(prepared.reference, 8)
+    assert len(outputs) == 8
+    assert outputs[0]["y"].dtype == np.float32
+    assert not prepared.reference_constant
+    assert prepared.inputs[0].shape == (1, 8)
+
+
+def test_a_model_that_nobody_can_answer_for_has_no_reference(tmp_path: Path) -> None:
+    """Another runtime may still run it: its answers are then unknown, not wrong."""
     model = models.convolution([1, 3, 8, 8])
-    model.opset_import[0].version = 4000
-    with pytest.raises(UnsupportedError, match="ONNX Runtime cannot"):
-        prepare(job(write(tmp_path / "model.onnx", model)))
+    model.graph.node[1].op_type, model.graph.node[1].domain = "Another", "elsewhere"
+    model.opset_import.add(domain="elsewhere", version=1)
+    prepared = prepare(job(write(tmp_path / "model.onnx", model)))
+    assert prepared.reference == ""
+    assert "no reference: ONNX Runtime cannot run the model" in prepared.reference_note
+
+
+def test_weights_above_the_limit_of_one_message_get_fixed_shapes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = {"w": np.linspace(-1, 1, 3200).reshape(8, 400)}
+    product = models.model(
+        [("MatMul", ["x", "w"], "y", {})], {"x": ["n", 8]}, {"y": ["n", 400]}, weights
+    )
+    source = write(tmp_path / "source.onnx", product)
+    monkeypatch.setattr(onnx_file, "_INLINE_BYTES", 5000)
+    prepared = prepare(job(source, batch=2))
+    assert Path(f"{prepared.path}.data").is_file()
+    feeds = {"x": np.ones((2, 8), np.float32)}
+    (got,), (want,) = models.run(Path(prepared.path), feeds), models.run(source, feeds)
+    np.testing.assert_allclose(got, want, rtol=1e-5)
 
 
 # --- the process --------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from edgebench.measure.check import relative_error
 from edgebench.measure.inputs import digest
@@ -43,3 +44,15 @@ def test_a_pool_of_equal_text_has_one_digest() -> None:
     )
     assert digest(first) == digest(second)
     assert digest(first) != digest([{"x": np.array(["a", "b", "c"], dtype=object)}])
+
+
+def test_types_that_numpy_lacks_are_read_back_with_their_values(tmp_path: Path) -> None:
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    values = [1.5, -3.0, 1e30]
+    half = np.array(values, dtype=ml_dtypes.bfloat16)
+    nibbles = np.array([-8, 7], dtype=ml_dtypes.int4)
+    save_outputs(tmp_path / "kept.npz", [{"x": half, "n": nibbles}])
+    (read,) = load_outputs(tmp_path / "kept.npz", 1)
+    assert read["x"].tolist() == half.astype(np.float32).tolist()
+    assert read["n"].tolist() == [-8, 7]
+    assert relative_error([{"x": half, "n": nibbles}], [read]) == 0

@@ -170,6 +170,7 @@ def _measure(arm: ArmJob, link: _Link) -> Measured | Broken:
             precision=precision_of(job),
             reference=job.reference,
             constant=job.reference_constant,
+            note=job.reference_note,
         )
         link.say(Phase("reading of effective facts"))
         effective = session.effective()

@@ -173,16 +173,24 @@ def quality(
     precision: str,
     reference: str,
     constant: bool,
+    note: str = "",
 ) -> Quality:
     """Quality by labels where the task has them, by parity with the reference where it has none.
 
     A user's own task on a user's own model states no limits: its first metric is reported, and parity
-    is demanded beside it.
+    is demanded beside it. `note` says who made the reference where that is not ONNX Runtime, or why there
+    is none.
     """
 
     def by_parity() -> Quality:
         return _parity_quality(
-            session, task, batch=batch, precision=precision, reference=reference, constant=constant
+            session,
+            task,
+            batch=batch,
+            precision=precision,
+            reference=reference,
+            constant=constant,
+            note=note,
         )
 
     if spec.metric != PARITY_METRIC:
@@ -237,7 +245,14 @@ def judged(
 
 
 def _parity_quality(
-    session: Session, task: Task, *, batch: int, precision: str, reference: str, constant: bool
+    session: Session,
+    task: Task,
+    *,
+    batch: int,
+    precision: str,
+    reference: str,
+    constant: bool,
+    note: str,
 ) -> Quality:
     """Parity with the reference on the first items."""
     if not reference:
@@ -249,8 +264,7 @@ def _parity_quality(
             passed=False,
             items=0,
             kind="parity",
-            reason="a file in a runtime's own format has no fp32 reference: give the ONNX model "
-            "it was made from (--reference), or a task with labels",
+            reason=note or "there is no reference",
         )
     want = load_outputs(reference, len(task))
     items = [task.preprocess(task.raw(index)) for index in range(len(want))]
@@ -269,7 +283,7 @@ def _parity_quality(
         passed=not reason,
         items=len(want),
         kind="parity",
-        reason=reason,
+        reason=reason or note,
     )
 
 

@@ -168,6 +168,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
             precision=precision_of(job),
             reference=job.reference,
             constant=job.reference_constant,
+            note=job.reference_note,
         )
         link.phase("reading of effective facts")
         effective = session.effective()

@@ -47,9 +47,11 @@ class PreparedModel(msgspec.Struct, frozen=True, kw_only=True):
     inputs: list[TensorInfo]  # of that file
     #: .npz of that file's outputs for the task's first REFERENCE_ITEMS items, one thread, graph
     #: optimisations off; arrays are named "<item>/<output name>".
-    reference: str  # "": a file in a runtime's own format has none
+    reference: str  # "": there is none
     work: Work | None = None  # of the file at `path`, one run; None: not an ONNX graph
     reference_constant: bool  # no two items gave different outputs: parity would prove nothing
+    #: Who made the reference where that is not ONNX Runtime, or why there is none.
+    reference_note: str = ""
 
 
 class PrepareFailure(msgspec.Struct, frozen=True, kw_only=True):

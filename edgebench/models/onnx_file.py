@@ -63,7 +63,7 @@ def save_model(model: ModelProto, path: Path, *, keep_opset: bool = False) -> No
     if opset > MAX_OPSET and not keep_opset:
         raise EdgebenchError(f"{path.name}: opset {opset} is later than {MAX_OPSET}")
     model.ir_version = min(max(model.ir_version, MIN_IR), MAX_IR)
-    inline = model.ByteSize() < _INLINE_BYTES
+    inline = fits_inline(model)
     try:
         if inline:
             onnx.checker.check_model(model)
@@ -77,6 +77,12 @@ def save_model(model: ModelProto, path: Path, *, keep_opset: bool = False) -> No
             onnx.checker.check_model(str(path))
     except onnx.checker.ValidationError as error:
         raise EdgebenchError(f"{path.name} is not a valid ONNX model: {error}") from None
+
+
+def fits_inline(model: ModelProto) -> bool:
+    """Whether one protobuf message can hold the model. Asked tensor by tensor: protobuf raises an error
+    for a whole that is too large to be written."""
+    return sum(tensor.ByteSize() for tensor in _tensors(model.graph)) < _INLINE_BYTES
 
 
 def opset_of(model: ModelProto) -> int:
@@ -116,6 +122,7 @@ def describe(
 def graph_inputs(model: ModelProto) -> list[ValueInfoProto]:
     """Inputs a caller must feed: old files list their weights among the inputs as well."""
     weights = {tensor.name for tensor in model.graph.initializer}
+    weights |= {sparse.values.name for sparse in model.graph.sparse_initializer}
     return [value for value in model.graph.input if value.name not in weights]
 
 
@@ -333,7 +340,7 @@ def set_input_shapes(model: ModelProto, shapes: Mapping[str, Sequence[int]]) -> 
     for output in model.graph.output:
         for dim in output.type.tensor_type.shape.dim:
             dim.Clear()  # the rank stays: the checker demands a shape
-    if model.ByteSize() < _INLINE_BYTES:
+    if fits_inline(model):
         model.CopyFrom(onnx.shape_inference.infer_shapes(model, data_prop=True))
 
 
@@ -357,23 +364,29 @@ def raise_opset(model: ModelProto) -> ModelProto:
         ) from None
 
 
+class RefusedError(UnsupportedError):
+    """ONNX Runtime refuses the model with fixed shapes written into it."""
+
+
 def freeze(model: ModelProto, shapes: Mapping[str, Sequence[int]]) -> ModelProto:
     """The model with fixed input shapes and its shape arithmetic folded away.
 
     ONNX Runtime's basic optimisation does the folding; only operators of ONNX itself, or ones that
-    the model had before, remain. Raises UnsupportedError where ONNX Runtime refuses the model.
+    the model had before, remain. Raises RefusedError where ONNX Runtime refuses the model so.
     """
     import onnx
 
     set_input_shapes(model, shapes)
-    domains = _domains(model.graph)
     with tempfile.TemporaryDirectory(prefix="edgebench-") as folder:
         fixed, folded = Path(folder, "fixed.onnx"), Path(folder, "folded.onnx")
         save_model(model, fixed, keep_opset=True)
-        _optimise(fixed, folded)
-        result = onnx.load(str(folded))
-    if _domains(result.graph) - domains - set(_ONNX_DOMAINS):
-        result = model  # a runtime's own operators would tie the file to that runtime
+        try:
+            _optimise(fixed, folded)
+        except Exception as error:  # noqa: BLE001 - the runtime's exceptions share no base class but Exception
+            raise RefusedError(
+                f"ONNX Runtime cannot load the model: {_first_line(error)}"
+            ) from None
+        result = onnx.load(str(folded if _is_portable(folded, model) else fixed))
     _drop_unused_domains(result)
     _keep_metadata(model, result)
     if any(d is None for info in describe(result)[1] for d in info.shape):
@@ -381,14 +394,31 @@ def freeze(model: ModelProto, shapes: Mapping[str, Sequence[int]]) -> ModelProto
     return result
 
 
-def _optimise(source: Path, target: Path) -> None:
-    import onnxruntime as ort
+def _is_portable(folded: Path, source: ModelProto) -> bool:
+    """Whether what ONNX Runtime wrote is an ONNX file that other runtimes can open: without operators
+    of its own, and valid (it writes sparse weights in a form that ONNX refuses)."""
+    import onnx
 
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    try:
+        onnx.checker.check_model(str(folded))
+    except onnx.checker.ValidationError:
+        return False
+    graph = onnx.load(str(folded), load_external_data=False).graph
+    return not _domains(graph) - _domains(source.graph) - set(_ONNX_DOMAINS)
+
+
+def is_loaded_by_onnxruntime(path: Path) -> bool:
+    """Whether ONNX Runtime opens the file as it is."""
+    try:
+        _session(path, _quiet_options())
+    except Exception:  # noqa: BLE001 - the runtime's exceptions share no base class but Exception
+        return False
+    return True
+
+
+def _optimise(source: Path, target: Path) -> None:
+    options = _quiet_options()
     options.optimized_model_filepath = str(target)
-    options.log_severity_level = 4
-    options.intra_op_num_threads = 1
     # Weights stay inside the file up to protobuf's limit; the option below is for those above it.
     if source.stat().st_size + sum(f.stat().st_size for f in external_files(source)) > (
         _INLINE_BYTES
@@ -396,12 +426,23 @@ def _optimise(source: Path, target: Path) -> None:
         options.add_session_config_entry(
             "session.optimized_model_external_initializers_file_name", "folded.data"
         )
-    try:
-        ort.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # noqa: BLE001 - the runtime's exceptions share no base class but Exception
-        raise UnsupportedError(
-            f"ONNX Runtime cannot load the model: {_first_line(error)}"
-        ) from None
+    _session(source, options)
+
+
+def _quiet_options() -> Any:
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.log_severity_level = 4
+    options.intra_op_num_threads = 1
+    return options
+
+
+def _session(path: Path, options: Any) -> Any:
+    import onnxruntime as ort
+
+    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 def _first_line(error: Exception) -> str:
@@ -527,6 +568,8 @@ def _tensors(graph: GraphProto) -> Iterator[Any]:
     """Constants: initializers and the values of Constant nodes."""
     for part in _graphs(graph):
         yield from part.initializer
+        for sparse in part.sparse_initializer:
+            yield from (sparse.values, sparse.indices)
         for node in part.node:
             if node.op_type == "Constant":
                 yield from (a.t for a in node.attribute if a.HasField("t"))

@@ -36,9 +36,12 @@ from edgebench.suggest import did_you_mean
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-    from edgebench.task import Outputs, Task
+    from edgebench.task import Feeds, Outputs, Task
 
 PRECISIONS = ("as-is", "fp32", "fp16", "bf16", "w8", "w4", "int8-dynamic", "int8-static")
+
+#: ONNX's own evaluator is slow: after this time it answers no further item.
+MAX_EVALUATOR_S = 120.0
 
 _MODEL, _REFERENCE = "model.onnx", "reference.npz"
 
@@ -72,7 +75,7 @@ def prepare(job: PrepareJob) -> PreparedModel:
     final = fixed  # fp16, bf16, w8 and w4 are the runtime's doing, from the fp32 file
     if job.precision.startswith("int8"):
         final = _quantized(job, store, fixed, single)
-    reference, constant = _reference(job, store, single)
+    reference = _reference(job, store, single)
     return PreparedModel(
         path=str(final.path),
         sha256=final.sha256,
@@ -82,8 +85,9 @@ def prepare(job: PrepareJob) -> PreparedModel:
         build_s=final.build_s,
         fp32_path=str(single.path),
         inputs=list(single.inputs),
-        reference=str(reference),
-        reference_constant=constant,
+        reference=reference.path,
+        reference_constant=reference.constant,
+        reference_note=reference.note,
         work=_work(store, final),
     )
 
@@ -123,6 +127,8 @@ def _native(job: PrepareJob) -> PreparedModel:
         inputs=[],
         reference="",
         reference_constant=False,
+        reference_note="a file in a runtime's own format has no fp32 reference: give the ONNX model "
+        "it was made from (--reference), or a task with labels",
     )
 
 
@@ -252,10 +258,34 @@ def _fixed(job: PrepareJob, store: Cache, built: _Model, batch: int) -> _Model:
         start = time.perf_counter()
         model = onnx_file.load_model(built.path)
         shapes = onnx_file.resolve_shapes(model, job.shapes, batch)
-        onnx_file.save_model(onnx_file.freeze(model, shapes), folder / _MODEL, keep_opset=True)
+        try:
+            frozen = onnx_file.freeze(model, shapes)
+        except onnx_file.RefusedError:
+            # A branch that this run does not take may contradict the shapes: people deploy such files.
+            if onnx_file.is_loaded_by_onnxruntime(built.path):
+                return _run_as_it_came(built, shapes)
+            frozen = onnx_file.load_model(built.path)
+            onnx_file.set_input_shapes(frozen, shapes)
+        onnx_file.save_model(frozen, folder / _MODEL, keep_opset=True)
         return _facts(folder / _MODEL, (built.build_s or 0.0) + time.perf_counter() - start)
 
     return _from_entry(*store.get(key, make))
+
+
+def _run_as_it_came(built: _Model, shapes: Mapping[str, list[int]]) -> Made:
+    """The file of an earlier step, whose axes stay open, fed with inputs of these shapes."""
+    files = [built.path, *_weights_beside(built.path)]
+    inputs = [msgspec.structs.replace(i, shape=tuple(shapes[i.name])) for i in built.inputs]
+    return Made(
+        facts={
+            "path": str(built.path),
+            "sha256": built.sha256,
+            "size_bytes": built.size_bytes,
+            "build_s": built.build_s,
+            "inputs": msgspec.to_builtins(inputs),
+        },
+        refers_to={str(path): file_sha256(path) for path in files},
+    )
 
 
 def _quantized(job: PrepareJob, store: Cache, fixed: _Model, single: _Model) -> _Model:
@@ -273,7 +303,7 @@ def _quantized(job: PrepareJob, store: Cache, fixed: _Model, single: _Model) -> 
 
     def make(folder: Path) -> Made:
         start = time.perf_counter()
-        model = _foldable(onnx_file.load_model(fixed.path))
+        model = _foldable(fixed)
         if static:
             calibration = _task(job, single).calibration()
             model = quantize.quantize_static(model, calibration, job.batch)
@@ -285,16 +315,32 @@ def _quantized(job: PrepareJob, store: Cache, fixed: _Model, single: _Model) -> 
     return _from_entry(*store.get(key, make))
 
 
-def _foldable(model: ModelProto) -> ModelProto:
-    """Ready for the quantizer: opset 13 or later, nothing left to fold."""
+def _foldable(fixed: _Model) -> ModelProto:
+    """Ready for the quantizer: opset 13 or later, nothing left to fold where shapes can be fixed."""
     from edgebench.models import onnx_file
 
-    raised = onnx_file.raise_opset(model)
-    return onnx_file.freeze(raised, onnx_file.resolve_shapes(raised, {}, 1))
+    def raised() -> ModelProto:
+        return onnx_file.raise_opset(onnx_file.load_model(fixed.path))
+
+    try:
+        return onnx_file.freeze(
+            raised(), {i.name: [size or 1 for size in i.shape] for i in fixed.inputs}
+        )
+    except onnx_file.RefusedError:
+        return raised()
 
 
-def _reference(job: PrepareJob, store: Cache, single: _Model) -> tuple[Path, bool]:
-    """Outputs of the unquantised model on the first items, and whether they are all the same."""
+@dataclass(frozen=True)
+class _Reference:
+    """Answers to compare with; `note` says where they are not ONNX Runtime's, or why there are none."""
+
+    path: str  # "": there are none
+    constant: bool  # the same whatever the input
+    note: str
+
+
+def _reference(job: PrepareJob, store: Cache, single: _Model) -> _Reference:
+    """Outputs of the unquantised model on the first items."""
     key = {
         "step": "reference",
         "model": single.sha256,
@@ -306,45 +352,76 @@ def _reference(job: PrepareJob, store: Cache, single: _Model) -> tuple[Path, boo
     def make(folder: Path) -> Made:
         from edgebench.output_files import save_outputs
 
-        outputs = _reference_outputs(single, _task(job, single))
-        save_outputs(folder / _REFERENCE, outputs)
-        return Made(facts={"constant": not _differ(outputs)})
+        outputs, note = _answers(single, _first_items(_task(job, single), single))
+        if outputs:
+            save_outputs(folder / _REFERENCE, outputs)
+        facts = {"there": bool(outputs), "constant": not _differ(outputs), "note": note}
+        return Made(facts=facts)
 
     folder, facts = store.get(key, make)
-    return folder / _REFERENCE, bool(facts["constant"])
+    path = str(folder / _REFERENCE) if facts["there"] else ""
+    return _Reference(path, bool(path) and bool(facts["constant"]), facts["note"])
 
 
-def _reference_outputs(model: _Model, task: Task) -> list[Outputs]:
-    """ONNX Runtime on the CPU, one thread, graph optimisations off.
+def _first_items(task: Task, model: _Model) -> list[Feeds]:
+    """Raises EdgebenchError where the task has none."""
+    if not len(task):
+        raise EdgebenchError(f"the task {type(task).__name__} has no items")
+    return [dict(task.preprocess(task.raw(n))) for n in range(min(REFERENCE_ITEMS, len(task)))]
 
-    Raises UnsupportedError where it cannot run the model, EdgebenchError where the task is at fault.
-    """
+
+def _answers(model: _Model, items: list[Feeds]) -> tuple[list[Outputs], str]:
+    """Of ONNX Runtime; of ONNX's own evaluator where that cannot run the model, as other runtimes may;
+    of none where neither can. Raises EdgebenchError where the items do not fit the model."""
+    try:
+        return _by_onnxruntime(model.path, items), ""
+    except Exception as error:  # noqa: BLE001 - the runtime's exceptions share no base class but Exception
+        refusal = _first_line(error)
+    given = {name: (array.dtype.name, array.shape) for name, array in items[0].items()}
+    taken = {info.name: (info.dtype, info.shape) for info in model.inputs}
+    if given != taken:
+        raise EdgebenchError(f"the task gives {_named(given)}; the model takes {_named(taken)}")
+    try:
+        outputs = _by_evaluator(model.path, items)
+    except Exception as error:  # noqa: BLE001 - operators of the evaluator raise anything
+        return [], (
+            f"no reference: ONNX Runtime cannot run the model ({refusal}), nor can ONNX's own "
+            f"evaluator ({_first_line(error)})"
+        )
+    return outputs, (
+        f"outputs are held against ONNX's own evaluator: ONNX Runtime cannot run the model ({refusal})"
+    )
+
+
+def _by_onnxruntime(path: Path, items: list[Feeds]) -> list[Outputs]:
+    """One thread, graph optimisations off."""
     import onnxruntime as ort
 
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
-    if not len(task):
-        raise EdgebenchError(f"the task {type(task).__name__} has no items")
-    items = [dict(task.preprocess(task.raw(n))) for n in range(min(REFERENCE_ITEMS, len(task)))]
-    given = {name: (array.dtype.name, array.shape) for name, array in items[0].items()}
-    taken = {info.name: (info.dtype, info.shape) for info in model.inputs}
-    opened = False
-    try:
-        session = ort.InferenceSession(str(model.path), options, providers=["CPUExecutionProvider"])
-        names = [output.name for output in session.get_outputs()]
-        opened = True
-        return [dict(zip(names, session.run(names, feeds), strict=True)) for feeds in items]
-    except Exception as error:  # noqa: BLE001 - the runtime's exceptions share no base class but Exception
-        if opened and given != taken:
-            raise EdgebenchError(
-                f"the task {type(task).__name__} gives {_named(given)}; the model takes {_named(taken)}"
-            ) from None
-        text = str(error).strip() or type(error).__name__
-        raise UnsupportedError(
-            f"ONNX Runtime cannot run {model.path.name} for a reference: {text.splitlines()[0]}"
-        ) from None
+    session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return [dict(zip(names, session.run(names, feeds), strict=True)) for feeds in items]
+
+
+def _by_evaluator(path: Path, items: list[Feeds]) -> list[Outputs]:
+    """Of as many items as there is time for, and two at least."""
+    from onnx.reference import ReferenceEvaluator
+
+    evaluator = ReferenceEvaluator(str(path))
+    outputs: list[Outputs] = []
+    end = time.monotonic() + MAX_EVALUATOR_S
+    for feeds in items:
+        outputs.append(dict(zip(evaluator.output_names, evaluator.run(None, feeds), strict=True)))
+        if len(outputs) > 1 and time.monotonic() > end:
+            break
+    return outputs
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _named(tensors: Mapping[str, tuple[str, tuple[int | None, ...]]]) -> str:

@@ -90,7 +90,8 @@ def _values(
             fix=f"--shape {info.name}=... with every size",
         )
     shape = tuple(size or 0 for size in info.shape)
-    kind = np.dtype(info.dtype).kind
+    dtype = _dtype(info.dtype)
+    kind = dtype.kind
     drawn: Any
     if kind == "f" or info.dtype == "bfloat16":
         drawn = (
@@ -103,7 +104,17 @@ def _values(
         drawn = rng.randint(int(low), int(high) + 1, size=shape)
     else:
         raise UnsupportedError(f"no random values for input {info.name!r} of type {info.dtype}")
-    return np.ascontiguousarray(drawn, dtype=np.dtype(info.dtype)).reshape(shape)
+    return np.ascontiguousarray(drawn, dtype=dtype).reshape(shape)
+
+
+def _dtype(name: str) -> np.dtype[Any]:
+    """The type by its name; numpy knows those that it lacks (bfloat16) once their package is imported."""
+    try:
+        return np.dtype(name)
+    except TypeError:
+        import ml_dtypes
+
+        return np.dtype(getattr(ml_dtypes, name))
 
 
 def _integer_limits(info: TensorInfo) -> tuple[int, int]:
