@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Literal, get_args
 
 import msgspec
@@ -20,6 +20,7 @@ from edgebench import registry
 from edgebench.backend import Backend, Capabilities, ModelFile, Option, Scalar, Unavailable
 from edgebench.errors import UsageError
 from edgebench.installed import installed_version
+from edgebench.models.file_kind import format_of
 from edgebench.record import Reason
 from edgebench.spec.matrix import expand, select, unique, value_text
 from edgebench.spec.types import (
@@ -349,7 +350,7 @@ def model_format(model: Model) -> str:
     """The format a backend gets: builders write ONNX, other models say it in their file's name."""
     if model.builder is not None:
         return "onnx"
-    return PurePosixPath(model.uri).suffix.removeprefix(".").lower() or "onnx"
+    return format_of(model.uri) or "onnx"
 
 
 # What --set may say
@@ -527,7 +528,7 @@ def workload_for_model(
     own format was made from. The name tells apart what is other work, as rows of one name compete: other
     files, shapes or tasks. Raises UsageError where a file cannot be read or makes no sense."""
     given = _file_asset(path)
-    form = Path(given.uri).suffix.removeprefix(".")
+    form = format_of(given.uri)
     if reference is not None and form == "onnx":
         raise UsageError("--reference is for a model in a runtime's own format", "leave it out")
     origin = given if reference is None else _file_asset(reference)
@@ -567,7 +568,9 @@ def workload_for_model(
 def _file_asset(path: Path) -> Asset:
     from edgebench.assets import file_sha256
 
-    path = path.expanduser().resolve()
+    path = (
+        path.expanduser().absolute()
+    )  # a link's own name tells the format and has the weights beside it
     try:
         digest = file_sha256(path)
     except OSError as error:

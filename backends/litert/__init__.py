@@ -26,7 +26,7 @@ from edgebench.backend import (
     Unavailable,
     availability_of,
 )
-from edgebench.errors import UnsupportedError
+from edgebench.errors import EdgebenchError, UnsupportedError
 from edgebench.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ _COMPUTE = frozenset(
         *("BATCH_MATMUL", "SVDF", "LSTM", "UNIDIRECTIONAL_SEQUENCE_LSTM"),
     }
 )
+#: In what LiteRT says of a file whose parts point outside it.
+_DAMAGED = "not a valid Flatbuffer"
 _PRECISIONS = {
     "float64": "fp64",
     "float32": "fp32",
@@ -116,7 +118,7 @@ class LiteRtSession(Session):
             )
             self._inner.allocate_tensors()
         except (RuntimeError, ValueError) as error:
-            raise UnsupportedError(f"LiteRT refuses {model.path.name}: {error}") from None
+            raise _refusal(model.path, error) from None
         grown = _os_threads() - before
         self._operators, self._delegated = _operators(self._inner)
         self._threads = self._read_threads(grown, options)
@@ -190,6 +192,15 @@ def _invoke(set_tensor: Any, invoke: Any, indices: list[int], arrays: list[Any])
     for index, array in zip(indices, arrays):  # noqa: B905 - measured; `prepare` made them match
         set_tensor(index, array)
     invoke()
+
+
+def _refusal(path: Path, error: Exception) -> EdgebenchError:
+    """A file that is no sound FlatBuffer is damaged; what else LiteRT refuses, it cannot do."""
+    if _DAMAGED in str(error):
+        return EdgebenchError(
+            f"{path} is damaged: {error}", "check that the file arrived whole: download it again"
+        )
+    return UnsupportedError(f"LiteRT refuses {path.name}: {error}")
 
 
 def _sources_sha256() -> str:

@@ -7,11 +7,13 @@ import os
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any
 
 from edgebench.backend import TensorInfo
 from edgebench.errors import EdgebenchError, UnsupportedError, UsageError
+from edgebench.models.file_kind import check_arrived
 from edgebench.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -32,14 +34,17 @@ def load_model(path: Path, *, weights: bool = True) -> ModelProto:
     import onnx
     from google.protobuf.message import DecodeError
 
+    check_arrived(path)
     try:
-        model = onnx.load(str(path), load_external_data=weights)
+        model = onnx.load(str(path), load_external_data=False)
     except DecodeError:
         raise _not_a_model(path, "it is not in ONNX format") from None
-    except (OSError, ValueError, onnx.checker.ValidationError) as error:
+    except (OSError, ValueError) as error:
         raise _not_a_model(path, str(error)) from None
     if not model.graph.node or not model.opset_import:
         raise _not_a_model(path, "it holds no graph")
+    if weights:
+        _load_weights(model, path)
     return model
 
 
@@ -91,22 +96,81 @@ def opset_of(model: ModelProto) -> int:
 
 
 def external_files(path: Path) -> list[Path]:
-    """Weight files beside an ONNX file (external data), sorted; most models have none."""
-    model = load_model(path, weights=False)
-    names = {
-        entry.value
-        for tensor in _tensors(model.graph)
-        for entry in tensor.external_data
-        if entry.key == "location"
-    }
-    folder = path.parent.resolve()
-    files = sorted((folder / name).resolve() for name in names)
-    for file in files:
-        if not file.is_relative_to(folder):
-            raise _not_a_model(path, f"it points outside its folder, to {file}")
-        if not file.is_file():
-            raise _not_a_model(path, f"its weights are missing: {file.name}")
-    return files
+    """Weight files beside an ONNX file (external data), sorted; most models have none.
+
+    They have the names that the model says, which may be links: a cache of downloads keeps the content
+    elsewhere.
+    """
+    tensors = _all_tensors(load_model(path, weights=False))
+    places = (_external_place(tensor, path) for tensor in tensors if _is_external(tensor))
+    return sorted({place.file for place in places})
+
+
+@dataclass(frozen=True)
+class _ExternalPlace:
+    """Where the values of a tensor lie."""
+
+    file: Path
+    offset: int
+    length: int
+
+
+def _is_external(tensor: Any) -> bool:
+    return len(tensor.external_data) > 0
+
+
+def _external_place(tensor: Any, path: Path) -> _ExternalPlace:
+    """Raises EdgebenchError where the file is not there, or ends before the tensor does."""
+    facts = {entry.key: entry.value for entry in tensor.external_data}
+    name = PurePosixPath(facts.get("location", ""))
+    if name.is_absolute() or ".." in name.parts or not name.name:
+        raise _not_a_model(path, f"it points outside its folder, to {name}")
+    file = path.parent / name
+    if not file.is_file():
+        raise EdgebenchError(
+            f"{path} cannot be read as an ONNX model: its weights are missing: {name}",
+            fix=f"put {name} into the folder of {path.name}: the two belong together",
+        )
+    check_arrived(file)
+    size = file.stat().st_size
+    try:
+        offset = int(facts.get("offset", "0"))
+        length = int(facts.get("length", str(size - offset)))
+    except ValueError:
+        raise _not_a_model(path, f"the place of tensor {tensor.name!r} is no number") from None
+    if offset < 0 or length < 0 or offset + length > size:
+        raise EdgebenchError(
+            f"{file} ends before tensor {tensor.name!r} of {path.name} does: it has {size} bytes, "
+            f"{offset + length} are needed",
+            fix="check that the file arrived whole: download or export it again",
+        )
+    return _ExternalPlace(file, offset, length)
+
+
+def _load_weights(model: ModelProto, path: Path) -> None:
+    """Reads external data into the model, through links too, which `onnx` refuses to follow."""
+    from onnx import TensorProto
+
+    for tensor in _all_tensors(model):
+        if not _is_external(tensor):
+            continue
+        place = _external_place(tensor, path)
+        with place.file.open("rb") as file:
+            file.seek(place.offset)
+            tensor.raw_data = file.read(place.length)
+        tensor.data_location = TensorProto.DEFAULT
+        del tensor.external_data[:]
+
+
+def _all_tensors(model: ModelProto) -> Iterator[Any]:
+    """Every tensor of a model that may lie in a file of its own, as an attribute too."""
+    yield from _tensors(model.graph)
+    functions = (node for function in model.functions for node in function.node)
+    for node in (*graph_nodes(model.graph), *functions):
+        for attribute in node.attribute:
+            yield from attribute.tensors
+            if attribute.HasField("t") and (node.op_type != "Constant" or node.domain):
+                yield attribute.t
 
 
 def describe(

@@ -13,6 +13,7 @@ import hashlib
 import importlib
 import importlib.metadata
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -29,6 +30,7 @@ from edgebench.backend import TensorInfo
 from edgebench.errors import EdgebenchError, UnsupportedError, UsageError
 from edgebench.installed import installed_version
 from edgebench.models.cache import Cache, Made
+from edgebench.models.file_kind import check_arrived, check_mark
 from edgebench.models.jobs import REFERENCE_ITEMS, PreparedModel, PrepareFailure, PrepareJob
 from edgebench.record import Work
 from edgebench.suggest import did_you_mean
@@ -110,6 +112,8 @@ def _native(job: PrepareJob) -> PreparedModel:
     source = Path(job.source)
     if not source.is_file():
         raise EdgebenchError(f"no model file {source}")
+    check_arrived(source)
+    check_mark(source, job.format)
     if job.precision != "as-is" or job.batch != 1:
         raise UnsupportedError(
             f"a {job.format} file is used as it came: no other precision, and batch 1",
@@ -145,6 +149,7 @@ def _decoder(job: PrepareJob) -> PreparedModel:
     source = Path(job.source)
     if not source.is_file():
         raise EdgebenchError(f"no model file {source}")
+    check_arrived(source)
     if job.format != "gguf" and job.precision != "as-is":
         raise UnsupportedError(
             f"a decoder in {job.format} is used as it came: no other precision",
@@ -191,6 +196,8 @@ def _built(job: PrepareJob, store: Cache) -> _Model:
     source = Path(job.source)
     if not source.exists():
         raise EdgebenchError(f"no model file {source}")
+    if source.is_file():
+        check_arrived(source)
     if job.builder is None:
         return _as_it_came(source, store, job.source_sha256)
     build = _builder(job.builder)
@@ -206,7 +213,9 @@ def _built(job: PrepareJob, store: Cache) -> _Model:
 
 def _as_it_came(source: Path, store: Cache, sha256: str) -> _Model:
     """The file in its place, described once and then from the cache."""
-    key = {"step": "describe", "source": sha256, "path": str(source.resolve()), **_made_by()}
+    if any(_is_elsewhere(file) for file in _weights_beside(source)):
+        return _gathered(source, store)
+    key = {"step": "describe", "source": sha256, "path": str(source.absolute()), **_made_by()}
 
     def make(folder: Path) -> Made:
         made = _facts(source, None)
@@ -217,6 +226,34 @@ def _as_it_came(source: Path, store: Cache, sha256: str) -> _Model:
         )
 
     return _from_entry(*store.get(key, make))
+
+
+def _is_elsewhere(file: Path) -> bool:
+    """Whether a file is a link into another folder, as in a cache of downloads."""
+    return file.resolve().parent != file.parent.resolve()
+
+
+def _gathered(source: Path, store: Cache) -> _Model:
+    """The model and its weights in one folder: runtimes refuse weights that a link brings from elsewhere."""
+    made = _facts(source, None)
+    key = {"step": "gather", "model": made.facts["sha256"], **_made_by()}
+
+    def make(folder: Path) -> Made:
+        _link_or_copy(source, folder / _MODEL)
+        for file in _weights_beside(source):
+            _link_or_copy(file, folder / file.relative_to(source.parent))
+        return made
+
+    return _from_entry(*store.get(key, make))
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    """The same content under another name: without a copy where the file system can."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source.resolve(), target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def _builder(name: str) -> Callable[[Path, Path], None]:
