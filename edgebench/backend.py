@@ -133,6 +133,8 @@ class ModelFile:
     batch: int = 1
     #: Names that the workload gives inputs and outputs -> names in this file, where they differ.
     names: Mapping[str, str] = field(default_factory=dict)
+    #: Input -> its shape, for a file in a runtime's own format whose axes are open.
+    shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
 
 def computes_itself(device: str) -> bool:

@@ -45,6 +45,7 @@ POWER_MODE = "power_mode"  # a setting of the machine; every other axis is a bac
 #: the number of sequences side by side.
 REQUEST_AXES: dict[str, int] = {"prompt_tokens": 128, "new_tokens": 32}
 SCENARIOS: tuple[str, ...] = get_args(ScenarioName)
+SHAPED_FORMATS = ("onnx", "tflite")  # whose inputs may have open axes
 GENERATE = "generate"  # the task of decoders, and the scenario
 #: A user's own decoder is held against its fp32 reference; 0.1 nat is far beyond rounding.
 _OWN_DECODER = Quality(
@@ -543,9 +544,10 @@ def workload_for_model(
         shapes=shapes,
         native={} if reference is None else {form: native},
     )
-    if shapes and (generating or model_format(model) != "onnx"):
+    if shapes and (generating or model_format(model) not in SHAPED_FORMATS):
         raise UsageError(
-            f"--shape fixes the inputs of an ONNX model: {path.name} has its own", "leave it out"
+            f"--shape fixes the inputs of .onnx and .tflite models: {path.name} has its own",
+            "leave it out",
         )
     if task is not None:
         task_file(task)  # refuses what is none

@@ -8,7 +8,7 @@ import importlib.metadata
 import json
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,7 @@ from edgebench.backend import (
     Unavailable,
     availability_of,
 )
-from edgebench.errors import EdgebenchError, UnsupportedError
+from edgebench.errors import EdgebenchError, UnsupportedError, UsageError
 from edgebench.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -116,6 +116,8 @@ class LiteRtSession(Session):
                 num_threads=options.get("threads"),
                 experimental_op_resolver_type=kind,
             )
+            names = _workload_names(model, _port_names(self._inner))
+            _fix_shapes(self._inner, names, model.shapes)
             self._inner.allocate_tensors()
         except (RuntimeError, ValueError) as error:
             raise _refusal(model.path, error) from None
@@ -125,9 +127,8 @@ class LiteRtSession(Session):
         if options.get("xnnpack") and not self._delegated:
             raise UnsupportedError(f"XNNPACK takes no operator of {model.path.name}")
         inputs, outputs = self._inner.get_input_details(), self._inner.get_output_details()
-        names = _workload_names(model, [str(detail["name"]) for detail in (*inputs, *outputs)])
-        self.inputs = tuple(_tensor_info(detail, names) for detail in inputs)
-        self.outputs = tuple(_tensor_info(detail, names) for detail in outputs)
+        self.inputs = tuple(_tensor_info(detail, names, detail["shape"]) for detail in inputs)
+        self.outputs = tuple(_tensor_info(detail, names, _declared(detail)) for detail in outputs)
         self._indices = [int(detail["index"]) for detail in inputs]
         self._out_indices = [int(detail["index"]) for detail in outputs]
         self.run = functools.partial(
@@ -270,11 +271,58 @@ def _workload_names(model: ModelFile, present: list[str]) -> dict[str, str]:
     return {theirs: ours for ours, theirs in model.names.items()}
 
 
-def _tensor_info(detail: Mapping[str, Any], names: Mapping[str, str]) -> TensorInfo:
+def _port_names(interpreter: Any) -> list[str]:
+    details = (*interpreter.get_input_details(), *interpreter.get_output_details())
+    return [str(detail["name"]) for detail in details]
+
+
+def _declared(detail: Mapping[str, Any]) -> Sequence[int]:
+    """The shape as the file says it; an open axis is negative."""
+    signature: Sequence[int] = detail.get("shape_signature", detail["shape"])
+    return signature
+
+
+def _fix_shapes(
+    interpreter: Any, names: Mapping[str, str], asked: Mapping[str, Sequence[int]]
+) -> None:
+    """Gives open axes of inputs the sizes that were asked for, and a leading one else a batch of 1."""
+    details = interpreter.get_input_details()
+    known = [names.get(str(detail["name"]), str(detail["name"])) for detail in details]
+    for name in asked:
+        if name not in known:
+            raise UsageError(f"the model has no input {name!r}{did_you_mean(name, known)}")
+    for name, detail in zip(known, details, strict=True):
+        declared = [int(size) for size in _declared(detail)]
+        shape = _fixed_shape(name, declared, asked.get(name))
+        if shape != declared:
+            interpreter.resize_tensor_input(int(detail["index"]), shape, strict=True)
+
+
+def _fixed_shape(name: str, declared: list[int], asked: Sequence[int] | None) -> list[int]:
+    """Raises UsageError for a shape that the file contradicts, and for an axis that stays open."""
+    if asked is None:
+        shape = [1 if axis == 0 and size < 0 else size for axis, size in enumerate(declared)]
+        if min(shape, default=1) < 0:
+            example = ",".join(str(size if size >= 0 else 224) for size in shape)
+            raise UsageError(
+                f"input {name!r} has an open axis, {declared}, so its size must be given",
+                f"--shape {name}={example}",
+            )
+        return shape
+    fits = len(asked) == len(declared) and all(
+        theirs < 0 or theirs == ours for theirs, ours in zip(declared, asked, strict=True)
+    )
+    if not fits:
+        raise UsageError(f"input {name!r} is {declared} in the model, not {[*asked]}")
+    return [*asked]
+
+
+def _tensor_info(
+    detail: Mapping[str, Any], names: Mapping[str, str], sizes: Sequence[int]
+) -> TensorInfo:
     import numpy as np
 
-    signature = detail.get("shape_signature", detail["shape"])
-    shape = tuple(None if int(size) < 0 else int(size) for size in signature)
+    shape = tuple(None if int(size) < 0 else int(size) for size in sizes)
     name = str(detail["name"])
     return TensorInfo(names.get(name, name), np.dtype(detail["dtype"]).name, shape)
 

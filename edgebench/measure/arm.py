@@ -217,6 +217,7 @@ def _model(job: Any) -> ModelFile:
         precision=job.precision,
         batch=job.batch,
         names=job.model_names,
+        shapes=job.model_shapes,
     )
 
 

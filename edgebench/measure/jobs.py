@@ -26,6 +26,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     model_format: str
     model_sha256: str
     model_names: dict[str, str] = {}
+    model_shapes: dict[str, list[int]] = {}  # of the inputs of a file in a runtime's own format
     precision: str
     batch: int
     precision_unknown: bool = False  # a file in a runtime's own format, used as it came

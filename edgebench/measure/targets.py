@@ -139,6 +139,7 @@ def _job(cell: Cell, settings: Settings, request: PrepareJob, ready: Ready) -> J
         precision_unknown=cell.native is not None and cell.precision == "as-is",
         model_sha256=ready.model.sha256,
         model_names=dict(ready.model.names),
+        model_shapes=_native_shapes(cell, ready),
         precision=cell.precision,
         batch=cell.batch,
         task=request.task,
@@ -164,6 +165,17 @@ def _job(cell: Cell, settings: Settings, request: PrepareJob, ready: Ready) -> J
         memory_limit_bytes=settings.memory_limit_bytes,
         generate=_generate_job(cell),
     )
+
+
+def _native_shapes(cell: Cell, ready: Ready) -> dict[str, list[int]]:
+    """The input shapes that a file in a runtime's own format is opened with: its reference's, or those
+    that were asked for. Files made from ONNX have theirs."""
+    if cell.native is not None:
+        return {i.name: [size or 1 for size in i.shape] for i in ready.prepared.inputs}
+    if ready.prepared.format == "onnx":
+        return {}
+    asked = cell.workload.model.shapes
+    return {name: [1 if size == "batch" else size for size in asked[name]] for name in asked}
 
 
 def _generate_job(cell: Cell) -> GenerateJob | None:

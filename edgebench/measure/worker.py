@@ -80,6 +80,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
         precision=job.precision,
         batch=job.batch,
         names=job.model_names,
+        shapes=job.model_shapes,
     )
     if job.generate is not None:
         from edgebench.measure import generation
