@@ -178,7 +178,7 @@ class NcnnSession(Session):
 
         return {
             port.info.name: np.array(mat.numpy(batch_index=port.batch_axis)).reshape(
-                port.info.shape
+                [size or 1 for size in port.info.shape]
             )
             for port, mat in zip(self._outputs, raw, strict=True)
         }

@@ -392,5 +392,6 @@ def test_a_task_that_does_not_fit_the_model_is_an_error_of_its_own(
 def test_an_error_of_a_task_is_not_the_runtimes(source: Path) -> None:
     asked = job(source)
     (source.parent / "task.py").write_text(f"{TASK}\n    def preprocess(self, raw): return 1 / 0\n")
-    with pytest.raises(ZeroDivisionError):
+    line = len(TASK.splitlines()) + 2  # below the task's text, after an empty line
+    with pytest.raises(EdgebenchError, match=rf"task\.py:{line}: ZeroDivisionError"):
         prepare(asked)

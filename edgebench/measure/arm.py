@@ -89,7 +89,7 @@ def main() -> None:
     except Exception as error:  # noqa: BLE001 - whatever a backend or task raises is a reason
         from edgebench.measure.worker import explain
 
-        link.say(_broken("failed", *explain(error)))
+        link.say(_broken("failed", *explain(error, job.job.task, job.job.backend)))
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)

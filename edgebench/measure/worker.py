@@ -24,6 +24,7 @@ from edgebench.measure.parent_link import ParentLink, be_first_to_go
 from edgebench.measure.phases import peak_of, precision_of, timed
 from edgebench.probes import memory
 from edgebench.record import Memory, Pipeline, Reason, Replicate
+from edgebench.user_code import place_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,7 +57,7 @@ def main() -> None:
     except EdgebenchError as error:
         done = _refused(job, started, error)
     except Exception as error:  # noqa: BLE001 - whatever a backend or task raises is a row
-        code, text = explain(error)
+        code, text = explain(error, job.task, job.backend)
         done = _ended(job, started, "failed", code, text, "")
     link.done(done)
     # The result is out; a runtime that hangs or crashes in its destructors must not spoil it.
@@ -346,8 +347,10 @@ def _judged(replicate: Replicate, window: Window) -> Replicate:
     return msgspec.structs.replace(replicate, status="invalid", reasons=reasons)
 
 
-def explain(error: Exception) -> tuple[str, str]:
-    text = f"{type(error).__name__}: {error}".strip()
+def explain(error: Exception, *specs: str) -> tuple[str, str]:
+    """The code of a failure and its words, with the place where it arose in a file that `specs` name."""
+    place = place_of(error, specs)
+    text = f"{place}: {type(error).__name__}: {error}".removeprefix(": ").strip()
     lowered = text.lower()
     if any(sign in lowered for sign in _OUT_OF_MEMORY):
         return "out_of_memory", text

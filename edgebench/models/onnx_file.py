@@ -48,6 +48,25 @@ def load_model(path: Path, *, weights: bool = True) -> ModelProto:
     return model
 
 
+def damage_kinds() -> tuple[type[Exception], ...]:
+    """What `onnx`, protobuf and ONNX Runtime raise over models that are damaged, or too large for the
+    memory, beside what is caught where it arises."""
+    import onnx
+    from google.protobuf.message import Error
+
+    checked = onnx.checker.ValidationError, onnx.shape_inference.InferenceError
+    return (
+        *checked,
+        Error,
+        RuntimeError,
+        LookupError,
+        ValueError,
+        TypeError,
+        OverflowError,
+        MemoryError,
+    )
+
+
 def _not_a_model(path: Path, why: str) -> EdgebenchError:
     return EdgebenchError(
         f"{path} cannot be read as an ONNX model: {why}",
@@ -87,7 +106,7 @@ def save_model(model: ModelProto, path: Path, *, keep_opset: bool = False) -> No
 def fits_inline(model: ModelProto) -> bool:
     """Whether one protobuf message can hold the model. Asked tensor by tensor: protobuf raises an error
     for a whole that is too large to be written."""
-    return sum(tensor.ByteSize() for tensor in _tensors(model.graph)) < _INLINE_BYTES
+    return sum(int(tensor.ByteSize()) for tensor in _tensors(model.graph)) < _INLINE_BYTES
 
 
 def opset_of(model: ModelProto) -> int:
@@ -126,7 +145,11 @@ def _external_place(tensor: Any, path: Path) -> _ExternalPlace:
     if name.is_absolute() or ".." in name.parts or not name.name:
         raise _not_a_model(path, f"it points outside its folder, to {name}")
     file = path.parent / name
-    if not file.is_file():
+    try:
+        there = file.is_file()
+    except (OSError, ValueError) as error:  # a name that no file can have
+        raise _not_a_model(path, f"it names no file for its weights: {error}") from None
+    if not there:
         raise EdgebenchError(
             f"{path} cannot be read as an ONNX model: its weights are missing: {name}",
             fix=f"put {name} into the folder of {path.name}: the two belong together",

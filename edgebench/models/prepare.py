@@ -34,6 +34,7 @@ from edgebench.models.file_kind import check_arrived, check_mark
 from edgebench.models.jobs import REFERENCE_ITEMS, PreparedModel, PrepareFailure, PrepareJob
 from edgebench.record import Work
 from edgebench.suggest import did_you_mean
+from edgebench.user_code import place_of
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -44,6 +45,7 @@ PRECISIONS = ("as-is", "fp32", "fp16", "bf16", "w8", "w4", "int8-dynamic", "int8
 
 #: ONNX's own evaluator is slow: after this time it answers no further item.
 MAX_EVALUATOR_S = 120.0
+MAX_WORDS_CHARS = 300  # of a library's error message
 
 _MODEL, _REFERENCE = "model.onnx", "reference.npz"
 
@@ -61,6 +63,26 @@ class _Model:
 
 def prepare(job: PrepareJob) -> PreparedModel:
     """Raises EdgebenchError; UnsupportedError where this model cannot be had in this variant."""
+    from edgebench.models import onnx_file
+
+    try:
+        return _prepared(job)
+    except EdgebenchError:
+        raise
+    except Exception as error:
+        words = f"{type(error).__name__}: {_first_line(error)}"
+        place = place_of(error, [job.task])
+        if place:
+            raise EdgebenchError(f"{place}: {words}", "correct the task") from error
+        if isinstance(error, onnx_file.damage_kinds()):
+            raise EdgebenchError(
+                f"{job.source} cannot be made ready: {words}",
+                "check the file: python -m onnx.bin.checker FILE, or export it again",
+            ) from error
+        raise
+
+
+def _prepared(job: PrepareJob) -> PreparedModel:
     if job.generates:
         return _decoder(job)
     if job.precision not in PRECISIONS:
@@ -458,7 +480,7 @@ def _by_evaluator(path: Path, items: list[Feeds]) -> list[Outputs]:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:MAX_WORDS_CHARS]
 
 
 def _named(tensors: Mapping[str, tuple[str, tuple[int | None, ...]]]) -> str:

@@ -32,7 +32,7 @@ _SPLITS: dict[str, tuple[str, ...]] = {
 _WHOLE_WORDS = ("llama-bpe",)
 #: Kinds and splits whose texts begin with the begin-of-text token where the file does not say.
 _BEGUN = ("llama", "llama-bpe")
-#: A longer token is not put together from pairs: their number grows with the square of its length.
+#: Of a token that is put together from pairs: their number grows with the square of its length.
 MAX_TOKEN_CHARS = 1024
 _SPACE = "\u2581"  # how SentencePiece writes a space
 _NORMAL, _CONTROL, _USER_DEFINED = 1, 3, 4  # of tokenizer.ggml.token_type
@@ -295,7 +295,9 @@ def _merges(metadata: Mapping[str, Any], numbers: Mapping[str, int]) -> list[tup
         _listed(metadata, "token_type", int),
     )
     for token, score, kind in zip(*columns, strict=True):
-        if kind == _NORMAL and 1 < len(token) <= MAX_TOKEN_CHARS:
+        if len(token) > MAX_TOKEN_CHARS:
+            raise UnsupportedError(f"tokens of {len(token)} characters are not supported")
+        if kind == _NORMAL and len(token) > 1:
             cuts = ((token[:place], token[place:]) for place in range(1, len(token)))
             found += [(score, cut) for cut in cuts if cut[0] in numbers and cut[1] in numbers]
     found.sort(key=lambda entry: -entry[0])
