@@ -2,7 +2,8 @@
 
 A task turns an application's raw input (a JPEG, a file's bytes, a waveform) into a model's inputs,
 turns outputs into an answer, and scores answers against labels. It knows no backend and no clock.
-One file in `edgebench/tasks/` is one task; a user's own comes by `--task my_task.py:Class`.
+One file in `edgebench/tasks/` is one task; a user's own comes by `--task my_task.py:Class`, or by `task:
+file:my_task.py:Class` in a workload file of the user's own.
 """
 
 from __future__ import annotations

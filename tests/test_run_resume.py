@@ -154,6 +154,17 @@ def test_another_definition_of_the_same_cells_is_another_plan() -> None:
     assert one == same != other
 
 
+def test_another_code_of_an_own_task_is_another_plan(tmp_path: Path) -> None:
+    code = tmp_path / "mine.py"
+    own = msgspec.structs.replace(load_workloads()["file-typing"], task=f"{code}:Mine")
+
+    def plan_sha256(text: str) -> str:
+        code.write_text(text)
+        return run_resume.head(RUN, options_of(), plan([own], ["null"]), DEVICE).plan_sha256
+
+    assert plan_sha256("one") == plan_sha256("one") != plan_sha256("two")
+
+
 RUNS = ("20260101T000000Z-00000001.jsonl", "20260102T000000Z-00000002.jsonl")
 
 

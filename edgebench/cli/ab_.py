@@ -84,11 +84,13 @@ def command(**given: Any) -> int:
     """
     from edgebench.cli.ab_progress import watching
     from edgebench.cli.energy_source import meter_here
+    from edgebench.cli.own_tasks import say_own_tasks
     from edgebench.measure.ab import Settings
     from edgebench.measure.compare import compare
 
     started_s = time.monotonic()
     request = _request(given)
+    say_own_tasks(request.workloads)
     settings = Settings(
         budget_s=positive(given["budget"], "--budget"),
         time_out_s=request.time_out_s,

@@ -65,6 +65,7 @@ def _measured(given: Mapping[str, Any], policy: Any) -> GateReport:
 
     from edgebench.cli.ab_progress import watching
     from edgebench.cli.energy_source import meter_here
+    from edgebench.cli.own_tasks import say_own_tasks
     from edgebench.measure.ab import Settings
     from edgebench.measure.compare import compare
     from edgebench.measure.policy_requests import requests_of
@@ -72,6 +73,7 @@ def _measured(given: Mapping[str, Any], policy: Any) -> GateReport:
     started_s = time.monotonic()
     path = Path(given["policy"])
     requests = requests_of(policy, path, given["base"], given["head"])
+    say_own_tasks(workload for request in requests for workload in request.workloads)
     budget_s = positive(given["budget"] or policy.budget, "--budget")
     with watching() as watcher:
         report = compare(

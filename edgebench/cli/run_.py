@@ -19,6 +19,7 @@ from edgebench import __version__
 from edgebench.analysis.types import Table
 from edgebench.cli import run_resume
 from edgebench.cli.numbers import FiniteRange
+from edgebench.cli.own_tasks import say_own_tasks
 from edgebench.cli.run_options import PERCENTILES, Options, resolved, workloads_of
 from edgebench.errors import DeviceStateError, EdgebenchError, ExitCode, UsageError
 from edgebench.measure.campaign import Campaign
@@ -191,8 +192,11 @@ def _run(
     from edgebench.probes import device, state
     from edgebench.spec.devices import declared_mode, load_devices, with_declared
 
+    workloads = workloads_of(options)
+    if options.model is None:  # else the command line names the task
+        say_own_tasks(workloads)
     cells = plan(
-        workloads_of(options),
+        workloads,
         options.backends,
         suite=options.suite,
         sets=parse_sets(options.sets),

