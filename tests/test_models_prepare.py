@@ -235,6 +235,14 @@ def test_a_model_that_nobody_can_answer_for_has_no_reference(tmp_path: Path) -> 
     assert "no reference: ONNX Runtime cannot run the model" in prepared.reference_note
 
 
+def test_a_graph_that_nothing_could_run_is_damage_and_not_unsupported(tmp_path: Path) -> None:
+    model = models.convolution([1, 3, 8, 8])
+    model.graph.node[1].input[0] = "nowhere"
+    with pytest.raises(EdgebenchError, match=r"is damaged: .*nowhere") as caught:
+        prepare(job(write(tmp_path / "model.onnx", model)))
+    assert not isinstance(caught.value, UnsupportedError)
+
+
 def test_weights_above_the_limit_of_one_message_get_fixed_shapes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -532,6 +532,21 @@ def _session(path: Path, options: Any) -> Any:
     return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
+#: In what ONNX Runtime says of a file that nothing could run.
+_DAMAGED = "INVALID_GRAPH", "INVALID_PROTOBUF", "Invalid model"
+
+
+def refusal(error: Exception, what: str) -> EdgebenchError:
+    """What ONNX Runtime's refusal of a file means: that it is damaged, or asks for more than there is."""
+    message = f"{what}: {_first_line(error)}"
+    damaged = any(sign in message for sign in _DAMAGED)
+    if damaged and "No Op registered" not in message:
+        return EdgebenchError(
+            message, "export the model again, or check that the file arrived whole"
+        )
+    return UnsupportedError(message)
+
+
 def _first_line(error: Exception) -> str:
     text = str(error).strip()
     return text.splitlines()[0] if text else type(error).__name__

@@ -431,11 +431,14 @@ def _first_items(task: Task, model: _Model) -> list[Feeds]:
 
 def _answers(model: _Model, items: list[Feeds]) -> tuple[list[Outputs], str]:
     """Of ONNX Runtime; of ONNX's own evaluator where that cannot run the model, as other runtimes may;
-    of none where neither can. Raises EdgebenchError where the items do not fit the model."""
+    of none where neither can. Raises EdgebenchError where the items do not fit the model, or nobody could
+    run it."""
+    from edgebench.models import onnx_file
+
     try:
         return _by_onnxruntime(model.path, items), ""
     except Exception as error:  # noqa: BLE001 - the runtime's exceptions share no base class but Exception
-        refusal = _first_line(error)
+        refusal, meaning = _first_line(error), onnx_file.refusal(error, f"{model.path} is damaged")
     given = {name: (array.dtype.name, array.shape) for name, array in items[0].items()}
     taken = {info.name: (info.dtype, info.shape) for info in model.inputs}
     if given != taken:
@@ -443,6 +446,8 @@ def _answers(model: _Model, items: list[Feeds]) -> tuple[list[Outputs], str]:
     try:
         outputs = _by_evaluator(model.path, items)
     except Exception as error:  # noqa: BLE001 - operators of the evaluator raise anything
+        if not isinstance(meaning, UnsupportedError):
+            raise meaning from None
         return [], (
             f"no reference: ONNX Runtime cannot run the model ({refusal}), nor can ONNX's own "
             f"evaluator ({_first_line(error)})"
@@ -473,7 +478,8 @@ def _by_evaluator(path: Path, items: list[Feeds]) -> list[Outputs]:
     outputs: list[Outputs] = []
     end = time.monotonic() + MAX_EVALUATOR_S
     for feeds in items:
-        outputs.append(dict(zip(evaluator.output_names, evaluator.run(None, feeds), strict=True)))
+        answer: Any = evaluator.run(None, feeds)
+        outputs.append(dict(zip(evaluator.output_names, answer, strict=True)))
         if len(outputs) > 1 and time.monotonic() > end:
             break
     return outputs
