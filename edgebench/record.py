@@ -142,7 +142,8 @@ class Quality(Part, frozen=True, kw_only=True):
 class OutputCheck(Part, frozen=True, kw_only=True):
     """The cheap check of a replicate: outputs against the stored ones on a few inputs."""
 
-    against: str  # "reference" (fp32 ONNX Runtime, CPU), "replicate 0" or "itself"
+    #: "reference" (fp32 ONNX Runtime on the CPU, or ONNX's own evaluator), "replicate 0" or "itself".
+    against: str
     relative_error: float  # max over outputs of ||a - b|| / ||b||
     limit: float | None  # None: reported without a demand
     passed: bool

@@ -257,6 +257,15 @@ def test_weights_above_the_limit_of_one_message_get_fixed_shapes(
     feeds = {"x": np.ones((2, 8), np.float32)}
     (got,), (want,) = models.run(Path(prepared.path), feeds), models.run(source, feeds)
     np.testing.assert_allclose(got, want, rtol=1e-5)
+    quantized = prepare(job(source, precision="int8-dynamic"))
+    (rough,) = models.run(Path(quantized.path), {"x": np.ones((1, 8), np.float32)})
+    np.testing.assert_allclose(rough, want[:1], atol=0.1)
+
+
+def test_inputs_beyond_reason_are_refused_before_they_are_made(tmp_path: Path) -> None:
+    source = write(tmp_path / "model.onnx", models.convolution([1, 3, 2**20, 2**20]))
+    with pytest.raises(UnsupportedError, match="one item of the model's inputs has 3298534883328"):
+        prepare(job(source))
 
 
 # --- the process --------------------------------------------------------------------------------

@@ -55,3 +55,11 @@ def test_a_workload_that_is_named_twice_runs_once() -> None:
     assert one.name == "file-typing"
     [one] = workloads_of(options("file-typing", "file-typing", "--suite", "quick"))
     assert one.name == "file-typing"
+
+
+def test_a_model_keeps_the_name_of_its_link(tmp_path: Path) -> None:
+    """It tells the format, and the weights lie beside it: a cache of downloads keeps the content elsewhere."""
+    (tmp_path / "0123abcd").touch()
+    link = tmp_path / "model.onnx"
+    link.symlink_to(tmp_path / "0123abcd")
+    assert options("--model", str(link)).model == str(link)

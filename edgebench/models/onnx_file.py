@@ -440,6 +440,11 @@ def raise_opset(model: ModelProto) -> ModelProto:
 
     if opset_of(model) >= MIN_OPSET:
         return model
+    if not fits_inline(model):
+        raise UnsupportedError(
+            f"the model is too large for its opset {opset_of(model)} to be raised to {MIN_OPSET}",
+            fix=f"export the model with opset {MIN_OPSET} or later",
+        )
     try:
         raised = onnx.version_converter.convert_version(model, MIN_OPSET)
         _keep_metadata(model, raised)

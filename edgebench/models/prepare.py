@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,7 @@ PRECISIONS = ("as-is", "fp32", "fp16", "bf16", "w8", "w4", "int8-dynamic", "int8
 #: ONNX's own evaluator is slow: after this time it answers no further item.
 MAX_EVALUATOR_S = 120.0
 MAX_WORDS_CHARS = 300  # of a library's error message
+MAX_ITEM_ELEMENTS = 1 << 28  # of all inputs of one item: a volume of 645 x 645 x 645
 
 _MODEL, _REFERENCE = "model.onnx", "reference.npz"
 
@@ -426,6 +428,12 @@ def _first_items(task: Task, model: _Model) -> list[Feeds]:
     """Raises EdgebenchError where the task has none."""
     if not len(task):
         raise EdgebenchError(f"the task {type(task).__name__} has no items")
+    size = sum(prod(n or 1 for n in info.shape) for info in model.inputs)
+    if size > MAX_ITEM_ELEMENTS:
+        raise UnsupportedError(
+            f"one item of the model's inputs has {size} numbers: more than {MAX_ITEM_ELEMENTS} are not fed",
+            "give smaller sizes with --shape, or check the file",
+        )
     return [dict(task.preprocess(task.raw(n))) for n in range(min(REFERENCE_ITEMS, len(task)))]
 
 
