@@ -86,7 +86,7 @@ def save_model(model: ModelProto, path: Path, *, keep_opset: bool = False) -> No
     opset = opset_of(model)
     if opset > MAX_OPSET and not keep_opset:
         raise EdgebenchError(f"{path.name}: opset {opset} is later than {MAX_OPSET}")
-    model.ir_version = min(max(model.ir_version, MIN_IR), MAX_IR)
+    _pin_ir_version(model)
     inline = fits_inline(model)
     try:
         if inline:
@@ -478,25 +478,35 @@ def freeze(model: ModelProto, shapes: Mapping[str, Sequence[int]]) -> ModelProto
             raise RefusedError(
                 f"ONNX Runtime cannot load the model: {_first_line(error)}"
             ) from None
-        result = onnx.load(str(folded if _is_portable(folded, model) else fixed))
-    _drop_unused_domains(result)
+        result = onnx.load(str(folded))
+        _drop_unused_domains(result)
+        _pin_ir_version(result)
+        if not _is_portable(result, model):
+            result = onnx.load(str(fixed))
+            _drop_unused_domains(result)
     _keep_metadata(model, result)
     if any(d is None for info in describe(result)[1] for d in info.shape):
         set_input_shapes(result, shapes)
     return result
 
 
-def _is_portable(folded: Path, source: ModelProto) -> bool:
-    """Whether what ONNX Runtime wrote is an ONNX file that other runtimes can open: without operators
+def _is_portable(folded: ModelProto, source: ModelProto) -> bool:
+    """Whether what ONNX Runtime wrote is an ONNX model that other runtimes can open: without operators
     of its own, and valid (it writes sparse weights in a form that ONNX refuses)."""
     import onnx
 
+    if _domains(folded.graph) - _domains(source.graph) - set(_ONNX_DOMAINS):
+        return False
     try:
-        onnx.checker.check_model(str(folded))
+        if fits_inline(folded):
+            onnx.checker.check_model(folded)
     except onnx.checker.ValidationError:
         return False
-    graph = onnx.load(str(folded), load_external_data=False).graph
-    return not _domains(graph) - _domains(source.graph) - set(_ONNX_DOMAINS)
+    return True
+
+
+def _pin_ir_version(model: ModelProto) -> None:
+    model.ir_version = min(max(model.ir_version, MIN_IR), MAX_IR)
 
 
 def is_loaded_by_onnxruntime(path: Path) -> bool:
