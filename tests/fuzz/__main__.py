@@ -21,7 +21,7 @@ from tests.fuzz.target import REPORT, UNDER_TRIAL, Report, Violation, bound_read
 
 CHECKOUT = Path(__file__).parents[2]
 OUT = CHECKOUT / "build" / "fuzz"
-MAX_LAST_READ_S = 60.0  # what the process may take after its time: its imports and the last read
+MAX_LAST_READ_S = 300.0  # beyond its time: imports and the last read, on a machine with other work
 
 
 def report_of(name: str, *, runs: int, seconds: float, seed: int, out: Path = OUT) -> Report:
