@@ -163,7 +163,8 @@ class NcnnSession(Session):
         import ncnn
         import numpy as np
 
-        # Cloned: ncnn may work in place on memory that is not its own.
+        # Cloned: ncnn may work in place on memory that is not its own. It has no values without axes:
+        # of a scalar, `ascontiguousarray` makes a vector of one.
         return [
             ncnn.Mat(
                 np.ascontiguousarray(feeds[port.info.name]), batch_index=port.batch_axis

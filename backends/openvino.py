@@ -24,6 +24,7 @@ from edgebench.backend import (
     Session,
     TensorInfo,
     Unavailable,
+    named_by_place,
 )
 from edgebench.errors import UnsupportedError
 from edgebench.installed import installed_version
@@ -174,8 +175,10 @@ class OpenVinoSession(Session):
         device = _device(core, options)
         self._compiled: Any = _compile(core, model, device, _settings(model, options))
         self._check_taken(options)
-        self.inputs = tuple(_tensor_info(port) for port in self._compiled.inputs)
-        self.outputs = tuple(_tensor_info(port) for port in self._compiled.outputs)
+        inputs = [_tensor_info(port) for port in self._compiled.inputs]
+        outputs = [_tensor_info(port) for port in self._compiled.outputs]
+        self.inputs = named_by_place(inputs, model.inputs, "input")
+        self.outputs = named_by_place(outputs, model.outputs)
         request = self._compiled.create_infer_request()
         self.run = functools.partial(request.infer, share_inputs=True, share_outputs=True)
 
@@ -213,11 +216,9 @@ class OpenVinoSession(Session):
         import numpy as np
         import openvino
 
-        arrays = {
-            index: np.ascontiguousarray(feeds[info.name]) for index, info in enumerate(self.inputs)
-        }
+        arrays = [np.asarray(feeds[info.name], order="C") for info in self.inputs]
         # A tensor over the array's own memory; it keeps the array alive.
-        return {index: openvino.Tensor(array, True) for index, array in arrays.items()}
+        return {index: openvino.Tensor(array, True) for index, array in enumerate(arrays)}
 
     def outputs_of(self, prepared: Any, raw: Any) -> Outputs:
         import numpy as np
@@ -362,9 +363,11 @@ def _tensor_info(port: Any) -> TensorInfo:
 
 
 def _port_name(port: Any) -> str:
-    """The name the model's file gives an input or output; optimisation may have added aliases."""
+    """OpenVINO's name of an input or output, one of several where optimisation added some; "" where it
+    has none."""
+    names = port.get_names()
     friendly = str(port.get_node().get_friendly_name()).removesuffix("/sink_port_0")
-    return friendly if friendly in port.get_names() else str(port.get_any_name())
+    return friendly if friendly in names else min(names, default="")
 
 
 def executed_layers(compiled: Any) -> list[tuple[str, str, str]]:

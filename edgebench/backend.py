@@ -9,6 +9,7 @@ Importing a backend's module must not import its runtime: that happens in `open`
 
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -133,6 +134,10 @@ class ModelFile:
     batch: int = 1
     #: Names that the workload gives inputs and outputs -> names in this file, where they differ.
     names: Mapping[str, str] = field(default_factory=dict)
+    #: Names of the inputs and outputs of the ONNX model that this file is or was made from, by place: a
+    #: runtime may know them by others, or by none. Empty: there is no such model.
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
 
 
 def computes_itself(device: str) -> bool:
@@ -147,6 +152,28 @@ class TensorInfo(msgspec.Struct, frozen=True):
     name: str
     dtype: str  # numpy's name: "float32", "int64", ...
     shape: tuple[int | None, ...]
+
+
+def named_by_place(
+    tensors: Sequence[TensorInfo], names: Sequence[str] = (), kind: str = "output"
+) -> tuple[TensorInfo, ...]:
+    """The tensors, each under a name that no other has.
+
+    Inputs and outputs are places, and what feeds and answers are kept by are names. A runtime that knows
+    all tensors by the model's `names`, in whatever order, keeps them; else the names are `names`, where
+    there is one for every place, or the tensors' own. A second tensor of one name is `NAME#2`, and one
+    without a name is called by its `kind` and place.
+    """
+    own = [tensor.name for tensor in tensors]
+    by_place = len(names) == len(own) and sorted(names) != sorted(own)
+    chosen = names if by_place else own
+    unique: dict[str, TensorInfo] = {}
+    for place, (tensor, name) in enumerate(zip(tensors, chosen, strict=True)):
+        bare = name or f"{kind} {place}"
+        tries = (bare if count == 1 else f"{bare}#{count}" for count in itertools.count(1))
+        free = next(each for each in tries if each not in unique)
+        unique[free] = msgspec.structs.replace(tensor, name=free)
+    return tuple(unique.values())
 
 
 class Effective(msgspec.Struct, frozen=True, kw_only=True):

@@ -237,7 +237,7 @@ class TrtSession(Session):
         copies, shapes = [], {}
         for tensor in self._inputs:
             name = tensor.info.name
-            array = np.ascontiguousarray(feeds[name], tensor.dtype)
+            array = np.asarray(feeds[name], tensor.dtype, order="C")
             _refuse_shape(tensor.info, array.shape, array.nbytes > tensor.size_bytes)
             buffers[name].array[: array.nbytes] = array.reshape(-1).view(np.uint8)
             copies.append(Copy(tensor.device, buffers[name].pointer, array.nbytes))

@@ -215,6 +215,8 @@ def _model(job: Any) -> ModelFile:
         precision=job.precision,
         batch=job.batch,
         names=job.model_names,
+        inputs=tuple(job.model_inputs),
+        outputs=tuple(job.model_outputs),
     )
 
 

@@ -26,6 +26,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     model_format: str
     model_sha256: str
     model_names: dict[str, str] = {}
+    model_inputs: list[str] = []
+    model_outputs: list[str] = []
     precision: str
     batch: int
     precision_unknown: bool = False  # a file in a runtime's own format, used as it came

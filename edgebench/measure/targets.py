@@ -139,6 +139,8 @@ def _job(cell: Cell, settings: Settings, request: PrepareJob, ready: Ready) -> J
         precision_unknown=cell.native is not None and cell.precision == "as-is",
         model_sha256=ready.model.sha256,
         model_names=dict(ready.model.names),
+        model_inputs=list(ready.model.inputs),
+        model_outputs=list(ready.model.outputs),
         precision=cell.precision,
         batch=cell.batch,
         task=request.task,

@@ -80,6 +80,8 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
         precision=job.precision,
         batch=job.batch,
         names=job.model_names,
+        inputs=tuple(job.model_inputs),
+        outputs=tuple(job.model_outputs),
     )
     if job.generate is not None:
         from edgebench.measure import generation

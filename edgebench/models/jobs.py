@@ -44,7 +44,8 @@ class PreparedModel(msgspec.Struct, frozen=True, kw_only=True):
         float | None
     )  # as first built, also where it came from the cache; None: used as it came
     fp32_path: str  # the unquantised file at batch 1, which made the reference
-    inputs: list[TensorInfo]  # of that file
+    inputs: list[TensorInfo]  # of that file; none: it is in a runtime's own format
+    outputs: list[TensorInfo] = []
     #: .npz of that file's outputs for the task's first REFERENCE_ITEMS items, one thread, graph
     #: optimisations off; arrays are named "<item>/<output name>".
     reference: str  # "": a file in a runtime's own format has none

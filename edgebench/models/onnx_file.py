@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from edgebench.backend import TensorInfo
+from edgebench.backend import TensorInfo, named_by_place
 from edgebench.errors import EdgebenchError, UnsupportedError, UsageError
 from edgebench.suggest import did_you_mean
 
@@ -106,11 +106,10 @@ def external_files(path: Path) -> list[Path]:
 def describe(
     model: ModelProto,
 ) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:
-    """Inputs and outputs of a model; open axes are None."""
-    return (
-        tuple(_tensor_info(value) for value in graph_inputs(model)),
-        tuple(_tensor_info(value) for value in model.graph.output),
-    )
+    """Inputs and outputs of a model, each under a name of its own; open axes are None."""
+    inputs = [_tensor_info(value) for value in graph_inputs(model)]
+    outputs = [_tensor_info(value) for value in model.graph.output]
+    return named_by_place(inputs, kind="input"), named_by_place(outputs)
 
 
 def graph_inputs(model: ModelProto) -> list[ValueInfoProto]:

@@ -52,6 +52,7 @@ class _Model:
     size_bytes: int
     build_s: float | None
     inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
 
 
 def prepare(job: PrepareJob) -> PreparedModel:
@@ -82,6 +83,7 @@ def prepare(job: PrepareJob) -> PreparedModel:
         build_s=final.build_s,
         fp32_path=str(single.path),
         inputs=list(single.inputs),
+        outputs=list(single.outputs),
         reference=str(reference),
         reference_constant=constant,
         work=_work(store, final),
@@ -338,9 +340,9 @@ def _reference_outputs(model: _Model, task: Task) -> list[Outputs]:
     opened = False
     try:
         session = ort.InferenceSession(str(model.path), options, providers=["CPUExecutionProvider"])
-        names = [output.name for output in session.get_outputs()]
+        names = [output.name for output in model.outputs]
         opened = True
-        return [dict(zip(names, session.run(names, feeds), strict=True)) for feeds in items]
+        return [dict(zip(names, session.run(None, feeds), strict=True)) for feeds in items]
     except Exception as error:  # noqa: BLE001 - the runtime's exceptions share no base class but Exception
         if opened and given != taken:
             raise EdgebenchError(
@@ -439,13 +441,14 @@ def _facts(path: Path, build_s: float | None) -> Made:
 
     files = [path, *_weights_beside(path)]
     hashes = [file_sha256(file) for file in files]
-    inputs, _ = onnx_file.describe(onnx_file.load_model(path, weights=False))
+    inputs, outputs = onnx_file.describe(onnx_file.load_model(path, weights=False))
     return Made(
         facts={
             "sha256": _joint_sha256(files, hashes),
             "size_bytes": sum(file.stat().st_size for file in files),
             "build_s": build_s,
             "inputs": msgspec.to_builtins(inputs),
+            "outputs": msgspec.to_builtins(outputs),
         }
     )
 
@@ -471,6 +474,7 @@ def _from_entry(folder: Path, facts: dict[str, Any]) -> _Model:
         size_bytes=facts["size_bytes"],
         build_s=facts["build_s"],
         inputs=msgspec.convert(facts["inputs"], tuple[TensorInfo, ...]),
+        outputs=msgspec.convert(facts["outputs"], tuple[TensorInfo, ...]),
     )
 
 

@@ -103,7 +103,7 @@ def _values(
         drawn = rng.randint(int(low), int(high) + 1, size=shape)
     else:
         raise UnsupportedError(f"no random values for input {info.name!r} of type {info.dtype}")
-    return np.ascontiguousarray(drawn, dtype=np.dtype(info.dtype)).reshape(shape)
+    return np.asarray(drawn, dtype=np.dtype(info.dtype), order="C")
 
 
 def _integer_limits(info: TensorInfo) -> tuple[int, int]:
