@@ -273,6 +273,8 @@ def _closed(_: Any) -> Any:
 
 
 def _shape(info: TensorInfo) -> tuple[int, ...]:
+    if info.shape is None:
+        raise UnsupportedError(f"the number of axes of {info.name!r} is not known")
     return tuple(size or 1 for size in info.shape)
 
 

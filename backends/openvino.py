@@ -358,7 +358,11 @@ def reason(error: Exception) -> str:
 
 def _tensor_info(port: Any) -> TensorInfo:
     shape = port.get_partial_shape()
-    sizes = tuple(None if axis.is_dynamic else int(axis.get_length()) for axis in shape)
+    sizes = (
+        None
+        if shape.rank.is_dynamic
+        else tuple(None if axis.is_dynamic else int(axis.get_length()) for axis in shape)
+    )
     return TensorInfo(_port_name(port), str(port.get_element_type().to_dtype().name), sizes)
 
 

@@ -147,11 +147,21 @@ def computes_itself(device: str) -> bool:
 
 
 class TensorInfo(msgspec.Struct, frozen=True):
-    """An input or output of a session. `shape` holds None where the runtime leaves an axis open."""
+    """An input or output of a session.
+
+    `shape` holds None where the runtime leaves an axis open, is empty of a scalar, and is itself None where
+    not even the number of axes is known.
+    """
 
     name: str
     dtype: str  # numpy's name: "float32", "int64", ...
-    shape: tuple[int | None, ...]
+    shape: tuple[int | None, ...] | None
+
+    @property
+    def sizes(self) -> tuple[int, ...] | None:
+        """The shape where every size of it is known, else None."""
+        known = tuple(size for size in self.shape or () if size is not None)
+        return known if self.shape is not None and len(known) == len(self.shape) else None
 
 
 def named_by_place(

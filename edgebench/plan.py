@@ -493,7 +493,7 @@ Shapes = dict[str, list[int | Literal["batch"]]]
 def parse_shapes(items: Sequence[str]) -> Shapes:
     """`["image=1,3,224,224"]` -> `{"image": [1, 3, 224, 224]}`; "batch" marks the batch axis.
 
-    Sizes may be joined by `x` as well. Raises UsageError.
+    Sizes may be joined by `x` as well; "scalar" stands for no axis at all. Raises UsageError.
     """
     shapes: Shapes = {}
     for item in items:
@@ -503,7 +503,8 @@ def parse_shapes(items: Sequence[str]) -> Shapes:
             raise UsageError(f"--shape {item!r} names no input", fix)
         if name in shapes:
             raise UsageError(f"--shape gives {name!r} twice", "keep one of them")
-        shapes[name] = [_size(part, item, fix) for part in re.split(r"[,x](?=[0-9b])", text)]
+        sizes = [] if text.strip() == "scalar" else re.split(r"[,x](?=[0-9b])", text)
+        shapes[name] = [_size(part, item, fix) for part in sizes]
         if shapes[name].count("batch") > 1:
             raise UsageError(f"--shape {item!r}: more than one axis is the batch", fix)
     return shapes
@@ -551,7 +552,8 @@ def workload_for_model(
     stem = re.sub(r"[^a-z0-9._-]+", "-", Path(given.uri).stem.lower()).strip("._-") or "model"
     # Of the task its name: the folder it lies in is another one on each machine.
     work = [given.sha256, origin.sha256, sorted(shapes.items()), task and Path(task).name]
-    words = [stem, *("x".join(map(str, shape)) for _, shape in sorted(shapes.items()))]
+    sizes = ("x".join(map(str, shape)) or "scalar" for _, shape in sorted(shapes.items()))
+    words = [stem, *sizes]
     return Workload(
         name=f"{'-'.join(words)[:55]}-{hashlib.sha256(msgspec.json.encode(work)).hexdigest()[:8]}",
         version=1,

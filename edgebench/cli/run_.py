@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     "--shape",
     "shapes",
     multiple=True,
-    help="Input shape of --model: image=1,3,224,224 (repeatable).",
+    help="Input shape of --model: image=1,3,224,224, or x=scalar (repeatable).",
 )
 @click.option(
     "--reference",

@@ -131,8 +131,14 @@ def _tensor_info(value: ValueInfoProto) -> TensorInfo:
     return TensorInfo(
         name=value.name,
         dtype=dtype,
-        shape=tuple(_declared(dim) for dim in tensor.shape.dim),
+        shape=_declared_shape(value),
     )
+
+
+def _declared_shape(value: ValueInfoProto) -> tuple[int | None, ...] | None:
+    """The sizes that the file tells; None: it does not even tell how many axes there are."""
+    tensor = value.type.tensor_type
+    return tuple(map(_declared, tensor.shape.dim)) if tensor.HasField("shape") else None
 
 
 def _declared(dim: TensorShapeProto.Dimension) -> int | None:
@@ -240,8 +246,8 @@ def _check_batch(
 
 
 def _leads_open(value: ValueInfoProto) -> bool:
-    dims = value.type.tensor_type.shape.dim
-    return bool(dims) and _declared(dims[0]) is None
+    shape = _declared_shape(value)
+    return shape is None or shape[:1] == (None,)
 
 
 def _named_axes(
@@ -250,11 +256,15 @@ def _named_axes(
     """Sizes of symbolic axes ("sequence", "batch_size", ...) that the wanted shapes fix."""
     named: dict[str, int] = {}
     for name, shape in wanted.items():
+        if _declared_shape(inputs[name]) is None:
+            continue  # whatever was asked for fits
         dims = inputs[name].type.tensor_type.shape.dim
         if len(dims) != len(shape):
             raise UsageError(
                 f"input {name!r} has {len(dims)} axes, the shape given has {len(shape)}",
-                fix=f"give {len(dims)} sizes: --shape {name}={_example(inputs[name])}",
+                fix=f"give {len(dims)} sizes: --shape {name}={_example(inputs[name])}"
+                if len(dims)
+                else f"leave --shape {name}=... out: it is a scalar",
             )
         for dim, size in zip(dims, shape, strict=True):
             if dim.dim_param not in ("", "?"):
@@ -268,6 +278,14 @@ def _fixed_shape(
     named: Mapping[str, int],
     batch: int,
 ) -> list[int]:
+    if _declared_shape(value) is None:
+        if wanted is None:
+            raise UsageError(
+                f"input {value.name!r} has no shape in the model, not even its number of axes",
+                fix=f"--shape {value.name}=1,3,224,224 with every size of yours, "
+                f"or --shape {value.name}=scalar",
+            )
+        return [_size(value.name, size, batch) for size in wanted]
     shape = []
     for axis, dim in enumerate(value.type.tensor_type.shape.dim):
         declared = _declared(dim)
@@ -325,9 +343,11 @@ def set_input_shapes(model: ModelProto, shapes: Mapping[str, Sequence[int]]) -> 
     import onnx
 
     for value in graph_inputs(model):
-        dims = value.type.tensor_type.shape.dim
-        for dim, size in zip(dims, shapes[value.name], strict=True):
-            dim.dim_value = size
+        shape = value.type.tensor_type.shape
+        shape.SetInParent()  # a scalar has a shape, without axes
+        del shape.dim[:]
+        for size in shapes[value.name]:
+            shape.dim.add().dim_value = size
     del model.graph.value_info[:]
     for output in model.graph.output:
         for dim in output.type.tensor_type.shape.dim:
@@ -375,7 +395,7 @@ def freeze(model: ModelProto, shapes: Mapping[str, Sequence[int]]) -> ModelProto
         result = model  # a runtime's own operators would tie the file to that runtime
     _drop_unused_domains(result)
     _keep_metadata(model, result)
-    if any(d is None for info in describe(result)[1] for d in info.shape):
+    if any(info.sizes is None for info in describe(result)[1]):
         set_input_shapes(result, shapes)
     return result
 

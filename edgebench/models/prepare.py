@@ -240,7 +240,7 @@ def _fixed(job: PrepareJob, store: Cache, built: _Model, batch: int) -> _Model:
     """The model with every input shape fixed; the same file where all are already."""
     from edgebench.models import onnx_file
 
-    if not job.shapes and batch == 1 and not any(None in info.shape for info in built.inputs):
+    if not job.shapes and batch == 1 and all(info.sizes is not None for info in built.inputs):
         return built
     key = {
         "step": "fix",
@@ -335,6 +335,7 @@ def _reference_outputs(model: _Model, task: Task) -> list[Outputs]:
     if not len(task):
         raise EdgebenchError(f"the task {type(task).__name__} has no items")
     items = [dict(task.preprocess(task.raw(n))) for n in range(min(REFERENCE_ITEMS, len(task)))]
+    given: dict[str, tuple[str, tuple[int | None, ...] | None]]
     given = {name: (array.dtype.name, array.shape) for name, array in items[0].items()}
     taken = {info.name: (info.dtype, info.shape) for info in model.inputs}
     opened = False
@@ -354,8 +355,11 @@ def _reference_outputs(model: _Model, task: Task) -> list[Outputs]:
         ) from None
 
 
-def _named(tensors: Mapping[str, tuple[str, tuple[int | None, ...]]]) -> str:
-    return ", ".join(f"{name} {dtype}{list(shape)}" for name, (dtype, shape) in tensors.items())
+def _named(tensors: Mapping[str, tuple[str, tuple[int | None, ...] | None]]) -> str:
+    return ", ".join(
+        f"{name} {dtype}{'' if shape is None else list(shape)}"
+        for name, (dtype, shape) in tensors.items()
+    )
 
 
 def _differ(outputs: list[Outputs]) -> bool:

@@ -84,12 +84,12 @@ def _is_range(limits: object) -> bool:
 def _values(
     info: TensorInfo, rng: np.random.RandomState, limits: Sequence[float] | None
 ) -> NDArray[Any]:
-    if None in info.shape:
+    shape = info.sizes
+    if shape is None:
+        known = "no known shape" if info.shape is None else f"an open axis: {list(info.shape)}"
         raise UsageError(
-            f"input {info.name!r} has an open axis: {list(info.shape)}",
-            fix=f"--shape {info.name}=... with every size",
+            f"input {info.name!r} has {known}", fix=f"--shape {info.name}=... with every size"
         )
-    shape = tuple(size or 0 for size in info.shape)
     kind = np.dtype(info.dtype).kind
     drawn: Any
     if kind == "f" or info.dtype == "bfloat16":

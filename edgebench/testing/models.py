@@ -242,7 +242,7 @@ def _normal(rng: np.random.Generator, *shape: int) -> NDArray[np.float32]:
 
 
 def _sample(rng: np.random.Generator, info: TensorInfo) -> NDArray[Any]:
-    shape = [size for size in info.shape if size is not None]
+    shape = info.sizes or ()
     if info.dtype == "int64":
         return rng.integers(0, 32, shape, dtype=np.int64)
     return np.asarray(rng.standard_normal(shape), info.dtype)
