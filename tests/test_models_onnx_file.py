@@ -231,7 +231,9 @@ def test_an_unknown_rank_is_unknown_and_no_scalar() -> None:
 
 
 def test_a_given_shape_gives_the_rank_as_well() -> None:
-    for wanted, batch, sizes in (([1, 16], 1, (1, 16)), (["batch", 16], 2, (2, 16))):
+    cases: list[tuple[list[int | str], int, tuple[int, ...]]]
+    cases = [([1, 16], 1, (1, 16)), (["batch", 16], 2, (2, 16))]
+    for wanted, batch, sizes in cases:
         model = rankless()
         shapes = onnx_file.resolve_shapes(model, {"x": wanted}, batch=batch)
         [info], [made] = onnx_file.describe(onnx_file.freeze(model, shapes))

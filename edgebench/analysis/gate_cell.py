@@ -125,7 +125,7 @@ def mismatch(case: CellCase, pairs: Sequence[Pair]) -> Reason | None:
             if not check.passed:
                 message = (
                     f"outputs of {side} differ from {check.against} by {check.relative_error:.2g} "
-                    f"(limit {check.limit:g})"
+                    f"(limit {check.limit:.2g}" + (f", {check.basis})" if check.basis else ")")
                 )
                 return Reason(code="output_mismatch", message=message)
         if pair.parity_error is None or case.parity_limit is None:

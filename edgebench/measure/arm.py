@@ -158,6 +158,8 @@ def _measure(arm: ArmJob, link: _Link) -> Measured | Broken:
         precision=precision_of(job),
         reference=job.reference,
         expected=job.expected,
+        parity=job.parity,
+        asked=job.parity_limit,
     )
     quality = effective = None
     if arm.quality:
@@ -170,6 +172,8 @@ def _measure(arm: ArmJob, link: _Link) -> Measured | Broken:
             precision=precision_of(job),
             reference=job.reference,
             constant=job.reference_constant,
+            parity=job.parity,
+            asked=job.parity_limit,
         )
         link.say(Phase("reading of effective facts"))
         effective = session.effective()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from edgebench.backend import Scalar, TensorInfo
+from edgebench.models.jobs import Parity
 from edgebench.record import Replicate
 from edgebench.spec.types import Quality
 
@@ -54,6 +55,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     full_quality: bool  # every labelled item, or the cheap output check alone
     reference: str  # npz of the fp32 outputs on the first items; "": there is none
     reference_constant: bool
+    parity: Parity = Parity()
+    parity_limit: float | None = None  # the user's own; None: by what the file computes in
     expected: str  # npz of this cell's outputs: written by its first replicate, read by the others
     memory_limit_bytes: int | None = None
     generate: GenerateJob | None = None  # None: single inferences

@@ -158,6 +158,8 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
         precision=precision_of(job),
         reference=job.reference,
         expected=job.expected,
+        parity=job.parity,
+        asked=job.parity_limit,
     )
     quality = effective = None
     if job.full_quality:
@@ -170,6 +172,8 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
             precision=precision_of(job),
             reference=job.reference,
             constant=job.reference_constant,
+            parity=job.parity,
+            asked=job.parity_limit,
         )
         link.phase("reading of effective facts")
         effective = session.effective()
@@ -324,14 +328,9 @@ def _judged(replicate: Replicate, window: Window) -> Replicate:
 
     reasons = []
     if replicate.output_check is not None and not replicate.output_check.passed:
-        found = replicate.output_check
-        reasons.append(
-            Reason(
-                code="output_mismatch",
-                message=f"outputs differ from {found.against} by {found.relative_error:.2g} "
-                f"(limit {found.limit:g})",
-            )
-        )
+        from edgebench.measure.check import mismatch
+
+        reasons.append(mismatch(replicate.output_check))
     if window.paced is not None and window.paced.misses > len(window.samples_ns) / 2:
         reasons.append(
             Reason(

@@ -13,6 +13,24 @@ from edgebench.record import Work
 REFERENCE_ITEMS = 8
 
 
+class Parity(msgspec.Struct, frozen=True, kw_only=True):
+    """What the reference of parity is, and what is known of how far a right answer may lie from it."""
+
+    #: What rounds between the operators of the file that made it ("int8", "fp16+int8"); "": nothing does,
+    #: it computes in fp32 or above.
+    arithmetic: str = ""
+    #: Output -> how far rounding alone moves it, as `models.rounding` measured it; empty: not known.
+    moved: dict[str, float] = {}
+    random: str = ""  # why the model gives other outputs for the same input; "": it does not
+
+    @property
+    def reference(self) -> str:
+        """Its name."""
+        if self.arithmetic:
+            return f"the {self.arithmetic} file itself, unoptimised, on ONNX Runtime's CPU provider"
+        return "the fp32 reference"
+
+
 class PrepareJob(msgspec.Struct, frozen=True, kw_only=True):
     """One model file to make: which weights, which shapes, which precision, which batch."""
 
@@ -50,6 +68,7 @@ class PreparedModel(msgspec.Struct, frozen=True, kw_only=True):
     #: optimisations off; arrays are named "<item>/<output name>".
     reference: str  # "": a file in a runtime's own format has none
     work: Work | None = None  # of the file at `path`, one run; None: not an ONNX graph
+    parity: Parity = Parity()
     reference_constant: bool  # no two items gave different outputs: parity would prove nothing
 
 

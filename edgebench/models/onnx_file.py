@@ -475,7 +475,7 @@ def precision_census(model: ModelProto) -> tuple[dict[str, int], dict[str, int]]
     unless the runtime fuses them, so give it the graph the runtime optimised. Nodes whose input
     types the file does not tell count as "unknown". Element types have numpy's names.
     """
-    types = _element_types(model.graph)
+    types = element_types(model.graph)
     nodes: Counter[str] = Counter()
     for node in graph_nodes(model.graph):
         precision = _node_precision(node, types)
@@ -500,7 +500,7 @@ def _node_precision(node: NodeProto, types: Mapping[str, str]) -> str | None:
     return _PRECISION.get(next((t for t in known if t), ""), "unknown")
 
 
-def _element_types(graph: GraphProto) -> dict[str, str]:
+def element_types(graph: GraphProto) -> dict[str, str]:
     """Value name -> name of its ONNX element type, over the graph and its subgraphs."""
     from onnx import TensorProto
 

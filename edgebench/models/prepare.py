@@ -29,7 +29,7 @@ from edgebench.backend import TensorInfo
 from edgebench.errors import EdgebenchError, UnsupportedError, UsageError
 from edgebench.installed import installed_version
 from edgebench.models.cache import Cache, Made
-from edgebench.models.jobs import REFERENCE_ITEMS, PreparedModel, PrepareFailure, PrepareJob
+from edgebench.models.jobs import REFERENCE_ITEMS, Parity, PreparedModel, PrepareFailure, PrepareJob
 from edgebench.record import Work
 from edgebench.suggest import did_you_mean
 
@@ -73,7 +73,7 @@ def prepare(job: PrepareJob) -> PreparedModel:
     final = fixed  # fp16, bf16, w8 and w4 are the runtime's doing, from the fp32 file
     if job.precision.startswith("int8"):
         final = _quantized(job, store, fixed, single)
-    reference, constant = _reference(job, store, single)
+    reference = _reference(job, store, single)
     return PreparedModel(
         path=str(final.path),
         sha256=final.sha256,
@@ -84,8 +84,9 @@ def prepare(job: PrepareJob) -> PreparedModel:
         fp32_path=str(single.path),
         inputs=list(single.inputs),
         outputs=list(single.outputs),
-        reference=str(reference),
-        reference_constant=constant,
+        reference=str(reference.path),
+        reference_constant=reference.constant,
+        parity=reference.parity,
         work=_work(store, final),
     )
 
@@ -295,8 +296,16 @@ def _foldable(model: ModelProto) -> ModelProto:
     return onnx_file.freeze(raised, onnx_file.resolve_shapes(raised, {}, 1))
 
 
-def _reference(job: PrepareJob, store: Cache, single: _Model) -> tuple[Path, bool]:
-    """Outputs of the unquantised model on the first items, and whether they are all the same."""
+@dataclass(frozen=True)
+class _Reference:
+    """Outputs of the unquantised model on the first items, and what they can tell."""
+
+    path: Path
+    constant: bool  # no two items gave different outputs
+    parity: Parity
+
+
+def _reference(job: PrepareJob, store: Cache, single: _Model) -> _Reference:
     key = {
         "step": "reference",
         "model": single.sha256,
@@ -308,30 +317,27 @@ def _reference(job: PrepareJob, store: Cache, single: _Model) -> tuple[Path, boo
     def make(folder: Path) -> Made:
         import numpy as np
 
-        outputs = _reference_outputs(single, _task(job, single))
+        outputs, parity = _reference_outputs(single, _task(job, single))
         arrays: dict[str, Any] = {
             f"{index}/{name}": array
             for index, item in enumerate(outputs)
             for name, array in item.items()
         }
         np.savez(folder / _REFERENCE, **arrays)
-        return Made(facts={"constant": not _differ(outputs)})
+        return Made(facts={"constant": not _differ(outputs), "parity": msgspec.to_builtins(parity)})
 
     folder, facts = store.get(key, make)
-    return folder / _REFERENCE, bool(facts["constant"])
+    parity = msgspec.convert(facts["parity"], Parity)
+    return _Reference(folder / _REFERENCE, bool(facts["constant"]), parity)
 
 
-def _reference_outputs(model: _Model, task: Task) -> list[Outputs]:
-    """ONNX Runtime on the CPU, one thread, graph optimisations off.
+def _reference_outputs(model: _Model, task: Task) -> tuple[list[Outputs], Parity]:
+    """What the model answers, unoptimised, on the CPU.
 
-    Raises UnsupportedError where it cannot run the model, EdgebenchError where the task is at fault.
+    Raises UnsupportedError where ONNX Runtime cannot run it, EdgebenchError where the task is at fault.
     """
-    import onnxruntime as ort
+    from edgebench.models.parity import parity_of, unoptimised
 
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4
     if not len(task):
         raise EdgebenchError(f"the task {type(task).__name__} has no items")
     items = [dict(task.preprocess(task.raw(n))) for n in range(min(REFERENCE_ITEMS, len(task)))]
@@ -340,10 +346,10 @@ def _reference_outputs(model: _Model, task: Task) -> list[Outputs]:
     taken = {info.name: (info.dtype, info.shape) for info in model.inputs}
     opened = False
     try:
-        session = ort.InferenceSession(str(model.path), options, providers=["CPUExecutionProvider"])
-        names = [output.name for output in model.outputs]
+        run = unoptimised(model.path, [output.name for output in model.outputs])
         opened = True
-        return [dict(zip(names, session.run(None, feeds), strict=True)) for feeds in items]
+        outputs = [run(feeds) for feeds in items]
+        return outputs, parity_of(model.path, run, items, outputs)
     except Exception as error:  # noqa: BLE001 - the runtime's exceptions share no base class but Exception
         if opened and given != taken:
             raise EdgebenchError(
