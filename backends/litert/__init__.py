@@ -129,10 +129,12 @@ class LiteRtSession(Session):
         self._signature = _signature(self._inner, model.path.name, options.get("signature"))
         inputs, outputs = self._inner.get_input_details(), self._inner.get_output_details()
         names = _workload_names(model, [str(detail["name"]) for detail in (*inputs, *outputs)])
+        # What the workload says of names goes before places.
+        places = ((), ()) if model.names else (model.inputs, model.outputs)
         described = [_tensor_info(detail, names) for detail in inputs]
-        self.inputs = named_by_place(described, model.inputs, "input")
+        self.inputs = named_by_place(described, places[0], "input")
         described = [_tensor_info(detail, names) for detail in outputs]
-        self.outputs = named_by_place(described, model.outputs)
+        self.outputs = named_by_place(described, places[1])
         self._indices = [int(detail["index"]) for detail in inputs]
         self._out_indices = [int(detail["index"]) for detail in outputs]
         self.run = functools.partial(
