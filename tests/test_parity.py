@@ -11,98 +11,14 @@ import numpy as np
 import pytest
 
 from edgebench.measure import check
-from edgebench.models import quantize
 from edgebench.models.distance import distances
 from edgebench.models.jobs import Parity, PreparedModel, PrepareJob
 from edgebench.models.prepare import prepare
 from edgebench.record import OutputCheck
 from edgebench.spec.types import Quality
+from tests.reduced_models import KINDS, WIDTH, build, helper, network, weights
 
-onnx: Any = pytest.importorskip("onnx")
-TensorProto, helper, numpy_helper = onnx.TensorProto, onnx.helper, onnx.numpy_helper
-
-WIDTH, LAYERS = 64, 6
 Change = Callable[[dict[str, Any]], None]
-
-
-def weights(seed: int = 0) -> dict[str, Any]:
-    rng = np.random.default_rng(seed)
-    size = np.sqrt(2 / WIDTH)
-    return {
-        f"w{layer}": (size * rng.standard_normal((WIDTH, WIDTH))).astype(np.float32)
-        for layer in range(LAYERS)
-    }
-
-
-def network(given: Mapping[str, Any], kind: int = 1) -> Any:
-    """x -> LAYERS times a matrix product and a ReLU, the last without -> y, and the label of y."""
-    dtype = helper.tensor_dtype_to_np_dtype(kind)
-    nodes, value = [], "x"
-    for layer in range(LAYERS):
-        nodes.append(helper.make_node("MatMul", [value, f"w{layer}"], [f"m{layer}"]))
-        value = f"r{layer}"
-        nodes.append(helper.make_node("Relu", [f"m{layer}"], [value]))
-    nodes[-1] = helper.make_node("Identity", [f"m{LAYERS - 1}"], ["y"])
-    nodes.append(helper.make_node("ArgMax", ["y"], ["label"], axis=1))
-    return build(nodes, {n: w.astype(dtype) for n, w in given.items()}, kind)
-
-
-def build(nodes: list[Any], given: Mapping[str, Any], kind: int = 1) -> Any:
-    graph = helper.make_graph(
-        nodes,
-        "g",
-        [helper.make_tensor_value_info("x", kind, (1, WIDTH))],
-        [
-            helper.make_tensor_value_info("y", kind, (1, WIDTH)),
-            helper.make_tensor_value_info("label", TensorProto.INT64, (1, 1)),
-        ],
-        [numpy_helper.from_array(array, name) for name, array in given.items()],
-    )
-    domains = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
-    return helper.make_model(graph, ir_version=8, opset_imports=domains)
-
-
-def fp16(given: Mapping[str, Any]) -> Any:
-    return network(given, TensorProto.FLOAT16)
-
-
-def int8(given: Mapping[str, Any]) -> Any:
-    """QDQ, as quantizers write it; calibrated on what the reference is fed, whatever the weights."""
-    rng = np.random.default_rng(7)
-    feeds = ({"x": rng.standard_normal((1, WIDTH)).astype(np.float32)} for _ in range(16))
-    return quantize.quantize_static(network(given), feeds, 1)
-
-
-def dynamic(given: Mapping[str, Any]) -> Any:
-    return quantize.quantize_dynamic(network(given))
-
-
-def int4(given: Mapping[str, Any]) -> Any:
-    """Blocks of 32 weights with a scale each, and activations in 8 bits."""
-    nodes, packed, value = [], {}, "x"
-    for layer in range(LAYERS):
-        blocks = given[f"w{layer}"].T.reshape(WIDTH, -1, 32)
-        scales = np.abs(blocks).max(axis=2, keepdims=True) / 7 + 1e-9
-        numbers = (np.clip(np.round(blocks / scales), -8, 7) + 8).astype(np.uint8)
-        packed[f"q{layer}"] = numbers[..., 0::2] | (numbers[..., 1::2] << 4)
-        packed[f"s{layer}"] = scales.reshape(WIDTH, -1).astype(np.float32)
-        inputs, made = [value, f"q{layer}", f"s{layer}"], f"m{layer}"
-        nodes.append(
-            helper.make_node(
-                "MatMulNBits", inputs, [made], domain="com.microsoft", K=WIDTH, N=WIDTH, bits=4,
-                block_size=32, accuracy_level=4,
-            )
-        )  # fmt: skip
-        value = f"r{layer}"
-        nodes.append(helper.make_node("Relu", [made], [value]))
-    nodes[-1] = helper.make_node("Identity", [f"m{LAYERS - 1}"], ["y"])
-    nodes.append(helper.make_node("ArgMax", ["y"], ["label"], axis=1))
-    return build(nodes, packed)
-
-
-KINDS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
-    "fp16": fp16, "int8": int8, "int8 dynamic": dynamic, "int4": int4,
-}  # fmt: skip
 
 
 def prepared(model: Any, folder: Path) -> PreparedModel:
@@ -242,6 +158,32 @@ def test_outputs_that_are_missing_or_of_another_shape_are_infinitely_far() -> No
     assert distances([{"z": np.ones(4)}], [{"y": np.ones(4)}]) == {
         "y": float("inf"), "z": float("inf"),
     }  # fmt: skip
+
+
+def test_renamed_outputs_are_compared_by_place_and_a_note_says_so() -> None:
+    base = [{"y": np.ones(4), "z": np.zeros(3)}]
+    head = [{"z": np.zeros(3), "logits": np.full(4, 2.0)}]
+    found = check.matched(base, head)
+    assert isinstance(found, check.Matched)
+    assert found.head[0]["y"].tolist() == [2, 2, 2, 2]
+    assert found.note.endswith("compared by place: base's 'y' is head's 'logits'")
+    same = check.matched(base, base)
+    assert isinstance(same, check.Matched)
+    assert same.note == ""
+
+
+@pytest.mark.parametrize(
+    ("head", "why"),
+    [
+        ([{"y": np.ones(4)}], "are not those of base"),
+        ([{"y": np.ones(4), "q": np.zeros(2)}], "have other shapes"),
+    ],
+)
+def test_outputs_that_cannot_be_compared_are_listed(head: list[Any], why: str) -> None:
+    found = check.matched([{"y": np.ones(4), "z": np.zeros(3)}], head)
+    assert isinstance(found, str)
+    assert why in found
+    assert "base gives 'y' [4], 'z' [3], head gives 'y' [4]" in found
 
 
 RANDOM = {

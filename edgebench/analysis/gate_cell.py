@@ -130,10 +130,11 @@ def mismatch(case: CellCase, pairs: Sequence[Pair]) -> Reason | None:
                 return Reason(code="output_mismatch", message=message)
         if pair.parity_error is None or case.parity_limit is None:
             continue
-        if not pair.parity_error <= case.parity_limit:
-            message = (
+        limit = case.parity_limit if pair.parity_limit is None else pair.parity_limit
+        if not pair.parity_error <= limit:
+            message = pair.parity_note or (
                 f"outputs of head differ from those of base by {pair.parity_error:.2g} "
-                f"(limit {case.parity_limit:g})"
+                f"(limit {limit:.2g})"
             )
             fix = "if they are meant to: say how far, --parity 0.1, or judge them by labels, --parity off"
             return Reason(code="output_mismatch", message=message, fix=fix)

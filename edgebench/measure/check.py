@@ -38,6 +38,7 @@ REDUCED_PARITY_LIMIT = 0.1
 #: never by more than the second: answers that are zero, or another model's, are off by 1 and more.
 ROUNDINGS, MAX_ROUNDING = 2, 0.5
 FP32_REFERENCE = Parity()
+NOTHING_ALIKE = 1e9  # in records, which hold no infinity
 SAME_SESSION_LIMIT = 1e-3  # between two processes of one cell
 CHECKED_ITEMS = 4
 #: Reading outputs may copy them, which costs the same twice; more than this at first is work.
@@ -71,7 +72,7 @@ class Tolerance:
     """How far outputs may lie from what they are held against, and why so far."""
 
     limit: float
-    basis: str
+    basis: str = ""
     outputs: Mapping[str, float] = field(default_factory=dict)  # those with a limit of their own
 
     def of(self, output: str) -> float:
@@ -119,6 +120,36 @@ def deviation(got: Sequence[Outputs], want: Sequence[Outputs], allowed: Toleranc
 def relative_error(got: Sequence[Outputs], want: Sequence[Outputs]) -> float:
     """The largest distance of an output; infinite where shapes or names differ."""
     return max(distances(got, want).values(), default=0.0)
+
+
+@dataclass(frozen=True)
+class Matched:
+    """A head's outputs under the names of base's, and a note where the names are not the same."""
+
+    head: list[Outputs]
+    note: str = ""
+
+
+def matched(base: Sequence[Outputs], head: Sequence[Outputs]) -> Matched | str:
+    """Which output of head is which of base: that of its name, and of those without one the next in
+    order. Why they cannot be compared, where there are not as many or one has another shape."""
+    theirs, mine = base[0], head[0]
+    free = iter([name for name in mine if name not in theirs])
+    names = {name: name if name in mine else next(free, "") for name in theirs}
+    told = f"base gives {_listed(theirs)}, head gives {_listed(mine)}"
+    if len(mine) != len(theirs) or len(base) != len(head):
+        return f"the outputs of head are not those of base: {told}"
+    if any(np.shape(mine[names[name]]) != np.shape(theirs[name]) for name in theirs):
+        return f"the outputs of head have other shapes than those of base: {told}"
+    renamed = ", ".join(f"{old!r} is head's {new!r}" for old, new in names.items() if old != new)
+    return Matched(
+        [{name: item[names[name]] for name in names} for item in head],
+        f"outputs have other names, and are compared by place: base's {renamed}" if renamed else "",
+    )
+
+
+def _listed(outputs: Outputs) -> str:
+    return ", ".join(f"{name!r} {list(np.shape(array))}" for name, array in outputs.items())
 
 
 def load_outputs(path: str, count: int) -> list[Outputs]:
@@ -185,7 +216,7 @@ def _checked(against: str, found: Deviation, basis: str) -> OutputCheck:
     """`basis`: why the limit is what it is; "": there is none."""
     return OutputCheck(
         against=against,
-        relative_error=found.error if np.isfinite(found.error) else 1e9,
+        relative_error=min(found.error, NOTHING_ALIKE),
         limit=found.limit if basis else None,
         passed=found.held or not basis,
         basis=basis,

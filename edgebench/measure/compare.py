@@ -81,6 +81,12 @@ def compare(
     if reading is not None and not reading.needed_s:
         notes.append(f"energy is not judged: {_why(reading)}")
     notes += dict.fromkeys(unlike_asked(contests))
+    notes += [
+        f"{contest.case.cell}: {pair.parity_note}"
+        for contest in contests
+        for pair in contest.pairs[:1]
+        if pair.parity_note
+    ]
     return build_report(
         [contest.evidence for contest in contests],
         rules,

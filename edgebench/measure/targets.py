@@ -162,6 +162,7 @@ def _job(cell: Cell, settings: Settings, request: PrepareJob, ready: Ready) -> J
         reference=ready.prepared.reference,
         reference_constant=ready.prepared.reference_constant,
         parity=ready.prepared.parity,
+        parity_limit=settings.parity,
         expected="",
         memory_limit_bytes=settings.memory_limit_bytes,
         generate=_generate_job(cell),
