@@ -95,7 +95,12 @@ def _workloads(request: Request, models: Mapping[Side, Path | None]) -> list[dic
         )
     shapes = msgspec.convert(request.shapes, dict)
     paths: dict[Side, Path] = {"base": base, "head": head}
-    return [{side: workload_for_model(paths[side], shapes, request.task) for side in SIDES}]
+    return [
+        {
+            side: workload_for_model(paths[side], shapes, request.task, inputs=request.inputs)
+            for side in SIDES
+        }
+    ]
 
 
 def _on_model(workload: Workload, path: Path | None) -> Workload:

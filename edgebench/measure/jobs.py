@@ -8,6 +8,7 @@ from edgebench.backend import Scalar, TensorInfo
 from edgebench.models.jobs import Parity
 from edgebench.record import Replicate
 from edgebench.spec.types import Quality
+from edgebench.task import InputRange
 
 
 class GenerateJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +40,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     model_asset: str
     fp32_path: str
     fp32_inputs: list[TensorInfo]
+    input_ranges: dict[str, InputRange] = {}
     seed: int
 
     scenario: str

@@ -149,6 +149,7 @@ def _job(cell: Cell, settings: Settings, request: PrepareJob, ready: Ready) -> J
         model_asset=request.source,
         fp32_path=ready.prepared.fp32_path,
         fp32_inputs=ready.prepared.inputs,
+        input_ranges=ready.prepared.input_ranges,
         seed=settings.seed,
         scenario=cell.scenario,
         rate_per_s=cell.rate_per_s,

@@ -230,6 +230,7 @@ def task_of(job: Job, described: Sequence[TensorInfo]) -> Task:
         model=Path(job.fp32_path),
         model_asset=Path(job.model_asset),
         inputs=described,
+        input_ranges=job.input_ranges,
         seed=job.seed,
     )
     metrics = (job.quality.metric, *job.quality.also)

@@ -8,6 +8,7 @@ import msgspec
 
 from edgebench.backend import TensorInfo
 from edgebench.record import Work
+from edgebench.task import InputRange
 
 #: Task items whose fp32 outputs are kept as the reference of parity.
 REFERENCE_ITEMS = 8
@@ -64,6 +65,7 @@ class PreparedModel(msgspec.Struct, frozen=True, kw_only=True):
     fp32_path: str  # the unquantised file at batch 1, which made the reference
     inputs: list[TensorInfo]  # of that file; none: it is in a runtime's own format
     outputs: list[TensorInfo] = []
+    input_ranges: dict[str, InputRange] = {}  # what of whole numbers its graph allows
     #: .npz of that file's outputs for the task's first REFERENCE_ITEMS items, one thread, graph
     #: optimisations off; arrays are named "<item>/<output name>".
     reference: str  # "": a file in a runtime's own format has none

@@ -131,11 +131,11 @@ def _tensor_info(value: ValueInfoProto) -> TensorInfo:
     return TensorInfo(
         name=value.name,
         dtype=dtype,
-        shape=_declared_shape(value),
+        shape=declared_shape(value),
     )
 
 
-def _declared_shape(value: ValueInfoProto) -> tuple[int | None, ...] | None:
+def declared_shape(value: ValueInfoProto) -> tuple[int | None, ...] | None:
     """The sizes that the file tells; None: it does not even tell how many axes there are."""
     tensor = value.type.tensor_type
     return tuple(map(_declared, tensor.shape.dim)) if tensor.HasField("shape") else None
@@ -246,7 +246,7 @@ def _check_batch(
 
 
 def _leads_open(value: ValueInfoProto) -> bool:
-    shape = _declared_shape(value)
+    shape = declared_shape(value)
     return shape is None or shape[:1] == (None,)
 
 
@@ -256,7 +256,7 @@ def _named_axes(
     """Sizes of symbolic axes ("sequence", "batch_size", ...) that the wanted shapes fix."""
     named: dict[str, int] = {}
     for name, shape in wanted.items():
-        if _declared_shape(inputs[name]) is None:
+        if declared_shape(inputs[name]) is None:
             continue  # whatever was asked for fits
         dims = inputs[name].type.tensor_type.shape.dim
         if len(dims) != len(shape):
@@ -278,7 +278,7 @@ def _fixed_shape(
     named: Mapping[str, int],
     batch: int,
 ) -> list[int]:
-    if _declared_shape(value) is None:
+    if declared_shape(value) is None:
         if wanted is None:
             raise UsageError(
                 f"input {value.name!r} has no shape in the model, not even its number of axes",
@@ -505,7 +505,7 @@ def element_types(graph: GraphProto) -> dict[str, str]:
     from onnx import TensorProto
 
     types: dict[str, str] = {}
-    for part in _graphs(graph):
+    for part in graphs(graph):
         for value in (*part.input, *part.value_info, *part.output):
             types[value.name] = TensorProto.DataType.Name(value.type.tensor_type.elem_type)
         for tensor in part.initializer:
@@ -525,26 +525,35 @@ def _tensor_bytes(tensor: Any) -> tuple[str, int]:
     return name, (elements * bits + 7) // 8
 
 
-def _graphs(graph: GraphProto) -> Iterator[GraphProto]:
+def graphs(graph: GraphProto) -> Iterator[GraphProto]:
     """A graph and the bodies of its If, Loop and Scan nodes."""
     yield graph
     for node in graph.node:
         for attribute in node.attribute:
             if attribute.HasField("g"):
-                yield from _graphs(attribute.g)
+                yield from graphs(attribute.g)
             for body in attribute.graphs:
-                yield from _graphs(body)
+                yield from graphs(body)
 
 
 def graph_nodes(graph: GraphProto) -> Iterator[NodeProto]:
     """All nodes, those of subgraphs included."""
-    for part in _graphs(graph):
+    for part in graphs(graph):
         yield from part.node
+
+
+def constant_tensors(graph: GraphProto) -> Iterator[tuple[str, Any]]:
+    """Constants by the name that nodes read them by."""
+    for part in graphs(graph):
+        yield from ((tensor.name, tensor) for tensor in part.initializer)
+        for node in part.node:
+            if node.op_type == "Constant":
+                yield from ((node.output[0], a.t) for a in node.attribute if a.HasField("t"))
 
 
 def _tensors(graph: GraphProto) -> Iterator[Any]:
     """Constants: initializers and the values of Constant nodes."""
-    for part in _graphs(graph):
+    for part in graphs(graph):
         yield from part.initializer
         for node in part.node:
             if node.op_type == "Constant":

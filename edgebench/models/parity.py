@@ -71,6 +71,43 @@ def parity_of(path: Path, run: Run, items: Sequence[Arrays], outputs: Sequence[A
     return Parity(arithmetic=arithmetic, moved=moved)
 
 
+def is_constant(run: Run, items: Sequence[Arrays], outputs: Sequence[Arrays]) -> bool:
+    """Whether no two items gave outputs that differ by more than rounding: parity would prove nothing.
+
+    Of a single item its altered copy is the second one.
+    """
+    if len(items) > 1:
+        return not _differ(outputs)
+    try:
+        return not _differ([*outputs, run(_altered(items[0]))])
+    except Exception:  # noqa: BLE001 - the runtime's exceptions share no base class but Exception
+        return False  # what such a model answers depends on what it is asked
+
+
+def _altered(feeds: Arrays) -> Arrays:
+    """Other values of the same kind: floats a little larger, others in another order."""
+    return {
+        name: array * array.dtype.type(1.01)
+        if array.dtype.kind == "f"
+        else np.roll(array.reshape(-1), 1).reshape(array.shape)
+        for name, array in feeds.items()
+    }
+
+
+def _differ(outputs: Sequence[Arrays]) -> bool:
+    """Whether any two items gave outputs that differ by more than rounding."""
+
+    def differs(mine: Any, first: Any) -> bool:
+        mine, first = np.asarray(mine), np.asarray(first)
+        if mine.shape != first.shape:
+            return True
+        if mine.dtype.kind not in "fc":
+            return not np.array_equal(mine, first)
+        return not np.allclose(mine, first, rtol=1e-5, atol=0, equal_nan=True)
+
+    return any(differs(item[name], outputs[0][name]) for item in outputs[1:] for name in item)
+
+
 def _randomness(model: ModelProto, run: Run, feeds: Arrays, first: Arrays) -> str:
     """Why the model gives other outputs for the same input; "": it gives the same."""
     apart = distances([run(feeds)], [first])

@@ -32,6 +32,7 @@ from edgebench.models.cache import Cache, Made
 from edgebench.models.jobs import REFERENCE_ITEMS, Parity, PreparedModel, PrepareFailure, PrepareJob
 from edgebench.record import Work
 from edgebench.suggest import did_you_mean
+from edgebench.task import InputRange
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -53,6 +54,7 @@ class _Model:
     build_s: float | None
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
+    input_ranges: dict[str, InputRange]
 
 
 def prepare(job: PrepareJob) -> PreparedModel:
@@ -84,6 +86,7 @@ def prepare(job: PrepareJob) -> PreparedModel:
         fp32_path=str(single.path),
         inputs=list(single.inputs),
         outputs=list(single.outputs),
+        input_ranges=single.input_ranges,
         reference=str(reference.path),
         reference_constant=reference.constant,
         parity=reference.parity,
@@ -317,26 +320,26 @@ def _reference(job: PrepareJob, store: Cache, single: _Model) -> _Reference:
     def make(folder: Path) -> Made:
         import numpy as np
 
-        outputs, parity = _reference_outputs(single, _task(job, single))
+        outputs, constant, parity = _reference_outputs(single, _task(job, single))
         arrays: dict[str, Any] = {
             f"{index}/{name}": array
             for index, item in enumerate(outputs)
             for name, array in item.items()
         }
         np.savez(folder / _REFERENCE, **arrays)
-        return Made(facts={"constant": not _differ(outputs), "parity": msgspec.to_builtins(parity)})
+        return Made(facts={"constant": constant, "parity": msgspec.to_builtins(parity)})
 
     folder, facts = store.get(key, make)
     parity = msgspec.convert(facts["parity"], Parity)
     return _Reference(folder / _REFERENCE, bool(facts["constant"]), parity)
 
 
-def _reference_outputs(model: _Model, task: Task) -> tuple[list[Outputs], Parity]:
-    """What the model answers, unoptimised, on the CPU.
+def _reference_outputs(model: _Model, task: Task) -> tuple[list[Outputs], bool, Parity]:
+    """What the model answers, unoptimised, on the CPU; whether that is always the same; what it can tell.
 
     Raises UnsupportedError where ONNX Runtime cannot run it, EdgebenchError where the task is at fault.
     """
-    from edgebench.models.parity import parity_of, unoptimised
+    from edgebench.models.parity import is_constant, parity_of, unoptimised
 
     if not len(task):
         raise EdgebenchError(f"the task {type(task).__name__} has no items")
@@ -349,15 +352,20 @@ def _reference_outputs(model: _Model, task: Task) -> tuple[list[Outputs], Parity
         run = unoptimised(model.path, [output.name for output in model.outputs])
         opened = True
         outputs = [run(feeds) for feeds in items]
-        return outputs, parity_of(model.path, run, items, outputs)
+        parity = parity_of(model.path, run, items, outputs)
+        return outputs, is_constant(run, items, outputs), parity
     except Exception as error:  # noqa: BLE001 - the runtime's exceptions share no base class but Exception
         if opened and given != taken:
             raise EdgebenchError(
                 f"the task {type(task).__name__} gives {_named(given)}; the model takes {_named(taken)}"
             ) from None
         text = str(error).strip() or type(error).__name__
+        drawn = task.drawn() if opened else ""
         raise UnsupportedError(
-            f"ONNX Runtime cannot run {model.path.name} for a reference: {text.splitlines()[0]}"
+            f"ONNX Runtime cannot run {model.path.name} for a reference: {text.splitlines()[0]}{drawn}",
+            "say what such an input may be: --range NAME=low,high (or NAME=1|2|3), or --inputs FILE.npz"
+            if drawn
+            else "",
         ) from None
 
 
@@ -366,21 +374,6 @@ def _named(tensors: Mapping[str, tuple[str, tuple[int | None, ...] | None]]) -> 
         f"{name} {dtype}{'' if shape is None else list(shape)}"
         for name, (dtype, shape) in tensors.items()
     )
-
-
-def _differ(outputs: list[Outputs]) -> bool:
-    """Whether any two items gave outputs that differ by more than rounding."""
-    import numpy as np
-
-    def differs(mine: Any, first: Any) -> bool:
-        mine, first = np.asarray(mine), np.asarray(first)
-        if mine.shape != first.shape:
-            return True
-        if mine.dtype.kind not in "fc":
-            return not np.array_equal(mine, first)
-        return not np.allclose(mine, first, rtol=1e-5, atol=0, equal_nan=True)
-
-    return any(differs(item[name], outputs[0][name]) for item in outputs[1:] for name in item)
 
 
 def _task(job: PrepareJob, single: _Model) -> Task:
@@ -393,6 +386,7 @@ def _task(job: PrepareJob, single: _Model) -> Task:
         model=single.path,
         model_asset=Path(job.source),
         inputs=single.inputs,
+        input_ranges=single.input_ranges,
         seed=job.seed,
     )
     return load_task(job.task, context)
@@ -448,10 +442,12 @@ def _runtime_version() -> str:
 
 def _facts(path: Path, build_s: float | None) -> Made:
     from edgebench.models import onnx_file
+    from edgebench.models.input_ranges import input_ranges
 
     files = [path, *_weights_beside(path)]
     hashes = [file_sha256(file) for file in files]
-    inputs, outputs = onnx_file.describe(onnx_file.load_model(path, weights=False))
+    model = onnx_file.load_model(path, weights=False)
+    inputs, outputs = onnx_file.describe(model)
     return Made(
         facts={
             "sha256": _joint_sha256(files, hashes),
@@ -459,6 +455,7 @@ def _facts(path: Path, build_s: float | None) -> Made:
             "build_s": build_s,
             "inputs": msgspec.to_builtins(inputs),
             "outputs": msgspec.to_builtins(outputs),
+            "input_ranges": msgspec.to_builtins(input_ranges(model)),
         }
     )
 
@@ -485,6 +482,7 @@ def _from_entry(folder: Path, facts: dict[str, Any]) -> _Model:
         build_s=facts["build_s"],
         inputs=msgspec.convert(facts["inputs"], tuple[TensorInfo, ...]),
         outputs=msgspec.convert(facts["outputs"], tuple[TensorInfo, ...]),
+        input_ranges=msgspec.convert(facts["input_ranges"], dict[str, InputRange]),
     )
 
 
