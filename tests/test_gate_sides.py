@@ -152,6 +152,13 @@ def test_a_users_limit_holds_between_the_sides_and_to_either_reference(tmp_path:
     assert {arm.job.parity_limit for arm in contest.arms.values()} == {0.3}
 
 
+def test_the_canary_allows_what_its_cell_does(tmp_path: Path) -> None:
+    contest = own(tmp_path, int8(weights()), int8(weights()))
+    [canary] = contests.canary_of([contest])
+    assert canary.allowed == contest.allowed
+    assert canary.case.parity_limit == contest.case.parity_limit
+
+
 def planned(
     base: list[str], head: list[str], **sets: list[Scalar]
 ) -> list[tuple[Variant, Variant]]:

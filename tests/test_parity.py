@@ -229,7 +229,9 @@ def test_a_random_model_is_held_to_nothing_and_its_quality_is_unknown(tmp_path: 
         parity=parity,
     )
     assert (quality.value, quality.passed) == (None, False)
-    assert quality.reason.startswith("the model is random by itself: labels alone can judge it")
+    assert quality.reason.startswith(
+        "the model is random by itself: export it without, or give it a task"
+    )
 
 
 def test_outputs_that_differ_from_themselves_are_called_random_or_not_reset() -> None:

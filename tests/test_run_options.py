@@ -58,7 +58,8 @@ def test_a_workload_that_is_named_twice_runs_once() -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [("--range", "x=0,1"), ("--inputs", "{file}"), ("--parity", "0.1"), ("--task", "t.py:T")]
+    "words",
+    [("--range", "x=0,1"), ("--inputs", "{file}"), ("--parity", "0.1"), ("--task", "t.py:T")],
 )
 def test_what_is_said_of_a_model_file_needs_one(words: tuple[str, str], tmp_path: Path) -> None:
     file = tmp_path / "m.npz"

@@ -132,7 +132,10 @@ def mismatch(case: CellCase, pairs: Sequence[Pair]) -> Reason | None:
             continue
         limit = case.parity_limit if pair.parity_limit is None else pair.parity_limit
         if not pair.parity_error <= limit:
-            message = pair.parity_note or (
+            if pair.parity_note:
+                fix = "compare models of the same outputs: no limit makes these comparable"
+                return Reason(code="output_mismatch", message=pair.parity_note, fix=fix)
+            message = (
                 f"outputs of head differ from those of base by {pair.parity_error:.2g} "
                 f"(limit {limit:.2g})"
             )

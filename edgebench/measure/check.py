@@ -364,7 +364,7 @@ def _parity_quality(
         )
     if parity.random:
         return _unknown_parity(
-            f"{parity.random}: labels alone can judge it, so give it a task (--task)"
+            f"{parity.random}: export it without, or give it a task with labels (--task)"
         )
     want = load_outputs(reference, len(task))
     items = [task.preprocess(task.raw(index)) for index in range(len(want))]

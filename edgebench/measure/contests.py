@@ -223,11 +223,12 @@ def canary_of(contests: Sequence[Contest]) -> list[Contest]:
         base=chosen.case.base,
         head=chosen.case.base,
         tolerances=chosen.case.tolerances,
+        parity_limit=chosen.case.parity_limit,
         canary=True,
     )
     assert chosen.arms is not None
     arms: dict[Side, ArmSpec] = dict.fromkeys(SIDES, chosen.arms["base"])
-    return [Contest(case, arms, cores=chosen.cores)]
+    return [Contest(case, arms, cores=chosen.cores, allowed=chosen.allowed)]
 
 
 def _least_tau(contest: Contest) -> float:
