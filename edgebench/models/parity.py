@@ -60,7 +60,7 @@ def unoptimised(model: Path | bytes, names: Sequence[str], folder: Path | None =
 def parity_of(path: Path, run: Run, items: Sequence[Arrays], outputs: Sequence[Arrays]) -> Parity:
     """`outputs`: what the reference, `run`, made of `items`."""
     from edgebench.models.onnx_file import load_model
-    from edgebench.models.rounding import jittered
+    from edgebench.models.step_noise import jittered
 
     model = load_model(path, weights=False)
     random = _randomness(model, run, items[0], outputs[0])
