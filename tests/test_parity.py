@@ -186,6 +186,36 @@ def test_outputs_that_cannot_be_compared_are_listed(head: list[Any], why: str) -
     assert "base gives 'y' [4], 'z' [3], head gives 'y' [4]" in found
 
 
+def test_weights_that_a_file_quantises_itself_do_not_move(tmp_path: Path) -> None:
+    """As exports of quantisation-aware training have them: the same in every right kernel."""
+    scale, zero = {"scale": np.array(0.02, np.float32)}, {"zero": np.array(0, np.int8)}
+    nodes = [
+        helper.make_node("QuantizeLinear", ["w", "scale", "zero"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["v"]),
+        helper.make_node("Mul", ["x", "x"], ["s"]),
+        helper.make_node("Add", ["s", "v"], ["y"]),
+        helper.make_node("ArgMax", ["y"], ["label"], axis=1),
+    ]
+    found = prepared(
+        build(nodes, {"w": np.ones((1, WIDTH), np.float32), **scale, **zero}), tmp_path
+    )
+    assert found.parity == Parity()
+
+
+def test_weights_of_few_bits_are_read_by_activations_of_8(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    nodes = [
+        helper.make_node("DequantizeLinear", ["w", "scale", "zero"], ["v"]),
+        helper.make_node("MatMul", ["x", "v"], ["y"]),
+        helper.make_node("ArgMax", ["y"], ["label"], axis=1),
+    ]
+    numbers = rng.integers(-100, 100, (WIDTH, WIDTH)).astype(np.int8)
+    given = {"w": numbers, "scale": np.array(0.01, np.float32), "zero": np.array(0, np.int8)}
+    found = prepared(build(nodes, given), tmp_path)
+    assert found.parity.arithmetic == "int8"
+    assert 1e-3 < found.parity.moved["y"] < 0.05
+
+
 RANDOM = {
     "RandomNormalLike": [
         helper.make_node("RandomNormalLike", ["x"], ["noise"], name="sampler"),

@@ -47,7 +47,8 @@ def _difference(mine: NDArray[Any], theirs: NDArray[Any]) -> float:
         return float("inf")
     if not is_number(theirs):
         return float(np.mean(mine != theirs)) if theirs.size else 0.0
-    gap, wide = mine.astype(np.float64), theirs.astype(np.float64)
+    wider = np.complex128 if theirs.dtype.kind == "c" else np.float64
+    gap, wide = mine.astype(wider), theirs.astype(wider)
     finite = np.isfinite(wide)
     if not np.array_equal(np.isfinite(gap), finite):
         return float("inf")

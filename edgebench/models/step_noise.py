@@ -9,7 +9,7 @@ the model runs once more with every such value moved by up to one step, at rando
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +44,7 @@ class _Jitter:
     """A model whose values move while they are rounded, under construction."""
 
     types: dict[str, str]  # value -> name of its ONNX element type
+    computed: set[str]  # values that follow from an input: others are the same in every kernel
     few_bits: dict[str, str]  # value dequantized from constants -> "int4", "int8"
     kinds: set[str] = field(default_factory=set)
     count: int = 0
@@ -110,7 +111,7 @@ class _Jitter:
     def moved_output(self, node: NodeProto) -> list[NodeProto]:
         """Behind a node that writes a quantized tensor, or one of 16 bits."""
         name = node.output[0] if node.output else ""
-        kind = self.types.get(name, "")
+        kind = self.types.get(name, "") if name in self.computed else ""
         quantized = kind in _STEPS and node.op_type.startswith(("Q", "NhwcQ", "DynamicQuantize"))
         if not quantized and kind not in _ROUNDED:
             return []
@@ -145,8 +146,8 @@ class _Jitter:
 def jittered(model: ModelProto) -> tuple[ModelProto, str]:
     """The model with every rounded value moved, and the arithmetic that rounds ("int8", "fp16+int8"), in
     place; "" where nothing does: fp32 and above."""
-    types = _types(model)
-    jitter = _Jitter(types, _few_bits(model, types))
+    types, computed = _types(model), _computed(model)
+    jitter = _Jitter(types, computed, _few_bits(model, types, computed))
     jitter.graph(model.graph)
     del model.graph.value_info[:]
     return model, "+".join(sorted(jitter.kinds))
@@ -157,13 +158,15 @@ def _types(model: ModelProto) -> dict[str, str]:
     operator writes what it reads."""
     import onnx
 
-    from edgebench.models.onnx_file import element_types, graph_nodes
+    from edgebench.models.onnx_file import constant_tensors, element_types, graph_nodes
 
     try:
         inferred = onnx.shape_inference.infer_shapes(model)
     except onnx.shape_inference.InferenceError:
         inferred = model
     types = element_types(inferred.graph)
+    for name, tensor in constant_tensors(inferred.graph):
+        types[name] = str(onnx.TensorProto.DataType.Name(tensor.data_type))
     for node in graph_nodes(inferred.graph):
         for name in node.output[:1]:
             if types.get(name, "UNDEFINED") == "UNDEFINED":
@@ -183,23 +186,35 @@ def _guessed(node: NodeProto, types: Mapping[str, str]) -> str:
     return read[0] if read else "UNDEFINED"
 
 
-def _few_bits(model: ModelProto, types: Mapping[str, str]) -> dict[str, str]:
+def _computed(model: ModelProto) -> set[str]:
+    """Values that follow from an input of the graph; what is drawn at random is its own business."""
+    from edgebench.models.onnx_file import graph_inputs, graph_nodes
+
+    found = {value.name for value in graph_inputs(model)}
+    for node in graph_nodes(model.graph):
+        bodies = [a.g for a in node.attribute if a.HasField("g")]
+        read = [
+            *node.input,
+            *(n for body in bodies for each in graph_nodes(body) for n in each.input),
+        ]
+        # What a body is given of each turn (the state of a Loop) is computed by the node around it.
+        if not found.isdisjoint(read):
+            found.update(node.output, (value.name for body in bodies for value in body.input))
+    return found
+
+
+def _few_bits(
+    model: ModelProto, types: Mapping[str, str], computed: Collection[str]
+) -> dict[str, str]:
     """Values dequantized from constants of 8 bits or fewer, and those dequantized from computed ones of
     8 bits (as ""): between the latter and such weights, a kernel computes in integers anyway."""
-    from onnx import TensorProto
-
-    constants = {t.name: TensorProto.DataType.Name(t.data_type) for t in model.graph.initializer}
-    for node in model.graph.node:
-        if node.op_type == "Constant" and node.attribute[0].HasField("t"):
-            constants[node.output[0]] = TensorProto.DataType.Name(node.attribute[0].t.data_type)
-    found: dict[str, str] = {}
-    for node in _dequantizers(model):
-        kind = constants.get(node.input[0], "")
-        if kind in _WEIGHTS:
-            found[node.output[0]] = kind.lower().removeprefix("u")
-        elif types.get(node.input[0]) in _WEIGHTS:
-            found[node.output[0]] = ""
-    return found
+    return {
+        node.output[0]: ""
+        if node.input[0] in computed
+        else types[node.input[0]].lower().removeprefix("u")
+        for node in _dequantizers(model)
+        if types.get(node.input[0]) in _WEIGHTS
+    }
 
 
 def _dequantizers(model: ModelProto) -> Iterator[NodeProto]:
