@@ -38,6 +38,12 @@ class Metric:
     help: str
 
 
+#: What helps a model that fails on inputs that were drawn for it.
+RANGE_FIX = (
+    "say what such an input may be: --range NAME=low,high (or NAME=1|2|3), or --inputs FILE.npz"
+)
+
+
 class InputRange(msgspec.Struct, frozen=True, kw_only=True):
     """What numbers an input may be: from `low` to `high`, both included, or one of `choices`, or exactly
     `values`: one for each of its numbers, in order, or one for all of them."""

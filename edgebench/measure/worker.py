@@ -24,6 +24,7 @@ from edgebench.measure.parent_link import ParentLink, be_first_to_go
 from edgebench.measure.phases import peak_of, precision_of, timed
 from edgebench.probes import memory
 from edgebench.record import Memory, Pipeline, Reason, Replicate
+from edgebench.task import RANGE_FIX
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,7 +100,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
     pool = [session.prepare(item) for item in feeds]
 
     link.phase("first inference")
-    _, first_ns = timed(lambda: session.run(pool[0]))
+    first_ns = _first_inference(session, pool[0], task)
     link.phase("warm-up", job.warmup_s + scenario.LEAST_WARM_UP * first_ns / 1e9)
     warmup, typical_ns = scenario.warm_up(session.run, pool, job.warmup_s)
     uss_warm = memory.uss_bytes()
@@ -208,6 +209,20 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
     )
     session.close()
     return Done(_judged(replicate, window), inputs.digest(feeds))
+
+
+def _first_inference(session: Session, prepared: Any, task: Task) -> int:
+    """What it takes. Where it fails on inputs that were made up, the error says from what."""
+    try:
+        _, first_ns = timed(lambda: session.run(prepared))
+    except (MemoryError, EdgebenchError):
+        raise
+    except Exception as error:
+        if not task.drawn():
+            raise
+        message = f"{type(error).__name__}: {error}{task.drawn()}"
+        raise EdgebenchError(message, RANGE_FIX) from None
+    return first_ns
 
 
 def _device_times(

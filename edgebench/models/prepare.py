@@ -32,7 +32,7 @@ from edgebench.models.cache import Cache, Made
 from edgebench.models.jobs import REFERENCE_ITEMS, Parity, PreparedModel, PrepareFailure, PrepareJob
 from edgebench.record import Work
 from edgebench.suggest import did_you_mean
-from edgebench.task import InputRange
+from edgebench.task import RANGE_FIX, InputRange
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -363,9 +363,7 @@ def _reference_outputs(model: _Model, task: Task) -> tuple[list[Outputs], bool, 
         drawn = task.drawn() if opened else ""
         raise UnsupportedError(
             f"ONNX Runtime cannot run {model.path.name} for a reference: {text.splitlines()[0]}{drawn}",
-            "say what such an input may be: --range NAME=low,high (or NAME=1|2|3), or --inputs FILE.npz"
-            if drawn
-            else "",
+            RANGE_FIX if drawn else "",
         ) from None
 
 
