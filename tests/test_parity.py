@@ -16,7 +16,7 @@ from edgebench.models.jobs import Parity, PreparedModel, PrepareJob
 from edgebench.models.prepare import prepare
 from edgebench.record import OutputCheck
 from edgebench.spec.types import Quality
-from tests.reduced_models import KINDS, WIDTH, build, helper, network, weights
+from tests.reduced_models import KINDS, WIDTH, build, helper, int8, network, onnx, weights
 
 Change = Callable[[dict[str, Any]], None]
 
@@ -184,6 +184,18 @@ def test_outputs_that_cannot_be_compared_are_listed(head: list[Any], why: str) -
     assert isinstance(found, str)
     assert why in found
     assert "base gives 'y' [4], 'z' [3], head gives 'y' [4]" in found
+
+
+def test_weights_beside_the_file_are_found(tmp_path: Path) -> None:
+    model, whole = int8(weights()), tmp_path / "whole"
+    whole.mkdir()
+    inside = prepared(model, whole)
+    path = tmp_path / "m.onnx"
+    onnx.save(model, str(path), save_as_external_data=True, location="w", size_threshold=0)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    cache = str(tmp_path / "cache")
+    job = PrepareJob(task="seeded_inputs", source=str(path), source_sha256=digest, cache=cache)
+    assert prepare(job).parity == inside.parity
 
 
 def test_weights_that_a_file_quantises_itself_do_not_move(tmp_path: Path) -> None:

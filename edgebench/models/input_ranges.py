@@ -113,15 +113,17 @@ def _known(
     model: ModelProto,
 ) -> tuple[dict[str, tuple[int | None, ...]], dict[str, list[Any]]]:
     """Shapes of values, inferred, and small constants."""
-    import onnx
-    from onnx import numpy_helper
+    from onnx import TensorProto, numpy_helper
 
-    from edgebench.models.onnx_file import constant_tensors, declared_shape, graphs
+    from edgebench.models.onnx_file import (
+        constant_tensors,
+        declared_shape,
+        graphs,
+        inferred_graph,
+    )
 
-    try:
-        graph = onnx.shape_inference.infer_shapes(model).graph
-    except onnx.shape_inference.InferenceError:
-        graph = model.graph
+    graph = inferred_graph(model)
+    plain = {TensorProto.INT64, TensorProto.INT32, TensorProto.FLOAT}
     shapes: dict[str, tuple[int | None, ...]] = {}
     constants: dict[str, list[Any]] = {}
     for part in graphs(graph):
@@ -132,7 +134,7 @@ def _known(
     for name, tensor in constant_tensors(graph):
         shapes[name] = tuple(tensor.dims)
         small = _count(shapes[name]) in range(65) and not tensor.external_data
-        if small and tensor.data_type != onnx.TensorProto.STRING:
+        if small and tensor.data_type in plain:
             constants[name] = numpy_helper.to_array(tensor).reshape(-1).tolist()
     return shapes, constants
 

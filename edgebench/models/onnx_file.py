@@ -356,6 +356,16 @@ def set_input_shapes(model: ModelProto, shapes: Mapping[str, Sequence[int]]) -> 
         model.CopyFrom(onnx.shape_inference.infer_shapes(model, data_prop=True))
 
 
+def inferred_graph(model: ModelProto) -> GraphProto:
+    """The graph with what can be inferred of types and shapes; as it is where the file contradicts itself."""
+    import onnx
+
+    try:
+        return onnx.shape_inference.infer_shapes(model).graph
+    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError):
+        return model.graph
+
+
 def raise_opset(model: ModelProto) -> ModelProto:
     """The model with at least opset 13, which per-channel quantisation needs.
 

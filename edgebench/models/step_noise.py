@@ -158,16 +158,18 @@ def _types(model: ModelProto) -> dict[str, str]:
     operator writes what it reads."""
     import onnx
 
-    from edgebench.models.onnx_file import constant_tensors, element_types, graph_nodes
+    from edgebench.models.onnx_file import (
+        constant_tensors,
+        element_types,
+        graph_nodes,
+        inferred_graph,
+    )
 
-    try:
-        inferred = onnx.shape_inference.infer_shapes(model)
-    except onnx.shape_inference.InferenceError:
-        inferred = model
-    types = element_types(inferred.graph)
-    for name, tensor in constant_tensors(inferred.graph):
+    graph = inferred_graph(model)
+    types = element_types(graph)
+    for name, tensor in constant_tensors(graph):
         types[name] = str(onnx.TensorProto.DataType.Name(tensor.data_type))
-    for node in graph_nodes(inferred.graph):
+    for node in graph_nodes(graph):
         for name in node.output[:1]:
             if types.get(name, "UNDEFINED") == "UNDEFINED":
                 types[name] = _guessed(node, types)
