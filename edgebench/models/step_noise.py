@@ -2,7 +2,7 @@
 
 A file that computes in reduced precision rounds between its operators, and where a kernel sums in another
 order or fuses two operators, a value lands one step away: a step of the tensor's own quantisation in int8,
-one of the activations' block in front of weights of few bits, one of the last bit in fp16 and bf16. How
+one of the activations' block in front of weights of few bits, one of the last bits in fp16 and bf16. How
 much that is in the outputs depends on the file: its depth, its ranges, what it ends in. So nobody guesses:
 the model runs once more with every such value moved by up to one step, at random and from a fixed seed.
 """
@@ -25,8 +25,9 @@ _STEPS = {
     "INT16": (-32768, 32767),
     "UINT16": (0, 65535),
 }
-#: Floating-point types that round visibly, and half a unit of their last place.
-_ROUNDED = {"FLOAT16": ("fp16", 2.0**-11), "BFLOAT16": ("bf16", 2.0**-8)}
+#: Floating-point types that round visibly, and how far a value may be off by it. Of bf16 half a unit of the
+#: last place, since sums are kept in fp32; of fp16, in which some kernels keep their sums, two units.
+_ROUNDED = {"FLOAT16": ("fp16", 2.0**-9), "BFLOAT16": ("bf16", 2.0**-8)}
 #: Operators that quantize their first input to 8 bits inside, or may.
 _QUANTIZE_INSIDE = {
     "MatMulNBits",
