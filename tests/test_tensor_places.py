@@ -75,6 +75,39 @@ def test_an_input_that_openvino_renames_is_fed_by_the_models_name(tmp_path: Path
     assert answers(session, {"x": np.ones(SHAPE, np.float32)})["y"].tolist() == [[1, 1, 1, 1]]
 
 
+@pytest.mark.parametrize(
+    ("node", "outputs"),
+    [
+        (("Identity", ["x"], ["y"]), {"y": 2.0}),
+        (("Relu", ["x"], ["y"]), {"y": 2.0, "x": 2.0}),
+        (("Relu", ["x"], ["y"]), {"y": 2.0, "w": 3.0}),
+        (("Dropout", ["x"], ["y", "mask"]), {"y": 2.0, "mask": 1.0}),
+    ],
+)
+def test_outputs_that_no_operator_makes_are_outputs_in_litert(
+    node: Any, outputs: dict[str, float], tmp_path: Path
+) -> None:
+    """An input, a weight, or the mask of a Dropout that drops nothing."""
+    pytest.importorskip("ai_edge_litert")
+    from onnx import TensorProto, helper, numpy_helper, save
+
+    file = onnx_file(tmp_path, list(outputs), [helper.make_node(*node)])
+    import onnx
+
+    model = onnx.load(str(file.path))
+    model.graph.initializer.append(numpy_helper.from_array(np.full(SHAPE, 3, np.float32), "w"))
+    for value in model.graph.output:
+        if value.name == "mask":
+            value.type.tensor_type.elem_type = TensorProto.BOOL
+    save(model, str(file.path))
+    backend = registry.load("litert")
+    session = backend.open(backend.convert(file, {}, tmp_path / "cache"), {})
+    found = answers(session, {"x": np.full(SHAPE, 2, np.float32)})
+    assert {name: array.ravel().tolist() for name, array in found.items()} == {
+        name: [value] * 4 for name, value in outputs.items()
+    }
+
+
 def tflite(folder: Path, signatures: dict[str, int] | None = None) -> ModelFile:
     """first - second, both inputs called "input"; `signatures`: name -> number of its graph."""
     pytest.importorskip("ai_edge_litert")

@@ -73,9 +73,18 @@ def _output(values: Values, name: str, fed: set[int]) -> int:
         )
     tensor = values.plain(name)
     if tensor in fed or values.graph.is_constant(tensor):
-        raise UnsupportedError(f"output {name!r} is no result of an operator")
+        return _copied(values.graph, tensor, name)
     values.graph.rename(tensor, name)
     return tensor
+
+
+def _copied(graph: Graph, tensor: int, name: str) -> int:
+    """An output that is an input or a weight as it came: LiteRT wants an operator that writes it."""
+    shape = graph.shape(tensor)
+    made = graph.tensor(name, shape, graph.dtype(tensor))
+    inputs = [tensor, graph.integers(shape)]
+    graph.operator("RESHAPE", inputs, made, "ReshapeOptions", newShape=list(shape))
+    return made
 
 
 def _gelus(model: ModelProto, values: Values) -> dict[str, str | None]:
