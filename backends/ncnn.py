@@ -165,7 +165,8 @@ class NcnnSession(Session):
         import ncnn
         import numpy as np
 
-        # Cloned: ncnn may work in place on memory that is not its own.
+        # Cloned: ncnn may work in place on memory that is not its own. It has no values without axes:
+        # of a scalar, `ascontiguousarray` makes a vector of one.
         return [
             ncnn.Mat(
                 np.ascontiguousarray(feeds[port.info.name]), batch_index=port.batch_axis
@@ -178,7 +179,7 @@ class NcnnSession(Session):
 
         return {
             port.info.name: np.array(mat.numpy(batch_index=port.batch_axis)).reshape(
-                [size or 1 for size in port.info.shape]
+                _shape(port.info)
             )
             for port, mat in zip(self._outputs, raw, strict=True)
         }
@@ -274,6 +275,8 @@ def _closed(_: Any) -> Any:
 
 
 def _shape(info: TensorInfo) -> tuple[int, ...]:
+    if info.shape is None:
+        raise UnsupportedError(f"the number of axes of {info.name!r} is not known")
     return tuple(size or 1 for size in info.shape)
 
 
@@ -387,11 +390,11 @@ def _ports_of(model: ModelProto) -> tuple[tuple[TensorInfo, ...], tuple[TensorIn
     from edgebench.models.onnx_file import describe, set_input_shapes
 
     inputs, outputs = describe(model)
-    still_open = [info.name for info in inputs if None in info.shape]
-    if not still_open and any(None in info.shape for info in outputs):
-        set_input_shapes(model, {i.name: [size or 0 for size in i.shape] for i in inputs})
+    still_open = [info.name for info in inputs if info.sizes is None]
+    if not still_open and any(info.sizes is None for info in outputs):
+        set_input_shapes(model, {info.name: info.sizes or () for info in inputs})
         outputs = describe(model)[1]
-        still_open = [info.name for info in outputs if None in info.shape]
+        still_open = [info.name for info in outputs if info.sizes is None]
     if still_open:
         raise UnsupportedError(
             f"ncnn needs every size ahead of the run; {still_open[0]} has an open axis",

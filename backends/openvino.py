@@ -24,6 +24,7 @@ from edgebench.backend import (
     Session,
     TensorInfo,
     Unavailable,
+    named_by_place,
 )
 from edgebench.errors import UnsupportedError
 from edgebench.installed import installed_version
@@ -176,8 +177,10 @@ class OpenVinoSession(Session):
         device = _device(core, options)
         self._compiled: Any = _compile(core, model, device, _settings(model, options))
         self._check_taken(options)
-        self.inputs = tuple(_tensor_info(port) for port in self._compiled.inputs)
-        self.outputs = tuple(_tensor_info(port) for port in self._compiled.outputs)
+        inputs = [_tensor_info(port) for port in self._compiled.inputs]
+        outputs = [_tensor_info(port) for port in self._compiled.outputs]
+        self.inputs = named_by_place(inputs, model.inputs, "input")
+        self.outputs = named_by_place(outputs, model.outputs)
         request = self._compiled.create_infer_request()
         self.run = functools.partial(request.infer, share_inputs=True, share_outputs=True)
 
@@ -352,7 +355,11 @@ def reason(error: Exception) -> str:
 
 def _tensor_info(port: Any) -> TensorInfo:
     shape = port.get_partial_shape()
-    sizes = tuple(None if axis.is_dynamic else int(axis.get_length()) for axis in shape)
+    sizes = (
+        None
+        if shape.rank.is_dynamic
+        else tuple(None if axis.is_dynamic else int(axis.get_length()) for axis in shape)
+    )
     return TensorInfo(_port_name(port), _dtype_name(port.get_element_type()), sizes)
 
 
@@ -369,7 +376,7 @@ def _tensor(array: NDArray[Any]) -> Any:
     import numpy as np
     import openvino
 
-    whole = np.ascontiguousarray(array)
+    whole = np.asarray(array, order="C")
     if whole.dtype.name != _BFLOAT16:
         return openvino.Tensor(whole, True)
     tensor = openvino.Tensor(openvino.Type.bf16, list(array.shape))
@@ -389,9 +396,11 @@ def _array(raw: Any, dtype: str) -> NDArray[Any]:
 
 
 def _port_name(port: Any) -> str:
-    """The name the model's file gives an input or output; optimisation may have added aliases."""
+    """OpenVINO's name of an input or output, one of several where optimisation added some; "" where it
+    has none."""
+    names = port.get_names()
     friendly = str(port.get_node().get_friendly_name()).removesuffix("/sink_port_0")
-    return friendly if friendly in port.get_names() else str(port.get_any_name())
+    return friendly if friendly in names else min(names, default="")
 
 
 def executed_layers(compiled: Any) -> list[tuple[str, str, str]]:

@@ -66,6 +66,10 @@ class Pair(msgspec.Struct, frozen=True, kw_only=True):
     #: Largest relative error of the head's outputs against the base's; of the first pair alone, the
     #: outputs of later ones are held against those of the first.
     parity_error: float | None = None
+    parity_limit: float | None = None  # of that output, where it has one of its own
+    parity_note: str = (
+        ""  # which outputs were compared, where their names differ; or why none could be
+    )
 
     def arm(self, side: Side) -> Measured:
         return self.base if side == "base" else self.head

@@ -133,6 +133,7 @@ class Quality(Part, frozen=True, kw_only=True):
     passed: bool
     items: int = 0
     kind: Literal["labels", "parity"] = "labels"
+    basis: str = ""  # of parity: why the limit is what it is
     also: list[Limit] = []
     #: Why value is None, or why it did not pass; else by whom it was held against what, where that is
     #: not ONNX Runtime.
@@ -142,11 +143,13 @@ class Quality(Part, frozen=True, kw_only=True):
 class OutputCheck(Part, frozen=True, kw_only=True):
     """The cheap check of a replicate: outputs against the stored ones on a few inputs."""
 
-    #: "reference" (fp32 ONNX Runtime on the CPU, or ONNX's own evaluator), "replicate 0" or "itself".
+    #: "replicate 0", "itself", or the name of the reference: "the fp32 reference", or "the int8 file
+    #: itself, unoptimised, on ONNX Runtime's CPU provider".
     against: str
-    relative_error: float  # max over outputs of ||a - b|| / ||b||
-    limit: float | None  # None: reported without a demand
+    relative_error: float  # of the output that comes closest to its limit: max of ||a - b|| / ||b||
+    limit: float | None  # of that output; None: reported without a demand
     passed: bool
+    basis: str = ""  # why the limit is what it is
 
 
 class Completion(Part, frozen=True, kw_only=True):

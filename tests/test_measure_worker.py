@@ -9,10 +9,13 @@ from typing import Any
 import msgspec
 import pytest
 
+from edgebench.backend import TensorInfo
 from edgebench.errors import EdgebenchError, UnsupportedError
 from edgebench.measure import check, launch, scenario, worker
 from edgebench.measure.jobs import Phase, encode_message
 from edgebench.spec.types import Quality
+from edgebench.task import TaskContext
+from edgebench.tasks import load_task
 from edgebench.testing.models import two_by_two
 from tests.test_measure_campaign import job
 
@@ -90,3 +93,19 @@ def test_a_model_too_large_for_the_memory_is_no_unsupported_one(
     found = worker._refused(job(), "", error).replicate
     assert (found.status, [reason.code for reason in found.reasons]) == (status, [code])
     assert found.reasons[0].message == error.message
+
+
+def test_a_backend_that_fails_on_drawn_inputs_is_told_what_they_were() -> None:
+    class Failing:
+        def run(self, prepared: Any) -> Any:
+            raise RuntimeError("gather index out of bounds")
+
+    info = TensorInfo("ids", "int64", (1, 4))
+    session: Any = Failing()
+    task = load_task("seeded_inputs", TaskContext(inputs=[info]))
+    with pytest.raises(EdgebenchError, match=r"out of bounds; inputs were drawn: 'ids'") as failed:
+        worker._first_inference(session, {}, task)
+    assert "--range NAME=low,high" in failed.value.fix
+    floats = load_task("seeded_inputs", TaskContext(inputs=[TensorInfo("x", "float32", (1, 4))]))
+    with pytest.raises(RuntimeError, match="out of bounds"):
+        worker._first_inference(session, {}, floats)

@@ -402,6 +402,7 @@ def test_a_value_survives_its_text(value: Scalar) -> None:
         ("input=3xbatch", {"input": [3, "batch"]}),
         ("a:0=7", {"a:0": [7]}),
         ("odd=name=7", {"odd=name": [7]}),
+        ("gain=scalar", {"gain": []}),
     ],
 )
 def test_shapes_are_read(item: str, expected: dict[str, list[Any]]) -> None:

@@ -28,6 +28,9 @@ OTHERS = {
     "shapes": "x=1,2",
     "reference": "{file}",
     "task": "mine.py:Mine",
+    "ranges": "x=1,2",
+    "inputs": "{file}",
+    "parity": "0.2",
     "backends": "null",
     "sets": "threads=2",
     "set_power_mode": None,
@@ -51,7 +54,7 @@ OTHERS = {
 FLAGS = {parameter.name: parameter.opts[0] for parameter in run_.command.params}
 
 
-WITH_A_MODEL = ("shapes", "reference", "task")
+WITH_A_MODEL = ("shapes", "reference", "task", "ranges", "inputs", "parity")
 
 
 def options_of(*words: str) -> Options:

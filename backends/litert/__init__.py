@@ -25,6 +25,7 @@ from edgebench.backend import (
     TensorInfo,
     Unavailable,
     availability_of,
+    named_by_place,
 )
 from edgebench.errors import EdgebenchError, UnsupportedError, UsageError
 from edgebench.suggest import did_you_mean
@@ -53,6 +54,9 @@ _OPTIONS = (
     Option("threads", "int", None, "threads of the kernels, the caller's included", minimum=1),
     Option(
         "xnnpack", "bool", None, "run through the XNNPACK delegate; LiteRT does unless told not"
+    ),
+    Option(
+        "signature", "str", None, "which signature of a .tflite file that has several is measured"
     ),
 )
 
@@ -117,7 +121,9 @@ class LiteRtSession(Session):
                 experimental_op_resolver_type=kind,
             )
             names = _workload_names(model, _port_names(self._inner))
-            _fix_shapes(self._inner, names, model.shapes)
+            # What the workload says of names goes before places.
+            places = ((), ()) if model.names else (model.inputs, model.outputs)
+            _fix_shapes(self._inner, names, places[0], model.shapes)
             self._inner.allocate_tensors()
         except (RuntimeError, ValueError) as error:
             raise _refusal(model.path, error) from None
@@ -126,9 +132,12 @@ class LiteRtSession(Session):
         self._threads = self._read_threads(grown, options)
         if options.get("xnnpack") and not self._delegated:
             raise UnsupportedError(f"XNNPACK takes no operator of {model.path.name}")
+        self._signature = _signature(self._inner, model.path.name, options.get("signature"))
         inputs, outputs = self._inner.get_input_details(), self._inner.get_output_details()
-        self.inputs = tuple(_tensor_info(detail, names, detail["shape"]) for detail in inputs)
-        self.outputs = tuple(_tensor_info(detail, names, _declared(detail)) for detail in outputs)
+        described = [_tensor_info(detail, names, detail["shape"]) for detail in inputs]
+        self.inputs = named_by_place(described, places[0], "input")
+        described = [_tensor_info(detail, names, _declared(detail)) for detail in outputs]
+        self.outputs = named_by_place(described, places[1])
         self._indices = [int(detail["index"]) for detail in inputs]
         self._out_indices = [int(detail["index"]) for detail in outputs]
         self.run = functools.partial(
@@ -138,7 +147,7 @@ class LiteRtSession(Session):
     def prepare(self, feeds: Feeds) -> Any:
         import numpy as np
 
-        return [np.ascontiguousarray(feeds[info.name]) for info in self.inputs]
+        return [np.asarray(feeds[info.name], order="C") for info in self.inputs]
 
     def outputs_of(self, prepared: Any, raw: Any) -> Outputs:
         # get_tensor copies.
@@ -164,7 +173,7 @@ class LiteRtSession(Session):
             inputs=self.inputs,
             outputs=self.outputs,
             runtime=f"ai-edge-litert {importlib.metadata.version('ai-edge-litert')}",
-            options={"xnnpack": self._delegated > 0},
+            options={"xnnpack": self._delegated > 0, "signature": self._signature},
         )
 
     def close(self) -> None:
@@ -187,6 +196,37 @@ class LiteRtSession(Session):
             raise UnsupportedError(
                 f"{wanted} was asked for, but {self._model.path.name} has {listed or 'none of it'}"
             )
+
+
+def _signature(interpreter: Any, file: str, asked: Scalar | None) -> str | None:
+    """The signature that is run; None: the file has none.
+
+    Raises UnsupportedError where the file has several and none was asked for, or the one asked for is not
+    the first graph's: nothing else of the file would be measured, and nobody would know.
+    """
+    known = sorted(interpreter.get_signature_list())
+    first = [
+        name
+        for name in known
+        if interpreter.get_signature_runner(name)._subgraph_index == 0  # the only place that tells
+    ]
+    listed = ", ".join(known) or "none"
+    if asked is None and len(known) > 1:
+        fixes = " or ".join(f"--set signature={name}" for name in first)
+        raise UnsupportedError(
+            f"{file} has several signatures ({listed}), and one is measured",
+            fixes or "export the one to measure as a file of its own",
+        )
+    if asked is not None and asked not in known:
+        near = did_you_mean(str(asked), known)
+        raise UnsupportedError(f"{file} has no signature {asked!r}; it has {listed}{near}")
+    chosen = str(asked) if asked is not None else next(iter(known), None)
+    if chosen is not None and chosen not in first:
+        raise UnsupportedError(
+            f"the signature {chosen!r} of {file} is not its first graph, which alone is measured",
+            "export it as a file of its own",
+        )
+    return chosen
 
 
 def _invoke(set_tensor: Any, invoke: Any, indices: list[int], arrays: list[Any]) -> None:
@@ -283,11 +323,15 @@ def _declared(detail: Mapping[str, Any]) -> Sequence[int]:
 
 
 def _fix_shapes(
-    interpreter: Any, names: Mapping[str, str], asked: Mapping[str, Sequence[int]]
+    interpreter: Any,
+    names: Mapping[str, str],
+    places: Sequence[str],
+    asked: Mapping[str, Sequence[int]],
 ) -> None:
     """Gives open axes of inputs the sizes that were asked for, and a leading one else a batch of 1."""
     details = interpreter.get_input_details()
-    known = [names.get(str(detail["name"]), str(detail["name"])) for detail in details]
+    described = [_tensor_info(detail, names, _declared(detail)) for detail in details]
+    known = [info.name for info in named_by_place(described, places, "input")]
     for name in asked:
         if name not in known:
             raise UsageError(f"the model has no input {name!r}{did_you_mean(name, known)}")

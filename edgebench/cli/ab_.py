@@ -50,6 +50,14 @@ EPILOG = (
     help="Axis of both sides: threads=1,2. A side's own value goes first.",
 )
 @click.option("--shape", "shapes", multiple=True, help="Input shape of model files: x=1,3,224,224.")
+@click.option(
+    "--range", "ranges", multiple=True, metavar="NAME=LOW,HIGH",
+    help="What an input of model files is drawn from: ids=0,30521, or k=1|2|4.",
+)  # fmt: skip
+@click.option(
+    "--inputs", type=click.Path(exists=True, dir_okay=False), metavar="FILE.npz",
+    help="Inputs of yours for model files, by input name.",
+)  # fmt: skip
 @click.option("--task", help="Own task and metric for model files: my_task.py:Class.")
 @click.option("--build", metavar="CMD", help="Builds the model of a git: revision.")
 @click.option("--artifact", metavar="PATH", help="The file that --build makes.")
@@ -113,7 +121,7 @@ def _request(given: Mapping[str, Any]) -> Request:
     from edgebench.measure.contests import choose
     from edgebench.measure.couples import Request
     from edgebench.measure.sides import parse_side
-    from edgebench.plan import parse_sets, parse_shapes
+    from edgebench.plan import OwnInputs, parse_ranges, parse_sets, parse_shapes
 
     named = bool(given["names"] or given["suite"])
     known = _known(given["folders"]) if named else {}
@@ -126,6 +134,10 @@ def _request(given: Mapping[str, Any]) -> Request:
         sets=parse_sets(given["sets"]),
         shapes=dict(parse_shapes(given["shapes"])),  # type: ignore[arg-type]
         task=given["task"],
+        inputs=OwnInputs(
+            ranges=parse_ranges(given["ranges"]),
+            file=Path(given["inputs"]) if given["inputs"] else None,
+        ),
         build=given["build"],
         artifact=given["artifact"],
         repository=given["repository"],
@@ -138,9 +150,10 @@ def _request(given: Mapping[str, Any]) -> Request:
         time_out_s=positive(given["timeout"], "--timeout"),
         memory_limit_bytes=parse_bytes(given["memory_limit"]) if given["memory_limit"] else None,
     )
-    if named and (request.shapes or request.task):
+    if named and (request.shapes or request.task or request.inputs != OwnInputs()):
         raise UsageError(
-            "--shape and --task are of model files, and workloads bring their own", "leave them out"
+            "--shape, --range, --inputs and --task are of model files, and workloads bring their own",
+            "leave them out",
         )
     if given["folders"] and not named:
         raise UsageError("--workloads goes with workloads", "name them, or a --suite")

@@ -54,12 +54,31 @@ if TYPE_CHECKING:
     "--shape",
     "shapes",
     multiple=True,
-    help="Input shape of --model: image=1,3,224,224 (repeatable).",
+    help="Input shape of --model: image=1,3,224,224, or x=scalar (repeatable).",
 )
 @click.option(
     "--reference",
     type=click.Path(exists=True, dir_okay=False),
     help="ONNX model that a --model in a runtime's own format was made from.",
+)
+@click.option(
+    "--range",
+    "ranges",
+    multiple=True,
+    metavar="NAME=LOW,HIGH",
+    help="What an input of --model is drawn from: ids=0,30521, or k=1|2|4 (repeatable).",
+)
+@click.option(
+    "--inputs",
+    type=click.Path(exists=True, dir_okay=False),
+    metavar="FILE.npz",
+    help="Inputs of yours for --model, by input name, in the place of seeded ones.",
+)
+@click.option(
+    "--parity",
+    metavar="LIMIT",
+    help="How far outputs of --model may be off its reference: 0.05.  [default: by what the file "
+    "computes in]",
 )
 @click.option(
     "--task",

@@ -158,6 +158,8 @@ def _measure(arm: ArmJob, link: _Link) -> Measured | Broken:
         precision=precision_of(job),
         reference=job.reference,
         expected=job.expected,
+        parity=job.parity,
+        asked=job.parity_limit,
     )
     quality = effective = None
     if arm.quality:
@@ -171,6 +173,8 @@ def _measure(arm: ArmJob, link: _Link) -> Measured | Broken:
             reference=job.reference,
             constant=job.reference_constant,
             note=job.reference_note,
+            parity=job.parity,
+            asked=job.parity_limit,
         )
         link.say(Phase("reading of effective facts"))
         effective = session.effective()
@@ -218,6 +222,8 @@ def _model(job: Any) -> ModelFile:
         batch=job.batch,
         names=job.model_names,
         shapes=job.model_shapes,
+        inputs=tuple(job.model_inputs),
+        outputs=tuple(job.model_outputs),
     )
 
 

@@ -68,6 +68,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     strict: bool = False
     seed: int = 0
     memory_limit_bytes: int | None = None
+    parity: float | None = None  # the user's own limit of the relative error; None: by the file
 
 
 @dataclass

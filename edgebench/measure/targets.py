@@ -140,6 +140,8 @@ def _job(cell: Cell, settings: Settings, request: PrepareJob, ready: Ready) -> J
         model_sha256=ready.model.sha256,
         model_names=dict(ready.model.names),
         model_shapes=_native_shapes(cell, ready),
+        model_inputs=list(ready.model.inputs),
+        model_outputs=list(ready.model.outputs),
         precision=cell.precision,
         batch=cell.batch,
         task=request.task,
@@ -148,6 +150,7 @@ def _job(cell: Cell, settings: Settings, request: PrepareJob, ready: Ready) -> J
         model_asset=request.source,
         fp32_path=ready.prepared.fp32_path,
         fp32_inputs=ready.prepared.inputs,
+        input_ranges=ready.prepared.input_ranges,
         seed=settings.seed,
         scenario=cell.scenario,
         rate_per_s=cell.rate_per_s,
@@ -161,6 +164,8 @@ def _job(cell: Cell, settings: Settings, request: PrepareJob, ready: Ready) -> J
         reference=ready.prepared.reference,
         reference_constant=ready.prepared.reference_constant,
         reference_note=ready.prepared.reference_note,
+        parity=ready.prepared.parity,
+        parity_limit=settings.parity,
         expected="",
         memory_limit_bytes=settings.memory_limit_bytes,
         generate=_generate_job(cell),
@@ -171,7 +176,7 @@ def _native_shapes(cell: Cell, ready: Ready) -> dict[str, list[int]]:
     """The input shapes that a file in a runtime's own format is opened with: its reference's, or those
     that were asked for. Files made from ONNX have theirs."""
     if cell.native is not None:
-        return {i.name: [size or 1 for size in i.shape] for i in ready.prepared.inputs}
+        return {i.name: [*(i.sizes or ())] for i in ready.prepared.inputs}
     if ready.prepared.format == "onnx":
         return {}
     asked = cell.workload.model.shapes

@@ -24,6 +24,7 @@ from edgebench.measure.parent_link import ParentLink, be_first_to_go
 from edgebench.measure.phases import peak_of, precision_of, timed
 from edgebench.probes import memory
 from edgebench.record import Memory, Pipeline, Reason, Replicate
+from edgebench.task import RANGE_FIX
 from edgebench.user_code import place_of
 
 if TYPE_CHECKING:
@@ -82,6 +83,8 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
         batch=job.batch,
         names=job.model_names,
         shapes=job.model_shapes,
+        inputs=tuple(job.model_inputs),
+        outputs=tuple(job.model_outputs),
     )
     if job.generate is not None:
         from edgebench.measure import generation
@@ -99,7 +102,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
     pool = [session.prepare(item) for item in feeds]
 
     link.phase("first inference")
-    _, first_ns = timed(lambda: session.run(pool[0]))
+    first_ns = _first_inference(session, pool[0], task)
     link.phase("warm-up", job.warmup_s + scenario.LEAST_WARM_UP * first_ns / 1e9)
     warmup, typical_ns = scenario.warm_up(session.run, pool, job.warmup_s)
     uss_warm = memory.uss_bytes()
@@ -158,6 +161,8 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
         precision=precision_of(job),
         reference=job.reference,
         expected=job.expected,
+        parity=job.parity,
+        asked=job.parity_limit,
     )
     quality = effective = None
     if job.full_quality:
@@ -171,6 +176,8 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
             reference=job.reference,
             constant=job.reference_constant,
             note=job.reference_note,
+            parity=job.parity,
+            asked=job.parity_limit,
         )
         link.phase("reading of effective facts")
         effective = session.effective()
@@ -207,6 +214,20 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
     return Done(_judged(replicate, window), inputs.digest(feeds))
 
 
+def _first_inference(session: Session, prepared: Any, task: Task) -> int:
+    """What it takes. Where it fails on inputs that were made up, the error says from what."""
+    try:
+        _, first_ns = timed(lambda: session.run(prepared))
+    except (MemoryError, EdgebenchError):
+        raise
+    except Exception as error:
+        if not task.drawn():
+            raise
+        message = f"{type(error).__name__}: {error}{task.drawn()}"
+        raise EdgebenchError(message, RANGE_FIX) from None
+    return first_ns
+
+
 def _device_times(
     job: Job, session: Session, pool: list[Any], typical_ns: int
 ) -> DeviceTimes | None:
@@ -227,6 +248,7 @@ def task_of(job: Job, described: Sequence[TensorInfo]) -> Task:
         model=Path(job.fp32_path),
         model_asset=Path(job.model_asset),
         inputs=described,
+        input_ranges=job.input_ranges,
         seed=job.seed,
     )
     metrics = (job.quality.metric, *job.quality.also)
@@ -325,14 +347,9 @@ def _judged(replicate: Replicate, window: Window) -> Replicate:
 
     reasons = []
     if replicate.output_check is not None and not replicate.output_check.passed:
-        found = replicate.output_check
-        reasons.append(
-            Reason(
-                code="output_mismatch",
-                message=f"outputs differ from {found.against} by {found.relative_error:.2g} "
-                f"(limit {found.limit:g})",
-            )
-        )
+        from edgebench.measure.check import mismatch
+
+        reasons.append(mismatch(replicate.output_check))
     if window.paced is not None and window.paced.misses > len(window.samples_ns) / 2:
         reasons.append(
             Reason(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any
 
-from edgebench.backend import TensorInfo
+from edgebench.backend import TensorInfo, named_by_place
 from edgebench.errors import EdgebenchError, UnsupportedError, UsageError
 from edgebench.models.file_kind import check_arrived
 from edgebench.suggest import did_you_mean
@@ -199,11 +199,10 @@ def _all_tensors(model: ModelProto) -> Iterator[Any]:
 def describe(
     model: ModelProto,
 ) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:
-    """Inputs and outputs of a model; open axes are None."""
-    return (
-        tuple(_tensor_info(value) for value in graph_inputs(model)),
-        tuple(_tensor_info(value) for value in model.graph.output),
-    )
+    """Inputs and outputs of a model, each under a name of its own; open axes are None."""
+    inputs = [_tensor_info(value) for value in graph_inputs(model)]
+    outputs = [_tensor_info(value) for value in model.graph.output]
+    return named_by_place(inputs, kind="input"), named_by_place(outputs)
 
 
 def graph_inputs(model: ModelProto) -> list[ValueInfoProto]:
@@ -226,8 +225,14 @@ def _tensor_info(value: ValueInfoProto) -> TensorInfo:
     return TensorInfo(
         name=value.name,
         dtype=dtype,
-        shape=tuple(_declared(dim) for dim in tensor.shape.dim),
+        shape=declared_shape(value),
     )
+
+
+def declared_shape(value: ValueInfoProto) -> tuple[int | None, ...] | None:
+    """The sizes that the file tells; None: it does not even tell how many axes there are."""
+    tensor = value.type.tensor_type
+    return tuple(map(_declared, tensor.shape.dim)) if tensor.HasField("shape") else None
 
 
 def _declared(dim: TensorShapeProto.Dimension) -> int | None:
@@ -335,8 +340,8 @@ def _check_batch(
 
 
 def _leads_open(value: ValueInfoProto) -> bool:
-    dims = value.type.tensor_type.shape.dim
-    return bool(dims) and _declared(dims[0]) is None
+    shape = declared_shape(value)
+    return shape is None or shape[:1] == (None,)
 
 
 def _named_axes(
@@ -345,11 +350,15 @@ def _named_axes(
     """Sizes of symbolic axes ("sequence", "batch_size", ...) that the wanted shapes fix."""
     named: dict[str, int] = {}
     for name, shape in wanted.items():
+        if declared_shape(inputs[name]) is None:
+            continue  # whatever was asked for fits
         dims = inputs[name].type.tensor_type.shape.dim
         if len(dims) != len(shape):
             raise UsageError(
                 f"input {name!r} has {len(dims)} axes, the shape given has {len(shape)}",
-                fix=f"give {len(dims)} sizes: --shape {name}={_example(inputs[name])}",
+                fix=f"give {len(dims)} sizes: --shape {name}={_example(inputs[name])}"
+                if len(dims)
+                else f"leave --shape {name}=... out: it is a scalar",
             )
         for dim, size in zip(dims, shape, strict=True):
             if dim.dim_param not in ("", "?"):
@@ -363,6 +372,14 @@ def _fixed_shape(
     named: Mapping[str, int],
     batch: int,
 ) -> list[int]:
+    if declared_shape(value) is None:
+        if wanted is None:
+            raise UsageError(
+                f"input {value.name!r} has no shape in the model, not even its number of axes",
+                fix=f"--shape {value.name}=1,3,224,224 with every size of yours, "
+                f"or --shape {value.name}=scalar",
+            )
+        return [_size(value.name, size, batch) for size in wanted]
     shape = []
     for axis, dim in enumerate(value.type.tensor_type.shape.dim):
         declared = _declared(dim)
@@ -420,15 +437,27 @@ def set_input_shapes(model: ModelProto, shapes: Mapping[str, Sequence[int]]) -> 
     import onnx
 
     for value in graph_inputs(model):
-        dims = value.type.tensor_type.shape.dim
-        for dim, size in zip(dims, shapes[value.name], strict=True):
-            dim.dim_value = size
+        shape = value.type.tensor_type.shape
+        shape.SetInParent()  # a scalar has a shape, without axes
+        del shape.dim[:]
+        for size in shapes[value.name]:
+            shape.dim.add().dim_value = size
     del model.graph.value_info[:]
     for output in model.graph.output:
         for dim in output.type.tensor_type.shape.dim:
             dim.Clear()  # the rank stays: the checker demands a shape
     if fits_inline(model):
         model.CopyFrom(onnx.shape_inference.infer_shapes(model, data_prop=True))
+
+
+def inferred_graph(model: ModelProto) -> GraphProto:
+    """The graph with what can be inferred of types and shapes; as it is where the file contradicts itself."""
+    import onnx
+
+    try:
+        return onnx.shape_inference.infer_shapes(model).graph
+    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError):
+        return model.graph
 
 
 def raise_opset(model: ModelProto) -> ModelProto:
@@ -485,7 +514,7 @@ def freeze(model: ModelProto, shapes: Mapping[str, Sequence[int]]) -> ModelProto
             result = onnx.load(str(fixed))
             _drop_unused_domains(result)
     _keep_metadata(model, result)
-    if any(d is None for info in describe(result)[1] for d in info.shape):
+    if any(info.sizes is None for info in describe(result)[1]):
         set_input_shapes(result, shapes)
     return result
 
@@ -614,7 +643,7 @@ def precision_census(model: ModelProto) -> tuple[dict[str, int], dict[str, int]]
     unless the runtime fuses them, so give it the graph the runtime optimised. Nodes whose input
     types the file does not tell count as "unknown". Element types have numpy's names.
     """
-    types = _element_types(model.graph)
+    types = element_types(model.graph)
     nodes: Counter[str] = Counter()
     for node in graph_nodes(model.graph):
         precision = _node_precision(node, types)
@@ -639,12 +668,12 @@ def _node_precision(node: NodeProto, types: Mapping[str, str]) -> str | None:
     return _PRECISION.get(next((t for t in known if t), ""), "unknown")
 
 
-def _element_types(graph: GraphProto) -> dict[str, str]:
+def element_types(graph: GraphProto) -> dict[str, str]:
     """Value name -> name of its ONNX element type, over the graph and its subgraphs."""
     from onnx import TensorProto
 
     types: dict[str, str] = {}
-    for part in _graphs(graph):
+    for part in graphs(graph):
         for value in (*part.input, *part.value_info, *part.output):
             types[value.name] = TensorProto.DataType.Name(value.type.tensor_type.elem_type)
         for tensor in part.initializer:
@@ -664,26 +693,35 @@ def _tensor_bytes(tensor: Any) -> tuple[str, int]:
     return name, (elements * bits + 7) // 8
 
 
-def _graphs(graph: GraphProto) -> Iterator[GraphProto]:
+def graphs(graph: GraphProto) -> Iterator[GraphProto]:
     """A graph and the bodies of its If, Loop and Scan nodes."""
     yield graph
     for node in graph.node:
         for attribute in node.attribute:
             if attribute.HasField("g"):
-                yield from _graphs(attribute.g)
+                yield from graphs(attribute.g)
             for body in attribute.graphs:
-                yield from _graphs(body)
+                yield from graphs(body)
 
 
 def graph_nodes(graph: GraphProto) -> Iterator[NodeProto]:
     """All nodes, those of subgraphs included."""
-    for part in _graphs(graph):
+    for part in graphs(graph):
         yield from part.node
+
+
+def constant_tensors(graph: GraphProto) -> Iterator[tuple[str, Any]]:
+    """Constants by the name that nodes read them by."""
+    for part in graphs(graph):
+        yield from ((tensor.name, tensor) for tensor in part.initializer)
+        for node in part.node:
+            if node.op_type == "Constant":
+                yield from ((node.output[0], a.t) for a in node.attribute if a.HasField("t"))
 
 
 def _tensors(graph: GraphProto) -> Iterator[Any]:
     """Constants: initializers and the values of Constant nodes."""
-    for part in _graphs(graph):
+    for part in graphs(graph):
         yield from part.initializer
         for sparse in part.sparse_initializer:
             yield from (sparse.values, sparse.indices)

@@ -17,7 +17,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from math import prod
 from pathlib import Path
@@ -32,14 +32,16 @@ from edgebench.errors import EdgebenchError, UnsupportedError, UsageError
 from edgebench.installed import installed_version
 from edgebench.models.cache import Cache, Made
 from edgebench.models.file_kind import check_arrived, check_mark
-from edgebench.models.jobs import REFERENCE_ITEMS, PreparedModel, PrepareFailure, PrepareJob
+from edgebench.models.jobs import REFERENCE_ITEMS, Parity, PreparedModel, PrepareFailure, PrepareJob
 from edgebench.record import Work
 from edgebench.suggest import did_you_mean
+from edgebench.task import RANGE_FIX, InputRange
 from edgebench.user_code import place_of
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
+    from edgebench.models.parity import Run
     from edgebench.task import Feeds, Outputs, Task
 
 PRECISIONS = ("as-is", "fp32", "fp16", "bf16", "w8", "w4", "int8-dynamic", "int8-static")
@@ -61,6 +63,8 @@ class _Model:
     size_bytes: int
     build_s: float | None
     inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+    input_ranges: dict[str, InputRange]
 
 
 def prepare(job: PrepareJob) -> PreparedModel:
@@ -111,9 +115,12 @@ def _prepared(job: PrepareJob) -> PreparedModel:
         build_s=final.build_s,
         fp32_path=str(single.path),
         inputs=list(single.inputs),
+        outputs=list(single.outputs),
+        input_ranges=single.input_ranges,
         reference=reference.path,
         reference_constant=reference.constant,
         reference_note=reference.note,
+        parity=reference.parity,
         work=_work(store, final),
     )
 
@@ -305,7 +312,7 @@ def _fixed(job: PrepareJob, store: Cache, built: _Model, batch: int) -> _Model:
     """The model with every input shape fixed; the same file where all are already."""
     from edgebench.models import onnx_file
 
-    if not job.shapes and batch == 1 and not any(None in info.shape for info in built.inputs):
+    if not job.shapes and batch == 1 and all(info.sizes is not None for info in built.inputs):
         return built
     key = {
         "step": "fix",
@@ -344,6 +351,8 @@ def _run_as_it_came(built: _Model, shapes: Mapping[str, list[int]]) -> Made:
             "size_bytes": built.size_bytes,
             "build_s": built.build_s,
             "inputs": msgspec.to_builtins(inputs),
+            "outputs": msgspec.to_builtins(built.outputs),
+            "input_ranges": msgspec.to_builtins(built.input_ranges),
         },
         refers_to={str(path): file_sha256(path) for path in files},
     )
@@ -384,24 +393,22 @@ def _foldable(fixed: _Model) -> ModelProto:
         return onnx_file.raise_opset(onnx_file.load_model(fixed.path))
 
     try:
-        return onnx_file.freeze(
-            raised(), {i.name: [size or 1 for size in i.shape] for i in fixed.inputs}
-        )
+        return onnx_file.freeze(raised(), {i.name: i.sizes or () for i in fixed.inputs})
     except onnx_file.RefusedError:
         return raised()
 
 
 @dataclass(frozen=True)
 class _Reference:
-    """Answers to compare with; `note` says where they are not ONNX Runtime's, or why there are none."""
+    """Outputs of the unquantised model on the first items, and what they can tell."""
 
     path: str  # "": there are none
-    constant: bool  # the same whatever the input
-    note: str
+    constant: bool  # no two items gave different outputs
+    parity: Parity
+    note: str  # who answered where that is not ONNX Runtime, or why there are none
 
 
 def _reference(job: PrepareJob, store: Cache, single: _Model) -> _Reference:
-    """Outputs of the unquantised model on the first items."""
     key = {
         "step": "reference",
         "model": single.sha256,
@@ -413,22 +420,97 @@ def _reference(job: PrepareJob, store: Cache, single: _Model) -> _Reference:
     def make(folder: Path) -> Made:
         from edgebench.output_files import save_outputs
 
-        outputs, note = _answers(single, _first_items(_task(job, single), single))
-        if outputs:
-            save_outputs(folder / _REFERENCE, outputs)
-        facts = {"there": bool(outputs), "constant": not _differ(outputs), "note": note}
-        return Made(facts=facts)
+        answers = _answers(single, _task(job, single))
+        if answers.outputs:
+            save_outputs(folder / _REFERENCE, answers.outputs)
+        return Made(
+            facts={
+                "there": bool(answers.outputs),
+                "constant": answers.constant,
+                "parity": msgspec.to_builtins(answers.parity),
+                "note": answers.note,
+            }
+        )
 
     folder, facts = store.get(key, make)
-    path = str(folder / _REFERENCE) if facts["there"] else ""
-    return _Reference(path, bool(path) and bool(facts["constant"]), facts["note"])
+    return _Reference(
+        path=str(folder / _REFERENCE) if facts["there"] else "",
+        constant=bool(facts["constant"]),
+        parity=msgspec.convert(facts["parity"], Parity),
+        note=facts["note"],
+    )
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """What a model answers, whether that is always the same, and what it can tell."""
+
+    outputs: list[Outputs]
+    constant: bool
+    parity: Parity
+    note: str = ""
+
+
+def _answers(model: _Model, task: Task) -> _Answers:
+    """Of ONNX Runtime, unoptimised; of ONNX's own evaluator where that cannot run the model, as other
+    runtimes may; of none where neither can. Raises EdgebenchError where the items do not fit the model, or
+    nobody could run it."""
+    from edgebench.models import onnx_file
+    from edgebench.models.parity import by_evaluator, unoptimised
+
+    items = _first_items(task, model)
+    names = [output.name for output in model.outputs]
+    opened = False
+    try:
+        run = unoptimised(model.path, names)
+        opened = True
+        return _answered(model, run, items, [run(feeds) for feeds in items])
+    except Exception as error:  # noqa: BLE001 - the runtime's exceptions share no base class but Exception
+        refusal, meaning = _first_line(error), onnx_file.refusal(error, f"{model.path} is damaged")
+    _check_fit(model, items, task)
+    if opened and (drawn := task.drawn()):
+        raise UnsupportedError(
+            f"ONNX Runtime cannot run {model.path.name} for a reference: {refusal}{drawn}",
+            RANGE_FIX,
+        )
+    try:
+        run = by_evaluator(model.path, names)
+        answers = _answered(model, run, *_within_time(run, items))
+    except Exception as error:  # noqa: BLE001 - operators of the evaluator raise anything
+        if not isinstance(meaning, UnsupportedError):
+            raise meaning from None
+        note = (
+            f"no reference: ONNX Runtime cannot run the model ({refusal}), nor can ONNX's own "
+            f"evaluator ({_first_line(error)})"
+        )
+        return _Answers([], False, Parity(), note)
+    note = f"outputs are held against ONNX's own evaluator: ONNX Runtime cannot run the model ({refusal})"
+    return replace(answers, note=note)
+
+
+def _answered(model: _Model, run: Run, items: list[Feeds], outputs: list[Outputs]) -> _Answers:
+    from edgebench.models.parity import is_constant, parity_of
+
+    parity = parity_of(model.path, run, items, outputs)
+    return _Answers(outputs, is_constant(run, items, outputs), parity)
+
+
+def _within_time(run: Run, items: list[Feeds]) -> tuple[list[Feeds], list[Outputs]]:
+    """As many items as there is time for, and two at least, with their outputs."""
+    outputs: list[Outputs] = []
+    end = time.monotonic() + MAX_EVALUATOR_S
+    for feeds in items:
+        outputs.append(run(feeds))
+        if len(outputs) > 1 and time.monotonic() > end:
+            break
+    return items[: len(outputs)], outputs
 
 
 def _first_items(task: Task, model: _Model) -> list[Feeds]:
     """Raises EdgebenchError where the task has none."""
     if not len(task):
         raise EdgebenchError(f"the task {type(task).__name__} has no items")
-    size = sum(prod(n or 1 for n in info.shape) for info in model.inputs)
+    size = sum(prod(n or 1 for n in info.shape or ()) for info in model.inputs)
     if size > MAX_ITEM_ELEMENTS:
         raise UnsupportedError(
             f"one item of the model's inputs has {size} numbers: more than {MAX_ITEM_ELEMENTS} are not fed",
@@ -437,83 +519,25 @@ def _first_items(task: Task, model: _Model) -> list[Feeds]:
     return [dict(task.preprocess(task.raw(n))) for n in range(min(REFERENCE_ITEMS, len(task)))]
 
 
-def _answers(model: _Model, items: list[Feeds]) -> tuple[list[Outputs], str]:
-    """Of ONNX Runtime; of ONNX's own evaluator where that cannot run the model, as other runtimes may;
-    of none where neither can. Raises EdgebenchError where the items do not fit the model, or nobody could
-    run it."""
-    from edgebench.models import onnx_file
-
-    try:
-        return _by_onnxruntime(model.path, items), ""
-    except Exception as error:  # noqa: BLE001 - the runtime's exceptions share no base class but Exception
-        refusal, meaning = _first_line(error), onnx_file.refusal(error, f"{model.path} is damaged")
+def _check_fit(model: _Model, items: list[Feeds], task: Task) -> None:
+    given: dict[str, tuple[str, tuple[int | None, ...] | None]]
     given = {name: (array.dtype.name, array.shape) for name, array in items[0].items()}
     taken = {info.name: (info.dtype, info.shape) for info in model.inputs}
     if given != taken:
-        raise EdgebenchError(f"the task gives {_named(given)}; the model takes {_named(taken)}")
-    try:
-        outputs = _by_evaluator(model.path, items)
-    except Exception as error:  # noqa: BLE001 - operators of the evaluator raise anything
-        if not isinstance(meaning, UnsupportedError):
-            raise meaning from None
-        return [], (
-            f"no reference: ONNX Runtime cannot run the model ({refusal}), nor can ONNX's own "
-            f"evaluator ({_first_line(error)})"
+        raise EdgebenchError(
+            f"the task {type(task).__name__} gives {_named(given)}; the model takes {_named(taken)}"
         )
-    return outputs, (
-        f"outputs are held against ONNX's own evaluator: ONNX Runtime cannot run the model ({refusal})"
-    )
-
-
-def _by_onnxruntime(path: Path, items: list[Feeds]) -> list[Outputs]:
-    """One thread, graph optimisations off."""
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    names = [output.name for output in session.get_outputs()]
-    return [dict(zip(names, session.run(names, feeds), strict=True)) for feeds in items]
-
-
-def _by_evaluator(path: Path, items: list[Feeds]) -> list[Outputs]:
-    """Of as many items as there is time for, and two at least."""
-    from onnx.reference import ReferenceEvaluator
-
-    evaluator = ReferenceEvaluator(str(path))
-    outputs: list[Outputs] = []
-    end = time.monotonic() + MAX_EVALUATOR_S
-    for feeds in items:
-        answer: Any = evaluator.run(None, feeds)
-        outputs.append(dict(zip(evaluator.output_names, answer, strict=True)))
-        if len(outputs) > 1 and time.monotonic() > end:
-            break
-    return outputs
 
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0][:MAX_WORDS_CHARS]
 
 
-def _named(tensors: Mapping[str, tuple[str, tuple[int | None, ...]]]) -> str:
-    return ", ".join(f"{name} {dtype}{list(shape)}" for name, (dtype, shape) in tensors.items())
-
-
-def _differ(outputs: list[Outputs]) -> bool:
-    """Whether any two items gave outputs that differ by more than rounding."""
-    import numpy as np
-
-    def differs(mine: Any, first: Any) -> bool:
-        mine, first = np.asarray(mine), np.asarray(first)
-        if mine.shape != first.shape:
-            return True
-        if mine.dtype.kind not in "fc":
-            return not np.array_equal(mine, first)
-        return not np.allclose(mine, first, rtol=1e-5, atol=0, equal_nan=True)
-
-    return any(differs(item[name], outputs[0][name]) for item in outputs[1:] for name in item)
+def _named(tensors: Mapping[str, tuple[str, tuple[int | None, ...] | None]]) -> str:
+    return ", ".join(
+        f"{name} {dtype}{'' if shape is None else list(shape)}"
+        for name, (dtype, shape) in tensors.items()
+    )
 
 
 def _task(job: PrepareJob, single: _Model) -> Task:
@@ -526,6 +550,7 @@ def _task(job: PrepareJob, single: _Model) -> Task:
         model=single.path,
         model_asset=Path(job.source),
         inputs=single.inputs,
+        input_ranges=single.input_ranges,
         seed=job.seed,
     )
     return load_task(job.task, context)
@@ -581,16 +606,20 @@ def _runtime_version() -> str:
 
 def _facts(path: Path, build_s: float | None) -> Made:
     from edgebench.models import onnx_file
+    from edgebench.models.input_ranges import input_ranges
 
     files = [path, *_weights_beside(path)]
     hashes = [file_sha256(file) for file in files]
-    inputs, _ = onnx_file.describe(onnx_file.load_model(path, weights=False))
+    model = onnx_file.load_model(path, weights=False)
+    inputs, outputs = onnx_file.describe(model)
     return Made(
         facts={
             "sha256": _joint_sha256(files, hashes),
             "size_bytes": sum(file.stat().st_size for file in files),
             "build_s": build_s,
             "inputs": msgspec.to_builtins(inputs),
+            "outputs": msgspec.to_builtins(outputs),
+            "input_ranges": msgspec.to_builtins(input_ranges(model)),
         }
     )
 
@@ -616,6 +645,8 @@ def _from_entry(folder: Path, facts: dict[str, Any]) -> _Model:
         size_bytes=facts["size_bytes"],
         build_s=facts["build_s"],
         inputs=msgspec.convert(facts["inputs"], tuple[TensorInfo, ...]),
+        outputs=msgspec.convert(facts["outputs"], tuple[TensorInfo, ...]),
+        input_ranges=msgspec.convert(facts["input_ranges"], dict[str, InputRange]),
     )
 
 
