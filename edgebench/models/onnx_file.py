@@ -66,7 +66,7 @@ def save_model(model: ModelProto, path: Path, *, keep_opset: bool = False) -> No
     inline = model.ByteSize() < _INLINE_BYTES
     try:
         if inline:
-            onnx.checker.check_model(model)
+            _check(model)
         onnx.save(
             model,
             str(path),
@@ -77,6 +77,25 @@ def save_model(model: ModelProto, path: Path, *, keep_opset: bool = False) -> No
             onnx.checker.check_model(str(path))
     except onnx.checker.ValidationError as error:
         raise EdgebenchError(f"{path.name} is not a valid ONNX model: {error}") from None
+
+
+def _check(model: ModelProto) -> None:
+    """Raises ValidationError. The checker demands a shape of every output, which runtimes do not: one of
+    unknown rank is checked as a scalar."""
+    import onnx
+
+    shapeless = [
+        value.type.tensor_type
+        for value in model.graph.output
+        if value.type.HasField("tensor_type") and not value.type.tensor_type.HasField("shape")
+    ]
+    for tensor in shapeless:
+        tensor.shape.SetInParent()
+    try:
+        onnx.checker.check_model(model)
+    finally:
+        for tensor in shapeless:
+            tensor.ClearField("shape")
 
 
 def opset_of(model: ModelProto) -> int:
