@@ -252,3 +252,20 @@ def test_a_scalar_is_a_shape_without_axes() -> None:
     model.graph.input[0].type.tensor_type.ClearField("shape")
     [info], _ = onnx_file.describe(onnx_file.freeze(model, {"x": []}))
     assert info.shape == ()
+
+
+def test_an_output_of_unknown_rank_behind_an_operator_that_onnx_does_not_know(
+    tmp_path: Path,
+) -> None:
+    """ONNX infers nothing behind it, and its checker demands a shape; ONNX Runtime knows."""
+    from onnx import helper
+
+    model = models.model([("Gelu", ["x"], "y", {})], {"x": ["n", 4]}, {"y": []}, {})
+    model.graph.node[0].domain = "com.microsoft"
+    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    model.graph.output[0].type.tensor_type.ClearField("shape")
+    assert onnx_file.describe(model)[1][0].shape is None
+    shapes = onnx_file.resolve_shapes(model, {}, batch=2)
+    path = saved(onnx_file.freeze(model, shapes), tmp_path)
+    [made] = onnx_file.describe(onnx_file.load_model(path))[1]
+    assert made.shape in (None, (2, 4))

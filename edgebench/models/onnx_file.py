@@ -90,7 +90,7 @@ def save_model(model: ModelProto, path: Path, *, keep_opset: bool = False) -> No
     inline = fits_inline(model)
     try:
         if inline:
-            onnx.checker.check_model(model)
+            _check(model)
         onnx.save(
             model,
             str(path),
@@ -107,6 +107,25 @@ def fits_inline(model: ModelProto) -> bool:
     """Whether one protobuf message can hold the model. Asked tensor by tensor: protobuf raises an error
     for a whole that is too large to be written."""
     return sum(int(tensor.ByteSize()) for tensor in _tensors(model.graph)) < _INLINE_BYTES
+
+
+def _check(model: ModelProto) -> None:
+    """Raises ValidationError. The checker demands a shape of every output, which runtimes do not: one of
+    unknown rank is checked as a scalar."""
+    import onnx
+
+    shapeless = [
+        value.type.tensor_type
+        for value in model.graph.output
+        if value.type.HasField("tensor_type") and not value.type.tensor_type.HasField("shape")
+    ]
+    for tensor in shapeless:
+        tensor.shape.SetInParent()
+    try:
+        onnx.checker.check_model(model)
+    finally:
+        for tensor in shapeless:
+            tensor.ClearField("shape")
 
 
 def opset_of(model: ModelProto) -> int:
@@ -528,7 +547,7 @@ def _is_portable(folded: ModelProto, source: ModelProto) -> bool:
         return False
     try:
         if fits_inline(folded):
-            onnx.checker.check_model(folded)
+            _check(folded)
     except onnx.checker.ValidationError:
         return False
     return True
