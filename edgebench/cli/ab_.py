@@ -150,11 +150,15 @@ def _request(given: Mapping[str, Any]) -> Request:
         time_out_s=positive(given["timeout"], "--timeout"),
         memory_limit_bytes=parse_bytes(given["memory_limit"]) if given["memory_limit"] else None,
     )
-    if named and (request.shapes or request.task or request.inputs != OwnInputs()):
-        raise UsageError(
-            "--shape, --range, --inputs and --task are of model files, and workloads bring their own",
-            "leave them out",
-        )
+    of_files = {
+        "--shape and --task": request.shapes or request.task,
+        "--range and --inputs": request.inputs != OwnInputs(),
+    }
+    for told, given_for_files in of_files.items():
+        if named and given_for_files:
+            raise UsageError(
+                f"{told} are of model files, and workloads bring their own", "leave them out"
+            )
     if given["folders"] and not named:
         raise UsageError("--workloads goes with workloads", "name them, or a --suite")
     if (request.build or request.artifact) and not (request.base.revision or request.head.revision):
