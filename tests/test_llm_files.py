@@ -423,3 +423,14 @@ def test_a_suffix_in_capital_letters_is_the_same_format(tmp_path: Path) -> None:
     path = write_decoder(tmp_path / "TINY.GGUF").path
     assert len(vocabulary_of(path)) == len(vocabulary())
     assert files_beside(path) == []
+
+
+@pytest.mark.parametrize("keep", [0, 3, 40, -100])
+def test_a_damaged_file_is_failed_and_not_unsupported(keep: int, tmp_path: Path) -> None:
+    whole = write_decoder(tmp_path / "whole.gguf").path
+    cut = tmp_path / "cut.gguf"
+    cut.write_bytes(whole.read_bytes()[:keep])
+    with pytest.raises(EdgebenchError) as caught:
+        _ = GgufFile(cut).tensors
+    assert not isinstance(caught.value, UnsupportedError)
+    assert "whole" in caught.value.fix

@@ -14,7 +14,13 @@ import msgspec
 import numpy as np
 import pytest
 
-from edgebench.errors import AssetError, EdgebenchError, UnsupportedError, UsageError
+from edgebench.errors import (
+    AssetError,
+    EdgebenchError,
+    UnsupportedError,
+    UsageError,
+    tells_of_no_memory,
+)
 from edgebench.models import efficientnet_lite0, onnx_file
 from edgebench.models.cache import Cache, Made
 from edgebench.models.jobs import PreparedModel, PrepareFailure, PrepareJob, decode_answer
@@ -235,6 +241,20 @@ def test_a_model_that_nobody_can_answer_for_has_no_reference(tmp_path: Path) -> 
     assert "no reference: ONNX Runtime cannot run the model" in prepared.reference_note
 
 
+def test_want_of_memory_is_no_word_on_what_onnx_runtime_can_run(
+    source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ONNX's own evaluator would want as much, and be slow about it."""
+
+    def unoptimised(*_: object) -> None:
+        raise RuntimeError("Failed to allocate memory for requested buffer of size 17179869184")
+
+    monkeypatch.setattr("edgebench.models.parity.unoptimised", unoptimised)
+    with pytest.raises(EdgebenchError, match="Failed to allocate memory") as caught:
+        prepare(job(source))
+    assert tells_of_no_memory(caught.value)
+
+
 def test_a_graph_that_nothing_could_run_is_damage_and_not_unsupported(tmp_path: Path) -> None:
     model = models.convolution([1, 3, 8, 8])
     model.graph.node[1].input[0] = "nowhere"
@@ -271,9 +291,17 @@ def test_inputs_beyond_reason_are_refused_before_they_are_made(tmp_path: Path) -
 # --- the process --------------------------------------------------------------------------------
 
 
+def test_a_damaged_graph_is_failed_and_not_unsupported(tmp_path: Path) -> None:
+    model = models.convolution([1, 3, 8, 8])
+    model.graph.node[0].input[0] = "nowhere"
+    with pytest.raises(EdgebenchError, match="Invalid model") as caught:
+        prepare(job(write(tmp_path / "model.onnx", model)))
+    assert not isinstance(caught.value, UnsupportedError)
+
+
 def start(request: PrepareJob) -> subprocess.Popen[bytes]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "edgebench.models.prepare"],
+        [sys.executable, "-m", "edgebench.models.prepare", str(os.getpid()), "-"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -291,8 +319,7 @@ def test_two_processes_at_once_agree(source: Path) -> None:
     for process in processes:
         out, _ = process.communicate(timeout=120)
         assert process.returncode == 0
-        assert out.count(b"\n") == 1
-        answers.append(decode_answer(out))
+        answers.append(decode_answer(out.splitlines()[-1]))
     assert isinstance(answers[0], PreparedModel)
     assert answers[0] == answers[1]
     assert sha256_of(answers[0].path) == answers[0].sha256
@@ -303,7 +330,7 @@ def test_a_failure_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
     broken.write_bytes(b"no model")
     process = start(job(broken))
     out, err = process.communicate(timeout=120)
-    answer = decode_answer(out)
+    answer = decode_answer(out.splitlines()[-1])
     assert process.returncode == 1
     assert isinstance(answer, PrepareFailure)
     assert (answer.kind, "cannot be read as an ONNX model" in answer.error) == ("failed", True)

@@ -12,7 +12,7 @@ import pytest
 
 from edgebench.measure import check
 from edgebench.models.distance import distances
-from edgebench.models.jobs import Parity, PreparedModel, PrepareJob
+from edgebench.models.jobs import NO_TIME_FOR_REFERENCE, Parity, PreparedModel, PrepareJob
 from edgebench.models.prepare import prepare
 from edgebench.output_files import load_outputs, save_outputs
 from edgebench.record import OutputCheck
@@ -22,14 +22,20 @@ from tests.reduced_models import KINDS, WIDTH, build, helper, int8, network, onn
 Change = Callable[[dict[str, Any]], None]
 
 
-def prepared(model: Any, folder: Path) -> PreparedModel:
+def job(model: Any, folder: Path, *, without_reference: bool = False) -> PrepareJob:
     path = folder / "m.onnx"
     path.write_bytes(model.SerializeToString())
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    cache = str(folder / "cache")
-    return prepare(
-        PrepareJob(task="seeded_inputs", source=str(path), source_sha256=digest, cache=cache)
+    return PrepareJob(
+        task="seeded_inputs",
+        source=str(path),
+        source_sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        cache=str(folder / "cache"),
+        without_reference=without_reference,
     )
+
+
+def prepared(model: Any, folder: Path) -> PreparedModel:
+    return prepare(job(model, folder))
 
 
 def items(kind: Any) -> list[dict[str, Any]]:
@@ -73,6 +79,23 @@ def test_a_file_in_reduced_precision_is_held_to_its_own_rounding(kind: str, tmp_
         for each in load_outputs(found.reference, 8)
     ]
     assert judged(apart, found).held
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_where_time_is_short_what_a_file_computes_in_is_known_all_the_same(
+    kind: str, tmp_path: Path
+) -> None:
+    found = prepare(job(KINDS[kind](weights()), tmp_path, without_reference=True))
+    assert (found.reference, found.reference_note) == ("", NO_TIME_FOR_REFERENCE)
+    assert found.parity == Parity(arithmetic=kind.split()[0])
+    assert check.tolerance("as-is", found.parity).limit == check.REDUCED_PARITY_LIMIT
+
+
+def test_each_run_of_the_reference_is_a_sign_of_life(tmp_path: Path) -> None:
+    """Also those that measure what rounding moves: a slow model is no hang."""
+    said: list[str] = []
+    prepare(job(KINDS["int8"](weights()), tmp_path), said.append)
+    assert said.count("reference") > 2 * 8
 
 
 def other_weights(given: dict[str, Any]) -> None:

@@ -20,9 +20,17 @@ from edgebench.backend import Session
 from edgebench.generation import GenerationSession, Prompts
 from edgebench.measure.inputs import Feeds, Outputs, never_seen, split, stack
 from edgebench.measure.phases import looks_cached
+from edgebench.measure.quality_time import (
+    UNLIMITED,
+    QualityTime,
+    in_time,
+    judged_in_part,
+    outputs_in_time,
+    unknown_quality,
+)
 from edgebench.measure.scenario import in_turn
 from edgebench.models.distance import distances
-from edgebench.models.jobs import Parity
+from edgebench.models.jobs import NO_TIME_FOR_REFERENCE, Parity
 from edgebench.output_files import load_outputs, save_outputs
 from edgebench.record import Completion, Limit, OutputCheck, Quality, Reason, Unseen
 from edgebench.spec.types import Limit as LimitSpec
@@ -252,12 +260,13 @@ def quality(
     note: str = "",
     parity: Parity = FP32_REFERENCE,
     asked: float | None = None,
+    time: QualityTime = UNLIMITED,
 ) -> Quality:
     """Quality by labels where the task has them, by parity with the reference where it has none.
 
     A user's own task on a user's own model states no limits: its first metric is reported, and parity
     is demanded beside it. `note` says who made the reference where that is not ONNX Runtime, or why there
-    is none.
+    is none. Where `time` is over before the last item, the items until then are judged.
     """
 
     def by_parity() -> Quality:
@@ -270,15 +279,16 @@ def quality(
             parity=parity,
             allowed=tolerance(precision, parity, asked),
             note=note,
+            time=time,
         )
 
     if spec.metric != PARITY_METRIC:
-        return _labelled_quality(session, task, spec, batch)
+        return _labelled_quality(session, task, spec, batch, time)
     names = [name for name in task.metrics if name != PARITY_METRIC]
     if not names:
         return by_parity()
     unlimited = QualitySpec(metric=names[0], also={name: LimitSpec() for name in names[1:]})
-    labelled = _labelled_quality(session, task, unlimited, batch)
+    labelled = _labelled_quality(session, task, unlimited, batch, time)
     if parity.random:
         return labelled  # labels alone can judge it
     beside = by_parity()
@@ -299,17 +309,28 @@ def quality(
     )
 
 
-def _labelled_quality(session: Session, task: Task, spec: QualitySpec, batch: int) -> Quality:
-    """The task's metrics over all labelled items, judged by the workload's limits."""
+def _labelled_quality(
+    session: Session, task: Task, spec: QualitySpec, batch: int, time: QualityTime
+) -> Quality:
+    """The task's metrics over its labelled items, judged by the workload's limits."""
     session.reset()
-    values = task.evaluate(lambda items: infer(session, batch, items))
-    return judged(values, task.metrics, spec, len(task))
+    if time == UNLIMITED:
+        values = task.evaluate(lambda items: infer(session, batch, items))
+        return judged(values, task.metrics, spec, len(task))
+    values, items = in_time(task, lambda items: infer(session, batch, items), batch, time)
+    return judged(values, task.metrics, spec, items, len(task))
 
 
 def judged(
-    values: dict[str, float], metrics: Mapping[str, Metric], spec: QualitySpec, items: int
+    values: dict[str, float],
+    metrics: Mapping[str, Metric],
+    spec: QualitySpec,
+    items: int,
+    of: int | None = None,
 ) -> Quality:
-    """Metrics against the workload's limits."""
+    """Metrics against the workload's limits; over `items` of `of`, where the budget cut the pass."""
+    if of is not None and items < of:
+        return judged_in_part(values, metrics, spec, items, of)
     main = _judge(spec.metric, spec, metrics, values)
     also = [_judge(name, limit, metrics, values) for name, limit in spec.also.items()]
     broken = [limit for limit in (main, *also) if not limit.passed]
@@ -336,17 +357,21 @@ def _parity_quality(
     parity: Parity,
     allowed: Tolerance,
     note: str,
+    time: QualityTime,
 ) -> Quality:
     """Parity with the reference on the first items."""
     if not reference:
-        return _unknown_parity(note or "there is no reference")
+        cut = len(task) if note == NO_TIME_FOR_REFERENCE else None
+        return _unknown_parity(note or "there is no reference", of=cut)
     if parity.random:
         return _unknown_parity(
             f"{parity.random}: export it without, or give it a task with labels (--task)"
         )
     want = load_outputs(reference, len(task))
-    items = [task.preprocess(task.raw(index)) for index in range(len(want))]
-    found = deviation(infer(session, batch, items), want, allowed)
+    got = outputs_in_time(task, len(want), lambda items: infer(session, batch, items), batch, time)
+    if not got:
+        return unknown_quality(QualitySpec(metric=PARITY_METRIC), "lower", len(want))
+    found = deviation(got, want[: len(got)], allowed)
     reason = ""
     if constant:
         reason = "the outputs are the same whatever the input: parity would prove nothing"
@@ -361,14 +386,16 @@ def _parity_quality(
         floor=found.limit,
         better="lower",
         passed=not reason,
-        items=len(want),
+        items=len(got),
+        of=len(want) if len(got) < len(want) else None,
         kind="parity",
         basis=allowed.basis,
         reason=reason or note,
     )
 
 
-def _unknown_parity(why: str) -> Quality:
+def _unknown_parity(why: str, of: int | None = None) -> Quality:
+    """`of`: how many items the budget left unjudged."""
     return Quality(
         metric=PARITY_METRIC,
         value=None,
@@ -376,6 +403,7 @@ def _unknown_parity(why: str) -> Quality:
         better="lower",
         passed=False,
         items=0,
+        of=of,
         kind="parity",
         reason=why,
     )

@@ -1,4 +1,4 @@
-"""What goes to and comes from `python -m edgebench.models.prepare`: one JSON document each way."""
+"""What goes to and comes from `python -m edgebench.models.prepare`: a JSON document each way, and steps."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from edgebench.task import InputRange
 
 #: Task items whose fp32 outputs are kept as the reference of parity.
 REFERENCE_ITEMS = 8
+#: The note of a model that has none for this reason.
+NO_TIME_FOR_REFERENCE = "the budget left no time for the fp32 reference"
 
 
 class Parity(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +50,7 @@ class PrepareJob(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 0
     cache: str  # the cache's root folder
     generates: bool = False  # a decoder for a task that generates text
+    without_reference: bool = False  # there is no time for it: parity stays unknown
 
 
 class PreparedModel(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,7 +71,7 @@ class PreparedModel(msgspec.Struct, frozen=True, kw_only=True):
     input_ranges: dict[str, InputRange] = {}  # what of whole numbers its graph allows
     #: .npz of that file's outputs for the task's first REFERENCE_ITEMS items, one thread, graph
     #: optimisations off; arrays are named "<item>/<output name>".
-    reference: str  # "": there is none
+    reference: str  # "": there is none, and the note says why
     work: Work | None = None  # of the file at `path`, one run; None: not an ONNX graph
     parity: Parity = Parity()
     reference_constant: bool  # no two items gave different outputs: parity would prove nothing
@@ -93,3 +96,8 @@ def decode_answer(line: bytes | str) -> PreparedModel | PrepareFailure:
     if isinstance(answer, dict) and "error" in answer:
         return msgspec.convert(answer, PrepareFailure)
     return msgspec.convert(answer, PreparedModel)
+
+
+def encode_step(name: str) -> bytes:
+    """The line by which a child says which step it begins, or that it is still at it."""
+    return msgspec.json.encode({"step": name}) + b"\n"

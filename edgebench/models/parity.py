@@ -72,8 +72,24 @@ def by_evaluator(model: Path, names: Sequence[str]) -> Run:
     return run
 
 
-def parity_of(path: Path, run: Run, items: Sequence[Arrays], outputs: Sequence[Arrays]) -> Parity:
-    """`outputs`: what the reference, `run`, made of `items`."""
+def telling(run: Run, say: Callable[[], object]) -> Run:
+    """`run`, which says before each item that it is still at work."""
+
+    def told(feeds: Arrays) -> dict[str, NDArray[Any]]:
+        say()
+        return run(feeds)
+
+    return told
+
+
+def parity_of(
+    path: Path,
+    run: Run,
+    items: Sequence[Arrays],
+    outputs: Sequence[Arrays],
+    say: Callable[[], object] = lambda: None,
+) -> Parity:
+    """`outputs`: what the reference, `run`, made of `items`. `say` is called before each further run."""
     from edgebench.models.onnx_file import load_model
     from edgebench.models.step_noise import jittered
 
@@ -82,8 +98,17 @@ def parity_of(path: Path, run: Run, items: Sequence[Arrays], outputs: Sequence[A
     rounded, arithmetic = jittered(model)
     if not arithmetic or random:
         return Parity(arithmetic=arithmetic, random=random)
-    moved = _moved(rounded, path.parent, items, outputs)
+    moved = _moved(rounded, path.parent, items, outputs, say)
     return Parity(arithmetic=arithmetic, moved=moved)
+
+
+def unmeasured(path: Path) -> Parity:
+    """What is known of a model that nobody has run."""
+    from edgebench.models.onnx_file import load_model
+    from edgebench.models.step_noise import jittered
+
+    _, arithmetic = jittered(load_model(path, weights=False))
+    return Parity(arithmetic=arithmetic)
 
 
 def is_constant(run: Run, items: Sequence[Arrays], outputs: Sequence[Arrays]) -> bool:
@@ -145,11 +170,15 @@ def _randomness(model: ModelProto, run: Run, feeds: Arrays, first: Arrays) -> st
 
 
 def _moved(
-    rounded: ModelProto, folder: Path, items: Sequence[Arrays], outputs: Sequence[Arrays]
+    rounded: ModelProto,
+    folder: Path,
+    items: Sequence[Arrays],
+    outputs: Sequence[Arrays],
+    say: Callable[[], object],
 ) -> dict[str, float]:
     """How far each output moves where every rounded value does; empty where that cannot be run."""
     try:
-        run = unoptimised(rounded.SerializeToString(), list(outputs[0]), folder)
+        run = telling(unoptimised(rounded.SerializeToString(), list(outputs[0]), folder), say)
         apart = distances([run(feeds) for feeds in items], outputs)
     except Exception:  # noqa: BLE001 - the runtime's exceptions share no base class but Exception
         return {}

@@ -1,8 +1,9 @@
 """Makes the model file a cell runs: build, fix shapes, quantise, and the reference of parity.
 
-Runs in a process of its own, `python -m edgebench.models.prepare`: a PrepareJob as JSON on stdin,
-one line on stdout, a PreparedModel (exit code 0) or a PrepareFailure (exit code 1). Quantising
-imports much and a hostile model may crash the process; neither touches the parent.
+Runs in a process of its own, `python -m edgebench.models.prepare PARENT_PID MEMORY_LIMIT`: a PrepareJob as
+JSON on stdin, a line on stdout for each step that it begins, and a last one, a PreparedModel (exit code 0)
+or a PrepareFailure (exit code 1). Quantising imports much and a hostile model may crash the process, never
+end, or want all memory; nothing of this touches the parent.
 
 Each step is an entry of the cache, keyed by the content it was made from and the code that made it.
 """
@@ -21,18 +22,28 @@ from dataclasses import dataclass, replace
 from functools import cache
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 from edgebench.assets import file_sha256, folder_sha256
 from edgebench.assets.prune import SOURCE_DIGITS
 from edgebench.backend import TensorInfo
-from edgebench.errors import EdgebenchError, UnsupportedError, UsageError
+from edgebench.errors import EdgebenchError, UnsupportedError, UsageError, tells_of_no_memory
+from edgebench.generation import Watched
 from edgebench.installed import installed_version
+from edgebench.measure.parent_link import tie_to_parent
 from edgebench.models.cache import Cache, Made
 from edgebench.models.file_kind import check_arrived, check_mark
-from edgebench.models.jobs import REFERENCE_ITEMS, Parity, PreparedModel, PrepareFailure, PrepareJob
+from edgebench.models.jobs import (
+    NO_TIME_FOR_REFERENCE,
+    REFERENCE_ITEMS,
+    Parity,
+    PreparedModel,
+    PrepareFailure,
+    PrepareJob,
+    encode_step,
+)
 from edgebench.record import Work
 from edgebench.suggest import did_you_mean
 from edgebench.task import RANGE_FIX, InputRange
@@ -67,13 +78,21 @@ class _Model:
     input_ranges: dict[str, InputRange]
 
 
-def prepare(job: PrepareJob) -> PreparedModel:
-    """Raises EdgebenchError; UnsupportedError where this model cannot be had in this variant."""
+Say = Callable[[str], object]
+
+
+def prepare(job: PrepareJob, say: Say = lambda step: None) -> PreparedModel:
+    """Raises EdgebenchError; UnsupportedError where this model cannot be had in this variant.
+
+    `say` hears of each step as it begins, and of what a long one has done.
+    """
     from edgebench.models import onnx_file
 
+    # By source, so that `edgebench assets prune` sees what no workload needs any more.
+    store = Cache(Path(job.cache) / "models" / job.source_sha256[:SOURCE_DIGITS], say)
     try:
-        return _prepared(job)
-    except EdgebenchError:
+        return _prepared(job, store)
+    except (EdgebenchError, MemoryError):
         raise
     except Exception as error:
         words = f"{type(error).__name__}: {_first_line(error)}"
@@ -88,17 +107,15 @@ def prepare(job: PrepareJob) -> PreparedModel:
         raise
 
 
-def _prepared(job: PrepareJob) -> PreparedModel:
+def _prepared(job: PrepareJob, store: Cache) -> PreparedModel:
     if job.generates:
-        return _decoder(job)
+        return _decoder(job, store)
     if job.precision not in PRECISIONS:
         raise UnsupportedError(
             f"no way to make precision {job.precision!r}{did_you_mean(job.precision, PRECISIONS)}"
         )
     if job.format != "onnx":
         return _native(job)
-    # By source, so that `edgebench assets prune` sees what no workload needs any more.
-    store = Cache(Path(job.cache) / "models" / job.source_sha256[:SOURCE_DIGITS])
     built = _built(job, store)
     single = _fixed(job, store, built, batch=1)
     fixed = single if job.batch == 1 else _fixed(job, store, built, batch=job.batch)
@@ -167,7 +184,7 @@ def _native(job: PrepareJob) -> PreparedModel:
     )
 
 
-def _decoder(job: PrepareJob) -> PreparedModel:
+def _decoder(job: PrepareJob, store: Cache) -> PreparedModel:
     """A decoder's file as it came, and what an fp32 reference makes of the task's prompts.
 
     Other precisions are the runtime's doing, from the same GGUF file; an ONNX graph has its own.
@@ -193,7 +210,8 @@ def _decoder(job: PrepareJob) -> PreparedModel:
     def make(folder: Path) -> Made:
         import numpy as np
 
-        session = reference_session(source, task.positions)
+        reference = reference_session(source, task.positions)
+        session = Watched(reference, lambda: store.say("reference"))
         arrays: dict[str, Any] = task.reference(session)
         session.close()
         np.savez(folder / _REFERENCE, **arrays)
@@ -205,8 +223,7 @@ def _decoder(job: PrepareJob) -> PreparedModel:
     tokens = [file_sha256(path) for path in files_beside(source)]
     made_from = {"model": sha256, "tokens": tokens, "task": _task_identity(job)}
     key = {"step": "decoder reference", **made_from, **_made_by()}
-    store = Cache(Path(job.cache) / "models" / job.source_sha256[:SOURCE_DIGITS])
-    folder, _ = store.get(key, make)
+    reference = "" if job.without_reference else str(store.get(key, make)[0] / _REFERENCE)
     return PreparedModel(
         path=job.source,
         format=job.format,
@@ -217,7 +234,7 @@ def _decoder(job: PrepareJob) -> PreparedModel:
         build_s=None,
         fp32_path=job.source,
         inputs=[],
-        reference=str(folder / _REFERENCE),
+        reference=reference,
         reference_constant=False,
     )
 
@@ -409,6 +426,10 @@ class _Reference:
 
 
 def _reference(job: PrepareJob, store: Cache, single: _Model) -> _Reference:
+    from edgebench.models.parity import unmeasured
+
+    if job.without_reference:
+        return _Reference("", False, unmeasured(single.path), NO_TIME_FOR_REFERENCE)
     key = {
         "step": "reference",
         "model": single.sha256,
@@ -420,7 +441,7 @@ def _reference(job: PrepareJob, store: Cache, single: _Model) -> _Reference:
     def make(folder: Path) -> Made:
         from edgebench.output_files import save_outputs
 
-        answers = _answers(single, _task(job, single))
+        answers = _answers(single, _task(job, single), lambda: store.say("reference"))
         if answers.outputs:
             save_outputs(folder / _REFERENCE, answers.outputs)
         return Made(
@@ -451,21 +472,24 @@ class _Answers:
     note: str = ""
 
 
-def _answers(model: _Model, task: Task) -> _Answers:
+def _answers(model: _Model, task: Task, say: Callable[[], object]) -> _Answers:
     """Of ONNX Runtime, unoptimised; of ONNX's own evaluator where that cannot run the model, as other
-    runtimes may; of none where neither can. Raises EdgebenchError where the items do not fit the model, or
-    nobody could run it."""
+    runtimes may; of none where neither can. Raises EdgebenchError where the items do not fit the model,
+    memory does not suffice, or nobody could run it. `say` is called before each item: a sign of life."""
     from edgebench.models import onnx_file
-    from edgebench.models.parity import by_evaluator, unoptimised
+    from edgebench.models.parity import by_evaluator, telling, unoptimised
 
     items = _first_items(task, model)
     names = [output.name for output in model.outputs]
     opened = False
     try:
-        run = unoptimised(model.path, names)
+        run = telling(unoptimised(model.path, names), say)
         opened = True
-        return _answered(model, run, items, [run(feeds) for feeds in items])
+        return _answered(model, run, items, [run(feeds) for feeds in items], say)
     except Exception as error:  # noqa: BLE001 - the runtime's exceptions share no base class but Exception
+        if tells_of_no_memory(error):
+            what = f"ONNX Runtime cannot run {model.path.name} for a reference"
+            raise onnx_file.refusal(error, what) from None
         refusal, meaning = _first_line(error), onnx_file.refusal(error, f"{model.path} is damaged")
     _check_fit(model, items, task)
     if opened and (drawn := task.drawn()):
@@ -474,8 +498,8 @@ def _answers(model: _Model, task: Task) -> _Answers:
             RANGE_FIX,
         )
     try:
-        run = by_evaluator(model.path, names)
-        answers = _answered(model, run, *_within_time(run, items))
+        run = telling(by_evaluator(model.path, names), say)
+        answers = _answered(model, run, *_within_time(run, items), say)
     except Exception as error:  # noqa: BLE001 - operators of the evaluator raise anything
         if not isinstance(meaning, UnsupportedError):
             raise meaning from None
@@ -488,10 +512,16 @@ def _answers(model: _Model, task: Task) -> _Answers:
     return replace(answers, note=note)
 
 
-def _answered(model: _Model, run: Run, items: list[Feeds], outputs: list[Outputs]) -> _Answers:
+def _answered(
+    model: _Model,
+    run: Run,
+    items: list[Feeds],
+    outputs: list[Outputs],
+    say: Callable[[], object],
+) -> _Answers:
     from edgebench.models.parity import is_constant, parity_of
 
-    parity = parity_of(model.path, run, items, outputs)
+    parity = parity_of(model.path, run, items, outputs, say)
     return _Answers(outputs, is_constant(run, items, outputs), parity)
 
 
@@ -652,18 +682,21 @@ def _from_entry(folder: Path, facts: dict[str, Any]) -> _Model:
 
 def main() -> int:
     """Reads the job, answers on stdout; whatever libraries print goes to stderr."""
-    answer_fd = os.dup(1)
-    os.dup2(2, 1)
-    answer: PreparedModel | PrepareFailure
-    try:
-        answer = prepare(msgspec.json.decode(sys.stdin.buffer.read(), type=PrepareJob))
-    except UnsupportedError as error:
-        answer = PrepareFailure(error=error.message, fix=error.fix, kind="unsupported")
-    except EdgebenchError as error:
-        answer = PrepareFailure(error=error.message, fix=error.fix)
-    except Exception as error:  # noqa: BLE001 - whatever a library raises becomes a row, not a traceback
-        answer = PrepareFailure(error=f"{type(error).__name__}: {error}")
-    with os.fdopen(answer_fd, "wb") as out:
+    tie_to_parent(sys.argv[1:])
+    with os.fdopen(os.dup(1), "wb", buffering=0) as out:
+        os.dup2(2, 1)
+        answer: PreparedModel | PrepareFailure
+        try:
+            job = msgspec.json.decode(sys.stdin.buffer.read(), type=PrepareJob)
+            answer = prepare(job, lambda step: out.write(encode_step(step)))
+        except EdgebenchError as error:
+            cannot = isinstance(error, UnsupportedError) and not tells_of_no_memory(error)
+            kind: Literal["unsupported", "failed"] = "unsupported" if cannot else "failed"
+            answer = PrepareFailure(error=error.message, fix=error.fix, kind=kind)
+        except MemoryError:
+            answer = PrepareFailure(error="it ran out of memory")
+        except Exception as error:  # noqa: BLE001 - whatever a library raises becomes a row, not a traceback
+            answer = PrepareFailure(error=f"{type(error).__name__}: {error}")
         out.write(msgspec.json.encode(answer) + b"\n")
     return 1 if isinstance(answer, PrepareFailure) else 0
 

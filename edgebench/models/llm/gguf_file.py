@@ -192,7 +192,11 @@ def _tensor(path: Path, place: TensorPlace, data: NDArray[Any]) -> Tensor:
     if 0 in shape:
         raise EdgebenchError(f"{path} is damaged: its tensor {place.name} has no values", AGAIN)
     if not shape or shape[-1] % of_block:
-        raise UnsupportedError(f"{place.name} of {shape} does not fit into blocks of {of_block}")
+        raise EdgebenchError(
+            f"{path} is damaged: its tensor {place.name} of {shape} does not fit into blocks of "
+            f"{of_block}",
+            AGAIN,
+        )
     row_bytes = shape[-1] // of_block * bytes_of_block
     end = place.offset + prod(shape[:-1]) * row_bytes
     if end > len(data):
