@@ -21,6 +21,14 @@ from edgebench.backend import Session
 from edgebench.generation import GenerationSession, Prompts
 from edgebench.measure.inputs import Feeds, Outputs, never_seen, split, stack
 from edgebench.measure.phases import looks_cached
+from edgebench.measure.quality_time import (
+    UNLIMITED,
+    QualityTime,
+    in_time,
+    judged_in_part,
+    outputs_in_time,
+    unknown_quality,
+)
 from edgebench.measure.scenario import in_turn
 from edgebench.models.distance import distances
 from edgebench.models.jobs import Parity
@@ -40,6 +48,12 @@ ROUNDINGS, MAX_ROUNDING = 2, 0.5
 FP32_REFERENCE = Parity()
 NOTHING_ALIKE = 1e9  # in records, which hold no infinity
 SAME_SESSION_LIMIT = 1e-3  # between two processes of one cell
+#: Why there is no reference to compare with.
+NATIVE_FILE = (
+    "a file in a runtime's own format has no fp32 reference: give the ONNX model it was made from "
+    "(--reference), or a task with labels"
+)
+NO_TIME = "the budget left no time for the fp32 reference"
 CHECKED_ITEMS = 4
 #: Reading outputs may copy them, which costs the same twice; more than this at first is work.
 COMPLETION_QUERIES = 8
@@ -274,11 +288,13 @@ def quality(
     constant: bool,
     parity: Parity = FP32_REFERENCE,
     asked: float | None = None,
+    time: QualityTime = UNLIMITED,
+    no_reference: str = NATIVE_FILE,
 ) -> Quality:
     """Quality by labels where the task has them, by parity with the reference where it has none.
 
     A user's own task on a user's own model states no limits: its first metric is reported, and parity
-    is demanded beside it.
+    is demanded beside it. Where `time` is over before the last item, the items until then are judged.
     """
 
     def by_parity() -> Quality:
@@ -290,15 +306,17 @@ def quality(
             constant=constant,
             parity=parity,
             allowed=tolerance(precision, parity, asked),
+            time=time,
+            no_reference=no_reference,
         )
 
     if spec.metric != PARITY_METRIC:
-        return _labelled_quality(session, task, spec, batch)
+        return _labelled_quality(session, task, spec, batch, time)
     names = [name for name in task.metrics if name != PARITY_METRIC]
     if not names:
         return by_parity()
     unlimited = QualitySpec(metric=names[0], also={name: LimitSpec() for name in names[1:]})
-    labelled = _labelled_quality(session, task, unlimited, batch)
+    labelled = _labelled_quality(session, task, unlimited, batch, time)
     if parity.random:
         return labelled  # labels alone can judge it
     beside = by_parity()
@@ -319,17 +337,28 @@ def quality(
     )
 
 
-def _labelled_quality(session: Session, task: Task, spec: QualitySpec, batch: int) -> Quality:
-    """The task's metrics over all labelled items, judged by the workload's limits."""
+def _labelled_quality(
+    session: Session, task: Task, spec: QualitySpec, batch: int, time: QualityTime
+) -> Quality:
+    """The task's metrics over its labelled items, judged by the workload's limits."""
     session.reset()
-    values = task.evaluate(lambda items: infer(session, batch, items))
-    return judged(values, task.metrics, spec, len(task))
+    if time == UNLIMITED:
+        values = task.evaluate(lambda items: infer(session, batch, items))
+        return judged(values, task.metrics, spec, len(task))
+    values, items = in_time(task, lambda items: infer(session, batch, items), batch, time)
+    return judged(values, task.metrics, spec, items, len(task))
 
 
 def judged(
-    values: dict[str, float], metrics: Mapping[str, Metric], spec: QualitySpec, items: int
+    values: dict[str, float],
+    metrics: Mapping[str, Metric],
+    spec: QualitySpec,
+    items: int,
+    of: int | None = None,
 ) -> Quality:
-    """Metrics against the workload's limits."""
+    """Metrics against the workload's limits; over `items` of `of`, where the budget cut the pass."""
+    if of is not None and items < of:
+        return judged_in_part(values, metrics, spec, items, of)
     main = _judge(spec.metric, spec, metrics, values)
     also = [_judge(name, limit, metrics, values) for name, limit in spec.also.items()]
     broken = [limit for limit in (main, *also) if not limit.passed]
@@ -355,20 +384,21 @@ def _parity_quality(
     constant: bool,
     parity: Parity,
     allowed: Tolerance,
+    time: QualityTime,
+    no_reference: str,
 ) -> Quality:
     """Parity with the reference on the first items."""
     if not reference:
-        return _unknown_parity(
-            "a file in a runtime's own format has no fp32 reference: give the ONNX model it was made "
-            "from (--reference), or a task with labels"
-        )
+        return _unknown_parity(no_reference, len(task) if no_reference == NO_TIME else None)
     if parity.random:
         return _unknown_parity(
             f"{parity.random}: export it without, or give it a task with labels (--task)"
         )
     want = load_outputs(reference, len(task))
-    items = [task.preprocess(task.raw(index)) for index in range(len(want))]
-    found = deviation(infer(session, batch, items), want, allowed)
+    got = outputs_in_time(task, len(want), lambda items: infer(session, batch, items), batch, time)
+    if not got:
+        return unknown_quality(QualitySpec(metric=PARITY_METRIC), "lower", len(want))
+    found = deviation(got, want[: len(got)], allowed)
     reason = ""
     if constant:
         reason = "the outputs are the same whatever the input: parity would prove nothing"
@@ -383,14 +413,15 @@ def _parity_quality(
         floor=found.limit,
         better="lower",
         passed=not reason,
-        items=len(want),
+        items=len(got),
+        of=len(want) if len(got) < len(want) else None,
         kind="parity",
         basis=allowed.basis,
         reason=reason,
     )
 
 
-def _unknown_parity(why: str) -> Quality:
+def _unknown_parity(why: str, of: int | None = None) -> Quality:
     return Quality(
         metric=PARITY_METRIC,
         value=None,
@@ -398,6 +429,7 @@ def _unknown_parity(why: str) -> Quality:
         better="lower",
         passed=False,
         items=0,
+        of=of,
         kind="parity",
         reason=why,
     )
