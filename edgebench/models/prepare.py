@@ -493,7 +493,7 @@ def _answers(model: _Model, task: Task, say: Callable[[], object]) -> _Answers:
         refusal, meaning = _first_line(error), onnx_file.refusal(error, f"{model.path} is damaged")
     _check_fit(model, items, task)
     if opened and (drawn := task.drawn()):
-        raise UnsupportedError(
+        raise type(meaning)(
             f"ONNX Runtime cannot run {model.path.name} for a reference: {refusal}{drawn}",
             RANGE_FIX,
         )
