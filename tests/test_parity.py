@@ -91,6 +91,19 @@ def test_where_time_is_short_what_a_file_computes_in_is_known_all_the_same(
     assert check.tolerance("as-is", found.parity).limit == check.REDUCED_PARITY_LIMIT
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_where_nobody_can_answer_what_a_file_computes_in_is_known_all_the_same(
+    kind: str, tmp_path: Path
+) -> None:
+    model = KINDS[kind](weights())
+    model.graph.node.append(helper.make_node("Another", ["y"], ["z"], domain="elsewhere"))
+    model.graph.output.append(onnx.ValueInfoProto(name="z", type=model.graph.output[0].type))
+    model.opset_import.add(domain="elsewhere", version=1)
+    found = prepared(model, tmp_path)
+    assert "no reference: ONNX Runtime cannot run the model" in found.reference_note
+    assert found.parity == Parity(arithmetic=kind.split()[0])
+
+
 def test_each_run_of_the_reference_is_a_sign_of_life(tmp_path: Path) -> None:
     """Also those that measure what rounding moves: a slow model is no hang."""
     said: list[str] = []

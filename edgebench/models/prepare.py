@@ -477,7 +477,7 @@ def _answers(model: _Model, task: Task, say: Callable[[], object]) -> _Answers:
     runtimes may; of none where neither can. Raises EdgebenchError where the items do not fit the model,
     memory does not suffice, or nobody could run it. `say` is called before each item: a sign of life."""
     from edgebench.models import onnx_file
-    from edgebench.models.parity import by_evaluator, telling, unoptimised
+    from edgebench.models.parity import by_evaluator, telling, unmeasured, unoptimised
 
     items = _first_items(task, model)
     names = [output.name for output in model.outputs]
@@ -507,7 +507,7 @@ def _answers(model: _Model, task: Task, say: Callable[[], object]) -> _Answers:
             f"no reference: ONNX Runtime cannot run the model ({refusal}), nor can ONNX's own "
             f"evaluator ({_first_line(error)})"
         )
-        return _Answers([], False, Parity(), note)
+        return _Answers([], False, unmeasured(model.path), note)
     note = f"outputs are held against ONNX's own evaluator: ONNX Runtime cannot run the model ({refusal})"
     return replace(answers, note=note)
 
