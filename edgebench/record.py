@@ -147,17 +147,25 @@ class Quality(Part, frozen=True, kw_only=True):
     of: Count | None = None  # items there are, where the budget cut the pass; None: all were judged
     interval: tuple[Number, Number] | None = None  # of a share over some of them, 95 %
     kind: Literal["labels", "parity"] = "labels"
+    basis: str = ""  # of parity: why the limit is what it is
     also: list[Limit] = []
-    reason: str = ""  # why value is None, or why it did not pass
+    #: Why value is None, or why it did not pass; else by whom it was held against what, where that is
+    #: not ONNX Runtime.
+    reason: str = ""
 
 
 class OutputCheck(Part, frozen=True, kw_only=True):
     """The cheap check of a replicate: outputs against the stored ones on a few inputs."""
 
-    against: str  # "reference" (fp32 ONNX Runtime, CPU), "replicate 0" or "itself"
-    relative_error: Amount  # max over outputs of ||a - b|| / ||b||
-    limit: Amount | None  # None: reported without a demand
+    #: "replicate 0", "itself", or the name of the reference: "the fp32 reference", or "the int8 file
+    #: itself, unoptimised, on ONNX Runtime's CPU provider".
+    against: str
+    relative_error: (
+        Amount  # of the output that comes closest to its limit: max of ||a - b|| / ||b||
+    )
+    limit: Amount | None  # of that output; None: reported without a demand
     passed: bool
+    basis: str = ""  # why the limit is what it is
 
 
 class Completion(Part, frozen=True, kw_only=True):

@@ -440,3 +440,11 @@ def test_a_replicate_that_was_run_again_judges_nothing_and_is_told_of() -> None:
     assert row.latency_ns.replicates == 3
     assert row.superseded == [why]
     assert text.remarks(row) == ["1 replicate re-run: the CPU throttled [device_thermal_throttle]"]
+
+
+def test_another_reference_than_usual_is_noted() -> None:
+    judged = quality(0.0, None, metric="parity_error", kind="parity", reason="held against another")
+    usual = quality(0.0, None, metric="parity_error", kind="parity")
+    common = build_table([record(quality=usual)]).notes
+    (note,) = [n for n in build_table([record(quality=judged)]).notes if n not in common]
+    assert note.endswith(": held against another")

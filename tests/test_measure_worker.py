@@ -14,11 +14,14 @@ from typing import Any
 import msgspec
 import pytest
 
+from edgebench.backend import TensorInfo
 from edgebench.errors import EdgebenchError, UnsupportedError
 from edgebench.measure import check, launch, scenario, worker
 from edgebench.measure.jobs import Done, Phase, encode_message
 from edgebench.record import Pipeline, Reason, Replicate
 from edgebench.spec.types import Quality
+from edgebench.task import TaskContext
+from edgebench.tasks import load_task
 from edgebench.testing.models import two_by_two
 from tests.records import replicate
 from tests.test_measure_campaign import job
@@ -187,3 +190,19 @@ def test_a_path_that_no_runtime_can_open_is_a_failed_row() -> None:
     asked = msgspec.structs.replace(job(), model_path="/tmp/caf\udce9.onnx")
     reason = only_reason(launch.run_worker(asked, time_out_s=60.0).replicate)
     assert (reason.code, r"caf\xe9.onnx" in reason.message) == ("path_not_utf8", True)
+
+
+def test_a_backend_that_fails_on_drawn_inputs_is_told_what_they_were() -> None:
+    class Failing:
+        def run(self, prepared: Any) -> Any:
+            raise RuntimeError("gather index out of bounds")
+
+    info = TensorInfo("ids", "int64", (1, 4))
+    session: Any = Failing()
+    task = load_task("seeded_inputs", TaskContext(inputs=[info]))
+    with pytest.raises(EdgebenchError, match=r"out of bounds; inputs were drawn: 'ids'") as failed:
+        worker._first_inference(session, {}, task)
+    assert "--range NAME=low,high" in failed.value.fix
+    floats = load_task("seeded_inputs", TaskContext(inputs=[TensorInfo("x", "float32", (1, 4))]))
+    with pytest.raises(RuntimeError, match="out of bounds"):
+        worker._first_inference(session, {}, floats)

@@ -75,7 +75,9 @@ def _quality(row: Row, record: Record) -> list[Reason]:
         message = f"{quality.metric} {value:.4g} is below the floor {floor:.4g}"
         reasons.append(Reason(code="quality_below_floor", message=message))
     if floor is not None and quality.better == "lower" and not value <= floor:
+        basis = record.quality.basis if record.quality else ""
         message = f"{quality.metric} {value:.4g} is above the ceiling {floor:.4g}"
+        message += f" ({basis})" if basis else ""
         reasons.append(Reason(code="quality_above_ceiling", message=message))
     missed = [
         f"{limit.metric} {'unknown' if limit.value is None else format(limit.value, '.4g')}"
@@ -98,7 +100,8 @@ def _output_checks(record: Record) -> list[Reason]:
                 Reason(
                     code="output_mismatch",
                     message=f"outputs of replicate {replicate.index} differ from {check.against} "
-                    f"by {check.relative_error:.2g} (limit {check.limit:.2g})",
+                    f"by {check.relative_error:.2g} (limit {check.limit:.2g}"
+                    + (f", {check.basis})" if check.basis else ")"),
                 )
             ]
     return []

@@ -21,6 +21,7 @@ from edgebench import __version__
 from edgebench.analysis.types import Table
 from edgebench.cli import run_resume
 from edgebench.cli.numbers import FiniteRange
+from edgebench.cli.own_tasks import say_own_tasks
 from edgebench.cli.run_options import PERCENTILES, Options, resolved, workloads_of
 from edgebench.errors import DeviceStateError, EdgebenchError, ExitCode, UsageError
 from edgebench.measure.budget import Budget
@@ -58,12 +59,31 @@ if TYPE_CHECKING:
     "--shape",
     "shapes",
     multiple=True,
-    help="Input shape of --model: image=1,3,224,224 (repeatable).",
+    help="Input shape of --model: image=1,3,224,224, or x=scalar (repeatable).",
 )
 @click.option(
     "--reference",
     type=click.Path(exists=True, dir_okay=False),
     help="ONNX model that a --model in a runtime's own format was made from.",
+)
+@click.option(
+    "--range",
+    "ranges",
+    multiple=True,
+    metavar="NAME=LOW,HIGH",
+    help="What an input of --model is drawn from: ids=0,30521, or k=1|2|4 (repeatable).",
+)
+@click.option(
+    "--inputs",
+    type=click.Path(exists=True, dir_okay=False),
+    metavar="FILE.npz",
+    help="Inputs of yours for --model, by input name, in the place of seeded ones.",
+)
+@click.option(
+    "--parity",
+    metavar="LIMIT",
+    help="How far outputs of --model may be off its reference: 0.05.  [default: by what the file "
+    "computes in]",
 )
 @click.option(
     "--task",
@@ -208,8 +228,11 @@ def _run(
     from edgebench.probes import device, state
     from edgebench.spec.devices import declared_mode, load_devices, named, with_declared
 
+    workloads = workloads_of(options)
+    if options.model is None:  # else the command line names the task
+        say_own_tasks(workloads)
     cells = plan(
-        workloads_of(options),
+        workloads,
         options.backends,
         suite=options.suite,
         sets=parse_sets(options.sets),

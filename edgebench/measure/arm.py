@@ -89,7 +89,7 @@ def main() -> None:
     except Exception as error:  # noqa: BLE001 - whatever a backend or task raises is a reason
         from edgebench.measure.worker import explain
 
-        link.say(_broken("failed", *explain(error)))
+        link.say(_broken("failed", *explain(error, job.job.task, job.job.backend)))
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
@@ -159,6 +159,8 @@ def _measure(arm: ArmJob, link: _Link) -> Measured | Broken:
         precision=precision_of(job),
         reference=job.reference,
         expected=job.expected,
+        parity=job.parity,
+        asked=job.parity_limit,
     )
     quality = effective = None
     if arm.quality:
@@ -171,6 +173,9 @@ def _measure(arm: ArmJob, link: _Link) -> Measured | Broken:
             precision=precision_of(job),
             reference=job.reference,
             constant=job.reference_constant,
+            note=job.reference_note,
+            parity=job.parity,
+            asked=job.parity_limit,
         )
         link.say(Phase("reading of effective facts"))
         effective = session.effective()
@@ -195,16 +200,17 @@ def _pin(cores: Collection[int]) -> None:
 
 def _items(arm: ArmJob, task: Callable[[], Task], link: _Link) -> list[Feeds]:
     """The items of the queries, the same in every pair: made in the first, read from then on."""
-    from edgebench.measure import check, inputs
+    from edgebench.measure import inputs
+    from edgebench.output_files import load_outputs, save_outputs
 
     link.say(Phase("preparation of inputs"))
     if arm.items_kept:
-        return check.load_outputs(arm.items, inputs.POOL * arm.job.batch)
+        return load_outputs(arm.items, inputs.POOL * arm.job.batch)
     items = inputs.pool_items(task(), arm.job.batch)
     kinds = {array.dtype for feeds in items for array in feeds.values()}
     # A type that npz does not know would be read back as another.
     if arm.items and all(kind.isbuiltin == 1 and not kind.hasobject for kind in kinds):
-        check.save_outputs(arm.items, items)
+        save_outputs(arm.items, items)
     return items
 
 
@@ -216,6 +222,9 @@ def _model(job: Any) -> ModelFile:
         precision=job.precision,
         batch=job.batch,
         names=job.model_names,
+        shapes=job.model_shapes,
+        inputs=tuple(job.model_inputs),
+        outputs=tuple(job.model_outputs),
     )
 
 

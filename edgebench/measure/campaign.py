@@ -82,6 +82,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     strict: bool = False
     seed: int = 0
     memory_limit_bytes: int | None = None
+    parity: float | None = None  # the user's own limit of the relative error; None: by the file
     first_window_s: float | None = None  # of a quick look: the first replicate of each cell
     wait_quiet_s: float = 0.0  # at most, for a quiet machine before rounds; beside the budget
 

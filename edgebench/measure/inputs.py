@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgebench.errors import UnsupportedError
+from edgebench.output_files import is_text, text_bytes
 from edgebench.task import Task
 
 Feeds = dict[str, NDArray[Any]]
@@ -20,13 +22,26 @@ POOL_BYTES = 32 * 2**20  # the pool is part of the memory that is measured: it s
 
 
 def stack(items: Sequence[Feeds]) -> Feeds:
-    """One query from single items: their leading axes are joined."""
+    """One query from single items: their leading axes are joined.
+
+    A scalar has no axis to join: it is one value of the whole query. Raises UnsupportedError where the
+    items differ in it.
+    """
     if len(items) == 1:
         return items[0]
-    return {
-        name: np.ascontiguousarray(np.concatenate([item[name] for item in items]))
-        for name in items[0]
-    }
+    return {name: _joined(name, [item[name] for item in items]) for name in items[0]}
+
+
+def _joined(name: str, arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    if all(np.ndim(array) for array in arrays):
+        return np.concatenate(arrays)
+    if any(array.tobytes() != arrays[0].tobytes() for array in arrays):
+        raise UnsupportedError(
+            f"the input {name!r} is a scalar, one value of a whole query, and the items of a batch "
+            "differ in it",
+            "use batch 1, or give every item the same value",
+        )
+    return arrays[0]
 
 
 def split(outputs: Outputs, batch: int) -> list[Outputs]:
@@ -86,11 +101,9 @@ def _altered(array: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
     if array.dtype.kind == "f":
         scale = 1e-3 * (float(np.std(array)) or 1.0)
         noise = rng.uniform(-scale, scale, array.shape)
-        return np.ascontiguousarray((array + noise).astype(array.dtype))
+        return np.asarray(array + noise, dtype=array.dtype, order="C")
     flat = array.reshape(-1)
-    return np.ascontiguousarray(np.roll(flat, int(rng.integers(1, max(flat.size, 2))))).reshape(
-        array.shape
-    )
+    return np.roll(flat, int(rng.integers(1, max(flat.size, 2)))).reshape(array.shape)
 
 
 def digest(pool: Sequence[Feeds]) -> str:
@@ -100,5 +113,5 @@ def digest(pool: Sequence[Feeds]) -> str:
         for name in sorted(feeds):
             array = feeds[name]
             total.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
-            total.update(array.tobytes())
+            total.update(text_bytes(array) if is_text(array) else array.tobytes())
     return total.hexdigest()

@@ -163,6 +163,9 @@ def _job(cell: Cell, settings: Settings, request: PrepareJob, ready: Ready) -> J
         precision_unknown=cell.native is not None and cell.precision == "as-is",
         model_sha256=ready.model.sha256,
         model_names=dict(ready.model.names),
+        model_shapes=_native_shapes(cell, ready),
+        model_inputs=list(ready.model.inputs),
+        model_outputs=list(ready.model.outputs),
         precision=cell.precision,
         batch=cell.batch,
         task=request.task,
@@ -171,6 +174,7 @@ def _job(cell: Cell, settings: Settings, request: PrepareJob, ready: Ready) -> J
         model_asset=request.source,
         fp32_path=ready.prepared.fp32_path,
         fp32_inputs=ready.prepared.inputs,
+        input_ranges=ready.prepared.input_ranges,
         seed=settings.seed,
         scenario=cell.scenario,
         rate_per_s=cell.rate_per_s,
@@ -183,10 +187,24 @@ def _job(cell: Cell, settings: Settings, request: PrepareJob, ready: Ready) -> J
         full_quality=True,
         reference=ready.prepared.reference,
         reference_constant=ready.prepared.reference_constant,
+        reference_note=ready.prepared.reference_note,
+        parity=ready.prepared.parity,
+        parity_limit=settings.parity,
         expected="",
         memory_limit_bytes=settings.memory_limit_bytes,
         generate=_generate_job(cell),
     )
+
+
+def _native_shapes(cell: Cell, ready: Ready) -> dict[str, list[int]]:
+    """The input shapes that a file in a runtime's own format is opened with: its reference's, or those
+    that were asked for. Files made from ONNX have theirs."""
+    if cell.native is not None:
+        return {i.name: [*(i.sizes or ())] for i in ready.prepared.inputs}
+    if ready.prepared.format == "onnx":
+        return {}
+    asked = cell.workload.model.shapes
+    return {name: [1 if size == "batch" else size for size in asked[name]] for name in asked}
 
 
 def _generate_job(cell: Cell) -> GenerateJob | None:

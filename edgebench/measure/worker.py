@@ -23,6 +23,8 @@ from edgebench.measure.parent_link import ParentLink, be_first_to_go, limit_memo
 from edgebench.measure.phases import peak_of, precision_of, timed
 from edgebench.probes import memory
 from edgebench.record import Memory, Pipeline, Reason, Replicate
+from edgebench.task import RANGE_FIX
+from edgebench.user_code import place_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,7 +55,7 @@ def main() -> None:
     except EdgebenchError as error:
         done = _refused(job, started, error)
     except Exception as error:  # noqa: BLE001 - whatever a backend or task raises is a row
-        code, text = explain(error)
+        code, text = explain(error, job.task, job.backend)
         done = _ended(job, started, "failed", code, text, "")
     link.done(done)
     # The result is out; a runtime that hangs or crashes in its destructors must not spoil it.
@@ -78,6 +80,9 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
         precision=job.precision,
         batch=job.batch,
         names=job.model_names,
+        shapes=job.model_shapes,
+        inputs=tuple(job.model_inputs),
+        outputs=tuple(job.model_outputs),
     )
     if job.generate is not None:
         from edgebench.measure import generation
@@ -96,7 +101,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
     pool = [session.prepare(item) for item in feeds]
 
     link.phase("first inference")
-    _, first_ns = timed(lambda: session.run(pool[0]))
+    first_ns = _first_inference(session, pool[0], task)
     link.phase("warm-up", job.warmup_s + scenario.LEAST_WARM_UP * first_ns / 1e9)
     warmup, typical_ns = scenario.warm_up(session.run, pool, job.warmup_s)
     uss_warm = memory.uss_bytes()
@@ -155,6 +160,8 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
         precision=precision_of(job),
         reference=job.reference,
         expected=job.expected,
+        parity=job.parity,
+        asked=job.parity_limit,
     )
     effective = None
     if job.full_quality:
@@ -202,12 +209,28 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
             precision=precision_of(job),
             reference=job.reference,
             constant=job.reference_constant,
+            note=job.reference_note,
+            parity=job.parity,
+            asked=job.parity_limit,
             time=left,
-            no_reference=check.NO_TIME if job.fp32_inputs else check.NATIVE_FILE,
         )
         replicate = with_quality(replicate, quality, needed_s)
     session.close()
     return Done(replicate, digest)
+
+
+def _first_inference(session: Session, prepared: Any, task: Task) -> int:
+    """What it takes. Where it fails on inputs that were made up, the error says from what."""
+    try:
+        _, first_ns = timed(lambda: session.run(prepared))
+    except (MemoryError, EdgebenchError):
+        raise
+    except Exception as error:
+        if not task.drawn():
+            raise
+        message = f"{type(error).__name__}: {error}{task.drawn()}"
+        raise EdgebenchError(message, RANGE_FIX) from None
+    return first_ns
 
 
 def _device_times(
@@ -230,6 +253,7 @@ def task_of(job: Job, described: Sequence[TensorInfo]) -> Task:
         model=Path(job.fp32_path),
         model_asset=Path(job.model_asset),
         inputs=described,
+        input_ranges=job.input_ranges,
         seed=job.seed,
     )
     metrics = (job.quality.metric, *job.quality.also)
@@ -328,14 +352,9 @@ def _judged(replicate: Replicate, window: Window) -> Replicate:
 
     reasons = []
     if replicate.output_check is not None and not replicate.output_check.passed:
-        found = replicate.output_check
-        reasons.append(
-            Reason(
-                code="output_mismatch",
-                message=f"outputs differ from {found.against} by {found.relative_error:.2g} "
-                f"(limit {found.limit:g})",
-            )
-        )
+        from edgebench.measure.check import mismatch
+
+        reasons.append(mismatch(replicate.output_check))
     if window.paced is not None and window.paced.misses > len(window.samples_ns) / 2:
         reasons.append(
             Reason(
@@ -350,8 +369,10 @@ def _judged(replicate: Replicate, window: Window) -> Replicate:
     return msgspec.structs.replace(replicate, status="invalid", reasons=reasons)
 
 
-def explain(error: Exception) -> tuple[str, str]:
-    text = f"{type(error).__name__}: {error}".strip()
+def explain(error: Exception, *specs: str) -> tuple[str, str]:
+    """The code of a failure and its words, with the place where it arose in a file that `specs` name."""
+    place = place_of(error, specs)
+    text = f"{place}: {type(error).__name__}: {error}".removeprefix(": ").strip()
     return ("out_of_memory" if tells_of_no_memory(error) else "error"), text
 
 
