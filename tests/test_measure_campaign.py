@@ -395,6 +395,17 @@ def test_most_replicates_decide_on_caching() -> None:
     assert [r.code for r in keeper.records[0].reasons] == ["caching"]
 
 
+def test_one_replicate_that_caches_and_is_far_faster_strikes_the_cell() -> None:
+    def begins_late(job: Job, **_: Any) -> Done:
+        late = job.index == 2
+        unseen = Unseen(pool_ns=[1], unseen_ns=[9], caching=late)
+        return Done(replicate(job.index, samples(7e4 if late else 7e6, 50, 0), unseen=unseen))
+
+    _, keeper, _ = measure([target("a")], begins_late)
+    assert keeper.records[0].status == "invalid"
+    assert [r.code for r in keeper.records[0].reasons] == ["caching"]
+
+
 def test_a_throttled_replicate_makes_the_record_invalid(monkeypatch: pytest.MonkeyPatch) -> None:
     throttled = StateCheck(name="throttle", level="invalid", evidence="12 events", fix="cool it")
     monkeypatch.setattr(state, "compare", lambda *_: [throttled])

@@ -11,7 +11,8 @@ import pytest
 
 from edgebench.errors import EdgebenchError, UnsupportedError
 from edgebench.measure import check, launch, scenario, worker
-from edgebench.measure.jobs import Phase, encode_message
+from edgebench.measure.check_plan import AT_LENGTH, IN_BRIEF
+from edgebench.measure.jobs import Job, Phase, encode_message
 from edgebench.spec.types import Quality
 from edgebench.testing.models import two_by_two
 from tests.test_measure_campaign import job
@@ -29,9 +30,10 @@ class Link:
         self.limits_s[name] = limit_s
 
 
-def test_phases_announce_the_slow_queries_that_they_make_at_least(tmp_path: Path) -> None:
-    model = two_by_two().write(tmp_path)
-    asked = msgspec.structs.replace(
+def asked_in(folder: Path) -> Job:
+    """A short job on the null backend, whose queries take QUERY_S."""
+    model = two_by_two().write(folder)
+    return msgspec.structs.replace(
         job(),
         options={"latency_us": QUERY_S * 1e6},
         model_path=str(model.path),
@@ -41,13 +43,17 @@ def test_phases_announce_the_slow_queries_that_they_make_at_least(tmp_path: Path
         warmup_s=0.001,
         slice_s=0.001,
         quality=Quality(metric=check.PARITY_METRIC),
-        expected=str(tmp_path / "expected.npz"),
+        expected=str(folder / "expected.npz"),
     )
+
+
+def test_phases_announce_the_slow_queries_that_they_make_at_least(tmp_path: Path) -> None:
+    asked = asked_in(tmp_path)
     link: Any = Link()
     found = worker.measure(asked, link, "").replicate
     limits_s = link.limits_s
     assert limits_s["warm-up"] >= 3 * QUERY_S
-    assert limits_s["reading of outputs"] >= check.COMPLETION_QUERIES * QUERY_S
+    assert limits_s["reading of outputs"] >= AT_LENGTH.completion_queries * QUERY_S
     assert limits_s["measurement"] >= scenario.PATIENCE * asked.slice_s + QUERY_S
     assert found.unseen is not None
     queries = len(found.unseen.pool_ns) + len(found.unseen.unseen_ns)
@@ -57,6 +63,42 @@ def test_phases_announce_the_slow_queries_that_they_make_at_least(tmp_path: Path
     assert limits_s["measurement of the pipeline"] >= pipelines * QUERY_S
     assert limits_s["output check"] >= 2 * check.CHECKED_ITEMS * QUERY_S
     assert limits_s["quality pass"] >= 8 * QUERY_S  # the items of seeded inputs
+
+
+def test_a_later_replicate_checks_in_brief_and_repeats_nothing_that_is_established(
+    tmp_path: Path,
+) -> None:
+    first = asked_in(tmp_path)
+    later = msgspec.structs.replace(first, index=1, thorough=False, full_quality=False)
+    link: Any = Link()
+    established = worker.measure(first, link, "")
+    done = worker.measure(later, link, "")
+    found = done.replicate
+    assert established.inputs_sha256 is not None
+    assert (found.pipeline, found.device, found.quality, found.effective) == (None,) * 4
+    assert done.inputs_sha256 is None
+    assert found.status == "ok"
+    assert found.samples_ns
+    assert found.unseen is not None
+    assert len(found.unseen.unseen_ns) == IN_BRIEF.unseen_counts[0]
+    assert found.completion is not None
+    assert len(found.completion.first_read_ns) == IN_BRIEF.completion_queries
+    assert found.output_check is not None
+    assert found.output_check.against == "replicate 0"
+
+
+@pytest.mark.parametrize("batch", range(1, 10))
+def test_items_compared_in_brief_fill_the_same_batches_as_those_at_length(batch: int) -> None:
+    def batches(count: int) -> list[list[int]]:
+        items = list(range(count))
+        return [
+            [*items[start : start + batch], *items[-1:] * (start + batch - count)]
+            for start in range(0, count, batch)
+        ]
+
+    at_length = batches(AT_LENGTH.checked_items(batch, check.CHECKED_ITEMS))
+    in_brief = batches(IN_BRIEF.checked_items(batch, check.CHECKED_ITEMS))
+    assert in_brief == at_length[: len(in_brief)]
 
 
 def test_the_silence_that_is_told_is_the_one_that_was_allowed() -> None:

@@ -162,6 +162,26 @@ def test_a_fault_is_a_row(workplace: Workplace, fault: str, status: str, reason:
     assert code == ExitCode.CELL_FAILED
 
 
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("Memoise", "caching"),
+        ("WrongOutput", "output_mismatch"),
+        ("Async", "outputs_deferred"),
+    ],
+)
+@pytest.mark.parametrize(("honest", "replicates"), [(1, 2), (2, 3)])
+def test_a_backend_that_cheats_after_its_first_replicates_is_caught(
+    workplace: Workplace, fault: str, reason: str, honest: int, replicates: int
+) -> None:
+    code, row = workplace.faulty(
+        fault, "--set", f"honest_sessions={honest}", "--replicates", str(replicates)
+    )
+    assert (workplace.folder / "sessions").read_text() == str(replicates)
+    assert (row["status"], codes(row)[:1]) == ("invalid", [reason])
+    assert code == ExitCode.CELL_FAILED
+
+
 def test_a_memory_eater_is_stopped_at_its_limit(workplace: Workplace) -> None:
     code, row = workplace.faulty("MemoryEater", "--memory-limit", "1GiB")
     assert (row["status"], codes(row)) == ("failed", ["out_of_memory"])

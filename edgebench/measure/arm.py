@@ -106,6 +106,7 @@ def _measure(arm: ArmJob, link: _Link) -> Measured | Broken:
     runtime = backend.import_runtime()
 
     from edgebench.measure import check
+    from edgebench.measure.check_plan import AT_LENGTH
     from edgebench.measure.inputs import pool_items, pool_of
     from edgebench.measure.phases import peak_of, precision_of
     from edgebench.measure.scenario import no_gc
@@ -128,8 +129,9 @@ def _measure(arm: ArmJob, link: _Link) -> Measured | Broken:
     rotation = cycle(pool)
     typical_ns = _warm_up(session, rotation)
     if arm.quality:
-        link.say(Phase("check for deferred answers", check.COMPLETION_QUERIES * typical_ns / 1e9))
-        if check.completion(session, pool, typical_ns).deferred:
+        queries = AT_LENGTH.completion_queries
+        link.say(Phase("check for deferred answers", queries * typical_ns / 1e9))
+        if check.completion(session, pool, typical_ns, queries).deferred:
             return Broken("invalid", check.DEFERRED)  # what its blocks submit would pile up
     resident, _ = memory.peak_rss()
     elsewhere = not computes_itself(session.device()) or session.device_memory() != (None, "")
@@ -143,11 +145,14 @@ def _measure(arm: ArmJob, link: _Link) -> Measured | Broken:
     if arm.quality:
         # Alone, as the blocks were; and no earlier, since further inputs would be in the peak.
         link.line()
-        calls = check.COMPLETION_QUERIES + 2 * check.UNSEEN_COUNTS[0]
+        queries, counts = AT_LENGTH.completion_queries, AT_LENGTH.unseen_counts
+        calls = queries + 2 * counts[0]
         link.say(Phase("check for deferred and cached answers", calls * typical_ns / 1e9))
-        completion = check.completion(session, pool, typical_ns)
+        completion = check.completion(session, pool, typical_ns, queries)
         feeds = pool_of(pool_items(task(), job.batch), job.batch)
-        unseen = check.unseen(session, feeds, pool, typical_ns, seconds=UNSEEN_S, seed=job.seed)
+        unseen = check.unseen(
+            session, feeds, pool, typical_ns, counts=counts, seconds=UNSEEN_S, seed=job.seed
+        )
         link.say_and_wait(Checked(), "output check")
     _pin(everywhere)
     link.say(Phase("output check"))
@@ -200,9 +205,7 @@ def _items(arm: ArmJob, task: Callable[[], Task], link: _Link) -> list[Feeds]:
     if arm.items_kept:
         return check.load_outputs(arm.items, inputs.POOL * arm.job.batch)
     items = inputs.pool_items(task(), arm.job.batch)
-    kinds = {array.dtype for feeds in items for array in feeds.values()}
-    # A type that npz does not know would be read back as another.
-    if arm.items and all(kind.isbuiltin == 1 and not kind.hasobject for kind in kinds):
+    if arm.items and inputs.can_be_kept(items):
         check.save_outputs(arm.items, items)
     return items
 

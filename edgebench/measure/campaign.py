@@ -17,6 +17,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from edgebench.analysis import stats
+from edgebench.analysis.caching import caches
 from edgebench.errors import DeviceStateError, UnsupportedError
 from edgebench.measure import reruns
 from edgebench.measure.jobs import Done, Job
@@ -41,11 +42,11 @@ from edgebench.record import (
 from edgebench.store import JournalEntry
 
 MIN_SLICE_S = 0.2
-#: What a slice brings with it beside itself: warm-up, never-seen inputs, pipeline.
-SLICE_FACTOR = 1.6
+#: What a slice brings with it beside itself: warm-up and never-seen inputs.
+SLICE_FACTOR = 1.2
 #: First guesses of what a replicate takes beside its slice, until one was measured.
 OVERHEAD_FIRST_S = 4.0
-OVERHEAD_S = 1.2
+OVERHEAD_S = 0.8
 #: A budget waits no longer for a silent worker than it lasts, but for so long at least.
 LEAST_SILENCE_S = 10.0
 NO_METER = NoMeter(Energy(status="unavailable", reason="no_sensor", detail="no meter was given"))
@@ -289,6 +290,7 @@ class Campaign:
             min_window_s=metered_s,
             warmup_s=max(0.3, slice_s / 2),
             full_quality=first,
+            thorough=first,
             expected=str(scratch / f"{self._targets.index(target)}.npz"),
         )
         total = sum(max(self._settings.replicates, len(t.entries)) for t in self._targets if t.job)
@@ -511,16 +513,12 @@ def assemble(
 
 
 def _verdict(target: Target, device: list[Reason]) -> tuple[Status, list[Reason]]:
-    """The worst that its replicates found, and `device`: why the machine was in no state to measure.
-
-    Caching needs as many replicates that show it as not.
-    """
+    """The worst that its replicates found, and `device`: why the machine was in no state to measure."""
     replicates = target.standing
     reasons = list(target.reasons)
     for found in [*(replicate.reasons for replicate in replicates), device]:
         reasons += [reason for reason in found if reason not in reasons]
-    caching = sum(r.unseen is not None and r.unseen.caching for r in replicates)
-    if caching and 2 * caching >= len(replicates):
+    if caches(replicates):
         reasons.append(
             Reason(
                 code="caching",

@@ -33,7 +33,6 @@ REDUCED_PARITY_LIMIT = 0.1
 SAME_SESSION_LIMIT = 1e-3  # between two processes of one cell
 CHECKED_ITEMS = 4
 #: Reading outputs may copy them, which costs the same twice; more than this at first is work.
-COMPLETION_QUERIES = 8
 DEFERRED_NS = 20_000
 DEFERRED_SHARE = 0.1
 DEFERRED = Reason(
@@ -42,8 +41,6 @@ DEFERRED = Reason(
     "longer the first time than the second",
     fix="the backend must force and await its outputs in `run`",
 )
-#: Never-seen inputs that are timed, at least and at most.
-UNSEEN_COUNTS = 6, 32
 
 
 def infer(session: Session, batch: int, items: Sequence[Feeds]) -> list[Outputs]:
@@ -296,13 +293,13 @@ def _parity_quality(
     )
 
 
-def completion(session: Session, pool: Sequence[Any], typical_ns: int) -> Completion:
+def completion(session: Session, pool: Sequence[Any], typical_ns: int, queries: int) -> Completion:
     """Reads the outputs of a few queries twice. A runtime that returns before its work is done, or
     leaves it until somebody looks, is slow the first time and not the second."""
     clock = time.perf_counter_ns
     first_ns: list[int] = []
     second_ns: list[int] = []
-    for number in range(COMPLETION_QUERIES):
+    for number in range(queries):
         prepared = pool[number % len(pool)]
         raw = session.run(prepared)
         returned = clock()
@@ -322,12 +319,13 @@ def unseen(
     pool: Sequence[Any],
     typical_ns: int,
     *,
+    counts: tuple[int, int],
     seconds: float,
     seed: int,
 ) -> Unseen:
     """Pool inputs and never-seen ones in turn, for about so long: a backend that answers the latter
-    slower caches. `pool`: what the session prepared of `feeds`."""
-    least, most = UNSEEN_COUNTS
+    slower caches. `pool`: what the session prepared of `feeds`; `counts`: of each, at least and at most."""
+    least, most = counts
     count = max(least, min(most, round(seconds * 1e9 / (2 * max(typical_ns, 1)))))
     rotation = [index % len(pool) for index in range(count)]
     fresh = [

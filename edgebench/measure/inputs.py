@@ -60,6 +60,13 @@ def pool_items(task: Task, batch: int) -> list[Feeds]:
     return first_items(task, queries * batch)
 
 
+def can_be_kept(items: Sequence[Feeds]) -> bool:
+    """Whether a file of arrays gives them back as they are: a type that npz does not know would be
+    read back as another."""
+    kinds = {array.dtype for feeds in items for array in feeds.values()}
+    return all(kind.isbuiltin == 1 and not kind.hasobject for kind in kinds)
+
+
 def first_items(task: Task, count: int) -> list[Feeds]:
     return [task.preprocess(task.raw(index)) for index in range(min(count, len(task)))]
 

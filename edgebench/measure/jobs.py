@@ -30,6 +30,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     batch: int
     precision_unknown: bool = False  # a file in a runtime's own format, used as it came
 
+    items: str = ""  # npz of the pool's items; "": the worker makes them
     task: str
     task_options: dict[str, object]
     task_data: dict[str, str]
@@ -50,6 +51,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     quality: Quality
     full_quality: bool  # every labelled item, or the cheap output check alone
+    thorough: bool = True  # False: what the cell's first replicate established is not repeated
     reference: str  # npz of the fp32 outputs on the first items; "": there is none
     reference_constant: bool
     expected: str  # npz of this cell's outputs: written by its first replicate, read by the others

@@ -17,7 +17,7 @@ from statistics import median
 from typing import Any, Literal
 
 from edgebench.analysis import stats
-from edgebench.measure.steady import SteadyDetector
+from edgebench.measure.steady import WINDOW, SteadyDetector
 from edgebench.record import Offline, Paced, Sustained, Warmup
 
 Clock = Callable[[], int]
@@ -82,13 +82,19 @@ def usage(window: Window) -> Iterator[None]:
 
 
 def warm_up(
-    run: Run, pool: Sequence[Any], limit_s: float, clock: Clock = time.perf_counter_ns
+    run: Run,
+    pool: Sequence[Any],
+    limit_s: float,
+    *,
+    steady_window: int = WINDOW,
+    clock: Clock = time.perf_counter_ns,
 ) -> tuple[Warmup, int]:
-    """Runs until latency is steady or the time is up.
+    """Runs until latency is steady or the time is up. Steady is what the median of `steady_window`
+    iterations shows against that of as many before.
 
     Returns what was run, and the median latency of the last iterations in ns.
     """
-    detector = SteadyDetector()
+    detector = SteadyDetector(steady_window)
     recent: list[int] = []
     steady = False
     start = clock()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgebench import assets
+from edgebench import assets, registry
 from edgebench.errors import AssetError
 from edgebench.measure.campaign import Settings, Target
 from edgebench.measure.jobs import GenerateJob, Job
@@ -132,7 +132,7 @@ def _job(cell: Cell, settings: Settings, request: PrepareJob, ready: Ready) -> J
     """The part of a worker's job that is the same for every replicate."""
     return Job(
         index=0,
-        backend=cell.backend_spec,
+        backend=registry.direct(cell.backend_spec),
         options=dict(cell.options),
         model_path=str(ready.model.path),
         model_format=ready.model.format,
@@ -147,6 +147,7 @@ def _job(cell: Cell, settings: Settings, request: PrepareJob, ready: Ready) -> J
         model_asset=request.source,
         fp32_path=ready.prepared.fp32_path,
         fp32_inputs=ready.prepared.inputs,
+        items=ready.prepared.items,
         seed=settings.seed,
         scenario=cell.scenario,
         rate_per_s=cell.rate_per_s,

@@ -13,12 +13,14 @@ import resource
 import sys
 import time
 from datetime import datetime, timezone
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgebench import registry
 from edgebench.backend import DeviceTimes, ModelFile, Session
 from edgebench.errors import EdgebenchError, UnsupportedError
+from edgebench.measure.check_plan import CheckPlan, check_plan
 from edgebench.measure.jobs import Done, Job
 from edgebench.measure.parent_link import ParentLink, be_first_to_go
 from edgebench.measure.phases import peak_of, precision_of, timed
@@ -29,11 +31,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from edgebench.backend import TensorInfo
+    from edgebench.measure.inputs import Feeds
     from edgebench.measure.scenario import Window
     from edgebench.task import Task
 
 #: Shares of the slice for what is timed beside the main window.
-UNSEEN_SHARE = 0.15
 PIPELINE_SHARE = 0.15
 DEVICE_SHARE = 0.15
 #: Runs of the pipeline and of the device's part, at least.
@@ -91,23 +93,33 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
 
     from edgebench.measure import check, inputs, scenario
 
+    @cache
+    def task() -> Task:
+        return task_of(job, job.fp32_inputs or session.inputs)
+
     link.phase("preparation of inputs")
-    task = task_of(job, job.fp32_inputs or session.inputs)
-    feeds = inputs.build_pool(task, job.batch)
+    plan = check_plan(job)
+    if job.items:
+        items = check.load_outputs(job.items, inputs.POOL * job.batch)
+    else:
+        items = inputs.pool_items(task(), job.batch)
+    feeds = inputs.pool_of(items, job.batch)
     pool = [session.prepare(item) for item in feeds]
 
     link.phase("first inference")
     _, first_ns = timed(lambda: session.run(pool[0]))
     link.phase("warm-up", job.warmup_s + scenario.LEAST_WARM_UP * first_ns / 1e9)
-    warmup, typical_ns = scenario.warm_up(session.run, pool, job.warmup_s)
+    warmup, typical_ns = scenario.warm_up(
+        session.run, pool, job.warmup_s, steady_window=plan.steady_window
+    )
     uss_warm = memory.uss_bytes()
 
     def phase(name: str, seconds: float, queries: int) -> None:
         """Starts a phase of so many seconds, or of so many queries where they take longer."""
         link.phase(name, seconds + queries * typical_ns / 1e9)
 
-    phase("reading of outputs", 0.0, check.COMPLETION_QUERIES)
-    completion = check.completion(session, pool, typical_ns)
+    phase("reading of outputs", 0.0, plan.completion_queries)
+    completion = check.completion(session, pool, typical_ns, plan.completion_queries)
     if completion.deferred:
         # What such a call takes is no latency: there is nothing to measure.
         deferred = Replicate(
@@ -117,24 +129,27 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
             reasons=[check.DEFERRED],
             completion=completion,
         )
-        return Done(deferred, inputs.digest(feeds))
+        return Done(deferred, _digest(plan, feeds))
 
     window_s = scenario.PATIENCE * max(job.slice_s, job.min_window_s)
     phase("measurement", window_s + 2 * job.sustain_s, 1)
     window = _window(job, session, pool, typical_ns)
     # Before anything else is prepared: what follows holds further inputs.
     peak = peak_of(session)
-    phase("measurement of never-seen inputs", job.slice_s, 2 * check.UNSEEN_COUNTS[0])
+    phase("measurement of never-seen inputs", job.slice_s, 2 * plan.unseen_counts[0])
     unseen = check.unseen(
         session,
         feeds,
         pool,
         typical_ns,
-        seconds=UNSEEN_SHARE * job.slice_s,
+        counts=plan.unseen_counts,
+        seconds=plan.unseen_share * job.slice_s,
         seed=job.seed + 1000 * job.index,
     )
-    phase("measurement of the pipeline", job.slice_s, LEAST_RUNS)
-    pipeline = _pipeline(job, session, task, typical_ns)
+    pipeline = None
+    if plan.establishes:
+        phase("measurement of the pipeline", job.slice_s, LEAST_RUNS)
+        pipeline = _pipeline(job, session, task(), typical_ns)
     observed = Memory(
         peak_bytes=peak.peak_bytes,
         peak_source=peak.peak_source,
@@ -145,13 +160,16 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
         device_peak_bytes=peak.device_peak_bytes,
         device_source=peak.device_source,
     )
-    phase("measurement of the device's part", job.slice_s, LEAST_RUNS)
-    device = _device_times(job, session, pool, typical_ns)
+    device = None
+    if plan.establishes:
+        phase("measurement of the device's part", job.slice_s, LEAST_RUNS)
+        device = _device_times(job, session, pool, typical_ns)
 
-    phase("output check", 0.0, 2 * check.CHECKED_ITEMS)
+    count = plan.checked_items(job.batch, check.CHECKED_ITEMS)
+    phase("output check", 0.0, 2 * count)
     checked = check.output_check(
         session,
-        inputs.first_items(task, check.CHECKED_ITEMS),
+        items[:count],
         batch=job.batch,
         precision=precision_of(job),
         reference=job.reference,
@@ -159,10 +177,10 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
     )
     quality = effective = None
     if job.full_quality:
-        phase("quality pass", 10 * job.slice_s, 2 * len(task))
+        phase("quality pass", 10 * job.slice_s, 2 * len(task()))
         quality = check.quality(
             session,
-            task,
+            task(),
             job.quality,
             batch=job.batch,
             precision=precision_of(job),
@@ -201,7 +219,13 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
         effective=effective,
     )
     session.close()
-    return Done(_judged(replicate, window), inputs.digest(feeds))
+    return Done(_judged(replicate, window), _digest(plan, feeds))
+
+
+def _digest(plan: CheckPlan, feeds: Sequence[Feeds]) -> str | None:
+    from edgebench.measure import inputs
+
+    return inputs.digest(feeds) if plan.establishes else None
 
 
 def _device_times(

@@ -48,6 +48,7 @@ class PreparedModel(msgspec.Struct, frozen=True, kw_only=True):
     #: .npz of that file's outputs for the task's first REFERENCE_ITEMS items, one thread, graph
     #: optimisations off; arrays are named "<item>/<output name>".
     reference: str  # "": a file in a runtime's own format has none
+    items: str = ""  # .npz of the items that workers time with; "": they make them themselves
     work: Work | None = None  # of the file at `path`, one run; None: not an ONNX graph
     reference_constant: bool  # no two items gave different outputs: parity would prove nothing
 

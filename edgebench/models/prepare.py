@@ -15,7 +15,7 @@ import importlib.metadata
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 PRECISIONS = ("as-is", "fp32", "fp16", "bf16", "w8", "w4", "int8-dynamic", "int8-static")
 
-_MODEL, _REFERENCE = "model.onnx", "reference.npz"
+_MODEL, _REFERENCE, _ITEMS = "model.onnx", "reference.npz", "items.npz"
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,7 @@ def prepare(job: PrepareJob) -> PreparedModel:
         inputs=list(single.inputs),
         reference=str(reference),
         reference_constant=constant,
+        items=_items(job, store, single),
         work=_work(store, final),
     )
 
@@ -307,16 +308,44 @@ def _reference(job: PrepareJob, store: Cache, single: _Model) -> tuple[Path, boo
         import numpy as np
 
         outputs = _reference_outputs(single, _task(job, single))
-        arrays: dict[str, Any] = {
-            f"{index}/{name}": array
-            for index, item in enumerate(outputs)
-            for name, array in item.items()
-        }
-        np.savez(folder / _REFERENCE, **arrays)
+        np.savez(folder / _REFERENCE, **_named_arrays(outputs))
         return Made(facts={"constant": not _differ(outputs)})
 
     folder, facts = store.get(key, make)
     return folder / _REFERENCE, bool(facts["constant"])
+
+
+def _items(job: PrepareJob, store: Cache, single: _Model) -> str:
+    """The items that workers time with, made once for all of them: it is quicker, and what decodes
+    pictures is in no worker's peak of memory. "" where a file cannot hold them."""
+    from edgebench.measure import inputs
+
+    key = {
+        "step": "items",
+        "model": single.sha256,
+        "task": _task_identity(job),
+        "batch": job.batch,
+        "pool": file_sha256(Path(inputs.__file__)),
+        **_made_by(),
+    }
+
+    def make(folder: Path) -> Made:
+        import numpy as np
+
+        items = inputs.pool_items(_task(job, single), job.batch)
+        kept = inputs.can_be_kept(items)
+        if kept:
+            np.savez(folder / _ITEMS, **_named_arrays(items))
+        return Made(facts={"kept": kept})
+
+    folder, facts = store.get(key, make)
+    return str(folder / _ITEMS) if facts["kept"] else ""
+
+
+def _named_arrays(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return {
+        f"{index}/{name}": array for index, item in enumerate(items) for name, array in item.items()
+    }
 
 
 def _reference_outputs(model: _Model, task: Task) -> list[Outputs]:

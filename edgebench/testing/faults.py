@@ -2,7 +2,8 @@
 
 Usable as `--backend edgebench.testing.faults:Hang`. Each works through another backend (option
 `inner`, ONNX Runtime unless told) for the first `after` runs; with the next run the fault comes.
-Faults that come earlier (at import, at open) are classes of their own.
+Faults that come earlier (at import, at open) are classes of their own. With `honest_sessions` a fault
+comes late: so many sessions, counted in the file `counter`, are honest from the first run to the last.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import sys
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import msgspec
@@ -48,6 +50,8 @@ def _capabilities(*more: Option) -> Capabilities:
         options=(
             Option("after", "int", 0, "runs before the fault comes", minimum=0),
             Option("inner", "str", "ort", "the backend that does the work"),
+            Option("honest_sessions", "int", 0, "sessions before one has the fault", minimum=0),
+            Option("counter", "str", "sessions", "the file that counts those sessions"),
             Option("threads", "int", None, "threads of the inner backend", minimum=1),
             *more,
         ),
@@ -64,8 +68,11 @@ class FaultySession(Session):
         self.outputs = inner.outputs
         self.run = self._run
         self._runs_left = int(settings["after"] or 0)
+        self._honest = _is_honest(settings)
 
     def _run(self, prepared: Any) -> Any:
+        if self._honest:
+            return self.work(prepared)
         if self._runs_left:
             self._runs_left -= 1
             return self.work(prepared)
@@ -98,6 +105,17 @@ class FaultySession(Session):
 
     def close(self) -> None:
         self.inner.close()
+
+
+def _is_honest(settings: Settings) -> bool:
+    """Whether this session is one of those before the fault; counts it."""
+    honest = int(settings["honest_sessions"] or 0)
+    if not honest:
+        return False
+    counter = Path(str(settings["counter"]))
+    opened = int(counter.read_text()) if counter.exists() else 0
+    counter.write_text(str(opened + 1))
+    return opened < honest
 
 
 class FaultyBackend(Backend):
