@@ -478,7 +478,7 @@ class FakeMeter:
         return Energy(status="unavailable", reason="read_failed")
 
 
-@pytest.mark.parametrize(("budget_s", "least_s", "idles"), [(None, 5.0, 3), (6.0, 0.0, 0)])
+@pytest.mark.parametrize(("budget_s", "least_s", "idles"), [(None, 5.0, 3), (5.5, 0.0, 0)])
 def test_a_window_is_long_enough_for_the_meter_if_the_budget_allows(
     budget_s: float | None, least_s: float, idles: int
 ) -> None:

@@ -19,6 +19,7 @@ class CheckPlan:
     steady_window: int  # iterations that the end of the warm-up compares with as many before
     completion_queries: int  # whose outputs are read twice
     unseen_counts: tuple[int, int]  # pairs of a pool input and a never-seen one: at least, at most
+    fresh_prompts: int  # of a decoder, given twice in a row
     unseen_share: float  # of the slice, for those pairs
     min_checked_items: int  # whose outputs are compared
     establishes: bool  # what one replicate of a cell establishes for all
@@ -33,6 +34,7 @@ AT_LENGTH = CheckPlan(
     steady_window=5,
     completion_queries=8,
     unseen_counts=(6, 32),
+    fresh_prompts=6,
     unseen_share=0.15,
     min_checked_items=4,
     establishes=True,
@@ -41,6 +43,7 @@ IN_BRIEF = CheckPlan(
     steady_window=3,
     completion_queries=3,
     unseen_counts=(3, 8),
+    fresh_prompts=3,
     unseen_share=0.05,
     min_checked_items=2,
     establishes=False,

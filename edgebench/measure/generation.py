@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from edgebench.backend import Backend, ModelFile
 from edgebench.generation import GenerationSession, Prompts, Room
+from edgebench.measure.check_plan import check_plan
 from edgebench.measure.jobs import Done, GenerateJob, Job
 from edgebench.measure.parent_link import ParentLink
 from edgebench.measure.phases import looks_cached, peak_of, timed
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 POOL = 8  # requests with prompts of their own
 FIRST = 3  # tokens of the first request: enough to guess how long the others take
-FRESH = 6  # prompts that are given twice in a row
 _PIPELINE = 3
 #: What the quality pass may take beyond the time-out: 5,000 tokens are read, a few hundred written.
 QUALITY_S = 600.0
@@ -33,7 +33,7 @@ def measure(
 ) -> Done:
     """The replicate; `backend` has its runtime imported, which took `import_ns`."""
     assert job.generate is not None
-    asked = job.generate
+    asked, plan = job.generate, check_plan(job)
     # The task reads the model's file for its tokens: before the load, so as not to be part of it.
     link.phase("preparation of prompts")
     task = _task(job)
@@ -82,10 +82,12 @@ def measure(
         temperature=task.temperature,
         fixed_length=not task.ends,
     )
-    link.phase("measurement of prompts given twice", 2 * FRESH * each_s)
-    unseen = _twice(task, asked, job, lambda prompts: ask(prompts, 1))
-    link.phase("measurement of the pipeline", _PIPELINE * each_s)
-    pipeline = _pipeline(task, asked, job, session, choose)
+    link.phase("measurement of prompts given twice", 2 * plan.fresh_prompts * each_s)
+    unseen = _twice(task, asked, job, plan.fresh_prompts, lambda prompts: ask(prompts, 1))
+    pipeline = None
+    if plan.establishes:
+        link.phase("measurement of the pipeline", _PIPELINE * each_s)
+        pipeline = _pipeline(task, asked, job, session, choose)
     observed = Memory(
         peak_bytes=peak.peak_bytes,
         peak_source=peak.peak_source,
@@ -165,12 +167,16 @@ def _choose(job: Job, task: GenerationTask) -> Choose | None:
 
 
 def _twice(
-    task: GenerationTask, asked: GenerateJob, job: Job, ask: Callable[[Prompts], Request]
+    task: GenerationTask,
+    asked: GenerateJob,
+    job: Job,
+    count: int,
+    ask: Callable[[Prompts], Request],
 ) -> Unseen:
     from edgebench.measure import requests
 
     beyond = 1000 * (job.index + 1)
-    fresh = [_prompts(task, asked, job.batch, beyond + number) for number in range(FRESH)]
+    fresh = [_prompts(task, asked, job.batch, beyond + number) for number in range(count)]
     again_ns, first_ns = requests.first_and_again(ask, fresh)
     caching = looks_cached(again_ns, first_ns, max(first_ns))
     return Unseen(pool_ns=again_ns, unseen_ns=first_ns, caching=caching)
