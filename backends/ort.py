@@ -211,6 +211,7 @@ class OrtSession(Session):
         self.inputs = tuple(_tensor_info(node) for node in self._inner.get_inputs())
         self.outputs = tuple(_tensor_info(node) for node in self._inner.get_outputs())
         self._bound = bool(options.get("io_binding"))
+        self.concurrent = not self._bound  # a binding holds the outputs of one call
         if self._bound:
             self.run = self._inner.run_with_iobinding
         else:

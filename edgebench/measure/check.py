@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -16,7 +17,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edgebench.backend import Session
+from edgebench.backend import Session, computes_itself
 from edgebench.generation import GenerationSession, Prompts
 from edgebench.measure.inputs import Feeds, Outputs, never_seen, split, stack
 from edgebench.measure.phases import looks_cached
@@ -32,6 +33,11 @@ PARITY_LIMIT = {"fp32": 1e-3, "as-is": 1e-3}
 REDUCED_PARITY_LIMIT = 0.1
 SAME_SESSION_LIMIT = 1e-3  # between two processes of one cell
 CHECKED_ITEMS = 4
+#: Inferences side by side in a quality pass: each holds activations of its own.
+MAX_LANES = 2
+#: Runs batches of items: in turn, as `map` does, or side by side.
+RunBatch = Callable[[Sequence[Feeds]], list[Outputs]]
+Spread = Callable[[RunBatch, Iterable[Sequence[Feeds]]], Iterable[list[Outputs]]]
 #: Reading outputs may copy them, which costs the same twice; more than this at first is work.
 DEFERRED_NS = 20_000
 DEFERRED_SHARE = 0.1
@@ -43,16 +49,40 @@ DEFERRED = Reason(
 )
 
 
-def infer(session: Session, batch: int, items: Sequence[Feeds]) -> list[Outputs]:
-    """Runs items through a session in batches; the last one is filled up by repetition."""
-    results: list[Outputs] = []
-    for start in range(0, len(items), batch):
-        chunk = list(items[start : start + batch])
+def infer(
+    session: Session, batch: int, items: Sequence[Feeds], spread: Spread = map
+) -> list[Outputs]:
+    """Runs items through a session in batches, which `spread` may run side by side; the last one is filled
+    up by repetition."""
+
+    def run(chunk: Sequence[Feeds]) -> list[Outputs]:
         missing = batch - len(chunk)
-        prepared = session.prepare(stack(chunk + [chunk[-1]] * missing))
-        outputs = split(session.outputs_of(prepared, session.run(prepared)), batch)
-        results += outputs[: len(chunk)]
-    return results
+        prepared = session.prepare(stack([*chunk, *[chunk[-1]] * missing]))
+        return split(session.outputs_of(prepared, session.run(prepared)), batch)[: len(chunk)]
+
+    chunks = [items[start : start + batch] for start in range(0, len(items), batch)]
+    return [outputs for done in spread(run, chunks) for outputs in done]
+
+
+@contextmanager
+def side_by_side(lanes: int) -> Iterator[Spread]:
+    """Runs so many calls at once, results in order; one lane is the calling thread's."""
+    if lanes == 1:
+        yield map
+        return
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(lanes) as threads:
+        yield threads.map
+
+
+def lanes_of(session: Session, threads: int, cores: int) -> int:
+    """How many calls of a session that computes in so many threads (0: as many as it likes) may run at once
+    on otherwise idle cores, where nothing is timed."""
+    stateless = type(session).reset is Session.reset
+    if not (session.concurrent and stateless and threads and computes_itself(session.device())):
+        return 1
+    return max(1, min(MAX_LANES, cores // threads))
 
 
 def relative_error(got: Sequence[Outputs], want: Sequence[Outputs]) -> float:
@@ -193,11 +223,12 @@ def quality(
     precision: str,
     reference: str,
     constant: bool,
+    lanes: int = 1,
 ) -> Quality:
     """Quality by labels where the task has them, by parity with the reference where it has none.
 
     A user's own task on a user's own model states no limits: its first metric is reported, and parity
-    is demanded beside it.
+    is demanded beside it. So many `lanes` of items run side by side.
     """
 
     def by_parity() -> Quality:
@@ -205,13 +236,17 @@ def quality(
             session, task, batch=batch, precision=precision, reference=reference, constant=constant
         )
 
+    def by_labels(spec: QualitySpec) -> Quality:
+        with side_by_side(lanes) as spread:
+            return _labelled_quality(session, task, spec, batch, spread)
+
     if spec.metric != PARITY_METRIC:
-        return _labelled_quality(session, task, spec, batch)
+        return by_labels(spec)
     names = [name for name in task.metrics if name != PARITY_METRIC]
     if not names:
         return by_parity()
     unlimited = QualitySpec(metric=names[0], also={name: LimitSpec() for name in names[1:]})
-    labelled, parity = _labelled_quality(session, task, unlimited, batch), by_parity()
+    labelled, parity = by_labels(unlimited), by_parity()
     return msgspec.structs.replace(
         labelled,
         passed=labelled.passed and parity.passed,
@@ -229,10 +264,12 @@ def quality(
     )
 
 
-def _labelled_quality(session: Session, task: Task, spec: QualitySpec, batch: int) -> Quality:
+def _labelled_quality(
+    session: Session, task: Task, spec: QualitySpec, batch: int, spread: Spread
+) -> Quality:
     """The task's metrics over all labelled items, judged by the workload's limits."""
     session.reset()
-    values = task.evaluate(lambda items: infer(session, batch, items))
+    values = task.evaluate(lambda items: infer(session, batch, items, spread))
     return judged(values, task.metrics, spec, len(task))
 
 

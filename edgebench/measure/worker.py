@@ -186,6 +186,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
             precision=precision_of(job),
             reference=job.reference,
             constant=job.reference_constant,
+            lanes=_lanes(job, session),
         )
         link.phase("reading of effective facts")
         effective = session.effective()
@@ -220,6 +221,16 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
     )
     session.close()
     return Done(_judged(replicate, window), _digest(plan, feeds))
+
+
+def _lanes(job: Job, session: Session) -> int:
+    """Inferences side by side in the quality pass. Under a limit of memory one, as when it was timed."""
+    from edgebench.measure.check import lanes_of
+    from edgebench.measure.cores import usable_cpus
+
+    if job.memory_limit_bytes is not None:
+        return 1
+    return lanes_of(session, int(job.options.get("threads", 0)), usable_cpus())
 
 
 def _digest(plan: CheckPlan, feeds: Sequence[Feeds]) -> str | None:
