@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgebench.cli import run_
+from edgebench.cli.run_options import resolved
 from edgebench.errors import DeviceStateError, StoreError
 from edgebench.measure import reruns
 from edgebench.measure.campaign import (
@@ -353,6 +355,24 @@ def test_what_stands_around_a_worker_takes_of_the_budget_too() -> None:
     left_s = 100.0 - SLICE_FACTOR * slices[0] - 6.0
     overhead_s = 2 * 6.0 + 6 * OVERHEAD_S  # two first ones are due, and six others
     assert slices[1] == pytest.approx((left_s - overhead_s) / 8 / SLICE_FACTOR)
+
+
+def test_seven_rounds_of_twelve_cells_fit_in_the_budget_of_quick() -> None:
+    """On a quiet machine of two cores, where a first replicate takes 2.7 s beside its window and a later
+    one 0.7 s, windows shrink until all rounds are in."""
+    spent_s = [3.0]  # until models are ready
+    rounds: list[int] = []
+
+    def launch(job: Job, **_: Any) -> Done:
+        rounds.append(job.index)
+        spent_s.append((2.7 if job.thorough else 0.7) + job.slice_s)
+        return spread_launch(job)
+
+    quick = resolved(run_.command.make_context("run", []).params).settings
+    cells = [target(str(n)) for n in range(12)]
+    measure(cells, launch, quick, clock=lambda: NOW_S + sum(spent_s))
+    assert [rounds.count(index) for index in range(7)] == [12] * 7
+    assert sum(spent_s) <= 105.0 + 1.0
 
 
 def test_a_budget_too_small_leaves_the_smallest_slice() -> None:

@@ -89,7 +89,7 @@ if TYPE_CHECKING:
 @click.option(
     "--replicates",
     type=click.IntRange(min=1),
-    help="Fresh processes per cell.  [default: 3, up to 9 while the target is not reached; quick: 3]",
+    help="Fresh processes per cell.  [default: 3, up to 9 while the target is not reached; quick: 7]",
 )
 @click.option(
     "--reruns",
