@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from edgebench.errors import EdgebenchError, UnsupportedError
-from edgebench.measure import check, launch, scenario, worker
+from edgebench.measure import check, inputs, launch, scenario, worker
 from edgebench.measure.check_plan import AT_LENGTH, IN_BRIEF
 from edgebench.measure.jobs import Job, Phase, encode_message
 from edgebench.spec.types import Quality
@@ -85,6 +85,19 @@ def test_a_later_replicate_checks_in_brief_and_repeats_nothing_that_is_establish
     assert len(found.completion.first_read_ns) == IN_BRIEF.completion_queries
     assert found.output_check is not None
     assert found.output_check.against == "replicate 0"
+
+
+def test_a_later_replicate_reads_its_items_and_needs_no_task(tmp_path: Path) -> None:
+    first = asked_in(tmp_path)
+    items = [two_by_two().feeds(number) for number in range(8)]
+    check.save_outputs(str(tmp_path / "items.npz"), items)
+    read = msgspec.structs.replace(first, items=str(tmp_path / "items.npz"))
+    link: Any = Link()
+    assert worker.measure(read, link, "").inputs_sha256 == inputs.digest(items)
+    later = msgspec.structs.replace(
+        read, index=1, thorough=False, full_quality=False, task="no_such_task"
+    )
+    assert worker.measure(later, link, "").replicate.status == "ok"
 
 
 @pytest.mark.parametrize("batch", range(1, 10))
