@@ -23,6 +23,7 @@ from edgebench.installed import installed_version
 from edgebench.record import Reason
 from edgebench.spec.matrix import expand, select, unique, value_text
 from edgebench.spec.types import (
+    PARITY_METRIC,
     Asset,
     Limit,
     Matrix,
@@ -558,7 +559,7 @@ def workload_for_model(
         title=Path(given.uri).name,
         task=registry.absolute(task) if task else GENERATE if generating else "seeded_inputs",
         model=model,
-        quality=_OWN_DECODER if generating else Quality(metric="parity_error", ceiling=1e-3),
+        quality=_OWN_DECODER if generating else Quality(metric=PARITY_METRIC, ceiling=1e-3),
         scenarios=["generate"] if generating else ["single_stream"],
         matrix=Matrix(axes={"precision": ["as-is"]}),
     )

@@ -13,7 +13,7 @@ from edgebench.errors import EdgebenchError, UnsupportedError
 from edgebench.measure import check, inputs, launch, scenario, worker
 from edgebench.measure.check_plan import AT_LENGTH, IN_BRIEF
 from edgebench.measure.jobs import Job, Phase, encode_message
-from edgebench.spec.types import Quality
+from edgebench.spec.types import PARITY_METRIC, Quality
 from edgebench.testing.models import two_by_two
 from tests.test_measure_campaign import job
 
@@ -42,7 +42,7 @@ def asked_in(folder: Path) -> Job:
         task="seeded_inputs",
         warmup_s=0.001,
         slice_s=0.001,
-        quality=Quality(metric=check.PARITY_METRIC),
+        quality=Quality(metric=PARITY_METRIC),
         expected=str(folder / "expected.npz"),
     )
 

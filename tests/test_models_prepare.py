@@ -121,6 +121,14 @@ def test_the_items_of_the_pool_are_made_once_as_a_worker_would_make_them(
     assert prepare(request).items == prepared.items
 
 
+def test_a_metric_that_the_task_does_not_give_is_refused_before_anything_is_timed(
+    source: Path,
+) -> None:
+    prepare(job(source))
+    with pytest.raises(UsageError, match="gives no metric 'top1'"):
+        prepare(job(source, metrics=["top1"]))
+
+
 def test_items_that_a_file_of_arrays_would_change_are_left_to_workers() -> None:
     assert inputs.can_be_kept([{"x": np.zeros(3, np.float32), "n": np.zeros(2, np.int64)}])
     assert not inputs.can_be_kept([{"x": np.array(["text"], dtype=object)}])

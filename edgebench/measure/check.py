@@ -23,11 +23,11 @@ from edgebench.measure.inputs import Feeds, Outputs, never_seen, split, stack
 from edgebench.measure.phases import looks_cached
 from edgebench.measure.scenario import in_turn
 from edgebench.record import Completion, Limit, OutputCheck, Quality, Reason, Unseen
+from edgebench.spec.types import PARITY_METRIC
 from edgebench.spec.types import Limit as LimitSpec
 from edgebench.spec.types import Quality as QualitySpec
 from edgebench.task import Metric, Task
 
-PARITY_METRIC = "parity_error"
 #: Relative error that separates rounding from a wrong result, by precision.
 PARITY_LIMIT = {"fp32": 1e-3, "as-is": 1e-3}
 REDUCED_PARITY_LIMIT = 0.1

@@ -15,7 +15,7 @@ from edgebench.measure import cores, environments, revisions
 from edgebench.measure.ab import Contest
 from edgebench.measure.campaign import Settings as CampaignSettings
 from edgebench.measure.campaign import Target
-from edgebench.measure.check import PARITY_LIMIT, PARITY_METRIC, REDUCED_PARITY_LIMIT
+from edgebench.measure.check import PARITY_LIMIT, REDUCED_PARITY_LIMIT
 from edgebench.measure.couples import Couple, Request, couple, points
 from edgebench.measure.pair import ArmSpec, Interpreter
 from edgebench.measure.sides import SideSpec
@@ -24,7 +24,7 @@ from edgebench.pair import SIDES, Side
 from edgebench.plan import workload_for_model
 from edgebench.record import Reason
 from edgebench.spec.matrix import unique
-from edgebench.spec.types import Model, Workload
+from edgebench.spec.types import PARITY_METRIC, Model, Workload
 from edgebench.suggest import did_you_mean
 
 

@@ -14,7 +14,7 @@ from edgebench.measure.prepare import NotReady, Preparer, Ready
 from edgebench.models.jobs import PrepareJob
 from edgebench.plan import Cell, model_format
 from edgebench.record import CellFacts, Reason
-from edgebench.spec.types import Workload
+from edgebench.spec.types import PARITY_METRIC, Workload
 
 
 def facts_of(cell: Cell) -> CellFacts:
@@ -110,9 +110,11 @@ def _target(
 
 def _prepare_job(cell: Cell, settings: Settings, cache: Path, paths: dict[str, Path]) -> PrepareJob:
     workload: Workload = cell.workload
+    quality = workload.quality
     return PrepareJob(
         task=workload.task,
         options=workload.options,
+        metrics=[m for m in (quality.metric, *quality.also) if m != PARITY_METRIC],
         data={name: str(paths[asset.sha256]) for name, asset in workload.data.items()},
         # Where it says it is: a file of equal content may have other weights beside it.
         source=str(assets.cached(workload.model) or paths[workload.model.sha256]),

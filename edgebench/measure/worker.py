@@ -234,6 +234,7 @@ def _lanes(job: Job, session: Session) -> int:
 
 
 def _digest(plan: CheckPlan, feeds: Sequence[Feeds]) -> str | None:
+    """The hash of the pool, once a cell: its replicates have the same inputs."""
     from edgebench.measure import inputs
 
     return inputs.digest(feeds) if plan.establishes else None
@@ -249,7 +250,7 @@ def _device_times(
 
 def task_of(job: Job, described: Sequence[TensorInfo]) -> Task:
     """The task; `described`: the inputs of the fp32 model, or where there is none, of the session."""
-    from edgebench.measure.check import PARITY_METRIC
+    from edgebench.spec.types import PARITY_METRIC
     from edgebench.task import TaskContext
     from edgebench.tasks import load_task
 

@@ -18,6 +18,7 @@ class PrepareJob(msgspec.Struct, frozen=True, kw_only=True):
 
     task: str
     options: dict[str, Any] = {}  # of the task
+    metrics: list[str] = []  # by which the task is judged
     data: dict[str, str] = {}  # the task's data assets: name -> local path
     source: str  # local path of the model file or of the weights a builder reads
     source_sha256: str

@@ -326,6 +326,7 @@ def _items(job: PrepareJob, store: Cache, single: _Model) -> str:
         "task": _task_identity(job),
         "batch": job.batch,
         "pool": file_sha256(Path(inputs.__file__)),
+        "metrics": job.metrics,  # a task that does not give one is refused before anything is timed
         **_made_by(),
     }
 
@@ -412,7 +413,7 @@ def _task(job: PrepareJob, single: _Model) -> Task:
         inputs=single.inputs,
         seed=job.seed,
     )
-    return load_task(job.task, context)
+    return load_task(job.task, context, job.metrics)
 
 
 def _task_identity(job: PrepareJob) -> dict[str, Any]:
