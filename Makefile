@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 NO_AMX = $(shell test "$$(cc -dumpversion | cut -d. -f1)" -lt 13 && cc -mno-amx-tile -E -x c /dev/null >/dev/null 2>&1 && echo -mno-amx-tile -mno-amx-int8 -mno-amx-bf16)
 AS_ROOT := $(shell test "$$(id -u)" = 0 || echo sudo)
 
-.PHONY: bench test test-assets test-runtimes test-browser test-llm test-genai readme-picture lint types resolve perf gate-selftest reference-llm readme soak clean
+.PHONY: bench test test-assets test-runtimes test-browser test-llm test-genai readme-picture lint types resolve perf blocks gate-selftest reference-llm readme soak clean
 
 bench: $(VENV)/.bench
 	$(BIN)/edgebench run --suite quick
@@ -59,6 +59,11 @@ perf: $(VENV)/.test
 # Whether the regression gate sees what it must see, on this machine (minutes).
 gate-selftest: $(VENV)/.test
 	$(BIN)/python -m tests.perf.gate.selftest
+
+# Whether intervals of ratios hold the truth: collected runs of one cell under several names, and simulated ones.
+# `python -m tests.perf.blocks.collect 40` adds runs of this machine.
+blocks: $(VENV)/.test
+	$(BIN)/python -m tests.perf.blocks
 
 # Results of SmolLM2 for results/reference, and README's blocks that follow from them; wants a quiet machine, some 16
 # minutes of two cores, and half an hour more for MLX: off Apple silicon it reads a prompt in 15 s.

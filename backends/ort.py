@@ -407,7 +407,9 @@ def _inference_session(
             str(model.path), session_options, providers=providers, enable_fallback=False
         )
     except refusals as error:
-        raise UnsupportedError(f"ONNX Runtime refuses {model.path.name}: {error}") from None
+        from edgebench.models.onnx_file import refusal
+
+        raise refusal(error, f"ONNX Runtime refuses {model.path.name}") from None
     session.disable_fallback()
     registered = session.get_providers()
     for name, _ in providers:

@@ -18,14 +18,24 @@ class ExitCode(IntEnum):
     """Exit codes of every `edgebench` command."""
 
     OK = 0  # ab, gate: pass or improve; also with `unsupported` or quality-struck rows
-    CELL_FAILED = 1  # at least one cell failed or is invalid; ab, gate: a regression
+    CELL_FAILED = 1  # a cell failed or is invalid, or none was measured; ab, gate: a regression
     USAGE = 2  # options, arguments, definition files
     DEVICE_STATE = 3  # invalid device state under --strict
     INCONCLUSIVE = 4  # ab, gate: not enough evidence
     INVALID = 5  # ab, gate, compare: no valid comparison
     ASSET = 6  # a model or data file cannot be had
     STORE = 7  # results cannot be written or read
-    INTERRUPTED = 130  # Ctrl-C; what was measured is kept
+    INTERRUPTED = 130  # Ctrl-C, SIGTERM, SIGHUP, SIGQUIT; what was measured is kept
+
+
+#: In what runtimes say when they get no memory.
+_OUT_OF_MEMORY = "bad_alloc", "failed to allocate", "out of memory", "cannot allocate memory"
+
+
+def tells_of_no_memory(error: Exception) -> bool:
+    """Whether a runtime's error is that it got no memory: no word on what it can do."""
+    lowered = f"{type(error).__name__}: {error}".lower()
+    return isinstance(error, MemoryError) or any(sign in lowered for sign in _OUT_OF_MEMORY)
 
 
 class EdgebenchError(Exception):

@@ -126,6 +126,56 @@ class GenerationSession(ABC):
         """Frees the session."""
 
 
+class Watched(GenerationSession):
+    """A session that calls `before` ahead of each prefill, step, token of a stream and score: to show that
+    it lives, or to end what takes too long by an exception."""
+
+    def __init__(self, session: GenerationSession, before: Callable[[], object]) -> None:
+        self._session = session
+        self._before = before
+        self.vocabulary = session.vocabulary
+        self.width = session.width
+        self.positions = session.positions
+
+    def prefill(self, prompts: Prompts) -> Any:
+        self._before()
+        return self._session.prefill(prompts)
+
+    def step(self, tokens: Sequence[int]) -> Any:
+        self._before()
+        return self._session.step(tokens)
+
+    def stream(
+        self, prompts: Prompts, choose: Choose | None = None, most: int | None = None
+    ) -> Iterator[list[int]]:
+        self._before()
+        for tokens in self._session.stream(prompts, choose, most):
+            yield tokens
+            self._before()
+
+    def score(self, tokens: Sequence[int]) -> Logits:
+        self._before()
+        return self._session.score(tokens)
+
+    def logits(self, raw: Any) -> Logits:
+        return self._session.logits(raw)
+
+    def greedy(self, raw: Any) -> list[int]:
+        return self._session.greedy(raw)
+
+    def reset(self) -> None:
+        self._session.reset()
+
+    def kv_cache_bytes(self) -> int | None:
+        return self._session.kv_cache_bytes()
+
+    def effective(self) -> Effective:
+        return self._session.effective()
+
+    def close(self) -> None:
+        self._session.close()
+
+
 def check_prompts(prompts: Prompts, width: int, positions: int) -> int:
     """For the first line of `prefill`: the length all prompts have. Raises ValueError as it must."""
     if len(prompts) != width:

@@ -6,7 +6,8 @@ Every command that takes or prints a metric asks here.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import reduce
+from functools import lru_cache
+from operator import attrgetter
 from typing import TYPE_CHECKING, Literal
 
 from edgebench.errors import UsageError
@@ -63,10 +64,15 @@ _SUFFIXES = ("ns", "bytes", "per_s")  # the names of the others tell their unit
 _ENERGY = ("J", "W", "J_s", "per_J")
 
 
+_getter = lru_cache(maxsize=None)(attrgetter)
+
+
 def _follow(row: Row, path: str) -> float | None:
-    value = reduce(
-        lambda part, name: None if part is None else getattr(part, name), path.split("."), row
-    )
+    """The number at a dotted path of fields; None where it, or a part on the way, is none."""
+    try:
+        value = _getter(path)(row)
+    except AttributeError:
+        return None
     return value if isinstance(value, int | float) else None
 
 
@@ -98,6 +104,7 @@ METRICS: dict[str, Metric] = {
         _latency("p99", "99th percentile of the latency", True),
         _latency("p90_early_stopping", "MLPerf estimate of p90", False),
         _latency("p99_early_stopping", "MLPerf estimate of p99", False),
+        _latency("p999_early_stopping", "MLPerf estimate of p99.9", False),
         Metric(
             "throughput", "throughput_per_s", "per_s", "higher", "items per second",
             "throughput_low_per_s", "throughput_high_per_s",

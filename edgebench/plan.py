@@ -163,6 +163,13 @@ def _check_power_modes(cells: Sequence[Cell], allowed: bool) -> None:
         )
 
 
+def known_axes(backends: Sequence[str] = ()) -> set[str]:
+    """Every axis that a workload may have: ours, and the options of all backends, `backends` among them."""
+    found = [*registry.every(), *(registry.load(spec) for spec in backends)]
+    options = {name for backend in found for name in _Runtime("", backend, None).options}
+    return {*MODEL_AXES, POWER_MODE, *REQUEST_AXES, *options}
+
+
 def cell_id(
     workload: Workload, backend: str, variant: Variant, scenario: str, rate_per_s: float | None
 ) -> str:

@@ -132,6 +132,8 @@ class Quality(Part, frozen=True, kw_only=True):
     better: Literal["higher", "lower"]
     passed: bool
     items: int = 0
+    of: int | None = None  # items there are, where the budget cut the pass; None: all were judged
+    interval: tuple[float, float] | None = None  # of a share over some of them, 95 %
     kind: Literal["labels", "parity"] = "labels"
     also: list[Limit] = []
     reason: str = ""  # why value is None, or why it did not pass
@@ -285,6 +287,9 @@ class Replicate(Part, frozen=True, kw_only=True):
     """One fresh worker process of a cell."""
 
     index: int
+    #: The pass of the run in which it was measured, from 0: cells that share one were measured in turns,
+    #: one after the other. None: a file from before rounds were kept, or no run of `edgebench run`.
+    round: int | None = None
     status: Status
     started_utc: str
     reasons: list[Reason] = []

@@ -14,9 +14,11 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import secrets
+import sys
 import time
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterator, Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +112,7 @@ class RunStore:
         self.pending: dict[str, list[JournalEntry]] = {}
         self._results_fd = -1
         self._journal_fd = -1
+        self._ends: dict[int, int] = {}  # of what was written to each descriptor
 
     @property
     def journal(self) -> Path:
@@ -120,26 +123,39 @@ class RunStore:
         """Descriptor that holds the lock; workers inherit it."""
         return self._journal_fd
 
+    @property
+    def rounds(self) -> int:
+        """How many rounds the run has begun."""
+        kept = (replicate for record in self.done.values() for replicate in record.replicates)
+        waiting = (entry.replicate for entries in self.pending.values() for entry in entries)
+        known = (r.round for r in chain(kept, waiting) if r.round is not None)
+        return 1 + max(known, default=-1)
+
     @classmethod
     def create(cls, results: Path, head: JournalHead) -> RunStore:
         """Starts a new result file. Raises StoreError where it cannot be written."""
         store = cls(results, head)
-        # Whole or not at all: a journal without its first line could not be resumed.
-        partial = store.journal.with_suffix(".new")
-        try:
-            results.parent.mkdir(parents=True, exist_ok=True)
-            store._journal_fd = os.open(partial, _FLAGS | os.O_EXCL, 0o644)
-            store._lock()
-            store._append(store._journal_fd, msgspec.json.encode(head) + b"\n", partial)
-            store._results_fd = os.open(results, _FLAGS | os.O_EXCL, 0o644)
-            partial.replace(store.journal)
-        except OSError as error:
-            store.close()
-            raise _unwritable(results, error) from None
-        except StoreError:
-            store.close()
-            raise
+        store._open([head])
         return store
+
+    def _open(self, lines: Sequence[JournalHead | JournalEntry]) -> None:
+        """Makes both files; the journal with its first lines or not at all: without settings it could not be
+        resumed."""
+        partial = self.journal.with_suffix(".new")
+        try:
+            self.results.parent.mkdir(parents=True, exist_ok=True)
+            self._journal_fd = os.open(partial, _FLAGS | os.O_EXCL, 0o644)
+            self._lock()
+            for line in lines:
+                self._append(self._journal_fd, msgspec.json.encode(line) + b"\n", partial)
+            self._results_fd = os.open(self.results, _FLAGS | os.O_EXCL, 0o644)
+            partial.replace(self.journal)
+        except OSError as error:
+            self.close()
+            raise _unwritable(self.results, error) from None
+        except StoreError:
+            self.close()
+            raise
 
     @classmethod
     def resume(cls, journal: Path) -> RunStore:
@@ -194,17 +210,49 @@ class RunStore:
 
     def add_replicate(self, entry: JournalEntry) -> None:
         """Keeps a replicate; on disk when this returns."""
+        self._stay()
         self._append(self._journal_fd, msgspec.json.encode(entry) + b"\n", self.journal)
         self.pending.setdefault(entry.cell, []).append(entry)
 
     def add_record(self, record: Record) -> None:
         """Keeps a complete cell; on disk when this returns."""
+        self._stay()
         self._append(self._results_fd, encode(record), self.results)
         self.done[record.cell.id] = record
         self.pending.pop(record.cell.id, None)
 
+    def _stay(self) -> None:
+        """Sees to it that what is written can be found: where a file was removed, moved, replaced or cut since,
+        all that the run has goes to new ones, and the user hears of it. Raises StoreError where they cannot
+        be written."""
+        if self._whole(self.results, self._results_fd) and self._whole(
+            self.journal, self._journal_fd
+        ):
+            return
+        lost = self.results
+        for path, fd in ((self.results, self._results_fd), (self.journal, self._journal_fd)):
+            if _is(path, fd):  # what is left of it
+                path.unlink()
+        self.close()
+        if self.results.exists() or self.journal.exists():  # somebody else's
+            self.results = lost.with_name(f"{lost.stem}-{secrets.token_hex(2)}{lost.suffix}")
+        entries = (entry for entries in self.pending.values() for entry in entries)
+        self._open([self.head, *entries])
+        for record in self.done.values():
+            self._append(self._results_fd, encode(record), self.results)
+        print(
+            f"edgebench: {lost} or its journal was removed, replaced or cut while the run wrote to it; "
+            f"all that was measured is in {self.results}",
+            file=sys.stderr,
+        )
+
+    def _whole(self, path: Path, fd: int) -> bool:
+        """Whether the file at the path is the one that is written to, and holds all that was written."""
+        return _is(path, fd) and os.fstat(fd).st_size >= self._ends.get(fd, 0)
+
     def finish(self) -> None:
         """Every cell has its record: the journal has served."""
+        self._stay()
         with contextlib.suppress(FileNotFoundError):
             self.journal.unlink()
         self.close()
@@ -215,6 +263,7 @@ class RunStore:
             if fd >= 0:
                 os.close(fd)
         self._journal_fd = self._results_fd = -1
+        self._ends.clear()
 
     def _append(self, fd: int, line: bytes, path: Path) -> None:
         start = os.lseek(fd, 0, os.SEEK_END)
@@ -223,11 +272,20 @@ class RunStore:
             while view:
                 view = view[os.write(fd, view) :]
             os.fsync(fd)
+            self._ends[fd] = start + len(line)
         except OSError as error:
             # A half-written line would swallow the next one: take it back.
             with contextlib.suppress(OSError):
                 os.ftruncate(fd, start)
             raise _unwritable(path, error) from None
+
+
+def _is(path: Path, fd: int) -> bool:
+    """Whether the open file is the one that stands at the path."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(fd))
+    except OSError:
+        return False
 
 
 def _cut_torn_line(fd: int) -> None:

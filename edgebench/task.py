@@ -27,6 +27,11 @@ if TYPE_CHECKING:
     from edgebench.generation import GenerationSession
 
 
+class OutOfTime(Exception):
+    """The time for the quality pass is over: raised by what a task runs its items through. A task that can
+    judge a part of its items may catch it."""
+
+
 @dataclass(frozen=True)
 class Metric:
     """A quality metric of a task."""
@@ -90,12 +95,14 @@ class Task(ABC):
 
         Tasks with state between calls (streams) override this.
         """
-        predictions: list[Any] = []
-        for start in range(0, len(self), 16):
-            raws = [self.raw(index) for index in range(start, min(start + 16, len(self)))]
+        return self.score(list(self.answers(infer)))
+
+    def answers(self, infer: Infer, together: int = 16) -> Iterator[Any]:
+        """The answers to all labelled items, in order, so many run through `infer` at a time."""
+        for start in range(0, len(self), together):
+            raws = [self.raw(index) for index in range(start, min(start + together, len(self)))]
             outputs = infer([self.preprocess(raw) for raw in raws])
-            predictions += map(self.postprocess, outputs, raws)
-        return self.score(predictions)
+            yield from map(self.postprocess, outputs, raws)
 
     def calibration(self) -> Iterator[Feeds]:
         """Inputs for static quantisation, none of them among the evaluation items."""
@@ -177,7 +184,14 @@ class GenerationTask(ABC):
 
     @abstractmethod
     def judge(self, session: GenerationSession) -> dict[str, float]:
-        """Metrics by the names in `metrics`; what needs a reference is left out where there is none."""
+        """Metrics by the names in `metrics`; what needs a reference is left out where there is none.
+
+        The session may raise OutOfTime: a task that can judge a part of its items catches it, leaves out
+        what it has no item for, and says in `judged` how many it has.
+        """
+
+    #: Items of the last `judge`, where the time for it was over before all; None: all of them.
+    judged: int | None = None
 
     def attempts(self, prompt_tokens: int) -> Attempts | None:
         """Of a row whose requests have so many tokens; None: test-time scaling is not measured there."""

@@ -77,3 +77,13 @@ def format_bytes(size: float) -> str:
             )
         size /= 1024
     raise AssertionError("unreachable")
+
+
+def format_rate(per_s: float) -> str:
+    """Three significant digits: "7.31", "136", "12.3k", "1.2M"."""
+    for factor, unit in ((1.0, ""), (1e3, "k"), (1e6, "M"), (1e9, "G")):
+        value = per_s / factor
+        if value < 999.5 or unit == "G":
+            digits = 0 if value >= 99.95 else 1 if value >= 9.995 else 2
+            return f"{value:.{digits}f}{unit}"
+    raise AssertionError("unreachable")

@@ -121,6 +121,7 @@ TX2_JP4 = {
         ("1038", "153", "192"))},
 }  # fmt: skip
 THOR = {
+    "sys/firmware/devicetree/base/model": "NVIDIA Jetson AGX Thor Developer Kit",
     "sys/bus/i2c/devices/2-0044/hwmon/hwmon6/name": "ina238",
     "sys/bus/i2c/devices/2-0044/hwmon/hwmon6/in1_input": "19800",
     "sys/bus/i2c/devices/2-0044/hwmon/hwmon6/curr1_input": "1850",

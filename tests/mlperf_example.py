@@ -5,9 +5,10 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+import numpy as np
 from click.testing import CliRunner
 
-from edgebench.analysis.frontier import Bounds, pareto
+from edgebench.analysis.dominance import non_dominated
 from edgebench.analysis.pairs import network, not_faster, precision_pairs
 from edgebench.analysis.table import build_table
 from edgebench.analysis.types import Row
@@ -40,9 +41,8 @@ def text() -> str:
 
 
 def _front(rows: list[Row]) -> list[str]:
-    latency = [float(row.latency_ns.p90_early_stopping or 0) for row in rows]
-    loss = [-_accuracy(row) for row in rows]
-    flags = pareto([Bounds(latency, latency), Bounds(loss, loss)])
+    points = [(row.latency_ns.p90_early_stopping or 0, -_accuracy(row)) for row in rows]
+    flags = non_dominated(np.array(points, dtype=np.float64))
     front = sorted(
         (row for row, flag in zip(rows, flags, strict=True) if flag),
         key=lambda row: row.latency_ns.p90_early_stopping or 0,

@@ -12,11 +12,11 @@ from click.testing import CliRunner, Result
 
 from edgebench.analysis import views
 from edgebench.analysis.frame import RowFrame
+from edgebench.analysis.frontier import frontier
+from edgebench.analysis.frontier_report import report
 from edgebench.analysis.objectives import parse_objectives
 from edgebench.analysis.parquet import ParquetFrame
 from edgebench.analysis.table import build_table
-from edgebench.analysis.tradeoff import frontier
-from edgebench.analysis.tradeoff_report import report
 from edgebench.cli import cli
 from edgebench.errors import EdgebenchError, UsageError
 from edgebench.record import Record, encode

@@ -58,7 +58,8 @@ def test_ratios_with_the_interval_of_welch() -> None:
     )
     assert ratio is not None
     assert expected is not None
-    assert ratio.ratio == rows[1].latency_ns.p50 / rows[0].latency_ns.p50  # type: ignore[operator]
+    expected_ratio = rows[1].latency_ns.p50 / rows[0].latency_ns.p50  # type: ignore[operator]
+    assert ratio.ratio == pytest.approx(expected_ratio)
     assert ratio.clear == "lower"
     assert ratio.low == pytest.approx(expected.low, rel=0.01)
     assert ratio.high == pytest.approx(expected.high, rel=0.01)

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from edgebench.analysis import choice_report, compare_report, tradeoff_report
+from edgebench.analysis import compare_report, frontier_report, pick_report
 from edgebench.analysis.types import Table
 from edgebench.metrics import METRICS
 from edgebench.record import Record
@@ -49,8 +49,8 @@ def _fields(root: type, module: str) -> set[tuple[str, str]]:
         (Record, "edgebench.record", "record.md"),
         (Record, "edgebench.backend", "record.md"),
         (Table, "edgebench.analysis.types", "table.md"),
-        (tradeoff_report.Report, "edgebench.analysis.tradeoff_report", "analysis.md"),
-        (choice_report.Report, "edgebench.analysis.choice_report", "analysis.md"),
+        (frontier_report.Report, "edgebench.analysis.frontier_report", "analysis.md"),
+        (pick_report.Report, "edgebench.analysis.pick_report", "analysis.md"),
         (compare_report.Report, "edgebench.analysis.compare_report", "analysis.md"),
     ],
 )

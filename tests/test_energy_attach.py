@@ -232,6 +232,34 @@ def test_a_log_of_another_day_covers_no_window(tmp_path: Path) -> None:
     assert "no measured window has an energy" in said
 
 
+@pytest.mark.parametrize("hours", [2, -7, 5.75])
+def test_a_log_of_another_time_zone_says_so_and_how_to_fix_it(tmp_path: Path, hours: float) -> None:
+    times, watts = rows()
+    moved = T0_S - hours * 3600
+    lines = [f"{moved + t:.3f},{w:.4f}" for t, w in zip(times, watts, strict=True)]
+    text = "\n".join(["time_s,power_w", *lines])
+    said = problem(tmp_path, text)
+    assert f"it is {abs(hours):g} h {'behind' if hours > 0 else 'ahead of'} the run" in said
+    assert f"--offset-s {hours * 3600:g}" in said
+    log = write(tmp_path / "log.csv", "time_s,power_w", lines)
+    attached, _ = invoke(
+        tmp_path, run_record(markers=False), log, "--offset-s", f"{hours * 3600:g}"
+    )
+    holds(attached)
+
+
+def test_times_that_an_offset_sends_beyond_all_clocks(tmp_path: Path) -> None:
+    log = write(tmp_path / "log.csv", "time_s,power_w", ["8e9,2", "8000000001,2", "8000000002,2"])
+    with pytest.raises(UsageError, match="beyond all clocks"):
+        invoke(tmp_path, run_record(markers=False), log, "--offset-s", "8e9")
+
+
+def test_a_log_of_years_is_not_searched_for_markers(tmp_path: Path) -> None:
+    lines = [f"{number / 1000},2" for number in range(100)]
+    said = problem(tmp_path, "\n".join(["time_s,power_w", *lines, "8e9,2"]), run_record())
+    assert "too long to look for markers" in said
+
+
 @pytest.mark.parametrize(("sign", "words"), [(0, "stayed at 0 W"), (-1, "-8.99 W; is the meter")])
 def test_what_no_machine_draws_is_no_energy(tmp_path: Path, sign: int, words: str) -> None:
     lines = [f"{T0_S + t:.2f},{sign * w:.3f}" for t, w in zip(*rows(), strict=True)]

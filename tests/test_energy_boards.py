@@ -77,11 +77,37 @@ def test_thors_input_goes_before_the_rails_of_its_module(tmp_path: Path) -> None
     assert opened(write_tree(tmp_path, {**module, **THOR})).total_rail == "VIN"
 
 
-def test_an_ina238_on_another_board_has_an_unknown_place(tmp_path: Path) -> None:
-    board = {"sys/firmware/devicetree/base/model": "Facebook Harma BMC"}
-    found = find_source(write_tree(tmp_path, {**THOR, **board}))
+@pytest.mark.parametrize("model", ["Facebook Harma BMC", None])
+def test_an_ina238_on_another_board_has_an_unknown_place(tmp_path: Path, model: str | None) -> None:
+    """Neither a scope nor a sum is claimed, also where nothing tells the board; the user may name it."""
+    tree = {path: text for path, text in THOR.items() if not path.endswith("model")}
+    if model:
+        tree["sys/firmware/devicetree/base/model"] = model
+    root = write_tree(tmp_path, tree)
+    found = find_source(root)
     assert isinstance(found, NoEnergy)
-    assert "Harma" in found.detail
+    assert (model or "hwmon") in found.detail
+    assert "ina238/power1" in found.detail
+    named = opened(root, total_rails=["ina238/power1"])
+    assert named.name == "hwmon"
+    assert named.sample().value == pytest.approx(36.63)
+    assert "devices.yaml" in named.scope
+
+
+def test_a_chip_of_hwmon_updates_as_often_as_its_driver_says(tmp_path: Path) -> None:
+    tree = {
+        f"{HWMON}/hwmon3/name": "ina226",
+        f"{HWMON}/hwmon3/power1_input": "5000000",
+        f"{HWMON}/hwmon3/update_interval": "2253",
+        f"{HWMON}/hwmon3/shunt_resistor": "10000",
+    }
+    source = opened(write_tree(tmp_path, tree), total_rails=["ina226/power1"])
+    assert source.period_s == pytest.approx(2.253)
+    assert source.resolution == pytest.approx(6.25e-3)
+    fast = {**tree, f"{HWMON}/hwmon3/update_interval": "2"}
+    assert (
+        opened(write_tree(tmp_path / "fast", fast), total_rails=["ina226/power1"]).period_s == 0.1
+    )
 
 
 def test_a_shunt_that_is_told_sets_the_step(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from edgebench.testing.trees import write_tree
 from tests.energy_trees import AGX_ORIN, AGX_XAVIER, I2C, ORIN_NX, Clock, ina3221
 
 HWMON = f"{I2C}/1-0040/hwmon/hwmon1"
+AGX_FOLDER = "sys/devices/platform/c240000.i2c/i2c-1"
 
 
 def opened(root: Path, clock: Clock | None = None) -> EnergySource:
@@ -65,6 +66,71 @@ def test_rails_outside_the_whole_are_shown_and_sums_and_open_ends_are_not(tmp_pa
 def test_the_period_is_the_drivers_or_its_default(tmp_path: Path) -> None:
     assert opened(write_tree(tmp_path / "told", ORIN_NX)).period_s == 0.007
     assert opened(write_tree(tmp_path / "untold", AGX_ORIN)).period_s == 0.0066
+
+
+@pytest.mark.parametrize(("samples", "period_s"), [("1", 0.007), ("64", 0.448), ("1024", 7.168)])
+def test_a_mean_of_many_samples_takes_as_many_times_as_long(
+    tmp_path: Path, samples: str, period_s: float
+) -> None:
+    """The driver's update_interval does not hold them."""
+    source = opened(write_tree(tmp_path, {**ORIN_NX, f"{HWMON}/samples": samples}))
+    assert source.period_s == pytest.approx(period_s)
+    assert source.averages == (samples != "1")
+    assert source.latency_s == pytest.approx(0.0022 * int(samples))
+
+
+def test_a_total_that_is_switched_off_is_named_and_no_other_rail_takes_its_place(
+    tmp_path: Path,
+) -> None:
+    found = find_source(write_tree(tmp_path, {**ORIN_NX, f"{HWMON}/in1_enable": "0"}))
+    assert isinstance(found, NoEnergy)
+    assert "rail VDD_IN, of the total of Jetson Orin NX, Orin Nano, Xavier NX" in found.detail
+    assert "is switched off" in found.detail
+    assert found.fix == f"echo 1 | sudo tee /{HWMON}/in1_enable"
+    part = {**ORIN_NX, f"{HWMON}/in1_enable": "1", f"{HWMON}/in3_enable": "0"}
+    rails = opened(write_tree(tmp_path / "part", part)).rails()
+    assert [rail.name for rail in rails] == ["VDD_IN", "VDD_CPU_GPU_CV"]
+
+
+def test_channels_without_labels_are_named_by_their_place(tmp_path: Path) -> None:
+    tree = {path: text for path, text in ORIN_NX.items() if not path.endswith("_label")}
+    root = write_tree(tmp_path, tree)
+    for preference in (None, "ina3221"):
+        found = find_source(root, preference=preference)
+        assert isinstance(found, NoEnergy)
+        assert "INA3221 rails 1-0040/in1, 1-0040/in2, 1-0040/in3" in found.detail
+        assert "energy_total" in found.fix
+    named = find_source(root, total_rails=["1-0040/in1"])
+    assert isinstance(named, EnergySource)
+    named.open()
+    assert named.total_rail == "1-0040/in1"
+    assert named.sample().value == pytest.approx(5.16 * 0.888)
+
+
+def test_a_channel_that_is_off_and_has_no_label_is_no_rail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the kernel shows the channels of an AGX Orin that are not connected."""
+    second = f"{AGX_FOLDER}/1-0041/hwmon/hwmon4"
+    tree = {path: text for path, text in AGX_ORIN.items() if text != "NC"}
+    original = files._read_bytes
+
+    def no_data(path: Path, limit_bytes: int) -> bytes:
+        if second in str(path) and path.name in (
+            "in1_input",
+            "in3_input",
+            "curr1_input",
+            "curr3_input",
+        ):
+            raise OSError(errno.ENODATA, os.strerror(errno.ENODATA))
+        return original(path, limit_bytes)
+
+    monkeypatch.setattr(files, "_read_bytes", no_data)
+    for folder, switches in (("told", {"in1_enable": "0", "in3_enable": "0"}), ("silent", {})):
+        more = {f"{second}/{name}": text for name, text in switches.items()}
+        source = opened(write_tree(tmp_path / folder, {**tree, **more}))
+        names = [rail.name for rail in source.rails()]
+        assert names == ["VDD_GPU_SOC", "VDD_CPU_CV", "VIN_SYS_5V0", "VDDQ_VDD2_1V8AO"]
 
 
 @pytest.mark.parametrize("linked", [True, False])

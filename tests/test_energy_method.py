@@ -331,14 +331,6 @@ def test_processes_together_have_their_spread() -> None:
     assert combine([unavailable, energy(0.1)]) == one
 
 
-def test_one_process_dominates_nothing() -> None:
-    from edgebench.analysis.energy import bounds
-
-    one = combine([energy(0.1)])
-    assert one is not None
-    assert bounds(one) == (-math.inf, math.inf)
-
-
 def test_what_cannot_be_compared_says_why() -> None:
     rail = energy(0.1)
     assert incomparable([rail, rail]) == ""

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -257,7 +258,7 @@ def test_points_that_are_the_same_cell_are_measured_once(
     )
     prepared: list[Cell] = []
 
-    def targets(_: Request, couples: Sequence[Couple], __: Path) -> list[dict[Side, Target]]:
+    def targets(_: Request, couples: Sequence[Couple], *__: Any) -> list[dict[Side, Target]]:
         prepared.extend(couple.base for couple in couples)
         return [
             dict.fromkeys(SIDES, Target(facts_of(couple.base), status="failed"))

@@ -346,3 +346,14 @@ def test_both_kinds_of_tokens_are_those_of_llama_cpp(tmp_path: Path) -> None:
     theirs, ours = llama_cpp.Llama(str(path), vocab_only=True, verbose=False), vocabulary_of(path)
     for text in ("hello the thing", " in 1234 the\n", "z\u00fcrich \U0001f600", "<|im_start|>an"):
         assert theirs.tokenize(text.encode(), add_bos=False, special=True) == ours.encode(text)
+
+
+@pytest.mark.parametrize("keep", [0, 3, 40, -100])
+def test_a_damaged_file_is_failed_and_not_unsupported(keep: int, tmp_path: Path) -> None:
+    whole = write_decoder(tmp_path / "whole.gguf").path
+    cut = tmp_path / "cut.gguf"
+    cut.write_bytes(whole.read_bytes()[:keep])
+    with pytest.raises(EdgebenchError) as caught:
+        _ = GgufFile(cut).tensors
+    assert not isinstance(caught.value, UnsupportedError)
+    assert "whole" in caught.value.fix

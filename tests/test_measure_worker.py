@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import pytest
 from edgebench.errors import EdgebenchError, UnsupportedError
 from edgebench.measure import check, inputs, launch, scenario, worker
 from edgebench.measure.check_plan import AT_LENGTH, IN_BRIEF
-from edgebench.measure.jobs import Job, Phase, encode_message
+from edgebench.measure.jobs import Done, Job, Phase, encode_message
 from edgebench.spec.types import PARITY_METRIC, Quality
 from edgebench.testing.models import two_by_two
 from tests.test_measure_campaign import job
@@ -26,7 +28,7 @@ class Link:
     def __init__(self) -> None:
         self.limits_s: dict[str, float] = {}
 
-    def phase(self, name: str, limit_s: float = 0.0) -> None:
+    def phase(self, name: str, limit_s: float = 0.0, so_far: Done | None = None) -> None:
         self.limits_s[name] = limit_s
 
 
@@ -117,12 +119,29 @@ def test_items_compared_in_brief_fill_the_same_batches_as_those_at_length(batch:
 def test_the_silence_that_is_told_is_the_one_that_was_allowed() -> None:
     read, write = os.pipe()
     os.write(write, encode_message(Phase("quality pass", 0.02)) + b"\n")
-    said = launch._Conversation()
-    launch._listen(read, said, 0.01, lambda: None)
+    said = launch.Conversation()
+    hear = partial(msgspec.json.decode, type=Phase)
+    launch.listen(read, said, hear, 0.01, math.inf, lambda: None)
     os.close(read)
     os.close(write)
     assert said.timed_out
     assert (said.phase, said.limit_s) == ("quality pass", 0.03)
+
+
+def test_a_worker_that_is_never_silent_ends_with_its_time() -> None:
+    """Each word of it would begin a new silence; all words together have an end."""
+    read, write = os.pipe()
+    said = launch.Conversation()
+
+    def hear(line: bytes) -> Phase:
+        os.write(write, line + b"\n")
+        return Phase("warm-up")
+
+    os.write(write, b"on and on\n")
+    launch.listen(read, said, hear, 60.0, 0.05, lambda: None)
+    os.close(read)
+    os.close(write)
+    assert (said.out_of_time, said.timed_out, said.ending) == (True, False, False)
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def test_every_metric_reads_a_number_of_a_complete_row() -> None:
     made = generating(tokens=100).generate
     each = [
         replicate(
-            i, samples(1e6, 300, i), memory=memory, paced=paced, sustained=sustained, generate=made
+            i, samples(1e6, 2300, i), memory=memory, paced=paced, sustained=sustained, generate=made
         )
         for i in range(3)
     ]

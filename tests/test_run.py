@@ -216,13 +216,69 @@ def test_a_worker_killed_from_outside_is_a_row(workplace: Workplace) -> None:
 
 
 @pytest.mark.parametrize("fault", ["Refuse", "NotInstalled", "BrokenInstall"])
-def test_what_cannot_run_here_is_unsupported_and_no_failure(
+def test_what_cannot_run_here_is_unsupported_and_nothing_measured_is_no_success(
     workplace: Workplace, fault: str
 ) -> None:
-    code, row = workplace.faulty(fault)
+    code, table, err = workplace.run("--backend", f"edgebench.testing.faults:{fault}")
+    [row] = table["rows"]
     assert row["status"] == "unsupported"
     assert row["reasons"][0]["message"]
+    assert code == ExitCode.CELL_FAILED
+    assert "no row was measured" in err
+
+
+def test_a_budget_ends_a_hang_and_says_what_it_cut_and_how_to_go_on(workplace: Workplace) -> None:
+    backends = "edgebench.testing.faults:HangAtOpen,ort"
+    code, table, err = workplace.run("--backend", backends, "--budget", "20s")
+    assert [(row["backend"], row["status"]) for row in table["rows"]] == [("ort", "ok")]
+    assert table["rows"][0]["latency_ns"]["replicates"] == 2
+    assert code == ExitCode.CELL_FAILED
+    assert "2 cells, 4 processes or more" in err
+    assert "cut by the budget" in err
+    assert "the budget left 1 cell without a row; --budget" in err
+    assert "`edgebench run --resume` goes on" in err
+    assert "first look" in err
+
+
+def test_what_was_timed_stands_where_the_quality_pass_never_ends(workplace: Workplace) -> None:
+    (workplace.folder / "endless.py").write_text(
+        """
+import numpy as np
+from edgebench.task import Metric, Task
+
+class Endless(Task):
+    metrics = {"agreement": Metric("1", "higher", "share of right answers")}
+
+    def __len__(self): return 8
+    def raw(self, index): return float(index)
+    def preprocess(self, raw):
+        return dict.fromkeys(("left", "right"), np.full((1, 4), raw + 1, np.float32))
+    def postprocess(self, outputs, raw): return outputs
+
+    def score(self, predictions):
+        while True:
+            pass
+"""
+    )
+    code, table, err = workplace.run("--task", "endless.py:Endless", "--budget", "12s")
+    [row] = table["rows"]
+    assert (row["status"], row["ranked"]) == ("ok", False), row["reasons"]
+    assert row["latency_ns"]["p50"] > 0
+    assert "quality_cut" in codes(row)
+    assert "1 cell without the whole quality pass" in err
     assert code == ExitCode.OK
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
+def test_a_signal_ends_a_run_as_ctrl_c_does(workplace: Workplace, number: signal.Signals) -> None:
+    process = workplace.start("--model", str(workplace.model), "--replicates", "50")
+    _wait_for_replicates(workplace.folder, 1)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == ExitCode.INTERRUPTED
+    assert f"edgebench: stopped by {number.name}: what was measured is kept" in err
+    assert "`edgebench run --resume` goes on" in err
+    assert "Traceback" not in err
 
 
 def test_a_noisy_backend_spoils_no_output(workplace: Workplace) -> None:
@@ -346,9 +402,9 @@ def test_a_file_that_is_no_model_is_a_row(workplace: Workplace) -> None:
     workplace.model.write_bytes(b"not a model at all")
     code, table, _ = workplace.run()
     [row] = table["rows"]
-    assert row["status"] in ("failed", "unsupported")
+    assert row["status"] == "failed"
     assert "broken.onnx" in row["reasons"][0]["message"]
-    assert code in (ExitCode.OK, ExitCode.CELL_FAILED)
+    assert code == ExitCode.CELL_FAILED
 
 
 def test_results_that_cannot_be_written_are_one_error(workplace: Workplace) -> None:

@@ -47,6 +47,7 @@ OTHERS = {
     "seed": "1",
     "devices": "{file}",
     "strict": None,
+    "wait_quiet": "5s",
 }
 FLAGS = {parameter.name: parameter.opts[0] for parameter in run_.command.params}
 

@@ -285,3 +285,26 @@ def _blocks(text: str) -> list[str]:
         else:
             blocks.append(line)
     return blocks
+
+
+def test_an_axis_that_no_backend_knows_is_an_error_at_its_place(tmp_path: Path) -> None:
+    text = GOOD.replace("    batch: [1]\n", "    batch: [1]\n    graph_optimzation: [all]\n")
+    path = write(tmp_path, text)
+    with pytest.raises(SpecError) as caught:
+        load_workloads([tmp_path], lambda: {"graph_optimization", "precision"})
+    [error] = caught.value.errors if isinstance(caught.value, SpecErrors) else [caught.value]
+    assert (error.file, error.line, error.column) == (str(path), 21, 5)
+    assert error.key == "matrix.axes.graph_optimzation"
+    assert "no backend has an option 'graph_optimzation'; did you mean 'graph_optimization'?" in (
+        str(error)
+    )
+    assert "demo" in load_workloads([tmp_path]), "who knows no backends cannot tell"
+    assert "demo" in load_workloads([tmp_path], lambda: {"graph_optimzation"})
+
+
+def test_no_backend_is_asked_for_axes_that_all_have(tmp_path: Path) -> None:
+    def asked() -> set[str]:
+        raise AssertionError("every start would pay for it")
+
+    write(tmp_path, GOOD)
+    assert "demo" in load_workload(tmp_path / "demo.yaml", asked).name

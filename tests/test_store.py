@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -53,6 +56,17 @@ def test_resuming_gives_back_what_was_journalled(tmp_path: Path) -> None:
     assert [e.replicate.index for e in again.pending["b"]] == [0, 1]
     assert again.head == HEAD
     again.close()
+
+
+def test_a_run_knows_how_many_rounds_it_has_begun(tmp_path: Path) -> None:
+    store = RunStore.create(tmp_path / "run.jsonl", HEAD)
+    assert store.rounds == 0
+    store.add_replicate(entry("b"))  # of a file from before rounds were kept
+    assert store.rounds == 0
+    store.add_record(msgspec.structs.replace(record(), replicates=[replicate(0, round=4)]))
+    store.add_replicate(JournalEntry(cell="b", replicate=replicate(1, round=1)))
+    assert store.rounds == 5
+    store.close()
 
 
 @given(cut=st.integers(min_value=0))
@@ -128,6 +142,81 @@ def test_a_full_disk_is_one_error_and_spoils_nothing(
     store.add_record(record(variant={"precision": "int8-dynamic"}))
     store.close()
     assert len(read_records(store.results)) == 2
+
+
+def removed(store: RunStore) -> None:
+    store.results.unlink()
+    store.journal.unlink()
+
+
+def folder_removed(store: RunStore) -> None:
+    shutil.rmtree(store.results.parent)
+
+
+def folder_moved(store: RunStore) -> None:
+    store.results.parent.rename(store.results.parent.with_name("elsewhere"))
+
+
+def results_replaced(store: RunStore) -> None:
+    store.results.unlink()
+    store.results.write_text("somebody else's")
+
+
+def results_removed(store: RunStore) -> None:
+    store.results.unlink()
+
+
+def journal_removed(store: RunStore) -> None:
+    store.journal.unlink()
+
+
+def results_emptied(store: RunStore) -> None:
+    store.results.write_bytes(b"")
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        removed,
+        folder_removed,
+        folder_moved,
+        results_replaced,
+        results_removed,
+        journal_removed,
+        results_emptied,
+    ],
+)
+def test_what_is_taken_away_while_a_run_writes_is_written_again(
+    harm: Callable[[RunStore], None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = record(), record(variant={"precision": "int8-static"})
+    store = RunStore.create(tmp_path / "device" / "run.jsonl", HEAD)
+    store.add_replicate(entry("b", 0))
+    store.add_record(first)
+    harm(store)
+    store.add_replicate(entry("b", 1))
+    store.add_record(second)
+    said = capsys.readouterr().err
+    assert f"all that was measured is in {store.results}" in said
+    assert said.count("\n") == 1
+    assert read_records(store.results) == [first, second]
+    store.close()
+    [journal] = unfinished(tmp_path / "device")
+    again = RunStore.resume(journal)
+    assert again.results == store.results
+    assert [e.replicate.index for e in again.pending["b"]] == [0, 1]
+    again.close()
+    if harm is results_replaced:
+        assert (tmp_path / "device" / "run.jsonl").read_text() == "somebody else's"
+
+
+def test_a_complete_run_is_there_when_it_ends(tmp_path: Path) -> None:
+    store = RunStore.create(tmp_path / "run.jsonl", HEAD)
+    store.add_record(record())
+    store.results.unlink()
+    store.finish()
+    assert read_records(store.results) == [record()]
+    assert unfinished(tmp_path) == []
 
 
 def test_a_line_that_is_no_record_is_named(tmp_path: Path) -> None:

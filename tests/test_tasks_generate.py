@@ -180,7 +180,8 @@ def test_a_broken_decoder_has_a_perplexity_without_end(task: Generate) -> None:
             rows[:, 0] = 60_000
             return rows
 
-    assert task._perplexity(Sure(len(task.vocabulary), Room(1, task.positions))) == math.inf
+    values = task.judge(Sure(len(task.vocabulary), Room(1, task.positions)))
+    assert values["perplexity"] == math.inf
 
 
 def test_divergence_is_that_of_two_distributions() -> None:
@@ -223,7 +224,7 @@ def test_right_answers_are_counted_and_others_are_not(task: Generate) -> None:
             return [next(self._left, 5)]
 
     session = Knowing(len(task.vocabulary), Room(1, task.positions))
-    assert task._exact_match(session) == pytest.approx(2 / 3)
+    assert task.judge(session)["exact_match"] == pytest.approx(2 / 3)
 
 
 def test_the_answers_of_small_tasks_are_right() -> None:

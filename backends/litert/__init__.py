@@ -26,7 +26,7 @@ from edgebench.backend import (
     Unavailable,
     availability_of,
 )
-from edgebench.errors import UnsupportedError
+from edgebench.errors import EdgebenchError, UnsupportedError
 from edgebench.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -116,7 +116,10 @@ class LiteRtSession(Session):
             )
             self._inner.allocate_tensors()
         except (RuntimeError, ValueError) as error:
-            raise UnsupportedError(f"LiteRT refuses {model.path.name}: {error}") from None
+            message = f"LiteRT refuses {model.path.name}: {error}"
+            if "Flatbuffer" in str(error) or "allocation is null" in str(error):
+                raise EdgebenchError(message, "check that the file arrived whole") from None
+            raise UnsupportedError(message) from None
         grown = _os_threads() - before
         self._operators, self._delegated = _operators(self._inner)
         self._threads = self._read_threads(grown, options)

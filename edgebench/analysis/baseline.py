@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
+import numpy as np
 
 from edgebench.analysis import stats
+from edgebench.analysis.frame import RowFrame
 from edgebench.analysis.types import Baseline, Quality, Row
+from edgebench.analysis.uncertainty import ratio_of
+from edgebench.metrics import METRICS
 
 _Key = tuple[object, ...]
 
@@ -26,9 +31,54 @@ def with_baselines(rows: Sequence[Row]) -> list[Row]:
             group = _group_key(row)
             if group not in fastest or _cost(row) < _cost(fastest[group]):
                 fastest[group] = row
-    return [
-        _compare(row, exact.get(_settings_key(row)), fastest.get(_group_key(row))) for row in rows
+    others = [
+        exact.get(_settings_key(row)) or fastest.get(_group_key(row))
+        if row.variant.get("precision") != "fp32"
+        else None
+        for row in rows
     ]
+    gains = _gains(rows, others)
+    return [
+        _compare(row, other, gains.get(index), other is exact.get(_settings_key(row)))
+        for index, (row, other) in enumerate(zip(rows, others, strict=True))
+    ]
+
+
+class _Gain(NamedTuple):
+    speedup: float
+    low: float | None
+    high: float | None
+
+
+def _gains(rows: Sequence[Row], others: Sequence[Row | None]) -> dict[int, _Gain]:
+    """How many times as fast each row is as its other one, where both tell their speed."""
+    frame = RowFrame(rows)
+    places = {id(row): place for place, row in enumerate(rows)}
+    pairs = [(place, places[id(other)]) for place, other in enumerate(others) if other is not None]
+    found = {}
+    for metric, some in (
+        (METRICS["latency.p50"], [p for p in pairs if _told(rows, p, "p50")]),
+        (METRICS["throughput"], [p for p in pairs if not _told(rows, p, "p50")]),
+    ):
+        if not some:
+            continue
+        mine, other = np.array(some, dtype=np.intp).T
+        times = metric.better == "lower"
+        gain = ratio_of(frame, metric, *((other, mine) if times else (mine, other)))
+        low, high = gain.bounds(stats.CONFIDENCE)
+        for number, place in enumerate(mine.tolist()):
+            if np.isfinite(gain.log[number]):
+                known = not np.isnan(gain.error[number])
+                found[place] = _Gain(
+                    float(np.exp(gain.log[number])),
+                    float(low[number]) if known else None,
+                    float(high[number]) if known else None,
+                )
+    return found
+
+
+def _told(rows: Sequence[Row], pair: tuple[int, int], name: str) -> bool:
+    return all(getattr(rows[place].latency_ns, name) is not None for place in pair)
 
 
 def _group_key(row: Row) -> _Key:
@@ -61,14 +111,7 @@ def _cost(row: Row) -> float:
     return 1e9 / row.throughput_per_s if row.throughput_per_s else float("inf")
 
 
-def _costs(row: Row) -> Sequence[float]:
-    if row.scenario == "offline":
-        return [1e9 / rate for rate in row.throughput_of_replicates_per_s]
-    return row.latency_ns.p50_of_replicates
-
-
-def _compare(row: Row, exact: Row | None, fastest: Row | None) -> Row:
-    other = exact or fastest
+def _compare(row: Row, other: Row | None, gain: _Gain | None, same_settings: bool) -> Row:
     unknown = dict(row.unknown)
     if row.variant.get("precision") == "fp32":
         # An fp32 row is the measure, but one with other settings may be told against the fastest.
@@ -79,7 +122,16 @@ def _compare(row: Row, exact: Row | None, fastest: Row | None) -> Row:
         return msgspec.structs.replace(row, unknown=unknown)
     if other is None:
         return row
-    baseline = _baseline(row, other, same_settings=exact is not None)
+    baseline = None
+    if gain is not None:
+        baseline = Baseline(
+            id=other.id,
+            run=other.run,
+            same_settings=same_settings,
+            speedup=gain.speedup,
+            speedup_low=gain.low,
+            speedup_high=gain.high,
+        )
     if baseline is None:
         unknown["baseline"] = "the row was not measured"
     else:
@@ -91,22 +143,6 @@ def _compare(row: Row, exact: Row | None, fastest: Row | None) -> Row:
     if quality is not None and quality.delta is not None:
         del unknown["quality.delta"], unknown["quality.delta_to"]
     return msgspec.structs.replace(row, baseline=baseline, quality=quality, unknown=unknown)
-
-
-def _baseline(row: Row, other: Row, same_settings: bool) -> Baseline | None:
-    own = _cost(row)
-    if own in (0, float("inf")):
-        return None
-    interval = stats.ratio_interval(_costs(other), _costs(row))
-    speedup = _cost(other) / own
-    return Baseline(
-        id=other.id,
-        run=other.run,
-        same_settings=same_settings,
-        speedup=speedup,
-        speedup_low=None if interval is None else min(interval.low, speedup),
-        speedup_high=None if interval is None else max(interval.high, speedup),
-    )
 
 
 def _with_delta(quality: Quality | None, other: Row) -> Quality | None:

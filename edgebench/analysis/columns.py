@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from edgebench.analysis.blocks import SERIES
+from edgebench.analysis.competition import group_of
 from edgebench.analysis.energy import spread_j
-from edgebench.analysis.frontier import group_of
 from edgebench.analysis.types import Row
 from edgebench.backend import Scalar
 from edgebench.metrics import METRICS, Metric
@@ -80,6 +81,19 @@ def _work(row: Row, name: str) -> int | None:
     return None if work is None else getattr(work, name)
 
 
+def _paired(name: str) -> list[Column]:
+    """What ratios to other rows of the same run are made from."""
+
+    def column(field: str, kind: str) -> Column:
+        def value(row: Row) -> Any:
+            paired = row.paired.get(name)
+            return None if paired is None else getattr(paired, field)
+
+        return Column(f"{name}_paired_{field}", kind, value)
+
+    return [column("value", "DOUBLE"), column("error", "DOUBLE"), column("degrees", "BIGINT")]
+
+
 def _metric(metric: Metric) -> list[Column]:
     whole = metric.unit in ("ns", "bytes")
 
@@ -110,10 +124,14 @@ COLUMNS: tuple[Column, ...] = (
     _plain("status", "VARCHAR"),
     _plain("ranked", "BOOLEAN"),
     _plain("pareto", "BOOLEAN"),
+    _plain("front", "VARCHAR"),
+    _plain("front_probability", "DOUBLE"),
     Column("reasons", "VARCHAR[]", lambda row: [reason.code for reason in row.reasons]),
     Column("samples", "BIGINT", lambda row: row.latency_ns.samples),
     Column("replicates", "BIGINT", lambda row: row.latency_ns.replicates),
     *(column for metric in METRICS.values() for column in _metric(metric)),
+    Column("rounds", "BIGINT[]", lambda row: row.rounds),
+    *(column for name in SERIES for column in _paired(name)),
     Column("latency.p50_of_replicates_ns", "BIGINT[]", lambda row: row.latency_ns.p50_of_replicates),
     Column("latency.p90_of_replicates_ns", "BIGINT[]", lambda row: row.latency_ns.p90_of_replicates),
     Column("latency.p99_of_replicates_ns", "BIGINT[]", lambda row: row.latency_ns.p99_of_replicates),

@@ -13,16 +13,16 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from edgebench.analysis import stats
 from edgebench.analysis.environment import Difference, Environment, differences
 from edgebench.analysis.frame import Frame, Indices, Numbers
-from edgebench.analysis.uncertainty import MEMORY_RESOLUTION, Uncertain, factors, uncertain
+from edgebench.analysis.uncertainty import MEMORY_RESOLUTION, ratio, uncertain
 from edgebench.metrics import METRICS, Metric
 
 CONFIDENCE: Final = 0.95
 #: Told of rows without a median latency: offline ones, and those of tools that report something else.
 INSTEAD = (
-    "latency.p90_early_stopping", "latency.p99", "latency.p99_early_stopping", "throughput",
+    "latency.p90_early_stopping", "latency.p99", "latency.p99_early_stopping",
+    "latency.p999_early_stopping", "throughput",
 )  # fmt: skip
 DEFAULT = ("latency.p50", "latency.p90", *INSTEAD, "memory.peak", "quality",
            "energy.j_per_inference")  # fmt: skip
@@ -226,29 +226,17 @@ def differ(
 def _ratios(
     one: Frame, two: Frame, first: Indices, other: Indices, metric: Metric, confidence: float
 ) -> Ratios:
-    """Welch's t interval on logarithms, replicates being the samples."""
-    below, above = uncertain(one, metric).take(first), uncertain(two, metric).take(other)
+    """By the one definition of a ratio (`uncertainty.ratio`)."""
+    base, other_side = uncertain(one, metric).take(first), uncertain(two, metric).take(other)
     barred = np.zeros(len(first), dtype=bool)
     if metric.of_energy:
         for column in ("energy.kind", "energy.scope"):
             barred |= differ(one, two, first, other, column)
-        barred &= ~np.isnan(below.value) & ~np.isnan(above.value)
-    positive = (below.value > 0) & (above.value > 0) & ~barred
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.where(positive, above.value / below.value, np.nan)
-    low, high = (ratio * end for end in factors(welch_reach(below, above, confidence)))
+        barred &= ~np.isnan(base.value) & ~np.isnan(other_side.value)
+    positive = (base.value > 0) & (other_side.value > 0) & ~barred
+    found = ratio(other_side, base)
+    times = np.where(positive, np.exp(np.where(positive, found.log, 0.0)), np.nan)
+    low, high = (np.where(positive, end, np.nan) for end in found.bounds(confidence))
     slack = 1 + MEMORY_RESOLUTION if metric.name == "memory.peak" else 1.0
     clear = (low > slack).astype(np.int8) - (high < 1 / slack).astype(np.int8)
-    return Ratios(metric, ratio, low, high, clear, barred)
-
-
-def welch_reach(one: Uncertain, two: Uncertain, confidence: float) -> Numbers:
-    """Half the width of the interval of the difference of two logarithms; NaN where unknown."""
-    parts = one.error**2, two.error**2
-    squared = parts[0] + parts[1]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        degrees = squared**2 / (parts[0] ** 2 / one.degrees + parts[1] ** 2 / two.degrees)
-    whole = np.maximum(np.nan_to_num(degrees, nan=1.0), 1).astype(np.intp)
-    kinds, kind = np.unique(np.minimum(whole, 200), return_inverse=True)
-    quantile = np.array([stats.t_quantile(0.5 + confidence / 2, int(count)) for count in kinds])
-    return np.asarray(quantile[kind.reshape(-1)] * np.sqrt(squared))
+    return Ratios(metric, times, low, high, clear, barred)

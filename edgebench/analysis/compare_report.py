@@ -13,7 +13,7 @@ import numpy as np
 from edgebench.analysis.compare import REASONS, Comparison, Pairing, Ratios, cell_name, differ
 from edgebench.analysis.environment import Difference
 from edgebench.analysis.frame import Frame, Identity, Indices
-from edgebench.analysis.tradeoff_report import Value
+from edgebench.analysis.frontier_report import Value
 from edgebench.analysis.uncertainty import uncertain
 from edgebench.backend import Scalar
 

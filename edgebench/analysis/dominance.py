@@ -1,7 +1,7 @@
 """Pareto dominance between points, lower being better in every column.
 
 A point dominates another if it is nowhere worse and somewhere better; equal points do not dominate
-each other. Everything here takes exact points: uncertainty is the business of `tradeoff.py`.
+each other. Everything here takes exact points: uncertainty is the business of `frontier.py`.
 """
 
 from __future__ import annotations

@@ -43,21 +43,6 @@ def spread_j(energy: Energy) -> float | None:
     return None if energy.uncertainty is None else energy.uncertainty.spread_j
 
 
-def bounds(energy: Energy) -> tuple[float, float]:
-    """Where the joules per inference lie; everywhere, where one process alone was measured.
-
-    Raises ValueError where nothing was measured.
-    """
-    if energy.j_per_inference is None or energy.uncertainty_j is None:
-        raise ValueError(energy.reason or "not measured")
-    if spread_j(energy) is None:
-        return -math.inf, math.inf
-    return (
-        energy.j_per_inference - energy.uncertainty_j,
-        energy.j_per_inference + energy.uncertainty_j,
-    )
-
-
 def notes(energies: Sequence[Energy]) -> list[str]:
     """What a reader must know of the energies of a table: where they come from, or why there are
     none, and that an estimate is one."""

@@ -14,5 +14,6 @@ def combined(bounds: Iterable[float], normal: Iterable[float]) -> float:
     (JCGM 100:2008, GUM, 4.3.7, 5.1.2 and 6.2).
     """
     bounds, normal = list(bounds), list(normal)
-    squares = sum(each**2 / 3 for each in bounds) + sum((each / 2) ** 2 for each in normal)
-    return min(2 * math.sqrt(squares), sum(bounds) + sum(normal))
+    # hypot, as a square may be beyond all numbers where the root is not.
+    spread = math.hypot(*(each / math.sqrt(3) for each in bounds), *(each / 2 for each in normal))
+    return min(2 * spread, sum(bounds) + sum(normal))

@@ -17,15 +17,19 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
+from edgebench.analysis.competition import Group, group_of
 from edgebench.analysis.energy import spread_j
-from edgebench.analysis.frontier import group_of
 from edgebench.analysis.types import Row
 from edgebench.backend import Scalar
 from edgebench.metrics import METRICS, Metric
 
+_PAIRED = re.compile(r"(.+)_paired_(value|error|degrees)")
 _PRECISION = re.compile(r"([/,]precision=)[^,/]*")  # within an id
 Numbers = NDArray[np.float64]  # NaN: unknown
 Indices = NDArray[np.intp]
+#: What rows that compete share, and what rows of one block share.
+GROUP_COLUMNS = Group._fields
+BLOCK_COLUMNS = ("run", *GROUP_COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -119,14 +123,15 @@ class Frame(ABC):
         found = [rows.get((one, two, wanted[three]), -1) for one, two, three in keys]
         return np.array(found, dtype=np.intp)
 
-    def keys(self) -> NDArray[np.uint64]:
-        """A number per row that depends on its device, run and cell alone, whatever the order."""
+    def keys(self, columns: Sequence[str] = ("device", "run", "id")) -> NDArray[np.uint64]:
+        """A number per row that depends on its device, run and cell (or these columns) alone,
+        whatever the order; never 0."""
         mixed = np.zeros(len(self), dtype=np.uint64)
-        for column in ("device", "run", "id"):
+        for column in columns:
             codes = self.codes(column)
             hashes = np.array([crc32(str(n).encode()) for n in codes.names], dtype=np.uint64)
             mixed = splitmix(mixed ^ hashes[codes.codes]) if len(self) else mixed
-        return mixed
+        return np.maximum(mixed, np.uint64(1))
 
     def grouped(self, columns: Sequence[str]) -> Codes:
         """Rows that share the values of all these columns share a code."""
@@ -150,6 +155,11 @@ def _as_fp32(identity: str) -> str | None:
     """The id with fp32 for its precision; None where it names none."""
     name, count = _PRECISION.subn(r"\1fp32", identity)
     return name if count else None
+
+
+def _number(value: Any) -> float | None:
+    """A number; an axis may hold words instead."""
+    return value if isinstance(value, int | float) else None
 
 
 def splitmix(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -181,6 +191,9 @@ _NUMBERS: dict[str, Callable[[Row], Any]] = {
     "energy.uncertainty_j": lambda row: row.energy.uncertainty_j,
     "energy.spread_j": lambda row: spread_j(row.energy),
     "replicate_wall_s": lambda row: row.replicate_wall_s,
+    "variant_batch": lambda row: row.variant.get("batch", 1),
+    "effective.threads": lambda row: row.effective and row.effective.threads,
+    "variant_threads": lambda row: row.variant.get("threads"),
 }
 _TEXTS: dict[str, Callable[[Row], Hashable]] = {
     "device": lambda row: row.device,
@@ -205,6 +218,7 @@ _TEXTS: dict[str, Callable[[Row], Hashable]] = {
     "effective.threads": lambda row: row.effective and row.effective.threads,
     "effective.runtime": lambda row: row.effective and row.effective.runtime,
     "inputs_sha256": lambda row: row.inputs_sha256,
+    "imported.tool": lambda row: row.imported and row.imported.tool,
     "model.sha256": lambda row: row.model and row.model.sha256,
 }
 _REPLICATES: dict[str, Callable[[Row], int]] = {
@@ -230,7 +244,7 @@ class RowFrame(Frame):
         return len(self.rows)
 
     def has(self, column: str) -> bool:
-        return column in _NUMBERS or column in _TEXTS
+        return column in _NUMBERS or column in _TEXTS or _PAIRED.fullmatch(column) is not None
 
     def identity(self, index: int) -> Identity:
         row = self.rows[index]
@@ -266,8 +280,12 @@ class RowFrame(Frame):
         return found
 
     def _read_numbers(self, column: str) -> Numbers:
+        if (paired := _PAIRED.fullmatch(column)) is not None:
+            of_rows = [row.paired.get(paired[1]) for row in self.rows]
+            values = [None if each is None else getattr(each, paired[2]) for each in of_rows]
+            return np.array(values, dtype=np.float64)
         read = _NUMBERS[column]
-        return np.array([read(row) for row in self.rows], dtype=np.float64)
+        return np.array([_number(read(row)) for row in self.rows], dtype=np.float64)
 
     def _read_codes(self, column: str) -> Codes:
         read = _TEXTS[column]

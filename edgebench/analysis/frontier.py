@@ -1,245 +1,248 @@
-"""Pareto fronts that respect the intervals.
+"""Which rows are on the Pareto front, for sure, not at all, or undecided.
 
-A row is off the front only if another one dominates it for sure: surely not worse in any objective
-and surely better in one. Rows whose intervals overlap do not dominate each other.
+The one engine of fronts: `edgebench frontier`, the trade-off table, reports and exports ask here. A row
+is on the front of a draw if no other row of its group dominates it there; its probability is the share of
+such draws (`front_probability.py`). It is `yes` from the confidence on, and `no` where one particular row
+dominates it for sure: of thirty equal rows each is rarely on the front, and yet none of them is beaten.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Final, Literal
 
-import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
-from edgebench.analysis import energy
-from edgebench.analysis.lead import lead
-from edgebench.analysis.types import Front, LeftOut, Row
-from edgebench.metrics import METRICS, Metric
+from edgebench.analysis.frame import GROUP_COLUMNS, Codes, Frame, Indices, Numbers
+from edgebench.analysis.front_probability import DRAWS, SignedObjective, front_probability
+from edgebench.analysis.objectives import Demands, Objective, default_demands
+from edgebench.analysis.uncertainty import MEMORY_RESOLUTION, Uncertain, levelled, uncertain
+from edgebench.errors import UsageError
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+#: What is said to be sure is wrong in at most 1 % of cases; intervals are shown at 95 %.
+CONFIDENCE: Final = 0.99
+Across = Literal["devices"]
+Verdict = Literal["yes", "no", "undecided"]
+VERDICTS: Final[tuple[Verdict, ...]] = ("no", "undecided", "yes")
+NO, UNDECIDED, YES = range(3)
 
-    Points = NDArray[np.float64]
-
-#: Peaks of memory differ from process to process by pages: less than this is no difference.
-MEMORY_RESOLUTION = 0.01
-_BLOCK = 256  # rows compared with all others at once: bounds the memory it takes
-
-
-@dataclass(frozen=True)
-class Bounds:
-    """One objective of several rows, so turned that lower is better."""
-
-    low: Sequence[float]
-    high: Sequence[float]
-    resolution: float = 0.0  # relative difference that counts as none
+#: Why a row does not compete; from OBJECTIVE on, the number of the objective it lacks.
+COMPETES, UNRANKED, MODELLED, OBJECTIVE = 0, 1, 2, 3
+_TOO_MANY = 20_000  # rows of a group of which some have no interval, compared each with each
 
 
 @dataclass(frozen=True)
-class _Objective:
-    metric: str
-    bounds: Bounds
+class Contest:
+    """Rows that compete by the same objectives, in groups."""
+
+    objectives: list[Objective]
+    stated: list[Uncertain]  # their values
+    columns: list[SignedObjective]  # the same, made comparable
+    members: Indices  # rows of the frame that compete
+    groups: Codes  # of the members
+    verdict: NDArray[np.int8]  # index in VERDICTS
+    probability: Numbers  # NaN where rows without an interval leave it open
+    by_value: NDArray[np.bool_]
+    draws: Indices
+    keys: NDArray[np.uint64]
+    omitted: dict[str, str]  # usual objectives that are none here, and why
 
 
-class Group(NamedTuple):
-    """What rows that compete have in common: the same work under the same load."""
+@dataclass(frozen=True)
+class Frontier:
+    """Fronts of all rows of a frame."""
 
-    device: str
-    workload: str
-    workload_version: int
-    scenario: str
-    rate_per_s: float | None
-    prompt_tokens: int | None  # a request with a shorter prompt is another request
-    new_tokens: int | None
+    frame: Frame
+    contests: list[Contest]
+    left_out: NDArray[np.int16]  # per row: COMPETES or why it does not
+    objective_of: list[Objective]  # left_out - OBJECTIVE -> objective
+    confidence: float
+    seed: int
+    across: tuple[Across, ...] = ()
 
 
-def group_of(row: Row) -> Group:
-    return Group(
-        row.device,
-        row.workload,
-        row.workload_version,
-        row.scenario,
-        row.rate_per_s,
-        _tokens(row, "prompt_tokens"),
-        _tokens(row, "new_tokens"),
+def frontier(
+    frame: Frame,
+    objectives: Sequence[Objective] | None = None,
+    *,
+    confidence: float = CONFIDENCE,
+    seed: int = 0,
+    draws: int = DRAWS,
+    across: Sequence[Across] = (),
+) -> Frontier:
+    """The fronts of a frame; without objectives, by speed, quality, memory and energy.
+
+    Rows compete within one device (unless `across` says "devices"), workload, version, scenario and
+    rate, and where energy or quality is an objective, one kind and scope of it, or metric.
+    """
+    result = unranked(frame, confidence, seed, across)
+    for demands in _demands(frame, objectives, across):
+        leave_out(result, demands.rows, demands.objectives)
+        members = np.flatnonzero(demands.rows & (result.left_out == COMPETES))
+        if len(members):
+            result.contests.append(_contest(result, members, demands, draws))
+    return result
+
+
+def unranked(frame: Frame, confidence: float, seed: int, across: Sequence[Across]) -> Frontier:
+    """No front yet, and rows that are not ranked left out. Raises UsageError."""
+    if not 0.5 < confidence < 1:
+        raise UsageError(f"--confidence {confidence:g} is not between 0.5 and 1", "try 0.95")
+    left_out = np.zeros(len(frame), dtype=np.int16)
+    left_out[frame.numbers("ranked") != 1] = UNRANKED
+    return Frontier(frame, [], left_out, [], confidence, seed, tuple(across))
+
+
+def _demands(
+    frame: Frame, objectives: Sequence[Objective] | None, across: Sequence[Across]
+) -> list[Demands]:
+    """All rows by the objectives given; by default each group by its own."""
+    if objectives:
+        return [Demands(np.ones(len(frame), dtype=bool), list(objectives), {})]
+    return default_demands(frame, group_columns([], across))
+
+
+def leave_out(result: Frontier, some: NDArray[np.bool_], objectives: list[Objective]) -> None:
+    """Marks rows that lack an objective: unknown is never taken as 0."""
+    frame, left_out = result.frame, result.left_out
+    for objective in objectives:
+        number = OBJECTIVE + len(result.objective_of)
+        result.objective_of.append(objective)
+        competing = some & (left_out == COMPETES)
+        value = uncertain(frame, objective.metric).value
+        left_out[competing & np.isnan(value)] = number
+        if objective.metric.of_energy:
+            kind = frame.codes("energy.kind")
+            modelled = [code for code, name in enumerate(kind.names) if name == "modelled"]
+            left_out[competing & np.isin(kind.codes, modelled)] = MODELLED
+
+
+def group_columns(objectives: Sequence[Objective], across: Sequence[Across]) -> list[str]:
+    """What rows that compete have in common."""
+    columns = list(GROUP_COLUMNS)
+    if "devices" in across:
+        columns.remove("device")
+    if any(objective.metric.of_energy for objective in objectives):
+        columns += ["energy.kind", "energy.scope"]
+    if any(objective.metric.name.startswith("quality") for objective in objectives):
+        columns += ["quality.metric", "quality.better"]
+    return columns
+
+
+def _contest(result: Frontier, members: Indices, demands: Demands, draws: int) -> Contest:
+    frame, objectives = result.frame, demands.objectives
+    columns = group_columns(objectives, result.across)
+    grouped = frame.grouped(columns)
+    used, codes = np.unique(grouped.codes[members], return_inverse=True)
+    groups = Codes(
+        codes.reshape(-1), [dict(zip(columns, grouped.names[i], strict=True)) for i in used]
     )
-
-
-def _tokens(row: Row, axis: str) -> int | None:
-    value = row.variant.get(axis) if row.scenario == "generate" else None
-    return value if isinstance(value, int) else None
-
-
-def groups(rows: Sequence[Row]) -> dict[Group, list[int]]:
-    """Indices of rows that compete."""
-    found: dict[Group, list[int]] = defaultdict(list)
-    for index, row in enumerate(rows):
-        found[group_of(row)].append(index)
-    return dict(found)
-
-
-def with_fronts(rows: Sequence[Row]) -> tuple[list[Row], list[Front]]:
-    """Sets `pareto` on every ranked row, and says by which objectives."""
-    done = list(rows)
-    fronts = []
-    for group, members in groups(rows).items():
-        ranked = [index for index in members if rows[index].ranked]
-        objectives, left_out = _objectives([rows[index] for index in ranked], group.scenario)
-        bounds = [objective.bounds for objective in objectives]
-        if not bounds:  # no objective that all have: nobody is on a front
-            ranked = []
-        flags = pareto(bounds) if ranked else []
-        for index, flag in zip(ranked, flags, strict=True):
-            unknown = {k: v for k, v in done[index].unknown.items() if k != "pareto"}
-            done[index] = msgspec.structs.replace(done[index], pareto=flag, unknown=unknown)
-        fronts.append(
-            Front(
-                **group._asdict(),
-                objectives=[objective.metric for objective in objectives],
-                left_out=left_out,
-                rows=[index for index, flag in zip(ranked, flags, strict=True) if flag],
-            )
-        )
-    return done, fronts
-
-
-def pareto(objectives: Sequence[Bounds]) -> list[bool]:
-    """Whether no row surely dominates row i, for rows given by one `Bounds` per objective.
-
-    Whatever a row dominates is dominated, too, by a row with nowhere higher upper bounds; so only
-    the (usually few) rows with minimal upper bounds are tried, in blocks, against those left.
-    """
-    import numpy as np
-
-    low = np.array([bounds.low for bounds in objectives], dtype=np.float64).T
-    high = np.array([bounds.high for bounds in objectives], dtype=np.float64).T
-    slack = 1 + np.array([bounds.resolution for bounds in objectives])
-    reach, beyond = _scaled(low, slack), _scaled(high, slack)
-    left = np.arange(len(low))
-    minimal = _minimal(high)
-    for start in range(0, len(minimal), _BLOCK):
-        block = minimal[start : start + _BLOCK]
-        not_worse = _all_columns(high[block], reach[left], np.less_equal)
-        not_better = _all_columns(beyond[block], low[left], np.greater_equal)
-        left = left[~(not_worse & ~not_better).any(axis=0)]
-    on_front = np.zeros(len(low), dtype=bool)
-    on_front[left] = True
-    return [bool(flag) for flag in on_front]
-
-
-def _scaled(values: Points, slack: Points) -> Points:
-    """Values moved up by their resolution, whatever their sign."""
-    import numpy as np
-
-    return values * np.where(values < 0, 2 - slack, slack)
-
-
-def _minimal(points: Points) -> NDArray[np.intp]:
-    """Rows that no other row equals or undercuts in every column; one of each set of equals."""
-    import numpy as np
-
-    order = np.lexsort(points.T)  # whatever undercuts a row in all columns comes before it
-    chosen = order[:0]
-    for start in range(0, len(order), _BLOCK):
-        block = order[start : start + _BLOCK]
-        for before in range(0, len(chosen), _BLOCK):
-            some = chosen[before : before + _BLOCK]
-            block = block[~_all_columns(points[some], points[block], np.less_equal).any(axis=0)]
-        undercut = np.triu(_all_columns(points[block], points[block], np.less_equal), k=1)
-        chosen = np.concatenate([chosen, block[~undercut.any(axis=0)]])
-    return chosen
-
-
-def _all_columns(one: Points, two: Points, compare: np.ufunc) -> NDArray[np.bool_]:
-    """For each pair of rows of `one` and `two` whether `compare` holds in all columns."""
-    holds: NDArray[np.bool_] = compare(one[:, None, 0], two[None, :, 0])
-    for column in range(1, one.shape[1]):
-        holds &= compare(one[:, None, column], two[None, :, column])
-    return holds
-
-
-def _speeds(rows: Sequence[Row], scenario: str) -> list[str]:
-    """Of text generation the time to first token and that per token; else what leads."""
-    if scenario == "generate" and all(row.imported is None for row in rows):
-        return ["generate.ttft", "generate.tpot"]
-    speed = lead(rows)
-    return [] if speed is None else [speed.name]
-
-
-def _objectives(rows: Sequence[Row], scenario: str) -> tuple[list[_Objective], list[LeftOut]]:
-    """The objectives that every row has, and why the others are left out."""
-    if not rows:
-        return [], []
-    objectives: list[_Objective] = []
-    left_out = []
-    speeds = _speeds(rows, scenario)
-    if not speeds:
-        reason = "the rows state no speed of one kind"
-        left_out.append(LeftOut(objective="latency.p50", reason=reason))
-    objectives += [_interval_objective(rows, name) for name in speeds]
-    batches = {row.variant.get("batch", 1) for row in rows}
-    if speeds and "throughput" not in speeds and len(batches) > 1:
-        objectives.append(_interval_objective(rows, "throughput"))
-    for found in (_memory(rows), _quality(rows), _energy(rows)):
-        if isinstance(found, LeftOut):
-            left_out.append(found)
-        else:
-            objectives.append(found)
-    return objectives, left_out
-
-
-def _interval_objective(rows: Sequence[Row], name: str) -> _Objective:
-    """A metric with its interval; without one nothing is sure, so it spans everything.
-
-    What another tool reports is taken at its word, as a point.
-    """
-    metric = METRICS[name]
-    lows = [_or_else(metric.low(row), _at_its_word(metric, row, -float("inf"))) for row in rows]
-    highs = [_or_else(metric.high(row), _at_its_word(metric, row, float("inf"))) for row in rows]
-    if metric.better == "higher":
-        lows, highs = [-value for value in highs], [-value for value in lows]
-    return _Objective(name, Bounds(lows, highs))
-
-
-def _at_its_word(metric: Metric, row: Row, other: float) -> float:
-    value = metric.value(row)
-    return value if row.imported is not None and value is not None else other
-
-
-def _or_else(value: float | None, other: float) -> float:
-    return other if value is None else value
-
-
-def _memory(rows: Sequence[Row]) -> _Objective | LeftOut:
-    highs = [row.memory_peak_bytes for row in rows if row.memory_peak_bytes is not None]
-    if len(highs) < len(rows):
-        return LeftOut(objective="memory.peak", reason="unknown for some rows")
-    lows = [
-        _or_else(row.memory.peak_min_bytes, high) for row, high in zip(rows, highs, strict=True)
+    stated = [uncertain(frame, objective.metric).take(members) for objective in objectives]
+    turned = [
+        _signed(objective, _shared(column, groups.codes), groups)
+        for objective, column in zip(objectives, stated, strict=True)
     ]
-    return _Objective("memory.peak", Bounds(lows, highs, MEMORY_RESOLUTION))
+    keys = frame.keys()[members]
+    judged = _judge(turned, groups.codes, keys, result, draws)
+    return Contest(objectives, stated, turned, members, groups, *judged, keys, demands.omitted)
 
 
-def _quality(rows: Sequence[Row]) -> _Objective | LeftOut:
-    values = []
-    for row in rows:
-        if row.quality is not None and row.quality.value is not None:
-            sign = -1 if row.quality.better == "higher" else 1
-            values.append(sign * row.quality.value)
-    if len(values) < len(rows):
-        return LeftOut(objective="quality", reason="unknown for some rows")
-    if len({(row.quality.metric, row.quality.better) for row in rows if row.quality}) > 1:
-        return LeftOut(objective="quality", reason="the rows are judged by different metrics")
-    return _Objective("quality", Bounds(values, values))
+def _signed(objective: Objective, column: Uncertain, groups: Codes) -> SignedObjective:
+    if objective.metric.name == "memory.peak":
+        column = _levelled(column, groups.codes)
+    betters = {names.get("quality.better") for names in groups.names}
+    if objective.better is None and objective.asked == "lower" and "higher" in betters:
+        raise UsageError(
+            f"--objective {objective.metric.name}:min asks for the worst answers",
+            f"of this quality higher is better: {objective.metric.name}:max",
+        )
+    if objective.better is not None or len(betters) == 1:
+        return SignedObjective(column, objective.sign(next(iter(betters), None)))
+    # Some groups are judged by an error and others by a score: turn all into "lower is better".
+    signs = np.array([objective.sign(names.get("quality.better")) for names in groups.names])
+    return SignedObjective(column.signed(signs[groups.codes]), 1.0)
 
 
-def _energy(rows: Sequence[Row]) -> _Objective | LeftOut:
-    name = "energy.j_per_inference"
-    energies = [row.energy for row in rows]
-    if why := energy.incomparable(energies):
-        return LeftOut(objective=name, reason=why)
-    lows, highs = zip(*map(energy.bounds, energies), strict=True)
-    return _Objective(name, Bounds(lows, highs))
+def _shared(column: Uncertain, groups: Indices) -> Uncertain:
+    """Without what all rows of every group have in common, where each group is a single block."""
+    blocks = column.blocks
+    if blocks is None:
+        return column
+    pairs = np.unique(np.stack([groups.astype(np.uint64), blocks.key]), axis=1)
+    if pairs.shape[1] > len(np.unique(groups)) or (blocks.key == 0).any():
+        return column
+    return replace(column, blocks=replace(blocks, common=np.zeros(len(groups))))
+
+
+def _levelled(column: Uncertain, groups: Indices) -> Uncertain:
+    """Peaks of a group that differ by less than what counts as a difference, as equal."""
+    value = column.value.copy()
+    exact = np.flatnonzero(column.error == 0)
+    order = exact[np.argsort(groups[exact], kind="stable")]
+    starts = np.flatnonzero(np.concatenate([[True], np.diff(groups[order]) != 0]))
+    for same in np.split(order, starts[1:]) if len(order) else []:
+        value[same] = levelled(value[same], MEMORY_RESOLUTION)
+    return replace(column, value=value)
+
+
+def _judge(
+    columns: list[SignedObjective],
+    groups: Indices,
+    keys: NDArray[np.uint64],
+    result: Frontier,
+    draws: int,
+) -> tuple[NDArray[np.int8], Numbers, NDArray[np.bool_], Indices]:
+    """Verdict, probability, by value, and draws of each row.
+
+    Nothing tells how far a value without an interval is off. A row that has such a value is not
+    drawn: it may be on the front, and whatever it may dominate is not on the front for sure.
+    """
+    unsure = np.asarray(np.isnan(np.stack([c.of.error for c in columns])).any(axis=0))
+    limit = result.confidence
+    odds = front_probability(
+        columns, groups, keys, result.seed, 0 if unsure.any() else draws, limit
+    )
+    share, by_value, drawn, beaten = odds.share, odds.by_value, odds.draws, odds.beaten
+    if unsure.any():
+        sure = np.flatnonzero(~unsure)
+        of_sure = [replace(column, of=column.of.take(sure)) for column in columns]
+        odds = front_probability(of_sure, groups[sure], keys[sure], result.seed, draws, limit)
+        share, drawn = np.ones(len(groups)), np.zeros(len(groups), dtype=np.intp)
+        beaten = np.zeros(len(groups), dtype=bool)
+        share[sure], drawn[sure], beaten[sure] = odds.share, odds.draws, odds.beaten
+    threatened = _threatened(columns, groups, unsure)
+    verdict = np.full(len(groups), UNDECIDED, dtype=np.int8)
+    verdict[(share >= result.confidence) & ~threatened] = YES
+    verdict[beaten] = NO
+    probability = np.where(threatened & (share > 0), np.nan, share)
+    return verdict, probability, by_value, drawn
+
+
+def _threatened(
+    columns: list[SignedObjective], groups: Indices, unsure: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Rows that a row may dominate where one of the two has a value without an interval.
+
+    Only an objective that is exact for a whole group can exclude that.
+    """
+    flags = np.zeros(len(groups), dtype=bool)
+    order = np.argsort(groups, kind="stable")
+    sizes = np.bincount(groups)
+    ends = np.cumsum(sizes)
+    for group in np.unique(groups[unsure]):
+        members = order[ends[group] - sizes[group] : ends[group]]
+        exact = [
+            column.values[members] for column in columns if (column.of.error[members] == 0).all()
+        ]
+        if not exact or len(members) > _TOO_MANY:
+            flags[members] = len(members) > 1
+            continue
+        points = np.stack(exact, axis=1)
+        open_ = unsure[members]
+        for place in range(len(members)):
+            rivals = (points <= points[place]).all(axis=1)
+            rivals[place] = False
+            flags[members[place]] = bool((rivals & (open_ | open_[place])).any())
+    return flags

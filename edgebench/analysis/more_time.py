@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from edgebench.analysis import stats
 from edgebench.analysis.frame import Indices, Numbers
-from edgebench.analysis.odds import Turned, front_odds
-from edgebench.analysis.tradeoff import UNDECIDED, Contest, Frontier
+from edgebench.analysis.front_probability import SignedObjective, front_probability
+from edgebench.analysis.frontier import UNDECIDED, Contest, Frontier
 from edgebench.record import Part
 
 MINUTE_S = 60.0
@@ -55,7 +57,7 @@ def one_more_minute(result: Frontier, contest: Contest, places: Indices) -> More
         return _unsaid(
             undecided, "more replicates narrow neither a peak of memory nor a meter's error"
         )
-    odds = front_odds(
+    odds = front_probability(
         then,
         np.zeros(len(places), dtype=np.intp),
         contest.keys[places],
@@ -88,12 +90,12 @@ def _unsaid(undecided: Indices, reason: str) -> MoreTime:
     )
 
 
-def _of(column: Turned, places: Indices) -> Turned:
-    return Turned(column.of.take(places), column.sign)
+def _of(column: SignedObjective, places: Indices) -> SignedObjective:
+    return SignedObjective(column.of.take(places), column.sign)
 
 
 def _rivals(
-    columns: list[Turned], open_: NDArray[np.bool_], confidence: float
+    columns: list[SignedObjective], open_: NDArray[np.bool_], confidence: float
 ) -> NDArray[np.bool_]:
     """Rows whose intervals leave open that they dominate an undecided row."""
     low, high = _bounds(columns, confidence)
@@ -105,7 +107,7 @@ def _rivals(
     return flags
 
 
-def _bounds(columns: list[Turned], confidence: float) -> tuple[Numbers, Numbers]:
+def _bounds(columns: list[SignedObjective], confidence: float) -> tuple[Numbers, Numbers]:
     ends = [column.of.bounds(confidence) for column in columns]
     turned = [
         (low, high) if column.sign > 0 else (-high, -low)
@@ -114,21 +116,30 @@ def _bounds(columns: list[Turned], confidence: float) -> tuple[Numbers, Numbers]
     return np.stack([low for low, _ in turned], axis=1), np.stack([h for _, h in turned], axis=1)
 
 
-def _after(column: Turned, measured: NDArray[np.bool_], more: int) -> Turned:
+def _after(column: SignedObjective, measured: NDArray[np.bool_], more: int) -> SignedObjective:
     """The column with that many more replicates of the measured rows: as it is, where its error is not
     that of a mean over replicates."""
     of = column.of
     if not of.metric.low_path:
         return column
     count = of.degrees + 1
-    error = np.where(measured, of.error * np.sqrt(count / (count + more)), of.error)
-    degrees = np.where(measured & (of.error > 0), of.degrees + more, of.degrees)
-    return Turned(type(of)(of.metric, of.value, error, degrees), column.sign)
+    shrunk = np.where(measured, np.sqrt(count / (count + more)), 1.0)
+    added = np.where(measured & (of.error > 0), more, 0)
+    blocks = of.blocks
+    if blocks is not None:
+        blocks = replace(
+            blocks,
+            error=blocks.error * shrunk,
+            degrees=blocks.degrees + added,
+            common=blocks.common * shrunk,
+        )
+    after = replace(of, error=of.error * shrunk, degrees=of.degrees + added, blocks=blocks)
+    return SignedObjective(after, column.sign)
 
 
 def _shrinkage(
-    before: list[Turned],
-    after: list[Turned],
+    before: list[SignedObjective],
+    after: list[SignedObjective],
     measured: NDArray[np.bool_],
 ) -> float | None:
     ratios = []

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgebench.analysis.frame import Frame
-from edgebench.analysis.lead import BY_RATE, SPEEDS
+from edgebench.analysis.competition import SPEEDS, speed_name
+from edgebench.analysis.frame import GROUP_COLUMNS, Codes, Frame, Indices, Numbers
 from edgebench.errors import UsageError
 from edgebench.metrics import METRICS, Better, Metric, metric
 from edgebench.suggest import did_you_mean
@@ -71,42 +72,166 @@ def parse_objectives(texts: Sequence[str]) -> list[Objective]:
     return objectives
 
 
-def default_objectives(frame: Frame, some: NDArray[np.bool_], speed: Metric) -> list[Objective]:
-    """Speed, quality and peak memory of these rows, as far as ranked ones tell them, and energy where
-    every ranked one does."""
-    ranked = some & (frame.numbers("ranked") == 1)
-    names = [speed.name]
-    for name in ("quality", "memory.peak"):
-        if (~np.isnan(frame.numbers(METRICS[name].column())[ranked])).any() or not ranked.any():
+@dataclass(frozen=True)
+class Demands:
+    """What rows of some groups compete by. omitted: usual objectives that are none, and why."""
+
+    rows: NDArray[np.bool_]
+    objectives: list[Objective]
+    omitted: dict[str, str]
+
+
+def default_demands(frame: Frame, columns: Sequence[str] = GROUP_COLUMNS) -> list[Demands]:
+    """All rows by the usual objectives of their group: its speed (of generated text the time to the first
+    token and between tokens), the throughput where batches differ, quality, peak memory and energy.
+
+    `columns` say which rows form a group. An objective counts where every ranked row of the group tells
+    it, and in a way that may be compared.
+    """
+    groups = frame.grouped(columns)
+    speeds = _speeds(frame, groups, columns.index("scenario"))
+    competes = frame.numbers("ranked") == 1
+    for number, name in enumerate(SPEEDS):
+        lacks = np.isnan(frame.numbers(METRICS[name].column()))
+        competes &= ~(lacks & (speeds[groups.codes] == number))
+    candidates = [_Candidate(frame, groups, competes, name) for name in _CANDIDATES]
+    alike: dict[tuple[object, ...], list[int]] = {}
+    for group, names in enumerate(groups.names):
+        told = [each.told(group) for each in candidates]
+        key = (int(speeds[group]), "generate" in names, *told)
+        alike.setdefault(key, []).append(group)
+    return [_demands(groups, members, key) for key, members in alike.items()]
+
+
+_CANDIDATES = (
+    "generate.ttft", "generate.tpot", "throughput", "quality", "memory.peak",
+    "energy.j_per_inference",
+)  # fmt: skip
+_UNKNOWN = "unknown for some rows"
+
+
+def _demands(groups: Codes, members: list[int], key: tuple[Any, ...]) -> Demands:
+    speed, generates, ttft, tpot, throughput, quality, memory, energy = key
+    names = [SPEEDS[speed]]
+    if generates and not ttft and not tpot:
+        names = ["generate.ttft", "generate.tpot"]
+    elif not throughput and "throughput" not in names:
+        names.append("throughput")
+    omitted = {}
+    for name, why in (
+        ("quality", quality), ("memory.peak", memory), ("energy.j_per_inference", energy)
+    ):  # fmt: skip
+        if why:
+            omitted[name] = why
+        else:
             names.append(name)
-    joules = METRICS["energy.j_per_inference"]
-    if ranked.any() and not np.isnan(frame.numbers(joules.column())[ranked]).any():
-        names.append(joules.name)
-    return [Objective(METRICS[name], METRICS[name].better) for name in names]
+    objectives = [Objective(METRICS[name], METRICS[name].better) for name in names]
+    return Demands(np.isin(groups.codes, members), objectives, omitted)
 
 
-def not_told(frame: Frame, some: NDArray[np.bool_], objectives: Sequence[Objective]) -> list[str]:
-    """Which of the usual objectives are none, and why."""
-    names = [objective.metric.name for objective in objectives]
-    missing = [n for n in ("quality", "memory.peak", "energy.j_per_inference") if n not in names]
-    scenarios = frame.codes("scenario")
-    where = ", ".join(str(scenarios.names[code]) for code in np.unique(scenarios.codes[some]))
-    return [f"{name} is no objective ({where}): not every ranked row tells it" for name in missing]
+class _Candidate:
+    """A usual objective: why it is none of a group, or ""."""
+
+    def __init__(self, frame: Frame, groups: Codes, some: NDArray[np.bool_], name: str) -> None:
+        value = frame.numbers(METRICS[name].column())
+        count = len(groups.names)
+        self._lacking = np.bincount(groups.codes[some & np.isnan(value)], minlength=count) > 0
+        self._words: list[str] = []
+        self._differs = np.zeros(count, dtype=bool)
+        self._name = name
+        if name == "throughput":  # matters where a query is of more or less work
+            batch = np.nan_to_num(frame.numbers("variant_batch"), nan=1.0)
+            self._differs = ~_differing(groups, some, batch)
+        if name == "quality":
+            for column in ("quality.metric", "quality.better"):
+                codes = frame.codes(column).codes.astype(np.float64)
+                self._differs |= _differing(groups, some, codes)
+        if name == "energy.j_per_inference":
+            self._of_energy(frame, groups, some)
+
+    def _of_energy(self, frame: Frame, groups: Codes, some: NDArray[np.bool_]) -> None:
+        count = len(groups.names)
+        origins = frame.grouped(["energy.kind", "energy.scope"])
+        self._differs = _differing(groups, some, origins.codes.astype(np.float64))
+        self._origins: dict[int, dict[str, None]] = {}
+        for row in np.flatnonzero(some & self._differs[groups.codes]).tolist():
+            kind_of, scope = origins.names[origins.codes[row]]
+            words = f"{kind_of} of {scope or 'unknown scope'}"
+            self._origins.setdefault(int(groups.codes[row]), {})[words] = None
+        unsure = some & np.isnan(frame.numbers("energy.uncertainty_j"))
+        self._lacking |= np.bincount(groups.codes[unsure], minlength=count) > 0
+        kind, reason = frame.codes("energy.kind"), frame.codes("energy.reason")
+        modelled = [code for code, name in enumerate(kind.names) if name == "modelled"]
+        estimated = some & np.isin(kind.codes, modelled)
+        self._estimated = np.bincount(groups.codes[estimated], minlength=count) > 0
+        self._reasons = [""] * count
+        lacking = np.flatnonzero(some & np.isnan(frame.numbers("energy.j_per_inference")))
+        members, first = np.unique(groups.codes[lacking], return_index=True)
+        for group, row in zip(members.tolist(), lacking[first].tolist(), strict=True):
+            self._reasons[group] = str(reason.names[reason.codes[row]] or "")
+
+    def told(self, group: int) -> str:
+        if self._name == "energy.j_per_inference":
+            if self._reasons[group]:
+                return self._reasons[group]
+            if self._estimated[group]:
+                return "modelled, not measured"
+        if self._lacking[group]:
+            return _UNKNOWN
+        if not self._differs[group]:
+            return ""
+        if self._name == "quality":
+            return "the rows are judged by different metrics"
+        if self._name == "throughput":
+            return "all queries are of one batch size"
+        return f"kind or scope differ between rows ({', '.join(self._origins[group])})"
 
 
-def by_speed(frame: Frame) -> list[tuple[NDArray[np.bool_], Metric]]:
-    """The rows by what tells how fast they are: what most ranked ones of their workload and scenario
-    tell, offline the throughput; the median latency where several serve."""
-    groups = frame.grouped(["workload", "workload_version", "scenario"])
+def _differing(groups: Codes, some: NDArray[np.bool_], values: Numbers) -> NDArray[np.bool_]:
+    """Of each group, whether some of its rows differ."""
+    least = np.full(len(groups.names), np.inf)
+    most = np.full(len(groups.names), -np.inf)
+    np.minimum.at(least, groups.codes[some], values[some])
+    np.maximum.at(most, groups.codes[some], values[some])
+    return np.asarray(least < most)
+
+
+def default_speeds(
+    frame: Frame, columns: Sequence[str] = GROUP_COLUMNS
+) -> list[tuple[NDArray[np.bool_], Objective]]:
+    """All rows by the speed that their group is ranked by."""
+    groups = frame.grouped(columns)
+    of_rows = _speeds(frame, groups, columns.index("scenario"))[groups.codes]
+    metrics = {speed: METRICS[SPEEDS[speed]] for speed in np.unique(of_rows).tolist()}
+    return [
+        (of_rows == speed, Objective(metric, metric.better)) for speed, metric in metrics.items()
+    ]
+
+
+def _speeds(frame: Frame, groups: Codes, scenario: int) -> Indices:
+    """Of each group, the number of its metric in `SPEEDS`."""
     ranked = frame.numbers("ranked") == 1
-    known = [
+    count = len(groups.names)
+    told = [
         np.bincount(
             groups.codes[ranked & ~np.isnan(frame.numbers(METRICS[name].column()))],
-            minlength=len(groups.names),
-        )
+            minlength=count,
+        ).tolist()
         for name in SPEEDS
     ]
-    chosen = np.argmax(known, axis=0)
-    chosen[[name[-1] in BY_RATE for name in groups.names]] = SPEEDS.index("throughput")
-    of_rows = chosen[groups.codes]
-    return [(of_rows == speed, METRICS[SPEEDS[speed]]) for speed in np.unique(of_rows)]
+    tool = frame.codes("imported.tool")
+    own_codes = [code for code, name in enumerate(tool.names) if name is None]
+    own = np.bincount(groups.codes[ranked & np.isin(tool.codes, own_codes)], minlength=count) > 0
+    return np.array(
+        [
+            SPEEDS.index(
+                speed_name(
+                    str(names[scenario]),
+                    bool(own[group]),
+                    {name: counts[group] for name, counts in zip(SPEEDS, told, strict=True)},
+                )
+            )
+            for group, names in enumerate(groups.names)
+        ],
+        dtype=np.intp,
+    )

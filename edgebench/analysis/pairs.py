@@ -12,9 +12,13 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from edgebench.analysis import stats
-from edgebench.analysis.lead import lead
+from edgebench.analysis.competition import speed_of
+from edgebench.analysis.frame import RowFrame
 from edgebench.analysis.types import Row
+from edgebench.analysis.uncertainty import ratio_of
 
 _FULL = ("fp32", "float32", "f32")
 _WORDS = ("fp32", "float32", "float", "f32", "fp16", "float16", "bf16", "uint8", "int8", "quant")
@@ -60,17 +64,18 @@ class Finding:
 
 def precision_pairs(rows: Sequence[Row]) -> list[Pair]:
     """Every ranked row of lower precision with its fp32 row, where there is exactly one."""
-    full: dict[tuple[object, ...], list[Row]] = defaultdict(list)
-    for row in rows:
+    frame = RowFrame(rows)
+    full: dict[tuple[object, ...], list[int]] = defaultdict(list)
+    for index, row in enumerate(rows):
         if row.ranked and row.variant.get("precision") in _FULL:
-            full[_key(row)].append(row)
+            full[_key(row)].append(index)
     pairs = []
-    for row in rows:
+    for index, row in enumerate(rows):
         precision = row.variant.get("precision")
         if not row.ranked or precision is None or precision in _FULL:
             continue
         twins = full.get(_key(row), [])
-        pair = _pair(row, twins[0]) if len(twins) == 1 else None
+        pair = _pair(frame, index, twins[0]) if len(twins) == 1 else None
         if pair is not None:
             pairs.append(pair)
     return pairs
@@ -120,30 +125,22 @@ def _key(row: Row) -> tuple[object, ...]:
     )
 
 
-def _pair(reduced: Row, full: Row) -> Pair | None:
-    metric = lead([reduced, full])
-    if metric is None:
+def _pair(frame: RowFrame, reduced: int, full: int) -> Pair | None:
+    rows = frame.rows[reduced], frame.rows[full]
+    metric = speed_of(rows)
+    if metric is None or not all(metric.value(row) for row in rows):
         return None
-    mine, other = metric.value(reduced), metric.value(full)
-    if not mine or not other:
-        return None
-    slowdown = other / mine if metric.better == "higher" else mine / other
-    interval = None
-    if metric.name == "latency.p50":
-        interval = stats.ratio_interval(
-            reduced.latency_ns.p50_of_replicates, full.latency_ns.p50_of_replicates
-        )
-    elif metric.name == "throughput":
-        interval = stats.ratio_interval(
-            full.throughput_of_replicates_per_s, reduced.throughput_of_replicates_per_s
-        )
+    places = np.array([reduced]), np.array([full])
+    found = ratio_of(frame, metric, *(places if metric.better == "lower" else places[::-1]))
+    known = not np.isnan(found.error[0])
+    low, high = found.bounds(stats.CONFIDENCE)
     return Pair(
-        reduced=reduced,
-        full=full,
+        reduced=rows[0],
+        full=rows[1],
         metric=metric.name,
-        slowdown=slowdown,
-        low=None if interval is None else min(interval.low, slowdown),
-        high=None if interval is None else max(interval.high, slowdown),
+        slowdown=float(np.exp(found.log[0])),
+        low=float(low[0]) if known else None,
+        high=float(high[0]) if known else None,
     )
 
 

@@ -1,254 +1,477 @@
-"""What to deploy of each group of rows, and why, in one line; the bad news beside it."""
+"""The row to deploy under limits, the one that comes next, and how sure that is: `edgebench pick`.
+
+The one engine of choices: `edgebench pick`, the deploy line of every table and report ask here. Of the
+rows that meet every limit by value the best one leads. Where rows are not told apart from it (the 95 %
+interval of their ratio holds 1), the rule of ties decides (`ties.py`). Beside the choice stands how
+likely each limit holds, given the intervals over replicates, and, where one may not hold, the best
+row that meets all of them for sure.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
-from edgebench.analysis.frontier import MEMORY_RESOLUTION, groups
-from edgebench.analysis.labels import labels
-from edgebench.analysis.lead import lead
-from edgebench.analysis.types import Pick, Row
-from edgebench.metrics import Metric
-from edgebench.units import format_bytes, format_ns
+import numpy as np
+from msgspec.structs import replace
+from numpy.typing import NDArray
 
-_SHOWN = 3  # of a list within a sentence
+from edgebench.analysis import stats, ties
+from edgebench.analysis.check_limits import Checked, check
+from edgebench.analysis.frame import Frame, Indices, Numbers
+from edgebench.analysis.front_probability import DRAWS
+from edgebench.analysis.frontier import (
+    COMPETES,
+    CONFIDENCE,
+    OBJECTIVE,
+    Across,
+    Frontier,
+    group_columns,
+    leave_out,
+    unranked,
+)
+from edgebench.analysis.frontier_report import Axis, Value, not_ranked, shared_notes
+from edgebench.analysis.limits import Limit
+from edgebench.analysis.objectives import Objective, default_speeds
+from edgebench.analysis.pick_report import Candidate, Choice, Held, Margin, Relaxation, Report
+from edgebench.analysis.uncertainty import (
+    MEMORY_RESOLUTION,
+    Ratio,
+    Uncertain,
+    levelled,
+    ratio,
+    uncertain,
+)
+from edgebench.metrics import METRICS
+
+_LISTED = 20  # rows that meet the limits by value alone
+_SURELY_WORSE = 0.9999  # confidence at which a row is too far off the best one to be drawn
+_DRAWN = 200  # best rows among which the choice may lose a draw
 
 
-def picks(rows: Sequence[Row]) -> list[Pick]:
-    """One per device, workload, scenario and rate.
+@dataclass(frozen=True)
+class _Contest:
+    """What all groups are judged by, one entry per row of the frame."""
 
-    Among ranked rows the lowest p50 (offline: the highest throughput); of those whose interval
-    overlaps with the best one's, that with the least memory, then the best quality.
+    frame: Frame
+    objective: Objective
+    of: Uncertain
+    checked: list[Checked]
+    meets: NDArray[np.bool_]  # every limit, by value
+    sure: NDArray[np.bool_]
+    keys: NDArray[np.uint64]
+    prefer: Sequence[str]  # the rule of ties
+    result: Frontier  # who competes
+
+
+def pick(
+    frame: Frame,
+    limits: Sequence[Limit],
+    objective: Objective | None = None,
+    *,
+    confidence: float = CONFIDENCE,
+    seed: int = 0,
+    across: Sequence[Across] = (),
+    prefer: Sequence[str] = ties.DEFAULT,
+) -> Report:
+    """One choice per group of rows that compete (as in `frontier.frontier`).
+
+    Without an objective, by the median latency (or what rows tell of it), offline by the throughput.
     """
-    found = []
-    for key, members in groups(rows).items():
-        group = [rows[index] for index in members]
-        names = dict(zip(members, labels(group), strict=True))
-        ranked = [index for index in members if rows[index].ranked]
-        speed = lead([rows[index] for index in ranked])
-        order = sorted(ranked, key=lambda i: _cost(rows[i], speed)) if speed is not None else []
-        tied = [index for index in order if _overlap(rows[order[0]], rows[index], speed)]
-        best = _best(rows, tied, speed) if tied else None
-        others = [index for index in order if index != best]
-        runner_up = next((index for index in tied if index != best), None)
-        if runner_up is None:
-            runner_up = others[0] if others else None
-        certain = best is not None and all(_span(rows[i], speed) is not None for i in order)
-        found.append(
-            Pick(
-                **key._asdict(),
-                row=best,
-                id=None if best is None else rows[best].id,
-                runner_up=runner_up,
-                clear=best is not None and len(tied) == 1 and (certain or not others),
-                text=_nothing(group)
-                if best is None
-                else _sentence(rows, names, best, tied, order, speed),
-                bad_news=_bad_news(rows, members, names),
-            )
-        )
-    return found
+    result = unranked(frame, confidence, seed, across)
+    checked = [check(frame, limit) for limit in limits]
+    picks, objectives = [], []
+    for some, chosen in _parts(frame, objective, across):
+        objectives.append(chosen.text)
+        picks += _picks(result, checked, chosen, some, prefer)
+    return Report(
+        require=[limit.text for limit in limits],
+        objective=", ".join(objectives),
+        confidence=confidence,
+        seed=seed,
+        prefer=list(prefer),
+        picks=picks,
+        notes=[],
+    )
 
 
-def _cost(row: Row, metric: Metric | None) -> float:
-    value = None if metric is None else metric.value(row)
-    if metric is None or value is None:
-        return float("inf")
-    return -value if metric.better == "higher" else value
+def _parts(
+    frame: Frame, objective: Objective | None, across: Sequence[Across]
+) -> list[tuple[NDArray[np.bool_], Objective]]:
+    if objective is not None:
+        return [(np.ones(len(frame), dtype=bool), objective)]
+    return default_speeds(frame, group_columns([], across))
 
 
-def _span(row: Row, metric: Metric | None) -> tuple[float, float] | None:
-    """The interval of the cost; None without one."""
-    low, high = (None, None) if metric is None else (metric.low(row), metric.high(row))
-    if metric is None or low is None or high is None:
+def _picks(
+    result: Frontier,
+    checked: list[Checked],
+    objective: Objective,
+    some: NDArray[np.bool_],
+    prefer: Sequence[str],
+) -> list[Choice]:
+    frame = result.frame
+    limits = [Objective(each.limit.metric, each.limit.metric.better) for each in checked]
+    leave_out(result, some, [objective, *_energies(limits)])
+    contest = _Contest(
+        frame=frame,
+        objective=objective,
+        of=uncertain(frame, objective.metric),
+        checked=checked,
+        meets=_all([each.meets for each in checked], len(frame)),
+        sure=_all([each.probability >= result.confidence for each in checked], len(frame)),
+        keys=frame.keys(),
+        prefer=[name for name in prefer if name != objective.metric.name],
+        result=result,
+    )
+    return [
+        _choice(contest, names, competing, others)
+        for names, competing, others in _groups(result, [objective, *limits], some)
+    ]
+
+
+def _groups(
+    result: Frontier, demands: Sequence[Objective], some: NDArray[np.bool_]
+) -> Iterator[tuple[dict[str, Any], Indices, Indices]]:
+    """What the rows of a group have in common, those that compete, and those that do not.
+
+    Rows that do not compete may lack what tells groups apart (the kind of a quality, say): they
+    stand with the first group of their device, workload and scenario.
+    """
+    frame, across = result.frame, result.across
+    columns, common = group_columns(demands, across), group_columns([], across)
+    wide, narrow = frame.grouped(common), frame.grouped(columns)
+    competes = result.left_out == COMPETES
+    for names, everyone in zip(wide.names, _split(wide.codes), strict=True):
+        members = everyone[some[everyone]]
+        if not len(members):
+            continue
+        others = members[~competes[members]]
+        rest = members[competes[members]]
+        if not len(rest):
+            yield dict(zip(common, names, strict=True)), rest, others
+        for code in dict.fromkeys(narrow.codes[rest].tolist()):
+            same = rest[narrow.codes[rest] == code]
+            yield dict(zip(columns, narrow.names[code], strict=True)), same, others
+            others = others[:0]
+
+
+def _split(codes: Indices) -> list[Indices]:
+    """The rows of each code."""
+    if not len(codes):
+        return []
+    order = np.argsort(codes, kind="stable")
+    return np.split(order, np.cumsum(np.bincount(codes))[:-1])
+
+
+def _energies(objectives: Sequence[Objective]) -> list[Objective]:
+    """Limits on energy leave out rows without a measured one, like an objective."""
+    return [o for o in objectives if o.metric.of_energy]
+
+
+def _all(flags: Sequence[NDArray[np.bool_]], count: int) -> NDArray[np.bool_]:
+    return np.asarray(np.logical_and.reduce(flags)) if flags else np.ones(count, dtype=bool)
+
+
+def _choice(
+    contest: _Contest, names: dict[str, Any], competing: Indices, others: Indices
+) -> Choice:
+    sign = contest.objective.sign(names.get("quality.better"))
+    ordered = _ordered(contest, sign, competing)
+    meet = ordered[contest.meets[ordered]]
+    sure = meet[contest.sure[meet]]
+    against = _against(contest.of, sign, meet)
+    tied = meet[_tied(contest, meet, against)]
+    decided = _decide(contest.frame, tied, contest.prefer) if len(meet) else None
+    chosen = None if decided is None else decided.row
+    second = next((int(row) for row in meet[:2] if row != chosen), None)
+    rivals = meet[1:][~against.told_apart(contest.result.confidence)[1:]]
+    runs = _runs(contest, competing)
+    doubtful = meet[~contest.sure[meet]][:_LISTED]
+    closest, binding, relax = (None, [], "") if len(meet) else _binding(contest, ordered)
+    return Choice(
+        device=names.get("device"),
+        workload=names["workload"],
+        workload_version=int(names["workload_version"]),
+        scenario=names["scenario"],
+        rate_per_s=names["rate_per_s"],
+        prompt_tokens=names["prompt_tokens"],
+        new_tokens=names["new_tokens"],
+        objective=Axis(
+            metric=contest.objective.metric.name,
+            unit=contest.objective.metric.unit,
+            better="lower" if sign > 0 else "higher",
+        ),
+        rows=len(competing),
+        meet=len(meet),
+        surely_meet=len(sure),
+        choice=None if chosen is None else _candidate(contest, chosen),
+        runner_up=None if second is None else _candidate(contest, second),
+        margin=None if chosen is None or second is None else _margin(contest, sign, chosen, second),
+        probability=None if chosen is None else _probability(contest, sign, meet, against, chosen),
+        clear=runs == 1
+        and chosen is not None
+        and chosen == int(meet[0])
+        and not len(rivals)
+        and not (contest.result.left_out[others] >= OBJECTIVE).any().item(),
+        rivals=rivals[:_LISTED].tolist(),
+        tied=[int(row) for row in tied if row != chosen][:_LISTED],
+        decided_by=list(decided.by) if decided is not None else [],
+        runs=runs,
+        safe_choice=_candidate(contest, int(sure[0]))
+        if len(sure) and int(sure[0]) != chosen
+        else None,
+        not_surely=[_candidate(contest, int(row)) for row in doubtful],
+        closest=None if closest is None else _candidate(contest, closest),
+        binding=binding,
+        relax=relax,  # type: ignore[arg-type]
+        left_out=[not_ranked(contest.result, int(row)) for row in others],
+        notes=_notes(contest, names, competing),
+    )
+
+
+def _ordered(contest: _Contest, sign: float, competing: Indices) -> Indices:
+    """The best row first, by the objective and, where it is equal, by less memory and latency."""
+    values = contest.of.compared[competing]
+    if contest.objective.metric.name == "memory.peak":
+        values = levelled(values, MEMORY_RESOLUTION)
+    beside = [contest.frame.numbers(c)[competing] for c in ("latency.p50_ns", "memory.peak_bytes")]
+    return competing[np.lexsort([*beside, sign * values])]
+
+
+def _against(of: Uncertain, sign: float, meet: Indices) -> Ratio:
+    """Of each row, its cost over that of the first one."""
+    first = of.take(np.repeat(meet[:1], len(meet)))
+    return ratio(of.take(meet), first) if sign > 0 else ratio(first, of.take(meet))
+
+
+def _tied(contest: _Contest, meet: Indices, against: Ratio) -> NDArray[np.bool_]:
+    """Which rows are not told apart from the first one, itself included.
+
+    Where nothing tells how far a value may be off, it stands as it is.
+    """
+    values = contest.of.compared[meet]
+    if contest.objective.metric.name == "memory.peak":
+        values = levelled(values, MEMORY_RESOLUTION)
+    open_ = (against.error > 0) & ~against.told_apart(stats.CONFIDENCE)
+    return np.asarray(open_ | (values == values[:1]))
+
+
+class _Decision(NamedTuple):
+    """The row that the rule chose, and which criteria told it from the others."""
+
+    row: int
+    by: tuple[str, ...]
+
+
+def _decide(frame: Frame, tied: Indices, preferences: Sequence[str]) -> _Decision:
+    """One of the rows, which stand in the order of the objective: the first of those that no criterion
+    tells apart (`ties.py`)."""
+    by = []
+    for name in preferences:
+        if len(tied) == 1:
+            break
+        values = _criterion(frame, tied, name)
+        if np.isnan(values).any():
+            continue
+        kept = tied[values == values.min()]
+        if len(kept) < len(tied):
+            by.append(name)
+            tied = kept
+    return _Decision(int(tied[0]), tuple(by))
+
+
+def _criterion(frame: Frame, rows: Indices, name: str) -> Numbers:
+    """Of the rows, lower being better."""
+    if name == ties.THREADS:
+        asked = frame.numbers("variant_threads")[rows]
+        return np.where(np.isnan(asked), frame.numbers("effective.threads")[rows], asked)
+    metric = METRICS[name]
+    values = frame.numbers(metric.column())[rows]
+    if name == "memory.peak":
+        return levelled(values, MEMORY_RESOLUTION)
+    better = metric.better or frame.text("quality.better", int(rows[0])) or "higher"
+    return values if better == "lower" else -values
+
+
+def _runs(contest: _Contest, competing: Indices) -> int:
+    """Of how many runs of a device the rows are, at most."""
+    frame = contest.frame
+    runs, devices = frame.codes("run").codes[competing], frame.codes("device").codes[competing]
+    pairs = np.unique(np.stack([devices, runs]), axis=1)
+    return int(np.bincount(pairs[0]).max()) if len(competing) else 0
+
+
+def _candidate(contest: _Contest, row: int) -> Candidate:
+    identity = contest.frame.identity(row)
+    limits = [_held(contest, each, row) for each in contest.checked]
+    quality = float(contest.frame.numbers("quality")[row])
+    value = _value(contest.of, row)
+    assert value is not None  # or it would not compete
+    return Candidate(
+        id=identity.id,
+        device=identity.device,
+        run=identity.run,
+        row=row,
+        backend=identity.backend,
+        variant=identity.variant,
+        value=value,
+        limits=limits,
+        meets=bool(contest.meets[row]),
+        sure=bool(contest.sure[row]),
+        quality=None if np.isnan(quality) else quality,
+    )
+
+
+def _held(contest: _Contest, each: Checked, row: int) -> Held:
+    limit, probability = each.limit, float(each.probability[row])
+    upper = bool(each.upper[row])
+    return Held(
+        limit=limit.text,
+        metric=limit.metric.name,
+        unit=limit.metric.unit,
+        op=("<" if upper else ">") + limit.op[1:],
+        bound=_known(each.bound[row]),
+        value=_value(each.of, row),
+        meets=bool(each.meets[row]),
+        probability=None if np.isnan(probability) else probability,
+        sure=probability >= contest.result.confidence,
+    )
+
+
+def _value(of: Uncertain, row: int) -> Value | None:
+    if np.isnan(of.value[row]):
         return None
-    return (-high, -low) if metric.better == "higher" else (low, high)
+    low, high = of.take([row]).bounds(stats.CONFIDENCE)
+    return Value(value=float(of.value[row]), low=_known(low[0]), high=_known(high[0]))
 
 
-def _overlap(best: Row, other: Row, metric: Metric | None) -> bool:
-    if other is best:
-        return True
-    one, two = _span(best, metric), _span(other, metric)
-    return one is not None and two is not None and one[0] <= two[1] and two[0] <= one[1]
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
 
 
-def _best(rows: Sequence[Row], tied: Sequence[int], metric: Metric | None) -> int:
-    """Least memory (within what counts as a difference), then best quality, then lowest cost."""
-    peaks = [rows[index].memory_peak_bytes for index in tied]
-    known = [peak for peak in peaks if peak is not None]
-    if len(known) == len(tied):
-        limit = min(known) * (1 + MEMORY_RESOLUTION)
-        tied = [index for index, peak in zip(tied, known, strict=True) if peak <= limit]
-    return min(tied, key=lambda index: (-_goodness(rows[index]), _cost(rows[index], metric)))
+def _margin(contest: _Contest, sign: float, chosen: int, second: int) -> Margin:
+    """How much better the choice is, by the ratio of both (`uncertainty.ratio`)."""
+    of = contest.of
+    own, other = float(of.compared[chosen]), float(of.compared[second])
+    found = ratio(of.take([second]), of.take([chosen]))
+    if sign < 0:
+        found = ratio(of.take([chosen]), of.take([second]))
+    error = float(found.error[0])
+    times = float(np.exp(found.log[0])) if min(own, other) > 0 else None
+    margin = Margin(ratio=times, low=None, high=None, difference=other - own, confidence=None)
+    if np.isnan(error):
+        why = "one of the two has no interval"
+        return replace(margin, reason=why)
+    sizes = contest.objective.metric.name == "memory.peak" and not error
+    if sizes and times is not None and times <= 1 + MEMORY_RESOLUTION:
+        why = "peaks of memory that differ by less than 1 % count as equal"
+        return replace(margin, confidence=0.5, reason=why)
+    if error == 0 or times is None:
+        sure = 0.5 if own == other else 1.0
+        return replace(margin, confidence=sure, low=times, high=times)
+    low, high = found.bounds(stats.CONFIDENCE)
+    return replace(
+        margin, low=float(low[0]), high=float(high[0]), confidence=1 - float(found.below()[0])
+    )
 
 
-def _goodness(row: Row) -> float:
-    if row.quality is None or row.quality.value is None:
-        return -float("inf")
-    return row.quality.value if row.quality.better == "higher" else -row.quality.value
+def _probability(
+    contest: _Contest, sign: float, meet: Indices, against: Ratio, chosen: int
+) -> float | None:
+    """That the chosen one of the rows is the best of them, over draws of those that may be."""
+    if len(meet) > 1 and np.isnan(contest.of.error[meet[:_DRAWN]]).any():
+        return None
+    within = ~against.told_apart(_SURELY_WORSE)
+    within[0] = True
+    best = meet[within][:_DRAWN]
+    place = np.flatnonzero(best == chosen)
+    if not len(place) or len(best) == 1:
+        return float(len(place))
+    drawn = sign * contest.of.take(best).draws(contest.keys[best], 0, DRAWS, contest.result.seed)
+    return float((drawn.argmin(axis=0) == place[0]).mean())
 
 
-# --- words
+def _binding(contest: _Contest, ordered: Indices) -> tuple[int | None, list[Relaxation], str]:
+    """The row that misses the limits by least, and which of them would have to give way.
+
+    Either of some limits alone, where the others leave a row; or all that the closest row misses.
+    """
+    if not len(ordered) or not contest.checked:
+        return None, [], ""
+    misses = np.stack([each.misses_by()[ordered] for each in contest.checked])
+    held = np.stack([each.meets[ordered] for each in contest.checked])
+    alone = []
+    for number in range(len(misses)):
+        others = np.delete(held, number, axis=0).all(axis=0) & np.isfinite(misses[number])
+        if others.any():
+            place = int(np.argmin(np.where(others, misses[number], np.inf)))
+            alone.append((number, place))
+    if alone:
+        nearest = min(alone, key=lambda pair: misses[pair])
+        relaxed = [_relaxation(contest, *pair, ordered) for pair in alone]
+        return int(ordered[nearest[1]]), relaxed, "one"
+    worst = np.where(held, 0.0, misses).max(axis=0)
+    place = int(np.argmin(worst))
+    if not np.isfinite(worst[place]):
+        return None, [], ""
+    missed = np.flatnonzero(~held[:, place])
+    relaxed = [_relaxation(contest, int(number), place, ordered) for number in missed]
+    return int(ordered[place]), relaxed, "all"
 
 
-def _nothing(group: Sequence[Row]) -> str:
-    if any(row.ranked for row in group):
-        return "nothing to choose by: the rows state no speed of one kind"
-    codes: dict[str, int] = {}
-    for row in group:
-        code = row.reasons[0].code if row.reasons else row.status
-        codes[code] = codes.get(code, 0) + 1
-    why = ", ".join(f"{count}x {code}" for code, count in sorted(codes.items()))
-    return f"nothing to deploy: no row passed ({why})"
+def _relaxation(contest: _Contest, number: int, place: int, ordered: Indices) -> Relaxation:
+    each, row = contest.checked[number], int(ordered[place])
+    identity = contest.frame.identity(row)
+    bound, needed = float(each.bound[row]), float(each.of.value[row])
+    return Relaxation(
+        limit=each.limit.text,
+        metric=each.limit.metric.name,
+        unit=each.limit.metric.unit,
+        bound=bound,
+        needed=needed,
+        by=None if bound == 0 else needed / bound - 1,
+        id=identity.id,
+        device=identity.device,
+        run=identity.run,
+    )
 
 
-def _sentence(
-    rows: Sequence[Row],
-    names: dict[int, str],
-    best: int,
-    tied: Sequence[int],
-    order: Sequence[int],
-    metric: Metric | None,
-) -> str:
-    row = rows[best]
-    parts = [_speed(row, metric), _gain(row, rows), _quality(row), _memory(row), _misses(row)]
-    text = f"deploy {names[best]}: " + ", ".join(part for part in parts if part)
-    certain = all(_span(rows[index], metric) is not None for index in order)
-    return text + _doubt(rows, names, best, tied, len(order), certain)
+def _notes(contest: _Contest, names: dict[str, Any], competing: Indices) -> list[str]:
+    notes = []
+    if names.get("quality.better") == "lower":
+        metric = names.get("quality.metric")
+        for each in contest.checked:
+            if each.limit.relative and each.limit.metric.name == "quality" and not each.limit.upper:
+                notes.append(
+                    f"{metric} is an error: {each.limit.text} holds up to fp32 / "
+                    f"{each.limit.value:g}"
+                )
+        if contest.objective.metric.name == "quality":
+            notes.append(f"{metric} is an error: the lowest is the best")
+    for each in contest.checked:
+        notes += [*_unknown(contest, each, competing), *_without_fp32(each, competing)]
+    return notes + shared_notes(contest.frame, competing, across=names.get("device") is None)
 
 
-def _speed(row: Row, metric: Metric | None) -> str:
-    assert metric is not None, "only rows that have a speed are picked"
-    value = metric.value(row) or 0
-    if metric.name == "throughput":
-        return f"{format_rate(value)}/s"
-    text = f"{metric.name.removeprefix('latency.').replace('_', ' ')} {format_ns(value)}"
-    if row.generate is None:
-        return text
-    made = row.generate
-    parts = [text, f"TTFT {format_ns(made.ttft_ns or 0)}"]
-    if made.tpot_ns is not None and made.decode_tokens_per_s is not None:
-        rate = format_rate(made.decode_tokens_per_s)
-        parts.append(f"TPOT {format_ns(made.tpot_ns)} ({rate} tokens/s)")
-    return ", ".join(parts)
+def _unknown(contest: _Contest, each: Checked, competing: Indices) -> list[str]:
+    """Rows that a limit cannot be held against, and why: unknown is not met."""
+    unknown = competing[np.isnan(each.of.value[competing])]
+    reasons: dict[str, int] = {}
+    for row in unknown.tolist()[:_LISTED]:
+        reason = contest.frame.reason(row, each.limit.metric)
+        reasons[reason] = reasons.get(reason, 0) + 1
+    if not reasons:
+        return []
+    count = f"{len(unknown)} of {len(competing)} rows"
+    return [f"{each.limit.metric.name} is unknown of {count}: {'; '.join(reasons)}"]
 
 
-def format_rate(per_s: float) -> str:
-    """Three significant digits: "7.31", "136", "12.3k", "1.2M"."""
-    for factor, unit in ((1.0, ""), (1e3, "k"), (1e6, "M"), (1e9, "G")):
-        value = per_s / factor
-        if value < 999.5 or unit == "G":
-            digits = 0 if value >= 99.95 else 1 if value >= 9.995 else 2
-            return f"{value:.{digits}f}{unit}"
-    raise AssertionError("unreachable")
-
-
-def _gain(row: Row, rows: Sequence[Row]) -> str:
-    gain = row.baseline
-    if gain is None:
-        return ""
-    name = "fp32" if gain.same_settings else _named_fp32(gain.id, rows)
-    if gain.speedup_low is None or gain.speedup_high is None:
-        return f"{gain.speedup:.2f}x as fast as {name} (one replicate: uncertain)"
-    span = f"({gain.speedup_low:.2f}-{gain.speedup_high:.2f}x)"
-    if gain.speedup_low > 1:
-        return f"{gain.speedup:.2f}x as fast as {name} {span}"
-    if gain.speedup_high < 1:
-        return f"{1 / gain.speedup:.2f}x slower than {name} {span}"
-    return f"not clearly faster than {name} {span}"
-
-
-def _named_fp32(identity: str, rows: Sequence[Row]) -> str:
-    """The fastest fp32 row, with the settings that make it another than the row's own."""
-    variant = next((row.variant for row in rows if row.id == identity), {})
-    rest = ",".join(f"{axis}={value}" for axis, value in variant.items() if axis != "precision")
-    return f"the fastest fp32 ({rest})" if rest else "the fastest fp32"
-
-
-def _quality(row: Row) -> str:
-    quality = row.quality
-    if quality is None or quality.value is None:
-        return ""
-    delta = "" if quality.delta is None else f" ({quality.delta:+.3g} to fp32)"
-    return f"{quality.metric} {quality.value:.3f}{delta}"
-
-
-def _memory(row: Row) -> str:
-    return "" if row.memory_peak_bytes is None else format_bytes(row.memory_peak_bytes)
-
-
-def _misses(row: Row) -> str:
-    if row.paced is None or not row.paced.misses:
-        return ""
-    return f"{row.paced.misses} deadlines missed in {row.paced.queries} queries"
-
-
-def _doubt(
-    rows: Sequence[Row],
-    names: dict[int, str],
-    best: int,
-    tied: Sequence[int],
-    ranked: int,
-    certain: bool,
-) -> str:
-    if ranked == 1:
-        return "; the only row that passed" if len(names) > 1 else ""
-    others = [index for index in tied if index != best]
-    if others:
-        against = _listed([names[index] for index in others])
-        return f"; no clear winner between it and {against}: their intervals overlap" + _tie_break(
-            rows, best, others
-        )
-    if not certain:
-        imported = any(rows[index].imported is not None for index in names)
-        why = "as another tool reports them" if imported else "one replicate"
-        return f"; not certain: some rows have no interval ({why})"
-    return f"; fastest of {ranked} for sure"
-
-
-def _tie_break(rows: Sequence[Row], best: int, others: Sequence[int]) -> str:
-    peak = rows[best].memory_peak_bytes
-    peaks = [rows[index].memory_peak_bytes for index in others]
-    if peak is not None and all(
-        other is not None and peak * (1 + MEMORY_RESOLUTION) < other for other in peaks
-    ):
-        return ", it needs less memory"
-    if all(_goodness(rows[best]) > _goodness(rows[index]) for index in others):
-        return ", its quality is better"
-    return ""
-
-
-def _bad_news(rows: Sequence[Row], members: Sequence[int], names: dict[int, str]) -> list[str]:
-    """Rows that are surely slower than fp32 with the same settings, and those that lost quality."""
-    news = []
-    slower = [i for i in members if rows[i].ranked and _surely_slower(rows[i])]
-    if slower:
-        news.append("slower than fp32: " + _listed([_slowdown(rows[i], names[i]) for i in slower]))
-    struck = [index for index in members if _lost_quality(rows[index])]
-    if struck:
-        news.append("not good enough: " + _listed([names[index] for index in struck]))
-    return news
-
-
-def _surely_slower(row: Row) -> bool:
-    gain = row.baseline
-    if gain is None or not gain.same_settings or gain.speedup_high is None:
-        return False
-    return gain.speedup_high < 1
-
-
-def _slowdown(row: Row, name: str) -> str:
-    assert row.baseline is not None
-    return f"{name} ({1 / row.baseline.speedup:.2f}x the time)"
-
-
-def _lost_quality(row: Row) -> bool:
-    """Known to be worse than demanded; an unknown quality is said elsewhere."""
-    codes = {reason.code for reason in row.reasons if reason.code.startswith("quality_")}
-    return bool(codes - {"quality_unknown"})
-
-
-def _listed(items: Sequence[str], describe: Callable[[int], str] = "and {} more".format) -> str:
-    shown = list(items[:_SHOWN])
-    rest = len(items) - len(shown)
-    return ", ".join([*shown, describe(rest)] if rest else shown)
+def _without_fp32(each: Checked, competing: Indices) -> list[str]:
+    """Rows that a share of fp32 cannot be held against: what has no bound does not meet it."""
+    unbound = np.isnan(each.bound[competing]) & ~np.isnan(each.of.value[competing])
+    if not unbound.any():
+        return []
+    count = f"{np.count_nonzero(unbound)} of {len(competing)} rows"
+    return [f"{each.limit.text}: {count} have no fp32 row that tells it"]

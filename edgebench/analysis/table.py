@@ -6,20 +6,30 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
+from edgebench.analysis import ties
 from edgebench.analysis.baseline import with_baselines
+from edgebench.analysis.blocks import with_blocks
+from edgebench.analysis.decisions import with_decisions
 from edgebench.analysis.device_limits import limit_words
 from edgebench.analysis.energy import notes as energy_notes
-from edgebench.analysis.frontier import with_fronts
+from edgebench.analysis.frontier import CONFIDENCE
 from edgebench.analysis.pairs import not_faster
-from edgebench.analysis.pick import picks
 from edgebench.analysis.rows import row_of
 from edgebench.analysis.types import Device, Row, Run, Table
 from edgebench.analysis.validity import judge, strike_growthless
 from edgebench.record import Record
 
 
-def build_table(records: Iterable[Record]) -> Table:
-    """The table of all records, rows in their order; records may stream by, one at a time."""
+def build_table(
+    records: Iterable[Record],
+    prefer: Sequence[str] = ties.DEFAULT,
+    confidence: float = CONFIDENCE,
+) -> Table:
+    """The table of all records, rows in their order; records may stream by, one at a time.
+
+    `prefer` is the rule that decides between deployments that are not told apart, `confidence` that of
+    what is called sure.
+    """
     devices: dict[str, Device] = {}
     runs: dict[str, Run] = {}
     rows: list[Row] = []
@@ -30,15 +40,16 @@ def build_table(records: Iterable[Record]) -> Table:
         _note_limits(record, notes)
         if record.run.id not in runs:
             runs[record.run.id] = _run_of(record)
-    rows = with_baselines(strike_growthless(rows))
-    rows, fronts = with_fronts(rows)
+    rows = with_baselines(with_blocks(strike_growthless(rows)))
+    states = {run.id: run.state for run in runs.values()}
+    rows, fronts, picks = with_decisions(rows, states, prefer, confidence)
     return Table(
         device=next(iter(devices.values())) if len(devices) == 1 else None,
         devices=list(devices.values()),
         runs=list(runs.values()),
         rows=rows,
         fronts=fronts,
-        picks=picks(rows),
+        picks=picks,
         notes=[*notes, *_notes(rows, list(runs.values()))],
     )
 
@@ -133,5 +144,12 @@ def _notes(rows: Sequence[Row], runs: Sequence[Run]) -> list[str]:
         notes.append(
             "several runs of one device stand side by side: a machine drifts between runs, and the "
             "intervals do not hold that drift"
+        )
+    if any(
+        row.imported is None and row.latency_ns.replicates > 1 and not row.rounds for row in rows
+    ):
+        notes.append(
+            "some results do not tell the rounds in which they were measured: their rows are compared as "
+            "if they were independent, which makes intervals of ratios wider"
         )
     return [*notes, *energy_notes([row.energy for row in rows])]

@@ -34,6 +34,7 @@ class Latency(Part, frozen=True, kw_only=True):
     p99_high: int | None = None
     p90_early_stopping: int | None = None  # MLPerf's estimate: a 99 % upper bound
     p99_early_stopping: int | None = None
+    p999_early_stopping: int | None = None  # of p99.9
     minimum: int | None = None
     maximum: int | None = None
     samples: int
@@ -41,6 +42,15 @@ class Latency(Part, frozen=True, kw_only=True):
     p50_of_replicates: list[int] = []  # what the intervals are made from
     p90_of_replicates: list[int] = []
     p99_of_replicates: list[int] = []
+
+
+class Paired(Part, frozen=True, kw_only=True):
+    """What ratios to other rows of the same run and group are made from: replicates of one round of
+    the run are compared with each other (`blocks.py`)."""
+
+    value: float  # of the metric, in its unit, as if measured in every round of the run
+    error: float  # of its logarithm: that of a ratio has hypot of both rows' errors
+    degrees: int  # of freedom of the errors of all rows of the block
 
 
 class Interval(Part, frozen=True, kw_only=True):
@@ -90,7 +100,9 @@ class Baseline(Part, frozen=True, kw_only=True):
     run: str
     same_settings: bool
     speedup: float
-    speedup_low: float | None = None  # 95 % interval (Welch) over replicates
+    speedup_low: float | None = (
+        None  # 95 % interval of the ratio, round by round where that is known
+    )
     speedup_high: float | None = None
 
 
@@ -214,6 +226,12 @@ class Row(Part, frozen=True, kw_only=True):
     throughput_low_per_s: float | None = None
     throughput_high_per_s: float | None = None
     throughput_of_replicates_per_s: list[float] = []
+    rounds: list[
+        int
+    ] = []  # of each replicate that is ok, its round; empty: the record does not tell
+    paired: dict[
+        str, Paired
+    ] = {}  # metric -> what its ratios to rows of the same run are made from
     memory_peak_bytes: int | None = None
     memory: Memory
     model: ModelFacts | None = None
@@ -234,7 +252,10 @@ class Row(Part, frozen=True, kw_only=True):
     state: list[StateCheck] = []  # checks during its replicates that were not ok
     imported: Source | None = None  # None: measured by edgebench
     superseded: list[Reason] = []  # why replicates were run again: one each, evidence only
-    pareto: bool | None = None  # None: not ranked
+    front: Literal["yes", "no", "undecided"] | None = None  # on the Pareto front; None: not ranked
+    front_probability: float | None = None  # None: rows without an interval leave it open
+    front_by_value: bool | None = None  # on the front of the values as they stand
+    pareto: bool | None = None  # on the front as it is shown; None: not ranked
     unknown: dict[str, str] = {}  # dotted path of what is None -> why
 
 
@@ -277,7 +298,9 @@ class Front(Part, frozen=True, kw_only=True):
     new_tokens: int | None = None
     objectives: list[str]  # metric names
     left_out: list[LeftOut]
-    rows: list[int]  # indices of the rows on the front
+    by_value: bool = False  # no row has an interval: the front of the values as they stand
+    rows: list[int]  # indices of the rows on the front: those that no other row beats for sure
+    sure: list[int] = []  # of them, those that are on it for sure
 
 
 class Pick(Part, frozen=True, kw_only=True):
@@ -293,8 +316,18 @@ class Pick(Part, frozen=True, kw_only=True):
     row: int | None  # index of the row; None: nothing can be deployed
     id: str | None
     runner_up: int | None  # index of the row that comes closest; None: there is no other
-    clear: bool  # the intervals tell the choice from every other row
+    clear: bool  # the best for sure: every other row is told apart from it
+    rivals: list[int] = []  # rows that are not told apart from the fastest one at 99 %
+    probability: float | None = None  # that it is the best by its speed; None: nothing tells
+    speedup: float | None = None  # against the runner-up: above 1 it is faster
+    speedup_low: float | None = None  # 95 % interval of that ratio
+    speedup_high: float | None = None
+    faster_probability: float | None = None  # that it is faster than the runner-up
+    decided_by: str = ""  # what decided: the speed, or between rows not told apart the rule of ties
+    runs: int = 1  # whose rows compete: more than one, and the drift between them is in no interval
+    busy: str = ""  # why the machine was too busy to believe these rows
     text: str  # the line for people
+    doubt: str = ""  # its part that says how sure the choice is
     bad_news: list[str]
 
 

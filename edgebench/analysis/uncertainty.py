@@ -1,9 +1,14 @@
-"""How far each value of a metric may be off, and draws from that: a parametric bootstrap.
+"""How far each value of a metric may be off, ratios of two, and draws: a parametric bootstrap.
 
 The process (a replicate) is the sample unit. A value with an interval over n replicates is drawn as
 value * exp(s * t), t from Student's t with n - 1 degrees of freedom and s the standard error of the
 mean logarithm: the draws have the interval that tables show. (Drawing replicates with replacement
 would not do: with 3 of them, a nominal 95 % interval holds the truth in some 75 % of cases.)
+
+Rows that were measured in the same rounds of a run form a block (`blocks.py`): what they have in common
+is no part of how far their ratio may be off. Within a block a row is drawn as value * exp(e * z * g), z
+normal and g of the whole block, so that each ratio of two rows has Student's t with the block's degrees
+of freedom and hypot of both errors. `ratio` is the one definition of that, wherever two rows are compared.
 
 A draw depends on the seed, the row's device, run and id, the metric and the number of the draw, and
 on nothing else: not on the order of rows, nor on which other rows there are.
@@ -11,8 +16,8 @@ on nothing else: not on the order of rows, nor on which other rows there are.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from zlib import crc32
 
@@ -20,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgebench.analysis import stats
-from edgebench.analysis.frame import Frame, Indices, Numbers, splitmix
+from edgebench.analysis.frame import BLOCK_COLUMNS, Frame, Indices, Numbers, splitmix
 from edgebench.metrics import Metric
 
 #: Values that carry no sampling error that a run could tell: sizes, and the score on a fixed set.
@@ -44,39 +49,180 @@ class Uncertain:
     value: Numbers
     error: Numbers
     degrees: Indices
+    blocks: Blocks | None = None  # None: all rows are independent of each other
 
     def take(self, indices: Indices | Sequence[int]) -> Uncertain:
         """The rows at these places alone."""
         return Uncertain(
-            self.metric, self.value[indices], self.error[indices], self.degrees[indices]
+            self.metric,
+            self.value[indices],
+            self.error[indices],
+            self.degrees[indices],
+            None if self.blocks is None else self.blocks.take(indices),
         )
+
+    @property
+    def compared(self) -> Numbers:
+        """The values by which rows are held against each other: those over all rounds of their block."""
+        return self.value if self.blocks is None else self.blocks.value
+
+    def independent(self) -> Uncertain:
+        """The same values, without what rows of a block have in common."""
+        return replace(self, blocks=None)
+
+    def signed(self, signs: Numbers) -> Uncertain:
+        """Values times 1 or -1."""
+        blocks = self.blocks
+        turned = None if blocks is None else replace(blocks, value=blocks.value * signs)
+        return replace(self, value=self.value * signs, blocks=turned)
 
     def bounds(self, confidence: float) -> tuple[Numbers, Numbers]:
         """Two-sided interval of each value; NaN where nothing tells."""
         low, high = factors(_quantiles(self.degrees, 0.5 + confidence / 2) * self.error)
         return self.value * low, self.value * high
 
+    def reach(self, common: bool = True) -> Numbers:
+        """How far a draw may lie from the compared value, on logarithms."""
+        alone = _largest(self.degrees, t_table) * np.nan_to_num(self.error)
+        if self.blocks is None:
+            return alone
+        each = self.blocks
+        within = t_table(_NORMAL)[-1] * _largest(each.degrees, scale_table) * each.error
+        if common:
+            within = within + _largest(self.degrees, t_table) * each.common
+        return np.where(each.key == 0, alone, within)
+
     def draws(self, keys: NDArray[np.uint64], start: int, count: int, seed: int) -> Numbers:
         """Draws (n, count), numbered from `start`; the values themselves where they are exact or
         nothing tells how far they are off."""
-        known = np.nan_to_num(self.error)
         drawn = np.empty((len(self.value), count))
-        tables, kind = np.unique(self.degrees, return_inverse=True)
-        noise = np.concatenate([t_table(int(degrees)) for degrees in tables])
-        offset = (kind.reshape(-1) << _BITS)[:, None]
         step = max(_CACHED // count, 1)  # new memory costs more than the arithmetic
+        known = np.nan_to_num(self.error)
+        noise = _Tables(t_table, self.degrees)
         for first in range(0, len(drawn), step):
             some = slice(first, first + step)
             part = drawn[some]
             if not known[some].any():
-                part[:] = self.value[some, None]
+                part[:] = self.compared[some, None]
                 continue
             places = _places(keys[some], self.metric.name, start, count, seed)
-            np.multiply(noise.take(places + offset[some]), known[some, None], out=part)
+            np.multiply(noise.take(places, some), known[some, None], out=part)
+            if self.blocks is not None:
+                self._of_blocks(part, places, some, start, count, seed)
             with np.errstate(over="ignore"):  # beyond all numbers is a draw like another
                 np.exp(part, out=part)
-                part *= self.value[some, None]
+                part *= self.compared[some, None]
         return drawn
+
+    def _of_blocks(
+        self, part: Numbers, places: Indices, some: slice, start: int, count: int, seed: int
+    ) -> None:
+        """Overwrites the logarithms of rows of blocks."""
+        assert self.blocks is not None
+        rows = np.flatnonzero(self.blocks.key[some] != 0)
+        if not len(rows):
+            return
+        each = self.blocks.take(np.arange(len(self.value))[some][rows])
+        own = _places(each.key, f"{self.metric.name} spread", start, count, seed)
+        scale = _Tables(scale_table, each.degrees).take(own, slice(None))
+        part[rows] = t_table(_NORMAL)[places[rows]] * scale * each.error[:, None]
+        if each.common.any():
+            shared = _places(each.key, f"{self.metric.name} round", start, count, seed)
+            freedom = self.degrees[some][rows]
+            part[rows] += _Tables(t_table, freedom).take(shared, slice(None)) * each.common[:, None]
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """What rows of a block are compared by. key: a number per block, 0 of a row that is in none, whose
+    other values are its own. value: over all rounds of the block. error, degrees: of its logarithm within
+    the block. common: standard error of what all rows of the block share, which counts against rows of
+    other blocks alone."""
+
+    key: NDArray[np.uint64]
+    value: Numbers
+    error: Numbers
+    degrees: Indices
+    common: Numbers
+
+    def take(self, indices: Indices | Sequence[int]) -> Blocks:
+        """Those of the rows at these places."""
+        return Blocks(
+            self.key[indices],
+            self.value[indices],
+            self.error[indices],
+            self.degrees[indices],
+            self.common[indices],
+        )
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Of pairs of rows: the logarithm of one value over the other, its standard error (0: exact, NaN:
+    nothing tells) and degrees of freedom. Student's t on logarithms: of rows of one block with the
+    block's degrees, else Welch's."""
+
+    log: Numbers
+    error: Numbers
+    degrees: Indices
+    paired: NDArray[np.bool_]  # measured in the same rounds
+
+    def bounds(self, confidence: float) -> tuple[Numbers, Numbers]:
+        """Two-sided interval of the ratio; NaN where nothing tells."""
+        low, high = factors(_quantiles(self.degrees, 0.5 + confidence / 2) * self.error)
+        with np.errstate(over="ignore"):
+            middle = np.exp(self.log)
+        return middle * low, middle * high
+
+    def below(self) -> Numbers:
+        """P(the true ratio is at most 1); 1 or 0 where both values are exact; NaN: nothing tells."""
+        probability = np.where(np.isnan(self.error), np.nan, (self.log <= 0).astype(np.float64))
+        moving = np.flatnonzero(self.error > 0)
+        with np.errstate(invalid="ignore"):
+            reach = -self.log[moving] / self.error[moving]
+        for count in np.unique(self.degrees[moving]):
+            some = self.degrees[moving] == count
+            probability[moving[some]] = student_share(reach[some], int(count))
+        return probability
+
+    def told_apart(self, confidence: float) -> NDArray[np.bool_]:
+        """Whether the two-sided interval excludes 1; of exact values, whether they differ."""
+        reach = _quantiles(self.degrees, 0.5 + confidence / 2) * self.error
+        return np.asarray(np.abs(self.log) > np.nan_to_num(reach, nan=np.inf))
+
+
+def ratio(one: Uncertain, two: Uncertain) -> Ratio:
+    """Of each row of `one` over that of `two` in the same place."""
+    count = len(one.value)
+    paired = np.zeros(count, dtype=bool)
+    top, bottom, errors = one.value, two.value, (one.error, two.error)
+    if one.blocks is not None and two.blocks is not None:
+        paired = (one.blocks.key == two.blocks.key) & (one.blocks.key != 0)
+        top = np.where(paired, one.blocks.value, top)
+        bottom = np.where(paired, two.blocks.value, bottom)
+        errors = (
+            np.where(paired, one.blocks.error, one.error),
+            np.where(paired, two.blocks.error, two.error),
+        )
+    parts = errors[0] ** 2, errors[1] ** 2
+    squared = parts[0] + parts[1]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        log = np.log(top) - np.log(bottom)
+        spread = parts[0] ** 2 / one.degrees + parts[1] ** 2 / two.degrees
+        freedom = np.nan_to_num(squared**2 / spread, nan=1.0, posinf=_NORMAL)
+    # Both degrees bound it from below; rounding alone may fall short.
+    smallest = np.minimum(one.degrees, two.degrees)
+    freedom = np.clip(freedom + 1e-9, np.minimum(smallest, _NORMAL), _NORMAL)
+    if paired.any():
+        assert one.blocks is not None
+        freedom = np.where(paired, one.blocks.degrees, freedom)
+    return Ratio(log, np.sqrt(squared), freedom.astype(np.intp), paired)
+
+
+def ratio_of(frame: Frame, metric: Metric, tops: Indices, bottoms: Indices) -> Ratio:
+    """The ratio of a metric of some rows to that of others, pair by pair."""
+    of = uncertain(frame, metric)
+    return ratio(of.take(tops), of.take(bottoms))
 
 
 def factors(reach: Numbers) -> tuple[Numbers, Numbers]:
@@ -88,6 +234,31 @@ def factors(reach: Numbers) -> tuple[Numbers, Numbers]:
 
 def uncertain(frame: Frame, metric: Metric) -> Uncertain:
     """A metric of all rows of a frame, with what tells how far it may be off."""
+    found = _alone(frame, metric)
+    return replace(found, blocks=_blocks(frame, found))
+
+
+def _blocks(frame: Frame, of: Uncertain) -> Blocks | None:
+    """The blocks that rows say they are part of; None where no row does."""
+    name = of.metric.name
+    error = frame.numbers(f"{name}_paired_error")
+    inside = ~np.isnan(error) & ~np.isnan(of.error) & ~np.isnan(of.value)
+    if not inside.any():
+        return None
+    key = np.where(inside, frame.keys(BLOCK_COLUMNS), np.uint64(0))
+    value = np.where(inside, frame.numbers(f"{name}_paired_value"), of.value)
+    degrees = np.where(inside, frame.numbers(f"{name}_paired_degrees"), of.degrees)
+    beyond = np.where(inside, np.maximum(of.error**2 - error**2, 0.0), 0.0)
+    _, place, size = np.unique(key, return_inverse=True, return_counts=True)
+    shared = np.sqrt(np.bincount(place.reshape(-1), weights=beyond) / size)[place.reshape(-1)]
+    return Blocks(
+        key, value, np.where(inside, error, of.error), degrees.astype(np.intp),
+        np.where(inside, shared, 0.0),
+    )  # fmt: skip
+
+
+def _alone(frame: Frame, metric: Metric) -> Uncertain:
+    """The metric of each row by itself."""
     value = frame.numbers(metric.column()).copy()
     nothing = np.full(len(value), np.nan)
     degrees = np.ones(len(value), dtype=np.intp)
@@ -158,27 +329,42 @@ def t_table(degrees: int) -> Numbers:
     return np.asarray(np.sqrt(degrees) * np.tan(turned), dtype=np.float64)
 
 
+@lru_cache(maxsize=64)
+def scale_table(degrees: int) -> Numbers:
+    """2**14 equally likely values of sqrt(n / chi-square with n degrees of freedom): a normal value
+    times one of them has Student's t. The chi-square is summed over a fine grid of its logarithm."""
+    degrees = min(degrees, _NORMAL)
+    log = np.linspace(-60.0, np.log(degrees + 12 * np.sqrt(2 * degrees) + 60), 2**17)
+    density = np.exp(degrees / 2 * (log - np.log(degrees)) - (np.exp(log) - degrees) / 2)
+    area = np.cumsum(density) - density / 2
+    middles = (np.arange(2**_BITS) + 0.5) / 2**_BITS
+    chi_square = np.exp(np.interp(1 - middles, area / density.sum(), log))
+    return np.asarray(np.sqrt(degrees / chi_square), dtype=np.float64)
+
+
+class _Tables:
+    """A table of equally likely values for each row's degrees of freedom."""
+
+    def __init__(self, table: Callable[[int], Numbers], degrees: Indices) -> None:
+        kinds, kind = np.unique(degrees, return_inverse=True)
+        self._values = np.concatenate([table(int(each)) for each in kinds])
+        self._offset = (kind.reshape(-1) << _BITS)[:, None]
+
+    def take(self, places: Indices, some: slice) -> Numbers:
+        """The values at these places in the tables of some of the rows."""
+        return np.asarray(self._values.take(places + self._offset[some]))
+
+
+def _largest(degrees: Indices, table: Callable[[int], Numbers]) -> Numbers:
+    """The last value of each row's table."""
+    kinds, kind = np.unique(degrees, return_inverse=True)
+    return np.asarray(np.array([table(int(each))[-1] for each in kinds])[kind.reshape(-1)])
+
+
 def student_share(values: Numbers, degrees: int) -> Numbers:
     """P(T <= value) for each value, to 2**-14."""
     table = t_table(degrees)
     return np.asarray(np.searchsorted(table, values, side="right") / len(table))
-
-
-def below(one: Uncertain, two: Uncertain) -> Numbers:
-    """P(the true value of `one` is at most that of `two`), element by element: Welch's t on
-    logarithms; 1 or 0 where both are exact."""
-    parts = one.error**2, two.error**2
-    error = np.sqrt(parts[0] + parts[1])
-    probability = (one.value <= two.value).astype(np.float64)
-    moving = np.flatnonzero(error > 0)
-    with np.errstate(invalid="ignore"):
-        reach = (np.log(two.value[moving]) - np.log(one.value[moving])) / error[moving]
-    spread = parts[0] ** 2 / one.degrees + parts[1] ** 2 / two.degrees
-    degrees = np.clip(error[moving] ** 4 / spread[moving] + 1e-9, 1, _NORMAL).astype(np.intp)
-    for count in np.unique(degrees):
-        some = degrees == count
-        probability[moving[some]] = student_share(reach[some], int(count))
-    return probability
 
 
 def _places(keys: NDArray[np.uint64], name: str, start: int, count: int, seed: int) -> Indices:

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import msgspec
 
 from edgebench.analysis import stats
+from edgebench.analysis.competition import speed_of
 from edgebench.analysis.device_limits import missed_limits
-from edgebench.analysis.lead import lead
 from edgebench.analysis.types import Row
 from edgebench.record import Reason, Record
 
@@ -63,6 +63,12 @@ def _quality(row: Row, record: Record) -> list[Reason]:
         return [Reason(code="quality_unknown", message=f"quality is unknown: {why}")]
     if quality.passed:
         return []
+    if record.quality is not None and record.quality.of is not None:
+        message = (
+            f"whether the quality holds is not known: {quality.metric} {quality.value:.4g} is of "
+            f"{quality.items} of {record.quality.of} items, the budget cut the others"
+        )
+        return [Reason(code="quality_unknown", message=message, fix="raise --budget")]
     reasons = []
     floor, value = quality.floor, quality.value
     if floor is not None and quality.better == "higher" and not value >= floor:
@@ -99,7 +105,7 @@ def _output_checks(record: Record) -> list[Reason]:
 
 
 def _unmeasured(row: Row) -> list[Reason]:
-    if lead([row]) is not None:
+    if speed_of([row]) is not None:
         return []
     if row.scenario in ("offline", "server"):
         why = row.unknown["throughput_per_s"]

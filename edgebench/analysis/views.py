@@ -14,7 +14,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from edgebench.analysis.frontier import groups
+from edgebench.analysis.competition import groups
 from edgebench.analysis.types import Row
 from edgebench.errors import UsageError
 from edgebench.suggest import did_you_mean

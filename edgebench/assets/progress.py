@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
+
+from edgebench.units import format_bytes
 
 #: Told what is fetched, how many bytes of it are here, and of how many (None: unknown). The last
 #: call for a thing has both equal, and means that it is dealt with.
 Progress = Callable[[str, int, int | None], None]
 
 
+#: Where there is no terminal, a download tells so often how far it is.
+LINE_EVERY_S = 15.0
+
+
 @contextmanager
 def terminal_progress(stream: TextIO | None = None) -> Iterator[Progress]:
-    """Shows progress on stderr: bars where that is a terminal, else one line per download.
+    """Shows progress on stderr: bars where that is a terminal, else a line per download, and one more each 15 s.
 
     `NO_COLOR` is honoured. Nothing is printed before there is something to wait for.
     """
@@ -26,13 +33,18 @@ def terminal_progress(stream: TextIO | None = None) -> Iterator[Progress]:
         yield _lines(out)
 
 
-def _lines(out: TextIO) -> Progress:
-    seen: set[str] = set()
+def _lines(out: TextIO, now: Callable[[], float] = time.monotonic) -> Progress:
+    told_s: dict[str, float] = {}
 
     def progress(what: str, done_bytes: int, total_bytes: int | None) -> None:
-        if what not in seen:
-            seen.add(what)
+        if what not in told_s:
             print(f"fetching {what}", file=out, flush=True)
+        elif now() - told_s[what] < LINE_EVERY_S or done_bytes == total_bytes:
+            return
+        else:
+            total = "" if total_bytes is None else f" of {format_bytes(total_bytes)}"
+            print(f"fetching {what}: {format_bytes(done_bytes)}{total}", file=out, flush=True)
+        told_s[what] = now()
 
     return progress
 

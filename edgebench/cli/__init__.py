@@ -12,6 +12,7 @@ import click
 from edgebench import __version__
 from edgebench.cli.lazy import LazyGroup
 from edgebench.errors import EdgebenchError, ExitCode
+from edgebench.signals import ended_by, listen_for_endings
 
 #: Command -> module in this package and its help line; here so that `--help` imports no command.
 _COMMANDS = {
@@ -43,7 +44,7 @@ _COMMANDS = {
     commands_help=_COMMANDS,
     module="edgebench.cli.{}_",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit codes: 0 ok, 1 a cell failed or a regression, 2 usage, 3 device state, "
+    epilog="Exit codes: 0 ok, 1 a cell failed, none was measured, or a regression, 2 usage, 3 device state, "
     "4 inconclusive (ab, gate), 5 invalid (ab, gate, compare), 6 asset, 7 results cannot be written or "
     "read, 130 interrupted.",
 )
@@ -65,6 +66,7 @@ def _invoke() -> object:
 
 def main() -> NoReturn:
     """Entry point: one clear error on stderr and a documented exit code, never a traceback."""
+    listen_for_endings()
     try:
         code = _invoke()
         sys.stdout.flush()
@@ -77,8 +79,8 @@ def main() -> NoReturn:
     except EdgebenchError as error:
         print(f"edgebench: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("edgebench: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        print(f"edgebench: {ended_by(error)}", file=sys.stderr)
         sys.exit(ExitCode.INTERRUPTED)
     except OSError as error:
         if error.errno not in (errno.EPIPE, errno.ENOSPC, errno.EDQUOT):

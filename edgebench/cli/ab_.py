@@ -56,7 +56,14 @@ EPILOG = (
 @click.option(
     "--repository", default=".", type=click.Path(exists=True, file_okay=False), help="For git:."
 )
-@click.option("--budget", default="5min", show_default=True, help="Time for everything: 60s.")
+@click.option(
+    "--budget", default="5min", show_default=True,
+    help="Time for everything but downloads, installations and builds: 60s.",
+)  # fmt: skip
+@click.option(
+    "--wait-quiet", metavar="TIME",
+    help="Wait so long at most until others leave the machine alone: 60s. The budget does not count it.",
+)  # fmt: skip
 @click.option("--tau", help="Change of latency that counts as the same.  [default: 1%]")
 @click.option("--delta", help="Slowdown of latency that PASS excludes.  [default: 5%]")
 @click.option("--parity", help='Limit between the outputs, or "off".  [default: by precision]')
@@ -86,6 +93,7 @@ def command(**given: Any) -> int:
     from edgebench.cli.energy_source import meter_here
     from edgebench.measure.ab import Settings
     from edgebench.measure.compare import compare
+    from edgebench.measure.quiet import Quiet
 
     started_s = time.monotonic()
     request = _request(given)
@@ -94,6 +102,8 @@ def command(**given: Any) -> int:
         time_out_s=request.time_out_s,
         seed=given["seed"],
     )
+    wait_s = positive(given["wait_quiet"], "--wait-quiet") if given["wait_quiet"] else 0.0
+    quiet = Quiet(wait_s, lambda text: print(text, file=sys.stderr, flush=True))
     with watching() as watcher:
         report = compare(
             [request],
@@ -102,6 +112,7 @@ def command(**given: Any) -> int:
             out=None if given["no_save"] else Path(given["out"]),
             started_s=started_s,
             meter=None if given["no_energy"] else meter_here(given["energy_root"]),
+            quiet=quiet,
         )
     return finish(report, given)
 
@@ -110,17 +121,18 @@ def _request(given: Mapping[str, Any]) -> Request:
     from edgebench.analysis.gate_types import latency_tolerances
     from edgebench.measure.contests import choose
     from edgebench.measure.couples import Request
-    from edgebench.measure.sides import parse_side
+    from edgebench.measure.sides import backends_of, parse_side
     from edgebench.plan import parse_sets, parse_shapes
 
     named = bool(given["names"] or given["suite"])
-    known = _known(given["folders"]) if named else {}
+    base, head = parse_side(given["base"]), parse_side(given["head"])
+    known = _known(given["folders"], backends_of(base, head)) if named else {}
     parity = given["parity"]
     request = Request(
         workloads=choose(known, given["names"], given["suite"]) if known else [],
         suite=given["suite"],
-        base=parse_side(given["base"]),
-        head=parse_side(given["head"]),
+        base=base,
+        head=head,
         sets=parse_sets(given["sets"]),
         shapes=dict(parse_shapes(given["shapes"])),  # type: ignore[arg-type]
         task=given["task"],
@@ -147,10 +159,11 @@ def _request(given: Mapping[str, Any]) -> Request:
     return request
 
 
-def _known(folders: Any) -> dict[str, Any]:
+def _known(folders: Any, backends: list[str]) -> dict[str, Any]:
+    from edgebench.plan import known_axes
     from edgebench.spec.loader import load_workloads
 
-    return load_workloads([Path(folder) for folder in folders])
+    return load_workloads([Path(folder) for folder in folders], lambda: known_axes(backends))
 
 
 def positive(text: str, option: str) -> float:

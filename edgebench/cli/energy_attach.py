@@ -110,7 +110,10 @@ def _say(read: Any, alignment: Any, records: Any, out: Path) -> None:
     good = [record for record in records if record.energy.status == "ok"]
     click.echo(f"{read.path}: {read.columns}, {1 / read.period_s:.4g} rows a second")
     if read.assumed:
-        click.echo(f"names without a unit were taken so: {', '.join(read.assumed)}")
+        click.echo(f"what names and stamps leave open was taken so: {', '.join(read.assumed)}")
+    if read.repeated:
+        what = "last count" if read.quantity == "energy" else "mean power"
+        click.echo(f"{read.repeated} rows share a stamp with the row before: their {what} is taken")
     by = f", correlation {alignment.correlation:.2f}" if alignment.correlation < 1 else ""
     click.echo(f"offset {alignment.offset_s:+.3f} s within {alignment.error_s:.3g} s{by}")
     for record in records:

@@ -11,8 +11,8 @@ from typing import Any
 import click
 
 from edgebench.analysis.frame import Frame
+from edgebench.analysis.frontier import CONFIDENCE, frontier
 from edgebench.analysis.objectives import parse_objectives
-from edgebench.analysis.tradeoff import CONFIDENCE, frontier
 from edgebench.cli.loading import load, only
 
 
@@ -33,7 +33,13 @@ from edgebench.cli.loading import load, only
     multiple=True,
     help="Let rows of several devices compete.",
 )
-@click.option("--confidence", type=float, default=CONFIDENCE, show_default=True)
+@click.option(
+    "--confidence",
+    type=float,
+    default=CONFIDENCE,
+    show_default=True,
+    help="Of what is called sure; intervals are shown at 0.95.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the draws.")
 @click.option(
     "--draws",
@@ -70,7 +76,7 @@ def command(
     if form == "json":
         import msgspec
 
-        from edgebench.analysis.tradeoff_report import report
+        from edgebench.analysis.frontier_report import report
 
         sys.stdout.write(msgspec.json.encode(report(result)).decode() + "\n")
         return

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from edgebench.errors import StoreError, UsageError
+from edgebench.foreign_text import plain
 from edgebench.importers import reader
 from edgebench.importers._source import UNKNOWN, open_source
 from edgebench.record import Record, encode
@@ -18,8 +19,11 @@ from edgebench.whole_file import whole_file
 @click.argument("file", type=Path)
 @click.option("--out", "-o", required=True, type=Path, help="The result file to write.")
 @click.option("--device", help="Name of the device that the file is of.")
+@click.option("--model", help="Name of the model that the file is of, where it names none.")
 @click.option("--force", is_flag=True, help="Replace the result file if there is one.")
-def command(tool: str, file: Path, out: Path, device: str | None, force: bool) -> None:
+def command(
+    tool: str, file: Path, out: Path, device: str | None, model: str | None, force: bool
+) -> None:
     """Turn a result file of another tool into records that stand in the same tables.
 
     Numbers stay that tool's word: they have no interval unless the file holds samples, and what it
@@ -27,17 +31,22 @@ def command(tool: str, file: Path, out: Path, device: str | None, force: bool) -
 
     \b
     mlperf             tables of MLPerf Inference or MLPerf Tiny (.csv, .csv.gz)
-    llama-bench        -o json, jsonl, csv or md
+    llama-bench        -o json, jsonl, csv, sql or md
     trtexec            the log, --exportTimes or --exportProfile
     benchmark_app      the console log, or its report as CSV or JSON
     optimum-benchmark  benchmark_report.json or benchmark.json
     """
     read = reader(tool)
+    device, model = (plain(name) if name else None for name in (device, model))
     arguments = ["edgebench", "import", tool, file.name, "-o", out.name]
     if device:
         arguments += ["--device", device]
-    imports = read(open_source(file, arguments))
+    if model:
+        arguments += ["--model", model]
+    imports = read(open_source(file, arguments, model or ""))
     records = imports.records
+    if model and not any(model in _names(record) for record in records):
+        raise UsageError(f"--model {model}: {file} names its model itself", "leave it out")
     if device is not None:
         told = sorted({record.device.name for record in records})
         if len(told) > 1:
@@ -59,6 +68,11 @@ def command(tool: str, file: Path, out: Path, device: str | None, force: bool) -
         click.echo(f"note: {note}", err=True)
     number = len(records)
     click.echo(f"{number} record{'s' if number != 1 else ''} written to {out}", err=True)
+
+
+def _names(record: Record) -> str:
+    """The text in which a model's name stands, be it the file's or the user's."""
+    return f"{record.cell.title} {record.cell.variant.get('model', '')}"
 
 
 def _on(record: Record, device: str) -> Record:

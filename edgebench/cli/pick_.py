@@ -10,11 +10,12 @@ from typing import Any
 
 import click
 
-from edgebench.analysis.choose import pick
+from edgebench.analysis.frontier import CONFIDENCE
 from edgebench.analysis.limits import parse_limit
 from edgebench.analysis.objectives import Objective
-from edgebench.analysis.tradeoff import CONFIDENCE
+from edgebench.analysis.pick import pick
 from edgebench.cli.loading import load, only
+from edgebench.cli.preferences import prefer_option
 from edgebench.errors import ExitCode, UsageError
 from edgebench.metrics import metric
 
@@ -40,7 +41,14 @@ from edgebench.metrics import metric
     multiple=True,
     help="Let rows of several devices compete.",
 )
-@click.option("--confidence", type=float, default=CONFIDENCE, show_default=True)
+@prefer_option
+@click.option(
+    "--confidence",
+    type=float,
+    default=CONFIDENCE,
+    show_default=True,
+    help="Of what is called sure; intervals are shown at 0.95.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the draws.")
 @click.option(
     "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True
@@ -52,6 +60,7 @@ def command(
     maximize: str | None,
     workloads: Sequence[str],
     across: Sequence[Any],
+    prefer: Sequence[str],
     confidence: float,
     seed: int,
     form: str,
@@ -65,7 +74,9 @@ def command(
     limits = [parse_limit(text) for text in texts]
     objective = _objective(minimize, maximize)
     frame = only(load(paths).frame, workloads)
-    found = pick(frame, limits, objective, confidence=confidence, seed=seed, across=across)
+    found = pick(
+        frame, limits, objective, confidence=confidence, seed=seed, across=across, prefer=prefer
+    )
     if form == "json":
         import msgspec
 

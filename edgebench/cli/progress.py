@@ -1,18 +1,21 @@
-"""How far a run is, on stderr: a live line on a terminal, a line per cell elsewhere."""
+"""How far a run is, on stderr: a live line on a terminal, a line per cell and one now and then elsewhere."""
 
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from edgebench.measure.campaign import Target, Watcher
-from edgebench.plan import Cell
-from edgebench.record import Record, Replicate
+from edgebench.analysis import stats
+from edgebench.measure.campaign import Outlook, Target
+from edgebench.record import Reason, Record, Replicate
+from edgebench.units import format_bytes, format_ns
 
 _MARKS = {"ok": "done", "failed": "FAILED", "unsupported": "unsupported", "invalid": "INVALID"}
 
-
+#: Without a terminal, nobody waits longer for a sign of life.
+LINE_EVERY_S = 15.0
 #: Columns that the bar, the count and the time take beside the description.
 BESIDE_COLUMNS = 16 + 8 + 12
 
@@ -30,38 +33,88 @@ def clock(seconds: float) -> str:
     return f"{whole // 60}:{whole % 60:02d}"
 
 
+def outlook_text(outlook: Outlook) -> str:
+    """What is about to be measured, how long that takes, and what the budget allows."""
+    cells = "1 cell" if outlook.cells == 1 else f"{outlook.cells} cells"
+    text = f"{cells}, {outlook.processes} processes or more, about {clock(outlook.expected_s)}"
+    if outlook.budget_s is None:
+        return text
+    text += f"; the budget leaves {clock(outlook.budget_s)}"
+    if outlook.reachable < outlook.cells:
+        text += f", which is likely to end after {outlook.reachable} of the cells"
+    return text
+
+
+def look_text(record: Record) -> str:
+    """The first row of a cell, in a line."""
+    replicate = record.replicates[0]
+    parts = []
+    if replicate.samples_ns:
+        parts.append(f"p50 {format_ns(stats.percentile(sorted(replicate.samples_ns), 500))}")
+    if replicate.memory is not None and replicate.memory.peak_bytes is not None:
+        parts.append(f"peak {format_bytes(replicate.memory.peak_bytes)}")
+    if replicate.quality is not None and replicate.quality.value is not None:
+        parts.append(f"{replicate.quality.metric} {replicate.quality.value:.3g}")
+    if not parts:
+        parts = [reason.message for reason in record.reasons] or [record.status]
+    return f"first look: {record.cell.id}: {', '.join(parts)} (one short process; more follow)"
+
+
 def _spoilt(target: Target, replicate: Replicate, again: bool) -> str:
     what = "runs again" if again else "not run again (--reruns)"
     return f"{what}: {target.cell.id}: {replicate.reasons[0].message}"
 
 
-def _cut(target: Target, replicate: Replicate) -> str:
-    return f"cut by the budget: {target.cell.id}: {replicate.reasons[0].message}"
+def _cut(target: Target, reason: Reason) -> str:
+    return f"cut by the budget: {target.cell.id}: {reason.message}"
 
 
 class LineWatcher:
-    """For pipes and logs: a line when a cell is complete."""
+    """For pipes and logs: a line when a cell is complete, and where nothing else was said for a while."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._said_s = now()
+        self._doing = ""
+        self._until_s = 0.0
+
+    def say(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+        self._said_s = self._now()
+
+    def begins(self, outlook: Outlook) -> None:
+        self.say(outlook_text(outlook))
+
+    def prepares(self, target: Target) -> None:
+        self._doing, self._until_s = f"preparing the model of {describe(target)}", 0.0
 
     def starts(self, target: Target, number: int, total: int, left_s: float) -> None:
-        return None
+        self._doing = f"process {number} of {total}: {describe(target)}"
+        self._until_s = self._now() + left_s
 
     def tick(self) -> None:
-        return None
+        now_s = self._now()
+        if now_s - self._said_s >= LINE_EVERY_S:
+            left = f", {clock(self._until_s - now_s)} left" if self._until_s else ""
+            self.say(f"{self._doing}{left}")
 
     def spoilt(self, target: Target, replicate: Replicate, again: bool) -> None:
-        print(_spoilt(target, replicate, again), file=sys.stderr, flush=True)
+        self.say(_spoilt(target, replicate, again))
 
-    def cut(self, target: Target, replicate: Replicate) -> None:
-        print(_cut(target, replicate), file=sys.stderr, flush=True)
+    def cut(self, target: Target, reason: Reason) -> None:
+        self.say(_cut(target, reason))
+
+    def looked(self, record: Record) -> None:
+        self.say(look_text(record))
 
     def completed(self, record: Record) -> None:
         text = f"{_MARKS[record.status]}: {record.cell.id}"
         if record.status != "ok" and record.reasons:
             text += f": {record.reasons[0].message}"
-        print(text, file=sys.stderr, flush=True)
+        self.say(text)
 
 
-class LiveWatcher(LineWatcher):
+class LiveWatcher:
     """For terminals: one line that moves once a second; the parent must stay asleep otherwise."""
 
     def __init__(self) -> None:
@@ -88,6 +141,19 @@ class LiveWatcher(LineWatcher):
     def end(self) -> None:
         self._progress.stop()
 
+    def say(self, text: str, style: str = "") -> None:
+        self._progress.print(text, markup=False, style=style)
+
+    def begins(self, outlook: Outlook) -> None:
+        self._left_s = outlook.expected_s
+        self.say(outlook_text(outlook))
+
+    def prepares(self, target: Target) -> None:
+        self._progress.update(
+            self._task, description=self._fitting(f"preparing {describe(target)}")
+        )
+        self._progress.refresh()
+
     def starts(self, target: Target, number: int, total: int, left_s: float) -> None:
         self._left_s, self._number = left_s, number
         self._progress.update(
@@ -110,39 +176,23 @@ class LiveWatcher(LineWatcher):
         self._progress.refresh()
 
     def spoilt(self, target: Target, replicate: Replicate, again: bool) -> None:
-        self._progress.print(_spoilt(target, replicate, again), markup=False, style="yellow")
+        self.say(_spoilt(target, replicate, again), "yellow")
 
-    def cut(self, target: Target, replicate: Replicate) -> None:
-        self._progress.print(_cut(target, replicate), markup=False, style="yellow")
+    def cut(self, target: Target, reason: Reason) -> None:
+        self.say(_cut(target, reason), "yellow")
+
+    def looked(self, record: Record) -> None:
+        self.say(look_text(record))
 
     def completed(self, record: Record) -> None:
         if record.status != "ok":
             reason = record.reasons[0].message if record.reasons else ""
-            self._progress.print(
-                f"{_MARKS[record.status]}: {record.cell.id}: {reason}", markup=False, style="yellow"
-            )
+            self.say(f"{_MARKS[record.status]}: {record.cell.id}: {reason}", "yellow")
         self._progress.update(self._task, completed=self._number)
 
 
 @contextmanager
-def preparing() -> Iterator[Callable[[Cell, int, int], None]]:
-    """A line on the terminal while models are made ready; nothing elsewhere."""
-    live = sys.stderr.isatty()
-
-    def show(cell: Cell, number: int, total: int) -> None:
-        if live:
-            text = f"preparing models {number}/{total}: {cell.workload.name} {cell.precision}"
-            print(f"\r\x1b[K{text[:79]}", end="", file=sys.stderr, flush=True)
-
-    try:
-        yield show
-    finally:
-        if live:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-
-
-@contextmanager
-def watching() -> Iterator[Watcher]:
+def watching() -> Iterator[LineWatcher | LiveWatcher]:
     """The watcher that suits stderr, for as long as the run takes."""
     if not sys.stderr.isatty():
         yield LineWatcher()

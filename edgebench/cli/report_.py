@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from edgebench.cli.preferences import prefer_option
 from edgebench.cli.results import calibrations_of, files_of, records_of, refuse_to_replace
 from edgebench.errors import UsageError
 from edgebench.record import Record
@@ -38,12 +39,14 @@ FORMATS = ("html", "md", "png", "svg")
     help="Of `edgebench calibrate`, for the roofline.  [default: those in the cache]",
 )
 @click.option("--workload", "workloads", multiple=True, help="Only this workload (repeatable).")
+@prefer_option
 def command(
     paths: Sequence[Path],
     out: Path | None,
     form: str | None,
     calibrations: Sequence[Path],
     workloads: Sequence[str],
+    prefer: Sequence[str],
 ) -> None:
     """Write a report of result files: the decision first, then the trade-offs and the evidence.
 
@@ -64,6 +67,7 @@ def command(
         _records(files, workloads),
         [file.name for file in files],
         lambda devices: calibrations_of(calibrations, devices),
+        prefer=prefer,
     )
     write(report, out or Path(f"report.{form}"), form)
 

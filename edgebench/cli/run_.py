@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import secrets
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -21,12 +23,14 @@ from edgebench.cli import run_resume
 from edgebench.cli.numbers import FiniteRange
 from edgebench.cli.run_options import PERCENTILES, Options, resolved, workloads_of
 from edgebench.errors import DeviceStateError, EdgebenchError, ExitCode, UsageError
-from edgebench.measure.campaign import Campaign
+from edgebench.measure.budget import Budget
+from edgebench.measure.campaign import Campaign, Shortened
 from edgebench.measure.estimate import Estimate
 from edgebench.measure.meter import Meter
 from edgebench.measure.power_modes import PowerModes
 from edgebench.plan import Cell, parse_sets, plan
 from edgebench.record import Record, RunFacts, StateCheck
+from edgebench.signals import ended_by
 from edgebench.store import JournalEntry, RunStore
 
 if TYPE_CHECKING:
@@ -77,7 +81,16 @@ if TYPE_CHECKING:
     "--scenario", "scenarios", help="Scenarios: single_stream,offline,sustained,generate."
 )
 @click.option("--rate", type=FiniteRange(min=0, min_open=True), help="Paced load: queries/s.")
-@click.option("--budget", help="Time for the whole run: 60s.  [default: none; quick: 105s]")
+@click.option(
+    "--budget",
+    help="Time for the whole run, downloads apart: 60s.  [default: none; quick: 105s]",
+)
+@click.option(
+    "--wait-quiet",
+    metavar="TIME",
+    help="Wait so long at most until others leave the machine alone, before rounds: 60s. The budget does "
+    "not count it.",
+)
 @click.option("--target", default="2%", show_default=True, help="Half-width of the interval.")
 @click.option(
     "--percentile",
@@ -108,7 +121,7 @@ if TYPE_CHECKING:
     help="Longest load of a process under the scenario sustained.",
 )
 @click.option("--timeout", default="120s", show_default=True, help="Silence that counts as a hang.")
-@click.option("--memory-limit", help="Memory a worker may allocate: 512MiB.")
+@click.option("--memory-limit", help="Memory a process of a cell may allocate: 512MiB.")
 @click.option(
     "--estimate",
     metavar="cpu-time:W",
@@ -130,7 +143,7 @@ if TYPE_CHECKING:
     type=click.IntRange(0, 2**31 - 1),
     default=0,
     show_default=True,
-    help="Seed of generated inputs.",
+    help="Seed of generated inputs and of the order in which cells take turns.",
 )
 @click.option(
     "--out",
@@ -183,10 +196,12 @@ def command(context: click.Context, /, **given: Any) -> int:
 def _run(
     options: Options, store: RunStore | None, out: Path | None, form: str, started_s: float
 ) -> int:
-    """Plans, measures, keeps and shows. Returns the exit code."""
+    """Plans, measures, keeps and shows. Returns the exit code. The budget counts from `started_s`, without
+    downloads and without the wait for a quiet machine."""
     from edgebench import assets
-    from edgebench.cli.progress import preparing, watching
+    from edgebench.cli.progress import watching
     from edgebench.measure.markers import emit_markers
+    from edgebench.measure.quiet import Quiet
     from edgebench.measure.targets import fetch_assets, make_targets
     from edgebench.probes import device, state
     from edgebench.spec.devices import declared_mode, load_devices, with_declared
@@ -216,13 +231,14 @@ def _run(
         keeper = RunStore.create(out / facts.name / name, head)
     done = dict(keeper.done)
     open_cells = [cell for cell in cells if cell.id not in done]
+    campaign: Campaign | None = None
+    budget = Budget(options.settings.budget_s or math.inf, started_s)
     try:
-        with assets.terminal_progress() as progress:
+        with budget.without("downloads"), assets.terminal_progress() as progress:
             fetched = fetch_assets(open_cells, progress)
-        with preparing() as on_prepare:
-            targets = make_targets(
-                open_cells, options.settings, assets.cache_dir(), fetched, on_prepare
-            )
+        if budget.note:
+            print(budget.note, file=sys.stderr)
+        targets = make_targets(open_cells, options.settings, assets.cache_dir(), fetched)
         for target in targets:
             target.entries += keeper.pending.get(target.cell.id, [])
         power_modes = PowerModes() if options.set_power_mode else None
@@ -235,21 +251,24 @@ def _run(
                 before,
                 keeper,
                 watcher,
-                started_s,
+                budget.counts_from_s,
                 power_modes=power_modes,
                 meter=meter,
                 mark=emit_markers if options.energy_markers else list,
+                first_round=keeper.rounds,
+                quiet=Quiet(options.settings.wait_quiet_s, watcher.say),
             )
-            stopped, unreached = _measure(campaign, power_modes)
+            stopped = _measure(campaign, power_modes)
+        if stopped is None and not campaign.unreached:
+            keeper.finish()
+    except (KeyboardInterrupt, EdgebenchError) as error:
+        stopped = error
     finally:
         keeper.close()
-    records = _in_order(
-        cells, [*done.values(), *campaign.records.values(), *campaign.provisional()]
-    )
-    if stopped is None and not unreached:
-        keeper.finish()
-    code = _exit_code(_render(records, form)) if records else ExitCode.OK
-    return _closing(code, stopped, unreached, keeper)
+    measured = [] if campaign is None else campaign.found()
+    records = _in_order(cells, [*done.values(), *measured])
+    table = _render(records, form) if records else None
+    return _closing(table, stopped, campaign, keeper)
 
 
 def _meter(options: Options, devices: Sequence[Device]) -> AbstractContextManager[Meter]:
@@ -263,50 +282,79 @@ def _meter(options: Options, devices: Sequence[Device]) -> AbstractContextManage
     return open_meter(found, estimate, options.settings.slice_s)
 
 
-def _measure(
-    campaign: Campaign, power_modes: PowerModes | None
-) -> tuple[BaseException | None, int]:
-    """What stopped the campaign early, if anything, and how many cells it did not reach."""
+def _measure(campaign: Campaign, power_modes: PowerModes | None) -> BaseException | None:
+    """What stopped the campaign early, if anything."""
     try:
         with power_modes or nullcontext():
-            return None, len(campaign.measure())
+            campaign.measure()
     except (KeyboardInterrupt, EdgebenchError) as error:
-        return error, 0
+        return error
+    return None
 
 
 def _closing(
-    code: ExitCode,
+    table: Table | None,
     stopped: BaseException | None,
-    unreached: int,
+    campaign: Campaign | None,
     keeper: RunStore | _NoStore,
 ) -> int:
-    """The last words on stderr, and the exit code; `code` is that of a run that was not stopped."""
+    """The last words on stderr, and the exit code."""
     again = kept = ""
     if isinstance(keeper, RunStore):
         print(f"results: {keeper.results}", file=sys.stderr)
-        kept, again = ": what was measured is kept", "; `edgebench run --resume` goes on from here"
+        kept, again = ": what was measured is kept", f"; `{_going_on(keeper)}` goes on"
     if isinstance(stopped, KeyboardInterrupt):
-        print(f"edgebench: interrupted{kept}{again}", file=sys.stderr)
+        print(f"edgebench: {ended_by(stopped)}{kept}{again}", file=sys.stderr)
         return ExitCode.INTERRUPTED
     if isinstance(stopped, EdgebenchError):
         print(f"edgebench: {stopped}", file=sys.stderr)
         return stopped.exit_code
-    if unreached:
-        print(f"edgebench: the budget ended before {unreached} cells{again}", file=sys.stderr)
-        return ExitCode.CELL_FAILED
-    return code
+    cut = campaign.shortened() if campaign is not None else None
+    if cut is not None:
+        print(f"edgebench: {_cut_text(cut)}{again if cut.unreached else ''}", file=sys.stderr)
+    code = ExitCode.CELL_FAILED if table is None else _exit_code(table)
+    if table is None or not _measured(table):
+        print("edgebench: no row was measured", file=sys.stderr)
+    return ExitCode.CELL_FAILED if cut is not None and cut.unreached else code
+
+
+def _going_on(keeper: RunStore) -> str:
+    """The command that goes on with a run."""
+    out = keeper.results.parent.parent
+    elsewhere = [] if out == Path("results") else ["--out", str(out)]
+    return shlex.join(["edgebench", "run", "--resume", *elsewhere])
+
+
+def _cut_text(cut: Shortened) -> str:
+    """What the budget cut, and how much would not."""
+    parts = [
+        f"{_cells(cut.unreached)} without a row" if cut.unreached else "",
+        f"{_cells(cut.few)} with fewer processes than asked for" if cut.few else "",
+        f"{_cells(cut.quality)} without the whole quality pass" if cut.quality else "",
+    ]
+    seconds = math.ceil(cut.needed_s)
+    return f"the budget left {', '.join(filter(None, parts))}; --budget {seconds}s is likely to do"
+
+
+def _cells(count: int) -> str:
+    return "1 cell" if count == 1 else f"{count} cells"
 
 
 def _exit_code(table: Table) -> ExitCode:
     # The table's status, not the record's: what rows say of each other makes some invalid.
     bad = any(row.status in ("failed", "invalid") for row in table.rows)
-    return ExitCode.CELL_FAILED if bad else ExitCode.OK
+    return ExitCode.OK if _measured(table) and not bad else ExitCode.CELL_FAILED
+
+
+def _measured(table: Table) -> bool:
+    return any(row.status in ("ok", "invalid") for row in table.rows)
 
 
 class _NoStore:
     """Keeps nothing: `--no-save`."""
 
     lock_fd = -1
+    rounds = 0
 
     def __init__(self) -> None:
         self.done: dict[str, Record] = {}

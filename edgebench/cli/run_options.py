@@ -10,15 +10,17 @@ import msgspec
 from edgebench.errors import UsageError
 from edgebench.measure.campaign import Settings
 from edgebench.measure.estimate import Estimate
-from edgebench.plan import parse_shapes, workload_for_model
+from edgebench.plan import known_axes, parse_shapes, workload_for_model
 from edgebench.spec.types import Workload
 from edgebench.units import parse_bytes, parse_duration_s, parse_share
 
 DEFAULT_SUITE = "quick"
-#: What `quick` may take: a first table within two minutes, downloads included.
+#: What `quick` may take: a first table within two minutes.
 QUICK_BUDGET_S = 105.0
 #: Rounds of `quick`: processes of a cell differ by more than a longer window would make up for.
 QUICK_REPLICATES = 7
+#: Of the quick look at a model of one's own, before precision.
+FIRST_WINDOW_S = 0.3
 PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 
 
@@ -98,6 +100,10 @@ def resolved(given: dict[str, Any]) -> Options:
             sustain_s=_positive(given["sustain"], "--sustain"),
             seed=given["seed"],
             memory_limit_bytes=None if limit is None else parse_bytes(limit),
+            first_window_s=FIRST_WINDOW_S if own else None,
+            wait_quiet_s=_positive(given["wait_quiet"], "--wait-quiet")
+            if given["wait_quiet"]
+            else 0.0,
         ),
     )
 
@@ -110,7 +116,8 @@ def workloads_of(options: Options) -> list[Workload]:
     from edgebench.measure.contests import choose
     from edgebench.spec.loader import load_workloads
 
-    known = load_workloads([Path(folder) for folder in options.folders])
+    folders = [Path(folder) for folder in options.folders]
+    known = load_workloads(folders, lambda: known_axes(options.backends))
     return choose(known, options.workloads, options.suite)
 
 

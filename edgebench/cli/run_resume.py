@@ -87,6 +87,7 @@ FIXED = {
     "seed": ("settings.seed",),
     "devices": ("devices",),
     "strict": ("settings.strict",),
+    "wait_quiet": ("settings.wait_quiet_s",),
 }
 #: The others: where the run is, how it is shown, and the time there is for the rest of it.
 FREE = {"out", "no_save", "resume", "form", "budget"}

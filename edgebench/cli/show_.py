@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from edgebench.analysis.table import build_table
+from edgebench.cli.preferences import prefer_option
 from edgebench.cli.results import files_of, records_of
 from edgebench.report.formats import FORMATS, render
 
@@ -19,7 +20,8 @@ from edgebench.report.formats import FORMATS, render
 @click.option(
     "--format", "form", type=click.Choice(list(FORMATS)), default="table", show_default=True
 )
-def command(paths: Sequence[Path], form: str) -> None:
+@prefer_option
+def command(paths: Sequence[Path], form: str, prefer: Sequence[str]) -> None:
     """Print the trade-off table of result files, or of all below a folder."""
     gc.disable()  # nothing here has cycles, and scanning millions of samples takes seconds
-    render(build_table(records_of(files_of(paths))), form, sys.stdout)
+    render(build_table(records_of(files_of(paths)), prefer), form, sys.stdout)

@@ -26,12 +26,20 @@ def tools() -> dict[str, str]:
 
 
 def reader(tool: str) -> Callable[[SourceFile], Imports]:
-    """The `read` of a format. Raises UsageError with the nearest name."""
+    """Reads files of a format into records of which no two share an id.
+
+    Raises UsageError with the nearest name where there is no such format.
+    """
     known = tools()
     if tool not in known:
         raise UsageError(
             f"no format {tool!r}{did_you_mean(tool, known)}", f"one of {', '.join(known)}"
         )
     module = importlib.import_module(f"{__name__}.{tool.replace('-', '_')}")
-    read: Callable[[SourceFile], Imports] = module.read
+
+    def read(source: SourceFile) -> Imports:
+        from edgebench.importers._source import told_apart
+
+        return told_apart(module.read(source))
+
     return read

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import hashlib
-import io
 import json
 import math
 import re
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
+
+import msgspec
 
 from edgebench import __version__
 from edgebench.backend import Scalar
 from edgebench.errors import StoreError
+from edgebench.foreign_text import decode, plain, plain_lines, read_bytes, unpacked, unstamped
+from edgebench.numerals import MixedMarks, TwoReadings, decimal_mark, parse_number
 from edgebench.record import (
     CellFacts,
     DeviceFacts,
@@ -30,61 +34,204 @@ from edgebench.record import (
 )
 
 UNKNOWN = "unknown"
+UNKNOWN_MODEL = "unknown model"
+MAX_FILE_BYTES = 64 << 20
+#: No measurement is beyond these, in any unit that is used here.
+MAX_NUMBER, MIN_NUMBER = 1e18, 1e-18
+_MAX_DEPTH = 50  # of a JSON document
+_MAX_NOTES = 5  # of one kind
+_MAX_FAILURES = 50  # places that look like the start of a JSON document and are none
+_MAX_INTEGER = 2**63 - 1
+#: Where a JSON document may begin, and where an object or a list of objects surely does.
+_DOCUMENT = re.compile(r"^[^\S\n]*([\[{])(?=\s*[\[{\]}\"0-9-])", re.MULTILINE)
+_OBJECT = re.compile(r"(\{)(?=\s*[\"}])")
+_SURELY = re.compile(r"\{\s*\"|\[\s*\{\s*\"")
 
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A file of another tool, whole in memory."""
+    """A file of another tool, whole in memory, without what terminals and CI systems put around it."""
 
     path: Path
     name: str
     sha256: str  # of the file as it lies there, packed or not
     text: str
     command: list[str] = field(default_factory=list)
+    model: str = ""  # by the user's word, for a file that does not name its own
+    mark: str = ""  # the decimal mark that its numbers prove
+
+    @cached_property
+    def lines(self) -> list[str]:
+        return self.text.split("\n")
 
     def bad(self, message: str, line: int | None = None, fix: str = "") -> NoReturn:
         """Raises StoreError that names file and line."""
         where = f"{self.path}:{line}" if line is not None else str(self.path)
         raise StoreError(f"{where}: {message}", fix)
 
+    def with_mark_of(self, numbers: Iterable[str]) -> SourceFile:
+        """The file with the decimal mark that its numbers prove. Raises StoreError where two do."""
+        try:
+            return replace(self, mark=decimal_mark(numbers))
+        except MixedMarks as mixed:
+            self.bad(f"{mixed}: the same mark cannot be both", fix="write all with a decimal point")
+
     def number(self, text: object, what: str, line: int | None, unit: float = 1.0) -> float:
         """A finite, positive number, times the unit it is in. Raises StoreError."""
+        shown = f"{str(text)[:40]!r}"
         try:
-            value = float(str(text)) * unit
-        except ValueError:
-            self.bad(f"{what} is no number: {str(text)[:40]!r}", line)
+            parsed = (
+                parse_number(str(text), self.mark) if isinstance(text, str) else _plain_number(text)
+            )
+        except TwoReadings as two:
+            self.bad(f"{what}: {two}", line, "write it without a thousands separator")
+        if parsed is None:
+            self.bad(f"{what} is no number: {shown}", line)
+        value = parsed * unit
         if not math.isfinite(value) or value <= 0:
-            self.bad(f"{what} must be above 0 and finite, not {str(text)[:40]}", line)
+            self.bad(f"{what} must be above 0 and finite, not {shown}", line)
+        if not MIN_NUMBER <= value <= MAX_NUMBER:
+            self.bad(f"{what} is beyond any measurement: {shown}", line)
         return value
 
-    def csv_rows(
-        self, needs: Sequence[str], first_line: int = 1
-    ) -> Iterator[tuple[int, dict[str, str]]]:
-        """Line and fields of each row; the head must have `needs`. Raises StoreError."""
-        reader = csv.reader(io.StringIO(self.text), strict=True)
-        try:
-            head = next(reader, [])
-            missing = [name for name in needs if name not in head]
-            if missing:
-                self.bad(f"no column {missing[0]!r}", first_line, f"it needs {', '.join(needs)}")
-            start = reader.line_num + 1
-            for fields in reader:
-                if fields:
-                    if len(fields) != len(head):
-                        self.bad(f"{len(fields)} fields under {len(head)} columns", start)
-                    yield start, dict(zip(head, fields, strict=True))
-                start = reader.line_num + 1
-        except csv.Error as error:
-            self.bad(f"no CSV: {error}", reader.line_num)
+    def nanoseconds(self, text: object, what: str, line: int | None, unit: float) -> float:
+        """A time of at least one nanosecond, when rounded. Raises StoreError."""
+        value = self.number(text, what, line, unit)
+        if round(value) < 1:
+            self.bad(f"{what} is less than a nanosecond: {str(text)[:40]!r}", line)
+        return value
 
-    def json(self, text: str | None = None, first_line: int = 1) -> Any:
-        """The text, or a part of it, as one JSON document. Raises StoreError."""
+    def csv_head(self, needs: Sequence[str]) -> int | None:
+        """How many lines stand before the first head that has `needs`; None where there is none."""
+        return next((n for n, line in enumerate(self.lines) if _delimiter(line, needs)), None)
+
+    def csv_rows(
+        self, needs: Sequence[str], *, of_log: bool = False
+    ) -> Iterator[tuple[int, dict[str, str]]]:
+        """Line and fields of each row of each table whose head has `needs`.
+
+        What stands before the first head is skipped; so are, `of_log` of a tool that quotes its rows, the
+        lines between them that are not quoted. Raises StoreError.
+        """
+        start = self.csv_head(needs)
+        if start is None:
+            head = next((line for line in self.lines if line.strip()), "")
+            missing = next((name for name in needs if name not in head), needs[0])
+            self.bad(f"no column {missing!r}", 1, f"it needs {', '.join(needs)}")
+        delimiter = _delimiter(self.lines[start], needs)
+        body = self.lines[start:]
+        quoted = of_log and any(line.startswith('"') for line in body[1:])
+        reader = csv.reader(body, strict=True, delimiter=delimiter)
+        head_fields: list[str] = []
+        line = start + 1
         try:
-            return json.loads(self.text if text is None else text)
+            for fields in reader:
+                is_head = all(name in fields for name in needs)
+                skipped = quoted and not is_head and not self.lines[line - 1].startswith('"')
+                if is_head:
+                    head_fields = self._head(fields, line)
+                elif fields and not skipped:
+                    if len(fields) != len(head_fields):
+                        self.bad(f"{len(fields)} fields under {len(head_fields)} columns", line)
+                    yield line, dict(zip(head_fields, fields, strict=True))
+                line = start + reader.line_num + 1
+        except csv.Error as error:
+            self.bad(f"no CSV: {error}", start + reader.line_num)
+
+    def _head(self, fields: list[str], line: int) -> list[str]:
+        twice = next((name for name in fields if fields.count(name) > 1), None)
+        if twice is not None:
+            self.bad(f"two columns are called {twice[:40]!r}", line)
+        return fields
+
+    def json_documents(self) -> Iterator[tuple[int, Any]]:
+        """Line and value of each JSON document that begins a line; other text is skipped.
+
+        Raises StoreError where one that begins as an object is none.
+        """
+        return self._json(_DOCUMENT)
+
+    def json_objects(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Line and content of each JSON object, in a list or not; other text is skipped.
+
+        Objects of a list that was never closed count too. Raises StoreError.
+        """
+        return self._json(_OBJECT)
+
+    def _json(self, start: re.Pattern[str]) -> Iterator[tuple[int, Any]]:
+        position, failures = 0, 0
+        while failures < _MAX_FAILURES and (found := start.search(self.text, position)):
+            document = self._document(found.start(1))
+            if document is None:
+                failures += 1
+                position = found.end(1)
+            else:
+                value, position = document
+                yield self._line(found.start(1)), value
+
+    def _document(self, start: int) -> tuple[Any, int] | None:
+        """What a JSON document holds, and where it ends; None where the text is no JSON and need not be."""
+        try:
+            value, end = _DECODER.raw_decode(self.text, start)
+            return _plain_value(value), end
         except json.JSONDecodeError as error:
-            self.bad(f"no JSON: {error.msg}", first_line + error.lineno - 1)
+            if _SURELY.match(self.text, start):
+                self.bad(f"no JSON: {error.msg}", error.lineno)
+            return None
         except (RecursionError, ValueError):
-            self.bad("no JSON that can be read: nested too deeply, or a number of too many digits")
+            self.bad(
+                "no JSON that can be read: nested too deeply, or a number of too many digits",
+                self._line(start),
+            )
+
+    @cached_property
+    def _line_starts(self) -> list[int]:
+        return [0, *(found.end() for found in re.finditer("\n", self.text))]
+
+    def _line(self, position: int) -> int:
+        return bisect_right(self._line_starts, position)
+
+
+_DECODER = json.JSONDecoder(parse_constant=str)
+
+
+def _delimiter(line: str, needs: Sequence[str]) -> str:
+    """What separates the fields of a head that has all columns that are needed; "" where it is none."""
+    if not all(name in line for name in needs):
+        return ""
+    for delimiter in (",", ";", "\t"):
+        fields = next(csv.reader([line], delimiter=delimiter), [])
+        if all(name in fields for name in needs):
+            return delimiter
+    return ""
+
+
+def _plain_number(value: object) -> float | None:
+    """A number of a JSON document. One with too many digits is infinite."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
+def _plain_value(value: Any, depth: int = 0) -> Any:
+    """The value with texts as `plain` leaves them, and no integer that a record cannot hold.
+
+    Raises ValueError where it is nested too deeply.
+    """
+    if depth > _MAX_DEPTH:
+        raise ValueError("nested too deeply")
+    if isinstance(value, str):
+        return plain(value)
+    if isinstance(value, dict):
+        return {plain(key): _plain_value(part, depth + 1) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_plain_value(part, depth + 1) for part in value]
+    if isinstance(value, int) and abs(value) > _MAX_INTEGER:
+        return str(value)
+    return value
 
 
 @dataclass(frozen=True)
@@ -95,24 +242,19 @@ class Imports:
     notes: list[str] = field(default_factory=list)
 
 
-def open_source(path: Path, command: Sequence[str]) -> SourceFile:
+def open_source(path: Path, command: Sequence[str], model: str = "") -> SourceFile:
     """Reads a file, unpacking gzip. Raises StoreError."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise StoreError(f"{path}: {error.strerror}") from None
-    digest = hashlib.sha256(data).hexdigest()
-    if data.startswith(b"\x1f\x8b"):
-        try:
-            data = gzip.decompress(data)
-        except (OSError, EOFError, zlib.error) as error:
-            raise StoreError(f"{path}: damaged gzip: {error}", "fetch it again") from None
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise StoreError(f"{path}:{line}: not UTF-8 text") from None
-    return SourceFile(path, path.name, digest, text, list(command))
+    packed = read_bytes(path, MAX_FILE_BYTES, StoreError)
+    data = unpacked(packed, path, MAX_FILE_BYTES, StoreError)
+    text = "\n".join(map(unstamped, plain_lines(decode(data, path, StoreError))))
+    return SourceFile(
+        path,
+        plain(path.name),
+        hashlib.sha256(packed).hexdigest(),
+        text,
+        [plain(argument) for argument in command],
+        plain(model),
+    )
 
 
 def slug(text: str) -> str:
@@ -121,7 +263,54 @@ def slug(text: str) -> str:
 
 
 def _in_id(value: Scalar) -> str:
-    return slug(value) if isinstance(value, str) else str(value)
+    """A setting in the id of a cell. Two that differ look different."""
+    if not isinstance(value, str):
+        return str(value)
+    text = value.replace("/", ":").replace(" ", "-")
+    readable = re.sub(r"[^\w.+:-]+", "-", text).strip("-") or UNKNOWN
+    told_apart = "" if readable == text else f"~{hashlib.sha256(value.encode()).hexdigest()[:6]}"
+    return readable + told_apart
+
+
+@dataclass(frozen=True)
+class ModelName:
+    """What a file says of the model that ran: its name in the id, its title, and its path as an axis
+    where the name does not tell it whole."""
+
+    stem: str
+    title: str
+    axes: Mapping[str, Scalar]
+
+
+def model_of(source: SourceFile, told: str | None, number: int = 1) -> ModelName:
+    """The model as told by the tool, else by the user.
+
+    Where nobody tells, it is unknown, and its name is one that no other file's has: `number` counts the
+    runs in a file.
+    """
+    path = told or source.model
+    if not path:
+        return ModelName(f"{UNKNOWN}-{source.sha256[:8]}-{number}", UNKNOWN_MODEL, {})
+    path = path.replace("\\", "/").removeprefix("./")
+    stem = slug(path.rstrip("/").rsplit("/", 1)[-1].removesuffix(".onnx"))
+    return ModelName(stem, path, {} if path.removesuffix(".onnx") == stem else {"model": path})
+
+
+def first_few(notes: Sequence[str]) -> list[str]:
+    """The first notes of many of one kind, and how many more there are."""
+    more = len(notes) - _MAX_NOTES
+    return [*notes[:_MAX_NOTES], *([f"and so do {more} more"] if more > 0 else [])]
+
+
+def unnamed_note(records: Iterable[Record], told_by: str = "") -> list[str]:
+    """What to tell where a record's model is unknown: how to name it. `told_by`: another way of the tool's."""
+    if not any(record.cell.title.startswith(UNKNOWN_MODEL) for record in records):
+        return []
+    ways = f"--model NAME does{f', and so does {told_by}' if told_by else ''}"
+    note = (
+        f"the file does not name its model: {ways}; until then its rows meet those of no other file"
+    )
+    return [note]
 
 
 def make_record(
@@ -154,7 +343,6 @@ def make_record(
     for axis, value in variant.items():
         if isinstance(value, float) and not math.isfinite(value):
             source.bad(f"{axis} is {value}", line)
-    axes = ",".join(f"{axis}={_in_id(variant[axis])}" for axis in sorted(variant))
     silent = f"{tool} does not tell"
     reasons = {
         "model": "no model file is at hand: another tool's result",
@@ -177,7 +365,7 @@ def make_record(
     }
     return Record(
         cell=CellFacts(
-            id=f"{workload}@{version}/{slug(backend)}/{axes}/{scenario}",
+            id=_cell_id(workload, version, backend, variant, scenario),
             workload=workload,
             workload_version=version,
             title=title,
@@ -217,6 +405,57 @@ def make_record(
             unknown=reasons,
             notes=list(notes),
         ),
+    )
+
+
+def put_once(
+    source: SourceFile,
+    reported: dict[str, float],
+    metric: str,
+    value: float,
+    what: str,
+    line: int | None,
+) -> None:
+    """Adds a reported number. Raises StoreError where another one stands there already."""
+    if reported.setdefault(metric, value) != value:
+        both = f"{reported[metric]:g} and {value:g}"
+        source.bad(f"{what} stands twice for one run, as {both}", line, "give the log of each run")
+
+
+def _cell_id(
+    workload: str, version: int, backend: str, variant: Mapping[str, Scalar], scenario: str
+) -> str:
+    axes = ",".join(f"{axis}={_in_id(variant[axis])}" for axis in sorted(variant))
+    return f"{workload}@{version}/{slug(backend)}/{axes}/{scenario}"
+
+
+def told_apart(imports: Imports) -> Imports:
+    """The imports with an id of its own for each record of a device.
+
+    Rows that share all that the file tells of them are counted: the second is `repeat=2`.
+    """
+    seen: Counter[tuple[str, str]] = Counter()
+    records = []
+    for record in imports.records:
+        key = (record.device.name, record.cell.id)
+        seen[key] += 1
+        records.append(_repeat(record, seen[key]) if seen[key] > 1 else record)
+    again = sum(seen.values()) - len(seen)
+    if not again:
+        return imports
+    note = (
+        f"{again} row{'s share' if again > 1 else ' shares'} every setting that the file tells with a "
+        "row before: `repeat` in the variant counts them"
+    )
+    return Imports(records, [*imports.notes, note])
+
+
+def _repeat(record: Record, number: int) -> Record:
+    cell = record.cell
+    variant = {**cell.variant, "repeat": number}
+    named = _cell_id(cell.workload, cell.workload_version, cell.backend, variant, cell.scenario)
+    return msgspec.structs.replace(
+        record, cell=msgspec.structs.replace(cell, id=named, variant=variant)
     )
 
 

@@ -2,183 +2,484 @@
 
 The report says neither the precision that ran (`UNSPECIFIED`) nor the types of inputs, and rounds
 to 0.01 ms; the log tells both. The latency is the median unless `-latency_percentile` says another.
+
+A log may hold several runs, of Python's or of C++'s benchmark_app. Each is read alone, and one that
+failed gives no row. The log names no file: its NETWORK_NAME is often the same for every model that
+was converted the same way, so the model is that of the echoed command, else a name that tells models
+apart, else unknown.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
 from edgebench.backend import Scalar
-from edgebench.importers._source import UNKNOWN, Imports, SourceFile, make_record, slug
+from edgebench.importers._commands import Echo, echoes, one_model
+from edgebench.importers._source import (
+    UNKNOWN,
+    Imports,
+    SourceFile,
+    first_few,
+    make_record,
+    model_of,
+    put_once,
+    unnamed_note,
+)
 from edgebench.record import Record
 
 TOOL = "benchmark_app"
 SUMMARY = "benchmark_app of OpenVINO: its console log, or its report as CSV or JSON"
 
-_REPORT_STEP_MS = 0.01  # what a report rounds to
-_SECTIONS = ("configuration_setup", "execution_results")
+_NAMED_BY = "the command echoed into the log (set -x)"
+_MAX_LINE = 4096  # longer ones hold no setting and no result
+_STEP = re.compile(r"\[Step (\d{1,3})/(\d{1,3})\] ?(.*)")
+_LEVEL = re.compile(r"\[ ?([A-Z]{4,9}) ?\] ?")
+_MODEL_OPTIONS = ("m", "path_to_model", "model")
+#: Names that a converter gives to any model.
+_NO_NAME = re.compile(
+    r".*frontend.*|model\d*|main(?:_graph)?|graph|tf2onnx|torch[-_]jit.*|paddle[-_]onnx|unnamed|unknown",
+    re.IGNORECASE,
+)
 _PRECISIONS = {"float": "fp32", "float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
-_TO_NS = {"us": 1e3, "ms": 1e6}
-_LATENCY = re.compile(r"(Median|(\d+(?:\.\d+)?) percentile):\s+([\d.]+) (us|ms)")
-_LOG = {
-    "build": re.compile(r"Build \.+ (\S+)"),
-    "network": re.compile(r"NETWORK_NAME: (.+)$"),
-    "requests": re.compile(r"(?:OPTIMAL_NUMBER_OF_INFER_REQUESTS|inference requests):? (\d+)"),
-    "threads": re.compile(r"INFERENCE_NUM_THREADS: (\d+)"),
-    "hint": re.compile(r"PERFORMANCE_HINT: (?:PerformanceMode\.)?(\w+)$"),
-    "precision": re.compile(r"INFERENCE_PRECISION_HINT: (?:<Type: ')?([\w]+)"),
-    "batch": re.compile(r"Model batch size: (\d+)"),
-    "mode": re.compile(r"Start inference (synchronously|asynchronously)"),
-    "device": re.compile(r"Execution Devices:\s*\['(\w+)"),
+_TO_NS = {"us": 1e3, "ms": 1e6, "s": 1e9}
+_PERCENTILES = ("50", "90", "99")  # that have a column
+
+_LATENCY = re.compile(
+    r"\s*(?:Median|Latency|(\d{1,3}(?:\.\d{1,6})?) percentile):\s*(\S{1,40}) (us|ms|s)\b"
+)
+_THROUGHPUT = re.compile(r"\s*Throughput:\s*(\S{1,40}) FPS\b")
+_GROUPS = "Latency for each data shape group"
+_PROPERTY = re.compile(r"( +)([A-Z][A-Z0-9_.]{1,60}): ?(.{0,500})$")
+#: Properties whose axis has another name.
+_AXES = {"INFERENCE_NUM_THREADS": "threads", "PERFORMANCE_HINT": "hint"}
+_NO_SETTINGS = frozenset(
+    ("NETWORK_NAME", "OPTIMAL_NUMBER_OF_INFER_REQUESTS", "RUNTIME_REQUIREMENTS", "EXECUTION_DEVICES",
+     "SUPPORTED_PROPERTIES", "LOG_LEVEL", "CACHE_DIR", "LOADED_FROM_CACHE", "INFERENCE_PRECISION_HINT",
+     "MODEL_PTR", "OV_VERSION")
+)  # fmt: skip
+#: Options and settings of a report that change neither what is computed nor how.
+_REPORT_NO_SETTINGS = frozenset(
+    ("m", "path_to_model", "model", "report_type", "report_folder", "json_stats", "latency_percentile", "t",
+     "time", "niter", "progress", "pc", "pcsort", "exec_graph_path", "dump_config", "topology",
+     "precision", "number_of_iterations", "iterations_num", "duration_ms", "duration", "hint",
+     "batch_size", "number_of_parallel_infer_requests", "nireq", "api", "target_device", "d")
+)  # fmt: skip
+_CSV_TITLES = {
+    "Command line parameters": "cmd_options",
+    "Configuration setup": "configuration_setup",
+    "Execution results": "execution_results",
+    "Group Latencies": "group_latencies",
 }
+_SECTIONS = ("configuration_setup", "execution_results")
 
 
 def read(source: SourceFile) -> Imports:
-    """One record. Raises StoreError with file and line where the file is malformed."""
-    text = source.text.lstrip()
-    if text.startswith("{"):
-        report = source.json()
-        if "detailed_performance" in report or "execution_results" not in report:
-            source.bad("a report without execution_results", fix="give benchmark_report.json")
-        return Imports([_of_report(source, report)])
-    if text.startswith("[Step "):
-        return Imports([_of_log(source)])
-    if ";" in text:
-        return Imports([_of_report(source, _csv(source))])
-    return source.bad("neither a report nor a log of benchmark_app", 1)
+    """A record for each run of a log, or each report. Raises StoreError with file and line."""
+    if any(_STEP.match(line.lstrip()) for line in source.lines):
+        return _of_log(source)
+    reports = list(_json_reports(source)) or list(_csv_reports(source))
+    if not reports:
+        source.bad("neither a report nor a log of benchmark_app", 1)
+    return _of_reports(source, reports)
 
 
-def _csv(source: SourceFile) -> dict[str, dict[str, str]]:
-    """The CSV form, sections of `name;value` lines, as the JSON form has them."""
-    titles = {
-        "Command line parameters": "cmd_options",
-        "Configuration setup": "configuration_setup",
-        "Execution results": "execution_results",
-    }
-    report: dict[str, dict[str, str]] = {}
-    section = ""
-    for line, text in enumerate(source.text.splitlines(), start=1):
-        name, separator, value = text.partition(";")
-        if name.strip() in titles and not separator:
-            section = titles[name.strip()]
-            report[section] = {}
-        elif text.strip():
-            if not section or not separator:
-                source.bad(f"no 'name;value': {text[:40]!r}", line)
-            report[section][name] = value
-    return report
+# --- the log
 
 
-def _of_report(source: SourceFile, report: dict[str, Any]) -> Record:
-    missing = [name for name in _SECTIONS if not isinstance(report.get(name), dict)]
-    if missing:
-        source.bad(f"a report without {missing[0]}", fix="the run may have failed")
-    options = report.get("cmd_options")
-    options = options if isinstance(options, dict) else {}
-    setup = report["configuration_setup"]
-    results = report["execution_results"]
-    notes, reported, statistic, unknown = [], {}, {}, {}
-    percentile = str(options.get("-latency_percentile", "50"))
-    metric = f"latency.p{percentile}"
-    value = results.get("latency (ms)")
-    if value is None:
-        unknown["latency_ns"] = "the report has none"
-    elif re.fullmatch(r"0(?:\.0*)?", str(value)):
-        unknown["latency_ns"] = f"{value} ms: less than the report's steps of 0.01 ms"
-    elif metric not in ("latency.p50", "latency.p90", "latency.p99"):
-        unknown["latency_ns"] = f"p{percentile} was reported, which has no column"
-    else:
-        reported[metric] = source.number(value, "latency (ms)", None, _TO_NS["ms"])
-        rounding = _REPORT_STEP_MS / 2 * _TO_NS["ms"] / reported[metric]
-        statistic[metric] = f"rounded to 0.01 ms (up to {rounding:.1%} off)"
-        if rounding > 0.005:
-            notes.append(f"the latency is rounded to 0.01 ms, up to {rounding:.1%} off")
-    if "throughput" in results:
-        reported["throughput"] = source.number(results["throughput"], "throughput", None)
-        statistic["throughput"] = "items per second, over the whole run"
-    else:
-        unknown["throughput_per_s"] = "the report has none"
-    notes.append("the report does not tell precision or types of inputs: benchmark_app may have run "
-                 "bf16 on u8 images unasked; its log tells")  # fmt: skip
-    requests = _integer(setup.get("number of parallel infer requests"))
-    hint = options.get("-hint")
-    return _record(
-        source,
-        row=report,
-        model=str(options.get("-m", setup.get("topology", UNKNOWN))),
-        build=UNKNOWN,
-        device=str(setup.get("target device", UNKNOWN)),
-        variant={
-            "batch": _integer(setup.get("batch size")),
-            "hint": hint if isinstance(hint, str) else None,
-            "requests": requests,
-        },
-        alone=setup.get("API") == "sync" or requests == 1,
-        found=(reported, statistic, unknown, notes),
-    )
+@dataclass(frozen=True)
+class _Run:
+    """The lines of one run, those of each step by its number, and the commands echoed before it."""
+
+    start: int
+    lines: Sequence[tuple[int, str]]  # with their numbers, without level and what stands before it
+    titles: Mapping[int, str]  # of the steps
+    shown: Sequence[Echo]
+    errors: Sequence[str]
+    steps: Mapping[int, list[tuple[int, str]]]
+
+    def step(self, number: int) -> list[str]:
+        return [text for _, text in self.steps.get(number, [])]
+
+    def first(self, pattern: str) -> str | None:
+        """What the first line says that matches from its start on."""
+        found = (re.match(pattern, text) for _, text in self.lines)
+        return next((match[1].strip() for match in found if match), None)
 
 
-def _of_log(source: SourceFile) -> Record:
-    lines = source.text.splitlines()
-    facts: dict[str, str] = {}
-    reported: dict[str, float] = {}
-    statistic: dict[str, str] = {}
-    unknown: dict[str, str] = {}
-    where = 0
-    for number, text in enumerate(lines, start=1):
-        for name, pattern in _LOG.items():
-            if name not in facts and (found := pattern.search(text)):
-                facts[name] = found[1].strip()
-        if found := _LATENCY.search(text):
-            where = where or number
-            percentile = found[2] or "50"
-            metric = f"latency.p{percentile}"
-            if metric in ("latency.p50", "latency.p90", "latency.p99"):
-                reported[metric] = source.number(found[3], found[1], number, _TO_NS[found[4]])
-                statistic[metric] = found[1].lower()
-            else:
-                unknown["latency_ns"] = f"p{percentile} was reported, which has no column"
-        if found := re.search(r"Throughput:\s+([\d.]+) FPS", text):
-            where = where or number
-            reported["throughput"] = source.number(found[1], "Throughput", number)
-            statistic["throughput"] = "items per second, over the whole run"
-    if not where:
-        source.bad("the log ends without results", len(lines), "the run failed")
-    types = _input_types(lines)
-    precision = _PRECISIONS.get(facts.get("precision", ""), facts.get("precision"))
+@dataclass
+class _Draft:
+    start: int
+    shown: list[Echo]
+    lines: list[tuple[int, str]] = field(default_factory=list)
+    titles: dict[int, str] = field(default_factory=dict)
+    errors: list[str] = field(default_factory=list)
+    steps: dict[int, list[tuple[int, str]]] = field(default_factory=dict)
+
+
+def _runs(lines: Sequence[str]) -> Iterator[_Run]:
+    """The log in runs: one begins where the steps begin again."""
+    draft, step = None, 0
+    commands, shown = echoes(lines, "benchmark_app"), []
+    for number, line in enumerate(lines, start=1):
+        if number - 1 in commands:
+            shown.append(commands[number - 1])
+        if len(line) > _MAX_LINE:
+            continue
+        if found := _STEP.match(line.lstrip()):
+            if draft is None or int(found[1]) <= step:
+                if draft is not None:
+                    yield _Run(**vars(draft))
+                draft, shown = _Draft(number, shown), []
+            step = int(found[1])
+            draft.titles[step] = found[3]
+        if draft is not None:
+            level = _LEVEL.match(line.lstrip())
+            text = line.lstrip()[level.end() :] if level else line
+            if level and level[1] == "ERROR":
+                draft.errors.append(text.strip())
+            draft.lines.append((number, text))
+            draft.steps.setdefault(step, []).append((number, text))
+    if draft is not None:
+        yield _Run(**vars(draft))
+
+
+def _of_log(source: SourceFile) -> Imports:
+    records, notes = [], []
+    source = source.with_mark_of(_numbers(source.lines))
+    for number, run in enumerate(_runs(source.lines), start=1):
+        record = None if run.errors else _of_run(source, run, number)
+        if record is not None:
+            records.append(record)
+        else:
+            why = f"it failed: {run.errors[0][:200]}" if run.errors else "it ends without results"
+            notes.append(f"the run at line {run.start} gives no row: {why}")
+    if not records:
+        source.bad("; ".join(first_few(notes)), len(source.lines), "the run failed")
+    return Imports(records, [*first_few(notes), *unnamed_note(records, _NAMED_BY)])
+
+
+def _numbers(lines: Sequence[str]) -> Iterator[str]:
+    for line in lines:
+        text = _LEVEL.sub("", line[:_MAX_LINE].lstrip(), count=1)
+        if found := _LATENCY.match(text):
+            yield found[2]
+        elif found := _THROUGHPUT.match(text):
+            yield found[1]
+
+
+def _of_run(source: SourceFile, run: _Run, number: int) -> Record | None:
+    """The record of a run; None where it has no results."""
+    results = _results(source, run)
+    if not results.line:
+        return None
+    network = run.first(r" +NETWORK_NAME: (.+)")
+    named = None if network is None or _NO_NAME.fullmatch(network) else network
+    synchronous = "synchronously" in run.titles.get(10, "").split(" ")
+    requests = _requests(run, synchronous)
+    precision = run.first(r" +INFERENCE_PRECISION_HINT: (?:<Type: ')?(\w+)")
+    precision = _PRECISIONS.get(precision or "", precision)
+    inputs = _inputs(run)
+    types = ", ".join(f"{name}: {kind}" for name, kind, _ in inputs)
     notes = [f"inputs as {types}" if types else "the types of inputs are not in the log"]
     if precision:
         notes.append(f"INFERENCE_PRECISION_HINT is {precision}: what layers ran is not told")
+    device = _device(run)
+    settings: dict[str, Scalar | None] = {
+        **_properties(run),
+        "batch": _integer(run.first(r"(?:Model|Network) batch size: (\S+)")),
+        "device": device,
+        "inputs": "+".join(f"{name}:{kind}:{_plain_shape(shape)}" for name, kind, shape in inputs)
+        or None,
+        "data_shapes": _data_shapes(run),
+        "mode": run.first(r"(?i).{0,40}?\b(inference only|full) mode"),
+        "precision": precision,
+        "requests": requests,
+    }
     return _record(
         source,
-        row={"log": [text for text in lines[where - 1 :] if text.strip()], **facts},
-        model=facts.get("network", UNKNOWN),
-        build=facts.get("build", UNKNOWN),
-        device=facts.get("device", UNKNOWN),
-        variant={
-            "batch": _integer(facts.get("batch")),
-            "hint": facts["hint"].lower() if "hint" in facts else None,
-            "precision": precision,
-            "requests": _integer(facts.get("requests")),
-            "threads": _integer(facts.get("threads")),
+        line=results.line,
+        row={
+            "log": results.shown,
+            "network": network,
+            "groups": results.groups,
+            "step 10": run.titles.get(10, ""),
         },
-        alone=facts.get("mode") == "synchronously" or facts.get("requests") == "1",
-        found=(reported, statistic, unknown, notes),
-        line=where,
+        model=one_model(run.shown, *_MODEL_OPTIONS) or named,
+        number=number,
+        build=run.first(r"Build \.+ (\S+)") or UNKNOWN,
+        device=device or UNKNOWN,
+        variant=settings,
+        alone=synchronous or requests == 1,
+        found=(results.reported, results.statistic, results.unknown, [*notes, *results.notes]),
     )
 
 
-def _input_types(lines: list[str]) -> str:
-    """Types of the inputs as configured (step 6), which may differ from the model's own."""
-    step = next((n for n, text in enumerate(lines) if text.startswith("[Step 6/")), len(lines))
-    found = []
-    for text in lines[step:]:
-        if "Model outputs" in text:
+@dataclass
+class _Results:
+    """What the end of a run says. `line` is 0 where it says nothing."""
+
+    line: int = 0
+    shown: list[str] = field(default_factory=list)
+    reported: dict[str, float] = field(default_factory=dict)
+    statistic: dict[str, str] = field(default_factory=dict)
+    unknown: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    groups: list[str] = field(default_factory=list)  # lines on each data shape
+
+
+def _results(source: SourceFile, run: _Run) -> _Results:
+    results = _Results()
+    in_groups = False
+    for number, text in run.lines:
+        if found := _THROUGHPUT.match(text):
+            value = source.number(found[1], "Throughput", number)
+            put_once(source, results.reported, "throughput", value, "Throughput", number)
+            results.statistic["throughput"] = "items per second, over the whole run"
+            in_groups = False
+        elif text.startswith(_GROUPS):
+            in_groups = True
+            continue
+        elif in_groups:
+            results.groups.append(text.strip())
+            continue
+        elif found := _LATENCY.match(text):
+            percentile = found[1] or "50"
+            _put_latency(source, results, percentile, found[2], found[3], number)
+        if found:
+            results.line = results.line or number
+        if results.line and text.strip():
+            results.shown.append(text)
+    if results.groups:
+        results.notes.append(
+            f"the latency is over all data shapes; of each: {'; '.join(results.groups)[:2000]}"
+        )
+    return results
+
+
+def _put_latency(
+    source: SourceFile, results: _Results, percentile: str, text: str, unit: str, line: int | None
+) -> None:
+    """Adds a latency, and by how much its last digit may be off."""
+    what = "median" if percentile == "50" else f"{percentile} percentile"
+    if re.fullmatch(r"0(?:[.,]0*)?", text):
+        results.unknown["latency_ns"] = f"{text} {unit}: less than the steps that are printed"
+    elif percentile not in _PERCENTILES:
+        results.unknown["latency_ns"] = f"p{percentile} was reported, which has no column"
+    else:
+        metric = f"latency.p{percentile}"
+        value = source.nanoseconds(text, what, line, _TO_NS[unit])
+        put_once(source, results.reported, metric, value, what, line)
+        step = 10.0 ** -len(re.split(r"[.,]", text)[-1]) if re.search(r"[.,]", text) else 1.0
+        off = step / 2 * _TO_NS[unit] / value
+        results.statistic[metric] = f"{what}, rounded to {step:g} {unit} (up to {off:.1%} off)"
+        if off > 0.005:
+            results.notes.append(f"the latency is rounded to {step:g} {unit}, up to {off:.1%} off")
+
+
+def _requests(run: _Run, synchronous: bool) -> int | None:
+    """Requests in flight: as measured, else as many as OpenVINO held best."""
+    if synchronous:
+        return 1
+    found = re.search(r"(\d{1,9}) inference requests", run.titles.get(10, ""))
+    optimal = run.first(r" +OPTIMAL_NUMBER_OF_INFER_REQUESTS: (\d{1,9})")
+    return _integer(found[1] if found else optimal)
+
+
+def _properties(run: _Run) -> dict[str, Scalar]:
+    """The properties of the compiled model (step 8), those of one device of several by its name."""
+    settings: dict[str, Scalar] = {}
+    device = ""
+    for text in run.step(8):
+        found = _PROPERTY.match(text)
+        if found is None:
+            continue
+        indent, name, value = found.groups()
+        if len(indent) < 4:
+            device = "" if value.strip() else f"{name.lower()}."
+        if value.strip() and name not in _NO_SETTINGS:
+            axis = device + _AXES.get(name, name.lower())
+            settings[axis] = _value(value.strip())
+    return settings
+
+
+def _value(text: str) -> Scalar:
+    """A property's value as Python's and C++'s benchmark_app both mean it."""
+    text = re.sub(r"^<Type: '(\w+)'>$", r"\1", text)
+    text = re.sub(r"^[A-Z]\w+\.([A-Z_]+)$", r"\1", text)
+    number = _integer(text)
+    if number is not None:
+        return number
+    return text.lower() if re.fullmatch(r"[A-Z_]+|True|False", text) else text
+
+
+def _inputs(run: _Run) -> list[tuple[str, str, str]]:
+    """Name, type and shape of the inputs as configured (step 6), which may differ from the model's own."""
+    inputs = []
+    for text in run.step(6):
+        if "Model outputs" in text or "Network outputs" in text:
             break
-        if match := re.search(r"\]\s+(\S+) \(node: .*?\) : (\w+) /", text):
-            found.append(f"{match[1]}: {match[2]}")
-    return ", ".join(found)
+        name, node, rest = text.partition(" (node: ")
+        parts = [part.strip() for part in rest.partition(") : ")[2].split(" / ")]
+        if node and parts[0]:
+            inputs.append((name.strip(), parts[0], parts[-1] if len(parts) > 1 else ""))
+    return inputs
+
+
+def _data_shapes(run: _Run) -> str | None:
+    """The shapes that were fed in turn (step 9), where there are several."""
+    lines = run.step(9)
+    start = next((n for n, text in enumerate(lines) if "tensor groups:" in text), len(lines))
+    groups = [
+        text.strip()
+        for text in takewhile(lambda text: text.startswith(("\t", " ")), lines[start + 1 :])
+    ]
+    return "+".join(map(_plain_shape, groups)) or None
+
+
+def _plain_shape(text: str) -> str:
+    """1x3x32x32 of [1,3,32,32] and of {1, 3, 32, 32}."""
+    return re.sub(r",\s*", "x", re.sub(r"[\[\]{}]", "", text)).replace(" ", "")
+
+
+def _device(run: _Run) -> str | None:
+    told = run.first(r" +EXECUTION_DEVICES: (.+)") or run.first(r"Execution Devices: ?(.+)")
+    return ",".join(re.findall(r"[\w.:()-]+", told[:200])) or None if told else None
+
+
+# --- the report
+
+
+def _of_reports(
+    source: SourceFile, reports: Sequence[tuple[int | None, dict[str, Any]]]
+) -> Imports:
+    records, notes = [], []
+    for number, (line, report) in enumerate(reports, start=1):
+        execution = report.get("execution_results")
+        if isinstance(execution, dict) and "error" in execution:
+            why = str(execution["error"])[:200]
+            notes.append(f"the report at line {line} gives no row: it failed: {why}")
+        else:
+            records.append(_of_report(source, line, number, report))
+    if not records:
+        source.bad("; ".join(first_few(notes)), fix="the run failed")
+    return Imports(records, [*first_few(notes), *unnamed_note(records, _NAMED_BY)])
+
+
+def _json_reports(source: SourceFile) -> Iterator[tuple[int | None, dict[str, Any]]]:
+    for line, report in source.json_documents():
+        if not isinstance(report, dict):
+            source.bad("a report that is no object", line)
+        if "detailed_performance" in report or "execution_results" not in report:
+            source.bad("a report without execution_results", line, "give benchmark_report.json")
+        yield line, report
+
+
+def _csv_reports(source: SourceFile) -> Iterator[tuple[int | None, dict[str, Any]]]:
+    """The CSV form, sections of `name;value` lines, as the JSON form has them."""
+    report: dict[str, dict[str, str]] = {}
+    start, section = 0, ""
+    for line, text in enumerate(source.lines, start=1):
+        name, separator, value = text.partition(";")
+        if name.strip() in _CSV_TITLES and not separator:
+            section = _CSV_TITLES[name.strip()]
+            if section in report:
+                yield start, report
+                report = {}
+            start = start if report else line
+            report[section] = {}
+        elif text.strip() and section:
+            if not separator:
+                source.bad(f"no 'name;value': {text[:40]!r}", line)
+            told = report[section].setdefault(name, value)
+            if told != value and ("latency (" in name or name == "throughput"):
+                source.bad(f"{name} stands twice, as {told[:40]} and {value[:40]}", line)
+    if report:
+        yield start, report
+
+
+def _of_report(source: SourceFile, line: int | None, number: int, report: dict[str, Any]) -> Record:
+    missing = [name for name in _SECTIONS if not isinstance(report.get(name), dict)]
+    if missing:
+        source.bad(f"a report without {missing[0]}", line, "the run may have failed")
+    told = report.get("cmd_options")
+    options = (
+        {str(name).lstrip("-"): value for name, value in told.items()}
+        if isinstance(told, dict)
+        else {}
+    )
+    setup, execution = report["configuration_setup"], report["execution_results"]
+    results = _Results()
+    latency = _report_latency(execution, str(options.get("latency_percentile", "50")))
+    if latency is None:
+        results.unknown["latency_ns"] = "the report has none"
+    else:
+        percentile, text = latency
+        source = source.with_mark_of([text, str(execution.get("throughput", ""))])
+        _put_latency(source, results, percentile, text, "ms", line)
+    if "throughput" in execution:
+        value = source.number(execution["throughput"], "throughput", line)
+        results.reported["throughput"] = value
+        results.statistic["throughput"] = "items per second, over the whole run"
+    else:
+        results.unknown["throughput_per_s"] = "the report has none"
+    results.notes.append(
+        "the report does not tell precision or types of inputs: benchmark_app may have run bf16 on u8 "
+        "images unasked; its log tells"
+    )
+    requests = _integer(_told(setup, "number of parallel infer requests", "nireq"))
+    device = str(_told(setup, "target device", "target_device") or UNKNOWN)
+    topology = str(setup.get("topology", ""))
+    model = options.get("m") or options.get("path_to_model")
+    hint, api = options.get("hint"), _told(setup, "API", "api")
+    return _record(
+        source,
+        line=line,
+        row=report,
+        model=str(model) if model else (None if _NO_NAME.fullmatch(topology) else topology or None),
+        number=number,
+        build=UNKNOWN,
+        device=device,
+        variant={
+            **_report_settings(setup),
+            **_report_settings(options),
+            "api": api if isinstance(api, str) else None,
+            "batch": _integer(_told(setup, "batch size", "batch_size")),
+            "device": device,
+            "hint": hint if isinstance(hint, str) else None,
+            "requests": requests,
+        },
+        alone=api == "sync" or requests == 1,
+        found=(results.reported, results.statistic, results.unknown, results.notes),
+    )
+
+
+def _told(part: Mapping[str, Any], *names: str) -> Any:
+    return next((part[name] for name in names if name in part), None)
+
+
+def _report_latency(execution: Mapping[str, Any], percentile: str) -> tuple[str, str] | None:
+    """Percentile and milliseconds of a report, by the names of Python's and of C++'s benchmark_app."""
+    told = _told(execution, "latency (ms)", "Median latency (ms)", "latency_median")
+    if told is not None:
+        boundary = _told(execution, "percentile_boundary", "Percentile boundary")
+        return str(boundary or percentile), str(told)
+    for name, value in execution.items():
+        if found := re.fullmatch(r"latency \((\d{1,3}(?:\.\d{1,6})?) percentile\) \(ms\)", name):
+            return found[1], str(value)
+    return None
+
+
+def _report_settings(part: Mapping[str, Any]) -> dict[str, Scalar]:
+    named = {re.sub(r"\W+", "_", name.lower()).strip("_"): value for name, value in part.items()}
+    return {
+        axis: _value(value) if isinstance(value, str) else value
+        for axis, value in named.items()
+        if axis not in _REPORT_NO_SETTINGS and isinstance(value, str | int | float) and value != ""
+    }
 
 
 _Found = tuple[dict[str, float], dict[str, str], dict[str, str], list[str]]
@@ -188,27 +489,31 @@ def _record(
     source: SourceFile,
     *,
     row: dict[str, Any],
-    model: str,
+    model: str | None,
+    number: int,
     build: str,
     device: str,
     variant: dict[str, Scalar | None],
     alone: bool,
     found: _Found,
-    line: int | None = None,
+    line: int | None,
 ) -> Record:
     reported, statistic, unknown, notes = found
-    name = slug(model.replace("\\", "/").rsplit("/", 1)[-1].removesuffix(".onnx"))
+    named = model_of(source, model, number)
     return make_record(
         source,
         tool=TOOL,
         line=line,
         row=row,
-        workload=f"benchmark_app-{name}",
+        workload=f"benchmark_app-{named.stem}",
         version=1,
-        title=model,
+        title=named.title,
         task=UNKNOWN,
         backend="OpenVINO" if build == UNKNOWN else f"OpenVINO {build.partition('-')[0]}",
-        variant={axis: value for axis, value in variant.items() if value is not None},
+        variant={
+            **{axis: value for axis, value in variant.items() if value is not None},
+            **named.axes,
+        },
         # Several requests at once: a latency among others, not that of a query alone.
         scenario="single_stream" if alone else "concurrent",
         device=UNKNOWN,

@@ -1,8 +1,9 @@
 """MLPerf Inference's tables of results, and those of MLPerf Tiny.
 
 A table has one row per system, model and scenario, and its units stand beside the numbers. What the
-number is depends on the scenario: the early-stopping estimate of p90 (SingleStream) or p99
-(MultiStream), samples per second (Offline), the rate that keeps the latency bound (Server).
+number is depends on the scenario: the early-stopping estimate of p90 (SingleStream; of p99.9 for
+pointpainting) or p99 (MultiStream), samples per second (Offline), the rate that keeps the latency bound
+(Server).
 Power is energy per query for the streams and average power for the others. MLPerf requires 8
 samples a query in MultiStream.
 """
@@ -34,6 +35,11 @@ _NEEDS = (
 )  # fmt: skip
 _TINY_NEEDS = ("version", "division", "submitter", "system", "benchmark", "performance_median_ips")
 _BY_AUC = "ad"  # anomaly detection: MLPerf Tiny demands an AUC of it, and an accuracy of the others
+#: Percentiles that LoadGen's mlperf.conf demands of a scenario, and of a model where it differs.
+_PERCENTILES = {"SingleStream": "90", "MultiStream": "99"}
+_MODEL_PERCENTILES = {
+    ("pointpainting", "SingleStream"): "99.9"
+}  # since v5.0, which brought the model
 _STREAM_SAMPLES = {"SingleStream": 1, "MultiStream": 8}
 _ITEMS = {"Samples/s": "samples", "Queries/s": "queries", "Tokens/s": "tokens"}
 _CONTAINER = re.compile(r"[0-9a-f]{12}-")  # a container's id in place of a host name
@@ -48,9 +54,12 @@ class _Row:
 
 def read(source: SourceFile) -> Imports:
     """The records of a table. Raises StoreError with file and line where it is malformed."""
-    if source.text.split("\n", 1)[0].startswith("version,division,submitter,system,benchmark"):
+    if source.csv_head(_TINY_NEEDS) is not None:
         return _tiny(source)
     rows = [_Row(line, fields) for line, fields in source.csv_rows(_NEEDS)]
+    source = source.with_mark_of(
+        row.fields[name] for row in rows for name in ("Performance_Result", "Power_Result")
+    )
     kept, notes = _without_copies(rows)
     return Imports([_record(source, row) for row in kept], [*notes, CITING])
 
@@ -149,8 +158,8 @@ def _performance(
     if latency:
         if units != "Latency (ms)":
             source.bad(f"{scenario} in {units!r}", row.line, "MLPerf gives Latency (ms)")
-        percentile = "90" if scenario == "SingleStream" else "99"
-        name = f"latency.p{percentile}_early_stopping"
+        percentile = _percentile(fields["Model"], scenario)
+        name = f"latency.p{percentile.replace('.', '')}_early_stopping"
         what = f"early-stopping estimate of p{percentile} ({scenario})"
         if scenario == "MultiStream":
             what += ", of a query of 8 samples"
@@ -164,15 +173,20 @@ def _performance(
     return {"throughput": value}, {"throughput": what}, {"latency_ns": silent}
 
 
+def _percentile(model: str, scenario: str) -> str:
+    own = _MODEL_PERCENTILES.get((model.strip().lower(), scenario))
+    return own or _PERCENTILES[scenario]
+
+
 def _quality(source: SourceFile, row: _Row) -> Quality | None:
     """The first number of the accuracy column; in the open division without a demand."""
     text = row.fields["Accuracy"]
     if not text.strip():
         return None
-    parts = re.findall(r"([A-Za-z_0-9]+): *([-+0-9.eE]+)", text)
-    if not parts:
+    found = re.match(r"\W*(\w{1,40}): *(\S{1,40}?)(?:,?\s|,?$)", text)
+    if found is None:
         source.bad(f"Accuracy is not like 'acc: 76.46': {text[:40]!r}", row.line)
-    name, number = parts[0]
+    name, number = found.groups()
     value = source.number(number, "Accuracy", row.line)
     metric = "accuracy" if name.lower() in ("acc", "accuracy") else name
     share = metric in ("accuracy", "mAP", "F1")
@@ -209,7 +223,8 @@ def _energy(source: SourceFile, row: _Row) -> Energy:
         per_item = None
         detail = "energy per token, not per inference, would follow from the rate"
         if fields["Performance_Units"] != "Tokens/s":
-            per_item = value / float(fields["Performance_Result"])
+            rate = source.number(fields["Performance_Result"], "Performance_Result", row.line)
+            per_item = value / rate
             detail = "average power over throughput, both as reported of one run"
         return msgspec.structs.replace(
             meter, detail=detail, j_per_inference=per_item, average_w=value
@@ -247,7 +262,9 @@ def _tiny_record(source: SourceFile, row: _Row) -> Record:
             source="EEMBC EnergyRunner",
             detail="median over windows",
         )
-    version = source.number(fields["version"], "version", line)
+    version = re.fullmatch(r"v?(\d{1,4})\.(\d{1,2})", fields["version"])
+    if version is None:
+        source.bad(f"no version {fields['version'][:40]!r}", line, "it looks like 1.3")
     origin = f"{fields['division']} division, {fields['submitter']}"
     return make_record(
         source,
@@ -255,7 +272,7 @@ def _tiny_record(source: SourceFile, row: _Row) -> Record:
         line=line,
         row=dict(fields),
         workload=f"mlperf-tiny-{slug(fields['benchmark'])}",
-        version=round(version * 100),
+        version=int(version[1]) * 100 + int(version[2].ljust(2, "0")),
         title=f"MLPerf Tiny {fields['benchmark']}",
         task=fields["benchmark"],
         backend=fields["system"].partition("/")[0] or "unknown",

@@ -7,10 +7,20 @@ loading included), and rates of prefill and decode (tokens labelled as samples).
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from edgebench.backend import Scalar
-from edgebench.importers._source import UNKNOWN, Imports, SourceFile, make_record, sampled, slug
+from edgebench.importers._source import (
+    UNKNOWN,
+    Imports,
+    SourceFile,
+    make_record,
+    model_of,
+    sampled,
+    slug,
+    unnamed_note,
+)
 from edgebench.record import Energy, Record
 
 TOOL = "optimum-benchmark"
@@ -18,6 +28,17 @@ SUMMARY = "optimum-benchmark: benchmark_report.json or benchmark.json"
 
 _WHOLE = ("forward", "call")  # a whole query
 _PARTS = ("prefill", "decode")  # of a request that generates
+#: Settings whose axis has another name, and what is none: it stands elsewhere, or tells how long to measure.
+_AXES = {
+    "input_shapes.batch_size": "batch",
+    "input_shapes.sequence_length": "sequence_length",
+    "torch_dtype": "precision",
+    "dtype": "precision",
+}
+_NO_SETTINGS = frozenset(
+    ("model", "task", "name", "version", "_target_", "seed", "token", "hub_kwargs.token", "iterations",
+     "duration", "warmup_runs", "memory", "latency", "energy")
+)  # fmt: skip
 _NOT_TAKEN = {
     "per_token": "its events are never cleared between requests, so times per token are too long"
 }
@@ -25,28 +46,32 @@ _NOT_TAKEN = {
 
 def read(source: SourceFile) -> Imports:
     """A record for each phase that has latencies. Raises StoreError where the file is malformed."""
-    document = source.json()
-    if not isinstance(document, dict):
-        source.bad("not an object", 1)
-    report = document.get("report", document)
-    config = document.get("config", {})
-    if not isinstance(report, dict) or not isinstance(config, dict):
-        source.bad("`report` or `config` is not an object")
     records, notes = [], []
-    for phase, measurements in report.items():
-        if phase in _NOT_TAKEN:
-            notes.append(f"{phase} left out: {_NOT_TAKEN[phase]}")
-        elif phase in (*_WHOLE, *_PARTS):
-            if not isinstance(measurements, dict):
-                source.bad(f"{phase} is not an object")
-            records.append(_record(source, phase, measurements, config))
+    for number, (line, document) in enumerate(source.json_documents(), start=1):
+        if not isinstance(document, dict):
+            source.bad("not an object", line)
+        report = document.get("report", document)
+        config = document.get("config", {})
+        if not isinstance(report, dict) or not isinstance(config, dict):
+            source.bad("`report` or `config` is not an object", line)
+        for phase, measurements in report.items():
+            if phase in _NOT_TAKEN:
+                notes.append(f"{phase} left out: {_NOT_TAKEN[phase]}")
+            elif phase in (*_WHOLE, *_PARTS):
+                if not isinstance(measurements, dict):
+                    source.bad(f"{phase} is not an object", line)
+                records.append(_record(source, number, phase, measurements, config))
     if not records:
-        source.bad("no forward, call, prefill or decode in it", fix="give benchmark_report.json")
-    return Imports(records, notes)
+        source.bad("no forward, call, prefill or decode in it", fix="give benchmark.json")
+    return Imports(records, [*notes, *unnamed_note(records, "benchmark.json")])
 
 
 def _record(
-    source: SourceFile, phase: str, measurements: dict[str, Any], config: dict[str, Any]
+    source: SourceFile,
+    number: int,
+    phase: str,
+    measurements: dict[str, Any],
+    config: dict[str, Any],
 ) -> Record:
     latency = measurements.get("latency")
     unknown, samples = {}, []
@@ -54,7 +79,7 @@ def _record(
         if latency.get("unit") != "s" or not isinstance(latency["values"], list):
             source.bad(f"latency of {phase} in {latency.get('unit')!r}, not a list of values in s")
         samples = [
-            round(source.number(value, f"latency of {phase}", None, 1e9))
+            round(source.nanoseconds(value, f"latency of {phase}", None, 1e9))
             for value in latency["values"]
         ]
     else:
@@ -64,7 +89,7 @@ def _record(
     rate = measurements.get("throughput")
     if not isinstance(rate, dict):
         unknown["throughput_per_s"] = "the report has none"
-    elif phase in _WHOLE:
+    elif phase in _WHOLE or rate.get("unit") == "tokens/s":
         reported["throughput"] = source.number(rate.get("value"), f"throughput of {phase}", None)
         statistic["throughput"] = f"{rate.get('unit')}, volume over mean latency"
     else:
@@ -74,29 +99,25 @@ def _record(
         reported["memory.peak"] = source.number(memory["max_ram"], "max_ram", None, 1e6)
         statistic["memory.peak"] = "largest of polled resident sizes: short peaks may be missed"
     backend, scenario = _part(config, "backend"), _part(config, "scenario")
-    shapes = _part(scenario, "input_shapes")
-    variant: dict[str, Scalar] = {}
-    for axis, value in (
-        ("batch", shapes.get("batch_size")),
-        ("sequence_length", shapes.get("sequence_length")),
-        ("precision", backend.get("torch_dtype")),
-    ):
-        if isinstance(value, int | str):
-            variant[axis] = value
+    variant = {**_settings(scenario, ""), **_settings(backend, "")}
+    variant |= {
+        f"launcher.{axis}": each for axis, each in _settings(_part(config, "launcher"), "").items()
+    }
     environment = _part(config, "environment")
     gpus = environment.get("gpu")
-    model = str(backend.get("model", config.get("name", UNKNOWN)))
+    told = backend.get("model")
+    named = model_of(source, told if isinstance(told, str) else None, number)
     return make_record(
         source,
         tool=TOOL,
         line=None,
         row={"phase": phase, **measurements},
-        workload=f"optimum-{slug(model)}-{phase}",
+        workload=f"optimum-{named.stem}-{phase}",
         version=1,
-        title=f"{model}, {phase}",
+        title=f"{named.title}, {phase}",
         task=str(backend.get("task", UNKNOWN)),
         backend=f"{backend.get('name', UNKNOWN)} {backend.get('version', '')}".strip(),
-        variant=variant,
+        variant={**variant, **named.axes},
         scenario="single_stream",
         device=str(environment.get("machine") or environment.get("cpu") or UNKNOWN).strip(),
         facts={
@@ -116,6 +137,20 @@ def _record(
         ),
         replicates=[sampled(samples)] if samples else [],
     )
+
+
+def _settings(part: dict[str, Any], prefix: str) -> dict[str, Scalar]:
+    """Every setting of a part of the configuration, those of its own parts by their names with a dot."""
+    settings: dict[str, Scalar] = {}
+    for name, value in part.items():
+        axis = _AXES.get(prefix + str(name), prefix + slug(str(name)))
+        if isinstance(value, dict):
+            settings |= _settings(value, f"{axis}.")
+        elif isinstance(value, list) and value:
+            settings[axis] = json.dumps(value)
+        elif isinstance(value, str | int | float) and value != "" and axis not in _NO_SETTINGS:
+            settings[axis] = value
+    return settings
 
 
 def _part(whole: dict[str, Any], name: str) -> dict[str, Any]:

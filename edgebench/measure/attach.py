@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timezone
 
 import msgspec
 import numpy as np
@@ -12,8 +13,8 @@ import numpy as np
 from edgebench.analysis.energy import combine
 from edgebench.errors import UsageError
 from edgebench.measure.energy import origin, window_energy
-from edgebench.probes.energy.align import Alignment, align
-from edgebench.probes.energy.meter_log import MeterLog
+from edgebench.probes.energy.align import Alignment, align, zone_shift_s
+from edgebench.probes.energy.meter_log import LATEST_S, MeterLog
 from edgebench.probes.energy.source import Sample
 from edgebench.probes.energy.window import SourceFacts
 from edgebench.record import Energy, Record, Replicate
@@ -70,6 +71,7 @@ def attach(
 ) -> list[Record]:
     """The records with the energy of the log in place of any that they had. Raises UsageError where
     the log covers no measured window."""
+    _check_span(log, alignment, records)
     facts = facts_of_log(log, alignment, meter)
     samples = samples_of(log, facts, alignment.offset_s)
     starts_ns = np.array([sample.start_ns for sample in samples])
@@ -77,6 +79,45 @@ def attach(
     if not any(record.energy.status == "ok" for record in attached):
         raise UsageError(f"{log.path}: no measured window has an energy: {_why(attached)}")
     return attached
+
+
+def _check_span(log: MeterLog, alignment: Alignment, records: Sequence[Record]) -> None:
+    """Raises UsageError where the log is of another time than every measured window."""
+    first_s, last_s = (float(log.times_s[n]) + alignment.offset_s for n in (0, -1))
+    if not (abs(first_s) < LATEST_S and abs(last_s) < LATEST_S):
+        raise UsageError(
+            f"{log.path}: log time + {alignment.offset_s:g} s is {last_s:.3g} s, beyond all clocks",
+            "log time + N of --offset-s is Unix time in seconds",
+        )
+    windows_s = [
+        (unix_ns / 1e9, (unix_ns + last_ns - first_ns) / 1e9)
+        for record in records
+        for replicate in record.replicates
+        if (unix_ns := replicate.window_start_unix_ns) is not None
+        and (first_ns := replicate.window_start_ns) is not None
+        and (last_ns := replicate.window_end_ns) is not None
+    ]
+    if not windows_s or any(first_s < end and start < last_s for start, end in windows_s):
+        return
+    run_s = min(start for start, _ in windows_s), max(end for _, end in windows_s)
+    spans = f"it goes from {_utc(first_s)} to {_utc(last_s)}, and the run from {_utc(run_s[0])} to {_utc(run_s[1])}"
+    shift_s = zone_shift_s((first_s, last_s), windows_s)
+    if shift_s is None:
+        raise UsageError(
+            f"{log.path}: no measured window has an energy: {spans}",
+            "give the log of this run, or the offset of its clock with --offset-s N",
+        )
+    hours = f"{abs(shift_s) / 3600:g} h {'behind' if shift_s > 0 else 'ahead of'}"
+    raise UsageError(
+        f"{log.path}: no measured window has an energy: {spans}; it is {hours} the run, as stamps in the "
+        "local time of another zone are",
+        f"if so, give --offset-s {alignment.offset_s + shift_s:g}, or write the zone in the stamps",
+    )
+
+
+def _utc(seconds: float) -> str:
+    moment = datetime.fromtimestamp(seconds, timezone.utc)
+    return moment.strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _why(records: Sequence[Record]) -> str:

@@ -7,7 +7,8 @@ had: one pass at the largest budget holds them all.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import takewhile
 
 from edgebench.generation import GenerationSession
@@ -15,7 +16,7 @@ from edgebench.measure.requests import timed_request
 from edgebench.measure.sampling import Sampler
 from edgebench.measure.scenario import Clock, no_gc
 from edgebench.record import Attempt, Problem, Sampled, Scaling
-from edgebench.task import Attempts, GenerationTask, Question
+from edgebench.task import Attempts, GenerationTask, OutOfTime, Question
 
 
 def answered(
@@ -24,8 +25,10 @@ def answered(
     asked: Attempts,
     seed: int,
     clock: Clock = time.perf_counter_ns,
+    check: Callable[[], None] = lambda: None,
 ) -> Scaling:
-    """Every question `asked.samples` times, `session.width` side by side.
+    """Every question `asked.samples` times, `session.width` side by side; only the first questions where
+    `check`, called before each attempt, raises OutOfTime.
 
     Samples are drawn at the task's temperature from a seed of their own for each attempt, so that they
     depend on no other question.
@@ -33,6 +36,7 @@ def answered(
     requests = -(-asked.samples // session.width)
 
     def attempt(number: int, question: Question, turn: int) -> Attempt:
+        check()
         choose = (
             Sampler(seed + 100_003 * (number + 1) + turn, task.temperature)
             if task.temperature
@@ -54,16 +58,17 @@ def answered(
         ]
         return Attempt(token_ns=request.token_ns, samples=lanes)
 
-    with no_gc():
-        problems = [
-            Problem(
-                kind=question.kind,
-                right=question.right,
-                prompt_tokens=len(question.prompt),
-                attempts=[attempt(number, question, turn) for turn in range(requests)],
-            )
-            for number, question in enumerate(asked.questions)
-        ]
+    def problem(number: int, question: Question) -> Problem:
+        return Problem(
+            kind=question.kind,
+            right=question.right,
+            prompt_tokens=len(question.prompt),
+            attempts=[attempt(number, question, turn) for turn in range(requests)],
+        )
+
+    problems: list[Problem] = []
+    with no_gc(), suppress(OutOfTime):
+        problems.extend(problem(*asked_for) for asked_for in enumerate(asked.questions))
     return Scaling(budget=asked.budget, temperature=task.temperature, problems=problems)
 
 

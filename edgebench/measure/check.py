@@ -21,6 +21,14 @@ from edgebench.backend import Session, computes_itself
 from edgebench.generation import GenerationSession, Prompts
 from edgebench.measure.inputs import Feeds, Outputs, never_seen, split, stack
 from edgebench.measure.phases import looks_cached
+from edgebench.measure.quality_time import (
+    UNLIMITED,
+    QualityTime,
+    in_time,
+    judged_in_part,
+    outputs_in_time,
+    unknown_quality,
+)
 from edgebench.measure.scenario import in_turn
 from edgebench.record import Completion, Limit, OutputCheck, Quality, Reason, Unseen
 from edgebench.spec.types import PARITY_METRIC
@@ -32,6 +40,12 @@ from edgebench.task import Metric, Task
 PARITY_LIMIT = {"fp32": 1e-3, "as-is": 1e-3}
 REDUCED_PARITY_LIMIT = 0.1
 SAME_SESSION_LIMIT = 1e-3  # between two processes of one cell
+#: Why there is no reference to compare with.
+NATIVE_FILE = (
+    "a file in a runtime's own format has no fp32 reference: give the ONNX model it was made from "
+    "(--reference), or a task with labels"
+)
+NO_TIME = "the budget left no time for the fp32 reference"
 CHECKED_ITEMS = 4
 #: Inferences side by side in a quality pass: each holds activations of its own.
 MAX_LANES = 2
@@ -224,21 +238,30 @@ def quality(
     reference: str,
     constant: bool,
     lanes: int = 1,
+    time: QualityTime = UNLIMITED,
+    no_reference: str = NATIVE_FILE,
 ) -> Quality:
     """Quality by labels where the task has them, by parity with the reference where it has none.
 
     A user's own task on a user's own model states no limits: its first metric is reported, and parity
-    is demanded beside it. So many `lanes` of items run side by side.
+    is demanded beside it. So many `lanes` of items run side by side. Where `time` is over before the last
+    item, the items until then are judged.
     """
 
     def by_parity() -> Quality:
         return _parity_quality(
-            session, task, batch=batch, precision=precision, reference=reference, constant=constant
+            session,
+            task,
+            batch=batch,
+            precision=precision,
+            reference=reference,
+            constant=constant,
+            time=time,
+            no_reference=no_reference,
         )
 
     def by_labels(spec: QualitySpec) -> Quality:
-        with side_by_side(lanes) as spread:
-            return _labelled_quality(session, task, spec, batch, spread)
+        return _labelled_quality(session, task, spec, batch, lanes, time)
 
     if spec.metric != PARITY_METRIC:
         return by_labels(spec)
@@ -265,18 +288,36 @@ def quality(
 
 
 def _labelled_quality(
-    session: Session, task: Task, spec: QualitySpec, batch: int, spread: Spread
+    session: Session,
+    task: Task,
+    spec: QualitySpec,
+    batch: int,
+    lanes: int,
+    time: QualityTime,
 ) -> Quality:
-    """The task's metrics over all labelled items, judged by the workload's limits."""
+    """The task's metrics over its labelled items, judged by the workload's limits."""
     session.reset()
-    values = task.evaluate(lambda items: infer(session, batch, items, spread))
-    return judged(values, task.metrics, spec, len(task))
+    with side_by_side(lanes) as spread:
+
+        def run(items: Sequence[Feeds]) -> list[Outputs]:
+            return infer(session, batch, items, spread)
+
+        if time == UNLIMITED:
+            return judged(task.evaluate(run), task.metrics, spec, len(task))
+        values, items = in_time(task, run, batch * lanes, time)
+    return judged(values, task.metrics, spec, items, len(task))
 
 
 def judged(
-    values: dict[str, float], metrics: Mapping[str, Metric], spec: QualitySpec, items: int
+    values: dict[str, float],
+    metrics: Mapping[str, Metric],
+    spec: QualitySpec,
+    items: int,
+    of: int | None = None,
 ) -> Quality:
-    """Metrics against the workload's limits."""
+    """Metrics against the workload's limits; over `items` of `of`, where the budget cut the pass."""
+    if of is not None and items < of:
+        return judged_in_part(values, metrics, spec, items, of)
     main = _judge(spec.metric, spec, metrics, values)
     also = [_judge(name, limit, metrics, values) for name, limit in spec.also.items()]
     broken = [limit for limit in (main, *also) if not limit.passed]
@@ -294,7 +335,15 @@ def judged(
 
 
 def _parity_quality(
-    session: Session, task: Task, *, batch: int, precision: str, reference: str, constant: bool
+    session: Session,
+    task: Task,
+    *,
+    batch: int,
+    precision: str,
+    reference: str,
+    constant: bool,
+    time: QualityTime,
+    no_reference: str,
 ) -> Quality:
     """Parity with the reference on the first items."""
     if not reference:
@@ -305,13 +354,15 @@ def _parity_quality(
             better="lower",
             passed=False,
             items=0,
+            of=len(task) if no_reference == NO_TIME else None,
             kind="parity",
-            reason="a file in a runtime's own format has no fp32 reference: give the ONNX model "
-            "it was made from (--reference), or a task with labels",
+            reason=no_reference,
         )
     want = load_outputs(reference, len(task))
-    items = [task.preprocess(task.raw(index)) for index in range(len(want))]
-    error = relative_error(infer(session, batch, items), want)
+    got = outputs_in_time(task, len(want), lambda items: infer(session, batch, items), batch, time)
+    if not got:
+        return unknown_quality(QualitySpec(metric=PARITY_METRIC), "lower", len(want))
+    error = relative_error(got, want[: len(got)])
     limit = PARITY_LIMIT.get(precision, REDUCED_PARITY_LIMIT)
     reason = ""
     if constant:
@@ -324,7 +375,8 @@ def _parity_quality(
         floor=limit,
         better="lower",
         passed=not reason,
-        items=len(want),
+        items=len(got),
+        of=len(want) if len(got) < len(want) else None,
         kind="parity",
         reason=reason,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import math
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,12 +20,15 @@ from edgebench.analysis.gate_report import build_report, rules_of
 from edgebench.analysis.gate_types import GateReport
 from edgebench.errors import EdgebenchError, StoreError
 from edgebench.measure.ab import Contest, Match, Settings, Watcher
+from edgebench.measure.budget import Budget
 from edgebench.measure.contests import canary_of, make_contests
 from edgebench.measure.couples import Request
 from edgebench.measure.meter import Meter
 from edgebench.measure.pair import run_pair
+from edgebench.measure.quiet import Quiet
 from edgebench.pair import Pair
 from edgebench.record import Reason
+from edgebench.signals import ended_by
 
 PAIRS_SUFFIX = ".pairs.jsonl.gz"
 
@@ -46,23 +50,35 @@ def compare(
     started_s: float | None = None,
     launch: Callable[..., Pair] = run_pair,
     meter: AbstractContextManager[Meter] | None = None,
+    quiet: Quiet | None = None,
 ) -> GateReport:
     """Measures and judges; raw pairs go to a file below `out`. Ctrl-C gives a report of what there is.
 
-    `meter`: what tells the energy of an inference; None: nobody asks for it.
+    `meter`: what tells the energy of an inference; None: nobody asks for it. `quiet`: waits before the first
+    pair. The budget counts from `started_s`, without installations, builds, downloads and that wait.
 
     All requests are judged together, beside one canary. Raises UsageError and AssetError for what cannot
     be measured at all.
     """
     started_s = time.monotonic() if started_s is None else started_s
+    budget = Budget(math.inf if settings.budget_s is None else settings.budget_s, started_s)
     started_utc = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    cells = [c for request in requests for c in make_contests(request, assets.cache_dir())]
+    cells = [c for request in requests for c in make_contests(request, assets.cache_dir(), budget)]
     contests = [*canary_of(cells), *cells]
     rules = rules_of([contest.case for contest in contests], alpha)
     reasons: list[Reason] = []
+    with budget.without("the wait for a quiet machine"):
+        (quiet or Quiet()).wait()
     with _keeping(out) as (keep, path), meter or nullcontext() as reading:
         match = Match(
-            contests, rules, settings, watcher or Silent(), started_s, keep, launch, meter=reading
+            contests,
+            rules,
+            settings,
+            watcher or Silent(),
+            budget.counts_from_s,
+            keep,
+            launch,
+            meter=reading,
         )
         try:
             if not match.measure():
@@ -74,13 +90,14 @@ def compare(
             code = "not_written" if isinstance(error, StoreError) else "stopped"
             reasons.append(Reason(code=code, message=error.message, fix=error.fix))
             _stop(contests, rules, error.message)
-        except KeyboardInterrupt:
-            reasons.append(Reason(code="interrupted", message="interrupted"))
-            _stop(contests, rules, "interrupted")
+        except KeyboardInterrupt as error:
+            reasons.append(Reason(code="interrupted", message=ended_by(error)))
+            _stop(contests, rules, ended_by(error))
     notes = [f"raw pairs: {path}"] if path is not None and path.exists() else []
     if reading is not None and not reading.needed_s:
         notes.append(f"energy is not judged: {_why(reading)}")
     notes += dict.fromkeys(unlike_asked(contests))
+    notes += [budget.note] if budget.note else []
     return build_report(
         [contest.evidence for contest in contests],
         rules,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
@@ -10,11 +13,13 @@ import msgspec
 
 from edgebench import assets, registry
 from edgebench.analysis.gate_types import CellCase
+from edgebench.assets.progress import LINE_EVERY_S
 from edgebench.errors import UsageError
-from edgebench.measure import cores, environments, revisions
+from edgebench.measure import children, cores, environments, revisions
 from edgebench.measure.ab import Contest
+from edgebench.measure.budget import Budget
+from edgebench.measure.campaign import LEAST_TURN_S, Target
 from edgebench.measure.campaign import Settings as CampaignSettings
-from edgebench.measure.campaign import Target
 from edgebench.measure.check import PARITY_LIMIT, REDUCED_PARITY_LIMIT
 from edgebench.measure.couples import Couple, Request, couple, points
 from edgebench.measure.pair import ArmSpec, Interpreter
@@ -28,12 +33,15 @@ from edgebench.spec.types import PARITY_METRIC, Model, Workload
 from edgebench.suggest import did_you_mean
 
 
-def make_contests(request: Request, cache: Path) -> list[Contest]:
-    """A contest for every cell. What a cell lacks is its failure.
+def make_contests(request: Request, cache: Path, budget: Budget | None = None) -> list[Contest]:
+    """A contest for every cell. What a cell lacks is its failure. The budget does not count what is built,
+    installed or fetched; models are made ready within it.
 
     Raises UsageError for what makes no sense, AssetError where an environment or a build fails.
     """
-    models = _models(request, cache)
+    budget = budget or Budget()
+    with budget.without("builds"):
+        models = _models(request, cache)
     made = [
         couple(request, workloads, point)
         for workloads in _workloads(request, models)
@@ -41,8 +49,9 @@ def make_contests(request: Request, cache: Path) -> list[Contest]:
     ]
     # Points that differ in an axis that neither backend has are one cell.
     couples = list({each.name: each for each in made}.values())
-    interpreters = {side: _interpreter(request, side, couples, cache) for side in SIDES}
-    targets = _targets(request, couples, cache)
+    with budget.without("installations"):
+        interpreters = {side: _interpreter(request, side, couples, cache) for side in SIDES}
+    targets = _targets(request, couples, cache, budget)
     available = len(cores.available()) or None
     return [
         _contest(request, couple, found, interpreters, available)
@@ -142,7 +151,9 @@ def _distributions_of(backend: str) -> list[str]:
     return [line.split(";")[0].split(">")[0].split("=")[0].split("[")[0].strip() for line in marked]
 
 
-def _targets(request: Request, couples: Sequence[Couple], cache: Path) -> list[dict[Side, Target]]:
+def _targets(
+    request: Request, couples: Sequence[Couple], cache: Path, budget: Budget
+) -> list[dict[Side, Target]]:
     """A target for either side of every couple; the same cell is prepared once."""
     cells = [couple.side(side) for couple in couples for side in SIDES]
     settings = CampaignSettings(
@@ -150,13 +161,48 @@ def _targets(request: Request, couples: Sequence[Couple], cache: Path) -> list[d
         time_out_s=request.time_out_s,
         memory_limit_bytes=request.memory_limit_bytes,
     )
-    with assets.terminal_progress() as progress:
+    with budget.without("downloads"), assets.terminal_progress() as progress:
         fetched = fetch_assets(cells, progress)
     targets = make_targets(cells, settings, cache, fetched)
+    for target in targets:
+        if late := target.make_ready(partial(_asked, request, budget)):
+            target.status, target.prepare = "failed", None
+            target.reasons.append(late)
     return [
         {"base": targets[2 * number], "head": targets[2 * number + 1]}
         for number in range(len(couples))
     ]
+
+
+def _asked(
+    request: Request,
+    budget: Budget,
+    module: str,
+    job: bytes,
+    *,
+    patience: float = 1.0,
+    share: float = 1.0,
+) -> bytes | Reason:
+    allowance = children.Allowance(
+        patience * request.time_out_s,
+        request.memory_limit_bytes,
+        share * max(budget.left_s, LEAST_TURN_S),
+    )
+    return children.ask(module, job, allowance, _Waiting().tick)
+
+
+class _Waiting:
+    """Says now and then that a model is being made ready."""
+
+    def __init__(self) -> None:
+        self._begun_s = self._said_s = time.monotonic()
+
+    def tick(self) -> None:
+        now_s = time.monotonic()
+        if now_s - self._said_s >= LINE_EVERY_S:
+            self._said_s = now_s
+            text = f"preparing a model: {now_s - self._begun_s:.0f} s so far"
+            print(text, file=sys.stderr, flush=True)
 
 
 def _contest(

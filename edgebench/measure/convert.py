@@ -1,4 +1,5 @@
-"""Converts a model for a backend, in a process of its own: `python -m edgebench.measure.convert`.
+"""Converts a model for a backend, in a process of its own: `python -m edgebench.measure.convert PARENT_PID
+MEMORY_LIMIT`.
 
 Reads a ConvertJob on stdin, writes a Converted or a ConvertFailure on stdout, as JSON.
 """
@@ -15,7 +16,8 @@ import msgspec
 
 from edgebench import registry
 from edgebench.backend import ModelFile, Scalar
-from edgebench.errors import EdgebenchError, UnsupportedError
+from edgebench.errors import EdgebenchError, UnsupportedError, tells_of_no_memory
+from edgebench.measure.parent_link import tie_to_parent
 
 _SECONDS = ".seconds"  # of the file beside a converted one that tells how long it took
 
@@ -51,19 +53,23 @@ decode_answer = msgspec.json.Decoder(Answer).decode
 
 
 def main() -> None:
+    tie_to_parent(sys.argv[1:])
     job = msgspec.json.decode(sys.stdin.buffer.read(), type=ConvertJob)
     answer_fd = os.dup(1)
     os.dup2(2, 1)  # converters print: what they print is no answer
     answer: Answer
     try:
         answer = _convert(job)
-    except UnsupportedError as error:
-        answer = ConvertFailure(kind="unsupported", error=error.message, fix=error.fix)
     except EdgebenchError as error:
-        answer = ConvertFailure(kind="failed", error=error.message, fix=error.fix)
+        cannot = isinstance(error, UnsupportedError) and not tells_of_no_memory(error)
+        kind: Literal["unsupported", "failed"] = "unsupported" if cannot else "failed"
+        answer = ConvertFailure(kind=kind, error=error.message, fix=error.fix)
+    except MemoryError:
+        answer = ConvertFailure(kind="failed", error="it ran out of memory")
     except Exception as error:  # noqa: BLE001 - whatever a converter raises becomes a row
         answer = ConvertFailure(kind="failed", error=f"{type(error).__name__}: {error}")
-    os.write(answer_fd, msgspec.json.encode(answer))
+    with os.fdopen(answer_fd, "wb") as out:
+        out.write(msgspec.json.encode(answer) + b"\n")
 
 
 def _convert(job: ConvertJob) -> Converted:

@@ -19,7 +19,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
+from edgebench.assets.progress import LINE_EVERY_S
 from edgebench.errors import AssetError, UsageError
 from edgebench.installed import installed_version
 from edgebench.measure.pair import Interpreter
@@ -107,9 +109,7 @@ def _build(folder: Path, wanted: Sequence[str], pins: Sequence[str]) -> None:
     )
     for command in commands:
         try:
-            done = subprocess.run(
-                command, capture_output=True, timeout=BUILD_TIME_OUT_S, check=False
-            )
+            done = told_run(command, f"installing {', '.join(pins)}", BUILD_TIME_OUT_S)
         except subprocess.TimeoutExpired:
             raise AssetError(f"no environment after {BUILD_TIME_OUT_S:g} s") from None
         if done.returncode != 0:
@@ -119,6 +119,29 @@ def _build(folder: Path, wanted: Sequence[str], pins: Sequence[str]) -> None:
                 "name versions that exist for this Python and platform",
             )
     (folder / READY).write_text("\n".join(wanted) + "\n", encoding="utf-8")
+
+
+def told_run(
+    command: Sequence[str] | str, what: str, time_out_s: float, **options: Any
+) -> subprocess.CompletedProcess[bytes]:
+    """Runs a command and tells now and then that it is still at it. Raises subprocess.TimeoutExpired."""
+    spent_s = 0.0
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options
+    ) as process:
+        while True:
+            try:
+                out, err = process.communicate(timeout=min(LINE_EVERY_S, time_out_s))
+                return subprocess.CompletedProcess(command, process.returncode, out, err)
+            except subprocess.TimeoutExpired:
+                spent_s += min(LINE_EVERY_S, time_out_s)
+                if spent_s >= time_out_s:
+                    process.kill()
+                    raise
+                print(f"{what}: {spent_s:.0f} s so far", file=sys.stderr, flush=True)
+            except BaseException:
+                process.kill()
+                raise
 
 
 def _why(printed: bytes) -> str:

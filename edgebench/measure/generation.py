@@ -4,26 +4,33 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from edgebench.backend import Backend, ModelFile
-from edgebench.generation import GenerationSession, Prompts, Room
+from edgebench.generation import GenerationSession, Prompts, Room, Watched
 from edgebench.measure.check_plan import check_plan
 from edgebench.measure.jobs import Done, GenerateJob, Job
 from edgebench.measure.parent_link import ParentLink
 from edgebench.measure.phases import looks_cached, peak_of, timed
+from edgebench.measure.reruns import SCALING_CUT
 from edgebench.probes import memory
-from edgebench.record import Generate, Memory, Pipeline, Replicate, Request, Unseen
+from edgebench.record import Generate, Memory, Pipeline, Reason, Replicate, Request, Unseen
 
 if TYPE_CHECKING:
     from edgebench.generation import Choose
-    from edgebench.task import GenerationTask
+    from edgebench.measure.quality_time import QualityTime
+    from edgebench.task import Attempts, GenerationTask
 
 POOL = 8  # requests with prompts of their own
 FIRST = 3  # tokens of the first request: enough to guess how long the others take
 _PIPELINE = 3
-#: What the quality pass may take beyond the time-out: 5,000 tokens are read, a few hundred written.
+#: Tokens of a quality pass, as if each were written: 5,000 are read, a few hundred written.
+JUDGED_TOKENS = 1_500
+#: What it may take beyond the time-out.
 QUALITY_S = 600.0
 SCALING_S = 3600.0  # likewise: thousands of tokens are written
 
@@ -33,12 +40,15 @@ def measure(
 ) -> Done:
     """The replicate; `backend` has its runtime imported, which took `import_ns`."""
     assert job.generate is not None
+    began_s = time.monotonic()
     asked, plan = job.generate, check_plan(job)
     # The task reads the model's file for its tokens: before the load, so as not to be part of it.
     link.phase("preparation of prompts")
     task = _task(job)
     pool = [_prompts(task, asked, job.batch, number) for number in range(POOL)]
-    attempts = task.attempts(asked.prompt_tokens)
+    attempts = task.attempts(
+        asked.prompt_tokens
+    )  # refuses what makes no sense before it is measured
     longest = max(asked.prompt_tokens + asked.new_tokens, task.positions)
 
     link.phase("load of the model")
@@ -47,7 +57,7 @@ def measure(
     uss_loaded = memory.uss_bytes()
 
     from edgebench.measure import check, requests, scenario
-    from edgebench.measure.attempts import answered
+    from edgebench.measure.quality_time import QualityTime, without_quality
 
     choose = _choose(job, task)
 
@@ -82,34 +92,6 @@ def measure(
         temperature=task.temperature,
         fixed_length=not task.ends,
     )
-    link.phase("measurement of prompts given twice", 2 * plan.fresh_prompts * each_s)
-    unseen = _twice(task, asked, job, plan.fresh_prompts, lambda prompts: ask(prompts, 1))
-    pipeline = None
-    if plan.establishes:
-        link.phase("measurement of the pipeline", _PIPELINE * each_s)
-        pipeline = _pipeline(task, asked, job, session, choose)
-    observed = Memory(
-        peak_bytes=peak.peak_bytes,
-        peak_source=peak.peak_source,
-        uss_loaded_bytes=uss_loaded,
-        uss_warm_bytes=uss_warm,
-        uss_end_bytes=memory.uss_bytes(),
-        arena_bytes=session.arena_bytes(),
-        device_peak_bytes=peak.device_peak_bytes,
-        device_source=peak.device_source,
-    )
-    link.phase("output check")
-    checked = check.logits_check(session, pool[0], expected=job.expected)
-    quality = effective = scaling = None
-    if job.full_quality:
-        if attempts is not None:
-            link.phase("test-time scaling", SCALING_S)
-            scaling = answered(session, task, attempts, job.seed)
-        link.phase("quality pass", QUALITY_S)
-        quality = check.judged(task.judge(session), task.metrics, job.quality, len(task))
-        link.phase("reading of effective facts")
-        effective = session.effective()
-    session.close()
     replicate = Replicate(
         index=job.index,
         status="ok",
@@ -127,15 +109,109 @@ def measure(
         involuntary_switches=window.involuntary_switches,
         stop=window.stop,
         generate=generated,
-        scaling=scaling,
+        memory=peak,
+    )
+    digest = _digest(pool)
+    needed_s = JUDGED_TOKENS * _token_s(replicate)
+
+    def phase(name: str, limit_s: float = 0.0) -> None:
+        """Starts a phase behind the window: what was timed in that stands, should the budget end in this one."""
+        without = without_quality(replicate, job.quality, task.metrics, len(task), needed_s)
+        link.phase(name, limit_s, Done(without, digest))
+
+    phase("measurement of prompts given twice", 2 * plan.fresh_prompts * each_s)
+    unseen = _twice(task, asked, job, plan.fresh_prompts, lambda prompts: ask(prompts, 1))
+    pipeline = None
+    if plan.establishes:
+        phase("measurement of the pipeline", _PIPELINE * each_s)
+        pipeline = _pipeline(task, asked, job, session, choose)
+    observed = Memory(
+        peak_bytes=peak.peak_bytes,
+        peak_source=peak.peak_source,
+        uss_loaded_bytes=uss_loaded,
+        uss_warm_bytes=uss_warm,
+        uss_end_bytes=memory.uss_bytes(),
+        arena_bytes=session.arena_bytes(),
+        device_peak_bytes=peak.device_peak_bytes,
+        device_source=peak.device_source,
+    )
+    phase("output check")
+    checked = check.logits_check(session, pool[0], expected=job.expected)
+    effective = None
+    if job.full_quality:
+        phase("reading of effective facts")
+        effective = session.effective()
+    replicate = msgspec.structs.replace(
+        replicate,
         unseen=unseen,
         pipeline=pipeline,
         memory=observed,
-        quality=quality,
         output_check=checked,
         effective=effective,
     )
-    return Done(replicate, _digest(pool))
+    if job.full_quality:
+        left = QualityTime.of_replicate(began_s, job.time_s, job.most_s)
+        judging = _Judging(job, link, session, task, left, digest)
+        replicate = _with_quality(replicate, judging)
+        if attempts is not None:
+            replicate = _with_scaling(replicate, attempts, judging)
+    session.close()
+    return Done(replicate, digest)
+
+
+@dataclass(frozen=True)
+class _Judging:
+    """What the passes behind the measured ones have in common."""
+
+    job: Job
+    link: ParentLink
+    session: GenerationSession
+    task: GenerationTask
+    left: QualityTime
+    digest: str
+
+
+def _with_quality(replicate: Replicate, judging: _Judging) -> Replicate:
+    """The replicate with its quality, over as many items as the budget leaves time for."""
+    from edgebench.measure import check
+    from edgebench.measure.quality_time import with_quality, without_quality
+
+    job, task = judging.job, judging.task
+    needed_s = JUDGED_TOKENS * _token_s(replicate)
+    without = without_quality(replicate, job.quality, task.metrics, len(task), needed_s)
+    judging.link.phase("quality pass", QUALITY_S, Done(without, judging.digest))
+    values = task.judge(Watched(judging.session, judging.left.check))
+    items = len(task) if task.judged is None else task.judged
+    quality = check.judged(values, task.metrics, job.quality, items, len(task))
+    return with_quality(replicate, quality, needed_s)
+
+
+def _with_scaling(replicate: Replicate, attempts: Attempts, judging: _Judging) -> Replicate:
+    """The replicate with the problems of test-time scaling, likewise."""
+    from edgebench.measure.attempts import answered
+
+    judging.link.phase("test-time scaling", SCALING_S, Done(replicate, judging.digest))
+    scaling = answered(
+        judging.session, judging.task, attempts, judging.job.seed, check=judging.left.check
+    )
+    done, asked = len(scaling.problems), len(attempts.questions)
+    if done == asked:
+        return msgspec.structs.replace(replicate, scaling=scaling)
+    cut = Reason(
+        code=SCALING_CUT,
+        message=f"test-time scaling over {done} of {asked} problems: the budget ended it",
+        fix="raise --budget, or leave it out",
+    )
+    return msgspec.structs.replace(
+        replicate, scaling=scaling if done else None, reasons=[*replicate.reasons, cut]
+    )
+
+
+def _token_s(replicate: Replicate) -> float:
+    """What a token that is written takes, a batch of them side by side."""
+    requests = replicate.generate.requests if replicate.generate else []
+    took = [request.token_ns[-1] / len(request.token_ns) for request in requests]
+    return sum(took) / max(1, len(took)) / 1e9
 
 
 def _task(job: Job) -> GenerationTask:

@@ -56,14 +56,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     reference_constant: bool
     expected: str  # npz of this cell's outputs: written by its first replicate, read by the others
     memory_limit_bytes: int | None = None
+    #: Its share of the budget, from its start, quality pass included, and the most it may take; None: what
+    #: it takes.
+    time_s: float | None = None
+    most_s: float | None = None
     generate: GenerateJob | None = None  # None: single inferences
-
-
-class Phase(msgspec.Struct, frozen=True, tag="phase"):
-    """The worker starts a phase; the parent gives it `limit_s` on top of its time-out."""
-
-    name: str
-    limit_s: float = 0.0
 
 
 class Done(msgspec.Struct, frozen=True, tag="done"):
@@ -71,6 +68,14 @@ class Done(msgspec.Struct, frozen=True, tag="done"):
 
     replicate: Replicate
     inputs_sha256: str | None = None
+
+
+class Phase(msgspec.Struct, frozen=True, tag="phase"):
+    """The worker starts a phase; the parent gives it `limit_s` on top of its time-out."""
+
+    name: str
+    limit_s: float = 0.0
+    so_far: Done | None = None  # what stands where the budget ends within this phase
 
 
 Message = Phase | Done

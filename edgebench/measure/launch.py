@@ -27,35 +27,62 @@ TICK_S = 1.0
 QUOTED_BYTES = 600
 
 
+#: Code of the reason where the budget ended before the process did: whether it hung or was slow, nobody knows.
+OUT_OF_TIME = "out_of_time"
+
+
 @dataclass
-class _Conversation:
-    """What a worker has said so far."""
+class Conversation:
+    """What a child has said so far."""
 
     phase: str = "start"
-    done: Done | None = None
+    answered: bool = False  # it said its last word
     limit_s: float = 0.0  # how long it may be silent in this phase
-    timed_out: bool = False
-    hung_up: bool = False  # the worker closed its end: it is ending by itself
+    timed_out: bool = False  # it was silent for longer
+    out_of_time: bool = False  # it took more time than there was
+    hung_up: bool = False  # it closed its end: it is ending by itself
+    foreign: str = ""  # the start of a line that it cannot have meant
     buffer: bytearray = field(default_factory=bytearray)
+
+    @property
+    def ending(self) -> bool:
+        return self.answered or self.hung_up
 
 
 def run_worker(
     job: Job,
     *,
     time_out_s: float,
+    time_s: float = float("inf"),
     inherited_fds: tuple[int, ...] = (),
     on_tick: Callable[[], None] = lambda: None,
 ) -> Done:
     """Measures one replicate in a fresh process and returns it, whatever became of the process.
 
-    `time_out_s` bounds each phase of the worker, on top of what the phase itself announces. The
-    worker is killed, with its process group, when it is exceeded, and on any exception here.
+    `time_out_s` bounds each phase of the worker, on top of what the phase itself announces; `time_s`
+    bounds them all together. The worker is killed, with its process group, when either is exceeded, and
+    on any exception here. What it had measured before its quality pass stands where only time ran out.
     """
     started = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
     begin, cpu_begin = time.perf_counter(), time.process_time()
     job_read, job_write = os.pipe()
     result_read, result_write = os.pipe()
-    conversation = _Conversation()
+    conversation = Conversation()
+    kept: list[Done] = []
+
+    def hear(line: bytes) -> Phase | None:
+        try:
+            message = decode_message(line)
+        except msgspec.MsgspecError:
+            conversation.foreign = line[:80].decode(errors="replace")
+            return None
+        if isinstance(message, Done):
+            kept.append(message)
+            return None
+        if message.so_far is not None:
+            kept.append(message.so_far)
+        return message
+
     oom_kills = oom_kill_count()
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
@@ -77,27 +104,21 @@ def run_worker(
             os.close(job_read)
             os.close(result_write)
             _send_job(job_write, job)
-            _listen(result_read, conversation, time_out_s, on_tick)
+            listen(result_read, conversation, hear, time_out_s, time_s, on_tick)
         finally:
-            see_off(process, wait=conversation.hung_up or conversation.done is not None)
+            see_off(process, wait=conversation.ending)
             os.close(result_read)
             os.close(job_write)
-        done = conversation.done or Done(
-            Replicate(
-                index=job.index,
-                status="failed",
-                started_utc=started,
-                reasons=[
-                    cause_of_death(
-                        process.returncode,
-                        phase=conversation.phase,
-                        log=log,
-                        time_out_s=conversation.limit_s if conversation.timed_out else None,
-                        oom_kills=oom_kill_count() - oom_kills,
-                    )
-                ],
+        if kept and (
+            conversation.out_of_time or (not conversation.foreign and conversation.answered)
+        ):
+            done = kept[-1]
+        else:
+            reason = why_no_answer(conversation, process.returncode, log, time_s, oom_kills)
+            failed = Replicate(
+                index=job.index, status="failed", started_utc=started, reasons=[reason]
             )
-        )
+            done = Done(failed)
     return msgspec.structs.replace(
         done,
         replicate=msgspec.structs.replace(
@@ -117,20 +138,28 @@ def _send_job(fd: int, job: Job) -> None:
         pass  # it died at once: the end of the result pipe will tell
 
 
-def _listen(
-    fd: int, conversation: _Conversation, time_out_s: float, on_tick: Callable[[], None]
+def listen(
+    fd: int,
+    conversation: Conversation,
+    hear: Callable[[bytes], Phase | None],
+    time_out_s: float,
+    time_s: float,
+    on_tick: Callable[[], None],
 ) -> None:
-    """Sleeps until the worker is done, ends, or stays silent for longer than its phase may take."""
+    """Sleeps until a child has answered or ended, was silent for longer than its phase may be, or took
+    more than `time_s`. `hear` takes a line: the phase that it begins, or None for the last word."""
     conversation.limit_s = time_out_s
-    deadline = time.monotonic() + conversation.limit_s
+    now = time.monotonic()
+    end, silent_until = now + time_s, now + time_out_s
     with selectors.DefaultSelector() as selector:
         selector.register(fd, selectors.EVENT_READ)
         while True:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                conversation.timed_out = True
+            now = time.monotonic()
+            conversation.out_of_time = now >= end
+            conversation.timed_out = not conversation.out_of_time and now >= silent_until
+            if conversation.out_of_time or conversation.timed_out:
                 return
-            if not selector.select(min(TICK_S, left)):
+            if not selector.select(min(TICK_S, silent_until - now, end - now)):
                 on_tick()
                 continue
             chunk = os.read(fd, 1 << 20)
@@ -138,16 +167,15 @@ def _listen(
                 conversation.hung_up = True
                 return
             conversation.buffer += chunk
-            while (end := conversation.buffer.find(b"\n")) >= 0:
-                message = decode_message(bytes(conversation.buffer[:end]))
-                del conversation.buffer[: end + 1]
-                if isinstance(message, Phase):
-                    conversation.phase = message.name
-                    conversation.limit_s = time_out_s + message.limit_s
-                    deadline = time.monotonic() + conversation.limit_s
-                else:
-                    conversation.done = message
+            while (newline := conversation.buffer.find(b"\n")) >= 0:
+                phase = hear(bytes(conversation.buffer[:newline]))
+                del conversation.buffer[: newline + 1]
+                if phase is None:
+                    conversation.answered = True
                     return
+                conversation.phase = phase.name
+                conversation.limit_s = time_out_s + phase.limit_s
+                silent_until = time.monotonic() + conversation.limit_s
 
 
 def see_off(process: subprocess.Popen[Any], *, wait: bool) -> None:
@@ -158,6 +186,31 @@ def see_off(process: subprocess.Popen[Any], *, wait: bool) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+
+
+def why_no_answer(
+    conversation: Conversation, code: int, log: IO[bytes], time_s: float, oom_kills_before: int
+) -> Reason:
+    """Why a child gave no answer: it ran out of time, was silent, or died."""
+    if conversation.foreign:
+        return Reason(
+            code="foreign_answer",
+            message=f"something wrote {conversation.foreign!r} in the place of the answer during "
+            f"{conversation.phase}",
+        )
+    if conversation.out_of_time:
+        return Reason(
+            code=OUT_OF_TIME,
+            message=f"the budget left it {time_s:.3g} s, which ended during {conversation.phase}",
+            fix="raise --budget",
+        )
+    return cause_of_death(
+        code,
+        phase=conversation.phase,
+        log=log,
+        time_out_s=conversation.limit_s if conversation.timed_out else None,
+        oom_kills=oom_kill_count() - oom_kills_before,
+    )
 
 
 def cause_of_death(

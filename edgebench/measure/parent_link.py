@@ -1,14 +1,15 @@
-"""A worker's ties to its parent: it dies with it, and it speaks to it through one pipe."""
+"""The ties of a child to its parent: it dies with it, and a worker speaks to it through one pipe."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from edgebench.measure.jobs import Done, Job, Phase, decode_job, encode_message
 
@@ -26,26 +27,16 @@ class ParentLink:
         self._parent_pid = parent_pid
 
     def die_with_parent(self) -> None:
-        """From now on this process ends when its parent does, however that ends.
-
-        Linux: the kernel sends SIGKILL (prctl(2), PR_SET_PDEATHSIG). Elsewhere a thread looks whether
-        the parent is still the same.
-        """
-        if sys.platform == "linux":
-            import ctypes
-
-            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-            if os.getppid() != self._parent_pid:  # it died before the call
-                os._exit(1)
-        else:
-            threading.Thread(target=outlive_nobody, args=(self._parent_pid,), daemon=True).start()
+        """From now on this process ends when its parent does, however that ends."""
+        die_with_parent(self._parent_pid)
 
     def receive_job(self) -> Job:
         return decode_job(self._job.readline())
 
-    def phase(self, name: str, limit_s: float = 0.0) -> None:
-        """Tells the parent what comes next and how long it may take beyond the time-out."""
-        self._send(encode_message(Phase(name, limit_s)))
+    def phase(self, name: str, limit_s: float = 0.0, so_far: Done | None = None) -> None:
+        """Tells the parent what comes next, how long it may take beyond the time-out, and what stands
+        where the budget ends within it."""
+        self._send(encode_message(Phase(name, limit_s, so_far)))
 
     def done(self, message: Done) -> None:
         self._send(encode_message(message))
@@ -54,6 +45,22 @@ class ParentLink:
         view = memoryview(line + b"\n")
         while view:
             view = view[os.write(self._result_fd, view) :]
+
+
+def die_with_parent(parent_pid: int) -> None:
+    """From now on this process ends when its parent does, however that ends.
+
+    Linux: the kernel sends SIGKILL (prctl(2), PR_SET_PDEATHSIG). Elsewhere a thread looks whether the
+    parent is still the same.
+    """
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent_pid:  # it died before the call
+            os._exit(1)
+    else:
+        threading.Thread(target=outlive_nobody, args=(parent_pid,), daemon=True).start()
 
 
 def outlive_nobody(
@@ -72,3 +79,18 @@ def be_first_to_go() -> None:
     """Asks the kernel to kill this process, and not its parent, when memory runs out."""
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:  # noqa: PTH123
         file.write("1000")
+
+
+def limit_memory(limit_bytes: int | None) -> None:
+    """What this process may allocate from now on; None: as much as there is."""
+    if limit_bytes is not None:
+        resource.setrlimit(resource.RLIMIT_DATA, (limit_bytes,) * 2)
+
+
+def tie_to_parent(words: Sequence[str]) -> None:
+    """What a child that makes something does first. `words`, its arguments: the parent's process id, and
+    the bytes that it may allocate, or `-`."""
+    parent_pid, limit = words
+    die_with_parent(int(parent_pid))
+    be_first_to_go()
+    limit_memory(None if limit == "-" else int(limit))

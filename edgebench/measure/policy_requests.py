@@ -14,7 +14,8 @@ from edgebench.backend import Scalar
 from edgebench.errors import UsageError
 from edgebench.measure.contests import choose
 from edgebench.measure.couples import Request
-from edgebench.measure.sides import parse_side
+from edgebench.measure.sides import backends_of, parse_side
+from edgebench.plan import known_axes
 from edgebench.spec.loader import load_workloads
 from edgebench.spec.policy import Allowance, CellPolicy, MetricName, Policy
 
@@ -42,7 +43,9 @@ def requests_of(
     )
     if not policy.cells and policy.suite is None:
         return [common]
-    known = load_workloads([path.resolve().parent / folder for folder in policy.workloads])
+    folders = [path.resolve().parent / folder for folder in policy.workloads]
+    backends = backends_of(common.base, common.head)
+    known = load_workloads(folders, lambda: known_axes(backends))
     if policy.suite is not None:
         chosen = choose(known, [], policy.suite)
         return [msgspec.structs.replace(common, workloads=chosen, suite=policy.suite)]

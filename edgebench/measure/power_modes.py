@@ -9,9 +9,10 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Sequence
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Any, final
 
+from edgebench import signals
 from edgebench.errors import DeviceStateError, UnsupportedError
 from edgebench.probes import nvpmodel
 from edgebench.probes.machine import Machine
@@ -21,7 +22,6 @@ from edgebench.probes.nvpmodel import Mode
 Execute = Callable[[Sequence[str]], str]
 
 _TIMEOUT_S = 60.0
-_ENDINGS = (signal.SIGTERM, signal.SIGHUP)
 
 
 def execute(command: Sequence[str]) -> str:
@@ -45,7 +45,7 @@ def execute(command: Sequence[str]) -> str:
 @final
 class PowerModes:
     """A context in which modes may be set; leaving it puts the former one back, also after Ctrl-C,
-    SIGTERM or a failure."""
+    SIGTERM and the like, or a failure."""
 
     def __init__(self, machine: Machine | None = None, run: Execute = execute) -> None:
         self._machine = machine or Machine.at()
@@ -54,8 +54,8 @@ class PowerModes:
         self._handlers: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> PowerModes:
-        for number in _ENDINGS:
-            self._handlers[number] = signal.signal(number, _as_interrupt)
+        for number in signals.ENDINGS:
+            self._handlers[number] = signal.signal(number, signals.stop)
         return self
 
     def __exit__(
@@ -66,7 +66,7 @@ class PowerModes:
     ) -> None:
         # Another one must not stop this: a session that ends sends SIGHUP and SIGTERM.
         interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        for number in _ENDINGS:
+        for number in signals.ENDINGS:
             signal.signal(number, signal.SIG_IGN)
         try:
             self.restore()
@@ -126,7 +126,3 @@ class PowerModes:
         if now is not None and now.number == number:
             return ""
         return self._execute(["nvpmodel", "-m", str(number)])
-
-
-def _as_interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt

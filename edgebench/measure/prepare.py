@@ -5,22 +5,35 @@ The work is done in processes of its own, so that neither the parent nor a worke
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
 from edgebench import registry
 from edgebench.backend import ModelFile, Scalar
 from edgebench.measure import convert
+from edgebench.measure.launch import OUT_OF_TIME
 from edgebench.models.jobs import PreparedModel, PrepareFailure, PrepareJob, decode_answer
 from edgebench.plan import Native
 from edgebench.record import ModelFacts, Reason, Status
 
-#: Building and quantising take seconds; a converter that is silent for longer hangs.
-TIME_OUT_S = 1800.0
+#: A conversion is one silent step, of another's code: an engine of TensorRT takes minutes to build.
+CONVERSION_PATIENCE = 10.0
+
+
+class Ask(Protocol):
+    """Asks a child for something, in `share` of the time there is; `patience` multiplies the silence that
+    counts as a hang."""
+
+    def __call__(
+        self, module: str, job: bytes, *, patience: float = 1.0, share: float = 1.0
+    ) -> bytes | Reason: ...
+
+
+#: Of a cell's turn, for its model with the reference; then it is made without, so that something is measured.
+REFERENCE_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -40,24 +53,42 @@ class NotReady:
     reason: Reason
 
 
+NO_TIME = NotReady("failed", Reason(code=OUT_OF_TIME, message="there was no time before"))
+
+
 class Preparer:
-    """Prepares models, each once."""
+    """Prepares models, each once. What a budget cut is no answer: it may be asked for again."""
 
     def __init__(self, cache: Path) -> None:
         self._cache = cache
         self._made: dict[bytes, PreparedModel | NotReady] = {}
+        self._slow: set[tuple[str, str]] = set()  # whose reference a budget has no time for
 
-    def _prepared(self, job: PrepareJob) -> PreparedModel | NotReady:
+    def _prepared(self, job: PrepareJob, ask: Ask) -> PreparedModel | NotReady:
+        """The model and, where there is time for it, the reference."""
         key = msgspec.json.encode(job)
-        if key not in self._made:
-            self._made[key] = _prepare(job)
-        return self._made[key]
+        if key in self._made:
+            return self._made[key]
+        task = job.task, job.source_sha256
+        made = NO_TIME if task in self._slow else _prepare(job, ask, share=REFERENCE_SHARE)
+        if _out_of_time(made):
+            self._slow.add(task)
+            made = _prepare(msgspec.structs.replace(job, without_reference=True), ask)
+        if not _out_of_time(made):
+            self._made[key] = made
+        return made
 
     def ready(
-        self, job: PrepareJob, name: str, uri: str, backend: str, options: dict[str, Scalar]
+        self,
+        job: PrepareJob,
+        name: str,
+        uri: str,
+        backend: str,
+        options: dict[str, Scalar],
+        ask: Ask,
     ) -> Ready | NotReady:
         """The model of `job`, converted for `backend` with `options` where that needs it."""
-        prepared = self._prepared(job)
+        prepared = self._prepared(job, ask)
         if isinstance(prepared, NotReady):
             return prepared
         model = ModelFile(
@@ -71,7 +102,7 @@ class Preparer:
         if registry.load(backend).converts(model, options):
             # Below the source's folder, so that pruning finds what was derived from it.
             folder = self._cache / "models" / job.source_sha256[:16] / "converted"
-            converted = _convert(model, backend, options, folder)
+            converted = _convert(model, backend, options, folder, ask)
             if isinstance(converted, NotReady):
                 return converted
             model = ModelFile(
@@ -97,10 +128,10 @@ class Preparer:
         return Ready(prepared, model, facts)
 
     def ready_native(
-        self, job: PrepareJob, name: str, native: Native, path: Path
+        self, job: PrepareJob, name: str, native: Native, path: Path, ask: Ask
     ) -> Ready | NotReady:
         """The workload's own file in the backend's format; `job` still makes the reference."""
-        prepared = self._prepared(job)
+        prepared = self._prepared(job, ask)
         if isinstance(prepared, NotReady):
             return prepared
         made = native.model
@@ -124,7 +155,7 @@ class Preparer:
 
 
 def _convert(
-    model: ModelFile, backend: str, options: dict[str, Scalar], folder: Path
+    model: ModelFile, backend: str, options: dict[str, Scalar], folder: Path, ask: Ask
 ) -> convert.Converted | NotReady:
     job = convert.ConvertJob(
         backend=backend,
@@ -136,9 +167,11 @@ def _convert(
         batch=model.batch,
         cache=str(folder),
     )
-    answer = _ask("edgebench.measure.convert", msgspec.json.encode(job))
-    if isinstance(answer, NotReady):
-        return answer
+    answer = ask(
+        "edgebench.measure.convert", msgspec.json.encode(job), patience=CONVERSION_PATIENCE
+    )
+    if isinstance(answer, Reason):
+        return NotReady("failed", answer)
     try:
         converted: convert.Answer = convert.decode_answer(answer)
     except msgspec.MsgspecError:
@@ -151,10 +184,14 @@ def _convert(
     return converted
 
 
-def _prepare(job: PrepareJob) -> PreparedModel | NotReady:
-    answer = _ask("edgebench.models.prepare", msgspec.json.encode(job))
-    if isinstance(answer, NotReady):
-        return answer
+def _out_of_time(made: PreparedModel | NotReady) -> bool:
+    return isinstance(made, NotReady) and made.reason.code == OUT_OF_TIME
+
+
+def _prepare(job: PrepareJob, ask: Ask, share: float = 1.0) -> PreparedModel | NotReady:
+    answer = ask("edgebench.models.prepare", msgspec.json.encode(job), share=share)
+    if isinstance(answer, Reason):
+        return NotReady("failed", answer)
     try:
         prepared = decode_answer(answer)
     except msgspec.MsgspecError:
@@ -163,25 +200,6 @@ def _prepare(job: PrepareJob) -> PreparedModel | NotReady:
         reason = Reason(code="preparation", message=prepared.error, fix=prepared.fix)
         return NotReady(prepared.kind, reason)
     return prepared
-
-
-def _ask(module: str, job: bytes) -> bytes | NotReady:
-    """What `python -m module` answers to `job`; its death or silence is a reason."""
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", module],
-            input=job,
-            capture_output=True,
-            timeout=TIME_OUT_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return _failed("preparation", f"no model after {TIME_OUT_S:g} s")
-    if done.stdout.strip():
-        return done.stdout.strip().splitlines()[-1]
-    lines = done.stderr.decode(errors="replace").strip().splitlines()
-    why = lines[-1] if lines else "it printed nothing"
-    return _failed("preparation", f"{module} ended with code {done.returncode}: {why}")
 
 
 def _failed(code: str, message: str) -> NotReady:

@@ -15,8 +15,11 @@ from edgebench.record import Replicate
 
 #: How reasons begin that come from the machine's state (`device_thermal_throttle`, ...).
 STATE_PREFIX = "device_"
-#: What a machine that slows down brings about in a replicate.
-_CONSEQUENCES = frozenset({"rate_not_sustained"})
+#: Of reasons by which the budget cut a pass.
+QUALITY_CUT = "quality_cut"
+SCALING_CUT = "scaling_cut"
+#: What is no fault of the replicate's own: what a machine that slows down brings about, what a budget cut.
+_CONSEQUENCES = frozenset({"rate_not_sustained", QUALITY_CUT, SCALING_CUT})
 
 
 def disturbed(replicate: Replicate) -> bool:

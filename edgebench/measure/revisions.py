@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from edgebench.errors import AssetError, EdgebenchError, UsageError
-from edgebench.measure.environments import locked
+from edgebench.measure.environments import locked, told_run
 
 BUILD_TIME_OUT_S = 3600.0
 
@@ -43,14 +43,8 @@ def _build(repository: Path, commit: str, command: str, artifact: str, kept: Pat
         if _git(repository, "worktree", "add", "--detach", str(tree), commit) is None:
             raise AssetError(f"git cannot check {commit[:10]} out into {tree}")
         try:
-            done = subprocess.run(
-                command,
-                shell=True,
-                cwd=tree,
-                capture_output=True,
-                timeout=BUILD_TIME_OUT_S,
-                check=False,
-            )
+            what = f"building {artifact}"
+            done = told_run(command, what, BUILD_TIME_OUT_S, shell=True, cwd=tree)
             lines = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines()
             if done.returncode != 0:
                 why = lines[-1] if lines else "it printed nothing"

@@ -93,6 +93,11 @@ def parse_side(
     return side
 
 
+def backends_of(*sides: SideSpec) -> list[str]:
+    """The backends that sides name."""
+    return [side.backend for side in sides if side.backend]
+
+
 def _parse(text: str, known_backends: Callable[[], Sequence[str]]) -> dict[str, object]:
     if not text:
         raise _unknown(text, known_backends)

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgebench import assets, registry
 from edgebench.errors import AssetError
-from edgebench.measure.campaign import Settings, Target
+from edgebench.measure.campaign import OVERHEAD_FIRST_S, Prepared, Settings, Target
 from edgebench.measure.jobs import GenerateJob, Job
-from edgebench.measure.prepare import NotReady, Preparer, Ready
+from edgebench.measure.prepare import Ask, NotReady, Preparer, Ready
 from edgebench.models.jobs import PrepareJob
-from edgebench.plan import Cell, model_format
+from edgebench.plan import GENERATE, Cell, model_format
 from edgebench.record import CellFacts, Reason
-from edgebench.spec.types import PARITY_METRIC, Workload
+from edgebench.spec.types import PARITY_METRIC, Asset, Workload
+
+#: Of the guess at a first replicate: bytes of weights that a small CPU works through in a second, of
+#: networks, whose weights are used many times, and of decoders, which read all of them for a token.
+BYTES_PER_S = 20e6
+DECODED_BYTES_PER_S = 5e9
+#: A token that is written takes as long as so many of a prompt, which are read together.
+READ_TOGETHER = 8
+#: Requests of a first replicate beside its window, and tokens of its quality pass as if each were written.
+REQUESTS = 10
+JUDGED_TOKENS = 900
 
 
 def facts_of(cell: Cell) -> CellFacts:
@@ -59,53 +69,67 @@ def fetch_assets(cells: Sequence[Cell], progress: assets.Progress | None = None)
 
 
 def make_targets(
-    cells: Sequence[Cell],
-    settings: Settings,
-    cache: Path,
-    fetched: Fetched,
-    on_prepare: Callable[[Cell, int, int], None] = lambda cell, number, total: None,
+    cells: Sequence[Cell], settings: Settings, cache: Path, fetched: Fetched
 ) -> list[Target]:
-    """A target for every cell, in order. What a cell lacks, an asset or a model, is its own reason.
-
-    `on_prepare` hears of each cell before its model is made ready, with its number and the total.
-    """
+    """A target for every cell, in order. What a cell lacks, an asset or a backend, is its own reason;
+    its model is made ready when its turn comes."""
     preparer = Preparer(cache)
-    targets = []
-    for number, cell in enumerate(cells, start=1):
-        if cell.unsupported is not None:
-            reasons = [cell.unsupported]
-            targets.append(Target(facts_of(cell), status="unsupported", reasons=reasons))
-            continue
-        on_prepare(cell, number, len(cells))
-        targets.append(_target(cell, settings, cache, preparer, fetched))
-    return targets
+    return [_target(cell, settings, cache, preparer, fetched) for cell in cells]
 
 
 def _target(
-    cell: Cell,
-    settings: Settings,
-    cache: Path,
-    preparer: Preparer,
-    fetched: Fetched,
+    cell: Cell, settings: Settings, cache: Path, preparer: Preparer, fetched: Fetched
 ) -> Target:
-    workload, facts = cell.workload, facts_of(cell)
-    natives = [cell.native.model] if cell.native is not None else []
-    for asset in (workload.model, *natives, *workload.data.values()):
-        if asset.sha256 in fetched.errors:
-            error = fetched.errors[asset.sha256]
+    facts = facts_of(cell)
+    if cell.unsupported is not None:
+        return Target(facts, status="unsupported", reasons=[cell.unsupported])
+    for asset in _assets_of(cell):
+        if error := fetched.errors.get(asset.sha256):
             reason = Reason(code="asset_unavailable", message=error.message, fix=error.fix)
             return Target(facts, status="failed", reasons=[reason])
     request = _prepare_job(cell, settings, cache, fetched.paths)
+
+    def prepare(ask: Ask) -> Prepared | NotReady:
+        ready = _ready(cell, request, preparer, fetched, ask)
+        if isinstance(ready, NotReady):
+            return ready
+        return Prepared(_job(cell, settings, request, ready), ready.facts)
+
+    return Target(facts, prepare=prepare, first_s=_first_s(cell, Path(request.source)))
+
+
+def _assets_of(cell: Cell) -> list[Asset]:
+    natives: list[Asset] = [cell.native.model] if cell.native is not None else []
+    return [cell.workload.model, *natives, *cell.workload.data.values()]
+
+
+def _ready(
+    cell: Cell, request: PrepareJob, preparer: Preparer, fetched: Fetched, ask: Ask
+) -> Ready | NotReady:
+    workload = cell.workload
     if cell.native is None:
-        ready = preparer.ready(
-            request, workload.title, workload.model.uri, cell.backend_spec, dict(cell.options)
+        options = dict(cell.options)
+        return preparer.ready(
+            request, workload.title, workload.model.uri, cell.backend_spec, options, ask
         )
-    else:
-        path = fetched.paths[cell.native.model.sha256]
-        ready = preparer.ready_native(request, workload.title, cell.native, path)
-    if isinstance(ready, NotReady):
-        return Target(facts, status=ready.status, reasons=[ready.reason])
-    return Target(facts, model=ready.facts, job=_job(cell, settings, request, ready))
+    path = fetched.paths[cell.native.model.sha256]
+    return preparer.ready_native(request, workload.title, cell.native, path, ask)
+
+
+def _first_s(cell: Cell, source: Path) -> float:
+    """A guess at what a cell's first replicate takes beside its window, by the size of its model.
+
+    It decides which cells go first where a budget is short, and what is said before a run begins.
+    """
+    try:
+        size_bytes = source.stat().st_size
+    except OSError:
+        size_bytes = 0
+    if cell.scenario != GENERATE:
+        return OVERHEAD_FIRST_S + size_bytes * cell.batch / BYTES_PER_S
+    request = int(cell.variant["prompt_tokens"]) / READ_TOGETHER + int(cell.variant["new_tokens"])
+    tokens = JUDGED_TOKENS + REQUESTS * request * cell.batch
+    return OVERHEAD_FIRST_S + tokens * size_bytes / DECODED_BYTES_PER_S
 
 
 def _prepare_job(cell: Cell, settings: Settings, cache: Path, paths: dict[str, Path]) -> PrepareJob:

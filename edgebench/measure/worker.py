@@ -9,7 +9,6 @@ below, after the clock of the cold start has begun.
 from __future__ import annotations
 
 import os
-import resource
 import sys
 import time
 from datetime import datetime, timezone
@@ -19,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 from edgebench import registry
 from edgebench.backend import DeviceTimes, ModelFile, Session
-from edgebench.errors import EdgebenchError, UnsupportedError
+from edgebench.errors import EdgebenchError, UnsupportedError, tells_of_no_memory
 from edgebench.measure.check_plan import CheckPlan, check_plan
 from edgebench.measure.jobs import Done, Job
-from edgebench.measure.parent_link import ParentLink, be_first_to_go
+from edgebench.measure.parent_link import ParentLink, be_first_to_go, limit_memory
 from edgebench.measure.phases import peak_of, precision_of, timed
 from edgebench.probes import memory
 from edgebench.record import Memory, Pipeline, Reason, Replicate
@@ -40,8 +39,6 @@ PIPELINE_SHARE = 0.15
 DEVICE_SHARE = 0.15
 #: Runs of the pipeline and of the device's part, at least.
 LEAST_RUNS = 5
-#: In what runtimes say when they get no memory.
-_OUT_OF_MEMORY = "bad_alloc", "failed to allocate", "out of memory", "cannot allocate memory"
 
 
 def main() -> None:
@@ -69,8 +66,8 @@ def main() -> None:
 
 def measure(job: Job, link: ParentLink, started: str) -> Done:
     """The replicate, from the cold start to the quality pass."""
-    if job.memory_limit_bytes is not None:
-        resource.setrlimit(resource.RLIMIT_DATA, (job.memory_limit_bytes,) * 2)
+    began_s = time.monotonic()
+    limit_memory(job.memory_limit_bytes)
 
     link.phase("import of the runtime")
     backend = registry.load(job.backend)
@@ -92,6 +89,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
     uss_loaded = memory.uss_bytes()
 
     from edgebench.measure import check, inputs, scenario
+    from edgebench.measure.quality_time import QualityTime, with_quality, without_quality
 
     @cache
     def task() -> Task:
@@ -114,9 +112,9 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
     )
     uss_warm = memory.uss_bytes()
 
-    def phase(name: str, seconds: float, queries: int) -> None:
+    def phase(name: str, seconds: float, queries: int, so_far: Done | None = None) -> None:
         """Starts a phase of so many seconds, or of so many queries where they take longer."""
-        link.phase(name, seconds + queries * typical_ns / 1e9)
+        link.phase(name, seconds + queries * typical_ns / 1e9, so_far)
 
     phase("reading of outputs", 0.0, plan.completion_queries)
     completion = check.completion(session, pool, typical_ns, plan.completion_queries)
@@ -175,19 +173,8 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
         reference=job.reference,
         expected=job.expected,
     )
-    quality = effective = None
+    effective = None
     if job.full_quality:
-        phase("quality pass", 10 * job.slice_s, 2 * len(task()))
-        quality = check.quality(
-            session,
-            task(),
-            job.quality,
-            batch=job.batch,
-            precision=precision_of(job),
-            reference=job.reference,
-            constant=job.reference_constant,
-            lanes=_lanes(job, session),
-        )
         link.phase("reading of effective facts")
         effective = session.effective()
     replicate = Replicate(
@@ -214,13 +201,32 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
         pipeline=pipeline,
         device=device,
         memory=observed,
-        quality=quality,
         output_check=checked,
         completion=completion,
         effective=effective,
     )
+    replicate, digest = _judged(replicate, window), _digest(plan, feeds)
+    if job.full_quality:
+        left = QualityTime.of_replicate(began_s, job.time_s, job.most_s)
+        count, metrics = len(task()), task().metrics
+        needed_s = count * typical_ns / 1e9 / job.batch
+        so_far = without_quality(replicate, job.quality, metrics, count, needed_s)
+        phase("quality pass", 10 * job.slice_s, 2 * count, Done(so_far, digest))
+        quality = check.quality(
+            session,
+            task(),
+            job.quality,
+            batch=job.batch,
+            precision=precision_of(job),
+            reference=job.reference,
+            constant=job.reference_constant,
+            lanes=_lanes(job, session),
+            time=left,
+            no_reference=check.NO_TIME if job.fp32_inputs else check.NATIVE_FILE,
+        )
+        replicate = with_quality(replicate, quality, needed_s)
     session.close()
-    return Done(_judged(replicate, window), _digest(plan, feeds))
+    return Done(replicate, digest)
 
 
 def _lanes(job: Job, session: Session) -> int:
@@ -382,10 +388,7 @@ def _judged(replicate: Replicate, window: Window) -> Replicate:
 
 def explain(error: Exception) -> tuple[str, str]:
     text = f"{type(error).__name__}: {error}".strip()
-    lowered = text.lower()
-    if any(sign in lowered for sign in _OUT_OF_MEMORY):
-        return "out_of_memory", text
-    return "error", text
+    return ("out_of_memory" if tells_of_no_memory(error) else "error"), text
 
 
 def _refused(job: Job, started: str, error: EdgebenchError) -> Done:

@@ -41,6 +41,8 @@ class Cache:
     """Entries below `root`. Processes may share it: the first to finish an entry wins."""
 
     root: Path
+    #: Hears of each step before it is made, and of each part of one that can tell: signs of life.
+    say: Callable[[str], object] = lambda step: None
 
     def get(self, key: dict[str, Any], make: Callable[[Path], Made]) -> tuple[Path, dict[str, Any]]:
         """The folder of the entry and its facts, made by `make(folder)` where there is none.
@@ -51,6 +53,7 @@ class Cache:
         folder = self.root / _digest(key)
         entry = _read(folder)
         if entry is None:
+            self.say(str(key.get("step", "model")))
             entry = self._make(folder, make)
         return folder, entry.made.facts
 

@@ -1,4 +1,4 @@
-"""What goes to and comes from `python -m edgebench.models.prepare`: one JSON document each way."""
+"""What goes to and comes from `python -m edgebench.models.prepare`: a JSON document each way, and steps."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ class PrepareJob(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 0
     cache: str  # the cache's root folder
     generates: bool = False  # a decoder for a task that generates text
+    without_reference: bool = False  # there is no time for it: parity stays unknown
 
 
 class PreparedModel(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,8 +48,9 @@ class PreparedModel(msgspec.Struct, frozen=True, kw_only=True):
     fp32_path: str  # the unquantised file at batch 1, which made the reference
     inputs: list[TensorInfo]  # of that file
     #: .npz of that file's outputs for the task's first REFERENCE_ITEMS items, one thread, graph
-    #: optimisations off; arrays are named "<item>/<output name>".
-    reference: str  # "": a file in a runtime's own format has none
+    #: optimisations off; arrays are named "<item>/<output name>". "": a file in a runtime's own format
+    #: has none, or there was no time for it.
+    reference: str
     items: str = ""  # .npz of the items that workers time with; "": they make them themselves
     work: Work | None = None  # of the file at `path`, one run; None: not an ONNX graph
     reference_constant: bool  # no two items gave different outputs: parity would prove nothing
@@ -71,3 +73,8 @@ def decode_answer(line: bytes | str) -> PreparedModel | PrepareFailure:
     if isinstance(answer, dict) and "error" in answer:
         return msgspec.convert(answer, PrepareFailure)
     return msgspec.convert(answer, PreparedModel)
+
+
+def encode_step(name: str) -> bytes:
+    """The line by which a child says which step it begins, or that it is still at it."""
+    return msgspec.json.encode({"step": name}) + b"\n"

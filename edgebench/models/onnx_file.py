@@ -399,9 +399,22 @@ def _optimise(source: Path, target: Path) -> None:
     try:
         ort.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # noqa: BLE001 - the runtime's exceptions share no base class but Exception
-        raise UnsupportedError(
-            f"ONNX Runtime cannot load the model: {_first_line(error)}"
-        ) from None
+        raise refusal(error, "ONNX Runtime cannot load the model") from None
+
+
+#: In what ONNX Runtime says of a file that nothing could run.
+_DAMAGED = "INVALID_GRAPH", "INVALID_PROTOBUF", "Invalid model"
+
+
+def refusal(error: Exception, what: str) -> EdgebenchError:
+    """What ONNX Runtime's refusal of a file means: that it is damaged, or asks for more than there is."""
+    message = f"{what}: {_first_line(error)}"
+    damaged = any(sign in message for sign in _DAMAGED)
+    if damaged and "No Op registered" not in message:
+        return EdgebenchError(
+            message, "export the model again, or check that the file arrived whole"
+        )
+    return UnsupportedError(message)
 
 
 def _first_line(error: Exception) -> str:

@@ -1,8 +1,9 @@
 """Makes the model file a cell runs: build, fix shapes, quantise, and the reference of parity.
 
-Runs in a process of its own, `python -m edgebench.models.prepare`: a PrepareJob as JSON on stdin,
-one line on stdout, a PreparedModel (exit code 0) or a PrepareFailure (exit code 1). Quantising
-imports much and a hostile model may crash the process; neither touches the parent.
+Runs in a process of its own, `python -m edgebench.models.prepare PARENT_PID MEMORY_LIMIT`: a PrepareJob as
+JSON on stdin, a line on stdout for each step that it begins, and a last one, a PreparedModel (exit code 0)
+or a PrepareFailure (exit code 1). Quantising imports much and a hostile model may crash the process, never
+end, or want all memory; nothing of this touches the parent.
 
 Each step is an entry of the cache, keyed by the content it was made from and the code that made it.
 """
@@ -19,17 +20,25 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 from edgebench.assets import file_sha256, folder_sha256
 from edgebench.assets.prune import SOURCE_DIGITS
 from edgebench.backend import TensorInfo
-from edgebench.errors import EdgebenchError, UnsupportedError, UsageError
+from edgebench.errors import EdgebenchError, UnsupportedError, UsageError, tells_of_no_memory
+from edgebench.generation import Watched
 from edgebench.installed import installed_version
+from edgebench.measure.parent_link import tie_to_parent
 from edgebench.models.cache import Cache, Made
-from edgebench.models.jobs import REFERENCE_ITEMS, PreparedModel, PrepareFailure, PrepareJob
+from edgebench.models.jobs import (
+    REFERENCE_ITEMS,
+    PreparedModel,
+    PrepareFailure,
+    PrepareJob,
+    encode_step,
+)
 from edgebench.record import Work
 from edgebench.suggest import did_you_mean
 
@@ -54,25 +63,31 @@ class _Model:
     inputs: tuple[TensorInfo, ...]
 
 
-def prepare(job: PrepareJob) -> PreparedModel:
-    """Raises EdgebenchError; UnsupportedError where this model cannot be had in this variant."""
+Say = Callable[[str], object]
+
+
+def prepare(job: PrepareJob, say: Say = lambda step: None) -> PreparedModel:
+    """Raises EdgebenchError; UnsupportedError where this model cannot be had in this variant.
+
+    `say` hears of each step as it begins, and of what a long one has done.
+    """
+    # By source, so that `edgebench assets prune` sees what no workload needs any more.
+    store = Cache(Path(job.cache) / "models" / job.source_sha256[:SOURCE_DIGITS], say)
     if job.generates:
-        return _decoder(job)
+        return _decoder(job, store)
     if job.precision not in PRECISIONS:
         raise UnsupportedError(
             f"no way to make precision {job.precision!r}{did_you_mean(job.precision, PRECISIONS)}"
         )
     if job.format != "onnx":
         return _native(job)
-    # By source, so that `edgebench assets prune` sees what no workload needs any more.
-    store = Cache(Path(job.cache) / "models" / job.source_sha256[:SOURCE_DIGITS])
     built = _built(job, store)
     single = _fixed(job, store, built, batch=1)
     fixed = single if job.batch == 1 else _fixed(job, store, built, batch=job.batch)
     final = fixed  # fp16, bf16, w8 and w4 are the runtime's doing, from the fp32 file
     if job.precision.startswith("int8"):
         final = _quantized(job, store, fixed, single)
-    reference, constant = _reference(job, store, single)
+    reference, constant = ("", False) if job.without_reference else _reference(job, store, single)
     return PreparedModel(
         path=str(final.path),
         sha256=final.sha256,
@@ -127,7 +142,7 @@ def _native(job: PrepareJob) -> PreparedModel:
     )
 
 
-def _decoder(job: PrepareJob) -> PreparedModel:
+def _decoder(job: PrepareJob, store: Cache) -> PreparedModel:
     """A decoder's file as it came, and what an fp32 reference makes of the task's prompts.
 
     Other precisions are the runtime's doing, from the same GGUF file; an ONNX graph has its own.
@@ -152,7 +167,8 @@ def _decoder(job: PrepareJob) -> PreparedModel:
     def make(folder: Path) -> Made:
         import numpy as np
 
-        session = reference_session(source, task.positions)
+        reference = reference_session(source, task.positions)
+        session = Watched(reference, lambda: store.say("reference"))
         arrays: dict[str, Any] = task.reference(session)
         session.close()
         np.savez(folder / _REFERENCE, **arrays)
@@ -164,8 +180,7 @@ def _decoder(job: PrepareJob) -> PreparedModel:
     tokens = [file_sha256(path) for path in files_beside(source)]
     made_from = {"model": sha256, "tokens": tokens, "task": _task_identity(job)}
     key = {"step": "decoder reference", **made_from, **_made_by()}
-    store = Cache(Path(job.cache) / "models" / job.source_sha256[:SOURCE_DIGITS])
-    folder, _ = store.get(key, make)
+    reference = "" if job.without_reference else str(store.get(key, make)[0] / _REFERENCE)
     return PreparedModel(
         path=job.source,
         format=job.format,
@@ -176,7 +191,7 @@ def _decoder(job: PrepareJob) -> PreparedModel:
         build_s=None,
         fp32_path=job.source,
         inputs=[],
-        reference=str(folder / _REFERENCE),
+        reference=reference,
         reference_constant=False,
     )
 
@@ -307,7 +322,7 @@ def _reference(job: PrepareJob, store: Cache, single: _Model) -> tuple[Path, boo
     def make(folder: Path) -> Made:
         import numpy as np
 
-        outputs = _reference_outputs(single, _task(job, single))
+        outputs = _reference_outputs(single, _task(job, single), store.say)
         np.savez(folder / _REFERENCE, **_named_arrays(outputs))
         return Made(facts={"constant": not _differ(outputs)})
 
@@ -349,12 +364,15 @@ def _named_arrays(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _reference_outputs(model: _Model, task: Task) -> list[Outputs]:
+def _reference_outputs(model: _Model, task: Task, say: Say) -> list[Outputs]:
     """ONNX Runtime on the CPU, one thread, graph optimisations off.
 
-    Raises UnsupportedError where it cannot run the model, EdgebenchError where the task is at fault.
+    Raises UnsupportedError where it cannot run the model, EdgebenchError where the file or the task is at
+    fault.
     """
     import onnxruntime as ort
+
+    from edgebench.models import onnx_file
 
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -370,16 +388,18 @@ def _reference_outputs(model: _Model, task: Task) -> list[Outputs]:
         session = ort.InferenceSession(str(model.path), options, providers=["CPUExecutionProvider"])
         names = [output.name for output in session.get_outputs()]
         opened = True
-        return [dict(zip(names, session.run(names, feeds), strict=True)) for feeds in items]
+        outputs = []
+        for feeds in items:
+            say("reference")
+            outputs.append(dict(zip(names, session.run(names, feeds), strict=True)))
+        return outputs
     except Exception as error:  # noqa: BLE001 - the runtime's exceptions share no base class but Exception
         if opened and given != taken:
             raise EdgebenchError(
                 f"the task {type(task).__name__} gives {_named(given)}; the model takes {_named(taken)}"
             ) from None
-        text = str(error).strip() or type(error).__name__
-        raise UnsupportedError(
-            f"ONNX Runtime cannot run {model.path.name} for a reference: {text.splitlines()[0]}"
-        ) from None
+        what = f"ONNX Runtime cannot run {model.path.name} for a reference"
+        raise onnx_file.refusal(error, what) from None
 
 
 def _named(tensors: Mapping[str, tuple[str, tuple[int | None, ...]]]) -> str:
@@ -506,18 +526,21 @@ def _from_entry(folder: Path, facts: dict[str, Any]) -> _Model:
 
 def main() -> int:
     """Reads the job, answers on stdout; whatever libraries print goes to stderr."""
-    answer_fd = os.dup(1)
-    os.dup2(2, 1)
-    answer: PreparedModel | PrepareFailure
-    try:
-        answer = prepare(msgspec.json.decode(sys.stdin.buffer.read(), type=PrepareJob))
-    except UnsupportedError as error:
-        answer = PrepareFailure(error=error.message, fix=error.fix, kind="unsupported")
-    except EdgebenchError as error:
-        answer = PrepareFailure(error=error.message, fix=error.fix)
-    except Exception as error:  # noqa: BLE001 - whatever a library raises becomes a row, not a traceback
-        answer = PrepareFailure(error=f"{type(error).__name__}: {error}")
-    with os.fdopen(answer_fd, "wb") as out:
+    tie_to_parent(sys.argv[1:])
+    with os.fdopen(os.dup(1), "wb", buffering=0) as out:
+        os.dup2(2, 1)
+        answer: PreparedModel | PrepareFailure
+        try:
+            job = msgspec.json.decode(sys.stdin.buffer.read(), type=PrepareJob)
+            answer = prepare(job, lambda step: out.write(encode_step(step)))
+        except EdgebenchError as error:
+            cannot = isinstance(error, UnsupportedError) and not tells_of_no_memory(error)
+            kind: Literal["unsupported", "failed"] = "unsupported" if cannot else "failed"
+            answer = PrepareFailure(error=error.message, fix=error.fix, kind=kind)
+        except MemoryError:
+            answer = PrepareFailure(error="it ran out of memory")
+        except Exception as error:  # noqa: BLE001 - whatever a library raises becomes a row, not a traceback
+            answer = PrepareFailure(error=f"{type(error).__name__}: {error}")
         out.write(msgspec.json.encode(answer) + b"\n")
     return 1 if isinstance(answer, PrepareFailure) else 0
 

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from edgebench import __version__
-from edgebench.analysis.frame import RowFrame
+from edgebench.analysis import ties
 from edgebench.analysis.labels import labels
-from edgebench.analysis.objectives import parse_objective
 from edgebench.analysis.table import build_table, placed
-from edgebench.analysis.tradeoff import COMPETES, VERDICTS, frontier
-from edgebench.analysis.tradeoff_report import not_ranked
 from edgebench.analysis.types import Row, Run, Table
 from edgebench.calibration import Calibration
 from edgebench.record import Record
@@ -37,15 +32,18 @@ def build_report(
     sources: Sequence[str],
     calibrations: Calibrations = lambda devices: (),
     max_details: int = MAX_DETAILS,
+    prefer: Sequence[str] = ties.DEFAULT,
 ) -> Report:
     """The report of all records; `sources` are the names of their files.
+
+    `prefer` is the rule that decides between deployments that are not told apart.
 
     `calibrations` finds the ceilings of devices by their names, for the roofline.
     """
     kept: dict[int, list[Trace]] = {}
     answers = Answers()
     places = Places()
-    table = build_table(places.noting(answers.noting(_watched(records, kept))))
+    table = build_table(places.noting(answers.noting(_watched(records, kept))), prefer)
     blocks = grouped(table)
     place = {
         row: number
@@ -56,7 +54,6 @@ def build_report(
     names = _names(table, blocks.values())
     picked = {pick.row for pick in table.picks if pick.row is not None}
     runs = {run.id: run for run in table.runs}
-    fronts = _fronts(table)
     speeds = [
         speed_of([table.rows[index] for _, _, members in each for index in members])
         for each in blocks.values()
@@ -73,7 +70,7 @@ def build_report(
             pick=index in picked,
             numbers=facts.numbers(row, speeds[place[index]]),
             detail=details.get(index),
-            **fronts[index],
+            **_front(row),
             **_said(row, runs[row.run]),
         )
         for index, row in enumerate(table.rows)
@@ -161,32 +158,13 @@ def _said(row: Row, run: Run) -> dict[str, Any]:
     }
 
 
-def _fronts(table: Table) -> list[dict[str, Any]]:
-    """Of each row whether it is on the front, how probably, and why it does not compete.
-
-    By the objectives of the table's own front of its group, which every row of it has.
-    """
-    found: list[dict[str, Any]] = [{"front": "struck"} for _ in table.rows]
-    members: dict[tuple[str, ...], list[int]] = defaultdict(list)
-    for front, _, indices in text.blocks(table):
-        members[tuple(front.objectives)] += [i for i in indices if table.rows[i].ranked]
-    for names, indices in members.items():
-        if not names or not indices:
-            continue
-        rows = [table.rows[index] for index in indices]
-        result = frontier(RowFrame(rows), [parse_objective(name) for name in names])
-        for place, index in enumerate(indices):
-            if result.left_out[place] != COMPETES:
-                why = text.plain(not_ranked(result, place).reason)
-                found[index] = {"front": "undecided", "front_note": why}
-        for contest in result.contests:
-            for place, member in enumerate(contest.members):
-                odds = float(contest.probability[place])
-                found[indices[member]] = {
-                    "front": VERDICTS[contest.verdict[place]],
-                    "probability": None if math.isnan(odds) else odds,
-                }
-    return found
+def _front(row: Row) -> dict[str, Any]:
+    """Whether the row is on the front, how probably, and why it does not compete."""
+    if not row.ranked:
+        return {"front": "struck"}
+    if row.front is None:
+        return {"front": "undecided", "front_note": text.plain(row.unknown["front"])}
+    return {"front": row.front, "probability": row.front_probability}
 
 
 def _device(table: Table, name: str) -> Device:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from edgebench.analysis.pick import format_rate
 from edgebench.analysis.types import Row
 from edgebench.metrics import METRICS, Metric
 from edgebench.report import text
 from edgebench.report.model import Numbers
-from edgebench.units import format_bytes, format_ns
+from edgebench.units import format_bytes, format_ns, format_rate
 
 _MIB = 2**20
 

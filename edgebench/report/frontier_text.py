@@ -8,11 +8,11 @@ from typing import TextIO
 import numpy as np
 
 from edgebench.analysis.frame import Identity, Indices
+from edgebench.analysis.frontier import COMPETES, Contest, Frontier
+from edgebench.analysis.frontier_report import FrontRow, Group, front_rows, group_of, members_of
+from edgebench.analysis.frontier_report import not_ranked as reason_of
 from edgebench.analysis.labels import common, labels
 from edgebench.analysis.more_time import MoreTime
-from edgebench.analysis.tradeoff import COMPETES, Contest, Frontier
-from edgebench.analysis.tradeoff_report import FrontRow, Group, front_rows, group_of, members_of
-from edgebench.analysis.tradeoff_report import not_ranked as reason_of
 from edgebench.report.paint import (
     DEPLOY,
     FRONT,
@@ -26,17 +26,15 @@ from edgebench.report.paint import (
     wrapped,
 )
 from edgebench.report.quantity import chance, with_width
-from edgebench.report.text import plain
+from edgebench.report.text import MARKS_LEGEND, front_mark, plain
 
 _GROUPS = 20
 _ROWS = 30  # of a group
 _NAMES = 4  # in a sentence
 _LEFT_OUT = 12
-_MARKS = {"yes": "*", "undecided": "?", "no": " "}
-_BY_VALUE = "+"  # undecided, and on the front of the values as they stand
 _LEGEND = (
-    "* on the front for sure, ? undecided, + undecided and on it by value: prob is the share of draws (Student's t over replicates) "
-    "in which no other row dominates it; (?) no interval; ± half the interval"
+    f"{MARKS_LEGEND}; prob: the share of draws (Student's t over replicates) in which no other row "
+    "dominates it; (?) no interval; ± half the 95 % interval"
 )
 
 
@@ -62,7 +60,7 @@ def _lines(result: Frontier, findings: Sequence[str], width: int) -> Iterator[Li
         yield f"{len(parts) - _GROUPS} more fronts: --format json, or name a --workload", HEAD
     for finding in findings:
         yield from wrapped(plain(finding), width, WARN)
-    for note in (*result.notes, *notes):
+    for note in notes:
         yield from wrapped(plain(note), width, HEAD)
     yield from _left_out(result, width)
     yield from wrapped(_LEGEND, width, HEAD)
@@ -157,9 +155,9 @@ def _table(
     for row, name in zip(rows, names, strict=True):
         cells = ["-" if row.probability is None else chance(row.probability)]
         cells += [with_width(row.values[axis.metric], axis.unit) for axis in facts.objectives]
-        open_ = row.front == "undecided" and row.by_value
-        mark = _BY_VALUE if open_ else _MARKS[row.front]
-        lines.append((f"{mark} {name}", cells, styles[row.front]))
+        lines.append(
+            (f"{front_mark(row.front, row.by_value) or ' '} {name}", cells, styles[row.front])
+        )
     yield from grid(head, lines, width)
 
 

@@ -6,10 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from edgebench.analysis.frontier import MEMORY_RESOLUTION
+from edgebench.analysis import competition
 from edgebench.analysis.labels import common
-from edgebench.analysis.lead import lead
 from edgebench.analysis.types import Front, Pick, Row, Table
+from edgebench.analysis.uncertainty import MEMORY_RESOLUTION
 from edgebench.metrics import METRICS, Metric
 from edgebench.report import facts, text
 from edgebench.report.model import Decision, FrontLine, Group, Numbers
@@ -45,7 +45,7 @@ def _order(key: GroupKey) -> tuple[object, ...]:
 
 def speed_of(rows: Sequence[Row]) -> Metric:
     """The metric of speed by which these rows are compared."""
-    return lead([row for row in rows if row.ranked]) or METRICS["latency.p50"]
+    return competition.speed_of([row for row in rows if row.ranked]) or METRICS["latency.p50"]
 
 
 def group_of(table: Table, blocks: Sequence[Block], names: Sequence[str]) -> Group:
@@ -96,19 +96,13 @@ def _decision(table: Table, pick: Pick, members: Sequence[int], names: Sequence[
         verdict="nothing" if row is None else "clear" if pick.clear else "open",
         headline="nothing to deploy" if pick.row is None else names[pick.row],
         text=text.plain(pick.text),
-        doubt="" if row is None else _doubt(text.plain(pick.text)),
+        doubt="" if row is None else text.plain(pick.doubt) or "the only row",
         row=pick.row,
         runner_up=pick.runner_up,
         gain="" if row is None else text.plain(_gain(row)),
         warnings=[text.plain(news) for news in (*pick.bad_news, missed) if news],
         around="" if row is None else text.around(row),
     )
-
-
-def _doubt(sentence: str) -> str:
-    """The last part of a pick's sentence: how sure it is."""
-    _, semicolon, doubt = sentence.rpartition("; ")
-    return doubt if semicolon else "the only row"
 
 
 def _gain(row: Row) -> str:

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from typing import TextIO
 
 from edgebench.analysis.labels import common, labels
-from edgebench.analysis.pick import format_rate
 from edgebench.analysis.types import Front, Pick, Row, Table
 from edgebench.report import text
+from edgebench.units import format_rate
 
 _SPECIAL = re.compile(r"([\\`*_\[\]|~#@])")
 
@@ -30,7 +30,7 @@ def _lines(table: Table) -> Iterator[str]:
                 yield f"- {escape(line)}"
                 yield ""
         yield from _block(table, front, pick, members)
-    yield "`*` on the Pareto front, `x` struck from every ranking, ± 95 % over processes."
+    yield f"{escape(text.MARKS_LEGEND)}; ± 95 % over processes."
     for note in table.notes:
         yield ""
         yield escape(note)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TextIO
 
-from edgebench.analysis.choice_report import Candidate, Choice, Held, Relaxation, Report
+from edgebench.analysis.frontier_report import NotRanked
 from edgebench.analysis.labels import labels
-from edgebench.analysis.tradeoff_report import NotRanked
+from edgebench.analysis.pick_report import Candidate, Choice, Held, Relaxation, Report
 from edgebench.report.paint import DEPLOY, HEAD, REASON, TITLE, WARN, Line, paint, wrapped
 from edgebench.report.quantity import chance, change, quantity, times, with_width
 from edgebench.report.text import plain

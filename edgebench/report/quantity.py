@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 
-from edgebench.analysis.pick import format_rate
-from edgebench.analysis.tradeoff_report import Value
+from edgebench.analysis.frontier_report import Value
 from edgebench.report.text import half_width
-from edgebench.units import format_bytes, format_ns
+from edgebench.units import format_bytes, format_ns, format_rate
 
 
 def quantity(value: float, unit: str) -> str:

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from typing import TextIO
 
 from edgebench.analysis.labels import common, labels
-from edgebench.analysis.pick import format_rate
 from edgebench.analysis.types import Front, Pick, Row, Table
 from edgebench.report import text
 from edgebench.report.paint import (
@@ -26,10 +25,11 @@ from edgebench.report.paint import (
     paint,
     wrapped,
 )
+from edgebench.units import format_rate
 
 _LEGEND = (
-    "* on the Pareto front, x struck from every ranking; ± half the 95% interval over processes; "
-    "MiB: peak memory; quality: value and distance to fp32"
+    f"{text.MARKS_LEGEND}; ± half the 95% interval over processes; MiB: peak memory; "
+    "quality: value and distance to fp32"
 )
 
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from edgebench.analysis.frontier import Group, group_of
-from edgebench.analysis.lead import lead
-from edgebench.analysis.pick import format_rate
+from edgebench.analysis.competition import Group, group_of, speed_of
 from edgebench.analysis.sustained import BEGAN_HOT
 from edgebench.analysis.types import Front, Pick, Row, Sustained, Table
-from edgebench.units import format_bytes, format_ns
+from edgebench.units import format_bytes, format_ns, format_rate
 
 _CONTROL = dict.fromkeys((*range(32), 127, *range(128, 160)), "?")
 _SHOWN = 3
@@ -49,7 +47,12 @@ def p90_cell(row: Row) -> str:
         return time_cell(ns.p90, ns.p90_low, ns.p90_high)
     if ns.p90_early_stopping is not None:
         return f"<={format_ns(ns.p90_early_stopping)}"
-    for value, name in ((ns.p99, "p99 "), (ns.p99_early_stopping, "p99<=")):
+    others = (
+        (ns.p99, "p99 "),
+        (ns.p99_early_stopping, "p99<="),
+        (ns.p999_early_stopping, "p99.9<="),
+    )
+    for value, name in others:
         if value is not None:
             return f"{name}{format_ns(value)}"
     return "-"
@@ -113,11 +116,23 @@ def bytes_cell(size: int | None) -> str:
     return "-" if size is None else format_bytes(size)
 
 
+#: Of a row on the front for sure, perhaps and by value, perhaps, not; and of one that does not compete.
+MARKS = {"yes": "*", "by_value": "+", "undecided": "?", "no": "", "struck": "x"}
+MARKS_LEGEND = (
+    "* on the Pareto front for sure, + perhaps and by value, ? perhaps, x struck from every ranking"
+)
+
+
 def mark(row: Row) -> str:
-    """ "*" on the Pareto front, "x" struck from every ranking."""
-    if row.pareto:
-        return "*"
-    return "" if row.ranked else "x"
+    """Its sign in tables: one of `MARKS`."""
+    if row.front is None:
+        return MARKS["undecided" if row.ranked else "struck"]
+    return front_mark(row.front, row.front_by_value is True)
+
+
+def front_mark(verdict: str, by_value: bool) -> str:
+    """The sign of a row that competes."""
+    return MARKS["by_value" if verdict == "undecided" and by_value else verdict]
 
 
 def reasons(row: Row) -> str:
@@ -192,7 +207,7 @@ def _group(front: Front) -> Group:
 
 def _order(row: Row) -> tuple[bool, float]:
     """Measured rows first, the fastest of them on top."""
-    metric = lead([row])
+    metric = speed_of([row])
     value = None if metric is None else metric.value(row)
     if metric is None or value is None:
         return row.status != "ok", float("inf")

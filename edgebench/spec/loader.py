@@ -1,6 +1,6 @@
 """Workload definitions: `*.yaml` -> `Workload`, shipped ones and a user's own.
 
-Whether a metric or option exists is asked where the task and the backend are known, not here.
+Whether a metric exists is asked where the task is known, not here; which axes exist, the caller may say.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,15 @@ from edgebench.tasks import known_tasks
 _DISTRIBUTION = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 
-def load_workloads(folders: Sequence[Path] = ()) -> dict[str, Workload]:
+#: Tells which axes there are, where a definition has one that not every backend knows.
+KnownAxes = Callable[[], Collection[str]]
+#: Axes that need no asking.
+_COMMON_AXES = frozenset({"precision", "batch", "threads"})
+
+
+def load_workloads(
+    folders: Sequence[Path] = (), known_axes: KnownAxes | None = None
+) -> dict[str, Workload]:
     """The shipped workloads and those of the user's folders, by name in alphabetical order.
 
     Names are unique over all of them: `name@version` stands in result files and must mean one thing.
@@ -35,9 +43,10 @@ def load_workloads(folders: Sequence[Path] = ()) -> dict[str, Workload]:
     """
     shipped = importlib.import_module("edgebench.workloads").__path__
     found: dict[str, tuple[Path, Workload]] = {}
-    for folder in [*map(Path, shipped), *folders]:
+    own = [(folder, known_axes) for folder in folders]
+    for folder, axes in [*((Path(folder), None) for folder in shipped), *own]:
         for path in _definitions(folder):
-            workload = load_workload(path)
+            workload = load_workload(path, axes)
             if workload.name in found:
                 other = found[workload.name][0]
                 message = f"the name {workload.name!r} is taken by {other}"
@@ -47,11 +56,15 @@ def load_workloads(folders: Sequence[Path] = ()) -> dict[str, Workload]:
     return {name: workload for name, (_, workload) in sorted(found.items())}
 
 
-def load_workload(path: Path) -> Workload:
-    """One definition; its `file:` URIs are made absolute. Raises SpecError with all that is wrong."""
+def load_workload(path: Path, known_axes: KnownAxes | None = None) -> Workload:
+    """One definition; its `file:` URIs are made absolute. Raises SpecError with all that is wrong; where
+    `known_axes` is given, also for an axis that is none of them."""
     document = read_yaml(path)
     workload = convert(document, Workload)
-    raise_errors(list(_impossible(workload, path, document)))
+    errors = list(_impossible(workload, path, document))
+    if known_axes is not None:
+        errors += _unknown_axes(workload, document, known_axes)
+    raise_errors(errors)
     return _with_absolute_files(workload, path.resolve().parent)
 
 
@@ -153,6 +166,16 @@ def _axis_errors(workload: Workload, document: Document) -> Iterator[SpecError]:
             message = _bad_value(axis, value)
             if message:
                 yield document.error((*path, index), message)
+
+
+def _unknown_axes(
+    workload: Workload, document: Document, known_axes: KnownAxes
+) -> Iterator[SpecError]:
+    for axis in workload.matrix.axes:
+        if axis not in _COMMON_AXES and axis not in (known := known_axes()):
+            message = f"no backend has an option {axis!r}{did_you_mean(axis, known)}"
+            fix = "`edgebench list backends --format json` names all options"
+            yield document.error(("matrix", "axes", axis), message, fix, at_key=True)
 
 
 def _bad_value(axis: str, value: Any) -> str:

@@ -13,7 +13,8 @@ budget) and `scaling_problems` (of each kind), in rows of `scaling_prompt_tokens
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import groupby, takewhile
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -23,7 +24,15 @@ import numpy as np
 from edgebench.errors import EdgebenchError, UsageError
 from edgebench.models.llm.reference import log_softmax
 from edgebench.models.llm.tokenizer import Vocabulary, vocabulary_of
-from edgebench.task import Attempts, Conversation, GenerationTask, Metric, Question, TaskContext
+from edgebench.task import (
+    Attempts,
+    Conversation,
+    GenerationTask,
+    Metric,
+    OutOfTime,
+    Question,
+    TaskContext,
+)
 
 from ._generation_items import PASSAGES, REQUEST, Item, items
 from ._reasoning_items import answer_in, problems
@@ -253,15 +262,29 @@ class Generate(GenerationTask):
         return {"answers": np.array(answers), "logits": np.stack(rows).reshape(shape)}
 
     def judge(self, session: GenerationSession) -> dict[str, float]:
-        values = {"exact_match": self._exact_match(session)}
+        """The parts take turns, an item of each, so that each has some where the time ends before all."""
+        values: dict[str, float] = {}
+        parts = [self._exact_match(session, values)]
         if self._documents:
-            values["perplexity"] = self._perplexity(session)
+            parts.append(self._perplexity(session, values))
         if self.context.reference is not None:
             with np.load(self.context.reference) as stored:
-                values |= self._agreement(session, stored["answers"], stored["logits"])
+                agreement = stored["answers"], stored["logits"]
+            parts.append(self._agreement(session, *agreement, values))
+        waiting, done, self.judged = deque(parts), 0, None
+        try:
+            while waiting:
+                part = waiting.popleft()
+                if (count := next(part, None)) is not None:
+                    done += count
+                    waiting.append(part)
+        except OutOfTime:
+            pass
+        # Fewer also where there was no time for the reference.
+        self.judged = done if done < len(self) else None
         return values
 
-    def _perplexity(self, session: GenerationSession) -> float:
+    def _perplexity(self, session: GenerationSession, values: dict[str, float]) -> Iterator[int]:
         total, count = 0.0, 0
         for tokens in self._documents:
             logits = session.score(tokens)
@@ -271,12 +294,18 @@ class Generate(GenerationTask):
                 likely = log_softmax(logits[start : start + len(wanted)])
                 total -= float(likely[np.arange(len(wanted)), wanted].sum())
             count += len(tokens) - 1
-        mean = total / count
-        return math.exp(mean) if mean < _LARGEST else math.inf  # of a decoder that is broken
+            mean = total / count
+            # Infinite: of a decoder that is broken.
+            values["perplexity"] = math.exp(mean) if mean < _LARGEST else math.inf
+            yield 1
 
     def _agreement(
-        self, session: GenerationSession, answers: NDArray[Any], logits: NDArray[Any]
-    ) -> dict[str, float]:
+        self,
+        session: GenerationSession,
+        answers: NDArray[Any],
+        logits: NDArray[Any],
+        values: dict[str, float],
+    ) -> Iterator[int]:
         """Along the reference's answers, so that one other token does not spoil what follows it.
 
         Step by step: it is the way through the cache that is judged. KL(reference || session).
@@ -292,13 +321,12 @@ class Generate(GenerationTask):
                     divergence.append(_divergence(logits[number, place], found[lane]))
                 given = _filled(lanes, session.width)
                 raw = session.step([int(answers[number, place]) for number in given])
-        return {
-            "greedy_agreement": float(np.mean(same)),
-            "kl_divergence": float(np.mean(divergence)),
-        }
+            values["greedy_agreement"] = float(np.mean(same))
+            values["kl_divergence"] = float(np.mean(divergence))
+            yield len(lanes)
 
-    def _exact_match(self, session: GenerationSession) -> float:
-        right = 0
+    def _exact_match(self, session: GenerationSession, values: dict[str, float]) -> Iterator[int]:
+        right = tried = 0
         asked = self._encoded_items
         for lanes in _side_by_side([len(prompt) for prompt, _ in asked], session.width):
             limits = [self._limit(asked[number][1]) for number in lanes]
@@ -307,7 +335,9 @@ class Generate(GenerationTask):
             for lane, (number, limit) in enumerate(zip(lanes, limits, strict=True)):
                 answer = self._up_to_an_end([tokens[lane] for tokens in steps[:limit]])
                 right += _plain(self.decode(answer)) == _plain(asked[number][1])
-        return right / len(asked)
+            tried += len(lanes)
+            values["exact_match"] = right / tried
+            yield len(lanes)
 
     def _up_to_an_end(self, tokens: Sequence[int]) -> list[int]:
         return list(takewhile(lambda token: token not in self.vocabulary.ends, tokens))

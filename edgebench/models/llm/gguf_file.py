@@ -157,7 +157,12 @@ def _layout(path: Path) -> Layout:
     except OSError as error:
         raise EdgebenchError(f"{path} cannot be read: {error.strerror or error}") from None
     except ValueError as error:
-        raise UnsupportedError(f"{path.name} is no GGUF file that can be read: {error}") from None
+        raise _damaged(f"{path.name} is no GGUF file that can be read: {error}") from None
+
+
+def _damaged(what: str) -> EdgebenchError:
+    """No word on what can be done with a file that is whole."""
+    return EdgebenchError(what, "fetch the file again, or check that it arrived whole")
 
 
 def _tensor(path: Path, place: TensorPlace, data: NDArray[Any]) -> Tensor:
@@ -175,11 +180,11 @@ def _tensor(path: Path, place: TensorPlace, data: NDArray[Any]) -> Tensor:
     of_block, bytes_of_block = GGML_QUANT_SIZES[kind]
     shape = place.sizes[::-1]
     if not shape or shape[-1] % of_block:
-        raise UnsupportedError(f"{place.name} of {shape} does not fit into blocks of {of_block}")
+        raise _damaged(f"{place.name} of {shape} does not fit into blocks of {of_block}")
     row_bytes = shape[-1] // of_block * bytes_of_block
     end = place.offset + prod(shape[:-1]) * row_bytes
     if end > len(data):
-        raise UnsupportedError(f"{path.name} ends before its tensor {place.name} does")
+        raise _damaged(f"{path.name} ends before its tensor {place.name} does")
     return Tensor(
         place.name, kind.name, shape, data[place.offset : end].reshape(*shape[:-1], row_bytes)
     )

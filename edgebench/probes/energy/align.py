@@ -24,6 +24,9 @@ STEP_S = 0.005
 MIN_CORRELATION = 0.5
 MAX_SECOND = 0.8
 _APART_S = 0.5
+#: Time zones differ by whole quarters of an hour, and by 26 hours at most.
+_ZONE_STEP_S, _MAX_ZONE_S = 900.0, 26 * 3600.0
+_MAX_GRID = 50_000_000  # points at which power and pattern are compared
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,12 @@ def align(
     Raises UsageError, saying of `what`, where no place or more than one fits.
     """
     step_s = max(STEP_S, float(np.median(np.diff(times_s))))
+    if (times_s[-1] - times_s[0]) / step_s > _MAX_GRID:
+        raise UsageError(
+            f"{what}: the log goes from {times_s[0]:.0f} s to {times_s[-1]:.0f} s, too long to look for "
+            "markers in it",
+            "cut it to the time of the run",
+        )
     grid_s = np.arange(times_s[0], times_s[-1], step_s)
     known = np.isfinite(watts)
     power = np.interp(grid_s, times_s[known], watts[known])
@@ -66,6 +75,20 @@ def align(
     lead_s = _LEAD_S
     offset_s = first_s - lead_s - (grid_s[0] + (best + _peak(score, best)) * step_s)
     return Alignment(float(offset_s), 2 * step_s, float(score[best]))
+
+
+def zone_shift_s(
+    log_s: tuple[float, float], windows_s: Sequence[tuple[float, float]]
+) -> float | None:
+    """What to add to a log's times so that it holds all windows, if two time zones differ by that; the
+    least of them. None where it holds one already, or none would do. Both are given by start and end."""
+    if not windows_s or any(log_s[0] < end and start < log_s[1] for start, end in windows_s):
+        return None
+    first, last = min(start for start, _ in windows_s), max(end for _, end in windows_s)
+    lowest = np.ceil((last - log_s[1]) / _ZONE_STEP_S) * _ZONE_STEP_S
+    highest = np.floor((first - log_s[0]) / _ZONE_STEP_S) * _ZONE_STEP_S
+    nearest = float(lowest if lowest > 0 else highest)
+    return nearest if lowest <= nearest <= highest and 0 < abs(nearest) <= _MAX_ZONE_S else None
 
 
 _LEAD_S = 0.3  # quiet around a group of pulses is part of the pattern

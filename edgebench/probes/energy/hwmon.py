@@ -1,5 +1,7 @@
 """Any chip of hwmon that gives power (`power*_input`, uW) or energy (`energy*_input`, uJ).
 
+A chip updates no more often than its driver's `update_interval` says.
+
 What a value covers is known only for the chips of boards.yaml. The rails of any other chip are named
 "chip/label" and summed where the user's devices.yaml says that they are the whole.
 """
@@ -17,6 +19,7 @@ from pathlib import Path
 import msgspec
 
 from edgebench.probes import files
+from edgebench.probes.energy import ina238
 from edgebench.probes.energy.boards import HwmonRule, constants, scope_of
 from edgebench.probes.energy.chips import forbidden, hwmon_chips, unknown_total
 from edgebench.probes.energy.counter import Counter
@@ -24,7 +27,11 @@ from edgebench.probes.energy.registers import Register, open_all, scaled, total
 from edgebench.probes.energy.source import EnergySource, NoEnergy, Quantity, Rail, Sample
 from edgebench.probes.machine import Machine
 
-_OWN_SOURCES = frozenset({"ina3221", "ina238"})
+#: Chips whose step of power follows from their shunt: what 1 V over it is in steps of current, and a step
+#: of power in those (the data sheets' and Linux's ina2xx).
+_INA_STEPS = {
+    "ina219": (100, 20), "ina220": (100, 20), "ina226": (400, 25), "ina230": (400, 25), "ina231": (400, 25),
+}  # fmt: skip
 _FILE = re.compile(r"(power|energy)([0-9]+)_(input|average)")
 _MICRO = 1e-6
 _MOST_W = 5000.0
@@ -68,7 +75,9 @@ class _Hwmon(EnergySource):
         files_of_total = [value.path for value in values if value.rail in counted]
         self.averages = rule.averages and all(map(_is_average, files_of_total))
         self.period_s = max(rule.period_s, *map(_interval_s, files_of_total))
-        self.resolution = rule.step * len(counted) or _MICRO
+        counted_values = [value for value in values if value.rail in counted]
+        steps = [rule.step or _step(value) for value in counted_values]
+        self.resolution = sum(steps) or _MICRO
         self.caveats = ("the chip's accuracy is not known: uncertainty does not include it",)
         self._counted = frozenset(counted)
         self._clock_ns = clock_ns
@@ -141,7 +150,7 @@ def find(
     values = [
         value
         for name, folder in hwmon_chips(machine)
-        if name not in _OWN_SOURCES
+        if name != "ina3221" and not (name == "ina238" and ina238.is_input(machine))
         for value in _values(name, folder)
     ]
     if not values:
@@ -149,7 +158,9 @@ def find(
     rule, counted = _named(total_rails) if total_rails else _known(values)
     chosen = [value for value in values if value.rail in counted]
     if rule is None or {value.rail for value in chosen} != set(counted):
-        return unknown_total("hwmon", sorted({value.rail for value in values}), total_rails)
+        board = machine.board()
+        meter = f"hwmon on {board}" if board else "hwmon"
+        return unknown_total(meter, sorted({value.rail for value in values}), total_rails)
     if len({value.quantity for value in chosen}) > 1 or len(chosen) != len(counted):
         return unknown_total("hwmon: several of one name, or power and energy, in", counted)
     for value in chosen:
@@ -168,8 +179,18 @@ def _is_average(path: Path) -> bool:
 
 
 def _interval_s(path: Path) -> float:
-    """What a mean is taken over, 0 where the driver does not tell."""
-    return (files.read_int(path.with_name(f"{path.name}_interval")) or 0) / 1000
+    """What a mean is taken over, or how often the chip updates; 0 where the driver tells neither."""
+    told = (path.with_name(f"{path.name}_interval"), path.with_name("update_interval"))
+    return max(files.read_int(each) or 0 for each in told) / 1000
+
+
+def _step(value: Value) -> float:
+    """The smallest step of a chip's power in watts, 0 where it is not known."""
+    shunt_uohm = files.read_int(value.path.with_name("shunt_resistor"))
+    if value.chip not in _INA_STEPS or not shunt_uohm or value.quantity != "power":
+        return 0.0
+    per_volt, factor = _INA_STEPS[value.chip]
+    return factor / per_volt / shunt_uohm * 1e3
 
 
 def _told_apart(names: Sequence[str]) -> list[str]:

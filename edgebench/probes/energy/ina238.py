@@ -57,18 +57,22 @@ class Ina238(EnergySource):
         self._power.close()
 
 
+def is_input(machine: Machine) -> bool:
+    """Whether the chip measures the input of the board: on a Thor. Elsewhere its place is unknown."""
+    return "thor" in (machine.board() or "").lower()
+
+
 def find(
     machine: Machine, clock_ns: Callable[[], int] = time.monotonic_ns
 ) -> Ina238 | NoEnergy | None:
-    """The chip at the input of a Thor; None where there is none. On another board its place is unknown."""
+    """The chip at the input of a Thor; None where there is none. On another board it is any chip of hwmon."""
     folders = [
         folder
         for name, folder in hwmon_chips(machine)
         if name == "ina238" and (folder / "power1_input").exists()
     ]
-    if not folders:
+    if not folders or not is_input(machine):
         return None
-    board = machine.board()
-    if len(folders) > 1 or (board is not None and "thor" not in board.lower()):
-        return unknown_total(f"INA238 on {board or 'this board'}:", [f.name for f in folders])
+    if len(folders) > 1:
+        return unknown_total(f"INA238 on {machine.board()}:", [f.name for f in folders])
     return forbidden(machine, folders[0] / "power1_input") or Ina238(folders[0], clock_ns)

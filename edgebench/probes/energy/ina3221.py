@@ -1,11 +1,18 @@
 """INA3221 of Jetsons with JetPack 5 and later: the kernel's hwmon driver, volts times amperes.
 
 There is no file of power: a rail is `inN_input` (mV) times `currN_input` (mA). `in7` and `curr4` are
-sums of shunt voltages and currents, and no rails; a rail labelled NC is not connected.
+sums of shunt voltages and currents, and no rails; a rail labelled NC is not connected. A board whose
+description labels no rails has them by their place: "1-0040/in1".
+
+The driver's `update_interval` is the time of one conversion of all channels, also where the chip gives the
+mean of several (`samples`): the time between two values is their product.
 """
 
 from __future__ import annotations
 
+import errno
+import os
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -34,6 +41,16 @@ class Channel:
     voltage: Path  # mV
     current: Path  # mA
     shunt_uohm: int | None = None
+    switch: Path | None = None  # the file that says whether the channel is on
+    on: bool = True
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How often the chips update, and of how many conversions a value is the mean."""
+
+    period_s: float
+    samples: int = 1
 
 
 class Ina3221(EnergySource):
@@ -45,13 +62,14 @@ class Ina3221(EnergySource):
         self,
         channels: Sequence[Channel],
         board: Board,
-        period_s: float,
+        pace: Pace,
         clock_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self.scope = board.scope
         self.total_rail = " + ".join(board.total)
-        self.period_s = period_s
-        self.latency_s = constants().chips["ina3221"].latency_s
+        self.period_s = pace.period_s
+        self.averages = pace.samples > 1
+        self.latency_s = constants().chips["ina3221"].latency_s * pace.samples
         self._clock_ns = clock_ns
         self._counted = frozenset(board.total)
         self._rails = [
@@ -113,29 +131,71 @@ def find(
     board = board_of(labels, total_rails)
     if board is None:
         return unknown_total("INA3221", labels, total_rails)
-    for channel in channels:
-        if channel.label in board.total:
-            for path in (channel.voltage, channel.current):
-                if problem := forbidden(machine, path):
-                    return problem
-    intervals = [files.read_int(folder / "update_interval") for folder in folders]
-    longest_ms = max((each for each in intervals if each), default=0)
-    period_s = longest_ms / 1000 or constants().chips["ina3221"].period_s
-    return Ina3221(channels, board, period_s, clock_ns)
+    counted = [channel for channel in channels if channel.label in board.total]
+    for channel in counted:
+        if not channel.on:
+            return _switched_off(machine, channel, board)
+        for path in (channel.voltage, channel.current):
+            if problem := forbidden(machine, path):
+                return problem
+    return Ina3221([channel for channel in channels if channel.on], board, _pace(folders), clock_ns)
+
+
+def _switched_off(machine: Machine, channel: Channel, board: Board) -> NoEnergy:
+    """Why there is no total: another rail in its place would be another quantity."""
+    switch = f"/{channel.switch.relative_to(machine.root)}" if channel.switch else "its switch"
+    return NoEnergy(
+        "no_sensor",
+        f"INA3221 rail {channel.label}, of the total of {board.name}, is switched off: {switch} is 0",
+        f"echo 1 | sudo tee {switch}",
+    )
+
+
+def _pace(folders: Sequence[Path]) -> Pace:
+    """The slowest of the chips."""
+    default_s = constants().chips["ina3221"].period_s
+    paces = []
+    for folder in folders:
+        interval_ms = files.read_int(folder / "update_interval") or 0
+        samples = max(1, files.read_int(folder / "samples") or 1)
+        paces.append(Pace((interval_ms / 1000 or default_s) * samples, samples))
+    return max(paces, key=lambda pace: pace.period_s)
 
 
 def _channels(folder: Path) -> list[Channel]:
+    """The channels of a chip, those without a label by their place; without those that are not connected."""
     channels = []
     for number in CHANNELS:
         voltage, current = folder / f"in{number}_input", folder / f"curr{number}_input"
         label = files.read(folder / f"in{number}_label")
-        if not label or label == NOT_CONNECTED or not (voltage.exists() and current.exists()):
+        if label == NOT_CONNECTED or not (voltage.exists() and current.exists()):
             continue
-        if files.read_int(folder / f"in{number}_enable") == 0:
-            continue
-        shunt_uohm = files.read_int(folder / f"shunt{number}_resistor")
-        channels.append(Channel(label, voltage, current, shunt_uohm))
+        switch = folder / f"in{number}_enable"
+        on = files.read_int(switch) != 0
+        if not label and not (on and _answers(voltage)):
+            continue  # the description of the board has no rail there
+        channels.append(
+            Channel(
+                label or f"{_place(folder)}/in{number}",
+                voltage,
+                current,
+                files.read_int(folder / f"shunt{number}_resistor"),
+                switch,
+                on,
+            )
+        )
     return channels
+
+
+def _answers(path: Path) -> bool:
+    """Whether a value is there, now or for another user: a channel that is off says that it has no data."""
+    return files.problem(path) != os.strerror(errno.ENODATA).lower()
+
+
+def _place(folder: Path) -> str:
+    """The chip's address on its bus, as the kernel numbers it: "1-0040"."""
+    names = [folder.name, *(parent.name for parent in Path(os.path.realpath(folder)).parents)]
+    return next((name for name in names if re.fullmatch(r"\d+-[0-9a-f]{4}", name)), folder.name)
 
 
 def shunt_watts(microvolts: float, shunt_uohm: int | None, millivolts: int | None) -> float:

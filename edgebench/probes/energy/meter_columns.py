@@ -43,7 +43,7 @@ _PLAIN = frozenset(
     ("main", "total", "mean", "average", "avg", "rms", "input", "output", "supply",
      "board", "device", "usb", "ch", "channel", "unix", "local")
 )  # fmt: skip
-_BRACKETS = re.compile(r"[\[(]([^\])]*)[\])]")
+_BRACKETS = re.compile(r"[\[(]([^\[\]()]{0,60})[\])]")
 _WORD = re.compile("(?:[^\\W\\d_]|\ufffd)+")  # that sign stands for a letter that was lost
 
 
@@ -76,8 +76,11 @@ class Column:
 class Columns:
     """The columns of a log by their roles; those that the user names go before others."""
 
-    def __init__(self, where: str, head: Sequence[str], named: Mapping[Role, str]) -> None:
-        """`where`: file and line of the head, for errors. Raises UsageError where a name is none."""
+    def __init__(
+        self, where: str, head: Sequence[str], named: Mapping[Role, str], names: Sequence[str] = ()
+    ) -> None:
+        """`where`: file and line of the head, for errors; `names`: of the columns without the units of a
+        row below, by which a user may call them too. Raises UsageError where a name is none."""
         self._where = where
         self.named = frozenset(named)
         self._found: dict[Role, list[Column]] = {}
@@ -85,10 +88,14 @@ class Columns:
             if (role := _role(name)) is not None:
                 self._found.setdefault(role, []).append(_column(index, name, role))
         for role, name in named.items():
-            if head.count(name) != 1:
-                many = "several columns are called" if name in head else "no column"
-                raise UsageError(f"{where}: {many} {name!r}", f"the columns are: {', '.join(head)}")
-            self._found[role] = [_column(head.index(name), name, role)]
+            called = head if name in head else names
+            if called.count(name) != 1:
+                many = "several columns are called" if name in called else "no column"
+                raise UsageError(
+                    f"{where}: {many} {name!r}", f"the columns are: {', '.join(head)[:500]}"
+                )
+            index = called.index(name)
+            self._found[role] = [_column(index, head[index], role)]
 
     def get(self, role: Role) -> Column | None:
         """The column of a role. Raises UsageError where there are several; of time the first serves."""
@@ -101,6 +108,10 @@ class Columns:
             )
         return found[0] if found else None
 
+    def every(self, role: Role) -> list[Column]:
+        """The columns of a role, the one that the user names alone."""
+        return self._found.get(role, [])
+
     def scale(self, column: Column) -> float:
         """Factor to the base unit. Raises UsageError where the unit is not understood."""
         if not column.understood:
@@ -110,6 +121,27 @@ class Columns:
                 f"[{BASE[column.role]}], [m{BASE[column.role]}], ...",
             )
         return UNITS[column.unit][1] if column.unit else 1.0
+
+
+def unit_of(role: Role, text: str) -> str | None:
+    """The unit that a cell has behind its number; None where it is none of this role."""
+    unit = _lowered(text)
+    return unit if unit in UNITS and UNITS[unit][0] == role else None
+
+
+def with_units(names: Sequence[str], units: Sequence[str]) -> list[str] | None:
+    """Names with the units of the row below them; None where that row is no row of units."""
+    plain = [_lowered(unit).strip("[]() ") for unit in units]
+    words = {word for _, words in _ROLES for word in words} - set(UNITS)
+    if not any(unit in UNITS for unit in plain) or any(unit in words for unit in plain):
+        return None
+    if len(units) != len(names) or not any(_role(name) for name in names):
+        return None
+    told = (unit.strip("[]() ") for unit in units)
+    return [
+        f"{name} [{unit}]" if unit not in ("", "-") else name
+        for name, unit in zip(names, told, strict=True)
+    ]
 
 
 def _lowered(name: str) -> str:

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from edgebench.analysis.choice_report import Choice
-from edgebench.analysis.choose import pick
 from edgebench.analysis.frame import RowFrame
 from edgebench.analysis.limits import parse_limit
 from edgebench.analysis.objectives import parse_objective
+from edgebench.analysis.pick import pick
+from edgebench.analysis.pick_report import Choice
 from edgebench.analysis.table import build_table
 from edgebench.errors import UsageError
 from edgebench.record import Record

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgebench.analysis.frontier import Bounds, pareto
 from edgebench.analysis.table import build_table
 from edgebench.analysis.types import Pick, Table
 from edgebench.backend import Scalar
@@ -30,43 +29,6 @@ def only_pick(*records: Record) -> Pick:
 
 
 # --- the front
-
-
-def _surely_dominates(a: int, b: int, objectives: list[Bounds]) -> bool:
-    not_worse = all(o.high[a] <= o.low[b] * (1 + o.resolution) for o in objectives)
-    better = any(o.high[a] * (1 + o.resolution) < o.low[b] for o in objectives)
-    return not_worse and better
-
-
-_spans = st.tuples(st.integers(1, 8), st.integers(0, 3)).map(lambda s: (s[0], s[0] + s[1]))
-
-
-@given(st.lists(st.tuples(_spans, _spans, _spans), min_size=1, max_size=30))
-def test_the_front_is_what_no_row_surely_dominates(
-    rows: list[tuple[tuple[int, int], tuple[int, int], tuple[int, int]]],
-) -> None:
-    objectives = [
-        Bounds([row[k][0] for row in rows], [row[k][1] for row in rows], resolution)
-        for k, resolution in enumerate((0.0, 0.3, 0.0))
-    ]
-    expected = [
-        not any(_surely_dominates(a, b, objectives) for a in range(len(rows)))
-        for b in range(len(rows))
-    ]
-    assert pareto(objectives) == expected
-
-
-def test_more_rows_than_a_block_on_one_front() -> None:
-    values = [float(v) for v in range(1000)]
-    objectives = [Bounds(values, values), Bounds(values[::-1], values[::-1])]
-    assert all(pareto(objectives))
-    assert sum(pareto([Bounds(values, values), Bounds(values, values)])) == 1
-
-
-def test_negative_values_keep_their_resolution() -> None:
-    """Throughput and quality are turned round, so that their values are negative."""
-    assert pareto([Bounds([-100.0, -99.5], [-100.0, -99.5], 0.01)]) == [True, True]
-    assert pareto([Bounds([-100.0, -90.0], [-100.0, -90.0], 0.01)]) == [True, False]
 
 
 def test_overlapping_latencies_do_not_dominate() -> None:
@@ -93,7 +55,7 @@ def test_better_quality_or_less_memory_keeps_a_slow_row_on_the_front() -> None:
         ]
     )
     assert flags(table) == [True, True, True, False]
-    assert table.fronts[0].objectives == ["latency.p50", "memory.peak", "quality"]
+    assert table.fronts[0].objectives == ["latency.p50", "quality", "memory.peak"]
     assert table.fronts[0].rows == [0, 1, 2]
 
 

@@ -6,7 +6,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from edgebench.analysis.tradeoff_report import Axis, NotRanked, Value
+from edgebench.analysis.frontier_report import Axis, NotRanked, Value
 from edgebench.backend import Scalar
 
 SCHEMA: Final = "edgebench.pick/1"
@@ -49,8 +49,8 @@ class Candidate(Part, frozen=True, kw_only=True):
 class Margin(Part, frozen=True, kw_only=True):
     """How much better the choice is than the runner-up."""
 
-    ratio: float | None  # at least 1: the worse value over the better one; None: not positive
-    low: float | None  # interval at the confidence of the report
+    ratio: float | None  # above 1 the choice is better, by so much; None: a value is not positive
+    low: float | None  # 95 % interval
     high: float | None
     difference: float  # runner-up minus choice, in the objective's unit
     confidence: float | None  # that the choice is better; None: nothing tells
@@ -79,6 +79,8 @@ class Choice(Part, frozen=True, kw_only=True):
     workload_version: int
     scenario: str
     rate_per_s: float | None
+    prompt_tokens: int | None = None  # of a request, in the scenario generate
+    new_tokens: int | None = None
     objective: Axis
     rows: int  # that compete
     meet: int  # of them, that meet every limit by value
@@ -87,6 +89,13 @@ class Choice(Part, frozen=True, kw_only=True):
     runner_up: Candidate | None
     margin: Margin | None
     probability: float | None  # that the choice is the best of those that meet the limits by value
+    clear: bool  # for sure: every other row that meets the limits is told apart from it, in one run
+    rivals: list[int]  # rows that are not surely worse than the best one by value, itself left out
+    tied: list[int]  # other rows that are not told apart from the best one
+    decided_by: list[
+        str
+    ]  # criteria of the rule of ties that chose among them; empty: the objective
+    runs: int  # whose rows compete: the drift between several is in no interval
     safe_choice: Candidate | None  # the best that meets every limit surely, where that is another
     not_surely: list[Candidate]  # meet the limits by value, but not surely
     closest: Candidate | None  # where none meets them: the one that misses by least
@@ -100,7 +109,8 @@ class Report(Part, frozen=True, kw_only=True):
     schema: Literal["edgebench.pick/1"] = SCHEMA
     require: list[str]
     objective: str
-    confidence: float
+    confidence: float  # of what is said to be sure; intervals are at 95 %
     seed: int
+    prefer: list[str]  # the rule of ties
     picks: list[Choice]
     notes: list[str]

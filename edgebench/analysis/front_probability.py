@@ -1,4 +1,5 @@
-"""How often each row is on the front of its group when every value is drawn anew.
+"""How often each row is on the front of its group when every value is drawn anew, and which rows one
+particular rival beats for sure.
 
 Small groups are judged pair by pair, all of them at once; large ones draw by draw with the sorted
 filter of `dominance`. Both give the same counts. All objectives are turned so that lower is better.
@@ -20,7 +21,7 @@ from edgebench.analysis.dominance import (
     non_dominated_columns,
 )
 from edgebench.analysis.frame import Indices, Numbers
-from edgebench.analysis.uncertainty import Uncertain, below, t_table
+from edgebench.analysis.uncertainty import Uncertain, ratio
 
 DRAWS = 2000
 LEAST_DRAWS = 100
@@ -30,11 +31,12 @@ _POINT_DRAWS = 30_000_000  # the same of rows of large groups
 _PAIRS = 1_000_000  # pairs held at once
 _STRIP = 2**14  # pairs compared at once
 _CHUNK = 64  # draws made at once
+_MAX_CHANCE = 1 - 2**-15  # tables of Student's t tell no more
 _HELD = 4_000_000  # drawn values of an objective held at once
 
 
 @dataclass(frozen=True)
-class Turned:
+class SignedObjective:
     """An objective of the competing rows; sign -1 turns one where higher is better."""
 
     of: Uncertain
@@ -42,7 +44,7 @@ class Turned:
 
     @property
     def values(self) -> Numbers:
-        return self.sign * self.of.value
+        return self.sign * self.of.compared
 
     def draws(
         self, rows: Indices, keys: NDArray[np.uint64], start: int, count: int, seed: int
@@ -55,18 +57,16 @@ class Turned:
 
     def extremes(self) -> tuple[Numbers, Numbers]:
         """What no draw leaves."""
-        kinds, kind = np.unique(self.of.degrees, return_inverse=True)
-        reach = np.array([t_table(int(degrees))[-1] for degrees in kinds])[kind.reshape(-1)]
         # A double ends at e**709, the value itself needs room, and so far nothing need be told apart.
-        reach = np.minimum(reach * np.nan_to_num(self.of.error), 650.0)
-        low, high = self.of.value * np.exp(-reach), self.of.value * np.exp(reach)
+        reach = np.minimum(self.of.reach(), 650.0)
+        low, high = self.of.compared * np.exp(-reach), self.of.compared * np.exp(reach)
         return (low, high) if self.sign > 0 else (-high, -low)
 
 
 @dataclass(frozen=True)
-class Odds:
-    """Of each row: its share of draws on the front, whether one particular row dominates it at the
-    confidence, and whether it is on the front of the values themselves."""
+class FrontProbability:
+    """Of each row: its share of draws on the front, whether one particular row dominates it for
+    sure, and whether it is on the front of the values themselves."""
 
     share: Numbers
     by_value: Flags
@@ -74,23 +74,25 @@ class Odds:
     draws: Indices
 
 
-def front_odds(
-    objectives: Sequence[Turned],
+def front_probability(
+    objectives: Sequence[SignedObjective],
     groups: Indices,
     keys: NDArray[np.uint64],
     seed: int,
     draws: int = DRAWS,
     confidence: float = 0.95,
-) -> Odds:
-    """Odds of rows that have a value in every objective, group by group.
+) -> FrontProbability:
+    """FrontProbability of rows that have a value in every objective, group by group.
 
     A value whose error is unknown is drawn as if it were exact: what that leaves undecided is the
     caller's business. Without draws only `by_value` is found.
     """
     order = np.argsort(groups, kind="stable")
-    columns = [Turned(objective.of.take(order), objective.sign) for objective in objectives]
+    columns = [
+        SignedObjective(objective.of.take(order), objective.sign) for objective in objectives
+    ]
     count = len(groups)
-    odds = Odds(
+    found = FrontProbability(
         share=np.ones(count),
         by_value=np.ones(count, dtype=bool),
         beaten=np.zeros(count, dtype=bool),
@@ -99,29 +101,42 @@ def front_odds(
     sizes = np.bincount(groups, minlength=1)
     sizes = sizes[sizes > 0]
     starts = np.cumsum(sizes) - sizes
+    limit = _sure(np.repeat(sizes, sizes), confidence)
     small = sizes <= _SMALL
-    _judge_pairs(columns, starts[small], sizes[small], keys[order], seed, draws, confidence, odds)
+    _judge_pairs(columns, starts[small], sizes[small], keys[order], seed, draws, limit, found)
     for start, size in zip(starts[~small], sizes[~small], strict=True):
         members = np.arange(start, start + size)
-        _judge_large(columns, members, keys[order], seed, draws, odds)
-        _beat_large(columns, members, confidence, odds)
+        _judge_large(columns, members, keys[order], seed, draws, found)
+        _beat_large(columns, members, limit, found)
     back = np.empty_like(order)
     back[order] = np.arange(count)
-    return Odds(odds.share[back], odds.by_value[back], odds.beaten[back], odds.draws[back])
+    return FrontProbability(
+        found.share[back], found.by_value[back], found.beaten[back], found.draws[back]
+    )
+
+
+def _sure(sizes: Indices, confidence: float) -> Numbers:
+    """How likely a rival must dominate a row so that it does so for sure.
+
+    Any of the rivals of any row may do so by chance: what the confidence leaves is shared out over all
+    ordered pairs of a group (Bonferroni), so that it holds for the group as a whole.
+    """
+    pairs = np.maximum(sizes * (sizes - 1), 1)
+    return np.asarray(np.minimum(1 - (1 - confidence) / pairs, _MAX_CHANCE))
 
 
 # --- small groups: pairs. Rows stand in the order of their groups.
 
 
 def _judge_pairs(
-    objectives: Sequence[Turned],
+    objectives: Sequence[SignedObjective],
     starts: Indices,
     sizes: Indices,
     keys: NDArray[np.uint64],
     seed: int,
     draws: int,
-    confidence: float,
-    odds: Odds,
+    limit: Numbers,
+    found: FrontProbability,
 ) -> None:
     values = [objective.values for objective in objectives]
     extremes = [objective.extremes() for objective in objectives]
@@ -129,15 +144,15 @@ def _judge_pairs(
     open_pairs = []
     for target, rival in _pairs(starts, sizes):
         by_value = np.flatnonzero(_dominate(values, rival, values, target))
-        odds.by_value[target[by_value]] = False
-        leading = odds.by_value[rival[by_value]]
+        found.by_value[target[by_value]] = False
+        leading = found.by_value[rival[by_value]]
         for some in (by_value[leading], by_value[~leading]):  # most rows fall to the first ones
-            some = some[~odds.beaten[target[some]]]
+            some = some[~found.beaten[target[some]]]
             chance = _chance(objectives, rival[some], target[some])
-            odds.beaten[target[some[chance >= confidence]]] = True
-        odds.share[target[_dominate(high, rival, low, target)]] = 0.0
+            found.beaten[target[some[chance >= limit[target[some]]]]] = True
+        found.share[target[_dominate(high, rival, low, target)]] = 0.0
         # Whatever a surely dominated row dominates, its dominator dominates in the same draw.
-        possible = (odds.share[target] > 0) & (odds.share[rival] > 0)
+        possible = (found.share[target] > 0) & (found.share[rival] > 0)
         for least, most in zip(low, high, strict=True):
             possible &= least[rival] <= most[target]
         open_pairs.append((target[possible], rival[possible]))
@@ -153,20 +168,20 @@ def _judge_pairs(
         # Of very many rows, those that no draw of the first ones has on the front are done.
         until = draws if draws > least_draws else min(start + _CHUNK, draws)
         for strip in _strips(target):
-            _count(objectives, target[strip], rival[strip], keys, seed, (start, until), odds)
+            _count(objectives, target[strip], rival[strip], keys, seed, (start, until), found)
         start = until
-        left = odds.share[target] > 0
+        left = found.share[target] > 0
         target, rival = target[left], rival[left]
 
 
-def _chance(objectives: Sequence[Turned], rows: Indices, others: Indices) -> Numbers:
+def _chance(objectives: Sequence[SignedObjective], rows: Indices, others: Indices) -> Numbers:
     """Pair by pair, how likely the row, which does so by value, dominates the other one."""
     chance = np.ones(len(rows))
     for objective in objectives:
         one, two = objective.of.take(rows), objective.of.take(others)
         moving = np.flatnonzero((one.error > 0) | (two.error > 0))
         one, two = one.take(moving), two.take(moving)
-        chance[moving] *= below(one, two) if objective.sign > 0 else below(two, one)
+        chance[moving] *= (ratio(one, two) if objective.sign > 0 else ratio(two, one)).below()
     return chance
 
 
@@ -216,13 +231,13 @@ def _strips(target: Indices) -> Iterator[slice]:
 
 
 def _count(
-    objectives: Sequence[Turned],
+    objectives: Sequence[SignedObjective],
     target: Indices,
     rival: Indices,
     keys: NDArray[np.uint64],
     seed: int,
     span: tuple[int, int],
-    odds: Odds,
+    found: FrontProbability,
 ) -> None:
     """Adds the draws of the span to the share of the targets: those in which no rival dominates
     them."""
@@ -230,13 +245,13 @@ def _count(
     rows = np.arange(begin, max(int(target[-1]), int(rival.max())) + 1)
     own, other = target - begin, rival - begin
     first = np.flatnonzero(np.concatenate([[True], own[1:] != own[:-1]]))
-    fixed: list[Turned] = []
-    moving: list[Turned] = []
+    fixed: list[SignedObjective] = []
+    moving: list[SignedObjective] = []
     for objective in objectives:
         (moving if objective.moves(rows) else fixed).append(objective)
     better = np.zeros((len(own), 1), dtype=bool)
     for objective in fixed:  # never worse, or the pair would not be here
-        value = objective.of.value[rows] * objective.sign
+        value = objective.values[rows]
         better[:, 0] |= value[other] < value[own]
     free = np.zeros(len(first), dtype=np.intp)
     for start in range(span[0], span[1], _CHUNK):
@@ -255,23 +270,23 @@ def _count(
         dominated &= somewhere
         free += count - np.logical_or.reduceat(dominated, first, axis=0).sum(axis=1)
     targets = target[first]
-    before = odds.share[targets] * span[0]
-    odds.share[targets] = (before + free) / span[1]
-    odds.draws[targets] = span[1]
+    before = found.share[targets] * span[0]
+    found.share[targets] = (before + free) / span[1]
+    found.draws[targets] = span[1]
 
 
 # --- large groups: draw by draw
 
 
 def _judge_large(
-    objectives: Sequence[Turned],
+    objectives: Sequence[SignedObjective],
     members: Indices,
     keys: NDArray[np.uint64],
     seed: int,
     draws: int,
-    odds: Odds,
+    found: FrontProbability,
 ) -> None:
-    odds.by_value[members] = non_dominated_columns([o.values[members] for o in objectives])
+    found.by_value[members] = non_dominated_columns([o.values[members] for o in objectives])
     if not draws:
         return
     left = members[_not_surely_dominated(objectives, members)]
@@ -288,26 +303,26 @@ def _judge_large(
         ]
         for number in range(count):
             free += non_dominated_columns([column[:, number] for column in columns])
-    odds.share[members] = 0.0
-    odds.share[left] = free / draws
-    odds.draws[members] = draws
+    found.share[members] = 0.0
+    found.share[left] = free / draws
+    found.draws[members] = draws
 
 
 def _beat_large(
-    objectives: Sequence[Turned], members: Indices, confidence: float, odds: Odds
+    objectives: Sequence[SignedObjective], members: Indices, limit: Numbers, found: FrontProbability
 ) -> None:
     """Marks rows that one of the rows of the front by value dominates for sure."""
     values = [objective.values for objective in objectives]
-    front = members[odds.by_value[members]]
-    left = members[~odds.by_value[members]]
+    front = members[found.by_value[members]]
+    left = members[~found.by_value[members]]
     for pivot in front[:: -(-len(front) // _CHUNK)]:
         worse = left[_dominate(values, np.full(len(left), pivot), values, left)]
         chance = _chance(objectives, np.full(len(worse), pivot), worse)
-        odds.beaten[worse[chance >= confidence]] = True
-        left = left[~odds.beaten[left]]
+        found.beaten[worse[chance >= limit[worse]]] = True
+        left = left[~found.beaten[left]]
 
 
-def _not_surely_dominated(objectives: Sequence[Turned], members: Indices) -> Flags:
+def _not_surely_dominated(objectives: Sequence[SignedObjective], members: Indices) -> Flags:
     """Which rows no strong row dominates in every possible draw."""
     bounds = [objective.extremes() for objective in objectives]
     low: Points = np.stack([low[members] for low, _ in bounds], axis=1)

@@ -8,10 +8,10 @@ from typing import Any, Final, Literal
 import msgspec
 import numpy as np
 
+from edgebench.analysis import stats
 from edgebench.analysis.dominance import dominates, hypervolume, knee
 from edgebench.analysis.frame import Frame, Indices
-from edgebench.analysis.more_time import MoreTime, one_more_minute
-from edgebench.analysis.tradeoff import (
+from edgebench.analysis.frontier import (
     COMPETES,
     MODELLED,
     OBJECTIVE,
@@ -21,6 +21,7 @@ from edgebench.analysis.tradeoff import (
     Frontier,
     Verdict,
 )
+from edgebench.analysis.more_time import MoreTime, one_more_minute
 from edgebench.backend import Scalar
 
 SCHEMA: Final = "edgebench.frontier/1"
@@ -32,7 +33,7 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Value(Part, frozen=True, kw_only=True):
-    """A metric of a row in its unit, with its interval at the confidence of the report."""
+    """A metric of a row in its unit, with its 95 % interval."""
 
     value: float
     low: float | None = None  # None: nothing tells how far the value may be off
@@ -95,6 +96,8 @@ class Group(Part, frozen=True, kw_only=True):
     workload_version: int
     scenario: str
     rate_per_s: float | None
+    prompt_tokens: int | None = None  # of a request, in the scenario generate
+    new_tokens: int | None = None
     objectives: list[Axis]
     energy: str = ""  # kind and scope, where energy is an objective
     rows: int
@@ -109,7 +112,7 @@ class Group(Part, frozen=True, kw_only=True):
 
 class Report(Part, frozen=True, kw_only=True):
     schema: Literal["edgebench.frontier/1"] = SCHEMA
-    confidence: float
+    confidence: float  # of what is said to be sure; intervals are at 95 %
     seed: int
     rows: list[FrontRow]
     groups: list[Group]
@@ -132,7 +135,7 @@ def report(result: Frontier) -> Report:
         rows=rows,
         groups=groups,
         left_out=left_out(result),
-        notes=result.notes,
+        notes=[],
     )
 
 
@@ -162,7 +165,7 @@ def front_rows(
     names = [objective.metric.name for objective in contest.objectives]
     frame = result.frame
     stated = [column.take(wanted) for column in contest.stated]
-    bounds = [column.bounds(result.confidence) for column in stated]
+    bounds = [column.bounds(stats.CONFIDENCE) for column in stated]
     for number, place in enumerate(wanted):
         member = int(contest.members[place])
         identity = frame.identity(member)
@@ -216,6 +219,8 @@ def group_of(
         workload_version=int(names["workload_version"]),
         scenario=names["scenario"],
         rate_per_s=names["rate_per_s"],
+        prompt_tokens=names["prompt_tokens"],
+        new_tokens=names["new_tokens"],
         objectives=[
             Axis(
                 metric=objective.metric.name,
@@ -262,6 +267,7 @@ def _notes(result: Frontier, contest: Contest, places: Indices, better: Any) -> 
     if better == "lower" and any(o.asked == "higher" for o in contest.objectives):
         metric = frame.text("quality.metric", int(members[0]))
         notes.append(f"{metric} is an error: lower is better, and quality:max takes the lowest")
+    notes += [f"{name} is no objective: {why}" for name, why in contest.omitted.items()]
     return notes + shared_notes(frame, members, across="devices" in result.across)
 
 

@@ -10,15 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgebench.analysis import dominance, odds, stats, uncertainty
-from edgebench.analysis.choose import pick
+from edgebench.analysis import dominance, stats, uncertainty
+from edgebench.analysis import front_probability as chances
 from edgebench.analysis.compare import Side, compare
 from edgebench.analysis.frame import RowFrame
+from edgebench.analysis.front_probability import SignedObjective, front_probability
+from edgebench.analysis.frontier import frontier
+from edgebench.analysis.frontier_report import FrontRow, Report, report
 from edgebench.analysis.objectives import parse_objectives
-from edgebench.analysis.odds import Turned, front_odds
+from edgebench.analysis.pick import pick
 from edgebench.analysis.table import build_table
-from edgebench.analysis.tradeoff import frontier
-from edgebench.analysis.tradeoff_report import FrontRow, Report, report
 from edgebench.analysis.uncertainty import Uncertain
 from edgebench.errors import UsageError
 from edgebench.metrics import METRICS
@@ -156,14 +157,16 @@ def test_equal_sizes_are_levelled_and_distant_ones_are_not() -> None:
 # --- odds
 
 
-def turned(values: Sequence[float], error: float | Sequence[float], metric: Any = P50) -> Turned:
+def turned(
+    values: Sequence[float], error: float | Sequence[float], metric: Any = P50
+) -> SignedObjective:
     count = len(values)
     errors = np.full(count, error) if isinstance(error, float) else np.array(error)
-    return Turned(Uncertain(metric, np.array(values), errors, np.full(count, 2)), 1.0)
+    return SignedObjective(Uncertain(metric, np.array(values), errors, np.full(count, 2)), 1.0)
 
 
-def share(objectives: Sequence[Turned], groups: Sequence[int], keys: Sequence[int]) -> Any:
-    found = front_odds(
+def share(objectives: Sequence[SignedObjective], groups: Sequence[int], keys: Sequence[int]) -> Any:
+    found = front_probability(
         objectives, np.array(groups), np.array(keys, dtype=np.uint64), seed=4, draws=400
     )
     return found.share
@@ -228,7 +231,7 @@ def test_large_groups_are_judged_as_small_ones(contest: Any) -> None:
     objectives = [turned(values, 0.02), turned(scores, 0.0)]
     pairs = share(objectives, groups, range(len(values)))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(odds, "_SMALL", 1)
+        patch.setattr(chances, "_SMALL", 1)
         draws = share(objectives, groups, range(len(values)))
     assert np.abs(pairs - draws).max() < 1e-9
 
@@ -268,8 +271,8 @@ def test_a_front_of_clear_rows() -> None:
 def test_rows_that_overlap_are_undecided_and_more_time_would_tell_them_apart() -> None:
     found = front(
         [
-            make.record({"precision": "a"}, p50=7.00e6, spread=0.02, quality=make.quality(0.9)),
-            make.record({"precision": "b"}, p50=7.15e6, spread=0.02, quality=make.quality(0.9)),
+            make.record({"precision": "a"}, p50=7.00e6, spread=0.01, quality=make.quality(0.9)),
+            make.record({"precision": "b"}, p50=7.15e6, spread=0.01, quality=make.quality(0.9)),
         ]
     )
     slow = row(found, precision="b")
@@ -288,7 +291,7 @@ def test_rows_that_overlap_are_undecided_and_more_time_would_tell_them_apart() -
 def test_rows_that_are_equal_do_not_beat_each_other(
     small: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(odds, "_SMALL", small)
+    monkeypatch.setattr(chances, "_SMALL", small)
     equals = [
         make.record(p50=7e6 * (1 + i / 1e5), seed=i, run=f"run-{i}", quality=make.quality(0.9))
         for i in range(30)

@@ -1,0 +1,84 @@
+"""Which rows compete with each other, and what they are ranked by.
+
+The one definition of both, for rows in memory and for columns of a million of them: fronts, picks, the
+table, comparisons and pages ask here.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from edgebench.analysis.types import Row
+from edgebench.metrics import METRICS, Metric
+
+#: Scenarios whose load is a batch or a rate: what tells of speed is how much was done.
+BY_RATE = ("offline", "server")
+#: What tells of a speed; another tool may report something else than a median. The most telling first.
+SPEEDS = (
+    "latency.p50",
+    "latency.p90",
+    "latency.p90_early_stopping",
+    "latency.p99",
+    "latency.p99_early_stopping",
+    "latency.p999_early_stopping",
+    "throughput",
+)
+
+
+class Group(NamedTuple):
+    """What rows that compete have in common: the same work under the same load."""
+
+    device: str
+    workload: str
+    workload_version: int
+    scenario: str
+    rate_per_s: float | None
+    prompt_tokens: int | None  # a request with a shorter prompt is another request
+    new_tokens: int | None
+
+
+def group_of(row: Row) -> Group:
+    """The group that the row competes in."""
+    return Group(
+        row.device,
+        row.workload,
+        row.workload_version,
+        row.scenario,
+        row.rate_per_s,
+        _tokens(row, "prompt_tokens"),
+        _tokens(row, "new_tokens"),
+    )
+
+
+def _tokens(row: Row, axis: str) -> int | None:
+    value = row.variant.get(axis) if row.scenario == "generate" else None
+    return value if isinstance(value, int) else None
+
+
+def groups(rows: Sequence[Row]) -> dict[Group, list[int]]:
+    """Indices of the rows of each group, in the order in which groups appear."""
+    found: dict[Group, list[int]] = defaultdict(list)
+    for index, row in enumerate(rows):
+        found[group_of(row)].append(index)
+    return dict(found)
+
+
+def speed_name(scenario: str, own: bool, told: Mapping[str, int]) -> str:
+    """The metric that a group is ranked by: p50, offline and under a server's load the throughput.
+
+    `told` counts, per name of `SPEEDS`, the rows that tell it. Where all rows are another tool's
+    (`own` is false) the statistic counts that most of them state, the most telling first.
+    """
+    if scenario in BY_RATE:
+        return "throughput"
+    return "latency.p50" if own else max(SPEEDS, key=lambda name: told.get(name, 0))
+
+
+def speed_of(rows: Sequence[Row]) -> Metric | None:
+    """The metric that these rows are ranked by; None where none of them tells it."""
+    told = Counter(name for row in rows for name in SPEEDS if METRICS[name].value(row) is not None)
+    own = any(row.imported is None for row in rows)
+    name = speed_name(rows[0].scenario, own, told) if rows else ""
+    return METRICS[name] if told[name] else None

@@ -1,0 +1,238 @@
+"""The line that says what to deploy, what that gains, and how sure it is; the bad news beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from edgebench.analysis import ties
+from edgebench.analysis.pick_report import Candidate, Choice
+from edgebench.analysis.types import Row
+from edgebench.metrics import METRICS
+from edgebench.record import StateCheck
+from edgebench.units import format_bytes, format_ns, format_rate
+
+_SHOWN = 3  # of a list within a sentence
+#: Checks that say that something else wanted the machine, or that it was too hot for its speed.
+_BUSY = (
+    "cpu_pressure", "steal", "swap", "thermal_throttle", "cooling_throttle", "gpu_throttle",
+    "thermal_pressure", "pi_throttled",
+)  # fmt: skip
+
+
+def busy(rows: Sequence[Row], states: Mapping[str, Sequence[StateCheck]]) -> str:
+    """Why the machine was too busy to believe these rows, in words; "" where it was not.
+
+    What happened while a row was measured counts, and what there was before its run. The load average,
+    which forgets slowly, counts only where the kernel does not tell the pressure.
+    """
+    for row in rows:
+        for check in row.state:
+            if check.name in _BUSY and check.level in ("warn", "invalid"):
+                return _said(check)
+    for run in dict.fromkeys(row.run for row in rows if row.ranked):
+        levels = {check.name: check for check in states.get(run, ())}
+        told = levels.get("cpu_pressure")
+        names = ("cpu_pressure",) if told is not None and told.level != "unknown" else ("load",)
+        for name in names:
+            if name in levels and levels[name].level in ("warn", "invalid"):
+                return f"before the run, {_said(levels[name])}"
+    return ""
+
+
+def _said(check: StateCheck) -> str:
+    return f"{check.name.replace('_', ' ')}, {check.evidence}"
+
+
+def text(rows: Sequence[Row], names: Mapping[int, str], choice: Choice, busy: str) -> str:
+    """The line about the rows of one group; `names` are its rows and their labels."""
+    if choice.choice is None:
+        return _nothing([rows[index] for index in names])
+    row = rows[choice.choice.row]
+    parts = [
+        _speed(row, choice.objective.metric),
+        _gain(row, rows),
+        _quality(row),
+        _memory(row),
+        _misses(row),
+    ]
+    machine = f" (not to be believed yet, the machine was busy: {busy})" if busy else ""
+    words = f"deploy {names[choice.choice.row]}{machine}: " + ", ".join(filter(None, parts))
+    return "; ".join(filter(None, [words, doubt(rows, names, choice)]))
+
+
+def doubt(rows: Sequence[Row], names: Mapping[int, str], choice: Choice) -> str:
+    """How sure the choice is, what decided where its speed did not, and what no interval holds."""
+    if choice.choice is None:
+        return ""
+    silent = sum(rows[index].ranked for index in names) - choice.rows
+    parts = [
+        _certainty(choice, names, rows),
+        _several_runs(choice.runs),
+        _not_compared(silent, choice.objective.metric),
+    ]
+    return "; ".join(filter(None, parts))
+
+
+def bad_news(rows: Sequence[Row], names: Mapping[int, str]) -> list[str]:
+    """Rows that are surely slower than fp32 with the same settings, and those that lost quality."""
+    news = []
+    slower = [i for i in names if rows[i].ranked and _surely_slower(rows[i])]
+    if slower:
+        news.append("slower than fp32: " + _listed([_slowdown(rows[i], names[i]) for i in slower]))
+    struck = [index for index in names if _lost_quality(rows[index])]
+    if struck:
+        news.append("not good enough: " + _listed([names[index] for index in struck]))
+    return news
+
+
+def _surely_slower(row: Row) -> bool:
+    gain = row.baseline
+    if gain is None or not gain.same_settings or gain.speedup_high is None:
+        return False
+    return gain.speedup_high < 1
+
+
+def _slowdown(row: Row, name: str) -> str:
+    assert row.baseline is not None
+    return f"{name} ({1 / row.baseline.speedup:.2f}x the time)"
+
+
+def _lost_quality(row: Row) -> bool:
+    """Known to be worse than demanded; an unknown quality is said elsewhere."""
+    codes = {reason.code for reason in row.reasons if reason.code.startswith("quality_")}
+    return bool(codes - {"quality_unknown"})
+
+
+def _nothing(group: Sequence[Row]) -> str:
+    if any(row.ranked for row in group):
+        return "nothing to choose by: the rows state no speed of one kind"
+    codes: dict[str, int] = {}
+    for row in group:
+        code = row.reasons[0].code if row.reasons else row.status
+        codes[code] = codes.get(code, 0) + 1
+    why = ", ".join(f"{count}x {code}" for code, count in sorted(codes.items()))
+    return f"nothing to deploy: no row passed ({why})"
+
+
+def _speed(row: Row, name: str) -> str:
+    value = METRICS[name].value(row) or 0
+    if name == "throughput":
+        return f"{format_rate(value)}/s"
+    text = f"{name.removeprefix('latency.').replace('_', ' ')} {format_ns(value)}"
+    if row.generate is None:
+        return text
+    made = row.generate
+    parts = [text, f"TTFT {format_ns(made.ttft_ns or 0)}"]
+    if made.tpot_ns is not None and made.decode_tokens_per_s is not None:
+        rate = format_rate(made.decode_tokens_per_s)
+        parts.append(f"TPOT {format_ns(made.tpot_ns)} ({rate} tokens/s)")
+    return ", ".join(parts)
+
+
+def _gain(row: Row, rows: Sequence[Row]) -> str:
+    gain = row.baseline
+    if gain is None:
+        return ""
+    name = "fp32" if gain.same_settings else _named_fp32(gain.id, rows)
+    if gain.speedup_low is None or gain.speedup_high is None:
+        return f"{gain.speedup:.2f}x as fast as {name} (one replicate: uncertain)"
+    span = f"({gain.speedup_low:.2f}-{gain.speedup_high:.2f}x)"
+    if gain.speedup_low > 1:
+        return f"{gain.speedup:.2f}x as fast as {name} {span}"
+    if gain.speedup_high < 1:
+        return f"{1 / gain.speedup:.2f}x slower than {name} {span}"
+    return f"not clearly faster than {name} {span}"
+
+
+def _named_fp32(identity: str, rows: Sequence[Row]) -> str:
+    """The fastest fp32 row, with the settings that make it another than the row's own."""
+    variant = next((row.variant for row in rows if row.id == identity), {})
+    rest = ",".join(f"{axis}={value}" for axis, value in variant.items() if axis != "precision")
+    return f"the fastest fp32 ({rest})" if rest else "the fastest fp32"
+
+
+def _quality(row: Row) -> str:
+    quality = row.quality
+    if quality is None or quality.value is None:
+        return ""
+    delta = "" if quality.delta is None else f" ({quality.delta:+.3g} to fp32)"
+    return f"{quality.metric} {quality.value:.3f}{delta}"
+
+
+def _memory(row: Row) -> str:
+    return "" if row.memory_peak_bytes is None else format_bytes(row.memory_peak_bytes)
+
+
+def _misses(row: Row) -> str:
+    if row.paced is None or not row.paced.misses:
+        return ""
+    return f"{row.paced.misses} deadlines missed in {row.paced.queries} queries"
+
+
+def _certainty(choice: Choice, names: Mapping[int, str], rows: Sequence[Row]) -> str:
+    assert choice.choice is not None
+    if choice.meet == 1:
+        alone = len(names) > 1 and sum(rows[index].ranked for index in names) == 1
+        return "the only row that passed" if alone else ""
+    if choice.tied:
+        against = _listed([names[row] for row in choice.tied])
+        why = ties.words(choice.decided_by) or "it is the first by value"
+        return f"no clear winner between it and {against}{_ratio(choice, names, rows)}: {why}"
+    if choice.margin is None or choice.margin.confidence is None:
+        imported = any(rows[index].imported is not None for index in names)
+        why = "as another tool reports them" if imported else "one replicate"
+        return f"not certain: some rows have no interval ({why})"
+    if choice.clear:
+        return f"fastest of {choice.meet} for sure{_ratio(choice, names, rows)}"
+    return f"fastest of {choice.meet}{_ratio(choice, names, rows)}"
+
+
+def _ratio(choice: Choice, names: Mapping[int, str], rows: Sequence[Row]) -> str:
+    """ " (1.19x as fast as fp32, 1.12-1.26x, 99.9 % sure)": the interval of the ratio, never two."""
+    margin, other = choice.margin, choice.runner_up
+    if margin is None or other is None or margin.ratio is None or margin.confidence is None:
+        return ""
+    assert choice.choice is not None
+    faster = f"{_chance(margin.confidence)} sure that it is faster"
+    if _is_baseline(rows[choice.choice.row], other):
+        return f" ({faster})"  # the ratio was said as the gain over fp32
+    span = ""
+    if margin.low is not None and margin.high is not None and margin.low != margin.high:
+        span = f", {margin.low:.2f}-{margin.high:.2f}x"
+    return f" ({margin.ratio:.2f}x as fast as {names[other.row]}{span}, {faster})"
+
+
+def _is_baseline(row: Row, other: Candidate) -> bool:
+    gain = row.baseline
+    return gain is not None and (gain.id, gain.run) == (other.id, other.run)
+
+
+def _chance(probability: float) -> str:
+    """ "97 %", "99.3 %", "> 99.9 %": never rounded to certainty."""
+    percent = probability * 100
+    if percent > 99.9:
+        return "> 99.9 %"
+    if percent < 0.1:
+        return "< 0.1 %"
+    return f"{percent:.1f} %" if percent > 99 or percent < 1 else f"{percent:.0f} %"
+
+
+def _not_compared(count: int, metric: str) -> str:
+    if not count:
+        return ""
+    rows = (
+        "another row that does not tell" if count == 1 else f"{count} other rows that do not tell"
+    )
+    return f"not compared with {rows} {metric}"
+
+
+def _several_runs(runs: int) -> str:
+    if runs < 2:
+        return ""
+    return f"the rows are of {runs} runs, and the drift between runs is in no interval"
+
+
+def _listed(items: Sequence[str], describe: Callable[[int], str] = "and {} more".format) -> str:
+    shown = list(items[:_SHOWN])
+    rest = len(items) - len(shown)
+    return ", ".join([*shown, describe(rest)] if rest else shown)

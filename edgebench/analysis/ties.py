@@ -1,0 +1,43 @@
+"""What decides between deployments that are not told apart: the rule of ties.
+
+By default less peak memory, then better quality, then fewer threads; `--prefer` names another order. A
+criterion that some of the rows do not tell decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from edgebench.errors import UsageError
+from edgebench.metrics import METRICS
+from edgebench.suggest import did_you_mean
+
+THREADS: Final = "threads"
+DEFAULT: Final = ("memory.peak", "quality", THREADS)
+#: Said of the row that a criterion decided for.
+_WORDS = {
+    "memory.peak": "it needs less memory",
+    "quality": "its quality is better",
+    THREADS: "it needs fewer threads",
+    "model.size": "its file is smaller",
+    "energy.j_per_inference": "it needs less energy",
+}
+
+
+def parse_preferences(text: str) -> tuple[str, ...]:
+    """ "memory.peak,quality,threads" -> names of criteria. Raises UsageError."""
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    known = [THREADS, *(n for n, m in METRICS.items() if m.better is not None or n == "quality")]
+    for name in names:
+        if name not in known:
+            raise UsageError(
+                f"--prefer {text!r}: no criterion {name!r}{did_you_mean(name, known)}",
+                f"by default --prefer {','.join(DEFAULT)}",
+            )
+    return names
+
+
+def words(names: Sequence[str]) -> str:
+    """Why the rule chose its row: "it needs less memory"."""
+    return ", ".join(_WORDS.get(name, f"its {name} is better") for name in names)
