@@ -17,6 +17,8 @@ from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from edgebench import registry
 from edgebench.backend import ModelFile, Session, computes_itself
 from edgebench.errors import EdgebenchError, UnsupportedError
@@ -105,7 +107,7 @@ def _measure(arm: ArmJob, link: _Link) -> Measured | Broken:
     backend = registry.load(job.backend)
     runtime = backend.import_runtime()
 
-    from edgebench.measure import check
+    from edgebench.measure import check, completion
     from edgebench.measure.inputs import pool_items, pool_of
     from edgebench.measure.phases import peak_of, precision_of
     from edgebench.measure.scenario import no_gc
@@ -128,9 +130,9 @@ def _measure(arm: ArmJob, link: _Link) -> Measured | Broken:
     rotation = cycle(pool)
     typical_ns = _warm_up(session, rotation)
     if arm.quality:
-        link.say(Phase("check for deferred answers", check.COMPLETION_QUERIES * typical_ns / 1e9))
-        if check.completion(session, pool, typical_ns).deferred:
-            return Broken("invalid", check.DEFERRED)  # what its blocks submit would pile up
+        link.say(Phase("check for deferred answers", completion.MAX_QUERIES * typical_ns / 1e9))
+        if completion.completion(session, pool, typical_ns).incomplete:
+            return Broken("invalid", completion.DEFERRED)  # what its blocks submit would pile up
     resident, _ = memory.peak_rss()
     elsewhere = not computes_itself(session.device()) or session.device_memory() != (None, "")
     loaded = Loaded(typical_ns, resident, device=elsewhere)
@@ -139,13 +141,15 @@ def _measure(arm: ArmJob, link: _Link) -> Measured | Broken:
         blocks = _blocks(session, rotation, begin, link)
         _stretches(session, rotation, link)
     peak = peak_of(session)
-    completion = unseen = None
+    completed = unseen = None
     if arm.quality:
         # Alone, as the blocks were; and no earlier, since further inputs would be in the peak.
         link.line()
-        calls = check.COMPLETION_QUERIES + 2 * check.UNSEEN_COUNTS[0]
+        calls = completion.MAX_QUERIES + 4 * check.UNSEEN_COUNTS[0]
         link.say(Phase("check for deferred and cached answers", calls * typical_ns / 1e9))
-        completion = check.completion(session, pool, typical_ns)
+        completed = completion.completion(session, pool, typical_ns)
+        if completion.keeps_changing(session, pool):
+            completed = msgspec.structs.replace(completed, changed=True)
         feeds = pool_of(pool_items(task(), job.batch), job.batch)
         unseen = check.unseen(session, feeds, pool, typical_ns, seconds=UNSEEN_S, seed=job.seed)
         link.say_and_wait(Checked(), "output check")
@@ -179,7 +183,7 @@ def _measure(arm: ArmJob, link: _Link) -> Measured | Broken:
         output_check=checked,
         quality=quality,
         effective=effective,
-        completion=completion,
+        completion=completed,
         unseen=unseen,
         runtime=runtime,
     )

@@ -490,6 +490,7 @@ def assemble(
         state_after = allowing_heat(state_after)
     status, reasons = _verdict(target, _invalid([*state_before, *state_after]))
     first = next(iter(target.standing), None)
+    judged = _judged_by(target)
     return Record(
         cell=target.cell,
         status=status,
@@ -500,14 +501,21 @@ def assemble(
         state_after=state_after,
         model=target.model or next((e.model for e in target.entries if e.model), None),
         inputs_sha256=target.entries[0].inputs_sha256 if target.entries else None,
-        quality=first.quality if first else None,
+        quality=judged.quality if judged else None,
         energy=energy,
-        effective=first.effective if first else None,
+        effective=judged.effective if judged else None,
         power_mode=first.power_mode if first else None,
         target=settings.target,
         percentile=settings.percentile,
         replicates=replicates,
     )
+
+
+def _judged_by(target: Target) -> Replicate | None:
+    """The replicate whose answers judge the cell: one that lost its core answered as well as any."""
+    sound = (entry.replicate for entry in target.entries if entry.replicate.status == "ok")
+    known = (replicate for replicate in (*target.standing, *sound) if replicate.quality is not None)
+    return next(known, next(iter(target.standing), None))
 
 
 def _verdict(target: Target, device: list[Reason]) -> tuple[Status, list[Reason]]:

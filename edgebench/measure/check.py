@@ -6,10 +6,8 @@ The reference is the fp32 model on ONNX Runtime's CPU provider with graph optimi
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import msgspec
@@ -21,7 +19,7 @@ from edgebench.generation import GenerationSession, Prompts
 from edgebench.measure.inputs import Feeds, Outputs, never_seen, split, stack
 from edgebench.measure.phases import looks_cached
 from edgebench.measure.scenario import in_turn
-from edgebench.record import Completion, Limit, OutputCheck, Quality, Reason, Unseen
+from edgebench.record import Limit, OutputCheck, Quality, Unseen
 from edgebench.spec.types import Limit as LimitSpec
 from edgebench.spec.types import Quality as QualitySpec
 from edgebench.task import Metric, Task
@@ -32,16 +30,6 @@ PARITY_LIMIT = {"fp32": 1e-3, "as-is": 1e-3}
 REDUCED_PARITY_LIMIT = 0.1
 SAME_SESSION_LIMIT = 1e-3  # between two processes of one cell
 CHECKED_ITEMS = 4
-#: Reading outputs may copy them, which costs the same twice; more than this at first is work.
-COMPLETION_QUERIES = 8
-DEFERRED_NS = 20_000
-DEFERRED_SHARE = 0.1
-DEFERRED = Reason(
-    code="outputs_deferred",
-    message="outputs were not complete when the measured call returned: reading them took far "
-    "longer the first time than the second",
-    fix="the backend must force and await its outputs in `run`",
-)
 #: Never-seen inputs that are timed, at least and at most.
 UNSEEN_COUNTS = 6, 32
 
@@ -296,26 +284,6 @@ def _parity_quality(
     )
 
 
-def completion(session: Session, pool: Sequence[Any], typical_ns: int) -> Completion:
-    """Reads the outputs of a few queries twice. A runtime that returns before its work is done, or
-    leaves it until somebody looks, is slow the first time and not the second."""
-    clock = time.perf_counter_ns
-    first_ns: list[int] = []
-    second_ns: list[int] = []
-    for number in range(COMPLETION_QUERIES):
-        prepared = pool[number % len(pool)]
-        raw = session.run(prepared)
-        returned = clock()
-        session.outputs_of(prepared, raw)
-        read = clock()
-        session.outputs_of(prepared, raw)
-        first_ns.append(read - returned)
-        second_ns.append(clock() - read)
-    extra_ns = median(first_ns) - median(second_ns)
-    deferred = extra_ns > max(DEFERRED_NS, DEFERRED_SHARE * typical_ns)
-    return Completion(first_read_ns=first_ns, second_read_ns=second_ns, deferred=deferred)
-
-
 def unseen(
     session: Session,
     feeds: Sequence[Feeds],
@@ -326,9 +294,23 @@ def unseen(
     seed: int,
 ) -> Unseen:
     """Pool inputs and never-seen ones in turn, for about so long: a backend that answers the latter
-    slower caches. `pool`: what the session prepared of `feeds`."""
+    slower, and others of them once more, caches. `pool`: what the session prepared of `feeds`."""
     least, most = UNSEEN_COUNTS
     count = max(least, min(most, round(seconds * 1e9 / (2 * max(typical_ns, 1)))))
+    found = _unseen(session, feeds, pool, typical_ns, count, seed)
+    return (
+        _unseen(session, feeds, pool, typical_ns, least, seed + count) if found.caching else found
+    )
+
+
+def _unseen(
+    session: Session,
+    feeds: Sequence[Feeds],
+    pool: Sequence[Any],
+    typical_ns: int,
+    count: int,
+    seed: int,
+) -> Unseen:
     rotation = [index % len(pool) for index in range(count)]
     fresh = [
         session.prepare(never_seen(feeds[index], seed=seed + number))

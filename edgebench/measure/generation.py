@@ -12,7 +12,7 @@ from edgebench.generation import GenerationSession, Prompts, Room
 from edgebench.measure.jobs import Done, GenerateJob, Job
 from edgebench.measure.parent_link import ParentLink
 from edgebench.measure.phases import looks_cached, peak_of, timed
-from edgebench.probes import memory
+from edgebench.probes import accounts, memory
 from edgebench.record import Generate, Memory, Pipeline, Replicate, Request, Unseen
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ def measure(
     uss_warm = memory.uss_bytes()
 
     link.phase("measurement", scenario.PATIENCE * max(job.slice_s, job.min_window_s) + each_s)
+    account = accounts.Account()
     window, measured = requests.one_after_the_other(
         ask,
         pool,
@@ -73,6 +74,7 @@ def measure(
         max_samples=job.max_samples,
         min_window_s=job.min_window_s,
     )
+    counted = account.closed()
     peak = peak_of(session)
     generated = Generate(
         requests=measured,
@@ -122,6 +124,7 @@ def measure(
         window_end_ns=window.end_ns,
         window_start_unix_ns=window.start_unix_ns,
         cpu_ns=window.cpu_ns,
+        accounts=counted,
         involuntary_switches=window.involuntary_switches,
         stop=window.stop,
         generate=generated,

@@ -62,6 +62,7 @@ class Phase(msgspec.Struct, frozen=True, tag="phase"):
 
     name: str
     limit_s: float = 0.0
+    at_ns: int | None = None  # of the worker's monotonic clock
 
 
 class Done(msgspec.Struct, frozen=True, tag="done"):
@@ -69,6 +70,7 @@ class Done(msgspec.Struct, frozen=True, tag="done"):
 
     replicate: Replicate
     inputs_sha256: str | None = None
+    at_ns: int | None = None  # of the worker's monotonic clock
 
 
 Message = Phase | Done

@@ -19,6 +19,7 @@ from typing import IO, Any
 import msgspec
 
 from edgebench.measure.jobs import Done, Job, Phase, decode_message, encode_job
+from edgebench.measure.witness import MAX_LATE_S, Witness
 from edgebench.record import Reason, Replicate
 
 #: How often the parent wakes to show that time passes.
@@ -36,6 +37,8 @@ class _Conversation:
     limit_s: float = 0.0  # how long it may be silent in this phase
     timed_out: bool = False
     hung_up: bool = False  # the worker closed its end: it is ending by itself
+    pid: int | None = None
+    witness: Witness = field(default_factory=Witness)
     buffer: bytearray = field(default_factory=bytearray)
 
 
@@ -76,6 +79,7 @@ def run_worker(
         try:
             os.close(job_read)
             os.close(result_write)
+            conversation.pid = process.pid
             _send_job(job_write, job)
             _listen(result_read, conversation, time_out_s, on_tick)
         finally:
@@ -130,7 +134,12 @@ def _listen(
             if left <= 0:
                 conversation.timed_out = True
                 return
-            if not selector.select(min(TICK_S, left)):
+            asked_s, asleep = min(TICK_S, left), time.monotonic()
+            spoken = selector.select(asked_s)
+            late = time.monotonic() - asleep > asked_s + MAX_LATE_S
+            if conversation.pid is not None:
+                conversation.witness.look(conversation.pid)
+            if not spoken:
                 on_tick()
                 continue
             chunk = os.read(fd, 1 << 20)
@@ -141,12 +150,14 @@ def _listen(
             while (end := conversation.buffer.find(b"\n")) >= 0:
                 message = decode_message(bytes(conversation.buffer[:end]))
                 del conversation.buffer[: end + 1]
+                name = message.name if isinstance(message, Phase) else "end"
+                conversation.witness.hear(name, message.at_ns, late)
                 if isinstance(message, Phase):
                     conversation.phase = message.name
                     conversation.limit_s = time_out_s + message.limit_s
                     deadline = time.monotonic() + conversation.limit_s
                 else:
-                    conversation.done = message
+                    conversation.done = conversation.witness.told(message)
                     return
 
 

@@ -16,19 +16,22 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from edgebench import registry
 from edgebench.backend import DeviceTimes, ModelFile, Session
 from edgebench.errors import EdgebenchError, UnsupportedError
 from edgebench.measure.jobs import Done, Job
 from edgebench.measure.parent_link import ParentLink, be_first_to_go
 from edgebench.measure.phases import peak_of, precision_of, timed
-from edgebench.probes import memory
+from edgebench.probes import accounts, memory
 from edgebench.record import Memory, Pipeline, Reason, Replicate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from edgebench.backend import TensorInfo
+    from edgebench.measure.inputs import Feeds, Outputs
     from edgebench.measure.scenario import Window
     from edgebench.task import Task
 
@@ -89,7 +92,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
     session, load_ns = timed(lambda: backend.open(model, job.options))
     uss_loaded = memory.uss_bytes()
 
-    from edgebench.measure import check, inputs, scenario
+    from edgebench.measure import check, completion, inputs, scenario
 
     link.phase("preparation of inputs")
     task = task_of(job, job.fp32_inputs or session.inputs)
@@ -106,25 +109,29 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
         """Starts a phase of so many seconds, or of so many queries where they take longer."""
         link.phase(name, seconds + queries * typical_ns / 1e9)
 
-    phase("reading of outputs", 0.0, check.COMPLETION_QUERIES)
-    completion = check.completion(session, pool, typical_ns)
-    if completion.deferred:
+    phase("reading of outputs", 0.0, completion.MAX_QUERIES)
+    completed = completion.completion(session, pool, typical_ns)
+    if completed.incomplete:
         # What such a call takes is no latency: there is nothing to measure.
         deferred = Replicate(
             index=job.index,
             status="invalid",
             started_utc=started,
-            reasons=[check.DEFERRED],
-            completion=completion,
+            reasons=[completion.DEFERRED],
+            completion=completed,
         )
         return Done(deferred, inputs.digest(feeds))
 
     window_s = scenario.PATIENCE * max(job.slice_s, job.min_window_s)
     phase("measurement", window_s + 2 * job.sustain_s, 1)
+    account = accounts.Account()
     window = _window(job, session, pool, typical_ns)
+    counted = account.closed()
     # Before anything else is prepared: what follows holds further inputs.
     peak = peak_of(session)
-    phase("measurement of never-seen inputs", job.slice_s, 2 * check.UNSEEN_COUNTS[0])
+    if completion.keeps_changing(session, pool):
+        completed = msgspec.structs.replace(completed, changed=True)
+    phase("measurement of never-seen inputs", job.slice_s, 4 * check.UNSEEN_COUNTS[0])
     unseen = check.unseen(
         session,
         feeds,
@@ -186,6 +193,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
         window_start_unix_ns=window.start_unix_ns,
         queries=window.queries,
         cpu_ns=window.cpu_ns,
+        accounts=counted,
         involuntary_switches=window.involuntary_switches,
         stop=window.stop,
         paced=window.paced,
@@ -197,7 +205,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
         memory=observed,
         quality=quality,
         output_check=checked,
-        completion=completion,
+        completion=completed,
         effective=effective,
     )
     session.close()
@@ -286,19 +294,32 @@ def _sustained(job: Job, session: Session, pool: list[Any], typical_ns: int) -> 
 
 def _pipeline(job: Job, session: Session, task: Task, typical_ns: int) -> Pipeline:
     """The application's way with fresh raw items: pre-processing, inference, post-processing."""
-    from edgebench.measure import inputs
+    from edgebench.measure import completion, inputs
 
     clock = time.perf_counter_ns
-    split = Pipeline(preprocess_ns=[], inference_ns=[], postprocess_ns=[], end_to_end_ns=[])
+    split = Pipeline(
+        preprocess_ns=[],
+        inference_ns=[],
+        postprocess_ns=[],
+        end_to_end_ns=[],
+        prepare_ns=[],
+        read_ns=[],
+        copy_ns=[],
+    )
     count = _count(PIPELINE_SHARE * job.slice_s, 2 * typical_ns, least=LEAST_RUNS, most=200)
     raw = [task.raw(index) for index in range(min(len(task), inputs.POOL * job.batch))]
     deadline = clock() + round(2 * PIPELINE_SHARE * job.slice_s * 1e9)
     for number in range(count):
         chosen = [raw[(number * job.batch + offset) % len(raw)] for offset in range(job.batch)]
         begin = clock()
-        prepared = session.prepare(inputs.stack([task.preprocess(item) for item in chosen]))
+        feeds = inputs.stack([task.preprocess(item) for item in chosen])
+        made = clock()
+        prepared = session.prepare(feeds)
         ready = clock()
-        outputs = session.outputs_of(prepared, session.run(prepared))
+        raw = session.run(prepared)
+        returned = clock()
+        outputs = session.outputs_of(prepared, raw)
+        completion.read(outputs)
         answered = clock()
         for item, source in zip(inputs.split(outputs, job.batch), chosen, strict=True):
             task.postprocess(item, source)
@@ -307,9 +328,23 @@ def _pipeline(job: Job, session: Session, task: Task, typical_ns: int) -> Pipeli
         split.inference_ns.append(answered - ready)
         split.postprocess_ns.append(end - answered)
         split.end_to_end_ns.append(end - begin)
+        split.prepare_ns.append(ready - made)
+        split.read_ns.append(answered - returned)
+        split.copy_ns.append(_copying_ns(feeds, outputs))
         if end > deadline and number + 1 >= LEAST_RUNS:
             break
     return split
+
+
+def _copying_ns(feeds: Feeds, outputs: Outputs) -> int:
+    """What handling a query's arrays costs here and now, whoever does it: the measure of `prepare` and of
+    reading."""
+    from edgebench.measure import completion
+
+    begin = time.perf_counter_ns()
+    completion.read({name: array.copy() for name, array in feeds.items()})
+    completion.read({name: array.copy() for name, array in outputs.items()})
+    return time.perf_counter_ns() - begin
 
 
 def _count(seconds: float, each_ns: int, *, least: int, most: int) -> int:
@@ -318,9 +353,11 @@ def _count(seconds: float, each_ns: int, *, least: int, most: int) -> int:
 
 def _judged(replicate: Replicate, window: Window) -> Replicate:
     """The replicate with the status that its own findings demand."""
-    import msgspec
+    from edgebench.measure import completion
 
     reasons = []
+    if replicate.completion is not None and replicate.completion.incomplete:
+        reasons.append(completion.DEFERRED)
     if replicate.output_check is not None and not replicate.output_check.passed:
         found = replicate.output_check
         reasons.append(

@@ -1,0 +1,274 @@
+"""Whether a record's own numbers can be true: against the machine, against each other, against what was asked.
+
+Nothing here knows a backend. Times are compared with times of the same processes, and a finding needs as
+many replicates that show it as not, so that a busy machine strikes no honest row. What every process would
+show alike (what a machine can compute at most, which precision ran) needs no second look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from statistics import median
+
+from edgebench.analysis.ceilings import least_ns
+from edgebench.analysis.types import Row
+from edgebench.record import Reason, Record, Replicate
+
+#: Preparing and reading a query may take this many times what copying its arrays takes, or this many times
+#: what the answer itself takes: more of both is work that the measured call left to others.
+MAX_COPIES = 30
+MAX_HANDLING_RATIO = 3
+#: The same query in the pipeline takes longer, its data is cold; but not so much.
+MAX_PIPELINE_RATIO = 20
+#: Where a record does not tell what copying costs.
+MAX_UNEXPLAINED_RATIO = 100
+#: Threads that want a core, over those that were told: they overlap a little where one wakes another.
+MAX_THREAD_RATIO = 1.5
+#: Of CPU time, in other processes; of memory likewise, where their interpreters alone take some.
+MAX_CHILD_CPU_SHARE = 0.05
+MAX_CHILD_MEMORY_SHARE = 0.25
+#: A backend that says that it computes on the CPU wants a core for at least this share of a closed loop.
+MIN_RUNNABLE_SHARE = 0.25
+#: Two clocks of one machine differ by at most this share (what time daemons slew), and by so much where a
+#: process is interrupted between two looks.
+MAX_CLOCK_RATIO = 1.25
+MAX_CLOCK_GAP_NS = 50_000_000
+
+Finding = Callable[[Replicate, Row], Reason | None]
+
+
+def impossible(row: Row, record: Record) -> list[Reason]:
+    """Why the row's numbers cannot be what they say: such a row is invalid."""
+    if record.imported is not None:
+        return []
+    sound = [r for r in record.replicates if r.status == "ok" and r.superseded_by is None]
+    shown = (
+        _of_most(sound, row, finding)
+        for finding in (_moved, _clocks, _helped, _threads, _elsewhere)
+    )
+    return [reason for reason in (_too_fast(row, record), *shown) if reason is not None]
+
+
+def unlike_asked(row: Row) -> list[Reason]:
+    """What ran where, or how, nobody had asked for it: such a row has another name than its own."""
+    if row.effective is None or row.imported is not None:
+        return []
+    return [*_precision(row), *_asked_threads(row), *_asked_device(row)]
+
+
+def _of_most(replicates: Sequence[Replicate], row: Row, finding: Finding) -> Reason | None:
+    """What at least half of the replicates show, in the words of the first."""
+    found = [reason for each in replicates if (reason := finding(each, row)) is not None]
+    return found[0] if found and 2 * len(found) >= len(replicates) else None
+
+
+# --- against the machine
+
+
+def _too_fast(row: Row, record: Record) -> Reason | None:
+    p50_ns, work = row.latency_ns.p50, record.model.work if record.model is not None else None
+    if row.paced is not None:
+        p50_ns = row.paced.service_p50_ns
+    if (
+        p50_ns is None
+        and row.throughput_per_s
+        and isinstance(batch := row.variant.get("batch", 1), int)
+    ):
+        p50_ns = round(batch * 1e9 / row.throughput_per_s)
+    if p50_ns is None or work is None or row.effective is None or row.generate is not None:
+        return None
+    least = least_ns(
+        work, row.effective, record.device.facts, str(row.variant.get("precision", ""))
+    )
+    if least is None or p50_ns >= least.ns:
+        return None
+    return Reason(
+        code="faster_than_the_machine",
+        message=f"{p50_ns / 1e3:.3g} us are faster than the machine: {least.why}",
+        fix="the backend must do the model's work inside `run`, for each query, and say where it "
+        "computes and in which precision",
+    )
+
+
+# --- against each other
+
+
+def _moved(replicate: Replicate, row: Row) -> Reason | None:
+    """Work before or after the measured call, or a call that is fast in the measured loop alone."""
+    split = replicate.pipeline
+    if split is None or not split.inference_ns or row.generate is not None:
+        return None
+    served = replicate.paced.service_ns if replicate.paced is not None else replicate.samples_ns
+    if not served:
+        return None
+    p50_ns, inference_ns = median(served), min(split.inference_ns)
+    if not (split.copy_ns and split.prepare_ns and split.read_ns):
+        if inference_ns <= MAX_UNEXPLAINED_RATIO * p50_ns:
+            return None
+        return _moved_reason(f"{_us(p50_ns)} measured, {_us(inference_ns)} in the pipeline")
+    copies_ns = MAX_COPIES * max(median(split.copy_ns), 1)
+    prepare_ns, read_ns = min(split.prepare_ns), min(split.read_ns)
+    if prepare_ns + read_ns > max(copies_ns, MAX_HANDLING_RATIO * p50_ns):
+        return _moved_reason(
+            f"{_us(p50_ns)} measured, and {_us(prepare_ns)} to prepare an input and {_us(read_ns)} to "
+            f"read the answer, where copying both takes {_us(median(split.copy_ns))}"
+        )
+    ran_ns = min(
+        whole - read for whole, read in zip(split.inference_ns, split.read_ns, strict=True)
+    )
+    if ran_ns > max(copies_ns, MAX_PIPELINE_RATIO * p50_ns):
+        return _moved_reason(
+            f"{_us(p50_ns)} measured, {_us(ran_ns)} for the same call in the pipeline"
+        )
+    return None
+
+
+def _moved_reason(times: str) -> Reason:
+    return Reason(
+        code="moved_work",
+        message=f"the measured call does not do the work that a query costs: {times}",
+        fix="do the work in `run`, and nothing but making and taking arrays in `prepare` and `outputs_of`",
+    )
+
+
+def _clocks(replicate: Replicate, row: Row) -> Reason | None:
+    """The window by the clock that timed it, by the machine's, and by the one that nothing slews."""
+    counted, start, end = replicate.accounts, replicate.window_start_ns, replicate.window_end_ns
+    pairs = []
+    if (
+        replicate.window_ns
+        and start is not None
+        and end is not None
+        and row.scenario != "sustained"
+    ):
+        pairs.append((replicate.window_ns, end - start))
+        if counted is not None:
+            pairs.append((end - start, counted.wall_ns))
+    if counted is not None and counted.raw_ns:
+        pairs.append((counted.wall_ns, counted.raw_ns))
+    wrong = [(one, other) for one, other in pairs if _differ(one, other)]
+    if not wrong:
+        return None
+    one, other = wrong[0]
+    return Reason(
+        code="clock_disagrees",
+        message=f"the window lasted {one / 1e9:.3g} s by the clock that measured it and {other / 1e9:.3g} s "
+        "by another of the same machine: its latencies are no times",
+        fix="a backend or a library that it loads replaces the functions of `time`: it must not",
+    )
+
+
+def _differ(one: int, other: int) -> bool:
+    short, long = sorted((one, other))
+    return long > MAX_CLOCK_RATIO * short + MAX_CLOCK_GAP_NS
+
+
+# --- against what the kernel counted
+
+
+def _helped(replicate: Replicate, row: Row) -> Reason | None:
+    counted, memory = replicate.accounts, replicate.memory
+    if counted is None or not counted.children:
+        return None
+    child_ns, own_ns = counted.child_cpu_ns or 0, replicate.cpu_ns or 0
+    child_bytes, own_bytes = counted.child_bytes or 0, (memory and memory.peak_bytes) or 0
+    works = child_ns > MAX_CHILD_CPU_SHARE * (child_ns + own_ns)
+    if not works and child_bytes <= MAX_CHILD_MEMORY_SHARE * own_bytes:
+        return None
+    return Reason(
+        code="helper_process",
+        message=f"{counted.children} more processes belong to it, with {child_ns / 1e6:.3g} ms of CPU time "
+        f"(the measured one: {own_ns / 1e6:.3g} ms) and {child_bytes / 2**20:.0f} MiB: its memory, CPU time "
+        "and threads are not what was measured",
+        fix="compute in the process that is measured",
+    )
+
+
+def _threads(replicate: Replicate, row: Row) -> Reason | None:
+    counted = replicate.accounts
+    told = row.effective.threads if row.effective is not None else None
+    if counted is None or counted.runnable_ns is None or told is None or counted.wall_ns <= 0:
+        return None
+    found = (counted.runnable_ns + (counted.child_cpu_ns or 0)) / counted.wall_ns
+    if found <= MAX_THREAD_RATIO * told:
+        return None
+    return Reason(
+        code="threads_beyond_told",
+        message=f"{found:.2g} threads wanted a core all the time, and the backend says that "
+        f"{told} compute{'s' if told == 1 else ''}",
+        fix="`effective` must tell all threads that compute, and `threads` must bound them",
+    )
+
+
+def _elsewhere(replicate: Replicate, row: Row) -> Reason | None:
+    """Says `cpu`, and hardly wants one: somebody else computes. Pages from storage explain a sleep."""
+    counted = replicate.accounts
+    device = row.effective.device if row.effective is not None else ""
+    closed = row.rate_per_s is None and row.scenario in ("single_stream", "offline", "generate")
+    if counted is None or counted.runnable_ns is None or device != "cpu" or not closed:
+        return None
+    share = (counted.runnable_ns + (counted.child_cpu_ns or 0)) / max(counted.wall_ns, 1)
+    if share >= MIN_RUNNABLE_SHARE or counted.major_faults or counted.suspended_ns:
+        return None
+    return Reason(
+        code="computed_elsewhere",
+        message=f"the process wanted a core for {share:.0%} of its window, and the backend says that it "
+        "computes on the CPU: another process or device does the work",
+        fix="compute in the process that is measured, or name the device that computes",
+    )
+
+
+# --- against what was asked
+
+
+def _precision(row: Row) -> Iterator[Reason]:
+    asked = str(row.variant.get("precision", "as-is")).partition("-")[0]
+    found = row.effective.precision if row.effective is not None else None
+    as_asked = asked == "as" or found in (asked, None) or (found == "mixed" and asked != "fp32")
+    if as_asked or _chosen_by_option(row):
+        return
+    yield Reason(
+        code="precision_not_as_asked",
+        message=f"{asked} was asked for, and the session computes in {found}",
+        fix=f"--set precision={found} names what runs"
+        if found in ("fp16", "bf16")
+        else "the backend must refuse what it cannot run",
+    )
+
+
+def _chosen_by_option(row: Row) -> bool:
+    """Whether the variant itself asks for another precision by an option of the runtime."""
+    others = {name: value for name, value in row.variant.items() if name != "precision"}
+    return any(
+        ("precision" in name or "fp16" in name or "bf16" in name or name == "activations")
+        and value not in (False, None, "")
+        for name, value in others.items()
+    )
+
+
+def _asked_threads(row: Row) -> Iterator[Reason]:
+    asked, found = row.variant.get("threads"), row.effective.threads if row.effective else None
+    if isinstance(asked, bool) or not isinstance(asked, int) or asked < 1 or found in (asked, None):
+        return
+    yield Reason(
+        code="threads_not_as_asked",
+        message=f"threads={asked} was asked for, and {found} compute",
+        fix=f"--set threads={found} names what runs",
+    )
+
+
+def _asked_device(row: Row) -> Iterator[Reason]:
+    asked, found = row.variant.get("device"), row.effective.device if row.effective else ""
+    kinds = [part.partition(":")[0].lower() for part in found.split("+")]
+    wanted = str(asked or "").partition(":")[0].lower()
+    if wanted not in ("cpu", "gpu", "npu") or wanted in kinds:
+        return
+    yield Reason(
+        code="device_not_as_asked",
+        message=f"device={asked} was asked for, and {found} computes",
+        fix="the backend must refuse a device that it cannot use",
+    )
+
+
+def _us(nanoseconds: float) -> str:
+    return f"{nanoseconds / 1e3:.3g} us"

@@ -1,0 +1,123 @@
+"""Whether the answer is complete when the measured call returns, and what it takes to read it.
+
+Outputs are read as arrays, every byte of them: what a backend hands out may be a promise whose values
+are computed when somebody looks.
+"""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Callable, Sequence
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgebench.measure.inputs import Outputs
+from edgebench.record import Completion, Reason
+
+if TYPE_CHECKING:
+    from edgebench.backend import Session
+    from edgebench.measure.scenario import Clock
+
+#: Queries of an attempt, after some that are not judged: code that reads for the first time is cold.
+COMPLETION_QUERIES = 8
+COLD_QUERIES = 2
+#: How often what looks deferred is looked at: a busy machine interrupts one reading, not all of them.
+ATTEMPTS = 3
+MAX_QUERIES = ATTEMPTS * (COLD_QUERIES + COMPLETION_QUERIES)
+#: Left work is at least this share of a query, this many times what the second reading takes, and this
+#: many times what readings differ by on this machine at this moment.
+MIN_DEFERRED_SHARE = 0.1
+MIN_DEFERRED_READINGS = 10
+MIN_DEFERRED_SPREADS = 5
+#: Outputs that are held to see whether they stay as they are, and for how long.
+HELD_QUERIES = 4
+HELD_S = 0.02
+DEFERRED = Reason(
+    code="outputs_deferred",
+    message="outputs were not complete when the measured call returned: reading them took far "
+    "longer the first time than the second, or gave other values",
+    fix="the backend must force and await its outputs in `run`",
+)
+
+
+def read(outputs: Outputs) -> dict[str, int]:
+    """A checksum of each output, for which all of its bytes are needed. Copies none that lies in order:
+    the peak of memory is still to be read."""
+    return {name: _checksum(np.asarray(array)) for name, array in outputs.items()}
+
+
+def _checksum(array: NDArray[Any]) -> int:
+    if array.dtype.hasobject:
+        return hash(repr(array.tolist()))
+    flat = np.ascontiguousarray(array).reshape(-1)
+    return zlib.crc32(flat.view(np.uint8).data) if flat.size else 0
+
+
+def completion(
+    session: Session,
+    pool: Sequence[Any],
+    typical_ns: int,
+    clock: Clock = time.perf_counter_ns,
+) -> Completion:
+    """Reads the outputs of a few queries twice. A runtime that returns before its work is done, or
+    leaves it until somebody looks, is slow the first time and not the second, at every attempt."""
+    found = _attempt(session, pool, typical_ns, clock)
+    for _ in range(ATTEMPTS - 1):
+        if not (found.deferred or found.changed):
+            break
+        found = _attempt(session, pool, typical_ns, clock)
+    return found
+
+
+def _attempt(session: Session, pool: Sequence[Any], typical_ns: int, clock: Clock) -> Completion:
+    first_ns: list[int] = []
+    second_ns: list[int] = []
+    changed = False
+    for number in range(COLD_QUERIES + COMPLETION_QUERIES):
+        prepared = pool[number % len(pool)]
+        raw = session.run(prepared)
+        returned = clock()
+        first = read(session.outputs_of(prepared, raw))
+        between = clock()
+        second = read(session.outputs_of(prepared, raw))
+        end = clock()
+        changed = changed or first != second
+        if number >= COLD_QUERIES:
+            first_ns.append(between - returned)
+            second_ns.append(end - between)
+    return Completion(
+        first_read_ns=first_ns,
+        second_read_ns=second_ns,
+        deferred=looks_deferred(first_ns, second_ns, typical_ns),
+        changed=changed,
+    )
+
+
+def keeps_changing(
+    session: Session, pool: Sequence[Any], sleep: Callable[[float], None] = time.sleep
+) -> bool:
+    """Whether outputs that were handed out get other values later: somebody still works on them.
+
+    Holds the outputs of several queries, so it comes after the peak of memory was read.
+    """
+    held = []
+    for prepared in pool[:HELD_QUERIES]:
+        outputs = session.outputs_of(prepared, session.run(prepared))
+        held.append((outputs, read(outputs)))
+    sleep(HELD_S)
+    return any(read(outputs) != first for outputs, first in held)
+
+
+def looks_deferred(first_ns: Sequence[int], second_ns: Sequence[int], typical_ns: int) -> bool:
+    """Whether first readings did work that second ones did not have to do."""
+    second = median(second_ns)
+    least = max(
+        MIN_DEFERRED_SHARE * typical_ns,
+        MIN_DEFERRED_READINGS * second,
+        MIN_DEFERRED_SPREADS * median(abs(each - second) for each in second_ns),
+    )
+    return median(first_ns) - second > least
