@@ -168,7 +168,7 @@ class Accounts(Part, frozen=True, kw_only=True):
     """What the kernel counted of the process while the window ran; null: it does not tell."""
 
     wall_ns: int  # between the two looks, a little more than the window; by the monotonic clock
-    raw_ns: int | None = None  # likewise, by the clock that nothing slews
+    raw_ns: int | None = None  # the window itself, by the clock that nothing slews
     suspended_ns: int | None = None  # the machine slept meanwhile
     waited_ns: int | None = None  # the measuring thread was ready to run and had no core
     asleep_ns: int | None = None  # it neither ran nor was ready to

@@ -1,29 +1,32 @@
 """Whether a record's own numbers can be true: against the machine, against each other, against what was asked.
 
-Nothing here knows a backend. Times are compared with times of the same processes, and a finding needs as
-many replicates that show it as not, so that a busy machine strikes no honest row. What every process would
+Nothing here knows a backend. Times are compared with times of the same processes, and a finding needs more
+replicates that show it than not, so that a busy machine strikes no honest row. What every process would
 show alike (what a machine can compute at most, which precision ran) needs no second look.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from statistics import median
 
 from edgebench.analysis.ceilings import least_ns
 from edgebench.analysis.types import Row
+from edgebench.backend import Effective, Scalar
 from edgebench.record import Reason, Record, Replicate
 
 #: Preparing and reading a query may take this many times what copying its arrays takes, or this many times
 #: what the answer itself takes: more of both is work that the measured call left to others.
-MAX_COPIES = 30
+MAX_COPIES = 12
 MAX_HANDLING_RATIO = 3
 #: The same query in the pipeline takes longer, its data is cold; but not so much.
 MAX_PIPELINE_RATIO = 20
 #: Where a record does not tell what copying costs.
 MAX_UNEXPLAINED_RATIO = 100
-#: Threads that want a core, over those that were told: they overlap a little where one wakes another.
+#: Threads that want a core, over those that were told: they overlap a little where one wakes another, by
+#: one more where the calling thread hands the work on, which it does where it sleeps for this share.
 MAX_THREAD_RATIO = 1.5
+MIN_HANDED_ON_SHARE = 0.05
 #: Of CPU time, in other processes; of memory likewise, where their interpreters alone take some.
 MAX_CHILD_CPU_SHARE = 0.05
 MAX_CHILD_MEMORY_SHARE = 0.25
@@ -49,17 +52,17 @@ def impossible(row: Row, record: Record) -> list[Reason]:
     return [reason for reason in (_too_fast(row, record), *shown) if reason is not None]
 
 
-def unlike_asked(row: Row) -> list[Reason]:
-    """What ran where, or how, nobody had asked for it: such a row has another name than its own."""
-    if row.effective is None or row.imported is not None:
+def unlike_asked(variant: Mapping[str, Scalar], found: Effective | None) -> list[Reason]:
+    """What ran where, or how, nobody had asked for it: its numbers would stand under another's name."""
+    if found is None:
         return []
-    return [*_precision(row), *_asked_threads(row), *_asked_device(row)]
+    return [*_precision(variant, found), *_threads_asked(variant, found), *_device(variant, found)]
 
 
 def _of_most(replicates: Sequence[Replicate], row: Row, finding: Finding) -> Reason | None:
-    """What at least half of the replicates show, in the words of the first."""
+    """What more than half of the replicates show, in the words of the first."""
     found = [reason for each in replicates if (reason := finding(each, row)) is not None]
-    return found[0] if found and 2 * len(found) >= len(replicates) else None
+    return found[0] if 2 * len(found) > len(replicates) else None
 
 
 # --- against the machine
@@ -190,7 +193,8 @@ def _threads(replicate: Replicate, row: Row) -> Reason | None:
     if counted is None or counted.runnable_ns is None or told is None or counted.wall_ns <= 0:
         return None
     found = (counted.runnable_ns + (counted.child_cpu_ns or 0)) / counted.wall_ns
-    if found <= MAX_THREAD_RATIO * told:
+    handed_on = (counted.asleep_ns or 0) > MIN_HANDED_ON_SHARE * counted.wall_ns
+    if found <= MAX_THREAD_RATIO * told + handed_on:
         return None
     return Reason(
         code="threads_beyond_told",
@@ -221,51 +225,48 @@ def _elsewhere(replicate: Replicate, row: Row) -> Reason | None:
 # --- against what was asked
 
 
-def _precision(row: Row) -> Iterator[Reason]:
-    asked = str(row.variant.get("precision", "as-is")).partition("-")[0]
-    found = row.effective.precision if row.effective is not None else None
-    as_asked = asked == "as" or found in (asked, None) or (found == "mixed" and asked != "fp32")
-    if as_asked or _chosen_by_option(row):
+def _precision(variant: Mapping[str, Scalar], found: Effective) -> Iterator[Reason]:
+    asked = str(variant.get("precision", "as-is")).partition("-")[0]
+    mixed = found.precision == "mixed" and asked != "fp32"
+    if asked == "as" or found.precision in (asked, None) or mixed or _by_option(variant):
         return
     yield Reason(
         code="precision_not_as_asked",
-        message=f"{asked} was asked for, and the session computes in {found}",
-        fix=f"--set precision={found} names what runs"
-        if found in ("fp16", "bf16")
-        else "the backend must refuse what it cannot run",
+        message=f"{asked} was asked for, and the session computes in {found.precision}",
+        fix="the backend must refuse what it cannot run",
     )
 
 
-def _chosen_by_option(row: Row) -> bool:
+def _by_option(variant: Mapping[str, Scalar]) -> bool:
     """Whether the variant itself asks for another precision by an option of the runtime."""
-    others = {name: value for name, value in row.variant.items() if name != "precision"}
     return any(
-        ("precision" in name or "fp16" in name or "bf16" in name or name == "activations")
-        and value not in (False, None, "")
-        for name, value in others.items()
+        value and any(part in name for part in ("precision", "fp16", "bf16", "activations"))
+        for name, value in variant.items()
+        if name != "precision"
     )
 
 
-def _asked_threads(row: Row) -> Iterator[Reason]:
-    asked, found = row.variant.get("threads"), row.effective.threads if row.effective else None
-    if isinstance(asked, bool) or not isinstance(asked, int) or asked < 1 or found in (asked, None):
+def _threads_asked(variant: Mapping[str, Scalar], found: Effective) -> Iterator[Reason]:
+    asked = variant.get("threads")
+    if isinstance(asked, bool) or not isinstance(asked, int) or asked < 1:
+        return
+    if found.threads in (asked, None):
         return
     yield Reason(
         code="threads_not_as_asked",
-        message=f"threads={asked} was asked for, and {found} compute",
-        fix=f"--set threads={found} names what runs",
+        message=f"threads={asked} was asked for, and {found.threads} compute",
+        fix=f"--set threads={found.threads} names what runs",
     )
 
 
-def _asked_device(row: Row) -> Iterator[Reason]:
-    asked, found = row.variant.get("device"), row.effective.device if row.effective else ""
-    kinds = [part.partition(":")[0].lower() for part in found.split("+")]
-    wanted = str(asked or "").partition(":")[0].lower()
-    if wanted not in ("cpu", "gpu", "npu") or wanted in kinds:
+def _device(variant: Mapping[str, Scalar], found: Effective) -> Iterator[Reason]:
+    kinds = [part.partition(":")[0].lower() for part in found.device.split("+")]
+    asked = str(variant.get("device", "")).partition(":")[0].lower()
+    if asked not in ("cpu", "gpu", "npu") or asked in kinds:
         return
     yield Reason(
         code="device_not_as_asked",
-        message=f"device={asked} was asked for, and {found} computes",
+        message=f"device={variant['device']} was asked for, and {found.device} computes",
         fix="the backend must refuse a device that it cannot use",
     )
 

@@ -28,11 +28,7 @@ def judge(row: Row, record: Record) -> Row:
         return row
     false = [*_caching(row), *plausible.impossible(row, record)]
     struck = [*false, *_quality(row, record), *_output_checks(record), *_unmeasured(row)]
-    struck += (
-        plausible.unlike_asked(row)
-        + _not_deployable(row)
-        + missed_limits(row, record.device.declared)
-    )
+    struck += _not_deployable(row) + missed_limits(row, record.device.declared)
     codes = {reason.code for reason in row.reasons}
     return msgspec.structs.replace(
         row,

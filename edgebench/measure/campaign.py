@@ -17,6 +17,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from edgebench.analysis import stats
+from edgebench.analysis.plausible import unlike_asked
 from edgebench.errors import DeviceStateError, UnsupportedError
 from edgebench.measure import reruns
 from edgebench.measure.jobs import Done, Job
@@ -488,9 +489,10 @@ def assemble(
     state_after = postflight(device, state_before, "power_mode" in target.cell.variant)
     if target.sustained:
         state_after = allowing_heat(state_after)
-    status, reasons = _verdict(target, _invalid([*state_before, *state_after]))
-    first = next(iter(target.standing), None)
     judged = _judged_by(target)
+    unlike = unlike_asked(target.cell.variant, judged.effective if judged else None)
+    status, reasons = _verdict(target, [*unlike, *_invalid([*state_before, *state_after])])
+    first = next(iter(target.standing), None)
     return Record(
         cell=target.cell,
         status=status,
@@ -518,14 +520,15 @@ def _judged_by(target: Target) -> Replicate | None:
     return next(known, next(iter(target.standing), None))
 
 
-def _verdict(target: Target, device: list[Reason]) -> tuple[Status, list[Reason]]:
-    """The worst that its replicates found, and `device`: why the machine was in no state to measure.
+def _verdict(target: Target, more: list[Reason]) -> tuple[Status, list[Reason]]:
+    """The worst that its replicates found, and `more`: why it is not what was asked for, or the machine was
+    in no state to measure.
 
     Caching needs as many replicates that show it as not.
     """
     replicates = target.standing
     reasons = list(target.reasons)
-    for found in [*(replicate.reasons for replicate in replicates), device]:
+    for found in [*(replicate.reasons for replicate in replicates), more]:
         reasons += [reason for reason in found if reason not in reasons]
     caching = sum(r.unseen is not None and r.unseen.caching for r in replicates)
     if caching and 2 * caching >= len(replicates):
@@ -541,5 +544,5 @@ def _verdict(target: Target, device: list[Reason]) -> tuple[Status, list[Reason]
     for status in ("failed", "unsupported", "invalid"):
         if status in statuses:
             return status, reasons
-    invalid = device or any(reason.code == "caching" for reason in reasons)
+    invalid = more or any(reason.code == "caching" for reason in reasons)
     return ("invalid" if invalid else "ok"), reasons

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from edgebench.backend import Backend, ModelFile
 from edgebench.generation import GenerationSession, Prompts, Room
 from edgebench.measure.jobs import Done, GenerateJob, Job
@@ -74,7 +76,7 @@ def measure(
         max_samples=job.max_samples,
         min_window_s=job.min_window_s,
     )
-    counted = account.closed()
+    counted = msgspec.structs.replace(account.closed(), raw_ns=window.raw_ns)
     peak = peak_of(session)
     generated = Generate(
         requests=measured,

@@ -19,7 +19,7 @@ from typing import IO, Any
 import msgspec
 
 from edgebench.measure.jobs import Done, Job, Phase, decode_message, encode_job
-from edgebench.measure.witness import MAX_LATE_S, Witness
+from edgebench.measure.witness import END, MAX_LATE_S, Witness
 from edgebench.record import Reason, Replicate
 
 #: How often the parent wakes to show that time passes.
@@ -150,7 +150,7 @@ def _listen(
             while (end := conversation.buffer.find(b"\n")) >= 0:
                 message = decode_message(bytes(conversation.buffer[:end]))
                 del conversation.buffer[: end + 1]
-                name = message.name if isinstance(message, Phase) else "end"
+                name = message.name if isinstance(message, Phase) else END
                 conversation.witness.hear(name, message.at_ns, late)
                 if isinstance(message, Phase):
                     conversation.phase = message.name

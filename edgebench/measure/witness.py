@@ -19,6 +19,7 @@ from edgebench.record import Reason, Replicate
 
 #: Words of a worker about its window begin with the first of these and end before what follows.
 WINDOW = "measurement"
+END = "end"
 #: A clock falls behind by at least this share of the time since the window began, and by this much: the
 #: least of several looks, so that a parent that wakes late now and then sees nothing.
 MIN_LAG_SHARE = 0.05
@@ -61,7 +62,8 @@ class Witness:
         now_ns = self.clock()
         if phase == WINDOW:
             self._window_ns = now_ns
-        if at_ns is not None and not late:
+        # Of its last word nothing is known: a session that is closed may have put the clock right again.
+        if at_ns is not None and not late and phase != END:
             (self._before if self._window_ns is None or phase == WINDOW else self._after).append(
                 now_ns - at_ns
             )

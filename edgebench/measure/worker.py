@@ -126,7 +126,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
     phase("measurement", window_s + 2 * job.sustain_s, 1)
     account = accounts.Account()
     window = _window(job, session, pool, typical_ns)
-    counted = account.closed()
+    counted = msgspec.structs.replace(account.closed(), raw_ns=window.raw_ns)
     # Before anything else is prepared: what follows holds further inputs.
     peak = peak_of(session)
     if completion.keeps_changing(session, pool):
@@ -316,9 +316,9 @@ def _pipeline(job: Job, session: Session, task: Task, typical_ns: int) -> Pipeli
         made = clock()
         prepared = session.prepare(feeds)
         ready = clock()
-        raw = session.run(prepared)
+        answer = session.run(prepared)
         returned = clock()
-        outputs = session.outputs_of(prepared, raw)
+        outputs = session.outputs_of(prepared, answer)
         completion.read(outputs)
         answered = clock()
         for item, source in zip(inputs.split(outputs, job.batch), chosen, strict=True):
@@ -339,11 +339,14 @@ def _pipeline(job: Job, session: Session, task: Task, typical_ns: int) -> Pipeli
 def _copying_ns(feeds: Feeds, outputs: Outputs) -> int:
     """What handling a query's arrays costs here and now, whoever does it: the measure of `prepare` and of
     reading."""
+    import numpy as np
+
     from edgebench.measure import completion
 
+    plain = [{name: np.asarray(array) for name, array in each.items()} for each in (feeds, outputs)]
     begin = time.perf_counter_ns()
-    completion.read({name: array.copy() for name, array in feeds.items()})
-    completion.read({name: array.copy() for name, array in outputs.items()})
+    for arrays in plain:
+        completion.read({name: array.copy() for name, array in arrays.items()})
     return time.perf_counter_ns() - begin
 
 

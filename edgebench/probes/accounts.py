@@ -21,6 +21,11 @@ _gettime_ns = time.clock_gettime_ns
 _RAW, _BOOT = getattr(time, "CLOCK_MONOTONIC_RAW", None), getattr(time, "CLOCK_BOOTTIME", None)
 
 
+def raw_clock_ns() -> int | None:
+    """The clock that nothing slews, asked of the kernel by its number; None where there is none."""
+    return None if _RAW is None else _gettime_ns(_RAW)
+
+
 class _Thread(NamedTuple):
     """Of /proc/PID/task/TID/schedstat."""
 
@@ -32,7 +37,6 @@ class _Look(NamedTuple):
     """Everything that is counted, at one time."""
 
     monotonic_ns: int
-    raw_ns: int | None
     boot_ns: int | None
     cpu_ns: int  # of the process, threads that ended included
     major_faults: int
@@ -60,7 +64,6 @@ class Account:
         child_cpu_ns = _difference(end.child_cpu_ns, begin.child_cpu_ns)
         return Accounts(
             wall_ns=wall_ns,
-            raw_ns=_difference(end.raw_ns, begin.raw_ns),
             suspended_ns=None
             if end.boot_ns is None or begin.boot_ns is None
             else max(0, end.boot_ns - begin.boot_ns - wall_ns),
@@ -80,7 +83,6 @@ def _look(root: Path) -> _Look:
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return _Look(
         monotonic_ns=_gettime_ns(time.CLOCK_MONOTONIC),
-        raw_ns=None if _RAW is None else _gettime_ns(_RAW),
         boot_ns=None if _BOOT is None else _gettime_ns(_BOOT),
         cpu_ns=round((usage.ru_utime + usage.ru_stime) * 1e9),
         major_faults=usage.ru_majflt,
