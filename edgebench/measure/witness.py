@@ -99,8 +99,8 @@ def slow_clock(replicate: Replicate, since_ns: int) -> Reason | None:
         return None
     return Reason(
         code="clock_disagrees",
-        message=f"the clock in the measured process went wrong by {abs(lag_ns) / 1e9:.2f} s in "
-        f"{since_ns / 1e9:.2f} s of this machine's: its latencies are no times",
+        message="the clock in the measured process went slower or faster than this machine's (clock_lag_ns "
+        "of the replicate): its latencies are no times",
         fix="a backend or a library that it loads replaces the functions of `time`: it must not",
     )
 
