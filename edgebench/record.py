@@ -147,7 +147,7 @@ class OutputCheck(Part, frozen=True, kw_only=True):
     relative_error: float  # max over outputs of ||a - b|| / ||b||
     limit: float | None  # None: reported without a demand
     passed: bool
-    rounding: float | None = None  # the same error of the reference's own fp32 in another order
+    rounding: float | None = None  # of the reference's own, in fp32 in another order; None: unknown
 
 
 class Completion(Part, frozen=True, kw_only=True):

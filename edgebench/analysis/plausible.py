@@ -12,7 +12,7 @@ from statistics import median
 
 from edgebench.analysis.ceilings import least_ns
 from edgebench.analysis.types import Row
-from edgebench.backend import Effective, Scalar
+from edgebench.backend import Effective, Scalar, computes_itself
 from edgebench.record import Reason, Record, Replicate
 
 #: Preparing and reading a query may take this many times what copying its arrays takes, or this many times
@@ -36,6 +36,10 @@ MIN_RUNNABLE_SHARE = 0.25
 #: process is interrupted between two looks.
 MAX_CLOCK_RATIO = 1.25
 MAX_CLOCK_GAP_NS = 50_000_000
+#: Rounding in fp32, by other kernels in another order, stays below the first or below so many times what
+#: was seen of it; bf16, fp16 and TF32 are above 1.5e-4 where nothing averages them out.
+MIN_REDUCED_ERROR = 1e-4
+MAX_ROUNDINGS = 30
 
 Finding = Callable[[Replicate, Row], Reason | None]
 
@@ -45,11 +49,12 @@ def impossible(row: Row, record: Record) -> list[Reason]:
     if record.imported is not None:
         return []
     sound = [r for r in record.replicates if r.status == "ok" and r.superseded_by is None]
+    told = (_too_fast(row, record), _reduced(sound, row))
     shown = (
         _of_most(sound, row, finding)
         for finding in (_moved, _clocks, _helped, _threads, _elsewhere)
     )
-    return [reason for reason in (_too_fast(row, record), *shown) if reason is not None]
+    return [reason for reason in (*told, *shown) if reason is not None]
 
 
 def unlike_asked(variant: Mapping[str, Scalar], found: Effective | None) -> list[Reason]:
@@ -90,6 +95,27 @@ def _too_fast(row: Row, record: Record) -> Reason | None:
         message=f"{p50_ns / 1e3:.3g} us are faster than the machine: {least.why}",
         fix="the backend must do the model's work inside `run`, for each query, and say where it "
         "computes and in which precision",
+    )
+
+
+def _reduced(replicates: Sequence[Replicate], row: Row) -> Reason | None:
+    """Says fp32, and is off the reference by more than fp32 rounds. On accelerators runtimes count TF32 as
+    fp32, so there it is left to the limit of parity."""
+    checks = [each.output_check for each in replicates if each.output_check is not None]
+    check = next((c for c in checks if c.against not in ("replicate 0", "itself")), None)
+    found = row.effective
+    asked = row.variant.get("precision", "as-is") in ("fp32", "as-is")
+    if check is None or check.rounding is None or found is None or not asked:
+        return None
+    if found.precision not in ("fp32", None) or not computes_itself(found.device):
+        return None
+    if check.relative_error <= max(MIN_REDUCED_ERROR, MAX_ROUNDINGS * check.rounding):
+        return None
+    return Reason(
+        code="reduced_precision",
+        message=f"outputs differ from the fp32 reference by {check.relative_error:.2g}, where rounding in fp32 "
+        f"moves them by {check.rounding:.1g} on this machine: it computes in less than fp32",
+        fix="ask the runtime for fp32 (an option of its provider or plugin), or name the precision that runs",
     )
 
 

@@ -52,6 +52,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     full_quality: bool  # every labelled item, or the cheap output check alone
     reference: str  # npz of the fp32 outputs on the first items; "": there is none
     reference_constant: bool
+    fp32_rounding: float | None = None  # what it alone moves the outputs by, relative
     expected: str  # npz of this cell's outputs: written by its first replicate, read by the others
     memory_limit_bytes: int | None = None
     generate: GenerateJob | None = None  # None: single inferences

@@ -164,6 +164,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
         reference=job.reference,
         expected=job.expected,
     )
+    checked = msgspec.structs.replace(checked, rounding=job.fp32_rounding)
     quality = effective = None
     if job.full_quality:
         phase("quality pass", 10 * job.slice_s, 2 * len(task))

@@ -50,6 +50,8 @@ class PreparedModel(msgspec.Struct, frozen=True, kw_only=True):
     reference: str  # "": a file in a runtime's own format has none
     work: Work | None = None  # of the file at `path`, one run; None: not an ONNX graph
     reference_constant: bool  # no two items gave different outputs: parity would prove nothing
+    #: What rounding in fp32 alone moves those outputs by, relative; None: unknown.
+    fp32_rounding: float | None = None
 
 
 class PrepareFailure(msgspec.Struct, frozen=True, kw_only=True):

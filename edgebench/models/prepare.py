@@ -84,6 +84,7 @@ def prepare(job: PrepareJob) -> PreparedModel:
         inputs=list(single.inputs),
         reference=str(reference),
         reference_constant=constant,
+        fp32_rounding=_rounding(job, store, single, reference),
         work=_work(store, final),
     )
 
@@ -317,6 +318,28 @@ def _reference(job: PrepareJob, store: Cache, single: _Model) -> tuple[Path, boo
 
     folder, facts = store.get(key, make)
     return folder / _REFERENCE, bool(facts["constant"])
+
+
+def _rounding(job: PrepareJob, store: Cache, single: _Model, reference: Path) -> float | None:
+    """What rounding in fp32 moves the outputs by: what moves them by far more is another precision."""
+    from edgebench.models.rounding import fp32_rounding
+
+    def make(folder: Path) -> Made:
+        import numpy as np
+
+        task, known = _task(job, single), list[dict[str, Any]]()
+        with np.load(reference) as archive:
+            for key in archive.files:
+                index, _, name = key.partition("/")
+                known += [{} for _ in range(int(index) + 1 - len(known))]
+                known[int(index)][name] = archive[key]
+        items = [task.preprocess(task.raw(number)) for number in range(len(known))]
+        return Made(facts={"rounding": fp32_rounding(str(single.path), items, known)})
+
+    key = {"step": "rounding", "model": single.sha256, "task": _task_identity(job), **_made_by()}
+    _, facts = store.get(key, make)
+    rounding = facts["rounding"]
+    return None if rounding is None else float(rounding)
 
 
 def _reference_outputs(model: _Model, task: Task) -> list[Outputs]:
