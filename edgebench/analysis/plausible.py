@@ -10,9 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from statistics import median
 
+import msgspec
+
 from edgebench.analysis.ceilings import least_ns
+from edgebench.analysis.rows import row_of
 from edgebench.analysis.types import Row
 from edgebench.backend import Effective, Scalar, computes_itself
+from edgebench.calibration import Calibration
 from edgebench.record import Reason, Record, Replicate
 
 #: Preparing and reading a query may take this many times what copying its arrays takes, or this many times
@@ -57,6 +61,17 @@ def impossible(row: Row, record: Record) -> list[Reason]:
     return [reason for reason in (*told, *shown) if reason is not None]
 
 
+def within_ceilings(record: Record, calibration: Calibration | None) -> Record:
+    """The record as it was, or invalid: what `edgebench calibrate` measured bounds a machine closer than
+    its class does."""
+    if calibration is None or record.status != "ok":
+        return record
+    reason = _too_fast(row_of(record), record, calibration)
+    if reason is None:
+        return record
+    return msgspec.structs.replace(record, status="invalid", reasons=[*record.reasons, reason])
+
+
 def unlike_asked(variant: Mapping[str, Scalar], found: Effective | None) -> list[Reason]:
     """What ran where, or how, nobody had asked for it: its numbers would stand under another's name."""
     if found is None:
@@ -73,7 +88,7 @@ def _of_most(replicates: Sequence[Replicate], row: Row, finding: Finding) -> Rea
 # --- against the machine
 
 
-def _too_fast(row: Row, record: Record) -> Reason | None:
+def _too_fast(row: Row, record: Record, calibration: Calibration | None = None) -> Reason | None:
     p50_ns, work = row.latency_ns.p50, record.model.work if record.model is not None else None
     if row.paced is not None:
         p50_ns = row.paced.service_p50_ns
@@ -85,9 +100,8 @@ def _too_fast(row: Row, record: Record) -> Reason | None:
         p50_ns = round(batch * 1e9 / row.throughput_per_s)
     if p50_ns is None or work is None or row.effective is None or row.generate is not None:
         return None
-    least = least_ns(
-        work, row.effective, record.device.facts, str(row.variant.get("precision", ""))
-    )
+    asked = str(row.variant.get("precision", ""))
+    least = least_ns(work, row.effective, record.device.facts, asked, calibration)
     if least is None or p50_ns >= least.ns:
         return None
     return Reason(
@@ -279,8 +293,8 @@ def _threads_asked(variant: Mapping[str, Scalar], found: Effective) -> Iterator[
 
 
 def _device(variant: Mapping[str, Scalar], found: Effective) -> Iterator[Reason]:
-    kinds = [part.partition(":")[0].lower() for part in found.device.split("+")]
-    asked = str(variant.get("device", "")).partition(":")[0].lower()
+    kinds = [part[:3].lower() for part in found.device.split("+")]
+    asked = str(variant.get("device", ""))[:3].lower()  # "GPU.1" and "gpu:0" are two ways to say it
     if asked not in ("cpu", "gpu", "npu") or asked in kinds:
         return
     yield Reason(

@@ -26,10 +26,11 @@ from edgebench.measure.estimate import Estimate
 from edgebench.measure.meter import Meter
 from edgebench.measure.power_modes import PowerModes
 from edgebench.plan import Cell, parse_sets, plan
-from edgebench.record import Record, RunFacts, StateCheck
+from edgebench.record import DeviceFacts, Record, RunFacts, StateCheck
 from edgebench.store import JournalEntry, RunStore
 
 if TYPE_CHECKING:
+    from edgebench.calibration import Calibration
     from edgebench.spec.devices import Device
 
 
@@ -239,6 +240,7 @@ def _run(
                 power_modes=power_modes,
                 meter=meter,
                 mark=emit_markers if options.energy_markers else list,
+                calibration=_calibration(facts),
             )
             stopped, unreached = _measure(campaign, power_modes)
     finally:
@@ -250,6 +252,18 @@ def _run(
         keeper.finish()
     code = _exit_code(_render(records, form)) if records else ExitCode.OK
     return _closing(code, stopped, unreached, keeper)
+
+
+def _calibration(device: DeviceFacts) -> Calibration | None:
+    """The machine's own ceilings, where somebody had them measured and the file can be read."""
+    from edgebench.assets import cache_dir
+    from edgebench.calibration import default_path, read_calibration
+
+    path = default_path(cache_dir(), device.name)
+    try:
+        return read_calibration(path) if path.is_file() else None
+    except EdgebenchError:
+        return None  # `edgebench roofline`, which is about it, says what is wrong
 
 
 def _meter(options: Options, devices: Sequence[Device]) -> AbstractContextManager[Meter]:

@@ -17,7 +17,8 @@ from typing import Literal, Protocol
 import msgspec
 
 from edgebench.analysis import stats
-from edgebench.analysis.plausible import unlike_asked
+from edgebench.analysis.plausible import unlike_asked, within_ceilings
+from edgebench.calibration import Calibration
 from edgebench.errors import DeviceStateError, UnsupportedError
 from edgebench.measure import reruns
 from edgebench.measure.jobs import Done, Job
@@ -146,6 +147,7 @@ class Campaign:
         power_modes: PowerModes | None = None,
         mark: Callable[[], list[Marker]] = list,
         clock: Callable[[], float] = time.monotonic,
+        calibration: Calibration | None = None,
     ) -> None:
         self._targets = targets
         self._settings = settings
@@ -160,6 +162,7 @@ class Campaign:
         self._meter = meter
         self._mark = mark
         self._clock = clock
+        self._calibration = calibration
         self._overheads_s: dict[Literal["first", "rest"], list[float]] = {"first": [], "rest": []}
         self._measured = sum(len(target.entries) for target in targets)
         self.records: dict[str, Record] = {}  # of complete cells, by id
@@ -415,7 +418,10 @@ class Campaign:
 
     def _assemble(self, target: Target) -> Record:
         energy = self._meter.of_record(target.replicates)
-        return assemble(target, self._settings, self._run, self._device, self._state_before, energy)
+        record = assemble(
+            target, self._settings, self._run, self._device, self._state_before, energy
+        )
+        return within_ceilings(record, self._calibration)
 
 
 def _by_power_mode(targets: Sequence[Target]) -> list[tuple[str | None, list[Target]]]:
