@@ -114,8 +114,10 @@ def _until(seen: Any) -> None:
 
 
 @LINUX
-def test_a_worker_that_was_stopped_in_its_window_is_no_sound_replicate(tmp_path: Path) -> None:
-    """By a real worker, and a parent that stops it as soon as it measures."""
+def test_a_worker_that_was_stopped_in_its_window_is_no_sound_replicate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a real worker, which its parent stops in its window for as long as between two looks."""
     model = chain(64).write(tmp_path)
     asked = msgspec.structs.replace(
         job(),
@@ -131,20 +133,23 @@ def test_a_worker_that_was_stopped_in_its_window_is_no_sound_replicate(tmp_path:
         quality=Quality(metric=check.PARITY_METRIC),
         expected=str(tmp_path / "expected.npz"),
     )
-    stopped = False
+    phases: list[str] = []
+    hear = Witness.hear
+
+    def heard(self: Witness, phase: str, at_ns: int | None, late: bool) -> None:
+        phases.append(phase)
+        hear(self, phase, at_ns, late)
+
+    monkeypatch.setattr(Witness, "hear", heard)
+    signals = iter((signal.SIGSTOP, signal.SIGCONT))
 
     def tick() -> None:
-        """Once a second: the window is the only phase that lasts so long."""
-        nonlocal stopped
-        for pid in accounts.descendants(Path("/"), os.getpid()):
-            if not stopped and _measures(pid):
-                os.kill(pid, signal.SIGSTOP)
-                os.kill(pid, signal.SIGCONT)
-                stopped = True
+        [pid] = filter(_measures, accounts.descendants(Path("/"), os.getpid()))
+        if phases[-1:] == [WINDOW] and (number := next(signals, None)):
+            os.kill(pid, number)
 
     found = run_worker(asked, time_out_s=120, on_tick=tick).replicate
-    if not stopped:
-        pytest.skip("the window was over before anybody looked")
+    assert next(signals, None) is None
     assert found.status == "invalid"
     assert [reason.code for reason in found.reasons] == ["device_stopped"]
 
