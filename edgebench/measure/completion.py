@@ -33,7 +33,7 @@ MAX_QUERIES = ATTEMPTS * (COLD_QUERIES + COMPLETION_QUERIES)
 #: Left work is at least this share of a query, this many times what the second reading takes, and this
 #: many times what readings differ by on this machine at this moment.
 MIN_DEFERRED_SHARE = 0.1
-MIN_DEFERRED_READINGS = 10
+MIN_DEFERRED_READINGS = 6
 MIN_DEFERRED_SPREADS = 5
 #: Outputs that are held to see whether they stay as they are, and for how long.
 HELD_QUERIES = 4

@@ -538,10 +538,16 @@ class MoreThreads(FaultyBackend):
         return super().open(model, {**options, "threads": options.get("really", 4)})
 
 
-def _serve(pipe: Any, model: ModelFile, inner: str, options: dict[str, Scalar]) -> None:
+def _serve(
+    pipe: Any, model: ModelFile, inner: str, options: dict[str, Scalar], hidden: bool
+) -> None:
     """The helper: answers feeds until its parent is gone."""
     from edgebench import registry
 
+    if hidden:
+        if os.fork():
+            os._exit(0)
+        os.setsid()
     backend = registry.load(inner)
     backend.import_runtime()
     session = backend.open(model, options)
@@ -577,6 +583,9 @@ class _HelperProcessSession(FaultySession):
 class HelperProcess(FaultyBackend):
     name = "fault-helper-process"
     summary = "test backend: another process holds the model and computes"
+    capabilities = _capabilities(
+        Option("hidden", "bool", False, "it leaves its parent and its session")
+    )
     session = _HelperProcessSession
 
     def open(self, model: ModelFile, options: Mapping[str, Scalar]) -> Session:
@@ -588,8 +597,14 @@ class HelperProcess(FaultyBackend):
         session.pipe, theirs = context.Pipe()
         passed = {name: options[name] for name in ("threads",) if name in options}
         inner = str(options.get("inner", "ort"))
-        context.Process(target=_serve, args=(theirs, model, inner, passed), daemon=True).start()
+        hidden = bool(options.get("hidden"))
+        helper = context.Process(
+            target=_serve, args=(theirs, model, inner, passed, hidden), daemon=True
+        )
+        helper.start()
         theirs.close()
+        if hidden:
+            helper.join()
         session.pipe.recv()
         return session
 
