@@ -156,6 +156,7 @@ class Completion(Part, frozen=True, kw_only=True):
 
     first_read_ns: list[int]
     second_read_ns: list[int]
+    cold_read_ns: list[int] = []  # an array of our own after another run: what cold caches cost
     deferred: bool  # the first reading did work that the measured call had left, at every attempt
     changed: bool = False  # the two readings gave different values: the first came too early
 

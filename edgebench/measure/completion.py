@@ -10,6 +10,7 @@ import time
 import zlib
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from itertools import cycle
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -24,16 +25,17 @@ if TYPE_CHECKING:
     from edgebench.backend import Session
     from edgebench.measure.scenario import Clock
 
-#: Queries of an attempt, after some that are not judged: code that reads for the first time is cold.
-COMPLETION_QUERIES = 8
-COLD_QUERIES = 2
+#: Pairs of queries of an attempt, after those that are not judged: code that reads for the first time is
+#: cold.
+COMPLETION_PAIRS = 5
+COLD_PAIRS = 1
 #: How often what looks deferred is looked at: a busy machine interrupts one reading, not all of them.
 ATTEMPTS = 3
-MAX_QUERIES = ATTEMPTS * (COLD_QUERIES + COMPLETION_QUERIES)
-#: Left work is at least this share of a query, this many times what the second reading takes, and this
-#: many times what readings differ by on this machine at this moment.
+MAX_QUERIES = 2 * ATTEMPTS * (COLD_PAIRS + COMPLETION_PAIRS)
+#: Left work is at least this share of a query, this many times what the second reading and one that finds
+#: the caches cold take, and this many times what readings differ by on this machine at this moment.
 MIN_DEFERRED_SHARE = 0.1
-MIN_DEFERRED_READINGS = 6
+MIN_DEFERRED_READINGS = 4
 MIN_DEFERRED_SPREADS = 5
 #: Outputs that are held to see whether they stay as they are, and for how long.
 HELD_QUERIES = 4
@@ -74,32 +76,39 @@ def completion(
         clock = clock or (lambda: time.perf_counter_ns() - waiting.read_ns())
         for _ in range(ATTEMPTS):
             found = _attempt(session, pool, typical_ns, clock)
-            if not found.incomplete:
+            if not found.deferred:
                 break
     return found
 
 
 def _attempt(session: Session, pool: Sequence[Any], typical_ns: int, clock: Clock) -> Completion:
+    """What a run leaves of the caches makes any reading after it slow: how slow, an array of our own tells."""
     first_ns: list[int] = []
     second_ns: list[int] = []
-    changed = False
-    for number in range(COLD_QUERIES + COMPLETION_QUERIES):
-        prepared = pool[number % len(pool)]
+    cold_ns: list[int] = []
+    own = {"own": np.zeros(16, np.uint8)}
+    queries = cycle(pool)
+    for number in range(COLD_PAIRS + COMPLETION_PAIRS):
+        prepared = next(queries)
         raw = session.run(prepared)
         returned = clock()
-        first = read(session.outputs_of(prepared, raw))
-        between = clock()
-        second = read(session.outputs_of(prepared, raw))
+        read(session.outputs_of(prepared, raw))
+        once = clock()
+        read(session.outputs_of(prepared, raw))
+        twice = clock()
+        session.run(next(queries))
+        begin = clock()
+        read(own)
         end = clock()
-        changed = changed or first != second
-        if number >= COLD_QUERIES:
-            first_ns.append(between - returned)
-            second_ns.append(end - between)
+        if number >= COLD_PAIRS:
+            first_ns.append(once - returned)
+            second_ns.append(twice - once)
+            cold_ns.append(end - begin)
     return Completion(
         first_read_ns=first_ns,
         second_read_ns=second_ns,
-        deferred=looks_deferred(first_ns, second_ns, typical_ns),
-        changed=changed,
+        cold_read_ns=cold_ns,
+        deferred=looks_deferred(first_ns, second_ns, cold_ns, typical_ns),
     )
 
 
@@ -118,12 +127,14 @@ def keeps_changing(
     return any(read(outputs) != first for outputs, first in held)
 
 
-def looks_deferred(first_ns: Sequence[int], second_ns: Sequence[int], typical_ns: int) -> bool:
+def looks_deferred(
+    first_ns: Sequence[int], second_ns: Sequence[int], cold_ns: Sequence[int], typical_ns: int
+) -> bool:
     """Whether first readings did work that second ones did not have to do."""
     second = median(second_ns)
     least = max(
         MIN_DEFERRED_SHARE * typical_ns,
-        MIN_DEFERRED_READINGS * second,
+        MIN_DEFERRED_READINGS * (second + median(cold_ns)),
         MIN_DEFERRED_SPREADS * median(abs(each - second) for each in second_ns),
     )
     return median(first_ns) - second > least
