@@ -13,7 +13,6 @@ from statistics import median
 import msgspec
 
 from edgebench.analysis.ceilings import least_ns
-from edgebench.analysis.rows import row_of
 from edgebench.analysis.types import Row
 from edgebench.backend import Effective, Scalar, computes_itself
 from edgebench.calibration import Calibration
@@ -66,6 +65,8 @@ def within_ceilings(record: Record, calibration: Calibration | None) -> Record:
     its class does."""
     if calibration is None or record.status != "ok":
         return record
+    from edgebench.analysis.rows import row_of  # numpy, which a run's parent does not need before
+
     reason = _too_fast(row_of(record), record, calibration)
     if reason is None:
         return record
