@@ -89,6 +89,8 @@ class Unseen(Part, frozen=True, kw_only=True):
     pool_ns: list[int]
     unseen_ns: list[int]
     caching: bool  # never-seen inputs are answered slower beyond doubt
+    prepare_ns: list[int] = []  # the session's, of each never-seen input
+    copy_ns: list[int] = []  # beside it: its inputs and an output copied once, as plain arrays
 
 
 class Pipeline(Part, frozen=True, kw_only=True):
@@ -98,6 +100,9 @@ class Pipeline(Part, frozen=True, kw_only=True):
     inference_ns: list[int]
     postprocess_ns: list[int]
     end_to_end_ns: list[int]
+    prepare_ns: list[int] = []  # the session's part of `preprocess_ns`
+    read_ns: list[int] = []  # the part of `inference_ns` in which outputs become arrays
+    copy_ns: list[int] = []  # beside the query: its inputs and outputs copied once, as plain arrays
 
 
 class Memory(Part, frozen=True, kw_only=True):
@@ -146,6 +151,7 @@ class OutputCheck(Part, frozen=True, kw_only=True):
     relative_error: float  # max over outputs of ||a - b|| / ||b||
     limit: float | None  # None: reported without a demand
     passed: bool
+    rounding: float | None = None  # of the reference's own, in fp32 in another order; None: unknown
 
 
 class Completion(Part, frozen=True, kw_only=True):
@@ -154,7 +160,28 @@ class Completion(Part, frozen=True, kw_only=True):
 
     first_read_ns: list[int]
     second_read_ns: list[int]
-    deferred: bool  # the first reading did work that the measured call had left
+    cold_read_ns: list[int] = []  # an array of our own after another run: what cold caches cost
+    deferred: bool  # the first reading did work that the measured call had left, at every attempt
+    changed: bool = False  # the two readings gave different values: the first came too early
+
+    @property
+    def incomplete(self) -> bool:
+        return self.deferred or self.changed
+
+
+class Accounts(Part, frozen=True, kw_only=True):
+    """What the kernel counted of the process while the window ran; null: it does not tell."""
+
+    wall_ns: int  # between the two looks, a little more than the window; by the monotonic clock
+    raw_ns: int | None = None  # the window itself, by the clock that nothing slews
+    suspended_ns: int | None = None  # the machine slept meanwhile
+    waited_ns: int | None = None  # the measuring thread was ready to run and had no core
+    asleep_ns: int | None = None  # it neither ran nor was ready to
+    runnable_ns: int | None = None  # all threads, on a core or ready for one, added up
+    major_faults: int = 0  # pages that had to come from storage
+    children: int | None = None  # processes that this one started, theirs included
+    child_cpu_ns: int | None = None
+    child_bytes: int | None = None  # of them, each shared page by its share (PSS)
 
 
 class EnergyUncertainty(Part, frozen=True, kw_only=True):
@@ -304,6 +331,8 @@ class Replicate(Part, frozen=True, kw_only=True):
     window_start_unix_ns: int | None = None  # of the wall clock, to align a meter's own log
     queries: int | None = None  # in the window, those included whose latency was not kept
     cpu_ns: int | None = None  # CPU time of the process in the window
+    accounts: Accounts | None = None
+    clock_lag_ns: int | None = None  # the parent's clock less the worker's when it ended, at least
     involuntary_switches: int | None = None
     stop: Literal["", "precise", "time", "samples", "steady"] = ""  # why the window ended
     paced: Paced | None = None

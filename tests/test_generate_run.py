@@ -133,6 +133,7 @@ def test_a_later_replicate_of_a_decoder_checks_in_brief(tmp_path: Path) -> None:
     first, later = record.replicates
     assert first.pipeline is not None
     assert later.pipeline is None
+    assert later.clock_lag_ns is not None, "the parent heard of enough phases to compare clocks"
     for replicate, plan in ((first, AT_LENGTH), (later, IN_BRIEF)):
         assert replicate.unseen is not None
         assert len(replicate.unseen.unseen_ns) == plan.fresh_prompts

@@ -12,9 +12,10 @@ import msgspec
 import pytest
 
 from edgebench.errors import EdgebenchError, UnsupportedError
-from edgebench.measure import check, inputs, launch, scenario, worker
+from edgebench.measure import check, completion, inputs, launch, scenario, worker
 from edgebench.measure.check_plan import AT_LENGTH, IN_BRIEF
 from edgebench.measure.jobs import Done, Job, Phase, encode_message
+from edgebench.measure.witness import MIN_LOOKS, WINDOW
 from edgebench.spec.types import PARITY_METRIC, Quality
 from edgebench.testing.models import two_by_two
 from tests.test_measure_campaign import job
@@ -55,7 +56,8 @@ def test_phases_announce_the_slow_queries_that_they_make_at_least(tmp_path: Path
     found = worker.measure(asked, link, "").replicate
     limits_s = link.limits_s
     assert limits_s["warm-up"] >= 3 * QUERY_S
-    assert limits_s["reading of outputs"] >= AT_LENGTH.completion_queries * QUERY_S
+    queries = completion.max_queries(AT_LENGTH.completion_pairs)
+    assert limits_s["reading of outputs"] >= queries * QUERY_S
     assert limits_s["measurement"] >= scenario.PATIENCE * asked.slice_s + QUERY_S
     assert found.unseen is not None
     queries = len(found.unseen.pool_ns) + len(found.unseen.unseen_ns)
@@ -74,8 +76,12 @@ def test_a_later_replicate_checks_in_brief_and_repeats_nothing_that_is_establish
     later = msgspec.structs.replace(first, index=1, thorough=False, full_quality=False)
     link: Any = Link()
     established = worker.measure(first, link, "")
-    done = worker.measure(later, link, "")
+    again: Any = Link()
+    done = worker.measure(later, again, "")
     found = done.replicate
+    phases = list(again.limits_s)
+    after = phases[phases.index(WINDOW) + 1 :]
+    assert len(after) >= MIN_LOOKS, "the parent compares clocks at so many at least"
     assert established.inputs_sha256 is not None
     assert (found.pipeline, found.device, found.quality, found.effective) == (None,) * 4
     assert done.inputs_sha256 is None
@@ -84,7 +90,7 @@ def test_a_later_replicate_checks_in_brief_and_repeats_nothing_that_is_establish
     assert found.unseen is not None
     assert len(found.unseen.unseen_ns) == IN_BRIEF.unseen_counts[0]
     assert found.completion is not None
-    assert len(found.completion.first_read_ns) == IN_BRIEF.completion_queries
+    assert len(found.completion.first_read_ns) == IN_BRIEF.completion_pairs
     assert found.output_check is not None
     assert found.output_check.against == "replicate 0"
 

@@ -1,4 +1,5 @@
-"""Whether the replicates of a cell show that its backend answers from a cache."""
+"""Whether the replicates of a cell show that its backend answers from a cache; and how one tells that
+began to cheat late."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from statistics import median
 from edgebench.record import Replicate
 
 #: A replicate that looks so and is this many times as fast as those that do not was cheated in.
-MIN_CACHED_SPEEDUP = 1.5
+MIN_SPEEDUP = 1.5
 
 
 def caches(replicates: Sequence[Replicate]) -> bool | None:
@@ -21,12 +22,13 @@ def caches(replicates: Sequence[Replicate]) -> bool | None:
         return None
     cached = [replicate for replicate, caching in looked if caching]
     honest = [replicate for replicate, caching in looked if not caching]
-    if len(cached) >= len(honest):
-        return True
-    return any(
-        MIN_CACHED_SPEEDUP * _typical_ns(replicate) < min(map(_typical_ns, honest))
-        for replicate in cached
-    )
+    return len(cached) >= len(honest) or far_faster(cached, honest)
+
+
+def far_faster(doubted: Sequence[Replicate], others: Sequence[Replicate]) -> bool:
+    """Whether one of the doubted replicates is far faster than all others, of which there is one at least."""
+    least_ns = min(map(_typical_ns, others))
+    return any(MIN_SPEEDUP * _typical_ns(replicate) < least_ns for replicate in doubted)
 
 
 def _typical_ns(replicate: Replicate) -> float:

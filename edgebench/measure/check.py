@@ -6,11 +6,10 @@ The reference is the fp32 model on ONNX Runtime's CPU provider with graph optimi
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import msgspec
@@ -19,8 +18,9 @@ from numpy.typing import NDArray
 
 from edgebench.backend import Session, computes_itself
 from edgebench.generation import GenerationSession, Prompts
+from edgebench.measure.completion import copying_ns
 from edgebench.measure.inputs import Feeds, Outputs, never_seen, split, stack
-from edgebench.measure.phases import looks_cached
+from edgebench.measure.phases import looks_cached, timed
 from edgebench.measure.quality_time import (
     UNLIMITED,
     QualityTime,
@@ -30,7 +30,7 @@ from edgebench.measure.quality_time import (
     unknown_quality,
 )
 from edgebench.measure.scenario import in_turn
-from edgebench.record import Completion, Limit, OutputCheck, Quality, Reason, Unseen
+from edgebench.record import Limit, OutputCheck, Quality, Unseen
 from edgebench.spec.types import PARITY_METRIC
 from edgebench.spec.types import Limit as LimitSpec
 from edgebench.spec.types import Quality as QualitySpec
@@ -52,15 +52,6 @@ MAX_LANES = 2
 #: Runs batches of items: in turn, as `map` does, or side by side.
 RunBatch = Callable[[Sequence[Feeds]], list[Outputs]]
 Spread = Callable[[RunBatch, Iterable[Sequence[Feeds]]], Iterable[list[Outputs]]]
-#: Reading outputs may copy them, which costs the same twice; more than this at first is work.
-DEFERRED_NS = 20_000
-DEFERRED_SHARE = 0.1
-DEFERRED = Reason(
-    code="outputs_deferred",
-    message="outputs were not complete when the measured call returned: reading them took far "
-    "longer the first time than the second",
-    fix="the backend must force and await its outputs in `run`",
-)
 
 
 def infer(
@@ -382,26 +373,6 @@ def _parity_quality(
     )
 
 
-def completion(session: Session, pool: Sequence[Any], typical_ns: int, queries: int) -> Completion:
-    """Reads the outputs of a few queries twice. A runtime that returns before its work is done, or
-    leaves it until somebody looks, is slow the first time and not the second."""
-    clock = time.perf_counter_ns
-    first_ns: list[int] = []
-    second_ns: list[int] = []
-    for number in range(queries):
-        prepared = pool[number % len(pool)]
-        raw = session.run(prepared)
-        returned = clock()
-        session.outputs_of(prepared, raw)
-        read = clock()
-        session.outputs_of(prepared, raw)
-        first_ns.append(read - returned)
-        second_ns.append(clock() - read)
-    extra_ns = median(first_ns) - median(second_ns)
-    deferred = extra_ns > max(DEFERRED_NS, DEFERRED_SHARE * typical_ns)
-    return Completion(first_read_ns=first_ns, second_read_ns=second_ns, deferred=deferred)
-
-
 def unseen(
     session: Session,
     feeds: Sequence[Feeds],
@@ -413,17 +384,42 @@ def unseen(
     seed: int,
 ) -> Unseen:
     """Pool inputs and never-seen ones in turn, for about so long: a backend that answers the latter
-    slower caches. `pool`: what the session prepared of `feeds`; `counts`: of each, at least and at most."""
+    slower, and others of them once more, caches. `pool`: what the session prepared of `feeds`; `counts`: of
+    each, at least and at most."""
     least, most = counts
     count = max(least, min(most, round(seconds * 1e9 / (2 * max(typical_ns, 1)))))
+    found = _unseen(session, feeds, pool, typical_ns, count, seed)
+    return (
+        _unseen(session, feeds, pool, typical_ns, least, seed + count) if found.caching else found
+    )
+
+
+def _unseen(
+    session: Session,
+    feeds: Sequence[Feeds],
+    pool: Sequence[Any],
+    typical_ns: int,
+    count: int,
+    seed: int,
+) -> Unseen:
     rotation = [index % len(pool) for index in range(count)]
-    fresh = [
-        session.prepare(never_seen(feeds[index], seed=seed + number))
-        for number, index in enumerate(rotation)
-    ]
+    answer = session.outputs_of(pool[0], session.run(pool[0]))
+    fresh: list[Any] = []
+    prepare_ns: list[int] = []
+    copy_ns: list[int] = []
+    for number, index in enumerate(rotation):
+        query = never_seen(feeds[index], seed=seed + number)
+        prepared, took_ns = timed(partial(session.prepare, query))
+        fresh.append(prepared)
+        prepare_ns.append(took_ns)
+        copy_ns.append(copying_ns(query, answer))
     pool_ns, unseen_ns = in_turn(session.run, [pool[index] for index in rotation], fresh)
     return Unseen(
-        pool_ns=pool_ns, unseen_ns=unseen_ns, caching=looks_cached(pool_ns, unseen_ns, typical_ns)
+        pool_ns=pool_ns,
+        unseen_ns=unseen_ns,
+        caching=looks_cached(pool_ns, unseen_ns, typical_ns),
+        prepare_ns=prepare_ns,
+        copy_ns=copy_ns,
     )
 
 

@@ -17,7 +17,8 @@ class CheckPlan:
     """The lengths of a replicate's checks."""
 
     steady_window: int  # iterations that the end of the warm-up compares with as many before
-    completion_queries: int  # whose outputs are read twice
+    completion_pairs: int  # of queries: the outputs of one of each are read twice
+    held_queries: int  # whose outputs are looked at once more after a while
     unseen_counts: tuple[int, int]  # pairs of a pool input and a never-seen one: at least, at most
     fresh_prompts: int  # of a decoder, given twice in a row
     unseen_share: float  # of the slice, for those pairs
@@ -32,7 +33,8 @@ class CheckPlan:
 
 AT_LENGTH = CheckPlan(
     steady_window=5,
-    completion_queries=8,
+    completion_pairs=5,
+    held_queries=4,
     unseen_counts=(6, 32),
     fresh_prompts=6,
     unseen_share=0.15,
@@ -41,7 +43,8 @@ AT_LENGTH = CheckPlan(
 )
 IN_BRIEF = CheckPlan(
     steady_window=3,
-    completion_queries=3,
+    completion_pairs=3,
+    held_queries=2,
     unseen_counts=(3, 8),
     fresh_prompts=3,
     unseen_share=0.05,

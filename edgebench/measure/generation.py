@@ -17,7 +17,7 @@ from edgebench.measure.jobs import Done, GenerateJob, Job
 from edgebench.measure.parent_link import ParentLink
 from edgebench.measure.phases import looks_cached, peak_of, timed
 from edgebench.measure.reruns import SCALING_CUT
-from edgebench.probes import memory
+from edgebench.probes import accounts, memory
 from edgebench.record import Generate, Memory, Pipeline, Reason, Replicate, Request, Unseen
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ def measure(
     uss_warm = memory.uss_bytes()
 
     link.phase("measurement", scenario.PATIENCE * max(job.slice_s, job.min_window_s) + each_s)
+    account = accounts.Account()
     window, measured = requests.one_after_the_other(
         ask,
         pool,
@@ -83,6 +84,7 @@ def measure(
         max_samples=job.max_samples,
         min_window_s=job.min_window_s,
     )
+    counted = msgspec.structs.replace(account.closed(), raw_ns=window.raw_ns)
     peak = peak_of(session)
     generated = Generate(
         requests=measured,
@@ -106,6 +108,7 @@ def measure(
         window_end_ns=window.end_ns,
         window_start_unix_ns=window.start_unix_ns,
         cpu_ns=window.cpu_ns,
+        accounts=counted,
         involuntary_switches=window.involuntary_switches,
         stop=window.stop,
         generate=generated,
@@ -155,6 +158,7 @@ def measure(
         replicate = _with_quality(replicate, judging)
         if attempts is not None:
             replicate = _with_scaling(replicate, attempts, judging)
+    link.phase("close of the session")
     session.close()
     return Done(replicate, digest)
 

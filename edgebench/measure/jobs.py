@@ -54,6 +54,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     thorough: bool = True  # False: what the cell's first replicate established is not repeated
     reference: str  # npz of the fp32 outputs on the first items; "": there is none
     reference_constant: bool
+    fp32_rounding: float | None = None  # what it alone moves the outputs by, relative
     expected: str  # npz of this cell's outputs: written by its first replicate, read by the others
     memory_limit_bytes: int | None = None
     #: Its share of the budget, from its start, quality pass included, and the most it may take; None: what
@@ -68,6 +69,7 @@ class Done(msgspec.Struct, frozen=True, tag="done"):
 
     replicate: Replicate
     inputs_sha256: str | None = None
+    at_ns: int | None = None  # of the worker's monotonic clock
 
 
 class Phase(msgspec.Struct, frozen=True, tag="phase"):
@@ -76,6 +78,7 @@ class Phase(msgspec.Struct, frozen=True, tag="phase"):
     name: str
     limit_s: float = 0.0
     so_far: Done | None = None  # what stands where the budget ends within this phase
+    at_ns: int | None = None  # of the worker's monotonic clock
 
 
 Message = Phase | Done

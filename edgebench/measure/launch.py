@@ -19,6 +19,7 @@ from typing import IO, Any
 import msgspec
 
 from edgebench.measure.jobs import Done, Job, Phase, decode_message, encode_job
+from edgebench.measure.witness import END, MAX_LATE_S, Witness
 from edgebench.record import Reason, Replicate
 
 #: How often the parent wakes to show that time passes.
@@ -41,6 +42,7 @@ class Conversation:
     timed_out: bool = False  # it was silent for longer
     out_of_time: bool = False  # it took more time than there was
     hung_up: bool = False  # it closed its end: it is ending by itself
+    late: bool = False  # what it said was heard late: this process itself was asleep
     foreign: str = ""  # the start of a line that it cannot have meant
     buffer: bytearray = field(default_factory=bytearray)
 
@@ -69,6 +71,7 @@ def run_worker(
     result_read, result_write = os.pipe()
     conversation = Conversation()
     kept: list[Done] = []
+    witness = Witness()
 
     def hear(line: bytes) -> Phase | None:
         try:
@@ -76,11 +79,13 @@ def run_worker(
         except msgspec.MsgspecError:
             conversation.foreign = line[:80].decode(errors="replace")
             return None
+        name = message.name if isinstance(message, Phase) else END
+        witness.hear(name, message.at_ns, conversation.late)
         if isinstance(message, Done):
-            kept.append(message)
+            kept.append(witness.told(message))
             return None
         if message.so_far is not None:
-            kept.append(message.so_far)
+            kept.append(witness.told(message.so_far))
         return message
 
     oom_kills = oom_kill_count()
@@ -104,7 +109,15 @@ def run_worker(
             os.close(job_read)
             os.close(result_write)
             _send_job(job_write, job)
-            listen(result_read, conversation, hear, time_out_s, time_s, on_tick)
+            listen(
+                result_read,
+                conversation,
+                hear,
+                time_out_s,
+                time_s,
+                on_tick,
+                on_wake=lambda: witness.look(process.pid),
+            )
         finally:
             see_off(process, wait=conversation.ending)
             os.close(result_read)
@@ -145,6 +158,7 @@ def listen(
     time_out_s: float,
     time_s: float,
     on_tick: Callable[[], None],
+    on_wake: Callable[[], None] = lambda: None,
 ) -> None:
     """Sleeps until a child has answered or ended, was silent for longer than its phase may be, or took
     more than `time_s`. `hear` takes a line: the phase that it begins, or None for the last word."""
@@ -159,7 +173,11 @@ def listen(
             conversation.timed_out = not conversation.out_of_time and now >= silent_until
             if conversation.out_of_time or conversation.timed_out:
                 return
-            if not selector.select(min(TICK_S, silent_until - now, end - now)):
+            asked_s = min(TICK_S, silent_until - now, end - now)
+            spoken = selector.select(asked_s)
+            conversation.late = time.monotonic() - now > asked_s + MAX_LATE_S
+            on_wake()
+            if not spoken:
                 on_tick()
                 continue
             chunk = os.read(fd, 1 << 20)

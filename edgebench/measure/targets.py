@@ -186,6 +186,7 @@ def _job(cell: Cell, settings: Settings, request: PrepareJob, ready: Ready) -> J
         full_quality=True,
         reference=ready.prepared.reference,
         reference_constant=ready.prepared.reference_constant,
+        fp32_rounding=ready.prepared.fp32_rounding,
         expected="",
         memory_limit_bytes=settings.memory_limit_bytes,
         generate=_generate_job(cell),

@@ -16,6 +16,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from edgebench import registry
 from edgebench.backend import DeviceTimes, ModelFile, Session
 from edgebench.errors import EdgebenchError, UnsupportedError, tells_of_no_memory
@@ -23,7 +25,7 @@ from edgebench.measure.check_plan import CheckPlan, check_plan
 from edgebench.measure.jobs import Done, Job
 from edgebench.measure.parent_link import ParentLink, be_first_to_go, limit_memory
 from edgebench.measure.phases import peak_of, precision_of, timed
-from edgebench.probes import memory
+from edgebench.probes import accounts, memory
 from edgebench.record import Memory, Pipeline, Reason, Replicate
 
 if TYPE_CHECKING:
@@ -88,7 +90,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
     session, load_ns = timed(lambda: backend.open(model, job.options))
     uss_loaded = memory.uss_bytes()
 
-    from edgebench.measure import check, inputs, scenario
+    from edgebench.measure import check, completion, inputs, scenario
     from edgebench.measure.quality_time import QualityTime, with_quality, without_quality
 
     @cache
@@ -116,25 +118,30 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
         """Starts a phase of so many seconds, or of so many queries where they take longer."""
         link.phase(name, seconds + queries * typical_ns / 1e9, so_far)
 
-    phase("reading of outputs", 0.0, plan.completion_queries)
-    completion = check.completion(session, pool, typical_ns, plan.completion_queries)
-    if completion.deferred:
+    phase("reading of outputs", 0.0, completion.max_queries(plan.completion_pairs))
+    completed = completion.completion(session, pool, typical_ns, plan.completion_pairs)
+    if completed.incomplete:
         # What such a call takes is no latency: there is nothing to measure.
         deferred = Replicate(
             index=job.index,
             status="invalid",
             started_utc=started,
-            reasons=[check.DEFERRED],
-            completion=completion,
+            reasons=[completion.DEFERRED],
+            completion=completed,
         )
         return Done(deferred, _digest(plan, feeds))
 
     window_s = scenario.PATIENCE * max(job.slice_s, job.min_window_s)
     phase("measurement", window_s + 2 * job.sustain_s, 1)
+    account = accounts.Account()
     window = _window(job, session, pool, typical_ns)
+    counted = msgspec.structs.replace(account.closed(), raw_ns=window.raw_ns)
     # Before anything else is prepared: what follows holds further inputs.
     peak = peak_of(session)
-    phase("measurement of never-seen inputs", job.slice_s, 2 * plan.unseen_counts[0])
+    phase("second look at outputs", 0.0, plan.held_queries)
+    if completion.keeps_changing(session, pool[: plan.held_queries]):
+        completed = msgspec.structs.replace(completed, changed=True)
+    phase("measurement of never-seen inputs", job.slice_s, 4 * plan.unseen_counts[0])
     unseen = check.unseen(
         session,
         feeds,
@@ -173,6 +180,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
         reference=job.reference,
         expected=job.expected,
     )
+    checked = msgspec.structs.replace(checked, rounding=job.fp32_rounding)
     effective = None
     if job.full_quality:
         link.phase("reading of effective facts")
@@ -192,6 +200,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
         window_start_unix_ns=window.start_unix_ns,
         queries=window.queries,
         cpu_ns=window.cpu_ns,
+        accounts=counted,
         involuntary_switches=window.involuntary_switches,
         stop=window.stop,
         paced=window.paced,
@@ -202,7 +211,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
         device=device,
         memory=observed,
         output_check=checked,
-        completion=completion,
+        completion=completed,
         effective=effective,
     )
     replicate, digest = _judged(replicate, window), _digest(plan, feeds)
@@ -225,6 +234,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
             no_reference=check.NO_TIME if job.fp32_inputs else check.NATIVE_FILE,
         )
         replicate = with_quality(replicate, quality, needed_s)
+    link.phase("close of the session")
     session.close()
     return Done(replicate, digest)
 
@@ -328,19 +338,32 @@ def _sustained(job: Job, session: Session, pool: list[Any], typical_ns: int) -> 
 
 def _pipeline(job: Job, session: Session, task: Task, typical_ns: int) -> Pipeline:
     """The application's way with fresh raw items: pre-processing, inference, post-processing."""
-    from edgebench.measure import inputs
+    from edgebench.measure import completion, inputs
 
     clock = time.perf_counter_ns
-    split = Pipeline(preprocess_ns=[], inference_ns=[], postprocess_ns=[], end_to_end_ns=[])
+    split = Pipeline(
+        preprocess_ns=[],
+        inference_ns=[],
+        postprocess_ns=[],
+        end_to_end_ns=[],
+        prepare_ns=[],
+        read_ns=[],
+        copy_ns=[],
+    )
     count = _count(PIPELINE_SHARE * job.slice_s, 2 * typical_ns, least=LEAST_RUNS, most=200)
     raw = [task.raw(index) for index in range(min(len(task), inputs.POOL * job.batch))]
     deadline = clock() + round(2 * PIPELINE_SHARE * job.slice_s * 1e9)
     for number in range(count):
         chosen = [raw[(number * job.batch + offset) % len(raw)] for offset in range(job.batch)]
         begin = clock()
-        prepared = session.prepare(inputs.stack([task.preprocess(item) for item in chosen]))
+        feeds = inputs.stack([task.preprocess(item) for item in chosen])
+        made = clock()
+        prepared = session.prepare(feeds)
         ready = clock()
-        outputs = session.outputs_of(prepared, session.run(prepared))
+        answer = session.run(prepared)
+        returned = clock()
+        outputs = session.outputs_of(prepared, answer)
+        completion.read(outputs)
         answered = clock()
         for item, source in zip(inputs.split(outputs, job.batch), chosen, strict=True):
             task.postprocess(item, source)
@@ -349,6 +372,9 @@ def _pipeline(job: Job, session: Session, task: Task, typical_ns: int) -> Pipeli
         split.inference_ns.append(answered - ready)
         split.postprocess_ns.append(end - answered)
         split.end_to_end_ns.append(end - begin)
+        split.prepare_ns.append(ready - made)
+        split.read_ns.append(answered - returned)
+        split.copy_ns.append(completion.copying_ns(feeds, outputs))
         if end > deadline and number + 1 >= LEAST_RUNS:
             break
     return split
@@ -360,9 +386,11 @@ def _count(seconds: float, each_ns: int, *, least: int, most: int) -> int:
 
 def _judged(replicate: Replicate, window: Window) -> Replicate:
     """The replicate with the status that its own findings demand."""
-    import msgspec
+    from edgebench.measure import completion
 
     reasons = []
+    if replicate.completion is not None and replicate.completion.incomplete:
+        reasons.append(completion.DEFERRED)
     if replicate.output_check is not None and not replicate.output_check.passed:
         found = replicate.output_check
         reasons.append(

@@ -54,6 +54,8 @@ class PreparedModel(msgspec.Struct, frozen=True, kw_only=True):
     items: str = ""  # .npz of the items that workers time with; "": they make them themselves
     work: Work | None = None  # of the file at `path`, one run; None: not an ONNX graph
     reference_constant: bool  # no two items gave different outputs: parity would prove nothing
+    #: What rounding in fp32 alone moves those outputs by, relative; None: unknown.
+    fp32_rounding: float | None = None
 
 
 class PrepareFailure(msgspec.Struct, frozen=True, kw_only=True):

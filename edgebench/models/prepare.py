@@ -100,6 +100,7 @@ def prepare(job: PrepareJob, say: Say = lambda step: None) -> PreparedModel:
         reference=str(reference),
         reference_constant=constant,
         items=_items(job, store, single),
+        fp32_rounding=_rounding(job, store, single, Path(reference)) if reference else None,
         work=_work(store, final),
     )
 
@@ -362,6 +363,23 @@ def _named_arrays(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {
         f"{index}/{name}": array for index, item in enumerate(items) for name, array in item.items()
     }
+
+
+def _rounding(job: PrepareJob, store: Cache, single: _Model, reference: Path) -> float | None:
+    """What rounding in fp32 moves the outputs by: what moves them by far more is another precision."""
+    from edgebench.measure.check import load_outputs
+    from edgebench.models.rounding import fp32_rounding
+
+    def make(folder: Path) -> Made:
+        task = _task(job, single)
+        known = load_outputs(str(reference), REFERENCE_ITEMS)
+        items = [task.preprocess(task.raw(number)) for number in range(len(known))]
+        return Made(facts={"rounding": fp32_rounding(str(single.path), items, known, store.say)})
+
+    key = {"step": "rounding", "model": single.sha256, "task": _task_identity(job), **_made_by()}
+    _, facts = store.get(key, make)
+    rounding = facts["rounding"]
+    return None if rounding is None else float(rounding)
 
 
 def _reference_outputs(model: _Model, task: Task, say: Say) -> list[Outputs]:
