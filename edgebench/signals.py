@@ -16,9 +16,24 @@ class Stopped(KeyboardInterrupt):
         super().__init__(f"stopped by {signal.Signals(number).name}")
 
 
+_asked: list[int] = []
+
+
 def stop(number: int, frame: FrameType | None) -> None:
     """A handler of signals. Raises Stopped."""
     raise Stopped(number)
+
+
+def _stop_for_sure(number: int, frame: FrameType | None) -> None:
+    """Where Python is finalising an object, an exception of a handler is lost: `check` raises it again."""
+    _asked.append(number)
+    stop(number, frame)
+
+
+def check() -> None:
+    """Raises Stopped where a signal asked for the end and its exception was lost."""
+    if _asked:
+        stop(_asked.pop(), None)
 
 
 def ended_by(error: KeyboardInterrupt) -> str:
@@ -30,4 +45,4 @@ def listen_for_endings() -> None:
     """From now on these signals raise Stopped; one that is ignored (nohup) stays so."""
     for number in ENDINGS:
         if signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, stop)
+            signal.signal(number, _stop_for_sure)

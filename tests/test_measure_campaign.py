@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import signal
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
@@ -14,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgebench import record as rec
+from edgebench import signals
 from edgebench.cli import run_
 from edgebench.cli.run_options import resolved
 from edgebench.errors import DeviceStateError, StoreError
@@ -147,6 +149,7 @@ def measure(
     meter: Meter = NO_METER,
     clock: Callable[[], float] = now,
     first_round: int = 0,
+    **others: Any,
 ) -> tuple[Campaign, Keeper, list[CellFacts]]:
     keeper = keeper or Keeper()
     campaign = Campaign(
@@ -162,6 +165,7 @@ def measure(
         meter,
         clock=clock,
         first_round=first_round,
+        **others,
     )
     return campaign, keeper, campaign.measure()
 
@@ -397,13 +401,41 @@ class Machine:
         return self.now_s - NOW_S
 
 
+TAKES_S = st.sampled_from([0.5, 3.0, 9.0, 40.0, math.inf])
+
+
 @given(
-    takes_s=st.lists(st.sampled_from([0.5, 3.0, 40.0, math.inf]), min_size=1, max_size=8),
-    budget_s=st.sampled_from([1.0, 20.0, 60.0, 300.0]),
+    takes_s=st.lists(st.tuples(TAKES_S, TAKES_S), min_size=1, max_size=8),
+    budget_s=st.sampled_from([1.0, 10.0, 20.0, 60.0, 300.0]),
 )
-def test_a_budget_ends_whatever_cells_do(takes_s: list[float], budget_s: float) -> None:
-    machine = Machine(**{f"c{number}": taken for number, taken in enumerate(takes_s)})
-    machine.measure([machine.target(name) for name in machine.takes_s], budget_s=budget_s)
+def test_a_budget_ends_whatever_preparations_and_cells_do(
+    takes_s: list[tuple[float, float]], budget_s: float
+) -> None:
+    machine = Machine(**{f"c{number}": taken for number, (_, taken) in enumerate(takes_s)})
+
+    def made_in(name: str, needed_s: float) -> Callable[[Any], Prepared | NotReady]:
+        def prepare(ask: Any) -> Prepared | NotReady:
+            answer = ask("prepare", str(needed_s).encode(), share=0.5)
+            if isinstance(answer, Reason):
+                answer = ask("prepare", b"3.0")  # without the reference
+            if isinstance(answer, Reason):
+                return NotReady("failed", answer)
+            assert A_RECORD.model is not None
+            return Prepared(msgspec.structs.replace(job(), model_path=name), A_RECORD.model)
+
+        return prepare
+
+    def ask(module: str, asked: bytes, allowance: Any, on_tick: Any) -> bytes | Reason:
+        needed_s = float(asked)
+        machine.now_s += max(0.0, min(needed_s, allowance.time_s))
+        late = Reason(code=OUT_OF_TIME, message="late")
+        return b"made" if needed_s <= allowance.time_s else late
+
+    cells = [machine.target(name) for name in machine.takes_s]
+    for cell, (needed_s, _) in zip(cells, takes_s, strict=True):
+        cell.job, cell.prepare = None, made_in(cell.cell.id, needed_s)
+    settings = Settings(budget_s=budget_s, replicates=3, max_replicates=3)
+    measure(cells, machine.launch, settings, clock=machine.clock, ask=ask)
     assert machine.took_s <= budget_s + OVERTIME_S
 
 
@@ -523,6 +555,16 @@ def test_a_first_look_is_short_and_is_shown_at_once(monkeypatch: pytest.MonkeyPa
 
     measure([target("a")], launch, Settings(first_window_s=0.3))
     assert (slices_s, shown) == ([0.3, 2.0, 2.0], [1])
+
+
+def test_a_signal_whose_exception_was_lost_ends_the_run_before_the_next_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(signals, "_asked", [signal.SIGTERM])
+    keeper = Keeper()
+    with pytest.raises(signals.Stopped, match="SIGTERM"):
+        measure([target("a")], keeper=keeper)
+    assert keeper.entries == []
 
 
 def test_a_spoilt_replicate_whose_quality_pass_was_cut_is_still_a_spoilt_one() -> None:

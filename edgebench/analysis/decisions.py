@@ -14,7 +14,16 @@ import numpy as np
 from edgebench.analysis import deploy_line, ties
 from edgebench.analysis.competition import Group, groups
 from edgebench.analysis.frame import GROUP_COLUMNS, RowFrame
-from edgebench.analysis.frontier import CONFIDENCE, NO, OBJECTIVE, VERDICTS, YES, Contest, Frontier
+from edgebench.analysis.frontier import (
+    CONFIDENCE,
+    NO,
+    OBJECTIVE,
+    VERDICTS,
+    YES,
+    Contest,
+    Frontier,
+    all_by_value,
+)
 from edgebench.analysis.frontier import frontier as find_fronts
 from edgebench.analysis.frontier_report import members_of
 from edgebench.analysis.labels import labels
@@ -67,7 +76,7 @@ def _group(choice: Choice) -> Group:
 
 
 def _front(result: Frontier, contest: Contest, group: Group, places: Any) -> Front:
-    by_value = _by_value(contest, places)
+    by_value = all_by_value(contest, places)
     on_it = contest.by_value[places] if by_value else contest.verdict[places] != NO
     sure = contest.verdict[places] == YES
     return Front(
@@ -78,11 +87,6 @@ def _front(result: Frontier, contest: Contest, group: Group, places: Any) -> Fro
         rows=contest.members[places[on_it]].tolist(),
         sure=contest.members[places[sure]].tolist(),
     )
-
-
-def _by_value(contest: Contest, places: Any) -> bool:
-    """Whether no row has an interval of its speed: then the values are all there is."""
-    return bool(np.isnan(contest.stated[0].error[places]).all())
 
 
 def _placed(row: Row, contest: Contest, place: int, by_value: bool) -> Row:

@@ -50,6 +50,11 @@ class Contest:
     omitted: dict[str, str]  # usual objectives that are none here, and why
 
 
+def all_by_value(contest: Contest, places: Indices) -> bool:
+    """Whether no row of a group has an interval of its speed: then the values are all there is."""
+    return bool(np.isnan(contest.stated[0].error[places]).all())
+
+
 @dataclass(frozen=True)
 class Frontier:
     """Fronts of all rows of a frame."""

@@ -20,6 +20,7 @@ from edgebench.analysis.frontier import (
     Contest,
     Frontier,
     Verdict,
+    all_by_value,
 )
 from edgebench.analysis.more_time import MoreTime, one_more_minute
 from edgebench.backend import Scalar
@@ -102,6 +103,8 @@ class Group(Part, frozen=True, kw_only=True):
     energy: str = ""  # kind and scope, where energy is an objective
     rows: int
     counts: dict[str, int]  # verdict -> rows
+    on_it_by_value: int  # rows
+    by_value: bool  # no row has an interval: the front of the values as they stand is all there is
     draws: int
     hypervolume: Volume
     knee: str | None  # id of the row by value closest to the ideal
@@ -232,6 +235,8 @@ def group_of(
         energy=", ".join(word for word in energy if word),
         rows=len(places),
         counts={name: int(counted[code]) for code, name in enumerate(VERDICTS)},
+        on_it_by_value=int(contest.by_value[places].sum()),
+        by_value=all_by_value(contest, places),
         draws=int(contest.draws[places].max()),
         hypervolume=_volume(contest, points, better),
         knee=result.frame.identity(nearest).id,

@@ -19,6 +19,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from edgebench import signals
 from edgebench.analysis import stats
 from edgebench.analysis.caching import caches
 from edgebench.analysis.plausible import unlike_asked, within_ceilings
@@ -391,10 +392,17 @@ class Campaign:
 
     def _turn(self, target: Target, scratch: Path) -> None:
         """A replicate of a target, whose model is made ready before its first one."""
+        signals.check()
         begin_s, time_s = self._clock(), self._time_s(target)
         if not self._ready(target, time_s):
             return
-        time_s = max(time_s - (self._clock() - begin_s), min(time_s, LEAST_TURN_S))
+        if time_s < float("inf"):
+            rest_s = max(time_s - (self._clock() - begin_s), LEAST_TURN_S)
+            time_s = min(rest_s, self._left_s() + OVERTIME_S)
+        if time_s <= CLOSING_S:
+            late = "the budget ended while its model was made ready"
+            self._cut(target, Reason(code=OUT_OF_TIME, message=late, fix="raise --budget"))
+            return
         self._replicate(target, scratch, time_s)
         if self._complete(target):
             self._finish(target)
@@ -596,8 +604,9 @@ class Campaign:
     def _window_s(self, target: Target, share_s: float) -> float:
         """The measured window of the next replicate: its share, at most the setting."""
         most_s = self._settings.sustain_s if target.sustained else self._settings.slice_s
-        if self._settings.first_window_s is not None and not target.entries:
-            most_s = min(most_s, self._settings.first_window_s)
+        first_s = self._settings.first_window_s
+        if first_s is not None and not target.entries and not target.sustained:
+            most_s = min(most_s, first_s)
         return min(most_s, max(MIN_SLICE_S, share_s))
 
     def _metered_window_s(self, target: Target, window_s: float) -> float:

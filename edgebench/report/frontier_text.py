@@ -8,7 +8,7 @@ from typing import TextIO
 import numpy as np
 
 from edgebench.analysis.frame import Identity, Indices
-from edgebench.analysis.frontier import COMPETES, Contest, Frontier
+from edgebench.analysis.frontier import COMPETES, Contest, Frontier, all_by_value
 from edgebench.analysis.frontier_report import FrontRow, Group, front_rows, group_of, members_of
 from edgebench.analysis.frontier_report import not_ranked as reason_of
 from edgebench.analysis.labels import common, labels
@@ -73,8 +73,16 @@ def _summary(result: Frontier, groups: int) -> str:
     )
     if not groups:
         return "no front: no row competes"
+    alone = sum(
+        all_by_value(contest, places)
+        for contest in result.contests
+        for places in members_of(contest)
+    )
+    if alone == groups:
+        return f"{groups} fronts by value: no row has an interval, so nothing is sure"
     fronts = f"{groups} fronts at {result.confidence * 100:g}% confidence"
-    return f"{fronts}: {counts[2]} rows on them for sure, {counts[1]} undecided, {counts[0]} not"
+    words = f"{fronts}: {counts[2]} rows on them for sure, {counts[1]} undecided, {counts[0]} not"
+    return words + (f"; {alone} fronts are by value, without intervals" if alone else "")
 
 
 def _block(
@@ -111,6 +119,10 @@ def _named(rows: Sequence[FrontRow], result: Frontier) -> list[Identity]:
 
 def _decision(facts: Group, rows: Sequence[FrontRow], names: Sequence[str], by_value: int) -> str:
     where = f"{facts.workload}@{facts.workload_version} {facts.scenario}"
+    if facts.by_value:
+        on_it = [name for row, name in zip(rows, names, strict=True) if row.by_value]
+        listed = _listed(on_it, facts.on_it_by_value)
+        return plain(f"{where}: front by value, since no row has an interval: {listed}")
     sure = [name for row, name in zip(rows, names, strict=True) if row.front == "yes"]
     parts = []
     if sure:
@@ -155,9 +167,8 @@ def _table(
     for row, name in zip(rows, names, strict=True):
         cells = ["-" if row.probability is None else chance(row.probability)]
         cells += [with_width(row.values[axis.metric], axis.unit) for axis in facts.objectives]
-        lines.append(
-            (f"{front_mark(row.front, row.by_value) or ' '} {name}", cells, styles[row.front])
-        )
+        sign = front_mark(row.front, row.by_value, row.by_value or not facts.by_value)
+        lines.append((f"{sign or ' '} {name}", cells, styles[row.front]))
     yield from grid(head, lines, width)
 
 

@@ -127,12 +127,14 @@ def mark(row: Row) -> str:
     """Its sign in tables: one of `MARKS`."""
     if row.front is None:
         return MARKS["undecided" if row.ranked else "struck"]
-    return front_mark(row.front, row.front_by_value is True)
+    return front_mark(row.front, row.front_by_value is True, row.pareto is True)
 
 
-def front_mark(verdict: str, by_value: bool) -> str:
-    """The sign of a row that competes."""
-    return MARKS["by_value" if verdict == "undecided" and by_value else verdict]
+def front_mark(verdict: str, by_value: bool, shown: bool) -> str:
+    """The sign of a row that competes; `shown`: on the front as tables show it."""
+    if verdict != "undecided":
+        return MARKS[verdict]
+    return MARKS["by_value" if by_value else "undecided" if shown else "no"]
 
 
 def reasons(row: Row) -> str:
