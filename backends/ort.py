@@ -231,6 +231,7 @@ class OrtSession(Session):
                 f"io_binding goes by names, and {model.path.name} has two outputs of one name",
                 "leave io_binding out",
             )
+        self.concurrent = not self._bound  # a binding holds the outputs of one call
         if self._bound:
             self.run = self._inner.run_with_iobinding
         else:

@@ -237,6 +237,9 @@ class Session(ABC):
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
 
+    #: Whether `run` may be called from several threads at once: the quality pass then uses idle cores.
+    concurrent: bool = False
+
     #: The measured call: takes what `prepare` returned, returns when the outputs are complete in
     #: memory the caller can read. Keep it thin: it is an attribute so that it can be the runtime's
     #: own bound method.

@@ -26,6 +26,7 @@ from edgebench.models.file_kind import format_of
 from edgebench.record import Reason
 from edgebench.spec.matrix import expand, select, unique, value_text
 from edgebench.spec.types import (
+    PARITY_METRIC,
     Asset,
     Limit,
     Matrix,
@@ -656,7 +657,7 @@ def workload_for_model(
         model=model,
         data=own,
         options={"ranges": inputs.ranges} if inputs.ranges else {},
-        quality=_OWN_DECODER if generating else Quality(metric="parity_error", ceiling=1e-3),
+        quality=_OWN_DECODER if generating else Quality(metric=PARITY_METRIC, ceiling=1e-3),
         scenarios=["generate"] if generating else ["single_stream"],
         matrix=Matrix(axes={"precision": ["as-is"]}),
     )

@@ -84,7 +84,9 @@ def test_never_seen_inputs_are_new_and_alike(seed: int) -> None:
     }
     fresh = inputs.never_seen(feeds, seed)
     assert not np.array_equal(fresh["image"], feeds["image"])
-    assert np.abs(fresh["image"] - feeds["image"]).max() < 0.01
+    assert np.abs(np.sort(fresh["image"], None) - np.sort(feeds["image"], None)).max() < 0.01
+    # In no place the same after rounding: a cache that is keyed by rounded values does not know it.
+    assert np.mean(fresh["image"].round(1) == feeds["image"].round(1)) < 0.5
     assert not np.array_equal(fresh["tokens"], feeds["tokens"])
     assert sorted(fresh["tokens"].ravel()) == sorted(feeds["tokens"].ravel())
     for name, array in feeds.items():

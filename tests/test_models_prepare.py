@@ -21,11 +21,14 @@ from edgebench.errors import (
     UsageError,
     tells_of_no_memory,
 )
+from edgebench.measure import inputs
 from edgebench.models import efficientnet_lite0, onnx_file
 from edgebench.models.cache import Cache, Made
 from edgebench.models.jobs import PreparedModel, PrepareFailure, PrepareJob, decode_answer
 from edgebench.models.prepare import prepare
 from edgebench.output_files import load_outputs
+from edgebench.task import TaskContext
+from edgebench.tasks import load_task
 
 from . import onnx_models as models
 
@@ -110,6 +113,32 @@ def test_the_reference_holds_the_unquantised_answers(source: Path) -> None:
         for index in range(8):
             (want,) = models.run(source, dict(task.preprocess(task.raw(index))))
             assert np.allclose(archive[f"{index}/logits"], want, atol=1e-5)
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_the_items_of_the_pool_are_made_once_as_a_worker_would_make_them(
+    source: Path, batch: int
+) -> None:
+    request = job(source, precision="fp32", batch=batch)
+    prepared = prepare(request)
+    context = TaskContext(model=Path(prepared.fp32_path), inputs=tuple(prepared.inputs))
+    made = inputs.pool_items(load_task(request.task, context), batch)
+    kept = load_outputs(prepared.items, inputs.POOL * batch)
+    assert inputs.digest(kept) == inputs.digest(made)
+    assert prepare(request).items == prepared.items
+
+
+def test_a_metric_that_the_task_does_not_give_is_refused_before_anything_is_timed(
+    source: Path,
+) -> None:
+    prepare(job(source))
+    with pytest.raises(UsageError, match="gives no metric 'top1'"):
+        prepare(job(source, metrics=["top1"]))
+
+
+def test_items_that_a_file_of_arrays_would_change_are_left_to_workers() -> None:
+    assert inputs.can_be_kept([{"x": np.zeros(3, np.float32), "n": np.zeros(2, np.int64)}])
+    assert not inputs.can_be_kept([{"x": np.array(["text"], dtype=object)}])
 
 
 def test_another_seed_makes_another_reference(source: Path) -> None:

@@ -16,7 +16,7 @@ from edgebench.models.jobs import NO_TIME_FOR_REFERENCE, Parity, PreparedModel, 
 from edgebench.models.prepare import prepare
 from edgebench.output_files import load_outputs, save_outputs
 from edgebench.record import OutputCheck
-from edgebench.spec.types import Quality
+from edgebench.spec.types import PARITY_METRIC, Quality
 from tests.reduced_models import KINDS, WIDTH, build, helper, int8, network, onnx, weights
 
 Change = Callable[[dict[str, Any]], None]
@@ -318,7 +318,7 @@ def test_outputs_that_differ_from_themselves_are_called_random_or_not_reset() ->
     assert "the model is random by itself, or keeps a state" in check.mismatch(found).message
 
 
-SPEC = Quality(metric=check.PARITY_METRIC, ceiling=1e-3)
+SPEC = Quality(metric=PARITY_METRIC, ceiling=1e-3)
 
 
 class FakeSession:
@@ -339,4 +339,4 @@ class FakeSession:
 
 
 class FakeTask:
-    metrics: Mapping[str, Any] = {check.PARITY_METRIC: None}
+    metrics: Mapping[str, Any] = {PARITY_METRIC: None}

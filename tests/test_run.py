@@ -164,6 +164,27 @@ def test_a_fault_is_a_row(workplace: Workplace, fault: str, status: str, reason:
     assert code == ExitCode.CELL_FAILED
 
 
+@pytest.mark.parametrize(
+    ("fault", "reason", "reruns"),
+    [
+        ("Memoise", "caching", 0),
+        ("WrongOutput", "output_mismatch", 0),
+        ("Async", "outputs_deferred", 2),  # what times alone say is looked at again
+    ],
+)
+@pytest.mark.parametrize(("honest", "replicates"), [(1, 2), (2, 3)])
+def test_a_backend_that_cheats_after_its_first_replicates_is_caught(
+    workplace: Workplace, fault: str, reason: str, reruns: int, honest: int, replicates: int
+) -> None:
+    code, row = workplace.faulty(
+        fault, "--set", f"honest_sessions={honest}", "--replicates", str(replicates)
+    )
+    sessions = int((workplace.folder / "sessions").read_text())
+    assert sessions >= replicates + reruns  # a busy machine may have spoilt some
+    assert (row["status"], codes(row)[:1]) == ("invalid", [reason])
+    assert code == ExitCode.CELL_FAILED
+
+
 def test_a_memory_eater_is_stopped_at_its_limit(workplace: Workplace) -> None:
     code, row = workplace.faulty("MemoryEater", "--memory-limit", "1GiB")
     assert (row["status"], codes(row)) == ("failed", ["out_of_memory"])

@@ -38,7 +38,7 @@ OTHERS = {
     "rate": "5",
     "target": "1%",
     "percentile": "p99",
-    "replicates": "7",
+    "replicates": "5",
     "reruns": "0",
     "slice_": "1s",
     "sustain": "1s",

@@ -183,7 +183,7 @@ class MlxSession(Session):
             outputs=self.outputs,
             runtime=f"mlx {mx.__version__}",
             notes=tuple(notes),
-            not_deployable=device.not_deployable(),
+            not_deployable=device.not_deployable(self._device),
             options={
                 "device": self._device,
                 "compile": None if choice is None else "always" if choice.compiled else "never",

@@ -31,11 +31,12 @@ from edgebench.measure.meter import Meter
 from edgebench.measure.power_modes import PowerModes
 from edgebench.plain_text import say
 from edgebench.plan import Cell, parse_sets, plan
-from edgebench.record import Record, RunFacts, StateCheck
+from edgebench.record import DeviceFacts, Record, RunFacts, StateCheck
 from edgebench.signals import ended_by
 from edgebench.store import JournalEntry, RunStore
 
 if TYPE_CHECKING:
+    from edgebench.calibration import Calibration
     from edgebench.spec.devices import Device
 
 
@@ -123,7 +124,7 @@ if TYPE_CHECKING:
 @click.option(
     "--replicates",
     type=click.IntRange(min=1),
-    help="Fresh processes per cell.  [default: 3, up to 9 while the target is not reached; quick: 3]",
+    help="Fresh processes per cell.  [default: 3, up to 9 while the target is not reached; quick: 7]",
 )
 @click.option(
     "--reruns",
@@ -282,6 +283,7 @@ def _run(
                 mark=emit_markers if options.energy_markers else list,
                 first_round=keeper.rounds,
                 quiet=Quiet(options.settings.wait_quiet_s, watcher.say),
+                calibration=_calibration(facts),
             )
             stopped = _measure(campaign, power_modes)
         if stopped is None and not campaign.unreached:
@@ -294,6 +296,18 @@ def _run(
     records = _in_order(cells, [*done.values(), *measured])
     table = _render(records, form) if records else None
     return _closing(table, stopped, campaign, keeper)
+
+
+def _calibration(device: DeviceFacts) -> Calibration | None:
+    """The machine's own ceilings, where somebody had them measured and the file can be read."""
+    from edgebench.assets import cache_dir
+    from edgebench.calibration import default_path, read_calibration
+
+    path = default_path(cache_dir(), device.name)
+    try:
+        return read_calibration(path) if path.is_file() else None
+    except EdgebenchError:
+        return None  # `edgebench roofline`, which is about it, says what is wrong
 
 
 def _meter(options: Options, devices: Sequence[Device]) -> AbstractContextManager[Meter]:

@@ -18,6 +18,8 @@ from edgebench.units import parse_bytes, parse_duration_s, parse_share
 DEFAULT_SUITE = "quick"
 #: What `quick` may take: a first table within two minutes.
 QUICK_BUDGET_S = 105.0
+#: Rounds of `quick`: processes of a cell differ by more than a longer window would make up for.
+QUICK_REPLICATES = 7
 #: Of the quick look at a model of one's own, before precision.
 FIRST_WINDOW_S = 0.3
 PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
@@ -100,8 +102,8 @@ def resolved(given: dict[str, Any]) -> Options:
         settings=Settings(
             target=target,
             percentile=PERCENTILES[given["percentile"]],
-            replicates=replicates or 3,
-            max_replicates=replicates or (3 if quick else 9),
+            replicates=replicates or (QUICK_REPLICATES if quick else 3),
+            max_replicates=replicates or (QUICK_REPLICATES if quick else 9),
             slice_s=_positive(given["slice_"], "--slice"),
             budget_s=QUICK_BUDGET_S if soft_budget else budget_s,
             hard_budget=not soft_budget,

@@ -6,20 +6,21 @@ optimisations off. How far a right answer may lie from it follows from what that
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from statistics import median
 from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 
-from edgebench.backend import Session
+from edgebench.backend import Session, computes_itself
 from edgebench.generation import GenerationSession, Prompts
+from edgebench.measure.completion import copying_ns
 from edgebench.measure.inputs import Feeds, Outputs, never_seen, split, stack
-from edgebench.measure.phases import looks_cached
+from edgebench.measure.phases import looks_cached, timed
 from edgebench.measure.quality_time import (
     UNLIMITED,
     QualityTime,
@@ -32,12 +33,12 @@ from edgebench.measure.scenario import in_turn
 from edgebench.models.distance import distances
 from edgebench.models.jobs import NO_TIME_FOR_REFERENCE, Parity
 from edgebench.output_files import load_outputs, save_outputs
-from edgebench.record import Completion, Limit, OutputCheck, Quality, Reason, Unseen
+from edgebench.record import Limit, OutputCheck, Quality, Reason, Unseen
+from edgebench.spec.types import PARITY_METRIC
 from edgebench.spec.types import Limit as LimitSpec
 from edgebench.spec.types import Quality as QualitySpec
 from edgebench.task import Metric, Task
 
-PARITY_METRIC = "parity_error"
 #: Relative error that separates rounding from a wrong result of a file in fp32, by precision.
 PARITY_LIMIT = {"fp32": 1e-3, "as-is": 1e-3}
 #: Of what is computed in another precision than the reference.
@@ -49,30 +50,47 @@ FP32_REFERENCE = Parity()
 NOTHING_ALIKE = 1e9  # in records, which hold no infinity
 SAME_SESSION_LIMIT = 1e-3  # between two processes of one cell
 CHECKED_ITEMS = 4
-#: Reading outputs may copy them, which costs the same twice; more than this at first is work.
-COMPLETION_QUERIES = 8
-DEFERRED_NS = 20_000
-DEFERRED_SHARE = 0.1
-DEFERRED = Reason(
-    code="outputs_deferred",
-    message="outputs were not complete when the measured call returned: reading them took far "
-    "longer the first time than the second",
-    fix="the backend must force and await its outputs in `run`",
-)
-#: Never-seen inputs that are timed, at least and at most.
-UNSEEN_COUNTS = 6, 32
+#: Inferences side by side in a quality pass: each holds activations of its own.
+MAX_LANES = 2
+#: Runs batches of items: in turn, as `map` does, or side by side.
+RunBatch = Callable[[Sequence[Feeds]], list[Outputs]]
+Spread = Callable[[RunBatch, Iterable[Sequence[Feeds]]], Iterable[list[Outputs]]]
 
 
-def infer(session: Session, batch: int, items: Sequence[Feeds]) -> list[Outputs]:
-    """Runs items through a session in batches; the last one is filled up by repetition."""
-    results: list[Outputs] = []
-    for start in range(0, len(items), batch):
-        chunk = list(items[start : start + batch])
+def infer(
+    session: Session, batch: int, items: Sequence[Feeds], spread: Spread = map
+) -> list[Outputs]:
+    """Runs items through a session in batches, which `spread` may run side by side; the last one is filled
+    up by repetition."""
+
+    def run(chunk: Sequence[Feeds]) -> list[Outputs]:
         missing = batch - len(chunk)
-        prepared = session.prepare(stack(chunk + [chunk[-1]] * missing))
-        outputs = split(session.outputs_of(prepared, session.run(prepared)), batch)
-        results += outputs[: len(chunk)]
-    return results
+        prepared = session.prepare(stack([*chunk, *[chunk[-1]] * missing]))
+        return split(session.outputs_of(prepared, session.run(prepared)), batch)[: len(chunk)]
+
+    chunks = [items[start : start + batch] for start in range(0, len(items), batch)]
+    return [outputs for done in spread(run, chunks) for outputs in done]
+
+
+@contextmanager
+def side_by_side(lanes: int) -> Iterator[Spread]:
+    """Runs so many calls at once, results in order; one lane is the calling thread's."""
+    if lanes == 1:
+        yield map
+        return
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(lanes) as threads:
+        yield threads.map
+
+
+def lanes_of(session: Session, threads: int, cores: int) -> int:
+    """How many calls of a session that computes in so many threads (0: as many as it likes) may run at once
+    on otherwise idle cores, where nothing is timed."""
+    stateless = type(session).reset is Session.reset
+    if not (session.concurrent and stateless and threads and computes_itself(session.device())):
+        return 1
+    return max(1, min(MAX_LANES, cores // threads))
 
 
 @dataclass(frozen=True)
@@ -260,13 +278,15 @@ def quality(
     note: str = "",
     parity: Parity = FP32_REFERENCE,
     asked: float | None = None,
+    lanes: int = 1,
     time: QualityTime = UNLIMITED,
 ) -> Quality:
     """Quality by labels where the task has them, by parity with the reference where it has none.
 
     A user's own task on a user's own model states no limits: its first metric is reported, and parity
     is demanded beside it. `note` says who made the reference where that is not ONNX Runtime, or why there
-    is none. Where `time` is over before the last item, the items until then are judged.
+    is none. So many `lanes` of items run side by side. Where `time` is over before the last item, the
+    items until then are judged.
     """
 
     def by_parity() -> Quality:
@@ -282,13 +302,16 @@ def quality(
             time=time,
         )
 
+    def by_labels(spec: QualitySpec) -> Quality:
+        return _labelled_quality(session, task, spec, batch, lanes, time)
+
     if spec.metric != PARITY_METRIC:
-        return _labelled_quality(session, task, spec, batch, time)
+        return by_labels(spec)
     names = [name for name in task.metrics if name != PARITY_METRIC]
     if not names:
         return by_parity()
     unlimited = QualitySpec(metric=names[0], also={name: LimitSpec() for name in names[1:]})
-    labelled = _labelled_quality(session, task, unlimited, batch, time)
+    labelled = by_labels(unlimited)
     if parity.random:
         return labelled  # labels alone can judge it
     beside = by_parity()
@@ -310,14 +333,23 @@ def quality(
 
 
 def _labelled_quality(
-    session: Session, task: Task, spec: QualitySpec, batch: int, time: QualityTime
+    session: Session,
+    task: Task,
+    spec: QualitySpec,
+    batch: int,
+    lanes: int,
+    time: QualityTime,
 ) -> Quality:
     """The task's metrics over its labelled items, judged by the workload's limits."""
     session.reset()
-    if time == UNLIMITED:
-        values = task.evaluate(lambda items: infer(session, batch, items))
-        return judged(values, task.metrics, spec, len(task))
-    values, items = in_time(task, lambda items: infer(session, batch, items), batch, time)
+    with side_by_side(lanes) as spread:
+
+        def run(items: Sequence[Feeds]) -> list[Outputs]:
+            return infer(session, batch, items, spread)
+
+        if time == UNLIMITED:
+            return judged(task.evaluate(run), task.metrics, spec, len(task))
+        values, items = in_time(task, run, batch * lanes, time)
     return judged(values, task.metrics, spec, items, len(task))
 
 
@@ -409,47 +441,53 @@ def _unknown_parity(why: str, of: int | None = None) -> Quality:
     )
 
 
-def completion(session: Session, pool: Sequence[Any], typical_ns: int) -> Completion:
-    """Reads the outputs of a few queries twice. A runtime that returns before its work is done, or
-    leaves it until somebody looks, is slow the first time and not the second."""
-    clock = time.perf_counter_ns
-    first_ns: list[int] = []
-    second_ns: list[int] = []
-    for number in range(COMPLETION_QUERIES):
-        prepared = pool[number % len(pool)]
-        raw = session.run(prepared)
-        returned = clock()
-        session.outputs_of(prepared, raw)
-        read = clock()
-        session.outputs_of(prepared, raw)
-        first_ns.append(read - returned)
-        second_ns.append(clock() - read)
-    extra_ns = median(first_ns) - median(second_ns)
-    deferred = extra_ns > max(DEFERRED_NS, DEFERRED_SHARE * typical_ns)
-    return Completion(first_read_ns=first_ns, second_read_ns=second_ns, deferred=deferred)
-
-
 def unseen(
     session: Session,
     feeds: Sequence[Feeds],
     pool: Sequence[Any],
     typical_ns: int,
     *,
+    counts: tuple[int, int],
     seconds: float,
     seed: int,
 ) -> Unseen:
     """Pool inputs and never-seen ones in turn, for about so long: a backend that answers the latter
-    slower caches. `pool`: what the session prepared of `feeds`."""
-    least, most = UNSEEN_COUNTS
+    slower, and others of them once more, caches. `pool`: what the session prepared of `feeds`; `counts`: of
+    each, at least and at most."""
+    least, most = counts
     count = max(least, min(most, round(seconds * 1e9 / (2 * max(typical_ns, 1)))))
+    found = _unseen(session, feeds, pool, typical_ns, count, seed)
+    return (
+        _unseen(session, feeds, pool, typical_ns, least, seed + count) if found.caching else found
+    )
+
+
+def _unseen(
+    session: Session,
+    feeds: Sequence[Feeds],
+    pool: Sequence[Any],
+    typical_ns: int,
+    count: int,
+    seed: int,
+) -> Unseen:
     rotation = [index % len(pool) for index in range(count)]
-    fresh = [
-        session.prepare(never_seen(feeds[index], seed=seed + number))
-        for number, index in enumerate(rotation)
-    ]
+    answer = session.outputs_of(pool[0], session.run(pool[0]))
+    fresh: list[Any] = []
+    prepare_ns: list[int] = []
+    copy_ns: list[int] = []
+    for number, index in enumerate(rotation):
+        query = never_seen(feeds[index], seed=seed + number)
+        prepared, took_ns = timed(partial(session.prepare, query))
+        fresh.append(prepared)
+        prepare_ns.append(took_ns)
+        copy_ns.append(copying_ns(query, answer))
     pool_ns, unseen_ns = in_turn(session.run, [pool[index] for index in rotation], fresh)
     return Unseen(
-        pool_ns=pool_ns, unseen_ns=unseen_ns, caching=looks_cached(pool_ns, unseen_ns, typical_ns)
+        pool_ns=pool_ns,
+        unseen_ns=unseen_ns,
+        caching=looks_cached(pool_ns, unseen_ns, typical_ns),
+        prepare_ns=prepare_ns,
+        copy_ns=copy_ns,
     )
 
 

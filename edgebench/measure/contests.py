@@ -22,7 +22,6 @@ from edgebench.measure.campaign import Settings as CampaignSettings
 from edgebench.measure.check import (
     MAX_ROUNDING,
     PARITY_LIMIT,
-    PARITY_METRIC,
     REDUCED_PARITY_LIMIT,
     Tolerance,
     tolerance,
@@ -37,7 +36,7 @@ from edgebench.plain_text import say
 from edgebench.plan import workload_for_model
 from edgebench.record import Reason
 from edgebench.spec.matrix import unique
-from edgebench.spec.types import Model, Workload
+from edgebench.spec.types import PARITY_METRIC, Model, Workload
 from edgebench.suggest import did_you_mean
 
 

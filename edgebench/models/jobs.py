@@ -56,6 +56,7 @@ class PrepareJob(msgspec.Struct, frozen=True, kw_only=True):
 
     task: str
     options: dict[str, Any] = {}  # of the task
+    metrics: list[str] = []  # by which the task is judged
     data: dict[str, str] = {}  # the task's data assets: name -> local path
     source: str  # local path of the model file or of the weights a builder reads
     source_sha256: str
@@ -89,11 +90,14 @@ class PreparedModel(msgspec.Struct, frozen=True, kw_only=True):
     #: .npz of that file's outputs for the task's first REFERENCE_ITEMS items, one thread, graph
     #: optimisations off; arrays are named "<item>/<output name>".
     reference: str  # "": there is none, and the note says why
+    items: str = ""  # .npz of the items that workers time with; "": they make them themselves
     work: Work | None = None  # of the file at `path`, one run; None: not an ONNX graph
     parity: Parity = Parity()
     reference_constant: bool  # no two items gave different outputs: parity would prove nothing
     #: Who made the reference where that is not ONNX Runtime, or why there is none.
     reference_note: str = ""
+    #: What rounding in fp32 alone moves those outputs by, relative; None: unknown.
+    fp32_rounding: float | None = None
 
 
 class PrepareFailure(msgspec.Struct, frozen=True, kw_only=True):

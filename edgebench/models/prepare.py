@@ -62,7 +62,7 @@ MAX_EVALUATOR_S = 120.0
 MAX_WORDS_CHARS = 300  # of a library's error message
 MAX_ITEM_ELEMENTS = 1 << 28  # of all inputs of one item: a volume of 645 x 645 x 645
 
-_MODEL, _REFERENCE = "model.onnx", "reference.npz"
+_MODEL, _REFERENCE, _ITEMS = "model.onnx", "reference.npz", "items.npz"
 
 
 @dataclass(frozen=True)
@@ -138,6 +138,8 @@ def _prepared(job: PrepareJob, store: Cache) -> PreparedModel:
         reference_constant=reference.constant,
         reference_note=reference.note,
         parity=reference.parity,
+        items=_items(job, store, single),
+        fp32_rounding=_rounding(job, store, single, reference),
         work=_work(store, final),
     )
 
@@ -462,6 +464,60 @@ def _reference(job: PrepareJob, store: Cache, single: _Model) -> _Reference:
     )
 
 
+def _items(job: PrepareJob, store: Cache, single: _Model) -> str:
+    """The items that workers time with, made once for all of them: it is quicker, and what decodes
+    pictures is in no worker's peak of memory. "" where a file cannot hold them."""
+    from edgebench.measure import inputs
+
+    key = {
+        "step": "items",
+        "model": single.sha256,
+        "task": _task_identity(job),
+        "batch": job.batch,
+        "pool": file_sha256(Path(inputs.__file__)),
+        "metrics": job.metrics,  # a task that does not give one is refused before anything is timed
+        **_made_by(),
+    }
+
+    def make(folder: Path) -> Made:
+        from edgebench.output_files import save_outputs
+
+        items = inputs.pool_items(_task(job, single), job.batch)
+        kept = inputs.can_be_kept(items)
+        if kept:
+            save_outputs(folder / _ITEMS, items)
+        return Made(facts={"kept": kept})
+
+    folder, facts = store.get(key, make)
+    return str(folder / _ITEMS) if facts["kept"] else ""
+
+
+def _rounding(job: PrepareJob, store: Cache, single: _Model, reference: _Reference) -> float | None:
+    """What rounding in fp32 moves the outputs by: what moves them by far more is another precision. None of
+    a file that computes in less by itself, or that has no answers to hold others against."""
+    from edgebench.models.rounding import fp32_rounding
+    from edgebench.output_files import load_outputs
+
+    if (
+        not reference.path
+        or reference.note
+        or reference.parity.arithmetic
+        or reference.parity.random
+    ):
+        return None
+
+    def make(folder: Path) -> Made:
+        task = _task(job, single)
+        known = load_outputs(reference.path, REFERENCE_ITEMS)
+        items = [task.preprocess(task.raw(number)) for number in range(len(known))]
+        return Made(facts={"rounding": fp32_rounding(str(single.path), items, known, store.say)})
+
+    key = {"step": "rounding", "model": single.sha256, "task": _task_identity(job), **_made_by()}
+    _, facts = store.get(key, make)
+    rounding = facts["rounding"]
+    return None if rounding is None else float(rounding)
+
+
 @dataclass(frozen=True)
 class _Answers:
     """What a model answers, whether that is always the same, and what it can tell."""
@@ -583,7 +639,7 @@ def _task(job: PrepareJob, single: _Model) -> Task:
         input_ranges=single.input_ranges,
         seed=job.seed,
     )
-    return load_task(job.task, context)
+    return load_task(job.task, context, job.metrics)
 
 
 def _task_identity(job: PrepareJob) -> dict[str, Any]:

@@ -66,6 +66,10 @@ class Limit(Spec, frozen=True, kw_only=True):
     ceiling: float | None = None  # of a metric where lower is better
 
 
+#: What a model without labels is judged by: how far it is from its fp32 reference.
+PARITY_METRIC = "parity_error"
+
+
 class Quality(Limit, frozen=True, kw_only=True):
     """The metric a workload is judged by, and further ones that must hold as well."""
 

@@ -10,6 +10,7 @@ import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import count, islice
 from pathlib import Path
@@ -259,6 +260,25 @@ def test_outputs_are_safe_to_keep(open_: Open) -> None:
     np.testing.assert_array_equal(kept["logits"], copies["logits"])
     session.close()
     np.testing.assert_array_equal(kept["logits"], copies["logits"])
+
+
+def test_concurrent_runs_give_the_answers_of_runs_in_turn(open_: Open) -> None:
+    """Where a session says that runs may be concurrent, several threads at once get the right answers."""
+    case = convolution(1)
+    session = open_(case)
+    if not session.concurrent:
+        return
+    prepared = [session.prepare(case.feeds(seed)) for seed in range(8)]
+
+    def answer(index: int) -> dict[str, Any]:
+        return _copies(session.outputs_of(prepared[index], session.run(prepared[index])))
+
+    alone = [answer(index) for index in range(8)]
+    with ThreadPoolExecutor(4) as threads:
+        together = list(threads.map(answer, [*range(8)] * 8))
+    for index, outputs in enumerate(together):
+        for output, expected in alone[index % 8].items():
+            assert _relative_error(outputs[output], expected) < 1e-4
 
 
 # --- what a latency means -----------------------------------------------------------------------
