@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 import msgspec
@@ -22,6 +22,7 @@ from edgebench.analysis.types import Table
 from edgebench.cli import run_resume
 from edgebench.cli.numbers import FiniteRange
 from edgebench.cli.own_tasks import say_own_tasks
+from edgebench.cli.preferences import prefer_option
 from edgebench.cli.run_options import PERCENTILES, Options, resolved, workloads_of
 from edgebench.errors import DeviceStateError, EdgebenchError, ExitCode, UsageError
 from edgebench.measure.budget import Budget
@@ -191,6 +192,7 @@ if TYPE_CHECKING:
     default="table",
     show_default=True,
 )
+@prefer_option
 @click.pass_context
 def command(context: click.Context, /, **given: Any) -> int:
     """Measure workloads on this machine and print the trade-off table.
@@ -201,6 +203,7 @@ def command(context: click.Context, /, **given: Any) -> int:
     options = resolved(given)
     if given["resume"] and given["no_save"]:
         raise UsageError("--resume needs what --no-save does not keep", "leave one of them out")
+    shown = Shown(given["form"], given["prefer"])
     store = None
     if given["resume"]:
         folder, typed = Path(given["out"]), run_resume.typed_in(context)
@@ -210,14 +213,21 @@ def command(context: click.Context, /, **given: Any) -> int:
             if complete is not None:
                 file, records = complete
                 say(f"nothing to resume: {file} is complete")
-                return _exit_code(_render(records, given["form"]))
+                return _exit_code(_render(records, shown))
             say(f"nothing to resume in {folder}: starting anew")
     out = None if given["no_save"] else Path(given["out"])
-    return _run(options, store, out, given["form"], started_s)
+    return _run(options, store, out, shown, started_s)
+
+
+class Shown(NamedTuple):
+    """How the table is printed; no part of what is measured."""
+
+    form: str
+    prefer: Sequence[str]  # the rule of ties
 
 
 def _run(
-    options: Options, store: RunStore | None, out: Path | None, form: str, started_s: float
+    options: Options, store: RunStore | None, out: Path | None, shown: Shown, started_s: float
 ) -> int:
     """Plans, measures, keeps and shows. Returns the exit code. The budget counts from `started_s`, without
     downloads and without the wait for a quiet machine."""
@@ -294,7 +304,7 @@ def _run(
         keeper.close()
     measured = [] if campaign is None else campaign.found()
     records = _in_order(cells, [*done.values(), *measured])
-    table = _render(records, form) if records else None
+    table = _render(records, shown) if records else None
     return _closing(table, stopped, campaign, keeper)
 
 
@@ -437,10 +447,10 @@ def _in_order(cells: Sequence[Cell], records: Sequence[Record]) -> list[Record]:
     return sorted(records, key=lambda record: place[record.cell.id])
 
 
-def _render(records: Sequence[Record], form: str) -> Table:
+def _render(records: Sequence[Record], shown: Shown) -> Table:
     from edgebench.analysis.table import build_table
     from edgebench.report.formats import render
 
-    table = build_table(records)
-    render(table, form, sys.stdout)
+    table = build_table(records, shown.prefer)
+    render(table, shown.form, sys.stdout)
     return table

@@ -13,18 +13,23 @@ import subprocess
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 from statistics import mean, median
 from typing import NamedTuple
 
+import numpy as np
+
 from edgebench.analysis import stats
+from edgebench.analysis.frame import RowFrame
+from edgebench.analysis.table import build_table
+from edgebench.analysis.uncertainty import Ratio, ratio, uncertain
+from edgebench.metrics import METRICS
 from edgebench.record import Record, Replicate
 from edgebench.store import iter_records
 
 BUDGET = "105s"
-P50 = 500  # permille
 
 
 class Pair(NamedTuple):
@@ -48,45 +53,32 @@ def measured(record: Record) -> list[Replicate]:
     ]
 
 
-def p50s(record: Record) -> dict[int, float]:
-    """The p50 of each round, in ns. A file of before rounds were kept has the numbers of its replicates."""
+def pairs(records: Sequence[Record]) -> dict[str, list[Pair]]:
+    """All pairs of cells within a workload: as edgebench compares them, and as if the two had not been
+    measured in the same rounds."""
+    rows = [row for row in build_table(records).rows if row.latency_ns.p50 is not None]
+    frame = RowFrame(rows)
+    by_round = uncertain(frame, METRICS["latency.p50"])
+    of: dict[str, list[int]] = defaultdict(list)
+    for index, row in enumerate(rows):
+        of[row.workload].append(index)
+    both = [pair for members in of.values() for pair in combinations(members, 2)]
+    if not both:
+        return {}
+    one, two = np.array(both, dtype=np.intp).T
     return {
-        replicate.index
-        if (number := getattr(replicate, "round", None)) is None
-        else number: stats.percentile(sorted(replicate.samples_ns), P50)
-        for replicate in measured(record)
-        if replicate.samples_ns
+        name: _pairs(ratio(each.take(one), each.take(two)))
+        for name, each in (("by round", by_round), ("as independent", by_round.independent()))
     }
 
 
-def by_round(first: Mapping[int, float], second: Mapping[int, float]) -> Pair | None:
-    """Rounds as blocks, pair by pair. Here the engine's own interval of a ratio has its place, which
-    pools the residuals of all cells of a round."""
-    shared = sorted(first.keys() & second.keys())
-    return _pair(stats.log_interval([first[number] / second[number] for number in shared]))
-
-
-def as_independent(first: Mapping[int, float], second: Mapping[int, float]) -> Pair | None:
-    """The same, as if the two had not been measured in the same rounds."""
-    return _pair(stats.ratio_interval([*first.values()], [*second.values()]))
-
-
-def _pair(interval: stats.Interval | None) -> Pair | None:
-    if interval is None:
-        return None
-    return Pair(interval.half_width, not interval.low <= 1 <= interval.high)
-
-
-def pairs(
-    records: Iterable[Record],
-    ratio: Callable[[Mapping[int, float], Mapping[int, float]], Pair | None],
-) -> list[Pair]:
-    """All pairs of cells within a workload."""
-    cells: dict[str, list[dict[int, float]]] = defaultdict(list)
-    for record in records:
-        cells[record.cell.workload].append(p50s(record))
-    found = (ratio(a, b) for of in cells.values() for a, b in combinations(of, 2))
-    return [pair for pair in found if pair is not None]
+def _pairs(found: Ratio) -> list[Pair]:
+    low, high = found.bounds(stats.CONFIDENCE)
+    apart = found.told_apart(stats.CONFIDENCE)
+    return [
+        Pair(float(np.sqrt(high[place] / low[place]) - 1), bool(apart[place]))
+        for place in np.flatnonzero(~np.isnan(found.error))
+    ]
 
 
 def describe(records: Sequence[Record]) -> list[str]:
@@ -106,8 +98,7 @@ def describe(records: Sequence[Record]) -> list[str]:
     lines.append(
         f"rounds of all cells {min(rounds, default=0)} (>= 7), most {max(rounds, default=0)}"
     )
-    for name, ratio in (("by round", by_round), ("as independent", as_independent)):
-        found = pairs(records, ratio)
+    for name, found in pairs(records).items():
         width = f"{median(pair.half_width for pair in found):.1%}" if found else "-"
         decided = f"{mean(pair.decided for pair in found):.0%}" if found else "-"
         lines.append(
