@@ -331,3 +331,12 @@ def test_the_simulated_machine_is_a_busy_one() -> None:
     assert median(took) < 1 * MS
     assert max(took) > 20 * MS
     assert sum(took) > 3 * 400 * 600 * US
+
+
+def test_times_are_not_below_0_where_more_was_waited_than_passed() -> None:
+    """The core may be lost between a look at the clock and one at what was waited."""
+    looks = iter([100, 90, 95, 200, 180] * 100)
+    session: Any = Simulated(BusyMachine(0, 0.0), run_ns=MS, first_ns=US, again_ns=US, cold=1.0)
+    found = completion.completion(session, ["known"], MS, pairs=3, clock=lambda: next(looks))
+    times = [*found.first_read_ns, *found.second_read_ns, *found.cold_read_ns]
+    assert min(times) == 0
