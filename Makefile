@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 NO_AMX = $(shell test "$$(cc -dumpversion | cut -d. -f1)" -lt 13 && cc -mno-amx-tile -E -x c /dev/null >/dev/null 2>&1 && echo -mno-amx-tile -mno-amx-int8 -mno-amx-bf16)
 AS_ROOT := $(shell test "$$(id -u)" = 0 || echo sudo)
 
-.PHONY: bench test test-assets test-runtimes test-browser test-llm test-genai readme-picture lint types resolve perf blocks gate-selftest reference-llm readme soak clean
+.PHONY: bench test test-assets test-runtimes test-browser test-llm test-genai readme-picture lint types resolve perf blocks gate-selftest reference-llm readme soak fuzz clean
 
 bench: $(VENV)/.bench
 	$(BIN)/edgebench run --suite quick
@@ -94,6 +94,10 @@ soak: $(VENV)/.test
 	$(BIN)/python -m tests.soak.kills
 	$(BIN)/python -m tests.soak.full_disk
 	$(BIN)/python -m tests.soak.energy_sweep
+
+# Mutated files for every reader, some thousand each (minutes); the tests read some hundred.
+fuzz: $(VENV)/.test
+	$(BIN)/python -m tests.fuzz
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

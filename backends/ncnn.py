@@ -13,7 +13,7 @@ import signal
 import subprocess
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +34,8 @@ from edgebench.errors import UnsupportedError
 from edgebench.installed import installed_version
 
 if TYPE_CHECKING:
+    from onnx import ModelProto
+
     from edgebench.backend import Feeds, Outputs
 
 #: A converter that is silent for longer hangs.
@@ -41,7 +43,7 @@ _TIME_OUT_S = 900.0
 #: pnnx writes this for an input or output without a batch axis.
 _NO_BATCH_AXIS = 233
 #: Raised when what `convert` writes changes.
-_LAYOUT = 1
+_LAYOUT = 2
 
 #: Layers that do the arithmetic.
 _COMPUTE = frozenset(
@@ -163,7 +165,8 @@ class NcnnSession(Session):
         import ncnn
         import numpy as np
 
-        # Cloned: ncnn may work in place on memory that is not its own.
+        # Cloned: ncnn may work in place on memory that is not its own. It has no values without axes:
+        # of a scalar, `ascontiguousarray` makes a vector of one.
         return [
             ncnn.Mat(
                 np.ascontiguousarray(feeds[port.info.name]), batch_index=port.batch_axis
@@ -273,6 +276,8 @@ def _closed(_: Any) -> Any:
 
 
 def _shape(info: TensorInfo) -> tuple[int, ...]:
+    if info.shape is None:
+        raise UnsupportedError(f"the number of axes of {info.name!r} is not known")
     return tuple(size or 1 for size in info.shape)
 
 
@@ -346,13 +351,9 @@ def _converted(model: ModelFile, folder: Path) -> Path:
     message where either refuses."""
     import ncnn
 
-    from edgebench.errors import EdgebenchError
-    from edgebench.models.onnx_file import describe, load_model
+    from edgebench.models.onnx_file import load_model
 
-    try:
-        described = describe(load_model(model.path, weights=False))
-    except EdgebenchError as error:
-        raise UnsupportedError(error.message, error.fix) from None
+    described = _ports_of(load_model(model.path, weights=False))
     _run_pnnx(model.path, folder)
     param, weights = folder / "model.ncnn.param", folder / "model.ncnn.bin"
     if not param.is_file() or not weights.is_file():
@@ -361,6 +362,7 @@ def _converted(model: ModelFile, folder: Path) -> Path:
     weights = weights.rename(folder / "model.bin")
     _load(ncnn.Net(), param, weights)
     axes = _batch_axes((folder / "model_ncnn.py").read_text("utf-8"))
+    _demand_all_ports(axes, described)
     inputs, outputs = (
         [
             {
@@ -383,12 +385,46 @@ def _converted(model: ModelFile, folder: Path) -> Path:
     return folder
 
 
+def _ports_of(model: ModelProto) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:
+    """Inputs and outputs with their sizes, which ncnn does not keep; an open axis of an output follows from
+    the inputs. Raises UnsupportedError where one stays open."""
+    from edgebench.models.onnx_file import describe, set_input_shapes
+
+    inputs, outputs = describe(model)
+    still_open = [info.name for info in inputs if info.sizes is None]
+    if not still_open and any(info.sizes is None for info in outputs):
+        set_input_shapes(model, {info.name: info.sizes or () for info in inputs})
+        outputs = describe(model)[1]
+        still_open = [info.name for info in outputs if info.sizes is None]
+    if still_open:
+        raise UnsupportedError(
+            f"ncnn needs every size ahead of the run; {still_open[0]} has an open axis",
+            "export the model with fixed shapes",
+        )
+    return inputs, outputs
+
+
+def _demand_all_ports(
+    blobs: Collection[str], described: tuple[Sequence[TensorInfo], Sequence[TensorInfo]]
+) -> None:
+    """pnnx numbers the ports that it keeps: where it drops one, the others would change places."""
+    for kind, what, infos in zip(("in", "out"), ("input", "output"), described, strict=True):
+        kept = sum(blob.removeprefix(kind).isdecimal() for blob in blobs)
+        if kept != len(infos):
+            names = ", ".join(info.name for info in infos)
+            raise UnsupportedError(
+                f"pnnx keeps {kept} of the model's {len(infos)} {what}s ({names}): which, it does not "
+                "tell",
+                "export the model without inputs that nothing reads and outputs that nothing computes",
+            )
+
+
 def _run_pnnx(source: Path, folder: Path) -> None:
     executable = _pnnx()
     if executable is None:
         raise UnsupportedError("pnnx is not installed", "pip install --no-deps pnnx")
     # It names its files after the model's and writes them beside it.
-    (folder / "model.onnx").symlink_to(source.resolve())
+    _with_weights_inside(source, folder / "model.onnx")
     try:
         done = subprocess.run(
             [str(executable), "model.onnx", "fp16=0"],
@@ -407,6 +443,19 @@ def _run_pnnx(source: Path, folder: Path) -> None:
         raise UnsupportedError(
             f"pnnx cannot convert {source.name}: {_ending(done.returncode)} after printing: {said}"
         )
+
+
+def _with_weights_inside(source: Path, target: Path) -> None:
+    """The model as one file: pnnx looks for no weights in another folder."""
+    from edgebench.models.onnx_file import external_files, fits_inline, load_model
+
+    if not external_files(source):
+        target.symlink_to(source.resolve())
+        return
+    model = load_model(source)
+    if not fits_inline(model):
+        raise UnsupportedError(f"{source.name} is too large for one file, which pnnx needs")
+    target.write_bytes(model.SerializeToString())
 
 
 def _ending(code: int) -> str:

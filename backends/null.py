@@ -87,8 +87,10 @@ class NullSession(Session):
 
 
 def _sizes(info: TensorInfo, batch: int) -> list[int]:
-    open_axes = [batch] + [1] * len(info.shape)
-    return [open_axes[i] if size is None else size for i, size in enumerate(info.shape)]
+    """Where the file does not even tell the number of axes, the batch alone."""
+    shape = (None,) if info.shape is None else info.shape
+    open_axes = [batch] + [1] * len(shape)
+    return [open_axes[i] if size is None else size for i, size in enumerate(shape)]
 
 
 def _identity(prepared: Any) -> Any:

@@ -24,12 +24,15 @@ from edgebench.backend import (
     Session,
     TensorInfo,
     Unavailable,
+    named_by_place,
 )
 from edgebench.errors import UnsupportedError
 from edgebench.installed import installed_version
 from edgebench.telemetry import keep_openvino_silent, openvino_telemetry
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from edgebench.backend import Feeds, Outputs
 
 _FIX = "pip install 'edgebench[openvino]'"
@@ -177,8 +180,10 @@ class OpenVinoSession(Session):
         device = _device(core, options)
         self._compiled: Any = _compile(core, model, device, _settings(model, options))
         self._check_taken(options)
-        self.inputs = tuple(_tensor_info(port) for port in self._compiled.inputs)
-        self.outputs = tuple(_tensor_info(port) for port in self._compiled.outputs)
+        inputs = [_tensor_info(port) for port in self._compiled.inputs]
+        outputs = [_tensor_info(port) for port in self._compiled.outputs]
+        self.inputs = named_by_place(inputs, model.inputs, "input")
+        self.outputs = named_by_place(outputs, model.outputs)
         request = self._compiled.create_infer_request()
         self.run = functools.partial(request.infer, share_inputs=True, share_outputs=True)
 
@@ -213,19 +218,12 @@ class OpenVinoSession(Session):
                 )
 
     def prepare(self, feeds: Feeds) -> Any:
-        import numpy as np
-        import openvino
-
-        arrays = {
-            index: np.ascontiguousarray(feeds[info.name]) for index, info in enumerate(self.inputs)
-        }
-        # A tensor over the array's own memory; it keeps the array alive.
-        return {index: openvino.Tensor(array, True) for index, array in arrays.items()}
+        return {index: _tensor(feeds[info.name]) for index, info in enumerate(self.inputs)}
 
     def outputs_of(self, prepared: Any, raw: Any) -> Outputs:
-        import numpy as np
-
-        return {info.name: np.array(raw[index]) for index, info in enumerate(self.outputs)}
+        return {
+            info.name: _array(raw[index], info.dtype) for index, info in enumerate(self.outputs)
+        }
 
     def effective(self) -> Effective:
         import openvino
@@ -361,14 +359,52 @@ def reason(error: Exception) -> str:
 
 def _tensor_info(port: Any) -> TensorInfo:
     shape = port.get_partial_shape()
-    sizes = tuple(None if axis.is_dynamic else int(axis.get_length()) for axis in shape)
-    return TensorInfo(_port_name(port), str(port.get_element_type().to_dtype().name), sizes)
+    sizes = (
+        None
+        if shape.rank.is_dynamic
+        else tuple(None if axis.is_dynamic else int(axis.get_length()) for axis in shape)
+    )
+    return TensorInfo(_port_name(port), _dtype_name(port.get_element_type()), sizes)
+
+
+#: OpenVINO's Python hands bf16 out as numpy's float16: the same bits, other numbers.
+_BF16, _BFLOAT16 = "bf16", "bfloat16"
+
+
+def _dtype_name(element: Any) -> str:
+    return _BFLOAT16 if element.get_type_name() == _BF16 else str(element.to_dtype().name)
+
+
+def _tensor(array: NDArray[Any]) -> Any:
+    """A tensor over the array's own memory, which it keeps alive; for bf16 a copy."""
+    import numpy as np
+    import openvino
+
+    whole = np.asarray(array, order="C")
+    if whole.dtype.name != _BFLOAT16:
+        return openvino.Tensor(whole, True)
+    tensor = openvino.Tensor(openvino.Type.bf16, list(array.shape))
+    tensor.data.view(np.uint16)[...] = whole.view(np.uint16)
+    return tensor
+
+
+def _array(raw: Any, dtype: str) -> NDArray[Any]:
+    import numpy as np
+
+    array: NDArray[Any] = np.array(raw)
+    if dtype != _BFLOAT16:
+        return array
+    import ml_dtypes
+
+    return array.view(ml_dtypes.bfloat16)
 
 
 def _port_name(port: Any) -> str:
-    """The name the model's file gives an input or output; optimisation may have added aliases."""
+    """OpenVINO's name of an input or output, one of several where optimisation added some; "" where it
+    has none."""
+    names = port.get_names()
     friendly = str(port.get_node().get_friendly_name()).removesuffix("/sink_port_0")
-    return friendly if friendly in port.get_names() else str(port.get_any_name())
+    return friendly if friendly in names else min(names, default="")
 
 
 def executed_layers(compiled: Any) -> list[tuple[str, str, str]]:

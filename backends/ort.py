@@ -25,6 +25,7 @@ from edgebench.backend import (
     Session,
     TensorInfo,
     Unavailable,
+    named_by_place,
 )
 from edgebench.errors import UnsupportedError
 from edgebench.installed import installed_version
@@ -222,8 +223,15 @@ class OrtSession(Session):
         self._inner: Any = _inference_session(model, _session_options(options), options)
         self._threads = _threads_since(before)
         self.inputs = tuple(_tensor_info(node) for node in self._inner.get_inputs())
-        self.outputs = tuple(_tensor_info(node) for node in self._inner.get_outputs())
+        self.outputs = named_by_place([_tensor_info(node) for node in self._inner.get_outputs()])
         self._bound = bool(options.get("io_binding"))
+        names = {node.name for node in self._inner.get_outputs()}
+        if self._bound and len(names) < len(self.outputs):
+            raise UnsupportedError(
+                f"io_binding goes by names, and {model.path.name} has two outputs of one name",
+                "leave io_binding out",
+            )
+        self.concurrent = not self._bound  # a binding holds the outputs of one call
         if self._bound:
             self.run = self._inner.run_with_iobinding
         else:
@@ -244,8 +252,8 @@ class OrtSession(Session):
             else:
                 value = onnxruntime.OrtValue.ortvalue_from_numpy(array, device, 0)
                 binding.bind_ortvalue_input(name, value)
-        for info in self.outputs:
-            binding.bind_output(info.name, device)
+        for node in self._inner.get_outputs():
+            binding.bind_output(node.name, device)
         return binding
 
     def outputs_of(self, prepared: Any, raw: Any) -> Outputs:

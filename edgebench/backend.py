@@ -9,6 +9,7 @@ Importing a backend's module must not import its runtime: that happens in `open`
 
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -137,6 +138,12 @@ class ModelFile:
     batch: int = 1
     #: Names that the workload gives inputs and outputs -> names in this file, where they differ.
     names: Mapping[str, str] = field(default_factory=dict)
+    #: Input -> its shape, for a file in a runtime's own format whose axes are open.
+    shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    #: Names of the inputs and outputs of the ONNX model that this file is or was made from, by place: a
+    #: runtime may know them by others, or by none. Empty: there is no such model.
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
 
 
 def computes_itself(device: str) -> bool:
@@ -146,11 +153,43 @@ def computes_itself(device: str) -> bool:
 
 
 class TensorInfo(msgspec.Struct, frozen=True):
-    """An input or output of a session. `shape` holds None where the runtime leaves an axis open."""
+    """An input or output of a session.
+
+    `shape` holds None where the runtime leaves an axis open, is empty of a scalar, and is itself None where
+    not even the number of axes is known.
+    """
 
     name: str
     dtype: str  # numpy's name: "float32", "int64", ...
-    shape: tuple[Integer | None, ...]
+    shape: tuple[Integer | None, ...] | None
+
+    @property
+    def sizes(self) -> tuple[int, ...] | None:
+        """The shape where every size of it is known, else None."""
+        known = tuple(size for size in self.shape or () if size is not None)
+        return known if self.shape is not None and len(known) == len(self.shape) else None
+
+
+def named_by_place(
+    tensors: Sequence[TensorInfo], names: Sequence[str] = (), kind: str = "output"
+) -> tuple[TensorInfo, ...]:
+    """The tensors, each under a name that no other has.
+
+    Inputs and outputs are places, and what feeds and answers are kept by are names. A runtime that knows
+    all tensors by the model's `names`, in whatever order, keeps them; else the names are `names`, where
+    there is one for every place, or the tensors' own. A second tensor of one name is `NAME#2`, and one
+    without a name is called by its `kind` and place.
+    """
+    own = [tensor.name for tensor in tensors]
+    by_place = len(names) == len(own) and sorted(names) != sorted(own)
+    chosen = names if by_place else own
+    unique: dict[str, TensorInfo] = {}
+    for place, (tensor, name) in enumerate(zip(tensors, chosen, strict=True)):
+        bare = name or f"{kind} {place}"
+        tries = (bare if count == 1 else f"{bare}#{count}" for count in itertools.count(1))
+        free = next(each for each in tries if each not in unique)
+        unique[free] = msgspec.structs.replace(tensor, name=free)
+    return tuple(unique.values())
 
 
 class Effective(msgspec.Struct, frozen=True, kw_only=True):
@@ -197,6 +236,9 @@ class Session(ABC):
 
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
+
+    #: Whether `run` may be called from several threads at once: the quality pass then uses idle cores.
+    concurrent: bool = False
 
     #: The measured call: takes what `prepare` returned, returns when the outputs are complete in
     #: memory the caller can read. Keep it thin: it is an attribute so that it can be the runtime's

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-
 
 def installed_version(*distributions: str) -> str | None:
     """The version of the first of these distributions that is installed; None: none is."""
+    import importlib.metadata  # here: a worker that asks for no version need not pay for it
+
     for distribution in distributions:
         try:
             return importlib.metadata.version(distribution)

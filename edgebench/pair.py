@@ -70,6 +70,9 @@ class Pair(msgspec.Struct, frozen=True, kw_only=True):
     #: Largest relative error of the head's outputs against the base's; of the first pair alone, the
     #: outputs of later ones are held against those of the first.
     parity_error: Amount | None = None
+    parity_limit: Amount | None = None  # of that output, where it has one of its own
+    #: Which outputs were compared, where their names differ; or why none could be.
+    parity_note: str = ""
 
     def arm(self, side: Side) -> Measured:
         return self.base if side == "base" else self.head

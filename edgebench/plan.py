@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path, PurePosixPath
-from typing import Literal, get_args
+from pathlib import Path
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -21,9 +22,11 @@ from edgebench import registry
 from edgebench.backend import Backend, Capabilities, ModelFile, Option, Scalar, Unavailable
 from edgebench.errors import UsageError
 from edgebench.installed import installed_version
+from edgebench.models.file_kind import format_of
 from edgebench.record import Reason
 from edgebench.spec.matrix import expand, select, unique, value_text
 from edgebench.spec.types import (
+    PARITY_METRIC,
     Asset,
     Limit,
     Matrix,
@@ -45,6 +48,7 @@ POWER_MODE = "power_mode"  # a setting of the machine; every other axis is a bac
 #: the number of sequences side by side.
 REQUEST_AXES: dict[str, int] = {"prompt_tokens": 128, "new_tokens": 32}
 SCENARIOS: tuple[str, ...] = get_args(ScenarioName)
+SHAPED_FORMATS = ("onnx", "tflite")  # whose inputs may have open axes
 GENERATE = "generate"  # the task of decoders, and the scenario
 #: A user's own decoder is held against its fp32 reference; 0.1 nat is far beyond rounding.
 _OWN_DECODER = Quality(
@@ -378,7 +382,7 @@ def model_format(model: Model) -> str:
     """The format a backend gets: builders write ONNX, other models say it in their file's name."""
     if model.builder is not None:
         return "onnx"
-    return PurePosixPath(model.uri).suffix.removeprefix(".").lower() or "onnx"
+    return format_of(model.uri) or "onnx"
 
 
 # What --set may say
@@ -522,7 +526,7 @@ Shapes = dict[str, list[int | Literal["batch"]]]
 def parse_shapes(items: Sequence[str]) -> Shapes:
     """`["image=1,3,224,224"]` -> `{"image": [1, 3, 224, 224]}`; "batch" marks the batch axis.
 
-    Sizes may be joined by `x` as well. Raises UsageError.
+    Sizes may be joined by `x` as well; "scalar" stands for no axis at all. Raises UsageError.
     """
     shapes: Shapes = {}
     for item in items:
@@ -532,7 +536,8 @@ def parse_shapes(items: Sequence[str]) -> Shapes:
             raise UsageError(f"--shape {item!r} names no input", fix)
         if name in shapes:
             raise UsageError(f"--shape gives {name!r} twice", "keep one of them")
-        shapes[name] = [_size(part, item, fix) for part in re.split(r"[,x](?=[0-9b])", text)]
+        sizes = [] if text.strip() == "scalar" else re.split(r"[,x](?=[0-9b])", text)
+        shapes[name] = [_size(part, item, fix) for part in sizes]
         if shapes[name].count("batch") > 1:
             raise UsageError(f"--shape {item!r}: more than one axis is the batch", fix)
     return shapes
@@ -547,16 +552,59 @@ def _size(text: str, item: str, fix: str) -> int | Literal["batch"]:
     return int(text)
 
 
+def parse_ranges(items: Sequence[str]) -> dict[str, Any]:
+    """`["ids=0,99", "k=1|2|4"]` -> `{"ids": [0, 99], "k": {"choices": [1, 2, 4]}}`: from low to high, both
+    included, or one of some values. Raises UsageError."""
+    ranges: dict[str, Any] = {}
+    for item in items:
+        name, equals, text = item.rpartition("=")
+        fix = "write it like ids=0,30521 (from low to high) or k=1|2|4 (one of these)"
+        if not equals or not name:
+            raise UsageError(f"--range {item!r} names no input", fix)
+        if name in ranges:
+            raise UsageError(f"--range gives {name!r} twice", "keep one of them")
+        if "," not in text:
+            ranges[name] = {"choices": [_number(part, item, fix) for part in text.split("|")]}
+            continue
+        limits = [_number(part, item, fix) for part in text.split(",")]
+        if len(limits) != 2 or limits[0] > limits[1]:
+            raise UsageError(f"--range {item!r} is not a low and a high end", fix)
+        ranges[name] = limits
+    return ranges
+
+
+def _number(text: str, item: str, fix: str) -> int | float:
+    text = text.strip()
+    try:
+        value = int(text) if re.fullmatch(r"[-+]?[0-9]{1,19}", text) else float(text)
+    except ValueError:
+        raise UsageError(f"--range {item!r}: {text!r} is not a number", fix) from None
+    if not math.isfinite(value):
+        raise UsageError(f"--range {item!r}: {text!r} is not a finite number", fix)
+    return value
+
+
+class OwnInputs(msgspec.Struct, frozen=True, kw_only=True):
+    """What seeded inputs of a model file are drawn from, or the user's own in their place."""
+
+    ranges: dict[str, Any] = {}  # as `parse_ranges` reads them
+    file: Path | None = None
+
+
 def workload_for_model(
-    path: Path, shapes: Shapes, task: str | None = None, reference: Path | None = None
+    path: Path,
+    shapes: Shapes,
+    task: str | None = None,
+    reference: Path | None = None,
+    inputs: OwnInputs | None = None,
 ) -> Workload:
     """A workload around a model file: seeded inputs (or a task of the user's own, FILE.py:CLASS),
     judged by its parity with the reference; a GGUF file, and any model with `--task generate`, generates
     text and is judged by its divergence from an fp32 reference. `reference` is the ONNX model that a file in a runtime's
     own format was made from. The name tells apart what is other work, as rows of one name compete: other
-    files, shapes or tasks. Raises UsageError where a file cannot be read or makes no sense."""
+    files, shapes, inputs or tasks. Raises UsageError where a file cannot be read or makes no sense."""
     given = _file_asset(path)
-    form = Path(given.uri).suffix.removeprefix(".")
+    form = format_of(given.uri)
     if reference is not None and form == "onnx":
         raise UsageError("--reference is for a model in a runtime's own format", "leave it out")
     origin = given if reference is None else _file_asset(reference)
@@ -571,23 +619,45 @@ def workload_for_model(
         shapes=shapes,
         native={} if reference is None else {form: native},
     )
-    if shapes and (generating or model_format(model) != "onnx"):
+    if shapes and (generating or model_format(model) not in SHAPED_FORMATS):
         raise UsageError(
-            f"--shape fixes the inputs of an ONNX model: {path.name} has its own", "leave it out"
+            f"--shape fixes the inputs of .onnx and .tflite models: {path.name} has its own",
+            "leave it out",
         )
     if task is not None:
         task_file(task)  # refuses what is none
+    inputs = inputs or OwnInputs()
+    if (inputs.ranges or inputs.file) and (generating or task is not None):
+        whose = "a decoder has prompts" if generating else "the task makes its inputs itself"
+        raise UsageError(
+            f"--range and --inputs are for seeded inputs, and {whose}", "leave them out"
+        )
+    if inputs.ranges and inputs.file:
+        raise UsageError(
+            "--inputs gives every value, and --range what they are drawn from", "keep one of them"
+        )
+    own = {} if inputs.file is None else {"inputs": _file_asset(inputs.file)}
     stem = re.sub(r"[^a-z0-9._-]+", "-", Path(given.uri).stem.lower()).strip("._-") or "model"
     # Of the task its name: the folder it lies in is another one on each machine.
-    work = [given.sha256, origin.sha256, sorted(shapes.items()), task and Path(task).name]
-    words = [stem, *("x".join(map(str, shape)) for _, shape in sorted(shapes.items()))]
+    work: list[Any] = [
+        given.sha256,
+        origin.sha256,
+        sorted(shapes.items()),
+        task and Path(task).name,
+    ]
+    if inputs.ranges or own:
+        work.append([sorted(inputs.ranges.items()), *(asset.sha256 for asset in own.values())])
+    sizes = ("x".join(map(str, shape)) or "scalar" for _, shape in sorted(shapes.items()))
+    words = [stem, *sizes]
     return Workload(
         name=f"{'-'.join(words)[:55]}-{hashlib.sha256(msgspec.json.encode(work)).hexdigest()[:8]}",
         version=1,
         title=Path(given.uri).name,
         task=registry.absolute(task) if task else GENERATE if generating else "seeded_inputs",
         model=model,
-        quality=_OWN_DECODER if generating else Quality(metric="parity_error", ceiling=1e-3),
+        data=own,
+        options={"ranges": inputs.ranges} if inputs.ranges else {},
+        quality=_OWN_DECODER if generating else Quality(metric=PARITY_METRIC, ceiling=1e-3),
         scenarios=["generate"] if generating else ["single_stream"],
         matrix=Matrix(axes={"precision": ["as-is"]}),
     )
@@ -596,7 +666,9 @@ def workload_for_model(
 def _file_asset(path: Path) -> Asset:
     from edgebench.assets import file_sha256
 
-    path = path.expanduser().resolve()
+    path = (
+        path.expanduser().absolute()
+    )  # a link's own name tells the format and has the weights beside it
     try:
         digest = file_sha256(path)
     except OSError as error:

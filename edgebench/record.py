@@ -101,6 +101,10 @@ class Unseen(Part, frozen=True, kw_only=True):
     pool_ns: list[DurationNs]
     unseen_ns: list[DurationNs]
     caching: bool  # never-seen inputs are answered slower beyond doubt
+    prepare_ns: list[DurationNs] = []  # the session's, of each never-seen input
+    copy_ns: list[
+        DurationNs
+    ] = []  # beside it: its inputs and an output copied once, as plain arrays
 
 
 class Pipeline(Part, frozen=True, kw_only=True):
@@ -110,6 +114,11 @@ class Pipeline(Part, frozen=True, kw_only=True):
     inference_ns: list[DurationNs]
     postprocess_ns: list[DurationNs]
     end_to_end_ns: list[DurationNs]
+    prepare_ns: list[DurationNs] = []  # the session's part of `preprocess_ns`
+    read_ns: list[DurationNs] = []  # the part of `inference_ns` in which outputs become arrays
+    copy_ns: list[
+        DurationNs
+    ] = []  # beside the query: its inputs and outputs copied once, as plain arrays
 
 
 class Memory(Part, frozen=True, kw_only=True):
@@ -147,17 +156,28 @@ class Quality(Part, frozen=True, kw_only=True):
     of: Count | None = None  # items there are, where the budget cut the pass; None: all were judged
     interval: tuple[Number, Number] | None = None  # of a share over some of them, 95 %
     kind: Literal["labels", "parity"] = "labels"
+    basis: str = ""  # of parity: why the limit is what it is
     also: list[Limit] = []
-    reason: str = ""  # why value is None, or why it did not pass
+    #: Why value is None, or why it did not pass; else by whom it was held against what, where that is
+    #: not ONNX Runtime.
+    reason: str = ""
 
 
 class OutputCheck(Part, frozen=True, kw_only=True):
     """The cheap check of a replicate: outputs against the stored ones on a few inputs."""
 
-    against: str  # "reference" (fp32 ONNX Runtime, CPU), "replicate 0" or "itself"
-    relative_error: Amount  # max over outputs of ||a - b|| / ||b||
-    limit: Amount | None  # None: reported without a demand
+    #: "replicate 0", "itself", or the name of the reference: "the fp32 reference", or "the int8 file
+    #: itself, unoptimised, on ONNX Runtime's CPU provider".
+    against: str
+    relative_error: (
+        Amount  # of the output that comes closest to its limit: max of ||a - b|| / ||b||
+    )
+    limit: Amount | None  # of that output; None: reported without a demand
     passed: bool
+    basis: str = ""  # why the limit is what it is
+    rounding: Amount | None = (
+        None  # of the reference's own, in fp32 in another order; None: unknown
+    )
 
 
 class Completion(Part, frozen=True, kw_only=True):
@@ -166,7 +186,32 @@ class Completion(Part, frozen=True, kw_only=True):
 
     first_read_ns: list[DurationNs]
     second_read_ns: list[DurationNs]
-    deferred: bool  # the first reading did work that the measured call had left
+    cold_read_ns: list[
+        DurationNs
+    ] = []  # an array of our own after another run: what cold caches cost
+    deferred: bool  # the first reading did work that the measured call had left, at every attempt
+    changed: bool = False  # the two readings gave different values: the first came too early
+
+    @property
+    def incomplete(self) -> bool:
+        return self.deferred or self.changed
+
+
+class Accounts(Part, frozen=True, kw_only=True):
+    """What the kernel counted of the process while the window ran; null: it does not tell."""
+
+    wall_ns: (
+        DurationNs  # between the two looks, a little more than the window; by the monotonic clock
+    )
+    raw_ns: DurationNs | None = None  # the window itself, by the clock that nothing slews
+    suspended_ns: DurationNs | None = None  # the machine slept meanwhile
+    waited_ns: DurationNs | None = None  # the measuring thread was ready to run and had no core
+    asleep_ns: DurationNs | None = None  # it neither ran nor was ready to
+    runnable_ns: DurationNs | None = None  # all threads, on a core or ready for one, added up
+    major_faults: Count = 0  # pages that had to come from storage
+    children: Count | None = None  # processes that this one started, theirs included
+    child_cpu_ns: DurationNs | None = None
+    child_bytes: Count | None = None  # of them, each shared page by its share (PSS)
 
 
 class EnergyUncertainty(Part, frozen=True, kw_only=True):
@@ -318,6 +363,10 @@ class Replicate(Part, frozen=True, kw_only=True):
     window_start_unix_ns: Integer | None = None  # of the wall clock, to align a meter's own log
     queries: Count | None = None  # in the window, those included whose latency was not kept
     cpu_ns: DurationNs | None = None  # CPU time of the process in the window
+    accounts: Accounts | None = None
+    clock_lag_ns: Integer | None = (
+        None  # the parent's clock less the worker's when it ended, at least
+    )
     involuntary_switches: Count | None = None
     stop: Literal["", "precise", "time", "samples", "steady"] = ""  # why the window ended
     paced: Paced | None = None

@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import importlib.metadata
 import importlib.util
-import pkgutil
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -98,6 +96,13 @@ def absolute(spec: str) -> str:
     return f"{Path(target).expanduser().resolve()}:{attribute}" if target.endswith(".py") else spec
 
 
+def direct(spec: str) -> str:
+    """The specification by which another process loads the backend without looking through all that is
+    installed. One that does not come with edgebench stays as it is."""
+    targets = {source.name: source.target for source in _shipped()}
+    return f"{targets[spec]}:BACKEND" if spec in targets else spec
+
+
 def load_class(spec: str, base: type[T]) -> type[T]:
     """The subclass of `base` that `path/file.py:Class` or `module:Class` names.
 
@@ -136,12 +141,16 @@ def _sources() -> dict[str, Source]:
 
 
 def _shipped() -> list[Source]:
+    import pkgutil
+
     package = importlib.import_module(GROUP)
     modules = [m.name for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_")]
     return [Source(n, f"{package.__name__}.{n}", f"{package.__name__}.{n}") for n in modules]
 
 
 def _entry_points() -> list[Source]:
+    import importlib.metadata
+
     points = {  # the same distribution may be found twice on sys.path
         (point.name, point.value): point for point in importlib.metadata.entry_points(group=GROUP)
     }

@@ -2,7 +2,8 @@
 
 A task turns an application's raw input (a JPEG, a file's bytes, a waveform) into a model's inputs,
 turns outputs into an answer, and scores answers against labels. It knows no backend and no clock.
-One file in `edgebench/tasks/` is one task; a user's own comes by `--task my_task.py:Class`.
+One file in `edgebench/tasks/` is one task; a user's own comes by `--task my_task.py:Class`, or by `task:
+file:my_task.py:Class` in a workload file of the user's own.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import msgspec
 
 from edgebench.backend import TensorInfo
 from edgebench.errors import UnsupportedError
@@ -41,6 +44,29 @@ class Metric:
     help: str
 
 
+#: What helps a model that fails on inputs that were drawn for it.
+RANGE_FIX = (
+    "say what such an input may be: --range NAME=low,high (or NAME=1|2|3), or --inputs FILE.npz"
+)
+
+
+class InputRange(msgspec.Struct, frozen=True, kw_only=True):
+    """What numbers an input may be: from `low` to `high`, both included, or one of `choices`, or exactly
+    `values`: one for each of its numbers, in order, or one for all of them."""
+
+    low: int | float | None = None
+    high: int | float | None = None
+    choices: list[int | float] = []
+    values: list[int] = []
+    why: str = ""  # for people: "rows of Gather 'table'"
+
+    def __str__(self) -> str:
+        told = f" ({self.why})" if self.why else ""
+        if self.choices or self.values:
+            return " | ".join(f"{value:g}" for value in self.choices or self.values) + told
+        return f"{self.low:g} to {self.high:g}{told}"
+
+
 @dataclass(frozen=True)
 class TaskContext:
     """What a task gets: local paths of its data assets, its options from the workload, the model."""
@@ -50,6 +76,7 @@ class TaskContext:
     model: Path | None = None  # the fp32 ONNX file, for tasks that read its metadata
     model_asset: Path | None = None  # the file or folder the model was made from
     inputs: Sequence[TensorInfo] = ()  # of the fp32 model at batch 1
+    input_ranges: Mapping[str, InputRange] = field(default_factory=dict)  # what its graph allows
     seed: int = 0
     reference: Path | None = None  # what `GenerationTask.reference` gave, as npz
 
@@ -103,6 +130,10 @@ class Task(ABC):
             raws = [self.raw(index) for index in range(start, min(start + together, len(self)))]
             outputs = infer([self.preprocess(raw) for raw in raws])
             yield from map(self.postprocess, outputs, raws)
+
+    def drawn(self) -> str:
+        """What is told where the model fails on made-up inputs: which were drawn, and from what."""
+        return ""
 
     def calibration(self) -> Iterator[Feeds]:
         """Inputs for static quantisation, none of them among the evaluation items."""

@@ -69,6 +69,56 @@ def constant() -> Any:
     return model(nodes, {"x": [1, 4]}, {"y": [1, 4]}, weights)
 
 
+def contradicting_branches() -> Any:
+    """x [n, t] -> y by one of two matrices, chosen by `wide`: whatever t is, one of them does not fit."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    def branch(name: str, rows: int) -> Any:
+        weight = numpy_helper.from_array(np.full((rows, 2), 0.5, np.float32), f"{name}_w")
+        node = helper.make_node("MatMul", ["x", f"{name}_w"], [f"{name}_y"])
+        output = helper.make_tensor_value_info(f"{name}_y", TensorProto.FLOAT, None)
+        return helper.make_graph([node], name, [], [output], [weight])
+
+    choice = helper.make_node(
+        "If", ["wide"], ["y"], then_branch=branch("wide", 8), else_branch=branch("narrow", 4)
+    )
+    graph = helper.make_graph(
+        [choice],
+        "test",
+        [
+            helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", "t"]),
+            helper.make_tensor_value_info("wide", TensorProto.BOOL, [1]),
+        ],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", None])],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def sparse_weight() -> Any:
+    """x [n, 4] times a sparse [4, 3] matrix with the values 1, 2 and 3."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    whole = model([("MatMul", ["x", "w"], "y", {})], {"x": ["n", 4]}, {"y": ["n", 3]}, {})
+    values = numpy_helper.from_array(np.array([1, 2, 3], np.float32), "w")
+    places = helper.make_tensor("places", TensorProto.INT64, [3], [0, 4, 11])
+    whole.graph.sparse_initializer.append(helper.make_sparse_tensor(values, places, [4, 3]))
+    return whole
+
+
+def bfloat16() -> Any:
+    """x [n, 8] times a matrix in bfloat16, for which ONNX Runtime has no kernel on a CPU."""
+    from onnx import TensorProto
+
+    weight = np.linspace(-1, 1, 16).reshape(8, 2).astype(np.float32)
+    nodes: list[Node] = [
+        ("Cast", ["x"], "short_x", {"to": TensorProto.BFLOAT16}),
+        ("Cast", ["w"], "short_w", {"to": TensorProto.BFLOAT16}),
+        ("MatMul", ["short_x", "short_w"], "short_y", {}),
+        ("Cast", ["short_y"], "y", {"to": TensorProto.FLOAT}),
+    ]
+    return model(nodes, {"x": ["n", 8]}, {"y": ["n", 2]}, {"w": weight})
+
+
 def model(
     nodes: list[Node],
     inputs: dict[str, Shape],

@@ -240,6 +240,23 @@ def test_a_caching_backend_is_invalid_one_busy_moment_is_not() -> None:
     assert codes(row) == ["caching"]
 
 
+def test_one_replicate_that_looks_cached_and_is_far_faster_strikes_the_row() -> None:
+    cached = Unseen(pool_ns=[1] * 10, unseen_ns=[100] * 10, caching=True)
+    fast = [latency // 10 for latency in replicate(0).samples_ns]
+    late = [*map(replicate, range(6)), replicate(6, fast, unseen=cached)]
+    row = row_of(record(replicates=late))
+    assert (row.status, row.caching, codes(row)) == ("invalid", True, ["caching"])
+
+
+def test_a_phase_that_later_replicates_do_not_repeat_is_read_from_the_first() -> None:
+    later = replicate(1, pipeline=None, device=None, quality=None, effective=None)
+    row = row_of(record(replicates=[replicate(0), later]))
+    alone = row_of(record(replicates=[replicate(0)]))
+    assert row.pipeline is not None
+    assert row.pipeline == alone.pipeline
+    assert row.ranked
+
+
 def test_reasons_of_replicates_reach_the_row_once() -> None:
     again = Reason(code="crashed", message="again")
     each = [replicate(0), replicate(1, status="failed", reasons=[again])]
@@ -440,3 +457,11 @@ def test_a_replicate_that_was_run_again_judges_nothing_and_is_told_of() -> None:
     assert row.latency_ns.replicates == 3
     assert row.superseded == [why]
     assert text.remarks(row) == ["1 replicate re-run: the CPU throttled [device_thermal_throttle]"]
+
+
+def test_another_reference_than_usual_is_noted() -> None:
+    judged = quality(0.0, None, metric="parity_error", kind="parity", reason="held against another")
+    usual = quality(0.0, None, metric="parity_error", kind="parity")
+    common = build_table([record(quality=usual)]).notes
+    (note,) = [n for n in build_table([record(quality=judged)]).notes if n not in common]
+    assert note.endswith(": held against another")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -150,6 +151,38 @@ def test_a_quality_pass_that_would_not_fit_is_cut_to_the_items_that_fit() -> Non
     assert found.interval is not None
     low, high = found.interval
     assert (round(low, 2), round(high, 2)) == (0.74, 0.97)  # Wilson's, of 27 of 30
+
+
+class Paired(Slow):
+    """A query ends when another runs beside it."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock)
+        self._both = threading.Barrier(2, action=self._tick, timeout=60.0)
+
+    def _tick(self) -> None:
+        self._clock.now_s += 1.0
+
+    def _run(self, prepared: Any) -> Any:
+        self._both.wait()
+        return prepared
+
+
+def test_a_quality_pass_that_is_cut_runs_side_by_side_until_then() -> None:
+    clock = Clock()
+    found = check.quality(
+        Paired(clock),
+        Signs(TaskContext()),
+        Quality(metric="accuracy", floor=0.85),
+        batch=1,
+        precision="fp32",
+        reference="",
+        constant=False,
+        lanes=2,
+        time=QualityTime(29.5, clock),
+    )
+    assert (found.items, found.of) == (60, 100)
+    assert found.value == pytest.approx(0.9)
 
 
 def test_one_that_fits_is_whole() -> None:

@@ -111,6 +111,7 @@ def invoked(*arguments: str) -> Any:
     [
         (["file-typing", "--task", "mine.py:Mine"], "--shape and --task are of model files"),
         (["--suite", "quick", "--shape", "x=1,3"], "--shape and --task are of model files"),
+        (["--suite", "quick", "--range", "x=1,3"], "--range and --inputs are of model files"),
         (["--workloads", "."], "--workloads goes with workloads"),
         (["file-typing", "--build", "make"], "--build and --artifact go with git:"),
         (["file-typing", "--delta", "5"], "below 100 %"),

@@ -136,6 +136,21 @@ def test_other_outputs_are_invalid_whatever_the_times_say() -> None:
     assert verdicts(allowed)[CPU] == "pass"
 
 
+def test_an_output_with_a_limit_of_its_own_is_held_to_that() -> None:
+    for error, valid in ((0.3, True), (0.5, False)):
+        first = pair(0, parity_error=error, parity_limit=0.4)
+        found = rows(case(parity_limit=1e-3), [first, *pairs(5)[1:]], RULES)
+        assert all((row.verdict != "invalid") == valid for row in found if row.metric == WALL)
+
+
+def test_outputs_that_no_limit_makes_comparable_say_so() -> None:
+    first = pair(0, parity_error=1e9, parity_note="the outputs of head are not those of base: ...")
+    found = rows(case(), [first, *pairs(5)[1:]], RULES)
+    assert verdicts(found)[CPU] == "invalid"
+    assert "not those of base" in found[0].reason
+    assert "no limit makes these comparable" in found[0].reason
+
+
 def test_outputs_that_change_during_the_run_are_invalid() -> None:
     bad = OutputCheck(against="replicate 0", relative_error=0.5, limit=1e-3, passed=False)
     changing = [*pairs(4), pair(4, head=measured(output_check=bad))]

@@ -18,7 +18,9 @@ from edgebench.analysis.gate_types import MEMORY
 from edgebench.backend import Scalar
 from edgebench.errors import AssetError, SpecError, UsageError
 from edgebench.measure import contests, environments, revisions
+from edgebench.measure.ab import Contest
 from edgebench.measure.campaign import Target
+from edgebench.measure.check import REDUCED_PARITY_LIMIT
 from edgebench.measure.contests import make_contests
 from edgebench.measure.couples import Couple, Request, couple, points
 from edgebench.measure.jobs import Job
@@ -33,6 +35,7 @@ from edgebench.spec.policy import Allowance, budget_s_of, load_policy
 from edgebench.spec.types import Variant, Workload
 from edgebench.testing.models import chain, two_by_two
 from tests.pairs import MIB, case, measured, pair
+from tests.reduced_models import int8, network, weights
 
 
 def known() -> list[str]:
@@ -109,6 +112,52 @@ def test_head_is_base_with_what_head_says_changed(tmp_path: Path) -> None:
     assert contest.arms is not None
     assert contest.arms["base"].job.model_sha256 == contest.arms["head"].job.model_sha256
     assert contest.arms["head"].job.options == {"threads": 1}
+
+
+def own(tmp_path: Path, base: Any, head: Any, **more: Any) -> Contest:
+    """The contest of two model files."""
+    for name, model in (("base", base), ("head", head)):
+        (tmp_path / f"{name}.onnx").write_bytes(model.SerializeToString())
+    sides: dict[str, Any] = {name: parse_side([str(tmp_path / f"{name}.onnx")]) for name in SIDES}
+    [contest] = make_contests(Request(workloads=[], **sides, **more), tmp_path / "cache")
+    return contest
+
+
+def test_two_files_in_fp32_may_differ_by_either_ones_rounding(tmp_path: Path) -> None:
+    contest = own(tmp_path, network(weights()), network(weights()))
+    assert contest.case.parity_limit == 2e-3
+
+
+def test_an_int8_file_and_a_float_one_may_differ_by_what_reduced_precision_does(
+    tmp_path: Path,
+) -> None:
+    contest = own(tmp_path, network(weights()), int8(weights()))
+    assert contest.allowed is not None
+    assert contest.case.parity_limit == REDUCED_PARITY_LIMIT
+    assert contest.allowed.of("y") >= REDUCED_PARITY_LIMIT
+    assert contest.allowed.of("label") == 0.5
+
+
+def test_two_int8_files_may_differ_by_what_rounding_moves_either(tmp_path: Path) -> None:
+    contest = own(tmp_path, int8(weights()), int8(weights()))
+    assert contest.arms is not None
+    assert contest.allowed is not None
+    moved = contest.arms["head"].job.parity.moved["y"]
+    assert contest.allowed.of("y") == pytest.approx(min(4 * moved, 0.5))
+
+
+def test_a_users_limit_holds_between_the_sides_and_to_either_reference(tmp_path: Path) -> None:
+    contest = own(tmp_path, network(weights()), int8(weights()), parity=0.3)
+    assert contest.arms is not None
+    assert contest.case.parity_limit == 0.3
+    assert {arm.job.parity_limit for arm in contest.arms.values()} == {0.3}
+
+
+def test_the_canary_allows_what_its_cell_does(tmp_path: Path) -> None:
+    contest = own(tmp_path, int8(weights()), int8(weights()))
+    [canary] = contests.canary_of([contest])
+    assert canary.allowed == contest.allowed
+    assert canary.case.parity_limit == contest.case.parity_limit
 
 
 def planned(

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from edgebench.errors import ExitCode
+from edgebench.measure.check_plan import AT_LENGTH, IN_BRIEF
+from edgebench.store import read_records
 from edgebench.testing.decoders import write_decoder
 
 pytest.importorskip("gguf")
@@ -119,6 +121,24 @@ def test_impossible_requests_say_why(tmp_path: Path, arguments: tuple[str, ...],
     )
     assert said in message + err
     assert code != 0 or found["rows"][0]["status"] == "unsupported"
+
+
+def test_a_later_replicate_of_a_decoder_checks_in_brief(tmp_path: Path) -> None:
+    model = str(write_decoder(tmp_path / "own.gguf").path)
+    saved = [option for option in QUICK if option != "--no-save"]
+    code, found, err = run(tmp_path, "--model", model, "--backend", FAKE, *SHORT, *saved)
+    assert code == 0, (err, found)
+    [file] = (tmp_path / "results").rglob("*.jsonl")
+    [record] = read_records(file)
+    first, later = record.replicates
+    assert first.pipeline is not None
+    assert later.pipeline is None
+    assert later.clock_lag_ns is not None, "the parent heard of enough phases to compare clocks"
+    for replicate, plan in ((first, AT_LENGTH), (later, IN_BRIEF)):
+        assert replicate.unseen is not None
+        assert len(replicate.unseen.unseen_ns) == plan.fresh_prompts
+        assert replicate.output_check is not None
+    assert found["rows"][0]["pipeline"]["samples"] == len(first.pipeline.end_to_end_ns)
 
 
 def test_an_answer_may_be_one_token_of_a_long_prompt(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from edgebench import registry
 from edgebench.backend import ModelFile, Scalar
-from edgebench.errors import UnsupportedError
+from edgebench.errors import EdgebenchError, UnsupportedError, UsageError
 from edgebench.models.onnx_file import save_model
 from edgebench.testing.models import convolution
 
@@ -359,3 +359,48 @@ def test_int8_is_not_claimed_for_a_float_model(tmp_path: Path) -> None:
     claimed = ModelFile(made.path, made.format, made.sha256, "int8-static")
     with pytest.raises(UnsupportedError, match="int8-static was asked for"):
         backend.open(claimed, {}).effective()
+
+
+# --- files in LiteRT's own format -------------------------------------------------------------------
+
+OPEN_BATCH = Path(__file__).parent / "data" / "models" / "open_batch.tflite"  # [-1, 16] -> [-1, 10]
+INPUT = "serving_default_x:0"
+
+
+def opened_tflite(**shapes: list[int]) -> Any:
+    names = {"x": INPUT}
+    return registry.load("litert").open(
+        ModelFile(OPEN_BATCH, "tflite", "", names=names, shapes=shapes), {}
+    )
+
+
+@pytest.mark.parametrize(("shapes", "batch"), [({}, 1), ({"x": [4, 16]}, 4)])
+def test_open_axes_of_a_tflite_file_are_fixed(shapes: dict[str, list[int]], batch: int) -> None:
+    session = opened_tflite(**shapes)
+    assert [info.shape for info in session.inputs] == [(batch, 16)]
+    prepared = session.prepare({"x": np.ones((batch, 16), np.float32)})
+    (output,) = session.outputs_of(prepared, session.run(prepared)).values()
+    assert output.shape == (batch, 10)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "complaint"),
+    [
+        ({"x": [4, 8]}, r"'x' is \[-1, 16\] in the model, not \[4, 8\]"),
+        ({"x": [4]}, "in the model, not"),
+        ({"y": [4, 16]}, "no input 'y'"),
+    ],
+)
+def test_shapes_that_a_tflite_file_contradicts_are_refused(
+    shapes: dict[str, list[int]], complaint: str
+) -> None:
+    with pytest.raises(UsageError, match=complaint):
+        opened_tflite(**shapes)
+
+
+def test_a_damaged_tflite_file_is_no_unsupported_one(tmp_path: Path) -> None:
+    path = tmp_path / "cut.tflite"
+    path.write_bytes(OPEN_BATCH.read_bytes()[:900])
+    with pytest.raises(EdgebenchError, match=r"cut\.tflite is damaged") as caught:
+        registry.load("litert").open(ModelFile(path, "tflite", ""), {})
+    assert not isinstance(caught.value, UnsupportedError)

@@ -12,7 +12,13 @@ from edgebench.errors import EdgebenchError, UnsupportedError
 from edgebench.models.llm.gguf_file import GgufFile
 from edgebench.models.llm.hf_folder import write_folder
 from edgebench.models.llm.reference import ReferenceDecoder
-from edgebench.models.llm.tokenizer import Vocabulary, folder_vocabulary, gguf_vocabulary
+from edgebench.models.llm.tokenizer import (
+    Vocabulary,
+    files_beside,
+    folder_vocabulary,
+    gguf_vocabulary,
+    vocabulary_of,
+)
 from edgebench.testing.decoders import TEMPLATE, vocabulary, write_decoder
 
 gguf = pytest.importorskip("gguf")
@@ -98,7 +104,7 @@ def test_a_file_that_is_none_is_refused(tmp_path: Path, content: bytes) -> None:
 def test_a_file_that_ends_too_early_is_refused(tmp_path: Path) -> None:
     path = write_decoder(tmp_path / "tiny.gguf").path
     path.write_bytes(path.read_bytes()[:-5000])
-    with pytest.raises(EdgebenchError, match=r"tiny\.gguf ends before"):
+    with pytest.raises(EdgebenchError, match=r"tiny\.gguf is damaged: it ends before"):
         _ = GgufFile(path).tensors
 
 
@@ -346,6 +352,77 @@ def test_both_kinds_of_tokens_are_those_of_llama_cpp(tmp_path: Path) -> None:
     theirs, ours = llama_cpp.Llama(str(path), vocab_only=True, verbose=False), vocabulary_of(path)
     for text in ("hello the thing", " in 1234 the\n", "z\u00fcrich \U0001f600", "<|im_start|>an"):
         assert theirs.tokenize(text.encode(), add_bos=False, special=True) == ours.encode(text)
+
+
+# --- damaged files, and files of another kind -------------------------------------------------------
+
+
+def changed(path: Path, start: bytes) -> Path:
+    path.write_bytes(start + path.read_bytes()[len(start) :])
+    return path
+
+
+def test_a_part_of_a_split_model_says_which_part(tmp_path: Path) -> None:
+    path = tmp_path / "model-00001-of-00002.gguf"
+    writer = gguf.GGUFWriter(str(path), "llama")
+    writer.add_uint16("split.no", 0)
+    writer.add_uint16("split.count", 2)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    with pytest.raises(UnsupportedError, match="is part 1 of 2") as caught:
+        GgufFile(path)
+    assert "llama-gguf-split --merge" in caught.value.fix
+
+
+def test_a_big_endian_file_says_how_to_turn_it(tmp_path: Path) -> None:
+    path = write_decoder(tmp_path / "tiny.gguf").path
+    with pytest.raises(UnsupportedError, match="big-endian") as caught:
+        GgufFile(changed(path, b"GGUF\0\0\0\x03"))
+    assert "gguf-convert-endian" in caught.value.fix
+
+
+@pytest.mark.parametrize("fact", ["rope.dimension_count", "attention.head_count", "block_count"])
+@pytest.mark.parametrize("value", [0, 3, 2**32 - 1])
+def test_a_fact_that_the_tensors_contradict_is_damage(
+    tmp_path: Path, fact: str, value: int
+) -> None:
+    """As a size of what the reference allocates it would fill the memory, or divide by zero."""
+    file = written(tmp_path)
+    file.metadata = {**file.metadata, f"llama.{fact}": value}
+    with pytest.raises(EdgebenchError) as caught:
+        _ = file.decoder
+    assert not isinstance(caught.value, UnsupportedError)
+
+
+@pytest.mark.parametrize("value", [-1, 10**6, "2", 2.0])
+def test_a_named_token_that_is_none_is_damage(tmp_path: Path, value: object) -> None:
+    """Its text would be the word None, in every prompt."""
+    metadata = {**written(tmp_path).metadata, "tokenizer.ggml.eos_token_id": value}
+    with pytest.raises(EdgebenchError, match="eos_token_id of the GGUF file is"):
+        gguf_vocabulary(metadata)
+
+
+@pytest.mark.parametrize(
+    "template", ["{{ 1 / 0 }}", "{{ messages[0] + 1 }}", "{{ 'a' * 10 ** 30 }}"]
+)
+def test_a_template_that_fails_is_one_error(tmp_path: Path, template: str) -> None:
+    metadata = {**written(tmp_path).metadata, "tokenizer.chat_template": template}
+    with pytest.raises(EdgebenchError, match="chat template cannot be filled"):
+        gguf_vocabulary(metadata).chat([{"role": "user", "content": "hello"}])
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"{}", b'{"model": {"type": "BPE"}}'])
+def test_a_damaged_tokenizer_beside_a_model_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "tokenizer.json").write_bytes(content)
+    with pytest.raises(EdgebenchError, match=r"tokenizer\.json is damaged"):
+        folder_vocabulary(tmp_path)
+
+
+def test_a_suffix_in_capital_letters_is_the_same_format(tmp_path: Path) -> None:
+    path = write_decoder(tmp_path / "TINY.GGUF").path
+    assert len(vocabulary_of(path)) == len(vocabulary())
+    assert files_beside(path) == []
 
 
 @pytest.mark.parametrize("keep", [0, 3, 40, -100])

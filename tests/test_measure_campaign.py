@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 
 from edgebench import record as rec
 from edgebench import signals
+from edgebench.cli import run_
+from edgebench.cli.run_options import resolved
 from edgebench.errors import DeviceStateError, StoreError
 from edgebench.measure import reruns
 from edgebench.measure.campaign import (
@@ -634,12 +636,28 @@ def test_a_quality_pass_has_its_share_of_the_budget_and_is_made_again_where_it_w
 
     settings = Settings(budget_s=40.0, replicates=3, max_replicates=3)
     _, keeper, _ = measure([target(name) for name in "abcd"], launch, settings)
-    assert times_s[0] == 10.0
+    later_s = 8 * (OVERHEAD_S + SLICE_FACTOR * MIN_SLICE_S)
+    assert times_s[0] == pytest.approx((40.0 - later_s) / 4), "later rounds have their time"
     assert asked == [True] * 8 + [False] * 4
     for made in keeper.records:
         assert made.quality is not None
         assert (made.quality.items, made.quality.of) == (100, None)
         assert made.reasons == [], "what was made up for is no reason any more"
+
+
+@pytest.mark.parametrize(("replicates", "share_s"), [(1, 10.0), (100, 5.0)])
+def test_later_rounds_are_left_what_they_need_at_most_half_of_the_budget(
+    replicates: int, share_s: float
+) -> None:
+    times_s: list[float | None] = []
+
+    def launch(job: Job, **_: Any) -> Done:
+        times_s.append(job.time_s)
+        return steady_launch(job)
+
+    settings = Settings(budget_s=40.0, replicates=replicates, max_replicates=replicates)
+    measure([target(name) for name in "abcd"], launch, settings)
+    assert times_s[0] == share_s
 
 
 @pytest.mark.parametrize("sound", [0, 2])
@@ -741,6 +759,24 @@ def test_what_stands_around_a_worker_takes_of_the_budget_too() -> None:
     assert slices[1] == pytest.approx((left_s - overhead_s) / 8 / SLICE_FACTOR)
 
 
+def test_seven_rounds_of_twelve_cells_fit_in_the_budget_of_quick() -> None:
+    """On a quiet machine of two cores, where a first replicate takes 2.7 s beside its window and a later
+    one 0.7 s, windows shrink until all rounds are in."""
+    spent_s = [3.0]  # until models are ready
+    rounds: list[int] = []
+
+    def launch(job: Job, **_: Any) -> Done:
+        rounds.append(job.index)
+        spent_s.append((2.7 if job.thorough else 0.7) + job.slice_s)
+        return spread_launch(job)
+
+    quick = resolved(run_.command.make_context("run", []).params).settings
+    cells = [target(str(n)) for n in range(12)]
+    measure(cells, launch, quick, clock=lambda: NOW_S + sum(spent_s))
+    assert [rounds.count(index) for index in range(7)] == [12] * 7
+    assert sum(spent_s) <= 105.0 + 1.0
+
+
 def test_a_budget_too_small_leaves_the_smallest_slice() -> None:
     slices: list[float] = []
 
@@ -777,6 +813,17 @@ def test_most_replicates_decide_on_caching() -> None:
     _, keeper, _ = measure([target("a")], caches([True, False, False]))
     assert keeper.records[0].status == "ok"
     _, keeper, _ = measure([target("a")], caches([True, True, False]))
+    assert keeper.records[0].status == "invalid"
+    assert [r.code for r in keeper.records[0].reasons] == ["caching"]
+
+
+def test_one_replicate_that_caches_and_is_far_faster_strikes_the_cell() -> None:
+    def begins_late(job: Job, **_: Any) -> Done:
+        late = job.index == 2
+        unseen = Unseen(pool_ns=[1], unseen_ns=[9], caching=late)
+        return Done(replicate(job.index, samples(7e4 if late else 7e6, 50, 0), unseen=unseen))
+
+    _, keeper, _ = measure([target("a")], begins_late)
     assert keeper.records[0].status == "invalid"
     assert [r.code for r in keeper.records[0].reasons] == ["caching"]
 
@@ -853,7 +900,7 @@ class FakeMeter:
         return Energy(status="unavailable", reason="read_failed")
 
 
-@pytest.mark.parametrize(("budget_s", "least_s", "idles"), [(None, 5.0, 3), (6.0, 0.0, 0)])
+@pytest.mark.parametrize(("budget_s", "least_s", "idles"), [(None, 5.0, 3), (5.5, 0.0, 0)])
 def test_a_window_is_long_enough_for_the_meter_if_the_budget_allows(
     budget_s: float | None, least_s: float, idles: int
 ) -> None:

@@ -14,11 +14,17 @@ from typing import Any
 import msgspec
 import pytest
 
+from edgebench.backend import TensorInfo
 from edgebench.errors import EdgebenchError, UnsupportedError
-from edgebench.measure import check, launch, scenario, worker
-from edgebench.measure.jobs import Done, Phase, encode_message
+from edgebench.measure import check, completion, inputs, launch, scenario, worker
+from edgebench.measure.check_plan import AT_LENGTH, IN_BRIEF
+from edgebench.measure.jobs import Done, Job, Phase, encode_message
+from edgebench.measure.witness import MIN_LOOKS, WINDOW
+from edgebench.output_files import save_outputs
 from edgebench.record import Pipeline, Reason, Replicate
-from edgebench.spec.types import Quality
+from edgebench.spec.types import PARITY_METRIC, Quality
+from edgebench.task import TaskContext
+from edgebench.tasks import load_task
 from edgebench.testing.models import two_by_two
 from tests.records import replicate
 from tests.test_measure_campaign import job
@@ -36,9 +42,10 @@ class Link:
         self.limits_s[name] = limit_s
 
 
-def test_phases_announce_the_slow_queries_that_they_make_at_least(tmp_path: Path) -> None:
-    model = two_by_two().write(tmp_path)
-    asked = msgspec.structs.replace(
+def asked_in(folder: Path) -> Job:
+    """A short job on the null backend, whose queries take QUERY_S."""
+    model = two_by_two().write(folder)
+    return msgspec.structs.replace(
         job(),
         options={"latency_us": QUERY_S * 1e6},
         model_path=str(model.path),
@@ -47,14 +54,19 @@ def test_phases_announce_the_slow_queries_that_they_make_at_least(tmp_path: Path
         task="seeded_inputs",
         warmup_s=0.001,
         slice_s=0.001,
-        quality=Quality(metric=check.PARITY_METRIC),
-        expected=str(tmp_path / "expected.npz"),
+        quality=Quality(metric=PARITY_METRIC),
+        expected=str(folder / "expected.npz"),
     )
+
+
+def test_phases_announce_the_slow_queries_that_they_make_at_least(tmp_path: Path) -> None:
+    asked = asked_in(tmp_path)
     link: Any = Link()
     found = worker.measure(asked, link, "").replicate
     limits_s = link.limits_s
     assert limits_s["warm-up"] >= 3 * QUERY_S
-    assert limits_s["reading of outputs"] >= check.COMPLETION_QUERIES * QUERY_S
+    queries = completion.max_queries(AT_LENGTH.completion_pairs)
+    assert limits_s["reading of outputs"] >= queries * QUERY_S
     assert limits_s["measurement"] >= scenario.PATIENCE * asked.slice_s + QUERY_S
     assert found.unseen is not None
     queries = len(found.unseen.pool_ns) + len(found.unseen.unseen_ns)
@@ -64,6 +76,59 @@ def test_phases_announce_the_slow_queries_that_they_make_at_least(tmp_path: Path
     assert limits_s["measurement of the pipeline"] >= pipelines * QUERY_S
     assert limits_s["output check"] >= 2 * check.CHECKED_ITEMS * QUERY_S
     assert limits_s["quality pass"] >= 8 * QUERY_S  # the items of seeded inputs
+
+
+def test_a_later_replicate_checks_in_brief_and_repeats_nothing_that_is_established(
+    tmp_path: Path,
+) -> None:
+    first = asked_in(tmp_path)
+    later = msgspec.structs.replace(first, index=1, thorough=False, full_quality=False)
+    link: Any = Link()
+    established = worker.measure(first, link, "")
+    again: Any = Link()
+    done = worker.measure(later, again, "")
+    found = done.replicate
+    phases = list(again.limits_s)
+    after = phases[phases.index(WINDOW) + 1 :]
+    assert len(after) >= MIN_LOOKS, "the parent compares clocks at so many at least"
+    assert established.inputs_sha256 is not None
+    assert (found.pipeline, found.device, found.quality, found.effective) == (None,) * 4
+    assert done.inputs_sha256 is None
+    assert found.status == "ok"
+    assert found.samples_ns
+    assert found.unseen is not None
+    assert len(found.unseen.unseen_ns) == IN_BRIEF.unseen_counts[0]
+    assert found.completion is not None
+    assert len(found.completion.first_read_ns) == IN_BRIEF.completion_pairs
+    assert found.output_check is not None
+    assert found.output_check.against == "replicate 0"
+
+
+def test_a_later_replicate_reads_its_items_and_needs_no_task(tmp_path: Path) -> None:
+    first = asked_in(tmp_path)
+    items = [two_by_two().feeds(number) for number in range(8)]
+    save_outputs(str(tmp_path / "items.npz"), items)
+    read = msgspec.structs.replace(first, items=str(tmp_path / "items.npz"))
+    link: Any = Link()
+    assert worker.measure(read, link, "").inputs_sha256 == inputs.digest(items)
+    later = msgspec.structs.replace(
+        read, index=1, thorough=False, full_quality=False, task="no_such_task"
+    )
+    assert worker.measure(later, link, "").replicate.status == "ok"
+
+
+@pytest.mark.parametrize("batch", range(1, 10))
+def test_items_compared_in_brief_fill_the_same_batches_as_those_at_length(batch: int) -> None:
+    def batches(count: int) -> list[list[int]]:
+        items = list(range(count))
+        return [
+            [*items[start : start + batch], *items[-1:] * (start + batch - count)]
+            for start in range(0, count, batch)
+        ]
+
+    at_length = batches(AT_LENGTH.checked_items(batch, check.CHECKED_ITEMS))
+    in_brief = batches(IN_BRIEF.checked_items(batch, check.CHECKED_ITEMS))
+    assert in_brief == at_length[: len(in_brief)]
 
 
 def test_the_silence_that_is_told_is_the_one_that_was_allowed() -> None:
@@ -187,3 +252,19 @@ def test_a_path_that_no_runtime_can_open_is_a_failed_row() -> None:
     asked = msgspec.structs.replace(job(), model_path="/tmp/caf\udce9.onnx")
     reason = only_reason(launch.run_worker(asked, time_out_s=60.0).replicate)
     assert (reason.code, r"caf\xe9.onnx" in reason.message) == ("path_not_utf8", True)
+
+
+def test_a_backend_that_fails_on_drawn_inputs_is_told_what_they_were() -> None:
+    class Failing:
+        def run(self, prepared: Any) -> Any:
+            raise RuntimeError("gather index out of bounds")
+
+    info = TensorInfo("ids", "int64", (1, 4))
+    session: Any = Failing()
+    task = load_task("seeded_inputs", TaskContext(inputs=[info]))
+    with pytest.raises(EdgebenchError, match=r"out of bounds; inputs were drawn: 'ids'") as failed:
+        worker._first_inference(session, {}, lambda: task)
+    assert "--range NAME=low,high" in failed.value.fix
+    floats = load_task("seeded_inputs", TaskContext(inputs=[TensorInfo("x", "float32", (1, 4))]))
+    with pytest.raises(RuntimeError, match="out of bounds"):
+        worker._first_inference(session, {}, lambda: floats)

@@ -14,11 +14,21 @@ import msgspec
 import numpy as np
 import pytest
 
-from edgebench.errors import AssetError, EdgebenchError, UnsupportedError, UsageError
+from edgebench.errors import (
+    AssetError,
+    EdgebenchError,
+    UnsupportedError,
+    UsageError,
+    tells_of_no_memory,
+)
+from edgebench.measure import inputs
 from edgebench.models import efficientnet_lite0, onnx_file
 from edgebench.models.cache import Cache, Made
 from edgebench.models.jobs import PreparedModel, PrepareFailure, PrepareJob, decode_answer
 from edgebench.models.prepare import prepare
+from edgebench.output_files import load_outputs
+from edgebench.task import TaskContext
+from edgebench.tasks import load_task
 
 from . import onnx_models as models
 
@@ -103,6 +113,32 @@ def test_the_reference_holds_the_unquantised_answers(source: Path) -> None:
         for index in range(8):
             (want,) = models.run(source, dict(task.preprocess(task.raw(index))))
             assert np.allclose(archive[f"{index}/logits"], want, atol=1e-5)
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_the_items_of_the_pool_are_made_once_as_a_worker_would_make_them(
+    source: Path, batch: int
+) -> None:
+    request = job(source, precision="fp32", batch=batch)
+    prepared = prepare(request)
+    context = TaskContext(model=Path(prepared.fp32_path), inputs=tuple(prepared.inputs))
+    made = inputs.pool_items(load_task(request.task, context), batch)
+    kept = load_outputs(prepared.items, inputs.POOL * batch)
+    assert inputs.digest(kept) == inputs.digest(made)
+    assert prepare(request).items == prepared.items
+
+
+def test_a_metric_that_the_task_does_not_give_is_refused_before_anything_is_timed(
+    source: Path,
+) -> None:
+    prepare(job(source))
+    with pytest.raises(UsageError, match="gives no metric 'top1'"):
+        prepare(job(source, metrics=["top1"]))
+
+
+def test_items_that_a_file_of_arrays_would_change_are_left_to_workers() -> None:
+    assert inputs.can_be_kept([{"x": np.zeros(3, np.float32), "n": np.zeros(2, np.int64)}])
+    assert not inputs.can_be_kept([{"x": np.array(["text"], dtype=object)}])
 
 
 def test_another_seed_makes_another_reference(source: Path) -> None:
@@ -192,11 +228,93 @@ def test_requests_that_make_no_sense(
         prepare(job(source, **changes))
 
 
-def test_a_model_that_the_runtime_refuses_is_unsupported(tmp_path: Path) -> None:
+def test_a_file_whose_branches_contradict_the_shapes_runs_as_it_came(tmp_path: Path) -> None:
+    source = write(tmp_path / "vad.onnx", models.contradicting_branches())
+    shapes: dict[str, list[int | str]] = {"x": [1, 4], "wide": [1]}
+    task = "class Narrow(SeededInputs):\n    def preprocess(self, raw):\n"
+    task += "        return super().preprocess(raw) | {'wide': np.zeros(1, bool)}\n"
+    asked = job(source, shapes=shapes)
+    (tmp_path / "task.py").write_text(f"{TASK}\n{task}")
+    prepared = prepare(msgspec.structs.replace(asked, task=f"{tmp_path / 'task.py'}:Narrow"))
+    assert (prepared.path, prepared.sha256) == (str(source), sha256_of(str(source)))
+    assert [info.shape for info in prepared.inputs] == [(1, 4), (1,)]
+    assert not prepared.reference_constant
+    assert not prepared.reference_note
+
+
+def test_sparse_weights_stay_as_they_are_where_open_axes_are_fixed(tmp_path: Path) -> None:
+    """ONNX Runtime would write them in a form that ONNX itself refuses."""
+    prepared = prepare(job(write(tmp_path / "sparse.onnx", models.sparse_weight())))
+    assert prepared.inputs[0].shape == (1, 4)
+    (y,) = models.run(Path(prepared.path), {"x": np.array([[1, 10, 100, 1000]], np.float32)})
+    assert y.tolist() == [[1, 20, 3000]]
+
+
+def test_a_model_that_onnx_runtime_cannot_run_has_the_reference_of_onnx(tmp_path: Path) -> None:
+    prepared = prepare(job(write(tmp_path / "half.onnx", models.bfloat16())))
+    assert "held against ONNX's own evaluator: ONNX Runtime cannot run" in prepared.reference_note
+    outputs = load_outputs(prepared.reference, 8)
+    assert len(outputs) == 8
+    assert outputs[0]["y"].dtype == np.float32
+    assert not prepared.reference_constant
+    assert prepared.inputs[0].shape == (1, 8)
+
+
+def test_a_model_that_nobody_can_answer_for_has_no_reference(tmp_path: Path) -> None:
+    """Another runtime may still run it: its answers are then unknown, not wrong."""
     model = models.convolution([1, 3, 8, 8])
-    model.opset_import[0].version = 4000
-    with pytest.raises(UnsupportedError, match="ONNX Runtime cannot"):
+    model.graph.node[1].op_type, model.graph.node[1].domain = "Another", "elsewhere"
+    model.opset_import.add(domain="elsewhere", version=1)
+    prepared = prepare(job(write(tmp_path / "model.onnx", model)))
+    assert prepared.reference == ""
+    assert "no reference: ONNX Runtime cannot run the model" in prepared.reference_note
+
+
+def test_want_of_memory_is_no_word_on_what_onnx_runtime_can_run(
+    source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ONNX's own evaluator would want as much, and be slow about it."""
+
+    def unoptimised(*_: object) -> None:
+        raise RuntimeError("Failed to allocate memory for requested buffer of size 17179869184")
+
+    monkeypatch.setattr("edgebench.models.parity.unoptimised", unoptimised)
+    with pytest.raises(EdgebenchError, match="Failed to allocate memory") as caught:
+        prepare(job(source))
+    assert tells_of_no_memory(caught.value)
+
+
+def test_a_graph_that_nothing_could_run_is_damage_and_not_unsupported(tmp_path: Path) -> None:
+    model = models.convolution([1, 3, 8, 8])
+    model.graph.node[1].input[0] = "nowhere"
+    with pytest.raises(EdgebenchError, match=r"is damaged: .*nowhere") as caught:
         prepare(job(write(tmp_path / "model.onnx", model)))
+    assert not isinstance(caught.value, UnsupportedError)
+
+
+def test_weights_above_the_limit_of_one_message_get_fixed_shapes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = {"w": np.linspace(-1, 1, 3200).reshape(8, 400)}
+    product = models.model(
+        [("MatMul", ["x", "w"], "y", {})], {"x": ["n", 8]}, {"y": ["n", 400]}, weights
+    )
+    source = write(tmp_path / "source.onnx", product)
+    monkeypatch.setattr(onnx_file, "_INLINE_BYTES", 5000)
+    prepared = prepare(job(source, batch=2))
+    assert Path(f"{prepared.path}.data").is_file()
+    feeds = {"x": np.ones((2, 8), np.float32)}
+    (got,), (want,) = models.run(Path(prepared.path), feeds), models.run(source, feeds)
+    np.testing.assert_allclose(got, want, rtol=1e-5)
+    quantized = prepare(job(source, precision="int8-dynamic"))
+    (rough,) = models.run(Path(quantized.path), {"x": np.ones((1, 8), np.float32)})
+    np.testing.assert_allclose(rough, want[:1], atol=0.1)
+
+
+def test_inputs_beyond_reason_are_refused_before_they_are_made(tmp_path: Path) -> None:
+    source = write(tmp_path / "model.onnx", models.convolution([1, 3, 2**20, 2**20]))
+    with pytest.raises(UnsupportedError, match="one item of the model's inputs has 3298534883328"):
+        prepare(job(source))
 
 
 # --- the process --------------------------------------------------------------------------------
@@ -347,5 +465,6 @@ def test_a_task_that_does_not_fit_the_model_is_an_error_of_its_own(
 def test_an_error_of_a_task_is_not_the_runtimes(source: Path) -> None:
     asked = job(source)
     (source.parent / "task.py").write_text(f"{TASK}\n    def preprocess(self, raw): return 1 / 0\n")
-    with pytest.raises(ZeroDivisionError):
+    line = len(TASK.splitlines()) + 2  # below the task's text, after an empty line
+    with pytest.raises(EdgebenchError, match=rf"task\.py:{line}: ZeroDivisionError"):
         prepare(asked)

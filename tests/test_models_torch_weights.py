@@ -160,3 +160,34 @@ def test_what_is_no_weights_file_is_one_clear_error(tmp_path: Path, content: byt
     path.write_bytes(content)
     with pytest.raises(EdgebenchError, match="cannot be read as PyTorch weights"):
         load_state_dict(path)
+
+
+def test_a_tensor_that_repeats_its_storage_without_end_is_refused(
+    tmp_path: Path, torch_names: Any
+) -> None:
+    """A stride of 0 takes no room in the file: what it would allocate is asked first."""
+    array = np.arange(12, dtype="<f4")
+    state = {"a": FakeTensor(FakeStorage("0", array), 0, (2**30, 2**10), (0, 0))}
+    write_zip(tmp_path / "w.pth", state, {"0": array}, torch_names)
+    with pytest.raises(EdgebenchError, match=r"it would grow to \d+ bytes"):
+        load_state_dict(tmp_path / "w.pth")
+
+
+def test_an_archive_that_unpacks_without_end_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "w.pth", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", bytes(2**22))
+    with pytest.raises(EdgebenchError, match="it would grow to 4194304 bytes"):
+        load_state_dict(tmp_path / "w.pth")
+
+
+@pytest.mark.parametrize("elements", [2**40, -1])
+def test_a_storage_that_claims_more_than_the_file_has_is_refused(
+    tmp_path: Path, torch_names: Any, elements: int
+) -> None:
+    array = np.arange(12, dtype="<f4")
+    state = {"a": FakeTensor(FakeStorage("0", array), 0, (12,), (1,))}
+    path = tmp_path / "w.pth"
+    write_legacy(path, state, {"0": array}, torch_names)
+    path.write_bytes(path.read_bytes()[: -8 - array.nbytes] + struct.pack("<q", elements))
+    with pytest.raises(EdgebenchError, match="ends too early"):
+        load_state_dict(path)

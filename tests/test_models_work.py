@@ -197,3 +197,17 @@ def test_preparing_counts_the_file_that_runs(source: Path) -> None:
     assert batch.work.flops == 4 * single_item.work.flops
     assert batch.work.moved_bytes < 4 * single_item.work.moved_bytes  # weights move once
     write(source, convolution())
+
+
+def test_what_no_output_depends_on_is_no_work(tmp_path: Path) -> None:
+    """A runtime leaves it out: counted, it would make an honest latency too short to be true."""
+    import onnx
+
+    from edgebench.testing.models import chain
+
+    model = onnx.load(chain(8).write(tmp_path).path)
+    counted = work_of(model)
+    weight = model.graph.initializer[0].name
+    model.graph.node.append(onnx.helper.make_node("MatMul", ["x", weight], ["nobody"]))
+    model.graph.node.append(onnx.helper.make_node("Relu", ["nobody"], ["reads it"]))
+    assert work_of(model) == counted

@@ -16,6 +16,8 @@ from edgebench.backend import Backend, ModelFile, Scalar, Session, Unavailable
 from edgebench.errors import UnsupportedError
 from edgebench.testing.models import Case, chain, convolution, embedding, two_by_two
 
+from . import onnx_models
+
 pytest.importorskip("ncnn")
 BACKEND: Backend = registry.load("ncnn")
 MODULE = sys.modules[type(BACKEND).__module__]
@@ -167,3 +169,41 @@ def test_the_size_of_a_converted_model_includes_its_weights(model: ModelFile) ->
     parts = [model.path.with_suffix(suffix) for suffix in (".param", ".bin", ".json")]
     assert _size(model.path) == sum(part.stat().st_size for part in parts)
     assert json.loads(parts[2].read_text())["inputs"][0]["name"] == "image"
+
+
+# --- models as exporters leave them -----------------------------------------------------------------
+
+
+def product(
+    folder: Path, outputs: dict[str, onnx_models.Shape], *, beside: bool = False
+) -> ModelFile:
+    """y = x w, [1, 64] -> [1, 400]; an output w is the weight itself. Its weights may lie beside it."""
+    import onnx
+
+    weights = {"w": np.random.default_rng(0).standard_normal((64, 400)).astype(np.float32)}
+    nodes: list[onnx_models.Node] = [("MatMul", ["x", "w"], "y", {})]
+    path = folder / "product.onnx"
+    model = onnx_models.model(nodes, {"x": [1, 64]}, outputs, weights)
+    onnx.save(
+        model, str(path), save_as_external_data=beside, location="product.data", size_threshold=0
+    )
+    return ModelFile(path, "onnx", path.read_bytes().hex()[-64:], "as-is")
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_open_axes_of_outputs_and_weights_beside_the_file(tmp_path: Path, beside: bool) -> None:
+    file = product(tmp_path, {"y": ["batch", "classes"]}, beside=beside)
+    session = BACKEND.open(BACKEND.convert(file, {}, tmp_path / "cache"), {})
+    assert [info.shape for info in session.outputs] == [(1, 400)]
+    feeds = {"x": np.ones((1, 64), np.float32)}
+    prepared = session.prepare(feeds)
+    (want,) = onnx_models.run(file.path, feeds)
+    found = session.outputs_of(prepared, session.run(prepared))
+    np.testing.assert_allclose(found["y"], want, rtol=1e-4, atol=1e-4)
+
+
+def test_an_output_that_pnnx_drops_is_named(tmp_path: Path) -> None:
+    """It numbers those that it keeps: others would get their names."""
+    file = product(tmp_path, {"y": [1, 400], "w": [64, 400]})
+    with pytest.raises(UnsupportedError, match=r"keeps 1 of the model's 2 outputs \(y, w\)"):
+        BACKEND.convert(file, {}, tmp_path / "cache")

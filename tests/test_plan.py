@@ -402,6 +402,7 @@ def test_a_value_survives_its_text(value: Scalar) -> None:
         ("input=3xbatch", {"input": [3, "batch"]}),
         ("a:0=7", {"a:0": [7]}),
         ("odd=name=7", {"odd=name": [7]}),
+        ("gain=scalar", {"gain": []}),
     ],
 )
 def test_shapes_are_read(item: str, expected: dict[str, list[Any]]) -> None:
@@ -470,7 +471,7 @@ def test_other_work_on_a_model_file_has_another_name(tmp_path: Path) -> None:
     ("name", "task", "said"),
     [
         ("m.gguf", None, "m.gguf has its own"),
-        ("m.tflite", None, "m.tflite has its own"),
+        ("m.param", None, "m.param has its own"),
         ("m.onnx", "generate", "m.onnx has its own"),
         ("m.onnx", "generat", "did you mean 'generate'"),
         ("m.onnx", "absent.py:Mine", "no file .*absent.py"),
@@ -483,6 +484,13 @@ def test_what_a_model_file_cannot_take_is_refused(
     path.touch()
     with pytest.raises(UsageError, match=said):
         workload_for_model(path, {"x": [1, 3]}, task)
+
+
+def test_a_tflite_file_takes_shapes_too(tmp_path: Path) -> None:
+    """Keras leaves the batch open."""
+    path = tmp_path / "m.tflite"
+    path.touch()
+    assert workload_for_model(path, {"x": [4, 16]}).model.shapes == {"x": [4, 16]}
 
 
 def test_a_model_file_that_is_not_there(tmp_path: Path) -> None:

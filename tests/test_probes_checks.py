@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from edgebench.probes import gauges, gpu, macos
+from edgebench.probes.checks import load
 from edgebench.probes.device import detect
+from edgebench.probes.emulation import Process
 from edgebench.probes.gauges import Gauge, Gauges
 from edgebench.probes.machine import Machine
 from edgebench.probes.snapshot import Watch
@@ -409,3 +411,13 @@ def test_a_gpu_counts_where_it_is_used(tmp_path: Path) -> None:
 def test_why_there_is_no_thermometer(tmp_path: Path) -> None:
     assert Thermometer.find(tmp_path).source == "no sensor of the CPU or GPU in /sys"
     assert "root" in Thermometer.find(tmp_path, platform="darwin").source
+
+
+def test_an_emulated_process_is_warned_of_and_a_native_one_is_not(tmp_path: Path) -> None:
+    write_tree(tmp_path, {"proc/sys/kernel/arch": "x86_64"})
+    tree = Machine.at(tmp_path)
+    found = load.emulated(tree, Process("aarch64", 64))
+    assert found is not None
+    assert (found.level, bool(found.fix)) == ("warn", True)
+    assert load.emulated(tree, Process("x86_64", 64)) is None
+    assert load.emulated(tree) is None  # a copy of a machine's files

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from edgebench.probes import cgroup, cpu, machine, virtualisation
 from edgebench.probes.device import detect, name_of, slug
+from edgebench.probes.emulation import Process
 from edgebench.probes.l4t import l4t_version
 from edgebench.probes.machine import Machine, run_command
 from edgebench.testing.trees import write_tree
@@ -296,3 +297,48 @@ def test_a_group_outside_its_mount_is_not_followed(tmp_path: Path, group: str) -
         },
     )
     assert cgroup.cpu_limit(tmp_path) == "none"
+
+
+@pytest.mark.parametrize(
+    ("kernel", "process", "emulated", "words"),
+    [
+        (
+            "x86_64",
+            Process("aarch64", 64),
+            True,
+            "the kernel is x86_64, and this process is aarch64",
+        ),
+        ("aarch64", Process("armv7l", 32), False, "a 32-bit process on a aarch64 kernel"),
+        ("x86_64", Process("i686", 32), False, "a 32-bit process on a x86_64 kernel"),
+        # uname of a 32-bit process tells the kernel's kind unless somebody asked it not to.
+        ("aarch64", Process("aarch64", 32), False, "a 32-bit process"),
+        ("aarch64", Process("riscv64", 64), True, "it is emulated"),
+        ("x86_64", Process("x86_64", 64), None, ""),
+        (None, Process("x86_64", 64), None, ""),
+    ],
+)
+def test_a_process_of_another_kind_than_the_kernel_is_told(
+    tmp_path: Path, kernel: str | None, process: Process, emulated: bool | None, words: str
+) -> None:
+    tree = {"proc/cpuinfo": "model name: Host CPU\nflags : avx2 avx512f\n"}
+    if kernel is not None:
+        tree["proc/sys/kernel/arch"] = kernel + "\n"
+    write_tree(tmp_path, tree)
+    found = detect(tmp_path, process=process)
+    assert found.facts.get("emulated") is emulated
+    assert words in found.facts.get("emulated_evidence", "")
+    if emulated is not None:
+        assert found.facts["machine"] == process.machine
+        assert found.facts["kernel_machine"] == kernel
+    # The kernel lists what the host's processor has: none of it is the emulated one's.
+    assert ("isa" in found.facts) is not bool(emulated)
+    assert found.name.endswith(f"-emulated-{process.machine}") is bool(emulated)
+
+
+def test_rosetta_says_so_itself() -> None:
+    def sysctl(command: Sequence[str]) -> str | None:
+        return "1\n" if "sysctl.proc_translated" in command else "hw.machine: x86_64\n"
+
+    found = detect(run=sysctl, platform="darwin", process=Process("x86_64", 64))
+    assert found.facts["emulated"] is True
+    assert (found.facts["machine"], found.facts["kernel_machine"]) == ("x86_64", "aarch64")

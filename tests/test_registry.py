@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -202,3 +203,27 @@ def test_all_at_once_are_what_each_is_alone(folder: Path) -> None:
         alone = registry.load(backend.name)
         assert type(backend) is type(alone)
         assert backend.availability() == alone.availability()
+
+
+def test_a_worker_loads_a_shipped_backend_without_a_look_at_what_is_installed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spec = registry.direct("null")
+
+    def looked() -> NoReturn:
+        raise AssertionError("every installed distribution was read")
+
+    monkeypatch.setattr(registry, "_entry_points", looked)
+    assert registry.load(spec).name == "null"
+    assert registry.direct("mine.py:Mine") == "mine.py:Mine"
+    assert registry.direct("not-shipped") == "not-shipped"
+
+
+def test_a_worker_that_starts_reads_no_metadata_of_distributions() -> None:
+    script = """
+import sys
+before = "importlib.metadata" in sys.modules
+import edgebench.measure.worker
+assert ("importlib.metadata" in sys.modules) == before
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)

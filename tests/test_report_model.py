@@ -213,6 +213,19 @@ def test_a_file_of_the_user_is_named() -> None:
     assert words[words.index("--shape") + 1] == "image=1,3,8,8"
 
 
+def test_a_command_keeps_what_the_inputs_were_and_what_they_may_be_off(tmp_path: Path) -> None:
+    model, inputs = tmp_path / "m.onnx", tmp_path / "in.npz"
+    for file in (model, inputs):
+        file.touch()
+    row = build_table([record()]).rows[0]
+    typed = ["--model", model, "--range", "k=1|2", "--range", "ids=0,9", "--parity", "0.05"]
+    words = shlex.join(map(str, ["edgebench", "run", *typed, "--inputs", inputs]))
+    asked, again = options_of(words), options_of(_command_of(row, words))
+    assert again.ranges == asked.ranges == ["k=1|2", "ids=0,9"]
+    assert again.inputs == asked.inputs == str(inputs)
+    assert again.settings.parity == asked.settings.parity == 0.05
+
+
 # --- samples
 
 

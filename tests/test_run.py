@@ -13,11 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from edgebench.errors import ExitCode
 from edgebench.store import iter_records, read_records, unfinished
 from edgebench.testing.models import two_by_two
+from tests.reduced_models import int8, weights
 
 QUICK = ("--replicates", "2", "--slice", "0.1s", "--format", "json")
 
@@ -162,6 +164,27 @@ def test_a_fault_is_a_row(workplace: Workplace, fault: str, status: str, reason:
     assert code == ExitCode.CELL_FAILED
 
 
+@pytest.mark.parametrize(
+    ("fault", "reason", "reruns"),
+    [
+        ("Memoise", "caching", 0),
+        ("WrongOutput", "output_mismatch", 0),
+        ("Async", "outputs_deferred", 2),  # what times alone say is looked at again
+    ],
+)
+@pytest.mark.parametrize(("honest", "replicates"), [(1, 2), (2, 3)])
+def test_a_backend_that_cheats_after_its_first_replicates_is_caught(
+    workplace: Workplace, fault: str, reason: str, reruns: int, honest: int, replicates: int
+) -> None:
+    code, row = workplace.faulty(
+        fault, "--set", f"honest_sessions={honest}", "--replicates", str(replicates)
+    )
+    sessions = int((workplace.folder / "sessions").read_text())
+    assert sessions >= replicates + reruns  # a busy machine may have spoilt some
+    assert (row["status"], codes(row)[:1]) == ("invalid", [reason])
+    assert code == ExitCode.CELL_FAILED
+
+
 def test_a_memory_eater_is_stopped_at_its_limit(workplace: Workplace) -> None:
     code, row = workplace.faulty("MemoryEater", "--memory-limit", "1GiB")
     assert (row["status"], codes(row)) == ("failed", ["out_of_memory"])
@@ -173,6 +196,36 @@ def test_every_precision_of_ones_own_model(workplace: Workplace) -> None:
     assert code == ExitCode.OK
     found = {row["variant"]["precision"]: row["effective"]["precision"] for row in table["rows"]}
     assert found == {"as-is": "fp32", "int8-dynamic": "int8", "int8-static": "int8"}
+
+
+def test_an_int8_file_of_ones_own_is_held_to_its_own_rounding(workplace: Workplace) -> None:
+    workplace.model.write_bytes(int8(weights()).SerializeToString())
+    code, table, _ = workplace.run()
+    assert code == ExitCode.OK
+    [row] = table["rows"]
+    assert row["status"] == "ok"
+    assert row["quality"]["passed"]
+    code, row = workplace.faulty("WrongOutput")
+    assert (row["status"], codes(row)[:1]) == ("invalid", ["output_mismatch"])
+    assert "the int8 file itself, unoptimised" in row["reasons"][0]["message"]
+
+
+def test_inputs_and_limits_of_ones_own_stand_in_the_record(workplace: Workplace) -> None:
+    samples = workplace.folder / "in.npz"
+    left = np.arange(12, dtype=np.float32).reshape(3, 4)
+    np.savez(samples, left=left, right=np.ones((1, 4), np.float32))
+    code, _, _ = workplace.run("--inputs", str(samples), "--parity", "0.05")
+    assert code == ExitCode.OK
+    [kept] = read_records(workplace.result_files[0])
+    assert kept.run.settings["inputs"] == str(samples)
+    assert kept.run.settings["settings"]["parity"] == 0.05
+    assert kept.quality is not None
+    assert (kept.quality.floor, kept.quality.basis) == (0.05, "the user's own: --parity")
+    assert kept.quality.items == 3
+    code, _, _ = workplace.run("--range", "left=0,1")
+    [drawn] = read_records(workplace.result_files[1])
+    assert drawn.cell.workload != kept.cell.workload
+    assert drawn.inputs_sha256 != kept.inputs_sha256
 
 
 def test_a_provider_that_runs_nothing_is_unsupported(workplace: Workplace) -> None:

@@ -55,3 +55,45 @@ def test_a_workload_that_is_named_twice_runs_once() -> None:
     assert one.name == "file-typing"
     [one] = workloads_of(options("file-typing", "file-typing", "--suite", "quick"))
     assert one.name == "file-typing"
+
+
+def test_a_model_keeps_the_name_of_its_link(tmp_path: Path) -> None:
+    """It tells the format, and the weights lie beside it: a cache of downloads keeps the content elsewhere."""
+    (tmp_path / "0123abcd").touch()
+    link = tmp_path / "model.onnx"
+    link.symlink_to(tmp_path / "0123abcd")
+    assert options("--model", str(link)).model == str(link)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--range", "x=0,1"), ("--inputs", "{file}"), ("--parity", "0.1"), ("--task", "t.py:T")],
+)
+def test_what_is_said_of_a_model_file_needs_one(words: tuple[str, str], tmp_path: Path) -> None:
+    file = tmp_path / "m.npz"
+    file.touch()
+    option, value = words[0], words[1].format(file=file)
+    with pytest.raises(UsageError, match=f"{option}.* go with --model"):
+        options("file-typing", option, value)
+    options("--model", str(file), option, value)
+
+
+def test_a_limit_of_ones_own_is_a_share_below_1() -> None:
+    model = ["--model", __file__]
+    assert options(*model, "--parity", "0.05").settings.parity == 0.05
+    assert options(*model, "--parity", "5%").settings.parity == 0.05
+    for nonsense in ("0", "1", "2", "x", "nan"):
+        with pytest.raises(UsageError):
+            options(*model, "--parity", nonsense)
+
+
+def test_ranges_and_inputs_reach_the_workload(tmp_path: Path) -> None:
+    model, own = tmp_path / "m.onnx", tmp_path / "in.npz"
+    model.write_bytes(b"model")
+    own.write_bytes(b"inputs")
+    [ranged] = workloads_of(options("--model", str(model), "--range", "k=1|2"))
+    assert ranged.options == {"ranges": {"k": {"choices": [1, 2]}}}
+    [fed] = workloads_of(options("--model", str(model), "--inputs", str(own)))
+    assert fed.data["inputs"].uri == f"file:{own}"
+    with pytest.raises(UsageError, match="names no input"):
+        workloads_of(options("--model", str(model), "--range", "1,2"))

@@ -28,6 +28,9 @@ OTHERS = {
     "shapes": "x=1,2",
     "reference": "{file}",
     "task": "mine.py:Mine",
+    "ranges": "x=1,2",
+    "inputs": "{file}",
+    "parity": "0.2",
     "backends": "null",
     "sets": "threads=2",
     "set_power_mode": None,
@@ -35,7 +38,7 @@ OTHERS = {
     "rate": "5",
     "target": "1%",
     "percentile": "p99",
-    "replicates": "7",
+    "replicates": "5",
     "reruns": "0",
     "slice_": "1s",
     "sustain": "1s",
@@ -53,7 +56,7 @@ OTHERS = {
 FLAGS = {parameter.name: parameter.opts[0] for parameter in run_.command.params}
 
 
-WITH_A_MODEL = ("shapes", "reference", "task")
+WITH_A_MODEL = ("shapes", "reference", "task", "ranges", "inputs", "parity")
 
 
 def options_of(*words: str) -> Options:
@@ -154,6 +157,17 @@ def test_another_definition_of_the_same_cells_is_another_plan() -> None:
         for each in (workload, load_workloads()["file-typing"], looser)
     )
     assert one == same != other
+
+
+def test_another_code_of_an_own_task_is_another_plan(tmp_path: Path) -> None:
+    code = tmp_path / "mine.py"
+    own = msgspec.structs.replace(load_workloads()["file-typing"], task=f"{code}:Mine")
+
+    def plan_sha256(text: str) -> str:
+        code.write_text(text)
+        return run_resume.head(RUN, options_of(), plan([own], ["null"]), DEVICE).plan_sha256
+
+    assert plan_sha256("one") == plan_sha256("one") != plan_sha256("two")
 
 
 RUNS = ("20260101T000000Z-00000001.jsonl", "20260102T000000Z-00000002.jsonl")

@@ -287,6 +287,38 @@ def _blocks(text: str) -> list[str]:
     return blocks
 
 
+OWN_TASK = GOOD.replace("task: voice_activity", "task: file:tasks/mine.py:Mine")
+
+
+def test_a_folder_of_ones_own_may_name_its_task_by_a_file_beside_it(tmp_path: Path) -> None:
+    write(tmp_path, OWN_TASK)
+    code = write(tmp_path / "tasks", "raise SystemExit('not to be run here')", "mine.py")
+    assert load_workloads([tmp_path])["demo"].task == f"{code.resolve()}:Mine"
+
+
+def test_a_task_by_file_is_refused_elsewhere(tmp_path: Path) -> None:
+    write(tmp_path / "tasks", "", "mine.py")
+    with pytest.raises(SpecError, match="only a workload in a folder of your own") as caught:
+        load(tmp_path, OWN_TASK)
+    assert (caught.value.line, caught.value.key) == (4, "task")
+    assert "--workloads" in caught.value.fix
+
+
+@pytest.mark.parametrize(
+    ("task", "words"),
+    [
+        ("file:absent.py:Mine", "there is no file .*absent.py"),
+        ("file:mine.txt:Mine", "task"),
+        ("file:mine.py", "task"),
+        ("mine.py:Mine", "task"),
+    ],
+)
+def test_a_task_by_file_that_makes_no_sense(tmp_path: Path, task: str, words: str) -> None:
+    write(tmp_path, GOOD.replace("task: voice_activity", f"task: {task}"))
+    with pytest.raises(SpecError, match=words):
+        load_workloads([tmp_path])
+
+
 def test_an_axis_that_no_backend_knows_is_an_error_at_its_place(tmp_path: Path) -> None:
     text = GOOD.replace("    batch: [1]\n", "    batch: [1]\n    graph_optimzation: [all]\n")
     path = write(tmp_path, text)

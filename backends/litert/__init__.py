@@ -8,7 +8,7 @@ import importlib.metadata
 import json
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,8 +25,9 @@ from edgebench.backend import (
     TensorInfo,
     Unavailable,
     availability_of,
+    named_by_place,
 )
-from edgebench.errors import EdgebenchError, UnsupportedError
+from edgebench.errors import EdgebenchError, UnsupportedError, UsageError
 from edgebench.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ _COMPUTE = frozenset(
         *("BATCH_MATMUL", "SVDF", "LSTM", "UNIDIRECTIONAL_SEQUENCE_LSTM"),
     }
 )
+#: In what LiteRT says of a file whose parts point outside it.
+_DAMAGED = "not a valid Flatbuffer"
 _PRECISIONS = {
     "float64": "fp64",
     "float32": "fp32",
@@ -51,6 +54,9 @@ _OPTIONS = (
     Option("threads", "int", None, "threads of the kernels, the caller's included", minimum=1),
     Option(
         "xnnpack", "bool", None, "run through the XNNPACK delegate; LiteRT does unless told not"
+    ),
+    Option(
+        "signature", "str", None, "which signature of a .tflite file that has several is measured"
     ),
 )
 
@@ -114,21 +120,24 @@ class LiteRtSession(Session):
                 num_threads=options.get("threads"),
                 experimental_op_resolver_type=kind,
             )
+            names = _workload_names(model, _port_names(self._inner))
+            # What the workload says of names goes before places.
+            places = ((), ()) if model.names else (model.inputs, model.outputs)
+            _fix_shapes(self._inner, names, places[0], model.shapes)
             self._inner.allocate_tensors()
         except (RuntimeError, ValueError) as error:
-            message = f"LiteRT refuses {model.path.name}: {error}"
-            if "Flatbuffer" in str(error) or "allocation is null" in str(error):
-                raise EdgebenchError(message, "check that the file arrived whole") from None
-            raise UnsupportedError(message) from None
+            raise _refusal(model.path, error) from None
         grown = _os_threads() - before
         self._operators, self._delegated = _operators(self._inner)
         self._threads = self._read_threads(grown, options)
         if options.get("xnnpack") and not self._delegated:
             raise UnsupportedError(f"XNNPACK takes no operator of {model.path.name}")
+        self._signature = _signature(self._inner, model.path.name, options.get("signature"))
         inputs, outputs = self._inner.get_input_details(), self._inner.get_output_details()
-        names = _workload_names(model, [str(detail["name"]) for detail in (*inputs, *outputs)])
-        self.inputs = tuple(_tensor_info(detail, names) for detail in inputs)
-        self.outputs = tuple(_tensor_info(detail, names) for detail in outputs)
+        described = [_tensor_info(detail, names, detail["shape"]) for detail in inputs]
+        self.inputs = named_by_place(described, places[0], "input")
+        described = [_tensor_info(detail, names, _declared(detail)) for detail in outputs]
+        self.outputs = named_by_place(described, places[1])
         self._indices = [int(detail["index"]) for detail in inputs]
         self._out_indices = [int(detail["index"]) for detail in outputs]
         self.run = functools.partial(
@@ -138,7 +147,7 @@ class LiteRtSession(Session):
     def prepare(self, feeds: Feeds) -> Any:
         import numpy as np
 
-        return [np.ascontiguousarray(feeds[info.name]) for info in self.inputs]
+        return [np.asarray(feeds[info.name], order="C") for info in self.inputs]
 
     def outputs_of(self, prepared: Any, raw: Any) -> Outputs:
         # get_tensor copies.
@@ -165,7 +174,7 @@ class LiteRtSession(Session):
             inputs=self.inputs,
             outputs=self.outputs,
             runtime=f"ai-edge-litert {importlib.metadata.version('ai-edge-litert')}",
-            options={"xnnpack": self._delegated > 0},
+            options={"xnnpack": self._delegated > 0, "signature": self._signature},
         )
 
     def close(self) -> None:
@@ -190,10 +199,50 @@ class LiteRtSession(Session):
             )
 
 
+def _signature(interpreter: Any, file: str, asked: Scalar | None) -> str | None:
+    """The signature that is run; None: the file has none.
+
+    Raises UnsupportedError where the file has several and none was asked for, or the one asked for is not
+    the first graph's: nothing else of the file would be measured, and nobody would know.
+    """
+    known = sorted(interpreter.get_signature_list())
+    first = [
+        name
+        for name in known
+        if interpreter.get_signature_runner(name)._subgraph_index == 0  # the only place that tells
+    ]
+    listed = ", ".join(known) or "none"
+    if asked is None and len(known) > 1:
+        fixes = " or ".join(f"--set signature={name}" for name in first)
+        raise UnsupportedError(
+            f"{file} has several signatures ({listed}), and one is measured",
+            fixes or "export the one to measure as a file of its own",
+        )
+    if asked is not None and asked not in known:
+        near = did_you_mean(str(asked), known)
+        raise UnsupportedError(f"{file} has no signature {asked!r}; it has {listed}{near}")
+    chosen = str(asked) if asked is not None else next(iter(known), None)
+    if chosen is not None and chosen not in first:
+        raise UnsupportedError(
+            f"the signature {chosen!r} of {file} is not its first graph, which alone is measured",
+            "export it as a file of its own",
+        )
+    return chosen
+
+
 def _invoke(set_tensor: Any, invoke: Any, indices: list[int], arrays: list[Any]) -> None:
     for index, array in zip(indices, arrays):  # noqa: B905 - measured; `prepare` made them match
         set_tensor(index, array)
     invoke()
+
+
+def _refusal(path: Path, error: Exception) -> EdgebenchError:
+    """A file that is no sound FlatBuffer is damaged; what else LiteRT refuses, it cannot do."""
+    if _DAMAGED in str(error):
+        return EdgebenchError(
+            f"{path} is damaged: {error}", "check that the file arrived whole: download it again"
+        )
+    return UnsupportedError(f"LiteRT refuses {path.name}: {error}")
 
 
 def _sources_sha256() -> str:
@@ -263,11 +312,62 @@ def _workload_names(model: ModelFile, present: list[str]) -> dict[str, str]:
     return {theirs: ours for ours, theirs in model.names.items()}
 
 
-def _tensor_info(detail: Mapping[str, Any], names: Mapping[str, str]) -> TensorInfo:
+def _port_names(interpreter: Any) -> list[str]:
+    details = (*interpreter.get_input_details(), *interpreter.get_output_details())
+    return [str(detail["name"]) for detail in details]
+
+
+def _declared(detail: Mapping[str, Any]) -> Sequence[int]:
+    """The shape as the file says it; an open axis is negative."""
+    signature: Sequence[int] = detail.get("shape_signature", detail["shape"])
+    return signature
+
+
+def _fix_shapes(
+    interpreter: Any,
+    names: Mapping[str, str],
+    places: Sequence[str],
+    asked: Mapping[str, Sequence[int]],
+) -> None:
+    """Gives open axes of inputs the sizes that were asked for, and a leading one else a batch of 1."""
+    details = interpreter.get_input_details()
+    described = [_tensor_info(detail, names, _declared(detail)) for detail in details]
+    known = [info.name for info in named_by_place(described, places, "input")]
+    for name in asked:
+        if name not in known:
+            raise UsageError(f"the model has no input {name!r}{did_you_mean(name, known)}")
+    for name, detail in zip(known, details, strict=True):
+        declared = [int(size) for size in _declared(detail)]
+        shape = _fixed_shape(name, declared, asked.get(name))
+        if shape != declared:
+            interpreter.resize_tensor_input(int(detail["index"]), shape, strict=True)
+
+
+def _fixed_shape(name: str, declared: list[int], asked: Sequence[int] | None) -> list[int]:
+    """Raises UsageError for a shape that the file contradicts, and for an axis that stays open."""
+    if asked is None:
+        shape = [1 if axis == 0 and size < 0 else size for axis, size in enumerate(declared)]
+        if min(shape, default=1) < 0:
+            example = ",".join(str(size if size >= 0 else 224) for size in shape)
+            raise UsageError(
+                f"input {name!r} has an open axis, {declared}, so its size must be given",
+                f"--shape {name}={example}",
+            )
+        return shape
+    fits = len(asked) == len(declared) and all(
+        theirs < 0 or theirs == ours for theirs, ours in zip(declared, asked, strict=True)
+    )
+    if not fits:
+        raise UsageError(f"input {name!r} is {declared} in the model, not {[*asked]}")
+    return [*asked]
+
+
+def _tensor_info(
+    detail: Mapping[str, Any], names: Mapping[str, str], sizes: Sequence[int]
+) -> TensorInfo:
     import numpy as np
 
-    signature = detail.get("shape_signature", detail["shape"])
-    shape = tuple(None if int(size) < 0 else int(size) for size in signature)
+    shape = tuple(None if int(size) < 0 else int(size) for size in sizes)
     name = str(detail["name"])
     return TensorInfo(names.get(name, name), np.dtype(detail["dtype"]).name, shape)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgebench.errors import EdgebenchError, UnsupportedError
-from edgebench.models.onnx_file import describe, load_model
+from edgebench.models.onnx_file import describe, graph_inputs, load_model
 
 from .graph import Graph
 from .operators import OPERATORS, gelu
@@ -25,16 +25,16 @@ def convert(source: Path, target: Path) -> None:
     """
     try:
         model = load_model(source)
-        inputs, outputs = describe(model)
+        describe(model)  # refuses what is no tensor
     except EdgebenchError as error:
         raise UnsupportedError(error.message, error.fix) from None
     graph = Graph()
     values = Values(model, graph)
-    fed = [values.new_plain(info.name) for info in inputs]
+    fed = [values.new_plain(value.name) for value in graph_inputs(model)]
     fused = _gelus(model, values)
     for node in model.graph.node:
         _convert_node(values, node, fused)
-    written = [_output(values, info.name, set(fed)) for info in outputs]
+    written = [_output(values, value.name, set(fed)) for value in model.graph.output]
     graph.save(target, fed, written)
 
 
@@ -63,12 +63,28 @@ def _constant(node: NodeProto) -> NDArray[Any]:
 
 
 def _output(values: Values, name: str, fed: set[int]) -> int:
-    """The tensor of a graph output, under its name and in ONNX's order of axes."""
+    """The tensor of a graph output, under its name and in ONNX's order of axes.
+
+    Two outputs of one value are one tensor, which has the last name: its place tells what it is.
+    """
+    if not values.is_known(name):
+        raise UnsupportedError(
+            f"output {name!r} is not converted: LiteRT's operator does not give it"
+        )
     tensor = values.plain(name)
     if tensor in fed or values.graph.is_constant(tensor):
-        raise UnsupportedError(f"output {name!r} is no result of an operator")
+        return _copied(values.graph, tensor, name)
     values.graph.rename(tensor, name)
     return tensor
+
+
+def _copied(graph: Graph, tensor: int, name: str) -> int:
+    """An output that is an input or a weight as it came: LiteRT wants an operator that writes it."""
+    shape = graph.shape(tensor)
+    made = graph.tensor(name, shape, graph.dtype(tensor))
+    inputs = [tensor, graph.integers(shape)]
+    graph.operator("RESHAPE", inputs, made, "ReshapeOptions", newShape=list(shape))
+    return made
 
 
 def _gelus(model: ModelProto, values: Values) -> dict[str, str | None]:

@@ -597,6 +597,17 @@ def _softmax(values: Values, node: NodeProto) -> None:
 # --- shapes -------------------------------------------------------------------------------------
 
 
+def _dropout(values: Values, node: NodeProto) -> None:
+    """Of inference: its input as it came, and a mask that drops nothing."""
+    import numpy as np
+
+    if len(node.input) > 2 and node.input[2] and bool(values.array(node.input[2], node)):
+        raise refusal(node, "it is in training mode, and drops at random")
+    _identity(values, node)
+    for mask in node.output[1:]:
+        values.constants[mask] = np.ones(values.shape(node.input[0]), bool)
+
+
 def _reshape_to(values: Values, read: int, write: int) -> None:
     shape = values.graph.shape(write)
     inputs = [read, values.graph.integers(shape)]
@@ -762,7 +773,7 @@ OPERATORS: dict[str, Operator] = {
     "ConvTranspose": _conv_transpose,
     "Cos": _unary("COS", "CosOptions"),
     "Div": _binary("DIV", "DivOptions"),
-    "Dropout": _identity,
+    "Dropout": _dropout,
     "Equal": _binary("EQUAL", "EqualOptions"),
     "Exp": _unary("EXP", "ExpOptions"),
     "Flatten": _reshape,

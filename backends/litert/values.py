@@ -57,6 +57,10 @@ class Values:
     def used_once(self, name: str) -> bool:
         return self._uses[name] == 1
 
+    def is_known(self, name: str) -> bool:
+        """Whether the value is a constant, or an operator or a caller writes it."""
+        return name in self.constants or name in self._plain or name in self._image
+
     def is_image(self, name: str) -> bool:
         """Whether the value lies there as N, H, W, C only."""
         return name in self._image and name not in self._plain

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from .session import MlxSession
 
 #: Distributions that bring the library itself where the distribution `mlx` holds only its frame.
-BUILDS = ("mlx-cpu", "mlx-cuda-12", "mlx-cuda-13", "mlx-cuda")
+GPU_BUILDS = ("mlx-cuda-12", "mlx-cuda-13", "mlx-cuda")
+BUILDS = ("mlx-cpu", *GPU_BUILDS)
 _INSTALL = "pip install 'edgebench[mlx]'"
 
 _DEVICE = Option(
@@ -64,7 +65,7 @@ _ACTIVATIONS = Option(
 
 class MlxBackend(Backend):
     name = "mlx"
-    summary = "MLX (Metal on a Mac; elsewhere a reference build, for correctness)"
+    summary = "MLX (Metal on a Mac, CUDA on Linux; its CPU build there checks answers)"
     capabilities = Capabilities(
         formats=("onnx",),
         precisions=("fp32", "fp16", "bf16", "w8", "w4", "as-is"),
@@ -85,6 +86,8 @@ class MlxBackend(Backend):
         if sys.platform == "darwin":
             if platform.machine() != "arm64":
                 return Unavailable("broken", "MLX needs Apple Silicon", "use another backend")
+            return Ready(version)
+        if installed_version(*GPU_BUILDS) is not None:
             return Ready(version)
         if installed_version(*BUILDS) is None:
             reason = "the distribution mlx is installed without a build for this platform"

@@ -46,12 +46,13 @@ def set_threads(asked: Scalar | None, device: str) -> None:
 
 def notes(device: str) -> list[str]:
     """What a reader of a result must know of this build."""
-    found = [REFERENCE_BUILD] if sys.platform != "darwin" else []
+    found = [reason] if (reason := not_deployable(device)) else []
     if device == "cpu":
         found.append(f"BLAS: {blas.running().name}")
     return found
 
 
-def not_deployable() -> str:
-    """`Effective.not_deployable` of this build."""
-    return REFERENCE_BUILD if sys.platform != "darwin" else ""
+def not_deployable(device: str) -> str:
+    """`Effective.not_deployable` of this build: off Apple's machines its CPU device checks answers, and
+    its GPU device (CUDA) is a deployment like any other."""
+    return REFERENCE_BUILD if sys.platform != "darwin" and device == "cpu" else ""

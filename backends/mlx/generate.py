@@ -176,7 +176,7 @@ class MlxGeneration(GenerationSession):
             threads=blas.threads() if self._device == "cpu" else None,
             runtime=f"mlx {mx.__version__}",
             notes=tuple(notes),
-            not_deployable=device.not_deployable(),
+            not_deployable=device.not_deployable(self._device),
             options={
                 "device": self._device,
                 "compile": "always" if self._compiled else "never",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import mlx.core as mx
 import numpy as np
 
-from edgebench.backend import Effective, ModelFile, Scalar, Session, TensorInfo
+from edgebench.backend import Effective, ModelFile, Scalar, Session
 from edgebench.errors import EdgebenchError, UnsupportedError
 
 from . import blas, device
@@ -76,11 +76,13 @@ class MlxSession(Session):
 
     def _looked_ahead(self) -> None:
         """Plans and decides while the model is loaded, where the shapes of inputs are known."""
-        shapes = [info.shape for info in self.inputs]
-        if any(size is None for shape in shapes for size in shape):
+        samples = {
+            info.name: np.zeros(info.sizes, np.dtype(info.dtype))
+            for info in self.inputs
+            if info.sizes is not None
+        }
+        if len(samples) < len(self.inputs):
             return
-        zeros = {info.name: np.zeros(_sizes(info), np.dtype(info.dtype)) for info in self.inputs}
-        samples = dict(zeros)
         self._program.find_keys(samples)
         if self._program.by_value:
             return  # a value decides the shapes: zeros tell nothing
@@ -181,7 +183,7 @@ class MlxSession(Session):
             outputs=self.outputs,
             runtime=f"mlx {mx.__version__}",
             notes=tuple(notes),
-            not_deployable=device.not_deployable(),
+            not_deployable=device.not_deployable(self._device),
             options={
                 "device": self._device,
                 "compile": None if choice is None else "always" if choice.compiled else "never",
@@ -233,10 +235,6 @@ def _faster(
     won = ratio >= 1
     why = f"eager takes {ratio:.2f}x the time of compiled"
     return _Choice(compiled if won else plan, won, why, compile_s)
-
-
-def _sizes(info: TensorInfo) -> tuple[int, ...]:
-    return tuple(size or 0 for size in info.shape)
 
 
 def _line(error: Exception) -> str:

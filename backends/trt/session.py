@@ -237,11 +237,11 @@ class TrtSession(Session):
         copies, shapes = [], {}
         for tensor in self._inputs:
             name = tensor.info.name
-            array = np.ascontiguousarray(feeds[name], tensor.dtype)
+            array = np.asarray(feeds[name], tensor.dtype, order="C")
             _refuse_shape(tensor.info, array.shape, array.nbytes > tensor.size_bytes)
             buffers[name].array[: array.nbytes] = array.reshape(-1).view(np.uint8)
             copies.append(Copy(tensor.device, buffers[name].pointer, array.nbytes))
-            if None in tensor.info.shape:
+            if tensor.info.sizes is None:
                 shapes[name] = tuple(array.shape)
         return Prepared(buffers, copies, shapes, self._take_back)
 
@@ -438,8 +438,9 @@ def _refuse_build_options(path: Path, options: Mapping[str, Scalar]) -> None:
 
 
 def _refuse_shape(info: TensorInfo, shape: tuple[int, ...], too_large: bool) -> None:
-    fits = len(shape) == len(info.shape) and all(
-        want in (None, have) for want, have in zip(info.shape, shape, strict=True)
+    told = shape if info.shape is None else info.shape
+    fits = len(shape) == len(told) and all(
+        want in (None, have) for want, have in zip(told, shape, strict=True)
     )
     if not fits or too_large:
         raise UnsupportedError(f"{info.name!r} of shape {shape} does not fit {info.shape}")

@@ -10,11 +10,11 @@ from edgebench.record import Reason
 def fault_of(pair: Pair, side: Side) -> Reason | None:
     """Why an arm's times may not be compared, or None."""
     arm = pair.arm(side)
-    if arm.completion is not None and arm.completion.deferred:
+    if arm.completion is not None and arm.completion.incomplete:
         return Reason(
             code="outputs_deferred",
             message=f"{side} returned before its work was done: reading outputs took far longer the "
-            "first time than the second",
+            "first time than the second, or gave other values",
             fix="the backend must force and await its outputs in `run`",
         )
     if arm.unseen is not None and arm.unseen.caching:

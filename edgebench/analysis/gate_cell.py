@@ -126,15 +126,19 @@ def mismatch(case: CellCase, pairs: Sequence[Pair]) -> Reason | None:
             if not check.passed:
                 message = (
                     f"outputs of {side} differ from {check.against} by {check.relative_error:.2g} "
-                    f"(limit {check.limit:g})"
+                    f"(limit {check.limit:.2g}" + (f", {check.basis})" if check.basis else ")")
                 )
                 return Reason(code="output_mismatch", message=message)
         if pair.parity_error is None or case.parity_limit is None:
             continue
-        if not pair.parity_error <= case.parity_limit:
+        limit = case.parity_limit if pair.parity_limit is None else pair.parity_limit
+        if not pair.parity_error <= limit:
+            if pair.parity_note:
+                fix = "compare models of the same outputs: no limit makes these comparable"
+                return Reason(code="output_mismatch", message=pair.parity_note, fix=fix)
             message = (
                 f"outputs of head differ from those of base by {pair.parity_error:.2g} "
-                f"(limit {case.parity_limit:g})"
+                f"(limit {limit:.2g})"
             )
             fix = "if they are meant to: say how far, --parity 0.1, or judge them by labels, --parity off"
             return Reason(code="output_mismatch", message=message, fix=fix)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from edgebench import record as rec
 from edgebench.analysis import stats
+from edgebench.analysis.caching import caches
 from edgebench.analysis.generation import generate_of
 from edgebench.analysis.reported import with_reported
 from edgebench.analysis.sustained import BEGAN_HOT, sustained_of
@@ -75,7 +76,7 @@ def row_of(record: rec.Record) -> Row:
         paced=_paced(cell, good),
         sustained=sustained_of(good),
         generate=generate_of(good, record.energy, unknown),
-        caching=_caching(good),
+        caching=caches(good),
         inputs_sha256=record.inputs_sha256,
         replicate_wall_s=_wall_s(good),
         state=_state(_standing(record)),
@@ -373,12 +374,6 @@ def _paced(cell: rec.CellFacts, good: Sequence[rec.Replicate]) -> Paced | None:
         service_p50_ns=median_low(service) if service else None,
         wake_late_p50_ns=median_low(late) if late else None,
     )
-
-
-def _caching(good: Sequence[rec.Replicate]) -> bool | None:
-    """Whether at least half of the replicates look so: one alone may have met a busy moment."""
-    each = [replicate.unseen.caching for replicate in good if replicate.unseen is not None]
-    return 2 * sum(each) >= len(each) if each else None
 
 
 def _state(replicates: Sequence[rec.Replicate]) -> list[rec.StateCheck]:

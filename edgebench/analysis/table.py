@@ -37,6 +37,7 @@ def build_table(
         rows[place : place + 1] = [judge(row_of(record), record)]
         _note_device(devices, record, notes)
         _note_limits(record, notes)
+        _note_reference(record, notes)
         if record.run.id not in runs:
             runs[record.run.id] = _run_of(record)
     rows = with_baselines(with_blocks(strike_growthless(rows)))
@@ -90,6 +91,13 @@ def _note_device(devices: dict[str, Device], record: Record, notes: dict[str, No
         names = known.facts.keys() | device.facts.keys()
         changed = sorted(n for n in names if known.facts.get(n) != device.facts.get(n))
         notes[f"{device.name}: facts differ between runs: {', '.join(changed)}"] = None
+
+
+def _note_reference(record: Record, notes: dict[str, None]) -> None:
+    """Quality that passed and has a reason was held against another reference than usual."""
+    quality = record.quality
+    if quality is not None and quality.passed and quality.reason:
+        notes[f"{record.cell.title}: {quality.reason}"] = None
 
 
 def _note_limits(record: Record, notes: dict[str, None]) -> None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from edgebench.analysis import stats
+from edgebench.analysis import plausible, stats
 from edgebench.analysis.competition import speed_of
 from edgebench.analysis.device_limits import missed_limits
 from edgebench.analysis.types import Row
@@ -26,12 +26,13 @@ def judge(row: Row, record: Record) -> Row:
     """Adds the reasons that keep one row out of every ranking, and sets `ranked`."""
     if row.status != "ok":
         return row
-    struck = [*_caching(row), *_quality(row, record), *_output_checks(record), *_unmeasured(row)]
+    false = [*_caching(row), *plausible.impossible(row, record)]
+    struck = [*false, *_quality(row, record), *_output_checks(record), *_unmeasured(row)]
     struck += _not_deployable(row) + missed_limits(row, record.device.declared)
     codes = {reason.code for reason in row.reasons}
     return msgspec.structs.replace(
         row,
-        status="invalid" if row.caching else row.status,
+        status="invalid" if false else row.status,
         ranked=not struck,
         reasons=row.reasons + [reason for reason in struck if reason.code not in codes],
     )
@@ -75,7 +76,9 @@ def _quality(row: Row, record: Record) -> list[Reason]:
         message = f"{quality.metric} {value:.4g} is below the floor {floor:.4g}"
         reasons.append(Reason(code="quality_below_floor", message=message))
     if floor is not None and quality.better == "lower" and not value <= floor:
+        basis = record.quality.basis if record.quality else ""
         message = f"{quality.metric} {value:.4g} is above the ceiling {floor:.4g}"
+        message += f" ({basis})" if basis else ""
         reasons.append(Reason(code="quality_above_ceiling", message=message))
     missed = [
         f"{limit.metric} {'unknown' if limit.value is None else format(limit.value, '.4g')}"
@@ -98,7 +101,8 @@ def _output_checks(record: Record) -> list[Reason]:
                 Reason(
                     code="output_mismatch",
                     message=f"outputs of replicate {replicate.index} differ from {check.against} "
-                    f"by {check.relative_error:.2g} (limit {check.limit:.2g})",
+                    f"by {check.relative_error:.2g} (limit {check.limit:.2g}"
+                    + (f", {check.basis})" if check.basis else ")"),
                 )
             ]
     return []

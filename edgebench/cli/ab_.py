@@ -52,6 +52,14 @@ EPILOG = (
     help="Axis of both sides: threads=1,2. A side's own value goes first.",
 )
 @click.option("--shape", "shapes", multiple=True, help="Input shape of model files: x=1,3,224,224.")
+@click.option(
+    "--range", "ranges", multiple=True, metavar="NAME=LOW,HIGH",
+    help="What an input of model files is drawn from: ids=0,30521, or k=1|2|4.",
+)  # fmt: skip
+@click.option(
+    "--inputs", type=click.Path(exists=True, dir_okay=False), metavar="FILE.npz",
+    help="Inputs of yours for model files, by input name.",
+)  # fmt: skip
 @click.option("--task", help="Own task and metric for model files: my_task.py:Class.")
 @click.option("--build", metavar="CMD", help="Builds the model of a git: revision.")
 @click.option("--artifact", metavar="PATH", help="The file that --build makes.")
@@ -97,12 +105,14 @@ def command(**given: Any) -> int:
 def _judged(given: Mapping[str, Any]) -> GateReport:
     from edgebench.cli.ab_progress import watching
     from edgebench.cli.energy_source import meter_here
+    from edgebench.cli.own_tasks import say_own_tasks
     from edgebench.measure.ab import Settings
     from edgebench.measure.compare import compare
     from edgebench.measure.quiet import Quiet
 
     started_s = time.monotonic()
     request = _request(given)
+    say_own_tasks(request.workloads)
     settings = Settings(
         budget_s=positive(given["budget"], "--budget"),
         time_out_s=request.time_out_s,
@@ -127,7 +137,7 @@ def _request(given: Mapping[str, Any]) -> Request:
     from edgebench.measure.contests import choose
     from edgebench.measure.couples import Request
     from edgebench.measure.sides import backends_of, parse_side
-    from edgebench.plan import parse_sets, parse_shapes
+    from edgebench.plan import OwnInputs, parse_ranges, parse_sets, parse_shapes
 
     named = bool(given["names"] or given["suite"])
     base, head = parse_side(given["base"]), parse_side(given["head"])
@@ -141,6 +151,10 @@ def _request(given: Mapping[str, Any]) -> Request:
         sets=parse_sets(given["sets"]),
         shapes=dict(parse_shapes(given["shapes"])),  # type: ignore[arg-type]
         task=given["task"],
+        inputs=OwnInputs(
+            ranges=parse_ranges(given["ranges"]),
+            file=Path(given["inputs"]) if given["inputs"] else None,
+        ),
         build=given["build"],
         artifact=given["artifact"],
         repository=given["repository"],
@@ -153,10 +167,15 @@ def _request(given: Mapping[str, Any]) -> Request:
         time_out_s=positive(given["timeout"], "--timeout"),
         memory_limit_bytes=parse_bytes(given["memory_limit"]) if given["memory_limit"] else None,
     )
-    if named and (request.shapes or request.task):
-        raise UsageError(
-            "--shape and --task are of model files, and workloads bring their own", "leave them out"
-        )
+    of_files = {
+        "--shape and --task": request.shapes or request.task,
+        "--range and --inputs": request.inputs != OwnInputs(),
+    }
+    for told, given_for_files in of_files.items():
+        if named and given_for_files:
+            raise UsageError(
+                f"{told} are of model files, and workloads bring their own", "leave them out"
+            )
     if given["folders"] and not named:
         raise UsageError("--workloads goes with workloads", "name them, or a --suite")
     if (request.build or request.artifact) and not (request.base.revision or request.head.revision):

@@ -71,6 +71,7 @@ def _measured(given: Mapping[str, Any], policy: Any) -> GateReport:
 
     from edgebench.cli.ab_progress import watching
     from edgebench.cli.energy_source import meter_here
+    from edgebench.cli.own_tasks import say_own_tasks
     from edgebench.measure.ab import Settings
     from edgebench.measure.compare import compare
     from edgebench.measure.policy_requests import requests_of
@@ -79,6 +80,7 @@ def _measured(given: Mapping[str, Any], policy: Any) -> GateReport:
     started_s = time.monotonic()
     path = Path(given["policy"])
     requests = requests_of(policy, path, given["base"], given["head"])
+    say_own_tasks(workload for request in requests for workload in request.workloads)
     budget_s = positive(given["budget"], "--budget") if given["budget"] else budget_s_of(policy)
     with watching() as watcher:
         report = compare(

@@ -21,6 +21,7 @@ from edgebench import __version__
 from edgebench.analysis.types import Table
 from edgebench.cli import run_resume
 from edgebench.cli.numbers import FiniteRange
+from edgebench.cli.own_tasks import say_own_tasks
 from edgebench.cli.run_options import PERCENTILES, Options, resolved, workloads_of
 from edgebench.errors import DeviceStateError, EdgebenchError, ExitCode, UsageError
 from edgebench.measure.budget import Budget
@@ -30,11 +31,12 @@ from edgebench.measure.meter import Meter
 from edgebench.measure.power_modes import PowerModes
 from edgebench.plain_text import say
 from edgebench.plan import Cell, parse_sets, plan
-from edgebench.record import Record, RunFacts, StateCheck
+from edgebench.record import DeviceFacts, Record, RunFacts, StateCheck
 from edgebench.signals import ended_by
 from edgebench.store import JournalEntry, RunStore
 
 if TYPE_CHECKING:
+    from edgebench.calibration import Calibration
     from edgebench.spec.devices import Device
 
 
@@ -58,12 +60,31 @@ if TYPE_CHECKING:
     "--shape",
     "shapes",
     multiple=True,
-    help="Input shape of --model: image=1,3,224,224 (repeatable).",
+    help="Input shape of --model: image=1,3,224,224, or x=scalar (repeatable).",
 )
 @click.option(
     "--reference",
     type=click.Path(exists=True, dir_okay=False),
     help="ONNX model that a --model in a runtime's own format was made from.",
+)
+@click.option(
+    "--range",
+    "ranges",
+    multiple=True,
+    metavar="NAME=LOW,HIGH",
+    help="What an input of --model is drawn from: ids=0,30521, or k=1|2|4 (repeatable).",
+)
+@click.option(
+    "--inputs",
+    type=click.Path(exists=True, dir_okay=False),
+    metavar="FILE.npz",
+    help="Inputs of yours for --model, by input name, in the place of seeded ones.",
+)
+@click.option(
+    "--parity",
+    metavar="LIMIT",
+    help="How far outputs of --model may be off its reference: 0.05.  [default: by what the file "
+    "computes in]",
 )
 @click.option(
     "--task",
@@ -103,7 +124,7 @@ if TYPE_CHECKING:
 @click.option(
     "--replicates",
     type=click.IntRange(min=1),
-    help="Fresh processes per cell.  [default: 3, up to 9 while the target is not reached; quick: 3]",
+    help="Fresh processes per cell.  [default: 3, up to 9 while the target is not reached; quick: 7]",
 )
 @click.option(
     "--reruns",
@@ -208,8 +229,11 @@ def _run(
     from edgebench.probes import device, state
     from edgebench.spec.devices import declared_mode, load_devices, named, with_declared
 
+    workloads = workloads_of(options)
+    if options.model is None:  # else the command line names the task
+        say_own_tasks(workloads)
     cells = plan(
-        workloads_of(options),
+        workloads,
         options.backends,
         suite=options.suite,
         sets=parse_sets(options.sets),
@@ -259,6 +283,7 @@ def _run(
                 mark=emit_markers if options.energy_markers else list,
                 first_round=keeper.rounds,
                 quiet=Quiet(options.settings.wait_quiet_s, watcher.say),
+                calibration=_calibration(facts),
             )
             stopped = _measure(campaign, power_modes)
         if stopped is None and not campaign.unreached:
@@ -271,6 +296,18 @@ def _run(
     records = _in_order(cells, [*done.values(), *measured])
     table = _render(records, form) if records else None
     return _closing(table, stopped, campaign, keeper)
+
+
+def _calibration(device: DeviceFacts) -> Calibration | None:
+    """The machine's own ceilings, where somebody had them measured and the file can be read."""
+    from edgebench.assets import cache_dir
+    from edgebench.calibration import default_path, read_calibration
+
+    path = default_path(cache_dir(), device.name)
+    try:
+        return read_calibration(path) if path.is_file() else None
+    except EdgebenchError:
+        return None  # `edgebench roofline`, which is about it, says what is wrong
 
 
 def _meter(options: Options, devices: Sequence[Device]) -> AbstractContextManager[Meter]:

@@ -11,16 +11,25 @@ from edgebench.errors import UsageError
 from edgebench.measure.campaign import Settings
 from edgebench.measure.estimate import Estimate
 from edgebench.plain_text import utf8
-from edgebench.plan import known_axes, parse_shapes, workload_for_model
+from edgebench.plan import OwnInputs, known_axes, parse_ranges, parse_shapes, workload_for_model
 from edgebench.spec.types import Workload
 from edgebench.units import parse_bytes, parse_duration_s, parse_share
 
 DEFAULT_SUITE = "quick"
 #: What `quick` may take: a first table within two minutes.
 QUICK_BUDGET_S = 105.0
+#: Rounds of `quick`: processes of a cell differ by more than a longer window would make up for.
+QUICK_REPLICATES = 7
 #: Of the quick look at a model of one's own, before precision.
 FIRST_WINDOW_S = 0.3
 PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
+
+
+#: What is told of a model file alone: names of options, and their parameters.
+_OF_MODELS = {
+    "--shape, --task and --reference": ("shapes", "task", "reference"),
+    "--range, --inputs and --parity": ("ranges", "inputs", "parity"),
+}
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +42,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     shapes: list[str]
     task: str | None
     reference: str | None = None
+    ranges: list[str] = []
+    inputs: str | None = None
     backends: list[str]
     sets: list[str]
     scenarios: list[str]
@@ -51,10 +62,9 @@ def resolved(given: dict[str, Any]) -> Options:
     own = given["model"] is not None
     if own and (given["names"] or given["suite"] or given["folders"]):
         raise UsageError("--model runs a file of your own, not a workload or a suite")
-    if not own and (given["shapes"] or given["task"] or given["reference"]):
-        raise UsageError(
-            "--shape, --task and --reference go with --model", "give the model file with --model"
-        )
+    for told, parameters in _OF_MODELS.items():
+        if not own and any(given[parameter] for parameter in parameters):
+            raise UsageError(f"{told} go with --model", "give the model file with --model")
     suite = given["suite"]
     if not own and not given["names"] and suite is None:
         suite = DEFAULT_SUITE
@@ -73,10 +83,12 @@ def resolved(given: dict[str, Any]) -> Options:
         workloads=list(given["names"]),
         suite=suite,
         folders=[_path(folder) for folder in given["folders"]],
-        model=_path(given["model"]) if own else None,
+        model=_path(given["model"], links=True) if own else None,
         shapes=list(given["shapes"]),
         task=given["task"],
-        reference=_path(given["reference"]) if given["reference"] else None,
+        reference=_path(given["reference"], links=True) if given["reference"] else None,
+        ranges=list(given["ranges"]),
+        inputs=_path(given["inputs"]) if given["inputs"] else None,
         backends=_listed(given["backends"]),
         sets=list(given["sets"]),
         scenarios=_listed(given["scenarios"] or ""),
@@ -90,8 +102,8 @@ def resolved(given: dict[str, Any]) -> Options:
         settings=Settings(
             target=target,
             percentile=PERCENTILES[given["percentile"]],
-            replicates=replicates or 3,
-            max_replicates=replicates or (3 if quick else 9),
+            replicates=replicates or (QUICK_REPLICATES if quick else 3),
+            max_replicates=replicates or (QUICK_REPLICATES if quick else 9),
             slice_s=_positive(given["slice_"], "--slice"),
             budget_s=QUICK_BUDGET_S if soft_budget else budget_s,
             hard_budget=not soft_budget,
@@ -101,6 +113,7 @@ def resolved(given: dict[str, Any]) -> Options:
             sustain_s=_positive(given["sustain"], "--sustain"),
             seed=given["seed"],
             memory_limit_bytes=None if limit is None else parse_bytes(limit),
+            parity=None if given["parity"] is None else parity_limit(given["parity"]),
             first_window_s=FIRST_WINDOW_S if own else None,
             wait_quiet_s=_positive(given["wait_quiet"], "--wait-quiet")
             if given["wait_quiet"]
@@ -109,9 +122,10 @@ def resolved(given: dict[str, Any]) -> Options:
     )
 
 
-def _path(text: str) -> str:
-    """The whole path. Raises UsageError where it cannot be told to a runtime, or written down."""
-    path = str(Path(text).resolve())
+def _path(text: str, links: bool = False) -> str:
+    """The whole path; with `links` that of a link itself, whose name tells its format. Raises UsageError
+    where it cannot be told to a runtime, or written down."""
+    path = str(Path(text).absolute() if links else Path(text).resolve())
     try:
         path.encode()
     except UnicodeEncodeError:
@@ -124,13 +138,26 @@ def workloads_of(options: Options) -> list[Workload]:
     if options.model is not None:
         origin = Path(options.reference) if options.reference else None
         shapes = parse_shapes(options.shapes)
-        return [workload_for_model(Path(options.model), shapes, options.task, origin)]
+        file = Path(options.inputs) if options.inputs else None
+        inputs = OwnInputs(ranges=parse_ranges(options.ranges), file=file)
+        return [workload_for_model(Path(options.model), shapes, options.task, origin, inputs)]
     from edgebench.measure.contests import choose
     from edgebench.spec.loader import load_workloads
 
     folders = [Path(folder) for folder in options.folders]
     known = load_workloads(folders, lambda: known_axes(options.backends))
     return choose(known, options.workloads, options.suite)
+
+
+def parity_limit(text: str) -> float:
+    """A limit on the relative error: 0.05 or 5%. Raises UsageError."""
+    value = parse_share(text)
+    if not 0 < value < 1:
+        raise UsageError(
+            f"--parity {text} is no limit between 0 and 1: zeros in the place of answers are off by 1",
+            "say how far outputs may be off, as a share of their size: --parity 0.05",
+        )
+    return value
 
 
 def _positive(text: str, option: str) -> float:

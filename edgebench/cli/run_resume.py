@@ -14,6 +14,7 @@ import msgspec
 from click.core import ParameterSource
 
 from edgebench import registry
+from edgebench.assets import file_sha256
 from edgebench.backend import Ready
 from edgebench.cli.run_options import Options
 from edgebench.errors import EdgebenchError, StoreError, UsageError
@@ -21,6 +22,7 @@ from edgebench.plan import Cell
 from edgebench.record import DeviceFacts, Record, RunFacts
 from edgebench.spec.matrix import unique
 from edgebench.store import JournalHead, RunStore, read_records, result_files, unfinished
+from edgebench.tasks import task_file
 
 
 def head(
@@ -47,7 +49,10 @@ def _versions(run: RunFacts, cells: Sequence[Cell]) -> dict[str, str]:
 def _plan_sha256(cells: Sequence[Cell]) -> str:
     # What cannot run may run later, when what it lacks is there.
     plan = [msgspec.structs.replace(cell, unsupported=None) for cell in cells]
-    return hashlib.sha256(msgspec.json.encode(plan)).hexdigest()
+    digest = hashlib.sha256(msgspec.json.encode(plan))
+    for task in sorted({cell.workload.task for cell in cells if ":" in cell.workload.task}):
+        digest.update(file_sha256(task_file(task)).encode())
+    return digest.hexdigest()
 
 
 def typed_in(context: click.Context) -> set[str]:
@@ -68,6 +73,9 @@ FIXED = {
     "shapes": ("shapes",),
     "reference": ("reference",),
     "task": ("task",),
+    "ranges": ("ranges",),
+    "inputs": ("inputs",),
+    "parity": ("settings.parity",),
     "backends": ("backends",),
     "sets": ("sets",),
     "set_power_mode": ("set_power_mode",),

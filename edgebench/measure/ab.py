@@ -8,11 +8,11 @@ from __future__ import annotations
 import random
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -27,6 +27,9 @@ from edgebench.measure.pair import ArmSpec, PairFailed, run_pair
 from edgebench.pair import SIDES, Pair, Side
 from edgebench.record import Reason
 
+if TYPE_CHECKING:
+    from edgebench.measure.check import Tolerance
+
 #: What a pair is thought to take until one was measured.
 FIRST_PAIR_S = 4.0
 
@@ -39,6 +42,7 @@ class Contest:
     arms: dict[Side, ArmSpec] | None = None
     cores: int = 1
     failure: Reason | None = None
+    allowed: Tolerance | None = None  # between outputs of the two; None: the case's limit for all
     pairs: list[Pair] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -179,7 +183,7 @@ class Match:
             contest.failure = Reason(code="cores_taken", message=error.message, fix=error.fix)
         else:
             if index == 0:
-                pair = msgspec.structs.replace(pair, parity_error=_parity_error(arms))
+                pair = _with_parity(pair, arms, contest.allowed)
             contest.pairs.append(pair)
             self._keep(pair)
         contest.seconds += self._clock() - begun
@@ -199,17 +203,26 @@ def explained(failed: PairFailed) -> Reason:
     return msgspec.structs.replace(reason, message=message)
 
 
-def _parity_error(arms: dict[Side, ArmSpec]) -> float | None:
-    """Head's outputs against base's on the same inputs; None where an arm wrote none."""
+def _with_parity(pair: Pair, arms: Mapping[Side, ArmSpec], allowed: Tolerance | None) -> Pair:
+    """The pair with what head's outputs are off base's, on the same inputs; as it is where an arm wrote
+    none."""
     from edgebench.measure import check
+    from edgebench.output_files import load_outputs
 
     outputs = [arms[side].job.expected for side in SIDES]
     if not all(Path(path).exists() for path in outputs):
-        return None
-    base, head = (check.load_outputs(path, check.CHECKED_ITEMS) for path in outputs)
-    if len(base) != len(head):
-        return 1e9
-    return min(check.relative_error(head, base), 1e9)
+        return pair
+    base, head = (load_outputs(path, check.CHECKED_ITEMS) for path in outputs)
+    matched = check.matched(base, head)
+    if isinstance(matched, str):
+        return msgspec.structs.replace(pair, parity_error=check.NOTHING_ALIKE, parity_note=matched)
+    found = check.deviation(matched.head, base, allowed or check.Tolerance(1.0))
+    return msgspec.structs.replace(
+        pair,
+        parity_error=min(found.error, check.NOTHING_ALIKE),
+        parity_limit=found.limit if allowed else None,
+        parity_note=matched.note if found.held else "",
+    )
 
 
 def available_bytes() -> int | None:

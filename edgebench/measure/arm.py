@@ -17,6 +17,8 @@ from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from edgebench import registry
 from edgebench.backend import ModelFile, Session, computes_itself
 from edgebench.errors import EdgebenchError, UnsupportedError
@@ -89,7 +91,7 @@ def main() -> None:
     except Exception as error:  # noqa: BLE001 - whatever a backend or task raises is a reason
         from edgebench.measure.worker import explain
 
-        link.say(_broken("failed", *explain(error)))
+        link.say(_broken("failed", *explain(error, job.job.task, job.job.backend)))
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
@@ -106,7 +108,8 @@ def _measure(arm: ArmJob, link: _Link) -> Measured | Broken:
     os.environ.update(backend.environment(job.options))
     runtime = backend.import_runtime()
 
-    from edgebench.measure import check
+    from edgebench.measure import check, completion
+    from edgebench.measure.check_plan import AT_LENGTH as PLAN
     from edgebench.measure.inputs import pool_items, pool_of
     from edgebench.measure.phases import peak_of, precision_of
     from edgebench.measure.scenario import no_gc
@@ -129,9 +132,10 @@ def _measure(arm: ArmJob, link: _Link) -> Measured | Broken:
     rotation = cycle(pool)
     typical_ns = _warm_up(session, rotation)
     if arm.quality:
-        link.say(Phase("check for deferred answers", check.COMPLETION_QUERIES * typical_ns / 1e9))
-        if check.completion(session, pool, typical_ns).deferred:
-            return Broken("invalid", check.DEFERRED)  # what its blocks submit would pile up
+        queries = completion.max_queries(PLAN.completion_pairs)
+        link.say(Phase("check for deferred answers", queries * typical_ns / 1e9))
+        if completion.completion(session, pool, typical_ns, PLAN.completion_pairs).incomplete:
+            return Broken("invalid", completion.DEFERRED)  # what its blocks submit would pile up
     resident, _ = memory.peak_rss()
     elsewhere = not computes_itself(session.device()) or session.device_memory() != (None, "")
     loaded = Loaded(typical_ns, resident, device=elsewhere)
@@ -140,15 +144,20 @@ def _measure(arm: ArmJob, link: _Link) -> Measured | Broken:
         blocks = _blocks(session, rotation, begin, link)
         _stretches(session, rotation, link)
     peak = peak_of(session)
-    completion = unseen = None
+    completed = unseen = None
     if arm.quality:
         # Alone, as the blocks were; and no earlier, since further inputs would be in the peak.
         link.line()
-        calls = check.COMPLETION_QUERIES + 2 * check.UNSEEN_COUNTS[0]
+        queries, counts = completion.max_queries(PLAN.completion_pairs), PLAN.unseen_counts
+        calls = queries + PLAN.held_queries + 4 * counts[0]
         link.say(Phase("check for deferred and cached answers", calls * typical_ns / 1e9))
-        completion = check.completion(session, pool, typical_ns)
+        completed = completion.completion(session, pool, typical_ns, PLAN.completion_pairs)
+        if completion.keeps_changing(session, pool[: PLAN.held_queries]):
+            completed = msgspec.structs.replace(completed, changed=True)
         feeds = pool_of(pool_items(task(), job.batch), job.batch)
-        unseen = check.unseen(session, feeds, pool, typical_ns, seconds=UNSEEN_S, seed=job.seed)
+        unseen = check.unseen(
+            session, feeds, pool, typical_ns, counts=counts, seconds=UNSEEN_S, seed=job.seed
+        )
         link.say_and_wait(Checked(), "output check")
     _pin(everywhere)
     link.say(Phase("output check"))
@@ -159,6 +168,8 @@ def _measure(arm: ArmJob, link: _Link) -> Measured | Broken:
         precision=precision_of(job),
         reference=job.reference,
         expected=job.expected,
+        parity=job.parity,
+        asked=job.parity_limit,
     )
     quality = effective = None
     if arm.quality:
@@ -171,6 +182,9 @@ def _measure(arm: ArmJob, link: _Link) -> Measured | Broken:
             precision=precision_of(job),
             reference=job.reference,
             constant=job.reference_constant,
+            note=job.reference_note,
+            parity=job.parity,
+            asked=job.parity_limit,
         )
         link.say(Phase("reading of effective facts"))
         effective = session.effective()
@@ -180,7 +194,7 @@ def _measure(arm: ArmJob, link: _Link) -> Measured | Broken:
         output_check=checked,
         quality=quality,
         effective=effective,
-        completion=completion,
+        completion=completed,
         unseen=unseen,
         runtime=runtime,
     )
@@ -195,16 +209,15 @@ def _pin(cores: Collection[int]) -> None:
 
 def _items(arm: ArmJob, task: Callable[[], Task], link: _Link) -> list[Feeds]:
     """The items of the queries, the same in every pair: made in the first, read from then on."""
-    from edgebench.measure import check, inputs
+    from edgebench.measure import inputs
+    from edgebench.output_files import load_outputs, save_outputs
 
     link.say(Phase("preparation of inputs"))
     if arm.items_kept:
-        return check.load_outputs(arm.items, inputs.POOL * arm.job.batch)
+        return load_outputs(arm.items, inputs.POOL * arm.job.batch)
     items = inputs.pool_items(task(), arm.job.batch)
-    kinds = {array.dtype for feeds in items for array in feeds.values()}
-    # A type that npz does not know would be read back as another.
-    if arm.items and all(kind.isbuiltin == 1 and not kind.hasobject for kind in kinds):
-        check.save_outputs(arm.items, items)
+    if arm.items and inputs.can_be_kept(items):
+        save_outputs(arm.items, items)
     return items
 
 
@@ -216,6 +229,9 @@ def _model(job: Any) -> ModelFile:
         precision=job.precision,
         batch=job.batch,
         names=job.model_names,
+        shapes=job.model_shapes,
+        inputs=tuple(job.model_inputs),
+        outputs=tuple(job.model_outputs),
     )
 
 

@@ -22,6 +22,7 @@ from edgebench.analysis import stats
 from edgebench.calibration import Calibration, Ceiling, What
 from edgebench.children import module_command
 from edgebench.errors import EdgebenchError
+from edgebench.measure.cores import usable_cpus
 from edgebench.probes.distributions import onnxruntime_owners
 from edgebench.record import DeviceFacts, StateCheck
 
@@ -67,13 +68,6 @@ def calibrate(
         state=[check for check in state if check.level in ("warn", "invalid")],
         ceilings=[_ceiling(what, threads, rates) for (what, threads), rates in found.items()],
     )
-
-
-def usable_cpus() -> int:
-    """CPUs that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _ceiling(what: What, threads: int, rates: list[Rate]) -> Ceiling:

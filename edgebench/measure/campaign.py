@@ -21,6 +21,9 @@ import msgspec
 
 from edgebench import signals
 from edgebench.analysis import stats
+from edgebench.analysis.caching import caches
+from edgebench.analysis.plausible import unlike_asked, within_ceilings
+from edgebench.calibration import Calibration
 from edgebench.errors import DeviceStateError, UnsupportedError
 from edgebench.measure import children, reruns, rounds
 from edgebench.measure.allocation import open_cells
@@ -49,11 +52,11 @@ from edgebench.record import (
 from edgebench.store import JournalEntry
 
 MIN_SLICE_S = 0.2
-#: What a slice brings with it beside itself: warm-up, never-seen inputs, pipeline.
-SLICE_FACTOR = 1.6
+#: What a slice brings with it beside itself: warm-up and never-seen inputs.
+SLICE_FACTOR = 1.2
 #: First guesses of what a replicate takes beside its slice, until one was measured.
 OVERHEAD_FIRST_S = 4.0
-OVERHEAD_S = 1.2
+OVERHEAD_S = 0.8
 #: What begins within the budget may end so much after it.
 OVERTIME_S = 8.0
 #: What a worker needs to score its answers and to say its last word.
@@ -82,6 +85,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     strict: bool = False
     seed: int = 0
     memory_limit_bytes: int | None = None
+    parity: float | None = None  # the user's own limit of the relative error; None: by the file
     first_window_s: float | None = None  # of a quick look: the first replicate of each cell
     wait_quiet_s: float = 0.0  # at most, for a quiet machine before rounds; beside the budget
 
@@ -145,10 +149,17 @@ class Target:
         return [replicate for replicate in self.replicates if not reruns.disturbed(replicate)]
 
     @property
+    def judging(self) -> Replicate | None:
+        """The replicate whose answers judge the cell: the one that judged most items, as the budget may have
+        cut the pass of others. One that lost its core, which a re-run replaced, answered as well as any."""
+        sound = [entry.replicate for entry in self.entries if entry.replicate.status == "ok"]
+        found = [(r, r.quality) for r in (*self.standing, *sound) if r.quality is not None]
+        best = max(found, key=lambda each: (each[1].of is None, each[1].items), default=None)
+        return best[0] if best is not None else next(iter(self.standing), None)
+
+    @property
     def quality(self) -> Quality | None:
-        """Of the replicate that judged most items: the budget may have cut the pass of others."""
-        found = [r.quality for r in self.standing if r.quality is not None]
-        return max(found, key=lambda q: (q.of is None, q.items), default=None)
+        return self.judging.quality if self.judging is not None else None
 
     @property
     def judged(self) -> bool:
@@ -243,6 +254,7 @@ class Campaign:
         first_round: int = 0,
         ask: Callable[..., bytes | Reason] = children.ask,
         quiet: Quiet | None = None,
+        calibration: Calibration | None = None,
     ) -> None:
         self._targets = targets
         self._settings = settings
@@ -262,6 +274,7 @@ class Campaign:
         self._quiet = quiet or Quiet()
         #: Cells that leave the front or the choice open; None: nobody looked yet.
         self._undecided: set[str] | None = None
+        self._calibration = calibration
         self._overheads_s: dict[Literal["first", "rest"], list[float]] = {"first": [], "rest": []}
         self._measured = sum(len(target.entries) for target in targets)
         self.records: dict[str, Record] = {}  # of complete cells, by id
@@ -448,11 +461,23 @@ class Campaign:
 
     def _share_of_s(self, time_s: float) -> float | None:
         """A replicate's share of what the budget leaves, quality pass included, among those that have none, or
-        a part; `time_s` is the most it may take. None: there is no budget."""
+        a part; at most half of the rest is kept for later rounds. `time_s` is the most it may take. None:
+        there is no budget."""
         if time_s == float("inf"):
             return None
         waiting = [t for t in self._targets if self._unmeasured(t) or (t.entries and not t.judged)]
-        return min(time_s - CLOSING_S, self._left_s() / max(1, len(waiting)))
+        left_s = max(self._left_s() / 2, self._left_s() - self._later_s())
+        return min(time_s - CLOSING_S, left_s / max(1, len(waiting)))
+
+    def _later_s(self) -> float:
+        """What the replicates take at least that are due after the first ones: a cell that was judged whole and
+        measured once has no interval."""
+        later = sum(max(0, self._due(target) - (not target.entries)) for target in self._targets)
+        return later * self._rest_s()
+
+    def _rest_s(self) -> float:
+        """What a later replicate takes at least."""
+        return _mean(self._overheads_s["rest"], OVERHEAD_S) + SLICE_FACTOR * MIN_SLICE_S
 
     def _left_s(self) -> float:
         if self._settings.budget_s is None:
@@ -498,6 +523,7 @@ class Campaign:
             min_window_s=metered_s,
             warmup_s=max(0.3, slice_s / 2),
             full_quality=first or target.judged_better,
+            thorough=first or rerun_of == target.sound[0].index,
             expected=str(scratch / f"{self._targets.index(target)}.npz"),
             time_s=self._share_of_s(time_s),
             most_s=None if time_s == float("inf") else time_s - CLOSING_S,
@@ -667,11 +693,10 @@ class Campaign:
         part = [t for t in measured if t.quality is not None and t.quality.of is not None]
         if not unreached and not few and not part:
             return None
-        rest_s = _mean(self._overheads_s["rest"], OVERHEAD_S) + SLICE_FACTOR * MIN_SLICE_S
         missing = sum(self._settings.replicates - len(target.standing) for target in few)
         later = len(unreached) * (self._settings.replicates - 1)
         needed_s = sum(self._first_s(target) for target in unreached)
-        needed_s += (missing + later) * rest_s + sum(map(_quality_needed_s, part))
+        needed_s += (missing + later) * self._rest_s() + sum(map(_quality_needed_s, part))
         return Shortened(
             len(unreached), len(few), len(part), self._settings.budget_s + 1.2 * needed_s
         )
@@ -701,7 +726,10 @@ class Campaign:
 
     def _assemble(self, target: Target) -> Record:
         energy = self._meter.of_record(target.replicates)
-        return assemble(target, self._settings, self._run, self._device, self._state_before, energy)
+        record = assemble(
+            target, self._settings, self._run, self._device, self._state_before, energy
+        )
+        return within_ceilings(record, self._calibration)
 
 
 def _by_power_mode(targets: Sequence[Target]) -> list[tuple[str | None, list[Target]]]:
@@ -741,12 +769,11 @@ def cheap_first(targets: Sequence[Target]) -> list[Target]:
 
 def _quality_needed_s(target: Target) -> float:
     """What the rest of a quality pass that was cut takes, as the time that each of its items took."""
-    found = [r for r in target.standing if r.quality is target.quality]
-    wall_s = next((r.wall_s for r in found if r.wall_s), 0.0)
-    quality = target.quality
-    if quality is None or quality.of is None:
+    judging = target.judging
+    quality = judging.quality if judging is not None else None
+    if judging is None or quality is None or quality.of is None:
         return 0.0
-    return wall_s * (quality.of - quality.items) / max(1, quality.items)
+    return (judging.wall_s or 0.0) * (quality.of - quality.items) / max(1, quality.items)
 
 
 def _mean(values: Sequence[float], otherwise: float) -> float:
@@ -803,7 +830,9 @@ def assemble(
     state_after = postflight(device, state_before, "power_mode" in target.cell.variant)
     if target.sustained:
         state_after = allowing_heat(state_after)
-    status, reasons = _verdict(target, _invalid([*state_before, *state_after]))
+    judged = target.judging
+    unlike = unlike_asked(target.cell.variant, judged.effective if judged else None)
+    status, reasons = _verdict(target, [*unlike, *_invalid([*state_before, *state_after])])
     first = next(iter(target.standing), None)
     return Record(
         cell=target.cell,
@@ -815,9 +844,9 @@ def assemble(
         state_after=state_after,
         model=target.model or next((e.model for e in target.entries if e.model), None),
         inputs_sha256=target.entries[0].inputs_sha256 if target.entries else None,
-        quality=target.quality,
+        quality=judged.quality if judged else None,
         energy=energy,
-        effective=first.effective if first else None,
+        effective=judged.effective if judged else None,
         power_mode=first.power_mode if first else None,
         target=settings.target,
         percentile=settings.percentile,
@@ -825,19 +854,16 @@ def assemble(
     )
 
 
-def _verdict(target: Target, device: list[Reason]) -> tuple[Status, list[Reason]]:
-    """The worst that its replicates found, and `device`: why the machine was in no state to measure.
-
-    Caching needs as many replicates that show it as not.
-    """
+def _verdict(target: Target, more: list[Reason]) -> tuple[Status, list[Reason]]:
+    """The worst that its replicates found, and `more`: why it is not what was asked for, or the machine was
+    in no state to measure."""
     replicates = target.standing
     reasons = list(target.reasons)
-    for found in [*(replicate.reasons for replicate in replicates), device]:
+    for found in [*(replicate.reasons for replicate in replicates), more]:
         reasons += [reason for reason in found if reason not in reasons]
     if target.quality is not None and target.quality.of is None:
         reasons = [reason for reason in reasons if reason.code != reruns.QUALITY_CUT]
-    caching = sum(r.unseen is not None and r.unseen.caching for r in replicates)
-    if caching and 2 * caching >= len(replicates):
+    if caches(replicates):
         reasons.append(
             Reason(
                 code="caching",
@@ -850,5 +876,5 @@ def _verdict(target: Target, device: list[Reason]) -> tuple[Status, list[Reason]
     for status in ("failed", "unsupported", "invalid"):
         if status in statuses:
             return status, reasons
-    invalid = device or any(reason.code == "caching" for reason in reasons)
+    invalid = more or any(reason.code == "caching" for reason in reasons)
     return ("invalid" if invalid else "ok"), reasons

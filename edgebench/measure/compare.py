@@ -16,6 +16,7 @@ from pathlib import Path
 from edgebench import __version__, assets
 from edgebench import pair as pairs_format
 from edgebench.analysis.gate import Rules
+from edgebench.analysis.gate_cell import mismatch
 from edgebench.analysis.gate_report import build_report, rules_of
 from edgebench.analysis.gate_types import GateReport
 from edgebench.errors import EdgebenchError, StoreError, mend_disk
@@ -101,6 +102,12 @@ def compare(
     if reading is not None and not reading.needed_s:
         notes.append(f"energy is not judged: {_why(reading)}")
     notes += dict.fromkeys(unlike_asked(contests))
+    notes += [
+        f"{contest.case.cell}: {pair.parity_note}"
+        for contest in contests
+        for pair in contest.pairs[:1]
+        if pair.parity_note and contest.failure is None and mismatch(contest.case, [pair]) is None
+    ]
     notes += [budget.note] if budget.note else []
     return build_report(
         [contest.evidence for contest in contests],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -19,8 +19,15 @@ from edgebench.measure.ab import Contest
 from edgebench.measure.budget import Budget
 from edgebench.measure.campaign import LEAST_TURN_S, Target
 from edgebench.measure.campaign import Settings as CampaignSettings
-from edgebench.measure.check import PARITY_LIMIT, PARITY_METRIC, REDUCED_PARITY_LIMIT
+from edgebench.measure.check import (
+    MAX_ROUNDING,
+    PARITY_LIMIT,
+    REDUCED_PARITY_LIMIT,
+    Tolerance,
+    tolerance,
+)
 from edgebench.measure.couples import Couple, Request, couple, points
+from edgebench.measure.jobs import Job
 from edgebench.measure.pair import ArmSpec, Interpreter
 from edgebench.measure.sides import SideSpec
 from edgebench.measure.targets import fetch_assets, make_targets
@@ -29,7 +36,7 @@ from edgebench.plain_text import say
 from edgebench.plan import workload_for_model
 from edgebench.record import Reason
 from edgebench.spec.matrix import unique
-from edgebench.spec.types import Model, Workload
+from edgebench.spec.types import PARITY_METRIC, Model, Workload
 from edgebench.suggest import did_you_mean
 
 
@@ -96,7 +103,12 @@ def _workloads(request: Request, models: Mapping[Side, Path | None]) -> list[dic
         )
     shapes = msgspec.convert(request.shapes, dict)
     paths: dict[Side, Path] = {"base": base, "head": head}
-    return [{side: workload_for_model(paths[side], shapes, request.task) for side in SIDES}]
+    return [
+        {
+            side: workload_for_model(paths[side], shapes, request.task, inputs=request.inputs)
+            for side in SIDES
+        }
+    ]
 
 
 def _on_model(workload: Workload, path: Path | None) -> Workload:
@@ -170,6 +182,8 @@ def _targets(
         seed=request.seed,
         time_out_s=request.time_out_s,
         memory_limit_bytes=request.memory_limit_bytes,
+        # What the user allows between two files of their own, either may be off its reference.
+        parity=None if request.workloads else request.parity,
     )
     with budget.without("downloads"), assets.terminal_progress() as progress:
         fetched = fetch_assets(cells, progress)
@@ -223,13 +237,14 @@ def _contest(
     available: int | None,
 ) -> Contest:
     threads = max(int(couple.side(side).variant.get("threads", 1)) for side in SIDES)
+    allowed = _allowed(request, couple, targets)
     case = CellCase(
         cell=couple.name,
         base=couple.base.id,
         head=couple.head.id,
         tolerances=request.tolerances,
         report_only=_report_only(threads, available),
-        parity_limit=_parity_limit(request, couple),
+        parity_limit=None if allowed is None else allowed.limit,
         quality=request.quality,
         size_bytes={
             side: target.model.size_bytes
@@ -248,7 +263,7 @@ def _contest(
         for side, target in targets.items()
         if target.job is not None
     }
-    return Contest(case, arms, cores=threads)
+    return Contest(case, arms, cores=threads, allowed=allowed)
 
 
 def canary_of(contests: Sequence[Contest]) -> list[Contest]:
@@ -263,11 +278,12 @@ def canary_of(contests: Sequence[Contest]) -> list[Contest]:
         base=chosen.case.base,
         head=chosen.case.base,
         tolerances=chosen.case.tolerances,
+        parity_limit=chosen.case.parity_limit,
         canary=True,
     )
     assert chosen.arms is not None
     arms: dict[Side, ArmSpec] = dict.fromkeys(SIDES, chosen.arms["base"])
-    return [Contest(case, arms, cores=chosen.cores)]
+    return [Contest(case, arms, cores=chosen.cores, allowed=chosen.allowed)]
 
 
 def _least_tau(contest: Contest) -> float:
@@ -283,8 +299,9 @@ def _report_only(threads: int, available: int | None) -> str:
     )
 
 
-def _parity_limit(request: Request, couple: Couple) -> float | None:
-    """How far outputs of the two sides may lie apart; None: they may differ, labels judge them."""
+def _allowed(request: Request, couple: Couple, targets: Mapping[Side, Target]) -> Tolerance | None:
+    """How far outputs of the two sides may lie apart; None: they may differ, labels judge them, or they are
+    random."""
     labelled = couple.head.workload.quality.metric != PARITY_METRIC
     if request.parity_off:
         if not labelled:
@@ -294,12 +311,37 @@ def _parity_limit(request: Request, couple: Couple) -> float | None:
             )
         return None
     if request.parity is not None:
-        return request.parity
-    precisions = {couple.side(side).precision for side in SIDES}
-    if precisions <= PARITY_LIMIT.keys():
-        # Either side may be off the reference by its limit.
-        return 2 * max(PARITY_LIMIT[precision] for precision in precisions)
-    return None if labelled and len(precisions) > 1 else REDUCED_PARITY_LIMIT
+        return Tolerance(request.parity)
+    jobs = [target.job for target in targets.values() if target.job is not None]
+    if any(job.parity.random for job in jobs):
+        return None
+    computed = {_computed_in(job) for job in jobs}
+    if labelled and len(computed) > 1:
+        return None
+    sides = [tolerance(job.precision, job.parity) for job in jobs]
+    if len(computed) > 1 or any(job.precision not in PARITY_LIMIT for job in jobs):
+        return _allowing(sides, lambda limits: max(REDUCED_PARITY_LIMIT, *limits))
+    # Either side may be off the reference by its limit.
+    return _allowing(sides, lambda limits: min(sum(limits), max(MAX_ROUNDING, *limits)))
+
+
+def _computed_in(job: Job) -> str:
+    """What decides how far apart right answers may lie: fp32 is fp32 by any name."""
+    precision = "fp32" if job.precision in PARITY_LIMIT else job.precision
+    return job.parity.arithmetic or precision
+
+
+def _allowing(
+    sides: Sequence[Tolerance], together: Callable[[list[float]], float]
+) -> Tolerance | None:
+    """What two may lie apart, each of which may be off the same by its own tolerance."""
+    if not sides:
+        return None
+    names = {name for side in sides for name in side.outputs}
+    return Tolerance(
+        together([side.limit for side in sides]),
+        outputs={name: together([side.of(name) for side in sides]) for name in names},
+    )
 
 
 def choose(

@@ -30,6 +30,8 @@ class ConvertJob(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
     precision: str
     batch: int
+    inputs: list[str] = []
+    outputs: list[str] = []
     cache: str
 
 
@@ -75,7 +77,15 @@ def main() -> None:
 def _convert(job: ConvertJob) -> Converted:
     backend = registry.load(job.backend)
     backend.import_runtime()
-    model = ModelFile(Path(job.path), job.format, job.sha256, job.precision, job.batch)
+    model = ModelFile(
+        Path(job.path),
+        job.format,
+        job.sha256,
+        job.precision,
+        job.batch,
+        inputs=tuple(job.inputs),
+        outputs=tuple(job.outputs),
+    )
     cache = Path(job.cache)
     before = set(cache.iterdir()) if cache.is_dir() else set()
     start = time.perf_counter()

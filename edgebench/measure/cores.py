@@ -36,6 +36,13 @@ def available() -> list[int]:
     return sorted(os.sched_getaffinity(0))
 
 
+def usable_cpus() -> int:
+    """CPUs that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def lock_folder() -> Path:
     """One folder for all jobs of this user. One for all users would be a place where each of them could
     make the others open what is not theirs."""

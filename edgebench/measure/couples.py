@@ -12,7 +12,7 @@ from edgebench.backend import Scalar
 from edgebench.errors import UsageError
 from edgebench.measure.sides import SideSpec
 from edgebench.pair import Side
-from edgebench.plan import Cell, plan
+from edgebench.plan import Cell, OwnInputs, plan
 from edgebench.spec.matrix import expand, select, value_text
 from edgebench.spec.types import Matrix, Variant, Workload
 
@@ -31,6 +31,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     sets: dict[str, list[Scalar]] = {}  # of both sides; lists multiply
     shapes: dict[str, list[int | str]] = {}  # of model files without a workload
     task: str | None = None
+    inputs: OwnInputs = OwnInputs()  # of model files
     build: str | None = None
     artifact: str | None = None
     repository: str = "."

@@ -12,11 +12,12 @@ import msgspec
 
 from edgebench.backend import Backend, ModelFile
 from edgebench.generation import GenerationSession, Prompts, Room, Watched
+from edgebench.measure.check_plan import check_plan
 from edgebench.measure.jobs import Done, GenerateJob, Job
 from edgebench.measure.parent_link import ParentLink
 from edgebench.measure.phases import looks_cached, peak_of, timed
 from edgebench.measure.reruns import SCALING_CUT
-from edgebench.probes import memory
+from edgebench.probes import accounts, memory
 from edgebench.record import Generate, Memory, Pipeline, Reason, Replicate, Request, Unseen
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 POOL = 8  # requests with prompts of their own
 FIRST = 3  # tokens of the first request: enough to guess how long the others take
-FRESH = 6  # prompts that are given twice in a row
 _PIPELINE = 3
 #: Tokens of a quality pass, as if each were written: 5,000 are read, a few hundred written.
 JUDGED_TOKENS = 1_500
@@ -41,7 +41,7 @@ def measure(
     """The replicate; `backend` has its runtime imported, which took `import_ns`."""
     assert job.generate is not None
     began_s = time.monotonic()
-    asked = job.generate
+    asked, plan = job.generate, check_plan(job)
     # The task reads the model's file for its tokens: before the load, so as not to be part of it.
     link.phase("preparation of prompts")
     task = _task(job)
@@ -75,6 +75,7 @@ def measure(
     uss_warm = memory.uss_bytes()
 
     link.phase("measurement", scenario.PATIENCE * max(job.slice_s, job.min_window_s) + each_s)
+    account = accounts.Account()
     window, measured = requests.one_after_the_other(
         ask,
         pool,
@@ -83,6 +84,7 @@ def measure(
         max_samples=job.max_samples,
         min_window_s=job.min_window_s,
     )
+    counted = msgspec.structs.replace(account.closed(), raw_ns=window.raw_ns)
     peak = peak_of(session)
     generated = Generate(
         requests=measured,
@@ -106,6 +108,7 @@ def measure(
         window_end_ns=window.end_ns,
         window_start_unix_ns=window.start_unix_ns,
         cpu_ns=window.cpu_ns,
+        accounts=counted,
         involuntary_switches=window.involuntary_switches,
         stop=window.stop,
         generate=generated,
@@ -119,10 +122,12 @@ def measure(
         without = without_quality(replicate, job.quality, task.metrics, len(task), needed_s)
         link.phase(name, limit_s, Done(without, digest))
 
-    phase("measurement of prompts given twice", 2 * FRESH * each_s)
-    unseen = _twice(task, asked, job, lambda prompts: ask(prompts, 1))
-    phase("measurement of the pipeline", _PIPELINE * each_s)
-    pipeline = _pipeline(task, asked, job, session, choose)
+    phase("measurement of prompts given twice", 2 * plan.fresh_prompts * each_s)
+    unseen = _twice(task, asked, job, plan.fresh_prompts, lambda prompts: ask(prompts, 1))
+    pipeline = None
+    if plan.establishes:
+        phase("measurement of the pipeline", _PIPELINE * each_s)
+        pipeline = _pipeline(task, asked, job, session, choose)
     observed = Memory(
         peak_bytes=peak.peak_bytes,
         peak_source=peak.peak_source,
@@ -153,6 +158,7 @@ def measure(
         replicate = _with_quality(replicate, judging)
         if attempts is not None:
             replicate = _with_scaling(replicate, attempts, judging)
+    link.phase("close of the session")
     session.close()
     return Done(replicate, digest)
 
@@ -241,12 +247,16 @@ def _choose(job: Job, task: GenerationTask) -> Choose | None:
 
 
 def _twice(
-    task: GenerationTask, asked: GenerateJob, job: Job, ask: Callable[[Prompts], Request]
+    task: GenerationTask,
+    asked: GenerateJob,
+    job: Job,
+    count: int,
+    ask: Callable[[Prompts], Request],
 ) -> Unseen:
     from edgebench.measure import requests
 
     beyond = 1000 * (job.index + 1)
-    fresh = [_prompts(task, asked, job.batch, beyond + number) for number in range(FRESH)]
+    fresh = [_prompts(task, asked, job.batch, beyond + number) for number in range(count)]
     again_ns, first_ns = requests.first_and_again(ask, fresh)
     caching = looks_cached(again_ns, first_ns, max(first_ns))
     return Unseen(pool_ns=again_ns, unseen_ns=first_ns, caching=caching)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import msgspec
 
 from edgebench.backend import Scalar, TensorInfo
+from edgebench.models.jobs import Parity
 from edgebench.record import Replicate
 from edgebench.spec.types import Quality
+from edgebench.task import InputRange
 
 
 class GenerateJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,16 +28,21 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     model_format: str
     model_sha256: str
     model_names: dict[str, str] = {}
+    model_shapes: dict[str, list[int]] = {}  # of the inputs of a file in a runtime's own format
+    model_inputs: list[str] = []
+    model_outputs: list[str] = []
     precision: str
     batch: int
     precision_unknown: bool = False  # a file in a runtime's own format, used as it came
 
+    items: str = ""  # npz of the pool's items; "": the worker makes them
     task: str
     task_options: dict[str, object]
     task_data: dict[str, str]
     model_asset: str
     fp32_path: str
     fp32_inputs: list[TensorInfo]
+    input_ranges: dict[str, InputRange] = {}
     seed: int
 
     scenario: str
@@ -50,8 +57,13 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     quality: Quality
     full_quality: bool  # every labelled item, or the cheap output check alone
+    thorough: bool = True  # False: what the cell's first replicate established is not repeated
     reference: str  # npz of the fp32 outputs on the first items; "": there is none
     reference_constant: bool
+    reference_note: str = ""  # who made it where that is not ONNX Runtime, or why there is none
+    parity: Parity = Parity()
+    parity_limit: float | None = None  # the user's own; None: by what the file computes in
+    fp32_rounding: float | None = None  # what it alone moves the outputs by, relative
     expected: str  # npz of this cell's outputs: written by its first replicate, read by the others
     memory_limit_bytes: int | None = None
     #: Its share of the budget, from its start, quality pass included, and the most it may take; None: what
@@ -66,6 +78,7 @@ class Done(msgspec.Struct, frozen=True, tag="done"):
 
     replicate: Replicate
     inputs_sha256: str | None = None
+    at_ns: int | None = None  # of the worker's monotonic clock
 
 
 class Phase(msgspec.Struct, frozen=True, tag="phase"):
@@ -74,6 +87,7 @@ class Phase(msgspec.Struct, frozen=True, tag="phase"):
     name: str
     limit_s: float = 0.0
     so_far: Done | None = None  # what stands where the budget ends within this phase
+    at_ns: int | None = None  # of the worker's monotonic clock
 
 
 Message = Phase | Done

@@ -19,6 +19,7 @@ import msgspec
 
 from edgebench.children import module_command
 from edgebench.measure.jobs import Done, Job, Phase, decode_message, encode_job
+from edgebench.measure.witness import END, MAX_LATE_S, Witness
 from edgebench.plain_text import plain, shortened, utf8
 from edgebench.record import Reason, Replicate
 from edgebench.record_check import replicate_findings
@@ -47,6 +48,7 @@ class Conversation:
     timed_out: bool = False  # it was silent for longer
     out_of_time: bool = False  # it took more time than there was
     hung_up: bool = False  # it closed its end: it is ending by itself
+    late: bool = False  # what it said was heard late: this process itself was asleep
     garbled: Reason | None = None  # it wrote what cannot be
     buffer: bytearray = field(default_factory=bytearray)
 
@@ -97,14 +99,17 @@ def _measured(
         return _failed(job, started, _not_utf8(str(error.object)))
     conversation = Conversation()
     kept: list[Done] = []
+    witness = Witness()
 
     def hear(line: bytes) -> Phase | Reason | None:
         message = _message(line, conversation.phase)
         if isinstance(message, Reason):
             return message
+        name = message.name if isinstance(message, Phase) else END
+        witness.hear(name, message.at_ns, conversation.late)
         so_far = message if isinstance(message, Done) else message.so_far
         if so_far is not None:
-            kept.append(so_far)
+            kept.append(witness.told(so_far))
         return message if isinstance(message, Phase) else None
 
     oom_kills = oom_kill_count()
@@ -119,7 +124,15 @@ def _measured(
             job_read.close()
             result_write.close()
             _send_job(job_write.fileno(), encoded)
-            listen(result_read.fileno(), conversation, hear, time_out_s, time_s, on_tick)
+            listen(
+                result_read.fileno(),
+                conversation,
+                hear,
+                time_out_s,
+                time_s,
+                on_tick,
+                on_wake=lambda: witness.look(process.pid),
+            )
         finally:
             killed = see_off(process, wait=conversation.ending)
         if kept and (conversation.answered or conversation.out_of_time):
@@ -184,6 +197,7 @@ def listen(
     time_out_s: float,
     time_s: float,
     on_tick: Callable[[], None],
+    on_wake: Callable[[], None] = lambda: None,
 ) -> None:
     """Sleeps until a child has answered or ended, was silent for longer than its phase may be, or took
     more than `time_s`. `hear` takes a line: the phase that it begins, None for the last word, or the
@@ -199,7 +213,11 @@ def listen(
             conversation.timed_out = not conversation.out_of_time and now >= silent_until
             if conversation.out_of_time or conversation.timed_out:
                 return
-            if not selector.select(min(TICK_S, silent_until - now, end - now)):
+            asked_s = min(TICK_S, silent_until - now, end - now)
+            spoken = selector.select(asked_s)
+            conversation.late = time.monotonic() - now > asked_s + MAX_LATE_S
+            on_wake()
+            if not spoken:
                 on_tick()
                 continue
             chunk = os.read(fd, 1 << 20)

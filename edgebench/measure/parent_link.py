@@ -11,9 +11,12 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
+import msgspec
+
 from edgebench.measure.jobs import Done, Job, Phase, decode_job, encode_message
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
 #: How often a process looks after its parent where the kernel does not tell of its end.
 LOOK_S = 1.0
 
@@ -27,8 +30,13 @@ class ParentLink:
         self._parent_pid = parent_pid
 
     def die_with_parent(self) -> None:
-        """From now on this process ends when its parent does, however that ends."""
+        """From now on this process ends when its parent does, however that ends, and what its children leave
+        behind stays its own: a helper that hides from it is still seen."""
         die_with_parent(self._parent_pid)
+        if sys.platform == "linux":
+            import ctypes
+
+            ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
     def receive_job(self) -> Job:
         return decode_job(self._job.readline())
@@ -36,10 +44,10 @@ class ParentLink:
     def phase(self, name: str, limit_s: float = 0.0, so_far: Done | None = None) -> None:
         """Tells the parent what comes next, how long it may take beyond the time-out, and what stands
         where the budget ends within it."""
-        self._send(encode_message(Phase(name, limit_s, so_far)))
+        self._send(encode_message(Phase(name, limit_s, so_far, time.monotonic_ns())))
 
     def done(self, message: Done) -> None:
-        self._send(encode_message(message))
+        self._send(encode_message(msgspec.structs.replace(message, at_ns=time.monotonic_ns())))
 
     def _send(self, line: bytes) -> None:
         view = memoryview(line + b"\n")

@@ -5,7 +5,7 @@ The work is done in processes of its own, so that neither the parent nor a worke
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -103,6 +103,8 @@ class Preparer:
             prepared.sha256,
             prepared.precision,
             prepared.batch,
+            inputs=tuple(info.name for info in prepared.inputs),
+            outputs=tuple(info.name for info in prepared.outputs),
         )
         size_bytes, build_s = prepared.size_bytes, prepared.build_s
         if registry.load(backend).converts(model, options):
@@ -111,12 +113,11 @@ class Preparer:
             converted = _convert(model, backend, options, folder, ask)
             if isinstance(converted, NotReady):
                 return converted
-            model = ModelFile(
-                Path(converted.path),
-                converted.format,
-                converted.sha256,
-                model.precision,
-                model.batch,
+            model = replace(
+                model,
+                path=Path(converted.path),
+                format=converted.format,
+                sha256=converted.sha256,
             )
             size_bytes = converted.size_bytes
             seconds = converted.seconds
@@ -148,6 +149,8 @@ class Preparer:
             prepared.precision,
             prepared.batch,
             {**made.inputs, **made.outputs},
+            inputs=tuple(info.name for info in prepared.inputs),
+            outputs=tuple(info.name for info in prepared.outputs),
         )
         facts = ModelFacts(
             name=name,
@@ -171,6 +174,8 @@ def _convert(
         sha256=model.sha256,
         precision=model.precision,
         batch=model.batch,
+        inputs=list(model.inputs),
+        outputs=list(model.outputs),
         cache=str(folder),
     )
     answer = ask(

@@ -63,24 +63,24 @@ UNLIMITED = QualityTime()
 
 
 def in_time(
-    task: Task, infer: Infer, batch: int, time: QualityTime
+    task: Task, infer: Infer, together: int, time: QualityTime
 ) -> tuple[dict[str, float], int]:
-    """Metrics over the items that fit, and how many those are. None fit where a task goes its own way
-    through its items, or cannot score a part of them."""
+    """Metrics over the items that fit, and how many those are; so many run `together` between two looks at
+    the clock. None fit where a task goes its own way through its items, or cannot score a part of them."""
     from edgebench.task import Task as AnyTask
 
     def timely(items: Sequence[Feeds]) -> list[Outputs]:
         outputs: list[Outputs] = []
-        for start in range(0, len(items), batch):
+        for start in range(0, len(items), together):
             time.check()
-            outputs += infer(items[start : start + batch])
+            outputs += infer(items[start : start + together])
         return outputs
 
     answers: list[Any] = []
     try:
         if type(task).evaluate is not AnyTask.evaluate:
             return task.evaluate(timely), len(task)
-        for answer in task.answers(timely, together=batch):
+        for answer in task.answers(timely, together=together):
             answers.append(answer)  # noqa: PERF402 - those before the end of the time are kept
     except OutOfTime:
         pass

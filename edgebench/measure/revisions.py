@@ -65,7 +65,9 @@ def _build(repository: Path, commit: str, command: str, artifact: str, kept: Pat
                 raise AssetError(f"{command!r} left no file {artifact} at {commit[:10]}")
             kept.parent.mkdir(parents=True, exist_ok=True)
             for weights in _weights_beside(made):
-                place = kept.parent / weights.relative_to(made.parent.resolve())
+                if not weights.resolve().is_relative_to(tree.resolve()):
+                    raise AssetError(f"{artifact} at {commit[:10]} has its weights elsewhere")
+                place = kept.parent / weights.relative_to(made.parent)
                 place.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(weights, place)
             shutil.copyfile(made, kept)
@@ -77,10 +79,11 @@ def _build(repository: Path, commit: str, command: str, artifact: str, kept: Pat
 
 def _weights_beside(made: Path) -> list[Path]:
     """Files that hold weights of an ONNX model. What cannot be read has none, and says so when it is opened."""
+    from edgebench.models.file_kind import format_of
     from edgebench.models.onnx_file import external_files
 
     try:
-        return external_files(made) if made.suffix == ".onnx" else []
+        return external_files(made) if format_of(made) == "onnx" else []
     except EdgebenchError:
         return []
 

@@ -17,7 +17,8 @@ from statistics import median
 from typing import Any, Literal
 
 from edgebench.analysis import stats
-from edgebench.measure.steady import SteadyDetector
+from edgebench.measure.steady import WINDOW, SteadyDetector
+from edgebench.probes.accounts import raw_clock_ns
 from edgebench.record import Offline, Paced, Sustained, Warmup
 
 Clock = Callable[[], int]
@@ -42,6 +43,7 @@ class Window:
     window_ns: int = 0
     start_ns: int = 0  # of the monotonic clock
     end_ns: int = 0
+    raw_ns: int | None = None  # between the two by the clock that nothing slews
     start_unix_ns: int = 0
     queries: int = 0  # those included whose latency was not kept
     cpu_ns: int = 0
@@ -70,11 +72,12 @@ def usage(window: Window) -> Iterator[None]:
     """When the window was, and CPU time and involuntary context switches of this process in it."""
     before = resource.getrusage(resource.RUSAGE_SELF)
     window.start_unix_ns = time.time_ns()
-    window.start_ns = time.monotonic_ns()
+    window.start_ns, raw_ns = time.monotonic_ns(), raw_clock_ns()
     try:
         yield
     finally:
-        window.end_ns = time.monotonic_ns()
+        window.end_ns, raw_end_ns = time.monotonic_ns(), raw_clock_ns()
+        window.raw_ns = None if raw_ns is None or raw_end_ns is None else raw_end_ns - raw_ns
         after = resource.getrusage(resource.RUSAGE_SELF)
         cpu_s = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
         window.cpu_ns = round(cpu_s * 1e9)
@@ -82,13 +85,19 @@ def usage(window: Window) -> Iterator[None]:
 
 
 def warm_up(
-    run: Run, pool: Sequence[Any], limit_s: float, clock: Clock = time.perf_counter_ns
+    run: Run,
+    pool: Sequence[Any],
+    limit_s: float,
+    *,
+    steady_window: int = WINDOW,
+    clock: Clock = time.perf_counter_ns,
 ) -> tuple[Warmup, int]:
-    """Runs until latency is steady or the time is up.
+    """Runs until latency is steady or the time is up. Steady is what the median of `steady_window`
+    iterations shows against that of as many before.
 
     Returns what was run, and the median latency of the last iterations in ns.
     """
-    detector = SteadyDetector()
+    detector = SteadyDetector(steady_window)
     recent: list[int] = []
     steady = False
     start = clock()

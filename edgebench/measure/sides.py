@@ -116,13 +116,13 @@ def _parse(text: str, known_backends: Callable[[], Sequence[str]]) -> dict[str, 
     if path.suffix.lower() in _MODEL_SUFFIXES:
         if not path.exists():
             raise UsageError(f"no model file {text}")
-        return {"model": str(path.resolve())}
+        return {"model": str(path.absolute())}
     if "=" in text and not path.exists():
         return {"sets": _sets(text)}
     if text in known_backends() or (":" in text and not path.exists()):
         return {"backend": registry.absolute(text)}
     if path.is_file():
-        return {"model": str(path.resolve())}
+        return {"model": str(path.absolute())}
     if path.is_dir():
         raise UsageError(f"{text} is a folder without bin/python", "name a virtual environment")
     raise _unknown(text, known_backends)

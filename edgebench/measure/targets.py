@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgebench import assets
+from edgebench import assets, registry
 from edgebench.errors import AssetError
 from edgebench.measure.campaign import OVERHEAD_FIRST_S, Prepared, Settings, Target
 from edgebench.measure.jobs import GenerateJob, Job
@@ -14,7 +14,7 @@ from edgebench.measure.prepare import Ask, NotReady, Preparer, Ready
 from edgebench.models.jobs import PrepareJob
 from edgebench.plan import GENERATE, Cell, model_format
 from edgebench.record import CellFacts, Reason
-from edgebench.spec.types import Asset, Workload
+from edgebench.spec.types import PARITY_METRIC, Asset, Workload
 
 #: Of the guess at a first replicate: bytes of weights that a small CPU works through in a second, of
 #: networks, whose weights are used many times, and of decoders, which read all of them for a token.
@@ -134,9 +134,11 @@ def _first_s(cell: Cell, source: Path) -> float:
 
 def _prepare_job(cell: Cell, settings: Settings, cache: Path, paths: dict[str, Path]) -> PrepareJob:
     workload: Workload = cell.workload
+    quality = workload.quality
     return PrepareJob(
         task=workload.task,
         options=workload.options,
+        metrics=[m for m in (quality.metric, *quality.also) if m != PARITY_METRIC],
         data={name: str(paths[asset.sha256]) for name, asset in workload.data.items()},
         # Where it says it is: a file of equal content may have other weights beside it.
         source=str(assets.cached(workload.model) or paths[workload.model.sha256]),
@@ -156,13 +158,16 @@ def _job(cell: Cell, settings: Settings, request: PrepareJob, ready: Ready) -> J
     """The part of a worker's job that is the same for every replicate."""
     return Job(
         index=0,
-        backend=cell.backend_spec,
+        backend=registry.direct(cell.backend_spec),
         options=dict(cell.options),
         model_path=str(ready.model.path),
         model_format=ready.model.format,
         precision_unknown=cell.native is not None and cell.precision == "as-is",
         model_sha256=ready.model.sha256,
         model_names=dict(ready.model.names),
+        model_shapes=_native_shapes(cell, ready),
+        model_inputs=list(ready.model.inputs),
+        model_outputs=list(ready.model.outputs),
         precision=cell.precision,
         batch=cell.batch,
         task=request.task,
@@ -171,6 +176,8 @@ def _job(cell: Cell, settings: Settings, request: PrepareJob, ready: Ready) -> J
         model_asset=request.source,
         fp32_path=ready.prepared.fp32_path,
         fp32_inputs=ready.prepared.inputs,
+        input_ranges=ready.prepared.input_ranges,
+        items=ready.prepared.items,
         seed=settings.seed,
         scenario=cell.scenario,
         rate_per_s=cell.rate_per_s,
@@ -183,10 +190,25 @@ def _job(cell: Cell, settings: Settings, request: PrepareJob, ready: Ready) -> J
         full_quality=True,
         reference=ready.prepared.reference,
         reference_constant=ready.prepared.reference_constant,
+        reference_note=ready.prepared.reference_note,
+        parity=ready.prepared.parity,
+        parity_limit=settings.parity,
+        fp32_rounding=ready.prepared.fp32_rounding,
         expected="",
         memory_limit_bytes=settings.memory_limit_bytes,
         generate=_generate_job(cell),
     )
+
+
+def _native_shapes(cell: Cell, ready: Ready) -> dict[str, list[int]]:
+    """The input shapes that a file in a runtime's own format is opened with: its reference's, or those
+    that were asked for. Files made from ONNX have theirs."""
+    if cell.native is not None:
+        return {i.name: [*(i.sizes or ())] for i in ready.prepared.inputs}
+    if ready.prepared.format == "onnx":
+        return {}
+    asked = cell.workload.model.shapes
+    return {name: [1 if size == "batch" else size for size in asked[name]] for name in asked}
 
 
 def _generate_job(cell: Cell) -> GenerateJob | None:

@@ -12,27 +12,33 @@ import os
 import sys
 import time
 from datetime import datetime, timezone
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from edgebench import registry
 from edgebench.backend import DeviceTimes, ModelFile, Session
 from edgebench.errors import EdgebenchError, UnsupportedError, tells_of_no_memory
+from edgebench.measure.check_plan import CheckPlan, check_plan
 from edgebench.measure.jobs import Done, Job
 from edgebench.measure.parent_link import ParentLink, be_first_to_go, limit_memory
 from edgebench.measure.phases import peak_of, precision_of, timed
-from edgebench.probes import memory
+from edgebench.probes import accounts, memory
 from edgebench.record import Memory, Pipeline, Reason, Replicate
+from edgebench.task import RANGE_FIX
+from edgebench.user_code import place_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from edgebench.backend import TensorInfo
+    from edgebench.measure.inputs import Feeds
     from edgebench.measure.scenario import Window
     from edgebench.task import Task
 
 #: Shares of the slice for what is timed beside the main window.
-UNSEEN_SHARE = 0.15
 PIPELINE_SHARE = 0.15
 DEVICE_SHARE = 0.15
 #: Runs of the pipeline and of the device's part, at least.
@@ -53,7 +59,7 @@ def main() -> None:
     except EdgebenchError as error:
         done = _refused(job, started, error)
     except Exception as error:  # noqa: BLE001 - whatever a backend or task raises is a row
-        code, text = explain(error)
+        code, text = explain(error, job.task, job.backend)
         done = _ended(job, started, "failed", code, text, "")
     link.done(done)
     # The result is out; a runtime that hangs or crashes in its destructors must not spoil it.
@@ -78,6 +84,9 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
         precision=job.precision,
         batch=job.batch,
         names=job.model_names,
+        shapes=job.model_shapes,
+        inputs=tuple(job.model_inputs),
+        outputs=tuple(job.model_outputs),
     )
     if job.generate is not None:
         from edgebench.measure import generation
@@ -87,53 +96,72 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
     session, load_ns = timed(lambda: backend.open(model, job.options))
     uss_loaded = memory.uss_bytes()
 
-    from edgebench.measure import check, inputs, scenario
+    from edgebench.measure import check, completion, inputs, scenario
     from edgebench.measure.quality_time import QualityTime, with_quality, without_quality
+    from edgebench.output_files import load_outputs
+
+    @cache
+    def task() -> Task:
+        return task_of(job, job.fp32_inputs or session.inputs)
 
     link.phase("preparation of inputs")
-    task = task_of(job, job.fp32_inputs or session.inputs)
-    feeds = inputs.build_pool(task, job.batch)
+    plan = check_plan(job)
+    if job.items:
+        items = load_outputs(job.items, inputs.POOL * job.batch)
+    else:
+        items = inputs.pool_items(task(), job.batch)
+    feeds = inputs.pool_of(items, job.batch)
     pool = [session.prepare(item) for item in feeds]
 
     link.phase("first inference")
-    _, first_ns = timed(lambda: session.run(pool[0]))
+    first_ns = _first_inference(session, pool[0], task)
     link.phase("warm-up", job.warmup_s + scenario.LEAST_WARM_UP * first_ns / 1e9)
-    warmup, typical_ns = scenario.warm_up(session.run, pool, job.warmup_s)
+    warmup, typical_ns = scenario.warm_up(
+        session.run, pool, job.warmup_s, steady_window=plan.steady_window
+    )
     uss_warm = memory.uss_bytes()
 
     def phase(name: str, seconds: float, queries: int, so_far: Done | None = None) -> None:
         """Starts a phase of so many seconds, or of so many queries where they take longer."""
         link.phase(name, seconds + queries * typical_ns / 1e9, so_far)
 
-    phase("reading of outputs", 0.0, check.COMPLETION_QUERIES)
-    completion = check.completion(session, pool, typical_ns)
-    if completion.deferred:
+    phase("reading of outputs", 0.0, completion.max_queries(plan.completion_pairs))
+    completed = completion.completion(session, pool, typical_ns, plan.completion_pairs)
+    if completed.incomplete:
         # What such a call takes is no latency: there is nothing to measure.
         deferred = Replicate(
             index=job.index,
             status="invalid",
             started_utc=started,
-            reasons=[check.DEFERRED],
-            completion=completion,
+            reasons=[completion.DEFERRED],
+            completion=completed,
         )
-        return Done(deferred, inputs.digest(feeds))
+        return Done(deferred, _digest(plan, feeds))
 
     window_s = scenario.PATIENCE * max(job.slice_s, job.min_window_s)
     phase("measurement", window_s + 2 * job.sustain_s, 1)
+    account = accounts.Account()
     window = _window(job, session, pool, typical_ns)
+    counted = msgspec.structs.replace(account.closed(), raw_ns=window.raw_ns)
     # Before anything else is prepared: what follows holds further inputs.
     peak = peak_of(session)
-    phase("measurement of never-seen inputs", job.slice_s, 2 * check.UNSEEN_COUNTS[0])
+    phase("second look at outputs", 0.0, plan.held_queries)
+    if completion.keeps_changing(session, pool[: plan.held_queries]):
+        completed = msgspec.structs.replace(completed, changed=True)
+    phase("measurement of never-seen inputs", job.slice_s, 4 * plan.unseen_counts[0])
     unseen = check.unseen(
         session,
         feeds,
         pool,
         typical_ns,
-        seconds=UNSEEN_SHARE * job.slice_s,
+        counts=plan.unseen_counts,
+        seconds=plan.unseen_share * job.slice_s,
         seed=job.seed + 1000 * job.index,
     )
-    phase("measurement of the pipeline", job.slice_s, LEAST_RUNS)
-    pipeline = _pipeline(job, session, task, typical_ns)
+    pipeline = None
+    if plan.establishes:
+        phase("measurement of the pipeline", job.slice_s, LEAST_RUNS)
+        pipeline = _pipeline(job, session, task(), typical_ns)
     observed = Memory(
         peak_bytes=peak.peak_bytes,
         peak_source=peak.peak_source,
@@ -144,18 +172,24 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
         device_peak_bytes=peak.device_peak_bytes,
         device_source=peak.device_source,
     )
-    phase("measurement of the device's part", job.slice_s, LEAST_RUNS)
-    device = _device_times(job, session, pool, typical_ns)
+    device = None
+    if plan.establishes:
+        phase("measurement of the device's part", job.slice_s, LEAST_RUNS)
+        device = _device_times(job, session, pool, typical_ns)
 
-    phase("output check", 0.0, 2 * check.CHECKED_ITEMS)
+    count = plan.checked_items(job.batch, check.CHECKED_ITEMS)
+    phase("output check", 0.0, 2 * count)
     checked = check.output_check(
         session,
-        inputs.first_items(task, check.CHECKED_ITEMS),
+        items[:count],
         batch=job.batch,
         precision=precision_of(job),
         reference=job.reference,
         expected=job.expected,
+        parity=job.parity,
+        asked=job.parity_limit,
     )
+    checked = msgspec.structs.replace(checked, rounding=job.fp32_rounding)
     effective = None
     if job.full_quality:
         link.phase("reading of effective facts")
@@ -175,6 +209,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
         window_start_unix_ns=window.start_unix_ns,
         queries=window.queries,
         cpu_ns=window.cpu_ns,
+        accounts=counted,
         involuntary_switches=window.involuntary_switches,
         stop=window.stop,
         paced=window.paced,
@@ -185,29 +220,66 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
         device=device,
         memory=observed,
         output_check=checked,
-        completion=completion,
+        completion=completed,
         effective=effective,
     )
-    replicate, digest = _judged(replicate, window), inputs.digest(feeds)
+    replicate, digest = _judged(replicate, window), _digest(plan, feeds)
     if job.full_quality:
         left = QualityTime.of_replicate(began_s, job.time_s, job.most_s)
-        needed_s = len(task) * typical_ns / 1e9 / job.batch
-        so_far = without_quality(replicate, job.quality, task.metrics, len(task), needed_s)
-        phase("quality pass", 10 * job.slice_s, 2 * len(task), Done(so_far, digest))
+        count, metrics = len(task()), task().metrics
+        needed_s = count * typical_ns / 1e9 / job.batch
+        so_far = without_quality(replicate, job.quality, metrics, count, needed_s)
+        phase("quality pass", 10 * job.slice_s, 2 * count, Done(so_far, digest))
         quality = check.quality(
             session,
-            task,
+            task(),
             job.quality,
             batch=job.batch,
             precision=precision_of(job),
             reference=job.reference,
             constant=job.reference_constant,
+            note=job.reference_note,
+            parity=job.parity,
+            asked=job.parity_limit,
+            lanes=_lanes(job, session),
             time=left,
-            no_reference=check.NO_TIME if job.fp32_inputs else check.NATIVE_FILE,
         )
         replicate = with_quality(replicate, quality, needed_s)
+    link.phase("close of the session")
     session.close()
     return Done(replicate, digest)
+
+
+def _first_inference(session: Session, prepared: Any, task: Callable[[], Task]) -> int:
+    """What it takes. Where it fails on inputs that were made up, the error says from what."""
+    try:
+        _, first_ns = timed(lambda: session.run(prepared))
+    except (MemoryError, EdgebenchError):
+        raise
+    except Exception as error:
+        drawn = task().drawn()
+        if not drawn:
+            raise
+        message = f"{type(error).__name__}: {error}{drawn}"
+        raise EdgebenchError(message, RANGE_FIX) from None
+    return first_ns
+
+
+def _lanes(job: Job, session: Session) -> int:
+    """Inferences side by side in the quality pass. Under a limit of memory one, as when it was timed."""
+    from edgebench.measure.check import lanes_of
+    from edgebench.measure.cores import usable_cpus
+
+    if job.memory_limit_bytes is not None:
+        return 1
+    return lanes_of(session, int(job.options.get("threads", 0)), usable_cpus())
+
+
+def _digest(plan: CheckPlan, feeds: Sequence[Feeds]) -> str | None:
+    """The hash of the pool, once a cell: its replicates have the same inputs."""
+    from edgebench.measure import inputs
+
+    return inputs.digest(feeds) if plan.establishes else None
 
 
 def _device_times(
@@ -220,7 +292,7 @@ def _device_times(
 
 def task_of(job: Job, described: Sequence[TensorInfo]) -> Task:
     """The task; `described`: the inputs of the fp32 model, or where there is none, of the session."""
-    from edgebench.measure.check import PARITY_METRIC
+    from edgebench.spec.types import PARITY_METRIC
     from edgebench.task import TaskContext
     from edgebench.tasks import load_task
 
@@ -230,6 +302,7 @@ def task_of(job: Job, described: Sequence[TensorInfo]) -> Task:
         model=Path(job.fp32_path),
         model_asset=Path(job.model_asset),
         inputs=described,
+        input_ranges=job.input_ranges,
         seed=job.seed,
     )
     metrics = (job.quality.metric, *job.quality.also)
@@ -292,19 +365,32 @@ def _sustained(job: Job, session: Session, pool: list[Any], typical_ns: int) -> 
 
 def _pipeline(job: Job, session: Session, task: Task, typical_ns: int) -> Pipeline:
     """The application's way with fresh raw items: pre-processing, inference, post-processing."""
-    from edgebench.measure import inputs
+    from edgebench.measure import completion, inputs
 
     clock = time.perf_counter_ns
-    split = Pipeline(preprocess_ns=[], inference_ns=[], postprocess_ns=[], end_to_end_ns=[])
+    split = Pipeline(
+        preprocess_ns=[],
+        inference_ns=[],
+        postprocess_ns=[],
+        end_to_end_ns=[],
+        prepare_ns=[],
+        read_ns=[],
+        copy_ns=[],
+    )
     count = _count(PIPELINE_SHARE * job.slice_s, 2 * typical_ns, least=LEAST_RUNS, most=200)
     raw = [task.raw(index) for index in range(min(len(task), inputs.POOL * job.batch))]
     deadline = clock() + round(2 * PIPELINE_SHARE * job.slice_s * 1e9)
     for number in range(count):
         chosen = [raw[(number * job.batch + offset) % len(raw)] for offset in range(job.batch)]
         begin = clock()
-        prepared = session.prepare(inputs.stack([task.preprocess(item) for item in chosen]))
+        feeds = inputs.stack([task.preprocess(item) for item in chosen])
+        made = clock()
+        prepared = session.prepare(feeds)
         ready = clock()
-        outputs = session.outputs_of(prepared, session.run(prepared))
+        answer = session.run(prepared)
+        returned = clock()
+        outputs = session.outputs_of(prepared, answer)
+        completion.read(outputs)
         answered = clock()
         for item, source in zip(inputs.split(outputs, job.batch), chosen, strict=True):
             task.postprocess(item, source)
@@ -313,6 +399,9 @@ def _pipeline(job: Job, session: Session, task: Task, typical_ns: int) -> Pipeli
         split.inference_ns.append(answered - ready)
         split.postprocess_ns.append(end - answered)
         split.end_to_end_ns.append(end - begin)
+        split.prepare_ns.append(ready - made)
+        split.read_ns.append(answered - returned)
+        split.copy_ns.append(completion.copying_ns(feeds, outputs))
         if end > deadline and number + 1 >= LEAST_RUNS:
             break
     return split
@@ -324,18 +413,15 @@ def _count(seconds: float, each_ns: int, *, least: int, most: int) -> int:
 
 def _judged(replicate: Replicate, window: Window) -> Replicate:
     """The replicate with the status that its own findings demand."""
-    import msgspec
+    from edgebench.measure import completion
 
     reasons = []
+    if replicate.completion is not None and replicate.completion.incomplete:
+        reasons.append(completion.DEFERRED)
     if replicate.output_check is not None and not replicate.output_check.passed:
-        found = replicate.output_check
-        reasons.append(
-            Reason(
-                code="output_mismatch",
-                message=f"outputs differ from {found.against} by {found.relative_error:.2g} "
-                f"(limit {found.limit:g})",
-            )
-        )
+        from edgebench.measure.check import mismatch
+
+        reasons.append(mismatch(replicate.output_check))
     if window.paced is not None and window.paced.misses > len(window.samples_ns) / 2:
         reasons.append(
             Reason(
@@ -350,8 +436,10 @@ def _judged(replicate: Replicate, window: Window) -> Replicate:
     return msgspec.structs.replace(replicate, status="invalid", reasons=reasons)
 
 
-def explain(error: Exception) -> tuple[str, str]:
-    text = f"{type(error).__name__}: {error}".strip()
+def explain(error: Exception, *specs: str) -> tuple[str, str]:
+    """The code of a failure and its words, with the place where it arose in a file that `specs` name."""
+    place = place_of(error, specs)
+    text = f"{place}: {type(error).__name__}: {error}".removeprefix(": ").strip()
     return ("out_of_memory" if tells_of_no_memory(error) else "error"), text
 
 

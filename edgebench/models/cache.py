@@ -115,7 +115,8 @@ def _read(folder: Path) -> _Entry | None:
 
 
 def _hashes(folder: Path) -> dict[str, str]:
-    return {path.name: file_sha256(path) for path in sorted(folder.iterdir())}
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {path.relative_to(folder).as_posix(): file_sha256(path) for path in files}
 
 
 def _digest(key: dict[str, Any]) -> str:

@@ -10,9 +10,30 @@ import msgspec
 
 from edgebench.backend import TensorInfo
 from edgebench.record import Work
+from edgebench.task import InputRange
 
 #: Task items whose fp32 outputs are kept as the reference of parity.
 REFERENCE_ITEMS = 8
+#: The note of a model that has none for this reason.
+NO_TIME_FOR_REFERENCE = "the budget left no time for the fp32 reference"
+
+
+class Parity(msgspec.Struct, frozen=True, kw_only=True):
+    """What the reference of parity is, and what is known of how far a right answer may lie from it."""
+
+    #: What rounds between the operators of the file that made it ("int8", "fp16+int8"); "": nothing does,
+    #: it computes in fp32 or above.
+    arithmetic: str = ""
+    #: Output -> how far rounding alone moves it, as `models.step_noise` measured it; empty: not known.
+    moved: dict[str, float] = {}
+    random: str = ""  # why the model gives other outputs for the same input; "": it does not
+
+    @property
+    def reference(self) -> str:
+        """Its name."""
+        if self.arithmetic:
+            return f"the {self.arithmetic} file itself, unoptimised, on ONNX Runtime's CPU provider"
+        return "the fp32 reference"
 
 
 #: Files of a moment: in a temporary folder of ours, or in an entry of the cache that is not finished.
@@ -35,6 +56,7 @@ class PrepareJob(msgspec.Struct, frozen=True, kw_only=True):
 
     task: str
     options: dict[str, Any] = {}  # of the task
+    metrics: list[str] = []  # by which the task is judged
     data: dict[str, str] = {}  # the task's data assets: name -> local path
     source: str  # local path of the model file or of the weights a builder reads
     source_sha256: str
@@ -62,12 +84,20 @@ class PreparedModel(msgspec.Struct, frozen=True, kw_only=True):
         float | None
     )  # as first built, also where it came from the cache; None: used as it came
     fp32_path: str  # the unquantised file at batch 1, which made the reference
-    inputs: list[TensorInfo]  # of that file
+    inputs: list[TensorInfo]  # of that file; none: it is in a runtime's own format
+    outputs: list[TensorInfo] = []
+    input_ranges: dict[str, InputRange] = {}  # what of whole numbers its graph allows
     #: .npz of that file's outputs for the task's first REFERENCE_ITEMS items, one thread, graph
     #: optimisations off; arrays are named "<item>/<output name>".
-    reference: str  # "": a file in a runtime's own format has none, or there was no time for it
+    reference: str  # "": there is none, and the note says why
+    items: str = ""  # .npz of the items that workers time with; "": they make them themselves
     work: Work | None = None  # of the file at `path`, one run; None: not an ONNX graph
+    parity: Parity = Parity()
     reference_constant: bool  # no two items gave different outputs: parity would prove nothing
+    #: Who made the reference where that is not ONNX Runtime, or why there is none.
+    reference_note: str = ""
+    #: What rounding in fp32 alone moves those outputs by, relative; None: unknown.
+    fp32_rounding: float | None = None
 
 
 class PrepareFailure(msgspec.Struct, frozen=True, kw_only=True):

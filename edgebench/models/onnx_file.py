@@ -7,11 +7,13 @@ import os
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any
 
-from edgebench.backend import TensorInfo
+from edgebench.backend import TensorInfo, named_by_place
 from edgebench.errors import EdgebenchError, UnsupportedError, UsageError
+from edgebench.models.file_kind import check_arrived
 from edgebench.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -32,15 +34,37 @@ def load_model(path: Path, *, weights: bool = True) -> ModelProto:
     import onnx
     from google.protobuf.message import DecodeError
 
+    check_arrived(path)
     try:
-        model = onnx.load(str(path), load_external_data=weights)
+        model = onnx.load(str(path), load_external_data=False)
     except DecodeError:
         raise _not_a_model(path, "it is not in ONNX format") from None
-    except (OSError, ValueError, onnx.checker.ValidationError) as error:
+    except (OSError, ValueError) as error:
         raise _not_a_model(path, str(error)) from None
     if not model.graph.node or not model.opset_import:
         raise _not_a_model(path, "it holds no graph")
+    if weights:
+        _load_weights(model, path)
     return model
+
+
+def damage_kinds() -> tuple[type[Exception], ...]:
+    """What `onnx`, protobuf and ONNX Runtime raise over models that are damaged, or too large for the
+    memory, beside what is caught where it arises."""
+    import onnx
+    from google.protobuf.message import Error
+
+    checked = onnx.checker.ValidationError, onnx.shape_inference.InferenceError
+    return (
+        *checked,
+        Error,
+        RuntimeError,
+        LookupError,
+        ValueError,
+        TypeError,
+        OverflowError,
+        MemoryError,
+    )
 
 
 def _not_a_model(path: Path, why: str) -> EdgebenchError:
@@ -62,11 +86,11 @@ def save_model(model: ModelProto, path: Path, *, keep_opset: bool = False) -> No
     opset = opset_of(model)
     if opset > MAX_OPSET and not keep_opset:
         raise EdgebenchError(f"{path.name}: opset {opset} is later than {MAX_OPSET}")
-    model.ir_version = min(max(model.ir_version, MIN_IR), MAX_IR)
-    inline = model.ByteSize() < _INLINE_BYTES
+    _pin_ir_version(model)
+    inline = fits_inline(model)
     try:
         if inline:
-            onnx.checker.check_model(model)
+            _check(model)
         onnx.save(
             model,
             str(path),
@@ -79,43 +103,131 @@ def save_model(model: ModelProto, path: Path, *, keep_opset: bool = False) -> No
         raise EdgebenchError(f"{path.name} is not a valid ONNX model: {error}") from None
 
 
+def fits_inline(model: ModelProto) -> bool:
+    """Whether one protobuf message can hold the model. Asked tensor by tensor: protobuf raises an error
+    for a whole that is too large to be written."""
+    return sum(int(tensor.ByteSize()) for tensor in _tensors(model.graph)) < _INLINE_BYTES
+
+
+def _check(model: ModelProto) -> None:
+    """Raises ValidationError. The checker demands a shape of every output, which runtimes do not: one of
+    unknown rank is checked as a scalar."""
+    import onnx
+
+    shapeless = [
+        value.type.tensor_type
+        for value in model.graph.output
+        if value.type.HasField("tensor_type") and not value.type.tensor_type.HasField("shape")
+    ]
+    for tensor in shapeless:
+        tensor.shape.SetInParent()
+    try:
+        onnx.checker.check_model(model)
+    finally:
+        for tensor in shapeless:
+            tensor.ClearField("shape")
+
+
 def opset_of(model: ModelProto) -> int:
     """The version of ONNX's own operators that the model uses."""
     return next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
 
 
 def external_files(path: Path) -> list[Path]:
-    """Weight files beside an ONNX file (external data), sorted; most models have none."""
-    model = load_model(path, weights=False)
-    names = {
-        entry.value
-        for tensor in _tensors(model.graph)
-        for entry in tensor.external_data
-        if entry.key == "location"
-    }
-    folder = path.parent.resolve()
-    files = sorted((folder / name).resolve() for name in names)
-    for file in files:
-        if not file.is_relative_to(folder):
-            raise _not_a_model(path, f"it points outside its folder, to {file}")
-        if not file.is_file():
-            raise _not_a_model(path, f"its weights are missing: {file.name}")
-    return files
+    """Weight files beside an ONNX file (external data), sorted; most models have none.
+
+    They have the names that the model says, which may be links: a cache of downloads keeps the content
+    elsewhere.
+    """
+    tensors = _all_tensors(load_model(path, weights=False))
+    places = (_external_place(tensor, path) for tensor in tensors if _is_external(tensor))
+    return sorted({place.file for place in places})
+
+
+@dataclass(frozen=True)
+class _ExternalPlace:
+    """Where the values of a tensor lie."""
+
+    file: Path
+    offset: int
+    length: int
+
+
+def _is_external(tensor: Any) -> bool:
+    return len(tensor.external_data) > 0
+
+
+def _external_place(tensor: Any, path: Path) -> _ExternalPlace:
+    """Raises EdgebenchError where the file is not there, or ends before the tensor does."""
+    facts = {entry.key: entry.value for entry in tensor.external_data}
+    name = PurePosixPath(facts.get("location", ""))
+    if name.is_absolute() or ".." in name.parts or not name.name:
+        raise _not_a_model(path, f"it points outside its folder, to {name}")
+    file = path.parent / name
+    try:
+        there = file.is_file()
+    except (OSError, ValueError) as error:  # a name that no file can have
+        raise _not_a_model(path, f"it names no file for its weights: {error}") from None
+    if not there:
+        raise EdgebenchError(
+            f"{path} cannot be read as an ONNX model: its weights are missing: {name}",
+            fix=f"put {name} into the folder of {path.name}: the two belong together",
+        )
+    check_arrived(file)
+    size = file.stat().st_size
+    try:
+        offset = int(facts.get("offset", "0"))
+        length = int(facts.get("length", str(size - offset)))
+    except ValueError:
+        raise _not_a_model(path, f"the place of tensor {tensor.name!r} is no number") from None
+    if offset < 0 or length < 0 or offset + length > size:
+        raise EdgebenchError(
+            f"{file} ends before tensor {tensor.name!r} of {path.name} does: it has {size} bytes, "
+            f"{offset + length} are needed",
+            fix="check that the file arrived whole: download or export it again",
+        )
+    return _ExternalPlace(file, offset, length)
+
+
+def _load_weights(model: ModelProto, path: Path) -> None:
+    """Reads external data into the model, through links too, which `onnx` refuses to follow."""
+    from onnx import TensorProto
+
+    for tensor in _all_tensors(model):
+        if not _is_external(tensor):
+            continue
+        place = _external_place(tensor, path)
+        with place.file.open("rb") as file:
+            file.seek(place.offset)
+            tensor.raw_data = file.read(place.length)
+        tensor.data_location = TensorProto.DEFAULT
+        del tensor.external_data[:]
+
+
+def _all_tensors(model: ModelProto) -> Iterator[Any]:
+    """Every tensor of a model that may lie in a file of its own, as an attribute too."""
+    yield from _tensors(model.graph)
+    functions = (node for function in model.functions for node in function.node)
+    for node in (*graph_nodes(model.graph), *functions):
+        for attribute in node.attribute:
+            yield from attribute.tensors
+            if attribute.HasField("t") and (node.op_type != "Constant" or node.domain):
+                yield attribute.t
 
 
 def describe(
     model: ModelProto,
 ) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:
-    """Inputs and outputs of a model; open axes are None."""
-    return (
-        tuple(_tensor_info(value) for value in graph_inputs(model)),
-        tuple(_tensor_info(value) for value in model.graph.output),
-    )
+    """Inputs and outputs of a model, each under a name of its own; open axes are None."""
+    inputs = [_tensor_info(value) for value in graph_inputs(model)]
+    outputs = [_tensor_info(value) for value in model.graph.output]
+    return named_by_place(inputs, kind="input"), named_by_place(outputs)
 
 
 def graph_inputs(model: ModelProto) -> list[ValueInfoProto]:
     """Inputs a caller must feed: old files list their weights among the inputs as well."""
     weights = {tensor.name for tensor in model.graph.initializer}
+    weights |= {sparse.values.name for sparse in model.graph.sparse_initializer}
     return [value for value in model.graph.input if value.name not in weights]
 
 
@@ -132,8 +244,14 @@ def _tensor_info(value: ValueInfoProto) -> TensorInfo:
     return TensorInfo(
         name=value.name,
         dtype=dtype,
-        shape=tuple(_declared(dim) for dim in tensor.shape.dim),
+        shape=declared_shape(value),
     )
+
+
+def declared_shape(value: ValueInfoProto) -> tuple[int | None, ...] | None:
+    """The sizes that the file tells; None: it does not even tell how many axes there are."""
+    tensor = value.type.tensor_type
+    return tuple(map(_declared, tensor.shape.dim)) if tensor.HasField("shape") else None
 
 
 def _declared(dim: TensorShapeProto.Dimension) -> int | None:
@@ -241,8 +359,8 @@ def _check_batch(
 
 
 def _leads_open(value: ValueInfoProto) -> bool:
-    dims = value.type.tensor_type.shape.dim
-    return bool(dims) and _declared(dims[0]) is None
+    shape = declared_shape(value)
+    return shape is None or shape[:1] == (None,)
 
 
 def _named_axes(
@@ -251,11 +369,15 @@ def _named_axes(
     """Sizes of symbolic axes ("sequence", "batch_size", ...) that the wanted shapes fix."""
     named: dict[str, int] = {}
     for name, shape in wanted.items():
+        if declared_shape(inputs[name]) is None:
+            continue  # whatever was asked for fits
         dims = inputs[name].type.tensor_type.shape.dim
         if len(dims) != len(shape):
             raise UsageError(
                 f"input {name!r} has {len(dims)} axes, the shape given has {len(shape)}",
-                fix=f"give {len(dims)} sizes: --shape {name}={_example(inputs[name])}",
+                fix=f"give {len(dims)} sizes: --shape {name}={_example(inputs[name])}"
+                if len(dims)
+                else f"leave --shape {name}=... out: it is a scalar",
             )
         for dim, size in zip(dims, shape, strict=True):
             if dim.dim_param not in ("", "?"):
@@ -269,6 +391,14 @@ def _fixed_shape(
     named: Mapping[str, int],
     batch: int,
 ) -> list[int]:
+    if declared_shape(value) is None:
+        if wanted is None:
+            raise UsageError(
+                f"input {value.name!r} has no shape in the model, not even its number of axes",
+                fix=f"--shape {value.name}=1,3,224,224 with every size of yours, "
+                f"or --shape {value.name}=scalar",
+            )
+        return [_size(value.name, size, batch) for size in wanted]
     shape = []
     for axis, dim in enumerate(value.type.tensor_type.shape.dim):
         declared = _declared(dim)
@@ -326,15 +456,27 @@ def set_input_shapes(model: ModelProto, shapes: Mapping[str, Sequence[int]]) -> 
     import onnx
 
     for value in graph_inputs(model):
-        dims = value.type.tensor_type.shape.dim
-        for dim, size in zip(dims, shapes[value.name], strict=True):
-            dim.dim_value = size
+        shape = value.type.tensor_type.shape
+        shape.SetInParent()  # a scalar has a shape, without axes
+        del shape.dim[:]
+        for size in shapes[value.name]:
+            shape.dim.add().dim_value = size
     del model.graph.value_info[:]
     for output in model.graph.output:
         for dim in output.type.tensor_type.shape.dim:
             dim.Clear()  # the rank stays: the checker demands a shape
-    if model.ByteSize() < _INLINE_BYTES:
+    if fits_inline(model):
         model.CopyFrom(onnx.shape_inference.infer_shapes(model, data_prop=True))
+
+
+def inferred_graph(model: ModelProto) -> GraphProto:
+    """The graph with what can be inferred of types and shapes; as it is where the file contradicts itself."""
+    import onnx
+
+    try:
+        return onnx.shape_inference.infer_shapes(model).graph
+    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError):
+        return model.graph
 
 
 def raise_opset(model: ModelProto) -> ModelProto:
@@ -346,6 +488,11 @@ def raise_opset(model: ModelProto) -> ModelProto:
 
     if opset_of(model) >= MIN_OPSET:
         return model
+    if not fits_inline(model):
+        raise UnsupportedError(
+            f"the model is too large for its opset {opset_of(model)} to be raised to {MIN_OPSET}",
+            fix=f"export the model with opset {MIN_OPSET} or later",
+        )
     try:
         raised = onnx.version_converter.convert_version(model, MIN_OPSET)
         _keep_metadata(model, raised)
@@ -357,38 +504,71 @@ def raise_opset(model: ModelProto) -> ModelProto:
         ) from None
 
 
+class RefusedError(UnsupportedError):
+    """ONNX Runtime refuses the model with fixed shapes written into it."""
+
+
 def freeze(model: ModelProto, shapes: Mapping[str, Sequence[int]]) -> ModelProto:
     """The model with fixed input shapes and its shape arithmetic folded away.
 
     ONNX Runtime's basic optimisation does the folding; only operators of ONNX itself, or ones that
-    the model had before, remain. Raises UnsupportedError where ONNX Runtime refuses the model.
+    the model had before, remain. Raises RefusedError where ONNX Runtime refuses the model so.
     """
     import onnx
 
     set_input_shapes(model, shapes)
-    domains = _domains(model.graph)
     with tempfile.TemporaryDirectory(prefix="edgebench-") as folder:
         fixed, folded = Path(folder, "fixed.onnx"), Path(folder, "folded.onnx")
         save_model(model, fixed, keep_opset=True)
-        _optimise(fixed, folded)
+        try:
+            _optimise(fixed, folded)
+        except Exception as error:  # noqa: BLE001 - the runtime's exceptions share no base class but Exception
+            raise RefusedError(
+                f"ONNX Runtime cannot load the model: {_first_line(error)}"
+            ) from None
         result = onnx.load(str(folded))
-    if _domains(result.graph) - domains - set(_ONNX_DOMAINS):
-        result = model  # a runtime's own operators would tie the file to that runtime
-    _drop_unused_domains(result)
+        _drop_unused_domains(result)
+        _pin_ir_version(result)
+        if not _is_portable(result, model):
+            result = onnx.load(str(fixed))
+            _drop_unused_domains(result)
     _keep_metadata(model, result)
-    if any(d is None for info in describe(result)[1] for d in info.shape):
+    if any(info.sizes is None for info in describe(result)[1]):
         set_input_shapes(result, shapes)
     return result
 
 
-def _optimise(source: Path, target: Path) -> None:
-    import onnxruntime as ort
+def _is_portable(folded: ModelProto, source: ModelProto) -> bool:
+    """Whether what ONNX Runtime wrote is an ONNX model that other runtimes can open: without operators
+    of its own, and valid (it writes sparse weights in a form that ONNX refuses)."""
+    import onnx
 
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    if _domains(folded.graph) - _domains(source.graph) - set(_ONNX_DOMAINS):
+        return False
+    try:
+        if fits_inline(folded):
+            _check(folded)
+    except onnx.checker.ValidationError:
+        return False
+    return True
+
+
+def _pin_ir_version(model: ModelProto) -> None:
+    model.ir_version = min(max(model.ir_version, MIN_IR), MAX_IR)
+
+
+def is_loaded_by_onnxruntime(path: Path) -> bool:
+    """Whether ONNX Runtime opens the file as it is."""
+    try:
+        _session(path, _quiet_options())
+    except Exception:  # noqa: BLE001 - the runtime's exceptions share no base class but Exception
+        return False
+    return True
+
+
+def _optimise(source: Path, target: Path) -> None:
+    options = _quiet_options()
     options.optimized_model_filepath = str(target)
-    options.log_severity_level = 4
-    options.intra_op_num_threads = 1
     # Weights stay inside the file up to protobuf's limit; the option below is for those above it.
     if source.stat().st_size + sum(f.stat().st_size for f in external_files(source)) > (
         _INLINE_BYTES
@@ -396,10 +576,23 @@ def _optimise(source: Path, target: Path) -> None:
         options.add_session_config_entry(
             "session.optimized_model_external_initializers_file_name", "folded.data"
         )
-    try:
-        ort.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # noqa: BLE001 - the runtime's exceptions share no base class but Exception
-        raise refusal(error, "ONNX Runtime cannot load the model") from None
+    _session(source, options)
+
+
+def _quiet_options() -> Any:
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.log_severity_level = 4
+    options.intra_op_num_threads = 1
+    return options
+
+
+def _session(path: Path, options: Any) -> Any:
+    import onnxruntime as ort
+
+    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 #: In what ONNX Runtime says of a file that nothing could run.
@@ -469,7 +662,7 @@ def precision_census(model: ModelProto) -> tuple[dict[str, int], dict[str, int]]
     unless the runtime fuses them, so give it the graph the runtime optimised. Nodes whose input
     types the file does not tell count as "unknown". Element types have numpy's names.
     """
-    types = _element_types(model.graph)
+    types = element_types(model.graph)
     nodes: Counter[str] = Counter()
     for node in graph_nodes(model.graph):
         precision = _node_precision(node, types)
@@ -494,12 +687,12 @@ def _node_precision(node: NodeProto, types: Mapping[str, str]) -> str | None:
     return _PRECISION.get(next((t for t in known if t), ""), "unknown")
 
 
-def _element_types(graph: GraphProto) -> dict[str, str]:
+def element_types(graph: GraphProto) -> dict[str, str]:
     """Value name -> name of its ONNX element type, over the graph and its subgraphs."""
     from onnx import TensorProto
 
     types: dict[str, str] = {}
-    for part in _graphs(graph):
+    for part in graphs(graph):
         for value in (*part.input, *part.value_info, *part.output):
             types[value.name] = TensorProto.DataType.Name(value.type.tensor_type.elem_type)
         for tensor in part.initializer:
@@ -519,27 +712,38 @@ def _tensor_bytes(tensor: Any) -> tuple[str, int]:
     return name, (elements * bits + 7) // 8
 
 
-def _graphs(graph: GraphProto) -> Iterator[GraphProto]:
+def graphs(graph: GraphProto) -> Iterator[GraphProto]:
     """A graph and the bodies of its If, Loop and Scan nodes."""
     yield graph
     for node in graph.node:
         for attribute in node.attribute:
             if attribute.HasField("g"):
-                yield from _graphs(attribute.g)
+                yield from graphs(attribute.g)
             for body in attribute.graphs:
-                yield from _graphs(body)
+                yield from graphs(body)
 
 
 def graph_nodes(graph: GraphProto) -> Iterator[NodeProto]:
     """All nodes, those of subgraphs included."""
-    for part in _graphs(graph):
+    for part in graphs(graph):
         yield from part.node
+
+
+def constant_tensors(graph: GraphProto) -> Iterator[tuple[str, Any]]:
+    """Constants by the name that nodes read them by."""
+    for part in graphs(graph):
+        yield from ((tensor.name, tensor) for tensor in part.initializer)
+        for node in part.node:
+            if node.op_type == "Constant":
+                yield from ((node.output[0], a.t) for a in node.attribute if a.HasField("t"))
 
 
 def _tensors(graph: GraphProto) -> Iterator[Any]:
     """Constants: initializers and the values of Constant nodes."""
-    for part in _graphs(graph):
+    for part in graphs(graph):
         yield from part.initializer
+        for sparse in part.sparse_initializer:
+            yield from (sparse.values, sparse.indices)
         for node in part.node:
             if node.op_type == "Constant":
                 yield from (a.t for a in node.attribute if a.HasField("t"))

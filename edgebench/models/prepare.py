@@ -14,11 +14,13 @@ import hashlib
 import importlib
 import importlib.metadata
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -32,8 +34,11 @@ from edgebench.generation import Watched
 from edgebench.installed import installed_version
 from edgebench.measure.parent_link import tie_to_parent
 from edgebench.models.cache import Cache, Made
+from edgebench.models.file_kind import check_arrived, check_mark
 from edgebench.models.jobs import (
+    NO_TIME_FOR_REFERENCE,
     REFERENCE_ITEMS,
+    Parity,
     PreparedModel,
     PrepareFailure,
     PrepareJob,
@@ -41,15 +46,23 @@ from edgebench.models.jobs import (
 )
 from edgebench.record import Work
 from edgebench.suggest import did_you_mean
+from edgebench.task import RANGE_FIX, InputRange
+from edgebench.user_code import place_of
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-    from edgebench.task import Outputs, Task
+    from edgebench.models.parity import Run
+    from edgebench.task import Feeds, Outputs, Task
 
 PRECISIONS = ("as-is", "fp32", "fp16", "bf16", "w8", "w4", "int8-dynamic", "int8-static")
 
-_MODEL, _REFERENCE = "model.onnx", "reference.npz"
+#: ONNX's own evaluator is slow: after this time it answers no further item.
+MAX_EVALUATOR_S = 120.0
+MAX_WORDS_CHARS = 300  # of a library's error message
+MAX_ITEM_ELEMENTS = 1 << 28  # of all inputs of one item: a volume of 645 x 645 x 645
+
+_MODEL, _REFERENCE, _ITEMS = "model.onnx", "reference.npz", "items.npz"
 
 
 @dataclass(frozen=True)
@@ -61,6 +74,8 @@ class _Model:
     size_bytes: int
     build_s: float | None
     inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+    input_ranges: dict[str, InputRange]
 
 
 Say = Callable[[str], object]
@@ -71,8 +86,28 @@ def prepare(job: PrepareJob, say: Say = lambda step: None) -> PreparedModel:
 
     `say` hears of each step as it begins, and of what a long one has done.
     """
+    from edgebench.models import onnx_file
+
     # By source, so that `edgebench assets prune` sees what no workload needs any more.
     store = Cache(Path(job.cache) / "models" / job.source_sha256[:SOURCE_DIGITS], say)
+    try:
+        return _prepared(job, store)
+    except (EdgebenchError, MemoryError):
+        raise
+    except Exception as error:
+        words = f"{type(error).__name__}: {_first_line(error)}"
+        place = place_of(error, [job.task])
+        if place:
+            raise EdgebenchError(f"{place}: {words}", "correct the task") from error
+        if isinstance(error, onnx_file.damage_kinds()):
+            raise EdgebenchError(
+                f"{job.source} cannot be made ready: {words}",
+                "check the file: python -m onnx.bin.checker FILE, or export it again",
+            ) from error
+        raise
+
+
+def _prepared(job: PrepareJob, store: Cache) -> PreparedModel:
     if job.generates:
         return _decoder(job, store)
     if job.precision not in PRECISIONS:
@@ -87,7 +122,7 @@ def prepare(job: PrepareJob, say: Say = lambda step: None) -> PreparedModel:
     final = fixed  # fp16, bf16, w8 and w4 are the runtime's doing, from the fp32 file
     if job.precision.startswith("int8"):
         final = _quantized(job, store, fixed, single)
-    reference, constant = ("", False) if job.without_reference else _reference(job, store, single)
+    reference = _reference(job, store, single)
     return PreparedModel(
         path=str(final.path),
         sha256=final.sha256,
@@ -97,8 +132,14 @@ def prepare(job: PrepareJob, say: Say = lambda step: None) -> PreparedModel:
         build_s=final.build_s,
         fp32_path=str(single.path),
         inputs=list(single.inputs),
-        reference=str(reference),
-        reference_constant=constant,
+        outputs=list(single.outputs),
+        input_ranges=single.input_ranges,
+        reference=reference.path,
+        reference_constant=reference.constant,
+        reference_note=reference.note,
+        parity=reference.parity,
+        items=_items(job, store, single),
+        fp32_rounding=_rounding(job, store, single, reference),
         work=_work(store, final),
     )
 
@@ -121,6 +162,8 @@ def _native(job: PrepareJob) -> PreparedModel:
     source = Path(job.source)
     if not source.is_file():
         raise EdgebenchError(f"no model file {source}")
+    check_arrived(source)
+    check_mark(source, job.format)
     if job.precision != "as-is" or job.batch != 1:
         raise UnsupportedError(
             f"a {job.format} file is used as it came: no other precision, and batch 1",
@@ -138,6 +181,8 @@ def _native(job: PrepareJob) -> PreparedModel:
         inputs=[],
         reference="",
         reference_constant=False,
+        reference_note="a file in a runtime's own format has no fp32 reference: give the ONNX model "
+        "it was made from (--reference), or a task with labels",
     )
 
 
@@ -154,6 +199,7 @@ def _decoder(job: PrepareJob, store: Cache) -> PreparedModel:
     source = Path(job.source)
     if not source.is_file():
         raise EdgebenchError(f"no model file {source}")
+    check_arrived(source)
     if job.format != "gguf" and job.precision != "as-is":
         raise UnsupportedError(
             f"a decoder in {job.format} is used as it came: no other precision",
@@ -200,6 +246,8 @@ def _built(job: PrepareJob, store: Cache) -> _Model:
     source = Path(job.source)
     if not source.exists():
         raise EdgebenchError(f"no model file {source}")
+    if source.is_file():
+        check_arrived(source)
     if job.builder is None:
         return _as_it_came(source, store, job.source_sha256)
     build = _builder(job.builder)
@@ -215,7 +263,9 @@ def _built(job: PrepareJob, store: Cache) -> _Model:
 
 def _as_it_came(source: Path, store: Cache, sha256: str) -> _Model:
     """The file in its place, described once and then from the cache."""
-    key = {"step": "describe", "source": sha256, "path": str(source.resolve()), **_made_by()}
+    if any(_is_elsewhere(file) for file in _weights_beside(source)):
+        return _gathered(source, store)
+    key = {"step": "describe", "source": sha256, "path": str(source.absolute()), **_made_by()}
 
     def make(folder: Path) -> Made:
         made = _facts(source, None)
@@ -226,6 +276,34 @@ def _as_it_came(source: Path, store: Cache, sha256: str) -> _Model:
         )
 
     return _from_entry(*store.get(key, make))
+
+
+def _is_elsewhere(file: Path) -> bool:
+    """Whether a file is a link into another folder, as in a cache of downloads."""
+    return file.resolve().parent != file.parent.resolve()
+
+
+def _gathered(source: Path, store: Cache) -> _Model:
+    """The model and its weights in one folder: runtimes refuse weights that a link brings from elsewhere."""
+    made = _facts(source, None)
+    key = {"step": "gather", "model": made.facts["sha256"], **_made_by()}
+
+    def make(folder: Path) -> Made:
+        _link_or_copy(source, folder / _MODEL)
+        for file in _weights_beside(source):
+            _link_or_copy(file, folder / file.relative_to(source.parent))
+        return made
+
+    return _from_entry(*store.get(key, make))
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    """The same content under another name: without a copy where the file system can."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source.resolve(), target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def _builder(name: str) -> Callable[[Path, Path], None]:
@@ -253,7 +331,7 @@ def _fixed(job: PrepareJob, store: Cache, built: _Model, batch: int) -> _Model:
     """The model with every input shape fixed; the same file where all are already."""
     from edgebench.models import onnx_file
 
-    if not job.shapes and batch == 1 and not any(None in info.shape for info in built.inputs):
+    if not job.shapes and batch == 1 and all(info.sizes is not None for info in built.inputs):
         return built
     key = {
         "step": "fix",
@@ -267,10 +345,36 @@ def _fixed(job: PrepareJob, store: Cache, built: _Model, batch: int) -> _Model:
         start = time.perf_counter()
         model = onnx_file.load_model(built.path)
         shapes = onnx_file.resolve_shapes(model, job.shapes, batch)
-        onnx_file.save_model(onnx_file.freeze(model, shapes), folder / _MODEL, keep_opset=True)
+        try:
+            frozen = onnx_file.freeze(model, shapes)
+        except onnx_file.RefusedError:
+            # A branch that this run does not take may contradict the shapes: people deploy such files.
+            if onnx_file.is_loaded_by_onnxruntime(built.path):
+                return _run_as_it_came(built, shapes)
+            frozen = onnx_file.load_model(built.path)
+            onnx_file.set_input_shapes(frozen, shapes)
+        onnx_file.save_model(frozen, folder / _MODEL, keep_opset=True)
         return _facts(folder / _MODEL, (built.build_s or 0.0) + time.perf_counter() - start)
 
     return _from_entry(*store.get(key, make))
+
+
+def _run_as_it_came(built: _Model, shapes: Mapping[str, list[int]]) -> Made:
+    """The file of an earlier step, whose axes stay open, fed with inputs of these shapes."""
+    files = [built.path, *_weights_beside(built.path)]
+    inputs = [msgspec.structs.replace(i, shape=tuple(shapes[i.name])) for i in built.inputs]
+    return Made(
+        facts={
+            "path": str(built.path),
+            "sha256": built.sha256,
+            "size_bytes": built.size_bytes,
+            "build_s": built.build_s,
+            "inputs": msgspec.to_builtins(inputs),
+            "outputs": msgspec.to_builtins(built.outputs),
+            "input_ranges": msgspec.to_builtins(built.input_ranges),
+        },
+        refers_to={str(path): file_sha256(path) for path in files},
+    )
 
 
 def _quantized(job: PrepareJob, store: Cache, fixed: _Model, single: _Model) -> _Model:
@@ -288,7 +392,7 @@ def _quantized(job: PrepareJob, store: Cache, fixed: _Model, single: _Model) -> 
 
     def make(folder: Path) -> Made:
         start = time.perf_counter()
-        model = _foldable(onnx_file.load_model(fixed.path))
+        model = _foldable(fixed)
         if static:
             calibration = _task(job, single).calibration()
             model = quantize.quantize_static(model, calibration, job.batch)
@@ -300,16 +404,34 @@ def _quantized(job: PrepareJob, store: Cache, fixed: _Model, single: _Model) -> 
     return _from_entry(*store.get(key, make))
 
 
-def _foldable(model: ModelProto) -> ModelProto:
-    """Ready for the quantizer: opset 13 or later, nothing left to fold."""
+def _foldable(fixed: _Model) -> ModelProto:
+    """Ready for the quantizer: opset 13 or later, nothing left to fold where shapes can be fixed."""
     from edgebench.models import onnx_file
 
-    raised = onnx_file.raise_opset(model)
-    return onnx_file.freeze(raised, onnx_file.resolve_shapes(raised, {}, 1))
+    def raised() -> ModelProto:
+        return onnx_file.raise_opset(onnx_file.load_model(fixed.path))
+
+    try:
+        return onnx_file.freeze(raised(), {i.name: i.sizes or () for i in fixed.inputs})
+    except onnx_file.RefusedError:
+        return raised()
 
 
-def _reference(job: PrepareJob, store: Cache, single: _Model) -> tuple[Path, bool]:
-    """Outputs of the unquantised model on the first items, and whether they are all the same."""
+@dataclass(frozen=True)
+class _Reference:
+    """Outputs of the unquantised model on the first items, and what they can tell."""
+
+    path: str  # "": there are none
+    constant: bool  # no two items gave different outputs
+    parity: Parity
+    note: str  # who answered where that is not ONNX Runtime, or why there are none
+
+
+def _reference(job: PrepareJob, store: Cache, single: _Model) -> _Reference:
+    from edgebench.models.parity import unmeasured
+
+    if job.without_reference:
+        return _Reference("", False, unmeasured(single.path), NO_TIME_FOR_REFERENCE)
     key = {
         "step": "reference",
         "model": single.sha256,
@@ -319,76 +441,189 @@ def _reference(job: PrepareJob, store: Cache, single: _Model) -> tuple[Path, boo
     }
 
     def make(folder: Path) -> Made:
-        import numpy as np
+        from edgebench.output_files import save_outputs
 
-        outputs = _reference_outputs(single, _task(job, single), store.say)
-        arrays: dict[str, Any] = {
-            f"{index}/{name}": array
-            for index, item in enumerate(outputs)
-            for name, array in item.items()
-        }
-        np.savez(folder / _REFERENCE, **arrays)
-        return Made(facts={"constant": not _differ(outputs)})
+        answers = _answers(single, _task(job, single), lambda: store.say("reference"))
+        if answers.outputs:
+            save_outputs(folder / _REFERENCE, answers.outputs)
+        return Made(
+            facts={
+                "there": bool(answers.outputs),
+                "constant": answers.constant,
+                "parity": msgspec.to_builtins(answers.parity),
+                "note": answers.note,
+            }
+        )
 
     folder, facts = store.get(key, make)
-    return folder / _REFERENCE, bool(facts["constant"])
+    return _Reference(
+        path=str(folder / _REFERENCE) if facts["there"] else "",
+        constant=bool(facts["constant"]),
+        parity=msgspec.convert(facts["parity"], Parity),
+        note=facts["note"],
+    )
 
 
-def _reference_outputs(model: _Model, task: Task, say: Say) -> list[Outputs]:
-    """ONNX Runtime on the CPU, one thread, graph optimisations off.
+def _items(job: PrepareJob, store: Cache, single: _Model) -> str:
+    """The items that workers time with, made once for all of them: it is quicker, and what decodes
+    pictures is in no worker's peak of memory. "" where a file cannot hold them."""
+    from edgebench.measure import inputs
 
-    Raises UnsupportedError where it cannot run the model, EdgebenchError where the file or the task is at
-    fault.
-    """
-    import onnxruntime as ort
+    key = {
+        "step": "items",
+        "model": single.sha256,
+        "task": _task_identity(job),
+        "batch": job.batch,
+        "pool": file_sha256(Path(inputs.__file__)),
+        "metrics": job.metrics,  # a task that does not give one is refused before anything is timed
+        **_made_by(),
+    }
 
+    def make(folder: Path) -> Made:
+        from edgebench.output_files import save_outputs
+
+        items = inputs.pool_items(_task(job, single), job.batch)
+        kept = inputs.can_be_kept(items)
+        if kept:
+            save_outputs(folder / _ITEMS, items)
+        return Made(facts={"kept": kept})
+
+    folder, facts = store.get(key, make)
+    return str(folder / _ITEMS) if facts["kept"] else ""
+
+
+def _rounding(job: PrepareJob, store: Cache, single: _Model, reference: _Reference) -> float | None:
+    """What rounding in fp32 moves the outputs by: what moves them by far more is another precision. None of
+    a file that computes in less by itself, or that has no answers to hold others against."""
+    from edgebench.models.rounding import fp32_rounding
+    from edgebench.output_files import load_outputs
+
+    if (
+        not reference.path
+        or reference.note
+        or reference.parity.arithmetic
+        or reference.parity.random
+    ):
+        return None
+
+    def make(folder: Path) -> Made:
+        task = _task(job, single)
+        known = load_outputs(reference.path, REFERENCE_ITEMS)
+        items = [task.preprocess(task.raw(number)) for number in range(len(known))]
+        return Made(facts={"rounding": fp32_rounding(str(single.path), items, known, store.say)})
+
+    key = {"step": "rounding", "model": single.sha256, "task": _task_identity(job), **_made_by()}
+    _, facts = store.get(key, make)
+    rounding = facts["rounding"]
+    return None if rounding is None else float(rounding)
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """What a model answers, whether that is always the same, and what it can tell."""
+
+    outputs: list[Outputs]
+    constant: bool
+    parity: Parity
+    note: str = ""
+
+
+def _answers(model: _Model, task: Task, say: Callable[[], object]) -> _Answers:
+    """Of ONNX Runtime, unoptimised; of ONNX's own evaluator where that cannot run the model, as other
+    runtimes may; of none where neither can. Raises EdgebenchError where the items do not fit the model,
+    memory does not suffice, or nobody could run it. `say` is called before each item: a sign of life."""
     from edgebench.models import onnx_file
+    from edgebench.models.parity import by_evaluator, telling, unmeasured, unoptimised
 
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    if not len(task):
-        raise EdgebenchError(f"the task {type(task).__name__} has no items")
-    items = [dict(task.preprocess(task.raw(n))) for n in range(min(REFERENCE_ITEMS, len(task)))]
-    given = {name: (array.dtype.name, array.shape) for name, array in items[0].items()}
-    taken = {info.name: (info.dtype, info.shape) for info in model.inputs}
+    items = _first_items(task, model)
+    names = [output.name for output in model.outputs]
     opened = False
     try:
-        session = ort.InferenceSession(str(model.path), options, providers=["CPUExecutionProvider"])
-        names = [output.name for output in session.get_outputs()]
+        run = telling(unoptimised(model.path, names), say)
         opened = True
-        outputs = []
-        for feeds in items:
-            say("reference")
-            outputs.append(dict(zip(names, session.run(names, feeds), strict=True)))
-        return outputs
+        return _answered(model, run, items, [run(feeds) for feeds in items], say)
     except Exception as error:  # noqa: BLE001 - the runtime's exceptions share no base class but Exception
-        if opened and given != taken:
-            raise EdgebenchError(
-                f"the task {type(task).__name__} gives {_named(given)}; the model takes {_named(taken)}"
-            ) from None
-        what = f"ONNX Runtime cannot run {model.path.name} for a reference"
-        raise onnx_file.refusal(error, what) from None
+        if tells_of_no_memory(error):
+            what = f"ONNX Runtime cannot run {model.path.name} for a reference"
+            raise onnx_file.refusal(error, what) from None
+        refusal, meaning = _first_line(error), onnx_file.refusal(error, f"{model.path} is damaged")
+    _check_fit(model, items, task)
+    if opened and (drawn := task.drawn()):
+        raise type(meaning)(
+            f"ONNX Runtime cannot run {model.path.name} for a reference: {refusal}{drawn}",
+            RANGE_FIX,
+        )
+    try:
+        run = telling(by_evaluator(model.path, names), say)
+        answers = _answered(model, run, *_within_time(run, items), say)
+    except Exception as error:  # noqa: BLE001 - operators of the evaluator raise anything
+        if not isinstance(meaning, UnsupportedError):
+            raise meaning from None
+        note = (
+            f"no reference: ONNX Runtime cannot run the model ({refusal}), nor can ONNX's own "
+            f"evaluator ({_first_line(error)})"
+        )
+        return _Answers([], False, unmeasured(model.path), note)
+    note = f"outputs are held against ONNX's own evaluator: ONNX Runtime cannot run the model ({refusal})"
+    return replace(answers, note=note)
 
 
-def _named(tensors: Mapping[str, tuple[str, tuple[int | None, ...]]]) -> str:
-    return ", ".join(f"{name} {dtype}{list(shape)}" for name, (dtype, shape) in tensors.items())
+def _answered(
+    model: _Model,
+    run: Run,
+    items: list[Feeds],
+    outputs: list[Outputs],
+    say: Callable[[], object],
+) -> _Answers:
+    from edgebench.models.parity import is_constant, parity_of
+
+    parity = parity_of(model.path, run, items, outputs, say)
+    return _Answers(outputs, is_constant(run, items, outputs), parity)
 
 
-def _differ(outputs: list[Outputs]) -> bool:
-    """Whether any two items gave outputs that differ by more than rounding."""
-    import numpy as np
+def _within_time(run: Run, items: list[Feeds]) -> tuple[list[Feeds], list[Outputs]]:
+    """As many items as there is time for, and two at least, with their outputs."""
+    outputs: list[Outputs] = []
+    end = time.monotonic() + MAX_EVALUATOR_S
+    for feeds in items:
+        outputs.append(run(feeds))
+        if len(outputs) > 1 and time.monotonic() > end:
+            break
+    return items[: len(outputs)], outputs
 
-    def differs(mine: Any, first: Any) -> bool:
-        mine, first = np.asarray(mine), np.asarray(first)
-        if mine.shape != first.shape:
-            return True
-        if mine.dtype.kind not in "fc":
-            return not np.array_equal(mine, first)
-        return not np.allclose(mine, first, rtol=1e-5, atol=0, equal_nan=True)
 
-    return any(differs(item[name], outputs[0][name]) for item in outputs[1:] for name in item)
+def _first_items(task: Task, model: _Model) -> list[Feeds]:
+    """Raises EdgebenchError where the task has none."""
+    if not len(task):
+        raise EdgebenchError(f"the task {type(task).__name__} has no items")
+    size = sum(prod(n or 1 for n in info.shape or ()) for info in model.inputs)
+    if size > MAX_ITEM_ELEMENTS:
+        raise UnsupportedError(
+            f"one item of the model's inputs has {size} numbers: more than {MAX_ITEM_ELEMENTS} are not fed",
+            "give smaller sizes with --shape, or check the file",
+        )
+    return [dict(task.preprocess(task.raw(n))) for n in range(min(REFERENCE_ITEMS, len(task)))]
+
+
+def _check_fit(model: _Model, items: list[Feeds], task: Task) -> None:
+    given: dict[str, tuple[str, tuple[int | None, ...] | None]]
+    given = {name: (array.dtype.name, array.shape) for name, array in items[0].items()}
+    taken = {info.name: (info.dtype, info.shape) for info in model.inputs}
+    if given != taken:
+        raise EdgebenchError(
+            f"the task {type(task).__name__} gives {_named(given)}; the model takes {_named(taken)}"
+        )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:MAX_WORDS_CHARS]
+
+
+def _named(tensors: Mapping[str, tuple[str, tuple[int | None, ...] | None]]) -> str:
+    return ", ".join(
+        f"{name} {dtype}{'' if shape is None else list(shape)}"
+        for name, (dtype, shape) in tensors.items()
+    )
 
 
 def _task(job: PrepareJob, single: _Model) -> Task:
@@ -401,9 +636,10 @@ def _task(job: PrepareJob, single: _Model) -> Task:
         model=single.path,
         model_asset=Path(job.source),
         inputs=single.inputs,
+        input_ranges=single.input_ranges,
         seed=job.seed,
     )
-    return load_task(job.task, context)
+    return load_task(job.task, context, job.metrics)
 
 
 def _task_identity(job: PrepareJob) -> dict[str, Any]:
@@ -456,16 +692,20 @@ def _runtime_version() -> str:
 
 def _facts(path: Path, build_s: float | None) -> Made:
     from edgebench.models import onnx_file
+    from edgebench.models.input_ranges import input_ranges
 
     files = [path, *_weights_beside(path)]
     hashes = [file_sha256(file) for file in files]
-    inputs, _ = onnx_file.describe(onnx_file.load_model(path, weights=False))
+    model = onnx_file.load_model(path, weights=False)
+    inputs, outputs = onnx_file.describe(model)
     return Made(
         facts={
             "sha256": _joint_sha256(files, hashes),
             "size_bytes": sum(file.stat().st_size for file in files),
             "build_s": build_s,
             "inputs": msgspec.to_builtins(inputs),
+            "outputs": msgspec.to_builtins(outputs),
+            "input_ranges": msgspec.to_builtins(input_ranges(model)),
         }
     )
 
@@ -491,6 +731,8 @@ def _from_entry(folder: Path, facts: dict[str, Any]) -> _Model:
         size_bytes=facts["size_bytes"],
         build_s=facts["build_s"],
         inputs=msgspec.convert(facts["inputs"], tuple[TensorInfo, ...]),
+        outputs=msgspec.convert(facts["outputs"], tuple[TensorInfo, ...]),
+        input_ranges=msgspec.convert(facts["input_ranges"], dict[str, InputRange]),
     )
 
 

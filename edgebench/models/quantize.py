@@ -20,7 +20,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgebench.errors import EdgebenchError, UnsupportedError
-from edgebench.models.onnx_file import graph_nodes, load_model, precision_census, save_model
+from edgebench.models.onnx_file import (
+    fits_inline,
+    graph_nodes,
+    load_model,
+    precision_census,
+    save_model,
+)
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -45,10 +51,12 @@ def quantize_dynamic(model: ModelProto) -> ModelProto:
     """The model with int8 weights. Raises UnsupportedError where it has nothing to quantise."""
     from onnxruntime import quantization as ort_quantization
 
+    beside = not fits_inline(model)
     with _workspace(model) as (source, target):
         ort_quantization.quantize_dynamic(
             str(source),
             str(target),
+            use_external_data_format=beside,
             op_types_to_quantize=list(DYNAMIC_OPS),
             weight_type=ort_quantization.QuantType.QInt8,
             per_channel=True,
@@ -70,11 +78,13 @@ def quantize_static(model: ModelProto, calibration: Iterable[Feeds], batch: int)
     _rename_constants(model)
     _flatten_biases(model)
     offsets = _name_constant_adds(model)
+    beside = not fits_inline(model)
     with _workspace(model) as (source, target):
         ort_quantization.quantize_static(
             str(source),
             str(target),
             _reader(batches),
+            use_external_data_format=beside,
             quant_format=ort_quantization.QuantFormat.QDQ,
             op_types_to_quantize=list(STATIC_OPS),
             nodes_to_exclude=offsets,

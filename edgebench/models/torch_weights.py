@@ -8,14 +8,17 @@ Layouts: `torch/serialization.py` (`_legacy_save`, `_save`).
 from __future__ import annotations
 
 import io
+import math
+import mmap
 import pickle
 import struct
 import zipfile
+import zlib
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -74,10 +77,35 @@ _ALLOWED: Mapping[tuple[str, str], Any] = {
 }
 
 
-class _Unpickler(pickle.Unpickler):
-    """Knows the names in _ALLOWED and collects the storages the pickle refers to."""
+#: Tensors may share and repeat what a file holds; more than so many times its size is no model.
+MAX_GROWTH = 16
 
-    def __init__(self, file: IO[bytes], storages: dict[str, _Storage]) -> None:
+#: What a broken or hostile file makes pickle, zipfile and numpy raise.
+_DAMAGE = (
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    OSError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    OverflowError,
+    MemoryError,
+    RuntimeError,  # nested too deep; an encrypted or unknown kind of archive
+)
+
+
+class _Unpickler(pickle._Unpickler):
+    """Knows the names in _ALLOWED and collects the storages the pickle refers to.
+
+    Of the library's two unpicklers the one in Python: the other one allocates what a damaged number tells
+    it to, before it looks whether the file has as much.
+    """
+
+    def __init__(self, file: Any, storages: dict[str, _Storage]) -> None:
         super().__init__(file)
         self._storages = storages
 
@@ -101,24 +129,24 @@ def load_state_dict(path: Path) -> dict[str, NDArray[Any]]:
     try:
         read = _read_zip if zipfile.is_zipfile(path) else _read_legacy
         entries, data = read(path)
-        return {
-            str(name): _array(tensor, data)
-            for name, tensor in entries.items()
-            if isinstance(tensor, _Tensor)
-        }
-    except (
-        # whatever a broken or hostile pickle makes the unpickler raise
-        pickle.UnpicklingError,
-        zipfile.BadZipFile,
-        struct.error,
-        EOFError,
-        OSError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        LookupError,
-    ) as error:
-        raise EdgebenchError(f"{path} cannot be read as PyTorch weights: {error}") from None
+        tensors = {str(name): t for name, t in entries.items() if isinstance(t, _Tensor)}
+        _check_growth(sum(map(_bytes_of, tensors.values())), path)
+        return {name: _array(tensor, data) for name, tensor in tensors.items()}
+    except _DAMAGE as error:
+        raise EdgebenchError(
+            f"{path} cannot be read as PyTorch weights: {str(error) or type(error).__name__}",
+            "check that the file arrived whole, and that it holds a state dict: torch.save(m.state_dict(), f)",
+        ) from None
+
+
+def _check_growth(size: int, path: Path) -> None:
+    """Asked before memory is allocated. Raises ValueError for more than a file can stand for."""
+    if size > MAX_GROWTH * path.stat().st_size:
+        raise ValueError(f"it would grow to {size} bytes")
+
+
+def _bytes_of(tensor: _Tensor) -> int:
+    return math.prod(tensor.shape) * tensor.storage.dtype.itemsize
 
 
 Entries = Mapping[str, Any]
@@ -128,6 +156,7 @@ Data = Mapping[str, "NDArray[Any]"]
 def _read_zip(path: Path) -> tuple[Entries, Data]:
     storages: dict[str, _Storage] = {}
     with zipfile.ZipFile(path) as archive:
+        _check_growth(sum(member.file_size for member in archive.infolist()), path)
         pickles = [name for name in archive.namelist() if name.endswith("/data.pkl")]
         if len(pickles) != 1:
             raise pickle.UnpicklingError("it has no data.pkl")
@@ -142,7 +171,7 @@ def _read_zip(path: Path) -> tuple[Entries, Data]:
 
 def _read_legacy(path: Path) -> tuple[Entries, Data]:
     storages: dict[str, _Storage] = {}
-    with path.open("rb") as file:
+    with path.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as file:
 
         def load() -> Any:
             return _Unpickler(file, storages).load()
@@ -154,9 +183,10 @@ def _read_legacy(path: Path) -> tuple[Entries, Data]:
         for key in load():
             storage = storages[str(key)]
             (elements,) = struct.unpack("<q", file.read(8))
-            data[storage.key] = np.frombuffer(
-                file.read(elements * storage.dtype.itemsize), storage.dtype
-            )
+            size = elements * storage.dtype.itemsize
+            if not 0 <= size <= len(file) - file.tell():
+                raise EOFError("it ends too early")
+            data[storage.key] = np.frombuffer(file.read(size), storage.dtype)
     return entries, data
 
 

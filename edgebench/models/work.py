@@ -132,7 +132,7 @@ def _groups(graph: GraphProto, tensors: Mapping[str, _Tensor]) -> list[_Group]:
     alias: dict[str, str] = {}  # output of a view -> what it shows
     producer: dict[str, _Group] = {}
     groups: list[_Group] = []
-    for node in graph.node:
+    for node in _needed(graph):
         inputs = [alias.get(name, name) for name in node.input if name]
         if all(name in constants for name in inputs):
             constants.update(node.output)  # follows from no input: done once, when loading
@@ -157,6 +157,22 @@ def _groups(graph: GraphProto, tensors: Mapping[str, _Tensor]) -> list[_Group]:
         group.nodes.append(node)
         producer.update((name, group) for name in node.output)
     return groups
+
+
+def _needed(graph: GraphProto) -> list[NodeProto]:
+    """Nodes on which an output depends: a runtime leaves out the others. A node with a graph of its own may
+    read any value of this one."""
+    wanted = {value.name for value in graph.output}
+    found: list[NodeProto] = []
+    for node in reversed(graph.node):  # a graph is sorted: whoever reads comes later
+        if wanted.isdisjoint(node.output):
+            continue
+        found.append(node)
+        wanted.update(node.input)
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                wanted.update(name for each in inner.node for name in each.input)
+    return found[::-1]
 
 
 def _operations(node: NodeProto, tensors: Mapping[str, _Tensor]) -> int | None:

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from edgebench.probes import cgroup, cpu, files, nvpmodel, virtualisation
+from edgebench.probes import cgroup, cpu, emulation, files, nvpmodel, virtualisation
+from edgebench.probes.emulation import Process
 from edgebench.probes.files import LIVE
 from edgebench.probes.l4t import l4t_version
 from edgebench.probes.machine import Machine, Runner
@@ -37,23 +38,48 @@ class _Facts:
 
 
 def detect(
-    root: Path = LIVE, run: Runner | None = None, platform: str | None = None
+    root: Path = LIVE,
+    run: Runner | None = None,
+    platform: str | None = None,
+    process: Process | None = None,
 ) -> DeviceFacts:
     """Facts of the machine below `root`. Starts commands only on the live machine (macOS, Jetson).
 
-    `run` and `platform` (as `sys.platform`) are for tests.
+    `run`, `platform` (as `sys.platform`) and `process` are for tests.
     """
     machine = Machine.at(root, run, platform)
     facts = _Facts()
     (_macos if machine.macos else _linux)(machine, facts)
+    if process is not None or machine.live:
+        _process(machine, facts, process or Process.own())
     if machine.live:
         facts.known["python"] = python_platform.python_version()
         facts.known["python_implementation"] = python_platform.python_implementation()
     return DeviceFacts(name=name_of(facts.known), facts=facts.known, unknown=facts.unknown)
 
 
+def _process(machine: Machine, facts: _Facts, process: Process) -> None:
+    """What this process is, where that is not what the machine is: the kernel's words are the host's."""
+    found = emulation.detect(machine, process)
+    if not found.evidence:
+        return
+    facts.known["machine"] = found.machine
+    facts.known["kernel_machine"] = found.kernel or found.machine
+    facts.known["emulated"] = found.emulated
+    facts.known["emulated_evidence"] = found.evidence
+    if found.emulated:
+        facts.known.pop("isa", None)
+        facts.unknown["isa"] = f"the kernel lists the host's: {found.evidence}"
+
+
 def name_of(facts: dict[str, Any]) -> str:
-    """A folder name: the board's model, else CPU brand, logical CPUs and memory in GiB."""
+    """A folder name: the board's model, else CPU brand, logical CPUs and memory in GiB; what is emulated
+    there is no row of the same device."""
+    name = _name_of_machine(facts)
+    return f"{name}-emulated-{slug(str(facts['machine']))}" if facts.get("emulated") else name
+
+
+def _name_of_machine(facts: dict[str, Any]) -> str:
     if board := slug(facts.get("board") or ""):
         return board
     brand = _NO_BRAND.sub(" ", (facts.get("cpu_model") or "").lower())

@@ -26,6 +26,7 @@ CHECKS: tuple[Check, ...] = (
     load.swap,
     load.cgroup_throttle,
     load.hypervisor,
+    load.emulated,
     power.battery,
     power.low_power_mode,
     power.jetson_overcurrent,

@@ -23,6 +23,7 @@ class _Settings(msgspec.Struct, frozen=True):
     reruns: int = 2
     memory_limit_bytes: int | None = None
     seed: int = 0
+    parity: float | None = None
     strict: bool = False
 
 
@@ -37,6 +38,8 @@ class _Asked(msgspec.Struct, frozen=True):
     shapes: list[str] = []
     task: str | None = None
     reference: str | None = None
+    ranges: list[str] = []
+    inputs: str | None = None
     backends: list[str] = []
     devices: str | None = None
     device: str | None = None
@@ -86,6 +89,9 @@ def _what(row: Row, asked: _Asked) -> list[str]:
     words = ["--model", asked.model]
     for shape in asked.shapes:
         words += ["--shape", shape]
+    for given in asked.ranges:
+        words += ["--range", given]
+    words += ["--inputs", asked.inputs] if asked.inputs else []
     words += ["--task", asked.task] if asked.task else []
     return words + (["--reference", asked.reference] if asked.reference else [])
 
@@ -136,6 +142,8 @@ def _how(row: Row, settings: _Settings) -> list[str]:
         words += ["--memory-limit", str(settings.memory_limit_bytes)]
     if settings.seed:
         words += ["--seed", str(settings.seed)]
+    if settings.parity is not None:
+        words += ["--parity", f"{settings.parity:.10g}"]
     return words + (["--strict"] if settings.strict else [])
 
 

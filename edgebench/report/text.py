@@ -251,6 +251,7 @@ def device_line(table: Table, name: str) -> str:
     if isinstance(memory := facts.get("memory_bytes"), int):
         words.append(format_bytes(memory))
     words += [facts.get("os"), "virtual machine" if facts.get("virtualised") is True else None]
+    words += [facts.get("emulated_evidence")]
     return plain(" · ".join(str(word) for word in words if word))
 
 

@@ -24,6 +24,7 @@ from edgebench.spec.yaml_reader import Document, KeyPath, raise_errors, read_yam
 from edgebench.suggest import did_you_mean
 from edgebench.tasks import known_tasks
 
+_OWN_TASK = "write task: file:my_task.py:MyTask"
 _DISTRIBUTION = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 
@@ -44,10 +45,11 @@ def load_workloads(
     """
     shipped = importlib.import_module("edgebench.workloads").__path__
     found: dict[str, tuple[Path, Workload]] = {}
-    own = [(folder, known_axes) for folder in folders]
-    for folder, axes in [*((Path(folder), None) for folder in shipped), *own]:
+    own = [(folder, True) for folder in folders]
+    for folder, is_own in [*((Path(folder), False) for folder in shipped), *own]:
         for path in _definitions(folder):
-            workload = load_workload(path, axes)
+            axes = known_axes if is_own else None
+            workload = load_workload(path, axes, own_tasks=is_own)
             if workload.name in found:
                 other = found[workload.name][0]
                 message = f"the name {workload.name!r} is taken by {other}"
@@ -57,16 +59,22 @@ def load_workloads(
     return {name: workload for name, (_, workload) in sorted(found.items())}
 
 
-def load_workload(path: Path, known_axes: KnownAxes | None = None) -> Workload:
-    """One definition; its `file:` URIs are made absolute. Raises SpecError with all that is wrong; where
-    `known_axes` is given, also for an axis that is none of them."""
+def load_workload(
+    path: Path, known_axes: KnownAxes | None = None, *, own_tasks: bool = False
+) -> Workload:
+    """One definition; its `file:` URIs and task are made absolute. Raises SpecError with all that is wrong;
+    where `known_axes` is given, also for an axis that is none of them.
+
+    Only with `own_tasks` may it name a task by file: that is code, which runs where it is measured.
+    """
     document = read_yaml(path)
     workload = convert(document, Workload)
-    errors = list(_impossible(workload, path, document))
+    folder = path.resolve().parent
+    errors = list(_impossible(workload, path, document, folder if own_tasks else None))
     if known_axes is not None:
         errors += _unknown_axes(workload, document, known_axes)
     raise_errors(errors)
-    return _with_absolute_files(workload, path.resolve().parent)
+    return _with_absolute_files(workload, folder)
 
 
 def _definitions(folder: Path) -> list[Path]:
@@ -75,12 +83,15 @@ def _definitions(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.suffix in (".yaml", ".yml"))
 
 
-def _impossible(workload: Workload, path: Path, document: Document) -> Iterator[SpecError]:
+def _impossible(
+    workload: Workload, path: Path, document: Document, tasks_folder: Path | None
+) -> Iterator[SpecError]:
     """Values of the right type that make no sense."""
     if workload.name != path.stem:
         message = f"the name is {workload.name!r} and the file is {path.name}"
         yield document.error(("name",), message, "make them the same")
-    yield from _unknown_modules(workload, document)
+    yield from _task_errors(workload, document, tasks_folder)
+    yield from _unknown_builder(workload, document)
     yield from _asset_errors(workload, document)
     yield from _quality_errors(workload, document)
     yield from _scenario_errors(workload, document)
@@ -98,10 +109,23 @@ def _impossible(workload: Workload, path: Path, document: Document) -> Iterator[
             yield document.error(("requires", index), message, "leave versions out")
 
 
-def _unknown_modules(workload: Workload, document: Document) -> Iterator[SpecError]:
-    if workload.task not in known_tasks():
+def _task_errors(
+    workload: Workload, document: Document, folder: Path | None
+) -> Iterator[SpecError]:
+    """`folder`: of the tasks that a definition may name by file; None: it may name none."""
+    file = _task_file(workload.task)
+    if file is None and workload.task not in known_tasks():
         message = f"no task {workload.task!r}{did_you_mean(workload.task, known_tasks())}"
-        yield document.error(("task",), message, "a task of your own comes by --task FILE.py:CLASS")
+        yield document.error(("task",), message, f"a task of your own: {_OWN_TASK}")
+    elif file is not None and folder is None:
+        message = "only a workload in a folder of your own may name a task by its file"
+        yield document.error(("task",), message, "name its folder: --workloads DIR")
+    elif file is not None and folder is not None and not (folder / file).is_file():
+        message = f"there is no file {folder / file}"
+        yield document.error(("task",), message, f"{_OWN_TASK}, relative to this file")
+
+
+def _unknown_builder(workload: Workload, document: Document) -> Iterator[SpecError]:
     builder = workload.model.builder
     modules = {module.name for module in pkgutil.iter_modules(edgebench.models.__path__)}
     if builder is not None and builder not in modules:
@@ -246,8 +270,11 @@ def _why_nothing(point: Variant, variants: Sequence[Variant]) -> str:
 
 def _with_absolute_files(workload: Workload, folder: Path) -> Workload:
     model, data = workload.model, workload.data
+    task_file = _task_file(workload.task)
+    class_name = workload.task.rpartition(":")[2]
     return msgspec.structs.replace(
         workload,
+        task=workload.task if task_file is None else f"{folder / task_file}:{class_name}",
         model=msgspec.structs.replace(
             model,
             uri=_absolute(model.uri, folder),
@@ -261,6 +288,11 @@ def _with_absolute_files(workload: Workload, folder: Path) -> Workload:
             for name, asset in data.items()
         },
     )
+
+
+def _task_file(task: str) -> str | None:
+    """The file of `file:FILE.py:CLASS`; None for a task by name."""
+    return task.removeprefix("file:").rpartition(":")[0] if task.startswith("file:") else None
 
 
 def _file_of(uri: str) -> str | None:

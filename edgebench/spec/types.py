@@ -13,6 +13,9 @@ from msgspec import Meta
 from edgebench.backend import Scalar
 
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=64)]
+TaskName = Annotated[
+    str, Meta(pattern=r"^([a-z0-9][a-z0-9._-]{0,63}|file:[^:]+\.py:[A-Za-z_][A-Za-z0-9_]*)$")
+]
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
 Variant = dict[str, Scalar]
 ScenarioName = Literal["single_stream", "offline", "sustained", "generate"]
@@ -63,6 +66,10 @@ class Limit(Spec, frozen=True, kw_only=True):
     ceiling: float | None = None  # of a metric where lower is better
 
 
+#: What a model without labels is judged by: how far it is from its fp32 reference.
+PARITY_METRIC = "parity_error"
+
+
 class Quality(Limit, frozen=True, kw_only=True):
     """The metric a workload is judged by, and further ones that must hold as well."""
 
@@ -94,7 +101,7 @@ class Workload(Spec, frozen=True, kw_only=True):
     name: Name
     version: Annotated[int, Meta(ge=1)]
     title: str
-    task: Name  # module in edgebench.tasks
+    task: TaskName  # module in edgebench.tasks, or file:FILE.py:CLASS beside a definition of one's own
     model: Model
     data: dict[Name, Asset] = {}
     options: dict[str, Any] = {}  # of the task

@@ -1,7 +1,7 @@
 """Tasks, one file each: data, pre- and post-processing, quality metric.
 
 A module of this package names its task class in the attribute `TASK`. A user's own task is given as
-`path/my_task.py:Class`, on the command line only.
+`path/my_task.py:Class`, on the command line or by a workload in a folder of the user's own.
 """
 
 from __future__ import annotations

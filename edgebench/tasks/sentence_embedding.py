@@ -69,10 +69,10 @@ class SentenceEmbedding(Task):
 
     @cached_property
     def tokenizer(self) -> Any:
-        length = self.context.inputs[0].shape[1]
-        if length is None:
+        sizes = self.context.inputs[0].sizes
+        if sizes is None:
             raise ValueError("the model's number of tokens must be fixed: give `shapes`")
-        return load_tokenizer(self.context.data["tokenizer"], length)
+        return load_tokenizer(self.context.data["tokenizer"], sizes[1])
 
     def __len__(self) -> int:
         return len(self.texts)

@@ -51,10 +51,10 @@ class SpeechEnhancement(Task):
     @cached_property
     def frames(self) -> int:
         """Spectra per item, history included."""
-        size = self.context.inputs[0].shape[1]
-        if size is None:
+        sizes = self.context.inputs[0].sizes
+        if sizes is None:
             raise ValueError("the model's number of frames must be fixed: give `shapes`")
-        return size
+        return sizes[1]
 
     @property
     def fresh_frames(self) -> int:

@@ -90,7 +90,7 @@ class VoiceActivity(Task):
 
     def fresh_state(self) -> NDArray[np.float32]:
         shape = next(info.shape for info in self.context.inputs if info.name == "state")
-        return np.zeros([size or 1 for size in shape], dtype=np.float32)
+        return np.zeros([size or 1 for size in shape or ()], dtype=np.float32)
 
     def preprocess(self, raw: Chunk) -> Feeds:
         return {"input": raw.samples[None].copy(), "state": raw.state}

@@ -2,18 +2,21 @@
 
 Usable as `--backend edgebench.testing.faults:Hang`. Each works through another backend (option
 `inner`, ONNX Runtime unless told) for the first `after` runs; with the next run the fault comes.
-Faults that come earlier (at import, at open) are classes of their own.
+Faults that come earlier (at import, at open) are classes of their own. With `honest_sessions` a fault
+comes late: so many sessions, counted in the file `counter`, are honest from the first run to the last.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import hashlib
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import msgspec
@@ -48,6 +51,8 @@ def _capabilities(*more: Option) -> Capabilities:
         options=(
             Option("after", "int", 0, "runs before the fault comes", minimum=0),
             Option("inner", "str", "ort", "the backend that does the work"),
+            Option("honest_sessions", "int", 0, "sessions before one has the fault", minimum=0),
+            Option("counter", "str", "sessions", "the file that counts those sessions"),
             Option("threads", "int", None, "threads of the inner backend", minimum=1),
             *more,
         ),
@@ -64,8 +69,11 @@ class FaultySession(Session):
         self.outputs = inner.outputs
         self.run = self._run
         self._runs_left = int(settings["after"] or 0)
+        self._honest = _is_honest(settings)
 
     def _run(self, prepared: Any) -> Any:
+        if self._honest:
+            return self.work(prepared)
         if self._runs_left:
             self._runs_left -= 1
             return self.work(prepared)
@@ -98,6 +106,17 @@ class FaultySession(Session):
 
     def close(self) -> None:
         self.inner.close()
+
+
+def _is_honest(settings: Settings) -> bool:
+    """Whether this session is one of those before the fault; counts it."""
+    honest = int(settings["honest_sessions"] or 0)
+    if not honest:
+        return False
+    counter = Path(str(settings["counter"]))
+    opened = int(counter.read_text()) if counter.exists() else 0
+    counter.write_text(str(opened + 1))
+    return opened < honest
 
 
 class FaultyBackend(Backend):
@@ -347,6 +366,265 @@ class SilentFallback(FaultyBackend):
         "test backend: runs in another precision than was asked for, and says so only if asked"
     )
     session = _SilentFallbackSession
+
+
+# --- work that is done somewhere else, and times that are none ------------------------------------
+
+
+class _WorkInPrepareSession(FaultySession):
+    """Prepared is (what the inner session prepared, its answer)."""
+
+    def prepare(self, feeds: Feeds) -> Any:
+        prepared = self.inner.prepare(feeds)
+        return prepared, None if self._honest else self.inner.run(prepared)
+
+    def work(self, prepared: Any) -> Any:
+        return self.inner.run(prepared[0])
+
+    def fault(self, prepared: Any) -> Any:
+        return prepared[1]
+
+    def outputs_of(self, prepared: Any, raw: Any) -> Outputs:
+        return self.inner.outputs_of(prepared[0], raw)
+
+
+class WorkInPrepare(FaultyBackend):
+    name = "fault-work-in-prepare"
+    summary = "test backend: computes the answer when an input is prepared, and only hands it out in a run"
+    session = _WorkInPrepareSession
+
+
+class _Promise:
+    """An output whose values are computed when somebody reads them; kept, or computed each time."""
+
+    def __init__(self, compute: Callable[[], Any], keep: bool) -> None:
+        self._compute = compute
+        self._keep = keep
+        self._value: Any = None
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        value = self._compute() if self._value is None else self._value
+        if self._keep:
+            self._value = value
+        return value if dtype is None else value.astype(dtype)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__array__(), name)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.__array__()[index]
+
+
+class _LazyOutputsSession(FaultySession):
+    """A run returns a list into which the answer comes when an output is first read."""
+
+    def fault(self, prepared: Any) -> list[Any]:
+        return []
+
+    def outputs_of(self, prepared: Any, raw: Any) -> Outputs:
+        def answer(name: str) -> Any:
+            if not raw or not self.settings["keep"]:
+                raw[:] = [self.inner.outputs_of(prepared, self.work(prepared))]
+            return raw[0][name]
+
+        keep = bool(self.settings["keep"])
+        return {
+            info.name: _Promise(lambda name=info.name: answer(name), keep)  # type: ignore[misc]
+            for info in self.outputs
+        }
+
+
+class LazyOutputs(FaultyBackend):
+    name = "fault-lazy-outputs"
+    summary = "test backend: outputs are promises, whose values are computed when they are read"
+    capabilities = _capabilities(
+        Option("keep", "bool", True, "computed when first read; else at every reading")
+    )
+    session = _LazyOutputsSession
+
+
+class _LateOutputsSession(FaultySession):
+    """Hands out arrays at once; a thread fills them when it comes to it."""
+
+    def __init__(self, inner: Session, settings: Settings) -> None:
+        super().__init__(inner, settings)
+        self._thread = ThreadPoolExecutor(max_workers=1)
+        self._like: Outputs | None = None
+
+    def fault(self, prepared: Any) -> Any:
+        import numpy as np
+
+        if self._like is None:
+            self._like = self.inner.outputs_of(prepared, self.work(prepared))
+        outputs = {name: np.zeros_like(array) for name, array in self._like.items()}
+        self._thread.submit(self._fill, prepared, outputs)
+        return outputs
+
+    def _fill(self, prepared: Any, outputs: Outputs) -> None:
+        time.sleep(0.002)  # as in a device's queue
+        for name, array in self.inner.outputs_of(prepared, self.work(prepared)).items():
+            outputs[name][...] = array
+
+    def outputs_of(self, prepared: Any, raw: Any) -> Outputs:
+        return dict(raw)
+
+    def close(self) -> None:
+        self._thread.shutdown(cancel_futures=True)
+        super().close()
+
+
+class LateOutputs(FaultyBackend):
+    name = "fault-late-outputs"
+    summary = "test backend: hands out arrays that another thread fills later"
+    session = _LateOutputsSession
+
+
+class _RoundedMemoiseSession(_MemoiseSession):
+    def prepare(self, feeds: Feeds) -> Any:
+        import numpy as np
+
+        decimals = int(self.settings["decimals"] or 0)
+        digest = hashlib.sha256()
+        for name in sorted(feeds):
+            array = feeds[name]
+            known = np.round(array, decimals) + 0.0 if array.dtype.kind == "f" else array
+            digest.update(known.tobytes())
+        return digest.digest(), self.inner.prepare(feeds)
+
+
+class RoundedMemoise(FaultyBackend):
+    name = "fault-rounded-memoise"
+    summary = "test backend: answers an input from a cache that is keyed by its rounded values"
+    capabilities = _capabilities(
+        Option("decimals", "int", 1, "to which inputs are rounded", minimum=0)
+    )
+    session = _RoundedMemoiseSession
+
+
+class _SlowClockSession(FaultySession):
+    """Gives the clocks back when it is closed."""
+
+    def close(self) -> None:
+        for name, clock in _CLOCKS.items():
+            setattr(time, name, clock)
+        super().close()
+
+
+_CLOCKS: dict[str, Callable[[], int]] = {
+    name: getattr(time, name) for name in ("perf_counter_ns", "monotonic_ns", "time_ns")
+}
+
+
+class SlowClock(FaultyBackend):
+    """Replaces functions of `time` in the process that opens it, until the session is closed."""
+
+    name = "fault-slow-clock"
+    summary = "test backend: the clocks of its process run at a part of their speed"
+    capabilities = _capabilities(
+        Option("speed", "float", 0.5, "of the clocks", minimum=0.01),
+        Option("clocks", "str", "all", "which of them", choices=("all", "perf_counter_ns")),
+    )
+    session = _SlowClockSession
+
+    def open(self, model: ModelFile, options: Mapping[str, Scalar]) -> Session:
+        session = super().open(model, options)
+        speed, which = options.get("speed", 0.5), options.get("clocks", "all")
+        for name, clock in _CLOCKS.items():
+            if which in ("all", name):
+                setattr(time, name, _slowed(clock, float(speed)))
+        return session
+
+
+def _slowed(clock: Callable[[], int], speed: float) -> Callable[[], int]:
+    start = clock()
+    return lambda: start + round((clock() - start) * speed)
+
+
+class _MoreThreadsSession(FaultySession):
+    def effective(self) -> Effective:
+        return msgspec.structs.replace(super().effective(), threads=1)
+
+
+class MoreThreads(FaultyBackend):
+    name = "fault-more-threads"
+    summary = "test backend: computes on several threads and says that it is one"
+    capabilities = _capabilities(Option("really", "int", 4, "threads that compute", minimum=2))
+    session = _MoreThreadsSession
+
+    def open(self, model: ModelFile, options: Mapping[str, Scalar]) -> Session:
+        self.capabilities.check(model, options)
+        return super().open(model, {**options, "threads": options.get("really", 4)})
+
+
+def _serve(
+    pipe: Any, model: ModelFile, inner: str, options: dict[str, Scalar], hidden: bool
+) -> None:
+    """The helper: answers feeds until its parent is gone."""
+    from edgebench import registry
+
+    if hidden:
+        if os.fork():
+            os._exit(0)
+        os.setsid()
+    backend = registry.load(inner)
+    backend.import_runtime()
+    session = backend.open(model, options)
+    pipe.send(True)
+    with contextlib.suppress(EOFError, ConnectionError):
+        while True:
+            prepared = session.prepare(pipe.recv())
+            pipe.send(session.outputs_of(prepared, session.run(prepared)))
+
+
+class _HelperProcessSession(FaultySession):
+    """Prepared is the feeds; the inner session here is for descriptions alone."""
+
+    def __init__(self, inner: Session, settings: Settings) -> None:
+        super().__init__(inner, settings)
+        self.pipe: Any = None
+
+    def prepare(self, feeds: Feeds) -> Any:
+        return dict(feeds)
+
+    def work(self, prepared: Any) -> Any:
+        self.pipe.send(prepared)
+        return self.pipe.recv()
+
+    def outputs_of(self, prepared: Any, raw: Any) -> Outputs:
+        return dict(raw)
+
+    def close(self) -> None:
+        self.pipe.close()
+        super().close()
+
+
+class HelperProcess(FaultyBackend):
+    name = "fault-helper-process"
+    summary = "test backend: another process holds the model and computes"
+    capabilities = _capabilities(
+        Option("hidden", "bool", False, "it leaves its parent and its session")
+    )
+    session = _HelperProcessSession
+
+    def open(self, model: ModelFile, options: Mapping[str, Scalar]) -> Session:
+        import multiprocessing
+
+        session = super().open(model, options)
+        assert isinstance(session, _HelperProcessSession)
+        context = multiprocessing.get_context("spawn")
+        session.pipe, theirs = context.Pipe()
+        passed = {name: options[name] for name in ("threads",) if name in options}
+        inner = str(options.get("inner", "ort"))
+        hidden = bool(options.get("hidden"))
+        helper = context.Process(
+            target=_serve, args=(theirs, model, inner, passed, hidden), daemon=True
+        )
+        helper.start()
+        theirs.close()
+        if hidden:
+            helper.join()
+        session.pipe.recv()
+        return session
 
 
 # --- slow, loud, absent -------------------------------------------------------------------------

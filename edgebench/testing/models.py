@@ -64,7 +64,15 @@ class Case:
         path = folder / f"{self.name}-{self.batch}.onnx"
         save_model(model, path)
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        return ModelFile(path, "onnx", digest, precision="fp32", batch=self.batch)
+        return ModelFile(
+            path,
+            "onnx",
+            digest,
+            precision="fp32",
+            batch=self.batch,
+            inputs=tuple(info.name for info in self.inputs),
+            outputs=tuple(info.name for info in self.outputs),
+        )
 
 
 def convolution(batch: int) -> Case:
@@ -147,6 +155,44 @@ def embedding() -> Case:
     )
 
 
+def scalar_input() -> Case:
+    """An input without axes beside one with two."""
+    from onnx.helper import make_node
+
+    return Case(
+        "scalar-input",
+        1,
+        (TensorInfo("x", "float32", (1, 16)), TensorInfo("gain", "float32", ())),
+        (TensorInfo("y", "float32", (1, 16)),),
+        (make_node("Mul", ["x", "gain"], ["scaled"]), make_node("Relu", ["scaled"], ["y"])),
+        {},
+        lambda feeds: {"y": np.maximum(feeds["x"] * feeds["gain"], 0)},
+        essential=False,
+    )
+
+
+def twin_outputs() -> Case:
+    """Two outputs that are one tensor."""
+    from onnx.helper import make_node
+
+    weights = {"mixer": _normal(np.random.default_rng(5), 16, 10)}
+
+    def reference(feeds: Arrays) -> Arrays:
+        product = feeds["x"] @ weights["mixer"]
+        return {"y": product, "z": product}
+
+    return Case(
+        "twin-outputs",
+        1,
+        (TensorInfo("x", "float32", (1, 16)),),
+        (TensorInfo("y", "float32", (1, 10)), TensorInfo("z", "float32", (1, 10))),
+        (make_node("MatMul", ["x", "mixer"], ["y"]), make_node("Identity", ["y"], ["z"])),
+        weights,
+        reference,
+        essential=False,
+    )
+
+
 def chain(rows: int) -> Case:
     """Four 512 x 512 matrix products with a ReLU after each: work in proportion to `rows`."""
     from onnx.helper import make_node
@@ -180,7 +226,10 @@ def chain(rows: int) -> Case:
 
 def parity_cases() -> list[Case]:
     """The models whose answers are compared with numpy's."""
-    return [convolution(1), convolution(4), two_by_two(), embedding(), chain(2)]
+    return [
+        *(convolution(1), convolution(4), two_by_two(), embedding(), chain(2)),
+        *(scalar_input(), twin_outputs()),
+    ]
 
 
 def _normal(rng: np.random.Generator, *shape: int) -> NDArray[np.float32]:
@@ -193,10 +242,10 @@ def _normal(rng: np.random.Generator, *shape: int) -> NDArray[np.float32]:
 
 
 def _sample(rng: np.random.Generator, info: TensorInfo) -> NDArray[Any]:
-    shape = [size for size in info.shape if size is not None]
+    shape = info.sizes or ()
     if info.dtype == "int64":
         return rng.integers(0, 32, shape, dtype=np.int64)
-    return rng.standard_normal(shape).astype(info.dtype)
+    return np.asarray(rng.standard_normal(shape), info.dtype)
 
 
 def _value(info: TensorInfo) -> Any:

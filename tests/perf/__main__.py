@@ -8,6 +8,7 @@ from tests.perf import (
     overhead,
     report_scale,
     show_10k,
+    time_to_decision,
 )
 
 if __name__ == "__main__":
@@ -18,3 +19,4 @@ if __name__ == "__main__":
     analysis_scale.main()
     energy_sampler.main()
     llm_runtimes.main([])
+    time_to_decision.main()

@@ -7,6 +7,7 @@ nothing would use: a forgotten part would give answers that are silently wrong.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 NEEDS_EXTRA = "pip install 'edgebench[llm]'"
+AGAIN = "check that the file arrived whole: download it again"
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,7 @@ class GgufFile:
         """The architecture. Raises UnsupportedError for one that is not known, by its name."""
         decoder = _decoder(self.metadata, self.tensors)
         _check_tensors(decoder, self.tensors)
+        _check_sizes(decoder, self.tensors)
         return decoder
 
     def tensor(self, name: str) -> Tensor:
@@ -153,16 +156,23 @@ class GgufFile:
 
 def _layout(path: Path) -> Layout:
     try:
-        return read_layout(path)
+        layout = read_layout(path)
+        _check_whole(path, layout)
+        return layout
     except OSError as error:
         raise EdgebenchError(f"{path} cannot be read: {error.strerror or error}") from None
     except ValueError as error:
-        raise _damaged(f"{path.name} is no GGUF file that can be read: {error}") from None
+        raise EdgebenchError(f"{path} is damaged: {error}", AGAIN) from None
 
 
-def _damaged(what: str) -> EdgebenchError:
-    """No word on what can be done with a file that is whole."""
-    return EdgebenchError(what, "fetch the file again, or check that it arrived whole")
+def _check_whole(path: Path, layout: Layout) -> None:
+    """Refuses a part of a model that was split into several files."""
+    parts, part = (layout.metadata.get(f"split.{key}", 0) for key in ("count", "no"))
+    if isinstance(parts, int) and isinstance(part, int) and parts > 1:
+        raise UnsupportedError(
+            f"{path.name} is part {part + 1} of {parts} of a split model",
+            "join the parts: llama-gguf-split --merge FIRST_PART WHOLE.gguf (of llama.cpp)",
+        )
 
 
 def _tensor(path: Path, place: TensorPlace, data: NDArray[Any]) -> Tensor:
@@ -179,12 +189,20 @@ def _tensor(path: Path, place: TensorPlace, data: NDArray[Any]) -> Tensor:
         raise UnsupportedError(f"{place.name} has the unknown type {place.kind}") from None
     of_block, bytes_of_block = GGML_QUANT_SIZES[kind]
     shape = place.sizes[::-1]
+    if 0 in shape:
+        raise EdgebenchError(f"{path} is damaged: its tensor {place.name} has no values", AGAIN)
     if not shape or shape[-1] % of_block:
-        raise _damaged(f"{place.name} of {shape} does not fit into blocks of {of_block}")
+        raise EdgebenchError(
+            f"{path} is damaged: its tensor {place.name} of {shape} does not fit into blocks of "
+            f"{of_block}",
+            AGAIN,
+        )
     row_bytes = shape[-1] // of_block * bytes_of_block
     end = place.offset + prod(shape[:-1]) * row_bytes
     if end > len(data):
-        raise _damaged(f"{path.name} ends before its tensor {place.name} does")
+        raise EdgebenchError(
+            f"{path} is damaged: it ends before its tensor {place.name} does", AGAIN
+        )
     return Tensor(
         place.name, kind.name, shape, data[place.offset : end].reshape(*shape[:-1], row_bytes)
     )
@@ -207,36 +225,48 @@ def _decoder(metadata: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Deco
             raise UnsupportedError(f"{name}.{key} differs from layer to layer")
         return value
 
+    def count(key: str, otherwise: int | None = None) -> int:
+        value = fact(key, otherwise)
+        if type(value) is not int or value < 1:
+            raise EdgebenchError(f"{name}.{key} of the GGUF file is {value!r}, not a count", AGAIN)
+        return value
+
+    def number(key: str, otherwise: float | None = None) -> float:
+        value = fact(key, otherwise)
+        if type(value) not in (int, float) or not 0 <= value < math.inf:
+            raise EdgebenchError(f"{name}.{key} of the GGUF file is {value!r}, not a number", AGAIN)
+        return float(value)
+
     for key in ("expert_count", "attention.sliding_window", "attn_logit_softcapping"):
         if metadata.get(f"{name}.{key}"):
             raise UnsupportedError(f"{name}.{key} is not supported")
     scaling = metadata.get(f"{name}.rope.scaling.type", "linear")
     if scaling not in ("none", "linear"):
         raise UnsupportedError(f"rotary scaling {scaling!r} is not supported")
-    if float(fact("rope.scaling.attn_factor", 1.0)) != 1:  # times what is turned, in llama.cpp
+    if number("rope.scaling.attn_factor", 1.0) != 1:  # times what is turned, in llama.cpp
         raise UnsupportedError(f"{name}.rope.scaling.attn_factor is not supported")
     # As llama.cpp takes it where no kind is named, and where an older key or none tells the factor.
-    factor = float(fact("rope.scaling.factor", fact("rope.scale_linear", 1.0))) or 1.0
-    heads, width = int(fact("attention.head_count")), int(fact("embedding_length"))
-    head_size = int(fact("attention.key_length", width // heads))
-    if int(fact("attention.value_length", head_size)) != head_size:
+    factor = number("rope.scaling.factor", number("rope.scale_linear", 1.0)) or 1.0
+    heads, width = count("attention.head_count"), count("embedding_length")
+    head_size = count("attention.key_length", max(width // heads, 1))
+    if count("attention.value_length", head_size) != head_size:
         raise UnsupportedError("keys and values of different sizes are not supported")
     embedding = tensors.get("token_embd.weight")
     if embedding is None:
         raise EdgebenchError("the GGUF file has no tensor token_embd.weight")
     return Decoder(
         architecture=name,
-        layers=int(fact("block_count")),
+        layers=count("block_count"),
         width=width,
         heads=heads,
-        kv_heads=int(fact("attention.head_count_kv", heads)),
+        kv_heads=count("attention.head_count_kv", heads),
         head_size=head_size,
-        hidden=int(fact("feed_forward_length")),
+        hidden=count("feed_forward_length"),
         vocabulary=embedding.shape[0],
-        context_length=int(fact("context_length")),
-        norm_epsilon=float(fact("attention.layer_norm_rms_epsilon")),
-        rope_base=float(fact("rope.freq_base", 10000.0)),
-        rope_size=int(fact("rope.dimension_count", head_size)),
+        context_length=count("context_length"),
+        norm_epsilon=number("attention.layer_norm_rms_epsilon"),
+        rope_base=number("rope.freq_base", 10000.0),
+        rope_size=count("rope.dimension_count", head_size),
         rope_scale=1 / factor if scaling == "linear" else 1.0,
         interleaved_rope=family.interleaved_rope,
         qk_norm=family.qk_norm,
@@ -273,4 +303,49 @@ def _check_tensors(decoder: Decoder, tensors: Mapping[str, Tensor]) -> None:
         raise UnsupportedError(
             f"{decoder.architecture} with {', '.join(further)} is not supported: these tensors would "
             "be left out"
+        )
+
+
+def _check_sizes(decoder: Decoder, tensors: Mapping[str, Tensor]) -> None:
+    """Facts and tensors must agree: each size that a run allocates is then one of the file's own tensors."""
+    if decoder.heads % decoder.kv_heads or decoder.rope_size % 2:
+        raise EdgebenchError(
+            f"the GGUF file tells of {decoder.heads} heads for {decoder.kv_heads} of keys, and turns "
+            f"{decoder.rope_size} dimensions",
+            AGAIN,
+        )
+    width, queries = decoder.width, decoder.heads * decoder.head_size
+    keys = decoder.kv_heads * decoder.head_size
+    shapes: dict[str, tuple[int, ...]] = {
+        "token_embd.weight": (decoder.vocabulary, width),
+        "output.weight": (decoder.vocabulary, width),
+        "output_norm.weight": (width,),
+        "rope_freqs.weight": (decoder.rope_size // 2,),
+        "attn_norm.weight": (width,),
+        "ffn_norm.weight": (width,),
+        "attn_q.weight": (queries, width),
+        "attn_k.weight": (keys, width),
+        "attn_v.weight": (keys, width),
+        "attn_q.bias": (queries,),
+        "attn_k.bias": (keys,),
+        "attn_v.bias": (keys,),
+        "attn_q_norm.weight": (decoder.head_size,),
+        "attn_k_norm.weight": (decoder.head_size,),
+        "attn_output.weight": (width, queries),
+        "ffn_gate.weight": (decoder.hidden, width),
+        "ffn_up.weight": (decoder.hidden, width),
+        "ffn_down.weight": (width, decoder.hidden),
+    }
+    for name, tensor in tensors.items():
+        shape = shapes[re.sub(r"^blk\.\d+\.", "", name)]
+        if tensor.shape != shape:
+            raise EdgebenchError(
+                f"tensor {name} of the GGUF file is {list(tensor.shape)}; its metadata makes it "
+                f"{list(shape)}",
+                AGAIN,
+            )
+    if decoder.rope_size > decoder.head_size:
+        raise EdgebenchError(
+            f"the GGUF file turns {decoder.rope_size} dimensions of heads that have {decoder.head_size}",
+            AGAIN,
         )

@@ -7,11 +7,12 @@ from pathlib import Path
 from edgebench.backend import ModelFile
 from edgebench.errors import UnsupportedError
 from edgebench.generation import GenerationSession, Room
+from edgebench.models.file_kind import format_of
 
 
 def reference_session(path: Path, positions: int) -> GenerationSession:
     """A GGUF file in numpy, float32; an ONNX decoder on ONNX Runtime without graph optimisations."""
-    form = path.suffix.removeprefix(".").lower()
+    form = format_of(path)
     if form == "gguf":
         from edgebench.models.llm.gguf_file import GgufFile
         from edgebench.models.llm.reference import ReferenceSession

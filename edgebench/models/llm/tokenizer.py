@@ -7,14 +7,16 @@ gives other tokens, and a perplexity that means nothing.
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from edgebench.errors import EdgebenchError, UnsupportedError
-from edgebench.models.llm.gguf_file import NEEDS_EXTRA, GgufFile
+from edgebench.models.file_kind import format_of
+from edgebench.models.llm.gguf_file import AGAIN, NEEDS_EXTRA, GgufFile
 
 _GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 _CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|"
@@ -30,6 +32,8 @@ _SPLITS: dict[str, tuple[str, ...]] = {
 _WHOLE_WORDS = ("llama-bpe",)
 #: Kinds and splits whose texts begin with the begin-of-text token where the file does not say.
 _BEGUN = ("llama", "llama-bpe")
+#: Of a token that is put together from pairs: their number grows with the square of its length.
+MAX_TOKEN_CHARS = 1024
 _SPACE = "\u2581"  # how SentencePiece writes a space
 _NORMAL, _CONTROL, _USER_DEFINED = 1, 3, 4  # of tokenizer.ggml.token_type
 #: Tokens that end a turn in templates of common families, where the metadata names only one of them.
@@ -112,13 +116,13 @@ _BESIDE = (
 
 def files_beside(model: Path) -> list[Path]:
     """The files beside a model that `vocabulary_of` reads."""
-    beside = [] if model.suffix == ".gguf" else [model.parent / name for name in _BESIDE]
+    beside = [] if format_of(model) == "gguf" else [model.parent / name for name in _BESIDE]
     return [path for path in beside if path.is_file()]
 
 
 def vocabulary_of(model: Path) -> Vocabulary:
     """The tokenizer that belongs to a model: in the GGUF file, or in files beside an ONNX file."""
-    if model.suffix == ".gguf":
+    if format_of(model) == "gguf":
         return gguf_vocabulary(GgufFile(model).metadata)
     return folder_vocabulary(model.parent)
 
@@ -130,12 +134,15 @@ def gguf_vocabulary(metadata: Mapping[str, Any]) -> Vocabulary:
     if kind not in makers:
         raise UnsupportedError(f"tokenizers of the kind {kind!r} are not supported")
     begun = kind in _BEGUN or _split(metadata) in _BEGUN
-    ends = [_number(metadata, f"{key}_token_id") for key in ("eot", "eom")]
+    ends = [_token(metadata, f"{key}_token_id") for key in ("eot", "eom")]
+    with _damage_named("the GGUF file's tokenizer", AGAIN):
+        inner = makers[kind](metadata)
+    template = metadata.get("tokenizer.chat_template")
     return Vocabulary(
-        makers[kind](metadata),
-        template=metadata.get("tokenizer.chat_template"),
-        bos=_number(metadata, "bos_token_id"),
-        eos=_number(metadata, "eos_token_id"),
+        inner,
+        template=template if isinstance(template, str) else None,
+        bos=_token(metadata, "bos_token_id"),
+        eos=_token(metadata, "eos_token_id"),
         adds_bos=bool(metadata.get("tokenizer.ggml.add_bos_token", begun)),
         ends=[end for end in ends if end is not None],
     )
@@ -149,21 +156,23 @@ def folder_vocabulary(folder: Path) -> Vocabulary:
             f"no tokenizer is known: {folder} has no tokenizer.json",
             "put the model's tokenizer.json (and tokenizer_config.json) beside the model file",
         )
-    inner = _tokenizers().Tokenizer.from_file(str(path))
+    with _damage_named(str(path), "export the tokenizer again, or download it again"):
+        inner = _tokenizers().Tokenizer.from_str(path.read_text(encoding="utf-8"))
+        first = inner.encode("").ids[:1]  # by the tokenizer's post-processor
     settings, generation = _json(config), _json(generation_config)
     template = settings.get("chat_template")
     if template is None and template_file.is_file():
-        template = template_file.read_text(encoding="utf-8")
+        template = _text(template_file)
     ends = generation.get("eos_token_id", [])
     bos, eos = (_token_of(inner, settings.get(f"{name}_token")) for name in ("bos", "eos"))
-    begun = bos is not None and bos in inner.encode("").ids[:1]  # by the tokenizer's post-processor
+    begun = bos is not None and bos in first
     return Vocabulary(
         inner,
         template=template if isinstance(template, str) else None,
         bos=bos,
         eos=eos,
         adds_bos=bool(settings.get("add_bos_token", begun)),
-        ends=ends if isinstance(ends, list) else [ends],
+        ends=[end for end in (ends if isinstance(ends, list) else [ends]) if type(end) is int],
     )
 
 
@@ -171,10 +180,31 @@ def _json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        found = json.loads(_text(path))
+    except (ValueError, RecursionError) as error:
         raise EdgebenchError(f"{path} is no JSON: {error}") from None
     return found if isinstance(found, dict) else {}
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise EdgebenchError(f"{path} is no UTF-8 text: {error}") from None
+
+
+@contextlib.contextmanager
+def _damage_named(what: str, fix: str) -> Iterator[None]:
+    """Turns whatever the library raises over a damaged tokenizer into one error; its native part panics
+    with an exception that is none of Python's `Exception`."""
+    try:
+        yield
+    except EdgebenchError:
+        raise
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise EdgebenchError(f"{what} is damaged: {error}", fix) from None
 
 
 def _token_of(inner: Any, written: Any) -> int | None:
@@ -184,15 +214,24 @@ def _token_of(inner: Any, written: Any) -> int | None:
     return None if number is None else int(number)
 
 
-def _number(metadata: Mapping[str, Any], key: str) -> int | None:
+def _token(metadata: Mapping[str, Any], key: str) -> int | None:
+    """The number of a token that the metadata names; None where it names none."""
     value = metadata.get(f"tokenizer.ggml.{key}")
-    return None if value is None else int(value)
+    if value is None:
+        return None
+    if type(value) is not int or not 0 <= value < len(_listed(metadata, "tokens", str)):
+        raise EdgebenchError(
+            f"tokenizer.ggml.{key} of the GGUF file is {value!r}, which is none of its tokens",
+            AGAIN,
+        )
+    return value
 
 
-def _listed(metadata: Mapping[str, Any], key: str) -> list[Any]:
+def _listed(metadata: Mapping[str, Any], key: str, *kinds: type) -> list[Any]:
+    """A list of the metadata whose entries are all of these types."""
     found = metadata.get(f"tokenizer.ggml.{key}")
-    if not isinstance(found, list):
-        raise EdgebenchError(f"the GGUF file does not tell tokenizer.ggml.{key}")
+    if not isinstance(found, list) or not {type(entry) for entry in found} <= {*kinds}:
+        raise EdgebenchError(f"the GGUF file does not tell tokenizer.ggml.{key}", AGAIN)
     return found
 
 
@@ -210,12 +249,9 @@ def _byte_pairs(metadata: Mapping[str, Any]) -> Any:
             f"tokenizers that split text as {split!r} are not supported",
             f"known are {', '.join(_SPLITS)}",
         )
-    numbers = {token: number for number, token in enumerate(_listed(metadata, "tokens"))}
-    merges = [tuple(merge.split(" ", 1)) for merge in _listed(metadata, "merges")]
-    try:
-        model = library.models.BPE(numbers, merges, ignore_merges=split in _WHOLE_WORDS)
-    except Exception as error:  # noqa: BLE001 - the library raises plain exceptions
-        raise EdgebenchError(f"the GGUF file's tokenizer is damaged: {error}") from None
+    numbers = {token: number for number, token in enumerate(_listed(metadata, "tokens", str))}
+    merges = [tuple(merge.split(" ", 1)) for merge in _listed(metadata, "merges", str)]
+    model = library.models.BPE(numbers, merges, ignore_merges=split in _WHOLE_WORDS)
     inner = library.Tokenizer(model)
     parts = library.pre_tokenizers
     cuts = [parts.Split(library.Regex(cut), "isolated") for cut in _SPLITS[split]]
@@ -229,9 +265,9 @@ def _sentence_pieces(metadata: Mapping[str, Any]) -> Any:
     """A `tokenizers.Tokenizer` of SentencePiece's byte pairs: the pair with the best score is merged
     first, spaces are letters, and a letter that is no token becomes its bytes."""
     library = _tokenizers()
-    tokens = _listed(metadata, "tokens")
+    tokens = _listed(metadata, "tokens", str)
     numbers = {token: number for number, token in enumerate(tokens)}
-    unknown = _number(metadata, "unknown_token_id")
+    unknown = _token(metadata, "unknown_token_id")
     model = library.models.BPE(
         numbers,
         _merges(metadata, numbers),
@@ -253,8 +289,14 @@ def _sentence_pieces(metadata: Mapping[str, Any]) -> Any:
 def _merges(metadata: Mapping[str, Any], numbers: Mapping[str, int]) -> list[tuple[str, str]]:
     """All pairs of tokens that make a token, the best score first."""
     found = []
-    columns = (_listed(metadata, name) for name in ("tokens", "scores", "token_type"))
+    columns = (
+        _listed(metadata, "tokens", str),
+        _listed(metadata, "scores", float),
+        _listed(metadata, "token_type", int),
+    )
     for token, score, kind in zip(*columns, strict=True):
+        if len(token) > MAX_TOKEN_CHARS:
+            raise UnsupportedError(f"tokens of {len(token)} characters are not supported")
         if kind == _NORMAL and len(token) > 1:
             cuts = ((token[:place], token[place:]) for place in range(1, len(token)))
             found += [(score, cut) for cut in cuts if cut[0] in numbers and cut[1] in numbers]
@@ -265,7 +307,7 @@ def _merges(metadata: Mapping[str, Any], numbers: Mapping[str, int]) -> list[tup
 def _with_special_tokens(inner: Any, metadata: Mapping[str, Any]) -> Any:
     """Control and user-defined tokens are found in a text as they are, before any splitting; a token
     that ends a turn controls, whatever its kind. So does llama.cpp."""
-    tokens, kinds = _listed(metadata, "tokens"), metadata.get("tokenizer.ggml.token_type", [])
+    tokens, kinds = _listed(metadata, "tokens", str), metadata.get("tokenizer.ggml.token_type", [])
     made = _tokenizers().AddedToken
     marked = [
         made(token, special=kind == _CONTROL or token in _TURN_ENDS, normalized=False)
@@ -306,5 +348,8 @@ def _rendered(template: str, messages: Sequence[Mapping[str, str]], bos: str, eo
         return environment.from_string(template).render(
             messages=list(messages), bos_token=bos, eos_token=eos, add_generation_prompt=True
         )
-    except TemplateError as error:
-        raise EdgebenchError(f"the model's chat template cannot be filled: {error}") from None
+    except Exception as error:  # noqa: BLE001 - expressions of a template raise what Python does
+        raise EdgebenchError(
+            f"the model's chat template cannot be filled: {type(error).__name__}: {error}",
+            "correct the template in the model's file, or beside it",
+        ) from None

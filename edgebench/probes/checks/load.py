@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 
-from edgebench.probes import virtualisation
+from edgebench.probes import emulation, virtualisation
 from edgebench.probes.changes import STEAL_LIMIT
 from edgebench.probes.checks.verdict import judge, recorded, unknown
 from edgebench.probes.cpu import logical_count
+from edgebench.probes.emulation import Process
 from edgebench.probes.machine import Machine
 from edgebench.probes.snapshot import snapshot
 from edgebench.record import StateCheck
@@ -108,6 +109,17 @@ def hypervisor(machine: Machine) -> StateCheck | None:
         f"virtual machine ({found.evidence})" if found.virtual else found.evidence,
         "compare only runs made on this machine in one session, or use real hardware",
     )
+
+
+def emulated(machine: Machine, process: Process | None = None) -> StateCheck | None:
+    """Of the live machine alone: a copy of its files does not tell what runs on it."""
+    if process is None and not machine.live:
+        return None
+    found = emulation.detect(machine, process or emulation.Process.own())
+    if not found.emulated:
+        return None
+    fix = f"use a Python for {found.kernel}, or real hardware: times of an emulated processor are no one's"
+    return judge("emulation", False, found.evidence, fix)
 
 
 def _pressure_percent(machine: Machine, resource: str) -> float | None:

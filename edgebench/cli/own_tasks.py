@@ -1,0 +1,18 @@
+"""Says which code of a user's own a run is going to execute, before any of it runs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+
+from edgebench.plain_text import plain
+from edgebench.spec.types import Workload
+
+
+def say_own_tasks(workloads: Iterable[Workload]) -> None:
+    """One line on stderr for each workload whose definition names its task by a file."""
+    own = {(workload.name, workload.task) for workload in workloads if ":" in workload.task}
+    for name, task in sorted(own):
+        file, _, class_name = task.rpartition(":")
+        words = f"task: {name} runs code of your own: {class_name} in {file}"
+        print(plain(words), file=sys.stderr)

@@ -1,0 +1,14 @@
+"""Where an error arose in a user's own file: tasks and backends that are given as FILE.py:CLASS."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterable
+
+
+def place_of(error: BaseException, specs: Iterable[str]) -> str:
+    """FILE:LINE of the innermost call in the files that these specifications name; "" where there is none."""
+    files = {spec.rpartition(":")[0] for spec in specs}
+    frames = traceback.extract_tb(error.__traceback__)
+    places = [f"{frame.filename}:{frame.lineno}" for frame in frames if frame.filename in files]
+    return places[-1] if places else ""
