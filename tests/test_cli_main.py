@@ -232,7 +232,8 @@ def test_a_working_directory_that_was_removed_is_one_error(tmp_path: Path) -> No
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == ExitCode.STORE
-    assert done.stderr == "edgebench: the working directory: No such file or directory\n"
+    said = "edgebench: x.csv: cannot be written: No such file or directory\n"
+    assert done.stderr == f"{said}  fix: name another place\n"
 
 
 def test_a_user_who_is_not_there_is_one_error(tmp_path: Path) -> None:

@@ -101,6 +101,8 @@ def test_answers_without_samples_are_refused_and_not_looped_over(
     ("one", "path", "value"),
     [
         (record(), "replicates.0.pipeline.inference_ns", [1]),
+        (record(), "replicates.0.pipeline.read_ns", [1]),
+        (record(), "replicates.0.unseen.prepare_ns", [1]),
         (record(), "replicates.0.queries", 3),
         (record(), "replicates.1.index", 0),
         (record(), "replicates.0.superseded_by", 9),

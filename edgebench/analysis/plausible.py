@@ -188,7 +188,9 @@ def _handled(replicate: Replicate) -> _Handled | None:
             whole - read for whole, read in zip(split.inference_ns, split.read_ns, strict=True)
         ]
         return _Handled(split.prepare_ns, split.read_ns, split.copy_ns, ran_ns + again_ns)
-    if unseen is None or completed is None or not (unseen.prepare_ns and unseen.copy_ns):
+    if unseen is None or completed is None:
+        return None
+    if not (unseen.prepare_ns and unseen.copy_ns and completed.first_read_ns):
         return None
     return _Handled(unseen.prepare_ns, completed.first_read_ns, unseen.copy_ns, again_ns)
 
