@@ -6,7 +6,6 @@ for a time slice or for up to 0.4 s. The same machine does not hide a backend th
 
 from __future__ import annotations
 
-import itertools
 import random
 from collections.abc import Callable
 from statistics import median
@@ -124,14 +123,6 @@ def test_no_honest_reading_is_deferred(kind: str, plan: CheckPlan) -> None:
         found = completion.completion(session, ["known"], run_ns, plan.completion_pairs, clock)
         struck += found.incomplete
     assert struck == 0
-
-
-def test_a_core_that_is_lost_between_two_looks_leaves_no_reading_below_zero() -> None:
-    machine = BusyMachine(0, 0)
-    session: Any = Simulated(machine, run_ns=400, first_ns=2 * US, again_ns=US)
-    backwards = itertools.count(0, -5)
-    found = completion.completion(session, ["known"], 400, 6, lambda: next(backwards))
-    assert {*found.first_read_ns, *found.second_read_ns, *found.cold_read_ns} == {0}
 
 
 @pytest.mark.parametrize("plan", PLANS)

@@ -147,7 +147,7 @@ def awaited(look: Callable[[], list[psutil.Process]]) -> list[psutil.Process]:
 
 def test_a_child_that_prints_has_not_answered(tmp_path: Path, monkeypatch: Any) -> None:
     (tmp_path / "loud.py").write_text("import sys\nprint('gone')\nsys.exit(3)\n")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.syspath_prepend(tmp_path)
     assert children.ask("loud", b"", Allowance(60.0)) == b"gone"
     (tmp_path / "silent.py").write_text("import sys\nsys.exit('no licence')\n")
     found = children.ask("silent", b"", Allowance(60.0))

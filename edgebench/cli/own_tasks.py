@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 
-from edgebench.plain_text import plain
+from edgebench.plain_text import say
 from edgebench.spec.types import Workload
 
 
@@ -14,5 +13,4 @@ def say_own_tasks(workloads: Iterable[Workload]) -> None:
     own = {(workload.name, workload.task) for workload in workloads if ":" in workload.task}
     for name, task in sorted(own):
         file, _, class_name = task.rpartition(":")
-        words = f"task: {name} runs code of your own: {class_name} in {file}"
-        print(plain(words), file=sys.stderr)
+        say(f"task: {name} runs code of your own: {class_name} in {file}")

@@ -99,7 +99,7 @@ FIXED = {
     "wait_quiet": ("settings.wait_quiet_s",),
 }
 #: The others: where the run is, how it is shown, and the time there is for the rest of it.
-FREE = {"out", "no_save", "resume", "form", "budget"}
+FREE = {"out", "no_save", "resume", "form", "prefer", "budget"}
 
 
 def reopen(out: Path, options: Options, typed: set[str]) -> tuple[RunStore | None, Options]:
