@@ -24,7 +24,7 @@ COMMANDS = (
 
 
 def _rows() -> list[dict[str, Any]]:
-    few = [replicate(index, list(range(1000, 1120))) for index in range(2)]
+    few = [replicate(index, list(range(1000, 1120)), round=index) for index in range(2)]
     made = [record(replicates=few), record({"precision": "int8-static"}, replicates=few)]
     connected = database.connect()
     database.add_rows(connected, build_table(made).rows, [])
