@@ -27,6 +27,8 @@ def caches(replicates: Sequence[Replicate]) -> bool | None:
 
 def far_faster(doubted: Sequence[Replicate], others: Sequence[Replicate]) -> bool:
     """Whether one of the doubted replicates is far faster than all others, of which there is one at least."""
+    if not doubted:  # hardly ever is any
+        return False
     least_ns = min(map(_typical_ns, others))
     return any(MIN_SPEEDUP * _typical_ns(replicate) < least_ns for replicate in doubted)
 
