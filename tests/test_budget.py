@@ -50,7 +50,7 @@ def test_an_installation_tells_that_it_is_still_at_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(environments, "LINE_EVERY_S", 0.01)
-    command = [sys.executable, "-c", "import sys; sys.stdin.read()"]
+    command = [sys.executable, "-c", "import signal; signal.pause()"]
     with pytest.raises(subprocess.TimeoutExpired):
         environments.told_run(command, "installing x==1", 0.03, stdin=subprocess.PIPE)
     assert "installing x==1: 0 s so far" in capsys.readouterr().err

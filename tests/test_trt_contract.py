@@ -76,10 +76,13 @@ def test_a_run_tells_precision_transfers_and_memory(
         assert record.model.build_s > 0
         for replicate in record.replicates:
             times, memory = replicate.device, replicate.memory
-            assert times is not None
             assert memory is not None
-            assert len(times.compute_ns) == len(times.host_to_device_ns) >= 5
-            assert times.layers_ns
+            assert (times is not None) is (
+                replicate.index == 0
+            )  # what it established is not repeated
+            if times is not None:
+                assert len(times.compute_ns) == len(times.host_to_device_ns) >= 5
+                assert times.layers_ns
             assert memory.device_peak_bytes is not None
             assert memory.peak_bytes is not None
             assert memory.peak_bytes > memory.device_peak_bytes

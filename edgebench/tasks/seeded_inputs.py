@@ -175,7 +175,9 @@ def _values(
     if dtype.kind not in "fiub" and info.dtype != "bfloat16":
         raise UnsupportedError(
             f"no random values for input {info.name!r} of type {info.dtype}",
-            "--inputs FILE.npz with values of yours" if dtype.kind in "cSU" else "",
+            "--inputs FILE.npz with values of yours"
+            if dtype.kind in "cSU"
+            else "inputs of a task of yours: --task my_task.py:Class",
         )
     return np.array(_drawn(info, shape, rng, source), dtype=dtype, order="C")
 
