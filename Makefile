@@ -31,7 +31,7 @@ test-browser: $(VENV)/.browser
 # The README's picture, from the reference results.
 readme-picture: $(VENV)/.test
 	mkdir -p docs/images
-	$(BIN)/edgebench report results/reference/quick-linux-x86-2c.jsonl --workload image-classification --out docs/images/tradeoff.svg
+	$(BIN)/edgebench report results/reference/quick-linux-amd-2c.jsonl --workload image-classification --out docs/images/tradeoff.svg
 
 # Runtimes for language models; llama.cpp is built from source (about eight minutes of one core).
 test-llm: $(VENV)/.llm

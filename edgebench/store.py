@@ -32,6 +32,7 @@ from edgebench.record_check import record_findings, replicate_findings
 from edgebench.regular_file import open_regular
 
 JOURNAL_SUFFIX = ".journal"
+MEASURED_ELSEWHERE = "MEASURED_ELSEWHERE"  # a file that marks a folder of others' results
 LOCK_PATIENCE_S = 2.0
 _FLAGS = os.O_CREAT | os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
 
@@ -149,16 +150,29 @@ def _line(file: io.BufferedReader, place: str) -> bytes:
 
 
 def result_files(path: Path) -> list[Path]:
-    """`path` itself if it is a file, else the result files below it, oldest first."""
+    """`path` itself if it is a file, else the result files below it, oldest first.
+
+    Folders that hold a file `MEASURED_ELSEWHERE` are left out, unless `path` itself is one.
+    """
     try:
         if path.is_dir():
-            found = (file for file in path.rglob("*.jsonl") if not file.is_dir())
+            elsewhere = folders_elsewhere(path)
+            found = (
+                file
+                for file in path.rglob("*.jsonl")
+                if not file.is_dir() and elsewhere.isdisjoint(file.parents)
+            )
             return sorted(found, key=lambda file: file.name)
         if path.exists():
             return [path]
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror}") from None
     raise StoreError(f"{path}: no such file or folder", "`edgebench run` writes to results/")
+
+
+def folders_elsewhere(path: Path) -> set[Path]:
+    """Folders below `path` whose results are of other machines than the user's own."""
+    return {marker.parent for marker in path.rglob(MEASURED_ELSEWHERE)} - {path}
 
 
 class RunStore:

@@ -22,8 +22,8 @@ README = ROOT / "README.md"
 REFERENCE = ROOT / "results" / "reference"
 #: Part of README.md -> reference results whose table it is.
 TABLES = {
-    "table": REFERENCE / "quick-linux-x86-2c.jsonl",
-    "runtimes": REFERENCE / "runtimes-linux-x86-2c.jsonl",
+    "table": REFERENCE / "quick-linux-amd-2c.jsonl",
+    "runtimes": REFERENCE / "runtimes-linux-amd-2c.jsonl",
     "llm": REFERENCE / "smollm2-linux-x86-2c.jsonl",
 }
 #: The same of what `edgebench scaling --within 2s` prints.

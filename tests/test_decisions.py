@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from edgebench.analysis.table import build_table
 from edgebench.analysis.types import Pick, Table
 from edgebench.backend import Scalar
-from edgebench.record import Record
+from edgebench.record import Record, Replicate, StateCheck
 from tests.records import MIB, energy, failed, offline, quality, record, replicate, samples
 
 
@@ -211,3 +211,26 @@ def test_a_clear_pick_is_the_fastest(times: list[int]) -> None:
 def test_paced_and_closed_loops_do_not_compete(rate: float | None) -> None:
     table = build_table([record(p50=5e6), record(variant("fp32", 2), p50=9e6, rate_per_s=rate)])
     assert flags(table) == ([True, False] if rate is None else [True, True])
+
+
+def pressed(index: int, busy: bool) -> Replicate:
+    evidence = "tasks waited for a CPU 60.0% of the time"
+    check = StateCheck(name="cpu_pressure", level="warn", evidence=evidence)
+    return replicate(index, samples(5e6, 300, index), state_after=[check] if busy else [])
+
+
+@pytest.mark.parametrize(("busy", "believed"), [(1, True), (2, False), (3, False)])
+def test_a_machine_that_was_busy_most_of_the_time_is_said_with_the_deployment(
+    busy: int, believed: bool
+) -> None:
+    fast = [pressed(index, index < busy) for index in range(3)]
+    pick = only_pick(record(variant("fp32"), p50=10e6), record(variant("p8"), replicates=fast))
+    assert (pick.busy == "") is believed
+    assert pick.clear is believed
+    assert ("not to be believed yet" in pick.text) is not believed
+
+
+def test_a_choice_among_rows_of_several_runs_is_never_sure() -> None:
+    pick = only_pick(record(variant("fp32"), p50=10e6), record(variant("p8"), p50=2e6, run="other"))
+    assert (pick.row, pick.clear, pick.runs) == (1, False, 2)
+    assert "drift between runs is in no interval" in pick.text

@@ -315,3 +315,14 @@ def test_a_name_that_is_not_utf8_costs_nothing_that_was_measured(tmp_path: Path)
     again = RunStore.resume(store.journal)
     assert again.head.options == {"out": r"caf\xe9"}
     again.close()
+
+
+def test_results_that_were_measured_elsewhere_do_not_compete_with_ones_own(tmp_path: Path) -> None:
+    own, theirs = tmp_path / "desk" / "own.jsonl", tmp_path / "reference" / "theirs.jsonl"
+    for file in (own, theirs):
+        file.parent.mkdir()
+        file.write_bytes(b"")
+    (theirs.parent / store_module.MEASURED_ELSEWHERE).write_text("of the authors")
+    assert store_module.result_files(tmp_path) == [own]
+    assert store_module.result_files(theirs.parent) == [theirs]
+    assert store_module.result_files(theirs) == [theirs]

@@ -12,11 +12,6 @@ from edgebench.record import StateCheck
 from edgebench.units import format_bytes, format_ns, format_rate
 
 _SHOWN = 3  # of a list within a sentence
-#: Checks that say that something else wanted the machine, or that it was too hot for its speed.
-_BUSY = (
-    "cpu_pressure", "steal", "swap", "thermal_throttle", "cooling_throttle", "gpu_throttle",
-    "thermal_pressure", "pi_throttled",
-)  # fmt: skip
 
 
 def busy(rows: Sequence[Row], states: Mapping[str, Sequence[StateCheck]]) -> str:
@@ -26,9 +21,8 @@ def busy(rows: Sequence[Row], states: Mapping[str, Sequence[StateCheck]]) -> str
     which forgets slowly, counts only where the kernel does not tell the pressure.
     """
     for row in rows:
-        for check in row.state:
-            if check.name in _BUSY and check.level in ("warn", "invalid"):
-                return _said(check)
+        if row.ranked and row.busy:
+            return row.busy
     for run in dict.fromkeys(row.run for row in rows if row.ranked):
         levels = {check.name: check for check in states.get(run, ())}
         told = levels.get("cpu_pressure")

@@ -80,6 +80,7 @@ def row_of(record: rec.Record) -> Row:
         inputs_sha256=record.inputs_sha256,
         replicate_wall_s=_wall_s(good),
         state=_state(_standing(record)),
+        busy=_busy(good),
         superseded=_superseded(record),
         unknown=unknown,
     )
@@ -374,6 +375,28 @@ def _paced(cell: rec.CellFacts, good: Sequence[rec.Replicate]) -> Paced | None:
         service_p50_ns=median_low(service) if service else None,
         wake_late_p50_ns=median_low(late) if late else None,
     )
+
+
+#: Checks that say that something else wanted the machine, or that it was too hot for its speed.
+_BUSY = (
+    "cpu_pressure", "steal", "swap", "thermal_throttle", "cooling_throttle", "gpu_throttle",
+    "thermal_pressure", "pi_throttled",
+)  # fmt: skip
+
+
+def _busy(good: Sequence[rec.Replicate]) -> str:
+    """What at least half of the replicates met: one alone says little of all, and threads of the worker
+    itself may wait for each other."""
+    for name in _BUSY:
+        met = [
+            check
+            for replicate in good
+            for check in replicate.state_after
+            if check.name == name and check.level in ("warn", "invalid")
+        ]
+        if met and 2 * len(met) >= len(good):
+            return f"{name.replace('_', ' ')}, {met[0].evidence}"
+    return ""
 
 
 def _state(replicates: Sequence[rec.Replicate]) -> list[rec.StateCheck]:

@@ -250,6 +250,7 @@ class Row(Part, frozen=True, kw_only=True):
     inputs_sha256: str | None = None
     replicate_wall_s: float | None = None  # of a whole worker process, median over replicates
     state: list[StateCheck] = []  # checks during its replicates that were not ok
+    busy: str = ""  # what says that the machine was not this row's alone, in most of its replicates
     imported: Source | None = None  # None: measured by edgebench
     superseded: list[Reason] = []  # why replicates were run again: one each, evidence only
     front: Literal["yes", "no", "undecided"] | None = None  # on the Pareto front; None: not ranked

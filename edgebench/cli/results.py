@@ -7,8 +7,9 @@ from pathlib import Path
 
 from edgebench.calibration import Calibration, default_path, read_calibration
 from edgebench.errors import StoreError, UsageError
+from edgebench.plain_text import say
 from edgebench.record import Record
-from edgebench.store import iter_records, result_files
+from edgebench.store import folders_elsewhere, iter_records, result_files
 
 
 def files_of(paths: Sequence[Path]) -> list[Path]:
@@ -17,6 +18,8 @@ def files_of(paths: Sequence[Path]) -> list[Path]:
     for path in paths:
         for file in result_files(path):
             files.setdefault(file.resolve(), file)
+        for folder in sorted(folders_elsewhere(path)) if path.is_dir() else ():
+            say(f"{folder}: measured elsewhere, left out; name the folder to see it")
     if not files:
         raise StoreError(
             f"no result files below {', '.join(map(str, paths))}",
