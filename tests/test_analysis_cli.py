@@ -76,7 +76,8 @@ def test_the_frontier_as_json_has_the_documented_fields(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", ["frontier", "pick", "compare"])
 def test_output_on_the_reference_results_fits_80_columns(command: str) -> None:
-    sides = REFERENCE[:3] if command == "compare" else REFERENCE  # each side takes columns
+    few = [path for path in REFERENCE if "x86" in path.name]  # each side takes columns
+    sides = few if command == "compare" else REFERENCE
     result = run(command, *sides)
     assert code(result) == 0
     assert max(len(line) for line in result.output.splitlines()) <= 80
