@@ -11,6 +11,10 @@ AS_ROOT := $(shell test "$$(id -u)" = 0 || echo sudo)
 
 bench: $(VENV)/.bench
 	$(BIN)/edgebench run --suite quick
+	@printf '\nnext:\n'
+	@printf '  %-52s %s\n' '$(BIN)/edgebench run --model YOUR.onnx --budget 60s' '# a model of your own' \
+		'$(BIN)/edgebench pick results --require "latency.p90<=30ms"' '# the deployment within limits' \
+		'$(BIN)/edgebench show results' '# the table again'
 
 test: $(VENV)/.test
 	$(BIN)/pytest
