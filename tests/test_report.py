@@ -100,7 +100,7 @@ def test_struck_and_failed_rows_say_why_below_or_beside() -> None:
     assert "x as-is threads=1 unsupported: no kernel for Conv [unsupported]" in text
 
 
-def test_rows_unsupported_for_the_same_reason_stand_in_one_place() -> None:
+def test_unsupported_variants_of_a_backend_stand_in_one_place() -> None:
     def unable(precision: str, threads: int, why: str) -> Record:
         return failed(variant(precision, threads), "unsupported", why, status="unsupported")
 
@@ -109,8 +109,8 @@ def test_rows_unsupported_for_the_same_reason_stand_in_one_place() -> None:
     assert max(cell_len(line) for line in text.splitlines()) <= 80
     assert text.count("no kernel") == 1
     words = " ".join(text.split())
-    assert "x as-is threads=1, as-is threads=2, as-is threads=3," in words
-    assert "x w8 threads=1 unsupported: no such precision" in words
+    assert "x ort: 40 variants 39 unsupported: no kernel" in words
+    assert "; 1 unsupported: no such precision" in words
 
 
 def test_it_says_what_to_deploy_what_is_slower_and_what_was_not_reached() -> None:

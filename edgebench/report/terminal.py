@@ -6,8 +6,8 @@ only coloured by rich: its own tables take seconds for ten thousand rows.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TextIO
 
 from edgebench.analysis.labels import common, labels
@@ -28,6 +28,7 @@ from edgebench.report.paint import (
 )
 from edgebench.units import format_rate
 
+_REASONS = 2  # why variants of a backend are unsupported
 _LEGEND = (
     f"{text.MARKS_LEGEND}; ± half the 95% interval over processes; MiB: peak memory; "
     "quality: value and distance to fp32"
@@ -94,15 +95,29 @@ def _grid(rows: Sequence[Row], names: Sequence[str], width: int) -> Iterator[Lin
     room = width - 2 - sum(widths) - len(widths)
     label = min(max(len(name) for name in ("variant", *names)), max(room, 0))
     yield f"  {'variant':<{label}}" + _joined(head, widths), HEAD
-    unable: dict[str, list[str]] = defaultdict(list)  # why -> names, which stand in one place
+    unable: dict[str, dict[str, str]] = defaultdict(dict)  # backend -> names and why, in one place
     for row, name in zip(rows, names, strict=True):
         if row.status == "unsupported":
-            unable[text.reasons(row)].append(name)
+            unable[row.backend][name] = text.reasons(row)
     for row, name, values in zip(rows, names, cells, strict=True):
         if row.status != "unsupported":
             yield from _entry(row, name, _joined(values, widths), label, width)
-    for why, alike in unable.items():
-        yield from wrapped(f"{', '.join(alike):<{label}}  {why}", width, REASON, "    ", "x ")
+    for backend, why in unable.items():
+        yield from wrapped(_unable(backend, why, label), width, REASON, "    ", "x ")
+
+
+def _unable(backend: str, why: Mapping[str, str], label: int) -> str:
+    """What a backend cannot do, in one place: a variant by its name, several by their number and reasons."""
+    if len(why) == 1:
+        [(name, reason)] = why.items()
+        return f"{name:<{label}}  {reason}"
+    counts = Counter(why.values())
+    reasons = [
+        reason if len(counts) == 1 else f"{count} {reason}"
+        for reason, count in counts.most_common()
+    ]
+    more = f"; {len(reasons) - _REASONS} more reasons: --format json" * (len(reasons) > _REASONS)
+    return f"{backend}: {len(why)} variants {'; '.join(reasons[:_REASONS])}{more}"
 
 
 def _entry(row: Row, name: str, numbers: str, label: int, width: int) -> Iterator[Line]:
