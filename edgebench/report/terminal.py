@@ -111,13 +111,14 @@ def _unable(backend: str, why: Mapping[str, str], label: int) -> str:
     if len(why) == 1:
         [(name, reason)] = why.items()
         return f"{name:<{label}}  {reason}"
-    counts = Counter(why.values())
+    counts = Counter(each.removeprefix("unsupported: ") for each in why.values())
     reasons = [
-        reason if len(counts) == 1 else f"{count} {reason}"
+        reason if len(counts) == 1 else f"{count}x {reason}"
         for reason, count in counts.most_common()
     ]
-    more = f"; {len(reasons) - _REASONS} more reasons: --format json" * (len(reasons) > _REASONS)
-    return f"{backend}: {len(why)} variants {'; '.join(reasons[:_REASONS])}{more}"
+    hidden = len(reasons) - _REASONS
+    more = f"; {hidden} more reason{'s' * (hidden > 1)}: --format json" if hidden > 0 else ""
+    return f"{backend}: {len(why)} variants unsupported: {'; '.join(reasons[:_REASONS])}{more}"
 
 
 def _entry(row: Row, name: str, numbers: str, label: int, width: int) -> Iterator[Line]:
