@@ -467,3 +467,11 @@ def test_a_superseded_replicate_is_evidence_alone() -> None:
     parts = [msgspec.structs.replace(each, superseded_by=9) for each in made.replicates]
     assert isinstance(parts[0], Replicate)
     assert "clock_disagrees" not in codes(msgspec.structs.replace(made, replicates=parts))
+
+
+def test_a_library_that_spins_on_after_its_last_work_is_no_thread_beyond_those_told() -> None:
+    """Seen with LiteRT: the window of a model of a microsecond is over in 12 ms."""
+    accounts = counted(wall_ns=20 * MS, runnable_ns=40 * MS)
+    made = of(7e6, accounts=accounts, cpu_ns=WINDOW_NS // 2)
+    effective = Effective(device="cpu", precision="fp32", threads=1)
+    assert codes(msgspec.structs.replace(made, effective=effective)) == []

@@ -32,6 +32,8 @@ MAX_UNEXPLAINED_RATIO = 100
 #: Threads that want a core, over those that were told: they overlap a little where one wakes another, by
 #: one more where the calling thread hands the work on, which it does where it sleeps for this share.
 MAX_THREAD_RATIO = 1.5
+#: Shorter windows tell nothing of threads: those of a library may spin for a while after their last work.
+MIN_COUNTED_NS = 50_000_000
 MIN_HANDED_ON_SHARE = 0.05
 #: Of CPU time, in other processes; of memory likewise, where their interpreters alone take some.
 MAX_CHILD_CPU_SHARE = 0.05
@@ -273,7 +275,9 @@ def _helped(replicate: Replicate, row: Row) -> Reason | None:
 def _threads(replicate: Replicate, row: Row) -> Reason | None:
     counted = replicate.accounts
     told = row.effective.threads if row.effective is not None else None
-    if counted is None or counted.runnable_ns is None or told is None or counted.wall_ns <= 0:
+    if counted is None or counted.runnable_ns is None or told is None:
+        return None
+    if counted.wall_ns < MIN_COUNTED_NS:
         return None
     found = (counted.runnable_ns + (counted.child_cpu_ns or 0)) / counted.wall_ns
     handed_on = (counted.asleep_ns or 0) > MIN_HANDED_ON_SHARE * counted.wall_ns
