@@ -157,7 +157,7 @@ def _record(number: int, cell: dict[str, Any]) -> Record:
     )
 
 
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(st.lists(cells, min_size=1, max_size=6))
 def test_all_commands_agree_on_generated_results(
     tmp_path_factory: pytest.TempPathFactory, table: list[dict[str, Any]]

@@ -25,7 +25,7 @@ from tests import records as make
 from tests.perf.blocks.data import FILE, FOLDER, runs
 from tests.test_blocks import KINDS, noise
 
-SIMULATED = 400
+SIMULATED = 300
 SHAPES = ((3, 3), (3, 7), (6, 5))
 
 Logs = NDArray[np.float64]
