@@ -304,7 +304,11 @@ class Endless(Task):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
 def test_a_signal_ends_a_run_as_ctrl_c_does(workplace: Workplace, number: signal.Signals) -> None:
-    process = workplace.start("--model", str(workplace.model), "--replicates", "50")
+    before = signal.signal(number, signal.SIG_DFL)  # children of nohup ignore SIGHUP
+    try:
+        process = workplace.start("--model", str(workplace.model), "--replicates", "50")
+    finally:
+        signal.signal(number, before)
     _wait_for_replicates(workplace.folder, 1)
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
