@@ -17,10 +17,12 @@ from edgebench.testing.models import two_by_two
 
 ROOT = Path(__file__).parents[1]
 #: Modules that edgebench, its runtimes or Python itself import by these names in one child or another.
-PLANTED = (
-    "numpy", "yaml", "onnxruntime", "onnx", "msgspec", "psutil", "platformdirs", "PIL", "runpy",
+PLANTED: tuple[str, ...] = (
+    "numpy", "yaml", "onnxruntime", "onnx", "msgspec", "psutil", "platformdirs", "PIL",
     "json", "random", "resource", "ctypes", "tempfile", "concurrent", "pip", "venv", "edgebench",
 )  # fmt: skip
+if sys.version_info >= (3, 11):  # before, `python -m` itself reads this one where it is started
+    PLANTED = (*PLANTED, "runpy")
 TRAP = (
     "import pathlib; pathlib.Path(__file__).with_suffix('.executed').touch(); raise SystemExit(9)"
 )

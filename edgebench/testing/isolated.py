@@ -49,7 +49,9 @@ def main(mode: str, name: str) -> None:
 
 def _imports(backend: Backend, before: set[str], allowed: set[str]) -> dict[str, Any]:
     backend.availability()
-    return {"imports": sorted({m.partition(".")[0] for m in set(sys.modules) - before} - allowed)}
+    # None in the place of a module keeps it from being imported.
+    loaded = {name for name, module in sys.modules.items() if module is not None}
+    return {"imports": sorted({name.partition(".")[0] for name in loaded - before} - allowed)}
 
 
 def _hidden(backend: Backend, allowed: set[str]) -> dict[str, Any]:
