@@ -228,6 +228,7 @@ def test_a_machine_that_was_busy_most_of_the_time_is_said_with_the_deployment(
     assert (pick.busy == "") is believed
     assert pick.clear is believed
     assert ("not to be believed yet" in pick.text) is not believed
+    assert ("for sure" in pick.text) is believed
 
 
 def test_a_choice_among_rows_of_several_runs_is_never_sure() -> None:

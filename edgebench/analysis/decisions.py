@@ -147,6 +147,6 @@ def _pick(
         runs=choice.runs,
         busy=busy,
         text=deploy_line.text(rows, names, choice, busy),
-        doubt=deploy_line.doubt(rows, names, choice),
+        doubt=deploy_line.doubt(rows, names, choice, busy),
         bad_news=deploy_line.bad_news(rows, names),
     )

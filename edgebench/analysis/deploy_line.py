@@ -51,16 +51,16 @@ def text(rows: Sequence[Row], names: Mapping[int, str], choice: Choice, busy: st
     ]
     machine = f" (not to be believed yet, the machine was busy: {busy})" if busy else ""
     words = f"deploy {names[choice.choice.row]}{machine}: " + ", ".join(filter(None, parts))
-    return "; ".join(filter(None, [words, doubt(rows, names, choice)]))
+    return "; ".join(filter(None, [words, doubt(rows, names, choice, busy)]))
 
 
-def doubt(rows: Sequence[Row], names: Mapping[int, str], choice: Choice) -> str:
+def doubt(rows: Sequence[Row], names: Mapping[int, str], choice: Choice, busy: str) -> str:
     """How sure the choice is, what decided where its speed did not, and what no interval holds."""
     if choice.choice is None:
         return ""
     silent = sum(rows[index].ranked for index in names) - choice.rows
     parts = [
-        _certainty(choice, names, rows),
+        _certainty(choice, names, rows, sure=choice.clear and not busy),
         _several_runs(choice.runs),
         _not_compared(silent, choice.objective.metric),
     ]
@@ -163,7 +163,7 @@ def _misses(row: Row) -> str:
     return f"{row.paced.misses} deadlines missed in {row.paced.queries} queries"
 
 
-def _certainty(choice: Choice, names: Mapping[int, str], rows: Sequence[Row]) -> str:
+def _certainty(choice: Choice, names: Mapping[int, str], rows: Sequence[Row], sure: bool) -> str:
     assert choice.choice is not None
     if choice.meet == 1:
         alone = len(names) > 1 and sum(rows[index].ranked for index in names) == 1
@@ -176,7 +176,7 @@ def _certainty(choice: Choice, names: Mapping[int, str], rows: Sequence[Row]) ->
         imported = any(rows[index].imported is not None for index in names)
         why = "as another tool reports them" if imported else "one replicate"
         return f"not certain: some rows have no interval ({why})"
-    if choice.clear:
+    if sure:
         return f"fastest of {choice.meet} for sure{_ratio(choice, names, rows)}"
     return f"fastest of {choice.meet}{_ratio(choice, names, rows)}"
 
