@@ -91,8 +91,8 @@ def default_demands(frame: Frame, columns: Sequence[str] = GROUP_COLUMNS) -> lis
     groups = frame.grouped(columns)
     speeds = _speeds(frame, groups, columns.index("scenario"))
     competes = frame.numbers("ranked") == 1
-    for number, name in enumerate(SPEEDS):
-        lacks = np.isnan(frame.numbers(METRICS[name].column()))
+    for number in np.unique(speeds).tolist():
+        lacks = np.isnan(frame.numbers(METRICS[SPEEDS[number]].column()))
         competes &= ~(lacks & (speeds[groups.codes] == number))
     candidates = [_Candidate(frame, groups, competes, name) for name in _CANDIDATES]
     alike: dict[tuple[object, ...], list[int]] = {}
@@ -212,15 +212,18 @@ def _speeds(frame: Frame, groups: Codes, scenario: int) -> Indices:
     """Of each group, the number of its metric in `SPEEDS`."""
     ranked = frame.numbers("ranked") == 1
     count = len(groups.names)
+    tool = frame.codes("imported.tool")
+    own_codes = [code for code, name in enumerate(tool.names) if name is None]
+    counted = (
+        SPEEDS if len(own_codes) < len(tool.names) else ()
+    )  # matters for other tools' rows alone
     told = [
         np.bincount(
             groups.codes[ranked & ~np.isnan(frame.numbers(METRICS[name].column()))],
             minlength=count,
         ).tolist()
-        for name in SPEEDS
+        for name in counted
     ]
-    tool = frame.codes("imported.tool")
-    own_codes = [code for code, name in enumerate(tool.names) if name is None]
     own = np.bincount(groups.codes[ranked & np.isin(tool.codes, own_codes)], minlength=count) > 0
     return np.array(
         [
@@ -228,7 +231,7 @@ def _speeds(frame: Frame, groups: Codes, scenario: int) -> Indices:
                 speed_name(
                     str(names[scenario]),
                     bool(own[group]),
-                    {name: counts[group] for name, counts in zip(SPEEDS, told, strict=True)},
+                    {name: counts[group] for name, counts in zip(counted, told, strict=True)},
                 )
             )
             for group, names in enumerate(groups.names)
