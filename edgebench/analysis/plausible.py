@@ -90,10 +90,12 @@ def _of_most(replicates: Sequence[Replicate], row: Row, finding: Finding) -> Rea
     of the first."""
     found = [finding(each, row) for each in replicates]
     reasons = [reason for reason in found if reason is not None]
+    if not reasons:  # of nearly every row
+        return None
     doubted = [each for each, reason in zip(replicates, found, strict=True) if reason is not None]
     others = [each for each, reason in zip(replicates, found, strict=True) if reason is None]
     most = len(doubted) > len(others)
-    return reasons[0] if most or (doubted and far_faster(doubted, others)) else None
+    return reasons[0] if most or far_faster(doubted, others) else None
 
 
 # --- against the machine

@@ -211,4 +211,4 @@ def ratio_interval(
 
 def _mean_and_variance(values: Sequence[float]) -> tuple[float, float]:
     mean = math.fsum(values) / len(values)
-    return mean, math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)
+    return mean, math.fsum([(value - mean) ** 2 for value in values]) / (len(values) - 1)

@@ -127,3 +127,6 @@ def _size(path: Path) -> int:
 
 if __name__ == "__main__":
     main()
+    # The answer is out; what was made is on disk. Nobody waits for libraries to be torn down.
+    sys.stderr.flush()
+    os._exit(0)
