@@ -23,7 +23,6 @@ from edgebench.store import iter_records
 from tests.perf.blocks.data import FILE, Measured
 
 NAMES = 4
-ROUNDS = 5
 SLICE_S = 0.25
 _BACKEND = Path(__file__).with_name("aliases.py")
 
@@ -32,13 +31,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", type=int)
     parser.add_argument("--pause-s", type=float, default=0.0, help="between two runs")
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--machine", default="", help="a word for the machine, kept with each line")
     arguments = parser.parse_args()
     FILE.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         model = _model(Path(folder) / "model.onnx")
         for number in range(arguments.runs):
-            lines = list(_run(model, Path(folder) / str(number), arguments.machine))
+            lines = list(_run(model, Path(folder) / str(number), arguments))
             _append(lines)
             print(f"run {number + 1}: {len(lines)} processes, load {lines[0].load:.1f}", flush=True)
             time.sleep(arguments.pause_s)
@@ -67,13 +67,13 @@ def _model(path: Path) -> Path:
     return path
 
 
-def _run(model: Path, out: Path, machine: str) -> Iterator[Measured]:
+def _run(model: Path, out: Path, arguments: argparse.Namespace) -> Iterator[Measured]:
     seed = str(time.time_ns() % 2**31)
     command = [
         *(sys.executable, "-m", "edgebench", "run", "--model", str(model)),
         *("--backend", f"{_BACKEND}:Aliases", "--set", "precision=as-is", "--set", "threads=1"),
         *("--set", f"alias={','.join(map(str, range(NAMES)))}", "--seed", seed),
-        *("--replicates", str(ROUNDS), "--target", "90%"),  # a target that any run meets
+        *("--replicates", str(arguments.rounds), "--target", "90%"),  # a target that any run meets
         *("--slice", f"{SLICE_S}s", "--out", str(out)),
     ]
     load = os.getloadavg()[0]
@@ -84,7 +84,7 @@ def _run(model: Path, out: Path, machine: str) -> Iterator[Measured]:
             if replicate.status == "ok" and replicate.round is not None:
                 yield Measured(
                     run=record.run.id,
-                    machine=machine,
+                    machine=arguments.machine,
                     name=str(record.cell.variant["alias"]),
                     round=replicate.round,
                     p50_ns=int(np.median(replicate.samples_ns)),
