@@ -6,7 +6,7 @@ The sample unit of the gate. Raw times are kept, so that a verdict can be derive
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -107,18 +107,22 @@ class Pair(msgspec.Struct, frozen=True, kw_only=True):
     def replicate(self, side: Side) -> Replicate:
         """An arm as a run would keep it, to be judged by the same rules."""
         arm, calls = self.arm(side), self.begin.calls
-        alone = arm.alone
+        window: dict[str, Any] = {}
+        if (alone := arm.alone) is not None:
+            window = {
+                "window_ns": alone.window_ns,
+                "window_start_ns": alone.start_ns,
+                "window_end_ns": alone.end_ns,
+                "cpu_ns": alone.cpu_ns,
+                "accounts": alone.accounts,
+            }
         return Replicate(
             index=self.index,
             status="ok",
             started_utc=self.started_utc,
             reasons=arm.reasons,
             samples_ns=[ns // calls for block in arm.blocks for ns in block.wall_ns],
-            window_ns=alone and alone.window_ns,
-            window_start_ns=alone and alone.start_ns,
-            window_end_ns=alone and alone.end_ns,
-            cpu_ns=alone and alone.cpu_ns,
-            accounts=alone and alone.accounts,
+            **window,
             clock_lag_ns=arm.clock_lag_ns,
             unseen=arm.unseen,
             pipeline=arm.pipeline,

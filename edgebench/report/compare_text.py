@@ -162,7 +162,9 @@ def _tables(whole: Report, width: int) -> Iterator[Line]:
             for place, metric in enumerate(cell.metrics)
         ]
         head = ["  variant", "metric", *_columns(whole)]
-        lines = [(label, _cells(metric), _style(metric.ratios, metric)) for label, metric in rows]
+        lines: list[GridLine] = [
+            (label, _cells(metric), _style(metric.ratios, metric)) for label, metric in rows
+        ]
         if room_for_labels(head, lines, width) < len(head[0]):
             head, lines = _stacked(rows, _letters(whole))
         yield from grid(head, lines, width)
