@@ -182,18 +182,9 @@ def shown(count: int, doubted: int, what: dict[str, Any], side: str = "head") ->
     arms = [
         measured(seed=n, **(honest | (what if n >= count - doubted else {}))) for n in range(count)
     ]
-    other = [measured(seed=100 + n, **honest) for n in range(count)]
-    return [
-        pair(
-            n,
-            **(
-                {"head": arms[n], "base": other[n]}
-                if side == "head"
-                else {"base": arms[n], "head": other[n]}
-            ),
-        )
-        for n in range(count)
-    ]
+    others = [measured(seed=100 + n, **honest) for n in range(count)]
+    bases, heads = (arms, others) if side == "base" else (others, arms)
+    return [pair(n, base=bases[n], head=heads[n]) for n in range(count)]
 
 
 @pytest.mark.parametrize("side", SIDES)
