@@ -13,7 +13,7 @@ from typing import Final, Literal
 import msgspec
 
 from edgebench.bounds import AtLeastOne, Rate
-from edgebench.errors import StoreError, mend_disk
+from edgebench.errors import EdgebenchError, StoreError, mend_disk
 from edgebench.json_lines import decoded
 from edgebench.plain_text import utf8
 from edgebench.record import DeviceFacts, Part, StateCheck
@@ -81,6 +81,15 @@ def read_calibration(path: Path) -> Calibration:
     decode = msgspec.json.Decoder(Calibration).decode
     fix = "`edgebench calibrate` writes one"
     return decoded(content, decode, str(path), f"not a {CALIBRATION_SCHEMA} file", fix)
+
+
+def own_calibration(cache: Path, device: str) -> Calibration | None:
+    """The device's own ceilings, where somebody had them measured and the file can be read."""
+    path = default_path(cache, device)
+    try:
+        return read_calibration(path) if path.is_file() else None
+    except EdgebenchError:
+        return None  # `edgebench roofline`, which is about it, says what is wrong
 
 
 def write_calibration(path: Path, calibration: Calibration) -> None:

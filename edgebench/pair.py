@@ -6,14 +6,25 @@ The sample unit of the gate. Raw times are kept, so that a verdict can be derive
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
 from edgebench.analysis.paired import Block, Round
 from edgebench.backend import Effective
-from edgebench.bounds import Amount, AtLeastOne, Count, DurationNs, Number
-from edgebench.record import Completion, Energy, Memory, OutputCheck, Quality, Unseen
+from edgebench.bounds import Amount, AtLeastOne, Count, DurationNs, Integer, Number
+from edgebench.record import (
+    Accounts,
+    Completion,
+    Energy,
+    Memory,
+    OutputCheck,
+    Pipeline,
+    Quality,
+    Reason,
+    Replicate,
+    Unseen,
+)
 
 SCHEMA: Final = "edgebench.pair/1"
 Side = Literal["base", "head"]
@@ -38,6 +49,16 @@ class ArmBlock(msgspec.Struct, frozen=True, kw_only=True):
     ] = []  # ready to run and without a core; empty: the system does not tell
 
 
+class Alone(msgspec.Struct, frozen=True, kw_only=True):
+    """A closed loop after the blocks, in which this arm alone ran: what clocks and the kernel say of it."""
+
+    window_ns: DurationNs  # by the clock that measures a run's window
+    start_ns: Integer  # of the monotonic clock
+    end_ns: Integer
+    cpu_ns: DurationNs
+    accounts: Accounts
+
+
 class Measured(msgspec.Struct, frozen=True, kw_only=True, tag="measured"):
     """Everything one arm measured."""
 
@@ -48,6 +69,10 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True, tag="measured"):
     effective: Effective | None = None
     completion: Completion | None = None  # whether outputs were complete when a call returned
     unseen: Unseen | None = None  # whether inputs it was never given take longer
+    pipeline: Pipeline | None = None  # of a cell's first pair
+    alone: Alone | None = None  # None: a file from before this was kept
+    clock_lag_ns: Integer | None = None  # the parent's clock less the arm's, at least
+    reasons: list[Reason] = []  # what the parent saw of it that speaks against its times
     energy: Energy | None = None  # of a window after the blocks, in which this arm ran alone
     runtime: str = ""  # version that the backend's import told
 
@@ -73,9 +98,38 @@ class Pair(msgspec.Struct, frozen=True, kw_only=True):
     parity_limit: Amount | None = None  # of that output, where it has one of its own
     #: Which outputs were compared, where their names differ; or why none could be.
     parity_note: str = ""
+    #: Why its times count for nothing: an arm was stopped, or the machine slept. It is measured once more.
+    disturbed: Reason | None = None
 
     def arm(self, side: Side) -> Measured:
         return self.base if side == "base" else self.head
+
+    def replicate(self, side: Side) -> Replicate:
+        """An arm as a run would keep it, to be judged by the same rules."""
+        arm, calls = self.arm(side), self.begin.calls
+        window: dict[str, Any] = {}
+        if (alone := arm.alone) is not None:
+            window = {
+                "window_ns": alone.window_ns,
+                "window_start_ns": alone.start_ns,
+                "window_end_ns": alone.end_ns,
+                "cpu_ns": alone.cpu_ns,
+                "accounts": alone.accounts,
+            }
+        return Replicate(
+            index=self.index,
+            status="ok",
+            started_utc=self.started_utc,
+            reasons=arm.reasons,
+            samples_ns=[ns // calls for block in arm.blocks for ns in block.wall_ns],
+            **window,
+            clock_lag_ns=arm.clock_lag_ns,
+            unseen=arm.unseen,
+            pipeline=arm.pipeline,
+            memory=arm.memory,
+            output_check=arm.output_check,
+            completion=arm.completion,
+        )
 
     def rounds(self) -> list[Round]:
         """What the statistic takes."""

@@ -53,7 +53,7 @@ def compared(folder: Path, *head: str) -> tuple[int, dict[str, Any]]:
         (["empty.onnx"], "head cannot run"),
         ([f"{FAULTS}:Segfault", "after=30"], "head: died of SIGSEGV"),
         ([f"{FAULTS}:WrongOutput"], "outputs of head differ"),
-        ([f"{FAULTS}:Memoise"], "head caches results"),
+        ([f"{FAULTS}:Memoise"], "head: inputs it had never seen took far longer"),
         ([f"{FAULTS}:Async"], "head: outputs were not complete when the measured call returned"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from edgebench.analysis.frame import RowFrame
 from edgebench.analysis.table import build_table
 from edgebench.metrics import METRICS
 from edgebench.record import Declared, Record
+from edgebench.report.compare_text import render
 from tests import records as make
 
 
@@ -251,6 +253,27 @@ def test_three_sides_are_compared_with_the_first() -> None:
     assert ratios[0] is None
     assert [round(r.ratio, 1) for r in ratios[1:] if r is not None] == [1.5, 0.5]
     assert any("drift" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 5, 8, 30])
+def test_however_many_sides_there_are_a_terminal_of_80_columns_holds_them(count: int) -> None:
+    sides = [
+        side(f"run-{n}", [make.record(p50=6e6 + n * 1e6), make.record(p50=9e6, backend="openvino")])
+        for n in range(count)
+    ]
+    out = io.StringIO()
+    render(compare(sides, [METRICS["latency.p50"], METRICS["memory.peak"]]), [], "table", out)
+    lines = out.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    first = next(n for n, line in enumerate(lines) if "latency.p50" in line and "ms" in line)
+    if count == 2:  # side by side
+        assert lines[first].count("ms") == 2
+        return
+    stacked = [line.partition(" ms")[0].split() for line in lines[first : first + count]]
+    assert [float(words[-1]) for words in stacked] == pytest.approx(
+        [6 + n for n in range(count)], rel=0.02
+    )
+    assert [words[-2] for words in stacked][:3] == ["A", "B", "C"]
 
 
 def test_a_cell_is_named_without_the_version_of_its_workload() -> None:

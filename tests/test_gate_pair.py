@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from edgebench.measure import cores, pair
-from edgebench.measure.arm_messages import CHECK, END, OPEN, ArmJob, Loaded, Ready
+from edgebench.measure.arm_messages import CHECK, END, OPEN, ArmJob, Checked, Loaded, Ready
 from edgebench.measure.contests import make_contests
 from edgebench.measure.couples import Request
 from edgebench.measure.meter import SampledMeter
@@ -43,6 +43,8 @@ class Session(FaultySession):
         note("run")
         return super().work(prepared)
     def outputs_of(self, prepared, raw):
+        seen.pop("check", None)  # the last of them
+        seen.pop("check, thread", None)
         note("check")
         with open(f"@FOLDER@/{os.getpid()}.json", "w") as file:
             json.dump(seen, file)
@@ -153,7 +155,13 @@ class Told:
         self.log.append((self._side, kind.__name__))
         if kind is Loaded:
             return Loaded(typical_ns=10**7, resident_bytes=100, device=False)
-        return Ready() if kind is Ready else measured()
+        return {Ready: Ready(), Checked: Checked()}.get(kind) or measured()
+
+    def disturbed(self) -> None:
+        self.log.append((self._side, "stopped?"))
+
+    def clock(self) -> pair._Clock:
+        return pair._Clock(0, [])
 
     def end(self) -> None:
         self.log.append((self._side, "gone"))
@@ -177,6 +185,8 @@ def test_models_open_one_after_the_other_once_both_arms_are_ready(
         (h, "open"), (h, "Loaded"), ("-", "room"), (b, "open"), (b, "Loaded"),
         (h, "begin"), (b, "begin"), (h, "block"), (b, "block"), (h, "end"), (b, "end"),
         (h, "end"), (b, "end"),  # no window of energy
+        (h, "stopped?"), (b, "stopped?"),
+        (h, "check"), (h, "Checked"), (b, "check"), (b, "Checked"), (h, "end"), (b, "end"),
         (h, "Measured"), (b, "Measured"), (h, "gone"), (b, "gone"),
     ]  # fmt: skip
 

@@ -1,15 +1,27 @@
-"""Whether the replicates of a cell show that its backend answers from a cache; and how one tells that
-began to cheat late."""
+"""Whether the processes of a cell show that its backend answers from a cache or before its work is done; and
+how one tells that began to cheat late."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import median
 
-from edgebench.record import Replicate
+from edgebench.record import Reason, Replicate
 
 #: A replicate that looks so and is this many times as fast as those that do not was cheated in.
 MIN_SPEEDUP = 1.5
+CACHING = Reason(
+    code="caching",
+    message="inputs it had never seen took far longer than those of the pool: "
+    "the backend caches results",
+    fix="turn the cache off: a deployment sees new inputs",
+)
+DEFERRED = Reason(
+    code="outputs_deferred",
+    message="outputs were not complete when the measured call returned: reading them took far "
+    "longer the first time than the second, or gave other values",
+    fix="the backend must force and await its outputs in `run`",
+)
 
 
 def caches(replicates: Sequence[Replicate]) -> bool | None:

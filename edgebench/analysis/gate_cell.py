@@ -63,8 +63,24 @@ def changes(pairs: Sequence[Pair], clock: Clock) -> list[float]:
     return [one for one in found if one is not None]
 
 
+def undisturbed(pairs: Sequence[Pair]) -> list[Pair]:
+    """Those whose times count: no arm was stopped meanwhile."""
+    return [pair for pair in pairs if pair.disturbed is None]
+
+
 def wanted_pairs(case: CellCase, pairs: Sequence[Pair], rules: Rules) -> int:
-    """How many pairs the cell is to have at its next look; those it has, where it is decided."""
+    """How many pairs the cell is to have at its next look; those it has, where it is decided. Disturbed ones
+    are made up for."""
+    sound = undisturbed(pairs)
+    wanted = _wanted(case, sound, rules)
+    return (
+        len(pairs)
+        if wanted <= len(sound)
+        else min(max(len(pairs), wanted + len(pairs) - len(sound)), rules.cap)
+    )
+
+
+def _wanted(case: CellCase, pairs: Sequence[Pair], rules: Rules) -> int:
     have = len(pairs)
     if have < rules.least:
         return rules.least
@@ -87,6 +103,7 @@ def wanted_pairs(case: CellCase, pairs: Sequence[Pair], rules: Rules) -> int:
 def wants_energy(case: CellCase, pairs: Sequence[Pair], rules: Rules) -> bool:
     """Whether the next pair is to have its energy measured, where there is a meter: as long as that is
     not decided, and unless none of the first pairs told any."""
+    pairs = undisturbed(pairs)
     if case.canary or len(pairs) < rules.least:
         return not case.canary
     ruling = _energy(case, pairs, rules)
@@ -106,10 +123,11 @@ def rows(
         found = [*_invalid(case, pairs, seconds, reason), *_failed_quality(case, pairs, seconds)]
         # That others hold the cores says nothing of head: a cell that is only shown can do without.
         return [_shown_only(case, row) for row in found] if reason.code == "cores_taken" else found
+    sound = undisturbed(pairs)
     found = [
-        *_latency_rows(case, pairs, rules, seconds),
-        *_memory_rows(case, pairs, rules, seconds),
-        *_energy_rows(case, pairs, rules, seconds),
+        *_latency_rows(case, sound, rules, seconds),
+        *_memory_rows(case, sound, rules, seconds),
+        *_energy_rows(case, sound, rules, seconds),
         *_amount_rows(case, pairs, seconds),
     ]
     return [row if row.verdict == "invalid" else _shown_only(case, row) for row in found]
@@ -117,11 +135,12 @@ def rows(
 
 def mismatch(case: CellCase, pairs: Sequence[Pair]) -> Reason | None:
     """Why the answers of the arms forbid a comparison of their times, or None."""
+    for side in SIDES:
+        fault = fault_of(case, pairs, side)
+        if fault is not None:
+            return fault
     for pair in pairs:
         for side in SIDES:
-            fault = fault_of(pair, side)
-            if fault is not None:
-                return fault
             check = pair.arm(side).output_check
             if not check.passed:
                 message = (
@@ -359,6 +378,7 @@ def _typical_ns(pairs: Sequence[Pair], side: Side, times: Times) -> float | None
 def percentiles(case: CellCase, pairs: Sequence[Pair]) -> list[Percentiles]:
     """Of single calls, pooled over pairs; only where the number of samples supports them."""
     found = []
+    pairs = undisturbed(pairs)
     for side in SIDES:
         pooled = sorted(
             ns

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
 from edgebench.analysis.gate import Tolerance, Verdict
+from edgebench.backend import Scalar
+from edgebench.calibration import Calibration
 from edgebench.errors import UsageError
 from edgebench.pair import Side
-from edgebench.record import Reason
+from edgebench.record import Reason, Work
 
 SCHEMA: Final = "edgebench.ab/1"
 
@@ -47,6 +49,13 @@ def latency_tolerances(tau: float | None = None, delta: float | None = None) -> 
     return Tolerances(cpu=chosen, wall=chosen)
 
 
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """What a side of a cell was to run."""
+
+    variant: dict[str, Scalar]
+    work: Work | None = None  # of one run of its model; None: not counted
+
+
 class CellCase(msgspec.Struct, frozen=True, kw_only=True):
     """One cell of an A/B and how it is to be judged."""
 
@@ -59,6 +68,9 @@ class CellCase(msgspec.Struct, frozen=True, kw_only=True):
     quality: float | None = None  # demanded of the head, beside the workload's own limit
     size_bytes: dict[Side, int] = {}
     canary: bool = False  # base against base
+    asked: dict[Side, Asked] = {}
+    machine: dict[str, Any] = {}  # facts of the device
+    calibration: Calibration | None = None  # its own ceilings, where somebody had them measured
 
 
 class GateRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,4 +1,6 @@
-"""Whether a record's own numbers can be true: against the machine, against each other, against what was asked.
+"""Whether measured numbers can be true: against the machine, against each other, against what was asked.
+
+Judged is what a row of a run or a side of an A/B claims, by the processes behind it.
 
 Nothing here knows a backend. Times are compared with times of the same processes, and a finding needs more
 replicates that show it than not, or one that shows it and is far faster than all that do not: a busy machine
@@ -10,7 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from statistics import median
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -19,7 +22,7 @@ from edgebench.analysis.ceilings import least_ns
 from edgebench.analysis.types import Row
 from edgebench.backend import Effective, Scalar, computes_itself
 from edgebench.calibration import Calibration
-from edgebench.record import Reason, Record, Replicate
+from edgebench.record import Reason, Record, Replicate, Work
 
 #: Preparing and reading a query may take this many times what copying its arrays takes, or this many times
 #: what the answer itself takes: more of both is work that the measured call left to others.
@@ -49,7 +52,22 @@ MAX_CLOCK_GAP_NS = 50_000_000
 MIN_REDUCED_ERROR = 1e-4
 MAX_ROUNDINGS = 30
 
-Finding = Callable[[Replicate, Row], Reason | None]
+
+class Claim(NamedTuple):
+    """What a row of a run, or a side of an A/B, says of the processes that were measured for it."""
+
+    query_ns: float | None  # what a query takes, typically
+    variant: Mapping[str, Scalar]
+    effective: Effective | None
+    scenario: str = "single_stream"
+    rate_per_s: float | None = None
+    generates: bool = False
+    work: Work | None = None  # of one run of the model; None: not counted
+    machine: Mapping[str, Any] = MappingProxyType({})  # facts of the device
+    calibration: Calibration | None = None
+
+
+Finding = Callable[[Replicate, Claim], Reason | None]
 
 
 def impossible(row: Row, record: Record) -> list[Reason]:
@@ -57,12 +75,43 @@ def impossible(row: Row, record: Record) -> list[Reason]:
     if record.imported is not None:
         return []
     sound = [r for r in record.replicates if r.status == "ok" and r.superseded_by is None]
-    told = (_too_fast(row, record), _reduced(sound, row))
-    shown = (
-        _of_most(sound, row, finding)
+    claim = _claim_of(row, record)
+    return [*stated_falsely(claim, sound), *shown_falsely(claim, sound)]
+
+
+def stated_falsely(claim: Claim, replicates: Sequence[Replicate]) -> list[Reason]:
+    """What every process would show alike."""
+    found = (_too_fast(claim), _reduced(replicates, claim))
+    return [reason for reason in found if reason is not None]
+
+
+def shown_falsely(claim: Claim, replicates: Sequence[Replicate]) -> list[Reason]:
+    """What times and counts of single processes show."""
+    found = (
+        of_most(replicates, claim, finding)
         for finding in (_moved, _clocks, _helped, _threads, _elsewhere)
     )
-    return [reason for reason in (*told, *shown) if reason is not None]
+    return [reason for reason in found if reason is not None]
+
+
+def _claim_of(row: Row, record: Record, calibration: Calibration | None = None) -> Claim:
+    query_ns: float | None = row.latency_ns.p50
+    if row.paced is not None:
+        query_ns = row.paced.service_p50_ns
+    batch = row.variant.get("batch", 1)
+    if query_ns is None and row.throughput_per_s and isinstance(batch, int):
+        query_ns = round(batch * 1e9 / row.throughput_per_s)
+    return Claim(
+        query_ns=query_ns,
+        variant=row.variant,
+        effective=row.effective,
+        scenario=row.scenario,
+        rate_per_s=row.rate_per_s,
+        generates=row.generate is not None,
+        work=record.model.work if record.model is not None else None,
+        machine=record.device.facts,
+        calibration=calibration,
+    )
 
 
 def within_ceilings(record: Record, calibration: Calibration | None) -> Record:
@@ -72,7 +121,7 @@ def within_ceilings(record: Record, calibration: Calibration | None) -> Record:
         return record
     from edgebench.analysis.rows import row_of  # numpy, which a run's parent does not need before
 
-    reason = _too_fast(row_of(record), record, calibration)
+    reason = _too_fast(_claim_of(row_of(record), record, calibration))
     if reason is None:
         return record
     return msgspec.structs.replace(record, status="invalid", reasons=[*record.reasons, reason])
@@ -85,10 +134,10 @@ def unlike_asked(variant: Mapping[str, Scalar], found: Effective | None) -> list
     return [*_precision(variant, found), *_threads_asked(variant, found), *_device(variant, found)]
 
 
-def _of_most(replicates: Sequence[Replicate], row: Row, finding: Finding) -> Reason | None:
+def of_most(replicates: Sequence[Replicate], claim: Claim, finding: Finding) -> Reason | None:
     """What more than half of the replicates show, or some that are far faster than all others; in the words
     of the first."""
-    found = [finding(each, row) for each in replicates]
+    found = [finding(each, claim) for each in replicates]
     reasons = [reason for reason in found if reason is not None]
     if not reasons:  # of nearly every row
         return None
@@ -101,37 +150,29 @@ def _of_most(replicates: Sequence[Replicate], row: Row, finding: Finding) -> Rea
 # --- against the machine
 
 
-def _too_fast(row: Row, record: Record, calibration: Calibration | None = None) -> Reason | None:
-    p50_ns, work = row.latency_ns.p50, record.model.work if record.model is not None else None
-    if row.paced is not None:
-        p50_ns = row.paced.service_p50_ns
-    if (
-        p50_ns is None
-        and row.throughput_per_s
-        and isinstance(batch := row.variant.get("batch", 1), int)
-    ):
-        p50_ns = round(batch * 1e9 / row.throughput_per_s)
-    if p50_ns is None or work is None or row.effective is None or row.generate is not None:
+def _too_fast(claim: Claim) -> Reason | None:
+    query_ns, work, told = claim.query_ns, claim.work, claim.effective
+    if query_ns is None or work is None or told is None or claim.generates:
         return None
-    asked = str(row.variant.get("precision", ""))
-    least = least_ns(work, row.effective, record.device.facts, asked, calibration)
-    if least is None or p50_ns >= least.ns:
+    asked = str(claim.variant.get("precision", ""))
+    least = least_ns(work, told, claim.machine, asked, claim.calibration)
+    if least is None or query_ns >= least.ns:
         return None
     return Reason(
         code="faster_than_the_machine",
-        message=f"{p50_ns / 1e3:.3g} us are faster than the machine: {least.why}",
+        message=f"{query_ns / 1e3:.3g} us are faster than the machine: {least.why}",
         fix="the backend must do the model's work inside `run`, for each query, and say where it "
         "computes and in which precision",
     )
 
 
-def _reduced(replicates: Sequence[Replicate], row: Row) -> Reason | None:
+def _reduced(replicates: Sequence[Replicate], claim: Claim) -> Reason | None:
     """Says fp32, and is off the reference by more than fp32 rounds. On accelerators runtimes count TF32 as
     fp32, so there it is left to the limit of parity."""
     checks = [each.output_check for each in replicates if each.output_check is not None]
     check = next((c for c in checks if c.against not in ("replicate 0", "itself")), None)
-    found = row.effective
-    asked = row.variant.get("precision", "as-is") in ("fp32", "as-is")
+    found = claim.effective
+    asked = claim.variant.get("precision", "as-is") in ("fp32", "as-is")
     if check is None or check.rounding is None or found is None or not asked:
         return None
     if found.precision not in ("fp32", None) or not computes_itself(found.device):
@@ -149,14 +190,14 @@ def _reduced(replicates: Sequence[Replicate], row: Row) -> Reason | None:
 # --- against each other
 
 
-def _moved(replicate: Replicate, row: Row) -> Reason | None:
+def _moved(replicate: Replicate, claim: Claim) -> Reason | None:
     """Work before or after the measured call, or a call that is fast in the measured loop alone."""
     served = replicate.paced.service_ns if replicate.paced is not None else replicate.samples_ns
-    if not served or row.generate is not None:
+    if not served or claim.generates:
         return None
     handled = _handled(replicate)
     if handled is None:
-        return _unexplained(replicate, row, served)
+        return _unexplained(replicate, claim, served)
     copies_ns = MAX_COPIES * max(median(handled.copy_ns), 1)
     prepare_ns, read_ns = min(handled.prepare_ns), min(handled.read_ns)
     ran_ns = min(handled.ran_ns)
@@ -205,10 +246,10 @@ def _handled(replicate: Replicate) -> _Handled | None:
     return _Handled(unseen.prepare_ns, completed.first_read_ns, unseen.copy_ns, again_ns)
 
 
-def _unexplained(replicate: Replicate, row: Row, served: Sequence[int]) -> Reason | None:
+def _unexplained(replicate: Replicate, claim: Claim, served: Sequence[int]) -> Reason | None:
     """An older record: by the pipeline as a whole."""
     split = replicate.pipeline
-    alone = row.effective is not None and row.effective.threads == 1  # nobody to wake up first
+    alone = claim.effective is not None and claim.effective.threads == 1  # nobody to wake up first
     if split is None or not split.inference_ns or not alone:
         return None
     inference_ns = min(split.inference_ns)
@@ -228,10 +269,10 @@ def _moved_reason(times: str) -> Reason:
     )
 
 
-def _clocks(replicate: Replicate, row: Row) -> Reason | None:
+def _clocks(replicate: Replicate, claim: Claim) -> Reason | None:
     """The window by the clock that timed it, by the machine's, and by the one that nothing slews."""
     counted, start, end = replicate.accounts, replicate.window_start_ns, replicate.window_end_ns
-    if not replicate.window_ns or start is None or end is None or row.scenario == "sustained":
+    if not replicate.window_ns or start is None or end is None or claim.scenario == "sustained":
         return None  # the window of a sustained load is a part of what was watched
     pairs = [(replicate.window_ns, end - start)]
     if counted is not None and counted.raw_ns:
@@ -256,7 +297,7 @@ def _differ(one: int, other: int) -> bool:
 # --- against what the kernel counted
 
 
-def _helped(replicate: Replicate, row: Row) -> Reason | None:
+def _helped(replicate: Replicate, claim: Claim) -> Reason | None:
     counted, memory = replicate.accounts, replicate.memory
     if counted is None or not counted.children:
         return None
@@ -274,9 +315,9 @@ def _helped(replicate: Replicate, row: Row) -> Reason | None:
     )
 
 
-def _threads(replicate: Replicate, row: Row) -> Reason | None:
+def _threads(replicate: Replicate, claim: Claim) -> Reason | None:
     counted = replicate.accounts
-    told = row.effective.threads if row.effective is not None else None
+    told = claim.effective.threads if claim.effective is not None else None
     if counted is None or counted.runnable_ns is None or told is None:
         return None
     if counted.wall_ns < MIN_COUNTED_NS:
@@ -293,11 +334,11 @@ def _threads(replicate: Replicate, row: Row) -> Reason | None:
     )
 
 
-def _elsewhere(replicate: Replicate, row: Row) -> Reason | None:
+def _elsewhere(replicate: Replicate, claim: Claim) -> Reason | None:
     """Says `cpu`, and hardly wants one: somebody else computes. Pages from storage explain a sleep."""
     counted = replicate.accounts
-    device = row.effective.device if row.effective is not None else ""
-    closed = row.rate_per_s is None and row.scenario in ("single_stream", "offline", "generate")
+    device = claim.effective.device if claim.effective is not None else ""
+    closed = claim.rate_per_s is None and claim.scenario in ("single_stream", "offline", "generate")
     if counted is None or counted.runnable_ns is None or device != "cpu" or not closed:
         return None
     share = (counted.runnable_ns + (counted.child_cpu_ns or 0)) / max(counted.wall_ns, 1)

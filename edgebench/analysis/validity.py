@@ -9,6 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from edgebench.analysis import plausible, stats
+from edgebench.analysis.caching import CACHING
 from edgebench.analysis.competition import speed_of
 from edgebench.analysis.device_limits import missed_limits
 from edgebench.analysis.types import Row
@@ -39,15 +40,7 @@ def judge(row: Row, record: Record) -> Row:
 
 
 def _caching(row: Row) -> list[Reason]:
-    if not row.caching:
-        return []
-    return [
-        Reason(
-            code="caching",
-            message="never-seen inputs are answered slower: answers come from a cache",
-            fix="turn off the cache of the backend",
-        )
-    ]
+    return [CACHING] if row.caching else []
 
 
 def _not_deployable(row: Row) -> list[Reason]:

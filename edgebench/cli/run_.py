@@ -32,12 +32,11 @@ from edgebench.measure.meter import Meter
 from edgebench.measure.power_modes import PowerModes
 from edgebench.plain_text import say
 from edgebench.plan import Cell, parse_sets, plan
-from edgebench.record import DeviceFacts, Record, RunFacts, StateCheck
+from edgebench.record import Record, RunFacts, StateCheck
 from edgebench.signals import ended_by
 from edgebench.store import JournalEntry, RunStore
 
 if TYPE_CHECKING:
-    from edgebench.calibration import Calibration
     from edgebench.spec.devices import Device
 
 
@@ -232,6 +231,7 @@ def _run(
     """Plans, measures, keeps and shows. Returns the exit code. The budget counts from `started_s`, without
     downloads and without the wait for a quiet machine."""
     from edgebench import assets
+    from edgebench.calibration import own_calibration
     from edgebench.cli.progress import watching
     from edgebench.measure.markers import emit_markers
     from edgebench.measure.quiet import Quiet
@@ -293,7 +293,7 @@ def _run(
                 mark=emit_markers if options.energy_markers else list,
                 first_round=keeper.rounds,
                 quiet=Quiet(options.settings.wait_quiet_s, watcher.say),
-                calibration=_calibration(facts),
+                calibration=own_calibration(assets.cache_dir(), facts.name),
             )
             stopped = _measure(campaign, power_modes)
         if stopped is None and not campaign.unreached:
@@ -306,18 +306,6 @@ def _run(
     records = _in_order(cells, [*done.values(), *measured])
     table = _render(records, shown) if records else None
     return _closing(table, stopped, campaign, keeper)
-
-
-def _calibration(device: DeviceFacts) -> Calibration | None:
-    """The machine's own ceilings, where somebody had them measured and the file can be read."""
-    from edgebench.assets import cache_dir
-    from edgebench.calibration import default_path, read_calibration
-
-    path = default_path(cache_dir(), device.name)
-    try:
-        return read_calibration(path) if path.is_file() else None
-    except EdgebenchError:
-        return None  # `edgebench roofline`, which is about it, says what is wrong
 
 
 def _meter(options: Options, devices: Sequence[Device]) -> AbstractContextManager[Meter]:

@@ -24,12 +24,15 @@ from edgebench.errors import DeviceStateError
 from edgebench.measure import cores
 from edgebench.measure.meter import Meter
 from edgebench.measure.pair import ArmSpec, PairFailed, run_pair
+from edgebench.measure.reruns import DOUBTS
 from edgebench.pair import SIDES, Pair, Side
 from edgebench.record import Reason
 
 if TYPE_CHECKING:
     from edgebench.measure.check import Tolerance
 
+#: How often a pair of a cell is tried again, where what times of one process showed ended it.
+MAX_RETRIES = 2
 #: What a pair is thought to take until one was measured.
 FIRST_PAIR_S = 4.0
 
@@ -45,6 +48,7 @@ class Contest:
     allowed: Tolerance | None = None  # between outputs of the two; None: the case's limit for all
     pairs: list[Pair] = field(default_factory=list)
     seconds: float = 0.0
+    retries: int = 0
 
     @property
     def evidence(self) -> CellEvidence:
@@ -176,7 +180,10 @@ class Match:
                     meter=self._meter if self._wants_energy(contest) else None,
                 )
         except PairFailed as failed:
-            contest.failure = explained(failed)
+            if failed.reason.code in DOUBTS and contest.retries < MAX_RETRIES:
+                contest.retries += 1
+            else:
+                contest.failure = explained(failed)
         except (
             DeviceStateError
         ) as error:  # a cell of many threads may wait in vain where others need not

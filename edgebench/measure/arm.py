@@ -38,9 +38,8 @@ from edgebench.measure.arm_messages import (
     decode_stretch,
     encode,
 )
-from edgebench.measure.jobs import Phase
 from edgebench.measure.parent_link import ParentLink, be_first_to_go
-from edgebench.pair import ArmBlock, Begin, Measured
+from edgebench.pair import Alone, ArmBlock, Begin, Measured
 from edgebench.probes import memory, waits
 from edgebench.record import Reason
 
@@ -51,8 +50,11 @@ if TYPE_CHECKING:
     from edgebench.task import Task
 
 
-#: Inputs that an arm has never seen are timed against those of its pool for about so long.
-UNSEEN_S = 0.1
+#: Of a pair's time, for what a run's worker spends shares of its slice on; and for the closed loop of an
+#: arm alone, in which the kernel counts threads, other processes and time.
+LOOKS_S, COUNTED_S = 0.7, 0.1
+#: Bound before any backend is loaded: what a backend makes of `time` reaches no block.
+_WALL_NS, _CPU_NS = time.perf_counter_ns, time.process_time_ns
 
 
 class _Link(ParentLink):
@@ -67,7 +69,7 @@ class _Link(ParentLink):
 
     def say_and_wait(self, message: Message, phase: str) -> bytes:
         """Sleeps until the parent's next word, which begins `phase`; ends where it hangs up instead."""
-        self.say(Phase(phase))
+        self.phase(phase)
         self.say(message)
         return self.line() or os._exit(1)
 
@@ -103,17 +105,20 @@ def _measure(arm: ArmJob, link: _Link) -> Measured | Broken:
     _pin(arm.lent)
     if job.memory_limit_bytes is not None:
         resource.setrlimit(resource.RLIMIT_DATA, (job.memory_limit_bytes,) * 2)
-    link.say(Phase("import of the runtime"))
+    link.phase("import of the runtime")
     backend = registry.load(job.backend)
     os.environ.update(backend.environment(job.options))
     runtime = backend.import_runtime()
 
+    from edgebench.analysis.caching import DEFERRED
     from edgebench.measure import check, completion
-    from edgebench.measure.check_plan import AT_LENGTH as PLAN
-    from edgebench.measure.inputs import pool_items, pool_of
+    from edgebench.measure.check_plan import AT_LENGTH, IN_BRIEF
+    from edgebench.measure.inputs import pool_of
     from edgebench.measure.phases import peak_of, precision_of
     from edgebench.measure.scenario import no_gc
-    from edgebench.measure.worker import task_of
+    from edgebench.measure.worker import counted_window, looks, task_of
+
+    plan = AT_LENGTH if arm.quality else IN_BRIEF
 
     @cache
     def task() -> Task:
@@ -128,14 +133,14 @@ def _measure(arm: ArmJob, link: _Link) -> Measured | Broken:
     items = items or _items(arm, task, link)
     pool = [session.prepare(feeds) for feeds in pool_of(items, job.batch)]
     items = items[: check.CHECKED_ITEMS]
-    link.say(Phase("warm-up"))
+    link.phase("warm-up")
     rotation = cycle(pool)
     typical_ns = _warm_up(session, rotation)
     if arm.quality:
-        queries = completion.max_queries(PLAN.completion_pairs)
-        link.say(Phase("check for deferred answers", queries * typical_ns / 1e9))
-        if completion.completion(session, pool, typical_ns, PLAN.completion_pairs).incomplete:
-            return Broken("invalid", completion.DEFERRED)  # what its blocks submit would pile up
+        queries = completion.max_queries(plan.completion_pairs)
+        link.phase("check for deferred answers", queries * typical_ns / 1e9)
+        if completion.completion(session, pool, typical_ns, plan.completion_pairs).incomplete:
+            return Broken("invalid", DEFERRED)  # what its blocks submit would pile up
     resident, _ = memory.peak_rss()
     elsewhere = not computes_itself(session.device()) or session.device_memory() != (None, "")
     loaded = Loaded(typical_ns, resident, device=elsewhere)
@@ -144,24 +149,29 @@ def _measure(arm: ArmJob, link: _Link) -> Measured | Broken:
         blocks = _blocks(session, rotation, begin, link)
         _stretches(session, rotation, link)
     peak = peak_of(session)
-    completed = unseen = None
-    if arm.quality:
-        # Alone, as the blocks were; and no earlier, since further inputs would be in the peak.
-        link.line()
-        queries, counts = completion.max_queries(PLAN.completion_pairs), PLAN.unseen_counts
-        calls = queries + PLAN.held_queries + 4 * counts[0]
-        link.say(Phase("check for deferred and cached answers", calls * typical_ns / 1e9))
-        completed = completion.completion(session, pool, typical_ns, PLAN.completion_pairs)
-        if completion.keeps_changing(session, pool[: PLAN.held_queries]):
-            completed = msgspec.structs.replace(completed, changed=True)
-        feeds = pool_of(pool_items(task(), job.batch), job.batch)
-        unseen = check.unseen(
-            session, feeds, pool, typical_ns, counts=counts, seconds=UNSEEN_S, seed=job.seed
-        )
-        link.say_and_wait(Checked(), "output check")
+    # Alone, as the blocks were; and no earlier, since further inputs would be in the peak.
+    link.line()
+
+    def phase(name: str, seconds: float, queries: int) -> None:
+        link.phase(name, seconds + queries * typical_ns / 1e9)
+
+    phase("reading of outputs", 0.0, completion.max_queries(plan.completion_pairs))
+    completed = completion.completion(session, pool, typical_ns, plan.completion_pairs)
+    phase("count of threads and processes", COUNTED_S, 1)
+    brief = msgspec.structs.replace(job, slice_s=COUNTED_S)
+    window, accounts = counted_window(brief, session, pool, typical_ns)
+    again = msgspec.structs.replace(arm, items_kept=Path(arm.items).is_file())
+    feeds = pool_of(_items(again, task, link), job.batch)
+    brief = msgspec.structs.replace(job, slice_s=LOOKS_S)
+    completed, unseen, pipeline = looks(
+        brief, session, feeds, pool, typical_ns, plan, completed, task, phase
+    )
+    del feeds
+    phase("end of the looks", 0.0, 0)
+    link.say_and_wait(Checked(), "output check")
     _pin(everywhere)
-    link.say(Phase("output check"))
-    checked = check.output_check(
+    link.phase("output check")
+    found = check.output_check(
         session,
         items,
         batch=job.batch,
@@ -171,9 +181,10 @@ def _measure(arm: ArmJob, link: _Link) -> Measured | Broken:
         parity=job.parity,
         asked=job.parity_limit,
     )
+    checked = msgspec.structs.replace(found, rounding=job.fp32_rounding)
     quality = effective = None
     if arm.quality:
-        link.say(Phase("quality pass", 10 * job.slice_s))
+        link.phase("quality pass", 10 * job.slice_s)
         quality = check.quality(
             session,
             task(),
@@ -186,7 +197,7 @@ def _measure(arm: ArmJob, link: _Link) -> Measured | Broken:
             parity=job.parity,
             asked=job.parity_limit,
         )
-        link.say(Phase("reading of effective facts"))
+        link.phase("reading of effective facts")
         effective = session.effective()
     return Measured(
         blocks=blocks,
@@ -196,6 +207,14 @@ def _measure(arm: ArmJob, link: _Link) -> Measured | Broken:
         effective=effective,
         completion=completed,
         unseen=unseen,
+        pipeline=pipeline,
+        alone=Alone(
+            window_ns=window.window_ns,
+            start_ns=window.start_ns,
+            end_ns=window.end_ns,
+            cpu_ns=window.cpu_ns,
+            accounts=accounts,
+        ),
         runtime=runtime,
     )
 
@@ -212,7 +231,7 @@ def _items(arm: ArmJob, task: Callable[[], Task], link: _Link) -> list[Feeds]:
     from edgebench.measure import inputs
     from edgebench.output_files import load_outputs, save_outputs
 
-    link.say(Phase("preparation of inputs"))
+    link.phase("preparation of inputs")
     if arm.items_kept:
         return load_outputs(arm.items, inputs.POOL * arm.job.batch)
     items = inputs.pool_items(task(), arm.job.batch)
@@ -255,7 +274,7 @@ def _warm_up(session: Session, rotation: Iterator[Any]) -> int:
 def _blocks(session: Session, rotation: Iterator[Any], begin: Begin, link: _Link) -> list[ArmBlock]:
     """A block for each word of the parent, until it says that it was the last."""
     run = session.run
-    wall_clock, cpu_clock, usage = time.perf_counter_ns, time.process_time_ns, resource.getrusage
+    wall_clock, cpu_clock, usage = _WALL_NS, _CPU_NS, resource.getrusage
     myself, calls = resource.RUSAGE_SELF, range(begin.calls)
     waiting = waits.WaitClock()
     done: list[ArmBlock] = []
@@ -283,7 +302,7 @@ def _stretches(session: Session, rotation: Iterator[Any], link: _Link) -> None:
     run, clock = session.run, time.monotonic_ns
     while (line := link.line()) and line != END:
         seconds = decode_stretch(line).seconds
-        link.say(Phase("energy window", seconds))
+        link.phase("energy window", seconds)
         iterations, start = 0, clock()
         end, until = start, start + round(seconds * 1e9)
         while end < until:

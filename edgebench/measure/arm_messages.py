@@ -2,8 +2,8 @@
 
 The order is fixed. Parent: ArmJob; arm: Ready. Parent: `OPEN`; arm: Loaded. Parent: Begin; then for each
 block a line `BLOCK`, which the arm answers with a line `BLOCK` when the block is done; `END`. Parent: for
-each window of energy a Stretch, which the arm answers with Ran; `END`. In a cell's first pair, parent:
-`CHECK`; arm: Checked. Parent: `END`. Arm: Measured. Between its answer and the parent's next word an arm
+each window of energy a Stretch, which the arm answers with Ran; `END`. Parent: `CHECK`; arm: Checked.
+Parent: `END`. Arm: Measured. Between its answer and the parent's next word an arm
 sleeps. At any time it may send Phase, which gives it more time, or Broken, its last word.
 """
 
@@ -28,9 +28,7 @@ class ArmJob(msgspec.Struct, frozen=True, kw_only=True):
     lent: list[int]  # and to these until OPEN, as many: runtimes count cores when they are imported
     items: str  # npz of the items of the queries; "": not kept
     items_kept: bool  # read from there, by both arms or neither; else made, and written there
-    quality: (
-        bool  # of a cell's first pair: also its quality, effective facts, and whether it cheats
-    )
+    quality: bool  # of a cell's first pair: looks at length, and also quality and effective facts
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
@@ -60,7 +58,7 @@ class Ran(msgspec.Struct, frozen=True, tag="ran"):
 
 
 class Checked(msgspec.Struct, frozen=True, tag="checked"):
-    """The arm has looked whether it defers its work or answers from a cache."""
+    """The arm has looked whether its times are a measure of its work."""
 
 
 class Broken(msgspec.Struct, frozen=True, tag="broken"):

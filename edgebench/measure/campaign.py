@@ -21,7 +21,7 @@ import msgspec
 
 from edgebench import signals
 from edgebench.analysis import stats
-from edgebench.analysis.caching import caches
+from edgebench.analysis.caching import CACHING, caches
 from edgebench.analysis.plausible import unlike_asked, within_ceilings
 from edgebench.calibration import Calibration
 from edgebench.errors import DeviceStateError, UnsupportedError
@@ -864,14 +864,7 @@ def _verdict(target: Target, more: list[Reason]) -> tuple[Status, list[Reason]]:
     if target.quality is not None and target.quality.of is None:
         reasons = [reason for reason in reasons if reason.code != reruns.QUALITY_CUT]
     if caches(replicates):
-        reasons.append(
-            Reason(
-                code="caching",
-                message="inputs it had never seen took far longer than those of the pool: "
-                "the backend caches results",
-                fix="turn the cache off: a deployment sees new inputs",
-            )
-        )
+        reasons.append(CACHING)
     statuses = {target.status, *(replicate.status for replicate in replicates)}
     for status in ("failed", "unsupported", "invalid"):
         if status in statuses:

@@ -101,7 +101,8 @@ def compare(
     notes = [f"raw pairs: {path}"] if path is not None and path.exists() else []
     if reading is not None and not reading.needed_s:
         notes.append(f"energy is not judged: {_why(reading)}")
-    notes += dict.fromkeys(unlike_asked(contests))
+    notes += dict.fromkeys(_not_deployable(contests))
+    notes += _measured_again(contests)
     notes += [
         f"{contest.case.cell}: {pair.parity_note}"
         for contest in contests
@@ -123,19 +124,22 @@ def compare(
     )
 
 
-def unlike_asked(contests: Sequence[Contest]) -> Iterator[str]:
-    """What ran in another precision than was asked for, which options may cause, and what nobody deploys."""
+def _not_deployable(contests: Sequence[Contest]) -> Iterator[str]:
+    """What ran, is compared, and is no build that anybody deploys."""
     for contest in contests:
-        for side, arm in (contest.arms or {}).items():
+        for side in SIDES:
             told = next((e for pair in contest.pairs if (e := pair.arm(side).effective)), None)
-            if told is None:
-                continue
-            asked, found = arm.job.precision.partition("-")[0], told.precision
-            as_asked = asked == "as" or found in (asked, None)
-            if not as_asked and (asked == "fp32" or found != "mixed"):
-                yield f"{contest.case.cell}: {side} was to run in {asked} and ran in {found}"
-            if told.not_deployable:
+            if told is not None and told.not_deployable:
                 yield f"{contest.case.cell}: {side} is not deployable: {told.not_deployable}"
+
+
+def _measured_again(contests: Sequence[Contest]) -> Iterator[str]:
+    """Pairs whose times count for nothing."""
+    for contest in contests:
+        disturbed = [pair.disturbed for pair in contest.pairs if pair.disturbed is not None]
+        if disturbed:
+            count = f"{len(disturbed)} of {len(contest.pairs)} pairs do not count"
+            yield f"{contest.case.cell}: {count}: {disturbed[0].message}"
 
 
 def _why(meter: Meter) -> str:

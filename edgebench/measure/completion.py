@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from edgebench.measure.inputs import Feeds, Outputs
 from edgebench.probes.waits import WaitClock
-from edgebench.record import Completion, Reason
+from edgebench.record import Completion
 
 if TYPE_CHECKING:
     from edgebench.backend import Session
@@ -36,12 +36,6 @@ MIN_DEFERRED_READINGS = 4
 MIN_DEFERRED_SPREADS = 5
 #: How long outputs are held to see whether they stay as they are.
 HELD_S = 0.02
-DEFERRED = Reason(
-    code="outputs_deferred",
-    message="outputs were not complete when the measured call returned: reading them took far "
-    "longer the first time than the second, or gave other values",
-    fix="the backend must force and await its outputs in `run`",
-)
 
 
 def read(outputs: Outputs) -> dict[str, int]:

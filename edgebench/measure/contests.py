@@ -11,8 +11,9 @@ from pathlib import Path
 import msgspec
 
 from edgebench import assets, registry
-from edgebench.analysis.gate_types import CellCase
+from edgebench.analysis.gate_types import Asked, CellCase
 from edgebench.assets.progress import LINE_EVERY_S
+from edgebench.calibration import own_calibration
 from edgebench.errors import UsageError
 from edgebench.measure import children, cores, environments, revisions
 from edgebench.measure.ab import Contest
@@ -34,7 +35,8 @@ from edgebench.measure.targets import fetch_assets, make_targets
 from edgebench.pair import SIDES, Side
 from edgebench.plain_text import say
 from edgebench.plan import workload_for_model
-from edgebench.record import Reason
+from edgebench.probes.device import detect
+from edgebench.record import DeviceFacts, Reason
 from edgebench.spec.matrix import unique
 from edgebench.spec.types import PARITY_METRIC, Model, Workload
 from edgebench.suggest import did_you_mean
@@ -59,9 +61,9 @@ def make_contests(request: Request, cache: Path, budget: Budget | None = None) -
     with budget.without("installations"):
         interpreters = {side: _interpreter(request, side, couples, cache) for side in SIDES}
     targets = _targets(request, couples, cache, budget)
-    available = len(cores.available()) or None
+    available, machine = len(cores.available()) or None, detect()
     return [
-        _contest(request, couple, found, interpreters, available)
+        _contest(request, couple, found, interpreters, available, machine)
         for couple, found in zip(couples, targets, strict=True)
     ]
 
@@ -235,6 +237,7 @@ def _contest(
     targets: Mapping[Side, Target],
     interpreters: Mapping[Side, Interpreter],
     available: int | None,
+    machine: DeviceFacts,
 ) -> Contest:
     threads = max(int(couple.side(side).variant.get("threads", 1)) for side in SIDES)
     allowed = _allowed(request, couple, targets)
@@ -251,6 +254,15 @@ def _contest(
             for side, target in targets.items()
             if target.model is not None
         },
+        asked={
+            side: Asked(
+                variant=target.cell.variant,
+                work=None if target.model is None else target.model.work,
+            )
+            for side, target in targets.items()
+        },
+        machine=machine.facts,
+        calibration=own_calibration(assets.cache_dir(), machine.name),
     )
     for side, target in targets.items():
         if target.job is None:
@@ -280,6 +292,9 @@ def canary_of(contests: Sequence[Contest]) -> list[Contest]:
         tolerances=chosen.case.tolerances,
         parity_limit=chosen.case.parity_limit,
         canary=True,
+        asked={side: asked for side in SIDES if (asked := chosen.case.asked.get("base"))},
+        machine=chosen.case.machine,
+        calibration=chosen.case.calibration,
     )
     assert chosen.arms is not None
     arms: dict[Side, ArmSpec] = dict.fromkeys(SIDES, chosen.arms["base"])

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -41,7 +41,9 @@ from edgebench.measure.arm_messages import (
 from edgebench.measure.cores import borrow
 from edgebench.measure.jobs import Job, Phase
 from edgebench.measure.launch import cause_of_death, garbled, oom_kill_count, see_off
+from edgebench.measure.witness import MIN_SUSPENDED_NS, STOPPED, SUSPENDED, Witness
 from edgebench.pair import SCHEMA, Begin, Measured, Pair, Side
+from edgebench.probes.accounts import asleep_ns
 from edgebench.record import Energy, Reason, Replicate, Status
 
 if TYPE_CHECKING:
@@ -123,8 +125,8 @@ def run_pair(
 ) -> Pair:
     """Measures one pair. Raises PairFailed; the processes are gone whatever happens.
 
-    `quality`: either arm also has its quality measured, and is looked at for answers that it defers or
-    caches. `give_up_s`: so many seconds from now, silence is waited for no longer, but for GRACE_S; an arm
+    After the blocks either arm is looked at while the other sleeps: whether its times are a measure of its
+    work. `quality`: at length, and its quality is measured. `give_up_s`: so many seconds from now, silence is waited for no longer, but for GRACE_S; an arm
     that is never silent for long goes on. `meter`: after the blocks either arm runs alone for as long as it
     needs, and has its energy read.
     """
@@ -159,6 +161,7 @@ def run_pair(
             loaded[side] = running[side].expect(Loaded)
         device = any(arm.device for arm in loaded.values())
         begin = _block_shape(loaded.values(), long_blocks=device or not cores)
+        slept_ns = asleep_ns()
         for side in order:
             running[side].send(encode(begin) + b"\n")
         for _ in range(rounds):
@@ -169,13 +172,24 @@ def run_pair(
         stretches = {side: running[side].run_for(meter.needed_s) for side in order} if meter else {}
         for side in order:
             running[side].send(END)
-        if quality:
-            for side in order:
-                running[side].send(CHECK)
-                running[side].expect(Checked)
-            for side in order:
-                running[side].send(END)
-        measured = {side: running[side].expect(Measured) for side in order}
+        disturbed = next(filter(None, (running[side].disturbed() for side in order)), None)
+        if asleep_ns() - slept_ns > MIN_SUSPENDED_NS:
+            disturbed = disturbed or SUSPENDED
+        clocks: dict[Side, _Clock] = {}
+        for side in order:
+            running[side].send(CHECK)
+            running[side].expect(Checked)
+            clocks[side] = running[side].clock()
+        for side in order:
+            running[side].send(END)
+        measured = {
+            side: msgspec.structs.replace(
+                running[side].expect(Measured),
+                clock_lag_ns=clocks[side].lag_ns,
+                reasons=clocks[side].reasons,
+            )
+            for side in order
+        }
     finally:
         for arm in running.values():
             arm.end()
@@ -196,6 +210,7 @@ def run_pair(
         device=device,
         base=measured["base"],
         head=measured["head"],
+        disturbed=disturbed,
     )
 
 
@@ -232,8 +247,15 @@ def _block_shape(loaded: Any, long_blocks: bool) -> Begin:
     return Begin(samples=max(samples, LEAST_ITERATIONS) if long_blocks else samples, calls=calls)
 
 
+class _Clock(NamedTuple):
+    """An arm's clock by this process's."""
+
+    lag_ns: int | None
+    reasons: list[Reason]
+
+
 class _Arm:
-    """A running arm, and what it says."""
+    """A running arm, what it says, and what is seen of it from outside."""
 
     def __init__(
         self,
@@ -246,6 +268,7 @@ class _Arm:
     ) -> None:
         self._side, self._time_out_s, self._until = side, time_out_s, until
         self._phase, self._buffer = "start", bytearray()
+        self._witness = Witness()
         self._oom_kills = oom_kill_count()
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `end`
         job_read, self._out = os.pipe()
@@ -295,10 +318,22 @@ class _Arm:
             message = self._message(self._line(limit_s))
             if isinstance(message, Phase):
                 self._phase, limit_s = message.name, self._time_out_s + message.limit_s
+                self._witness.look(self._process.pid)
+                self._witness.hear(message.name, message.at_ns, late=False)
             elif isinstance(message, kind):
                 return message
             else:
                 self._fail(encode(message))
+
+    def disturbed(self) -> Reason | None:
+        """Whether it was stopped since its blocks began."""
+        self._witness.look(self._process.pid)
+        return STOPPED if self._witness.stopped else None
+
+    def clock(self) -> _Clock:
+        """By how much its clock fell behind since its blocks began."""
+        found = self._witness.slow_clock()
+        return _Clock(self._witness.lag_ns, [] if found is None else [found])
 
     def end(self) -> None:
         """Sees the process off, whatever state it is in: there is nothing left to wait for."""

@@ -26,7 +26,7 @@ SCALING_CUT = "scaling_cut"
 #: What is no fault of the replicate's own: what a machine that slows down brings about, what a budget cut.
 _CONSEQUENCES = frozenset({"rate_not_sustained", QUALITY_CUT, SCALING_CUT})
 #: Reasons that rest on times of one process.
-_DOUBTS = frozenset({"outputs_deferred", "clock_disagrees"})
+DOUBTS = frozenset({"outputs_deferred", "clock_disagrees"})
 #: Without a core for at least this share of its window, and for this many times what the others of its
 #: cell were: a machine that is always that busy would be so the next time.
 MIN_LOST_SHARE = 0.5
@@ -36,7 +36,7 @@ MIN_LOST_RATIO = 3
 def disturbed(replicate: Replicate) -> bool:
     """Invalid for what need not come again: the machine's state, or a doubt that times alone raise."""
     codes = {reason.code for reason in replicate.reasons}
-    passing = {code for code in codes if code.startswith(STATE_PREFIX) or code in _DOUBTS}
+    passing = {code for code in codes if code.startswith(STATE_PREFIX) or code in DOUBTS}
     return replicate.status == "invalid" and bool(passing) and codes - passing <= _CONSEQUENCES
 
 

@@ -76,14 +76,18 @@ class Witness:
             return None
         return min(self._after) - min(self._before, default=0)
 
+    def slow_clock(self) -> Reason | None:
+        """That the worker's clock is not the machine's, as far as it is known by now."""
+        since_ns = 0 if self._window_ns is None else self.clock() - self._window_ns
+        return clock_reason(self.lag_ns, since_ns)
+
     def told(self, done: Done) -> Done:
         """The worker's last word, with what was seen of it meanwhile."""
         replicate = msgspec.structs.replace(done.replicate, clock_lag_ns=self.lag_ns)
-        since_ns = 0 if self._window_ns is None else self.clock() - self._window_ns
         found = [
             STOPPED if self.stopped else None,
             SUSPENDED if _suspended(replicate) else None,
-            slow_clock(replicate, since_ns),
+            self.slow_clock(),
         ]
         reasons = [reason for reason in found if reason is not None]
         if reasons and replicate.status in ("ok", "invalid"):
@@ -93,8 +97,8 @@ class Witness:
         return msgspec.structs.replace(done, replicate=replicate)
 
 
-def slow_clock(replicate: Replicate, since_ns: int) -> Reason | None:
-    lag_ns = replicate.clock_lag_ns
+def clock_reason(lag_ns: int | None, since_ns: int) -> Reason | None:
+    """That a clock fell behind by so much, where that is beyond what `since_ns` explain."""
     if lag_ns is None or abs(lag_ns) <= MIN_LAG_S * 1e9 + MIN_LAG_SHARE * since_ns:
         return None
     return Reason(

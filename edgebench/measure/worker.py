@@ -14,11 +14,12 @@ import time
 from datetime import datetime, timezone
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import msgspec
 
 from edgebench import registry
+from edgebench.analysis.caching import DEFERRED
 from edgebench.backend import DeviceTimes, ModelFile, Session
 from edgebench.errors import EdgebenchError, UnsupportedError, tells_of_no_memory
 from edgebench.measure.check_plan import CheckPlan, check_plan
@@ -26,7 +27,15 @@ from edgebench.measure.jobs import Done, Job
 from edgebench.measure.parent_link import ParentLink, be_first_to_go, limit_memory
 from edgebench.measure.phases import peak_of, precision_of, timed
 from edgebench.probes import accounts, memory
-from edgebench.record import Memory, Pipeline, Reason, Replicate
+from edgebench.record import (
+    Accounts,
+    Completion,
+    Memory,
+    Pipeline,
+    Reason,
+    Replicate,
+    Unseen,
+)
 from edgebench.task import RANGE_FIX
 from edgebench.user_code import place_of
 
@@ -133,35 +142,19 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
             index=job.index,
             status="invalid",
             started_utc=started,
-            reasons=[completion.DEFERRED],
+            reasons=[DEFERRED],
             completion=completed,
         )
         return Done(deferred, _digest(plan, feeds))
 
     window_s = scenario.PATIENCE * max(job.slice_s, job.min_window_s)
     phase("measurement", window_s + 2 * job.sustain_s, 1)
-    account = accounts.Account()
-    window = _window(job, session, pool, typical_ns)
-    counted = msgspec.structs.replace(account.closed(), raw_ns=window.raw_ns)
+    window, counted = counted_window(job, session, pool, typical_ns)
     # Before anything else is prepared: what follows holds further inputs.
     peak = peak_of(session)
-    phase("second look at outputs", 0.0, plan.held_queries)
-    if completion.keeps_changing(session, pool[: plan.held_queries]):
-        completed = msgspec.structs.replace(completed, changed=True)
-    phase("measurement of never-seen inputs", job.slice_s, 4 * plan.unseen_counts[0])
-    unseen = check.unseen(
-        session,
-        feeds,
-        pool,
-        typical_ns,
-        counts=plan.unseen_counts,
-        seconds=plan.unseen_share * job.slice_s,
-        seed=job.seed + 1000 * job.index,
+    completed, unseen, pipeline = looks(
+        job, session, feeds, pool, typical_ns, plan, completed, task, phase
     )
-    pipeline = None
-    if plan.establishes:
-        phase("measurement of the pipeline", job.slice_s, LEAST_RUNS)
-        pipeline = _pipeline(job, session, task(), typical_ns)
     observed = Memory(
         peak_bytes=peak.peak_bytes,
         peak_source=peak.peak_source,
@@ -248,6 +241,67 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
     link.phase("close of the session")
     session.close()
     return Done(replicate, digest)
+
+
+class BeginPhase(Protocol):
+    """Says that a phase of so many seconds begins, or of so many queries where they take longer."""
+
+    def __call__(self, name: str, seconds: float, queries: int) -> None: ...
+
+
+class Looks(NamedTuple):
+    """What a session showed of itself after its times were taken."""
+
+    completion: Completion
+    unseen: Unseen
+    pipeline: Pipeline | None  # None: another process of the cell has shown it
+
+
+def counted_window(
+    job: Job, session: Session, pool: list[Any], typical_ns: int
+) -> tuple[Window, Accounts]:
+    """The measured window, and what the kernel counted meanwhile."""
+    account = accounts.Account()
+    window = _window(job, session, pool, typical_ns)
+    return window, msgspec.structs.replace(account.closed(), raw_ns=window.raw_ns)
+
+
+def looks(
+    job: Job,
+    session: Session,
+    feeds: Sequence[Feeds],
+    pool: list[Any],
+    typical_ns: int,
+    plan: CheckPlan,
+    completed: Completion,
+    task: Callable[[], Task],
+    phase: BeginPhase,
+) -> Looks:
+    """Whether outputs stay as they are, never-seen inputs take as long, and work hides beside the call.
+
+    The same of a worker and of an arm. `pool`: what the session prepared of `feeds`; `completed`: what was
+    seen when outputs were read before.
+    """
+    from edgebench.measure import check, completion
+
+    phase("second look at outputs", 0.0, plan.held_queries)
+    if completion.keeps_changing(session, pool[: plan.held_queries]):
+        completed = msgspec.structs.replace(completed, changed=True)
+    phase("measurement of never-seen inputs", job.slice_s, 4 * plan.unseen_counts[0])
+    unseen = check.unseen(
+        session,
+        feeds,
+        pool,
+        typical_ns,
+        counts=plan.unseen_counts,
+        seconds=plan.unseen_share * job.slice_s,
+        seed=job.seed + 1000 * job.index,
+    )
+    pipeline = None
+    if plan.establishes:
+        phase("measurement of the pipeline", job.slice_s, LEAST_RUNS)
+        pipeline = _pipeline(job, session, task(), typical_ns)
+    return Looks(completed, unseen, pipeline)
 
 
 def _first_inference(session: Session, prepared: Any, task: Callable[[], Task]) -> int:
@@ -413,11 +467,10 @@ def _count(seconds: float, each_ns: int, *, least: int, most: int) -> int:
 
 def _judged(replicate: Replicate, window: Window) -> Replicate:
     """The replicate with the status that its own findings demand."""
-    from edgebench.measure import completion
 
     reasons = []
     if replicate.completion is not None and replicate.completion.incomplete:
-        reasons.append(completion.DEFERRED)
+        reasons.append(DEFERRED)
     if replicate.output_check is not None and not replicate.output_check.passed:
         from edgebench.measure.check import mismatch
 

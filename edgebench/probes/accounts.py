@@ -26,6 +26,11 @@ def raw_clock_ns() -> int | None:
     return None if _RAW is None else _gettime_ns(_RAW)
 
 
+def asleep_ns() -> int:
+    """How long the machine has slept since it was started; 0 where it does not tell."""
+    return 0 if _BOOT is None else _gettime_ns(_BOOT) - _gettime_ns(time.CLOCK_MONOTONIC)
+
+
 class _Thread(NamedTuple):
     """Of /proc/PID/task/TID/schedstat."""
 

@@ -22,7 +22,19 @@ from edgebench.analysis.labels import common, labels
 from edgebench.plain_text import plain
 from edgebench.report import lines as flat
 from edgebench.report.markdown import escape
-from edgebench.report.paint import FRONT, HEAD, REASON, TITLE, WARN, Line, grid, paint, wrapped
+from edgebench.report.paint import (
+    FRONT,
+    HEAD,
+    REASON,
+    TITLE,
+    WARN,
+    GridLine,
+    Line,
+    grid,
+    paint,
+    room_for_labels,
+    wrapped,
+)
 from edgebench.report.quantity import quantity, times
 
 _CELLS = 40
@@ -70,7 +82,11 @@ def _lines(comparison: Comparison, findings: Sequence[str], width: int) -> Itera
 
 
 def _letters(whole: Report) -> list[str]:
-    return [chr(ord("A") + n) if n < 26 else f"S{n}" for n in range(len(whole.sides))]
+    return [_letter(number) for number in range(len(whole.sides))]
+
+
+def _letter(number: int) -> str:
+    return chr(ord("A") + number) if number < 26 else f"S{number}"
 
 
 def _environment(whole: Report, comparison: Comparison, width: int) -> Iterator[Line]:
@@ -114,7 +130,6 @@ def _summary(comparison: Comparison, number: int) -> str:
     """One side against the first: how many cells, and which way each metric went."""
     pairing = comparison.pairings[number - 1]
     places = pairing.compared
-    letters = [chr(ord("A") + n) for n in range(len(comparison.sides))]
     lone = len(pairing.only_first) + len(pairing.only_other)
     barred = lone + int((pairing.reason != 0).sum())
     parts = []
@@ -127,7 +142,7 @@ def _summary(comparison: Comparison, number: int) -> str:
                 f"{int((clear > 0).sum())} higher, {int((clear == 0).sum())} not told apart"
             )
     cells = f"{len(places)} cell{'s' if len(places) != 1 else ''} compared, {barred} not"
-    words = f"{letters[number]} against A: {cells}"
+    words = f"{_letter(number)} against A: {cells}"
     return "; ".join([words, *parts])
 
 
@@ -141,13 +156,34 @@ def _tables(whole: Report, width: int) -> Iterator[Line]:
         shared = common(named)
         words = " · ".join(word for word in (*title, shared) if word)
         yield from wrapped(plain(words), width, TITLE)
-        lines = []
-        for cell, name in zip(cells, labels(named), strict=True):
-            for place, metric in enumerate(cell.metrics):
-                label = f"  {plain(name)}" if place == 0 else ""
-                lines.append((label, _cells(metric), _style(metric)))
-        yield from grid(["  variant", "metric", *_columns(whole)], lines, width)
+        rows = [
+            (f"  {plain(name)}" if place == 0 else "", metric)
+            for cell, name in zip(cells, labels(named), strict=True)
+            for place, metric in enumerate(cell.metrics)
+        ]
+        head = ["  variant", "metric", *_columns(whole)]
+        lines: list[GridLine] = [
+            (label, _cells(metric), _style(metric.ratios, metric)) for label, metric in rows
+        ]
+        if room_for_labels(head, lines, width) < len(head[0]):
+            head, lines = _stacked(rows, _letters(whole))
+        yield from grid(head, lines, width)
         yield "", None
+
+
+def _stacked(
+    rows: Sequence[tuple[str, CellMetric]], letters: Sequence[str]
+) -> tuple[list[str], list[GridLine]]:
+    """The sides of a metric one below the other: more of them than fit beside each other."""
+    lines: list[GridLine] = []
+    for label, metric in rows:
+        sides = zip(letters, metric.values, metric.ratios, strict=True)
+        for place, (letter, value, ratio) in enumerate(sides):
+            told = "-" if value is None else quantity(value.value, metric.unit)
+            against = _ratio(ratio) if place else ""
+            first = (label, metric.metric) if place == 0 else ("", "")
+            lines.append((first[0], [first[1], letter, told, against], _style([ratio], metric)))
+    return ["  variant", "metric", "side", "value", f"to {letters[0]}"], lines
 
 
 class _Named:
@@ -184,9 +220,9 @@ def _ratio(ratio: Ratio | None) -> str:
     return f"{times(ratio.ratio)} ({ratio.low:.2f}-{ratio.high:.2f})"
 
 
-def _style(metric: CellMetric) -> Any:
+def _style(ratios: Sequence[Ratio | None], metric: CellMetric) -> Any:
     """Coloured where some side is surely better or worse than the first."""
-    for ratio in metric.ratios:
+    for ratio in ratios:
         if ratio is not None and ratio.clear != "open":
             return FRONT if ratio.clear == metric.better else WARN
     return None

@@ -68,18 +68,26 @@ def wrapped(
         yield part, style
 
 
-def grid(
-    head: Sequence[str],
-    lines: Sequence[tuple[str, Sequence[str], Style | None]],
-    width: int,
-) -> Iterator[Line]:
+#: A line of a grid: its label, its cells, how it looks.
+GridLine = tuple[str, Sequence[str], Style | None]
+
+
+def room_for_labels(head: Sequence[str], lines: Sequence[GridLine], width: int) -> int:
+    """What the cells of a grid leave of the width; below 0 where they alone are wider."""
+    return width - sum(widths := _cell_widths(head, lines)) - len(widths)
+
+
+def _cell_widths(head: Sequence[str], lines: Sequence[GridLine]) -> list[int]:
+    columns = range(1, len(head))
+    return [max(len(head[at]), *(len(cells[at - 1]) for _, cells, _ in lines)) for at in columns]
+
+
+def grid(head: Sequence[str], lines: Sequence[GridLine], width: int) -> Iterator[Line]:
     """A label to the left and cells to the right of each line, under a head of the same shape.
 
     A label that does not fit beside the cells has a line of its own.
     """
-    columns = range(1, len(head))
-    widths = [max(len(head[at]), *(len(cells[at - 1]) for _, cells, _ in lines)) for at in columns]
-    room = width - sum(widths) - len(widths)
+    widths, room = _cell_widths(head, lines), room_for_labels(head, lines, width)
     label = min(max(len(head[0]), *(len(name) for name, _, _ in lines)), max(room, 0))
 
     def joined(cells: Sequence[str]) -> str:

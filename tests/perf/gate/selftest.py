@@ -49,7 +49,7 @@ def cases(folder: Path) -> list[Case]:
         Case("a head that raises", head("Crash", "after=30"), ("invalid",), "gave up"),
         Case("an empty head", ("--base", model, "--head", str(empty)), ("invalid",), "head"),
         Case("other answers", head("WrongOutput"), ("invalid",), "differ"),
-        Case("a head that caches", head("Memoise"), ("invalid",), "caches results"),
+        Case("a head that caches", head("Memoise"), ("invalid",), "the backend caches results"),
         Case("a head that returns early", head("Async"), ("invalid",), "not complete"),
         Case(
             "faster, below its floor",
