@@ -79,17 +79,18 @@ _PLACES = {
 # In every process, as ONNX Runtime reads it once, when it is imported (edgebench.telemetry).
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
+if not TYPE_CHECKING:  # or every name would be one of the package
 
-def __getattr__(name: str) -> object:
-    """Imports a name of the API when it is used first (PEP 562)."""
-    if name not in _PLACES:
-        raise AttributeError(f"module 'edgebench' has no attribute {name!r}")
-    import importlib
+    def __getattr__(name: str) -> object:
+        """Imports a name of the API when it is used first (PEP 562)."""
+        if name not in _PLACES:
+            raise AttributeError(f"module 'edgebench' has no attribute {name!r}")
+        import importlib
 
-    module, attribute = _PLACES[name]
-    value: object = getattr(importlib.import_module(module), attribute)
-    globals()[name] = value
-    return value
+        module, attribute = _PLACES[name]
+        value: object = getattr(importlib.import_module(module), attribute)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

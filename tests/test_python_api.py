@@ -19,6 +19,7 @@ from edgebench.analysis.gate_types import GateReport
 from edgebench.api import ab_request, measuring, run_options
 from edgebench.cli import ab_, cli, run_
 from edgebench.json_lines import encoded
+from edgebench.measure.campaign import Campaign
 from edgebench.measure.couples import Request
 from edgebench.record import Reason, encode
 from edgebench.report import notebook
@@ -371,12 +372,10 @@ def test_without_a_folder_nothing_is_kept_and_a_failed_cell_is_a_row(
 def test_an_error_in_the_middle_has_what_was_measured(
     model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from edgebench.api import running
-
     def full(self: Any) -> None:
         raise edgebench.StoreError("the disk is full")
 
-    monkeypatch.setattr(running.Campaign, "measure", full)
+    monkeypatch.setattr(Campaign, "measure", full)
     with pytest.raises(edgebench.StoreError, match="disk is full") as caught:
         edgebench.run(model=model)
     assert caught.value.results is not None

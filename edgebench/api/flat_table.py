@@ -1,4 +1,4 @@
-"""Rows as the columns that CSV, Parquet and SQL have (docs/export.md), for pandas, Polars and Arrow.
+"""Rows as the columns that Parquet and SQL have (docs/export.md), for pandas, Polars and Arrow.
 
 None of the three is needed: each is imported when it is asked for.
 """

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 from edgebench.analysis import ties
 from edgebench.analysis.compare import CONFIDENCE as COMPARED
@@ -105,14 +105,12 @@ def names_of(paths: Sequence[Path]) -> list[str]:
     return [f"{path} ({number})" for number, path in enumerate(paths, start=1)]
 
 
-def _known(across: Sequence[str]) -> list[Across]:
+def _known(across: Sequence[Across]) -> Sequence[Across]:
     """Raises UsageError for what rows cannot compete across."""
-    known: list[Literal["devices"]] = []
     for name in across:
         if name != "devices":
             raise UsageError(f"rows do not compete across {name!r}", 'say "devices"')
-        known.append(name)
-    return known
+    return across
 
 
 def _objective(minimize: str | None, maximize: str | None) -> Objective | None:

@@ -82,7 +82,7 @@ class Results:
         return self._loaded.table
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        """One flat dict a row, by the names of columns that CSV, Parquet and SQL have (docs/export.md)."""
+        """One flat dict a row, by the names of columns that Parquet and SQL have (docs/export.md)."""
         rows = self.table().rows
         columns = columns_of(rows)
         return [flat(row, columns) for row in rows]

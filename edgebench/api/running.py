@@ -31,7 +31,7 @@ from edgebench.measure.meter import Meter
 from edgebench.measure.power_modes import PowerModes
 from edgebench.plan import Cell, parse_sets, plan
 from edgebench.record import DeviceFacts, Record, RunFacts, StateCheck
-from edgebench.store import JournalEntry, RunStore
+from edgebench.store import JournalEntry, JournalHead, RunStore
 
 if TYPE_CHECKING:
     from edgebench.calibration import Calibration
@@ -200,9 +200,7 @@ class _NoStore:
     def finish(self) -> None: ...
 
 
-def _keeper(
-    start: Start, head: run_resume.JournalHead, say: Callable[[str], None]
-) -> RunStore | _NoStore:
+def _keeper(start: Start, head: JournalHead, say: Callable[[str], None]) -> RunStore | _NoStore:
     """Where results go. Raises StoreError where they cannot, or may not be pooled with those there are."""
     if start.store is not None:
         run_resume.check_same(start.store, head)

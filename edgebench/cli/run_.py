@@ -15,7 +15,6 @@ from edgebench.analysis.types import Table
 from edgebench.api import run_resume
 from edgebench.api.run_options import DEFAULTS, PERCENTILES, resolved
 from edgebench.api.running import Outcome, Start, measure
-from edgebench.api.voices import to_stderr
 from edgebench.cli.numbers import FiniteRange
 from edgebench.cli.preferences import prefer_option
 from edgebench.errors import EdgebenchError, ExitCode, UsageError
@@ -195,6 +194,8 @@ def command(context: click.Context, /, **given: Any) -> int:
 
     Without arguments: the suite `quick`. Results are appended to a new file in --out.
     """
+    from edgebench.api.voices import to_stderr
+
     started_s = time.monotonic()
     options = resolved(given)
     if given["resume"] and given["no_save"]:
