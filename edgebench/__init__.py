@@ -1,8 +1,97 @@
-"""edgebench: on-device inference benchmark for people who must decide on a deployment."""
+"""edgebench: on-device inference benchmark for people who must decide on a deployment.
+
+`edgebench.run` and `edgebench.ab` measure, `edgebench.read` reads results: docs/python.md. Names are imported when
+they are used, so that `import edgebench` costs nothing.
+"""
 
 import os
 
+TYPE_CHECKING = False  # as in typing, whose import would take longer than all else here
+if TYPE_CHECKING:
+    from edgebench.analysis.compare_report import Report as ComparisonReport
+    from edgebench.analysis.frontier_report import Report as FrontierReport
+    from edgebench.analysis.gate_types import GateReport as ABReport
+    from edgebench.analysis.pick_report import Report as PickReport
+    from edgebench.analysis.types import Row, Table
+    from edgebench.api.interrupted import Interrupted
+    from edgebench.api.measuring import ABOptions, RunOptions, ab, run
+    from edgebench.api.results import Results, read
+    from edgebench.errors import (
+        AssetError,
+        DeviceStateError,
+        EdgebenchError,
+        ExitCode,
+        SpecError,
+        StoreError,
+        UsageError,
+    )
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "ABOptions",
+    "ABReport",
+    "AssetError",
+    "ComparisonReport",
+    "DeviceStateError",
+    "EdgebenchError",
+    "ExitCode",
+    "FrontierReport",
+    "Interrupted",
+    "PickReport",
+    "Results",
+    "Row",
+    "RunOptions",
+    "SpecError",
+    "StoreError",
+    "Table",
+    "UsageError",
+    "__version__",
+    "ab",
+    "read",
+    "run",
+]
+
+#: Name of the API -> its module, and its name there.
+_PLACES = {
+    "ABOptions": ("edgebench.api.measuring", "ABOptions"),
+    "ABReport": ("edgebench.analysis.gate_types", "GateReport"),
+    "AssetError": ("edgebench.errors", "AssetError"),
+    "ComparisonReport": ("edgebench.analysis.compare_report", "Report"),
+    "DeviceStateError": ("edgebench.errors", "DeviceStateError"),
+    "EdgebenchError": ("edgebench.errors", "EdgebenchError"),
+    "ExitCode": ("edgebench.errors", "ExitCode"),
+    "FrontierReport": ("edgebench.analysis.frontier_report", "Report"),
+    "Interrupted": ("edgebench.api.interrupted", "Interrupted"),
+    "PickReport": ("edgebench.analysis.pick_report", "Report"),
+    "Results": ("edgebench.api.results", "Results"),
+    "Row": ("edgebench.analysis.types", "Row"),
+    "RunOptions": ("edgebench.api.measuring", "RunOptions"),
+    "SpecError": ("edgebench.errors", "SpecError"),
+    "StoreError": ("edgebench.errors", "StoreError"),
+    "Table": ("edgebench.analysis.types", "Table"),
+    "UsageError": ("edgebench.errors", "UsageError"),
+    "ab": ("edgebench.api.measuring", "ab"),
+    "read": ("edgebench.api.results", "read"),
+    "run": ("edgebench.api.measuring", "run"),
+}
 
 # In every process, as ONNX Runtime reads it once, when it is imported (edgebench.telemetry).
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+if not TYPE_CHECKING:  # or every name would be one of the package
+
+    def __getattr__(name: str) -> object:
+        """Imports a name of the API when it is used first (PEP 562)."""
+        if name not in _PLACES:
+            raise AttributeError(f"module 'edgebench' has no attribute {name!r}")
+        import importlib
+
+        module, attribute = _PLACES[name]
+        value: object = getattr(importlib.import_module(module), attribute)
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -14,6 +14,10 @@ from __future__ import annotations
 
 import errno
 from enum import IntEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edgebench.api.results import Results
 
 
 class ExitCode(IntEnum):
@@ -49,6 +53,8 @@ class EdgebenchError(Exception):
     """
 
     exit_code = ExitCode.ASSET
+    #: What `edgebench.run` had measured before the error ended the run.
+    results: Results | None = None
 
     def __init__(self, message: str, fix: str = "") -> None:
         super().__init__(message)

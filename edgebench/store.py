@@ -17,7 +17,7 @@ import io
 import os
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any
@@ -183,6 +183,7 @@ class RunStore:
         self.head = head
         self.done: dict[str, Record] = {}
         self.pending: dict[str, list[JournalEntry]] = {}
+        self.say: Callable[[str], None] = say  # where the user hears of files that were lost
         self._results_fd = -1
         self._journal_fd = -1
         self._ends: dict[int, int] = {}  # of what was written to each descriptor
@@ -304,7 +305,7 @@ class RunStore:
         self._open([self.head, *entries])
         for record in self.done.values():
             self._append(self._results_fd, encoded(record), self.results)
-        say(
+        self.say(
             f"edgebench: {lost} or its journal was removed, replaced or cut while the run wrote to it; "
             f"all that was measured is in {self.results}"
         )

@@ -248,7 +248,7 @@ def test_pairs_are_kept_and_read_back_to_the_same_verdict(tmp_path: Path) -> Non
 @pytest.mark.usefixtures("own_locks")
 def test_energy_is_that_of_the_meter_of_the_machine(tmp_path: Path) -> None:
     """Of a canary and a pair, with real processes; on a busy machine readings may be too few to judge."""
-    from edgebench.cli.energy_source import meter_here
+    from edgebench.api.energy_source import meter_here
     from edgebench.measure.compare import compare
     from edgebench.measure.couples import Request
     from edgebench.measure.pair import run_pair

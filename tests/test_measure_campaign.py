@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from edgebench import record as rec
 from edgebench import signals
+from edgebench.api.run_options import resolved
 from edgebench.cli import run_
-from edgebench.cli.run_options import resolved
 from edgebench.errors import DeviceStateError, StoreError
 from edgebench.measure import reruns
 from edgebench.measure.campaign import (

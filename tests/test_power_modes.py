@@ -14,8 +14,9 @@ import pytest
 from click.testing import CliRunner
 
 from edgebench.analysis.table import build_table
+from edgebench.api import running
 from edgebench.backend import Backend
-from edgebench.cli import cli, run_
+from edgebench.cli import cli
 from edgebench.errors import DeviceStateError, ExitCode, UnsupportedError, UsageError
 from edgebench.measure.campaign import SLICE_FACTOR, Campaign, Settings
 from edgebench.measure.jobs import Done, Job
@@ -275,7 +276,7 @@ def test_ctrl_c_in_a_replicate_puts_the_former_mode_back(tmp_path: Path) -> None
         [asking("a", 0)], Settings(), A_RECORD.run, A_RECORD.device, [], Keeper(), Watcher(), 0.0,
         launch, power_modes=modes,
     )  # fmt: skip
-    stopped = run_._measure(made, modes)
+    stopped = running.measure_all(made, modes)
     assert isinstance(stopped, KeyboardInterrupt)
     assert board.number == 2
 
@@ -319,7 +320,7 @@ def test_a_run_in_two_modes_ends_in_the_former_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     board = Board(tmp_path / "board")
-    monkeypatch.setattr(run_, "PowerModes", board.modes)
+    monkeypatch.setattr(running, "PowerModes", board.modes)
     monkeypatch.setenv("EDGEBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     done = CliRunner().invoke(
@@ -341,7 +342,7 @@ def test_a_former_mode_that_does_not_come_back_is_told_and_the_table_is_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     board = Board(tmp_path / "board", stuck=[2])
-    monkeypatch.setattr(run_, "PowerModes", board.modes)
+    monkeypatch.setattr(running, "PowerModes", board.modes)
     monkeypatch.setenv("EDGEBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     done = CliRunner().invoke(

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from edgebench.cli.results import records_of
+from edgebench.api.result_files import records_of
 from edgebench.errors import StoreError
 from edgebench.record import Record, encode
 from edgebench.record_check import record_findings

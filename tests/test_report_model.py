@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 from edgebench.analysis.scaling import scaling
 from edgebench.analysis.table import build_table
 from edgebench.analysis.types import Row, Run
+from edgebench.api.run_options import Options, resolved, workloads_of
 from edgebench.backend import Scalar
 from edgebench.cli import cli, run_
-from edgebench.cli.run_options import Options, resolved, workloads_of
 from edgebench.errors import EdgebenchError, UsageError
 from edgebench.plain_text import plain
 from edgebench.plan import parse_sets, plan

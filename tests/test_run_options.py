@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 import pytest
 
+from edgebench.api.run_options import Options, resolved, workloads_of
 from edgebench.cli import ab_, run_
-from edgebench.cli.run_options import Options, resolved, workloads_of
 from edgebench.errors import UsageError
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from edgebench.api.progress import LINE_EVERY_S, LineWatcher, describe, look_text, outlook_text
 from edgebench.assets import progress as downloads
-from edgebench.cli.progress import LINE_EVERY_S, LineWatcher, describe, look_text, outlook_text
 from edgebench.measure.campaign import Outlook
 from edgebench.measure.quiet import Quiet
 from edgebench.record import Memory, Quality
@@ -47,15 +47,14 @@ def test_without_a_terminal_a_line_comes_whenever_nothing_else_was_said(
     assert LINE_EVERY_S == 15.0
 
 
-def test_a_download_tells_how_far_it_is(capsys: pytest.CaptureFixture[str]) -> None:
-    import sys
-
+def test_a_download_tells_how_far_it_is() -> None:
     clock = Clock()
-    tell = downloads._lines(sys.stderr, clock)
+    lines: list[str] = []
+    tell = downloads.line_progress(lines.append, clock)
     for number in range(41):
         tell("weights.pth", number * MIB, 40 * MIB)
         clock.now_s += 1
-    assert capsys.readouterr().err.splitlines() == [
+    assert lines == [
         "fetching weights.pth",
         "fetching weights.pth: 15.0 MiB of 40.0 MiB",
         "fetching weights.pth: 30.0 MiB of 40.0 MiB",

@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from edgebench.cli import run_, run_resume
-from edgebench.cli.run_options import Options, resolved
+from edgebench.api import run_resume
+from edgebench.api.run_options import Options, resolved
+from edgebench.cli import run_
 from edgebench.errors import StoreError, UsageError
 from edgebench.plan import plan
 from edgebench.record import encode
@@ -93,7 +94,7 @@ def complete_a_run(file: Path, *words: str) -> None:
 def resume(folder: Path, *words: str) -> None:
     context = run_.command.make_context("run", ["--out", str(folder), *words])
     options = resolved(context.params)
-    store, _ = run_resume.reopen(folder, options, run_resume.typed_in(context))
+    store, _ = run_resume.reopen(folder, options, run_.typed_in(context))
     assert store is not None
     store.close()
 
@@ -175,7 +176,7 @@ RUNS = ("20260101T000000Z-00000001.jsonl", "20260102T000000Z-00000002.jsonl")
 
 def last_complete(folder: Path, *words: str) -> Path | None:
     context = run_.command.make_context("run", ["--resume", *words])
-    typed = run_resume.typed_in(context)
+    typed = run_.typed_in(context)
     found = run_resume.last_complete(folder, resolved(context.params), typed)
     return found and found[0]
 

@@ -31,21 +31,23 @@ def terminal_progress(stream: TextIO | None = None) -> Iterator[Progress]:
         with _bars(out) as progress:
             yield progress
     else:
-        yield _lines(out)
+        yield line_progress(lambda text: print(text, file=out, flush=True))
 
 
-def _lines(out: TextIO, now: Callable[[], float] = time.monotonic) -> Progress:
+def line_progress(
+    write: Callable[[str], None], now: Callable[[], float] = time.monotonic
+) -> Progress:
+    """A line to `write` per download, and one more each 15 s."""
     told_s: dict[str, float] = {}
 
     def progress(what: str, done_bytes: int, total_bytes: int | None) -> None:
         if what not in told_s:
-            print(plain(f"fetching {what}"), file=out, flush=True)
+            write(plain(f"fetching {what}"))
         elif now() - told_s[what] < LINE_EVERY_S or done_bytes == total_bytes:
             return
         else:
             total = "" if total_bytes is None else f" of {format_bytes(total_bytes)}"
-            text = f"fetching {what}: {format_bytes(done_bytes)}{total}"
-            print(plain(text), file=out, flush=True)
+            write(plain(f"fetching {what}: {format_bytes(done_bytes)}{total}"))
         told_s[what] = now()
 
     return progress

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgebench.cli.last_word import VerdictCommand, concluded, show
-from edgebench.errors import ExitCode, UsageError
-from edgebench.plain_text import say
-from edgebench.units import parse_bytes, parse_duration_s, parse_share
+from edgebench.errors import ExitCode
 
 if TYPE_CHECKING:
     from edgebench.analysis.gate_types import GateReport
-    from edgebench.measure.couples import Request
 
 FORMATS = ("table", "json", "md", "junit")
 EXITS = {
@@ -103,98 +98,9 @@ def command(**given: Any) -> int:
 
 
 def _judged(given: Mapping[str, Any]) -> GateReport:
-    from edgebench.cli.ab_progress import watching
-    from edgebench.cli.energy_source import meter_here
-    from edgebench.cli.own_tasks import say_own_tasks
-    from edgebench.measure.ab import Settings
-    from edgebench.measure.compare import compare
-    from edgebench.measure.quiet import Quiet
+    from edgebench.api.ab_request import judge
 
-    started_s = time.monotonic()
-    request = _request(given)
-    say_own_tasks(request.workloads)
-    settings = Settings(
-        budget_s=positive(given["budget"], "--budget"),
-        time_out_s=request.time_out_s,
-        seed=given["seed"],
-    )
-    wait_s = positive(given["wait_quiet"], "--wait-quiet") if given["wait_quiet"] else 0.0
-    quiet = Quiet(wait_s, say)
-    with watching() as watcher:
-        return compare(
-            [request],
-            settings=settings,
-            watcher=watcher,
-            out=None if given["no_save"] else Path(given["out"]),
-            started_s=started_s,
-            meter=None if given["no_energy"] else meter_here(given["energy_root"]),
-            quiet=quiet,
-        )
-
-
-def _request(given: Mapping[str, Any]) -> Request:
-    from edgebench.analysis.gate_types import latency_tolerances
-    from edgebench.measure.contests import choose
-    from edgebench.measure.couples import Request
-    from edgebench.measure.sides import backends_of, parse_side
-    from edgebench.plan import OwnInputs, parse_ranges, parse_sets, parse_shapes
-
-    named = bool(given["names"] or given["suite"])
-    base, head = parse_side(given["base"]), parse_side(given["head"])
-    known = _known(given["folders"], backends_of(base, head)) if named else {}
-    parity = given["parity"]
-    request = Request(
-        workloads=choose(known, given["names"], given["suite"]) if known else [],
-        suite=given["suite"],
-        base=base,
-        head=head,
-        sets=parse_sets(given["sets"]),
-        shapes=dict(parse_shapes(given["shapes"])),  # type: ignore[arg-type]
-        task=given["task"],
-        inputs=OwnInputs(
-            ranges=parse_ranges(given["ranges"]),
-            file=Path(given["inputs"]) if given["inputs"] else None,
-        ),
-        build=given["build"],
-        artifact=given["artifact"],
-        repository=given["repository"],
-        tolerances=latency_tolerances(
-            *(parse_share(given[name]) if given[name] else None for name in ("tau", "delta"))
-        ),
-        parity=None if parity in (None, "off") else parse_share(parity),
-        parity_off=parity == "off",
-        seed=given["seed"],
-        time_out_s=positive(given["timeout"], "--timeout"),
-        memory_limit_bytes=parse_bytes(given["memory_limit"]) if given["memory_limit"] else None,
-    )
-    of_files = {
-        "--shape and --task": request.shapes or request.task,
-        "--range and --inputs": request.inputs != OwnInputs(),
-    }
-    for told, given_for_files in of_files.items():
-        if named and given_for_files:
-            raise UsageError(
-                f"{told} are of model files, and workloads bring their own", "leave them out"
-            )
-    if given["folders"] and not named:
-        raise UsageError("--workloads goes with workloads", "name them, or a --suite")
-    if (request.build or request.artifact) and not (request.base.revision or request.head.revision):
-        raise UsageError("--build and --artifact go with git:", "name a revision: --base git:main")
-    return request
-
-
-def _known(folders: Any, backends: list[str]) -> dict[str, Any]:
-    from edgebench.plan import known_axes
-    from edgebench.spec.loader import load_workloads
-
-    return load_workloads([Path(folder) for folder in folders], lambda: known_axes(backends))
-
-
-def positive(text: str, option: str) -> float:
-    value = parse_duration_s(text)
-    if value <= 0:
-        raise UsageError(f"{option} {text} is no time", f"say {option} 60s")
-    return value
+    return judge(given, progress=True)
 
 
 def finish(report: GateReport, given: Mapping[str, Any]) -> int:

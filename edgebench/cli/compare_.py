@@ -9,10 +9,10 @@ from pathlib import Path
 
 import click
 
-from edgebench.analysis.compare import CONFIDENCE, Comparison, Side, compare
-from edgebench.cli.loading import chosen, load, refuse_unknown
+from edgebench.analysis.compare import Comparison
+from edgebench.api.loading import load
+from edgebench.api.questions import COMPARED, compare_of, names_of
 from edgebench.errors import ExitCode, UsageError
-from edgebench.metrics import metric
 
 FORMATS = ("table", "json", "md", "csv")
 
@@ -23,7 +23,7 @@ FORMATS = ("table", "json", "md", "csv")
     "--metric", "names", multiple=True, metavar="NAME", help="May be given several times."
 )
 @click.option("--workload", "workloads", multiple=True, help="May be given several times.")
-@click.option("--confidence", type=float, default=CONFIDENCE, show_default=True)
+@click.option("--confidence", type=float, default=COMPARED, show_default=True)
 @click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
 def command(
     paths: Sequence[Path],
@@ -43,16 +43,8 @@ def command(
     gc.disable()
     if len(paths) < 2:
         raise UsageError("compare needs two or more files or folders", "edgebench compare A B")
-    if not 0.5 < confidence < 1:
-        raise UsageError(f"--confidence {confidence:g} is not between 0.5 and 1", "try 0.95")
-    metrics = [metric(name) for name in dict.fromkeys(names)]
     loaded = [load([path]) for path in paths]
-    refuse_unknown([each.frame for each in loaded], workloads)
-    sides = [
-        Side(name, chosen(each.frame, workloads), each.environment)
-        for name, each in zip(_names(paths), loaded, strict=True)
-    ]
-    found = compare(sides, metrics or None, confidence)
+    found = compare_of(names_of(paths), loaded, names, workloads, confidence=confidence)
     if form == "json":
         from edgebench.analysis.compare_report import report
         from edgebench.json_lines import write_json
@@ -70,12 +62,3 @@ def command(
 
 def _compared(found: Comparison) -> bool:
     return any(len(pairing.compared) for pairing in found.pairings)
-
-
-def _names(paths: Sequence[Path]) -> list[str]:
-    """The shortest ends of the paths that tell them apart."""
-    for parts in range(1, 1 + max(len(path.parts) for path in paths)):
-        names = [str(Path(*path.parts[-parts:])) for path in paths]
-        if len(set(names)) == len(names):
-            return names
-    return [f"{path} ({number})" for number, path in enumerate(paths, start=1)]

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
-from edgebench.cli.energy_source import find_preferred
+from edgebench.api.energy_source import find_preferred
 from edgebench.probes.energy.choose import find_all
 from edgebench.probes.energy.liveness import check_alive
 from edgebench.probes.energy.source import EnergySource, NoEnergy, not_opened

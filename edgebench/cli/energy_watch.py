@@ -53,7 +53,7 @@ def command(sysroot: Path | None, seconds: float | None, form: str) -> None:
     Which meter, and which of its rails make the whole, is what `run` would use. A look, not a
     measurement: it reads from this process, and accepts meters that are too slow for the time.
     """
-    from edgebench.cli.energy_source import find_here
+    from edgebench.api.energy_source import find_here
     from edgebench.probes.energy.source import EnergySource, NoEnergy, not_opened
 
     source = find_here(sysroot)

@@ -11,7 +11,7 @@ import click
 
 from edgebench.analysis.table import build_table
 from edgebench.analysis.types import Table
-from edgebench.cli.results import files_of, records_of, refuse_to_replace
+from edgebench.api.result_files import files_of, records_of, refuse_to_replace
 from edgebench.errors import UsageError
 from edgebench.plain_text import say
 from edgebench.whole_file import whole_file

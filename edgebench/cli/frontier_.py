@@ -10,10 +10,8 @@ from typing import Any
 
 import click
 
-from edgebench.analysis.frame import Frame
-from edgebench.analysis.frontier import CONFIDENCE, frontier
-from edgebench.analysis.objectives import parse_objectives
-from edgebench.cli.loading import load, only
+from edgebench.api.loading import load
+from edgebench.api.questions import CONFIDENCE, DRAWS, MAX_DRAWS, MIN_DRAWS, frontier_of
 from edgebench.json_lines import write_json
 
 
@@ -44,8 +42,8 @@ from edgebench.json_lines import write_json
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the draws.")
 @click.option(
     "--draws",
-    type=click.IntRange(100, 100_000),
-    default=2000,
+    type=click.IntRange(MIN_DRAWS, MAX_DRAWS),
+    default=DRAWS,
     show_default=True,
     help="Fewer are made of very many rows; the output tells.",
 )
@@ -68,11 +66,9 @@ def command(
     where results cannot be read.
     """
     gc.disable()
-    objectives = parse_objectives(texts)
     loaded = load(paths)
-    frame: Frame = only(loaded.frame, workloads)
-    result = frontier(
-        frame, objectives or None, confidence=confidence, seed=seed, draws=draws, across=across
+    result = frontier_of(
+        loaded, texts, workloads, across=across, confidence=confidence, seed=seed, draws=draws
     )
     if form == "json":
         from edgebench.analysis.frontier_report import report

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgebench.cli.ab_ import EPILOG, FORMATS, finish, positive
+from edgebench.cli.ab_ import EPILOG, FORMATS, finish
 from edgebench.cli.last_word import VerdictCommand, concluded
 from edgebench.errors import UsageError
+from edgebench.plain_text import say
 
 if TYPE_CHECKING:
     from edgebench.analysis.gate_types import GateReport
@@ -69,9 +70,10 @@ def _judged(given: dict[str, Any]) -> GateReport:
 def _measured(given: Mapping[str, Any], policy: Any) -> GateReport:
     import msgspec
 
-    from edgebench.cli.ab_progress import watching
-    from edgebench.cli.energy_source import meter_here
-    from edgebench.cli.own_tasks import say_own_tasks
+    from edgebench.api.ab_progress import watching
+    from edgebench.api.ab_request import positive
+    from edgebench.api.energy_source import meter_here
+    from edgebench.api.own_tasks import own_task_lines
     from edgebench.measure.ab import Settings
     from edgebench.measure.compare import compare
     from edgebench.measure.policy_requests import requests_of
@@ -80,7 +82,8 @@ def _measured(given: Mapping[str, Any], policy: Any) -> GateReport:
     started_s = time.monotonic()
     path = Path(given["policy"])
     requests = requests_of(policy, path, given["base"], given["head"])
-    say_own_tasks(workload for request in requests for workload in request.workloads)
+    for line in own_task_lines(workload for request in requests for workload in request.workloads):
+        say(line)
     budget_s = positive(given["budget"], "--budget") if given["budget"] else budget_s_of(policy)
     with watching() as watcher:
         report = compare(

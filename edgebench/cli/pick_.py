@@ -10,15 +10,11 @@ from typing import Any
 
 import click
 
-from edgebench.analysis.frontier import CONFIDENCE
-from edgebench.analysis.limits import parse_limit
-from edgebench.analysis.objectives import Objective
-from edgebench.analysis.pick import pick
-from edgebench.cli.loading import load, only
+from edgebench.api.loading import load
+from edgebench.api.questions import CONFIDENCE, pick_of
 from edgebench.cli.preferences import prefer_option
-from edgebench.errors import ExitCode, UsageError
+from edgebench.errors import ExitCode
 from edgebench.json_lines import write_json
-from edgebench.metrics import metric
 
 
 @click.command("pick")
@@ -72,11 +68,16 @@ def command(
     wrong option or limit, 7 where results cannot be read.
     """
     gc.disable()
-    limits = [parse_limit(text) for text in texts]
-    objective = _objective(minimize, maximize)
-    frame = only(load(paths).frame, workloads)
-    found = pick(
-        frame, limits, objective, confidence=confidence, seed=seed, across=across, prefer=prefer
+    found = pick_of(
+        load(paths),
+        texts,
+        workloads,
+        minimize=minimize,
+        maximize=maximize,
+        across=across,
+        prefer=prefer,
+        confidence=confidence,
+        seed=seed,
     )
     if form == "json":
         write_json(found, sys.stdout)
@@ -86,21 +87,3 @@ def command(
         render(found, sys.stdout)
     met = bool(found.picks) and all(each.choice is not None for each in found.picks)
     return ExitCode.OK if met else ExitCode.CELL_FAILED
-
-
-def _objective(minimize: str | None, maximize: str | None) -> Objective | None:
-    """Raises UsageError for both at once, and for a metric that is good the other way."""
-    if minimize is not None and maximize is not None:
-        raise UsageError("--minimize and --maximize exclude each other", "make one of them a limit")
-    if minimize is None and maximize is None:
-        return None
-    name, asked = (maximize, "max") if maximize is not None else (minimize or "", "min")
-    found = metric(name)
-    good = {"lower": "min", "higher": "max", None: "max"}[found.better]
-    if asked != good:
-        raise UsageError(
-            f"--{asked}imize {name} asks for the worst: of {found.label}, "
-            f"{found.better or 'better'} is better",
-            f"--{good}imize {name}",
-        )
-    return Objective(found, found.better)

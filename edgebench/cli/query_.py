@@ -14,7 +14,7 @@ import click
 
 from edgebench.analysis import database as db
 from edgebench.analysis.table import build_table
-from edgebench.cli.results import files_of, records_of
+from edgebench.api.result_files import files_of, records_of
 from edgebench.report.lines import FORMATS, render
 
 

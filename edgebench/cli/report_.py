@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
+from edgebench.api.result_files import calibrations_of, files_of, records_of, refuse_to_replace
 from edgebench.cli.preferences import prefer_option
-from edgebench.cli.results import calibrations_of, files_of, records_of, refuse_to_replace
 from edgebench.errors import UsageError
 from edgebench.record import Record
 from edgebench.suggest import did_you_mean

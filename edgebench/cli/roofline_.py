@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from edgebench.analysis.table import build_table
-from edgebench.cli.results import calibrations_of, files_of, records_of
+from edgebench.api.result_files import calibrations_of, files_of, records_of
 
 
 @click.command("roofline")

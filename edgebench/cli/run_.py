@@ -1,43 +1,26 @@
-"""`edgebench run`: from options to a plan, to measurements, to records and the table."""
+"""`edgebench run`: from options to measurements (`edgebench.api.running`) and the table."""
 
 from __future__ import annotations
 
-import math
-import platform
-import secrets
-import shlex
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
-from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import click
-import msgspec
+from click.core import ParameterSource
 
-from edgebench import __version__
 from edgebench.analysis.types import Table
-from edgebench.cli import run_resume
+from edgebench.api import run_resume
+from edgebench.api.run_options import DEFAULTS, PERCENTILES, resolved
+from edgebench.api.running import Outcome, Start, measure
 from edgebench.cli.numbers import FiniteRange
-from edgebench.cli.own_tasks import say_own_tasks
 from edgebench.cli.preferences import prefer_option
-from edgebench.cli.run_options import PERCENTILES, Options, resolved, workloads_of
-from edgebench.errors import DeviceStateError, EdgebenchError, ExitCode, UsageError
-from edgebench.measure.budget import Budget
-from edgebench.measure.campaign import Campaign, Shortened
-from edgebench.measure.estimate import Estimate
-from edgebench.measure.meter import Meter
-from edgebench.measure.power_modes import PowerModes
+from edgebench.errors import EdgebenchError, ExitCode, UsageError
 from edgebench.plain_text import say
-from edgebench.plan import Cell, parse_sets, plan
-from edgebench.record import Record, RunFacts, StateCheck
+from edgebench.record import Record
 from edgebench.signals import ended_by
-from edgebench.store import JournalEntry, RunStore
-
-if TYPE_CHECKING:
-    from edgebench.spec.devices import Device
 
 
 @click.command(name="run")
@@ -90,7 +73,9 @@ if TYPE_CHECKING:
     "--task",
     help="Own task and metric for --model: my_task.py:Class; generate for an ONNX decoder.",
 )
-@click.option("--backend", "backends", default="ort", show_default=True, help="Backends: a,b.")
+@click.option(
+    "--backend", "backends", default=DEFAULTS["backends"], show_default=True, help="Backends: a,b."
+)
 @click.option(
     "--set", "sets", multiple=True, help="Variant axis: threads=1,2 (lists multiply; repeatable)."
 )
@@ -113,11 +98,13 @@ if TYPE_CHECKING:
     help="Wait so long at most until others leave the machine alone, before rounds: 60s. The budget does "
     "not count it.",
 )
-@click.option("--target", default="2%", show_default=True, help="Half-width of the interval.")
+@click.option(
+    "--target", default=DEFAULTS["target"], show_default=True, help="Half-width of the interval."
+)
 @click.option(
     "--percentile",
     type=click.Choice(list(PERCENTILES)),
-    default="p50",
+    default=DEFAULTS["percentile"],
     show_default=True,
     help="The percentile whose interval is to reach the target.",
 )
@@ -129,20 +116,29 @@ if TYPE_CHECKING:
 @click.option(
     "--reruns",
     type=click.IntRange(min=0),
-    default=2,
+    default=DEFAULTS["reruns"],
     show_default=True,
     help="Re-runs per cell of processes during which the machine throttled or was changed.",
 )
 @click.option(
-    "--slice", "slice_", default="2s", show_default=True, help="Longest window of a process."
+    "--slice",
+    "slice_",
+    default=DEFAULTS["slice_"],
+    show_default=True,
+    help="Longest window of a process.",
 )
 @click.option(
     "--sustain",
-    default="5min",
+    default=DEFAULTS["sustain"],
     show_default=True,
     help="Longest load of a process under the scenario sustained.",
 )
-@click.option("--timeout", default="120s", show_default=True, help="Silence that counts as a hang.")
+@click.option(
+    "--timeout",
+    default=DEFAULTS["timeout"],
+    show_default=True,
+    help="Silence that counts as a hang.",
+)
 @click.option("--memory-limit", help="Memory a process of a cell may allocate: 512MiB.")
 @click.option(
     "--estimate",
@@ -163,14 +159,14 @@ if TYPE_CHECKING:
 @click.option(
     "--seed",
     type=click.IntRange(0, 2**31 - 1),
-    default=0,
+    default=DEFAULTS["seed"],
     show_default=True,
     help="Seed of generated inputs and of the order in which cells take turns.",
 )
 @click.option(
     "--out",
     type=click.Path(file_okay=False),
-    default="results",
+    default=DEFAULTS["out"],
     show_default=True,
     help="Folder for results.",
 )
@@ -198,6 +194,8 @@ def command(context: click.Context, /, **given: Any) -> int:
 
     Without arguments: the suite `quick`. Results are appended to a new file in --out.
     """
+    from edgebench.api.voices import to_stderr
+
     started_s = time.monotonic()
     options = resolved(given)
     if given["resume"] and given["no_save"]:
@@ -205,7 +203,7 @@ def command(context: click.Context, /, **given: Any) -> int:
     shown = Shown(given["form"], given["prefer"])
     store = None
     if given["resume"]:
-        folder, typed = Path(given["out"]), run_resume.typed_in(context)
+        folder, typed = Path(given["out"]), typed_in(context)
         store, options = run_resume.reopen(folder, options, typed)
         if store is None:
             complete = run_resume.last_complete(folder, options, typed)
@@ -215,7 +213,10 @@ def command(context: click.Context, /, **given: Any) -> int:
                 return _exit_code(_render(records, shown))
             say(f"nothing to resume in {folder}: starting anew")
     out = None if given["no_save"] else Path(given["out"])
-    return _run(options, store, out, shown, started_s)
+    start = Start(["edgebench", *sys.argv[1:]], out, started_s, store)
+    outcome = measure(options, start, to_stderr())
+    table = _render(outcome.records, shown) if outcome.records else None
+    return _closing(table, outcome)
 
 
 class Shown(NamedTuple):
@@ -225,156 +226,34 @@ class Shown(NamedTuple):
     prefer: Sequence[str]  # the rule of ties
 
 
-def _run(
-    options: Options, store: RunStore | None, out: Path | None, shown: Shown, started_s: float
-) -> int:
-    """Plans, measures, keeps and shows. Returns the exit code. The budget counts from `started_s`, without
-    downloads and without the wait for a quiet machine."""
-    from edgebench import assets
-    from edgebench.calibration import own_calibration
-    from edgebench.cli.progress import watching
-    from edgebench.measure.markers import emit_markers
-    from edgebench.measure.quiet import Quiet
-    from edgebench.measure.targets import fetch_assets, make_targets
-    from edgebench.probes import device, state
-    from edgebench.spec.devices import declared_mode, load_devices, named, with_declared
-
-    workloads = workloads_of(options)
-    if options.model is None:  # else the command line names the task
-        say_own_tasks(workloads)
-    cells = plan(
-        workloads,
-        options.backends,
-        suite=options.suite,
-        sets=parse_sets(options.sets),
-        scenarios=options.scenarios or None,
-        rate_per_s=options.rate_per_s,
-        set_power_mode=options.set_power_mode,
-    )
-    devices = load_devices(Path(options.devices) if options.devices else None)
-    facts = named(with_declared(device.detect(), devices), options.device)
-    before = state.preflight(declared_mode=declared_mode(facts))
-    if options.settings.strict:
-        _refuse_invalid(before)
-    run = _run_facts(options, store)
-    head = run_resume.head(run, options, cells, facts)
-    keeper: RunStore | _NoStore = _NoStore()
-    if store is not None:
-        run_resume.check_same(store, head)
-        keeper = store
-    elif out is not None:
-        name = f"{run.started_utc[:19].replace('-', '').replace(':', '')}Z-{run.id}.jsonl"
-        keeper = RunStore.create(out / facts.name / name, head)
-    done = dict(keeper.done)
-    open_cells = [cell for cell in cells if cell.id not in done]
-    campaign: Campaign | None = None
-    budget = Budget(options.settings.budget_s or math.inf, started_s)
-    try:
-        with budget.without("downloads"), assets.terminal_progress() as progress:
-            fetched = fetch_assets(open_cells, progress)
-        if budget.note:
-            say(budget.note)
-        targets = make_targets(open_cells, options.settings, assets.cache_dir(), fetched)
-        for target in targets:
-            target.entries += keeper.pending.get(target.cell.id, [])
-        power_modes = PowerModes() if options.set_power_mode else None
-        with watching() as watcher, _meter(options, devices) as meter:
-            campaign = Campaign(
-                targets,
-                options.settings,
-                run,
-                facts,
-                before,
-                keeper,
-                watcher,
-                budget.counts_from_s,
-                power_modes=power_modes,
-                meter=meter,
-                mark=emit_markers if options.energy_markers else list,
-                first_round=keeper.rounds,
-                quiet=Quiet(options.settings.wait_quiet_s, watcher.say),
-                calibration=own_calibration(assets.cache_dir(), facts.name),
-            )
-            stopped = _measure(campaign, power_modes)
-        if stopped is None and not campaign.unreached:
-            keeper.finish()
-    except (KeyboardInterrupt, EdgebenchError) as error:
-        stopped = error
-    finally:
-        keeper.close()
-    measured = [] if campaign is None else campaign.found()
-    records = _in_order(cells, [*done.values(), *measured])
-    table = _render(records, shown) if records else None
-    return _closing(table, stopped, campaign, keeper)
+def typed_in(context: click.Context) -> set[str]:
+    """Names of the parameters that were given on the command line."""
+    return {
+        name
+        for name in context.params
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    }
 
 
-def _meter(options: Options, devices: Sequence[Device]) -> AbstractContextManager[Meter]:
-    """The machine's energy meter for the time of the run, or the reason that there is none."""
-    from edgebench.cli.energy_source import find_here
-    from edgebench.measure.meter import open_meter
-
-    root = Path(options.energy_root) if options.energy_root else None
-    found = find_here(root, devices)
-    estimate = Estimate.parse(options.estimate) if options.estimate else None
-    return open_meter(found, estimate, options.settings.slice_s)
-
-
-def _measure(campaign: Campaign, power_modes: PowerModes | None) -> BaseException | None:
-    """What stopped the campaign early, if anything."""
-    try:
-        with power_modes or nullcontext():
-            campaign.measure()
-    except (KeyboardInterrupt, EdgebenchError) as error:
-        return error
-    return None
-
-
-def _closing(
-    table: Table | None,
-    stopped: BaseException | None,
-    campaign: Campaign | None,
-    keeper: RunStore | _NoStore,
-) -> int:
+def _closing(table: Table | None, outcome: Outcome) -> int:
     """The last words on stderr, and the exit code."""
     again = kept = ""
-    if isinstance(keeper, RunStore):
-        say(f"results: {keeper.results}")
-        kept, again = ": what was measured is kept", f"; `{_going_on(keeper)}` goes on"
-    if isinstance(stopped, KeyboardInterrupt):
-        say(f"edgebench: {ended_by(stopped)}{kept}{again}")
+    if outcome.file is not None:
+        say(f"results: {outcome.file}")
+        kept, again = ": what was measured is kept", f"; `{outcome.going_on}` goes on"
+    if isinstance(outcome.stopped, KeyboardInterrupt):
+        say(f"edgebench: {ended_by(outcome.stopped)}{kept}{again}")
         return ExitCode.INTERRUPTED
-    if isinstance(stopped, EdgebenchError):
-        say(f"edgebench: {stopped}")
-        return stopped.exit_code
-    cut = campaign.shortened() if campaign is not None else None
+    if isinstance(outcome.stopped, EdgebenchError):
+        say(f"edgebench: {outcome.stopped}")
+        return outcome.stopped.exit_code
+    cut = outcome.cut
     if cut is not None:
-        say(f"edgebench: {_cut_text(cut)}{again if cut.unreached else ''}")
+        say(f"edgebench: {outcome.cut_text}{again if cut.unreached else ''}")
     code = ExitCode.CELL_FAILED if table is None else _exit_code(table)
     if table is None or not _measured(table):
         say("edgebench: no row was measured")
     return ExitCode.CELL_FAILED if cut is not None and cut.unreached else code
-
-
-def _going_on(keeper: RunStore) -> str:
-    """The command that goes on with a run."""
-    out = keeper.results.parent.parent
-    elsewhere = [] if out == Path("results") else ["--out", str(out)]
-    return shlex.join(["edgebench", "run", "--resume", *elsewhere])
-
-
-def _cut_text(cut: Shortened) -> str:
-    """What the budget cut, and how much would not."""
-    parts = [
-        f"{_cells(cut.unreached)} without a row" if cut.unreached else "",
-        f"{_cells(cut.few)} with fewer processes than asked for" if cut.few else "",
-        f"{_cells(cut.quality)} without the whole quality pass" if cut.quality else "",
-    ]
-    seconds = math.ceil(cut.needed_s)
-    return f"the budget left {', '.join(filter(None, parts))}; --budget {seconds}s is likely to do"
-
-
-def _cells(count: int) -> str:
-    return "1 cell" if count == 1 else f"{count} cells"
 
 
 def _exit_code(table: Table) -> ExitCode:
@@ -385,54 +264,6 @@ def _exit_code(table: Table) -> ExitCode:
 
 def _measured(table: Table) -> bool:
     return any(row.status in ("ok", "invalid") for row in table.rows)
-
-
-class _NoStore:
-    """Keeps nothing: `--no-save`."""
-
-    lock_fd = -1
-    rounds = 0
-
-    def __init__(self) -> None:
-        self.done: dict[str, Record] = {}
-        self.pending: dict[str, list[JournalEntry]] = {}
-
-    def add_replicate(self, entry: JournalEntry) -> None: ...
-    def add_record(self, record: Record) -> None: ...
-    def close(self) -> None: ...
-    def finish(self) -> None: ...
-
-
-def _run_facts(options: Options, store: RunStore | None) -> RunFacts:
-    from edgebench.probes.distributions import installed_packages, packages_sha256
-
-    packages = installed_packages()
-    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    return RunFacts(
-        id=store.head.run_id if store else secrets.token_hex(4),
-        started_utc=store.head.started_utc if store else now,
-        edgebench=__version__,
-        python=platform.python_version(),
-        settings=msgspec.to_builtins(options),
-        command=["edgebench", *sys.argv[1:]],
-        seed=options.settings.seed,
-        packages=packages,
-        packages_sha256=packages_sha256(packages),
-    )
-
-
-def _refuse_invalid(checks: Sequence[StateCheck]) -> None:
-    for check in checks:
-        if check.level == "invalid":
-            raise DeviceStateError(
-                f"the machine is in no state to measure: {check.name}: {check.evidence}", check.fix
-            )
-
-
-def _in_order(cells: Sequence[Cell], records: Sequence[Record]) -> list[Record]:
-    """Records in the order of the plan, whatever order they were completed in."""
-    place = {cell.id: number for number, cell in enumerate(cells)}
-    return sorted(records, key=lambda record: place[record.cell.id])
 
 
 def _render(records: Sequence[Record], shown: Shown) -> Table:

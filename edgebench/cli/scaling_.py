@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from edgebench.cli.results import files_of, records_of
+from edgebench.api.result_files import files_of, records_of
 
 
 @click.command("scaling")

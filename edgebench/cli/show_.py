@@ -10,8 +10,8 @@ from pathlib import Path
 import click
 
 from edgebench.analysis.table import build_table
+from edgebench.api.result_files import files_of, records_of
 from edgebench.cli.preferences import prefer_option
-from edgebench.cli.results import files_of, records_of
 from edgebench.report.formats import FORMATS, render
 
 

@@ -12,7 +12,7 @@ from click.core import ParameterSource
 
 from edgebench.analysis import views
 from edgebench.analysis.types import Row
-from edgebench.cli.loading import load, only
+from edgebench.api.loading import load, only
 from edgebench.errors import UsageError
 from edgebench.units import parse_duration_s
 

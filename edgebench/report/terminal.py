@@ -90,7 +90,7 @@ def _title(front: Front, rows: Sequence[Row]) -> str:
 
 
 def _grid(rows: Sequence[Row], names: Sequence[str], width: int) -> Iterator[Line]:
-    head, *cells = _columns(rows)
+    head, *cells = columns(rows)
     widths = [max(len(line[column]) for line in (head, *cells)) for column in range(len(head))]
     room = width - 2 - sum(widths) - len(widths)
     label = min(max(len(name) for name in ("variant", *names)), max(room, 0))
@@ -143,7 +143,7 @@ def _joined(values: Sequence[str], widths: Sequence[int]) -> str:
     return "".join(f" {value:>{size}}" for value, size in zip(values, widths, strict=True))
 
 
-def _columns(rows: Sequence[Row]) -> list[list[str]]:
+def columns(rows: Sequence[Row]) -> list[list[str]]:
     """Head and cells; the energy has a column only where some row has a value."""
     scenario = rows[0].scenario
     energy = any(row.energy.j_per_inference is not None for row in rows)

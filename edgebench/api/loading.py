@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from edgebench.analysis import ties
 from edgebench.analysis.environment import Environment
 from edgebench.analysis.frame import Frame, RowFrame, SomeRows
 from edgebench.analysis.table import build_table
 from edgebench.analysis.types import Table
-from edgebench.cli.results import files_of, records_of
+from edgebench.api.result_files import files_of, records_of
 from edgebench.errors import StoreError, UsageError
+from edgebench.plain_text import say
+from edgebench.record import Record
 from edgebench.suggest import did_you_mean
 
 
@@ -26,8 +29,15 @@ class Loaded:
     environment: Environment | None
 
 
-def load(paths: Sequence[Path]) -> Loaded:
-    """All rows below the paths. Raises StoreError, and UsageError for a mixture."""
+def load(
+    paths: Sequence[Path],
+    prefer: Sequence[str] = ties.DEFAULT,
+    tell: Callable[[str], None] = say,
+) -> Loaded:
+    """All rows below the paths. `prefer` is the rule of ties of the table, and `tell` hears what is left out.
+
+    Raises StoreError, and UsageError for a mixture of Parquet and result files.
+    """
     parquet = [path for path in paths if path.suffix == ".parquet"]
     if parquet and len(parquet) < len(paths):
         raise UsageError(
@@ -41,8 +51,13 @@ def load(paths: Sequence[Path]) -> Loaded:
                 raise StoreError(f"{path}: no such file", "`edgebench export` writes one")
         once = {path.resolve(): path for path in parquet}  # however often it is named
         return Loaded(ParquetFrame(list(once.values())), None, None)
+    return loaded(records_of(files_of(paths, tell)), prefer)
+
+
+def loaded(records: Iterable[Record], prefer: Sequence[str] = ties.DEFAULT) -> Loaded:
+    """Records with their table."""
     environment = Environment()
-    table = build_table(environment.noting(records_of(files_of(paths))))
+    table = build_table(environment.noting(records), prefer)
     return Loaded(RowFrame(table.rows), table, environment)
 
 

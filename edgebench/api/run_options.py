@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -32,6 +34,46 @@ _OF_MODELS = {
 }
 
 
+#: What is not given, by the names of the parameters of `edgebench run`.
+DEFAULTS: Mapping[str, Any] = MappingProxyType(
+    {
+        "names": (),
+        "suite": None,
+        "folders": (),
+        "model": None,
+        "shapes": (),
+        "reference": None,
+        "ranges": (),
+        "inputs": None,
+        "parity": None,
+        "task": None,
+        "backends": "ort",
+        "sets": (),
+        "set_power_mode": False,
+        "scenarios": None,
+        "rate": None,
+        "budget": None,
+        "wait_quiet": None,
+        "target": "2%",
+        "percentile": "p50",
+        "replicates": None,
+        "reruns": 2,
+        "slice_": "2s",
+        "sustain": "5min",
+        "timeout": "120s",
+        "memory_limit": None,
+        "estimate": None,
+        "energy_markers": False,
+        "energy_root": None,
+        "seed": 0,
+        "out": "results",
+        "devices": None,
+        "device": None,
+        "strict": False,
+    }
+)
+
+
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """The options of a run, resolved. Kept in the journal, so that a run can be resumed."""
 
@@ -57,8 +99,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     settings: Settings
 
 
-def resolved(given: dict[str, Any]) -> Options:
-    """The command line as typed, checked and resolved. Raises UsageError."""
+def resolved(given: Mapping[str, Any]) -> Options:
+    """Options as they are given (DEFAULTS has their names), checked and resolved. Raises UsageError."""
     own = given["model"] is not None
     if own and (given["names"] or given["suite"] or given["folders"]):
         raise UsageError("--model runs a file of your own, not a workload or a suite")

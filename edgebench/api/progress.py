@@ -73,14 +73,17 @@ def _cut(target: Target, reason: Reason) -> str:
 class LineWatcher:
     """For pipes and logs: a line when a cell is complete, and where nothing else was said for a while."""
 
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, now: Callable[[], float] = time.monotonic, write: Callable[[str], None] = say
+    ) -> None:
         self._now = now
+        self._write = write
         self._said_s = now()
         self._doing = ""
         self._until_s = 0.0
 
     def say(self, text: str) -> None:
-        say(text)
+        self._write(text)
         self._said_s = self._now()
 
     def begins(self, outlook: Outlook) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from edgebench.cli.progress import clock
+from edgebench.api.progress import clock
 from edgebench.measure.ab import Contest, Watcher
 from edgebench.plain_text import plain, say
 
@@ -14,20 +14,21 @@ from edgebench.plain_text import plain, say
 class LineWatcher:
     """For pipes and logs: a line when a cell fails, and one each time all cells had a turn."""
 
-    def __init__(self) -> None:
+    def __init__(self, write: Callable[[str], None] = say) -> None:
         self._sweep = 0
+        self._write = write
 
     def pair_starts(self, contest: Contest, wanted: int, left_s: float | None) -> None:
         number = len(contest.pairs) + 1
         if number > self._sweep:
             self._sweep = number
             left = "" if left_s is None else f", {clock(left_s)} of the budget left"
-            say(f"pair {number} of each open cell{left}")
+            self._write(f"pair {number} of each open cell{left}")
 
     def pair_done(self, contest: Contest) -> None:
         if contest.failure is not None:
             text = f"INVALID: {contest.case.cell}: {contest.failure.message}"
-            say(text)
+            self._write(text)
 
 
 class LiveWatcher(LineWatcher):

@@ -1,8 +1,8 @@
-"""Result files as the arguments of a command."""
+"""Result files by the paths that users give."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from edgebench.calibration import Calibration, default_path, read_calibration
@@ -12,14 +12,17 @@ from edgebench.record import Record
 from edgebench.store import folders_elsewhere, iter_records, result_files
 
 
-def files_of(paths: Sequence[Path]) -> list[Path]:
-    """Every file once, however often it is named. Raises StoreError where there is none."""
+def files_of(paths: Sequence[Path], tell: Callable[[str], None] = say) -> list[Path]:
+    """Every file once, however often it is named. `tell` hears of folders that are left out.
+
+    Raises StoreError where there is no file.
+    """
     files: dict[Path, Path] = {}
     for path in paths:
         for file in result_files(path):
             files.setdefault(file.resolve(), file)
         for folder in sorted(folders_elsewhere(path)) if path.is_dir() else ():
-            say(f"{folder}: measured elsewhere, left out; name the folder to see it")
+            tell(f"{folder}: measured elsewhere, left out; name the folder to see it")
     if not files:
         raise StoreError(
             f"no result files below {', '.join(map(str, paths))}",

@@ -9,14 +9,12 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-import click
 import msgspec
-from click.core import ParameterSource
 
 from edgebench import registry
+from edgebench.api.run_options import Options
 from edgebench.assets import file_sha256
 from edgebench.backend import Ready
-from edgebench.cli.run_options import Options
 from edgebench.errors import EdgebenchError, StoreError, UsageError
 from edgebench.plan import Cell
 from edgebench.record import DeviceFacts, Record, RunFacts
@@ -53,15 +51,6 @@ def _plan_sha256(cells: Sequence[Cell]) -> str:
     for task in sorted({cell.workload.task for cell in cells if ":" in cell.workload.task}):
         digest.update(file_sha256(task_file(task)).encode())
     return digest.hexdigest()
-
-
-def typed_in(context: click.Context) -> set[str]:
-    """Names of the parameters that were given on the command line."""
-    return {
-        name
-        for name in context.params
-        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-    }
 
 
 #: Parameter of the command -> what it decides, which stays as it was when a run is resumed.

@@ -1,0 +1,136 @@
+"""An A/B from its options to its report: what `edgebench ab` and `edgebench.ab` share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from edgebench.analysis.gate_types import GateReport, latency_tolerances
+from edgebench.api.energy_source import meter_here
+from edgebench.api.own_tasks import own_task_lines
+from edgebench.api.voices import Telling, pair_watcher, teller
+from edgebench.errors import UsageError
+from edgebench.measure.ab import Settings
+from edgebench.measure.compare import compare
+from edgebench.measure.contests import choose
+from edgebench.measure.couples import Request
+from edgebench.measure.quiet import Quiet
+from edgebench.measure.sides import backends_of, parse_side
+from edgebench.plan import OwnInputs, known_axes, parse_ranges, parse_sets, parse_shapes
+from edgebench.spec.loader import load_workloads
+from edgebench.units import parse_bytes, parse_duration_s, parse_share
+
+#: What is not given, by the names of the parameters of `edgebench ab`.
+DEFAULTS: Mapping[str, Any] = MappingProxyType(
+    {
+        "names": (),
+        "suite": None,
+        "folders": (),
+        "sets": (),
+        "shapes": (),
+        "ranges": (),
+        "inputs": None,
+        "task": None,
+        "build": None,
+        "artifact": None,
+        "repository": ".",
+        "budget": "5min",
+        "wait_quiet": None,
+        "tau": None,
+        "delta": None,
+        "parity": None,
+        "timeout": "120s",
+        "memory_limit": None,
+        "seed": 0,
+        "out": "results",
+        "no_energy": False,
+        "energy_root": None,
+        "no_save": False,
+    }
+)
+
+
+def judge(given: Mapping[str, Any], progress: Telling) -> GateReport:
+    """Measures both sides in turns and judges. Ctrl-C gives a report of what there is."""
+    started_s = time.monotonic()
+    request = request_of(given)
+    say = teller(progress)
+    for line in own_task_lines(request.workloads):
+        say(line)
+    settings = Settings(
+        budget_s=positive(given["budget"], "--budget"),
+        time_out_s=request.time_out_s,
+        seed=given["seed"],
+    )
+    wait_s = positive(given["wait_quiet"], "--wait-quiet") if given["wait_quiet"] else 0.0
+    with pair_watcher(progress) as watcher:
+        return compare(
+            [request],
+            settings=settings,
+            watcher=watcher,
+            out=None if given["no_save"] else Path(given["out"]),
+            started_s=started_s,
+            meter=None if given["no_energy"] else meter_here(given["energy_root"]),
+            quiet=Quiet(wait_s, say),
+        )
+
+
+def request_of(given: Mapping[str, Any]) -> Request:
+    """What is to be compared, of options as they are given. Raises UsageError."""
+    named = bool(given["names"] or given["suite"])
+    base, head = parse_side(given["base"]), parse_side(given["head"])
+    known = _known(given["folders"], backends_of(base, head)) if named else {}
+    parity = given["parity"]
+    request = Request(
+        workloads=choose(known, given["names"], given["suite"]) if known else [],
+        suite=given["suite"],
+        base=base,
+        head=head,
+        sets=parse_sets(given["sets"]),
+        shapes=dict(parse_shapes(given["shapes"])),  # type: ignore[arg-type]
+        task=given["task"],
+        inputs=OwnInputs(
+            ranges=parse_ranges(given["ranges"]),
+            file=Path(given["inputs"]) if given["inputs"] else None,
+        ),
+        build=given["build"],
+        artifact=given["artifact"],
+        repository=given["repository"],
+        tolerances=latency_tolerances(
+            *(parse_share(given[name]) if given[name] else None for name in ("tau", "delta"))
+        ),
+        parity=None if parity in (None, "off") else parse_share(parity),
+        parity_off=parity == "off",
+        seed=given["seed"],
+        time_out_s=positive(given["timeout"], "--timeout"),
+        memory_limit_bytes=parse_bytes(given["memory_limit"]) if given["memory_limit"] else None,
+    )
+    of_files = {
+        "--shape and --task": request.shapes or request.task,
+        "--range and --inputs": request.inputs != OwnInputs(),
+    }
+    for told, given_for_files in of_files.items():
+        if named and given_for_files:
+            raise UsageError(
+                f"{told} are of model files, and workloads bring their own", "leave them out"
+            )
+    if given["folders"] and not named:
+        raise UsageError("--workloads goes with workloads", "name them, or a --suite")
+    if (request.build or request.artifact) and not (request.base.revision or request.head.revision):
+        raise UsageError("--build and --artifact go with git:", "name a revision: --base git:main")
+    return request
+
+
+def _known(folders: Any, backends: list[str]) -> dict[str, Any]:
+    return load_workloads([Path(folder) for folder in folders], lambda: known_axes(backends))
+
+
+def positive(text: str, option: str) -> float:
+    """Seconds of an option that must be above 0. Raises UsageError."""
+    value = parse_duration_s(text)
+    if value <= 0:
+        raise UsageError(f"{option} {text} is no time", f"say {option} 60s")
+    return value

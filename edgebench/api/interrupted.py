@@ -1,0 +1,20 @@
+"""Ctrl-C in a measurement that was asked for from Python."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edgebench.analysis.gate_types import GateReport
+    from edgebench.api.results import Results
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C, with what was measured before it: `results` of `edgebench.run`, `report` of `edgebench.ab`."""
+
+    def __init__(
+        self, message: str, *, results: Results | None = None, report: GateReport | None = None
+    ) -> None:
+        super().__init__(message)
+        self.results = results
+        self.report = report

@@ -1,0 +1,17 @@
+"""Which code of a user's own a run is going to execute, before any of it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from edgebench.spec.types import Workload
+
+
+def own_task_lines(workloads: Iterable[Workload]) -> list[str]:
+    """One line for each workload whose definition names its task by a file."""
+    own = {(workload.name, workload.task) for workload in workloads if ":" in workload.task}
+    return [_line(name, *task.rpartition(":")[::2]) for name, task in sorted(own)]
+
+
+def _line(name: str, file: str, class_name: str) -> str:
+    return f"task: {name} runs code of your own: {class_name} in {file}"

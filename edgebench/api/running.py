@@ -1,0 +1,261 @@
+"""One run from its options to its records: what `edgebench run` and `edgebench.run` share.
+
+Nothing here prints, and nothing ends the process: `Voice` says where words go.
+"""
+
+from __future__ import annotations
+
+import math
+import platform
+import secrets
+import shlex
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from edgebench import __version__
+from edgebench.api import run_resume
+from edgebench.api.own_tasks import own_task_lines
+from edgebench.api.run_options import Options, workloads_of
+from edgebench.assets.progress import Progress
+from edgebench.errors import DeviceStateError, EdgebenchError
+from edgebench.measure.budget import Budget
+from edgebench.measure.campaign import Campaign, Shortened, Watcher
+from edgebench.measure.estimate import Estimate
+from edgebench.measure.meter import Meter
+from edgebench.measure.power_modes import PowerModes
+from edgebench.plan import Cell, parse_sets, plan
+from edgebench.record import Record, RunFacts, StateCheck
+from edgebench.store import JournalEntry, JournalHead, RunStore
+
+if TYPE_CHECKING:
+    from edgebench.spec.devices import Device
+
+
+class Voice(NamedTuple):
+    """Where a run tells how far it is. `watching` is a function, as it may draw from when it is entered."""
+
+    say: Callable[[str], None]  # lines for people
+    watching: Callable[[], AbstractContextManager[Watcher]]
+    downloading: Callable[[], AbstractContextManager[Progress]]
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a run begins with, beside its options."""
+
+    command: Sequence[str]  # how it was asked for, as records tell
+    out: Path | None  # folder of result files; None: nothing is kept
+    started_s: float  # monotonic: the budget counts from here
+    store: RunStore | None = None  # of the run that is resumed
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a run."""
+
+    records: list[Record]  # in the order of the plan
+    file: Path | None  # of results; None: nothing is kept
+    stopped: KeyboardInterrupt | EdgebenchError | None = None  # what ended it early
+    cut: Shortened | None = None  # what the budget cut
+
+    @property
+    def cut_text(self) -> str:
+        """What the budget cut, and how much would not; "" where it cut nothing."""
+        if self.cut is None:
+            return ""
+        parts = [
+            f"{_cells(self.cut.unreached)} without a row" if self.cut.unreached else "",
+            f"{_cells(self.cut.few)} with fewer processes than asked for" if self.cut.few else "",
+            f"{_cells(self.cut.quality)} without the whole quality pass"
+            if self.cut.quality
+            else "",
+        ]
+        seconds = math.ceil(self.cut.needed_s)
+        return (
+            f"the budget left {', '.join(filter(None, parts))}; --budget {seconds}s is likely to do"
+        )
+
+    @property
+    def going_on(self) -> str:
+        """The command that goes on with the run; "" where nothing is kept."""
+        if self.file is None:
+            return ""
+        out = self.file.parent.parent
+        elsewhere = [] if out == Path("results") else ["--out", str(out)]
+        return shlex.join(["edgebench", "run", "--resume", *elsewhere])
+
+
+def measure(options: Options, start: Start, voice: Voice) -> Outcome:
+    """Plans, measures and keeps. Ctrl-C and errors of a run in progress stand in the outcome, with what was
+    measured. Raises EdgebenchError for a run that cannot begin.
+
+    The budget counts neither downloads nor the wait for a quiet machine.
+    """
+    from edgebench import assets
+    from edgebench.calibration import own_calibration
+    from edgebench.measure.markers import emit_markers
+    from edgebench.measure.quiet import Quiet
+    from edgebench.measure.targets import fetch_assets, make_targets
+    from edgebench.probes import device, state
+    from edgebench.spec.devices import declared_mode, load_devices, named, with_declared
+
+    workloads = workloads_of(options)
+    if options.model is None:  # else the user named the task with the model
+        for line in own_task_lines(workloads):
+            voice.say(line)
+    cells = plan(
+        workloads,
+        options.backends,
+        suite=options.suite,
+        sets=parse_sets(options.sets),
+        scenarios=options.scenarios or None,
+        rate_per_s=options.rate_per_s,
+        set_power_mode=options.set_power_mode,
+    )
+    devices = load_devices(Path(options.devices) if options.devices else None)
+    facts = named(with_declared(device.detect(), devices), options.device)
+    before = state.preflight(declared_mode=declared_mode(facts))
+    if options.settings.strict:
+        _refuse_invalid(before)
+    run = _run_facts(options, start)
+    keeper = _keeper(start, run_resume.head(run, options, cells, facts), voice.say)
+    done = dict(keeper.done)
+    open_cells = [cell for cell in cells if cell.id not in done]
+    campaign: Campaign | None = None
+    stopped: KeyboardInterrupt | EdgebenchError | None = None
+    budget = Budget(options.settings.budget_s or math.inf, start.started_s)
+    try:
+        with budget.without("downloads"), voice.downloading() as progress:
+            fetched = fetch_assets(open_cells, progress)
+        if budget.note:
+            voice.say(budget.note)
+        targets = make_targets(open_cells, options.settings, assets.cache_dir(), fetched)
+        for target in targets:
+            target.entries += keeper.pending.get(target.cell.id, [])
+        power_modes = PowerModes() if options.set_power_mode else None
+        with voice.watching() as watcher, _meter(options, devices) as meter:
+            campaign = Campaign(
+                targets,
+                options.settings,
+                run,
+                facts,
+                before,
+                keeper,
+                watcher,
+                budget.counts_from_s,
+                power_modes=power_modes,
+                meter=meter,
+                mark=emit_markers if options.energy_markers else list,
+                first_round=keeper.rounds,
+                quiet=Quiet(options.settings.wait_quiet_s, voice.say),
+                calibration=own_calibration(assets.cache_dir(), facts.name),
+            )
+            stopped = measure_all(campaign, power_modes)
+        if stopped is None and not campaign.unreached:
+            keeper.finish()
+    except (KeyboardInterrupt, EdgebenchError) as error:
+        stopped = error
+    finally:
+        keeper.close()
+    measured = [] if campaign is None else campaign.found()
+    return Outcome(
+        records=_in_order(cells, [*done.values(), *measured]),
+        file=keeper.results if isinstance(keeper, RunStore) else None,
+        stopped=stopped,
+        cut=campaign.shortened() if campaign is not None and stopped is None else None,
+    )
+
+
+def measure_all(
+    campaign: Campaign, power_modes: PowerModes | None
+) -> KeyboardInterrupt | EdgebenchError | None:
+    """What stopped the campaign early, if anything."""
+    try:
+        with power_modes or nullcontext():
+            campaign.measure()
+    except (KeyboardInterrupt, EdgebenchError) as error:
+        return error
+    return None
+
+
+class _NoStore:
+    """Keeps nothing: `--no-save`."""
+
+    lock_fd = -1
+    rounds = 0
+
+    def __init__(self) -> None:
+        self.done: dict[str, Record] = {}
+        self.pending: dict[str, list[JournalEntry]] = {}
+
+    def add_replicate(self, entry: JournalEntry) -> None: ...
+    def add_record(self, record: Record) -> None: ...
+    def close(self) -> None: ...
+    def finish(self) -> None: ...
+
+
+def _keeper(start: Start, head: JournalHead, say: Callable[[str], None]) -> RunStore | _NoStore:
+    """Where results go. Raises StoreError where they cannot, or may not be pooled with those there are."""
+    if start.store is not None:
+        run_resume.check_same(start.store, head)
+        start.store.say = say
+        return start.store
+    if start.out is None:
+        return _NoStore()
+    stamp = head.started_utc[:19].replace("-", "").replace(":", "")
+    store = RunStore.create(start.out / head.device / f"{stamp}Z-{head.run_id}.jsonl", head)
+    store.say = say
+    return store
+
+
+def _meter(options: Options, devices: Sequence[Device]) -> AbstractContextManager[Meter]:
+    """The machine's energy meter for the time of the run, or the reason that there is none."""
+    from edgebench.api.energy_source import find_here
+    from edgebench.measure.meter import open_meter
+
+    root = Path(options.energy_root) if options.energy_root else None
+    found = find_here(root, devices)
+    estimate = Estimate.parse(options.estimate) if options.estimate else None
+    return open_meter(found, estimate, options.settings.slice_s)
+
+
+def _run_facts(options: Options, start: Start) -> RunFacts:
+    from edgebench.probes.distributions import installed_packages, packages_sha256
+
+    packages = installed_packages()
+    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    return RunFacts(
+        id=start.store.head.run_id if start.store else secrets.token_hex(4),
+        started_utc=start.store.head.started_utc if start.store else now,
+        edgebench=__version__,
+        python=platform.python_version(),
+        settings=msgspec.to_builtins(options),
+        command=list(start.command),
+        seed=options.settings.seed,
+        packages=packages,
+        packages_sha256=packages_sha256(packages),
+    )
+
+
+def _refuse_invalid(checks: Sequence[StateCheck]) -> None:
+    for check in checks:
+        if check.level == "invalid":
+            raise DeviceStateError(
+                f"the machine is in no state to measure: {check.name}: {check.evidence}", check.fix
+            )
+
+
+def _in_order(cells: Sequence[Cell], records: Sequence[Record]) -> list[Record]:
+    """Records in the order of the plan, whatever order they were completed in."""
+    place = {cell.id: number for number, cell in enumerate(cells)}
+    return sorted(records, key=lambda record: place[record.cell.id])
+
+
+def _cells(count: int) -> str:
+    return "1 cell" if count == 1 else f"{count} cells"

@@ -1,0 +1,97 @@
+"""Results in a notebook: the trade-off table as HTML, and a few lines where there is none.
+
+HTML holds no script and no style sheet; everything that comes from a file is escaped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from html import escape as escaped
+
+from edgebench.analysis.labels import common, labels
+from edgebench.analysis.types import Front, Pick, Row, Table
+from edgebench.plain_text import plain
+from edgebench.report import text
+from edgebench.report.terminal import columns
+
+MAX_ROWS = 60  # of a block; the table has them all
+MAX_PICKS = 4  # lines of the summary
+_DIM = ' style="opacity:0.65"'
+_LEFT = ' style="text-align:left"'
+_RIGHT = ' style="text-align:right"'
+
+
+def summary(table: Table, notes: Sequence[str]) -> str:
+    """How many rows of what there are, and what to deploy: a few lines."""
+    workloads = {row.workload for row in table.rows}
+    ranked = sum(row.ranked for row in table.rows)
+    rows, where = _count(len(table.rows), "row"), _count(len(table.devices), "device")
+    what = f"{rows}, {ranked} ranked; {_count(len(workloads), 'workload')} on {where}"
+    lines = [f"<edgebench.Results: {what}>"]
+    picks = [(front, pick) for front, pick, _ in text.blocks(table)]
+    lines += [f"  {_title(front)}: {plain(pick.text)}" for front, pick in picks[:MAX_PICKS]]
+    if len(picks) > MAX_PICKS:
+        lines.append(f"  and {len(picks) - MAX_PICKS} more: print(results)")
+    return "\n".join([*lines, *(f"  {plain(note)}" for note in notes)])
+
+
+def html(table: Table, notes: Sequence[str]) -> str:
+    """The table as a notebook shows it: one HTML table per device, workload and scenario."""
+    return "\n".join(["<div>", *_parts(table), *map(_note, [*table.notes, *notes]), "</div>"])
+
+
+def _parts(table: Table) -> Iterator[str]:
+    if not table.rows:
+        yield "<p>no rows</p>"
+        return
+    device = None
+    for front, pick, members in text.blocks(table):
+        if front.device != device:
+            device = front.device
+            yield f"<p><b>{_text(text.device_line(table, device))}</b></p>"
+            yield from (f"<p>{_text(line)}</p>" for line in text.state_lines(table, device))
+        yield from _block(front, pick, [table.rows[index] for index in members])
+    yield f"<p{_DIM}><small>{_text(text.MARKS_LEGEND)}; ± half the 95% interval</small></p>"
+
+
+def _block(front: Front, pick: Pick, rows: Sequence[Row]) -> Iterator[str]:
+    head, *cells = columns(rows)
+    names = labels(rows)
+    shared = common(rows)
+    yield f"<p><b>{_text(_title(front))}</b>{_text(f' · {shared}' if shared else '')}</p>"
+    heads = "".join(f"<th{_RIGHT}>{_text(name)}</th>" for name in head)
+    yield f"<table><thead><tr><th></th><th{_LEFT}>variant</th>{heads}<th{_LEFT}>remarks</th></tr></thead>"
+    yield "<tbody>"
+    for row, name, values in list(zip(rows, names, cells, strict=True))[:MAX_ROWS]:
+        yield _row(row, name, values)
+    yield "</tbody></table>"
+    if len(rows) > MAX_ROWS:
+        yield f"<p>and {len(rows) - MAX_ROWS} more rows: results.table().rows</p>"
+    yield f"<p><b>{_text(pick.text)}</b></p>"
+    yield from (f"<p>{_text(news)}</p>" for news in pick.bad_news)
+
+
+def _row(row: Row, name: str, values: Sequence[str]) -> str:
+    remarks = "; ".join([*([] if row.ranked else [text.reasons(row)]), *text.remarks(row)])
+    cells = "".join(f"<td{_RIGHT}>{_text(value)}</td>" for value in values)
+    return (
+        f"<tr{'' if row.ranked else _DIM}><td>{_text(text.mark(row))}</td><td{_LEFT}>{_text(name)}</td>"
+        f"{cells}<td{_LEFT}>{_text(remarks)}</td></tr>"
+    )
+
+
+def _title(front: Front) -> str:
+    return plain(f"{front.workload}@{front.workload_version} {text.scenario(front)}")
+
+
+def _note(note: str) -> str:
+    return f"<p{_DIM}><small>{_text(note)}</small></p>"
+
+
+def _text(words: str) -> str:
+    """Text as text: Jupyter takes $ for a formula, also where it stands in HTML."""
+    return escaped(plain(words)).replace("$", "&#36;")
+
+
+def _count(number: int, what: str) -> str:
+    return f"1 {what}" if number == 1 else f"{number} {what}s"
