@@ -17,7 +17,17 @@ from edgebench.models.prepare import prepare
 from edgebench.output_files import load_outputs, save_outputs
 from edgebench.record import OutputCheck
 from edgebench.spec.types import PARITY_METRIC, Quality
-from tests.reduced_models import KINDS, WIDTH, build, helper, int8, network, onnx, weights
+from tests.reduced_models import (
+    KINDS,
+    WIDTH,
+    build,
+    cancelling,
+    helper,
+    int8,
+    network,
+    onnx,
+    weights,
+)
 
 Change = Callable[[dict[str, Any]], None]
 
@@ -142,6 +152,25 @@ def test_a_file_in_fp32_is_held_to_a_thousandth_as_ever(tmp_path: Path) -> None:
     assert check.tolerance("as-is", found.parity) == check.Tolerance(1e-3, "rounding in fp32")
     off = [{**each, "y": each["y"] * 1.002} for each in load_outputs(found.reference, 8)]
     assert not judged(off, found).held
+
+
+def test_a_file_in_fp32_whose_answers_rounding_moves_visibly_is_held_to_that(
+    tmp_path: Path,
+) -> None:
+    found = prepared(cancelling(weights()), tmp_path)
+    assert found.parity.reference == "the fp32 reference"
+    apart = distances(answers(cancelling(weights())), load_outputs(found.reference, 8))
+    assert apart["y"] > 1e-3  # an honest runtime, beyond the limit of other files
+    assert judged(answers(cancelling(weights())), found).held
+    assert found.parity.moved["y"] < 0.1
+    half = cancelling(weights())
+    for tensor in half.graph.initializer:
+        array = onnx.numpy_helper.to_array(tensor)
+        if array.dtype == np.float32:
+            narrow = array.astype(np.float16).astype(np.float32)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(narrow, tensor.name))
+    assert not judged(answers(half), found).held
+    assert not judged(answers(cancelling(weights(seed=1))), found).held
 
 
 def test_the_reference_is_named_by_what_the_file_computes_in() -> None:

@@ -43,8 +43,8 @@ from edgebench.task import Metric, Task
 PARITY_LIMIT = {"fp32": 1e-3, "as-is": 1e-3}
 #: Of what is computed in another precision than the reference.
 REDUCED_PARITY_LIMIT = 0.1
-#: A file in reduced precision may be off its reference by so many times what rounding alone moves it, and
-#: never by more than the second: answers that are zero, or another model's, are off by 1 and more.
+#: A file may be off its reference by so many times what rounding in its own arithmetic moves it, where that
+#: is known, and never by more than the second: answers that are zero, or another model's, are off by 1 and more.
 ROUNDINGS, MAX_ROUNDING = 2, 0.5
 FP32_REFERENCE = Parity()
 NOTHING_ALIKE = 1e9  # in records, which hold no infinity
@@ -115,14 +115,14 @@ def tolerance(precision: str, parity: Parity, asked: float | None = None) -> Tol
 
 
 def _with_rounding(limit: float, basis: str, parity: Parity, times: float = ROUNDINGS) -> Tolerance:
-    if not parity.arithmetic:
+    if not parity.moved and not parity.arithmetic:
         return Tolerance(limit, basis)
     if not parity.moved:
         return Tolerance(max(limit, REDUCED_PARITY_LIMIT), f"rounding in {parity.arithmetic}")
     outputs = {
         name: max(limit, min(MAX_ROUNDING, times * moved)) for name, moved in parity.moved.items()
     }
-    basis = f"{times:g} times what rounding in {parity.arithmetic} moves the outputs"
+    basis = f"{times:g} times what rounding in {parity.arithmetic or 'fp32'} moves the outputs"
     return Tolerance(limit, basis, outputs)
 
 

@@ -102,6 +102,34 @@ def parity_of(
     return Parity(arithmetic=arithmetic, moved=moved)
 
 
+def with_fp32_rounding(
+    path: Path,
+    items: Sequence[Arrays],
+    outputs: Sequence[Arrays],
+    say: Callable[[], object] = lambda: None,
+) -> Parity:
+    """Of a file in fp32 whose answers rounding moves visibly (a logarithm near zero, a difference of what
+    is nearly the same): how far it moves each of them."""
+    from edgebench.models.onnx_file import load_model
+    from edgebench.models.step_noise import jittered
+
+    rounded, _ = jittered(load_model(path, weights=False), fp32=True)
+    return Parity(moved=_moved(rounded, path.parent, [_nudged(i) for i in items], outputs, say))
+
+
+def _nudged(feeds: Arrays) -> Arrays:
+    """Floats as far off as a rounded value: what the first operators sum up may cancel out."""
+    from edgebench.models.step_noise import FP32_STEP
+
+    noise = np.random.RandomState(0).uniform
+    return {
+        name: array * (1 + noise(-FP32_STEP, FP32_STEP, array.shape)).astype(array.dtype)
+        if array.dtype.kind == "f"
+        else array
+        for name, array in feeds.items()
+    }
+
+
 def unmeasured(path: Path) -> Parity:
     """What is known of a model that nobody has run."""
     from edgebench.models.onnx_file import load_model

@@ -28,6 +28,10 @@ _STEPS = {
 #: Floating-point types that round visibly, and how far a value may be off by it. Of bf16 half a unit of the
 #: last place, since sums are kept in fp32; of fp16, in which some kernels keep their sums, two units.
 _ROUNDED = {"FLOAT16": ("fp16", 2.0**-9), "BFLOAT16": ("bf16", 2.0**-8)}
+#: Of fp32 16 units of the last place, where somebody asks what that moves: a sum of n terms in another
+#: order is off by about the root of n, and what cancels out in it makes that visible.
+FP32_STEP = 2.0**-19
+_ROUNDED_FP32 = {"FLOAT": ("fp32", FP32_STEP)}
 #: Operators that quantize their first input to 8 bits inside, or may.
 _QUANTIZE_INSIDE = {
     "MatMulNBits",
@@ -47,6 +51,7 @@ class _Jitter:
     types: dict[str, str]  # value -> name of its ONNX element type
     computed: set[str]  # values that follow from an input: others are the same in every kernel
     few_bits: dict[str, str]  # value dequantized from constants -> "int4", "int8"
+    rounds: Mapping[str, tuple[str, float]]  # types that round visibly
     kinds: set[str] = field(default_factory=set)
     count: int = 0
 
@@ -114,7 +119,7 @@ class _Jitter:
         name = node.output[0] if node.output else ""
         kind = self.types.get(name, "") if name in self.computed else ""
         quantized = kind in _STEPS and node.op_type.startswith(("Q", "NhwcQ", "DynamicQuantize"))
-        if not quantized and kind not in _ROUNDED:
+        if not quantized and kind not in self.rounds:
             return []
         exact = f"{_PREFIX}{name}"
         node.output[0] = exact
@@ -136,7 +141,7 @@ class _Jitter:
         return [least, most, noise, step, moved, above, within]
 
     def rounded(self, wide: NodeProto, kind: str) -> list[NodeProto]:
-        name, unit = _ROUNDED[kind]
+        name, unit = self.rounds[kind]
         self.kinds.add(name)
         share, noise = self.number(unit), self.noise(wide, -1.0, 1.0)
         part = self.node("Mul", [noise.output[0], share.output[0]])
@@ -144,11 +149,12 @@ class _Jitter:
         return [share, noise, part, shift, self.node("Add", [wide.output[0], shift.output[0]])]
 
 
-def jittered(model: ModelProto) -> tuple[ModelProto, str]:
+def jittered(model: ModelProto, *, fp32: bool = False) -> tuple[ModelProto, str]:
     """The model with every rounded value moved, and the arithmetic that rounds ("int8", "fp16+int8"), in
-    place; "" where nothing does: fp32 and above."""
+    place; "" where nothing does: fp32 and above, unless values of `fp32` are to move as well."""
     types, computed = _types(model), _computed(model)
-    jitter = _Jitter(types, computed, _few_bits(model, types, computed))
+    rounds = {**_ROUNDED, **_ROUNDED_FP32} if fp32 else _ROUNDED
+    jitter = _Jitter(types, computed, _few_bits(model, types, computed), rounds)
     jitter.graph(model.graph)
     del model.graph.value_info[:]
     return model, "+".join(sorted(jitter.kinds))
