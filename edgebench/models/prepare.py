@@ -52,6 +52,8 @@ from edgebench.user_code import place_of
 if TYPE_CHECKING:
     from onnx import ModelProto
 
+    from edgebench.models.onnx_file import OpenAxesError
+    from edgebench.models.open_axes import Shapes
     from edgebench.models.parity import Run
     from edgebench.task import Feeds, Outputs, Task
 
@@ -347,7 +349,10 @@ def _fixed(job: PrepareJob, store: Cache, built: _Model, batch: int) -> _Model:
     def make(folder: Path) -> Made:
         start = time.perf_counter()
         model = onnx_file.load_model(built.path)
-        shapes = onnx_file.resolve_shapes(model, job.shapes, batch)
+        try:
+            shapes = onnx_file.resolve_shapes(model, job.shapes, batch)
+        except onnx_file.OpenAxesError as error:
+            raise UsageError(error.message, _shapes_that_run(job, built, model, error)) from None
         try:
             frozen = onnx_file.freeze(model, shapes)
         except onnx_file.RefusedError:
@@ -360,6 +365,26 @@ def _fixed(job: PrepareJob, store: Cache, built: _Model, batch: int) -> _Model:
         return _facts(folder / _MODEL, (built.build_s or 0.0) + time.perf_counter() - start)
 
     return _from_entry(*store.get(key, make))
+
+
+def _shapes_that_run(
+    job: PrepareJob, built: _Model, model: ModelProto, error: OpenAxesError
+) -> str:
+    """The options that give the open axes sizes with which the model was seen to run, or what they look like."""
+    from edgebench.models import onnx_file, open_axes
+
+    def feeds(given: Shapes) -> Feeds:
+        shapes = onnx_file.resolve_shapes(model, {**job.shapes, **given}, 1)
+        inputs = tuple(
+            msgspec.structs.replace(i, shape=tuple(shapes[i.name])) for i in built.inputs
+        )
+        task = _task(job, replace(built, inputs=inputs))
+        return task.preprocess(task.raw(0))
+
+    runs = open_axes.that_run(built.path, open_axes.proposals(error.proposed), feeds)
+    if runs is None:
+        return f"{error.fix} with sizes that the model was made for"
+    return f"{onnx_file.shape_options(runs)} (it runs with these; take the sizes that you deploy)"
 
 
 def _run_as_it_came(built: _Model, shapes: Mapping[str, list[int]]) -> Made:
