@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgebench.analysis.plausible import MAX_ROUNDINGS
 from edgebench.measure import check
 from edgebench.models.distance import distances
 from edgebench.models.jobs import NO_TIME_FOR_REFERENCE, Parity, PreparedModel, PrepareJob
@@ -148,7 +149,8 @@ def test_zeros_and_what_is_no_number_are_struck(kind: str, value: float, tmp_pat
 
 def test_a_file_in_fp32_is_held_to_a_thousandth_as_ever(tmp_path: Path) -> None:
     found = prepared(network(weights()), tmp_path)
-    assert found.parity == Parity()
+    assert (found.parity.arithmetic, found.parity.moved["label"]) == ("", 0)
+    assert 0 < found.parity.moved["y"] < 1e-4
     assert check.tolerance("as-is", found.parity) == check.Tolerance(1e-3, "rounding in fp32")
     off = [{**each, "y": each["y"] * 1.002} for each in load_outputs(found.reference, 8)]
     assert not judged(off, found).held
@@ -171,6 +173,31 @@ def test_a_file_in_fp32_whose_answers_rounding_moves_visibly_is_held_to_that(
             tensor.CopyFrom(onnx.numpy_helper.from_array(narrow, tensor.name))
     assert not judged(answers(half), found).held
     assert not judged(answers(cancelling(weights(seed=1))), found).held
+
+
+def test_a_probability_of_nearly_zero_is_held_to_what_rounding_does_to_it(tmp_path: Path) -> None:
+    """ONNX Runtime's own sigmoid is off by 1e-7 whatever its value is, optimised or not: a detector of
+    speech, fed with silence, was struck on every other runtime."""
+    nodes = [
+        helper.make_node("MatMul", ["x", "w0"], ["first"]),
+        helper.make_node("MatMul", ["first", "w1"], ["score"]),
+        helper.make_node("Sub", ["score", "far"], ["low"]),
+        helper.make_node("Sigmoid", ["low"], ["y"]),
+        helper.make_node("ArgMax", ["y"], ["label"], axis=1),
+    ]
+    given = {name: array / 4 for name, array in weights().items() if name in ("w0", "w1")}
+    found = prepared(build(nodes, {**given, "far": np.full((1, 1), 11, np.float32)}), tmp_path)
+    exact = [
+        {**known, "y": 1 / (1 + np.exp(11 - each["x"] @ given["w0"].astype(float) @ given["w1"]))}
+        for each, known in zip(items("float32"), load_outputs(found.reference, 8), strict=True)
+    ]
+    apart = distances(exact, load_outputs(found.reference, 8))["y"]
+    assert apart > 1e-3
+    assert judged(exact, found).held
+    assert found.fp32_rounding is not None
+    assert apart < MAX_ROUNDINGS * found.fp32_rounding
+    assert found.fp32_rounding < 1e-3
+    assert not judged([{**each, "y": each["y"] * 1.01} for each in exact], found).held
 
 
 def test_the_reference_is_named_by_what_the_file_computes_in() -> None:
@@ -277,7 +304,7 @@ def test_weights_that_a_file_quantises_itself_do_not_move(tmp_path: Path) -> Non
     found = prepared(
         build(nodes, {"w": np.ones((1, WIDTH), np.float32), **scale, **zero}), tmp_path
     )
-    assert found.parity == Parity()
+    assert not found.parity.arithmetic
 
 
 def test_weights_of_few_bits_are_read_by_activations_of_8(tmp_path: Path) -> None:

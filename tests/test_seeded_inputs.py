@@ -73,6 +73,14 @@ def test_indices_are_rows_of_what_is_gathered(nodes: list[Any], high: int) -> No
     assert (found.low, found.high) == (0, high)
 
 
+def test_a_one_hot_code_that_is_written_as_a_comparison_has_its_classes() -> None:
+    """As JAX writes it: a file's bytes against the numbers from 0 to 256."""
+    nodes = [node("Unsqueeze", "i one", "u"), node("Equal", "u classes")]
+    classes = np.arange(257).reshape(1, 1, 257)
+    found = ranges(*nodes, i=(INT, (1, 4)), one=np.array([2]), classes=classes)
+    assert (found.low, found.high) == (0, 256)
+
+
 def test_an_index_into_several_axes_fits_the_shortest() -> None:
     found = ranges(node("GatherND", "table i"), i=(INT, (3, 2)), table=TABLE)
     assert (found.low, found.high) == (0, 7)

@@ -115,13 +115,15 @@ def tolerance(precision: str, parity: Parity, asked: float | None = None) -> Tol
 
 
 def _with_rounding(limit: float, basis: str, parity: Parity, times: float = ROUNDINGS) -> Tolerance:
-    if not parity.moved and not parity.arithmetic:
-        return Tolerance(limit, basis)
-    if not parity.moved:
+    if parity.arithmetic and not parity.moved:
         return Tolerance(max(limit, REDUCED_PARITY_LIMIT), f"rounding in {parity.arithmetic}")
     outputs = {
-        name: max(limit, min(MAX_ROUNDING, times * moved)) for name, moved in parity.moved.items()
+        name: min(MAX_ROUNDING, times * moved)
+        for name, moved in parity.moved.items()
+        if times * moved > limit
     }
+    if not parity.arithmetic and not outputs:
+        return Tolerance(limit, basis)
     basis = f"{times:g} times what rounding in {parity.arithmetic or 'fp32'} moves the outputs"
     return Tolerance(limit, basis, outputs)
 

@@ -62,8 +62,6 @@ PRECISIONS = ("as-is", "fp32", "fp16", "bf16", "w8", "w4", "int8-dynamic", "int8
 #: ONNX's own evaluator is slow: after this time it answers no further item.
 MAX_EVALUATOR_S = 120.0
 MAX_WORDS_CHARS = 300  # of a library's error message
-#: Rounding in fp32 that moves outputs further than this, relative, is measured output by output.
-VISIBLE_ROUNDING = 1e-4
 MAX_ITEM_ELEMENTS = 1 << 28  # of all inputs of one item: a volume of 645 x 645 x 645
 
 _MODEL, _REFERENCE, _ITEMS = "model.onnx", "reference.npz", "items.npz"
@@ -127,7 +125,6 @@ def _prepared(job: PrepareJob, store: Cache) -> PreparedModel:
     if job.precision.startswith("int8"):
         final = _quantized(job, store, fixed, single)
     reference = _reference(job, store, single)
-    rounding = _rounding(job, store, single, reference)
     return PreparedModel(
         path=str(final.path),
         sha256=final.sha256,
@@ -142,9 +139,9 @@ def _prepared(job: PrepareJob, store: Cache) -> PreparedModel:
         reference=reference.path,
         reference_constant=reference.constant,
         reference_note=reference.note,
-        parity=rounding.parity,
+        parity=reference.parity,
         items=_items(job, store, single),
-        fp32_rounding=rounding.fp32,
+        fp32_rounding=_rounding(job, store, single, reference),
         work=_work(store, final),
     )
 
@@ -520,45 +517,36 @@ def _items(job: PrepareJob, store: Cache, single: _Model) -> str:
     return str(folder / _ITEMS) if facts["kept"] else ""
 
 
-@dataclass(frozen=True)
-class _Rounding:
+def _rounding(job: PrepareJob, store: Cache, single: _Model, reference: _Reference) -> float | None:
     """What rounding in fp32 moves the outputs by: what moves them by far more is another precision. None of
     a file that computes in less by itself, or that has no answers to hold others against."""
-
-    fp32: float | None
-    parity: (
-        Parity  # with what rounding moves each output, where that decides how far one may be off
-    )
-
-
-def _rounding(job: PrepareJob, store: Cache, single: _Model, reference: _Reference) -> _Rounding:
-    from edgebench.models.parity import with_fp32_rounding
     from edgebench.models.rounding import fp32_rounding
+    from edgebench.models.step_noise import FP32_UNITS
     from edgebench.output_files import load_outputs
 
-    parity = reference.parity
-    if not reference.path or reference.note or parity.arithmetic or parity.random:
-        return _Rounding(None, parity)
+    if (
+        not reference.path
+        or reference.note
+        or reference.parity.arithmetic
+        or reference.parity.random
+    ):
+        return None
 
     def make(folder: Path) -> Made:
         task = _task(job, single)
         known = load_outputs(reference.path, REFERENCE_ITEMS)
         items = [task.preprocess(task.raw(number)) for number in range(len(known))]
-        apart = fp32_rounding(str(single.path), items, known, store.say)
-        sensitive = apart is not None and apart > VISIBLE_ROUNDING
-        moved = (
-            with_fp32_rounding(single.path, items, known, lambda: store.say("rounding"))
-            if sensitive
-            else parity
-        )
-        return Made(facts={"rounding": apart, "parity": msgspec.to_builtins(moved)})
+        return Made(facts={"rounding": fp32_rounding(str(single.path), items, known, store.say)})
 
     key = {"step": "rounding", "model": single.sha256, "task": _task_identity(job), **_made_by()}
     _, facts = store.get(key, make)
     rounding = facts["rounding"]
-    return _Rounding(
-        None if rounding is None else float(rounding), msgspec.convert(facts["parity"], Parity)
-    )
+    if rounding is None:
+        return None
+    # Where ONNX Runtime has nothing to fuse, the two are bit for bit the same, and tell nothing of others.
+    numbers = [each.name for each in single.outputs if "float" in each.dtype]
+    moved = (reference.parity.moved.get(name, 0.0) / FP32_UNITS for name in numbers)
+    return float(max(rounding, *moved, 0.0))
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,8 @@ _STEPS = {
 _ROUNDED = {"FLOAT16": ("fp16", 2.0**-9), "BFLOAT16": ("bf16", 2.0**-8)}
 #: Of fp32 16 units of the last place, where somebody asks what that moves: a sum of n terms in another
 #: order is off by about the root of n, and what cancels out in it makes that visible.
-FP32_STEP = 2.0**-19
+FP32_UNITS = 16
+FP32_STEP = FP32_UNITS * 2.0**-23
 _ROUNDED_FP32 = {"FLOAT": ("fp32", FP32_STEP)}
 #: Operators that quantize their first input to 8 bits inside, or may.
 _QUANTIZE_INSIDE = {
