@@ -122,6 +122,18 @@ def test_each_run_of_the_reference_is_a_sign_of_life(tmp_path: Path) -> None:
     assert said.count("reference") > 2 * 8
 
 
+def test_values_that_are_named_by_numbers_are_moved_as_well(tmp_path: Path) -> None:
+    """As PyTorch's older exporter names them all: 1, 2, 3, ..."""
+    model = KINDS["fp16"](weights())
+    names = {name: str(n) for n, node in enumerate(model.graph.node) for name in node.output}
+    for node in model.graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names[name] for name in node.output]
+    for output in model.graph.output:
+        output.name = names[output.name]
+    assert set(prepared(model, tmp_path).parity.moved) == {names["y"], names["label"]}
+
+
 def other_weights(given: dict[str, Any]) -> None:
     given.update(weights(seed=1))
 

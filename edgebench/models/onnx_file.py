@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from edgebench.backend import TensorInfo, named_by_place
 from edgebench.errors import EdgebenchError, UnsupportedError, UsageError
+from edgebench.models import open_axes
 from edgebench.models.file_kind import check_arrived
 from edgebench.suggest import did_you_mean
 
@@ -346,7 +347,7 @@ class OpenAxesError(UsageError):
         super().__init__(message)
         self.values = values
         self.named = named
-        self.fix = shape_options(self.proposed(224, 224))
+        self.fix = open_axes.unknown(self.proposed(224, 1))
 
     def proposed(self, size: int, unnamed: int) -> dict[str, list[int | str]]:
         """Shapes to give: what is known, 1 for a leading open axis, `size` for others; `unnamed` for those
@@ -360,10 +361,6 @@ class OpenAxesError(UsageError):
             ]
             for place, value in enumerate(self.values)
         }
-
-
-def shape_options(shapes: Mapping[str, Sequence[int | str]]) -> str:
-    return " ".join(f"--shape {name}={','.join(map(str, each))}" for name, each in shapes.items())
 
 
 def _check_open(

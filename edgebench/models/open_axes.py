@@ -19,6 +19,18 @@ SIZES = (224, 128, 512, 640, 32, 16000, 16, 8, 1)
 MAX_TRIAL_S = 5.0
 
 
+def options_of(shapes: Shapes) -> str:
+    return " ".join(f"--shape {name}={','.join(map(str, each))}" for name, each in shapes.items())
+
+
+def seen_to_run(shapes: Shapes) -> str:
+    return f"{options_of(shapes)} (it runs with these; take the sizes that you deploy)"
+
+
+def unknown(shapes: Shapes) -> str:
+    return f"{options_of(shapes)} with sizes that the model was made for"
+
+
 def proposals(proposed: Callable[[int, int], Shapes]) -> Iterator[Shapes]:
     """`proposed` with sizes for axes, and for those of further inputs that have no name: these may be the batch."""
     for size in SIZES:

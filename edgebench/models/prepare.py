@@ -379,9 +379,7 @@ def _shapes_that_run(
         return task.preprocess(task.raw(0))
 
     runs = open_axes.that_run(built.path, open_axes.proposals(error.proposed), feeds)
-    if runs is None:
-        return f"{error.fix} with sizes that the model was made for"
-    return f"{onnx_file.shape_options(runs)} (it runs with these; take the sizes that you deploy)"
+    return error.fix if runs is None else open_axes.seen_to_run(runs)
 
 
 def _run_as_it_came(built: _Model, shapes: Mapping[str, list[int]]) -> Made:

@@ -122,7 +122,7 @@ class _Jitter:
         quantized = kind in _STEPS and node.op_type.startswith(("Q", "NhwcQ", "DynamicQuantize"))
         if not quantized and kind not in self.rounds:
             return []
-        exact = f"{_PREFIX}{name}"
+        exact = f"{_PREFIX}exact::{name}"  # names of values may be numbers, as ours are
         node.output[0] = exact
         wide = self.node("Cast", [exact], to=1)
         made = [wide, *(self.stepped(wide, kind) if quantized else self.rounded(wide, kind))]
