@@ -174,6 +174,11 @@ class Target:
         return not self.judged and (bool(self.job.reference) or self.job.generate is None)
 
     @property
+    def timed(self) -> bool:
+        """Whether anything was measured of it."""
+        return any(replicate.samples_ns for replicate in self.replicates)
+
+    @property
     def sustained(self) -> bool:
         return self.cell.scenario == "sustained"
 
@@ -454,7 +459,15 @@ class Campaign:
         if target.entries or not others:
             return most_s
         enough_s = max(LEAST_TURN_S, TURN_FACTOR * self._first_s(target), self._left_s() / 2)
-        return min(most_s, enough_s)
+        share_s = max(LEAST_TURN_S, most_s / self._backends_waiting(target))
+        return min(most_s, enough_s, share_s)
+
+    def _backends_waiting(self, target: Target) -> int:
+        """Backends without a measured cell that may still get one, and the target's: one turn must not take
+        what another backend's only row would need."""
+        measured = {each.cell.backend for each in self._targets if each.timed}
+        waiting = {each.cell.backend for each in self._targets if self._due(each)}
+        return len({*(waiting - measured), target.cell.backend})
 
     def _unmeasured(self, target: Target) -> bool:
         return target.possible and not target.entries and target.cell.id not in self.records
