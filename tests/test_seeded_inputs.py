@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edgebench.backend import TensorInfo
-from edgebench.errors import UsageError
+from edgebench.errors import UnsupportedError, UsageError
 from edgebench.models.input_ranges import input_ranges
 from edgebench.models.jobs import PrepareJob
 from edgebench.models.prepare import prepare
@@ -289,6 +289,21 @@ def test_scalars_may_have_a_value_for_each_sample(tmp_path: Path) -> None:
     assert [float(task.preprocess(number)["gain"]) for number in range(2)] == [1, 2]
 
 
+def test_text_is_given_as_files_of_arrays_hold_it(tmp_path: Path) -> None:
+    """Of a pipeline of scikit-learn: the error for seeded inputs names the option, which must then take it."""
+    colour = [TensorInfo("colour", "object", (1, 1))]
+    seeded = load_task("seeded_inputs", TaskContext(inputs=colour))
+    with pytest.raises(UnsupportedError) as refused:
+        seeded.preprocess(0)
+    assert "--inputs FILE.npz" in refused.value.fix
+    np.savez(tmp_path / "in.npz", colour=np.array([["red"], ["green"]]))
+    context = TaskContext(inputs=colour, data={"inputs": tmp_path / "in.npz"})
+    task = load_task("seeded_inputs", context)
+    made = [task.preprocess(number)["colour"] for number in range(2)]
+    assert [array.tolist() for array in made] == [[["red"]], [["green"]]]
+    assert made[0].dtype == object
+
+
 @pytest.mark.parametrize(
     ("arrays", "message", "fix"),
     [
@@ -352,7 +367,6 @@ def test_a_vocabulary_is_used_and_its_outputs_differ(tmp_path: Path) -> None:
 
 
 def test_where_the_runtime_fails_on_drawn_inputs_their_ranges_are_told(tmp_path: Path) -> None:
-    from edgebench.errors import UnsupportedError
 
     made = model(
         [node("Squeeze", "i axes", "k"), node("Gather", "table i")],
