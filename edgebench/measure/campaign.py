@@ -134,14 +134,20 @@ class Target:
         return None
 
     @property
+    def taken(self) -> list[Replicate]:
+        """All replicates as they came. What is due is decided by these: marks on some would change by which
+        of the others each is held against."""
+        return [entry.replicate for entry in self.entries]
+
+    @property
     def replicates(self) -> list[Replicate]:
-        """All of them, in order; what a re-run replaced is marked."""
-        return reruns.marked([entry.replicate for entry in self.entries])
+        """The same, in order; what a re-run replaced is marked."""
+        return reruns.marked(self.taken)
 
     @property
     def standing(self) -> list[Replicate]:
         """Those that no re-run replaced."""
-        return reruns.standing([entry.replicate for entry in self.entries])
+        return reruns.standing(self.taken)
 
     @property
     def sound(self) -> list[Replicate]:
@@ -499,9 +505,9 @@ class Campaign:
         return self._settings.budget_s - spent_s
 
     def _complete(self, target: Target) -> bool:
-        if target.broken or reruns.exhausted(target.replicates, self._settings.reruns):
+        if target.broken or reruns.exhausted(target.taken, self._settings.reruns):
             return True
-        if reruns.due(target.replicates, self._settings.reruns) is not None:
+        if reruns.due(target.taken, self._settings.reruns) is not None:
             return False
         count = len(target.standing)
         if count >= self._settings.max_replicates:
@@ -523,7 +529,7 @@ class Campaign:
         """One more fresh process of a target, journalled before anything else happens."""
         assert target.job is not None
         index = len(target.entries)
-        rerun_of = reruns.due(target.replicates, self._settings.reruns)
+        rerun_of = reruns.due(target.taken, self._settings.reruns)
         first = not target.sound
         window_s = self._window_s(target, self._share_s())
         slice_s = min(window_s, self._settings.slice_s)
@@ -579,7 +585,7 @@ class Campaign:
         if self._settings.first_window_s is not None and index == 0:
             self._watcher.looked(self._assemble(target))
         if reruns.disturbed(replicate):
-            again = reruns.due(target.replicates, self._settings.reruns) is not None
+            again = reruns.due(target.taken, self._settings.reruns) is not None
             self._watcher.spoilt(target, replicate, again)
         worst = next((c for c in replicate.state_after if c.level == "invalid"), None)
         if self._settings.strict and worst is not None:
@@ -638,7 +644,7 @@ class Campaign:
         """Replicates of a target that are due at least."""
         if target.cell.id in self.records or not target.possible or target.cut:
             return 0
-        again = reruns.due(target.replicates, self._settings.reruns) is not None
+        again = reruns.due(target.taken, self._settings.reruns) is not None
         return max(0, self._settings.replicates - len(target.standing)) + again
 
     def _overhead_s(self) -> float:
@@ -701,7 +707,9 @@ class Campaign:
         few = [
             target
             for target in measured
-            if not target.broken and len(target.standing) < self._settings.replicates
+            if not target.broken
+            and len(target.standing) < self._settings.replicates
+            and not reruns.exhausted(target.taken, self._settings.reruns)
         ]
         part = [t for t in measured if t.quality is not None and t.quality.of is not None]
         if not unreached and not few and not part:
