@@ -590,6 +590,18 @@ def test_what_the_budget_cut_is_counted() -> None:
     assert whole.shortened() is None
 
 
+def test_what_was_cut_needs_more_than_it_had_and_nobody_knows_how_much() -> None:
+    """A model of 2.4 GB was cut after 14 s of 20, and told that 28 s were likely to do."""
+    machine = Machine(large=60.0)
+    cells = [machine.target("large", first_s=4.0)]
+    settings = Settings(budget_s=20.0, replicates=1, max_replicates=1)
+    campaign, _, _ = measure(cells, machine.launch, settings, clock=machine.clock)
+    cut = campaign.shortened()
+    assert cut is not None
+    assert (cut.unreached, cut.unsure) == (1, True)
+    assert cut.needed_s > 20.0 + 2 * 20.0
+
+
 def test_a_budget_too_short_for_all_goes_to_the_cheap_cells_of_every_backend() -> None:
     def cell(machine: Machine, name: str, backend: str, first_s: float) -> Target:
         made = machine.target(name, first_s=first_s)

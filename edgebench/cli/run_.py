@@ -382,7 +382,8 @@ def _cut_text(cut: Shortened) -> str:
         f"{_cells(cut.quality)} without the whole quality pass" if cut.quality else "",
     ]
     seconds = math.ceil(cut.needed_s)
-    return f"the budget left {', '.join(filter(None, parts))}; --budget {seconds}s is likely to do"
+    may = "may do" if cut.unsure else "is likely to do"
+    return f"the budget left {', '.join(filter(None, parts))}; --budget {seconds}s {may}"
 
 
 def _cells(count: int) -> str:

@@ -65,6 +65,8 @@ CLOSING_S = 2.0
 LEAST_TURN_S = 10.0
 #: And so many times what it is thought to take.
 TURN_FACTOR = 3.0
+#: What was cut is thought to need so many times as long as it had.
+MORE_THAN_BEFORE = 2.0
 NO_METER = NoMeter(Energy(status="unavailable", reason="no_sensor", detail="no meter was given"))
 
 
@@ -108,6 +110,7 @@ class Target:
     prepare: Callable[[Ask], Prepared | NotReady] | None = None  # makes the job
     first_s: float = 0.0  # a guess at what its first replicate takes beside the window
     cut: bool = False  # its first turn took more of the budget than there was for it
+    had_s: float = 0.0  # how long that turn was, which was not enough
     status: Status = "ok"
     reasons: list[Reason] = field(default_factory=list)
     entries: list[JournalEntry] = field(default_factory=list)
@@ -228,6 +231,9 @@ class Shortened:
     few: int  # cells with fewer replicates than were asked for
     quality: int  # cells whose quality is of a part of their items, or unknown
     needed_s: float  # a budget that is likely to do
+    unsure: bool = (
+        False  # one was cut before it had a row: how long it would have gone on nobody knows
+    )
 
 
 class Watcher(Protocol):
@@ -365,7 +371,10 @@ class Campaign:
             self._quiet.wait()
             for target in turns:
                 if self._may_start(target):
+                    begin_s = self._clock()
                     self._turn(target, scratch)
+                    if target.cut:
+                        target.had_s = max(target.had_s, self._clock() - begin_s)
             self._round += 1
 
     def _turns(self, targets: Sequence[Target], due_only: bool) -> list[Target]:
@@ -716,10 +725,14 @@ class Campaign:
             return None
         missing = sum(self._settings.replicates - len(target.standing) for target in few)
         later = len(unreached) * (self._settings.replicates - 1)
-        needed_s = sum(self._first_s(target) for target in unreached)
+        needed_s = sum(max(self._first_s(t), MORE_THAN_BEFORE * t.had_s) for t in unreached)
         needed_s += (missing + later) * self._rest_s() + sum(map(_quality_needed_s, part))
         return Shortened(
-            len(unreached), len(few), len(part), self._settings.budget_s + 1.2 * needed_s
+            len(unreached),
+            len(few),
+            len(part),
+            self._settings.budget_s + 1.2 * needed_s,
+            unsure=any(target.cut for target in unreached),
         )
 
     @property
