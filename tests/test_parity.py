@@ -381,6 +381,29 @@ def test_a_random_model_is_held_to_nothing_and_its_quality_is_unknown(tmp_path: 
     )
 
 
+def test_an_output_that_rounding_alone_turns_into_another_is_unknown_and_not_wrong(
+    tmp_path: Path,
+) -> None:
+    """A speaker embedding in int8, fed with noise: 0.8 by rounding, and 0.69 on a runtime that is right."""
+    parity = Parity(arithmetic="int8", moved={"y": 0.8})
+    known = tmp_path / "known.npz"
+    save_outputs(str(known), [{"y": np.full(4, 9.0)}])
+    settings: dict[str, Any] = {"batch": 1, "precision": "as-is", "reference": str(known)}
+    session: Any = FakeSession()
+    expected = str(tmp_path / "e")
+    found = check.output_check(
+        session, [{"x": np.ones(4)}], **settings, expected=expected, parity=parity
+    )
+    assert (found.limit, found.passed) == (None, True)
+    task: Any = OneItem()
+    quality = check.quality(session, task, SPEC, **settings, constant=False, parity=parity)
+    assert (quality.value, quality.passed) == (None, False)
+    assert "rounding in int8 alone moves 'y' by 0.8" in quality.reason
+    assert "--inputs FILE.npz" in quality.reason
+    nothing = check.Deviation(float("inf"), 0.5, "y")
+    assert not check.drowned(nothing, parity), "another shape, or no number, is wrong all the same"
+
+
 def test_outputs_that_differ_from_themselves_are_called_random_or_not_reset() -> None:
     found = OutputCheck(against="itself", relative_error=0.5, limit=1e-3, passed=False)
     assert "the model is random by itself, or keeps a state" in check.mismatch(found).message
@@ -408,3 +431,14 @@ class FakeSession:
 
 class FakeTask:
     metrics: Mapping[str, Any] = {PARITY_METRIC: None}
+
+
+class OneItem(FakeTask):
+    def __len__(self) -> int:
+        return 1
+
+    def raw(self, index: int) -> Any:
+        return {"x": np.ones(4)}
+
+    def preprocess(self, raw: Any) -> Any:
+        return raw

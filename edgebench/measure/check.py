@@ -47,6 +47,7 @@ REDUCED_PARITY_LIMIT = 0.1
 #: is known, and never by more than the second: answers that are zero, or another model's, are off by 1 and more.
 ROUNDINGS, MAX_ROUNDING = 2, 0.5
 FP32_REFERENCE = Parity()
+ASKED = "the user's own: --parity"
 NOTHING_ALIKE = 1e9  # in records, which hold no infinity
 SAME_SESSION_LIMIT = 1e-3  # between two processes of one cell
 CHECKED_ITEMS = 4
@@ -108,7 +109,7 @@ class Tolerance:
 def tolerance(precision: str, parity: Parity, asked: float | None = None) -> Tolerance:
     """What a cell of this precision may be off the reference. `asked`: the user's own limit."""
     if asked is not None:
-        return Tolerance(asked, "the user's own: --parity")
+        return Tolerance(asked, ASKED)
     if precision not in PARITY_LIMIT:
         return _with_rounding(REDUCED_PARITY_LIMIT, "reduced precision", parity)
     return _with_rounding(PARITY_LIMIT[precision], "rounding in fp32", parity)
@@ -133,6 +134,7 @@ class Deviation(NamedTuple):
 
     error: float
     limit: float
+    output: str = ""
 
     @property
     def held(self) -> bool:
@@ -141,7 +143,8 @@ class Deviation(NamedTuple):
 
 def deviation(got: Sequence[Outputs], want: Sequence[Outputs], allowed: Tolerance) -> Deviation:
     """How far outputs lie from those that they are held against."""
-    found = [Deviation(far, allowed.of(name)) for name, far in distances(got, want).items()]
+    apart = distances(got, want).items()
+    found = [Deviation(far, allowed.of(name), name) for name, far in apart]
     return max(found, key=lambda each: each.error / each.limit if each.limit else each.error)
 
 
@@ -210,11 +213,19 @@ def output_check(
         else:
             want, against = load_outputs(reference, count), parity.reference
             allowed = tolerance(precision, parity, asked)
+    found = deviation(got, want, allowed)
     # A reduced precision is judged by its quality, and randomness by nothing.
     free = bool(parity.random) or (
-        against == parity.reference and precision not in PARITY_LIMIT and asked is None
+        against == parity.reference
+        and asked is None
+        and (precision not in PARITY_LIMIT or drowned(found, parity))
     )
-    return _checked(against, deviation(got, want, allowed), "" if free else allowed.basis)
+    return _checked(against, found, "" if free else allowed.basis)
+
+
+def drowned(found: Deviation, parity: Parity) -> bool:
+    """Whether rounding alone moves that output so far that no distance tells right from wrong."""
+    return parity.moved.get(found.output, 0.0) > MAX_ROUNDING and np.isfinite(found.error).item()
 
 
 def _checked(against: str, found: Deviation, basis: str) -> OutputCheck:
@@ -409,6 +420,12 @@ def _parity_quality(
     reason = ""
     if constant:
         reason = "the outputs are the same whatever the input: parity would prove nothing"
+    elif not found.held and drowned(found, parity) and allowed.basis != ASKED:
+        return _unknown_parity(
+            f"rounding in {parity.arithmetic or 'fp32'} alone moves {found.output!r} by "
+            f"{parity.moved[found.output]:.2g} on these inputs: parity would prove nothing, so give inputs that "
+            "the model is made for (--inputs FILE.npz, --range NAME=LOW,HIGH), or a task with labels (--task)"
+        )
     elif not found.held:
         reason = (
             f"outputs differ from {parity.reference} by {found.error:.2g} "
