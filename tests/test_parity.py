@@ -404,6 +404,17 @@ def test_an_output_that_rounding_alone_turns_into_another_is_unknown_and_not_wro
     assert not check.drowned(nothing, parity), "another shape, or no number, is wrong all the same"
 
 
+@pytest.mark.parametrize(
+    ("error", "fix"),
+    [(0.0011, "--parity 0.002"), (0.0061, "--parity 0.01"), (0.69, "--parity 0.9")],
+)
+def test_a_limit_that_is_proposed_allows_what_was_found(error: float, fix: str) -> None:
+    found = OutputCheck(against="the int8 file", relative_error=error, limit=1e-3, passed=False)
+    assert fix in check.mismatch(found).fix
+    far = OutputCheck(against="the int8 file", relative_error=1.0, limit=1e-3, passed=False)
+    assert not check.mismatch(far).fix, "--parity takes no 1: zeros would pass"
+
+
 def test_outputs_that_differ_from_themselves_are_called_random_or_not_reset() -> None:
     found = OutputCheck(against="itself", relative_error=0.5, limit=1e-3, passed=False)
     assert "the model is random by itself, or keeps a state" in check.mismatch(found).message

@@ -38,6 +38,7 @@ from edgebench.spec.types import PARITY_METRIC
 from edgebench.spec.types import Limit as LimitSpec
 from edgebench.spec.types import Quality as QualitySpec
 from edgebench.task import Metric, Task
+from edgebench.units import parity_option
 
 #: Relative error that separates rounding from a wrong result of a file in fp32, by precision.
 PARITY_LIMIT = {"fp32": 1e-3, "as-is": 1e-3}
@@ -248,10 +249,13 @@ def mismatch(found: OutputCheck) -> Reason:
             message=f"the same inputs gave other outputs in one process, {far}: the model is random by "
             "itself, or keeps a state that is not reset",
         )
+    limits = parity_option(found.relative_error)
     return Reason(
         code="output_mismatch",
         message=f"outputs differ from {found.against} {far}",
-        fix="where they are meant to, and the model is a file of your own: --parity 0.1 says how far",
+        fix=f"where they are meant to, and the model is a file of your own: {limits} says how far"
+        if limits
+        else "",
     )
 
 
