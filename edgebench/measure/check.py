@@ -32,6 +32,7 @@ from edgebench.measure.quality_time import (
 from edgebench.measure.scenario import in_turn
 from edgebench.models.distance import distances
 from edgebench.models.jobs import NO_TIME_FOR_REFERENCE, Parity
+from edgebench.models.step_noise import MAX_FP32_ROUNDING
 from edgebench.output_files import load_outputs, save_outputs
 from edgebench.record import Limit, OutputCheck, Quality, Reason, Unseen
 from edgebench.spec.types import PARITY_METRIC
@@ -120,7 +121,7 @@ def _with_rounding(limit: float, basis: str, parity: Parity, times: float = ROUN
     if parity.arithmetic and not parity.moved:
         return Tolerance(max(limit, REDUCED_PARITY_LIMIT), f"rounding in {parity.arithmetic}")
     outputs = {
-        name: min(MAX_ROUNDING, times * moved)
+        name: min(_most(parity), times * moved)
         for name, moved in parity.moved.items()
         if times * moved > limit
     }
@@ -224,9 +225,15 @@ def output_check(
     return _checked(against, found, "" if free else allowed.basis)
 
 
+def _most(parity: Parity) -> float:
+    """What no rounding allows an output to be off by."""
+    return MAX_ROUNDING if parity.arithmetic else MAX_FP32_ROUNDING
+
+
 def drowned(found: Deviation, parity: Parity) -> bool:
-    """Whether rounding alone moves that output so far that no distance tells right from wrong."""
-    return parity.moved.get(found.output, 0.0) > MAX_ROUNDING and np.isfinite(found.error).item()
+    """Whether that output is further off than is ever allowed, and no further than rounding alone may move it:
+    the distance does not tell right from wrong."""
+    return _most(parity) < found.error <= ROUNDINGS * parity.moved.get(found.output, 0.0)
 
 
 def _checked(against: str, found: Deviation, basis: str) -> OutputCheck:

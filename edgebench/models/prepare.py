@@ -519,7 +519,7 @@ def _rounding(job: PrepareJob, store: Cache, single: _Model, reference: _Referen
     """What rounding in fp32 moves the outputs by: what moves them by far more is another precision. None of
     a file that computes in less by itself, or that has no answers to hold others against."""
     from edgebench.models.rounding import fp32_rounding
-    from edgebench.models.step_noise import FP32_UNITS
+    from edgebench.models.step_noise import FP32_UNITS, MAX_FP32_ROUNDING
     from edgebench.output_files import load_outputs
 
     if (
@@ -543,8 +543,8 @@ def _rounding(job: PrepareJob, store: Cache, single: _Model, reference: _Referen
         return None
     # Where ONNX Runtime has nothing to fuse, the two are bit for bit the same, and tell nothing of others.
     numbers = [each.name for each in single.outputs if "float" in each.dtype]
-    moved = (reference.parity.moved.get(name, 0.0) / FP32_UNITS for name in numbers)
-    return float(max(rounding, *moved, 0.0))
+    moved = max((reference.parity.moved.get(name, 0.0) for name in numbers), default=0.0)
+    return float(max(rounding, min(moved, MAX_FP32_ROUNDING) / FP32_UNITS))
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,8 @@ _ROUNDED = {"FLOAT16": ("fp16", 2.0**-9), "BFLOAT16": ("bf16", 2.0**-8)}
 #: order is off by about the root of n, and what cancels out in it makes that visible.
 FP32_UNITS = 16
 FP32_STEP = FP32_UNITS * 2.0**-23
+#: What moves further than that by it is no answer any more that fp32 should be held to: bf16 is off as much.
+MAX_FP32_ROUNDING = 0.01
 _ROUNDED_FP32 = {"FLOAT": ("fp32", FP32_STEP)}
 #: Operators that quantize their first input to 8 bits inside, or may.
 _QUANTIZE_INSIDE = {
