@@ -129,7 +129,11 @@ def test_all_axes_that_are_open_are_told_at_once_with_all_shapes_to_give() -> No
     from onnx import helper
 
     model = models.convolution(["batch", 3, 8, "time"])
-    for name, dims in {"state": ["batch", "time", 4], "other": ["batch", "steps"]}.items():
+    further: dict[str, list[int | str]] = {
+        "state": ["batch", "time", 4],
+        "other": ["batch", "steps"],
+    }
+    for name, dims in further.items():
         model.graph.input.append(helper.make_tensor_value_info(name, 1, dims))
     told = r"'image': axis 3 \(time\), input 'other': axis 1 \(steps\) are open, so their sizes"
     with pytest.raises(UsageError, match=told) as caught:
