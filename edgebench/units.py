@@ -87,3 +87,13 @@ def format_rate(per_s: float) -> str:
             digits = 0 if value >= 99.95 else 1 if value >= 9.995 else 2
             return f"{value:.{digits}f}{unit}"
     raise AssertionError("unreachable")
+
+
+#: Limits of parity that an error may propose.
+_LIMITS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 0.9)
+
+
+def parity_option(error: float) -> str:
+    """The limit that allows a distance, as the option says it, with room for other items; "" where none does:
+    zeros in the place of answers are off by 1."""
+    return next((f"--parity {limit:g}" for limit in _LIMITS if limit >= 1.25 * error), "")

@@ -154,3 +154,34 @@ def run(path: Path, feeds: dict[str, Any]) -> list[Any]:
 
     session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     return list(session.run(None, feeds))
+
+
+def stateful_without_names(multiple: int = 80) -> Any:
+    """x [?, ?] and a state [2, ?, 4] of the same batch -> y: frames of so many values, their sum and the state."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    frames = numpy_helper.from_array(np.array([0, -1, multiple]), "frames")
+    axes = numpy_helper.from_array(np.array([1, 2]), "axes")
+    weight = numpy_helper.from_array(np.full((1, 4), 0.5, np.float32), "weight")
+    nodes = [
+        helper.make_node("Reshape", ["x", "frames"], ["framed"]),
+        helper.make_node("ReduceSum", ["framed", "axes"], ["sums"], keepdims=0),
+        helper.make_node("Reshape", ["sums", "column"], ["one"]),
+        helper.make_node("MatMul", ["one", "weight"], ["wide"]),
+        helper.make_node("Concat", ["wide", "wide"], ["both"], axis=0),
+        helper.make_node("Reshape", ["both", "state_shape"], ["like_state"]),
+        helper.make_node("Concat", ["like_state", "state"], ["y"], axis=0),
+    ]
+    column = numpy_helper.from_array(np.array([-1, 1]), "column")
+    state_shape = numpy_helper.from_array(np.array([2, -1, 4]), "state_shape")
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [
+            helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, None]),
+            helper.make_tensor_value_info("state", TensorProto.FLOAT, [2, None, 4]),
+        ],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [4, None, 4])],
+        [frames, axes, weight, column, state_shape],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)

@@ -94,3 +94,26 @@ def int4(given: Mapping[str, Any]) -> Any:
 KINDS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
     "fp16": fp16, "int8": int8, "int8 dynamic": dynamic, "int4": int4,
 }  # fmt: skip
+
+
+def cancelling(given: Mapping[str, Any]) -> Any:
+    """In fp32, and all but a little of the last layer's answer is taken off again: what is left shows how
+    runtimes round. ONNX Runtime folds the factor into the weights where it optimises."""
+    factor, kept = np.float32(1.7), 3e-5
+    last = (given["w0"] * factor * (1 + kept)).astype(np.float32)
+    made = {
+        "first": given["w0"].reshape(WIDTH, WIDTH, 1),
+        "last": last.reshape(WIDTH, WIDTH, 1),
+        "factor": np.full((1, WIDTH, 1), factor),
+        "axes": np.array([2]),
+    }
+    nodes = [
+        helper.make_node("Unsqueeze", ["x", "axes"], ["wide"]),
+        helper.make_node("Conv", ["wide", "first"], ["plain"]),
+        helper.make_node("Mul", ["plain", "factor"], ["whole"]),
+        helper.make_node("Conv", ["wide", "last"], ["most"]),
+        helper.make_node("Sub", ["most", "whole"], ["left"]),
+        helper.make_node("Squeeze", ["left", "axes"], ["y"]),
+        helper.make_node("ArgMax", ["y"], ["label"], axis=1),
+    ]
+    return build(nodes, made)

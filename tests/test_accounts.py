@@ -228,6 +228,19 @@ def test_one_that_lost_its_core_is_superseded_by_one_that_did_not_and_its_qualit
     assert thorough == [True, False, True, False], "what it established is established again"
 
 
+def test_re_runs_on_a_busy_machine_take_no_replicate_away() -> None:
+    """What is due was decided with marks on those that were replaced, and without: one sound replicate of
+    three was missing, and the budget was blamed for it."""
+    shares = [0.524, 0.032, 0.525, 0.59, 0.03, 0.03, 0.03]
+
+    def launch(job: Any, **_: Any) -> Done:
+        return Done(lost(job.index, shares[job.index]))
+
+    _, keeper, _ = measure([target("a")], launch, Settings(replicates=3, max_replicates=3))
+    [record] = keeper.records
+    assert len([r for r in record.replicates if r.superseded_by is None]) == 3
+
+
 def test_on_a_machine_that_is_always_busy_nothing_is_run_again_or_struck() -> None:
     def launch(job: Any, **_: Any) -> Done:
         return Done(lost(job.index, 0.6 + 0.1 * (job.index % 3)))

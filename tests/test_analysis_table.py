@@ -465,3 +465,11 @@ def test_another_reference_than_usual_is_noted() -> None:
     common = build_table([record(quality=usual)]).notes
     (note,) = [n for n in build_table([record(quality=judged)]).notes if n not in common]
     assert note.endswith(": held against another")
+
+
+def test_a_model_that_answers_the_same_to_all_has_a_fix() -> None:
+    same = "the outputs are the same whatever the input: parity would prove nothing"
+    judged = quality(0.0, None, metric="parity_error", kind="parity", passed=False, reason=same)
+    (reason,) = row_of(record(quality=judged)).reasons
+    assert (reason.code, reason.message) == ("quality_failed", same)
+    assert "--range NAME=LOW,HIGH or --inputs FILE.npz" in reason.fix

@@ -267,6 +267,18 @@ def test_warm_up_takes_two_requests_at_least(clock: Clock) -> None:
     assert warmup.iterations == next(numbers) == 2
 
 
+@pytest.mark.parametrize(("left_s", "least"), [(1e9, 2), (41.0, 2), (39.0, 1), (25.0, 0), (5.0, 0)])
+def test_a_slow_backend_under_a_short_budget_keeps_its_window_and_not_its_warm_up(
+    clock: Clock, left_s: float, least: int
+) -> None:
+    assert requests.least_warm_up(10.0, left_s) == least
+    made = session(clock)
+    warmup = requests.warm_up(
+        lambda prompts: ask(clock, made, 4, prompts), [PROMPT], 0.0, clock, least
+    )
+    assert warmup.iterations == least
+
+
 def test_the_first_request_tells_how_long_others_may_take(clock: Clock) -> None:
     first = ask(clock, session(clock), 3)
     whole = ask(clock, session(clock), 50)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -396,6 +397,39 @@ def test_shapes_that_a_tflite_file_contradicts_are_refused(
 ) -> None:
     with pytest.raises(UsageError, match=complaint):
         opened_tflite(**shapes)
+
+
+class OpenAxes:
+    """An interpreter of a file with inputs [1, -1] and [], whose graph takes 512 values and no other number."""
+
+    def __init__(self, takes: int = 512) -> None:
+        self.takes, self.shape = takes, [1, 1]
+
+    def get_input_details(self) -> list[dict[str, Any]]:
+        wave = {"index": 0, "name": "wave", "shape": [1, 1], "shape_signature": [1, -1]}
+        rate = {"index": 1, "name": "rate", "shape": [], "shape_signature": []}
+        return [{**each, "dtype": np.float32} for each in (wave, rate)]
+
+    def resize_tensor_input(self, index: int, shape: list[int], strict: bool) -> None:
+        assert (index, strict) == (0, True)
+        self.shape = shape
+
+    def allocate_tensors(self) -> None:
+        if self.shape != [1, self.takes]:
+            raise RuntimeError("failed to reshape")
+
+    def invoke(self) -> None:
+        pass
+
+
+def test_shapes_that_an_error_proposes_are_some_that_the_file_runs_with() -> None:
+    litert = sys.modules[type(registry.load("litert")).__module__]
+    with pytest.raises(UsageError, match=r"input 'wave' \[1, -1\]: axes are open") as caught:
+        litert._fix_shapes(OpenAxes(), {}, (), {})
+    fix = litert._shapes_that_run(OpenAxes, caught.value.shapes)  # type: ignore[attr-defined]
+    assert fix.startswith("--shape wave=1,512 (it runs with these")
+    fix = litert._shapes_that_run(lambda: OpenAxes(7919), caught.value.shapes)  # type: ignore[attr-defined]
+    assert fix == "--shape wave=1,224 with sizes that the model was made for"
 
 
 def test_a_damaged_tflite_file_is_no_unsupported_one(tmp_path: Path) -> None:

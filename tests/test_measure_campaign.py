@@ -590,6 +590,18 @@ def test_what_the_budget_cut_is_counted() -> None:
     assert whole.shortened() is None
 
 
+def test_what_was_cut_needs_more_than_it_had_and_nobody_knows_how_much() -> None:
+    """A model of 2.4 GB was cut after 14 s of 20, and told that 28 s were likely to do."""
+    machine = Machine(large=60.0)
+    cells = [machine.target("large", first_s=4.0)]
+    settings = Settings(budget_s=20.0, replicates=1, max_replicates=1)
+    campaign, _, _ = measure(cells, machine.launch, settings, clock=machine.clock)
+    cut = campaign.shortened()
+    assert cut is not None
+    assert (cut.unreached, cut.unsure) == (1, True)
+    assert cut.needed_s > 20.0 + 2 * 20.0
+
+
 def test_a_budget_too_short_for_all_goes_to_the_cheap_cells_of_every_backend() -> None:
     def cell(machine: Machine, name: str, backend: str, first_s: float) -> Target:
         made = machine.target(name, first_s=first_s)
@@ -605,6 +617,24 @@ def test_a_budget_too_short_for_all_goes_to_the_cheap_cells_of_every_backend() -
         "the last one begins within the budget, and ends soon after"
     )
     assert machine.took_s == 45.0 + OVERTIME_S
+
+
+def test_a_turn_leaves_every_backend_without_a_row_its_share_of_the_budget() -> None:
+    """A long quality pass of one backend left another 20 s, which ended during its first request."""
+    given: dict[str, float] = {}
+    machine = Machine(a1=20.0, b1=1.0, a2=1.0)
+
+    def launch(job: Job, time_s: float, **_: Any) -> Done:
+        given.setdefault(job.model_path, time_s)
+        return machine.launch(job, time_s)
+
+    cells = [machine.target(name, first_s=30.0 + n) for n, name in enumerate(machine.takes_s)]
+    for cell in cells:
+        cell.cell = msgspec.structs.replace(cell.cell, backend=cell.cell.id[0])
+    settings = Settings(budget_s=70.0, replicates=1, max_replicates=1)
+    measure(cells, launch, settings, clock=machine.clock)
+    assert given["a1"] == (70.0 + OVERTIME_S) / 2
+    assert given["b1"] == 50.0 + OVERTIME_S, "alone among those without a row"
 
 
 def test_a_quality_pass_has_its_share_of_the_budget_and_is_made_again_where_it_was_cut() -> None:

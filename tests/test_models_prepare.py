@@ -211,6 +211,24 @@ def test_a_shape_fixes_open_axes_of_a_users_model(tmp_path: Path) -> None:
     assert prepared.inputs[0].shape == (1, 3, 8, 8)
 
 
+def test_shapes_that_an_error_proposes_are_some_that_the_model_runs_with(tmp_path: Path) -> None:
+    """A batch axis without a name, as in a detector of speech, and a length that must be a multiple of 80."""
+    source = write(tmp_path / "vad.onnx", models.stateful_without_names())
+    seeded = job(source, task="seeded_inputs")
+    with pytest.raises(UsageError, match="input 'x': axis 1, input 'state': axis 1") as caught:
+        prepare(seeded)
+    assert caught.value.fix.startswith("--shape x=1,640 --shape state=2,1,4 (it runs with these")
+    shapes: dict[str, list[int | str]] = {"x": [1, 640], "state": [2, 1, 4]}
+    assert prepare(msgspec.structs.replace(seeded, shapes=shapes)).reference
+
+
+def test_where_no_size_was_found_an_error_says_so(tmp_path: Path) -> None:
+    source = write(tmp_path / "vad.onnx", models.stateful_without_names(multiple=7919))
+    with pytest.raises(UsageError) as caught:
+        prepare(job(source, task="seeded_inputs"))
+    assert caught.value.fix.endswith("with sizes that the model was made for")
+
+
 @pytest.mark.parametrize(
     ("changes", "kind", "complaint"),
     [
@@ -253,6 +271,7 @@ def test_sparse_weights_stay_as_they_are_where_open_axes_are_fixed(tmp_path: Pat
 def test_a_model_that_onnx_runtime_cannot_run_has_the_reference_of_onnx(tmp_path: Path) -> None:
     prepared = prepare(job(write(tmp_path / "half.onnx", models.bfloat16())))
     assert "held against ONNX's own evaluator: ONNX Runtime cannot run" in prepared.reference_note
+    assert prepared.parity.reference.endswith("itself in ONNX's own evaluator")
     outputs = load_outputs(prepared.reference, 8)
     assert len(outputs) == 8
     assert outputs[0]["y"].dtype == np.float32

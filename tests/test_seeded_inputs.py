@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edgebench.backend import TensorInfo
-from edgebench.errors import UsageError
+from edgebench.errors import UnsupportedError, UsageError
 from edgebench.models.input_ranges import input_ranges
 from edgebench.models.jobs import PrepareJob
 from edgebench.models.prepare import prepare
@@ -71,6 +71,14 @@ def test_indices_are_rows_of_what_is_gathered(nodes: list[Any], high: int) -> No
     one, two = np.array([1]), np.array(2)
     found = ranges(*nodes, i=(INT, (1, 4)), table=TABLE, one=one, two=two)
     assert (found.low, found.high) == (0, high)
+
+
+def test_a_one_hot_code_that_is_written_as_a_comparison_has_its_classes() -> None:
+    """As JAX writes it: a file's bytes against the numbers from 0 to 256."""
+    nodes = [node("Unsqueeze", "i one", "u"), node("Equal", "u classes")]
+    classes = np.arange(257).reshape(1, 1, 257)
+    found = ranges(*nodes, i=(INT, (1, 4)), one=np.array([2]), classes=classes)
+    assert (found.low, found.high) == (0, 256)
 
 
 def test_an_index_into_several_axes_fits_the_shortest() -> None:
@@ -281,6 +289,21 @@ def test_scalars_may_have_a_value_for_each_sample(tmp_path: Path) -> None:
     assert [float(task.preprocess(number)["gain"]) for number in range(2)] == [1, 2]
 
 
+def test_text_is_given_as_files_of_arrays_hold_it(tmp_path: Path) -> None:
+    """Of a pipeline of scikit-learn: the error for seeded inputs names the option, which must then take it."""
+    colour = [TensorInfo("colour", "object", (1, 1))]
+    seeded = load_task("seeded_inputs", TaskContext(inputs=colour))
+    with pytest.raises(UnsupportedError) as refused:
+        seeded.preprocess(0)
+    assert "--inputs FILE.npz" in refused.value.fix
+    np.savez(tmp_path / "in.npz", colour=np.array([["red"], ["green"]]))
+    context = TaskContext(inputs=colour, data={"inputs": tmp_path / "in.npz"})
+    task = load_task("seeded_inputs", context)
+    made = [task.preprocess(number)["colour"] for number in range(2)]
+    assert [array.tolist() for array in made] == [[["red"]], [["green"]]]
+    assert made[0].dtype == object
+
+
 @pytest.mark.parametrize(
     ("arrays", "message", "fix"),
     [
@@ -344,7 +367,6 @@ def test_a_vocabulary_is_used_and_its_outputs_differ(tmp_path: Path) -> None:
 
 
 def test_where_the_runtime_fails_on_drawn_inputs_their_ranges_are_told(tmp_path: Path) -> None:
-    from edgebench.errors import UnsupportedError
 
     made = model(
         [node("Squeeze", "i axes", "k"), node("Gather", "table i")],

@@ -7,8 +7,9 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ from edgebench.backend import (
     named_by_place,
 )
 from edgebench.errors import EdgebenchError, UnsupportedError, UsageError
+from edgebench.models import open_axes
 from edgebench.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -114,17 +116,21 @@ class LiteRtSession(Session):
         )
         self._model = model
         before = _os_threads()
+        opened = functools.partial(
+            Interpreter,
+            str(model.path),
+            num_threads=options.get("threads"),
+            experimental_op_resolver_type=kind,
+        )
         try:
-            self._inner: Any = Interpreter(
-                str(model.path),
-                num_threads=options.get("threads"),
-                experimental_op_resolver_type=kind,
-            )
+            self._inner: Any = opened()
             names = _workload_names(model, _port_names(self._inner))
             # What the workload says of names goes before places.
             places = ((), ()) if model.names else (model.inputs, model.outputs)
             _fix_shapes(self._inner, names, places[0], model.shapes)
             self._inner.allocate_tensors()
+        except _OpenAxesError as error:
+            raise UsageError(error.message, _shapes_that_run(opened, error.shapes)) from None
         except (RuntimeError, ValueError) as error:
             raise _refusal(model.path, error) from None
         grown = _os_threads() - before
@@ -336,24 +342,63 @@ def _fix_shapes(
     for name in asked:
         if name not in known:
             raise UsageError(f"the model has no input {name!r}{did_you_mean(name, known)}")
-    for name, detail in zip(known, details, strict=True):
-        declared = [int(size) for size in _declared(detail)]
-        shape = _fixed_shape(name, declared, asked.get(name))
-        if shape != declared:
+    shapes = {
+        name: _fixed_shape(name, [int(size) for size in _declared(detail)], asked.get(name))
+        for name, detail in zip(known, details, strict=True)
+    }
+    if any(map(_is_open, shapes.values())):
+        raise _OpenAxesError(shapes)
+    _resize(interpreter, shapes.values())
+
+
+def _resize(interpreter: Any, shapes: Iterable[Sequence[int]]) -> None:
+    for detail, shape in zip(interpreter.get_input_details(), shapes, strict=True):
+        if [*shape] != [int(size) for size in _declared(detail)]:
             interpreter.resize_tensor_input(int(detail["index"]), shape, strict=True)
 
 
+class _OpenAxesError(UsageError):
+    """Axes whose sizes nobody gave: the negative ones of `shapes`, which are those of all inputs by name."""
+
+    def __init__(self, shapes: Mapping[str, Sequence[int]]) -> None:
+        self.shapes = {name: [*shape] for name, shape in shapes.items()}
+        told = [f"{name!r} {shape}" for name, shape in self.shapes.items() if _is_open(shape)]
+        super().__init__(f"input {', '.join(told)}: axes are open, so their sizes must be given")
+
+
+def _shapes_that_run(opened: Callable[[], Any], shapes: Mapping[str, Sequence[int]]) -> str:
+    """The options that give open axes sizes with which the model was seen to run, or what they look like."""
+    end = time.monotonic() + open_axes.MAX_TRIAL_S
+    for size in open_axes.SIZES:
+        if time.monotonic() > end:
+            break
+        tried = {name: _with_size(shape, size) for name, shape in shapes.items()}
+        try:
+            interpreter = opened()
+            _resize(interpreter, tried.values())
+            interpreter.allocate_tensors()
+            interpreter.invoke()
+        except (RuntimeError, ValueError):
+            continue
+        told = {name: shape for name, shape in tried.items() if _is_open(shapes[name])}
+        return open_axes.seen_to_run(told)
+    likely = {name: _with_size(shape, 224) for name, shape in shapes.items() if _is_open(shape)}
+    return open_axes.unknown(likely)
+
+
+def _is_open(shape: Sequence[int]) -> bool:
+    return min(shape, default=1) < 0
+
+
+def _with_size(shape: Sequence[int], size: int) -> list[int]:
+    return [size if declared < 0 else declared for declared in shape]
+
+
 def _fixed_shape(name: str, declared: list[int], asked: Sequence[int] | None) -> list[int]:
-    """Raises UsageError for a shape that the file contradicts, and for an axis that stays open."""
+    """What was asked for, else a leading open axis as a batch of 1. Raises UsageError for a shape that the
+    file contradicts."""
     if asked is None:
-        shape = [1 if axis == 0 and size < 0 else size for axis, size in enumerate(declared)]
-        if min(shape, default=1) < 0:
-            example = ",".join(str(size if size >= 0 else 224) for size in shape)
-            raise UsageError(
-                f"input {name!r} has an open axis, {declared}, so its size must be given",
-                f"--shape {name}={example}",
-            )
-        return shape
+        return [1 if axis == 0 and size < 0 else size for axis, size in enumerate(declared)]
     fits = len(asked) == len(declared) and all(
         theirs < 0 or theirs == ours for theirs, ours in zip(declared, asked, strict=True)
     )

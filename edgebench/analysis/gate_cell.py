@@ -36,6 +36,7 @@ from edgebench.analysis.gate_types import (
 from edgebench.analysis.paired import Times, change, cpu_ns, undisturbed_ns, wall_ns
 from edgebench.pair import SIDES, Pair, Side
 from edgebench.record import Quality, Reason
+from edgebench.units import parity_option
 
 UNSCREENED = 1 << 30  # tests: more than any suite has
 
@@ -159,7 +160,12 @@ def mismatch(case: CellCase, pairs: Sequence[Pair]) -> Reason | None:
                 f"outputs of head differ from those of base by {pair.parity_error:.2g} "
                 f"(limit {limit:.2g})"
             )
-            fix = "if they are meant to: say how far, --parity 0.1, or judge them by labels, --parity off"
+            limits = parity_option(pair.parity_error)
+            fix = (
+                f"if they are meant to: {limits} says how far; "
+                if limits
+                else "no limit allows as much: give inputs that the models are made for (--inputs, --range); "
+            ) + "or have labels judge them: --parity off, for files of your own with --task"
             return Reason(code="output_mismatch", message=message, fix=fix)
     return None
 

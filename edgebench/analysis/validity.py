@@ -21,6 +21,8 @@ WORK_AXES = ("batch", "size", "seq", "sequence_length", "prompt_tokens", "new_to
 _NO_GROWTH = 1.05
 #: Below this, calling the runtime costs as much as the work, and growth need not show.
 _OVERHEAD_NS = 50_000
+#: Where outputs of a model of one's own do not depend on what it was fed.
+_TELLING_INPUTS = "inputs that it tells apart: --range NAME=LOW,HIGH or --inputs FILE.npz"
 
 
 def judge(row: Row, record: Record) -> Row:
@@ -83,7 +85,10 @@ def _quality(row: Row, record: Record) -> list[Reason]:
         message = "misses a further limit: " + ", ".join(missed)
         reasons.append(Reason(code="quality_limit_missed", message=message))
     why = (record.quality.reason if record.quality else "") or "the quality check did not pass"
-    return reasons or [Reason(code="quality_failed", message=why)]
+    by_parity = record.quality is not None and record.quality.kind == "parity"
+    return reasons or [
+        Reason(code="quality_failed", message=why, fix=_TELLING_INPUTS if by_parity else "")
+    ]
 
 
 def _output_checks(record: Record) -> list[Reason]:

@@ -65,6 +65,8 @@ CLOSING_S = 2.0
 LEAST_TURN_S = 10.0
 #: And so many times what it is thought to take.
 TURN_FACTOR = 3.0
+#: What was cut is thought to need so many times as long as it had.
+MORE_THAN_BEFORE = 2.0
 NO_METER = NoMeter(Energy(status="unavailable", reason="no_sensor", detail="no meter was given"))
 
 
@@ -108,6 +110,7 @@ class Target:
     prepare: Callable[[Ask], Prepared | NotReady] | None = None  # makes the job
     first_s: float = 0.0  # a guess at what its first replicate takes beside the window
     cut: bool = False  # its first turn took more of the budget than there was for it
+    had_s: float = 0.0  # how long that turn was, which was not enough
     status: Status = "ok"
     reasons: list[Reason] = field(default_factory=list)
     entries: list[JournalEntry] = field(default_factory=list)
@@ -134,14 +137,20 @@ class Target:
         return None
 
     @property
+    def taken(self) -> list[Replicate]:
+        """All replicates as they came. What is due is decided by these: marks on some would change by which
+        of the others each is held against."""
+        return [entry.replicate for entry in self.entries]
+
+    @property
     def replicates(self) -> list[Replicate]:
-        """All of them, in order; what a re-run replaced is marked."""
-        return reruns.marked([entry.replicate for entry in self.entries])
+        """The same, in order; what a re-run replaced is marked."""
+        return reruns.marked(self.taken)
 
     @property
     def standing(self) -> list[Replicate]:
         """Those that no re-run replaced."""
-        return reruns.standing([entry.replicate for entry in self.entries])
+        return reruns.standing(self.taken)
 
     @property
     def sound(self) -> list[Replicate]:
@@ -172,6 +181,11 @@ class Target:
         of the reference."""
         assert self.job is not None
         return not self.judged and (bool(self.job.reference) or self.job.generate is None)
+
+    @property
+    def timed(self) -> bool:
+        """Whether anything was measured of it."""
+        return any(replicate.samples_ns for replicate in self.replicates)
 
     @property
     def sustained(self) -> bool:
@@ -217,6 +231,9 @@ class Shortened:
     few: int  # cells with fewer replicates than were asked for
     quality: int  # cells whose quality is of a part of their items, or unknown
     needed_s: float  # a budget that is likely to do
+    unsure: bool = (
+        False  # one was cut before it had a row: how long it would have gone on nobody knows
+    )
 
 
 class Watcher(Protocol):
@@ -354,7 +371,10 @@ class Campaign:
             self._quiet.wait()
             for target in turns:
                 if self._may_start(target):
+                    begin_s = self._clock()
                     self._turn(target, scratch)
+                    if target.cut:
+                        target.had_s = max(target.had_s, self._clock() - begin_s)
             self._round += 1
 
     def _turns(self, targets: Sequence[Target], due_only: bool) -> list[Target]:
@@ -454,7 +474,15 @@ class Campaign:
         if target.entries or not others:
             return most_s
         enough_s = max(LEAST_TURN_S, TURN_FACTOR * self._first_s(target), self._left_s() / 2)
-        return min(most_s, enough_s)
+        share_s = max(LEAST_TURN_S, most_s / self._backends_waiting(target))
+        return min(most_s, enough_s, share_s)
+
+    def _backends_waiting(self, target: Target) -> int:
+        """Backends without a measured cell that may still get one, and the target's: one turn must not take
+        what another backend's only row would need."""
+        measured = {each.cell.backend for each in self._targets if each.timed}
+        waiting = {each.cell.backend for each in self._targets if self._due(each)}
+        return len({*(waiting - measured), target.cell.backend})
 
     def _unmeasured(self, target: Target) -> bool:
         return target.possible and not target.entries and target.cell.id not in self.records
@@ -486,9 +514,9 @@ class Campaign:
         return self._settings.budget_s - spent_s
 
     def _complete(self, target: Target) -> bool:
-        if target.broken or reruns.exhausted(target.replicates, self._settings.reruns):
+        if target.broken or reruns.exhausted(target.taken, self._settings.reruns):
             return True
-        if reruns.due(target.replicates, self._settings.reruns) is not None:
+        if reruns.due(target.taken, self._settings.reruns) is not None:
             return False
         count = len(target.standing)
         if count >= self._settings.max_replicates:
@@ -510,7 +538,7 @@ class Campaign:
         """One more fresh process of a target, journalled before anything else happens."""
         assert target.job is not None
         index = len(target.entries)
-        rerun_of = reruns.due(target.replicates, self._settings.reruns)
+        rerun_of = reruns.due(target.taken, self._settings.reruns)
         first = not target.sound
         window_s = self._window_s(target, self._share_s())
         slice_s = min(window_s, self._settings.slice_s)
@@ -566,7 +594,7 @@ class Campaign:
         if self._settings.first_window_s is not None and index == 0:
             self._watcher.looked(self._assemble(target))
         if reruns.disturbed(replicate):
-            again = reruns.due(target.replicates, self._settings.reruns) is not None
+            again = reruns.due(target.taken, self._settings.reruns) is not None
             self._watcher.spoilt(target, replicate, again)
         worst = next((c for c in replicate.state_after if c.level == "invalid"), None)
         if self._settings.strict and worst is not None:
@@ -625,7 +653,7 @@ class Campaign:
         """Replicates of a target that are due at least."""
         if target.cell.id in self.records or not target.possible or target.cut:
             return 0
-        again = reruns.due(target.replicates, self._settings.reruns) is not None
+        again = reruns.due(target.taken, self._settings.reruns) is not None
         return max(0, self._settings.replicates - len(target.standing)) + again
 
     def _overhead_s(self) -> float:
@@ -688,17 +716,23 @@ class Campaign:
         few = [
             target
             for target in measured
-            if not target.broken and len(target.standing) < self._settings.replicates
+            if not target.broken
+            and len(target.standing) < self._settings.replicates
+            and not reruns.exhausted(target.taken, self._settings.reruns)
         ]
         part = [t for t in measured if t.quality is not None and t.quality.of is not None]
         if not unreached and not few and not part:
             return None
         missing = sum(self._settings.replicates - len(target.standing) for target in few)
         later = len(unreached) * (self._settings.replicates - 1)
-        needed_s = sum(self._first_s(target) for target in unreached)
+        needed_s = sum(max(self._first_s(t), MORE_THAN_BEFORE * t.had_s) for t in unreached)
         needed_s += (missing + later) * self._rest_s() + sum(map(_quality_needed_s, part))
         return Shortened(
-            len(unreached), len(few), len(part), self._settings.budget_s + 1.2 * needed_s
+            len(unreached),
+            len(few),
+            len(part),
+            self._settings.budget_s + 1.2 * needed_s,
+            unsure=any(target.cut for target in unreached),
         )
 
     @property

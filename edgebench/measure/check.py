@@ -32,21 +32,24 @@ from edgebench.measure.quality_time import (
 from edgebench.measure.scenario import in_turn
 from edgebench.models.distance import distances
 from edgebench.models.jobs import NO_TIME_FOR_REFERENCE, Parity
+from edgebench.models.step_noise import MAX_FP32_ROUNDING
 from edgebench.output_files import load_outputs, save_outputs
 from edgebench.record import Limit, OutputCheck, Quality, Reason, Unseen
 from edgebench.spec.types import PARITY_METRIC
 from edgebench.spec.types import Limit as LimitSpec
 from edgebench.spec.types import Quality as QualitySpec
 from edgebench.task import Metric, Task
+from edgebench.units import parity_option
 
 #: Relative error that separates rounding from a wrong result of a file in fp32, by precision.
 PARITY_LIMIT = {"fp32": 1e-3, "as-is": 1e-3}
 #: Of what is computed in another precision than the reference.
 REDUCED_PARITY_LIMIT = 0.1
-#: A file in reduced precision may be off its reference by so many times what rounding alone moves it, and
-#: never by more than the second: answers that are zero, or another model's, are off by 1 and more.
+#: A file may be off its reference by so many times what rounding in its own arithmetic moves it, where that
+#: is known, and never by more than the second: answers that are zero, or another model's, are off by 1 and more.
 ROUNDINGS, MAX_ROUNDING = 2, 0.5
 FP32_REFERENCE = Parity()
+ASKED = "the user's own: --parity"
 NOTHING_ALIKE = 1e9  # in records, which hold no infinity
 SAME_SESSION_LIMIT = 1e-3  # between two processes of one cell
 CHECKED_ITEMS = 4
@@ -108,21 +111,23 @@ class Tolerance:
 def tolerance(precision: str, parity: Parity, asked: float | None = None) -> Tolerance:
     """What a cell of this precision may be off the reference. `asked`: the user's own limit."""
     if asked is not None:
-        return Tolerance(asked, "the user's own: --parity")
+        return Tolerance(asked, ASKED)
     if precision not in PARITY_LIMIT:
         return _with_rounding(REDUCED_PARITY_LIMIT, "reduced precision", parity)
     return _with_rounding(PARITY_LIMIT[precision], "rounding in fp32", parity)
 
 
 def _with_rounding(limit: float, basis: str, parity: Parity, times: float = ROUNDINGS) -> Tolerance:
-    if not parity.arithmetic:
-        return Tolerance(limit, basis)
-    if not parity.moved:
+    if parity.arithmetic and not parity.moved:
         return Tolerance(max(limit, REDUCED_PARITY_LIMIT), f"rounding in {parity.arithmetic}")
     outputs = {
-        name: max(limit, min(MAX_ROUNDING, times * moved)) for name, moved in parity.moved.items()
+        name: min(_most(parity), times * moved)
+        for name, moved in parity.moved.items()
+        if times * moved > limit
     }
-    basis = f"{times:g} times what rounding in {parity.arithmetic} moves the outputs"
+    if not parity.arithmetic and not outputs:
+        return Tolerance(limit, basis)
+    basis = f"{times:g} times what rounding in {parity.arithmetic or 'fp32'} moves the outputs"
     return Tolerance(limit, basis, outputs)
 
 
@@ -131,6 +136,7 @@ class Deviation(NamedTuple):
 
     error: float
     limit: float
+    output: str = ""
 
     @property
     def held(self) -> bool:
@@ -139,7 +145,8 @@ class Deviation(NamedTuple):
 
 def deviation(got: Sequence[Outputs], want: Sequence[Outputs], allowed: Tolerance) -> Deviation:
     """How far outputs lie from those that they are held against."""
-    found = [Deviation(far, allowed.of(name)) for name, far in distances(got, want).items()]
+    apart = distances(got, want).items()
+    found = [Deviation(far, allowed.of(name), name) for name, far in apart]
     return max(found, key=lambda each: each.error / each.limit if each.limit else each.error)
 
 
@@ -208,11 +215,25 @@ def output_check(
         else:
             want, against = load_outputs(reference, count), parity.reference
             allowed = tolerance(precision, parity, asked)
+    found = deviation(got, want, allowed)
     # A reduced precision is judged by its quality, and randomness by nothing.
     free = bool(parity.random) or (
-        against == parity.reference and precision not in PARITY_LIMIT and asked is None
+        against == parity.reference
+        and asked is None
+        and (precision not in PARITY_LIMIT or drowned(found, parity))
     )
-    return _checked(against, deviation(got, want, allowed), "" if free else allowed.basis)
+    return _checked(against, found, "" if free else allowed.basis)
+
+
+def _most(parity: Parity) -> float:
+    """What no rounding allows an output to be off by."""
+    return MAX_ROUNDING if parity.arithmetic else MAX_FP32_ROUNDING
+
+
+def drowned(found: Deviation, parity: Parity) -> bool:
+    """Whether that output is further off than is ever allowed, and no further than rounding alone may move it:
+    the distance does not tell right from wrong."""
+    return _most(parity) < found.error <= ROUNDINGS * parity.moved.get(found.output, 0.0)
 
 
 def _checked(against: str, found: Deviation, basis: str) -> OutputCheck:
@@ -235,10 +256,13 @@ def mismatch(found: OutputCheck) -> Reason:
             message=f"the same inputs gave other outputs in one process, {far}: the model is random by "
             "itself, or keeps a state that is not reset",
         )
+    limits = parity_option(found.relative_error)
     return Reason(
         code="output_mismatch",
         message=f"outputs differ from {found.against} {far}",
-        fix="where they are meant to, and the model is a file of your own: --parity 0.1 says how far",
+        fix=f"where they are meant to, and the model is a file of your own: {limits} says how far"
+        if limits
+        else "",
     )
 
 
@@ -407,6 +431,12 @@ def _parity_quality(
     reason = ""
     if constant:
         reason = "the outputs are the same whatever the input: parity would prove nothing"
+    elif not found.held and drowned(found, parity) and allowed.basis != ASKED:
+        return _unknown_parity(
+            f"rounding in {parity.arithmetic or 'fp32'} alone moves {found.output!r} by "
+            f"{parity.moved[found.output]:.2g} on these inputs: parity would prove nothing, so give inputs that "
+            "the model is made for (--inputs FILE.npz, --range NAME=LOW,HIGH), or a task with labels (--task)"
+        )
     elif not found.held:
         reason = (
             f"outputs differ from {parity.reference} by {found.error:.2g} "

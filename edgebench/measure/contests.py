@@ -322,7 +322,7 @@ def _allowed(request: Request, couple: Couple, targets: Mapping[Side, Target]) -
         if not labelled:
             raise UsageError(
                 f"--parity off: {couple.head.workload.name} has no labels to judge its answers by",
-                "give a limit: --parity 0.1; or a task with labels",
+                "give a limit: --parity 0.1; or a task with labels: --task my_task.py:Class",
             )
         return None
     if request.parity is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -70,8 +71,11 @@ def measure(
     link.phase("first request")
     first = ask(pool[0], min(FIRST, asked.new_tokens))
     each_s = requests.expected_s(first, asked.new_tokens)
+    left_s = math.inf if job.most_s is None else job.most_s - (time.monotonic() - began_s)
+    least = requests.least_warm_up(each_s, min(left_s, 1e9))
     link.phase("warm-up", job.warmup_s + 2 * each_s)
-    warmup = requests.warm_up(ask, pool, job.warmup_s, time.perf_counter_ns)
+    limit_s = job.warmup_s if least == 2 else 0.0
+    warmup = requests.warm_up(ask, pool, limit_s, time.perf_counter_ns, least)
     uss_warm = memory.uss_bytes()
 
     link.phase("measurement", scenario.PATIENCE * max(job.slice_s, job.min_window_s) + each_s)

@@ -74,17 +74,27 @@ def expected_s(first: Request, new_tokens: int) -> float:
     return (times[0] + (new_tokens - 1) * step_ns) / 1e9
 
 
+def least_warm_up(each_s: float, left_s: float) -> int:
+    """Requests before the window, which needs one itself: two, or fewer where a budget is short for a slow
+    backend. The first tokens were asked for before."""
+    return max(0, min(2, int(left_s / each_s) - 2)) if each_s > 0 else 2
+
+
 def warm_up(
-    ask: Callable[[Prompts], Request], pool: Sequence[Prompts], limit_s: float, clock: Clock
+    ask: Callable[[Prompts], Request],
+    pool: Sequence[Prompts],
+    limit_s: float,
+    clock: Clock,
+    least: int = 2,
 ) -> Warmup:
-    """Requests until their length is steady or the time is up; two at least."""
+    """Requests until their length is steady or the time is up; so many at least."""
     detector = SteadyDetector(window=2)
     count, start, steady = 0, clock(), False
     for prompts in cycle(pool):
+        if steady or (count >= least and clock() - start >= limit_s * 1e9):
+            break
         steady = detector.add(ask(prompts).token_ns[-1])
         count += 1
-        if steady or (count >= 2 and clock() - start >= limit_s * 1e9):
-            break
     return Warmup(iterations=count, duration_ns=clock() - start, steady=steady)
 
 

@@ -37,6 +37,8 @@ _KEEP_VALUES = {
 _MAX_INT32 = 2**31 - 1
 #: What a size or a count is where nothing else tells: enough to do something, little enough to end.
 _COUNT = 4
+#: Of so many numbers a constant is read: the classes of a one-hot code, of bytes or letters.
+MAX_CONSTANTS = 1024
 #: Divisors are not zero.
 _DIVISOR = InputRange(low=1, high=3, why="divisor")
 
@@ -133,7 +135,7 @@ def _known(
                 shapes[value.name] = shape
     for name, tensor in constant_tensors(graph):
         shapes[name] = tuple(tensor.dims)
-        small = _count(shapes[name]) in range(65) and not tensor.external_data
+        small = _count(shapes[name]) in range(MAX_CONSTANTS + 1) and not tensor.external_data
         if small and tensor.data_type in plain:
             constants[name] = numpy_helper.to_array(tensor).reshape(-1).tolist()
     return shapes, constants
@@ -265,12 +267,14 @@ def _sequence_length(reader: _Reader) -> InputRange | None:
 
 
 def _compared(reader: _Reader) -> InputRange | None:
-    """The number that a single value is asked for, such as a sample rate: what the graph was made for."""
+    """The number that a single value is asked for, such as a sample rate: what the graph was made for. Of
+    several, each by its place, the classes of a one-hot code that is written as a comparison."""
     other = reader.constant(1 - reader.place)
-    alone = reader.size == 1 and len(other) == 1
-    if not alone or not isinstance(other[0], int) or isinstance(other[0], bool):
+    if not other or not isinstance(other[0], int) or isinstance(other[0], bool):
         return None
-    return InputRange(values=[other[0]], why="compared by Equal")
+    if len(other) > 1:
+        return InputRange(low=min(other), high=max(other), why="compared by Equal")
+    return InputRange(values=other, why="compared by Equal") if reader.size == 1 else None
 
 
 def _divided(reader: _Reader) -> InputRange | None:

@@ -26,11 +26,14 @@ class Parity(msgspec.Struct, frozen=True, kw_only=True):
     arithmetic: str = ""
     #: Output -> how far rounding alone moves it, as `models.step_noise` measured it; empty: not known.
     moved: dict[str, float] = {}
+    evaluated: bool = False  # by ONNX's own evaluator, where ONNX Runtime cannot run the file
     random: str = ""  # why the model gives other outputs for the same input; "": it does not
 
     @property
     def reference(self) -> str:
         """Its name."""
+        if self.evaluated:
+            return f"the {self.arithmetic or 'fp32'} file itself in ONNX's own evaluator"
         if self.arithmetic:
             return f"the {self.arithmetic} file itself, unoptimised, on ONNX Runtime's CPU provider"
         return "the fp32 reference"

@@ -6,13 +6,14 @@ import io
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any
 
 from edgebench.backend import TensorInfo, named_by_place
 from edgebench.errors import EdgebenchError, UnsupportedError, UsageError
+from edgebench.models import open_axes
 from edgebench.models.file_kind import check_arrived
 from edgebench.suggest import did_you_mean
 
@@ -330,12 +331,67 @@ def resolve_shapes(
         if name not in inputs:
             raise UsageError(f"the model has no input {name!r}{did_you_mean(name, inputs)}")
     named = _named_axes(inputs, wanted, batch)
+    _check_open(inputs, wanted, named)
     shapes = {
         name: _fixed_shape(value, wanted.get(name), named, batch) for name, value in inputs.items()
     }
     if batch > 1:
         _check_batch(inputs, wanted, shapes, batch)
     return shapes
+
+
+class OpenAxesError(UsageError):
+    """Axes whose sizes nobody gave: `values` are the inputs whose shapes must be given for all to be known."""
+
+    def __init__(self, message: str, values: Sequence[ValueInfoProto], named: Mapping[str, int]):
+        super().__init__(message)
+        self.values = values
+        self.named = named
+        self.fix = open_axes.unknown(self.proposed(224, 1))
+
+    def proposed(self, size: int, unnamed: int) -> dict[str, list[int | str]]:
+        """Shapes to give: what is known, 1 for a leading open axis, `size` for others; `unnamed` for those
+        without a name beside the first input's, which may be the batch."""
+        return {
+            value.name: [
+                _declared(dim)
+                or self.named.get(dim.dim_param)
+                or (size if axis and not (place and _is_anonymous(dim)) else unnamed if axis else 1)
+                for axis, dim in enumerate(value.type.tensor_type.shape.dim)
+            ]
+            for place, value in enumerate(self.values)
+        }
+
+
+def _check_open(
+    inputs: Mapping[str, ValueInfoProto],
+    wanted: Mapping[str, Sequence[int | str]],
+    named: Mapping[str, int],
+) -> None:
+    """Raises OpenAxesError with every axis whose size nobody gave."""
+    known, told = set(named), {}
+    for name, value in inputs.items():
+        axes = [] if name in wanted else list(_open_axes(value, known))
+        if axes:
+            told[name] = f"input {name!r}: {' and '.join(axes)}"
+            known |= {dim.dim_param for dim in value.type.tensor_type.shape.dim}
+    if told:
+        words = ", ".join(told.values())
+        single = " and " not in words and len(told) == 1
+        are = "is open, so its size" if single else "are open, so their sizes"
+        values = [inputs[name] for name in told]
+        raise OpenAxesError(f"{words} {are} must be given", values, named)
+
+
+def _open_axes(value: ValueInfoProto, known: Collection[str]) -> Iterator[str]:
+    """The axes that neither the file nor a like-named axis gives a size, and that are not the batch."""
+    for axis, dim in enumerate(value.type.tensor_type.shape.dim):
+        if axis and _declared(dim) is None and (_is_anonymous(dim) or dim.dim_param not in known):
+            yield f"axis {axis}" + (f" ({dim.dim_param})" if dim.dim_param else "")
+
+
+def _is_anonymous(dim: Any) -> bool:
+    return dim.dim_param in ("", "?")
 
 
 def _check_batch(
@@ -380,7 +436,7 @@ def _named_axes(
                 else f"leave --shape {name}=... out: it is a scalar",
             )
         for dim, size in zip(dims, shape, strict=True):
-            if dim.dim_param not in ("", "?"):
+            if not _is_anonymous(dim):
                 named.setdefault(dim.dim_param, _size(name, size, batch))
     return named
 
@@ -410,15 +466,8 @@ def _fixed_shape(
             size = declared
         elif dim.dim_param in named:
             size = named[dim.dim_param]
-        elif axis == 0:
-            size = batch
         else:
-            raise UsageError(
-                f"input {value.name!r}: axis {axis}"
-                + (f" ({dim.dim_param})" if dim.dim_param else "")
-                + " is open, so its size must be given",
-                fix=f"--shape {value.name}={_example(value)}",
-            )
+            size = batch  # of a leading axis: `_check_open` saw to the others
         shape.append(size)
     return shape
 

@@ -52,6 +52,8 @@ from edgebench.user_code import place_of
 if TYPE_CHECKING:
     from onnx import ModelProto
 
+    from edgebench.models.onnx_file import OpenAxesError
+    from edgebench.models.open_axes import Shapes
     from edgebench.models.parity import Run
     from edgebench.task import Feeds, Outputs, Task
 
@@ -344,7 +346,10 @@ def _fixed(job: PrepareJob, store: Cache, built: _Model, batch: int) -> _Model:
     def make(folder: Path) -> Made:
         start = time.perf_counter()
         model = onnx_file.load_model(built.path)
-        shapes = onnx_file.resolve_shapes(model, job.shapes, batch)
+        try:
+            shapes = onnx_file.resolve_shapes(model, job.shapes, batch)
+        except onnx_file.OpenAxesError as error:
+            raise UsageError(error.message, _shapes_that_run(job, built, model, error)) from None
         try:
             frozen = onnx_file.freeze(model, shapes)
         except onnx_file.RefusedError:
@@ -357,6 +362,24 @@ def _fixed(job: PrepareJob, store: Cache, built: _Model, batch: int) -> _Model:
         return _facts(folder / _MODEL, (built.build_s or 0.0) + time.perf_counter() - start)
 
     return _from_entry(*store.get(key, make))
+
+
+def _shapes_that_run(
+    job: PrepareJob, built: _Model, model: ModelProto, error: OpenAxesError
+) -> str:
+    """The options that give the open axes sizes with which the model was seen to run, or what they look like."""
+    from edgebench.models import onnx_file, open_axes
+
+    def feeds(given: Shapes) -> Feeds:
+        shapes = onnx_file.resolve_shapes(model, {**job.shapes, **given}, 1)
+        inputs = tuple(
+            msgspec.structs.replace(i, shape=tuple(shapes[i.name])) for i in built.inputs
+        )
+        task = _task(job, replace(built, inputs=inputs))
+        return task.preprocess(task.raw(0))
+
+    runs = open_axes.that_run(built.path, open_axes.proposals(error.proposed), feeds)
+    return error.fix if runs is None else open_axes.seen_to_run(runs)
 
 
 def _run_as_it_came(built: _Model, shapes: Mapping[str, list[int]]) -> Made:
@@ -496,6 +519,7 @@ def _rounding(job: PrepareJob, store: Cache, single: _Model, reference: _Referen
     """What rounding in fp32 moves the outputs by: what moves them by far more is another precision. None of
     a file that computes in less by itself, or that has no answers to hold others against."""
     from edgebench.models.rounding import fp32_rounding
+    from edgebench.models.step_noise import FP32_UNITS, MAX_FP32_ROUNDING
     from edgebench.output_files import load_outputs
 
     if (
@@ -515,7 +539,12 @@ def _rounding(job: PrepareJob, store: Cache, single: _Model, reference: _Referen
     key = {"step": "rounding", "model": single.sha256, "task": _task_identity(job), **_made_by()}
     _, facts = store.get(key, make)
     rounding = facts["rounding"]
-    return None if rounding is None else float(rounding)
+    if rounding is None:
+        return None
+    # Where ONNX Runtime has nothing to fuse, the two are bit for bit the same, and tell nothing of others.
+    numbers = [each.name for each in single.outputs if "float" in each.dtype]
+    moved = max((reference.parity.moved.get(name, 0.0) for name in numbers), default=0.0)
+    return float(max(rounding, min(moved, MAX_FP32_ROUNDING) / FP32_UNITS))
 
 
 @dataclass(frozen=True)
@@ -565,7 +594,8 @@ def _answers(model: _Model, task: Task, say: Callable[[], object]) -> _Answers:
         )
         return _Answers([], False, unmeasured(model.path), note)
     note = f"outputs are held against ONNX's own evaluator: ONNX Runtime cannot run the model ({refusal})"
-    return replace(answers, note=note)
+    parity = msgspec.structs.replace(answers.parity, evaluated=True)
+    return replace(answers, parity=parity, note=note)
 
 
 def _answered(

@@ -28,6 +28,13 @@ _STEPS = {
 #: Floating-point types that round visibly, and how far a value may be off by it. Of bf16 half a unit of the
 #: last place, since sums are kept in fp32; of fp16, in which some kernels keep their sums, two units.
 _ROUNDED = {"FLOAT16": ("fp16", 2.0**-9), "BFLOAT16": ("bf16", 2.0**-8)}
+#: Of fp32 16 units of the last place, where somebody asks what that moves: a sum of n terms in another
+#: order is off by about the root of n, and what cancels out in it makes that visible.
+FP32_UNITS = 16
+FP32_STEP = FP32_UNITS * 2.0**-23
+#: What moves further than that by it is no answer any more that fp32 should be held to: bf16 is off as much.
+MAX_FP32_ROUNDING = 0.01
+_ROUNDED_FP32 = {"FLOAT": ("fp32", FP32_STEP)}
 #: Operators that quantize their first input to 8 bits inside, or may.
 _QUANTIZE_INSIDE = {
     "MatMulNBits",
@@ -47,6 +54,7 @@ class _Jitter:
     types: dict[str, str]  # value -> name of its ONNX element type
     computed: set[str]  # values that follow from an input: others are the same in every kernel
     few_bits: dict[str, str]  # value dequantized from constants -> "int4", "int8"
+    rounds: Mapping[str, tuple[str, float]]  # types that round visibly
     kinds: set[str] = field(default_factory=set)
     count: int = 0
 
@@ -114,9 +122,9 @@ class _Jitter:
         name = node.output[0] if node.output else ""
         kind = self.types.get(name, "") if name in self.computed else ""
         quantized = kind in _STEPS and node.op_type.startswith(("Q", "NhwcQ", "DynamicQuantize"))
-        if not quantized and kind not in _ROUNDED:
+        if not quantized and kind not in self.rounds:
             return []
-        exact = f"{_PREFIX}{name}"
+        exact = f"{_PREFIX}exact::{name}"  # names of values may be numbers, as ours are
         node.output[0] = exact
         wide = self.node("Cast", [exact], to=1)
         made = [wide, *(self.stepped(wide, kind) if quantized else self.rounded(wide, kind))]
@@ -136,7 +144,7 @@ class _Jitter:
         return [least, most, noise, step, moved, above, within]
 
     def rounded(self, wide: NodeProto, kind: str) -> list[NodeProto]:
-        name, unit = _ROUNDED[kind]
+        name, unit = self.rounds[kind]
         self.kinds.add(name)
         share, noise = self.number(unit), self.noise(wide, -1.0, 1.0)
         part = self.node("Mul", [noise.output[0], share.output[0]])
@@ -144,11 +152,12 @@ class _Jitter:
         return [share, noise, part, shift, self.node("Add", [wide.output[0], shift.output[0]])]
 
 
-def jittered(model: ModelProto) -> tuple[ModelProto, str]:
+def jittered(model: ModelProto, *, fp32: bool = False) -> tuple[ModelProto, str]:
     """The model with every rounded value moved, and the arithmetic that rounds ("int8", "fp16+int8"), in
-    place; "" where nothing does: fp32 and above."""
+    place; "" where nothing does: fp32 and above, unless values of `fp32` are to move as well."""
     types, computed = _types(model), _computed(model)
-    jitter = _Jitter(types, computed, _few_bits(model, types, computed))
+    rounds = {**_ROUNDED, **_ROUNDED_FP32} if fp32 else _ROUNDED
+    jitter = _Jitter(types, computed, _few_bits(model, types, computed), rounds)
     jitter.graph(model.graph)
     del model.graph.value_info[:]
     return model, "+".join(sorted(jitter.kinds))

@@ -62,10 +62,13 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]]:
 
 def _samples(path: Path, info: TensorInfo, array: NDArray[Any]) -> NDArray[Any]:
     """With a leading axis of samples, whatever else the shape has in front."""
+    if info.dtype == "object" and array.dtype.kind == "U":  # text, which files hold in no other way
+        array = array.astype(object)
     if array.dtype != np.dtype(info.dtype):
+        fix = f'{info.name}={info.name}.astype("{info.dtype}")'
         raise UsageError(
             f"{path}: {info.name!r} is {array.dtype} and the model takes {_told(info)}",
-            f'{info.name}={info.name}.astype("{info.dtype}")',
+            f"np.array([...], str) for {info.name}" if info.dtype == "object" else fix,
         )
     shape = info.sizes
     if shape is None:

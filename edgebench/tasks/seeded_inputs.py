@@ -176,7 +176,7 @@ def _values(
         raise UnsupportedError(
             f"no random values for input {info.name!r} of type {info.dtype}",
             "--inputs FILE.npz with values of yours"
-            if dtype.kind in "cSU"
+            if dtype.kind in "cOSU"
             else "inputs of a task of yours: --task my_task.py:Class",
         )
     return np.array(_drawn(info, shape, rng, source), dtype=dtype, order="C")
