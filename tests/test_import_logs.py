@@ -368,11 +368,35 @@ def test_rates_by_the_decimal_mark_that_the_file_proves(tmp_path: Path) -> None:
     assert [r.throughput_per_s for r in rows_of(tmp_path, "llama-bench", comma)] == [1128.0, 11.5]
     point = MARKDOWN.replace("128.00 ± 0.30", "1,128 ± 3")
     assert [r.throughput_per_s for r in rows_of(tmp_path, "llama-bench", point)] == [1128.0, 11.5]
-    nobody = MARKDOWN.replace("128.00", "1,128").replace("11.50", "12")
-    assert "'1,128' may be 1.128 or 1128" in refusal(tmp_path, "llama-bench", nobody)
+    spread = MARKDOWN.replace("128.00", "1,128").replace("11.50", "12")
+    assert [r.throughput_per_s for r in rows_of(tmp_path, "llama-bench", spread)] == [1128.0, 12.0]
     both = MARKDOWN.replace("128.00", "128,5")
     said = refusal(tmp_path, "llama-bench", both)
     assert "'11.50' has a decimal point, '128,5' a decimal comma" in said
+
+
+@pytest.mark.parametrize("mark", [".", ","])
+def test_a_rate_that_nothing_decides_is_refused_until_the_user_tells(
+    mark: str, tmp_path: Path
+) -> None:
+    rate = f"1{mark}128"
+    nobody = MARKDOWN.replace("128.00 ± 0.30", f"{rate} ± 3").replace("11.50 ± 0.05", "12")
+    said = refusal(tmp_path, "llama-bench", nobody)
+    assert f"avg_ts: '{rate}' may be 1.128 or 1128" in said
+    assert "--decimal point or --decimal comma tells" in said
+    told = {"point": 1.128, "comma": 1128.0} if mark == "." else {"point": 1128.0, "comma": 1.128}
+    for word, value in told.items():
+        rows = rows_of(tmp_path, "llama-bench", nobody, "--decimal", word)
+        assert [row.throughput_per_s for row in rows] == [value, 12.0]
+    log = openvino_run(median=f"2{mark}500 ms", rate=f"1{mark}600", **{"2.5 ms": "3 ms"})
+    assert f"'2{mark}500' may be 2.5 or 2500" in refusal(tmp_path, "benchmark_app", log)
+
+
+def test_between_commas_a_point_alone_is_a_decimal_point(tmp_path: Path) -> None:
+    rows = rows_of(tmp_path, "llama-bench", csv_of(bench_test(avg_ts="1.128", stddev_ts="0")))
+    assert [row.throughput_per_s for row in rows] == [1.128]
+    text = csv_of(bench_test(avg_ts="1.128", stddev_ts="0"), delimiter=";")
+    assert "'1.128' may be 1.128 or 1128" in refusal(tmp_path, "llama-bench", text)
 
 
 # --- benchmark_app
