@@ -427,6 +427,15 @@ class _Reference:
     note: str  # who answered where that is not ONNX Runtime, or why there are none
 
 
+def _asked(job: PrepareJob, single: _Model) -> dict[str, Any]:
+    """What a model is asked: one file is asked other things at other sizes, where it runs as it came."""
+    return {
+        "model": single.sha256,
+        "inputs": msgspec.to_builtins(single.inputs),
+        "task": _task_identity(job),
+    }
+
+
 def _reference(job: PrepareJob, store: Cache, single: _Model) -> _Reference:
     from edgebench.models.parity import unmeasured
 
@@ -434,8 +443,7 @@ def _reference(job: PrepareJob, store: Cache, single: _Model) -> _Reference:
         return _Reference("", False, unmeasured(single.path), NO_TIME_FOR_REFERENCE)
     key = {
         "step": "reference",
-        "model": single.sha256,
-        "task": _task_identity(job),
+        **_asked(job, single),
         "items": REFERENCE_ITEMS,
         **_made_by(),
     }
@@ -471,8 +479,7 @@ def _items(job: PrepareJob, store: Cache, single: _Model) -> str:
 
     key = {
         "step": "items",
-        "model": single.sha256,
-        "task": _task_identity(job),
+        **_asked(job, single),
         "batch": job.batch,
         "pool": file_sha256(Path(inputs.__file__)),
         "metrics": job.metrics,  # a task that does not give one is refused before anything is timed
@@ -512,7 +519,7 @@ def _rounding(job: PrepareJob, store: Cache, single: _Model, reference: _Referen
         items = [task.preprocess(task.raw(number)) for number in range(len(known))]
         return Made(facts={"rounding": fp32_rounding(str(single.path), items, known, store.say)})
 
-    key = {"step": "rounding", "model": single.sha256, "task": _task_identity(job), **_made_by()}
+    key = {"step": "rounding", **_asked(job, single), **_made_by()}
     _, facts = store.get(key, make)
     rounding = facts["rounding"]
     return None if rounding is None else float(rounding)
