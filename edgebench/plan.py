@@ -329,6 +329,22 @@ def _all_backends() -> list[Backend]:
     return registry.every()
 
 
+def opening(workload: Workload, usual: str = "ort") -> list[str]:
+    """Names of the backends that open a workload's model: the usual one, where it does or nobody else
+    does, else those that are installed, else all."""
+    form, scenario = model_format(workload.model), workload.scenarios[0]
+    as_it_is: Variant = {"precision": "as-is", "batch": 1}
+
+    def opens(backend: Backend) -> bool:
+        converts = _converts(workload, _Runtime("", backend, None), as_it_is, form)
+        return form in _formats(backend, scenario) or converts
+
+    found = [backend for backend in _all_backends() if backend.name != "null" and opens(backend)]
+    ready = [backend for backend in found if not isinstance(backend.availability(), Unavailable)]
+    names = [backend.name for backend in ready or found]
+    return names if names and usual not in [backend.name for backend in found] else [usual]
+
+
 def _formats(backend: Backend, scenario: str) -> tuple[str, ...]:
     can = backend.generation if scenario == "generate" else backend.capabilities
     return () if can is None else can.formats

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
-from edgebench.cli import ab_, run_
+from edgebench.cli import ab_, cli, run_
 from edgebench.cli.run_options import Options, resolved, workloads_of
 from edgebench.errors import UsageError
+from edgebench.plan import opening
 
 
 def options(*words: str) -> Options:
@@ -97,3 +99,29 @@ def test_ranges_and_inputs_reach_the_workload(tmp_path: Path) -> None:
     assert fed.data["inputs"].uri == f"file:{own}"
     with pytest.raises(UsageError, match="names no input"):
         workloads_of(options("--model", str(model), "--range", "1,2"))
+
+
+@pytest.mark.parametrize(
+    ("name", "backends"),
+    [("m.tflite", ["litert"]), ("m.onnx", ["ort"]), ("m.blob", ["openvino"]), ("m.xyz", ["ort"])],
+)
+def test_an_own_model_without_a_backend_is_measured_by_what_opens_it(
+    name: str, backends: list[str], tmp_path: Path
+) -> None:
+    for package in ("ai_edge_litert", "openvino"):
+        pytest.importorskip(package)
+    (tmp_path / name).write_bytes(b"content")
+    typed = options("--model", str(tmp_path / name))
+    assert typed.backends == []
+    assert opening(workloads_of(typed)[0]) == backends
+    assert options("--model", str(tmp_path / name), "--backend", "ort").backends == ["ort"]
+    assert options("file-typing").backends == ["ort"]
+
+
+def test_a_run_says_which_backend_it_took(tmp_path: Path) -> None:
+    pytest.importorskip("ai_edge_litert")
+    (tmp_path / "m.tflite").write_bytes(b"no model")
+    words = ["run", "--model", str(tmp_path / "m.tflite"), "--no-save", "--format", "csv"]
+    done = CliRunner().invoke(cli, words)
+    assert "litert opens m.tflite: measured with it, as no --backend is named" in done.stderr
+    assert ",litert," in done.stdout

@@ -23,7 +23,13 @@ from edgebench.cli import run_resume
 from edgebench.cli.numbers import FiniteRange
 from edgebench.cli.own_tasks import say_own_tasks
 from edgebench.cli.preferences import prefer_option
-from edgebench.cli.run_options import PERCENTILES, Options, resolved, workloads_of
+from edgebench.cli.run_options import (
+    DEFAULT_BACKEND,
+    PERCENTILES,
+    Options,
+    resolved,
+    workloads_of,
+)
 from edgebench.errors import DeviceStateError, EdgebenchError, ExitCode, UsageError
 from edgebench.measure.budget import Budget
 from edgebench.measure.campaign import Campaign, Shortened
@@ -31,7 +37,7 @@ from edgebench.measure.estimate import Estimate
 from edgebench.measure.meter import Meter
 from edgebench.measure.power_modes import PowerModes
 from edgebench.plain_text import say
-from edgebench.plan import Cell, parse_sets, plan
+from edgebench.plan import Cell, opening, parse_sets, plan
 from edgebench.record import DeviceFacts, Record, RunFacts, StateCheck
 from edgebench.signals import ended_by
 from edgebench.store import JournalEntry, RunStore
@@ -39,6 +45,7 @@ from edgebench.store import JournalEntry, RunStore
 if TYPE_CHECKING:
     from edgebench.calibration import Calibration
     from edgebench.spec.devices import Device
+    from edgebench.spec.types import Workload
 
 
 @click.command(name="run")
@@ -91,7 +98,11 @@ if TYPE_CHECKING:
     "--task",
     help="Own task and metric for --model: my_task.py:Class; generate for an ONNX decoder.",
 )
-@click.option("--backend", "backends", default="ort", show_default=True, help="Backends: a,b.")
+@click.option(
+    "--backend",
+    "backends",
+    help="Backends: a,b.  [default: ort; what opens it, for a --model that ort does not]",
+)
 @click.option(
     "--set", "sets", multiple=True, help="Variant axis: threads=1,2 (lists multiply; repeatable)."
 )
@@ -242,6 +253,8 @@ def _run(
     workloads = workloads_of(options)
     if options.model is None:  # else the command line names the task
         say_own_tasks(workloads)
+    if not options.backends:
+        options = _with_backends(options, workloads[0])
     cells = plan(
         workloads,
         options.backends,
@@ -306,6 +319,17 @@ def _run(
     records = _in_order(cells, [*done.values(), *measured])
     table = _render(records, shown) if records else None
     return _closing(table, stopped, campaign, keeper)
+
+
+def _with_backends(options: Options, own: Workload) -> Options:
+    """With what opens the model file, where nobody named a backend."""
+    chosen = opening(own)
+    if chosen != [DEFAULT_BACKEND]:
+        say(
+            f"{' and '.join(chosen)} open{'s' if len(chosen) == 1 else ''} {own.title}: measured with it, "
+            "as no --backend is named"
+        )
+    return msgspec.structs.replace(options, backends=chosen)
 
 
 def _calibration(device: DeviceFacts) -> Calibration | None:

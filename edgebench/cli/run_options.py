@@ -16,6 +16,7 @@ from edgebench.spec.types import Workload
 from edgebench.units import parse_bytes, parse_duration_s, parse_share
 
 DEFAULT_SUITE = "quick"
+DEFAULT_BACKEND = "ort"
 #: What `quick` may take: a first table within two minutes.
 QUICK_BUDGET_S = 105.0
 #: Rounds of `quick`: processes of a cell differ by more than a longer window would make up for.
@@ -89,7 +90,7 @@ def resolved(given: dict[str, Any]) -> Options:
         reference=_path(given["reference"], links=True) if given["reference"] else None,
         ranges=list(given["ranges"]),
         inputs=_path(given["inputs"]) if given["inputs"] else None,
-        backends=_listed(given["backends"]),
+        backends=_backends(given["backends"], own),
         sets=list(given["sets"]),
         scenarios=_listed(given["scenarios"] or ""),
         rate_per_s=given["rate"],
@@ -165,6 +166,13 @@ def _positive(text: str, option: str) -> float:
     if value <= 0:
         raise UsageError(f"{option} {text} is no time", f"say {option} 2s")
     return value
+
+
+def _backends(text: str | None, own: bool) -> list[str]:
+    """Those that are named; of a model of one's own without a name none, as its file decides."""
+    if text is not None:
+        return _listed(text)
+    return [] if own else [DEFAULT_BACKEND]
 
 
 def _listed(text: str) -> list[str]:
