@@ -277,6 +277,7 @@ def test_a_model_that_onnx_runtime_cannot_run_has_the_reference_of_onnx(tmp_path
     assert outputs[0]["y"].dtype == np.float32
     assert not prepared.reference_constant
     assert prepared.inputs[0].shape == (1, 8)
+    assert prepared.parity.reference == "what ONNX's own evaluator makes of the file"
 
 
 def test_a_model_that_nobody_can_answer_for_has_no_reference(tmp_path: Path) -> None:

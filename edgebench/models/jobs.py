@@ -27,10 +27,13 @@ class Parity(msgspec.Struct, frozen=True, kw_only=True):
     #: Output -> how far rounding alone moves it, as `models.step_noise` measured it; empty: not known.
     moved: dict[str, float] = {}
     random: str = ""  # why the model gives other outputs for the same input; "": it does not
+    evaluator: bool = False  # ONNX's own answers, as ONNX Runtime cannot run the file
 
     @property
     def reference(self) -> str:
         """Its name."""
+        if self.evaluator:
+            return "what ONNX's own evaluator makes of the file"
         if self.arithmetic:
             return f"the {self.arithmetic} file itself, unoptimised, on ONNX Runtime's CPU provider"
         return "the fp32 reference"

@@ -572,7 +572,8 @@ def _answers(model: _Model, task: Task, say: Callable[[], object]) -> _Answers:
         )
         return _Answers([], False, unmeasured(model.path), note)
     note = f"outputs are held against ONNX's own evaluator: ONNX Runtime cannot run the model ({refusal})"
-    return replace(answers, note=note)
+    parity = msgspec.structs.replace(answers.parity, evaluator=True)
+    return replace(answers, parity=parity, note=note)
 
 
 def _answered(
