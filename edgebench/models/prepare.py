@@ -159,6 +159,8 @@ def _work(store: Cache, final: _Model) -> Work:
 
 def _native(job: PrepareJob) -> PreparedModel:
     """A file in a runtime's own format: used as it came, without a reference to compare it with."""
+    from edgebench.models import tflite_ranges
+
     source = Path(job.source)
     if not source.is_file():
         raise EdgebenchError(f"no model file {source}")
@@ -179,6 +181,7 @@ def _native(job: PrepareJob) -> PreparedModel:
         build_s=None,
         fp32_path=job.source,
         inputs=[],
+        input_ranges=tflite_ranges.input_ranges(source) if job.format == "tflite" else {},
         reference="",
         reference_constant=False,
         reference_note="a file in a runtime's own format has no fp32 reference: give the ONNX model "
