@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
+import io
 import json
 import os
 import time
@@ -686,6 +688,39 @@ def test_reports_that_differ_in_any_setting_have_ids_of_their_own(
         for text in (optimum(), optimum(**change))
     ]
     assert len(set(ids)) == 2
+
+
+def as_csv(*texts: str, delimiter: str = ",") -> str:
+    """As pandas writes what optimum-benchmark makes flat: a column for each path into the document."""
+
+    def flat(value: Any, path: str) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            return {path: value}
+        parts = (flat(each, f"{path}.{name}".lstrip(".")) for name, each in value.items())
+        return {key: part for each in parts for key, part in each.items()}
+
+    rows = [flat(json.loads(text), "") for text in texts]
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    out = io.StringIO()
+    writer = csv.DictWriter(out, columns, delimiter=delimiter, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_the_csv_of_optimum_benchmark_is_read_as_its_json(delimiter: str, tmp_path: Path) -> None:
+    texts = [optimum(), optimum(device="cuda", torch_compile=True, device_ids=[0, 1])]
+    rows = rows_of(tmp_path, "optimum-benchmark", as_csv(*texts, delimiter=delimiter))
+    alone = [rows_of(tmp_path, "optimum-benchmark", text)[0] for text in texts]
+    assert [row.id for row in rows] == [row.id for row in alone]
+    assert [row.latency_ns for row in rows] == [row.latency_ns for row in alone]
+    report = json.dumps(json.loads(optimum())["report"])
+    (record,), _ = imported(tmp_path, "optimum-benchmark", as_csv(report), "--model", "bert")
+    assert record.cell.workload == "optimum-bert-forward"
+    assert record.replicates[0].samples_ns == [20_000_000, 21_000_000, 19_000_000]
+    damaged = as_csv(optimum()).replace("[0.02, 0.021, 0.019]", "[0.02, 0.021")
+    assert "not a list of values" in refusal(tmp_path, "optimum-benchmark", damaged)
 
 
 def test_reports_without_a_configuration_are_not_one_workload(tmp_path: Path) -> None:

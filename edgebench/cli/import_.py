@@ -47,7 +47,7 @@ def command(
     llama-bench        -o json, jsonl, csv, sql or md
     trtexec            the log, --exportTimes or --exportProfile
     benchmark_app      the console log, or its report as CSV or JSON
-    optimum-benchmark  benchmark_report.json or benchmark.json
+    optimum-benchmark  benchmark_report or benchmark, as .json or .csv
     """
     read = reader(tool)
     device, model = (plain(name) if name else None for name in (device, model))

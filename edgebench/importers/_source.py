@@ -240,6 +240,17 @@ def _plain_value(value: Any, depth: int = 0) -> Any:
     return value
 
 
+def cell_value(cell: str) -> Any:
+    """What a cell holds that Python wrote: nothing, a number, a truth or a list; else its text."""
+    words = {"": None, "None": None, "nan": None, "True": True, "False": False}
+    if cell in words:
+        return words[cell]
+    try:
+        return _plain_value(json.loads(cell))
+    except (ValueError, RecursionError):
+        return cell
+
+
 @dataclass(frozen=True)
 class Imports:
     """The records of a file, and what to tell of the import."""
