@@ -94,8 +94,8 @@ def int4(given: Mapping[str, Any]) -> Any:
 def int8_weights(given: Mapping[str, Any]) -> Any:
     """QDQ by the runtime's own operators: activations in 16 bits, weights in 8, which a kernel may well read
     with activations in 8."""
-    nodes, held, value = [], {}, "x"
-    held |= {"step": np.float32(16 / 65535), "middle": np.uint16(32768)}
+    nodes, value = [], "x"
+    held: dict[str, Any] = {"step": np.float32(16 / 65535), "middle": np.uint16(32768)}
     for layer in range(LAYERS):
         scale = np.float32(np.abs(given[f"w{layer}"]).max() / 127)
         held[f"q{layer}"] = np.round(given[f"w{layer}"] / scale).astype(np.int8)

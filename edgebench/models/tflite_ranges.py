@@ -156,12 +156,12 @@ class _Graph:
         if same is None or len(read) < len(same[1]):
             return
         name, places = same
-        axis = self._axis(operator) if kind == "GATHER" else 0
+        attributes: dict[str, Any] = {"axis": self._axis(operator)} if kind == "GATHER" else {}
         yield helper.make_node(
             name,
             [_name(read[place], names) for place in places],
             [_name(int(operator.Outputs(n)), names) for n in range(operator.OutputsLength())],
-            **({"axis": axis} if axis else {}),
+            **attributes,
         )
 
     def _axis(self, operator: Any) -> int:
