@@ -48,6 +48,7 @@ POWER_MODE = "power_mode"  # a setting of the machine; every other axis is a bac
 #: the number of sequences side by side.
 REQUEST_AXES: dict[str, int] = {"prompt_tokens": 128, "new_tokens": 32}
 SCENARIOS: tuple[str, ...] = get_args(ScenarioName)
+DEFAULT_BACKEND = "ort"
 SHAPED_FORMATS = ("onnx", "tflite")  # whose inputs may have open axes
 GENERATE = "generate"  # the task of decoders, and the scenario
 #: A user's own decoder is held against its fp32 reference; 0.1 nat is far beyond rounding.
@@ -329,7 +330,7 @@ def _all_backends() -> list[Backend]:
     return registry.every()
 
 
-def opening(workload: Workload, usual: str = "ort") -> list[str]:
+def opening(workload: Workload) -> list[str]:
     """Names of the backends that open a workload's model: the usual one, where it does or nobody else
     does, else those that are installed, else all."""
     form, scenario = model_format(workload.model), workload.scenarios[0]
@@ -341,8 +342,9 @@ def opening(workload: Workload, usual: str = "ort") -> list[str]:
 
     found = [backend for backend in _all_backends() if backend.name != "null" and opens(backend)]
     ready = [backend for backend in found if not isinstance(backend.availability(), Unavailable)]
-    names = [backend.name for backend in ready or found]
-    return names if names and usual not in [backend.name for backend in found] else [usual]
+    if not found or DEFAULT_BACKEND in [backend.name for backend in found]:
+        return [DEFAULT_BACKEND]
+    return [backend.name for backend in ready or found]
 
 
 def _formats(backend: Backend, scenario: str) -> tuple[str, ...]:

@@ -11,7 +11,10 @@ from click.testing import CliRunner
 from edgebench.cli import ab_, cli, run_
 from edgebench.cli.run_options import Options, resolved, workloads_of
 from edgebench.errors import UsageError
-from edgebench.plan import opening
+from edgebench.measure.couples import Request, couple
+from edgebench.measure.sides import parse_side
+from edgebench.pair import Side
+from edgebench.plan import opening, workload_for_model
 
 
 def options(*words: str) -> Options:
@@ -125,3 +128,16 @@ def test_a_run_says_which_backend_it_took(tmp_path: Path) -> None:
     done = CliRunner().invoke(cli, words)
     assert "litert opens m.tflite: measured with it, as no --backend is named" in done.stderr
     assert ",litert," in done.stdout
+
+
+def test_each_side_of_a_comparison_runs_on_what_opens_it(tmp_path: Path) -> None:
+    pytest.importorskip("ai_edge_litert")
+    files: dict[Side, Path] = {"base": tmp_path / "m.onnx", "head": tmp_path / "m.tflite"}
+    for path in files.values():
+        path.write_bytes(b"content")
+    sides = {side: parse_side([str(path)]) for side, path in files.items()}
+    workloads = {side: workload_for_model(path, {}) for side, path in files.items()}
+    asked = Request(workloads=[], base=sides["base"], head=sides["head"])
+    made = couple(asked, workloads, {})
+    assert (made.base.backend, made.head.backend) == ("ort", "litert")
+    assert made.head.unsupported is None

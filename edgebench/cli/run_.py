@@ -23,13 +23,7 @@ from edgebench.cli import run_resume
 from edgebench.cli.numbers import FiniteRange
 from edgebench.cli.own_tasks import say_own_tasks
 from edgebench.cli.preferences import prefer_option
-from edgebench.cli.run_options import (
-    DEFAULT_BACKEND,
-    PERCENTILES,
-    Options,
-    resolved,
-    workloads_of,
-)
+from edgebench.cli.run_options import PERCENTILES, Options, resolved, workloads_of
 from edgebench.errors import DeviceStateError, EdgebenchError, ExitCode, UsageError
 from edgebench.measure.budget import Budget
 from edgebench.measure.campaign import Campaign, Shortened
@@ -37,7 +31,7 @@ from edgebench.measure.estimate import Estimate
 from edgebench.measure.meter import Meter
 from edgebench.measure.power_modes import PowerModes
 from edgebench.plain_text import say
-from edgebench.plan import Cell, opening, parse_sets, plan
+from edgebench.plan import DEFAULT_BACKEND, Cell, opening, parse_sets, plan
 from edgebench.record import DeviceFacts, Record, RunFacts, StateCheck
 from edgebench.signals import ended_by
 from edgebench.store import JournalEntry, RunStore

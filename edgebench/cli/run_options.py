@@ -11,12 +11,18 @@ from edgebench.errors import UsageError
 from edgebench.measure.campaign import Settings
 from edgebench.measure.estimate import Estimate
 from edgebench.plain_text import utf8
-from edgebench.plan import OwnInputs, known_axes, parse_ranges, parse_shapes, workload_for_model
+from edgebench.plan import (
+    DEFAULT_BACKEND,
+    OwnInputs,
+    known_axes,
+    parse_ranges,
+    parse_shapes,
+    workload_for_model,
+)
 from edgebench.spec.types import Workload
 from edgebench.units import parse_bytes, parse_duration_s, parse_share
 
 DEFAULT_SUITE = "quick"
-DEFAULT_BACKEND = "ort"
 #: What `quick` may take: a first table within two minutes.
 QUICK_BUDGET_S = 105.0
 #: Rounds of `quick`: processes of a cell differ by more than a longer window would make up for.
