@@ -79,28 +79,19 @@ def test_a_shape_that_is_an_input_is_one_that_the_data_has(cache: Path, tmp_path
     assert (code, statuses(rows)) == (0, [("ort", "ok", True)])
 
 
-def test_a_position_that_must_not_be_0_is_none(cache: Path, tmp_path: Path) -> None:
-    """As RoBERTa counts: positions begin behind the padding, and the table ends where the sequence does."""
-    table = np.linspace(-1, 1, 10 * 4, dtype=np.float32).reshape(10, 4)
+def test_an_index_into_a_table_of_one_row_is_0(cache: Path, tmp_path: Path) -> None:
+    """RoBERTa's types of tokens: there is one."""
     path = model(
         tmp_path,
         [
-            node("Equal", "ids pad", "is_pad"),
-            node("Not", "is_pad", "word"),
-            node("Cast", "word", "one", to=INT),
-            node("CumSum", "one axis", "count"),
-            node("Add", "count one_more", "place"),
-            node("Gather", "table place", "e"),
             node("Gather", "words ids", "w"),
-            node("Add", "e w", "y"),
+            node("Gather", "kinds types", "k"),
+            node("Add", "w k", "y"),
         ],
-        {"ids": (INT, [1, 8])},
+        {"ids": (INT, [1, 8]), "types": (INT, [1, 8])},
         {"y": (FLOAT, [1, 8, 4])},
-        pad=np.array(1),
-        axis=np.array(1),
-        one_more=np.array(1),
-        table=table,
-        words=np.arange(40, dtype=np.float32).reshape(10, 4),
+        words=np.linspace(-1, 1, 40, dtype=np.float32).reshape(10, 4),
+        kinds=np.ones((1, 4), np.float32),
     )
     code, rows = measured(cache, path)
     assert (code, statuses(rows)) == (0, [("ort", "ok", True)])
