@@ -1,8 +1,8 @@
 """Numbers as people and programs write them: 1234.5, 1,234.5, 1.234,5, 1 234,5.
 
 Which mark is the decimal one is told by the file itself: "0,25" and "1.234,5" can only have a decimal
-comma, "0.25" and "1,234.5" only a decimal point. "5,000" tells nothing, and is read by what the others
-say; where they say nothing either, nobody knows whether it is 5 or 5000.
+comma, "0.25" and "1,234.5" only a decimal point. "5,000" and "5.000" tell nothing, and are read by what the
+others say; where they say nothing either, nobody knows whether it is 5 or 5000.
 """
 
 from __future__ import annotations
@@ -34,46 +34,51 @@ class TwoReadings(ValueError):
         super().__init__(f"{text!r} may be {low:g} or {high:g}")
 
 
-def decimal_mark(texts: Iterable[str]) -> str:
+#: What a person calls the decimal mark.
+MARKS = {"point": ".", "comma": ","}
+
+
+def decimal_mark(texts: Iterable[str], between: str = "") -> str:
     """The decimal mark that the numbers prove: "." or ",", and "" where none of them proves one.
 
-    Raises MixedMarks.
+    `between`: what separates them. Who writes decimal commas separates by something else, so that between
+    commas points alone are decimal ones. Raises MixedMarks.
     """
+    given = list(texts)
     seen: dict[str, str] = {}
-    for text in texts:
+    for text in given:
         if mark := proven_mark(text):
             seen.setdefault(mark, text)
     if len(seen) > 1:
         raise MixedMarks(seen["."], seen[","])
-    return next(iter(seen), "")
+    points_alone = between == "," and not any("," in text for text in given)
+    return next(iter(seen), "." if points_alone else "")
 
 
 def parse_number(text: str, mark: str = "") -> float | None:
     """The number by the decimal mark of its file ("" where none is proven); None where it is none.
 
-    Raises TwoReadings where it could be another one: a point alone is a decimal point, as programs
-    write it, a comma alone is not.
+    Raises TwoReadings where it could be another one.
     """
     text = text.strip()
-    if mark != "," and "," not in text and "_" not in text:
+    if mark == "." and "," not in text and "_" not in text:
         try:
             return float(text)
         except ValueError:
             pass
     if mark:
         return _reading(text, mark)
-    values = {_reading(text, "."), _reading(text, ",")} - {None}
-    if len(values) > 1 and "." in text:
-        return _reading(text, ".")
-    if len(values) > 1:
+    if is_ambiguous(text):
         raise TwoReadings(text)
-    return next(iter(values), None)
+    point = _reading(text, ".")
+    return _reading(text, ",") if point is None else point
 
 
 def is_ambiguous(text: str) -> bool:
     """Whether both marks give a number, and not the same."""
     point, comma = _reading(text, "."), _reading(text, ",")
-    return point is not None and comma is not None and point != comma
+    both = point is not None and comma is not None
+    return both and point != comma and not text.strip("+- ").isalpha()
 
 
 def decimals(text: str, mark: str = "") -> int:

@@ -48,6 +48,7 @@ POWER_MODE = "power_mode"  # a setting of the machine; every other axis is a bac
 #: the number of sequences side by side.
 REQUEST_AXES: dict[str, int] = {"prompt_tokens": 128, "new_tokens": 32}
 SCENARIOS: tuple[str, ...] = get_args(ScenarioName)
+DEFAULT_BACKEND = "ort"
 SHAPED_FORMATS = ("onnx", "tflite")  # whose inputs may have open axes
 GENERATE = "generate"  # the task of decoders, and the scenario
 #: A user's own decoder is held against its fp32 reference; 0.1 nat is far beyond rounding.
@@ -327,6 +328,23 @@ def _able(can: Callable[[Backend], bool]) -> str:
 @cache
 def _all_backends() -> list[Backend]:
     return registry.every()
+
+
+def opening(workload: Workload) -> list[str]:
+    """Names of the backends that open a workload's model: the usual one, where it does or nobody else
+    does, else those that are installed, else all."""
+    form, scenario = model_format(workload.model), workload.scenarios[0]
+    as_it_is: Variant = {"precision": "as-is", "batch": 1}
+
+    def opens(backend: Backend) -> bool:
+        converts = _converts(workload, _Runtime("", backend, None), as_it_is, form)
+        return form in _formats(backend, scenario) or converts
+
+    found = [backend for backend in _all_backends() if backend.name != "null" and opens(backend)]
+    ready = [backend for backend in found if not isinstance(backend.availability(), Unavailable)]
+    if not found or DEFAULT_BACKEND in [backend.name for backend in found]:
+        return [DEFAULT_BACKEND]
+    return [backend.name for backend in ready or found]
 
 
 def _formats(backend: Backend, scenario: str) -> tuple[str, ...]:

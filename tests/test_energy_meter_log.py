@@ -238,9 +238,22 @@ def test_points_between_thousands_alone(tmp_path: Path) -> None:
     assert "'1.001' may be 1.001 or 1001" in refusal(tmp_path, german)
     assert log_of(tmp_path, german + "\n4;1.234.567").values[1] == pytest.approx(1.001)
     three = column(["998.000", "1.001", "1.234", "4.998"], "time;power_mw", ";")
-    assert log_of(tmp_path, three).values[1] == pytest.approx(1.001e-3)
-    proven = column(["998", "1.001", "1.234", "4.998", "1.5"], "time;power_mw", ";")
-    assert log_of(tmp_path, proven).values[1] == pytest.approx(1.001e-3)
+    assert log_of(tmp_path, three).values[1] == pytest.approx(1.001e-3)  # 0.25 s proves the point
+    whole = three.replace(".25;", ";")
+    assert "'998.000' may be 998 or 998000" in refusal(tmp_path, whole)
+    assert "--decimal point or --decimal comma" in refusal(tmp_path, whole)
+    path = tmp_path / "log.csv"
+    assert read_log(path, mark=".").values[1] == pytest.approx(1.001e-3)
+    assert read_log(path, mark=",").values[1] == pytest.approx(1.001)
+    commas = whole.replace(";", ",")
+    assert log_of(tmp_path, commas).values[1] == pytest.approx(1.001e-3)
+    # A column that is not read tells as well; beside decimal commas nobody knows what wrote this one.
+    lines = whole.replace("power_mw", "power_mw;load").splitlines()
+    point, comma = (
+        "\n".join([lines[0], *(f"{line};{cell}" for line in lines[1:])]) for cell in ("0.5", "0,5")
+    )
+    assert log_of(tmp_path, point).values[1] == pytest.approx(1.001e-3)
+    assert "'998.000' may be 998 or 998000" in refusal(tmp_path, comma)
 
 
 def test_two_decimal_marks_in_one_file_are_refused(tmp_path: Path) -> None:

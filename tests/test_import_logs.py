@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
+import io
 import json
 import os
 import time
@@ -368,11 +370,35 @@ def test_rates_by_the_decimal_mark_that_the_file_proves(tmp_path: Path) -> None:
     assert [r.throughput_per_s for r in rows_of(tmp_path, "llama-bench", comma)] == [1128.0, 11.5]
     point = MARKDOWN.replace("128.00 ± 0.30", "1,128 ± 3")
     assert [r.throughput_per_s for r in rows_of(tmp_path, "llama-bench", point)] == [1128.0, 11.5]
-    nobody = MARKDOWN.replace("128.00", "1,128").replace("11.50", "12")
-    assert "'1,128' may be 1.128 or 1128" in refusal(tmp_path, "llama-bench", nobody)
+    spread = MARKDOWN.replace("128.00", "1,128").replace("11.50", "12")
+    assert [r.throughput_per_s for r in rows_of(tmp_path, "llama-bench", spread)] == [1128.0, 12.0]
     both = MARKDOWN.replace("128.00", "128,5")
     said = refusal(tmp_path, "llama-bench", both)
     assert "'11.50' has a decimal point, '128,5' a decimal comma" in said
+
+
+@pytest.mark.parametrize("mark", [".", ","])
+def test_a_rate_that_nothing_decides_is_refused_until_the_user_tells(
+    mark: str, tmp_path: Path
+) -> None:
+    rate = f"1{mark}128"
+    nobody = MARKDOWN.replace("128.00 ± 0.30", f"{rate} ± 3").replace("11.50 ± 0.05", "12")
+    said = refusal(tmp_path, "llama-bench", nobody)
+    assert f"avg_ts: '{rate}' may be 1.128 or 1128" in said
+    assert "--decimal point or --decimal comma tells" in said
+    told = {"point": 1.128, "comma": 1128.0} if mark == "." else {"point": 1128.0, "comma": 1.128}
+    for word, value in told.items():
+        rows = rows_of(tmp_path, "llama-bench", nobody, "--decimal", word)
+        assert [row.throughput_per_s for row in rows] == [value, 12.0]
+    log = openvino_run(median=f"2{mark}500 ms", rate=f"1{mark}600", **{"2.5 ms": "3 ms"})
+    assert f"'2{mark}500' may be 2.5 or 2500" in refusal(tmp_path, "benchmark_app", log)
+
+
+def test_between_commas_a_point_alone_is_a_decimal_point(tmp_path: Path) -> None:
+    rows = rows_of(tmp_path, "llama-bench", csv_of(bench_test(avg_ts="1.128", stddev_ts="0")))
+    assert [row.throughput_per_s for row in rows] == [1.128]
+    text = csv_of(bench_test(avg_ts="1.128", stddev_ts="0"), delimiter=";")
+    assert "'1.128' may be 1.128 or 1128" in refusal(tmp_path, "llama-bench", text)
 
 
 # --- benchmark_app
@@ -662,6 +688,39 @@ def test_reports_that_differ_in_any_setting_have_ids_of_their_own(
         for text in (optimum(), optimum(**change))
     ]
     assert len(set(ids)) == 2
+
+
+def as_csv(*texts: str, delimiter: str = ",") -> str:
+    """As pandas writes what optimum-benchmark makes flat: a column for each path into the document."""
+
+    def flat(value: Any, path: str) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            return {path: value}
+        parts = (flat(each, f"{path}.{name}".lstrip(".")) for name, each in value.items())
+        return {key: part for each in parts for key, part in each.items()}
+
+    rows = [flat(json.loads(text), "") for text in texts]
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    out = io.StringIO()
+    writer = csv.DictWriter(out, columns, delimiter=delimiter, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_the_csv_of_optimum_benchmark_is_read_as_its_json(delimiter: str, tmp_path: Path) -> None:
+    texts = [optimum(), optimum(device="cuda", torch_compile=True, device_ids=[0, 1])]
+    rows = rows_of(tmp_path, "optimum-benchmark", as_csv(*texts, delimiter=delimiter))
+    alone = [rows_of(tmp_path, "optimum-benchmark", text)[0] for text in texts]
+    assert [row.id for row in rows] == [row.id for row in alone]
+    assert [row.latency_ns for row in rows] == [row.latency_ns for row in alone]
+    report = json.dumps(json.loads(optimum())["report"])
+    (record,), _ = imported(tmp_path, "optimum-benchmark", as_csv(report), "--model", "bert")
+    assert record.cell.workload == "optimum-bert-forward"
+    assert record.replicates[0].samples_ns == [20_000_000, 21_000_000, 19_000_000]
+    damaged = as_csv(optimum()).replace("[0.02, 0.021, 0.019]", "[0.02, 0.021")
+    assert "not a list of values" in refusal(tmp_path, "optimum-benchmark", damaged)
 
 
 def test_reports_without_a_configuration_are_not_one_workload(tmp_path: Path) -> None:

@@ -260,6 +260,25 @@ def test_a_file_whose_branches_contradict_the_shapes_runs_as_it_came(tmp_path: P
     assert not prepared.reference_note
 
 
+def test_one_file_at_other_sizes_is_asked_other_things(tmp_path: Path) -> None:
+    """A file that runs as it came is the same file at every size: what is kept of one size is no answer for
+    another."""
+    source = write(tmp_path / "vad.onnx", models.contradicting_branches())
+    task = "class Fitting(SeededInputs):\n    def preprocess(self, raw):\n"
+    task += "        wide = self.context.inputs[0].shape[1] == 8\n"
+    task += "        return super().preprocess(raw) | {'wide': np.full(1, wide)}\n"
+    for width in (4, 8):
+        shapes: dict[str, list[int | str]] = {"x": [1, width], "wide": [1]}
+        asked = job(source, shapes=shapes)
+        (tmp_path / "task.py").write_text(f"{TASK}\n{task}")
+        prepared = prepare(msgspec.structs.replace(asked, task=f"{tmp_path / 'task.py'}:Fitting"))
+        assert prepared.path == str(source)
+        x = load_outputs(prepared.items, 1)[0]["x"]
+        assert x.shape == (1, width)
+        (y,) = load_outputs(prepared.reference, 1)[0].values()
+        assert y == pytest.approx(0.5 * x.sum(axis=1, keepdims=True).repeat(2, axis=1), rel=1e-5)
+
+
 def test_sparse_weights_stay_as_they_are_where_open_axes_are_fixed(tmp_path: Path) -> None:
     """ONNX Runtime would write them in a form that ONNX itself refuses."""
     prepared = prepare(job(write(tmp_path / "sparse.onnx", models.sparse_weight())))
@@ -277,6 +296,7 @@ def test_a_model_that_onnx_runtime_cannot_run_has_the_reference_of_onnx(tmp_path
     assert outputs[0]["y"].dtype == np.float32
     assert not prepared.reference_constant
     assert prepared.inputs[0].shape == (1, 8)
+    assert prepared.parity.reference.endswith("itself in ONNX's own evaluator")
 
 
 def test_a_model_that_nobody_can_answer_for_has_no_reference(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from edgebench.numerals import MixedMarks, TwoReadings, decimal_mark, is_ambiguo
     [
         ("1234.5", 1234.5), ("1,234.5", 1234.5), ("1.234,5", 1234.5), ("1 234,5", 1234.5),
         ("1'234.5", 1234.5), ("1\u00a0234,5", 1234.5), ("1,234,567", 1234567.0), ("0,250", 0.25),
-        ("2,5", 2.5), ("1.234", 1.234), ("1.234.567", 1234567.0), ("-0,5", -0.5), ("1,5e3", 1500.0),
+        ("2,5", 2.5), ("1.2345", 1.2345), ("1.234.567", 1234567.0), ("-0,5", -0.5), ("1,5e3", 1500.0),
         ("5", 5.0), (".5", 0.5), (",5", 0.5), ("1234,567", 1234.567), ("1e-3", 0.001),
         ("\u22125,5", -5.5),
     ],
@@ -31,8 +31,9 @@ def test_what_is_no_number(text: str) -> None:
 
 
 def test_what_can_be_two_numbers_is_read_by_what_the_file_proves() -> None:
-    with pytest.raises(TwoReadings, match="'5,000' may be 5 or 5000"):
-        parse_number("5,000")
+    for text in ("5,000", "5.000"):
+        with pytest.raises(TwoReadings, match=f"'{text}' may be 5 or 5000"):
+            parse_number(text)
     assert (parse_number("5,000", "."), parse_number("5,000", ",")) == (5000.0, 5.0)
     assert (parse_number("5.000", "."), parse_number("5.000", ",")) == (5.0, 5000.0)
     assert (is_ambiguous("5,000"), is_ambiguous("5,00"), is_ambiguous("5")) == (True, False, False)
@@ -42,6 +43,10 @@ def test_the_mark_is_proved_by_a_number_that_has_one_reading() -> None:
     assert decimal_mark(["5,000", "12", "0.25"]) == "."
     assert decimal_mark(["5,000", "12", "0,25"]) == ","
     assert decimal_mark(["5,000", "12", "1.234"]) == ""
+    assert decimal_mark(["5.000", "12"], between=",") == "."
+    assert decimal_mark(["5.000", "12"], between=";") == ""
+    assert decimal_mark(["5,000", "1.234"], between=",") == ""
+    assert decimal_mark(["5.000", "0,25"], between=",") == ","
     with pytest.raises(MixedMarks, match=r"'0.25' has a decimal point, '2,5' a decimal comma"):
         decimal_mark(["5,000", "0.25", "2,5"])
 

@@ -218,6 +218,26 @@ def test_handling_that_took_long_in_one_process_is_a_busy_moment() -> None:
     assert codes(record(replicates=[busy, second, third])) == []
 
 
+@pytest.mark.parametrize(("read_ns", "struck"), [(25 * US, False), (250 * US, True)])
+def test_a_short_pipeline_that_others_kept_waiting_is_a_busy_moment(
+    read_ns: int, struck: bool
+) -> None:
+    """As ncnn was seen on a loaded machine: five queries, all of them slow, beside readings that were not."""
+    unseen = Unseen(
+        pool_ns=[60 * US] * 6,
+        unseen_ns=[60 * US] * 6,
+        caching=False,
+        prepare_ns=[20 * US] * 6,
+        copy_ns=[8 * US] * 6,
+    )
+    completion = Completion(
+        first_read_ns=[read_ns] * 6, second_read_ns=[20 * US] * 6, deferred=False
+    )
+    busy = split(66 * US, 120 * US, max(189 * US, read_ns), 15 * US)
+    made = of(63 * US, runs=1, pipeline=busy, unseen=unseen, completion=completion)
+    assert codes(made) == (["moved_work"] if struck else [])
+
+
 @pytest.mark.parametrize(
     ("prepare_ns", "read_ns", "run_ns", "struck"),
     [

@@ -6,10 +6,15 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from edgebench.api.run_options import Options, resolved, workloads_of
-from edgebench.cli import ab_, run_
+from edgebench.cli import ab_, cli, run_
 from edgebench.errors import UsageError
+from edgebench.measure.couples import Request, couple
+from edgebench.measure.sides import parse_side
+from edgebench.pair import Side
+from edgebench.plan import opening, workload_for_model
 
 
 def options(*words: str) -> Options:
@@ -97,3 +102,42 @@ def test_ranges_and_inputs_reach_the_workload(tmp_path: Path) -> None:
     assert fed.data["inputs"].uri == f"file:{own}"
     with pytest.raises(UsageError, match="names no input"):
         workloads_of(options("--model", str(model), "--range", "1,2"))
+
+
+@pytest.mark.parametrize(
+    ("name", "backends"),
+    [("m.tflite", ["litert"]), ("m.onnx", ["ort"]), ("m.blob", ["openvino"]), ("m.xyz", ["ort"])],
+)
+def test_an_own_model_without_a_backend_is_measured_by_what_opens_it(
+    name: str, backends: list[str], tmp_path: Path
+) -> None:
+    for package in ("ai_edge_litert", "openvino"):
+        pytest.importorskip(package)
+    (tmp_path / name).write_bytes(b"content")
+    typed = options("--model", str(tmp_path / name))
+    assert typed.backends == []
+    assert opening(workloads_of(typed)[0]) == backends
+    assert options("--model", str(tmp_path / name), "--backend", "ort").backends == ["ort"]
+    assert options("file-typing").backends == ["ort"]
+
+
+def test_a_run_says_which_backend_it_took(tmp_path: Path) -> None:
+    pytest.importorskip("ai_edge_litert")
+    (tmp_path / "m.tflite").write_bytes(b"no model")
+    words = ["run", "--model", str(tmp_path / "m.tflite"), "--no-save", "--format", "csv"]
+    done = CliRunner().invoke(cli, words)
+    assert "litert opens m.tflite: measured with it, as no --backend is named" in done.stderr
+    assert ",litert," in done.stdout
+
+
+def test_each_side_of_a_comparison_runs_on_what_opens_it(tmp_path: Path) -> None:
+    pytest.importorskip("ai_edge_litert")
+    files: dict[Side, Path] = {"base": tmp_path / "m.onnx", "head": tmp_path / "m.tflite"}
+    for path in files.values():
+        path.write_bytes(b"content")
+    sides = {side: parse_side([str(path)]) for side, path in files.items()}
+    workloads = {side: workload_for_model(path, {}) for side, path in files.items()}
+    asked = Request(workloads=[], base=sides["base"], head=sides["head"])
+    made = couple(asked, workloads, {})
+    assert (made.base.backend, made.head.backend) == ("ort", "litert")
+    assert made.head.unsupported is None

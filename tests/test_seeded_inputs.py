@@ -111,6 +111,13 @@ def test_sizes_and_counts_are_what_the_operator_takes(
         assert found.low == 1  # a divisor
 
 
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 0.5])
+def test_what_is_added_and_is_no_whole_number_ends_the_search(value: float) -> None:
+    """A mask that adds minus infinity to scores is nothing that an index goes through."""
+    added = [node("Add", "x much", "a"), node("Max", "a x")]
+    assert ranges(*added, i=(INT, (1,)), much=np.array([value], np.float32)) is None
+
+
 def test_an_index_that_is_compared_with_a_padding_is_an_index_still() -> None:
     nodes = [node("Equal", "i pad", "p"), node("Gather", "table i")]
     found = ranges(*nodes, i=(INT, (1, 4)), table=TABLE, pad=np.array(3))

@@ -229,21 +229,24 @@ class _Handled(NamedTuple):
 
 
 def _handled(replicate: Replicate) -> _Handled | None:
-    """Of the pipeline, where other threads may have to be woken first, and of the closed loop of never-seen
-    inputs and those of the pool. A replicate without a pipeline has the loop alone, and the readings of
-    the check of completion. None where it does not tell what copying costs."""
+    """Of the pipeline, where other threads may have to be woken first, of the closed loop of never-seen
+    inputs and those of the pool, and the readings of the check of completion: a busy moment that all
+    queries of a short pipeline met is not met by all of them. None where nothing tells what copying costs."""
     split, unseen, completed = replicate.pipeline, replicate.unseen, replicate.completion
     again_ns = [*unseen.pool_ns, *unseen.unseen_ns] if unseen is not None else []
+    prepare_ns = list(unseen.prepare_ns) if unseen is not None else []
+    read_ns = list(completed.first_read_ns) if completed is not None else []
+    copy_ns = list(unseen.copy_ns) if unseen is not None else []
     if split is not None and split.copy_ns and split.prepare_ns and split.read_ns:
-        ran_ns = [
+        again_ns += [
             whole - read for whole, read in zip(split.inference_ns, split.read_ns, strict=True)
         ]
-        return _Handled(split.prepare_ns, split.read_ns, split.copy_ns, ran_ns + again_ns)
-    if unseen is None or completed is None:
+        prepare_ns += split.prepare_ns
+        read_ns += split.read_ns
+        copy_ns = list(split.copy_ns)
+    if not (prepare_ns and read_ns and copy_ns):
         return None
-    if not (unseen.prepare_ns and unseen.copy_ns and completed.first_read_ns):
-        return None
-    return _Handled(unseen.prepare_ns, completed.first_read_ns, unseen.copy_ns, again_ns)
+    return _Handled(prepare_ns, read_ns, copy_ns, again_ns)
 
 
 def _unexplained(replicate: Replicate, claim: Claim, served: Sequence[int]) -> Reason | None:

@@ -98,7 +98,7 @@ def run(
     workloads: Names = (),
     *,
     model: File | None = None,
-    backends: Names = DEFAULTS["backends"],
+    backends: Names | None = None,
     sets: Sets | None = None,
     budget: Duration | None = None,
     out: File | None = DEFAULTS["out"],
@@ -108,7 +108,7 @@ def run(
     """Measures workloads, or a model file, on this machine: what `edgebench run` does.
 
     `workloads` are names of built-in ones or of those in `folders`; where neither they nor `model` are given, the
-    suite "quick" runs. `sets` are axes of variants, whose values multiply: {"threads": [1, 2], "precision": "fp32"}.
+    suite "quick" runs. `backends` are ort where none is named, or what opens `model`. `sets` are axes of variants, whose values multiply: {"threads": [1, 2], "precision": "fp32"}.
     `budget` is the time for the whole run without downloads: seconds, or "60s". Records go to a new file below
     the folder `out` as soon as a cell is complete; with None nothing is kept. `progress` True tells on stderr how
     far it is, a function is called with each line, and False is silent. Further options: `RunOptions`.

@@ -13,7 +13,14 @@ from edgebench.errors import UsageError
 from edgebench.measure.campaign import Settings
 from edgebench.measure.estimate import Estimate
 from edgebench.plain_text import utf8
-from edgebench.plan import OwnInputs, known_axes, parse_ranges, parse_shapes, workload_for_model
+from edgebench.plan import (
+    DEFAULT_BACKEND,
+    OwnInputs,
+    known_axes,
+    parse_ranges,
+    parse_shapes,
+    workload_for_model,
+)
 from edgebench.spec.types import Workload
 from edgebench.units import parse_bytes, parse_duration_s, parse_share
 
@@ -47,7 +54,7 @@ DEFAULTS: Mapping[str, Any] = MappingProxyType(
         "inputs": None,
         "parity": None,
         "task": None,
-        "backends": "ort",
+        "backends": None,
         "sets": (),
         "set_power_mode": False,
         "scenarios": None,
@@ -131,7 +138,7 @@ def resolved(given: Mapping[str, Any]) -> Options:
         reference=_path(given["reference"], links=True) if given["reference"] else None,
         ranges=list(given["ranges"]),
         inputs=_path(given["inputs"]) if given["inputs"] else None,
-        backends=_listed(given["backends"]),
+        backends=_backends(given["backends"], own),
         sets=list(given["sets"]),
         scenarios=_listed(given["scenarios"] or ""),
         rate_per_s=given["rate"],
@@ -207,6 +214,13 @@ def _positive(text: str, option: str) -> float:
     if value <= 0:
         raise UsageError(f"{option} {text} is no time", f"say {option} 2s")
     return value
+
+
+def _backends(text: str | None, own: bool) -> list[str]:
+    """Those that are named; of a model of one's own without a name none, as its file decides."""
+    if text is not None:
+        return _listed(text)
+    return [] if own else [DEFAULT_BACKEND]
 
 
 def _listed(text: str) -> list[str]:

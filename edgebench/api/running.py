@@ -29,12 +29,13 @@ from edgebench.measure.campaign import Campaign, Shortened, Watcher
 from edgebench.measure.estimate import Estimate
 from edgebench.measure.meter import Meter
 from edgebench.measure.power_modes import PowerModes
-from edgebench.plan import Cell, parse_sets, plan
+from edgebench.plan import DEFAULT_BACKEND, Cell, opening, parse_sets, plan
 from edgebench.record import Record, RunFacts, StateCheck
 from edgebench.store import JournalEntry, JournalHead, RunStore
 
 if TYPE_CHECKING:
     from edgebench.spec.devices import Device
+    from edgebench.spec.types import Workload
 
 
 class Voice(NamedTuple):
@@ -77,9 +78,8 @@ class Outcome:
             else "",
         ]
         seconds = math.ceil(self.cut.needed_s)
-        return (
-            f"the budget left {', '.join(filter(None, parts))}; --budget {seconds}s is likely to do"
-        )
+        may = "may do" if self.cut.unsure else "is likely to do"
+        return f"the budget left {', '.join(filter(None, parts))}; --budget {seconds}s {may}"
 
     @property
     def going_on(self) -> str:
@@ -109,6 +109,8 @@ def measure(options: Options, start: Start, voice: Voice) -> Outcome:
     if options.model is None:  # else the user named the task with the model
         for line in own_task_lines(workloads):
             voice.say(line)
+    if not options.backends:
+        options = _with_backends(options, workloads[0], voice)
     cells = plan(
         workloads,
         options.backends,
@@ -212,6 +214,17 @@ def _keeper(start: Start, head: JournalHead, say: Callable[[str], None]) -> RunS
     store = RunStore.create(start.out / head.device / f"{stamp}Z-{head.run_id}.jsonl", head)
     store.say = say
     return store
+
+
+def _with_backends(options: Options, own: Workload, voice: Voice) -> Options:
+    """With what opens the model file, where nobody named a backend."""
+    chosen = opening(own)
+    if chosen != [DEFAULT_BACKEND]:
+        voice.say(
+            f"{' and '.join(chosen)} open{'s' if len(chosen) == 1 else ''} {own.title}: measured with it, "
+            "as no --backend is named"
+        )
+    return msgspec.structs.replace(options, backends=chosen)
 
 
 def _meter(options: Options, devices: Sequence[Device]) -> AbstractContextManager[Meter]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgebench.errors import StoreError, UsageError
+from edgebench.numerals import MARKS
 from edgebench.units import parse_share
 from edgebench.whole_file import whole_file
 
@@ -42,6 +43,9 @@ def _column_options(function: Any) -> Any:
 @click.option("--averages", is_flag=True, help="A row is the mean since the row before.")
 @click.option("--accuracy", help="The meter's own, as a share of the value: 0.5%.")
 @click.option("--volts", type=float, help="Fixed voltage of a log of current alone.")
+@click.option(
+    "--decimal", type=click.Choice(list(MARKS)), help="The decimal mark, where the log proves none."
+)
 @_column_options
 @click.option(
     "-o",
@@ -57,6 +61,7 @@ def command(
     averages: bool,
     accuracy: str | None,
     volts: float | None,
+    decimal: str | None,
     out: Path | None,
     **columns: str | None,
 ) -> None:
@@ -77,7 +82,7 @@ def command(
         role: name for role in _ROLES if (name := columns[f"{role}_column"]) is not None
     }
     records = read_records(result)
-    read = read_log(log, named, volts)
+    read = read_log(log, named, volts, MARKS.get(decimal or "", ""))
     alignment = offset_of(read, records, _offset_s(offset))
     meter = Meter(scope, averages, parse_share(accuracy) if accuracy else None)
     attached = attach(records, read, alignment, meter)

@@ -9,6 +9,7 @@ import click
 from edgebench.errors import StoreError, UsageError
 from edgebench.importers import reader
 from edgebench.importers._source import UNKNOWN, open_source
+from edgebench.numerals import MARKS
 from edgebench.plain_text import plain, say
 from edgebench.record import Record, encode
 from edgebench.store import check_readable
@@ -21,9 +22,20 @@ from edgebench.whole_file import whole_file
 @click.option("--out", "-o", required=True, type=Path, help="The result file to write.")
 @click.option("--device", help="Name of the device that the file is of.")
 @click.option("--model", help="Name of the model that the file is of, where it names none.")
+@click.option(
+    "--decimal",
+    type=click.Choice(list(MARKS)),
+    help="The decimal mark, where the file proves none.",
+)
 @click.option("--force", is_flag=True, help="Replace the result file if there is one.")
 def command(
-    tool: str, file: Path, out: Path, device: str | None, model: str | None, force: bool
+    tool: str,
+    file: Path,
+    out: Path,
+    device: str | None,
+    model: str | None,
+    decimal: str | None,
+    force: bool,
 ) -> None:
     """Turn a result file of another tool into records that stand in the same tables.
 
@@ -35,7 +47,7 @@ def command(
     llama-bench        -o json, jsonl, csv, sql or md
     trtexec            the log, --exportTimes or --exportProfile
     benchmark_app      the console log, or its report as CSV or JSON
-    optimum-benchmark  benchmark_report.json or benchmark.json
+    optimum-benchmark  benchmark_report or benchmark, as .json or .csv
     """
     read = reader(tool)
     device, model = (plain(name) if name else None for name in (device, model))
@@ -44,7 +56,9 @@ def command(
         arguments += ["--device", device]
     if model:
         arguments += ["--model", model]
-    imports = read(open_source(file, arguments, model or ""))
+    if decimal:
+        arguments += ["--decimal", decimal]
+    imports = read(open_source(file, arguments, model or "", MARKS.get(decimal or "", "")))
     records = imports.records
     if model and not any(model in _names(record) for record in records):
         raise UsageError(f"--model {model}: {file} names its model itself", "leave it out")

@@ -74,7 +74,9 @@ from edgebench.signals import ended_by
     help="Own task and metric for --model: my_task.py:Class; generate for an ONNX decoder.",
 )
 @click.option(
-    "--backend", "backends", default=DEFAULTS["backends"], show_default=True, help="Backends: a,b."
+    "--backend",
+    "backends",
+    help="Backends: a,b.  [default: ort; what opens it, for a --model that ort does not]",
 )
 @click.option(
     "--set", "sets", multiple=True, help="Variant axis: threads=1,2 (lists multiply; repeatable)."

@@ -59,7 +59,7 @@ class SourceFile:
     text: str
     command: list[str] = field(default_factory=list)
     model: str = ""  # by the user's word, for a file that does not name its own
-    mark: str = ""  # the decimal mark that its numbers prove
+    mark: str = ""  # the decimal mark, by the user's word or as its numbers prove
 
     @cached_property
     def lines(self) -> list[str]:
@@ -70,10 +70,15 @@ class SourceFile:
         where = f"{self.path}:{line}" if line is not None else str(self.path)
         raise StoreError(f"{where}: {message}", fix)
 
-    def with_mark_of(self, numbers: Iterable[str]) -> SourceFile:
-        """The file with the decimal mark that its numbers prove. Raises StoreError where two do."""
+    def with_mark_of(self, numbers: Iterable[str], needs: Sequence[str] = ()) -> SourceFile:
+        """The file with the decimal mark that the user told, else that its numbers prove. `needs`: columns of
+        the table that they stand in. Raises StoreError where two marks are proven."""
+        if self.mark:
+            return self
+        head = self.csv_head(needs) if needs else None
+        between = "" if head is None else _delimiter(self.lines[head], needs)
         try:
-            return replace(self, mark=decimal_mark(numbers))
+            return replace(self, mark=decimal_mark(numbers, between))
         except MixedMarks as mixed:
             self.bad(f"{mixed}: the same mark cannot be both", fix="write all with a decimal point")
 
@@ -85,7 +90,7 @@ class SourceFile:
                 parse_number(str(text), self.mark) if isinstance(text, str) else _plain_number(text)
             )
         except TwoReadings as two:
-            self.bad(f"{what}: {two}", line, "write it without a thousands separator")
+            self.bad(f"{what}: {two}", line, "--decimal point or --decimal comma tells")
         if parsed is None:
             self.bad(f"{what} is no number: {shown}", line)
         value = parsed * unit
@@ -235,6 +240,17 @@ def _plain_value(value: Any, depth: int = 0) -> Any:
     return value
 
 
+def cell_value(cell: str) -> Any:
+    """What a cell holds that Python wrote: nothing, a number, a truth or a list; else its text."""
+    words = {"": None, "None": None, "nan": None, "True": True, "False": False}
+    if cell in words:
+        return words[cell]
+    try:
+        return _plain_value(json.loads(cell))
+    except (ValueError, RecursionError):
+        return cell
+
+
 @dataclass(frozen=True)
 class Imports:
     """The records of a file, and what to tell of the import."""
@@ -243,8 +259,8 @@ class Imports:
     notes: list[str] = field(default_factory=list)
 
 
-def open_source(path: Path, command: Sequence[str], model: str = "") -> SourceFile:
-    """Reads a file, unpacking gzip. Raises StoreError."""
+def open_source(path: Path, command: Sequence[str], model: str = "", mark: str = "") -> SourceFile:
+    """Reads a file, unpacking gzip. `mark`: the decimal one, by the user's word. Raises StoreError."""
     packed = read_bytes(path, MAX_FILE_BYTES, StoreError)
     data = unpacked(packed, path, MAX_FILE_BYTES, StoreError)
     text = "\n".join(map(unstamped, terminal_lines(decode(data, path, StoreError))))
@@ -255,6 +271,7 @@ def open_source(path: Path, command: Sequence[str], model: str = "") -> SourceFi
         text,
         [plain(argument) for argument in command],
         plain(model),
+        mark,
     )
 
 

@@ -76,8 +76,16 @@ def read(source: SourceFile) -> Imports:
         for other, others in found.items()
         if other != form
     ]
-    source = source.with_mark_of(str(test["avg_ts"]) for _, test in tests)
+    needs = _NEEDS if form == "CSV" else ()
+    rows = [test for _, test in tests]
+    # What spreads prove is asked where rates prove nothing.
+    source = source.with_mark_of(_texts(rows, "avg_ts"), needs)
+    source = source.with_mark_of(_texts(rows, "stddev_ts"), needs)
     return Imports([_record(source, line, test) for line, test in tests], notes)
+
+
+def _texts(tests: Iterable[Mapping[str, Any]], name: str) -> Iterator[str]:
+    return (text for test in tests if isinstance(text := test.get(name), str))
 
 
 def _json(source: SourceFile) -> _Tests:

@@ -57,9 +57,8 @@ def read(source: SourceFile) -> Imports:
     if source.csv_head(_TINY_NEEDS) is not None:
         return _tiny(source)
     rows = [_Row(line, fields) for line, fields in source.csv_rows(_NEEDS)]
-    source = source.with_mark_of(
-        row.fields[name] for row in rows for name in ("Performance_Result", "Power_Result")
-    )
+    results = (row.fields[name] for row in rows for name in ("Performance_Result", "Power_Result"))
+    source = source.with_mark_of(results, _NEEDS)
     kept, notes = _without_copies(rows)
     return Imports([_record(source, row) for row in kept], [*notes, CITING])
 
@@ -233,8 +232,10 @@ def _energy(source: SourceFile, row: _Row) -> Energy:
 
 
 def _tiny(source: SourceFile) -> Imports:
-    records = [_tiny_record(source, _Row(line, row)) for line, row in source.csv_rows(_TINY_NEEDS)]
-    return Imports(records, [CITING])
+    rows = [_Row(line, fields) for line, fields in source.csv_rows(_TINY_NEEDS)]
+    rates = (row.fields["performance_median_ips"] for row in rows)
+    source = source.with_mark_of(rates, _TINY_NEEDS)
+    return Imports([_tiny_record(source, row) for row in rows], [CITING])
 
 
 def _tiny_record(source: SourceFile, row: _Row) -> Record:

@@ -1,4 +1,5 @@
-"""optimum-benchmark: benchmark_report.json, or benchmark.json, which holds the report in `report`.
+"""optimum-benchmark: benchmark_report.json, or benchmark.json, which holds the report in `report`; either as
+CSV, whose columns are the paths into it.
 
 Latencies are taken from their raw values. What its readers found wrong is left out and said so:
 times per token (events of earlier requests are never cleared), energy (sampled at 1 Hz, the
@@ -8,6 +9,8 @@ loading included), and rates of prefill and decode (tokens labelled as samples).
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
 from typing import Any
 
 from edgebench.backend import Scalar
@@ -15,6 +18,7 @@ from edgebench.importers._source import (
     UNKNOWN,
     Imports,
     SourceFile,
+    cell_value,
     make_record,
     model_of,
     sampled,
@@ -24,10 +28,14 @@ from edgebench.importers._source import (
 from edgebench.record import Energy, Record
 
 TOOL = "optimum-benchmark"
-SUMMARY = "optimum-benchmark: benchmark_report.json or benchmark.json"
+SUMMARY = "optimum-benchmark: benchmark_report or benchmark, as .json or .csv"
 
 _WHOLE = ("forward", "call")  # a whole query
 _PARTS = ("prefill", "decode")  # of a request that generates
+#: A column that the table of every result has.
+_COLUMN = re.compile(
+    r"(?:^|[,;\t\"])((?:report\.)?(?:forward|call|prefill|decode)\.latency\.unit)\b", re.MULTILINE
+)
 #: Settings whose axis has another name, and what is none: it stands elsewhere, or tells how long to measure.
 _AXES = {
     "input_shapes.batch_size": "batch",
@@ -47,7 +55,7 @@ _NOT_TAKEN = {
 def read(source: SourceFile) -> Imports:
     """A record for each phase that has latencies. Raises StoreError where the file is malformed."""
     records, notes = [], []
-    for number, (line, document) in enumerate(source.json_documents(), start=1):
+    for number, (line, document) in enumerate(_documents(source), start=1):
         if not isinstance(document, dict):
             source.bad("not an object", line)
         report = document.get("report", document)
@@ -64,6 +72,29 @@ def read(source: SourceFile) -> Imports:
     if not records:
         source.bad("no forward, call, prefill or decode in it", fix="give benchmark.json")
     return Imports(records, [*notes, *unnamed_note(records, "benchmark.json")])
+
+
+def _documents(source: SourceFile) -> Iterator[tuple[int, Any]]:
+    column = _COLUMN.search(source.text)
+    if column is None:
+        yield from source.json_documents()
+        return
+    for line, row in source.csv_rows([column[1]]):
+        document: dict[str, Any] = {}
+        for path, cell in row.items():
+            _put(document, path.split("."), cell_value(cell))
+        yield line, document
+
+
+def _put(whole: dict[str, Any], path: list[str], value: Any) -> None:
+    """Puts a value where its path leads; what stands in the way stays."""
+    for name in path[:-1]:
+        inner = whole.setdefault(name, {})
+        if not isinstance(inner, dict):
+            return
+        whole = inner
+    if value is not None:
+        whole.setdefault(path[-1], value)
 
 
 def _record(

@@ -12,11 +12,10 @@ from edgebench.backend import Scalar
 from edgebench.errors import UsageError
 from edgebench.measure.sides import SideSpec
 from edgebench.pair import Side
-from edgebench.plan import Cell, OwnInputs, plan
+from edgebench.plan import Cell, OwnInputs, opening, plan
 from edgebench.spec.matrix import expand, select, value_text
 from edgebench.spec.types import Matrix, Variant, Workload
 
-DEFAULT_BACKEND = "ort"
 #: `precision=int8` without saying how.
 INT8 = "int8-static"
 
@@ -120,7 +119,7 @@ def couple(request: Request, workloads: Mapping[Side, Workload], point: Variant)
 def _cell(request: Request, side: Side, workload: Workload, point: Variant) -> Cell:
     """The one cell of a side at a point."""
     spec, base = request.side(side), request.base
-    backend = spec.backend or DEFAULT_BACKEND
+    backend = spec.backend or opening(workload)[0]
     options = {option.name for option in registry.load(backend).capabilities.options}
     first = {axis: values[0] for axis, values in workload.matrix.axes.items()}
     inherited = base.sets if side == "head" else {}

@@ -155,8 +155,8 @@ def _followed_through(reader: _Reader, shift: int) -> int | None:
     node, place = reader.node, reader.place
     if node.op_type in ("Add", "Sub") and len(node.input) == 2:
         other = reader.constant(1 - place)
-        if len(other) != 1 or int(other[0]) != other[0] or (node.op_type == "Sub" and place == 1):
-            return None
+        if len(other) != 1 or other[0] % 1 != 0 or (node.op_type == "Sub" and place == 1):
+            return None  # nothing whole is added; infinity and what is no number are not either
         return shift + int(other[0]) * (1 if node.op_type == "Add" else -1)
     if node.op_type == "Where":
         return shift if place > 0 else None

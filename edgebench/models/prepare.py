@@ -161,6 +161,8 @@ def _work(store: Cache, final: _Model) -> Work:
 
 def _native(job: PrepareJob) -> PreparedModel:
     """A file in a runtime's own format: used as it came, without a reference to compare it with."""
+    from edgebench.models import tflite_ranges
+
     source = Path(job.source)
     if not source.is_file():
         raise EdgebenchError(f"no model file {source}")
@@ -181,6 +183,7 @@ def _native(job: PrepareJob) -> PreparedModel:
         build_s=None,
         fp32_path=job.source,
         inputs=[],
+        input_ranges=tflite_ranges.input_ranges(source) if job.format == "tflite" else {},
         reference="",
         reference_constant=False,
         reference_note="a file in a runtime's own format has no fp32 reference: give the ONNX model "
@@ -450,6 +453,15 @@ class _Reference:
     note: str  # who answered where that is not ONNX Runtime, or why there are none
 
 
+def _asked(job: PrepareJob, single: _Model) -> dict[str, Any]:
+    """What a model is asked: one file is asked other things at other sizes, where it runs as it came."""
+    return {
+        "model": single.sha256,
+        "inputs": msgspec.to_builtins(single.inputs),
+        "task": _task_identity(job),
+    }
+
+
 def _reference(job: PrepareJob, store: Cache, single: _Model) -> _Reference:
     from edgebench.models.parity import unmeasured
 
@@ -457,8 +469,7 @@ def _reference(job: PrepareJob, store: Cache, single: _Model) -> _Reference:
         return _Reference("", False, unmeasured(single.path), NO_TIME_FOR_REFERENCE)
     key = {
         "step": "reference",
-        "model": single.sha256,
-        "task": _task_identity(job),
+        **_asked(job, single),
         "items": REFERENCE_ITEMS,
         **_made_by(),
     }
@@ -494,8 +505,7 @@ def _items(job: PrepareJob, store: Cache, single: _Model) -> str:
 
     key = {
         "step": "items",
-        "model": single.sha256,
-        "task": _task_identity(job),
+        **_asked(job, single),
         "batch": job.batch,
         "pool": file_sha256(Path(inputs.__file__)),
         "metrics": job.metrics,  # a task that does not give one is refused before anything is timed
@@ -536,7 +546,7 @@ def _rounding(job: PrepareJob, store: Cache, single: _Model, reference: _Referen
         items = [task.preprocess(task.raw(number)) for number in range(len(known))]
         return Made(facts={"rounding": fp32_rounding(str(single.path), items, known, store.say)})
 
-    key = {"step": "rounding", "model": single.sha256, "task": _task_identity(job), **_made_by()}
+    key = {"step": "rounding", **_asked(job, single), **_made_by()}
     _, facts = store.get(key, make)
     rounding = facts["rounding"]
     if rounding is None:

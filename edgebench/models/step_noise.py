@@ -43,6 +43,14 @@ _QUANTIZE_INSIDE = {
     "QAttention",
     "QMoE",
 }
+#: Operators that read quantized values and write floating-point ones, of the type of their scale.
+_WRITE_FLOAT = {
+    "DequantizeLinear",
+    "GatherBlockQuantized",
+    "MatMulIntegerToFloat",
+    "QAttention",
+    "QEmbedLayerNormalization",
+}
 _WEIGHTS = ("INT4", "UINT4", "INT8", "UINT8")
 _PREFIX = "edgebench::"
 
@@ -164,8 +172,8 @@ def jittered(model: ModelProto, *, fp32: bool = False) -> tuple[ModelProto, str]
 
 
 def _types(model: ModelProto) -> dict[str, str]:
-    """Element types, inferred, and guessed where the runtime's own operators stop the inference: such an
-    operator writes what it reads."""
+    """Element types, inferred, and guessed where the runtime's own operators stop the inference: most of
+    them write what they read."""
     import onnx
 
     from edgebench.models.onnx_file import (
@@ -193,6 +201,8 @@ def _guessed(node: NodeProto, types: Mapping[str, str]) -> str:
     if node.op_type == "Cast" and to is not None:
         return str(TensorProto.DataType.Name(to))
     read = [types[name] for name in node.input if types.get(name, "UNDEFINED") != "UNDEFINED"]
+    if node.op_type in _WRITE_FLOAT:
+        return next((kind for kind in read if kind in ("FLOAT", *_ROUNDED)), "UNDEFINED")
     if "Q" in node.op_type[:5]:
         read = [kind for kind in read if kind in _STEPS] or read
     return read[0] if read else "UNDEFINED"

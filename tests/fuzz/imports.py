@@ -13,6 +13,7 @@ from edgebench.record import encode
 from tests.test_import_logs import (
     GROUPS,
     MARKDOWN,
+    as_csv,
     bench_test,
     csv_of,
     openvino_run,
@@ -44,6 +45,7 @@ SEEDS = [
     (trtexec_failed("a.onnx") + trtexec_run(options=" --fp16 --shapes=x:1x3")).encode(),
     json.dumps([{"latencyMs": 1.5}, {"latencyMs": 2.5}]).encode(),
     optimum(device="cuda", model_kwargs={"attn": "sdpa"}).encode(),
+    as_csv(optimum()).encode(),
 ]
 
 

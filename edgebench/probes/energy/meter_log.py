@@ -85,10 +85,13 @@ class MeterLog:
 
 
 def read_log(
-    path: Path, named: dict[Role, str] | None = None, volts: float | None = None
+    path: Path,
+    named: dict[Role, str] | None = None,
+    volts: float | None = None,
+    mark: str = "",
 ) -> MeterLog:
     """Reads a log. `named`: columns by the user's word, which decide what is read; `volts`: of a log of
-    current alone.
+    current alone; `mark`: the decimal one, where the user tells it.
 
     Raises UsageError, naming file and line, for what cannot be read.
     """
@@ -99,7 +102,7 @@ def read_log(
     chosen = _chosen(path, columns, volts)
     clock = _clock(table, columns)
     numeric = [clock.column] if clock.texts is None else []
-    numbers = _Numbers(table, [*numeric, *chosen])
+    numbers = _Numbers(table, [*numeric, *chosen], mark)
     times_s, absolute, taken = _times(table, columns, clock, numbers)
     series = _power([numbers.series(column, columns) for column in chosen], volts)
     _check_values(table, series, numbers.missing)
@@ -265,10 +268,11 @@ class _Series:
 
 
 class _Numbers:
-    """The numbers of the columns that are read, by the decimal mark that all of them prove."""
+    """The numbers of the columns that are read, by the decimal mark that the user tells or that they prove."""
 
-    def __init__(self, table: _Table, columns: Sequence[Column]) -> None:
+    def __init__(self, table: _Table, columns: Sequence[Column], told: str) -> None:
         self._table = table
+        self._told = told
         self.missing = ""  # what a cell says instead of a value
         self._units: dict[int, str] = {}
         self._texts = {column.index: self._plain_cells(column) for column in columns}
@@ -296,9 +300,31 @@ class _Numbers:
 
     @cached_property
     def _mark(self) -> str:
-        """The decimal mark of the file, "" where it proves none."""
-        if not any("," in text or text.count(".") > 1 for text in self._all()):
+        """The decimal mark of the file, "" where nobody tells."""
+        if self._proven:
+            return self._proven
+        points_alone = not any("," in text for text in self._all())
+        # Who writes decimal commas separates by something else.
+        return "." if self._table.delimiter == "," and points_alone else ""
+
+    @cached_property
+    def _proven(self) -> str:
+        """The decimal mark by the user's word, by the numbers that are read, or by all others."""
+        return self._told or self._proven_by_those_read or self._proven_by_others
+
+    @cached_property
+    def _proven_by_others(self) -> str:
+        cells = (cell for _, row in self._table.body for cell in row if "," in cell or "." in cell)
+        try:
+            return decimal_mark(cells)
+        except MixedMarks:
             return ""
+
+    @cached_property
+    def _proven_by_those_read(self) -> str:
+        marked = (text for text in self._all() if "." in text)
+        if not any("," in text or text.count(".") > 1 for text in self._all()):
+            return "." if any(map(proven_mark, marked)) else ""
         try:
             return decimal_mark(self._all())
         except MixedMarks as mixed:
@@ -339,17 +365,19 @@ class _Numbers:
         """Refuses a column that may be read in two ways, though a mark is proven or a point is usual.
 
         Every number is another with the other mark; between commas, a quoted comma is no decimal one. Or
-        nothing proves the point, and beside 1.234 stands 998: a program that writes three decimals writes
-        998.000.
+        nothing but the commas proves the point, and beside 1.234 stands 998: a program that writes three
+        decimals writes 998.000.
         """
-        if not self._mark:
+        if self._told:
+            return
+        if not self._proven:
             whole = any(text.isdigit() and text.strip("0") for text in texts)
             row = (
                 next((n for n, text in enumerate(texts) if is_ambiguous(text)), None)
                 if whole
                 else None
             )
-            if row is not None and not any(map(proven_mark, self._all())):
+            if row is not None:
                 self._table.bad(row, f"{column.name}: {TwoReadings(texts[row])}", _TWO_READINGS)
             return
         if self._mark == "." and self._table.delimiter == ",":
@@ -384,7 +412,7 @@ class _Numbers:
 
 
 _OTHER_UNIT = "correct the unit in the column's name"
-_TWO_READINGS = "write it with a decimal point and no thousands separator"
+_TWO_READINGS = "--decimal point or --decimal comma tells"
 
 
 def _power(read: Sequence[_Series], volts: float | None) -> _Series:
