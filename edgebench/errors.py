@@ -104,6 +104,8 @@ def mend_disk(error: OSError, elsewhere: str) -> str:
         return f"free some space, or {elsewhere}"
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         return f"make it writable, or {elsewhere}"
+    if error.errno == errno.ELOOP:
+        return f"a link stands there: remove it, or {elsewhere}"
     if error.errno in (errno.ENOLCK, errno.EOPNOTSUPP):
         return f"its file system has no locks: {elsewhere}"
     return elsewhere
