@@ -279,6 +279,9 @@ def replaced(folder: Path, column: str, value: str) -> Path:
         ("memory.peak:min", "replicates", "-3"),
         ("memory.peak:min", "replicates", "1e300"),
         ("memory.peak:min", "replicates", "NULL"),
+        ("latency.p50:min", "latency.p50_paired_degrees", "0"),
+        ("latency.p50:min", "latency.p50_paired_degrees", "1e18::BIGINT"),
+        ("latency.p50:min", "latency.p50_paired_error", "-0.1"),
     ],
 )
 def test_a_number_that_cannot_be_is_refused_in_parquet_too(
