@@ -16,6 +16,7 @@ import fcntl
 import io
 import os
 import secrets
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from itertools import chain, count, islice
@@ -304,8 +305,12 @@ class RunStore:
         self.close()
         if self.results.exists() or self.journal.exists():  # somebody else's
             self.results = lost.with_name(f"{lost.stem}-{secrets.token_hex(2)}{lost.suffix}")
-        entries = (entry for entries in self.pending.values() for entry in entries)
-        self._open([self.head, *entries])
+        entries = [entry for entries in self.pending.values() for entry in entries]
+        try:
+            self._open([self.head, *entries])
+        except StoreError:  # the folder is another's now, or something else stands there
+            self.results = Path(tempfile.mkdtemp(prefix="edgebench-results-")) / lost.name
+            self._open([self.head, *entries])
         for record in self.done.values():
             self._append(self._results_fd, encoded(record), self.results)
         say(
