@@ -395,7 +395,13 @@ def test_a_number_that_no_record_could_hold_is_refused(value: str) -> None:
     assert parse_sets([f"threads={2**63 - 1},{'0' * 5000}7"]) == {"threads": [2**63 - 1, 7]}
 
 
-@given(st.one_of(st.booleans(), st.integers(-(2**63) + 1, 2**63 - 1), st.floats(allow_nan=False, allow_infinity=False)))
+@given(
+    st.one_of(
+        st.booleans(),
+        st.integers(-(2**63) + 1, 2**63 - 1),
+        st.floats(allow_nan=False, allow_infinity=False),
+    )
+)
 def test_a_value_survives_its_text(value: Scalar) -> None:
     (parsed,) = parse_sets([f"axis={value_text(value)}"])["axis"]
     assert value_key(parsed) == value_key(value)
