@@ -28,7 +28,7 @@ class ExitCode(IntEnum):
     ASSET = 6  # a model or data file cannot be had
     STORE = 7  # results cannot be written or read, or the system refuses what they need
     INTERNAL = 70  # a mistake of edgebench itself: nothing is said of what was to be judged
-    INTERRUPTED = 130  # Ctrl-C, SIGTERM, SIGHUP, SIGQUIT; what was measured is kept
+    INTERRUPTED = 130  # Ctrl-C, SIGTERM, SIGHUP, SIGQUIT, SIGXCPU; what was measured is kept
 
 
 #: In what runtimes say when they get no memory.

@@ -223,6 +223,18 @@ def test_an_interrupt_is_one(
     )
 
 
+def test_a_signal_that_ends_a_command_is_told(tmp_path: Path) -> None:
+    """click makes an Abort of what a handler raises."""
+    code = (
+        "import os, signal, sys; from edgebench import cli; from edgebench.cli import show_; "
+        "show_.command.callback = lambda **_: os.kill(os.getpid(), signal.SIGXCPU); "
+        f"sys.argv[1:] = ['show', {str(write_results(tmp_path))!r}]; cli.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == ExitCode.INTERRUPTED
+    assert done.stderr.strip() == "edgebench: stopped by SIGXCPU"
+
+
 def test_a_working_directory_that_was_removed_is_one_error(tmp_path: Path) -> None:
     results, gone = write_results(tmp_path), tmp_path / "gone"
     gone.mkdir()

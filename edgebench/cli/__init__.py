@@ -98,8 +98,9 @@ def _interrupted(error: BaseException) -> int:
     except RuntimeError:
         say(f"edgebench: {_NO_PROCESS}")
         return _NO_PROCESS.exit_code
-    if isinstance(error, KeyboardInterrupt):
-        say(f"edgebench: {ended_by(error)}")
+    ending = error.__cause__ if isinstance(error, click.Abort) else error  # what click made of it
+    if isinstance(ending, KeyboardInterrupt):
+        say(f"edgebench: {ended_by(ending)}")
     return ExitCode.INTERRUPTED
 
 
