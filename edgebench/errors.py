@@ -32,7 +32,7 @@ class ExitCode(IntEnum):
     ASSET = 6  # a model or data file cannot be had
     STORE = 7  # results cannot be written or read, or the system refuses what they need
     INTERNAL = 70  # a mistake of edgebench itself: nothing is said of what was to be judged
-    INTERRUPTED = 130  # Ctrl-C, SIGTERM, SIGHUP, SIGQUIT; what was measured is kept
+    INTERRUPTED = 130  # Ctrl-C, SIGTERM, SIGHUP, SIGQUIT, SIGXCPU; what was measured is kept
 
 
 #: In what runtimes say when they get no memory.
@@ -110,6 +110,8 @@ def mend_disk(error: OSError, elsewhere: str) -> str:
         return f"free some space, or {elsewhere}"
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         return f"make it writable, or {elsewhere}"
+    if error.errno == errno.ELOOP:
+        return f"a link stands there: remove it, or {elsewhere}"
     if error.errno in (errno.ENOLCK, errno.EOPNOTSUPP):
         return f"its file system has no locks: {elsewhere}"
     return elsewhere

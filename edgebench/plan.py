@@ -20,9 +20,11 @@ import msgspec
 
 from edgebench import registry
 from edgebench.backend import Backend, Capabilities, ModelFile, Option, Scalar, Unavailable
+from edgebench.bounds import MAX_INTEGER
 from edgebench.errors import UsageError
 from edgebench.installed import installed_version
 from edgebench.models.file_kind import format_of
+from edgebench.plain_text import shortened
 from edgebench.record import Reason
 from edgebench.spec.matrix import expand, select, unique, value_text
 from edgebench.spec.types import (
@@ -57,6 +59,7 @@ _OWN_DECODER = Quality(
     ceiling=0.1,
     also={"greedy_agreement": Limit(), "exact_match": Limit()},
 )
+_MAX_DIGITS = len(str(MAX_INTEGER))
 _ELSEWHERE = {"scenario": "--scenario", "backend": "--backend", "rate": "--rate"}
 
 
@@ -443,10 +446,24 @@ def _scalar(text: str) -> Scalar:
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
     if re.fullmatch(r"[-+]?[0-9]+", text):
-        return int(text)
+        return _integer(text)
     if re.fullmatch(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[-+]?[0-9]+)?", text, re.IGNORECASE):
-        return float(text)
+        if math.isinf(number := float(text)):
+            raise _too_large(text)
+        return number
     return text
+
+
+def _integer(text: str) -> int:
+    """The number of decimal digits. Raises UsageError for one that no record could hold."""
+    digits = text.lstrip("+-0") or "0"
+    if len(digits) > _MAX_DIGITS or int(digits) > MAX_INTEGER:
+        raise _too_large(text)
+    return -int(digits) if text.startswith("-") else int(digits)
+
+
+def _too_large(text: str) -> UsageError:
+    return UsageError(f"{shortened(text, 40)} is too large", f"the largest number is {MAX_INTEGER}")
 
 
 def _check_sets(
@@ -565,9 +582,9 @@ def _size(text: str, item: str, fix: str) -> int | Literal["batch"]:
     text = text.strip()
     if text == "batch":
         return "batch"
-    if not re.fullmatch(r"[0-9]+", text) or int(text) < 1:
+    if not re.fullmatch(r"[0-9]+", text) or (size := _integer(text)) < 1:
         raise UsageError(f"--shape {item!r}: {text!r} is not a size of 1 or more", fix)
-    return int(text)
+    return size
 
 
 def parse_ranges(items: Sequence[str]) -> dict[str, Any]:

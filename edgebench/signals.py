@@ -5,8 +5,8 @@ from __future__ import annotations
 import signal
 from types import FrameType
 
-#: Of a service manager or a CI system, of a terminal that is gone, of Ctrl-backslash.
-ENDINGS = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+#: Of a service manager or a CI system, of a terminal that is gone, of Ctrl-backslash, of `ulimit -t`.
+ENDINGS = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGXCPU)
 
 
 class Stopped(KeyboardInterrupt):

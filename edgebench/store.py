@@ -16,6 +16,7 @@ import fcntl
 import io
 import os
 import secrets
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, count, islice
@@ -30,11 +31,12 @@ from edgebench.plain_text import say
 from edgebench.record import SCHEMA, ModelFacts, Record, Replicate
 from edgebench.record_check import record_findings, replicate_findings
 from edgebench.regular_file import open_regular
+from edgebench.whole_file import refuse_planted
 
 JOURNAL_SUFFIX = ".journal"
 MEASURED_ELSEWHERE = "MEASURED_ELSEWHERE"  # a file that marks a folder of others' results
 LOCK_PATIENCE_S = 2.0
-_FLAGS = os.O_CREAT | os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
+_FLAGS = os.O_CREAT | os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 class JournalHead(msgspec.Struct, frozen=True, kw_only=True):
@@ -217,6 +219,7 @@ class RunStore:
         resumed."""
         partial = self.journal.with_suffix(".new")
         try:
+            refuse_planted(self.results)
             self.results.parent.mkdir(parents=True, exist_ok=True)
             self._journal_fd = os.open(partial, _FLAGS | os.O_EXCL, 0o644)
             self._lock()
@@ -238,10 +241,12 @@ class RunStore:
         head = _head_of(journal)
         store = cls(results, head)
         try:
+            refuse_planted(journal)
             store._journal_fd = os.open(journal, _FLAGS, 0o644)
             _refuse_strangers(journal, store._journal_fd)
             store._lock()
             store._results_fd = os.open(results, _FLAGS, 0o644)
+            _refuse_strangers(results, store._results_fd)
             _cut_torn_line(store._journal_fd)
             _cut_torn_line(store._results_fd)
             for record in iter_records(results):
@@ -301,8 +306,12 @@ class RunStore:
         self.close()
         if self.results.exists() or self.journal.exists():  # somebody else's
             self.results = lost.with_name(f"{lost.stem}-{secrets.token_hex(2)}{lost.suffix}")
-        entries = (entry for entries in self.pending.values() for entry in entries)
-        self._open([self.head, *entries])
+        entries = [entry for entries in self.pending.values() for entry in entries]
+        try:
+            self._open([self.head, *entries])
+        except StoreError:  # the folder is another's now, or something else stands there
+            self.results = Path(tempfile.mkdtemp(prefix="edgebench-results-")) / lost.name
+            self._open([self.head, *entries])
         for record in self.done.values():
             self._append(self._results_fd, encoded(record), self.results)
         self.say(
@@ -369,11 +378,11 @@ def _is(path: Path, fd: int) -> bool:
         return False
 
 
-def _refuse_strangers(journal: Path, fd: int) -> None:
-    """A journal names backends and tasks by file, and they are run."""
+def _refuse_strangers(path: Path, fd: int) -> None:
+    """A journal names backends and tasks by file, and they are run; results are taken for measured ones."""
     if os.fstat(fd).st_uid != os.geteuid():
         raise StoreError(
-            f"{journal}: belongs to another user, and names what is run",
+            f"{path}: belongs to another user, and a run goes on with what it says",
             "start the run anew; if you trust it, resume a copy of your own",
         )
 

@@ -35,7 +35,7 @@ def replacing(path: Path) -> Iterator[Path]:
     stays one, and its file is replaced. What another user has put there is neither followed nor written to.
     Raises OSError.
     """
-    _refuse_planted(path)
+    refuse_planted(path)
     if path.exists() and not path.is_file():
         yield path
         return
@@ -50,20 +50,23 @@ def replacing(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def _refuse_planted(path: Path) -> None:
-    """Raises PermissionError for a link or pipe of another user in a folder that all may write to.
+def refuse_planted(path: Path) -> None:
+    """Raises PermissionError for a link or pipe of another user in a folder that all may write to, wherever
+    in the path it stands.
 
-    The kernel's own rule for such folders (protected_symlinks, protected_fifos), which replacing a file
-    would go around.
+    The kernel's own rule for such folders (protected_symlinks, protected_fifos), which not every system
+    holds, and which replacing a file would go around.
     """
+    for part in (path, *path.parents):
+        if _is_planted(part):
+            raise PermissionError(errno.EPERM, "another user has put it there", str(part))
+
+
+def _is_planted(path: Path) -> bool:
     try:
         facts, folder = path.lstat(), path.parent.stat()
     except OSError:
-        return
-    shared = folder.st_mode & stat.S_IWOTH
-    if (
-        shared
-        and not stat.S_ISREG(facts.st_mode)
-        and facts.st_uid not in (os.geteuid(), folder.st_uid)
-    ):
-        raise PermissionError(errno.EPERM, "another user has put it there", str(path))
+        return False
+    steers = not (stat.S_ISREG(facts.st_mode) or stat.S_ISDIR(facts.st_mode))
+    shared = bool(folder.st_mode & stat.S_IWOTH)
+    return steers and shared and facts.st_uid not in (os.geteuid(), folder.st_uid)

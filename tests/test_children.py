@@ -138,6 +138,22 @@ def test_what_makes_a_model_ends_with_its_parent(tmp_path: Path) -> None:
     assert not child.is_running()
 
 
+CALIBRATING = """
+from edgebench.measure import calibrate
+calibrate._in_process("gemm_fp32", 1, 1e6)
+"""
+
+
+def test_what_measures_a_ceiling_ends_with_its_parent() -> None:
+    with subprocess.Popen([sys.executable, "-c", CALIBRATING]) as parent:
+        [child] = awaited(lambda: psutil.Process(parent.pid).children())
+        os.kill(parent.pid, signal.SIGKILL)
+    _, alive = psutil.wait_procs([child], timeout=30)
+    for process in alive:
+        process.kill()
+    assert not alive
+
+
 def awaited(look: Callable[[], list[psutil.Process]]) -> list[psutil.Process]:
     """What a look finds, as soon as it finds something."""
     while not (found := look()):

@@ -15,6 +15,7 @@ import pytest
 from edgebench import cli as cli_module
 from edgebench.errors import EdgebenchError, ExitCode, StoreError, UnsupportedError
 from edgebench.record import encode
+from edgebench.testing.models import two_by_two
 from tests.records import record
 
 FULL = Path("/dev/full")
@@ -113,10 +114,10 @@ def test_a_file_that_is_opened_later_never_gets_the_descriptor_of_a_closed_strea
     assert done.returncode > 2
 
 
-@pytest.mark.parametrize("columns", ["0", "1", "-5", "nonsense"])
+@pytest.mark.parametrize("columns", ["0", "1", "-5", "nonsense", "9" * 5000, "\u00b2", "9" * 9])
 def test_a_width_that_cannot_be_leaves_nothing_out(tmp_path: Path, columns: str) -> None:
     command = [sys.executable, "-m", "edgebench", "show", str(write_results(tmp_path))]
-    environment = {**os.environ, "COLUMNS": columns}
+    environment = {**os.environ, "COLUMNS": columns, "LINES": columns}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (ExitCode.OK, "")
     assert "deploy" in done.stdout
@@ -222,6 +223,18 @@ def test_an_interrupt_is_one(
     )
 
 
+def test_a_signal_that_ends_a_command_is_told(tmp_path: Path) -> None:
+    """click makes an Abort of what a handler raises."""
+    code = (
+        "import os, signal, sys; from edgebench import cli; from edgebench.cli import show_; "
+        "show_.command.callback = lambda **_: os.kill(os.getpid(), signal.SIGXCPU); "
+        f"sys.argv[1:] = ['show', {str(write_results(tmp_path))!r}]; cli.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == ExitCode.INTERRUPTED
+    assert done.stderr.strip() == "edgebench: stopped by SIGXCPU"
+
+
 def test_a_working_directory_that_was_removed_is_one_error(tmp_path: Path) -> None:
     results, gone = write_results(tmp_path), tmp_path / "gone"
     gone.mkdir()
@@ -234,6 +247,75 @@ def test_a_working_directory_that_was_removed_is_one_error(tmp_path: Path) -> No
     assert done.returncode == ExitCode.STORE
     said = "edgebench: x.csv: cannot be written: No such file or directory\n"
     assert done.stderr == f"{said}  fix: name another place\n"
+
+
+#: Executes a command without what lets root pass where modes do not let it (CAP_DAC_OVERRIDE, ..._READ_SEARCH).
+AS_MODES_SAY = """
+import ctypes, os, sys
+for capability in (1, 2):
+    ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)
+os.chdir(sys.argv[1])
+os.chmod(".", 0)
+os.execv(sys.executable, [sys.executable, "-m", "edgebench", *sys.argv[2:]])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="capabilities of Linux")
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["show", "RESULTS"], ExitCode.OK, ""),
+        (["export", "RESULTS", "-o", "OUT/rows.csv"], ExitCode.OK, "rows.csv"),
+        (["list", "devices"], ExitCode.OK, ""),
+        (
+            ["list", "devices", "--devices", "mine.yaml"],
+            ExitCode.USAGE,
+            "mine.yaml",
+        ),
+        (
+            ["show", "results.jsonl"],
+            ExitCode.STORE,
+            "Permission denied",
+        ),
+        (
+            ["run", "--model", "MODEL", "--replicates", "1", "--slice", "50ms"],
+            ExitCode.STORE,
+            "cannot write results: Permission denied",
+        ),
+        (
+            ["run", "--model", "MODEL", "--replicates", "1", "--slice", "50ms", "--out", "OUT"],
+            ExitCode.OK,
+            "results: OUT",
+        ),
+    ],
+)
+def test_a_working_directory_that_cannot_be_read_is_one_error_or_none(
+    tmp_path: Path, arguments: list[str], code: ExitCode, said: str
+) -> None:
+    locked, out = tmp_path / "locked", tmp_path / "out"
+    locked.mkdir()
+    out.mkdir()
+    places = {"RESULTS": write_results(tmp_path), "OUT": out}
+    if "MODEL" in arguments:
+        places["MODEL"] = two_by_two().write(tmp_path).path
+    for name, place in places.items():
+        arguments = [argument.replace(name, str(place)) for argument in arguments]
+        said = said.replace(name, str(place))
+    command = [sys.executable, "-c", AS_MODES_SAY, str(locked), *arguments]
+    environment = {**os.environ, "EDGEBENCH_CACHE": str(tmp_path / "cache")}
+    try:
+        done = subprocess.run(
+            command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+    finally:
+        locked.chmod(0o700)
+    assert done.returncode == code, done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    if code != ExitCode.OK:
+        assert done.stderr.count("edgebench: ") == 1
+    if "--out" in arguments:
+        assert len(list(out.rglob("*.jsonl"))) == 1
 
 
 def test_a_user_who_is_not_there_is_one_error(tmp_path: Path) -> None:

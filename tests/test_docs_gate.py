@@ -55,3 +55,11 @@ def test_the_action_passes_every_input_on() -> None:
         assert f"inputs.{name}" in text, name
     for step in action["runs"]["steps"]:
         assert "${{" not in step.get("run", ""), "an input in a script would be read as shell"
+
+
+@pytest.mark.parametrize("page", ["docs/gate.md", "SECURITY.md"])
+def test_pages_say_that_a_policy_is_code_and_where_it_must_not_run(page: str) -> None:
+    text = " ".join((ROOT / page).read_text(encoding="utf-8").split()).lower()
+    executed = ("`build:`", "runs its build", "`file.py:class`")
+    kept_away = ("never", "`pull_request_target`", "journal", "`--resume`")
+    assert [word for word in (*executed, *kept_away) if word not in text] == []

@@ -262,9 +262,9 @@ def test_a_name_that_duckdb_cannot_be_told_is_an_error(tmp_path: Path) -> None:
 def replaced(folder: Path, column: str, value: str) -> Path:
     """An exported file with another value in every row of a column."""
     parquet, odd = folder / "rows.parquet", folder / "odd.parquet"
-    assert (
-        run("export", write(folder / "a.jsonl", some_records()[:2]), "-o", parquet).exit_code == 0
-    )
+    few = [replicate(index, list(range(1000, 1120)), round=index) for index in range(2)]
+    made = [record(replicates=few), record({"precision": "int8-static"}, replicates=few)]
+    assert run("export", write(folder / "a.jsonl", made), "-o", parquet).exit_code == 0
     changed = f'SELECT * REPLACE ({value} AS "{column}")'
     connect().execute(f"COPY ({changed} FROM '{parquet}') TO '{odd}' (FORMAT parquet)")
     return odd
@@ -279,6 +279,9 @@ def replaced(folder: Path, column: str, value: str) -> Path:
         ("memory.peak:min", "replicates", "-3"),
         ("memory.peak:min", "replicates", "1e300"),
         ("memory.peak:min", "replicates", "NULL"),
+        ("latency.p50:min", "latency.p50_paired_degrees", "0"),
+        ("latency.p50:min", "latency.p50_paired_degrees", "1e17"),
+        ("latency.p50:min", "latency.p50_paired_error", "-0.1"),
     ],
 )
 def test_a_number_that_cannot_be_is_refused_in_parquet_too(

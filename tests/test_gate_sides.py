@@ -84,6 +84,9 @@ def test_specifications_add_up() -> None:
         (["onnxruntime==1.30.0", "onnxruntime==1.32.0"], "says onnxruntime twice"),
         (["onnxruntime==1.30.0,onnxruntime==1.32.0"], "says onnxruntime twice"),
         (["onnxruntime==1.30.0", sys.executable], "who installs them"),
+        (["x" * 5000], "nothing that can be compared"),  # no file system takes such a name
+        (["a\0b"], "nothing that can be compared"),
+        (["x" * 5000 + ".onnx"], "no model file"),
     ],
 )
 def test_what_is_no_side_gets_one_clear_error(texts: list[str], message: str) -> None:

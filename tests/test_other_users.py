@@ -175,3 +175,58 @@ def test_a_journal_of_another_user_is_not_resumed(tmp_path: Path) -> None:
         RunStore.resume(store.journal)
     os.chown(store.journal, 0, 0)
     RunStore.resume(store.journal).close()
+
+
+def kept_run(folder: Path) -> RunStore:
+    """An unfinished run without results."""
+    head = JournalHead(
+        run_id="1", started_utc="t", options={}, device="d", versions={}, plan_sha256="0"
+    )
+    store = RunStore.create(folder / "run.jsonl", head)
+    store.close()
+    return store
+
+
+@pytest.mark.parametrize("what", ["results", "journal"])
+def test_a_link_in_the_place_of_a_runs_file_is_not_written_through(
+    tmp_path: Path, victim: Path, what: str
+) -> None:
+    store = kept_run(tmp_path)
+    path: Path = getattr(store, what)
+    if what == "journal":
+        victim.write_bytes(path.read_bytes())
+    path.unlink()
+    path.symlink_to(victim)
+    before = victim.read_bytes()
+    with pytest.raises(StoreError, match="symbolic links") as caught:
+        RunStore.resume(store.journal)
+    assert "a link stands there" in caught.value.fix
+    assert victim.read_bytes() == before
+
+
+@as_root
+def test_results_of_another_user_are_not_gone_on_with(tmp_path: Path) -> None:
+    store = kept_run(tmp_path)
+    os.chown(store.results, STRANGER, STRANGER)
+    with pytest.raises(StoreError, match=r"run\.jsonl: belongs to another user"):
+        RunStore.resume(store.journal)
+
+
+@as_root
+def test_a_folder_that_another_user_has_linked_is_not_written_to(
+    shared: Path, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (shared / "results").symlink_to(elsewhere)
+    os.chown(shared / "results", STRANGER, STRANGER, follow_symlinks=False)
+    with pytest.raises(StoreError, match="another user has put it there"):
+        kept_run(shared / "results" / "desk")
+    with (
+        pytest.raises(StoreError, match="another user has put it there"),
+        whole_file(shared / "results" / "page.html") as partial,
+    ):
+        partial.write_text("new")
+    assert not list(elsewhere.iterdir())
+    os.chown(shared / "results", os.geteuid(), 0, follow_symlinks=False)  # one's own
+    kept_run(shared / "results" / "desk")

@@ -387,7 +387,21 @@ def test_sets_that_cannot_be_read(item: str) -> None:
         parse_sets([item])
 
 
-@given(st.one_of(st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False)))
+@pytest.mark.parametrize("value", ["9" * 5000, "-" + "1" * 5000, str(2**63), "1e400", "-1e400"])
+def test_a_number_that_no_record_could_hold_is_refused(value: str) -> None:
+    with pytest.raises(UsageError, match="is too large") as caught:
+        parse_sets([f"threads={value}"])
+    assert len(str(caught.value)) < 200
+    assert parse_sets([f"threads={2**63 - 1},{'0' * 5000}7"]) == {"threads": [2**63 - 1, 7]}
+
+
+@given(
+    st.one_of(
+        st.booleans(),
+        st.integers(-(2**63) + 1, 2**63 - 1),
+        st.floats(allow_nan=False, allow_infinity=False),
+    )
+)
 def test_a_value_survives_its_text(value: Scalar) -> None:
     (parsed,) = parse_sets([f"axis={value_text(value)}"])["axis"]
     assert value_key(parsed) == value_key(value)
@@ -420,6 +434,7 @@ def test_shapes_are_read(item: str, expected: dict[str, list[Any]]) -> None:
         (["input=1,?"], "is not a size"),
         (["input=batch,batch"], "more than one axis"),
         (["input=1", "input=2"], "'input' twice"),
+        (["input=" + "9" * 5000], "is too large"),
     ],
 )
 def test_shapes_that_cannot_be_read(items: list[str], words: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -178,6 +179,11 @@ def journal_removed(store: RunStore) -> None:
     store.journal.unlink()
 
 
+def folder_replaced_by_a_file(store: RunStore) -> None:
+    shutil.rmtree(store.results.parent)
+    store.results.parent.write_text("somebody else's")
+
+
 def results_emptied(store: RunStore) -> None:
     store.results.write_bytes(b"")
 
@@ -192,11 +198,16 @@ def results_emptied(store: RunStore) -> None:
         results_removed,
         journal_removed,
         results_emptied,
+        folder_replaced_by_a_file,
     ],
 )
 def test_what_is_taken_away_while_a_run_writes_is_written_again(
-    harm: Callable[[RunStore], None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    harm: Callable[[RunStore], None],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     first, second = record(), record(variant={"precision": "int8-static"})
     store = RunStore.create(tmp_path / "device" / "run.jsonl", HEAD)
     store.add_replicate(entry("b", 0))
@@ -209,7 +220,7 @@ def test_what_is_taken_away_while_a_run_writes_is_written_again(
     assert said.count("\n") == 1
     assert read_records(store.results) == [first, second]
     store.close()
-    [journal] = unfinished(tmp_path / "device")
+    [journal] = unfinished(store.results.parent)
     again = RunStore.resume(journal)
     assert again.results == store.results
     assert [e.replicate.index for e in again.pending["b"]] == [0, 1]

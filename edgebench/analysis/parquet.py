@@ -30,7 +30,8 @@ _EXPORT = "`edgebench export RESULTS... -o FILE.parquet` writes one"
 _NUMBER = re.compile(r"U?(TINY|SMALL|BIG|HUGE)INT|U?INTEGER|FLOAT|DOUBLE|DECIMAL\(.*\)")
 _COUNTS = ("replicates", "samples")  # of every row
 MAX_COUNT = 1e12
-_NEVER_NEGATIVE = ("_ns", "_bytes", "_per_s", "workload_version", *_COUNTS)
+_DEGREES = "_degrees"  # of freedom
+_NEVER_NEGATIVE = ("_ns", "_bytes", "_per_s", "_error", "workload_version", *_COUNTS)
 _SERIES = ("BIGINT[]", "DOUBLE[]")
 _FEW = 50_000  # rows: reading all columns takes less time than asking for each
 
@@ -135,6 +136,8 @@ class ParquetFrame(Frame):
             wrong |= values < 0
         if column in _COUNTS:
             wrong |= ~(values <= MAX_COUNT)
+        if column.endswith(_DEGREES):
+            wrong |= (values < 1) | (values > MAX_COUNT)
         if wrong.any():
             row = int(np.argmax(wrong))
             raise StoreError(

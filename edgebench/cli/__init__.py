@@ -98,8 +98,9 @@ def _interrupted(error: BaseException) -> int:
     except RuntimeError:
         say(f"edgebench: {_NO_PROCESS}")
         return _NO_PROCESS.exit_code
-    if isinstance(error, KeyboardInterrupt):
-        say(f"edgebench: {ended_by(error)}")
+    ending = error.__cause__ if isinstance(error, click.Abort) else error  # what click made of it
+    if isinstance(ending, KeyboardInterrupt):
+        say(f"edgebench: {ended_by(ending)}")
     return ExitCode.INTERRUPTED
 
 
@@ -147,17 +148,21 @@ def _of_the_system(error: OSError) -> EdgebenchError:
     """What the system refused, and where that is known what it was asked for."""
     names = [os.fsdecode(name) for name in (error.filename, error.filename2) if name is not None]
     why = error.strerror or str(error)
-    if not names and error.errno == errno.ENOENT and not _is_there(Path()):
-        names = ["the working directory"]
     if error.errno == errno.EAGAIN:
         return _NO_PROCESS
+    relative = not any(map(os.path.isabs, names))
+    if error.errno in (errno.ENOENT, errno.EACCES) and relative and not _is_usable(Path()):
+        where = ["the working directory", *names[:1]]
+        return StoreError(
+            ": ".join([*where, why]), "change to a folder that you may read and write"
+        )
     return StoreError(": ".join([*names[:1], why]), _FIXES.get(error.errno or 0, ""))
 
 
-def _is_there(folder: Path) -> bool:
-    """Whether a relative path can be made a whole one: not where the folder was removed."""
+def _is_usable(folder: Path) -> bool:
+    """Whether names in a folder lead anywhere: not where it was removed, or may not be looked into."""
     try:
-        return bool(folder.resolve())
+        return bool(folder.resolve()) and os.access(folder, os.X_OK)
     except OSError:
         return False
 
@@ -169,5 +174,6 @@ _FIXES = {
     errno.ENOSPC: _NO_SPACE,
     errno.EDQUOT: _NO_SPACE,
     errno.EMFILE: "raise `ulimit -n`",
+    errno.EACCES: "change what its permissions allow, or name another file or folder",
 }
 _NO_PROCESS = StoreError("the system starts no further process or thread", "raise `ulimit -u`")

@@ -58,9 +58,7 @@ EPILOG = (
 @click.option("--task", help="Own task and metric for model files: my_task.py:Class.")
 @click.option("--build", metavar="CMD", help="Builds the model of a git: revision.")
 @click.option("--artifact", metavar="PATH", help="The file that --build makes.")
-@click.option(
-    "--repository", default=".", type=click.Path(exists=True, file_okay=False), help="For git:."
-)
+@click.option("--repository", default=".", type=click.Path(file_okay=False), help="For git:.")
 @click.option(
     "--budget", default="5min", show_default=True,
     help="Time for everything but downloads, installations and builds: 60s.",

@@ -9,12 +9,16 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import select
 import sys
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
+
+
+_SIZE = re.compile(r"[0-9]{1,6}")  # of a terminal
 
 
 class StdoutError(Exception):
@@ -61,14 +65,17 @@ class _Output(io.RawIOBase):
 
 
 def secure_streams() -> None:
-    """Puts streams in place that fail as this module says, and keeps files that are opened later from
-    getting the descriptor of a closed one."""
+    """Puts streams in place that fail as this module says, keeps files that are opened later from getting
+    the descriptor of a closed one, and forgets sizes of the terminal that are none."""
     for fd in range(3):
         try:
             os.fstat(fd)
         except OSError:
             # What cannot be written must say so: stdout fails as a closed one does.
             os.open(os.devnull, os.O_WRONLY if fd == 2 else os.O_RDONLY)
+    for name in ("COLUMNS", "LINES"):
+        if not _SIZE.fullmatch(os.environ.get(name, "0")):  # rich would make a number of any digits
+            del os.environ[name]
     sys.stdout = _text(sys.stdout, 1, must=True)
     sys.stderr = _text(sys.stderr, 2, must=False)
 

@@ -23,6 +23,7 @@ from edgebench.calibration import Calibration, Ceiling, What
 from edgebench.children import module_command
 from edgebench.errors import EdgebenchError
 from edgebench.measure.cores import usable_cpus
+from edgebench.measure.parent_link import die_with_parent
 from edgebench.probes.distributions import onnxruntime_owners
 from edgebench.record import DeviceFacts, StateCheck
 
@@ -86,7 +87,9 @@ def _ceiling(what: What, threads: int, rates: list[Rate]) -> Ceiling:
 
 
 def _in_process(what: What, threads: int, seconds: float) -> Rate:
-    job = json.dumps({"what": what, "threads": threads, "seconds": seconds})
+    job = json.dumps(
+        {"what": what, "threads": threads, "seconds": seconds, "parent_pid": os.getpid()}
+    )
     try:
         done = subprocess.run(
             module_command("edgebench.measure.calibrate", job),
@@ -184,6 +187,7 @@ def _memory_add(threads: int, seconds: float) -> Rate:
 
 def main() -> None:
     job = json.loads(sys.argv[1])
+    die_with_parent(job["parent_pid"])
     what, threads, seconds = job["what"], int(job["threads"]), float(job["seconds"])
     if what == "memory_add":
         rate, detail = _memory_add(threads, seconds)

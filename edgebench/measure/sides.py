@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -98,6 +100,15 @@ def backends_of(*sides: SideSpec) -> list[str]:
     return [side.backend for side in sides if side.backend]
 
 
+def _kind(path: Path) -> Literal["file", "folder", "other", ""]:
+    """What stands at a path; "" for nothing, and for a text that no file system takes for a name."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return ""
+    return "file" if stat.S_ISREG(mode) else "folder" if stat.S_ISDIR(mode) else "other"
+
+
 def _parse(text: str, known_backends: Callable[[], Sequence[str]]) -> dict[str, object]:
     if not text:
         raise _unknown(text, known_backends)
@@ -109,21 +120,22 @@ def _parse(text: str, known_backends: Callable[[], Sequence[str]]) -> dict[str, 
     if all(_PIN.fullmatch(part) for part in parts):
         return {"pins": tuple(sorted(parts))}
     path = Path(text).expanduser()
-    if path.is_dir() and (path / "bin" / "python").exists():
+    kind = _kind(path)
+    if kind == "folder" and (path / "bin" / "python").exists():
         return {"python": str((path / "bin" / "python").absolute())}
-    if path.is_file() and os.access(path, os.X_OK) and path.name.startswith("python"):
+    if kind == "file" and os.access(path, os.X_OK) and path.name.startswith("python"):
         return {"python": str(path.absolute())}  # not resolved: that would leave the environment
     if path.suffix.lower() in _MODEL_SUFFIXES:
-        if not path.exists():
+        if not kind:
             raise UsageError(f"no model file {text}")
         return {"model": str(path.absolute())}
-    if "=" in text and not path.exists():
+    if "=" in text and not kind:
         return {"sets": _sets(text)}
-    if text in known_backends() or (":" in text and not path.exists()):
+    if text in known_backends() or (":" in text and not kind):
         return {"backend": registry.absolute(text)}
-    if path.is_file():
+    if kind == "file":
         return {"model": str(path.absolute())}
-    if path.is_dir():
+    if kind == "folder":
         raise UsageError(f"{text} is a folder without bin/python", "name a virtual environment")
     raise _unknown(text, known_backends)
 

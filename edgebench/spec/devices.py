@@ -5,6 +5,7 @@ It says what a machine cannot tell of itself. Without it, detected facts serve.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -67,14 +68,15 @@ class Inventory(Spec, frozen=True, kw_only=True):
 
 
 def load_devices(path: Path | None = None) -> list[Device]:
-    """The devices of a file, by default of `devices.yaml` in the working directory; none without it.
+    """The devices of a file, by default of `devices.yaml` in the working directory; none without it, nor
+    where that directory cannot be looked into.
 
     Raises SpecError with file, line and column for what it may not say, and UsageError where a file
     that was named cannot be read.
     """
     if path is None:
         path = Path(FILE_NAME)
-        if not path.exists():
+        if not os.access(path, os.F_OK):
             return []
     document = read_yaml(path)
     inventory = convert(document, Inventory)
