@@ -12,6 +12,7 @@ import click
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
+
 class LazyGroup(click.Group):
     """`commands_help`: name -> help line, so that `--help` imports no command. `module`: the pattern
     of the module that holds a command's `command`."""
