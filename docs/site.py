@@ -15,6 +15,7 @@ from typing import Any
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[1]
+_CODE = re.compile(r"<code>[^<]*</code>")
 _LINK = re.compile(r"(\]\()([^)#:\s]+)((?:#[^)\s]*)?\))")
 
 
@@ -44,6 +45,11 @@ def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
         return f"{link[1]}{posixpath.relpath(target, posixpath.dirname(here) or '.')}{link[3]}"
 
     return _LINK.sub(on_site, markdown)
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Shows a bar in a table's code as GitHub does: it is written with a backslash, and read without."""
+    return _CODE.sub(lambda code: code[0].replace("\\|", "|"), html)
 
 
 def _links(page: str) -> Iterator[str]:

@@ -26,7 +26,7 @@ ALL_PAGES = [*PAGES, *(ROOT / name for name in _OTHERS)]
 _FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _PRINTED = re.compile(r"<!-- begin: .*?<!-- end -->", re.DOTALL)
 #: Commands that take result files alone and are done in a second.
-_READERS = {"show", "frontier", "pick", "compare", "export", "query", "report", "scaling"}
+_READERS = {"show", "frontier", "pick", "compare", "export", "query", "scaling"}
 _RESULTS = ROOT / "results" / "reference" / "quick-linux-amd-2c.jsonl"
 #: What stands for result files on a page.
 _RESULTS_WORD = re.compile(r"(RESULTS|FILE|[A-Z])(\.\.\.)?|results/?|[\w./-]+\.(jsonl|parquet)")
