@@ -123,7 +123,7 @@ def _check(parameter: click.Parameter, given: object, context: click.Context) ->
         return
     for value in given if isinstance(given, (list, tuple)) else [given]:
         if isinstance(value, str) and not value.isupper():  # N: a number of yours
-            parameter.type.convert(value, parameter, context)
+            parameter.type(value, parameter, context)
 
 
 @pytest.mark.parametrize("line", EDGEBENCH, ids=str)
@@ -167,7 +167,7 @@ def _is_executable(line: Line) -> bool:
     return reads and words[1] in _READERS and not usage
 
 
-@pytest.mark.parametrize("line", list(filter(_is_executable, EDGEBENCH)), ids=str)
+@pytest.mark.parametrize("line", [line for line in EDGEBENCH if _is_executable(line)], ids=str)
 def test_command_lines_that_read_results_do_so(
     line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
