@@ -39,7 +39,7 @@ readme-picture: $(VENV)/.test
 
 # The documentation as a site in build/site; a dead link or anchor is an error.
 docs: $(VENV)/.docs
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo build/site/index.html
 
 # Share of lines that the tests reach in their own process, without the slow ones. Python 3.12 and later count at hardly any cost
