@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 NO_AMX = $(shell test "$$(cc -dumpversion | cut -d. -f1)" -lt 13 && cc -mno-amx-tile -E -x c /dev/null >/dev/null 2>&1 && echo -mno-amx-tile -mno-amx-int8 -mno-amx-bf16)
 AS_ROOT := $(shell test "$$(id -u)" = 0 || echo sudo)
 
-.PHONY: bench test test-assets test-runtimes test-browser test-llm test-genai readme-picture lint types resolve perf blocks gate-selftest reference-llm readme soak fuzz clean
+.PHONY: bench test test-assets test-runtimes test-browser test-llm test-genai readme-picture docs coverage lint types resolve perf blocks gate-selftest reference-llm readme soak fuzz clean
 
 bench: $(VENV)/.bench
 	$(BIN)/edgebench run --suite quick
@@ -36,6 +36,17 @@ test-browser: $(VENV)/.browser
 readme-picture: $(VENV)/.test
 	mkdir -p docs/images
 	$(BIN)/edgebench report results/reference/quick-linux-amd-2c.jsonl --workload image-classification --out docs/images/tradeoff.svg
+
+# The documentation as a site in build/site; a dead link or anchor is an error.
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo build/site/index.html
+
+# Share of lines that the tests reach in their own process, without the slow ones. Python 3.12 and later count at hardly any cost
+# (sys.monitoring); before that it doubles the time.
+coverage: $(VENV)/.coverage
+	COVERAGE_CORE=sysmon $(BIN)/pytest -q -m "not slow and not downloads" --cov --cov-report= || echo "some tests failed: make test judges them"
+	@printf 'coverage: %s %% of lines\n' "$$($(BIN)/coverage report --format=total)"
 
 # Runtimes for language models; llama.cpp is built from source (about eight minutes of one core).
 test-llm: $(VENV)/.llm
@@ -69,7 +80,7 @@ gate-selftest: $(VENV)/.test
 blocks: $(VENV)/.test
 	$(BIN)/python -m tests.perf.blocks
 
-# Results of SmolLM2 for results/reference, and README's blocks that follow from them; wants a quiet machine, some 16
+# Results of SmolLM2 for results/reference, and the blocks of docs/results.md that follow from them; wants a quiet machine, some 16
 # minutes of two cores, and half an hour more for MLX: off Apple silicon it reads a prompt in 15 s.
 MACHINE ?= linux-x86-2c
 RUNTIMES ?= ort,llama_cpp,openvino_genai,ort_genai
@@ -89,7 +100,7 @@ reference-llm: $(VENV)/.llm $(VENV)/.genai
 	cp build/reasoning/*/*.jsonl results/reference/smollm2-reasoning-$(MACHINE).jsonl
 	$(MAKE) readme
 
-# README's blocks that edgebench prints, from the reference results.
+# Blocks of README and docs/ that edgebench prints, from the reference results.
 readme: $(VENV)/.test
 	$(BIN)/python -m tests.readme < /dev/null
 
@@ -104,7 +115,7 @@ fuzz: $(VENV)/.test
 	$(BIN)/python -m tests.fuzz
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13) and "edgebench needs Python 3.10 to 3.13: make PYTHON=python3.12 ...")'
@@ -135,6 +146,14 @@ $(VENV)/.llm: pyproject.toml | $(VENV)/bin/python
 $(VENV)/.genai: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/pip install --quiet --editable '.[test,ort-genai]'
 	$(BIN)/pip install --quiet torch transformers onnx-ir
+	touch $@
+
+$(VENV)/.coverage: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --editable '.[coverage]'
+	touch $@
+
+$(VENV)/.docs: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --editable '.[docs]'
 	touch $@
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python

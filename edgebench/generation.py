@@ -47,8 +47,9 @@ class GenerationSession(ABC):
         """Begins a request: forgets whatever came before and reads `width` prompts of one length.
 
         Returns what `greedy` and `logits` take: the logits after the last token of each prompt, as
-        the runtime has them; good until the next call of `prefill`, `step` or `score`. Raises ValueError for other than `width` prompts, for empty ones, for
-        lengths that differ, and where they are longer than `positions`.
+        the runtime has them; good until the next call of `prefill`, `step` or `score`.
+        Raises ValueError for other than `width` prompts, for empty ones, for lengths
+        that differ, and where they are longer than `positions`.
         """
 
     @abstractmethod

@@ -80,7 +80,7 @@ def judged(got: list[dict[str, Any]], found: PreparedModel) -> check.Deviation:
 def test_a_file_in_reduced_precision_is_held_to_its_own_rounding(kind: str, tmp_path: Path) -> None:
     model = KINDS[kind](weights())
     found = prepared(model, tmp_path)
-    assert found.parity.arithmetic == kind.split()[0]
+    assert found.parity.arithmetic == kind.split(maxsplit=1)[0]
     assert found.parity.moved["y"] > 1e-3
     assert judged(answers(model), found).held
     # One step of every value, drawn anew: what another right kernel may come to.
@@ -98,7 +98,7 @@ def test_where_time_is_short_what_a_file_computes_in_is_known_all_the_same(
 ) -> None:
     found = prepare(job(KINDS[kind](weights()), tmp_path, without_reference=True))
     assert (found.reference, found.reference_note) == ("", NO_TIME_FOR_REFERENCE)
-    assert found.parity == Parity(arithmetic=kind.split()[0])
+    assert found.parity == Parity(arithmetic=kind.split(maxsplit=1)[0])
     assert check.tolerance("as-is", found.parity).limit == check.REDUCED_PARITY_LIMIT
 
 
@@ -112,7 +112,7 @@ def test_where_nobody_can_answer_what_a_file_computes_in_is_known_all_the_same(
     model.opset_import.add(domain="elsewhere", version=1)
     found = prepared(model, tmp_path)
     assert "no reference: ONNX Runtime cannot run the model" in found.reference_note
-    assert found.parity == Parity(arithmetic=kind.split()[0])
+    assert found.parity == Parity(arithmetic=kind.split(maxsplit=1)[0])
 
 
 def test_each_run_of_the_reference_is_a_sign_of_life(tmp_path: Path) -> None:

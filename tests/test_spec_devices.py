@@ -162,7 +162,10 @@ def test_a_limit_that_makes_no_sense_is_refused_at_its_place(
     text = f"devices:\n  - {{name: a, title: A, match: {{os: x}}, limits: {{{limit}}}}}\n"
     with pytest.raises(SpecError, match=re.escape(words)) as caught:
         load_devices(write(tmp_path, text))
-    assert (caught.value.line, caught.value.key) == (2, f"devices[0].limits.{limit.split(':')[0]}")
+    assert (caught.value.line, caught.value.key) == (
+        2,
+        f"devices[0].limits.{limit.split(':', maxsplit=1)[0]}",
+    )
 
 
 def test_an_energy_source_that_nobody_knows_is_refused_at_its_place(tmp_path: Path) -> None:

@@ -66,5 +66,5 @@ def _progress(what: str, number: int, total: int) -> None:
     if sys.stderr.isatty():
         end = "\n" if number == total else ""
         click.echo(f"\r\x1b[K[{number}/{total}] {what}{end}", nl=False, err=True)
-    elif number == 1 or number == total:
+    elif number in (1, total):
         say(f"[{number}/{total}] {what}")

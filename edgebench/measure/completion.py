@@ -58,8 +58,8 @@ def completion(
     pairs: int,
     clock: Clock | None = None,
 ) -> Completion:
-    """Reads the outputs of so many queries twice, each with another run beside it. A runtime that returns before its work is done, or
-    leaves it until somebody looks, is slow the first time and not the second, at every attempt.
+    """Reads the outputs of so many queries twice, each with another run beside it. A runtime that returns before
+    its work is done, or leaves it until somebody looks, is slow the first time and not the second, at every attempt.
 
     Times are without those in which this thread waited for a core, where the kernel tells.
     """

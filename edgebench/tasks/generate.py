@@ -7,7 +7,8 @@ distribution), and small tasks with one right answer.
 Options: `perplexity_documents` and `perplexity_tokens` (how much of the data `documents` is scored, from
 its start), `temperature` (0: greedy), `stop_at_end_of_text` (else answers have a fixed length). Test-time
 scaling is measured where `scaling_samples` (of each problem) is given, with `scaling_tokens` (largest
-budget) and `scaling_problems` (of each kind), in rows of `scaling_prompt_tokens` alone: problems are the same whatever the length of requests.
+budget) and `scaling_problems` (of each kind), in rows of `scaling_prompt_tokens` alone:
+problems are the same whatever the length of requests.
 """
 
 from __future__ import annotations

@@ -51,4 +51,4 @@ def _names_the_kit(arg: str) -> bool:
         return False
     folder = Path(__file__).parent
     path = Path(target).resolve()
-    return path == folder or path.parent == folder
+    return folder in (path, path.parent)

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 #: Never part of what a Jetson installs: its TensorRT comes with JetPack and fits its driver.
 FORBIDDEN = {"jetson": re.compile(r"^(tensorrt|nvidia-tensorrt)\b", re.MULTILINE)}
 #: For developers and tests, on their own machines.
-DEVELOPMENT = {"dev", "test"}
+DEVELOPMENT = {"coverage", "dev", "docs", "test"}
 #: Built where it is installed: there are no wheels to resolve.
 FROM_SOURCE = {"llama-cpp"}
 

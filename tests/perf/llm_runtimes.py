@@ -4,7 +4,8 @@
 
 llama.cpp: the same calls of `llama_decode` by hand. MLX: `generate_step` of mlx_lm on its own Llama
 with our packed weights. onnxruntime-genai: as `llm_genai.py` says, in fresh processes. A ratio is the
-other's time per token over ours: 1 and more is as fast. What is not installed is skipped, and said. Fetches the model (98 MB) once.
+other's time per token over ours: 1 and more is as fast. What is not installed is skipped, and said. Fetches
+the model (98 MB) once.
 """
 
 from __future__ import annotations

@@ -51,7 +51,8 @@ def integrate_power(
     bound is that times the spread of the power there, and of a meter that averages another P*period/4
     (a load that swings by P within one mean, cut at the worst moment); a common shift of all times adds its half
     spread times the difference of power between the edges. Quantum: q*T/2. Gain: gain*E. Offset:
-    offset*T. Sampling: `_sampling_w` * T, or `_steps_j` of a meter that averages. Gaps: length times half of the spread of the power.
+    offset*T. Sampling: `_sampling_w` * T, or `_steps_j` of a meter that averages. Gaps:
+    length times half of the spread of the power.
     """
     window_s = (end_ns - start_ns) / 1e9
     times, values, failed = _series(samples, start_ns)
