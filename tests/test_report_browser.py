@@ -247,7 +247,9 @@ def test_the_card_of_a_point_leaves_the_point_free(page: Open, size: tuple[int, 
         settle(opened)
         tip = opened.locator("#tip").bounding_box()
         ring = opened.locator("#chart-tradeoff .focus_marks path").bounding_box()
-        assert apart(tip, ring), (tip, ring)
+        middle = [ring["x"] + ring["width"] / 2, ring["y"] + ring["height"] / 2]
+        point = {"x": middle[0] - 14, "y": middle[1] - 14, "width": 28, "height": 28}
+        assert apart(tip, point), (tip, point)
         assert tip["x"] >= 0
         assert tip["x"] + tip["width"] <= size[0]
 
@@ -273,12 +275,16 @@ def boxes(page: Any, selector: str) -> list[Any]:
 
 
 def on_the_front(page: Any) -> int:
-    """Rows of the chosen workload that the page says are on the front, or are the choice."""
+    """Rows of the chosen workload that are on the front or the choice, and have a point."""
     return int(
         page.evaluate(
             "(() => { const r = JSON.parse(document.getElementById('report').textContent).report;"
             "const g = +document.getElementById('group').value;"
-            "return r.groups[g].rows.filter(i => r.rows[i].on_front || r.rows[i].pick).length; })()"
+            "const x = r.groups[g].x === 'rate' ? 'rate_per_s' : 'latency_ms';"
+            "const y = {quality: 'quality', memory: 'memory_mib', energy: 'energy_mj'}"
+            "[document.getElementById('against').value];"
+            "return r.groups[g].rows.map(i => r.rows[i]).filter(row => (row.on_front || row.pick)"
+            " && row.numbers[x] !== undefined && row.numbers[y] !== undefined).length; })()"
         )
     )
 

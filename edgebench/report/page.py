@@ -92,7 +92,7 @@ def _words(report: Report, group: Group) -> dict[str, Any]:
         "demands": demanded(group),
         "floors": charts.floors(group.demands, group.quality_metric),
         "decisions": [
-            {"device": each.device, "headline": _headline(each), "doubt": _doubt(report, each),
+            {"device": each.device, "headline": _headline(each), "doubt": _doubt(report, group, each),
              "verdict": each.verdict}
             for each in group.decisions
         ],
@@ -223,7 +223,7 @@ def _block(report: Report, number: int, group: Group, decision: Decision) -> str
         f'<div class="decision {decision.verdict}">{link if where else ""}'
         f'<h3 class="deploy">{esc(_headline(decision))}</h3>'
         f"{_figures(report, group, row, decision)}"
-        f'<details><summary class="doubt"><span>{esc(_doubt(report, decision))}</span></summary>'
+        f'<details><summary class="doubt"><span>{esc(_doubt(report, group, decision))}</span></summary>'
         f"{listed(more, 'warnings')}</details></div>"
     )
 
@@ -232,18 +232,19 @@ def _headline(decision: Decision) -> str:
     return "Nothing to deploy" if decision.row is None else f"Deploy {decision.headline}"
 
 
-def _doubt(report: Report, decision: Decision) -> str:
+def _doubt(report: Report, group: Group, decision: Decision) -> str:
     """How sure the choice is, in one line."""
     if decision.busy:
         return "The machine was busy: measure again before you believe it"
     other = "" if decision.runner_up is None else report.rows[decision.runner_up].label
     times = "" if decision.ratio is None else f"{decision.ratio:.2f}x as fast as {other}"
     if decision.certainty == "likely" and decision.runs > 1:
-        return f"{times}, measured in {decision.runs} runs"  # whose drift is in no interval
+        return f"{times}, in {decision.runs} runs"  # whose drift is in no interval
     chance = decision.faster_probability
+    alone = sum(report.rows[index].device == decision.device for index in group.rows) > 1
     return {
         "nothing": "No row passed",
-        "only": "The only row that passed",
+        "only": "The only row that passed" if alone else "The only row",
         "no interval": "Not sure: some rows have no interval",
         "tied": f"Not told apart from {other}; {ties.words(decision.decided_by) or 'first by value'}",
         "sure": f"For sure: {times}",

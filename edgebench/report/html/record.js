@@ -49,7 +49,7 @@ function hover(index) {
 
 // Puts the card beside a point of the window, never over it: on the side that has most room for it.
 function beside(tip, x, y) {
-  const GAP = 18;
+  const GAP = 24; // the ring around the point stays free as well
   const { width, height } = tip.getBoundingClientRect();
   const within = (value, most) => Math.max(8, Math.min(value, most - 8));
   const sides = [
