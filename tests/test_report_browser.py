@@ -510,8 +510,8 @@ def test_numbers_of_a_column_stand_below_each_other(page: Open) -> None:
 def test_every_control_is_reached_by_tab_with_a_visible_focus(page: Open) -> None:
     opened = page()
     opened.evaluate("document.getElementById('filter').open = true")
-    seen = set()
-    for _ in range(120):
+    seen, rounds = set(), 0
+    for _ in range(200):
         opened.keyboard.press("Tab")
         what = opened.evaluate(
             "(() => { const e = document.activeElement; const s = getComputedStyle(e);"
@@ -519,9 +519,10 @@ def test_every_control_is_reached_by_tab_with_a_visible_focus(page: Open) -> Non
             "e.textContent, s.outlineStyle]; })()"
         )
         seen.add(what[0])
-        if what[0] == "BODY":  # past the last one: from the top again
+        rounds += what[0] == "BODY"  # past the last one: from the top again
+        if rounds > 1:
             break
-        assert what[1] != "none", what
+        assert what[0] == "BODY" or what[1] != "none", what
     assert {"theme", "group", "against", "search", "device", "chart-tradeoff"} <= seen
 
 
@@ -609,7 +610,8 @@ def test_accuracy_over_time_and_its_fits_are_drawn(page: Open) -> None:
         seen(opened, fit)
     opened.locator("#scaling summary", has_text="Numbers of every budget").click()
     assert "0.00-0.14" in opened.locator("#scaling details table").first.inner_text()
-    assert opened.locator("#decoders tr.because").count() == 2
+    assert opened.locator("#decoders tr.because").count() == 1
+    assert opened.locator("#decoders details.unable").count() == 1
     labels = opened.locator("#scaling .vega-embed").evaluate_all(
         "all => all.map(e => e.getAttribute('aria-label'))"
     )

@@ -151,8 +151,7 @@ def tradeoff(x: str, y: str, *, interactive: bool = True) -> Spec:
         "mark": {"type": "point", "filled": False, "size": 110, "strokeWidth": 1.8, "cursor": "pointer",
                  "strokeJoin": "round", "opacity": 1, "fill": "transparent",
                  "tooltip": {"content": "data"}},  # else a layer without a selection feels no pointer
-        "encoding": {"x": x_axis, "y": y_axis, "stroke": {**color, "legend": None},
-                     "shape": shape},
+        "encoding": {"x": x_axis, "y": y_axis, "color": color, "shape": shape},
     }  # fmt: skip
     lines = {
         "data": {"name": "lines"},
