@@ -180,6 +180,7 @@ def test_samples_of_a_row_with_an_attached_meter_count_once(tmp_path: Path) -> N
         ("SELECT * FROM 'https://example.org/a.parquet'", ""),
         ("SET enable_external_access=true", "only reads"),
         ("SELECT CAST(id AS INT) FROM rows", "Conversion"),
+        ("SELECT '\udce9'", "not UTF-8"),
     ],
 )
 def test_a_wrong_or_forbidden_query_is_one_clear_error(tmp_path: Path, sql: str, says: str) -> None:

@@ -17,6 +17,7 @@ import msgspec
 from edgebench.analysis.columns import columns_of, flat
 from edgebench.analysis.types import Row
 from edgebench.errors import StoreError, UsageError
+from edgebench.plain_text import utf8
 from edgebench.store import MAX_LINE_BYTES
 from edgebench.whole_file import whole_file
 
@@ -123,6 +124,8 @@ def query(database: DuckDBPyConnection, sql: str) -> tuple[list[str], Iterator[t
     """
     import duckdb
 
+    if sql != utf8(sql):
+        raise UsageError("the query is not UTF-8", "write it in UTF-8")
     database.execute("SET enable_external_access=false")
     database.execute("SET lock_configuration=true")
     try:
