@@ -8,7 +8,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any, get_args
 
@@ -19,6 +19,7 @@ from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgebench import registry
 from edgebench.analysis.scaling import scaling
 from edgebench.analysis.table import build_table
 from edgebench.analysis.types import Row, Run
@@ -39,6 +40,7 @@ from edgebench.report import (
     scalings,
     theme,
     vegalite,
+    write,
 )
 from edgebench.report.build import build_report
 from edgebench.report.decoders import facts_of
@@ -265,7 +267,7 @@ def test_processes_do_not_overlap_and_bands_say_why() -> None:
     warmups = [band for band in detail.bands if band.kind == "warm-up"]
     assert [band.end_s for band in warmups] == [start for start, _ in edges]
     (disturbed,) = [band for band in detail.bands if band.kind == "disturbed"]
-    assert "thermal_throttle: 3 events" in disturbed.words
+    assert (disturbed.process, disturbed.words) == (1, "thermal_throttle: 3 events")
     assert (disturbed.start_s, disturbed.end_s) == pytest.approx(
         edges[1], abs=0.05
     )  # a point is a bin
@@ -281,7 +283,10 @@ def test_a_sustained_load_is_its_whole_curve_with_throttling_marked() -> None:
     assert first.samples == 100
     hot = [band for band in detail.bands if band.kind == "disturbed"]
     assert len(hot) == 3
-    assert hot[0].words == "process 0: slower than at first by more than 5% from 42 s on"
+    assert (hot[0].process, hot[0].words) == (
+        0,
+        "slower than at first by more than 5% from 42 s on",
+    )
     edges = first.start_s + 42, first.start_s + 120
     assert (hot[0].start_s, hot[0].end_s) == pytest.approx(edges)
 
@@ -390,13 +395,13 @@ def test_decoders_stand_by_runtime_precision_and_threads(decoders: Report) -> No
     chat, reasoning = decoders.decoders
     assert chat.name == "chat@1, 16 after 128 tokens"
     assert [(d.runtime, d.precision, d.threads) for d in chat.decoders] == [
-        ("ort", "as-is", "1"),
         ("ort", "as-is", "2"),
+        ("ort", "as-is", "1"),
         ("ort", "fp16", "1"),
-        ("ort", "int4", "1"),
         ("ort_genai", "int4", "1"),
-    ]
-    first, _, _, unable, struck = (decoders.rows[d.row] for d in chat.decoders)
+        ("ort", "int4", "1"),
+    ], "by merit: what competes by its speed, then what is struck, then what could not run"
+    _, first, _, struck, unable = (decoders.rows[d.row] for d in chat.decoders)
     assert facts_of(decoders, first)[1:] == [
         *("20.0 ms ±0.0%", "50.0", "425", "90.0 MiB", "31.63", "1.000")
     ]
@@ -404,8 +409,13 @@ def test_decoders_stand_by_runtime_precision_and_threads(decoders: Report) -> No
     assert facts_of(decoders, struck)[-2:] == ["43.7", "0.780"]
     assert {d.tokens for d in reasoning.decoders} == {f"12 after {n}" for n in (128, 256, 384, 512)}
     html = page.render(decoders)
-    for words in ("43.7 is above the ceiling 33", "ort has no precision &#x27;int4&#x27;"):
-        assert words in html.split('<section id="decoders"')[1].split("</section>")[0]
+    part = html.split('<details class="section" id="decoders"')[1].split('id="scaling"')[0]
+    for words in (
+        "43.7 is above the ceiling 33",
+        "ort: 1 variant unsupported",
+        "ort has no precision &#x27;int4&#x27;",
+    ):
+        assert words in part
 
 
 def test_accuracy_over_time_is_that_of_the_analysis(decoders: Report) -> None:
@@ -524,7 +534,7 @@ def test_every_template_compiles() -> None:
 
     slots = {
         "width": 300, "height": 200, "x_title": "x", "y_title": "y", "x_scale": {}, "y_scale": {},
-        "color_title": "c", "color_domain": ["a"], "color_range": ["red"], "shape_domain": ["a"],
+        "color_title": "c", "color_domain": ["a"], "color_shown": ["a"], "shape_shown": ["a"], "color_range": ["red"], "shape_domain": ["a"],
         "label_domain": ["a"], "label_range": ["red"], "legend_columns": 2, "accent": "red", "label_limit": 90,
         **theme.THEMES["dark"],
     }  # fmt: skip
@@ -578,6 +588,96 @@ def test_contrast_is_enough_for_text_and_graphics(name: str) -> None:
         assert contrast(colors["edge"], colors[ground]) >= 2.9, ground
     for color in (*theme.SERIES[name], colors["struck"]):
         assert contrast(color, colors["paper"]) >= 3, color
+
+
+#: What eyes without one kind of cones see of linear colours (Machado, Oliveira and Fernandes 2009).
+_EYES = {
+    "all cones": np.eye(3),
+    "protanopia": np.array([[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216],
+                            [-0.003882, -0.048116, 1.051998]]),
+    "deuteranopia": np.array([[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413],
+                              [-0.011820, 0.042940, 0.968881]]),
+    "tritanopia": np.array([[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602],
+                            [0.004733, 0.691367, 0.303900]]),
+}  # fmt: skip
+_TO_CONES = np.array([[0.4122214708, 0.5363325363, 0.0514459929], [0.2119034982, 0.6806995451, 0.1073969566],
+                      [0.0883024619, 0.2817188376, 0.6299787005]])  # fmt: skip
+_TO_LAB = np.array([[0.2104542553, 0.7936177850, -0.0040720468], [1.9779984951, -2.4285922050, 0.4505937099],
+                    [0.0259040371, 0.7827717662, -0.8086757660]])  # fmt: skip
+
+
+def _oklab(color: str, eye: str) -> np.ndarray[Any, Any]:
+    parts = np.array([int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    seen = np.clip(_EYES[eye] @ linear, 0, 1)
+    return np.asarray(_TO_LAB @ np.cbrt(_TO_CONES @ seen))
+
+
+@pytest.mark.parametrize("eye", _EYES)
+@pytest.mark.parametrize("name", ["light", "dark"])
+def test_no_two_colours_of_backends_look_alike(name: str, eye: str) -> None:
+    """In OKLab 0.02 is a just noticeable difference; the former blues of litert and ort were 0.05 apart."""
+    series = theme.SERIES[name]
+    assert len(series) >= len(registry.names())
+    for one, two in combinations(series, 2):
+        distance = float(np.linalg.norm(_oklab(one, eye) - _oklab(two, eye)))
+        assert distance >= 0.09, (one, two, distance)
+
+
+# --- what the page is told
+
+
+def test_a_decision_says_as_data_how_sure_it_is(realistic: Report) -> None:
+    group = realistic.groups[0]
+    board, desk = sorted(group.decisions, key=lambda decision: decision.device)
+    assert (desk.certainty, desk.verdict) == ("sure", "clear")
+    assert desk.ratio is not None
+    assert desk.ratio_low is not None
+    assert 1 < desk.ratio_low < desk.ratio
+    assert desk.runner_up is not None
+    html = page.render(realistic)
+    assert f"For sure: {desk.ratio:.2f}x as fast as {realistic.rows[desk.runner_up].label}" in html
+    assert board.row is not None
+
+
+def test_figures_are_the_facts_in_parts(reference: Report) -> None:
+    for row in reference.rows:
+        facts = dict(zip(reference.fact_names, row.facts, strict=True))
+        for name, figure in zip(reference.figure_names, row.figures, strict=True):
+            if figure.value and name in facts:
+                assert f"{figure.value} {figure.beside}".strip() == facts[name]
+
+
+def test_demands_on_the_quality_are_told_once(reference: Report) -> None:
+    group = next(g for g in reference.groups if g.name.startswith("image-classification"))
+    assert next((d.metric, d.bound) for d in group.demands) == ("top1_10crop", 0.85)
+    assert len({d.metric for d in group.demands}) == len(group.demands)
+    assert "top1_10crop at least 0.85" in page.render(reference)
+    assert "floor 0.85" in pictures.svg(build_report(
+        [one for one in iter_records(REFERENCE[0]) if one.cell.workload == "image-classification"], []
+    ))  # fmt: skip
+
+
+def test_rows_stand_by_merit(reference: Report) -> None:
+    for group in reference.groups:
+        for device in reference.devices:
+            rows = [
+                reference.rows[i] for i in group.rows if reference.rows[i].device == device.name
+            ]
+            places = [(row.front == "struck", row.status != "ok") for row in rows]
+            assert places == sorted(places)
+
+
+def test_the_environment_is_told_in_words(reference: Report) -> None:
+    values = [value for each in reference.differences for value in each.values]
+    assert "ort, openvino, litert, ncnn" in values
+    assert not [value for value in values if value.startswith(("[", "{")) or value == "None"]
+
+
+def test_a_small_report_has_a_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It was "ab.md (0.0 MiB)"."""
+    write.write(build_report([record()], []), tmp_path / "ab.md", "md")
+    assert re.search(r"ab\.md \([1-9]\d*(\.\d)? (B|KiB)\)", capsys.readouterr().err)
 
 
 # --- Markdown and pictures

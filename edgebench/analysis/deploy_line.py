@@ -187,7 +187,7 @@ def _ratio(choice: Choice, names: Mapping[int, str], rows: Sequence[Row]) -> str
     if margin is None or other is None or margin.ratio is None or margin.confidence is None:
         return ""
     assert choice.choice is not None
-    faster = f"{_chance(margin.confidence)} sure that it is faster"
+    faster = f"{chance(margin.confidence)} sure that it is faster"
     if _is_baseline(rows[choice.choice.row], other):
         return f" ({faster})"  # the ratio was said as the gain over fp32
     span = ""
@@ -201,7 +201,7 @@ def _is_baseline(row: Row, other: Candidate) -> bool:
     return gain is not None and (gain.id, gain.run) == (other.id, other.run)
 
 
-def _chance(probability: float) -> str:
+def chance(probability: float) -> str:
     """ "97 %", "99.3 %", "> 99.9 %": never rounded to certainty."""
     percent = probability * 100
     if percent > 99.9:

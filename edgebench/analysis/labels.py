@@ -41,7 +41,7 @@ def common(rows: Sequence[Named]) -> str:
     first = rows[0]
     parts = [first.backend] if len({row.backend for row in rows}) == 1 else []
     parts += [
-        _setting(axis, value)
+        setting(axis, value)
         for axis, value in sorted(first.variant.items())
         if axis not in axes and axis != "precision"
     ]
@@ -58,7 +58,7 @@ def _label(row: Named, axes: Sequence[str], backend: str, run: int) -> str:
     if "precision" in row.variant:
         parts.append(str(row.variant["precision"]))
     parts += [
-        _setting(axis, row.variant[axis])
+        setting(axis, row.variant[axis])
         for axis in axes
         if axis != "precision" and axis in row.variant
     ]
@@ -67,5 +67,6 @@ def _label(row: Named, axes: Sequence[str], backend: str, run: int) -> str:
     return " ".join(parts) or row.backend
 
 
-def _setting(axis: str, value: Scalar) -> str:
+def setting(axis: str, value: Scalar) -> str:
+    """An axis with its value as people type it: "threads=2"."""
     return f"{axis}={str(value).lower() if isinstance(value, bool) else value}"

@@ -17,7 +17,7 @@ from edgebench.report import facts, reproduce, text
 from edgebench.report.decoders import decoders_of
 from edgebench.report.detail import PROBABILITIES, Trace, detail_of, traces
 from edgebench.report.groups import Block, group_of, grouped, speed_of
-from edgebench.report.model import Detail, Device, Report, ReportRow
+from edgebench.report.model import Because, Detail, Device, Report, ReportRow
 from edgebench.report.places import Places
 from edgebench.report.roofs import roofs_of
 from edgebench.report.scalings import SCALING_NAMES, Answers, scalings_of
@@ -69,21 +69,25 @@ def build_report(
             group=place[index],
             label=names[index],
             pick=index in picked,
+            on_front=row.pareto is True,
             numbers=facts.numbers(row, speeds[place[index]]),
+            figures=facts.figures(row),
             detail=details.get(index),
             **_front(row),
             **_said(row, runs[row.run]),
         )
         for index, row in enumerate(table.rows)
     ]
+    groups = [group_of(table, each, names) for each in blocks.values()]
     return Report(
         title=_title(table),
         edgebench=__version__,
         sources=[plain(source) for source in sources],
         measured=_measured(table.runs),
         devices=[_device(table, device.name) for device in table.devices],
-        groups=[group_of(table, each, names) for each in blocks.values()],
+        groups=groups,
         fact_names=facts.NAMES,
+        figure_names=facts.FIGURE_NAMES,
         rows=rows,
         probabilities=PROBABILITIES,
         places=names_of_places,
@@ -91,7 +95,7 @@ def build_report(
         roofs=roofs,
         roof_points=roof_points,
         roof_unknown=roof_unknown,
-        decoders=decoders_of(table),
+        decoders=decoders_of(table, [index for group in groups for index in group.rows]),
         scalings=scalings_of(table, answers),
         scaling_names=SCALING_NAMES,
         notes=[plain(note) for note in (*table.notes, further) if note],
@@ -152,11 +156,19 @@ def _said(row: Row, run: Run) -> dict[str, Any]:
         "status": row.status,
         "facts": facts.values(row),
         "why": "" if row.ranked else text.reasons(row),
+        "because": [] if row.ranked else _because(row),
         "fix": plain("; ".join(filter(None, (reason.fix for reason in row.reasons)))),
         "command": plain(command),
         "command_note": note,
         "energy_kind": plain(row.energy.kind),
     }
+
+
+def _because(row: Row) -> list[Because]:
+    return [
+        Because(code=plain(reason.code), words=plain(reason.message), fix=plain(reason.fix))
+        for reason in row.reasons
+    ] or [Because(code=row.status, words="no reason was recorded")]
 
 
 def _front(row: Row) -> dict[str, Any]:

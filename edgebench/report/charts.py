@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from edgebench.report.model import Demand
 from edgebench.report.theme import SHAPES
 
 Spec = dict[str, Any]
@@ -17,6 +18,7 @@ Spec = dict[str, Any]
 DASHES = [[1, 0], [7, 3], [2, 2], [9, 3, 2, 3], [4, 4], [12, 4], [1, 3], [6, 2, 2, 2]]
 #: Kinds of energy that a meter read.
 MEASURED = ["measured_external", "measured_rail", "vendor_counter"]
+_LIMITS = {"higher": "floor", "lower": "ceiling"}
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 
 _X_FIELDS = {
@@ -49,6 +51,15 @@ def scale_of(values: Sequence[float], spread: float, *, padding: int = 0) -> Spe
     if low > 0 and high / low > spread:
         return {"type": "log", "nice": False, "padding": padding}
     return {"type": "linear", "zero": False, "nice": bool(padding), "padding": padding}
+
+
+def floors(demands: Sequence[Demand], metric: str) -> list[dict[str, Any]]:
+    """The demands on the metric that is drawn, with their names."""
+    return [
+        {"bound": demand.bound, "words": f"{_LIMITS[demand.better]} {demand.bound:g}"}
+        for demand in demands
+        if demand.metric == metric
+    ]
 
 
 def fill(spec: Any, slots: Mapping[str, Any]) -> Any:
@@ -98,13 +109,18 @@ def tradeoff(x: str, y: str, *, interactive: bool = True) -> Spec:
         "color",
         title=slot("color_title"),
         scale={"domain": slot("color_domain"), "range": slot("color_range")},
-        legend=legend,
+        legend={**legend, "values": slot("color_shown")},
     )
     shape = _name(
         "precision",
         title="precision",
         scale={"domain": slot("shape_domain"), "range": SHAPES},
-        legend={**legend, "symbolFillColor": slot("soft"), "symbolStrokeColor": slot("soft")},
+        legend={
+            **legend,
+            "values": slot("shape_shown"),
+            "symbolFillColor": slot("soft"),
+            "symbolStrokeColor": slot("soft"),
+        },
     )
     points = {
         "name": "ranked",
@@ -123,22 +139,19 @@ def tradeoff(x: str, y: str, *, interactive: bool = True) -> Spec:
             "color": color,
             "shape": shape,
             "opacity": {
-                "condition": [
-                    {"test": {"field": "front", "equal": "yes"}, "value": 1},
-                    {"test": {"field": "front", "equal": "undecided"}, "value": 0.6},
-                ],
-                "value": 0.32,
+                "condition": {"test": {"field": "on_front", "equal": True}, "value": 1},
+                "value": 0.4,
             },
         },
     }
     struck = {
+        "name": "struck",
         "data": {"name": "points"},
         "transform": _only("front", "struck"),
-        "mark": {
-            "type": "point", "shape": "M-0.7,-0.7L0.7,0.7M0.7,-0.7L-0.7,0.7", "filled": False,
-            "size": 70, "strokeWidth": 1.6, "color": slot("struck"),
-        },
-        "encoding": {"x": x_axis, "y": y_axis},
+        "mark": {"type": "point", "filled": False, "size": 110, "strokeWidth": 1.8, "cursor": "pointer",
+                 "strokeJoin": "round", "opacity": 1, "fill": "transparent",
+                 "tooltip": {"content": "data"}},  # else a layer without a selection feels no pointer
+        "encoding": {"x": x_axis, "y": y_axis, "color": color, "shape": shape},
     }  # fmt: skip
     lines = {
         "data": {"name": "lines"},
@@ -152,26 +165,80 @@ def tradeoff(x: str, y: str, *, interactive: bool = True) -> Spec:
         },
     }  # fmt: skip
     ring = {
+        "name": "focus",
         "data": {"name": "points"},
         "transform": [{"filter": "datum.row === focus"}],
         "mark": {"type": "point", "shape": "circle", "filled": False, "size": 460,
                  "strokeWidth": 2.5, "color": slot("accent")},
         "encoding": {"x": x_axis, "y": y_axis},
     }  # fmt: skip
-    words = [_words(side, x_axis, y_axis) for side in ("left", "right")]
     spans = [_span(at, up, x_low, x_high, "x", x_axis, y_axis, color)]
     if y_low:
         spans.append(_span(at, up, y_low, y_high, "y", x_axis, y_axis, color))
+    floors = _floors(y_axis) if y == "quality" else []
+    words = (
+        _placed() if interactive else [_words(side, x_axis, y_axis) for side in ("left", "right")]
+    )
     spec = _chart(
         "Scatter plot of the rows by two objectives with 95 % intervals; a dashed line joins the "
         "best known values. The table below holds every number.",
-        layer=[lines, *spans, struck, points, *words],
+        layer=[*floors, lines, *spans, struck, points, *words],
     )
     if interactive:
         points["params"] = [{"name": "brush", "select": {"type": "interval"}}]
         spec["params"] = [{"name": "focus", "value": -1}]
         spec["layer"].append(ring)
     return spec
+
+
+def _floors(y_axis: Spec) -> list[Spec]:
+    """The limits of the quality that is drawn, as lines with their names."""
+    y = {**y_axis, "field": "bound"}
+    return [
+        {
+            "name": "floors",
+            "data": {"name": "floors"},
+            "mark": {"type": "rule", "strokeWidth": 1.5, "color": slot("bad"), "opacity": 0.75},
+            "encoding": {"y": y},
+        },
+        {
+            "name": "floor_names",
+            "data": {"name": "floors"},
+            "mark": {"type": "text", "align": "right", "baseline": "bottom", "dx": -3, "dy": -3,
+                     "fontSize": 11, "color": slot("bad")},
+            "encoding": {"y": y, "x": {"value": "width"}, "text": {"field": "words"}},
+        },
+    ]  # fmt: skip
+
+
+def _placed() -> list[Spec]:
+    """Names of points and lines to them, where html/labels.js found room: in pixels, on no scale."""
+
+    def pixels(field: str) -> Spec:
+        return {"field": field, "type": "quantitative", "scale": None, "axis": None}
+
+    return [
+        {
+            "name": "leaders",
+            "data": {"name": "leaders"},
+            "mark": {"type": "rule", "strokeWidth": 1, "color": slot("soft"), "opacity": 0.7},
+            "encoding": {"x": pixels("x"), "y": pixels("y"), "x2": {"field": "x2"},
+                         "y2": {"field": "y2"}},
+        },
+        *(
+            {
+                "name": name,
+                "data": {"name": "labels"},
+                "mark": {"type": "text", "align": "left", "baseline": "middle", **stroke,
+                         "fontWeight": {"expr": "datum.pick ? 700 : 400"}},
+                "encoding": {"x": pixels("x"), "y": pixels("y"), "text": {"field": "words"}},
+            }
+            for name, stroke in (
+                ("halos", {"stroke": slot("paper"), "strokeWidth": 7, "strokeJoin": "round"}),
+                ("labels", {}),
+            )
+        ),
+    ]  # fmt: skip
 
 
 def _words(side: str, x_axis: Spec, y_axis: Spec) -> Spec:

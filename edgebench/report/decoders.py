@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
+from edgebench.analysis.labels import setting
 from edgebench.analysis.types import Row, Table
 from edgebench.plain_text import plain
 from edgebench.report.model import Decoder, DecoderTable, Report, ReportRow
@@ -19,10 +20,14 @@ _SCENARIO = "generate"
 _OWN_COLUMN = ("precision", "threads", "prompt_tokens", "new_tokens")
 
 
-def decoders_of(table: Table) -> list[DecoderTable]:
-    """A table for each workload of the scenario `generate`; rows that could not run are in it."""
+def decoders_of(table: Table, order: Sequence[int]) -> list[DecoderTable]:
+    """A table for each workload of the scenario `generate`; rows that could not run are in it.
+
+    `order` is that of the rows in the report: by what was asked for, and within it by merit.
+    """
     members: dict[str, list[int]] = defaultdict(list)
-    for index, row in enumerate(table.rows):
+    for index in order:
+        row = table.rows[index]
         if row.scenario == _SCENARIO:
             members[f"{row.workload}@{row.workload_version}"].append(index)
     return [_table(table, name, indices) for name, indices in sorted(members.items())]
@@ -55,7 +60,7 @@ def _table(table: Table, name: str, members: Sequence[int]) -> DecoderTable:
     decoders = [_decoder(index, table.rows[index], axes, several) for index in members]
     tokens = {decoder.tokens for decoder in decoders}
     title = f"{name}, {tokens.pop()} tokens" if len(tokens) == 1 else name
-    return DecoderTable(name=plain(title), decoders=sorted(decoders, key=_order))
+    return DecoderTable(name=plain(title), decoders=decoders)
 
 
 def _further_axes(rows: Sequence[Row]) -> list[str]:
@@ -65,7 +70,7 @@ def _further_axes(rows: Sequence[Row]) -> list[str]:
 
 
 def _decoder(index: int, row: Row, axes: Sequence[str], several: bool) -> Decoder:
-    further = [f"{axis}={row.variant[axis]}" for axis in axes if axis in row.variant]
+    further = [setting(axis, row.variant[axis]) for axis in axes if axis in row.variant]
     precision = ", ".join([str(row.variant.get("precision", "as-is")), *further])
     return Decoder(
         row=index,
@@ -76,8 +81,3 @@ def _decoder(index: int, row: Row, axes: Sequence[str], several: bool) -> Decode
             f"{row.variant.get('new_tokens', '?')} after {row.variant.get('prompt_tokens', '?')}"
         ),
     )
-
-
-def _order(decoder: Decoder) -> tuple[str, str, str, int]:
-    # row numbers keep the order of the plan, in which lengths of prompts grow
-    return decoder.runtime, decoder.precision, decoder.threads, decoder.row

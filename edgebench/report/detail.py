@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,15 +108,14 @@ def _series(kept: Sequence[Trace]) -> tuple[list[Process], list[Band]]:
         end = start + float(ends[-1])
         if trace.warmup_s:
             steady = "" if trace.steady else ", and the latency was not steady when it ended"
-            words = f"process {trace.index}: warm-up of {trace.warmup_s:.3g} s{steady}"
-            bands.append(_band("warm-up", now, start, words))
+            words = f"warm-up of {trace.warmup_s:.3g} s{steady}"
+            bands.append(_band("warm-up", now, start, trace, words))
         if trace.throttled_s is not None:
             slower = f"slower than at first by more than {THROTTLED - 1:.0%}"
-            words = f"process {trace.index}: {slower} from {trace.throttled_s:.0f} s on"
-            bands.append(_band("disturbed", start + trace.throttled_s, end, words))
+            words = f"{slower} from {trace.throttled_s:.0f} s on"
+            bands.append(_band("disturbed", start + trace.throttled_s, end, trace, words))
         if trace.disturbed:
-            words = f"process {trace.index}: {'; '.join(trace.disturbed)}"
-            bands.append(_band("disturbed", start, end, words))
+            bands.append(_band("disturbed", start, end, trace, "; ".join(trace.disturbed)))
         processes.append(_process(trace, start, ends, values))
         now = end + _GAP * busy
     return processes, bands
@@ -133,11 +133,14 @@ def _points(trace: Trace) -> tuple[NDArray[np.float64], Samples]:
     return due_s + trace.samples_ns / 1e9, trace.samples_ns
 
 
-def _band(kind: str, start: float, end: float, words: str) -> Band:
+def _band(
+    kind: Literal["warm-up", "disturbed"], start: float, end: float, trace: Trace, words: str
+) -> Band:
     return Band(
-        kind="warm-up" if kind == "warm-up" else "disturbed",
+        kind=kind,
         start_s=round(start, 4),
         end_s=round(end, 4),
+        process=trace.index,
         words=words,
     )
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from edgebench.analysis.labels import setting
 from edgebench.analysis.types import Row
 from edgebench.metrics import METRICS, Metric
 from edgebench.plain_text import plain
 from edgebench.report import text
-from edgebench.report.model import Numbers
+from edgebench.report.model import Figure, Numbers
+from edgebench.report.quantity import quantity
 from edgebench.units import format_bytes, format_ns, format_rate
 
 _MIB = 2**20
@@ -47,12 +49,91 @@ def _scaled(value: float | None, unit: float) -> float | None:
 # --- words
 
 
-def _rate(row: Row) -> str:
+def _timed(value: int | None, low: int | None, high: int | None) -> Figure:
+    return (
+        Figure() if value is None else Figure(format_ns(value), text.half_width(value, low, high))
+    )
+
+
+def _p50(row: Row) -> Figure:
+    return _timed(row.latency_ns.p50, row.latency_ns.p50_low, row.latency_ns.p50_high)
+
+
+def _p90(row: Row) -> Figure:
+    """The 90th percentile, or what another tool states in its place."""
+    ns = row.latency_ns
+    if ns.p90 is not None or row.imported is None:
+        return _timed(ns.p90, ns.p90_low, ns.p90_high)
+    words = text.p90_cell(row)
+    return Figure() if words == "-" else Figure(words)
+
+
+def _rate(row: Row) -> Figure:
     if row.throughput_per_s is None:
-        return "-"
+        return Figure()
     low, high = row.throughput_low_per_s, row.throughput_high_per_s
-    spread = text.half_width(row.throughput_per_s, low, high)
-    return f"{format_rate(row.throughput_per_s)} {spread}".rstrip()
+    return Figure(
+        format_rate(row.throughput_per_s), text.half_width(row.throughput_per_s, low, high)
+    )
+
+
+def _peak(row: Row) -> Figure:
+    return (
+        Figure() if row.memory_peak_bytes is None else Figure(format_bytes(row.memory_peak_bytes))
+    )
+
+
+def _judgement(row: Row) -> Figure:
+    quality = row.quality
+    if quality is None or quality.value is None:
+        return Figure()
+    return Figure(f"{quality.value:.3f}", "" if quality.delta is None else f"{quality.delta:+.3f}")
+
+
+def _joules(row: Row) -> Figure:
+    joules, half = row.energy.j_per_inference, row.energy.uncertainty_j
+    if joules is None:
+        return Figure()
+    spread = "" if half is None else text.half_width(joules, joules - half, joules + half)
+    return Figure(quantity(joules, "J"), spread)
+
+
+def _first_token(row: Row) -> Figure:
+    made = row.generate
+    return Figure() if made is None else _timed(made.ttft_ns, made.ttft_low_ns, made.ttft_high_ns)
+
+
+def _next_token(row: Row) -> Figure:
+    made = row.generate
+    return Figure() if made is None else _timed(made.tpot_ns, made.tpot_low_ns, made.tpot_high_ns)
+
+
+_FIGURES: dict[str, Callable[[Row], Figure]] = {
+    "p50": _p50,
+    "p90": _p90,
+    "items/s": _rate,
+    "memory": _peak,
+    "quality": _judgement,
+    "energy": _joules,
+    "TTFT": _first_token,
+    "TPOT": _next_token,
+}
+FIGURE_NAMES = list(_FIGURES)
+
+
+def figures(row: Row) -> list[Figure]:
+    """Parallel to FIGURE_NAMES."""
+    return [figure(row) for figure in _FIGURES.values()]
+
+
+def _cell(name: str) -> Callable[[Row], str]:
+    """A figure as one text; "-" where it is unknown."""
+
+    def cell(row: Row) -> str:
+        figure = _FIGURES[name](row)
+        return f"{figure.value or '-'} {figure.beside}".rstrip()
+
+    return cell
 
 
 def _p99(row: Row) -> str:
@@ -185,17 +266,11 @@ def _judged(row: Row, metric: str, form: str) -> str:
 
 
 def _settings(row: Row) -> str:
-    return ", ".join(f"{axis}={value}" for axis, value in sorted(row.variant.items()))
+    return ", ".join(setting(axis, value) for axis, value in sorted(row.variant.items()))
 
 
 _FACTS: dict[str, Callable[[Row], str]] = {
-    "p50": lambda row: text.time_cell(
-        row.latency_ns.p50, row.latency_ns.p50_low, row.latency_ns.p50_high
-    ),
-    "p90": text.p90_cell,
-    "items/s": _rate,
-    "memory": lambda row: text.bytes_cell(row.memory_peak_bytes),
-    "quality": text.quality_cell,
+    **{name: _cell(name) for name in ("p50", "p90", "items/s", "memory", "quality")},
     "energy": text.energy_cell,
     "TTFT": lambda row: _generate(row, 0),
     "TPOT": lambda row: _generate(row, 1),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from typing import Literal
 
 from edgebench.analysis import competition
 from edgebench.analysis.labels import common
@@ -13,7 +14,7 @@ from edgebench.analysis.uncertainty import MEMORY_RESOLUTION
 from edgebench.metrics import METRICS, Metric
 from edgebench.plain_text import plain
 from edgebench.report import facts, text
-from edgebench.report.model import Decision, FrontLine, Group, Numbers
+from edgebench.report.model import Decision, Demand, FrontLine, Group, Numbers
 
 _RATE = "items per second, more is better"
 GroupKey = tuple[str, int, str, float | None, int | None, int | None]
@@ -51,7 +52,7 @@ def speed_of(rows: Sequence[Row]) -> Metric:
 
 def group_of(table: Table, blocks: Sequence[Block], names: Sequence[str]) -> Group:
     """The group of these blocks; `names` are the labels of all rows."""
-    members = [index for _, _, indices in blocks for index in indices]
+    members = [index for _, _, indices in blocks for index in _by_merit(table, indices)]
     rows = [table.rows[index] for index in members]
     head = blocks[0][0]
     first = next((row.quality for row in rows if row.quality is not None), None)
@@ -74,12 +75,39 @@ def group_of(table: Table, blocks: Sequence[Block], names: Sequence[str]) -> Gro
         ys=[y for y, (field, _) in YS.items() if any(_has(n, field) for n in numbers.values())],
         quality_metric=plain(first.metric) if first else "",
         quality_better=first.better if first else "",
+        demands=list(_demands(rows)),
         objectives=[METRICS[name].label for name in objectives],
         left_out=[plain(words) for words in left_out],
         decisions=[_decision(table, pick, indices, names) for _, pick, indices in blocks],
         lines=list(_lines(table, numbers, rate, first is None or first.better == "higher")),
         rows=members,
     )
+
+
+def _by_merit(table: Table, members: Sequence[int]) -> list[int]:
+    """Those that compete first, then those that were measured and struck; each as it stood, by speed."""
+
+    def place(index: int) -> tuple[bool, bool]:
+        row = table.rows[index]
+        return not row.ranked, row.status != "ok"
+
+    return sorted(members, key=place)
+
+
+def _demands(rows: Sequence[Row]) -> Iterator[Demand]:
+    """What was demanded of the quality, each once: floors that differ between rows are several."""
+    own = [
+        (row.quality.metric, row.quality.floor, row.quality.better) for row in rows if row.quality
+    ]
+    also = [
+        (limit.metric, limit.limit, limit.better)
+        for row in rows
+        if row.quality
+        for limit in row.quality.also
+    ]
+    for metric, bound, better in dict.fromkeys([*own, *also]):
+        if bound is not None:
+            yield Demand(metric=plain(metric), bound=bound, better=better)
 
 
 def _has(numbers: Numbers, field: str) -> bool:
@@ -92,18 +120,40 @@ def _has(numbers: Numbers, field: str) -> bool:
 def _decision(table: Table, pick: Pick, members: Sequence[int], names: Sequence[str]) -> Decision:
     row = None if pick.row is None else table.rows[pick.row]
     missed = text.not_reached([table.rows[i] for i in members], [names[i] for i in members])
+    certainty = _certainty(pick)
     return Decision(
         device=plain(pick.device),
         verdict="nothing" if row is None else "clear" if pick.clear else "open",
+        certainty=certainty,
         headline="nothing to deploy" if pick.row is None else names[pick.row],
         text=plain(pick.text),
-        doubt="" if row is None else plain(pick.doubt) or "the only row",
         row=pick.row,
         runner_up=pick.runner_up,
+        ratio=pick.speedup,
+        ratio_low=pick.speedup_low,
+        ratio_high=pick.speedup_high,
+        faster_probability=pick.faster_probability,
+        decided_by=list(filter(None, pick.decided_by.split(", "))) if certainty == "tied" else [],
+        runs=pick.runs,
+        busy=plain(pick.busy),
         gain="" if row is None else plain(_gain(row)),
         warnings=[plain(news) for news in (*pick.bad_news, missed) if news],
         around="" if row is None else text.around(row),
     )
+
+
+def _certainty(
+    pick: Pick,
+) -> Literal["only", "sure", "likely", "tied", "no interval", "nothing"]:
+    if pick.row is None:
+        return "nothing"
+    if pick.runner_up is None:
+        return "only"
+    if pick.decided_by not in competition.SPEEDS:
+        return "tied"
+    if pick.faster_probability is None:
+        return "no interval"
+    return "sure" if pick.clear else "likely"
 
 
 def _gain(row: Row) -> str:

@@ -25,11 +25,18 @@ class Decision(Part, frozen=True, kw_only=True):
 
     device: str
     verdict: Literal["clear", "open", "nothing"]
+    certainty: Literal["only", "sure", "likely", "tied", "no interval", "nothing"]
     headline: str  # "int8-static threads=1", or "nothing"
     text: str  # the whole sentence
     row: int | None = None  # index of the row
     runner_up: int | None = None
-    doubt: str = ""  # how sure it is, in words
+    ratio: float | None = None  # to the runner-up: above 1 it is faster
+    ratio_low: float | None = None  # 95 % interval
+    ratio_high: float | None = None
+    faster_probability: float | None = None  # that it is faster than the runner-up
+    decided_by: list[str] = []  # criteria of the rule of ties
+    runs: int = 1  # whose rows compete
+    busy: str = ""  # why the machine was too busy to believe it
     gain: str = ""  # against fp32
     warnings: list[str] = []
     around: str = ""  # end to end and cold start
@@ -41,6 +48,14 @@ class FrontLine(Part, frozen=True, kw_only=True):
     device: str
     y: str  # name of the vertical axis
     points: list[tuple[float, float]]
+
+
+class Demand(Part, frozen=True, kw_only=True):
+    """A floor (where higher is better) or ceiling of a quality metric."""
+
+    metric: str
+    bound: float
+    better: Literal["higher", "lower"]
 
 
 class Group(Part, frozen=True, kw_only=True):
@@ -55,11 +70,27 @@ class Group(Part, frozen=True, kw_only=True):
     ys: list[str]  # vertical axes that have data
     quality_metric: str = ""
     quality_better: str = ""
+    demands: list[Demand] = []  # on the quality; those on `quality_metric` first
     objectives: list[str] = []
     left_out: list[str] = []  # objectives the front does not use, and why
     decisions: list[Decision]
     lines: list[FrontLine] = []
-    rows: list[int]  # indices, the fastest first
+    rows: list[int]  # indices: by device; those that compete first, of them the fastest
+
+
+class Figure(Part, frozen=True, array_like=True):
+    """A value in words, and what stands smaller beside it: its spread, its change, or nothing."""
+
+    value: str = ""  # "": unknown
+    beside: str = ""
+
+
+class Because(Part, frozen=True, kw_only=True, omit_defaults=True):
+    """Why a row does not compete."""
+
+    code: str
+    words: str
+    fix: str = ""
 
 
 class Numbers(Part, frozen=True, kw_only=True, omit_defaults=True):
@@ -100,6 +131,7 @@ class Band(Part, frozen=True, kw_only=True):
     kind: Literal["warm-up", "disturbed"]
     start_s: float
     end_s: float
+    process: int
     words: str
 
 
@@ -139,9 +171,12 @@ class ReportRow(Part, frozen=True, kw_only=True, omit_defaults=True):
     probability: float | None = None  # of being on the front
     front_note: str = ""  # why it takes no part in the front though it is ranked
     pick: bool = False
+    on_front: bool = False  # as tables show it
     numbers: Numbers
+    figures: list[Figure]  # parallel to Report.figure_names
     facts: list[str]  # parallel to Report.fact_names; "" where it does not apply
-    why: str = ""  # why it is not ranked
+    why: str = ""  # why it is not ranked, in one sentence
+    because: list[Because] = []  # the same as data
     fix: str = ""
     command: str = ""  # that measures this row again
     command_note: str = ""  # what that command is not
@@ -158,7 +193,8 @@ class Device(Part, frozen=True, kw_only=True):
 class Difference(Part, frozen=True, kw_only=True):
     """A fact of the environment in which the rows' runs differ; `values` parallel to `Report.places`."""
 
-    fact: str
+    topic: str
+    name: str
     values: list[str]
 
 
@@ -262,6 +298,7 @@ class Report(Part, frozen=True, kw_only=True):
     devices: list[Device]
     groups: list[Group]
     fact_names: list[str]
+    figure_names: list[str]
     rows: list[ReportRow]
     probabilities: list[float]
     places: list[str] = []  # devices or runs that `differences` tells apart

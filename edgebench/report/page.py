@@ -12,17 +12,24 @@ import hashlib
 import re
 from collections.abc import Sequence
 from importlib import resources
+from typing import Any
 
 import msgspec
 
+from edgebench.analysis import deploy_line, ties
 from edgebench.report import charts, page_decoders, theme, vegalite
-from edgebench.report.markup import esc, listed
-from edgebench.report.model import Decision, Group, Report, ReportRow
+from edgebench.report.markup import esc, listed, tabled
+from edgebench.report.model import Decision, Difference, Figure, Group, Report, ReportRow
+from edgebench.report.page_rows import because, demanded, figured, unsupported
 
-_SCRIPTS = ("data.js", "charts.js", "scalings.js", "table.js", "main.js")
-_CARDS = 12  # decisions shown as cards; the others stand in a list below
-_VERDICTS = {"clear": "clear", "open": "not clear", "nothing": "nothing to deploy"}
-_FIGURES = ("p50", "items/s", "memory", "quality", "energy")
+_SCRIPTS = (
+    "data.js", "charts.js", "labels.js", "scalings.js", "table.js", "record.js", "main.js"
+)  # fmt: skip
+_CARDS = 12  # decisions shown as cards, about
+_MATRIX_FROM = 5  # decisions that stand in a matrix as well
+_SIGNS = {"clear": "sure", "open": "not sure", "nothing": "no row passed"}
+_FIGURES = ("items/s", "memory", "quality", "energy")  # beside the latency
+_MANY = ("settings", "packages")
 _NAMED = 8  # rows named with a reason
 
 
@@ -39,8 +46,11 @@ def render(report: Report) -> str:
         "further_links": page_decoders.links(report),
         "decoders": page_decoders.sections(report),
         "environment": _environment(report),
+        "environment_gist": esc(_environment_gist(report)),
         "failures": _failures(report),
-        "notes": listed(report.notes) or '<p class="soft">None.</p>',
+        "failures_gist": esc(_failures_gist(report)),
+        "notes": listed([*report.notes, report.details_left_out]),
+        "notes_hidden": "" if report.notes or report.details_left_out else "hidden",
         "report": _data(report),
         "vega": vega,
         "script": script,
@@ -67,15 +77,37 @@ def _data(report: Report) -> str:
     page = {
         "report": report,
         "templates": charts.templates(),
-        "themes": {
-            name: {"colors": colors, "series": theme.SERIES[name], "config": theme.config(name)}
-            for name, colors in theme.THEMES.items()
-        },
+        "words": [_words(report, group) for group in report.groups],
+        "themes": _themes(),
     }
     text = msgspec.json.encode(page).decode()
     for letter in ("<", ">", "&", "\u2028", "\u2029"):
         text = text.replace(letter, f"\\u{ord(letter):04x}")
     return text
+
+
+def _words(report: Report, group: Group) -> dict[str, Any]:
+    """What stands above the chart and the rows of a group."""
+    return {
+        "demands": demanded(group),
+        "floors": charts.floors(group.demands, group.quality_metric),
+        "decisions": [
+            {"device": each.device, "headline": _headline(each), "doubt": _doubt(report, group, each),
+             "verdict": each.verdict}
+            for each in group.decisions
+        ],
+    }  # fmt: skip
+
+
+def _themes() -> dict[str, Any]:
+    """Colours by their names, and for canvases, which know no names, as they are."""
+    named, series = theme.named()
+    found = {"named": (named, series)}
+    found |= {name: (colors, theme.SERIES[name]) for name, colors in theme.THEMES.items()}
+    return {
+        name: {"colors": colors, "series": row, "config": theme.configured(colors, row)}
+        for name, (colors, row) in found.items()
+    }
 
 
 def _measured(report: Report) -> str:
@@ -88,87 +120,152 @@ def _measured(report: Report) -> str:
 
 
 def _decisions(report: Report) -> str:
-    pairs = [
-        (number, group, decision)
-        for number, group in enumerate(report.groups)
-        for decision in group.decisions
-    ]
-    if not pairs:
+    count = sum(len(group.decisions) for group in report.groups)
+    if not count:
         return "<p>There are no records.</p>"
-    cards = "".join(_card(report, *pair) for pair in pairs[:_CARDS])
-    return f'<div class="decisions">{cards}</div>{_further(report, pairs[_CARDS:])}'
+    matrix = _matrix(report) if count >= _MATRIX_FROM else ""
+    cards, shown = "", 0
+    for members in _workloads(report).values():
+        if shown < _CARDS:
+            cards += _card(report, members)
+            shown += sum(len(group.decisions) for _, group in members)
+    left_out = (
+        f'<p class="soft">Cards of the first {shown} decisions; the matrix holds all {count}.</p>'
+        if shown < count
+        else ""
+    )
+    return f'{matrix}<div class="decisions">{cards}</div>{left_out}'
 
 
-def _where(report: Report, group: Group, decision: Decision) -> str:
-    device = f" · {decision.device}" if len(report.devices) > 1 else ""
-    return f"{group.name} · {group.scenario}{device}"
+def _workloads(report: Report) -> dict[str, list[tuple[int, Group]]]:
+    """The groups of each workload with their numbers."""
+    found: dict[str, list[tuple[int, Group]]] = {}
+    for number, group in enumerate(report.groups):
+        found.setdefault(group.name, []).append((number, group))
+    return found
 
 
-def _card(report: Report, number: int, group: Group, decision: Decision) -> str:
-    row = None if decision.row is None else report.rows[decision.row]
-    link = f'<a href="#tradeoff" data-group="{number}">See the trade-off</a>'
-    around = f'<p class="soft">{esc(decision.around)}</p>' if decision.around else ""
+def _scenario(group: Group) -> str:
+    return "" if group.scenario == "single_stream" else group.scenario
+
+
+def _matrix(report: Report) -> str:
+    """Workloads by devices: what to deploy, how fast it is, and whether that is sure."""
+    devices = [device.name for device in report.devices]
+    head = "".join(f'<th scope="col">{esc(device)}</th>' for device in devices)
+    lines = "".join(
+        f'<tr><th scope="row">{esc(group.name)}{_small(_scenario(group))}</th>'
+        + "".join(_square(report, number, group, device) for device in devices)
+        + "</tr>"
+        for number, group in enumerate(report.groups)
+    )
     return (
-        f'<article class="decision {decision.verdict}">'
-        f'<p class="where">{esc(_where(report, group, decision))}</p>'
-        f"<h3>{esc(_headline(decision))}</h3>"
-        f'<p class="verdict">{esc(_verdict(decision))}</p>'
-        f"{_figures(report, group, row, decision)}{around}"
-        f"{listed(decision.warnings, 'warnings')}<p>{link}</p></article>"
+        '<div class="card matrix"><div class="scroll" tabindex="0"><table><caption class="visually-hidden">'
+        "What to deploy of each workload on each device</caption><thead><tr>"
+        f'<th scope="col">workload</th>{head}</tr></thead><tbody>{lines}</tbody></table></div>'
+        '<p class="soft"><span class="sign clear">the best for sure</span>'
+        '<span class="sign open">not sure</span></p></div>'
+    )
+
+
+def _small(words: str) -> str:
+    return f" <small>{esc(words)}</small>" if words else ""
+
+
+def _square(report: Report, number: int, group: Group, device: str) -> str:
+    decision = next((each for each in group.decisions if each.device == device), None)
+    if decision is None:
+        return '<td class="none"><span class="visually-hidden">not measured</span></td>'
+    row = None if decision.row is None else report.rows[decision.row]
+    speed = "" if row is None else _speed(report, group, row).value
+    sign = "the machine was busy" if decision.busy else _SIGNS[decision.verdict]
+    return (
+        f'<td class="{decision.verdict}"><a href="#tradeoff" data-group="{number}">'
+        f'{esc(decision.headline)}</a><small class="sign">{esc(speed)}'
+        f'<span class="visually-hidden"> {sign}</span></small></td>'
+    )
+
+
+def _figures_of(report: Report, row: ReportRow) -> dict[str, Figure]:
+    return dict(zip(report.figure_names, row.figures, strict=True))
+
+
+def _speed(report: Report, group: Group, row: ReportRow) -> Figure:
+    """The figure of speed by which the group is compared, or what is told in its place."""
+    figures = _figures_of(report, row)
+    names = ("items/s", "p50", "p90") if group.x == "rate" else ("p50", "p90", "items/s")
+    return next((figures[name] for name in names if figures[name].value), Figure())
+
+
+def _card(report: Report, members: Sequence[tuple[int, Group]]) -> str:
+    """A workload: what is demanded, and the decision under each scenario and on each device."""
+    number, first = members[0]
+    demands = f'<p class="soft">{esc(demanded(first))}</p>' if first.demands else ""
+    blocks = "".join(
+        _block(report, number, group, decision)
+        for number, group in members
+        for decision in group.decisions
+    )
+    return (
+        f'<article class="card decided"><p class="where"><a href="#tradeoff" data-group="{number}">'
+        f"{esc(first.name)}</a></p>{demands}{blocks}</article>"
+    )
+
+
+def _block(report: Report, number: int, group: Group, decision: Decision) -> str:
+    """The line to act on, its figures, one line of doubt, and the rest folded."""
+    device = decision.device if len(report.devices) > 1 else ""
+    where = " · ".join(filter(None, (_scenario(group), device)))
+    link = f'<p class="device"><a href="#tradeoff" data-group="{number}">{esc(where)}</a></p>'
+    row = None if decision.row is None else report.rows[decision.row]
+    more = [decision.text, *decision.warnings, *filter(None, [decision.around])]
+    return (
+        f'<div class="decision {decision.verdict}">{link if where else ""}'
+        f'<h3 class="deploy">{esc(_headline(decision))}</h3>'
+        f"{_figures(report, group, row, decision)}"
+        f'<details><summary class="doubt"><span>{esc(_doubt(report, group, decision))}</span></summary>'
+        f"{listed(more, 'warnings')}</details></div>"
     )
 
 
 def _headline(decision: Decision) -> str:
-    return decision.headline if decision.row is None else f"Deploy {decision.headline}"
+    return "Nothing to deploy" if decision.row is None else f"Deploy {decision.headline}"
 
 
-def _verdict(decision: Decision) -> str:
-    """How sure the choice is; why there is none."""
-    words = decision.doubt or decision.text
-    return words[:1].upper() + words[1:]
+def _doubt(report: Report, group: Group, decision: Decision) -> str:
+    """How sure the choice is, in one line."""
+    if decision.busy:
+        return "The machine was busy: measure again before you believe it"
+    other = "" if decision.runner_up is None else report.rows[decision.runner_up].label
+    times = "" if decision.ratio is None else f"{decision.ratio:.2f}x as fast as {other}"
+    if decision.certainty == "likely" and decision.runs > 1:
+        return f"{times}, in {decision.runs} runs"  # whose drift is in no interval
+    chance = decision.faster_probability
+    alone = sum(report.rows[index].device == decision.device for index in group.rows) > 1
+    return {
+        "nothing": "No row passed",
+        "only": "The only row that passed" if alone else "The only row",
+        "no interval": "Not sure: some rows have no interval",
+        "tied": f"Not told apart from {other}; {ties.words(decision.decided_by) or 'first by value'}",
+        "sure": f"For sure: {times}",
+        "likely": f"{times}, {'' if chance is None else deploy_line.chance(chance)} sure",
+    }[decision.certainty]
 
 
 def _figures(report: Report, group: Group, row: ReportRow | None, decision: Decision) -> str:
     if row is None:
         return ""
-    words = dict(zip(report.fact_names, row.facts, strict=True))
-    figures = [(name, words.get(name, "-")) for name in _FIGURES]
-    figures.insert(1, ("to fp32", decision.gain))
-    if words["p50"] == "-":  # what another tool reports in its place
-        figures[0] = ("p90", words["p90"])
-    unknown = ("", "-") if row.numbers.energy_mj is not None else ("", "-", words.get("energy", ""))
+    figures = _figures_of(report, row)
+    latency = "p50" if figures["p50"].value else "p90"  # what another tool may state in its place
+    shown = [(name, figures[name]) for name in (latency, *_FIGURES)]
+    shown.insert(1, ("to fp32", Figure(decision.gain)))
     names = {"quality": group.quality_metric or "quality"}
     cells = "".join(
-        f"<div><dt>{esc(names.get(name, name))}</dt><dd>{_figure(value)}</dd></div>"
-        for name, value in figures
-        if value not in unknown
+        f"<div><dt>{esc(names.get(name, name))}</dt><dd>{figured(figure)}</dd></div>"
+        for name, figure in shown
+        if figure.value
     )
     return f'<dl class="figures">{cells}</dl>'
-
-
-def _figure(value: str) -> str:
-    """The spread or the change smaller than the value it belongs to."""
-    main, _, rest = value.partition(" ±")
-    if rest:
-        return f"{esc(main)} <small>±{esc(rest)}</small>"
-    main, _, rest = value.partition(" ")
-    return f"{esc(main)} <small>{esc(rest)}</small>" if rest else esc(main)
-
-
-def _further(report: Report, pairs: Sequence[tuple[int, Group, Decision]]) -> str:
-    if not pairs:
-        return ""
-    rows = "".join(
-        f'<tr><th scope="row"><a href="#tradeoff" data-group="{number}">'
-        f"{esc(_where(report, group, decision))}</a></th>"
-        f"<td>{esc(_headline(decision))}</td><td>{_VERDICTS[decision.verdict]}</td></tr>"
-        for number, group, decision in pairs
-    )
-    return (
-        f'<details class="more card"><summary>{len(pairs)} further decisions</summary>'
-        f'<div class="scroll"><table><thead><tr><th scope="col">where</th><th scope="col">what</th>'
-        f'<th scope="col">how sure</th></tr></thead><tbody>{rows}</tbody></table></div></details>'
-    )
 
 
 # --- environment and failures
@@ -179,44 +276,58 @@ def _environment(report: Report) -> str:
         f"<p><strong>{esc(device.line)}</strong></p>{listed(device.warnings, 'warnings')}"
         for device in report.devices
     )
-    return f'<div class="card">{devices}</div>{_differences(report)}'
+    return f"{devices}{_differences(report)}"
 
 
 def _differences(report: Report) -> str:
+    """What differs, by topic; settings and packages, of which there are many, folded."""
     if not report.differences:
         return '<p class="soft">Nothing that was recorded differs between the runs.</p>'
-    head = "".join(f'<th scope="col">{esc(place)}</th>' for place in report.places)
-    rows = "".join(
-        f'<tr><th scope="row">{esc(difference.fact)}</th>'
-        + "".join(f"<td>{esc(value)}</td>" for value in difference.values)
-        + "</tr>"
-        for difference in report.differences
+    topics: dict[str, list[Difference]] = {}
+    for difference in report.differences:
+        topics.setdefault(difference.topic, []).append(difference)
+    return "<h3>What differs between the runs</h3>" + "".join(
+        f'<details class="topic"{"" if topic in _MANY else " open"}>'
+        f'<summary>{esc(topic)} <span class="soft">{len(found)}</span></summary>'
+        + tabled(("", *report.places), ((each.name, *each.values) for each in found))
+        + "</details>"
+        for topic, found in topics.items()
     )
-    return (
-        '<div class="card"><h3>What differs between the runs</h3><div class="scroll"><table><thead>'
-        f'<tr><th scope="col">fact</th>{head}</tr></thead><tbody>{rows}</tbody></table></div></div>'
-    )
+
+
+def _environment_gist(report: Report) -> str:
+    count, differ = len(report.devices), len(report.differences)
+    devices = f"{count} device{'s' * (count != 1)}"
+    return f"{devices}, {differ} facts differ between the runs" if differ else devices
 
 
 def _failures(report: Report) -> str:
-    """Reasons, and the rows of each."""
+    """Reasons and the rows of each; what a backend does not support in a line of its own."""
     reasons: dict[tuple[str, str], list[ReportRow]] = {}
     for row in report.rows:
-        if row.why:
-            reasons.setdefault((row.why, row.fix), []).append(row)
-    if not reasons:
-        return '<p class="soft">None: every row was measured and is good enough.</p>'
-    items = "".join(_reason(report, why, fix, rows) for (why, fix), rows in reasons.items())
-    return f'<div class="card">{items}</div>'
+        if row.because and row.status != "unsupported":
+            reasons.setdefault((because(row), row.fix), []).append(row)
+    items = "".join(_reason(report, *key, rows) for key, rows in reasons.items())
+    unable = unsupported((row, _named(report, row)) for row in report.rows)
+    return items + unable or '<p class="soft">Every row was measured and is good enough.</p>'
 
 
-def _reason(report: Report, why: str, fix: str, rows: Sequence[ReportRow]) -> str:
-    names = [
-        f"{report.groups[row.group].name}: {row.label}"
-        + (f" on {row.device}" if len(report.devices) > 1 else "")
-        for row in rows[:_NAMED]
-    ]
+def _failures_gist(report: Report) -> str:
+    rows = [row for row in report.rows if row.because]
+    unable = sum(row.status == "unsupported" for row in rows)
+    parts = [f"{len(rows) - unable} rows" if len(rows) > unable else ""]
+    parts.append(f"{unable} variants unsupported" if unable else "")
+    return ", ".join(filter(None, parts)) or "none"
+
+
+def _reason(report: Report, words: str, fix: str, rows: Sequence[ReportRow]) -> str:
+    names = [_named(report, row) for row in rows[:_NAMED]]
     if len(rows) > _NAMED:
         names.append(f"and {len(rows) - _NAMED} more")
     mend = f'<br><span class="soft">fix: {esc(fix)}</span>' if fix else ""
-    return f'<div class="reason">{esc(why)}{mend}{listed(names)}</div>'
+    return f'<div class="reason">{esc(words)}{mend}{listed(names)}</div>'
+
+
+def _named(report: Report, row: ReportRow) -> str:
+    device = f" on {row.device}" if len(report.devices) > 1 else ""
+    return f"{report.groups[row.group].name}: {row.label}{device}"

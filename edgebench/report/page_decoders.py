@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from edgebench.report.decoders import COLUMNS, facts_of, head_of, state_of, told
 from edgebench.report.markup import esc, listed, tabled
 from edgebench.report.model import CostFit, Decoder, DecoderTable, Report, ScalingCell, ScalingGroup
+from edgebench.report.page_rows import because_in_short, figured, unsupported
 
 _LEGEND = (
     '<p class="soft">TTFT: to the first token, prompt included; TPOT: for each token after it; '
@@ -28,17 +29,20 @@ def sections(report: Report) -> str:
     found = ""
     if report.decoders:
         tables = "".join(_decoders(report, table) for table in report.decoders) + _LEGEND
-        found += _section("decoders", "Language models", tables)
+        names = ", ".join(table.name for table in report.decoders)
+        found += _section("decoders", "Language models", names, tables)
     if report.scalings:
         groups = "".join(_scaling(report, n, group) for n, group in enumerate(report.scalings))
-        found += _section("scaling", "What more tokens and votes bring", groups)
+        names = ", ".join(dict.fromkeys(group.name for group in report.scalings))
+        found += _section("scaling", "What more tokens and votes bring", names, groups)
     return found
 
 
-def _section(name: str, title: str, content: str) -> str:
+def _section(name: str, title: str, gist: str, content: str) -> str:
+    """Open where the page is wide."""
     return (
-        f'<section id="{name}" aria-labelledby="{name}-head"><h2 id="{name}-head">{title}</h2>'
-        f"{content}</section>"
+        f'<details class="section" id="{name}" data-wide><summary><h2>{title}</h2> '
+        f'<span class="gist">{esc(gist)}</span></summary>{content}</details>'
     )
 
 
@@ -46,15 +50,18 @@ def _section(name: str, title: str, content: str) -> str:
 
 
 def _decoders(report: Report, table: DecoderTable) -> str:
+    """Rows by merit with their figures; unsupported variants below, a line for each backend."""
     head = (*head_of(table), *COLUMNS, "state")
     heads = "".join(f'<th scope="col"{_class(words)}>{esc(words)}</th>' for words in head)
-    lines = "".join(
-        _decoder(report, head, told(table, decoder), decoder) for decoder in table.decoders
+    able = [each for each in table.decoders if report.rows[each.row].status != "unsupported"]
+    lines = "".join(_decoder(report, head, told(table, each), each) for each in able)
+    folded = unsupported(
+        (report.rows[each.row], ", ".join(told(table, each)[1:])) for each in table.decoders
     )
     return (
         f'<div class="card decoders"><h3>{esc(table.name)}</h3>'
         f'<div class="scroll" tabindex="0"><table><thead><tr>{heads}</tr></thead>'
-        f"<tbody>{lines}</tbody></table></div></div>"
+        f"<tbody>{lines}</tbody></table></div>{folded}</div>"
     )
 
 
@@ -65,14 +72,21 @@ def _class(column: str) -> str:
 def _decoder(report: Report, head: Sequence[str], names: Sequence[str], decoder: Decoder) -> str:
     """Its line, and below it why it is struck."""
     row = report.rows[decoder.row]
-    values = (*names, *facts_of(report, row), state_of(row))
+    figures = dict(zip(report.figure_names, row.figures, strict=True))
+    facts = dict(zip(COLUMNS, facts_of(report, row), strict=True))
+    values = [
+        *map(esc, names),
+        *(figured(figures[n]) if n in figures else esc(facts[n]) for n in COLUMNS),
+        esc(state_of(row)),
+    ]
     cells = "".join(
-        f"<td{_class(name)}>{esc(words)}</td>" for name, words in zip(head, values, strict=True)
+        f"<td{_class(name)}>{words}</td>" for name, words in zip(head, values, strict=True)
     )
-    line = f'<tr class="{row.front}">{cells}</tr>'
-    if not row.why:
+    line = f'<tr class="{row.front}{" choice" if row.pick else ""}">{cells}</tr>'
+    if not row.because:
         return line
-    return f'{line}<tr class="because"><td colspan="{len(head)}">{esc(row.why)}</td></tr>'
+    why = esc(because_in_short(row))
+    return f'{line}<tr class="because"><td colspan="{len(head)}"><p>{why}</p></td></tr>'
 
 
 # --- token budgets and votes
@@ -104,7 +118,8 @@ def _cell(report: Report, number: int, place: int, cell: ScalingCell) -> str:
         f'<div class="chart"><h3>{esc(cell.label)}</h3><p class="soft">{esc(cell.asked)}</p>'
         f'{listed(cell.doubts, "warnings")}<details class="numbers"><summary>Numbers of every budget'
         f"</summary>{points}</details>{agreement}"
-        f'<div class="pair fits">{fits}</div></div>'
+        f'<details class="fits"><summary>What a prompt and a step cost</summary>'
+        f'<div class="pair">{fits}</div></details></div>'
     )
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from edgebench.report import markdown_decoders
 from edgebench.report.markdown import escape
 from edgebench.report.model import Decision, Group, Report, ReportRow
+from edgebench.report.page_rows import demanded
 
 _COLUMNS = ("p50", "p90", "items/s", "memory", "quality", "energy")
 _MOST = 40  # rows and commands of a group: GitHub takes 65,536 characters
@@ -54,16 +56,28 @@ def _group(report: Report, group: Group) -> Iterator[str]:
     yield f"### {escape(f'{group.name}, {group.scenario}')}"
     yield ""
     front = f"front of {', '.join(group.objectives)}" if group.objectives else "no front"
-    yield escape(" · ".join(filter(None, (group.title, group.shared, front, *group.left_out))))
+    demands = demanded(group)
+    yield escape(
+        " · ".join(filter(None, (group.title, group.shared, demands, front, *group.left_out)))
+    )
     yield ""
     several = len(report.devices) > 1
     yield f"| | row |{' device |' if several else ''} {' | '.join(_COLUMNS)} | front | remarks |"
     yield f"|---|---|{'---|' if several else ''}{'--:|' * len(_COLUMNS)}---|---|"
-    for index in group.rows[:_MOST]:
-        yield _row(report, report.rows[index], several)
-    if len(group.rows) > _MOST:
+    able = [report.rows[i] for i in group.rows if report.rows[i].status != "unsupported"]
+    for row in able[:_MOST]:
+        yield _row(report, row, several)
+    if len(able) > _MOST:
         yield ""
-        yield f"{len(group.rows) - _MOST} further rows are left out here."
+        yield f"{len(able) - _MOST} further rows are left out here."
+    unable = Counter(
+        report.rows[i].backend for i in group.rows if report.rows[i].status == "unsupported"
+    )
+    if unable:
+        yield ""
+        yield escape(
+            "Unsupported: " + ", ".join(f"{n}x {backend}" for backend, n in unable.items())
+        )
     yield ""
 
 
@@ -97,7 +111,7 @@ def _environment(report: Report) -> Iterator[str]:
         yield f"| fact | {' | '.join(escape(place) for place in report.places)} |"
         yield f"|---|{'---|' * len(report.places)}"
         for difference in report.differences:
-            cells = [difference.fact, *difference.values]
+            cells = [f"{difference.topic}: {difference.name}", *difference.values]
             yield f"| {' | '.join(escape(cell) for cell in cells)} |"
         yield ""
 

@@ -93,6 +93,7 @@ def _tradeoff(report: Report, group: Group) -> Spec:
     }
     datasets = {
         "points": [{**point, "color": point[shared]} for point in points],
+        "floors": charts.floors(group.demands, group.quality_metric) if y == "quality" else [],
         "lines": [
             {"x": x, "y": value, "order": order, "device": line.device}
             for line in group.lines
@@ -105,13 +106,20 @@ def _tradeoff(report: Report, group: Group) -> Spec:
         datasets,
         width=_WIDTHS[0],
         x_scale=charts.scale_of([point[at] for point in points], _SPREAD, padding=18),
-        y_scale=charts.scale_of([point[YS[y][0]] for point in points], math.inf, padding=18),
+        y_scale=charts.scale_of(
+            [point[YS[y][0]] for point in points]
+            + [floor["bound"] for floor in datasets["floors"]],
+            math.inf,
+            padding=18,
+        ),
         x_title=group.x_title,
         y_title=titles[y],
         color_title=shared,
         color_domain=colors,
         color_range=_palette(len(colors)),
+        color_shown=[color for color in colors if color in {point[shared] for point in points}],
         shape_domain=sorted({row.precision for row in report.rows}),
+        shape_shown=sorted({point["precision"] for point in points}),
         legend_columns=4,
     )
 
@@ -135,6 +143,7 @@ def _points(report: Report, group: Group, y: str) -> list[dict[str, Any]]:
             "backend": row.backend,
             "precision": row.precision,
             "front": row.front,
+            "on_front": row.on_front,
             "pick": row.pick,
         }
         for row in rows

@@ -35,7 +35,8 @@ class Places:
             names = [f"{device}, run {run}" for device, run in places]
         rows = [
             Difference(
-                fact=plain(f"{each.topic}: {each.name}"),
+                topic=each.topic,
+                name=plain(each.name),
                 values=[plain("; ".join(values)) or "not told" for values in each.values],
             )
             for each in found

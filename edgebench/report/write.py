@@ -8,6 +8,7 @@ from pathlib import Path
 
 from edgebench.plain_text import say
 from edgebench.report.model import Report
+from edgebench.units import format_bytes
 from edgebench.whole_file import whole_file
 
 #: Format -> module of this package and its function that gives text or bytes.
@@ -29,4 +30,4 @@ def write(report: Report, out: Path, form: str) -> None:
         return
     with whole_file(out) as partial:
         partial.write_bytes(content)
-    say(f"report: {out} ({len(content) / 2**20:.1f} MiB)")
+    say(f"report: {out} ({format_bytes(len(content))})")

@@ -20,34 +20,62 @@ function fill(spec, slots) {
   return Object.fromEntries(keys.map((key) => [key, fill(spec[key], slots)]));
 }
 
-// Draws a chart anew, or says in its place why there is none.
-async function draw(name, template, datasets, slots, instead = "") {
-  const place = byId(`chart-${name}`);
-  const turn = (draw.turns[name] = (draw.turns[name] ?? 0) + 1);
-  views[name]?.finalize();
-  delete views[name];
-  if (instead) {
-    place.replaceChildren(make("p", { className: "note" }, instead));
-    return null;
+// Charts are drawn when they come near the view (and all of them before printing): what waits for that.
+const waiting = {};
+const near = new Set();
+const watcher = new IntersectionObserver((entries) => {
+  for (const { target, isIntersecting } of entries) {
+    near[isIntersecting ? "add" : "delete"](target.id);
+    if (isIntersecting) drawWaiting(target.id);
   }
-  const theme = page.themes[themeName()];
+}, { rootMargin: "240px 0px" });
+
+function drawWaiting(id) {
+  const work = waiting[id];
+  delete waiting[id];
+  return work?.();
+}
+
+// Draws a chart anew as soon as it is near, or says in its place why there is none.
+function draw(name, template, datasets, slots, { instead = "", drawn = () => {} } = {}) {
+  const place = byId(`chart-${name}`);
+  draw.turns[name] = (draw.turns[name] ?? 0) + 1;
+  delete place.dataset.labelled;
+  delete waiting[place.id];
+  if (instead) {
+    views[name]?.finalize();
+    delete views[name];
+    place.replaceChildren(make("p", { className: "note" }, instead));
+    return;
+  }
+  place.classList.add("coming");
+  waiting[place.id] = () => embed(name, place, template, datasets, slots).then((view) => view && drawn(view));
+  if (near.has(place.id)) drawWaiting(place.id);
+  else watcher.observe(place);
+}
+draw.turns = {};
+
+async function embed(name, place, template, datasets, slots) {
+  const turn = draw.turns[name];
+  const renderer = Math.max(0, ...Object.values(datasets).map((data) => data.length)) > CANVAS_FROM ? "canvas" : "svg";
+  const theme = page.themes[renderer === "svg" ? "named" : themeName()];
   const width = Math.max(220, place.clientWidth);
   const colors = { ...theme.colors, accent: theme.series[0] };
-  const spec = fill(page.templates[template], { width, height: 240, ...colors, ...slots(width) });
+  const spec = fill(page.templates[template], { width, height: 240, ...colors, ...slots(width, theme) });
   spec.datasets = datasets;
   spec.autosize = { type: name === "histogram" ? "pad" : "fit-x", contains: "padding" };
-  const points = Math.max(0, ...Object.values(datasets).map((data) => data.length));
   const node = make("div");
   const { view } = await vegaEmbed(node, spec, {
     mode: "vega-lite", ast: true, actions: false, tooltip: false, defaultStyle: false,
-    renderer: points > CANVAS_FROM ? "canvas" : "svg", config: theme.config, loader: LOADER, logLevel: 1,
+    renderer, config: theme.config, loader: LOADER, logLevel: 1,
   });
   if (turn !== draw.turns[name]) { view.finalize(); return null; } // a later one has begun
+  views[name]?.finalize();
   place.replaceChildren(node);
+  place.classList.remove("coming");
   views[name] = view;
   return view;
 }
-draw.turns = {};
 
 // A scale that these values fill; logarithmic from `spread` on (largest over smallest).
 function scaleOf(values, spread, padding = 0) {
@@ -61,8 +89,7 @@ function scaleOf(values, spread, padding = 0) {
   return { type: "linear", zero: false, nice: padding > 0, padding };
 }
 
-function palette(values) {
-  const { series, colors } = page.themes[themeName()];
+function palette(values, { series, colors }) {
   return unique(values).map((_, index) => series[index] ?? colors.struck);
 }
 
@@ -71,13 +98,9 @@ function palette(values) {
 const xField = () => (report.groups[state.group]?.x === "rate" ? "rate_per_s" : "latency_ms");
 
 function points() {
-  const field = xField();
-  const known = inGroup().map((row) => row.numbers[field]).filter((value) => value !== undefined);
-  const middle = (Math.min(...known) + Math.max(...known)) / 2;
   return matching().map((row) => ({
-    side: row.numbers[field] > middle ? "left" : "right",
-    ...row.numbers, row: row.index, label: row.label, front: row.front, precision: row.precision,
-    color: row[state.color], pick: !!row.pick,
+    ...row.numbers, row: row.index, label: row.label, front: row.front, on_front: !!row.on_front,
+    precision: row.precision, color: row[state.color], pick: !!row.pick,
   }));
 }
 
@@ -86,31 +109,49 @@ function frontLines(group) {
     .flatMap((line) => line.points.map(([x, y], order) => ({ x, y, order, device: line.device })));
 }
 
-async function drawTradeoff() {
+// What was decided, what was demanded, and what the rows have in common.
+function drawAbout(group) {
+  const several = report.devices.length > 1;
+  const { demands, decisions } = page.words[state.group];
+  byId("about").replaceChildren(
+    make("h3", {}, group.title || group.name),
+    ...decisions.map((each) => make("p", { className: `deploy ${each.verdict}` }, make("strong", {}, each.headline),
+      several ? ` on ${each.device}` : "", make("span", { className: "soft aside" }, ` · ${each.doubt}`))),
+    make("p", { className: "soft" }, [demands && `Quality: ${demands}`, group.shared && `all rows: ${group.shared}`].filter(Boolean).join(" · ")),
+    make("details", { className: "soft" }, make("summary", {}, "What the front compares"),
+      make("p", {}, [group.objectives.length ? `The front is of ${group.objectives.join(", ")}.` : "No front.", ...group.left_out.map((words) => `${words}.`)].join(" "))),
+  );
+}
+
+function drawTradeoff() {
   state.brush = null;
   const group = report.groups[state.group];
-  const about = byId("about");
-  about.textContent = "";
-  if (!group) return draw("tradeoff", "", {}, null, "Choose one workload to see its trade-off.");
-  about.textContent = [group.title, group.shared && `all: ${group.shared}`,
-    group.objectives.length && `front of ${group.objectives.join(", ")}`, ...group.left_out].filter(Boolean).join(" · ");
+  byId("key").hidden = true;
+  byId("about").replaceChildren();
+  if (!group) return draw("tradeoff", "", {}, null, { instead: "Choose one workload to see its trade-off." });
+  drawAbout(group);
   const field = xField();
+  const floors = state.against === "quality" ? page.words[state.group].floors : [];
   const valuesOf = (name) => matching().map((row) => row.numbers[name]);
   const all = unique(rows.map((row) => row[state.color])).sort();
-  const drawn = inGroup().some((row) => row.numbers[field] !== undefined && row.numbers[AXES[state.against]] !== undefined);
-  const view = await draw("tradeoff", `tradeoff.${group.x}.${state.against}`,
-    { points: points(), lines: frontLines(group) },
-    (width) => ({
-      height: width < 560 ? 320 : 400,
-      x_scale: scaleOf(valuesOf(field), 12, 18), y_scale: scaleOf(valuesOf(AXES[state.against]), Infinity, 18),
-      x_title: group.x_title, y_title: titleOf(group), color_title: state.color, color_domain: all, color_range: palette(all),
-      shape_domain: unique(rows.map((row) => row.precision)).sort(), legend_columns: width < 560 ? 2 : 4,
+  const known = inGroup().filter((row) => row.numbers[field] !== undefined && row.numbers[AXES[state.against]] !== undefined);
+  return draw("tradeoff", `tradeoff.${group.x}.${state.against}`,
+    { points: points(), lines: frontLines(group), floors, labels: [], leaders: [] },
+    (width, theme) => ({
+      height: width < 560 ? 340 : 420,
+      x_scale: scaleOf(valuesOf(field), 12, 26),
+      y_scale: scaleOf([...valuesOf(AXES[state.against]), ...floors.map((floor) => floor.bound)], Infinity, 26),
+      x_title: group.x_title, y_title: titleOf(group), color_title: state.color, color_domain: all, color_range: palette(all, theme),
+      color_shown: unique(known.map((row) => row[state.color])).sort(), shape_shown: unique(known.map((row) => row.precision)).sort(),
+      shape_domain: unique(rows.map((row) => row.precision)).sort(), legend_columns: width < 560 ? 2 : 5,
     }),
-    drawn ? "" : "No row of this workload has a value on both axes.");
-  if (!view) return;
+    { instead: known.length ? "" : "No row of this workload has a value on both axes.", drawn: onTradeoff });
+}
+
+function onTradeoff(view) {
   refreshTradeoff(); // what was filtered while it was drawn
   view.addSignalListener("brush", (_, value) => brush(value));
-  view.addEventListener("pointermove", (event, item) => hover(item?.datum?.row, event));
+  view.addEventListener("pointermove", (event, item) => hover(item?.datum?.row));
   view.addEventListener("pointerout", () => hover(undefined));
   view.addEventListener("click", (_, item) => { if (item?.datum?.row !== undefined) openRecord(item.datum.row); });
 }
@@ -131,7 +172,8 @@ function brush(value) {
 function refreshTradeoff() {
   const group = report.groups[state.group];
   if (!views.tradeoff || !group) return;
-  views.tradeoff.data("points", points()).data("lines", frontLines(group)).runAsync();
+  delete byId("chart-tradeoff").dataset.labelled;
+  views.tradeoff.data("points", points()).data("lines", frontLines(group)).runAsync().then(labelTradeoff);
 }
 
 function highlight(index) {
@@ -143,8 +185,8 @@ function highlight(index) {
 
 function labelSlots(chosen) {
   const names = chosen.map(nameOf);
-  return (width) => ({
-    label_domain: names, label_range: palette(names), legend_columns: width < 560 ? 1 : 2,
+  return (width, theme) => ({
+    label_domain: names, label_range: palette(names, theme), legend_columns: width < 560 ? 1 : 2,
   });
 }
 
@@ -152,11 +194,11 @@ function drawSamples() {
   const chosen = tickedRows().filter((row) => row.detail);
   const none = chosen.length ? "" : "Tick rows in the table below to see their samples.";
   const scale = scaleOf(chosen.flatMap((row) => [row.detail.ecdf_ms[0], row.detail.ecdf_ms.at(-1)]), 12);
-  const slots = (width) => ({ ...labelSlots(chosen)(width), x_scale: scale });
+  const slots = (width, theme) => ({ ...labelSlots(chosen)(width, theme), x_scale: scale });
   draw("ecdf", "ecdf", { ecdf: chosen.flatMap((row) => row.detail.ecdf_ms.map((ms, index) => (
-    { ms, share: report.probabilities[index], label: nameOf(row) }))) }, slots, none);
+    { ms, share: report.probabilities[index], label: nameOf(row) }))) }, slots, { instead: none });
   draw("histogram", "histogram", { bins: chosen.flatMap(binsOf) },
-    (width) => ({ ...slots(width), width: Math.max(180, width - 24) }), none);
+    (width, theme) => ({ ...slots(width, theme), width: Math.max(180, width - 24) }), { instead: none });
   byId("beyond").textContent = chosen.filter((row) => row.detail.histogram.beyond)
     .map((row) => `${nameOf(row)}: ${row.detail.histogram.beyond}`).join(", ");
   if (byId("beyond").textContent) byId("beyond").textContent = `Slower samples beyond the bars: ${byId("beyond").textContent}.`;
@@ -179,7 +221,7 @@ function drawSeries() {
   if (!chosen.some((row) => row.index === state.series)) state.series = chosen[0]?.index ?? -1;
   choice.replaceChildren(...chosen.map((row) => make("option", { value: row.index, selected: row.index === state.series }, nameOf(row))));
   const detail = rows[state.series]?.detail;
-  if (!detail) return draw("series", "", {}, null, "No samples to show.");
+  if (!detail) return draw("series", "", {}, null, { instead: "No samples to show." });
   return draw("series", "series", {
     bands: detail.bands,
     series: detail.processes.flatMap((process) => process.seconds_s.map((s, index) => ({
@@ -199,14 +241,15 @@ function drawCost() {
   const withMemory = some.filter((row) => row.numbers.memory_mib !== undefined);
   const parts = withMemory.flatMap((row) => [["own, model loaded", row.numbers.loaded_mib], ["own, warmed up", row.numbers.warm_mib]]
     .filter(([, mib]) => mib !== undefined).map(([part, mib]) => ({ label: nameOf(row), part, mib })));
-  const bars = (count) => (width) => ({ height: Math.max(60, count * (width < 460 ? 24 : 26)), legend_columns: width < 460 ? 1 : 2, label_limit: Math.min(190, width * 0.36) });
+  const bars = (count) => (width) => ({ height: Math.max(60, count * (width < 460 ? 24 : 26)), legend_columns: width < 460 ? 1 : 2, label_limit: Math.min(230, width * 0.42) });
   draw("memory", "memory", { memory: withMemory.map((row) => ({ label: nameOf(row), ...row.numbers })), memory_parts: parts },
-    bars(withMemory.length), withMemory.length ? "" : "The peak memory of these rows is unknown.");
+    bars(withMemory.length), { instead: withMemory.length ? "" : "The peak memory of these rows is unknown." });
   const withEnergy = some.filter((row) => row.numbers.energy_mj !== undefined);
   const index = report.fact_names.indexOf("energy in full");
   const why = unique(some.map((row) => row.facts[index]).filter(Boolean)).slice(0, 4).join("; ");
   draw("energy", "energy", { energy: withEnergy.map((row) => ({ label: nameOf(row), kind: row.energy_kind, ...row.numbers })) },
-    bars(withEnergy.length), withEnergy.length ? "" : `No energy is shown. ${why || "No row was measured"}.`);
+    bars(withEnergy.length), { instead: withEnergy.length ? "" : `No energy is shown. ${why || "No row was measured"}.` });
+  byId("cost-gist").textContent = withEnergy.length ? "" : "energy was not measured";
   refreshNumbers();
 }
 
@@ -222,8 +265,9 @@ function drawRoofline() {
   byId("roofline-rest").textContent = rest(MOST_TICKED, known.length, "the numbers hold all");
   draw("roofline", "roofline", { roofs: lines, roof_names: names, roof_points: known.slice(0, MOST_TICKED).map((point) => (
     { x: point.ops_per_byte, y: point.gops_per_s, label: nameOf(rows[point.row]) })) },
-    (width) => ({ ...labelSlots(chosen)(width), height: 300 }),
-    known.length && roofs.length ? "" : `Unknown: ${report.roof_unknown || "nothing was recorded"}.`);
+    (width, theme) => ({ ...labelSlots(chosen)(width, theme), height: 300 }),
+    { instead: known.length && roofs.length ? "" : `Unknown: ${report.roof_unknown || "nothing was recorded"}.` });
+  byId("roofline-gist").textContent = known.length && roofs.length ? "" : "unknown";
 }
 
 function drawCharts() {

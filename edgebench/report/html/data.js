@@ -43,7 +43,7 @@ const inGroup = () => (state.group < 0 ? rows.map((_, index) => index) : report.
 function matches(row) {
   for (const [facet, hidden] of Object.entries(state.hidden)) if (hidden.has(row[facet])) return false;
   if (state.search) {
-    row.text ??= [row.id, row.label, row.device, row.why, FRONTS[row.front]].join(" ").toLowerCase();
+    row.text ??= [row.id, row.label, row.device, because(row), FRONTS[row.front]].join(" ").toLowerCase();
     if (!state.search.split(/\s+/).every((word) => row.text.includes(word))) return false;
   }
   return true;
@@ -81,6 +81,12 @@ function tickDefaults() {
 
 const tickedRows = () => [...state.ticked].map((index) => rows[index]);
 
+// What a row shows of a figure: [value, what stands beside it].
+const figureOf = (row, name) => row.figures[report.figure_names.indexOf(name)] ?? ["", ""];
+const unable = (row) => row.status === "unsupported";
+const inShort = ({ because: [first, ...rest] = [] }) => (first?.words ?? "") + (rest.length ? `, and ${rest.length} more reason${rest.length > 1 ? "s" : ""}` : "");
+const because = (row) => (row.because ?? []).map((each) => each.words).join("; ");
+
 // The full record of a row as a list of terms.
 function recordOf(row) {
   const list = make("dl", { className: "record" });
@@ -89,7 +95,7 @@ function recordOf(row) {
   add("device", row.device);
   add("front", FRONTS[row.front] + (row.probability === undefined ? "" : `, probability ${row.probability.toFixed(2)}`));
   add("not compared", row.front_note);
-  add("why struck", row.why);
+  add("why struck", because(row));
   add("fix", row.fix);
   row.facts.forEach((words, index) => add(report.fact_names[index], words));
   return list;

@@ -1,8 +1,8 @@
 // What the reader can do, and the first drawing.
-let waiting = null;
+let frame = null;
 function later(work) {
-  cancelAnimationFrame(waiting);
-  waiting = requestAnimationFrame(() => { waiting = null; work(); });
+  cancelAnimationFrame(frame);
+  frame = requestAnimationFrame(() => { frame = null; work(); });
 }
 
 // The axes follow what is struck or not, and else stay where they are.
@@ -15,31 +15,52 @@ function refresh(facet) {
 
 // --- filters
 
+const FACETS = { device: "Device", backend: "Backend", precision: "Precision", front: "State" };
+
+// Only what can be chosen: a field of one value is none.
+function choosable(id, count) {
+  byId(id).closest(".field").hidden = count < 2;
+}
+
 function drawControls() {
   const name = (group) => `${group.name} · ${group.scenario}`;
   byId("group").replaceChildren(...report.groups.map((group, index) => make("option", { value: index }, name(group))));
   if (report.groups.length > 1) byId("group").append(make("option", { value: -1 }, `all ${report.groups.length} workloads (table only)`));
+  choosable("group", report.groups.length);
   byId("color").value = state.color;
-  const facets = { device: "Device", backend: "Backend", precision: "Precision", front: "State" };
-  byId("facets").replaceChildren(...Object.entries(facets).map(([facet, title]) => facetNode(facet, title)).filter(Boolean));
+  choosable("color", report.devices.length);
+}
+
+// The values that the rows of this workload have.
+function drawFacets() {
+  const nodes = Object.entries(FACETS).map(([facet, title]) => facetNode(facet, title)).filter(Boolean);
+  byId("facets").replaceChildren(...nodes);
+  byId("filter").hidden = !nodes.length;
 }
 
 function facetNode(facet, title) {
-  const values = unique(rows.map((row) => row[facet]));
+  const values = unique(inGroup().map((row) => row[facet]));
   if (facet === "front") values.sort((a, b) => Object.keys(FRONTS).indexOf(a) - Object.keys(FRONTS).indexOf(b));
   else values.sort();
   if (values.length < 2) return null;
   return make("fieldset", {}, make("legend", {}, title), ...values.map((value) => {
-    const box = make("input", { type: "checkbox", checked: true, "data-facet": facet, value });
+    const box = make("input", { type: "checkbox", checked: !state.hidden[facet].has(value), "data-facet": facet, value });
     box.addEventListener("change", () => { state.hidden[facet][box.checked ? "delete" : "add"](value); refresh(facet); });
-    return make("label", { className: "chip" }, box, FRONTS[value] && facet === "front" ? FRONTS[value] : value);
+    return make("label", { className: "chip" }, box, facet === "front" ? FRONTS[value] : value);
   }));
+}
+
+function showAll() {
+  byId("search").value = state.search = "";
+  for (const hidden of Object.values(state.hidden)) hidden.clear();
+  for (const box of document.querySelectorAll("input[data-facet]")) box.checked = true;
 }
 
 function drawAgainst() {
   const group = report.groups[state.group];
   state.against = group?.lines[0]?.y ?? group?.ys[0] ?? "quality"; // an axis on which the rows differ
   byId("against").replaceChildren(...(group?.ys ?? []).map((y) => make("option", { value: y, selected: y === state.against }, y)));
+  choosable("against", group?.ys.length ?? 0);
 }
 
 function chooseGroup(index) {
@@ -47,7 +68,9 @@ function chooseGroup(index) {
   byId("group").value = String(index);
   state.page = 0;
   state.brush = null;
+  showAll();
   tickDefaults();
+  drawFacets();
   drawAgainst();
   drawTable();
   drawCharts();
@@ -61,9 +84,7 @@ byId("series-row").addEventListener("change", (event) => { state.series = Number
 byId("controls").addEventListener("submit", (event) => event.preventDefault());
 byId("controls").addEventListener("reset", (event) => {
   event.preventDefault();
-  byId("search").value = state.search = "";
-  for (const hidden of Object.values(state.hidden)) hidden.clear();
-  for (const box of document.querySelectorAll("input[data-facet]")) box.checked = true;
+  showAll();
   state.page = 0;
   drawTable();
   drawTradeoff();
@@ -76,21 +97,7 @@ for (const link of document.querySelectorAll("a[data-group]")) {
 }
 for (const place of document.querySelectorAll("details[data-numbers]")) place.addEventListener("toggle", refreshNumbers);
 
-// --- the record of a point, under the pointer and by keyboard
-
-function hover(index, event) {
-  const tip = byId("tip");
-  if (index === undefined) { tip.hidden = true; return; }
-  if (tip.hidden || tip.dataset.row !== String(index)) {
-    tip.dataset.row = index;
-    tip.replaceChildren(make("strong", {}, nameOf(rows[index])), recordOf(rows[index]));
-    tip.hidden = false;
-  }
-  const { width, height } = tip.getBoundingClientRect();
-  const x = event.clientX + 18 + width > innerWidth ? event.clientX - 18 - width : event.clientX + 18;
-  tip.style.left = `${Math.max(8, x)}px`;
-  tip.style.top = `${Math.max(8, Math.min(event.clientY + 14, innerHeight - height - 8))}px`;
-}
+// --- from point to point by keyboard
 
 function walk(step) {
   const group = report.groups[state.group];
@@ -102,10 +109,9 @@ function walk(step) {
   const at = list.findIndex((row) => row.index === state.focus);
   const row = list[at < 0 ? (step > 0 ? 0 : list.length - 1) : (at + step + list.length) % list.length];
   highlight(row.index);
-  const box = byId("chart-tradeoff").getBoundingClientRect();
-  hover(row.index, { clientX: box.left + box.width / 2, clientY: box.top + 8 });
+  hover(row.index);
   byId("spoken").textContent = `${nameOf(row)}, ${FRONTS[row.front]}: ` +
-    ["p50", "memory", "quality", "energy"].map((name) => `${name} ${row.facts[report.fact_names.indexOf(name)]}`).join(", ");
+    [...["p50", "memory", "quality", "energy"].filter((name) => figureOf(row, name)[0]).map((name) => `${name} ${figureOf(row, name).join(" ")}`), because(row)].filter(Boolean).join(", ");
 }
 
 byId("chart-tradeoff").addEventListener("keydown", (event) => {
@@ -129,12 +135,41 @@ function showTheme() {
 }
 byId("theme").addEventListener("click", () => {
   document.documentElement.dataset.theme = darkNow() ? "light" : "dark";
-  showTheme();
-  drawCharts();
+  recolour();
 });
-for (const query of ["(prefers-color-scheme: dark)", "print"]) {
-  matchMedia(query).addEventListener("change", () => { showTheme(); drawTable(); drawCharts(); });
+
+// Colours are names, which follow by themselves; a canvas holds them as they were.
+function recolour() {
+  showTheme();
+  if (document.querySelector(".plot canvas")) drawCharts();
 }
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", recolour);
+matchMedia("print").addEventListener("change", () => { recolour(); drawTable(); });
+
+// Paper gets all sections and charts, drawn before it is made.
+addEventListener("beforeprint", () => {
+  for (const section of document.querySelectorAll("details.section:not([open]), .decision details:not([open])")) {
+    section.dataset.closed = "";
+    section.open = true;
+  }
+  for (const id of Object.keys(waiting)) drawWaiting(id);
+});
+addEventListener("afterprint", () => {
+  for (const section of document.querySelectorAll("details[data-closed]")) {
+    delete section.dataset.closed;
+    section.open = false;
+  }
+});
+
+// --- sections that fold
+
+function reveal() {
+  const section = location.hash && byId(location.hash.slice(1));
+  if (section instanceof HTMLDetailsElement) { section.open = true; section.scrollIntoView(); }
+}
+addEventListener("hashchange", reveal);
+for (const link of document.querySelectorAll(".contents a")) link.addEventListener("click", () => setTimeout(reveal));
+
 let lastWidth = innerWidth;
 addEventListener("resize", () => {
   if (innerWidth === lastWidth) return;
@@ -142,18 +177,17 @@ addEventListener("resize", () => {
   later(drawCharts);
 });
 
-byId("left-out").textContent = report.details_left_out ? `${report.details_left_out}.` : "";
+if (matchMedia("(min-width: 861px)").matches) {
+  for (const section of document.querySelectorAll("details.section[data-wide]")) section.open = true;
+}
 showTheme();
 drawControls();
 tickDefaults();
+drawFacets();
 drawAgainst();
 drawTable();
 performance.mark("table");
-drawTradeoff().then(() => {
-  drawSamples();
-  drawCost();
-  drawRoofline();
-  drawScalings();
-  performance.mark("ready");
-  document.documentElement.dataset.ready = "true";
-});
+drawCharts();
+reveal();
+performance.mark("ready");
+document.documentElement.dataset.ready = "true";

@@ -4,7 +4,7 @@ function drawScalings() {
     drawScaling(`scaling-${number}`, group);
     group.cells.forEach((cell, place) => cell.fits.forEach((fit, which) => draw(
       `fit-${number}-${place}-${which}`, "cost_fit", { cost: fit.points },
-      () => ({ height: 190, x_title: fit.x_title }), fit.points.length ? "" : fit.words)));
+      () => ({ height: 190, x_title: fit.x_title }), { instead: fit.points.length ? "" : fit.words })));
   });
 }
 
@@ -17,9 +17,9 @@ function drawScaling(name, group) {
     return steps.length ? [...steps, { ...steps.at(-1), seconds: last }] : [];
   });
   const votes = unique(group.cells.flatMap((cell) => cell.points.map((point) => point.votes))).sort((a, b) => a - b).map(String);
-  return draw(name, "scaling", { scaling: points, scaling_front: front }, (width) => ({
+  return draw(name, "scaling", { scaling: points, scaling_front: front }, (width, theme) => ({
     height: width < 560 ? 320 : 380, x_title: width < 560 ? group.x_title.replace(", less is better", "") : group.x_title,
     x_scale: scaleOf(points.map((point) => point.seconds), 6, 24),
-    label_domain: labels, label_range: palette(labels), legend_columns: width < 560 ? 1 : 2, shape_domain: votes,
+    label_domain: labels, label_range: palette(labels, theme), legend_columns: width < 560 ? 1 : 2, shape_domain: votes,
   }));
 }

@@ -1,30 +1,27 @@
-// The table of rows: sorted, filtered, a page at a time; and the full record of each row.
+// The table of rows: by merit or sorted, filtered, a page at a time.
 const COLUMNS = [
   { name: "row", sort: (row) => nameOf(row).toLowerCase() },
-  { name: "p50", fact: "p50", sort: (row) => row.numbers.latency_ms },
-  { name: "p90", fact: "p90", sort: (row) => row.numbers.p90_ms },
-  { name: "items/s", fact: "items/s", sort: (row) => row.numbers.rate_per_s },
-  { name: "memory", fact: "memory", sort: (row) => row.numbers.memory_mib },
-  { name: "quality", fact: "quality", sort: (row) => row.numbers.quality },
-  { name: "energy", fact: "energy", sort: (row) => row.numbers.energy_mj },
+  { name: "p50", figure: true, sort: (row) => row.numbers.latency_ms },
+  { name: "p90", figure: true, sort: (row) => row.numbers.p90_ms },
+  { name: "items/s", figure: true, sort: (row) => row.numbers.rate_per_s },
+  { name: "memory", figure: true, sort: (row) => row.numbers.memory_mib },
+  { name: "quality", figure: true, sort: (row) => row.numbers.quality },
+  { name: "energy", figure: true, sort: (row) => row.numbers.energy_mj },
   { name: "front", sort: (row) => ["yes", "undecided", "no", "struck"].indexOf(row.front) },
 ];
-COLUMNS.forEach((column) => { column.index = report.fact_names.indexOf(column.fact); });
-const opened = new Set();
-// Energy has a column where some row has a value; elsewhere its chart says why there is none.
-const columns = () => COLUMNS.filter((column) => column.name !== "energy" || inGroup().some(column.sort));
+// A figure has a column where some row has a value.
+const columns = () => COLUMNS.filter((column) => !column.figure || inGroup().some((row) => figureOf(row, column.name)[0]));
 
 function drawHead() {
   const cells = columns().map((column) => {
     const button = make("button", { type: "button" }, column.name);
     button.addEventListener("click", () => sortBy(column.name));
-    const cell = make("th", { scope: "col", className: column.fact ? "number" : "" }, button);
+    const cell = make("th", { scope: "col", className: column.figure ? "number" : "" }, button);
     if (state.sort.key === column.name) cell.setAttribute("aria-sort", state.sort.down ? "descending" : "ascending");
     return cell;
   });
   const tick = make("th", { scope: "col", className: "plain act" }, make("span", { className: "visually-hidden" }, "show samples"));
-  const more = make("th", { scope: "col", className: "plain act" }, make("span", { className: "visually-hidden" }, "record"));
-  byId("table").tHead.replaceChildren(make("tr", {}, tick, ...cells, more));
+  byId("table").tHead.replaceChildren(make("tr", {}, tick, ...cells));
 }
 
 function sortBy(name) {
@@ -45,46 +42,47 @@ function sorted(list) {
   }).map(([, row]) => row);
 }
 
-function rowNode(row) {
+// By merit the rows stand below the name of their device, which need not stand in each of theirs.
+const byDevice = () => state.sort.key === null && state.group >= 0 && report.devices.length > 1;
+
+function figureCell(row, name) {
+  const [value, beside] = figureOf(row, name);
+  return make("td", { className: "number", "data-name": name }, value || "-", make("small", {}, beside));
+}
+
+function rowNodes(row) {
   const tick = make("input", { type: "checkbox", checked: state.ticked.has(row.index), disabled: !row.detail, "aria-label": `samples of ${nameOf(row)}` });
   tick.addEventListener("change", () => toggle(row.index, tick));
-  const name = make("th", { scope: "row", className: "full" }, make("span", { className: "name" }, nameOf(row)));
-  if (row.pick) name.append(make("span", { className: "under" }, "the choice"));
-  if (row.why) name.append(make("span", { className: "under why" }, row.why));
-  const remarks = row.facts[report.fact_names.indexOf("remarks")];
-  if (remarks) name.append(make("span", { className: "under" }, remarks));
-  const cells = columns().filter((column) => column.fact).map((column) =>
-    make("td", { className: "number", "data-name": column.name }, row.facts[column.index] || "-"));
-  const open = opened.has(row.index);
-  const more = make("button", { type: "button", "aria-expanded": String(open), "aria-label": `record of ${nameOf(row)}` }, "Record");
-  more.addEventListener("click", () => { opened[opened.has(row.index) ? "delete" : "add"](row.index); drawTable(); focusRecord(row.index); });
-  const node = make("tr", { className: `${row.front} ${row.index === state.focus ? "focus" : ""}`, "data-row": row.index },
-    make("td", { className: "act tick" }, tick), name, ...cells,
-    make("td", { className: `front-${row.front}`, "data-name": "front" }, FRONTS[row.front]),
-    make("td", { className: "act" }, more));
+  const open = make("button", { type: "button", className: "name", "aria-haspopup": "dialog" }, byDevice() ? row.label : nameOf(row));
+  open.addEventListener("click", () => openRecord(row.index));
+  const node = make("tr", { className: `${row.front} ${row.pick ? "choice" : ""} ${row.index === state.focus ? "focus" : ""}`, "data-row": row.index },
+    make("td", { className: "act tick" }, tick), make("th", { scope: "row" }, open),
+    ...columns().filter((column) => column.figure).map((column) => figureCell(row, column.name)),
+    make("td", { className: `front-${row.front}`, "data-name": "front" }, row.pick ? "the choice" : FRONTS[row.front]));
   node.addEventListener("pointerenter", () => highlight(row.index));
   node.addEventListener("focusin", () => highlight(row.index));
-  return open ? [node, make("tr", { className: "open" }, make("td", { colSpan: COLUMNS.length + 2, className: "full" }, recordOf(row), ...commandOf(row)))] : [node];
+  const remarks = [inShort(row), row.facts[report.fact_names.indexOf("remarks")]].filter(Boolean);
+  if (!remarks.length) return [node];
+  return [node, make("tr", { className: "because" }, make("td", { className: "act" }), make("td", { colSpan: COLUMNS.length }, ...remarks.map((words) => make("p", {}, words))))];
 }
 
-function commandOf(row) {
-  if (!row.command) return [make("p", { className: "note" }, row.command_note || "No command is known.")];
-  const copy = make("button", { type: "button", className: "quiet" }, "Copy");
-  copy.addEventListener("click", () => navigator.clipboard?.writeText(row.command).then(() => { copy.textContent = "Copied"; }));
-  return [make("pre", {}, make("code", {}, row.command)), ...(row.command_note ? [make("p", { className: "soft" }, row.command_note)] : []), copy];
+// What a backend does not support: one line, which and why are folded.
+function unableNodes(list) {
+  return unique(list.map((row) => row.backend)).map((backend) => {
+    const own = list.filter((row) => row.backend === backend);
+    const reasons = unique(own.map(because)).map((why) => make("li", {}, why, " ",
+      make("span", { className: "soft" }, own.filter((row) => because(row) === why).map(nameOf).join(", "))));
+    const words = `${backend}: ${own.length} variant${own.length === 1 ? "" : "s"} unsupported`;
+    return make("tr", { className: "unable" }, make("td", { className: "act" }),
+      make("td", { colSpan: COLUMNS.length }, make("details", {}, make("summary", {}, words), make("ul", {}, ...reasons))));
+  });
 }
 
-function focusRecord(index) {
-  byId("table").querySelector(`tr[data-row="${index}"] button`)?.focus();
-}
-
-function openRecord(index) {
-  hover(undefined);
-  opened.add(index);
-  const place = sorted(shown()).findIndex((row) => row.index === index);
-  state.page = Math.max(0, Math.floor(place / PAGE_SIZE));
-  drawTable();
-  focusRecord(index);
+function bodyOf(part) {
+  if (!byDevice()) return part.flatMap(rowNodes);
+  return unique(part.map((row) => row.device)).flatMap((device) => [
+    make("tr", { className: "device" }, make("th", { colSpan: COLUMNS.length + 1, scope: "colgroup" }, device)),
+    ...part.filter((row) => row.device === device).flatMap(rowNodes)]);
 }
 
 function toggle(index, tick) {
@@ -99,19 +97,21 @@ function toggle(index, tick) {
 }
 
 function drawTable() {
-  const list = sorted(shown());
+  const all = sorted(shown());
+  const list = all.filter((row) => !unable(row));
   const pages = Math.max(1, Math.ceil(list.length / PAGE_SIZE));
   state.page = Math.min(state.page, pages - 1);
   const first = state.page * PAGE_SIZE;
   const part = matchMedia("print").matches ? list.slice(0, 400) : list.slice(first, first + PAGE_SIZE);
+  const last = state.page === pages - 1 || part.length === list.length;
   drawHead();
-  byId("table").tBodies[0].replaceChildren(...part.flatMap(rowNode));
-  byId("count").textContent = `${list.length} of ${inGroup().length} rows` + (state.brush ? ", within the region drawn" : "");
+  byId("table").tBodies[0].replaceChildren(...bodyOf(part), ...(last ? unableNodes(all.filter(unable)) : []));
+  byId("count").textContent = `${all.length} of ${inGroup().length} rows` + (state.brush ? ", within the region drawn" : "");
   byId("page").textContent = list.length ? `${first + 1} to ${first + part.length} of ${list.length}` : "no rows";
   byId("previous").disabled = state.page === 0;
   byId("next").disabled = state.page >= pages - 1;
-  byId("commands").replaceChildren(...part.map((row) =>
-    make("li", {}, `${nameOf(row)} on ${row.device}`, ...commandOf(row).filter((node) => node.tagName !== "BUTTON"))));
+  byId("pager").hidden = pages === 1;
+  byId("commands").replaceChildren(...part.map((row) => make("li", {}, `${nameOf(row)} on ${row.device}`, ...commandOf(row))));
 }
 
 // --- the numbers beside each chart
@@ -127,7 +127,7 @@ const NUMBERS = {
     const detail = rows[state.series]?.detail;
     if (!detail) return [];
     return [["process", "samples", "median", "what to know"], ...detail.processes.map((process) => [String(process.index), String(process.samples), `${process.median_ms} ms`,
-      detail.bands.map((band) => band.words).filter((words) => words.startsWith(`process ${process.index}:`)).map((words) => words.split(": ").slice(1).join(": ")).join("; ")])];
+      detail.bands.filter((band) => band.process === process.index).map((band) => band.words).join("; ")])];
   },
   memory: () => [["row", "peak", "model loaded", "warmed up"], ...shown().slice(0, MOST_BARS).map(({ numbers, ...row }) =>
     [nameOf(row), ...[numbers.memory_mib, numbers.loaded_mib, numbers.warm_mib].map((mib) => (mib === undefined ? "unknown" : `${mib.toFixed(1)} MiB`))])],
