@@ -12,7 +12,8 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from edgebench.backend import DeviceTimes, Effective
-from edgebench.bounds import (
+from edgebench.files.json_lines import encoded
+from edgebench.files.number_bounds import (
     Amount,
     AtLeastOne,
     Count,
@@ -23,7 +24,6 @@ from edgebench.bounds import (
     Share,
     Value,
 )
-from edgebench.json_lines import encoded
 
 SCHEMA: Final = "edgebench.record/1"
 

@@ -25,11 +25,11 @@ from typing import Any
 import msgspec
 
 from edgebench.errors import StoreError, mend_disk
-from edgebench.json_lines import decoded, encoded
-from edgebench.plain_text import say
+from edgebench.files.json_lines import decoded, encoded
+from edgebench.files.regular_file import open_regular
 from edgebench.record import SCHEMA, ModelFacts, Record, Replicate
-from edgebench.record_check import record_findings, replicate_findings
-from edgebench.regular_file import open_regular
+from edgebench.record_validation import record_findings, replicate_findings
+from edgebench.text.plain_text import say
 
 JOURNAL_SUFFIX = ".journal"
 MEASURED_ELSEWHERE = "MEASURED_ELSEWHERE"  # a file that marks a folder of others' results

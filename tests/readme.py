@@ -11,10 +11,10 @@ import re
 import sys
 from pathlib import Path
 
-from edgebench.analysis.scaling import scaling
 from edgebench.analysis.table import build_table
-from edgebench.report import scaling_text
-from edgebench.report.formats import render
+from edgebench.render.table_formats import render
+from edgebench.scaling import scaling_text
+from edgebench.scaling.accuracy_curves import scaling
 from edgebench.store import iter_records
 
 ROOT = Path(__file__).parents[1]

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import mlx.core as mx
 import numpy as np
 
-from .errors import UnsupportedOperator
-from .values import MLX_DTYPES, dtype_name, to_mlx
+from .arrays import MLX_DTYPES, dtype_name, to_mlx
+from .unsupported import UnsupportedOperator
 
 if TYPE_CHECKING:
+    from .arrays import Array
     from .trace import Tracer
-    from .values import Array
 
 
 class WantsPlain(Exception):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from .errors import UnsupportedOperator
+from .unsupported import UnsupportedOperator
 
 if TYPE_CHECKING:
     from .functions import Scope

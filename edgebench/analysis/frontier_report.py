@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 import msgspec
 import numpy as np
 
-from edgebench.analysis import stats
+from edgebench import stats
 from edgebench.analysis.dominance import dominates, hypervolume, knee
 from edgebench.analysis.frame import Frame, Indices
 from edgebench.analysis.frontier import (

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from edgebench.analysis import stats
+from edgebench import stats
 from edgebench.analysis.frame import Indices, Numbers
 from edgebench.analysis.front_probability import SignedObjective, front_probability
 from edgebench.analysis.frontier import UNDECIDED, Contest, Frontier

@@ -17,7 +17,8 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from edgebench.analysis import stats, ties
+from edgebench import stats
+from edgebench.analysis import ties
 from edgebench.analysis.check_limits import Checked, check
 from edgebench.analysis.frame import Frame, Indices, Numbers
 from edgebench.analysis.front_probability import DRAWS

@@ -24,7 +24,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from edgebench.analysis import stats
+from edgebench import stats
 from edgebench.analysis.frame import BLOCK_COLUMNS, Frame, Indices, Numbers, splitmix
 from edgebench.metrics import Metric
 

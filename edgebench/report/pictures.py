@@ -11,8 +11,8 @@ import msgspec
 from edgebench.errors import UsageError
 from edgebench.report import charts, theme, vegalite
 from edgebench.report.charts import Spec
-from edgebench.report.groups import YS
-from edgebench.report.model import Group, Report, ReportRow, ScalingGroup
+from edgebench.report.report_groups import YS
+from edgebench.report.report_model import Group, Report, ReportRow, ScalingGroup
 
 _INDEPENDENT = {
     "scale": {"color": "independent", "shape": "independent", "strokeDash": "independent"}

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from edgebench.errors import EdgebenchError, UsageError
-from edgebench.models.llm.reference import log_softmax
+from edgebench.models.llm.reference_decoder import log_softmax
 from edgebench.models.llm.tokenizer import Vocabulary, vocabulary_of
 from edgebench.task import (
     Attempts,

@@ -421,7 +421,7 @@ def _open(
 
 def _reference(model: ModelFile) -> Any:
     from edgebench.models.llm.gguf_file import GgufFile
-    from edgebench.models.llm.reference import ReferenceDecoder
+    from edgebench.models.llm.reference_decoder import ReferenceDecoder
 
     return ReferenceDecoder(GgufFile(model.path))
 

@@ -26,16 +26,16 @@ from statistics import median
 from typing import Any
 
 from edgebench import assets
+from edgebench.ab.ab_cells import make_contests
+from edgebench.ab.ab_runner import Contest
+from edgebench.ab.pair_record import SIDES
+from edgebench.ab.pair_runner import ArmSpec, PairFailed, run_pair
+from edgebench.ab.pairing import Request
+from edgebench.ab.variant_spec import parse_side
 from edgebench.backend import ModelFile
-from edgebench.measure import cores
-from edgebench.measure.ab import Contest
-from edgebench.measure.contests import make_contests
-from edgebench.measure.couples import Request
-from edgebench.measure.jobs import Job
-from edgebench.measure.pair import ArmSpec, PairFailed, run_pair
-from edgebench.measure.sides import parse_side
-from edgebench.pair import SIDES
-from edgebench.spec.loader import load_workloads
+from edgebench.definitions.workload_loader import load_workloads
+from edgebench.run import cpu_pinning
+from edgebench.run.worker_messages import Job
 from edgebench.testing.faults import hashed_bytes_per_ns
 from tests.perf.gate import data
 
@@ -126,8 +126,8 @@ def work_bytes(workload: str, precision: str, folder: Path) -> int:
 
 def _calibrated(job: Job) -> int:
     from edgebench import registry
-    from edgebench.measure import inputs
-    from edgebench.measure.worker import task_of
+    from edgebench.preparation import input_pool
+    from edgebench.run.worker.replicate import task_of
 
     backend = registry.load(job.backend)
     model = ModelFile(
@@ -135,7 +135,7 @@ def _calibrated(job: Job) -> int:
     )
     session = backend.open(model, job.options)
     task = task_of(job, job.fp32_inputs or session.inputs)
-    pool = [session.prepare(item) for item in inputs.build_pool(task, job.batch)]
+    pool = [session.prepare(item) for item in input_pool.build_pool(task, job.batch)]
     times = []
     for prepared in itertools.islice(itertools.cycle(pool), CALIBRATION_RUNS):
         start = time.process_time_ns()
@@ -151,7 +151,7 @@ def one_pair(
     named = {
         side: arms[side].in_folder(folder, f"{name.replace('/', '-')}-{side}") for side in SIDES
     }
-    with cores.hold(1, source=source) as held:
+    with cpu_pinning.hold(1, source=source) as held:
         try:
             pair = run_pair(
                 named,

@@ -1,0 +1,54 @@
+"""How far an A/B is, on stderr: one live line on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from edgebench.ab.ab_runner import Contest, Watcher
+from edgebench.cli.shared.run_progress import clock
+from edgebench.text.plain_text import plain, say
+
+
+class LineWatcher:
+    """For pipes and logs: a line when a cell fails, and one each time all cells had a turn."""
+
+    def __init__(self) -> None:
+        self._sweep = 0
+
+    def pair_starts(self, contest: Contest, wanted: int, left_s: float | None) -> None:
+        number = len(contest.pairs) + 1
+        if number > self._sweep:
+            self._sweep = number
+            left = "" if left_s is None else f", {clock(left_s)} of the budget left"
+            say(f"pair {number} of each open cell{left}")
+
+    def pair_done(self, contest: Contest) -> None:
+        if contest.failure is not None:
+            text = f"INVALID: {contest.case.cell}: {contest.failure.message}"
+            say(text)
+
+
+class LiveWatcher(LineWatcher):
+    """For terminals: one line, rewritten between pairs and never while one is measured."""
+
+    def pair_starts(self, contest: Contest, wanted: int, left_s: float | None) -> None:
+        left = "" if left_s is None else f" {clock(left_s)} left "
+        text = f"pair {len(contest.pairs) + 1}/{wanted}{left} {contest.case.cell}"
+        print(f"\r\x1b[K{plain(text)[:79]}", end="", file=sys.stderr, flush=True)
+
+    def pair_done(self, contest: Contest) -> None:
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+        super().pair_done(contest)
+
+
+@contextmanager
+def watching() -> Iterator[Watcher]:
+    """The watcher that suits stderr."""
+    live = sys.stderr.isatty()
+    try:
+        yield LiveWatcher() if live else LineWatcher()
+    finally:
+        if live:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)

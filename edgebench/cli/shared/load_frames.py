@@ -1,0 +1,69 @@
+"""Result files, folders of them, or exported Parquet files, as frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edgebench.analysis.frame import Frame, RowFrame, SomeRows
+from edgebench.analysis.rows.environment_differences import Environment
+from edgebench.analysis.table import build_table
+from edgebench.analysis.table_types import Table
+from edgebench.cli.shared.result_arguments import files_of, records_of
+from edgebench.errors import StoreError, UsageError
+from edgebench.text.did_you_mean import did_you_mean
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Rows as columns. Parquet holds neither table nor environment."""
+
+    frame: Frame
+    table: Table | None
+    environment: Environment | None
+
+
+def load(paths: Sequence[Path]) -> Loaded:
+    """All rows below the paths. Raises StoreError, and UsageError for a mixture."""
+    parquet = [path for path in paths if path.suffix == ".parquet"]
+    if parquet and len(parquet) < len(paths):
+        raise UsageError(
+            "result files and Parquet do not go together", "export the result files first"
+        )
+    if parquet:
+        from edgebench.export.parquet import ParquetFrame
+
+        for path in parquet:
+            if not path.is_file():
+                raise StoreError(f"{path}: no such file", "`edgebench export` writes one")
+        once = {path.resolve(): path for path in parquet}  # however often it is named
+        return Loaded(ParquetFrame(list(once.values())), None, None)
+    environment = Environment()
+    table = build_table(environment.noting(records_of(files_of(paths))))
+    return Loaded(RowFrame(table.rows), table, environment)
+
+
+def only(frame: Frame, workloads: Sequence[str]) -> Frame:
+    """The rows of these workloads; all where none is named. Raises UsageError for an unknown one."""
+    refuse_unknown([frame], workloads)
+    return chosen(frame, workloads)
+
+
+def refuse_unknown(frames: Sequence[Frame], workloads: Sequence[str]) -> None:
+    """Raises UsageError for a workload that none of the frames has."""
+    known = [str(name) for frame in frames for name in frame.codes("workload").names]
+    for name in workloads:
+        if name not in known:
+            raise UsageError(f"no workload {name!r} in the results{did_you_mean(name, known)}")
+
+
+def chosen(frame: Frame, workloads: Sequence[str]) -> Frame:
+    """The rows of these workloads; all where none is named."""
+    if not workloads:
+        return frame
+    names = frame.codes("workload").names
+    codes = [code for code, name in enumerate(names) if str(name) in workloads]
+    return SomeRows(frame, np.flatnonzero(np.isin(frame.codes("workload").codes, codes)))

@@ -1,0 +1,177 @@
+"""The options of `edgebench run`: as typed, checked and resolved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edgebench.definitions.workload import Workload
+from edgebench.energy.modelled_energy import Estimate
+from edgebench.errors import UsageError
+from edgebench.planning.cells import (
+    OwnInputs,
+    known_axes,
+    parse_ranges,
+    parse_shapes,
+    workload_for_model,
+)
+from edgebench.run.runner import Settings
+from edgebench.text.plain_text import utf8
+from edgebench.units import parse_bytes, parse_duration_s, parse_share
+
+DEFAULT_SUITE = "quick"
+#: What `quick` may take: a first table within two minutes.
+QUICK_BUDGET_S = 105.0
+#: Rounds of `quick`: processes of a cell differ by more than a longer window would make up for.
+QUICK_REPLICATES = 7
+#: Of the quick look at a model of one's own, before precision.
+FIRST_WINDOW_S = 0.3
+PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
+
+
+#: What is told of a model file alone: names of options, and their parameters.
+_OF_MODELS = {
+    "--shape, --task and --reference": ("shapes", "task", "reference"),
+    "--range, --inputs and --parity": ("ranges", "inputs", "parity"),
+}
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """The options of a run, resolved. Kept in the journal, so that a run can be resumed."""
+
+    workloads: list[str]
+    suite: str | None
+    folders: list[str]
+    model: str | None
+    shapes: list[str]
+    task: str | None
+    reference: str | None = None
+    ranges: list[str] = []
+    inputs: str | None = None
+    backends: list[str]
+    sets: list[str]
+    scenarios: list[str]
+    rate_per_s: float | None
+    devices: str | None = None
+    device: str | None = None
+    set_power_mode: bool = False
+    estimate: str | None = None
+    energy_markers: bool = False
+    energy_root: str | None = None
+    settings: Settings
+
+
+def resolved(given: dict[str, Any]) -> Options:
+    """The command line as typed, checked and resolved. Raises UsageError."""
+    own = given["model"] is not None
+    if own and (given["names"] or given["suite"] or given["folders"]):
+        raise UsageError("--model runs a file of your own, not a workload or a suite")
+    for told, parameters in _OF_MODELS.items():
+        if not own and any(given[parameter] for parameter in parameters):
+            raise UsageError(f"{told} go with --model", "give the model file with --model")
+    suite = given["suite"]
+    if not own and not given["names"] and suite is None:
+        suite = DEFAULT_SUITE
+    quick = suite == DEFAULT_SUITE
+    budget_s = None if given["budget"] is None else _positive(given["budget"], "--budget")
+    # A machine too slow for the default budget still gets a row for every cell.
+    soft_budget = quick and budget_s is None
+    replicates = given["replicates"]
+    target = parse_share(given["target"])
+    if not 0 < target < 1:
+        raise UsageError(f"--target {given['target']} is no share between 0 and 100 %", "say 2%")
+    if given["estimate"] is not None:
+        Estimate.parse(given["estimate"])
+    limit = given["memory_limit"]
+    return Options(
+        workloads=list(given["names"]),
+        suite=suite,
+        folders=[_path(folder) for folder in given["folders"]],
+        model=_path(given["model"], links=True) if own else None,
+        shapes=list(given["shapes"]),
+        task=given["task"],
+        reference=_path(given["reference"], links=True) if given["reference"] else None,
+        ranges=list(given["ranges"]),
+        inputs=_path(given["inputs"]) if given["inputs"] else None,
+        backends=_listed(given["backends"]),
+        sets=list(given["sets"]),
+        scenarios=_listed(given["scenarios"] or ""),
+        rate_per_s=given["rate"],
+        devices=_path(given["devices"]) if given["devices"] else None,
+        device=given["device"],
+        set_power_mode=given["set_power_mode"],
+        estimate=given["estimate"],
+        energy_markers=given["energy_markers"],
+        energy_root=given["energy_root"],
+        settings=Settings(
+            target=target,
+            percentile=PERCENTILES[given["percentile"]],
+            replicates=replicates or (QUICK_REPLICATES if quick else 3),
+            max_replicates=replicates or (QUICK_REPLICATES if quick else 9),
+            slice_s=_positive(given["slice_"], "--slice"),
+            budget_s=QUICK_BUDGET_S if soft_budget else budget_s,
+            hard_budget=not soft_budget,
+            time_out_s=_positive(given["timeout"], "--timeout"),
+            strict=given["strict"],
+            reruns=given["reruns"],
+            sustain_s=_positive(given["sustain"], "--sustain"),
+            seed=given["seed"],
+            memory_limit_bytes=None if limit is None else parse_bytes(limit),
+            parity=None if given["parity"] is None else parity_limit(given["parity"]),
+            first_window_s=FIRST_WINDOW_S if own else None,
+            wait_quiet_s=_positive(given["wait_quiet"], "--wait-quiet")
+            if given["wait_quiet"]
+            else 0.0,
+        ),
+    )
+
+
+def _path(text: str, links: bool = False) -> str:
+    """The whole path; with `links` that of a link itself, whose name tells its format. Raises UsageError
+    where it cannot be told to a runtime, or written down."""
+    path = str(Path(text).absolute() if links else Path(text).resolve())
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        message = f"{utf8(path)}: the path is not UTF-8, and no runtime can open it"
+        raise UsageError(message, "rename the file or folder") from None
+    return path
+
+
+def workloads_of(options: Options) -> list[Workload]:
+    if options.model is not None:
+        origin = Path(options.reference) if options.reference else None
+        shapes = parse_shapes(options.shapes)
+        file = Path(options.inputs) if options.inputs else None
+        inputs = OwnInputs(ranges=parse_ranges(options.ranges), file=file)
+        return [workload_for_model(Path(options.model), shapes, options.task, origin, inputs)]
+    from edgebench.ab.ab_cells import choose
+    from edgebench.definitions.workload_loader import load_workloads
+
+    folders = [Path(folder) for folder in options.folders]
+    known = load_workloads(folders, lambda: known_axes(options.backends))
+    return choose(known, options.workloads, options.suite)
+
+
+def parity_limit(text: str) -> float:
+    """A limit on the relative error: 0.05 or 5%. Raises UsageError."""
+    value = parse_share(text)
+    if not 0 < value < 1:
+        raise UsageError(
+            f"--parity {text} is no limit between 0 and 1: zeros in the place of answers are off by 1",
+            "say how far outputs may be off, as a share of their size: --parity 0.05",
+        )
+    return value
+
+
+def _positive(text: str, option: str) -> float:
+    value = parse_duration_s(text)
+    if value <= 0:
+        raise UsageError(f"{option} {text} is no time", f"say {option} 2s")
+    return value
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]

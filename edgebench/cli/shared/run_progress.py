@@ -1,0 +1,207 @@
+"""How far a run is, on stderr: a live line on a terminal, a line per cell and one now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from edgebench import stats
+from edgebench.record import Reason, Record, Replicate
+from edgebench.run.runner import Outlook, Target
+from edgebench.text.plain_text import plain, say
+from edgebench.units import format_bytes, format_ns
+
+_MARKS = {"ok": "done", "failed": "FAILED", "unsupported": "unsupported", "invalid": "INVALID"}
+
+#: Without a terminal, nobody waits longer for a sign of life.
+LINE_EVERY_S = 15.0
+#: Columns that the bar, the count and the time take beside the description.
+BESIDE_COLUMNS = 16 + 8 + 12
+
+
+def describe(target: Target) -> str:
+    """The cell as a person names it: workload, backend, precision and the values of other axes."""
+    cell = target.cell
+    axes = [f"{axis}={value}" for axis, value in cell.variant.items() if axis != "precision"]
+    return " ".join([cell.workload, cell.backend, str(cell.variant["precision"]), *axes])
+
+
+def clock(seconds: float) -> str:
+    """Minutes and seconds: 1:05."""
+    whole = max(0, round(seconds))
+    return f"{whole // 60}:{whole % 60:02d}"
+
+
+def outlook_text(outlook: Outlook) -> str:
+    """What is about to be measured, how long that takes, and what the budget allows."""
+    cells = "1 cell" if outlook.cells == 1 else f"{outlook.cells} cells"
+    text = f"{cells}, {outlook.processes} processes or more, about {clock(outlook.expected_s)}"
+    if outlook.budget_s is None:
+        return text
+    text += f"; the budget leaves {clock(outlook.budget_s)}"
+    if outlook.reachable < outlook.cells:
+        text += f", which is likely to end after {outlook.reachable} of the cells"
+    return text
+
+
+def look_text(record: Record) -> str:
+    """The first row of a cell, in a line."""
+    replicate = record.replicates[0]
+    parts = []
+    if replicate.samples_ns:
+        parts.append(f"p50 {format_ns(stats.percentile(sorted(replicate.samples_ns), 500))}")
+    if replicate.memory is not None and replicate.memory.peak_bytes is not None:
+        parts.append(f"peak {format_bytes(replicate.memory.peak_bytes)}")
+    if replicate.quality is not None and replicate.quality.value is not None:
+        parts.append(f"{replicate.quality.metric} {replicate.quality.value:.3g}")
+    if not parts:
+        parts = [reason.message for reason in record.reasons] or [record.status]
+    return f"first look: {record.cell.id}: {', '.join(parts)} (one short process; more follow)"
+
+
+def _spoilt(target: Target, replicate: Replicate, again: bool) -> str:
+    what = "runs again" if again else "not run again (--reruns)"
+    return f"{what}: {target.cell.id}: {replicate.reasons[0].message}"
+
+
+def _cut(target: Target, reason: Reason) -> str:
+    return f"cut by the budget: {target.cell.id}: {reason.message}"
+
+
+class LineWatcher:
+    """For pipes and logs: a line when a cell is complete, and where nothing else was said for a while."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._said_s = now()
+        self._doing = ""
+        self._until_s = 0.0
+
+    def say(self, text: str) -> None:
+        say(text)
+        self._said_s = self._now()
+
+    def begins(self, outlook: Outlook) -> None:
+        self.say(outlook_text(outlook))
+
+    def prepares(self, target: Target) -> None:
+        self._doing, self._until_s = f"preparing the model of {describe(target)}", 0.0
+
+    def starts(self, target: Target, number: int, total: int, left_s: float) -> None:
+        self._doing = f"process {number} of {total}: {describe(target)}"
+        self._until_s = self._now() + left_s
+
+    def tick(self) -> None:
+        now_s = self._now()
+        if now_s - self._said_s >= LINE_EVERY_S:
+            left = f", {clock(self._until_s - now_s)} left" if self._until_s else ""
+            self.say(f"{self._doing}{left}")
+
+    def spoilt(self, target: Target, replicate: Replicate, again: bool) -> None:
+        self.say(_spoilt(target, replicate, again))
+
+    def cut(self, target: Target, reason: Reason) -> None:
+        self.say(_cut(target, reason))
+
+    def looked(self, record: Record) -> None:
+        self.say(look_text(record))
+
+    def completed(self, record: Record) -> None:
+        text = f"{_MARKS[record.status]}: {record.cell.id}"
+        if record.status != "ok" and record.reasons:
+            text += f": {record.reasons[0].message}"
+        self.say(text)
+
+
+class LiveWatcher:
+    """For terminals: one line that moves once a second; the parent must stay asleep otherwise."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+        self._console = Console(stderr=True)
+        self._progress = Progress(
+            BarColumn(bar_width=16),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[left]} left"),
+            TextColumn("{task.description}", markup=False),
+            console=self._console,
+            auto_refresh=False,
+            transient=True,
+        )
+        self._task = self._progress.add_task("", total=None, left="-:--")
+        self._left_s = 0.0
+        self._number = 0
+
+    def begin(self) -> None:
+        self._progress.start()
+
+    def end(self) -> None:
+        self._progress.stop()
+
+    def say(self, text: str, style: str = "") -> None:
+        self._progress.print(plain(text), markup=False, style=style)
+
+    def begins(self, outlook: Outlook) -> None:
+        self._left_s = outlook.expected_s
+        self.say(outlook_text(outlook))
+
+    def prepares(self, target: Target) -> None:
+        self._progress.update(
+            self._task, description=self._fitting(f"preparing {describe(target)}")
+        )
+        self._progress.refresh()
+
+    def starts(self, target: Target, number: int, total: int, left_s: float) -> None:
+        self._left_s, self._number = left_s, number
+        self._progress.update(
+            self._task,
+            completed=number - 1,
+            total=total,
+            left=clock(left_s),
+            description=self._fitting(describe(target)),
+        )
+        self._progress.refresh()
+
+    def _fitting(self, text: str) -> str:
+        """The text cut to what the line has room for: a longer one would push the bar out."""
+        text = plain(text)
+        room = max(10, self._console.width - BESIDE_COLUMNS)
+        return text if len(text) <= room else text[: room - 1] + "…"
+
+    def tick(self) -> None:
+        self._left_s -= 1
+        self._progress.update(self._task, left=clock(self._left_s))
+        self._progress.refresh()
+
+    def spoilt(self, target: Target, replicate: Replicate, again: bool) -> None:
+        self.say(_spoilt(target, replicate, again), "yellow")
+
+    def cut(self, target: Target, reason: Reason) -> None:
+        self.say(_cut(target, reason), "yellow")
+
+    def looked(self, record: Record) -> None:
+        self.say(look_text(record))
+
+    def completed(self, record: Record) -> None:
+        if record.status != "ok":
+            reason = record.reasons[0].message if record.reasons else ""
+            self.say(f"{_MARKS[record.status]}: {record.cell.id}: {reason}", "yellow")
+        self._progress.update(self._task, completed=self._number)
+
+
+@contextmanager
+def watching() -> Iterator[LineWatcher | LiveWatcher]:
+    """The watcher that suits stderr, for as long as the run takes."""
+    if not sys.stderr.isatty():
+        yield LineWatcher()
+        return
+    live = LiveWatcher()
+    live.begin()
+    try:
+        yield live
+    finally:
+        live.end()
