@@ -22,7 +22,7 @@ from edgebench.assets.download_progress import LINE_EVERY_S
 from edgebench.definitions.variant_matrix import unique
 from edgebench.definitions.workload import PARITY_METRIC, Model, Workload
 from edgebench.errors import UsageError
-from edgebench.planning.cells import workload_for_model
+from edgebench.planning.own_models import workload_for_model
 from edgebench.record import Reason
 from edgebench.run import cpu_pinning, preparation_process
 from edgebench.run.runner import LEAST_TURN_S, Target

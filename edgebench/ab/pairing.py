@@ -14,7 +14,8 @@ from edgebench.backend import Scalar
 from edgebench.definitions.variant_matrix import expand, select, value_text
 from edgebench.definitions.workload import Matrix, Variant, Workload
 from edgebench.errors import UsageError
-from edgebench.planning.cells import Cell, OwnInputs, plan
+from edgebench.planning.cells import Cell, plan
+from edgebench.planning.own_models import OwnInputs
 
 DEFAULT_BACKEND = "ort"
 #: `precision=int8` without saying how.

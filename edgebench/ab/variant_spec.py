@@ -15,7 +15,7 @@ import msgspec
 from edgebench import registry
 from edgebench.backend import Scalar
 from edgebench.errors import UsageError
-from edgebench.planning.cells import parse_sets
+from edgebench.planning.settings import parse_sets
 from edgebench.text.did_you_mean import did_you_mean
 
 KINDS = (

@@ -137,7 +137,8 @@ def _request(given: Mapping[str, Any]) -> Request:
     from edgebench.ab.ab_report_types import latency_tolerances
     from edgebench.ab.pairing import Request
     from edgebench.ab.variant_spec import backends_of, parse_side
-    from edgebench.planning.cells import OwnInputs, parse_ranges, parse_sets, parse_shapes
+    from edgebench.planning.own_models import OwnInputs
+    from edgebench.planning.settings import parse_ranges, parse_sets, parse_shapes
 
     named = bool(given["names"] or given["suite"])
     base, head = parse_side(given["base"]), parse_side(given["head"])

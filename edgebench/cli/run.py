@@ -27,7 +27,8 @@ from edgebench.cli.shared.run_options import PERCENTILES, Options, resolved, wor
 from edgebench.energy.modelled_energy import Estimate
 from edgebench.energy.run_meter import Meter
 from edgebench.errors import DeviceStateError, EdgebenchError, ExitCode, UsageError
-from edgebench.planning.cells import Cell, parse_sets, plan
+from edgebench.planning.cells import Cell, plan
+from edgebench.planning.settings import parse_sets
 from edgebench.processes.signals import ended_by
 from edgebench.record import DeviceFacts, Record, RunFacts, StateCheck
 from edgebench.run.power_modes import PowerModes

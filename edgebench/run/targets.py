@@ -9,7 +9,8 @@ from pathlib import Path
 from edgebench import assets, registry
 from edgebench.definitions.workload import PARITY_METRIC, Asset, Workload
 from edgebench.errors import AssetError
-from edgebench.planning.cells import GENERATE, Cell, model_format
+from edgebench.planning.cells import Cell, model_format
+from edgebench.planning.settings import GENERATE
 from edgebench.preparation.preparation_messages import PrepareJob
 from edgebench.record import CellFacts, Reason
 from edgebench.run.model_files import Ask, NotReady, Preparer, Ready

@@ -28,7 +28,8 @@ from edgebench.definitions.workload_loader import load_workloads
 from edgebench.errors import AssetError, SpecError, UsageError
 from edgebench.gate.policy import Allowance, budget_s_of, load_policy
 from edgebench.gate.policy_requests import requests_of, tolerances_of
-from edgebench.planning.cells import Cell, workload_for_model
+from edgebench.planning.cells import Cell
+from edgebench.planning.own_models import workload_for_model
 from edgebench.run.runner import Target
 from edgebench.run.targets import facts_of
 from edgebench.run.worker.quality_checks import REDUCED_PARITY_LIMIT

@@ -12,7 +12,7 @@ import pytest
 
 from edgebench import registry
 from edgebench.errors import UsageError
-from edgebench.planning.cells import workload_for_model
+from edgebench.planning.own_models import workload_for_model
 from edgebench.store import read_records
 from edgebench.testing.fake_tensorrt import lay_out
 from edgebench.testing.models import convolution

@@ -12,7 +12,8 @@ import pytest
 from edgebench.errors import EdgebenchError, UnsupportedError
 from edgebench.models import onnx_file
 from edgebench.models.file_kind import check_arrived, format_of
-from edgebench.planning.cells import model_format, workload_for_model
+from edgebench.planning.cells import model_format
+from edgebench.planning.own_models import workload_for_model
 from edgebench.preparation.preparation_messages import PrepareJob
 from edgebench.preparation.prepare import prepare
 from tests import onnx_models as models

@@ -25,14 +25,9 @@ from edgebench.backend import (
 from edgebench.definitions.variant_matrix import has, unique, value_key, value_text
 from edgebench.definitions.workload import Matrix, Model, Quality, SuitePart, Workload
 from edgebench.errors import UsageError
-from edgebench.planning.cells import (
-    Cell,
-    Shapes,
-    parse_sets,
-    parse_shapes,
-    plan,
-    workload_for_model,
-)
+from edgebench.planning.cells import Cell, plan
+from edgebench.planning.own_models import workload_for_model
+from edgebench.planning.settings import Shapes, parse_sets, parse_shapes
 
 THREADS = Option("threads", "int", None, "threads", minimum=1)
 LEVEL = Option("level", "str", "all", "how much", choices=("none", "all"))

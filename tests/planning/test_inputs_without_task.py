@@ -11,7 +11,8 @@ import pytest
 from edgebench.backend import TensorInfo
 from edgebench.errors import UsageError
 from edgebench.models.input_ranges import input_ranges
-from edgebench.planning.cells import OwnInputs, parse_ranges, workload_for_model
+from edgebench.planning.own_models import OwnInputs, workload_for_model
+from edgebench.planning.settings import parse_ranges
 from edgebench.preparation.preparation_messages import PrepareJob
 from edgebench.preparation.prepare import prepare
 from edgebench.task import InputRange, TaskContext

@@ -27,7 +27,8 @@ from edgebench.cli import run as run_
 from edgebench.cli.shared.run_options import Options, resolved, workloads_of
 from edgebench.energy.source import Kind
 from edgebench.errors import EdgebenchError, UsageError
-from edgebench.planning.cells import parse_sets, plan
+from edgebench.planning.cells import plan
+from edgebench.planning.settings import parse_sets
 from edgebench.record import StateCheck, encode
 from edgebench.report import (
     charts,

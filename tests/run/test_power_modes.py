@@ -18,7 +18,8 @@ from edgebench.backend import Backend
 from edgebench.cli import cli, run
 from edgebench.definitions.workload_loader import load_workloads
 from edgebench.errors import DeviceStateError, ExitCode, UnsupportedError, UsageError
-from edgebench.planning.cells import parse_sets, plan
+from edgebench.planning.cells import plan
+from edgebench.planning.settings import parse_sets
 from edgebench.probes.machine import Machine
 from edgebench.run.power_modes import PowerModes
 from edgebench.run.runner import SLICE_FACTOR, Campaign, Settings

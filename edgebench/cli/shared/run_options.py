@@ -10,13 +10,9 @@ import msgspec
 from edgebench.definitions.workload import Workload
 from edgebench.energy.modelled_energy import Estimate
 from edgebench.errors import UsageError
-from edgebench.planning.cells import (
-    OwnInputs,
-    known_axes,
-    parse_ranges,
-    parse_shapes,
-    workload_for_model,
-)
+from edgebench.planning.cells import known_axes
+from edgebench.planning.own_models import OwnInputs, workload_for_model
+from edgebench.planning.settings import parse_ranges, parse_shapes
 from edgebench.run.runner import Settings
 from edgebench.text.plain_text import utf8
 from edgebench.units import parse_bytes, parse_duration_s, parse_share
