@@ -40,8 +40,9 @@ from edgebench.ab.pair_record import ArmBlock, Begin, Measured
 from edgebench.backend import ModelFile, Session, computes_itself
 from edgebench.errors import EdgebenchError, UnsupportedError
 from edgebench.probes import process_memory, run_queue_waits
-from edgebench.processes.parent_tie import ParentLink, be_first_to_go
+from edgebench.processes.parent_tie import be_first_to_go
 from edgebench.record import Reason
+from edgebench.run.worker.worker_ipc import ParentLink
 from edgebench.run.worker_messages import Phase
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""The ties of a child to its parent: it dies with it, and a worker speaks to it through one pipe."""
+"""The ties of a child to its parent: it ends when the parent does, and before it when memory runs out."""
 
 from __future__ import annotations
 
@@ -11,48 +11,10 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-import msgspec
-
-from edgebench.run.worker_messages import Done, Job, Phase, decode_job, encode_message
-
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 #: How often a process looks after its parent where the kernel does not tell of its end.
 LOOK_S = 1.0
-
-
-class ParentLink:
-    """The worker's end of both pipes. Words on `job_fd` have one reader, the main thread."""
-
-    def __init__(self, job_fd: int, result_fd: int, parent_pid: int) -> None:
-        self._job = os.fdopen(job_fd, "rb")
-        self._result_fd = result_fd
-        self._parent_pid = parent_pid
-
-    def die_with_parent(self) -> None:
-        """From now on this process ends when its parent does, however that ends, and what its children leave
-        behind stays its own: a helper that hides from it is still seen."""
-        die_with_parent(self._parent_pid)
-        if sys.platform == "linux":
-            import ctypes
-
-            ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-
-    def receive_job(self) -> Job:
-        return decode_job(self._job.readline())
-
-    def phase(self, name: str, limit_s: float = 0.0, so_far: Done | None = None) -> None:
-        """Tells the parent what comes next, how long it may take beyond the time-out, and what stands
-        where the budget ends within it."""
-        self._send(encode_message(Phase(name, limit_s, so_far, time.monotonic_ns())))
-
-    def done(self, message: Done) -> None:
-        self._send(encode_message(msgspec.structs.replace(message, at_ns=time.monotonic_ns())))
-
-    def _send(self, line: bytes) -> None:
-        view = memoryview(line + b"\n")
-        while view:
-            view = view[os.write(self._result_fd, view) :]
 
 
 def die_with_parent(parent_pid: int) -> None:
@@ -68,10 +30,18 @@ def die_with_parent(parent_pid: int) -> None:
         if os.getppid() != parent_pid:  # it died before the call
             os._exit(1)
     else:
-        threading.Thread(target=outlive_nobody, args=(parent_pid,), daemon=True).start()
+        threading.Thread(target=exit_when_orphaned, args=(parent_pid,), daemon=True).start()
 
 
-def outlive_nobody(
+def keep_orphans() -> None:
+    """What the children of this process leave behind becomes its own child (Linux)."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def exit_when_orphaned(
     parent_pid: int,
     parent: Callable[[], int] = os.getppid,
     sleep: Callable[[float], None] = time.sleep,

@@ -71,7 +71,7 @@ def test_a_helper_that_leaves_its_session_is_still_a_child_of_the_worker() -> No
     """The worker takes in what its children leave behind."""
     script = """
 import os, subprocess, sys, time
-from edgebench.processes.parent_tie import ParentLink
+from edgebench.run.worker.worker_ipc import ParentLink
 from edgebench.probes import accounts
 from edgebench.probes.proc_files import LIVE
 ParentLink(0, 1, os.getppid()).die_with_parent()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from edgebench.processes.parent_tie import LOOK_S, outlive_nobody
+from edgebench.processes.parent_tie import LOOK_S, exit_when_orphaned
 
 #: Reads words as an arm does, after it tied itself to its parent as on macOS.
 CHILD = """
@@ -24,7 +24,7 @@ def test_a_process_ends_once_its_parent_is_another() -> None:
     parents = iter([7, 7, 7, 1])
     slept: list[float] = []
     left: list[int] = []
-    outlive_nobody(7, parent=lambda: next(parents), sleep=slept.append, leave=left.append)
+    exit_when_orphaned(7, parent=lambda: next(parents), sleep=slept.append, leave=left.append)
     assert slept == [LOOK_S] * 3
     assert left == [1]
 

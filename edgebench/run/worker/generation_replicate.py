@@ -13,11 +13,11 @@ import msgspec
 from edgebench.backend import Backend, ModelFile
 from edgebench.generation import GenerationSession, Prompts, Room, Watched
 from edgebench.probes import process_accounting, process_memory
-from edgebench.processes.parent_tie import ParentLink
 from edgebench.record import Generate, Memory, Pipeline, Reason, Replicate, Request, Unseen
 from edgebench.run.reruns import SCALING_CUT
 from edgebench.run.worker.check_plan import check_plan
 from edgebench.run.worker.phases import looks_cached, peak_of, timed
+from edgebench.run.worker.worker_ipc import ParentLink
 from edgebench.run.worker_messages import Done, GenerateJob, Job
 
 if TYPE_CHECKING:

@@ -22,10 +22,11 @@ from edgebench import registry
 from edgebench.backend import DeviceTimes, ModelFile, Session
 from edgebench.errors import EdgebenchError, UnsupportedError, tells_of_no_memory
 from edgebench.probes import process_accounting, process_memory
-from edgebench.processes.parent_tie import ParentLink, be_first_to_go, limit_memory
+from edgebench.processes.parent_tie import be_first_to_go, limit_memory
 from edgebench.record import Memory, Pipeline, Reason, Replicate
 from edgebench.run.worker.check_plan import CheckPlan, check_plan
 from edgebench.run.worker.phases import peak_of, precision_of, timed
+from edgebench.run.worker.worker_ipc import ParentLink
 from edgebench.run.worker_messages import Done, Job
 from edgebench.task import RANGE_FIX
 from edgebench.user_code import place_of
