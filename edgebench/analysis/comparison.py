@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgebench.analysis.frame import Frame, Indices, Numbers
-from edgebench.analysis.rows import device_limits
-from edgebench.analysis.rows.environment_differences import (
+from edgebench.analysis.per_row import device_limits
+from edgebench.analysis.per_row.environment_differences import (
     Difference,
     Environment,
     differences,

@@ -13,7 +13,7 @@ import numpy as np
 from edgebench.analysis.comparison import REASONS, Comparison, Pairing, Ratios, cell_name, differ
 from edgebench.analysis.frame import Frame, Identity, Indices
 from edgebench.analysis.frontier_report import Value
-from edgebench.analysis.rows.environment_differences import Difference
+from edgebench.analysis.per_row.environment_differences import Difference
 from edgebench.analysis.uncertainty import uncertain
 from edgebench.backend import Scalar
 

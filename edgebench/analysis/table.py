@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from edgebench.analysis import ties
 from edgebench.analysis.fp32_baseline import with_baselines
 from edgebench.analysis.frontier import CONFIDENCE
+from edgebench.analysis.per_row.device_limits import limit_words
+from edgebench.analysis.per_row.row_from_record import row_of
+from edgebench.analysis.per_row.validity import judge, strike_growthless
 from edgebench.analysis.precision_pairs import not_faster
 from edgebench.analysis.round_blocks import with_blocks
-from edgebench.analysis.rows.device_limits import limit_words
-from edgebench.analysis.rows.row_from_record import row_of
-from edgebench.analysis.rows.validity import judge, strike_growthless
 from edgebench.analysis.table_decisions import with_decisions
 from edgebench.analysis.table_types import Device, Row, Run, Table
 from edgebench.energy.cell_energy import notes as energy_notes

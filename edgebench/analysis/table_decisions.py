@@ -26,9 +26,9 @@ from edgebench.analysis.frontier import (
 )
 from edgebench.analysis.frontier import frontier as find_fronts
 from edgebench.analysis.frontier_report import members_of
+from edgebench.analysis.per_row.row_labels import labels
 from edgebench.analysis.pick import pick
 from edgebench.analysis.pick_report import Choice
-from edgebench.analysis.rows.row_labels import labels
 from edgebench.analysis.table_types import Front, LeftOut, Pick, Row
 from edgebench.record import StateCheck
 

@@ -15,8 +15,8 @@ from edgebench.text.plain_text import say
 from edgebench.units import parse_bytes, parse_duration_s, parse_share
 
 if TYPE_CHECKING:
-    from edgebench.ab.ab_report_types import GateReport
-    from edgebench.ab.pairing import Request
+    from edgebench.ab_test.ab_report_types import GateReport
+    from edgebench.ab_test.pairing import Request
 
 FORMATS = ("table", "json", "md", "junit")
 EXITS = {
@@ -103,12 +103,12 @@ def command(**given: Any) -> int:
 
 
 def _judged(given: Mapping[str, Any]) -> GateReport:
-    from edgebench.ab.ab_runner import Settings
-    from edgebench.ab.run_ab import compare
+    from edgebench.ab_test.ab_runner import Settings
+    from edgebench.ab_test.run_ab import compare
     from edgebench.cli.shared.ab_progress import watching
     from edgebench.cli.shared.energy_source import meter_here
     from edgebench.cli.shared.own_code_notice import say_own_tasks
-    from edgebench.run.wait_for_quiet import Quiet
+    from edgebench.measure.wait_for_quiet import Quiet
 
     started_s = time.monotonic()
     request = _request(given)
@@ -133,10 +133,10 @@ def _judged(given: Mapping[str, Any]) -> GateReport:
 
 
 def _request(given: Mapping[str, Any]) -> Request:
-    from edgebench.ab.ab_cells import choose
-    from edgebench.ab.ab_report_types import latency_tolerances
-    from edgebench.ab.pairing import Request
-    from edgebench.ab.variant_spec import backends_of, parse_side
+    from edgebench.ab_test.ab_cells import choose
+    from edgebench.ab_test.ab_report_types import latency_tolerances
+    from edgebench.ab_test.pairing import Request
+    from edgebench.ab_test.variant_spec import backends_of, parse_side
     from edgebench.planning.own_models import OwnInputs
     from edgebench.planning.settings import parse_ranges, parse_sets, parse_shapes
 

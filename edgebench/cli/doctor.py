@@ -14,7 +14,7 @@ from typing import Any
 import click
 import msgspec
 
-from edgebench.analysis.rows.device_limits import limit_words
+from edgebench.analysis.per_row.device_limits import limit_words
 from edgebench.backend import Backend, Ready
 from edgebench.cli.shared.doctor_energy import EnergyState, energy_state, render_energy
 from edgebench.definitions.device_inventory import (

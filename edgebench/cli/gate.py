@@ -14,7 +14,7 @@ from edgebench.cli.shared.verdict_files import VerdictCommand, concluded
 from edgebench.errors import UsageError
 
 if TYPE_CHECKING:
-    from edgebench.ab.ab_report_types import GateReport
+    from edgebench.ab_test.ab_report_types import GateReport
 
 _FILE = click.Path(exists=True, dir_okay=False)
 
@@ -69,8 +69,8 @@ def _judged(given: dict[str, Any]) -> GateReport:
 def _measured(given: Mapping[str, Any], policy: Any) -> GateReport:
     import msgspec
 
-    from edgebench.ab.ab_runner import Settings
-    from edgebench.ab.run_ab import compare
+    from edgebench.ab_test.ab_runner import Settings
+    from edgebench.ab_test.run_ab import compare
     from edgebench.cli.shared.ab_progress import watching
     from edgebench.cli.shared.energy_source import meter_here
     from edgebench.cli.shared.own_code_notice import say_own_tasks
@@ -99,7 +99,7 @@ def _measured(given: Mapping[str, Any], policy: Any) -> GateReport:
 
 
 def _stored(given: Mapping[str, Any], policy: Any) -> GateReport:
-    from edgebench.ab.ab_report_types import Tolerances
+    from edgebench.ab_test.ab_report_types import Tolerances
     from edgebench.analysis.table import build_table
     from edgebench.gate.absolute_limits import Demand, judge_stored, parse_limit
     from edgebench.store import iter_records

@@ -27,13 +27,13 @@ from edgebench.cli.shared.run_options import PERCENTILES, Options, resolved, wor
 from edgebench.energy.modelled_energy import Estimate
 from edgebench.energy.run_meter import Meter
 from edgebench.errors import DeviceStateError, EdgebenchError, ExitCode, UsageError
+from edgebench.measure.power_modes import PowerModes
+from edgebench.measure.runner import Campaign, Shortened
+from edgebench.measure.time_budget import Budget
 from edgebench.planning.cells import Cell, plan
 from edgebench.planning.settings import parse_sets
 from edgebench.processes.signals import ended_by
 from edgebench.record import DeviceFacts, Record, RunFacts, StateCheck
-from edgebench.run.power_modes import PowerModes
-from edgebench.run.runner import Campaign, Shortened
-from edgebench.run.time_budget import Budget
 from edgebench.store import JournalEntry, RunStore
 from edgebench.text.plain_text import say
 
@@ -241,10 +241,10 @@ def _run(
         with_declared,
     )
     from edgebench.energy.marker_pulses import emit_markers
+    from edgebench.measure.targets import fetch_assets, make_targets
+    from edgebench.measure.wait_for_quiet import Quiet
     from edgebench.probes import device_facts as device
     from edgebench.probes import machine_state
-    from edgebench.run.targets import fetch_assets, make_targets
-    from edgebench.run.wait_for_quiet import Quiet
 
     workloads = workloads_of(options)
     if options.model is None:  # else the command line names the task

@@ -19,7 +19,7 @@ KINDS = {
     "workload": ("edgebench.definitions.workload", "Workload"),
     "devices": ("edgebench.definitions.device_inventory", "Inventory"),
     "gate": ("edgebench.gate.policy", "Policy"),
-    "ab": ("edgebench.ab.ab_report_types", "GateReport"),
+    "ab": ("edgebench.ab_test.ab_report_types", "GateReport"),
     "record": ("edgebench.record", "Record"),
     "table": ("edgebench.analysis.table", "Table"),
 }

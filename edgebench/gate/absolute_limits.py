@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from edgebench.ab.ab_report_types import (
+from edgebench.ab_test.ab_report_types import (
     ENERGY,
     MEMORY,
     QUALITY,
@@ -21,8 +21,14 @@ from edgebench.ab.ab_report_types import (
     GateRow,
     Tolerances,
 )
-from edgebench.ab.quality_verdict import complaint_of, complaints, judge_drop, lost, missed_by_both
-from edgebench.ab.verdict import Ruling, Verdict, judge_amounts, overall
+from edgebench.ab_test.quality_verdict import (
+    complaint_of,
+    complaints,
+    judge_drop,
+    lost,
+    missed_by_both,
+)
+from edgebench.ab_test.verdict import Ruling, Verdict, judge_amounts, overall
 from edgebench.analysis import limits
 from edgebench.analysis.limits import OPERATORS, Limit
 from edgebench.analysis.table_types import Row, Table

@@ -9,7 +9,7 @@ from io import StringIO
 from pathlib import Path
 from typing import TextIO
 
-from edgebench.ab.ab_report_types import GateReport
+from edgebench.ab_test.ab_report_types import GateReport
 from edgebench.errors import StoreError
 from edgebench.gate import verdict_markdown
 from edgebench.gate import verdict_wording as words

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TextIO
 from xml.etree import ElementTree
 
-from edgebench.ab.ab_report_types import GateReport, GateRow
+from edgebench.ab_test.ab_report_types import GateReport, GateRow
 from edgebench.gate import verdict_wording as words
 from edgebench.text.plain_text import plain
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import msgspec
 
-from edgebench.ab.ab_cells import choose
-from edgebench.ab.ab_report_types import Tolerances
-from edgebench.ab.pairing import Request
-from edgebench.ab.variant_spec import backends_of, parse_side
-from edgebench.ab.verdict import Tolerance
+from edgebench.ab_test.ab_cells import choose
+from edgebench.ab_test.ab_report_types import Tolerances
+from edgebench.ab_test.pairing import Request
+from edgebench.ab_test.variant_spec import backends_of, parse_side
+from edgebench.ab_test.verdict import Tolerance
 from edgebench.backend import Scalar
 from edgebench.definitions.workload_loader import load_workloads
 from edgebench.errors import UsageError

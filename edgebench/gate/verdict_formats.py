@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TextIO
 
-from edgebench.ab.ab_report_types import GateReport
+from edgebench.ab_test.ab_report_types import GateReport
 from edgebench.errors import StoreError
 from edgebench.files.atomic_write import replacing
 

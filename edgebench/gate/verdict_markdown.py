@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TextIO
 
-from edgebench.ab.ab_report_types import GateReport, GateRow
+from edgebench.ab_test.ab_report_types import GateReport, GateRow
 from edgebench.gate import verdict_wording as words
 from edgebench.render.table_markdown import escape
 

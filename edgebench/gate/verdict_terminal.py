@@ -8,7 +8,7 @@ from typing import TextIO
 
 from rich.style import Style
 
-from edgebench.ab.ab_report_types import GateReport, GateRow
+from edgebench.ab_test.ab_report_types import GateReport, GateRow
 from edgebench.gate import verdict_wording as words
 from edgebench.render.console import Line, paint
 from edgebench.text.plain_text import plain

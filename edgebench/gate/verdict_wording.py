@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from edgebench.ab.ab_report import cell_verdicts
-from edgebench.ab.ab_report_types import ENERGY, LATENCIES, QUALITY, GateReport, GateRow
+from edgebench.ab_test.ab_report import cell_verdicts
+from edgebench.ab_test.ab_report_types import ENERGY, LATENCIES, QUALITY, GateReport, GateRow
 from edgebench.text.plain_text import plain
 from edgebench.units import format_bytes, format_ns
 

@@ -17,8 +17,8 @@ from edgebench.analysis.comparison_report import (
     count_not_comparable,
     report,
 )
-from edgebench.analysis.rows.environment_differences import TOPICS, Difference
-from edgebench.analysis.rows.row_labels import common, labels
+from edgebench.analysis.per_row.environment_differences import TOPICS, Difference
+from edgebench.analysis.per_row.row_labels import common, labels
 from edgebench.render import tables as flat
 from edgebench.render.console import FRONT, HEAD, REASON, TITLE, WARN, Line, grid, paint, wrapped
 from edgebench.render.number_format import quantity, times

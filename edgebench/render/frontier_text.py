@@ -12,7 +12,7 @@ from edgebench.analysis.frontier import COMPETES, Contest, Frontier, all_by_valu
 from edgebench.analysis.frontier_report import FrontRow, Group, front_rows, group_of, members_of
 from edgebench.analysis.frontier_report import not_ranked as reason_of
 from edgebench.analysis.more_time import MoreTime
-from edgebench.analysis.rows.row_labels import common, labels
+from edgebench.analysis.per_row.row_labels import common, labels
 from edgebench.render.console import (
     DEPLOY,
     FRONT,

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import TextIO
 
 from edgebench.analysis.frontier_report import NotRanked
+from edgebench.analysis.per_row.row_labels import labels
 from edgebench.analysis.pick_report import Candidate, Choice, Held, Relaxation, Report
-from edgebench.analysis.rows.row_labels import labels
 from edgebench.render.console import DEPLOY, HEAD, REASON, TITLE, WARN, Line, paint, wrapped
 from edgebench.render.number_format import chance, change, quantity, times, with_width
 from edgebench.text.plain_text import plain

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TextIO
 
-from edgebench.analysis.rows.row_labels import common, labels
+from edgebench.analysis.per_row.row_labels import common, labels
 from edgebench.analysis.table_types import Front, Pick, Row, Table
 from edgebench.render import table_wording
 from edgebench.text.plain_text import plain

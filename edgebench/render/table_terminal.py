@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TextIO
 
-from edgebench.analysis.rows.row_labels import common, labels
+from edgebench.analysis.per_row.row_labels import common, labels
 from edgebench.analysis.table_types import Front, Pick, Row, Table
 from edgebench.render import table_wording
 from edgebench.render.console import (

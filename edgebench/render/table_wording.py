@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from edgebench.analysis.competition import Group, group_of, speed_of
-from edgebench.analysis.rows.sustained_rows import BEGAN_HOT
+from edgebench.analysis.per_row.sustained_rows import BEGAN_HOT
 from edgebench.analysis.table_types import Front, Pick, Row, Sustained, Table
 from edgebench.record import Reason
 from edgebench.text.plain_text import plain

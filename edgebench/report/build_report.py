@@ -7,7 +7,7 @@ from typing import Any
 
 from edgebench import __version__
 from edgebench.analysis import ties
-from edgebench.analysis.rows.row_labels import labels
+from edgebench.analysis.per_row.row_labels import labels
 from edgebench.analysis.table import build_table, placed
 from edgebench.analysis.table_types import Row, Run, Table
 from edgebench.calibration import Calibration

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgebench import stats
-from edgebench.analysis.rows.sustained_rows import THROTTLED, throttled_s
+from edgebench.analysis.per_row.sustained_rows import THROTTLED, throttled_s
 from edgebench.record import CurvePoint, Record, Replicate, StateCheck
 from edgebench.report.report_model import Band, Detail, Histogram, Process
 from edgebench.text.plain_text import plain

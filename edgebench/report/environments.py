@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
-from edgebench.analysis.rows.environment_differences import Environment, differences
+from edgebench.analysis.per_row.environment_differences import Environment, differences
 from edgebench.record import Record
 from edgebench.report.report_model import Difference
 from edgebench.text.plain_text import plain

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from edgebench.analysis import competition
-from edgebench.analysis.rows.row_labels import common
+from edgebench.analysis.per_row.row_labels import common
 from edgebench.analysis.table_types import Front, Pick, Row, Table
 from edgebench.analysis.uncertainty import MEMORY_RESOLUTION
 from edgebench.metrics import METRICS, Metric

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from edgebench import record as rec
-from edgebench.analysis.rows.row_labels import labels
+from edgebench.analysis.per_row.row_labels import labels
 from edgebench.analysis.table import placed
 from edgebench.analysis.table_types import Table
 from edgebench.record import Record

@@ -20,10 +20,10 @@ from typing import Any
 from edgebench import __version__, stats
 from edgebench.calibration import Calibration, Ceiling, What
 from edgebench.errors import EdgebenchError
+from edgebench.measure.cpu_pinning import usable_cpus
 from edgebench.probes.python_distributions import onnxruntime_owners
 from edgebench.processes.python_command import module_command
 from edgebench.record import DeviceFacts, StateCheck
-from edgebench.run.cpu_pinning import usable_cpus
 
 KINDS: tuple[What, ...] = ("gemm_fp32", "gemm_int8", "memory_add")
 _GEMM_SIZES = (512, 1024, 2048)

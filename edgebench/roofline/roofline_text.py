@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TextIO
 
-from edgebench.analysis.rows.row_labels import labels
+from edgebench.analysis.per_row.row_labels import labels
 from edgebench.analysis.table_types import Row
 from edgebench.calibration import Ceiling
 from edgebench.render.table_wording import half_width

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TextIO
 
-from edgebench.analysis.rows.row_labels import labels
+from edgebench.analysis.per_row.row_labels import labels
 from edgebench.analysis.table_types import Row
 from edgebench.scaling.accuracy_curves import Choice, Point, Scaled, Scalings, time_of
 from edgebench.scaling.cost_fit import Fit

@@ -12,7 +12,7 @@ from edgebench import stats
 from edgebench.analysis.comparison import Side, cell_name, compare
 from edgebench.analysis.comparison_report import Report, count_not_comparable, report
 from edgebench.analysis.frame import RowFrame
-from edgebench.analysis.rows.environment_differences import Environment
+from edgebench.analysis.per_row.environment_differences import Environment
 from edgebench.analysis.table import build_table
 from edgebench.metrics import METRICS
 from edgebench.record import Declared, Record

@@ -7,7 +7,7 @@ import io
 import msgspec
 import pytest
 
-from edgebench.analysis.rows.device_limits import limit_words
+from edgebench.analysis.per_row.device_limits import limit_words
 from edgebench.analysis.table import build_table
 from edgebench.analysis.table_types import Row
 from edgebench.record import Declared, Reason, Record

@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from edgebench.analysis.rows import plausibility
-from edgebench.analysis.rows.row_from_record import row_of
-from edgebench.analysis.rows.validity import judge
+from edgebench.analysis.per_row import plausibility
+from edgebench.analysis.per_row.row_from_record import row_of
+from edgebench.analysis.per_row.validity import judge
 from edgebench.analysis.table_types import Row
 from edgebench.backend import Effective
 from edgebench.calibration import Calibration, Ceiling

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from edgebench import stats
 from edgebench.analysis.frame import RowFrame
+from edgebench.analysis.per_row.row_from_record import row_of
 from edgebench.analysis.round_blocks import fit, with_blocks
-from edgebench.analysis.rows.row_from_record import row_of
 from edgebench.analysis.table import build_table
 from edgebench.analysis.uncertainty import Ratio, ratio, scale_table, uncertain
 from edgebench.metrics import METRICS

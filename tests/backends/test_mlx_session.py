@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("mlx.core")
 onnx = pytest.importorskip("onnx")
 
-from edgebench.analysis.rows import validity
+from edgebench.analysis.per_row import validity
 from edgebench.backend import ModelFile
 from edgebench.backends.mlx import MlxBackend, blas
 from edgebench.errors import UnsupportedError
@@ -112,7 +112,7 @@ def test_the_reference_build_says_so_and_is_no_deployment(product: Path) -> None
 def test_a_row_of_such_a_build_is_not_ranked(product: Path) -> None:
     import msgspec
 
-    from edgebench.analysis.rows.row_from_record import row_of
+    from edgebench.analysis.per_row.row_from_record import row_of
     from tests import records
 
     record = records.record()

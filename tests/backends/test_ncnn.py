@@ -163,7 +163,7 @@ def test_batch_axes_are_read_from_the_example() -> None:
 
 
 def test_the_size_of_a_converted_model_includes_its_weights(model: ModelFile) -> None:
-    from edgebench.run.convert_model import _size
+    from edgebench.measure.convert_model import _size
 
     parts = [model.path.with_suffix(suffix) for suffix in (".param", ".bin", ".json")]
     assert _size(model.path) == sum(part.stat().st_size for part in parts)

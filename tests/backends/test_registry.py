@@ -223,7 +223,7 @@ def test_a_worker_that_starts_reads_no_metadata_of_distributions() -> None:
     script = """
 import sys
 before = "importlib.metadata" in sys.modules
-import edgebench.run.worker.replicate
+import edgebench.measure.replicate.worker
 assert ("importlib.metadata" in sys.modules) == before
 """
     subprocess.run([sys.executable, "-c", script], check=True)

@@ -18,11 +18,11 @@ from edgebench.definitions.workload import Quality as QualitySpec
 from edgebench.definitions.workload_loader import load_workload, load_workloads
 from edgebench.errors import EdgebenchError, SpecError, UnsupportedError
 from edgebench.installed_packages import installed_version
+from edgebench.measure.replicate import quality_checks
 from edgebench.planning.cells import plan
 from edgebench.preparation import input_pool as inputs
 from edgebench.preparation.preparation_messages import PrepareJob
 from edgebench.preparation.prepare import prepare
-from edgebench.run.worker import quality_checks
 from edgebench.task import TaskContext
 from edgebench.tasks import _synthetic_speech, wake_word
 from edgebench.tasks.face_detection import FaceDetection

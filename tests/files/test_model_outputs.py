@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from edgebench.files.model_outputs import load_outputs, save_outputs
+from edgebench.measure.replicate.quality_checks import relative_error
 from edgebench.preparation.input_pool import digest
-from edgebench.run.worker.quality_checks import relative_error
 
 
 def test_text_is_read_back_character_by_character(tmp_path: Path) -> None:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from edgebench.ab.cached_folder import locked
+from edgebench.ab_test.cached_folder import locked
 from edgebench.errors import AssetError, DeviceStateError, StoreError
 from edgebench.files.atomic_write import whole_file
 from edgebench.files.lock_file import open_lock, own_folder
-from edgebench.run import cpu_pinning
+from edgebench.measure import cpu_pinning
 from edgebench.store import JournalHead, RunStore
 
 STRANGER = 65534

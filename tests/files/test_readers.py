@@ -12,15 +12,15 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from edgebench.ab import run_ab
-from edgebench.ab.pair_record import encode
-from edgebench.ab.run_ab import read_pairs
+from edgebench.ab_test import run_ab
+from edgebench.ab_test.pair_record import encode
+from edgebench.ab_test.run_ab import read_pairs
 from edgebench.calibration import MAX_NAME_CHARACTERS, default_path, read_calibration
 from edgebench.cli import cli
 from edgebench.errors import StoreError
 from edgebench.export.duckdb_tables import add_records, connect
 from edgebench.record import encode as encode_record
-from tests.ab.pairs import pair
+from tests.ab_test.pairs import pair
 from tests.fuzz.calibrations import SEEDS as CALIBRATIONS
 from tests.records import record
 

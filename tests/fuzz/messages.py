@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgebench.files.json_lines import encoded
-from edgebench.run.launch_worker import _message
-from edgebench.run.worker_messages import Done, Phase, encode_message
+from edgebench.measure.launch_worker import _message
+from edgebench.measure.worker_messages import Done, Phase, encode_message
 from tests.records import generating, replicate
 
 SEEDS = [

@@ -5,9 +5,9 @@ from __future__ import annotations
 import gzip
 from pathlib import Path
 
-from edgebench.ab.pair_record import encode
-from edgebench.ab.run_ab import read_pairs
-from tests.ab.pairs import measured, pair
+from edgebench.ab_test.pair_record import encode
+from edgebench.ab_test.run_ab import read_pairs
+from tests.ab_test.pairs import measured, pair
 
 _ARM = measured()
 _FEW = pair(base=_ARM, head=_ARM)

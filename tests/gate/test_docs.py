@@ -9,8 +9,8 @@ import msgspec
 import pytest
 import yaml
 
-from edgebench.ab.ab_report_types import GateReport, GateRow, Percentiles
-from edgebench.ab.verdict import Verdict
+from edgebench.ab_test.ab_report_types import GateReport, GateRow, Percentiles
+from edgebench.ab_test.verdict import Verdict
 from edgebench.errors import ExitCode
 from edgebench.gate.policy import METRICS, CellPolicy, Policy
 

@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from edgebench.ab import timed_functions
-from edgebench.ab.pair_statistics import whole_wall_change
-from edgebench.ab.timed_functions import compare_calls, time_calls
-from edgebench.ab.verdict import Tolerance
+from edgebench.ab_test import timed_functions
+from edgebench.ab_test.pair_statistics import whole_wall_change
+from edgebench.ab_test.timed_functions import compare_calls, time_calls
+from edgebench.ab_test.verdict import Tolerance
 from edgebench.errors import UsageError
+from edgebench.measure import cpu_pinning
 from edgebench.pytest_plugin import BenchmarkFixture, EdgebenchFixture
-from edgebench.run import cpu_pinning
 from edgebench.testing.models import two_by_two
 
 

@@ -14,9 +14,9 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from edgebench.ab.ab_report import CellEvidence, build_report
-from edgebench.ab.ab_report_types import GateReport, Tolerances
-from edgebench.ab.verdict import Rules
+from edgebench.ab_test.ab_report import CellEvidence, build_report
+from edgebench.ab_test.ab_report_types import GateReport, Tolerances
+from edgebench.ab_test.verdict import Rules
 from edgebench.analysis.table import build_table
 from edgebench.backend import Scalar
 from edgebench.cli import cli
@@ -28,7 +28,7 @@ from edgebench.gate.absolute_limits import judge_stored, parse_limit
 from edgebench.gate.verdict_formats import render
 from edgebench.gate.verdict_wording import facts, summary
 from edgebench.record import Limit, Reason, Record, encode
-from tests.ab.pairs import case, pairs
+from tests.ab_test.pairs import case, pairs
 from tests.records import MIB, failed, quality, record
 
 

@@ -12,7 +12,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from edgebench.ab.ab_report_types import GateReport
+from edgebench.ab_test.ab_report_types import GateReport
 from edgebench.cli import cli, gate
 from edgebench.cli.ab import finish
 from edgebench.errors import AssetError, ExitCode, StoreError, UsageError

@@ -10,7 +10,7 @@ import pytest
 
 from edgebench import registry
 from edgebench.backend import ModelFile, Scalar
-from edgebench.run import convert_model as convert
+from edgebench.measure import convert_model as convert
 from edgebench.testing.fake_decoder import FakeDecoder
 
 

@@ -23,7 +23,7 @@ import numpy as np
 from edgebench import stats
 from edgebench.energy.integrate import calm_interval_s
 from edgebench.energy.sampler import Sampler, poll_interval_s
-from edgebench.run.worker.loops import no_gc, time_block
+from edgebench.measure.replicate.loops import no_gc, time_block
 from edgebench.testing.power.meters import OrinNx
 
 TARGET = 0.005  # of a CPU, and of the median

@@ -24,7 +24,7 @@ from edgebench import assets, registry
 from edgebench.backend import ModelFile
 from edgebench.definitions.workload_loader import load_workloads
 from edgebench.generation import GenerationSession, Room
-from edgebench.run.worker.generation_loops import timed_request
+from edgebench.measure.replicate.generation_loops import timed_request
 
 TARGET = 0.97
 GENAI_TARGET = 0.95

@@ -22,7 +22,7 @@ from edgebench import assets, registry
 from edgebench.backend import ModelFile
 from edgebench.definitions.workload_loader import load_workloads
 from edgebench.generation import GenerationSession, Room
-from edgebench.run.worker.generation_loops import timed_request
+from edgebench.measure.replicate.generation_loops import timed_request
 
 PAIRS = 12
 PROMPT_TOKENS, NEW_TOKENS = 64, 33

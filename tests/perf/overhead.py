@@ -25,7 +25,7 @@ import numpy as np
 
 from edgebench import registry
 from edgebench.backend import ModelFile, Session
-from edgebench.run.worker import loops
+from edgebench.measure.replicate import loops
 
 PROCESSES = 7
 PAIRS = 30

@@ -12,6 +12,7 @@ import pytest
 
 from edgebench.definitions.workload import PARITY_METRIC, Quality
 from edgebench.files.model_outputs import load_outputs, save_outputs
+from edgebench.measure.replicate import quality_checks
 from edgebench.models.output_distance import distances
 from edgebench.preparation.preparation_messages import (
     NO_TIME_FOR_REFERENCE,
@@ -21,7 +22,6 @@ from edgebench.preparation.preparation_messages import (
 )
 from edgebench.preparation.prepare import prepare
 from edgebench.record import OutputCheck
-from edgebench.run.worker import quality_checks
 from tests.reduced_models import KINDS, WIDTH, build, helper, int8, network, onnx, weights
 
 Change = Callable[[dict[str, Any]], None]

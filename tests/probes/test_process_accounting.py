@@ -14,17 +14,17 @@ import msgspec
 import pytest
 
 from edgebench.definitions.workload import PARITY_METRIC, Quality
+from edgebench.measure import reruns, worker_observer
+from edgebench.measure.launch_worker import run_worker
+from edgebench.measure.runner import Settings
+from edgebench.measure.worker_messages import Done
+from edgebench.measure.worker_observer import WINDOW, Witness
 from edgebench.probes import process_accounting
 from edgebench.record import Accounts, Reason, Replicate
-from edgebench.run import reruns, worker_observer
-from edgebench.run.launch_worker import run_worker
-from edgebench.run.runner import Settings
-from edgebench.run.worker_messages import Done
-from edgebench.run.worker_observer import WINDOW, Witness
 from edgebench.testing.models import chain
 from edgebench.testing.trees import write_tree
+from tests.measure.test_runner import job, measure, steady_launch, target
 from tests.records import replicate
-from tests.run.test_runner import job, measure, steady_launch, target
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 MS = 1_000_000
@@ -71,7 +71,7 @@ def test_a_helper_that_leaves_its_session_is_still_a_child_of_the_worker() -> No
     """The worker takes in what its children leave behind."""
     script = """
 import os, subprocess, sys, time
-from edgebench.run.worker.worker_ipc import ParentLink
+from edgebench.measure.replicate.worker_ipc import ParentLink
 from edgebench.probes import accounts
 from edgebench.probes.proc_files import LIVE
 ParentLink(0, 1, os.getppid()).die_with_parent()
@@ -156,7 +156,7 @@ def test_a_worker_that_was_stopped_in_its_window_is_no_sound_replicate(
 
 def _measures(pid: int) -> bool:
     command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    return b"edgebench.run.worker.replicate" in command
+    return b"edgebench.measure.replicate.worker" in command
 
 
 @pytest.mark.parametrize("phase", ["load of the model", WINDOW, "quality pass"])

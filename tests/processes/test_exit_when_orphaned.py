@@ -10,7 +10,7 @@ from edgebench.processes.parent_tie import LOOK_S, exit_when_orphaned
 #: Reads words as an arm does, after it tied itself to its parent as on macOS.
 CHILD = """
 import os, time
-from edgebench.run import parent_link
+from edgebench.measure import parent_link
 parent_link.sys = type("System", (), {"platform": "darwin"})
 link = parent_link.ParentLink(0, 1, os.getppid())
 link.die_with_parent()

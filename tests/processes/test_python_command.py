@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from edgebench.ab.runtime_environments import for_python, source_copy
+from edgebench.ab_test.runtime_environments import for_python, source_copy
 from edgebench.processes import python_command
 from edgebench.testing.models import two_by_two
 

@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 
 from edgebench.analysis.table import build_table
 from edgebench.backend import Scalar
+from edgebench.measure.replicate.generation_loops import timed_request
+from edgebench.measure.replicate.sampling_plan import answered
 from edgebench.record import Energy, Generate, Problem, Record, Request, Sampled, Scaling
 from edgebench.report.build_report import build_report
-from edgebench.run.worker.generation_loops import timed_request
-from edgebench.run.worker.sampling_plan import answered
 from edgebench.scaling import majority_vote
 from edgebench.scaling.accuracy_curves import Scalings, scaling
 from edgebench.scaling.cost_fit import decode_fit, decode_ns, prefill_fit

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edgebench.ab.runtime_environments import requirements
+from edgebench.ab_test.runtime_environments import requirements
 from edgebench.backend import Capabilities, ModelFile, Ready, TensorInfo, Unavailable
 from edgebench.backends.ort import BACKEND as ORT
 from edgebench.definitions.workload_loader import load_workloads

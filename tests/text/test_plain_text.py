@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgebench.ab.ab_report_types import GateReport
+from edgebench.ab_test.ab_report_types import GateReport
 from edgebench.cli import cli
 from edgebench.gate import verdict_formats
 from edgebench.gate.github_actions import notices

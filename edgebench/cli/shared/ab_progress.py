@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from edgebench.ab.ab_runner import Contest, Watcher
+from edgebench.ab_test.ab_runner import Contest, Watcher
 from edgebench.cli.shared.run_progress import clock
 from edgebench.text.plain_text import plain, say
 

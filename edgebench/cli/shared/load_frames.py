@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from edgebench.analysis.frame import Frame, RowFrame, SomeRows
-from edgebench.analysis.rows.environment_differences import Environment
+from edgebench.analysis.per_row.environment_differences import Environment
 from edgebench.analysis.table import build_table
 from edgebench.analysis.table_types import Table
 from edgebench.cli.shared.result_arguments import files_of, records_of

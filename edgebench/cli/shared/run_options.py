@@ -10,10 +10,10 @@ import msgspec
 from edgebench.definitions.workload import Workload
 from edgebench.energy.modelled_energy import Estimate
 from edgebench.errors import UsageError
+from edgebench.measure.runner import Settings
 from edgebench.planning.cells import known_axes
 from edgebench.planning.own_models import OwnInputs, workload_for_model
 from edgebench.planning.settings import parse_ranges, parse_shapes
-from edgebench.run.runner import Settings
 from edgebench.text.plain_text import utf8
 from edgebench.units import parse_bytes, parse_duration_s, parse_share
 
@@ -143,7 +143,7 @@ def workloads_of(options: Options) -> list[Workload]:
         file = Path(options.inputs) if options.inputs else None
         inputs = OwnInputs(ranges=parse_ranges(options.ranges), file=file)
         return [workload_for_model(Path(options.model), shapes, options.task, origin, inputs)]
-    from edgebench.ab.ab_cells import choose
+    from edgebench.ab_test.ab_cells import choose
     from edgebench.definitions.workload_loader import load_workloads
 
     folders = [Path(folder) for folder in options.folders]

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from edgebench import stats
+from edgebench.measure.runner import Outlook, Target
 from edgebench.record import Reason, Record, Replicate
-from edgebench.run.runner import Outlook, Target
 from edgebench.text.plain_text import plain, say
 from edgebench.units import format_bytes, format_ns
 

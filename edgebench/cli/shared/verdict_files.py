@@ -14,7 +14,7 @@ import click
 from edgebench.errors import EdgebenchError, StoreError
 
 if TYPE_CHECKING:
-    from edgebench.ab.ab_report_types import GateReport
+    from edgebench.ab_test.ab_report_types import GateReport
 
 _FILES = ("junit", "markdown")
 #: Stands near the beginning of every file of ours.
@@ -102,7 +102,7 @@ def write_files(report: GateReport, given: Mapping[str, Any]) -> None:
 
 def without_verdict(error: BaseException) -> GateReport:
     """The report of a command that ended by an error."""
-    from edgebench.ab.ab_report_types import GateReport
+    from edgebench.ab_test.ab_report_types import GateReport
     from edgebench.cli import as_told
     from edgebench.processes.signals import ended_by
     from edgebench.record import Reason

@@ -26,16 +26,16 @@ from statistics import median
 from typing import Any
 
 from edgebench import assets
-from edgebench.ab.ab_cells import make_contests
-from edgebench.ab.ab_runner import Contest
-from edgebench.ab.pair_record import SIDES
-from edgebench.ab.pair_runner import ArmSpec, PairFailed, run_pair
-from edgebench.ab.pairing import Request
-from edgebench.ab.variant_spec import parse_side
+from edgebench.ab_test.ab_cells import make_contests
+from edgebench.ab_test.ab_runner import Contest
+from edgebench.ab_test.pair_record import SIDES
+from edgebench.ab_test.pair_runner import ArmSpec, PairFailed, run_pair
+from edgebench.ab_test.pairing import Request
+from edgebench.ab_test.variant_spec import parse_side
 from edgebench.backend import ModelFile
 from edgebench.definitions.workload_loader import load_workloads
-from edgebench.run import cpu_pinning
-from edgebench.run.worker_messages import Job
+from edgebench.measure import cpu_pinning
+from edgebench.measure.worker_messages import Job
 from edgebench.testing.faults import hashed_bytes_per_ns
 from tests.perf.gate import data
 
@@ -126,8 +126,8 @@ def work_bytes(workload: str, precision: str, folder: Path) -> int:
 
 def _calibrated(job: Job) -> int:
     from edgebench import registry
+    from edgebench.measure.replicate.worker import task_of
     from edgebench.preparation import input_pool
-    from edgebench.run.worker.replicate import task_of
 
     backend = registry.load(job.backend)
     model = ModelFile(

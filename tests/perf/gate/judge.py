@@ -16,8 +16,14 @@ from math import exp, sqrt
 from statistics import mean, stdev
 from typing import NamedTuple
 
-from edgebench.ab.pair_statistics import Round, as_share, clopper_pearson, cpu_change, wall_change
-from edgebench.ab.verdict import (
+from edgebench.ab_test.pair_statistics import (
+    Round,
+    as_share,
+    clopper_pearson,
+    cpu_change,
+    wall_change,
+)
+from edgebench.ab_test.verdict import (
     PRECEDENCE,
     Rules,
     Tolerance,

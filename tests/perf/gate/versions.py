@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from edgebench.ab.ab_report_types import GateReport
+from edgebench.ab_test.ab_report_types import GateReport
 from edgebench.gate.verdict_formats import write
 from tests.perf.gate import data
 

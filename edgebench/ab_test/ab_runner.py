@@ -1,0 +1,234 @@
+"""An A/B: which cell has the next pair, on which cores, and when enough is known.
+
+Cells take turns, one pair each, so that a bad moment of the machine meets all of them alike.
+"""
+
+from __future__ import annotations
+
+import random
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+from edgebench.ab_test.ab_report import CellEvidence
+from edgebench.ab_test.ab_report_types import CellCase
+from edgebench.ab_test.cell_verdict import mismatch, wanted_pairs, wants_energy
+from edgebench.ab_test.pair_record import SIDES, Pair, Side
+from edgebench.ab_test.pair_runner import ArmSpec, PairFailed, run_pair
+from edgebench.ab_test.verdict import Rules
+from edgebench.energy.run_meter import Meter
+from edgebench.errors import DeviceStateError
+from edgebench.measure import cpu_pinning as cores
+from edgebench.record import Reason
+
+if TYPE_CHECKING:
+    from edgebench.measure.replicate.quality_checks import Tolerance
+
+#: What a pair is thought to take until one was measured.
+FIRST_PAIR_S = 4.0
+
+
+@dataclass
+class Contest:
+    """A cell on its way to a verdict. `failure` says why it has no arms, or no further pairs."""
+
+    case: CellCase
+    arms: dict[Side, ArmSpec] | None = None
+    cores: int = 1
+    failure: Reason | None = None
+    allowed: Tolerance | None = None  # between outputs of the two; None: the case's limit for all
+    pairs: list[Pair] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def evidence(self) -> CellEvidence:
+        return CellEvidence(
+            case=self.case, pairs=list(self.pairs), seconds=self.seconds, failure=self.failure
+        )
+
+    def next_cost_s(self) -> float:
+        """What the next pair is thought to take: the first one also holds the quality pass."""
+        later = [pair.seconds for pair in self.pairs[1:]]
+        if later:
+            return max(later)
+        return self.pairs[0].seconds / 2 if self.pairs else FIRST_PAIR_S
+
+
+class Watcher(Protocol):
+    """Who shows how far it is."""
+
+    def pair_starts(self, contest: Contest, wanted: int, left_s: float | None) -> None: ...
+    def pair_done(self, contest: Contest) -> None: ...
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """How to measure; how to judge stands in `Rules`."""
+
+    budget_s: float | None = None
+    rounds: int = 20
+    time_out_s: float = 120.0
+    seed: int = 0
+
+
+class Match:
+    """Measures contests in turns until each is decided, at its cap, or the budget is spent."""
+
+    def __init__(
+        self,
+        contests: Sequence[Contest],
+        rules: Rules,
+        settings: Settings,
+        watcher: Watcher,
+        started_s: float,
+        keep: Callable[[Pair], None] = lambda pair: None,
+        launch: Callable[..., Pair] = run_pair,
+        hold: Callable[..., AbstractContextManager[cores.Held]] = cores.hold,
+        clock: Callable[[], float] = time.monotonic,
+        meter: Meter | None = None,
+    ) -> None:
+        self._contests = contests
+        self._rules = rules
+        self._settings = settings
+        self._watcher = watcher
+        self._keep = keep
+        self._launch = launch
+        self._hold = hold
+        self._clock = clock
+        self._meter = meter if meter is not None and meter.needed_s else None
+        self._deadline = None if settings.budget_s is None else started_s + settings.budget_s
+        self._source = random.Random(settings.seed)
+        self._starts: dict[int, int] = {}  # which arm begins a contest's first pair
+
+    def measure(self) -> bool:
+        """Measures. False: the budget ended before every cell was decided."""
+        with tempfile.TemporaryDirectory(prefix="edgebench-ab-") as folder:
+            while open_contests := self._open():
+                for contest in open_contests:
+                    if not self._affordable(contest):
+                        return False
+                    self._one_pair(contest, Path(folder))
+        return True
+
+    def _open(self) -> list[Contest]:
+        """Contests that want further pairs; the canary only beside a cell that has any."""
+        alive = any(contest.evidence.measured for contest in self._contests)
+        return [
+            contest
+            for contest in self._contests
+            if self._wanted(contest) > len(contest.pairs) and (alive or not contest.case.canary)
+        ]
+
+    def _wanted(self, contest: Contest) -> int:
+        if contest.failure is not None or mismatch(contest.case, contest.pairs) is not None:
+            return 0
+        return wanted_pairs(contest.case, contest.pairs, self._rules)
+
+    def _wants_energy(self, contest: Contest) -> bool:
+        return wants_energy(contest.case, contest.pairs, self._rules)
+
+    def _left_s(self) -> float | None:
+        return None if self._deadline is None else self._deadline - self._clock()
+
+    def _patience_s(self) -> float:
+        left = self._left_s()
+        return cores.PATIENCE_S if left is None else max(0.0, min(cores.PATIENCE_S, left))
+
+    def _give_up_s(self, contest: Contest) -> float | None:
+        """A pair may overrun the budget by all that it is thought to take: who is silent then, hangs."""
+        left = self._left_s()
+        return None if left is None else left + contest.next_cost_s()
+
+    def _affordable(self, contest: Contest) -> bool:
+        left = self._left_s()
+        return left is None or contest.next_cost_s() <= left
+
+    def _one_pair(self, contest: Contest, folder: Path) -> None:
+        assert contest.arms is not None
+        index = len(contest.pairs)
+        self._watcher.pair_starts(contest, self._wanted(contest), self._left_s())
+        begun = self._clock()
+        arms = {
+            side: spec.in_folder(folder, f"{id(contest)}-{side}")
+            for side, spec in contest.arms.items()
+        }
+        try:
+            with self._hold(
+                contest.cores, source=self._source, patience_s=self._patience_s()
+            ) as held:
+                pair = self._launch(
+                    arms,
+                    cell=contest.case.cell,
+                    index=index,
+                    first=self._first(contest, index),
+                    cores=held.cores,
+                    quality=index == 0 and not contest.case.canary,
+                    rounds=self._settings.rounds,
+                    time_out_s=self._settings.time_out_s,
+                    give_up_s=self._give_up_s(contest),
+                    inherited_fds=held.fds,
+                    available_bytes=available_bytes,
+                    meter=self._meter if self._wants_energy(contest) else None,
+                )
+        except PairFailed as failed:
+            contest.failure = explained(failed)
+        except (
+            DeviceStateError
+        ) as error:  # a cell of many threads may wait in vain where others need not
+            contest.failure = Reason(code="cores_taken", message=error.message, fix=error.fix)
+        else:
+            if index == 0:
+                pair = _with_parity(pair, arms, contest.allowed)
+            contest.pairs.append(pair)
+            self._keep(pair)
+        contest.seconds += self._clock() - begun
+        self._watcher.pair_done(contest)
+
+    def _first(self, contest: Contest, index: int) -> Side:
+        start = self._starts.setdefault(id(contest), self._source.randrange(2))
+        return SIDES[(start + index) % 2]
+
+
+def explained(failed: PairFailed) -> Reason:
+    """Why a pair failed, with the arm that did it."""
+    reason = failed.reason
+    message = f"{failed.side}: {reason.message}"
+    if reason.code == "out_of_memory" and "together" not in reason.message:
+        message = f"both arms do not fit in memory together: {message}"
+    return msgspec.structs.replace(reason, message=message)
+
+
+def _with_parity(pair: Pair, arms: Mapping[Side, ArmSpec], allowed: Tolerance | None) -> Pair:
+    """The pair with what head's outputs are off base's, on the same inputs; as it is where an arm wrote
+    none."""
+    from edgebench.files.model_outputs import load_outputs
+    from edgebench.measure.replicate import quality_checks
+
+    outputs = [arms[side].job.expected for side in SIDES]
+    if not all(Path(path).exists() for path in outputs):
+        return pair
+    base, head = (load_outputs(path, quality_checks.CHECKED_ITEMS) for path in outputs)
+    matched = quality_checks.matched(base, head)
+    if isinstance(matched, str):
+        return msgspec.structs.replace(
+            pair, parity_error=quality_checks.NOTHING_ALIKE, parity_note=matched
+        )
+    found = quality_checks.deviation(matched.head, base, allowed or quality_checks.Tolerance(1.0))
+    return msgspec.structs.replace(
+        pair,
+        parity_error=min(found.error, quality_checks.NOTHING_ALIKE),
+        parity_limit=found.limit if allowed else None,
+        parity_note=matched.note if found.held else "",
+    )
+
+
+def available_bytes() -> int | None:
+    """Memory that a further process may take."""
+    import psutil
+
+    return int(psutil.virtual_memory().available)

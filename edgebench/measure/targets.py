@@ -1,0 +1,220 @@
+"""From cells of the plan to targets that workers can measure: assets fetched, models made ready."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgebench import assets, registry
+from edgebench.definitions.workload import PARITY_METRIC, Asset, Workload
+from edgebench.errors import AssetError
+from edgebench.measure.model_files import Ask, NotReady, Preparer, Ready
+from edgebench.measure.runner import OVERHEAD_FIRST_S, Prepared, Settings, Target
+from edgebench.measure.worker_messages import GenerateJob, Job
+from edgebench.planning.cells import Cell, model_format
+from edgebench.planning.settings import GENERATE
+from edgebench.preparation.preparation_messages import PrepareJob
+from edgebench.record import CellFacts, Reason
+
+#: Of the guess at a first replicate: bytes of weights that a small CPU works through in a second, of
+#: networks, whose weights are used many times, and of decoders, which read all of them for a token.
+BYTES_PER_S = 20e6
+DECODED_BYTES_PER_S = 5e9
+#: A token that is written takes as long as so many of a prompt, which are read together.
+READ_TOGETHER = 8
+#: Requests of a first replicate beside its window, and tokens of its quality pass as if each were written.
+REQUESTS = 10
+JUDGED_TOKENS = 900
+
+
+def facts_of(cell: Cell) -> CellFacts:
+    """What a record says of its cell."""
+    return CellFacts(
+        id=cell.id,
+        workload=cell.workload.name,
+        workload_version=cell.workload.version,
+        title=cell.workload.title,
+        task=cell.workload.task,
+        backend=cell.backend,
+        variant=cell.variant,
+        scenario=cell.scenario,
+        rate_per_s=cell.rate_per_s,
+    )
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """Local paths of assets, and why others have none, by sha256."""
+
+    paths: dict[str, Path]
+    errors: dict[str, AssetError]
+
+
+def fetch_assets(cells: Sequence[Cell], progress: assets.Progress | None = None) -> Fetched:
+    """The assets of all cells that can run."""
+    # By model as well: either side of an A/B may have its own for one workload.
+    runnable = {
+        (cell.workload.name, cell.workload.model.sha256): cell.workload
+        for cell in cells
+        if cell.unsupported is None
+    }
+    needs = assets.needs_of(runnable.values())
+    return Fetched(
+        *assets.fetch_each(
+            [need.asset for need in needs],
+            progress=progress,
+            users={need.asset.sha256: need.users for need in needs},
+        )
+    )
+
+
+def make_targets(
+    cells: Sequence[Cell], settings: Settings, cache: Path, fetched: Fetched
+) -> list[Target]:
+    """A target for every cell, in order. What a cell lacks, an asset or a backend, is its own reason;
+    its model is made ready when its turn comes."""
+    preparer = Preparer(cache)
+    return [_target(cell, settings, cache, preparer, fetched) for cell in cells]
+
+
+def _target(
+    cell: Cell, settings: Settings, cache: Path, preparer: Preparer, fetched: Fetched
+) -> Target:
+    facts = facts_of(cell)
+    if cell.unsupported is not None:
+        return Target(facts, status="unsupported", reasons=[cell.unsupported])
+    for asset in _assets_of(cell):
+        if error := fetched.errors.get(asset.sha256):
+            reason = Reason(code="asset_unavailable", message=error.message, fix=error.fix)
+            return Target(facts, status="failed", reasons=[reason])
+    request = _prepare_job(cell, settings, cache, fetched.paths)
+
+    def prepare(ask: Ask) -> Prepared | NotReady:
+        ready = _ready(cell, request, preparer, fetched, ask)
+        if isinstance(ready, NotReady):
+            return ready
+        return Prepared(_job(cell, settings, request, ready), ready.facts)
+
+    return Target(facts, prepare=prepare, first_s=_first_s(cell, Path(request.source)))
+
+
+def _assets_of(cell: Cell) -> list[Asset]:
+    natives: list[Asset] = [cell.native.model] if cell.native is not None else []
+    return [cell.workload.model, *natives, *cell.workload.data.values()]
+
+
+def _ready(
+    cell: Cell, request: PrepareJob, preparer: Preparer, fetched: Fetched, ask: Ask
+) -> Ready | NotReady:
+    workload = cell.workload
+    if cell.native is None:
+        options = dict(cell.options)
+        return preparer.ready(
+            request, workload.title, workload.model.uri, cell.backend_spec, options, ask
+        )
+    path = fetched.paths[cell.native.model.sha256]
+    return preparer.ready_native(request, workload.title, cell.native, path, ask)
+
+
+def _first_s(cell: Cell, source: Path) -> float:
+    """A guess at what a cell's first replicate takes beside its window, by the size of its model.
+
+    It decides which cells go first where a budget is short, and what is said before a run begins.
+    """
+    try:
+        size_bytes = source.stat().st_size
+    except OSError:
+        size_bytes = 0
+    if cell.scenario != GENERATE:
+        return OVERHEAD_FIRST_S + size_bytes * cell.batch / BYTES_PER_S
+    request = int(cell.variant["prompt_tokens"]) / READ_TOGETHER + int(cell.variant["new_tokens"])
+    tokens = JUDGED_TOKENS + REQUESTS * request * cell.batch
+    return OVERHEAD_FIRST_S + tokens * size_bytes / DECODED_BYTES_PER_S
+
+
+def _prepare_job(cell: Cell, settings: Settings, cache: Path, paths: dict[str, Path]) -> PrepareJob:
+    workload: Workload = cell.workload
+    quality = workload.quality
+    return PrepareJob(
+        task=workload.task,
+        options=workload.options,
+        metrics=[m for m in (quality.metric, *quality.also) if m != PARITY_METRIC],
+        data={name: str(paths[asset.sha256]) for name, asset in workload.data.items()},
+        # Where it says it is: a file of equal content may have other weights beside it.
+        source=str(assets.cached(workload.model) or paths[workload.model.sha256]),
+        source_sha256=workload.model.sha256,
+        format=model_format(workload.model),
+        builder=workload.model.builder,
+        shapes={name: list(shape) for name, shape in workload.model.shapes.items()},
+        precision=cell.precision,
+        batch=cell.batch,
+        seed=settings.seed,
+        cache=str(cache),
+        generates=cell.scenario == "generate",
+    )
+
+
+def _job(cell: Cell, settings: Settings, request: PrepareJob, ready: Ready) -> Job:
+    """The part of a worker's job that is the same for every replicate."""
+    return Job(
+        index=0,
+        backend=registry.direct(cell.backend_spec),
+        options=dict(cell.options),
+        model_path=str(ready.model.path),
+        model_format=ready.model.format,
+        precision_unknown=cell.native is not None and cell.precision == "as-is",
+        model_sha256=ready.model.sha256,
+        model_names=dict(ready.model.names),
+        model_shapes=_native_shapes(cell, ready),
+        model_inputs=list(ready.model.inputs),
+        model_outputs=list(ready.model.outputs),
+        precision=cell.precision,
+        batch=cell.batch,
+        task=request.task,
+        task_options=request.options,
+        task_data=request.data,
+        model_asset=request.source,
+        fp32_path=ready.prepared.fp32_path,
+        fp32_inputs=ready.prepared.inputs,
+        input_ranges=ready.prepared.input_ranges,
+        items=ready.prepared.items,
+        seed=settings.seed,
+        scenario=cell.scenario,
+        rate_per_s=cell.rate_per_s,
+        warmup_s=settings.slice_s / 2,
+        slice_s=settings.slice_s,
+        target=settings.target,
+        percentile=settings.percentile,
+        max_samples=settings.max_samples,
+        quality=cell.workload.quality,
+        full_quality=True,
+        reference=ready.prepared.reference,
+        reference_constant=ready.prepared.reference_constant,
+        reference_note=ready.prepared.reference_note,
+        parity=ready.prepared.parity,
+        parity_limit=settings.parity,
+        fp32_rounding=ready.prepared.fp32_rounding,
+        expected="",
+        memory_limit_bytes=settings.memory_limit_bytes,
+        generate=_generate_job(cell),
+    )
+
+
+def _native_shapes(cell: Cell, ready: Ready) -> dict[str, list[int]]:
+    """The input shapes that a file in a runtime's own format is opened with: its reference's, or those
+    that were asked for. Files made from ONNX have theirs."""
+    if cell.native is not None:
+        return {i.name: [*(i.sizes or ())] for i in ready.prepared.inputs}
+    if ready.prepared.format == "onnx":
+        return {}
+    asked = cell.workload.model.shapes
+    return {name: [1 if size == "batch" else size for size in asked[name]] for name in asked}
+
+
+def _generate_job(cell: Cell) -> GenerateJob | None:
+    if cell.scenario != "generate":
+        return None
+    return GenerateJob(
+        prompt_tokens=int(cell.variant["prompt_tokens"]), new_tokens=int(cell.variant["new_tokens"])
+    )
