@@ -13,7 +13,7 @@ from .unsupported import UnsupportedOperator
 
 if TYPE_CHECKING:
     from .arrays import Array
-    from .trace import Tracer
+    from .planner import Planner
 
 
 class WantsPlain(Exception):
@@ -25,7 +25,7 @@ class Node:
 
     def __init__(
         self,
-        tracer: Tracer,
+        tracer: Planner,
         operator: str,
         name: str,
         version: int,

@@ -178,8 +178,7 @@ class _Judging:
 
 def _with_quality(replicate: Replicate, judging: _Judging) -> Replicate:
     """The replicate with its quality, over as many items as the budget leaves time for."""
-    from edgebench.measure.replicate import quality_checks
-    from edgebench.measure.replicate.quality_pass import with_quality, without_quality
+    from edgebench.measure.replicate.quality_pass import judged, with_quality, without_quality
 
     job, task = judging.job, judging.task
     needed_s = JUDGED_TOKENS * _token_s(replicate)
@@ -187,7 +186,7 @@ def _with_quality(replicate: Replicate, judging: _Judging) -> Replicate:
     judging.link.phase("quality pass", QUALITY_S, Done(without, judging.digest))
     values = task.judge(Watched(judging.session, judging.left.check))
     items = len(task) if task.judged is None else task.judged
-    quality = quality_checks.judged(values, task.metrics, job.quality, items, len(task))
+    quality = judged(values, task.metrics, job.quality, items, len(task))
     return with_quality(replicate, quality, needed_s)
 
 

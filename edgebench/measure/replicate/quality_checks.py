@@ -29,7 +29,7 @@ from edgebench.measure.replicate.quality_pass import (
     UNLIMITED,
     QualityTime,
     in_time,
-    judged_in_part,
+    judged,
     outputs_in_time,
     unknown_quality,
 )
@@ -37,7 +37,7 @@ from edgebench.models.output_distance import distances
 from edgebench.preparation.input_pool import Feeds, Outputs, never_seen, split, stack
 from edgebench.preparation.preparation_messages import NO_TIME_FOR_REFERENCE, Parity
 from edgebench.record import Limit, OutputCheck, Quality, Reason, Unseen
-from edgebench.task import Metric, Task
+from edgebench.task import Task
 
 #: Relative error that separates rounding from a wrong result of a file in fp32, by precision.
 PARITY_LIMIT = {"fp32": 1e-3, "as-is": 1e-3}
@@ -353,32 +353,6 @@ def _labelled_quality(
     return judged(values, task.metrics, spec, items, len(task))
 
 
-def judged(
-    values: dict[str, float],
-    metrics: Mapping[str, Metric],
-    spec: QualitySpec,
-    items: int,
-    of: int | None = None,
-) -> Quality:
-    """Metrics against the workload's limits; over `items` of `of`, where the budget cut the pass."""
-    if of is not None and items < of:
-        return judged_in_part(values, metrics, spec, items, of)
-    main = _judge(spec.metric, spec, metrics, values)
-    also = [_judge(name, limit, metrics, values) for name, limit in spec.also.items()]
-    broken = [limit for limit in (main, *also) if not limit.passed]
-    return Quality(
-        metric=spec.metric,
-        value=main.value,
-        floor=main.limit,
-        better=main.better,
-        passed=not broken,
-        items=items,
-        kind="labels",
-        also=also,
-        reason="; ".join(_complaint(limit) for limit in broken),
-    )
-
-
 def _parity_quality(
     session: Session,
     task: Task,
@@ -489,29 +463,3 @@ def _unseen(
         prepare_ns=prepare_ns,
         copy_ns=copy_ns,
     )
-
-
-def _judge(
-    name: str, spec: LimitSpec, metrics: Mapping[str, Metric], values: dict[str, float]
-) -> Limit:
-    metric: Metric | None = metrics.get(name)
-    if metric is None or name not in values:
-        raise ValueError(f"the task gives no metric {name!r}; it gives {', '.join(sorted(values))}")
-    value = float(values[name])
-    limit = spec.floor if metric.better == "higher" else spec.ceiling
-    known = bool(np.isfinite(value))
-    held = limit is None or (value >= limit if metric.better == "higher" else value <= limit)
-    return Limit(
-        metric=name,
-        value=value if known else None,
-        limit=limit,
-        better=metric.better,
-        passed=known and held,
-    )
-
-
-def _complaint(limit: Limit) -> str:
-    if limit.value is None:
-        return f"{limit.metric} is not a number"
-    sign = "<" if limit.better == "higher" else ">"
-    return f"{limit.metric} {limit.value:.4g} {sign} {limit.limit:g}"

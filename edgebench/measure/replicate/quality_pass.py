@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from edgebench.measure.replicate.quality_limits import against_limits
 from edgebench.measure.reruns import QUALITY_CUT
 from edgebench.record import Quality, Reason, Replicate
 from edgebench.task import OutOfTime
@@ -107,6 +108,19 @@ def outputs_in_time(
     return outputs
 
 
+def judged(
+    values: Mapping[str, float],
+    metrics: Mapping[str, Metric],
+    spec: QualitySpec,
+    items: int,
+    of: int | None = None,
+) -> Quality:
+    """Metrics against the workload's limits; over `items` of `of`, where the budget cut the pass."""
+    if of is not None and items < of:
+        return judged_in_part(values, metrics, spec, items, of)
+    return against_limits(values, metrics, spec, items)
+
+
 def judged_in_part(
     values: Mapping[str, float],
     metrics: Mapping[str, Metric],
@@ -115,13 +129,11 @@ def judged_in_part(
     of: int,
 ) -> Quality:
     """Metrics over some of the items against the workload's limits; without any, unknown."""
-    from edgebench.measure.replicate.quality_checks import judged
-
     if spec.metric not in values:
         better = metrics[spec.metric].better if spec.metric in metrics else "higher"
         return unknown_quality(spec, better, of)
     known = {name: values.get(name, math.nan) for name in (spec.metric, *spec.also)}
-    found = judged(known, metrics, spec, items)
+    found = against_limits(known, metrics, spec, items)
     interval = _interval(found.value, metrics[spec.metric], items)
     found = msgspec.structs.replace(found, of=of, interval=interval)
     if interval is None and found.floor is not None:
