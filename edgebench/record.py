@@ -32,7 +32,7 @@ Level = Literal["ok", "warn", "invalid", "unknown"]
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):
-    """Base of every part of a record. Unknown fields of later minor versions are ignored."""
+    """Base of every part of a record, a table or a report. Unknown fields of later minor versions are ignored."""
 
 
 class Reason(Part, frozen=True, kw_only=True):

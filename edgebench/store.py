@@ -33,7 +33,7 @@ from edgebench.text.plain_text import say
 
 JOURNAL_SUFFIX = ".journal"
 MEASURED_ELSEWHERE = "MEASURED_ELSEWHERE"  # a file that marks a folder of others' results
-LOCK_PATIENCE_S = 2.0
+LOCK_TIMEOUT_S = 2.0
 _FLAGS = os.O_CREAT | os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
 
 
@@ -258,7 +258,7 @@ class RunStore:
 
     def _lock(self) -> None:
         """Takes the lock; waits a moment for the workers of a run that was just killed."""
-        give_up = time.monotonic() + LOCK_PATIENCE_S
+        give_up = time.monotonic() + LOCK_TIMEOUT_S
         while True:
             try:
                 fcntl.flock(self._journal_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

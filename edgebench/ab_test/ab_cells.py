@@ -1,4 +1,4 @@
-"""From workloads and two sides to contests: which cells are compared, what runs them, how they are judged."""
+"""From workloads and two variants to A/B cells: which cells are compared, what runs them, how they are judged."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import msgspec
 from edgebench import assets, registry
 from edgebench.ab_test import git_revisions, runtime_environments
 from edgebench.ab_test.ab_report_types import CellCase
-from edgebench.ab_test.ab_runner import Contest
+from edgebench.ab_test.ab_runner import ABCell
 from edgebench.ab_test.pair_record import SIDES, Side
 from edgebench.ab_test.pair_runner import ArmSpec, Interpreter
-from edgebench.ab_test.pairing import Couple, Request, couple, points
-from edgebench.ab_test.variant_spec import SideSpec
+from edgebench.ab_test.pairing import CellPair, Request, cell_pair, points
+from edgebench.ab_test.variant_spec import VariantSpec
 from edgebench.assets.download_progress import LINE_EVERY_S
 from edgebench.definitions.variant_matrix import unique
 from edgebench.definitions.workload import PARITY_METRIC, Model, Workload
@@ -30,7 +30,7 @@ from edgebench.measure.replicate.quality_checks import (
     Tolerance,
     tolerance,
 )
-from edgebench.measure.runner import LEAST_TURN_S, Target
+from edgebench.measure.runner import MIN_TURN_S, Target
 from edgebench.measure.runner import Settings as CampaignSettings
 from edgebench.measure.targets import fetch_assets, make_targets
 from edgebench.measure.time_budget import Budget
@@ -41,8 +41,8 @@ from edgebench.text.did_you_mean import did_you_mean
 from edgebench.text.plain_text import say
 
 
-def make_contests(request: Request, cache: Path, budget: Budget | None = None) -> list[Contest]:
-    """A contest for every cell. What a cell lacks is its failure. The budget does not count what is built,
+def make_ab_cells(request: Request, cache: Path, budget: Budget | None = None) -> list[ABCell]:
+    """An A/B cell for every cell. What a cell lacks is its failure. The budget does not count what is built,
     installed or fetched; models are made ready within it.
 
     Raises UsageError for what makes no sense, AssetError where an environment or a build fails.
@@ -51,19 +51,19 @@ def make_contests(request: Request, cache: Path, budget: Budget | None = None) -
     with budget.without("builds"):
         models = _models(request, cache)
     made = [
-        couple(request, workloads, point)
+        cell_pair(request, workloads, point)
         for workloads in _workloads(request, models)
         for point in points(request, workloads["base"])
     ]
     # Points that differ in an axis that neither backend has are one cell.
-    couples = list({each.name: each for each in made}.values())
+    cell_pairs = list({each.name: each for each in made}.values())
     with budget.without("installations"):
-        interpreters = {side: _interpreter(request, side, couples, cache) for side in SIDES}
-    targets = _targets(request, couples, cache, budget)
+        interpreters = {side: _interpreter(request, side, cell_pairs, cache) for side in SIDES}
+    targets = _targets(request, cell_pairs, cache, budget)
     available = len(cpu_pinning.available()) or None
     return [
-        _contest(request, couple, found, interpreters, available)
-        for couple, found in zip(couples, targets, strict=True)
+        _ab_cell(request, cell_pair, found, interpreters, available)
+        for cell_pair, found in zip(cell_pairs, targets, strict=True)
     ]
 
 
@@ -137,20 +137,20 @@ def side_text(request: Request, side: Side) -> str:
 
 
 def _interpreter(
-    request: Request, side: Side, couples: Sequence[Couple], cache: Path
+    request: Request, side: Side, cell_pairs: Sequence[CellPair], cache: Path
 ) -> Interpreter:
     spec = request.side(side)
     if spec.python:
         return runtime_environments.for_python(spec.python, cache)
     if spec.pins:
-        _refuse_idle(spec, side, {couple.side(side).backend_spec for couple in couples})
-        also = {name for couple in couples for name in couple.side(side).workload.requires}
-        also |= {name for c in couples for name in _distributions_of(c.side(side).backend)}
+        _refuse_idle(spec, side, {cell_pair.side(side).backend_spec for cell_pair in cell_pairs})
+        also = {name for cell_pair in cell_pairs for name in cell_pair.side(side).workload.requires}
+        also |= {name for c in cell_pairs for name in _distributions_of(c.side(side).backend)}
         return runtime_environments.for_pins(spec.pins, sorted(also), cache)
     return Interpreter()
 
 
-def _refuse_idle(spec: SideSpec, side: Side, backends: set[str]) -> None:
+def _refuse_idle(spec: VariantSpec, side: Side, backends: set[str]) -> None:
     """Versions of a runtime that the side does not run would compare something with itself."""
     shipped = set(registry.names())
     for pin in spec.pins:
@@ -175,10 +175,10 @@ def _distributions_of(backend: str) -> list[str]:
 
 
 def _targets(
-    request: Request, couples: Sequence[Couple], cache: Path, budget: Budget
+    request: Request, cell_pairs: Sequence[CellPair], cache: Path, budget: Budget
 ) -> list[dict[Side, Target]]:
-    """A target for either side of every couple; the same cell is prepared once."""
-    cells = [couple.side(side) for couple in couples for side in SIDES]
+    """A target for either side of every pair; the same cell is prepared once."""
+    cells = [cell_pair.side(side) for cell_pair in cell_pairs for side in SIDES]
     settings = CampaignSettings(
         seed=request.seed,
         time_out_s=request.time_out_s,
@@ -195,7 +195,7 @@ def _targets(
             target.reasons.append(late)
     return [
         {"base": targets[2 * number], "head": targets[2 * number + 1]}
-        for number in range(len(couples))
+        for number in range(len(cell_pairs))
     ]
 
 
@@ -211,7 +211,7 @@ def _asked(
     allowance = preparation_process.Allowance(
         patience * request.time_out_s,
         request.memory_limit_bytes,
-        share * max(budget.left_s, LEAST_TURN_S),
+        share * max(budget.left_s, MIN_TURN_S),
     )
     return preparation_process.ask(module, job, allowance, _Waiting().tick)
 
@@ -230,19 +230,19 @@ class _Waiting:
             say(text)
 
 
-def _contest(
+def _ab_cell(
     request: Request,
-    couple: Couple,
+    cell_pair: CellPair,
     targets: Mapping[Side, Target],
     interpreters: Mapping[Side, Interpreter],
     available: int | None,
-) -> Contest:
-    threads = max(int(couple.side(side).variant.get("threads", 1)) for side in SIDES)
-    allowed = _allowed(request, couple, targets)
+) -> ABCell:
+    threads = max(int(cell_pair.side(side).variant.get("threads", 1)) for side in SIDES)
+    allowed = _allowed(request, cell_pair, targets)
     case = CellCase(
-        cell=couple.name,
-        base=couple.base.id,
-        head=couple.head.id,
+        cell=cell_pair.name,
+        base=cell_pair.base.id,
+        head=cell_pair.head.id,
         tolerances=request.tolerances,
         report_only=_report_only(threads, available),
         parity_limit=None if allowed is None else allowed.limit,
@@ -258,19 +258,19 @@ def _contest(
             why = target.reasons[0] if target.reasons else Reason(code="missing", message="missing")
             message = f"{side} cannot run: {why.message}"
             reason = Reason(code=why.code, message=message, fix=why.fix)
-            return Contest(case, failure=reason)
+            return ABCell(case, failure=reason)
     arms = {
         side: ArmSpec(target.job, interpreters[side])
         for side, target in targets.items()
         if target.job is not None
     }
-    return Contest(case, arms, cores=threads, allowed=allowed)
+    return ABCell(case, arms, cores=threads, allowed=allowed)
 
 
-def canary_of(contests: Sequence[Contest]) -> list[Contest]:
+def canary_of(ab_cells: Sequence[ABCell]) -> list[ABCell]:
     """Base against itself, on the first of the cells that can be judged and allow the least: what is calm
     enough for a cell that allows more may be too wild for another."""
-    judged = [each for each in contests if each.arms is not None and not each.case.report_only]
+    judged = [each for each in ab_cells if each.arms is not None and not each.case.report_only]
     if not judged:
         return []
     chosen = min(judged, key=_least_tau)
@@ -284,11 +284,11 @@ def canary_of(contests: Sequence[Contest]) -> list[Contest]:
     )
     assert chosen.arms is not None
     arms: dict[Side, ArmSpec] = dict.fromkeys(SIDES, chosen.arms["base"])
-    return [Contest(case, arms, cores=chosen.cores, allowed=chosen.allowed)]
+    return [ABCell(case, arms, cores=chosen.cores, allowed=chosen.allowed)]
 
 
-def _least_tau(contest: Contest) -> float:
-    allowed = contest.case.tolerances
+def _least_tau(ab_cell: ABCell) -> float:
+    allowed = ab_cell.case.tolerances
     return min(allowed.cpu.tau, allowed.wall.tau)
 
 
@@ -300,14 +300,16 @@ def _report_only(threads: int, available: int | None) -> str:
     )
 
 
-def _allowed(request: Request, couple: Couple, targets: Mapping[Side, Target]) -> Tolerance | None:
+def _allowed(
+    request: Request, cell_pair: CellPair, targets: Mapping[Side, Target]
+) -> Tolerance | None:
     """How far outputs of the two sides may lie apart; None: they may differ, labels judge them, or they are
     random."""
-    labelled = couple.head.workload.quality.metric != PARITY_METRIC
+    labelled = cell_pair.head.workload.quality.metric != PARITY_METRIC
     if request.parity_off:
         if not labelled:
             raise UsageError(
-                f"--parity off: {couple.head.workload.name} has no labels to judge its answers by",
+                f"--parity off: {cell_pair.head.workload.name} has no labels to judge its answers by",
                 "give a limit: --parity 0.1; or a task with labels",
             )
         return None

@@ -35,7 +35,7 @@ FIRST_PAIR_S = 4.0
 
 
 @dataclass
-class Contest:
+class ABCell:
     """A cell on its way to a verdict. `failure` says why it has no arms, or no further pairs."""
 
     case: CellCase
@@ -63,8 +63,8 @@ class Contest:
 class Watcher(Protocol):
     """Who shows how far it is."""
 
-    def pair_starts(self, contest: Contest, wanted: int, left_s: float | None) -> None: ...
-    def pair_done(self, contest: Contest) -> None: ...
+    def pair_starts(self, ab_cell: ABCell, wanted: int, left_s: float | None) -> None: ...
+    def pair_done(self, ab_cell: ABCell) -> None: ...
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,23 +76,23 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 0
 
 
-class Match:
-    """Measures contests in turns until each is decided, at its cap, or the budget is spent."""
+class ABRunner:
+    """Measures cells in turns until each is decided, at its cap, or the budget is spent."""
 
     def __init__(
         self,
-        contests: Sequence[Contest],
+        ab_cells: Sequence[ABCell],
         rules: Rules,
         settings: Settings,
         watcher: Watcher,
         started_s: float,
         keep: Callable[[Pair], None] = lambda pair: None,
         launch: Callable[..., Pair] = run_pair,
-        hold: Callable[..., AbstractContextManager[cores.Held]] = cores.hold,
+        hold: Callable[..., AbstractContextManager[cores.CoreLease]] = cores.hold,
         clock: Callable[[], float] = time.monotonic,
         meter: Meter | None = None,
     ) -> None:
-        self._contests = contests
+        self._ab_cells = ab_cells
         self._rules = rules
         self._settings = settings
         self._watcher = watcher
@@ -103,94 +103,94 @@ class Match:
         self._meter = meter if meter is not None and meter.needed_s else None
         self._deadline = None if settings.budget_s is None else started_s + settings.budget_s
         self._source = random.Random(settings.seed)
-        self._starts: dict[int, int] = {}  # which arm begins a contest's first pair
+        self._starts: dict[int, int] = {}  # which arm begins a cell's first pair
 
     def measure(self) -> bool:
         """Measures. False: the budget ended before every cell was decided."""
         with tempfile.TemporaryDirectory(prefix="edgebench-ab-") as folder:
-            while open_contests := self._open():
-                for contest in open_contests:
-                    if not self._affordable(contest):
+            while open_cells := self._open():
+                for ab_cell in open_cells:
+                    if not self._affordable(ab_cell):
                         return False
-                    self._one_pair(contest, Path(folder))
+                    self._one_pair(ab_cell, Path(folder))
         return True
 
-    def _open(self) -> list[Contest]:
-        """Contests that want further pairs; the canary only beside a cell that has any."""
-        alive = any(contest.evidence.measured for contest in self._contests)
+    def _open(self) -> list[ABCell]:
+        """Cells that want further pairs; the canary only beside a cell that has any."""
+        alive = any(ab_cell.evidence.measured for ab_cell in self._ab_cells)
         return [
-            contest
-            for contest in self._contests
-            if self._wanted(contest) > len(contest.pairs) and (alive or not contest.case.canary)
+            ab_cell
+            for ab_cell in self._ab_cells
+            if self._wanted(ab_cell) > len(ab_cell.pairs) and (alive or not ab_cell.case.canary)
         ]
 
-    def _wanted(self, contest: Contest) -> int:
-        if contest.failure is not None or mismatch(contest.case, contest.pairs) is not None:
+    def _wanted(self, ab_cell: ABCell) -> int:
+        if ab_cell.failure is not None or mismatch(ab_cell.case, ab_cell.pairs) is not None:
             return 0
-        return wanted_pairs(contest.case, contest.pairs, self._rules)
+        return wanted_pairs(ab_cell.case, ab_cell.pairs, self._rules)
 
-    def _wants_energy(self, contest: Contest) -> bool:
-        return wants_energy(contest.case, contest.pairs, self._rules)
+    def _wants_energy(self, ab_cell: ABCell) -> bool:
+        return wants_energy(ab_cell.case, ab_cell.pairs, self._rules)
 
     def _left_s(self) -> float | None:
         return None if self._deadline is None else self._deadline - self._clock()
 
     def _patience_s(self) -> float:
         left = self._left_s()
-        return cores.PATIENCE_S if left is None else max(0.0, min(cores.PATIENCE_S, left))
+        return cores.CORES_TIMEOUT_S if left is None else max(0.0, min(cores.CORES_TIMEOUT_S, left))
 
-    def _give_up_s(self, contest: Contest) -> float | None:
+    def _give_up_s(self, ab_cell: ABCell) -> float | None:
         """A pair may overrun the budget by all that it is thought to take: who is silent then, hangs."""
         left = self._left_s()
-        return None if left is None else left + contest.next_cost_s()
+        return None if left is None else left + ab_cell.next_cost_s()
 
-    def _affordable(self, contest: Contest) -> bool:
+    def _affordable(self, ab_cell: ABCell) -> bool:
         left = self._left_s()
-        return left is None or contest.next_cost_s() <= left
+        return left is None or ab_cell.next_cost_s() <= left
 
-    def _one_pair(self, contest: Contest, folder: Path) -> None:
-        assert contest.arms is not None
-        index = len(contest.pairs)
-        self._watcher.pair_starts(contest, self._wanted(contest), self._left_s())
+    def _one_pair(self, ab_cell: ABCell, folder: Path) -> None:
+        assert ab_cell.arms is not None
+        index = len(ab_cell.pairs)
+        self._watcher.pair_starts(ab_cell, self._wanted(ab_cell), self._left_s())
         begun = self._clock()
         arms = {
-            side: spec.in_folder(folder, f"{id(contest)}-{side}")
-            for side, spec in contest.arms.items()
+            side: spec.in_folder(folder, f"{id(ab_cell)}-{side}")
+            for side, spec in ab_cell.arms.items()
         }
         try:
             with self._hold(
-                contest.cores, source=self._source, patience_s=self._patience_s()
+                ab_cell.cores, source=self._source, patience_s=self._patience_s()
             ) as held:
                 pair = self._launch(
                     arms,
-                    cell=contest.case.cell,
+                    cell=ab_cell.case.cell,
                     index=index,
-                    first=self._first(contest, index),
+                    first=self._first(ab_cell, index),
                     cores=held.cores,
-                    quality=index == 0 and not contest.case.canary,
+                    quality=index == 0 and not ab_cell.case.canary,
                     rounds=self._settings.rounds,
                     time_out_s=self._settings.time_out_s,
-                    give_up_s=self._give_up_s(contest),
+                    give_up_s=self._give_up_s(ab_cell),
                     inherited_fds=held.fds,
                     available_bytes=available_bytes,
-                    meter=self._meter if self._wants_energy(contest) else None,
+                    meter=self._meter if self._wants_energy(ab_cell) else None,
                 )
         except PairFailed as failed:
-            contest.failure = explained(failed)
+            ab_cell.failure = explained(failed)
         except (
             DeviceStateError
         ) as error:  # a cell of many threads may wait in vain where others need not
-            contest.failure = Reason(code="cores_taken", message=error.message, fix=error.fix)
+            ab_cell.failure = Reason(code="cores_taken", message=error.message, fix=error.fix)
         else:
             if index == 0:
-                pair = _with_parity(pair, arms, contest.allowed)
-            contest.pairs.append(pair)
+                pair = _with_parity(pair, arms, ab_cell.allowed)
+            ab_cell.pairs.append(pair)
             self._keep(pair)
-        contest.seconds += self._clock() - begun
-        self._watcher.pair_done(contest)
+        ab_cell.seconds += self._clock() - begun
+        self._watcher.pair_done(ab_cell)
 
-    def _first(self, contest: Contest, index: int) -> Side:
-        start = self._starts.setdefault(id(contest), self._source.randrange(2))
+    def _first(self, ab_cell: ABCell, index: int) -> Side:
+        start = self._starts.setdefault(id(ab_cell), self._source.randrange(2))
         return SIDES[(start + index) % 2]
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import msgspec
 
-from edgebench.ab_test.pair_record import Begin, Measured
+from edgebench.ab_test.pair_record import BlockShape, Measured
 from edgebench.measure.worker_messages import Job, Phase
 from edgebench.record import Reason, Status
 
@@ -45,13 +45,13 @@ class Loaded(msgspec.Struct, frozen=True, tag="loaded"):
     device: bool  # a device computes, not this process's threads: its CPU time says nothing
 
 
-class Stretch(msgspec.Struct, frozen=True):
+class EnergyWindow(msgspec.Struct, frozen=True):
     """Run without a pause, while a meter is read: nothing is timed."""
 
     seconds: float
 
 
-class Ran(msgspec.Struct, frozen=True, tag="ran"):
+class WindowDone(msgspec.Struct, frozen=True, tag="ran"):
     """The stretch is over; whole iterations alone are in it."""
 
     start_ns: int  # of the monotonic clock
@@ -70,10 +70,10 @@ class Broken(msgspec.Struct, frozen=True, tag="broken"):
     reason: Reason
 
 
-Message = Phase | Ready | Loaded | Ran | Checked | Measured | Broken
+Message = Phase | Ready | Loaded | WindowDone | Checked | Measured | Broken
 
 encode = msgspec.json.Encoder().encode
 decode_job = msgspec.json.Decoder(ArmJob).decode
-decode_begin = msgspec.json.Decoder(Begin).decode
-decode_stretch = msgspec.json.Decoder(Stretch).decode
+decode_begin = msgspec.json.Decoder(BlockShape).decode
+decode_stretch = msgspec.json.Decoder(EnergyWindow).decode
 decode_message = msgspec.json.Decoder(Message).decode

@@ -29,14 +29,14 @@ from edgebench.ab_test.arm_messages import (
     Checked,
     Loaded,
     Message,
-    Ran,
     Ready,
+    WindowDone,
     decode_begin,
     decode_job,
     decode_stretch,
     encode,
 )
-from edgebench.ab_test.pair_record import ArmBlock, Begin, Measured
+from edgebench.ab_test.pair_record import ArmBlock, BlockShape, Measured
 from edgebench.backend import ModelFile, Session, computes_itself
 from edgebench.errors import EdgebenchError, UnsupportedError
 from edgebench.measure.replicate.worker_ipc import ParentLink
@@ -257,7 +257,9 @@ def _warm_up(session: Session, rotation: Iterator[Any]) -> int:
     return max(1, min(times[WARM_UP // 2 :]))
 
 
-def _blocks(session: Session, rotation: Iterator[Any], begin: Begin, link: _Link) -> list[ArmBlock]:
+def _blocks(
+    session: Session, rotation: Iterator[Any], begin: BlockShape, link: _Link
+) -> list[ArmBlock]:
     """A block for each word of the parent, until it says that it was the last."""
     run = session.run
     wall_clock, cpu_clock, usage = time.perf_counter_ns, time.process_time_ns, resource.getrusage
@@ -294,7 +296,7 @@ def _stretches(session: Session, rotation: Iterator[Any], link: _Link) -> None:
         while end < until:
             run(next(rotation))
             iterations, end = iterations + 1, clock()
-        link.say(Ran(start, end, iterations))
+        link.say(WindowDone(start, end, iterations))
 
 
 def _broken(status: Any, code: str, message: str, fix: str = "") -> Broken:

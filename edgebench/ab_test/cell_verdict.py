@@ -26,8 +26,8 @@ from edgebench.ab_test.pair_record import SIDES, Pair, Side
 from edgebench.ab_test.pair_statistics import Times, change, cpu_ns, undisturbed_ns, wall_ns
 from edgebench.ab_test.quality_verdict import complaint_of, complaints, judge_drop, lost
 from edgebench.ab_test.verdict import (
+    RuleResult,
     Rules,
-    Ruling,
     Tolerance,
     Verdict,
     judge,
@@ -145,7 +145,7 @@ def mismatch(case: CellCase, pairs: Sequence[Pair]) -> Reason | None:
     return None
 
 
-def _latency(case: CellCase, values: Sequence[float], clock: Clock, rules: Rules) -> Ruling:
+def _latency(case: CellCase, values: Sequence[float], clock: Clock, rules: Rules) -> RuleResult:
     if case.canary:
         return judge_canary(values, clock.tolerance, rules)
     return judge(values, clock.tolerance, rules)
@@ -187,7 +187,7 @@ def _memory_rows(
         )
 
 
-def _memory(case: CellCase, pairs: Sequence[Pair], rules: Rules) -> Ruling | None:
+def _memory(case: CellCase, pairs: Sequence[Pair], rules: Rules) -> RuleResult | None:
     """The high-water mark differs between processes as times do, and is judged as they are: with an error
     rate of its own, and without a screen, since no moment of the machine changes it."""
     base, head = (_peaks(pairs, side) for side in SIDES)
@@ -221,7 +221,7 @@ def _energy_rows(
     yield msgspec.structs.replace(row, judged=False, reason=why)
 
 
-def _energy(case: CellCase, pairs: Sequence[Pair], rules: Rules) -> Ruling:
+def _energy(case: CellCase, pairs: Sequence[Pair], rules: Rules) -> RuleResult:
     base, head = (_joules(pairs, side) for side in SIDES)
     return judge(_log_ratios(base, head), case.tolerances.energy, _unscreened(rules))
 
@@ -264,13 +264,13 @@ def _quality_rows(case: CellCase, pairs: Sequence[Pair], seconds: float) -> Iter
             return
 
 
-def _quality(case: CellCase, before: Quality, after: Quality) -> Ruling:
+def _quality(case: CellCase, before: Quality, after: Quality) -> RuleResult:
     """A limit that head misses is a regression however fast it is, unless base misses that limit as well:
     then, as elsewhere, what counts is the drop. Answers off the reference, without labels, are no
     comparison at all."""
 
-    def ruling(verdict: Verdict, reason: str = "", change: float | None = None) -> Ruling:
-        return Ruling(
+    def ruling(verdict: Verdict, reason: str = "", change: float | None = None) -> RuleResult:
+        return RuleResult(
             verdict=verdict, decided=True, wanted=1, pairs=1, reason=reason, change=change
         )
 
@@ -298,7 +298,7 @@ def _invalid(
     case: CellCase, pairs: Sequence[Pair], seconds: float, reason: Reason
 ) -> Iterator[GateRow]:
     text = f"{reason.message}" + (f" ({reason.fix})" if reason.fix else "")
-    ruling = Ruling(verdict="invalid", decided=True, wanted=0, pairs=len(pairs), reason=text)
+    ruling = RuleResult(verdict="invalid", decided=True, wanted=0, pairs=len(pairs), reason=text)
     if reason.code == "output_mismatch" and not case.canary:  # that speaks for times alone
         yield _row(case, OUTPUTS, ruling, seconds, None, None, "")
         return
@@ -316,7 +316,7 @@ def _shown_only(case: CellCase, row: GateRow) -> GateRow:
 def _row(
     case: CellCase,
     metric: str,
-    ruling: Ruling,
+    ruling: RuleResult,
     seconds: float,
     base: float | None,
     head: float | None,

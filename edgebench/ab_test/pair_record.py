@@ -20,7 +20,7 @@ Side = Literal["base", "head"]
 SIDES: tuple[Side, Side] = ("base", "head")
 
 
-class Begin(msgspec.Struct, frozen=True, kw_only=True):
+class BlockShape(msgspec.Struct, frozen=True, kw_only=True):
     """The shape of a block, the same for both arms."""
 
     samples: AtLeastOne
@@ -63,7 +63,7 @@ class Pair(msgspec.Struct, frozen=True, kw_only=True):
     load_1m: Number
     started_utc: str
     seconds: Amount
-    begin: Begin
+    begin: BlockShape
     device: bool  # a device computed, not the threads of the process
     base: Measured
     head: Measured

@@ -29,17 +29,17 @@ from edgebench.ab_test.arm_messages import (
     ArmJob,
     Broken,
     Checked,
+    EnergyWindow,
     Loaded,
     Message,
-    Ran,
     Ready,
-    Stretch,
+    WindowDone,
     decode_message,
     encode,
 )
-from edgebench.ab_test.pair_record import SCHEMA, Begin, Measured, Pair, Side
+from edgebench.ab_test.pair_record import SCHEMA, BlockShape, Measured, Pair, Side
 from edgebench.measure.cpu_pinning import borrow
-from edgebench.measure.launch_worker import cause_of_death, garbled, oom_kill_count, see_off
+from edgebench.measure.launch_worker import cause_of_death, garbled, oom_kill_count, terminate
 from edgebench.measure.worker_messages import Job, Phase
 from edgebench.processes.python_command import foreign_module_command, module_command
 from edgebench.record import Energy, Reason, Replicate, Status
@@ -47,12 +47,12 @@ from edgebench.record import Energy, Reason, Replicate, Status
 if TYPE_CHECKING:
     from edgebench.energy.run_meter import Meter
 
-M = TypeVar("M", Ready, Loaded, Ran, Checked, Measured)
+M = TypeVar("M", Ready, Loaded, WindowDone, Checked, Measured)
 
 ROUNDS = 20
 BLOCK_NS = 20_000_000
 #: Where nobody tells when a process was preempted, or a device works: blocks of so many iterations.
-LEAST_ITERATIONS = 5
+MIN_ITERATIONS = 5
 #: A sample lasts at least so long: clocks and the interpreter's loop stay far below 1 % of it.
 SAMPLE_NS = 200_000
 #: Silence that is waited for even where the time for the pair is over.
@@ -199,7 +199,7 @@ def run_pair(
     )
 
 
-def _energy(meter: Meter, ran: Ran, batch: int, started_utc: str) -> Energy | None:
+def _energy(meter: Meter, ran: WindowDone, batch: int, started_utc: str) -> Energy | None:
     """Energy of an inference in a stretch; without the readings, which nobody asks for later."""
     stretch = Replicate(
         index=0,
@@ -224,12 +224,12 @@ def _check_room(first: Side, second: Side, loaded: Loaded, available: int | None
         raise PairFailed(second, "failed", Reason(code="out_of_memory", message=message))
 
 
-def _block_shape(loaded: Any, long_blocks: bool) -> Begin:
+def _block_shape(loaded: Any, long_blocks: bool) -> BlockShape:
     """Blocks of the same work in both arms, after the slower one."""
     typical_ns = max(arm.typical_ns for arm in loaded)
     calls = max(1, -(-SAMPLE_NS // typical_ns)) if typical_ns < SAMPLE_NS else 1
     samples = max(1, round(BLOCK_NS / (typical_ns * calls)))
-    return Begin(samples=max(samples, LEAST_ITERATIONS) if long_blocks else samples, calls=calls)
+    return BlockShape(samples=max(samples, MIN_ITERATIONS) if long_blocks else samples, calls=calls)
 
 
 class _Arm:
@@ -283,10 +283,10 @@ class _Arm:
         if line != BLOCK:
             self._fail(line)
 
-    def run_for(self, seconds: float) -> Ran:
+    def run_for(self, seconds: float) -> WindowDone:
         """Lets the arm run without a pause."""
-        self.send(encode(Stretch(seconds)) + b"\n")
-        return self.expect(Ran)
+        self.send(encode(EnergyWindow(seconds)) + b"\n")
+        return self.expect(WindowDone)
 
     def expect(self, kind: type[M]) -> M:
         """The arm's next message of that kind."""
@@ -302,7 +302,7 @@ class _Arm:
 
     def end(self) -> None:
         """Sees the process off, whatever state it is in: there is nothing left to wait for."""
-        see_off(self._process, wait=False)
+        terminate(self._process, wait=False)
         os.close(self._in)
         os.close(self._out)
         self._log.close()
@@ -321,7 +321,7 @@ class _Arm:
         return line
 
     def _dead(self, limit_s: float | None) -> None:
-        killed = see_off(self._process, wait=limit_s is None)
+        killed = terminate(self._process, wait=limit_s is None)
         reason = cause_of_death(
             self._process.returncode,
             phase=self._phase,

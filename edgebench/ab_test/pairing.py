@@ -9,7 +9,7 @@ import msgspec
 from edgebench import registry
 from edgebench.ab_test.ab_report_types import Tolerances
 from edgebench.ab_test.pair_record import Side
-from edgebench.ab_test.variant_spec import SideSpec
+from edgebench.ab_test.variant_spec import VariantSpec
 from edgebench.backend import Scalar
 from edgebench.definitions.variant_matrix import expand, select, value_text
 from edgebench.definitions.workload import Matrix, Variant, Workload
@@ -27,8 +27,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
     workloads: list[Workload]
     suite: str | None = None
-    base: SideSpec
-    head: SideSpec
+    base: VariantSpec
+    head: VariantSpec
     sets: dict[str, list[Scalar]] = {}  # of both sides; lists multiply
     shapes: dict[str, list[int | str]] = {}  # of model files without a workload
     task: str | None = None
@@ -44,12 +44,12 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     time_out_s: float = 120.0
     memory_limit_bytes: int | None = None
 
-    def side(self, side: Side) -> SideSpec:
+    def side(self, side: Side) -> VariantSpec:
         """What a side is: head is base with what head says changed."""
-        return self.base if side == "base" else self.head.on(self.base)
+        return self.base if side == "base" else self.head.with_defaults(self.base)
 
 
-class Couple(msgspec.Struct, frozen=True, kw_only=True):
+class CellPair(msgspec.Struct, frozen=True, kw_only=True):
     """A cell of either side, planned."""
 
     base: Cell
@@ -113,9 +113,9 @@ def _unique(points: Sequence[Variant]) -> list[Variant]:
     return list(keyed.values())
 
 
-def couple(request: Request, workloads: Mapping[Side, Workload], point: Variant) -> Couple:
+def cell_pair(request: Request, workloads: Mapping[Side, Workload], point: Variant) -> CellPair:
     base = _cell(request, "base", workloads["base"], point)
-    return Couple(base=base, head=_cell(request, "head", workloads["head"], point))
+    return CellPair(base=base, head=_cell(request, "head", workloads["head"], point))
 
 
 def _cell(request: Request, side: Side, workload: Workload, point: Variant) -> Cell:

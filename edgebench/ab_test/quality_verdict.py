@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from edgebench import record
-from edgebench.ab_test.verdict import Ruling, judge_amounts
+from edgebench.ab_test.verdict import RuleResult, judge_amounts
 from edgebench.analysis import table_types
 from edgebench.record import Limit
 
@@ -38,7 +38,7 @@ def complaint_of(demanded: float, after: Quality) -> str:
     return f"{after.metric} {after.value:.4g} misses the {demanded:g} of the policy"
 
 
-def judge_drop(before: Quality, after: Quality, tolerance: float) -> Ruling:
+def judge_drop(before: Quality, after: Quality, tolerance: float) -> RuleResult:
     """How far the main metric fell, in points, and every other one whose limit both miss: there the limit
     says nothing of the change. Both sides know the main metric."""
     assert before.value is not None

@@ -1,4 +1,4 @@
-"""A whole A/B: contests made, measured in turns, judged. What `ab`, `gate` and the pytest plugin call."""
+"""A whole A/B: cells made, measured in turns, judged. What `ab`, `gate` and the pytest plugin call."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from pathlib import Path
 
 from edgebench import __version__, assets
 from edgebench.ab_test import pair_record as pairs_format
-from edgebench.ab_test.ab_cells import canary_of, make_contests, side_text
+from edgebench.ab_test.ab_cells import canary_of, make_ab_cells, side_text
 from edgebench.ab_test.ab_report import build_report, rules_of
 from edgebench.ab_test.ab_report_types import GateReport
-from edgebench.ab_test.ab_runner import Contest, Match, Settings, Watcher
+from edgebench.ab_test.ab_runner import ABCell, ABRunner, Settings, Watcher
 from edgebench.ab_test.cell_verdict import mismatch
 from edgebench.ab_test.pair_record import SIDES, Pair, pair_findings
 from edgebench.ab_test.pair_runner import run_pair
@@ -40,8 +40,8 @@ MAX_PAIR_BYTES = 1 << 26  # 20 rounds of a thousand samples take a hundredth of 
 class Silent:
     """Shows nothing."""
 
-    def pair_starts(self, contest: Contest, wanted: int, left_s: float | None) -> None: ...
-    def pair_done(self, contest: Contest) -> None: ...
+    def pair_starts(self, ab_cell: ABCell, wanted: int, left_s: float | None) -> None: ...
+    def pair_done(self, ab_cell: ABCell) -> None: ...
 
 
 def compare(
@@ -67,16 +67,16 @@ def compare(
     started_s = time.monotonic() if started_s is None else started_s
     budget = Budget(math.inf if settings.budget_s is None else settings.budget_s, started_s)
     started_utc = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    cells = [c for request in requests for c in make_contests(request, assets.cache_dir(), budget)]
-    contests = [*canary_of(cells), *cells]
+    cells = [c for request in requests for c in make_ab_cells(request, assets.cache_dir(), budget)]
+    ab_cells = [*canary_of(cells), *cells]
     base, head = (side_text(requests[0], side) for side in SIDES)
-    rules = rules_of([contest.case for contest in contests], alpha)
+    rules = rules_of([ab_cell.case for ab_cell in ab_cells], alpha)
     reasons: list[Reason] = []
     with budget.without("the wait for a quiet machine"):
         (quiet or Quiet()).wait()
     with _keeping(out) as (keep, path), meter or nullcontext() as reading:
-        match = Match(
-            contests,
+        match = ABRunner(
+            ab_cells,
             rules,
             settings,
             watcher or Silent(),
@@ -94,23 +94,23 @@ def compare(
         except EdgebenchError as error:
             code = "not_written" if isinstance(error, StoreError) else "stopped"
             reasons.append(Reason(code=code, message=error.message, fix=error.fix))
-            _stop(contests, rules, error.message)
+            _stop(ab_cells, rules, error.message)
         except KeyboardInterrupt as error:
             reasons.append(Reason(code="interrupted", message=ended_by(error)))
-            _stop(contests, rules, ended_by(error))
+            _stop(ab_cells, rules, ended_by(error))
     notes = [f"raw pairs: {path}"] if path is not None and path.exists() else []
     if reading is not None and not reading.needed_s:
         notes.append(f"energy is not judged: {_why(reading)}")
-    notes += dict.fromkeys(unlike_asked(contests))
+    notes += dict.fromkeys(unlike_asked(ab_cells))
     notes += [
-        f"{contest.case.cell}: {pair.parity_note}"
-        for contest in contests
-        for pair in contest.pairs[:1]
-        if pair.parity_note and contest.failure is None and mismatch(contest.case, [pair]) is None
+        f"{ab_cell.case.cell}: {pair.parity_note}"
+        for ab_cell in ab_cells
+        for pair in ab_cell.pairs[:1]
+        if pair.parity_note and ab_cell.failure is None and mismatch(ab_cell.case, [pair]) is None
     ]
     notes += [budget.note] if budget.note else []
     return build_report(
-        [contest.evidence for contest in contests],
+        [ab_cell.evidence for ab_cell in ab_cells],
         rules,
         reasons=reasons,
         notes=notes,
@@ -123,19 +123,19 @@ def compare(
     )
 
 
-def unlike_asked(contests: Sequence[Contest]) -> Iterator[str]:
+def unlike_asked(ab_cells: Sequence[ABCell]) -> Iterator[str]:
     """What ran in another precision than was asked for, which options may cause, and what nobody deploys."""
-    for contest in contests:
-        for side, arm in (contest.arms or {}).items():
-            told = next((e for pair in contest.pairs if (e := pair.arm(side).effective)), None)
+    for ab_cell in ab_cells:
+        for side, arm in (ab_cell.arms or {}).items():
+            told = next((e for pair in ab_cell.pairs if (e := pair.arm(side).effective)), None)
             if told is None:
                 continue
             asked, found = arm.job.precision.partition("-")[0], told.precision
             as_asked = asked == "as" or found in (asked, None)
             if not as_asked and (asked == "fp32" or found != "mixed"):
-                yield f"{contest.case.cell}: {side} was to run in {asked} and ran in {found}"
+                yield f"{ab_cell.case.cell}: {side} was to run in {asked} and ran in {found}"
             if told.not_deployable:
-                yield f"{contest.case.cell}: {side} is not deployable: {told.not_deployable}"
+                yield f"{ab_cell.case.cell}: {side} is not deployable: {told.not_deployable}"
 
 
 def _why(meter: Meter) -> str:
@@ -144,11 +144,11 @@ def _why(meter: Meter) -> str:
     return f"{energy.reason}: {energy.detail}" if energy.detail else energy.reason
 
 
-def _stop(contests: Sequence[Contest], rules: Rules, why: str) -> None:
+def _stop(ab_cells: Sequence[ABCell], rules: Rules, why: str) -> None:
     """Cells without enough pairs say why there are no more."""
-    for contest in contests:
-        if contest.failure is None and len(contest.pairs) < rules.least:
-            contest.failure = Reason(code="stopped", message=why)
+    for ab_cell in ab_cells:
+        if ab_cell.failure is None and len(ab_cell.pairs) < rules.least:
+            ab_cell.failure = Reason(code="stopped", message=why)
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from edgebench.ab_test.pair_statistics import (
     wall_change,
     whole_wall_change,
 )
-from edgebench.ab_test.verdict import Rules, Ruling, Tolerance, judge
+from edgebench.ab_test.verdict import RuleResult, Rules, Tolerance, judge
 from edgebench.measure import cpu_pinning
 from edgebench.measure.replicate.loops import no_gc
 from edgebench.probes.run_queue_waits import WaitClock
@@ -76,8 +76,8 @@ def compare_calls(
     rounds: int = ROUNDS,
     block_ns: int = BLOCK_NS,
     clock: Callable[[], float] = time.monotonic,
-) -> dict[str, Ruling]:
-    """Rulings on "cpu" and "wall" of head against base, in strict alternation; where cores cannot be pinned
+) -> dict[str, RuleResult]:
+    """Results on "cpu" and "wall" of head against base, in strict alternation; where cores cannot be pinned
     (macOS) on "wall" alone, as in any A/B.
 
     What takes the place of a pair of processes is a stretch of `rounds` rounds. REGRESS and IMPROVE need

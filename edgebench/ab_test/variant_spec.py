@@ -32,7 +32,7 @@ _MODEL_SUFFIXES = (
 )  # fmt: skip
 
 
-class SideSpec(msgspec.Struct, frozen=True, kw_only=True):
+class VariantSpec(msgspec.Struct, frozen=True, kw_only=True):
     """One side as asked for. What is None or empty it does not say."""
 
     text: str  # as typed, for people
@@ -43,7 +43,7 @@ class SideSpec(msgspec.Struct, frozen=True, kw_only=True):
     revision: str | None = None
     python: str | None = None  # absolute path of an interpreter
 
-    def on(self, base: SideSpec) -> SideSpec:
+    def with_defaults(self, base: VariantSpec) -> VariantSpec:
         """This side as a head: what it does not say is as base has it, but for the variant, whose axes
         depend on the backend.
 
@@ -64,10 +64,10 @@ class SideSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 def parse_side(
     texts: Sequence[str], known_backends: Callable[[], Sequence[str]] = registry.names
-) -> SideSpec:
+) -> VariantSpec:
     """The side that all specifications together describe. Raises UsageError for one that is none,
     or two that say the same thing differently."""
-    side = SideSpec(text=" ".join(texts))
+    side = VariantSpec(text=" ".join(texts))
     for text in texts:
         for field, value in _parse(text.strip(), known_backends).items():
             before = getattr(side, field)
@@ -93,7 +93,7 @@ def parse_side(
     return side
 
 
-def backends_of(*sides: SideSpec) -> list[str]:
+def backends_of(*sides: VariantSpec) -> list[str]:
     """The backends that sides name."""
     return [side.backend for side in sides if side.backend]
 

@@ -88,7 +88,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
         return self.confirm_alpha if self.screened else self.look_alpha
 
 
-class Ruling(msgspec.Struct, frozen=True, kw_only=True):
+class RuleResult(msgspec.Struct, frozen=True, kw_only=True):
     """What the pairs of one test say. Changes are shares; None where there is no estimate."""
 
     verdict: Verdict
@@ -104,7 +104,7 @@ class Ruling(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
 
 
-def judge(changes: Sequence[float], tolerance: Tolerance, rules: Rules) -> Ruling:
+def judge(changes: Sequence[float], tolerance: Tolerance, rules: Rules) -> RuleResult:
     """The verdict on one test after `changes`, one log ratio per pair in the order of measurement.
 
     The same pairs give the same verdict however often it is asked: looks are at fixed numbers, and a
@@ -113,7 +113,7 @@ def judge(changes: Sequence[float], tolerance: Tolerance, rules: Rules) -> Rulin
     count = len(changes)
     if count < rules.least:
         reason = f"{count} of at least {rules.least} pairs"
-        return Ruling(
+        return RuleResult(
             verdict="invalid", decided=False, wanted=rules.least, pairs=count, reason=reason
         )
     walk = _screened if rules.screened else _direct
@@ -121,7 +121,7 @@ def judge(changes: Sequence[float], tolerance: Tolerance, rules: Rules) -> Rulin
     seen = estimate(changes[:at])
     assert seen is not None  # at is 5 or more
     detectable = seen.detectable(math.log1p(tolerance.tau), rules.deciding_alpha)
-    return Ruling(
+    return RuleResult(
         verdict=verdict,
         decided=wanted <= at,
         wanted=wanted,
@@ -136,7 +136,7 @@ def judge(changes: Sequence[float], tolerance: Tolerance, rules: Rules) -> Rulin
     )
 
 
-def pairs_of_next_look(ruling: Ruling, told: int, pairs: int) -> int:
+def pairs_of_next_look(ruling: RuleResult, told: int, pairs: int) -> int:
     """Pairs in total at the next look of an open test, where so many of those there are told anything:
     looks count what was told. A test that nothing told anything gets no further pairs."""
     return ruling.wanted + pairs - told if told else pairs
@@ -223,7 +223,7 @@ def _why_open(seen: Estimate, tolerance: Tolerance) -> str:
     return f"the estimate is above {tolerance.tau:+.1%}, and not surely so"
 
 
-def judge_canary(changes: Sequence[float], tolerance: Tolerance, rules: Rules) -> Ruling:
+def judge_canary(changes: Sequence[float], tolerance: Tolerance, rules: Rules) -> RuleResult:
     """The A/A pair: INVALID where the same thing twice differs by more than `tau`.
 
     Few pairs of a noisy cell may do so by chance: while its mean is outside, the canary goes on to the
@@ -238,7 +238,7 @@ def judge_canary(changes: Sequence[float], tolerance: Tolerance, rules: Rules) -
     why = (
         f"the same thing twice differs by {as_share(seen.mean):+.1%}: this machine cannot judge now"
     )
-    return Ruling(
+    return RuleResult(
         verdict="invalid" if at is None else "pass",
         decided=at is not None or not later,
         wanted=later[0] if at is None and later else seen.pairs,
@@ -259,7 +259,7 @@ def _calm(changes: Sequence[float], look: int, tolerance: Tolerance) -> bool:
 
 def judge_amounts(
     base: Sequence[float], head: Sequence[float], tolerance: float, *, relative: bool = True
-) -> Ruling:
+) -> RuleResult:
     """Verdict on what a process does not measure by a clock: bytes, joules, a quality.
 
     Such numbers differ little between processes of one arm or not at all: the smallest and the largest
@@ -267,7 +267,7 @@ def judge_amounts(
     """
     pairs = list(zip(base, head, strict=True))
     if not pairs:
-        return Ruling(
+        return RuleResult(
             verdict="invalid", decided=True, wanted=0, pairs=0, reason="nothing was measured"
         )
     gaps = sorted(
@@ -282,7 +282,7 @@ def judge_amounts(
         verdict = "regress"
     elif high <= tolerance:
         verdict = "improve" if high < -tolerance else "pass"
-    return Ruling(
+    return RuleResult(
         verdict=verdict,
         decided=True,
         wanted=len(pairs),

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Final, Literal
 
-import msgspec
 import numpy as np
 
 from edgebench.analysis.comparison import REASONS, Comparison, Pairing, Ratios, cell_name, differ
@@ -16,6 +15,7 @@ from edgebench.analysis.frontier_report import Value
 from edgebench.analysis.per_row.environment_differences import Difference
 from edgebench.analysis.uncertainty import uncertain
 from edgebench.backend import Scalar
+from edgebench.record import Part
 
 SCHEMA: Final = "edgebench.compare/1"
 _CLEAR: tuple[Literal["open", "higher", "lower"], ...] = ("open", "higher", "lower")
@@ -24,10 +24,6 @@ _DRIFT = (
     "intervals do not hold: `edgebench gate` judges regressions"
 )
 _NO_ENVIRONMENT = "Parquet does not hold the environment: compare the result files for that"
-
-
-class Part(msgspec.Struct, frozen=True, kw_only=True):
-    """Base of every part of a comparison."""
 
 
 class SideFacts(Part, frozen=True, kw_only=True):
@@ -81,7 +77,7 @@ class NotComparable(Part, frozen=True, kw_only=True):
     metric: str | None = None  # None: the whole cell
 
 
-class Report(Part, frozen=True, kw_only=True):
+class ComparisonReport(Part, frozen=True, kw_only=True):
     schema: Literal["edgebench.compare/1"] = SCHEMA
     confidence: float
     sides: list[SideFacts]
@@ -91,13 +87,13 @@ class Report(Part, frozen=True, kw_only=True):
     notes: list[str]
 
 
-def report(comparison: Comparison, most: int | None = None) -> Report:
+def report(comparison: Comparison, most: int | None = None) -> ComparisonReport:
     """The whole comparison, or its first `most` cells and reasons."""
     notes = [_DRIFT]
     if any(side.environment is None for side in comparison.sides):
         notes.append(_NO_ENVIRONMENT)
     notes += _ran_otherwise(comparison)
-    return Report(
+    return ComparisonReport(
         confidence=comparison.confidence,
         sides=[_side(side.name, side.frame) for side in comparison.sides],
         environment=comparison.differences,

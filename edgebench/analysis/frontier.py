@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from edgebench.analysis.frame import GROUP_COLUMNS, Codes, Frame, Indices, Numbers
 from edgebench.analysis.front_probability import DRAWS, SignedObjective, front_probability
 from edgebench.analysis.objectives import Demands, Objective, default_demands
-from edgebench.analysis.uncertainty import MEMORY_RESOLUTION, Uncertain, levelled, uncertain
+from edgebench.analysis.uncertainty import MEMORY_RESOLUTION, Uncertain, quantized, uncertain
 from edgebench.errors import UsageError
 
 #: What is said to be sure is wrong in at most 1 % of cases; intervals are shown at 95 %.
@@ -156,7 +156,7 @@ def _contest(result: Frontier, members: Indices, demands: Demands, draws: int) -
 
 def _signed(objective: Objective, column: Uncertain, groups: Codes) -> SignedObjective:
     if objective.metric.name == "memory.peak":
-        column = _levelled(column, groups.codes)
+        column = _quantized(column, groups.codes)
     betters = {names.get("quality.better") for names in groups.names}
     if objective.better is None and objective.asked == "lower" and "higher" in betters:
         raise UsageError(
@@ -181,14 +181,14 @@ def _shared(column: Uncertain, groups: Indices) -> Uncertain:
     return replace(column, blocks=replace(blocks, common=np.zeros(len(groups))))
 
 
-def _levelled(column: Uncertain, groups: Indices) -> Uncertain:
+def _quantized(column: Uncertain, groups: Indices) -> Uncertain:
     """Peaks of a group that differ by less than what counts as a difference, as equal."""
     value = column.value.copy()
     exact = np.flatnonzero(column.error == 0)
     order = exact[np.argsort(groups[exact], kind="stable")]
     starts = np.flatnonzero(np.concatenate([[True], np.diff(groups[order]) != 0]))
     for same in np.split(order, starts[1:]) if len(order) else []:
-        value[same] = levelled(value[same], MEMORY_RESOLUTION)
+        value[same] = quantized(value[same], MEMORY_RESOLUTION)
     return replace(column, value=value)
 
 

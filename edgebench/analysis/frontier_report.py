@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, Literal
 
-import msgspec
 import numpy as np
 
 from edgebench import stats
@@ -24,13 +23,10 @@ from edgebench.analysis.frontier import (
 )
 from edgebench.analysis.more_time import MoreTime, one_more_minute
 from edgebench.backend import Scalar
+from edgebench.record import Part
 
 SCHEMA: Final = "edgebench.frontier/1"
 _MINUTES = 200  # groups whose next minute is looked into
-
-
-class Part(msgspec.Struct, frozen=True, kw_only=True):
-    """Base of every part of a frontier report."""
 
 
 class Value(Part, frozen=True, kw_only=True):
@@ -113,7 +109,7 @@ class Group(Part, frozen=True, kw_only=True):
     notes: list[str]
 
 
-class Report(Part, frozen=True, kw_only=True):
+class FrontierReport(Part, frozen=True, kw_only=True):
     schema: Literal["edgebench.frontier/1"] = SCHEMA
     confidence: float  # of what is said to be sure; intervals are at 95 %
     seed: int
@@ -123,7 +119,7 @@ class Report(Part, frozen=True, kw_only=True):
     notes: list[str]
 
 
-def report(result: Frontier) -> Report:
+def report(result: Frontier) -> FrontierReport:
     """The whole result; of a million rows, a million objects."""
     groups, rows, base = [], [], 0
     for contest in result.contests:
@@ -132,7 +128,7 @@ def report(result: Frontier) -> Report:
         rows += list(_rows(result, contest, base))
         base += len(contest.groups.names)
     rows.sort(key=lambda row: row.row)
-    return Report(
+    return FrontierReport(
         confidence=result.confidence,
         seed=result.seed,
         rows=rows,

@@ -14,7 +14,7 @@ from edgebench.analysis.frontier import UNDECIDED, Contest, Frontier
 from edgebench.record import Part
 
 MINUTE_S = 60.0
-_MOST = 256  # rows of a group that is looked into
+_MAX_ROWS = 256  # rows of a group that is looked into
 _DRAWS = 1000
 
 
@@ -42,7 +42,7 @@ def one_more_minute(result: Frontier, contest: Contest, places: Indices) -> More
     columns = [_of(column, places) for column in contest.columns]
     unknown = np.isnan(np.stack([column.of.error for column in columns])).any()
     seconds = result.frame.numbers("replicate_wall_s")[contest.members[places]]
-    if len(places) > _MOST:
+    if len(places) > _MAX_ROWS:
         return _unsaid(undecided, "too many rows compete")
     if unknown:
         return _unsaid(undecided, "rows with one replicate need a second one first")

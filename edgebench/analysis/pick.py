@@ -35,12 +35,12 @@ from edgebench.analysis.frontier import (
 from edgebench.analysis.frontier_report import Axis, Value, not_ranked, shared_notes
 from edgebench.analysis.limits import Limit
 from edgebench.analysis.objectives import Objective, default_speeds
-from edgebench.analysis.pick_report import Candidate, Choice, Held, Margin, Relaxation, Report
+from edgebench.analysis.pick_report import Candidate, Choice, Held, Margin, PickReport, Relaxation
 from edgebench.analysis.uncertainty import (
     MEMORY_RESOLUTION,
     Ratio,
     Uncertain,
-    levelled,
+    quantized,
     ratio,
     uncertain,
 )
@@ -75,7 +75,7 @@ def pick(
     seed: int = 0,
     across: Sequence[Across] = (),
     prefer: Sequence[str] = ties.DEFAULT,
-) -> Report:
+) -> PickReport:
     """One choice per group of rows that compete (as in `frontier.frontier`).
 
     Without an objective, by the median latency (or what rows tell of it), offline by the throughput.
@@ -86,7 +86,7 @@ def pick(
     for some, chosen in _parts(frame, objective, across):
         objectives.append(chosen.text)
         picks += _picks(result, checked, chosen, some, prefer)
-    return Report(
+    return PickReport(
         require=[limit.text for limit in limits],
         objective=", ".join(objectives),
         confidence=confidence,
@@ -236,7 +236,7 @@ def _ordered(contest: _Contest, sign: float, competing: Indices) -> Indices:
     """The best row first, by the objective and, where it is equal, by less memory and latency."""
     values = contest.of.compared[competing]
     if contest.objective.metric.name == "memory.peak":
-        values = levelled(values, MEMORY_RESOLUTION)
+        values = quantized(values, MEMORY_RESOLUTION)
     beside = [contest.frame.numbers(c)[competing] for c in ("latency.p50_ns", "memory.peak_bytes")]
     return competing[np.lexsort([*beside, sign * values])]
 
@@ -254,7 +254,7 @@ def _tied(contest: _Contest, meet: Indices, against: Ratio) -> NDArray[np.bool_]
     """
     values = contest.of.compared[meet]
     if contest.objective.metric.name == "memory.peak":
-        values = levelled(values, MEMORY_RESOLUTION)
+        values = quantized(values, MEMORY_RESOLUTION)
     open_ = (against.error > 0) & ~against.told_apart(stats.CONFIDENCE)
     return np.asarray(open_ | (values == values[:1]))
 
@@ -291,7 +291,7 @@ def _criterion(frame: Frame, rows: Indices, name: str) -> Numbers:
     metric = METRICS[name]
     values = frame.numbers(metric.column())[rows]
     if name == "memory.peak":
-        return levelled(values, MEMORY_RESOLUTION)
+        return quantized(values, MEMORY_RESOLUTION)
     better = metric.better or frame.text("quality.better", int(rows[0])) or "higher"
     return values if better == "lower" else -values
 

@@ -9,7 +9,7 @@ from edgebench.analysis.fp32_baseline import with_baselines
 from edgebench.analysis.frontier import CONFIDENCE
 from edgebench.analysis.per_row.device_limits import limit_words
 from edgebench.analysis.per_row.row_from_record import row_of
-from edgebench.analysis.per_row.validity import judge, strike_growthless
+from edgebench.analysis.per_row.validity import flag_flat_scaling, judge
 from edgebench.analysis.precision_pairs import not_faster
 from edgebench.analysis.round_blocks import with_blocks
 from edgebench.analysis.table_decisions import with_decisions
@@ -40,7 +40,7 @@ def build_table(
         _note_reference(record, notes)
         if record.run.id not in runs:
             runs[record.run.id] = _run_of(record)
-    rows = with_baselines(with_blocks(strike_growthless(rows)))
+    rows = with_baselines(with_blocks(flag_flat_scaling(rows)))
     states = {run.id: run.state for run in runs.values()}
     rows, fronts, picks = with_decisions(rows, states, prefer, confidence)
     return Table(

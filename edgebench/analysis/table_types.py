@@ -8,16 +8,10 @@ from __future__ import annotations
 
 from typing import Any, Final, Literal
 
-import msgspec
-
 from edgebench.backend import Effective, Scalar
-from edgebench.record import Declared, Energy, Limit, ModelFacts, Reason, StateCheck, Status
+from edgebench.record import Declared, Energy, Limit, ModelFacts, Part, Reason, StateCheck, Status
 
 TABLE_SCHEMA: Final = "edgebench.table/1"
-
-
-class Part(msgspec.Struct, frozen=True, kw_only=True):
-    """Base of every part of a table."""
 
 
 class Latency(Part, frozen=True, kw_only=True):

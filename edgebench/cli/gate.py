@@ -101,7 +101,7 @@ def _measured(given: Mapping[str, Any], policy: Any) -> GateReport:
 def _stored(given: Mapping[str, Any], policy: Any) -> GateReport:
     from edgebench.ab_test.ab_report_types import Tolerances
     from edgebench.analysis.table import build_table
-    from edgebench.gate.absolute_limits import Demand, judge_stored, parse_limit
+    from edgebench.gate.absolute_limits import CellRequirement, judge_stored, parse_limit
     from edgebench.store import iter_records
 
     if given["candidate"] is None:
@@ -113,7 +113,7 @@ def _stored(given: Mapping[str, Any], policy: Any) -> GateReport:
         )
     limits = [parse_limit(text) for text in [*given["limits"], *(policy.limits if policy else [])]]
     tolerances = Tolerances()
-    cells: list[Demand] = []
+    cells: list[CellRequirement] = []
     if policy is not None:
         from edgebench.gate.policy_requests import demands_of, tolerances_of
 

@@ -28,7 +28,7 @@ from edgebench.energy.modelled_energy import Estimate
 from edgebench.energy.run_meter import Meter
 from edgebench.errors import DeviceStateError, EdgebenchError, ExitCode, UsageError
 from edgebench.measure.power_modes import PowerModes
-from edgebench.measure.runner import Campaign, Shortened
+from edgebench.measure.runner import Runner, Shortened
 from edgebench.measure.time_budget import Budget
 from edgebench.planning.cells import Cell, plan
 from edgebench.planning.settings import parse_sets
@@ -274,7 +274,7 @@ def _run(
         keeper = RunStore.create(out / facts.name / name, head)
     done = dict(keeper.done)
     open_cells = [cell for cell in cells if cell.id not in done]
-    campaign: Campaign | None = None
+    campaign: Runner | None = None
     budget = Budget(options.settings.budget_s or math.inf, started_s)
     try:
         with budget.without("downloads"), assets.terminal_progress() as progress:
@@ -286,7 +286,7 @@ def _run(
             target.entries += keeper.pending.get(target.cell.id, [])
         power_modes = PowerModes() if options.set_power_mode else None
         with watching() as watcher, _meter(options, devices) as meter:
-            campaign = Campaign(
+            campaign = Runner(
                 targets,
                 options.settings,
                 run,
@@ -338,7 +338,7 @@ def _meter(options: Options, devices: Sequence[Device]) -> AbstractContextManage
     return open_meter(found, estimate, options.settings.slice_s)
 
 
-def _measure(campaign: Campaign, power_modes: PowerModes | None) -> BaseException | None:
+def _measure(campaign: Runner, power_modes: PowerModes | None) -> BaseException | None:
     """What stopped the campaign early, if anything."""
     try:
         with power_modes or nullcontext():
@@ -351,7 +351,7 @@ def _measure(campaign: Campaign, power_modes: PowerModes | None) -> BaseExceptio
 def _closing(
     table: Table | None,
     stopped: BaseException | None,
-    campaign: Campaign | None,
+    campaign: Runner | None,
     keeper: RunStore | _NoStore,
 ) -> int:
     """The last words on stderr, and the exit code."""

@@ -16,7 +16,7 @@ from edgebench.energy.energy_window import (
     WindowEnergy,
     needed_between_ticks_s,
 )
-from edgebench.energy.sampler import LONGEST_INTERVAL_S, poll_interval_s
+from edgebench.energy.sampler import MAX_INTERVAL_S, poll_interval_s
 from edgebench.energy.source import Sample
 
 __all__ = [
@@ -57,7 +57,7 @@ def integrate(
 def calm_interval_s(window_s: float) -> float:
     """Time between two looks at a meter of power that windows of this length need: waking up is most
     of what a look costs. At most `LONGEST_INTERVAL_S`."""
-    return min(LONGEST_INTERVAL_S, window_s / (_MARGIN * MIN_UPDATES))
+    return min(MAX_INTERVAL_S, window_s / (_MARGIN * MIN_UPDATES))
 
 
 def needed_s(facts: Facts) -> float:

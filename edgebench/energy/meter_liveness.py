@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from edgebench.energy.source import EnergySource, NoEnergy
 
-_SHORTEST_S = 0.2
+_MIN_S = 0.2
 _PERIODS = 3  # a counter in order advances at least twice in so many of its periods
 
 
@@ -32,7 +32,7 @@ def check_alive(
     `seconds`: by default long enough for the meter to update. Energy must advance, in sum and on the
     source's `load_rails`; power must be more than nothing.
     """
-    seconds = max(_SHORTEST_S, _PERIODS * source.period_s) if seconds is None else seconds
+    seconds = max(_MIN_S, _PERIODS * source.period_s) if seconds is None else seconds
     before = _values(source)
     load(seconds)
     after = _values(source)

@@ -13,11 +13,11 @@ from edgebench.energy.integrate import Refused, WindowEnergy, integrate
 from edgebench.energy.sampler import poll_interval_s
 from edgebench.energy.source import EnergySource, Quantity, Rail, Sample
 
-_LEAST_INTERVAL_S = 0.002
+_MIN_INTERVAL_S = 0.002
 _READINGS = 250  # of a short look
 _RAILS_S = 0.1  # between two readings of every rail
 _NOW = 11  # readings of a counter that tell its power now: those of a second
-_LONGEST_LEAD_S = 1.0
+_MAX_LEAD_S = 1.0
 _MAX_MISSING = 0.5  # a busy machine may keep this process waiting
 
 
@@ -58,7 +58,7 @@ class Watch:
         self._samples: list[Sample] = []
         self._rails: dict[str, _RailSeries] = {}
         self._facts = SourceFacts.of(source)
-        self._lead_s = min(2 * source.period_s, _LONGEST_LEAD_S)
+        self._lead_s = min(2 * source.period_s, _MAX_LEAD_S)
         self._start_ns = clock_ns()
 
     def run(
@@ -68,7 +68,7 @@ class Watch:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """Reads for `seconds` and a little before and after; calls `show` ten times a second."""
-        interval_s = min(poll_interval_s(self._source), max(seconds / _READINGS, _LEAST_INTERVAL_S))
+        interval_s = min(poll_interval_s(self._source), max(seconds / _READINGS, _MIN_INTERVAL_S))
         begin_ns = self._clock_ns()
         self._start_ns = begin_ns + round(self._lead_s * 1e9)
         end_ns = self._start_ns + (seconds + self._lead_s) * 1e9

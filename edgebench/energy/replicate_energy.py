@@ -16,7 +16,7 @@ from edgebench.energy.source import Sample
 from edgebench.record import Energy, EnergyTrace, EnergyUncertainty, Replicate
 
 #: What a reader may keep of a trace: a few hundred readings a window.
-_MOST_TRACED = 20_000
+_MAX_TRACED = 20_000
 
 Idle = WindowEnergy | Refused | None
 
@@ -156,7 +156,7 @@ def _rate_hz(samples: Sequence[Sample]) -> float | None:
 
 
 def _trace(facts: SourceFacts, samples: Sequence[Sample], start_ns: int) -> EnergyTrace:
-    samples = samples[:_MOST_TRACED]
+    samples = samples[:_MAX_TRACED]
     return EnergyTrace(
         quantity=facts.quantity,
         period_s=facts.period_s,

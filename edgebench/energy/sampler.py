@@ -29,8 +29,8 @@ from edgebench.text.plain_text import plain, shortened
 #: Between two reads, on average. Power: as often as the meter has news, from 50 Hz (a slower look
 #: misses what a load does between) to 110 Hz (100 updates in a second). Counters: a tick's time is
 #: known to within this.
-LONGEST_INTERVAL_S = 0.020
-SHORTEST_INTERVAL_S = 0.009
+MAX_INTERVAL_S = 0.020
+MIN_INTERVAL_S = 0.009
 #: One sample in the file: clock before and after the read (ns), value (NaN: the read failed).
 RECORD = struct.Struct("<qqd")
 _START_S = 15.0
@@ -53,8 +53,8 @@ class SamplerError(EdgebenchError):
 def poll_interval_s(facts: _Paced) -> float:
     """Mean time between two reads of a source."""
     if facts.quantity == "energy":
-        return LONGEST_INTERVAL_S
-    return min(LONGEST_INTERVAL_S, max(SHORTEST_INTERVAL_S, facts.period_s, facts.calm_s))
+        return MAX_INTERVAL_S
+    return min(MAX_INTERVAL_S, max(MIN_INTERVAL_S, facts.period_s, facts.calm_s))
 
 
 def jittered(facts: _Paced) -> bool:

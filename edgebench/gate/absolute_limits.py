@@ -28,7 +28,7 @@ from edgebench.ab_test.quality_verdict import (
     lost,
     missed_by_both,
 )
-from edgebench.ab_test.verdict import Ruling, Verdict, judge_amounts, overall
+from edgebench.ab_test.verdict import RuleResult, Verdict, judge_amounts, overall
 from edgebench.analysis import limits
 from edgebench.analysis.limits import OPERATORS, Limit
 from edgebench.analysis.table_types import Row, Table
@@ -64,7 +64,7 @@ def _holds(limit: Limit, value: float) -> bool:
     return bool(OPERATORS[limit.op](value, limit.value))
 
 
-class Demand(msgspec.Struct, frozen=True, kw_only=True):
+class CellRequirement(msgspec.Struct, frozen=True, kw_only=True):
     """What a policy demands of the rows of one workload, of any backend and scenario; `sets` narrows them
     to variants that have one of the values of each axis."""
 
@@ -90,7 +90,7 @@ def judge_stored(
     baseline: Table | None,
     demands: Sequence[Limit],
     tolerances: Tolerances,
-    cells: Sequence[Demand] = (),
+    cells: Sequence[CellRequirement] = (),
 ) -> GateReport:
     """Every row of the candidate against the limits, and what does not drift against the baseline.
 
@@ -128,7 +128,7 @@ def judge_stored(
     return GateReport(verdict=overall(verdicts), cells=rows, reasons=reasons)
 
 
-def _demanded(row: Row, cells: Sequence[Demand]) -> tuple[Tolerances, float | None] | None:
+def _demanded(row: Row, cells: Sequence[CellRequirement]) -> tuple[Tolerances, float | None] | None:
     """What the entry of a policy that covers a row demands of it; None: there is no such entry."""
     found = [(cell.tolerances, cell.quality) for cell in cells if cell.covers(row)]
     if any(other != found[0] for other in found):
@@ -139,7 +139,7 @@ def _demanded(row: Row, cells: Sequence[Demand]) -> tuple[Tolerances, float | No
     return found[0] if found else None
 
 
-def _uncovered(candidate: Table, cells: Sequence[Demand]) -> list[GateRow]:
+def _uncovered(candidate: Table, cells: Sequence[CellRequirement]) -> list[GateRow]:
     """A quality that is demanded of what is not there is not known, and never green."""
     there = [row for row in candidate.rows if row.status != "unsupported"]
     return [
@@ -255,7 +255,7 @@ def _quality(before: Row, after: Row, tolerance: float) -> GateRow | None:
     return _row(after, QUALITY, ruling, base, head, after.quality.metric)
 
 
-def _row(row: Row, name: str, ruling: Ruling, base: float, head: float, unit: str) -> GateRow:
+def _row(row: Row, name: str, ruling: RuleResult, base: float, head: float, unit: str) -> GateRow:
     return GateRow(
         cell=row.id,
         metric=name,

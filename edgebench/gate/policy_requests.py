@@ -15,7 +15,7 @@ from edgebench.ab_test.verdict import Tolerance
 from edgebench.backend import Scalar
 from edgebench.definitions.workload_loader import load_workloads
 from edgebench.errors import UsageError
-from edgebench.gate.absolute_limits import Demand
+from edgebench.gate.absolute_limits import CellRequirement
 from edgebench.gate.policy import Allowance, CellPolicy, MetricName, Policy, share_of
 from edgebench.planning.cells import known_axes
 
@@ -61,10 +61,10 @@ def requests_of(
     ]
 
 
-def demands_of(policy: Policy) -> list[Demand]:
+def demands_of(policy: Policy) -> list[CellRequirement]:
     """The entries of `cells` as what is demanded of stored results."""
     return [
-        Demand(
+        CellRequirement(
             workload=cell.workload,
             sets=_sets(cell),
             tolerances=_tolerances_of_cell(policy, cell),

@@ -18,11 +18,11 @@ from edgebench.files.lock_file import open_lock, own_folder
 from edgebench.probes.proc_files import LIVE
 
 #: How long to wait for a core that another job holds: a few pairs of it.
-PATIENCE_S = 60.0
+CORES_TIMEOUT_S = 60.0
 POLL_S = 0.1
 
 
-class Held(NamedTuple):
+class CoreLease(NamedTuple):
     """Cores that are ours for now; empty where this system cannot pin. Workers inherit the locks."""
 
     cores: tuple[int, ...]
@@ -56,10 +56,10 @@ def hold(
     source: random.Random,
     among: Sequence[int] | None = None,
     folder: Path | None = None,
-    patience_s: float = PATIENCE_S,
+    patience_s: float = CORES_TIMEOUT_S,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
-) -> Iterator[Held]:
+) -> Iterator[CoreLease]:
     """Holds `count` cores, at random among those that no other job holds.
 
     Where the system cannot pin, one lock stands for the machine. Raises DeviceStateError where other
@@ -84,7 +84,7 @@ def hold(
             sleep(POLL_S)
         stack.callback(_release, list(held.values()))
         pinned = tuple(sorted(int(name) for name in held)) if cores else ()
-        yield Held(pinned, tuple(held.values()))
+        yield CoreLease(pinned, tuple(held.values()))
 
 
 @contextmanager

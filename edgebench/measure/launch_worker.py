@@ -134,7 +134,7 @@ def _measured(
                 on_wake=lambda: witness.look(process.pid),
             )
         finally:
-            killed = see_off(process, wait=conversation.ending)
+            killed = terminate(process, wait=conversation.ending)
         if kept and (conversation.answered or conversation.out_of_time):
             return kept[-1]
         reason = why_no_answer(conversation, process.returncode, log, time_s, oom_kills, killed)
@@ -273,7 +273,7 @@ def garbled(line: bytes, phase: str) -> Reason:
     )
 
 
-def see_off(process: subprocess.Popen[Any], *, wait: bool) -> bool:
+def terminate(process: subprocess.Popen[Any], *, wait: bool) -> bool:
     """Ends the worker, with everything it started; `wait`: it is about to end by itself.
 
     Returns whether it had to be killed.

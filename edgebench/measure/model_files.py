@@ -26,7 +26,7 @@ from edgebench.preparation.preparation_messages import (
 from edgebench.record import ModelFacts, Reason, Status
 
 #: A conversion is one silent step, of another's code: an engine of TensorRT takes minutes to build.
-CONVERSION_PATIENCE = 10.0
+CONVERSION_TIMEOUT_FACTOR = 10.0
 
 
 class Ask(Protocol):
@@ -179,7 +179,9 @@ def _convert(
         cache=str(folder),
     )
     answer = ask(
-        "edgebench.measure.convert_model", msgspec.json.encode(job), patience=CONVERSION_PATIENCE
+        "edgebench.measure.convert_model",
+        msgspec.json.encode(job),
+        patience=CONVERSION_TIMEOUT_FACTOR,
     )
     if isinstance(answer, Reason):
         return NotReady("failed", answer)

@@ -19,7 +19,7 @@ from edgebench.measure.launch_worker import (
     listen,
     not_started,
     oom_kill_count,
-    see_off,
+    terminate,
     why_no_answer,
 )
 from edgebench.measure.worker_messages import Phase
@@ -75,7 +75,7 @@ def ask(
                     on_tick,
                 )
             finally:
-                killed = see_off(process, wait=conversation.ending)
+                killed = terminate(process, wait=conversation.ending)
         if answers:
             return answers[0]
         return why_no_answer(

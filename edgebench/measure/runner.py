@@ -31,7 +31,7 @@ from edgebench.measure.launch_worker import OUT_OF_TIME, run_worker
 from edgebench.measure.model_files import Ask, NotReady
 from edgebench.measure.power_modes import PowerModes
 from edgebench.measure.replicate.sustained_loop import metered_window
-from edgebench.measure.state_monitor import Vigil, allowing_heat, postflight
+from edgebench.measure.state_monitor import StateMonitor, allowing_heat, postflight
 from edgebench.measure.wait_for_quiet import Quiet
 from edgebench.measure.worker_messages import Done, Job
 from edgebench.processes import signals
@@ -62,7 +62,7 @@ OVERTIME_S = 8.0
 #: What a worker needs to score its answers and to say its last word.
 CLOSING_S = 2.0
 #: A cell's first turn may take so long, however little of the budget is its share.
-LEAST_TURN_S = 10.0
+MIN_TURN_S = 10.0
 #: And so many times what it is thought to take.
 TURN_FACTOR = 3.0
 NO_METER = NoMeter(Energy(status="unavailable", reason="no_sensor", detail="no meter was given"))
@@ -139,9 +139,9 @@ class Target:
         return reruns.marked([entry.replicate for entry in self.entries])
 
     @property
-    def standing(self) -> list[Replicate]:
+    def valid_replicates(self) -> list[Replicate]:
         """Those that no re-run replaced."""
-        return reruns.standing([entry.replicate for entry in self.entries])
+        return reruns.valid_replicates([entry.replicate for entry in self.entries])
 
     @property
     def sound(self) -> list[Replicate]:
@@ -153,9 +153,9 @@ class Target:
         """The replicate whose answers judge the cell: the one that judged most items, as the budget may have
         cut the pass of others. One that lost its core, which a re-run replaced, answered as well as any."""
         sound = [entry.replicate for entry in self.entries if entry.replicate.status == "ok"]
-        found = [(r, r.quality) for r in (*self.standing, *sound) if r.quality is not None]
+        found = [(r, r.quality) for r in (*self.valid_replicates, *sound) if r.quality is not None]
         best = max(found, key=lambda each: (each[1].of is None, each[1].items), default=None)
-        return best[0] if best is not None else next(iter(self.standing), None)
+        return best[0] if best is not None else next(iter(self.valid_replicates), None)
 
     @property
     def quality(self) -> Quality | None:
@@ -226,13 +226,13 @@ class Watcher(Protocol):
     def prepares(self, target: Target) -> None: ...
     def starts(self, target: Target, number: int, total: int, left_s: float) -> None: ...
     def tick(self) -> None: ...
-    def spoilt(self, target: Target, replicate: Replicate, again: bool) -> None: ...
+    def disturbed(self, target: Target, replicate: Replicate, again: bool) -> None: ...
     def cut(self, target: Target, reason: Reason) -> None: ...
     def looked(self, record: Record) -> None: ...
     def completed(self, record: Record) -> None: ...
 
 
-class Campaign:
+class Runner:
     """Measures targets in rounds. `started_s` is when the budget began, on `clock`; `first_round` is
     the number of the first one: a run that goes on counts on."""
 
@@ -398,7 +398,7 @@ class Campaign:
         if not self._ready(target, time_s):
             return
         if time_s < float("inf"):
-            rest_s = max(time_s - (self._clock() - begin_s), LEAST_TURN_S)
+            rest_s = max(time_s - (self._clock() - begin_s), MIN_TURN_S)
             time_s = min(rest_s, self._left_s() + OVERTIME_S)
         if time_s <= CLOSING_S:
             late = "the budget ended while its model was made ready"
@@ -453,7 +453,7 @@ class Campaign:
         others = any(self._due(other) for other in self._targets if other is not target)
         if target.entries or not others:
             return most_s
-        enough_s = max(LEAST_TURN_S, TURN_FACTOR * self._first_s(target), self._left_s() / 2)
+        enough_s = max(MIN_TURN_S, TURN_FACTOR * self._first_s(target), self._left_s() / 2)
         return min(most_s, enough_s)
 
     def _unmeasured(self, target: Target) -> bool:
@@ -490,14 +490,14 @@ class Campaign:
             return True
         if reruns.due(target.replicates, self._settings.reruns) is not None:
             return False
-        count = len(target.standing)
+        count = len(target.valid_replicates)
         if count >= self._settings.max_replicates:
             return True
         if count < self._settings.replicates:
             return False
         if target.sustained:  # it takes minutes: no more of them than were asked for
             return True
-        return self._decided(target) and precise(target.standing, self._settings)
+        return self._decided(target) and precise(target.valid_replicates, self._settings)
 
     def _decided(self, target: Target) -> bool:
         """Whether no more replicates are needed to tell the target from others; a budget is there to be used
@@ -567,7 +567,7 @@ class Campaign:
             self._watcher.looked(self._assemble(target))
         if reruns.disturbed(replicate):
             again = reruns.due(target.replicates, self._settings.reruns) is not None
-            self._watcher.spoilt(target, replicate, again)
+            self._watcher.disturbed(target, replicate, again)
         worst = next((c for c in replicate.state_after if c.level == "invalid"), None)
         if self._settings.strict and worst is not None:
             raise DeviceStateError(
@@ -579,10 +579,10 @@ class Campaign:
         self, target: Target, job: Job, time_s: float
     ) -> tuple[Done, list[StateCheck], Mapping[str, str]]:
         """What a worker found, what happened to the machine meanwhile, and its settings after."""
-        vigil = Vigil()
+        state_monitor = StateMonitor()
 
         def tick() -> None:
-            vigil.tick()
+            state_monitor.tick()
             self._watcher.tick()
 
         done = self._launch(
@@ -592,8 +592,8 @@ class Campaign:
             inherited_fds=(self._keeper.lock_fd,) if self._keeper.lock_fd >= 0 else (),
             on_tick=tick,
         )
-        changes = vigil.end(target.settings)
-        return done, allowing_heat(changes) if target.sustained else changes, vigil.settings
+        changes = state_monitor.end(target.settings)
+        return done, allowing_heat(changes) if target.sustained else changes, state_monitor.settings
 
     def _share_s(self) -> float:
         """What the budget leaves for the window of each replicate that is due."""
@@ -626,7 +626,7 @@ class Campaign:
         if target.cell.id in self.records or not target.possible or target.cut:
             return 0
         again = reruns.due(target.replicates, self._settings.reruns) is not None
-        return max(0, self._settings.replicates - len(target.standing)) + again
+        return max(0, self._settings.replicates - len(target.valid_replicates)) + again
 
     def _overhead_s(self) -> float:
         """What the replicates that are due take beside their windows."""
@@ -658,8 +658,8 @@ class Campaign:
         """Replicates beyond those that are due which a cell is likely to need for its precision."""
         if target.cell.id in self.records or not target.possible or self._complete(target):
             return 0
-        count, most = len(target.standing), self._settings.max_replicates
-        width = half_width(target.standing, self._settings)
+        count, most = len(target.valid_replicates), self._settings.max_replicates
+        width = half_width(target.valid_replicates, self._settings)
         if target.sustained or width is None:
             return 0
         wanted = math.ceil(count * min(width / self._settings.target, 9.0) ** 2)
@@ -688,12 +688,12 @@ class Campaign:
         few = [
             target
             for target in measured
-            if not target.broken and len(target.standing) < self._settings.replicates
+            if not target.broken and len(target.valid_replicates) < self._settings.replicates
         ]
         part = [t for t in measured if t.quality is not None and t.quality.of is not None]
         if not unreached and not few and not part:
             return None
-        missing = sum(self._settings.replicates - len(target.standing) for target in few)
+        missing = sum(self._settings.replicates - len(target.valid_replicates) for target in few)
         later = len(unreached) * (self._settings.replicates - 1)
         needed_s = sum(self._first_s(target) for target in unreached)
         needed_s += (missing + later) * self._rest_s() + sum(map(_quality_needed_s, part))
@@ -833,7 +833,7 @@ def assemble(
     judged = target.judging
     unlike = unlike_asked(target.cell.variant, judged.effective if judged else None)
     status, reasons = _verdict(target, [*unlike, *_invalid([*state_before, *state_after])])
-    first = next(iter(target.standing), None)
+    first = next(iter(target.valid_replicates), None)
     return Record(
         cell=target.cell,
         status=status,
@@ -857,7 +857,7 @@ def assemble(
 def _verdict(target: Target, more: list[Reason]) -> tuple[Status, list[Reason]]:
     """The worst that its replicates found, and `more`: why it is not what was asked for, or the machine was
     in no state to measure."""
-    replicates = target.standing
+    replicates = target.valid_replicates
     reasons = list(target.reasons)
     for found in [*(replicate.reasons for replicate in replicates), more]:
         reasons += [reason for reason in found if reason not in reasons]

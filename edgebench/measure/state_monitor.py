@@ -16,7 +16,7 @@ HEAT = frozenset(
 )
 
 
-class Vigil:
+class StateMonitor:
     """From before a worker starts until after it ended; `tick` once a second in between."""
 
     def __init__(self) -> None:

@@ -12,8 +12,8 @@ from edgebench.analysis.comparison import Comparison
 from edgebench.analysis.comparison_report import (
     Cell,
     CellMetric,
+    ComparisonReport,
     Ratio,
-    Report,
     count_not_comparable,
     report,
 )
@@ -69,11 +69,11 @@ def _lines(comparison: Comparison, findings: Sequence[str], width: int) -> Itera
         yield from wrapped(plain(note), width, HEAD)
 
 
-def _letters(whole: Report) -> list[str]:
+def _letters(whole: ComparisonReport) -> list[str]:
     return [chr(ord("A") + n) if n < 26 else f"S{n}" for n in range(len(whole.sides))]
 
 
-def _environment(whole: Report, comparison: Comparison, width: int) -> Iterator[Line]:
+def _environment(whole: ComparisonReport, comparison: Comparison, width: int) -> Iterator[Line]:
     if any(side.environment is None or not len(side.frame) for side in comparison.sides):
         return
     if not whole.environment:
@@ -93,7 +93,7 @@ def _environment(whole: Report, comparison: Comparison, width: int) -> Iterator[
             yield f"  and {len(shown) - most} more {topic}: --format json", WARN
 
 
-def _environment_line(difference: Difference, whole: Report) -> str:
+def _environment_line(difference: Difference, whole: ComparisonReport) -> str:
     sides = [
         f"{letter} {_values(values)}"
         for letter, values in zip(_letters(whole), difference.values, strict=True)
@@ -131,7 +131,7 @@ def _summary(comparison: Comparison, number: int) -> str:
     return "; ".join([words, *parts])
 
 
-def _tables(whole: Report, width: int) -> Iterator[Line]:
+def _tables(whole: ComparisonReport, width: int) -> Iterator[Line]:
     groups: dict[tuple[Any, ...], list[Cell]] = defaultdict(list)
     for cell in whole.cells:
         groups[cell.device, cell.workload, cell.scenario, cell.rate_per_s].append(cell)
@@ -160,7 +160,7 @@ class _Named:
         self.variant = cell.variant
 
 
-def _columns(whole: Report) -> list[str]:
+def _columns(whole: ComparisonReport) -> list[str]:
     first, *others = _letters(whole)
     return [first, *(word for letter in others for word in (letter, f"{letter}/{first}"))]
 
@@ -192,7 +192,7 @@ def _style(metric: CellMetric) -> Any:
     return None
 
 
-def _reasons(whole: Report, count: int, width: int) -> Iterator[Line]:
+def _reasons(whole: ComparisonReport, count: int, width: int) -> Iterator[Line]:
     if not count:
         return
     yield f"{count} not compared:", TITLE
@@ -208,7 +208,7 @@ def _reasons(whole: Report, count: int, width: int) -> Iterator[Line]:
 # --- flat forms
 
 
-def _head(whole: Report) -> list[str]:
+def _head(whole: ComparisonReport) -> list[str]:
     head = ["cell", "device", "metric", "unit"]
     for number, letter in enumerate(_letters(whole)):
         head += [f"{letter}", f"{letter}_low", f"{letter}_high"]
@@ -217,7 +217,7 @@ def _head(whole: Report) -> list[str]:
     return [*head, "reason"]
 
 
-def _flat(whole: Report) -> Iterator[list[Any]]:
+def _flat(whole: ComparisonReport) -> Iterator[list[Any]]:
     for cell in whole.cells:
         for metric in cell.metrics:
             line: list[Any] = [cell.cell, cell.device, metric.metric, metric.unit]

@@ -7,7 +7,7 @@ from typing import TextIO
 
 from edgebench.analysis.frontier_report import NotRanked
 from edgebench.analysis.per_row.row_labels import labels
-from edgebench.analysis.pick_report import Candidate, Choice, Held, Relaxation, Report
+from edgebench.analysis.pick_report import Candidate, Choice, Held, PickReport, Relaxation
 from edgebench.render.console import DEPLOY, HEAD, REASON, TITLE, WARN, Line, paint, wrapped
 from edgebench.render.number_format import chance, change, quantity, times, with_width
 from edgebench.text.plain_text import plain
@@ -17,12 +17,12 @@ _NAMES = 4
 _LEFT_OUT = 12
 
 
-def render(report: Report, out: TextIO) -> None:
+def render(report: PickReport, out: TextIO) -> None:
     """Writes a paragraph per group; JSON has everything."""
     paint(lambda width: _lines(report, width), out)
 
 
-def _lines(report: Report, width: int) -> Iterator[Line]:
+def _lines(report: PickReport, width: int) -> Iterator[Line]:
     if not report.picks:
         yield "nothing to pick from: no rows", REASON
         return
@@ -44,7 +44,7 @@ def _lines(report: Report, width: int) -> Iterator[Line]:
         yield from wrapped(plain(note), width, HEAD)
 
 
-def _paragraph(report: Report, pick: Choice, width: int) -> Iterator[Line]:
+def _paragraph(report: PickReport, pick: Choice, width: int) -> Iterator[Line]:
     where = plain(f"{pick.workload}@{pick.workload_version} {pick.scenario}")
     if pick.choice is None:
         yield from wrapped(f"{where}: nothing meets the limits", width, REASON)

@@ -8,7 +8,7 @@ from edgebench.render.table_markdown import escape
 from edgebench.report.decoder_rows import COLUMNS, facts_of, head_of, state_of, told
 from edgebench.report.report_model import Decoder, DecoderTable, Report, ScalingCell, ScalingGroup
 
-_MOST = 40  # rows of a table
+_MAX_ROWS = 40  # rows of a table
 
 
 def sections(report: Report) -> Iterator[str]:
@@ -30,12 +30,13 @@ def _decoders(report: Report, table: DecoderTable) -> Iterator[str]:
     yield ""
     names = head_of(table)
     rows = [
-        (*told(table, decoder), *_measured(report, decoder)) for decoder in table.decoders[:_MOST]
+        (*told(table, decoder), *_measured(report, decoder))
+        for decoder in table.decoders[:_MAX_ROWS]
     ]
     first = len(names)
     yield from _table((*names, *COLUMNS, "state"), rows, range(first, first + len(COLUMNS)))
-    if len(table.decoders) > _MOST:
-        yield f"{len(table.decoders) - _MOST} further rows are left out here."
+    if len(table.decoders) > _MAX_ROWS:
+        yield f"{len(table.decoders) - _MAX_ROWS} further rows are left out here."
         yield ""
 
 

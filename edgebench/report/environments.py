@@ -10,7 +10,7 @@ from edgebench.record import Record
 from edgebench.report.report_model import Difference
 from edgebench.text.plain_text import plain
 
-_MOST = 8  # places side by side
+_MAX_COLUMNS = 8  # places side by side
 
 
 class Places:
@@ -26,7 +26,7 @@ class Places:
 
     def compared(self) -> tuple[list[str], list[Difference], str]:
         """Names of the places, what differs between them, and what was left out."""
-        places = list(self._runs)[:_MOST]
+        places = list(self._runs)[:_MAX_COLUMNS]
         rest = len(self._runs) - len(places)
         found = differences([self._runs[place] for place in places])
         several = len({device for device, _ in places}) > 1

@@ -10,7 +10,7 @@ from edgebench.report import decoder_markdown
 from edgebench.report.report_model import Decision, Group, Report, ReportRow
 
 _COLUMNS = ("p50", "p90", "items/s", "memory", "quality", "energy")
-_MOST = 40  # rows and commands of a group: GitHub takes 65,536 characters
+_MAX_ROWS = 40  # rows and commands of a group: GitHub takes 65,536 characters
 _FRONTS = {"yes": "front", "undecided": "undecided", "no": "dominated", "struck": "struck"}
 
 
@@ -59,11 +59,11 @@ def _group(report: Report, group: Group) -> Iterator[str]:
     several = len(report.devices) > 1
     yield f"| | row |{' device |' if several else ''} {' | '.join(_COLUMNS)} | front | remarks |"
     yield f"|---|---|{'---|' if several else ''}{'--:|' * len(_COLUMNS)}---|---|"
-    for index in group.rows[:_MOST]:
+    for index in group.rows[:_MAX_ROWS]:
         yield _row(report, report.rows[index], several)
-    if len(group.rows) > _MOST:
+    if len(group.rows) > _MAX_ROWS:
         yield ""
-        yield f"{len(group.rows) - _MOST} further rows are left out here."
+        yield f"{len(group.rows) - _MAX_ROWS} further rows are left out here."
     yield ""
 
 
@@ -117,16 +117,16 @@ def _roofline(report: Report) -> Iterator[str]:
     yield ""
     yield "| row | operations per byte | GOP/s | of the peak | bound by |"
     yield "|---|--:|--:|--:|---|"
-    for point in report.roof_points[:_MOST]:
+    for point in report.roof_points[:_MAX_ROWS]:
         row = report.rows[point.row]
         share = "-" if point.efficiency is None else f"{point.efficiency:.1%}"
         yield (
             f"| {escape(f'{report.groups[row.group].name}: {row.label}')} | {point.ops_per_byte:.3g} | "
             f"{point.gops_per_s:.4g} | {share} | {point.bound or '-'} |"
         )
-    if len(report.roof_points) > _MOST:
+    if len(report.roof_points) > _MAX_ROWS:
         yield ""
-        yield f"{len(report.roof_points) - _MOST} further rows are left out here."
+        yield f"{len(report.roof_points) - _MAX_ROWS} further rows are left out here."
     yield ""
 
 
@@ -136,11 +136,11 @@ def _failures(report: Report) -> Iterator[str]:
         return
     yield "### Failures and struck rows"
     yield ""
-    for row in struck[:_MOST]:
+    for row in struck[:_MAX_ROWS]:
         mend = f" Fix: {escape(row.fix)}" if row.fix else ""
         yield f"- {escape(f'{report.groups[row.group].name}: {row.label}')}: {escape(row.why)}{mend}"
-    if len(struck) > _MOST:
-        yield f"- and {len(struck) - _MOST} more"
+    if len(struck) > _MAX_ROWS:
+        yield f"- and {len(struck) - _MAX_ROWS} more"
     yield ""
 
 
@@ -148,10 +148,10 @@ def _reproduce(report: Report) -> Iterator[str]:
     yield "<details><summary>Reproduce each row</summary>"
     yield ""
     commands = list(dict.fromkeys(row.command for row in report.rows if row.command))
-    yield from _fenced(commands[:_MOST])
-    if len(commands) > _MOST:
+    yield from _fenced(commands[:_MAX_ROWS])
+    if len(commands) > _MAX_ROWS:
         yield ""
-        yield f"{len(commands) - _MOST} further commands are left out here."
+        yield f"{len(commands) - _MAX_ROWS} further commands are left out here."
     yield ""
     yield "</details>"
     yield ""

@@ -9,15 +9,11 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-import msgspec
+from edgebench.record import Part
 
 REPORT_SCHEMA: Final = "edgebench.report/1"
 
 Front = Literal["yes", "no", "undecided", "struck"]
-
-
-class Part(msgspec.Struct, frozen=True, kw_only=True):
-    """Base of every part of a report."""
 
 
 class Decision(Part, frozen=True, kw_only=True):

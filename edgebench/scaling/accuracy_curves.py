@@ -20,7 +20,7 @@ from edgebench.record import Part
 from edgebench.scaling.cost_fit import PAD, Fit, decode_fit, decode_ns, padded, prefill_fit
 from edgebench.scaling.majority_vote import accuracy
 
-_SMALLEST = 4  # tokens of a budget
+_MIN_TOKENS = 4  # tokens of a budget
 _LENGTHS = ("prompt_tokens", "new_tokens")
 
 
@@ -176,7 +176,7 @@ def _watts(row: Row) -> float | None:
 def _budgets(largest: int) -> list[int]:
     """Powers of two, and the largest."""
     powers = (2**power for power in range(largest.bit_length()))
-    return [*(budget for budget in powers if _SMALLEST <= budget < largest), largest]
+    return [*(budget for budget in powers if _MIN_TOKENS <= budget < largest), largest]
 
 
 def _votes(width: int, samples: int) -> list[int]:

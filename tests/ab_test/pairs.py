@@ -6,7 +6,7 @@ import random
 from typing import Any
 
 from edgebench.ab_test.ab_report_types import CellCase
-from edgebench.ab_test.pair_record import ArmBlock, Begin, Measured, Pair
+from edgebench.ab_test.pair_record import ArmBlock, BlockShape, Measured, Pair
 from edgebench.record import Memory, OutputCheck, Quality
 
 MIB = 2**20
@@ -65,7 +65,7 @@ def pair(
         index=index,
         first="base" if index % 2 == 0 else "head",
         started_utc="2026-07-01T10:00:00Z",
-        begin=Begin(samples=4, calls=1),
+        begin=BlockShape(samples=4, calls=1),
         base=base or measured(seed=2 * index, quality=quality),
         head=head or measured(5e6 * (1 + change), seed=2 * index + 1, quality=quality),
         **(parts | more),

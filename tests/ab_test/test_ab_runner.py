@@ -14,7 +14,7 @@ import pytest
 
 from edgebench.ab_test.ab_cells import canary_of
 from edgebench.ab_test.ab_report_types import latency_tolerances
-from edgebench.ab_test.ab_runner import Contest, Match, Settings
+from edgebench.ab_test.ab_runner import ABCell, ABRunner, Settings
 from edgebench.ab_test.cell_verdict import rows
 from edgebench.ab_test.pair_record import SIDES, Pair
 from edgebench.ab_test.pair_runner import ArmSpec, Interpreter, PairFailed
@@ -59,16 +59,16 @@ class Bench:
     @contextmanager
     def hold(
         self, count: int, *, source: random.Random, patience_s: float
-    ) -> Iterator[cpu_pinning.Held]:
+    ) -> Iterator[cpu_pinning.CoreLease]:
         if count > 2:
             raise DeviceStateError("other edgebench jobs hold the cores")
-        yield cpu_pinning.Held((source.randrange(2),), ())
+        yield cpu_pinning.CoreLease((source.randrange(2),), ())
 
     def match(
-        self, contests: list[Contest], budget_s: float | None = None, meter: Any = None
-    ) -> Match:
-        return Match(
-            contests,
+        self, ab_cells: list[ABCell], budget_s: float | None = None, meter: Any = None
+    ) -> ABRunner:
+        return ABRunner(
+            ab_cells,
             Rules(tests=2),
             Settings(budget_s=budget_s),
             Silent(),
@@ -80,92 +80,92 @@ class Bench:
         )
 
 
-def contest(cell: str, **more: Any) -> Contest:
+def ab_cell(cell: str, **more: Any) -> ABCell:
     arm = ArmSpec(JOB, Interpreter())
-    return Contest(case(cell, **more), dict.fromkeys(SIDES, arm))
+    return ABCell(case(cell, **more), dict.fromkeys(SIDES, arm))
 
 
 def test_cells_take_turns_and_stop_when_they_are_decided() -> None:
     bench = Bench({"canary": 0.0, "same": 0.0, "slower": 0.05})
-    contests = [contest("canary", canary=True), contest("same"), contest("slower")]
-    assert bench.match(contests).measure()
+    ab_cells = [ab_cell("canary", canary=True), ab_cell("same"), ab_cell("slower")]
+    assert bench.match(ab_cells).measure()
     assert [cell for cell, _, _ in bench.log[:6]] == ["canary", "same", "slower"] * 2
-    assert [len(c.pairs) for c in contests] == [5, 5, 5]
-    assert [c.seconds for c in contests] == [10, 10, 10]
+    assert [len(c.pairs) for c in ab_cells] == [5, 5, 5]
+    assert [c.seconds for c in ab_cells] == [10, 10, 10]
 
 
 def test_the_arm_that_begins_alternates() -> None:
     bench = Bench({"same": 0.0})
-    bench.match([contest("same")]).measure()
+    bench.match([ab_cell("same")]).measure()
     firsts = [first for _, _, first in bench.log]
     assert all(a != b for a, b in itertools.pairwise(firsts))
 
 
 def test_quality_is_measured_in_the_first_pair_of_a_cell_alone() -> None:
     bench = Bench({"same": 0.0})
-    bench.match([contest("same")]).measure()
+    bench.match([ab_cell("same")]).measure()
     assert bench.quality == [True, False, False, False, False]
 
 
 def test_an_undecided_cell_goes_on_to_its_cap() -> None:
     bench = Bench({"near": 0.0102})
-    only = contest("near")
+    only = ab_cell("near")
     assert bench.match([only]).measure()
     assert len(only.pairs) == 20
 
 
 def test_a_meter_is_read_in_the_first_pairs_of_a_cell_and_never_for_the_canary() -> None:
     bench = Bench({"canary": 0.0, "near": 0.0102})
-    contests = [contest("canary", canary=True), contest("near")]
-    bench.match(contests, meter=SimpleNamespace(needed_s=1.0)).measure()
+    ab_cells = [ab_cell("canary", canary=True), ab_cell("near")]
+    bench.match(ab_cells, meter=SimpleNamespace(needed_s=1.0)).measure()
     metered = [cell for (cell, _, _), read in zip(bench.log, bench.metered, strict=True) if read]
     assert metered == ["near"] * 5  # it told nothing
 
 
 def test_the_budget_ends_before_a_pair_that_would_pass_it() -> None:
     bench = Bench({"a": 0.0, "b": 0.0})
-    contests = [contest("a"), contest("b")]
-    assert not bench.match(contests, budget_s=9.0).measure()
+    ab_cells = [ab_cell("a"), ab_cell("b")]
+    assert not bench.match(ab_cells, budget_s=9.0).measure()
     assert bench.now <= 9.0
-    assert [len(c.pairs) for c in contests] == [2, 2]
+    assert [len(c.pairs) for c in ab_cells] == [2, 2]
 
 
 def test_a_failed_pair_ends_its_cell_and_no_other() -> None:
     bench = Bench({"canary": 0.0, "good": 0.0, "bad": 0.0}, failing="bad")
-    contests = [contest("canary", canary=True), contest("bad"), contest("good")]
-    assert bench.match(contests).measure()
-    assert [len(c.pairs) for c in contests] == [5, 0, 5]
-    assert contests[1].failure is not None
+    ab_cells = [ab_cell("canary", canary=True), ab_cell("bad"), ab_cell("good")]
+    assert bench.match(ab_cells).measure()
+    assert [len(c.pairs) for c in ab_cells] == [5, 0, 5]
+    assert ab_cells[1].failure is not None
     assert "both arms do not fit in memory together: head: no memory" in (
-        contests[1].failure.message
+        ab_cells[1].failure.message
     )
 
 
 def test_a_cell_that_gets_no_cores_ends_and_no_other() -> None:
     bench = Bench({"canary": 0.0, "good": 0.0, "wide": 0.0})
-    contests = [contest("canary", canary=True), contest("wide"), contest("good")]
-    contests[1].cores = 3
-    assert bench.match(contests).measure()
-    assert [len(c.pairs) for c in contests] == [5, 0, 5]
-    assert contests[1].failure is not None
-    assert contests[1].failure.code == "cores_taken"
+    ab_cells = [ab_cell("canary", canary=True), ab_cell("wide"), ab_cell("good")]
+    ab_cells[1].cores = 3
+    assert bench.match(ab_cells).measure()
+    assert [len(c.pairs) for c in ab_cells] == [5, 0, 5]
+    assert ab_cells[1].failure is not None
+    assert ab_cells[1].failure.code == "cores_taken"
 
 
 def test_the_canary_is_of_the_first_cell_that_allows_least() -> None:
     """Beside a cell that allows 50 % a machine that drifts by 20 % would be calm enough for all."""
     wild, strict = latency_tolerances(0.5, 0.9), latency_tolerances(0.01, 0.05)
-    cells = [contest("wild", tolerances=wild)]
+    cells = [ab_cell("wild", tolerances=wild)]
     assert [each.case.base for each in canary_of(cells)] == ["wild"]
-    cells += [contest("shown", report_only="every core"), contest("strict", tolerances=strict)]
-    cells += [contest("other", tolerances=strict)]
+    cells += [ab_cell("shown", report_only="every core"), ab_cell("strict", tolerances=strict)]
+    cells += [ab_cell("other", tolerances=strict)]
     [canary] = canary_of(cells)
     assert (canary.case.base, canary.case.tolerances) == ("strict", strict)
-    assert canary_of([contest("shown", report_only="every core")]) == []
+    assert canary_of([ab_cell("shown", report_only="every core")]) == []
 
 
 def test_without_a_living_cell_the_canary_rests() -> None:
     bench = Bench({"canary": 0.0, "bad": 0.0}, failing="bad")
-    bench.match([contest("canary", canary=True), contest("bad")]).measure()
+    bench.match([ab_cell("canary", canary=True), ab_cell("bad")]).measure()
     assert len(bench.log) == 2
 
 
@@ -197,7 +197,7 @@ def test_a_job_that_finds_no_core_waits_and_then_says_so(tmp_path: Path) -> None
         ),
     ):
         pass
-    assert now[0] == pytest.approx(cpu_pinning.PATIENCE_S, abs=0.2)
+    assert now[0] == pytest.approx(cpu_pinning.CORES_TIMEOUT_S, abs=0.2)
     with cpu_pinning.hold(2, source=source, among=[0, 1], folder=tmp_path) as held:
         assert held.cores == (0, 1)
 

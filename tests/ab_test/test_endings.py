@@ -15,7 +15,7 @@ from edgebench.errors import ExitCode
 from edgebench.measure import cpu_pinning
 from edgebench.testing.models import two_by_two
 from tests.ab_test.pairs import pair
-from tests.ab_test.test_ab_runner import Bench, contest
+from tests.ab_test.test_ab_runner import Bench, ab_cell
 from tests.ab_test.test_pair_runner import arms_of, measure
 
 
@@ -39,11 +39,11 @@ class Patient(Bench):
 
 def test_a_silent_arm_is_not_waited_for_long_beyond_the_budget() -> None:
     bench = Patient({"a": 0.0})
-    bench.match([contest("a")], budget_s=9.0).measure()
+    bench.match([ab_cell("a")], budget_s=9.0).measure()
     # A first pair is thought to take 4 s; after it 7 are left, and the next one is half of its 1.5.
     assert bench.give_up_s[:2] == [9.0 + FIRST_PAIR_S, 7.0 + 0.75]
     bench = Patient({"a": 0.0})
-    bench.match([contest("a")]).measure()
+    bench.match([ab_cell("a")]).measure()
     assert set(bench.give_up_s) == {None}
 
 

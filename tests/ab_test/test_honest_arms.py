@@ -10,7 +10,7 @@ import pytest
 
 from edgebench.ab_test import pair_runner as pairs_of
 from edgebench.ab_test.ab_report_types import CPU, WALL
-from edgebench.ab_test.ab_runner import Contest
+from edgebench.ab_test.ab_runner import ABCell
 from edgebench.ab_test.cell_verdict import clocks, mismatch, rows
 from edgebench.ab_test.pair_record import SIDES
 from edgebench.ab_test.pair_runner import ArmSpec, Interpreter
@@ -122,7 +122,7 @@ def test_what_ran_otherwise_than_asked_is_noted() -> None:
     def notes(found: str | None, not_deployable: str = "", precision: str = "fp32") -> list[str]:
         job = msgspec.structs.replace(JOB, precision=precision)
         facts = Effective(device="cpu", precision=found, not_deployable=not_deployable)
-        ran = Contest(case("demo"), dict.fromkeys(SIDES, ArmSpec(job, Interpreter())))
+        ran = ABCell(case("demo"), dict.fromkeys(SIDES, ArmSpec(job, Interpreter())))
         ran.pairs = [pair(0, head=measured(effective=facts))]
         return list(unlike_asked([ran]))
 

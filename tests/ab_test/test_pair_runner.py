@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from edgebench.ab_test import pair_runner
-from edgebench.ab_test.ab_cells import make_contests
+from edgebench.ab_test.ab_cells import make_ab_cells
 from edgebench.ab_test.arm_messages import CHECK, END, OPEN, ArmJob, Loaded, Ready
 from edgebench.ab_test.pair_record import Pair, Side
 from edgebench.ab_test.pair_runner import ArmSpec, PairFailed, run_pair
@@ -75,9 +75,9 @@ def own_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def arms_of(folder: Path, base: str = "null", head: str = "null") -> dict[Side, ArmSpec]:
     model = str(two_by_two().write(folder).path)
     request = Request(workloads=[], base=parse_side([model, base]), head=parse_side([head]))
-    [contest] = make_contests(request, folder / "cache")
-    assert contest.arms is not None, contest.failure
-    return {side: spec.in_folder(folder, side) for side, spec in contest.arms.items()}
+    [ab_cell] = make_ab_cells(request, folder / "cache")
+    assert ab_cell.arms is not None, ab_cell.failure
+    return {side: spec.in_folder(folder, side) for side, spec in ab_cell.arms.items()}
 
 
 def measure(arms: dict[Side, ArmSpec], **more: Any) -> Pair:

@@ -22,8 +22,8 @@ from edgebench.ab_test.pair_statistics import (
     whole_wall_change,
 )
 from edgebench.ab_test.verdict import (
+    RuleResult,
     Rules,
-    Ruling,
     Tolerance,
     Verdict,
     judge,
@@ -41,7 +41,9 @@ def block(ns: float, count: int = 3, switches: int = 0, waited: int = 0) -> Bloc
     return Block(wall, [round(ns)] * count, [switches] * count, [waited] * count)
 
 
-def run(changes: list[float], rules: Rules, tolerance: Tolerance = TOLERANCE) -> tuple[Ruling, int]:
+def run(
+    changes: list[float], rules: Rules, tolerance: Tolerance = TOLERANCE
+) -> tuple[RuleResult, int]:
     """The ruling as a gate comes to it: look after look, and the pairs that it took."""
     have = rules.least
     while True:

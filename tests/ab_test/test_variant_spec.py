@@ -13,13 +13,13 @@ import msgspec
 import pytest
 
 from edgebench.ab_test import ab_cells, git_revisions, runtime_environments
-from edgebench.ab_test.ab_cells import make_contests
+from edgebench.ab_test.ab_cells import make_ab_cells
 from edgebench.ab_test.ab_report_types import MEMORY
-from edgebench.ab_test.ab_runner import Contest
+from edgebench.ab_test.ab_runner import ABCell
 from edgebench.ab_test.cell_verdict import rows
 from edgebench.ab_test.pair_record import SIDES, Side
 from edgebench.ab_test.pair_runner import Interpreter
-from edgebench.ab_test.pairing import Couple, Request, couple, points
+from edgebench.ab_test.pairing import CellPair, Request, cell_pair, points
 from edgebench.ab_test.variant_spec import KINDS, parse_side
 from edgebench.ab_test.verdict import Rules
 from edgebench.backend import Scalar
@@ -107,58 +107,58 @@ def request(tmp_path: Path, base: list[str], head: list[str]) -> Request:
 
 
 def test_head_is_base_with_what_head_says_changed(tmp_path: Path) -> None:
-    [contest] = make_contests(request(tmp_path, ["null"], ["ort"]), tmp_path)
-    assert "/null->ort/" in contest.case.cell
-    assert contest.case.cell.endswith("/single_stream")
-    assert contest.arms is not None
-    assert contest.arms["base"].job.model_sha256 == contest.arms["head"].job.model_sha256
-    assert contest.arms["head"].job.options == {"threads": 1}
+    [ab_cell] = make_ab_cells(request(tmp_path, ["null"], ["ort"]), tmp_path)
+    assert "/null->ort/" in ab_cell.case.cell
+    assert ab_cell.case.cell.endswith("/single_stream")
+    assert ab_cell.arms is not None
+    assert ab_cell.arms["base"].job.model_sha256 == ab_cell.arms["head"].job.model_sha256
+    assert ab_cell.arms["head"].job.options == {"threads": 1}
 
 
-def own(tmp_path: Path, base: Any, head: Any, **more: Any) -> Contest:
+def own(tmp_path: Path, base: Any, head: Any, **more: Any) -> ABCell:
     """The contest of two model files."""
     for name, model in (("base", base), ("head", head)):
         (tmp_path / f"{name}.onnx").write_bytes(model.SerializeToString())
     sides: dict[str, Any] = {name: parse_side([str(tmp_path / f"{name}.onnx")]) for name in SIDES}
-    [contest] = make_contests(Request(workloads=[], **sides, **more), tmp_path / "cache")
-    return contest
+    [ab_cell] = make_ab_cells(Request(workloads=[], **sides, **more), tmp_path / "cache")
+    return ab_cell
 
 
 def test_two_files_in_fp32_may_differ_by_either_ones_rounding(tmp_path: Path) -> None:
-    contest = own(tmp_path, network(weights()), network(weights()))
-    assert contest.case.parity_limit == 2e-3
+    ab_cell = own(tmp_path, network(weights()), network(weights()))
+    assert ab_cell.case.parity_limit == 2e-3
 
 
 def test_an_int8_file_and_a_float_one_may_differ_by_what_reduced_precision_does(
     tmp_path: Path,
 ) -> None:
-    contest = own(tmp_path, network(weights()), int8(weights()))
-    assert contest.allowed is not None
-    assert contest.case.parity_limit == REDUCED_PARITY_LIMIT
-    assert contest.allowed.of("y") >= REDUCED_PARITY_LIMIT
-    assert contest.allowed.of("label") == 0.5
+    ab_cell = own(tmp_path, network(weights()), int8(weights()))
+    assert ab_cell.allowed is not None
+    assert ab_cell.case.parity_limit == REDUCED_PARITY_LIMIT
+    assert ab_cell.allowed.of("y") >= REDUCED_PARITY_LIMIT
+    assert ab_cell.allowed.of("label") == 0.5
 
 
 def test_two_int8_files_may_differ_by_what_rounding_moves_either(tmp_path: Path) -> None:
-    contest = own(tmp_path, int8(weights()), int8(weights()))
-    assert contest.arms is not None
-    assert contest.allowed is not None
-    moved = contest.arms["head"].job.parity.moved["y"]
-    assert contest.allowed.of("y") == pytest.approx(min(4 * moved, 0.5))
+    ab_cell = own(tmp_path, int8(weights()), int8(weights()))
+    assert ab_cell.arms is not None
+    assert ab_cell.allowed is not None
+    moved = ab_cell.arms["head"].job.parity.moved["y"]
+    assert ab_cell.allowed.of("y") == pytest.approx(min(4 * moved, 0.5))
 
 
 def test_a_users_limit_holds_between_the_sides_and_to_either_reference(tmp_path: Path) -> None:
-    contest = own(tmp_path, network(weights()), int8(weights()), parity=0.3)
-    assert contest.arms is not None
-    assert contest.case.parity_limit == 0.3
-    assert {arm.job.parity_limit for arm in contest.arms.values()} == {0.3}
+    ab_cell = own(tmp_path, network(weights()), int8(weights()), parity=0.3)
+    assert ab_cell.arms is not None
+    assert ab_cell.case.parity_limit == 0.3
+    assert {arm.job.parity_limit for arm in ab_cell.arms.values()} == {0.3}
 
 
 def test_the_canary_allows_what_its_cell_does(tmp_path: Path) -> None:
-    contest = own(tmp_path, int8(weights()), int8(weights()))
-    [canary] = ab_cells.canary_of([contest])
-    assert canary.allowed == contest.allowed
-    assert canary.case.parity_limit == contest.case.parity_limit
+    ab_cell = own(tmp_path, int8(weights()), int8(weights()))
+    [canary] = ab_cells.canary_of([ab_cell])
+    assert canary.allowed == ab_cell.allowed
+    assert canary.case.parity_limit == ab_cell.case.parity_limit
 
 
 def planned(
@@ -168,7 +168,7 @@ def planned(
     workload = load_workloads([])["file-typing"]
     asked = Request(workloads=[workload], base=parse_side(base), head=parse_side(head), sets=sets)
     made = [
-        couple(asked, dict.fromkeys(SIDES, workload), point) for point in points(asked, workload)
+        cell_pair(asked, dict.fromkeys(SIDES, workload), point) for point in points(asked, workload)
     ]
     return [(found.base.variant, found.head.variant) for found in made]
 
@@ -202,7 +202,7 @@ def test_what_neither_side_would_have_is_refused() -> None:
 def test_a_head_has_the_versions_of_base_unless_it_says_what_runs(
     head: list[str], expected: tuple[str, str, str]
 ) -> None:
-    side = parse_side(head, known).on(parse_side(["onnxruntime==1.30.0"], known))
+    side = parse_side(head, known).with_defaults(parse_side(["onnxruntime==1.30.0"], known))
     assert (side.backend or "", "".join(side.pins), side.python or "") == expected
 
 
@@ -216,11 +216,11 @@ def test_the_versions_that_head_inherits_are_those_it_runs_on(
         return Interpreter(python=f"python with {pins[0]}")
 
     monkeypatch.setattr(runtime_environments, "for_pins", made)
-    [contest] = make_contests(
+    [ab_cell] = make_ab_cells(
         request(tmp_path, ["ort", "onnxruntime==1.30.0"], ["spinning=false"]), tmp_path
     )
-    assert contest.arms is not None
-    assert {arm.interpreter.python for arm in contest.arms.values()} == {
+    assert ab_cell.arms is not None
+    assert {arm.interpreter.python for arm in ab_cell.arms.values()} == {
         "python with onnxruntime==1.30.0"
     }
 
@@ -242,10 +242,10 @@ def test_versions_of_a_runtime_that_the_side_does_not_run_are_refused(
     monkeypatch.setattr(runtime_environments, "for_pins", lambda *_: Interpreter())
     asked = request(tmp_path, base, head)
     if not message:
-        assert make_contests(asked, tmp_path)
+        assert make_ab_cells(asked, tmp_path)
         return
     with pytest.raises(UsageError, match=message) as caught:
-        make_contests(asked, tmp_path)
+        make_ab_cells(asked, tmp_path)
     assert "name the backend as well" in caught.value.fix
 
 
@@ -262,9 +262,9 @@ def test_with_a_workload_head_has_the_model_of_base(tmp_path: Path) -> None:
 
 def arms_of(folder: Path, base: Path, head: Path, workloads: list[Workload]) -> list[Job]:
     sides = parse_side([str(base)]), parse_side([str(head)])
-    [contest] = make_contests(Request(workloads=workloads, base=sides[0], head=sides[1]), folder)
-    assert contest.arms is not None, contest.failure
-    return [contest.arms[side].job for side in SIDES]
+    [ab_cell] = make_ab_cells(Request(workloads=workloads, base=sides[0], head=sides[1]), folder)
+    assert ab_cell.arms is not None, ab_cell.failure
+    return [ab_cell.arms[side].job for side in SIDES]
 
 
 def test_either_side_may_bring_its_own_model_of_a_workload(tmp_path: Path) -> None:
@@ -309,26 +309,26 @@ def test_points_that_are_the_same_cell_are_measured_once(
     )
     prepared: list[Cell] = []
 
-    def targets(_: Request, couples: Sequence[Couple], *__: Any) -> list[dict[Side, Target]]:
-        prepared.extend(couple.base for couple in couples)
+    def targets(_: Request, cell_pairs: Sequence[CellPair], *__: Any) -> list[dict[Side, Target]]:
+        prepared.extend(cell_pair.base for cell_pair in cell_pairs)
         return [
-            dict.fromkeys(SIDES, Target(facts_of(couple.base), status="failed"))
-            for couple in couples
+            dict.fromkeys(SIDES, Target(facts_of(cell_pair.base), status="failed"))
+            for cell_pair in cell_pairs
         ]
 
     monkeypatch.setattr(ab_cells, "_targets", targets)
     side = parse_side([f"{plain}:Plain"])
     workload = load_workloads([])["image-classification"]
-    make_contests(Request(workloads=[workload], suite="quick", base=side, head=side), tmp_path)
+    make_ab_cells(Request(workloads=[workload], suite="quick", base=side, head=side), tmp_path)
     ids = [cell.id for cell in prepared]
     assert len(ids) == len(set(ids)) > 1
 
 
 def test_a_head_that_cannot_run_is_a_contest_with_its_reason(tmp_path: Path) -> None:
     head = ["edgebench.testing.faults:NotInstalled"]
-    [contest] = make_contests(request(tmp_path, ["ort"], head), tmp_path)
-    assert contest.failure is not None
-    assert contest.failure.message == "head cannot run: no-such-runtime is not installed"
+    [ab_cell] = make_ab_cells(request(tmp_path, ["ort"], head), tmp_path)
+    assert ab_cell.failure is not None
+    assert ab_cell.failure.message == "head cannot run: no-such-runtime is not installed"
 
 
 def test_as_many_threads_as_cores_are_report_only(tmp_path: Path, monkeypatch: object) -> None:
@@ -494,7 +494,7 @@ def test_a_build_that_fails_says_why(
 def test_a_revision_without_a_command_says_what_is_missing(tmp_path: Path) -> None:
     asked = Request(workloads=[], base=parse_side(["git:main"]), head=parse_side(["git:HEAD"]))
     with pytest.raises(UsageError, match="needs the command that builds the model"):
-        make_contests(asked, tmp_path)
+        make_ab_cells(asked, tmp_path)
 
 
 # Policies

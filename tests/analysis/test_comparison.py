@@ -10,7 +10,7 @@ import pytest
 
 from edgebench import stats
 from edgebench.analysis.comparison import Side, cell_name, compare
-from edgebench.analysis.comparison_report import Report, count_not_comparable, report
+from edgebench.analysis.comparison_report import ComparisonReport, count_not_comparable, report
 from edgebench.analysis.frame import RowFrame
 from edgebench.analysis.per_row.environment_differences import Environment
 from edgebench.analysis.table import build_table
@@ -25,7 +25,7 @@ def side(name: str, records: Sequence[Record]) -> Side:
     return Side(name, RowFrame(table.rows), environment)
 
 
-def compared(*sides: Sequence[Record], metrics: Sequence[str] = ()) -> Report:
+def compared(*sides: Sequence[Record], metrics: Sequence[str] = ()) -> ComparisonReport:
     named = [side(chr(ord("A") + n), records) for n, records in enumerate(sides)]
     found = compare(named, [METRICS[name] for name in metrics] or None)
     whole = report(found)

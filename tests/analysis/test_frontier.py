@@ -17,7 +17,7 @@ from edgebench.analysis.comparison import Side, compare
 from edgebench.analysis.frame import RowFrame
 from edgebench.analysis.front_probability import SignedObjective, front_probability
 from edgebench.analysis.frontier import frontier
-from edgebench.analysis.frontier_report import FrontRow, Report, report
+from edgebench.analysis.frontier_report import FrontierReport, FrontRow, report
 from edgebench.analysis.objectives import parse_objectives
 from edgebench.analysis.pick import pick
 from edgebench.analysis.table import build_table
@@ -152,7 +152,7 @@ def test_intervals_from_draws_cover_the_truth_where_resampling_replicates_does_n
 
 def test_equal_sizes_are_levelled_and_distant_ones_are_not() -> None:
     sizes = np.array([100.0, 100.9, 101.5, 90.0])
-    assert uncertainty.levelled(sizes, 0.01).tolist() == [100.0, 100.0, 101.5, 90.0]
+    assert uncertainty.quantized(sizes, 0.01).tolist() == [100.0, 100.0, 101.5, 90.0]
 
 
 # --- odds
@@ -240,12 +240,14 @@ def test_large_groups_are_judged_as_small_ones(contest: Any) -> None:
 # --- fronts of records
 
 
-def front(records: Sequence[Record], objectives: Sequence[str] = BOTH, **options: Any) -> Report:
+def front(
+    records: Sequence[Record], objectives: Sequence[str] = BOTH, **options: Any
+) -> FrontierReport:
     frame = RowFrame(build_table(records).rows)
     return report(frontier(frame, parse_objectives(objectives), **options))
 
 
-def row(found: Report, **variant: Any) -> FrontRow:
+def row(found: FrontierReport, **variant: Any) -> FrontRow:
     (one,) = [r for r in found.rows if all(r.variant.get(k) == v for k, v in variant.items())]
     return one
 

@@ -448,11 +448,11 @@ def test_peaks_and_sizes_are_plain_bytes() -> None:
 def test_a_replicate_that_was_run_again_judges_nothing_and_is_told_of() -> None:
     why = Reason(code="device_thermal_throttle", message="the CPU throttled", fix="cool it")
     hot = StateCheck(name="thermal_throttle", level="invalid", evidence="12 times")
-    spoilt = replicate(
+    disturbed = replicate(
         0, samples(9e6, 50, 0), status="invalid", reasons=[why], state_after=[hot], superseded_by=1
     )
     sound = [replicate(1, rerun_of=0), replicate(2), replicate(3)]
-    row = row_of(record({}, replicates=[spoilt, *sound]))
+    row = row_of(record({}, replicates=[disturbed, *sound]))
     assert (row.status, row.ranked, row.reasons, row.state) == ("ok", True, [], [])
     assert row.latency_ns.replicates == 3
     assert row.superseded == [why]

@@ -17,7 +17,7 @@ from edgebench.energy.energy_window import SourceFacts, Uncertainty
 from edgebench.energy.error_budget import combined
 from edgebench.energy.integrate import Refused, WindowEnergy, calm_interval_s, integrate, needed_s
 from edgebench.energy.replicate_energy import inferences, seconds_per_inference, window_energy
-from edgebench.energy.sampler import LONGEST_INTERVAL_S
+from edgebench.energy.sampler import MAX_INTERVAL_S
 from edgebench.energy.source import Sample
 from edgebench.record import Energy, Offline, Paced
 from edgebench.testing.power.cases import read_times
@@ -338,4 +338,4 @@ def test_a_calm_look_gives_a_window_just_what_it_needs() -> None:
     for window_s in (0.5, 1.0, 1.5, 2.0):
         calm = replace(POWER, calm_s=calm_interval_s(window_s))
         assert needed_s(calm) == pytest.approx(max(window_s, needed_s(POWER)))
-    assert calm_interval_s(60.0) == LONGEST_INTERVAL_S
+    assert calm_interval_s(60.0) == MAX_INTERVAL_S

@@ -14,7 +14,7 @@ from edgebench.energy.energy_window import SourceFacts
 from edgebench.energy.integrate import WindowEnergy, integrate
 from edgebench.energy.marker_alignment import Alignment
 from edgebench.energy.meter_log import read_log
-from edgebench.energy.sampler import LONGEST_INTERVAL_S, poll_interval_s
+from edgebench.energy.sampler import MAX_INTERVAL_S, poll_interval_s
 from edgebench.testing.power.bench import Clock, computed, end_of, really_read
 from edgebench.testing.power.cases import (
     LOADS,
@@ -74,7 +74,7 @@ def test_the_truth_lies_inside_and_the_interval_is_narrow(meter: SimulatedMeter)
         assert some.coverage >= 0.92, (load, some)
 
 
-@pytest.mark.parametrize("calm_s", [0.0174, LONGEST_INTERVAL_S])
+@pytest.mark.parametrize("calm_s", [0.0174, MAX_INTERVAL_S])
 def test_a_calm_look_is_as_honest_and_no_wider_than_fewer_readings_make_it(
     tmp_path: Path, calm_s: float
 ) -> None:

@@ -112,7 +112,7 @@ def test_one_foreign_line_is_no_torn_record(tmp_path: Path) -> None:
 def test_a_living_process_keeps_others_from_resuming(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_module, "LOCK_PATIENCE_S", 0.0)
+    monkeypatch.setattr(store_module, "LOCK_TIMEOUT_S", 0.0)
     store = RunStore.create(tmp_path / "run.jsonl", HEAD)
     with pytest.raises(StoreError, match="still alive"):
         RunStore.resume(store.journal)

@@ -302,7 +302,7 @@ def _replicate(machine: BusyMachine, run_ns: float, read_ns: float, copy_ns: flo
 
     samples = [took(run_ns) for _ in range(60)]
     parts: dict[str, list[int]] = {name: [] for name in ("prepare", "run", "read", "copy", "post")}
-    for _ in range(worker.LEAST_RUNS):
+    for _ in range(worker.MIN_RUNS):
         parts["prepare"].append(took(copy_ns))
         parts["run"].append(took(1.5 * run_ns))
         parts["read"].append(took(read_ns))

@@ -19,7 +19,7 @@ from edgebench.cli import cli, run
 from edgebench.definitions.workload_loader import load_workloads
 from edgebench.errors import DeviceStateError, ExitCode, UnsupportedError, UsageError
 from edgebench.measure.power_modes import PowerModes
-from edgebench.measure.runner import SLICE_FACTOR, Campaign, Settings
+from edgebench.measure.runner import SLICE_FACTOR, Runner, Settings
 from edgebench.measure.worker_messages import Done, Job
 from edgebench.planning.cells import plan
 from edgebench.planning.settings import parse_sets
@@ -187,8 +187,8 @@ def asking(name: str, mode: str | int | None) -> Any:
     return made
 
 
-def campaign(targets: list[Any], board: Board, launch: Any, keeper: Keeper) -> Campaign:
-    return Campaign(
+def campaign(targets: list[Any], board: Board, launch: Any, keeper: Keeper) -> Runner:
+    return Runner(
         targets, Settings(), A_RECORD.run, A_RECORD.device, [], keeper, Watcher(), 0.0,
         launch, power_modes=board.modes(),
     )  # fmt: skip
@@ -232,7 +232,7 @@ def test_the_first_mode_leaves_the_others_what_they_need_of_the_budget(tmp_path:
     targets = [asking("a", 0), asking("b", 1)]
     for target_ in targets:
         target_.job = msgspec.structs.replace(target_.job, backend=target_.cell.id)
-    made = Campaign(
+    made = Runner(
         targets, Settings(budget_s=100.0, slice_s=8.0), A_RECORD.run, A_RECORD.device, [], keeper,
         Watcher(), NOW_S, launch, power_modes=board.modes(), clock=now,
     )  # fmt: skip
@@ -272,7 +272,7 @@ def test_ctrl_c_in_a_replicate_puts_the_former_mode_back(tmp_path: Path) -> None
         raise KeyboardInterrupt
 
     modes = board.modes()
-    made = Campaign(
+    made = Runner(
         [asking("a", 0)], Settings(), A_RECORD.run, A_RECORD.device, [], Keeper(), Watcher(), 0.0,
         launch, power_modes=modes,
     )  # fmt: skip

@@ -30,9 +30,9 @@ from edgebench.measure.runner import (
     OVERHEAD_S,
     OVERTIME_S,
     SLICE_FACTOR,
-    Campaign,
     Outlook,
     Prepared,
+    Runner,
     Settings,
     Target,
 )
@@ -81,7 +81,7 @@ class Keeper:
 class Watcher:
     def starts(self, target: Target, number: int, total: int, left_s: float) -> None: ...
     def tick(self) -> None: ...
-    def spoilt(self, target: Target, replicate: Replicate, again: bool) -> None: ...
+    def disturbed(self, target: Target, replicate: Replicate, again: bool) -> None: ...
     def cut(self, target: Target, reason: Reason) -> None: ...
     def prepares(self, target: Target) -> None: ...
     def begins(self, outlook: Outlook) -> None: ...
@@ -150,9 +150,9 @@ def measure(
     clock: Callable[[], float] = now,
     first_round: int = 0,
     **others: Any,
-) -> tuple[Campaign, Keeper, list[CellFacts]]:
+) -> tuple[Runner, Keeper, list[CellFacts]]:
     keeper = keeper or Keeper()
-    campaign = Campaign(
+    campaign = Runner(
         targets,
         settings or Settings(),
         A_RECORD.run,
@@ -302,7 +302,7 @@ def test_a_spent_budget_keeps_what_was_measured_and_names_the_rest() -> None:
         return steady_launch(job)
 
     keeper = Keeper()
-    campaign = Campaign(
+    campaign = Runner(
         [target("a"), target("b"), target("c")],
         Settings(budget_s=100.0),
         A_RECORD.run,
@@ -478,7 +478,7 @@ def test_a_wait_for_quiet_is_no_part_of_the_budget() -> None:
     settings = Settings(budget_s=30.0, replicates=3, max_replicates=3)
     quiet = Quiet(60.0, look=look, clock=machine.clock)
     keeper = Keeper()
-    campaign = Campaign(
+    campaign = Runner(
         [machine.target("a")],
         settings,
         A_RECORD.run,
@@ -673,7 +673,7 @@ def test_what_the_budget_cut_is_no_failure(sound: int, monkeypatch: pytest.Monke
         return Done(replicate(job.index, status="failed", reasons=[hung]))
 
     keeper = Keeper()
-    campaign = Campaign(
+    campaign = Runner(
         [target("a")],
         Settings(budget_s=60.0),
         A_RECORD.run,
@@ -739,7 +739,7 @@ def test_what_stands_around_a_worker_takes_of_the_budget_too() -> None:
         return []
 
     spent_s: list[float] = []
-    campaign = Campaign(
+    campaign = Runner(
         [target(name) for name in "abc"],
         Settings(budget_s=100.0, slice_s=100.0),
         A_RECORD.run,
@@ -865,7 +865,7 @@ def test_a_disk_that_fills_up_leaves_what_was_measured_to_be_shown() -> None:
                 raise StoreError("full")
 
     keeper = FullKeeper()
-    campaign = Campaign(
+    campaign = Runner(
         [target("a"), target("b")],
         Settings(),
         A_RECORD.run,
@@ -911,7 +911,7 @@ def test_a_window_is_long_enough_for_the_meter_if_the_budget_allows(
         return steady_launch(job)
 
     meter = FakeMeter()
-    campaign = Campaign(
+    campaign = Runner(
         [target("a")],
         Settings(budget_s=budget_s),
         A_RECORD.run,
@@ -1037,7 +1037,9 @@ def test_a_fault_of_its_own_is_not_run_again(monkeypatch: pytest.MonkeyPatch) ->
 def test_whoever_watches_hears_of_a_spoilt_replicate(monkeypatch: pytest.MonkeyPatch) -> None:
     heard: list[tuple[str, bool]] = []
     monkeypatch.setattr(
-        Watcher, "spoilt", lambda _, target, replicate, again: heard.append((target.cell.id, again))
+        Watcher,
+        "disturbed",
+        lambda _, target, replicate, again: heard.append((target.cell.id, again)),
     )
     spoil(monkeypatch, 1, 2)
     measure([target("a")], settings=Settings(reruns=1))
@@ -1067,10 +1069,10 @@ def test_a_rerun_that_crashes_takes_no_place(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_rerun_that_was_due_when_the_run_was_killed_is_made_on_resuming() -> None:
     resumed = target("a")
-    spoilt = replicate(
+    disturbed = replicate(
         0, status="invalid", reasons=[Reason(code="device_throttle", message="12 events")]
     )
-    resumed.entries.append(JournalEntry(cell="a", replicate=spoilt))
+    resumed.entries.append(JournalEntry(cell="a", replicate=disturbed))
     _, keeper, _ = measure([resumed])
     assert [r.rerun_of for r in keeper.records[0].replicates] == [None, 0, None, None]
     assert keeper.records[0].status == "ok"
@@ -1099,21 +1101,21 @@ replicates = st.lists(st.booleans(), min_size=1, max_size=12)
 
 @given(replicates, st.integers(0, 5))
 def test_whatever_the_machine_does_reruns_are_bounded_and_nothing_is_lost(
-    spoilt: list[bool], limit: int
+    disturbed: list[bool], limit: int
 ) -> None:
     """Replicates as a campaign makes them: each spoilt or not, each a re-run where one is due."""
     why = [Reason(code="device_throttle", message="hot")]
     made: list[Replicate] = []
-    for index, hot in enumerate(spoilt):
+    for index, hot in enumerate(disturbed):
         changes: dict[str, Any] = {"status": "invalid", "reasons": why} if hot else {}
         made.append(replicate(index, [1], rerun_of=reruns.due(made, limit), **changes))
     marked = reruns.marked(made)
-    assert [r.index for r in marked] == list(range(len(spoilt)))
+    assert [r.index for r in marked] == list(range(len(disturbed)))
     assert sum(r.rerun_of is not None for r in made) <= limit
     named = [r.rerun_of for r in made if r.rerun_of is not None]
     assert len(set(named)) == len(named)  # nothing is run again twice
     for each in marked:
-        assert each.superseded_by is None or spoilt[each.index]
+        assert each.superseded_by is None or disturbed[each.index]
         if each.superseded_by is not None:
-            assert not spoilt[each.superseded_by]
-    assert reruns.standing(made) == [r for r in marked if r.superseded_by is None]
+            assert not disturbed[each.superseded_by]
+    assert reruns.valid_replicates(made) == [r for r in marked if r.superseded_by is None]

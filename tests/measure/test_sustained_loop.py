@@ -271,9 +271,9 @@ def test_every_null_of_the_row_has_its_reason_and_the_report_says_it() -> None:
 
 def test_what_needs_a_cool_start_is_unknown_where_the_first_process_does_not_count() -> None:
     machine = Machine(hot_c=120.0, limit_c=95.0)
-    spoilt = msgspec.structs.replace(of(machine.sustain(600)), status="invalid")
+    disturbed = msgspec.structs.replace(of(machine.sustain(600)), status="invalid")
     again = [of(machine.sustain(600), index) for index in (1, 2, 3)]  # the machine is hot by now
-    table = build_table([record({}, scenario="sustained", replicates=[spoilt, *again])])
+    table = build_table([record({}, scenario="sustained", replicates=[disturbed, *again])])
     (row,) = table.rows
     part = row.sustained
     assert part is not None
@@ -351,7 +351,7 @@ def test_heat_does_not_hide_a_setting_that_changed_between_two_loads(
 ) -> None:
     hot = StateCheck(name="thermal_throttle", level="invalid", evidence="12 times")
     monkeypatch.setattr(machine_state, "compare", lambda *_: [hot])
-    watch = state_monitor.Vigil()
+    watch = state_monitor.StateMonitor()
     monkeypatch.setattr(
         machine_state,
         "snapshot",
@@ -377,7 +377,7 @@ def changes_of(
     monkeypatch.setattr(machine_state, "snapshot", lambda: next(snapshots))
     gauge = Gauge("cooling_throttle", "cool it", lambda: state_now)
     monkeypatch.setattr(machine_state, "Gauges", lambda: Gauges([gauge]))
-    found = state_monitor.allowing_heat(state_monitor.Vigil().end(before))
+    found = state_monitor.allowing_heat(state_monitor.StateMonitor().end(before))
     return {check.name: check.level for check in found if check.level != "ok"}
 
 

@@ -168,9 +168,9 @@ def test_a_stop_outside_of_the_window_spoils_nothing(
     seen.hear(phase, 0, late=False)
     seen.look(1)
     found = seen.told(Done(replicate(0, [1], accounts=None))).replicate
-    spoilt = [reason.code for reason in found.reasons] == ["device_stopped"]
-    assert spoilt is (phase == WINDOW)
-    assert reruns.disturbed(found) is spoilt
+    disturbed = [reason.code for reason in found.reasons] == ["device_stopped"]
+    assert disturbed is (phase == WINDOW)
+    assert reruns.disturbed(found) is disturbed
 
 
 def test_a_machine_that_slept_in_the_window_spoilt_it() -> None:

@@ -13,7 +13,7 @@ from edgebench.record import Imported
 _GENERIC = ("nothing was measured", "no replicate is ok")
 
 
-def with_reported(row: Row, imported: Imported) -> Row:
+def with_imported(row: Row, imported: Imported) -> Row:
     """The row with the reported numbers in their fields, and the source's own reasons for gaps.
 
     Where samples gave a number already, it stays: what is derived can be derived again.

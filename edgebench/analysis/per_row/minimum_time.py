@@ -39,7 +39,7 @@ _NARROW_OPS = (
     ({"avx", "avx2", "avx_vnni", "asimddp", "asimdhp", "sve"}, 256.0),
     ({"neon", "asimd", "sse4_2"}, 128.0),
 )
-_MOST_OPS = 4096.0  # of an instruction set that nobody tells, Apple's matrix units among them
+_MAX_OPS = 4096.0  # of an instruction set that nobody tells, Apple's matrix units among them
 
 
 class Least(NamedTuple):
@@ -86,7 +86,7 @@ def _least(work: Work, ops_per_s: float, bytes_per_s: float, who: str) -> Least:
 
 def _ops_per_cycle(isa: Collection[str] | None, precision: str) -> float:
     table = _FP32_OPS if precision == "fp32" else _NARROW_OPS
-    return next((ops for names, ops in table if isa and names & set(isa)), _MOST_OPS)
+    return next((ops for names, ops in table if isa and names & set(isa)), _MAX_OPS)
 
 
 def _measured(calibration: Calibration, precision: str, threads: int | None) -> float | None:

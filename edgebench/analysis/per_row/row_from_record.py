@@ -14,7 +14,7 @@ from edgebench import record as rec
 from edgebench import stats
 from edgebench.analysis.per_row.answer_cache import caches
 from edgebench.analysis.per_row.generation_rows import generate_of
-from edgebench.analysis.per_row.imported_rows import with_reported
+from edgebench.analysis.per_row.imported_rows import with_imported
 from edgebench.analysis.per_row.sustained_rows import BEGAN_HOT, sustained_of
 from edgebench.analysis.table_types import (
     ColdStart,
@@ -79,13 +79,13 @@ def row_of(record: rec.Record) -> Row:
         caching=caches(good),
         inputs_sha256=record.inputs_sha256,
         replicate_wall_s=_wall_s(good),
-        state=_state(_standing(record)),
+        state=_state(_valid_replicates(record)),
         busy=_busy(good),
         superseded=_superseded(record),
         unknown=unknown,
     )
     _explain(row, record, good, unknown)
-    return row if record.imported is None else with_reported(row, record.imported)
+    return row if record.imported is None else with_imported(row, record.imported)
 
 
 # --- latency and throughput
@@ -252,7 +252,7 @@ def _reasons(record: rec.Record) -> list[rec.Reason]:
     """The record's reasons, then those of replicates that add another code."""
     reasons = list(record.reasons)
     codes = {reason.code for reason in reasons}
-    for replicate in _standing(record):
+    for replicate in _valid_replicates(record):
         for reason in replicate.reasons:
             if reason.code not in codes:
                 codes.add(reason.code)
@@ -260,7 +260,7 @@ def _reasons(record: rec.Record) -> list[rec.Reason]:
     return reasons
 
 
-def _standing(record: rec.Record) -> list[rec.Replicate]:
+def _valid_replicates(record: rec.Record) -> list[rec.Replicate]:
     """Replicates that no re-run replaced."""
     return [replicate for replicate in record.replicates if replicate.superseded_by is None]
 

@@ -119,7 +119,7 @@ def _unmeasured(row: Row) -> list[Reason]:
     return [Reason(code="latency_unknown", message=f"the latency is unknown: {why}")]
 
 
-def strike_growthless(rows: Sequence[Row]) -> list[Row]:
+def flag_flat_scaling(rows: Sequence[Row]) -> list[Row]:
     """Marks rows invalid whose latency does not grow along an axis of work.
 
     Compared are rows of one run that are equal but for that axis: the smallest against the largest

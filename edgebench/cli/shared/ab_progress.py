@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from edgebench.ab_test.ab_runner import Contest, Watcher
+from edgebench.ab_test.ab_runner import ABCell, Watcher
 from edgebench.cli.shared.run_progress import clock
 from edgebench.text.plain_text import plain, say
 
@@ -17,30 +17,30 @@ class LineWatcher:
     def __init__(self) -> None:
         self._sweep = 0
 
-    def pair_starts(self, contest: Contest, wanted: int, left_s: float | None) -> None:
-        number = len(contest.pairs) + 1
+    def pair_starts(self, ab_cell: ABCell, wanted: int, left_s: float | None) -> None:
+        number = len(ab_cell.pairs) + 1
         if number > self._sweep:
             self._sweep = number
             left = "" if left_s is None else f", {clock(left_s)} of the budget left"
             say(f"pair {number} of each open cell{left}")
 
-    def pair_done(self, contest: Contest) -> None:
-        if contest.failure is not None:
-            text = f"INVALID: {contest.case.cell}: {contest.failure.message}"
+    def pair_done(self, ab_cell: ABCell) -> None:
+        if ab_cell.failure is not None:
+            text = f"INVALID: {ab_cell.case.cell}: {ab_cell.failure.message}"
             say(text)
 
 
 class LiveWatcher(LineWatcher):
     """For terminals: one line, rewritten between pairs and never while one is measured."""
 
-    def pair_starts(self, contest: Contest, wanted: int, left_s: float | None) -> None:
+    def pair_starts(self, ab_cell: ABCell, wanted: int, left_s: float | None) -> None:
         left = "" if left_s is None else f" {clock(left_s)} left "
-        text = f"pair {len(contest.pairs) + 1}/{wanted}{left} {contest.case.cell}"
+        text = f"pair {len(ab_cell.pairs) + 1}/{wanted}{left} {ab_cell.case.cell}"
         print(f"\r\x1b[K{plain(text)[:79]}", end="", file=sys.stderr, flush=True)
 
-    def pair_done(self, contest: Contest) -> None:
+    def pair_done(self, ab_cell: ABCell) -> None:
         print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-        super().pair_done(contest)
+        super().pair_done(ab_cell)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-_LONGEST_BYTES = 64
+_MAX_BYTES = 64
 
 
 class Register:
@@ -25,7 +25,7 @@ class Register:
     def read(self) -> int | None:
         """The number now, or None: not ready (EAGAIN), switched off (ENODATA), or not a number."""
         try:
-            return int(os.pread(self._descriptor, _LONGEST_BYTES, 0))
+            return int(os.pread(self._descriptor, _MAX_BYTES, 0))
         except (OSError, ValueError):
             return None
 

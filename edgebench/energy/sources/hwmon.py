@@ -34,7 +34,7 @@ _INA_STEPS = {
 }  # fmt: skip
 _FILE = re.compile(r"(power|energy)([0-9]+)_(input|average)")
 _MICRO = 1e-6
-_MOST_W = 5000.0
+_MAX_W = 5000.0
 _PERIOD_S = 0.1  # where nothing tells: the slowest that drivers of hwmon usually are
 _SLACK_S = 10.0
 
@@ -124,7 +124,7 @@ class HwmonEnergy(_Hwmon):
     def open(self) -> None:
         super().open()
         self._counters = {
-            register: Counter(_MICRO, None, _MOST_W, _SLACK_S) for *_, register in self._registers
+            register: Counter(_MICRO, None, _MAX_W, _SLACK_S) for *_, register in self._registers
         }  # 64 bits of microjoules do not wrap
         self.rails()  # joules are counted from each counter's first value
 

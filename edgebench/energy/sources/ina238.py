@@ -20,7 +20,7 @@ from edgebench.probes.machine import Machine
 
 _W_PER_UW = 1e-6
 _RAIL = "VIN"
-_LEAST_SHUNT_UOHM = 1000  # where the driver does not tell
+_MIN_SHUNT_UOHM = 1000  # where the driver does not tell
 
 
 class Ina238(EnergySource):
@@ -33,7 +33,7 @@ class Ina238(EnergySource):
 
     def __init__(self, folder: Path, clock_ns: Callable[[], int] = time.monotonic_ns) -> None:
         chip = constants().chips["ina238"]
-        shunt_uohm = proc_files.read_int(folder / "shunt_resistor") or _LEAST_SHUNT_UOHM
+        shunt_uohm = proc_files.read_int(folder / "shunt_resistor") or _MIN_SHUNT_UOHM
         millivolts = proc_files.read_int(folder / "in1_input")
         self.period_s, self.latency_s = chip.period_s, chip.latency_s
         self.resolution = shunt_watts(chip.step_uv, shunt_uohm, millivolts)

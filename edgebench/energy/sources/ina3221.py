@@ -29,8 +29,8 @@ CHANNELS = (1, 2, 3)
 NOT_CONNECTED = "NC"
 _W_PER_MV_MA = 1e-6
 # Where neither tells: the widest bounds of any Jetson.
-_LEAST_SHUNT_UOHM = 2000
-_MOST_MV = 20_000
+_MIN_SHUNT_UOHM = 2000
+_MAX_MV = 20_000
 
 
 @dataclass(frozen=True)
@@ -201,4 +201,4 @@ def _place(folder: Path) -> str:
 
 def shunt_watts(microvolts: float, shunt_uohm: int | None, millivolts: int | None) -> float:
     """What so many microvolts at a shunt mean in watts, at the voltage of its rail."""
-    return microvolts / (shunt_uohm or _LEAST_SHUNT_UOHM) * (millivolts or _MOST_MV) / 1000
+    return microvolts / (shunt_uohm or _MIN_SHUNT_UOHM) * (millivolts or _MAX_MV) / 1000

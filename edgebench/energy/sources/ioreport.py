@@ -30,7 +30,7 @@ _FIELDS = {
     "ANE": "ane_mj",
     "DRAM": "dram_mj",
 }
-_MOST_W = 1000.0
+_MAX_W = 1000.0
 _SLACK_S = 10.0
 _SLOW_PERIOD_S = 2.23
 _PERIOD_S = 0.1
@@ -77,7 +77,7 @@ class IOReport(EnergySource):
         names = [name for name, field in _FIELDS.items() if getattr(first, field) is not None]
         if not names:
             raise OSError(f"{_MODULE}: this chip tells of no energy")
-        self._counters = {name: Counter(_UNIT_J, None, _MOST_W, _SLACK_S) for name in names}
+        self._counters = {name: Counter(_UNIT_J, None, _MAX_W, _SLACK_S) for name in names}
         self.total_rail = " + ".join(names)
         self.scope = self.total_rail
         self.resolution = _UNIT_J * len(names)

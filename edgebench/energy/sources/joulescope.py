@@ -21,7 +21,7 @@ _RANGE = {"js220": "s/i/range/mode", "js110": "s/i/range/select"}
 _ON: dict[str, int | str] = {"js220": 1, "js110": "on"}  # as the vendor's own tools say it
 _GAIN_ERROR = 0.006  # current and voltage of the older JS110, added
 _STEP_J = 1e-6
-_MOST_BACK_J = 0.01  # an idle input may count a little backwards
+_MAX_BACK_J = 0.01  # an idle input may count a little backwards
 _RAIL = "DUT"
 
 NewDriver = Callable[[], Any]
@@ -87,7 +87,7 @@ class Joulescope(EnergySource):
         joules = float(value["accumulators"]["energy"]["value"])
         if self._first_j is None:
             self._first_j = joules
-        elif self._last_j is not None and joules < self._last_j - _MOST_BACK_J:
+        elif self._last_j is not None and joules < self._last_j - _MAX_BACK_J:
             self._problem = (
                 f"the instrument went back from {self._last_j} J to {joules} J: set back"
             )

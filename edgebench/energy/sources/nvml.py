@@ -21,7 +21,7 @@ from edgebench.probes.machine import Machine
 _UNIT = 1e-3  # millijoules, milliwatts
 _ENERGY_PERIOD_S = 0.1  # 20 to 100 ms
 _MEAN_PERIOD_S = 1.0
-_MOST_W = 2000.0
+_MAX_W = 2000.0
 _SLACK_S = 1.0
 _GAIN_ERROR = 0.05  # what NVIDIA promises for power, and what arXiv 2312.02741 found
 _PART_TIME = ("A100", "H100")
@@ -92,7 +92,7 @@ class NvmlEnergy(_Nvml):
 
     def open(self) -> None:
         super().open()
-        self._counters = [Counter(_UNIT, None, _MOST_W, _SLACK_S) for _ in self._rails]
+        self._counters = [Counter(_UNIT, None, _MAX_W, _SLACK_S) for _ in self._rails]
         self.rails()
 
     def rails(self) -> list[Rail]:

@@ -23,7 +23,7 @@ from edgebench.probes.machine import Machine
 _UNIT_J = 1e-6
 _STEP_J = 2.0**-14  # the processor's own unit: 61 uJ, finer on some
 _PERIOD_S = 0.001
-_MOST_W = 1000.0  # more than a package draws: tells a wrap from a counter that was set back
+_MAX_W = 1000.0  # more than a package draws: tells a wrap from a counter that was set back
 _SLACK_S = 1.0
 
 
@@ -59,7 +59,7 @@ class Rapl(EnergySource):
     def open(self) -> None:
         open_all((register, zone.counted) for zone, register in self._zones)
         self._counters = [
-            (zone, register, Counter(_UNIT_J, zone.range_uj, _MOST_W, _SLACK_S))
+            (zone, register, Counter(_UNIT_J, zone.range_uj, _MAX_W, _SLACK_S))
             for zone, register in self._zones
         ]
         self.rails()  # joules are counted from each counter's first value

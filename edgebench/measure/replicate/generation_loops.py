@@ -13,11 +13,11 @@ from typing import Literal
 
 from edgebench import stats
 from edgebench.generation import Choose, GenerationSession, Prompts
-from edgebench.measure.replicate.loops import PATIENCE, Clock, Window, no_gc, usage
+from edgebench.measure.replicate.loops import MAX_SLICES, Clock, Window, no_gc, usage
 from edgebench.measure.replicate.warmup import SteadyDetector
 from edgebench.record import Request, Warmup
 
-#: Requests of a window, at least, if `PATIENCE` times its length allows them.
+#: Requests of a window, at least, if `MAX_SLICES` times its length allows them.
 MIN_REQUESTS = 3
 #: Asleep for so long, a process is given a whole time slice (3 to 4 ms on Linux) when it wakes.
 _PAUSE_S = 0.005
@@ -123,7 +123,7 @@ def _stop(
     if len(samples) >= most:
         return "samples"
     spent = spent_ns / (slice_s * 1e9)
-    if spent >= 1 and (len(samples) >= MIN_REQUESTS or spent >= PATIENCE):
+    if spent >= 1 and (len(samples) >= MIN_REQUESTS or spent >= MAX_SLICES):
         return "time"
     if len(samples) < 2 * MIN_REQUESTS:
         return ""

@@ -75,7 +75,7 @@ def measure(
     warmup = requests.warm_up(ask, pool, job.warmup_s, time.perf_counter_ns)
     uss_warm = process_memory.uss_bytes()
 
-    link.phase("measurement", loops.PATIENCE * max(job.slice_s, job.min_window_s) + each_s)
+    link.phase("measurement", loops.MAX_SLICES * max(job.slice_s, job.min_window_s) + each_s)
     account = process_accounting.Account()
     window, measured = requests.one_after_the_other(
         ask,

@@ -31,8 +31,8 @@ MIN_BLOCKS = 10
 MIN_SAMPLES = 30
 #: A window goes on beyond its time for so many samples, up to so many times its length: a slow query in
 #: a short window would give a number that says nothing.
-MIN_TIMED, PATIENCE = 10, 4
-LEAST_WARM_UP = 3  # queries, however slow
+MIN_TIMED, MAX_SLICES = 10, 4
+MIN_WARM_UP = 3  # queries, however slow
 
 
 @dataclass
@@ -111,7 +111,7 @@ def warm_up(
         # Every input of the pool is seen once, so that none is new in the window, if time allows.
         if steady and (len(recent) >= len(pool) or spent >= 0.5):
             break
-        if spent >= 1 and len(recent) >= LEAST_WARM_UP:
+        if spent >= 1 and len(recent) >= MIN_WARM_UP:
             break
     typical = round(median(recent[-5:]))
     return Warmup(iterations=len(recent), duration_ns=clock() - start, steady=steady), typical
@@ -161,7 +161,7 @@ def single_stream(
     with no_gc(), usage(window):
         start = clock()
         deadline = start + round(slice_s * 1e9)
-        give_up = start + round(PATIENCE * slice_s * 1e9)
+        give_up = start + round(MAX_SLICES * slice_s * 1e9)
         while not window.stop:
             room = max_samples - len(samples)
             size = min(per_block, room) if room else per_block

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     Infer = Callable[[Sequence[Feeds]], list[Outputs]]
 
 #: However small its share of the budget is: an item or two are more than nothing.
-LEAST_QUALITY_S = 1.0
+MIN_QUALITY_S = 1.0
 _Z = 1.96
 
 
@@ -51,7 +51,7 @@ class QualityTime:
         if time_s is None or most_s is None:
             return UNLIMITED
         now_s = clock()
-        enough_s = now_s + max(LEAST_QUALITY_S, now_s - began_s)
+        enough_s = now_s + max(MIN_QUALITY_S, now_s - began_s)
         return cls(min(began_s + most_s, max(began_s + time_s, enough_s)), clock)
 
     def check(self) -> None:

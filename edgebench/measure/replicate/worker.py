@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 PIPELINE_SHARE = 0.15
 DEVICE_SHARE = 0.15
 #: Runs of the pipeline and of the device's part, at least.
-LEAST_RUNS = 5
+MIN_RUNS = 5
 
 
 def main() -> None:
@@ -117,7 +117,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
 
     link.phase("first inference")
     first_ns = _first_inference(session, pool[0], task)
-    link.phase("warm-up", job.warmup_s + loops.LEAST_WARM_UP * first_ns / 1e9)
+    link.phase("warm-up", job.warmup_s + loops.MIN_WARM_UP * first_ns / 1e9)
     warmup, typical_ns = loops.warm_up(
         session.run, pool, job.warmup_s, steady_window=plan.steady_window
     )
@@ -140,7 +140,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
         )
         return Done(deferred, _digest(plan, feeds))
 
-    window_s = loops.PATIENCE * max(job.slice_s, job.min_window_s)
+    window_s = loops.MAX_SLICES * max(job.slice_s, job.min_window_s)
     phase("measurement", window_s + 2 * job.sustain_s, 1)
     account = process_accounting.Account()
     window = _window(job, session, pool, typical_ns)
@@ -162,7 +162,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
     )
     pipeline = None
     if plan.establishes:
-        phase("measurement of the pipeline", job.slice_s, LEAST_RUNS)
+        phase("measurement of the pipeline", job.slice_s, MIN_RUNS)
         pipeline = _pipeline(job, session, task(), typical_ns)
     observed = Memory(
         peak_bytes=peak.peak_bytes,
@@ -176,7 +176,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
     )
     device = None
     if plan.establishes:
-        phase("measurement of the device's part", job.slice_s, LEAST_RUNS)
+        phase("measurement of the device's part", job.slice_s, MIN_RUNS)
         device = _device_times(job, session, pool, typical_ns)
 
     count = plan.checked_items(job.batch, quality_checks.CHECKED_ITEMS)
@@ -288,7 +288,7 @@ def _device_times(
     job: Job, session: Session, pool: list[Any], typical_ns: int
 ) -> DeviceTimes | None:
     """Transfers and computation apart, by the device's own clock, after everything was timed."""
-    count = _count(DEVICE_SHARE * job.slice_s, typical_ns, least=LEAST_RUNS, most=200)
+    count = _count(DEVICE_SHARE * job.slice_s, typical_ns, least=MIN_RUNS, most=200)
     return session.device_times([pool[number % len(pool)] for number in range(count)])
 
 
@@ -380,7 +380,7 @@ def _pipeline(job: Job, session: Session, task: Task, typical_ns: int) -> Pipeli
         read_ns=[],
         copy_ns=[],
     )
-    count = _count(PIPELINE_SHARE * job.slice_s, 2 * typical_ns, least=LEAST_RUNS, most=200)
+    count = _count(PIPELINE_SHARE * job.slice_s, 2 * typical_ns, least=MIN_RUNS, most=200)
     raw = [task.raw(index) for index in range(min(len(task), input_pool.POOL * job.batch))]
     deadline = clock() + round(2 * PIPELINE_SHARE * job.slice_s * 1e9)
     for number in range(count):
@@ -405,7 +405,7 @@ def _pipeline(job: Job, session: Session, task: Task, typical_ns: int) -> Pipeli
         split.prepare_ns.append(ready - made)
         split.read_ns.append(answered - returned)
         split.copy_ns.append(answer_completion.copying_ns(feeds, outputs))
-        if end > deadline and number + 1 >= LEAST_RUNS:
+        if end > deadline and number + 1 >= MIN_RUNS:
             break
     return split
 
