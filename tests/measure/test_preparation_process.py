@@ -127,8 +127,9 @@ def test_a_model_that_wants_all_memory_gets_what_is_allowed(tmp_path: Path) -> N
 
 PARENT = """
 import sys
-from edgebench.measure import children
-children.ask("edgebench.preparation.prepare", sys.stdin.buffer.read(), children.Allowance(600.0))
+from edgebench.measure import preparation_process
+ask = preparation_process.ask
+ask("edgebench.preparation.prepare", sys.stdin.buffer.read(), preparation_process.Allowance(600.0))
 """
 
 

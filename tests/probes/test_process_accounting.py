@@ -72,12 +72,12 @@ def test_a_helper_that_leaves_its_session_is_still_a_child_of_the_worker() -> No
     script = """
 import os, subprocess, sys, time
 from edgebench.measure.replicate.worker_ipc import ParentLink
-from edgebench.probes import accounts
+from edgebench.probes import process_accounting
 from edgebench.probes.proc_files import LIVE
 ParentLink(0, 1, os.getppid()).die_with_parent()
 code = "import os, time\\nif os.fork() == 0:\\n os.setsid()\\n time.sleep(60)"
 subprocess.run([sys.executable, "-c", code], check=True)
-left = list(accounts.descendants(LIVE, os.getpid()))
+left = list(process_accounting.descendants(LIVE, os.getpid()))
 print(len(left))
 for pid in left: os.kill(pid, 9)
 """

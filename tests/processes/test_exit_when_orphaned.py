@@ -10,9 +10,10 @@ from edgebench.processes.parent_tie import LOOK_S, exit_when_orphaned
 #: Reads words as an arm does, after it tied itself to its parent as on macOS.
 CHILD = """
 import os, time
-from edgebench.measure import parent_link
-parent_link.sys = type("System", (), {"platform": "darwin"})
-link = parent_link.ParentLink(0, 1, os.getppid())
+from edgebench.measure.replicate.worker_ipc import ParentLink
+from edgebench.processes import parent_tie
+parent_tie.sys = type("System", (), {"platform": "darwin"})
+link = ParentLink(0, 1, os.getppid())
 link.die_with_parent()
 time.sleep(0)  # lets another thread run first
 while line := link._job.readline():
