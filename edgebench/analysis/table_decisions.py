@@ -20,7 +20,7 @@ from edgebench.analysis.frontier import (
     OBJECTIVE,
     VERDICTS,
     YES,
-    Contest,
+    Competition,
     Frontier,
     all_by_value,
 )
@@ -48,12 +48,12 @@ def with_decisions(
     result = find_fronts(frame, confidence=confidence)
     placed = list(rows)
     found: dict[Group, Front] = {}
-    for contest in result.contests:
-        for group, places in _groups_of(contest):
-            found[group] = _front(result, contest, group, places)
+    for competition in result.competitions:
+        for group, places in _groups_of(competition):
+            found[group] = _front(result, competition, group, places)
             for place in places:
-                index = int(contest.members[place])
-                placed[index] = _placed(rows[index], contest, int(place), found[group].by_value)
+                index = int(competition.members[place])
+                placed[index] = _placed(rows[index], competition, int(place), found[group].by_value)
     for index in np.flatnonzero(result.left_out >= OBJECTIVE).tolist():
         placed[index] = _undecided(rows[index], result, index)
     choices = {
@@ -65,9 +65,9 @@ def with_decisions(
     return placed, fronts, picks
 
 
-def _groups_of(contest: Contest) -> Iterator[tuple[Group, Any]]:
-    """Each group of a contest, and the places of its rows there."""
-    for names, places in zip(contest.groups.names, members_of(contest), strict=True):
+def _groups_of(competition: Competition) -> Iterator[tuple[Group, Any]]:
+    """Each group of a competition, and the places of its rows there."""
+    for names, places in zip(competition.groups.names, members_of(competition), strict=True):
         yield Group(*(names[column] for column in GROUP_COLUMNS)), places
 
 
@@ -75,23 +75,23 @@ def _group(choice: Choice) -> Group:
     return Group(*(getattr(choice, column) for column in GROUP_COLUMNS))
 
 
-def _front(result: Frontier, contest: Contest, group: Group, places: Any) -> Front:
-    by_value = all_by_value(contest, places)
-    on_it = contest.by_value[places] if by_value else contest.verdict[places] != NO
-    sure = contest.verdict[places] == YES
+def _front(result: Frontier, competition: Competition, group: Group, places: Any) -> Front:
+    by_value = all_by_value(competition, places)
+    on_it = competition.by_value[places] if by_value else competition.verdict[places] != NO
+    sure = competition.verdict[places] == YES
     return Front(
         **group._asdict(),
-        objectives=[objective.metric.name for objective in contest.objectives],
-        left_out=[LeftOut(objective=name, reason=why) for name, why in contest.omitted.items()],
+        objectives=[objective.metric.name for objective in competition.objectives],
+        left_out=[LeftOut(objective=name, reason=why) for name, why in competition.omitted.items()],
         by_value=by_value,
-        rows=contest.members[places[on_it]].tolist(),
-        sure=contest.members[places[sure]].tolist(),
+        rows=competition.members[places[on_it]].tolist(),
+        sure=competition.members[places[sure]].tolist(),
     )
 
 
-def _placed(row: Row, contest: Contest, place: int, by_value: bool) -> Row:
-    verdict, probability = int(contest.verdict[place]), float(contest.probability[place])
-    on_it = bool(contest.by_value[place])
+def _placed(row: Row, competition: Competition, place: int, by_value: bool) -> Row:
+    verdict, probability = int(competition.verdict[place]), float(competition.probability[place])
+    on_it = bool(competition.by_value[place])
     unknown = {name: why for name, why in row.unknown.items() if name not in _PLACE}
     if np.isnan(probability):
         unknown["front_probability"] = "rows without an interval leave it open"

@@ -8,7 +8,7 @@ from typing import TextIO
 import numpy as np
 
 from edgebench.analysis.frame import Identity, Indices
-from edgebench.analysis.frontier import COMPETES, Contest, Frontier, all_by_value
+from edgebench.analysis.frontier import COMPETES, Competition, Frontier, all_by_value
 from edgebench.analysis.frontier_report import FrontRow, Group, front_rows, group_of, members_of
 from edgebench.analysis.frontier_report import not_ranked as reason_of
 from edgebench.analysis.more_time import MoreTime
@@ -46,16 +46,16 @@ def render(result: Frontier, findings: Sequence[str], out: TextIO) -> None:
 
 def _lines(result: Frontier, findings: Sequence[str], width: int) -> Iterator[Line]:
     parts = [
-        (contest, group, places)
-        for contest in result.contests
-        for group, places in enumerate(members_of(contest))
+        (competition, group, places)
+        for competition in result.competitions
+        for group, places in enumerate(members_of(competition))
     ]
     if len(parts) != 1:
         yield from wrapped(_summary(result, len(parts)), width, TITLE)
         yield "", None
     notes: dict[str, None] = {}  # an ordered set
-    for contest, group, places in parts[:_GROUPS]:
-        yield from _block(result, contest, group, places, width, notes)
+    for competition, group, places in parts[:_GROUPS]:
+        yield from _block(result, competition, group, places, width, notes)
         yield "", None
     if len(parts) > _GROUPS:
         yield f"{len(parts) - _GROUPS} more fronts: --format json, or name a --workload", HEAD
@@ -69,15 +69,15 @@ def _lines(result: Frontier, findings: Sequence[str], width: int) -> Iterator[Li
 
 def _summary(result: Frontier, groups: int) -> str:
     counts = sum(
-        (np.bincount(contest.verdict, minlength=3) for contest in result.contests),
+        (np.bincount(competition.verdict, minlength=3) for competition in result.competitions),
         start=np.zeros(3, dtype=int),
     )
     if not groups:
         return "no front: no row competes"
     alone = sum(
-        all_by_value(contest, places)
-        for contest in result.contests
-        for places in members_of(contest)
+        all_by_value(competition, places)
+        for competition in result.competitions
+        for places in members_of(competition)
     )
     if alone == groups:
         return f"{groups} fronts by value: no row has an interval, so nothing is sure"
@@ -88,20 +88,20 @@ def _summary(result: Frontier, groups: int) -> str:
 
 def _block(
     result: Frontier,
-    contest: Contest,
+    competition: Competition,
     group: int,
     places: Indices,
     width: int,
     notes: dict[str, None],
 ) -> Iterator[Line]:
-    facts = group_of(result, contest, group, places)
+    facts = group_of(result, competition, group, places)
     notes.update(dict.fromkeys(facts.notes))
-    keys = contest.columns[0].values, ~contest.by_value, -contest.verdict
+    keys = competition.columns[0].values, ~competition.by_value, -competition.verdict
     order = np.lexsort([key[places] for key in keys])
     shown = places[order[:_ROWS]]
-    rows = list(front_rows(result, contest, group, places, shown))
+    rows = list(front_rows(result, competition, group, places, shown))
     names = [plain(name) for name in labels(_named(rows, result))]
-    silent = np.isnan(contest.probability[places]) & contest.by_value[places]
+    silent = np.isnan(competition.probability[places]) & competition.by_value[places]
     decision = _decision(facts, rows, names, int(silent.sum()))
     yield from wrapped(decision, width, DEPLOY)
     yield from wrapped(_title(facts, rows, result), width, HEAD)

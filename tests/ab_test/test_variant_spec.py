@@ -98,7 +98,7 @@ def test_an_unknown_specification_lists_the_kinds() -> None:
     assert all(kind in caught.value.fix for kind in KINDS)
 
 
-# Contests
+# A/B cells
 
 
 def request(tmp_path: Path, base: list[str], head: list[str]) -> Request:
@@ -116,7 +116,7 @@ def test_head_is_base_with_what_head_says_changed(tmp_path: Path) -> None:
 
 
 def own(tmp_path: Path, base: Any, head: Any, **more: Any) -> ABCell:
-    """The contest of two model files."""
+    """The A/B cell of two model files."""
     for name, model in (("base", base), ("head", head)):
         (tmp_path / f"{name}.onnx").write_bytes(model.SerializeToString())
     sides: dict[str, Any] = {name: parse_side([str(tmp_path / f"{name}.onnx")]) for name in SIDES}
@@ -324,7 +324,7 @@ def test_points_that_are_the_same_cell_are_measured_once(
     assert len(ids) == len(set(ids)) > 1
 
 
-def test_a_head_that_cannot_run_is_a_contest_with_its_reason(tmp_path: Path) -> None:
+def test_a_head_that_cannot_run_is_a_cell_with_its_reason(tmp_path: Path) -> None:
     head = ["edgebench.testing.faults:NotInstalled"]
     [ab_cell] = make_ab_cells(request(tmp_path, ["ort"], head), tmp_path)
     assert ab_cell.failure is not None

@@ -189,7 +189,7 @@ def test_rows_of_different_groups_do_not_compete() -> None:
 
 
 @st.composite
-def contests(draw: st.DrawFn) -> tuple[list[float], list[float], list[int]]:
+def competitions(draw: st.DrawFn) -> tuple[list[float], list[float], list[int]]:
     count = draw(st.integers(2, 12))
     values = st.lists(st.floats(1.0, 1.2), min_size=count, max_size=count)
     scores = st.lists(st.sampled_from([0.1, 0.2, 0.3]), min_size=count, max_size=count)
@@ -197,10 +197,10 @@ def contests(draw: st.DrawFn) -> tuple[list[float], list[float], list[int]]:
     return draw(values), draw(scores), draw(groups)
 
 
-@given(contests(), st.randoms())
+@given(competitions(), st.randoms())
 @settings(max_examples=40, deadline=None)
-def test_the_order_of_rows_changes_no_probability(contest: Any, random: Any) -> None:
-    values, scores, groups = contest
+def test_the_order_of_rows_changes_no_probability(competition: Any, random: Any) -> None:
+    values, scores, groups = competition
     order = list(range(len(values)))
     random.shuffle(order)
     before = share([turned(values, 0.02), turned(scores, 0.0)], groups, range(len(values)))
@@ -212,10 +212,10 @@ def test_the_order_of_rows_changes_no_probability(contest: Any, random: Any) -> 
     assert after.tolist() == [before[i] for i in order]
 
 
-@given(contests())
+@given(competitions())
 @settings(max_examples=40, deadline=None)
-def test_a_dominated_row_more_changes_nothing_for_the_others(contest: Any) -> None:
-    values, scores, _ = contest
+def test_a_dominated_row_more_changes_nothing_for_the_others(competition: Any) -> None:
+    values, scores, _ = competition
     groups = [0] * len(values)
     keys = list(range(len(values)))
     before = share([turned(values, 0.02), turned(scores, 0.0)], groups, keys)
@@ -225,10 +225,10 @@ def test_a_dominated_row_more_changes_nothing_for_the_others(contest: Any) -> No
     assert after[-1] == 0.0
 
 
-@given(contests())
+@given(competitions())
 @settings(max_examples=30, deadline=None)
-def test_large_groups_are_judged_as_small_ones(contest: Any) -> None:
-    values, scores, groups = contest
+def test_large_groups_are_judged_as_small_ones(competition: Any) -> None:
+    values, scores, groups = competition
     objectives = [turned(values, 0.02), turned(scores, 0.0)]
     pairs = share(objectives, groups, range(len(values)))
     with pytest.MonkeyPatch.context() as patch:

@@ -43,7 +43,8 @@ Graph = dict[str, set[str]]
 def folders(top: str) -> Iterator[tuple[str, list[Path]]]:
     found = defaultdict(list)
     for path in sorted((ROOT / top).rglob("*.py")):
-        found[path.parent.relative_to(ROOT).as_posix()].append(path)
+        if path.name != "__init__.py":
+            found[path.parent.relative_to(ROOT).as_posix()].append(path)
     yield from found.items()
 
 
