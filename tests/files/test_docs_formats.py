@@ -49,9 +49,9 @@ def _fields(root: type, module: str) -> set[tuple[str, str]]:
         (Record, "edgebench.record", "record.md"),
         (Record, "edgebench.backend", "record.md"),
         (Table, "edgebench.analysis.table_types", "table.md"),
-        (frontier_report.Report, "edgebench.analysis.frontier_report", "analysis.md"),
-        (pick_report.Report, "edgebench.analysis.pick_report", "analysis.md"),
-        (comparison_report.Report, "edgebench.analysis.comparison_report", "analysis.md"),
+        (frontier_report.FrontierReport, "edgebench.analysis.frontier_report", "analysis.md"),
+        (pick_report.PickReport, "edgebench.analysis.pick_report", "analysis.md"),
+        (comparison_report.ComparisonReport, "edgebench.analysis.comparison_report", "analysis.md"),
     ],
 )
 def test_every_field_is_named(root: type, module: str, name: str) -> None:

@@ -115,7 +115,8 @@ def circle(graph: Graph) -> str:
 
 
 def reached(start: str) -> set[str]:
-    found, ahead = set(), [start]
+    found: set[str] = set()
+    ahead = [start]
     while ahead:
         new = rooms()[ahead.pop()] - found
         found |= new

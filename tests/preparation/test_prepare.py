@@ -220,7 +220,7 @@ def test_a_shape_fixes_open_axes_of_a_users_model(tmp_path: Path) -> None:
     [
         ({"precision": "fp3"}, UnsupportedError, "did you mean 'fp32'"),
         ({"builder": "efficientnet_lite"}, UsageError, "did you mean 'efficientnet_lite0'"),
-        ({"builder": "jobs"}, UsageError, "is no builder"),
+        ({"builder": "file_kind"}, UsageError, "is no builder"),
         ({"shapes": {"imag": [1, 3, 8, 8]}}, UsageError, "did you mean 'image'"),
         ({"task": "image_clasification"}, UsageError, "did you mean 'image_classification'"),
     ],
