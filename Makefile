@@ -25,12 +25,12 @@ test-assets: $(VENV)/.test
 
 # The runtimes that the tests do without where they are not installed: OpenVINO and ncnn.
 test-runtimes: $(VENV)/.runtimes
-	$(BIN)/pytest tests/test_openvino.py tests/test_ncnn.py tests/test_runtime_contracts.py tests/test_runtime_workloads.py
+	$(BIN)/pytest tests/backends/test_openvino.py tests/backends/test_ncnn.py tests/backends/test_runtime_contracts.py tests/backends/test_runtime_workloads.py
 
 # The report's page in a real browser: Debian's chromium, installed where it is missing.
 test-browser: $(VENV)/.browser
 	command -v chromium >/dev/null || { $(AS_ROOT) apt-get update && $(AS_ROOT) apt-get install -y chromium; }
-	$(BIN)/pytest -m browser tests/test_report_browser.py
+	$(BIN)/pytest -m browser tests/report/test_browser.py
 
 # The README's picture, from the reference results.
 readme-picture: $(VENV)/.test
@@ -50,11 +50,11 @@ coverage: $(VENV)/.coverage
 
 # Runtimes for language models; llama.cpp is built from source (about eight minutes of one core).
 test-llm: $(VENV)/.llm
-	$(BIN)/pytest tests/test_runtime_contracts.py -k "decoders"
+	$(BIN)/pytest tests/backends/test_runtime_contracts.py -k "decoders"
 
 # ONNX Runtime GenAI with its model builder, which brings PyTorch: no part of CI.
 test-genai: $(VENV)/.genai
-	$(BIN)/pytest tests/test_runtime_contracts.py -k "decoders and ort_genai"
+	$(BIN)/pytest tests/backends/test_runtime_contracts.py -k "decoders and ort_genai"
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -31,7 +31,7 @@ from edgebench.backend import (
     Unavailable,
 )
 from edgebench.errors import UnsupportedError
-from edgebench.installed import installed_version
+from edgebench.installed_packages import installed_version
 
 if TYPE_CHECKING:
     from onnx import ModelProto

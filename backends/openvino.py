@@ -27,8 +27,8 @@ from edgebench.backend import (
     named_by_place,
 )
 from edgebench.errors import UnsupportedError
-from edgebench.installed import installed_version
-from edgebench.telemetry import keep_openvino_silent, openvino_telemetry
+from edgebench.installed_packages import installed_version
+from edgebench.processes.telemetry import keep_openvino_silent, openvino_telemetry
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -30,7 +30,7 @@ from edgebench.backend import (
 )
 from edgebench.errors import UnsupportedError
 from edgebench.generation import GenerationSession, Room, check_prompts, check_step
-from edgebench.telemetry import openvino_telemetry
+from edgebench.processes.telemetry import openvino_telemetry
 
 from .openvino import compute_census, executed_layers, reason
 

@@ -28,9 +28,14 @@ from edgebench.backend import (
     named_by_place,
 )
 from edgebench.errors import UnsupportedError
-from edgebench.installed import installed_version
-from edgebench.probes.distributions import onnxruntime_owners
-from edgebench.telemetry import Telemetry, has_database_open, ort_environment, ort_telemetry
+from edgebench.installed_packages import installed_version
+from edgebench.probes.python_distributions import onnxruntime_owners
+from edgebench.processes.telemetry import (
+    Telemetry,
+    has_database_open,
+    ort_environment,
+    ort_telemetry,
+)
 
 if TYPE_CHECKING:
     from edgebench.backend import Feeds, Outputs
@@ -175,7 +180,7 @@ class OrtBackend(Backend):
         import onnxruntime
 
         from edgebench.assets import file_sha256
-        from edgebench.probes import device
+        from edgebench.probes import device_facts as device
 
         # The optimised graph is made for one processor: layouts follow its vector width.
         processor = {k: device.detect().facts.get(k) for k in ("machine", "cpu_model", "isa")}

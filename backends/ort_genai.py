@@ -30,10 +30,10 @@ from edgebench.backend import (
     Unavailable,
     availability_of,
 )
-from edgebench.children import module_command
 from edgebench.errors import UnsupportedError
 from edgebench.generation import GenerationSession, Room, check_prompts, check_step
-from edgebench.telemetry import Telemetry, ort_telemetry
+from edgebench.processes.python_command import module_command
+from edgebench.processes.telemetry import Telemetry, ort_telemetry
 
 if TYPE_CHECKING:
     from edgebench.generation import Logits, Prompts

@@ -8,11 +8,11 @@ import os
 
 TYPE_CHECKING = False  # as in typing, whose import would take longer than all else here
 if TYPE_CHECKING:
-    from edgebench.analysis.compare_report import Report as ComparisonReport
-    from edgebench.analysis.frontier_report import Report as FrontierReport
-    from edgebench.analysis.gate_types import GateReport as ABReport
-    from edgebench.analysis.pick_report import Report as PickReport
-    from edgebench.analysis.types import Row, Table
+    from edgebench.ab_test.ab_report_types import GateReport as ABReport
+    from edgebench.analysis.comparison_report import ComparisonReport
+    from edgebench.analysis.frontier_report import FrontierReport
+    from edgebench.analysis.pick_report import PickReport
+    from edgebench.analysis.table_types import Row, Table
     from edgebench.api.interrupted import Interrupted
     from edgebench.api.measuring import ABOptions, RunOptions, ab, run
     from edgebench.api.results import Results, read
@@ -55,28 +55,28 @@ __all__ = [
 #: Name of the API -> its module, and its name there.
 _PLACES = {
     "ABOptions": ("edgebench.api.measuring", "ABOptions"),
-    "ABReport": ("edgebench.analysis.gate_types", "GateReport"),
+    "ABReport": ("edgebench.ab_test.ab_report_types", "GateReport"),
     "AssetError": ("edgebench.errors", "AssetError"),
-    "ComparisonReport": ("edgebench.analysis.compare_report", "Report"),
+    "ComparisonReport": ("edgebench.analysis.comparison_report", "ComparisonReport"),
     "DeviceStateError": ("edgebench.errors", "DeviceStateError"),
     "EdgebenchError": ("edgebench.errors", "EdgebenchError"),
     "ExitCode": ("edgebench.errors", "ExitCode"),
-    "FrontierReport": ("edgebench.analysis.frontier_report", "Report"),
+    "FrontierReport": ("edgebench.analysis.frontier_report", "FrontierReport"),
     "Interrupted": ("edgebench.api.interrupted", "Interrupted"),
-    "PickReport": ("edgebench.analysis.pick_report", "Report"),
+    "PickReport": ("edgebench.analysis.pick_report", "PickReport"),
     "Results": ("edgebench.api.results", "Results"),
-    "Row": ("edgebench.analysis.types", "Row"),
+    "Row": ("edgebench.analysis.table_types", "Row"),
     "RunOptions": ("edgebench.api.measuring", "RunOptions"),
     "SpecError": ("edgebench.errors", "SpecError"),
     "StoreError": ("edgebench.errors", "StoreError"),
-    "Table": ("edgebench.analysis.types", "Table"),
+    "Table": ("edgebench.analysis.table_types", "Table"),
     "UsageError": ("edgebench.errors", "UsageError"),
     "ab": ("edgebench.api.measuring", "ab"),
     "read": ("edgebench.api.results", "read"),
     "run": ("edgebench.api.measuring", "run"),
 }
 
-# In every process, as ONNX Runtime reads it once, when it is imported (edgebench.telemetry).
+# In every process, as ONNX Runtime reads it once, when it is imported (edgebench.processes.telemetry).
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 if not TYPE_CHECKING:  # or every name would be one of the package

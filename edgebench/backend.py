@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import msgspec
 
-from edgebench.bounds import Count, DurationNs, Integer, Value
 from edgebench.errors import UnsupportedError
-from edgebench.installed import installed_version
-from edgebench.suggest import did_you_mean
+from edgebench.files.number_bounds import Count, DurationNs, Integer, Value
+from edgebench.installed_packages import installed_version
+from edgebench.text.did_you_mean import did_you_mean
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

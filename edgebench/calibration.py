@@ -12,13 +12,13 @@ from typing import Final, Literal
 
 import msgspec
 
-from edgebench.bounds import AtLeastOne, Rate
 from edgebench.errors import EdgebenchError, StoreError, mend_disk
-from edgebench.json_lines import decoded
-from edgebench.plain_text import utf8
+from edgebench.files.atomic_write import whole_file
+from edgebench.files.json_lines import decoded
+from edgebench.files.number_bounds import AtLeastOne, Rate
+from edgebench.files.regular_file import read_regular
 from edgebench.record import DeviceFacts, Part, StateCheck
-from edgebench.regular_file import read_regular
-from edgebench.whole_file import whole_file
+from edgebench.text.plain_text import utf8
 
 CALIBRATION_SCHEMA: Final = "edgebench.calibration/1"
 

@@ -11,10 +11,10 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Literal
 
 from edgebench.errors import UsageError
-from edgebench.suggest import did_you_mean
+from edgebench.text.did_you_mean import did_you_mean
 
 if TYPE_CHECKING:
-    from edgebench.analysis.types import Row
+    from edgebench.analysis.table_types import Row
 
 Better = Literal["lower", "higher"]
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytest
 
 if TYPE_CHECKING:
-    from edgebench.analysis.gate_types import GateReport
-    from edgebench.measure.callables import Timing
+    from edgebench.ab_test.ab_report_types import GateReport
+    from edgebench.ab_test.timed_functions import Timing
 
     Undecided = Literal["fail", "skip", "pass"]
 
@@ -38,13 +38,13 @@ class EdgebenchFixture:
         artifact: str | None = None,
     ) -> GateReport:
         """The report of `edgebench ab`; nothing is asserted. `tau` and `delta` are shares."""
-        from edgebench.analysis.gate_types import latency_tolerances
-        from edgebench.measure.ab import Settings
-        from edgebench.measure.compare import compare
-        from edgebench.measure.contests import choose
-        from edgebench.measure.couples import Request
-        from edgebench.measure.sides import parse_side
-        from edgebench.spec.loader import load_workloads
+        from edgebench.ab_test.ab_cells import choose
+        from edgebench.ab_test.ab_report_types import latency_tolerances
+        from edgebench.ab_test.ab_runner import Settings
+        from edgebench.ab_test.pairing import Request
+        from edgebench.ab_test.run_ab import compare
+        from edgebench.ab_test.variant_spec import parse_side
+        from edgebench.definitions.workload_loader import load_workloads
         from edgebench.units import parse_duration_s
 
         known = load_workloads([Path(folder) for folder in folders]) if workloads or suite else {}
@@ -82,7 +82,7 @@ class BenchmarkFixture:
 
     def __call__(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Timing:
         """Wall times of calls of `function`, for a limit of your own."""
-        from edgebench.measure.callables import time_calls
+        from edgebench.ab_test.timed_functions import time_calls
 
         return time_calls(lambda: function(*args, **kwargs))
 
@@ -101,8 +101,8 @@ class BenchmarkFixture:
 
         One process is one draw of memory layout: smaller changes are never called, in either direction.
         """
-        from edgebench.analysis.gate_types import latency_tolerances
-        from edgebench.measure.callables import compare_calls
+        from edgebench.ab_test.ab_report_types import latency_tolerances
+        from edgebench.ab_test.timed_functions import compare_calls
         from edgebench.units import parse_duration_s
 
         __tracebackhide__ = True
@@ -129,7 +129,7 @@ class BenchmarkFixture:
 def _text(report: GateReport) -> str:
     from io import StringIO
 
-    from edgebench.report.gate_formats import render
+    from edgebench.gate.verdict_formats import render
 
     out = StringIO()
     render(report, "table", out)

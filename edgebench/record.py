@@ -12,7 +12,8 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from edgebench.backend import DeviceTimes, Effective
-from edgebench.bounds import (
+from edgebench.files.json_lines import encoded
+from edgebench.files.number_bounds import (
     Amount,
     AtLeastOne,
     Count,
@@ -23,7 +24,6 @@ from edgebench.bounds import (
     Share,
     Value,
 )
-from edgebench.json_lines import encoded
 
 SCHEMA: Final = "edgebench.record/1"
 
@@ -32,7 +32,7 @@ Level = Literal["ok", "warn", "invalid", "unknown"]
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):
-    """Base of every part of a record. Unknown fields of later minor versions are ignored."""
+    """Base of every part of a record, a table or a report. Unknown fields of later minor versions are ignored."""
 
 
 class Reason(Part, frozen=True, kw_only=True):

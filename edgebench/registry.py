@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 from edgebench.backend import Backend, Capabilities, ModelFile, Ready, Scalar, Session, Unavailable
 from edgebench.errors import UsageError
-from edgebench.suggest import did_you_mean
+from edgebench.text.did_you_mean import did_you_mean
 
 GROUP = "edgebench.backends"  # the package of the shipped ones, and the group of entry points
 T = TypeVar("T")

@@ -26,16 +26,16 @@ from typing import Any
 import msgspec
 
 from edgebench.errors import StoreError, mend_disk
-from edgebench.json_lines import decoded, encoded
-from edgebench.plain_text import say
+from edgebench.files.atomic_write import refuse_planted
+from edgebench.files.json_lines import decoded, encoded
+from edgebench.files.regular_file import open_regular
 from edgebench.record import SCHEMA, ModelFacts, Record, Replicate
-from edgebench.record_check import record_findings, replicate_findings
-from edgebench.regular_file import open_regular
-from edgebench.whole_file import refuse_planted
+from edgebench.record_validation import record_findings, replicate_findings
+from edgebench.text.plain_text import say
 
 JOURNAL_SUFFIX = ".journal"
 MEASURED_ELSEWHERE = "MEASURED_ELSEWHERE"  # a file that marks a folder of others' results
-LOCK_PATIENCE_S = 2.0
+LOCK_TIMEOUT_S = 2.0
 _FLAGS = os.O_CREAT | os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
@@ -264,7 +264,7 @@ class RunStore:
 
     def _lock(self) -> None:
         """Takes the lock; waits a moment for the workers of a run that was just killed."""
-        give_up = time.monotonic() + LOCK_PATIENCE_S
+        give_up = time.monotonic() + LOCK_TIMEOUT_S
         while True:
             try:
                 fcntl.flock(self._journal_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -28,9 +28,9 @@ from unittest.mock import patch
 import msgspec
 from click.testing import CliRunner
 
-from edgebench.analysis.gate_types import GateReport
+from edgebench.ab_test.ab_report_types import GateReport
 from edgebench.cli import cli
-from edgebench.report.gate_formats import render as render_verdict
+from edgebench.gate.verdict_formats import render as render_verdict
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"

@@ -177,7 +177,7 @@ def decoders() -> list[Record]:
 
 def reasoning(**cell: str) -> list[Record]:
     """Four lengths of prompts, the first of which answered 24 problems five times each."""
-    from tests.test_scaling import pass_of, records_of
+    from tests.scaling.test_scaling import pass_of, records_of
 
     made = records_of(pass_of(5, thinking=[3] * 12 + [14] * 12))
     return [_renamed(one, cell) for one in made]

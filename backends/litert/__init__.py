@@ -30,7 +30,7 @@ from edgebench.backend import (
 )
 from edgebench.errors import EdgebenchError, UnsupportedError, UsageError
 from edgebench.models import open_axes
-from edgebench.suggest import did_you_mean
+from edgebench.text.did_you_mean import did_you_mean
 
 if TYPE_CHECKING:
     from edgebench.backend import Feeds, Outputs
@@ -85,7 +85,7 @@ class LiteRtBackend(Backend):
         return model.format == "onnx"
 
     def convert(self, model: ModelFile, options: Mapping[str, Scalar], cache: Path) -> ModelFile:
-        from . import convert
+        from . import onnx_to_tflite as convert
 
         key = json.dumps([model.sha256, _sources_sha256(), self.import_runtime()])
         path = cache / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.tflite"

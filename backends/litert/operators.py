@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .values import IMAGE_AXIS, Values, refusal
+from .tensor_layouts import IMAGE_AXIS, Values, refusal
 
 if TYPE_CHECKING:
     from onnx import NodeProto

@@ -19,15 +19,15 @@ from edgebench.backend import (
     Scalar,
     Unavailable,
 )
-from edgebench.installed import installed_version
+from edgebench.installed_packages import installed_version
 
 from .blas import PRELOAD, preloaded_by_environment
 
 if TYPE_CHECKING:
     from edgebench.generation import Room
 
-    from .generate import MlxGeneration
-    from .session import MlxSession
+    from .onnx_session import MlxSession
+    from .text_generation import MlxGeneration
 
 #: Distributions that bring the library itself where the distribution `mlx` holds only its frame.
 GPU_BUILDS = ("mlx-cuda-12", "mlx-cuda-13", "mlx-cuda")
@@ -104,7 +104,7 @@ class MlxBackend(Backend):
 
     def open(self, model: ModelFile, options: Mapping[str, Scalar]) -> MlxSession:
         self.capabilities.check(model, options)
-        from .session import MlxSession
+        from .onnx_session import MlxSession
 
         return MlxSession(model, dict(options))
 
@@ -113,7 +113,7 @@ class MlxBackend(Backend):
     ) -> MlxGeneration:
         assert self.generation is not None
         self.generation.check(model, options)
-        from .generate import MlxGeneration
+        from .text_generation import MlxGeneration
 
         return MlxGeneration(model, options, room)
 

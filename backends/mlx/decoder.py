@@ -16,10 +16,10 @@ import numpy as np
 
 from edgebench.errors import UnsupportedError
 from edgebench.models.llm.gguf_file import Decoder, GgufFile, Tensor
-from edgebench.models.llm.reference import rope_frequencies
+from edgebench.models.llm.reference_decoder import rope_frequencies
 
 if TYPE_CHECKING:
-    from edgebench.models.llm.blocks import Blocks
+    from edgebench.models.llm.ggml_blocks import Blocks
 
 #: Keys and values of a layer, each (width, kv_heads, positions, head_size).
 Cache = list[tuple[mx.array, mx.array]]

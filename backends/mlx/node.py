@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import mlx.core as mx
 import numpy as np
 
-from .errors import UnsupportedOperator
-from .values import MLX_DTYPES, dtype_name, to_mlx
+from .arrays import MLX_DTYPES, dtype_name, to_mlx
+from .unsupported import UnsupportedOperator
 
 if TYPE_CHECKING:
-    from .trace import Tracer
-    from .values import Array
+    from .arrays import Array
+    from .planner import Planner
 
 
 class WantsPlain(Exception):
@@ -25,7 +25,7 @@ class Node:
 
     def __init__(
         self,
-        tracer: Tracer,
+        tracer: Planner,
         operator: str,
         name: str,
         version: int,

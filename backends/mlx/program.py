@@ -10,11 +10,11 @@ import mlx.core as mx
 import numpy as np
 
 from . import functions
-from .errors import UnsupportedOperator
+from .arrays import MLX_DTYPES, dtype_name, to_mlx, to_numpy
 from .functions import Scope
 from .onnx_attrs import type_name
 from .trace import DataDependent, NeedsValue, Plan, Slot, Traced, Tracer
-from .values import MLX_DTYPES, dtype_name, to_mlx, to_numpy
+from .unsupported import UnsupportedOperator
 
 #: Plans kept for one model; a graph input that decides shapes may take many values.
 MAX_PLANS = 64
@@ -49,7 +49,7 @@ class Program:
 
     def _check_operators(self) -> None:
         """Refuses a model with an operator that nothing can serve, before any data is seen."""
-        from .support import check_graph
+        from .operator_support import check_graph
 
         check_graph(self.model.graph, self.scope)
 

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from .errors import UnsupportedOperator
+from .unsupported import UnsupportedOperator
 
 if TYPE_CHECKING:
     from .functions import Scope
-    from .trace import Tracer
+    from .planner import Planner
 
 #: A loop that turns more often is not unrolled.
 MAX_TURNS = 4096
@@ -27,7 +27,7 @@ MAX_TURNS = 4096
 class Call:
     """One such node: its inputs as the tracer holds them, and where its names live."""
 
-    tracer: Tracer
+    tracer: Planner
     proto: Any
     name: str
     inputs: list[Any]

@@ -15,14 +15,15 @@ from typing import Any
 import mlx.core as mx
 import numpy as np
 
-from . import functions, registry, structure
-from .errors import UnsupportedOperator
+from . import functions, structure
+from . import operator_registry as registry
+from .arrays import MLX_DTYPES, dtype_name, to_mlx, to_numpy
 from .fold import fold
 from .functions import Scope
 from .fuse import fused
 from .node import Node, WantsPlain
 from .onnx_attrs import attribute_value, element_type
-from .values import MLX_DTYPES, dtype_name, to_mlx, to_numpy
+from .unsupported import UnsupportedOperator
 
 #: These give other results in each run: nothing to compute once, and nothing to compare.
 RANDOM = frozenset(

@@ -23,12 +23,13 @@ from edgebench.backend import (
     Unavailable,
 )
 from edgebench.errors import UnsupportedError
-from edgebench.installed import installed_version
+from edgebench.installed_packages import installed_version
 
-from . import driver, support
+from . import driver
+from . import supported_platforms as support
 
 if TYPE_CHECKING:
-    from .session import TrtSession
+    from .engine_session import TrtSession
 
 #: Distributions that bring the module `tensorrt`; on a Jetson it comes with JetPack's packages.
 _TENSORRT = ("tensorrt", "tensorrt-cu13", "tensorrt-cu12", "tensorrt_cu13", "tensorrt_cu12")
@@ -101,7 +102,7 @@ class TrtBackend(Backend):
         self.capabilities.check(model, options)
         from edgebench.assets import file_sha256
 
-        from .build import engine_for
+        from .build_engine import engine_for
 
         engine = engine_for(model, options, cache)
         return replace(model, path=engine, format="engine", sha256=file_sha256(engine))
@@ -110,7 +111,7 @@ class TrtBackend(Backend):
         self.capabilities.check(model, options)
         if model.format != "engine":
             raise UnsupportedError("an ONNX model is converted to an engine before it is opened")
-        from .session import TrtSession
+        from .engine_session import TrtSession
 
         return TrtSession(model, dict(options))
 

@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from edgebench.analysis.types import Row
+from edgebench.analysis.table_types import Row
 from edgebench.metrics import METRICS, Metric
 
 #: Scenarios whose load is a batch or a rate: what tells of speed is how much was done.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from edgebench.analysis import ties
 from edgebench.analysis.pick_report import Candidate, Choice
-from edgebench.analysis.types import Row
+from edgebench.analysis.table_types import Row
 from edgebench.metrics import METRICS
 from edgebench.record import StateCheck
 from edgebench.units import format_bytes, format_ns, format_rate

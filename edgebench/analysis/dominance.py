@@ -20,7 +20,7 @@ Flags = NDArray[np.bool_]
 _BLOCK = 256  # points compared with all others at once: bounds the memory it takes
 _SAMPLE = 4096  # points of which the strongest are tried against all others first
 _PIVOTS = 32
-_MOST_SLICED = 200  # points of a front whose volume is sliced without moocore
+_MAX_SLICED = 200  # points of a front whose volume is sliced without moocore
 
 
 def dominates(one: Points, two: Points) -> Flags:
@@ -149,7 +149,7 @@ def hypervolume(points: Points, reference: Points) -> float | None:
     front = inside[non_dominated(inside)]
     if (library := moocore()) is not None:
         return float(library.hypervolume(np.ascontiguousarray(front), ref=reference))
-    if len(front) > _MOST_SLICED:
+    if len(front) > _MAX_SLICED:
         return None
     return _sliced(np.unique(front, axis=0), reference)
 

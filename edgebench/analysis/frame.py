@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgebench.analysis.competition import Group, group_of
-from edgebench.analysis.energy import spread_j
-from edgebench.analysis.types import Row
+from edgebench.analysis.table_types import Row
 from edgebench.backend import Scalar
+from edgebench.energy.cell_energy import spread_j
 from edgebench.metrics import METRICS, Metric
 
 _PAIRED = re.compile(r"(.+)_paired_(value|error|degrees)")

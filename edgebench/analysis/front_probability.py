@@ -24,7 +24,7 @@ from edgebench.analysis.frame import Indices, Numbers
 from edgebench.analysis.uncertainty import Uncertain, ratio
 
 DRAWS = 2000
-LEAST_DRAWS = 100
+MIN_DRAWS = 100
 _SMALL = 256  # rows of a group that is judged pair by pair
 _PAIR_DRAWS = 400_000_000  # comparisons of a pair in a draw that are worth their time
 _POINT_DRAWS = 30_000_000  # the same of rows of large groups
@@ -161,7 +161,7 @@ def _judge_pairs(
     del open_pairs
     if not len(target) or not draws:
         return
-    least_draws = min(LEAST_DRAWS, draws)
+    least_draws = min(MIN_DRAWS, draws)
     draws = max(min(_PAIR_DRAWS // len(target), draws), least_draws)
     start = 0
     while len(target) and start < draws:
@@ -290,7 +290,7 @@ def _judge_large(
     if not draws:
         return
     left = members[_not_surely_dominated(objectives, members)]
-    draws = max(min(_POINT_DRAWS // len(left), draws), min(LEAST_DRAWS, draws))
+    draws = max(min(_POINT_DRAWS // len(left), draws), min(MIN_DRAWS, draws))
     free = np.zeros(len(left), dtype=np.intp)
     chunk = max(1, min(_CHUNK, _HELD // len(left)))
     for start in range(0, draws, chunk):

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from edgebench.analysis.frame import GROUP_COLUMNS, Codes, Frame, Indices, Numbers
 from edgebench.analysis.front_probability import DRAWS, SignedObjective, front_probability
 from edgebench.analysis.objectives import Demands, Objective, default_demands
-from edgebench.analysis.uncertainty import MEMORY_RESOLUTION, Uncertain, levelled, uncertain
+from edgebench.analysis.uncertainty import MEMORY_RESOLUTION, Uncertain, quantized, uncertain
 from edgebench.errors import UsageError
 
 #: What is said to be sure is wrong in at most 1 % of cases; intervals are shown at 95 %.
@@ -34,7 +34,7 @@ _TOO_MANY = 20_000  # rows of a group of which some have no interval, compared e
 
 
 @dataclass(frozen=True)
-class Contest:
+class Competition:
     """Rows that compete by the same objectives, in groups."""
 
     objectives: list[Objective]
@@ -50,9 +50,9 @@ class Contest:
     omitted: dict[str, str]  # usual objectives that are none here, and why
 
 
-def all_by_value(contest: Contest, places: Indices) -> bool:
+def all_by_value(competition: Competition, places: Indices) -> bool:
     """Whether no row of a group has an interval of its speed: then the values are all there is."""
-    return bool(np.isnan(contest.stated[0].error[places]).all())
+    return bool(np.isnan(competition.stated[0].error[places]).all())
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Frontier:
     """Fronts of all rows of a frame."""
 
     frame: Frame
-    contests: list[Contest]
+    competitions: list[Competition]
     left_out: NDArray[np.int16]  # per row: COMPETES or why it does not
     objective_of: list[Objective]  # left_out - OBJECTIVE -> objective
     confidence: float
@@ -87,7 +87,7 @@ def frontier(
         leave_out(result, demands.rows, demands.objectives)
         members = np.flatnonzero(demands.rows & (result.left_out == COMPETES))
         if len(members):
-            result.contests.append(_contest(result, members, demands, draws))
+            result.competitions.append(_competition(result, members, demands, draws))
     return result
 
 
@@ -136,7 +136,7 @@ def group_columns(objectives: Sequence[Objective], across: Sequence[Across]) -> 
     return columns
 
 
-def _contest(result: Frontier, members: Indices, demands: Demands, draws: int) -> Contest:
+def _competition(result: Frontier, members: Indices, demands: Demands, draws: int) -> Competition:
     frame, objectives = result.frame, demands.objectives
     columns = group_columns(objectives, result.across)
     grouped = frame.grouped(columns)
@@ -151,12 +151,12 @@ def _contest(result: Frontier, members: Indices, demands: Demands, draws: int) -
     ]
     keys = frame.keys()[members]
     judged = _judge(turned, groups.codes, keys, result, draws)
-    return Contest(objectives, stated, turned, members, groups, *judged, keys, demands.omitted)
+    return Competition(objectives, stated, turned, members, groups, *judged, keys, demands.omitted)
 
 
 def _signed(objective: Objective, column: Uncertain, groups: Codes) -> SignedObjective:
     if objective.metric.name == "memory.peak":
-        column = _levelled(column, groups.codes)
+        column = _quantized(column, groups.codes)
     betters = {names.get("quality.better") for names in groups.names}
     if objective.better is None and objective.asked == "lower" and "higher" in betters:
         raise UsageError(
@@ -181,14 +181,14 @@ def _shared(column: Uncertain, groups: Indices) -> Uncertain:
     return replace(column, blocks=replace(blocks, common=np.zeros(len(groups))))
 
 
-def _levelled(column: Uncertain, groups: Indices) -> Uncertain:
+def _quantized(column: Uncertain, groups: Indices) -> Uncertain:
     """Peaks of a group that differ by less than what counts as a difference, as equal."""
     value = column.value.copy()
     exact = np.flatnonzero(column.error == 0)
     order = exact[np.argsort(groups[exact], kind="stable")]
     starts = np.flatnonzero(np.concatenate([[True], np.diff(groups[order]) != 0]))
     for same in np.split(order, starts[1:]) if len(order) else []:
-        value[same] = levelled(value[same], MEMORY_RESOLUTION)
+        value[same] = quantized(value[same], MEMORY_RESOLUTION)
     return replace(column, value=value)
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, Literal
 
-import msgspec
 import numpy as np
 
-from edgebench.analysis import stats
+from edgebench import stats
 from edgebench.analysis.dominance import dominates, hypervolume, knee
 from edgebench.analysis.frame import Frame, Indices
 from edgebench.analysis.frontier import (
@@ -17,20 +16,17 @@ from edgebench.analysis.frontier import (
     OBJECTIVE,
     UNRANKED,
     VERDICTS,
-    Contest,
+    Competition,
     Frontier,
     Verdict,
     all_by_value,
 )
 from edgebench.analysis.more_time import MoreTime, one_more_minute
 from edgebench.backend import Scalar
+from edgebench.record import Part
 
 SCHEMA: Final = "edgebench.frontier/1"
 _MINUTES = 200  # groups whose next minute is looked into
-
-
-class Part(msgspec.Struct, frozen=True, kw_only=True):
-    """Base of every part of a frontier report."""
 
 
 class Value(Part, frozen=True, kw_only=True):
@@ -113,7 +109,7 @@ class Group(Part, frozen=True, kw_only=True):
     notes: list[str]
 
 
-class Report(Part, frozen=True, kw_only=True):
+class FrontierReport(Part, frozen=True, kw_only=True):
     schema: Literal["edgebench.frontier/1"] = SCHEMA
     confidence: float  # of what is said to be sure; intervals are at 95 %
     seed: int
@@ -123,16 +119,16 @@ class Report(Part, frozen=True, kw_only=True):
     notes: list[str]
 
 
-def report(result: Frontier) -> Report:
+def report(result: Frontier) -> FrontierReport:
     """The whole result; of a million rows, a million objects."""
     groups, rows, base = [], [], 0
-    for contest in result.contests:
-        for group, places in enumerate(members_of(contest)):
-            groups.append(group_of(result, contest, group, places, base + group < _MINUTES))
-        rows += list(_rows(result, contest, base))
-        base += len(contest.groups.names)
+    for competition in result.competitions:
+        for group, places in enumerate(members_of(competition)):
+            groups.append(group_of(result, competition, group, places, base + group < _MINUTES))
+        rows += list(_rows(result, competition, base))
+        base += len(competition.groups.names)
     rows.sort(key=lambda row: row.row)
-    return Report(
+    return FrontierReport(
         confidence=result.confidence,
         seed=result.seed,
         rows=rows,
@@ -142,41 +138,41 @@ def report(result: Frontier) -> Report:
     )
 
 
-def members_of(contest: Contest) -> list[Indices]:
-    """Of each group, the places of its rows in the contest."""
-    order = np.argsort(contest.groups.codes, kind="stable")
-    ends = np.cumsum(np.bincount(contest.groups.codes))
+def members_of(competition: Competition) -> list[Indices]:
+    """Of each group, the places of its rows in the competition."""
+    order = np.argsort(competition.groups.codes, kind="stable")
+    ends = np.cumsum(np.bincount(competition.groups.codes))
     return np.split(order, ends[:-1])
 
 
-def _rows(result: Frontier, contest: Contest, base: int) -> Iterator[FrontRow]:
-    for group, places in enumerate(members_of(contest)):
-        yield from front_rows(result, contest, group, places, places, base)
+def _rows(result: Frontier, competition: Competition, base: int) -> Iterator[FrontRow]:
+    for group, places in enumerate(members_of(competition)):
+        yield from front_rows(result, competition, group, places, places, base)
 
 
 def front_rows(
     result: Frontier,
-    contest: Contest,
+    competition: Competition,
     group: int,
     places: Indices,
     wanted: Indices | Sequence[int],
     base: int = 0,
 ) -> Iterator[FrontRow]:
     """The wanted ones of the rows of a group; `places` are all of them."""
-    points = np.stack([column.values for column in contest.columns], axis=1)
-    front = places[contest.by_value[places]]
-    names = [objective.metric.name for objective in contest.objectives]
+    points = np.stack([column.values for column in competition.columns], axis=1)
+    front = places[competition.by_value[places]]
+    names = [objective.metric.name for objective in competition.objectives]
     frame = result.frame
-    stated = [column.take(wanted) for column in contest.stated]
+    stated = [column.take(wanted) for column in competition.stated]
     bounds = [column.bounds(stats.CONFIDENCE) for column in stated]
     for number, place in enumerate(wanted):
-        member = int(contest.members[place])
+        member = int(competition.members[place])
         identity = frame.identity(member)
         beaten = None
-        if not contest.by_value[place]:
+        if not competition.by_value[place]:
             by = front[dominates(points[front], points[place])]
-            beaten = frame.identity(int(contest.members[by[0]])) if len(by) else None
-        probability = float(contest.probability[place])
+            beaten = frame.identity(int(competition.members[by[0]])) if len(by) else None
+        probability = float(competition.probability[place])
         yield FrontRow(
             id=identity.id,
             device=identity.device,
@@ -184,9 +180,9 @@ def front_rows(
             group=base + group,
             row=member,
             variant=identity.variant,
-            front=VERDICTS[contest.verdict[place]],
+            front=VERDICTS[competition.verdict[place]],
             probability=None if np.isnan(probability) else probability,
-            by_value=bool(contest.by_value[place]),
+            by_value=bool(competition.by_value[place]),
             values={
                 name: Value(
                     value=float(column.value[number]),
@@ -206,14 +202,14 @@ def _known(value: float) -> float | None:
 
 
 def group_of(
-    result: Frontier, contest: Contest, group: int, places: Indices, look_ahead: bool = True
+    result: Frontier, competition: Competition, group: int, places: Indices, look_ahead: bool = True
 ) -> Group:
     """What is known of a group as a whole."""
-    names: dict[str, Any] = contest.groups.names[group]
-    points = np.stack([column.values[places] for column in contest.columns], axis=1)
-    front = np.flatnonzero(contest.by_value[places])
-    nearest = int(contest.members[places[front[knee(points[front])]]])
-    counted = np.bincount(contest.verdict[places], minlength=len(VERDICTS))
+    names: dict[str, Any] = competition.groups.names[group]
+    points = np.stack([column.values[places] for column in competition.columns], axis=1)
+    front = np.flatnonzero(competition.by_value[places])
+    nearest = int(competition.members[places[front[knee(points[front])]]])
+    counted = np.bincount(competition.verdict[places], minlength=len(VERDICTS))
     better = names.get("quality.better")
     energy = [names.get("energy.kind"), names.get("energy.scope")]
     return Group(
@@ -230,30 +226,30 @@ def group_of(
                 unit=objective.metric.unit,
                 better="lower" if objective.sign(better) > 0 else "higher",
             )
-            for objective in contest.objectives
+            for objective in competition.objectives
         ],
         energy=", ".join(word for word in energy if word),
         rows=len(places),
         counts={name: int(counted[code]) for code, name in enumerate(VERDICTS)},
-        on_it_by_value=int(contest.by_value[places].sum()),
-        by_value=all_by_value(contest, places),
-        draws=int(contest.draws[places].max()),
-        hypervolume=_volume(contest, points, better),
+        on_it_by_value=int(competition.by_value[places].sum()),
+        by_value=all_by_value(competition, places),
+        draws=int(competition.draws[places].max()),
+        hypervolume=_volume(competition, points, better),
         knee=result.frame.identity(nearest).id,
         knee_row=nearest,
-        more_time=one_more_minute(result, contest, places) if look_ahead else None,
-        notes=_notes(result, contest, places, better),
+        more_time=one_more_minute(result, competition, places) if look_ahead else None,
+        notes=_notes(result, competition, places, better),
     )
 
 
-def _volume(contest: Contest, points: Any, better: Any) -> Volume:
+def _volume(competition: Competition, points: Any, better: Any) -> Volume:
     best, worst = points.min(axis=0), points.max(axis=0)
     span = worst - best
     reference = worst + span / 10
-    signs = [objective.sign(better) for objective in contest.objectives]
+    signs = [objective.sign(better) for objective in competition.objectives]
     named = {
         objective.metric.name: sign * float(end)
-        for objective, sign, end in zip(contest.objectives, signs, reference, strict=True)
+        for objective, sign, end in zip(competition.objectives, signs, reference, strict=True)
     }
     differing = span > 0
     if not differing.any():
@@ -266,13 +262,13 @@ def _volume(contest: Contest, points: Any, better: Any) -> Volume:
     return Volume(share=volume / 1.1 ** scaled.shape[1], reference=named)
 
 
-def _notes(result: Frontier, contest: Contest, places: Indices, better: Any) -> list[str]:
-    frame, members = result.frame, contest.members[places]
+def _notes(result: Frontier, competition: Competition, places: Indices, better: Any) -> list[str]:
+    frame, members = result.frame, competition.members[places]
     notes = []
-    if better == "lower" and any(o.asked == "higher" for o in contest.objectives):
+    if better == "lower" and any(o.asked == "higher" for o in competition.objectives):
         metric = frame.text("quality.metric", int(members[0]))
         notes.append(f"{metric} is an error: lower is better, and quality:max takes the lowest")
-    notes += [f"{name} is no objective: {why}" for name, why in contest.omitted.items()]
+    notes += [f"{name} is no objective: {why}" for name, why in competition.omitted.items()]
     return notes + shared_notes(frame, members, across="devices" in result.across)
 
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from edgebench.errors import UsageError
 from edgebench.metrics import METRICS, Metric
-from edgebench.suggest import did_you_mean
+from edgebench.text.did_you_mean import did_you_mean
 
 _TIMES = {"ns": 1.0, "us": 1e3, "µs": 1e3, "ms": 1e6, "s": 1e9, "min": 6e10}
 _SIZES = {

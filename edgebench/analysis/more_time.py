@@ -7,14 +7,14 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from edgebench.analysis import stats
+from edgebench import stats
 from edgebench.analysis.frame import Indices, Numbers
 from edgebench.analysis.front_probability import SignedObjective, front_probability
-from edgebench.analysis.frontier import UNDECIDED, Contest, Frontier
+from edgebench.analysis.frontier import UNDECIDED, Competition, Frontier
 from edgebench.record import Part
 
 MINUTE_S = 60.0
-_MOST = 256  # rows of a group that is looked into
+_MAX_ROWS = 256  # rows of a group that is looked into
 _DRAWS = 1000
 
 
@@ -30,23 +30,23 @@ class MoreTime(Part, frozen=True, kw_only=True):
     reason: str = ""  # why the rest is None
 
 
-def one_more_minute(result: Frontier, contest: Contest, places: Indices) -> MoreTime | None:
-    """None where no row of the group (at `places` in the contest) is undecided.
+def one_more_minute(result: Frontier, competition: Competition, places: Indices) -> MoreTime | None:
+    """None where no row of the group (at `places` in the competition) is undecided.
 
     The standard error s/sqrt(n) becomes s/sqrt(n + m) with n + m - 1 degrees of freedom, and the
     front is drawn again around the same values. The largest peak of memory and a meter's error stay.
     """
-    undecided = places[contest.verdict[places] == UNDECIDED]
+    undecided = places[competition.verdict[places] == UNDECIDED]
     if not len(undecided):
         return None
-    columns = [_of(column, places) for column in contest.columns]
+    columns = [_of(column, places) for column in competition.columns]
     unknown = np.isnan(np.stack([column.of.error for column in columns])).any()
-    seconds = result.frame.numbers("replicate_wall_s")[contest.members[places]]
-    if len(places) > _MOST:
+    seconds = result.frame.numbers("replicate_wall_s")[competition.members[places]]
+    if len(places) > _MAX_ROWS:
         return _unsaid(undecided, "too many rows compete")
     if unknown:
         return _unsaid(undecided, "rows with one replicate need a second one first")
-    open_ = contest.verdict[places] == UNDECIDED
+    open_ = competition.verdict[places] == UNDECIDED
     measured = open_ | _rivals(columns, open_, result.confidence)
     if np.isnan(seconds[measured]).any():
         return _unsaid(undecided, "the rows do not tell how long a replicate takes")
@@ -60,7 +60,7 @@ def one_more_minute(result: Frontier, contest: Contest, places: Indices) -> More
     odds = front_probability(
         then,
         np.zeros(len(places), dtype=np.intp),
-        contest.keys[places],
+        competition.keys[places],
         result.seed,
         _DRAWS,
         result.confidence,
@@ -73,7 +73,7 @@ def one_more_minute(result: Frontier, contest: Contest, places: Indices) -> More
         seconds=more * once,
         half_width=_shrinkage(columns, then, measured),
         would_decide=[
-            result.frame.identity(int(contest.members[place])).id for place in places[decided]
+            result.frame.identity(int(competition.members[place])).id for place in places[decided]
         ],
     )
 

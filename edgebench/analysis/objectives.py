@@ -13,7 +13,7 @@ from edgebench.analysis.competition import SPEEDS, speed_name
 from edgebench.analysis.frame import GROUP_COLUMNS, Codes, Frame, Indices, Numbers
 from edgebench.errors import UsageError
 from edgebench.metrics import METRICS, Better, Metric, metric
-from edgebench.suggest import did_you_mean
+from edgebench.text.did_you_mean import did_you_mean
 
 _DIRECTIONS: dict[str, Better] = {"min": "lower", "max": "higher"}
 

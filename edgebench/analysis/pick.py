@@ -17,7 +17,8 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from edgebench.analysis import stats, ties
+from edgebench import stats
+from edgebench.analysis import ties
 from edgebench.analysis.check_limits import Checked, check
 from edgebench.analysis.frame import Frame, Indices, Numbers
 from edgebench.analysis.front_probability import DRAWS
@@ -34,12 +35,12 @@ from edgebench.analysis.frontier import (
 from edgebench.analysis.frontier_report import Axis, Value, not_ranked, shared_notes
 from edgebench.analysis.limits import Limit
 from edgebench.analysis.objectives import Objective, default_speeds
-from edgebench.analysis.pick_report import Candidate, Choice, Held, Margin, Relaxation, Report
+from edgebench.analysis.pick_report import Candidate, Choice, Held, Margin, PickReport, Relaxation
 from edgebench.analysis.uncertainty import (
     MEMORY_RESOLUTION,
     Ratio,
     Uncertain,
-    levelled,
+    quantized,
     ratio,
     uncertain,
 )
@@ -51,7 +52,7 @@ _DRAWN = 200  # best rows among which the choice may lose a draw
 
 
 @dataclass(frozen=True)
-class _Contest:
+class _Competition:
     """What all groups are judged by, one entry per row of the frame."""
 
     frame: Frame
@@ -74,7 +75,7 @@ def pick(
     seed: int = 0,
     across: Sequence[Across] = (),
     prefer: Sequence[str] = ties.DEFAULT,
-) -> Report:
+) -> PickReport:
     """One choice per group of rows that compete (as in `frontier.frontier`).
 
     Without an objective, by the median latency (or what rows tell of it), offline by the throughput.
@@ -85,7 +86,7 @@ def pick(
     for some, chosen in _parts(frame, objective, across):
         objectives.append(chosen.text)
         picks += _picks(result, checked, chosen, some, prefer)
-    return Report(
+    return PickReport(
         require=[limit.text for limit in limits],
         objective=", ".join(objectives),
         confidence=confidence,
@@ -114,7 +115,7 @@ def _picks(
     frame = result.frame
     limits = [Objective(each.limit.metric, each.limit.metric.better) for each in checked]
     leave_out(result, some, [objective, *_energies(limits)])
-    contest = _Contest(
+    competition = _Competition(
         frame=frame,
         objective=objective,
         of=uncertain(frame, objective.metric),
@@ -126,7 +127,7 @@ def _picks(
         result=result,
     )
     return [
-        _choice(contest, names, competing, others)
+        _choice(competition, names, competing, others)
         for names, competing, others in _groups(result, [objective, *limits], some)
     ]
 
@@ -175,21 +176,21 @@ def _all(flags: Sequence[NDArray[np.bool_]], count: int) -> NDArray[np.bool_]:
 
 
 def _choice(
-    contest: _Contest, names: dict[str, Any], competing: Indices, others: Indices
+    competition: _Competition, names: dict[str, Any], competing: Indices, others: Indices
 ) -> Choice:
-    sign = contest.objective.sign(names.get("quality.better"))
-    ordered = _ordered(contest, sign, competing)
-    meet = ordered[contest.meets[ordered]]
-    sure = meet[contest.sure[meet]]
-    against = _against(contest.of, sign, meet)
-    tied = meet[_tied(contest, meet, against)]
-    decided = _decide(contest.frame, tied, contest.prefer) if len(meet) else None
+    sign = competition.objective.sign(names.get("quality.better"))
+    ordered = _ordered(competition, sign, competing)
+    meet = ordered[competition.meets[ordered]]
+    sure = meet[competition.sure[meet]]
+    against = _against(competition.of, sign, meet)
+    tied = meet[_tied(competition, meet, against)]
+    decided = _decide(competition.frame, tied, competition.prefer) if len(meet) else None
     chosen = None if decided is None else decided.row
     second = next((int(row) for row in meet[:2] if row != chosen), None)
-    rivals = meet[1:][~against.told_apart(contest.result.confidence)[1:]]
-    runs = _runs(contest, competing)
-    doubtful = meet[~contest.sure[meet]][:_LISTED]
-    closest, binding, relax = (None, [], "") if len(meet) else _binding(contest, ordered)
+    rivals = meet[1:][~against.told_apart(competition.result.confidence)[1:]]
+    runs = _runs(competition, competing)
+    doubtful = meet[~competition.sure[meet]][:_LISTED]
+    closest, binding, relax = (None, [], "") if len(meet) else _binding(competition, ordered)
     return Choice(
         device=names.get("device"),
         workload=names["workload"],
@@ -199,44 +200,50 @@ def _choice(
         prompt_tokens=names["prompt_tokens"],
         new_tokens=names["new_tokens"],
         objective=Axis(
-            metric=contest.objective.metric.name,
-            unit=contest.objective.metric.unit,
+            metric=competition.objective.metric.name,
+            unit=competition.objective.metric.unit,
             better="lower" if sign > 0 else "higher",
         ),
         rows=len(competing),
         meet=len(meet),
         surely_meet=len(sure),
-        choice=None if chosen is None else _candidate(contest, chosen),
-        runner_up=None if second is None else _candidate(contest, second),
-        margin=None if chosen is None or second is None else _margin(contest, sign, chosen, second),
-        probability=None if chosen is None else _probability(contest, sign, meet, against, chosen),
+        choice=None if chosen is None else _candidate(competition, chosen),
+        runner_up=None if second is None else _candidate(competition, second),
+        margin=None
+        if chosen is None or second is None
+        else _margin(competition, sign, chosen, second),
+        probability=None
+        if chosen is None
+        else _probability(competition, sign, meet, against, chosen),
         clear=runs == 1
         and chosen is not None
         and chosen == int(meet[0])
         and not len(rivals)
-        and not (contest.result.left_out[others] >= OBJECTIVE).any().item(),
+        and not (competition.result.left_out[others] >= OBJECTIVE).any().item(),
         rivals=rivals[:_LISTED].tolist(),
         tied=[int(row) for row in tied if row != chosen][:_LISTED],
         decided_by=list(decided.by) if decided is not None else [],
         runs=runs,
-        safe_choice=_candidate(contest, int(sure[0]))
+        safe_choice=_candidate(competition, int(sure[0]))
         if len(sure) and int(sure[0]) != chosen
         else None,
-        not_surely=[_candidate(contest, int(row)) for row in doubtful],
-        closest=None if closest is None else _candidate(contest, closest),
+        not_surely=[_candidate(competition, int(row)) for row in doubtful],
+        closest=None if closest is None else _candidate(competition, closest),
         binding=binding,
         relax=relax,  # type: ignore[arg-type]
-        left_out=[not_ranked(contest.result, int(row)) for row in others],
-        notes=_notes(contest, names, competing),
+        left_out=[not_ranked(competition.result, int(row)) for row in others],
+        notes=_notes(competition, names, competing),
     )
 
 
-def _ordered(contest: _Contest, sign: float, competing: Indices) -> Indices:
+def _ordered(competition: _Competition, sign: float, competing: Indices) -> Indices:
     """The best row first, by the objective and, where it is equal, by less memory and latency."""
-    values = contest.of.compared[competing]
-    if contest.objective.metric.name == "memory.peak":
-        values = levelled(values, MEMORY_RESOLUTION)
-    beside = [contest.frame.numbers(c)[competing] for c in ("latency.p50_ns", "memory.peak_bytes")]
+    values = competition.of.compared[competing]
+    if competition.objective.metric.name == "memory.peak":
+        values = quantized(values, MEMORY_RESOLUTION)
+    beside = [
+        competition.frame.numbers(c)[competing] for c in ("latency.p50_ns", "memory.peak_bytes")
+    ]
     return competing[np.lexsort([*beside, sign * values])]
 
 
@@ -246,14 +253,14 @@ def _against(of: Uncertain, sign: float, meet: Indices) -> Ratio:
     return ratio(of.take(meet), first) if sign > 0 else ratio(first, of.take(meet))
 
 
-def _tied(contest: _Contest, meet: Indices, against: Ratio) -> NDArray[np.bool_]:
+def _tied(competition: _Competition, meet: Indices, against: Ratio) -> NDArray[np.bool_]:
     """Which rows are not told apart from the first one, itself included.
 
     Where nothing tells how far a value may be off, it stands as it is.
     """
-    values = contest.of.compared[meet]
-    if contest.objective.metric.name == "memory.peak":
-        values = levelled(values, MEMORY_RESOLUTION)
+    values = competition.of.compared[meet]
+    if competition.objective.metric.name == "memory.peak":
+        values = quantized(values, MEMORY_RESOLUTION)
     open_ = (against.error > 0) & ~against.told_apart(stats.CONFIDENCE)
     return np.asarray(open_ | (values == values[:1]))
 
@@ -290,24 +297,24 @@ def _criterion(frame: Frame, rows: Indices, name: str) -> Numbers:
     metric = METRICS[name]
     values = frame.numbers(metric.column())[rows]
     if name == "memory.peak":
-        return levelled(values, MEMORY_RESOLUTION)
+        return quantized(values, MEMORY_RESOLUTION)
     better = metric.better or frame.text("quality.better", int(rows[0])) or "higher"
     return values if better == "lower" else -values
 
 
-def _runs(contest: _Contest, competing: Indices) -> int:
+def _runs(competition: _Competition, competing: Indices) -> int:
     """Of how many runs of a device the rows are, at most."""
-    frame = contest.frame
+    frame = competition.frame
     runs, devices = frame.codes("run").codes[competing], frame.codes("device").codes[competing]
     pairs = np.unique(np.stack([devices, runs]), axis=1)
     return int(np.bincount(pairs[0]).max()) if len(competing) else 0
 
 
-def _candidate(contest: _Contest, row: int) -> Candidate:
-    identity = contest.frame.identity(row)
-    limits = [_held(contest, each, row) for each in contest.checked]
-    quality = float(contest.frame.numbers("quality")[row])
-    value = _value(contest.of, row)
+def _candidate(competition: _Competition, row: int) -> Candidate:
+    identity = competition.frame.identity(row)
+    limits = [_held(competition, each, row) for each in competition.checked]
+    quality = float(competition.frame.numbers("quality")[row])
+    value = _value(competition.of, row)
     assert value is not None  # or it would not compete
     return Candidate(
         id=identity.id,
@@ -318,13 +325,13 @@ def _candidate(contest: _Contest, row: int) -> Candidate:
         variant=identity.variant,
         value=value,
         limits=limits,
-        meets=bool(contest.meets[row]),
-        sure=bool(contest.sure[row]),
+        meets=bool(competition.meets[row]),
+        sure=bool(competition.sure[row]),
         quality=None if np.isnan(quality) else quality,
     )
 
 
-def _held(contest: _Contest, each: Checked, row: int) -> Held:
+def _held(competition: _Competition, each: Checked, row: int) -> Held:
     limit, probability = each.limit, float(each.probability[row])
     upper = bool(each.upper[row])
     return Held(
@@ -336,7 +343,7 @@ def _held(contest: _Contest, each: Checked, row: int) -> Held:
         value=_value(each.of, row),
         meets=bool(each.meets[row]),
         probability=None if np.isnan(probability) else probability,
-        sure=probability >= contest.result.confidence,
+        sure=probability >= competition.result.confidence,
     )
 
 
@@ -351,9 +358,9 @@ def _known(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def _margin(contest: _Contest, sign: float, chosen: int, second: int) -> Margin:
+def _margin(competition: _Competition, sign: float, chosen: int, second: int) -> Margin:
     """How much better the choice is, by the ratio of both (`uncertainty.ratio`)."""
-    of = contest.of
+    of = competition.of
     own, other = float(of.compared[chosen]), float(of.compared[second])
     found = ratio(of.take([second]), of.take([chosen]))
     if sign < 0:
@@ -364,7 +371,7 @@ def _margin(contest: _Contest, sign: float, chosen: int, second: int) -> Margin:
     if np.isnan(error):
         why = "one of the two has no interval"
         return replace(margin, reason=why)
-    sizes = contest.objective.metric.name == "memory.peak" and not error
+    sizes = competition.objective.metric.name == "memory.peak" and not error
     if sizes and times is not None and times <= 1 + MEMORY_RESOLUTION:
         why = "peaks of memory that differ by less than 1 % count as equal"
         return replace(margin, confidence=0.5, reason=why)
@@ -378,10 +385,10 @@ def _margin(contest: _Contest, sign: float, chosen: int, second: int) -> Margin:
 
 
 def _probability(
-    contest: _Contest, sign: float, meet: Indices, against: Ratio, chosen: int
+    competition: _Competition, sign: float, meet: Indices, against: Ratio, chosen: int
 ) -> float | None:
     """That the chosen one of the rows is the best of them, over draws of those that may be."""
-    if len(meet) > 1 and np.isnan(contest.of.error[meet[:_DRAWN]]).any():
+    if len(meet) > 1 and np.isnan(competition.of.error[meet[:_DRAWN]]).any():
         return None
     within = ~against.told_apart(_SURELY_WORSE)
     within[0] = True
@@ -389,19 +396,23 @@ def _probability(
     place = np.flatnonzero(best == chosen)
     if not len(place) or len(best) == 1:
         return float(len(place))
-    drawn = sign * contest.of.take(best).draws(contest.keys[best], 0, DRAWS, contest.result.seed)
+    drawn = sign * competition.of.take(best).draws(
+        competition.keys[best], 0, DRAWS, competition.result.seed
+    )
     return float((drawn.argmin(axis=0) == place[0]).mean())
 
 
-def _binding(contest: _Contest, ordered: Indices) -> tuple[int | None, list[Relaxation], str]:
+def _binding(
+    competition: _Competition, ordered: Indices
+) -> tuple[int | None, list[Relaxation], str]:
     """The row that misses the limits by least, and which of them would have to give way.
 
     Either of some limits alone, where the others leave a row; or all that the closest row misses.
     """
-    if not len(ordered) or not contest.checked:
+    if not len(ordered) or not competition.checked:
         return None, [], ""
-    misses = np.stack([each.misses_by()[ordered] for each in contest.checked])
-    held = np.stack([each.meets[ordered] for each in contest.checked])
+    misses = np.stack([each.misses_by()[ordered] for each in competition.checked])
+    held = np.stack([each.meets[ordered] for each in competition.checked])
     alone = []
     for number in range(len(misses)):
         others = np.delete(held, number, axis=0).all(axis=0) & np.isfinite(misses[number])
@@ -410,20 +421,20 @@ def _binding(contest: _Contest, ordered: Indices) -> tuple[int | None, list[Rela
             alone.append((number, place))
     if alone:
         nearest = min(alone, key=lambda pair: misses[pair])
-        relaxed = [_relaxation(contest, *pair, ordered) for pair in alone]
+        relaxed = [_relaxation(competition, *pair, ordered) for pair in alone]
         return int(ordered[nearest[1]]), relaxed, "one"
     worst = np.where(held, 0.0, misses).max(axis=0)
     place = int(np.argmin(worst))
     if not np.isfinite(worst[place]):
         return None, [], ""
     missed = np.flatnonzero(~held[:, place])
-    relaxed = [_relaxation(contest, int(number), place, ordered) for number in missed]
+    relaxed = [_relaxation(competition, int(number), place, ordered) for number in missed]
     return int(ordered[place]), relaxed, "all"
 
 
-def _relaxation(contest: _Contest, number: int, place: int, ordered: Indices) -> Relaxation:
-    each, row = contest.checked[number], int(ordered[place])
-    identity = contest.frame.identity(row)
+def _relaxation(competition: _Competition, number: int, place: int, ordered: Indices) -> Relaxation:
+    each, row = competition.checked[number], int(ordered[place])
+    identity = competition.frame.identity(row)
     bound, needed = float(each.bound[row]), float(each.of.value[row])
     return Relaxation(
         limit=each.limit.text,
@@ -438,29 +449,29 @@ def _relaxation(contest: _Contest, number: int, place: int, ordered: Indices) ->
     )
 
 
-def _notes(contest: _Contest, names: dict[str, Any], competing: Indices) -> list[str]:
+def _notes(competition: _Competition, names: dict[str, Any], competing: Indices) -> list[str]:
     notes = []
     if names.get("quality.better") == "lower":
         metric = names.get("quality.metric")
-        for each in contest.checked:
+        for each in competition.checked:
             if each.limit.relative and each.limit.metric.name == "quality" and not each.limit.upper:
                 notes.append(
                     f"{metric} is an error: {each.limit.text} holds up to fp32 / "
                     f"{each.limit.value:g}"
                 )
-        if contest.objective.metric.name == "quality":
+        if competition.objective.metric.name == "quality":
             notes.append(f"{metric} is an error: the lowest is the best")
-    for each in contest.checked:
-        notes += [*_unknown(contest, each, competing), *_without_fp32(each, competing)]
-    return notes + shared_notes(contest.frame, competing, across=names.get("device") is None)
+    for each in competition.checked:
+        notes += [*_unknown(competition, each, competing), *_without_fp32(each, competing)]
+    return notes + shared_notes(competition.frame, competing, across=names.get("device") is None)
 
 
-def _unknown(contest: _Contest, each: Checked, competing: Indices) -> list[str]:
+def _unknown(competition: _Competition, each: Checked, competing: Indices) -> list[str]:
     """Rows that a limit cannot be held against, and why: unknown is not met."""
     unknown = competing[np.isnan(each.of.value[competing])]
     reasons: dict[str, int] = {}
     for row in unknown.tolist()[:_LISTED]:
-        reason = contest.frame.reason(row, each.limit.metric)
+        reason = competition.frame.reason(row, each.limit.metric)
         reasons[reason] = reasons.get(reason, 0) + 1
     if not reasons:
         return []

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-import msgspec
-
 from edgebench.analysis.frontier_report import Axis, NotRanked, Value
 from edgebench.backend import Scalar
+from edgebench.record import Part
 
 SCHEMA: Final = "edgebench.pick/1"
-
-
-class Part(msgspec.Struct, frozen=True, kw_only=True):
-    """Base of every part of a pick report."""
 
 
 class Held(Part, frozen=True, kw_only=True):
@@ -105,7 +100,7 @@ class Choice(Part, frozen=True, kw_only=True):
     notes: list[str]
 
 
-class Report(Part, frozen=True, kw_only=True):
+class PickReport(Part, frozen=True, kw_only=True):
     schema: Literal["edgebench.pick/1"] = SCHEMA
     require: list[str]
     objective: str

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from edgebench.analysis import ties
-from edgebench.analysis.baseline import with_baselines
-from edgebench.analysis.blocks import with_blocks
-from edgebench.analysis.decisions import with_decisions
-from edgebench.analysis.device_limits import limit_words
-from edgebench.analysis.energy import notes as energy_notes
+from edgebench.analysis.fp32_baseline import with_baselines
 from edgebench.analysis.frontier import CONFIDENCE
-from edgebench.analysis.pairs import not_faster
-from edgebench.analysis.rows import row_of
-from edgebench.analysis.types import Device, Row, Run, Table
-from edgebench.analysis.validity import judge, strike_growthless
-from edgebench.json_lines import encoded
+from edgebench.analysis.per_row.device_limits import limit_words
+from edgebench.analysis.per_row.row_from_record import row_of
+from edgebench.analysis.per_row.validity import flag_flat_scaling, judge
+from edgebench.analysis.precision_pairs import not_faster
+from edgebench.analysis.round_blocks import with_blocks
+from edgebench.analysis.table_decisions import with_decisions
+from edgebench.analysis.table_types import Device, Row, Run, Table
+from edgebench.energy.cell_energy import notes as energy_notes
+from edgebench.files.json_lines import encoded
 from edgebench.record import Record
 
 
@@ -40,7 +40,7 @@ def build_table(
         _note_reference(record, notes)
         if record.run.id not in runs:
             runs[record.run.id] = _run_of(record)
-    rows = with_baselines(with_blocks(strike_growthless(rows)))
+    rows = with_baselines(with_blocks(flag_flat_scaling(rows)))
     states = {run.id: run.state for run in runs.values()}
     rows, fronts, picks = with_decisions(rows, states, prefer, confidence)
     return Table(

@@ -11,7 +11,7 @@ from typing import Final
 
 from edgebench.errors import UsageError
 from edgebench.metrics import METRICS
-from edgebench.suggest import did_you_mean
+from edgebench.text.did_you_mean import did_you_mean
 
 THREADS: Final = "threads"
 DEFAULT: Final = ("memory.peak", "quality", THREADS)

@@ -24,7 +24,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from edgebench.analysis import stats
+from edgebench import stats
 from edgebench.analysis.frame import BLOCK_COLUMNS, Frame, Indices, Numbers, splitmix
 from edgebench.metrics import Metric
 
@@ -293,7 +293,7 @@ def _of_range(frame: Frame, metric: Metric, value: Numbers) -> Uncertain:
     return Uncertain(metric, value, np.where(np.isnan(value), np.nan, error), replicates - 1)
 
 
-def levelled(values: Numbers, resolution: float) -> Numbers:
+def quantized(values: Numbers, resolution: float) -> Numbers:
     """Values with those that lie within `resolution` above another set equal to that one.
 
     Classes start at the smallest value, then at the smallest that lies beyond the class before.

@@ -15,9 +15,9 @@ from typing import Final, Literal
 import msgspec
 
 from edgebench.analysis.competition import groups
-from edgebench.analysis.types import Row
+from edgebench.analysis.table_types import Row
 from edgebench.errors import UsageError
-from edgebench.suggest import did_you_mean
+from edgebench.text.did_you_mean import did_you_mean
 from edgebench.units import format_ns
 
 SCHEMA: Final = "edgebench.view/1"

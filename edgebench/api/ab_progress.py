@@ -6,9 +6,9 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from edgebench.ab_test.ab_runner import ABCell, Watcher
 from edgebench.api.progress import clock
-from edgebench.measure.ab import Contest, Watcher
-from edgebench.plain_text import plain, say
+from edgebench.text.plain_text import plain, say
 
 
 class LineWatcher:
@@ -18,30 +18,30 @@ class LineWatcher:
         self._sweep = 0
         self._write = write
 
-    def pair_starts(self, contest: Contest, wanted: int, left_s: float | None) -> None:
-        number = len(contest.pairs) + 1
+    def pair_starts(self, cell: ABCell, wanted: int, left_s: float | None) -> None:
+        number = len(cell.pairs) + 1
         if number > self._sweep:
             self._sweep = number
             left = "" if left_s is None else f", {clock(left_s)} of the budget left"
             self._write(f"pair {number} of each open cell{left}")
 
-    def pair_done(self, contest: Contest) -> None:
-        if contest.failure is not None:
-            text = f"INVALID: {contest.case.cell}: {contest.failure.message}"
+    def pair_done(self, cell: ABCell) -> None:
+        if cell.failure is not None:
+            text = f"INVALID: {cell.case.cell}: {cell.failure.message}"
             self._write(text)
 
 
 class LiveWatcher(LineWatcher):
     """For terminals: one line, rewritten between pairs and never while one is measured."""
 
-    def pair_starts(self, contest: Contest, wanted: int, left_s: float | None) -> None:
+    def pair_starts(self, cell: ABCell, wanted: int, left_s: float | None) -> None:
         left = "" if left_s is None else f" {clock(left_s)} left "
-        text = f"pair {len(contest.pairs) + 1}/{wanted}{left} {contest.case.cell}"
+        text = f"pair {len(cell.pairs) + 1}/{wanted}{left} {cell.case.cell}"
         print(f"\r\x1b[K{plain(text)[:79]}", end="", file=sys.stderr, flush=True)
 
-    def pair_done(self, contest: Contest) -> None:
+    def pair_done(self, cell: ABCell) -> None:
         print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-        super().pair_done(contest)
+        super().pair_done(cell)
 
 
 @contextmanager

@@ -8,19 +8,21 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from edgebench.analysis.gate_types import GateReport, latency_tolerances
+from edgebench.ab_test.ab_cells import choose
+from edgebench.ab_test.ab_report_types import GateReport, latency_tolerances
+from edgebench.ab_test.ab_runner import Settings
+from edgebench.ab_test.pairing import Request
+from edgebench.ab_test.run_ab import compare
+from edgebench.ab_test.variant_spec import backends_of, parse_side
 from edgebench.api.energy_source import meter_here
 from edgebench.api.own_tasks import own_task_lines
 from edgebench.api.voices import Telling, pair_watcher, teller
+from edgebench.definitions.workload_loader import load_workloads
 from edgebench.errors import UsageError
-from edgebench.measure.ab import Settings
-from edgebench.measure.compare import compare
-from edgebench.measure.contests import choose
-from edgebench.measure.couples import Request
-from edgebench.measure.quiet import Quiet
-from edgebench.measure.sides import backends_of, parse_side
-from edgebench.plan import OwnInputs, known_axes, parse_ranges, parse_sets, parse_shapes
-from edgebench.spec.loader import load_workloads
+from edgebench.measure.wait_for_quiet import Quiet
+from edgebench.planning.cells import known_axes
+from edgebench.planning.own_models import OwnInputs
+from edgebench.planning.settings import parse_ranges, parse_sets, parse_shapes
 from edgebench.units import parse_bytes, parse_duration_s, parse_share
 
 #: What is not given, by the names of the parameters of `edgebench ab`.

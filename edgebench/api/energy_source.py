@@ -7,13 +7,13 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgebench.probes.energy import EnergySource, NoEnergy, find_source
-from edgebench.probes.files import LIVE
+from edgebench.definitions.device_inventory import Device, device_of, load_devices
+from edgebench.energy import EnergySource, NoEnergy, find_source
 from edgebench.probes.machine import Runner, no_command
-from edgebench.spec.devices import Device, device_of, load_devices
+from edgebench.probes.proc_files import LIVE
 
 if TYPE_CHECKING:
-    from edgebench.measure.meter import Meter
+    from edgebench.energy.run_meter import Meter
 
 
 #: How long an arm of an A/B is to run for its energy, where the meter is fast enough.
@@ -36,7 +36,7 @@ def find_here(
 
 def meter_here(sysroot: str | None) -> AbstractContextManager[Meter]:
     """What reads the energy of an A/B, as `find_here` finds it."""
-    from edgebench.measure.meter import open_meter
+    from edgebench.energy.run_meter import open_meter
 
     found = find_here(None if sysroot is None else Path(sysroot))
     return open_meter(found, window_s=STRETCH_S)
@@ -52,9 +52,9 @@ def find_preferred(
     devices = load_devices() if devices is None else devices
     if not devices:
         return find_source(root, run, platform)
-    from edgebench.probes import device
+    from edgebench.probes import device_facts
 
-    entry = device_of(devices, device.detect(root, run, platform).facts)
+    entry = device_of(devices, device_facts.detect(root, run, platform).facts)
     if entry is None:
         return find_source(root, run, platform)
     return find_source(

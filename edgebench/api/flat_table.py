@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from edgebench.analysis.columns import columns_of, flat
-from edgebench.analysis.types import Row
+from edgebench.analysis.table_types import Row
 from edgebench.errors import UsageError
+from edgebench.export.columns import columns_of, flat
 
 if TYPE_CHECKING:
     import pandas as pd

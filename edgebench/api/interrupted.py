@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from edgebench.analysis.gate_types import GateReport
+    from edgebench.ab_test.ab_report_types import GateReport
     from edgebench.api.results import Results
 
 

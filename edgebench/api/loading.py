@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from edgebench.analysis import ties
-from edgebench.analysis.environment import Environment
 from edgebench.analysis.frame import Frame, RowFrame, SomeRows
+from edgebench.analysis.per_row.environment_differences import Environment
 from edgebench.analysis.table import build_table
-from edgebench.analysis.types import Table
+from edgebench.analysis.table_types import Table
 from edgebench.api.result_files import files_of, records_of
 from edgebench.errors import StoreError, UsageError
-from edgebench.plain_text import say
 from edgebench.record import Record
-from edgebench.suggest import did_you_mean
+from edgebench.text.did_you_mean import did_you_mean
+from edgebench.text.plain_text import say
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def load(
             "result files and Parquet do not go together", "export the result files first"
         )
     if parquet:
-        from edgebench.analysis.parquet import ParquetFrame
+        from edgebench.export.parquet import ParquetFrame
 
         for path in parquet:
             if not path.is_file():

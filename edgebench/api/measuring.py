@@ -12,8 +12,8 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
 
+from edgebench.ab_test.ab_report_types import GateReport as ABReport
 from edgebench.analysis import ties
-from edgebench.analysis.gate_types import GateReport as ABReport
 from edgebench.api import ab_request
 from edgebench.api.interrupted import Interrupted
 from edgebench.api.loading import loaded
@@ -22,10 +22,10 @@ from edgebench.api.run_options import DEFAULTS, PERCENTILES, resolved
 from edgebench.api.running import Outcome, Start, measure
 from edgebench.api.voices import Telling, voice_of
 from edgebench.backend import Scalar
+from edgebench.definitions.variant_matrix import value_text
 from edgebench.errors import UsageError
-from edgebench.signals import ended_by
-from edgebench.spec.matrix import value_text
-from edgebench.suggest import did_you_mean
+from edgebench.processes.signals import ended_by
+from edgebench.text.did_you_mean import did_you_mean
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -108,7 +108,8 @@ def run(
     """Measures workloads, or a model file, on this machine: what `edgebench run` does.
 
     `workloads` are names of built-in ones or of those in `folders`; where neither they nor `model` are given, the
-    suite "quick" runs. `backends` are ort where none is named, or what opens `model`. `sets` are axes of variants, whose values multiply: {"threads": [1, 2], "precision": "fp32"}.
+    suite "quick" runs. `backends` are ort where none is named, or what opens `model`. `sets` are axes of variants, whose
+    values multiply: {"threads": [1, 2], "precision": "fp32"}.
     `budget` is the time for the whole run without downloads: seconds, or "60s". Records go to a new file below
     the folder `out` as soon as a cell is complete; with None nothing is kept. `progress` True tells on stderr how
     far it is, a function is called with each line, and False is silent. Further options: `RunOptions`.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from edgebench.spec.types import Workload
+from edgebench.definitions.workload import Workload
 
 
 def own_task_lines(workloads: Iterable[Workload]) -> list[str]:

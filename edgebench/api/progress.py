@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from edgebench.analysis import stats
-from edgebench.measure.campaign import Outlook, Target
-from edgebench.plain_text import plain, say
+from edgebench import stats
+from edgebench.measure.runner import Outlook, Target
 from edgebench.record import Reason, Record, Replicate
+from edgebench.text.plain_text import plain, say
 from edgebench.units import format_bytes, format_ns
 
 _MARKS = {"ok": "done", "failed": "FAILED", "unsupported": "unsupported", "invalid": "INVALID"}
@@ -61,7 +61,7 @@ def look_text(record: Record) -> str:
     return f"first look: {record.cell.id}: {', '.join(parts)} (one short process; more follow)"
 
 
-def _spoilt(target: Target, replicate: Replicate, again: bool) -> str:
+def _disturbed(target: Target, replicate: Replicate, again: bool) -> str:
     what = "runs again" if again else "not run again (--reruns)"
     return f"{what}: {target.cell.id}: {replicate.reasons[0].message}"
 
@@ -102,8 +102,8 @@ class LineWatcher:
             left = f", {clock(self._until_s - now_s)} left" if self._until_s else ""
             self.say(f"{self._doing}{left}")
 
-    def spoilt(self, target: Target, replicate: Replicate, again: bool) -> None:
-        self.say(_spoilt(target, replicate, again))
+    def disturbed(self, target: Target, replicate: Replicate, again: bool) -> None:
+        self.say(_disturbed(target, replicate, again))
 
     def cut(self, target: Target, reason: Reason) -> None:
         self.say(_cut(target, reason))
@@ -180,8 +180,8 @@ class LiveWatcher:
         self._progress.update(self._task, left=clock(self._left_s))
         self._progress.refresh()
 
-    def spoilt(self, target: Target, replicate: Replicate, again: bool) -> None:
-        self.say(_spoilt(target, replicate, again), "yellow")
+    def disturbed(self, target: Target, replicate: Replicate, again: bool) -> None:
+        self.say(_disturbed(target, replicate, again), "yellow")
 
     def cut(self, target: Target, reason: Reason) -> None:
         self.say(_cut(target, reason), "yellow")

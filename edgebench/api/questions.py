@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Final
 
 from edgebench.analysis import ties
-from edgebench.analysis.compare import CONFIDENCE as COMPARED
-from edgebench.analysis.compare import Comparison, Side, compare
+from edgebench.analysis.comparison import CONFIDENCE as COMPARED
+from edgebench.analysis.comparison import Comparison, Side, compare
 from edgebench.analysis.front_probability import DRAWS
 from edgebench.analysis.frontier import CONFIDENCE, Across, Frontier, frontier
 from edgebench.analysis.limits import parse_limit
 from edgebench.analysis.objectives import Objective, parse_objectives
 from edgebench.analysis.pick import pick
-from edgebench.analysis.pick_report import Report as PickReport
+from edgebench.analysis.pick_report import PickReport
 from edgebench.api.loading import Loaded, chosen, only, refuse_unknown
 from edgebench.errors import UsageError
 from edgebench.metrics import metric

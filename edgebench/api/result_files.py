@@ -7,9 +7,9 @@ from pathlib import Path
 
 from edgebench.calibration import Calibration, default_path, read_calibration
 from edgebench.errors import StoreError, UsageError
-from edgebench.plain_text import say
 from edgebench.record import Record
 from edgebench.store import folders_elsewhere, iter_records, result_files
+from edgebench.text.plain_text import say
 
 
 def files_of(paths: Sequence[Path], tell: Callable[[str], None] = say) -> list[Path]:

@@ -12,15 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from edgebench.analysis import ties
-from edgebench.analysis.columns import columns_of, flat
-from edgebench.analysis.compare_report import Report as ComparisonReport
-from edgebench.analysis.compare_report import report as comparison_report
+from edgebench.analysis.comparison_report import ComparisonReport
+from edgebench.analysis.comparison_report import report as comparison_report
 from edgebench.analysis.frontier import Across
-from edgebench.analysis.frontier_report import Report as FrontierReport
+from edgebench.analysis.frontier_report import FrontierReport
 from edgebench.analysis.frontier_report import report as frontier_report
-from edgebench.analysis.pick_report import Report as PickReport
+from edgebench.analysis.pick_report import PickReport
+from edgebench.analysis.table_types import Table
 from edgebench.analysis.ties import parse_preferences
-from edgebench.analysis.types import Table
 from edgebench.api import flat_table
 from edgebench.api.loading import Loaded, load
 from edgebench.api.questions import (
@@ -33,7 +32,9 @@ from edgebench.api.questions import (
     pick_of,
 )
 from edgebench.errors import UsageError
-from edgebench.report import notebook, terminal
+from edgebench.export.columns import columns_of, flat
+from edgebench.render import table_terminal
+from edgebench.report import notebook
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -203,7 +204,7 @@ class Results:
         if self._loaded.table is None:
             return repr(self)
         text = io.StringIO()
-        terminal.render(self._loaded.table, text)
+        table_terminal.render(self._loaded.table, text)
         return text.getvalue().rstrip("\n")
 
     def _repr_html_(self) -> str | None:

@@ -9,19 +9,14 @@ from typing import Any
 
 import msgspec
 
+from edgebench.definitions.workload import Workload
+from edgebench.energy.modelled_energy import Estimate
 from edgebench.errors import UsageError
-from edgebench.measure.campaign import Settings
-from edgebench.measure.estimate import Estimate
-from edgebench.plain_text import utf8
-from edgebench.plan import (
-    DEFAULT_BACKEND,
-    OwnInputs,
-    known_axes,
-    parse_ranges,
-    parse_shapes,
-    workload_for_model,
-)
-from edgebench.spec.types import Workload
+from edgebench.measure.runner import Settings
+from edgebench.planning.cells import DEFAULT_BACKEND, known_axes
+from edgebench.planning.own_models import OwnInputs, workload_for_model
+from edgebench.planning.settings import parse_ranges, parse_shapes
+from edgebench.text.plain_text import utf8
 from edgebench.units import parse_bytes, parse_duration_s, parse_share
 
 DEFAULT_SUITE = "quick"
@@ -190,8 +185,8 @@ def workloads_of(options: Options) -> list[Workload]:
         file = Path(options.inputs) if options.inputs else None
         inputs = OwnInputs(ranges=parse_ranges(options.ranges), file=file)
         return [workload_for_model(Path(options.model), shapes, options.task, origin, inputs)]
-    from edgebench.measure.contests import choose
-    from edgebench.spec.loader import load_workloads
+    from edgebench.ab_test.ab_cells import choose
+    from edgebench.definitions.workload_loader import load_workloads
 
     folders = [Path(folder) for folder in options.folders]
     known = load_workloads(folders, lambda: known_axes(options.backends))

@@ -15,10 +15,10 @@ from edgebench import registry
 from edgebench.api.run_options import Options
 from edgebench.assets import file_sha256
 from edgebench.backend import Ready
+from edgebench.definitions.variant_matrix import unique
 from edgebench.errors import EdgebenchError, StoreError, UsageError
-from edgebench.plan import Cell
+from edgebench.planning.cells import Cell
 from edgebench.record import DeviceFacts, Record, RunFacts
-from edgebench.spec.matrix import unique
 from edgebench.store import JournalHead, RunStore, read_records, result_files, unfinished
 from edgebench.tasks import task_file
 

@@ -22,20 +22,21 @@ from edgebench import __version__
 from edgebench.api import run_resume
 from edgebench.api.own_tasks import own_task_lines
 from edgebench.api.run_options import Options, workloads_of
-from edgebench.assets.progress import Progress
+from edgebench.assets.download_progress import Progress
+from edgebench.energy.modelled_energy import Estimate
+from edgebench.energy.run_meter import Meter
 from edgebench.errors import DeviceStateError, EdgebenchError
-from edgebench.measure.budget import Budget
-from edgebench.measure.campaign import Campaign, Shortened, Watcher
-from edgebench.measure.estimate import Estimate
-from edgebench.measure.meter import Meter
 from edgebench.measure.power_modes import PowerModes
-from edgebench.plan import DEFAULT_BACKEND, Cell, opening, parse_sets, plan
+from edgebench.measure.runner import Runner, Shortened, Watcher
+from edgebench.measure.time_budget import Budget
+from edgebench.planning.cells import DEFAULT_BACKEND, Cell, opening, plan
+from edgebench.planning.settings import parse_sets
 from edgebench.record import Record, RunFacts, StateCheck
 from edgebench.store import JournalEntry, JournalHead, RunStore
 
 if TYPE_CHECKING:
-    from edgebench.spec.devices import Device
-    from edgebench.spec.types import Workload
+    from edgebench.definitions.device_inventory import Device
+    from edgebench.definitions.workload import Workload
 
 
 class Voice(NamedTuple):
@@ -99,11 +100,16 @@ def measure(options: Options, start: Start, voice: Voice) -> Outcome:
     """
     from edgebench import assets
     from edgebench.calibration import own_calibration
-    from edgebench.measure.markers import emit_markers
-    from edgebench.measure.quiet import Quiet
+    from edgebench.definitions.device_inventory import (
+        declared_mode,
+        load_devices,
+        named,
+        with_declared,
+    )
+    from edgebench.energy.marker_pulses import emit_markers
     from edgebench.measure.targets import fetch_assets, make_targets
-    from edgebench.probes import device, state
-    from edgebench.spec.devices import declared_mode, load_devices, named, with_declared
+    from edgebench.measure.wait_for_quiet import Quiet
+    from edgebench.probes import device_facts, machine_state
 
     workloads = workloads_of(options)
     if options.model is None:  # else the user named the task with the model
@@ -121,15 +127,15 @@ def measure(options: Options, start: Start, voice: Voice) -> Outcome:
         set_power_mode=options.set_power_mode,
     )
     devices = load_devices(Path(options.devices) if options.devices else None)
-    facts = named(with_declared(device.detect(), devices), options.device)
-    before = state.preflight(declared_mode=declared_mode(facts))
+    facts = named(with_declared(device_facts.detect(), devices), options.device)
+    before = machine_state.preflight(declared_mode=declared_mode(facts))
     if options.settings.strict:
         _refuse_invalid(before)
     run = _run_facts(options, start)
     keeper = _keeper(start, run_resume.head(run, options, cells, facts), voice.say)
     done = dict(keeper.done)
     open_cells = [cell for cell in cells if cell.id not in done]
-    campaign: Campaign | None = None
+    campaign: Runner | None = None
     stopped: KeyboardInterrupt | EdgebenchError | None = None
     budget = Budget(options.settings.budget_s or math.inf, start.started_s)
     try:
@@ -142,7 +148,7 @@ def measure(options: Options, start: Start, voice: Voice) -> Outcome:
             target.entries += keeper.pending.get(target.cell.id, [])
         power_modes = PowerModes() if options.set_power_mode else None
         with voice.watching() as watcher, _meter(options, devices) as meter:
-            campaign = Campaign(
+            campaign = Runner(
                 targets,
                 options.settings,
                 run,
@@ -175,7 +181,7 @@ def measure(options: Options, start: Start, voice: Voice) -> Outcome:
 
 
 def measure_all(
-    campaign: Campaign, power_modes: PowerModes | None
+    campaign: Runner, power_modes: PowerModes | None
 ) -> KeyboardInterrupt | EdgebenchError | None:
     """What stopped the campaign early, if anything."""
     try:
@@ -230,7 +236,7 @@ def _with_backends(options: Options, own: Workload, voice: Voice) -> Options:
 def _meter(options: Options, devices: Sequence[Device]) -> AbstractContextManager[Meter]:
     """The machine's energy meter for the time of the run, or the reason that there is none."""
     from edgebench.api.energy_source import find_here
-    from edgebench.measure.meter import open_meter
+    from edgebench.energy.run_meter import open_meter
 
     root = Path(options.energy_root) if options.energy_root else None
     found = find_here(root, devices)
@@ -239,7 +245,7 @@ def _meter(options: Options, devices: Sequence[Device]) -> AbstractContextManage
 
 
 def _run_facts(options: Options, start: Start) -> RunFacts:
-    from edgebench.probes.distributions import installed_packages, packages_sha256
+    from edgebench.probes.python_distributions import installed_packages, packages_sha256
 
     packages = installed_packages()
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")

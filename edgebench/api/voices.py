@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from edgebench.api import progress
 from edgebench.api.running import Voice
-from edgebench.assets.progress import line_progress, terminal_progress
-from edgebench.plain_text import plain_lines, say
+from edgebench.assets.download_progress import line_progress, terminal_progress
+from edgebench.text.plain_text import plain_lines, say
 
 if TYPE_CHECKING:
-    from edgebench.measure.ab import Watcher as PairWatcher
+    from edgebench.ab_test.ab_runner import Watcher as PairWatcher
 
 #: What `progress=` takes: True for stderr, a function that gets each line, False for silence.
 Telling: TypeAlias = bool | Callable[[str], None]

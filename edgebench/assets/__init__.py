@@ -9,10 +9,10 @@ The cache is `$EDGEBENCH_CACHE`, or the user's cache folder for `edgebench`:
     tmp/, locks/                   downloads in progress
 """
 
-from .cache import Condition, cache_dir, cached, check, file_sha256, folder_sha256
+from .asset_cache import Condition, cache_dir, cached, check, file_sha256, folder_sha256
+from .asset_uri import FileUri, Location, Member, PypiUri, WebUri, parse_uri
+from .download_progress import Progress, terminal_progress
 from .fetch import Need, fetch, fetch_each, needs_of
-from .progress import Progress, terminal_progress
-from .uri import FileUri, Location, Member, PypiUri, WebUri, parse_uri
 
 __all__ = [
     "Condition",

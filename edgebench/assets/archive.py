@@ -26,10 +26,10 @@ from pathlib import Path, PurePosixPath
 from typing import IO, BinaryIO, Literal, Protocol, cast
 
 from edgebench.errors import AssetError
-from edgebench.suggest import did_you_mean
+from edgebench.text.did_you_mean import did_you_mean
 from edgebench.units import format_bytes
 
-from .uri import Member, member_parts
+from .asset_uri import Member, member_parts
 
 CHUNK_BYTES = 1 << 20
 MAX_MEMBERS = 50_000

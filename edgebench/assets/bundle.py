@@ -17,13 +17,13 @@ from typing import Literal
 
 import msgspec
 
+from edgebench.definitions.workload import Asset
 from edgebench.errors import AssetError
-from edgebench.spec.types import Asset
-from edgebench.whole_file import replacing
+from edgebench.files.atomic_write import replacing
 
-from . import cache
+from . import asset_cache as cache
 from .archive import ArchiveMember, Budget, copy_hashed, listing_sha256, open_members
-from .uri import member_parts
+from .asset_uri import member_parts
 
 MANIFEST = "edgebench-bundle.json"
 _MAX_MANIFEST_BYTES = 1 << 20

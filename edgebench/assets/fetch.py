@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgebench.definitions.workload import Asset, Workload
 from edgebench.errors import AssetError
-from edgebench.spec.types import Asset, Workload
 
-from . import cache, pypi
+from . import asset_cache as cache
+from . import pip_download as pypi
 from .archive import Extracted, Wanted, extract
-from .progress import Progress
-from .uri import FileUri, Location, Member, PypiUri, WebUri, parse_uri
+from .asset_uri import FileUri, Location, Member, PypiUri, WebUri, parse_uri
+from .download_progress import Progress
 
 if TYPE_CHECKING:
-    from .web import OpenUrl
+    from .https_download import OpenUrl
 
 
 @dataclass(frozen=True)
@@ -198,7 +199,9 @@ class _Fetcher:
         return archive, False
 
     def _download(self, url: str, target: Path) -> str:
-        from . import web  # its HTTP client is slow to import, and most commands download nothing
+        from . import (
+            https_download as web,  # its HTTP client is slow to import, and most commands download nothing
+        )
 
         return web.download(url, target, self._bytes, self.open_url or web.open_https)
 

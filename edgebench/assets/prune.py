@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from .cache import cache_dir, clear, disk_errors
+from .asset_cache import cache_dir, clear, disk_errors
 
 #: Folders in `models/` are named by this many digits of the sha256 of what they are made from.
 SOURCE_DIGITS = 16

@@ -12,11 +12,11 @@ from typing import NoReturn
 import click
 
 from edgebench import __version__
-from edgebench.cli.lazy import LazyGroup
-from edgebench.cli.streams import StdoutError, secure_streams
+from edgebench.cli.shared.lazy_group import LazyGroup
+from edgebench.cli.shared.streams import StdoutError, secure_streams
 from edgebench.errors import EdgebenchError, ExitCode, InternalError, StoreError, UsageError
-from edgebench.plain_text import say, shortened, utf8
-from edgebench.signals import ended_by, listen_for_endings
+from edgebench.processes.signals import ended_by, listen_for_endings
+from edgebench.text.plain_text import say, shortened, utf8
 
 #: Command -> module in this package and its help line; here so that `--help` imports no command.
 _COMMANDS = {
@@ -46,7 +46,7 @@ _COMMANDS = {
 @click.group(
     cls=LazyGroup,
     commands_help=_COMMANDS,
-    module="edgebench.cli.{}_",
+    module="edgebench.cli.{}",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 ok, 1 a cell failed, none was measured, or a regression, 2 usage, 3 device state, "
     "4 inconclusive (ab, gate), 5 invalid (ab, gate, compare), 6 asset, 7 results cannot be written or "

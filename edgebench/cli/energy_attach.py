@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgebench.errors import StoreError, UsageError
-from edgebench.numerals import MARKS
+from edgebench.files.atomic_write import whole_file
+from edgebench.text.number_parsing import MARKS
 from edgebench.units import parse_share
-from edgebench.whole_file import whole_file
 
 if TYPE_CHECKING:
-    from edgebench.probes.energy.meter_columns import Role
+    from edgebench.energy.meter_columns import Role
 
 _ROLES: tuple[Role, ...] = ("time", "power", "current", "voltage", "energy")
 
@@ -69,8 +69,8 @@ def command(
 
     Times may be seconds, milliseconds or ISO 8601; power, current x voltage, or a counter of energy.
     """
-    from edgebench.measure.attach import Meter, attach, offset_of
-    from edgebench.probes.energy.meter_log import read_log
+    from edgebench.energy.attach_log import Meter, attach, offset_of
+    from edgebench.energy.meter_log import read_log
     from edgebench.store import read_records
 
     out = out or result.with_name(f"{result.stem}-attached.jsonl")
@@ -91,7 +91,7 @@ def command(
 
 
 def _offset_s(text: str) -> float | None:
-    from edgebench.probes.energy.meter_log import LATEST_S
+    from edgebench.energy.meter_log import LATEST_S
 
     if text == "auto":
         return None

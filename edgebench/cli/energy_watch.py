@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgebench.cli.numbers import FiniteRange
-from edgebench.plain_text import say
+from edgebench.cli.shared.number_options import FiniteRange
+from edgebench.text.plain_text import say
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from edgebench.probes.energy.method import Refused, WindowEnergy
-    from edgebench.probes.energy.source import EnergySource, NoEnergy
-    from edgebench.probes.energy.watch import Watch
+    from edgebench.energy.integrate import Refused, WindowEnergy
+    from edgebench.energy.meter_watch import Watch
+    from edgebench.energy.source import EnergySource, NoEnergy
 
 _SECONDS = 2.0  # where nobody looks
 _UNTIL_INTERRUPTED_S = 86_400.0
@@ -54,7 +54,7 @@ def command(sysroot: Path | None, seconds: float | None, form: str) -> None:
     measurement: it reads from this process, and accepts meters that are too slow for the time.
     """
     from edgebench.api.energy_source import find_here
-    from edgebench.probes.energy.source import EnergySource, NoEnergy, not_opened
+    from edgebench.energy.source import EnergySource, NoEnergy, not_opened
 
     source = find_here(sysroot)
     if isinstance(source, EnergySource):
@@ -73,7 +73,7 @@ def _watch(source: EnergySource, seconds: float | None, form: str) -> None:
     from rich.console import Console
     from rich.live import Live
 
-    from edgebench.probes.energy.watch import Watch
+    from edgebench.energy.meter_watch import Watch
 
     watch = Watch(source)
     live = form == "table" and sys.stdout.isatty()
@@ -91,7 +91,7 @@ def _watch(source: EnergySource, seconds: float | None, form: str) -> None:
 
 def _answer(source: EnergySource, watch: Watch, seconds: float) -> tuple[dict[str, Any], str]:
     """The JSON, and the words that it has no key for."""
-    from edgebench.probes.energy.method import Refused
+    from edgebench.energy.integrate import Refused
 
     found: WindowEnergy | Refused = watch.energy(seconds)
     refused = isinstance(found, Refused)

@@ -7,13 +7,13 @@ from pathlib import Path
 import click
 
 from edgebench.errors import StoreError, UsageError
+from edgebench.files.atomic_write import whole_file
 from edgebench.importers import reader
 from edgebench.importers._source import UNKNOWN, open_source
-from edgebench.numerals import MARKS
-from edgebench.plain_text import plain, say
 from edgebench.record import Record, encode
 from edgebench.store import check_readable
-from edgebench.whole_file import whole_file
+from edgebench.text.number_parsing import MARKS
+from edgebench.text.plain_text import plain, say
 
 
 @click.command("import")

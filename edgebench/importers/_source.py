@@ -20,9 +20,7 @@ import msgspec
 from edgebench import __version__
 from edgebench.backend import Scalar
 from edgebench.errors import StoreError
-from edgebench.foreign_text import decode, read_bytes, terminal_lines, unpacked, unstamped
-from edgebench.numerals import MixedMarks, TwoReadings, decimal_mark, parse_number
-from edgebench.plain_text import plain
+from edgebench.files.foreign_text import decode, read_bytes, terminal_lines, unpacked, unstamped
 from edgebench.record import (
     CellFacts,
     DeviceFacts,
@@ -33,6 +31,8 @@ from edgebench.record import (
     Replicate,
     RunFacts,
 )
+from edgebench.text.number_parsing import MixedMarks, TwoReadings, decimal_mark, parse_number
+from edgebench.text.plain_text import plain
 
 UNKNOWN = "unknown"
 UNKNOWN_MODEL = "unknown model"

@@ -12,11 +12,11 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, final
 
-from edgebench import signals
 from edgebench.errors import DeviceStateError, UnsupportedError
 from edgebench.probes import nvpmodel
 from edgebench.probes.machine import Machine
 from edgebench.probes.nvpmodel import Mode
+from edgebench.processes import signals
 
 #: Runs a command that changes something; "" where it went well, else what it said.
 Execute = Callable[[Sequence[str]], str]

@@ -64,8 +64,8 @@ def outlying(replicates: Sequence[Replicate]) -> list[Replicate]:
 def due(replicates: Sequence[Replicate], limit: int) -> int | None:
     """Index of the replicate that is to be run again next; None: none is, or `limit` is reached."""
     rerun = {replicate.rerun_of for replicate in replicates}
-    spoilt = [*filter(disturbed, replicates), *outlying(replicates)]
-    waiting = sorted(replicate.index for replicate in spoilt if replicate.index not in rerun)
+    doubtful = [*filter(disturbed, replicates), *outlying(replicates)]
+    waiting = sorted(replicate.index for replicate in doubtful if replicate.index not in rerun)
     used = sum(replicate.rerun_of is not None for replicate in replicates)
     return waiting[0] if waiting and used < limit else None
 
@@ -100,7 +100,7 @@ def _descheduled(replicate: Replicate) -> list[Reason]:
     return [reason]
 
 
-def standing(replicates: Sequence[Replicate]) -> list[Replicate]:
+def valid_replicates(replicates: Sequence[Replicate]) -> list[Replicate]:
     """Those that judge the cell: no re-run took their place."""
     by = _superseded(replicates)
     return [replicate for replicate in replicates if replicate.index not in by]
@@ -122,5 +122,5 @@ def _superseded(replicates: Sequence[Replicate]) -> dict[int, int]:
 
 def exhausted(replicates: Sequence[Replicate], limit: int) -> bool:
     """Whether a disturbed replicate stands and may not be run again."""
-    left = any(disturbed(replicate) for replicate in standing(replicates))
+    left = any(disturbed(replicate) for replicate in valid_replicates(replicates))
     return left and due(replicates, limit) is None

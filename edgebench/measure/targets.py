@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgebench import assets, registry
+from edgebench.definitions.workload import PARITY_METRIC, Asset, Workload
 from edgebench.errors import AssetError
-from edgebench.measure.campaign import OVERHEAD_FIRST_S, Prepared, Settings, Target
-from edgebench.measure.jobs import GenerateJob, Job
-from edgebench.measure.prepare import Ask, NotReady, Preparer, Ready
-from edgebench.models.jobs import PrepareJob
-from edgebench.plan import GENERATE, Cell, model_format
+from edgebench.measure.model_files import Ask, NotReady, Preparer, Ready
+from edgebench.measure.runner import OVERHEAD_FIRST_S, Prepared, Settings, Target
+from edgebench.measure.worker_messages import GenerateJob, Job
+from edgebench.planning.cells import Cell, model_format
+from edgebench.planning.settings import GENERATE
+from edgebench.preparation.preparation_messages import PrepareJob
 from edgebench.record import CellFacts, Reason
-from edgebench.spec.types import PARITY_METRIC, Asset, Workload
 
 #: Of the guess at a first replicate: bytes of weights that a small CPU works through in a second, of
 #: networks, whose weights are used many times, and of decoders, which read all of them for a token.

@@ -1,6 +1,6 @@
 """A small classifier trained on the spot: the source is a table, the result an ONNX file.
 
-One hidden layer, seeded, on the rows that `edgebench.tasks._tables` keeps for training. Input `row`
+One hidden layer, seeded, on the rows that `edgebench.models.labelled_tables` keeps for training. Input `row`
 [batch, features], scaled inside the graph; output `probability` [batch, classes].
 """
 
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from edgebench.errors import EdgebenchError
+from edgebench.models.labelled_tables import Table, read_table, split
 from edgebench.models.onnx_file import save_model
-from edgebench.tasks._tables import Table, read_table, split
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -15,7 +15,7 @@ from edgebench.backend import TensorInfo, named_by_place
 from edgebench.errors import EdgebenchError, UnsupportedError, UsageError
 from edgebench.models import open_axes
 from edgebench.models.file_kind import check_arrived
-from edgebench.suggest import did_you_mean
+from edgebench.text.did_you_mean import did_you_mean
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, TensorShapeProto, ValueInfoProto

@@ -10,7 +10,7 @@ import os
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from edgebench.probes.files import read, read_int
+from edgebench.probes.proc_files import read, read_int
 
 Limit = float | Literal["none"] | None
 _MOUNT = "sys/fs/cgroup"

@@ -12,8 +12,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from edgebench.probes import files
-from edgebench.probes.files import LIVE
+from edgebench.probes import proc_files
+from edgebench.probes.proc_files import LIVE
 
 #: Runs a command that only reads; standard output, or None where it is missing or fails.
 Runner = Callable[[Sequence[str]], "str | None"]
@@ -104,13 +104,13 @@ class Machine:
         return self.platform == "darwin"
 
     def read(self, relative: str) -> str | None:
-        return files.read(self.root / relative)
+        return proc_files.read(self.root / relative)
 
     def read_int(self, relative: str) -> int | None:
-        return files.read_int(self.root / relative)
+        return proc_files.read_int(self.root / relative)
 
     def glob(self, pattern: str) -> list[Path]:
-        return files.glob(self.root, pattern)
+        return proc_files.glob(self.root, pattern)
 
     @property
     def nvidia(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from edgebench.probes import files
+from edgebench.probes import proc_files
 from edgebench.probes.machine import Machine
 
 CONFIG = "etc/nvpmodel.conf"  # a link to the board's file, in which each mode has a line of its own
@@ -50,7 +50,7 @@ def current(machine: Machine) -> Mode | None:
     """The mode that `nvpmodel -q` tells (a name, and its number below), else the one of its status
     file; None where neither does."""
     answer = machine.run(["nvpmodel", "-q"]) if is_jetson(machine) else None
-    name = files.fields(answer).get("NV Power Mode")
+    name = proc_files.fields(answer).get("NV Power Mode")
     number = re.search(r"^\s*([0-9]+)\s*$", answer or "", re.MULTILINE)
     if name:
         return Mode(int(number[1]) if number else None, name)

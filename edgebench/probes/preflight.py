@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edgebench.probes.checks import clocks, load, power, thermal
-from edgebench.probes.checks.verdict import Check
-from edgebench.probes.files import LIVE
+from edgebench.probes.checks.check_result import Check
 from edgebench.probes.machine import Machine, Nvml, Runner
+from edgebench.probes.proc_files import LIVE
 from edgebench.record import StateCheck
 
 CHECKS: tuple[Check, ...] = (

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from edgebench.probes import cgroup, files
-from edgebench.probes.cpu import clock_policies
-from edgebench.probes.files import LIVE
+from edgebench.probes import cgroup
+from edgebench.probes import proc_files as files
+from edgebench.probes.cpu_facts import clock_policies
+from edgebench.probes.proc_files import LIVE
 
 _CPU = "sys/devices/system/cpu"
 _PI_FLAGS = "sys/devices/platform/soc*/*firmware*/get_throttled"

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgebench.probes import files, gpu
-from edgebench.probes.files import LIVE
+from edgebench.probes import nvidia_clocks, proc_files
 from edgebench.probes.machine import Machine, Nvml
+from edgebench.probes.proc_files import LIVE
 
 #: Sensors report nonsense below this; trip points that are off read 0 or about absolute zero.
 COLDEST_C = -30.0
@@ -59,20 +59,20 @@ class Thermometer:
 
     def read(self) -> float | None:
         """The hottest sensor that answers with sense, or None."""
-        readings = [files.read_int(path) for _, path in self.sensors]
+        readings = [proc_files.read_int(path) for _, path in self.sensors]
         known = [value / 1000 for value in readings if value is not None]
-        gpus = gpu.read(self.nvml) if self.nvml is not None else []
+        gpus = nvidia_clocks.read(self.nvml) if self.nvml is not None else []
         known += [each.temperature_c for each in gpus if each.temperature_c is not None]
         return max((celsius for celsius in known if celsius >= COLDEST_C), default=None)
 
 
 def _zones(machine: Machine) -> list[tuple[str, Path]]:
     zones = machine.glob("sys/class/thermal/thermal_zone[0-9]*")
-    named = [(files.read(zone / "type") or zone.name, zone / "temp") for zone in zones]
+    named = [(proc_files.read(zone / "type") or zone.name, zone / "temp") for zone in zones]
     return [(name, path) for name, path in named if not _OTHER_ZONES.search(name)]
 
 
 def _chips(machine: Machine) -> list[tuple[str, Path]]:
     inputs = machine.glob("sys/class/hwmon/hwmon[0-9]*/temp[0-9]*_input")
-    named = [(files.read(path.parent / "name") or "", path) for path in inputs]
+    named = [(proc_files.read(path.parent / "name") or "", path) for path in inputs]
     return [(name, path) for name, path in named if name in _CHIPS]

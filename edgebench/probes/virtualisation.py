@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgebench.probes.files import fields
 from edgebench.probes.machine import Machine
+from edgebench.probes.proc_files import fields
 
 # Words in the DMI strings of virtual machines. Makers of real boards appear with these names only
 # as their virtual product ("Microsoft Corporation" also builds laptops).

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from html import escape as escaped
 
-from edgebench.analysis.labels import common, labels
-from edgebench.analysis.types import Front, Pick, Row, Table
-from edgebench.plain_text import plain
-from edgebench.report import text
-from edgebench.report.terminal import columns
+from edgebench.analysis.per_row.row_labels import common, labels
+from edgebench.analysis.table_types import Front, Pick, Row, Table
+from edgebench.render import table_wording
+from edgebench.render.table_terminal import columns
+from edgebench.text.plain_text import plain
 
 MAX_ROWS = 60  # of a block; the table has them all
 MAX_PICKS = 4  # lines of the summary
@@ -28,7 +28,7 @@ def summary(table: Table, notes: Sequence[str]) -> str:
     rows, where = _count(len(table.rows), "row"), _count(len(table.devices), "device")
     what = f"{rows}, {ranked} ranked; {_count(len(workloads), 'workload')} on {where}"
     lines = [f"<edgebench.Results: {what}>"]
-    picks = [(front, pick) for front, pick, _ in text.blocks(table)]
+    picks = [(front, pick) for front, pick, _ in table_wording.blocks(table)]
     lines += [f"  {_title(front)}: {plain(pick.text)}" for front, pick in picks[:MAX_PICKS]]
     if len(picks) > MAX_PICKS:
         lines.append(f"  and {len(picks) - MAX_PICKS} more: print(results)")
@@ -45,13 +45,15 @@ def _parts(table: Table) -> Iterator[str]:
         yield "<p>no rows</p>"
         return
     device = None
-    for front, pick, members in text.blocks(table):
+    for front, pick, members in table_wording.blocks(table):
         if front.device != device:
             device = front.device
-            yield f"<p><b>{_text(text.device_line(table, device))}</b></p>"
-            yield from (f"<p>{_text(line)}</p>" for line in text.state_lines(table, device))
+            yield f"<p><b>{_text(table_wording.device_line(table, device))}</b></p>"
+            yield from (
+                f"<p>{_text(line)}</p>" for line in table_wording.state_lines(table, device)
+            )
         yield from _block(front, pick, [table.rows[index] for index in members])
-    yield f"<p{_DIM}><small>{_text(text.MARKS_LEGEND)}; ± half the 95% interval</small></p>"
+    yield f"<p{_DIM}><small>{_text(table_wording.MARKS_LEGEND)}; ± half the 95% interval</small></p>"
 
 
 def _block(front: Front, pick: Pick, rows: Sequence[Row]) -> Iterator[str]:
@@ -72,16 +74,18 @@ def _block(front: Front, pick: Pick, rows: Sequence[Row]) -> Iterator[str]:
 
 
 def _row(row: Row, name: str, values: Sequence[str]) -> str:
-    remarks = "; ".join([*([] if row.ranked else [text.reasons(row)]), *text.remarks(row)])
+    remarks = "; ".join(
+        [*([] if row.ranked else [table_wording.reasons(row)]), *table_wording.remarks(row)]
+    )
     cells = "".join(f"<td{_RIGHT}>{_text(value)}</td>" for value in values)
     return (
-        f"<tr{'' if row.ranked else _DIM}><td>{_text(text.mark(row))}</td><td{_LEFT}>{_text(name)}</td>"
+        f"<tr{'' if row.ranked else _DIM}><td>{_text(table_wording.mark(row))}</td><td{_LEFT}>{_text(name)}</td>"
         f"{cells}<td{_LEFT}>{_text(remarks)}</td></tr>"
     )
 
 
 def _title(front: Front) -> str:
-    return plain(f"{front.workload}@{front.workload_version} {text.scenario(front)}")
+    return plain(f"{front.workload}@{front.workload_version} {table_wording.scenario(front)}")
 
 
 def _note(note: str) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from edgebench.report.markup import esc
-from edgebench.report.model import Figure, Group, ReportRow
+from edgebench.report.html_escape import esc
+from edgebench.report.report_model import Figure, Group, ReportRow
 
 _BOUNDS = {"higher": "at least", "lower": "at most"}
 

@@ -11,14 +11,14 @@ import msgspec
 from edgebench.errors import UsageError
 from edgebench.report import charts, theme, vegalite
 from edgebench.report.charts import Spec
-from edgebench.report.groups import YS
-from edgebench.report.model import Group, Report, ReportRow, ScalingGroup
+from edgebench.report.report_groups import YS
+from edgebench.report.report_model import Group, Report, ReportRow, ScalingGroup
 
 _INDEPENDENT = {
     "scale": {"color": "independent", "shape": "independent", "strokeDash": "independent"}
 }
-_MOST_GROUPS = 8
-_MOST_LINES = 6
+_MAX_GROUPS = 8
+_MAX_LINES = 6
 _WIDTHS = (430, 300)
 _HEIGHT = 250
 _SPREAD = 12  # largest over smallest value from which an axis is logarithmic
@@ -37,10 +37,10 @@ def picture(report: Report) -> Spec:
     groups = [group for group in report.groups if _drawable(report, group)]
     if not groups:
         raise UsageError("there is nothing to draw: no row has two objectives")
-    if len(groups) > _MOST_GROUPS:
+    if len(groups) > _MAX_GROUPS:
         raise UsageError(
             f"{len(groups)} workloads and scenarios do not fit in a picture",
-            f"choose up to {_MOST_GROUPS} with --workload NAME, or write html",
+            f"choose up to {_MAX_GROUPS} with --workload NAME, or write html",
         )
     return {
         "$schema": charts.SCHEMA,
@@ -154,7 +154,7 @@ def _sampled(report: Report, group: Group) -> list[ReportRow]:
     """The choices, then the front, then the others, as far as their samples are kept."""
     rows = [report.rows[index] for index in group.rows]
     order = sorted(rows, key=lambda row: (not row.pick, row.front != "yes", row.front == "struck"))
-    return [row for row in order if row.detail is not None][:_MOST_LINES]
+    return [row for row in order if row.detail is not None][:_MAX_LINES]
 
 
 def _ecdf(report: Report, rows: Sequence[ReportRow]) -> Spec:

@@ -15,8 +15,8 @@ from pathlib import Path
 from types import ModuleType
 
 from edgebench.errors import EdgebenchError, UsageError
-from edgebench.suggest import did_you_mean
 from edgebench.task import GenerationTask, Metric, Task, TaskContext
+from edgebench.text.did_you_mean import did_you_mean
 
 
 def load_task(spec: str, context: TaskContext, judged_by: Collection[str] = ()) -> Task:

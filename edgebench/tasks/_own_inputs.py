@@ -11,7 +11,7 @@ import numpy as np
 
 from edgebench.backend import TensorInfo
 from edgebench.errors import UsageError
-from edgebench.suggest import did_you_mean
+from edgebench.text.did_you_mean import did_you_mean
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

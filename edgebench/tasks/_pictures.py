@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _CHANNELS = (1, 3)
-_SMALLEST = 8  # pixels along an axis: what is smaller is no image
+_MIN_SIZE = 8  # pixels along an axis: what is smaller is no image
 _GRID = 6  # points of the field along an axis
 _PATCHES = 4
 
@@ -19,11 +19,11 @@ def is_picture(shape: tuple[int, ...]) -> bool:
 
 
 def _channels_first(shape: tuple[int, ...]) -> bool:
-    return shape[1] in _CHANNELS and min(shape[2:]) >= _SMALLEST
+    return shape[1] in _CHANNELS and min(shape[2:]) >= _MIN_SIZE
 
 
 def _channels_last(shape: tuple[int, ...]) -> bool:
-    return shape[3] in _CHANNELS and min(shape[1:3]) >= _SMALLEST
+    return shape[3] in _CHANNELS and min(shape[1:3]) >= _MIN_SIZE
 
 
 def picture(shape: tuple[int, ...], rng: np.random.RandomState) -> NDArray[Any]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 _MARK = "Answer:"
-_LONGEST = 60  # characters of an answer that are kept
+_MAX_CHARACTERS = 60  # characters of an answer that are kept
 _SHOWN = 2
 _WORDS = ["apple", "river", "stone", "cloud", "table", "green", "horse", "paper", "winter", "bread"]
 
@@ -34,7 +34,7 @@ def answer_in(text: str) -> str:
     _, mark, rest = text.rpartition(_MARK)
     if not mark or not rest.strip():
         return ""
-    return rest.strip().splitlines()[0].strip().rstrip(".").strip()[:_LONGEST]
+    return rest.strip().splitlines()[0].strip().rstrip(".").strip()[:_MAX_CHARACTERS]
 
 
 def _of(kind: str, each: int, drawn: random.Random) -> list[Problem]:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from edgebench.children import module_command
 from edgebench.errors import EdgebenchError
+from edgebench.processes.python_command import module_command
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from edgebench.errors import EdgebenchError, UsageError
-from edgebench.models.llm.reference import log_softmax
+from edgebench.models.llm.reference_decoder import log_softmax
 from edgebench.models.llm.tokenizer import Vocabulary, vocabulary_of
 from edgebench.task import (
     Attempts,
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 #: Prompts whose continuation by the reference is compared, their length, and that of the continuation.
 _COMPARED, _COMPARED_PROMPT, _COMPARED_TOKENS = 8, 96, 16
 #: Least values of options that are numbers.
-_LEAST = {
+_MIN_OPTIONS = {
     "perplexity_documents": 0,
     "perplexity_tokens": 2,  # the first one is given
     "temperature": 0,
@@ -57,11 +57,11 @@ _LEAST = {
 }
 _BEYOND = 4  # tokens that an answer may be longer than the right one
 _ROWS = 32
-_LARGEST = 700.0  # whose exp a float still holds
+_MAX_EXPONENT = 700.0  # whose exp a float still holds
 
 
 class Generate(GenerationTask):
-    option_names: ClassVar = (*_LEAST, "stop_at_end_of_text")
+    option_names: ClassVar = (*_MIN_OPTIONS, "stop_at_end_of_text")
     metrics: ClassVar = {
         "perplexity": Metric("1", "lower", "exp of the mean negative log-likelihood of a text"),
         "kl_divergence": Metric(
@@ -75,7 +75,7 @@ class Generate(GenerationTask):
 
     def __init__(self, context: TaskContext) -> None:
         super().__init__(context)
-        for name, least in _LEAST.items():
+        for name, least in _MIN_OPTIONS.items():
             value = context.options.get(name, least)
             if isinstance(value, bool) or not isinstance(value, int | float) or value < least:
                 raise UsageError(f"the option {name} is a number from {least} on, not {value!r}")
@@ -297,7 +297,7 @@ class Generate(GenerationTask):
             count += len(tokens) - 1
             mean = total / count
             # Infinite: of a decoder that is broken.
-            values["perplexity"] = math.exp(mean) if mean < _LARGEST else math.inf
+            values["perplexity"] = math.exp(mean) if mean < _MAX_EXPONENT else math.inf
             yield 1
 
     def _agreement(

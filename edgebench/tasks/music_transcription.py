@@ -31,7 +31,7 @@ _LOWEST_MIDI, _PITCHES = 21, 88  # the keys of a piano
 
 _FRAME_THRESHOLD = 0.3
 _ONSET_THRESHOLD = 0.5
-_SHORTEST_FRAMES = 11  # 128 ms
+_MIN_FRAMES = 11  # 128 ms
 _ONSET_TOLERANCE_S = 0.1
 
 #: Outputs of Basic Pitch's ONNX file; each is [1, 172, 88].
@@ -155,7 +155,7 @@ def _onsets(frames: NDArray[Any], onsets: NDArray[Any]) -> tuple[tuple[float, in
     return tuple(
         (float(frame / _FRAMES_PER_S), int(pitch) + _LOWEST_MIDI)
         for frame, pitch in np.argwhere(np.pad(peak, ((1, 0), (0, 0))))
-        if frames[frame : frame + _SHORTEST_FRAMES, pitch].min() > _FRAME_THRESHOLD
+        if frames[frame : frame + _MIN_FRAMES, pitch].min() > _FRAME_THRESHOLD
     )
 
 

@@ -20,9 +20,9 @@ import numpy as np
 
 from edgebench.backend import TensorInfo
 from edgebench.errors import UnsupportedError, UsageError
-from edgebench.suggest import did_you_mean
 from edgebench.task import InputRange, Metric, Task, TaskContext
 from edgebench.tasks import _own_inputs, _pictures
+from edgebench.text.did_you_mean import did_you_mean
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from edgebench.models.labelled_tables import Split, Table, read_table, split
 from edgebench.task import Metric, Task
-from edgebench.tasks._tables import Split, Table, read_table, split
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -16,7 +16,7 @@ import numpy as np
 from onnx import ModelProto  # noqa: TID253 - a module of its own for those who have onnx
 from onnx.backend.base import Backend, BackendRep, namedtupledict  # noqa: TID253
 
-from edgebench.backends.mlx.errors import UnsupportedOperator
+from edgebench.backends.mlx.unsupported import UnsupportedOperator
 
 __all__ = [
     "MlxBackend",
@@ -94,7 +94,7 @@ def _taken(value: Any) -> Any:
 
 
 def _given(value: Any) -> Any:
-    from edgebench.backends.mlx.values import to_numpy
+    from edgebench.backends.mlx.arrays import to_numpy
 
     if value is None:
         return None

@@ -33,8 +33,8 @@ from edgebench.backend import (
     Session,
     Unavailable,
 )
-from edgebench.children import module_command
 from edgebench.errors import EdgebenchError, UnsupportedError
+from edgebench.processes.python_command import module_command
 from edgebench.testing.models import Case, chain, convolution, parity_cases, two_by_two
 from edgebench.testing.plugin import USAGE
 

@@ -40,7 +40,7 @@ _COARSE = 0.4
 _GROWTH = 2.0
 _LONG_PROMPTS = (384, 1536, 1536)
 #: A token more needs 8 MFLOP: nothing on the edge does them in this time.
-_LEAST_TOKEN_NS = 25
+_MIN_TOKEN_NS = 25
 
 Open = Callable[..., GenerationSession]
 
@@ -381,7 +381,7 @@ def test_time_grows_with_the_prompt(runtime: Backend, folder: Path) -> None:
     complaints = []
     for tokens in _LONG_PROMPTS:
         short_ns, long_ns = _prefill_ns(session, 2), _prefill_ns(session, tokens)
-        if long_ns > max(_GROWTH * short_ns, short_ns + _LEAST_TOKEN_NS * tokens):
+        if long_ns > max(_GROWTH * short_ns, short_ns + _MIN_TOKEN_NS * tokens):
             break
         complaints.append(f"2 tokens take {short_ns} ns, {tokens} tokens {long_ns} ns")
     session.close()
@@ -421,7 +421,7 @@ def _open(
 
 def _reference(model: ModelFile) -> Any:
     from edgebench.models.llm.gguf_file import GgufFile
-    from edgebench.models.llm.reference import ReferenceDecoder
+    from edgebench.models.llm.reference_decoder import ReferenceDecoder
 
     return ReferenceDecoder(GgufFile(model.path))
 

@@ -7,8 +7,8 @@ import io
 from pathlib import Path
 
 from edgebench.cli import cli
+from edgebench.definitions.device_inventory import load_devices, with_declared
 from edgebench.record import DeviceFacts
-from edgebench.spec.devices import load_devices, with_declared
 
 SEEDS = [
     (Path(__file__).parents[2] / "devices.yaml").read_bytes(),

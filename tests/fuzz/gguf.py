@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edgebench.models.llm.gguf_file import GgufFile
-from edgebench.models.llm.reference import ReferenceSession
+from edgebench.models.llm.reference_decoder import ReferenceSession
 from edgebench.models.llm.tokenizer import gguf_vocabulary
 from edgebench.testing.decoders import write_decoder
 

@@ -10,7 +10,7 @@ from edgebench.errors import StoreError
 from edgebench.importers import reader, tools
 from edgebench.importers._source import open_source
 from edgebench.record import encode
-from tests.test_import_logs import (
+from tests.importers.test_import_logs import (
     GROUPS,
     MARKDOWN,
     as_csv,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgebench.json_lines import encoded
+from edgebench.files.json_lines import encoded
 from edgebench.store import JournalEntry, JournalHead, RunStore
 from tests.records import generating, record, replicate
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgebench.json_lines import encoded
-from edgebench.measure.jobs import Done, Phase, encode_message
-from edgebench.measure.launch import _message
+from edgebench.files.json_lines import encoded
+from edgebench.measure.launch_worker import _message
+from edgebench.measure.worker_messages import Done, Phase, encode_message
 from tests.records import generating, replicate
 
 SEEDS = [

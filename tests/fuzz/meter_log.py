@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from edgebench.energy.attach_log import Meter, attach, offset_of
+from edgebench.energy.meter_log import read_log
 from edgebench.errors import UsageError
-from edgebench.measure.attach import Meter, attach, offset_of
-from edgebench.probes.energy.meter_log import read_log
 from edgebench.record import encode
-from tests.test_energy_attach import T0_S, iso, rows, run_record
+from tests.energy.test_attach_log import T0_S, iso, rows, run_record
 
 _TIMES, _WATTS = rows(step_s=0.02)
 

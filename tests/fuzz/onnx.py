@@ -6,8 +6,8 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from edgebench.models.jobs import PrepareJob
-from edgebench.models.prepare import prepare
+from edgebench.preparation.preparation_messages import PrepareJob
+from edgebench.preparation.prepare import prepare
 from tests import onnx_models as models
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import gzip
 from pathlib import Path
 
-from edgebench.measure.compare import read_pairs
-from edgebench.pair import encode
-from tests.pairs import measured, pair
+from edgebench.ab_test.pair_record import encode
+from edgebench.ab_test.run_ab import read_pairs
+from tests.ab_test.pairs import measured, pair
 
 _ARM = measured()
 _FEW = pair(base=_ARM, head=_ARM)

@@ -9,10 +9,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from edgebench.analysis import database
 from edgebench.analysis.table import build_table
 from edgebench.cli import cli
 from edgebench.errors import UsageError
+from edgebench.export import duckdb_tables
 from tests.records import record, replicate
 
 _MAGIC = b"PAR1"
@@ -26,9 +26,9 @@ COMMANDS = (
 def _rows() -> list[dict[str, Any]]:
     few = [replicate(index, list(range(1000, 1120)), round=index) for index in range(2)]
     made = [record(replicates=few), record({"precision": "int8-static"}, replicates=few)]
-    connected = database.connect()
-    database.add_rows(connected, build_table(made).rows, [])
-    names, lines = database.query(connected, "SELECT * FROM rows")
+    connected = duckdb_tables.connect()
+    duckdb_tables.add_rows(connected, build_table(made).rows, [])
+    names, lines = duckdb_tables.query(connected, "SELECT * FROM rows")
     return [dict(zip(names, line, strict=True)) for line in lines]
 
 
@@ -37,7 +37,7 @@ def _packed(text: bytes) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         source, file = Path(folder, "rows.jsonl"), Path(folder, "rows.parquet")
         source.write_bytes(text)
-        connected = database.connect()
+        connected = duckdb_tables.connect()
         try:
             connected.execute(
                 f"COPY (SELECT * FROM read_json('{source}', format='newline_delimited')) "

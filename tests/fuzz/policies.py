@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgebench.analysis.budgets import parse_limit
-from edgebench.measure.policy_requests import demands_of, requests_of
-from edgebench.spec.policy import load_policy
+from edgebench.gate.absolute_limits import parse_limit
+from edgebench.gate.policy import load_policy
+from edgebench.gate.policy_requests import demands_of, requests_of
 
 SEEDS = [
     b"""base: precision=fp32

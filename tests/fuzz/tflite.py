@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from edgebench.models.jobs import PrepareJob
-from edgebench.models.prepare import prepare
+from edgebench.preparation.preparation_messages import PrepareJob
+from edgebench.preparation.prepare import prepare
 
 SEEDS = [(Path(__file__).parents[1] / "data" / "models" / "open_batch.tflite").read_bytes()]
 

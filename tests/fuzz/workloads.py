@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from edgebench.spec.loader import load_workload
-from edgebench.spec.matrix import expand
+from edgebench.definitions.variant_matrix import expand
+from edgebench.definitions.workload_loader import load_workload
 
 _NAME = re.compile(rb"^name: *([a-z0-9._-]{1,64})$", re.MULTILINE)
 _FOLDER = Path(__file__).parents[2] / "workloads"

@@ -24,9 +24,9 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from edgebench.analysis import database as db
 from edgebench.analysis.dominance import non_dominated
 from edgebench.analysis.table import build_table
+from edgebench.export import duckdb_tables as db
 from edgebench.record import encode
 from edgebench.store import read_records
 from tests.perf import show_10k
@@ -71,7 +71,7 @@ def measured(*arguments: str) -> tuple[float, float, float]:
     program = (
         "import sys\n"
         "from edgebench.cli import cli\n"
-        "from edgebench.probes.memory import peak_rss\n"
+        "from edgebench.probes.process_memory import peak_rss\n"
         "cli.main(sys.argv[1:], standalone_mode=False)\n"
         "print(peak_rss()[0], file=sys.stderr)\n"
     )

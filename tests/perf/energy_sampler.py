@@ -20,10 +20,10 @@ from statistics import median
 
 import numpy as np
 
-from edgebench.analysis import stats
-from edgebench.measure.scenario import no_gc, time_block
-from edgebench.probes.energy.method import calm_interval_s
-from edgebench.probes.energy.sampler import Sampler, poll_interval_s
+from edgebench import stats
+from edgebench.energy.integrate import calm_interval_s
+from edgebench.energy.sampler import Sampler, poll_interval_s
+from edgebench.measure.replicate.loops import no_gc, time_block
 from edgebench.testing.power.meters import OrinNx
 
 TARGET = 0.005  # of a CPU, and of the median

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from edgebench.analysis.stats import log_interval
+from edgebench.stats import log_interval
 from tests.perf.llm_runtimes import (
     GENAI_TARGET,
     PROMPT,

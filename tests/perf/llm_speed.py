@@ -20,9 +20,9 @@ import numpy as np
 
 from edgebench import assets, registry
 from edgebench.backend import ModelFile
+from edgebench.definitions.workload_loader import load_workloads
 from edgebench.generation import GenerationSession, Room
-from edgebench.measure.requests import timed_request
-from edgebench.spec.loader import load_workloads
+from edgebench.measure.replicate.generation_loops import timed_request
 
 PAIRS = 12
 PROMPT_TOKENS, NEW_TOKENS = 64, 33

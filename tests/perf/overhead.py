@@ -25,7 +25,7 @@ import numpy as np
 
 from edgebench import registry
 from edgebench.backend import ModelFile, Session
-from edgebench.measure import scenario
+from edgebench.measure.replicate import loops
 
 PROCESSES = 7
 PAIRS = 30
@@ -106,7 +106,7 @@ def bare_bound_block(inner: Any, pool: list[Any]) -> Block:
 
 def edgebench_block(session: Session, pool: list[Any]) -> Block:
     def block() -> tuple[float, float]:
-        window = scenario.single_stream(
+        window = loops.single_stream(
             session.run,
             pool,
             typical_ns=5000,

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from edgebench.analysis import stats
+from edgebench import stats
 from edgebench.analysis.frame import RowFrame
 from edgebench.analysis.table import build_table
 from edgebench.analysis.uncertainty import Ratio, ratio, uncertain

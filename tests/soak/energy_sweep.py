@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from edgebench.probes.energy.window import SourceFacts
+from edgebench.energy.energy_window import SourceFacts
 from edgebench.testing.power.bench import Clock, end_of, really_read
 from edgebench.testing.power.cases import Summary, make_case, outcome, read_times
 from edgebench.testing.power.meters import METERS, SimulatedMeter

@@ -8,9 +8,9 @@ from typing import Any
 import mlx.core as mx
 import numpy as np
 
+from ..arrays import dtype_name, is_float
 from ..node import Node
-from ..registry import op
-from ..values import dtype_name, is_float
+from ..operator_registry import op
 from .shape import padded
 
 

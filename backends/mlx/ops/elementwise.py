@@ -8,9 +8,9 @@ from typing import Any
 import mlx.core as mx
 import numpy as np
 
+from ..arrays import MLX_DTYPES, dtype_name, is_float, is_int, is_signed
 from ..node import Node
-from ..registry import op
-from ..values import MLX_DTYPES, dtype_name, is_float, is_int, is_signed
+from ..operator_registry import op
 
 # One operand, floating point
 

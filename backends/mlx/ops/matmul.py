@@ -7,9 +7,9 @@ from typing import Any
 import mlx.core as mx
 import numpy as np
 
+from ..arrays import dtype_name, is_float, to_mlx
 from ..node import Node
-from ..registry import op
-from ..values import dtype_name, is_float, to_mlx
+from ..operator_registry import op
 
 
 def exact_matmul(node: Node, a: Any, b: Any, kind: Any) -> Any:

@@ -8,7 +8,7 @@ import mlx.core as mx
 import numpy as np
 
 from ..node import Node
-from ..registry import op
+from ..operator_registry import op
 
 
 @op("BatchNormalization", 1, 6, 7, 9, 14, 15, layout="last")

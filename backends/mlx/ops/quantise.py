@@ -6,10 +6,10 @@ from typing import Any
 
 import mlx.core as mx
 
+from ..arrays import dtype_name
 from ..node import Node
 from ..onnx_attrs import type_name
-from ..registry import op
-from ..values import dtype_name
+from ..operator_registry import op
 
 _SINCE = (10, 13, 19, 21, 23, 24, 25, 28)
 

@@ -9,9 +9,9 @@ from typing import Any
 import mlx.core as mx
 import numpy as np
 
+from ..arrays import is_float, is_int
 from ..node import Node
-from ..registry import op
-from ..values import is_float, is_int
+from ..operator_registry import op
 
 
 def _axes(node: Node, x: Any, given: Any) -> list[int] | None:

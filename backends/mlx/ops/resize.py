@@ -9,9 +9,9 @@ from typing import Any
 import mlx.core as mx
 import numpy as np
 
+from ..arrays import is_float
 from ..node import Node
-from ..registry import op
-from ..values import is_float
+from ..operator_registry import op
 
 
 def _source(mode: str, at: Any, scale: float, size: int, out: int, roi: tuple[float, float]) -> Any:

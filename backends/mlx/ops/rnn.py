@@ -9,7 +9,7 @@ import mlx.core as mx
 import numpy as np
 
 from ..node import Node
-from ..registry import op
+from ..operator_registry import op
 
 _ACTIVATIONS: dict[str, Callable[..., Any]] = {
     "sigmoid": mx.sigmoid,

@@ -9,11 +9,11 @@ import mlx.core as mx
 import numpy as np
 
 from ..node import Node
-from ..registry import op
+from ..operator_registry import op
 
 _CUBIC = -0.75
 #: Transforms up to this length are matrix products.
-LONGEST_MATRIX = 4096
+MAX_MATRIX = 4096
 
 
 def _reflected(x: Any, low: float, high: float) -> Any:
@@ -107,7 +107,7 @@ def dft(node: Node, x: Any, length: Any = None, axis: Any = None) -> Any:
     inverse, onesided = node.attr("inverse", 0), node.attr("onesided", 0)
     if inverse and onesided:
         node.refuse("inverse=1 with onesided=1")
-    if inverse or node.tracer.device != "cpu" or size > LONGEST_MATRIX:
+    if inverse or node.tracer.device != "cpu" or size > MAX_MATRIX:
         value = x[..., 0] if x.shape[-1] == 1 else x[..., 0] + 1j * x[..., 1]
         made = (mx.fft.ifft if inverse else mx.fft.fft)(value.astype(mx.complex64), size, along)
         made = mx.stack([mx.real(made), mx.imag(made)], axis=-1)

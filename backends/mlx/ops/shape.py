@@ -8,10 +8,10 @@ from typing import Any
 import mlx.core as mx
 import numpy as np
 
+from ..arrays import dtype_name
 from ..node import Node
 from ..onnx_attrs import type_name
-from ..registry import op
-from ..values import dtype_name
+from ..operator_registry import op
 
 _SINCE_13 = (21, 23, 24, 25)
 

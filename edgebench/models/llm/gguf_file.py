@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from edgebench.errors import EdgebenchError, UnsupportedError
-from edgebench.models.llm.blocks import Blocks, blocks_of
+from edgebench.models.llm.ggml_blocks import Blocks, blocks_of
 from edgebench.models.llm.gguf_layout import Layout, TensorPlace, read_layout
 
 if TYPE_CHECKING:

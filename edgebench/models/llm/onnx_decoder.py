@@ -18,7 +18,7 @@ from edgebench.errors import UnsupportedError
 from edgebench.models.llm.gguf_file import Decoder, GgufFile
 from edgebench.models.llm.onnx_linear import Linear
 from edgebench.models.llm.onnx_writer import OnnxWriter
-from edgebench.models.llm.reference import rope_frequencies
+from edgebench.models.llm.reference_decoder import rope_frequencies
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgebench.models.llm.blocks import Blocks, in_bytes
+from edgebench.models.llm.ggml_blocks import Blocks, in_bytes
 from edgebench.models.llm.gguf_file import GgufFile
 from edgebench.models.llm.onnx_writer import OnnxWriter
 

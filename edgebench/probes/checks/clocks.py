@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-from edgebench.probes import files
-from edgebench.probes.checks.verdict import judge, recorded, unknown
-from edgebench.probes.cpu import clock_policies, policy_name
-from edgebench.probes.device import turbo
+from edgebench.probes import proc_files
+from edgebench.probes.checks.check_result import judge, recorded, unknown
+from edgebench.probes.cpu_facts import clock_policies, policy_name
+from edgebench.probes.device_facts import turbo
 from edgebench.probes.machine import Machine
 from edgebench.probes.nvpmodel import is_jetson
 from edgebench.record import StateCheck
@@ -18,7 +18,7 @@ _NO_CPUFREQ = "no cpufreq in /sys (usual in a virtual machine)"
 def governor(machine: Machine) -> StateCheck | None:
     if machine.macos:
         return None
-    readings = [files.read(path / "scaling_governor") for path in clock_policies(machine.root)]
+    readings = [proc_files.read(path / "scaling_governor") for path in clock_policies(machine.root)]
     found = sorted({text for text in readings if text})
     if not found:
         return unknown("governor", _NO_CPUFREQ)
@@ -71,7 +71,7 @@ def _clock_spans(machine: Machine) -> list[tuple[str, int, int]]:
     ]
     spans = []
     for name, low_file, high_file in pairs:
-        low, high = files.read_int(low_file), files.read_int(high_file)
+        low, high = proc_files.read_int(low_file), proc_files.read_int(high_file)
         if low is not None and high is not None:
             spans.append((name, low, high))
     return spans

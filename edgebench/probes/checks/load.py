@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 
 from edgebench.probes import emulation, virtualisation
-from edgebench.probes.changes import STEAL_LIMIT
-from edgebench.probes.checks.verdict import judge, recorded, unknown
-from edgebench.probes.cpu import logical_count
+from edgebench.probes.checks.check_result import judge, recorded, unknown
+from edgebench.probes.cpu_facts import logical_count
 from edgebench.probes.emulation import Process
 from edgebench.probes.machine import Machine
 from edgebench.probes.snapshot import snapshot
+from edgebench.probes.snapshot_changes import STEAL_LIMIT
 from edgebench.record import StateCheck
 
 PRESSURE_LIMIT_PERCENT = 5.0

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from edgebench.probes import files, nvpmodel
-from edgebench.probes.checks.verdict import judge, recorded, unknown
+from edgebench.probes import nvpmodel, proc_files
+from edgebench.probes.checks.check_result import judge, recorded, unknown
 from edgebench.probes.machine import Machine
 from edgebench.probes.snapshot import feeds_a_device, snapshot
 from edgebench.record import StateCheck
@@ -51,8 +51,8 @@ def battery(machine: Machine) -> StateCheck | None:
     draining = [
         path.parent.name
         for path in machine.glob("sys/class/power_supply/*/status")
-        if files.read(path) == "Discharging"
-        and files.read(path.parent / "type") == "Battery"
+        if proc_files.read(path) == "Discharging"
+        and proc_files.read(path.parent / "type") == "Battery"
         and not feeds_a_device(path.parent)
     ]
     supplies = machine.glob("sys/class/power_supply/*/type")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgebench.probes import files, gauges, gpu
-from edgebench.probes.checks.verdict import judge, recorded, unknown
+from edgebench.probes import nvidia_clocks, proc_files, throttling
+from edgebench.probes.checks.check_result import judge, recorded, unknown
 from edgebench.probes.machine import Machine
-from edgebench.probes.macos import PRESSURE_KEY
+from edgebench.probes.macos_thermal import PRESSURE_KEY
 from edgebench.probes.snapshot import pi_bits, pi_flag_files, snapshot
 from edgebench.probes.temperature import COLDEST_C, DUMMY_ZONE, Thermometer
 from edgebench.record import StateCheck
@@ -36,11 +36,11 @@ def temperature(machine: Machine) -> StateCheck | None:
 def _zone_margins(machine: Machine) -> list[tuple[float, str]]:
     margins = []
     for zone in machine.glob("sys/class/thermal/thermal_zone[0-9]*"):
-        name = files.read(zone / "type") or zone.name
+        name = proc_files.read(zone / "type") or zone.name
         if name == DUMMY_ZONE:
             continue
-        for kind_file in files.glob(zone, "trip_point_[0-9]*_type"):
-            kind = files.read(kind_file)
+        for kind_file in proc_files.glob(zone, "trip_point_[0-9]*_type"):
+            kind = proc_files.read(kind_file)
             if kind in {"passive", "hot", "critical"}:  # "active" switches a fan
                 limit_file = zone / kind_file.name.replace("_type", "_temp")
                 margins += _margin(name, kind, zone / "temp", limit_file)
@@ -50,7 +50,7 @@ def _zone_margins(machine: Machine) -> list[tuple[float, str]]:
 def _hwmon_margins(machine: Machine) -> list[tuple[float, str]]:
     margins = []
     for limit_file in machine.glob("sys/class/hwmon/hwmon[0-9]*/temp[0-9]*_crit"):
-        name = files.read(limit_file.parent / "name") or limit_file.parent.name
+        name = proc_files.read(limit_file.parent / "name") or limit_file.parent.name
         reading = limit_file.parent / limit_file.name.replace("_crit", "_input")
         margins += _margin(name, "critical", reading, limit_file)
     return margins
@@ -58,7 +58,7 @@ def _hwmon_margins(machine: Machine) -> list[tuple[float, str]]:
 
 def _margin(name: str, kind: str, reading: Path, limit: Path) -> list[tuple[float, str]]:
     """Kelvin to the limit and the evidence; empty where either is unreadable or nonsense."""
-    now, end = files.read_int(reading), files.read_int(limit)
+    now, end = proc_files.read_int(reading), proc_files.read_int(limit)
     if now is None or end is None or now < COLDEST_C * 1000 or end <= 0:
         return []
     return [((end - now) / 1000, f"{name} {now / 1000:.1f} C, {kind} at {end / 1000:.1f} C")]
@@ -77,10 +77,10 @@ def throttle_counts(machine: Machine) -> StateCheck | None:
 
 def cooling_throttle(machine: Machine) -> StateCheck | None:
     """What the kernel slows down now: how boards without counters show that they throttle."""
-    devices = gauges.cooling_devices(machine)
+    devices = throttling.cooling_devices(machine)
     if not devices:
         return None
-    slowed = gauges.cooling(devices)
+    slowed = throttling.cooling(devices)
     if slowed is None:
         return unknown("cooling_throttle", "no cooling device tells its state")
     return judge(
@@ -97,7 +97,7 @@ def gpu_throttle(machine: Machine) -> StateCheck | None:
     if not machine.nvidia:
         return None
     nvml = machine.nvml()
-    gpus = [] if nvml is None else gpu.read(nvml)
+    gpus = [] if nvml is None else nvidia_clocks.read(nvml)
     if not gpus:
         missing = "NVIDIA's driver is loaded; NVML gave no answer"
         return unknown("gpu_throttle", missing, "pip install 'edgebench[nvidia]'")
@@ -106,7 +106,10 @@ def gpu_throttle(machine: Machine) -> StateCheck | None:
     bits = 0
     for each in gpus:
         bits |= each.reasons or 0
-    slowed, capped = gpu.words(bits, gpu.SLOWED), gpu.words(bits, gpu.CAPPED)
+    slowed, capped = (
+        nvidia_clocks.words(bits, nvidia_clocks.SLOWED),
+        nvidia_clocks.words(bits, nvidia_clocks.CAPPED),
+    )
     return judge(
         "gpu_throttle",
         not (slowed or capped),
@@ -121,7 +124,7 @@ def pi_throttled(machine: Machine) -> StateCheck | None:
     answer = machine.run(["vcgencmd", "get_throttled"]) if machine.pi else None
     if answer is None:
         paths = pi_flag_files(machine.root)
-        answer = files.read(paths[0], 64) if paths else None
+        answer = proc_files.read(paths[0], 64) if paths else None
     bits = pi_bits((answer or "").strip())
     if bits is None:
         return unknown("pi_throttled", "vcgencmd gave no answer") if machine.pi else None
@@ -156,15 +159,15 @@ def fan(machine: Machine) -> StateCheck | None:
     if machine.macos:
         return None
     turning = [
-        f"{files.read(path.parent / 'name') or path.parent.name} {speed} rpm"
+        f"{proc_files.read(path.parent / 'name') or path.parent.name} {speed} rpm"
         for path in machine.glob("sys/class/hwmon/hwmon[0-9]*/fan[0-9]*_input")
-        if (speed := files.read_int(path)) is not None
+        if (speed := proc_files.read_int(path)) is not None
     ]
     turning += [
         f"{name} at step {step}"
         for path in machine.glob("sys/class/thermal/cooling_device[0-9]*")
-        if "fan" in (name := files.read(path / "type") or "").lower()
-        and (step := files.read_int(path / "cur_state")) is not None
+        if "fan" in (name := proc_files.read(path / "type") or "").lower()
+        and (step := proc_files.read_int(path / "cur_state")) is not None
     ]
     if not turning:
         return unknown("fan", "no fan in /sys that tells its speed")
@@ -176,15 +179,15 @@ def ambient(machine: Machine) -> StateCheck | None:
     if machine.macos:
         return None
     named = [
-        (files.read(path) or "", path.with_name(path.name.replace("_label", "_input")))
+        (proc_files.read(path) or "", path.with_name(path.name.replace("_label", "_input")))
         for path in machine.glob("sys/class/hwmon/hwmon[0-9]*/temp[0-9]*_label")
     ]
     named += [
-        (files.read(zone / "type") or "", zone / "temp")
+        (proc_files.read(zone / "type") or "", zone / "temp")
         for zone in machine.glob("sys/class/thermal/thermal_zone[0-9]*")
     ]
     for name, path in named:
-        reading = files.read_int(path) if "ambient" in name.lower() else None
+        reading = proc_files.read_int(path) if "ambient" in name.lower() else None
         if reading is not None and reading >= COLDEST_C * 1000:
             return recorded("ambient", f"{name} {reading / 1000:.1f} C")
     return unknown("ambient", "no sensor named ambient")

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from edgebench.probes.energy.sampler import decode
-from edgebench.probes.energy.sampling import sample_until
-from edgebench.probes.energy.source import EnergySource, Sample
-from edgebench.probes.energy.window import Facts
+from edgebench.energy.energy_window import Facts
+from edgebench.energy.sampler import decode
+from edgebench.energy.sampler_process import sample_until
+from edgebench.energy.source import EnergySource, Sample
 from edgebench.testing.power.cases import LEAD_S, Case, read_times
 from edgebench.testing.power.meters import SimulatedMeter
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgebench.probes.energy.method import WindowEnergy, integrate, needed_s
-from edgebench.probes.energy.sampler import jittered, poll_interval_s
-from edgebench.probes.energy.source import Sample
-from edgebench.probes.energy.window import Facts
+from edgebench.energy.energy_window import Facts
+from edgebench.energy.integrate import WindowEnergy, integrate, needed_s
+from edgebench.energy.sampler import jittered, poll_interval_s
+from edgebench.energy.source import Sample
 from edgebench.testing.power.curves import Curve, Line, Sine, Square, bursts, energy_between
 from edgebench.testing.power.sensor import Sensor
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgebench.children import module_command
+from edgebench.processes.python_command import module_command
 from edgebench.testing.power.curves import Sine
 from edgebench.testing.power.meters import OrinNx
 

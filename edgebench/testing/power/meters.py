@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from edgebench.probes.energy import find_source
-from edgebench.probes.energy.ioreport import IOReport
-from edgebench.probes.energy.nvml import NvmlEnergy
-from edgebench.probes.energy.pmic_read_adc import PmicReadAdc, volts
-from edgebench.probes.energy.source import EnergySource
+from edgebench.energy import find_source
+from edgebench.energy.source import EnergySource
+from edgebench.energy.sources.ioreport import IOReport
+from edgebench.energy.sources.nvml import NvmlEnergy
+from edgebench.energy.sources.pmic_read_adc import PmicReadAdc, volts
 from edgebench.testing.trees import write_tree
 
 if TYPE_CHECKING:

@@ -15,15 +15,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edgebench.analysis import stats
-from edgebench.analysis.blocks import fit
+from edgebench import stats
 from edgebench.analysis.frontier import CONFIDENCE
+from edgebench.analysis.round_blocks import fit
 from edgebench.analysis.table import build_table
 from edgebench.analysis.uncertainty import Ratio
 from edgebench.record import Record
 from tests import records as make
+from tests.analysis.test_round_blocks import KINDS, noise
 from tests.perf.blocks.data import FILE, FOLDER, runs
-from tests.test_blocks import KINDS, noise
 
 SIMULATED = 300
 SHAPES = ((3, 3), (3, 7), (6, 5))

@@ -26,16 +26,16 @@ from statistics import median
 from typing import Any
 
 from edgebench import assets
+from edgebench.ab_test.ab_cells import make_ab_cells
+from edgebench.ab_test.ab_runner import ABCell
+from edgebench.ab_test.pair_record import SIDES
+from edgebench.ab_test.pair_runner import ArmSpec, PairFailed, run_pair
+from edgebench.ab_test.pairing import Request
+from edgebench.ab_test.variant_spec import parse_side
 from edgebench.backend import ModelFile
-from edgebench.measure import cores
-from edgebench.measure.ab import Contest
-from edgebench.measure.contests import make_contests
-from edgebench.measure.couples import Request
-from edgebench.measure.jobs import Job
-from edgebench.measure.pair import ArmSpec, PairFailed, run_pair
-from edgebench.measure.sides import parse_side
-from edgebench.pair import SIDES
-from edgebench.spec.loader import load_workloads
+from edgebench.definitions.workload_loader import load_workloads
+from edgebench.measure import cpu_pinning
+from edgebench.measure.worker_messages import Job
 from edgebench.testing.faults import hashed_bytes_per_ns
 from tests.perf.gate import data
 
@@ -94,19 +94,19 @@ def name_of(cell: tuple[str, str]) -> str:
 def arms_of(workload: str, precision: str, truth: float, folder: Path) -> dict[Any, ArmSpec]:
     """Both arms of a cell; the head hashes as many bytes after each run as take `truth` per cent of it."""
     work = round(truth / 100 * work_bytes(workload, precision, folder))
-    contest = _contest(workload, precision, f"work_bytes={work}")
-    assert contest.arms is not None, contest.failure
-    return dict(contest.arms)
+    ab_cell = _ab_cell(workload, precision, f"work_bytes={work}")
+    assert ab_cell.arms is not None, ab_cell.failure
+    return dict(ab_cell.arms)
 
 
-def _contest(workload: str, precision: str, head: str) -> Contest:
+def _ab_cell(workload: str, precision: str, head: str) -> ABCell:
     request = Request(
         workloads=[load_workloads()[workload]],
         base=parse_side([BACKEND, f"precision={precision},work_bytes=0"]),
         head=parse_side([head]),
     )
-    [contest] = make_contests(request, assets.cache_dir())
-    return contest
+    [ab_cell] = make_ab_cells(request, assets.cache_dir())
+    return ab_cell
 
 
 def work_bytes(workload: str, precision: str, folder: Path) -> int:
@@ -115,10 +115,10 @@ def work_bytes(workload: str, precision: str, folder: Path) -> int:
     known = json.loads(path.read_text()) if path.exists() else {}
     name = name_of((workload, precision))
     if name not in known:
-        contest = _contest(workload, precision, "work_bytes=0")
-        assert contest.arms is not None, contest.failure
+        ab_cell = _ab_cell(workload, precision, "work_bytes=0")
+        assert ab_cell.arms is not None, ab_cell.failure
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-            known[name] = pool.submit(_calibrated, contest.arms["base"].job).result()
+            known[name] = pool.submit(_calibrated, ab_cell.arms["base"].job).result()
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(known, indent=2, sort_keys=True) + "\n")
     return int(known[name])
@@ -126,8 +126,8 @@ def work_bytes(workload: str, precision: str, folder: Path) -> int:
 
 def _calibrated(job: Job) -> int:
     from edgebench import registry
-    from edgebench.measure import inputs
-    from edgebench.measure.worker import task_of
+    from edgebench.measure.replicate.worker import task_of
+    from edgebench.preparation import input_pool
 
     backend = registry.load(job.backend)
     model = ModelFile(
@@ -135,7 +135,7 @@ def _calibrated(job: Job) -> int:
     )
     session = backend.open(model, job.options)
     task = task_of(job, job.fp32_inputs or session.inputs)
-    pool = [session.prepare(item) for item in inputs.build_pool(task, job.batch)]
+    pool = [session.prepare(item) for item in input_pool.build_pool(task, job.batch)]
     times = []
     for prepared in itertools.islice(itertools.cycle(pool), CALIBRATION_RUNS):
         start = time.process_time_ns()
@@ -151,7 +151,7 @@ def one_pair(
     named = {
         side: arms[side].in_folder(folder, f"{name.replace('/', '-')}-{side}") for side in SIDES
     }
-    with cores.hold(1, source=source) as held:
+    with cpu_pinning.hold(1, source=source) as held:
         try:
             pair = run_pair(
                 named,

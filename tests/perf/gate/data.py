@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
 
-from edgebench.analysis.paired import Block, Round
-from edgebench.pair import Pair
+from edgebench.ab_test.pair_record import Pair
+from edgebench.ab_test.pair_statistics import Block, Round
 
 ROOT = Path(__file__).resolve().parents[3]
 FOLDER = ROOT / "results" / "gate"

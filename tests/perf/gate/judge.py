@@ -16,20 +16,20 @@ from math import exp, sqrt
 from statistics import mean, stdev
 from typing import NamedTuple
 
-from edgebench.analysis.gate import (
+from edgebench.ab_test.pair_statistics import (
+    Round,
+    as_share,
+    clopper_pearson,
+    cpu_change,
+    wall_change,
+)
+from edgebench.ab_test.verdict import (
     PRECEDENCE,
     Rules,
     Tolerance,
     judge,
     judge_canary,
     pairs_of_next_look,
-)
-from edgebench.analysis.paired import (
-    Round,
-    as_share,
-    clopper_pearson,
-    cpu_change,
-    wall_change,
 )
 from tests.perf.gate import data
 

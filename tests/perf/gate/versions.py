@@ -12,8 +12,8 @@ from pathlib import Path
 
 import msgspec
 
-from edgebench.analysis.gate_types import GateReport
-from edgebench.report.gate_formats import write
+from edgebench.ab_test.ab_report_types import GateReport
+from edgebench.gate.verdict_formats import write
 from tests.perf.gate import data
 
 

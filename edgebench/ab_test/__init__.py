@@ -1,0 +1,1 @@
+"""Two variants in the same job: pairs of processes that take turns, block by block, and the verdict."""

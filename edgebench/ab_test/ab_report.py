@@ -1,0 +1,108 @@
+"""From the cells of an A/B to its report: rows, the canary, one verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from edgebench.ab_test.ab_report_types import LATENCIES, CellCase, GateReport, GateRow
+from edgebench.ab_test.cell_verdict import mismatch, percentiles, rows
+from edgebench.ab_test.pair_record import SIDES, Pair, Side
+from edgebench.ab_test.verdict import PRECEDENCE, Rules, Verdict, overall
+from edgebench.record import Reason
+
+
+class CellEvidence(msgspec.Struct, frozen=True, kw_only=True):
+    """What was measured of a cell."""
+
+    case: CellCase
+    pairs: list[Pair] = []
+    seconds: float = 0.0
+    failure: Reason | None = None
+
+    @property
+    def measured(self) -> bool:
+        """Whether its times can be compared: what the canary speaks for."""
+        comparable = self.failure is None and mismatch(self.case, self.pairs) is None
+        return comparable and not self.case.canary
+
+
+def rules_of(cases: Sequence[CellCase], alpha: float) -> Rules:
+    """The rules for these cells: two clocks of every one whose latency is judged share the error rate,
+    and memory of all, since that of no cell is only shown."""
+    cells = [case for case in cases if not case.canary]
+    timed = [case for case in cells if not case.report_only]
+    return Rules(tests=max(1, len(timed) * len(LATENCIES)), cells=max(1, len(cells)), alpha=alpha)
+
+
+def build_report(evidence: Sequence[CellEvidence], rules: Rules, **facts: Any) -> GateReport:
+    """The report; `facts` are further fields of `GateReport`."""
+    measured: list[GateRow] = []
+    canary: list[GateRow] = []
+    broken = False  # the canary did not come to its pairs, or they cannot be compared
+    for cell in evidence:
+        found = rows(cell.case, cell.pairs, rules, cell.seconds, cell.failure)
+        if cell.case.canary and not any(other.measured for other in evidence):
+            continue  # nothing was measured that it could speak for
+        if cell.case.canary:
+            canary += [row for row in found if row.metric in LATENCIES]
+            broken = (cell.failure or mismatch(cell.case, cell.pairs)) is not None
+        else:
+            measured += found
+    judged = [row.verdict for row in measured if row.judged]
+    reasons = list(facts.pop("reasons", []))
+    if bad := [row for row in canary if row.verdict == "invalid"]:
+        message = f"the canary, base against itself, is not valid: {bad[0].metric}: {bad[0].reason}"
+        few = bad[0].pairs < rules.least
+        fix = "raise --budget" if few else "run on a quieter machine: nothing is comparable now"
+        reasons.insert(0, Reason(code="canary", message=message, fix="" if broken else fix))
+    verdict = overall(judged, [row.verdict for row in canary])
+    shown_only = {row.cell for row in measured if not row.judged and row.metric in LATENCIES}
+    if shown_only:
+        message = f"the latency of {len(shown_only)} cells is shown and not judged"
+        reasons.append(Reason(code="report_only", message=message, fix="--set threads=1"))
+    if verdict in ("pass", "improve") and not any(
+        row.judged and row.metric in LATENCIES for row in measured
+    ):
+        verdict = "inconclusive"  # sizes alone are no answer to whether it got slower
+    pairs = [pair for cell in evidence for pair in cell.pairs]
+    loads = [pair.load_1m for pair in pairs]
+    return GateReport(
+        verdict=verdict,
+        cells=measured,
+        canary=canary,
+        percentiles=[
+            part
+            for cell in evidence
+            if not cell.case.canary
+            for part in percentiles(cell.case, cell.pairs)
+        ],
+        reasons=reasons,
+        alpha=rules.alpha,
+        tests=rules.tests,
+        cells_tested=rules.cells,
+        load_1m=[min(loads), max(loads)] if loads else [],
+        runtimes={side: _runtimes(pairs, side) for side in SIDES} if pairs else {},
+        **facts,
+    )
+
+
+def cell_verdicts(report: GateReport) -> dict[str, Verdict]:
+    """The worst judged verdict of each cell that has one, in the order of the report."""
+    found: dict[str, list[Verdict]] = {}
+    for row in report.cells:
+        if row.judged:
+            found.setdefault(row.cell, []).append(row.verdict)
+    return {cell: next(v for v in PRECEDENCE if v in verdicts) for cell, verdicts in found.items()}
+
+
+def _runtimes(pairs: Sequence[Pair], side: Side) -> list[str]:
+    """What ran, as read back from the runtimes."""
+    names: dict[str, None] = {}
+    for pair in pairs:
+        arm = pair.arm(side)
+        if arm.effective is not None:
+            names[arm.effective.runtime or arm.runtime] = None
+    return list(names)

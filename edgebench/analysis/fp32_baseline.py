@@ -1,0 +1,156 @@
+"""Each row against the fp32 row: speed-up with its interval, and the change of the quality."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+
+from edgebench import stats
+from edgebench.analysis.frame import RowFrame
+from edgebench.analysis.table_types import Baseline, Quality, Row
+from edgebench.analysis.uncertainty import ratio_of
+from edgebench.metrics import METRICS
+
+_Key = tuple[object, ...]
+
+
+def with_baselines(rows: Sequence[Row]) -> list[Row]:
+    """Fills `baseline` and the quality's delta.
+
+    The fp32 row is of the same run, workload, backend and scenario: that with the same settings, or
+    else the fastest, then said by `same_settings`.
+    """
+    exact: dict[_Key, Row] = {}
+    fastest: dict[_Key, Row] = {}
+    for row in rows:
+        if row.variant.get("precision") == "fp32" and row.ranked:
+            exact[_settings_key(row)] = row
+            group = _group_key(row)
+            if group not in fastest or _cost(row) < _cost(fastest[group]):
+                fastest[group] = row
+    others = [
+        exact.get(_settings_key(row)) or fastest.get(_group_key(row))
+        if row.variant.get("precision") != "fp32"
+        else None
+        for row in rows
+    ]
+    gains = _gains(rows, others)
+    return [
+        _compare(row, other, gains.get(index), other is exact.get(_settings_key(row)))
+        for index, (row, other) in enumerate(zip(rows, others, strict=True))
+    ]
+
+
+class _Gain(NamedTuple):
+    speedup: float
+    low: float | None
+    high: float | None
+
+
+def _gains(rows: Sequence[Row], others: Sequence[Row | None]) -> dict[int, _Gain]:
+    """How many times as fast each row is as its other one, where both tell their speed."""
+    frame = RowFrame(rows)
+    places = {id(row): place for place, row in enumerate(rows)}
+    pairs = [(place, places[id(other)]) for place, other in enumerate(others) if other is not None]
+    found = {}
+    for metric, some in (
+        (METRICS["latency.p50"], [p for p in pairs if _told(rows, p, "p50")]),
+        (METRICS["throughput"], [p for p in pairs if not _told(rows, p, "p50")]),
+    ):
+        if not some:
+            continue
+        mine, other = np.array(some, dtype=np.intp).T
+        times = metric.better == "lower"
+        gain = ratio_of(frame, metric, *((other, mine) if times else (mine, other)))
+        low, high = gain.bounds(stats.CONFIDENCE)
+        for number, place in enumerate(mine.tolist()):
+            if np.isfinite(gain.log[number]):
+                known = not np.isnan(gain.error[number])
+                found[place] = _Gain(
+                    float(np.exp(gain.log[number])),
+                    float(low[number]) if known else None,
+                    float(high[number]) if known else None,
+                )
+    return found
+
+
+def _told(rows: Sequence[Row], pair: tuple[int, int], name: str) -> bool:
+    return all(getattr(rows[place].latency_ns, name) is not None for place in pair)
+
+
+def _group_key(row: Row) -> _Key:
+    return (
+        row.device,
+        row.run,
+        row.workload,
+        row.workload_version,
+        row.backend,
+        row.scenario,
+        row.rate_per_s,
+        row.variant.get("batch", 1),  # another batch is another query
+        row.variant.get("model"),  # another network is no baseline (imported rows)
+        row.variant.get("prompt_tokens"),
+        row.variant.get("new_tokens"),
+    )
+
+
+def _settings_key(row: Row) -> _Key:
+    settings = tuple(
+        sorted((axis, repr(value)) for axis, value in row.variant.items() if axis != "precision")
+    )
+    return (*_group_key(row), settings)
+
+
+def _cost(row: Row) -> float:
+    """Time per query or, offline, per item."""
+    if row.latency_ns.p50 is not None:
+        return row.latency_ns.p50
+    return 1e9 / row.throughput_per_s if row.throughput_per_s else float("inf")
+
+
+def _compare(row: Row, other: Row | None, gain: _Gain | None, same_settings: bool) -> Row:
+    unknown = dict(row.unknown)
+    if row.variant.get("precision") == "fp32":
+        # An fp32 row is the measure, but one with other settings may be told against the fastest.
+        unknown["baseline"] = "this is an fp32 row"
+        for name in ("quality.delta", "quality.delta_to"):
+            if name in unknown:
+                unknown[name] = "this is an fp32 row"
+        return msgspec.structs.replace(row, unknown=unknown)
+    if other is None:
+        return row
+    baseline = None
+    if gain is not None:
+        baseline = Baseline(
+            id=other.id,
+            run=other.run,
+            same_settings=same_settings,
+            speedup=gain.speedup,
+            speedup_low=gain.low,
+            speedup_high=gain.high,
+        )
+    if baseline is None:
+        unknown["baseline"] = "the row was not measured"
+    else:
+        del unknown["baseline"]
+        if baseline.speedup_low is None:
+            why = "an interval needs 2 replicates of both rows"
+            unknown["baseline.speedup_low"] = unknown["baseline.speedup_high"] = why
+    quality = _with_delta(row.quality, other)
+    if quality is not None and quality.delta is not None:
+        del unknown["quality.delta"], unknown["quality.delta_to"]
+    return msgspec.structs.replace(row, baseline=baseline, quality=quality, unknown=unknown)
+
+
+def _with_delta(quality: Quality | None, other: Row) -> Quality | None:
+    reference = other.quality
+    if quality is None or reference is None or quality.metric != reference.metric:
+        return quality
+    if quality.value is None or reference.value is None:
+        return quality
+    return msgspec.structs.replace(
+        quality, delta=quality.value - reference.value, delta_to=other.id
+    )

@@ -1,0 +1,78 @@
+"""Rows of other tools: the numbers that they report, where there are no samples to derive them from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from edgebench.analysis.table_types import Row, Source
+from edgebench.metrics import METRICS
+from edgebench.record import Imported
+
+_GENERIC = ("nothing was measured", "no replicate is ok")
+
+
+def with_imported(row: Row, imported: Imported) -> Row:
+    """The row with the reported numbers in their fields, and the source's own reasons for gaps.
+
+    Where samples gave a number already, it stays: what is derived can be derived again.
+    """
+    unknown = {path: _reason(why, imported) for path, why in row.unknown.items()}
+    del unknown["imported"]
+    reported: dict[str, str] = {}
+    for name, number in imported.reported.items():
+        metric = METRICS[name]
+        if metric.value(row) is not None:
+            continue
+        value = round(number) if metric.unit in ("ns", "bytes") else float(number)
+        row = _put(row, metric.path, value)
+        unknown.pop(metric.path, None)
+        what = imported.statistic.get(name, metric.label)
+        reported[name] = f"{what}; reported by {imported.tool}, not derived from samples"
+        for path in filter(None, (metric.low_path, metric.high_path)):
+            unknown[path] = f"{imported.tool} reports no interval"
+    silent = f"{imported.tool} does not report it"
+    if any(METRICS[name].path.startswith("latency_ns.") for name in reported):
+        unknown.pop("latency_ns", None)
+        _explain_fields("latency_ns", row.latency_ns, silent, unknown)
+    if row.energy.status == "ok":
+        unknown.pop("energy", None)
+        _explain_fields("energy", row.energy, row.energy.detail or silent, unknown)
+    if imported.line is None:
+        unknown["imported.line"] = "the form of the file is not told by lines"
+    source = Source(
+        tool=imported.tool,
+        file=imported.file,
+        sha256=imported.sha256,
+        line=imported.line,
+        reported=reported,
+        notes=imported.notes,
+    )
+    return msgspec.structs.replace(row, imported=source, unknown={**unknown, **imported.unknown})
+
+
+def _explain_fields(name: str, part: msgspec.Struct, why: str, unknown: dict[str, str]) -> None:
+    for field in part.__struct_fields__:
+        if getattr(part, field) is None:
+            unknown.setdefault(f"{name}.{field}", why)
+
+
+def _reason(why: str, imported: Imported) -> str:
+    generic = why in _GENERIC or why.startswith(("needs ", "an interval needs ", "not measured"))
+    return f"{imported.tool} does not report it" if generic else why
+
+
+def _put(row: Row, path: str, value: float) -> Row:
+    """The row with one field set, or with one field of one of its parts."""
+    part_name, _, field = path.rpartition(".")
+    if not part_name:
+        return _replace(row, {field: value})
+    part = getattr(row, part_name)
+    if part is None:
+        raise ValueError(f"a reported {path} needs a part to stand in")
+    return _replace(row, {part_name: msgspec.structs.replace(part, **{field: value})})
+
+
+def _replace(row: Row, changes: dict[str, Any]) -> Row:
+    return msgspec.structs.replace(row, **changes)

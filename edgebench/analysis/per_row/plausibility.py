@@ -1,0 +1,410 @@
+"""Whether measured numbers can be true: against the machine, against each other, against what was asked.
+
+Judged is what a row of a run or a side of an A/B claims, by the processes behind it.
+
+Nothing here knows a backend. Times are compared with times of the same processes, and a finding needs more
+replicates that show it than not, or one that shows it and is far faster than all that do not: a busy machine
+strikes no honest row, and a backend that begins to cheat late is seen. What every process would
+show alike (what a machine can compute at most, which precision ran) needs no second look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from statistics import median
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import msgspec
+
+from edgebench.analysis.per_row.answer_cache import far_faster
+from edgebench.analysis.per_row.minimum_time import least_ns
+from edgebench.analysis.table_types import Row
+from edgebench.backend import Effective, Scalar, computes_itself
+from edgebench.calibration import Calibration
+from edgebench.record import Reason, Record, Replicate, Work
+
+#: Preparing and reading a query may take this many times what copying its arrays takes, or this many times
+#: what the answer itself takes: more of both is work that the measured call left to others.
+MAX_COPIES = 12
+MAX_HANDLING_RATIO = 3
+#: The same query in the pipeline takes longer, its data is cold; but not so much.
+MAX_PIPELINE_RATIO = 20
+#: Where a record does not tell what copying costs.
+MAX_UNEXPLAINED_RATIO = 100
+#: Threads that want a core, over those that were told: they overlap a little where one wakes another, by
+#: one more where the calling thread hands the work on, which it does where it sleeps for this share.
+MAX_THREAD_RATIO = 1.5
+#: Shorter windows tell nothing of threads: those of a library may spin for a while after their last work.
+MIN_COUNTED_NS = 50_000_000
+MIN_HANDED_ON_SHARE = 0.05
+#: Of CPU time, in other processes; of memory likewise, where their interpreters alone take some.
+MAX_CHILD_CPU_SHARE = 0.05
+MAX_CHILD_MEMORY_SHARE = 0.25
+#: A backend that says that it computes on the CPU wants a core for at least this share of a closed loop.
+MIN_RUNNABLE_SHARE = 0.25
+#: Two clocks of one machine differ by at most this share (what time daemons slew), and by so much where a
+#: process is interrupted between two looks.
+MAX_CLOCK_RATIO = 1.25
+MAX_CLOCK_GAP_NS = 50_000_000
+#: Rounding in fp32, by other kernels in another order, stays below the first or below so many times what
+#: was seen of it; bf16, fp16 and TF32 are above 1.5e-4 where nothing averages them out.
+MIN_REDUCED_ERROR = 1e-4
+MAX_ROUNDINGS = 30
+
+
+class Claim(NamedTuple):
+    """What a row of a run, or a side of an A/B, says of the processes that were measured for it."""
+
+    query_ns: float | None  # what a query takes, typically
+    variant: Mapping[str, Scalar]
+    effective: Effective | None
+    scenario: str = "single_stream"
+    rate_per_s: float | None = None
+    generates: bool = False
+    work: Work | None = None  # of one run of the model; None: not counted
+    machine: Mapping[str, Any] = MappingProxyType({})  # facts of the device
+    calibration: Calibration | None = None
+
+
+Finding = Callable[[Replicate, Claim], Reason | None]
+
+
+def impossible(row: Row, record: Record) -> list[Reason]:
+    """Why the row's numbers cannot be what they say: such a row is invalid."""
+    if record.imported is not None:
+        return []
+    sound = [r for r in record.replicates if r.status == "ok" and r.superseded_by is None]
+    claim = _claim_of(row, record)
+    return [*stated_falsely(claim, sound), *shown_falsely(claim, sound)]
+
+
+def stated_falsely(claim: Claim, replicates: Sequence[Replicate]) -> list[Reason]:
+    """What every process would show alike."""
+    found = (_too_fast(claim), _reduced(replicates, claim))
+    return [reason for reason in found if reason is not None]
+
+
+def shown_falsely(claim: Claim, replicates: Sequence[Replicate]) -> list[Reason]:
+    """What times and counts of single processes show."""
+    found = (
+        of_most(replicates, claim, finding)
+        for finding in (_moved, _clocks, _helped, _threads, _elsewhere)
+    )
+    return [reason for reason in found if reason is not None]
+
+
+def _claim_of(row: Row, record: Record, calibration: Calibration | None = None) -> Claim:
+    query_ns: float | None = row.latency_ns.p50
+    if row.paced is not None:
+        query_ns = row.paced.service_p50_ns
+    batch = row.variant.get("batch", 1)
+    if query_ns is None and row.throughput_per_s and isinstance(batch, int):
+        query_ns = round(batch * 1e9 / row.throughput_per_s)
+    return Claim(
+        query_ns=query_ns,
+        variant=row.variant,
+        effective=row.effective,
+        scenario=row.scenario,
+        rate_per_s=row.rate_per_s,
+        generates=row.generate is not None,
+        work=record.model.work if record.model is not None else None,
+        machine=record.device.facts,
+        calibration=calibration,
+    )
+
+
+def within_ceilings(record: Record, calibration: Calibration | None) -> Record:
+    """The record as it was, or invalid: what `edgebench calibrate` measured bounds a machine closer than
+    its class does."""
+    if calibration is None or record.status != "ok":
+        return record
+    from edgebench.analysis.per_row.row_from_record import (
+        row_of,  # numpy, which a run's parent does not need before
+    )
+
+    reason = _too_fast(_claim_of(row_of(record), record, calibration))
+    if reason is None:
+        return record
+    return msgspec.structs.replace(record, status="invalid", reasons=[*record.reasons, reason])
+
+
+def unlike_asked(variant: Mapping[str, Scalar], found: Effective | None) -> list[Reason]:
+    """What ran where, or how, nobody had asked for it: its numbers would stand under another's name."""
+    if found is None:
+        return []
+    return [*_precision(variant, found), *_threads_asked(variant, found), *_device(variant, found)]
+
+
+def of_most(replicates: Sequence[Replicate], claim: Claim, finding: Finding) -> Reason | None:
+    """What more than half of the replicates show, or some that are far faster than all others; in the words
+    of the first."""
+    found = [finding(each, claim) for each in replicates]
+    reasons = [reason for reason in found if reason is not None]
+    if not reasons:  # of nearly every row
+        return None
+    doubted = [each for each, reason in zip(replicates, found, strict=True) if reason is not None]
+    others = [each for each, reason in zip(replicates, found, strict=True) if reason is None]
+    most = len(doubted) > len(others)
+    return reasons[0] if most or far_faster(doubted, others) else None
+
+
+# --- against the machine
+
+
+def _too_fast(claim: Claim) -> Reason | None:
+    query_ns, work, told = claim.query_ns, claim.work, claim.effective
+    if query_ns is None or work is None or told is None or claim.generates:
+        return None
+    asked = str(claim.variant.get("precision", ""))
+    least = least_ns(work, told, claim.machine, asked, claim.calibration)
+    if least is None or query_ns >= least.ns:
+        return None
+    return Reason(
+        code="faster_than_the_machine",
+        message=f"{query_ns / 1e3:.3g} us are faster than the machine: {least.why}",
+        fix="the backend must do the model's work inside `run`, for each query, and say where it "
+        "computes and in which precision",
+    )
+
+
+def _reduced(replicates: Sequence[Replicate], claim: Claim) -> Reason | None:
+    """Says fp32, and is off the reference by more than fp32 rounds. On accelerators runtimes count TF32 as
+    fp32, so there it is left to the limit of parity."""
+    checks = [each.output_check for each in replicates if each.output_check is not None]
+    check = next((c for c in checks if c.against not in ("replicate 0", "itself")), None)
+    found = claim.effective
+    asked = claim.variant.get("precision", "as-is") in ("fp32", "as-is")
+    if check is None or check.rounding is None or found is None or not asked:
+        return None
+    if found.precision not in ("fp32", None) or not computes_itself(found.device):
+        return None
+    if check.relative_error <= max(MIN_REDUCED_ERROR, MAX_ROUNDINGS * check.rounding):
+        return None
+    return Reason(
+        code="reduced_precision",
+        message=f"outputs differ from the fp32 reference by {check.relative_error:.2g}, where rounding in fp32 "
+        f"moves them by {check.rounding:.1g} on this machine: it computes in less than fp32",
+        fix="ask the runtime for fp32 (an option of its provider or plugin), or name the precision that runs",
+    )
+
+
+# --- against each other
+
+
+def _moved(replicate: Replicate, claim: Claim) -> Reason | None:
+    """Work before or after the measured call, or a call that is fast in the measured loop alone."""
+    served = replicate.paced.service_ns if replicate.paced is not None else replicate.samples_ns
+    if not served or claim.generates:
+        return None
+    handled = _handled(replicate)
+    if handled is None:
+        return _unexplained(replicate, claim, served)
+    copies_ns = MAX_COPIES * max(median(handled.copy_ns), 1)
+    prepare_ns, read_ns = min(handled.prepare_ns), min(handled.read_ns)
+    ran_ns = min(handled.ran_ns)
+    fastest_ns = min(served)  # found at once, where the median of thousands takes its time
+    if prepare_ns + read_ns <= max(copies_ns, MAX_HANDLING_RATIO * fastest_ns) and ran_ns <= max(
+        copies_ns, MAX_PIPELINE_RATIO * fastest_ns
+    ):
+        return None
+    p50_ns = median(served)
+    if prepare_ns + read_ns > max(copies_ns, MAX_HANDLING_RATIO * p50_ns):
+        return _moved_reason(
+            f"{_us(p50_ns)} measured, and {_us(prepare_ns)} to prepare an input and {_us(read_ns)} to "
+            f"read the answer, where copying both takes {_us(median(handled.copy_ns))}"
+        )
+    if ran_ns > max(copies_ns, MAX_PIPELINE_RATIO * p50_ns):
+        return _moved_reason(
+            f"{_us(p50_ns)} measured, {_us(ran_ns)} at least wherever else it is called"
+        )
+    return None
+
+
+class _Handled(NamedTuple):
+    """Queries outside of the window: what was done beside the call, and what the call took."""
+
+    prepare_ns: Sequence[int]
+    read_ns: Sequence[int]
+    copy_ns: Sequence[int]
+    ran_ns: Sequence[int]
+
+
+def _handled(replicate: Replicate) -> _Handled | None:
+    """Of the pipeline, where other threads may have to be woken first, of the closed loop of never-seen
+    inputs and those of the pool, and the readings of the check of completion: a busy moment that all
+    queries of a short pipeline met is not met by all of them. None where nothing tells what copying costs."""
+    split, unseen, completed = replicate.pipeline, replicate.unseen, replicate.completion
+    again_ns = [*unseen.pool_ns, *unseen.unseen_ns] if unseen is not None else []
+    prepare_ns = list(unseen.prepare_ns) if unseen is not None else []
+    read_ns = list(completed.first_read_ns) if completed is not None else []
+    copy_ns = list(unseen.copy_ns) if unseen is not None else []
+    if split is not None and split.copy_ns and split.prepare_ns and split.read_ns:
+        again_ns += [
+            whole - read for whole, read in zip(split.inference_ns, split.read_ns, strict=True)
+        ]
+        prepare_ns += split.prepare_ns
+        read_ns += split.read_ns
+        copy_ns = list(split.copy_ns)
+    if not (prepare_ns and read_ns and copy_ns):
+        return None
+    return _Handled(prepare_ns, read_ns, copy_ns, again_ns)
+
+
+def _unexplained(replicate: Replicate, claim: Claim, served: Sequence[int]) -> Reason | None:
+    """An older record: by the pipeline as a whole."""
+    split = replicate.pipeline
+    alone = claim.effective is not None and claim.effective.threads == 1  # nobody to wake up first
+    if split is None or not split.inference_ns or not alone:
+        return None
+    inference_ns = min(split.inference_ns)
+    if inference_ns <= MAX_UNEXPLAINED_RATIO * min(served):
+        return None
+    p50_ns = median(served)
+    if inference_ns <= MAX_UNEXPLAINED_RATIO * p50_ns:
+        return None
+    return _moved_reason(f"{_us(p50_ns)} measured, {_us(inference_ns)} in the pipeline")
+
+
+def _moved_reason(times: str) -> Reason:
+    return Reason(
+        code="moved_work",
+        message=f"the measured call does not do the work that a query costs: {times}",
+        fix="do the work in `run`, and nothing but making and taking arrays in `prepare` and `outputs_of`",
+    )
+
+
+def _clocks(replicate: Replicate, claim: Claim) -> Reason | None:
+    """The window by the clock that timed it, by the machine's, and by the one that nothing slews."""
+    counted, start, end = replicate.accounts, replicate.window_start_ns, replicate.window_end_ns
+    if not replicate.window_ns or start is None or end is None or claim.scenario == "sustained":
+        return None  # the window of a sustained load is a part of what was watched
+    pairs = [(replicate.window_ns, end - start)]
+    if counted is not None and counted.raw_ns:
+        pairs.append((end - start, counted.raw_ns))
+    wrong = [(one, other) for one, other in pairs if _differ(one, other)]
+    if not wrong:
+        return None
+    one, other = wrong[0]
+    return Reason(
+        code="clock_disagrees",
+        message=f"the window lasted {one / 1e9:.3g} s by the clock that measured it and {other / 1e9:.3g} s "
+        "by another of the same machine: its latencies are no times",
+        fix="a backend or a library that it loads replaces the functions of `time`: it must not",
+    )
+
+
+def _differ(one: int, other: int) -> bool:
+    short, long = sorted((one, other))
+    return long > MAX_CLOCK_RATIO * short + MAX_CLOCK_GAP_NS
+
+
+# --- against what the kernel counted
+
+
+def _helped(replicate: Replicate, claim: Claim) -> Reason | None:
+    counted, memory = replicate.accounts, replicate.memory
+    if counted is None or not counted.children:
+        return None
+    child_ns, own_ns = counted.child_cpu_ns or 0, replicate.cpu_ns or 0
+    child_bytes, own_bytes = counted.child_bytes or 0, (memory and memory.peak_bytes) or 0
+    works = child_ns > MAX_CHILD_CPU_SHARE * (child_ns + own_ns)
+    if not works and child_bytes <= MAX_CHILD_MEMORY_SHARE * own_bytes:
+        return None
+    return Reason(
+        code="helper_process",
+        message=f"{counted.children} more processes belong to it, with {child_ns / 1e6:.3g} ms of CPU time "
+        f"(the measured one: {own_ns / 1e6:.3g} ms) and {child_bytes / 2**20:.0f} MiB: its memory, CPU time "
+        "and threads are not what was measured",
+        fix="compute in the process that is measured",
+    )
+
+
+def _threads(replicate: Replicate, claim: Claim) -> Reason | None:
+    counted = replicate.accounts
+    told = claim.effective.threads if claim.effective is not None else None
+    if counted is None or counted.runnable_ns is None or told is None:
+        return None
+    if counted.wall_ns < MIN_COUNTED_NS:
+        return None
+    found = (counted.runnable_ns + (counted.child_cpu_ns or 0)) / counted.wall_ns
+    handed_on = (counted.asleep_ns or 0) > MIN_HANDED_ON_SHARE * counted.wall_ns
+    if found <= MAX_THREAD_RATIO * told + handed_on:
+        return None
+    return Reason(
+        code="threads_beyond_told",
+        message=f"{found:.2g} threads wanted a core all the time, and the backend says that "
+        f"{told} compute{'s' if told == 1 else ''}",
+        fix="`effective` must tell all threads that compute, and `threads` must bound them",
+    )
+
+
+def _elsewhere(replicate: Replicate, claim: Claim) -> Reason | None:
+    """Says `cpu`, and hardly wants one: somebody else computes. Pages from storage explain a sleep."""
+    counted = replicate.accounts
+    device = claim.effective.device if claim.effective is not None else ""
+    closed = claim.rate_per_s is None and claim.scenario in ("single_stream", "offline", "generate")
+    if counted is None or counted.runnable_ns is None or device != "cpu" or not closed:
+        return None
+    share = (counted.runnable_ns + (counted.child_cpu_ns or 0)) / max(counted.wall_ns, 1)
+    if share >= MIN_RUNNABLE_SHARE or counted.major_faults or counted.suspended_ns:
+        return None
+    return Reason(
+        code="computed_elsewhere",
+        message=f"the process wanted a core for {share:.0%} of its window, and the backend says that it "
+        "computes on the CPU: another process or device does the work",
+        fix="compute in the process that is measured, or name the device that computes",
+    )
+
+
+# --- against what was asked
+
+
+def _precision(variant: Mapping[str, Scalar], found: Effective) -> Iterator[Reason]:
+    asked = str(variant.get("precision", "as-is")).partition("-")[0]
+    mixed = found.precision == "mixed" and asked != "fp32"
+    if asked == "as" or found.precision in (asked, None) or mixed or _by_option(variant):
+        return
+    yield Reason(
+        code="precision_not_as_asked",
+        message=f"{asked} was asked for, and the session computes in {found.precision}",
+        fix="the backend must refuse what it cannot run",
+    )
+
+
+def _by_option(variant: Mapping[str, Scalar]) -> bool:
+    """Whether the variant itself asks for another precision by an option of the runtime."""
+    return any(
+        value and any(part in name for part in ("precision", "fp16", "bf16", "activations"))
+        for name, value in variant.items()
+        if name != "precision"
+    )
+
+
+def _threads_asked(variant: Mapping[str, Scalar], found: Effective) -> Iterator[Reason]:
+    asked = variant.get("threads")
+    if isinstance(asked, bool) or not isinstance(asked, int) or asked < 1:
+        return
+    if found.threads in (asked, None):
+        return
+    yield Reason(
+        code="threads_not_as_asked",
+        message=f"threads={asked} was asked for, and {found.threads} compute",
+        fix=f"--set threads={found.threads} names what runs",
+    )
+
+
+def _device(variant: Mapping[str, Scalar], found: Effective) -> Iterator[Reason]:
+    kinds = [part[:3].lower() for part in found.device.split("+")]
+    asked = str(variant.get("device", ""))[:3].lower()  # "GPU.1" and "gpu:0" are two ways to say it
+    if asked not in ("cpu", "gpu", "npu") or asked in kinds:
+        return
+    yield Reason(
+        code="device_not_as_asked",
+        message=f"device={variant['device']} was asked for, and {found.device} computes",
+        fix="the backend must refuse a device that it cannot use",
+    )
+
+
+def _us(nanoseconds: float) -> str:
+    return f"{nanoseconds / 1e3:.3g} us"

@@ -1,0 +1,570 @@
+"""One record -> one row: percentiles, intervals, peaks and medians of its replicates."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from statistics import median_low
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edgebench import record as rec
+from edgebench import stats
+from edgebench.analysis.per_row.answer_cache import caches
+from edgebench.analysis.per_row.generation_rows import generate_of
+from edgebench.analysis.per_row.imported_rows import with_imported
+from edgebench.analysis.per_row.sustained_rows import BEGAN_HOT, sustained_of
+from edgebench.analysis.table_types import (
+    ColdStart,
+    Interval,
+    Latency,
+    Memory,
+    Paced,
+    Pipeline,
+    Quality,
+    Row,
+    Warmup,
+)
+
+Unknown = dict[str, str]
+Samples = NDArray[np.int64]
+#: Fewer samples than that have no such percentile apart from their maximum.
+_P90_PER_REPLICATE = 10
+_P99_PER_REPLICATE = 100
+
+
+def row_of(record: rec.Record) -> Row:
+    """Derives a row, from the replicates that are ok alone. Cross-row facts are filled in later."""
+    unknown: Unknown = {}
+    cell = record.cell
+    good = [replicate for replicate in record.replicates if replicate.status == "ok"]
+    latency = _latency(cell, good, unknown)
+    rates = _rates(cell, good)
+    rate, throughput = _middle(rates), stats.log_interval(rates)
+    row = Row(
+        id=cell.id,
+        device=record.device.name,
+        run=record.run.id,
+        workload=cell.workload,
+        workload_version=cell.workload_version,
+        title=cell.title,
+        backend=cell.backend,
+        variant=cell.variant,
+        scenario=cell.scenario,
+        rate_per_s=cell.rate_per_s,
+        status=record.status,
+        reasons=_reasons(record),
+        latency_ns=latency,
+        interval=_interval(record, good, _precision_values(record, good, latency, rates)),
+        throughput_per_s=rate,
+        throughput_low_per_s=throughput and rate and min(throughput.low, rate),
+        throughput_high_per_s=throughput and rate and max(throughput.high, rate),
+        throughput_of_replicates_per_s=rates,
+        rounds=_rounds(good),
+        memory_peak_bytes=_most(m.peak_bytes for m in _memories(good)),
+        memory=_memory(good),
+        model=record.model,
+        quality=_quality(record.quality),
+        energy=record.energy,
+        effective=record.effective,
+        power_mode=record.power_mode,
+        pipeline=_pipeline(good),
+        cold_start=_cold_start(good),
+        warmup=_warmup(good),
+        paced=_paced(cell, good),
+        sustained=sustained_of(good),
+        generate=generate_of(good, record.energy, unknown),
+        caching=caches(good),
+        inputs_sha256=record.inputs_sha256,
+        replicate_wall_s=_wall_s(good),
+        state=_state(_valid_replicates(record)),
+        busy=_busy(good),
+        superseded=_superseded(record),
+        unknown=unknown,
+    )
+    _explain(row, record, good, unknown)
+    return row if record.imported is None else with_imported(row, record.imported)
+
+
+# --- latency and throughput
+
+
+def _latency(cell: rec.CellFacts, good: Sequence[rec.Replicate], unknown: Unknown) -> Latency:
+    if cell.scenario == "offline":
+        unknown["latency_ns"] = "offline: one query of many items, no latency of its own"
+        return Latency(samples=0, replicates=len(good))
+    each = [_ascending(replicate.samples_ns) for replicate in good if replicate.samples_ns]
+    if not each:
+        unknown["latency_ns"] = "nothing was measured"
+        return Latency(samples=0, replicates=len(good))
+    pooled = _ascending(np.concatenate(each))
+    p50 = _percentile(pooled, 500, "p50", unknown)
+    p90 = _percentile(pooled, 900, "p90", unknown)
+    p99 = _percentile(pooled, 990, "p99", unknown)
+    p50_each = _of_replicates(each, 500, 1)
+    p90_each = _of_replicates(each, 900, _P90_PER_REPLICATE)
+    p99_each = _of_replicates(each, 990, _P99_PER_REPLICATE)
+    p50_low, p50_high = _bounds(p50, p50_each, "p50", unknown)
+    p90_low, p90_high = _bounds(p90, p90_each, "p90", unknown)
+    p99_low, p99_high = _bounds(p99, p99_each, "p99", unknown)
+    return Latency(
+        p50=p50,
+        p90=p90,
+        p99=p99,
+        p50_low=p50_low,
+        p50_high=p50_high,
+        p90_low=p90_low,
+        p90_high=p90_high,
+        p99_low=p99_low,
+        p99_high=p99_high,
+        p90_early_stopping=stats.early_stopping_estimate(pooled, 900),
+        p99_early_stopping=stats.early_stopping_estimate(pooled, 990),
+        p999_early_stopping=_far_tail(pooled, unknown),
+        minimum=int(pooled[0]),
+        maximum=int(pooled[-1]),
+        samples=len(pooled),
+        replicates=len(each),
+        p50_of_replicates=p50_each,
+        p90_of_replicates=p90_each,
+        p99_of_replicates=p99_each,
+    )
+
+
+def _of_replicates(each: Sequence[Samples], permille: int, least: int) -> list[int]:
+    return [stats.percentile(samples, permille) for samples in each if len(samples) >= least]
+
+
+def _ascending(samples: Sequence[int] | Samples) -> Samples:
+    """Sorted by numpy: a table may hold ten million samples."""
+    values = np.array(samples, dtype=np.int64)
+    values.sort()
+    return values
+
+
+def _percentile(pooled: Samples, permille: int, name: str, unknown: Unknown) -> int | None:
+    needed = stats.min_samples(permille)
+    if len(pooled) >= needed:
+        return stats.percentile(pooled, permille)
+    why = f"needs {needed} samples, there are {len(pooled)}"
+    unknown[f"latency_ns.{name}"] = why
+    if name != "p50":
+        unknown[f"latency_ns.{name}_early_stopping"] = why
+    return None
+
+
+def _far_tail(pooled: Samples, unknown: Unknown) -> int | None:
+    """MLPerf's estimate of p99.9, which some of its benchmarks demand."""
+    estimate = stats.early_stopping_estimate(pooled, 999)
+    if estimate is None:
+        needed = stats.min_samples(999)
+        unknown["latency_ns.p999_early_stopping"] = (
+            f"needs {needed} samples, there are {len(pooled)}"
+        )
+    return estimate
+
+
+def _bounds(
+    value: int | None, each: Sequence[int], name: str, unknown: Unknown
+) -> tuple[int | None, int | None]:
+    """The interval over replicates, widened where the pooled value lies outside it."""
+    interval = None if value is None else stats.log_interval(each)
+    if value is None or interval is None:
+        why = f"{name} is unknown" if value is None else _no_interval(len(each))
+        unknown[f"latency_ns.{name}_low"] = unknown[f"latency_ns.{name}_high"] = why
+        return None, None
+    return min(round(interval.low), value), max(round(interval.high), value)
+
+
+def _no_interval(replicates: int) -> str:
+    if replicates >= 2:
+        return "a replicate measured 0"
+    return f"an interval needs 2 replicates with enough samples, there are {replicates}"
+
+
+def _rates(cell: rec.CellFacts, good: Sequence[rec.Replicate]) -> list[float]:
+    """Items per second of each replicate: completed queries times batch over the window's wall
+    time; offline, the samples of the one query over its duration."""
+    batch = cell.variant.get("batch", 1)
+    items_per_query = batch if isinstance(batch, int) else 1
+    rates = []
+    for replicate in good:
+        if replicate.offline is not None:
+            items, duration_ns = replicate.offline.samples, replicate.offline.duration_ns
+        else:
+            items = (replicate.queries or len(replicate.samples_ns)) * items_per_query
+            duration_ns = replicate.window_ns or 0
+        if items and duration_ns:
+            rates.append(items * 1e9 / duration_ns)
+    return rates
+
+
+def _rounds(good: Sequence[rec.Replicate]) -> list[int]:
+    """The round of each replicate, or nothing where one does not tell."""
+    rounds = [replicate.round for replicate in good if replicate.round is not None]
+    return rounds if len(rounds) == len(good) else []
+
+
+def _middle(values: Sequence[float]) -> float | None:
+    if not values:
+        return None
+    ordered = sorted(values)
+    half = len(ordered) // 2
+    return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
+
+
+def _interval(record: rec.Record, good: Sequence[rec.Replicate], each: Sequence[float]) -> Interval:
+    """How precise the run was to be and became; `each` is the value of each replicate."""
+    interval = stats.log_interval(each)
+    reached = None if interval is None else interval.half_width
+    known = reached is not None and record.target is not None
+    return Interval(
+        confidence=stats.CONFIDENCE,
+        percentile=None if record.cell.scenario == "offline" else record.percentile,
+        target=record.target,
+        reached=reached,
+        met=reached <= record.target if known else None,  # type: ignore[operator]
+        stops=dict(Counter(replicate.stop for replicate in good if replicate.stop)),
+    )
+
+
+def _precision_values(
+    record: rec.Record, good: Sequence[rec.Replicate], latency: Latency, rates: Sequence[float]
+) -> Sequence[float]:
+    """Of each replicate what the run was to know precisely: the throughput or its percentile."""
+    if record.cell.scenario == "offline":
+        return rates
+    permille = round(record.percentile * 1000)
+    if permille == 500:
+        return latency.p50_of_replicates
+    return [
+        stats.percentile(_ascending(replicate.samples_ns), permille)
+        for replicate in good
+        if replicate.samples_ns
+    ]
+
+
+# --- everything else that replicates hold
+
+
+def _reasons(record: rec.Record) -> list[rec.Reason]:
+    """The record's reasons, then those of replicates that add another code."""
+    reasons = list(record.reasons)
+    codes = {reason.code for reason in reasons}
+    for replicate in _valid_replicates(record):
+        for reason in replicate.reasons:
+            if reason.code not in codes:
+                codes.add(reason.code)
+                reasons.append(reason)
+    return reasons
+
+
+def _valid_replicates(record: rec.Record) -> list[rec.Replicate]:
+    """Replicates that no re-run replaced."""
+    return [replicate for replicate in record.replicates if replicate.superseded_by is None]
+
+
+def _superseded(record: rec.Record) -> list[rec.Reason]:
+    """Of each replicate that a re-run replaced, why."""
+    replaced = [replicate for replicate in record.replicates if replicate.superseded_by is not None]
+    return [replicate.reasons[0] for replicate in replaced if replicate.reasons]
+
+
+def _memories(good: Sequence[rec.Replicate]) -> list[rec.Memory]:
+    return [replicate.memory for replicate in good if replicate.memory is not None]
+
+
+def _most(values: Iterable[int | None]) -> int | None:
+    return max((value for value in values if value is not None), default=None)
+
+
+def _memory(good: Sequence[rec.Replicate]) -> Memory:
+    each = _memories(good)
+    if not each:
+        return Memory()
+    peaks = [memory.peak_bytes for memory in each if memory.peak_bytes is not None]
+    return Memory(
+        peak_min_bytes=min(peaks, default=None),
+        peak_source=each[0].peak_source,
+        uss_loaded_bytes=_most(memory.uss_loaded_bytes for memory in each),
+        uss_warm_bytes=_most(memory.uss_warm_bytes for memory in each),
+        uss_end_bytes=_most(memory.uss_end_bytes for memory in each),
+        arena_bytes=_most(memory.arena_bytes for memory in each),
+        device_peak_bytes=_most(memory.device_peak_bytes for memory in each),
+        device_source=each[0].device_source,
+    )
+
+
+def _quality(quality: rec.Quality | None) -> Quality | None:
+    if quality is None:
+        return None
+    return Quality(
+        metric=quality.metric,
+        value=quality.value,
+        floor=quality.floor,
+        better=quality.better,
+        passed=quality.passed,
+        items=quality.items,
+        kind=quality.kind,
+        also=quality.also,
+    )
+
+
+def _pipeline(good: Sequence[rec.Replicate]) -> Pipeline | None:
+    parts = [replicate.pipeline for replicate in good if replicate.pipeline is not None]
+    parts = [part for part in parts if part.end_to_end_ns]
+    if not parts:
+        return None
+
+    return Pipeline(
+        preprocess_ns=median_low([ns for part in parts for ns in part.preprocess_ns]),
+        inference_ns=median_low([ns for part in parts for ns in part.inference_ns]),
+        postprocess_ns=median_low([ns for part in parts for ns in part.postprocess_ns]),
+        end_to_end_ns=median_low([ns for part in parts for ns in part.end_to_end_ns]),
+        samples=sum(len(part.end_to_end_ns) for part in parts),
+    )
+
+
+def _cold_start(good: Sequence[rec.Replicate]) -> ColdStart | None:
+    def middle(values: Iterable[int | None]) -> int | None:
+        known = [value for value in values if value is not None]
+        return median_low(known) if known else None
+
+    parts = (
+        middle(replicate.import_ns for replicate in good),
+        middle(replicate.load_ns for replicate in good),
+        middle(replicate.first_inference_ns for replicate in good),
+    )
+    if all(part is None for part in parts):
+        return None
+    whole = [part for part in parts if part is not None]
+    return ColdStart(
+        import_ns=parts[0],
+        load_ns=parts[1],
+        first_inference_ns=parts[2],
+        total_ns=sum(whole) if len(whole) == len(parts) else None,
+    )
+
+
+def _warmup(good: Sequence[rec.Replicate]) -> Warmup | None:
+    each = [replicate.warmup for replicate in good if replicate.warmup is not None]
+    if not each:
+        return None
+    return Warmup(
+        iterations=median_low([warmup.iterations for warmup in each]),
+        duration_ns=median_low([warmup.duration_ns for warmup in each]),
+        steady=all(warmup.steady for warmup in each),
+    )
+
+
+def _wall_s(good: Sequence[rec.Replicate]) -> float | None:
+    return _middle([r.wall_s for r in good if r.wall_s is not None])
+
+
+def _paced(cell: rec.CellFacts, good: Sequence[rec.Replicate]) -> Paced | None:
+    each = [replicate.paced for replicate in good if replicate.paced is not None]
+    if not each:
+        return None
+    service = [value for paced in each for value in paced.service_ns]
+    late = [value for paced in each for value in paced.wake_late_ns]
+    return Paced(
+        rate_per_s=each[0].rate_per_s,
+        queries=sum(len(replicate.samples_ns) for replicate in good),
+        misses=sum(paced.misses for paced in each),
+        service_p50_ns=median_low(service) if service else None,
+        wake_late_p50_ns=median_low(late) if late else None,
+    )
+
+
+#: Checks that say that something else wanted the machine, or that it was too hot for its speed.
+_BUSY = (
+    "cpu_pressure", "steal", "swap", "thermal_throttle", "cooling_throttle", "gpu_throttle",
+    "thermal_pressure", "pi_throttled",
+)  # fmt: skip
+
+
+def _busy(good: Sequence[rec.Replicate]) -> str:
+    """What at least half of the replicates met: one alone says little of all, and threads of the worker
+    itself may wait for each other."""
+    for name in _BUSY:
+        met = [
+            check
+            for replicate in good
+            for check in replicate.state_after
+            if check.name == name and check.level in ("warn", "invalid")
+        ]
+        if met and 2 * len(met) >= len(good):
+            return f"{name.replace('_', ' ')}, {met[0].evidence}"
+    return ""
+
+
+def _state(replicates: Sequence[rec.Replicate]) -> list[rec.StateCheck]:
+    """One check per name, the worst that any replicate met."""
+    order = {"invalid": 0, "warn": 1, "unknown": 2, "ok": 3}
+    worst: dict[str, rec.StateCheck] = {}
+    for replicate in replicates:
+        for check in (*replicate.state_before, *replicate.state_after):
+            seen = worst.get(check.name)
+            if seen is None or order[check.level] < order[seen.level]:
+                worst[check.name] = check
+    return list(worst.values())
+
+
+# --- why something is None
+
+
+def _explain(row: Row, record: rec.Record, good: Sequence[rec.Replicate], unknown: Unknown) -> None:
+    nothing = _nothing(row, good)
+    if nothing:
+        unknown["latency_ns"] = nothing
+    if row.rate_per_s is None:
+        unknown["rate_per_s"] = "a closed loop: each query starts when the one before is done"
+    if row.throughput_per_s is None:
+        unknown["throughput_per_s"] = nothing or "the length of the window was not recorded"
+    if row.throughput_low_per_s is None:
+        why = _no_interval(len(row.throughput_of_replicates_per_s))
+        unknown["throughput_low_per_s"] = unknown["throughput_high_per_s"] = why
+    if row.interval.percentile is None:
+        unknown["interval.percentile"] = "offline: the interval is that of the throughput"
+    if row.interval.target is None:
+        unknown["interval.target"] = "the record states no target"
+    if row.interval.reached is None:
+        unknown["interval.reached"] = "there is no interval"
+    if row.interval.met is None:
+        unknown["interval.met"] = "there is no interval, or no target"
+    _explain_memory(row, nothing, unknown)
+    _explain_quality(row, record, nothing, unknown)
+    _explain_energy(row.energy, unknown)
+    _explain_model(row, unknown)
+    if row.power_mode is None:
+        unknown["power_mode"] = "it was not set for this cell: see the device's facts"
+    if row.effective is None:
+        unknown["effective"] = nothing or "the session did not report it"
+    else:
+        _explain_fields(row.effective, "effective", "the runtime does not tell", unknown)
+    for name in ("front", "front_probability", "front_by_value", "pareto"):
+        unknown[name] = "not ranked"
+    unknown["baseline"] = "no fp32 row to compare with"
+    for name in ("pipeline", "cold_start", "warmup"):
+        part = getattr(row, name)
+        if part is None:
+            unknown[name] = nothing or "not measured"
+        else:
+            _explain_fields(part, name, "not measured in every replicate", unknown)
+    if row.paced is None:
+        unknown["paced"] = unknown.get("rate_per_s") or nothing or "not measured"
+    else:
+        _explain_fields(row.paced, "paced", "not recorded", unknown)
+    _explain_sustained(row, nothing, unknown)
+    if row.generate is None:
+        generates = row.scenario == "generate"
+        unknown["generate"] = nothing if generates else "the scenario generates no text"
+    if row.caching is None:
+        unknown["caching"] = nothing or "no never-seen inputs were timed"
+    if row.replicate_wall_s is None:
+        unknown["replicate_wall_s"] = nothing or "not recorded"
+    unknown["imported"] = "measured by edgebench"
+    if row.inputs_sha256 is None:
+        unknown["inputs_sha256"] = nothing or "not recorded"
+
+
+def _explain_sustained(row: Row, nothing: str, unknown: Unknown) -> None:
+    part = row.sustained
+    if part is None:
+        unsought = "" if row.scenario == "sustained" else "not the scenario sustained"
+        unknown["sustained"] = unsought or nothing or "not measured"
+        return
+    _explain_fields(part, "sustained", part.temperature_source, unknown)
+    began_hot = part.burst_p50_ns is None and part.sustained_p50_ns is not None
+    for name in ("burst_p50_ns", "sustained_p50_ns", "slowdown"):
+        if getattr(part, name) is None:
+            unknown[f"sustained.{name}"] = BEGAN_HOT if began_hot else "nothing was measured"
+    if part.time_to_throttle_s is None:
+        unknown["sustained.time_to_throttle_s"] = (
+            BEGAN_HOT if began_hot else "it did not slow down by more than 5 % for good"
+        )
+    if began_hot and part.temperature_end_c is not None:
+        unknown["sustained.temperature_start_c"] = BEGAN_HOT
+
+
+def _explain_energy(energy: rec.Energy, unknown: Unknown) -> None:
+    if energy.j_per_inference is None:
+        unknown["energy"] = energy.reason or "not measured"
+        return
+    _explain_fields(energy, "energy", "the source does not tell", unknown)
+    net = energy.net_reason or "idle power was not measured"
+    why = {
+        "net_j_per_inference": net,
+        "net_uncertainty_j": net,
+        "needed_s": "the window was long enough",
+        "modelled": "no estimate was asked for",
+        "trace": "the replicates have it",
+        "uncertainty.spread_j": "a single process",
+    }
+    for name, reason in why.items():
+        if name in _unknown_fields(energy):
+            unknown[f"energy.{name}"] = reason
+
+
+def _unknown_fields(energy: rec.Energy) -> set[str]:
+    """Names of the fields that are None, parts of the uncertainty included."""
+    found = {name for name in energy.__struct_fields__ if getattr(energy, name) is None}
+    if energy.uncertainty is not None and energy.uncertainty.spread_j is None:
+        found.add("uncertainty.spread_j")
+    return found
+
+
+def _nothing(row: Row, good: Sequence[rec.Replicate]) -> str:
+    """The one reason for everything where no replicate is ok."""
+    if good:
+        return ""
+    return f"{row.status}: {row.reasons[0].message}" if row.reasons else "no replicate is ok"
+
+
+def _explain_fields(part: msgspec.Struct, name: str, why: str, unknown: Unknown) -> None:
+    for field in part.__struct_fields__:
+        if getattr(part, field) is None:
+            unknown[f"{name}.{field}"] = why
+
+
+def _explain_memory(row: Row, nothing: str, unknown: Unknown) -> None:
+    memory = row.memory
+    if row.memory_peak_bytes is None:
+        why = nothing or memory.peak_source or "not measured"
+        unknown["memory_peak_bytes"] = unknown["memory.peak_min_bytes"] = why
+    for name in ("uss_loaded_bytes", "uss_warm_bytes", "uss_end_bytes"):
+        if getattr(memory, name) is None:
+            unknown[f"memory.{name}"] = nothing or "the system does not tell"
+    if memory.arena_bytes is None:
+        unknown["memory.arena_bytes"] = nothing or "the runtime does not tell"
+    if memory.device_peak_bytes is None:
+        unknown["memory.device_peak_bytes"] = nothing or memory.device_source or "no source for it"
+
+
+def _explain_model(row: Row, unknown: Unknown) -> None:
+    model = row.model
+    if model is None:
+        unknown["model"] = "no model file was made or found"
+        return
+    if model.build_s is None:
+        unknown["model.build_s"] = "used as it came, or taken from the cache"
+    if model.work is None:
+        unknown["model.work"] = "not counted: no ONNX graph, or a record of an earlier version"
+    elif model.work.uncounted_share is None:
+        unknown["model.work.uncounted_share"] = "some shapes are open"
+
+
+def _explain_quality(row: Row, record: rec.Record, nothing: str, unknown: Unknown) -> None:
+    quality = row.quality
+    if quality is None:
+        unknown["quality"] = nothing or "not measured"
+        return
+    if quality.value is None:
+        reason = record.quality.reason if record.quality is not None else ""
+        unknown["quality.value"] = reason or "not measured"
+    if quality.floor is None:
+        unknown["quality.floor"] = "no limit is set"
+    if any(limit.value is None or limit.limit is None for limit in quality.also):
+        unknown["quality.also"] = "not measured, or reported without a demand"
+    unknown["quality.delta"] = unknown["quality.delta_to"] = "no fp32 row to compare with"

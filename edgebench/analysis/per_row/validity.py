@@ -1,0 +1,207 @@
+"""Which rows may be ranked, and why the others may not."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from edgebench import stats
+from edgebench.analysis.competition import speed_of
+from edgebench.analysis.per_row import plausibility
+from edgebench.analysis.per_row.answer_cache import CACHING
+from edgebench.analysis.per_row.device_limits import missed_limits
+from edgebench.analysis.table_types import Row
+from edgebench.record import Reason, Record
+
+#: Axes that multiply the work of one query.
+WORK_AXES = ("batch", "size", "seq", "sequence_length", "prompt_tokens", "new_tokens")
+#: More work that costs no more than this was not done.
+_NO_GROWTH = 1.05
+#: Below this, calling the runtime costs as much as the work, and growth need not show.
+_OVERHEAD_NS = 50_000
+#: Where outputs of a model of one's own do not depend on what it was fed.
+_TELLING_INPUTS = "inputs that it tells apart: --range NAME=LOW,HIGH or --inputs FILE.npz"
+
+
+def judge(row: Row, record: Record) -> Row:
+    """Adds the reasons that keep one row out of every ranking, and sets `ranked`."""
+    if row.status != "ok":
+        return row
+    false = [*_caching(row), *plausibility.impossible(row, record)]
+    struck = [*false, *_quality(row, record), *_output_checks(record), *_unmeasured(row)]
+    struck += _not_deployable(row) + missed_limits(row, record.device.declared)
+    codes = {reason.code for reason in row.reasons}
+    return msgspec.structs.replace(
+        row,
+        status="invalid" if false else row.status,
+        ranked=not struck,
+        reasons=row.reasons + [reason for reason in struck if reason.code not in codes],
+    )
+
+
+def _caching(row: Row) -> list[Reason]:
+    return [CACHING] if row.caching else []
+
+
+def _not_deployable(row: Row) -> list[Reason]:
+    """A build that exists to check answers has no place among deployments."""
+    if row.effective is None or not row.effective.not_deployable:
+        return []
+    return [Reason(code="not_deployable", message=row.effective.not_deployable)]
+
+
+def _quality(row: Row, record: Record) -> list[Reason]:
+    quality = row.quality
+    if quality is None or quality.value is None:
+        why = row.unknown.get("quality") or row.unknown["quality.value"]
+        return [Reason(code="quality_unknown", message=f"quality is unknown: {why}")]
+    if quality.passed:
+        return []
+    if record.quality is not None and record.quality.of is not None:
+        message = (
+            f"whether the quality holds is not known: {quality.metric} {quality.value:.4g} is of "
+            f"{quality.items} of {record.quality.of} items, the budget cut the others"
+        )
+        return [Reason(code="quality_unknown", message=message, fix="raise --budget")]
+    reasons = []
+    floor, value = quality.floor, quality.value
+    if floor is not None and quality.better == "higher" and not value >= floor:
+        message = f"{quality.metric} {value:.4g} is below the floor {floor:.4g}"
+        reasons.append(Reason(code="quality_below_floor", message=message))
+    if floor is not None and quality.better == "lower" and not value <= floor:
+        basis = record.quality.basis if record.quality else ""
+        message = f"{quality.metric} {value:.4g} is above the ceiling {floor:.4g}"
+        message += f" ({basis})" if basis else ""
+        reasons.append(Reason(code="quality_above_ceiling", message=message))
+    missed = [
+        f"{limit.metric} {'unknown' if limit.value is None else format(limit.value, '.4g')}"
+        + ("" if limit.limit is None else f" (limit {limit.limit:.4g})")
+        for limit in quality.also
+        if not limit.passed
+    ]
+    if missed:
+        message = "misses a further limit: " + ", ".join(missed)
+        reasons.append(Reason(code="quality_limit_missed", message=message))
+    why = (record.quality.reason if record.quality else "") or "the quality check did not pass"
+    by_parity = record.quality is not None and record.quality.kind == "parity"
+    return reasons or [
+        Reason(code="quality_failed", message=why, fix=_TELLING_INPUTS if by_parity else "")
+    ]
+
+
+def _output_checks(record: Record) -> list[Reason]:
+    for replicate in record.replicates:
+        check = replicate.output_check
+        if replicate.status == "ok" and check is not None and not check.passed:
+            return [
+                Reason(
+                    code="output_mismatch",
+                    message=f"outputs of replicate {replicate.index} differ from {check.against} "
+                    f"by {check.relative_error:.2g} (limit {check.limit:.2g}"
+                    + (f", {check.basis})" if check.basis else ")"),
+                )
+            ]
+    return []
+
+
+def _unmeasured(row: Row) -> list[Reason]:
+    if speed_of([row]) is not None:
+        return []
+    if row.scenario in ("offline", "server"):
+        why = row.unknown["throughput_per_s"]
+        return [Reason(code="throughput_unknown", message=f"the throughput is unknown: {why}")]
+    why = row.unknown.get("latency_ns") or row.unknown["latency_ns.p50"]
+    return [Reason(code="latency_unknown", message=f"the latency is unknown: {why}")]
+
+
+def flag_flat_scaling(rows: Sequence[Row]) -> list[Row]:
+    """Marks rows invalid whose latency does not grow along an axis of work.
+
+    Compared are rows of one run that are equal but for that axis: the smallest against the largest
+    value. A runtime that never does the work (a lazy one that is never forced to evaluate, say)
+    shows the same latency for both. All rows between them are marked, as it is not known which are
+    true.
+    """
+    marked: dict[int, Reason] = {}
+    for axis in WORK_AXES:
+        for chain in _chains(rows, axis):
+            reason = _growth_fault([rows[index] for index in chain], axis)
+            if reason is not None:
+                marked.update((index, reason) for index in chain if index not in marked)
+    return [
+        msgspec.structs.replace(
+            row, status="invalid", ranked=False, reasons=[*row.reasons, marked[index]]
+        )
+        if index in marked
+        else row
+        for index, row in enumerate(rows)
+    ]
+
+
+def _chains(rows: Sequence[Row], axis: str) -> list[list[int]]:
+    """Indices of rows equal but for `axis`, by ascending value; chains of one are left out."""
+    chains: dict[tuple[object, ...], list[tuple[float, int]]] = defaultdict(list)
+    for index, row in enumerate(rows):
+        size = row.variant.get(axis)
+        measured = row.status == "ok" and row.latency_ns.p50 is not None
+        if not measured or row.rate_per_s is not None:
+            continue
+        if not isinstance(size, int | float) or isinstance(size, bool) or size <= 0:
+            continue
+        rest = tuple(sorted((k, repr(v)) for k, v in row.variant.items() if k != axis))
+        key = (
+            row.device,
+            row.run,
+            row.workload,
+            row.workload_version,
+            row.backend,
+            row.scenario,
+            rest,
+        )
+        chains[key].append((float(size), index))
+    ordered = [sorted(chain) for chain in chains.values()]
+    return [[index for _, index in chain] for chain in ordered if chain[-1][0] >= 2 * chain[0][0]]
+
+
+class _Time(NamedTuple):
+    p50: int
+    of_replicates: list[int]
+
+
+def _time(row: Row, axis: str) -> _Time | None:
+    """The time that must grow with an axis.
+
+    Of a decoder, longer prompts and more of them take longer until the first token; what they add to a
+    step may be nothing, where reading the weights is what takes the time. More tokens take longer as a
+    whole, where answers have a fixed length.
+    """
+    made = row.generate
+    if made is not None and axis != "new_tokens":
+        return None if made.ttft_ns is None else _Time(made.ttft_ns, made.ttft_of_replicates_ns)
+    if row.latency_ns.p50 is None or (made is not None and not made.fixed_length):
+        return None
+    return _Time(row.latency_ns.p50, row.latency_ns.p50_of_replicates)
+
+
+def _growth_fault(chain: Sequence[Row], axis: str) -> Reason | None:
+    first, last = chain[0], chain[-1]
+    small, large = _time(first, axis), _time(last, axis)
+    if small is None or large is None or large.p50 > _NO_GROWTH * small.p50:
+        return None
+    if small.p50 < _OVERHEAD_NS:
+        return None
+    if first.effective is not None and not first.effective.device.startswith("cpu"):
+        return None  # an accelerator that is not full takes more work for nothing
+    more = float(last.variant[axis]) / float(first.variant[axis])
+    ratio = stats.ratio_interval(large.of_replicates, small.of_replicates)
+    if ratio is not None and ratio.high > (1 + more) / 2:
+        return None  # so uncertain that growth in step with the work is not excluded
+    return Reason(
+        code="latency_does_not_grow_with_work",
+        message=f"{axis} {last.variant[axis]} takes {large.p50 / max(small.p50, 1):.2f}x the time "
+        f"of {axis} {first.variant[axis]}: the work may not be done inside the measured call",
+        fix="force the backend to complete its outputs before the call returns",
+    )

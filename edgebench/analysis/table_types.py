@@ -1,0 +1,339 @@
+"""The trade-off table, `edgebench.table/1`: what is derived from records, one row a record.
+
+Documented in docs/table.md. Whatever is unknown is None, and `Row.unknown` holds the reason under
+the field's dotted path, or under that of the part it stands in.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+from edgebench.backend import Effective, Scalar
+from edgebench.record import Declared, Energy, Limit, ModelFacts, Part, Reason, StateCheck, Status
+
+TABLE_SCHEMA: Final = "edgebench.table/1"
+
+
+class Latency(Part, frozen=True, kw_only=True):
+    """Of a query, in the measured windows of all replicates that are ok; nanoseconds."""
+
+    p50: int | None = None
+    p90: int | None = None
+    p99: int | None = None
+    p50_low: int | None = None  # 95 % interval over replicates; always encloses p50
+    p50_high: int | None = None
+    p90_low: int | None = None
+    p90_high: int | None = None
+    p99_low: int | None = None
+    p99_high: int | None = None
+    p90_early_stopping: int | None = None  # MLPerf's estimate: a 99 % upper bound
+    p99_early_stopping: int | None = None
+    p999_early_stopping: int | None = None  # of p99.9
+    minimum: int | None = None
+    maximum: int | None = None
+    samples: int
+    replicates: int
+    p50_of_replicates: list[int] = []  # what the intervals are made from
+    p90_of_replicates: list[int] = []
+    p99_of_replicates: list[int] = []
+
+
+class Paired(Part, frozen=True, kw_only=True):
+    """What ratios to other rows of the same run and group are made from: replicates of one round of
+    the run are compared with each other (`blocks.py`)."""
+
+    value: float  # of the metric, in its unit, as if measured in every round of the run
+    error: float  # of its logarithm: that of a ratio has hypot of both rows' errors
+    degrees: int  # of freedom of the errors of all rows of the block
+
+
+class Interval(Part, frozen=True, kw_only=True):
+    """How precise the run's chosen percentile (offline: the throughput) is, against the target."""
+
+    confidence: float
+    percentile: float | None  # None: of the throughput
+    target: float | None  # half-width asked for, as a share
+    reached: float | None  # half-width reached, as a share
+    met: bool | None
+    stops: dict[str, int]  # why the windows ended -> number of replicates
+
+
+class Memory(Part, frozen=True, kw_only=True):
+    """Of the worker, the largest over replicates; `Row.memory_peak_bytes` is the peak."""
+
+    peak_min_bytes: int | None = None  # the smallest peak over replicates
+    peak_source: str = ""
+    uss_loaded_bytes: int | None = None
+    uss_warm_bytes: int | None = None
+    uss_end_bytes: int | None = None
+    arena_bytes: int | None = None
+    device_peak_bytes: int | None = None
+    device_source: str = ""
+
+
+class Quality(Part, frozen=True, kw_only=True):
+    """Quality of the answers, and its distance to the fp32 row of the same workload."""
+
+    metric: str
+    value: float | None
+    floor: float | None  # a ceiling where lower is better
+    better: Literal["higher", "lower"]
+    passed: bool
+    items: int
+    kind: Literal["labels", "parity"]
+    also: list[Limit] = []
+    delta: float | None = None  # value minus that of the row `delta_to`
+    delta_to: str | None = None
+
+
+class Baseline(Part, frozen=True, kw_only=True):
+    """The fp32 row this one is measured against: the same settings where there is such a row,
+    else the fastest. A speed-up above 1 is a gain, in latency or, offline, in throughput."""
+
+    id: str
+    run: str
+    same_settings: bool
+    speedup: float
+    speedup_low: float | None = (
+        None  # 95 % interval of the ratio, round by round where that is known
+    )
+    speedup_high: float | None = None
+
+
+class Pipeline(Part, frozen=True, kw_only=True):
+    """Medians of the application's way, one item after the other."""
+
+    preprocess_ns: int
+    inference_ns: int
+    postprocess_ns: int
+    end_to_end_ns: int
+    samples: int
+
+
+class ColdStart(Part, frozen=True, kw_only=True):
+    """Medians over replicates; the total is None where a part is."""
+
+    import_ns: int | None
+    load_ns: int | None
+    first_inference_ns: int | None
+    total_ns: int | None
+
+
+class Warmup(Part, frozen=True, kw_only=True):
+    """Medians over replicates; steady only if every replicate was."""
+
+    iterations: int
+    duration_ns: int
+    steady: bool
+
+
+class Paced(Part, frozen=True, kw_only=True):
+    """Load at a given rate, over all replicates."""
+
+    rate_per_s: float
+    queries: int
+    misses: int  # completions later than the next scheduled start
+    service_p50_ns: int | None  # from the actual start, without the wait
+    wake_late_p50_ns: int | None
+
+
+class Source(Part, frozen=True, kw_only=True):
+    """Another tool's result. `reported` numbers are its word: no samples, no interval."""
+
+    tool: str
+    file: str
+    sha256: str
+    line: int | None
+    reported: dict[str, str]  # metric name -> what the number is, in words
+    notes: list[str] = []
+
+
+class Sustained(Part, frozen=True, kw_only=True):
+    """A load until the machine was steady, from the first replicate that is ok. The row's `latency_ns` is
+    the sustained latency, over all of them. Only the first process starts cool: where it does not count,
+    burst, slowdown, time to throttle and temperature at the start are None."""
+
+    burst_p50_ns: int | None  # of the first seconds
+    sustained_p50_ns: int | None  # of the last periods
+    slowdown: float | None  # the latter over the former: above 1 it became slower
+    time_to_throttle_s: float | None  # None: it did not slow down for good
+    duration_s: float
+    steady: bool  # of every replicate; False: the time ended first
+    steady_by: Literal["latency and temperature", "latency"]
+    temperature_start_c: float | None
+    temperature_end_c: float | None
+    temperature_max_c: float | None
+    temperature_source: str  # the sensors, or why there is no temperature
+
+
+class Generate(Part, frozen=True, kw_only=True):
+    """Text generation over all requests of all replicates: medians, with 95 % intervals over replicates.
+
+    All sequences of a request advance together; rates count the tokens of all of them.
+    """
+
+    ttft_ns: int | None  # from the start of a request until its first token
+    ttft_low_ns: int | None = None
+    ttft_high_ns: int | None = None
+    ttft_of_replicates_ns: list[int] = []
+    tpot_ns: int | None  # (last - first) / (tokens - 1) of a request
+    tpot_low_ns: int | None = None
+    tpot_high_ns: int | None = None
+    tpot_of_replicates_ns: list[int] = []
+    interval_p50_ns: int | None = None  # between neighbouring tokens, all pooled
+    interval_p90_ns: int | None = None
+    interval_p99_ns: int | None = None
+    prefill_tokens_per_s: float | None
+    decode_tokens_per_s: float | None
+    prompt_tokens: int  # of one sequence
+    new_tokens: int  # of one sequence
+    j_per_token: float | None = None  # joules of an answer, prompt included, over its new tokens
+    requests: int
+    intervals: int
+    ended: int  # sequences that ended by an end of text
+    width: int  # sequences side by side
+    positions: int  # room of the cache
+    kv_cache_bytes: int | None
+    temperature: float  # 0: greedy
+    fixed_length: bool  # answers go on past an end of text
+
+
+class Row(Part, frozen=True, kw_only=True):
+    """One cell as measured in one run on one device."""
+
+    id: str  # stable: workload@version/backend/axis=value,.../scenario
+    device: str
+    run: str
+    workload: str
+    workload_version: int
+    title: str
+    backend: str
+    variant: dict[str, Scalar]
+    scenario: str
+    rate_per_s: float | None = None
+    status: Status
+    ranked: bool = False  # ok, good enough and measured: takes part in fronts and picks
+    reasons: list[Reason] = []
+    latency_ns: Latency
+    interval: Interval
+    throughput_per_s: float | None = None  # items per second, median over replicates
+    throughput_low_per_s: float | None = None
+    throughput_high_per_s: float | None = None
+    throughput_of_replicates_per_s: list[float] = []
+    rounds: list[
+        int
+    ] = []  # of each replicate that is ok, its round; empty: the record does not tell
+    paired: dict[
+        str, Paired
+    ] = {}  # metric -> what its ratios to rows of the same run are made from
+    memory_peak_bytes: int | None = None
+    memory: Memory
+    model: ModelFacts | None = None
+    quality: Quality | None = None
+    energy: Energy
+    effective: Effective | None = None
+    power_mode: str | None = None  # read back after it was set for this cell
+    baseline: Baseline | None = None
+    pipeline: Pipeline | None = None
+    cold_start: ColdStart | None = None
+    warmup: Warmup | None = None
+    paced: Paced | None = None
+    sustained: Sustained | None = None
+    generate: Generate | None = None
+    caching: bool | None = None
+    inputs_sha256: str | None = None
+    replicate_wall_s: float | None = None  # of a whole worker process, median over replicates
+    state: list[StateCheck] = []  # checks during its replicates that were not ok
+    busy: str = ""  # what says that the machine was not this row's alone, in most of its replicates
+    imported: Source | None = None  # None: measured by edgebench
+    superseded: list[Reason] = []  # why replicates were run again: one each, evidence only
+    front: Literal["yes", "no", "undecided"] | None = None  # on the Pareto front; None: not ranked
+    front_probability: float | None = None  # None: rows without an interval leave it open
+    front_by_value: bool | None = None  # on the front of the values as they stand
+    pareto: bool | None = None  # on the front as it is shown; None: not ranked
+    unknown: dict[str, str] = {}  # dotted path of what is None -> why
+
+
+class Device(Part, frozen=True, kw_only=True):
+    name: str
+    facts: dict[str, Any]
+    unknown: dict[str, str]
+    declared: Declared | None = None  # by the user's devices.yaml
+
+
+class Run(Part, frozen=True, kw_only=True):
+    id: str
+    device: str
+    started_utc: str
+    edgebench: str
+    python: str
+    settings: dict[str, Any]
+    command: list[str]
+    seed: int | None  # None: unknown, of an imported row
+    packages_sha256: str
+    state: list[StateCheck]  # of the machine before the first cell
+
+
+class LeftOut(Part, frozen=True, kw_only=True):
+    """An objective that a front does not use, and why."""
+
+    objective: str
+    reason: str
+
+
+class Front(Part, frozen=True, kw_only=True):
+    """Rows that compete with each other, and by what."""
+
+    device: str
+    workload: str
+    workload_version: int
+    scenario: str
+    rate_per_s: float | None  # None: a closed loop
+    prompt_tokens: int | None = None  # of the request, in the scenario generate
+    new_tokens: int | None = None
+    objectives: list[str]  # metric names
+    left_out: list[LeftOut]
+    by_value: bool = False  # no row has an interval: the front of the values as they stand
+    rows: list[int]  # indices of the rows on the front: those that no other row beats for sure
+    sure: list[int] = []  # of them, those that are on it for sure
+
+
+class Pick(Part, frozen=True, kw_only=True):
+    """What to deploy of one group of rows, and why."""
+
+    device: str
+    workload: str
+    workload_version: int
+    scenario: str
+    rate_per_s: float | None  # None: a closed loop
+    prompt_tokens: int | None = None  # of the request, in the scenario generate
+    new_tokens: int | None = None
+    row: int | None  # index of the row; None: nothing can be deployed
+    id: str | None
+    runner_up: int | None  # index of the row that comes closest; None: there is no other
+    clear: bool  # the best for sure: every other row is told apart from it
+    rivals: list[int] = []  # rows that are not told apart from the fastest one at 99 %
+    probability: float | None = None  # that it is the best by its speed; None: nothing tells
+    speedup: float | None = None  # against the runner-up: above 1 it is faster
+    speedup_low: float | None = None  # 95 % interval of that ratio
+    speedup_high: float | None = None
+    faster_probability: float | None = None  # that it is faster than the runner-up
+    decided_by: str = ""  # what decided: the speed, or between rows not told apart the rule of ties
+    runs: int = 1  # whose rows compete: more than one, and the drift between them is in no interval
+    busy: str = ""  # why the machine was too busy to believe these rows
+    text: str  # the line for people
+    doubt: str = ""  # its part that says how sure the choice is
+    bad_news: list[str]
+
+
+class Table(Part, frozen=True, kw_only=True):
+    """The trade-off table of one or more result files."""
+
+    schema: Literal["edgebench.table/1"] = TABLE_SCHEMA
+    device: Device | None  # None: there are several, or none
+    devices: list[Device]
+    runs: list[Run]
+    rows: list[Row]
+    fronts: list[Front]
+    picks: list[Pick]
+    notes: list[str]  # what a reader must know of the whole table

@@ -1,0 +1,278 @@
+"""`edgebench assets`: the model and data files of workloads on this machine."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from edgebench.errors import AssetError, ExitCode, UsageError
+from edgebench.text.plain_text import say
+
+if TYPE_CHECKING:
+    from edgebench.assets import Need
+    from edgebench.definitions.workload import Workload
+
+SCHEMA = "edgebench.assets/1"
+_WIDTH = 80
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+@click.group(name="assets")
+def command() -> None:
+    """Pull, verify, prune, export or import model and data files.
+
+    They are cached once per user: in $EDGEBENCH_CACHE, else the user's cache folder.
+    """
+
+
+def _folders(function: _F) -> _F:
+    return click.option(
+        "--workloads",
+        "folders",
+        multiple=True,
+        metavar="DIR",
+        type=click.Path(path_type=Path),
+        help="A folder of your own definitions, beside the shipped ones. May be repeated.",
+    )(function)
+
+
+def _selection(function: _F) -> _F:
+    names = click.argument("names", nargs=-1, metavar="[WORKLOAD]...")
+    suite = click.option("--suite", metavar="NAME", help="The workloads of a suite.")
+    every = click.option("--all", "every", is_flag=True, help="All known workloads.")
+    return names(suite(every(_folders(function))))
+
+
+def _formats(function: _F) -> _F:
+    return click.option(
+        "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True
+    )(function)
+
+
+@command.command()
+@_selection
+@_formats
+def pull(
+    names: tuple[str, ...], suite: str | None, every: bool, folders: tuple[Path, ...], form: str
+) -> int:
+    """Fetch what workloads need. Without a selection: the suite `quick`."""
+    needs = _needs(names, suite, every, folders, default="quick")
+    errors = _fetch(needs)
+    _show([_facts(need, full=False) for need in needs], form)
+    return _report(errors)
+
+
+@command.command(name="list")
+@_selection
+@_formats
+def list_(
+    names: tuple[str, ...], suite: str | None, every: bool, folders: tuple[Path, ...], form: str
+) -> None:
+    """Show name, size, licence and place. Without a selection: of all known workloads."""
+    needs = _needs(names, suite, every, folders, default=None)
+    _show([_facts(need, full=False) for need in needs], form)
+
+
+@command.command()
+@_selection
+@_formats
+def verify(
+    names: tuple[str, ...], suite: str | None, every: bool, folders: tuple[Path, ...], form: str
+) -> int:
+    """Hash files again. Exit code 6 where one is corrupt, or missing of the workloads selected.
+
+    Without a selection: whatever is here of all known workloads.
+    """
+    needs = _needs(names, suite, every, folders, default=None)
+    facts = [_facts(need, full=True) for need in needs]
+    _show(facts, form)
+    selected = bool(names or suite or every)
+    bad = [
+        item
+        for item in facts
+        if item["status"] == "corrupt" or (selected and item["status"] == "missing")
+    ]
+    if bad:
+        error = f"{len(bad)} of {len(facts)} assets are not what they should be"
+        say(f"edgebench: {error}\n  fix: edgebench assets pull")
+    return ExitCode.ASSET if bad else ExitCode.OK
+
+
+@command.command()
+@_folders
+@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+def prune(folders: tuple[Path, ...], dry_run: bool) -> None:
+    """Remove what no known workload needs, and the models derived from it.
+
+    Give the folders of your own definitions, or their files go as well. Not while a run measures.
+    """
+    from edgebench.assets.prune import prune as remove
+    from edgebench.units import format_bytes
+
+    known = {need.asset.sha256 for need in _needs((), None, True, folders, default=None)}
+    leftovers = remove(known, dry_run=dry_run)
+    for item in leftovers:
+        click.echo(f"{format_bytes(item.size_bytes):>9}  {item.path}  ({item.reason})")
+    total = format_bytes(sum(item.size_bytes for item in leftovers))
+    verb = "would be removed" if dry_run else "removed"
+    click.echo(f"{total} {verb}" if leftovers else "nothing to remove")
+
+
+@command.command()
+@click.argument("bundle", type=click.Path(path_type=Path, dir_okay=False))
+@_selection
+def export(
+    bundle: Path,
+    names: tuple[str, ...],
+    suite: str | None,
+    every: bool,
+    folders: tuple[Path, ...],
+) -> int:
+    """Write BUNDLE, a tar for a machine without network. Fetches what is not here yet.
+
+    Without a selection: the suite `quick`.
+    """
+    from edgebench.assets import cached
+    from edgebench.assets.bundle import export_bundle
+    from edgebench.units import format_bytes
+
+    needs = _needs(names, suite, every, folders, default="quick")
+    if errors := _fetch(needs):
+        return _report(errors)
+    places = {need.asset.sha256: cached(need.asset) for need in needs}
+    paths = {sha256: path for sha256, path in places.items() if path is not None}
+    size_bytes = export_bundle(paths, [need.asset for need in needs], bundle)
+    click.echo(f"{bundle}: {len(needs)} assets, {format_bytes(size_bytes)}")
+    return ExitCode.OK
+
+
+@command.command(name="import")
+@click.argument("bundle", type=click.Path(path_type=Path))
+def import_(bundle: Path) -> None:
+    """Bring the assets of BUNDLE into the cache, each checked against its hash."""
+    from edgebench.assets.bundle import import_bundle
+
+    for asset, path in import_bundle(bundle):
+        click.echo(f"{asset.uri}\n  licence: {asset.license}\n  {path}")
+
+
+def select(
+    workloads: Mapping[str, Workload],
+    names: Sequence[str],
+    suite: str | None,
+    every: bool,
+    default: str | None,
+) -> list[Workload]:
+    """The workloads by name, of a suite, or all; without any of it the suite `default`, or all.
+
+    Raises UsageError for a name that is none.
+    """
+    from edgebench.text.did_you_mean import did_you_mean
+
+    if bool(names) + bool(suite) + every > 1:
+        raise UsageError("workloads, --suite and --all exclude each other", "give one of them")
+    for name in names:
+        if name not in workloads:
+            raise UsageError(f"no workload {name!r}{did_you_mean(name, workloads)}")
+    if names:
+        return [workloads[name] for name in dict.fromkeys(names)]
+    suite = suite or (None if every else default)
+    if suite is None:
+        return list(workloads.values())
+    suites = {name for workload in workloads.values() for name in workload.suites}
+    if suite not in suites:
+        raise UsageError(f"no suite {suite!r}{did_you_mean(suite, suites)}")
+    return [workload for workload in workloads.values() if suite in workload.suites]
+
+
+def _needs(
+    names: Sequence[str],
+    suite: str | None,
+    every: bool,
+    folders: Sequence[Path],
+    default: str | None,
+) -> list[Need]:
+    from edgebench.assets import needs_of
+    from edgebench.definitions.workload_loader import load_workloads
+
+    return needs_of(select(load_workloads(folders), names, suite, every, default))
+
+
+def _fetch(needs: Sequence[Need]) -> list[AssetError]:
+    """Fetches what is not here; gives an error for each that cannot be had."""
+    from edgebench.assets import fetch_each, terminal_progress
+
+    with terminal_progress() as progress:
+        _, errors = fetch_each(
+            [need.asset for need in needs],
+            progress=progress,
+            users={need.asset.sha256: need.users for need in needs},
+        )
+    return list(errors.values())
+
+
+def _report(errors: Sequence[AssetError]) -> int:
+    for error in errors:
+        say(f"edgebench: {error}")
+    return ExitCode.ASSET if errors else ExitCode.OK
+
+
+def _facts(need: Need, full: bool) -> dict[str, Any]:
+    """What is known of an asset here; `full` hashes its content again."""
+    from edgebench.assets import cached, check
+    from edgebench.assets.asset_cache import size_of
+
+    path = cached(need.asset)
+    status, reason = ("ok", "") if path is not None else ("missing", "not in the cache")
+    if full:
+        condition = check(need.asset)
+        status, reason, path = condition.status, condition.reason, condition.path
+    return {
+        "uri": need.asset.uri,
+        "sha256": need.asset.sha256,
+        "license": need.asset.license,
+        "note": need.asset.note,
+        "workloads": list(need.users),
+        "status": status,
+        "reason": reason,
+        "size_bytes": size_of(path) if path is not None else None,
+        "path": str(path) if path is not None else None,
+    }
+
+
+def _show(facts: Iterable[Mapping[str, Any]], form: str) -> None:
+    from edgebench.assets import cache_dir
+
+    if form == "json":
+        document = {"schema": SCHEMA, "cache": str(cache_dir()), "assets": list(facts)}
+        click.echo(json.dumps(document, indent=2))
+        return
+    for item in facts:
+        click.echo("\n".join(_lines(item)))
+
+
+def _lines(item: Mapping[str, Any]) -> list[str]:
+    """An asset as people read it: its URI, then indented what is known of it."""
+    from edgebench.units import format_bytes
+
+    size = "" if item["size_bytes"] is None else f", {format_bytes(item['size_bytes'])}"
+    state = f"{item['status']}{size}" + (f": {item['reason']}" if item["reason"] else "")
+    texts = [
+        f"for {', '.join(item['workloads'])}",
+        f"licence: {item['license']}" + (f" ({item['note'].rstrip('.')})" if item["note"] else ""),
+        state,
+    ]
+    wrapped = [
+        line
+        for text in texts
+        for line in textwrap.wrap(
+            text, _WIDTH, initial_indent="  ", subsequent_indent="    ", break_long_words=False
+        )
+    ]
+    return [item["uri"], *wrapped, *([f"  {item['path']}"] if item["path"] else [])]

@@ -1,0 +1,70 @@
+"""`edgebench calibrate`: the ceilings of this machine."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from edgebench.files.json_lines import write_json
+from edgebench.text.plain_text import say
+from edgebench.units import parse_duration_s
+
+
+@click.command("calibrate")
+@click.option(
+    "--processes",
+    type=click.IntRange(2, 50),
+    default=5,
+    show_default=True,
+    help="Fresh processes for each ceiling; the interval comes from them.",
+)
+@click.option("--slice", "slice_", default="1s", show_default=True, help="Time in each process.")
+@click.option(
+    "--out",
+    "-o",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The file; by default one below the cache.",
+)
+@click.option(
+    "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True
+)
+def command(processes: int, slice_: str, out: Path | None, form: str) -> None:
+    """Measure peak arithmetic (fp32 and int8) and memory bandwidth, for `edgebench roofline`.
+
+    With one thread and with all, in fresh processes that take turns. Leave the machine alone
+    meanwhile: whatever else runs lowers the ceilings.
+    """
+    from edgebench.assets import cache_dir
+    from edgebench.calibration import default_path, write_calibration
+    from edgebench.errors import UsageError
+    from edgebench.probes import device_facts, machine_state
+    from edgebench.roofline.measure_ceilings import calibrate
+    from edgebench.roofline.roofline_text import render_ceilings
+
+    seconds = parse_duration_s(slice_)
+    if not 0.05 <= seconds <= 60:
+        raise UsageError(f"--slice {slice_} is too short or too long", "between 50ms and 60s")
+    facts = device_facts.detect()
+    before = machine_state.preflight()
+    for check in before:
+        if check.level in ("warn", "invalid"):
+            say(f"{check.level}: {check.name}: {check.evidence}")
+    made = calibrate(facts, before, processes, seconds, _progress)
+    if form == "json":
+        write_json(made, sys.stdout)
+    else:
+        render_ceilings(facts.name, made.ceilings, sys.stdout)
+    # Last: what was measured is shown where it cannot be kept.
+    path = out or default_path(cache_dir(), facts.name)
+    write_calibration(path, made)
+    say(f"calibration: {path}")
+
+
+def _progress(what: str, number: int, total: int) -> None:
+    if sys.stderr.isatty():
+        end = "\n" if number == total else ""
+        click.echo(f"\r\x1b[K[{number}/{total}] {what}{end}", nl=False, err=True)
+    elif number in (1, total):
+        say(f"[{number}/{total}] {what}")

@@ -1,0 +1,64 @@
+"""`edgebench compare`: the same cells of several sets of results, side by side."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from edgebench.analysis.comparison import Comparison
+from edgebench.api.loading import load
+from edgebench.api.questions import COMPARED, compare_of, names_of
+from edgebench.errors import ExitCode, UsageError
+
+FORMATS = ("table", "json", "md", "csv")
+
+
+@click.command("compare")
+@click.argument("paths", metavar="A B...", nargs=-1, required=True, type=Path)
+@click.option(
+    "--metric", "names", multiple=True, metavar="NAME", help="May be given several times."
+)
+@click.option("--workload", "workloads", multiple=True, help="May be given several times.")
+@click.option("--confidence", type=float, default=COMPARED, show_default=True)
+@click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
+def command(
+    paths: Sequence[Path],
+    names: Sequence[str],
+    workloads: Sequence[str],
+    confidence: float,
+    form: str,
+) -> int:
+    """Compare result files, folders of them, or exported Parquet files with the first one.
+
+    A row that is struck is not compared, except where all that it misses is a limit of its device.
+
+    What differs around them is said first; cells that may not be compared are listed with the
+    reason. Exit codes: 0 where some cell was compared, 5 where none may be, 2 for a wrong option,
+    7 where results cannot be read. Nothing here judges a regression: that is `gate`.
+    """
+    gc.disable()
+    if len(paths) < 2:
+        raise UsageError("compare needs two or more files or folders", "edgebench compare A B")
+    loaded = [load([path]) for path in paths]
+    found = compare_of(names_of(paths), loaded, names, workloads, confidence=confidence)
+    if form == "json":
+        from edgebench.analysis.comparison_report import report
+        from edgebench.files.json_lines import write_json
+
+        write_json(report(found), sys.stdout)
+    else:
+        from edgebench.analysis.precision_pairs import not_faster
+        from edgebench.render.comparison_text import render
+
+        rows = [row for each in loaded if each.table is not None for row in each.table.rows]
+        rows = [row for row in rows if not workloads or row.workload in workloads]
+        render(found, list(dict.fromkeys(f.text for f in not_faster(rows))), form, sys.stdout)
+    return ExitCode.OK if _compared(found) else ExitCode.INVALID
+
+
+def _compared(found: Comparison) -> bool:
+    return any(len(pairing.compared) for pairing in found.pairings)

@@ -1,0 +1,63 @@
+"""`edgebench export`: the trade-off table of result files as one file."""
+
+from __future__ import annotations
+
+import gc
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from edgebench.analysis.table import build_table
+from edgebench.analysis.table_types import Table
+from edgebench.api.result_files import files_of, records_of, refuse_to_replace
+from edgebench.errors import UsageError
+from edgebench.files.atomic_write import whole_file
+from edgebench.text.plain_text import say
+
+FORMATS = ("parquet", "csv", "json", "md")
+
+
+@click.command("export")
+@click.argument("paths", metavar="FILE|DIR...", nargs=-1, required=True, type=Path)
+@click.option("--out", "-o", required=True, type=Path, help="The file to write.")
+@click.option("--format", "form", type=click.Choice(FORMATS), help="By default as the name ends.")
+def command(paths: Sequence[Path], out: Path, form: str | None) -> None:
+    """Write the trade-off table of result files as Parquet, CSV, JSON or Markdown.
+
+    Rows are derived as `show` derives them, and stand in the same order.
+    """
+    gc.disable()
+    form = form or _by_name(out)
+    files = files_of(paths)
+    refuse_to_replace(out, files)
+    table = build_table(records_of(files))
+    if form == "parquet":
+        from edgebench.export import duckdb_tables as db
+
+        database = db.connect()
+        db.add_rows(database, table.rows, [])
+        db.write_parquet(database, out)
+    else:
+        _write(table, form, out)
+    rows = len(table.rows)
+    say(f"{rows} row{'s' if rows != 1 else ''} written to {out}")
+
+
+def _by_name(out: Path) -> str:
+    form = out.suffix.lstrip(".").lower()
+    if form not in FORMATS:
+        raise UsageError(
+            f"{out}: the name tells no format", f"--format {'|'.join(FORMATS)}, or such an ending"
+        )
+    return form
+
+
+def _write(table: Table, form: str, out: Path) -> None:
+    from edgebench.render.table_formats import render
+
+    text = io.StringIO()
+    render(table, form, text)
+    with whole_file(out) as partial:
+        partial.write_text(text.getvalue(), encoding="utf-8", newline="")

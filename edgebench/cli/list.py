@@ -1,0 +1,329 @@
+"""`edgebench list`: what there is, read from definitions and metadata; no runtime is imported."""
+
+from __future__ import annotations
+
+import json
+import os
+import textwrap
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgebench.text.plain_text import plain, plain_json
+
+if TYPE_CHECKING:
+    from edgebench.backend import Backend
+    from edgebench.definitions.workload import Asset, Limit, Workload
+
+SCHEMA = "edgebench.list/1"
+_WIDTH = 80
+_INDENT = 14  # of the text beside a label
+
+_FORMAT = click.option(
+    "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True
+)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One thing as people read it: a heading, and labelled lines (empty ones are left out)."""
+
+    name: str
+    title: str
+    lines: Sequence[tuple[str, str]]
+
+
+@click.group(name="list")
+def command() -> None:
+    """List workloads, backends or devices."""
+
+
+@command.command()
+@click.option(
+    "--workloads",
+    "folders",
+    multiple=True,
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="A folder of your own definitions, beside the shipped ones. May be repeated.",
+)
+@_FORMAT
+def workloads(folders: tuple[Path, ...], form: str) -> None:
+    """Workloads: what they compute, their quality limit, licences, variants, suites."""
+    from edgebench.definitions.workload_loader import load_workloads
+
+    facts = [_workload_facts(workload) for workload in load_workloads(folders).values()]
+    _show("workloads", facts, _workload_entry, form)
+
+
+@command.command()
+@_FORMAT
+def backends(form: str) -> None:
+    """Backends: whether they can be used here, and if not, what to do."""
+    from edgebench import registry
+
+    facts = [_backend_facts(backend) for backend in registry.every()]
+    _show("backends", facts, _backend_entry, form)
+
+
+@command.command()
+@click.option(
+    "--devices",
+    "file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="The inventory; by default devices.yaml in the working directory.",
+)
+@_FORMAT
+def devices(file: Path | None, form: str) -> None:
+    """Devices: this machine as detected, and the entries of devices.yaml."""
+    _show("devices", _device_facts(file), _device_entry, form)
+
+
+def _show(
+    what: str,
+    facts: Sequence[dict[str, Any]],
+    entry_of: Callable[[dict[str, Any]], Entry],
+    form: str,
+) -> None:
+    if form == "json":
+        click.echo(plain_json(json.dumps({"schema": SCHEMA, what: facts}, indent=2)))
+        return
+    # click itself leaves colour out of pipes; NO_COLOR it does not know.
+    color = False if os.environ.get("NO_COLOR") else None
+    click.echo("\n\n".join(_text(entry_of(each)) for each in facts), color=color)
+
+
+def _text(entry: Entry) -> str:
+    name, title = plain(entry.name), plain(entry.title)
+    heading = _filled(f"{name}  {title}".rstrip(), "", " " * _INDENT)
+    heading = heading.replace(name, click.style(name, bold=True), 1)
+    return "\n".join([heading, *(_wrapped(*line) for line in entry.lines if line[1])])
+
+
+def _wrapped(label: str, text: str) -> str:
+    return _filled(plain(" ".join(text.split())), f"  {label:<{_INDENT - 3}} ", " " * _INDENT)
+
+
+def _filled(text: str, first: str, later: str) -> str:
+    return textwrap.fill(
+        text, _WIDTH, initial_indent=first, subsequent_indent=later, break_on_hyphens=False
+    )
+
+
+# Workloads
+
+
+def _workload_facts(workload: Workload) -> dict[str, Any]:
+    import msgspec
+
+    from edgebench.definitions.variant_matrix import expand, select, unique
+    from edgebench.installed_packages import installed_version
+
+    variants = expand(workload.matrix)
+    axes = sorted({axis for variant in variants for axis in variant})
+    return {
+        "name": workload.name,
+        "version": workload.version,
+        "title": workload.title,
+        "task": workload.task,
+        "quality": {
+            "metric": workload.quality.metric,
+            **_limit_facts(workload.quality),
+            "also": {name: _limit_facts(limit) for name, limit in workload.quality.also.items()},
+        },
+        "scenarios": workload.scenarios,
+        "variants": len(variants),
+        "axes": {axis: unique(variant[axis] for variant in variants) for axis in axes},
+        "suites": {
+            name: len(select(variants, part.variants) if part.variants else variants)
+            for name, part in workload.suites.items()
+        },
+        "model": _asset_facts(workload.model),
+        "data": {name: _asset_facts(asset) for name, asset in workload.data.items()},
+        "requires": {name: installed_version(name) for name in workload.requires},
+        "findings": workload.findings,
+        "options": msgspec.to_builtins(workload.options),
+    }
+
+
+def _limit_facts(limit: Limit) -> dict[str, float | None]:
+    return {"floor": limit.floor, "ceiling": limit.ceiling}
+
+
+def _asset_facts(asset: Asset) -> dict[str, str]:
+    # Sizes are `edgebench assets list`: they are known of what is in the cache only.
+    return {
+        "uri": asset.uri,
+        "sha256": asset.sha256,
+        "license": asset.license,
+        "note": asset.note,
+    }
+
+
+def _workload_entry(facts: dict[str, Any]) -> Entry:
+    return Entry(
+        f"{facts['name']}@{facts['version']}",
+        facts["title"],
+        [
+            ("task", facts["task"]),
+            ("quality", _quality_text(facts["quality"])),
+            ("variants", _variants_text(facts)),
+            ("scenarios", ", ".join(facts["scenarios"])),
+            ("suites", ", ".join(f"{n} ({count})" for n, count in facts["suites"].items())),
+            ("model", _asset_text(facts["model"])),
+            *(("data", f"{n}: {_asset_text(asset)}") for n, asset in facts["data"].items()),
+            ("requires", _requires_text(facts["requires"])),
+            ("findings", facts["findings"]),
+        ],
+    )
+
+
+def _quality_text(quality: dict[str, Any]) -> str:
+    limits = {quality["metric"]: quality, **quality["also"]}
+    return ", ".join(f"{metric}{_limit_text(limit)}" for metric, limit in limits.items())
+
+
+def _limit_text(limit: dict[str, Any]) -> str:
+    if limit["floor"] is not None:
+        return f" >= {limit['floor']:g}"
+    return "" if limit["ceiling"] is None else f" <= {limit['ceiling']:g}"
+
+
+def _variants_text(facts: dict[str, Any]) -> str:
+    axes = [f"{axis} {_listed(values)}" for axis, values in facts["axes"].items()]
+    return f"{facts['variants']}: {'; '.join(axes)}" if axes else str(facts["variants"])
+
+
+def _listed(values: Iterable[Any]) -> str:
+    from edgebench.definitions.variant_matrix import value_text
+
+    return ", ".join(value_text(value) for value in values)
+
+
+def _asset_text(asset: dict[str, str]) -> str:
+    parts = [asset["license"], asset["note"]]
+    return "; ".join(part.strip().rstrip(".") for part in parts if part)
+
+
+def _requires_text(requires: dict[str, str | None]) -> str:
+    missing = [name for name, version in requires.items() if version is None]
+    fix = f" (missing: pip install {' '.join(missing)})" if missing else ""
+    return ", ".join(requires) + fix
+
+
+# Backends
+
+
+def _backend_facts(backend: Backend) -> dict[str, Any]:
+    import dataclasses
+
+    from edgebench.backend import Ready
+
+    found = backend.availability()
+    return {
+        "name": backend.name,
+        "summary": backend.summary,
+        "status": "ready" if isinstance(found, Ready) else found.kind,
+        "version": found.version if isinstance(found, Ready) else None,
+        "reason": "" if isinstance(found, Ready) else found.reason,
+        "fix": "" if isinstance(found, Ready) else found.fix,
+        **dataclasses.asdict(backend.capabilities),
+        "generation": backend.generation and dataclasses.asdict(backend.generation),
+    }
+
+
+def _backend_entry(facts: dict[str, Any]) -> Entry:
+    status = f"ready, version {facts['version']}" if facts["version"] else facts["status"]
+    return Entry(
+        facts["name"],
+        facts["summary"],
+        [
+            ("status", ": ".join(part for part in (status, facts["reason"]) if part)),
+            ("fix", facts["fix"]),
+            ("formats", ", ".join(facts["formats"])),
+            ("precisions", ", ".join(facts["precisions"])),
+            ("devices", ", ".join(facts["device_kinds"])),
+            ("options", " ".join(_option_text(option) for option in facts["options"])),
+            *_generation_lines(facts["generation"]),
+        ],
+    )
+
+
+def _generation_lines(facts: dict[str, Any] | None) -> list[tuple[str, str]]:
+    if facts is None:
+        return []
+    return [
+        ("decoders", ", ".join(facts["precisions"])),
+        ("their options", " ".join(_option_text(option) for option in facts["options"])),
+    ]
+
+
+def _option_text(option: dict[str, Any]) -> str:
+    choices = "|".join(str(choice) for choice in option["choices"])
+    return f"{option['name']}={choices or option['type']}"
+
+
+# Devices
+
+
+def _device_facts(file: Path | None) -> list[dict[str, Any]]:
+    import msgspec
+
+    from edgebench.definitions.device_inventory import device_of, load_devices
+    from edgebench.probes.device_facts import detect
+
+    inventory = load_devices(file)
+    here = detect()
+    declared = device_of(inventory, here.facts)
+    detected = {
+        "name": here.name,
+        "detected": True,
+        "entry": declared.name if declared else None,
+        "facts": here.facts,
+        "unknown": here.unknown,
+    }
+    entries = [{**msgspec.to_builtins(each), "detected": False} for each in inventory]
+    return [detected, *entries]
+
+
+def _device_entry(facts: dict[str, Any]) -> Entry:
+    if facts["detected"]:
+        return _detected_entry(facts)
+    match = [f"{fact} {wanted}" for fact, wanted in facts["match"].items() if wanted is not None]
+    return Entry(
+        facts["name"],
+        facts["title"],
+        [
+            ("match", ", ".join(match)),
+            ("named", "after what is detected: many machines fit" if facts["family"] else ""),
+            ("power mode", "" if facts["power_mode"] is None else str(facts["power_mode"])),
+            ("energy", facts["energy_source"] or ""),
+            ("total", " + ".join(facts["energy_total"] or [])),
+            ("limits", ", ".join(f"{name} {value}" for name, value in facts["limits"].items())),
+            ("notes", facts["notes"]),
+        ],
+    )
+
+
+def _detected_entry(facts: dict[str, Any]) -> Entry:
+    from edgebench.units import format_bytes
+
+    known = facts["facts"]
+    memory = known.get("memory_bytes")
+    shown = ("board", "mac_model", "cpu_model", "machine", "os", "power_mode")
+    lines = [(name.replace("_", " "), str(known.get(name) or "")) for name in shown]
+    return Entry(
+        facts["name"],
+        "this machine",
+        [
+            *lines,
+            ("cpus", str(known.get("logical_cpus") or "")),
+            ("memory", format_bytes(memory) if memory else ""),
+            ("virtual", {True: "yes", False: "no"}.get(known.get("virtualised"), "unknown")),
+            ("entry", facts["entry"] or "none in devices.yaml matches: detected facts serve"),
+        ],
+    )

@@ -1,0 +1,89 @@
+"""`edgebench pick`: the deployment that meets the limits and is best at one thing."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgebench.api.loading import load
+from edgebench.api.questions import CONFIDENCE, pick_of
+from edgebench.cli.shared.prefer_option import prefer_option
+from edgebench.errors import ExitCode
+from edgebench.files.json_lines import write_json
+
+
+@click.command("pick")
+@click.argument("paths", metavar="RESULTS...", nargs=-1, required=True, type=Path)
+@click.option(
+    "--require",
+    "-r",
+    "texts",
+    multiple=True,
+    metavar="LIMIT",
+    help="Like 'latency.p99<=30ms', 'memory.peak<=512MiB' or 'quality>=0.98*fp32'.",
+)
+@click.option(
+    "--minimize", metavar="METRIC", help="By default latency.p50; offline --maximize throughput."
+)
+@click.option("--maximize", metavar="METRIC")
+@click.option("--workload", "workloads", multiple=True, metavar="NAME", help="These alone.")
+@click.option(
+    "--across",
+    type=click.Choice(["devices"]),
+    multiple=True,
+    help="Let rows of several devices compete.",
+)
+@prefer_option
+@click.option(
+    "--confidence",
+    type=float,
+    default=CONFIDENCE,
+    show_default=True,
+    help="Of what is called sure; intervals are shown at 0.95.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the draws.")
+@click.option(
+    "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True
+)
+def command(
+    paths: Sequence[Path],
+    texts: Sequence[str],
+    minimize: str | None,
+    maximize: str | None,
+    workloads: Sequence[str],
+    across: Sequence[Any],
+    prefer: Sequence[str],
+    confidence: float,
+    seed: int,
+    form: str,
+) -> int:
+    """Pick one row per device, workload and scenario from result files, folders or Parquet files.
+
+    Exit codes: 0 where every group has a row that meets the limits, 1 where one has none, 2 for a
+    wrong option or limit, 7 where results cannot be read.
+    """
+    gc.disable()
+    found = pick_of(
+        load(paths),
+        texts,
+        workloads,
+        minimize=minimize,
+        maximize=maximize,
+        across=across,
+        prefer=prefer,
+        confidence=confidence,
+        seed=seed,
+    )
+    if form == "json":
+        write_json(found, sys.stdout)
+    else:
+        from edgebench.render.pick_text import render
+
+        render(found, sys.stdout)
+    met = bool(found.picks) and all(each.choice is not None for each in found.picks)
+    return ExitCode.OK if met else ExitCode.CELL_FAILED

@@ -1,0 +1,55 @@
+"""`edgebench query`: SQL over result files, through DuckDB."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import re
+import sys
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from edgebench.analysis.table import build_table
+from edgebench.api.result_files import files_of, records_of
+from edgebench.export import duckdb_tables as db
+from edgebench.render.tables import FORMATS, render
+
+
+@click.command("query")
+@click.argument("sql", metavar="SQL")
+@click.argument("paths", metavar="FILE|DIR...", nargs=-1, required=True, type=Path)
+@click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
+def command(sql: str, paths: Sequence[Path], form: str) -> None:
+    """Run one SELECT over result files and exported Parquet files.
+
+    Tables: `rows` (one line a row of the trade-off table), `records` (one line a record, its parts
+    as JSON) and `samples` (one line a timed query). `DESCRIBE rows` lists the columns.
+
+    Example: edgebench query 'SELECT id, "latency.p50_ns" FROM rows ORDER BY 2' results/
+    """
+    gc.disable()
+    files = files_of(paths)
+    parquet = [file for file in files if file.suffix == ".parquet"]
+    jsonl = [file for file in files if file.suffix != ".parquet"]
+    database = db.connect()
+    # Deriving rows takes longest, samples most memory: each table is made where it is asked for.
+    others = [name for name in ("records", "samples", "sample_lists") if _names(sql, name)]
+    count = itertools.count()
+    records = (record for record, _ in zip(records_of(jsonl), count, strict=False))
+    if _names(sql, "rows") or not others:
+        db.add_rows(database, build_table(records).rows, parquet)
+    else:
+        deque(records, maxlen=0)  # every line is a record, or the error names it
+    if "records" in others:
+        db.add_records(database, jsonl, next(count))
+    if others and others != ["records"]:
+        db.add_samples(database, jsonl)
+    names, lines = db.query(database, sql)
+    render(names, lines, form, sys.stdout)
+
+
+def _names(sql: str, table: str) -> bool:
+    return re.search(rf"\b{table}\b", sql, re.IGNORECASE) is not None

@@ -1,0 +1,96 @@
+"""`edgebench report`: a page, a Markdown text or a picture to decide from; needs no runtime."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import click
+
+from edgebench.api.result_files import calibrations_of, files_of, records_of, refuse_to_replace
+from edgebench.cli.shared.prefer_option import prefer_option
+from edgebench.errors import UsageError
+from edgebench.record import Record
+from edgebench.text.did_you_mean import did_you_mean
+
+FORMATS = ("html", "md", "png", "svg")
+
+
+@click.command("report")
+@click.argument("paths", metavar="FILE|DIR...", nargs=-1, required=True, type=Path)
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File to write; - is stdout.  [default: report.FORMAT]",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(FORMATS),
+    help="[default: by the name of --out, else html]",
+)
+@click.option(
+    "--calibration",
+    "calibrations",
+    multiple=True,
+    type=Path,
+    help="Of `edgebench calibrate`, for the roofline.  [default: those in the cache]",
+)
+@click.option("--workload", "workloads", multiple=True, help="Only this workload (repeatable).")
+@prefer_option
+def command(
+    paths: Sequence[Path],
+    out: Path | None,
+    form: str | None,
+    calibrations: Sequence[Path],
+    workloads: Sequence[str],
+    prefer: Sequence[str],
+) -> None:
+    """Write a report of result files: the decision first, then the trade-offs and the evidence.
+
+    html is one file that loads nothing; md is for a pull request; png and svg are its plots.
+    """
+    from edgebench.report.build_report import build_report
+    from edgebench.report.write_report import write
+
+    gc.disable()  # nothing here has cycles, and scanning millions of samples takes seconds
+    form = form or _form(out)
+    if form != "md":
+        from edgebench.report import vegalite
+
+        vegalite.require()  # before minutes of reading
+    files = files_of(paths)
+    refuse_to_replace(out, files)
+    report = build_report(
+        _records(files, workloads),
+        [file.name for file in files],
+        lambda devices: calibrations_of(calibrations, devices),
+        prefer=prefer,
+    )
+    write(report, out or Path(f"report.{form}"), form)
+
+
+def _records(files: Sequence[Path], workloads: Sequence[str]) -> Iterator[Record]:
+    """Those of the chosen workloads. Raises UsageError where one of these is in no file."""
+    met: set[str] = set()
+    for record in records_of(files):
+        met.add(record.cell.workload)
+        if not workloads or record.cell.workload in workloads:
+            yield record
+    for name in workloads:
+        if name not in met:
+            raise UsageError(f"no workload {name!r} in these files{did_you_mean(name, met)}")
+
+
+def _form(out: Path | None) -> str:
+    """The format that a file name asks for. Raises UsageError where it asks for none."""
+    if out is None:
+        return "html"
+    name = {"htm": "html", "markdown": "md"}.get(out.suffix[1:].lower(), out.suffix[1:].lower())
+    if name not in FORMATS:
+        raise UsageError(
+            f"{out}: its name does not tell the format", f"--format {'|'.join(FORMATS)}"
+        )
+    return name

@@ -1,0 +1,52 @@
+"""`edgebench roofline`: rows under the ceilings of their device."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from edgebench.analysis.table import build_table
+from edgebench.api.result_files import calibrations_of, files_of, records_of
+
+
+@click.command("roofline")
+@click.argument("paths", metavar="FILE|DIR...", nargs=-1, required=True, type=Path)
+@click.option(
+    "--calibration",
+    "calibrations",
+    multiple=True,
+    type=Path,
+    help="Of `edgebench calibrate`; one per device. By default those in the cache.",
+)
+@click.option(
+    "--layers",
+    type=click.IntRange(0),
+    default=0,
+    help="Show that many of the layers that weigh most, for each row.",
+)
+@click.option(
+    "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True
+)
+def command(paths: Sequence[Path], calibrations: Sequence[Path], layers: int, form: str) -> None:
+    """Say how far rows are from what their device can do, and what bounds them.
+
+    Operations and bytes are those that the run counted in the model's graph; ceilings are those of
+    `edgebench calibrate`. docs/roofline.md says how to read it.
+    """
+    from edgebench.roofline.roofline_points import roofline
+    from edgebench.roofline.roofline_text import render
+
+    gc.disable()
+    table = build_table(records_of(files_of(paths)))
+    devices = [device.name for device in table.devices]
+    found = roofline(table.rows, calibrations_of(calibrations, devices))
+    if form == "json":
+        from edgebench.files.json_lines import write_json
+
+        write_json(found, sys.stdout)
+    else:
+        render(found, table.rows, layers, sys.stdout)

@@ -1,0 +1,58 @@
+"""`edgebench scaling`: what more tokens and more samples of a decoder bring, and what they cost."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from edgebench.api.result_files import files_of, records_of
+
+
+@click.command("scaling")
+@click.argument("paths", metavar="RESULTS...", nargs=-1, required=True, type=Path)
+@click.option(
+    "--within", metavar="TIME", help="Pick the most accurate within this time: 2s, 500ms."
+)
+@click.option(
+    "--pad",
+    type=click.IntRange(1),
+    default=128,
+    show_default=True,
+    help="Tokens that prompts are rounded up to in the fit; 1: the runtime pads nothing.",
+)
+@click.option(
+    "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True
+)
+def command(paths: Sequence[Path], within: str | None, pad: int, form: str) -> None:
+    """Print accuracy over token budgets and votes, its cost, and the best within a time.
+
+    Takes the results of a workload with problems, as smollm2-reasoning; docs/scaling.md says more.
+    """
+    from edgebench.analysis.table import build_table
+    from edgebench.errors import UsageError
+    from edgebench.scaling.accuracy_curves import scaling
+    from edgebench.units import parse_duration_s
+
+    gc.disable()
+    within_ns = None if within is None else parse_duration_s(within) * 1e9
+    records = list(records_of(files_of(paths)))
+    table = build_table(records)
+    found = scaling(table, records, within_ns, pad)
+    if not found.cells:
+        raise UsageError(
+            "none of these results answered problems",
+            "run `edgebench run smollm2-reasoning`, or a workload of task generate with the option "
+            "scaling_samples",
+        )
+    if form == "json":
+        from edgebench.files.json_lines import write_json
+
+        write_json(found, sys.stdout)
+        return
+    from edgebench.scaling.scaling_text import render
+
+    render(found, table.rows, sys.stdout)

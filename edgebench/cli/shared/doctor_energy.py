@@ -1,0 +1,135 @@
+"""What `edgebench doctor` says of energy: the source that a run would use, or why there is none."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+from edgebench.api.energy_source import find_preferred
+from edgebench.definitions.device_inventory import Device
+from edgebench.energy.choose_source import find_all
+from edgebench.energy.meter_liveness import check_alive
+from edgebench.energy.source import EnergySource, NoEnergy, not_opened
+from edgebench.probes.machine import Runner
+from edgebench.probes.proc_files import LIVE
+from edgebench.record import Part
+
+_SLOW_S = 0.5  # a meter that updates more slowly is not tried: it would take seconds
+
+
+class OtherSource(Part, frozen=True, kw_only=True):
+    """A source that could be used, and is not."""
+
+    source: str
+    scope: str
+
+
+class EnergyState(Part, frozen=True, kw_only=True):
+    """The source of energy: `status` is "ok" where there is one. Values are null: none is measured."""
+
+    status: Literal["ok", "unavailable"]
+    reason: str = ""
+    detail: str = ""
+    fix: str = ""
+    j_per_inference: float | None = None
+    uncertainty_j: float | None = None
+    average_w: float | None = None
+    kind: str = ""
+    scope: str = ""
+    source: str = ""
+    quantity: str = ""  # "power" or "energy": what one reading is
+    total_rail: str = ""  # rails that are summed
+    rate_hz: float | None = None  # of the meter's own updates
+    period_s: float | None = None
+    resolution: float | None = None  # smallest step, in `resolution_unit`
+    resolution_unit: str = ""
+    averages: bool | None = None  # readings are means of the meter's last period
+    gain_error: float | None = None  # bound of the error as a share of the value
+    offset_w: float | None = None  # bound of the constant error
+    tried: bool | None = None  # whether it was seen to answer to a load
+    caveats: tuple[str, ...] = ()
+    others: tuple[OtherSource, ...] = ()  # usable, and not used
+
+
+def energy_state(
+    root: Path, run: Runner | None, platform: str | None, devices: Sequence[Device]
+) -> EnergyState:
+    """Looks for a source; on the live machine it is also tried under a short load."""
+    found = find_preferred(root, run, platform, devices)
+    usable = [each for each in find_all(root, run, platform) if isinstance(each, EnergySource)]
+    others = tuple(
+        OtherSource(source=each.name, scope=each.scope)
+        for each in usable
+        if not isinstance(found, EnergySource) or each.name != found.name
+    )
+    tried = None
+    if isinstance(found, EnergySource) and root == LIVE and found.period_s <= _SLOW_S:
+        dead = _try(found)
+        tried = dead is None
+        found = dead or found
+    if isinstance(found, NoEnergy):
+        return EnergyState(
+            status="unavailable",
+            reason=found.reason,
+            detail=found.detail,
+            fix=found.fix,
+            tried=tried,
+            others=others,
+        )
+    return EnergyState(
+        status="ok",
+        kind=found.kind,
+        scope=found.scope,
+        source=found.name,
+        quantity=found.quantity,
+        total_rail=found.total_rail,
+        rate_hz=1 / found.period_s,
+        period_s=found.period_s,
+        resolution=found.resolution,
+        resolution_unit="W" if found.quantity == "power" else "J",
+        averages=found.averages,
+        gain_error=found.gain_error,
+        offset_w=found.offset_w,
+        tried=tried,
+        caveats=found.caveats,
+        others=others,
+    )
+
+
+def render_energy(energy: EnergyState) -> Iterator[tuple[str, str]]:
+    """Lines for people: a label, "" for a line of its own, and a text."""
+    if energy.status != "ok":
+        yield "", f"unavailable ({energy.reason}): {energy.detail}"
+        if energy.fix:
+            yield "", f"fix: {energy.fix}"
+    else:
+        yield "source", f"{energy.source} ({energy.kind})"
+        yield "scope", energy.scope
+        yield "total", energy.total_rail
+        yield "rate", f"{energy.rate_hz:.4g} Hz" + (", means" if energy.averages else "")
+        yield "resolution", _resolution(energy)
+        for caveat in energy.caveats:
+            yield "note", caveat
+    for other in energy.others:
+        yield "also there", f"{other.source} ({other.scope})"
+
+
+def _resolution(energy: EnergyState) -> str:
+    step = f"{energy.resolution:.3g} {energy.resolution_unit}"
+    bounds = [
+        f"{energy.gain_error:.3g} of the value" if energy.gain_error else "",
+        f"{energy.offset_w:.2g} W" if energy.offset_w else "",
+    ]
+    within = " + ".join(filter(None, bounds))
+    return f"{step}; off by at most {within}" if within else step
+
+
+def _try(source: EnergySource) -> NoEnergy | None:
+    try:
+        source.open()
+    except OSError as error:
+        return not_opened(source, error)
+    with contextlib.closing(source):
+        return check_alive(source)

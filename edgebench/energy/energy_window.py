@@ -1,0 +1,140 @@
+"""What the energy of a window is: joules with the parts of their uncertainty, or a refusal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Protocol
+
+from edgebench.energy.error_budget import combined
+from edgebench.energy.source import EnergySource, Kind, Quantity, ReasonCode
+
+#: Two free edges bound the relative error by 2*P*tau / (P*T) = 2 / updates: 2 % at 100.
+MIN_UPDATES = 100
+#: The stretch between a counter's ticks must be this much of the window that it speaks for.
+MIN_COVERED = 0.5
+#: More of a window than this share without readings: refused.
+MAX_MISSING = 0.1
+#: An interval between readings longer than so many usual ones is a gap, also without a failed read.
+GAP_INTERVALS = 4.0
+
+
+class Facts(Protocol):
+    """What integration must know of a source; every `EnergySource` and `SourceFacts` has it."""
+
+    @property
+    def quantity(self) -> Quantity: ...
+    @property
+    def averages(self) -> bool: ...
+    @property
+    def period_s(self) -> float: ...
+    @property
+    def calm_s(self) -> float: ...
+    @property
+    def resolution(self) -> float: ...
+    @property
+    def gain_error(self) -> float: ...
+    @property
+    def offset_w(self) -> float: ...
+    @property
+    def latency_s(self) -> float: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceFacts:
+    """What a source says of itself, without the source."""
+
+    name: str
+    kind: Kind
+    quantity: Quantity
+    scope: str
+    total_rail: str
+    period_s: float
+    resolution: float
+    averages: bool = False
+    gain_error: float = 0.0
+    offset_w: float = 0.0
+    latency_s: float = 0.0
+    calm_s: float = 0.0
+
+    @classmethod
+    def of(cls, source: EnergySource) -> SourceFacts:
+        return cls(**{field.name: getattr(source, field.name) for field in fields(cls)})
+
+
+@dataclass(frozen=True)
+class Uncertainty:
+    """Half-widths in joules, of the energy of one window. Quantum, gain and offset are bounds that
+    all windows of a meter share; the others are random."""
+
+    edge_j: float = 0.0  # where a window's edges fall between updates
+    sampling_j: float = 0.0  # of a varying load seen at moments only
+    gap_j: float = 0.0  # bridged gaps
+    quantum_j: float = 0.0  # smallest step of the meter, worst case
+    gain_j: float = 0.0  # the meter's error in proportion to the value
+    offset_j: float = 0.0  # the meter's constant error
+
+    @property
+    def total_j(self) -> float:
+        """All parts combined."""
+        return combined(
+            (self.quantum_j, self.gain_j, self.offset_j),
+            (self.edge_j, self.sampling_j, self.gap_j),
+        )
+
+
+@dataclass(frozen=True)
+class WindowEnergy:
+    """Energy between `start_ns` and `end_ns` of the monotonic clock.
+
+    For a power meter that is the window asked for; for a counter it is the longest stretch inside
+    it that starts and ends on observed ticks.
+    """
+
+    energy_j: float
+    uncertainty: Uncertainty
+    start_ns: int
+    end_ns: int
+    updates: int  # of the meter within it
+    gaps: int  # failed or missing reads that were bridged
+
+    @property
+    def window_s(self) -> float:
+        return (self.end_ns - self.start_ns) / 1e9
+
+    @property
+    def average_w(self) -> float:
+        return self.energy_j / self.window_s
+
+    @property
+    def uncertainty_j(self) -> float:
+        return self.uncertainty.total_j
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Why a window has no energy; `needed_s` is the length it would have had to have, if that is
+    the reason."""
+
+    reason: ReasonCode
+    detail: str
+    needed_s: float | None = None
+
+
+def drawn(found: WindowEnergy | Refused, total_rail: str) -> WindowEnergy | Refused:
+    """The energy, refused where it is 0 or less: no machine at work draws that."""
+    if isinstance(found, Refused) or found.energy_j > 0:
+        return found
+    if found.energy_j == 0:
+        return Refused("counter_dead", f"{total_rail} stayed at 0 W")
+    return Refused(
+        "counter_dead",
+        f"{total_rail}: {found.average_w:.3g} W; is the meter connected the wrong way round?",
+    )
+
+
+def needed_between_ticks_s(period_s: float, edge_s: float) -> float:
+    """Length of a window that is long enough wherever a counter's ticks fall in it.
+
+    `period_s`: between two ticks. `edge_s`: how well the time of a tick is known.
+    """
+    return max(MIN_UPDATES * edge_s + 2 * period_s, 2 * period_s / (1 - MIN_COVERED))

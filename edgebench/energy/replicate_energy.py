@@ -1,0 +1,165 @@
+"""The energy part of a replicate: from samples around its measured window to joules per inference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import fmean
+from typing import TypedDict
+
+import msgspec
+
+from edgebench.energy.energy_per_inference import energy_delay, net_energy
+from edgebench.energy.energy_window import SourceFacts, drawn
+from edgebench.energy.integrate import Refused, WindowEnergy, integrate
+from edgebench.energy.sampler import poll_interval_s
+from edgebench.energy.source import Sample
+from edgebench.record import Energy, EnergyTrace, EnergyUncertainty, Replicate
+
+#: What a reader may keep of a trace: a few hundred readings a window.
+_MAX_TRACED = 20_000
+
+Idle = WindowEnergy | Refused | None
+
+
+def window_energy(
+    facts: SourceFacts,
+    samples: Sequence[Sample],
+    replicate: Replicate,
+    batch: int,
+    before: Idle = None,
+    after: Idle = None,
+) -> Energy:
+    """The energy part of a replicate from samples around its measured window."""
+    start_ns, end_ns = replicate.window_start_ns or 0, replicate.window_end_ns or 0
+    found = drawn(integrate(samples, facts, start_ns, end_ns), facts.total_rail)
+    trace = _trace(facts, samples, start_ns)
+    if isinstance(found, Refused):
+        return Energy(
+            status="unavailable",
+            reason=found.reason,
+            detail=found.detail,
+            needed_s=found.needed_s,
+            trace=trace,
+            **origin(facts),
+        )
+    count = inferences(replicate, batch, found.start_ns, found.end_ns)
+    joules = found.energy_j / count
+    parts = found.uncertainty
+    energy = Energy(
+        status="ok",
+        j_per_inference=joules,
+        uncertainty_j=found.uncertainty_j / count,
+        average_w=found.average_w,
+        uncertainty=EnergyUncertainty(
+            edge_j=parts.edge_j / count,
+            sampling_j=parts.sampling_j / count,
+            gap_j=parts.gap_j / count,
+            quantum_j=parts.quantum_j / count,
+            gain_j=parts.gain_j / count,
+            offset_j=parts.offset_j / count,
+        ),
+        edp_j_s=energy_delay(joules, seconds_per_inference(replicate, batch)),
+        inferences_per_j=1 / joules if joules > 0 else None,
+        energy_j=found.energy_j,
+        inferences=count,
+        window_s=found.window_s,
+        updates=found.updates,
+        gaps=found.gaps,
+        trace=trace,
+        rate_hz=_rate_hz(samples),
+        **origin(facts),
+    )
+    return msgspec.structs.replace(energy, **_net(found, count, before, after))
+
+
+def blind_spots(facts: SourceFacts) -> tuple[str, ...]:
+    """What the way of sampling cannot see."""
+    fixed = facts.period_s > poll_interval_s(facts)
+    if facts.quantity == "energy" or facts.averages or not fixed:
+        return ()
+    text = "a load in step with the meter's own moments is misjudged, beyond the uncertainty"
+    return (text,)
+
+
+class Origin(TypedDict):
+    """What every value says of where it comes from."""
+
+    kind: str
+    scope: str
+    source: str
+    total_rail: str
+    resolution: float
+
+
+def origin(facts: SourceFacts) -> Origin:
+    return Origin(
+        kind=facts.kind,
+        scope=facts.scope,
+        source=facts.name,
+        total_rail=facts.total_rail,
+        resolution=facts.resolution,
+    )
+
+
+def inferences(replicate: Replicate, batch: int, start_ns: int, end_ns: int) -> float:
+    """Items answered between two moments of the measured window; the first and the last in part.
+
+    A power meter speaks for the whole window. A counter speaks for the stretch between two ticks:
+    queries are then placed by their latencies, or, where not all were kept, evenly.
+    """
+    queries = replicate.queries or len(replicate.samples_ns)
+    first_ns, last_ns = replicate.window_start_ns or 0, replicate.window_end_ns or 0
+    if (start_ns, end_ns) == (first_ns, last_ns):
+        return float(queries * batch)
+    import numpy as np
+
+    done = np.linspace(0.0, 1.0, queries + 1)
+    if replicate.paced is None and queries == len(replicate.samples_ns):
+        done = np.concatenate(([0.0], np.cumsum(replicate.samples_ns, dtype=np.float64)))
+        done /= done[-1]
+    at = (np.array([start_ns, end_ns]) - first_ns) / (last_ns - first_ns)
+    low, high = np.interp(at, done, np.arange(queries + 1))
+    return float(high - low) * batch
+
+
+def seconds_per_inference(replicate: Replicate, batch: int) -> float:
+    """Time that an item takes: in a closed loop the window over its items, with a rate the latency."""
+    if replicate.paced is not None:
+        return fmean(replicate.samples_ns) / 1e9 / batch
+    queries = replicate.queries or len(replicate.samples_ns)
+    return (replicate.window_ns or 0) / 1e9 / (queries * batch)
+
+
+def _net(found: WindowEnergy, count: float, before: Idle, after: Idle) -> dict[str, object]:
+    """The fields of net energy and idle."""
+    fields: dict[str, object] = {
+        "idle_before_w": before.average_w if isinstance(before, WindowEnergy) else None,
+        "idle_after_w": after.average_w if isinstance(after, WindowEnergy) else None,
+    }
+    if not isinstance(before, WindowEnergy) or not isinstance(after, WindowEnergy):
+        refused = next((each for each in (before, after) if isinstance(each, Refused)), None)
+        why = refused.detail if refused else "not measured"
+        return fields | {"net_reason": f"idle power is unknown: {why}"}
+    net = net_energy(found, before, after)
+    if net.energy_j is None or net.uncertainty_j is None:
+        return fields | {"net_reason": net.reason}
+    return fields | {
+        "net_j_per_inference": net.energy_j / count,
+        "net_uncertainty_j": net.uncertainty_j / count,
+    }
+
+
+def _rate_hz(samples: Sequence[Sample]) -> float | None:
+    if len(samples) < 2:
+        return None
+    return (len(samples) - 1) * 1e9 / (samples[-1].start_ns - samples[0].start_ns)
+
+
+def _trace(facts: SourceFacts, samples: Sequence[Sample], start_ns: int) -> EnergyTrace:
+    samples = samples[:_MAX_TRACED]
+    return EnergyTrace(
+        quantity=facts.quantity,
+        period_s=facts.period_s,
+        read_ns=[(sample.start_ns + sample.end_ns) // 2 - start_ns for sample in samples],
+        values=[sample.value for sample in samples],
+    )

@@ -1,0 +1,1 @@
+"""One file per energy meter; what they share begins with an underscore."""

@@ -1,0 +1,1 @@
+"""The flat form of the table: columns, Parquet and SQL."""

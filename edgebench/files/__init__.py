@@ -1,0 +1,1 @@
+"""Files and pipes: read within bounds, written whole, locked."""

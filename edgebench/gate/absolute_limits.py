@@ -1,0 +1,281 @@
+"""Stored results against absolute limits, and against a stored baseline where that means anything.
+
+A machine drifts between two jobs by more than a regression is worth: latencies of two files are shown
+and not judged. Sizes, memory and quality do not drift; a limit that says "p99 <= 30 ms" holds or not.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Sequence
+
+import msgspec
+
+from edgebench.ab_test.ab_report_types import (
+    ENERGY,
+    MEMORY,
+    QUALITY,
+    SIZE,
+    GateReport,
+    GateRow,
+    Tolerances,
+)
+from edgebench.ab_test.quality_verdict import (
+    complaint_of,
+    complaints,
+    judge_drop,
+    lost,
+    missed_by_both,
+)
+from edgebench.ab_test.verdict import RuleResult, Verdict, judge_amounts, overall
+from edgebench.analysis import limits
+from edgebench.analysis.limits import OPERATORS, Limit
+from edgebench.analysis.table_types import Row, Table
+from edgebench.backend import Scalar
+from edgebench.errors import UsageError
+from edgebench.metrics import Metric, metric
+from edgebench.record import Reason
+from edgebench.units import format_bytes, format_ns
+
+WHY_NOT = (
+    "latency is not judged across jobs: a machine drifts by more than 5 % within minutes, and no statistic "
+    "of two separate jobs can tell that from a regression; `edgebench ab` measures both in one job"
+)
+#: What people write for a metric's whole name.
+_SHORT = {f"p{n}": f"latency.p{n}" for n in (50, 90, 99)} | {"memory": MEMORY, "size": SIZE}
+_FIRST = re.compile(r"^\s*([A-Za-z_]\w*)(?=\s*[<>=])")
+
+
+def parse_limit(text: str) -> Limit:
+    """An absolute limit: "p99 <= 30 ms", "memory.peak <= 200MiB", "quality >= 0.87". Raises UsageError."""
+    whole = _FIRST.sub(lambda found: _SHORT.get(found[1], found[0]), text)
+    try:
+        limit = limits.parse_limit(whole)
+    except UsageError as error:
+        message = error.message.removeprefix("--require, ")
+        raise UsageError(f"a limit, {message}", error.fix) from None
+    if limit.relative:
+        raise UsageError(f"{text!r}: a gate's limits are absolute", "like latency.p99 <= 30 ms")
+    return dataclasses.replace(limit, text=text.strip())
+
+
+def _holds(limit: Limit, value: float) -> bool:
+    return bool(OPERATORS[limit.op](value, limit.value))
+
+
+class CellRequirement(msgspec.Struct, frozen=True, kw_only=True):
+    """What a policy demands of the rows of one workload, of any backend and scenario; `sets` narrows them
+    to variants that have one of the values of each axis."""
+
+    workload: str
+    sets: dict[str, list[Scalar]] = {}
+    tolerances: Tolerances = Tolerances()
+    quality: float | None = None
+
+    def covers(self, row: Row) -> bool:
+        return row.workload == self.workload and all(
+            any(_is(row.variant.get(axis), value) for value in values)
+            for axis, values in self.sets.items()
+        )
+
+
+def _is(have: Scalar | None, asked: Scalar) -> bool:
+    """Whether a variant has the value that is asked for; `int8` stands for either kind of it."""
+    return have == asked or (asked == "int8" and str(have).startswith("int8-"))
+
+
+def judge_stored(
+    candidate: Table,
+    baseline: Table | None,
+    demands: Sequence[Limit],
+    tolerances: Tolerances,
+    cells: Sequence[CellRequirement] = (),
+) -> GateReport:
+    """Every row of the candidate against the limits, and what does not drift against the baseline.
+
+    `tolerances` are those of rows that no entry of `cells` covers. Raises UsageError where entries
+    disagree about a row.
+    """
+    rows: list[GateRow] = []
+    before = {} if baseline is None else {(row.device, row.id): row for row in baseline.rows}
+    for row in candidate.rows:
+        known = before.get((row.device, row.id))
+        if row.status == "unsupported":
+            if known is not None and known.status == "ok":
+                why = row.reasons[0].message if row.reasons else row.status
+                rows.append(
+                    _note(row, "invalid", f"it ran in the baseline, and cannot here: {why}")
+                )
+        else:
+            rows += [_limited(row, limit) for limit in demands]
+        allowed, quality = _demanded(row, cells) or (tolerances, None)
+        rows += _status(row, known, quality)
+        if known is not None:
+            rows += (
+                [] if row.status in ("unsupported", "failed") else _compared(known, row, allowed)
+            )
+        elif baseline is not None:
+            rows.append(_note(row, "inconclusive", "the baseline has no such row on this device"))
+    there = {(row.device, row.id) for row in candidate.rows}
+    gone = [row for place, row in before.items() if place not in there and row.status == "ok"]
+    rows += [_note(row, "invalid", "in the baseline, and missing here") for row in gone]
+    rows += _uncovered(candidate, cells)
+    verdicts = [row.verdict for row in rows if row.judged]
+    reasons = []
+    if baseline is not None:
+        reasons.append(Reason(code="latency_not_judged", message=WHY_NOT))
+    return GateReport(verdict=overall(verdicts), cells=rows, reasons=reasons)
+
+
+def _demanded(row: Row, cells: Sequence[CellRequirement]) -> tuple[Tolerances, float | None] | None:
+    """What the entry of a policy that covers a row demands of it; None: there is no such entry."""
+    found = [(cell.tolerances, cell.quality) for cell in cells if cell.covers(row)]
+    if any(other != found[0] for other in found):
+        raise UsageError(
+            f"entries of `cells` for {row.workload} disagree about {row.id}",
+            "tell them apart by `set`",
+        )
+    return found[0] if found else None
+
+
+def _uncovered(candidate: Table, cells: Sequence[CellRequirement]) -> list[GateRow]:
+    """A quality that is demanded of what is not there is not known, and never green."""
+    there = [row for row in candidate.rows if row.status != "unsupported"]
+    return [
+        GateRow(
+            cell=cell.workload,
+            metric=QUALITY,
+            verdict="inconclusive",
+            reason=f"the policy demands {cell.quality:g} of it, and no row here is of that cell",
+        )
+        for cell in cells
+        if cell.quality is not None and not any(map(cell.covers, there))
+    ]
+
+
+def _status(row: Row, known: Row | None, quality: float | None) -> list[GateRow]:
+    """A row that failed is no result; one that misses a limit of its quality is a regression, unless the
+    baseline missed that limit as well: that is shown, and news to nobody."""
+    if row.status in ("failed", "invalid"):
+        why = row.reasons[0].message if row.reasons else row.status
+        return [_note(row, "invalid", why)]
+    found = row.quality
+    if found is None:
+        unknown = quality is not None and row.status != "unsupported"
+        why = f"the policy demands a quality of {quality}, and it was not measured"
+        return [_note(row, "inconclusive", why)] if unknown else []
+    before = None if known is None else known.quality
+    demanded = "" if quality is None else complaint_of(quality, found)
+    news = "; ".join(filter(None, (complaints(lost(before, found)), demanded)))
+    old = [] if before is None else [mine for _, mine in missed_by_both(before, found)]
+    verdict: Verdict = "regress" if news or old else "pass"
+    return [
+        GateRow(
+            cell=row.id,
+            metric=QUALITY,
+            verdict=verdict,
+            head=found.value,
+            unit=found.metric,
+            judged=bool(news) or not old,
+            reason=news or (f"{complaints(old)}, as in the baseline" if old else ""),
+        )
+    ]
+
+
+def _limited(row: Row, limit: Limit) -> GateRow:
+    """A limit holds, is broken, or cannot be told: then the row is inconclusive, never green."""
+    value = limit.metric.value(row)
+    known = [v for v in (limit.metric.low(row), value, limit.metric.high(row)) if v is not None]
+    held = {_holds(limit, amount) for amount in known}
+    verdict: Verdict
+    if value is None:
+        why = row.unknown.get(limit.metric.path, "") or "unknown"
+        verdict, reason = "inconclusive", f"{limit.text}: {limit.metric.name} is unknown: {why}"
+    elif held == {True}:
+        verdict, reason = "pass", limit.text
+    elif held == {False}:
+        verdict, reason = "regress", f"{limit.text}: it is {_shown(value, limit.metric)}"
+    else:
+        verdict, reason = "inconclusive", f"{limit.text}: its 95 % interval crosses the limit"
+    return GateRow(
+        cell=row.id,
+        metric=limit.metric.name,
+        verdict=verdict,
+        base=limit.value,
+        head=value,
+        unit=limit.metric.unit,
+        reason=reason,
+    )
+
+
+def _shown(value: float, of: Metric) -> str:
+    if of.unit == "ns":
+        return format_ns(value)
+    return format_bytes(value) if of.unit == "bytes" else f"{value:.4g}"
+
+
+def _compared(before: Row, after: Row, tolerances: Tolerances) -> list[GateRow]:
+    rows = [
+        _amount(before, after, MEMORY, tolerances.memory),
+        _amount(before, after, SIZE, tolerances.size),
+        _amount(before, after, ENERGY, None),
+        _amount(before, after, "latency.p50", None),
+        _quality(before, after, tolerances.quality),
+    ]
+    return [row for row in rows if row is not None]
+
+
+def _amount(before: Row, after: Row, name: str, tolerance: float | None) -> GateRow | None:
+    """Without a tolerance: shown and not judged."""
+    of = metric(name)
+    base, head = of.value(before), of.value(after)
+    if head is None and base is not None and tolerance is not None:
+        return _lost(after, name)
+    if base is None or head is None:
+        return None
+    ruling = judge_amounts([base], [head], tolerance or 0.0)
+    row = _row(after, name, ruling, base, head, of.unit)
+    if tolerance is None:
+        return msgspec.structs.replace(
+            row, judged=False, verdict="inconclusive", reason="not judged across jobs"
+        )
+    return row
+
+
+def _quality(before: Row, after: Row, tolerance: float) -> GateRow | None:
+    if before.quality is None or before.quality.value is None:
+        return None
+    if after.quality is None or after.quality.value is None:
+        return _lost(after, QUALITY)
+    base, head = before.quality.value, after.quality.value
+    if after.quality.kind == "parity" and after.quality.passed:
+        return None  # an error far below its ceiling may double and mean nothing
+    ruling = judge_drop(before.quality, after.quality, tolerance)
+    return _row(after, QUALITY, ruling, base, head, after.quality.metric)
+
+
+def _row(row: Row, name: str, ruling: RuleResult, base: float, head: float, unit: str) -> GateRow:
+    return GateRow(
+        cell=row.id,
+        metric=name,
+        verdict=ruling.verdict,
+        change=ruling.change,
+        low=ruling.low,
+        high=ruling.high,
+        pairs=1,
+        base=base,
+        head=head,
+        unit=unit,
+        reason=ruling.reason,
+    )
+
+
+def _lost(row: Row, name: str) -> GateRow:
+    """What cannot be told any more is never green."""
+    reason = "known in the baseline, and unknown here"
+    return GateRow(cell=row.id, metric=name, verdict="inconclusive", reason=reason)
+
+
+def _note(row: Row, verdict: Verdict, why: str) -> GateRow:
+    return GateRow(cell=row.id, metric="status", verdict=verdict, reason=why)

@@ -1,0 +1,132 @@
+"""Converts a model for a backend, in a process of its own: `python -m edgebench.measure.convert_model PARENT_PID
+MEMORY_LIMIT`.
+
+Reads a ConvertJob on stdin, writes a Converted or a ConvertFailure on stdout, as JSON.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from edgebench import registry
+from edgebench.backend import ModelFile, Scalar
+from edgebench.errors import EdgebenchError, UnsupportedError, tells_of_no_memory
+from edgebench.processes.parent_tie import tie_to_parent
+
+_SECONDS = ".seconds"  # of the file beside a converted one that tells how long it took
+
+
+class ConvertJob(msgspec.Struct, frozen=True, kw_only=True):
+    backend: str
+    options: dict[str, Scalar]
+    path: str
+    format: str
+    sha256: str
+    precision: str
+    batch: int
+    inputs: list[str] = []
+    outputs: list[str] = []
+    cache: str
+
+
+class Converted(msgspec.Struct, frozen=True, kw_only=True, tag="converted"):
+    path: str
+    format: str
+    sha256: str
+    size_bytes: int
+    #: As first converted, also where it came from the cache; None: it was there, and its time was not.
+    seconds: float | None
+
+
+class ConvertFailure(msgspec.Struct, frozen=True, kw_only=True, tag="failure"):
+    kind: Literal["unsupported", "failed"]
+    error: str
+    fix: str = ""
+
+
+Answer = Converted | ConvertFailure
+decode_answer = msgspec.json.Decoder(Answer).decode
+
+
+def main() -> None:
+    tie_to_parent(sys.argv[1:])
+    job = msgspec.json.decode(sys.stdin.buffer.read(), type=ConvertJob)
+    answer_fd = os.dup(1)
+    os.dup2(2, 1)  # converters print: what they print is no answer
+    answer: Answer
+    try:
+        answer = _convert(job)
+    except EdgebenchError as error:
+        cannot = isinstance(error, UnsupportedError) and not tells_of_no_memory(error)
+        kind: Literal["unsupported", "failed"] = "unsupported" if cannot else "failed"
+        answer = ConvertFailure(kind=kind, error=error.message, fix=error.fix)
+    except MemoryError:
+        answer = ConvertFailure(kind="failed", error="it ran out of memory")
+    except Exception as error:  # noqa: BLE001 - whatever a converter raises becomes a row
+        answer = ConvertFailure(kind="failed", error=f"{type(error).__name__}: {error}")
+    with os.fdopen(answer_fd, "wb") as out:
+        out.write(msgspec.json.encode(answer) + b"\n")
+
+
+def _convert(job: ConvertJob) -> Converted:
+    backend = registry.load(job.backend)
+    backend.import_runtime()
+    model = ModelFile(
+        Path(job.path),
+        job.format,
+        job.sha256,
+        job.precision,
+        job.batch,
+        inputs=tuple(job.inputs),
+        outputs=tuple(job.outputs),
+    )
+    cache = Path(job.cache)
+    before = set(cache.iterdir()) if cache.is_dir() else set()
+    start = time.perf_counter()
+    made = backend.convert(model, job.options, cache)
+    seconds = time.perf_counter() - start
+    entry = next((part for part in (made.path, *made.path.parents) if part.parent == cache), None)
+    return Converted(
+        path=str(made.path),
+        format=made.format,
+        sha256=made.sha256,
+        size_bytes=_size(made.path),
+        seconds=None if entry is None else _as_converted(entry, seconds, entry in before),
+    )
+
+
+def _as_converted(entry: Path, seconds: float, was_there: bool) -> float | None:
+    """What the conversion of an entry of the cache took: kept beside it, for `seconds` of a call that
+    found it there are those of a look."""
+    kept = entry.with_name(f"{entry.name}{_SECONDS}")
+    if not was_there:
+        kept.write_text(repr(seconds), encoding="ascii")
+        return seconds
+    try:
+        return float(kept.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return None
+
+
+def _size(path: Path) -> int:
+    """Bytes of a converted model: of its folder, or of all files of its name, where weights lie beside
+    the graph."""
+    if path.is_dir():
+        parts = [part for part in path.rglob("*") if part.is_file()]
+    else:
+        beside = path.parent.glob(f"{path.stem}.*")
+        parts = [part for part in beside if part.suffix not in (".tmp", _SECONDS)]
+    return sum(part.stat().st_size for part in parts)
+
+
+if __name__ == "__main__":
+    main()
+    # The answer is out; what was made is on disk. Nobody waits for libraries to be torn down.
+    sys.stderr.flush()
+    os._exit(0)

@@ -1,0 +1,57 @@
+"""How much of each check beside the window a replicate makes.
+
+The first replicate of a cell checks everything, at length. Later ones do not repeat what it has
+established: pipeline, device's part, quality, effective facts, the digest of the inputs. Of every
+check that catches a cheat they keep a share, since a backend may begin to cheat at any time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgebench.measure.worker_messages import Job
+
+
+@dataclass(frozen=True)
+class CheckPlan:
+    """The lengths of a replicate's checks."""
+
+    steady_window: int  # iterations that the end of the warm-up compares with as many before
+    completion_pairs: int  # of queries: the outputs of one of each are read twice
+    held_queries: int  # whose outputs are looked at once more after a while
+    unseen_counts: tuple[int, int]  # pairs of a pool input and a never-seen one: at least, at most
+    fresh_prompts: int  # of a decoder, given twice in a row
+    unseen_share: float  # of the slice, for those pairs
+    min_checked_items: int  # whose outputs are compared
+    establishes: bool  # what one replicate of a cell establishes for all
+
+    def checked_items(self, batch: int, most: int) -> int:
+        """How many of the first items are compared: whole batches, which hold the same items in every
+        replicate, or `most`."""
+        return min(most, max(self.min_checked_items, batch))
+
+
+AT_LENGTH = CheckPlan(
+    steady_window=5,
+    completion_pairs=3,
+    held_queries=2,
+    unseen_counts=(6, 32),
+    fresh_prompts=6,
+    unseen_share=0.15,
+    min_checked_items=4,
+    establishes=True,
+)
+IN_BRIEF = CheckPlan(
+    steady_window=3,
+    completion_pairs=3,
+    held_queries=1,
+    unseen_counts=(2, 8),
+    fresh_prompts=3,
+    unseen_share=0.05,
+    min_checked_items=2,
+    establishes=False,
+)
+
+
+def check_plan(job: Job) -> CheckPlan:
+    return AT_LENGTH if job.thorough else IN_BRIEF

@@ -1,0 +1,495 @@
+"""Whether the answers are right: quality against labels, parity with the reference, the cheap check.
+
+The reference is the model before edgebench quantised it, on ONNX Runtime's CPU provider with graph
+optimisations off. How far a right answer may lie from it follows from what that file computes in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+
+from edgebench.backend import Session, computes_itself
+from edgebench.definitions.workload import PARITY_METRIC
+from edgebench.definitions.workload import Limit as LimitSpec
+from edgebench.definitions.workload import Quality as QualitySpec
+from edgebench.files.model_outputs import load_outputs, save_outputs
+from edgebench.generation import GenerationSession, Prompts
+from edgebench.measure.replicate.answer_completion import copying_ns
+from edgebench.measure.replicate.loops import in_turn
+from edgebench.measure.replicate.phases import looks_cached, timed
+from edgebench.measure.replicate.quality_pass import (
+    UNLIMITED,
+    QualityTime,
+    in_time,
+    judged,
+    outputs_in_time,
+    unknown_quality,
+)
+from edgebench.models.output_distance import distances
+from edgebench.preparation.input_pool import Feeds, Outputs, never_seen, split, stack
+from edgebench.preparation.preparation_messages import NO_TIME_FOR_REFERENCE, Parity
+from edgebench.preparation.quantization_noise import MAX_FP32_ROUNDING
+from edgebench.record import Limit, OutputCheck, Quality, Reason, Unseen
+from edgebench.task import Task
+from edgebench.units import parity_option
+
+#: Relative error that separates rounding from a wrong result of a file in fp32, by precision.
+PARITY_LIMIT = {"fp32": 1e-3, "as-is": 1e-3}
+#: Of what is computed in another precision than the reference.
+REDUCED_PARITY_LIMIT = 0.1
+#: A file may be off its reference by so many times what rounding in its own arithmetic moves it, where that
+#: is known, and never by more than the second: answers that are zero, or another model's, are off by 1 and more.
+ROUNDINGS, MAX_ROUNDING = 2, 0.5
+FP32_REFERENCE = Parity()
+ASKED = "the user's own: --parity"
+NOTHING_ALIKE = 1e9  # in records, which hold no infinity
+SAME_SESSION_LIMIT = 1e-3  # between two processes of one cell
+CHECKED_ITEMS = 4
+#: Inferences side by side in a quality pass: each holds activations of its own.
+MAX_LANES = 2
+#: Runs batches of items: in turn, as `map` does, or side by side.
+RunBatch = Callable[[Sequence[Feeds]], list[Outputs]]
+Spread = Callable[[RunBatch, Iterable[Sequence[Feeds]]], Iterable[list[Outputs]]]
+
+
+def infer(
+    session: Session, batch: int, items: Sequence[Feeds], spread: Spread = map
+) -> list[Outputs]:
+    """Runs items through a session in batches, which `spread` may run side by side; the last one is filled
+    up by repetition."""
+
+    def run(chunk: Sequence[Feeds]) -> list[Outputs]:
+        missing = batch - len(chunk)
+        prepared = session.prepare(stack([*chunk, *[chunk[-1]] * missing]))
+        return split(session.outputs_of(prepared, session.run(prepared)), batch)[: len(chunk)]
+
+    chunks = [items[start : start + batch] for start in range(0, len(items), batch)]
+    return [outputs for done in spread(run, chunks) for outputs in done]
+
+
+@contextmanager
+def side_by_side(lanes: int) -> Iterator[Spread]:
+    """Runs so many calls at once, results in order; one lane is the calling thread's."""
+    if lanes == 1:
+        yield map
+        return
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(lanes) as threads:
+        yield threads.map
+
+
+def lanes_of(session: Session, threads: int, cores: int) -> int:
+    """How many calls of a session that computes in so many threads (0: as many as it likes) may run at once
+    on otherwise idle cores, where nothing is timed."""
+    stateless = type(session).reset is Session.reset
+    if not (session.concurrent and stateless and threads and computes_itself(session.device())):
+        return 1
+    return max(1, min(MAX_LANES, cores // threads))
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far outputs may lie from what they are held against, and why so far."""
+
+    limit: float
+    basis: str = ""
+    outputs: Mapping[str, float] = field(default_factory=dict)  # those with a limit of their own
+
+    def of(self, output: str) -> float:
+        return self.outputs.get(output, self.limit)
+
+
+def tolerance(precision: str, parity: Parity, asked: float | None = None) -> Tolerance:
+    """What a cell of this precision may be off the reference. `asked`: the user's own limit."""
+    if asked is not None:
+        return Tolerance(asked, ASKED)
+    if precision not in PARITY_LIMIT:
+        return _with_rounding(REDUCED_PARITY_LIMIT, "reduced precision", parity)
+    return _with_rounding(PARITY_LIMIT[precision], "rounding in fp32", parity)
+
+
+def _with_rounding(limit: float, basis: str, parity: Parity, times: float = ROUNDINGS) -> Tolerance:
+    if parity.arithmetic and not parity.moved:
+        return Tolerance(max(limit, REDUCED_PARITY_LIMIT), f"rounding in {parity.arithmetic}")
+    outputs = {
+        name: min(_most(parity), times * moved)
+        for name, moved in parity.moved.items()
+        if times * moved > limit
+    }
+    if not parity.arithmetic and not outputs:
+        return Tolerance(limit, basis)
+    basis = f"{times:g} times what rounding in {parity.arithmetic or 'fp32'} moves the outputs"
+    return Tolerance(limit, basis, outputs)
+
+
+class Deviation(NamedTuple):
+    """The output that comes closest to its limit, or is furthest beyond it."""
+
+    error: float
+    limit: float
+    output: str = ""
+
+    @property
+    def held(self) -> bool:
+        return self.error <= self.limit
+
+
+def deviation(got: Sequence[Outputs], want: Sequence[Outputs], allowed: Tolerance) -> Deviation:
+    """How far outputs lie from those that they are held against."""
+    apart = distances(got, want).items()
+    found = [Deviation(far, allowed.of(name), name) for name, far in apart]
+    return max(found, key=lambda each: each.error / each.limit if each.limit else each.error)
+
+
+def relative_error(got: Sequence[Outputs], want: Sequence[Outputs]) -> float:
+    """The largest distance of an output; infinite where shapes or names differ."""
+    return max(distances(got, want).values(), default=0.0)
+
+
+@dataclass(frozen=True)
+class Matched:
+    """A head's outputs under the names of base's, and a note where the names are not the same."""
+
+    head: list[Outputs]
+    note: str = ""
+
+
+def matched(base: Sequence[Outputs], head: Sequence[Outputs]) -> Matched | str:
+    """Which output of head is which of base: that of its name, and of those without one the next in
+    order. Why they cannot be compared, where there are not as many or one has another shape."""
+    theirs, mine = base[0], head[0]
+    free = iter([name for name in mine if name not in theirs])
+    names = {name: name if name in mine else next(free, "") for name in theirs}
+    told = f"base gives {_listed(theirs)}, head gives {_listed(mine)}"
+    if len(mine) != len(theirs) or len(base) != len(head):
+        return f"the outputs of head are not those of base: {told}"
+    if any(np.shape(mine[names[name]]) != np.shape(theirs[name]) for name in theirs):
+        return f"the outputs of head have other shapes than those of base: {told}"
+    renamed = ", ".join(f"{old!r} is head's {new!r}" for old, new in names.items() if old != new)
+    return Matched(
+        [{name: item[names[name]] for name in names} for item in head],
+        f"outputs have other names, and are compared by place: base's {renamed}" if renamed else "",
+    )
+
+
+def _listed(outputs: Outputs) -> str:
+    return ", ".join(f"{name!r} {list(np.shape(array))}" for name, array in outputs.items())
+
+
+def output_check(
+    session: Session,
+    items: Sequence[Feeds],
+    *,
+    batch: int,
+    precision: str,
+    reference: str,
+    expected: str,
+    parity: Parity = FP32_REFERENCE,
+    asked: float | None = None,
+) -> OutputCheck:
+    """The cheap check: the task's first items against this cell's first process, or against the reference.
+
+    Called after the measured window, so that it sees the session in the state that was timed. `asked`:
+    the user's own limit. A model that is random by itself is held to nothing.
+    """
+    count = len(items)
+    session.reset()
+    got = infer(session, batch, items)
+    same = _with_rounding(SAME_SESSION_LIMIT, "one deployment, twice", parity, times=1)
+    if Path(expected).exists():
+        want, against, allowed = load_outputs(expected, count), "replicate 0", same
+    else:
+        save_outputs(expected, got)
+        if not reference:
+            session.reset()
+            want, got, against, allowed = got, infer(session, batch, items), "itself", same
+        else:
+            want, against = load_outputs(reference, count), parity.reference
+            allowed = tolerance(precision, parity, asked)
+    found = deviation(got, want, allowed)
+    # A reduced precision is judged by its quality, and randomness by nothing.
+    free = bool(parity.random) or (
+        against == parity.reference
+        and asked is None
+        and (precision not in PARITY_LIMIT or drowned(found, parity))
+    )
+    return _checked(against, found, "" if free else allowed.basis)
+
+
+def _most(parity: Parity) -> float:
+    """What no rounding allows an output to be off by."""
+    return MAX_ROUNDING if parity.arithmetic else MAX_FP32_ROUNDING
+
+
+def drowned(found: Deviation, parity: Parity) -> bool:
+    """Whether that output is further off than is ever allowed, and no further than rounding alone may move it:
+    the distance does not tell right from wrong."""
+    return _most(parity) < found.error <= ROUNDINGS * parity.moved.get(found.output, 0.0)
+
+
+def _checked(against: str, found: Deviation, basis: str) -> OutputCheck:
+    """`basis`: why the limit is what it is; "": there is none."""
+    return OutputCheck(
+        against=against,
+        relative_error=min(found.error, NOTHING_ALIKE),
+        limit=found.limit if basis else None,
+        passed=found.held or not basis,
+        basis=basis,
+    )
+
+
+def mismatch(found: OutputCheck) -> Reason:
+    """What a check that did not pass found."""
+    far = f"by {found.relative_error:.2g} (limit {found.limit:.2g}, {found.basis})"
+    if found.against == "itself":
+        return Reason(
+            code="output_mismatch",
+            message=f"the same inputs gave other outputs in one process, {far}: the model is random by "
+            "itself, or keeps a state that is not reset",
+        )
+    limits = parity_option(found.relative_error)
+    return Reason(
+        code="output_mismatch",
+        message=f"outputs differ from {found.against} {far}",
+        fix=f"where they are meant to, and the model is a file of your own: {limits} says how far"
+        if limits
+        else "",
+    )
+
+
+def logits_check(session: GenerationSession, prompts: Prompts, *, expected: str) -> OutputCheck:
+    """The cheap check of a decoder: logits after a prompt and a few greedy steps, as many as there is
+    room for, against those of this cell's first process; in that one, against themselves after other
+    requests."""
+    got = [_some_logits(session, prompts)]
+    if Path(expected).exists():
+        want, against = load_outputs(expected, 1), "replicate 0"
+    else:
+        save_outputs(expected, got)
+        want, against = got, "itself"
+        got = [_some_logits(session, prompts)]
+    allowed = Tolerance(SAME_SESSION_LIMIT, "one deployment, twice")
+    return _checked(against, deviation(got, want, allowed), allowed.basis)
+
+
+def _some_logits(session: GenerationSession, prompts: Prompts) -> Outputs:
+    raw = session.prefill(prompts)
+    rows = [session.logits(raw)]
+    for _ in range(min(CHECKED_ITEMS, session.positions - len(prompts[0]))):
+        raw = session.step(session.greedy(raw))
+        rows.append(session.logits(raw))
+    return {"logits": np.stack(rows)}
+
+
+def quality(
+    session: Session,
+    task: Task,
+    spec: QualitySpec,
+    *,
+    batch: int,
+    precision: str,
+    reference: str,
+    constant: bool,
+    note: str = "",
+    parity: Parity = FP32_REFERENCE,
+    asked: float | None = None,
+    lanes: int = 1,
+    time: QualityTime = UNLIMITED,
+) -> Quality:
+    """Quality by labels where the task has them, by parity with the reference where it has none.
+
+    A user's own task on a user's own model states no limits: its first metric is reported, and parity
+    is demanded beside it. `note` says who made the reference where that is not ONNX Runtime, or why there
+    is none. So many `lanes` of items run side by side. Where `time` is over before the last item, the
+    items until then are judged.
+    """
+
+    def by_parity() -> Quality:
+        return _parity_quality(
+            session,
+            task,
+            batch=batch,
+            reference=reference,
+            constant=constant,
+            parity=parity,
+            allowed=tolerance(precision, parity, asked),
+            note=note,
+            time=time,
+        )
+
+    def by_labels(spec: QualitySpec) -> Quality:
+        return _labelled_quality(session, task, spec, batch, lanes, time)
+
+    if spec.metric != PARITY_METRIC:
+        return by_labels(spec)
+    names = [name for name in task.metrics if name != PARITY_METRIC]
+    if not names:
+        return by_parity()
+    unlimited = QualitySpec(metric=names[0], also={name: LimitSpec() for name in names[1:]})
+    labelled = by_labels(unlimited)
+    if parity.random:
+        return labelled  # labels alone can judge it
+    beside = by_parity()
+    return msgspec.structs.replace(
+        labelled,
+        passed=labelled.passed and beside.passed,
+        reason="; ".join(filter(None, (labelled.reason, beside.reason))),
+        also=[
+            *labelled.also,
+            Limit(
+                metric=PARITY_METRIC,
+                value=beside.value,
+                limit=beside.floor,
+                better="lower",
+                passed=beside.passed,
+            ),
+        ],
+    )
+
+
+def _labelled_quality(
+    session: Session,
+    task: Task,
+    spec: QualitySpec,
+    batch: int,
+    lanes: int,
+    time: QualityTime,
+) -> Quality:
+    """The task's metrics over its labelled items, judged by the workload's limits."""
+    session.reset()
+    with side_by_side(lanes) as spread:
+
+        def run(items: Sequence[Feeds]) -> list[Outputs]:
+            return infer(session, batch, items, spread)
+
+        if time == UNLIMITED:
+            return judged(task.evaluate(run), task.metrics, spec, len(task))
+        values, items = in_time(task, run, batch * lanes, time)
+    return judged(values, task.metrics, spec, items, len(task))
+
+
+def _parity_quality(
+    session: Session,
+    task: Task,
+    *,
+    batch: int,
+    reference: str,
+    constant: bool,
+    parity: Parity,
+    allowed: Tolerance,
+    note: str,
+    time: QualityTime,
+) -> Quality:
+    """Parity with the reference on the first items."""
+    if not reference:
+        cut = len(task) if note == NO_TIME_FOR_REFERENCE else None
+        return _unknown_parity(note or "there is no reference", of=cut)
+    if parity.random:
+        return _unknown_parity(
+            f"{parity.random}: export it without, or give it a task with labels (--task)"
+        )
+    want = load_outputs(reference, len(task))
+    got = outputs_in_time(task, len(want), lambda items: infer(session, batch, items), batch, time)
+    if not got:
+        return unknown_quality(QualitySpec(metric=PARITY_METRIC), "lower", len(want))
+    found = deviation(got, want[: len(got)], allowed)
+    reason = ""
+    if constant:
+        reason = "the outputs are the same whatever the input: parity would prove nothing"
+    elif not found.held and drowned(found, parity) and allowed.basis != ASKED:
+        return _unknown_parity(
+            f"rounding in {parity.arithmetic or 'fp32'} alone moves {found.output!r} by "
+            f"{parity.moved[found.output]:.2g} on these inputs: parity would prove nothing, so give inputs that "
+            "the model is made for (--inputs FILE.npz, --range NAME=LOW,HIGH), or a task with labels (--task)"
+        )
+    elif not found.held:
+        reason = (
+            f"outputs differ from {parity.reference} by {found.error:.2g} "
+            f"(limit {found.limit:.2g}, {allowed.basis})"
+        )
+    return Quality(
+        metric=PARITY_METRIC,
+        value=found.error if np.isfinite(found.error) else None,
+        floor=found.limit,
+        better="lower",
+        passed=not reason,
+        items=len(got),
+        of=len(want) if len(got) < len(want) else None,
+        kind="parity",
+        basis=allowed.basis,
+        reason=reason or note,
+    )
+
+
+def _unknown_parity(why: str, of: int | None = None) -> Quality:
+    """`of`: how many items the budget left unjudged."""
+    return Quality(
+        metric=PARITY_METRIC,
+        value=None,
+        floor=None,
+        better="lower",
+        passed=False,
+        items=0,
+        of=of,
+        kind="parity",
+        reason=why,
+    )
+
+
+def unseen(
+    session: Session,
+    feeds: Sequence[Feeds],
+    pool: Sequence[Any],
+    typical_ns: int,
+    *,
+    counts: tuple[int, int],
+    seconds: float,
+    seed: int,
+) -> Unseen:
+    """Pool inputs and never-seen ones in turn, for about so long: a backend that answers the latter
+    slower, and others of them once more, caches. `pool`: what the session prepared of `feeds`; `counts`: of
+    each, at least and at most."""
+    least, most = counts
+    count = max(least, min(most, round(seconds * 1e9 / (2 * max(typical_ns, 1)))))
+    found = _unseen(session, feeds, pool, typical_ns, count, seed)
+    return (
+        _unseen(session, feeds, pool, typical_ns, least, seed + count) if found.caching else found
+    )
+
+
+def _unseen(
+    session: Session,
+    feeds: Sequence[Feeds],
+    pool: Sequence[Any],
+    typical_ns: int,
+    count: int,
+    seed: int,
+) -> Unseen:
+    rotation = [index % len(pool) for index in range(count)]
+    answer = session.outputs_of(pool[0], session.run(pool[0]))
+    fresh: list[Any] = []
+    prepare_ns: list[int] = []
+    copy_ns: list[int] = []
+    for number, index in enumerate(rotation):
+        query = never_seen(feeds[index], seed=seed + number)
+        prepared, took_ns = timed(partial(session.prepare, query))
+        fresh.append(prepared)
+        prepare_ns.append(took_ns)
+        copy_ns.append(copying_ns(query, answer))
+    pool_ns, unseen_ns = in_turn(session.run, [pool[index] for index in rotation], fresh)
+    return Unseen(
+        pool_ns=pool_ns,
+        unseen_ns=unseen_ns,
+        caching=looks_cached(pool_ns, unseen_ns, typical_ns),
+        prepare_ns=prepare_ns,
+        copy_ns=copy_ns,
+    )

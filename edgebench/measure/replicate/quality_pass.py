@@ -1,0 +1,193 @@
+"""A quality pass under a budget: as many items as fit, and what these few say.
+
+An interval is given for metrics that are means of values between 0 and 1 (shares); it holds with 95 % over
+draws of items (Wilson's for a share, which is wider than that of any other mean of such values).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from edgebench.measure.replicate.quality_limits import against_limits
+from edgebench.measure.reruns import QUALITY_CUT
+from edgebench.record import Quality, Reason, Replicate
+from edgebench.task import OutOfTime
+
+if TYPE_CHECKING:
+    from edgebench.definitions.workload import Quality as QualitySpec
+    from edgebench.preparation.input_pool import Feeds, Outputs
+    from edgebench.task import Metric, Task
+
+    Infer = Callable[[Sequence[Feeds]], list[Outputs]]
+
+#: However small its share of the budget is: an item or two are more than nothing.
+MIN_QUALITY_S = 1.0
+_Z = 1.96
+
+
+@dataclass(frozen=True)
+class QualityTime:
+    """When the quality pass is to end, on the monotonic clock."""
+
+    until_s: float = math.inf
+    clock: Callable[[], float] = time.monotonic
+
+    @classmethod
+    def of_replicate(
+        cls,
+        began_s: float,
+        time_s: float | None,
+        most_s: float | None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> QualityTime:
+        """What a replicate that began then leaves of its share of the budget; where that is less than what was
+        done so far took, as much as that: times without a quality are worth little."""
+        if time_s is None or most_s is None:
+            return UNLIMITED
+        now_s = clock()
+        enough_s = now_s + max(MIN_QUALITY_S, now_s - began_s)
+        return cls(min(began_s + most_s, max(began_s + time_s, enough_s)), clock)
+
+    def check(self) -> None:
+        """Raises OutOfTime once it is over."""
+        if self.clock() > self.until_s:
+            raise OutOfTime
+
+
+UNLIMITED = QualityTime()
+
+
+def in_time(
+    task: Task, infer: Infer, together: int, time: QualityTime
+) -> tuple[dict[str, float], int]:
+    """Metrics over the items that fit, and how many those are; so many run `together` between two looks at
+    the clock. None fit where a task goes its own way through its items, or cannot score a part of them."""
+    from edgebench.task import Task as AnyTask
+
+    def timely(items: Sequence[Feeds]) -> list[Outputs]:
+        outputs: list[Outputs] = []
+        for start in range(0, len(items), together):
+            time.check()
+            outputs += infer(items[start : start + together])
+        return outputs
+
+    answers: list[Any] = []
+    try:
+        if type(task).evaluate is not AnyTask.evaluate:
+            return task.evaluate(timely), len(task)
+        for answer in task.answers(timely, together=together):
+            answers.append(answer)  # noqa: PERF402 - those before the end of the time are kept
+    except OutOfTime:
+        pass
+    if len(answers) == len(task):
+        return task.score(answers), len(answers)
+    try:
+        return (task.score(answers), len(answers)) if answers else ({}, 0)
+    except Exception:  # noqa: BLE001 - a task need not score a part of its items
+        return {}, 0
+
+
+def outputs_in_time(
+    task: Task, count: int, infer: Infer, batch: int, time: QualityTime
+) -> list[Outputs]:
+    """The outputs of the first `count` items, or of as many as fit."""
+    outputs: list[Outputs] = []
+    try:
+        for start in range(0, count, batch):
+            time.check()
+            chosen = range(start, min(start + batch, count))
+            outputs += infer([task.preprocess(task.raw(index)) for index in chosen])
+    except OutOfTime:
+        pass
+    return outputs
+
+
+def judged(
+    values: Mapping[str, float],
+    metrics: Mapping[str, Metric],
+    spec: QualitySpec,
+    items: int,
+    of: int | None = None,
+) -> Quality:
+    """Metrics against the workload's limits; over `items` of `of`, where the budget cut the pass."""
+    if of is not None and items < of:
+        return judged_in_part(values, metrics, spec, items, of)
+    return against_limits(values, metrics, spec, items)
+
+
+def judged_in_part(
+    values: Mapping[str, float],
+    metrics: Mapping[str, Metric],
+    spec: QualitySpec,
+    items: int,
+    of: int,
+) -> Quality:
+    """Metrics over some of the items against the workload's limits; without any, unknown."""
+    if spec.metric not in values:
+        better = metrics[spec.metric].better if spec.metric in metrics else "higher"
+        return unknown_quality(spec, better, of)
+    known = {name: values.get(name, math.nan) for name in (spec.metric, *spec.also)}
+    found = against_limits(known, metrics, spec, items)
+    interval = _interval(found.value, metrics[spec.metric], items)
+    found = msgspec.structs.replace(found, of=of, interval=interval)
+    if interval is None and found.floor is not None:
+        # The perplexity of one text is not that of six.
+        unknown = f"whether {spec.metric} holds is not known from {items} of {of} items"
+        reasons = "; ".join(filter(None, (unknown, found.reason)))
+        return msgspec.structs.replace(found, passed=False, reason=reasons)
+    return found
+
+
+def _interval(value: float | None, metric: Metric, items: int) -> tuple[float, float] | None:
+    share = metric.unit == "1" and metric.better == "higher"
+    if value is None or not share or not 0 <= value <= 1 or not items:
+        return None
+    spread = _Z**2 / items
+    middle = (value + spread / 2) / (1 + spread)
+    half = _Z * math.sqrt(value * (1 - value) / items + spread / (4 * items)) / (1 + spread)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def unknown_quality(spec: QualitySpec, better: Literal["higher", "lower"], of: int) -> Quality:
+    """Quality of which the budget left nothing."""
+    return Quality(
+        metric=spec.metric,
+        value=None,
+        floor=spec.floor if better == "higher" else spec.ceiling,
+        better=better,
+        passed=False,
+        items=0,
+        of=of,
+        reason="the budget ended before it could be measured",
+    )
+
+
+def with_quality(replicate: Replicate, quality: Quality, needed_s: float) -> Replicate:
+    """The replicate with what its quality pass found, and with what is to be known where it was cut."""
+    if quality.of is None:
+        return msgspec.structs.replace(replicate, quality=quality)
+    what = f"quality over {quality.items} of {quality.of} items" if quality.items else "no quality"
+    cut = Reason(
+        code=QUALITY_CUT,
+        message=f"{what}: the budget ended the pass, which takes about {needed_s:.3g} s in all",
+        fix=f"raise --budget by {needed_s:.3g} s for each such row, or leave --budget out",
+    )
+    return msgspec.structs.replace(replicate, quality=quality, reasons=[*replicate.reasons, cut])
+
+
+def without_quality(
+    replicate: Replicate,
+    spec: QualitySpec,
+    metrics: Mapping[str, Metric],
+    of: int,
+    needed_s: float,
+) -> Replicate:
+    """The replicate as it is where its quality pass is cut before the first item."""
+    better = metrics[spec.metric].better if spec.metric in metrics else "lower"
+    return with_quality(replicate, unknown_quality(spec, better, of), needed_s)

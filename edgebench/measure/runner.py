@@ -1,0 +1,907 @@
+"""The order in which cells are measured, how long each may take, and when one is known well enough.
+
+Replicates of different cells take turns, so that a drift of the machine meets all of them alike; the order
+within such a round is drawn by the run's seed (`rounds`).
+A cell is complete when the interval of its percentile, over replicates, is within the target, when
+it has as many replicates as allowed, or when the budget is spent; its record is then on disk.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from pathlib import Path
+from typing import Literal, Protocol
+
+import msgspec
+
+from edgebench import stats
+from edgebench.analysis.per_row.answer_cache import CACHING, caches
+from edgebench.analysis.per_row.plausibility import unlike_asked, within_ceilings
+from edgebench.calibration import Calibration
+from edgebench.energy.run_meter import Meter, NoMeter
+from edgebench.errors import DeviceStateError, UnsupportedError
+from edgebench.measure import preparation_process, reruns, round_order
+from edgebench.measure.extra_rounds import open_cells
+from edgebench.measure.launch_worker import OUT_OF_TIME, run_worker
+from edgebench.measure.model_files import Ask, NotReady
+from edgebench.measure.power_modes import PowerModes
+from edgebench.measure.replicate.sustained_loop import metered_window
+from edgebench.measure.state_monitor import StateMonitor, allowing_heat, postflight
+from edgebench.measure.wait_for_quiet import Quiet
+from edgebench.measure.worker_messages import Done, Job
+from edgebench.processes import signals
+from edgebench.record import (
+    CellFacts,
+    DeviceFacts,
+    Energy,
+    Marker,
+    ModelFacts,
+    Quality,
+    Reason,
+    Record,
+    Replicate,
+    RunFacts,
+    StateCheck,
+    Status,
+)
+from edgebench.store import JournalEntry
+
+MIN_SLICE_S = 0.2
+#: What a slice brings with it beside itself: warm-up and never-seen inputs.
+SLICE_FACTOR = 1.2
+#: First guesses of what a replicate takes beside its slice, until one was measured.
+OVERHEAD_FIRST_S = 4.0
+OVERHEAD_S = 0.8
+#: What begins within the budget may end so much after it.
+OVERTIME_S = 8.0
+#: What a worker needs to score its answers and to say its last word.
+CLOSING_S = 2.0
+#: A cell's first turn may take so long, however little of the budget is its share.
+MIN_TURN_S = 10.0
+#: And so many times what it is thought to take.
+TURN_FACTOR = 3.0
+#: What was cut is thought to need so many times as long as it had.
+MORE_THAN_BEFORE = 2.0
+NO_METER = NoMeter(Energy(status="unavailable", reason="no_sensor", detail="no meter was given"))
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """How thoroughly to measure."""
+
+    target: float = 0.02  # half-width of the interval, as a share
+    percentile: float = 0.5
+    replicates: int = 3  # at least
+    max_replicates: int = 9
+    slice_s: float = 2.0  # measured window of a replicate, at most
+    sustain_s: float = 300.0  # the same of the scenario sustained
+    budget_s: float | None = None  # of the whole run
+    hard_budget: bool = True  # False: every cell gets one replicate all the same
+    time_out_s: float = 120.0
+    reruns: int = 2  # of replicates that the machine spoilt, per cell
+    max_samples: int = 8192  # per replicate
+    strict: bool = False
+    seed: int = 0
+    memory_limit_bytes: int | None = None
+    parity: float | None = None  # the user's own limit of the relative error; None: by the file
+    first_window_s: float | None = None  # of a quick look: the first replicate of each cell
+    wait_quiet_s: float = 0.0  # at most, for a quiet machine before rounds; beside the budget
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a worker needs to measure a cell."""
+
+    job: Job
+    model: ModelFacts
+
+
+@dataclass
+class Target:
+    """A cell on its way to a record. One with neither `job` nor `prepare` cannot run, and `reasons` say why."""
+
+    cell: CellFacts
+    model: ModelFacts | None = None
+    job: Job | None = None
+    prepare: Callable[[Ask], Prepared | NotReady] | None = None  # makes the job
+    first_s: float = 0.0  # a guess at what its first replicate takes beside the window
+    cut: bool = False  # its first turn took more of the budget than there was for it
+    had_s: float = 0.0  # how long that turn was, which was not enough
+    status: Status = "ok"
+    reasons: list[Reason] = field(default_factory=list)
+    entries: list[JournalEntry] = field(default_factory=list)
+    power_mode: str | None = None  # as read back after it was set
+
+    @property
+    def possible(self) -> bool:
+        """Whether it can be measured, as far as is known."""
+        return self.job is not None or self.prepare is not None
+
+    def make_ready(self, ask: Ask) -> Reason | None:
+        """Makes the job, where it is not there. What cannot be made stands in `reasons`; returned is the
+        reason where only time ran out."""
+        if self.job is not None or self.prepare is None:
+            return None
+        made = self.prepare(ask)
+        if isinstance(made, Prepared):
+            self.job, self.model = made.job, made.model
+        elif made.reason.code == OUT_OF_TIME:
+            return made.reason
+        else:
+            self.prepare, self.status = None, made.status
+            self.reasons.append(made.reason)
+        return None
+
+    @property
+    def taken(self) -> list[Replicate]:
+        """All replicates as they came. What is due is decided by these: marks on some would change by which
+        of the others each is held against."""
+        return [entry.replicate for entry in self.entries]
+
+    @property
+    def replicates(self) -> list[Replicate]:
+        """The same, in order; what a re-run replaced is marked."""
+        return reruns.marked(self.taken)
+
+    @property
+    def valid_replicates(self) -> list[Replicate]:
+        """Those that no re-run replaced."""
+        return reruns.valid_replicates(self.taken)
+
+    @property
+    def sound(self) -> list[Replicate]:
+        """Those that the machine did not spoil."""
+        return [replicate for replicate in self.replicates if not reruns.disturbed(replicate)]
+
+    @property
+    def judging(self) -> Replicate | None:
+        """The replicate whose answers judge the cell: the one that judged most items, as the budget may have
+        cut the pass of others. One that lost its core, which a re-run replaced, answered as well as any."""
+        sound = [entry.replicate for entry in self.entries if entry.replicate.status == "ok"]
+        found = [(r, r.quality) for r in (*self.valid_replicates, *sound) if r.quality is not None]
+        best = max(found, key=lambda each: (each[1].of is None, each[1].items), default=None)
+        return best[0] if best is not None else next(iter(self.valid_replicates), None)
+
+    @property
+    def quality(self) -> Quality | None:
+        return self.judging.quality if self.judging is not None else None
+
+    @property
+    def judged(self) -> bool:
+        """Whether a replicate that counts has the quality pass behind it, and the budget did not cut it."""
+        return any(r.quality is None or r.quality.of is None for r in self.sound)
+
+    @property
+    def judged_better(self) -> bool:
+        """Whether another quality pass could tell more: the budget cut the last one, and it was not for want
+        of the reference."""
+        assert self.job is not None
+        return not self.judged and (bool(self.job.reference) or self.job.generate is None)
+
+    @property
+    def timed(self) -> bool:
+        """Whether anything was measured of it."""
+        return any(replicate.samples_ns for replicate in self.replicates)
+
+    @property
+    def sustained(self) -> bool:
+        return self.cell.scenario == "sustained"
+
+    @property
+    def settings(self) -> Mapping[str, str]:
+        """Of the machine, when the first replicate ended that it did not spoil."""
+        sound = (e for e in self.entries if not reruns.disturbed(e.replicate))
+        return next((entry.settings for entry in sound), {})
+
+    @property
+    def broken(self) -> bool:
+        """Whether a replicate ended in a way that the next would repeat."""
+        return any(replicate.status in ("failed", "unsupported") for replicate in self.replicates)
+
+
+class Keeper(Protocol):
+    """Where results go as soon as they exist."""
+
+    @property
+    def lock_fd(self) -> int: ...
+    def add_replicate(self, entry: JournalEntry) -> None: ...
+    def add_record(self, record: Record) -> None: ...
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What a run is about to do."""
+
+    cells: int
+    processes: int  # at least
+    expected_s: float
+    budget_s: float | None  # that is left
+    reachable: int  # cells that the budget is likely to reach
+
+
+@dataclass(frozen=True)
+class Shortened:
+    """What the budget cut of a run."""
+
+    unreached: int  # cells without any replicate
+    few: int  # cells with fewer replicates than were asked for
+    quality: int  # cells whose quality is of a part of their items, or unknown
+    needed_s: float  # a budget that is likely to do
+    unsure: bool = (
+        False  # one was cut before it had a row: how long it would have gone on nobody knows
+    )
+
+
+class Watcher(Protocol):
+    """Who shows how far the run is."""
+
+    def begins(self, outlook: Outlook) -> None: ...
+    def prepares(self, target: Target) -> None: ...
+    def starts(self, target: Target, number: int, total: int, left_s: float) -> None: ...
+    def tick(self) -> None: ...
+    def disturbed(self, target: Target, replicate: Replicate, again: bool) -> None: ...
+    def cut(self, target: Target, reason: Reason) -> None: ...
+    def looked(self, record: Record) -> None: ...
+    def completed(self, record: Record) -> None: ...
+
+
+class Runner:
+    """Measures targets in rounds. `started_s` is when the budget began, on `clock`; `first_round` is
+    the number of the first one: a run that goes on counts on."""
+
+    def __init__(
+        self,
+        targets: Sequence[Target],
+        settings: Settings,
+        run: RunFacts,
+        device: DeviceFacts,
+        state_before: list[StateCheck],
+        keeper: Keeper,
+        watcher: Watcher,
+        started_s: float,
+        launch: Callable[..., Done] = run_worker,
+        meter: Meter = NO_METER,
+        power_modes: PowerModes | None = None,
+        mark: Callable[[], list[Marker]] = list,
+        clock: Callable[[], float] = time.monotonic,
+        first_round: int = 0,
+        ask: Callable[..., bytes | Reason] = preparation_process.ask,
+        quiet: Quiet | None = None,
+        calibration: Calibration | None = None,
+    ) -> None:
+        self._targets = targets
+        self._settings = settings
+        self._run = run
+        self._device = device
+        self._state_before = state_before
+        self._keeper = keeper
+        self._watcher = watcher
+        self._started_s = started_s
+        self._launch = launch
+        self._power_modes = power_modes
+        self._meter = meter
+        self._mark = mark
+        self._clock = clock
+        self._round = first_round
+        self._ask = ask
+        self._quiet = quiet or Quiet()
+        #: Cells that leave the front or the choice open; None: nobody looked yet.
+        self._undecided: set[str] | None = None
+        self._calibration = calibration
+        self._overheads_s: dict[Literal["first", "rest"], list[float]] = {"first": [], "rest": []}
+        self._measured = sum(len(target.entries) for target in targets)
+        self.records: dict[str, Record] = {}  # of complete cells, by id
+
+    def measure(self) -> list[CellFacts]:
+        """Measures until every target is complete or the budget is spent.
+
+        Returns the cells that were not reached. Raises StoreError where results cannot be written,
+        and DeviceStateError under `strict`; what was measured before is kept.
+        """
+        open_targets = []
+        for target in self._targets:
+            if not target.possible or self._complete(target):
+                self._finish(target)
+            else:
+                open_targets.append(target)
+        if open_targets:
+            self._watcher.begins(self._outlook(open_targets))
+        if not self._presses:
+            for target in open_targets:
+                self._ready(target, float("inf"))
+        with tempfile.TemporaryDirectory(prefix="edgebench-") as scratch:
+            for mode, members, due_only in self._stretches(open_targets):
+                members = [t for t in members if t.cell.id not in self.records]
+                if any(map(self._may_start, members)) and self._enter(mode, members):
+                    self._rounds(members, Path(scratch), due_only)
+        open_targets = [t for t in open_targets if t.cell.id not in self.records]
+        for target in list(open_targets):
+            if target.entries:
+                self._finish(target)
+                open_targets.remove(target)
+        return [target.cell for target in open_targets]
+
+    @property
+    def _presses(self) -> bool:
+        """Whether a first row must not wait until all models are ready. Else they are made ahead, so that
+        nothing but measurements heats the machine between two of them."""
+        budget = self._settings.budget_s is not None and self._settings.hard_budget
+        return budget or self._settings.first_window_s is not None
+
+    def _enter(self, mode: str | None, targets: Sequence[Target]) -> bool:
+        """Sets the power mode that targets ask for. Where it cannot be had, they are unsupported; what
+        was measured in it before stands."""
+        if self._power_modes is None:
+            return True
+        try:
+            if mode is None:
+                self._power_modes.restore()
+                return True
+            found = self._power_modes.enter(mode)
+        except UnsupportedError as error:
+            for target in targets:
+                if not target.entries:
+                    target.status = "unsupported"
+                target.reasons.append(
+                    Reason(code="power_mode_unavailable", message=error.message, fix=error.fix)
+                )
+                self._finish(target)
+            return False
+        for target in targets:
+            target.power_mode = found
+        return True
+
+    def _stretches(self, targets: Sequence[Target]) -> list[tuple[str | None, list[Target], bool]]:
+        """Power modes in their order, their targets, and whether only what is due is measured.
+
+        Modes are slow to change, and yet the first one must not spend on precision what the others
+        need: under a budget what is due of all modes comes first.
+        """
+        groups = _by_power_mode(targets)
+        passes = [False] if self._settings.budget_s is None or len(groups) == 1 else [True, False]
+        return [(mode, members, due_only) for due_only in passes for mode, members in groups]
+
+    def _rounds(self, targets: Sequence[Target], scratch: Path, due_only: bool) -> None:
+        """Replicates of the targets in turns, until each is complete or the budget is spent."""
+        while turns := self._turns(targets, due_only):
+            self._quiet.wait()
+            for target in turns:
+                if self._may_start(target):
+                    begin_s = self._clock()
+                    self._turn(target, scratch)
+                    if target.cut:
+                        target.had_s = max(target.had_s, self._clock() - begin_s)
+            self._round += 1
+
+    def _turns(self, targets: Sequence[Target], due_only: bool) -> list[Target]:
+        """Targets that this round measures, in its order. Who was cut waits for those who were not."""
+        wanted = [
+            target
+            for target in targets
+            if target.cell.id not in self.records
+            and self._may_start(target)
+            and (self._due(target) or not due_only)
+        ]
+        if self._settings.budget_s is not None and not any(map(self._due, wanted)):
+            wanted = self._deciding(wanted)
+        others = [target for target in wanted if not target.cut]
+        turns = others if any(map(self._due, others)) else wanted
+        seed, number = self._settings.seed, self._round
+        drawn = sorted(turns, key=lambda target: round_order.drawn_place(target.cell, seed, number))
+        return cheap_first(drawn) if self._short_for(drawn) else drawn
+
+    def _deciding(self, targets: Sequence[Target]) -> list[Target]:
+        """Of targets that have what is due, those whose further replicates may decide something; all of
+        them, for their precision, where nothing is left to decide."""
+        measured = [target for target in self._targets if target.entries]
+        found = [self.records.get(t.cell.id) or self._assemble(t) for t in measured]
+        self._undecided = open_cells(found)
+        for target in targets:
+            if self._complete(target):
+                self._finish(target)
+        left = [target for target in targets if target.cell.id not in self.records]
+        return [target for target in left if target.cell.id in self._undecided] or left
+
+    def _short_for(self, targets: Sequence[Target]) -> bool:
+        """Whether the budget may end before each of these had its first replicate."""
+        first_s = [target.first_s + MIN_SLICE_S for target in targets if not target.entries]
+        return bool(first_s) and sum(first_s) > self._left_s()
+
+    def _turn(self, target: Target, scratch: Path) -> None:
+        """A replicate of a target, whose model is made ready before its first one."""
+        signals.check()
+        begin_s, time_s = self._clock(), self._time_s(target)
+        if not self._ready(target, time_s):
+            return
+        if time_s < float("inf"):
+            rest_s = max(time_s - (self._clock() - begin_s), MIN_TURN_S)
+            time_s = min(rest_s, self._left_s() + OVERTIME_S)
+        if time_s <= CLOSING_S:
+            late = "the budget ended while its model was made ready"
+            self._cut(target, Reason(code=OUT_OF_TIME, message=late, fix="raise --budget"))
+            return
+        self._replicate(target, scratch, time_s)
+        if self._complete(target):
+            self._finish(target)
+
+    def _ready(self, target: Target, time_s: float) -> bool:
+        """Whether the target has a job now; it may take `time_s` to make it."""
+        if target.job is not None:
+            return True
+        self._watcher.prepares(target)
+
+        def ask(
+            module: str, job: bytes, *, patience: float = 1.0, share: float = 1.0
+        ) -> bytes | Reason:
+            allowance = preparation_process.Allowance(
+                patience * self._settings.time_out_s,
+                self._settings.memory_limit_bytes,
+                share * (end_s - self._clock()),
+            )
+            return self._ask(module, job, allowance, self._watcher.tick)
+
+        end_s = self._clock() + time_s
+        if reason := target.make_ready(ask):
+            self._cut(target, reason)
+        elif not target.possible:
+            self._finish(target)
+        return target.job is not None
+
+    def _cut(self, target: Target, reason: Reason) -> None:
+        """One that the budget cut is no finding: whether it hung, or was slow, nobody knows."""
+        target.cut = True
+        self._watcher.cut(target, reason)
+
+    def _may_start(self, target: Target) -> bool:
+        """Whether the budget allows another replicate of a target."""
+        return self._left_s() > 0 or self._at_any_cost(target)
+
+    def _at_any_cost(self, target: Target) -> bool:
+        """Whether the next replicate is the one that a soft budget gives every cell."""
+        return not self._settings.hard_budget and not target.entries
+
+    def _time_s(self, target: Target) -> float:
+        """How long a target's turn may take. A first one leaves half of the budget to others, unless it is
+        thought to need more: a budget does not wait for the end of a hang."""
+        if self._at_any_cost(target):
+            return float("inf")
+        most_s = self._left_s() + OVERTIME_S
+        others = any(self._due(other) for other in self._targets if other is not target)
+        if target.entries or not others:
+            return most_s
+        enough_s = max(MIN_TURN_S, TURN_FACTOR * self._first_s(target), self._left_s() / 2)
+        share_s = max(MIN_TURN_S, most_s / self._backends_waiting(target))
+        return min(most_s, enough_s, share_s)
+
+    def _backends_waiting(self, target: Target) -> int:
+        """Backends without a measured cell that may still get one, and the target's: one turn must not take
+        what another backend's only row would need."""
+        measured = {each.cell.backend for each in self._targets if each.timed}
+        waiting = {each.cell.backend for each in self._targets if self._due(each)}
+        return len({*(waiting - measured), target.cell.backend})
+
+    def _unmeasured(self, target: Target) -> bool:
+        return target.possible and not target.entries and target.cell.id not in self.records
+
+    def _share_of_s(self, time_s: float) -> float | None:
+        """A replicate's share of what the budget leaves, quality pass included, among those that have none, or
+        a part; at most half of the rest is kept for later rounds. `time_s` is the most it may take. None:
+        there is no budget."""
+        if time_s == float("inf"):
+            return None
+        waiting = [t for t in self._targets if self._unmeasured(t) or (t.entries and not t.judged)]
+        left_s = max(self._left_s() / 2, self._left_s() - self._later_s())
+        return min(time_s - CLOSING_S, left_s / max(1, len(waiting)))
+
+    def _later_s(self) -> float:
+        """What the replicates take at least that are due after the first ones: a cell that was judged whole and
+        measured once has no interval."""
+        later = sum(max(0, self._due(target) - (not target.entries)) for target in self._targets)
+        return later * self._rest_s()
+
+    def _rest_s(self) -> float:
+        """What a later replicate takes at least."""
+        return _mean(self._overheads_s["rest"], OVERHEAD_S) + SLICE_FACTOR * MIN_SLICE_S
+
+    def _left_s(self) -> float:
+        if self._settings.budget_s is None:
+            return float("inf")
+        spent_s = self._clock() - self._started_s - self._quiet.spent_s
+        return self._settings.budget_s - spent_s
+
+    def _complete(self, target: Target) -> bool:
+        if target.broken or reruns.exhausted(target.taken, self._settings.reruns):
+            return True
+        if reruns.due(target.taken, self._settings.reruns) is not None:
+            return False
+        count = len(target.valid_replicates)
+        if count >= self._settings.max_replicates:
+            return True
+        if count < self._settings.replicates:
+            return False
+        if target.sustained:  # it takes minutes: no more of them than were asked for
+            return True
+        return self._decided(target) and precise(target.valid_replicates, self._settings)
+
+    def _decided(self, target: Target) -> bool:
+        """Whether no more replicates are needed to tell the target from others; a budget is there to be used
+        for that, and without one precision alone counts."""
+        if self._settings.budget_s is None:
+            return True
+        return self._undecided is not None and target.cell.id not in self._undecided
+
+    def _replicate(self, target: Target, scratch: Path, time_s: float) -> None:
+        """One more fresh process of a target, journalled before anything else happens."""
+        assert target.job is not None
+        index = len(target.entries)
+        rerun_of = reruns.due(target.taken, self._settings.reruns)
+        first = not target.sound
+        window_s = self._window_s(target, self._share_s())
+        slice_s = min(window_s, self._settings.slice_s)
+        metered_s = self._metered_window_s(target, window_s)
+        job = msgspec.structs.replace(
+            target.job,
+            index=index,
+            slice_s=slice_s,
+            sustain_s=window_s if target.sustained else 0.0,
+            min_window_s=metered_s,
+            warmup_s=max(0.3, slice_s / 2),
+            full_quality=first or target.judged_better,
+            thorough=first or rerun_of == target.sound[0].index,
+            expected=str(scratch / f"{self._targets.index(target)}.npz"),
+            time_s=self._share_of_s(time_s),
+            most_s=None if time_s == float("inf") else time_s - CLOSING_S,
+        )
+        total = sum(
+            max(self._settings.replicates, len(t.entries)) for t in self._targets if t.possible
+        )
+        self._watcher.starts(target, self._measured + 1, total, self._expected_s())
+        begin_s = self._clock()
+        idle = self._meter.idle() if metered_s else None
+        markers = self._mark()
+        done, changes, settings = self._watched(target, job, time_s)
+        if cut := _out_of_time(done.replicate):
+            self._cut(target, cut)
+            return
+        replicate = self._meter.measured(
+            _with_state(_marked(done.replicate, [*markers, *self._mark()]), changes),
+            target.job.batch,
+            idle,
+        )
+        replicate = msgspec.structs.replace(
+            replicate, round=self._round, rerun_of=rerun_of, power_mode=target.power_mode
+        )
+        took_s = self._clock() - begin_s  # idle and markers around the worker included
+        overhead_s = max(0.0, took_s - _planned_s(target, window_s, slice_s))
+        if first:
+            overhead_s /= target.first_s or OVERHEAD_FIRST_S  # as a share of the guess
+        if replicate.samples_ns:  # what was refused or died tells nothing of the others
+            self._overheads_s["first" if first else "rest"].append(overhead_s)
+        self._measured += 1
+        entry = JournalEntry(
+            cell=target.cell.id,
+            replicate=replicate,
+            model=target.model,
+            inputs_sha256=done.inputs_sha256,
+            settings=dict(settings),
+        )
+        target.entries.append(entry)
+        self._keeper.add_replicate(entry)
+        if self._settings.first_window_s is not None and index == 0:
+            self._watcher.looked(self._assemble(target))
+        if reruns.disturbed(replicate):
+            again = reruns.due(target.taken, self._settings.reruns) is not None
+            self._watcher.disturbed(target, replicate, again)
+        worst = next((c for c in replicate.state_after if c.level == "invalid"), None)
+        if self._settings.strict and worst is not None:
+            raise DeviceStateError(
+                f"the machine changed while it measured {target.cell.id}: {worst.evidence}",
+                worst.fix,
+            )
+
+    def _watched(
+        self, target: Target, job: Job, time_s: float
+    ) -> tuple[Done, list[StateCheck], Mapping[str, str]]:
+        """What a worker found, what happened to the machine meanwhile, and its settings after."""
+        state_monitor = StateMonitor()
+
+        def tick() -> None:
+            state_monitor.tick()
+            self._watcher.tick()
+
+        done = self._launch(
+            job,
+            time_out_s=self._settings.time_out_s,
+            time_s=time_s,
+            inherited_fds=(self._keeper.lock_fd,) if self._keeper.lock_fd >= 0 else (),
+            on_tick=tick,
+        )
+        changes = state_monitor.end(target.settings)
+        return done, allowing_heat(changes) if target.sustained else changes, state_monitor.settings
+
+    def _share_s(self) -> float:
+        """What the budget leaves for the window of each replicate that is due."""
+        if self._settings.budget_s is None:
+            return float("inf")
+        count = sum(map(self._due, self._targets))
+        return (self._left_s() - self._overhead_s()) / max(count, 1) / SLICE_FACTOR
+
+    def _window_s(self, target: Target, share_s: float) -> float:
+        """The measured window of the next replicate: its share, at most the setting."""
+        most_s = self._settings.sustain_s if target.sustained else self._settings.slice_s
+        first_s = self._settings.first_window_s
+        if first_s is not None and not target.entries and not target.sustained:
+            most_s = min(most_s, first_s)
+        return min(most_s, max(MIN_SLICE_S, share_s))
+
+    def _metered_window_s(self, target: Target, window_s: float) -> float:
+        """The window that the meter needs, if the budget leaves so much for each replicate that is
+        due, and a sustained load lasts long enough; else 0: energy is refused then, with the length
+        needed, and latency is measured."""
+        needed_s = self._meter.needed_s
+        if target.sustained and not metered_window(needed_s, window_s):
+            return 0.0
+        count = sum(map(self._due, self._targets))
+        left_s = (self._left_s() - self._overhead_s()) / max(count, 1)
+        return needed_s if left_s >= SLICE_FACTOR * needed_s else 0.0
+
+    def _due(self, target: Target) -> int:
+        """Replicates of a target that are due at least."""
+        if target.cell.id in self.records or not target.possible or target.cut:
+            return 0
+        again = reruns.due(target.taken, self._settings.reruns) is not None
+        return max(0, self._settings.replicates - len(target.valid_replicates)) + again
+
+    def _overhead_s(self) -> float:
+        """What the replicates that are due take beside their windows."""
+        due = sum(map(self._due, self._targets))
+        firsts = [t for t in self._targets if self._due(t) and not t.entries]
+        overhead_s = sum(self._first_s(target) for target in firsts)
+        return overhead_s + (due - len(firsts)) * _mean(self._overheads_s["rest"], OVERHEAD_S)
+
+    def _first_s(self, target: Target) -> float:
+        """What a first replicate takes beside its window: as guessed, scaled by what others took."""
+        return (target.first_s or OVERHEAD_FIRST_S) * _mean(self._overheads_s["first"], 1.0)
+
+    def _expected_s(self) -> float:
+        """Time until the last replicate, at most what the budget leaves."""
+        return min(self._work_s(), max(0.0, self._left_s()))
+
+    def _work_s(self) -> float:
+        """What the replicates take that are due or, by what the cells' intervals tell, will be."""
+        planned_s, share_s = self._overhead_s(), self._share_s()
+        rest_s = _mean(self._overheads_s["rest"], OVERHEAD_S)
+        for target in self._targets:
+            due, more = self._due(target), self._more(target)
+            window_s = self._window_s(target, share_s)
+            slice_s = min(window_s, self._settings.slice_s)
+            planned_s += (due + more) * _planned_s(target, window_s, slice_s) + more * rest_s
+        return planned_s
+
+    def _more(self, target: Target) -> int:
+        """Replicates beyond those that are due which a cell is likely to need for its precision."""
+        if target.cell.id in self.records or not target.possible or self._complete(target):
+            return 0
+        count, most = len(target.valid_replicates), self._settings.max_replicates
+        width = half_width(target.valid_replicates, self._settings)
+        if target.sustained or width is None:
+            return 0
+        wanted = math.ceil(count * min(width / self._settings.target, 9.0) ** 2)
+        return max(0, min(wanted, most) - max(count, self._settings.replicates))
+
+    def _outlook(self, targets: Sequence[Target]) -> Outlook:
+        left_s = self._left_s()
+        reachable, first_s = 0, 0.0
+        for target in sorted(targets, key=self._first_s):
+            first_s += self._first_s(target) + MIN_SLICE_S
+            reachable += first_s <= left_s
+        return Outlook(
+            cells=len(targets),
+            processes=sum(map(self._due, targets)),
+            expected_s=self._work_s(),
+            budget_s=None if left_s == float("inf") else left_s,
+            reachable=reachable,
+        )
+
+    def shortened(self) -> Shortened | None:
+        """What the budget cut, after `measure`; None: nothing."""
+        if self._settings.budget_s is None:
+            return None
+        measured = [target for target in self._targets if target.entries]
+        unreached = [t for t in self._targets if t.possible and not t.entries]
+        few = [
+            target
+            for target in measured
+            if not target.broken
+            and len(target.valid_replicates) < self._settings.replicates
+            and not reruns.exhausted(target.taken, self._settings.reruns)
+        ]
+        part = [t for t in measured if t.quality is not None and t.quality.of is not None]
+        if not unreached and not few and not part:
+            return None
+        missing = sum(self._settings.replicates - len(target.valid_replicates) for target in few)
+        later = len(unreached) * (self._settings.replicates - 1)
+        needed_s = sum(max(self._first_s(t), MORE_THAN_BEFORE * t.had_s) for t in unreached)
+        needed_s += (missing + later) * self._rest_s() + sum(map(_quality_needed_s, part))
+        return Shortened(
+            len(unreached),
+            len(few),
+            len(part),
+            self._settings.budget_s + 1.2 * needed_s,
+            unsure=any(target.cut for target in unreached),
+        )
+
+    @property
+    def unreached(self) -> list[CellFacts]:
+        """Cells that could be measured and have no record, after `measure`."""
+        return [t.cell for t in self._targets if t.cell.id not in self.records]
+
+    def found(self) -> list[Record]:
+        """Records of all cells that are complete or have replicates."""
+        return [*self.records.values(), *self.provisional()]
+
+    def provisional(self) -> list[Record]:
+        """Records of cells that have replicates but are not complete: to be shown, not kept."""
+        return [
+            self._assemble(target)
+            for target in self._targets
+            if target.entries and target.cell.id not in self.records
+        ]
+
+    def _finish(self, target: Target) -> None:
+        record = self._assemble(target)
+        self.records[record.cell.id] = record
+        self._keeper.add_record(record)
+        self._watcher.completed(record)
+
+    def _assemble(self, target: Target) -> Record:
+        energy = self._meter.of_record(target.replicates)
+        record = assemble(
+            target, self._settings, self._run, self._device, self._state_before, energy
+        )
+        return within_ceilings(record, self._calibration)
+
+
+def _by_power_mode(targets: Sequence[Target]) -> list[tuple[str | None, list[Target]]]:
+    """Targets by the mode they ask for: modes are slow to change, so cells of one take turns among
+    themselves."""
+    groups: dict[str | None, list[Target]] = {}
+    for target in targets:
+        wanted = target.cell.variant.get("power_mode")
+        groups.setdefault(None if wanted is None else str(wanted), []).append(target)
+    return list(groups.items())
+
+
+def _planned_s(target: Target, window_s: float, slice_s: float) -> float:
+    """What a replicate takes for its window and what comes with it."""
+    return SLICE_FACTOR * slice_s + (window_s if target.sustained else 0.0)
+
+
+def _marked(replicate: Replicate, markers: list[Marker]) -> Replicate:
+    """The replicate with the bursts of load around it, if there were any."""
+    return msgspec.structs.replace(replicate, markers=markers) if markers else replicate
+
+
+def _out_of_time(replicate: Replicate) -> Reason | None:
+    """Why nothing was measured, where it is that the budget ended first."""
+    return next((r for r in replicate.reasons if r.code == OUT_OF_TIME), None)
+
+
+def cheap_first(targets: Sequence[Target]) -> list[Target]:
+    """The cheapest of each backend, then the next of each: where a budget is too short for all, every
+    backend has some. Of equals, who stands first goes first."""
+    queues: dict[str, list[Target]] = {}
+    for target in sorted(targets, key=lambda target: target.first_s):
+        queues.setdefault(target.cell.backend, []).append(target)
+    turns = zip_longest(*queues.values())
+    return [target for turn in turns for target in turn if target is not None]
+
+
+def _quality_needed_s(target: Target) -> float:
+    """What the rest of a quality pass that was cut takes, as the time that each of its items took."""
+    judging = target.judging
+    quality = judging.quality if judging is not None else None
+    if judging is None or quality is None or quality.of is None:
+        return 0.0
+    return (judging.wall_s or 0.0) * (quality.of - quality.items) / max(1, quality.items)
+
+
+def _mean(values: Sequence[float], otherwise: float) -> float:
+    return sum(values) / len(values) if values else otherwise
+
+
+def precise(replicates: Sequence[Replicate], settings: Settings) -> bool:
+    """Whether the chosen percentile is known within the target, over replicates, or no replicate has one."""
+    width = half_width(replicates, settings)
+    timed = any(replicate.samples_ns for replicate in replicates)
+    return not timed or (width is not None and width <= settings.target)
+
+
+def half_width(replicates: Sequence[Replicate], settings: Settings) -> float | None:
+    """Of the interval of the chosen percentile, as a share; None: there is no interval yet."""
+    permille = round(settings.percentile * 1000)
+    values = [
+        stats.percentile(sorted(replicate.samples_ns), permille)
+        for replicate in replicates
+        if replicate.samples_ns
+    ]
+    interval = stats.log_interval(values)
+    return None if interval is None else interval.half_width
+
+
+def _with_state(replicate: Replicate, changes: list[StateCheck]) -> Replicate:
+    """The replicate with what became of the machine meanwhile; an invalid state makes it invalid."""
+    noted = [check for check in changes if check.level != "ok"]
+    invalid = _invalid(noted)
+    status = "invalid" if invalid and replicate.status == "ok" else replicate.status
+    return msgspec.structs.replace(
+        replicate, state_after=noted, status=status, reasons=[*replicate.reasons, *invalid]
+    )
+
+
+def _invalid(checks: Sequence[StateCheck]) -> list[Reason]:
+    return [
+        Reason(code=f"{reruns.STATE_PREFIX}{check.name}", message=check.evidence, fix=check.fix)
+        for check in checks
+        if check.level == "invalid"
+    ]
+
+
+def assemble(
+    target: Target,
+    settings: Settings,
+    run: RunFacts,
+    device: DeviceFacts,
+    state_before: list[StateCheck],
+    energy: Energy,
+) -> Record:
+    """The record of a target from what its replicates found."""
+    replicates = target.replicates
+    state_after = postflight(device, state_before, "power_mode" in target.cell.variant)
+    if target.sustained:
+        state_after = allowing_heat(state_after)
+    judged = target.judging
+    unlike = unlike_asked(target.cell.variant, judged.effective if judged else None)
+    status, reasons = _verdict(target, [*unlike, *_invalid([*state_before, *state_after])])
+    first = next(iter(target.valid_replicates), None)
+    return Record(
+        cell=target.cell,
+        status=status,
+        reasons=reasons,
+        run=run,
+        device=device,
+        state_before=state_before,
+        state_after=state_after,
+        model=target.model or next((e.model for e in target.entries if e.model), None),
+        inputs_sha256=target.entries[0].inputs_sha256 if target.entries else None,
+        quality=judged.quality if judged else None,
+        energy=energy,
+        effective=judged.effective if judged else None,
+        power_mode=first.power_mode if first else None,
+        target=settings.target,
+        percentile=settings.percentile,
+        replicates=replicates,
+    )
+
+
+def _verdict(target: Target, more: list[Reason]) -> tuple[Status, list[Reason]]:
+    """The worst that its replicates found, and `more`: why it is not what was asked for, or the machine was
+    in no state to measure."""
+    replicates = target.valid_replicates
+    reasons = list(target.reasons)
+    for found in [*(replicate.reasons for replicate in replicates), more]:
+        reasons += [reason for reason in found if reason not in reasons]
+    if target.quality is not None and target.quality.of is None:
+        reasons = [reason for reason in reasons if reason.code != reruns.QUALITY_CUT]
+    if caches(replicates):
+        reasons.append(CACHING)
+    statuses = {target.status, *(replicate.status for replicate in replicates)}
+    for status in ("failed", "unsupported", "invalid"):
+        if status in statuses:
+            return status, reasons
+    invalid = more or any(reason.code == "caching" for reason in reasons)
+    return ("invalid" if invalid else "ok"), reasons

@@ -1,0 +1,84 @@
+"""Waits until others leave the machine alone, for so long as the user says, and says what came of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from edgebench.assets.download_progress import LINE_EVERY_S
+from edgebench.probes.checks.load import PRESSURE_LIMIT_PERCENT
+from edgebench.probes.machine import Machine
+from edgebench.probes.proc_files import LIVE
+from edgebench.probes.snapshot_changes import STEAL_LIMIT
+
+#: A look lasts so long: programs that wake once a second are seen.
+LOOK_S = 2.0
+#: CPU time that others may take of all CPUs, as a share.
+BUSY_LIMIT = 0.05
+
+
+def look() -> str:
+    """What others took of this machine in the next seconds, as far as it is too much; "" where it is quiet.
+
+    Nothing of a run works meanwhile. Load averages would still tell of its own work.
+    """
+    import psutil
+
+    before, waited = psutil.cpu_times(), _waited_us()
+    time.sleep(LOOK_S)
+    after, waited_since = psutil.cpu_times(), _waited_us()
+    spent = {name: getattr(after, name) - getattr(before, name) for name in after._fields}
+    total = sum(spent[name] for name in ("user", "nice", "system", "idle")) + sum(
+        spent.get(name, 0.0) for name in ("iowait", "irq", "softirq", "steal")
+    )
+    idle = spent["idle"] + spent.get("iowait", 0.0)
+    steal = spent.get("steal", 0.0)
+    busy = 1 - (idle + steal) / total if total > 0 else 0.0
+    found = []
+    if busy > BUSY_LIMIT:
+        found.append(f"others use {busy:.0%} of the CPUs")
+    if total > 0 and steal / total > STEAL_LIMIT:
+        found.append(f"{steal / total:.1%} of the CPU time was stolen")
+    if waited is not None and waited_since is not None:
+        percent = (waited_since - waited) / (LOOK_S * 1e6) * 100
+        if percent > PRESSURE_LIMIT_PERCENT:
+            found.append(f"tasks waited for a CPU {percent:.0f} % of the time")
+    return ", ".join(found)
+
+
+def _waited_us() -> int | None:
+    """Microseconds in which a task waited for a CPU, since boot; None where the kernel does not count."""
+    text = Machine.at(LIVE).read("proc/pressure/cpu") or ""
+    word = next((word for word in text.split() if word.startswith("total=")), "")
+    return int(word[6:]) if word[6:].isdecimal() else None
+
+
+@dataclass
+class Quiet:
+    """The time that a run may wait for a quiet machine, all waits together."""
+
+    limit_s: float = 0.0
+    say: Callable[[str], None] = lambda text: None
+    look: Callable[[], str] = look
+    clock: Callable[[], float] = time.monotonic
+    spent_s: float = field(default=0.0, init=False)
+
+    def wait(self) -> None:
+        """Returns when the machine is quiet, or the time is over."""
+        begin_s = self.clock()
+        before_s = self.spent_s
+        told, told_s = "", begin_s
+        while self.spent_s < self.limit_s:
+            found = self.look()
+            self.spent_s = before_s + self.clock() - begin_s
+            if not found:
+                if told:
+                    self.say(f"the machine is quiet after {self.spent_s - before_s:.0f} s")
+                return
+            if not told or self.clock() - told_s >= LINE_EVERY_S:
+                self.say(f"waiting for a quiet machine: {found}")
+                told_s = self.clock()
+            told = found
+        if told:
+            self.say(f"not quiet within {self.limit_s:g} s ({told}): measuring all the same")

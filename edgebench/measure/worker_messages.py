@@ -1,0 +1,98 @@
+"""What the parent and a worker say to each other: JSON lines over two pipes."""
+
+from __future__ import annotations
+
+import msgspec
+
+from edgebench.backend import Scalar, TensorInfo
+from edgebench.definitions.workload import Quality
+from edgebench.preparation.preparation_messages import Parity
+from edgebench.record import Replicate
+from edgebench.task import InputRange
+
+
+class GenerateJob(msgspec.Struct, frozen=True, kw_only=True):
+    """What is asked of a decoder in each request."""
+
+    prompt_tokens: int
+    new_tokens: int
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything a worker needs to measure one replicate of a cell."""
+
+    index: int
+    backend: str
+    options: dict[str, Scalar]
+    model_path: str
+    model_format: str
+    model_sha256: str
+    model_names: dict[str, str] = {}
+    model_shapes: dict[str, list[int]] = {}  # of the inputs of a file in a runtime's own format
+    model_inputs: list[str] = []
+    model_outputs: list[str] = []
+    precision: str
+    batch: int
+    precision_unknown: bool = False  # a file in a runtime's own format, used as it came
+
+    items: str = ""  # npz of the pool's items; "": the worker makes them
+    task: str
+    task_options: dict[str, object]
+    task_data: dict[str, str]
+    model_asset: str
+    fp32_path: str
+    fp32_inputs: list[TensorInfo]
+    input_ranges: dict[str, InputRange] = {}
+    seed: int
+
+    scenario: str
+    rate_per_s: float | None
+    warmup_s: float  # at most
+    slice_s: float  # length of the measured window, at most
+    sustain_s: float = 0.0  # of the scenario sustained, in the place of slice_s
+    min_window_s: float = 0.0  # and at least, whatever the precision: what a meter needs
+    target: float  # stop earlier where the interval of the percentile is within half of it
+    percentile: float  # 0.5, 0.9, 0.99
+    max_samples: int
+
+    quality: Quality
+    full_quality: bool  # every labelled item, or the cheap output check alone
+    thorough: bool = True  # False: what the cell's first replicate established is not repeated
+    reference: str  # npz of the fp32 outputs on the first items; "": there is none
+    reference_constant: bool
+    reference_note: str = ""  # who made it where that is not ONNX Runtime, or why there is none
+    parity: Parity = Parity()
+    parity_limit: float | None = None  # the user's own; None: by what the file computes in
+    fp32_rounding: float | None = None  # what it alone moves the outputs by, relative
+    expected: str  # npz of this cell's outputs: written by its first replicate, read by the others
+    memory_limit_bytes: int | None = None
+    #: Its share of the budget, from its start, quality pass included, and the most it may take; None: what
+    #: it takes.
+    time_s: float | None = None
+    most_s: float | None = None
+    generate: GenerateJob | None = None  # None: single inferences
+
+
+class Done(msgspec.Struct, frozen=True, tag="done"):
+    """The worker's last word."""
+
+    replicate: Replicate
+    inputs_sha256: str | None = None
+    at_ns: int | None = None  # of the worker's monotonic clock
+
+
+class Phase(msgspec.Struct, frozen=True, tag="phase"):
+    """The worker starts a phase; the parent gives it `limit_s` on top of its time-out."""
+
+    name: str
+    limit_s: float = 0.0
+    so_far: Done | None = None  # what stands where the budget ends within this phase
+    at_ns: int | None = None  # of the worker's monotonic clock
+
+
+Message = Phase | Done
+
+encode_job = msgspec.json.Encoder().encode
+decode_job = msgspec.json.Decoder(Job).decode
+encode_message = msgspec.json.Encoder().encode
+decode_message = msgspec.json.Decoder(Message).decode

@@ -1,0 +1,1 @@
+"""From workloads, backends and options to cells; opens no model."""

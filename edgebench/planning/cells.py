@@ -1,0 +1,369 @@
+"""Workloads x backends x variants x scenarios -> cells, each with the reason where it cannot run.
+
+The plan reads what backends say about themselves and opens none. What a person asked for and nobody
+can do is an error; what one backend cannot do is a cell `unsupported`, and stays visible.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import get_args
+
+import msgspec
+
+from edgebench import registry
+from edgebench.backend import Backend, Capabilities, ModelFile, Scalar, Unavailable
+from edgebench.definitions.variant_matrix import expand, select, unique, value_text
+from edgebench.definitions.workload import (
+    Matrix,
+    Model,
+    NativeModel,
+    ScenarioName,
+    SuitePart,
+    Variant,
+    Workload,
+)
+from edgebench.errors import UsageError
+from edgebench.installed_packages import installed_version
+from edgebench.models.file_kind import format_of
+from edgebench.planning.settings import (
+    MODEL_AXES,
+    POWER_MODE,
+    REQUEST_AXES,
+    Runtime,
+    as_options,
+    check_sets,
+    option_problem,
+)
+from edgebench.record import Reason
+from edgebench.text.did_you_mean import did_you_mean
+
+SCENARIOS: tuple[str, ...] = get_args(ScenarioName)
+DEFAULT_BACKEND = "ort"
+
+
+class Native(msgspec.Struct, frozen=True):
+    """A workload's own file in a format that the cell's backend opens."""
+
+    format: str
+    model: NativeModel
+
+
+class Cell(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing to measure. `variant` holds precision, batch and every option that is asked for."""
+
+    id: str
+    workload: Workload
+    backend: str  # the name it has in results
+    backend_spec: str  # what `registry.load` takes: the name, or FILE.py:CLASS
+    variant: Variant
+    scenario: ScenarioName
+    rate_per_s: float | None = None
+    native: Native | None = None  # runs in the place of the ONNX model
+    unsupported: Reason | None = None
+
+    @property
+    def precision(self) -> str:
+        return str(self.variant["precision"])
+
+    @property
+    def batch(self) -> int:
+        return int(self.variant["batch"])
+
+    @property
+    def options(self) -> Variant:
+        """What of the variant goes to the backend."""
+        return _options_of(self.variant)
+
+
+def plan(
+    workloads: Sequence[Workload],
+    backends: Sequence[str],
+    *,
+    suite: str | None = None,
+    sets: Mapping[str, Sequence[Scalar]] | None = None,
+    scenarios: Sequence[str] | None = None,
+    rate_per_s: float | None = None,
+    set_power_mode: bool = False,
+    load_backend: Callable[[str], Backend] = registry.load,
+) -> list[Cell]:
+    """All cells, in an order that depends on the arguments alone.
+
+    `suite` picks workloads, variants and scenarios; `sets` replaces axes or adds them; `scenarios`
+    replaces those of the workloads; `rate_per_s` paces `single_stream`; `set_power_mode` allows the
+    axis `power_mode`. Raises UsageError for anything asked for that no workload or no backend knows.
+    """
+    sets = sets or {}
+    runtimes = _runtimes(backends, load_backend)
+    chosen = _in_suite(workloads, suite)
+    check_sets(sets, runtimes, any(generates(workload) for workload, _ in chosen))
+    _check_scenarios(scenarios)
+    cells = [
+        _cell(workload, runtime, variant, scenario, rate_per_s)
+        for workload, part in chosen
+        for runtime in runtimes
+        for variant in _variants(workload, part, as_options(sets, runtime))
+        for scenario in unique(scenarios or part.scenarios or workload.scenarios)
+    ]
+    if rate_per_s is not None and all(cell.rate_per_s is None for cell in cells):
+        raise UsageError("a rate paces single_stream only", "add --scenario single_stream")
+    _check_power_modes(cells, set_power_mode)
+    return cells
+
+
+def _check_power_modes(cells: Sequence[Cell], allowed: bool) -> None:
+    """A setting of the machine is changed only for who says so twice: by the axis and the switch."""
+    asked = any(POWER_MODE in cell.variant for cell in cells)
+    if asked and not allowed:
+        raise UsageError(
+            "power_mode is an axis, and the machine's power mode is set only on request",
+            "add --set-power-mode (it needs root; the former mode is put back), or set the mode "
+            "yourself and leave power_mode out",
+        )
+    if allowed and not asked:
+        raise UsageError(
+            "--set-power-mode without a power mode", "add --set power_mode=0,1 (numbers or names)"
+        )
+
+
+def known_axes(backends: Sequence[str] = ()) -> set[str]:
+    """Every axis that a workload may have: ours, and the options of all backends, `backends` among them."""
+    found = [*registry.every(), *(registry.load(spec) for spec in backends)]
+    options = {name for backend in found for name in Runtime("", backend, None).options}
+    return {*MODEL_AXES, POWER_MODE, *REQUEST_AXES, *options}
+
+
+def cell_id(
+    workload: Workload, backend: str, variant: Variant, scenario: str, rate_per_s: float | None
+) -> str:
+    """`workload@version/backend/axis=value,axis=value/scenario`, with `@rate` where it is paced."""
+    axes = ",".join(f"{axis}={value_text(variant[axis])}" for axis in sorted(variant))
+    pace = "" if rate_per_s is None else f"@{rate_per_s:g}"
+    return f"{workload.name}@{workload.version}/{backend}/{axes}/{scenario}{pace}"
+
+
+# What runs where
+
+
+def _runtimes(specs: Sequence[str], load_backend: Callable[[str], Backend]) -> list[Runtime]:
+    if not specs:
+        raise UsageError("no backend is chosen", "`edgebench list backends` shows all")
+    runtimes: dict[str, Runtime] = {}
+    for spec in unique(specs):
+        backend = load_backend(spec)
+        found = backend.availability()
+        unavailable = found if isinstance(found, Unavailable) else None
+        if backend.name in runtimes:
+            other = runtimes[backend.name].spec
+            raise UsageError(f"{other} and {spec} are both called {backend.name!r}")
+        runtimes[backend.name] = Runtime(registry.absolute(spec), backend, unavailable)
+    return list(runtimes.values())
+
+
+def _in_suite(workloads: Sequence[Workload], suite: str | None) -> list[tuple[Workload, SuitePart]]:
+    if suite is None:
+        return [(workload, SuitePart()) for workload in workloads]
+    chosen = [(w, w.suites[suite]) for w in workloads if suite in w.suites]
+    if not chosen:
+        known = {name for workload in workloads for name in workload.suites}
+        raise UsageError(f"no workload is in a suite {suite!r}{did_you_mean(suite, known)}")
+    return chosen
+
+
+def _variants(
+    workload: Workload, part: SuitePart, sets: Mapping[str, Sequence[Scalar]]
+) -> list[Variant]:
+    """The workload's variants with the axes of `sets` replaced; excluded ones stay excluded."""
+    as_it_comes = "as-is" if workload.model.builder is None else "fp32"
+    defaults: dict[str, list[Scalar]] = {"precision": [as_it_comes], "batch": [1]}
+    if generates(workload):
+        defaults |= {axis: [value] for axis, value in REQUEST_AXES.items()}
+    else:  # what is said of requests is for the other workloads
+        sets = {axis: values for axis, values in sets.items() if axis not in REQUEST_AXES}
+    axes = {axis: list(values) for axis, values in sets.items()}
+    matrix = Matrix(
+        axes={**defaults, **workload.matrix.axes, **axes},
+        include=[_without(point, sets) for point in workload.matrix.include],
+        exclude=workload.matrix.exclude,
+    )
+    variants = expand(matrix)
+    if part.variants:
+        variants = select(variants, [_without(point, sets) for point in part.variants])
+    if not variants:
+        raise UsageError(
+            f"workload {workload.name!r} excludes every variant that is asked for",
+            "see `exclude` in its matrix, or leave a --set out",
+        )
+    return variants
+
+
+def _without(point: Variant, axes: Mapping[str, Sequence[Scalar]]) -> Variant:
+    return {axis: value for axis, value in point.items() if axis not in axes}
+
+
+def _cell(
+    workload: Workload,
+    runtime: Runtime,
+    variant: Variant,
+    scenario: str,
+    rate_per_s: float | None,
+) -> Cell:
+    name = runtime.backend.name
+    rate = rate_per_s if scenario == "single_stream" else None
+    return Cell(
+        id=cell_id(workload, name, variant, scenario, rate),
+        workload=workload,
+        backend=name,
+        backend_spec=runtime.spec,
+        variant=variant,
+        scenario=msgspec.convert(scenario, ScenarioName),
+        rate_per_s=rate,
+        native=_native(workload.model, runtime, variant),
+        unsupported=next(_reasons(workload, runtime, variant, scenario), None),
+    )
+
+
+def generates(workload: Workload) -> bool:
+    """Whether a workload's task makes text, rather than single inferences."""
+    return "generate" in workload.scenarios
+
+
+def _native(model: Model, runtime: Runtime, variant: Variant) -> Native | None:
+    """The makers' own file for this variant, where there is one that the backend opens."""
+    for form, native in model.native.items():
+        fits = native.precision == variant["precision"] and variant["batch"] == 1
+        if fits and form in runtime.backend.capabilities.formats:
+            return Native(form, native)
+    return None
+
+
+# Why a cell cannot run
+
+
+def _reasons(
+    workload: Workload, runtime: Runtime, variant: Variant, scenario: str
+) -> Iterator[Reason]:
+    backend, can = runtime.backend.name, runtime.capabilities(scenario)
+    if runtime.unavailable is not None:
+        why = runtime.unavailable
+        yield Reason(code=f"backend_{why.kind}", message=why.reason, fix=why.fix)
+        return
+    missing = [name for name in workload.requires if installed_version(name) is None]
+    if missing:
+        names = " ".join(missing)
+        yield Reason(
+            code="requirement_missing",
+            message=f"workload {workload.name} needs {', '.join(missing)}",
+            fix=f"pip install {names}",
+        )
+    if generates(workload) != (scenario == "generate"):
+        what = "only the scenario generate" if generates(workload) else "not the scenario generate"
+        message = f"the task of {workload.name} knows {what}"
+        fix = f"--scenario {','.join(workload.scenarios)}"
+        yield Reason(code="unsupported_scenario", message=message, fix=fix)
+        return
+    if can is None:
+        able = _able(lambda found: found.generation is not None)
+        message = f"{backend} generates no text"
+        yield Reason(code="unsupported_scenario", message=message, fix=able)
+        return
+    form = model_format(workload.model)
+    if form not in can.formats and not _converts(workload, runtime, variant, form):
+        able = _able(lambda found: form in _formats(found, scenario))
+        message = f"{backend} opens no {form} models"
+        yield Reason(code="unsupported_format", message=message, fix=able)
+    yield from _precision_reasons(workload, backend, can, variant)
+    for axis, value in _options_of(variant).items():
+        yield from _option_reasons(runtime, scenario, axis, value)
+
+
+def _able(can: Callable[[Backend], bool]) -> str:
+    """Which backends to name instead."""
+    names = [found.name for found in _all_backends() if found.name != "null" and can(found)]
+    return f"--backend {' or '.join(names)}" if names else "`edgebench list backends` shows all"
+
+
+@cache
+def _all_backends() -> list[Backend]:
+    return registry.every()
+
+
+def opening(workload: Workload) -> list[str]:
+    """Names of the backends that open a workload's model: the usual one, where it does or nobody else
+    does, else those that are installed, else all."""
+    form, scenario = model_format(workload.model), workload.scenarios[0]
+    as_it_is: Variant = {"precision": "as-is", "batch": 1}
+
+    def opens(backend: Backend) -> bool:
+        converts = _converts(workload, Runtime("", backend, None), as_it_is, form)
+        return form in _formats(backend, scenario) or converts
+
+    found = [backend for backend in _all_backends() if backend.name != "null" and opens(backend)]
+    ready = [backend for backend in found if not isinstance(backend.availability(), Unavailable)]
+    if not found or DEFAULT_BACKEND in [backend.name for backend in found]:
+        return [DEFAULT_BACKEND]
+    return [backend.name for backend in ready or found]
+
+
+def _formats(backend: Backend, scenario: str) -> tuple[str, ...]:
+    can = backend.generation if scenario == "generate" else backend.capabilities
+    return () if can is None else can.formats
+
+
+def _converts(workload: Workload, runtime: Runtime, variant: Variant, form: str) -> bool:
+    model = ModelFile(
+        path=Path(f"model.{form}"),
+        format=form,
+        sha256=workload.model.sha256,
+        precision=str(variant["precision"]),
+        batch=int(variant["batch"]),
+    )
+    return runtime.backend.converts(model, _options_of(variant))
+
+
+def _options_of(variant: Variant) -> Variant:
+    ours = (*MODEL_AXES, POWER_MODE, *REQUEST_AXES)
+    return {axis: value for axis, value in variant.items() if axis not in ours}
+
+
+def _precision_reasons(
+    workload: Workload, backend: str, can: Capabilities, variant: Variant
+) -> Iterator[Reason]:
+    precision, batch = variant["precision"], variant["batch"]
+    if precision not in can.precisions:
+        hint = did_you_mean(str(precision), can.precisions)
+        message = f"{backend} has no precision {precision!r}{hint}"
+        yield Reason(code="unsupported_precision", message=message)
+    shapes = workload.model.shapes.values()
+    if batch != 1 and shapes and not any("batch" in shape for shape in shapes):
+        yield Reason(
+            code="unsupported_batch",
+            message=f"the inputs of {workload.name} have fixed shapes: no axis is the batch",
+            fix='write the word "batch" for that axis in the shapes',
+        )
+
+
+def _option_reasons(runtime: Runtime, scenario: str, axis: str, value: Scalar) -> Iterator[Reason]:
+    option = runtime.options_for(scenario).get(axis)
+    if option is None:
+        message = f"{runtime.backend.name} has no option {axis!r}"
+        yield Reason(code="unsupported_option", message=message)
+        return
+    message = option_problem(option, value)
+    if message:
+        yield Reason(code="unsupported_option", message=f"{runtime.backend.name}: {message}")
+
+
+def model_format(model: Model) -> str:
+    """The format a backend gets: builders write ONNX, other models say it in their file's name."""
+    if model.builder is not None:
+        return "onnx"
+    return format_of(model.uri) or "onnx"
+
+
+def _check_scenarios(scenarios: Sequence[str] | None) -> None:
+    for scenario in scenarios or ():
+        if scenario not in SCENARIOS:
+            raise UsageError(f"no scenario {scenario!r}{did_you_mean(scenario, SCENARIOS)}")

@@ -1,0 +1,127 @@
+"""What goes to and comes from `python -m edgebench.preparation.prepare`: a JSON document each way, and steps."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from edgebench.backend import TensorInfo
+from edgebench.record import Work
+from edgebench.task import InputRange
+
+#: Task items whose fp32 outputs are kept as the reference of parity.
+REFERENCE_ITEMS = 8
+#: The note of a model that has none for this reason.
+NO_TIME_FOR_REFERENCE = "the budget left no time for the fp32 reference"
+
+
+class Parity(msgspec.Struct, frozen=True, kw_only=True):
+    """What the reference of parity is, and what is known of how far a right answer may lie from it."""
+
+    #: What rounds between the operators of the file that made it ("int8", "fp16+int8"); "": nothing does,
+    #: it computes in fp32 or above.
+    arithmetic: str = ""
+    #: Output -> how far rounding alone moves it, as `models.step_noise` measured it; empty: not known.
+    moved: dict[str, float] = {}
+    evaluated: bool = False  # by ONNX's own evaluator, where ONNX Runtime cannot run the file
+    random: str = ""  # why the model gives other outputs for the same input; "": it does not
+
+    @property
+    def reference(self) -> str:
+        """Its name."""
+        if self.evaluated:
+            return f"the {self.arithmetic or 'fp32'} file itself in ONNX's own evaluator"
+        if self.arithmetic:
+            return f"the {self.arithmetic} file itself, unoptimised, on ONNX Runtime's CPU provider"
+        return "the fp32 reference"
+
+
+#: Files of a moment: in a temporary folder of ours, or in an entry of the cache that is not finished.
+_PASSING = re.compile(r"[^\s'\":]*/(?:edgebench-\w{8}|\.partial-[0-9a-f-]+)/[\w.-]*\w")
+
+
+def as_users_file(text: str, source: str, made: str = "") -> str:
+    """An error about a file that was made of `source` as one about `source`, which the user knows.
+
+    `made`: a file in the cache. One that has another format than its source stays named.
+    """
+    text = _PASSING.sub(lambda _: source, text)
+    if not made or Path(made).suffix != Path(source).suffix:
+        return text
+    return text.replace(made, source).replace(Path(made).name, Path(source).name)
+
+
+class PrepareJob(msgspec.Struct, frozen=True, kw_only=True):
+    """One model file to make: which weights, which shapes, which precision, which batch."""
+
+    task: str
+    options: dict[str, Any] = {}  # of the task
+    metrics: list[str] = []  # by which the task is judged
+    data: dict[str, str] = {}  # the task's data assets: name -> local path
+    source: str  # local path of the model file or of the weights a builder reads
+    source_sha256: str
+    format: str = "onnx"  # of the source; a builder writes ONNX
+    builder: str | None = None  # module in edgebench.models
+    shapes: dict[str, list[int | str]] = {}  # input -> shape; "batch" marks the axis of `batch`
+    precision: str = "as-is"
+    batch: int = 1
+    seed: int = 0
+    cache: str  # the cache's root folder
+    generates: bool = False  # a decoder for a task that generates text
+    without_reference: bool = False  # there is no time for it: parity stays unknown
+
+
+class PreparedModel(msgspec.Struct, frozen=True, kw_only=True):
+    """The file to run and the reference to compare it with."""
+
+    path: str
+    format: str = "onnx"
+    sha256: str
+    size_bytes: int  # weights beside the file (ONNX external data) included
+    precision: str
+    batch: int
+    build_s: (
+        float | None
+    )  # as first built, also where it came from the cache; None: used as it came
+    fp32_path: str  # the unquantised file at batch 1, which made the reference
+    inputs: list[TensorInfo]  # of that file; none: it is in a runtime's own format
+    outputs: list[TensorInfo] = []
+    input_ranges: dict[str, InputRange] = {}  # what of whole numbers its graph allows
+    #: .npz of that file's outputs for the task's first REFERENCE_ITEMS items, one thread, graph
+    #: optimisations off; arrays are named "<item>/<output name>".
+    reference: str  # "": there is none, and the note says why
+    items: str = ""  # .npz of the items that workers time with; "": they make them themselves
+    work: Work | None = None  # of the file at `path`, one run; None: not an ONNX graph
+    parity: Parity = Parity()
+    reference_constant: bool  # no two items gave different outputs: parity would prove nothing
+    #: Who made the reference where that is not ONNX Runtime, or why there is none.
+    reference_note: str = ""
+    #: What rounding in fp32 alone moves those outputs by, relative; None: unknown.
+    fp32_rounding: float | None = None
+
+
+class PrepareFailure(msgspec.Struct, frozen=True, kw_only=True):
+    """Why there is no model: `unsupported` if this model cannot be had this way, else `failed`."""
+
+    error: str
+    fix: str = ""
+    kind: Literal["unsupported", "failed"] = "failed"
+
+
+def decode_answer(line: bytes | str) -> PreparedModel | PrepareFailure:
+    """The answer of a prepare process.
+
+    Raises msgspec.DecodeError (or its subclass ValidationError) where the process wrote none.
+    """
+    answer = msgspec.json.decode(line)
+    if isinstance(answer, dict) and "error" in answer:
+        return msgspec.convert(answer, PrepareFailure)
+    return msgspec.convert(answer, PreparedModel)
+
+
+def encode_step(name: str) -> bytes:
+    """The line by which a child says which step it begins, or that it is still at it."""
+    return msgspec.json.encode({"step": name}) + b"\n"

@@ -1,0 +1,53 @@
+"""Memory of this process. Runs inside the worker, so it imports next to nothing."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from edgebench.probes.proc_files import LIVE, fields, read
+
+
+def peak_rss(root: Path = LIVE, platform: str = sys.platform) -> tuple[int | None, str]:
+    """High-water mark of resident memory in bytes, and its source or why there is none.
+
+    Linux: VmHWM of /proc/self/status, not `ru_maxrss`, which a process inherits from the one that
+    forked it. macOS: `ru_maxrss`, which counts bytes there (Linux: KiB).
+    """
+    if platform == "darwin":
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, "ru_maxrss"
+    kib = _kib(_status(root).get("VmHWM"))
+    if kib is None:
+        return None, f"no VmHWM in {root / 'proc/self/status'}"
+    return kib * 1024, "VmHWM"
+
+
+def uss_bytes(root: Path = LIVE, platform: str = sys.platform) -> int | None:
+    """Memory in bytes that ending this process would free, or None where it cannot be had."""
+    if platform == "darwin":
+        import psutil
+
+        try:
+            return int(psutil.Process().memory_full_info().uss)
+        except psutil.Error:
+            return None
+    rollup = fields(read(root / "proc/self/smaps_rollup"))
+    sizes = [_kib(rollup.get(key)) for key in ("Private_Clean", "Private_Dirty")]
+    if None in sizes:
+        return None
+    huge = _kib(rollup.get("Private_Hugetlb")) or 0  # the line exists only on kernels that use it
+    return (sum(size for size in sizes if size is not None) + huge) * 1024
+
+
+def _status(root: Path) -> dict[str, str]:
+    return fields(read(root / "proc/self/status"))
+
+
+def _kib(value: str | None) -> int | None:
+    """The number in "1234 kB", or None."""
+    words = (value or "").split()
+    if len(words) == 2 and words[1] == "kB" and words[0].isdecimal():
+        return int(words[0])
+    return None

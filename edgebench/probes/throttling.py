@@ -1,0 +1,140 @@
+"""Signs of throttling that no counter remembers: they show only while it lasts.
+
+Looked at before a replicate, once a second while it runs (what costs no process), and after it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from edgebench.probes import macos_thermal, nvidia_clocks, proc_files
+from edgebench.probes.machine import Machine
+from edgebench.probes.proc_files import LIVE
+from edgebench.probes.snapshot import PI_THROTTLED, PI_UNDERVOLTAGE, pi_bits, pi_flag_files
+from edgebench.record import StateCheck
+
+#: What is wrong now in words, "" for nothing, None where there is no answer.
+Reading = Callable[[], "str | None"]
+
+#: Kernel devices that cool by slowing a processor down; fans are others.
+_SLOWS = re.compile(r"cpufreq|devfreq|throttle|powerclamp|^Processor$")
+
+
+@dataclass(frozen=True)
+class Gauge:
+    """One sign. `starts_process`: too dear to be read while something is measured."""
+
+    name: str
+    fix: str
+    read: Reading
+    starts_process: bool = False
+
+
+def find(machine: Machine) -> tuple[Gauge, ...]:
+    """The gauges that this machine has."""
+    found: list[Gauge] = []
+    if devices := cooling_devices(machine):
+        read: Reading = lambda: cooling(devices)
+        found.append(Gauge("cooling_throttle", "cool it better, or lower the clock", read))
+    nvml = machine.nvml() if machine.nvidia else None
+    if nvml is not None and any(each.reasons is not None for each in nvidia_clocks.read(nvml)):
+        found.append(
+            Gauge("gpu_throttle", "cool the GPU better, or lower its clock", lambda: _gpus(nvml))
+        )
+    if machine.macos and (pressure := macos_thermal.thermal_pressure_reader()) is not None:
+        found.append(Gauge("thermal_pressure", "let it cool down", lambda: _pressure(pressure)))
+    if machine.pi and not pi_flag_files(machine.root):
+        found += [
+            Gauge("pi_throttled", "cool it better", lambda: _pi(machine, PI_THROTTLED), True),
+            Gauge("pi_undervoltage", "use a stronger supply",
+                  lambda: _pi(machine, PI_UNDERVOLTAGE), True),
+        ]  # fmt: skip
+    return tuple(found)
+
+
+_live = lru_cache(maxsize=1)(lambda: find(Machine.at(LIVE)))
+
+
+class Gauges:
+    """What the gauges showed from `look` to `checks`, the worst of it kept."""
+
+    def __init__(self, gauges: Sequence[Gauge] | None = None) -> None:
+        """Of the live machine, unless `gauges` are given."""
+        self._gauges = _live() if gauges is None else tuple(gauges)
+        self._raised: dict[str, str] = {}
+        self._silent: set[str] = set()
+
+    def look(self, measuring: bool = False) -> None:
+        """Reads every gauge; `measuring`: only those that start no process."""
+        for gauge in self._gauges:
+            if measuring and gauge.starts_process:
+                continue
+            words = gauge.read()
+            if words:
+                self._raised.setdefault(gauge.name, words)
+            elif words is None:
+                self._silent.add(gauge.name)
+
+    def checks(self) -> list[StateCheck]:
+        """Looks once more. `invalid` for what showed at any look, `unknown` for what once was
+        silent."""
+        self.look()
+        return [self._check(gauge) for gauge in self._gauges]
+
+    def _check(self, gauge: Gauge) -> StateCheck:
+        if words := self._raised.get(gauge.name):
+            return StateCheck(name=gauge.name, level="invalid", evidence=words, fix=gauge.fix)
+        if gauge.name in self._silent:
+            return StateCheck(name=gauge.name, level="unknown", evidence="it gave no answer")
+        return StateCheck(name=gauge.name, level="ok", evidence="no sign of throttling")
+
+
+def cooling_devices(machine: Machine) -> list[tuple[str, Path]]:
+    """Name and state file of what the kernel slows down when it is hot."""
+    named = [
+        (proc_files.read(path / "type") or "", path / "cur_state")
+        for path in machine.glob("sys/class/thermal/cooling_device[0-9]*")
+    ]
+    return [(name, path) for name, path in named if _SLOWS.search(name)]
+
+
+def cooling(devices: Sequence[tuple[str, Path]]) -> str | None:
+    """Which of them are slowed down now; a state below 0 (an idle intel_powerclamp) is none."""
+    states = [(name, proc_files.read_int(path)) for name, path in devices]
+    slowed = [
+        f"{name} is slowed down to state {state}" for name, state in states if state and state > 0
+    ]
+    if slowed:
+        return "; ".join(slowed[:3])
+    return "" if any(state is not None for _, state in states) else None
+
+
+def _gpus(nvml: Any) -> str | None:
+    gpus = nvidia_clocks.read(nvml)
+    slowed = [
+        f"GPU {each.index}: {nvidia_clocks.words(each.reasons, nvidia_clocks.SLOWED)}"
+        for each in gpus
+        if each.reasons and nvidia_clocks.words(each.reasons, nvidia_clocks.SLOWED)
+    ]
+    if slowed:
+        return "; ".join(slowed)
+    return "" if gpus and all(each.reasons is not None for each in gpus) else None
+
+
+def _pressure(read: Callable[[], int | None]) -> str | None:
+    level = read()
+    if level is None:
+        return None
+    return f"thermal pressure level {level} (0 is nominal)" if level else ""
+
+
+def _pi(machine: Machine, mask: int) -> str | None:
+    bits = pi_bits((machine.run(["vcgencmd", "get_throttled"]) or "").strip())
+    if bits is None:
+        return None
+    return f"get_throttled {bits:#x}" if bits & mask else ""

@@ -1,0 +1,1 @@
+"""Child processes: how they are started, end with their parent, and report nothing home."""

@@ -1,0 +1,14 @@
+"""The trade-off table as JSON, `edgebench.table/1`: the documented interface (docs/table.md)."""
+
+from __future__ import annotations
+
+from typing import TextIO
+
+from edgebench.analysis.table import encode_table
+from edgebench.analysis.table_types import Table
+from edgebench.text.plain_text import plain_json
+
+
+def render(table: Table, out: TextIO) -> None:
+    """Writes one line of JSON."""
+    out.write(plain_json(encode_table(table).decode()))

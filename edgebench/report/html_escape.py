@@ -1,0 +1,38 @@
+"""Text of result files as HTML text."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Sequence
+
+from edgebench.text.plain_text import plain
+
+
+def esc(words: str) -> str:
+    """Text as HTML text, safe in attributes too."""
+    return html.escape(plain(words), quote=True)
+
+
+def listed(lines: Iterable[str], name: str = "") -> str:
+    """A list of lines; "" where there are none."""
+    items = "".join(f"<li>{esc(line)}</li>" for line in lines)
+    return f'<ul class="{name}">{items}</ul>' if items else ""
+
+
+def tabled(head: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence[int] = ()) -> str:
+    """A table that scrolls sideways where it must; `numbers` are the columns set right."""
+
+    def attributes(column: int) -> str:
+        return ' class="number"' if column in numbers else ""
+
+    heads = "".join(
+        f'<th scope="col"{attributes(n)}>{esc(words)}</th>' for n, words in enumerate(head)
+    )
+    lines = "".join(
+        "<tr>" + "".join(f"<td{attributes(n)}>{esc(words)}</td>" for n, words in enumerate(row)) + "</tr>"
+        for row in rows
+    )  # fmt: skip
+    return (
+        f'<div class="scroll" tabindex="0"><table><thead><tr>{heads}</tr></thead>'
+        f"<tbody>{lines}</tbody></table></div>"
+    )

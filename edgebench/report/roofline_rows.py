@@ -1,0 +1,58 @@
+"""The roofline of a report: rows with counted work, under the measured ceilings of their device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from edgebench.analysis.table_types import Row
+from edgebench.calibration import Calibration
+from edgebench.report.report_model import Roof, RoofPoint
+from edgebench.roofline.roofline_points import Roofline, roofline
+from edgebench.text.plain_text import plain
+
+
+def roofs_of(
+    rows: Sequence[Row], calibrations: Sequence[Calibration]
+) -> tuple[list[Roof], list[RoofPoint], str]:
+    """Roofs, points, and why there are none."""
+    found = roofline(rows, calibrations)
+    points = [
+        RoofPoint(
+            row=point.row,
+            ops_per_byte=point.intensity,
+            gops_per_s=point.achieved_per_s / 1e9,
+            efficiency=point.efficiency,
+            bound=point.bound or "",
+        )
+        for point in found.points
+        if point.roof_per_s is not None
+        and point.intensity is not None
+        and point.achieved_per_s is not None
+    ]
+    if points:
+        return _roofs(found), points, ""
+    ranked = [point for point in found.points if rows[point.row].ranked]
+    reasons = dict.fromkeys(why for point in ranked for why in point.unknown.values())
+    return [], [], plain("; ".join(list(reasons)[:3])) or "no row was measured well enough"
+
+
+def _roofs(found: Roofline) -> list[Roof]:
+    """Of every device the peak of each kind of arithmetic, for the threads that rows ran with."""
+    used = {(point.device, point.threads) for point in found.points if point.roof_per_s is not None}
+    roofs = []
+    for device, ceilings in found.ceilings.items():
+        bands = {c.threads: c.per_s for c in ceilings if c.what == "memory_add"}
+        for ceiling in ceilings:
+            if (device, ceiling.threads) not in used or ceiling.threads not in bands:
+                continue
+            if ceiling.what != "memory_add":
+                kind = ceiling.what.removeprefix("gemm_")
+                roofs.append(
+                    Roof(
+                        device=plain(device),
+                        name=f"{kind}, {ceiling.threads} thread{'s' * (ceiling.threads > 1)}",
+                        peak_gops_per_s=ceiling.per_s / 1e9,
+                        peak_gbytes_per_s=bands[ceiling.threads] / 1e9,
+                    )
+                )
+    return roofs

@@ -1,0 +1,1 @@
+"""Ceilings of a device measured, and rows under them."""

@@ -1,0 +1,164 @@
+"""Test-time scaling in words and numbers, 80 columns wide."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TextIO
+
+from edgebench.analysis.per_row.row_labels import labels
+from edgebench.analysis.table_types import Row
+from edgebench.scaling.accuracy_curves import Choice, Point, Scaled, Scalings, time_of
+from edgebench.scaling.cost_fit import Fit
+from edgebench.text.plain_text import plain
+from edgebench.units import format_ns
+
+_WIDTH = 80
+HEAD = ("", "tokens", "votes", "accuracy", "95 %", "measured", "predicted", "tok/right", "J/right")
+_LEGEND = (
+    "* on the front of time and accuracy; tokens: budget of a sample, cut hard; accuracy: of the "
+    "vote, Wilson interval over problems; measured, predicted: time to the last vote, mean over "
+    "problems; tok/right: tokens written for one right answer"
+)
+_JOULES = "; J/right is estimated from the mean power of the timed requests"
+
+
+def render(found: Scalings, rows: Sequence[Row], out: TextIO) -> None:
+    """Every cell with its points and fits, then the picks."""
+    out.writelines(line + "\n" for line in _lines(found, rows))
+
+
+def _lines(found: Scalings, rows: Sequence[Row]) -> Iterator[str]:
+    names = labels([rows[cell.row] for cell in found.cells])
+    by_row = {cell.row: name for cell, name in zip(found.cells, names, strict=True)}
+    for cell in found.cells:
+        yield from _cell(cell, rows[cell.row], by_row[cell.row], found.pad)
+        yield ""
+    points = [point for cell in found.cells for point in cell.points]
+    known = any(point.estimated_j_per_correct is not None for point in points)
+    yield from _wrapped(_LEGEND + (_JOULES if known else ""))
+    for choice in found.choices:
+        yield ""
+        yield from _wrapped(choice_words(choice, by_row))
+
+
+def _cell(cell: Scaled, row: Row, name: str, pad: int) -> Iterator[str]:
+    title = f"{row.workload}@{row.workload_version} on {row.device} · {row.backend} {name}"
+    yield from _wrapped(plain(title))
+    for words in (asked_words(cell), *doubts(cell)):
+        yield from _wrapped(words, "  ")
+    lines = [HEAD, *(point_cells(point) for point in cell.points)]
+    used = [column for column in range(len(HEAD)) if any(line[column] != "-" for line in lines[1:])]
+    widths = {column: max(len(line[column]) for line in lines) for column in used}
+    for line in lines:
+        yield "  ".join(f"{line[c]:>{widths[c]}}" for c in used).rstrip()
+    for words in (prefill_words(cell, pad), decode_words(cell), agreement_words(cell)):
+        yield from _wrapped(words, "  ")
+
+
+def asked_words(cell: Scaled) -> str:
+    """How many problems, and how they were asked."""
+    return (
+        f"{cell.problems} problems, {cell.samples} samples of each, {cell.width} side by side, "
+        f"temperature {cell.temperature:g}"
+    )
+
+
+def doubts(cell: Scaled) -> list[str]:
+    """Why it takes no part in the pick."""
+    return [f"struck, and never picked: {plain(cell.left_out)}"] if cell.left_out else []
+
+
+def point_cells(point: Point) -> tuple[str, ...]:
+    """A point's line, parallel to HEAD; "-" where something is unknown."""
+
+    def or_dash(value: float | None, form: str) -> str:
+        return "-" if value is None else form.format(value)
+
+    return (
+        "*" if point.front else " ",
+        str(point.budget),
+        str(point.votes),
+        f"{point.accuracy:.3f}",
+        f"{point.accuracy_low:.2f}-{point.accuracy_high:.2f}",
+        format_ns(point.latency_ns),
+        "-" if point.predicted_ns is None else format_ns(point.predicted_ns),
+        or_dash(point.tokens_per_correct, "{:.0f}"),
+        or_dash(point.estimated_j_per_correct, "{:.3g}"),
+    )
+
+
+def prefill_words(cell: Scaled, pad: int) -> str:
+    """The fit of the prefill with what it leaves over, or why there is none."""
+    if cell.prefill is None:
+        return f"no fit of the prefill: {cell.unknown['prefill']}"
+    a, b, c = cell.prefill.coefficients_ns
+    length = f"P = {pad}*ceil(tokens/{pad})" if pad > 1 else "P = tokens"
+    form = f"prefill: {a:.4g} ns*P^2 + {_ns(b)}*P + {_ns(c)}, {length}; "
+    return form + _how_good(cell.prefill)
+
+
+def decode_words(cell: Scaled) -> str:
+    """The fit of a decode step with what it leaves over, or why there is none."""
+    if cell.decode is None:
+        return f"no fit of the decode: {cell.unknown['decode']}"
+    m, n = cell.decode.coefficients_ns
+    return f"decode step: {_ns(n)} + {_ns(m)}*context; " + _how_good(cell.decode)
+
+
+def agreement_words(cell: Scaled) -> str:
+    """How far predicted and measured times are apart; "" where nothing is predicted."""
+    off = [point.predicted_ns / point.latency_ns - 1 for point in cell.points if point.predicted_ns]
+    return f"predicted against measured: {min(off):+.1%} to {max(off):+.1%}" if off else ""
+
+
+def _ns(ns: float) -> str:
+    return format_ns(ns) if abs(ns) >= 100 else f"{ns:.3g} ns"
+
+
+def _how_good(fit: Fit) -> str:
+    r2 = "R^2 unknown (all times are equal)" if fit.r2 is None else f"R^2 {fit.r2:.4f}"
+    if fit.residual_sd_ns is None:
+        left = "no residual: as many coefficients as points"
+    else:
+        left = f"residual SD {format_ns(fit.residual_sd_ns)}"
+    return (
+        f"{r2}, {left} ({fit.points} points, {fit.lengths} lengths, "
+        f"{fit.shortest} to {fit.longest} tokens)"
+    )
+
+
+def choice_words(choice: Choice, names: Mapping[int, str]) -> str:
+    """The pick in a sentence that says of what; `names` are those of the rows."""
+    asked = "" if choice.within_ns is None else f" within {format_ns(choice.within_ns)}"
+    place = f"{plain(choice.workload)}@{choice.workload_version} on {plain(choice.device)}"
+    return f"Pick{asked} ({place}): {pick_words(choice, names)}"
+
+
+def pick_words(choice: Choice, names: Mapping[int, str]) -> str:
+    """What is picked, how sure that is, or why nothing is."""
+    asked = "" if choice.within_ns is None else f" within {format_ns(choice.within_ns)}"
+    if choice.point is None or choice.row is None:
+        if choice.nearest_ns is None:
+            return "none, every cell is struck"
+        return f"none; the fastest takes {format_ns(choice.nearest_ns)}"
+    point = choice.point
+    if point.accuracy == 0:
+        return f"none, no answer{asked} is right"
+    votes = f"{point.votes} vote{'s' if point.votes > 1 else ''}"
+    words = (
+        f"{plain(names[choice.row])} with {point.budget} tokens and {votes}: "
+        f"accuracy {point.accuracy:.3f} ({point.accuracy_low:.2f} to {point.accuracy_high:.2f}) in "
+        f"{format_ns(time_of(point))}, {choice.by}"
+    )
+    if choice.as_good:
+        words += (
+            f". {choice.as_good} other points{asked} may be as accurate: their intervals reach it"
+        )
+    return words
+
+
+def _wrapped(text: str, indent: str = "") -> list[str]:
+    return textwrap.wrap(
+        text, _WIDTH, initial_indent=indent, subsequent_indent=indent + "  ", break_on_hyphens=False
+    )

@@ -1,0 +1,75 @@
+"""A file is written whole or not at all, and nothing takes the place of a device."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from edgebench.errors import StoreError
+from edgebench.files.atomic_write import whole_file
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_what_stands_there_is_replaced_at_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    path.write_text("old")
+    with whole_file(path) as partial:
+        partial.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    assert names(tmp_path) == ["out"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_what_ends_early_leaves_all_as_it_was(tmp_path: Path, error: type[BaseException]) -> None:
+    path = tmp_path / "out"
+    path.write_text("old")
+
+    def end_early() -> None:
+        with whole_file(path) as partial:
+            partial.write_text("half")
+            raise error
+
+    with pytest.raises(error):
+        end_early()
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["out"]
+
+
+def test_a_place_that_is_not_there_is_an_error_of_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "nowhere" / "out"
+    with (
+        pytest.raises(StoreError, match=r"nowhere/out: cannot be written: No such file"),
+        whole_file(path) as partial,
+    ):
+        partial.write_text("new")
+
+
+def test_a_pipe_or_device_is_written_to_and_stays(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)
+    try:
+        with whole_file(pipe) as partial:
+            partial.write_text("new")
+        assert os.read(reader, 10) == b"new"
+    finally:
+        os.close(reader)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert names(tmp_path) == ["pipe"]
+
+
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "there").write_text("old")
+    link = tmp_path / "link"
+    link.symlink_to("there")
+    with whole_file(link) as partial:
+        partial.write_text("new")
+    assert link.is_symlink()
+    assert (tmp_path / "there").read_text() == "new"

@@ -1,0 +1,130 @@
+"""What a run says of itself while it goes on, and that it never is silent for long."""
+
+from __future__ import annotations
+
+import pytest
+
+from edgebench.api.progress import LINE_EVERY_S, LineWatcher, describe, look_text, outlook_text
+from edgebench.assets import download_progress as downloads
+from edgebench.measure.runner import Outlook
+from edgebench.measure.wait_for_quiet import Quiet
+from edgebench.record import Memory, Quality
+from tests.measure.test_runner import target
+from tests.records import record, replicate, samples
+
+MIB = 2**20
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def test_without_a_terminal_a_line_comes_whenever_nothing_else_was_said(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    clock = Clock()
+    watcher = LineWatcher(clock)
+    watcher.prepares(target("a"))
+    for _ in range(40):
+        clock.now_s += 1
+        watcher.tick()
+    watcher.starts(target("a"), 1, 3, 30.0)
+    for _ in range(20):
+        clock.now_s += 1
+        watcher.tick()
+    lines = capsys.readouterr().err.splitlines()
+    what = describe(target("a"))
+    assert lines == [
+        f"preparing the model of {what}",
+        f"preparing the model of {what}",
+        f"process 1 of 3: {what}, 0:25 left",
+        f"process 1 of 3: {what}, 0:10 left",
+    ]
+    assert LINE_EVERY_S == 15.0
+
+
+def test_a_download_tells_how_far_it_is() -> None:
+    clock = Clock()
+    lines: list[str] = []
+    tell = downloads.line_progress(lines.append, clock)
+    for number in range(41):
+        tell("weights.pth", number * MIB, 40 * MIB)
+        clock.now_s += 1
+    assert lines == [
+        "fetching weights.pth",
+        "fetching weights.pth: 15.0 MiB of 40.0 MiB",
+        "fetching weights.pth: 30.0 MiB of 40.0 MiB",
+    ]
+
+
+def test_a_run_says_what_it_is_about_to_do_and_what_the_budget_allows() -> None:
+    free = Outlook(cells=12, processes=36, expected_s=190.0, budget_s=None, reachable=12)
+    assert outlook_text(free) == "12 cells, 36 processes or more, about 3:10"
+    short = Outlook(cells=12, processes=36, expected_s=190.0, budget_s=20.0, reachable=4)
+    assert outlook_text(short) == (
+        "12 cells, 36 processes or more, about 3:10; the budget leaves 0:20, which is likely to end "
+        "after 4 of the cells"
+    )
+
+
+def test_a_first_row_is_said_as_soon_as_it_is_known() -> None:
+    quality = Quality(
+        metric="parity_error", value=1e-7, floor=1e-3, better="lower", passed=True, items=8
+    )
+    memory = Memory(peak_bytes=34 * MIB, peak_source="VmHWM")
+    made = replicate(0, samples(7e6, 50, 0), quality=quality, memory=memory)
+    text = look_text(record(replicates=[made]))
+    assert "p50 7.0" in text
+    assert "peak 34.0 MiB, parity_error 1e-07 (one short process; more follow)" in text
+
+
+def test_a_wait_ends_when_the_machine_is_quiet() -> None:
+    said: list[str] = []
+    quiet, clock = waiting(["others use 45% of the CPUs", "others use 20% of the CPUs", ""], said)
+    quiet.wait()
+    assert clock.now_s == 6.0
+    assert said == [
+        "waiting for a quiet machine: others use 45% of the CPUs",
+        "the machine is quiet after 6 s",
+    ]
+
+
+def test_a_long_wait_tells_that_it_goes_on() -> None:
+    said: list[str] = []
+    quiet, _ = waiting(["others use 45% of the CPUs"] * 99, said, limit_s=60.0)
+    quiet.wait()
+    assert len(said) == 1 + 3 + 1, "each 16 s of looks of 2 s, and the end"
+
+
+def test_a_wait_ends_when_its_time_is_over_and_says_so() -> None:
+    said: list[str] = []
+    quiet, clock = waiting(["others use 45% of the CPUs"] * 99, said, limit_s=10.0)
+    quiet.wait()
+    quiet.wait()
+    assert clock.now_s == 10.0, "all waits of a run together"
+    assert said[-1] == (
+        "not quiet within 10 s (others use 45% of the CPUs): measuring all the same"
+    )
+    assert len(said) == 2
+
+
+def test_nobody_waits_who_does_not_ask_for_it() -> None:
+    said: list[str] = []
+    quiet, clock = waiting(["others use 45% of the CPUs"] * 9, said, limit_s=0.0)
+    quiet.wait()
+    assert (clock.now_s, said) == (0.0, [])
+
+
+def waiting(found: list[str], said: list[str], limit_s: float = 60.0) -> tuple[Quiet, Clock]:
+    """Looks of two seconds each, which find these in turn."""
+    clock, looks = Clock(), iter(found)
+
+    def look() -> str:
+        clock.now_s += 2.0
+        return next(looks)
+
+    return Quiet(limit_s, said.append, look, clock), clock

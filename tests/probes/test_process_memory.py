@@ -1,0 +1,75 @@
+"""Memory of the worker process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edgebench.probes import process_memory
+from edgebench.testing.trees import write_tree
+
+STATUS = "Name:\tpython3\nVmPeak:\t  999 kB\nVmHWM:\t   22396 kB\nVmRSS:\t   100 kB"
+ROLLUP = (
+    "55dbc2487000-7fff2d2c7000 ---p 00000000 00:00 0    [rollup]\nRss:      1712 kB\n"
+    "Private_Clean:   120 kB\nPrivate_Dirty:   116 kB\nPrivate_Hugetlb:  2048 kB"
+)
+
+
+def test_peak_is_the_high_water_mark_of_resident_memory(tmp_path: Path) -> None:
+    write_tree(tmp_path, {"proc/self/status": STATUS})
+    assert process_memory.peak_rss(tmp_path, "linux") == (22396 * 1024, "VmHWM")
+
+
+@pytest.mark.parametrize("status", ["Name: x", "VmHWM: many kB", "VmHWM: 12 MB", ""])
+def test_an_unreadable_peak_is_none_with_the_reason(tmp_path: Path, status: str) -> None:
+    write_tree(tmp_path, {"proc/self/status": status})
+    peak, why = process_memory.peak_rss(tmp_path, "linux")
+    assert peak is None
+    assert "VmHWM" in why
+
+
+def test_uss_is_private_memory_only(tmp_path: Path) -> None:
+    write_tree(tmp_path, {"proc/self/smaps_rollup": ROLLUP})
+    assert process_memory.uss_bytes(tmp_path, "linux") == (120 + 116 + 2048) * 1024
+
+
+def test_uss_without_its_lines_is_none(tmp_path: Path) -> None:
+    assert process_memory.uss_bytes(tmp_path, "linux") is None
+    write_tree(tmp_path, {"proc/self/smaps_rollup": "Private_Clean:  120 kB"})
+    assert process_memory.uss_bytes(tmp_path, "linux") is None
+
+
+def test_macos_counts_ru_maxrss_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    import resource
+
+    class Usage:
+        ru_maxrss = 22_000_000
+
+    monkeypatch.setattr(resource, "getrusage", lambda who: Usage())
+    assert process_memory.peak_rss(platform="darwin") == (22_000_000, "ru_maxrss")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the live /proc")
+def test_peak_of_this_process_sees_memory_that_was_freed() -> None:
+    program = (
+        "from edgebench.probes.process_memory import peak_rss, uss_bytes\n"
+        "block = bytearray(b'x') * (64 << 20)\n"
+        "held = uss_bytes()\n"
+        "del block\n"
+        "peak, source = peak_rss()\n"
+        "assert source == 'VmHWM' and peak > 64 << 20, (peak, source)\n"
+        "assert held > 64 << 20 > uss_bytes()\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_importing_the_probe_imports_nothing_heavy() -> None:
+    program = (
+        "import sys, edgebench.probes.process_memory\n"
+        "heavy = {'numpy', 'psutil', 'msgspec', 'onnxruntime', 'subprocess'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
