@@ -40,7 +40,7 @@ def row_of(record: rec.Record) -> Row:
     cell = record.cell
     good = [replicate for replicate in record.replicates if replicate.status == "ok"]
     each = [_ascending(replicate.samples_ns) for replicate in good if replicate.samples_ns]
-    latency = _latency(cell, each, len(good), unknown)
+    latency, of_median = _latency(cell, each, len(good), unknown)
     rates = _rates(cell, good)
     rate, throughput = _middle(rates), stats.log_interval(rates)
     memories = [replicate.memory for replicate in good if replicate.memory is not None]
@@ -58,7 +58,7 @@ def row_of(record: rec.Record) -> Row:
         status=record.status,
         reasons=_reasons(record),
         latency_ns=latency,
-        interval=_interval(record, good, _reached(record, each, throughput)),
+        interval=_interval(record, good, _reached(record, each, of_median, throughput)),
         throughput_per_s=rate,
         throughput_low_per_s=throughput and rate and min(throughput.low, rate),
         throughput_high_per_s=throughput and rate and max(throughput.high, rate),
@@ -94,14 +94,14 @@ def row_of(record: rec.Record) -> Row:
 
 def _latency(
     cell: rec.CellFacts, each: Sequence[Samples], replicates: int, unknown: Unknown
-) -> Latency:
-    """Of the ascending samples of each replicate that has some."""
+) -> tuple[Latency, stats.Interval | None]:
+    """Of the ascending samples of each replicate that has some; and the interval of their medians, not rounded."""
     if cell.scenario == "offline":
         unknown["latency_ns"] = "offline: one query of many items, no latency of its own"
-        return Latency(samples=0, replicates=replicates)
+        return Latency(samples=0, replicates=replicates), None
     if not each:
         unknown["latency_ns"] = "nothing was measured"
-        return Latency(samples=0, replicates=replicates)
+        return Latency(samples=0, replicates=replicates), None
     pooled = np.concatenate(each)
     pooled.sort()
     p50 = _percentile(pooled, 500, "p50", unknown)
@@ -110,10 +110,11 @@ def _latency(
     p50_each = _of_replicates(each, 500, 1)
     p90_each = _of_replicates(each, 900, _P90_PER_REPLICATE)
     p99_each = _of_replicates(each, 990, _P99_PER_REPLICATE)
-    p50_low, p50_high = _bounds(p50, p50_each, "p50", unknown)
-    p90_low, p90_high = _bounds(p90, p90_each, "p90", unknown)
-    p99_low, p99_high = _bounds(p99, p99_each, "p99", unknown)
-    return Latency(
+    of_median = stats.log_interval(p50_each)
+    p50_low, p50_high = _bounds(p50, p50_each, of_median, "p50", unknown)
+    p90_low, p90_high = _bounds(p90, p90_each, stats.log_interval(p90_each), "p90", unknown)
+    p99_low, p99_high = _bounds(p99, p99_each, stats.log_interval(p99_each), "p99", unknown)
+    latency = Latency(
         p50=p50,
         p90=p90,
         p99=p99,
@@ -134,6 +135,7 @@ def _latency(
         p90_of_replicates=p90_each,
         p99_of_replicates=p99_each,
     )
+    return latency, of_median
 
 
 def _of_replicates(each: Sequence[Samples], permille: int, least: int) -> list[int]:
@@ -170,10 +172,13 @@ def _far_tail(pooled: Samples, unknown: Unknown) -> int | None:
 
 
 def _bounds(
-    value: int | None, each: Sequence[int], name: str, unknown: Unknown
+    value: int | None,
+    each: Sequence[int],
+    interval: stats.Interval | None,
+    name: str,
+    unknown: Unknown,
 ) -> tuple[int | None, int | None]:
     """The interval over replicates, widened where the pooled value lies outside it."""
-    interval = None if value is None else stats.log_interval(each)
     if value is None or interval is None:
         why = f"{name} is unknown" if value is None else _no_interval(len(each))
         unknown[f"latency_ns.{name}_low"] = unknown[f"latency_ns.{name}_high"] = why
@@ -236,12 +241,16 @@ def _interval(
 
 
 def _reached(
-    record: rec.Record, each: Sequence[Samples], throughput: stats.Interval | None
+    record: rec.Record,
+    each: Sequence[Samples],
+    of_median: stats.Interval | None,
+    throughput: stats.Interval | None,
 ) -> stats.Interval | None:
     """The interval of what the run was to know precisely: of the throughput or its percentile."""
     if record.cell.scenario == "offline":
         return throughput
-    return stats.log_interval(_of_replicates(each, round(record.percentile * 1000), 1))
+    permille = round(record.percentile * 1000)
+    return of_median if permille == 500 else stats.log_interval(_of_replicates(each, permille, 1))
 
 
 # --- everything else that replicates hold
