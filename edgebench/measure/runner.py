@@ -27,7 +27,7 @@ from edgebench.energy.run_meter import Meter, NoMeter
 from edgebench.errors import DeviceStateError, UnsupportedError
 from edgebench.measure import preparation_process, reruns, round_order
 from edgebench.measure.extra_rounds import open_cells
-from edgebench.measure.launch_worker import OUT_OF_TIME, run_worker
+from edgebench.measure.launch_worker import run_worker
 from edgebench.measure.model_files import Ask, NotReady
 from edgebench.measure.power_modes import PowerModes
 from edgebench.measure.replicate.sustained_loop import metered_window
@@ -35,6 +35,7 @@ from edgebench.measure.state_monitor import StateMonitor, allowing_heat, postfli
 from edgebench.measure.wait_for_quiet import Quiet
 from edgebench.measure.worker_messages import Done, Job
 from edgebench.processes import signals
+from edgebench.processes.child import OUT_OF_TIME
 from edgebench.record import (
     CellFacts,
     DeviceFacts,

@@ -206,8 +206,8 @@ def test_a_hang_is_of_the_arm_and_the_phase_it_is_in(
     """Patience ends soon there alone: a slow machine takes its time for everything else."""
 
     class Arm(pair_runner._Arm):
-        def _line(self, limit_s: float) -> bytes:
-            return super()._line(1.0 if (self._side, self._phase) == (side, phase) else limit_s)
+        def _waits_s(self, limit_s: float) -> float:
+            return 1.0 if (self._side, self._child.phase) == (side, phase) else limit_s
 
     monkeypatch.setattr(pair_runner, "_Arm", Arm)
     arms = arms_of(tmp_path, **{side: f"{FAULTS}:{fault}"})

@@ -22,7 +22,6 @@ from edgebench.energy.replicate_energy import Idle
 from edgebench.energy.run_meter import Meter
 from edgebench.errors import DeviceStateError, StoreError
 from edgebench.measure import reruns
-from edgebench.measure.launch_worker import OUT_OF_TIME
 from edgebench.measure.model_files import NotReady
 from edgebench.measure.runner import (
     MIN_SLICE_S,
@@ -40,6 +39,7 @@ from edgebench.measure.wait_for_quiet import Quiet
 from edgebench.measure.worker_messages import Done, Job
 from edgebench.probes import machine_state
 from edgebench.processes import signals
+from edgebench.processes.child import OUT_OF_TIME
 from edgebench.record import (
     CellFacts,
     Energy,
