@@ -10,7 +10,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -105,102 +105,66 @@ class PairFailed(Exception):
         self.side, self.status, self.reason = side, status, reason
 
 
+@dataclass(frozen=True, kw_only=True)
+class PairPlan:
+    """How a pair of a cell is measured."""
+
+    cell: str
+    index: int
+    first: Side
+    cores: Sequence[int]  # of the arms; empty: not pinned
+    quality: bool  # the looks at length, and its quality is measured
+    rounds: int = ROUNDS
+    time_out_s: float = 120.0
+    #: So many seconds from now, silence is waited for no longer, but for GRACE_S; an arm that is never
+    #: silent for long goes on.
+    give_up_s: float | None = None
+    inherited_fds: tuple[int, ...] = ()
+
+    @property
+    def order(self) -> tuple[Side, Side]:
+        return ("base", "head") if self.first == "base" else ("head", "base")
+
+
 def run_pair(
-    arms: dict[Side, ArmSpec],
-    *,
-    cell: str,
-    index: int,
-    first: Side,
-    cores: Sequence[int],
-    quality: bool,
-    rounds: int = ROUNDS,
-    time_out_s: float = 120.0,
-    give_up_s: float | None = None,
-    inherited_fds: tuple[int, ...] = (),
+    arms: Mapping[Side, ArmSpec],
+    plan: PairPlan,
     available_bytes: Callable[[], int | None] = lambda: None,
     meter: Meter | None = None,
 ) -> Pair:
     """Measures one pair. Raises PairFailed; the processes are gone whatever happens.
 
     After the blocks either arm is looked at while the other sleeps: whether its times are a measure of its
-    work. `quality`: at length, and its quality is measured. `give_up_s`: so many seconds from
-    now, silence is waited for no longer, but for GRACE_S; an arm that is never silent for long goes on.
-    `meter`: after the blocks either arm runs alone for as long as it needs, and has its energy read.
+    work. `meter`: after the blocks either arm runs alone for as long as it needs, and has its energy read.
     """
     begun = time.perf_counter()
     started = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
     load = os.getloadavg()[0]
-    order: tuple[Side, Side] = ("base", "head") if first == "base" else ("head", "base")
-    running: dict[Side, _Arm] = {}
-    until_s = math.inf if give_up_s is None else time.monotonic() + give_up_s
-    patience = Patience(time_out_s, until_s)
+    running: dict[Side, _Arm] = {}  # in the order of their turns
     try:
-        # Both or neither: an arm that makes its inputs has another peak of memory than one that reads.
-        kept = all(Path(arm.items).is_file() for arm in arms.values())
-        with borrow(cores) as lent:
-            for side, place in zip(order, (cores, lent), strict=True):
-                job = ArmJob(
-                    job=arms[side].job,
-                    cores=list(cores),
-                    lent=list(place),
-                    items=arms[side].items,
-                    items_kept=kept,
-                    quality=quality,
-                )
-                interpreter = arms[side].interpreter
-                running[side] = _Arm(side, job, interpreter, patience, inherited_fds)
-            for side in order:
-                running[side].expect(Ready)
-        loaded: dict[Side, Loaded] = {}
-        for side in order:
-            if loaded:
-                _check_room(order[0], side, loaded[order[0]], available_bytes())
-            running[side].send(OPEN)
-            loaded[side] = running[side].expect(Loaded)
-        device = any(arm.device for arm in loaded.values())
-        begin = _block_shape(loaded.values(), long_blocks=device or not cores)
+        _start(running, arms, plan)
+        loaded = _load(running, available_bytes)
+        device = any(arm.device for arm in loaded)
+        begin = _block_shape(loaded, long_blocks=device or not plan.cores)
         slept_ns = asleep_ns()
-        for side in order:
-            running[side].send(encode(begin) + b"\n")
-        for _ in range(rounds):
-            for side in order:
-                running[side].block()
-        for side in order:
-            running[side].send(END)
-        stretches = {side: running[side].run_for(meter.needed_s) for side in order} if meter else {}
-        for side in order:
-            running[side].send(END)
-        disturbed = next(filter(None, (running[side].disturbed() for side in order)), None)
-        if asleep_ns() - slept_ns > MIN_SUSPENDED_NS:
-            disturbed = disturbed or SUSPENDED
-        clocks: dict[Side, _Clock] = {}
-        for side in order:
-            running[side].send(CHECK)
-            running[side].expect(Checked)
-            clocks[side] = running[side].clock()
-        for side in order:
-            running[side].send(END)
-        measured = {
-            side: msgspec.structs.replace(
-                running[side].expect(Measured),
-                clock_lag_ns=clocks[side].lag_ns,
-                reasons=clocks[side].reasons,
-            )
-            for side in order
-        }
+        _blocks(running, begin, plan.rounds)
+        windows = _energy_windows(running, meter)
+        disturbed = _disturbed(running, slept_ns)
+        clocks = _looks(running)
+        measured = _results(running, clocks)
     finally:
         for arm in running.values():
             arm.end()
-    for side, ran in stretches.items():
+    for side, window in windows.items():
         assert meter is not None
-        energy = _energy(meter, ran, arms[side].job.batch, started)
+        energy = _energy(meter, window, arms[side].job.batch, started)
         measured[side] = msgspec.structs.replace(measured[side], energy=energy)
     return Pair(
         schema=SCHEMA,
-        cell=cell,
-        index=index,
-        first=first,
-        cores=list(cores),
+        cell=plan.cell,
+        index=plan.index,
+        first=plan.first,
+        cores=list(plan.cores),
         load_1m=round(load, 2),
         started_utc=started,
         seconds=round(time.perf_counter() - begun, 3),
@@ -210,6 +174,87 @@ def run_pair(
         head=measured["head"],
         disturbed=disturbed,
     )
+
+
+def _start(running: dict[Side, _Arm], arms: Mapping[Side, ArmSpec], plan: PairPlan) -> None:
+    """Both arms at once, each on a core, until all that they import is there."""
+    until_s = math.inf if plan.give_up_s is None else time.monotonic() + plan.give_up_s
+    patience = Patience(plan.time_out_s, until_s)
+    # Both or neither: an arm that makes its inputs has another peak of memory than one that reads.
+    kept = all(Path(arm.items).is_file() for arm in arms.values())
+    with borrow(plan.cores) as lent:
+        for side, place in zip(plan.order, (plan.cores, lent), strict=True):
+            spec = arms[side]
+            job = ArmJob(
+                job=spec.job,
+                cores=list(plan.cores),
+                lent=list(place),
+                items=spec.items,
+                items_kept=kept,
+                quality=plan.quality,
+            )
+            running[side] = _Arm(side, job, spec.interpreter, patience, plan.inherited_fds)
+        for arm in running.values():
+            arm.expect(Ready)
+
+
+def _load(running: dict[Side, _Arm], available_bytes: Callable[[], int | None]) -> list[Loaded]:
+    """One model after the other, the second where there is room for it."""
+    first, second = running
+    running[first].send(OPEN)
+    loaded = running[first].expect(Loaded)
+    _check_room(first, second, loaded, available_bytes())
+    running[second].send(OPEN)
+    return [loaded, running[second].expect(Loaded)]
+
+
+def _blocks(running: dict[Side, _Arm], begin: BlockShape, rounds: int) -> None:
+    """The measured blocks, in turns."""
+    for arm in running.values():
+        arm.send(encode(begin) + b"\n")
+    for _ in range(rounds):
+        for arm in running.values():
+            arm.block()
+    _end_phase(running)
+
+
+def _energy_windows(running: dict[Side, _Arm], meter: Meter | None) -> dict[Side, WindowDone]:
+    """A window of each arm alone, for the meter; none without one."""
+    windows = {side: arm.run_for(meter.needed_s) for side, arm in running.items()} if meter else {}
+    _end_phase(running)
+    return windows
+
+
+def _end_phase(running: dict[Side, _Arm]) -> None:
+    for arm in running.values():
+        arm.send(END)
+
+
+def _disturbed(running: dict[Side, _Arm], slept_ns: int) -> Reason | None:
+    """What happened to either arm, or to the machine, since it had slept for so long."""
+    stopped = [arm.disturbed() for arm in running.values()]
+    suspended = SUSPENDED if asleep_ns() - slept_ns > MIN_SUSPENDED_NS else None
+    return next(filter(None, [*stopped, suspended]), None)
+
+
+def _looks(running: dict[Side, _Arm]) -> dict[Side, _Clock]:
+    """Either arm looks at itself while the other sleeps; what its clock was meanwhile."""
+    clocks = {}
+    for side, arm in running.items():
+        arm.send(CHECK)
+        arm.expect(Checked)
+        clocks[side] = arm.clock()
+    _end_phase(running)
+    return clocks
+
+
+def _results(running: dict[Side, _Arm], clocks: dict[Side, _Clock]) -> dict[Side, Measured]:
+    return {
+        side: msgspec.structs.replace(
+            arm.expect(Measured), clock_lag_ns=clocks[side].lag_ns, reasons=clocks[side].reasons
+        )
+        for side, arm in running.items()
+    }
 
 
 def _energy(meter: Meter, ran: WindowDone, batch: int, started_utc: str) -> Energy | None:

@@ -368,17 +368,16 @@ def _start(
     command: Sequence[str], setup: Setup, read: BinaryIO, write: BinaryIO, log: IO[bytes] | None
 ) -> subprocess.Popen[Any]:
     output = subprocess.DEVNULL if log is None else log
-    if setup.standard:
-        words, fds, streams = [], setup.inherited_fds, (read, write)
-    else:
+    words: list[str] = []
+    fds = setup.inherited_fds
+    if not setup.standard:
         words = [str(read.fileno()), str(write.fileno()), str(os.getpid())]
-        fds = (read.fileno(), write.fileno(), *setup.inherited_fds)
-        streams = (subprocess.DEVNULL, output)
+        fds = (read.fileno(), write.fileno(), *fds)
     return setup.spawn(
         [*command, *words],
         pass_fds=fds,
-        stdin=streams[0],
-        stdout=streams[1],
+        stdin=read if setup.standard else subprocess.DEVNULL,
+        stdout=write if setup.standard else output,
         stderr=output,
         start_new_session=True,  # Ctrl-C is this process's to handle
         env=setup.environment,

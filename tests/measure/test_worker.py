@@ -17,7 +17,7 @@ from edgebench.definitions.workload import PARITY_METRIC, Quality
 from edgebench.errors import EdgebenchError, UnsupportedError
 from edgebench.files.model_outputs import save_outputs
 from edgebench.measure import launch_worker
-from edgebench.measure.replicate import answer_completion, loops, quality_checks, worker
+from edgebench.measure.replicate import answer_completion, loops, quality_checks, steps, worker
 from edgebench.measure.replicate.check_plan import AT_LENGTH, IN_BRIEF
 from edgebench.measure.worker_messages import Done, Job, encode_message
 from edgebench.measure.worker_observer import MIN_LOOKS, WINDOW
@@ -229,8 +229,8 @@ def test_a_backend_that_fails_on_drawn_inputs_is_told_what_they_were() -> None:
     session: Any = Failing()
     task = load_task("seeded_inputs", TaskContext(inputs=[info]))
     with pytest.raises(EdgebenchError, match=r"out of bounds; inputs were drawn: 'ids'") as failed:
-        worker._first_inference(session, {}, lambda: task)
+        steps.first_inference(session, {}, lambda: task)
     assert "--range NAME=low,high" in failed.value.fix
     floats = load_task("seeded_inputs", TaskContext(inputs=[TensorInfo("x", "float32", (1, 4))]))
     with pytest.raises(RuntimeError, match="out of bounds"):
-        worker._first_inference(session, {}, lambda: floats)
+        steps.first_inference(session, {}, lambda: floats)
