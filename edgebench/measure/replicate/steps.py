@@ -328,15 +328,14 @@ def _window(job: Job, session: Session, pool: list[Any], typical_ns: int) -> Win
         pool,
         typical_ns=typical_ns,
         slice_s=job.slice_s,
-        target=job.target,
-        percentile=job.percentile,
+        precision=loops.Precision(job.target, job.percentile),
         max_samples=job.max_samples,
         min_window_s=job.min_window_s,
     )
 
 
 def _sustained(job: Job, session: Session, pool: list[Any], typical_ns: int) -> Window:
-    from edgebench.measure.replicate.sustained_loop import sustained
+    from edgebench.measure.replicate.sustained_loop import Temperature, sustained
     from edgebench.probes.temperature import Thermometer
 
     _, device_source = session.device_memory()
@@ -347,8 +346,7 @@ def _sustained(job: Job, session: Session, pool: list[Any], typical_ns: int) -> 
         typical_ns=typical_ns,
         limit_s=job.sustain_s,
         max_samples=job.max_samples,
-        temperature=thermometer.read,
-        temperature_source=thermometer.source,
+        temperature=Temperature(thermometer.read, thermometer.source),
         min_window_s=job.min_window_s,
     )
 
