@@ -20,7 +20,7 @@ from edgebench.ab_test.ab_report import CellEvidence
 from edgebench.ab_test.ab_report_types import CellCase
 from edgebench.ab_test.cell_verdict import mismatch, wanted_pairs, wants_energy
 from edgebench.ab_test.pair_record import SIDES, Pair, Side
-from edgebench.ab_test.pair_runner import ArmSpec, PairFailed, run_pair
+from edgebench.ab_test.pair_runner import ArmSpec, PairFailed, PairPlan, run_pair
 from edgebench.ab_test.verdict import Rules
 from edgebench.energy.run_meter import Meter
 from edgebench.errors import DeviceStateError
@@ -75,9 +75,27 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How to measure; how to judge stands in `Rules`."""
 
     budget_s: float | None = None
+    started_s: float | None = (
+        None  # when the budget began, by the monotonic clock; None: when it is measured
+    )
     rounds: int = 20
     time_out_s: float = 120.0
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class Means:
+    """What an A/B is measured with. `keep` takes each pair as soon as there is one; the clock is that of
+    `started_s`."""
+
+    keep: Callable[[Pair], None] = lambda pair: None
+    launch: Callable[..., Pair] = run_pair
+    hold: Callable[..., AbstractContextManager[cores.CoreLease]] = cores.hold
+    clock: Callable[[], float] = time.monotonic
+    meter: Meter | None = None
+
+
+MEANS = Means()
 
 
 class ABRunner:
@@ -90,21 +108,14 @@ class ABRunner:
         settings: Settings,
         watcher: Watcher,
         started_s: float,
-        keep: Callable[[Pair], None] = lambda pair: None,
-        launch: Callable[..., Pair] = run_pair,
-        hold: Callable[..., AbstractContextManager[cores.CoreLease]] = cores.hold,
-        clock: Callable[[], float] = time.monotonic,
-        meter: Meter | None = None,
+        means: Means = MEANS,
     ) -> None:
         self._ab_cells = ab_cells
         self._rules = rules
         self._settings = settings
         self._watcher = watcher
-        self._keep = keep
-        self._launch = launch
-        self._hold = hold
-        self._clock = clock
-        self._meter = meter if meter is not None and meter.needed_s else None
+        self._means = means
+        self._meter = means.meter if means.meter is not None and means.meter.needed_s else None
         self._deadline = None if settings.budget_s is None else started_s + settings.budget_s
         self._source = random.Random(settings.seed)
         self._starts: dict[int, int] = {}  # which arm begins a cell's first pair
@@ -137,7 +148,7 @@ class ABRunner:
         return wants_energy(ab_cell.case, ab_cell.pairs, self._rules)
 
     def _left_s(self) -> float | None:
-        return None if self._deadline is None else self._deadline - self._clock()
+        return None if self._deadline is None else self._deadline - self._means.clock()
 
     def _patience_s(self) -> float:
         left = self._left_s()
@@ -156,17 +167,16 @@ class ABRunner:
         assert ab_cell.arms is not None
         index = len(ab_cell.pairs)
         self._watcher.pair_starts(ab_cell, self._wanted(ab_cell), self._left_s())
-        begun = self._clock()
+        begun = self._means.clock()
         arms = {
             side: spec.in_folder(folder, f"{id(ab_cell)}-{side}")
             for side, spec in ab_cell.arms.items()
         }
         try:
-            with self._hold(
+            with self._means.hold(
                 ab_cell.cores, source=self._source, patience_s=self._patience_s()
             ) as held:
-                pair = self._launch(
-                    arms,
+                plan = PairPlan(
                     cell=ab_cell.case.cell,
                     index=index,
                     first=self._first(ab_cell, index),
@@ -176,9 +186,9 @@ class ABRunner:
                     time_out_s=self._settings.time_out_s,
                     give_up_s=self._give_up_s(ab_cell),
                     inherited_fds=held.fds,
-                    available_bytes=available_bytes,
-                    meter=self._meter if self._wants_energy(ab_cell) else None,
                 )
+                meter = self._meter if self._wants_energy(ab_cell) else None
+                pair = self._means.launch(arms, plan, available_bytes, meter)
         except PairFailed as failed:
             if failed.reason.code in DOUBTS and ab_cell.retries < MAX_RETRIES:
                 ab_cell.retries += 1
@@ -192,8 +202,8 @@ class ABRunner:
             if index == 0:
                 pair = _with_parity(pair, arms, ab_cell.allowed)
             ab_cell.pairs.append(pair)
-            self._keep(pair)
-        ab_cell.seconds += self._clock() - begun
+            self._means.keep(pair)
+        ab_cell.seconds += self._means.clock() - begun
         self._watcher.pair_done(ab_cell)
 
     def _first(self, ab_cell: ABCell, index: int) -> Side:

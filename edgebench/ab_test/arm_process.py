@@ -12,6 +12,7 @@ import os
 import resource
 import sys
 import time
+from dataclasses import replace
 from functools import cache
 from itertools import cycle
 from pathlib import Path
@@ -19,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from edgebench import registry
 from edgebench.ab_test.arm_messages import (
     BLOCK,
     END,
@@ -37,12 +37,15 @@ from edgebench.ab_test.arm_messages import (
     encode,
 )
 from edgebench.ab_test.pair_record import Alone, ArmBlock, BlockShape, Measured
-from edgebench.backend import ModelFile, Session, computes_itself
+from edgebench.analysis.per_row.answer_cache import DEFERRED
+from edgebench.backend import Backend, Session, computes_itself
 from edgebench.errors import EdgebenchError, UnsupportedError
+from edgebench.measure.replicate import steps
+from edgebench.measure.replicate.phases import peak_of
 from edgebench.measure.replicate.worker_ipc import ParentLink
 from edgebench.probes import process_memory, run_queue_waits
-from edgebench.processes.parent_tie import be_first_to_go
-from edgebench.record import Reason
+from edgebench.processes.parent_tie import be_first_to_go, limit_memory
+from edgebench.record import Completion, Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -92,9 +95,7 @@ def main() -> None:
     except EdgebenchError as error:
         link.say(_broken("failed", "error", error.message, error.fix))
     except Exception as error:  # noqa: BLE001 - whatever a backend or task raises is a reason
-        from edgebench.measure.replicate.worker import explain
-
-        link.say(_broken("failed", *explain(error, job.job.task, job.job.backend)))
+        link.say(_broken("failed", *steps.explain(error, job.job.task, job.job.backend)))
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
@@ -104,104 +105,28 @@ def _measure(arm: ArmJob, link: _Link) -> Measured | Broken:
     job = arm.job
     everywhere = os.sched_getaffinity(0) if arm.cores else set()
     _pin(arm.lent)
-    if job.memory_limit_bytes is not None:
-        resource.setrlimit(resource.RLIMIT_DATA, (job.memory_limit_bytes,) * 2)
-    link.phase("import of the runtime")
-    backend = registry.load(job.backend)
-    os.environ.update(backend.environment(job.options))
-    runtime = backend.import_runtime()
-
-    from edgebench.analysis.per_row.answer_cache import DEFERRED
-    from edgebench.measure.replicate import answer_completion, quality_checks
-    from edgebench.measure.replicate.check_plan import AT_LENGTH, IN_BRIEF
-    from edgebench.measure.replicate.loops import no_gc
-    from edgebench.measure.replicate.phases import peak_of, precision_of
-    from edgebench.measure.replicate.worker import counted_window, looks, task_of
-    from edgebench.preparation.input_pool import pool_of
-
-    plan = AT_LENGTH if arm.quality else IN_BRIEF
-
-    @cache
-    def task() -> Task:
-        return task_of(job, job.fp32_inputs or session.inputs)
-
-    # A file in a runtime's own format is described by its session alone.
-    early = bool(job.fp32_inputs) or arm.items_kept
-    items = _items(arm, task, link) if early else []
-    link.say_and_wait(Ready(), "load of the model")
-    _pin(arm.cores)
-    session = backend.open(_model(job), job.options)
-    items = items or _items(arm, task, link)
-    pool = [session.prepare(feeds) for feeds in pool_of(items, job.batch)]
-    items = items[: quality_checks.CHECKED_ITEMS]
-    link.phase("warm-up")
-    rotation = cycle(pool)
-    typical_ns = _warm_up(session, rotation)
-    if arm.quality:
-        queries = answer_completion.max_queries(plan.completion_pairs)
-        link.phase("check for deferred answers", queries * typical_ns / 1e9)
-        if answer_completion.completion(
-            session, pool, typical_ns, plan.completion_pairs
-        ).incomplete:
-            return Broken("invalid", DEFERRED)  # what its blocks submit would pile up
-    resident, _ = process_memory.peak_rss()
-    elsewhere = not computes_itself(session.device()) or session.device_memory() != (None, "")
-    loaded = Loaded(typical_ns, resident, device=elsewhere)
-    begin = decode_begin(link.say_and_wait(loaded, "measurement"))
-    with no_gc():
-        blocks = _blocks(session, rotation, begin, link)
-        _stretches(session, rotation, link)
-    peak = peak_of(session)
+    limit_memory(job.memory_limit_bytes)
+    runtime = steps.import_runtime(job, link)
+    opened, items = _open(arm, link, runtime.backend)
+    if arm.quality and steps.completion(opened, "check for deferred answers").incomplete:
+        return Broken("invalid", DEFERRED)  # what its blocks submit would pile up
+    blocks = _blocks_in_turn(opened, link)
+    peak = peak_of(opened.session)
     # Alone, as the blocks were; and no earlier, since further inputs would be in the peak.
     link.line()
-
-    def phase(name: str, seconds: float, queries: int) -> None:
-        link.phase(name, seconds + queries * typical_ns / 1e9)
-
-    phase("reading of outputs", 0.0, answer_completion.max_queries(plan.completion_pairs))
-    completed = answer_completion.completion(session, pool, typical_ns, plan.completion_pairs)
-    phase("count of threads and processes", COUNTED_S, 1)
-    brief = msgspec.structs.replace(job, slice_s=COUNTED_S)
-    window, accounts = counted_window(brief, session, pool, typical_ns)
-    again = msgspec.structs.replace(arm, items_kept=Path(arm.items).is_file())
-    feeds = pool_of(_items(again, task, link), job.batch)
-    brief = msgspec.structs.replace(job, slice_s=LOOKS_S)
-    completed, unseen, pipeline = looks(
-        brief, session, feeds, pool, typical_ns, plan, completed, task, phase
-    )
-    del feeds
-    phase("end of the looks", 0.0, 0)
+    completed = steps.completion(opened)
+    alone = _alone(opened)
+    completed, unseen, pipeline = _looks(arm, opened, completed)
+    opened.phase("end of the looks")
     link.say_and_wait(Checked(), "output check")
     _pin(everywhere)
     link.phase("output check")
-    found = quality_checks.output_check(
-        session,
-        items,
-        batch=job.batch,
-        precision=precision_of(job),
-        reference=job.reference,
-        expected=job.expected,
-        parity=job.parity,
-        asked=job.parity_limit,
-    )
-    checked = msgspec.structs.replace(found, rounding=job.fp32_rounding)
+    checked = steps.output_check(job, opened.session, items)
     quality = effective = None
     if arm.quality:
         link.phase("quality pass", 10 * job.slice_s)
-        quality = quality_checks.quality(
-            session,
-            task(),
-            job.quality,
-            batch=job.batch,
-            precision=precision_of(job),
-            reference=job.reference,
-            constant=job.reference_constant,
-            note=job.reference_note,
-            parity=job.parity,
-            asked=job.parity_limit,
-        )
-        link.phase("reading of effective facts")
-        effective = session.effective()
+        quality = steps.quality(job, opened.session, opened.task())
+        effective = steps.effective(link, opened.session)
     return Measured(
         blocks=blocks,
         memory=peak,
@@ -211,15 +136,84 @@ def _measure(arm: ArmJob, link: _Link) -> Measured | Broken:
         completion=completed,
         unseen=unseen,
         pipeline=pipeline,
-        alone=Alone(
-            window_ns=window.window_ns,
-            start_ns=window.start_ns,
-            end_ns=window.end_ns,
-            cpu_ns=window.cpu_ns,
-            accounts=accounts,
-        ),
-        runtime=runtime,
+        alone=alone,
+        runtime=runtime.version,
     )
+
+
+def _open(arm: ArmJob, link: _Link, backend: Backend) -> tuple[steps.Opened, list[Feeds]]:
+    """The warm session, and the items whose outputs are compared. The model opens when the parent says so."""
+    from edgebench.measure.replicate.check_plan import AT_LENGTH, IN_BRIEF
+    from edgebench.measure.replicate.quality_checks import CHECKED_ITEMS
+    from edgebench.preparation.input_pool import pool_of
+
+    job = arm.job
+
+    @cache
+    def task() -> Task:
+        return steps.task_of(job, job.fp32_inputs or session.inputs)
+
+    # A file in a runtime's own format is described by its session alone.
+    early = bool(job.fp32_inputs) or arm.items_kept
+    items = _items(arm, task, link) if early else []
+    link.say_and_wait(Ready(), "load of the model")
+    _pin(arm.cores)
+    session = backend.open(steps.model_file(job), job.options)
+    items = items or _items(arm, task, link)
+    pool = [session.prepare(feeds) for feeds in pool_of(items, job.batch)]
+    link.phase("warm-up")
+    typical_ns = _warm_up(session, cycle(pool))
+    plan = AT_LENGTH if arm.quality else IN_BRIEF
+    return steps.Opened(job, link, plan, session, task, pool, typical_ns), items[:CHECKED_ITEMS]
+
+
+def _blocks_in_turn(opened: steps.Opened, link: _Link) -> list[ArmBlock]:
+    """The measured blocks, and the windows of energy behind them."""
+    from edgebench.measure.replicate.loops import no_gc
+
+    session, rotation = opened.session, _rotation(opened)
+    resident, _ = process_memory.peak_rss()
+    elsewhere = not computes_itself(session.device()) or session.device_memory() != (None, "")
+    loaded = Loaded(opened.typical_ns, resident, device=elsewhere)
+    begin = decode_begin(link.say_and_wait(loaded, "measurement"))
+    with no_gc():
+        blocks = _blocks(session, rotation, begin, link)
+        _stretches(session, rotation, link)
+    return blocks
+
+
+def _rotation(opened: steps.Opened) -> Iterator[Any]:
+    """The pool over and over, from where the warm-up left it."""
+    rotation = cycle(opened.pool)
+    for _ in range(WARM_UP):
+        next(rotation)
+    return rotation
+
+
+def _alone(opened: steps.Opened) -> Alone:
+    """The arm in a closed loop, as the kernel counts it: threads, other processes, time."""
+    opened.phase("count of threads and processes", COUNTED_S, 1)
+    window, accounts = steps.counted_window(_brief(opened, COUNTED_S))
+    return Alone(
+        window_ns=window.window_ns,
+        start_ns=window.start_ns,
+        end_ns=window.end_ns,
+        cpu_ns=window.cpu_ns,
+        accounts=accounts,
+    )
+
+
+def _looks(arm: ArmJob, opened: steps.Opened, completed: Completion) -> steps.Looks:
+    """What the session shows of itself, on the inputs of the blocks, which are read or made once more."""
+    from edgebench.preparation.input_pool import pool_of
+
+    again = msgspec.structs.replace(arm, items_kept=Path(arm.items).is_file())
+    feeds = pool_of(_items(again, opened.task, opened.link), opened.job.batch)
+    return steps.looks(replace(_brief(opened, LOOKS_S), feeds=feeds), completed)
+
+
+def _brief(opened: steps.Opened, slice_s: float) -> steps.Opened:
+    return replace(opened, job=msgspec.structs.replace(opened.job, slice_s=slice_s))
 
 
 def _pin(cores: Collection[int]) -> None:
@@ -229,7 +223,7 @@ def _pin(cores: Collection[int]) -> None:
             os.sched_setaffinity(int(thread.name), cores)
 
 
-def _items(arm: ArmJob, task: Callable[[], Task], link: _Link) -> list[Feeds]:
+def _items(arm: ArmJob, task: Callable[[], Task], link: ParentLink) -> list[Feeds]:
     """The items of the queries, the same in every pair: made in the first, read from then on."""
     from edgebench.files.model_outputs import load_outputs, save_outputs
     from edgebench.preparation import input_pool
@@ -241,20 +235,6 @@ def _items(arm: ArmJob, task: Callable[[], Task], link: _Link) -> list[Feeds]:
     if arm.items and input_pool.can_be_kept(items):
         save_outputs(arm.items, items)
     return items
-
-
-def _model(job: Any) -> ModelFile:
-    return ModelFile(
-        path=Path(job.model_path),
-        format=job.model_format,
-        sha256=job.model_sha256,
-        precision=job.precision,
-        batch=job.batch,
-        names=job.model_names,
-        shapes=job.model_shapes,
-        inputs=tuple(job.model_inputs),
-        outputs=tuple(job.model_outputs),
-    )
 
 
 def _warm_up(session: Session, rotation: Iterator[Any]) -> int:

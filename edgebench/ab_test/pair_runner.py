@@ -8,16 +8,13 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-import select
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
 import msgspec
 
@@ -39,10 +36,10 @@ from edgebench.ab_test.arm_messages import (
 )
 from edgebench.ab_test.pair_record import SCHEMA, BlockShape, Measured, Pair, Side
 from edgebench.measure.cpu_pinning import borrow
-from edgebench.measure.launch_worker import cause_of_death, garbled, oom_kill_count, terminate
 from edgebench.measure.worker_messages import Job, Phase
 from edgebench.measure.worker_observer import MIN_SUSPENDED_NS, STOPPED, SUSPENDED, Witness
 from edgebench.probes.process_accounting import asleep_ns
+from edgebench.processes.child import Child, Limits, Setup, garbled, not_started
 from edgebench.processes.python_command import foreign_module_command, module_command
 from edgebench.record import Energy, Reason, Replicate, Status
 
@@ -108,101 +105,66 @@ class PairFailed(Exception):
         self.side, self.status, self.reason = side, status, reason
 
 
+@dataclass(frozen=True, kw_only=True)
+class PairPlan:
+    """How a pair of a cell is measured."""
+
+    cell: str
+    index: int
+    first: Side
+    cores: Sequence[int]  # of the arms; empty: not pinned
+    quality: bool  # the looks at length, and its quality is measured
+    rounds: int = ROUNDS
+    time_out_s: float = 120.0
+    #: So many seconds from now, silence is waited for no longer, but for GRACE_S; an arm that is never
+    #: silent for long goes on.
+    give_up_s: float | None = None
+    inherited_fds: tuple[int, ...] = ()
+
+    @property
+    def order(self) -> tuple[Side, Side]:
+        return ("base", "head") if self.first == "base" else ("head", "base")
+
+
 def run_pair(
-    arms: dict[Side, ArmSpec],
-    *,
-    cell: str,
-    index: int,
-    first: Side,
-    cores: Sequence[int],
-    quality: bool,
-    rounds: int = ROUNDS,
-    time_out_s: float = 120.0,
-    give_up_s: float | None = None,
-    inherited_fds: tuple[int, ...] = (),
+    arms: Mapping[Side, ArmSpec],
+    plan: PairPlan,
     available_bytes: Callable[[], int | None] = lambda: None,
     meter: Meter | None = None,
 ) -> Pair:
     """Measures one pair. Raises PairFailed; the processes are gone whatever happens.
 
     After the blocks either arm is looked at while the other sleeps: whether its times are a measure of its
-    work. `quality`: at length, and its quality is measured. `give_up_s`: so many seconds from
-    now, silence is waited for no longer, but for GRACE_S; an arm that is never silent for long goes on.
-    `meter`: after the blocks either arm runs alone for as long as it needs, and has its energy read.
+    work. `meter`: after the blocks either arm runs alone for as long as it needs, and has its energy read.
     """
     begun = time.perf_counter()
     started = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
     load = os.getloadavg()[0]
-    order: tuple[Side, Side] = ("base", "head") if first == "base" else ("head", "base")
-    running: dict[Side, _Arm] = {}
-    until = math.inf if give_up_s is None else time.monotonic() + give_up_s
+    running: dict[Side, _Arm] = {}  # in the order of their turns
     try:
-        # Both or neither: an arm that makes its inputs has another peak of memory than one that reads.
-        kept = all(Path(arm.items).is_file() for arm in arms.values())
-        with borrow(cores) as lent:
-            for side, place in zip(order, (cores, lent), strict=True):
-                job = ArmJob(
-                    job=arms[side].job,
-                    cores=list(cores),
-                    lent=list(place),
-                    items=arms[side].items,
-                    items_kept=kept,
-                    quality=quality,
-                )
-                interpreter = arms[side].interpreter
-                running[side] = _Arm(side, job, interpreter, time_out_s, until, inherited_fds)
-            for side in order:
-                running[side].expect(Ready)
-        loaded: dict[Side, Loaded] = {}
-        for side in order:
-            if loaded:
-                _check_room(order[0], side, loaded[order[0]], available_bytes())
-            running[side].send(OPEN)
-            loaded[side] = running[side].expect(Loaded)
-        device = any(arm.device for arm in loaded.values())
-        begin = _block_shape(loaded.values(), long_blocks=device or not cores)
+        _start(running, arms, plan)
+        loaded = _load(running, available_bytes)
+        device = any(arm.device for arm in loaded)
+        begin = _block_shape(loaded, long_blocks=device or not plan.cores)
         slept_ns = asleep_ns()
-        for side in order:
-            running[side].send(encode(begin) + b"\n")
-        for _ in range(rounds):
-            for side in order:
-                running[side].block()
-        for side in order:
-            running[side].send(END)
-        stretches = {side: running[side].run_for(meter.needed_s) for side in order} if meter else {}
-        for side in order:
-            running[side].send(END)
-        disturbed = next(filter(None, (running[side].disturbed() for side in order)), None)
-        if asleep_ns() - slept_ns > MIN_SUSPENDED_NS:
-            disturbed = disturbed or SUSPENDED
-        clocks: dict[Side, _Clock] = {}
-        for side in order:
-            running[side].send(CHECK)
-            running[side].expect(Checked)
-            clocks[side] = running[side].clock()
-        for side in order:
-            running[side].send(END)
-        measured = {
-            side: msgspec.structs.replace(
-                running[side].expect(Measured),
-                clock_lag_ns=clocks[side].lag_ns,
-                reasons=clocks[side].reasons,
-            )
-            for side in order
-        }
+        _blocks(running, begin, plan.rounds)
+        windows = _energy_windows(running, meter)
+        disturbed = _disturbed(running, slept_ns)
+        clocks = _looks(running)
+        measured = _results(running, clocks)
     finally:
         for arm in running.values():
             arm.end()
-    for side, ran in stretches.items():
+    for side, window in windows.items():
         assert meter is not None
-        energy = _energy(meter, ran, arms[side].job.batch, started)
+        energy = _energy(meter, window, arms[side].job.batch, started)
         measured[side] = msgspec.structs.replace(measured[side], energy=energy)
     return Pair(
         schema=SCHEMA,
-        cell=cell,
-        index=index,
-        first=first,
-        cores=list(cores),
+        cell=plan.cell,
+        index=plan.index,
+        first=plan.first,
+        cores=list(plan.cores),
         load_1m=round(load, 2),
         started_utc=started,
         seconds=round(time.perf_counter() - begun, 3),
@@ -212,6 +174,87 @@ def run_pair(
         head=measured["head"],
         disturbed=disturbed,
     )
+
+
+def _start(running: dict[Side, _Arm], arms: Mapping[Side, ArmSpec], plan: PairPlan) -> None:
+    """Both arms at once, each on a core, until all that they import is there."""
+    until_s = math.inf if plan.give_up_s is None else time.monotonic() + plan.give_up_s
+    patience = Patience(plan.time_out_s, until_s)
+    # Both or neither: an arm that makes its inputs has another peak of memory than one that reads.
+    kept = all(Path(arm.items).is_file() for arm in arms.values())
+    with borrow(plan.cores) as lent:
+        for side, place in zip(plan.order, (plan.cores, lent), strict=True):
+            spec = arms[side]
+            job = ArmJob(
+                job=spec.job,
+                cores=list(plan.cores),
+                lent=list(place),
+                items=spec.items,
+                items_kept=kept,
+                quality=plan.quality,
+            )
+            running[side] = _Arm(side, job, spec.interpreter, patience, plan.inherited_fds)
+        for arm in running.values():
+            arm.expect(Ready)
+
+
+def _load(running: dict[Side, _Arm], available_bytes: Callable[[], int | None]) -> list[Loaded]:
+    """One model after the other, the second where there is room for it."""
+    first, second = running
+    running[first].send(OPEN)
+    loaded = running[first].expect(Loaded)
+    _check_room(first, second, loaded, available_bytes())
+    running[second].send(OPEN)
+    return [loaded, running[second].expect(Loaded)]
+
+
+def _blocks(running: dict[Side, _Arm], begin: BlockShape, rounds: int) -> None:
+    """The measured blocks, in turns."""
+    for arm in running.values():
+        arm.send(encode(begin) + b"\n")
+    for _ in range(rounds):
+        for arm in running.values():
+            arm.block()
+    _end_phase(running)
+
+
+def _energy_windows(running: dict[Side, _Arm], meter: Meter | None) -> dict[Side, WindowDone]:
+    """A window of each arm alone, for the meter; none without one."""
+    windows = {side: arm.run_for(meter.needed_s) for side, arm in running.items()} if meter else {}
+    _end_phase(running)
+    return windows
+
+
+def _end_phase(running: dict[Side, _Arm]) -> None:
+    for arm in running.values():
+        arm.send(END)
+
+
+def _disturbed(running: dict[Side, _Arm], slept_ns: int) -> Reason | None:
+    """What happened to either arm, or to the machine, since it had slept for so long."""
+    stopped = [arm.disturbed() for arm in running.values()]
+    suspended = SUSPENDED if asleep_ns() - slept_ns > MIN_SUSPENDED_NS else None
+    return next(filter(None, [*stopped, suspended]), None)
+
+
+def _looks(running: dict[Side, _Arm]) -> dict[Side, _Clock]:
+    """Either arm looks at itself while the other sleeps; what its clock was meanwhile."""
+    clocks = {}
+    for side, arm in running.items():
+        arm.send(CHECK)
+        arm.expect(Checked)
+        clocks[side] = arm.clock()
+    _end_phase(running)
+    return clocks
+
+
+def _results(running: dict[Side, _Arm], clocks: dict[Side, _Clock]) -> dict[Side, Measured]:
+    return {
+        side: msgspec.structs.replace(
+            arm.expect(Measured), clock_lag_ns=clocks[side].lag_ns, reasons=clocks[side].reasons
+        )
+        for side, arm in running.items()
+    }
 
 
 def _energy(meter: Meter, ran: WindowDone, batch: int, started_utc: str) -> Energy | None:
@@ -254,6 +297,20 @@ class _Clock(NamedTuple):
     reasons: list[Reason]
 
 
+@dataclass(frozen=True)
+class Patience:
+    """How long silence of an arm is waited for: `time_out_s`, and where the pair's time is over at `until_s`
+    (of the monotonic clock), a moment."""
+
+    time_out_s: float
+    until_s: float = math.inf
+
+    def waits_s(self, limit_s: float) -> float:
+        """How much of the silence that a phase may have is waited for now."""
+        left_s = max(self.until_s - time.monotonic(), GRACE_S)
+        return limit_s if limit_s <= left_s else round(left_s, 1)
+
+
 class _Arm:
     """A running arm, what it says, and what is seen of it from outside."""
 
@@ -262,49 +319,29 @@ class _Arm:
         side: Side,
         job: ArmJob,
         interpreter: Interpreter,
-        time_out_s: float,
-        until: float,
+        patience: Patience,
         inherited_fds: tuple[int, ...],
     ) -> None:
-        self._side, self._time_out_s, self._until = side, time_out_s, until
-        self._phase, self._buffer = "start", bytearray()
+        self._side, self._patience = side, patience
         self._witness = Witness()
-        self._oom_kills = oom_kill_count()
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `end`
-        job_read, self._out = os.pipe()
-        self._in, result_write = os.pipe()
-        self._process = subprocess.Popen(
-            [
-                *interpreter.command("edgebench.ab_test.arm_process"),
-                str(job_read),
-                str(result_write),
-                str(os.getpid()),
-            ],
-            pass_fds=(job_read, result_write, *inherited_fds),
-            stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=self._log,
-            start_new_session=True,
-            env=interpreter.environment(),
-        )
-        os.close(job_read)
-        os.close(result_write)
+        try:
+            self._child = Child(
+                interpreter.command("edgebench.ab_test.arm_process"),
+                Limits(patience.time_out_s),
+                Setup(inherited_fds=inherited_fds, environment=interpreter.environment()),
+            )
+        except OSError as error:
+            raise PairFailed(side, "failed", not_started(error)) from None
         self.send(encode(job) + b"\n")
 
     def send(self, line: bytes) -> None:
-        try:
-            view = memoryview(line)
-            while view:
-                view = view[os.write(self._out, view) :]
-        except BrokenPipeError:
-            pass  # it died: the end of the result pipe will tell
+        self._child.send(line)
 
     def block(self) -> None:
         """Lets the arm run one block and waits for its end."""
         self.send(BLOCK)
-        line = self._line(self._time_out_s)
-        if line != BLOCK:
-            self._fail(line)
+        if (message := self._next()) is not None:
+            self._fail(message)
 
     def run_for(self, seconds: float) -> WindowDone:
         """Lets the arm run without a pause."""
@@ -312,22 +349,13 @@ class _Arm:
         return self.expect(WindowDone)
 
     def expect(self, kind: type[M]) -> M:
-        """The arm's next message of that kind."""
-        limit_s = self._time_out_s
-        while True:
-            message = self._message(self._line(limit_s))
-            if isinstance(message, Phase):
-                self._phase, limit_s = message.name, self._time_out_s + message.limit_s
-                self._witness.look(self._process.pid)
-                self._witness.hear(message.name, message.at_ns, late=False)
-            elif isinstance(message, kind):
-                return message
-            else:
-                self._fail(encode(message))
+        """The arm's next message, which is of that kind; phases may come before it."""
+        message = self._next()
+        return message if isinstance(message, kind) else self._fail(message)
 
     def disturbed(self) -> Reason | None:
         """Whether it was stopped since its blocks began."""
-        self._witness.look(self._process.pid)
+        self._witness.look(self._child.pid)
         return STOPPED if self._witness.stopped else None
 
     def clock(self) -> _Clock:
@@ -337,47 +365,45 @@ class _Arm:
 
     def end(self) -> None:
         """Sees the process off, whatever state it is in: there is nothing left to wait for."""
-        terminate(self._process, wait=False)
-        os.close(self._in)
-        os.close(self._out)
-        self._log.close()
+        self._child.end(wait=False)
+        self._child.close()
 
-    def _line(self, limit_s: float) -> bytes:
-        limit_s = min(limit_s, max(self._until - time.monotonic(), GRACE_S))
-        deadline = time.monotonic() + limit_s
-        while (at := self._buffer.find(b"\n")) < 0:
-            ready, _, _ = select.select([self._in], [], [], max(0.0, deadline - time.monotonic()))
-            chunk = os.read(self._in, 1 << 20) if ready else b""
-            if not chunk:
-                self._dead(limit_s=None if ready else limit_s)
-            self._buffer += chunk
-        line = bytes(self._buffer[: at + 1])
-        del self._buffer[: at + 1]
-        return line
+    def _next(self) -> Message | None:
+        """Its next message but for phases; None: the end of a block."""
+        messages: list[Message | None] = []
 
-    def _dead(self, limit_s: float | None) -> None:
-        killed = terminate(self._process, wait=limit_s is None)
-        reason = cause_of_death(
-            self._process.returncode,
-            phase=self._phase,
-            log=self._log,
-            time_out_s=None if limit_s is None else round(limit_s, 1),
-            oom_kills=oom_kill_count() - self._oom_kills,
-            killed=killed and limit_s is None,
-        )
-        if limit_s is not None and limit_s < self._time_out_s:
-            reason = msgspec.structs.replace(reason, fix="raise --budget if it is only slow")
-        raise PairFailed(self._side, "failed", reason)
+        def hear(line: bytes) -> Phase | None:
+            message = None if line == BLOCK.rstrip() else self._message(line)
+            if isinstance(message, Phase):
+                self._witness.look(self._child.pid)
+                self._witness.hear(message.name, message.at_ns, self._child.late)
+                return message
+            messages.append(message)
+            return None
+
+        if not self._child.listen(hear, patience_s=self._waits_s):
+            self._dead()
+        return messages[0]
+
+    def _waits_s(self, limit_s: float) -> float:
+        return self._patience.waits_s(limit_s)
 
     def _message(self, line: bytes) -> Message:
         """What the arm said; PairFailed where it is no message."""
         try:
             return decode_message(line)
         except (msgspec.MsgspecError, RecursionError):
-            raise PairFailed(self._side, "failed", garbled(line, self._phase)) from None
+            raise PairFailed(self._side, "failed", garbled(line, self._child.phase)) from None
 
-    def _fail(self, line: bytes) -> None:
-        message = self._message(line)
+    def _dead(self) -> NoReturn:
+        reason = self._child.why_no_answer()
+        if reason.code == "timed_out" and self._child.limit_s < self._patience.time_out_s:
+            reason = msgspec.structs.replace(reason, fix="raise --budget if it is only slow")
+        raise PairFailed(self._side, "failed", reason)
+
+    def _fail(self, message: Message | None) -> NoReturn:
+        """It said what was not its turn to say, or that it gives up."""
         if isinstance(message, Broken):
             raise PairFailed(self._side, message.status, message.reason)
-        raise PairFailed(self._side, "failed", garbled(line, self._phase))
+        line = BLOCK if message is None else encode(message)
+        raise PairFailed(self._side, "failed", garbled(line, self._child.phase))

@@ -18,7 +18,7 @@ from edgebench.ab_test import pair_record as pairs_format
 from edgebench.ab_test.ab_cells import canary_of, make_ab_cells, side_text
 from edgebench.ab_test.ab_report import build_report, rules_of
 from edgebench.ab_test.ab_report_types import GateReport
-from edgebench.ab_test.ab_runner import ABCell, ABRunner, Settings, Watcher
+from edgebench.ab_test.ab_runner import ABCell, ABRunner, Means, Settings, Watcher
 from edgebench.ab_test.cell_verdict import mismatch
 from edgebench.ab_test.pair_record import SIDES, Pair, pair_findings
 from edgebench.ab_test.pair_runner import run_pair
@@ -51,7 +51,6 @@ def compare(
     settings: Settings,
     watcher: Watcher | None = None,
     out: Path | None = None,
-    started_s: float | None = None,
     launch: Callable[..., Pair] = run_pair,
     meter: AbstractContextManager[Meter] | None = None,
     quiet: Quiet | None = None,
@@ -59,12 +58,12 @@ def compare(
     """Measures and judges; raw pairs go to a file below `out`. Ctrl-C gives a report of what there is.
 
     `meter`: what tells the energy of an inference; None: nobody asks for it. `quiet`: waits before the first
-    pair. The budget counts from `started_s`, without installations, builds, downloads and that wait.
+    pair. The budget counts from `settings.started_s`, without installations, builds, downloads and that wait.
 
     All requests are judged together, beside one canary. Raises UsageError and AssetError for what cannot
     be measured at all.
     """
-    started_s = time.monotonic() if started_s is None else started_s
+    started_s = time.monotonic() if settings.started_s is None else settings.started_s
     budget = Budget(math.inf if settings.budget_s is None else settings.budget_s, started_s)
     started_utc = datetime.now(timezone.utc).isoformat(timespec="seconds")
     cells = [c for request in requests for c in make_ab_cells(request, assets.cache_dir(), budget)]
@@ -81,9 +80,7 @@ def compare(
             settings,
             watcher or Silent(),
             budget.counts_from_s,
-            keep,
-            launch,
-            meter=reading,
+            Means(keep, launch, meter=reading),
         )
         try:
             if not match.measure():

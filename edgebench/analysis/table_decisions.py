@@ -145,7 +145,7 @@ def _pick(
         speedup_low=None if margin is None else margin.low,
         speedup_high=None if margin is None else margin.high,
         faster_probability=None if margin is None else margin.confidence,
-        decided_by=", ".join(choice.decided_by) if choice.tied else choice.objective.metric,
+        decided_by=list(choice.decided_by) if choice.tied else [choice.objective.metric],
         runs=choice.runs,
         busy=busy,
         text=deploy_line.text(rows, names, choice, busy),

@@ -318,7 +318,9 @@ class Pick(Part, frozen=True, kw_only=True):
     speedup_low: float | None = None  # 95 % interval of that ratio
     speedup_high: float | None = None
     faster_probability: float | None = None  # that it is faster than the runner-up
-    decided_by: str = ""  # what decided: the speed, or between rows not told apart the rule of ties
+    decided_by: list[
+        str
+    ] = []  # the speed, or between rows not told apart the criteria of the rule of ties
     runs: int = 1  # whose rows compete: more than one, and the drift between them is in no interval
     busy: str = ""  # why the machine was too busy to believe these rows
     text: str  # the line for people

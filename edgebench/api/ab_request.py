@@ -63,6 +63,7 @@ def judge(given: Mapping[str, Any], progress: Telling) -> GateReport:
     for line in own_task_lines(request.workloads):
         say(line)
     settings = Settings(
+        started_s=started_s,
         budget_s=positive(given["budget"], "--budget"),
         time_out_s=request.time_out_s,
         seed=given["seed"],
@@ -74,7 +75,6 @@ def judge(given: Mapping[str, Any], progress: Telling) -> GateReport:
             settings=settings,
             watcher=watcher,
             out=None if given["no_save"] else Path(given["out"]),
-            started_s=started_s,
             meter=None if given["no_energy"] else meter_here(given["energy_root"]),
             quiet=Quiet(wait_s, say),
         )

@@ -56,8 +56,7 @@ def pick_of(
     require: Sequence[str] = (),
     workloads: Sequence[str] = (),
     *,
-    minimize: str | None = None,
-    maximize: str | None = None,
+    objective: Objective | None = None,
     across: Sequence[Across] = (),
     prefer: Sequence[str] = ties.DEFAULT,
     confidence: float = CONFIDENCE,
@@ -68,7 +67,7 @@ def pick_of(
     return pick(
         only(loaded.frame, workloads),
         limits,
-        _objective(minimize, maximize),
+        objective,
         confidence=confidence,
         seed=seed,
         across=_known(across),
@@ -113,7 +112,7 @@ def _known(across: Sequence[Across]) -> Sequence[Across]:
     return across
 
 
-def _objective(minimize: str | None, maximize: str | None) -> Objective | None:
+def objective_of(minimize: str | None, maximize: str | None) -> Objective | None:
     """Raises UsageError for both at once, and for a metric that is good the other way."""
     if minimize is not None and maximize is not None:
         raise UsageError("--minimize and --maximize exclude each other", "make one of them a limit")

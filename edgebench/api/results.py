@@ -29,6 +29,7 @@ from edgebench.api.questions import (
     compare_of,
     frontier_of,
     names_of,
+    objective_of,
     pick_of,
 )
 from edgebench.errors import UsageError
@@ -154,8 +155,7 @@ class Results:
             self._loaded,
             _listed(require),
             _listed(workloads),
-            minimize=minimize,
-            maximize=maximize,
+            objective=objective_of(minimize, maximize),
             across=_across(across),
             prefer=self._prefer if prefer is None else preferences(prefer),
             confidence=confidence,

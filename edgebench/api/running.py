@@ -27,7 +27,7 @@ from edgebench.energy.modelled_energy import Estimate
 from edgebench.energy.run_meter import Meter
 from edgebench.errors import DeviceStateError, EdgebenchError
 from edgebench.measure.power_modes import PowerModes
-from edgebench.measure.runner import Runner, Shortened, Watcher
+from edgebench.measure.runner import Means, Runner, Shortened, Surroundings, Watcher
 from edgebench.measure.time_budget import Budget
 from edgebench.planning.cells import DEFAULT_BACKEND, Cell, opening, plan
 from edgebench.planning.settings import parse_sets
@@ -151,18 +151,22 @@ def measure(options: Options, start: Start, voice: Voice) -> Outcome:
             campaign = Runner(
                 targets,
                 options.settings,
-                run,
-                facts,
-                before,
+                Surroundings(
+                    run,
+                    facts,
+                    before,
+                    calibration=own_calibration(assets.cache_dir(), facts.name),
+                    first_round=keeper.rounds,
+                ),
                 keeper,
                 watcher,
                 budget.counts_from_s,
-                power_modes=power_modes,
-                meter=meter,
-                mark=emit_markers if options.energy_markers else list,
-                first_round=keeper.rounds,
-                quiet=Quiet(options.settings.wait_quiet_s, voice.say),
-                calibration=own_calibration(assets.cache_dir(), facts.name),
+                Means(
+                    meter=meter,
+                    power_modes=power_modes,
+                    mark=emit_markers if options.energy_markers else list,
+                    quiet=Quiet(options.settings.wait_quiet_s, voice.say),
+                ),
             )
             stopped = measure_all(campaign, power_modes)
         if stopped is None and not campaign.unreached:

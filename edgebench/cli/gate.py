@@ -89,10 +89,9 @@ def _measured(given: Mapping[str, Any], policy: Any) -> GateReport:
         report = compare(
             requests,
             alpha=policy.alpha,
-            settings=Settings(budget_s=budget_s),
+            settings=Settings(budget_s=budget_s, started_s=started_s),
             watcher=watcher,
             out=None if given["no_save"] else Path(given["out"]),
-            started_s=started_s,
             meter=None if given["no_energy"] else meter_here(given["energy_root"]),
         )
     if not policy.limits:

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from edgebench.api.loading import load
-from edgebench.api.questions import CONFIDENCE, pick_of
+from edgebench.api.questions import CONFIDENCE, objective_of, pick_of
 from edgebench.cli.shared.prefer_option import prefer_option
 from edgebench.errors import ExitCode
 from edgebench.files.json_lines import write_json
@@ -72,8 +72,7 @@ def command(
         load(paths),
         texts,
         workloads,
-        minimize=minimize,
-        maximize=maximize,
+        objective=objective_of(minimize, maximize),
         across=across,
         prefer=prefer,
         confidence=confidence,

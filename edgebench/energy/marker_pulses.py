@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import time
 
+from edgebench.processes.child import Failed, Limits, ask
 from edgebench.processes.python_command import module_command
 from edgebench.record import Marker
 
@@ -24,17 +24,11 @@ _TIME_OUT_S = 30.0
 
 def emit_markers() -> list[Marker]:
     """Makes one group of pulses and says when they were; none where that failed."""
+    answer = ask(module_command("edgebench.energy.marker_pulses"), Limits(_TIME_OUT_S))
     try:
-        done = subprocess.run(
-            module_command("edgebench.energy.marker_pulses"),
-            check=True,
-            capture_output=True,
-            timeout=_TIME_OUT_S,
-            stdin=subprocess.DEVNULL,
-        )
-        pulses = json.loads(done.stdout)
+        pulses = [] if isinstance(answer, Failed) else json.loads(answer)
         return [Marker(start_unix_ns=start, end_unix_ns=end) for start, end in pulses]
-    except (OSError, subprocess.SubprocessError, ValueError, TypeError):
+    except (ValueError, TypeError):
         return []
 
 

@@ -7,14 +7,11 @@ interpreter lock, and its time would be part of what is measured.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import os
 import pickle
-import select
 import struct
-import subprocess
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -23,6 +20,7 @@ from typing import Protocol
 from edgebench.energy.energy_window import SourceFacts
 from edgebench.energy.source import EnergySource, Quantity, Sample
 from edgebench.errors import EdgebenchError
+from edgebench.processes.child import Child, Limits, Setup
 from edgebench.processes.python_command import module_command
 from edgebench.text.plain_text import plain, shortened
 
@@ -70,47 +68,26 @@ class Sampler:
         """Starts it. `file` takes the samples. Raises SamplerError where the source does not open."""
         self._file = file
         file.touch()
-        self._process = subprocess.Popen(
+        self._child = Child(
             module_command("edgebench.energy.sampler_process", str(os.getpid()), str(file)),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C is the parent's to handle
+            Limits(_START_S),
+            # Of a driver that complains at every sample nothing is kept.
+            Setup(standard=True, log=False),
         )
         self._reader = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            self.facts = self._greet(source)
+            self.facts = _greet(self._child, source)
         except BaseException:
             self.close()
             raise
 
-    def _greet(self, source: EnergySource) -> SourceFacts:
-        """Hands the source over and waits until it is open."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        with contextlib.suppress(BrokenPipeError):
-            pickle.dump(source, self._process.stdin)
-            self._process.stdin.flush()
-        ready, _, _ = select.select([self._process.stdout], [], [], _START_S)
-        line = self._process.stdout.readline() if ready else b""
-        if not line:
-            raise SamplerError(f"the process that reads {source.name} did not start")
-        try:
-            answer = json.loads(line)
-            if "error" in answer:
-                raise SamplerError(f"{source.name}: {answer['error']}")
-            return SourceFacts(**answer)
-        except (ValueError, TypeError):
-            said = plain(shortened(line.decode(errors="replace"), _MAX_SHOWN))
-            raise SamplerError(f"{source.name}: it answered what is no answer: {said}") from None
-
     @property
     def pid(self) -> int:
-        return self._process.pid
+        return self._child.pid
 
     @property
     def alive(self) -> bool:
-        return self._process.poll() is None
+        return self._child.alive
 
     def between(self, start_ns: int, end_ns: int, margin_s: float = 0.0) -> list[Sample]:
         """Samples from `margin_s` before one moment to as much after the other, read from the file."""
@@ -142,18 +119,27 @@ class Sampler:
         """Ends the process; may be called twice."""
         if self._reader < 0:
             return
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.close()  # its sign to end
-        try:
-            self._process.wait(timeout=2)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._process.stdout.close()
+        self._child.send(b"", last=True)  # its sign to end
+        self._child.end(wait=True)
+        self._child.close()
         os.close(self._reader)
         self._reader = -1
+
+
+def _greet(child: Child, source: EnergySource) -> SourceFacts:
+    """Hands the source over and waits until it is open."""
+    lines: list[bytes] = []
+    child.send(pickle.dumps(source))
+    if not child.listen(lines.append):
+        raise SamplerError(f"the process that reads {source.name} did not start")
+    try:
+        answer = json.loads(lines[0])
+        if "error" in answer:
+            raise SamplerError(f"{source.name}: {answer['error']}")
+        return SourceFacts(**answer)
+    except (ValueError, TypeError):
+        said = plain(shortened(lines[0].decode(errors="replace"), _MAX_SHOWN))
+        raise SamplerError(f"{source.name}: it answered what is no answer: {said}") from None
 
 
 def decode(data: bytes) -> list[Sample]:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import msgspec
 
@@ -331,36 +331,119 @@ def unnamed_note(records: Iterable[Record], told_by: str = "") -> list[str]:
     return [note]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Where a row stands, and the run that it is of."""
+
+    tool: str
+    run: str
+    row: dict[str, Any]
+    line: int | None = None
+    started_utc: str = UNKNOWN
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedCell:
+    """What was measured, as the source names it."""
+
+    workload: str
+    version: int
+    title: str
+    task: str
+    backend: str
+    variant: Mapping[str, Scalar]
+    scenario: str
+
+    def facts(self) -> CellFacts:
+        return CellFacts(
+            id=_cell_id(self.workload, self.version, self.backend, self.variant, self.scenario),
+            workload=self.workload,
+            workload_version=self.version,
+            title=self.title,
+            task=self.task,
+            backend=self.backend,
+            variant=dict(self.variant),
+            scenario=self.scenario,
+        )
+
+
+class Device(NamedTuple):
+    """The device, as the source names it; a fact that is None is not told."""
+
+    name: str
+    facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reported:
+    """What the source reports: metrics, what each is a statistic of, and why others are unknown."""
+
+    values: Mapping[str, float] = field(default_factory=dict)
+    statistic: Mapping[str, str] = field(default_factory=dict)
+    unknown: Mapping[str, str] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+
+
 def make_record(
     source: SourceFile,
+    origin: Origin,
+    cell: NamedCell,
+    device: Device,
+    reported: Reported,
     *,
-    tool: str,
-    line: int | None,
-    row: dict[str, Any],
-    workload: str,
-    version: int,
-    title: str,
-    task: str,
-    backend: str,
-    variant: Mapping[str, Scalar],
-    scenario: str,
-    device: str,
-    facts: Mapping[str, Any],
-    run: str,
-    reported: Mapping[str, float],
-    statistic: Mapping[str, str],
-    unknown: Mapping[str, str],
-    started_utc: str = UNKNOWN,
-    notes: Sequence[str] = (),
     quality: Quality | None = None,
     energy: Energy | None = None,
     replicates: Sequence[Replicate] = (),
 ) -> Record:
     """A record with everything that the source tells, and why the rest is unknown. Raises StoreError
     where a setting is no finite number."""
-    for axis, value in variant.items():
+    for axis, value in cell.variant.items():
         if isinstance(value, float) and not math.isfinite(value):
-            source.bad(f"{axis} is {value}", line)
+            source.bad(f"{axis} is {value}", origin.line)
+    silent = f"{origin.tool} does not tell"
+    return Record(
+        cell=cell.facts(),
+        status="ok",
+        run=RunFacts(
+            id=origin.run,
+            started_utc=origin.started_utc,
+            edgebench=__version__,
+            python=UNKNOWN,
+            settings={},
+            command=source.command,
+            seed=None,
+            packages={},
+            packages_sha256=UNKNOWN,
+        ),
+        device=_device_facts(device, silent),
+        quality=quality,
+        energy=energy or Energy(status="unavailable", reason="not_reported", detail=silent),
+        replicates=list(replicates),
+        imported=Imported(
+            tool=origin.tool,
+            file=source.name,
+            sha256=source.sha256,
+            line=origin.line,
+            row=origin.row,
+            reported=dict(reported.values),
+            statistic=dict(reported.statistic),
+            unknown=_unknown(origin.tool, reported, judged=quality is not None),
+            notes=list(reported.notes),
+        ),
+    )
+
+
+def _device_facts(device: Device, silent: str) -> DeviceFacts:
+    told = {name: fact for name, fact in device.facts.items() if fact not in (None, "")}
+    return DeviceFacts(
+        name=device.name,
+        facts=told,
+        unknown={name: silent for name in device.facts if name not in told},
+    )
+
+
+def _unknown(tool: str, reported: Reported, judged: bool) -> dict[str, str]:
+    """Why what the source does not tell is unknown."""
     silent = f"{tool} does not tell"
     reasons = {
         "model": "no model file is at hand: another tool's result",
@@ -373,57 +456,12 @@ def make_record(
         "caching": silent,
         "inputs_sha256": silent,
         "interval.target": "another tool's result: no precision was asked for",
-        **({} if quality is not None else {"quality": f"{tool} does not judge the answers"}),
-        **unknown,
+        **({} if judged else {"quality": f"{tool} does not judge the answers"}),
+        **reported.unknown,
     }
-    reasons = {
-        path: why
-        for path, why in reasons.items()
-        if not (path == "memory_peak_bytes" and "memory.peak" in reported)
-    }
-    return Record(
-        cell=CellFacts(
-            id=_cell_id(workload, version, backend, variant, scenario),
-            workload=workload,
-            workload_version=version,
-            title=title,
-            task=task,
-            backend=backend,
-            variant=dict(variant),
-            scenario=scenario,
-        ),
-        status="ok",
-        run=RunFacts(
-            id=run,
-            started_utc=started_utc,
-            edgebench=__version__,
-            python=UNKNOWN,
-            settings={},
-            command=source.command,
-            seed=None,
-            packages={},
-            packages_sha256=UNKNOWN,
-        ),
-        device=DeviceFacts(
-            name=device,
-            facts={name: fact for name, fact in facts.items() if fact not in (None, "")},
-            unknown={name: silent for name, fact in facts.items() if fact in (None, "")},
-        ),
-        quality=quality,
-        energy=energy or Energy(status="unavailable", reason="not_reported", detail=silent),
-        replicates=list(replicates),
-        imported=Imported(
-            tool=tool,
-            file=source.name,
-            sha256=source.sha256,
-            line=line,
-            row=row,
-            reported=dict(reported),
-            statistic=dict(statistic),
-            unknown=reasons,
-            notes=list(notes),
-        ),
-    )
+    if "memory.peak" in reported.values:
+        del reasons["memory_peak_bytes"]
+    return reasons
 
 
 def put_once(

@@ -21,7 +21,12 @@ from edgebench.backend import Scalar
 from edgebench.importers._commands import Echo, echoes, one_model
 from edgebench.importers._source import (
     UNKNOWN,
+    Device,
     Imports,
+    ModelName,
+    NamedCell,
+    Origin,
+    Reported,
     SourceFile,
     first_few,
     make_record,
@@ -201,20 +206,22 @@ def _of_run(source: SourceFile, run: _Run, number: int) -> Record | None:
     }
     return _record(
         source,
-        line=results.line,
-        row={
-            "log": results.shown,
-            "network": network,
-            "groups": results.groups,
-            "step 10": run.titles.get(10, ""),
-        },
-        model=one_model(run.shown, *_MODEL_OPTIONS) or named,
-        number=number,
+        _origin(
+            source,
+            results.line,
+            {
+                "log": results.shown,
+                "network": network,
+                "groups": results.groups,
+                "step 10": run.titles.get(10, ""),
+            },
+        ),
+        model_of(source, one_model(run.shown, *_MODEL_OPTIONS) or named, number),
         build=run.first(r"Build \.+ (\S+)") or UNKNOWN,
         device=device or UNKNOWN,
         variant=settings,
         alone=synchronous or requests == 1,
-        found=(results.reported, results.statistic, results.unknown, [*notes, *results.notes]),
+        found=_reported(results, notes),
     )
 
 
@@ -435,12 +442,11 @@ def _of_report(source: SourceFile, line: int | None, number: int, report: dict[s
     topology = str(setup.get("topology", ""))
     model = options.get("m") or options.get("path_to_model")
     hint, api = options.get("hint"), _told(setup, "API", "api")
+    told = str(model) if model else (None if _NO_NAME.fullmatch(topology) else topology or None)
     return _record(
         source,
-        line=line,
-        row=report,
-        model=str(model) if model else (None if _NO_NAME.fullmatch(topology) else topology or None),
-        number=number,
+        _origin(source, line, report),
+        model_of(source, told, number),
         build=UNKNOWN,
         device=device,
         variant={
@@ -453,7 +459,7 @@ def _of_report(source: SourceFile, line: int | None, number: int, report: dict[s
             "requests": requests,
         },
         alone=api == "sync" or requests == 1,
-        found=(results.reported, results.statistic, results.unknown, results.notes),
+        found=_reported(results),
     )
 
 
@@ -482,50 +488,53 @@ def _report_settings(part: Mapping[str, Any]) -> dict[str, Scalar]:
     }
 
 
-_Found = tuple[dict[str, float], dict[str, str], dict[str, str], list[str]]
+def _origin(source: SourceFile, line: int | None, row: dict[str, Any]) -> Origin:
+    return Origin(tool=TOOL, run=f"benchmark_app-{source.sha256[:8]}", row=row, line=line)
+
+
+def _reported(results: _Results, notes: Sequence[str] = ()) -> Reported:
+    memory = "benchmark_app's figures are VmPeak, address space"
+    return Reported(
+        values=results.reported,
+        statistic=results.statistic,
+        unknown={**results.unknown, "memory_peak_bytes": memory},
+        notes=[*notes, *results.notes],
+    )
 
 
 def _record(
     source: SourceFile,
+    origin: Origin,
+    named: ModelName,
     *,
-    row: dict[str, Any],
-    model: str | None,
-    number: int,
     build: str,
     device: str,
     variant: dict[str, Scalar | None],
     alone: bool,
-    found: _Found,
-    line: int | None,
+    found: Reported,
 ) -> Record:
-    reported, statistic, unknown, notes = found
-    named = model_of(source, model, number)
+    # Several requests at once: a latency among others, not that of a query alone.
+    scenario = "single_stream" if alone else "concurrent"
     return make_record(
         source,
-        tool=TOOL,
-        line=line,
-        row=row,
-        workload=f"benchmark_app-{named.stem}",
-        version=1,
-        title=named.title,
-        task=UNKNOWN,
-        backend="OpenVINO" if build == UNKNOWN else f"OpenVINO {build.partition('-')[0]}",
-        variant={
-            **{axis: value for axis, value in variant.items() if value is not None},
-            **named.axes,
-        },
-        # Several requests at once: a latency among others, not that of a query alone.
-        scenario="single_stream" if alone else "concurrent",
-        device=UNKNOWN,
-        facts={"openvino_device": device, "cpu_model": None, "os": None, "memory_bytes": None},
-        run=f"benchmark_app-{source.sha256[:8]}",
-        reported=reported,
-        statistic=statistic,
-        unknown={
-            **unknown,
-            "memory_peak_bytes": "benchmark_app's figures are VmPeak, address space",
-        },
-        notes=notes,
+        origin,
+        NamedCell(
+            workload=f"benchmark_app-{named.stem}",
+            version=1,
+            title=named.title,
+            task=UNKNOWN,
+            backend="OpenVINO" if build == UNKNOWN else f"OpenVINO {build.partition('-')[0]}",
+            variant={
+                **{axis: value for axis, value in variant.items() if value is not None},
+                **named.axes,
+            },
+            scenario=scenario,
+        ),
+        Device(
+            UNKNOWN,
+            {"openvino_device": device, "cpu_model": None, "os": None, "memory_bytes": None},
+        ),
+        found,
     )
 
 

@@ -19,7 +19,11 @@ from edgebench.importers._commands import Echo, echoes, one_model
 from edgebench.importers._source import (
     UNKNOWN,
     UNKNOWN_MODEL,
+    Device,
     Imports,
+    NamedCell,
+    Origin,
+    Reported,
     SourceFile,
     make_record,
     model_of,
@@ -249,30 +253,39 @@ def _record(source: SourceFile, line: int | None, test: Mapping[str, Any]) -> Re
         notes.append("prompt and generation in one lump: neither rate is told")
     gpu, cpu = str(test.get("gpu_info", "")), str(test.get("cpu_info", ""))
     started = str(test.get("test_time") or UNKNOWN)
+    scenario = "offline"  # a rate over one lump of tokens, not a request of the scenario generate
     return make_record(
         source,
-        tool=TOOL,
-        line=line,
-        row=dict(test),
-        workload=f"llm-{slug(network)}-{name}",
-        version=1,
-        title=f"{network}, {name}",
-        task="text_generation" if generated else "prompt_processing",
-        backend=f"llama.cpp {test.get('backends') or UNKNOWN}",
-        variant={**({"precision": quant[1]} if quant else {}), **_settings(source, test)},
-        scenario="offline",  # a rate over one lump of tokens, not a request of the scenario generate
-        device=gpu or cpu or UNKNOWN,
-        facts={"cpu_model": cpu, "accelerator": gpu, "os": None, "memory_bytes": None},
-        run=f"llama-bench-{test.get('build_commit') or UNKNOWN}-{source.sha256[:8]}",
-        started_utc=started,
-        reported={"throughput": rate},
-        statistic={"throughput": what},
-        unknown={
-            "latency_ns": "llama-bench times the whole test, not each token or query",
-            "quality": "llama-bench does not look at the answers",
-            "effective": "llama-bench states settings, not what ran",
-        },
-        notes=notes,
+        Origin(
+            tool=TOOL,
+            run=f"llama-bench-{test.get('build_commit') or UNKNOWN}-{source.sha256[:8]}",
+            row=dict(test),
+            line=line,
+            started_utc=started,
+        ),
+        NamedCell(
+            workload=f"llm-{slug(network)}-{name}",
+            version=1,
+            title=f"{network}, {name}",
+            task="text_generation" if generated else "prompt_processing",
+            backend=f"llama.cpp {test.get('backends') or UNKNOWN}",
+            variant={**({"precision": quant[1]} if quant else {}), **_settings(source, test)},
+            scenario=scenario,
+        ),
+        Device(
+            gpu or cpu or UNKNOWN,
+            {"cpu_model": cpu, "accelerator": gpu, "os": None, "memory_bytes": None},
+        ),
+        Reported(
+            values={"throughput": rate},
+            statistic={"throughput": what},
+            unknown={
+                "latency_ns": "llama-bench times the whole test, not each token or query",
+                "quality": "llama-bench does not look at the answers",
+                "effective": "llama-bench states settings, not what ran",
+            },
+            notes=notes,
+        ),
     )
 
 

@@ -17,7 +17,16 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from edgebench.importers._source import Imports, SourceFile, make_record, slug
+from edgebench.importers._source import (
+    Device,
+    Imports,
+    NamedCell,
+    Origin,
+    Reported,
+    SourceFile,
+    make_record,
+    slug,
+)
 from edgebench.record import Energy, Quality, Record
 
 TOOL = "mlperf"
@@ -109,37 +118,45 @@ def _record(source: SourceFile, row: _Row) -> Record:
     notes += [f"the same values stand under platform {copy}, dropped" for copy in row.copies]
     return make_record(
         source,
-        tool=TOOL,
-        line=line,
-        row=dict(fields),
-        workload=f"mlperf-{slug(fields['Model'])}",
-        version=int(version[1]) * 100 + int(version[2]),
-        title=f"MLPerf Inference {fields['Model']}",
-        task=fields["Model"],
-        backend=fields["Software"] or "unknown",
-        variant={
-            "division": fields["Category"],
-            "model": fields["UsedModel"],
-            "platform": fields["Platform"],
-            "precision": fields["weight_data_types"],
-        },
-        scenario=scenario,
-        device=fields["System"] or fields["Platform"],
-        facts={
-            "cpu_model": fields["Processor"],
-            "accelerator": fields["Accelerator"],
-            "os": fields["operating_system"],
-            "memory_bytes": None,
-        },
-        run=f"mlperf-{fields['version']}-{source.sha256[:8]}",
-        reported=reported,
-        statistic=statistic,
-        unknown={
-            **unknown,
-            "effective": "MLPerf states weight_data_types as submitted, not what ran",
-            "run.started_utc": "the table gives no date",
-        },
-        notes=notes,
+        Origin(
+            tool=TOOL,
+            run=f"mlperf-{fields['version']}-{source.sha256[:8]}",
+            row=dict(fields),
+            line=line,
+        ),
+        NamedCell(
+            workload=f"mlperf-{slug(fields['Model'])}",
+            version=int(version[1]) * 100 + int(version[2]),
+            title=f"MLPerf Inference {fields['Model']}",
+            task=fields["Model"],
+            backend=fields["Software"] or "unknown",
+            variant={
+                "division": fields["Category"],
+                "model": fields["UsedModel"],
+                "platform": fields["Platform"],
+                "precision": fields["weight_data_types"],
+            },
+            scenario=scenario,
+        ),
+        Device(
+            fields["System"] or fields["Platform"],
+            {
+                "cpu_model": fields["Processor"],
+                "accelerator": fields["Accelerator"],
+                "os": fields["operating_system"],
+                "memory_bytes": None,
+            },
+        ),
+        Reported(
+            values=reported,
+            statistic=statistic,
+            unknown={
+                **unknown,
+                "effective": "MLPerf states weight_data_types as submitted, not what ran",
+                "run.started_utc": "the table gives no date",
+            },
+            notes=notes,
+        ),
         quality=_quality(source, row),
         energy=_energy(source, row),
     )
@@ -269,23 +286,31 @@ def _tiny_record(source: SourceFile, row: _Row) -> Record:
     origin = f"{fields['division']} division, {fields['submitter']}"
     return make_record(
         source,
-        tool=TOOL,
-        line=line,
-        row=dict(fields),
-        workload=f"mlperf-tiny-{slug(fields['benchmark'])}",
-        version=int(version[1]) * 100 + int(version[2].ljust(2, "0")),
-        title=f"MLPerf Tiny {fields['benchmark']}",
-        task=fields["benchmark"],
-        backend=fields["system"].partition("/")[0] or "unknown",
-        variant={"division": fields["division"]},
-        scenario="single_stream",
-        device=fields["system"].partition("/")[2] or fields["system"],
-        facts={"cpu_model": None, "os": None, "memory_bytes": None},
-        run=f"mlperf-tiny-v{fields['version']}-{slug(fields['submitter'])}",
-        reported={"throughput": rate},
-        statistic={"throughput": "inferences per second, median over windows"},
-        unknown={"latency_ns": "the table states a rate; its latency is the inverse of it"},
-        notes=[f"MLPerf Tiny v{fields['version']}, {origin}", CITING],
+        Origin(
+            tool=TOOL,
+            run=f"mlperf-tiny-v{fields['version']}-{slug(fields['submitter'])}",
+            row=dict(fields),
+            line=line,
+        ),
+        NamedCell(
+            workload=f"mlperf-tiny-{slug(fields['benchmark'])}",
+            version=int(version[1]) * 100 + int(version[2].ljust(2, "0")),
+            title=f"MLPerf Tiny {fields['benchmark']}",
+            task=fields["benchmark"],
+            backend=fields["system"].partition("/")[0] or "unknown",
+            variant={"division": fields["division"]},
+            scenario="single_stream",
+        ),
+        Device(
+            fields["system"].partition("/")[2] or fields["system"],
+            {"cpu_model": None, "os": None, "memory_bytes": None},
+        ),
+        Reported(
+            values={"throughput": rate},
+            statistic={"throughput": "inferences per second, median over windows"},
+            unknown={"latency_ns": "the table states a rate; its latency is the inverse of it"},
+            notes=[f"MLPerf Tiny v{fields['version']}, {origin}", CITING],
+        ),
         quality=quality,
         energy=energy,
     )

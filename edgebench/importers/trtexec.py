@@ -18,7 +18,12 @@ from edgebench.backend import Scalar
 from edgebench.importers._commands import Echo, echoes, one_model
 from edgebench.importers._source import (
     UNKNOWN,
+    Device,
     Imports,
+    ModelName,
+    NamedCell,
+    Origin,
+    Reported,
     SourceFile,
     first_few,
     make_record,
@@ -209,13 +214,11 @@ def _of_run(source: SourceFile, run: _Run, summary: int) -> Record:
     notes = ["data transfers were disabled: no latency or rate holds them"] if alone else []
     return _record(
         source,
-        run.start + summary,
-        row,
-        model=_model(told, command),
-        number=run.start,
+        _origin(source, run.start + summary, row),
+        model_of(source, _model(told, command), run.start),
         facts=facts,
         variant={**_command_settings(command.options, facts), **settings},
-        found=(reported, statistic, unknown, notes),
+        found=Reported(values=reported, statistic=statistic, unknown=unknown, notes=notes),
     )
 
 
@@ -293,11 +296,9 @@ def _of_times(source: SourceFile, line: int, number: int, entries: list[dict[str
     row = {"queries": len(entries), "first": entries[0], "last": entries[-1]}
     return _record(
         source,
-        None,
-        row,
-        None,
-        number,
-        found=({}, {}, unknown, notes),
+        _origin(source, None, row),
+        model_of(source, None, number),
+        found=Reported(unknown=unknown, notes=notes),
         replicates=[sampled(samples)],
     )
 
@@ -309,45 +310,49 @@ def _of_profile(
     why = "a profile of layers: their sum leaves out transfers and gaps, and profiling costs time"
     row = {"layers": layers, "count": next((e["count"] for e in entries if "count" in e), None)}
     unknown = {"latency_ns": why, "throughput_per_s": why}
-    return _record(source, None, row, None, number, found=({}, {}, unknown, []))
+    origin, named = _origin(source, None, row), model_of(source, None, number)
+    return _record(source, origin, named, found=Reported(unknown=unknown))
 
 
-_Found = tuple[dict[str, float], dict[str, str], dict[str, str], list[str]]
+def _origin(source: SourceFile, line: int | None, row: dict[str, Any]) -> Origin:
+    return Origin(tool=TOOL, run=f"trtexec-{source.sha256[:8]}", row=row, line=line)
 
 
 def _record(
     source: SourceFile,
-    line: int | None,
-    row: dict[str, Any],
-    model: str | None,
-    number: int,
+    origin: Origin,
+    named: ModelName,
     *,
-    found: _Found,
+    found: Reported,
     facts: dict[str, str] | None = None,
     variant: dict[str, Scalar] | None = None,
     replicates: list[Replicate] | None = None,
 ) -> Record:
-    reported, statistic, unknown, notes = found
     facts = facts or {}
-    named = model_of(source, model, number)
     return make_record(
         source,
-        tool=TOOL,
-        line=line,
-        row=row,
-        workload=f"trtexec-{named.stem}",
-        version=1,
-        title=named.title,
-        task=UNKNOWN,
-        backend=f"TensorRT {facts.get('tensorrt', UNKNOWN)}",
-        variant={**(variant or {}), **named.axes},
-        scenario="single_stream",
-        device=facts.get("device", UNKNOWN),
-        facts={"accelerator": facts.get("device"), "cpu_model": None, "os": None},
-        run=f"trtexec-{source.sha256[:8]}",
-        reported=reported,
-        statistic=statistic,
-        unknown={**unknown, "effective": "trtexec states what layers were allowed, not what ran"},
-        notes=["trtexec feeds random inputs and may overlap queries", *notes],
+        origin,
+        NamedCell(
+            workload=f"trtexec-{named.stem}",
+            version=1,
+            title=named.title,
+            task=UNKNOWN,
+            backend=f"TensorRT {facts.get('tensorrt', UNKNOWN)}",
+            variant={**(variant or {}), **named.axes},
+            scenario="single_stream",
+        ),
+        Device(
+            facts.get("device", UNKNOWN),
+            {"accelerator": facts.get("device"), "cpu_model": None, "os": None},
+        ),
+        Reported(
+            values=found.values,
+            statistic=found.statistic,
+            unknown={
+                **found.unknown,
+                "effective": "trtexec states what layers were allowed, not what ran",
+            },
+            notes=["trtexec feeds random inputs and may overlap queries", *found.notes],
+        ),
         replicates=replicates or [],
     )

@@ -14,7 +14,6 @@ import msgspec
 from edgebench import registry
 from edgebench.backend import ModelFile, Scalar
 from edgebench.measure import convert_model
-from edgebench.measure.launch_worker import OUT_OF_TIME
 from edgebench.planning.cells import Native
 from edgebench.preparation.preparation_messages import (
     PreparedModel,
@@ -23,6 +22,7 @@ from edgebench.preparation.preparation_messages import (
     as_users_file,
     decode_answer,
 )
+from edgebench.processes.child import OUT_OF_TIME
 from edgebench.record import ModelFacts, Reason, Status
 
 #: A conversion is one silent step, of another's code: an engine of TensorRT takes minutes to build.

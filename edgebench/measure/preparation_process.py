@@ -1,28 +1,16 @@
-"""Children that make something ahead of a measurement: model files, conversions.
-
-They are started, listened to and seen off as workers are: silence is a hang, time and memory have limits,
-and none outlives its parent.
-"""
+"""Children that make something ahead of a measurement: model files, conversions. Silence is a hang, time and
+memory have limits, and none outlives its parent."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
-import subprocess
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from edgebench.measure.launch_worker import (
-    Conversation,
-    listen,
-    not_started,
-    oom_kill_count,
-    terminate,
-    why_no_answer,
-)
 from edgebench.measure.worker_messages import Phase
+from edgebench.processes import child
 from edgebench.processes.python_command import module_command
 from edgebench.record import Reason
 
@@ -40,47 +28,11 @@ def ask(
     module: str, job: bytes, allowance: Allowance, on_tick: Callable[[], None] = lambda: None
 ) -> bytes | Reason:
     """What `python -m module` answers to `job`, in one line; its death, silence or greed is a reason."""
-    conversation, answers = Conversation(), []
-
-    def hear(line: bytes) -> Phase | None:
-        step = _step(line)
-        if step is None:
-            answers.append(line)
-        return step
-
-    oom_kills = oom_kill_count()
     limit = allowance.memory_limit_bytes
-    with tempfile.TemporaryFile() as asked, tempfile.TemporaryFile() as log:
-        asked.write(job)
-        asked.seek(0)
-        try:
-            process = subprocess.Popen(
-                module_command(module, str(os.getpid()), "-" if limit is None else str(limit)),
-                stdin=asked,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                start_new_session=True,
-            )
-        except OSError as error:
-            return not_started(error)
-        assert process.stdout is not None
-        with process.stdout as answer:
-            try:
-                listen(
-                    answer.fileno(),
-                    conversation,
-                    hear,
-                    allowance.time_out_s,
-                    allowance.time_s,
-                    on_tick,
-                )
-            finally:
-                killed = terminate(process, wait=conversation.ending)
-        if answers:
-            return answers[0]
-        return why_no_answer(
-            conversation, process.returncode, log, allowance.time_s, oom_kills, killed
-        )
+    command = module_command(module, str(os.getpid()), "-" if limit is None else str(limit))
+    limits = child.Limits(allowance.time_out_s, allowance.time_s)
+    answer = child.ask(command, limits, job, step=_step, on_tick=on_tick)
+    return answer.reason if isinstance(answer, child.Failed) else answer
 
 
 def _step(line: bytes) -> Phase | None:

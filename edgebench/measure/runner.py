@@ -27,7 +27,7 @@ from edgebench.energy.run_meter import Meter, NoMeter
 from edgebench.errors import DeviceStateError, UnsupportedError
 from edgebench.measure import preparation_process, reruns, round_order
 from edgebench.measure.extra_rounds import open_cells
-from edgebench.measure.launch_worker import OUT_OF_TIME, run_worker
+from edgebench.measure.launch_worker import run_worker
 from edgebench.measure.model_files import Ask, NotReady
 from edgebench.measure.power_modes import PowerModes
 from edgebench.measure.replicate.sustained_loop import metered_window
@@ -35,6 +35,7 @@ from edgebench.measure.state_monitor import StateMonitor, allowing_heat, postfli
 from edgebench.measure.wait_for_quiet import Quiet
 from edgebench.measure.worker_messages import Done, Job
 from edgebench.processes import signals
+from edgebench.processes.child import OUT_OF_TIME
 from edgebench.record import (
     CellFacts,
     DeviceFacts,
@@ -249,49 +250,58 @@ class Watcher(Protocol):
     def completed(self, record: Record) -> None: ...
 
 
+@dataclass(frozen=True)
+class Surroundings:
+    """What all records of a run have in common. `first_round`: the number of its first round, since a run that
+    goes on counts on."""
+
+    run: RunFacts
+    device: DeviceFacts
+    state_before: list[StateCheck]
+    calibration: Calibration | None = None
+    first_round: int = 0
+
+
+@dataclass(frozen=True)
+class Means:
+    """What a run is measured with."""
+
+    launch: Callable[..., Done] = run_worker
+    meter: Meter = NO_METER
+    power_modes: PowerModes | None = None
+    mark: Callable[[], list[Marker]] = list
+    clock: Callable[[], float] = time.monotonic
+    ask: Callable[..., bytes | Reason] = preparation_process.ask
+    quiet: Quiet | None = None
+
+
+MEANS = Means()
+
+
 class Runner:
-    """Measures targets in rounds. `started_s` is when the budget began, on `clock`; `first_round` is
-    the number of the first one: a run that goes on counts on."""
+    """Measures targets in rounds. `started_s` is when the budget began, on the clock of `means`."""
 
     def __init__(
         self,
         targets: Sequence[Target],
         settings: Settings,
-        run: RunFacts,
-        device: DeviceFacts,
-        state_before: list[StateCheck],
+        about: Surroundings,
         keeper: Keeper,
         watcher: Watcher,
         started_s: float,
-        launch: Callable[..., Done] = run_worker,
-        meter: Meter = NO_METER,
-        power_modes: PowerModes | None = None,
-        mark: Callable[[], list[Marker]] = list,
-        clock: Callable[[], float] = time.monotonic,
-        first_round: int = 0,
-        ask: Callable[..., bytes | Reason] = preparation_process.ask,
-        quiet: Quiet | None = None,
-        calibration: Calibration | None = None,
+        means: Means = MEANS,
     ) -> None:
         self._targets = targets
         self._settings = settings
-        self._run = run
-        self._device = device
-        self._state_before = state_before
+        self._about = about
         self._keeper = keeper
         self._watcher = watcher
         self._started_s = started_s
-        self._launch = launch
-        self._power_modes = power_modes
-        self._meter = meter
-        self._mark = mark
-        self._clock = clock
-        self._round = first_round
-        self._ask = ask
-        self._quiet = quiet or Quiet()
+        self._means = means
+        self._quiet = means.quiet or Quiet()
+        self._round = about.first_round
         #: Cells that leave the front or the choice open; None: nobody looked yet.
         self._undecided: set[str] | None = None
-        self._calibration = calibration
         self._overheads_s: dict[Literal["first", "rest"], list[float]] = {"first": [], "rest": []}
         self._measured = sum(len(target.entries) for target in targets)
         self.records: dict[str, Record] = {}  # of complete cells, by id
@@ -335,13 +345,13 @@ class Runner:
     def _enter(self, mode: str | None, targets: Sequence[Target]) -> bool:
         """Sets the power mode that targets ask for. Where it cannot be had, they are unsupported; what
         was measured in it before stands."""
-        if self._power_modes is None:
+        if self._means.power_modes is None:
             return True
         try:
             if mode is None:
-                self._power_modes.restore()
+                self._means.power_modes.restore()
                 return True
-            found = self._power_modes.enter(mode)
+            found = self._means.power_modes.enter(mode)
         except UnsupportedError as error:
             for target in targets:
                 if not target.entries:
@@ -371,10 +381,10 @@ class Runner:
             self._quiet.wait()
             for target in turns:
                 if self._may_start(target):
-                    begin_s = self._clock()
+                    begin_s = self._means.clock()
                     self._turn(target, scratch)
                     if target.cut:
-                        target.had_s = max(target.had_s, self._clock() - begin_s)
+                        target.had_s = max(target.had_s, self._means.clock() - begin_s)
             self._round += 1
 
     def _turns(self, targets: Sequence[Target], due_only: bool) -> list[Target]:
@@ -414,11 +424,11 @@ class Runner:
     def _turn(self, target: Target, scratch: Path) -> None:
         """A replicate of a target, whose model is made ready before its first one."""
         signals.check()
-        begin_s, time_s = self._clock(), self._time_s(target)
+        begin_s, time_s = self._means.clock(), self._time_s(target)
         if not self._ready(target, time_s):
             return
         if time_s < float("inf"):
-            rest_s = max(time_s - (self._clock() - begin_s), MIN_TURN_S)
+            rest_s = max(time_s - (self._means.clock() - begin_s), MIN_TURN_S)
             time_s = min(rest_s, self._left_s() + OVERTIME_S)
         if time_s <= CLOSING_S:
             late = "the budget ended while its model was made ready"
@@ -440,11 +450,11 @@ class Runner:
             allowance = preparation_process.Allowance(
                 patience * self._settings.time_out_s,
                 self._settings.memory_limit_bytes,
-                share * (end_s - self._clock()),
+                share * (end_s - self._means.clock()),
             )
-            return self._ask(module, job, allowance, self._watcher.tick)
+            return self._means.ask(module, job, allowance, self._watcher.tick)
 
-        end_s = self._clock() + time_s
+        end_s = self._means.clock() + time_s
         if reason := target.make_ready(ask):
             self._cut(target, reason)
         elif not target.possible:
@@ -510,7 +520,7 @@ class Runner:
     def _left_s(self) -> float:
         if self._settings.budget_s is None:
             return float("inf")
-        spent_s = self._clock() - self._started_s - self._quiet.spent_s
+        spent_s = self._means.clock() - self._started_s - self._quiet.spent_s
         return self._settings.budget_s - spent_s
 
     def _complete(self, target: Target) -> bool:
@@ -560,22 +570,22 @@ class Runner:
             max(self._settings.replicates, len(t.entries)) for t in self._targets if t.possible
         )
         self._watcher.starts(target, self._measured + 1, total, self._expected_s())
-        begin_s = self._clock()
-        idle = self._meter.idle() if metered_s else None
-        markers = self._mark()
+        begin_s = self._means.clock()
+        idle = self._means.meter.idle() if metered_s else None
+        markers = self._means.mark()
         done, changes, settings = self._watched(target, job, time_s)
         if cut := _out_of_time(done.replicate):
             self._cut(target, cut)
             return
-        replicate = self._meter.measured(
-            _with_state(_marked(done.replicate, [*markers, *self._mark()]), changes),
+        replicate = self._means.meter.measured(
+            _with_state(_marked(done.replicate, [*markers, *self._means.mark()]), changes),
             target.job.batch,
             idle,
         )
         replicate = msgspec.structs.replace(
             replicate, round=self._round, rerun_of=rerun_of, power_mode=target.power_mode
         )
-        took_s = self._clock() - begin_s  # idle and markers around the worker included
+        took_s = self._means.clock() - begin_s  # idle and markers around the worker included
         overhead_s = max(0.0, took_s - _planned_s(target, window_s, slice_s))
         if first:
             overhead_s /= target.first_s or OVERHEAD_FIRST_S  # as a share of the guess
@@ -613,7 +623,7 @@ class Runner:
             state_monitor.tick()
             self._watcher.tick()
 
-        done = self._launch(
+        done = self._means.launch(
             job,
             time_out_s=self._settings.time_out_s,
             time_s=time_s,
@@ -642,7 +652,7 @@ class Runner:
         """The window that the meter needs, if the budget leaves so much for each replicate that is
         due, and a sustained load lasts long enough; else 0: energy is refused then, with the length
         needed, and latency is measured."""
-        needed_s = self._meter.needed_s
+        needed_s = self._means.meter.needed_s
         if target.sustained and not metered_window(needed_s, window_s):
             return 0.0
         count = sum(map(self._due, self._targets))
@@ -759,11 +769,16 @@ class Runner:
         self._watcher.completed(record)
 
     def _assemble(self, target: Target) -> Record:
-        energy = self._meter.of_record(target.replicates)
+        energy = self._means.meter.of_record(target.replicates)
         record = assemble(
-            target, self._settings, self._run, self._device, self._state_before, energy
+            target,
+            self._settings,
+            self._about.run,
+            self._about.device,
+            self._about.state_before,
+            energy,
         )
-        return within_ceilings(record, self._calibration)
+        return within_ceilings(record, self._about.calibration)
 
 
 def _by_power_mode(targets: Sequence[Target]) -> list[tuple[str | None, list[Target]]]:

@@ -25,8 +25,6 @@ END = "end"
 MIN_LAG_SHARE = 0.05
 MIN_LAG_S = 0.1
 MIN_LOOKS = 3
-#: The parent itself was stopped where it wakes this much later than it asked for.
-MAX_LATE_S = 0.5
 STOPPED = Reason(
     code="device_stopped",
     message="the worker was stopped and continued (SIGSTOP) while it measured",

@@ -136,7 +136,7 @@ def _decision(table: Table, pick: Pick, members: Sequence[int], names: Sequence[
         ratio_low=pick.speedup_low,
         ratio_high=pick.speedup_high,
         faster_probability=pick.faster_probability,
-        decided_by=list(filter(None, pick.decided_by.split(", "))) if certainty == "tied" else [],
+        decided_by=pick.decided_by if certainty == "tied" else [],
         runs=pick.runs,
         busy=plain(pick.busy),
         gain="" if row is None else plain(_gain(row)),
@@ -152,7 +152,7 @@ def _certainty(
         return "nothing"
     if pick.runner_up is None:
         return "only"
-    if pick.decided_by not in competition.SPEEDS:
+    if not pick.decided_by or pick.decided_by[0] not in competition.SPEEDS:
         return "tied"
     if pick.faster_probability is None:
         return "no interval"

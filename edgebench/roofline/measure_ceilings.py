@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -22,9 +21,11 @@ from edgebench.calibration import Calibration, Ceiling, What
 from edgebench.errors import EdgebenchError
 from edgebench.measure.cpu_pinning import usable_cpus
 from edgebench.probes.python_distributions import onnxruntime_owners
+from edgebench.processes.child import QUOTED_BYTES, Failed, Limits, Setup, ask
 from edgebench.processes.parent_tie import die_with_parent
 from edgebench.processes.python_command import module_command
 from edgebench.record import DeviceFacts, StateCheck
+from edgebench.text.plain_text import plain, shortened
 
 KINDS: tuple[What, ...] = ("gemm_fp32", "gemm_int8", "memory_add")
 _GEMM_SIZES = (512, 1024, 2048)
@@ -89,22 +90,20 @@ def _in_process(what: What, threads: int, seconds: float) -> Rate:
     job = json.dumps(
         {"what": what, "threads": threads, "seconds": seconds, "parent_pid": os.getpid()}
     )
+    command = module_command("edgebench.roofline.measure_ceilings", job)
+    setup = Setup(standard=True, environment={**os.environ, "OMP_NUM_THREADS": "1"})
+    answer = ask(command, Limits(_TIME_OUT_S), setup=setup)
+    if isinstance(answer, Failed):
+        if answer.reason.code == "timed_out":
+            raise EdgebenchError(f"calibration of {what} gave no answer in {_TIME_OUT_S:g} s")
+        why = answer.last_line or answer.reason.message
+        raise EdgebenchError(f"calibration of {what} failed: {why}")
     try:
-        done = subprocess.run(
-            module_command("edgebench.roofline.measure_ceilings", job),
-            capture_output=True,
-            timeout=_TIME_OUT_S,
-            check=False,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
-        answer = json.loads(done.stdout)
-        return float(answer["per_s"]), str(answer["detail"])
-    except subprocess.TimeoutExpired:
-        raise EdgebenchError(f"calibration of {what} gave no answer in {_TIME_OUT_S:g} s") from None
+        found = json.loads(answer)
+        return float(found["per_s"]), str(found["detail"])
     except (ValueError, KeyError, TypeError):
-        lines = done.stderr.decode(errors="replace").strip().splitlines()
-        why = lines[-1] if lines else f"it ended with code {done.returncode}"
-        raise EdgebenchError(f"calibration of {what} failed: {why}") from None
+        said = plain(shortened(answer.decode(errors="replace"), QUOTED_BYTES))
+        raise EdgebenchError(f"calibration of {what} failed: it answered {said}") from None
 
 
 # --- in the child

@@ -14,13 +14,14 @@ import pytest
 
 from edgebench.ab_test.ab_cells import canary_of
 from edgebench.ab_test.ab_report_types import latency_tolerances
-from edgebench.ab_test.ab_runner import ABCell, ABRunner, Settings
+from edgebench.ab_test.ab_runner import ABCell, ABRunner, Means, Settings
 from edgebench.ab_test.cell_verdict import rows
 from edgebench.ab_test.pair_record import SIDES, Pair
-from edgebench.ab_test.pair_runner import ArmSpec, Interpreter, PairFailed
+from edgebench.ab_test.pair_runner import ArmSpec, Interpreter, PairFailed, PairPlan
 from edgebench.ab_test.run_ab import Silent
 from edgebench.ab_test.verdict import Rules
 from edgebench.definitions.workload import Quality
+from edgebench.energy.run_meter import Meter
 from edgebench.errors import DeviceStateError
 from edgebench.measure import cpu_pinning
 from edgebench.measure.worker_messages import Job
@@ -47,14 +48,15 @@ class Bench:
         self.quality: list[bool] = []
         self.metered: list[bool] = []
 
-    def launch(self, arms: Any, *, cell: str, index: int, first: str, **more: Any) -> Pair:
+    def launch(self, arms: Any, plan: PairPlan, available: Any, meter: Meter | None) -> Pair:
         self.now += 2.0
-        self.log.append((cell, index, first))
-        self.quality.append(more["quality"])
-        self.metered.append(more["meter"] is not None)
-        if cell == self.failing:
+        self.log.append((plan.cell, plan.index, plan.first))
+        self.quality.append(plan.quality)
+        self.metered.append(meter is not None)
+        if plan.cell == self.failing:
             raise PairFailed("head", "failed", Reason(code="out_of_memory", message="no memory"))
-        return pair(index, self.changes[cell], cell=cell, cores=list(more["cores"]))
+        change = self.changes[plan.cell]
+        return pair(plan.index, change, cell=plan.cell, cores=list(plan.cores))
 
     @contextmanager
     def hold(
@@ -73,10 +75,7 @@ class Bench:
             Settings(budget_s=budget_s),
             Silent(),
             0.0,
-            launch=self.launch,
-            hold=self.hold,
-            clock=lambda: self.now,
-            meter=meter,
+            Means(launch=self.launch, hold=self.hold, clock=lambda: self.now, meter=meter),
         )
 
 
@@ -232,8 +231,9 @@ def test_pairs_are_kept_and_read_back_to_the_same_verdict(tmp_path: Path) -> Non
     request = Request(workloads=[], base=parse_side([model, "null"]), head=parse_side(["null"]))
     changes = {"canary (base against base)": 0.0}
 
-    def launch(arms: Any, *, cell: str, index: int, **more: Any) -> Pair:
-        return pair(index, changes.get(cell, 0.05), cell=cell, cores=list(more["cores"]))
+    def launch(arms: Any, plan: PairPlan, *_: Any) -> Pair:
+        change = changes.get(plan.cell, 0.05)
+        return pair(plan.index, change, cell=plan.cell, cores=list(plan.cores))
 
     report = compare([request], settings=Settings(), out=tmp_path / "out", launch=launch)
     assert report.verdict == "regress"
@@ -261,10 +261,10 @@ def test_energy_is_that_of_the_meter_of_the_machine(tmp_path: Path) -> None:
     request = Request(workloads=[], base=parse_side([model, "null"]), head=parse_side(["null"]))
     found: list[Pair] = []
 
-    def launch(arms: Any, **more: Any) -> Pair:
+    def launch(*asked: Any) -> Pair:
         if len(found) == 2:
             raise KeyboardInterrupt
-        found.append(run_pair(arms, **more))
+        found.append(run_pair(*asked))
         return found[-1]
 
     with live.running(tmp_path / "machine") as machine:

@@ -22,7 +22,7 @@ from edgebench.ab_test.ab_runner import ABCell
 from edgebench.ab_test.arm_messages import BLOCK, END
 from edgebench.ab_test.cell_verdict import mismatch, rows
 from edgebench.ab_test.pair_record import BlockShape
-from edgebench.ab_test.pair_runner import PairFailed, run_pair
+from edgebench.ab_test.pair_runner import PairFailed, PairPlan, run_pair
 from edgebench.ab_test.pairing import Request
 from edgebench.ab_test.variant_spec import parse_side
 from edgebench.ab_test.verdict import Rules
@@ -118,12 +118,7 @@ def measured(ab_cell: ABCell) -> None:
     try:
         found = run_pair(
             ab_cell.arms,
-            cell="demo",
-            index=0,
-            first="base",
-            cores=CORES,
-            quality=True,
-            rounds=2,
+            PairPlan(cell="demo", index=0, first="base", cores=CORES, quality=True, rounds=2),
         )
     except PairFailed as failed:
         ab_cell.failure = replace(failed.reason, message=f"{failed.side}: {failed.reason.message}")

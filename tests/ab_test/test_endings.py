@@ -10,7 +10,7 @@ import pytest
 from edgebench.ab_test import pair_runner as pairs_of
 from edgebench.ab_test.ab_runner import FIRST_PAIR_S, Settings
 from edgebench.ab_test.pair_record import Pair
-from edgebench.ab_test.pair_runner import ArmSpec, Interpreter, PairFailed
+from edgebench.ab_test.pair_runner import ArmSpec, Interpreter, PairFailed, PairPlan
 from edgebench.errors import ExitCode
 from edgebench.measure import cpu_pinning
 from edgebench.testing.models import two_by_two
@@ -32,9 +32,9 @@ class Patient(Bench):
         super().__init__(changes)
         self.give_up_s: list[float | None] = []
 
-    def launch(self, arms: Any, **more: Any) -> Pair:
-        self.give_up_s.append(more["give_up_s"])
-        return super().launch(arms, **more)
+    def launch(self, arms: Any, plan: PairPlan, available: Any, meter: Any) -> Pair:
+        self.give_up_s.append(plan.give_up_s)
+        return super().launch(arms, plan, available, meter)
 
 
 def test_a_silent_arm_is_not_waited_for_long_beyond_the_budget() -> None:
@@ -72,8 +72,8 @@ def test_pairs_that_cannot_be_kept_end_the_run_with_the_exit_code_for_that(tmp_p
     request = Request(workloads=[], base=parse_side([model, "null"]), head=parse_side(["null"]))
     (tmp_path / "file").touch()
 
-    def launch(arms: Any, *, cell: str, index: int, **more: Any) -> Pair:
-        return pair(index, cell=cell, cores=list(more["cores"]))
+    def launch(arms: Any, plan: PairPlan, *_: Any) -> Pair:
+        return pair(plan.index, cell=plan.cell, cores=list(plan.cores))
 
     report = compare([request], settings=Settings(), out=tmp_path / "file", launch=launch)
     assert "cannot write pairs" in report.reasons[-1].message

@@ -282,7 +282,7 @@ def test_a_pair_tells_that_an_arm_was_stopped_between_its_blocks(
         def block(self) -> None:
             super().block()
             if self._side == "base":
-                stop_and_go(self._process.pid)
+                stop_and_go(self._child.pid)
 
     assert measure(arms_of(tmp_path)).disturbed is None
     monkeypatch.setattr(pairs_of, "_Arm", Arm)
@@ -296,7 +296,7 @@ def test_a_stop_before_the_blocks_disturbs_nothing(
         def send(self, line: bytes) -> None:
             super().send(line)
             if line == OPEN:
-                stop_and_go(self._process.pid)
+                stop_and_go(self._child.pid)
 
     monkeypatch.setattr(pairs_of, "_Arm", Arm)
     assert measure(arms_of(tmp_path)).disturbed is None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,11 @@ from edgebench.ab_test import pair_runner
 from edgebench.ab_test.ab_cells import make_ab_cells
 from edgebench.ab_test.arm_messages import CHECK, END, OPEN, ArmJob, Checked, Loaded, Ready
 from edgebench.ab_test.pair_record import Pair, Side
-from edgebench.ab_test.pair_runner import ArmSpec, PairFailed, run_pair
+from edgebench.ab_test.pair_runner import ArmSpec, PairFailed, PairPlan, run_pair
 from edgebench.ab_test.pairing import Request
 from edgebench.ab_test.variant_spec import parse_side
 from edgebench.energy.energy_window import SourceFacts
-from edgebench.energy.run_meter import SampledMeter
+from edgebench.energy.run_meter import Meter, SampledMeter
 from edgebench.energy.source import Sample
 from edgebench.measure import cpu_pinning
 from edgebench.testing.models import two_by_two
@@ -82,11 +84,15 @@ def arms_of(folder: Path, base: str = "null", head: str = "null") -> dict[Side, 
     return {side: spec.in_folder(folder, side) for side, spec in ab_cell.arms.items()}
 
 
-def measure(arms: dict[Side, ArmSpec], **more: Any) -> Pair:
-    fixed: dict[str, Any] = {
-        "cell": "demo", "index": 0, "first": "base", "cores": CORES, "quality": False, "rounds": 2,
-    }  # fmt: skip
-    return run_pair(arms, **(fixed | more))
+def measure(
+    arms: dict[Side, ArmSpec],
+    *,
+    available_bytes: Callable[[], int | None] = lambda: None,
+    meter: Meter | None = None,
+    **changes: Any,
+) -> Pair:
+    plan = PairPlan(cell="demo", index=0, first="base", cores=CORES, quality=False, rounds=2)
+    return run_pair(arms, replace(plan, **changes), available_bytes, meter)
 
 
 # Places
@@ -206,8 +212,8 @@ def test_a_hang_is_of_the_arm_and_the_phase_it_is_in(
     """Patience ends soon there alone: a slow machine takes its time for everything else."""
 
     class Arm(pair_runner._Arm):
-        def _line(self, limit_s: float) -> bytes:
-            return super()._line(1.0 if (self._side, self._phase) == (side, phase) else limit_s)
+        def _waits_s(self, limit_s: float) -> float:
+            return 1.0 if (self._side, self._child.phase) == (side, phase) else limit_s
 
     monkeypatch.setattr(pair_runner, "_Arm", Arm)
     arms = arms_of(tmp_path, **{side: f"{FAULTS}:{fault}"})

@@ -19,6 +19,7 @@ from edgebench.definitions.workload_loader import load_workload, load_workloads
 from edgebench.errors import EdgebenchError, SpecError, UnsupportedError
 from edgebench.installed_packages import installed_version
 from edgebench.measure.replicate import quality_checks
+from edgebench.measure.replicate.quality_checks import Standard
 from edgebench.planning.cells import plan
 from edgebench.preparation import input_pool as inputs
 from edgebench.preparation.preparation_messages import PrepareJob
@@ -135,9 +136,7 @@ def test_without_a_reference_a_session_is_held_against_itself(tmp_path: Path, le
         quality_checks.output_check(
             session,
             items,
-            batch=1,
-            precision="as-is",
-            reference="",
+            Standard(precision="as-is", reference=""),
             expected=str(tmp_path / "e.npz"),
         )
         for _ in range(2)
@@ -153,11 +152,7 @@ def test_parity_without_a_reference_is_no_verdict() -> None:
         Counting(leak=False),
         task,
         QualitySpec(metric="parity_error", ceiling=1e-3),
-        batch=1,
-        precision="as-is",
-        reference="",
-        constant=False,
-        note="nobody can run it",
+        Standard(precision="as-is", reference="", note="nobody can run it"),
     )
     assert not quality.passed
     assert quality.value is None

@@ -17,7 +17,8 @@ import pytest
 from edgebench.energy import NoEnergy, find_source, marker_pulses
 from edgebench.energy.modelled_energy import Estimate
 from edgebench.errors import UsageError
-from edgebench.record import Record, Replicate
+from edgebench.processes.child import Failed
+from edgebench.record import Reason, Record, Replicate
 from edgebench.store import read_records
 from edgebench.testing.models import two_by_two
 from edgebench.testing.power.live import running, true_joules
@@ -150,28 +151,18 @@ def test_bursts_last_as_long_as_their_pattern_says(monkeypatch: pytest.MonkeyPat
     assert quiet_s == pytest.approx([quiet for quiet, _ in marker_pulses.PATTERN[1:]], abs=0.003)
 
 
-@pytest.mark.parametrize(
-    "problem",
-    [
-        subprocess.TimeoutExpired("markers", 30),
-        subprocess.CalledProcessError(1, "markers"),
-        BlockingIOError("fork"),
-    ],
-)
+@pytest.mark.parametrize("code", ["timed_out", "exited", "not_started"])
 def test_a_measurement_outlives_bursts_that_fail(
-    monkeypatch: pytest.MonkeyPatch, problem: Exception
+    monkeypatch: pytest.MonkeyPatch, code: str
 ) -> None:
-    def fails(*_: object, **__: object) -> None:
-        raise problem
-
-    monkeypatch.setattr(subprocess, "run", fails)
+    failed = Failed(Reason(code=code, message=""))
+    monkeypatch.setattr(marker_pulses, "ask", lambda *_: failed)
     assert marker_pulses.emit_markers() == []
 
 
 @pytest.mark.parametrize("said", [b"a library says hello", b"5", b"[5]", b"[[1]]", b""])
 def test_bursts_that_nobody_can_read_are_none(monkeypatch: pytest.MonkeyPatch, said: bytes) -> None:
-    done = subprocess.CompletedProcess([], 0, stdout=said)
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: done)
+    monkeypatch.setattr(marker_pulses, "ask", lambda *_: said)
     assert marker_pulses.emit_markers() == []
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import pickle
 import signal
@@ -23,12 +22,14 @@ from edgebench.energy.sampler import (
     RECORD,
     Sampler,
     SamplerError,
+    _greet,
     decode,
     jittered,
     poll_interval_s,
 )
 from edgebench.energy.sampler_process import sample_until
 from edgebench.energy.source import EnergySource, NoEnergy, Sample
+from edgebench.processes.child import STANDARD, Child, Limits
 from edgebench.testing.power.bench import Clock
 from edgebench.testing.power.meters import OrinNx, RaplPackage
 
@@ -82,30 +83,18 @@ def test_a_source_that_does_not_open_is_an_error(tmp_path: Path) -> None:
         Sampler(source, tmp_path / "samples")
 
 
-class _Greeted:
-    """A process whose first line is given."""
-
-    def __init__(self, line: bytes) -> None:
-        read, write = os.pipe()
-        os.write(write, line)
-        os.close(write)
-        self.stdout, self.stdin = os.fdopen(read, "rb"), io.BytesIO()
-
-
 @pytest.mark.parametrize(
     "line", [b"a driver says hello\n", b"[]\n", b"5\n", b'{"no": 1}\n', b"\x1b[2J\n"]
 )
 def test_a_meter_s_library_that_writes_to_stdout_is_an_error(
     orin: EnergySource, line: bytes
 ) -> None:
-    sampler = Sampler.__new__(Sampler)
-    process = _Greeted(line)
-    sampler._process = process  # type: ignore[assignment]
+    command = [sys.executable, "-c", f"import os; os.write(1, {line!r})"]
     with (
-        process.stdout,
+        Child(command, Limits(60.0), STANDARD) as child,
         pytest.raises(SamplerError, match="ina3221: it answered what is no answer: ") as caught,
     ):
-        sampler._greet(orin)
+        _greet(child, orin)
     assert "\x1b" not in str(caught.value)
 
 

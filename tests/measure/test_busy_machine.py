@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgebench.measure.replicate import answer_completion, quality_checks, worker
+from edgebench.measure.replicate import answer_completion, quality_checks, steps
 from edgebench.measure.replicate.check_plan import AT_LENGTH, IN_BRIEF, CheckPlan
 from edgebench.measure.worker_observer import WINDOW, Witness, clock_reason
 
@@ -299,7 +299,7 @@ def _replicate(machine: BusyMachine, run_ns: float, read_ns: float, copy_ns: flo
 
     samples = [took(run_ns) for _ in range(60)]
     parts: dict[str, list[int]] = {name: [] for name in ("prepare", "run", "read", "copy", "post")}
-    for _ in range(worker.MIN_RUNS):
+    for _ in range(steps.MIN_RUNS):
         parts["prepare"].append(took(copy_ns))
         parts["run"].append(took(1.5 * run_ns))
         parts["read"].append(took(read_ns))

@@ -51,8 +51,7 @@ def test_garbage_collection_is_off_in_the_window_and_on_after_it() -> None:
         [0],
         typical_ns=1000,
         slice_s=0.01,
-        target=0.02,
-        percentile=0.5,
+        precision=loops.Precision(0.02, 0.5),
         max_samples=50,
     )
     assert states
@@ -76,8 +75,7 @@ def test_every_query_of_the_pool_takes_its_turn() -> None:
         [1, 2, 3],
         typical_ns=1000,
         slice_s=1.0,
-        target=0.02,
-        percentile=0.5,
+        precision=loops.Precision(0.02, 0.5),
         max_samples=30,
         clock=Clock(),
     )
@@ -101,8 +99,7 @@ def test_a_slow_query_gets_some_samples_beyond_its_time(query_ns: int, samples: 
         [0],
         typical_ns=query_ns,
         slice_s=0.1,
-        target=1e-9,
-        percentile=0.5,
+        precision=loops.Precision(1e-9, 0.5),
         max_samples=1000,
         clock=clock,
     )
@@ -210,8 +207,7 @@ def test_a_window_goes_on_for_a_meter_and_keeps_no_more_samples() -> None:
         [0],
         typical_ns=1000,
         slice_s=0.01,
-        target=0.5,
-        percentile=0.5,
+        precision=loops.Precision(0.5, 0.5),
         max_samples=100,
         min_window_s=0.05,
         clock=clock,
@@ -227,8 +223,7 @@ def test_the_stretch_that_a_meter_is_asked_about_holds_the_window() -> None:
         [0],
         typical_ns=1000,
         slice_s=0.001,
-        target=0.02,
-        percentile=0.5,
+        precision=loops.Precision(0.02, 0.5),
         max_samples=30,
     )
     assert window.end_ns - window.start_ns >= window.window_ns

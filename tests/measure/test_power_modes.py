@@ -20,7 +20,7 @@ from edgebench.cli import cli
 from edgebench.definitions.workload_loader import load_workloads
 from edgebench.errors import DeviceStateError, ExitCode, UnsupportedError, UsageError
 from edgebench.measure.power_modes import PowerModes
-from edgebench.measure.runner import SLICE_FACTOR, Runner, Settings
+from edgebench.measure.runner import SLICE_FACTOR, Means, Runner, Settings, Surroundings
 from edgebench.measure.worker_messages import Done, Job
 from edgebench.planning.cells import plan
 from edgebench.planning.settings import parse_sets
@@ -190,9 +190,14 @@ def asking(name: str, mode: str | int | None) -> Any:
 
 def campaign(targets: list[Any], board: Board, launch: Any, keeper: Keeper) -> Runner:
     return Runner(
-        targets, Settings(), A_RECORD.run, A_RECORD.device, [], keeper, Watcher(), 0.0,
-        launch, power_modes=board.modes(),
-    )  # fmt: skip
+        targets,
+        Settings(),
+        Surroundings(A_RECORD.run, A_RECORD.device, []),
+        keeper,
+        Watcher(),
+        0.0,
+        Means(launch, power_modes=board.modes()),
+    )
 
 
 def test_cells_of_one_mode_take_turns_and_each_was_measured_in_its_mode(tmp_path: Path) -> None:
@@ -234,9 +239,14 @@ def test_the_first_mode_leaves_the_others_what_they_need_of_the_budget(tmp_path:
     for target_ in targets:
         target_.job = msgspec.structs.replace(target_.job, backend=target_.cell.id)
     made = Runner(
-        targets, Settings(budget_s=100.0, slice_s=8.0), A_RECORD.run, A_RECORD.device, [], keeper,
-        Watcher(), NOW_S, launch, power_modes=board.modes(), clock=now,
-    )  # fmt: skip
+        targets,
+        Settings(budget_s=100.0, slice_s=8.0),
+        Surroundings(A_RECORD.run, A_RECORD.device, []),
+        keeper,
+        Watcher(),
+        NOW_S,
+        Means(launch, power_modes=board.modes(), clock=now),
+    )
     made.measure()
     assert [name for name, _ in windows[:6]] == ["a"] * 3 + ["b"] * 3
     assert all(slice_s == 8.0 for _, slice_s in windows[:6])
@@ -274,9 +284,14 @@ def test_ctrl_c_in_a_replicate_puts_the_former_mode_back(tmp_path: Path) -> None
 
     modes = board.modes()
     made = Runner(
-        [asking("a", 0)], Settings(), A_RECORD.run, A_RECORD.device, [], Keeper(), Watcher(), 0.0,
-        launch, power_modes=modes,
-    )  # fmt: skip
+        [asking("a", 0)],
+        Settings(),
+        Surroundings(A_RECORD.run, A_RECORD.device, []),
+        Keeper(),
+        Watcher(),
+        0.0,
+        Means(launch, power_modes=modes),
+    )
     stopped = running.measure_all(made, modes)
     assert isinstance(stopped, KeyboardInterrupt)
     assert board.number == 2

@@ -147,8 +147,8 @@ def test_what_makes_a_model_ends_with_its_parent(tmp_path: Path) -> None:
 
 
 CALIBRATING = """
-from edgebench.measure import calibrate
-calibrate._in_process("gemm_fp32", 1, 1e6)
+from edgebench.roofline import measure_ceilings
+measure_ceilings._in_process("gemm_fp32", 1, 1e6)
 """
 
 

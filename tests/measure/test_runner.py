@@ -22,7 +22,6 @@ from edgebench.energy.replicate_energy import Idle
 from edgebench.energy.run_meter import Meter
 from edgebench.errors import DeviceStateError, StoreError
 from edgebench.measure import reruns
-from edgebench.measure.launch_worker import OUT_OF_TIME
 from edgebench.measure.model_files import NotReady
 from edgebench.measure.runner import (
     MIN_SLICE_S,
@@ -30,16 +29,19 @@ from edgebench.measure.runner import (
     OVERHEAD_S,
     OVERTIME_S,
     SLICE_FACTOR,
+    Means,
     Outlook,
     Prepared,
     Runner,
     Settings,
+    Surroundings,
     Target,
 )
 from edgebench.measure.wait_for_quiet import Quiet
 from edgebench.measure.worker_messages import Done, Job
 from edgebench.probes import machine_state
 from edgebench.processes import signals
+from edgebench.processes.child import OUT_OF_TIME
 from edgebench.record import (
     CellFacts,
     Energy,
@@ -155,17 +157,11 @@ def measure(
     campaign = Runner(
         targets,
         settings or Settings(),
-        A_RECORD.run,
-        A_RECORD.device,
-        before or [],
+        Surroundings(A_RECORD.run, A_RECORD.device, before or [], first_round=first_round),
         keeper,
         Watcher(),
         NOW_S if started_s is None else started_s,
-        launch,
-        meter,
-        clock=clock,
-        first_round=first_round,
-        **others,
+        Means(launch, meter=meter, clock=clock, **others),
     )
     return campaign, keeper, campaign.measure()
 
@@ -305,14 +301,11 @@ def test_a_spent_budget_keeps_what_was_measured_and_names_the_rest() -> None:
     campaign = Runner(
         [target("a"), target("b"), target("c")],
         Settings(budget_s=100.0),
-        A_RECORD.run,
-        A_RECORD.device,
-        [],
+        Surroundings(A_RECORD.run, A_RECORD.device, []),
         keeper,
         Watcher(),
         NOW_S,
-        launch,
-        clock=now,
+        Means(launch, clock=now),
     )
     unreached = campaign.measure()
     assert len(unreached) == 1
@@ -481,15 +474,11 @@ def test_a_wait_for_quiet_is_no_part_of_the_budget() -> None:
     campaign = Runner(
         [machine.target("a")],
         settings,
-        A_RECORD.run,
-        A_RECORD.device,
-        [],
+        Surroundings(A_RECORD.run, A_RECORD.device, []),
         keeper,
         Watcher(),
         NOW_S,
-        machine.launch,
-        clock=machine.clock,
-        quiet=quiet,
+        Means(machine.launch, clock=machine.clock, quiet=quiet),
     )
     assert campaign.measure() == []
     assert len(keeper.records[0].replicates) == 3
@@ -706,14 +695,11 @@ def test_what_the_budget_cut_is_no_failure(sound: int, monkeypatch: pytest.Monke
     campaign = Runner(
         [target("a")],
         Settings(budget_s=60.0),
-        A_RECORD.run,
-        A_RECORD.device,
-        [],
+        Surroundings(A_RECORD.run, A_RECORD.device, []),
         keeper,
         Watcher(),
         NOW_S,
-        launch,
-        clock=now,
+        Means(launch, clock=now),
     )
     unreached = campaign.measure()
     assert cut == [OUT_OF_TIME]
@@ -772,15 +758,11 @@ def test_what_stands_around_a_worker_takes_of_the_budget_too() -> None:
     campaign = Runner(
         [target(name) for name in "abc"],
         Settings(budget_s=100.0, slice_s=100.0),
-        A_RECORD.run,
-        A_RECORD.device,
-        [],
+        Surroundings(A_RECORD.run, A_RECORD.device, []),
         Keeper(),
         Watcher(),
         NOW_S,
-        launch,
-        mark=mark,
-        clock=lambda: NOW_S + sum(spent_s),
+        Means(launch, mark=mark, clock=lambda: NOW_S + sum(spent_s)),
     )
     campaign.measure()
     assert len(slices) == 9
@@ -898,14 +880,11 @@ def test_a_disk_that_fills_up_leaves_what_was_measured_to_be_shown() -> None:
     campaign = Runner(
         [target("a"), target("b")],
         Settings(),
-        A_RECORD.run,
-        A_RECORD.device,
-        [],
+        Surroundings(A_RECORD.run, A_RECORD.device, []),
         keeper,
         Watcher(),
         NOW_S,
-        steady_launch,
-        clock=now,
+        Means(steady_launch, clock=now),
     )
     with pytest.raises(StoreError):
         campaign.measure()
@@ -944,15 +923,11 @@ def test_a_window_is_long_enough_for_the_meter_if_the_budget_allows(
     campaign = Runner(
         [target("a")],
         Settings(budget_s=budget_s),
-        A_RECORD.run,
-        A_RECORD.device,
-        [],
+        Surroundings(A_RECORD.run, A_RECORD.device, []),
         Keeper(),
         Watcher(),
         NOW_S,
-        launch,
-        meter,
-        clock=now,
+        Means(launch, meter=meter, clock=now),
     )
     campaign.measure()
     assert windows == [least_s] * 3

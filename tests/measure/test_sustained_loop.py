@@ -14,7 +14,7 @@ from edgebench.analysis.per_row.sustained_rows import sustained_of, time_to_thro
 from edgebench.analysis.table import build_table
 from edgebench.measure import state_monitor
 from edgebench.measure.replicate.loops import Window
-from edgebench.measure.replicate.sustained_loop import period_of, sustained
+from edgebench.measure.replicate.sustained_loop import Temperature, period_of, sustained
 from edgebench.measure.runner import Settings
 from edgebench.measure.worker_messages import Done, Job
 from edgebench.probes import machine_state
@@ -82,8 +82,7 @@ class Machine:
             typical_ns=10_000_000,
             limit_s=limit_s,
             max_samples=900,
-            temperature=temperature or self.temperature,
-            temperature_source="cpu-thermal",
+            temperature=Temperature(temperature or self.temperature, "cpu-thermal"),
             min_window_s=min_window_s,
             clock=self.clock,
         )

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import errno
-import math
 import os
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +17,12 @@ from edgebench.definitions.workload import PARITY_METRIC, Quality
 from edgebench.errors import EdgebenchError, UnsupportedError
 from edgebench.files.model_outputs import save_outputs
 from edgebench.measure import launch_worker
-from edgebench.measure.replicate import answer_completion, loops, quality_checks, worker
+from edgebench.measure.replicate import answer_completion, loops, quality_checks, steps, worker
 from edgebench.measure.replicate.check_plan import AT_LENGTH, IN_BRIEF
-from edgebench.measure.worker_messages import Done, Job, Phase, encode_message
+from edgebench.measure.worker_messages import Done, Job, encode_message
 from edgebench.measure.worker_observer import MIN_LOOKS, WINDOW
 from edgebench.preparation import input_pool
+from edgebench.processes import child
 from edgebench.record import Pipeline, Reason, Replicate
 from edgebench.task import TaskContext
 from edgebench.tasks import load_task
@@ -133,34 +132,6 @@ def test_items_compared_in_brief_fill_the_same_batches_as_those_at_length(batch:
     assert in_brief == at_length[: len(in_brief)]
 
 
-def test_the_silence_that_is_told_is_the_one_that_was_allowed() -> None:
-    read, write = os.pipe()
-    os.write(write, encode_message(Phase("quality pass", 0.02)) + b"\n")
-    said = launch_worker.Conversation()
-    hear = partial(msgspec.json.decode, type=Phase)
-    launch_worker.listen(read, said, hear, 0.01, math.inf, lambda: None)
-    os.close(read)
-    os.close(write)
-    assert said.timed_out
-    assert (said.phase, said.limit_s) == ("quality pass", 0.03)
-
-
-def test_a_worker_that_is_never_silent_ends_with_its_time() -> None:
-    """Each word of it would begin a new silence; all words together have an end."""
-    read, write = os.pipe()
-    said = launch_worker.Conversation()
-
-    def hear(line: bytes) -> Phase:
-        os.write(write, line + b"\n")
-        return Phase("warm-up")
-
-    os.write(write, b"on and on\n")
-    launch_worker.listen(read, said, hear, 60.0, 0.05, lambda: None)
-    os.close(read)
-    os.close(write)
-    assert (said.out_of_time, said.timed_out, said.ending) == (True, False, False)
-
-
 @pytest.mark.parametrize(
     ("error", "status", "code"),
     [
@@ -183,16 +154,14 @@ def test_a_model_too_large_for_the_memory_is_no_unsupported_one(
     assert found.reasons[0].message == error.message
 
 
-def ended_by(monkeypatch: pytest.MonkeyPatch, code: str) -> Replicate:
+def ended_by(code: str) -> Replicate:
     """What becomes of a replicate whose worker runs this code; `fd` is its pipe."""
 
-    def start(_: int, fd: int, others: tuple[int, ...], log: Any) -> subprocess.Popen[bytes]:
-        text = f"import os; fd = {fd}; {code}"
-        command = [sys.executable, "-c", text]
-        return subprocess.Popen(command, pass_fds=(fd,), start_new_session=True)
+    def spawn(command: list[str], **more: Any) -> subprocess.Popen[bytes]:
+        text = f"import os; fd = {command[-2]}; {code}"
+        return subprocess.Popen([sys.executable, "-c", text], **more)
 
-    monkeypatch.setattr(launch_worker, "_start", start)
-    return launch_worker.run_worker(job(), time_out_s=60.0).replicate
+    return launch_worker.run_worker(job(), time_out_s=60.0, spawn=spawn).replicate
 
 
 def only_reason(replicate: Replicate) -> Reason:
@@ -211,40 +180,35 @@ def only_reason(replicate: Replicate) -> Reason:
         b"[" * 100_000 + b"\n",
     ],
 )
-def test_text_on_the_pipe_of_results_is_a_failed_row(
-    monkeypatch: pytest.MonkeyPatch, garbage: bytes
-) -> None:
-    reason = only_reason(ended_by(monkeypatch, f"os.write(fd, {garbage!r})"))
+def test_text_on_the_pipe_of_results_is_a_failed_row(garbage: bytes) -> None:
+    reason = only_reason(ended_by(f"os.write(fd, {garbage!r})"))
     assert reason.code == "garbled"
     assert "during start" in reason.message
     assert "\x1b" not in reason.message
     assert len(reason.message) < 1000
 
 
-def test_a_worker_that_tells_what_cannot_be_is_a_failed_row(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_worker_that_tells_what_cannot_be_is_a_failed_row() -> None:
     uneven = Pipeline(preprocess_ns=[1], inference_ns=[], postprocess_ns=[], end_to_end_ns=[1])
     said = encode_message(Done(replicate(0, pipeline=uneven))) + b"\n"
-    reason = only_reason(ended_by(monkeypatch, f"os.write(fd, {said!r})"))
+    reason = only_reason(ended_by(f"os.write(fd, {said!r})"))
     assert (reason.code, "pipeline" in reason.message) == ("nonsense", True)
     backwards = encode_message(Done(replicate(0, samples_ns=[-5]))) + b"\n"
-    assert only_reason(ended_by(monkeypatch, f"os.write(fd, {backwards!r})")).code == "garbled"
+    assert only_reason(ended_by(f"os.write(fd, {backwards!r})")).code == "garbled"
 
 
 def test_a_worker_that_edgebench_kills_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launch_worker, "END_TIMEOUT_S", 0.01)
-    reason = only_reason(ended_by(monkeypatch, "os.close(fd); import time; time.sleep(600)"))
+    monkeypatch.setattr(child, "END_TIMEOUT_S", 0.01)
+    reason = only_reason(ended_by("os.close(fd); import time; time.sleep(600)"))
     assert reason.code == "killed"
     assert "killed by edgebench" in reason.message
 
 
-def test_a_process_that_cannot_be_started_is_a_failed_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(*_: Any) -> Any:
+def test_a_process_that_cannot_be_started_is_a_failed_row() -> None:
+    def refused(*_: Any, **__: Any) -> Any:
         raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
-    monkeypatch.setattr(launch_worker, "_start", refused)
-    reason = only_reason(launch_worker.run_worker(job(), time_out_s=60.0).replicate)
+    reason = only_reason(launch_worker.run_worker(job(), time_out_s=60.0, spawn=refused).replicate)
     assert reason.code == "not_started"
     assert "Resource temporarily unavailable" in reason.message
     assert "ulimit" in reason.fix
@@ -265,8 +229,8 @@ def test_a_backend_that_fails_on_drawn_inputs_is_told_what_they_were() -> None:
     session: Any = Failing()
     task = load_task("seeded_inputs", TaskContext(inputs=[info]))
     with pytest.raises(EdgebenchError, match=r"out of bounds; inputs were drawn: 'ids'") as failed:
-        worker._first_inference(session, {}, lambda: task)
+        steps.first_inference(session, {}, lambda: task)
     assert "--range NAME=low,high" in failed.value.fix
     floats = load_task("seeded_inputs", TaskContext(inputs=[TensorInfo("x", "float32", (1, 4))]))
     with pytest.raises(RuntimeError, match="out of bounds"):
-        worker._first_inference(session, {}, lambda: floats)
+        steps.first_inference(session, {}, lambda: floats)

@@ -111,8 +111,9 @@ def edgebench_block(session: Session, pool: list[Any]) -> Block:
             pool,
             typical_ns=5000,
             slice_s=60.0,
-            target=1e-9,  # never met: the block ends at its number of calls
-            percentile=0.5,
+            precision=loops.Precision(
+                1e-9, 0.5
+            ),  # never met: the block ends at its number of calls
             max_samples=CALLS,
         )
         return median(window.samples_ns), window.window_ns / CALLS

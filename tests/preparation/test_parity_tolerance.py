@@ -14,6 +14,7 @@ from edgebench.analysis.per_row.plausibility import MAX_ROUNDINGS
 from edgebench.definitions.workload import PARITY_METRIC, Quality
 from edgebench.files.model_outputs import load_outputs, save_outputs
 from edgebench.measure.replicate import quality_checks
+from edgebench.measure.replicate.quality_checks import Standard
 from edgebench.models.output_distance import distances
 from edgebench.preparation.preparation_messages import (
     NO_TIME_FOR_REFERENCE,
@@ -370,20 +371,13 @@ def test_a_random_model_is_held_to_nothing_and_its_quality_is_unknown(tmp_path: 
     task: Any = FakeTask()
     drawn = tmp_path / "drawn.npz"
     save_outputs(str(drawn), [{"y": np.ones(4)}])
-    settings: dict[str, Any] = {"batch": 1, "precision": "as-is", "reference": str(drawn)}
+    standard = Standard(precision="as-is", reference=str(drawn), parity=parity)
     for _ in range(2):  # against the reference, then against the first process
         found = quality_checks.output_check(
-            session, [{"x": np.ones(4)}], **settings, expected=str(tmp_path / "e"), parity=parity
+            session, [{"x": np.ones(4)}], standard, expected=str(tmp_path / "e")
         )
         assert (found.limit, found.passed) == (None, True)
-    quality = quality_checks.quality(
-        session,
-        task,
-        SPEC,
-        **settings,
-        constant=False,
-        parity=parity,
-    )
+    quality = quality_checks.quality(session, task, SPEC, standard)
     assert (quality.value, quality.passed) == (None, False)
     assert quality.reason.startswith(
         "the model is random by itself: export it without, or give it a task"
@@ -397,15 +391,13 @@ def test_an_output_that_rounding_alone_turns_into_another_is_unknown_and_not_wro
     parity = Parity(arithmetic="int8", moved={"y": 0.8})
     known = tmp_path / "known.npz"
     save_outputs(str(known), [{"y": np.full(4, 9.0)}])
-    settings: dict[str, Any] = {"batch": 1, "precision": "as-is", "reference": str(known)}
+    standard = Standard(precision="as-is", reference=str(known), parity=parity)
     session: Any = FakeSession()
     expected = str(tmp_path / "e")
-    found = quality_checks.output_check(
-        session, [{"x": np.ones(4)}], **settings, expected=expected, parity=parity
-    )
+    found = quality_checks.output_check(session, [{"x": np.ones(4)}], standard, expected=expected)
     assert (found.limit, found.passed) == (None, True)
     task: Any = OneItem()
-    quality = quality_checks.quality(session, task, SPEC, **settings, constant=False, parity=parity)
+    quality = quality_checks.quality(session, task, SPEC, standard)
     assert (quality.value, quality.passed) == (None, False)
     assert "rounding in int8 alone moves 'y' by 0.8" in quality.reason
     assert "--inputs FILE.npz" in quality.reason

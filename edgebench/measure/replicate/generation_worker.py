@@ -11,15 +11,25 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from edgebench.backend import Backend, ModelFile
 from edgebench.generation import GenerationSession, Prompts, Room, Watched
-from edgebench.measure.replicate.check_plan import check_plan
+from edgebench.measure.replicate import steps
+from edgebench.measure.replicate.check_plan import CheckPlan, check_plan
 from edgebench.measure.replicate.phases import looks_cached, peak_of, timed
 from edgebench.measure.replicate.worker_ipc import ParentLink
 from edgebench.measure.reruns import SCALING_CUT
 from edgebench.measure.worker_messages import Done, GenerateJob, Job
 from edgebench.probes import process_accounting, process_memory
-from edgebench.record import Generate, Memory, Pipeline, Reason, Replicate, Request, Unseen
+from edgebench.record import (
+    Generate,
+    Memory,
+    OutputCheck,
+    Pipeline,
+    Reason,
+    Replicate,
+    Request,
+    Unseen,
+    Warmup,
+)
 
 if TYPE_CHECKING:
     from edgebench.generation import Choose
@@ -36,13 +46,64 @@ QUALITY_S = 600.0
 SCALING_S = 3600.0  # likewise: thousands of tokens are written
 
 
-def measure(
-    job: Job, link: ParentLink, started: str, backend: Backend, import_ns: int, model: ModelFile
-) -> Done:
-    """The replicate; `backend` has its runtime imported, which took `import_ns`."""
-    assert job.generate is not None
+def measure(job: Job, link: ParentLink, started: str, runtime: steps.Runtime) -> Done:
+    """The replicate, from the load of the model on."""
     began_s = time.monotonic()
-    asked, plan = job.generate, check_plan(job)
+    start = _start(job, link, runtime, began_s)
+    counted, requests = _measurement(start)
+    replicate = _timed(start, requests, peak_of(start.session), started, runtime.import_ns)
+    replicate = steps.with_window(replicate, counted)
+    behind = _Behind(start, replicate, _digest(start.pool))
+    unseen = _twice(behind)
+    pipeline = _pipeline(behind) if start.plan.establishes else None
+    assert replicate.memory is not None
+    memory = steps.memory(start.session, replicate.memory, start.used)
+    checked = _output_check(behind)
+    effective = steps.effective(behind, start.session) if job.full_quality else None
+    replicate = msgspec.structs.replace(
+        replicate,
+        unseen=unseen,
+        pipeline=pipeline,
+        memory=memory,
+        output_check=checked,
+        effective=effective,
+    )
+    if job.full_quality:
+        from edgebench.measure.replicate.quality_pass import QualityTime
+
+        left = QualityTime.of_replicate(began_s, job.time_s, job.most_s)
+        replicate = _with_quality(replicate, behind, left)
+        replicate = _with_scaling(replicate, behind, left)
+    link.phase("close of the session")
+    start.session.close()
+    return Done(replicate, behind.digest)
+
+
+@dataclass(frozen=True)
+class _Start:
+    """A warm session of a decoder, and what its cold start took."""
+
+    job: Job
+    link: ParentLink
+    asked: GenerateJob
+    plan: CheckPlan
+    session: GenerationSession
+    task: GenerationTask
+    attempts: Attempts | None
+    pool: list[Prompts]
+    ask: Callable[..., Request]
+    choose: Choose | None
+    each_s: float  # of a request
+    used: steps.Used
+    warmup: Warmup
+    load_ns: int
+    first_ns: int
+
+
+def _start(job: Job, link: ParentLink, runtime: steps.Runtime, began_s: float) -> _Start:
+    """The cold start, from the prompts to the end of the warm-up."""
+    assert job.generate is not None
+    asked = job.generate
     # The task reads the model's file for its tokens: before the load, so as not to be part of it.
     link.phase("preparation of prompts")
     task = _task(job)
@@ -50,16 +111,15 @@ def measure(
     attempts = task.attempts(
         asked.prompt_tokens
     )  # refuses what makes no sense before it is measured
-    longest = max(asked.prompt_tokens + asked.new_tokens, task.positions)
 
     link.phase("load of the model")
+    longest = max(asked.prompt_tokens + asked.new_tokens, task.positions)
+    backend, model = runtime.backend, steps.model_file(job)
     room = Room(width=job.batch, positions=longest)
     session, load_ns = timed(lambda: backend.open_generation(model, job.options, room))
     uss_loaded = process_memory.uss_bytes()
 
     from edgebench.measure.replicate import generation_loops as requests
-    from edgebench.measure.replicate import loops, quality_checks
-    from edgebench.measure.replicate.quality_pass import QualityTime, without_quality
 
     choose = _choose(job, task)
 
@@ -76,132 +136,126 @@ def measure(
     least = requests.least_warm_up(each_s, min(left_s, 1e9))
     link.phase("warm-up", job.warmup_s + 2 * each_s)
     limit_s = job.warmup_s if least == 2 else 0.0
-    warmup = requests.warm_up(ask, pool, limit_s, time.perf_counter_ns, least)
-    uss_warm = process_memory.uss_bytes()
+    return _Start(
+        job=job,
+        link=link,
+        asked=asked,
+        plan=check_plan(job),
+        session=session,
+        task=task,
+        attempts=attempts,
+        pool=pool,
+        ask=ask,
+        choose=choose,
+        each_s=each_s,
+        warmup=requests.warm_up(ask, pool, limit_s, time.perf_counter_ns, least),
+        used=steps.Used(uss_loaded, process_memory.uss_bytes()),
+        load_ns=load_ns,
+        first_ns=first.token_ns[0],
+    )
 
-    link.phase("measurement", loops.MAX_SLICES * max(job.slice_s, job.min_window_s) + each_s)
+
+def _measurement(start: _Start) -> tuple[steps.Counted, list[Request]]:
+    """The window whose latencies are the replicate's, and its requests."""
+    from edgebench.measure.replicate import generation_loops, loops
+
+    job = start.job
+    limit_s = loops.MAX_SLICES * max(job.slice_s, job.min_window_s)
+    start.link.phase("measurement", limit_s + start.each_s)
     account = process_accounting.Account()
-    window, measured = requests.one_after_the_other(
-        ask,
-        pool,
+    window, requests = generation_loops.one_after_the_other(
+        start.ask,
+        start.pool,
         slice_s=job.slice_s,
         target=job.target,
         max_samples=job.max_samples,
         min_window_s=job.min_window_s,
     )
-    counted = msgspec.structs.replace(account.closed(), raw_ns=window.raw_ns)
-    peak = peak_of(session)
+    accounts = msgspec.structs.replace(account.closed(), raw_ns=window.raw_ns)
+    return steps.Counted(window, accounts), requests
+
+
+def _timed(
+    start: _Start, requests: list[Request], peak: Memory, started: str, import_ns: int
+) -> Replicate:
+    """The replicate as far as it is timed."""
     generated = Generate(
-        requests=measured,
-        width=session.width,
-        positions=session.positions,
-        kv_cache_bytes=session.kv_cache_bytes(),
-        temperature=task.temperature,
-        fixed_length=not task.ends,
+        requests=requests,
+        width=start.session.width,
+        positions=start.session.positions,
+        kv_cache_bytes=start.session.kv_cache_bytes(),
+        temperature=start.task.temperature,
+        fixed_length=not start.task.ends,
     )
-    replicate = Replicate(
-        index=job.index,
+    return Replicate(
+        index=start.job.index,
         status="ok",
         started_utc=started,
         import_ns=import_ns,
-        load_ns=load_ns,
-        first_inference_ns=first.token_ns[0],
-        warmup=warmup,
-        samples_ns=window.samples_ns,
-        window_ns=window.window_ns,
-        window_start_ns=window.start_ns,
-        window_end_ns=window.end_ns,
-        window_start_unix_ns=window.start_unix_ns,
-        cpu_ns=window.cpu_ns,
-        accounts=counted,
-        involuntary_switches=window.involuntary_switches,
-        stop=window.stop,
+        load_ns=start.load_ns,
+        first_inference_ns=start.first_ns,
+        warmup=start.warmup,
         generate=generated,
         memory=peak,
     )
-    digest = _digest(pool)
-    needed_s = JUDGED_TOKENS * _token_s(replicate)
-
-    def phase(name: str, limit_s: float = 0.0) -> None:
-        """Starts a phase behind the window: what was timed in that stands, should the budget end in this one."""
-        without = without_quality(replicate, job.quality, task.metrics, len(task), needed_s)
-        link.phase(name, limit_s, Done(without, digest))
-
-    phase("measurement of prompts given twice", 2 * plan.fresh_prompts * each_s)
-    unseen = _twice(task, asked, job, plan.fresh_prompts, lambda prompts: ask(prompts, 1))
-    pipeline = None
-    if plan.establishes:
-        phase("measurement of the pipeline", _PIPELINE * each_s)
-        pipeline = _pipeline(task, asked, job, session, choose)
-    observed = Memory(
-        peak_bytes=peak.peak_bytes,
-        peak_source=peak.peak_source,
-        uss_loaded_bytes=uss_loaded,
-        uss_warm_bytes=uss_warm,
-        uss_end_bytes=process_memory.uss_bytes(),
-        arena_bytes=session.arena_bytes(),
-        device_peak_bytes=peak.device_peak_bytes,
-        device_source=peak.device_source,
-    )
-    phase("output check")
-    checked = quality_checks.logits_check(session, pool[0], expected=job.expected)
-    effective = None
-    if job.full_quality:
-        phase("reading of effective facts")
-        effective = session.effective()
-    replicate = msgspec.structs.replace(
-        replicate,
-        unseen=unseen,
-        pipeline=pipeline,
-        memory=observed,
-        output_check=checked,
-        effective=effective,
-    )
-    if job.full_quality:
-        left = QualityTime.of_replicate(began_s, job.time_s, job.most_s)
-        judging = _Judging(job, link, session, task, left, digest)
-        replicate = _with_quality(replicate, judging)
-        if attempts is not None:
-            replicate = _with_scaling(replicate, attempts, judging)
-    link.phase("close of the session")
-    session.close()
-    return Done(replicate, digest)
 
 
 @dataclass(frozen=True)
-class _Judging:
-    """What the passes behind the measured ones have in common."""
+class _Behind:
+    """What the phases behind the window have in common: what was timed in that stands, should the budget
+    end in one of these."""
 
-    job: Job
-    link: ParentLink
-    session: GenerationSession
-    task: GenerationTask
-    left: QualityTime
+    start: _Start
+    replicate: Replicate
     digest: str
 
+    def phase(self, name: str, limit_s: float = 0.0) -> None:
+        self.start.link.phase(
+            name, limit_s, Done(self.without_quality(self.replicate), self.digest)
+        )
 
-def _with_quality(replicate: Replicate, judging: _Judging) -> Replicate:
+    @property
+    def needed_s(self) -> float:
+        """What a whole quality pass is thought to take."""
+        return JUDGED_TOKENS * _token_s(self.replicate)
+
+    def without_quality(self, replicate: Replicate) -> Replicate:
+        from edgebench.measure.replicate.quality_pass import without_quality
+
+        job, task = self.start.job, self.start.task
+        return without_quality(replicate, job.quality, task.metrics, len(task), self.needed_s)
+
+
+def _output_check(behind: _Behind) -> OutputCheck:
+    from edgebench.measure.replicate import quality_checks
+
+    start = behind.start
+    behind.phase("output check")
+    return quality_checks.logits_check(start.session, start.pool[0], expected=start.job.expected)
+
+
+def _with_quality(replicate: Replicate, behind: _Behind, left: QualityTime) -> Replicate:
     """The replicate with its quality, over as many items as the budget leaves time for."""
-    from edgebench.measure.replicate.quality_pass import judged, with_quality, without_quality
+    from edgebench.measure.replicate.quality_pass import judged, with_quality
 
-    job, task = judging.job, judging.task
-    needed_s = JUDGED_TOKENS * _token_s(replicate)
-    without = without_quality(replicate, job.quality, task.metrics, len(task), needed_s)
-    judging.link.phase("quality pass", QUALITY_S, Done(without, judging.digest))
-    values = task.judge(Watched(judging.session, judging.left.check))
+    job, task = behind.start.job, behind.start.task
+    so_far = Done(behind.without_quality(replicate), behind.digest)
+    behind.start.link.phase("quality pass", QUALITY_S, so_far)
+    values = task.judge(Watched(behind.start.session, left.check))
     items = len(task) if task.judged is None else task.judged
     quality = judged(values, task.metrics, job.quality, items, len(task))
-    return with_quality(replicate, quality, needed_s)
+    return with_quality(replicate, quality, behind.needed_s)
 
 
-def _with_scaling(replicate: Replicate, attempts: Attempts, judging: _Judging) -> Replicate:
-    """The replicate with the problems of test-time scaling, likewise."""
+def _with_scaling(replicate: Replicate, behind: _Behind, left: QualityTime) -> Replicate:
+    """The replicate with the problems of test-time scaling, likewise; as it is where none are asked for."""
     from edgebench.measure.replicate.sampling_plan import answered
 
-    judging.link.phase("test-time scaling", SCALING_S, Done(replicate, judging.digest))
-    scaling = answered(
-        judging.session, judging.task, attempts, judging.job.seed, check=judging.left.check
-    )
+    start, attempts = behind.start, behind.start.attempts
+    if attempts is None:
+        return replicate
+    start.link.phase("test-time scaling", SCALING_S, Done(replicate, behind.digest))
+    scaling = answered(start.session, start.task, attempts, start.job.seed, check=left.check)
     done, asked = len(scaling.problems), len(attempts.questions)
     if done == asked:
         return msgspec.structs.replace(replicate, scaling=scaling)
@@ -250,43 +304,36 @@ def _choose(job: Job, task: GenerationTask) -> Choose | None:
     return Sampler(job.seed + 1000 * job.index, task.temperature)
 
 
-def _twice(
-    task: GenerationTask,
-    asked: GenerateJob,
-    job: Job,
-    count: int,
-    ask: Callable[[Prompts], Request],
-) -> Unseen:
+def _twice(behind: _Behind) -> Unseen:
+    """Prompts that are given twice in a row: a runtime that keeps the beginning of one answers sooner."""
     from edgebench.measure.replicate import generation_loops as requests
 
-    beyond = 1000 * (job.index + 1)
-    fresh = [_prompts(task, asked, job.batch, beyond + number) for number in range(count)]
-    again_ns, first_ns = requests.first_and_again(ask, fresh)
+    start, job = behind.start, behind.start.job
+    count, beyond = start.plan.fresh_prompts, 1000 * (job.index + 1)
+    behind.phase("measurement of prompts given twice", 2 * count * start.each_s)
+    fresh = [_prompts(start.task, start.asked, job.batch, beyond + n) for n in range(count)]
+    again_ns, first_ns = requests.first_and_again(lambda prompts: start.ask(prompts, 1), fresh)
     caching = looks_cached(again_ns, first_ns, max(first_ns))
     return Unseen(pool_ns=again_ns, unseen_ns=first_ns, caching=caching)
 
 
-def _pipeline(
-    task: GenerationTask,
-    asked: GenerateJob,
-    job: Job,
-    session: GenerationSession,
-    choose: Choose | None,
-) -> Pipeline:
+def _pipeline(behind: _Behind) -> Pipeline:
     """The application's way: template and tokenizer, the request, and the answer as text."""
     from edgebench.measure.replicate import generation_loops as requests
 
+    start, task, batch = behind.start, behind.start.task, behind.start.job.batch
+    behind.phase("measurement of the pipeline", _PIPELINE * start.each_s)
     clock = time.perf_counter_ns
     split = Pipeline(preprocess_ns=[], inference_ns=[], postprocess_ns=[], end_to_end_ns=[])
     for number in range(_PIPELINE):
         begin = clock()
-        prompts = _prompts(task, asked, job.batch, 500 + number)
+        prompts = _prompts(task, start.asked, batch, 500 + number)
         ready = clock()
         _, tokens = requests.timed_request(
-            session, prompts, asked.new_tokens, choose=choose, ends=task.ends
+            start.session, prompts, start.asked.new_tokens, choose=start.choose, ends=task.ends
         )
         answered = clock()
-        for place in range(job.batch):
+        for place in range(batch):
             task.decode([step[place] for step in tokens])
         end = clock()
         split.preprocess_ns.append(ready - begin)

@@ -54,6 +54,14 @@ class Window:
     sustained: Sustained | None = None
 
 
+@dataclass(frozen=True)
+class Precision:
+    """How well a window is to know its latency."""
+
+    target: float  # half-width of the interval, as a share
+    percentile: float = 0.5
+
+
 @contextmanager
 def no_gc() -> Iterator[None]:
     """Garbage collection off, and what exists now out of its way."""
@@ -137,15 +145,14 @@ def single_stream(
     *,
     typical_ns: int,
     slice_s: float,
-    target: float,
-    percentile: float,
+    precision: Precision,
     max_samples: int,
     min_window_s: float = 0.0,
     clock: Clock = time.perf_counter_ns,
 ) -> Window:
     """Closed loop: the next query starts when the last one is complete.
 
-    Ends when the percentile is known within half of `target` (a share; the other half is for the
+    Ends when the percentile is known within half of the target (the other half is for the
     differences between processes), when `slice_s` is over, or at `max_samples`; but not before
     `min_window_s`: what runs beyond `max_samples` is counted, and its latency dropped.
     """
@@ -156,7 +163,7 @@ def single_stream(
     rotation = cycle(pool)
     per_block = max(1, min(BLOCK_NS // max(typical_ns, 1), max_samples // MIN_BLOCKS or 1))
     block_values: list[float] = []
-    permille = round(percentile * 1000)
+    target, permille = precision.target, round(precision.percentile * 1000)
     needed = max(MIN_SAMPLES, stats.min_samples(permille))
     with no_gc(), usage(window):
         start = clock()

@@ -1,4 +1,4 @@
-"""What both ways of measuring share: of single inferences (`worker`) and of text (`generation`)."""
+"""What the steps of a replicate, of a decoder's and of an arm have in common, and their checks need too."""
 
 from __future__ import annotations
 

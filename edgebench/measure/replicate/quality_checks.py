@@ -185,23 +185,35 @@ def _listed(outputs: Outputs) -> str:
     return ", ".join(f"{name!r} {list(np.shape(array))}" for name, array in outputs.items())
 
 
+@dataclass(frozen=True, kw_only=True)
+class Standard:
+    """What outputs are held to, and by which limit."""
+
+    precision: str
+    reference: str  # npz of outputs; "": there is none
+    batch: int = 1
+    constant: bool = False  # the reference is the same whatever the input
+    note: str = ""  # who made the reference where that is not ONNX Runtime, or why there is none
+    parity: Parity = FP32_REFERENCE
+    asked: float | None = None  # the user's own limit
+
+    @property
+    def tolerance(self) -> Tolerance:
+        return tolerance(self.precision, self.parity, self.asked)
+
+
 def output_check(
     session: Session,
     items: Sequence[Feeds],
-    *,
-    batch: int,
-    precision: str,
-    reference: str,
+    standard: Standard,
     expected: str,
-    parity: Parity = FP32_REFERENCE,
-    asked: float | None = None,
 ) -> OutputCheck:
     """The cheap check: the task's first items against this cell's first process, or against the reference.
 
-    Called after the measured window, so that it sees the session in the state that was timed. `asked`:
-    the user's own limit. A model that is random by itself is held to nothing.
+    Called after the measured window, so that it sees the session in the state that was timed. A model
+    that is random by itself is held to nothing.
     """
-    count = len(items)
+    batch, parity, count = standard.batch, standard.parity, len(items)
     session.reset()
     got = infer(session, batch, items)
     same = _with_rounding(SAME_SESSION_LIMIT, "one deployment, twice", parity, times=1)
@@ -209,18 +221,18 @@ def output_check(
         want, against, allowed = load_outputs(expected, count), "replicate 0", same
     else:
         save_outputs(expected, got)
-        if not reference:
+        if not standard.reference:
             session.reset()
             want, got, against, allowed = got, infer(session, batch, items), "itself", same
         else:
-            want, against = load_outputs(reference, count), parity.reference
-            allowed = tolerance(precision, parity, asked)
+            want, against = load_outputs(standard.reference, count), parity.reference
+            allowed = standard.tolerance
     found = deviation(got, want, allowed)
     # A reduced precision is judged by its quality, and randomness by nothing.
     free = bool(parity.random) or (
         against == parity.reference
-        and asked is None
-        and (precision not in PARITY_LIMIT or drowned(found, parity))
+        and standard.asked is None
+        and (standard.precision not in PARITY_LIMIT or drowned(found, parity))
     )
     return _checked(against, found, "" if free else allowed.basis)
 
@@ -294,40 +306,23 @@ def quality(
     session: Session,
     task: Task,
     spec: QualitySpec,
+    standard: Standard,
     *,
-    batch: int,
-    precision: str,
-    reference: str,
-    constant: bool,
-    note: str = "",
-    parity: Parity = FP32_REFERENCE,
-    asked: float | None = None,
     lanes: int = 1,
     time: QualityTime = UNLIMITED,
 ) -> Quality:
     """Quality by labels where the task has them, by parity with the reference where it has none.
 
     A user's own task on a user's own model states no limits: its first metric is reported, and parity
-    is demanded beside it. `note` says who made the reference where that is not ONNX Runtime, or why there
-    is none. So many `lanes` of items run side by side. Where `time` is over before the last item, the
-    items until then are judged.
+    is demanded beside it. So many `lanes` of items run side by side. Where `time` is over before the last
+    item, the items until then are judged.
     """
 
     def by_parity() -> Quality:
-        return _parity_quality(
-            session,
-            task,
-            batch=batch,
-            reference=reference,
-            constant=constant,
-            parity=parity,
-            allowed=tolerance(precision, parity, asked),
-            note=note,
-            time=time,
-        )
+        return _parity_quality(session, task, standard, time)
 
     def by_labels(spec: QualitySpec) -> Quality:
-        return _labelled_quality(session, task, spec, batch, lanes, time)
+        return _labelled_quality(session, task, spec, standard.batch, lanes, time)
 
     if spec.metric != PARITY_METRIC:
         return by_labels(spec)
@@ -336,7 +331,7 @@ def quality(
         return by_parity()
     unlimited = QualitySpec(metric=names[0], also={name: LimitSpec() for name in names[1:]})
     labelled = by_labels(unlimited)
-    if parity.random:
+    if standard.parity.random:
         return labelled  # labels alone can judge it
     beside = by_parity()
     return msgspec.structs.replace(
@@ -377,33 +372,24 @@ def _labelled_quality(
     return judged(values, task.metrics, spec, items, len(task))
 
 
-def _parity_quality(
-    session: Session,
-    task: Task,
-    *,
-    batch: int,
-    reference: str,
-    constant: bool,
-    parity: Parity,
-    allowed: Tolerance,
-    note: str,
-    time: QualityTime,
-) -> Quality:
+def _parity_quality(session: Session, task: Task, standard: Standard, time: QualityTime) -> Quality:
     """Parity with the reference on the first items."""
-    if not reference:
+    batch, parity, note = standard.batch, standard.parity, standard.note
+    allowed = standard.tolerance
+    if not standard.reference:
         cut = len(task) if note == NO_TIME_FOR_REFERENCE else None
         return _unknown_parity(note or "there is no reference", of=cut)
     if parity.random:
         return _unknown_parity(
             f"{parity.random}: export it without, or give it a task with labels (--task)"
         )
-    want = load_outputs(reference, len(task))
+    want = load_outputs(standard.reference, len(task))
     got = outputs_in_time(task, len(want), lambda items: infer(session, batch, items), batch, time)
     if not got:
         return unknown_quality(QualitySpec(metric=PARITY_METRIC), "lower", len(want))
     found = deviation(got, want[: len(got)], allowed)
     reason = ""
-    if constant:
+    if standard.constant:
         reason = "the outputs are the same whatever the input: parity would prove nothing"
     elif not found.held and drowned(found, parity) and allowed.basis != ASKED:
         return _unknown_parity(

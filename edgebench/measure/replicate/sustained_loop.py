@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import cycle, islice
 from statistics import fmean, median
-from typing import Any
+from typing import Any, NamedTuple
 
 from edgebench import stats
 from edgebench.measure.replicate.loops import BLOCK_NS, Clock, Run, Window, no_gc, time_block, usage
@@ -46,6 +46,13 @@ class _Period:
     used: Window = field(default_factory=Window)  # CPU time and context switches alone
 
 
+class Temperature(NamedTuple):
+    """What tells the temperature; `source` names its sensors, or says why there is none."""
+
+    read: ReadTemperature
+    source: str
+
+
 def sustained(
     run: Run,
     pool: Sequence[Any],
@@ -53,8 +60,7 @@ def sustained(
     typical_ns: int,
     limit_s: float,
     max_samples: int,
-    temperature: ReadTemperature,
-    temperature_source: str,
+    temperature: Temperature,
     min_window_s: float = 0.0,
     clock: Clock = time.perf_counter_ns,
 ) -> Window:
@@ -62,8 +68,6 @@ def sustained(
 
     `min_window_s`: what a meter of energy needs. If the time allows it, the load goes on while it is
     steady until the window is that long; its samples are still those of the last 30 s.
-
-    `temperature_source` names the sensors of `temperature`, or says why there is none.
     """
     period_s = period_of(limit_s)
     span = max(2, round(SPAN_S / period_s))
@@ -79,7 +83,7 @@ def sustained(
     with no_gc():
         start = clock()
         while settled < least and (not curve or clock() - start < limit_s * 1e9):
-            period = _period(run, queries, typical_ns, period_s, keep, temperature, clock)
+            period = _period(run, queries, typical_ns, period_s, keep, temperature.read, clock)
             recent.append(period)
             typical_ns = period.p50_ns
             elapsed_ns = clock() - start
@@ -110,7 +114,7 @@ def sustained(
             curve=curve,
             steady=settled > 0,
             limit_s=limit_s,
-            temperature_source=temperature_source,
+            temperature_source=temperature.source,
         ),
     )
 

@@ -29,7 +29,7 @@ from edgebench import assets
 from edgebench.ab_test.ab_cells import make_ab_cells
 from edgebench.ab_test.ab_runner import ABCell
 from edgebench.ab_test.pair_record import SIDES
-from edgebench.ab_test.pair_runner import ArmSpec, PairFailed, run_pair
+from edgebench.ab_test.pair_runner import ArmSpec, PairFailed, PairPlan, run_pair
 from edgebench.ab_test.pairing import Request
 from edgebench.ab_test.variant_spec import parse_side
 from edgebench.backend import ModelFile
@@ -126,7 +126,7 @@ def work_bytes(workload: str, precision: str, folder: Path) -> int:
 
 def _calibrated(job: Job) -> int:
     from edgebench import registry
-    from edgebench.measure.replicate.worker import task_of
+    from edgebench.measure.replicate.steps import task_of
     from edgebench.preparation import input_pool
 
     backend = registry.load(job.backend)
@@ -155,12 +155,14 @@ def one_pair(
         try:
             pair = run_pair(
                 named,
-                cell=name,
-                index=index,
-                first=SIDES[index % 2],
-                cores=held.cores,
-                quality=False,
-                inherited_fds=held.fds,
+                PairPlan(
+                    cell=name,
+                    index=index,
+                    first=SIDES[index % 2],
+                    cores=held.cores,
+                    quality=False,
+                    inherited_fds=held.fds,
+                ),
             )
         except PairFailed as failed:
             raise SystemExit(f"{name}: {failed.side}: {failed.reason.message}") from None

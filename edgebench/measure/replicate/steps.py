@@ -1,0 +1,407 @@
+"""The phases of a measurement, one function each. A worker, a worker of text and an arm of an A/B are drivers of
+them: what is in one's list and not in another's stands there.
+
+numpy, tasks and runtimes are imported here within functions, after the clock of the cold start has begun.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import msgspec
+
+from edgebench import registry
+from edgebench.backend import Backend, ModelFile, Session
+from edgebench.errors import EdgebenchError, tells_of_no_memory
+from edgebench.measure.replicate.check_plan import CheckPlan
+from edgebench.measure.replicate.phases import precision_of, timed
+from edgebench.measure.replicate.worker_ipc import ParentLink
+from edgebench.measure.worker_messages import Done, Job
+from edgebench.probes import process_accounting, process_memory
+from edgebench.record import Accounts, Completion, Memory, OutputCheck, Pipeline, Replicate, Unseen
+from edgebench.task import RANGE_FIX
+from edgebench.user_code import place_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from edgebench.backend import DeviceTimes, Effective, TensorInfo
+    from edgebench.generation import GenerationSession
+    from edgebench.measure.replicate.loops import Window
+    from edgebench.measure.replicate.quality_checks import Standard
+    from edgebench.measure.replicate.quality_pass import QualityTime
+    from edgebench.preparation.input_pool import Feeds
+    from edgebench.record import Quality
+    from edgebench.task import Task
+
+#: Shares of the slice for what is timed beside the main window.
+PIPELINE_SHARE = 0.15
+DEVICE_SHARE = 0.15
+#: Runs of the pipeline and of the device's part, at least.
+MIN_RUNS = 5
+
+
+class Announces(Protocol):
+    """Tells the parent what comes next."""
+
+    def phase(self, name: str, limit_s: float = 0.0, /) -> None: ...
+
+
+class Runtime(NamedTuple):
+    """A backend whose runtime is imported."""
+
+    backend: Backend
+    version: str
+    import_ns: int
+
+
+def import_runtime(job: Job, link: ParentLink) -> Runtime:
+    link.phase("import of the runtime")
+    backend = registry.load(job.backend)
+    os.environ.update(backend.environment(job.options))
+    version, import_ns = timed(backend.import_runtime)
+    return Runtime(backend, version, import_ns)
+
+
+def model_file(job: Job) -> ModelFile:
+    """The file that the backend opens."""
+    return ModelFile(
+        path=Path(job.model_path),
+        format=job.model_format,
+        sha256=job.model_sha256,
+        precision=job.precision,
+        batch=job.batch,
+        names=job.model_names,
+        shapes=job.model_shapes,
+        inputs=tuple(job.model_inputs),
+        outputs=tuple(job.model_outputs),
+    )
+
+
+def task_of(job: Job, described: Sequence[TensorInfo]) -> Task:
+    """The task; `described`: the inputs of the fp32 model, or where there is none, of the session."""
+    from edgebench.definitions.workload import PARITY_METRIC
+    from edgebench.task import TaskContext
+    from edgebench.tasks import load_task
+
+    context = TaskContext(
+        data={name: Path(path) for name, path in job.task_data.items()},
+        options=job.task_options,
+        model=Path(job.fp32_path),
+        model_asset=Path(job.model_asset),
+        inputs=described,
+        input_ranges=job.input_ranges,
+        seed=job.seed,
+    )
+    metrics = (job.quality.metric, *job.quality.also)
+    return load_task(job.task, context, [name for name in metrics if name != PARITY_METRIC])
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A warm session, and what the phases behind its warm-up look at."""
+
+    job: Job
+    link: ParentLink
+    plan: CheckPlan
+    session: Session
+    task: Callable[[], Task]  # made when it is first asked for
+    pool: list[Any]  # what the session prepared of `feeds`
+    typical_ns: int  # of a query
+    feeds: Sequence[Feeds] = ()
+
+    def phase(
+        self, name: str, seconds: float = 0.0, queries: int = 0, so_far: Done | None = None
+    ) -> None:
+        """Starts a phase of so many seconds, or of so many queries where they take longer."""
+        self.link.phase(name, seconds + queries * self.typical_ns / 1e9, so_far)
+
+
+def first_inference(session: Session, prepared: Any, task: Callable[[], Task]) -> int:
+    """What it takes. Where it fails on inputs that were made up, the error says from what."""
+    try:
+        _, first_ns = timed(lambda: session.run(prepared))
+    except (MemoryError, EdgebenchError):
+        raise
+    except Exception as error:
+        drawn = task().drawn()
+        if not drawn:
+            raise
+        message = f"{type(error).__name__}: {error}{drawn}"
+        raise EdgebenchError(message, RANGE_FIX) from None
+    return first_ns
+
+
+def completion(opened: Opened, name: str = "reading of outputs") -> Completion:
+    """Whether answers are there when a call returns."""
+    from edgebench.measure.replicate import answer_completion
+
+    pairs = opened.plan.completion_pairs
+    opened.phase(name, queries=answer_completion.max_queries(pairs))
+    return answer_completion.completion(opened.session, opened.pool, opened.typical_ns, pairs)
+
+
+class Counted(NamedTuple):
+    """The measured window, and what the kernel counted meanwhile."""
+
+    window: Window
+    accounts: Accounts
+
+
+def counted_window(opened: Opened) -> Counted:
+    account = process_accounting.Account()
+    window = _window(opened.job, opened.session, opened.pool, opened.typical_ns)
+    return Counted(window, msgspec.structs.replace(account.closed(), raw_ns=window.raw_ns))
+
+
+def measurement(opened: Opened) -> Counted:
+    """The window whose latencies are the replicate's."""
+    from edgebench.measure.replicate.loops import MAX_SLICES
+
+    job = opened.job
+    window_s = MAX_SLICES * max(job.slice_s, job.min_window_s)
+    opened.phase("measurement", window_s + 2 * job.sustain_s, 1)
+    return counted_window(opened)
+
+
+def with_window(replicate: Replicate, counted: Counted) -> Replicate:
+    """The replicate with what every kind of window has."""
+    window, accounts = counted
+    return msgspec.structs.replace(
+        replicate,
+        samples_ns=window.samples_ns,
+        window_ns=window.window_ns,
+        window_start_ns=window.start_ns,
+        window_end_ns=window.end_ns,
+        window_start_unix_ns=window.start_unix_ns,
+        cpu_ns=window.cpu_ns,
+        accounts=accounts,
+        involuntary_switches=window.involuntary_switches,
+        stop=window.stop,
+    )
+
+
+class Looks(NamedTuple):
+    """What a session showed of itself after its times were taken."""
+
+    completion: Completion
+    unseen: Unseen
+    pipeline: Pipeline | None  # None: another process of the cell has shown it
+
+
+def looks(opened: Opened, completed: Completion) -> Looks:
+    """Whether outputs stay as they are, never-seen inputs take as long, and work hides beside the call.
+    `completed`: what was seen when outputs were read before."""
+    from edgebench.measure.replicate import answer_completion, quality_checks
+
+    job, plan = opened.job, opened.plan
+    opened.phase("second look at outputs", queries=plan.held_queries)
+    if answer_completion.keeps_changing(opened.session, opened.pool[: plan.held_queries]):
+        completed = msgspec.structs.replace(completed, changed=True)
+    opened.phase("measurement of never-seen inputs", job.slice_s, 4 * plan.unseen_counts[0])
+    unseen = quality_checks.unseen(
+        opened.session,
+        opened.feeds,
+        opened.pool,
+        opened.typical_ns,
+        counts=plan.unseen_counts,
+        seconds=plan.unseen_share * job.slice_s,
+        seed=job.seed + 1000 * job.index,
+    )
+    pipeline = None
+    if plan.establishes:
+        opened.phase("measurement of the pipeline", job.slice_s, MIN_RUNS)
+        pipeline = _pipeline(job, opened.session, opened.task(), opened.typical_ns)
+    return Looks(completed, unseen, pipeline)
+
+
+class Used(NamedTuple):
+    """Memory that a process had to itself as it went on, in bytes."""
+
+    loaded: int | None
+    warm: int | None
+
+
+def memory(session: Session | GenerationSession, peak: Memory, used: Used) -> Memory:
+    """All of it, now that everything was measured. `peak`: as it was when the window was over."""
+    return msgspec.structs.replace(
+        peak,
+        uss_loaded_bytes=used.loaded,
+        uss_warm_bytes=used.warm,
+        uss_end_bytes=process_memory.uss_bytes(),
+        arena_bytes=session.arena_bytes(),
+    )
+
+
+def device_times(opened: Opened) -> DeviceTimes | None:
+    """Transfers and computation apart, by the device's own clock, after everything was timed; None: another
+    process of the cell has shown it."""
+    if not opened.plan.establishes:
+        return None
+    opened.phase("measurement of the device's part", opened.job.slice_s, MIN_RUNS)
+    each_s = DEVICE_SHARE * opened.job.slice_s
+    count = _count(each_s, opened.typical_ns, least=MIN_RUNS, most=200)
+    pool = opened.pool
+    return opened.session.device_times([pool[number % len(pool)] for number in range(count)])
+
+
+def output_check(job: Job, session: Session, items: Sequence[Feeds]) -> OutputCheck:
+    """Whether outputs are those that they have to be."""
+    from edgebench.measure.replicate import quality_checks
+
+    found = quality_checks.output_check(session, items, _standard(job), job.expected)
+    return msgspec.structs.replace(found, rounding=job.fp32_rounding)
+
+
+def effective(link: Announces, session: Session | GenerationSession) -> Effective:
+    """What really ran."""
+    link.phase("reading of effective facts")
+    return session.effective()
+
+
+def quality(
+    job: Job, session: Session, task: Task, lanes: int = 1, time: QualityTime | None = None
+) -> Quality:
+    """What the model is worth; over as many items as fit into `time`."""
+    from edgebench.measure.replicate import quality_checks
+    from edgebench.measure.replicate.quality_pass import UNLIMITED
+
+    return quality_checks.quality(
+        session, task, job.quality, _standard(job), lanes=lanes, time=time or UNLIMITED
+    )
+
+
+def _standard(job: Job) -> Standard:
+    from edgebench.measure.replicate import quality_checks
+
+    return quality_checks.Standard(
+        precision=precision_of(job),
+        reference=job.reference,
+        batch=job.batch,
+        constant=job.reference_constant,
+        note=job.reference_note,
+        parity=job.parity,
+        asked=job.parity_limit,
+    )
+
+
+def lanes(job: Job, session: Session) -> int:
+    """Inferences side by side in the quality pass. Under a limit of memory one, as when it was timed."""
+    from edgebench.measure.cpu_pinning import usable_cpus
+    from edgebench.measure.replicate.quality_checks import lanes_of
+
+    if job.memory_limit_bytes is not None:
+        return 1
+    return lanes_of(session, int(job.options.get("threads", 0)), usable_cpus())
+
+
+def _window(job: Job, session: Session, pool: list[Any], typical_ns: int) -> Window:
+    from edgebench.measure.replicate import loops
+
+    if job.scenario == "offline":
+        return loops.offline(
+            session.run,
+            pool,
+            batch=job.batch,
+            typical_ns=typical_ns,
+            slice_s=job.slice_s,
+            max_samples=job.max_samples,
+            min_window_s=job.min_window_s,
+        )
+    if job.scenario == "sustained":
+        return _sustained(job, session, pool, typical_ns)
+    if job.rate_per_s is not None:
+        return loops.paced_stream(
+            session.run,
+            pool,
+            rate_per_s=job.rate_per_s,
+            slice_s=job.slice_s,
+            max_samples=job.max_samples,
+            min_window_s=job.min_window_s,
+        )
+    return loops.single_stream(
+        session.run,
+        pool,
+        typical_ns=typical_ns,
+        slice_s=job.slice_s,
+        precision=loops.Precision(job.target, job.percentile),
+        max_samples=job.max_samples,
+        min_window_s=job.min_window_s,
+    )
+
+
+def _sustained(job: Job, session: Session, pool: list[Any], typical_ns: int) -> Window:
+    from edgebench.measure.replicate.sustained_loop import Temperature, sustained
+    from edgebench.probes.temperature import Thermometer
+
+    _, device_source = session.device_memory()
+    thermometer = Thermometer.find(gpu_used=bool(device_source))
+    return sustained(
+        session.run,
+        pool,
+        typical_ns=typical_ns,
+        limit_s=job.sustain_s,
+        max_samples=job.max_samples,
+        temperature=Temperature(thermometer.read, thermometer.source),
+        min_window_s=job.min_window_s,
+    )
+
+
+def _pipeline(job: Job, session: Session, task: Task, typical_ns: int) -> Pipeline:
+    """The application's way with fresh raw items: pre-processing, inference, post-processing."""
+    from edgebench.measure.replicate import answer_completion as completion
+    from edgebench.preparation import input_pool
+
+    clock = time.perf_counter_ns
+    split = Pipeline(
+        preprocess_ns=[],
+        inference_ns=[],
+        postprocess_ns=[],
+        end_to_end_ns=[],
+        prepare_ns=[],
+        read_ns=[],
+        copy_ns=[],
+    )
+    count = _count(PIPELINE_SHARE * job.slice_s, 2 * typical_ns, least=MIN_RUNS, most=200)
+    raw = [task.raw(index) for index in range(min(len(task), input_pool.POOL * job.batch))]
+    deadline = clock() + round(2 * PIPELINE_SHARE * job.slice_s * 1e9)
+    for number in range(count):
+        chosen = [raw[(number * job.batch + offset) % len(raw)] for offset in range(job.batch)]
+        begin = clock()
+        feeds = input_pool.stack([task.preprocess(item) for item in chosen])
+        made = clock()
+        prepared = session.prepare(feeds)
+        ready = clock()
+        answer = session.run(prepared)
+        returned = clock()
+        outputs = session.outputs_of(prepared, answer)
+        completion.read(outputs)
+        answered = clock()
+        for item, source in zip(input_pool.split(outputs, job.batch), chosen, strict=True):
+            task.postprocess(item, source)
+        end = clock()
+        split.preprocess_ns.append(ready - begin)
+        split.inference_ns.append(answered - ready)
+        split.postprocess_ns.append(end - answered)
+        split.end_to_end_ns.append(end - begin)
+        split.prepare_ns.append(ready - made)
+        split.read_ns.append(answered - returned)
+        split.copy_ns.append(completion.copying_ns(feeds, outputs))
+        if end > deadline and number + 1 >= MIN_RUNS:
+            break
+    return split
+
+
+def _count(seconds: float, each_ns: int, *, least: int, most: int) -> int:
+    return max(least, min(most, round(seconds * 1e9 / max(each_ns, 1))))
+
+
+def explain(error: Exception, *specs: str) -> tuple[str, str]:
+    """The code of a failure and its words, with the place where it arose in a file that `specs` name."""
+    place = place_of(error, specs)
+    text = f"{place}: {type(error).__name__}: {error}".removeprefix(": ").strip()
+    return ("out_of_memory" if tells_of_no_memory(error) else "error"), text
