@@ -67,7 +67,7 @@ _decode_entry = msgspec.json.Decoder(JournalEntry).decode
 
 #: A longer line is no record: hours of samples take a hundredth of that.
 MAX_LINE_BYTES = 1 << 30
-_LOOK_BYTES = 1 << 16  # of a line that does not begin as an object
+_LOOK_BYTES = 1 << 16  # of a line, before more of it is read
 _MAY_BEGIN = (b"{", b" ", b"\t", b"\r", b"\n")
 #: How each record begins: a torn one is told from foreign text by it.
 _BEGINNING = f'{{"schema":"{SCHEMA}",'.encode()
@@ -132,7 +132,7 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
                 line = _line(file, f"{path}:{number}")
                 if not line:
                     return
-                if line.strip():
+                if not line.isspace():
                     yield number, line
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror}") from None
@@ -140,12 +140,12 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 def _line(file: io.BufferedReader, place: str) -> bytes:
     """The next line, at the end of the file an empty one. What is no JSON is not read to its end."""
-    if file.peek(1)[:1] not in _MAY_BEGIN:
-        line = file.readline(_LOOK_BYTES)
-        if len(line) == _LOOK_BYTES:
-            raise StoreError(f"{place}: not a {SCHEMA} record: it does not begin with {{", _MEND)
+    line = file.readline(_LOOK_BYTES)
+    if len(line) < _LOOK_BYTES or line.endswith(b"\n"):
         return line
-    line = file.readline(MAX_LINE_BYTES + 1)
+    if line[:1] not in _MAY_BEGIN:
+        raise StoreError(f"{place}: not a {SCHEMA} record: it does not begin with {{", _MEND)
+    line += file.readline(MAX_LINE_BYTES + 1 - _LOOK_BYTES)
     if len(line) > MAX_LINE_BYTES:
         raise StoreError(f"{place}: it is longer than {MAX_LINE_BYTES / 2**30:g} GiB", _MEND)
     return line

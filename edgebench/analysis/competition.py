@@ -6,7 +6,7 @@ table, comparisons and pages ask here.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -47,12 +47,13 @@ def group_of(row: Row) -> Group:
         row.workload_version,
         row.scenario,
         row.rate_per_s,
-        _tokens(row, "prompt_tokens"),
-        _tokens(row, "new_tokens"),
+        tokens_of(row, "prompt_tokens"),
+        tokens_of(row, "new_tokens"),
     )
 
 
-def _tokens(row: Row, axis: str) -> int | None:
+def tokens_of(row: Row, axis: str) -> int | None:
+    """The length of a request, which tells groups apart; None of rows that generate no text."""
     value = row.variant.get(axis) if row.scenario == "generate" else None
     return value if isinstance(value, int) else None
 
@@ -78,7 +79,14 @@ def speed_name(scenario: str, own: bool, told: Mapping[str, int]) -> str:
 
 def speed_of(rows: Sequence[Row]) -> Metric | None:
     """The metric that these rows are ranked by; None where none of them tells it."""
-    told = Counter(name for row in rows for name in SPEEDS if METRICS[name].value(row) is not None)
+    if not rows:
+        return None
     own = any(row.imported is None for row in rows)
-    name = speed_name(rows[0].scenario, own, told) if rows else ""
-    return METRICS[name] if told[name] else None
+    counted = () if own else SPEEDS  # matters for other tools' rows alone
+    told = {name: sum(_tells(row, METRICS[name]) for row in rows) for name in counted}
+    metric = METRICS[speed_name(rows[0].scenario, own, told)]
+    return metric if any(_tells(row, metric) for row in rows) else None
+
+
+def _tells(row: Row, metric: Metric) -> bool:
+    return metric.value(row) is not None

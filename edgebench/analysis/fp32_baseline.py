@@ -25,22 +25,22 @@ def with_baselines(rows: Sequence[Row]) -> list[Row]:
     """
     exact: dict[_Key, Row] = {}
     fastest: dict[_Key, Row] = {}
-    for row in rows:
+    groups = [_group_key(row) for row in rows]
+    settings = [(group, _settings(row)) for group, row in zip(groups, rows, strict=True)]
+    for row, group, setting in zip(rows, groups, settings, strict=True):
         if row.variant.get("precision") == "fp32" and row.ranked:
-            exact[_settings_key(row)] = row
-            group = _group_key(row)
+            exact[setting] = row
             if group not in fastest or _cost(row) < _cost(fastest[group]):
                 fastest[group] = row
+    same = [exact.get(setting) for setting in settings]
     others = [
-        exact.get(_settings_key(row)) or fastest.get(_group_key(row))
-        if row.variant.get("precision") != "fp32"
-        else None
-        for row in rows
+        twin or fastest.get(group) if row.variant.get("precision") != "fp32" else None
+        for row, group, twin in zip(rows, groups, same, strict=True)
     ]
     gains = _gains(rows, others)
     return [
-        _compare(row, other, gains.get(index), other is exact.get(_settings_key(row)))
-        for index, (row, other) in enumerate(zip(rows, others, strict=True))
+        _compare(row, other, gains.get(index), other is twin)
+        for index, (row, other, twin) in enumerate(zip(rows, others, same, strict=True))
     ]
 
 
@@ -97,11 +97,10 @@ def _group_key(row: Row) -> _Key:
     )
 
 
-def _settings_key(row: Row) -> _Key:
-    settings = tuple(
-        sorted((axis, repr(value)) for axis, value in row.variant.items() if axis != "precision")
+def _settings(row: Row) -> _Key:
+    return tuple(
+        sorted([(axis, repr(value)) for axis, value in row.variant.items() if axis != "precision"])
     )
-    return (*_group_key(row), settings)
 
 
 def _cost(row: Row) -> float:

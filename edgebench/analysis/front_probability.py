@@ -241,9 +241,8 @@ def _count(
 ) -> None:
     """Adds the draws of the span to the share of the targets: those in which no rival dominates
     them."""
-    begin = min(int(target[0]), int(rival.min()))
-    rows = np.arange(begin, max(int(target[-1]), int(rival.max())) + 1)
-    own, other = target - begin, rival - begin
+    rows, places = np.unique(np.concatenate([target, rival]), return_inverse=True)
+    own, other = np.split(places.reshape(-1), 2)
     first = np.flatnonzero(np.concatenate([[True], own[1:] != own[:-1]]))
     fixed: list[SignedObjective] = []
     moving: list[SignedObjective] = []

@@ -61,6 +61,8 @@ class _Competition:
     checked: list[Checked]
     meets: NDArray[np.bool_]  # every limit, by value
     sure: NDArray[np.bool_]
+    low: Numbers  # the 95 % interval of `of`
+    high: Numbers
     keys: NDArray[np.uint64]
     prefer: Sequence[str]  # the rule of ties
     result: Frontier  # who competes
@@ -114,14 +116,18 @@ def _picks(
 ) -> list[Choice]:
     frame = result.frame
     limits = [Objective(each.limit.metric, each.limit.metric.better) for each in checked]
+    of = uncertain(frame, objective.metric)
+    low, high = of.bounds(stats.CONFIDENCE)
     leave_out(result, some, [objective, *_energies(limits)])
     competition = _Competition(
         frame=frame,
         objective=objective,
-        of=uncertain(frame, objective.metric),
+        of=of,
         checked=checked,
         meets=_all([each.meets for each in checked], len(frame)),
         sure=_all([each.probability >= result.confidence for each in checked], len(frame)),
+        low=low,
+        high=high,
         keys=frame.keys(),
         prefer=[name for name in prefer if name != objective.metric.name],
         result=result,
@@ -305,17 +311,18 @@ def _criterion(frame: Frame, rows: Indices, name: str) -> Numbers:
 def _runs(competition: _Competition, competing: Indices) -> int:
     """Of how many runs of a device the rows are, at most."""
     frame = competition.frame
-    runs, devices = frame.codes("run").codes[competing], frame.codes("device").codes[competing]
-    pairs = np.unique(np.stack([devices, runs]), axis=1)
-    return int(np.bincount(pairs[0]).max()) if len(competing) else 0
+    runs, devices = frame.codes("run"), frame.codes("device")
+    pairs = np.unique(devices.codes[competing] * len(runs.names) + runs.codes[competing])
+    return int(np.bincount(pairs // len(runs.names)).max()) if len(competing) else 0
 
 
 def _candidate(competition: _Competition, row: int) -> Candidate:
     identity = competition.frame.identity(row)
     limits = [_held(competition, each, row) for each in competition.checked]
     quality = float(competition.frame.numbers("quality")[row])
-    value = _value(competition.of, row)
-    assert value is not None  # or it would not compete
+    value, low, high = (
+        float(of[row]) for of in (competition.of.value, competition.low, competition.high)
+    )
     return Candidate(
         id=identity.id,
         device=identity.device,
@@ -323,7 +330,7 @@ def _candidate(competition: _Competition, row: int) -> Candidate:
         row=row,
         backend=identity.backend,
         variant=identity.variant,
-        value=value,
+        value=Value(value=value, low=_known(low), high=_known(high)),
         limits=limits,
         meets=bool(competition.meets[row]),
         sure=bool(competition.sure[row]),

@@ -92,7 +92,9 @@ def _front(result: Frontier, competition: Competition, group: Group, places: Any
 def _placed(row: Row, competition: Competition, place: int, by_value: bool) -> Row:
     verdict, probability = int(competition.verdict[place]), float(competition.probability[place])
     on_it = bool(competition.by_value[place])
-    unknown = {name: why for name, why in row.unknown.items() if name not in _PLACE}
+    unknown = dict(row.unknown)
+    for name in _PLACE:
+        unknown.pop(name, None)
     if np.isnan(probability):
         unknown["front_probability"] = "rows without an interval leave it open"
     return msgspec.structs.replace(

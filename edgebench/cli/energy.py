@@ -12,6 +12,6 @@ _COMMANDS = {
 }
 
 
-@click.group("energy", cls=LazyGroup, commands_help=_COMMANDS, module="edgebench.cli.energy{}")
+@click.group("energy", cls=LazyGroup, commands_help=_COMMANDS, module="edgebench.cli.energy_{}")
 def command() -> None:
     """Watch this machine's energy meter, or attach the log of another."""

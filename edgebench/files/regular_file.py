@@ -8,6 +8,7 @@ import os
 import stat
 from pathlib import Path
 
+_BUFFER_BYTES = 1 << 17  # holds several lines of samples
 _KINDS = {
     stat.S_IFIFO: "a pipe",
     stat.S_IFSOCK: "a socket",
@@ -30,7 +31,7 @@ def open_regular(path: Path, max_bytes: int | None = None) -> io.BufferedReader:
             raise OSError(errno.EINVAL, f"it is {what} and not a file", str(path))
         if max_bytes is not None and found.st_size > max_bytes:
             raise _too_large(path, f"it has {found.st_size / 2**20:.1f} MiB", max_bytes)
-        return open(fd, "rb")  # noqa: PTH123 - of a descriptor
+        return io.BufferedReader(io.FileIO(fd), _BUFFER_BYTES)
     except BaseException:
         os.close(fd)
         raise

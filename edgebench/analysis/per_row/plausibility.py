@@ -235,11 +235,14 @@ def _handled(replicate: Replicate) -> _Handled | None:
     inputs and those of the pool, and the readings of the check of completion: a busy moment that all
     queries of a short pipeline met is not met by all of them. None where nothing tells what copying costs."""
     split, unseen, completed = replicate.pipeline, replicate.unseen, replicate.completion
+    split_told = split is not None and split.copy_ns and split.prepare_ns and split.read_ns
+    if not split_told and not (unseen is not None and unseen.copy_ns):
+        return None
     again_ns = [*unseen.pool_ns, *unseen.unseen_ns] if unseen is not None else []
     prepare_ns = list(unseen.prepare_ns) if unseen is not None else []
     read_ns = list(completed.first_read_ns) if completed is not None else []
     copy_ns = list(unseen.copy_ns) if unseen is not None else []
-    if split is not None and split.copy_ns and split.prepare_ns and split.read_ns:
+    if split is not None and split_told:
         again_ns += [
             whole - read for whole, read in zip(split.inference_ns, split.read_ns, strict=True)
         ]

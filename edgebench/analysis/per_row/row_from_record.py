@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from statistics import median_low
 
 import msgspec
@@ -40,9 +39,11 @@ def row_of(record: rec.Record) -> Row:
     unknown: Unknown = {}
     cell = record.cell
     good = [replicate for replicate in record.replicates if replicate.status == "ok"]
-    latency = _latency(cell, good, unknown)
+    each = [_ascending(replicate.samples_ns) for replicate in good if replicate.samples_ns]
+    latency, of_median = _latency(cell, each, len(good), unknown)
     rates = _rates(cell, good)
     rate, throughput = _middle(rates), stats.log_interval(rates)
+    memories = [replicate.memory for replicate in good if replicate.memory is not None]
     row = Row(
         id=cell.id,
         device=record.device.name,
@@ -57,14 +58,14 @@ def row_of(record: rec.Record) -> Row:
         status=record.status,
         reasons=_reasons(record),
         latency_ns=latency,
-        interval=_interval(record, good, _precision_values(record, good, latency, rates)),
+        interval=_interval(record, good, _reached(record, each, of_median, throughput)),
         throughput_per_s=rate,
         throughput_low_per_s=throughput and rate and min(throughput.low, rate),
         throughput_high_per_s=throughput and rate and max(throughput.high, rate),
         throughput_of_replicates_per_s=rates,
         rounds=_rounds(good),
-        memory_peak_bytes=_most(m.peak_bytes for m in _memories(good)),
-        memory=_memory(good),
+        memory_peak_bytes=_most([memory.peak_bytes for memory in memories]),
+        memory=_memory(memories),
         model=record.model,
         quality=_quality(record.quality),
         energy=record.energy,
@@ -91,25 +92,29 @@ def row_of(record: rec.Record) -> Row:
 # --- latency and throughput
 
 
-def _latency(cell: rec.CellFacts, good: Sequence[rec.Replicate], unknown: Unknown) -> Latency:
+def _latency(
+    cell: rec.CellFacts, each: Sequence[Samples], replicates: int, unknown: Unknown
+) -> tuple[Latency, stats.Interval | None]:
+    """Of the ascending samples of each replicate that has some; and the interval of their medians, not rounded."""
     if cell.scenario == "offline":
         unknown["latency_ns"] = "offline: one query of many items, no latency of its own"
-        return Latency(samples=0, replicates=len(good))
-    each = [_ascending(replicate.samples_ns) for replicate in good if replicate.samples_ns]
+        return Latency(samples=0, replicates=replicates), None
     if not each:
         unknown["latency_ns"] = "nothing was measured"
-        return Latency(samples=0, replicates=len(good))
-    pooled = _ascending(np.concatenate(each))
+        return Latency(samples=0, replicates=replicates), None
+    pooled = np.concatenate(each)
+    pooled.sort()
     p50 = _percentile(pooled, 500, "p50", unknown)
     p90 = _percentile(pooled, 900, "p90", unknown)
     p99 = _percentile(pooled, 990, "p99", unknown)
     p50_each = _of_replicates(each, 500, 1)
     p90_each = _of_replicates(each, 900, _P90_PER_REPLICATE)
     p99_each = _of_replicates(each, 990, _P99_PER_REPLICATE)
-    p50_low, p50_high = _bounds(p50, p50_each, "p50", unknown)
-    p90_low, p90_high = _bounds(p90, p90_each, "p90", unknown)
-    p99_low, p99_high = _bounds(p99, p99_each, "p99", unknown)
-    return Latency(
+    of_median = stats.log_interval(p50_each)
+    p50_low, p50_high = _bounds(p50, p50_each, of_median, "p50", unknown)
+    p90_low, p90_high = _bounds(p90, p90_each, stats.log_interval(p90_each), "p90", unknown)
+    p99_low, p99_high = _bounds(p99, p99_each, stats.log_interval(p99_each), "p99", unknown)
+    latency = Latency(
         p50=p50,
         p90=p90,
         p99=p99,
@@ -130,13 +135,14 @@ def _latency(cell: rec.CellFacts, good: Sequence[rec.Replicate], unknown: Unknow
         p90_of_replicates=p90_each,
         p99_of_replicates=p99_each,
     )
+    return latency, of_median
 
 
 def _of_replicates(each: Sequence[Samples], permille: int, least: int) -> list[int]:
     return [stats.percentile(samples, permille) for samples in each if len(samples) >= least]
 
 
-def _ascending(samples: Sequence[int] | Samples) -> Samples:
+def _ascending(samples: Sequence[int]) -> Samples:
     """Sorted by numpy: a table may hold ten million samples."""
     values = np.array(samples, dtype=np.int64)
     values.sort()
@@ -166,10 +172,13 @@ def _far_tail(pooled: Samples, unknown: Unknown) -> int | None:
 
 
 def _bounds(
-    value: int | None, each: Sequence[int], name: str, unknown: Unknown
+    value: int | None,
+    each: Sequence[int],
+    interval: stats.Interval | None,
+    name: str,
+    unknown: Unknown,
 ) -> tuple[int | None, int | None]:
     """The interval over replicates, widened where the pooled value lies outside it."""
-    interval = None if value is None else stats.log_interval(each)
     if value is None or interval is None:
         why = f"{name} is unknown" if value is None else _no_interval(len(each))
         unknown[f"latency_ns.{name}_low"] = unknown[f"latency_ns.{name}_high"] = why
@@ -214,10 +223,12 @@ def _middle(values: Sequence[float]) -> float | None:
     return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
 
 
-def _interval(record: rec.Record, good: Sequence[rec.Replicate], each: Sequence[float]) -> Interval:
-    """How precise the run was to be and became; `each` is the value of each replicate."""
-    interval = stats.log_interval(each)
+def _interval(
+    record: rec.Record, good: Sequence[rec.Replicate], interval: stats.Interval | None
+) -> Interval:
+    """How precise the run was to be, and the interval that it came to."""
     reached = None if interval is None else interval.half_width
+    stops = [replicate.stop for replicate in good if replicate.stop]
     known = reached is not None and record.target is not None
     return Interval(
         confidence=stats.CONFIDENCE,
@@ -225,24 +236,21 @@ def _interval(record: rec.Record, good: Sequence[rec.Replicate], each: Sequence[
         target=record.target,
         reached=reached,
         met=reached <= record.target if known else None,  # type: ignore[operator]
-        stops=dict(Counter(replicate.stop for replicate in good if replicate.stop)),
+        stops={stop: stops.count(stop) for stop in stops},
     )
 
 
-def _precision_values(
-    record: rec.Record, good: Sequence[rec.Replicate], latency: Latency, rates: Sequence[float]
-) -> Sequence[float]:
-    """Of each replicate what the run was to know precisely: the throughput or its percentile."""
+def _reached(
+    record: rec.Record,
+    each: Sequence[Samples],
+    of_median: stats.Interval | None,
+    throughput: stats.Interval | None,
+) -> stats.Interval | None:
+    """The interval of what the run was to know precisely: of the throughput or its percentile."""
     if record.cell.scenario == "offline":
-        return rates
+        return throughput
     permille = round(record.percentile * 1000)
-    if permille == 500:
-        return latency.p50_of_replicates
-    return [
-        stats.percentile(_ascending(replicate.samples_ns), permille)
-        for replicate in good
-        if replicate.samples_ns
-    ]
+    return of_median if permille == 500 else stats.log_interval(_of_replicates(each, permille, 1))
 
 
 # --- everything else that replicates hold
@@ -271,27 +279,22 @@ def _superseded(record: rec.Record) -> list[rec.Reason]:
     return [replicate.reasons[0] for replicate in replaced if replicate.reasons]
 
 
-def _memories(good: Sequence[rec.Replicate]) -> list[rec.Memory]:
-    return [replicate.memory for replicate in good if replicate.memory is not None]
+def _most(values: Sequence[int | None]) -> int | None:
+    return max([value for value in values if value is not None], default=None)
 
 
-def _most(values: Iterable[int | None]) -> int | None:
-    return max((value for value in values if value is not None), default=None)
-
-
-def _memory(good: Sequence[rec.Replicate]) -> Memory:
-    each = _memories(good)
+def _memory(each: Sequence[rec.Memory]) -> Memory:
     if not each:
         return Memory()
     peaks = [memory.peak_bytes for memory in each if memory.peak_bytes is not None]
     return Memory(
         peak_min_bytes=min(peaks, default=None),
         peak_source=each[0].peak_source,
-        uss_loaded_bytes=_most(memory.uss_loaded_bytes for memory in each),
-        uss_warm_bytes=_most(memory.uss_warm_bytes for memory in each),
-        uss_end_bytes=_most(memory.uss_end_bytes for memory in each),
-        arena_bytes=_most(memory.arena_bytes for memory in each),
-        device_peak_bytes=_most(memory.device_peak_bytes for memory in each),
+        uss_loaded_bytes=_most([memory.uss_loaded_bytes for memory in each]),
+        uss_warm_bytes=_most([memory.uss_warm_bytes for memory in each]),
+        uss_end_bytes=_most([memory.uss_end_bytes for memory in each]),
+        arena_bytes=_most([memory.arena_bytes for memory in each]),
+        device_peak_bytes=_most([memory.device_peak_bytes for memory in each]),
         device_source=each[0].device_source,
     )
 
@@ -327,18 +330,18 @@ def _pipeline(good: Sequence[rec.Replicate]) -> Pipeline | None:
 
 
 def _cold_start(good: Sequence[rec.Replicate]) -> ColdStart | None:
-    def middle(values: Iterable[int | None]) -> int | None:
+    def middle(values: Sequence[int | None]) -> int | None:
         known = [value for value in values if value is not None]
         return median_low(known) if known else None
 
     parts = (
-        middle(replicate.import_ns for replicate in good),
-        middle(replicate.load_ns for replicate in good),
-        middle(replicate.first_inference_ns for replicate in good),
+        middle([replicate.import_ns for replicate in good]),
+        middle([replicate.load_ns for replicate in good]),
+        middle([replicate.first_inference_ns for replicate in good]),
     )
-    if all(part is None for part in parts):
-        return None
     whole = [part for part in parts if part is not None]
+    if not whole:
+        return None
     return ColdStart(
         import_ns=parts[0],
         load_ns=parts[1],
@@ -387,13 +390,10 @@ _BUSY = (
 def _busy(good: Sequence[rec.Replicate]) -> str:
     """What at least half of the replicates met: one alone says little of all, and threads of the worker
     itself may wait for each other."""
-    for name in _BUSY:
-        met = [
-            check
-            for replicate in good
-            for check in replicate.state_after
-            if check.name == name and check.level in ("warn", "invalid")
-        ]
+    checks = [check for replicate in good for check in replicate.state_after]
+    troubled = [check for check in checks if check.level in ("warn", "invalid")]
+    for name in _BUSY if troubled else ():
+        met = [check for check in troubled if check.name == name]
         if met and 2 * len(met) >= len(good):
             return f"{name.replace('_', ' ')}, {met[0].evidence}"
     return ""
@@ -523,8 +523,8 @@ def _nothing(row: Row, good: Sequence[rec.Replicate]) -> str:
 
 
 def _explain_fields(part: msgspec.Struct, name: str, why: str, unknown: Unknown) -> None:
-    for field in part.__struct_fields__:
-        if getattr(part, field) is None:
+    for field, value in msgspec.structs.asdict(part).items():
+        if value is None:
             unknown[f"{name}.{field}"] = why
 
 
