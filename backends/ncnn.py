@@ -436,12 +436,16 @@ def _run_pnnx(source: Path, folder: Path) -> None:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise UnsupportedError(f"pnnx gave no model after {_TIME_OUT_S:g} s") from None
+        raise UnsupportedError(
+            f"pnnx gave no model after {_TIME_OUT_S:g} s", "leave ncnn out"
+        ) from None
     if done.returncode:
         lines = [line.strip() for line in done.stdout.decode(errors="replace").splitlines()]
         said = next((line for line in reversed(lines) if line), "nothing")
         raise UnsupportedError(
-            f"pnnx cannot convert {source.name}: {_ending(done.returncode)} after printing: {said}"
+            f"pnnx cannot convert {source.name}: {_ending(done.returncode)} after printing: {said}",
+            "export the model with an operator of its own behind every output and no output twice, or leave "
+            "ncnn out: pnnx fails on some sound models",
         )
 
 

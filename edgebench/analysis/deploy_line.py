@@ -92,9 +92,9 @@ def _slowdown(row: Row, name: str) -> str:
 
 
 def _lost_quality(row: Row) -> bool:
-    """Known to be worse than demanded; an unknown quality is said elsewhere."""
+    """Known to be worse than demanded; quality that is unknown, or of some items only, is said elsewhere."""
     codes = {reason.code for reason in row.reasons if reason.code.startswith("quality_")}
-    return bool(codes - {"quality_unknown"})
+    return bool(codes - {"quality_unknown", "quality_cut"})
 
 
 def _nothing(group: Sequence[Row]) -> str:

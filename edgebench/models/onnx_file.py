@@ -277,12 +277,55 @@ def read_metadata(path: Path) -> dict[str, str]:
     return pairs
 
 
+def input_names(path: Path) -> list[str]:
+    """Names of the inputs a caller must feed, read as `read_metadata` reads. Field numbers: `ModelProto.graph`;
+    `GraphProto.input`, `.initializer` and `.sparse_initializer` (its values are a tensor); names of values and of
+    tensors. Raises EdgebenchError for a file that is no protobuf message."""
+    inputs, weights = [], set()
+    with path.open("rb") as file:
+        try:
+            for number, end in _inside(file, path.stat().st_size, wanted=7):
+                if number == 11:
+                    inputs.append(_name(file, end, 1))
+                elif number == 5:
+                    weights.add(_name(file, end, 8))
+                elif number == 15:
+                    weights.update(
+                        file.read(stop - file.tell()).decode()
+                        for number, stop in _inside(file, end, wanted=1)
+                        if number == 8
+                    )
+        except EOFError:
+            raise _not_a_model(path, "it ends too early") from None
+        except UnicodeDecodeError:
+            raise _not_a_model(path, "a name in it is not UTF-8") from None
+    return [name for name in inputs if name not in weights]
+
+
+def _inside(file: IO[bytes], end: int, wanted: int) -> Iterator[tuple[int, int]]:
+    """What `_spans` tells of the messages in the fields of one number."""
+    for number, stop in _spans(file, end):
+        if number == wanted:
+            yield from _spans(file, stop)
+
+
+def _name(file: IO[bytes], end: int, number: int) -> str:
+    return next(_fields(file, end, wanted=number), b"").decode()
+
+
 def _text(message: bytes, number: int) -> str:
-    return next(_fields(io.BytesIO(message), len(message), wanted=number), b"").decode()
+    return _name(io.BytesIO(message), len(message), number)
 
 
 def _fields(file: IO[bytes], end: int, wanted: int) -> Iterator[bytes]:
     """Contents of the length-delimited fields of one number; all others are skipped unread."""
+    for number, stop in _spans(file, end):
+        if number == wanted:
+            yield file.read(stop - file.tell())
+
+
+def _spans(file: IO[bytes], end: int) -> Iterator[tuple[int, int]]:
+    """Number and end of each length-delimited field, at whose begin the file stands."""
     while file.tell() < end:
         tag = _varint(file)
         number, wire_type = tag >> 3, tag & 7
@@ -291,13 +334,11 @@ def _fields(file: IO[bytes], end: int, wanted: int) -> Iterator[bytes]:
         elif wire_type in (1, 5):
             file.seek(8 if wire_type == 1 else 4, os.SEEK_CUR)
         elif wire_type == 2:
-            size = _varint(file)
-            if file.tell() + size > end:
+            stop = _varint(file) + file.tell()
+            if stop > end:
                 raise EOFError
-            if number == wanted:
-                yield file.read(size)
-            else:
-                file.seek(size, os.SEEK_CUR)
+            yield number, stop
+            file.seek(stop)
         else:
             raise EOFError
 

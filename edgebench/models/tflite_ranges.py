@@ -48,6 +48,8 @@ _SAME: Mapping[str, tuple[str, tuple[int, ...]]] = {
 _JOINED = ("CONCATENATION", "PACK")
 #: Constants of more bytes than this are no number, size or shape.
 _MAX_BYTES = 512
+#: What flatbuffers raise over a file that is damaged.
+_DAMAGE = (struct.error, AttributeError, IndexError, TypeError, ValueError, OSError)
 
 
 def input_ranges(path: Path) -> dict[str, InputRange]:
@@ -60,8 +62,20 @@ def input_ranges(path: Path) -> dict[str, InputRange]:
         return {}
     try:
         return of_onnx.input_ranges(_Graph(schema, path.read_bytes()).in_onnx())
-    except (struct.error, AttributeError, IndexError, TypeError, ValueError, OSError):
+    except _DAMAGE:
         return {}  # damaged: the runtime tells how
+
+
+def input_names(path: Path) -> list[str]:
+    """Inputs under the names that a session gives them; none where they are not known."""
+    try:
+        from ai_edge_litert import schema_py_generated as schema
+    except ImportError:
+        return []
+    try:
+        return _Graph(schema, path.read_bytes()).input_names()
+    except _DAMAGE:
+        return []
 
 
 class _Graph:
@@ -81,7 +95,7 @@ class _Graph:
         from onnx import helper
 
         tensors = range(self._graph.TensorsLength())
-        inputs = [int(self._graph.Inputs(n)) for n in range(self._graph.InputsLength())]
+        inputs = self._inputs()
         names = self._input_names(inputs)
         nodes = [
             node
@@ -99,6 +113,12 @@ class _Graph:
             value_info=known,
         )
         return helper.make_model(graph)
+
+    def input_names(self) -> list[str]:
+        return list(self._input_names(self._inputs()).values())
+
+    def _inputs(self) -> list[int]:
+        return [int(self._graph.Inputs(n)) for n in range(self._graph.InputsLength())]
 
     def _input_names(self, inputs: list[int]) -> dict[int, str]:
         from edgebench.backend import TensorInfo, named_by_place

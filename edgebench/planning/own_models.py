@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,12 @@ from edgebench.definitions.workload import (
     Quality,
     Workload,
 )
-from edgebench.errors import UsageError
+from edgebench.errors import EdgebenchError, UsageError
 from edgebench.models.file_kind import format_of
 from edgebench.planning.cells import model_format
 from edgebench.planning.settings import GENERATE, Shapes
 from edgebench.tasks import task_file
+from edgebench.text.did_you_mean import did_you_mean
 
 SHAPED_FORMATS = ("onnx", "tflite")  # whose inputs may have open axes
 #: A user's own decoder is held against its fp32 reference; 0.1 nat is far beyond rounding.
@@ -87,6 +89,7 @@ def workload_for_model(
         raise UsageError(
             "--inputs gives every value, and --range what they are drawn from", "keep one of them"
         )
+    _check_names(origin, shapes, inputs)
     own = {} if inputs.file is None else {"inputs": _file_asset(inputs.file)}
     stem = re.sub(r"[^a-z0-9._-]+", "-", Path(given.uri).stem.lower()).strip("._-") or "model"
     # Of the task its name: the folder it lies in is another one on each machine.
@@ -112,6 +115,54 @@ def workload_for_model(
         scenarios=["generate"] if generating else ["single_stream"],
         matrix=Matrix(axes={"precision": ["as-is"]}),
     )
+
+
+def _check_names(model: Asset, shapes: Shapes, inputs: OwnInputs) -> None:
+    """Raises UsageError for a name that is no input of the model, and for own inputs that lack one. What a damaged
+    file or another format holds is found when it is made ready."""
+    given = _entries(inputs.file) if inputs.file else []
+    asked = [("--shape", name) for name in shapes]
+    asked += [("--range", name) for name in inputs.ranges]
+    asked += [(f"--inputs {inputs.file}", name) for name in given]
+    known = _input_names(Path(model.uri.removeprefix("file:"))) if asked else []
+    if not known:
+        return
+    for told, name in asked:
+        if name not in known:
+            raise UsageError(
+                f"{told}: {Path(model.uri).name} has no input {name!r}{did_you_mean(name, known)}",
+                f"name one of its inputs: {', '.join(known)}",
+            )
+    lacking = [name for name in known if given and name not in given]
+    if lacking:
+        raise UsageError(
+            f"--inputs {inputs.file}: no entry for {', '.join(map(repr, lacking))}",
+            f"np.savez(file, {lacking[0]}=...), an entry for each input of the model",
+        )
+
+
+def _input_names(path: Path) -> list[str]:
+    """Of a model file; none where they are not known."""
+    from edgebench.models import onnx_file, tflite_ranges
+
+    if format_of(path) == "tflite":
+        return tflite_ranges.input_names(path)
+    try:
+        return onnx_file.input_names(path) if format_of(path) == "onnx" else []
+    except EdgebenchError:
+        return []
+
+
+def _entries(path: Path) -> list[str]:
+    """Names of the arrays in an .npz file. Raises UsageError where it is none."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return [name.removesuffix(".npy") for name in archive.namelist()]
+    except (OSError, zipfile.BadZipFile):
+        raise UsageError(
+            f"--inputs {path}: no .npz file of inputs by name",
+            "write it with numpy: np.savez(file, NAME=array)",
+        ) from None
 
 
 def _file_asset(path: Path) -> Asset:

@@ -148,7 +148,7 @@ def reasons(row: Row) -> str:
 
 def remarks(row: Row) -> list[str]:
     """What to know of a row besides its numbers, a line each."""
-    found = []
+    found = [_reason(reason) for reason in row.reasons] if row.ranked else []
     if row.paced is not None and row.paced.misses:
         found.append(f"{row.paced.misses} deadlines missed in {row.paced.queries} queries")
     if row.sustained is not None:

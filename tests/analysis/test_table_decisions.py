@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from edgebench.analysis.table import build_table
 from edgebench.analysis.table_types import Pick, Table
 from edgebench.backend import Scalar
-from edgebench.record import Record, Replicate, StateCheck
+from edgebench.record import Reason, Record, Replicate, StateCheck
+from edgebench.render.table_wording import remarks
 from tests.records import MIB, energy, failed, offline, quality, record, replicate, samples
 
 
@@ -139,6 +140,17 @@ def test_the_fastest_row_that_passes_is_picked_with_its_gain() -> None:
     assert "as fast as fp32 (" in pick.text
     assert "-0.02 to fp32" in pick.text
     assert pick.bad_news == ["not good enough: int8-dynamic"]
+
+
+def test_quality_of_some_items_is_said_and_is_no_bad_news() -> None:
+    """The row is the choice: it cannot be `not good enough` beside it."""
+    cut = Reason(code="quality_cut", message="quality over 42 of 200 items", fix="raise --budget")
+    table = build_table([record(variant("fp32"), quality=quality(0.9, items=42), reasons=[cut])])
+    [pick] = table.picks
+    assert (pick.row, pick.bad_news) == (0, [])
+    assert remarks(table.rows[0]) == [
+        "quality over 42 of 200 items [quality_cut], fix: raise --budget"
+    ]
 
 
 def test_of_tied_rows_the_smaller_wins_and_the_doubt_is_said() -> None:

@@ -139,8 +139,11 @@ def test_a_converter_that_dies_is_a_refusal(
     broken.write_text("#!/bin/sh\necho pass_level2\nkill -SEGV $$\n")
     broken.chmod(0o755)
     monkeypatch.setattr(MODULE, "_pnnx", lambda: broken)
-    with pytest.raises(UnsupportedError, match="died of SIGSEGV after printing: pass_level2"):
+    with pytest.raises(
+        UnsupportedError, match="died of SIGSEGV after printing: pass_level2"
+    ) as died:
         BACKEND.convert(convolution(1).write(tmp_path), {}, tmp_path / "cache")
+    assert "leave ncnn out" in died.value.fix
     assert not list((tmp_path / "cache").iterdir())
 
 

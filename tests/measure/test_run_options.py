@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -96,7 +97,7 @@ def test_a_limit_of_ones_own_is_a_share_below_1() -> None:
 def test_ranges_and_inputs_reach_the_workload(tmp_path: Path) -> None:
     model, own = tmp_path / "m.onnx", tmp_path / "in.npz"
     model.write_bytes(b"model")
-    own.write_bytes(b"inputs")
+    np.savez(own, k=np.ones(1))
     [ranged] = workloads_of(options("--model", str(model), "--range", "k=1|2"))
     assert ranged.options == {"ranges": {"k": {"choices": [1, 2]}}}
     [fed] = workloads_of(options("--model", str(model), "--inputs", str(own)))

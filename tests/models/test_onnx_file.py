@@ -96,6 +96,21 @@ def test_metadata_of_a_torn_file_is_an_error(tmp_path: Path) -> None:
         onnx_file.read_metadata(path)
 
 
+def test_input_names_are_those_that_onnx_reads(tmp_path: Path) -> None:
+    """Weights that the file lists among its inputs are none; a file that ends too early is an error."""
+    model = models.convolution()
+    weight = model.graph.initializer[0]
+    model.graph.input.add().name = weight.name
+    sparse = model.graph.sparse_initializer.add()
+    sparse.values.name = model.graph.input.add().name = "few"
+    path = tmp_path / "m.onnx"
+    path.write_bytes(model.SerializeToString())
+    assert onnx_file.input_names(path) == [v.name for v in onnx_file.graph_inputs(model)] != []
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(EdgebenchError, match="cannot be read"):
+        onnx_file.input_names(path)
+
+
 def test_an_input_that_does_not_exist_is_suggested() -> None:
     with pytest.raises(UsageError, match="no input 'imag'; did you mean 'image'"):
         onnx_file.resolve_shapes(models.convolution(), {"imag": [1, 3, 8, 8]}, batch=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -263,6 +264,39 @@ def test_other_inputs_are_other_work(tmp_path: Path) -> None:
         workload_for_model(file, {}, task="generate", inputs=OwnInputs(file=samples))
     with pytest.raises(UsageError, match="--inputs gives every value"):
         workload_for_model(file, {}, inputs=OwnInputs(file=samples, ranges={"x": [0, 1]}))
+
+
+@pytest.mark.parametrize(
+    ("shapes", "ranges", "own", "said", "fix"),
+    [
+        ({"idz": [1, 4]}, {}, (), "--shape: .* no input 'idz'; did you mean 'ids'", "ids, gain$"),
+        ({}, {"idz": [0, 9]}, (), "--range: .* no input 'idz'; did you mean 'ids'", "ids, gain$"),
+        ({"table": [4, 2]}, {}, (), "no input 'table'; known: gain, ids", "ids, gain$"),
+        ({}, {}, ("idz", "gain"), "in.npz: .* no input 'idz'", "ids, gain$"),
+        ({}, {}, ("gain",), "in.npz: no entry for 'ids'", "savez.file, ids="),
+    ],
+)
+def test_a_name_that_is_no_input_is_refused_before_anything_is_measured(
+    tmp_path: Path, shapes: Any, ranges: Any, own: Any, said: str, fix: str
+) -> None:
+    """`table` is a weight, though the file lists it among its inputs, as old exporters do."""
+    inputs = {"ids": (INT, [1, 4]), "gain": (FLOAT, []), "table": (FLOAT, [9, 2])}
+    nodes = [node("Gather", "table ids", "rows"), node("Mul", "rows gain")]
+    path, samples = tmp_path / "m.onnx", tmp_path / "in.npz"
+    onnx.save(model(nodes, inputs, {"table": np.ones((9, 2), np.float32)}), path)
+    np.savez(samples, **dict.fromkeys(own, np.ones(4)))
+    given = OwnInputs(ranges=ranges, file=samples if own else None)
+    with pytest.raises(UsageError, match=said) as refused:
+        workload_for_model(path, shapes, inputs=given)
+    assert re.search(fix, refused.value.fix)
+
+
+def test_an_inputs_file_that_is_no_npz_is_refused(tmp_path: Path) -> None:
+    path, samples = tmp_path / "m.onnx", tmp_path / "in.npy"
+    path.touch()
+    np.save(samples, np.ones(3))
+    with pytest.raises(UsageError, match=r"no \.npz file of inputs by name"):
+        workload_for_model(path, {}, inputs=OwnInputs(file=samples))
 
 
 # A user's own inputs

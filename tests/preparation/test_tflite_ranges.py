@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgebench.models.tflite_ranges import input_ranges
+from edgebench.models.tflite_ranges import input_names, input_ranges
 from edgebench.preparation.preparation_messages import PrepareJob
 from edgebench.preparation.prepare import prepare
 
@@ -96,6 +96,7 @@ def test_the_preparation_of_a_file_tells_them_under_the_names_of_the_session(
     )
     ranges = prepare(job).input_ranges
     assert {name: told.high for name, told in ranges.items()} == {"ids": 49, "ids#2": 7}
+    assert input_names(path) == ["ids", "ids#2"]
 
 
 def test_of_a_damaged_file_nothing_is_said(tmp_path: Path) -> None:
@@ -104,5 +105,7 @@ def test_of_a_damaged_file_nothing_is_said(tmp_path: Path) -> None:
     for size in range(8, len(whole), 97):
         path.write_bytes(whole[:size])
         input_ranges(path)
+        input_names(path)
     path.write_bytes(whole[:8] + b"\xff" * 100)
     assert input_ranges(path) == {}
+    assert input_names(path) == []

@@ -28,6 +28,7 @@ from edgebench.cli import cli
 from edgebench.cli import run as run_
 from edgebench.energy.source import Kind
 from edgebench.errors import EdgebenchError, UsageError
+from edgebench.files.number_bounds import MAX_INTEGER
 from edgebench.planning.cells import plan
 from edgebench.planning.settings import parse_sets
 from edgebench.record import StateCheck, encode
@@ -135,7 +136,9 @@ def test_a_command_keeps_how_it_was_measured(reference: Report) -> None:
     st.dictionaries(
         st.sampled_from(["precision", "threads", "provider", "options"]),
         st.one_of(
-            st.integers(), st.booleans(), st.sampled_from(["1", "true", "a,b", "[1, 2]", "x"])
+            st.integers(-MAX_INTEGER, MAX_INTEGER),
+            st.booleans(),
+            st.sampled_from(["1", "true", "a,b", "[1, 2]", "x"]),
         ),
         min_size=1,
     )
