@@ -18,6 +18,7 @@ from edgebench.definitions.workload import Asset
 from edgebench.errors import AssetError, UsageError, mend_disk
 from edgebench.files.atomic_write import refuse_planted, replacing
 from edgebench.files.lock_file import is_ours, open_lock
+from edgebench.files.regular_file import open_regular
 
 from .archive import CHUNK_BYTES, listing_sha256
 from .asset_uri import FileUri, parse_uri
@@ -80,9 +81,9 @@ def content_dir(sha256: str) -> Path:
 
 
 def file_sha256(path: Path) -> str:
-    """Hash of a file's content. Raises OSError."""
+    """Hash of a file's content. Raises OSError, also for a pipe or device, which would have no end."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         while chunk := file.read(CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
