@@ -6,7 +6,6 @@ import functools
 import hashlib
 import importlib.util
 import json
-import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
@@ -143,6 +142,8 @@ class OpenVinoBackend(Backend):
         this processor only, so both are part of its name."""
         import openvino
 
+        from edgebench.files.atomic_write import replacing
+
         self.capabilities.check(model, options)
         core = openvino.Core()
         settings = _settings(model, options)
@@ -153,9 +154,8 @@ class OpenVinoBackend(Backend):
         if not path.exists():
             cache.mkdir(parents=True, exist_ok=True)
             compiled = _compile(core, model, device, settings)
-            partial = path.with_suffix(f".{os.getpid()}.tmp")
-            partial.write_bytes(compiled.export_model().getbuffer())
-            partial.replace(path)
+            with replacing(path) as partial:
+                partial.write_bytes(compiled.export_model().getbuffer())
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         return replace(model, path=path, format="blob", sha256=digest)
 

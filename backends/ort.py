@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 import tempfile
 from collections import Counter
 from collections.abc import Mapping
@@ -180,6 +179,7 @@ class OrtBackend(Backend):
         import onnxruntime
 
         from edgebench.assets import file_sha256
+        from edgebench.files.atomic_write import replacing
         from edgebench.probes import device_facts as device
 
         # The optimised graph is made for one processor: layouts follow its vector width.
@@ -190,11 +190,10 @@ class OrtBackend(Backend):
         path = cache / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.onnx"
         if not path.exists():
             cache.mkdir(parents=True, exist_ok=True)
-            partial = path.with_suffix(f".{os.getpid()}.tmp")
             session_options = _session_options({**options, "preoptimized": False})
-            session_options.optimized_model_filepath = str(partial)
-            _inference_session(model, session_options, options)
-            partial.replace(path)
+            with replacing(path) as partial:
+                session_options.optimized_model_filepath = str(partial)
+                _inference_session(model, session_options, options)
         return replace(model, path=path, sha256=file_sha256(path))
 
     def open(self, model: ModelFile, options: Mapping[str, Scalar]) -> OrtSession:

@@ -72,6 +72,7 @@ _MAY_BEGIN = (b"{", b" ", b"\t", b"\r", b"\n")
 #: How each record begins: a torn one is told from foreign text by it.
 _BEGINNING = f'{{"schema":"{SCHEMA}",'.encode()
 _ANEW = "start the run anew"
+_MEND_READ = "name a file or folder that can be read"
 _MEND = "leave the file out, or take the line out of it: `edgebench run` writes no such line"
 
 
@@ -135,7 +136,7 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
                 if not line.isspace():
                     yield number, line
     except OSError as error:
-        raise StoreError(f"{path}: {error.strerror}") from None
+        raise StoreError(f"{path}: {error.strerror}", _MEND_READ) from None
 
 
 def _line(file: io.BufferedReader, place: str) -> bytes:
@@ -168,7 +169,7 @@ def result_files(path: Path) -> list[Path]:
         if path.exists():
             return [path]
     except OSError as error:
-        raise StoreError(f"{path}: {error.strerror}") from None
+        raise StoreError(f"{path}: {error.strerror}", _MEND_READ) from None
     raise StoreError(f"{path}: no such file or folder", "`edgebench run` writes to results/")
 
 

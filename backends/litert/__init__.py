@@ -6,7 +6,6 @@ import functools
 import hashlib
 import importlib.metadata
 import json
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -85,15 +84,16 @@ class LiteRtBackend(Backend):
         return model.format == "onnx"
 
     def convert(self, model: ModelFile, options: Mapping[str, Scalar], cache: Path) -> ModelFile:
+        from edgebench.files.atomic_write import replacing
+
         from . import onnx_to_tflite as convert
 
         key = json.dumps([model.sha256, _sources_sha256(), self.import_runtime()])
         path = cache / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.tflite"
         if not path.exists():
             cache.mkdir(parents=True, exist_ok=True)
-            partial = path.with_suffix(f".{os.getpid()}.tmp")
-            convert.convert(model.path, partial)
-            partial.replace(path)
+            with replacing(path) as partial:
+                convert.convert(model.path, partial)
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         return replace(model, path=path, format="tflite", sha256=digest)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import tempfile
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ import msgspec
 
 from edgebench.backend import ModelFile, Scalar
 from edgebench.errors import EdgebenchError, UnsupportedError
+from edgebench.files.atomic_write import replacing
 from edgebench.probes import proc_files
 
 from .cuda import Cuda, CudaError
@@ -111,9 +111,8 @@ _DRIVER = proc_files.LIVE / "proc/driver/nvidia/version"
 
 
 def _write(path: Path, content: bytes | memoryview) -> None:
-    partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    partial.write_bytes(content)
-    partial.replace(path)
+    with replacing(path) as partial:
+        partial.write_bytes(content)
 
 
 # What is refused before anything is built

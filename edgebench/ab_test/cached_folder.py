@@ -19,7 +19,7 @@ import msgspec
 from edgebench.assets import file_sha256
 from edgebench.errors import AssetError, mend_disk
 from edgebench.files.atomic_write import replacing
-from edgebench.files.lock_file import open_lock
+from edgebench.files.lock_file import is_ours, open_lock
 
 LIST = ".edgebench-files"
 #: Python writes these by itself, from files that are in the list.
@@ -51,6 +51,8 @@ def make_once(folder: Path, make: Callable[[], None]) -> None:
 
 
 def _is_as_made(folder: Path) -> bool:
+    if not is_ours(folder / LIST):
+        return False
     try:
         known = _decode((folder / LIST).read_bytes())
         found = _look(folder, known)

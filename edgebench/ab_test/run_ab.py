@@ -30,7 +30,7 @@ from edgebench.files.json_lines import decoded
 from edgebench.files.regular_file import open_regular
 from edgebench.measure.time_budget import Budget
 from edgebench.measure.wait_for_quiet import Quiet
-from edgebench.processes.signals import ended_by
+from edgebench.processes.signals import AGAIN, ended_by
 from edgebench.record import Reason
 
 PAIRS_SUFFIX = ".pairs.jsonl.gz"
@@ -93,7 +93,7 @@ def compare(
             reasons.append(Reason(code=code, message=error.message, fix=error.fix))
             _stop(ab_cells, rules, error.message)
         except KeyboardInterrupt as error:
-            reasons.append(Reason(code="interrupted", message=ended_by(error)))
+            reasons.append(Reason(code="interrupted", message=ended_by(error), fix=AGAIN))
             _stop(ab_cells, rules, ended_by(error))
     notes = [f"raw pairs: {path}"] if path is not None and path.exists() else []
     if reading is not None and not reading.needed_s:

@@ -16,7 +16,9 @@ import msgspec
 
 from edgebench.definitions.workload import Asset
 from edgebench.errors import AssetError, UsageError, mend_disk
-from edgebench.files.lock_file import open_lock
+from edgebench.files.atomic_write import refuse_planted, replacing
+from edgebench.files.lock_file import is_ours, open_lock
+from edgebench.files.regular_file import open_regular
 
 from .archive import CHUNK_BYTES, listing_sha256
 from .asset_uri import FileUri, parse_uri
@@ -79,9 +81,9 @@ def content_dir(sha256: str) -> Path:
 
 
 def file_sha256(path: Path) -> str:
-    """Hash of a file's content. Raises OSError."""
+    """Hash of a file's content. Raises OSError, also for a pipe or device, which would have no end."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         while chunk := file.read(CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
@@ -107,7 +109,7 @@ def size_of(path: Path) -> int:
 def cached(asset: Asset) -> Path | None:
     """The asset's file or folder if it is here and unchanged, else None. Needs no network.
 
-    Files whose size and times are as last checked are taken to be unchanged; others are hashed.
+    Files whose size and times are as this user last checked them are taken to be unchanged; others are hashed.
     Raises UsageError for a URI that is none.
     """
     location = parse_uri(asset.uri)
@@ -182,6 +184,7 @@ def workspace(key: str, on_wait: Callable[[], None] = lambda: None) -> Iterator[
     """
     name = hashlib.sha256(key.encode()).hexdigest()[:24]
     locks, folder = cache_dir() / "locks", cache_dir() / "tmp" / name
+    refuse_planted(locks)
     locks.mkdir(parents=True, exist_ok=True)
     with os.fdopen(open_lock(locks / name), "wb") as lock:
         try:
@@ -189,6 +192,7 @@ def workspace(key: str, on_wait: Callable[[], None] = lambda: None) -> Iterator[
         except BlockingIOError:
             on_wait()
             fcntl.flock(lock, fcntl.LOCK_EX)
+        refuse_planted(folder)
         clear(folder)
         folder.mkdir(parents=True)
         try:
@@ -242,7 +246,8 @@ def _is_sound(
 ) -> bool:
     """Whether its files are as last checked, or have the right hash as checked now."""
     try:
-        if entry is not None and entry.name == name and entry.marks == _marks(path, folder):
+        known = entry.marks if entry and entry.name == name and is_ours(marker) else None
+        if known == _marks(path, folder):
             return True
         if content_sha256(path, folder) != asset.sha256:
             return False
@@ -308,15 +313,10 @@ def _read_marker(path: Path) -> Entry | None:
 
 def _write(path: Path, content: bytes) -> None:
     """Replaces a file in one step, on disk when this returns."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        clear(part)
+    with replacing(path) as partial, partial.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _make_read_only(path: Path, folder: bool) -> None:

@@ -15,7 +15,7 @@ from edgebench import __version__
 from edgebench.cli.shared.lazy_group import LazyGroup
 from edgebench.cli.shared.streams import StdoutError, secure_streams
 from edgebench.errors import EdgebenchError, ExitCode, InternalError, StoreError, UsageError
-from edgebench.processes.signals import ended_by, listen_for_endings
+from edgebench.processes.signals import AGAIN, ended_by, listen_for_endings
 from edgebench.text.plain_text import say, shortened, utf8
 
 #: Command -> module in this package and its help line; here so that `--help` imports no command.
@@ -100,7 +100,7 @@ def _interrupted(error: BaseException) -> int:
         return _NO_PROCESS.exit_code
     ending = error.__cause__ if isinstance(error, click.Abort) else error  # what click made of it
     if isinstance(ending, KeyboardInterrupt):
-        say(f"edgebench: {ended_by(ending)}")
+        say(f"edgebench: {ended_by(ending)}: no file is left half written; {AGAIN}")
     return ExitCode.INTERRUPTED
 
 

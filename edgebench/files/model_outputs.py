@@ -7,13 +7,14 @@ unpickled, and two texts are the same only where every character is.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from edgebench.files.atomic_write import replacing
 
 Outputs = dict[str, NDArray[Any]]
 
@@ -30,9 +31,8 @@ def save_outputs(path: str | Path, outputs: Sequence[Mapping[str, NDArray[Any]]]
                 arrays[f"{_TEXT}{index}/{name}"] = np.frombuffer(text_bytes(array), np.uint8)
             else:
                 arrays[f"{index}/{name}"] = _as_builtin(array)
-    partial = Path(f"{path}.{os.getpid()}.npz")
-    np.savez(partial, **arrays)
-    partial.replace(path)
+    with replacing(Path(path)) as partial, partial.open("wb") as file:
+        np.savez(file, **arrays)
 
 
 def load_outputs(path: str | Path, count: int) -> list[Outputs]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgebench.errors import EdgebenchError
+from edgebench.files.regular_file import open_regular
 
 _HEAD_BYTES = 512
 #: First bytes, in small letters, of what often lies where a model should -> what it is, what to do.
@@ -50,7 +51,7 @@ def check_mark(path: Path, form: str) -> None:
 
 def _head(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return file.read(_HEAD_BYTES)
     except OSError as error:
         raise EdgebenchError(f"{path} cannot be read: {error.strerror or error}") from None

@@ -9,6 +9,10 @@ from types import FrameType
 ENDINGS = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGXCPU)
 
 
+#: How to go on where nothing can be resumed.
+AGAIN = "give the command again"
+
+
 class Stopped(KeyboardInterrupt):
     """Raised in the main thread where a signal other than Ctrl-C's asks for the end."""
 

@@ -294,3 +294,4 @@ def test_ctrl_c_gives_a_report_of_what_there_is(tmp_path: Path) -> None:
     report = compare([request], settings=Settings(), launch=launch)
     assert report.verdict == "invalid"
     assert report.reasons[-1].code == "interrupted"
+    assert report.reasons[-1].fix == "give the command again"

@@ -45,6 +45,13 @@ def rewrite(path: Path) -> None:
     os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
+def test_what_another_user_lists_is_made_again(workshop: Workshop) -> None:
+    workshop.get()
+    os.chown(workshop.folder / LIST, 65534, 65534)
+    assert workshop.get() == 2
+
+
 @pytest.mark.parametrize(
     "spoil",
     [

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from edgebench import assets
@@ -341,6 +342,21 @@ def test_a_change_that_keeps_size_and_time_is_noticed() -> None:
     os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
     assert assets.cached(item) is None
     assert assets.check(item).status == "corrupt"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
+def test_what_another_user_says_of_an_asset_proves_nothing() -> None:
+    item, path = _bring()
+    marker = path.with_name(asset_cache.MARKER)
+    entry = asset_cache.entry_of(item.sha256)
+    assert entry is not None
+    path.chmod(0o644)
+    path.write_bytes(MODEL[:-1] + b"X")
+    marks = asset_cache._marks(path, folder=False)
+    marker.write_bytes(msgspec.json.encode(msgspec.structs.replace(entry, marks=marks)))
+    assert assets.cached(item) == path  # as by its owner, who can do as he likes
+    os.chown(marker, 65534, 65534)
+    assert assets.cached(item) is None
 
 
 def test_a_copied_cache_is_hashed_once(monkeypatch: pytest.MonkeyPatch) -> None:

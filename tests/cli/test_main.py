@@ -219,7 +219,7 @@ def test_an_interrupt_is_one(
 ) -> None:
     assert ends_with(KeyboardInterrupt(), monkeypatch, capsys) == (
         ExitCode.INTERRUPTED,
-        "edgebench: interrupted\n",
+        "edgebench: interrupted: no file is left half written; give the command again\n",
     )
 
 
@@ -232,7 +232,8 @@ def test_a_signal_that_ends_a_command_is_told(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == ExitCode.INTERRUPTED
-    assert done.stderr.strip() == "edgebench: stopped by SIGXCPU"
+    told = "edgebench: stopped by SIGXCPU: no file is left half written; give the command again"
+    assert done.stderr.strip() == told
 
 
 def test_a_working_directory_that_was_removed_is_one_error(tmp_path: Path) -> None:

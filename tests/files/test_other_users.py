@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edgebench.ab_test.cached_folder import locked
+from edgebench.assets import asset_cache
 from edgebench.errors import AssetError, DeviceStateError, StoreError
 from edgebench.files.atomic_write import whole_file
 from edgebench.files.lock_file import open_lock, own_folder
+from edgebench.files.model_outputs import save_outputs
 from edgebench.measure import cpu_pinning
+from edgebench.models.llm.onnx_writer import OnnxWriter
 from edgebench.store import JournalHead, RunStore
 
 STRANGER = 65534
@@ -129,6 +135,61 @@ def test_a_guessed_partial_name_is_not_written_through(shared: Path, victim: Pat
         partial.write_text("new")
     assert untouched(victim)
     assert (shared / "page.html").read_text() == "new"
+
+
+def write_mark(path: Path) -> None:
+    asset_cache._write(path, b"new")
+
+
+def write_answers(path: Path) -> None:
+    save_outputs(path, [{"y": np.zeros(3, np.float32)}])
+
+
+def write_decoder(path: Path) -> None:
+    with OnnxWriter(path, contrib=False) as writer:
+        writer.input("x", "float32", [1])
+
+
+@pytest.mark.parametrize("write", [write_mark, write_answers, write_decoder])
+def test_a_name_made_of_the_process_number_is_not_written_through(
+    shared: Path, victim: Path, write: Callable[[Path], None]
+) -> None:
+    """Process numbers are few: a stranger plants a link for each of them."""
+    for name in ("file.onnx", "file", "file.data"):
+        for end in ("part", "npz", "tmp"):
+            (shared / f"{name}.{os.getpid()}.{end}").symlink_to(victim)
+    planted = {path.name for path in shared.iterdir()}
+    write(shared / "file.onnx")
+    assert untouched(victim)
+    assert (shared / "file.onnx").is_file()
+    assert {path.name for path in shared.iterdir()} - planted <= {"file.onnx", "file.data"}
+
+
+def test_no_file_is_written_by_a_name_that_can_be_guessed() -> None:
+    """What is half written has a name of chance: `files.atomic_write` gives it, or a number beside it is."""
+    checkout = Path(__file__).parents[2]
+    guessed = [
+        f"{path.relative_to(checkout)}: {line.strip()}"
+        for folder in ("edgebench", "backends")
+        for path in (checkout / folder).rglob("*.py")
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if re.search(r"f\".*getpid\(\)}", line) and "token_hex" not in line
+    ]
+    assert guessed == []
+
+
+@as_root
+def test_a_folder_of_work_that_another_user_has_linked_is_not_cleared(
+    shared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(asset_cache.ENV, str(shared))
+    elsewhere = shared.parent / "elsewhere"
+    elsewhere.mkdir()
+    (shared / "tmp").symlink_to(elsewhere)
+    os.chown(shared / "tmp", STRANGER, STRANGER, follow_symlinks=False)
+    with pytest.raises(PermissionError, match="another user"), asset_cache.workspace("a"):
+        pass
+    assert list(elsewhere.iterdir()) == []
 
 
 @as_root

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ from click.testing import CliRunner
 from edgebench.ab_test import run_ab
 from edgebench.ab_test.pair_record import encode
 from edgebench.ab_test.run_ab import read_pairs
+from edgebench.assets import file_sha256
 from edgebench.calibration import MAX_NAME_CHARACTERS, default_path, read_calibration
 from edgebench.cli import cli
-from edgebench.errors import StoreError
+from edgebench.errors import EdgebenchError, StoreError
 from edgebench.export.duckdb_tables import add_records, connect
+from edgebench.models.file_kind import check_mark
 from edgebench.record import encode as encode_record
 from tests.ab_test.pairs import pair
 from tests.fuzz.calibrations import SEEDS as CALIBRATIONS
@@ -170,3 +173,14 @@ def test_a_record_that_duckdb_leaves_out_is_noticed(tmp_path: Path) -> None:
     results.write_bytes(encode_record(record()))
     with pytest.raises(StoreError, match="DuckDB takes 1 of 2 records"):
         add_records(connect(), [results], 2)
+
+
+@pytest.mark.parametrize("read", [file_sha256, lambda path: check_mark(path, "tflite")])
+def test_a_model_that_is_a_pipe_or_a_device_is_not_read_without_end(
+    tmp_path: Path, read: Callable[[Path], object]
+) -> None:
+    pipe = tmp_path / "model.onnx"
+    os.mkfifo(pipe)
+    for path, kind in ((Path(os.devnull), "a device"), (pipe, "a pipe")):
+        with pytest.raises((OSError, EdgebenchError), match=f"it is {kind} and not a file"):
+            read(path)

@@ -108,7 +108,10 @@ def ends(error: BaseException) -> Callable[..., Any]:
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (KeyboardInterrupt(), "interrupted before there was a verdict"),
+        (
+            KeyboardInterrupt(),
+            "interrupted before there was a verdict; fix: give the command again",
+        ),
         (AssetError("no network", "connect"), "no network; fix: connect"),
         (RuntimeError("a fault of ours"), "RuntimeError: a fault of ours"),
         (SystemExit(143), "SystemExit: 143"),

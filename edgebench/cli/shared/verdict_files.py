@@ -104,14 +104,15 @@ def without_verdict(error: BaseException) -> GateReport:
     """The report of a command that ended by an error."""
     from edgebench.ab_test.ab_report_types import GateReport
     from edgebench.cli import as_told
-    from edgebench.processes.signals import ended_by
+    from edgebench.processes.signals import AGAIN, ended_by
     from edgebench.record import Reason
 
     if isinstance(error, click.ClickException):
         reason = Reason(code="error", message=error.format_message(), fix="see --help")
     elif isinstance(error, KeyboardInterrupt | click.Abort):
         by = ended_by(error) if isinstance(error, KeyboardInterrupt) else "interrupted"
-        reason = Reason(code="interrupted", message=f"{by} before there was a verdict")
+        message = f"{by} before there was a verdict"
+        reason = Reason(code="interrupted", message=message, fix=AGAIN)
     elif isinstance(error, Exception):
         told = as_told(error)
         reason = Reason(code="error", message=told.message, fix=told.fix)

@@ -5,13 +5,14 @@ No weight is held twice, and no graph meets protobuf's limit of 2 GiB.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
+
+from edgebench.files.atomic_write import replacing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,21 +39,21 @@ class OnnxWriter:
         self.metadata: dict[str, str] = {}
 
     def __enter__(self) -> OnnxWriter:
-        self._partial = self.weights_path.with_suffix(f".{os.getpid()}.tmp")
-        self._file = self._partial.open("wb")
+        self._weights = replacing(self.weights_path)
+        self._file = self._weights.__enter__().open("wb")
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._file.close()
-        if kind is not None:
-            self._partial.unlink()
-            return
-        self._partial.replace(self.weights_path)
-        # The graph comes last: where it is, the weights are whole.
-        self._partial.write_bytes(self._model().SerializeToString())
-        self._partial.replace(self.path)
+        self._weights.__exit__(kind, error, trace)
+        if kind is None:  # the graph comes last: where it is, the weights are whole
+            with replacing(self.path) as partial:
+                partial.write_bytes(self._model().SerializeToString())
 
     def input(self, name: str, dtype: str, shape: Sequence[int | str]) -> str:
         self._inputs.append(_value(name, dtype, shape))
