@@ -218,7 +218,7 @@ def _not_compared(count: int, metric: str) -> str:
 def _several_runs(runs: int) -> str:
     if runs < 2:
         return ""
-    return f"the rows are of {runs} runs, and the drift between runs is in no interval"
+    return f"the drift between {runs} runs is not included"
 
 
 def _listed(items: Sequence[str], describe: Callable[[int], str] = "and {} more".format) -> str:

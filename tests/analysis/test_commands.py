@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
@@ -373,6 +374,43 @@ def test_views_have_all_forms(name: str, form: str, tmp_path: Path) -> None:
     assert code(result) == 0
     if form == "json":
         assert json.loads(result.output)["schema"] == "edgebench.columns/1"
+
+
+def test_chosen_columns_are_metrics_fields_and_sets_in_the_order_that_was_asked_for(
+    tmp_path: Path,
+) -> None:
+    file = write(tmp_path / "a.jsonl", some())
+    names = "memory.peak,quality.floor,mnasnet,variant_precision"
+    result = run("show", file, "--columns", names, "--target", "5ms", "--format", "json")
+    found = json.loads(result.output)
+    heads = [column["name"] for column in found["columns"]]
+    assert heads[:3] == ["memory.peak", "quality.floor", "reward"]
+    assert heads[-1] == "variant_precision"
+    rows_shown = json.loads(run("show", file, "--format", "json").output)["rows"]
+    assert len(found["lines"]) == len(rows_shown)
+    assert {line["cells"][-1] for line in found["lines"]} >= {"fp32", "int8"}
+
+
+@pytest.mark.parametrize(
+    ("columns", "says"),
+    [
+        ("latncy.p50", "did you mean 'latency.p50'"),
+        ("iso-quality,latency.p50", "chooses rows"),
+        (",", "names no column"),
+    ],
+)
+def test_a_column_that_cannot_be_shown_is_a_usage_error(
+    columns: str, says: str, tmp_path: Path
+) -> None:
+    result = run("show", write(tmp_path / "a.jsonl", some()), "--columns", columns)
+    assert code(result) == 2
+    assert says in str(result.exception)
+
+
+def test_the_former_command_view_says_what_to_type() -> None:
+    result = run("view", "efficientllm", "a.jsonl")
+    assert isinstance(result.exception, click.UsageError)
+    assert "edgebench show RESULTS... --columns NAME" in str(result.exception)
 
 
 def test_compare_restricts_to_workloads(tmp_path: Path) -> None:
