@@ -45,6 +45,15 @@ class Metric:
         """The number, or None where it is unknown (`Row.unknown` says why)."""
         return _follow(row, self.path)
 
+    def why_unknown(self, row: Row) -> str:
+        """The reason of the field, or of the part it stands in."""
+        path = self.path
+        while path:
+            if path in row.unknown:
+                return row.unknown[path]
+            path = path.rpartition(".")[0]
+        return "unknown"
+
     def low(self, row: Row) -> float | None:
         """Lower end of the interval, or None where there is none."""
         return _follow(row, self.low_path) if self.low_path else None

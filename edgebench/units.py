@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 
 from edgebench.errors import UsageError
 
@@ -58,14 +59,42 @@ def parse_share(text: str) -> float:
     return _parse(text, _SHARE, "share", "2%")
 
 
+_NS = ((1.0, "ns"), (1e3, "us"), (1e6, "ms"), (1e9, "s"))
+_RATES = ((1.0, ""), (1e3, "k"), (1e6, "M"), (1e9, "G"))
+_SI = (
+    *((1e-9, "n"), (1e-6, "u"), (1e-3, "m"), (1.0, "")),
+    *((1e3, "k"), (1e6, "M"), (1e9, "G"), (1e12, "T")),
+)
+
+
 def format_ns(ns: float) -> str:
     """Three significant digits with the unit that keeps them readable: "4.93 us", "27.6 ms"."""
-    for factor, unit in ((1, "ns"), (1e3, "us"), (1e6, "ms"), (1e9, "s")):
-        value = ns / factor
-        if abs(value) < 999.5 or unit == "s":
-            digits = 0 if abs(value) >= 99.95 or unit == "ns" else 1 if abs(value) >= 9.995 else 2
-            return f"{value:.{digits}f} {unit}"
-    raise AssertionError("unreachable")
+    return " ".join(_three_digits(ns, _NS, whole="ns"))
+
+
+def format_rate(per_s: float) -> str:
+    """Three significant digits: "7.31", "136", "12.3k", "1.2M"."""
+    return "".join(_three_digits(per_s, _RATES))
+
+
+def format_si(value: float, unit: str) -> str:
+    """Three significant digits with a prefix: "31.2 mJ", "61.2 Gop/s"; a small count as it is: "12 op"."""
+    if value == round(value) and abs(value) < 999.5:
+        return f"{value:.0f} {unit}"
+    if abs(value) < 1e-11:
+        return f"{value:.3g} {unit}"
+    digits, prefix = _three_digits(value, _SI)
+    return f"{digits} {prefix}{unit}"
+
+
+def _three_digits(
+    value: float, steps: Sequence[tuple[float, str]], whole: str | None = None
+) -> tuple[str, str]:
+    """The number and the name of the first step that keeps it below 1000; without decimals at `whole`."""
+    factor, name = next((step for step in steps if abs(value / step[0]) < 999.5), steps[-1])
+    scaled = value / factor
+    digits = 0 if abs(scaled) >= 99.95 or name == whole else 1 if abs(scaled) >= 9.995 else 2
+    return f"{scaled:.{digits}f}", name
 
 
 def format_bytes(size: float) -> str:
@@ -79,14 +108,19 @@ def format_bytes(size: float) -> str:
     raise AssertionError("unreachable")
 
 
-def format_rate(per_s: float) -> str:
-    """Three significant digits: "7.31", "136", "12.3k", "1.2M"."""
-    for factor, unit in ((1.0, ""), (1e3, "k"), (1e6, "M"), (1e9, "G")):
-        value = per_s / factor
-        if value < 999.5 or unit == "G":
-            digits = 0 if value >= 99.95 else 1 if value >= 9.995 else 2
-            return f"{value:.{digits}f}{unit}"
-    raise AssertionError("unreachable")
+def format_probability(probability: float) -> str:
+    """ "97%", "99.3%", ">99.9%": never rounded to certainty."""
+    percent = probability * 100
+    if percent > 99.9:
+        return ">99.9%"
+    if percent < 0.1:
+        return "<0.1%"
+    return f"{percent:.{1 if percent > 99 or percent < 1 else 0}f}%"
+
+
+def format_times(ratio: float) -> str:
+    """A factor: "1.07x", "12x"."""
+    return f"{ratio:.2f}x" if ratio < 9.995 else f"{ratio:.0f}x"
 
 
 #: Limits of parity that an error may propose.

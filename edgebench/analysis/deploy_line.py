@@ -9,7 +9,7 @@ from edgebench.analysis.pick_report import Candidate, Choice
 from edgebench.analysis.table_types import Row
 from edgebench.metrics import METRICS
 from edgebench.record import StateCheck
-from edgebench.units import format_bytes, format_ns, format_rate
+from edgebench.units import format_bytes, format_ns, format_probability, format_rate
 
 _SHOWN = 3  # of a list within a sentence
 
@@ -37,21 +37,24 @@ def _said(check: StateCheck) -> str:
     return f"{check.name.replace('_', ' ')}, {check.evidence}"
 
 
-def text(rows: Sequence[Row], names: Mapping[int, str], choice: Choice, busy: str) -> str:
-    """The line about the rows of one group; `names` are its rows and their labels."""
+def headline(rows: Sequence[Row], names: Mapping[int, str], choice: Choice, busy: str) -> str:
+    """What to deploy, its speed and what it gains; `names` are the rows of one group and their labels."""
     if choice.choice is None:
         return _nothing([rows[index] for index in names])
     row = rows[choice.choice.row]
-    parts = [
-        _speed(row, choice.objective.metric),
-        _gain(row, rows),
-        _quality(row),
-        _memory(row),
-        _misses(row),
-    ]
-    machine = f" (not to be believed yet, the machine was busy: {busy})" if busy else ""
-    words = f"deploy {names[choice.choice.row]}{machine}: " + ", ".join(filter(None, parts))
-    return "; ".join(filter(None, [words, doubt(rows, names, choice, busy)]))
+    believed = " (not to be believed yet)" if busy else ""
+    parts = [_speed(row, choice.objective.metric), _gain(row, rows)]
+    return f"deploy {names[choice.choice.row]}{believed}: " + ", ".join(filter(None, parts))
+
+
+def text(rows: Sequence[Row], names: Mapping[int, str], choice: Choice, busy: str) -> str:
+    """The whole line: the headline, quality, memory, and how sure the choice is."""
+    words = [headline(rows, names, choice, busy)]
+    if choice.choice is not None:
+        row = rows[choice.choice.row]
+        words += [_quality(row), _memory(row), _misses(row)]
+    sure = doubt(rows, names, choice, busy)
+    return "; ".join(filter(None, [", ".join(filter(None, words)), sure]))
 
 
 def doubt(rows: Sequence[Row], names: Mapping[int, str], choice: Choice, busy: str) -> str:
@@ -60,6 +63,7 @@ def doubt(rows: Sequence[Row], names: Mapping[int, str], choice: Choice, busy: s
         return ""
     silent = sum(rows[index].ranked for index in names) - choice.rows
     parts = [
+        f"the machine was busy: {busy}" if busy else "",
         _certainty(choice, names, rows, sure=choice.clear and not busy),
         _several_runs(choice.runs),
         _not_compared(silent, choice.objective.metric),
@@ -70,7 +74,7 @@ def doubt(rows: Sequence[Row], names: Mapping[int, str], choice: Choice, busy: s
 def bad_news(rows: Sequence[Row], names: Mapping[int, str]) -> list[str]:
     """Rows that are surely slower than fp32 with the same settings, and those that lost quality."""
     news = []
-    slower = [i for i in names if rows[i].ranked and _surely_slower(rows[i])]
+    slower = [i for i in names if rows[i].ranked and is_surely_slower(rows[i])]
     if slower:
         news.append("slower than fp32: " + _listed([_slowdown(rows[i], names[i]) for i in slower]))
     struck = [index for index in names if _lost_quality(rows[index])]
@@ -79,7 +83,8 @@ def bad_news(rows: Sequence[Row], names: Mapping[int, str]) -> list[str]:
     return news
 
 
-def _surely_slower(row: Row) -> bool:
+def is_surely_slower(row: Row) -> bool:
+    """Whether it is slower than the fp32 row with the same settings, its interval included."""
     gain = row.baseline
     if gain is None or not gain.same_settings or gain.speedup_high is None:
         return False
@@ -117,9 +122,8 @@ def _speed(row: Row, name: str) -> str:
         return text
     made = row.generate
     parts = [text, f"TTFT {format_ns(made.ttft_ns or 0)}"]
-    if made.tpot_ns is not None and made.decode_tokens_per_s is not None:
-        rate = format_rate(made.decode_tokens_per_s)
-        parts.append(f"TPOT {format_ns(made.tpot_ns)} ({rate} tokens/s)")
+    if made.decode_tokens_per_s is not None:
+        parts.append(f"{format_rate(made.decode_tokens_per_s)} tokens/s")
     return ", ".join(parts)
 
 
@@ -187,28 +191,19 @@ def _ratio(choice: Choice, names: Mapping[int, str], rows: Sequence[Row]) -> str
     if margin is None or other is None or margin.ratio is None or margin.confidence is None:
         return ""
     assert choice.choice is not None
-    faster = f"{chance(margin.confidence)} sure that it is faster"
+    sure = f"{format_probability(margin.confidence)} sure"
     if _is_baseline(rows[choice.choice.row], other):
-        return f" ({faster})"  # the ratio was said as the gain over fp32
+        return f" ({sure})"  # the ratio was said as the gain over fp32
     span = ""
     if margin.low is not None and margin.high is not None and margin.low != margin.high:
         span = f", {margin.low:.2f}-{margin.high:.2f}x"
-    return f" ({margin.ratio:.2f}x as fast as {names[other.row]}{span}, {faster})"
+    than = "" if choice.tied == [other.row] else f" as {names[other.row]}"  # it was just named
+    return f" ({margin.ratio:.2f}x as fast{than}{span}, {sure})"
 
 
 def _is_baseline(row: Row, other: Candidate) -> bool:
     gain = row.baseline
     return gain is not None and (gain.id, gain.run) == (other.id, other.run)
-
-
-def chance(probability: float) -> str:
-    """ "97 %", "99.3 %", "> 99.9 %": never rounded to certainty."""
-    percent = probability * 100
-    if percent > 99.9:
-        return "> 99.9 %"
-    if percent < 0.1:
-        return "< 0.1 %"
-    return f"{percent:.1f} %" if percent > 99 or percent < 1 else f"{percent:.0f} %"
 
 
 def _not_compared(count: int, metric: str) -> str:
@@ -223,7 +218,7 @@ def _not_compared(count: int, metric: str) -> str:
 def _several_runs(runs: int) -> str:
     if runs < 2:
         return ""
-    return f"the rows are of {runs} runs, and the drift between runs is in no interval"
+    return f"the drift between {runs} runs is not included"
 
 
 def _listed(items: Sequence[str], describe: Callable[[int], str] = "and {} more".format) -> str:

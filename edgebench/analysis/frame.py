@@ -259,13 +259,7 @@ class RowFrame(Frame):
 
     def reason(self, index: int, metric: Metric) -> str:
         """That of the field, or of the part it stands in."""
-        unknown = self.rows[index].unknown
-        path = metric.path
-        while path:
-            if path in unknown:
-                return unknown[path]
-            path = path.rpartition(".")[0]
-        return "unknown"
+        return metric.why_unknown(self.rows[index])
 
     def replicates(self, metric: Metric) -> Numbers:
         count = _REPLICATES.get(metric.name, _replicates)

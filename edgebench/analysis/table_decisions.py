@@ -148,6 +148,7 @@ def _pick(
         decided_by=list(choice.decided_by) if choice.tied else [choice.objective.metric],
         runs=choice.runs,
         busy=busy,
+        headline=deploy_line.headline(rows, names, choice, busy),
         text=deploy_line.text(rows, names, choice, busy),
         doubt=deploy_line.doubt(rows, names, choice, busy),
         bad_news=deploy_line.bad_news(rows, names),

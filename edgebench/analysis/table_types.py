@@ -86,6 +86,14 @@ class Quality(Part, frozen=True, kw_only=True):
     delta_to: str | None = None
 
 
+class Demand(Part, frozen=True, kw_only=True):
+    """A floor (where higher is better) or ceiling of a quality metric."""
+
+    metric: str
+    bound: float
+    better: Literal["higher", "lower"]
+
+
 class Baseline(Part, frozen=True, kw_only=True):
     """The fp32 row this one is measured against: the same settings where there is such a row,
     else the fastest. A speed-up above 1 is a gain, in latency or, offline, in throughput."""
@@ -323,6 +331,7 @@ class Pick(Part, frozen=True, kw_only=True):
     ] = []  # the speed, or between rows not told apart the criteria of the rule of ties
     runs: int = 1  # whose rows compete: more than one, and the drift between them is in no interval
     busy: str = ""  # why the machine was too busy to believe these rows
+    headline: str = ""  # the first part of `text`: what to deploy, its speed and its gain
     text: str  # the line for people
     doubt: str = ""  # its part that says how sure the choice is
     bad_news: list[str]

@@ -23,7 +23,7 @@ _COMMANDS = {
     "run": "Measure workloads on this machine and print the trade-off table.",
     "ab": "Compare two deployments in the same job: regression, improvement or neither.",
     "gate": "Judge a change in CI: a policy's A/B, or stored results against limits.",
-    "show": "Print the trade-off table of result files.",
+    "show": "Print the trade-off table of result files, or chosen columns.",
     "report": "Write a report of result files: HTML, Markdown or pictures.",
     "import": "Turn the results of other tools into records of edgebench.",
     "query": "Run SQL over result files.",
@@ -31,7 +31,6 @@ _COMMANDS = {
     "frontier": "Say which deployments no other one beats, and how sure that is.",
     "pick": "Pick the deployment that meets limits and is best at one thing.",
     "compare": "Put the same cells of several result files side by side.",
-    "view": "Print rows in the columns of the literature, or at equal latency or quality.",
     "calibrate": "Measure this machine's peak arithmetic and memory bandwidth.",
     "roofline": "Say how far rows are from what the machine can do.",
     "scaling": "Say what more tokens and more samples of a decoder bring.",
@@ -47,6 +46,7 @@ _COMMANDS = {
     cls=LazyGroup,
     commands_help=_COMMANDS,
     module="edgebench.cli.{}",
+    moved={"view": "edgebench show RESULTS... --columns NAME"},
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 ok, 1 a cell failed, none was measured, or a regression, 2 usage, 3 device state, "
     "4 inconclusive (ab, gate), 5 invalid (ab, gate, compare), 6 asset, 7 results cannot be written or "

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,9 +16,9 @@ from edgebench.text.plain_text import say
 if TYPE_CHECKING:
     from edgebench.assets import Need
     from edgebench.definitions.workload import Workload
+    from edgebench.render.wrapping import Line
 
 SCHEMA = "edgebench.assets/1"
-_WIDTH = 80
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -253,26 +253,26 @@ def _show(facts: Iterable[Mapping[str, Any]], form: str) -> None:
         document = {"schema": SCHEMA, "cache": str(cache_dir()), "assets": list(facts)}
         click.echo(json.dumps(document, indent=2))
         return
+    from edgebench.render.console import paint
+
     for item in facts:
-        click.echo("\n".join(_lines(item)))
+        paint(lambda width, item=item: _lines(item, width), sys.stdout)  # type: ignore[misc]
 
 
-def _lines(item: Mapping[str, Any]) -> list[str]:
+def _lines(item: Mapping[str, Any], width: int) -> Iterator[Line]:
     """An asset as people read it: its URI, then indented what is known of it."""
+    from edgebench.render.console import TITLE
+    from edgebench.render.wrapping import wrapped
     from edgebench.units import format_bytes
 
     size = "" if item["size_bytes"] is None else f", {format_bytes(item['size_bytes'])}"
     state = f"{item['status']}{size}" + (f": {item['reason']}" if item["reason"] else "")
-    texts = [
+    yield item["uri"], TITLE
+    for text in (
         f"for {', '.join(item['workloads'])}",
         f"licence: {item['license']}" + (f" ({item['note'].rstrip('.')})" if item["note"] else ""),
         state,
-    ]
-    wrapped = [
-        line
-        for text in texts
-        for line in textwrap.wrap(
-            text, _WIDTH, initial_indent="  ", subsequent_indent="    ", break_long_words=False
-        )
-    ]
-    return [item["uri"], *wrapped, *([f"  {item['path']}"] if item["path"] else [])]
+    ):
+        yield from wrapped(text, width, None, "    ", "  ")
+    if item["path"]:
+        yield f"  {item['path']}", None

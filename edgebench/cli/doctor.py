@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import shutil
 import sys
-import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,19 +28,14 @@ from edgebench.probes import python_distributions
 from edgebench.probes.machine import Runner, no_command
 from edgebench.probes.proc_files import LIVE
 from edgebench.record import DeviceFacts, StateCheck
+from edgebench.render.console import BAD, QUIET, TITLE, WARN, WORSE, paint
+from edgebench.render.wrapping import Line, labelled, wrapped
 from edgebench.units import format_bytes
 
 SCHEMA = "edgebench.doctor/1"
-_WIDTH = 80
-_COLOURS = {
-    "ok": "green",
-    "ready": "green",
-    "warn": "yellow",
-    "invalid": "red",
-    "broken": "red",
-    "unknown": "cyan",
-    "not_installed": "cyan",
-}
+_STYLES = {"warn": WARN, "invalid": BAD, "broken": BAD, "unknown": QUIET, "not_installed": QUIET}
+_LABEL = 28  # characters of a fact's name, with the spaces around it
+_LEVEL = 33  # of a level and the name of what was looked at
 
 
 class BackendState(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,8 +116,7 @@ def command(sysroot: Path | None, inventory: Path | None, output: str) -> None:
 
         write_json(diagnosis, sys.stdout, indent=2)
         return
-    colour = False if os.environ.get("NO_COLOR") else None  # None: only on a terminal
-    click.echo("\n".join(_render(diagnosis)), color=colour)
+    paint(lambda width: _lines(diagnosis, width), sys.stdout)
 
 
 def _diagnose_tree(root: Path, entries: Sequence[Device]) -> Diagnosis:
@@ -204,64 +196,57 @@ def _onnxruntime_conflict() -> list[Problem]:
     ]
 
 
-def _render(diagnosis: Diagnosis) -> Iterator[str]:
-    yield from _render_problems(diagnosis.problems)
-    yield _heading(f"Device {diagnosis.device.name}")
-    yield from _render_device(diagnosis.device)
-    yield _heading("State")
+def _lines(diagnosis: Diagnosis, width: int) -> Iterator[Line]:
+    if diagnosis.problems:
+        yield "Problems", WORSE
+    for problem in diagnosis.problems:
+        yield from labelled("", problem.message, 2, width)
+        if problem.fix:
+            yield from labelled("    fix:", problem.fix, 9, width)
+    yield f"Device {diagnosis.device.name}", TITLE
+    yield from _device_lines(diagnosis.device, width)
+    yield "State", TITLE
     for check in diagnosis.state:
-        yield from _render_row(check.level, check.name, check.evidence, check.fix)
-    yield _heading("Energy")
+        yield from _level_lines(check.level, check.name, check.evidence, check.fix, width)
+    yield "Energy", TITLE
     for label, text in render_energy(diagnosis.energy):
-        yield from _wrap(f"  {label:<26}" if label else "  ", text)
+        yield from labelled(f"  {label}", text, _LABEL if label else 2, width)
     if diagnosis.backends is not None:
-        yield _heading("Backends")
+        yield "Backends", TITLE
         for backend in diagnosis.backends:
             text = ": ".join(part for part in (backend.version, backend.reason) if part)
-            yield from _render_row(backend.status, backend.name, text, backend.fix)
+            yield from _level_lines(backend.status, backend.name, text, backend.fix, width)
     if diagnosis.python is not None:
-        yield _heading("Python")
-        yield from _wrap("  ", diagnosis.python)
+        yield "Python", TITLE
+        yield from labelled("", diagnosis.python, 2, width)
     if diagnosis.cache is not None:
-        yield _heading("Cache")
+        yield "Cache", TITLE
         free = format_bytes(diagnosis.cache.free_bytes)
-        yield from _wrap("  ", f"{diagnosis.cache.path}: {free} free")
+        yield from labelled("", f"{diagnosis.cache.path}: {free} free", 2, width)
 
 
-def _render_problems(problems: list[Problem]) -> Iterator[str]:
-    if problems:
-        yield click.style("Problems", bold=True, fg="red")
-        for problem in problems:
-            yield from _wrap("  ", problem.message)
-            if problem.fix:
-                yield from _wrap("    fix: ", problem.fix)
-
-
-def _render_device(facts: DeviceFacts) -> Iterator[str]:
+def _device_lines(facts: DeviceFacts, width: int) -> Iterator[Line]:
+    shown: list[tuple[str, str]] = []
     if facts.declared is not None:
-        words = f"{facts.declared.title} ({facts.declared.entry})"
-        yield from _wrap(f"  {'entry of devices.yaml':<26}", words)
         limits = [limit_words(name, value) for name, value in facts.declared.limits.items()]
-        if limits:
-            yield from _wrap(f"  {'limits':<26}", ", ".join(limits))
-    for name, value in facts.facts.items():
-        yield from _wrap(f"  {name:<26}", _readable(name, value))
+        shown.append(("entry of devices.yaml", f"{facts.declared.title} ({facts.declared.entry})"))
+        shown += [("limits", ", ".join(limits))] if limits else []
+    shown += [(name, _readable(name, value)) for name, value in facts.facts.items()]
+    for label, text in shown:
+        yield from labelled(f"  {label}", text, _LABEL, width)
     if facts.unknown:
         names_of: dict[str, list[str]] = {}
         for name, why in facts.unknown.items():
             names_of.setdefault(why, []).append(name)
-        yield "  unknown"
+        yield "  unknown", None
         for why, names in names_of.items():
-            yield from _wrap("    ", f"{', '.join(names)}: {why}")
+            yield from labelled("", f"{', '.join(names)}: {why}", 4, width)
 
 
-def _render_row(level: str, name: str, text: str, fix: str) -> Iterator[str]:
-    word = f"{level:<13}"
-    lines = list(_wrap(f"  {word} {name:<16} ", text))
-    yield lines[0].replace(word, click.style(word, fg=_COLOURS[level]), 1)
-    yield from lines[1:]
+def _level_lines(level: str, name: str, text: str, fix: str, width: int) -> Iterator[Line]:
+    yield from labelled(f"  {level:<13} {name}", text, _LEVEL, width, _STYLES.get(level))
     if fix:
-        yield from _wrap(f"{'':<33}fix: ", fix)
+        yield from wrapped(fix, width, None, " " * (_LEVEL + 5), f"{'':<{_LEVEL}}fix: ")
 
 
 def _readable(name: str, value: Any) -> str:
@@ -279,16 +264,3 @@ def _readable(name: str, value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key} {each}" for key, each in value.items())
     return str(value)
-
-
-def _heading(text: str) -> str:
-    return click.style(text, bold=True)
-
-
-def _wrap(prefix: str, text: str) -> Iterator[str]:
-    """Lines of at most 80 columns: `text` in a column of its own to the right of `prefix`."""
-    width = _WIDTH - len(prefix)
-    lines = textwrap.wrap(text, width, break_on_hyphens=False) or [""]
-    yield (prefix + lines[0]).rstrip()
-    for line in lines[1:]:
-        yield " " * len(prefix) + line

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgebench.cli.shared.number_options import FiniteRange
-from edgebench.text.plain_text import say
+from edgebench.text.plain_text import plain, say
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from edgebench.energy.integrate import Refused, WindowEnergy
     from edgebench.energy.meter_watch import Watch
     from edgebench.energy.source import EnergySource, NoEnergy
+    from edgebench.render.wrapping import Line
 
 _SECONDS = 2.0  # where nobody looks
 _UNTIL_INTERRUPTED_S = 86_400.0
@@ -72,6 +71,7 @@ def command(sysroot: Path | None, seconds: float | None, form: str) -> None:
 def _watch(source: EnergySource, seconds: float | None, form: str) -> None:
     from rich.console import Console
     from rich.live import Live
+    from rich.text import Text
 
     from edgebench.energy.meter_watch import Watch
 
@@ -81,12 +81,14 @@ def _watch(source: EnergySource, seconds: float | None, form: str) -> None:
     with contextlib.suppress(KeyboardInterrupt):  # what was seen until then is shown
         if live:
             with Live(console=Console(), auto_refresh=False, transient=True) as screen:
-                watch.run(wanted, lambda: screen.update(_table(source, watch), refresh=True))
+                watch.run(
+                    wanted, lambda: screen.update(Text(_live_text(source, watch)), refresh=True)
+                )
         else:
             watch.run(wanted)
     took_s = min(wanted, watch.elapsed_s())
     answer, detail = _answer(source, watch, took_s)
-    _say(form, answer, detail, _table(source, watch), source.caveats)
+    _say(form, answer, detail, _rails(source, watch), source.caveats)
 
 
 def _answer(source: EnergySource, watch: Watch, seconds: float) -> tuple[dict[str, Any], str]:
@@ -128,7 +130,7 @@ def _say(
     form: str,
     answer: dict[str, Any],
     detail: str,
-    table: RenderableType | None = None,
+    rails: Sequence[Line] = (),
     notes: Sequence[str] = (),
 ) -> None:
     if form == "json":
@@ -140,15 +142,14 @@ def _say(
         for note in notes:
             say(f"edgebench: note: {note}")
         return
-    from rich.console import Console
+    from edgebench.render.console import paint
+    from edgebench.render.wrapping import wrapped
 
-    console = Console(highlight=False)
-    if table is not None:
-        console.print(table)
-    for line in _summary(answer, detail):
-        console.print(line, markup=False)
-    for note in notes:
-        console.print(f"note: {note}", markup=False)
+    told = [*_summary(answer, detail), *(f"note: {note}" for note in notes)]
+    paint(
+        lambda width: [*rails, *(line for text in told for line in wrapped(text, width, None))],
+        sys.stdout,
+    )
 
 
 def _summary(answer: dict[str, Any], detail: str) -> Iterator[str]:
@@ -163,18 +164,24 @@ def _summary(answer: dict[str, Any], detail: str) -> Iterator[str]:
     yield f"{answer['total_rail']}: {answer['scope']}, {answer['kind']}"
 
 
-def _table(source: EnergySource, watch: Watch) -> RenderableType:
-    from rich.table import Table
+def _rails(source: EnergySource, watch: Watch) -> list[Line]:
+    from edgebench.render.text_grid import Column, GridRow, grid
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column(f"{source.name} rail")
-    table.add_column("W now", justify="right")
-    table.add_column("W mean", justify="right")
-    table.add_column("in the total")
+    columns = [
+        Column(f"{source.name} rail", right=False),
+        Column("W now"),
+        Column("W mean"),
+        Column("in the total", right=False),
+    ]
+    rows = []
     for rail in watch.rails():
-        powers = ("-" if power is None else f"{power:.3f}" for power in (rail.now_w, rail.w))
-        table.add_row(rail.name, *powers, "yes" if rail.counted else "")
-    return table
+        powers = ["-" if power is None else f"{power:.3f}" for power in (rail.now_w, rail.w)]
+        rows.append(GridRow(plain(rail.name), [*powers, "yes" if rail.counted else ""]))
+    return list(grid(columns, rows, width=None))
+
+
+def _live_text(source: EnergySource, watch: Watch) -> str:
+    return "\n".join(text for text, _ in _rails(source, watch))
 
 
 def _explained(detail: str, fix: str) -> str:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import textwrap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,24 +93,19 @@ def _show(
         return
     # click itself leaves colour out of pipes; NO_COLOR it does not know.
     color = False if os.environ.get("NO_COLOR") else None
-    click.echo("\n\n".join(_text(entry_of(each)) for each in facts), color=color)
+    entries = ["\n".join(_lines(entry_of(each))) for each in facts]
+    click.echo("\n\n".join(entries), color=color)
 
 
-def _text(entry: Entry) -> str:
-    name, title = plain(entry.name), plain(entry.title)
-    heading = _filled(f"{name}  {title}".rstrip(), "", " " * _INDENT)
-    heading = heading.replace(name, click.style(name, bold=True), 1)
-    return "\n".join([heading, *(_wrapped(*line) for line in entry.lines if line[1])])
+def _lines(entry: Entry) -> Iterator[str]:
+    from edgebench.render.wrapping import labelled, wrapped_text
 
-
-def _wrapped(label: str, text: str) -> str:
-    return _filled(plain(" ".join(text.split())), f"  {label:<{_INDENT - 3}} ", " " * _INDENT)
-
-
-def _filled(text: str, first: str, later: str) -> str:
-    return textwrap.fill(
-        text, _WIDTH, initial_indent=first, subsequent_indent=later, break_on_hyphens=False
-    )
+    title = plain(entry.title) or " "
+    for line in wrapped_text(title, _WIDTH, " " * _INDENT, f"{plain(entry.name)}  "):
+        yield click.style(line, bold=True)
+    for label, text in entry.lines:
+        if text:
+            yield from (line for line, _ in labelled(f"  {label}", plain(text), _INDENT, _WIDTH))
 
 
 # Workloads

@@ -150,6 +150,7 @@ COLUMNS: tuple[Column, ...] = (
     _of("energy", "kind", "VARCHAR"),
     _of("energy", "scope", "VARCHAR"),
     _of("energy", "source", "VARCHAR"),
+    _of("energy", "total_rail", "VARCHAR"),
     Column("energy.spread_j", "DOUBLE", lambda row: spread_j(row.energy)),
     _of("effective", "precision", "VARCHAR"),
     _of("effective", "device", "VARCHAR"),

@@ -34,9 +34,9 @@ from edgebench.analysis.limits import OPERATORS, Limit
 from edgebench.analysis.table_types import Row, Table
 from edgebench.backend import Scalar
 from edgebench.errors import UsageError
-from edgebench.metrics import Metric, metric
+from edgebench.gate.verdict_wording import quantity_of
+from edgebench.metrics import metric
 from edgebench.record import Reason
-from edgebench.units import format_bytes, format_ns
 
 WHY_NOT = (
     "latency is not judged across jobs: a machine drifts by more than 5 % within minutes, and no statistic "
@@ -190,12 +190,12 @@ def _limited(row: Row, limit: Limit) -> GateRow:
     held = {_holds(limit, amount) for amount in known}
     verdict: Verdict
     if value is None:
-        why = row.unknown.get(limit.metric.path, "") or "unknown"
+        why = limit.metric.why_unknown(row)
         verdict, reason = "inconclusive", f"{limit.text}: {limit.metric.name} is unknown: {why}"
     elif held == {True}:
         verdict, reason = "pass", limit.text
     elif held == {False}:
-        verdict, reason = "regress", f"{limit.text}: it is {_shown(value, limit.metric)}"
+        verdict, reason = "regress", f"{limit.text}: it is {quantity_of(value, limit.metric.unit)}"
     else:
         verdict, reason = "inconclusive", f"{limit.text}: its 95 % interval crosses the limit"
     return GateRow(
@@ -207,12 +207,6 @@ def _limited(row: Row, limit: Limit) -> GateRow:
         unit=limit.metric.unit,
         reason=reason,
     )
-
-
-def _shown(value: float, of: Metric) -> str:
-    if of.unit == "ns":
-        return format_ns(value)
-    return format_bytes(value) if of.unit == "bytes" else f"{value:.4g}"
 
 
 def _compared(before: Row, after: Row, tolerances: Tolerances) -> list[GateRow]:

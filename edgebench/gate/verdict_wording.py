@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from edgebench.ab_test.ab_report import cell_verdicts
-from edgebench.ab_test.ab_report_types import ENERGY, LATENCIES, QUALITY, GateReport, GateRow
+from edgebench.ab_test.ab_report_types import LATENCIES, QUALITY, GateReport, GateRow
+from edgebench.render.number_format import UNKNOWN, quantity
 from edgebench.text.plain_text import plain
-from edgebench.units import format_bytes, format_ns
 
 MEANING = {
     "pass": "no change beyond the tolerance",
@@ -36,13 +36,12 @@ def interval(row: GateRow) -> str:
 
 def value(amount: float | None, row: GateRow) -> str:
     """The median of an arm with its unit."""
-    if amount is None:
-        return "-"
-    if row.unit == "ns":
-        return format_ns(amount)
-    if row.unit == "bytes":
-        return format_bytes(amount)
-    return f"{amount:.3g} J" if row.metric == ENERGY else f"{amount:.4g}"
+    return UNKNOWN if amount is None else quantity_of(amount, row.unit)
+
+
+def quantity_of(amount: float, unit: str) -> str:
+    """As tables say it, but a quality with all digits that its change has."""
+    return f"{amount:.4g}" if unit == "1" else quantity(amount, unit)
 
 
 def verdict(row: GateRow) -> str:

@@ -20,22 +20,13 @@ from edgebench.analysis.comparison_report import (
 from edgebench.analysis.per_row.environment_differences import TOPICS, Difference
 from edgebench.analysis.per_row.row_labels import common, labels
 from edgebench.render import tables as flat
-from edgebench.render.console import (
-    FRONT,
-    HEAD,
-    REASON,
-    TITLE,
-    WARN,
-    GridLine,
-    Line,
-    grid,
-    paint,
-    room_for_labels,
-    wrapped,
-)
-from edgebench.render.number_format import quantity, times
+from edgebench.render.console import BAD, GOOD, QUIET, TITLE, WARN, paint
+from edgebench.render.number_format import quantity
 from edgebench.render.table_markdown import escape
+from edgebench.render.text_grid import Column, GridRow, columns, fits, grid
+from edgebench.render.wrapping import Line, wrapped
 from edgebench.text.plain_text import plain
+from edgebench.units import format_times
 
 _CELLS = 40
 _REASONS = 15
@@ -73,12 +64,12 @@ def _lines(comparison: Comparison, findings: Sequence[str], width: int) -> Itera
     total = max((len(pairing.compared) for pairing in comparison.pairings), default=0)
     if total > len(whole.cells):
         words = f"the {len(whole.cells)} cells that moved most; {total} in --format json"
-        yield from wrapped(words, width, HEAD)
+        yield from wrapped(words, width, QUIET)
     yield from _reasons(whole, count_not_comparable(comparison), width)
     for finding in findings:
         yield from wrapped(plain(finding), width, WARN)
     for note in whole.notes:
-        yield from wrapped(plain(note), width, HEAD)
+        yield from wrapped(plain(note), width, QUIET)
 
 
 def _letters(whole: ComparisonReport) -> list[str]:
@@ -93,7 +84,7 @@ def _environment(whole: ComparisonReport, comparison: Comparison, width: int) ->
     if any(side.environment is None or not len(side.frame) for side in comparison.sides):
         return
     if not whole.environment:
-        yield "environment: the same device, versions, packages and settings", HEAD
+        yield "environment: the same device, versions, packages and settings", QUIET
         return
     counts: dict[str, int] = defaultdict(int)
     for difference in whole.environment:
@@ -161,11 +152,11 @@ def _tables(whole: ComparisonReport, width: int) -> Iterator[Line]:
             for cell, name in zip(cells, labels(named), strict=True)
             for place, metric in enumerate(cell.metrics)
         ]
-        head = ["  variant", "metric", *_columns(whole)]
-        lines: list[GridLine] = [
-            (label, _cells(metric), _style(metric.ratios, metric)) for label, metric in rows
+        head = columns("  variant", "metric", *_columns(whole))
+        lines = [
+            GridRow(label, _cells(metric), _style(metric.ratios, metric)) for label, metric in rows
         ]
-        if room_for_labels(head, lines, width) < len(head[0]):
+        if not fits(head, lines, width):
             head, lines = _stacked(rows, _letters(whole))
         yield from grid(head, lines, width)
         yield "", None
@@ -173,17 +164,18 @@ def _tables(whole: ComparisonReport, width: int) -> Iterator[Line]:
 
 def _stacked(
     rows: Sequence[tuple[str, CellMetric]], letters: Sequence[str]
-) -> tuple[list[str], list[GridLine]]:
+) -> tuple[list[Column], list[GridRow]]:
     """The sides of a metric one below the other: more of them than fit beside each other."""
-    lines: list[GridLine] = []
+    lines = []
     for label, metric in rows:
         sides = zip(letters, metric.values, metric.ratios, strict=True)
         for place, (letter, value, ratio) in enumerate(sides):
             told = "-" if value is None else quantity(value.value, metric.unit)
             against = _ratio(ratio) if place else ""
             first = (label, metric.metric) if place == 0 else ("", "")
-            lines.append((first[0], [first[1], letter, told, against], _style([ratio], metric)))
-    return ["  variant", "metric", "side", "value", f"to {letters[0]}"], lines
+            cells = [first[1], letter, told, against]
+            lines.append(GridRow(first[0], cells, _style([ratio], metric)))
+    return columns("  variant", "metric", "side", "value", f"to {letters[0]}"), lines
 
 
 class _Named:
@@ -214,17 +206,17 @@ def _ratio(ratio: Ratio | None) -> str:
     if ratio is None:
         return "-"
     if ratio.low is None or ratio.high is None:
-        return f"{times(ratio.ratio)} (?)"
+        return f"{format_times(ratio.ratio)} (?)"
     if ratio.low == ratio.high:
-        return times(ratio.ratio)
-    return f"{times(ratio.ratio)} ({ratio.low:.2f}-{ratio.high:.2f})"
+        return format_times(ratio.ratio)
+    return f"{format_times(ratio.ratio)} ({ratio.low:.2f}-{ratio.high:.2f})"
 
 
 def _style(ratios: Sequence[Ratio | None], metric: CellMetric) -> Any:
     """Coloured where some side is surely better or worse than the first."""
     for ratio in ratios:
         if ratio is not None and ratio.clear != "open":
-            return FRONT if ratio.clear == metric.better else WARN
+            return GOOD if ratio.clear == metric.better else WARN
     return None
 
 
@@ -234,11 +226,9 @@ def _reasons(whole: ComparisonReport, count: int, width: int) -> Iterator[Line]:
     yield f"{count} not compared:", TITLE
     for each in whole.not_comparable[:_REASONS]:
         what = each.cell + (f" {each.metric}" if each.metric else "")
-        yield from wrapped(
-            plain(f"{what}: {each.reason} [{each.code}]"), width, REASON, "    ", "  "
-        )
+        yield from wrapped(plain(f"{what}: {each.reason} [{each.code}]"), width, BAD, "    ", "  ")
     if count > _REASONS:
-        yield f"  and {count - _REASONS} more: --format json", HEAD
+        yield f"  and {count - _REASONS} more: --format json", QUIET
 
 
 # --- flat forms

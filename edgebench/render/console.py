@@ -1,4 +1,4 @@
-"""Lines on a terminal: laid out by us, coloured by rich, at most as wide as the terminal.
+"""Lines on a terminal: laid out here, coloured by rich, at most as wide as the terminal.
 
 Without a terminal, or with NO_COLOR, there are no escape sequences.
 """
@@ -6,27 +6,29 @@ Without a terminal, or with NO_COLOR, there are no escape sequences.
 from __future__ import annotations
 
 import os
-import textwrap
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable
 from typing import TextIO
 
 from rich.console import Console
 from rich.segment import Segment, Segments
 from rich.style import Style
 
+from edgebench.render.wrapping import Line
 from edgebench.text.plain_text import plain
 
+# Of the 256 colours that every terminal has alike, those with a contrast of 4.5:1 on white and on black.
+_GREEN, _RED, _VIOLET, _GREY = (f"color({number})" for number in (29, 131, 98, 243))
 TITLE = Style(bold=True)
-HEAD = Style(dim=True)
-FRONT = Style(color="green")
-STRUCK = Style(dim=True, strike=True)
-REASON = Style(color="red")
-WARN = Style(color="yellow")
-DEPLOY = Style(bold=True, color="green")
+QUIET = Style(color=_GREY)  # heads, legends, and rows that do not compete
+GOOD = Style(color=_GREEN)
+BAD = Style(color=_RED)
+WARN = Style(color=_VIOLET)
+DEPLOY = GOOD + TITLE
+DOUBTFUL = WARN + TITLE
+WORSE = BAD + TITLE
+STYLES = (TITLE, QUIET, GOOD, BAD, WARN, DEPLOY, DOUBTFUL, WORSE)
 _MIN_WIDTH = 40
 _WIDTH = 80  # where nothing tells it
-
-Line = tuple[str, Style | None]
 
 
 def paint(lines: Callable[[int], Iterable[Line]], out: TextIO, min_width: int = _MIN_WIDTH) -> None:
@@ -40,7 +42,7 @@ def paint(lines: Callable[[int], Iterable[Line]], out: TextIO, min_width: int = 
     for line, style in lines(console.width):
         words = plain(line)
         words = words if unicode else words.replace("±", "~").encode("ascii", "replace").decode()
-        segments += [Segment(words, style), Segment.line()]
+        segments += [Segment(words, _legible(style, console)), Segment.line()]
     console.print(Segments(segments), end="", crop=False, soft_wrap=True)
 
 
@@ -54,49 +56,6 @@ def console_on(out: TextIO, min_width: int = _MIN_WIDTH) -> Console:
     return console
 
 
-def wrapped(
-    line: str, width: int, style: Style | None, indent: str = "", first: str | None = None
-) -> Iterator[Line]:
-    """The line in pieces no wider than the terminal; later ones are indented."""
-    for part in textwrap.wrap(
-        line,
-        width,
-        initial_indent=indent if first is None else first,
-        subsequent_indent=indent or "  ",
-        break_on_hyphens=False,
-    ):
-        yield part, style
-
-
-#: A line of a grid: its label, its cells, how it looks.
-GridLine = tuple[str, Sequence[str], Style | None]
-
-
-def room_for_labels(head: Sequence[str], lines: Sequence[GridLine], width: int) -> int:
-    """What the cells of a grid leave of the width; below 0 where they alone are wider."""
-    return width - sum(widths := _cell_widths(head, lines)) - len(widths)
-
-
-def _cell_widths(head: Sequence[str], lines: Sequence[GridLine]) -> list[int]:
-    columns = range(1, len(head))
-    return [max(len(head[at]), *(len(cells[at - 1]) for _, cells, _ in lines)) for at in columns]
-
-
-def grid(head: Sequence[str], lines: Sequence[GridLine], width: int) -> Iterator[Line]:
-    """A label to the left and cells to the right of each line, under a head of the same shape.
-
-    A label that does not fit beside the cells has a line of its own.
-    """
-    widths, room = _cell_widths(head, lines), room_for_labels(head, lines, width)
-    label = min(max(len(head[0]), *(len(name) for name, _, _ in lines)), max(room, 0))
-
-    def joined(cells: Sequence[str]) -> str:
-        return "".join(f" {cell:>{size}}" for cell, size in zip(cells, widths, strict=True))
-
-    yield f"{head[0]:<{label}}{joined(head[1:])}".rstrip(), HEAD
-    for name, cells, style in lines:
-        if len(name) <= label:
-            yield f"{name:<{label}}{joined(cells)}".rstrip(), style
-        else:
-            yield from wrapped(name, width, style, first="")
-            yield f"{'':<{label}}{joined(cells)}".rstrip(), style
+def _legible(style: Style | None, console: Console) -> Style | None:
+    """The style without its colour on a terminal of 16 colours, each of which may be any other."""
+    return style.without_color if style and console.color_system == "standard" else style

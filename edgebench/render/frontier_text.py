@@ -9,30 +9,29 @@ import numpy as np
 
 from edgebench.analysis.frame import Identity, Indices
 from edgebench.analysis.frontier import COMPETES, Competition, Frontier, all_by_value
-from edgebench.analysis.frontier_report import FrontRow, Group, front_rows, group_of, members_of
+from edgebench.analysis.frontier_report import (
+    FrontRow,
+    Group,
+    NotRanked,
+    front_rows,
+    group_of,
+    members_of,
+)
 from edgebench.analysis.frontier_report import not_ranked as reason_of
 from edgebench.analysis.more_time import MoreTime
 from edgebench.analysis.per_row.row_labels import common, labels
-from edgebench.render.console import (
-    DEPLOY,
-    FRONT,
-    HEAD,
-    REASON,
-    TITLE,
-    WARN,
-    Line,
-    grid,
-    paint,
-    wrapped,
-)
-from edgebench.render.number_format import chance, with_width
+from edgebench.render.console import DEPLOY, GOOD, QUIET, TITLE, WARN, paint
+from edgebench.render.left_out import left_out
+from edgebench.render.number_format import with_width
 from edgebench.render.table_wording import MARKS_LEGEND, front_mark
+from edgebench.render.text_grid import GridRow, columns, grid
+from edgebench.render.wrapping import Line, wrapped
 from edgebench.text.plain_text import plain
+from edgebench.units import format_probability
 
 _GROUPS = 20
 _ROWS = 30  # of a group
 _NAMES = 4  # in a sentence
-_LEFT_OUT = 12
 _LEGEND = (
     f"{MARKS_LEGEND}; prob: the share of draws (Student's t over replicates) in which no other row "
     "dominates it; (?) no interval; ± half the 95 % interval"
@@ -58,13 +57,13 @@ def _lines(result: Frontier, findings: Sequence[str], width: int) -> Iterator[Li
         yield from _block(result, competition, group, places, width, notes)
         yield "", None
     if len(parts) > _GROUPS:
-        yield f"{len(parts) - _GROUPS} more fronts: --format json, or name a --workload", HEAD
+        yield f"{len(parts) - _GROUPS} more fronts: --format json, or name a --workload", QUIET
     for finding in findings:
         yield from wrapped(plain(finding), width, WARN)
     for note in notes:
-        yield from wrapped(plain(note), width, HEAD)
-    yield from _left_out(result, width)
-    yield from wrapped(_LEGEND, width, HEAD)
+        yield from wrapped(plain(note), width, QUIET)
+    yield from left_out(_left_out(result), width)
+    yield from wrapped(_LEGEND, width, QUIET)
 
 
 def _summary(result: Frontier, groups: int) -> str:
@@ -104,10 +103,10 @@ def _block(
     silent = np.isnan(competition.probability[places]) & competition.by_value[places]
     decision = _decision(facts, rows, names, int(silent.sum()))
     yield from wrapped(decision, width, DEPLOY)
-    yield from wrapped(_title(facts, rows, result), width, HEAD)
+    yield from wrapped(_title(facts, rows, result), width, QUIET)
     yield from _table(facts, rows, names, width)
     if len(places) > len(shown):
-        yield f"  and {len(places) - len(shown)} more rows: --format json", HEAD
+        yield f"  and {len(places) - len(shown)} more rows: --format json", QUIET
     yield from wrapped(_measures(facts, rows, names), width, None)
     if facts.more_time is not None:
         ids = {row.id: name for row, name in zip(rows, names, strict=True)}
@@ -130,7 +129,9 @@ def _decision(facts: Group, rows: Sequence[FrontRow], names: Sequence[str], by_v
         parts.append("on the front: " + _listed(sure, facts.counts["yes"]))
     open_ = [(row, name) for row, name in zip(rows, names, strict=True) if row.front == "undecided"]
     told = [
-        f"{name} ({chance(row.probability)})" for row, name in open_ if row.probability is not None
+        f"{name} ({format_probability(row.probability)})"
+        for row, name in open_
+        if row.probability is not None
     ]
     if told:
         parts.append("undecided: " + _listed(told, len(told)))
@@ -162,15 +163,15 @@ def _title(facts: Group, rows: Sequence[FrontRow], result: Frontier) -> str:
 def _table(
     facts: Group, rows: Sequence[FrontRow], names: Sequence[str], width: int
 ) -> Iterator[Line]:
-    styles = {"yes": FRONT, "undecided": None, "no": HEAD}
-    head = ["  variant", "prob", *(axis.metric.rpartition(".")[2] for axis in facts.objectives)]
+    styles = {"yes": GOOD, "undecided": None, "no": QUIET}
+    axes = [axis.metric.rpartition(".")[2] for axis in facts.objectives]
     lines = []
     for row, name in zip(rows, names, strict=True):
-        cells = ["-" if row.probability is None else chance(row.probability)]
+        cells = ["-" if row.probability is None else format_probability(row.probability)]
         cells += [with_width(row.values[axis.metric], axis.unit) for axis in facts.objectives]
         sign = front_mark(row.front, row.by_value, row.by_value or not facts.by_value)
-        lines.append((f"{sign or ' '} {name}", cells, styles[row.front]))
-    yield from grid(head, lines, width)
+        lines.append(GridRow(f"{sign or ' '} {name}", cells, styles[row.front]))
+    yield from grid(columns("  variant", "prob", *axes), lines, width)
 
 
 def _measures(facts: Group, rows: Sequence[FrontRow], names: Sequence[str]) -> str:
@@ -198,13 +199,5 @@ def _next_minute(more: MoreTime, names: dict[str, str]) -> str:
     )
 
 
-def _left_out(result: Frontier, width: int) -> Iterator[Line]:
-    rows = np.flatnonzero(result.left_out != COMPETES)
-    if not len(rows):
-        return
-    yield f"{len(rows)} row{'s' if len(rows) != 1 else ''} left out:", TITLE
-    for row in rows[:_LEFT_OUT]:
-        out = reason_of(result, int(row))
-        yield from wrapped(plain(f"{out.id}: {out.reason}"), width, REASON, "    ", "  ")
-    if len(rows) > _LEFT_OUT:
-        yield f"  and {len(rows) - _LEFT_OUT} more: --format json", HEAD
+def _left_out(result: Frontier) -> list[NotRanked]:
+    return [reason_of(result, int(row)) for row in np.flatnonzero(result.left_out != COMPETES)]

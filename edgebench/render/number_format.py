@@ -1,12 +1,11 @@
-"""Values of metrics as people read them: three digits, the unit that keeps them short."""
+"""Values of metrics as people read them: three digits, the unit that keeps them short, and the interval."""
 
 from __future__ import annotations
 
-import math
-
 from edgebench.analysis.frontier_report import Value
-from edgebench.render.table_wording import half_width
-from edgebench.units import format_bytes, format_ns, format_rate
+from edgebench.units import format_bytes, format_ns, format_rate, format_si
+
+UNKNOWN = "-"
 
 
 def quantity(value: float, unit: str) -> str:
@@ -22,49 +21,45 @@ def quantity(value: float, unit: str) -> str:
     if unit == "C":
         return f"{value:.3g} C"
     if unit in ("J", "W", "J_s"):
-        return _prefixed(value, unit)
+        return format_si(value, unit)
     if 0 < abs(value) < 1e-3:
         return f"{value:.3g}"
     return f"{value:.0f}" if value == round(value) and abs(value) >= 10 else f"{value:.3f}"
 
 
-def with_width(value: Value | None, unit: str) -> str:
-    """ "6.27 ms ±14%"; "-" where it is unknown; "(?)" behind a value without an interval."""
+def measured(value: float | None, low: float | None, high: float | None, unit: str) -> str:
+    """ "7.31 ms ±0.8%", without the interval where there is none, "-" where the value is unknown."""
     if value is None:
-        return "-"
-    words = quantity(value.value, unit)
+        return UNKNOWN
+    return " ".join(filter(None, (quantity(value, unit), half_width(value, low, high))))
+
+
+def with_width(value: Value | None, unit: str) -> str:
+    """As `measured`, but "(?)" stands behind a value without an interval, and nothing behind an exact one."""
+    if value is None:
+        return UNKNOWN
     if value.low is None or value.high is None:
-        return f"{words} (?)"
+        return f"{quantity(value.value, unit)} (?)"
     if value.low == value.high:
-        return words
-    return f"{words} {half_width(value.value, value.low, value.high)}"
+        return quantity(value.value, unit)
+    return measured(value.value, value.low, value.high, unit)
 
 
-def times(ratio: float) -> str:
-    """A factor: "1.07x", "12x"."""
-    return f"{ratio:.2f}x" if ratio < 9.995 else f"{ratio:.0f}x"
+def half_width(value: float | None, low: float | None, high: float | None) -> str:
+    """ "±0.8%", or nothing where there is no interval."""
+    if not value or low is None or high is None:
+        return ""
+    return f"±{percent((high - low) / (2 * value))}"
 
 
-def chance(probability: float) -> str:
-    """ "97%", never rounded to certainty: ">99%", "<1%"."""
-    if probability >= 1:
-        return "100%"
-    if probability <= 0:
-        return "0%"
-    percent = probability * 100
-    if percent > 99:
+def percent(share: float) -> str:
+    """A half-width: "0.8%", "12%"."""
+    if share >= 0.9995:
         return ">99%"
-    return "<1%" if percent < 1 else f"{math.floor(percent + 0.5)}%"
+    return f"{share * 100:.1f}%" if share < 0.0995 else f"{share * 100:.0f}%"
 
 
 def change(share: float) -> str:
     """A relative change with its sign: "+180%", "-4.1%"."""
     percent = share * 100
     return f"{percent:+.0f}%" if abs(percent) >= 9.95 else f"{percent:+.1f}%"
-
-
-def _prefixed(value: float, unit: str) -> str:
-    for factor, prefix in ((1.0, ""), (1e-3, "m"), (1e-6, "u")):
-        if abs(value) >= factor:
-            return f"{value / factor:.3g} {prefix}{unit}"
-    return f"{value:.3g} {unit}"

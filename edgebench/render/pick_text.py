@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TextIO
 
-from edgebench.analysis.frontier_report import NotRanked
 from edgebench.analysis.per_row.row_labels import labels
 from edgebench.analysis.pick_report import Candidate, Choice, Held, PickReport, Relaxation
-from edgebench.render.console import DEPLOY, HEAD, REASON, TITLE, WARN, Line, paint, wrapped
-from edgebench.render.number_format import chance, change, quantity, times, with_width
+from edgebench.render.console import BAD, DEPLOY, QUIET, TITLE, WARN, paint
+from edgebench.render.left_out import left_out
+from edgebench.render.number_format import change, quantity, with_width
+from edgebench.render.wrapping import Line, wrapped
 from edgebench.text.plain_text import plain
+from edgebench.units import format_probability, format_times
 
 _PICKS = 40
 _NAMES = 4
-_LEFT_OUT = 12
 
 
 def render(report: PickReport, out: TextIO) -> None:
@@ -24,7 +25,7 @@ def render(report: PickReport, out: TextIO) -> None:
 
 def _lines(report: PickReport, width: int) -> Iterator[Line]:
     if not report.picks:
-        yield "nothing to pick from: no rows", REASON
+        yield "nothing to pick from: no rows", BAD
         return
     if len(report.picks) > 1:
         chosen = sum(pick.choice is not None for pick in report.picks)
@@ -38,16 +39,16 @@ def _lines(report: PickReport, width: int) -> Iterator[Line]:
         yield from _paragraph(report, pick, width)
         yield "", None
     if len(report.picks) > _PICKS:
-        yield f"{len(report.picks) - _PICKS} more: --format json, or name a --workload", HEAD
-    yield from _left_out([out for pick in report.picks for out in pick.left_out], width)
+        yield f"{len(report.picks) - _PICKS} more: --format json, or name a --workload", QUIET
+    yield from left_out([out for pick in report.picks for out in pick.left_out], width)
     for note in notes:
-        yield from wrapped(plain(note), width, HEAD)
+        yield from wrapped(plain(note), width, QUIET)
 
 
 def _paragraph(report: PickReport, pick: Choice, width: int) -> Iterator[Line]:
     where = plain(f"{pick.workload}@{pick.workload_version} {pick.scenario}")
     if pick.choice is None:
-        yield from wrapped(f"{where}: nothing meets the limits", width, REASON)
+        yield from wrapped(f"{where}: nothing meets the limits", width, BAD)
         yield from _nothing(pick, width)
         return
     names = _names(pick)
@@ -68,7 +69,7 @@ def _paragraph(report: PickReport, pick: Choice, width: int) -> Iterator[Line]:
         yield from wrapped(words, width, WARN, "  ")
     rest = f"{pick.meet} of {pick.rows} rows meet the limits, {pick.surely_meet} surely"
     where = " · ".join(word for word in (pick.device or "several devices", rest) if word)
-    yield from wrapped(plain(where), width, HEAD, "  ")
+    yield from wrapped(plain(where), width, QUIET, "  ")
 
 
 def _names(pick: Choice) -> dict[int, str]:
@@ -99,7 +100,7 @@ def _weakest(candidate: Candidate) -> str:
     worst = min(unsure, key=lambda held: -1.0 if held.probability is None else held.probability)
     if worst.probability is None:
         return f"{worst.metric} has no interval"
-    return f"{worst.limit} is {chance(worst.probability)} sure"
+    return f"{worst.limit} is {format_probability(worst.probability)} sure"
 
 
 def _objective(pick: Choice, candidate: Candidate) -> str:
@@ -115,7 +116,11 @@ def _limits(candidate: Candidate) -> str:
 def _held(held: Held) -> str:
     value = with_width(held.value, held.unit)
     bound = "" if held.bound is None else f"{held.op} {quantity(held.bound, held.unit)}"
-    sure = "no interval" if held.probability is None else f"{chance(held.probability)} sure"
+    sure = (
+        "no interval"
+        if held.probability is None
+        else f"{format_probability(held.probability)} sure"
+    )
     return f"{held.metric} {value} {bound} ({sure})"
 
 
@@ -126,13 +131,13 @@ def _runner_up(pick: Choice, names: dict[int, str]) -> str:
     words = f"runner-up: {names[pick.runner_up.row]}, {_objective(pick, pick.runner_up)}"
     if margin.ratio is not None:
         worse = "less" if pick.objective.better == "higher" else "more"
-        ratio = f"{times(margin.ratio)} "
+        ratio = f"{format_times(margin.ratio)} "
         if margin.low is not None and margin.high is not None and margin.low != margin.high:
-            ratio += f"({times(margin.low)} to {times(margin.high)}) "
+            ratio += f"({format_times(margin.low)} to {format_times(margin.high)}) "
         words += f", {ratio}{worse}" if margin.ratio > 1 else ", the same"
     if margin.confidence is None:
         return f"{words}; how sure is unknown: {margin.reason}"
-    words += f"; {chance(margin.confidence)} sure that the choice is better"
+    words += f"; {format_probability(margin.confidence)} sure that the choice is better"
     return words + (f" ({margin.reason})" if margin.reason else "")
 
 
@@ -147,7 +152,7 @@ def _nothing(pick: Choice, width: int) -> Iterator[Line]:
     yield from wrapped(_binds(pick), width, WARN, "  ")
     if pick.closest is not None:
         words = f"closest: {_full(pick.closest)}: {_limits(pick.closest)}"
-        yield from wrapped(plain(words), width, HEAD, "  ")
+        yield from wrapped(plain(words), width, QUIET, "  ")
 
 
 def _binds(pick: Choice) -> str:
@@ -167,13 +172,3 @@ def _move(each: Relaxation) -> str:
 def _listed(names: Sequence[str]) -> str:
     shown = ", ".join(names[:_NAMES])
     return shown + (f" and {len(names) - _NAMES} more" if len(names) > _NAMES else "")
-
-
-def _left_out(rows: Sequence[NotRanked], width: int) -> Iterator[Line]:
-    if not rows:
-        return
-    yield f"{len(rows)} row{'s' if len(rows) != 1 else ''} left out:", TITLE
-    for out in rows[:_LEFT_OUT]:
-        yield from wrapped(plain(f"{out.id}: {out.reason}"), width, REASON, "    ", "  ")
-    if len(rows) > _LEFT_OUT:
-        yield f"  and {len(rows) - _LEFT_OUT} more: --format json", HEAD

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
 from typing import TextIO
 
 from edgebench.analysis.table_types import Table
@@ -17,8 +16,7 @@ FORMATS = {
 }
 
 
-def render(table: Table, form: str, out: TextIO) -> None:
-    """Writes the table in the form of that name, one of FORMATS."""
+def render(table: Table, form: str, out: TextIO, verbose: bool = False) -> None:
+    """Writes the table in the form of that name, one of FORMATS; a `verbose` one leaves nothing to ask for."""
     module = importlib.import_module(f"edgebench.render.{FORMATS[form]}")
-    write: Callable[[Table, TextIO], None] = module.render
-    write(table, out)
+    module.render(table, out, **({"verbose": verbose} if form == "table" else {}))

@@ -3,77 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from edgebench.analysis.competition import Group, group_of, speed_of
+from edgebench.analysis.deploy_line import is_surely_slower
 from edgebench.analysis.per_row.sustained_rows import BEGAN_HOT
-from edgebench.analysis.table_types import Front, Pick, Row, Sustained, Table
+from edgebench.analysis.table_types import Demand, Front, Pick, Quality, Row, Sustained, Table
 from edgebench.record import Reason
+from edgebench.render.number_format import percent
 from edgebench.text.plain_text import plain
-from edgebench.units import format_bytes, format_ns, format_rate
+from edgebench.units import format_bytes, format_ns, format_times
 
 _SHOWN = 3
-
-
-def percent(share: float) -> str:
-    """A half-width: "0.8%", "12%"."""
-    if share >= 0.9995:
-        return ">99%"
-    return f"{share * 100:.1f}%" if share < 0.0995 else f"{share * 100:.0f}%"
-
-
-def half_width(value: float | None, low: float | None, high: float | None) -> str:
-    """ "±0.8%", or nothing where there is no interval."""
-    if not value or low is None or high is None:
-        return ""
-    return f"±{percent((high - low) / (2 * value))}"
-
-
-def time_cell(value: int | None, low: int | None, high: int | None) -> str:
-    """ "7.31 ms ±0.8%", or "-" where it is unknown."""
-    if value is None:
-        return "-"
-    return " ".join(filter(None, (format_ns(value), half_width(value, low, high))))
-
-
-def p90_cell(row: Row) -> str:
-    """The 90th percentile, or the upper bound that stands for it ("<=7.63 ms"; of p99 in words)."""
-    ns = row.latency_ns
-    if ns.p90 is not None or row.imported is None:
-        return time_cell(ns.p90, ns.p90_low, ns.p90_high)
-    if ns.p90_early_stopping is not None:
-        return f"<={format_ns(ns.p90_early_stopping)}"
-    others = (
-        (ns.p99, "p99 "),
-        (ns.p99_early_stopping, "p99<="),
-        (ns.p999_early_stopping, "p99.9<="),
-    )
-    for value, name in others:
-        if value is not None:
-            return f"{name}{format_ns(value)}"
-    return "-"
-
-
-def generate_cells(row: Row) -> list[str]:
-    """Time to first token, time per output token, new tokens per second."""
-    made = row.generate
-    if made is None:
-        return ["-"] * 3
-    rate = made.decode_tokens_per_s
-    return [
-        time_cell(made.ttft_ns, made.ttft_low_ns, made.ttft_high_ns),
-        time_cell(made.tpot_ns, made.tpot_low_ns, made.tpot_high_ns),
-        "-" if rate is None else format_rate(rate),
-    ]
-
-
-def quality_cell(row: Row) -> str:
-    """ "0.880 -0.005": the value and its distance to fp32."""
-    quality = row.quality
-    if quality is None or quality.value is None:
-        return "-"
-    delta = "" if quality.delta is None else f" {quality.delta:+.3f}"
-    return f"{quality.value:.3f}{delta}"
 
 
 def around(row: Row) -> str:
@@ -90,26 +31,6 @@ def around(row: Row) -> str:
     if row.cold_start is not None and row.cold_start.total_ns is not None:
         parts.append(f"cold start {format_ns(row.cold_start.total_ns)}")
     return "; ".join(parts)
-
-
-def energy_cell(row: Row) -> str:
-    """ "31.2 mJ ±3.2%": joules per inference and their uncertainty, or why there are none."""
-    joules, half = row.energy.j_per_inference, row.energy.uncertainty_j
-    if joules is None:
-        return plain(row.energy.reason or "-")
-    spread = "" if half is None else half_width(joules, joules - half, joules + half)
-    return " ".join(filter(None, (_joules(joules), spread)))
-
-
-def _joules(joules: float) -> str:
-    for factor, unit in ((1.0, "J"), (1e-3, "mJ")):
-        if joules >= factor:
-            return f"{joules / factor:.3g} {unit}"
-    return f"{joules * 1e6:.3g} uJ"
-
-
-def bytes_cell(size: int | None) -> str:
-    return "-" if size is None else format_bytes(size)
 
 
 #: Of a row on the front for sure, perhaps and by value, perhaps, not; and of one that does not compete.
@@ -141,14 +62,63 @@ def _reason(reason: Reason) -> str:
 
 def reasons(row: Row) -> str:
     """Why a row is not ranked, in words."""
+    return _why(row, "; ".join(map(_reason, row.reasons)))
+
+
+def reason_in_short(row: Row) -> str:
+    """The first reason, and how many there are besides."""
+    rest = len(row.reasons) - 1
+    more = f" and {rest} more" if rest > 0 else ""
+    return _why(row, "".join(map(_reason, row.reasons[:1])) + more)
+
+
+def _why(row: Row, why: str) -> str:
     what = "" if row.status == "ok" else f"{row.status}: "
-    why = "; ".join(map(_reason, row.reasons)) or "no reason was recorded"
-    return plain(what + why)
+    return plain(what + (why or "no reason was recorded"))
+
+
+def demands(rows: Sequence[Row]) -> list[Demand]:
+    """Each demand on the quality of these rows once: floors that differ between rows are several."""
+    return list(dict.fromkeys(_demands([row.quality for row in rows if row.quality])))
+
+
+def _demands(qualities: Sequence[Quality]) -> Iterator[Demand]:
+    own = [(quality.metric, quality.floor, quality.better) for quality in qualities]
+    also = [
+        (limit.metric, limit.limit, limit.better) for quality in qualities for limit in quality.also
+    ]
+    for metric, bound, better in [*own, *also]:
+        if bound is not None:
+            yield Demand(metric=plain(metric), bound=bound, better=better)
+
+
+def _demanded(demand: Demand) -> str:
+    return f"{demand.metric}{'>=' if demand.better == 'higher' else '<='}{demand.bound:g}"
+
+
+def judged_by(rows: Sequence[Row]) -> str:
+    """ "quality: top1>=0.85, top5>=0.94": every metric with what was demanded of it; "" where none was judged."""
+    words = [*_own_demands(rows), *(_demanded(each) for each in demands(rows))]
+    return plain(f"quality: {', '.join(dict.fromkeys(words))}") if words else ""
+
+
+def judged_by_first(rows: Sequence[Row]) -> str:
+    """ "top1>=0.85": the metric that the column of the quality holds, with its own limit."""
+    return plain(", ".join(_own_demands(rows)))
+
+
+def _own_demands(rows: Sequence[Row]) -> list[str]:
+    own = {row.quality.metric for row in rows if row.quality}
+    limited = [each for each in demands(rows) if each.metric in own]
+    return [*sorted(own - {each.metric for each in limited}), *map(_demanded, limited)]
 
 
 def remarks(row: Row) -> list[str]:
     """What to know of a row besides its numbers, a line each."""
     found = [_reason(reason) for reason in row.reasons] if row.ranked else []
+    if row.ranked and row.baseline is not None and is_surely_slower(row):
+        slower = format_times(1 / row.baseline.speedup)
+        found.append(f"slower than fp32: it takes {slower} the time")
     if row.paced is not None and row.paced.misses:
         found.append(f"{row.paced.misses} deadlines missed in {row.paced.queries} queries")
     if row.sustained is not None:
@@ -183,7 +153,7 @@ def _sustained(part: Sustained) -> str:
 
 
 def blocks(table: Table) -> list[tuple[Front, Pick, list[int]]]:
-    """The groups of rows as they are printed: by device and workload, indices by latency."""
+    """The groups of rows as they are printed: by device and workload, indices by merit."""
     members: dict[Group, list[int]] = defaultdict(list)
     for index, row in enumerate(table.rows):
         members[group_of(row)].append(index)
@@ -209,13 +179,13 @@ def _group(front: Front) -> Group:
     return Group(*(getattr(front, name) for name in Group._fields))
 
 
-def _order(row: Row) -> tuple[bool, float]:
-    """Measured rows first, the fastest of them on top."""
+def _order(row: Row) -> tuple[bool, bool, float]:
+    """Rows that compete first, then those that were measured and struck; the fastest of each on top."""
     metric = speed_of([row])
     value = None if metric is None else metric.value(row)
     if metric is None or value is None:
-        return row.status != "ok", float("inf")
-    return row.status != "ok", -value if metric.better == "higher" else value
+        return not row.ranked, row.status != "ok", float("inf")
+    return not row.ranked, row.status != "ok", -value if metric.better == "higher" else value
 
 
 def scenario(front: Front) -> str:

@@ -6,11 +6,14 @@ import csv
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TextIO
 
 from edgebench.errors import UsageError
+from edgebench.render.console import paint
 from edgebench.render.table_markdown import escape
+from edgebench.render.text_grid import Column, GridRow, grid
+from edgebench.render.wrapping import Line
 from edgebench.text.plain_text import plain, plain_json, spreadsheet_text
 
 FORMATS = ("table", "csv", "json", "md")
@@ -34,31 +37,27 @@ def render(names: Sequence[str], lines: Iterable[Sequence[Any]], form: str, out:
     elif form == "md":
         out.write(_markdown([plain(name) for name in names]))
         out.write("|" + "---|" * len(names) + "\n")
-        out.writelines(_markdown([_text(value) for value in line]) for line in lines)
+        out.writelines(_markdown([text_of(value) for value in line]) for line in lines)
     else:
         _table(names, list(lines), out)
 
 
 def _table(names: Sequence[str], lines: Sequence[Sequence[Any]], out: TextIO) -> None:
-    """Columns as wide as their widest value, numbers to the right."""
-    cells = [[_text(value) for value in line] for line in lines]
-    widths = [
-        max([len(name), *(len(line[column]) for line in cells)])
-        for column, name in enumerate(names)
+    """Each line is one line, however wide; numbers stand to the right."""
+    numbers = [
+        any(_is_number(line[place]) for line in lines)
+        and all(line[place] is None or _is_number(line[place]) for line in lines)
+        for place in range(len(names))
     ]
-    right = [
-        any(_is_number(line[column]) for line in lines)
-        and all(line[column] is None or _is_number(line[column]) for line in lines)
-        for column in range(len(names))
-    ]
-    for line in ([plain(name) for name in names], *cells):
-        joined = "  ".join(
-            cell.rjust(width) if to_right else cell.ljust(width)
-            for cell, width, to_right in zip(line, widths, right, strict=True)
-        )
-        out.write(joined.rstrip() + "\n")
-    if not lines:
-        out.write("no rows\n")
+    columns = [Column(plain(name), right) for name, right in zip(names, numbers, strict=True)]
+    rows = [GridRow(cells[0], cells[1:]) for cells in (list(map(text_of, line)) for line in lines)]
+    paint(lambda width: _drawn(columns, rows), out)
+
+
+def _drawn(columns: Sequence[Column], rows: Sequence[GridRow]) -> Iterator[Line]:
+    yield from grid(columns, rows, width=None)
+    if not rows:
+        yield "no rows", None
 
 
 def _is_number(value: Any) -> bool:
@@ -66,7 +65,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _cell(value: Any) -> Any:
-    return value if _is_number(value) else spreadsheet_text(_text(value))
+    return value if _is_number(value) else spreadsheet_text(text_of(value))
 
 
 def _json(value: Any) -> Any:
@@ -78,11 +77,16 @@ def _json(value: Any) -> Any:
     return list(map(_json, value)) if isinstance(value, list | tuple) else value
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str:
+    """A value as text: nothing where it is unknown, booleans and objects as in JSON, `;` between items."""
     if value is None:
         return ""
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, list | tuple):
+        return ";".join(map(text_of, value))
+    if isinstance(value, dict):
+        value = json.dumps(_json(value), sort_keys=True, default=str, ensure_ascii=False)
     return plain(str(value))
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from edgebench.report.report_model import Demand
+from edgebench.analysis.table_types import Demand
 from edgebench.report.theme import SHAPES
 
 Spec = dict[str, Any]

@@ -16,11 +16,12 @@ from typing import Any
 
 import msgspec
 
-from edgebench.analysis import deploy_line, ties
+from edgebench.analysis import ties
 from edgebench.report import charts, decoder_html, theme, vegalite
 from edgebench.report.html_escape import esc, listed, tabled
 from edgebench.report.page_rows import because, demanded, figured, unsupported
 from edgebench.report.report_model import Decision, Difference, Figure, Group, Report, ReportRow
+from edgebench.units import format_probability
 
 _SCRIPTS = (
     "data.js", "charts.js", "labels.js", "scalings.js", "table.js", "record.js", "main.js"
@@ -248,7 +249,7 @@ def _doubt(report: Report, group: Group, decision: Decision) -> str:
         "no interval": "Not sure: some rows have no interval",
         "tied": f"Not told apart from {other}; {ties.words(decision.decided_by) or 'first by value'}",
         "sure": f"For sure: {times}",
-        "likely": f"{times}, {'' if chance is None else deploy_line.chance(chance)} sure",
+        "likely": f"{times}, {'' if chance is None else format_probability(chance)} sure",
     }[decision.certainty]
 
 

@@ -11,7 +11,7 @@ from html import escape as escaped
 from edgebench.analysis.per_row.row_labels import common, labels
 from edgebench.analysis.table_types import Front, Pick, Row, Table
 from edgebench.render import table_wording
-from edgebench.render.table_terminal import columns
+from edgebench.render.table_cells import number_columns
 from edgebench.text.plain_text import plain
 
 MAX_ROWS = 60  # of a block; the table has them all
@@ -57,19 +57,19 @@ def _parts(table: Table) -> Iterator[str]:
 
 
 def _block(front: Front, pick: Pick, rows: Sequence[Row]) -> Iterator[str]:
-    head, *cells = columns(rows)
+    numbers = number_columns(rows)
     names = labels(rows)
     shared = common(rows)
     yield f"<p><b>{_text(_title(front))}</b>{_text(f' · {shared}' if shared else '')}</p>"
-    heads = "".join(f"<th{_RIGHT}>{_text(name)}</th>" for name in head)
+    yield f"<p><b>{_text(pick.text)}</b></p>"
+    heads = "".join(f"<th{_RIGHT}>{_text(each.name)}</th>" for each in numbers)
     yield f"<table><thead><tr><th></th><th{_LEFT}>variant</th>{heads}<th{_LEFT}>remarks</th></tr></thead>"
     yield "<tbody>"
-    for row, name, values in list(zip(rows, names, cells, strict=True))[:MAX_ROWS]:
-        yield _row(row, name, values)
+    for row, name in list(zip(rows, names, strict=True))[:MAX_ROWS]:
+        yield _row(row, name, [each.cell(row) for each in numbers])
     yield "</tbody></table>"
     if len(rows) > MAX_ROWS:
         yield f"<p>and {len(rows) - MAX_ROWS} more rows: results.table().rows</p>"
-    yield f"<p><b>{_text(pick.text)}</b></p>"
     yield from (f"<p>{_text(news)}</p>" for news in pick.bad_news)
 
 

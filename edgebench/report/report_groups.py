@@ -14,7 +14,7 @@ from edgebench.analysis.uncertainty import MEMORY_RESOLUTION
 from edgebench.metrics import METRICS, Metric
 from edgebench.render import table_wording
 from edgebench.report import row_facts
-from edgebench.report.report_model import Decision, Demand, FrontLine, Group, Numbers
+from edgebench.report.report_model import Decision, FrontLine, Group, Numbers
 from edgebench.text.plain_text import plain
 
 _RATE = "items per second, more is better"
@@ -53,7 +53,7 @@ def speed_of(rows: Sequence[Row]) -> Metric:
 
 def group_of(table: Table, blocks: Sequence[Block], names: Sequence[str]) -> Group:
     """The group of these blocks; `names` are the labels of all rows."""
-    members = [index for _, _, indices in blocks for index in _by_merit(table, indices)]
+    members = [index for _, _, indices in blocks for index in indices]
     rows = [table.rows[index] for index in members]
     head = blocks[0][0]
     first = next((row.quality for row in rows if row.quality is not None), None)
@@ -76,39 +76,13 @@ def group_of(table: Table, blocks: Sequence[Block], names: Sequence[str]) -> Gro
         ys=[y for y, (field, _) in YS.items() if any(_has(n, field) for n in numbers.values())],
         quality_metric=plain(first.metric) if first else "",
         quality_better=first.better if first else "",
-        demands=list(_demands(rows)),
+        demands=table_wording.demands(rows),
         objectives=[METRICS[name].label for name in objectives],
         left_out=[plain(words) for words in left_out],
         decisions=[_decision(table, pick, indices, names) for _, pick, indices in blocks],
         lines=list(_lines(table, numbers, rate, first is None or first.better == "higher")),
         rows=members,
     )
-
-
-def _by_merit(table: Table, members: Sequence[int]) -> list[int]:
-    """Those that compete first, then those that were measured and struck; each as it stood, by speed."""
-
-    def place(index: int) -> tuple[bool, bool]:
-        row = table.rows[index]
-        return not row.ranked, row.status != "ok"
-
-    return sorted(members, key=place)
-
-
-def _demands(rows: Sequence[Row]) -> Iterator[Demand]:
-    """What was demanded of the quality, each once: floors that differ between rows are several."""
-    own = [
-        (row.quality.metric, row.quality.floor, row.quality.better) for row in rows if row.quality
-    ]
-    also = [
-        (limit.metric, limit.limit, limit.better)
-        for row in rows
-        if row.quality
-        for limit in row.quality.also
-    ]
-    for metric, bound, better in dict.fromkeys([*own, *also]):
-        if bound is not None:
-            yield Demand(metric=plain(metric), bound=bound, better=better)
 
 
 def _has(numbers: Numbers, field: str) -> bool:

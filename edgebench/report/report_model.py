@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
+from edgebench.analysis.table_types import Demand
 from edgebench.record import Part
 
 REPORT_SCHEMA: Final = "edgebench.report/1"
@@ -44,14 +45,6 @@ class FrontLine(Part, frozen=True, kw_only=True):
     device: str
     y: str  # name of the vertical axis
     points: list[tuple[float, float]]
-
-
-class Demand(Part, frozen=True, kw_only=True):
-    """A floor (where higher is better) or ceiling of a quality metric."""
-
-    metric: str
-    bound: float
-    better: Literal["higher", "lower"]
 
 
 class Group(Part, frozen=True, kw_only=True):

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from edgebench.analysis.per_row.row_labels import setting
 from edgebench.analysis.table_types import Row
 from edgebench.metrics import METRICS, Metric
-from edgebench.render import table_wording
-from edgebench.render.number_format import quantity
+from edgebench.render import table_cells, table_wording
+from edgebench.render.number_format import UNKNOWN, half_width, percent, quantity
 from edgebench.report.report_model import Figure, Numbers
 from edgebench.text.plain_text import plain
 from edgebench.units import format_bytes, format_ns, format_rate
@@ -50,11 +50,7 @@ def _scaled(value: float | None, unit: float) -> float | None:
 
 
 def _timed(value: int | None, low: int | None, high: int | None) -> Figure:
-    return (
-        Figure()
-        if value is None
-        else Figure(format_ns(value), table_wording.half_width(value, low, high))
-    )
+    return Figure() if value is None else Figure(format_ns(value), half_width(value, low, high))
 
 
 def _p50(row: Row) -> Figure:
@@ -66,7 +62,7 @@ def _p90(row: Row) -> Figure:
     ns = row.latency_ns
     if ns.p90 is not None or row.imported is None:
         return _timed(ns.p90, ns.p90_low, ns.p90_high)
-    words = table_wording.p90_cell(row)
+    words = table_cells.p90_cell(row)
     return Figure() if words == "-" else Figure(words)
 
 
@@ -74,9 +70,7 @@ def _rate(row: Row) -> Figure:
     if row.throughput_per_s is None:
         return Figure()
     low, high = row.throughput_low_per_s, row.throughput_high_per_s
-    return Figure(
-        format_rate(row.throughput_per_s), table_wording.half_width(row.throughput_per_s, low, high)
-    )
+    return Figure(format_rate(row.throughput_per_s), half_width(row.throughput_per_s, low, high))
 
 
 def _peak(row: Row) -> Figure:
@@ -96,7 +90,7 @@ def _joules(row: Row) -> Figure:
     joules, half = row.energy.j_per_inference, row.energy.uncertainty_j
     if joules is None:
         return Figure()
-    spread = "" if half is None else table_wording.half_width(joules, joules - half, joules + half)
+    spread = "" if half is None else half_width(joules, joules - half, joules + half)
     return Figure(quantity(joules, "J"), spread)
 
 
@@ -160,7 +154,7 @@ def _quality(row: Row) -> str:
         return f"unknown: {row.unknown.get('quality', 'not measured')}"
     limit = "" if quality.floor is None else f", limit {quality.floor:g}"
     items = f"{quality.items} items, {quality.kind}" if quality.items else quality.kind
-    return f"{quality.metric} {table_wording.quality_cell(row)} ({items}{limit})"
+    return f"{quality.metric} {table_cells.quality_cell(row)} ({items}{limit})"
 
 
 def _further(row: Row) -> str:
@@ -173,7 +167,7 @@ def _further(row: Row) -> str:
 
 
 def _memory(row: Row) -> str:
-    return f"{table_wording.bytes_cell(row.memory_peak_bytes)} ({row.memory.peak_source or 'not measured'})"
+    return f"{_peak(row).value or UNKNOWN} ({row.memory.peak_source or 'not measured'})"
 
 
 def _memory_parts(row: Row) -> str:
@@ -194,7 +188,7 @@ def _energy(row: Row) -> str:
         return f"unavailable: {energy.reason or 'no reason recorded'}"
     spread = "" if energy.uncertainty_j is None else f" ±{energy.uncertainty_j:.2g} J"
     source = ", ".join(filter(None, (energy.kind, energy.scope, energy.source)))
-    return f"{table_wording.energy_cell(row)}{spread} per inference ({source or 'source unknown'})"
+    return f"{table_cells.energy_cell(row)}{spread} per inference ({source or 'source unknown'})"
 
 
 def _effective(row: Row) -> str:
@@ -216,7 +210,7 @@ def _model(row: Row) -> str:
 
 def _samples(row: Row) -> str:
     ns, reached = row.latency_ns, row.interval.reached
-    precision = "" if reached is None else f", ±{table_wording.percent(reached)} reached"
+    precision = "" if reached is None else f", ±{percent(reached)} reached"
     return f"{ns.samples} in {ns.replicates} processes{precision}"
 
 
@@ -240,9 +234,9 @@ def _source(row: Row) -> str:
     return "; ".join([where, *words, *row.imported.notes])
 
 
-def _generate(row: Row, place: int) -> str:
-    """TTFT, TPOT or decode tokens/s; "" of a row that generates nothing."""
-    return "" if row.generate is None else table_wording.generate_cells(row)[place]
+def _generated(cell: Callable[[Row], str]) -> Callable[[Row], str]:
+    """The cell; "" of a row that generates nothing."""
+    return lambda row: "" if row.generate is None else cell(row)
 
 
 def _prefill_rate(row: Row) -> str:
@@ -273,10 +267,10 @@ def _settings(row: Row) -> str:
 
 _FACTS: dict[str, Callable[[Row], str]] = {
     **{name: _cell(name) for name in ("p50", "p90", "items/s", "memory", "quality")},
-    "energy": table_wording.energy_cell,
-    "TTFT": lambda row: _generate(row, 0),
-    "TPOT": lambda row: _generate(row, 1),
-    "decode tokens/s": lambda row: _generate(row, 2),
+    "energy": table_cells.energy_cell,
+    "TTFT": _generated(table_cells.first_token_cell),
+    "TPOT": _generated(table_cells.next_token_cell),
+    "decode tokens/s": _generated(table_cells.token_rate_cell),
     "prefill tokens/s": _prefill_rate,
     "KV cache": _kv_cache,
     "perplexity": lambda row: _judged(row, "perplexity", ".4g"),

@@ -1,8 +1,7 @@
-"""A roofline in words and numbers, 80 columns wide."""
+"""A roofline in words and numbers."""
 
 from __future__ import annotations
 
-import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TextIO
@@ -10,14 +9,17 @@ from typing import TextIO
 from edgebench.analysis.per_row.row_labels import labels
 from edgebench.analysis.table_types import Row
 from edgebench.calibration import Ceiling
-from edgebench.render.table_wording import half_width
+from edgebench.render.console import QUIET, TITLE, paint
+from edgebench.render.number_format import half_width
+from edgebench.render.text_grid import Column, GridRow, columns, grid
+from edgebench.render.wrapping import Line, wrapped
 from edgebench.roofline.roofline_points import Point, Roofline
 from edgebench.text.plain_text import plain
-from edgebench.units import format_ns
+from edgebench.units import format_ns, format_si
 
-_WIDTH = 80
 _NAMES = {"gemm_fp32": "fp32 arithmetic", "gemm_int8": "int8 arithmetic", "memory_add": "memory"}
 _HEAD = ("ops", "bytes", "op/B", "op/s", "of peak", "time", "waterline", "gap")
+_LAYER = [Column("", right=False), Column("", right=False), Column(""), Column("", right=False)]
 _LEGEND = (
     "ops: operations of one run, a multiply-accumulate is 2; of peak: achieved over peak arithmetic; "
     "waterline: the time that arithmetic and memory allow, layer by layer; gap: time over waterline, "
@@ -27,65 +29,61 @@ _LEGEND = (
 
 def render_ceilings(device: str, ceilings: Sequence[Ceiling], out: TextIO) -> None:
     """What a device can do at most."""
-    out.writelines(line + "\n" for line in _ceilings(device, ceilings))
+    paint(lambda width: _ceilings(device, ceilings, width), out)
 
 
 def render(found: Roofline, rows: Sequence[Row], layers: int, out: TextIO) -> None:
     """Every device with its ceilings, then its workloads with their rows."""
-    out.writelines(line + "\n" for line in _lines(found, rows, layers))
+    paint(lambda width: _lines(found, rows, layers, width), out)
 
 
-def _ceilings(device: str, ceilings: Sequence[Ceiling]) -> Iterator[str]:
-    yield f"{plain(device)}: at most"
+def _ceilings(device: str, ceilings: Sequence[Ceiling], width: int) -> Iterator[Line]:
+    yield f"{plain(device)}: at most", TITLE
+    lines = []
     for ceiling in ceilings:
         unit = "B/s" if ceiling.what == "memory_add" else "op/s"
         spread = half_width(ceiling.per_s, ceiling.low_per_s, ceiling.high_per_s)
-        threads = f"{ceiling.threads} thread{'s' if ceiling.threads != 1 else ''}"
-        yield f"  {_NAMES[ceiling.what]:<16} {threads:<10} {_si(ceiling.per_s)}{unit} {spread}"
+        threads = f"{ceiling.threads} thread{'s' * (ceiling.threads != 1)}"
+        cells = [threads, f"{format_si(ceiling.per_s, unit)} {spread}".rstrip()]
+        lines.append(GridRow(f"  {_NAMES[ceiling.what]}", cells))
+    yield from grid([Column("", right=False)] * 3, lines, width)
 
 
-def _lines(found: Roofline, rows: Sequence[Row], layers: int) -> Iterator[str]:
+def _lines(found: Roofline, rows: Sequence[Row], layers: int, width: int) -> Iterator[Line]:
     for device in dict.fromkeys(point.device for point in found.points):
         if device in found.ceilings:
-            yield from _ceilings(device, found.ceilings[device])
+            yield from _ceilings(device, found.ceilings[device], width)
         else:
-            yield f"{plain(device)}: no calibration: `edgebench calibrate` on that device"
+            yield f"{plain(device)}: no calibration: `edgebench calibrate` on that device", TITLE
         points = [point for point in found.points if point.device == device]
         for key in dict.fromkeys(_group(rows[point.row]) for point in points):
             members = [point for point in points if _group(rows[point.row]) == key]
-            yield ""
-            yield from _block(members, rows, layers)
-        yield ""
-    yield from _wrapped(_LEGEND)
-    for note in found.notes:
-        yield from _wrapped(note)
+            yield "", None
+            yield from _block(members, rows, layers, width)
+        yield "", None
+    for words in (_LEGEND, *found.notes):
+        yield from wrapped(plain(words), width, QUIET)
 
 
 def _group(row: Row) -> tuple[str, int, str]:
     return row.workload, row.workload_version, row.scenario
 
 
-def _block(points: Sequence[Point], rows: Sequence[Row], layers: int) -> Iterator[str]:
+def _block(points: Sequence[Point], rows: Sequence[Row], layers: int, width: int) -> Iterator[Line]:
     first = rows[points[0].row]
-    yield plain(f"{first.workload}@{first.workload_version} · {first.scenario}")
-    names = dict(zip((p.row for p in points), labels([rows[p.row] for p in points]), strict=True))
-    known = [point for point in points if point.flops is not None]
-    known.sort(key=lambda point: point.gap or float("inf"))
-    cells = [_HEAD, *(_cells(point) for point in known)]
-    widths = [max(len(line[column]) for line in cells) for column in range(len(_HEAD))]
-    label = max([len(plain(names[point.row])) for point in known], default=0)
-    room = _WIDTH - 2 - sum(widths) - len(widths)
-    for name, line in zip(["", *(plain(names[p.row]) for p in known)], cells, strict=True):
-        numbers = "".join(f" {cell:>{size}}" for cell, size in zip(line, widths, strict=True))
-        if len(name) > room:
-            yield f"  {name}"
-            name = ""
-        yield f"  {name:<{min(label, room)}}{numbers}"
-    for point in known:
-        yield from _remarks(point, plain(names[point.row]), layers)
+    yield plain(f"{first.workload}@{first.workload_version} · {first.scenario}"), TITLE
+    labelled = zip(points, labels([rows[point.row] for point in points]), strict=True)
+    known = [(point, plain(name)) for point, name in labelled if point.flops is not None]
+    known.sort(key=lambda item: item[0].gap or float("inf"))
+    if known:
+        lines = [GridRow(f"  {name}", _cells(point)) for point, name in known]
+        yield from grid(columns("", *_HEAD), lines, width)
+    for point, name in known:
+        yield from _remarks(point, name, layers, width)
     missing = Counter(next(iter(point.unknown.values())) for point in points if point.flops is None)
     for why, count in missing.items():
-        yield from _wrapped(f"{count} row{'s' if count != 1 else ''} left out: {why}", "  ")
+        words = f"{count} row{'s' * (count != 1)} left out: {why}"
+        yield from wrapped(plain(words), width, QUIET, "    ", "  ")
 
 
 def _cells(point: Point) -> tuple[str, ...]:
@@ -93,10 +91,10 @@ def _cells(point: Point) -> tuple[str, ...]:
         return "-" if value is None else form.format(value)
 
     return (
-        "-" if point.flops is None else _si(point.flops).strip(),
-        "-" if point.moved_bytes is None else _si(point.moved_bytes).strip(),
+        "-" if point.flops is None else format_si(point.flops, "").strip(),
+        "-" if point.moved_bytes is None else format_si(point.moved_bytes, "").strip(),
         number(point.intensity, "{:.1f}"),
-        "-" if point.achieved_per_s is None else _si(point.achieved_per_s).strip(),
+        "-" if point.achieved_per_s is None else format_si(point.achieved_per_s, "").strip(),
         number(point.efficiency, "{:.0%}"),
         "-" if point.time_ns is None else format_ns(point.time_ns),
         "-" if point.waterline_ns is None else format_ns(point.waterline_ns),
@@ -104,32 +102,19 @@ def _cells(point: Point) -> tuple[str, ...]:
     )
 
 
-def _remarks(point: Point, name: str, layers: int) -> Iterator[str]:
+def _remarks(point: Point, name: str, layers: int, width: int) -> Iterator[Line]:
+    bound = ""
     if point.memory_share is not None:
-        share = f"{point.memory_share:.0%} of the waterline is memory"
-        yield from _wrapped(f"{name}: bound by {point.bound}; {share}", "  ")
-    for text in (point.unknown.get("roof_per_s"), *point.notes):
+        bound = f"bound by {point.bound}; {point.memory_share:.0%} of the waterline is memory"
+    for text in (bound, point.unknown.get("roof_per_s"), *point.notes):
         if text:
-            yield from _wrapped(f"{name}: {text}", "  ")
+            yield from wrapped(plain(f"{name}: {text}"), width, None, "    ", "  ")
     heavy = sorted(enumerate(point.layers), key=lambda item: -item[1].waterline_ns)[:layers]
-    for number, layer in heavy:
-        yield (
-            f"    layer {number:>4} {plain(layer.op):<20.20} {format_ns(layer.waterline_ns):>8} "
-            f"by {layer.bound}"
+    lines = [
+        GridRow(
+            f"    layer {number}", [plain(layer.op), format_ns(layer.waterline_ns), layer.bound]
         )
-
-
-def _si(value: float) -> str:
-    """Three digits and a prefix: "61.2 G"."""
-    for factor, prefix in ((1, ""), (1e3, "k"), (1e6, "M"), (1e9, "G"), (1e12, "T")):
-        scaled = value / factor
-        if scaled < 999.5 or prefix == "T":
-            digits = 0 if scaled >= 99.95 or not prefix else 1 if scaled >= 9.995 else 2
-            return f"{scaled:.{digits}f} {prefix}"
-    raise AssertionError("unreachable")
-
-
-def _wrapped(text: str, indent: str = "") -> Iterator[str]:
-    yield from textwrap.wrap(
-        plain(text), _WIDTH, initial_indent=indent, subsequent_indent=indent + "  "
-    )
+        for number, layer in heavy
+    ]
+    if lines:
+        yield from grid(_LAYER, lines, width)

@@ -1,19 +1,20 @@
-"""Test-time scaling in words and numbers, 80 columns wide."""
+"""Test-time scaling in words and numbers."""
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TextIO
 
 from edgebench.analysis.per_row.row_labels import labels
 from edgebench.analysis.table_types import Row
+from edgebench.render.console import DEPLOY, GOOD, QUIET, TITLE, WARN, paint
+from edgebench.render.text_grid import GridRow, columns, grid
+from edgebench.render.wrapping import Line, wrapped
 from edgebench.scaling.accuracy_curves import Choice, Point, Scaled, Scalings, time_of
 from edgebench.scaling.cost_fit import Fit
 from edgebench.text.plain_text import plain
 from edgebench.units import format_ns
 
-_WIDTH = 80
 HEAD = ("", "tokens", "votes", "accuracy", "95 %", "measured", "predicted", "tok/right", "J/right")
 _LEGEND = (
     "* on the front of time and accuracy; tokens: budget of a sample, cut hard; accuracy: of the "
@@ -24,36 +25,39 @@ _JOULES = "; J/right is estimated from the mean power of the timed requests"
 
 
 def render(found: Scalings, rows: Sequence[Row], out: TextIO) -> None:
-    """Every cell with its points and fits, then the picks."""
-    out.writelines(line + "\n" for line in _lines(found, rows))
+    """The picks, then every cell with its points and fits."""
+    paint(lambda width: _lines(found, rows, width), out)
 
 
-def _lines(found: Scalings, rows: Sequence[Row]) -> Iterator[str]:
+def _lines(found: Scalings, rows: Sequence[Row], width: int) -> Iterator[Line]:
     names = labels([rows[cell.row] for cell in found.cells])
     by_row = {cell.row: name for cell, name in zip(found.cells, names, strict=True)}
+    for choice in found.choices:
+        yield from wrapped(choice_words(choice, by_row), width, DEPLOY)
+        yield "", None
     for cell in found.cells:
-        yield from _cell(cell, rows[cell.row], by_row[cell.row], found.pad)
-        yield ""
+        yield from _cell(cell, rows[cell.row], by_row[cell.row], found.pad, width)
+        yield "", None
     points = [point for cell in found.cells for point in cell.points]
     known = any(point.estimated_j_per_correct is not None for point in points)
-    yield from _wrapped(_LEGEND + (_JOULES if known else ""))
-    for choice in found.choices:
-        yield ""
-        yield from _wrapped(choice_words(choice, by_row))
+    yield from wrapped(_LEGEND + (_JOULES if known else ""), width, QUIET)
 
 
-def _cell(cell: Scaled, row: Row, name: str, pad: int) -> Iterator[str]:
+def _cell(cell: Scaled, row: Row, name: str, pad: int, width: int) -> Iterator[Line]:
     title = f"{row.workload}@{row.workload_version} on {row.device} · {row.backend} {name}"
-    yield from _wrapped(plain(title))
-    for words in (asked_words(cell), *doubts(cell)):
-        yield from _wrapped(words, "  ")
-    lines = [HEAD, *(point_cells(point) for point in cell.points)]
-    used = [column for column in range(len(HEAD)) if any(line[column] != "-" for line in lines[1:])]
-    widths = {column: max(len(line[column]) for line in lines) for column in used}
-    for line in lines:
-        yield "  ".join(f"{line[c]:>{widths[c]}}" for c in used).rstrip()
+    yield from wrapped(plain(title), width, TITLE)
+    yield from wrapped(asked_words(cell), width, None, "    ", "  ")
+    for words in doubts(cell):
+        yield from wrapped(words, width, WARN, "    ", "  ")
+    lines = [point_cells(point) for point in cell.points]
+    used = [place for place in range(len(HEAD)) if any(line[place] != "-" for line in lines)]
+    rows = [
+        GridRow(line[0], [line[place] for place in used[1:]], GOOD if point.front else None)
+        for point, line in zip(cell.points, lines, strict=True)
+    ]
+    yield from grid(columns(*(HEAD[place] for place in used)), rows, width)
     for words in (prefill_words(cell, pad), decode_words(cell), agreement_words(cell)):
-        yield from _wrapped(words, "  ")
+        yield from wrapped(words, width, None, "    ", "  ")
 
 
 def asked_words(cell: Scaled) -> str:
@@ -156,9 +160,3 @@ def pick_words(choice: Choice, names: Mapping[int, str]) -> str:
             f". {choice.as_good} other points{asked} may be as accurate: their intervals reach it"
         )
     return words
-
-
-def _wrapped(text: str, indent: str = "") -> list[str]:
-    return textwrap.wrap(
-        text, _WIDTH, initial_indent=indent, subsequent_indent=indent + "  ", break_on_hyphens=False
-    )

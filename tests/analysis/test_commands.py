@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
-from edgebench.analysis import views
 from edgebench.analysis.frame import RowFrame
 from edgebench.analysis.frontier import frontier
 from edgebench.analysis.frontier_report import report
@@ -18,6 +18,7 @@ from edgebench.analysis.objectives import parse_objectives
 from edgebench.analysis.table import build_table
 from edgebench.cli import cli
 from edgebench.errors import EdgebenchError, UsageError
+from edgebench.export import chosen_columns as views
 from edgebench.export.parquet import ParquetFrame
 from edgebench.record import Record, encode
 from tests import records as make
@@ -212,13 +213,13 @@ def test_compare_ends_with_5_where_nothing_may_be_compared(tmp_path: Path) -> No
         ("pick", "{file}", "--require", "latency.p50<=3"),
         ("pick", "{file}", "--minimize", "throughput"),
         ("pick", "{file}", "--minimize", "latency.p50", "--maximize", "throughput"),
-        ("view", "mnasnet", "{file}"),
-        ("view", "iso-latency", "{file}", "--by", "nothing"),
-        ("view", "iso-latency", "{file}", "--target", "3ms"),
-        ("view", "iso-quality", "{file}", "--exponent", "-0.1"),
-        ("view", "iso-quality", "{file}", "--at", "nan"),
-        ("view", "mnasnet", "{file}", "--target", "3ms", "--by", "threads"),
-        ("view", "efficientllm", "{file}", "--at", "3ms"),
+        ("show", "{file}", "--columns", "mnasnet"),
+        ("show", "{file}", "--columns", "iso-latency", "--by", "nothing"),
+        ("show", "{file}", "--columns", "iso-latency", "--target", "3ms"),
+        ("show", "{file}", "--columns", "iso-quality", "--exponent", "-0.1"),
+        ("show", "{file}", "--columns", "iso-quality", "--at", "nan"),
+        ("show", "{file}", "--columns", "mnasnet", "--target", "3ms", "--by", "threads"),
+        ("show", "{file}", "--columns", "efficientllm", "--at", "3ms"),
     ],
 )
 def test_wrong_options_are_usage_errors(arguments: Sequence[str], tmp_path: Path) -> None:
@@ -285,7 +286,7 @@ def rows() -> Any:
     return build_table(some()).rows
 
 
-def cells(view: views.View, name: str) -> dict[str, float | None]:
+def cells(view: views.ChosenColumns, name: str) -> dict[str, float | None]:
     place = [column.name for column in view.columns].index(name)
     return {line.id.split("precision=")[1].split(",")[0]: line.cells[place] for line in view.lines}
 
@@ -337,7 +338,7 @@ def test_the_reward_of_mnasnet() -> None:
 def test_a_reward_beyond_all_numbers_is_refused(
     options: list[str], says: str, tmp_path: Path
 ) -> None:
-    result = run("view", "mnasnet", write(tmp_path / "a.jsonl", some()), *options)
+    result = run("show", write(tmp_path / "a.jsonl", some()), "--columns", "mnasnet", *options)
     assert code(result) == 2
     assert says in str(result.exception)
 
@@ -369,10 +370,47 @@ def test_equal_quality_where_each_precision_has_a_limit_of_its_own(turned: bool)
 @pytest.mark.parametrize("form", ["table", "json", "csv", "md"])
 def test_views_have_all_forms(name: str, form: str, tmp_path: Path) -> None:
     file = write(tmp_path / "a.jsonl", some())
-    result = run("view", name, file, "--format", form)
+    result = run("show", file, "--columns", name, "--format", form)
     assert code(result) == 0
     if form == "json":
-        assert json.loads(result.output)["schema"] == "edgebench.view/1"
+        assert json.loads(result.output)["schema"] == "edgebench.columns/1"
+
+
+def test_chosen_columns_are_metrics_fields_and_sets_in_the_order_that_was_asked_for(
+    tmp_path: Path,
+) -> None:
+    file = write(tmp_path / "a.jsonl", some())
+    names = "memory.peak,quality.floor,mnasnet,variant_precision"
+    result = run("show", file, "--columns", names, "--target", "5ms", "--format", "json")
+    found = json.loads(result.output)
+    heads = [column["name"] for column in found["columns"]]
+    assert heads[:3] == ["memory.peak", "quality.floor", "reward"]
+    assert heads[-1] == "variant_precision"
+    rows_shown = json.loads(run("show", file, "--format", "json").output)["rows"]
+    assert len(found["lines"]) == len(rows_shown)
+    assert {line["cells"][-1] for line in found["lines"]} >= {"fp32", "int8"}
+
+
+@pytest.mark.parametrize(
+    ("columns", "says"),
+    [
+        ("latncy.p50", "did you mean 'latency.p50'"),
+        ("iso-quality,latency.p50", "chooses rows"),
+        (",", "names no column"),
+    ],
+)
+def test_a_column_that_cannot_be_shown_is_a_usage_error(
+    columns: str, says: str, tmp_path: Path
+) -> None:
+    result = run("show", write(tmp_path / "a.jsonl", some()), "--columns", columns)
+    assert code(result) == 2
+    assert says in str(result.exception)
+
+
+def test_the_former_command_view_says_what_to_type() -> None:
+    result = run("view", "efficientllm", "a.jsonl")
+    assert isinstance(result.exception, click.UsageError)
+    assert "edgebench show RESULTS... --columns NAME" in str(result.exception)
 
 
 def test_compare_restricts_to_workloads(tmp_path: Path) -> None:

@@ -148,10 +148,13 @@ def test_usage_errors(arguments: list[str]) -> None:
 def test_colour_only_where_it_is_wanted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     root = str(write_tree(tmp_path, TREE))
     monkeypatch.delenv("NO_COLOR", raising=False)
-    coloured = CliRunner().invoke(cli, ["doctor", "--sysroot", root], color=True)
+    coloured = CliRunner(env={"FORCE_COLOR": "1", "TERM": "xterm-256color"}).invoke(
+        cli, ["doctor", "--sysroot", root]
+    )
     assert "\x1b[" in coloured.output
     monkeypatch.setenv("NO_COLOR", "1")
-    plain = CliRunner().invoke(cli, ["doctor", "--sysroot", root], color=True)
+    forced = {"FORCE_COLOR": "1", "TERM": "xterm-256color"}
+    plain = CliRunner(env=forced).invoke(cli, ["doctor", "--sysroot", root])
     assert "\x1b[" not in plain.output
     assert "warn" in plain.output
 

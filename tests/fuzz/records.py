@@ -23,8 +23,8 @@ COMMANDS = (
     "pick FILE --require latency.p50<=10s",
     "compare FILE FILE",
     "gate --baseline FILE FILE",
-    "view efficientllm FILE",
-    "view iso-latency FILE",
+    "show FILE --columns efficientllm",
+    "show FILE --columns iso-latency",
     "scaling FILE",
     "roofline FILE",
 )

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,15 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 from rich.cells import cell_len
+from rich.style import Style
 
 from edgebench.analysis.table import build_table
 from edgebench.backend import Scalar
 from edgebench.cli import cli
 from edgebench.errors import StoreError
-from edgebench.record import Energy, Paced, Record, StateCheck, encode
-from edgebench.render import table_formats
+from edgebench.export.columns import columns_of
+from edgebench.record import Energy, Limit, Paced, Record, StateCheck, encode
+from edgebench.render import console, table_formats
 from tests.records import MIB, failed, offline, quality, record, replicate, samples
 
 
@@ -57,9 +60,9 @@ def realistic() -> list[Record]:
     ]
 
 
-def shown(records: list[Record], form: str = "table") -> str:
+def shown(records: list[Record], form: str = "table", verbose: bool = False) -> str:
     out = io.StringIO()
-    table_formats.render(build_table(records), form, out)
+    table_formats.render(build_table(records), form, out, verbose)
     return out.getvalue()
 
 
@@ -97,36 +100,96 @@ def test_struck_and_failed_rows_say_why_below_or_beside() -> None:
     assert "accuracy 0.41 is below the floor 0.85 [quality_below_floor]" in lines[struck + 1]
     text = " ".join(" ".join(lines).split())
     assert "x int8-dynamic threads=1 failed: the worker died of SIGSEGV [crashed]" in text
-    assert "x as-is threads=1 unsupported: no kernel for Conv [unsupported]" in text
+    assert "x as-is threads=1 unsupported [unsupported]: fix: see the log" in text
 
 
 def test_unsupported_variants_of_a_backend_stand_in_one_place() -> None:
     def unable(precision: str, threads: int, why: str) -> Record:
         return failed(variant(precision, threads), "unsupported", why, status="unsupported")
 
-    many = [unable("as-is", n, "no kernel") for n in range(1, 40)]
+    many = [unable("as-is", n, "no kernel " * 20) for n in range(1, 40)]
     text = shown([record(variant("fp32")), unable("w8", 1, "no such precision"), *many])
     assert max(cell_len(line) for line in text.splitlines()) <= 80
-    assert text.count("no kernel") == 1
-    words = " ".join(text.split())
-    assert "x ort: 40 variants unsupported: 39x no kernel" in words
-    assert "; 1x no such precision" in words
+    assert line_with(text, "unsupported") == (
+        "x ort: 40 variants unsupported [unsupported]: fix: see the log"
+    )
+    assert "no kernel" not in text
+    whole = shown(
+        [record(variant("fp32")), unable("w8", 1, "no such precision"), *many], "table", True
+    )
+    assert whole.count("x as-is") == 39
+    assert "no such precision" in whole
+
+
+def test_an_unsupported_variant_that_nothing_mends_says_why_in_one_line() -> None:
+    gone = failed(variant("fp32"), "conversion", "no kernel " * 20, status="unsupported")
+    lost = msgspec.structs.replace(gone.reasons[0], fix="")
+    text = shown([msgspec.structs.replace(gone, reasons=[lost])])
+    line = line_with(text, "unsupported [")
+    assert line.startswith("x fp32 unsupported [conversion]: no kernel")
+    assert line.endswith("...")
+    assert len(line) <= 80
 
 
 def test_it_says_what_to_deploy_what_is_slower_and_what_was_not_reached() -> None:
     text = " ".join(shown(realistic()).split())
-    assert (
-        "deploy int8-static threads=2 (not to be believed yet, the machine was busy: before the"
-        in text
-    )
-    assert "load, 0.8 per core): p50 2.3" in text
-    assert "slower than fp32: int8-dynamic threads=2 (2.1" in text
-    assert "not good enough: int8-static threads=1" in text
-    assert "±2% not reached: int8-static threads=2 ±7." in text
+    assert "deploy int8-static threads=2 (not to be believed yet): p50 2.3" in text
+    assert "the machine was busy: before the run, load, 0.8 per core; fastest of 4" in text
+    assert "slower than fp32: it takes 2.1" in text
+    assert "not reached" not in text
+    whole = " ".join(shown(realistic(), verbose=True).split())
+    assert "not good enough: int8-static threads=1" in whole
+    assert "±2% not reached: int8-static threads=2 ±7." in whole
     assert "energy unavailable: no_sensor (no power sensor was found)" in text
     assert "warn: load: 0.8 per core" in text
     assert "wake-word@1 · single_stream at 30/s" in text
     assert "6 deadlines missed in 300 queries" in text
+
+
+def test_the_deploy_line_is_the_first_of_its_block_and_names_the_floor_above_it() -> None:
+    lines = shown(realistic()).splitlines()
+    title = next(place for place, line in enumerate(lines) if line.startswith("image-class"))
+    assert lines[title].endswith(" · accuracy>=0.85")
+    assert lines[title + 1].startswith("deploy int8-static threads=2")
+
+
+def test_rows_that_compete_stand_above_those_that_are_struck_each_by_speed() -> None:
+    lines = shown(realistic()).splitlines()
+    names = [line[:24] for line in lines if " ms ±" in line]
+    assert [name[:2] + name.split()[-2] for name in names[:5]] == [
+        "* int8-static", "* fp32", "* fp32", "  int8-dynamic", "x int8-static"
+    ]  # fmt: skip
+
+
+def test_a_struck_row_shows_its_first_reason_and_how_many_there_are_besides() -> None:
+    worse = quality(
+        0.41, also=[Limit(metric="top5", value=0.5, limit=0.9, better="higher", passed=False)]
+    )
+    records = [record(variant("fp32")), record(variant("int8-static"), quality=worse)]
+    assert "[quality_below_floor] and 1 more" in " ".join(shown(records).split())
+    assert "[quality_limit_missed]" not in shown(records)
+    assert "[quality_limit_missed]" in shown(records, verbose=True)
+
+
+@pytest.mark.parametrize("style", console.STYLES)
+@pytest.mark.parametrize("ground", [(0, 0, 0), (255, 255, 255)], ids=["black", "white"])
+def test_every_colour_can_be_read_on_white_and_on_black(
+    style: Style, ground: tuple[int, int, int]
+) -> None:
+    assert not style.strike
+    assert not style.dim
+    if style.color is not None:
+        lights = [_luminance(style.color.get_truecolor()), _luminance(ground)]
+        assert (max(lights) + 0.05) / (min(lights) + 0.05) >= 4.5
+
+
+def _luminance(colour: Sequence[int]) -> float:
+    """That of WCAG 2.2."""
+    linear = [
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4
+        for part in (value / 255 for value in colour)
+    ]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
 def test_energy_has_a_column_where_it_was_measured() -> None:
@@ -182,7 +245,7 @@ def test_markdown_is_a_table_that_no_name_breaks_out_of() -> None:
     hostile = "a|b <script>alert(1)</script> `c` [x](http://y) @all"
     text = shown([failed(variant("fp32"), "crashed", hostile), record(variant("fp32", 2))], "md")
     rows = [line for line in text.splitlines() if line.startswith("|")]
-    assert {line.replace(r"\|", "").count("|") for line in rows} == {10}
+    assert {line.replace(r"\|", "").count("|") for line in rows} == {9}
     assert "<script>" not in text
     assert "](" not in text.replace(r"\]", "")
     assert "**deploy fp32" in text
@@ -191,7 +254,9 @@ def test_markdown_is_a_table_that_no_name_breaks_out_of() -> None:
 def test_csv_has_units_in_its_head_and_empty_cells_for_the_unknown() -> None:
     rows = list(csv.DictReader(io.StringIO(shown(realistic(), "csv"))))
     assert len(rows) == len(realistic())
-    assert rows[3]["variant"] == "batch=1;precision=int8-static;threads=2"
+    assert json.loads(rows[3]["variant"]) == {"batch": 1, "precision": "int8-static", "threads": 2}
+    assert (rows[3]["variant_precision"], rows[3]["variant_threads"]) == ("int8-static", "2")
+    assert list(rows[3]) == [column.name for column in columns_of(build_table(realistic()).rows)]
     assert float(rows[3]["latency.p50_ns"]) == pytest.approx(2.3e6, rel=0.02)
     assert float(rows[3]["latency.p50_low_ns"]) < float(rows[3]["latency.p50_ns"])
     assert rows[3]["pareto"] == "true"

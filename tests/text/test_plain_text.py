@@ -117,7 +117,8 @@ def hostile_file(folder: Path) -> Path:
     "command",
     [
         "show", "show --format json", "show --format csv", "show --format md", "frontier",
-        "view efficientllm", "view efficientllm --format md", "view efficientllm --format csv",
+        "show --columns efficientllm", "show --columns efficientllm --format md",
+        "show --columns efficientllm,variant --format csv", "show --verbose",
         "compare FILE", "compare FILE --format md", "roofline", "report -o -  --format md",
         "export -o OUT.csv", "export -o OUT.json", "export -o OUT.md", "gate --baseline FILE",
         "gate --baseline FILE --format junit", "gate --baseline FILE --format md",

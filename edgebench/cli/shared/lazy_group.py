@@ -16,10 +16,19 @@ if TYPE_CHECKING:
 
 class LazyGroup(click.Group):
     """`commands_help`: name -> help line, so that `--help` imports no command. `module`: the pattern
-    of the module that holds a command's `command`; a name that Python keeps for itself ends with `_`."""
+    of the module that holds a command's `command`; a name that Python keeps for itself ends with `_`.
+    `moved`: a former command -> what to type in its place."""
 
-    def __init__(self, *args: Any, commands_help: Mapping[str, str], module: str, **kwargs: Any):
+    def __init__(
+        self,
+        *args: Any,
+        commands_help: Mapping[str, str],
+        module: str,
+        moved: Mapping[str, str] | None = None,
+        **kwargs: Any,
+    ):
         super().__init__(*args, **kwargs)
+        self._moved = moved or {}
         self._help_of = commands_help
         self._module = module
 
@@ -55,6 +64,8 @@ class LazyGroup(click.Group):
         if args and args[0] not in self._help_of and not args[0].startswith("-"):
             from edgebench.text.did_you_mean import did_you_mean
 
+            if args[0] in self._moved:
+                ctx.fail(f"the command {args[0]!r} is now: {self._moved[args[0]]}")
             ctx.fail(f"no command {args[0]!r}{did_you_mean(args[0], self._help_of)}")
         return super().resolve_command(ctx, args)
 

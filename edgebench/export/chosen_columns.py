@@ -1,4 +1,6 @@
-"""Views of the literature over the rows of a table. What a row does not tell stays unknown.
+"""Columns that a reader chooses: metrics, fields of a row, and the literature's sets by their names.
+
+What a row does not tell stays unknown, with the reason.
 
 - efficientllm: the columns of EfficientLLM (arXiv 2505.13840, section 3).
 - mnasnet: the reward ACC * (LAT / T)**w of MnasNet (arXiv 1807.11626, equation 2).
@@ -9,21 +11,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Final, Literal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
 
 import msgspec
 
 from edgebench.analysis.competition import groups
 from edgebench.analysis.table_types import Row
 from edgebench.errors import UsageError
+from edgebench.export.columns import columns_of
+from edgebench.metrics import METRICS
 from edgebench.text.did_you_mean import did_you_mean
 from edgebench.units import format_ns
 
-SCHEMA: Final = "edgebench.view/1"
+SCHEMA: Final = "edgebench.columns/1"
 MNASNET_W: Final = -0.07
 
-Number = float | None
 _NO_SERIES = "records hold no series of it over time"
 _CLOSED_LOOPS = ("single_stream", "sustained", "generate")
 
@@ -42,20 +46,76 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     ranked: bool  # False: its answers are not good enough, or something else strikes it
     label: str  # value of the axis, of the iso views; else backend and variant
-    cells: list[Number]  # one per column
+    cells: list[Any]  # one per column: a number, or what a field holds
     unknown: dict[str, str]  # column -> why its cell is None
 
 
-class View(msgspec.Struct, frozen=True, kw_only=True):
-    schema: Literal["edgebench.view/1"] = SCHEMA
-    name: str
+class ChosenColumns(msgspec.Struct, frozen=True, kw_only=True):
+    schema: Literal["edgebench.columns/1"] = SCHEMA
+    name: str  # what was asked for
     columns: list[Column]
     lines: list[Line]
     notes: list[str]
 
 
 #: A cell: its value, or None and why.
-_Cell = tuple[Number, str]
+_Cell = tuple[Any, str]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the sets of the literature take besides the rows."""
+
+    target_ns: float | None = None  # T of mnasnet
+    exponent: float = MNASNET_W
+    axis: str = "precision"  # whose values the iso sets compare
+    budget_ns: float | None = None  # of iso-latency
+    level: float | None = None  # of iso-quality
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Columns that stand together, and their cells of a row."""
+
+    columns: Sequence[Column]
+    cells: Callable[[Row], list[_Cell]]
+
+
+def choose(rows: Sequence[Row], names: Sequence[str], options: Options) -> ChosenColumns:
+    """The columns of these names: metrics, fields of the flat table (docs/export.md), and sets.
+
+    A set alone has the rows of the literature; beside others it has those of the table. Raises UsageError.
+    """
+    if len(names) == 1 and names[0] in SETS:
+        return SETS[names[0]](rows, options)
+    parts = [_part(name, rows, options) for name in names]
+    columns = [column for part in parts for column in part.columns]
+    lines = [
+        _line(row, columns, [cell for part in parts for cell in part.cells(row)]) for row in rows
+    ]
+    return ChosenColumns(name=",".join(names), columns=columns, lines=lines, notes=[])
+
+
+def _part(name: str, rows: Sequence[Row], options: Options) -> _Part:
+    if name in METRICS:
+        metric = METRICS[name]
+        column = Column(name=name, unit=metric.unit, meaning=metric.label)
+        return _Part([column], lambda row: [(metric.value(row), metric.why_unknown(row))])
+    if name == "efficientllm":
+        return _efficient_part(rows)
+    if name == "mnasnet":
+        return _reward_part(_target(options), options.exponent)
+    if name in SETS:
+        raise UsageError(f"{name} chooses rows, not columns alone", "ask for it by itself")
+    fields = {column.name: column for column in columns_of(rows)}
+    if name not in fields:
+        near = did_you_mean(name, [*METRICS, *SETS, *fields])
+        raise UsageError(
+            f"no column {name!r}{near}", "docs/table.md lists metrics, docs/export.md other columns"
+        )
+    value = fields[name].value
+    column = Column(name=name, unit="", meaning="")
+    return _Part([column], lambda row: [(value(row), row.unknown.get(name, "unknown"))])
 
 
 def _line(row: Row, columns: Sequence[Column], cells: Sequence[_Cell], label: str = "") -> Line:
@@ -89,22 +149,26 @@ _EFFICIENT = [
 ]
 
 
-def efficientllm(rows: Sequence[Row]) -> View:
+def efficientllm(rows: Sequence[Row]) -> ChosenColumns:
     """The columns of EfficientLLM, as far as rows tell them."""
+    part = _efficient_part(rows)
+    lines = [_line(row, part.columns, part.cells(row)) for row in rows if row.status == "ok"]
+    return ChosenColumns(name="efficientllm", columns=_EFFICIENT, lines=lines, notes=[])
+
+
+def _efficient_part(rows: Sequence[Row]) -> _Part:
     by_id = {(row.device, row.run, row.id): row for row in rows}
-    lines = []
-    for row in rows:
-        if row.status != "ok":
-            continue
+
+    def cells(row: Row) -> list[_Cell]:
         samples: _Cell = (row.throughput_per_s, row.unknown.get("throughput_per_s", "unknown"))
         watts: _Cell = (row.energy.average_w, row.energy.reason or "not measured")
-        cells: list[_Cell] = [
+        return [
             (None, _NO_SERIES), (None, _NO_SERIES), _mean_latency(row),
             (None, "nothing is trained"), samples, _token_rate(row), watts,
             _compression(row, by_id),
         ]  # fmt: skip
-        lines.append(_line(row, _EFFICIENT, cells))
-    return View(name="efficientllm", columns=_EFFICIENT, lines=lines, notes=[])
+
+    return _Part(_EFFICIENT, cells)
 
 
 def _token_rate(row: Row) -> _Cell:
@@ -149,7 +213,17 @@ _REWARD = [
 ]
 
 
-def mnasnet(rows: Sequence[Row], target_ns: float, exponent: float = MNASNET_W) -> View:
+def _reward_part(target_ns: float, exponent: float) -> _Part:
+    return _Part(_REWARD, lambda row: _reward(row, target_ns, exponent))
+
+
+def _target(options: Options) -> float:
+    if options.target_ns is None:
+        raise UsageError("mnasnet needs the target latency T", "--target 10ms")
+    return options.target_ns
+
+
+def mnasnet(rows: Sequence[Row], target_ns: float, exponent: float = MNASNET_W) -> ChosenColumns:
     """Ranked rows, the highest reward first within each group. Raises UsageError where a reward is
     beyond all numbers."""
     lines = []
@@ -160,7 +234,7 @@ def mnasnet(rows: Sequence[Row], target_ns: float, exponent: float = MNASNET_W) 
             found.append(_line(row, _REWARD, cells))
         lines += sorted(found, key=lambda line: (line.cells[0] is None, -(line.cells[0] or 0.0)))
     notes = [f"T = {format_ns(target_ns)}, w = {exponent:g}"]
-    return View(name="mnasnet", columns=_REWARD, lines=lines, notes=notes)
+    return ChosenColumns(name="mnasnet", columns=_REWARD, lines=lines, notes=notes)
 
 
 def _reward(row: Row, target_ns: float, exponent: float) -> list[_Cell]:
@@ -205,7 +279,9 @@ _ISO = [
 ]
 
 
-def iso_latency(rows: Sequence[Row], axis: str = "precision", at_ns: float | None = None) -> View:
+def iso_latency(
+    rows: Sequence[Row], axis: str = "precision", at_ns: float | None = None
+) -> ChosenColumns:
     """Of each value of the axis the row of best quality that is not slower than the budget; by
     default the median latency of the fastest row of the group's best quality."""
 
@@ -220,7 +296,9 @@ def iso_latency(rows: Sequence[Row], axis: str = "precision", at_ns: float | Non
     return _iso("iso-latency", rows, axis, at_ns, budget, choose)
 
 
-def iso_quality(rows: Sequence[Row], axis: str = "precision", at: float | None = None) -> View:
+def iso_quality(
+    rows: Sequence[Row], axis: str = "precision", at: float | None = None
+) -> ChosenColumns:
     """Of each value of the axis the fastest row that is at least as good as the level; by default
     the floor (or ceiling) of the workload where it is one for all, else the quality of the group's
     worst row."""
@@ -247,7 +325,7 @@ def _iso(
     at: float | None,
     default: Callable[[Sequence[Row]], float],
     choose: Callable[[Sequence[Row], float], Row | None],
-) -> View:
+) -> ChosenColumns:
     axes = {"backend", *(known for row in rows for known in row.variant)}
     if rows and axis not in axes:
         raise UsageError(f"no axis {axis!r} in the results{did_you_mean(axis, axes)}")
@@ -276,7 +354,7 @@ def _iso(
                 (ns.p50_high, found.unknown.get("latency_ns.p50_high", "unknown")),
             ]  # fmt: skip
             lines.append(_line(found, _ISO, cells, f"{key.workload} {axis}={value}"))
-    return View(name=name, columns=_ISO, lines=lines, notes=notes)
+    return ChosenColumns(name=name, columns=_ISO, lines=lines, notes=notes)
 
 
 def _latency(row: Row) -> float:
@@ -293,3 +371,12 @@ def _reaches(row: Row, level: float) -> bool:
     assert row.quality is not None
     sign = 1 if row.quality.better == "higher" else -1
     return _goodness(row) >= sign * level
+
+
+#: The sets by name, with the rows and the order that their sources give them.
+SETS: Mapping[str, Callable[[Sequence[Row], Options], ChosenColumns]] = {
+    "efficientllm": lambda rows, options: efficientllm(rows),
+    "mnasnet": lambda rows, options: mnasnet(rows, _target(options), options.exponent),
+    "iso-latency": lambda rows, options: iso_latency(rows, options.axis, options.budget_ns),
+    "iso-quality": lambda rows, options: iso_quality(rows, options.axis, options.level),
+}

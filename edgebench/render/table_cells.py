@@ -1,0 +1,128 @@
+"""The columns of numbers of the trade-off table, the same on a terminal, in Markdown and in notebooks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from edgebench.analysis.table_types import Row
+from edgebench.render.number_format import UNKNOWN, half_width, measured
+from edgebench.text.plain_text import plain
+from edgebench.units import format_ns, format_rate
+
+
+@dataclass(frozen=True)
+class NumberColumn:
+    """A head and the cell of a row under it."""
+
+    name: str
+    cell: Callable[[Row], str]
+    dispensable: bool = False  # other columns tell the same
+
+
+def number_columns(rows: Sequence[Row]) -> list[NumberColumn]:
+    """Those of rows of one scenario; the energy has one only where some row has a value."""
+    scenario = rows[0].scenario
+    columns = [*_SPEED.get(scenario, _SPEED["single_stream"]), _MEMORY, _QUALITY]
+    if any(row.energy.j_per_inference is not None for row in rows):
+        columns.append(_ENERGY)
+    return columns
+
+
+def p50_cell(row: Row) -> str:
+    ns = row.latency_ns
+    return measured(ns.p50, ns.p50_low, ns.p50_high, "ns")
+
+
+def p90_cell(row: Row) -> str:
+    """The 90th percentile, or the upper bound that stands for it ("<=7.63 ms"; of p99 in words)."""
+    ns = row.latency_ns
+    if ns.p90 is not None or row.imported is None:
+        return measured(ns.p90, ns.p90_low, ns.p90_high, "ns")
+    if ns.p90_early_stopping is not None:
+        return f"<={format_ns(ns.p90_early_stopping)}"
+    others = (
+        (ns.p99, "p99 "),
+        (ns.p99_early_stopping, "p99<="),
+        (ns.p999_early_stopping, "p99.9<="),
+    )
+    for value, name in others:
+        if value is not None:
+            return f"{name}{format_ns(value)}"
+    return UNKNOWN
+
+
+def first_token_cell(row: Row) -> str:
+    made = row.generate
+    return measured(made.ttft_ns, made.ttft_low_ns, made.ttft_high_ns, "ns") if made else UNKNOWN
+
+
+def next_token_cell(row: Row) -> str:
+    made = row.generate
+    return measured(made.tpot_ns, made.tpot_low_ns, made.tpot_high_ns, "ns") if made else UNKNOWN
+
+
+def token_rate_cell(row: Row) -> str:
+    """New tokens per second after the first one."""
+    return _rate(row.generate.decode_tokens_per_s if row.generate else None)
+
+
+def quality_cell(row: Row) -> str:
+    """ "0.880 -0.005": the value and its distance to fp32."""
+    quality = row.quality
+    if quality is None or quality.value is None:
+        return UNKNOWN
+    delta = "" if quality.delta is None else f" {quality.delta:+.3f}"
+    return f"{quality.value:.3f}{delta}"
+
+
+def energy_cell(row: Row) -> str:
+    """ "31.2 mJ ±3.2%": joules per inference and their uncertainty, or why there are none."""
+    joules, half = row.energy.j_per_inference, row.energy.uncertainty_j
+    if joules is None:
+        return plain(row.energy.reason or UNKNOWN)
+    low, high = (None, None) if half is None else (joules - half, joules + half)
+    return measured(joules, low, high, "J")
+
+
+def _request_cell(row: Row) -> str:
+    p50 = row.latency_ns.p50
+    return UNKNOWN if p50 is None else format_ns(p50)
+
+
+def _served_cell(row: Row) -> str:
+    spread = half_width(row.throughput_per_s, row.throughput_low_per_s, row.throughput_high_per_s)
+    return " ".join(filter(None, (_rate(row.throughput_per_s), spread)))
+
+
+def _mebibytes(row: Row) -> str:
+    """Without the unit, which the head holds: four columns decide whether a label fits."""
+    if row.memory_peak_bytes is None:
+        return UNKNOWN
+    value = row.memory_peak_bytes / 2**20
+    return f"{value:.{0 if value >= 99.95 else 1}f}"
+
+
+def _rate(per_s: float | None) -> str:
+    return UNKNOWN if per_s is None else format_rate(per_s)
+
+
+_MEMORY = NumberColumn("MiB", _mebibytes)
+_QUALITY = NumberColumn("quality", quality_cell)
+_ENERGY = NumberColumn("energy", energy_cell)
+_SERVED = [NumberColumn("items/s", _served_cell)]
+_SPEED = {
+    "offline": _SERVED,
+    "server": _SERVED,
+    "generate": [
+        NumberColumn("p50", _request_cell),
+        NumberColumn("TTFT", first_token_cell),
+        NumberColumn("TPOT", next_token_cell),
+        NumberColumn("tok/s", token_rate_cell, dispensable=True),
+    ],
+    "single_stream": [
+        NumberColumn("p50", p50_cell),
+        NumberColumn("p90", p90_cell),
+        NumberColumn("items/s", lambda row: _rate(row.throughput_per_s)),
+    ],
+}
