@@ -284,7 +284,7 @@ def test_a_name_that_is_no_input_is_refused_before_anything_is_measured(
     nodes = [node("Gather", "table ids", "rows"), node("Mul", "rows gain")]
     path, samples = tmp_path / "m.onnx", tmp_path / "in.npz"
     onnx.save(model(nodes, inputs, {"table": np.ones((9, 2), np.float32)}), path)
-    np.savez(samples, **dict.fromkeys(own, np.ones(4)))
+    np.savez(samples, **dict.fromkeys(own, np.ones(4)))  # type: ignore[arg-type]
     given = OwnInputs(ranges=ranges, file=samples if own else None)
     with pytest.raises(UsageError, match=said) as refused:
         workload_for_model(path, shapes, inputs=given)
