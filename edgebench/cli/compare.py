@@ -20,11 +20,34 @@ FORMATS = ("table", "json", "md", "csv")
 @click.command("compare")
 @click.argument("paths", metavar="A B...", nargs=-1, required=True, type=Path)
 @click.option(
-    "--metric", "names", multiple=True, metavar="NAME", help="May be given several times."
+    "--metric",
+    "names",
+    multiple=True,
+    metavar="NAME",
+    help="Compare only this metric, such as latency.p99 (repeatable).",
 )
-@click.option("--workload", "workloads", multiple=True, help="May be given several times.")
-@click.option("--confidence", type=float, default=COMPARED, show_default=True)
-@click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
+@click.option(
+    "--workload",
+    "workloads",
+    multiple=True,
+    metavar="NAME",
+    help="Compare only this workload (repeatable).",
+)
+@click.option(
+    "--confidence",
+    type=float,
+    default=COMPARED,
+    show_default=True,
+    help="Confidence of the printed intervals.",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(FORMATS),
+    default="table",
+    show_default=True,
+    help="Format of the comparison on stdout.",
+)
 def command(
     paths: Sequence[Path],
     names: Sequence[str],
@@ -32,13 +55,19 @@ def command(
     confidence: float,
     form: str,
 ) -> int:
-    """Compare result files, folders of them, or exported Parquet files with the first one.
+    """Compare the cells of B with the same cells of A, which is the baseline.
 
-    A row that is struck is not compared, except where all that it misses is a limit of its device.
+    A and B are result files, folders of them, or exported Parquet files. The output starts with what
+    differs between the devices and set-ups. It lists the cells that cannot be compared, with the
+    reason; struck rows are among them, except those that only miss a limit of their device. `compare`
+    does not judge regressions: `gate` does.
 
-    What differs around them is said first; cells that may not be compared are listed with the
-    reason. Exit codes: 0 where some cell was compared, 5 where none may be, 2 for a wrong option,
-    7 where results cannot be read. Nothing here judges a regression: that is `gate`.
+    \b
+    Example:
+      edgebench compare old.jsonl new.jsonl --metric latency.p50
+
+    Exit codes: 0 at least one cell was compared; 2 wrong option; 5 no cell can be compared; 7
+    results cannot be read.
     """
     gc.disable()
     if len(paths) < 2:

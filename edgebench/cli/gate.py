@@ -22,31 +22,49 @@ _FILE = click.Path(exists=True, dir_okay=False)
 
 @click.command(name="gate", cls=VerdictCommand, epilog=EPILOG)
 @click.argument("candidate", required=False, type=_FILE, metavar="[CANDIDATE.jsonl]")
-@click.option("--policy", type=_FILE, help="What is compared and how: gate.yaml.")
-@click.option("--base", multiple=True, metavar="SPEC", help="In place of the policy's base.")
-@click.option("--head", multiple=True, metavar="SPEC", help="In place of the policy's head.")
-@click.option("--budget", help="In place of the policy's: 60s.")
-@click.option("--baseline", type=_FILE, help="Stored results that CANDIDATE is held against.")
-@click.option("--limit", "limits", multiple=True, help='Of CANDIDATE: "latency.p99 <= 30 ms".')
 @click.option(
-    "--inconclusive", type=click.Choice(["pass", "fail"]), help="What INCONCLUSIVE counts as."
+    "--policy", type=_FILE, help="File that says what to compare and how, such as gate.yaml."
 )
+@click.option("--base", multiple=True, metavar="SPEC", help="Replaces the policy's baseline.")
+@click.option("--head", multiple=True, metavar="SPEC", help="Replaces the policy's candidate.")
+@click.option("--budget", metavar="TIME", help="Replaces the policy's time budget, such as 60s.")
+@click.option("--baseline", type=_FILE, help="Stored results to compare CANDIDATE with.")
+@click.option(
+    "--limit", "limits", multiple=True, metavar="LIMIT",
+    help='Limit that CANDIDATE must meet, such as "latency.p99 <= 30 ms" (repeatable).',
+)  # fmt: skip
+@click.option(
+    "--inconclusive", type=click.Choice(["pass", "fail"]),
+    help="Whether the verdict INCONCLUSIVE passes (exit code 0) or fails (4).  [default: the "
+    "policy's, else fail]",
+)  # fmt: skip
 @click.option(
     "--out", type=click.Path(file_okay=False), default="results", show_default=True,
-    help="Folder for the raw pairs.",
+    help="Folder for the file of raw pairs.",
 )  # fmt: skip
-@click.option("--no-energy", is_flag=True, help="Read no meter: pairs take less time.")
+@click.option("--no-energy", is_flag=True, help="Do not measure energy; pairs then take less time.")
 @click.option("--energy-root", hidden=True, type=click.Path(exists=True, file_okay=False))
-@click.option("--no-save", is_flag=True, help="Keep no raw pairs.")
-@click.option("--junit", type=click.Path(dir_okay=False), help="Write a JUnit XML file as well.")
-@click.option("--markdown", type=click.Path(dir_okay=False), help="Write a comment body as well.")
-@click.option("--github", is_flag=True, help="Write a step summary and annotations.")
-@click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
+@click.option("--no-save", is_flag=True, help="Write no file of raw pairs.")
+@click.option("--junit", type=click.Path(dir_okay=False), help="Also write a JUnit XML file.")
+@click.option(
+    "--markdown", type=click.Path(dir_okay=False),
+    help="Also write Markdown for a pull-request comment.",
+)  # fmt: skip
+@click.option("--github", is_flag=True, help="Also write a GitHub step summary and annotations.")
+@click.option(
+    "--format", "form", type=click.Choice(FORMATS), default="table", show_default=True,
+    help="Format of the verdict on stdout.",
+)  # fmt: skip
 def command(**given: Any) -> int:
-    """Judge a change: the A/B of --policy, or stored results against limits.
+    """Judge a change in CI: measure the pairs of --policy, or check the stored results CANDIDATE.
 
-    Latency is judged only where base and head are measured in this job. Of two stored files it is shown
-    and not judged; limits like "latency.p99 <= 30 ms", memory, size and quality are.
+    Latency can only be compared within one job, so of two stored files it is shown but not judged.
+    Their memory, size and quality are judged, and so are limits such as "latency.p99 <= 30 ms".
+
+    \b
+    Examples:
+      edgebench gate --policy gate.yaml
+      edgebench gate --baseline old.jsonl new.jsonl
     """
     return finish(concluded(given, lambda: _judged(given)), given)
 
@@ -56,7 +74,8 @@ def _judged(given: dict[str, Any]) -> GateReport:
     stored = given["candidate"] or given["baseline"] or given["limits"]
     if not stored and given["policy"] is None:
         raise UsageError(
-            "nothing to judge", "give --policy gate.yaml, or --baseline OLD.jsonl NEW.jsonl"
+            "gate has nothing to judge",
+            "give --policy gate.yaml, or --baseline OLD.jsonl NEW.jsonl",
         )
     policy = None
     if given["policy"]:
@@ -97,7 +116,7 @@ def _measured(given: Mapping[str, Any], policy: Any) -> GateReport:
         )
     if not policy.limits:
         return report
-    note = f"the limits of {path} are not judged here: they are of stored results"
+    note = f"the limits of {path} were not judged: they apply to stored results (edgebench gate NEW.jsonl)"
     return msgspec.structs.replace(report, notes=[*report.notes, note])
 
 
@@ -108,10 +127,12 @@ def _stored(given: Mapping[str, Any], policy: Any) -> GateReport:
     from edgebench.store import iter_records
 
     if given["candidate"] is None:
-        raise UsageError("no results to judge", "name the file: edgebench gate ... NEW.jsonl")
+        raise UsageError(
+            "the result file to judge is missing", "name it last: edgebench gate ... NEW.jsonl"
+        )
     if given["base"] or given["head"] or given["budget"]:
         raise UsageError(
-            "--base, --head and --budget are of a measurement, and stored results are not measured",
+            "--base, --head and --budget belong to a measurement; stored results are only checked",
             "leave them out",
         )
     limits = [parse_limit(text) for text in [*given["limits"], *(policy.limits if policy else [])]]

@@ -28,25 +28,40 @@ TAKES = {
 @click.command("view")
 @click.argument("name", type=click.Choice(list(TAKES)))
 @click.argument("paths", metavar="RESULTS...", nargs=-1, required=True, type=Path)
-@click.option("--target", metavar="TIME", help="mnasnet: T, like 10ms.")
+@click.option("--target", metavar="TIME", help="mnasnet: the target latency T, such as 10ms.")
 @click.option(
-    "--exponent", type=float, default=views.MNASNET_W, show_default=True, help="mnasnet: w."
+    "--exponent",
+    type=float,
+    default=views.MNASNET_W,
+    show_default=True,
+    help="mnasnet: the exponent w.",
 )
 @click.option(
     "--by",
     "axis",
     default="precision",
     show_default=True,
-    help="iso views: the axis whose values are compared (or backend).",
+    help="iso-latency, iso-quality: the variant axis to compare, or `backend`.",
 )
-@click.option("--at", metavar="TIME|QUALITY", help="iso views: the budget.")
-@click.option("--workload", "workloads", multiple=True, metavar="NAME", help="These alone.")
+@click.option(
+    "--at",
+    metavar="TIME|QUALITY",
+    help="iso-latency, iso-quality: the latency or the quality to compare at.",
+)
+@click.option(
+    "--workload",
+    "workloads",
+    multiple=True,
+    metavar="NAME",
+    help="Use only this workload (repeatable).",
+)
 @click.option(
     "--format",
     "form",
     type=click.Choice(["table", "json", "csv", "md"]),
     default="table",
     show_default=True,
+    help="Format of the table on stdout.",
 )
 @click.pass_context
 def command(
@@ -60,19 +75,24 @@ def command(
     workloads: Sequence[str],
     form: str,
 ) -> None:
-    """Print result files as EfficientLLM or MnasNet would, or at equal latency or quality.
+    """Print RESULTS with the metrics of a paper (EfficientLLM, MnasNet), or at equal latency or quality.
 
-    What a record does not tell is unknown, with the reason. Exit codes: 0, 2 for a wrong option, 7
-    where results cannot be read.
+    A value that the results do not hold is printed as unknown, with the reason.
+
+    \b
+    Example:
+      edgebench view mnasnet results/ --target 10ms
+
+    Exit codes: 0 ok; 2 wrong option; 7 results cannot be read.
     """
     foreign = {option for each in TAKES.values() for option in each}.difference(TAKES[name])
     for option in context.command.params:
         given = context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
         if given and option.name in foreign:
-            raise UsageError(f"the view {name} takes no {option.opts[0]}", "leave it out")
+            raise UsageError(f"the view {name} has no option {option.opts[0]}", "leave it out")
     loaded = load(paths)
     if loaded.table is None:
-        raise UsageError("views need result files, not Parquet", "give the .jsonl files")
+        raise UsageError("view reads result files, not Parquet", "give the .jsonl files")
     only(loaded.frame, workloads)  # complains of an unknown name
     rows = [row for row in loaded.table.rows if not workloads or row.workload in workloads]
     view = _view(name, rows, target, exponent, axis, at)
@@ -93,10 +113,14 @@ def _view(
         return views.efficientllm(rows)
     if name == "mnasnet":
         if target is None:
-            raise UsageError("mnasnet needs the target latency T", "--target 10ms")
+            raise UsageError(
+                "the view mnasnet needs a target latency", "give it, such as --target 10ms"
+            )
         target_ns = parse_duration_s(target) * 1e9
         if target_ns <= 0:
-            raise UsageError("--target 0 is no latency", "--target 10ms")
+            raise UsageError(
+                "--target must be more than 0", "give a latency, such as --target 10ms"
+            )
         return views.mnasnet(rows, target_ns, exponent)
     if name == "iso-latency":
         return views.iso_latency(rows, axis, None if at is None else parse_duration_s(at) * 1e9)
@@ -110,5 +134,5 @@ def _quality(text: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise UsageError(f"--at {text!r} is no quality", "like 0.88")
+        raise UsageError(f"--at {text!r} is not a quality", "give a number, such as 0.88")
     return value

@@ -73,7 +73,7 @@ def _refuse_foreign(path: Path) -> None:
         raise StoreError(f"{path}: cannot be replaced: {error.strerror}") from None
     if beginning and _SIGN not in beginning:
         raise StoreError(
-            f"{path}: is there, and was not written by `edgebench gate`",
+            f"{path}: the file exists and was not written by `edgebench gate`",
             "name another file, or remove it",
         )
 
