@@ -6,7 +6,7 @@ EdgebenchError                   base: one message, one fix, one exit code (6), 
 ├── AssetError                   6: a model or data file cannot be had or is not what it should be
 ├── StoreError                   7: results cannot be written or read
 ├── DeviceStateError             3: the machine is in no state to measure, under --strict
-├── InternalError                70: a mistake of edgebench itself: no verdict, whatever was judged
+├── InternalError                70: an error in edgebench itself: no verdict, whatever was judged
 └── UnsupportedError             a backend cannot do what was asked: becomes a row, never a fallback
 """
 
@@ -31,7 +31,7 @@ class ExitCode(IntEnum):
     INVALID = 5  # ab, gate, compare: no valid comparison
     ASSET = 6  # a model or data file cannot be had
     STORE = 7  # results cannot be written or read, or the system refuses what they need
-    INTERNAL = 70  # a mistake of edgebench itself: nothing is said of what was to be judged
+    INTERNAL = 70  # an error in edgebench itself: nothing is said of what was to be judged
     INTERRUPTED = 130  # Ctrl-C, SIGTERM, SIGHUP, SIGQUIT, SIGXCPU; what was measured is kept
 
 

@@ -182,7 +182,7 @@ def _made(kind: Any) -> Backend:
     except Exception as error:  # a stranger's class may raise anything; it is reported, not lost
         raise ImportError(f"{kind!r} cannot be instantiated") from error
     if not isinstance(backend, Backend):
-        raise ImportError(f"{kind!r} is no subclass of edgebench.backend.Backend")  # noqa: TRY004
+        raise ImportError(f"{kind!r} is not a subclass of edgebench.backend.Backend")  # noqa: TRY004
     return backend
 
 

@@ -91,7 +91,7 @@ def _device_untold(pairs: Sequence[Pair], side: Side) -> Iterator[Reason]:
         if told is not None and not pair.device and not computes_itself(told.device):
             yield Reason(
                 code="device_untold",
-                message=f"it computed on {told.device} and did not say so beforehand: CPU time, which "
-                "was to be judged, tells nothing of it",
+                message=f"it computed on {told.device} without declaring it: CPU time, which "
+                "is judged, does not cover that device",
                 fix="the backend's `Session.device` must name the device",
             )

@@ -82,7 +82,7 @@ def points(request: Request, workload: Workload) -> list[Variant]:
     if twice := sorted(request.sets.keys() & request.base.sets.keys()):
         raise UsageError(
             f"{twice[0]} is given for both sides, and base ({request.base.text}) sets it as well",
-            "leave one of them out: head has what base sets, unless it says otherwise",
+            "leave one of them out: head takes the values of base unless it sets its own",
         )
     own = {*request.base.sets, *request.head.sets}
     axes = workload.matrix.axes

@@ -160,8 +160,8 @@ def _signed(objective: Objective, column: Uncertain, groups: Codes) -> SignedObj
     betters = {names.get("quality.better") for names in groups.names}
     if objective.better is None and objective.asked == "lower" and "higher" in betters:
         raise UsageError(
-            f"--objective {objective.metric.name}:min asks for the worst answers",
-            f"of this quality higher is better: {objective.metric.name}:max",
+            f"--objective {objective.metric.name}:min would look for the lowest quality",
+            f"higher values of this quality are better: {objective.metric.name}:max",
         )
     if objective.better is not None or len(betters) == 1:
         return SignedObjective(column, objective.sign(next(iter(betters), None)))

@@ -117,12 +117,15 @@ def request_of(given: Mapping[str, Any]) -> Request:
     for told, given_for_files in of_files.items():
         if named and given_for_files:
             raise UsageError(
-                f"{told} are of model files, and workloads bring their own", "leave them out"
+                f"{told} apply to model files only; workloads define their own", "leave them out"
             )
     if given["folders"] and not named:
-        raise UsageError("--workloads goes with workloads", "name them, or a --suite")
+        raise UsageError("--workloads needs workloads to measure", "name them, or a --suite")
     if (request.build or request.artifact) and not (request.base.revision or request.head.revision):
-        raise UsageError("--build and --artifact go with git:", "name a revision: --base git:main")
+        raise UsageError(
+            "--build and --artifact apply to a git: revision only",
+            "name a revision: --base git:main",
+        )
     return request
 
 
@@ -134,5 +137,5 @@ def positive(text: str, option: str) -> float:
     """Seconds of an option that must be above 0. Raises UsageError."""
     value = parse_duration_s(text)
     if value <= 0:
-        raise UsageError(f"{option} {text} is no time", f"say {option} 60s")
+        raise UsageError(f"{option} {text} is not a time", f"say {option} 60s")
     return value

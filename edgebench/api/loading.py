@@ -41,7 +41,8 @@ def load(
     parquet = [path for path in paths if path.suffix == ".parquet"]
     if parquet and len(parquet) < len(paths):
         raise UsageError(
-            "result files and Parquet do not go together", "export the result files first"
+            "result files and Parquet files cannot be read together",
+            "export the result files first",
         )
     if parquet:
         from edgebench.export.parquet import ParquetFrame

@@ -229,7 +229,7 @@ def _typed(name: str, value: Any) -> Any:
 def _whole(name: str, value: int) -> int:
     least, most = _WHOLE[name]
     if int(value) != value or not least <= value <= most:
-        raise UsageError(f"{name}={value!r} is no whole number from {least} to {most}")
+        raise UsageError(f"{name}={value!r} is not a whole number from {least} to {most}")
     return int(value)
 
 
@@ -270,7 +270,7 @@ def _check_files(given: Mapping[str, Any], *names: str) -> None:
         for path in paths:
             if path is not None and not Path(path).exists():
                 raise UsageError(
-                    f"{name}: {path}: no such file or folder", "give a path that is there"
+                    f"{name}: {path}: no such file or folder", "give a path that exists"
                 )
 
 

@@ -116,7 +116,7 @@ def _known(across: Sequence[Across]) -> Sequence[Across]:
 def _objective(minimize: str | None, maximize: str | None) -> Objective | None:
     """Raises UsageError for both at once, and for a metric that is good the other way."""
     if minimize is not None and maximize is not None:
-        raise UsageError("--minimize and --maximize exclude each other", "make one of them a limit")
+        raise UsageError("--minimize and --maximize cannot be combined", "make one of them a limit")
     if minimize is None and maximize is None:
         return None
     name, asked = (maximize, "max") if maximize is not None else (minimize or "", "min")
@@ -124,7 +124,7 @@ def _objective(minimize: str | None, maximize: str | None) -> Objective | None:
     good = {"lower": "min", "higher": "max", None: "max"}[found.better]
     if asked != good:
         raise UsageError(
-            f"--{asked}imize {name} asks for the worst: of {found.label}, "
+            f"--{asked}imize {name} would pick the worst row: of {found.label}, "
             f"{found.better or 'better'} is better",
             f"--{good}imize {name}",
         )

@@ -105,10 +105,10 @@ def resolved(given: Mapping[str, Any]) -> Options:
     """Options as they are given (DEFAULTS has their names), checked and resolved. Raises UsageError."""
     own = given["model"] is not None
     if own and (given["names"] or given["suite"] or given["folders"]):
-        raise UsageError("--model runs a file of your own, not a workload or a suite")
+        raise UsageError("--model cannot be combined with workloads, --suite or --workloads")
     for told, parameters in _OF_MODELS.items():
         if not own and any(given[parameter] for parameter in parameters):
-            raise UsageError(f"{told} go with --model", "give the model file with --model")
+            raise UsageError(f"{told} apply to --model only", "give the model file with --model")
     suite = given["suite"]
     if not own and not given["names"] and suite is None:
         suite = DEFAULT_SUITE
@@ -119,7 +119,7 @@ def resolved(given: Mapping[str, Any]) -> Options:
     replicates = given["replicates"]
     target = parse_share(given["target"])
     if not 0 < target < 1:
-        raise UsageError(f"--target {given['target']} is no share between 0 and 100 %", "say 2%")
+        raise UsageError(f"--target {given['target']} is not between 0 and 100 %", "say 2%")
     if given["estimate"] is not None:
         Estimate.parse(given["estimate"])
     limit = given["memory_limit"]
@@ -198,8 +198,8 @@ def parity_limit(text: str) -> float:
     value = parse_share(text)
     if not 0 < value < 1:
         raise UsageError(
-            f"--parity {text} is no limit between 0 and 1: zeros in the place of answers are off by 1",
-            "say how far outputs may be off, as a share of their size: --parity 0.05",
+            f"--parity {text} is not between 0 and 1 (outputs that are all zero have an error of 1)",
+            "give the largest error as a share of the outputs' size, such as --parity 0.05",
         )
     return value
 
@@ -207,7 +207,7 @@ def parity_limit(text: str) -> float:
 def _positive(text: str, option: str) -> float:
     value = parse_duration_s(text)
     if value <= 0:
-        raise UsageError(f"{option} {text} is no time", f"say {option} 2s")
+        raise UsageError(f"{option} {text} is not a time", f"say {option} 2s")
     return value
 
 

@@ -266,7 +266,7 @@ def _refuse_invalid(checks: Sequence[StateCheck]) -> None:
     for check in checks:
         if check.level == "invalid":
             raise DeviceStateError(
-                f"the machine is in no state to measure: {check.name}: {check.evidence}", check.fix
+                f"the device state is invalid: {check.name}: {check.evidence}", check.fix
             )
 
 

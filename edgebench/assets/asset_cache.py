@@ -289,7 +289,7 @@ def _mark(path: Path, name: str) -> FileMark:
 def files_below(path: Path) -> list[str]:
     """Relative paths of all files below a folder, sorted. Raises AssetError where it holds others."""
     if not path.is_dir():
-        raise AssetError(f"{path} is no folder", "name a file without a trailing '/'")
+        raise AssetError(f"{path} is not a folder", "name a file without a trailing '/'")
     found = []
     for item in path.rglob("*"):
         if item.is_symlink() or not (item.is_file() or item.is_dir()):

@@ -126,7 +126,7 @@ def as_told(error: Exception) -> EdgebenchError:
     if isinstance(error, UnicodeEncodeError):
         name = shortened(utf8(str(error.object)))
         fix = "rename that file or folder, or set EDGEBENCH_CACHE to another one"
-        return UsageError(f"{name}: not UTF-8, and cannot be written down", fix)
+        return UsageError(f"{name}: the name is not UTF-8 and cannot be stored", fix)
     if isinstance(error, OSError):
         return _of_the_system(error)
     if isinstance(error, MemoryError):
@@ -134,10 +134,12 @@ def as_told(error: Exception) -> EdgebenchError:
     if isinstance(error, RuntimeError) and "start new thread" in str(error):
         return _NO_PROCESS
     if isinstance(error, RuntimeError) and "home directory" in str(error):
-        return UsageError("a path begins with ~NAME, and no user has that name", "write it whole")
+        return UsageError(
+            "a path begins with ~NAME, and no user has that name", "write the full path"
+        )
     return InternalError(
-        f"a mistake of edgebench itself: {type(error).__name__}: {error} ({_place(error)})",
-        f"report it with what {TRACEBACK}=1 prints: it says nothing of what was to be judged",
+        f"an error in edgebench itself: {type(error).__name__}: {error} ({_place(error)})",
+        f"report it with the output of {TRACEBACK}=1; it is not a verdict",
     )
 
 
@@ -184,4 +186,4 @@ _FIXES = {
     errno.EMFILE: "raise `ulimit -n`",
     errno.EACCES: "change what its permissions allow, or name another file or folder",
 }
-_NO_PROCESS = StoreError("the system starts no further process or thread", "raise `ulimit -u`")
+_NO_PROCESS = StoreError("the system cannot start another process or thread", "raise `ulimit -u`")

@@ -246,7 +246,7 @@ def command(context: click.Context, /, **given: Any) -> int:
     started_s = time.monotonic()
     options = resolved(given)
     if given["resume"] and given["no_save"]:
-        raise UsageError("--resume needs what --no-save does not keep", "leave one of them out")
+        raise UsageError("--resume cannot be combined with --no-save", "leave one of them out")
     shown = Shown(given["form"], given["prefer"])
     store = None
     if given["resume"]:
@@ -258,7 +258,7 @@ def command(context: click.Context, /, **given: Any) -> int:
                 file, records = complete
                 say(f"nothing to resume: {file} is complete")
                 return _exit_code(_render(records, shown))
-            say(f"nothing to resume in {folder}: starting anew")
+            say(f"nothing to resume in {folder}: starting a new run")
     out = None if given["no_save"] else Path(given["out"])
     start = Start(["edgebench", *sys.argv[1:]], out, started_s, store)
     outcome = measure(options, start, to_stderr())

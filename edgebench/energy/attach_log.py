@@ -51,7 +51,7 @@ def offset_of(log: MeterLog, records: Sequence[Record], given_s: float | None) -
     if log.absolute:
         return Alignment(0.0, CLOCK_ERROR_S, 1.0)
     raise UsageError(
-        f"{log.path}: its times count from a moment of its own, and the run has no markers to find "
+        f"{log.path}: its times do not say when they begin, and the run has no markers to find "
         "in it",
         "give --offset-s N (log time + N = Unix time), or run with --energy-markers",
     )
@@ -86,8 +86,8 @@ def _check_span(log: MeterLog, alignment: Alignment, records: Sequence[Record]) 
     first_s, last_s = (float(log.times_s[n]) + alignment.offset_s for n in (0, -1))
     if not (abs(first_s) < LATEST_S and abs(last_s) < LATEST_S):
         raise UsageError(
-            f"{log.path}: log time + {alignment.offset_s:g} s is {last_s:.3g} s, beyond all clocks",
-            "log time + N of --offset-s is Unix time in seconds",
+            f"{log.path}: log time + {alignment.offset_s:g} s is {last_s:.3g} s, which is not a possible time",
+            "choose --offset-s N so that log time + N is Unix time in seconds",
         )
     windows_s = [
         (unix_ns / 1e9, (unix_ns + last_ns - first_ns) / 1e9)

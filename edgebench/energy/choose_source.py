@@ -160,11 +160,12 @@ def _no_meter(machine: Machine) -> NoEnergy:
         if perf:
             return NoEnergy(
                 "no_sensor",
-                f"{detail}; of RAPL perf's counter alone, which is not read",
+                f"{detail}; RAPL is readable only through perf, which edgebench does not use",
                 "sudo modprobe intel_rapl_msr",
             )
         return NoEnergy("no_sensor", detail)
     detail = f"no_sensor: a virtual machine without a meter ({found.evidence})"
     return NoEnergy(
-        "virtualised", detail + ("; its perf RAPL counter is not to be trusted" if perf else "")
+        "virtualised",
+        detail + ("; the RAPL counter of perf cannot be trusted there" if perf else ""),
     )

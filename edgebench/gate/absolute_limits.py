@@ -105,7 +105,7 @@ def judge_stored(
             if known is not None and known.status == "ok":
                 why = row.reasons[0].message if row.reasons else row.status
                 rows.append(
-                    _note(row, "invalid", f"it ran in the baseline, and cannot here: {why}")
+                    _note(row, "invalid", f"it ran in the baseline but cannot run here: {why}")
                 )
         else:
             rows += [_limited(row, limit) for limit in demands]
@@ -119,7 +119,10 @@ def judge_stored(
             rows.append(_note(row, "inconclusive", "the baseline has no such row on this device"))
     there = {(row.device, row.id) for row in candidate.rows}
     gone = [row for place, row in before.items() if place not in there and row.status == "ok"]
-    rows += [_note(row, "invalid", "in the baseline, and missing here") for row in gone]
+    rows += [
+        _note(row, "invalid", "the baseline has this row, and the candidate does not")
+        for row in gone
+    ]
     rows += _uncovered(candidate, cells)
     verdicts = [row.verdict for row in rows if row.judged]
     reasons = []

@@ -92,7 +92,7 @@ class SourceFile:
         except TwoReadings as two:
             self.bad(f"{what}: {two}", line, "--decimal point or --decimal comma tells")
         if parsed is None:
-            self.bad(f"{what} is no number: {shown}", line)
+            self.bad(f"{what} is not a number: {shown}", line)
         value = parsed * unit
         if not math.isfinite(value) or value <= 0:
             self.bad(f"{what} must be above 0 and finite, not {shown}", line)

@@ -206,7 +206,7 @@ def _of_markdown(
         source.bad(f"no test {cells['test'][:40]!r}", line, "it looks like pp512 or tg128")
     rate = _MD_RATE.fullmatch(cells["t/s"])
     if rate is None:
-        source.bad(f"t/s is no rate: {cells['t/s'][:40]!r}", line, "it looks like 128.00 ± 0.30")
+        source.bad(f"t/s is not a rate: {cells['t/s'][:40]!r}", line, "it looks like 128.00 ± 0.30")
     kind, count, lump, depth = test.groups()
     return {
         **{_MD_NAMES.get(name, name): value for name, value in cells.items()},
@@ -296,7 +296,7 @@ def _count(source: SourceFile, line: int | None, test: Mapping[str, Any], key: s
     try:
         count = int(str(test[key]))
     except ValueError:
-        source.bad(f"{key} is no count: {str(test[key])[:40]!r}", line)
+        source.bad(f"{key} is not a count: {str(test[key])[:40]!r}", line)
     if not 0 <= count <= _MAX_COUNT:
         source.bad(f"{key} is below 0 or beyond any test: {count}", line)
     return count

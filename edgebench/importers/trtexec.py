@@ -142,7 +142,7 @@ def _of_log(source: SourceFile) -> Imports:
             notes.append(f"{run.name} gives no row: {_why(run)}")
     if not records:
         why = "; ".join(first_few(notes)) or "no performance summary"
-        source.bad(why, len(source.lines), "the run failed, or this is no trtexec log")
+        source.bad(why, len(source.lines), "the run failed, or this is not a trtexec log")
     return Imports(records, [*first_few(notes), *unnamed_note(records)])
 
 

@@ -82,12 +82,12 @@ class PowerModes:
         if not nvpmodel.is_jetson(self._machine):
             raise UnsupportedError(
                 "this machine has no power modes that edgebench can set",
-                "they are nvpmodel's, on a Jetson",
+                "edgebench sets the modes of nvpmodel, on a Jetson",
             )
         if self._former is None or self._former.number is None:
             raise UnsupportedError(
-                "the power mode of this machine cannot be read: nothing could put it back",
-                "`nvpmodel -q` must tell it",
+                "the power mode of this machine cannot be read, so it could not be restored",
+                "`nvpmodel -q` must print it",
             )
         known = nvpmodel.modes(self._machine)
         mode = next((mode for mode in known if mode.is_called(wanted)), None)
@@ -100,10 +100,10 @@ class PowerModes:
         found = nvpmodel.current(self._machine)
         if found is None or found.number != mode.number:
             raise UnsupportedError(
-                f"power mode {mode} was not taken; the mode is {found}" + (said and f": {said}"),
+                f"power mode {mode} was not accepted; the mode is {found}" + (said and f": {said}"),
                 "run it as root"
                 if os.geteuid()
-                else "this change may want a reboot: set it by hand",
+                else "this change may need a reboot: set it by hand",
             )
         return str(found)
 
@@ -116,7 +116,7 @@ class PowerModes:
         found = nvpmodel.current(self._machine)
         if found is None or found.number != former.number:
             raise DeviceStateError(
-                f"the power mode was {former} and could not be put back: it is {found}"
+                f"the power mode was {former} and could not be restored: it is {found}"
                 + (said and f": {said}"),
                 f"sudo nvpmodel -m {former.number}",
             )

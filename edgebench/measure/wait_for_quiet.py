@@ -81,4 +81,6 @@ class Quiet:
                 told_s = self.clock()
             told = found
         if told:
-            self.say(f"not quiet within {self.limit_s:g} s ({told}): measuring all the same")
+            self.say(
+                f"the machine was not quiet within {self.limit_s:g} s ({told}): measuring anyway"
+            )

@@ -104,7 +104,7 @@ def clock_reason(lag_ns: int | None, since_ns: int) -> Reason | None:
     return Reason(
         code="clock_disagrees",
         message="the clock in the measured process went slower or faster than this machine's (clock_lag_ns "
-        "of the replicate): its latencies are no times",
+        "of the replicate): its latencies cannot be trusted",
         fix="a backend or a library that it loads replaces the functions of `time`: it must not",
     )
 

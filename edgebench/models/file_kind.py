@@ -45,7 +45,9 @@ def check_mark(path: Path, form: str) -> None:
     """Raises EdgebenchError where a file lacks the mark that its format begins with."""
     place, mark = _MARKS.get(form, (0, b""))
     if _head(path)[place : place + len(mark)] != mark:
-        raise EdgebenchError(f"{path} is no {form} file: it has no mark {mark.decode()}", _AGAIN)
+        raise EdgebenchError(
+            f"{path} is not a {form} file: it does not begin with {mark.decode()}", _AGAIN
+        )
 
 
 def _head(path: Path) -> bytes:

@@ -180,7 +180,7 @@ def _external_place(tensor: Any, path: Path) -> _ExternalPlace:
         offset = int(facts.get("offset", "0"))
         length = int(facts.get("length", str(size - offset)))
     except ValueError:
-        raise _not_a_model(path, f"the place of tensor {tensor.name!r} is no number") from None
+        raise _not_a_model(path, f"the place of tensor {tensor.name!r} is not a number") from None
     if offset < 0 or length < 0 or offset + length > size:
         raise EdgebenchError(
             f"{file} ends before tensor {tensor.name!r} of {path.name} does: it has {size} bytes, "

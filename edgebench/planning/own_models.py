@@ -81,11 +81,11 @@ def workload_for_model(
     if (inputs.ranges or inputs.file) and (generating or task is not None):
         whose = "a decoder has prompts" if generating else "the task makes its inputs itself"
         raise UsageError(
-            f"--range and --inputs are for seeded inputs, and {whose}", "leave them out"
+            f"--range and --inputs apply to generated inputs, but {whose}", "leave them out"
         )
     if inputs.ranges and inputs.file:
         raise UsageError(
-            "--inputs gives every value, and --range what they are drawn from", "keep one of them"
+            "--inputs gives every value, so --range has nothing to draw", "keep one of them"
         )
     own = {} if inputs.file is None else {"inputs": _file_asset(inputs.file)}
     stem = re.sub(r"[^a-z0-9._-]+", "-", Path(given.uri).stem.lower()).strip("._-") or "model"

@@ -65,7 +65,7 @@ def parse_sets(items: Sequence[str]) -> dict[str, list[Scalar]]:
         axis, equals, text = item.partition("=")
         axis = axis.strip()
         if not axis or not equals:
-            raise UsageError(f"--set {item!r} is no axis and values", "write it like threads=1,2")
+            raise UsageError(f"--set {item!r} is not AXIS=VALUES", "write it like threads=1,2")
         values = [value.strip() for value in _split(text)]
         if "" in values:
             raise UsageError(f"--set {item!r} has an empty value", "write it like threads=1,2")

@@ -112,8 +112,11 @@ def invoked(*arguments: str) -> Any:
         (["file-typing", "--task", "mine.py:Mine"], "--shape and --task are of model files"),
         (["--suite", "quick", "--shape", "x=1,3"], "--shape and --task are of model files"),
         (["--suite", "quick", "--range", "x=1,3"], "--range and --inputs are of model files"),
-        (["--workloads", "."], "--workloads goes with workloads"),
-        (["file-typing", "--build", "make"], "--build and --artifact go with git:"),
+        (["--workloads", "."], "--workloads needs workloads to measure"),
+        (
+            ["file-typing", "--build", "make"],
+            "--build and --artifact apply to a git: revision only",
+        ),
         (["file-typing", "--delta", "5"], "below 100 %"),
         (["voice-activity", "--suite", "quick"], "has none of voice-activity"),
     ],
@@ -127,9 +130,9 @@ def test_a_gate_without_time_and_a_budget_for_stored_results_are_refused(tmp_pat
     policy, results = tmp_path / "gate.yaml", tmp_path / "new.jsonl"
     policy.write_text("base: ort\nhead: ort\nsuite: quick\n")
     results.touch()
-    with pytest.raises(UsageError, match="--budget 0s is no time"):
+    with pytest.raises(UsageError, match="--budget 0s is not a time"):
         invoked("gate", "--policy", str(policy), "--budget", "0s")
-    with pytest.raises(UsageError, match="stored results are not measured"):
+    with pytest.raises(UsageError, match="stored results are only checked"):
         invoked("gate", "--limit", "p50 <= 1ms", "--budget", "60s", str(results))
 
 
@@ -142,7 +145,7 @@ def test_a_measured_gate_says_that_limits_are_not_judged(
     policy.write_text(f"base: ort\nhead: ort\nsuite: quick\n{limits}")
     done = invoked("gate", "--policy", str(policy), "--no-energy", "--format", "json")
     notes = json.loads(done.stdout)["notes"]
-    assert [("are not judged here" in note) for note in notes] == [True] * bool(limits)
+    assert [("were not judged" in note) for note in notes] == [True] * bool(limits)
 
 
 def test_a_machine_without_a_meter_says_that_energy_is_not_judged(folder: Path) -> None:

@@ -76,8 +76,8 @@ def test_specifications_add_up() -> None:
     ("texts", "message"),
     [
         (["opnvino"], "did you mean 'openvino'"),
-        (["nothing at all"], "nothing that can be compared"),
-        ([""], "nothing that can be compared"),
+        (["nothing at all"], "cannot be compared"),
+        ([""], "cannot be compared"),
         (["missing.onnx"], "no model file missing.onnx"),
         (["git:"], "names no revision"),
         (["ort", "openvino"], "says backend twice"),
@@ -85,8 +85,8 @@ def test_specifications_add_up() -> None:
         (["onnxruntime==1.30.0", "onnxruntime==1.32.0"], "says onnxruntime twice"),
         (["onnxruntime==1.30.0,onnxruntime==1.32.0"], "says onnxruntime twice"),
         (["onnxruntime==1.30.0", sys.executable], "who installs them"),
-        (["x" * 5000], "nothing that can be compared"),  # no file system takes such a name
-        (["a\0b"], "nothing that can be compared"),
+        (["x" * 5000], "cannot be compared"),  # no file system takes such a name
+        (["a\0b"], "cannot be compared"),
         (["x" * 5000 + ".onnx"], "no model file"),
     ],
 )
@@ -379,7 +379,7 @@ def test_a_python_without_what_an_arm_needs_is_refused(tmp_path: Path) -> None:
     bare = tmp_path / "python"
     bare.write_text(f'#!/bin/sh\nexec {sys.executable} -S "$@"\n')
     bare.chmod(0o755)
-    with pytest.raises(UsageError, match="cannot run an arm: ModuleNotFoundError"):
+    with pytest.raises(UsageError, match="cannot run edgebench: ModuleNotFoundError"):
         runtime_environments.for_python(str(bare), tmp_path)
 
 

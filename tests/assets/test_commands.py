@@ -267,7 +267,7 @@ def test_selecting_workloads(made: list[Asset]) -> None:
         names(["image"], None, False, None)
     with pytest.raises(UsageError, match="no suite 'quik'; did you mean 'quick'"):
         names([], "quik", False, None)
-    with pytest.raises(UsageError, match="exclude each other"):
+    with pytest.raises(UsageError, match="cannot be combined"):
         names(["images"], "full", False, None)
 
 

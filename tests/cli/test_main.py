@@ -210,7 +210,7 @@ def test_where_no_thread_starts_an_interrupt_is_nobodys(
         code, said = ends_with(error, monkeypatch, capsys)
         assert code == ExitCode.STORE
         assert said == (
-            "edgebench: the system starts no further process or thread\n  fix: raise `ulimit -u`\n"
+            "edgebench: the system cannot start another process or thread\n  fix: raise `ulimit -u`\n"
         )
 
 

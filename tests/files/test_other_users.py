@@ -59,7 +59,7 @@ def test_a_link_in_the_place_of_the_folder_of_locks_is_not_followed(
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "locks").symlink_to("elsewhere")
     with (
-        pytest.raises(DeviceStateError, match="is no folder of this user"),
+        pytest.raises(DeviceStateError, match="is not a folder of this user"),
         cpu_pinning.hold(1, source=random.Random(0), among=[0], folder=tmp_path / "locks"),
     ):
         pass
@@ -72,7 +72,7 @@ def test_a_folder_of_locks_of_another_user_is_refused_and_left_as_it_is(tmp_path
     locks.mkdir(mode=0o755)
     os.chown(locks, STRANGER, STRANGER)
     with (
-        pytest.raises(DeviceStateError, match="is no folder of this user"),
+        pytest.raises(DeviceStateError, match="is not a folder of this user"),
         cpu_pinning.hold(1, source=random.Random(0), among=[0], folder=locks),
     ):
         pass

@@ -168,5 +168,5 @@ def test_a_record_that_duckdb_leaves_out_is_noticed(tmp_path: Path) -> None:
     pytest.importorskip("duckdb")
     results = tmp_path / "results.jsonl"
     results.write_bytes(encode_record(record()))
-    with pytest.raises(StoreError, match="DuckDB takes 1 of 2 records"):
+    with pytest.raises(StoreError, match="DuckDB read only 1 of 2 records"):
         add_records(connect(), [results], 2)

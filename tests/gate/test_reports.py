@@ -160,7 +160,7 @@ def test_a_row_that_cannot_run_any_more_is_invalid(before: str) -> None:
     assert found.verdict == ("invalid" if before == "measured" else "pass")
     notes = [row.reason for row in found.cells if row.verdict == "invalid"]
     assert notes == (
-        ["it ran in the baseline, and cannot here: openvino is not installed"]
+        ["it ran in the baseline but cannot run here: openvino is not installed"]
         if before == "measured"
         else []
     )
@@ -322,7 +322,7 @@ def test_a_baseline_with_a_row_that_is_gone_is_invalid(tmp_path: Path) -> None:
     new = write(tmp_path / "new.jsonl", record())
     code, text = invoke("--baseline", old, new)
     assert code == ExitCode.INVALID
-    assert "missing here" in text
+    assert "the candidate does not" in text
 
 
 POLICY = """\

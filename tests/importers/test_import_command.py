@@ -430,9 +430,9 @@ def test_usage(tmp_path: Path) -> None:
     named = run("import", "benchmark_app", log, "-o", out, "--force", "--device", "desk")
     assert named.exit_code == 0
     assert read_records(out)[0].device.name == "desk"
-    assert "does not tell its device" not in named.stderr
+    assert "does not name its device" not in named.stderr
     unnamed = run("import", "benchmark_app", log, "-o", out, "--force")
-    assert "does not tell its device" in unnamed.stderr
+    assert "does not name its device" in unnamed.stderr
 
 
 def test_numbers_of_different_kinds_are_not_compared(tmp_path: Path) -> None:

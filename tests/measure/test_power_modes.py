@@ -173,7 +173,7 @@ def test_a_mode_that_could_not_be_put_back_is_not_set(tmp_path: Path) -> None:
 
 def test_a_former_mode_that_does_not_come_back_is_an_error_with_its_fix(tmp_path: Path) -> None:
     board = Board(tmp_path)
-    with pytest.raises(DeviceStateError, match="could not be put back: it is MAXN") as caught:
+    with pytest.raises(DeviceStateError, match="could not be restored: it is MAXN") as caught:
         enter(board, "0", lambda: board.stuck.add(2))
     assert caught.value.fix == "sudo nvpmodel -m 2"
 
@@ -304,7 +304,7 @@ def test_a_power_mode_without_the_switch_is_an_error_that_names_it() -> None:
 
 
 def test_the_switch_without_a_power_mode_is_an_error() -> None:
-    with pytest.raises(UsageError, match="without a power mode"):
+    with pytest.raises(UsageError, match="needs the axis power_mode"):
         planned("batch=1", allowed=True)
 
 
@@ -354,5 +354,5 @@ def test_a_former_mode_that_does_not_come_back_is_told_and_the_table_is_shown(
     )  # fmt: skip
     assert done.return_value == ExitCode.DEVICE_STATE
     assert json.loads(done.stdout)["rows"][0]["power_mode"] == "MAXN"
-    assert "could not be put back" in done.stderr
+    assert "could not be restored" in done.stderr
     assert "sudo nvpmodel -m 2" in done.stderr

@@ -197,7 +197,7 @@ def test_what_is_complete_is_not_taken_for_what_is_asked_for(tmp_path: Path) -> 
 
 def test_a_run_of_another_edgebench_is_one_error(tmp_path: Path) -> None:
     RunStore.create(tmp_path / "here" / "run.jsonl", head(options={"suite": 7})).close()
-    with pytest.raises(StoreError, match="the options of another edgebench"):
+    with pytest.raises(StoreError, match="options are of another version of edgebench"):
         resume(tmp_path)
-    with pytest.raises(StoreError, match="the options of another edgebench"):
+    with pytest.raises(StoreError, match="options are of another version of edgebench"):
         resume(tmp_path)  # the lock is free again

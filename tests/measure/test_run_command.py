@@ -418,8 +418,8 @@ def test_resuming_what_is_complete_shows_it(workplace: Workplace) -> None:
         (["--rate", "-1"], "--rate"),
         (["--rate", "nan"], "--rate"),
         (["--rate", "inf"], "--rate"),
-        (["--shape", "x=1"], "--shape, --task and --reference go with --model"),
-        (["--no-save", "--resume"], "--resume needs"),
+        (["--shape", "x=1"], "--shape, --task and --reference apply to --model only"),
+        (["--no-save", "--resume"], "--resume cannot be combined"),
         (["--model", "nothing.onnx"], "nothing.onnx"),
     ],
 )

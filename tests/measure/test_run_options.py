@@ -39,7 +39,7 @@ def test_a_value_that_means_nothing_is_refused(words: list[str], said: str) -> N
 def test_a_folder_of_workloads_goes_with_no_model(tmp_path: Path) -> None:
     model = tmp_path / "m.onnx"
     model.touch()
-    with pytest.raises(UsageError, match="not a workload"):
+    with pytest.raises(UsageError, match="cannot be combined with workloads"):
         options("--model", str(model), "--workloads", str(tmp_path))
 
 
@@ -79,7 +79,7 @@ def test_what_is_said_of_a_model_file_needs_one(words: tuple[str, str], tmp_path
     file = tmp_path / "m.npz"
     file.touch()
     option, value = words[0], words[1].format(file=file)
-    with pytest.raises(UsageError, match=f"{option}.* go with --model"):
+    with pytest.raises(UsageError, match=f"{option}.* apply to --model only"):
         options("file-typing", option, value)
     options("--model", str(file), option, value)
 

@@ -189,7 +189,7 @@ def test_every_link_leads_to_a_file_and_a_heading_of_it(page: Path) -> None:
     text = _FENCED.sub("", page.read_text(encoding="utf-8"))
     for target, anchor in re.findall(r"\]\(([^)#:\s]*)(?:#([^)\s]*))?\)", text):
         there = (page.parent / target).resolve() if target else page
-        assert there.exists(), f"{target} is no file"
+        assert there.exists(), f"{target} is not a file"
         assert not anchor or anchor in _anchors(there), f"{target} has no heading #{anchor}"
 
 

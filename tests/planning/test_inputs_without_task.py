@@ -259,7 +259,7 @@ def test_other_inputs_are_other_work(tmp_path: Path) -> None:
     own = workload_for_model(file, {}, inputs=OwnInputs(file=samples))
     assert len({plain.name, ranged.name, own.name}) == 3
     assert own.data["inputs"].sha256 not in (plain.model.sha256, "")
-    with pytest.raises(UsageError, match="are for seeded inputs"):
+    with pytest.raises(UsageError, match="apply to generated inputs"):
         workload_for_model(file, {}, task="generate", inputs=OwnInputs(file=samples))
     with pytest.raises(UsageError, match="--inputs gives every value"):
         workload_for_model(file, {}, inputs=OwnInputs(file=samples, ranges={"x": [0, 1]}))

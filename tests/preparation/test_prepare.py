@@ -238,7 +238,7 @@ def test_where_no_size_was_found_an_error_says_so(tmp_path: Path) -> None:
     [
         ({"precision": "fp3"}, UnsupportedError, "did you mean 'fp32'"),
         ({"builder": "efficientnet_lite"}, UsageError, "did you mean 'efficientnet_lite0'"),
-        ({"builder": "file_kind"}, UsageError, "is no builder"),
+        ({"builder": "file_kind"}, UsageError, "is not a builder"),
         ({"shapes": {"imag": [1, 3, 8, 8]}}, UsageError, "did you mean 'image'"),
         ({"task": "image_clasification"}, UsageError, "did you mean 'image_classification'"),
     ],

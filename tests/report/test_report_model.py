@@ -778,7 +778,7 @@ def test_the_name_tells_the_format(file: Path, name: str, start: bytes) -> None:
 
 
 def test_errors_of_the_command_name_the_fix(file: Path) -> None:
-    with pytest.raises(UsageError, match="does not tell the format"):
+    with pytest.raises(UsageError, match="does not say which format to write"):
         CliRunner().invoke(
             cli,
             ["report", str(file), "-o", "x.docx"],
