@@ -129,6 +129,7 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
     for one, other in HALVES:
         graph[one].remove(other)
     graph["edgebench"].clear()  # the door: what it names is imported when it is used
+    graph["edgebench.errors"].clear()  # an error may carry results, whose type it names
     assert circle(graph) == ""
 
 

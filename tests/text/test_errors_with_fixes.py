@@ -80,7 +80,7 @@ def test_an_input_without_random_values_says_what_to_give() -> None:
     task = SeededInputs(TaskContext(data={}, options={}, model=Path(), inputs=(info,), seed=0))
     with pytest.raises(UnsupportedError) as caught:
         task.preprocess(task.raw(0))
-    assert "--task" in caught.value.fix
+    assert "--inputs FILE.npz" in caught.value.fix
 
 
 def test_a_task_of_text_says_where_it_belongs() -> None:
