@@ -131,7 +131,7 @@ def test_every_form_by_the_clock(tmp_path: Path, head: str, line: Any) -> None:
     log = write(tmp_path / "log.csv", head, [line(t, w) for t, w in zip(times, watts, strict=True)])
     attached, said = invoke(tmp_path, run_record(markers=False), log, "--averages")
     holds(attached)
-    assert "1 of 1 cells have an energy" in said
+    assert "1 of 1 cells now have an energy" in said
     assert attached.energy.uncertainty is not None
     assert attached.energy.uncertainty.spread_j is not None
     assert attached.energy.caveats == ("accuracy not stated, and not included",)

@@ -93,9 +93,9 @@ def test_the_unit_of_current_energy_and_time(tmp_path: Path) -> None:
 )
 def test_a_unit_that_is_not_known_is_no_watt(tmp_path: Path, name: str) -> None:
     said = refusal(tmp_path, rows(f"time_s,{name}", "2"))
-    assert f"log.csv:1: the unit of {name!r} is not understood" in said
+    assert f"log.csv:1: the unit of {name!r} is not a known unit" in said
     assert "rename it" in said
-    assert "is not understood" in refusal(tmp_path, rows(f"time (weeks),{name}", "2"))
+    assert "is not a known unit" in refusal(tmp_path, rows(f"time (weeks),{name}", "2"))
 
 
 def test_only_a_name_without_a_unit_is_taken_in_the_base_unit_and_that_is_said(
@@ -177,7 +177,7 @@ def test_damaged_logs_are_refused_with_a_reason(tmp_path: Path) -> None:
     empty = rows("time_s,current_a,voltage_v", "", "5")
     assert "current_a x voltage_v: 0 rows have a value" in refusal(tmp_path, empty)
     long = rows("time_s,power_w", '"' + "1" * 200_000 + '"')
-    assert "no CSV: field larger" in refusal(tmp_path, long)
+    assert "not a CSV file: field larger" in refusal(tmp_path, long)
 
 
 def test_a_file_of_an_older_program_keeps_its_unit(tmp_path: Path) -> None:
@@ -322,7 +322,7 @@ def test_a_row_of_units_under_the_names(units: str, tmp_path: Path) -> None:
 
 def test_a_row_of_units_that_are_not_known_is_no_watt(tmp_path: Path) -> None:
     text = rows("Time,Power", "5000").replace("\n", "\ns,dBm\n", 1)
-    assert "the unit of 'Power [dBm]' is not understood" in refusal(tmp_path, text)
+    assert "the unit of 'Power [dBm]' is not a known unit" in refusal(tmp_path, text)
 
 
 def test_a_row_of_units_above_the_names_and_heads_that_come_again(tmp_path: Path) -> None:

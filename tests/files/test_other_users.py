@@ -103,13 +103,13 @@ def test_a_lock_file_of_another_user_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "0.lock"
     path.touch(mode=0o600)
     os.chown(path, STRANGER, STRANGER)
-    with pytest.raises(PermissionError, match="is no file of this user"):
+    with pytest.raises(PermissionError, match="is not a file of this user"):
         open_lock(path)
 
 
 def test_a_pipe_in_the_place_of_a_lock_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "0.lock", 0o600)
-    with pytest.raises(PermissionError, match="is no file of this user"):
+    with pytest.raises(PermissionError, match="is not a file of this user"):
         open_lock(tmp_path / "0.lock")
 
 
