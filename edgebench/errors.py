@@ -70,7 +70,7 @@ class UsageError(EdgebenchError):
 
 
 class SpecError(UsageError):
-    """A definition file that says something it may not. Line and column count from 1."""
+    """A definition file is wrong. Line and column count from 1."""
 
     def __init__(
         self, file: str, line: int, column: int, key: str, message: str, fix: str = ""
@@ -93,7 +93,7 @@ class DeviceStateError(EdgebenchError):
 
 
 class InternalError(EdgebenchError):
-    """A mistake of edgebench itself. The number is EX_SOFTWARE of sysexits(3)."""
+    """An error in edgebench itself. The exit code is EX_SOFTWARE of sysexits(3)."""
 
     exit_code = ExitCode.INTERNAL
 

@@ -1,4 +1,4 @@
-"""What the types of a record cannot say: lists that belong together, references, numbers that contradict.
+"""Checks what the types of a record cannot express: lists that belong together, references, contradictions.
 
 A record is checked once, where it is read or comes from a worker, so that analysis needs no guards.
 """

@@ -1,4 +1,4 @@
-"""Quantities as people type them on a command line, and as tables print them."""
+"""Parses quantities of the command line, and formats them for tables."""
 
 from __future__ import annotations
 

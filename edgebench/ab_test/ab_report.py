@@ -1,4 +1,4 @@
-"""From the cells of an A/B to its report: rows, the canary, one verdict."""
+"""Turns the cells of an A/B into its report: rows, the canary and one verdict."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from edgebench.record import Reason
 
 
 class CellEvidence(msgspec.Struct, frozen=True, kw_only=True):
-    """What was measured of a cell."""
+    """The measurements of one cell."""
 
     case: CellCase
     pairs: list[Pair] = []

@@ -1,4 +1,4 @@
-"""What an arm showed of itself that makes its times no measure of its work: by the rules of a run's rows."""
+"""Finds reasons to distrust an arm's times, by the same rules as for the rows of a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the pairs of a cell to its rows: latency by the gate's rules, everything else by its tolerance."""
+"""Judges the pairs of a cell: latency by the gate's rules, every other metric by its tolerance."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ UNSCREENED = 1 << 30  # tests: more than any suite has
 
 
 class Clock(msgspec.Struct, frozen=True):
-    """A latency of a cell: what of its blocks counts, and what is tolerated."""
+    """One latency of a cell: which times of a block count, and which change is tolerated."""
 
     metric: str
     times: Times

@@ -1,4 +1,4 @@
-"""Models that a git revision of the user's repository builds: made once, cached by commit and command."""
+"""Builds the model of a git revision of the user's repository; cached by commit and command."""
 
 from __future__ import annotations
 

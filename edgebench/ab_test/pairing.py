@@ -1,4 +1,4 @@
-"""What is compared with what: the cell of either side at every point both have in common."""
+"""Pairs the cells of both sides: one pair for each variant that both sides have."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ INT8 = "int8-static"
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be compared."""
+    """One comparison as the user asked for it."""
 
     workloads: list[Workload]
     suite: str | None = None
@@ -49,7 +49,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CellPair(msgspec.Struct, frozen=True, kw_only=True):
-    """A cell of either side, planned."""
+    """The planned cells of base and head that are compared with each other."""
 
     base: Cell
     head: Cell

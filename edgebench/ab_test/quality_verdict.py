@@ -1,4 +1,4 @@
-"""Quality of a head against that of its base: limit by limit, and by how much it fell."""
+"""Judges the quality of head against base: each limit, and how much the quality fell."""
 
 from __future__ import annotations
 

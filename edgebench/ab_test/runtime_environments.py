@@ -1,4 +1,4 @@
-"""Isolated Pythons for other runtime versions: built once, used again as long as they hold what was built.
+"""Builds isolated Python environments for other runtime versions, and reuses those that are unchanged.
 
 Such an environment has our own versions of everything but the runtime that is asked for, so that the
 runtime is all that differs. edgebench itself comes from a copy of this one's source, by PYTHONPATH: both

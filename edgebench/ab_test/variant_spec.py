@@ -1,4 +1,4 @@
-"""What `--base` and `--head` may say: one or more specifications that together make a side.
+"""Parses `--base` and `--head`: one or more specifications that together describe a side.
 
 Parsing decides by what a specification looks like, in this order; nothing is opened or built here.
 """
@@ -35,7 +35,7 @@ _MODEL_SUFFIXES = (
 
 
 class VariantSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """One side as asked for. What is None or empty it does not say."""
+    """One side as the user described it; None or empty where the user said nothing."""
 
     text: str  # as typed, for people
     model: str | None = None  # absolute path

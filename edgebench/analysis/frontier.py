@@ -1,4 +1,4 @@
-"""Which rows are on the Pareto front, for sure, not at all, or undecided.
+"""Decides which rows are on the Pareto front: for sure, not at all, or undecided.
 
 The one engine of fronts: `edgebench frontier`, the trade-off table, reports and exports ask here. A row
 is on the front of a draw if no other row of its group dominates it there; its probability is the share of

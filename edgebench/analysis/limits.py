@@ -49,7 +49,7 @@ _TOKEN = re.compile(r"\s*([A-Za-z_][\w.]*)\s*([<>=≤≥!]+)\s*")
 
 @dataclass(frozen=True)
 class Limit:
-    """One demand on a metric. value: in the metric's unit, or, where relative, the share of the
+    """One limit on a metric. value: in the metric's unit, or, where relative, the share of the
     value of the fp32 row."""
 
     text: str

@@ -1,4 +1,4 @@
-"""What one more minute of measurement would decide of a group with undecided rows."""
+"""Estimates what one more minute of measurement would decide in a group with undecided rows."""
 
 from __future__ import annotations
 

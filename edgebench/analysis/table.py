@@ -1,4 +1,4 @@
-"""Records -> the trade-off table. No runtime is needed, so old results read on any machine."""
+"""Builds the trade-off table from records. It needs no runtime, so any machine can read old results."""
 
 from __future__ import annotations
 

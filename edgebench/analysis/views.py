@@ -1,4 +1,4 @@
-"""Views of the literature over the rows of a table. What a row does not tell stays unknown.
+"""Computes the metrics of published papers for the rows of a table; unknown values stay unknown.
 
 - efficientllm: the columns of EfficientLLM (arXiv 2505.13840, section 3).
 - mnasnet: the reward ACC * (LAT / T)**w of MnasNet (arXiv 1807.11626, equation 2).

@@ -1,4 +1,4 @@
-"""An A/B from its options to its report: what `edgebench ab` and `edgebench.ab` share."""
+"""Runs an A/B from its options to its report, for `edgebench ab` and `edgebench.ab` alike."""
 
 from __future__ import annotations
 

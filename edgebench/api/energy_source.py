@@ -1,4 +1,4 @@
-"""The energy source of this machine, or of a copied tree, with the word of the user's devices.yaml."""
+"""Finds the energy source of this machine or of a copied tree, as devices.yaml directs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Result files, folders of them, or exported Parquet files, as frames."""
+"""Loads result files, folders of them, or exported Parquet files as frames."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from edgebench.text.plain_text import say
 
 @dataclass(frozen=True)
 class Loaded:
-    """Rows as columns. Parquet holds neither table nor environment."""
+    """The loaded rows as columns; table and environment are None for Parquet."""
 
     frame: Frame
     table: Table | None

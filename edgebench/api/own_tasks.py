@@ -1,4 +1,4 @@
-"""Which code of a user's own a run is going to execute, before any of it runs."""
+"""Lists the user's own code that a run will execute, before any of it runs."""
 
 from __future__ import annotations
 

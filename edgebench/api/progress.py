@@ -1,4 +1,4 @@
-"""How far a run is, on stderr: a live line on a terminal, a line per cell and one now and then elsewhere."""
+"""Shows the progress of a run on stderr: a live line on a terminal, a line per cell elsewhere."""
 
 from __future__ import annotations
 

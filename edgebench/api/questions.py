@@ -1,4 +1,4 @@
-"""What is asked of results: fronts, picks and comparisons, for the command line and the Python API alike.
+"""Answers questions about results (fronts, picks, comparisons) for the command line and the Python API.
 
 Questions come as users write them ("latency.p99<=30ms"), answers from the one engine (`edgebench.analysis`).
 """

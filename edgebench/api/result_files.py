@@ -1,4 +1,4 @@
-"""Result files by the paths that users give."""
+"""Finds result files by the paths that users give."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The options of `edgebench run`: as typed, checked and resolved."""
+"""Checks and resolves the options of `edgebench run`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`edgebench run --resume`: the last unfinished run is found again, and goes on as it was begun."""
+"""Finds the last unfinished run and continues it with its own options (`edgebench run --resume`)."""
 
 from __future__ import annotations
 

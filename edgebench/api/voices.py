@@ -1,4 +1,4 @@
-"""Where a run tells how far it is: to stderr, to a function of the user's, or nowhere."""
+"""Sends the progress of a run to stderr, to a function of the user, or nowhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The per-user cache: what is in it, whether it is still what it was, and how things get in."""
+"""The user's cache of assets: lists it, verifies it and adds to it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class FileMark(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a cached asset: the marker beside it."""
+    """The marker beside a cached asset, which says what was verified of it."""
 
     schema: Literal["edgebench.asset/1"] = "edgebench.asset/1"
     uri: str

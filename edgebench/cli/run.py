@@ -267,7 +267,7 @@ def command(context: click.Context, /, **given: Any) -> int:
 
 
 class Shown(NamedTuple):
-    """How the table is printed; no part of what is measured."""
+    """How to print the table; it does not change what is measured."""
 
     form: str
     prefer: Sequence[str]  # the rule of ties

@@ -46,7 +46,7 @@ class Match(Spec, frozen=True, kw_only=True):
 
 
 class Device(Spec, frozen=True, kw_only=True):
-    """A machine of the user's, and what it cannot tell of itself."""
+    """One of the user's devices, and facts that it does not report itself."""
 
     name: Name
     title: str

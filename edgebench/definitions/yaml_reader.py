@@ -42,7 +42,7 @@ _NUMBER_IN_1_2 = re.compile(rf"{_FLOAT.pattern}|0o[0-7]+")
 
 
 class SpecErrors(SpecError):
-    """Several things that are wrong with one file; the place is that of the first."""
+    """Several errors in one file; the place is that of the first."""
 
     def __init__(self, errors: Sequence[SpecError]) -> None:
         first = errors[0]
@@ -144,7 +144,7 @@ def _compose(text: str, file: str) -> yaml.Node | None:
 
 
 class _Reader:
-    """One walk over the nodes; collects what is wrong rather than stopping at the first."""
+    """Reads the nodes of a document, and collects all errors instead of stopping at the first."""
 
     def __init__(self, file: str) -> None:
         self.file = file

@@ -1,4 +1,4 @@
-"""A meter's own log, attached to a finished run: energy of its measured windows, in new records."""
+"""Computes the energy of a finished run's windows from a meter's log, and writes it to new records."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _MARGIN_S = 2.0
 
 @dataclass(frozen=True)
 class Meter:
-    """What the user says of a meter."""
+    """What the user states about a meter."""
 
     scope: str = "device input"
     averages: bool = False  # a row is the mean since the row before

@@ -1,4 +1,4 @@
-"""Energy of several processes as one value, and which values may be held against each other."""
+"""Combines the energy of several processes, and decides which energies may be compared."""
 
 from __future__ import annotations
 

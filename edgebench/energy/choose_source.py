@@ -1,4 +1,4 @@
-"""Which source a machine has, or why none can be used."""
+"""Chooses the energy source of a machine, or says why it has none."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ NONE = "none"  # a preference: measure no energy
 
 @dataclass(frozen=True)
 class Search:
-    """What a source may need to know to say whether it is there."""
+    """What a source needs to find out whether its meter exists."""
 
     machine: Machine
     total_rails: Sequence[str]

@@ -1,4 +1,4 @@
-"""Where the marker pulses of a run stand in a meter's log.
+"""Finds the marker pulses of a run in a meter's log.
 
 The pulses are a pattern of load at known times of the run's clock. The lag at which the log correlates
 best with the pattern is the offset between the two clocks.
@@ -31,7 +31,7 @@ _MAX_GRID = 50_000_000  # points at which power and pattern are compared
 
 @dataclass(frozen=True)
 class Alignment:
-    """What to add to a log's times, and how well that is known."""
+    """The offset to add to a log's times, and its error."""
 
     offset_s: float
     error_s: float

@@ -48,7 +48,7 @@ class _RailSeries:
 
 
 class Watch:
-    """An opened source that is being looked at."""
+    """An open source, read until the watch ends."""
 
     def __init__(
         self, source: EnergySource, clock_ns: Callable[[], int] = time.monotonic_ns

@@ -1,4 +1,4 @@
-"""The energy part of a replicate: from samples around its measured window to joules per inference."""
+"""Computes the energy of a replicate: from samples around its window to joules per inference."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def blind_spots(facts: SourceFacts) -> tuple[str, ...]:
 
 
 class Origin(TypedDict):
-    """What every value says of where it comes from."""
+    """Where an energy value comes from: its source and scope."""
 
     kind: str
     scope: str

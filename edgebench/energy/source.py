@@ -55,7 +55,7 @@ class Sample(NamedTuple):
 
 @dataclass(frozen=True)
 class NoEnergy:
-    """Why no source can be used."""
+    """No source can be used, and why."""
 
     reason: ReasonCode
     detail: str

@@ -1,4 +1,4 @@
-"""Energy of a window from power samples: the trapezoid rule over the monotonic clock.
+"""Computes the energy of a window from power samples, by the trapezoid rule over the monotonic clock.
 
 The samples are interpolated at the exact edges. A value is as old as the meter's last update: times
 are moved back by the mean age, and half of the age's spread stays in the uncertainty.

@@ -1,4 +1,4 @@
-"""Files that are locked: opened so that nobody else's file, and no link, is ever touched."""
+"""Opens lock files so that no link and no file of another user is ever touched."""
 
 from __future__ import annotations
 

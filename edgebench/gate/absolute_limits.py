@@ -1,4 +1,4 @@
-"""Stored results against absolute limits, and against a stored baseline where that means anything.
+"""Judges stored results by absolute limits, and by a stored baseline where that is meaningful.
 
 A machine drifts between two jobs by more than a regression is worth: latencies of two files are shown
 and not judged. Sizes, memory and quality do not drift; a limit that says "p99 <= 30 ms" holds or not.
@@ -65,7 +65,7 @@ def _holds(limit: Limit, value: float) -> bool:
 
 
 class CellRequirement(msgspec.Struct, frozen=True, kw_only=True):
-    """What a policy demands of the rows of one workload, of any backend and scenario; `sets` narrows them
+    """What a policy requires of the rows of one workload, of any backend and scenario; `sets` narrows them
     to variants that have one of the values of each axis."""
 
     workload: str

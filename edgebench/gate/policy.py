@@ -44,18 +44,18 @@ MetricName = Literal[
 
 
 class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Base of everything that a policy says."""
+    """Base of all types of a policy."""
 
 
 class Allowance(Spec, frozen=True, kw_only=True):
-    """What counts as the same, and what PASS must exclude. Shares; of a quality, points."""
+    """The change that counts as none (tau), and the one that PASS must rule out (delta): shares, or points of a quality."""
 
     tau: Share | None = None
     delta: Share | None = None
 
 
 class CellPolicy(Spec, frozen=True, kw_only=True):
-    """One workload of the gate, with what is special about it."""
+    """One workload of the gate, with its own settings."""
 
     workload: str
     set: dict[str, Scalar | list[Scalar]] = {}  # axes of both sides; lists multiply

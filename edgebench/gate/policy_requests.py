@@ -1,4 +1,4 @@
-"""A gate policy as requests: which cells, with which tolerances."""
+"""Turns a gate policy into requests: which cells to compare, with which tolerances."""
 
 from __future__ import annotations
 

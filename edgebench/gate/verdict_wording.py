@@ -1,4 +1,4 @@
-"""What every form of a gate's report says in the same words."""
+"""The wording that all forms of a gate's report share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all formats share: the file as read, its tables, and the making of a record."""
+"""What all importers share: reading the file and its tables, and making a record."""
 
 from __future__ import annotations
 
@@ -253,7 +253,7 @@ def cell_value(cell: str) -> Any:
 
 @dataclass(frozen=True)
 class Imports:
-    """The records of a file, and what to tell of the import."""
+    """The records of a file, and notes for the user."""
 
     records: list[Record]
     notes: list[str] = field(default_factory=list)

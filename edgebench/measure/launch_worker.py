@@ -1,4 +1,4 @@
-"""The parent: starts a worker, sleeps until it speaks, and turns whatever happens into a replicate."""
+"""The parent of a worker: starts it, sleeps until it reports, and turns its end into a replicate."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ OUT_OF_TIME = "out_of_time"
 
 @dataclass
 class Conversation:
-    """What a child has said so far."""
+    """The messages of a child so far."""
 
     phase: str = "start"
     answered: bool = False  # it said its last word

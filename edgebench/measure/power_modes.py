@@ -1,4 +1,4 @@
-"""Power modes of nvpmodel as variants: set for their cells, read back, and put back at the end.
+"""Sets the power modes of nvpmodel for their cells, reads them back, and restores the former one.
 
 The only place that changes a setting of the machine, and only where --set-power-mode allows it.
 """

@@ -1,4 +1,4 @@
-"""Children that make something ahead of a measurement: model files, conversions.
+"""Runs the child processes that prepare model files before a measurement.
 
 They are started, listened to and seen off as workers are: silence is a hang, time and memory have limits,
 and none outlives its parent.
@@ -29,7 +29,7 @@ from edgebench.record import Reason
 
 @dataclass(frozen=True)
 class Allowance:
-    """What a child may take."""
+    """The time and memory that a child may use."""
 
     time_out_s: float  # of silence, before it counts as a hang
     memory_limit_bytes: int | None = None

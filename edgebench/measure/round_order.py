@@ -1,4 +1,4 @@
-"""The order of cells within a round: drawn anew for each, so that no cell always follows the same one.
+"""Draws the order of cells anew for each round, so that no cell always follows the same one.
 
 The heat and the caches that a cell leaves behind are its neighbour's. A fixed order would lay them on one
 cell in every round, and no number of rounds would take them away again.

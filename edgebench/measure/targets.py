@@ -1,4 +1,4 @@
-"""From cells of the plan to targets that workers can measure: assets fetched, models made ready."""
+"""Turns planned cells into targets that workers can measure: fetches assets and prepares models."""
 
 from __future__ import annotations
 

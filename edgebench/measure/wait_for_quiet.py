@@ -1,4 +1,4 @@
-"""Waits until others leave the machine alone, for so long as the user says, and says what came of it."""
+"""Waits until other programs are idle, up to the user's limit, and reports the outcome."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _waited_us() -> int | None:
 
 @dataclass
 class Quiet:
-    """The time that a run may wait for a quiet machine, all waits together."""
+    """The time that all waits of a run for a quiet machine may take together."""
 
     limit_s: float = 0.0
     say: Callable[[str], None] = lambda text: None

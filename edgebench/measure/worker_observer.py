@@ -1,4 +1,4 @@
-"""What a parent sees of its worker from outside: when it was stopped, and whether its clock is the machine's.
+"""Observes a worker from its parent: whether it was stopped, and whether its clock is the machine's.
 
 Parent and worker read the same monotonic clock, so what a worker says it is by its clock when it speaks
 can be at most the time at which its words arrive, and is less by the time they took. A clock that

@@ -1,4 +1,4 @@
-"""What a model file is, by its name and its first bytes: its format, or something in a model's place."""
+"""Detects the format of a model file by its name and first bytes, and what else lies in its place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Workloads x backends x variants x scenarios -> cells, each with the reason where it cannot run.
+"""Plans cells from workloads, backends, variants and scenarios; a cell that cannot run says why.
 
 The plan reads what backends say about themselves and opens none. What a person asked for and nobody
 can do is an error; what one backend cannot do is a cell `unsupported`, and stays visible.

@@ -1,4 +1,4 @@
-"""A user's own model file as a workload, without YAML: `--model`."""
+"""Makes a workload of a user's own model file, without YAML (`--model`)."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _OWN_DECODER = Quality(
 
 
 class OwnInputs(msgspec.Struct, frozen=True, kw_only=True):
-    """What seeded inputs of a model file are drawn from, or the user's own in their place."""
+    """The ranges of generated inputs of a model file, or the user's own inputs."""
 
     ranges: dict[str, Any] = {}  # as `parse_ranges` reads them
     file: Path | None = None

@@ -1,4 +1,4 @@
-"""What `--set`, `--shape` and `--range` may say: values as they are typed, and what no chosen backend can do."""
+"""Parses `--set`, `--shape` and `--range`, and refuses what no chosen backend can do."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _ELSEWHERE = {"scenario": "--scenario", "backend": "--backend", "rate": "--rate"
 
 @dataclass(frozen=True)
 class Runtime:
-    """A backend as the plan sees it."""
+    """What the plan needs to know of a backend."""
 
     spec: str
     backend: Backend

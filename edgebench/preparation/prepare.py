@@ -1,4 +1,4 @@
-"""Makes the model file a cell runs: build, fix shapes, quantise, and the reference of parity.
+"""Makes the model file that a cell runs: builds it, fixes shapes, quantises, and computes the reference of parity.
 
 Runs in a process of its own, `python -m edgebench.preparation.prepare PARENT_PID MEMORY_LIMIT`: a PrepareJob as
 JSON on stdin, a line on stdout for each step that it begins, and a last one, a PreparedModel (exit code 0)
@@ -561,7 +561,7 @@ def _rounding(job: PrepareJob, store: Cache, single: _Model, reference: _Referen
 
 @dataclass(frozen=True)
 class _Answers:
-    """What a model answers, whether that is always the same, and what it can tell."""
+    """The answers of a model, whether they are repeatable, and what they can show."""
 
     outputs: list[Outputs]
     constant: bool

@@ -1,4 +1,4 @@
-"""What the difference between two snapshots of one machine says."""
+"""Finds what changed on a machine between two snapshots."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How hot the chip is: the hottest sensor of CPU or GPU, in degrees Celsius.
+"""Reads the temperature of the chip: the hottest sensor of CPU or GPU, in degrees Celsius.
 
 Sensors of disks, radios and batteries are left out, and so are `acpitz`, the firmware's idea of the
 case, which may read -44 degrees, and Jetsons' `PMIC-Die`. A power-gated engine answers EAGAIN and has

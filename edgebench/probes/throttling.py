@@ -1,4 +1,4 @@
-"""Signs of throttling that no counter remembers: they show only while it lasts.
+"""Watches signs of throttling that no counter keeps: they show only while it lasts.
 
 Looked at before a replicate, once a second while it runs (what costs no process), and after it.
 """

@@ -1,4 +1,4 @@
-"""Whether this is a virtual machine, and what says so."""
+"""Detects whether this is a virtual machine, with the evidence."""
 
 from __future__ import annotations
 

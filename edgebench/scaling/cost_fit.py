@@ -1,4 +1,4 @@
-"""What a prompt and a token cost a decoder, fitted by least squares, with what the fit leaves over.
+"""Fits what a prompt and a token cost a decoder by least squares, and reports the residuals.
 
 The forms are those of EdgeReasoning (2025): the prefill a*P^2 + b*P + c, with P the prompt's length
 rounded up to the tile that kernels work in; a decode step n + m*context.

@@ -1,4 +1,4 @@
-"""How often sampled answers are right: alone, and by majority vote of several."""
+"""Computes how often sampled answers are right, alone and by majority vote."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether measured numbers can be true: against the machine, against each other, against what was asked.
+"""Checks whether measured numbers can be true, given the machine, each other and the request.
 
 Judged is what a row of a run or a side of an A/B claims, by the processes behind it.
 
@@ -54,7 +54,7 @@ MAX_ROUNDINGS = 30
 
 
 class Claim(NamedTuple):
-    """What a row of a run, or a side of an A/B, says of the processes that were measured for it."""
+    """What a row of a run, or a side of an A/B, claims about its processes."""
 
     query_ns: float | None  # what a query takes, typically
     variant: Mapping[str, Scalar]
@@ -222,7 +222,7 @@ def _moved(replicate: Replicate, claim: Claim) -> Reason | None:
 
 
 class _Handled(NamedTuple):
-    """Queries outside of the window: what was done beside the call, and what the call took."""
+    """Queries outside of the measured window: the time of the call, and of the work around it."""
 
     prepare_ns: Sequence[int]
     read_ns: Sequence[int]

@@ -1,4 +1,4 @@
-"""One record -> one row: percentiles, intervals, peaks and medians of its replicates."""
+"""Turns one record into one row: percentiles, intervals, peaks and medians over its replicates."""
 
 from __future__ import annotations
 

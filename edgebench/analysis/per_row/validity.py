@@ -1,4 +1,4 @@
-"""Which rows may be ranked, and why the others may not."""
+"""Decides which rows may be ranked, and gives the reasons against the others."""
 
 from __future__ import annotations
 

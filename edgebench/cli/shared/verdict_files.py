@@ -22,7 +22,7 @@ _SIGN = b"edgebench gate"
 
 
 class VerdictCommand(click.Command):
-    """A command whose files tell even of options that make no sense."""
+    """A command that writes its report files even if its options are wrong."""
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any

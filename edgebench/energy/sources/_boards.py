@@ -1,4 +1,4 @@
-"""Which rails make the whole of a board: package data, and the user's word before it."""
+"""Says which rails add up to the whole board: devices.yaml decides, else package data."""
 
 from __future__ import annotations
 

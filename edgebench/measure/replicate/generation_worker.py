@@ -1,4 +1,4 @@
-"""The worker's way through one replicate of a decoder: from the cold start to the quality pass."""
+"""Measures one replicate of a decoder in the worker, from the cold start to the quality pass."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def measure(
 
 @dataclass(frozen=True)
 class _Judging:
-    """What the passes behind the measured ones have in common."""
+    """What the passes after the measured window share."""
 
     job: Job
     link: ParentLink

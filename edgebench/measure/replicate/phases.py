@@ -1,4 +1,4 @@
-"""What both ways of measuring share: of single inferences (`worker`) and of text (`generation`)."""
+"""The phases that replicates of single inferences and of text generation share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The child: one fresh process that measures one replicate of a cell.
+"""The worker: a fresh process that measures one replicate of a cell.
 
     python -m edgebench.measure.replicate.worker JOB_FD RESULT_FD PARENT_PID
 
@@ -253,7 +253,7 @@ class BeginPhase(Protocol):
 
 
 class Looks(NamedTuple):
-    """What a session showed of itself after its times were taken."""
+    """What a session reported after the measurement."""
 
     completion: Completion
     unseen: Unseen

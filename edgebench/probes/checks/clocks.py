@@ -1,4 +1,4 @@
-"""Whether the clocks stay where they are: governor, turbo, limits."""
+"""Checks that the CPU clocks are stable: governor, turbo, limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who else wants this machine's CPUs and memory: programs, other guests, a quota."""
+"""Checks who else uses this machine's CPUs and memory: programs, other guests, a quota."""
 
 from __future__ import annotations
 

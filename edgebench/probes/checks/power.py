@@ -1,4 +1,4 @@
-"""Where the power comes from and how much the board may take."""
+"""Checks the power supply and the power limit of the board."""
 
 from __future__ import annotations
 

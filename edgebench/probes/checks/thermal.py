@@ -1,4 +1,4 @@
-"""How near the machine is to throttling, and whether it does so now."""
+"""Checks whether the machine throttles now, and how near it is to throttling."""
 
 from __future__ import annotations
 
