@@ -57,7 +57,9 @@ def compared(folder: Path, *head: str) -> tuple[int, dict[str, Any]]:
         ([f"{FAULTS}:Async"], "head: outputs were not complete when the measured call returned"),
     ],
 )
-def test_a_head_that_is_none_is_invalid(folder: Path, head: list[str], reason: str) -> None:
+def test_a_head_that_cannot_be_compared_is_invalid(
+    folder: Path, head: list[str], reason: str
+) -> None:
     code, report = compared(folder, *head)
     assert code == ExitCode.INVALID
     assert report["verdict"] == "invalid"
@@ -121,7 +123,7 @@ def invoked(*arguments: str) -> Any:
         (["voice-activity", "--suite", "quick"], "has none of voice-activity"),
     ],
 )
-def test_what_would_be_ignored_is_refused(arguments: list[str], message: str) -> None:
+def test_options_that_would_be_ignored_are_refused(arguments: list[str], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         invoked("ab", "--base", "ort", "--head", "null", *arguments)
 

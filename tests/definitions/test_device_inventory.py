@@ -54,7 +54,7 @@ def test_a_named_file_must_be_there(tmp_path: Path) -> None:
         ("{name: a, title: A, match: {os: x}, energy_total: [A, A]}", (2, 55), "a rail twice"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_refused_at_its_place(
+def test_errors_in_devices_yaml_name_line_and_column(
     tmp_path: Path, text: str, place: tuple[int, int], words: str
 ) -> None:
     with pytest.raises(SpecError) as caught:
@@ -99,7 +99,7 @@ def test_the_shipped_inventory_knows_its_machines(
     assert (found.name if found else None) == expected
 
 
-def test_what_many_machines_fit_keeps_its_detected_name() -> None:
+def test_an_entry_for_many_machines_keeps_the_detected_name() -> None:
     shipped = load_devices(SHIPPED)
     vm = with_declared(DeviceFacts(name="xeon-2c", facts={"virtualised": True}), shipped)
     assert vm.name == "xeon-2c"

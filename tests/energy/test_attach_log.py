@@ -137,7 +137,7 @@ def test_every_form_by_the_clock(tmp_path: Path, head: str, line: Any) -> None:
     assert attached.energy.caveats == ("accuracy not stated, and not included",)
 
 
-def test_a_counter_of_energy(tmp_path: Path) -> None:
+def test_a_log_of_an_energy_counter_gives_the_energy(tmp_path: Path) -> None:
     times = np.arange(1, 3200, dtype=np.float64) * 0.01
     joules = machine().joules(times)
     lines = [f"{T0_S + t:.3f},{j / 3.6:.6f}" for t, j in zip(times, joules, strict=True)]
@@ -174,7 +174,7 @@ def test_markers_find_the_offset_of_a_counter(tmp_path: Path, start_s: float) ->
     holds(attached)
 
 
-def test_an_offset_by_hand(tmp_path: Path) -> None:
+def test_an_offset_of_the_user_aligns_the_log(tmp_path: Path) -> None:
     times, watts = rows()
     lines = [f"{t:.3f},{w:.4f}" for t, w in zip(times, watts, strict=True)]
     log = write(tmp_path / "log.csv", "t,P", lines)
@@ -204,7 +204,7 @@ def problem(tmp_path: Path, text: str, found: Record | None = None, **options: A
     raise AssertionError("it was taken")
 
 
-def test_what_is_wrong_is_named_with_its_line(tmp_path: Path) -> None:
+def test_errors_in_a_log_name_its_line(tmp_path: Path) -> None:
     good = "time_s,power_w\n1,5\n2,5\n3,5\n"
     assert "bad.csv:3: power_w: 'x' is not a number" in problem(
         tmp_path, good.replace("2,5", "2,x")
@@ -267,7 +267,7 @@ def test_a_log_of_years_is_not_searched_for_markers(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("sign", "words"), [(0, "stayed at 0 W"), (-1, "-8.99 W; is the meter")])
-def test_what_no_machine_draws_is_no_energy(tmp_path: Path, sign: int, words: str) -> None:
+def test_impossible_powers_are_refused(tmp_path: Path, sign: int, words: str) -> None:
     lines = [f"{T0_S + t:.2f},{sign * w:.3f}" for t, w in zip(*rows(), strict=True)]
     assert words in problem(tmp_path, "\n".join(["time_s,power_w", *lines]))
 

@@ -53,7 +53,7 @@ def test_time_taken_by_a_hypervisor_tells_a_virtual_machine(tmp_path: Path) -> N
     assert refusal(write_tree(tmp_path, stat)).reason == "virtualised"
 
 
-def test_what_is_no_meter_of_the_machine_is_not_taken_for_one(tmp_path: Path) -> None:
+def test_batteries_of_mice_and_mains_are_not_energy_meters(tmp_path: Path) -> None:
     root = write_tree(
         tmp_path,
         {

@@ -128,7 +128,7 @@ def test_a_named_column_has_the_unit_of_its_name(tmp_path: Path) -> None:
     assert "several columns are called 'w'" in refusal(tmp_path, twice, named={"power": "w"})
 
 
-def test_what_the_user_names_is_what_is_read(tmp_path: Path) -> None:
+def test_columns_that_the_user_names_are_read(tmp_path: Path) -> None:
     text = rows("time_s,power_w,e_j,ch2_current_a,ch2_voltage_v", "70", "3", "2", "5")
     assert log_of(tmp_path, text).values[0] == 70
     channel = log_of(tmp_path, text, named={"current": "ch2_current_a", "voltage": "ch2_voltage_v"})
@@ -157,7 +157,7 @@ def test_several_columns_of_what_is_not_read_are_no_problem(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("mark", [";", "\t"])
-def test_decimal_commas(tmp_path: Path, mark: str) -> None:
+def test_logs_with_decimal_commas_are_read(tmp_path: Path, mark: str) -> None:
     lines = ["time_s;current_a;voltage_v", *(f"{second},5;0,25;5,0" for second in range(4))]
     log = log_of(tmp_path, "\n".join(lines).replace(";", mark))
     assert log.times_s.tolist() == [0.5, 1.5, 2.5, 3.5]
@@ -382,7 +382,7 @@ def test_a_time_of_day_alone_is_no_time_of_the_clock(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["2026-13-01 10:00:00", "2026-05-01 25:00:00", "99:99:99"])
-def test_what_is_no_time(text: str, tmp_path: Path) -> None:
+def test_a_cell_that_is_not_a_time_is_refused_with_its_line(text: str, tmp_path: Path) -> None:
     said = refusal(tmp_path, f"time,power_w\n{text},1\n{text},2\n{text},3\n")
     assert f"log.csv:2: time: '{text}' is not a time" in said
 
@@ -413,7 +413,7 @@ def test_logs_in_any_encoding(encoding: str, tmp_path: Path) -> None:
     assert read_log(path).values[0] == pytest.approx(5e-6)
 
 
-def test_what_a_spreadsheet_says_of_its_separator(tmp_path: Path) -> None:
+def test_the_separator_line_of_a_spreadsheet_is_understood(tmp_path: Path) -> None:
     log = log_of(tmp_path, "sep=;\n" + rows("time_s,power_w", "5").replace(",", ";"))
     assert log.values[0] == 5
     twice = rows("time_s,power_w", "5")

@@ -133,7 +133,7 @@ def test_a_guessed_partial_name_is_not_written_through(shared: Path, victim: Pat
 
 @as_root
 @pytest.mark.parametrize("kind", ["link", "pipe"])
-def test_what_another_user_put_at_the_output_is_refused(
+def test_a_link_of_another_user_at_the_output_is_refused(
     shared: Path, victim: Path, kind: str
 ) -> None:
     path = shared / "page.html"

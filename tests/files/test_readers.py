@@ -112,7 +112,7 @@ def test_a_ceiling_that_cannot_be_is_named_with_its_field(
     assert isinstance(done.exception, StoreError)
 
 
-def test_what_is_no_calibration_is_one_error(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_calibration_is_one_error(tmp_path: Path) -> None:
     file = tmp_path / "deep.json"
     file.write_bytes(
         CALIBRATIONS[0].replace(

@@ -397,9 +397,7 @@ def test_any_other_file_is_one_clear_error(tool: str, content: bytes, tmp_path: 
     ],
     ids=["no list", "seconds", "bytes", "milliseconds", "setting", "a long line", "a long file"],
 )  # fmt: skip
-def test_what_cannot_be_a_number_of_ours_is_one_clear_error(
-    tool: str, content: str, tmp_path: Path
-) -> None:
+def test_impossible_numbers_are_one_clear_error(tool: str, content: str, tmp_path: Path) -> None:
     file = tmp_path / "file.json"
     file.write_text(content)
     done = run("import", tool, file, "-o", tmp_path / "o.jsonl")
@@ -415,7 +413,7 @@ def test_help_and_docs_name_every_format() -> None:
         assert f"| `{tool}` |" in page
 
 
-def test_usage(tmp_path: Path) -> None:
+def test_wrong_tools_and_existing_files_are_refused(tmp_path: Path) -> None:
     done = run("import", "llama_bench", MLPERF, "-o", tmp_path / "o.jsonl")
     assert isinstance(done.exception, UsageError)
     assert "llama-bench" in str(done.exception)

@@ -193,7 +193,7 @@ ENCODINGS = ("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32")
 
 
 @pytest.mark.parametrize("around", AROUND.values(), ids=AROUND)
-def test_what_stands_around_an_output_changes_nothing(around: Around, tmp_path: Path) -> None:
+def test_text_around_an_output_changes_nothing(around: Around, tmp_path: Path) -> None:
     lists = json.dumps([bench_test(), bench_test(n_prompt=0, n_gen=128, avg_ts=11.5)], indent=1)
     for text in (MARKDOWN, lists + "\n", csv_of(), sql_of()):
         rows = rows_of(tmp_path, "llama-bench", around(text))

@@ -249,9 +249,7 @@ def test_a_worker_killed_from_outside_is_a_row(workplace: Workplace) -> None:
 
 
 @pytest.mark.parametrize("fault", ["Refuse", "NotInstalled", "BrokenInstall"])
-def test_what_cannot_run_here_is_unsupported_and_nothing_measured_is_no_success(
-    workplace: Workplace, fault: str
-) -> None:
+def test_unsupported_rows_alone_are_no_success(workplace: Workplace, fault: str) -> None:
     code, table, err = workplace.run("--backend", f"edgebench.testing.faults:{fault}")
     [row] = table["rows"]
     assert row["status"] == "unsupported"
@@ -273,7 +271,7 @@ def test_a_budget_ends_a_hang_and_says_what_it_cut_and_how_to_go_on(workplace: W
     assert "first look" in err
 
 
-def test_what_was_timed_stands_where_the_quality_pass_never_ends(workplace: Workplace) -> None:
+def test_latency_is_kept_when_the_quality_pass_never_ends(workplace: Workplace) -> None:
     (workplace.folder / "endless.py").write_text(
         """
 import numpy as np

@@ -75,7 +75,7 @@ def test_a_model_keeps_the_name_of_its_link(tmp_path: Path) -> None:
     "words",
     [("--range", "x=0,1"), ("--inputs", "{file}"), ("--parity", "0.1"), ("--task", "t.py:T")],
 )
-def test_what_is_said_of_a_model_file_needs_one(words: tuple[str, str], tmp_path: Path) -> None:
+def test_options_of_model_files_need_a_model_file(words: tuple[str, str], tmp_path: Path) -> None:
     file = tmp_path / "m.npz"
     file.touch()
     option, value = words[0], words[1].format(file=file)

@@ -60,7 +60,7 @@ def with_weights_beside(folder: Path, name: str = "model.onnx") -> Path:
     ],
 )
 @pytest.mark.parametrize("name", ["model.onnx", "model.tflite", "model.gguf"])
-def test_what_is_no_model_at_all_is_named_with_the_fix(
+def test_a_file_that_is_not_a_model_is_named_with_a_fix(
     tmp_path: Path, content: bytes, what: str, fix: str, name: str
 ) -> None:
     path = tmp_path / name

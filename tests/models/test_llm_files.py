@@ -94,7 +94,7 @@ def test_a_tensor_that_nothing_would_use_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"no gguf at all", b"GGUF" + b"\xff" * 40])
-def test_a_file_that_is_none_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_gguf_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "broken.gguf"
     path.write_bytes(content)
     with pytest.raises(EdgebenchError, match=r"broken\.gguf"):

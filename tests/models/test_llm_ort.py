@@ -256,7 +256,7 @@ def test_a_graph_of_standard_operators_gives_the_same(
     assert error(answers(session), expected(model.path)) < limit
 
 
-def test_it_is_sound_onnx_without_operators_of_one_runtime(tmp_path: Path) -> None:
+def test_standard_graph_is_valid_onnx_with_standard_operators(tmp_path: Path) -> None:
     import onnx
 
     path = tmp_path / "standard.onnx"

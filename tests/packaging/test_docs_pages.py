@@ -84,7 +84,7 @@ EDGEBENCH = _lines("edgebench")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_name)
-def test_what_a_page_shows_of_our_output_is_what_is_printed_now(page: Path) -> None:
+def test_generated_blocks_of_pages_are_up_to_date(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert renewed(text) == text, "python -m tests.readme renews it"
 

@@ -153,7 +153,7 @@ def test_answers_that_ignore_the_input_are_told(tmp_path: Path) -> None:
     assert prepare(job(write(tmp_path / "model.onnx", models.constant()))).reference_constant
 
 
-def test_what_was_made_is_taken_from_the_cache(source: Path) -> None:
+def test_a_prepared_model_is_taken_from_the_cache(source: Path) -> None:
     first = prepare(job(source, precision="int8-static"))
     stamps = {path: path.stat().st_mtime_ns for path in (source.parent / "cache").rglob("*")}
     assert prepare(job(source, precision="int8-static")) == first
@@ -466,7 +466,7 @@ def dead_pid() -> int:
     return process.pid
 
 
-def test_what_killed_processes_left_is_swept(tmp_path: Path, dead_pid: int) -> None:
+def test_partial_entries_of_killed_processes_are_removed(tmp_path: Path, dead_pid: int) -> None:
     dead, alive = tmp_path / f".partial-{dead_pid}-00", tmp_path / f".partial-{os.getppid()}-00"
     dead.mkdir()
     alive.mkdir()

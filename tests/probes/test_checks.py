@@ -85,7 +85,9 @@ class Nvml:
         (lambda: None, "unknown", "no answer"),
     ],
 )
-def test_a_gpu_that_is_held_down(tmp_path: Path, nvml: Any, level: str, words: str) -> None:
+def test_a_throttled_gpu_is_reported_with_its_cause(
+    tmp_path: Path, nvml: Any, level: str, words: str
+) -> None:
     found = check("gpu_throttle", write_tree(tmp_path, NVIDIA), nvml=nvml)
     assert found.level == level
     assert words in found.evidence
@@ -126,7 +128,9 @@ def test_a_machine_without_the_driver_has_no_row_for_gpus(tmp_path: Path) -> Non
         ("Processor", "", "unknown"),
     ],
 )
-def test_what_the_kernel_slows_down(tmp_path: Path, kind: str, state: str, level: str) -> None:
+def test_cooling_devices_of_processors_count_as_throttling(
+    tmp_path: Path, kind: str, state: str, level: str
+) -> None:
     root = write_tree(tmp_path, {f"{COOLING}0/type": kind, f"{COOLING}0/cur_state": state})
     assert check("cooling_throttle", root).level == level
 

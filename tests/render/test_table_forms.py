@@ -113,7 +113,7 @@ def test_unsupported_variants_of_a_backend_stand_in_one_place() -> None:
     assert "; 1x no such precision" in words
 
 
-def test_it_says_what_to_deploy_what_is_slower_and_what_was_not_reached() -> None:
+def test_table_says_what_to_deploy_what_is_slower_and_what_was_not_reached() -> None:
     text = " ".join(shown(realistic()).split())
     assert (
         "deploy int8-static threads=2 (not to be believed yet, the machine was busy: before the"
@@ -155,7 +155,7 @@ def test_control_characters_of_a_result_file_do_not_reach_the_terminal() -> None
     assert not set(text) & {"\x1b", "\x07", "\x9b"}
 
 
-def test_no_records() -> None:
+def test_a_table_without_records_says_so() -> None:
     assert shown([]).strip() == "no records"
     assert json.loads(shown([], "json"))["rows"] == []
 

@@ -321,7 +321,7 @@ def test_details_are_capped_and_the_report_says_so() -> None:
     assert "10 of 60" in report.details_left_out
 
 
-def test_what_markdown_leaves_out_is_counted() -> None:
+def test_markdown_counts_the_rows_that_it_leaves_out() -> None:
     axes: list[dict[str, Scalar]] = [{"precision": "fp32", "threads": 1, "n": n} for n in range(43)]
     records = [worked(p50=1e6 + 1e5 * n, variant=axis) for n, axis in enumerate(axes)]
     for number, made in enumerate(records):
