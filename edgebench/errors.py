@@ -105,13 +105,13 @@ class UnsupportedError(EdgebenchError):
 
 
 def mend_disk(error: OSError, elsewhere: str) -> str:
-    """What to do where a disk refuses to be written to; `elsewhere` says how to name another place."""
+    """The fix for a disk that cannot be written; `elsewhere` says how to name another place."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"free some space, or {elsewhere}"
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         return f"make it writable, or {elsewhere}"
     if error.errno == errno.ELOOP:
-        return f"a link stands there: remove it, or {elsewhere}"
+        return f"there is a link: remove it, or {elsewhere}"
     if error.errno in (errno.ENOLCK, errno.EOPNOTSUPP):
         return f"its file system has no locks: {elsewhere}"
     return elsewhere

@@ -510,5 +510,5 @@ class Record(Part, frozen=True, kw_only=True):
 
 
 def encode(record: Record) -> bytes:
-    """One line, newline included."""
+    """Encodes a record as one JSON line, newline included."""
     return encoded(record)

@@ -62,7 +62,7 @@ def names() -> list[str]:
 
 
 def every() -> list[Backend]:
-    """All backends that can be asked for by name, by name. Raises UsageError as `names` does.
+    """All backends that have a name, sorted by it. Raises UsageError as `names` does.
 
     What is installed is looked through once, which takes longer than to load a backend.
     """
@@ -188,7 +188,7 @@ def _made(kind: Any) -> Backend:
 
 def _broken(name: str, origin: str, cause: BaseException) -> BrokenBackend:
     reason = f"the backend {origin} cannot be loaded: {type(cause).__name__}: {cause}"
-    return BrokenBackend(name, reason, "mend or reinstall what it names, then try again")
+    return BrokenBackend(name, reason, "repair or reinstall what it names, then try again")
 
 
 def _import_named(name: str) -> ModuleType:

@@ -36,7 +36,7 @@ class Tolerances(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def latency_tolerances(tau: float | None = None, delta: float | None = None) -> Tolerances:
-    """Of both clocks, shares; None: by default. Raises UsageError where they make no sense."""
+    """Tolerances of both latencies, as shares; None takes the default. Raises UsageError for impossible ones."""
     default = Tolerance()
     chosen = Tolerance(
         tau=default.tau if tau is None else tau, delta=default.delta if delta is None else delta

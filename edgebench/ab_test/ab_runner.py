@@ -202,7 +202,7 @@ class ABRunner:
 
 
 def explained(failed: PairFailed) -> Reason:
-    """Why a pair failed, with the arm that did it."""
+    """The reason why a pair failed, with the arm that failed."""
     reason = failed.reason
     message = f"{failed.side}: {reason.message}"
     if reason.code == "out_of_memory" and "together" not in reason.message:

@@ -26,7 +26,7 @@ MIN_DOUBTED_PAIRS = 3
 
 
 def fault_of(case: CellCase, pairs: Sequence[Pair], side: Side) -> Reason | None:
-    """Why a side's times may not be compared, in the words of a run, or None."""
+    """The reason why a side's times may not be compared, worded as in a run, or None."""
     if not pairs:
         return None
     reason = next(_faults(case, pairs, side), None)

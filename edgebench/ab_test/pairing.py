@@ -74,7 +74,7 @@ class CellPair(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def points(request: Request, workload: Workload) -> list[Variant]:
-    """What both sides have in common: of a suite its variants, else the first value of every axis.
+    """The variants to compare: those of the suite, else the first value of every axis.
 
     An axis that a side sets itself is not multiplied, but for values that are given for both sides: they
     are those of the side that says nothing. Raises UsageError where neither side would have them.

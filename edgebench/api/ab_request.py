@@ -81,7 +81,7 @@ def judge(given: Mapping[str, Any], progress: Telling) -> GateReport:
 
 
 def request_of(given: Mapping[str, Any]) -> Request:
-    """What is to be compared, of options as they are given. Raises UsageError."""
+    """Makes the request of an A/B from the options of the user. Raises UsageError."""
     named = bool(given["names"] or given["suite"])
     base, head = parse_side(given["base"]), parse_side(given["head"])
     known = _known(given["folders"], backends_of(base, head)) if named else {}

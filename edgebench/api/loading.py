@@ -34,7 +34,7 @@ def load(
     prefer: Sequence[str] = ties.DEFAULT,
     tell: Callable[[str], None] = say,
 ) -> Loaded:
-    """All rows below the paths. `prefer` is the rule of ties of the table, and `tell` hears what is left out.
+    """Loads all rows of the paths. `prefer` is the tie-breaker of the table; `tell` is called with what is left out.
 
     Raises StoreError, and UsageError for a mixture of Parquet and result files.
     """

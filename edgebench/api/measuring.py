@@ -286,4 +286,4 @@ def _last_words(outcome: Outcome) -> str:
     words = ended_by(outcome.stopped)
     if outcome.file is None:
         return words
-    return f"{words}: what was measured is in {outcome.file}; `{outcome.going_on}` goes on"
+    return f"{words}: the results so far are in {outcome.file}; continue with `{outcome.going_on}`"

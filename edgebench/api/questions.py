@@ -63,7 +63,7 @@ def pick_of(
     confidence: float = CONFIDENCE,
     seed: int = 0,
 ) -> PickReport:
-    """One row per device, workload and scenario: within the limits, and best at one metric."""
+    """Picks a row per device, workload and scenario that meets the limits and is best by one metric."""
     limits = [parse_limit(text) for text in require]
     return pick(
         only(loaded.frame, workloads),

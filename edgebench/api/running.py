@@ -183,7 +183,7 @@ def measure(options: Options, start: Start, voice: Voice) -> Outcome:
 def measure_all(
     campaign: Runner, power_modes: PowerModes | None
 ) -> KeyboardInterrupt | EdgebenchError | None:
-    """What stopped the campaign early, if anything."""
+    """Runs the measurement. Returns the exception that stopped it early, or None."""
     try:
         with power_modes or nullcontext():
             campaign.measure()

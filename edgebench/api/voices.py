@@ -48,7 +48,7 @@ def pair_watcher(telling: Telling) -> Iterator[PairWatcher]:
 
 
 def teller(telling: Telling) -> Callable[[str], None]:
-    """Where single lines go."""
+    """The function that receives single lines of progress."""
     return say if telling is True else _told(telling)
 
 

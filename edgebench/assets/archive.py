@@ -50,7 +50,7 @@ _READ_ERRORS = (
     NotImplementedError,
     struct.error,
 )
-_UNTRUSTED = "do not use this archive; tell whoever made the workload definition"
+_UNTRUSTED = "do not use this archive, and inform the author of the workload definition"
 
 
 @dataclass(frozen=True)

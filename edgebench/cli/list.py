@@ -349,6 +349,9 @@ def _detected_entry(facts: dict[str, Any]) -> Entry:
             ("cpus", str(known.get("logical_cpus") or "")),
             ("memory", format_bytes(memory) if memory else ""),
             ("virtual", {True: "yes", False: "no"}.get(known.get("virtualised"), "unknown")),
-            ("entry", facts["entry"] or "none in devices.yaml matches: detected facts serve"),
+            (
+                "entry",
+                facts["entry"] or "no entry of devices.yaml matches; the detected facts are used",
+            ),
         ],
     )

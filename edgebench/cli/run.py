@@ -287,7 +287,7 @@ def _closing(table: Table | None, outcome: Outcome) -> int:
     again = kept = ""
     if outcome.file is not None:
         say(f"results: {outcome.file}")
-        kept, again = ": what was measured is kept", f"; `{outcome.going_on}` goes on"
+        kept, again = ": the results so far are kept", f"; continue with `{outcome.going_on}`"
     if isinstance(outcome.stopped, KeyboardInterrupt):
         say(f"edgebench: {ended_by(outcome.stopped)}{kept}{again}")
         return ExitCode.INTERRUPTED

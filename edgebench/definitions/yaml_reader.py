@@ -139,7 +139,7 @@ def _compose(text: str, file: str) -> yaml.Node | None:
     except yaml.reader.ReaderError as error:
         position = error.position if isinstance(error.position, int) else 0
         line = text.count("\n", 0, position) + 1
-        message = f"not YAML: the character {error.character!r} may not stand in a file"
+        message = f"not YAML: the character {error.character!r} is not allowed in a file"
         raise SpecError(file, line, 1, "", message) from None
 
 
@@ -227,7 +227,7 @@ class _Reader:
         if strange is None:
             return node.value
         code = f"U+{ord(strange[0]):04X}"
-        return self._refuse(node, path, f"the character {code} may not stand in a text")
+        return self._refuse(node, path, f"the character {code} is not allowed in a text")
 
     def _int(self, node: yaml.ScalarNode, path: KeyPath) -> Any:
         # Python itself refuses to read more digits than 4300.

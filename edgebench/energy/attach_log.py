@@ -34,7 +34,7 @@ class Meter:
 
 
 def offset_of(log: MeterLog, records: Sequence[Record], given_s: float | None) -> Alignment:
-    """What to add to the log's times to get Unix time: as given, from markers, or from the clock.
+    """The seconds to add to the log's times to get Unix time: from the user, the markers, or the log's clock.
 
     Raises UsageError where none of them serves.
     """

@@ -14,7 +14,7 @@ from edgebench.record import Energy, EnergyUncertainty
 
 
 def incomparable(energies: Sequence[Energy]) -> str:
-    """Why values cannot be ranked against each other, or "" where they can.
+    """The reason why energies cannot be ranked against each other, or "" if they can.
 
     All must be measured, with a stated uncertainty, by the same kind of meter, of the same scope.
     """
@@ -44,7 +44,7 @@ def spread_j(energy: Energy) -> float | None:
 
 
 def notes(energies: Sequence[Energy]) -> list[str]:
-    """What a reader must know of the energies of a table: where they come from, or why there are
+    """Notes on the energies of a table: where they come from, or why there are
     none, and that an estimate is one."""
     lines: dict[str, None] = {}  # an ordered set
     reasons: dict[str, str] = {}
@@ -71,7 +71,7 @@ def notes(energies: Sequence[Energy]) -> list[str]:
 
 
 def combine(found: Iterable[Energy | None]) -> Energy | None:
-    """One value for a cell from those of its processes: means, with the spread between processes.
+    """Combines the energies of a cell's processes: means, with the spread between processes.
 
     What is random within a window shrinks with the number of windows; what all windows of a meter
     share (quantum, gain, offset) does not; the spread between processes is a t interval. Without a

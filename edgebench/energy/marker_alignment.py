@@ -80,7 +80,7 @@ def align(
 def zone_shift_s(
     log_s: tuple[float, float], windows_s: Sequence[tuple[float, float]]
 ) -> float | None:
-    """What to add to a log's times so that it holds all windows, if two time zones differ by that; the
+    """The seconds to add to a log's times so that it holds all windows, if two time zones differ by that; the
     least of them. None where it holds one already, or none would do. Both are given by start and end."""
     if not windows_s or any(log_s[0] < end and start < log_s[1] for start, end in windows_s):
         return None

@@ -412,7 +412,7 @@ class _Numbers:
 
 
 _OTHER_UNIT = "correct the unit in the column's name"
-_TWO_READINGS = "--decimal point or --decimal comma tells"
+_TWO_READINGS = "say which with --decimal point or --decimal comma"
 
 
 def _power(read: Sequence[_Series], volts: float | None) -> _Series:
@@ -535,7 +535,7 @@ def _one_a_moment(table: _Table, times_s: Floats, series: _Series) -> tuple[Floa
     if len(backwards):
         row = int(backwards[0]) + 1
         table.bad(
-            row, f"time does not go on: {', '.join(table.body[row][1])[:120]}",
+            row, f"time does not advance: {', '.join(table.body[row][1])[:120]}",
             "times must ascend from row to row: one log a file, and no clock that is set back",
         )  # fmt: skip
     if (steps > 0).all():

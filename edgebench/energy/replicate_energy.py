@@ -73,7 +73,7 @@ def window_energy(
 
 
 def blind_spots(facts: SourceFacts) -> tuple[str, ...]:
-    """What the way of sampling cannot see."""
+    """Notes on loads that this sampling cannot see."""
     fixed = facts.period_s > poll_interval_s(facts)
     if facts.quantity == "energy" or facts.averages or not fixed:
         return ()

@@ -108,7 +108,7 @@ class EnergySource(ABC):
 
 
 def not_opened(source: EnergySource, error: OSError) -> NoEnergy:
-    """Why a source that is there cannot be read after all."""
+    """The refusal for a source that was found but cannot be opened."""
     reason: ReasonCode = "read_failed"
     if isinstance(error, PermissionError):
         reason = "permission_denied"

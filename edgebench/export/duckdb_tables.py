@@ -210,7 +210,7 @@ def _readable(files: Sequence[Path]) -> Iterator[None]:
 
 def _sql_error(error: Exception) -> UsageError:
     text = str(error).strip()
-    fix = "`DESCRIBE rows` lists the columns; names with dots stand in double quotes: "
+    fix = "`DESCRIBE rows` lists the columns; names with dots need double quotes: "
     return UsageError(f"SQL: {text}", fix + 'SELECT id, "latency.p50_ns" FROM rows')
 
 

@@ -23,7 +23,7 @@ from edgebench.planning.cells import known_axes
 def requests_of(
     policy: Policy, path: Path, base: Sequence[str] = (), head: Sequence[str] = ()
 ) -> list[Request]:
-    """One request for each entry of `cells`, or one for the suite or the model files.
+    """Makes one request for each entry of `cells`, or one for the suite or the model files.
 
     `base` and `head` take the place of the policy's own. Raises UsageError.
     """

@@ -246,7 +246,7 @@ def _record(source: SourceFile, line: int | None, test: Mapping[str, Any]) -> Re
         what += f", standard deviation {test['stddev_ts']}"
     notes = list(_NOTES)
     if prompt and generated:
-        notes.append("prompt and generation in one lump: neither rate is told")
+        notes.append("prompt and generation were timed together, so neither rate is known")
     gpu, cpu = str(test.get("gpu_info", "")), str(test.get("cpu_info", ""))
     started = str(test.get("test_time") or UNKNOWN)
     return make_record(

@@ -103,7 +103,7 @@ class PowerModes:
                 f"power mode {mode} was not accepted; the mode is {found}" + (said and f": {said}"),
                 "run it as root"
                 if os.geteuid()
-                else "this change may need a reboot: set it by hand",
+                else "this change may need a reboot: set the mode yourself",
             )
         return str(found)
 

@@ -39,7 +39,7 @@ class Allowance:
 def ask(
     module: str, job: bytes, allowance: Allowance, on_tick: Callable[[], None] = lambda: None
 ) -> bytes | Reason:
-    """What `python -m module` answers to `job`, in one line; its death, silence or greed is a reason."""
+    """Runs `python -m module` on `job` and returns its answer; a crash, time-out or excess of memory is a Reason."""
     conversation, answers = Conversation(), []
 
     def hear(line: bytes) -> Phase | None:

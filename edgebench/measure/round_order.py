@@ -12,6 +12,6 @@ from edgebench.record import CellFacts
 
 
 def drawn_place(cell: CellFacts, seed: int, number: int) -> bytes:
-    """What cells of round `number` are sorted by. It depends on nothing but these three, so that a run
+    """The key by which cells of round `number` are sorted. It depends on nothing but these three, so that a run
     that is resumed, or that lost a cell, keeps the order of the others."""
     return hashlib.sha256(f"{seed}/{number}/{cell.id}".encode()).digest()

@@ -825,7 +825,7 @@ def precise(replicates: Sequence[Replicate], settings: Settings) -> bool:
 
 
 def half_width(replicates: Sequence[Replicate], settings: Settings) -> float | None:
-    """Of the interval of the chosen percentile, as a share; None: there is no interval yet."""
+    """Half-width of the interval of the chosen percentile, as a share; None if there is no interval yet."""
     permille = round(settings.percentile * 1000)
     values = [
         stats.percentile(sorted(replicate.samples_ns), permille)

@@ -29,7 +29,7 @@ JUDGED_TOKENS = 900
 
 
 def facts_of(cell: Cell) -> CellFacts:
-    """What a record says of its cell."""
+    """The facts of a cell for its record."""
     return CellFacts(
         id=cell.id,
         workload=cell.workload.name,

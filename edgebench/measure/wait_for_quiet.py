@@ -19,7 +19,7 @@ BUSY_LIMIT = 0.05
 
 
 def look() -> str:
-    """What others took of this machine in the next seconds, as far as it is too much; "" where it is quiet.
+    """Watches the machine for some seconds. Says what other programs use too much of; "" if it is quiet.
 
     Nothing of a run works meanwhile. Load averages would still tell of its own work.
     """

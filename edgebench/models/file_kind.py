@@ -46,7 +46,7 @@ def check_mark(path: Path, form: str) -> None:
     place, mark = _MARKS.get(form, (0, b""))
     if _head(path)[place : place + len(mark)] != mark:
         raise EdgebenchError(
-            f"{path} is not a {form} file: it does not begin with {mark.decode()}", _AGAIN
+            f"{path} is not a {form} file: the mark {mark.decode()} is missing", _AGAIN
         )
 
 

@@ -50,7 +50,7 @@ def load_model(path: Path, *, weights: bool = True) -> ModelProto:
 
 
 def damage_kinds() -> tuple[type[Exception], ...]:
-    """What `onnx`, protobuf and ONNX Runtime raise over models that are damaged, or too large for the
+    """The exceptions that `onnx`, protobuf and ONNX Runtime raise for models that are damaged, or too large for the
     memory, beside what is caught where it arises."""
     import onnx
     from google.protobuf.message import Error
@@ -649,7 +649,7 @@ _DAMAGED = "INVALID_GRAPH", "INVALID_PROTOBUF", "Invalid model"
 
 
 def refusal(error: Exception, what: str) -> EdgebenchError:
-    """What ONNX Runtime's refusal of a file means: that it is damaged, or asks for more than there is."""
+    """Classifies ONNX Runtime's refusal of a file: that it is damaged, or asks for more than there is."""
     message = f"{what}: {_first_line(error)}"
     damaged = any(sign in message for sign in _DAMAGED)
     if damaged and "No Op registered" not in message:

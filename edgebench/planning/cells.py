@@ -89,7 +89,7 @@ def plan(
     set_power_mode: bool = False,
     load_backend: Callable[[str], Backend] = registry.load,
 ) -> list[Cell]:
-    """All cells, in an order that depends on the arguments alone.
+    """Plans all cells, in an order that depends on the arguments alone.
 
     `suite` picks workloads, variants and scenarios; `sets` replaces axes or adds them; `scenarios`
     replaces those of the workloads; `rate_per_s` paces `single_stream`; `set_power_mode` allows the
@@ -121,7 +121,7 @@ def _check_power_modes(cells: Sequence[Cell], allowed: bool) -> None:
     if asked and not allowed:
         raise UsageError(
             "the axis power_mode changes the machine's power mode, which needs your consent",
-            "add --set-power-mode (it needs root; the former mode is put back), or set the mode "
+            "add --set-power-mode (it needs root; the former mode is restored), or set the mode "
             "yourself and leave power_mode out",
         )
     if allowed and not asked:

@@ -182,7 +182,7 @@ def _fitted(option: Option, value: Scalar) -> Scalar:
 
 
 def option_problem(option: Option, value: Scalar) -> str:
-    """Why the option cannot have this value, or ""."""
+    """The reason why the option cannot have this value, or ""."""
     if option.accepts(value):
         return ""
     if option.choices and isinstance(value, str):

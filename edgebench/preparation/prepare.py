@@ -610,7 +610,7 @@ def _answers(model: _Model, task: Task, say: Callable[[], object]) -> _Answers:
             f"evaluator ({_first_line(error)})"
         )
         return _Answers([], False, unmeasured(model.path), note)
-    note = f"outputs are held against ONNX's own evaluator: ONNX Runtime cannot run the model ({refusal})"
+    note = f"outputs are compared with those of ONNX's own evaluator: ONNX Runtime cannot run the model ({refusal})"
     parity = msgspec.structs.replace(answers.parity, evaluated=True)
     return replace(answers, parity=parity, note=note)
 

@@ -26,7 +26,7 @@ _LEGEND = (
 
 
 def render_ceilings(device: str, ceilings: Sequence[Ceiling], out: TextIO) -> None:
-    """What a device can do at most."""
+    """Prints the ceilings of a device."""
     out.writelines(line + "\n" for line in _ceilings(device, ceilings))
 
 

@@ -80,7 +80,7 @@ def decode_fit(requests: Sequence[rec.Request]) -> tuple[Fit | None, str]:
 
 
 def decode_ns(fit: Fit, prompt_tokens: float, tokens: float) -> float:
-    """Of all steps of an answer of `tokens`, the first of which belongs to the prefill: n - 1 steps, at
+    """Time of all decode steps of an answer of `tokens`, the first of which belongs to the prefill: n - 1 steps, at
     contexts prompt_tokens + 1 and on."""
     steps = max(tokens - 1, 0.0)
     return steps * fit.at(prompt_tokens + (steps + 1) / 2)

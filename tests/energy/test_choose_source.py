@@ -38,7 +38,7 @@ def test_a_phantom_counter_is_named_and_not_trusted(tmp_path: Path) -> None:
     phantom = {"sys/bus/event_source/devices/power/events/energy-psys": "event=0x05"}
     found = refusal(write_tree(tmp_path, {**VM, **phantom}))
     assert found.reason == "virtualised"
-    assert "not to be trusted" in found.detail
+    assert "cannot be trusted" in found.detail
 
 
 def test_without_powercap_the_module_is_named(tmp_path: Path) -> None:

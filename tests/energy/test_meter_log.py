@@ -396,7 +396,7 @@ def test_rows_of_one_stamp_are_one_moment(tmp_path: Path) -> None:
     assert (log.repeated, log.period_s) == (9, 1.0)
     counter = log_of(tmp_path, "\n".join(["time_s,energy_j", *lines[:4], *lines[8:], "3,9"]))
     assert counter.values.tolist() == [6, 4, 9]
-    assert "time does not go on" in refusal(tmp_path, "time_s,power_w\n1,5\n2,5\n1.5,5\n4,5\n")
+    assert "time does not advance" in refusal(tmp_path, "time_s,power_w\n1,5\n2,5\n1.5,5\n4,5\n")
     said = refusal(tmp_path, "time_s,power_w\n1,5\n1,5\n1,5\n2,5\n")
     assert "2 stamps in 4 rows" in said
 

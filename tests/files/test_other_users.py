@@ -200,7 +200,7 @@ def test_a_link_in_the_place_of_a_runs_file_is_not_written_through(
     before = victim.read_bytes()
     with pytest.raises(StoreError, match="symbolic links") as caught:
         RunStore.resume(store.journal)
-    assert "a link stands there" in caught.value.fix
+    assert "there is a link" in caught.value.fix
     assert victim.read_bytes() == before
 
 
@@ -208,7 +208,7 @@ def test_a_link_in_the_place_of_a_runs_file_is_not_written_through(
 def test_results_of_another_user_are_not_gone_on_with(tmp_path: Path) -> None:
     store = kept_run(tmp_path)
     os.chown(store.results, STRANGER, STRANGER)
-    with pytest.raises(StoreError, match=r"run\.jsonl: belongs to another user"):
+    with pytest.raises(StoreError, match=r"run\.jsonl: it belongs to another user"):
         RunStore.resume(store.journal)
 
 

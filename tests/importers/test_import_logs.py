@@ -385,7 +385,7 @@ def test_a_rate_that_nothing_decides_is_refused_until_the_user_tells(
     nobody = MARKDOWN.replace("128.00 ± 0.30", f"{rate} ± 3").replace("11.50 ± 0.05", "12")
     said = refusal(tmp_path, "llama-bench", nobody)
     assert f"avg_ts: '{rate}' may be 1.128 or 1128" in said
-    assert "--decimal point or --decimal comma tells" in said
+    assert "say which with --decimal point or --decimal comma" in said
     told = {"point": 1.128, "comma": 1128.0} if mark == "." else {"point": 1128.0, "comma": 1.128}
     for word, value in told.items():
         rows = rows_of(tmp_path, "llama-bench", nobody, "--decimal", word)

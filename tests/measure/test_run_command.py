@@ -267,7 +267,7 @@ def test_a_budget_ends_a_hang_and_says_what_it_cut_and_how_to_go_on(workplace: W
     assert "2 cells, 4 processes or more" in err
     assert "cut by the budget" in err
     assert "the budget left 1 cell without a row; --budget" in err
-    assert "`edgebench run --resume` goes on" in err
+    assert "continue with `edgebench run --resume`" in err
     assert "first look" in err
 
 
@@ -311,8 +311,8 @@ def test_a_signal_ends_a_run_as_ctrl_c_does(workplace: Workplace, number: signal
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == ExitCode.INTERRUPTED
-    assert f"edgebench: stopped by {number.name}: what was measured is kept" in err
-    assert "`edgebench run --resume` goes on" in err
+    assert f"edgebench: stopped by {number.name}: the results so far are kept" in err
+    assert "continue with `edgebench run --resume`" in err
     assert "Traceback" not in err
 
 

@@ -75,7 +75,7 @@ def test_a_file_that_is_not_a_model_is_named_with_a_fix(
 def test_a_file_without_its_formats_mark_is_damaged(tmp_path: Path) -> None:
     path = tmp_path / "model.tflite"
     path.write_bytes(bytes(100))
-    with pytest.raises(EdgebenchError, match="no mark TFL3") as caught:
+    with pytest.raises(EdgebenchError, match="the mark TFL3 is missing") as caught:
         prepare(job(path, "tflite"))
     assert not isinstance(caught.value, UnsupportedError)
 

@@ -80,7 +80,7 @@ class Nvml:
         (Nvml(0x80), "invalid", "power brake"),
         (Nvml(0x4), "warn", "power cap"),
         (Nvml(0x44), "invalid", "power cap"),
-        (Nvml(RuntimeError("not supported")), "unknown", "tells no reasons"),
+        (Nvml(RuntimeError("not supported")), "unknown", "reports no reasons"),
         (Nvml(), "unknown", "no answer"),
         (lambda: None, "unknown", "no answer"),
     ],

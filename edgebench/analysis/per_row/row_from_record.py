@@ -93,7 +93,9 @@ def row_of(record: rec.Record) -> Row:
 
 def _latency(cell: rec.CellFacts, good: Sequence[rec.Replicate], unknown: Unknown) -> Latency:
     if cell.scenario == "offline":
-        unknown["latency_ns"] = "offline: one query of many items, no latency of its own"
+        unknown["latency_ns"] = (
+            "offline: one query holds many items, so there is no latency of a single one"
+        )
         return Latency(samples=0, replicates=len(good))
     each = [_ascending(replicate.samples_ns) for replicate in good if replicate.samples_ns]
     if not each:
@@ -548,7 +550,7 @@ def _explain_model(row: Row, unknown: Unknown) -> None:
         unknown["model"] = "no model file was made or found"
         return
     if model.build_s is None:
-        unknown["model.build_s"] = "used as it came, or taken from the cache"
+        unknown["model.build_s"] = "the file was used unchanged, or taken from the cache"
     if model.work is None:
         unknown["model.work"] = "not counted: no ONNX graph, or a record of an earlier version"
     elif model.work.uncounted_share is None:
@@ -566,5 +568,5 @@ def _explain_quality(row: Row, record: rec.Record, nothing: str, unknown: Unknow
     if quality.floor is None:
         unknown["quality.floor"] = "no limit is set"
     if any(limit.value is None or limit.limit is None for limit in quality.also):
-        unknown["quality.also"] = "not measured, or reported without a demand"
+        unknown["quality.also"] = "not measured, or reported without a limit"
     unknown["quality.delta"] = unknown["quality.delta_to"] = "no fp32 row to compare with"

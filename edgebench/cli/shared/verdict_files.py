@@ -41,7 +41,7 @@ class VerdictCommand(click.Command):
 
 
 def concluded(given: Mapping[str, Any], judge: Callable[[], GateReport]) -> GateReport:
-    """What `judge` finds. Where it ends without a verdict, the files say why before the error goes on."""
+    """Returns the report of `judge`. If it raises, the files say why before the error is raised again."""
     try:
         remove_earlier(given)
         return judge()

@@ -310,7 +310,7 @@ def _check_sizes(decoder: Decoder, tensors: Mapping[str, Tensor]) -> None:
     """Facts and tensors must agree: each size that a run allocates is then one of the file's own tensors."""
     if decoder.heads % decoder.kv_heads or decoder.rope_size % 2:
         raise EdgebenchError(
-            f"the GGUF file tells of {decoder.heads} heads for {decoder.kv_heads} of keys, and turns "
+            f"the GGUF file declares {decoder.heads} heads for {decoder.kv_heads} of keys, and rotates "
             f"{decoder.rope_size} dimensions",
             AGAIN,
         )

@@ -128,7 +128,7 @@ def vocabulary_of(model: Path) -> Vocabulary:
 
 
 def gguf_vocabulary(metadata: Mapping[str, Any]) -> Vocabulary:
-    """As the metadata of a GGUF file says. Raises UnsupportedError for another kind of tokenizer."""
+    """Makes the vocabulary of a GGUF file from its metadata. Raises UnsupportedError for another kind of tokenizer."""
     makers = {"gpt2": _byte_pairs, "llama": _sentence_pieces}
     kind = str(metadata.get("tokenizer.ggml.model"))
     if kind not in makers:

@@ -40,7 +40,7 @@ def low_power_mode(machine: Machine) -> StateCheck | None:
         return None
     setting = re.search(r"lowpowermode\s+([01])", machine.run(["pmset", "-g"]) or "")
     if setting is None:
-        return unknown("low_power_mode", "pmset -g tells no lowpowermode")
+        return unknown("low_power_mode", "pmset -g does not report lowpowermode")
     on = setting[1] == "1"
     return judge("low_power_mode", not on, "on" if on else "off", "sudo pmset -a lowpowermode 0")
 
