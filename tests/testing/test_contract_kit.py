@@ -207,5 +207,5 @@ def test_the_documentation_lists_the_contract() -> None:
 def test_the_documentation_names_no_test_that_is_not_there() -> None:
     text = (ROOT / "docs" / "contract.md").read_text(encoding="utf-8")
     assert set(re.findall(r"`(test_[a-z_]+)`", text)) == set(contract()) | GENERATION
-    assert (ROOT / "tests" / "test_contract_kit.py").exists()
+    assert (ROOT / "tests" / "testing" / "test_contract_kit.py").exists()
     assert THIRD_PARTY.is_dir()
