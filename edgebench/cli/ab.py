@@ -124,7 +124,7 @@ EPILOG = (
     "--format", "form", type=click.Choice(FORMATS), default="table", show_default=True,
     help="Format of the verdict on stdout.",
 )  # fmt: skip
-def command(**given: Any) -> int:
+def command(**params: Any) -> int:
     """Compare a candidate (--head) with a baseline (--base) in one job, and print a verdict.
 
     Both are measured in pairs of fresh processes, which take turns block by block.
@@ -140,22 +140,22 @@ def command(**given: Any) -> int:
       edgebench ab image-classification --base precision=fp32 \\
         --head precision=int8-static --budget 60s
     """
-    return finish(concluded(given, lambda: _judged(given)), given)
+    return finish(concluded(params, lambda: _judged(params)), params)
 
 
-def _judged(given: Mapping[str, Any]) -> GateReport:
+def _judged(params: Mapping[str, Any]) -> GateReport:
     from edgebench.api.ab_request import judge
 
-    return judge(given, progress=True)
+    return judge(params, progress=True)
 
 
-def finish(report: GateReport, given: Mapping[str, Any]) -> int:
+def finish(report: GateReport, params: Mapping[str, Any]) -> int:
     """Writes what was asked for and returns the exit code."""
-    show(report, given)
+    show(report, params)
     if any(reason.code == "interrupted" for reason in report.reasons):
         return ExitCode.INTERRUPTED
     if any(reason.code == "not_written" for reason in report.reasons):
         return ExitCode.STORE
-    if report.verdict == "inconclusive" and given["inconclusive"] == "pass":
+    if report.verdict == "inconclusive" and params["inconclusive"] == "pass":
         return ExitCode.OK
     return EXITS[report.verdict]

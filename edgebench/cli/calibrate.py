@@ -68,14 +68,14 @@ def command(processes: int, slice_: str, out: Path | None, form: str) -> None:
     for check in before:
         if check.level in ("warn", "invalid"):
             say(f"{check.level}: {check.name}: {check.evidence}")
-    made = calibrate(facts, before, processes, seconds, _progress)
+    calibration = calibrate(facts, before, processes, seconds, _progress)
     if form == "json":
-        write_json(made, sys.stdout)
+        write_json(calibration, sys.stdout)
     else:
-        render_ceilings(facts.name, made.ceilings, sys.stdout)
+        render_ceilings(facts.name, calibration.ceilings, sys.stdout)
     # Last: what was measured is shown where it cannot be kept.
     path = out or default_path(cache_dir(), facts.name)
-    write_calibration(path, made)
+    write_calibration(path, calibration)
     say(f"calibration: {path}")
 
 

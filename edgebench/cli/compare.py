@@ -73,21 +73,21 @@ def command(
     if len(paths) < 2:
         raise UsageError("compare needs two or more files or folders", "edgebench compare A B")
     loaded = [load([path]) for path in paths]
-    found = compare_of(names_of(paths), loaded, names, workloads, confidence=confidence)
+    comparison = compare_of(names_of(paths), loaded, names, workloads, confidence=confidence)
     if form == "json":
         from edgebench.analysis.comparison_report import report
         from edgebench.files.json_lines import write_json
 
-        write_json(report(found), sys.stdout)
+        write_json(report(comparison), sys.stdout)
     else:
         from edgebench.analysis.precision_pairs import not_faster
         from edgebench.render.comparison_text import render
 
         rows = [row for each in loaded if each.table is not None for row in each.table.rows]
         rows = [row for row in rows if not workloads or row.workload in workloads]
-        render(found, list(dict.fromkeys(f.text for f in not_faster(rows))), form, sys.stdout)
-    return ExitCode.OK if _compared(found) else ExitCode.INVALID
+        render(comparison, list(dict.fromkeys(f.text for f in not_faster(rows))), form, sys.stdout)
+    return ExitCode.OK if _compared(comparison) else ExitCode.INVALID
 
 
-def _compared(found: Comparison) -> bool:
-    return any(len(pairing.compared) for pairing in found.pairings)
+def _compared(comparison: Comparison) -> bool:
+    return any(len(pairing.compared) for pairing in comparison.pairings)

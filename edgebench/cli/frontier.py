@@ -98,5 +98,5 @@ def command(
     from edgebench.render.frontier_text import render
 
     rows = [] if loaded.table is None else loaded.table.rows
-    findings = [found.text for found in not_faster(rows)]
+    findings = [finding.text for finding in not_faster(rows)]
     render(result, findings, sys.stdout)

@@ -55,7 +55,7 @@ _FILE = click.Path(exists=True, dir_okay=False)
     "--format", "form", type=click.Choice(FORMATS), default="table", show_default=True,
     help="Format of the verdict on stdout.",
 )  # fmt: skip
-def command(**given: Any) -> int:
+def command(**params: Any) -> int:
     """Judge a change in CI: measure the pairs of --policy, or check the stored results CANDIDATE.
 
     Latency can only be compared within one job, so of two stored files it is shown but not judged.
@@ -66,27 +66,27 @@ def command(**given: Any) -> int:
       edgebench gate --policy gate.yaml
       edgebench gate --baseline old.jsonl new.jsonl
     """
-    return finish(concluded(given, lambda: _judged(given)), given)
+    return finish(concluded(params, lambda: _judged(params)), params)
 
 
-def _judged(given: dict[str, Any]) -> GateReport:
+def _judged(params: dict[str, Any]) -> GateReport:
     """By its policy or by stored results. Whether `inconclusive` passes is the policy's, unless given."""
-    stored = given["candidate"] or given["baseline"] or given["limits"]
-    if not stored and given["policy"] is None:
+    stored = params["candidate"] or params["baseline"] or params["limits"]
+    if not stored and params["policy"] is None:
         raise UsageError(
             "gate has nothing to judge",
             "give --policy gate.yaml, or --baseline OLD.jsonl NEW.jsonl",
         )
     policy = None
-    if given["policy"]:
+    if params["policy"]:
         from edgebench.gate.policy import load_policy
 
-        policy = load_policy(Path(given["policy"]))
-    given["inconclusive"] = given["inconclusive"] or (policy.inconclusive if policy else "fail")
-    return _stored(given, policy) if stored else _measured(given, policy)
+        policy = load_policy(Path(params["policy"]))
+    params["inconclusive"] = params["inconclusive"] or (policy.inconclusive if policy else "fail")
+    return _stored(params, policy) if stored else _measured(params, policy)
 
 
-def _measured(given: Mapping[str, Any], policy: Any) -> GateReport:
+def _measured(params: Mapping[str, Any], policy: Any) -> GateReport:
     import msgspec
 
     from edgebench.ab_test.ab_runner import Settings
@@ -99,20 +99,20 @@ def _measured(given: Mapping[str, Any], policy: Any) -> GateReport:
     from edgebench.gate.policy_requests import requests_of
 
     started_s = time.monotonic()
-    path = Path(given["policy"])
-    requests = requests_of(policy, path, given["base"], given["head"])
+    path = Path(params["policy"])
+    requests = requests_of(policy, path, params["base"], params["head"])
     for line in own_task_lines(workload for request in requests for workload in request.workloads):
         say(line)
-    budget_s = positive(given["budget"], "--budget") if given["budget"] else budget_s_of(policy)
+    budget_s = positive(params["budget"], "--budget") if params["budget"] else budget_s_of(policy)
     with watching() as watcher:
         report = compare(
             requests,
             alpha=policy.alpha,
             settings=Settings(budget_s=budget_s),
             watcher=watcher,
-            out=None if given["no_save"] else Path(given["out"]),
+            out=None if params["no_save"] else Path(params["out"]),
             started_s=started_s,
-            meter=None if given["no_energy"] else meter_here(given["energy_root"]),
+            meter=None if params["no_energy"] else meter_here(params["energy_root"]),
         )
     if not policy.limits:
         return report
@@ -120,31 +120,31 @@ def _measured(given: Mapping[str, Any], policy: Any) -> GateReport:
     return msgspec.structs.replace(report, notes=[*report.notes, note])
 
 
-def _stored(given: Mapping[str, Any], policy: Any) -> GateReport:
+def _stored(params: Mapping[str, Any], policy: Any) -> GateReport:
     from edgebench.ab_test.ab_report_types import Tolerances
     from edgebench.analysis.table import build_table
     from edgebench.gate.absolute_limits import CellRequirement, judge_stored, parse_limit
     from edgebench.store import iter_records
 
-    if given["candidate"] is None:
+    if params["candidate"] is None:
         raise UsageError(
             "the result file to judge is missing", "name it last: edgebench gate ... NEW.jsonl"
         )
-    if given["base"] or given["head"] or given["budget"]:
+    if params["base"] or params["head"] or params["budget"]:
         raise UsageError(
             "--base, --head and --budget belong to a measurement; stored results are only checked",
             "leave them out",
         )
-    limits = [parse_limit(text) for text in [*given["limits"], *(policy.limits if policy else [])]]
+    limits = [parse_limit(text) for text in [*params["limits"], *(policy.limits if policy else [])]]
     tolerances = Tolerances()
     cells: list[CellRequirement] = []
     if policy is not None:
         from edgebench.gate.policy_requests import demands_of, tolerances_of
 
         tolerances, cells = tolerances_of(policy.tolerances), demands_of(policy)
-    baseline = given["baseline"]
+    baseline = params["baseline"]
     return judge_stored(
-        build_table(iter_records(Path(given["candidate"]))),
+        build_table(iter_records(Path(params["candidate"]))),
         build_table(iter_records(Path(baseline))) if baseline else None,
         limits,
         tolerances,

@@ -87,7 +87,7 @@ def command(
     has none; 2 wrong option or limit; 7 results cannot be read.
     """
     gc.disable()
-    found = pick_of(
+    report = pick_of(
         load(paths),
         texts,
         workloads,
@@ -99,10 +99,10 @@ def command(
         seed=seed,
     )
     if form == "json":
-        write_json(found, sys.stdout)
+        write_json(report, sys.stdout)
     else:
         from edgebench.render.pick_text import render
 
-        render(found, sys.stdout)
-    met = bool(found.picks) and all(each.choice is not None for each in found.picks)
+        render(report, sys.stdout)
+    met = bool(report.picks) and all(each.choice is not None for each in report.picks)
     return ExitCode.OK if met else ExitCode.CELL_FAILED

@@ -52,10 +52,10 @@ def command(paths: Sequence[Path], calibrations: Sequence[Path], layers: int, fo
     gc.disable()
     table = build_table(records_of(files_of(paths)))
     devices = [device.name for device in table.devices]
-    found = roofline(table.rows, calibrations_of(calibrations, devices))
+    result = roofline(table.rows, calibrations_of(calibrations, devices))
     if form == "json":
         from edgebench.files.json_lines import write_json
 
-        write_json(found, sys.stdout)
+        write_json(result, sys.stdout)
     else:
-        render(found, table.rows, layers, sys.stdout)
+        render(result, table.rows, layers, sys.stdout)

@@ -231,7 +231,7 @@ from edgebench.text.plain_text import say
 )
 @prefer_option
 @click.pass_context
-def command(context: click.Context, /, **given: Any) -> int:
+def command(context: click.Context, /, **params: Any) -> int:
     """Measure workloads on this machine and print the trade-off table.
 
     Without a WORKLOAD, the suite `quick` is measured. Each run writes its results to a new file
@@ -244,13 +244,13 @@ def command(context: click.Context, /, **given: Any) -> int:
     from edgebench.api.voices import to_stderr
 
     started_s = time.monotonic()
-    options = resolved(given)
-    if given["resume"] and given["no_save"]:
+    options = resolved(params)
+    if params["resume"] and params["no_save"]:
         raise UsageError("--resume cannot be combined with --no-save", "leave one of them out")
-    shown = Shown(given["form"], given["prefer"])
+    shown = Shown(params["form"], params["prefer"])
     store = None
-    if given["resume"]:
-        folder, typed = Path(given["out"]), typed_in(context)
+    if params["resume"]:
+        folder, typed = Path(params["out"]), typed_in(context)
         store, options = run_resume.reopen(folder, options, typed)
         if store is None:
             complete = run_resume.last_complete(folder, options, typed)
@@ -259,7 +259,7 @@ def command(context: click.Context, /, **given: Any) -> int:
                 say(f"nothing to resume: {file} is complete")
                 return _exit_code(_render(records, shown))
             say(f"nothing to resume in {folder}: starting a new run")
-    out = None if given["no_save"] else Path(given["out"])
+    out = None if params["no_save"] else Path(params["out"])
     start = Start(["edgebench", *sys.argv[1:]], out, started_s, store)
     outcome = measure(options, start, to_stderr())
     table = _render(outcome.records, shown) if outcome.records else None

@@ -53,8 +53,8 @@ def command(paths: Sequence[Path], within: str | None, pad: int, form: str) -> N
     within_ns = None if within is None else parse_duration_s(within) * 1e9
     records = list(records_of(files_of(paths)))
     table = build_table(records)
-    found = scaling(table, records, within_ns, pad)
-    if not found.cells:
+    curves = scaling(table, records, within_ns, pad)
+    if not curves.cells:
         raise UsageError(
             "these results hold no answered problems",
             "run `edgebench run smollm2-reasoning`, or a workload of task generate with the option "
@@ -63,8 +63,8 @@ def command(paths: Sequence[Path], within: str | None, pad: int, form: str) -> N
     if form == "json":
         from edgebench.files.json_lines import write_json
 
-        write_json(found, sys.stdout)
+        write_json(curves, sys.stdout)
         return
     from edgebench.scaling.scaling_text import render
 
-    render(found, table.rows, sys.stdout)
+    render(curves, table.rows, sys.stdout)

@@ -70,14 +70,14 @@ def notes(energies: Sequence[Energy]) -> list[str]:
     return list(lines)
 
 
-def combine(found: Iterable[Energy | None]) -> Energy | None:
+def combine(energies: Iterable[Energy | None]) -> Energy | None:
     """Combines the energies of a cell's processes: means, with the spread between processes.
 
     What is random within a window shrinks with the number of windows; what all windows of a meter
     share (quantum, gain, offset) does not; the spread between processes is a t interval. Without a
     single measured window: the first reason. None where there is nothing at all.
     """
-    known = [energy for energy in found if energy is not None]
+    known = [energy for energy in energies if energy is not None]
     good = [energy for energy in known if energy.status == "ok"]
     if not good:
         return msgspec.structs.replace(known[0], trace=None) if known else None

@@ -74,7 +74,7 @@ class PowerModes:
             for number, handler in {**self._handlers, signal.SIGINT: interrupt}.items():
                 signal.signal(number, handler)
 
-    def enter(self, wanted: str) -> str:
+    def enter(self, name: str) -> str:
         """Sets the mode of that number or name. Returns its name as read back.
 
         Raises UnsupportedError where the board has no such mode, or does not take it.
@@ -90,22 +90,23 @@ class PowerModes:
                 "`nvpmodel -q` must print it",
             )
         known = nvpmodel.modes(self._machine)
-        mode = next((mode for mode in known if mode.is_called(wanted)), None)
+        mode = next((mode for mode in known if mode.is_called(name)), None)
         if mode is None or mode.number is None:
             listed = (
                 ", ".join(f"{mode.number} ({mode.name})" for mode in known) or "none are listed"
             )
-            raise UnsupportedError(f"no power mode {wanted!r} on this board: {listed}")
+            raise UnsupportedError(f"no power mode {name!r} on this board: {listed}")
         said = self._set(mode.number)
-        found = nvpmodel.current(self._machine)
-        if found is None or found.number != mode.number:
+        current = nvpmodel.current(self._machine)
+        if current is None or current.number != mode.number:
             raise UnsupportedError(
-                f"power mode {mode} was not accepted; the mode is {found}" + (said and f": {said}"),
+                f"power mode {mode} was not accepted; the mode is {current}"
+                + (said and f": {said}"),
                 "run it as root"
                 if os.geteuid()
                 else "this change may need a reboot: set the mode yourself",
             )
-        return str(found)
+        return str(current)
 
     def restore(self) -> None:
         """Puts the former mode back. Raises DeviceStateError where it does not come back."""

@@ -35,16 +35,16 @@ def look() -> str:
     idle = spent["idle"] + spent.get("iowait", 0.0)
     steal = spent.get("steal", 0.0)
     busy = 1 - (idle + steal) / total if total > 0 else 0.0
-    found = []
+    causes = []
     if busy > BUSY_LIMIT:
-        found.append(f"others use {busy:.0%} of the CPUs")
+        causes.append(f"others use {busy:.0%} of the CPUs")
     if total > 0 and steal / total > STEAL_LIMIT:
-        found.append(f"{steal / total:.1%} of the CPU time was stolen")
+        causes.append(f"{steal / total:.1%} of the CPU time was stolen")
     if waited is not None and waited_since is not None:
         percent = (waited_since - waited) / (LOOK_S * 1e6) * 100
         if percent > PRESSURE_LIMIT_PERCENT:
-            found.append(f"tasks waited for a CPU {percent:.0f} % of the time")
-    return ", ".join(found)
+            causes.append(f"tasks waited for a CPU {percent:.0f} % of the time")
+    return ", ".join(causes)
 
 
 def _waited_us() -> int | None:

@@ -443,25 +443,25 @@ def _named_axes(
 
 def _fixed_shape(
     value: ValueInfoProto,
-    wanted: Sequence[int | str] | None,
+    requested: Sequence[int | str] | None,
     named: Mapping[str, int],
     batch: int,
 ) -> list[int]:
     if declared_shape(value) is None:
-        if wanted is None:
+        if requested is None:
             raise UsageError(
                 f"input {value.name!r} has no shape in the model, not even its number of axes",
                 fix=f"--shape {value.name}=1,3,224,224 with every size of yours, "
                 f"or --shape {value.name}=scalar",
             )
-        return [_size(value.name, size, batch) for size in wanted]
+        return [_size(value.name, size, batch) for size in requested]
     shape = []
     for axis, dim in enumerate(value.type.tensor_type.shape.dim):
         declared = _declared(dim)
-        if wanted is not None:
-            size = _size(value.name, wanted[axis], batch)
+        if requested is not None:
+            size = _size(value.name, requested[axis], batch)
             if declared is not None and declared != size:
-                raise _does_not_fit(value.name, axis, declared, wanted[axis], size)
+                raise _does_not_fit(value.name, axis, declared, requested[axis], size)
         elif declared is not None:
             size = declared
         elif dim.dim_param in named:

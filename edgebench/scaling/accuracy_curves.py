@@ -126,9 +126,11 @@ def _scaled(cell: Cell, part: rec.Scaling, others: Sequence[Cell], pad: int) -> 
     by_length: dict[int, list[Sequence[rec.Request]]] = {}
     for other in others:
         for replicate in other.replicates:
-            made = replicate.generate
-            if made is not None and made.requests:
-                by_length.setdefault(made.requests[0].prompt_tokens, []).append(made.requests)
+            generate = replicate.generate
+            if generate is not None and generate.requests:
+                by_length.setdefault(generate.requests[0].prompt_tokens, []).append(
+                    generate.requests
+                )
     prefill, why_prefill = prefill_fit(by_length, pad)
     decode, why_decode = decode_fit(
         [r for each in by_length.values() for some in each for r in some]

@@ -209,7 +209,7 @@ def test_errors_in_a_log_name_its_line(tmp_path: Path) -> None:
     assert "bad.csv:3: power_w: 'x' is not a number" in problem(
         tmp_path, good.replace("2,5", "2,x")
     )
-    assert "bad.csv:3: time does not go on" in problem(tmp_path, good.replace("2,5", "0.5,5"))
+    assert "bad.csv:3: time does not advance" in problem(tmp_path, good.replace("2,5", "0.5,5"))
     assert "bad.csv:3: time_s: 'y' is not a number" in problem(tmp_path, good.replace("2,5", "y,5"))
     assert "no header row" in problem(tmp_path, "1,2\n2,2\n3,2\n")
     assert "too few for a log" in problem(tmp_path, "time_s,power_w\n1,5\n2,5\n")
