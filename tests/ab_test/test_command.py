@@ -53,7 +53,7 @@ def compared(folder: Path, *head: str) -> tuple[int, dict[str, Any]]:
         (["empty.onnx"], "head cannot run"),
         ([f"{FAULTS}:Segfault", "after=30"], "head: died of SIGSEGV"),
         ([f"{FAULTS}:WrongOutput"], "outputs of head differ"),
-        ([f"{FAULTS}:Memoise"], "head: inputs it had never seen took far longer"),
+        ([f"{FAULTS}:Memoise"], "head: new inputs took far longer"),
         ([f"{FAULTS}:Async"], "head: outputs were not complete when the measured call returned"),
     ],
 )
@@ -111,9 +111,9 @@ def invoked(*arguments: str) -> Any:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["file-typing", "--task", "mine.py:Mine"], "--shape and --task are of model files"),
-        (["--suite", "quick", "--shape", "x=1,3"], "--shape and --task are of model files"),
-        (["--suite", "quick", "--range", "x=1,3"], "--range and --inputs are of model files"),
+        (["file-typing", "--task", "mine.py:Mine"], "--shape and --task apply to model files only"),
+        (["--suite", "quick", "--shape", "x=1,3"], "--shape and --task apply to model files only"),
+        (["--suite", "quick", "--range", "x=1,3"], "--range and --inputs apply to model files only"),
         (["--workloads", "."], "--workloads needs workloads to measure"),
         (
             ["file-typing", "--build", "make"],

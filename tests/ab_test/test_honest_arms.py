@@ -51,7 +51,7 @@ def on(device: str) -> Effective:
             "outputs_deferred",
             "head: outputs were not complete when the measured call returned",
         ),
-        ({"unseen": CACHED}, "caching", "head: inputs it had never seen took far longer"),
+        ({"unseen": CACHED}, "caching", "head: new inputs took far longer"),
         ({"effective": on("gpu.0")}, "device_untold", "head: it computed on gpu.0"),
     ],
 )

@@ -187,7 +187,7 @@ def test_an_own_graph_has_its_own_precision(tmp_path: Path, precision: str) -> N
         cache=str(tmp_path),
         generates=True,
     )
-    with pytest.raises(UnsupportedError, match="used as it came") as refused:
+    with pytest.raises(UnsupportedError, match="used unchanged") as refused:
         prepare(job)
     assert refused.value.fix == "--set precision=as-is"
 
