@@ -510,7 +510,7 @@ def _read_graph(model: ModelFile, options: Mapping[str, Scalar]) -> _Graph:
         elif session.get_providers() == [_CPU]:
             graph.providers = {_CPU: len(optimized.graph.node)}
         else:
-            graph.notes.append("this ONNX Runtime does not tell which provider runs which node")
+            graph.notes.append("this ONNX Runtime does not report which provider runs which node")
     requested = str(options.get("provider", _CPU)).split("+")[0]
     if graph.providers is not None and not graph.providers.get(requested):
         raise UnsupportedError(f"{requested} was asked for, but runs no node of {model.path.name}")

@@ -223,7 +223,7 @@ class OrtGenAiSession(GenerationSession):
             runtime=f"onnxruntime-genai {genai.__version__}",
             telemetry=_telemetry(Path(genai.__file__).parent),
             notes=(
-                "precisions are those of the file: this runtime does not show what it made of it",
+                "precisions are those of the file, as this runtime does not report what it computes in",
             ),
             options={"kv_cache": {"float32": "fp32", "float16": "fp16"}.get(kind, kind)},
         )

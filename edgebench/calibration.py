@@ -63,7 +63,7 @@ class Calibration(Part, frozen=True, kw_only=True):
 
 
 def default_path(cache: Path, device: str) -> Path:
-    """Where `edgebench calibrate` keeps the ceilings of a device; a long name is cut, and told from
+    """The file in which `edgebench calibrate` keeps the ceilings of a device; a long name is cut, and told from
     others that begin alike by its hash."""
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", device)
     if len(name) > MAX_NAME_CHARACTERS:

@@ -6,7 +6,7 @@ EdgebenchError                   base: one message, one fix, one exit code (6), 
 ├── AssetError                   6: a model or data file cannot be had or is not what it should be
 ├── StoreError                   7: results cannot be written or read
 ├── DeviceStateError             3: the machine is in no state to measure, under --strict
-├── InternalError                70: a mistake of edgebench itself: no verdict, whatever was judged
+├── InternalError                70: an error in edgebench itself: no verdict, whatever was judged
 └── UnsupportedError             a backend cannot do what was asked: becomes a row, never a fallback
 """
 
@@ -31,7 +31,7 @@ class ExitCode(IntEnum):
     INVALID = 5  # ab, gate, compare: no valid comparison
     ASSET = 6  # a model or data file cannot be had
     STORE = 7  # results cannot be written or read, or the system refuses what they need
-    INTERNAL = 70  # a mistake of edgebench itself: nothing is said of what was to be judged
+    INTERNAL = 70  # an error in edgebench itself: nothing is said of what was to be judged
     INTERRUPTED = 130  # Ctrl-C, SIGTERM, SIGHUP, SIGQUIT, SIGXCPU; what was measured is kept
 
 
@@ -70,7 +70,7 @@ class UsageError(EdgebenchError):
 
 
 class SpecError(UsageError):
-    """A definition file that says something it may not. Line and column count from 1."""
+    """A definition file is wrong. Line and column count from 1."""
 
     def __init__(
         self, file: str, line: int, column: int, key: str, message: str, fix: str = ""
@@ -93,7 +93,7 @@ class DeviceStateError(EdgebenchError):
 
 
 class InternalError(EdgebenchError):
-    """A mistake of edgebench itself. The number is EX_SOFTWARE of sysexits(3)."""
+    """An error in edgebench itself. The exit code is EX_SOFTWARE of sysexits(3)."""
 
     exit_code = ExitCode.INTERNAL
 
@@ -105,13 +105,13 @@ class UnsupportedError(EdgebenchError):
 
 
 def mend_disk(error: OSError, elsewhere: str) -> str:
-    """What to do where a disk refuses to be written to; `elsewhere` says how to name another place."""
+    """The fix for a disk that cannot be written; `elsewhere` says how to name another place."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"free some space, or {elsewhere}"
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         return f"make it writable, or {elsewhere}"
     if error.errno == errno.ELOOP:
-        return f"a link stands there: remove it, or {elsewhere}"
+        return f"there is a link: remove it, or {elsewhere}"
     if error.errno in (errno.ENOLCK, errno.EOPNOTSUPP):
         return f"its file system has no locks: {elsewhere}"
     return elsewhere

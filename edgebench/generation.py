@@ -178,7 +178,7 @@ class Watched(GenerationSession):
 
 
 def check_prompts(prompts: Prompts, width: int, positions: int) -> int:
-    """For the first line of `prefill`: the length all prompts have. Raises ValueError as it must."""
+    """Checks the prompts of `prefill` and returns their common length in tokens. Raises ValueError."""
     if len(prompts) != width:
         raise ValueError(f"{len(prompts)} prompts for a session of width {width}")
     lengths = {len(prompt) for prompt in prompts}
@@ -191,7 +191,7 @@ def check_prompts(prompts: Prompts, width: int, positions: int) -> int:
 
 
 def check_step(tokens: Sequence[int], width: int, used: int, positions: int) -> None:
-    """For the first line of `step`; `used` positions are taken. Raises ValueError as it must."""
+    """Checks the tokens of `step`, where `used` positions of the cache are taken. Raises ValueError."""
     if len(tokens) != width:
         raise ValueError(f"{len(tokens)} tokens for a session of width {width}")
     if used == 0:

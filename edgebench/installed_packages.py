@@ -1,4 +1,4 @@
-"""Which distributions are installed, by their metadata alone: nothing is imported."""
+"""Lists installed distributions from their metadata, without importing them."""
 
 from __future__ import annotations
 

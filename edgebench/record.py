@@ -1,4 +1,4 @@
-"""The record: all that is known of one cell, `edgebench.record/1`.
+"""The record holds everything that is known of one cell, `edgebench.record/1`.
 
 A result file is JSON Lines, one record a line. Raw samples are kept; percentiles, intervals and
 fronts are derived on reading (`edgebench.analysis`). Times are integers in nanoseconds, sizes in
@@ -108,7 +108,7 @@ class Unseen(Part, frozen=True, kw_only=True):
 
 
 class Pipeline(Part, frozen=True, kw_only=True):
-    """The application's way: pre-processing, inference, post-processing, one query after the other."""
+    """The pipeline of an application: pre-processing, inference, post-processing, one query after the other."""
 
     preprocess_ns: list[DurationNs]
     inference_ns: list[DurationNs]
@@ -122,7 +122,7 @@ class Pipeline(Part, frozen=True, kw_only=True):
 
 
 class Memory(Part, frozen=True, kw_only=True):
-    """Of the worker process. `peak` is the kernel's high-water mark, read before the quality pass."""
+    """Memory of the worker process. `peak` is the kernel's high-water mark, read before the quality pass."""
 
     peak_bytes: Count | None
     peak_source: str  # "VmHWM", "ru_maxrss", or why there is none
@@ -135,7 +135,7 @@ class Memory(Part, frozen=True, kw_only=True):
 
 
 class Limit(Part, frozen=True, kw_only=True):
-    """One demand on a metric and whether it held."""
+    """One limit on a metric, and whether the metric met it."""
 
     metric: str
     value: Number | None
@@ -238,7 +238,7 @@ class EnergyTrace(Part, frozen=True, kw_only=True):
 
 
 class Modelled(Part, frozen=True, kw_only=True):
-    """An estimate that somebody asked for. Not measured: never ranked, never compared."""
+    """An estimate that the user asked for. It is not measured, so it is never ranked or compared."""
 
     model: str  # "cpu-time": CPU time of the worker times `w_per_core`
     w_per_core: Amount  # as the user gave it
@@ -422,7 +422,7 @@ class Layer(Part, frozen=True, kw_only=True):
 
 
 class Work(Part, frozen=True, kw_only=True):
-    """What one run of a model file has to do, counted from its graph."""
+    """The work of one run of a model file, counted from its graph."""
 
     flops: Count  # of the layers below
     moved_bytes: Count  # likewise
@@ -443,7 +443,7 @@ class ModelFacts(Part, frozen=True, kw_only=True):
 
 
 class CellFacts(Part, frozen=True, kw_only=True):
-    """Which cell. `id` is stable: workload@version/backend/axis=value,.../scenario."""
+    """Identifies a cell. `id` is stable: workload@version/backend/axis=value,.../scenario."""
 
     id: str
     workload: str
@@ -510,5 +510,5 @@ class Record(Part, frozen=True, kw_only=True):
 
 
 def encode(record: Record) -> bytes:
-    """One line, newline included."""
+    """Encodes a record as one JSON line, newline included."""
     return encoded(record)

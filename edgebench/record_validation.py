@@ -1,4 +1,4 @@
-"""What the types of a record cannot say: lists that belong together, references, numbers that contradict.
+"""Checks what the types of a record cannot express: lists that belong together, references, contradictions.
 
 A record is checked once, where it is read or comes from a worker, so that analysis needs no guards.
 """
@@ -25,7 +25,7 @@ def record_findings(record: rec.Record) -> Iterator[Finding]:
     """Yields what makes no sense in a record, each with its field."""
     batch = record.cell.variant.get("batch", 1)
     if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
-        yield "cell.variant.batch", f"{batch!r} is no number of items"
+        yield "cell.variant.batch", f"{batch!r} is not a number of items"
     yield from _free_form("run.settings", record.run.settings)
     yield from _free_form("device.facts", record.device.facts)
     yield from _indices(record.replicates)

@@ -62,7 +62,7 @@ def names() -> list[str]:
 
 
 def every() -> list[Backend]:
-    """All backends that can be asked for by name, by name. Raises UsageError as `names` does.
+    """All backends that have a name, sorted by it. Raises UsageError as `names` does.
 
     What is installed is looked through once, which takes longer than to load a backend.
     """
@@ -182,13 +182,13 @@ def _made(kind: Any) -> Backend:
     except Exception as error:  # a stranger's class may raise anything; it is reported, not lost
         raise ImportError(f"{kind!r} cannot be instantiated") from error
     if not isinstance(backend, Backend):
-        raise ImportError(f"{kind!r} is no subclass of edgebench.backend.Backend")  # noqa: TRY004
+        raise ImportError(f"{kind!r} is not a subclass of edgebench.backend.Backend")  # noqa: TRY004
     return backend
 
 
 def _broken(name: str, origin: str, cause: BaseException) -> BrokenBackend:
     reason = f"the backend {origin} cannot be loaded: {type(cause).__name__}: {cause}"
-    return BrokenBackend(name, reason, "mend or reinstall what it names, then try again")
+    return BrokenBackend(name, reason, "repair or reinstall what it names, then try again")
 
 
 def _import_named(name: str) -> ModuleType:

@@ -1,4 +1,4 @@
-"""The statistics of the suite, on the standard library alone.
+"""Statistics that need only the standard library.
 
 Iterations of one process are not independent samples: the process (a replicate) is the unit, so
 every interval here is built from one number per replicate. Percentiles are given in per mille

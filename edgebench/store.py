@@ -71,7 +71,7 @@ _LOOK_BYTES = 1 << 16  # of a line, before more of it is read
 _MAY_BEGIN = (b"{", b" ", b"\t", b"\r", b"\n")
 #: How each record begins: a torn one is told from foreign text by it.
 _BEGINNING = f'{{"schema":"{SCHEMA}",'.encode()
-_ANEW = "start the run anew"
+_ANEW = "start a new run"
 _MEND_READ = "name a file or folder that can be read"
 _MEND = "leave the file out, or take the line out of it: `edgebench run` writes no such line"
 
@@ -357,7 +357,7 @@ class RunStore:
 def _head_of(journal: Path) -> JournalHead:
     """The settings of an unfinished run. Raises StoreError where its journal holds none."""
     for number, line in _lines(journal):
-        what = "holds no settings that this edgebench could go on with"
+        what = "it holds no settings that this version of edgebench can continue with"
         return decoded(line, _decode_head, f"{journal}:{number}", what, _ANEW)
     raise StoreError(f"{journal}: it is empty", _ANEW)
 
@@ -383,8 +383,8 @@ def _refuse_strangers(path: Path, fd: int) -> None:
     """A journal names backends and tasks by file, and they are run; results are taken for measured ones."""
     if os.fstat(fd).st_uid != os.geteuid():
         raise StoreError(
-            f"{path}: belongs to another user, and a run goes on with what it says",
-            "start the run anew; if you trust it, resume a copy of your own",
+            f"{path}: it belongs to another user, and a resumed run would use its settings",
+            "start a new run; if you trust the file, resume a copy of your own",
         )
 
 
@@ -407,7 +407,7 @@ def _cut_torn_line(fd: int) -> None:
 def _unwritable(path: Path, error: OSError) -> StoreError:
     return StoreError(
         f"{path}: cannot write results: {error.strerror}",
-        mend_disk(error, "give another folder with --out") + "; --resume goes on from here",
+        mend_disk(error, "give another folder with --out") + "; --resume continues from here",
     )
 
 

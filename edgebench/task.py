@@ -69,7 +69,7 @@ class InputRange(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class TaskContext:
-    """What a task gets: local paths of its data assets, its options from the workload, the model."""
+    """What a task receives: local paths of its data assets, its options from the workload, the model."""
 
     data: Mapping[str, Path] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)

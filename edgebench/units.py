@@ -1,4 +1,4 @@
-"""Quantities as people type them on a command line, and as tables print them."""
+"""Parses quantities of the command line, and formats them for tables."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _parse(text: str, units: dict[str, float], what: str, example: str) -> float
         raise UsageError(f"{text!r} is not a {what}", f"write it like {example} (units: {known})")
     value = float(match[1]) * units[match[2].lower()]
     if math.isinf(value):
-        raise UsageError(f"{text!r} is beyond all numbers", f"write it like {example}")
+        raise UsageError(f"{text!r} is too large", f"write it like {example}")
     return value
 
 

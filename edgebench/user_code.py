@@ -1,4 +1,4 @@
-"""Where an error arose in a user's own file: tasks and backends that are given as FILE.py:CLASS."""
+"""Finds the line of a user's own file (FILE.py:CLASS) in which an error arose."""
 
 from __future__ import annotations
 

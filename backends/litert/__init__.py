@@ -53,9 +53,7 @@ _PRECISIONS = {
 }
 _OPTIONS = (
     Option("threads", "int", None, "threads of the kernels, the caller's included", minimum=1),
-    Option(
-        "xnnpack", "bool", None, "run through the XNNPACK delegate; LiteRT does unless told not"
-    ),
+    Option("xnnpack", "bool", None, "run through the XNNPACK delegate, which is LiteRT's default"),
     Option(
         "signature", "str", None, "which signature of a .tflite file that has several is measured"
     ),

@@ -33,7 +33,7 @@ class Blas:
 
 
 def preloaded_by_environment() -> bool:
-    """Whether the environment preloads a BLAS, without looking into any library."""
+    """Whether the environment preloads a BLAS; it does not look into any library."""
     preload = os.environ.get("LD_PRELOAD", "")
     return any(name in Path(part).name for part in preload.split() for name in _NAMES)
 

@@ -45,7 +45,7 @@ def set_threads(asked: Scalar | None, device: str) -> None:
 
 
 def notes(device: str) -> list[str]:
-    """What a reader of a result must know of this build."""
+    """Notes on this build of MLX for readers of a result."""
     found = [reason] if (reason := not_deployable(device)) else []
     if device == "cpu":
         found.append(f"BLAS: {blas.running().name}")

@@ -12,7 +12,7 @@ _NO_DEVICE = 100  # CUDA_ERROR_NO_DEVICE
 
 
 def problem(jetson: bool) -> tuple[str, str] | None:
-    """What is missing and how to mend it; None where at least one GPU answers."""
+    """The missing part of the driver with its fix; None if at least one GPU answers."""
     try:
         library = ctypes.CDLL(_LIBRARY)
     except OSError as error:

@@ -71,7 +71,7 @@ def parse_version(text: str) -> Version:
 
 
 def refusal(version: str, board: Board) -> tuple[str, str] | None:
-    """Why TensorRT `version` is not supported on `board`, and the fix; None where it is."""
+    """The reason why TensorRT `version` is not supported on `board`, with the fix; None if it is."""
     found = parse_version(version)
     if not found or found[0] not in (10, 11):
         return (
@@ -114,7 +114,7 @@ def _refusal_11(version: str, found: Version, board: Board) -> tuple[str, str] |
 
 
 def dla_refusal(version: str, board: Board) -> tuple[str, str] | None:
-    """Why TensorRT `version` drives no DLA on `board`, and the fix; None where it may."""
+    """The reason why TensorRT `version` cannot use a DLA on `board`, with the fix; None if it can."""
     found = parse_version(version)
     leave_out = "leave dla_core out: the GPU runs everything"
     if not board.jetson:

@@ -1,1 +1,1 @@
-"""Two variants in the same job: pairs of processes that take turns, block by block, and the verdict."""
+"""Compares two variants in one job: pairs of processes take turns, block by block, and give a verdict."""

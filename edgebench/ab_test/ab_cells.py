@@ -1,4 +1,4 @@
-"""From workloads and two variants to A/B cells: which cells are compared, what runs them, how they are judged."""
+"""Turns workloads and two variants into A/B cells: what is compared, what runs it, how it is judged."""
 
 from __future__ import annotations
 
@@ -219,7 +219,7 @@ def _asked(
 
 
 class _Waiting:
-    """Says now and then that a model is being made ready."""
+    """Reports from time to time that a model is being prepared."""
 
     def __init__(self) -> None:
         self._begun_s = self._said_s = time.monotonic()

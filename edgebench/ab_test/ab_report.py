@@ -1,4 +1,4 @@
-"""From the cells of an A/B to its report: rows, the canary, one verdict."""
+"""Turns the cells of an A/B into its report: rows, the canary and one verdict."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from edgebench.record import Reason
 
 
 class CellEvidence(msgspec.Struct, frozen=True, kw_only=True):
-    """What was measured of a cell."""
+    """The measurements of one cell."""
 
     case: CellCase
     pairs: list[Pair] = []
@@ -43,14 +43,14 @@ def build_report(evidence: Sequence[CellEvidence], rules: Rules, **facts: Any) -
     canary: list[GateRow] = []
     broken = False  # the canary did not come to its pairs, or they cannot be compared
     for cell in evidence:
-        found = rows(cell.case, cell.pairs, rules, cell.seconds, cell.failure)
+        cell_rows = rows(cell.case, cell.pairs, rules, cell.seconds, cell.failure)
         if cell.case.canary and not any(other.measured for other in evidence):
             continue  # nothing was measured that it could speak for
         if cell.case.canary:
-            canary += [row for row in found if row.metric in LATENCIES]
+            canary += [row for row in cell_rows if row.metric in LATENCIES]
             broken = (cell.failure or mismatch(cell.case, cell.pairs)) is not None
         else:
-            measured += found
+            measured += cell_rows
     judged = [row.verdict for row in measured if row.judged]
     reasons = list(facts.pop("reasons", []))
     if bad := [row for row in canary if row.verdict == "invalid"]:

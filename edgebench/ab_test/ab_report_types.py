@@ -1,4 +1,4 @@
-"""What an A/B says, `edgebench.ab/1`: one row per cell and metric, and one verdict."""
+"""The report of an A/B, `edgebench.ab/1`: one row per cell and metric, and one verdict."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LATENCIES = (CPU, WALL)
 
 
 class Tolerances(msgspec.Struct, frozen=True, kw_only=True):
-    """How much of each metric counts as the same. Shares, except of the quality: points."""
+    """The change of each metric that counts as no change: a share, or points for the quality."""
 
     cpu: Tolerance = Tolerance()
     wall: Tolerance = Tolerance()
@@ -36,7 +36,7 @@ class Tolerances(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def latency_tolerances(tau: float | None = None, delta: float | None = None) -> Tolerances:
-    """Of both clocks, shares; None: by default. Raises UsageError where they make no sense."""
+    """Tolerances of both latencies, as shares; None takes the default. Raises UsageError for impossible ones."""
     default = Tolerance()
     chosen = Tolerance(
         tau=default.tau if tau is None else tau, delta=default.delta if delta is None else delta
@@ -50,7 +50,7 @@ def latency_tolerances(tau: float | None = None, delta: float | None = None) -> 
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """What a side of a cell was to run."""
+    """What one side of a cell was asked to run."""
 
     variant: dict[str, Scalar]
     work: Work | None = None  # of one run of its model; None: not counted

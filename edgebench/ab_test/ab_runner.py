@@ -1,4 +1,4 @@
-"""An A/B: which cell has the next pair, on which cores, and when enough is known.
+"""Runs an A/B: chooses the cell of the next pair and its cores, and stops when each cell is decided.
 
 Cells take turns, one pair each, so that a bad moment of the machine meets all of them alike.
 """
@@ -39,7 +39,7 @@ FIRST_PAIR_S = 4.0
 
 @dataclass
 class ABCell:
-    """A cell on its way to a verdict. `failure` says why it has no arms, or no further pairs."""
+    """The state of a cell during an A/B. `failure` says why it has no arms, or no further pairs."""
 
     case: CellCase
     arms: dict[Side, ArmSpec] | None = None
@@ -65,14 +65,14 @@ class ABCell:
 
 
 class Watcher(Protocol):
-    """Who shows how far it is."""
+    """Receives progress, to show it to the user."""
 
     def pair_starts(self, ab_cell: ABCell, wanted: int, left_s: float | None) -> None: ...
     def pair_done(self, ab_cell: ABCell) -> None: ...
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """How to measure; how to judge stands in `Rules`."""
+    """Settings of the measurement; `Rules` holds those of the judgement."""
 
     budget_s: float | None = None
     started_s: float | None = (
@@ -212,7 +212,7 @@ class ABRunner:
 
 
 def explained(failed: PairFailed) -> Reason:
-    """Why a pair failed, with the arm that did it."""
+    """The reason why a pair failed, with the arm that failed."""
     reason = failed.reason
     message = f"{failed.side}: {reason.message}"
     if reason.code == "out_of_memory" and "together" not in reason.message:

@@ -1,4 +1,4 @@
-"""What an arm showed of itself that makes its times no measure of its work: by the rules of a run's rows."""
+"""Finds reasons to distrust an arm's times, by the same rules as for the rows of a run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MIN_DOUBTED_PAIRS = 3
 
 
 def fault_of(case: CellCase, pairs: Sequence[Pair], side: Side) -> Reason | None:
-    """Why a side's times may not be compared, in the words of a run, or None."""
+    """The reason why a side's times may not be compared, worded as in a run, or None."""
     if not pairs:
         return None
     reason = next(_faults(case, pairs, side), None)
@@ -91,7 +91,7 @@ def _device_untold(pairs: Sequence[Pair], side: Side) -> Iterator[Reason]:
         if told is not None and not pair.device and not computes_itself(told.device):
             yield Reason(
                 code="device_untold",
-                message=f"it computed on {told.device} and did not say so beforehand: CPU time, which "
-                "was to be judged, tells nothing of it",
+                message=f"it computed on {told.device} without declaring it: CPU time, which "
+                "is judged, does not cover that device",
                 fix="the backend's `Session.device` must name the device",
             )

@@ -32,11 +32,11 @@ class ArmJob(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
-    """Everything is imported and the inputs are made; the model is not open."""
+    """The arm has imported everything and made its inputs; the model is not open yet."""
 
 
 class Loaded(msgspec.Struct, frozen=True, tag="loaded"):
-    """The arm is warm."""
+    """The arm has finished its warm-up."""
 
     typical_ns: int  # of an iteration at the end of the warm-up
     resident_bytes: int | None
@@ -44,13 +44,13 @@ class Loaded(msgspec.Struct, frozen=True, tag="loaded"):
 
 
 class EnergyWindow(msgspec.Struct, frozen=True):
-    """Run without a pause, while a meter is read: nothing is timed."""
+    """Asks the arm to run without a pause while a meter is read; no call is timed."""
 
     seconds: float
 
 
 class WindowDone(msgspec.Struct, frozen=True, tag="ran"):
-    """The stretch is over; whole iterations alone are in it."""
+    """The energy window is over; it holds whole iterations only."""
 
     start_ns: int  # of the monotonic clock
     end_ns: int
@@ -58,11 +58,11 @@ class WindowDone(msgspec.Struct, frozen=True, tag="ran"):
 
 
 class Checked(msgspec.Struct, frozen=True, tag="checked"):
-    """The arm has looked whether its times are a measure of its work."""
+    """The result of the arm's checks that its times cover its work."""
 
 
 class Broken(msgspec.Struct, frozen=True, tag="broken"):
-    """Why there is no result."""
+    """The arm failed; says why it has no result."""
 
     status: Status
     reason: Reason

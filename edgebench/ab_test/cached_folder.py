@@ -1,4 +1,4 @@
-"""Folders that are made once and used again, held against what they held when they were made.
+"""Caches folders: each is built once, and verified before it is used again.
 
 A list beside the files says what each of them was. Files whose size and times are as last looked at are
 taken to be unchanged (nobody can set the time of a change, `st_ctime`, back); others are hashed.
@@ -27,7 +27,7 @@ _DERIVED = "__pycache__"
 
 
 class _Known(msgspec.Struct, frozen=True, array_like=True):
-    """What is known of a file, or of a link: where it leads."""
+    """What the list records of a file, or the target of a link."""
 
     content: str  # sha256, or "-> target"
     size_bytes: int

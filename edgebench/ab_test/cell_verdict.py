@@ -1,4 +1,4 @@
-"""From the pairs of a cell to its rows: latency by the gate's rules, everything else by its tolerance."""
+"""Judges the pairs of a cell: latency by the gate's rules, every other metric by its tolerance."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ UNSCREENED = 1 << 30  # tests: more than any suite has
 
 
 class Clock(msgspec.Struct, frozen=True):
-    """A latency of a cell: what of its blocks counts, and what is tolerated."""
+    """One latency of a cell: which times of a block count, and which change is tolerated."""
 
     metric: str
     times: Times
@@ -59,18 +59,18 @@ def clocks(case: CellCase, pairs: Sequence[Pair]) -> list[Clock]:
 
 
 def changes(pairs: Sequence[Pair], clock: Clock) -> list[float]:
-    """One number per pair that has one."""
+    """The change that each pair shows, for pairs that show one."""
     found = [change(pair.rounds(), clock.times) for pair in pairs]
     return [one for one in found if one is not None]
 
 
 def undisturbed(pairs: Sequence[Pair]) -> list[Pair]:
-    """Those whose times count: no arm was stopped meanwhile."""
+    """The pairs whose times count, because no arm was stopped meanwhile."""
     return [pair for pair in pairs if pair.disturbed is None]
 
 
 def wanted_pairs(case: CellCase, pairs: Sequence[Pair], rules: Rules) -> int:
-    """How many pairs the cell is to have at its next look; those it has, where it is decided. Disturbed ones
+    """The number of pairs that the cell needs for its next look; those it has, where it is decided. Disturbed ones
     are made up for."""
     sound = undisturbed(pairs)
     wanted = _wanted(case, sound, rules)
@@ -118,7 +118,7 @@ def rows(
     seconds: float = 0.0,
     failure: Reason | None = None,
 ) -> list[GateRow]:
-    """All that is known of the cell. `failure`: why it has no (further) pairs, which makes it INVALID."""
+    """The rows of a cell. `failure`: why it has no (further) pairs, which makes it INVALID."""
     reason = failure or mismatch(case, pairs)
     if reason is not None:
         found = [*_invalid(case, pairs, seconds, reason), *_failed_quality(case, pairs, seconds)]
@@ -135,7 +135,7 @@ def rows(
 
 
 def mismatch(case: CellCase, pairs: Sequence[Pair]) -> Reason | None:
-    """Why the answers of the arms forbid a comparison of their times, or None."""
+    """The reason why the arms' answers forbid a comparison of their times, or None."""
     for side in SIDES:
         fault = fault_of(case, pairs, side)
         if fault is not None:
@@ -382,7 +382,7 @@ def _typical_ns(pairs: Sequence[Pair], side: Side, times: Times) -> float | None
 
 
 def percentiles(case: CellCase, pairs: Sequence[Pair]) -> list[Percentiles]:
-    """Of single calls, pooled over pairs; only where the number of samples supports them."""
+    """Percentiles of single calls, pooled over pairs; only where the number of samples supports them."""
     found = []
     pairs = undisturbed(pairs)
     for side in SIDES:

@@ -1,4 +1,4 @@
-"""Models that a git revision of the user's repository builds: made once, cached by commit and command."""
+"""Builds the model of a git revision of the user's repository; cached by commit and command."""
 
 from __future__ import annotations
 
@@ -60,17 +60,17 @@ def _build(repository: Path, commit: str, command: str, artifact: str, kept: Pat
                 raise AssetError(
                     f"{command!r} ended with code {done.returncode} at {commit[:10]}: {why}"
                 )
-            made = tree / artifact
-            if not made.is_file() or not made.resolve().is_relative_to(tree.resolve()):
+            built = tree / artifact
+            if not built.is_file() or not built.resolve().is_relative_to(tree.resolve()):
                 raise AssetError(f"{command!r} left no file {artifact} at {commit[:10]}")
             kept.parent.mkdir(parents=True, exist_ok=True)
-            for weights in _weights_beside(made):
+            for weights in _weights_beside(built):
                 if not weights.resolve().is_relative_to(tree.resolve()):
                     raise AssetError(f"{artifact} at {commit[:10]} has its weights elsewhere")
-                place = kept.parent / weights.relative_to(made.parent)
+                place = kept.parent / weights.relative_to(built.parent)
                 place.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(weights, place)
-            shutil.copyfile(made, kept)
+            shutil.copyfile(built, kept)
         except subprocess.TimeoutExpired:
             raise AssetError(f"{command!r} took more than {BUILD_TIME_OUT_S:g} s") from None
         finally:

@@ -60,7 +60,7 @@ class Alone(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True, tag="measured"):
-    """Everything one arm measured."""
+    """All measurements of one arm."""
 
     blocks: list[ArmBlock]
     memory: Memory

@@ -98,7 +98,7 @@ class ArmSpec:
 
 
 class PairFailed(Exception):
-    """A pair that gave no result: which arm, and why."""
+    """Raised when a pair gives no result; says which arm failed, and why."""
 
     def __init__(self, side: Side, status: Status, reason: Reason) -> None:
         super().__init__(reason.message)
@@ -291,7 +291,7 @@ def _block_shape(loaded: Any, long_blocks: bool) -> BlockShape:
 
 
 class _Clock(NamedTuple):
-    """An arm's clock by this process's."""
+    """Converts an arm's clock to the clock of this process."""
 
     lag_ns: int | None
     reasons: list[Reason]
@@ -312,7 +312,7 @@ class Patience:
 
 
 class _Arm:
-    """A running arm, what it says, and what is seen of it from outside."""
+    """A running arm: what it reports, and what the parent observes of it."""
 
     def __init__(
         self,

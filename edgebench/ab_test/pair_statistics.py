@@ -93,7 +93,7 @@ def wall_ns(block: Block) -> Sequence[int]:
 
 
 def undisturbed_ns(block: Block) -> Sequence[int]:
-    """What an iteration waited for its core is taken off; where the system does not tell, or another thread
+    """Times without what an iteration waited for its core; where the system does not tell, or another thread
     of the process was preempted, the iteration is left out."""
     waited = block.waited_ns or [0] * len(block.wall_ns)
     return [

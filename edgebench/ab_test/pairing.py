@@ -1,4 +1,4 @@
-"""What is compared with what: the cell of either side at every point both have in common."""
+"""Pairs the cells of both sides: one pair for each variant that both sides have."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ INT8 = "int8-static"
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be compared."""
+    """One comparison as the user asked for it."""
 
     workloads: list[Workload]
     suite: str | None = None
@@ -49,7 +49,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CellPair(msgspec.Struct, frozen=True, kw_only=True):
-    """A cell of either side, planned."""
+    """The planned cells of base and head that are compared with each other."""
 
     base: Cell
     head: Cell
@@ -74,7 +74,7 @@ class CellPair(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def points(request: Request, workload: Workload) -> list[Variant]:
-    """What both sides have in common: of a suite its variants, else the first value of every axis.
+    """The variants to compare: those of the suite, else the first value of every axis.
 
     An axis that a side sets itself is not multiplied, but for values that are given for both sides: they
     are those of the side that says nothing. Raises UsageError where neither side would have them.
@@ -82,7 +82,7 @@ def points(request: Request, workload: Workload) -> list[Variant]:
     if twice := sorted(request.sets.keys() & request.base.sets.keys()):
         raise UsageError(
             f"{twice[0]} is given for both sides, and base ({request.base.text}) sets it as well",
-            "leave one of them out: head has what base sets, unless it says otherwise",
+            "leave one of them out: head takes the values of base unless it sets its own",
         )
     own = {*request.base.sets, *request.head.sets}
     axes = workload.matrix.axes

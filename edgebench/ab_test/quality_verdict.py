@@ -1,4 +1,4 @@
-"""Quality of a head against that of its base: limit by limit, and by how much it fell."""
+"""Judges the quality of head against base: each limit, and how much the quality fell."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def missed_by_both(before: Quality, after: Quality) -> list[tuple[Limit, Limit]]
 
 
 def complaints(missed: list[Limit]) -> str:
-    """What is wrong with each: "accuracy 0.8 < 0.85"."""
+    """One text per limit that is missed: "accuracy 0.8 < 0.85"."""
     return "; ".join(map(_complaint, missed))
 
 
 def complaint_of(demanded: float, after: Quality) -> str:
-    """What is wrong where a policy demands so much; empty: nothing."""
+    """Says how a quality misses what the policy requires; empty if it does not."""
     if after.value is None:
         return f"{after.metric} is unknown, and the policy demands {demanded:g}"
     if _worse_by(demanded, after.value, after.better) <= 0:
@@ -39,7 +39,7 @@ def complaint_of(demanded: float, after: Quality) -> str:
 
 
 def judge_drop(before: Quality, after: Quality, tolerance: float) -> RuleResult:
-    """How far the main metric fell, in points, and every other one whose limit both miss: there the limit
+    """Judges the drop of the main metric, in points, and of each metric whose limit both sides miss: there the limit
     says nothing of the change. Both sides know the main metric."""
     assert before.value is not None
     assert after.value is not None

@@ -1,4 +1,4 @@
-"""A whole A/B: cells made, measured in turns, judged. What `ab`, `gate` and the pytest plugin call."""
+"""Runs a whole A/B: plans cells, measures them in turns and judges them. `ab`, `gate` and pytest call it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ MAX_PAIR_BYTES = 1 << 26  # 20 rounds of a thousand samples take a hundredth of 
 
 
 class Silent:
-    """Shows nothing."""
+    """A watcher that shows nothing."""
 
     def pair_starts(self, ab_cell: ABCell, wanted: int, left_s: float | None) -> None: ...
     def pair_done(self, ab_cell: ABCell) -> None: ...

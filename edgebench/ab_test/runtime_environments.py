@@ -1,4 +1,4 @@
-"""Isolated Pythons for other runtime versions: built once, used again as long as they hold what was built.
+"""Builds isolated Python environments for other runtime versions, and reuses those that are unchanged.
 
 Such an environment has our own versions of everything but the runtime that is asked for, so that the
 runtime is all that differs. edgebench itself comes from a copy of this one's source, by PYTHONPATH: both
@@ -70,7 +70,7 @@ def for_python(python: str, cache: Path) -> Interpreter:
     if done.returncode != 0:
         lines = done.stderr.decode(errors="replace").strip().splitlines()
         raise UsageError(
-            f"{python} cannot run an arm: {lines[-1] if lines else 'it ends at once'}",
+            f"{python} cannot run edgebench: {lines[-1] if lines else 'it exits at once'}",
             f"{python} -m pip install edgebench",
         )
     return found
@@ -125,11 +125,13 @@ def _build(folder: Path, wanted: Sequence[str], pins: Sequence[str]) -> None:
         try:
             done = told_run(command, f"installing {', '.join(pins)}", BUILD_TIME_OUT_S)
         except subprocess.TimeoutExpired:
-            raise AssetError(f"no environment after {BUILD_TIME_OUT_S:g} s") from None
+            raise AssetError(
+                f"the environment was not installed within {BUILD_TIME_OUT_S:g} s"
+            ) from None
         if done.returncode != 0:
             shutil.rmtree(folder, ignore_errors=True)
             raise AssetError(
-                f"no environment with {', '.join(pins)}: {_why(done.stderr or done.stdout)}",
+                f"{', '.join(pins)} cannot be installed: {_why(done.stderr or done.stdout)}",
                 "name versions that exist for this Python and platform",
             )
 

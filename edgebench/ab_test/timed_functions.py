@@ -1,4 +1,4 @@
-"""A user's own functions, timed in this process: one alone, or two in turns.
+"""Times functions of the user in this process: one alone, or two in turns.
 
 There is only one process, so what a process's luck with memory layout does to its times is in every
 result and no interval knows of it. An A/B of this kind therefore calls nothing a regression that is

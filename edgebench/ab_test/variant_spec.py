@@ -1,4 +1,4 @@
-"""What `--base` and `--head` may say: one or more specifications that together make a side.
+"""Parses `--base` and `--head`: one or more specifications that together describe a side.
 
 Parsing decides by what a specification looks like, in this order; nothing is opened or built here.
 """
@@ -35,7 +35,7 @@ _MODEL_SUFFIXES = (
 
 
 class VariantSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """One side as asked for. What is None or empty it does not say."""
+    """One side as the user described it; None or empty where the user said nothing."""
 
     text: str  # as typed, for people
     model: str | None = None  # absolute path
@@ -146,7 +146,8 @@ def _sets(text: str) -> dict[str, Scalar]:
     for axis, values in parse_sets(axes).items():
         if len(values) != 1:
             raise UsageError(
-                f"{text!r} gives {axis} more than one value", "a side has one; --set multiplies"
+                f"{text!r} gives {axis} more than one value",
+                "a side takes one value; --set takes several",
             )
         found[axis] = values[0]
     return found
@@ -155,6 +156,4 @@ def _sets(text: str) -> dict[str, Scalar]:
 def _unknown(text: str, known_backends: Callable[[], Sequence[str]]) -> UsageError:
     near = did_you_mean(text, known_backends()) if text else ""
     hint = near if "did you mean" in near else ""
-    return UsageError(
-        f"{text!r} is nothing that can be compared{hint}", "name " + ", or ".join(KINDS)
-    )
+    return UsageError(f"{text!r} cannot be compared{hint}", "name " + ", or ".join(KINDS))

@@ -1,4 +1,4 @@
-"""Limits held against all rows of a frame: by value, and how likely."""
+"""Checks limits on all rows of a frame: whether each value meets them, and with what probability."""
 
 from __future__ import annotations
 

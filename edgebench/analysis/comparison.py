@@ -1,4 +1,4 @@
-"""The same cells of several sets of results side by side: `edgebench compare`.
+"""Compares the same cells of several sets of results (`edgebench compare`).
 
 Ratios are those of another set to the first, and contain whatever the machine drifted between the
 runs. A cell that may not be compared is said with its reason. Nothing here judges a regression.

@@ -1,4 +1,4 @@
-"""Which rows compete with each other, and what they are ranked by.
+"""Defines which rows compete with each other, and by which metrics they are ranked.
 
 The one definition of both, for rows in memory and for columns of a million of them: fronts, picks, the
 table, comparisons and pages ask here.
@@ -28,7 +28,7 @@ SPEEDS = (
 
 
 class Group(NamedTuple):
-    """What rows that compete have in common: the same work under the same load."""
+    """Identifies rows that compete: the same workload under the same load."""
 
     device: str
     workload: str

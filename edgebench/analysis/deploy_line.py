@@ -1,4 +1,4 @@
-"""The line that says what to deploy, what that gains, and how sure it is; the bad news beside it."""
+"""Writes the line that says what to deploy, what it gains and how sure that is, with its warnings."""
 
 from __future__ import annotations
 

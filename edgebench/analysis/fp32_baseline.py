@@ -1,4 +1,4 @@
-"""Each row against the fp32 row: speed-up with its interval, and the change of the quality."""
+"""Compares each row with its fp32 row: the speed-up with its interval, and the change of the quality."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows as columns: what fronts, picks and comparisons compute on, a million rows at a time.
+"""Holds rows as columns, so that fronts, picks and comparisons handle a million rows at a time.
 
 Columns are named as in the flat form of a row (`latency.p50_ns`). A frame reads a column when it is
 asked for it: from rows in memory, or from exported Parquet files (`parquet.py`).
@@ -42,7 +42,7 @@ class Codes:
 
 @dataclass(frozen=True)
 class Identity:
-    """Which cell a row is of, measured where and when."""
+    """Identifies a row: its cell, its device and its run."""
 
     device: str
     run: str
@@ -238,7 +238,7 @@ def _replicates(row: Row) -> int:
 
 
 class RowFrame(Frame):
-    """Columns of rows in memory."""
+    """A frame over rows in memory."""
 
     def __init__(self, rows: Sequence[Row]) -> None:
         super().__init__()
@@ -294,7 +294,7 @@ class RowFrame(Frame):
 
 
 class SomeRows(Frame):
-    """Some rows of another frame."""
+    """A frame over some of the rows of another frame."""
 
     def __init__(self, whole: Frame, rows: Indices) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Which rows are on the Pareto front, for sure, not at all, or undecided.
+"""Decides which rows are on the Pareto front: for sure, not at all, or undecided.
 
 The one engine of fronts: `edgebench frontier`, the trade-off table, reports and exports ask here. A row
 is on the front of a draw if no other row of its group dominates it there; its probability is the share of
@@ -160,8 +160,8 @@ def _signed(objective: Objective, column: Uncertain, groups: Codes) -> SignedObj
     betters = {names.get("quality.better") for names in groups.names}
     if objective.better is None and objective.asked == "lower" and "higher" in betters:
         raise UsageError(
-            f"--objective {objective.metric.name}:min asks for the worst answers",
-            f"of this quality higher is better: {objective.metric.name}:max",
+            f"--objective {objective.metric.name}:min would look for the lowest quality",
+            f"higher values of this quality are better: {objective.metric.name}:max",
         )
     if objective.better is not None or len(betters) == 1:
         return SignedObjective(column, objective.sign(next(iter(betters), None)))

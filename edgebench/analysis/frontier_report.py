@@ -268,7 +268,7 @@ def _notes(result: Frontier, competition: Competition, places: Indices, better: 
     if better == "lower" and any(o.asked == "higher" for o in competition.objectives):
         metric = frame.text("quality.metric", int(members[0]))
         notes.append(f"{metric} is an error: lower is better, and quality:max takes the lowest")
-    notes += [f"{name} is no objective: {why}" for name, why in competition.omitted.items()]
+    notes += [f"{name} is not an objective: {why}" for name, why in competition.omitted.items()]
     return notes + shared_notes(frame, members, across="devices" in result.across)
 
 

@@ -49,7 +49,7 @@ _TOKEN = re.compile(r"\s*([A-Za-z_][\w.]*)\s*([<>=≤≥!]+)\s*")
 
 @dataclass(frozen=True)
 class Limit:
-    """One demand on a metric. value: in the metric's unit, or, where relative, the share of the
+    """One limit on a metric. value: in the metric's unit, or, where relative, the share of the
     value of the fp32 row."""
 
     text: str
@@ -82,7 +82,9 @@ def parse_limit(text: str) -> Limit:
         return Limit(text, metric, op, _share(text, start, rest[: -len("fp32")]), relative=True)
     number = _NUMBER.match(rest)
     if number is None:
-        raise _error(text, (start, len(text)), "a number is due here", "like 30ms or 0.98*fp32")
+        raise _error(
+            text, (start, len(text)), "expected a number here", "write it like 30ms or 0.98*fp32"
+        )
     after = rest[number.end() :]
     unit = after.strip()
     place = start + number.end() + len(after) - len(after.lstrip())
@@ -91,7 +93,7 @@ def parse_limit(text: str) -> Limit:
         raise _error(
             text,
             (place, start + len(rest)),
-            f"limits are relative to fp32 alone, not to {other!r}",
+            f"a limit can be relative to fp32 only, not to {other!r}",
             "like 0.98*fp32",
         )
     return Limit(text, metric, op, float(number[0]) * _factor(text, metric, unit, place))
@@ -125,22 +127,22 @@ def _share(text: str, start: int, words: str) -> float:
     match = re.fullmatch(rf"({_NUMBER.pattern})\s*(%?)\s*\*\s*", words)
     if match is None:
         span = (start, start + len(words))
-        raise _error(text, span, f"no share of fp32: {words.strip()!r}", "like 0.98*fp32")
+        raise _error(text, span, f"{words.strip()!r} is not a share of fp32", "like 0.98*fp32")
     share = float(match[1]) * (0.01 if match[4] else 1.0)
     if share <= 0:
-        raise _error(text, (start, start + len(words)), "a share of fp32 is above 0")
+        raise _error(text, (start, start + len(words)), "a share of fp32 must be above 0")
     return share
 
 
 def _without_operator(text: str) -> UsageError:
     name = re.match(r"\s*[A-Za-z_][\w.]*", text)
     if name is None:
-        return _error(text, (0, 1), "a metric is due here", "like latency.p99<=30ms")
+        return _error(text, (0, 1), "expected a metric here", "write it like latency.p99<=30ms")
     if name[0].strip() not in METRICS:
         word = name[0].strip()
         span = (name.end() - len(word), name.end())
         return _error(text, span, f"no metric {word!r}{did_you_mean(word, METRICS)}")
-    return _error(text, (name.end(), name.end() + 1), "one of <= >= < > is due here")
+    return _error(text, (name.end(), name.end() + 1), "expected one of <= >= < > here")
 
 
 def _error(text: str, span: tuple[int, int], what: str, fix: str = "") -> UsageError:

@@ -1,4 +1,4 @@
-"""What one more minute of measurement would decide of a group with undecided rows."""
+"""Estimates what one more minute of measurement would decide in a group with undecided rows."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def one_more_minute(result: Frontier, competition: Competition, places: Indices)
     open_ = competition.verdict[places] == UNDECIDED
     measured = open_ | _rivals(columns, open_, result.confidence)
     if np.isnan(seconds[measured]).any():
-        return _unsaid(undecided, "the rows do not tell how long a replicate takes")
+        return _unsaid(undecided, "the rows do not say how long a replicate takes")
     once = float(seconds[measured].sum())
     more = max(int(MINUTE_S // once), 1)
     then = [_after(column, measured, more) for column in columns]

@@ -1,4 +1,4 @@
-"""What a front or a pick is to be good at: "latency.p90:min", and the columns behind it."""
+"""Parses the objectives of a front or a pick ("latency.p90:min") and finds their columns."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def _demands(groups: Codes, members: list[int], key: tuple[Any, ...]) -> Demands
 
 
 class _Candidate:
-    """A usual objective: why it is none of a group, or ""."""
+    """A default objective, and why a group cannot use it ("" if it can)."""
 
     def __init__(self, frame: Frame, groups: Codes, some: NDArray[np.bool_], name: str) -> None:
         value = frame.numbers(METRICS[name].column())

@@ -1,4 +1,4 @@
-"""The row to deploy under limits, the one that comes next, and how sure that is: `edgebench pick`.
+"""Picks the row to deploy under limits and its runner-up, and says how sure that is (`edgebench pick`).
 
 The one engine of choices: `edgebench pick`, the deploy line of every table and report ask here. Of the
 rows that meet every limit by value the best one leads. Where rows are not told apart from it (the 95 %
@@ -53,7 +53,7 @@ _DRAWN = 200  # best rows among which the choice may lose a draw
 
 @dataclass(frozen=True)
 class _Competition:
-    """What all groups are judged by, one entry per row of the frame."""
+    """The values by which all groups are judged, one entry per row of the frame."""
 
     frame: Frame
     objective: Objective

@@ -12,7 +12,7 @@ SCHEMA: Final = "edgebench.pick/1"
 
 
 class Held(Part, frozen=True, kw_only=True):
-    """A limit against the value of a row."""
+    """A limit, the value of a row, and whether the value meets it."""
 
     limit: str  # as typed
     metric: str
@@ -26,7 +26,7 @@ class Held(Part, frozen=True, kw_only=True):
 
 
 class Candidate(Part, frozen=True, kw_only=True):
-    """A row, by its objective and against all limits."""
+    """A row with its objective and its limits."""
 
     id: str
     device: str

@@ -1,4 +1,4 @@
-"""Rows that differ in precision alone, and whether the lower precision pays.
+"""Finds rows that differ only in precision, and says whether the lower precision is faster.
 
 A pair is of one device, run, workload, backend and scenario, with all other axes equal. Where the
 name of a network holds the precision (`mobilenet-v1-precision_uint8-1.0-224`), it is left out of

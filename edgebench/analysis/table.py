@@ -1,4 +1,4 @@
-"""Records -> the trade-off table. No runtime is needed, so old results read on any machine."""
+"""Builds the trade-off table from records. It needs no runtime, so any machine can read old results."""
 
 from __future__ import annotations
 
@@ -149,14 +149,14 @@ def _notes(rows: Sequence[Row], runs: Sequence[Run]) -> list[str]:
     notes = _imported_notes(rows)
     if len(runs) > len({run.device for run in runs}):
         notes.append(
-            "several runs of one device stand side by side: a machine drifts between runs, and the "
-            "intervals do not hold that drift"
+            "the table holds several runs of one device: a machine drifts between runs, and the "
+            "intervals do not cover that drift"
         )
     if any(
         row.imported is None and row.latency_ns.replicates > 1 and not row.rounds for row in rows
     ):
         notes.append(
-            "some results do not tell the rounds in which they were measured: their rows are compared as "
+            "some results do not say in which rounds they were measured: their rows are compared as "
             "if they were independent, which makes intervals of ratios wider"
         )
     return [*notes, *energy_notes([row.energy for row in rows])]

@@ -1,4 +1,4 @@
-"""Rows -> rows with their place on the front, the fronts, and what to deploy of each group.
+"""Adds to rows their place on the Pareto front, and says what to deploy in each group.
 
 Fronts and choices are those of `frontier.py` and `pick.py`, in the form that tables and pages print.
 """

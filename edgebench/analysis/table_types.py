@@ -15,7 +15,7 @@ TABLE_SCHEMA: Final = "edgebench.table/1"
 
 
 class Latency(Part, frozen=True, kw_only=True):
-    """Of a query, in the measured windows of all replicates that are ok; nanoseconds."""
+    """Latency of a query in nanoseconds, over the measured windows of all replicates that are ok."""
 
     p50: int | None = None
     p90: int | None = None
@@ -59,7 +59,7 @@ class Interval(Part, frozen=True, kw_only=True):
 
 
 class Memory(Part, frozen=True, kw_only=True):
-    """Of the worker, the largest over replicates; `Row.memory_peak_bytes` is the peak."""
+    """Memory of the worker, the largest over replicates; `Row.memory_peak_bytes` is the peak."""
 
     peak_min_bytes: int | None = None  # the smallest peak over replicates
     peak_source: str = ""
@@ -109,7 +109,7 @@ class Baseline(Part, frozen=True, kw_only=True):
 
 
 class Pipeline(Part, frozen=True, kw_only=True):
-    """Medians of the application's way, one item after the other."""
+    """Medians of the whole pipeline of an application, one item after the other."""
 
     preprocess_ns: int
     inference_ns: int
@@ -119,7 +119,7 @@ class Pipeline(Part, frozen=True, kw_only=True):
 
 
 class ColdStart(Part, frozen=True, kw_only=True):
-    """Medians over replicates; the total is None where a part is."""
+    """Times of the cold start, medians over replicates; the total is None if a part is."""
 
     import_ns: int | None
     load_ns: int | None
@@ -128,7 +128,7 @@ class ColdStart(Part, frozen=True, kw_only=True):
 
 
 class Warmup(Part, frozen=True, kw_only=True):
-    """Medians over replicates; steady only if every replicate was."""
+    """The warm-up, medians over replicates; `steady` only if every replicate became steady."""
 
     iterations: int
     duration_ns: int
@@ -136,7 +136,7 @@ class Warmup(Part, frozen=True, kw_only=True):
 
 
 class Paced(Part, frozen=True, kw_only=True):
-    """Load at a given rate, over all replicates."""
+    """Queries sent at a given rate, over all replicates."""
 
     rate_per_s: float
     queries: int
@@ -146,7 +146,7 @@ class Paced(Part, frozen=True, kw_only=True):
 
 
 class Source(Part, frozen=True, kw_only=True):
-    """Another tool's result. `reported` numbers are its word: no samples, no interval."""
+    """Another tool's result. `reported` numbers come without samples, so they have no interval."""
 
     tool: str
     file: str
@@ -290,7 +290,7 @@ class LeftOut(Part, frozen=True, kw_only=True):
 
 
 class Front(Part, frozen=True, kw_only=True):
-    """Rows that compete with each other, and by what."""
+    """Rows that compete with each other, and their objectives."""
 
     device: str
     workload: str

@@ -1,4 +1,4 @@
-"""What decides between deployments that are not told apart: the rule of ties.
+"""Breaks ties between deployments whose results are too close to call.
 
 By default less peak memory, then better quality, then fewer threads; `--prefer` names another order. A
 criterion that some of the rows do not tell decides nothing.

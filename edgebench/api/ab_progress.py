@@ -1,4 +1,4 @@
-"""How far an A/B is, on stderr: one live line on a terminal, a line now and then elsewhere."""
+"""Shows the progress of an A/B on stderr: a live line on a terminal, occasional lines elsewhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An A/B from its options to its report: what `edgebench ab` and `edgebench.ab` share."""
+"""Runs an A/B from its options to its report, for `edgebench ab` and `edgebench.ab` alike."""
 
 from __future__ import annotations
 
@@ -55,60 +55,60 @@ DEFAULTS: Mapping[str, Any] = MappingProxyType(
 )
 
 
-def judge(given: Mapping[str, Any], progress: Telling) -> GateReport:
+def judge(params: Mapping[str, Any], progress: Telling) -> GateReport:
     """Measures both sides in turns and judges. Ctrl-C gives a report of what there is."""
     started_s = time.monotonic()
-    request = request_of(given)
+    request = request_of(params)
     say = teller(progress)
     for line in own_task_lines(request.workloads):
         say(line)
     settings = Settings(
         started_s=started_s,
-        budget_s=positive(given["budget"], "--budget"),
+        budget_s=positive(params["budget"], "--budget"),
         time_out_s=request.time_out_s,
-        seed=given["seed"],
+        seed=params["seed"],
     )
-    wait_s = positive(given["wait_quiet"], "--wait-quiet") if given["wait_quiet"] else 0.0
+    wait_s = positive(params["wait_quiet"], "--wait-quiet") if params["wait_quiet"] else 0.0
     with pair_watcher(progress) as watcher:
         return compare(
             [request],
             settings=settings,
             watcher=watcher,
-            out=None if given["no_save"] else Path(given["out"]),
-            meter=None if given["no_energy"] else meter_here(given["energy_root"]),
+            out=None if params["no_save"] else Path(params["out"]),
+            meter=None if params["no_energy"] else meter_here(params["energy_root"]),
             quiet=Quiet(wait_s, say),
         )
 
 
-def request_of(given: Mapping[str, Any]) -> Request:
-    """What is to be compared, of options as they are given. Raises UsageError."""
-    named = bool(given["names"] or given["suite"])
-    base, head = parse_side(given["base"]), parse_side(given["head"])
-    known = _known(given["folders"], backends_of(base, head)) if named else {}
-    parity = given["parity"]
+def request_of(params: Mapping[str, Any]) -> Request:
+    """Makes the request of an A/B from the options of the user. Raises UsageError."""
+    named = bool(params["names"] or params["suite"])
+    base, head = parse_side(params["base"]), parse_side(params["head"])
+    known = _known(params["folders"], backends_of(base, head)) if named else {}
+    parity = params["parity"]
     request = Request(
-        workloads=choose(known, given["names"], given["suite"]) if known else [],
-        suite=given["suite"],
+        workloads=choose(known, params["names"], params["suite"]) if known else [],
+        suite=params["suite"],
         base=base,
         head=head,
-        sets=parse_sets(given["sets"]),
-        shapes=dict(parse_shapes(given["shapes"])),  # type: ignore[arg-type]
-        task=given["task"],
+        sets=parse_sets(params["sets"]),
+        shapes=dict(parse_shapes(params["shapes"])),  # type: ignore[arg-type]
+        task=params["task"],
         inputs=OwnInputs(
-            ranges=parse_ranges(given["ranges"]),
-            file=Path(given["inputs"]) if given["inputs"] else None,
+            ranges=parse_ranges(params["ranges"]),
+            file=Path(params["inputs"]) if params["inputs"] else None,
         ),
-        build=given["build"],
-        artifact=given["artifact"],
-        repository=given["repository"],
+        build=params["build"],
+        artifact=params["artifact"],
+        repository=params["repository"],
         tolerances=latency_tolerances(
-            *(parse_share(given[name]) if given[name] else None for name in ("tau", "delta"))
+            *(parse_share(params[name]) if params[name] else None for name in ("tau", "delta"))
         ),
         parity=None if parity in (None, "off") else parse_share(parity),
         parity_off=parity == "off",
-        seed=given["seed"],
-        time_out_s=positive(given["timeout"], "--timeout"),
-        memory_limit_bytes=parse_bytes(given["memory_limit"]) if given["memory_limit"] else None,
+        seed=params["seed"],
+        time_out_s=positive(params["timeout"], "--timeout"),
+        memory_limit_bytes=parse_bytes(params["memory_limit"]) if params["memory_limit"] else None,
     )
     of_files = {
         "--shape and --task": request.shapes or request.task,
@@ -117,12 +117,15 @@ def request_of(given: Mapping[str, Any]) -> Request:
     for told, given_for_files in of_files.items():
         if named and given_for_files:
             raise UsageError(
-                f"{told} are of model files, and workloads bring their own", "leave them out"
+                f"{told} apply to model files only; workloads define their own", "leave them out"
             )
-    if given["folders"] and not named:
-        raise UsageError("--workloads goes with workloads", "name them, or a --suite")
+    if params["folders"] and not named:
+        raise UsageError("--workloads needs workloads to measure", "name them, or a --suite")
     if (request.build or request.artifact) and not (request.base.revision or request.head.revision):
-        raise UsageError("--build and --artifact go with git:", "name a revision: --base git:main")
+        raise UsageError(
+            "--build and --artifact apply to a git: revision only",
+            "name a revision: --base git:main",
+        )
     return request
 
 
@@ -134,5 +137,5 @@ def positive(text: str, option: str) -> float:
     """Seconds of an option that must be above 0. Raises UsageError."""
     value = parse_duration_s(text)
     if value <= 0:
-        raise UsageError(f"{option} {text} is no time", f"say {option} 60s")
+        raise UsageError(f"{option} {text} is not a time", f"say {option} 60s")
     return value

@@ -1,4 +1,4 @@
-"""The energy source of this machine, or of a copied tree, with the word of the user's devices.yaml."""
+"""Finds the energy source of this machine or of a copied tree, as devices.yaml directs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STRETCH_S = 2.0
 def find_here(
     sysroot: Path | None, devices: Sequence[Device] | None = None
 ) -> EnergySource | NoEnergy:
-    """What a run would use, not opened yet. Of a copied tree files are read, and no command runs.
+    """Finds the energy source that a run would use, without opening it. For a copied tree no command is run.
 
     `devices`: the user's inventory, by default devices.yaml in the working directory. Raises
     SpecError where that is wrong, and UsageError for a source that it names and that does not exist.
@@ -35,7 +35,7 @@ def find_here(
 
 
 def meter_here(sysroot: str | None) -> AbstractContextManager[Meter]:
-    """What reads the energy of an A/B, as `find_here` finds it."""
+    """The meter of an A/B, on the source that `find_here` finds."""
     from edgebench.energy.run_meter import open_meter
 
     found = find_here(None if sysroot is None else Path(sysroot))

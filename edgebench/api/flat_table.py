@@ -73,7 +73,7 @@ def to_arrow(table: FlatTable) -> pa.Table:
 
 
 def to_pandas(table: FlatTable) -> pd.DataFrame:
-    """What is unknown is `pandas.NA`; lists are objects. Raises UsageError where pandas is not installed."""
+    """A pandas data frame. Unknown values are `pandas.NA`, lists are objects. Raises UsageError without pandas."""
     pandas = _library("pandas")
     columns = {}
     for name, values in table.values.items():

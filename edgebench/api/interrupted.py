@@ -1,4 +1,4 @@
-"""Ctrl-C in a measurement that was asked for from Python."""
+"""The exception for Ctrl-C during a measurement from Python."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Result files, folders of them, or exported Parquet files, as frames."""
+"""Loads result files, folders of them, or exported Parquet files as frames."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from edgebench.text.plain_text import say
 
 @dataclass(frozen=True)
 class Loaded:
-    """Rows as columns. Parquet holds neither table nor environment."""
+    """The loaded rows as columns; table and environment are None for Parquet."""
 
     frame: Frame
     table: Table | None
@@ -34,14 +34,15 @@ def load(
     prefer: Sequence[str] = ties.DEFAULT,
     tell: Callable[[str], None] = say,
 ) -> Loaded:
-    """All rows below the paths. `prefer` is the rule of ties of the table, and `tell` hears what is left out.
+    """Loads all rows of the paths. `prefer` is the tie-breaker of the table; `tell` is called with what is left out.
 
     Raises StoreError, and UsageError for a mixture of Parquet and result files.
     """
     parquet = [path for path in paths if path.suffix == ".parquet"]
     if parquet and len(parquet) < len(paths):
         raise UsageError(
-            "result files and Parquet do not go together", "export the result files first"
+            "result files and Parquet files cannot be read together",
+            "export the result files first",
         )
     if parquet:
         from edgebench.export.parquet import ParquetFrame

@@ -123,13 +123,13 @@ def run(
     rule = preferences(options.get("prefer", ties.DEFAULT))
     asked = {"model": model, "backends": backends, "sets": sets, "budget": budget}
     named = {**asked, "names": _listed(workloads)}
-    given = _given(options, RunOptions.__annotations__, named, DEFAULTS)
-    if given["percentile"] not in PERCENTILES:
-        raise UsageError(f"no percentile {given['percentile']!r}", "p50, p90 or p99")
-    _check_files(given, "model", "reference", "inputs", "folders")
+    params = _given(options, RunOptions.__annotations__, named, DEFAULTS)
+    if params["percentile"] not in PERCENTILES:
+        raise UsageError(f"no percentile {params['percentile']!r}", "p50, p90 or p99")
+    _check_files(params, "model", "reference", "inputs", "folders")
     command = _call({"workloads": workloads, **asked, "out": out, **options})
     start = Start(command, None if out is None else Path(out), started_s)
-    outcome = measure(resolved(given), start, voice_of(progress))
+    outcome = measure(resolved(params), start, voice_of(progress))
     results = _results(outcome, rule)
     if isinstance(outcome.stopped, KeyboardInterrupt):
         raise Interrupted(_last_words(outcome), results=results) from outcome.stopped
@@ -162,11 +162,11 @@ def ab(
     """
     energy = options.get("energy", True)
     named = {"names": _listed(workloads), "sets": sets, "budget": budget, "out": out}
-    given = _given(options, ABOptions.__annotations__, named, ab_request.DEFAULTS)
-    _check_files(given, "inputs", "folders", "repository")
+    params = _given(options, ABOptions.__annotations__, named, ab_request.DEFAULTS)
+    _check_files(params, "inputs", "folders", "repository")
     sides = {"base": _listed(base), "head": _listed(head)}
     switches = {"no_energy": not energy, "no_save": out is None}
-    report = ab_request.judge({**given, **sides, **switches}, progress)
+    report = ab_request.judge({**params, **sides, **switches}, progress)
     for reason in report.reasons:
         if reason.code == "interrupted":
             raise Interrupted(reason.message, report=report)
@@ -186,11 +186,11 @@ def _given(
                 f"there is no option {name!r}{did_you_mean(name, known)}",
                 f"known: {', '.join(known)}",
             )
-    given = dict(defaults)
+    params = dict(defaults)
     for name, value in {**options, **parameters}.items():
         if value is not None:
-            given["slice_" if name == "slice" else name] = _typed(name, value)
-    return given
+            params["slice_" if name == "slice" else name] = _typed(name, value)
+    return params
 
 
 #: Numbers of the base unit (s, bytes, share), or text with a unit.
@@ -229,7 +229,7 @@ def _typed(name: str, value: Any) -> Any:
 def _whole(name: str, value: int) -> int:
     least, most = _WHOLE[name]
     if int(value) != value or not least <= value <= most:
-        raise UsageError(f"{name}={value!r} is no whole number from {least} to {most}")
+        raise UsageError(f"{name}={value!r} is not a whole number from {least} to {most}")
     return int(value)
 
 
@@ -252,25 +252,25 @@ def _listed(names: Names) -> list[str]:
     return [names] if isinstance(names, str) else list(names)
 
 
-def _call(given: Mapping[str, Any]) -> list[str]:
+def _call(params: Mapping[str, Any]) -> list[str]:
     """The shell command that makes the same call."""
     told = {
         name: fspath(value) if isinstance(value, PathLike) else value
-        for name, value in given.items()
+        for name, value in params.items()
         if value not in (None, ())
     }
     arguments = ", ".join(f"{name}={value!r}" for name, value in told.items())
     return ["python", "-c", f"import edgebench; print(edgebench.run({arguments}))"]
 
 
-def _check_files(given: Mapping[str, Any], *names: str) -> None:
+def _check_files(params: Mapping[str, Any], *names: str) -> None:
     """Raises UsageError for a path that leads nowhere."""
     for name in names:
-        paths = given[name] if isinstance(given[name], list | tuple) else [given[name]]
+        paths = params[name] if isinstance(params[name], list | tuple) else [params[name]]
         for path in paths:
             if path is not None and not Path(path).exists():
                 raise UsageError(
-                    f"{name}: {path}: no such file or folder", "give a path that is there"
+                    f"{name}: {path}: no such file or folder", "give a path that exists"
                 )
 
 
@@ -286,4 +286,4 @@ def _last_words(outcome: Outcome) -> str:
     words = ended_by(outcome.stopped)
     if outcome.file is None:
         return words
-    return f"{words}: what was measured is in {outcome.file}; `{outcome.going_on}` goes on"
+    return f"{words}: the results so far are in {outcome.file}; continue with `{outcome.going_on}`"

@@ -1,4 +1,4 @@
-"""Which code of a user's own a run is going to execute, before any of it runs."""
+"""Lists the user's own code that a run will execute, before any of it runs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from edgebench.definitions.workload import Workload
 
 
 def own_task_lines(workloads: Iterable[Workload]) -> list[str]:
-    """One line for each workload whose definition names its task by a file."""
+    """Makes a line for each workload whose task is a file of the user."""
     own = {(workload.name, workload.task) for workload in workloads if ":" in workload.task}
     return [_line(name, *task.rpartition(":")[::2]) for name, task in sorted(own)]
 

@@ -1,4 +1,4 @@
-"""How far a run is, on stderr: a live line on a terminal, a line per cell and one now and then elsewhere."""
+"""Shows the progress of a run on stderr: a live line on a terminal, a line per cell elsewhere."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def clock(seconds: float) -> str:
 
 
 def outlook_text(outlook: Outlook) -> str:
-    """What is about to be measured, how long that takes, and what the budget allows."""
+    """Says what will be measured, how long that takes, and what the budget allows."""
     cells = "1 cell" if outlook.cells == 1 else f"{outlook.cells} cells"
     text = f"{cells}, {outlook.processes} processes or more, about {clock(outlook.expected_s)}"
     if outlook.budget_s is None:

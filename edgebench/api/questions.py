@@ -1,4 +1,4 @@
-"""What is asked of results: fronts, picks and comparisons, for the command line and the Python API alike.
+"""Answers questions about results (fronts, picks, comparisons) for the command line and the Python API.
 
 Questions come as users write them ("latency.p99<=30ms"), answers from the one engine (`edgebench.analysis`).
 """
@@ -62,7 +62,7 @@ def pick_of(
     confidence: float = CONFIDENCE,
     seed: int = 0,
 ) -> PickReport:
-    """One row per device, workload and scenario: within the limits, and best at one metric."""
+    """Picks a row per device, workload and scenario that meets the limits and is best by one metric."""
     limits = [parse_limit(text) for text in require]
     return pick(
         only(loaded.frame, workloads),
@@ -115,7 +115,7 @@ def _known(across: Sequence[Across]) -> Sequence[Across]:
 def objective_of(minimize: str | None, maximize: str | None) -> Objective | None:
     """Raises UsageError for both at once, and for a metric that is good the other way."""
     if minimize is not None and maximize is not None:
-        raise UsageError("--minimize and --maximize exclude each other", "make one of them a limit")
+        raise UsageError("--minimize and --maximize cannot be combined", "make one of them a limit")
     if minimize is None and maximize is None:
         return None
     name, asked = (maximize, "max") if maximize is not None else (minimize or "", "min")
@@ -123,7 +123,7 @@ def objective_of(minimize: str | None, maximize: str | None) -> Objective | None
     good = {"lower": "min", "higher": "max", None: "max"}[found.better]
     if asked != good:
         raise UsageError(
-            f"--{asked}imize {name} asks for the worst: of {found.label}, "
+            f"--{asked}imize {name} would pick the worst row: of {found.label}, "
             f"{found.better or 'better'} is better",
             f"--{good}imize {name}",
         )

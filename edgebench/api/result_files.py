@@ -1,4 +1,4 @@
-"""Result files by the paths that users give."""
+"""Finds result files by the paths that users give."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ def files_of(paths: Sequence[Path], tell: Callable[[str], None] = say) -> list[P
 def refuse_to_replace(out: Path | None, files: Sequence[Path]) -> None:
     """Raises UsageError where what is to be written would replace results that are read."""
     if out is not None and out.exists() and any(out.samefile(file) for file in files):
-        raise UsageError(f"{out}: these results are read, and would be lost", "give another -o")
+        raise UsageError(
+            f"{out}: this is one of the files to read, and would be overwritten", "give another -o"
+        )
 
 
 def records_of(files: Sequence[Path]) -> Iterator[Record]:

@@ -78,7 +78,7 @@ class Results:
         """
         if self._loaded.table is None:
             raise UsageError(
-                "Parquet files hold columns and no whole table",
+                "Parquet files hold the columns of a table, but not all that a table needs",
                 "read the result files that they were exported from; pandas.read_parquet reads the columns",
             )
         return self._loaded.table

@@ -1,4 +1,4 @@
-"""The options of `edgebench run`: as typed, checked and resolved."""
+"""Checks and resolves the options of `edgebench run`."""
 
 from __future__ import annotations
 
@@ -101,66 +101,66 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     settings: Settings
 
 
-def resolved(given: Mapping[str, Any]) -> Options:
+def resolved(params: Mapping[str, Any]) -> Options:
     """Options as they are given (DEFAULTS has their names), checked and resolved. Raises UsageError."""
-    own = given["model"] is not None
-    if own and (given["names"] or given["suite"] or given["folders"]):
-        raise UsageError("--model runs a file of your own, not a workload or a suite")
+    own = params["model"] is not None
+    if own and (params["names"] or params["suite"] or params["folders"]):
+        raise UsageError("--model cannot be combined with workloads, --suite or --workloads")
     for told, parameters in _OF_MODELS.items():
-        if not own and any(given[parameter] for parameter in parameters):
-            raise UsageError(f"{told} go with --model", "give the model file with --model")
-    suite = given["suite"]
-    if not own and not given["names"] and suite is None:
+        if not own and any(params[parameter] for parameter in parameters):
+            raise UsageError(f"{told} apply to --model only", "give the model file with --model")
+    suite = params["suite"]
+    if not own and not params["names"] and suite is None:
         suite = DEFAULT_SUITE
     quick = suite == DEFAULT_SUITE
-    budget_s = None if given["budget"] is None else _positive(given["budget"], "--budget")
+    budget_s = None if params["budget"] is None else _positive(params["budget"], "--budget")
     # A machine too slow for the default budget still gets a row for every cell.
     soft_budget = quick and budget_s is None
-    replicates = given["replicates"]
-    target = parse_share(given["target"])
+    replicates = params["replicates"]
+    target = parse_share(params["target"])
     if not 0 < target < 1:
-        raise UsageError(f"--target {given['target']} is no share between 0 and 100 %", "say 2%")
-    if given["estimate"] is not None:
-        Estimate.parse(given["estimate"])
-    limit = given["memory_limit"]
+        raise UsageError(f"--target {params['target']} is not between 0 and 100 %", "say 2%")
+    if params["estimate"] is not None:
+        Estimate.parse(params["estimate"])
+    limit = params["memory_limit"]
     return Options(
-        workloads=list(given["names"]),
+        workloads=list(params["names"]),
         suite=suite,
-        folders=[_path(folder) for folder in given["folders"]],
-        model=_path(given["model"], links=True) if own else None,
-        shapes=list(given["shapes"]),
-        task=given["task"],
-        reference=_path(given["reference"], links=True) if given["reference"] else None,
-        ranges=list(given["ranges"]),
-        inputs=_path(given["inputs"]) if given["inputs"] else None,
-        backends=_backends(given["backends"], own),
-        sets=list(given["sets"]),
-        scenarios=_listed(given["scenarios"] or ""),
-        rate_per_s=given["rate"],
-        devices=_path(given["devices"]) if given["devices"] else None,
-        device=given["device"],
-        set_power_mode=given["set_power_mode"],
-        estimate=given["estimate"],
-        energy_markers=given["energy_markers"],
-        energy_root=given["energy_root"],
+        folders=[_path(folder) for folder in params["folders"]],
+        model=_path(params["model"], links=True) if own else None,
+        shapes=list(params["shapes"]),
+        task=params["task"],
+        reference=_path(params["reference"], links=True) if params["reference"] else None,
+        ranges=list(params["ranges"]),
+        inputs=_path(params["inputs"]) if params["inputs"] else None,
+        backends=_backends(params["backends"], own),
+        sets=list(params["sets"]),
+        scenarios=_listed(params["scenarios"] or ""),
+        rate_per_s=params["rate"],
+        devices=_path(params["devices"]) if params["devices"] else None,
+        device=params["device"],
+        set_power_mode=params["set_power_mode"],
+        estimate=params["estimate"],
+        energy_markers=params["energy_markers"],
+        energy_root=params["energy_root"],
         settings=Settings(
             target=target,
-            percentile=PERCENTILES[given["percentile"]],
+            percentile=PERCENTILES[params["percentile"]],
             replicates=replicates or (QUICK_REPLICATES if quick else 3),
             max_replicates=replicates or (QUICK_REPLICATES if quick else 9),
-            slice_s=_positive(given["slice_"], "--slice"),
+            slice_s=_positive(params["slice_"], "--slice"),
             budget_s=QUICK_BUDGET_S if soft_budget else budget_s,
             hard_budget=not soft_budget,
-            time_out_s=_positive(given["timeout"], "--timeout"),
-            strict=given["strict"],
-            reruns=given["reruns"],
-            sustain_s=_positive(given["sustain"], "--sustain"),
-            seed=given["seed"],
+            time_out_s=_positive(params["timeout"], "--timeout"),
+            strict=params["strict"],
+            reruns=params["reruns"],
+            sustain_s=_positive(params["sustain"], "--sustain"),
+            seed=params["seed"],
             memory_limit_bytes=None if limit is None else parse_bytes(limit),
-            parity=None if given["parity"] is None else parity_limit(given["parity"]),
+            parity=None if params["parity"] is None else parity_limit(params["parity"]),
             first_window_s=FIRST_WINDOW_S if own else None,
-            wait_quiet_s=_positive(given["wait_quiet"], "--wait-quiet")
-            if given["wait_quiet"]
+            wait_quiet_s=_positive(params["wait_quiet"], "--wait-quiet")
+            if params["wait_quiet"]
             else 0.0,
         ),
     )
@@ -198,8 +198,8 @@ def parity_limit(text: str) -> float:
     value = parse_share(text)
     if not 0 < value < 1:
         raise UsageError(
-            f"--parity {text} is no limit between 0 and 1: zeros in the place of answers are off by 1",
-            "say how far outputs may be off, as a share of their size: --parity 0.05",
+            f"--parity {text} is not between 0 and 1 (outputs that are all zero have an error of 1)",
+            "give the largest error as a share of the outputs' size, such as --parity 0.05",
         )
     return value
 
@@ -207,7 +207,7 @@ def parity_limit(text: str) -> float:
 def _positive(text: str, option: str) -> float:
     value = parse_duration_s(text)
     if value <= 0:
-        raise UsageError(f"{option} {text} is no time", f"say {option} 2s")
+        raise UsageError(f"{option} {text} is not a time", f"say {option} 2s")
     return value
 
 

@@ -1,4 +1,4 @@
-"""`edgebench run --resume`: the last unfinished run is found again, and goes on as it was begun."""
+"""Finds the last unfinished run and continues it with its own options (`edgebench run --resume`)."""
 
 from __future__ import annotations
 
@@ -117,7 +117,8 @@ def _options_of(file: Path, kept: dict[str, Any]) -> Options:
         return msgspec.convert(kept, Options)
     except msgspec.ValidationError as error:
         raise StoreError(
-            f"{file}: the options of another edgebench: {error}", "start a new run without --resume"
+            f"{file}: its options are of another version of edgebench: {error}",
+            "start a new run without --resume",
         ) from None
 
 

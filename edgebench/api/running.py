@@ -1,4 +1,4 @@
-"""One run from its options to its records: what `edgebench run` and `edgebench.run` share.
+"""Runs a measurement from its options to its records, for `edgebench run` and `edgebench.run` alike.
 
 Nothing here prints, and nothing ends the process: `Voice` says where words go.
 """
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 
 class Voice(NamedTuple):
-    """Where a run tells how far it is. `watching` is a function, as it may draw from when it is entered."""
+    """Receives the messages and the progress of a run. `watching` is a function, as it may draw from when it is entered."""
 
     say: Callable[[str], None]  # lines for people
     watching: Callable[[], AbstractContextManager[Watcher]]
@@ -49,7 +49,7 @@ class Voice(NamedTuple):
 
 @dataclass(frozen=True)
 class Start:
-    """What a run begins with, beside its options."""
+    """What a run starts with, in addition to its options."""
 
     command: Sequence[str]  # how it was asked for, as records tell
     out: Path | None  # folder of result files; None: nothing is kept
@@ -59,7 +59,7 @@ class Start:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a run."""
+    """The result of a run."""
 
     records: list[Record]  # in the order of the plan
     file: Path | None  # of results; None: nothing is kept
@@ -187,7 +187,7 @@ def measure(options: Options, start: Start, voice: Voice) -> Outcome:
 def measure_all(
     campaign: Runner, power_modes: PowerModes | None
 ) -> KeyboardInterrupt | EdgebenchError | None:
-    """What stopped the campaign early, if anything."""
+    """Runs the measurement. Returns the exception that stopped it early, or None."""
     try:
         with power_modes or nullcontext():
             campaign.measure()
@@ -197,7 +197,7 @@ def measure_all(
 
 
 class _NoStore:
-    """Keeps nothing: `--no-save`."""
+    """A store that keeps nothing (`--no-save`)."""
 
     lock_fd = -1
     rounds = 0
@@ -270,7 +270,7 @@ def _refuse_invalid(checks: Sequence[StateCheck]) -> None:
     for check in checks:
         if check.level == "invalid":
             raise DeviceStateError(
-                f"the machine is in no state to measure: {check.name}: {check.evidence}", check.fix
+                f"the device state is invalid: {check.name}: {check.evidence}", check.fix
             )
 
 

@@ -1,4 +1,4 @@
-"""Where a run tells how far it is: to stderr, to a function of the user's, or nowhere."""
+"""Sends the progress of a run to stderr, to a function of the user, or nowhere."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def pair_watcher(telling: Telling) -> Iterator[PairWatcher]:
 
 
 def teller(telling: Telling) -> Callable[[str], None]:
-    """Where single lines go."""
+    """The function that receives single lines of progress."""
     return say if telling is True else _told(telling)
 
 

@@ -50,7 +50,7 @@ _READ_ERRORS = (
     NotImplementedError,
     struct.error,
 )
-_UNTRUSTED = "do not use this archive; tell whoever made the workload definition"
+_UNTRUSTED = "do not use this archive, and inform the author of the workload definition"
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,9 @@ def _refuse_twice(name: str, relative: str, result: Extracted) -> None:
 
 
 def _twice(name: str) -> AssetError:
-    return AssetError(f"its member {name!r} comes twice, so which one is meant is open", _UNTRUSTED)
+    return AssetError(
+        f"its member {name!r} comes twice, so it is not clear which one is meant", _UNTRUSTED
+    )
 
 
 def _target(item: Wanted, relative: str) -> Path:
@@ -246,7 +248,9 @@ def _below_top(members: Iterator[ArchiveMember]) -> Iterator[ArchiveMember]:
         if top is None:
             top = head
         if head != top or not (slash or member.kind == "folder"):
-            raise AssetError("is no source distribution: it has no single top folder", _UNTRUSTED)
+            raise AssetError(
+                "is not a source distribution: it does not have a single top folder", _UNTRUSTED
+            )
         if rest:
             yield ArchiveMember(rest, member.kind, member.open)
 
@@ -313,7 +317,7 @@ def _tar_members(tar: tarfile.TarFile) -> Iterator[ArchiveMember]:
         def open_member(info: tarfile.TarInfo = info) -> Reader:
             content = tar.extractfile(info)
             if content is None:
-                raise AssetError(f"its member {info.name!r} is no file", _UNTRUSTED)
+                raise AssetError(f"its member {info.name!r} is not a file", _UNTRUSTED)
             return content
 
         yield ArchiveMember(info.name.removeprefix("./"), kind, open_member)

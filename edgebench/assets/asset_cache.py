@@ -1,4 +1,4 @@
-"""The per-user cache: what is in it, whether it is still what it was, and how things get in."""
+"""The user's cache of assets: lists it, verifies it and adds to it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class FileMark(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a cached asset: the marker beside it."""
+    """The marker beside a cached asset, which says what was verified of it."""
 
     schema: Literal["edgebench.asset/1"] = "edgebench.asset/1"
     uri: str
@@ -294,7 +294,7 @@ def _mark(path: Path, name: str) -> FileMark:
 def files_below(path: Path) -> list[str]:
     """Relative paths of all files below a folder, sorted. Raises AssetError where it holds others."""
     if not path.is_dir():
-        raise AssetError(f"{path} is no folder", "name a file without a trailing '/'")
+        raise AssetError(f"{path} is not a folder", "name a file without a trailing '/'")
     found = []
     for item in path.rglob("*"):
         if item.is_symlink() or not (item.is_file() or item.is_dir()):

@@ -1,4 +1,4 @@
-"""What an asset's URI says, parsed once."""
+"""Parses the URI of an asset."""
 
 from __future__ import annotations
 

@@ -132,7 +132,7 @@ def _unpack(bundle: Path, folder: Path) -> Sequence[_Item]:
 
 def _manifest(first: ArchiveMember | None) -> _Manifest:
     if first is None or first.name != MANIFEST or first.kind != "file":
-        raise AssetError(f"it does not begin with {MANIFEST}, so it is no bundle", _FIX)
+        raise AssetError(f"it does not begin with {MANIFEST}, so it is not a bundle", _FIX)
     try:
         manifest = msgspec.json.decode(first.open().read(_MAX_MANIFEST_BYTES), type=_Manifest)
         for item in manifest.assets:

@@ -1,4 +1,4 @@
-"""How far a download is: a bar on a terminal, a line elsewhere; on stderr, since stdout is results."""
+"""Shows the progress of a download on stderr: a bar on a terminal, a line elsewhere."""
 
 from __future__ import annotations
 

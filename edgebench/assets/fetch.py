@@ -59,7 +59,7 @@ def fetch(
     for count, error in enumerate(errors.values()):
         if count == 0:
             more = len(errors) - 1
-            tail = f"\n  and {more} more that cannot be had" if more else ""
+            tail = f"\n  and {more} more that cannot be fetched" if more else ""
             raise AssetError(error.message, error.fix + tail)
     return paths
 

@@ -1,4 +1,4 @@
-"""What of the cache no known workload needs."""
+"""Finds and removes cached files that no known workload needs."""
 
 from __future__ import annotations
 

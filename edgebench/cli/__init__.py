@@ -21,23 +21,23 @@ from edgebench.text.plain_text import say, shortened, utf8
 #: Command -> module in this package and its help line; here so that `--help` imports no command.
 _COMMANDS = {
     "run": "Measure workloads on this machine and print the trade-off table.",
-    "ab": "Compare two deployments in the same job: regression, improvement or neither.",
-    "gate": "Judge a change in CI: a policy's A/B, or stored results against limits.",
+    "ab": "Compare two deployments in one job: regression, improvement or neither.",
+    "gate": "Judge a change in CI: measure a policy's pairs, or check stored results.",
     "show": "Print the trade-off table of result files, or chosen columns.",
-    "report": "Write a report of result files: HTML, Markdown or pictures.",
-    "import": "Turn the results of other tools into records of edgebench.",
+    "report": "Write a report of result files as HTML, Markdown, PNG or SVG.",
+    "import": "Convert the results of another tool to edgebench records.",
     "query": "Run SQL over result files.",
     "export": "Write the trade-off table as Parquet, CSV, JSON or Markdown.",
-    "frontier": "Say which deployments no other one beats, and how sure that is.",
-    "pick": "Pick the deployment that meets limits and is best at one thing.",
-    "compare": "Put the same cells of several result files side by side.",
+    "frontier": "Print the Pareto fronts of result files, and how sure they are.",
+    "pick": "Pick the best deployment that meets your limits.",
+    "compare": "Compare the same cells of several result files.",
     "calibrate": "Measure this machine's peak arithmetic and memory bandwidth.",
-    "roofline": "Say how far rows are from what the machine can do.",
-    "scaling": "Say what more tokens and more samples of a decoder bring.",
+    "roofline": "Print how close rows come to the limits of their machine.",
+    "scaling": "Print what a language model gains from more tokens and more votes.",
     "list": "List workloads, backends or devices.",
-    "doctor": "Say what is available, what is wrong with this machine, and how to mend it.",
-    "energy": "Watch this machine's energy meter, or attach the log of another.",
-    "assets": "Pull, verify, prune, export or import model and data files.",
+    "doctor": "Check this installation and this machine, and say how to fix problems.",
+    "energy": "Watch this machine's energy meter, or attach the log of another meter.",
+    "assets": "Fetch, check, remove, export or import model and data files.",
     "schema": "Print the JSON Schema of a definition or result format.",
 }
 
@@ -48,13 +48,21 @@ _COMMANDS = {
     module="edgebench.cli.{}",
     moved={"view": "edgebench show RESULTS... --columns NAME"},
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit codes: 0 ok, 1 a cell failed, none was measured, or a regression, 2 usage, 3 device state, "
-    "4 inconclusive (ab, gate), 5 invalid (ab, gate, compare), 6 asset, 7 results cannot be written or "
-    "read, 70 a mistake of edgebench itself, 130 interrupted.",
+    epilog="Exit codes: 0 ok; 1 a cell failed, nothing was measured, or a regression; 2 wrong option or "
+    "definition; 3 invalid device state; 4 inconclusive (ab, gate); 5 invalid (ab, gate, compare); 6 a "
+    "model or data file is missing; 7 results cannot be read or written; 70 an error in edgebench "
+    "itself; 130 interrupted.",
 )
 @click.version_option(__version__, prog_name="edgebench")
 def cli() -> None:
-    """Benchmark on-device inference: latency, memory, energy and quality, side by side."""
+    """Benchmark on-device inference: latency, memory, energy and quality, side by side.
+
+    `edgebench COMMAND --help` explains a command.
+
+    \b
+    Example:
+      edgebench run --model my.onnx --budget 60s
+    """
 
 
 def main() -> NoReturn:
@@ -118,7 +126,7 @@ def as_told(error: Exception) -> EdgebenchError:
     if isinstance(error, UnicodeEncodeError):
         name = shortened(utf8(str(error.object)))
         fix = "rename that file or folder, or set EDGEBENCH_CACHE to another one"
-        return UsageError(f"{name}: not UTF-8, and cannot be written down", fix)
+        return UsageError(f"{name}: the name is not UTF-8 and cannot be stored", fix)
     if isinstance(error, OSError):
         return _of_the_system(error)
     if isinstance(error, MemoryError):
@@ -126,10 +134,12 @@ def as_told(error: Exception) -> EdgebenchError:
     if isinstance(error, RuntimeError) and "start new thread" in str(error):
         return _NO_PROCESS
     if isinstance(error, RuntimeError) and "home directory" in str(error):
-        return UsageError("a path begins with ~NAME, and no user has that name", "write it whole")
+        return UsageError(
+            "a path begins with ~NAME, and no user has that name", "write the full path"
+        )
     return InternalError(
-        f"a mistake of edgebench itself: {type(error).__name__}: {error} ({_place(error)})",
-        f"report it with what {TRACEBACK}=1 prints: it says nothing of what was to be judged",
+        f"an error in edgebench itself: {type(error).__name__}: {error} ({_place(error)})",
+        f"report it with the output of {TRACEBACK}=1; it is not a verdict",
     )
 
 
@@ -176,4 +186,4 @@ _FIXES = {
     errno.EMFILE: "raise `ulimit -n`",
     errno.EACCES: "change what its permissions allow, or name another file or folder",
 }
-_NO_PROCESS = StoreError("the system starts no further process or thread", "raise `ulimit -u`")
+_NO_PROCESS = StoreError("the system cannot start another process or thread", "raise `ulimit -u`")

@@ -22,92 +22,140 @@ EXITS = {
     "invalid": ExitCode.INVALID,
 }
 EPILOG = (
-    "Exit codes: 0 pass or improve, 1 regress, 2 usage, 4 inconclusive, 5 invalid, "
-    "6 asset or environment, 7 results not read or written, 70 a mistake of edgebench itself, "
-    "130 interrupted."
+    "Exit codes: 0 pass or improve; 1 regress; 2 wrong option or policy; 4 inconclusive; 5 invalid; "
+    "6 a model, data file or environment is missing; 7 results cannot be read or written; 70 an "
+    "error in edgebench itself; 130 interrupted."
 )
 
 
 @click.command(name="ab", cls=VerdictCommand, epilog=EPILOG)
 @click.argument("names", nargs=-1, metavar="[WORKLOAD]...")
-@click.option("--base", multiple=True, required=True, metavar="SPEC", help="What is there now.")
-@click.option("--head", multiple=True, required=True, metavar="SPEC", help="What is to come.")
-@click.option("--suite", help="Suite of workloads: its variants, single_stream.")
+@click.option("--base", multiple=True, required=True, metavar="SPEC", help="Baseline variant.")
+@click.option("--head", multiple=True, required=True, metavar="SPEC", help="Candidate variant.")
+@click.option(
+    "--suite", metavar="NAME",
+    help="Compare all variants of this suite's workloads, in the scenario single_stream.",
+)  # fmt: skip
 @click.option(
     "--workloads",
     "folders",
     multiple=True,
     type=click.Path(exists=True, file_okay=False),
-    help="Folder with workload definitions of your own.",
+    help="Also read workload definitions from this folder (repeatable).",
 )
 @click.option(
     "--set",
     "sets",
     multiple=True,
-    help="Axis of both sides: threads=1,2. A side's own value goes first.",
+    metavar="AXIS=VALUES",
+    help="Values of a variant axis for both sides, such as threads=1,2. A value in a SPEC wins.",
 )
-@click.option("--shape", "shapes", multiple=True, help="Input shape of model files: x=1,3,224,224.")
+@click.option(
+    "--shape", "shapes", multiple=True, metavar="NAME=DIMS",
+    help="Shape of an input of the model files, such as image=1,3,224,224.",
+)  # fmt: skip
 @click.option(
     "--range", "ranges", multiple=True, metavar="NAME=LOW,HIGH",
-    help="What an input of model files is drawn from: ids=0,30521, or k=1|2|4.",
+    help="Values of an input of the model files: a range such as ids=0,30521, or a list such as k=1|2|4.",
 )  # fmt: skip
 @click.option(
     "--inputs", type=click.Path(exists=True, dir_okay=False), metavar="FILE.npz",
-    help="Inputs of yours for model files, by input name.",
+    help="Your own inputs for the model files, by input name.",
 )  # fmt: skip
-@click.option("--task", help="Own task and metric for model files: my_task.py:Class.")
-@click.option("--build", metavar="CMD", help="Builds the model of a git: revision.")
-@click.option("--artifact", metavar="PATH", help="The file that --build makes.")
-@click.option("--repository", default=".", type=click.Path(file_okay=False), help="For git:.")
 @click.option(
-    "--budget", default="5min", show_default=True,
-    help="Time for everything but downloads, installations and builds: 60s.",
+    "--task", metavar="FILE:CLASS",
+    help="Your own task and metric for the model files, such as my_task.py:MyTask.",
+)  # fmt: skip
+@click.option("--build", metavar="CMD", help="Command that builds the model of a git: revision.")
+@click.option("--artifact", metavar="PATH", help="File that --build writes.")
+@click.option(
+    "--repository", default=".", show_default=True, type=click.Path(file_okay=False),
+    help="Git repository of the git: revisions.",
+)  # fmt: skip
+@click.option(
+    "--budget", default="5min", show_default=True, metavar="TIME",
+    help="Time for the whole comparison without downloads, installations and builds.",
 )  # fmt: skip
 @click.option(
     "--wait-quiet", metavar="TIME",
-    help="Wait so long at most until others leave the machine alone: 60s. The budget does not count it.",
+    help="Wait up to this long until other programs are idle, such as 60s. Not part of --budget.",
 )  # fmt: skip
-@click.option("--tau", help="Change of latency that counts as the same.  [default: 1%]")
-@click.option("--delta", help="Slowdown of latency that PASS excludes.  [default: 5%]")
-@click.option("--parity", help='Limit between the outputs, or "off".  [default: by precision]')
-@click.option("--timeout", default="120s", show_default=True, help="Silence that counts as a hang.")
-@click.option("--memory-limit", help="Memory an arm may allocate: 512MiB.")
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
-@click.option("--inconclusive", type=click.Choice(["pass", "fail"]), default="fail")
+@click.option(
+    "--tau", metavar="SHARE",
+    help="Change of latency that is too small to matter.  [default: 1%]",
+)  # fmt: skip
+@click.option(
+    "--delta", metavar="SHARE",
+    help="Slowdown of latency that PASS must rule out.  [default: 5%]",
+)  # fmt: skip
+@click.option(
+    "--parity", metavar="LIMIT",
+    help='Largest error between the outputs of both sides, or "off".  [default: by precision]',
+)  # fmt: skip
+@click.option(
+    "--timeout", default="120s", show_default=True, metavar="TIME",
+    help="Kill a process that reports no progress for this long.",
+)  # fmt: skip
+@click.option(
+    "--memory-limit", metavar="SIZE",
+    help="Memory that a process may allocate, such as 512MiB.  [default: no limit]",
+)  # fmt: skip
+@click.option(
+    "--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True,
+    help="Seed of the generated inputs and of the order of pairs.",
+)  # fmt: skip
+@click.option(
+    "--inconclusive", type=click.Choice(["pass", "fail"]), default="fail", show_default=True,
+    help="Whether the verdict INCONCLUSIVE passes (exit code 0) or fails (4).",
+)  # fmt: skip
 @click.option(
     "--out", type=click.Path(file_okay=False), default="results", show_default=True,
-    help="Folder for the raw pairs.",
+    help="Folder for the file of raw pairs.",
 )  # fmt: skip
-@click.option("--no-energy", is_flag=True, help="Read no meter: pairs take less time.")
+@click.option("--no-energy", is_flag=True, help="Do not measure energy; pairs then take less time.")
 @click.option("--energy-root", hidden=True, type=click.Path(exists=True, file_okay=False))
-@click.option("--no-save", is_flag=True, help="Keep no raw pairs.")
-@click.option("--junit", type=click.Path(dir_okay=False), help="Write a JUnit XML file as well.")
-@click.option("--markdown", type=click.Path(dir_okay=False), help="Write a comment body as well.")
-@click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
-def command(**given: Any) -> int:
-    """Compare two deployments: pairs of fresh processes, block by block in turns, and a verdict.
+@click.option("--no-save", is_flag=True, help="Write no file of raw pairs.")
+@click.option("--junit", type=click.Path(dir_okay=False), help="Also write a JUnit XML file.")
+@click.option(
+    "--markdown", type=click.Path(dir_okay=False),
+    help="Also write Markdown for a pull-request comment.",
+)  # fmt: skip
+@click.option(
+    "--format", "form", type=click.Choice(FORMATS), default="table", show_default=True,
+    help="Format of the verdict on stdout.",
+)  # fmt: skip
+def command(**params: Any) -> int:
+    """Compare a candidate (--head) with a baseline (--base) in one job, and print a verdict.
+
+    Both are measured in pairs of fresh processes, which take turns block by block.
 
     A SPEC is a model file, a variant (precision=int8-static), a backend (openvino), runtime versions
-    (onnxruntime==1.30.0), a git revision (git:main, with --build and --artifact) or a Python or virtual
-    environment. --base and --head may be repeated; head is base with what head says changed. Versions and
-    Python are base's unless head names a backend, versions or a Python.
+    (onnxruntime==1.30.0), a git revision (git:main, with --build and --artifact), or a Python
+    interpreter or virtual environment. Repeat --base or --head to give a side several of them. The
+    candidate is the baseline with the changes of --head. It keeps the runtime versions and the Python
+    of the baseline, unless --head names a backend, versions or a Python.
+
+    \b
+    Example:
+      edgebench ab image-classification --base precision=fp32 \\
+        --head precision=int8-static --budget 60s
     """
-    return finish(concluded(given, lambda: _judged(given)), given)
+    return finish(concluded(params, lambda: _judged(params)), params)
 
 
-def _judged(given: Mapping[str, Any]) -> GateReport:
+def _judged(params: Mapping[str, Any]) -> GateReport:
     from edgebench.api.ab_request import judge
 
-    return judge(given, progress=True)
+    return judge(params, progress=True)
 
 
-def finish(report: GateReport, given: Mapping[str, Any]) -> int:
+def finish(report: GateReport, params: Mapping[str, Any]) -> int:
     """Writes what was asked for and returns the exit code."""
-    show(report, given)
+    show(report, params)
     if any(reason.code == "interrupted" for reason in report.reasons):
         return ExitCode.INTERRUPTED
     if any(reason.code == "not_written" for reason in report.reasons):
         return ExitCode.STORE
-    if report.verdict == "inconclusive" and given["inconclusive"] == "pass":
+    if report.verdict == "inconclusive" and params["inconclusive"] == "pass":
         return ExitCode.OK
     return EXITS[report.verdict]

@@ -25,9 +25,13 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 @click.group(name="assets")
 def command() -> None:
-    """Pull, verify, prune, export or import model and data files.
+    """Fetch, check, remove, export or import the model and data files of workloads.
 
-    They are cached once per user: in $EDGEBENCH_CACHE, else the user's cache folder.
+    The files are cached once per user: in $EDGEBENCH_CACHE, or else in the user's cache folder.
+
+    \b
+    Example:
+      edgebench assets pull --suite quick
     """
 
 
@@ -38,20 +42,25 @@ def _folders(function: _F) -> _F:
         multiple=True,
         metavar="DIR",
         type=click.Path(path_type=Path),
-        help="A folder of your own definitions, beside the shipped ones. May be repeated.",
+        help="Also read workload definitions from this folder (repeatable).",
     )(function)
 
 
 def _selection(function: _F) -> _F:
     names = click.argument("names", nargs=-1, metavar="[WORKLOAD]...")
-    suite = click.option("--suite", metavar="NAME", help="The workloads of a suite.")
-    every = click.option("--all", "every", is_flag=True, help="All known workloads.")
+    suite = click.option("--suite", metavar="NAME", help="Select the workloads of this suite.")
+    every = click.option("--all", "every", is_flag=True, help="Select all known workloads.")
     return names(suite(every(_folders(function))))
 
 
 def _formats(function: _F) -> _F:
     return click.option(
-        "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True
+        "--format",
+        "form",
+        type=click.Choice(["table", "json"]),
+        default="table",
+        show_default=True,
+        help="Format of the list on stdout.",
     )(function)
 
 
@@ -61,7 +70,14 @@ def _formats(function: _F) -> _F:
 def pull(
     names: tuple[str, ...], suite: str | None, every: bool, folders: tuple[Path, ...], form: str
 ) -> int:
-    """Fetch what workloads need. Without a selection: the suite `quick`."""
+    """Fetch the files that workloads need.
+
+    Without a selection, the workloads of the suite `quick`.
+
+    \b
+    Example:
+      edgebench assets pull image-classification
+    """
     needs = _needs(names, suite, every, folders, default="quick")
     errors = _fetch(needs)
     _show([_facts(need, full=False) for need in needs], form)
@@ -74,7 +90,14 @@ def pull(
 def list_(
     names: tuple[str, ...], suite: str | None, every: bool, folders: tuple[Path, ...], form: str
 ) -> None:
-    """Show name, size, licence and place. Without a selection: of all known workloads."""
+    """List the files of workloads with their size, licence and path in the cache.
+
+    Without a selection, the files of all known workloads.
+
+    \b
+    Example:
+      edgebench assets list --suite quick
+    """
     needs = _needs(names, suite, every, folders, default=None)
     _show([_facts(need, full=False) for need in needs], form)
 
@@ -85,9 +108,16 @@ def list_(
 def verify(
     names: tuple[str, ...], suite: str | None, every: bool, folders: tuple[Path, ...], form: str
 ) -> int:
-    """Hash files again. Exit code 6 where one is corrupt, or missing of the workloads selected.
+    """Check cached files against their hashes.
 
-    Without a selection: whatever is here of all known workloads.
+    Without a selection, those files of all known workloads that are in the cache.
+
+    \b
+    Example:
+      edgebench assets verify --suite quick
+
+    Exit codes: 0 all files are intact; 6 a file is corrupt, or a file of a selected workload is
+    missing.
     """
     needs = _needs(names, suite, every, folders, default=None)
     facts = [_facts(need, full=True) for need in needs]
@@ -99,18 +129,23 @@ def verify(
         if item["status"] == "corrupt" or (selected and item["status"] == "missing")
     ]
     if bad:
-        error = f"{len(bad)} of {len(facts)} assets are not what they should be"
+        error = f"{len(bad)} of {len(facts)} assets are corrupt or missing"
         say(f"edgebench: {error}\n  fix: edgebench assets pull")
     return ExitCode.ASSET if bad else ExitCode.OK
 
 
 @command.command()
 @_folders
-@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+@click.option("--dry-run", is_flag=True, help="Only list what would be removed.")
 def prune(folders: tuple[Path, ...], dry_run: bool) -> None:
-    """Remove what no known workload needs, and the models derived from it.
+    """Remove cached files that no known workload needs, and the models derived from them.
 
-    Give the folders of your own definitions, or their files go as well. Not while a run measures.
+    Name the folders of your own definitions with --workloads, or else their files are removed too.
+    Do not run this while a run measures.
+
+    \b
+    Example:
+      edgebench assets prune --dry-run
     """
     from edgebench.assets.prune import prune as remove
     from edgebench.units import format_bytes
@@ -134,9 +169,14 @@ def export(
     every: bool,
     folders: tuple[Path, ...],
 ) -> int:
-    """Write BUNDLE, a tar for a machine without network. Fetches what is not here yet.
+    """Write the files of workloads to BUNDLE, a tar file for a machine without network.
 
-    Without a selection: the suite `quick`.
+    Files that are not in the cache yet are fetched first. Without a selection, the workloads of the
+    suite `quick` are exported.
+
+    \b
+    Example:
+      edgebench assets export quick.tar --suite quick
     """
     from edgebench.assets import cached
     from edgebench.assets.bundle import export_bundle
@@ -155,7 +195,12 @@ def export(
 @command.command(name="import")
 @click.argument("bundle", type=click.Path(path_type=Path))
 def import_(bundle: Path) -> None:
-    """Bring the assets of BUNDLE into the cache, each checked against its hash."""
+    """Copy the files of BUNDLE to the cache and check each against its hash.
+
+    \b
+    Example:
+      edgebench assets import quick.tar
+    """
     from edgebench.assets.bundle import import_bundle
 
     for asset, path in import_bundle(bundle):
@@ -176,7 +221,9 @@ def select(
     from edgebench.text.did_you_mean import did_you_mean
 
     if bool(names) + bool(suite) + every > 1:
-        raise UsageError("workloads, --suite and --all exclude each other", "give one of them")
+        raise UsageError(
+            "workload names, --suite and --all cannot be combined", "give one of the three"
+        )
     for name in names:
         if name not in workloads:
             raise UsageError(f"no workload {name!r}{did_you_mean(name, workloads)}")

@@ -18,23 +18,40 @@ from edgebench.units import parse_duration_s
     type=click.IntRange(2, 50),
     default=5,
     show_default=True,
-    help="Fresh processes for each ceiling; the interval comes from them.",
+    help="Number of fresh processes per ceiling; its interval is computed over them.",
 )
-@click.option("--slice", "slice_", default="1s", show_default=True, help="Time in each process.")
+@click.option(
+    "--slice",
+    "slice_",
+    default="1s",
+    show_default=True,
+    metavar="TIME",
+    help="Measured time of each process.",
+)
 @click.option(
     "--out",
     "-o",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="The file; by default one below the cache.",
+    help="File to write.  [default: a file in the cache, where `roofline` finds it]",
 )
 @click.option(
-    "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True
+    "--format",
+    "form",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="Format of the ceilings on stdout.",
 )
 def command(processes: int, slice_: str, out: Path | None, form: str) -> None:
-    """Measure peak arithmetic (fp32 and int8) and memory bandwidth, for `edgebench roofline`.
+    """Measure this machine's peak arithmetic (fp32 and int8) and memory bandwidth.
 
-    With one thread and with all, in fresh processes that take turns. Leave the machine alone
-    meanwhile: whatever else runs lowers the ceilings.
+    `edgebench roofline` uses them as ceilings. Each is measured with one thread and with all threads,
+    in fresh processes that take turns. Leave the machine alone meanwhile: other programs lower the
+    ceilings.
+
+    \b
+    Example:
+      edgebench calibrate --processes 5
     """
     from edgebench.assets import cache_dir
     from edgebench.calibration import default_path, write_calibration
@@ -45,20 +62,20 @@ def command(processes: int, slice_: str, out: Path | None, form: str) -> None:
 
     seconds = parse_duration_s(slice_)
     if not 0.05 <= seconds <= 60:
-        raise UsageError(f"--slice {slice_} is too short or too long", "between 50ms and 60s")
+        raise UsageError(f"--slice {slice_} is out of range", "give a time between 50ms and 60s")
     facts = device_facts.detect()
     before = machine_state.preflight()
     for check in before:
         if check.level in ("warn", "invalid"):
             say(f"{check.level}: {check.name}: {check.evidence}")
-    made = calibrate(facts, before, processes, seconds, _progress)
+    calibration = calibrate(facts, before, processes, seconds, _progress)
     if form == "json":
-        write_json(made, sys.stdout)
+        write_json(calibration, sys.stdout)
     else:
-        render_ceilings(facts.name, made.ceilings, sys.stdout)
+        render_ceilings(facts.name, calibration.ceilings, sys.stdout)
     # Last: what was measured is shown where it cannot be kept.
     path = out or default_path(cache_dir(), facts.name)
-    write_calibration(path, made)
+    write_calibration(path, calibration)
     say(f"calibration: {path}")
 
 

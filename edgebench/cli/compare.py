@@ -20,11 +20,34 @@ FORMATS = ("table", "json", "md", "csv")
 @click.command("compare")
 @click.argument("paths", metavar="A B...", nargs=-1, required=True, type=Path)
 @click.option(
-    "--metric", "names", multiple=True, metavar="NAME", help="May be given several times."
+    "--metric",
+    "names",
+    multiple=True,
+    metavar="NAME",
+    help="Compare only this metric, such as latency.p99 (repeatable).",
 )
-@click.option("--workload", "workloads", multiple=True, help="May be given several times.")
-@click.option("--confidence", type=float, default=COMPARED, show_default=True)
-@click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
+@click.option(
+    "--workload",
+    "workloads",
+    multiple=True,
+    metavar="NAME",
+    help="Compare only this workload (repeatable).",
+)
+@click.option(
+    "--confidence",
+    type=float,
+    default=COMPARED,
+    show_default=True,
+    help="Confidence of the printed intervals.",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(FORMATS),
+    default="table",
+    show_default=True,
+    help="Format of the comparison on stdout.",
+)
 def command(
     paths: Sequence[Path],
     names: Sequence[str],
@@ -32,33 +55,39 @@ def command(
     confidence: float,
     form: str,
 ) -> int:
-    """Compare result files, folders of them, or exported Parquet files with the first one.
+    """Compare the cells of B with the same cells of A, which is the baseline.
 
-    A row that is struck is not compared, except where all that it misses is a limit of its device.
+    A and B are result files, folders of them, or exported Parquet files. The output starts with what
+    differs between the devices and set-ups. It lists the cells that cannot be compared, with the
+    reason; struck rows are among them, except those that only miss a limit of their device. `compare`
+    does not judge regressions: `gate` does.
 
-    What differs around them is said first; cells that may not be compared are listed with the
-    reason. Exit codes: 0 where some cell was compared, 5 where none may be, 2 for a wrong option,
-    7 where results cannot be read. Nothing here judges a regression: that is `gate`.
+    \b
+    Example:
+      edgebench compare old.jsonl new.jsonl --metric latency.p50
+
+    Exit codes: 0 at least one cell was compared; 2 wrong option; 5 no cell can be compared; 7
+    results cannot be read.
     """
     gc.disable()
     if len(paths) < 2:
         raise UsageError("compare needs two or more files or folders", "edgebench compare A B")
     loaded = [load([path]) for path in paths]
-    found = compare_of(names_of(paths), loaded, names, workloads, confidence=confidence)
+    comparison = compare_of(names_of(paths), loaded, names, workloads, confidence=confidence)
     if form == "json":
         from edgebench.analysis.comparison_report import report
         from edgebench.files.json_lines import write_json
 
-        write_json(report(found), sys.stdout)
+        write_json(report(comparison), sys.stdout)
     else:
         from edgebench.analysis.precision_pairs import not_faster
         from edgebench.render.comparison_text import render
 
         rows = [row for each in loaded if each.table is not None for row in each.table.rows]
         rows = [row for row in rows if not workloads or row.workload in workloads]
-        render(found, list(dict.fromkeys(f.text for f in not_faster(rows))), form, sys.stdout)
-    return ExitCode.OK if _compared(found) else ExitCode.INVALID
+        render(comparison, list(dict.fromkeys(f.text for f in not_faster(rows))), form, sys.stdout)
+    return ExitCode.OK if _compared(comparison) else ExitCode.INVALID
 
 
-def _compared(found: Comparison) -> bool:
-    return any(len(pairing.compared) for pairing in found.pairings)
+def _compared(comparison: Comparison) -> bool:
+    return any(len(pairing.compared) for pairing in comparison.pairings)

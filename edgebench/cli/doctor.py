@@ -78,20 +78,20 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
 
 @click.command(
     "doctor",
-    epilog="Exit codes: 0 whatever is found (read the levels), 2 usage.",
+    epilog="Exit codes: 0 the check ran, whatever it found; 2 wrong option.",
 )
 @click.option(
     "--sysroot",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Read a copy of another machine's /proc, /sys and /etc below DIR; runs no command.",
+    help="Check the copy of another machine's /proc, /sys and /etc in DIR; no command is run.",
 )
 @click.option(
     "--devices",
     "inventory",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Inventory of your devices; by default devices.yaml in the working directory.",
+    help="Inventory of your devices.  [default: devices.yaml in the working directory, if it exists]",
 )
 @click.option(
     "--format",
@@ -99,12 +99,17 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
     type=click.Choice(["table", "json"]),
     default="table",
     show_default=True,
+    help="Format of the answer on stdout.",
 )
 def command(sysroot: Path | None, inventory: Path | None, output: str) -> None:
-    """Say what is available, what is wrong with this machine, and how to mend it.
+    """Check this installation and this machine, and say how to fix what disturbs a measurement.
 
-    Levels: ok; warn, results may be noisy; invalid, results would not count; unknown, this machine
-    does not tell. Nothing is changed.
+    Each check has a level: `ok`; `warn`: results may be noisy; `invalid`: results would not count;
+    `unknown`: this machine does not say. `doctor` changes nothing.
+
+    \b
+    Example:
+      edgebench doctor
     """
     entries = load_devices(inventory)
     if sysroot is None:

@@ -8,10 +8,15 @@ from edgebench.cli.shared.lazy_group import LazyGroup
 
 _COMMANDS = {
     "watch": "Show the rails of this machine's energy meter.",
-    "attach": "Attach the log of any meter to a finished run.",
+    "attach": "Attach the log of another meter to a finished run.",
 }
 
 
 @click.group("energy", cls=LazyGroup, commands_help=_COMMANDS, module="edgebench.cli.energy_{}")
 def command() -> None:
-    """Watch this machine's energy meter, or attach the log of another."""
+    """Watch this machine's energy meter, or attach the log of another meter.
+
+    \b
+    Example:
+      edgebench energy watch
+    """

@@ -21,7 +21,9 @@ _ROLES: tuple[Role, ...] = ("time", "power", "current", "voltage", "energy")
 
 def _column_options(function: Any) -> Any:
     for role in reversed(_ROLES):
-        option = click.option(f"--{role}-column", metavar="NAME", help=f"The column of {role}.")
+        option = click.option(
+            f"--{role}-column", metavar="NAME", help=f"Name of the {role} column of METER.csv."
+        )
         function = option(function)
     return function
 
@@ -37,21 +39,39 @@ def _column_options(function: Any) -> Any:
     default="auto",
     show_default=True,
     metavar="auto|N",
-    help="Log time + N = Unix time. auto: by marker pulses, else by the clock.",
+    help="Seconds to add to the log's times to get Unix time. auto: aligns the log by the bursts of "
+    "--energy-markers if there are any, else trusts its clock.",
 )
-@click.option("--scope", default="device input", show_default=True, help="What the meter covers.")
-@click.option("--averages", is_flag=True, help="A row is the mean since the row before.")
-@click.option("--accuracy", help="The meter's own, as a share of the value: 0.5%.")
-@click.option("--volts", type=float, help="Fixed voltage of a log of current alone.")
 @click.option(
-    "--decimal", type=click.Choice(list(MARKS)), help="The decimal mark, where the log proves none."
+    "--scope",
+    default="device input",
+    show_default=True,
+    help="The part of the device that the meter measures.",
+)
+@click.option(
+    "--averages",
+    is_flag=True,
+    help="Each row is the mean since the row before it, not a momentary value.",
+)
+@click.option(
+    "--accuracy",
+    metavar="SHARE",
+    help="Accuracy of the meter, as a share of its reading, such as 0.5%.",
+)
+@click.option(
+    "--volts", type=float, metavar="V", help="Voltage to use if the log holds only current."
+)
+@click.option(
+    "--decimal",
+    type=click.Choice(list(MARKS)),
+    help="Decimal mark of the log, if its numbers leave it open.",
 )
 @_column_options
 @click.option(
     "-o",
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="File for the new records.  [default: RESULT-attached.jsonl]",
+    help="File to write.  [default: RESULT-attached.jsonl]",
 )
 def command(
     result: Path,
@@ -65,9 +85,15 @@ def command(
     out: Path | None,
     **columns: str | None,
 ) -> None:
-    """Attach METER.csv to RESULT.jsonl: new records, in a file of their own; RESULT stays.
+    """Compute the energy of a finished run from METER.csv, the log of any power meter.
 
-    Times may be seconds, milliseconds or ISO 8601; power, current x voltage, or a counter of energy.
+    The records with energy are written to a new file; RESULT is not changed. The log's times may be
+    in seconds, milliseconds or ISO 8601. It must hold power, or current and voltage, or an energy
+    counter.
+
+    \b
+    Example:
+      edgebench energy attach results/pi5/run.jsonl meter.csv --accuracy 0.5%
     """
     from edgebench.energy.attach_log import Meter, attach, offset_of
     from edgebench.energy.meter_log import read_log
@@ -76,7 +102,8 @@ def command(
     out = out or result.with_name(f"{result.stem}-attached.jsonl")
     if out.exists():
         raise StoreError(
-            f"{out}: exists already", "results are never rewritten: give another -o OUT"
+            f"{out}: the file exists already, and results are never overwritten",
+            "give another name with -o OUT",
         )
     named: dict[Role, str] = {
         role: name for role in _ROLES if (name := columns[f"{role}_column"]) is not None
@@ -100,7 +127,7 @@ def _offset_s(text: str) -> float | None:
     except ValueError:
         seconds = nan
     if not abs(seconds) < LATEST_S:
-        raise UsageError(f"--offset-s {text}: neither auto nor a number of seconds")
+        raise UsageError(f"--offset-s {text}: this is neither `auto` nor a number of seconds")
     return seconds
 
 
@@ -115,10 +142,12 @@ def _say(read: Any, alignment: Any, records: Any, out: Path) -> None:
     good = [record for record in records if record.energy.status == "ok"]
     click.echo(f"{read.path}: {read.columns}, {1 / read.period_s:.4g} rows a second")
     if read.assumed:
-        click.echo(f"what names and stamps leave open was taken so: {', '.join(read.assumed)}")
+        click.echo(f"assumed, as the log does not say it: {', '.join(read.assumed)}")
     if read.repeated:
         what = "last count" if read.quantity == "energy" else "mean power"
-        click.echo(f"{read.repeated} rows share a stamp with the row before: their {what} is taken")
+        click.echo(
+            f"{read.repeated} rows have the time stamp of the row before; their {what} is used"
+        )
     by = f", correlation {alignment.correlation:.2f}" if alignment.correlation < 1 else ""
     click.echo(f"offset {alignment.offset_s:+.3f} s within {alignment.error_s:.3g} s{by}")
     for record in records:
@@ -129,5 +158,5 @@ def _say(read: Any, alignment: Any, records: Any, out: Path) -> None:
             else f"unavailable ({energy.reason}): {energy.detail}"
         )
         click.echo(f"  {record.cell.id}: {words}")
-    click.echo(f"{len(good)} of {len(records)} cells have an energy now: {out}")
-    click.echo("In a table of both files these rows stand in the place of the run's own.")
+    click.echo(f"{len(good)} of {len(records)} cells now have an energy: {out}")
+    click.echo("In a table of both files, these rows replace those of the run.")

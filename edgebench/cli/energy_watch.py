@@ -25,19 +25,19 @@ _UNTIL_INTERRUPTED_S = 86_400.0
 
 @click.command(
     "watch",
-    epilog="Exit codes: 0 also where energy is unavailable (status and reason say so), 2 usage.",
+    epilog="Exit codes: 0 also if energy is unavailable (status and reason say so); 2 wrong option.",
 )
 @click.option(
     "--sysroot",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Read a copy of another machine's /proc and /sys below DIR.",
+    help="Read the copy of another machine's /proc and /sys in DIR.",
 )
 @click.option(
     "--seconds",
     type=FiniteRange(min=0.05, max=_UNTIL_INTERRUPTED_S),
     metavar="N",
-    help="How long; by default until Ctrl-C on a terminal, else 2.",
+    help="How many seconds to watch.  [default: until Ctrl-C on a terminal, else 2]",
 )
 @click.option(
     "--format",
@@ -45,12 +45,18 @@ _UNTIL_INTERRUPTED_S = 86_400.0
     type=click.Choice(["table", "json"]),
     default="table",
     show_default=True,
+    help="Format of the answer on stdout.",
 )
 def command(sysroot: Path | None, seconds: float | None, form: str) -> None:
-    """Show the rails of this machine's energy meter, and the energy of a while.
+    """Show the power of each rail of this machine's energy meter, and the energy of the time watched.
 
-    Which meter, and which of its rails make the whole, is what `run` would use. A look, not a
-    measurement: it reads from this process, and accepts meters that are too slow for the time.
+    The meter, and the rails that make up its total, are those that `run` would use. This is a quick
+    look and no measurement: it reads the meter from this process, and also accepts meters that are
+    too slow for the time watched.
+
+    \b
+    Example:
+      edgebench energy watch --seconds 5
     """
     from edgebench.api.energy_source import find_here
     from edgebench.energy.source import EnergySource, NoEnergy, not_opened

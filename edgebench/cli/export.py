@@ -21,12 +21,21 @@ FORMATS = ("parquet", "csv", "json", "md")
 
 @click.command("export")
 @click.argument("paths", metavar="FILE|DIR...", nargs=-1, required=True, type=Path)
-@click.option("--out", "-o", required=True, type=Path, help="The file to write.")
-@click.option("--format", "form", type=click.Choice(FORMATS), help="By default as the name ends.")
+@click.option("--out", "-o", required=True, type=Path, help="File to write.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(FORMATS),
+    help="Format of the file.  [default: by the name of --out]",
+)
 def command(paths: Sequence[Path], out: Path, form: str | None) -> None:
     """Write the trade-off table of result files as Parquet, CSV, JSON or Markdown.
 
-    Rows are derived as `show` derives them, and stand in the same order.
+    Rows and their order are those of `show`.
+
+    \b
+    Example:
+      edgebench export results/ -o rows.parquet
     """
     gc.disable()
     form = form or _by_name(out)
@@ -49,7 +58,8 @@ def _by_name(out: Path) -> str:
     form = out.suffix.lstrip(".").lower()
     if form not in FORMATS:
         raise UsageError(
-            f"{out}: the name tells no format", f"--format {'|'.join(FORMATS)}, or such an ending"
+            f"{out}: the file name does not say which format to write",
+            f"give --format {'|'.join(FORMATS)}, or one of these endings",
         )
     return form
 

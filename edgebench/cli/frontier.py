@@ -23,9 +23,16 @@ from edgebench.files.json_lines import write_json
     "texts",
     multiple=True,
     metavar="METRIC:min|max",
-    help="May be given several times. By default speed, quality, peak memory, and energy where known.",
+    help="Metric to optimise, such as latency.p90:min (repeatable).  [default: speed, quality, peak "
+    "memory, and energy where it was measured]",
 )
-@click.option("--workload", "workloads", multiple=True, metavar="NAME", help="These alone.")
+@click.option(
+    "--workload",
+    "workloads",
+    multiple=True,
+    metavar="NAME",
+    help="Use only this workload (repeatable).",
+)
 @click.option(
     "--across",
     type=click.Choice(["devices"]),
@@ -37,18 +44,24 @@ from edgebench.files.json_lines import write_json
     type=float,
     default=CONFIDENCE,
     show_default=True,
-    help="Of what is called sure; intervals are shown at 0.95.",
+    help="Probability from which a statement counts as sure. Printed intervals stay at 0.95.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the draws.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the draws.")
 @click.option(
     "--draws",
     type=click.IntRange(MIN_DRAWS, MAX_DRAWS),
     default=DRAWS,
     show_default=True,
-    help="Fewer are made of very many rows; the output tells.",
+    help="Number of draws from which probabilities are estimated. Very many rows get fewer; the output "
+    "then says so.",
 )
 @click.option(
-    "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True
+    "--format",
+    "form",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="Format of the answer on stdout.",
 )
 def command(
     paths: Sequence[Path],
@@ -60,10 +73,16 @@ def command(
     draws: int,
     form: str,
 ) -> None:
-    """Print the Pareto fronts of result files, folders of them, or exported Parquet files.
+    """Print the Pareto fronts of RESULTS, and how sure each row's place on them is.
 
-    Rows compete within a device, workload and scenario. Exit codes: 0, 2 for a wrong option, 7
-    where results cannot be read.
+    RESULTS are result files, folders of them, or exported Parquet files. Rows compete with the other
+    rows of their device, workload and scenario.
+
+    \b
+    Example:
+      edgebench frontier results/ -O latency.p90:min -O quality:max
+
+    Exit codes: 0 ok; 2 wrong option; 7 results cannot be read.
     """
     gc.disable()
     loaded = load(paths)
@@ -79,5 +98,5 @@ def command(
     from edgebench.render.frontier_text import render
 
     rows = [] if loaded.table is None else loaded.table.rows
-    findings = [found.text for found in not_faster(rows)]
+    findings = [finding.text for finding in not_faster(rows)]
     render(result, findings, sys.stdout)

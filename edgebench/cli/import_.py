@@ -19,15 +19,15 @@ from edgebench.text.plain_text import plain, say
 @click.command("import")
 @click.argument("tool", metavar="TOOL")
 @click.argument("file", type=Path)
-@click.option("--out", "-o", required=True, type=Path, help="The result file to write.")
-@click.option("--device", help="Name of the device that the file is of.")
-@click.option("--model", help="Name of the model that the file is of, where it names none.")
+@click.option("--out", "-o", required=True, type=Path, help="Result file to write.")
+@click.option("--device", help="Name of the device that FILE was measured on.")
+@click.option("--model", help="Name of the model in FILE, if FILE does not name one.")
 @click.option(
     "--decimal",
     type=click.Choice(list(MARKS)),
-    help="The decimal mark, where the file proves none.",
+    help="Decimal mark of FILE, if its numbers leave it open.",
 )
-@click.option("--force", is_flag=True, help="Replace the result file if there is one.")
+@click.option("--force", is_flag=True, help="Replace the result file if it exists.")
 def command(
     tool: str,
     file: Path,
@@ -37,12 +37,18 @@ def command(
     decimal: str | None,
     force: bool,
 ) -> None:
-    """Turn a result file of another tool into records that stand in the same tables.
+    """Convert FILE, a result file of another tool, to edgebench records.
 
-    Numbers stay that tool's word: they have no interval unless the file holds samples, and what it
-    does not tell is unknown, with the reason.
+    The records can be shown, compared and reported together with edgebench's own. Their numbers are
+    those of the other tool: they have an interval only if the file holds samples, and what the file
+    does not say is unknown, with the reason.
 
     \b
+    Example:
+      edgebench import llama-bench bench.json -o results/llama-bench.jsonl
+
+    \b
+    TOOL is one of:
     mlperf             tables of MLPerf Inference or MLPerf Tiny (.csv, .csv.gz)
     llama-bench        -o json, jsonl, csv, sql or md
     trtexec            the log, --exportTimes or --exportProfile
@@ -61,17 +67,17 @@ def command(
     imports = read(open_source(file, arguments, model or "", MARKS.get(decimal or "", "")))
     records = imports.records
     if model and not any(model in _names(record) for record in records):
-        raise UsageError(f"--model {model}: {file} names its model itself", "leave it out")
+        raise UsageError(f"--model {model}: {file} already names its model", "leave --model out")
     if device is not None:
         told = sorted({record.device.name for record in records})
         if len(told) > 1:
             raise UsageError(
-                f"--device {device}: {file} is of {len(told)} devices, as {told[0]} and {told[1]}",
-                "leave it out: rows of one device compete with each other",
+                f"--device {device}: {file} has rows of {len(told)} devices, such as {told[0]} and {told[1]}",
+                "leave --device out: under one name, rows of several devices would compete",
             )
         records = [_on(record, device) for record in records]
     if not records:
-        raise StoreError(f"{file}: no results in it", f"give a file that {tool} wrote")
+        raise StoreError(f"{file}: the file holds no results", f"give a file that {tool} wrote")
     for record in records:
         line = record.imported.line if record.imported else None
         place = f"{file}:{line}" if line is not None else str(file)
@@ -80,8 +86,8 @@ def command(
     notes = list(imports.notes)
     if any(record.device.name == UNKNOWN for record in records):
         notes.append(
-            "the file does not tell its device: as `unknown` its rows compete with those of any other "
-            "such file; --device NAME tells them apart"
+            "the file does not name its device, so its rows compete with those of every other file of an "
+            "unknown device; give --device NAME"
         )
     for note in notes:
         say(f"note: {note}")
@@ -104,6 +110,8 @@ def _on(record: Record, device: str) -> Record:
 
 def _write(records: list[Record], out: Path, force: bool) -> None:
     if out.exists() and not force:
-        raise StoreError(f"{out}: is there already", "--force, or another name")
+        raise StoreError(
+            f"{out}: the file exists already", "give --force to replace it, or another name"
+        )
     with whole_file(out) as partial:
         partial.write_bytes(b"".join(map(encode, records)))

@@ -22,7 +22,12 @@ _WIDTH = 80
 _INDENT = 14  # of the text beside a label
 
 _FORMAT = click.option(
-    "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True
+    "--format",
+    "form",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="Format of the list on stdout.",
 )
 
 
@@ -37,7 +42,12 @@ class Entry:
 
 @click.group(name="list")
 def command() -> None:
-    """List workloads, backends or devices."""
+    """List workloads, backends or devices.
+
+    \b
+    Example:
+      edgebench list workloads
+    """
 
 
 @command.command()
@@ -47,11 +57,16 @@ def command() -> None:
     multiple=True,
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="A folder of your own definitions, beside the shipped ones. May be repeated.",
+    help="Also read workload definitions from this folder (repeatable).",
 )
 @_FORMAT
 def workloads(folders: tuple[Path, ...], form: str) -> None:
-    """Workloads: what they compute, their quality limit, licences, variants, suites."""
+    """List workloads with their task, quality limit, licences, variants and suites.
+
+    \b
+    Example:
+      edgebench list workloads --format json
+    """
     from edgebench.definitions.workload_loader import load_workloads
 
     facts = [_workload_facts(workload) for workload in load_workloads(folders).values()]
@@ -61,7 +76,12 @@ def workloads(folders: tuple[Path, ...], form: str) -> None:
 @command.command()
 @_FORMAT
 def backends(form: str) -> None:
-    """Backends: whether they can be used here, and if not, what to do."""
+    """List backends with their options, and how to install those that are missing.
+
+    \b
+    Example:
+      edgebench list backends
+    """
     from edgebench import registry
 
     facts = [_backend_facts(backend) for backend in registry.every()]
@@ -74,11 +94,16 @@ def backends(form: str) -> None:
     "file",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="The inventory; by default devices.yaml in the working directory.",
+    help="Inventory of your devices.  [default: devices.yaml in the working directory, if it exists]",
 )
 @_FORMAT
 def devices(file: Path | None, form: str) -> None:
-    """Devices: this machine as detected, and the entries of devices.yaml."""
+    """List this machine as it was detected, and the entries of your devices.yaml.
+
+    \b
+    Example:
+      edgebench list devices --devices devices.yaml
+    """
     _show("devices", _device_facts(file), _device_entry, form)
 
 
@@ -318,6 +343,9 @@ def _detected_entry(facts: dict[str, Any]) -> Entry:
             ("cpus", str(known.get("logical_cpus") or "")),
             ("memory", format_bytes(memory) if memory else ""),
             ("virtual", {True: "yes", False: "no"}.get(known.get("virtualised"), "unknown")),
-            ("entry", facts["entry"] or "none in devices.yaml matches: detected facts serve"),
+            (
+                "entry",
+                facts["entry"] or "no entry of devices.yaml matches; the detected facts are used",
+            ),
         ],
     )

@@ -25,13 +25,21 @@ from edgebench.files.json_lines import write_json
     "texts",
     multiple=True,
     metavar="LIMIT",
-    help="Like 'latency.p99<=30ms', 'memory.peak<=512MiB' or 'quality>=0.98*fp32'.",
+    help="Limit to meet: 'latency.p99<=30ms', 'memory.peak<=512MiB', 'quality>=0.98*fp32' (repeatable).",
 )
 @click.option(
-    "--minimize", metavar="METRIC", help="By default latency.p50; offline --maximize throughput."
+    "--minimize",
+    metavar="METRIC",
+    help="Pick the row with the lowest value.  [default: latency.p50; offline: the highest throughput]",
 )
-@click.option("--maximize", metavar="METRIC")
-@click.option("--workload", "workloads", multiple=True, metavar="NAME", help="These alone.")
+@click.option("--maximize", metavar="METRIC", help="Pick the row with the highest value.")
+@click.option(
+    "--workload",
+    "workloads",
+    multiple=True,
+    metavar="NAME",
+    help="Use only this workload (repeatable).",
+)
 @click.option(
     "--across",
     type=click.Choice(["devices"]),
@@ -44,11 +52,16 @@ from edgebench.files.json_lines import write_json
     type=float,
     default=CONFIDENCE,
     show_default=True,
-    help="Of what is called sure; intervals are shown at 0.95.",
+    help="Probability from which a statement counts as sure. Printed intervals stay at 0.95.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the draws.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the draws.")
 @click.option(
-    "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True
+    "--format",
+    "form",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="Format of the answer on stdout.",
 )
 def command(
     paths: Sequence[Path],
@@ -62,13 +75,19 @@ def command(
     seed: int,
     form: str,
 ) -> int:
-    """Pick one row per device, workload and scenario from result files, folders or Parquet files.
+    """Pick the best row that meets all limits, for each device, workload and scenario of RESULTS.
 
-    Exit codes: 0 where every group has a row that meets the limits, 1 where one has none, 2 for a
-    wrong option or limit, 7 where results cannot be read.
+    RESULTS are result files, folders of them, or exported Parquet files.
+
+    \b
+    Example:
+      edgebench pick results/ -r 'latency.p99<=30ms' --minimize memory.peak
+
+    Exit codes: 0 every device, workload and scenario has a row that meets the limits; 1 one of them
+    has none; 2 wrong option or limit; 7 results cannot be read.
     """
     gc.disable()
-    found = pick_of(
+    report = pick_of(
         load(paths),
         texts,
         workloads,
@@ -79,10 +98,10 @@ def command(
         seed=seed,
     )
     if form == "json":
-        write_json(found, sys.stdout)
+        write_json(report, sys.stdout)
     else:
         from edgebench.render.pick_text import render
 
-        render(found, sys.stdout)
-    met = bool(found.picks) and all(each.choice is not None for each in found.picks)
+        render(report, sys.stdout)
+    met = bool(report.picks) and all(each.choice is not None for each in report.picks)
     return ExitCode.OK if met else ExitCode.CELL_FAILED

@@ -21,14 +21,24 @@ from edgebench.render.tables import FORMATS, render
 @click.command("query")
 @click.argument("sql", metavar="SQL")
 @click.argument("paths", metavar="FILE|DIR...", nargs=-1, required=True, type=Path)
-@click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(FORMATS),
+    default="table",
+    show_default=True,
+    help="Format of the answer on stdout.",
+)
 def command(sql: str, paths: Sequence[Path], form: str) -> None:
     """Run one SELECT over result files and exported Parquet files.
 
-    Tables: `rows` (one line a row of the trade-off table), `records` (one line a record, its parts
-    as JSON) and `samples` (one line a timed query). `DESCRIBE rows` lists the columns.
+    The tables are `rows` (one line per row of the trade-off table), `records` (one line per record,
+    its parts as JSON) and `samples` (one line per timed query). The query `DESCRIBE rows` lists the
+    columns of `rows`.
 
-    Example: edgebench query 'SELECT id, "latency.p50_ns" FROM rows ORDER BY 2' results/
+    \b
+    Example:
+      edgebench query 'SELECT id, "latency.p50_ns" FROM rows' results/
     """
     gc.disable()
     files = files_of(paths)

@@ -23,22 +23,28 @@ FORMATS = ("html", "md", "png", "svg")
     "-o",
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="File to write; - is stdout.  [default: report.FORMAT]",
+    help="File to write; - writes to stdout.  [default: report.FORMAT]",
 )
 @click.option(
     "--format",
     "form",
     type=click.Choice(FORMATS),
-    help="[default: by the name of --out, else html]",
+    help="Format of the report.  [default: by the name of --out, else html]",
 )
 @click.option(
     "--calibration",
     "calibrations",
     multiple=True,
     type=Path,
-    help="Of `edgebench calibrate`, for the roofline.  [default: those in the cache]",
+    help="File of `edgebench calibrate`, for the roofline (repeatable).  [default: files in the cache]",
 )
-@click.option("--workload", "workloads", multiple=True, help="Only this workload (repeatable).")
+@click.option(
+    "--workload",
+    "workloads",
+    multiple=True,
+    metavar="NAME",
+    help="Report only this workload (repeatable).",
+)
 @prefer_option
 def command(
     paths: Sequence[Path],
@@ -50,7 +56,11 @@ def command(
 ) -> None:
     """Write a report of result files: the decision first, then the trade-offs and the evidence.
 
-    html is one file that loads nothing; md is for a pull request; png and svg are its plots.
+    html writes one self-contained page, md a text for a pull request, png and svg the charts.
+
+    \b
+    Example:
+      edgebench report results/ -o report.html
     """
     from edgebench.report.build_report import build_report
     from edgebench.report.write_report import write
@@ -91,6 +101,7 @@ def _form(out: Path | None) -> str:
     name = {"htm": "html", "markdown": "md"}.get(out.suffix[1:].lower(), out.suffix[1:].lower())
     if name not in FORMATS:
         raise UsageError(
-            f"{out}: its name does not tell the format", f"--format {'|'.join(FORMATS)}"
+            f"{out}: the file name does not say which format to write",
+            f"give --format {'|'.join(FORMATS)}",
         )
     return name

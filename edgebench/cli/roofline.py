@@ -20,22 +20,31 @@ from edgebench.api.result_files import calibrations_of, files_of, records_of
     "calibrations",
     multiple=True,
     type=Path,
-    help="Of `edgebench calibrate`; one per device. By default those in the cache.",
+    help="File of `edgebench calibrate`, one per device (repeatable).  [default: files in the cache]",
 )
 @click.option(
     "--layers",
     type=click.IntRange(0),
     default=0,
-    help="Show that many of the layers that weigh most, for each row.",
+    help="For each row, also print this many of its most expensive layers.",
 )
 @click.option(
-    "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True
+    "--format",
+    "form",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="Format of the answer on stdout.",
 )
 def command(paths: Sequence[Path], calibrations: Sequence[Path], layers: int, form: str) -> None:
-    """Say how far rows are from what their device can do, and what bounds them.
+    """Print how close each row comes to the limits of its device, and which limit binds it.
 
-    Operations and bytes are those that the run counted in the model's graph; ceilings are those of
-    `edgebench calibrate`. docs/roofline.md says how to read it.
+    The operations and bytes were counted in the model's graph during the run. The limits of the
+    device are measured by `edgebench calibrate`; run it first. docs/roofline.md explains the output.
+
+    \b
+    Example:
+      edgebench roofline results/ --layers 5
     """
     from edgebench.roofline.roofline_points import roofline
     from edgebench.roofline.roofline_text import render
@@ -43,10 +52,10 @@ def command(paths: Sequence[Path], calibrations: Sequence[Path], layers: int, fo
     gc.disable()
     table = build_table(records_of(files_of(paths)))
     devices = [device.name for device in table.devices]
-    found = roofline(table.rows, calibrations_of(calibrations, devices))
+    result = roofline(table.rows, calibrations_of(calibrations, devices))
     if form == "json":
         from edgebench.files.json_lines import write_json
 
-        write_json(found, sys.stdout)
+        write_json(result, sys.stdout)
     else:
-        render(found, table.rows, layers, sys.stdout)
+        render(result, table.rows, layers, sys.stdout)

@@ -25,132 +25,171 @@ from edgebench.text.plain_text import say
 
 @click.command(name="run")
 @click.argument("names", nargs=-1, metavar="[WORKLOAD]...")
-@click.option("--suite", help="Suite of workloads.  [default: quick, where nothing is named]")
+@click.option(
+    "--suite",
+    metavar="NAME",
+    help="Measure the workloads of this suite.  [default: quick, if no workload is named]",
+)
 @click.option(
     "--workloads",
     "folders",
     multiple=True,
     type=click.Path(exists=True, file_okay=False),
-    help="Folder with workload definitions of your own; may be given more than once.",
+    help="Also read workload definitions from this folder (repeatable).",
 )
 @click.option(
     "--model",
     type=click.Path(exists=True, dir_okay=False),
-    help="Benchmark this model file with seeded inputs, a GGUF file with prompts, against an fp32 "
-    "reference.",
+    help="Measure this model file with generated inputs (a GGUF file: with prompts), and compare its "
+    "outputs with an fp32 reference.",
 )
 @click.option(
     "--shape",
     "shapes",
     multiple=True,
-    help="Input shape of --model: image=1,3,224,224, or x=scalar (repeatable).",
+    metavar="NAME=DIMS",
+    help="Shape of an input of --model, such as image=1,3,224,224 or x=scalar (repeatable).",
 )
 @click.option(
     "--reference",
     type=click.Path(exists=True, dir_okay=False),
-    help="ONNX model that a --model in a runtime's own format was made from.",
+    help="ONNX model from which --model was converted, if --model is in a runtime's own format.",
 )
 @click.option(
     "--range",
     "ranges",
     multiple=True,
     metavar="NAME=LOW,HIGH",
-    help="What an input of --model is drawn from: ids=0,30521, or k=1|2|4 (repeatable).",
+    help="Values of an input of --model: a range such as ids=0,30521, or a list such as k=1|2|4 "
+    "(repeatable).",
 )
 @click.option(
     "--inputs",
     type=click.Path(exists=True, dir_okay=False),
     metavar="FILE.npz",
-    help="Inputs of yours for --model, by input name, in the place of seeded ones.",
+    help="Your own inputs for --model, by input name, instead of generated ones.",
 )
 @click.option(
     "--parity",
     metavar="LIMIT",
-    help="How far outputs of --model may be off its reference: 0.05.  [default: by what the file "
-    "computes in]",
+    help="Largest error of --model's outputs against the reference, such as 0.05.  [default: by the "
+    "file's precision]",
 )
 @click.option(
     "--task",
-    help="Own task and metric for --model: my_task.py:Class; generate for an ONNX decoder.",
+    metavar="FILE:CLASS",
+    help="Your own task and metric for --model, such as my_task.py:MyTask; `generate` for an ONNX "
+    "language model.",
 )
 @click.option(
     "--backend",
     "backends",
-    help="Backends: a,b.  [default: ort; what opens it, for a --model that ort does not]",
+    metavar="NAME,...",
+    help="Backends to measure.  [default: ort, or one that opens --model]",
 )
 @click.option(
-    "--set", "sets", multiple=True, help="Variant axis: threads=1,2 (lists multiply; repeatable)."
+    "--set",
+    "sets",
+    multiple=True,
+    metavar="AXIS=VALUES",
+    help="Values of a variant axis, such as threads=1,2 (repeatable). All combinations of all axes "
+    "are measured.",
 )
 @click.option(
     "--set-power-mode",
     is_flag=True,
-    help="Allow the axis power_mode: sets nvpmodel's mode and puts the former back; needs root.",
+    help="Allow the axis power_mode. edgebench sets the mode of nvpmodel and restores the former one; "
+    "needs root.",
 )
 @click.option(
-    "--scenario", "scenarios", help="Scenarios: single_stream,offline,sustained,generate."
+    "--scenario",
+    "scenarios",
+    metavar="NAME,...",
+    help="Scenarios to measure: single_stream, offline, sustained, generate.",
 )
-@click.option("--rate", type=FiniteRange(min=0, min_open=True), help="Paced load: queries/s.")
+@click.option(
+    "--rate",
+    type=FiniteRange(min=0, min_open=True),
+    metavar="N",
+    help="Send N queries per second; latency then counts from each query's scheduled time.",
+)
 @click.option(
     "--budget",
-    help="Time for the whole run, downloads apart: 60s.  [default: none; quick: 105s]",
+    metavar="TIME",
+    help="Time for the whole run without downloads, such as 60s.  [default: none; suite quick: 105s]",
 )
 @click.option(
     "--wait-quiet",
     metavar="TIME",
-    help="Wait so long at most until others leave the machine alone, before rounds: 60s. The budget does "
-    "not count it.",
+    help="Wait up to this long, before each round, until other programs are idle, such as 60s. The "
+    "wait is not part of --budget.",
 )
 @click.option(
-    "--target", default=DEFAULTS["target"], show_default=True, help="Half-width of the interval."
+    "--target",
+    default=DEFAULTS["target"],
+    show_default=True,
+    metavar="SHARE",
+    help="Stop measuring a cell when half of its 95% interval is this small.",
 )
 @click.option(
     "--percentile",
     type=click.Choice(list(PERCENTILES)),
     default=DEFAULTS["percentile"],
     show_default=True,
-    help="The percentile whose interval is to reach the target.",
+    help="The percentile whose interval must reach --target.",
 )
 @click.option(
     "--replicates",
     type=click.IntRange(min=1),
-    help="Fresh processes per cell.  [default: 3, up to 9 while the target is not reached; quick: 7]",
+    help="Number of fresh processes per cell.  [default: 3, and up to 9 until --target is reached; suite "
+    "quick: 7]",
 )
 @click.option(
     "--reruns",
     type=click.IntRange(min=0),
     default=DEFAULTS["reruns"],
     show_default=True,
-    help="Re-runs per cell of processes during which the machine throttled or was changed.",
+    help="How many processes of a cell may be run again because the machine throttled or its settings "
+    "changed meanwhile.",
 )
 @click.option(
     "--slice",
     "slice_",
     default=DEFAULTS["slice_"],
     show_default=True,
-    help="Longest window of a process.",
+    metavar="TIME",
+    help="Longest measured window of one process.",
 )
 @click.option(
     "--sustain",
     default=DEFAULTS["sustain"],
     show_default=True,
-    help="Longest load of a process under the scenario sustained.",
+    metavar="TIME",
+    help="Longest load of one process in the scenario sustained.",
 )
 @click.option(
     "--timeout",
     default=DEFAULTS["timeout"],
     show_default=True,
-    help="Silence that counts as a hang.",
+    metavar="TIME",
+    help="Kill a worker that reports no progress for this long.",
 )
-@click.option("--memory-limit", help="Memory a process of a cell may allocate: 512MiB.")
+@click.option(
+    "--memory-limit",
+    metavar="SIZE",
+    help="Memory that a worker process may allocate, such as 512MiB.  [default: no limit]",
+)
 @click.option(
     "--estimate",
     metavar="cpu-time:W",
-    help="Also model energy: CPU time times W watts per core. Labelled modelled, never ranked.",
+    help="Also estimate energy as CPU time times W watts per core. The estimate is labelled modelled "
+    "and never ranked.",
 )
 @click.option(
     "--energy-markers",
     is_flag=True,
-    help="Bursts of load around each window, for `edgebench energy attach` to align a meter's log.",
+    help="Add bursts of load around each window, by which `edgebench energy attach` aligns the log of "
+    "a meter.",
 )
 @click.option(
     "--energy-root",
@@ -163,49 +202,55 @@ from edgebench.text.plain_text import say
     type=click.IntRange(0, 2**31 - 1),
     default=DEFAULTS["seed"],
     show_default=True,
-    help="Seed of generated inputs and of the order in which cells take turns.",
+    help="Seed of the generated inputs and of the order of cells.",
 )
 @click.option(
     "--out",
     type=click.Path(file_okay=False),
     default=DEFAULTS["out"],
     show_default=True,
-    help="Folder for results.",
+    help="Folder for result files.",
 )
-@click.option("--no-save", is_flag=True, help="Keep no result file.")
-@click.option("--resume", is_flag=True, help="Go on with the last unfinished run in --out.")
+@click.option("--no-save", is_flag=True, help="Write no result file.")
+@click.option("--resume", is_flag=True, help="Continue the last unfinished run in --out.")
 @click.option(
     "--devices",
     type=click.Path(dir_okay=False),
     metavar="FILE",
-    help="Inventory of your devices.  [default: devices.yaml here, if there is one]",
+    help="Inventory of your devices.  [default: devices.yaml in the working directory, if it exists]",
 )
-@click.option("--device", metavar="NAME", help="What this machine is called in the results.")
-@click.option("--strict", is_flag=True, help="Refuse to measure in an invalid device state.")
+@click.option("--device", metavar="NAME", help="Name of this machine in the results.")
+@click.option("--strict", is_flag=True, help="Refuse to measure while the device state is invalid.")
 @click.option(
     "--format",
     "form",
     type=click.Choice(["table", "json", "csv", "md"]),
     default="table",
     show_default=True,
+    help="Format of the table on stdout.",
 )
 @prefer_option
 @click.pass_context
-def command(context: click.Context, /, **given: Any) -> int:
+def command(context: click.Context, /, **params: Any) -> int:
     """Measure workloads on this machine and print the trade-off table.
 
-    Without arguments: the suite `quick`. Results are appended to a new file in --out.
+    Without a WORKLOAD, the suite `quick` is measured. Each run writes its results to a new file
+    in --out, cell by cell.
+
+    \b
+    Example:
+      edgebench run image-classification --set threads=1,2 --budget 60s
     """
     from edgebench.api.voices import to_stderr
 
     started_s = time.monotonic()
-    options = resolved(given)
-    if given["resume"] and given["no_save"]:
-        raise UsageError("--resume needs what --no-save does not keep", "leave one of them out")
-    shown = Shown(given["form"], given["prefer"])
+    options = resolved(params)
+    if params["resume"] and params["no_save"]:
+        raise UsageError("--resume cannot be combined with --no-save", "leave one of them out")
+    shown = Shown(params["form"], params["prefer"])
     store = None
-    if given["resume"]:
-        folder, typed = Path(given["out"]), typed_in(context)
+    if params["resume"]:
+        folder, typed = Path(params["out"]), typed_in(context)
         store, options = run_resume.reopen(folder, options, typed)
         if store is None:
             complete = run_resume.last_complete(folder, options, typed)
@@ -213,8 +258,8 @@ def command(context: click.Context, /, **given: Any) -> int:
                 file, records = complete
                 say(f"nothing to resume: {file} is complete")
                 return _exit_code(_render(records, shown))
-            say(f"nothing to resume in {folder}: starting anew")
-    out = None if given["no_save"] else Path(given["out"])
+            say(f"nothing to resume in {folder}: starting a new run")
+    out = None if params["no_save"] else Path(params["out"])
     start = Start(["edgebench", *sys.argv[1:]], out, started_s, store)
     outcome = measure(options, start, to_stderr())
     table = _render(outcome.records, shown) if outcome.records else None
@@ -222,7 +267,7 @@ def command(context: click.Context, /, **given: Any) -> int:
 
 
 class Shown(NamedTuple):
-    """How the table is printed; no part of what is measured."""
+    """How to print the table; it does not change what is measured."""
 
     form: str
     prefer: Sequence[str]  # the rule of ties
@@ -242,7 +287,7 @@ def _closing(table: Table | None, outcome: Outcome) -> int:
     again = kept = ""
     if outcome.file is not None:
         say(f"results: {outcome.file}")
-        kept, again = ": what was measured is kept", f"; `{outcome.going_on}` goes on"
+        kept, again = ": the results so far are kept", f"; continue with `{outcome.going_on}`"
     if isinstance(outcome.stopped, KeyboardInterrupt):
         say(f"edgebench: {ended_by(outcome.stopped)}{kept}{again}")
         return ExitCode.INTERRUPTED

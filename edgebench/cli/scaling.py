@@ -15,22 +15,34 @@ from edgebench.api.result_files import files_of, records_of
 @click.command("scaling")
 @click.argument("paths", metavar="RESULTS...", nargs=-1, required=True, type=Path)
 @click.option(
-    "--within", metavar="TIME", help="Pick the most accurate within this time: 2s, 500ms."
+    "--within",
+    metavar="TIME",
+    help="Pick the most accurate point within this time, such as 2s or 500ms.",
 )
 @click.option(
     "--pad",
     type=click.IntRange(1),
     default=128,
     show_default=True,
-    help="Tokens that prompts are rounded up to in the fit; 1: the runtime pads nothing.",
+    help="The runtime pads prompts to a multiple of this many tokens; 1: it does not pad.",
 )
 @click.option(
-    "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True
+    "--format",
+    "form",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="Format of the answer on stdout.",
 )
 def command(paths: Sequence[Path], within: str | None, pad: int, form: str) -> None:
-    """Print accuracy over token budgets and votes, its cost, and the best within a time.
+    """Print how accuracy grows with a language model's tokens and votes, and what they cost.
 
-    Takes the results of a workload with problems, as smollm2-reasoning; docs/scaling.md says more.
+    RESULTS must hold a workload that answers problems, such as smollm2-reasoning. docs/scaling.md
+    explains the output.
+
+    \b
+    Example:
+      edgebench scaling results/ --within 2s
     """
     from edgebench.analysis.table import build_table
     from edgebench.errors import UsageError
@@ -41,18 +53,18 @@ def command(paths: Sequence[Path], within: str | None, pad: int, form: str) -> N
     within_ns = None if within is None else parse_duration_s(within) * 1e9
     records = list(records_of(files_of(paths)))
     table = build_table(records)
-    found = scaling(table, records, within_ns, pad)
-    if not found.cells:
+    curves = scaling(table, records, within_ns, pad)
+    if not curves.cells:
         raise UsageError(
-            "none of these results answered problems",
+            "these results hold no answered problems",
             "run `edgebench run smollm2-reasoning`, or a workload of task generate with the option "
             "scaling_samples",
         )
     if form == "json":
         from edgebench.files.json_lines import write_json
 
-        write_json(found, sys.stdout)
+        write_json(curves, sys.stdout)
         return
     from edgebench.scaling.scaling_text import render
 
-    render(found, table.rows, sys.stdout)
+    render(curves, table.rows, sys.stdout)

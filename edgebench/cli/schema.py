@@ -14,7 +14,11 @@ from edgebench.definitions.json_schema import KINDS, json_schema
 def command(kind: str) -> None:
     """Print the JSON Schema of a definition or result format.
 
-    For an editor: `edgebench schema workload > workload.schema.json`, and as the first line of the
-    YAML file `# yaml-language-server: $schema=workload.schema.json`.
+    An editor completes and checks a YAML file that begins with the line
+    `# yaml-language-server: $schema=workload.schema.json`.
+
+    \b
+    Example:
+      edgebench schema workload > workload.schema.json
     """
     click.echo(json.dumps(json_schema(kind), indent=2))

@@ -34,7 +34,12 @@ TAKEN_BY = {
 @click.command("show")
 @click.argument("paths", metavar="FILE|DIR...", nargs=-1, required=True, type=Path)
 @click.option(
-    "--format", "form", type=click.Choice(list(FORMATS)), default="table", show_default=True
+    "--format",
+    "form",
+    type=click.Choice(list(FORMATS)),
+    default="table",
+    show_default=True,
+    help="Format of the table on stdout.",
 )
 @prefer_option
 @click.option(
@@ -77,7 +82,12 @@ def command(
     axis: str | None,
     at: str | None,
 ) -> None:
-    """Print the trade-off table of result files, or of all below a folder."""
+    """Print the trade-off table of result files, or of all result files in a folder.
+
+    \b
+    Example:
+      edgebench show results/
+    """
     gc.disable()  # nothing here has cycles, and scanning millions of samples takes seconds
     names = [] if columns is None else list(filter(None, map(str.strip, columns.split(","))))
     _refuse_foreign(context, names)

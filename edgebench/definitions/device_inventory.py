@@ -46,7 +46,7 @@ class Match(Spec, frozen=True, kw_only=True):
 
 
 class Device(Spec, frozen=True, kw_only=True):
-    """A machine of the user's, and what it cannot tell of itself."""
+    """One of the user's devices, and facts that it does not report itself."""
 
     name: Name
     title: str
@@ -111,7 +111,9 @@ def named(facts: DeviceFacts, name: str | None) -> DeviceFacts:
     if name is None:
         return facts
     if not _GIVEN_NAME.fullmatch(name):  # it becomes a folder below --out
-        raise UsageError(f"--device {name!r} is no name", "letters, digits and ._- as in rack-7")
+        raise UsageError(
+            f"--device {name!r} is not a valid name", "use letters, digits and ._-, as in rack-7"
+        )
     return msgspec.structs.replace(facts, name=name)
 
 
@@ -125,7 +127,8 @@ def limit_of(name: str, value: float | str) -> float:
     wanted = metric(name)
     if wanted.path.split(".")[0] in _RELATIVE:
         raise UsageError(
-            f"{name} is no limit of a device", "quality is limited by the workload's definition"
+            f"a device cannot have a limit of {name}",
+            "quality is limited by the workload's definition",
         )
     if wanted.unit == "ns":
         if not isinstance(value, str) or value.strip()[-1:].isdecimal():

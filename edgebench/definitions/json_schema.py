@@ -1,4 +1,4 @@
-"""JSON Schema of the definition and result formats, for editors and for readers of our files."""
+"""Makes the JSON Schema of the definition and result formats, for editors and for other programs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plain values -> frozen types; every mismatch becomes an error with its place in the file."""
+"""Converts plain values to frozen types; each mismatch becomes an error with its place in the file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a workload definition says, parsed once into frozen types.
+"""The frozen types of a workload definition.
 
 `edgebench schema workload` prints these types as JSON Schema; `loader.py` fills them.
 """
@@ -22,7 +22,7 @@ ScenarioName = Literal["single_stream", "offline", "sustained", "generate"]
 
 
 class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Base of everything that a definition file says."""
+    """Base of all types of a definition file."""
 
 
 class Asset(Spec, frozen=True, kw_only=True):
@@ -60,7 +60,7 @@ class Model(Asset, frozen=True, kw_only=True):
 
 
 class Limit(Spec, frozen=True, kw_only=True):
-    """How good an answer must be: exactly one of the two is given (checked by the loader)."""
+    """The limit of a quality metric: a floor or a ceiling (the loader checks that one is given)."""
 
     floor: float | None = None  # of a metric where higher is better
     ceiling: float | None = None  # of a metric where lower is better
@@ -89,14 +89,14 @@ class Matrix(Spec, frozen=True, kw_only=True):
 
 
 class SuitePart(Spec, frozen=True, kw_only=True):
-    """What of a workload a suite runs. Without `variants`: the whole matrix."""
+    """The part of a workload that a suite runs; without `variants`, the whole matrix."""
 
     variants: list[Variant] = []
     scenarios: list[ScenarioName] = []  # none: the workload's own
 
 
 class Workload(Spec, frozen=True, kw_only=True):
-    """What is computed and how good the answer must be."""
+    """A model, its task and data, and the quality that its answers must have."""
 
     name: Name
     version: Annotated[int, Meta(ge=1)]

@@ -62,7 +62,7 @@ def load_workloads(
 def load_workload(
     path: Path, known_axes: KnownAxes | None = None, *, own_tasks: bool = False
 ) -> Workload:
-    """One definition; its `file:` URIs and task are made absolute. Raises SpecError with all that is wrong;
+    """Loads one definition and makes its `file:` URIs and task absolute. Raises SpecError with all errors;
     where `known_axes` is given, also for an axis that is none of them.
 
     Only with `own_tasks` may it name a task by file: that is code, which runs where it is measured.

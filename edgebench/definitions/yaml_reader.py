@@ -42,7 +42,7 @@ _NUMBER_IN_1_2 = re.compile(rf"{_FLOAT.pattern}|0o[0-7]+")
 
 
 class SpecErrors(SpecError):
-    """Several things that are wrong with one file; the place is that of the first."""
+    """Several errors in one file; the place is that of the first."""
 
     def __init__(self, errors: Sequence[SpecError]) -> None:
         first = errors[0]
@@ -139,12 +139,12 @@ def _compose(text: str, file: str) -> yaml.Node | None:
     except yaml.reader.ReaderError as error:
         position = error.position if isinstance(error.position, int) else 0
         line = text.count("\n", 0, position) + 1
-        message = f"not YAML: the character {error.character!r} may not stand in a file"
+        message = f"not YAML: the character {error.character!r} is not allowed in a file"
         raise SpecError(file, line, 1, "", message) from None
 
 
 class _Reader:
-    """One walk over the nodes; collects what is wrong rather than stopping at the first."""
+    """Reads the nodes of a document, and collects all errors instead of stopping at the first."""
 
     def __init__(self, file: str) -> None:
         self.file = file
@@ -227,7 +227,7 @@ class _Reader:
         if strange is None:
             return node.value
         code = f"U+{ord(strange[0]):04X}"
-        return self._refuse(node, path, f"the character {code} may not stand in a text")
+        return self._refuse(node, path, f"the character {code} is not allowed in a text")
 
     def _int(self, node: yaml.ScalarNode, path: KeyPath) -> Any:
         # Python itself refuses to read more digits than 4300.

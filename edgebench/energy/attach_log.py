@@ -1,4 +1,4 @@
-"""A meter's own log, attached to a finished run: energy of its measured windows, in new records."""
+"""Computes the energy of a finished run's windows from a meter's log, and writes it to new records."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _MARGIN_S = 2.0
 
 @dataclass(frozen=True)
 class Meter:
-    """What the user says of a meter."""
+    """What the user states about a meter."""
 
     scope: str = "device input"
     averages: bool = False  # a row is the mean since the row before
@@ -34,7 +34,7 @@ class Meter:
 
 
 def offset_of(log: MeterLog, records: Sequence[Record], given_s: float | None) -> Alignment:
-    """What to add to the log's times to get Unix time: as given, from markers, or from the clock.
+    """The seconds to add to the log's times to get Unix time: from the user, the markers, or the log's clock.
 
     Raises UsageError where none of them serves.
     """
@@ -51,7 +51,7 @@ def offset_of(log: MeterLog, records: Sequence[Record], given_s: float | None) -
     if log.absolute:
         return Alignment(0.0, CLOCK_ERROR_S, 1.0)
     raise UsageError(
-        f"{log.path}: its times count from a moment of its own, and the run has no markers to find "
+        f"{log.path}: its times do not say when they begin, and the run has no markers to find "
         "in it",
         "give --offset-s N (log time + N = Unix time), or run with --energy-markers",
     )
@@ -86,8 +86,8 @@ def _check_span(log: MeterLog, alignment: Alignment, records: Sequence[Record]) 
     first_s, last_s = (float(log.times_s[n]) + alignment.offset_s for n in (0, -1))
     if not (abs(first_s) < LATEST_S and abs(last_s) < LATEST_S):
         raise UsageError(
-            f"{log.path}: log time + {alignment.offset_s:g} s is {last_s:.3g} s, beyond all clocks",
-            "log time + N of --offset-s is Unix time in seconds",
+            f"{log.path}: log time + {alignment.offset_s:g} s is {last_s:.3g} s, which is not a possible time",
+            "choose --offset-s N so that log time + N is Unix time in seconds",
         )
     windows_s = [
         (unix_ns / 1e9, (unix_ns + last_ns - first_ns) / 1e9)

@@ -1,4 +1,4 @@
-"""Energy of several processes as one value, and which values may be held against each other."""
+"""Combines the energy of several processes, and decides which energies may be compared."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from edgebench.record import Energy, EnergyUncertainty
 
 
 def incomparable(energies: Sequence[Energy]) -> str:
-    """Why values cannot be ranked against each other, or "" where they can.
+    """The reason why energies cannot be ranked against each other, or "" if they can.
 
     All must be measured, with a stated uncertainty, by the same kind of meter, of the same scope.
     """
@@ -44,7 +44,7 @@ def spread_j(energy: Energy) -> float | None:
 
 
 def notes(energies: Sequence[Energy]) -> list[str]:
-    """What a reader must know of the energies of a table: where they come from, or why there are
+    """Notes on the energies of a table: where they come from, or why there are
     none, and that an estimate is one."""
     lines: dict[str, None] = {}  # an ordered set
     reasons: dict[str, str] = {}
@@ -70,14 +70,14 @@ def notes(energies: Sequence[Energy]) -> list[str]:
     return list(lines)
 
 
-def combine(found: Iterable[Energy | None]) -> Energy | None:
-    """One value for a cell from those of its processes: means, with the spread between processes.
+def combine(energies: Iterable[Energy | None]) -> Energy | None:
+    """Combines the energies of a cell's processes: means, with the spread between processes.
 
     What is random within a window shrinks with the number of windows; what all windows of a meter
     share (quantum, gain, offset) does not; the spread between processes is a t interval. Without a
     single measured window: the first reason. None where there is nothing at all.
     """
-    known = [energy for energy in found if energy is not None]
+    known = [energy for energy in energies if energy is not None]
     good = [energy for energy in known if energy.status == "ok"]
     if not good:
         return msgspec.structs.replace(known[0], trace=None) if known else None

@@ -1,4 +1,4 @@
-"""Which source a machine has, or why none can be used."""
+"""Chooses the energy source of a machine, or says why it has none."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ NONE = "none"  # a preference: measure no energy
 
 @dataclass(frozen=True)
 class Search:
-    """What a source may need to know to say whether it is there."""
+    """What a source needs to find out whether its meter exists."""
 
     machine: Machine
     total_rails: Sequence[str]
@@ -160,11 +160,12 @@ def _no_meter(machine: Machine) -> NoEnergy:
         if perf:
             return NoEnergy(
                 "no_sensor",
-                f"{detail}; of RAPL perf's counter alone, which is not read",
+                f"{detail}; RAPL is readable only through perf, which edgebench does not use",
                 "sudo modprobe intel_rapl_msr",
             )
         return NoEnergy("no_sensor", detail)
     detail = f"no_sensor: a virtual machine without a meter ({found.evidence})"
     return NoEnergy(
-        "virtualised", detail + ("; its perf RAPL counter is not to be trusted" if perf else "")
+        "virtualised",
+        detail + ("; the RAPL counter of perf cannot be trusted there" if perf else ""),
     )

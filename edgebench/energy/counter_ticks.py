@@ -1,4 +1,4 @@
-"""Energy of a window from a counter: from one observed tick to another.
+"""Computes the energy of a window from a counter, from one observed tick to another.
 
 A counter that is polled shows when it ticked to within a polling interval, however slowly it ticks.
 So the energy between two ticks is known but for the time of its edges, and nothing is interpolated.

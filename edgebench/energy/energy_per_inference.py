@@ -1,4 +1,4 @@
-"""What follows from the energy of a window: per inference, net of idle, energy-delay product."""
+"""Derives energy per inference, energy net of idle and the energy-delay product from a window."""
 
 from __future__ import annotations
 

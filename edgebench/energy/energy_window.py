@@ -1,4 +1,4 @@
-"""What the energy of a window is: joules with the parts of their uncertainty, or a refusal."""
+"""The energy of a window: joules with the parts of their uncertainty, or a refusal."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Facts(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class SourceFacts:
-    """What a source says of itself, without the source."""
+    """The facts of a source, without the source itself."""
 
     name: str
     kind: Kind

@@ -1,4 +1,4 @@
-"""How parts of an uncertainty make a whole."""
+"""Combines the parts of an uncertainty."""
 
 from __future__ import annotations
 

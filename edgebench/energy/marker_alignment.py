@@ -1,4 +1,4 @@
-"""Where the marker pulses of a run stand in a meter's log.
+"""Finds the marker pulses of a run in a meter's log.
 
 The pulses are a pattern of load at known times of the run's clock. The lag at which the log correlates
 best with the pattern is the offset between the two clocks.
@@ -31,7 +31,7 @@ _MAX_GRID = 50_000_000  # points at which power and pattern are compared
 
 @dataclass(frozen=True)
 class Alignment:
-    """What to add to a log's times, and how well that is known."""
+    """The offset to add to a log's times, and its error."""
 
     offset_s: float
     error_s: float
@@ -80,7 +80,7 @@ def align(
 def zone_shift_s(
     log_s: tuple[float, float], windows_s: Sequence[tuple[float, float]]
 ) -> float | None:
-    """What to add to a log's times so that it holds all windows, if two time zones differ by that; the
+    """The seconds to add to a log's times so that it holds all windows, if two time zones differ by that; the
     least of them. None where it holds one already, or none would do. Both are given by start and end."""
     if not windows_s or any(log_s[0] < end and start < log_s[1] for start, end in windows_s):
         return None

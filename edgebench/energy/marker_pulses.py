@@ -33,7 +33,7 @@ def emit_markers() -> list[Marker]:
 
 
 def main() -> None:
-    """One child a CPU spins by the same schedule; the parent, which spins too, notes the times."""
+    """Spins one child per CPU by the same schedule; the parent spins as well and notes the times."""
     begin = time.monotonic() + 0.05
     children = []
     for _ in range((os.cpu_count() or 1) - 1):

@@ -104,7 +104,7 @@ class Columns:
             names = ", ".join(column.name for column in found)
             raise UsageError(
                 f"{self._where}: several columns of {role}: {names}",
-                f"say which: --{role}-column NAME",
+                f"choose one with --{role}-column NAME",
             )
         return found[0] if found else None
 
@@ -116,7 +116,7 @@ class Columns:
         """Factor to the base unit. Raises UsageError where the unit is not understood."""
         if not column.understood:
             raise UsageError(
-                f"{self._where}: the unit of {column.name!r} is not understood as one of {column.role}",
+                f"{self._where}: the unit of {column.name!r} is not a known unit of {column.role}",
                 f"rename it in the file, with its unit in brackets: {column.role} "
                 f"[{BASE[column.role]}], [m{BASE[column.role]}], ...",
             )

@@ -1,4 +1,4 @@
-"""Whether a meter is alive: it must answer to a load that is known to be there.
+"""Checks that a meter is alive: its reading must react to a known load.
 
 A counter that can be opened and stands still looks like a machine that uses nothing: the performance
 counter that some hypervisors show, the CPU's energy under macOS 27.

@@ -173,7 +173,7 @@ def _rows(path: Path) -> tuple[list[tuple[int, list[str]]], str]:
         lines.pop(0)
     kept = [(n, line) for n, line in lines if not line.lstrip().startswith("#")]
     if not kept:
-        raise UsageError(f"{path}: empty")
+        raise UsageError(f"{path}: the file is empty")
     # Beside another mark, a comma is that of a decimal number.
     delimiter = (
         told[1] if told else next((mark for mark in (";", "\t") if mark in kept[-1][1]), ",")
@@ -183,7 +183,7 @@ def _rows(path: Path) -> tuple[list[tuple[int, list[str]]], str]:
     try:
         return [(n, [cell.strip() for cell in row]) for n, row in numbered], delimiter
     except csv.Error as error:
-        raise UsageError(f"{path}: no CSV: {error}") from None
+        raise UsageError(f"{path}: this is not a CSV file: {error}") from None
 
 
 def _text(path: Path) -> str:
@@ -208,8 +208,8 @@ def _head(path: Path, rows: Sequence[tuple[int, list[str]]]) -> int:
         if cells and not _is_data(cells[0]) and following and _is_data(following[0]):
             return at
     raise UsageError(
-        f"{path}:{rows[0][0]}: no row with names of columns before the numbers",
-        "give the file a head, as in: time_s,power_w",
+        f"{path}:{rows[0][0]}: there is no header row above the numbers",
+        "add a header row, such as time_s,power_w",
     )
 
 
@@ -222,15 +222,20 @@ def _chosen(path: Path, columns: Columns, volts: float | None) -> list[Column]:
     asked = [r for r in _ORDER if r in columns.named or (r == "current" and of_current)]
     if len(asked) > 1:
         raise UsageError(
-            f"{path}: columns of {' and '.join(asked)} are named, and one quantity is read",
+            f"{path}: columns of {' and '.join(asked)} are named, but only one quantity can be read",
             "name power, or energy, or current with its voltage",
         )
     for role in asked or _ORDER:
         if (column := columns.get(role)) is not None:
             return [column, *_voltage(path, columns, volts)] if role == "current" else [column]
     if asked:
-        raise UsageError(f"{path}: no column of current", "say --current-column NAME")
-    raise UsageError(f"{path}: neither power, energy nor current", "say --power-column NAME")
+        raise UsageError(
+            f"{path}: the log has no column of current", "name it with --current-column NAME"
+        )
+    raise UsageError(
+        f"{path}: the log has no column of power, energy or current",
+        "name it with --power-column NAME",
+    )
 
 
 def _voltage(path: Path, columns: Columns, volts: float | None) -> list[Column]:
@@ -238,12 +243,15 @@ def _voltage(path: Path, columns: Columns, volts: float | None) -> list[Column]:
         if "voltage" in columns.named:
             raise UsageError("both --volts and --voltage-column are given", "give one of them")
         if not 0 < abs(volts) < MAX_V:
-            raise UsageError(f"--volts {volts:g}: no voltage of a device", "give it in volts, as 5")
+            raise UsageError(
+                f"--volts {volts:g}: not a possible voltage of a device",
+                "give it in volts, such as 5",
+            )
         return []
     column = columns.get("voltage")
     if column is None:
         raise UsageError(
-            f"{path}: current without voltage", "say --volts V, or --voltage-column NAME"
+            f"{path}: the log has current but no voltage", "give --volts V or --voltage-column NAME"
         )
     return [column]
 
@@ -350,7 +358,7 @@ class _Numbers:
         except TwoReadings as two:
             self._table.bad(row, f"{column.name}: {two}", _TWO_READINGS)
         if value is None or not math.isfinite(value):
-            self._table.bad(row, f"{column.name}: {text[:60]!r} is no number")
+            self._table.bad(row, f"{column.name}: {text[:60]!r} is not a number")
         return value
 
     def _check_readings(self, column: Column, texts: Sequence[str]) -> None:
@@ -404,7 +412,7 @@ class _Numbers:
 
 
 _OTHER_UNIT = "correct the unit in the column's name"
-_TWO_READINGS = "--decimal point or --decimal comma tells"
+_TWO_READINGS = "say which with --decimal point or --decimal comma"
 
 
 def _power(read: Sequence[_Series], volts: float | None) -> _Series:
@@ -471,7 +479,7 @@ def _clock(table: _Table, columns: Columns) -> _Clock:
     if not times:
         raise UsageError(
             f"{table.path}:{table.head_line}: no column of time among: {', '.join(table.head)[:500]}",
-            "say --time-column NAME",
+            "name it with --time-column NAME",
         )
     first, *others = times
     texts = table.column(first.index)
@@ -501,7 +509,7 @@ def _times(
     empty = np.flatnonzero(np.isnan(values))
     if len(empty):
         row = int(empty[0])
-        table.bad(row, f"{name}: {table.column(clock.column.index)[row][:60]!r} is no number")
+        table.bad(row, f"{name}: {table.column(clock.column.index)[row][:60]!r} is not a number")
     unit, absolute = clock.column.unit, False
     scale = columns.scale(clock.column)
     taken = ""
@@ -514,7 +522,7 @@ def _times(
         row = int(beyond[0])
         text = table.column(clock.column.index)[row]
         table.bad(
-            row, f"{name}: {text[:60]} is no time: it would be {times_s[row]:.3g} s",
+            row, f"{name}: {text[:60]} is not a time: it would be {times_s[row]:.3g} s",
             _OTHER_UNIT,
         )  # fmt: skip
     return times_s, absolute or bool(unit and times_s[0] >= 1e9), taken
@@ -527,7 +535,7 @@ def _one_a_moment(table: _Table, times_s: Floats, series: _Series) -> tuple[Floa
     if len(backwards):
         row = int(backwards[0]) + 1
         table.bad(
-            row, f"time does not go on: {', '.join(table.body[row][1])[:120]}",
+            row, f"time does not advance: {', '.join(table.body[row][1])[:120]}",
             "times must ascend from row to row: one log a file, and no clock that is set back",
         )  # fmt: skip
     if (steps > 0).all():

@@ -128,5 +128,6 @@ def _iso(text: str, where: str) -> float:
 
 def _no_time(text: str, where: str) -> UsageError:
     return UsageError(
-        f"{where}: {text[:60]!r} is no time", "write seconds, or ISO 8601 as 2026-05-01T10:00:00Z"
+        f"{where}: {text[:60]!r} is not a time",
+        "write seconds, or ISO 8601 such as 2026-05-01T10:00:00Z",
     )

@@ -48,7 +48,7 @@ class _RailSeries:
 
 
 class Watch:
-    """An opened source that is being looked at."""
+    """An open source, read until the watch ends."""
 
     def __init__(
         self, source: EnergySource, clock_ns: Callable[[], int] = time.monotonic_ns
@@ -105,7 +105,7 @@ class Watch:
     def energy(self, seconds: float) -> WindowEnergy | Refused:
         """Energy of the first `seconds`, or why there is none."""
         if seconds <= 0:
-            return Refused("window_too_short", "it was ended before its time began")
+            return Refused("window_too_short", "it was stopped before the window began")
         end_ns = self._start_ns + round(seconds * 1e9)
         if self._facts.quantity == "energy":
             found = integrate(self._samples, self._facts, self._start_ns, end_ns)

@@ -1,4 +1,4 @@
-"""Estimated energy, for those who ask for it: CPU time times watts per core, labelled modelled."""
+"""Estimates energy on request: CPU time times watts per core, labelled modelled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The energy part of a replicate: from samples around its measured window to joules per inference."""
+"""Computes the energy of a replicate: from samples around its window to joules per inference."""
 
 from __future__ import annotations
 
@@ -31,25 +31,25 @@ def window_energy(
 ) -> Energy:
     """The energy part of a replicate from samples around its measured window."""
     start_ns, end_ns = replicate.window_start_ns or 0, replicate.window_end_ns or 0
-    found = drawn(integrate(samples, facts, start_ns, end_ns), facts.total_rail)
+    window = drawn(integrate(samples, facts, start_ns, end_ns), facts.total_rail)
     trace = _trace(facts, samples, start_ns)
-    if isinstance(found, Refused):
+    if isinstance(window, Refused):
         return Energy(
             status="unavailable",
-            reason=found.reason,
-            detail=found.detail,
-            needed_s=found.needed_s,
+            reason=window.reason,
+            detail=window.detail,
+            needed_s=window.needed_s,
             trace=trace,
             **origin(facts),
         )
-    count = inferences(replicate, batch, found.start_ns, found.end_ns)
-    joules = found.energy_j / count
-    parts = found.uncertainty
+    count = inferences(replicate, batch, window.start_ns, window.end_ns)
+    joules = window.energy_j / count
+    parts = window.uncertainty
     energy = Energy(
         status="ok",
         j_per_inference=joules,
-        uncertainty_j=found.uncertainty_j / count,
-        average_w=found.average_w,
+        uncertainty_j=window.uncertainty_j / count,
+        average_w=window.average_w,
         uncertainty=EnergyUncertainty(
             edge_j=parts.edge_j / count,
             sampling_j=parts.sampling_j / count,
@@ -60,20 +60,20 @@ def window_energy(
         ),
         edp_j_s=energy_delay(joules, seconds_per_inference(replicate, batch)),
         inferences_per_j=1 / joules if joules > 0 else None,
-        energy_j=found.energy_j,
+        energy_j=window.energy_j,
         inferences=count,
-        window_s=found.window_s,
-        updates=found.updates,
-        gaps=found.gaps,
+        window_s=window.window_s,
+        updates=window.updates,
+        gaps=window.gaps,
         trace=trace,
         rate_hz=_rate_hz(samples),
         **origin(facts),
     )
-    return msgspec.structs.replace(energy, **_net(found, count, before, after))
+    return msgspec.structs.replace(energy, **_net(window, count, before, after))
 
 
 def blind_spots(facts: SourceFacts) -> tuple[str, ...]:
-    """What the way of sampling cannot see."""
+    """Notes on loads that this sampling cannot see."""
     fixed = facts.period_s > poll_interval_s(facts)
     if facts.quantity == "energy" or facts.averages or not fixed:
         return ()
@@ -82,7 +82,7 @@ def blind_spots(facts: SourceFacts) -> tuple[str, ...]:
 
 
 class Origin(TypedDict):
-    """What every value says of where it comes from."""
+    """Where an energy value comes from: its source and scope."""
 
     kind: str
     scope: str

@@ -76,7 +76,7 @@ def _unavailable(why: NoEnergy) -> Energy:
 
 
 class Meter(Protocol):
-    """What a campaign asks of a meter."""
+    """The interface of a meter to a run."""
 
     @property
     def needed_s(self) -> float:
@@ -98,7 +98,7 @@ class Meter(Protocol):
 
 
 class NoMeter:
-    """Nothing measures: every record says why. An estimate may stand beside it, labelled."""
+    """No meter: every record says why. It may hold a labelled estimate."""
 
     needed_s = idle_s = 0.0
 

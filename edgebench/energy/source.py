@@ -55,7 +55,7 @@ class Sample(NamedTuple):
 
 @dataclass(frozen=True)
 class NoEnergy:
-    """Why no source can be used."""
+    """No source can be used, and why."""
 
     reason: ReasonCode
     detail: str
@@ -108,7 +108,7 @@ class EnergySource(ABC):
 
 
 def not_opened(source: EnergySource, error: OSError) -> NoEnergy:
-    """Why a source that is there cannot be read after all."""
+    """The refusal for a source that was found but cannot be opened."""
     reason: ReasonCode = "read_failed"
     if isinstance(error, PermissionError):
         reason = "permission_denied"

@@ -1,4 +1,4 @@
-"""Energy of a window from power samples: the trapezoid rule over the monotonic clock.
+"""Computes the energy of a window from power samples, by the trapezoid rule over the monotonic clock.
 
 The samples are interpolated at the exact edges. A value is as old as the meter's last update: times
 are moved back by the mean age, and half of the age's spread stays in the uncertainty.
@@ -93,7 +93,7 @@ def integrate_power(
 
 
 def mean_age_s(facts: Facts) -> float:
-    """How far a value read now lies back, on average: half of the meter's period and latency, and
+    """The mean age of a value when it is read: half of the meter's period and latency, and
     another half of a period where the value is the mean over one."""
     periods = 1.0 if facts.averages else 0.5
     return periods * facts.period_s + facts.latency_s / 2

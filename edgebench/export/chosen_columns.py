@@ -254,7 +254,7 @@ def _reward(row: Row, target_ns: float, exponent: float) -> list[_Cell]:
             found = math.inf
         if not math.isfinite(found):
             ratio = f"({ns / target_ns:.3g})**{exponent:g}"
-            raise UsageError(f"{row.id}: {ratio} is beyond all numbers", "try --exponent -0.07")
+            raise UsageError(f"{row.id}: {ratio} is too large for a number", "try --exponent -0.07")
         return found, ""
 
     unknown = row.unknown.get("latency_ns") or row.unknown.get("latency_ns.p50", "unknown")

@@ -36,7 +36,7 @@ def flat(row: Row, columns: Sequence[Column]) -> dict[str, Any]:
 
 
 def columns_of(rows: Sequence[Row]) -> list[Column]:
-    """All columns that a table of these rows has: the fixed ones, then one per axis."""
+    """The columns of a table of these rows: the fixed ones, then one per axis."""
     axes = sorted({axis for row in rows for axis in row.variant})
     return [*COLUMNS, *(_axis(axis, [row.variant.get(axis) for row in rows]) for axis in axes)]
 

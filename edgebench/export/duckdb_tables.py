@@ -89,7 +89,7 @@ def add_records(database: DuckDBPyConnection, files: Sequence[Path], count: int)
     ((found,),) = database.execute("SELECT count(*) FROM records").fetchall()
     if found != count:
         raise StoreError(
-            f"DuckDB takes {found} of {count} records", "select from `rows`, which has them all"
+            f"DuckDB read only {found} of {count} records", "select from `rows`, which has them all"
         )
 
 
@@ -177,7 +177,7 @@ def _no_pattern(name: str) -> str:
         return name
     if "\\" in name:
         raise UsageError(
-            f"{name}: DuckDB takes this name for a pattern", "rename the file or folder"
+            f"{name}: DuckDB reads this name as a pattern", "rename the file or folder"
         )
     return _PATTERN.sub(r"[\g<0>]", name)
 
@@ -210,7 +210,7 @@ def _readable(files: Sequence[Path]) -> Iterator[None]:
 
 def _sql_error(error: Exception) -> UsageError:
     text = str(error).strip()
-    fix = "`DESCRIBE rows` lists the columns; names with dots stand in double quotes: "
+    fix = "`DESCRIBE rows` lists the columns; names with dots need double quotes: "
     return UsageError(f"SQL: {text}", fix + 'SELECT id, "latency.p50_ns" FROM rows')
 
 

@@ -52,7 +52,8 @@ class ParquetFrame(Frame):
         missing = [name for name in _NEEDED if name not in self._types]
         if missing:
             raise StoreError(
-                f"{paths[0]}: no table of results: it has no column {missing[0]!r}", _EXPORT
+                f"{paths[0]}: this is not a table of results: it has no column {missing[0]!r}",
+                _EXPORT,
             )
         counted = ", ".join(f"count({_named(name)})" for name in _NEEDED)
         (counts,) = self._query(f"SELECT count(*), {counted} FROM {self._source}").fetchall()

@@ -69,7 +69,7 @@ _FIXES = {errno.EINVAL: "write the text to a file and give that", errno.EFBIG: _
 
 
 def unpacked(data: bytes, path: Path, max_bytes: int, error: type[EdgebenchError]) -> bytes:
-    """What gzip holds; data that is not packed as it is. Raises `error`, also for more than `max_bytes`."""
+    """Unpacks gzip; other data is returned unchanged. Raises `error`, also for more than `max_bytes`."""
     if not data.startswith(_GZIP):
         return data
     try:

@@ -1,4 +1,4 @@
-"""JSON in and out: lines as frozen types, with errors that say where (file, line, field, value)."""
+"""Reads and writes JSON lines as frozen types; errors name file, line, field and value."""
 
 from __future__ import annotations
 

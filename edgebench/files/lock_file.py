@@ -1,4 +1,4 @@
-"""Files that are locked: opened so that nobody else's file, and no link, is ever touched."""
+"""Opens lock files so that no link and no file of another user is ever touched."""
 
 from __future__ import annotations
 
@@ -47,6 +47,6 @@ def _check_own(
     facts: os.stat_result, path: Path, is_kind: Callable[[int], bool], kind: str
 ) -> None:
     if not is_kind(facts.st_mode) or facts.st_uid != os.geteuid():
-        raise PermissionError(errno.EPERM, f"is no {kind} of this user", str(path))
+        raise PermissionError(errno.EPERM, f"is not a {kind} of this user", str(path))
     if facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise PermissionError(errno.EPERM, "can be written by other users", str(path))

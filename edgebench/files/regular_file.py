@@ -1,4 +1,4 @@
-"""Opening files that people name: regular ones only, and no larger than their reader expects."""
+"""Opens files that users name: only regular files, no larger than their reader expects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stored results against absolute limits, and against a stored baseline where that means anything.
+"""Judges stored results by absolute limits, and by a stored baseline where that is meaningful.
 
 A machine drifts between two jobs by more than a regression is worth: latencies of two files are shown
 and not judged. Sizes, memory and quality do not drift; a limit that says "p99 <= 30 ms" holds or not.
@@ -65,7 +65,7 @@ def _holds(limit: Limit, value: float) -> bool:
 
 
 class CellRequirement(msgspec.Struct, frozen=True, kw_only=True):
-    """What a policy demands of the rows of one workload, of any backend and scenario; `sets` narrows them
+    """What a policy requires of the rows of one workload, of any backend and scenario; `sets` narrows them
     to variants that have one of the values of each axis."""
 
     workload: str
@@ -105,7 +105,7 @@ def judge_stored(
             if known is not None and known.status == "ok":
                 why = row.reasons[0].message if row.reasons else row.status
                 rows.append(
-                    _note(row, "invalid", f"it ran in the baseline, and cannot here: {why}")
+                    _note(row, "invalid", f"it ran in the baseline but cannot run here: {why}")
                 )
         else:
             rows += [_limited(row, limit) for limit in demands]
@@ -119,7 +119,10 @@ def judge_stored(
             rows.append(_note(row, "inconclusive", "the baseline has no such row on this device"))
     there = {(row.device, row.id) for row in candidate.rows}
     gone = [row for place, row in before.items() if place not in there and row.status == "ok"]
-    rows += [_note(row, "invalid", "in the baseline, and missing here") for row in gone]
+    rows += [
+        _note(row, "invalid", "the baseline has this row, and the candidate does not")
+        for row in gone
+    ]
     rows += _uncovered(candidate, cells)
     verdicts = [row.verdict for row in rows if row.judged]
     reasons = []

@@ -44,18 +44,18 @@ MetricName = Literal[
 
 
 class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Base of everything that a policy says."""
+    """Base of all types of a policy."""
 
 
 class Allowance(Spec, frozen=True, kw_only=True):
-    """What counts as the same, and what PASS must exclude. Shares; of a quality, points."""
+    """The change that counts as none (tau), and the one that PASS must rule out (delta): shares, or points of a quality."""
 
     tau: Share | None = None
     delta: Share | None = None
 
 
 class CellPolicy(Spec, frozen=True, kw_only=True):
-    """One workload of the gate, with what is special about it."""
+    """One workload of the gate, with its own settings."""
 
     workload: str
     set: dict[str, Scalar | list[Scalar]] = {}  # axes of both sides; lists multiply
@@ -110,14 +110,14 @@ def _impossible(policy: Policy, document: Document) -> Iterator[SpecError]:
     """Values of the right type that make no sense."""
     try:
         if budget_s_of(policy) <= 0:
-            yield document.error(("budget",), f"{policy.budget!r} is no time", "say 5min")
+            yield document.error(("budget",), f"{policy.budget!r} is not a time", "say 5min")
     except UsageError as error:
         yield document.error(("budget",), error.message, error.fix)
     if policy.suite is not None and policy.cells:
         yield document.error(("cells",), "a suite is given as well", "keep one of them")
     if (policy.build is None) != (policy.artifact is None):
         given, missing = ("build", "artifact") if policy.build else ("artifact", "build")
-        yield document.error((given,), f"goes with {missing!r}, which is missing")
+        yield document.error((given,), f"needs {missing!r}, which is missing")
     yield from _no_shares({"parity": policy.parity}, (), document)
     yield from _allowances(policy.tolerances, ("tolerances",), document)
     for index, cell in enumerate(policy.cells):

@@ -1,4 +1,4 @@
-"""A gate policy as requests: which cells, with which tolerances."""
+"""Turns a gate policy into requests: which cells to compare, with which tolerances."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from edgebench.planning.cells import known_axes
 def requests_of(
     policy: Policy, path: Path, base: Sequence[str] = (), head: Sequence[str] = ()
 ) -> list[Request]:
-    """One request for each entry of `cells`, or one for the suite or the model files.
+    """Makes one request for each entry of `cells`, or one for the suite or the model files.
 
     `base` and `head` take the place of the policy's own. Raises UsageError.
     """

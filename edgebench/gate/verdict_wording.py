@@ -1,4 +1,4 @@
-"""What every form of a gate's report says in the same words."""
+"""The wording that all forms of a gate's report share."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def verdict(row: GateRow) -> str:
 
 
 def sides(report: GateReport) -> list[str]:
-    """One line per side: what was asked for, and what ran. Stored results have none."""
+    """Makes one line per side: what was requested, and what ran. Stored results have none."""
     lines: list[str] = []
     if not report.tests:
         return lines
@@ -101,7 +101,7 @@ def _reach(report: GateReport) -> str:
 
 
 def facts(report: GateReport) -> str:
-    """What the numbers rest on: pairs, time, load, error rate."""
+    """The basis of the numbers: pairs, time, load, error rate."""
     if not report.tests:
         return "stored results: nothing was measured"
     pairs = max((row.pairs for row in report.cells if row.metric in LATENCIES), default=0)

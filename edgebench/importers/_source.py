@@ -1,4 +1,4 @@
-"""What all formats share: the file as read, its tables, and the making of a record."""
+"""What all importers share: reading the file and its tables, and making a record."""
 
 from __future__ import annotations
 
@@ -90,9 +90,9 @@ class SourceFile:
                 parse_number(str(text), self.mark) if isinstance(text, str) else _plain_number(text)
             )
         except TwoReadings as two:
-            self.bad(f"{what}: {two}", line, "--decimal point or --decimal comma tells")
+            self.bad(f"{what}: {two}", line, "say which with --decimal point or --decimal comma")
         if parsed is None:
-            self.bad(f"{what} is no number: {shown}", line)
+            self.bad(f"{what} is not a number: {shown}", line)
         value = parsed * unit
         if not math.isfinite(value) or value <= 0:
             self.bad(f"{what} must be above 0 and finite, not {shown}", line)
@@ -241,7 +241,7 @@ def _plain_value(value: Any, depth: int = 0) -> Any:
 
 
 def cell_value(cell: str) -> Any:
-    """What a cell holds that Python wrote: nothing, a number, a truth or a list; else its text."""
+    """The value of a cell that Python wrote: nothing, a number, a truth or a list; else its text."""
     words = {"": None, "None": None, "nan": None, "True": True, "False": False}
     if cell in words:
         return words[cell]
@@ -253,7 +253,7 @@ def cell_value(cell: str) -> Any:
 
 @dataclass(frozen=True)
 class Imports:
-    """The records of a file, and what to tell of the import."""
+    """The records of a file, and notes for the user."""
 
     records: list[Record]
     notes: list[str] = field(default_factory=list)
@@ -321,7 +321,7 @@ def first_few(notes: Sequence[str]) -> list[str]:
 
 
 def unnamed_note(records: Iterable[Record], told_by: str = "") -> list[str]:
-    """What to tell where a record's model is unknown: how to name it. `told_by`: another way of the tool's."""
+    """The note for a record of an unknown model: how to name it. `told_by`: another way of the tool's."""
     if not any(record.cell.title.startswith(UNKNOWN_MODEL) for record in records):
         return []
     ways = f"--model NAME does{f', and so does {told_by}' if told_by else ''}"
@@ -446,7 +446,7 @@ def _unknown(tool: str, reported: Reported, judged: bool) -> dict[str, str]:
     """Why what the source does not tell is unknown."""
     silent = f"{tool} does not tell"
     reasons = {
-        "model": "no model file is at hand: another tool's result",
+        "model": "the result of another tool comes without the model file",
         "effective": f"{silent} what the runtime really did",
         "memory_peak_bytes": silent,
         "memory.peak_min_bytes": silent,

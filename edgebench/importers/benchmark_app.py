@@ -379,7 +379,7 @@ def _of_reports(
 def _json_reports(source: SourceFile) -> Iterator[tuple[int | None, dict[str, Any]]]:
     for line, report in source.json_documents():
         if not isinstance(report, dict):
-            source.bad("a report that is no object", line)
+            source.bad("the report is not an object", line)
         if "detailed_performance" in report or "execution_results" not in report:
             source.bad("a report without execution_results", line, "give benchmark_report.json")
         yield line, report

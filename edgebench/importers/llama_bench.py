@@ -210,7 +210,7 @@ def _of_markdown(
         source.bad(f"no test {cells['test'][:40]!r}", line, "it looks like pp512 or tg128")
     rate = _MD_RATE.fullmatch(cells["t/s"])
     if rate is None:
-        source.bad(f"t/s is no rate: {cells['t/s'][:40]!r}", line, "it looks like 128.00 ± 0.30")
+        source.bad(f"t/s is not a rate: {cells['t/s'][:40]!r}", line, "it looks like 128.00 ± 0.30")
     kind, count, lump, depth = test.groups()
     return {
         **{_MD_NAMES.get(name, name): value for name, value in cells.items()},
@@ -250,7 +250,7 @@ def _record(source: SourceFile, line: int | None, test: Mapping[str, Any]) -> Re
         what += f", standard deviation {test['stddev_ts']}"
     notes = list(_NOTES)
     if prompt and generated:
-        notes.append("prompt and generation in one lump: neither rate is told")
+        notes.append("prompt and generation were timed together, so neither rate is known")
     gpu, cpu = str(test.get("gpu_info", "")), str(test.get("cpu_info", ""))
     started = str(test.get("test_time") or UNKNOWN)
     scenario = "offline"  # a rate over one lump of tokens, not a request of the scenario generate
@@ -309,7 +309,7 @@ def _count(source: SourceFile, line: int | None, test: Mapping[str, Any], key: s
     try:
         count = int(str(test[key]))
     except ValueError:
-        source.bad(f"{key} is no count: {str(test[key])[:40]!r}", line)
+        source.bad(f"{key} is not a count: {str(test[key])[:40]!r}", line)
     if not 0 <= count <= _MAX_COUNT:
         source.bad(f"{key} is below 0 or beyond any test: {count}", line)
     return count

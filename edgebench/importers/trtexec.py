@@ -147,7 +147,7 @@ def _of_log(source: SourceFile) -> Imports:
             notes.append(f"{run.name} gives no row: {_why(run)}")
     if not records:
         why = "; ".join(first_few(notes)) or "no performance summary"
-        source.bad(why, len(source.lines), "the run failed, or this is no trtexec log")
+        source.bad(why, len(source.lines), "the run failed, or this is not a trtexec log")
     return Imports(records, [*first_few(notes), *unnamed_note(records)])
 
 
@@ -190,15 +190,15 @@ def _of_run(source: SourceFile, run: _Run, summary: int) -> Record:
         text = _untold(text)
         if text == _OLD_END:
             break
-        if found := _THROUGHPUT.match(text):
-            rate = source.number(found[1], "Throughput", number)
+        if match := _THROUGHPUT.match(text):
+            rate = source.number(match[1], "Throughput", number)
             put_once(source, reported, "throughput", rate, "Throughput", number)
-            row["throughput (qps)"] = found[1]
-        elif found := _LATENCY.match(text):
-            for name, percentile, value in _STATISTIC.findall(found[1]):
+            row["throughput (qps)"] = match[1]
+        elif match := _LATENCY.match(text):
+            for name, percentile, value in _STATISTIC.findall(match[1]):
                 told_ms.append((name, percentile, value, number))
-        elif found := _OLD_STATISTIC.match(text):
-            told_ms.append((found[1], found[3], found[2], number))
+        elif match := _OLD_STATISTIC.match(text):
+            told_ms.append((match[1], match[3], match[2], number))
     for name, percentile, value, number in told_ms:
         row[f"latency {name} (ms)"] = value
         metric = "latency.p50" if name == "median" else f"latency.p{percentile}"

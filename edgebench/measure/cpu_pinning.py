@@ -44,7 +44,7 @@ def usable_cpus() -> int:
 
 
 def lock_folder() -> Path:
-    """One folder for all jobs of this user. One for all users would be a place where each of them could
+    """The lock folder of this user's jobs. One for all users would be a place where each of them could
     make the others open what is not theirs."""
     return Path(tempfile.gettempdir()) / f"edgebench-{os.geteuid()}"
 
@@ -95,7 +95,7 @@ def borrow(
     folder: Path | None = None,
     root: Path = LIVE,
 ) -> Iterator[tuple[int, ...]]:
-    """As many further cores as are held, for a moment: of the same memory node, and none that another job
+    """Borrows as many further cores as are held, for a moment: of the same memory node, and none that another job
     holds. Where there are not so many, those that are held."""
     folder = lock_folder() if folder is None else folder
     nodes = {_node(core, root) for core in held}

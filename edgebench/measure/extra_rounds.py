@@ -1,4 +1,4 @@
-"""Where more rounds go: to cells that leave the front or the choice open.
+"""Gives more rounds to the cells that leave the front or the choice undecided.
 
 Looking after every round and stopping at the first sure answer would be wrong more often than one look is.
 So a look demands `MAX_LOOKS` times as much as the final table does (Bonferroni over looks).

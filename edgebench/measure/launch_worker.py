@@ -1,4 +1,4 @@
-"""The parent: starts a worker, sleeps until it speaks, and turns whatever happens into a replicate."""
+"""The parent of a worker: starts it, sleeps until it reports, and turns its end into a replicate."""
 
 from __future__ import annotations
 

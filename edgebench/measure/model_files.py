@@ -1,4 +1,4 @@
-"""The parent's side of getting a cell's model file ready: build, freeze, quantise, convert.
+"""Prepares the model file of a cell: builds, freezes, quantises and converts it.
 
 The work is done in processes of its own, so that neither the parent nor a worker carries it.
 """
@@ -44,7 +44,7 @@ REFERENCE_SHARE = 0.5
 
 @dataclass(frozen=True)
 class Ready:
-    """A model file that a backend can open, and where it came from."""
+    """A model file that a backend can open, and how it was made."""
 
     prepared: PreparedModel
     model: ModelFile
@@ -63,7 +63,7 @@ NO_TIME = NotReady("failed", Reason(code=OUT_OF_TIME, message="there was no time
 
 
 class Preparer:
-    """Prepares models, each once. What a budget cut is no answer: it may be asked for again."""
+    """Prepares each model once. A preparation that the budget ended may be tried again."""
 
     def __init__(self, cache: Path) -> None:
         self._cache = cache

@@ -1,4 +1,4 @@
-"""Power modes of nvpmodel as variants: set for their cells, read back, and put back at the end.
+"""Sets the power modes of nvpmodel for their cells, reads them back, and restores the former one.
 
 The only place that changes a setting of the machine, and only where --set-power-mode allows it.
 """
@@ -74,7 +74,7 @@ class PowerModes:
             for number, handler in {**self._handlers, signal.SIGINT: interrupt}.items():
                 signal.signal(number, handler)
 
-    def enter(self, wanted: str) -> str:
+    def enter(self, name: str) -> str:
         """Sets the mode of that number or name. Returns its name as read back.
 
         Raises UnsupportedError where the board has no such mode, or does not take it.
@@ -82,30 +82,31 @@ class PowerModes:
         if not nvpmodel.is_jetson(self._machine):
             raise UnsupportedError(
                 "this machine has no power modes that edgebench can set",
-                "they are nvpmodel's, on a Jetson",
+                "edgebench sets the modes of nvpmodel, on a Jetson",
             )
         if self._former is None or self._former.number is None:
             raise UnsupportedError(
-                "the power mode of this machine cannot be read: nothing could put it back",
-                "`nvpmodel -q` must tell it",
+                "the power mode of this machine cannot be read, so it could not be restored",
+                "`nvpmodel -q` must print it",
             )
         known = nvpmodel.modes(self._machine)
-        mode = next((mode for mode in known if mode.is_called(wanted)), None)
+        mode = next((mode for mode in known if mode.is_called(name)), None)
         if mode is None or mode.number is None:
             listed = (
                 ", ".join(f"{mode.number} ({mode.name})" for mode in known) or "none are listed"
             )
-            raise UnsupportedError(f"no power mode {wanted!r} on this board: {listed}")
+            raise UnsupportedError(f"no power mode {name!r} on this board: {listed}")
         said = self._set(mode.number)
-        found = nvpmodel.current(self._machine)
-        if found is None or found.number != mode.number:
+        current = nvpmodel.current(self._machine)
+        if current is None or current.number != mode.number:
             raise UnsupportedError(
-                f"power mode {mode} was not taken; the mode is {found}" + (said and f": {said}"),
+                f"power mode {mode} was not accepted; the mode is {current}"
+                + (said and f": {said}"),
                 "run it as root"
                 if os.geteuid()
-                else "this change may want a reboot: set it by hand",
+                else "this change may need a reboot: set the mode yourself",
             )
-        return str(found)
+        return str(current)
 
     def restore(self) -> None:
         """Puts the former mode back. Raises DeviceStateError where it does not come back."""
@@ -116,7 +117,7 @@ class PowerModes:
         found = nvpmodel.current(self._machine)
         if found is None or found.number != former.number:
             raise DeviceStateError(
-                f"the power mode was {former} and could not be put back: it is {found}"
+                f"the power mode was {former} and could not be restored: it is {found}"
                 + (said and f": {said}"),
                 f"sudo nvpmodel -m {former.number}",
             )

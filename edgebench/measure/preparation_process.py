@@ -17,7 +17,7 @@ from edgebench.record import Reason
 
 @dataclass(frozen=True)
 class Allowance:
-    """What a child may take."""
+    """The time and memory that a child may use."""
 
     time_out_s: float  # of silence, before it counts as a hang
     memory_limit_bytes: int | None = None

@@ -41,7 +41,7 @@ def disturbed(replicate: Replicate) -> bool:
 
 
 def lost_share(replicate: Replicate) -> float:
-    """Of the window, how long its thread was ready to run and had no core."""
+    """The share of the window in which its thread was ready to run but had no core."""
     counted = replicate.accounts
     if counted is None or counted.waited_ns is None or counted.wall_ns <= 0:
         return 0.0
@@ -101,7 +101,7 @@ def _descheduled(replicate: Replicate) -> list[Reason]:
 
 
 def valid_replicates(replicates: Sequence[Replicate]) -> list[Replicate]:
-    """Those that judge the cell: no re-run took their place."""
+    """The replicates that judge the cell, because no re-run replaced them."""
     by = _superseded(replicates)
     return [replicate for replicate in replicates if replicate.index not in by]
 

@@ -103,7 +103,10 @@ class Prepared:
 
 @dataclass
 class Target:
-    """A cell on its way to a record. One with neither `job` nor `prepare` cannot run, and `reasons` say why."""
+    """The state of a cell during a run, until its record is written.
+
+    A target with neither `job` nor `prepare` cannot run, and `reasons` say why.
+    """
 
     cell: CellFacts
     model: ModelFacts | None = None
@@ -205,7 +208,7 @@ class Target:
 
 
 class Keeper(Protocol):
-    """Where results go as soon as they exist."""
+    """Receives results as soon as they exist, to keep them."""
 
     @property
     def lock_fd(self) -> int: ...
@@ -226,7 +229,7 @@ class Outlook:
 
 @dataclass(frozen=True)
 class Shortened:
-    """What the budget cut of a run."""
+    """What a run could not measure within its budget."""
 
     unreached: int  # cells without any replicate
     few: int  # cells with fewer replicates than were asked for
@@ -238,7 +241,7 @@ class Shortened:
 
 
 class Watcher(Protocol):
-    """Who shows how far the run is."""
+    """Receives the progress of a run, to show it to the user."""
 
     def begins(self, outlook: Outlook) -> None: ...
     def prepares(self, target: Target) -> None: ...
@@ -837,7 +840,7 @@ def precise(replicates: Sequence[Replicate], settings: Settings) -> bool:
 
 
 def half_width(replicates: Sequence[Replicate], settings: Settings) -> float | None:
-    """Of the interval of the chosen percentile, as a share; None: there is no interval yet."""
+    """Half-width of the interval of the chosen percentile, as a share; None if there is no interval yet."""
     permille = round(settings.percentile * 1000)
     values = [
         stats.percentile(sorted(replicate.samples_ns), permille)

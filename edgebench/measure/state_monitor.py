@@ -1,4 +1,4 @@
-"""Watching over the machine: what happened to it while a worker measured, and since the run began."""
+"""Monitors the machine's state while a worker measures, and since the run began."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HEAT = frozenset(
 
 
 class StateMonitor:
-    """From before a worker starts until after it ended; `tick` once a second in between."""
+    """Monitors from before a worker starts until after it ended; call `tick` once a second meanwhile."""
 
     def __init__(self) -> None:
         self._gauges = machine_state.Gauges()

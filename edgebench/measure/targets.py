@@ -1,4 +1,4 @@
-"""From cells of the plan to targets that workers can measure: assets fetched, models made ready."""
+"""Turns planned cells into targets that workers can measure: fetches assets and prepares models."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ JUDGED_TOKENS = 900
 
 
 def facts_of(cell: Cell) -> CellFacts:
-    """What a record says of its cell."""
+    """The facts of a cell for its record."""
     return CellFacts(
         id=cell.id,
         workload=cell.workload.name,

@@ -1,4 +1,4 @@
-"""The time for a measurement, and what it does not count: downloads, installations, builds, waits."""
+"""Tracks the time budget of a measurement, without downloads, installations, builds and waits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Waits until others leave the machine alone, for so long as the user says, and says what came of it."""
+"""Waits until other programs are idle, up to the user's limit, and reports the outcome."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BUSY_LIMIT = 0.05
 
 
 def look() -> str:
-    """What others took of this machine in the next seconds, as far as it is too much; "" where it is quiet.
+    """Watches the machine for some seconds. Says what other programs use too much of; "" if it is quiet.
 
     Nothing of a run works meanwhile. Load averages would still tell of its own work.
     """
@@ -35,16 +35,16 @@ def look() -> str:
     idle = spent["idle"] + spent.get("iowait", 0.0)
     steal = spent.get("steal", 0.0)
     busy = 1 - (idle + steal) / total if total > 0 else 0.0
-    found = []
+    causes = []
     if busy > BUSY_LIMIT:
-        found.append(f"others use {busy:.0%} of the CPUs")
+        causes.append(f"others use {busy:.0%} of the CPUs")
     if total > 0 and steal / total > STEAL_LIMIT:
-        found.append(f"{steal / total:.1%} of the CPU time was stolen")
+        causes.append(f"{steal / total:.1%} of the CPU time was stolen")
     if waited is not None and waited_since is not None:
         percent = (waited_since - waited) / (LOOK_S * 1e6) * 100
         if percent > PRESSURE_LIMIT_PERCENT:
-            found.append(f"tasks waited for a CPU {percent:.0f} % of the time")
-    return ", ".join(found)
+            causes.append(f"tasks waited for a CPU {percent:.0f} % of the time")
+    return ", ".join(causes)
 
 
 def _waited_us() -> int | None:
@@ -56,7 +56,7 @@ def _waited_us() -> int | None:
 
 @dataclass
 class Quiet:
-    """The time that a run may wait for a quiet machine, all waits together."""
+    """The time that all waits of a run for a quiet machine may take together."""
 
     limit_s: float = 0.0
     say: Callable[[str], None] = lambda text: None
@@ -81,4 +81,6 @@ class Quiet:
                 told_s = self.clock()
             told = found
         if told:
-            self.say(f"not quiet within {self.limit_s:g} s ({told}): measuring all the same")
+            self.say(
+                f"the machine was not quiet within {self.limit_s:g} s ({told}): measuring anyway"
+            )

@@ -1,4 +1,4 @@
-"""What the parent and a worker say to each other: JSON lines over two pipes."""
+"""The messages between the parent and a worker: JSON lines over two pipes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from edgebench.task import InputRange
 
 
 class GenerateJob(msgspec.Struct, frozen=True, kw_only=True):
-    """What is asked of a decoder in each request."""
+    """The parameters of each request to a decoder."""
 
     prompt_tokens: int
     new_tokens: int
@@ -74,7 +74,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Done(msgspec.Struct, frozen=True, tag="done"):
-    """The worker's last word."""
+    """The worker's last message."""
 
     replicate: Replicate
     inputs_sha256: str | None = None

@@ -1,4 +1,4 @@
-"""What a parent sees of its worker from outside: when it was stopped, and whether its clock is the machine's.
+"""Observes a worker from its parent: whether it was stopped, and whether its clock is the machine's.
 
 Parent and worker read the same monotonic clock, so what a worker says it is by its clock when it speaks
 can be at most the time at which its words arrive, and is less by the time they took. A clock that
@@ -102,7 +102,7 @@ def clock_reason(lag_ns: int | None, since_ns: int) -> Reason | None:
     return Reason(
         code="clock_disagrees",
         message="the clock in the measured process went slower or faster than this machine's (clock_lag_ns "
-        "of the replicate): its latencies are no times",
+        "of the replicate): its latencies cannot be trusted",
         fix="a backend or a library that it loads replaces the functions of `time`: it must not",
     )
 

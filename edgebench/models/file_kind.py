@@ -1,4 +1,4 @@
-"""What a model file is, by its name and its first bytes: its format, or something in a model's place."""
+"""Detects the format of a model file by its name and first bytes, and what else lies in its place."""
 
 from __future__ import annotations
 
@@ -46,7 +46,9 @@ def check_mark(path: Path, form: str) -> None:
     """Raises EdgebenchError where a file lacks the mark that its format begins with."""
     place, mark = _MARKS.get(form, (0, b""))
     if _head(path)[place : place + len(mark)] != mark:
-        raise EdgebenchError(f"{path} is no {form} file: it has no mark {mark.decode()}", _AGAIN)
+        raise EdgebenchError(
+            f"{path} is not a {form} file: the mark {mark.decode()} is missing", _AGAIN
+        )
 
 
 def _head(path: Path) -> bytes:

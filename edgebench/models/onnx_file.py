@@ -50,7 +50,7 @@ def load_model(path: Path, *, weights: bool = True) -> ModelProto:
 
 
 def damage_kinds() -> tuple[type[Exception], ...]:
-    """What `onnx`, protobuf and ONNX Runtime raise over models that are damaged, or too large for the
+    """The exceptions that `onnx`, protobuf and ONNX Runtime raise for models that are damaged, or too large for the
     memory, beside what is caught where it arises."""
     import onnx
     from google.protobuf.message import Error
@@ -180,7 +180,7 @@ def _external_place(tensor: Any, path: Path) -> _ExternalPlace:
         offset = int(facts.get("offset", "0"))
         length = int(facts.get("length", str(size - offset)))
     except ValueError:
-        raise _not_a_model(path, f"the place of tensor {tensor.name!r} is no number") from None
+        raise _not_a_model(path, f"the place of tensor {tensor.name!r} is not a number") from None
     if offset < 0 or length < 0 or offset + length > size:
         raise EdgebenchError(
             f"{file} ends before tensor {tensor.name!r} of {path.name} does: it has {size} bytes, "
@@ -484,25 +484,25 @@ def _named_axes(
 
 def _fixed_shape(
     value: ValueInfoProto,
-    wanted: Sequence[int | str] | None,
+    requested: Sequence[int | str] | None,
     named: Mapping[str, int],
     batch: int,
 ) -> list[int]:
     if declared_shape(value) is None:
-        if wanted is None:
+        if requested is None:
             raise UsageError(
                 f"input {value.name!r} has no shape in the model, not even its number of axes",
                 fix=f"--shape {value.name}=1,3,224,224 with every size of yours, "
                 f"or --shape {value.name}=scalar",
             )
-        return [_size(value.name, size, batch) for size in wanted]
+        return [_size(value.name, size, batch) for size in requested]
     shape = []
     for axis, dim in enumerate(value.type.tensor_type.shape.dim):
         declared = _declared(dim)
-        if wanted is not None:
-            size = _size(value.name, wanted[axis], batch)
+        if requested is not None:
+            size = _size(value.name, requested[axis], batch)
             if declared is not None and declared != size:
-                raise _does_not_fit(value.name, axis, declared, wanted[axis], size)
+                raise _does_not_fit(value.name, axis, declared, requested[axis], size)
         elif declared is not None:
             size = declared
         elif dim.dim_param in named:
@@ -690,7 +690,7 @@ _DAMAGED = "INVALID_GRAPH", "INVALID_PROTOBUF", "Invalid model"
 
 
 def refusal(error: Exception, what: str) -> EdgebenchError:
-    """What ONNX Runtime's refusal of a file means: that it is damaged, or asks for more than there is."""
+    """Classifies ONNX Runtime's refusal of a file: that it is damaged, or asks for more than there is."""
     message = f"{what}: {_first_line(error)}"
     damaged = any(sign in message for sign in _DAMAGED)
     if damaged and "No Op registered" not in message:

@@ -1,4 +1,4 @@
-"""How far two answers lie apart: one number for each output."""
+"""Measures how far two answers differ: one number for each output."""
 
 from __future__ import annotations
 

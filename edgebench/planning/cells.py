@@ -1,4 +1,4 @@
-"""Workloads x backends x variants x scenarios -> cells, each with the reason where it cannot run.
+"""Plans cells from workloads, backends, variants and scenarios; a cell that cannot run says why.
 
 The plan reads what backends say about themselves and opens none. What a person asked for and nobody
 can do is an error; what one backend cannot do is a cell `unsupported`, and stays visible.
@@ -89,7 +89,7 @@ def plan(
     set_power_mode: bool = False,
     load_backend: Callable[[str], Backend] = registry.load,
 ) -> list[Cell]:
-    """All cells, in an order that depends on the arguments alone.
+    """Plans all cells, in an order that depends on the arguments alone.
 
     `suite` picks workloads, variants and scenarios; `sets` replaces axes or adds them; `scenarios`
     replaces those of the workloads; `rate_per_s` paces `single_stream`; `set_power_mode` allows the
@@ -108,7 +108,9 @@ def plan(
         for scenario in unique(scenarios or part.scenarios or workload.scenarios)
     ]
     if rate_per_s is not None and all(cell.rate_per_s is None for cell in cells):
-        raise UsageError("a rate paces single_stream only", "add --scenario single_stream")
+        raise UsageError(
+            "--rate applies to the scenario single_stream only", "add --scenario single_stream"
+        )
     _check_power_modes(cells, set_power_mode)
     return cells
 
@@ -118,13 +120,14 @@ def _check_power_modes(cells: Sequence[Cell], allowed: bool) -> None:
     asked = any(POWER_MODE in cell.variant for cell in cells)
     if asked and not allowed:
         raise UsageError(
-            "power_mode is an axis, and the machine's power mode is set only on request",
-            "add --set-power-mode (it needs root; the former mode is put back), or set the mode "
+            "the axis power_mode changes the machine's power mode, which needs your consent",
+            "add --set-power-mode (it needs root; the former mode is restored), or set the mode "
             "yourself and leave power_mode out",
         )
     if allowed and not asked:
         raise UsageError(
-            "--set-power-mode without a power mode", "add --set power_mode=0,1 (numbers or names)"
+            "--set-power-mode needs the axis power_mode",
+            "add --set power_mode=0,1 (numbers or names)",
         )
 
 

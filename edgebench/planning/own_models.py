@@ -1,4 +1,4 @@
-"""A user's own model file as a workload, without YAML: `--model`."""
+"""Makes a workload of a user's own model file, without YAML (`--model`)."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _OWN_DECODER = Quality(
 
 
 class OwnInputs(msgspec.Struct, frozen=True, kw_only=True):
-    """What seeded inputs of a model file are drawn from, or the user's own in their place."""
+    """The ranges of generated inputs of a model file, or the user's own inputs."""
 
     ranges: dict[str, Any] = {}  # as `parse_ranges` reads them
     file: Path | None = None
@@ -83,11 +83,11 @@ def workload_for_model(
     if (inputs.ranges or inputs.file) and (generating or task is not None):
         whose = "a decoder has prompts" if generating else "the task makes its inputs itself"
         raise UsageError(
-            f"--range and --inputs are for seeded inputs, and {whose}", "leave them out"
+            f"--range and --inputs apply to generated inputs, but {whose}", "leave them out"
         )
     if inputs.ranges and inputs.file:
         raise UsageError(
-            "--inputs gives every value, and --range what they are drawn from", "keep one of them"
+            "--inputs gives every value, so --range has nothing to draw", "keep one of them"
         )
     _check_names(origin, shapes, inputs)
     own = {} if inputs.file is None else {"inputs": _file_asset(inputs.file)}

@@ -1,4 +1,4 @@
-"""What `--set`, `--shape` and `--range` may say: values as they are typed, and what no chosen backend can do."""
+"""Parses `--set`, `--shape` and `--range`, and refuses what no chosen backend can do."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _ELSEWHERE = {"scenario": "--scenario", "backend": "--backend", "rate": "--rate"
 
 @dataclass(frozen=True)
 class Runtime:
-    """A backend as the plan sees it."""
+    """What the plan needs to know of a backend."""
 
     spec: str
     backend: Backend
@@ -65,7 +65,7 @@ def parse_sets(items: Sequence[str]) -> dict[str, list[Scalar]]:
         axis, equals, text = item.partition("=")
         axis = axis.strip()
         if not axis or not equals:
-            raise UsageError(f"--set {item!r} is no axis and values", "write it like threads=1,2")
+            raise UsageError(f"--set {item!r} is not AXIS=VALUES", "write it like threads=1,2")
         values = [value.strip() for value in _split(text)]
         if "" in values:
             raise UsageError(f"--set {item!r} has an empty value", "write it like threads=1,2")
@@ -182,7 +182,7 @@ def _fitted(option: Option, value: Scalar) -> Scalar:
 
 
 def option_problem(option: Option, value: Scalar) -> str:
-    """Why the option cannot have this value, or ""."""
+    """The reason why the option cannot have this value, or ""."""
     if option.accepts(value):
         return ""
     if option.choices and isinstance(value, str):

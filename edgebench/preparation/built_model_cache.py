@@ -1,4 +1,4 @@
-"""A cache of made files: one folder per key, complete or absent, checked whenever it is read."""
+"""Caches built files: one folder per key, complete or absent, verified at every use."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PARTIAL = ".partial-"
 
 
 class Made(msgspec.Struct, frozen=True, kw_only=True):
-    """What a maker says of what it made."""
+    """What a builder reports about its files."""
 
     facts: dict[str, Any]
     #: Files elsewhere that the entry stands for: absolute path -> sha256.

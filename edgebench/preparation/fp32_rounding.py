@@ -1,4 +1,4 @@
-"""What rounding in fp32 alone moves the outputs of a model by, on this machine."""
+"""Measures how much fp32 rounding alone changes the outputs of a model on this machine."""
 
 from __future__ import annotations
 

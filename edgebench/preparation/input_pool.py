@@ -23,7 +23,7 @@ POOL_BYTES = 32 * 2**20  # the pool is part of the memory that is measured: it s
 
 
 def stack(items: Sequence[Feeds]) -> Feeds:
-    """One query from single items: their leading axes are joined.
+    """Makes one query from single items by joining their leading axes.
 
     A scalar has no axis to join: it is one value of the whole query. Raises UnsupportedError where the
     items differ in it.

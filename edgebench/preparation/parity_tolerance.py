@@ -123,7 +123,7 @@ def _nudged(feeds: Arrays) -> Arrays:
 
 
 def unmeasured(path: Path) -> Parity:
-    """What is known of a model that nobody has run."""
+    """The parity of a model that was not run."""
     from edgebench.models.onnx_file import load_model
     from edgebench.preparation.quantization_noise import jittered
 

@@ -104,7 +104,7 @@ class PreparedModel(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PrepareFailure(msgspec.Struct, frozen=True, kw_only=True):
-    """Why there is no model: `unsupported` if this model cannot be had this way, else `failed`."""
+    """Why there is no model: `unsupported` if it cannot be made in this way, else `failed`."""
 
     error: str
     fix: str = ""

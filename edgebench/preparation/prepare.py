@@ -1,4 +1,4 @@
-"""Makes the model file a cell runs: build, fix shapes, quantise, and the reference of parity.
+"""Makes the model file that a cell runs: builds it, fixes shapes, quantises, and computes the reference of parity.
 
 Runs in a process of its own, `python -m edgebench.preparation.prepare PARENT_PID MEMORY_LIMIT`: a PrepareJob as
 JSON on stdin, a line on stdout for each step that it begins, and a last one, a PreparedModel (exit code 0)
@@ -103,7 +103,7 @@ def prepare(job: PrepareJob, say: Say = lambda step: None) -> PreparedModel:
             raise EdgebenchError(f"{place}: {words}", "correct the task") from error
         if isinstance(error, onnx_file.damage_kinds()):
             raise EdgebenchError(
-                f"{job.source} cannot be made ready: {words}",
+                f"{job.source} cannot be prepared: {words}",
                 "check the file: python -m onnx.bin.checker FILE, or export it again",
             ) from error
         raise
@@ -114,7 +114,7 @@ def _prepared(job: PrepareJob, store: Cache) -> PreparedModel:
         return _decoder(job, store)
     if job.precision not in PRECISIONS:
         raise UnsupportedError(
-            f"no way to make precision {job.precision!r}{did_you_mean(job.precision, PRECISIONS)}"
+            f"no precision {job.precision!r} can be made{did_you_mean(job.precision, PRECISIONS)}"
         )
     if job.format != "onnx":
         return _native(job)
@@ -170,7 +170,7 @@ def _native(job: PrepareJob) -> PreparedModel:
     check_mark(source, job.format)
     if job.precision != "as-is" or job.batch != 1:
         raise UnsupportedError(
-            f"a {job.format} file is used as it came: no other precision, and batch 1",
+            f"a {job.format} file is used unchanged: it has no other precision, and batch 1 only",
             fix="--set precision=as-is --set batch=1",
         )
     return PreparedModel(
@@ -207,7 +207,7 @@ def _decoder(job: PrepareJob, store: Cache) -> PreparedModel:
     check_arrived(source)
     if job.format != "gguf" and job.precision != "as-is":
         raise UnsupportedError(
-            f"a decoder in {job.format} is used as it came: no other precision",
+            f"a decoder in {job.format} is used unchanged: it has no other precision",
             fix="--set precision=as-is",
         )
     data = {name: Path(path) for name, path in job.data.items()}
@@ -323,7 +323,9 @@ def _builder(name: str) -> Callable[[Path, Path], None]:
         raise UsageError(f"no builder {name!r}{did_you_mean(name, _builders())}") from None
     build: Callable[[Path, Path], None] | None = getattr(module, "build", None)
     if build is None:
-        raise UsageError(f"edgebench.models.{name} is no builder{did_you_mean(name, _builders())}")
+        raise UsageError(
+            f"edgebench.models.{name} is not a builder{did_you_mean(name, _builders())}"
+        )
     return build
 
 
@@ -559,7 +561,7 @@ def _rounding(job: PrepareJob, store: Cache, single: _Model, reference: _Referen
 
 @dataclass(frozen=True)
 class _Answers:
-    """What a model answers, whether that is always the same, and what it can tell."""
+    """The answers of a model, whether they are repeatable, and what they can show."""
 
     outputs: list[Outputs]
     constant: bool
@@ -608,7 +610,7 @@ def _answers(model: _Model, task: Task, say: Callable[[], object]) -> _Answers:
             f"evaluator ({_first_line(error)})"
         )
         return _Answers([], False, unmeasured(model.path), note)
-    note = f"outputs are held against ONNX's own evaluator: ONNX Runtime cannot run the model ({refusal})"
+    note = f"outputs are compared with those of ONNX's own evaluator: ONNX Runtime cannot run the model ({refusal})"
     parity = msgspec.structs.replace(answers.parity, evaluated=True)
     return replace(answers, parity=parity, note=note)
 

@@ -102,7 +102,7 @@ def _linux(machine: Machine, facts: _Facts) -> None:
     no_cpuinfo = (
         f"/proc/cpuinfo: {proc_files.problem(machine.root / 'proc/cpuinfo') or 'not listed'}"
     )
-    facts.put("machine", _architecture(machine), "the tree does not tell the architecture")
+    facts.put("machine", _architecture(machine), "the copied tree does not state the architecture")
     facts.put("cpu_model", cpu_facts.model(cpuinfo), no_cpuinfo)
     facts.put("isa", cpu_facts.isa(cpuinfo), no_cpuinfo)
     facts.put(

@@ -1,4 +1,4 @@
-"""Whether this process is one of the machine's own kind, or another machine is played to it.
+"""Detects whether this process is emulated.
 
 The kernel tells what it was built for, a process what it is: where the two differ, the process is
 emulated (QEMU's user mode, Rosetta) or of the narrower kind that its kernel runs as well. A kernel that
@@ -21,7 +21,7 @@ _NARROW = {"x86_64": ("i386", "i486", "i586", "i686"), "aarch64": ("arm",)}
 
 @dataclass(frozen=True)
 class Process:
-    """What this process takes itself for."""
+    """The machine that this process was built for."""
 
     machine: str  # as `uname` says it to this process
     bits: int  # of a pointer

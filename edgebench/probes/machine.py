@@ -1,4 +1,4 @@
-"""Where a probe looks: a file-system tree and, on the live machine only, a few commands."""
+"""What probes read: a file-system tree and, only on the live machine, a few commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The state of the machine: checks around a whole run, counters and gauges around every replicate."""
+"""Checks the state of the machine around a run, and reads counters and gauges around each replicate."""
 
 from edgebench.probes.preflight import postflight, preflight
 from edgebench.probes.snapshot import Snapshot, snapshot

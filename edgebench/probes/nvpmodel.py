@@ -1,4 +1,4 @@
-"""Power modes of a Jetson: which there are, and which one is set. Reads only."""
+"""Reads the power modes of a Jetson, and which one is set."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def read_int(path: Path, base: int = 10) -> int | None:
 
 
 def problem(path: Path) -> str:
-    """Why `path` cannot be read ("no such file or directory", ...), or "" where it can."""
+    """The reason why `path` cannot be read ("no such file or directory", ...), or "" if it can."""
     try:
         _read_bytes(path, 1)
     except OSError as error:

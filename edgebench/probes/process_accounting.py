@@ -27,7 +27,7 @@ def raw_clock_ns() -> int | None:
 
 
 def asleep_ns() -> int:
-    """How long the machine has slept since it was started; 0 where it does not tell."""
+    """Nanoseconds that the machine has slept since it was started; 0 if it does not say."""
     return 0 if _BOOT is None else _gettime_ns(_BOOT) - _gettime_ns(time.CLOCK_MONOTONIC)
 
 

@@ -1,4 +1,4 @@
-"""Memory of this process. Runs inside the worker, so it imports next to nothing."""
+"""Reads the memory of this process. It runs in the worker, so it imports next to nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long this thread was ready to run and had no core. Runs inside an arm, between two clock reads."""
+"""Reads how long this thread was ready to run but had no core. Runs in an arm, between two clock reads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the difference between two snapshots of one machine says."""
+"""Finds what changed on a machine between two snapshots."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def cooled(checks: Sequence[StateCheck]) -> bool:
 
 
 def without_cooling(modes: Mapping[str, str]) -> dict[str, str]:
-    """Of `Snapshot.modes` what heat does not move."""
+    """The entries of `Snapshot.modes` that heat does not change."""
     return {name: setting for name, setting in modes.items() if not name.endswith(_COOLS)}
 
 
 def compare(before: Snapshot, after: Snapshot) -> list[StateCheck]:
-    """What happened between two snapshots of one machine.
+    """Checks what happened between two snapshots of one machine.
 
     `invalid`: throttling, or a setting that changed. `warn`: stolen CPU time, swapping, tasks that
     waited for a CPU (the worker's own threads among them). `unknown`: a counter that disappeared or

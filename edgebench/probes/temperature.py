@@ -1,4 +1,4 @@
-"""How hot the chip is: the hottest sensor of CPU or GPU, in degrees Celsius.
+"""Reads the temperature of the chip: the hottest sensor of CPU or GPU, in degrees Celsius.
 
 Sensors of disks, radios and batteries are left out, and so are `acpitz`, the firmware's idea of the
 case, which may read -44 degrees, and Jetsons' `PMIC-Die`. A power-gated engine answers EAGAIN and has
@@ -45,7 +45,7 @@ class Thermometer:
         """`gpu_used`: ask NVIDIA's GPUs as well, which loads a library into this process."""
         machine = Machine.at(root, platform=platform, nvml=nvml)
         if machine.macos:
-            return cls((), why_none="macOS tells no temperature without root")
+            return cls((), why_none="macOS reports no temperature without root")
         sensors = (*_zones(machine), *_chips(machine))
         library = machine.nvml() if gpu_used and machine.nvidia else None
         none = not sensors and library is None

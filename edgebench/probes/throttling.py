@@ -1,4 +1,4 @@
-"""Signs of throttling that no counter remembers: they show only while it lasts.
+"""Watches signs of throttling that no counter keeps: they show only while it lasts.
 
 Looked at before a replicate, once a second while it runs (what costs no process), and after it.
 """
@@ -104,7 +104,7 @@ def cooling_devices(machine: Machine) -> list[tuple[str, Path]]:
 
 
 def cooling(devices: Sequence[tuple[str, Path]]) -> str | None:
-    """Which of them are slowed down now; a state below 0 (an idle intel_powerclamp) is none."""
+    """Names the cooling devices that slow a processor down now; a state below 0 (an idle intel_powerclamp) is none."""
     states = [(name, proc_files.read_int(path)) for name, path in devices]
     slowed = [
         f"{name} is slowed down to state {state}" for name, state in states if state and state > 0

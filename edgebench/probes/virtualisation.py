@@ -1,4 +1,4 @@
-"""Whether this is a virtual machine, and what says so."""
+"""Detects whether this is a virtual machine, with the evidence."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _without_flag(machine: Machine, product: str) -> Virtualisation:
     times = fields((machine.read("proc/stat") or "").replace(" ", ":", 1)).get("cpu", "").split()
     if len(times) > _STEAL and times[_STEAL] != "0":
         return Virtualisation(True, "/proc/stat: a hypervisor has taken CPU time (steal)")
-    return Virtualisation(None, "no CPU flags, device tree or DMI strings to tell from")
+    return Virtualisation(None, "there are no CPU flags, device tree or DMI strings to decide it")
 
 
 def _macos(machine: Machine) -> Virtualisation:

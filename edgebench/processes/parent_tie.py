@@ -1,4 +1,4 @@
-"""The ties of a child to its parent: it ends when the parent does, and before it when memory runs out."""
+"""Ties a child to its parent: it ends when the parent does, and before it when memory runs out."""
 
 from __future__ import annotations
 

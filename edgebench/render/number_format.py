@@ -1,4 +1,4 @@
-"""Values of metrics as people read them: three digits, the unit that keeps them short, and the interval."""
+"""Formats values of metrics for people: three digits, in the unit that keeps them short, with their interval."""
 
 from __future__ import annotations
 

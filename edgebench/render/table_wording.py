@@ -1,4 +1,4 @@
-"""What every text form of the table says in the same words."""
+"""The wording that all text forms of the table share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Records -> the model of a report. One pass over the records; samples are condensed at the end."""
+"""Builds the model of a report in one pass over the records; samples are condensed at the end."""
 
 from __future__ import annotations
 

@@ -334,7 +334,7 @@ def ecdf() -> Spec:
 
 
 def histogram() -> Spec:
-    """Where the samples of each row lie; one panel a row, on one axis."""
+    """The histogram of each row's samples; one panel per row, on one axis."""
     panel = {
         "width": slot("width"),
         "height": 54,
@@ -487,7 +487,7 @@ def energy() -> Spec:
 
 
 def roofline() -> Spec:
-    """What the device can reach, and what the rows reach of it."""
+    """The roofline chart: what the device can reach, and what the rows reach of it."""
     log = {"type": "log", "nice": False}
     x = _number("x", title="operations per byte", scale=log)
     y = _number("y", title="GOP/s", scale=log)
@@ -578,7 +578,7 @@ def cost_fit() -> Spec:
     x = _number("tokens", title=slot("x_title"), scale={"zero": False, "nice": True})
     y = _number("measured_ms", title="ms", scale={"zero": False, "nice": True})
     return _chart(
-        "Measured times over lengths and the line fitted to them; thin lines are what it leaves over.",
+        "Measured times over lengths and the line fitted to them; thin lines are the residuals.",
         layer=[
             {
                 "data": {"name": "cost"},

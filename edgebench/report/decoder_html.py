@@ -27,7 +27,7 @@ _LEGEND = (
 
 
 def links(report: Report) -> str:
-    """Of these sections, for the contents."""
+    """The links to these sections, for the table of contents."""
     found = '<a href="#decoders">Language models</a>' if report.decoders else ""
     return found + ('<a href="#scaling">Tokens and votes</a>' if report.scalings else "")
 

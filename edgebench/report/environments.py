@@ -1,4 +1,4 @@
-"""What differs between the places a report's rows come from: its devices, or the runs of one."""
+"""Finds what differs between the devices of a report, or between the runs of one device."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ _RIGHT = ' style="text-align:right"'
 
 
 def summary(table: Table, notes: Sequence[str]) -> str:
-    """How many rows of what there are, and what to deploy: a few lines."""
+    """Says in a few lines how many rows there are, and what to deploy."""
     workloads = {row.workload for row in table.rows}
     ranked = sum(row.ranked for row in table.rows)
     rows, where = _count(len(table.rows), "row"), _count(len(table.devices), "device")

@@ -24,7 +24,7 @@ def figured(figure: Figure) -> str:
 
 
 def because(row: ReportRow) -> str:
-    """Why a row does not compete."""
+    """Says why a row does not compete."""
     return "; ".join(each.words for each in row.because)
 
 

@@ -75,7 +75,7 @@ class Figure(Part, frozen=True, array_like=True):
 
 
 class Because(Part, frozen=True, kw_only=True, omit_defaults=True):
-    """Why a row does not compete."""
+    """The reason why a row does not compete."""
 
     code: str
     words: str

@@ -17,7 +17,7 @@ _MIB = 2**20
 
 
 def numbers(row: Row, speed: Metric | None = None) -> Numbers:
-    """In the units of the charts, to six digits; the latency is that of the metric `speed`."""
+    """The numbers of a row in the units of the charts, to six digits; the latency is that of the metric `speed`."""
     ns, memory, energy = row.latency_ns, row.memory, row.energy
     latency = speed if speed is not None and speed.unit == "ns" else METRICS["latency.p50"]
     joules, spread = energy.j_per_inference, energy.uncertainty_j

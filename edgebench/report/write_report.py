@@ -1,4 +1,4 @@
-"""A report into its file, whole or not at all."""
+"""Writes a report to its file, completely or not at all."""
 
 from __future__ import annotations
 

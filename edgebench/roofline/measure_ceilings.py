@@ -54,20 +54,20 @@ def calibrate(
         raise EdgebenchError("ONNX Runtime is not installed", "pip install onnxruntime")
     counts = sorted({1, usable_cpus()})
     settings = [(what, threads) for what in KINDS for threads in counts]
-    found: dict[tuple[What, int], list[Rate]] = {setting: [] for setting in settings}
+    rates_of: dict[tuple[What, int], list[Rate]] = {setting: [] for setting in settings}
     total, number = processes * len(settings), 0
     for _ in range(processes):
         for what, threads in settings:
             number += 1
             on_step(f"{what}, {threads} thread{'s' if threads > 1 else ''}", number, total)
-            found[what, threads].append(measure(what, threads, seconds))
+            rates_of[what, threads].append(measure(what, threads, seconds))
     return Calibration(
         device=device,
         started_utc=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         edgebench=__version__,
         onnxruntime=owners[0].version,
         state=[check for check in state if check.level in ("warn", "invalid")],
-        ceilings=[_ceiling(what, threads, rates) for (what, threads), rates in found.items()],
+        ceilings=[_ceiling(what, threads, rates) for (what, threads), rates in rates_of.items()],
     )
 
 

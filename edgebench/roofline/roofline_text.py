@@ -28,7 +28,7 @@ _LEGEND = (
 
 
 def render_ceilings(device: str, ceilings: Sequence[Ceiling], out: TextIO) -> None:
-    """What a device can do at most."""
+    """Prints the ceilings of a device."""
     paint(lambda width: _ceilings(device, ceilings, width), out)
 
 

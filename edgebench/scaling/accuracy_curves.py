@@ -91,7 +91,7 @@ class Cell(NamedTuple):
 def scaling(
     table: Table, records: Sequence[rec.Record], within_ns: float | None = None, pad: int = PAD
 ) -> Scalings:
-    """Of the records that answered problems; `table` is that of the same records, in their order."""
+    """Computes the curves of the records that answered problems; `table` is that of the same records, in order."""
     cells = [
         Cell(place, table.rows[place], [part for part in record.replicates if part.status == "ok"])
         for place, record in dict(placed(records)).items()
@@ -100,7 +100,7 @@ def scaling(
 
 
 def scaling_of(cells: Sequence[Cell], within_ns: float | None = None, pad: int = PAD) -> Scalings:
-    """Of the cells that answered problems; the others are there for what prompts and steps cost."""
+    """Computes the curves of the cells that answered problems; the others give the cost of prompts and steps."""
     found = [
         _scaled(cell, part, [other for other in cells if _same_work(other.row, cell.row)], pad)
         for cell in cells
@@ -126,9 +126,11 @@ def _scaled(cell: Cell, part: rec.Scaling, others: Sequence[Cell], pad: int) -> 
     by_length: dict[int, list[Sequence[rec.Request]]] = {}
     for other in others:
         for replicate in other.replicates:
-            made = replicate.generate
-            if made is not None and made.requests:
-                by_length.setdefault(made.requests[0].prompt_tokens, []).append(made.requests)
+            generate = replicate.generate
+            if generate is not None and generate.requests:
+                by_length.setdefault(generate.requests[0].prompt_tokens, []).append(
+                    generate.requests
+                )
     prefill, why_prefill = prefill_fit(by_length, pad)
     decode, why_decode = decode_fit(
         [r for each in by_length.values() for some in each for r in some]
@@ -241,7 +243,7 @@ def _over_attempts(part: rec.Scaling, of: Callable[[rec.Problem, rec.Attempt], f
 
 
 def time_of(point: Point) -> float:
-    """What is held against a limit: the prediction where there is one."""
+    """The time to compare with a limit: the predicted one if there is one."""
     return point.latency_ns if point.predicted_ns is None else point.predicted_ns
 
 

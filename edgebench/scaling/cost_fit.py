@@ -1,4 +1,4 @@
-"""What a prompt and a token cost a decoder, fitted by least squares, with what the fit leaves over.
+"""Fits what a prompt and a token cost a decoder by least squares, and reports the residuals.
 
 The forms are those of EdgeReasoning (2025): the prefill a*P^2 + b*P + c, with P the prompt's length
 rounded up to the tile that kernels work in; a decode step n + m*context.
@@ -80,7 +80,7 @@ def decode_fit(requests: Sequence[rec.Request]) -> tuple[Fit | None, str]:
 
 
 def decode_ns(fit: Fit, prompt_tokens: float, tokens: float) -> float:
-    """Of all steps of an answer of `tokens`, the first of which belongs to the prefill: n - 1 steps, at
+    """Time of all decode steps of an answer of `tokens`, the first of which belongs to the prefill: n - 1 steps, at
     contexts prompt_tokens + 1 and on."""
     steps = max(tokens - 1, 0.0)
     return steps * fit.at(prompt_tokens + (steps + 1) / 2)

@@ -1,4 +1,4 @@
-"""How often sampled answers are right: alone, and by majority vote of several."""
+"""Computes how often sampled answers are right, alone and by majority vote."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Share(NamedTuple):
 
 
 def answer_at(sample: rec.Sampled, budget: int) -> str:
-    """What the sample answers if it is cut after `budget` tokens; "": nothing yet."""
+    """The answer of a sample that is cut after `budget` tokens; "" if it has none yet."""
     place = bisect_right(sample.since, budget)
     return sample.answers[place - 1] if place else ""
 

@@ -61,7 +61,7 @@ def _cell(cell: Scaled, row: Row, name: str, pad: int, width: int) -> Iterator[L
 
 
 def asked_words(cell: Scaled) -> str:
-    """How many problems, and how they were asked."""
+    """Says how many problems there were, and how they were asked."""
     return (
         f"{cell.problems} problems, {cell.samples} samples of each, {cell.width} side by side, "
         f"temperature {cell.temperature:g}"
@@ -69,7 +69,7 @@ def asked_words(cell: Scaled) -> str:
 
 
 def doubts(cell: Scaled) -> list[str]:
-    """Why it takes no part in the pick."""
+    """Says why a cell takes no part in the pick."""
     return [f"struck, and never picked: {plain(cell.left_out)}"] if cell.left_out else []
 
 
@@ -111,7 +111,7 @@ def decode_words(cell: Scaled) -> str:
 
 
 def agreement_words(cell: Scaled) -> str:
-    """How far predicted and measured times are apart; "" where nothing is predicted."""
+    """Says how far predicted and measured times are apart; "" where nothing is predicted."""
     off = [point.predicted_ns / point.latency_ns - 1 for point in cell.points if point.predicted_ns]
     return f"predicted against measured: {min(off):+.1%} to {max(off):+.1%}" if off else ""
 
@@ -140,7 +140,7 @@ def choice_words(choice: Choice, names: Mapping[int, str]) -> str:
 
 
 def pick_words(choice: Choice, names: Mapping[int, str]) -> str:
-    """What is picked, how sure that is, or why nothing is."""
+    """Says what is picked and how sure that is, or why nothing is."""
     asked = "" if choice.within_ns is None else f" within {format_ns(choice.within_ns)}"
     if choice.point is None or choice.row is None:
         if choice.nearest_ns is None:

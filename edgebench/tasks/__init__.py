@@ -39,7 +39,7 @@ def load_task(spec: str, context: TaskContext, judged_by: Collection[str] = ()) 
 def load_generation_task(
     spec: str, context: TaskContext, judged_by: Collection[str] = ()
 ) -> GenerationTask:
-    """As `load_task`, of a task that generates text."""
+    """Loads a task that generates text, as `load_task` does for others."""
     found = task_class(spec)
     if not issubclass(found, GenerationTask):
         raise UsageError(f"the task {spec!r} generates no text", "--task generate does")

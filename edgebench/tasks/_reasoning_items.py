@@ -24,7 +24,7 @@ class Problem:
 
 
 def problems(each: int) -> list[Problem]:
-    """So many of each kind, made from a fixed seed, so that their answers are right by construction."""
+    """Makes so many problems of each kind from a fixed seed, so that their answers are right by construction."""
     drawn = random.Random(11)
     return [problem for kind in _KINDS for problem in _of(kind, each, drawn)]
 

@@ -61,7 +61,7 @@ def decode_pcm(data: bytes) -> Audio:
 
 
 def join(recordings: list[Recording], pause: int) -> Recording:
-    """One recording of all, each after a pause of that many silent samples."""
+    """Joins recordings to one, each after a pause of that many silent samples."""
     silence = Recording(np.zeros(pause, np.float32), np.zeros(pause, np.bool_))
     parts = [part for recording in recordings for part in (silence, recording)]
     return Recording(

@@ -106,7 +106,7 @@ class FileTyping(Task):
                 padding=config["padding_token"],
             )
         except (OSError, ValueError, LookupError, TypeError) as error:
-            raise EdgebenchError(f"{path} is no configuration of magika: {error!r}") from None
+            raise EdgebenchError(f"{path} is not a configuration of magika: {error!r}") from None
 
 
 TASK = FileTyping

@@ -214,7 +214,7 @@ class Generate(GenerationTask):
             return None
         if self._samples > 1 and self.temperature == 0:
             raise UsageError(
-                "samples of temperature 0 are all the same",
+                "samples at temperature 0 are all equal",
                 "give the workload's options a temperature above 0, or scaling_samples: 1",
             )
         ends = self.vocabulary.ends

@@ -127,7 +127,7 @@ def load_tokenizer(path: Path, length: int) -> Any:
 
 
 def read_texts(path: Path) -> list[str]:
-    """One text per line; empty lines do not count."""
+    """Reads one text per line; empty lines do not count."""
     lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
     return [line.strip() for line in lines if line.strip()]
 

@@ -61,7 +61,9 @@ class WakeWord(Task):
     metrics: ClassVar = {
         "auc": Metric("1", "higher", "chance that the wake word scores higher than other speech"),
         "recall": Metric("1", "higher", "share of wake words that are heard"),
-        "false_accepts": Metric("1", "lower", "share of other utterances taken for the wake word"),
+        "false_accepts": Metric(
+            "1", "lower", "share of other utterances that were mistaken for the wake word"
+        ),
     }
 
     @cached_property

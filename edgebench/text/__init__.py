@@ -1,1 +1,1 @@
-"""Text and numbers of others, made plain; what a mistyped name may have meant."""
+"""Cleans text and numbers of other programs, and suggests what a mistyped name meant."""

@@ -1,4 +1,4 @@
-"""The "did you mean" of every error about a name."""
+"""Suggests a known name in every error about an unknown one."""
 
 from __future__ import annotations
 

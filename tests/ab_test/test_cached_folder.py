@@ -65,7 +65,7 @@ def test_what_another_user_lists_is_made_again(workshop: Workshop) -> None:
     ],
     ids=["model", "module", "gone", "more", "link", "list damaged", "list gone"],
 )
-def test_what_is_no_longer_as_it_was_made_is_made_anew(
+def test_a_changed_folder_is_built_again(
     workshop: Workshop, spoil: Callable[[Path], object]
 ) -> None:
     assert [workshop.get(), workshop.get()] == [1, 1]
@@ -74,12 +74,12 @@ def test_what_is_no_longer_as_it_was_made_is_made_anew(
     assert (workshop.folder / "model.onnx").read_bytes() == b"model"
 
 
-def test_what_was_only_begun_is_made_anew(workshop: Workshop) -> None:
+def test_a_folder_that_was_not_finished_is_built_again(workshop: Workshop) -> None:
     (workshop.folder / "lib").mkdir(parents=True)
     assert workshop.get() == 1
 
 
-def test_what_python_writes_by_itself_changes_nothing(workshop: Workshop) -> None:
+def test_bytecode_caches_do_not_change_a_folder(workshop: Workshop) -> None:
     workshop.get()
     (workshop.folder / "lib" / "__pycache__").mkdir()
     (workshop.folder / "lib" / "__pycache__" / "module.pyc").touch()

@@ -81,7 +81,7 @@ def test_where_cores_are_not_pinned_or_a_device_works_cpu_time_is_not_judged(
         ({}, None, 5e6),  # nothing tells: preempted samples are left out
     ],
 )
-def test_what_is_shown_of_an_arm_is_what_is_judged(
+def test_shown_times_of_an_arm_are_the_judged_ones(
     unlike: dict[str, Any], waited: int | None, shown: float
 ) -> None:
     def arm() -> Measured:
@@ -245,7 +245,7 @@ def test_a_report_only_cell_that_failed_is_invalid_all_the_same(evidence: dict[s
     assert cell_verdicts(whole) == {"demo": "pass", "wide": "invalid"}
 
 
-def test_what_a_pass_would_have_shown_is_that_of_the_cells_whose_latency_was_judged() -> None:
+def test_summary_shows_detectable_change_of_judged_cells() -> None:
     noisy = [0.0, 0.3, -0.2, 0.25, -0.3]
     whole = beside_a_wide_cell(pairs=[pair(n, change) for n, change in enumerate(noisy)])
     judged = [row.mde for row in whole.cells if row.metric in (CPU, WALL) and row.judged]

@@ -53,11 +53,13 @@ def compared(folder: Path, *head: str) -> tuple[int, dict[str, Any]]:
         (["empty.onnx"], "head cannot run"),
         ([f"{FAULTS}:Segfault", "after=30"], "head: died of SIGSEGV"),
         ([f"{FAULTS}:WrongOutput"], "outputs of head differ"),
-        ([f"{FAULTS}:Memoise"], "head: inputs it had never seen took far longer"),
+        ([f"{FAULTS}:Memoise"], "head: new inputs took far longer"),
         ([f"{FAULTS}:Async"], "head: outputs were not complete when the measured call returned"),
     ],
 )
-def test_a_head_that_is_none_is_invalid(folder: Path, head: list[str], reason: str) -> None:
+def test_a_head_that_cannot_be_compared_is_invalid(
+    folder: Path, head: list[str], reason: str
+) -> None:
     code, report = compared(folder, *head)
     assert code == ExitCode.INVALID
     assert report["verdict"] == "invalid"
@@ -109,16 +111,22 @@ def invoked(*arguments: str) -> Any:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["file-typing", "--task", "mine.py:Mine"], "--shape and --task are of model files"),
-        (["--suite", "quick", "--shape", "x=1,3"], "--shape and --task are of model files"),
-        (["--suite", "quick", "--range", "x=1,3"], "--range and --inputs are of model files"),
-        (["--workloads", "."], "--workloads goes with workloads"),
-        (["file-typing", "--build", "make"], "--build and --artifact go with git:"),
+        (["file-typing", "--task", "mine.py:Mine"], "--shape and --task apply to model files only"),
+        (["--suite", "quick", "--shape", "x=1,3"], "--shape and --task apply to model files only"),
+        (
+            ["--suite", "quick", "--range", "x=1,3"],
+            "--range and --inputs apply to model files only",
+        ),
+        (["--workloads", "."], "--workloads needs workloads to measure"),
+        (
+            ["file-typing", "--build", "make"],
+            "--build and --artifact apply to a git: revision only",
+        ),
         (["file-typing", "--delta", "5"], "below 100 %"),
         (["voice-activity", "--suite", "quick"], "has none of voice-activity"),
     ],
 )
-def test_what_would_be_ignored_is_refused(arguments: list[str], message: str) -> None:
+def test_options_that_would_be_ignored_are_refused(arguments: list[str], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         invoked("ab", "--base", "ort", "--head", "null", *arguments)
 
@@ -127,9 +135,9 @@ def test_a_gate_without_time_and_a_budget_for_stored_results_are_refused(tmp_pat
     policy, results = tmp_path / "gate.yaml", tmp_path / "new.jsonl"
     policy.write_text("base: ort\nhead: ort\nsuite: quick\n")
     results.touch()
-    with pytest.raises(UsageError, match="--budget 0s is no time"):
+    with pytest.raises(UsageError, match="--budget 0s is not a time"):
         invoked("gate", "--policy", str(policy), "--budget", "0s")
-    with pytest.raises(UsageError, match="stored results are not measured"):
+    with pytest.raises(UsageError, match="stored results are only checked"):
         invoked("gate", "--limit", "p50 <= 1ms", "--budget", "60s", str(results))
 
 
@@ -142,7 +150,7 @@ def test_a_measured_gate_says_that_limits_are_not_judged(
     policy.write_text(f"base: ort\nhead: ort\nsuite: quick\n{limits}")
     done = invoked("gate", "--policy", str(policy), "--no-energy", "--format", "json")
     notes = json.loads(done.stdout)["notes"]
-    assert [("are not judged here" in note) for note in notes] == [True] * bool(limits)
+    assert [("were not judged" in note) for note in notes] == [True] * bool(limits)
 
 
 def test_a_machine_without_a_meter_says_that_energy_is_not_judged(folder: Path) -> None:

@@ -51,7 +51,7 @@ def on(device: str) -> Effective:
             "outputs_deferred",
             "head: outputs were not complete when the measured call returned",
         ),
-        ({"unseen": CACHED}, "caching", "head: inputs it had never seen took far longer"),
+        ({"unseen": CACHED}, "caching", "head: new inputs took far longer"),
         ({"effective": on("gpu.0")}, "device_untold", "head: it computed on gpu.0"),
     ],
 )
@@ -117,9 +117,7 @@ def test_the_first_pair_of_a_cell_looks_at_length_and_later_ones_in_brief(tmp_pa
 
 
 @pytest.mark.parametrize("named", ["cuda:0", "cpu"])
-def test_what_a_session_says_of_its_device_decides_what_is_judged(
-    tmp_path: Path, named: str
-) -> None:
+def test_device_of_the_session_decides_which_times_are_judged(tmp_path: Path, named: str) -> None:
     (tmp_path / "there.py").write_text(
         "from edgebench.testing.faults import FaultyBackend, FaultySession\n"
         "class Session(FaultySession):\n"
@@ -189,7 +187,7 @@ def shown(count: int, doubted: int, what: dict[str, Any], side: str = "head") ->
 
 @pytest.mark.parametrize("side", SIDES)
 @pytest.mark.parametrize("code", SHOWN)
-def test_what_a_run_strikes_makes_a_cell_invalid(code: str, side: Side) -> None:
+def test_faults_that_strike_a_row_make_a_cell_invalid(code: str, side: Side) -> None:
     reason = mismatch(ASKED, shown(5, 5, SHOWN[code], side))
     assert reason is not None
     assert (reason.code, reason.message[:6]) == (code, f"{side}: ")
@@ -197,7 +195,7 @@ def test_what_a_run_strikes_makes_a_cell_invalid(code: str, side: Side) -> None:
 
 
 @pytest.mark.parametrize("code", SHOWN)
-def test_what_one_busy_process_shows_is_seen_again_before_it_counts(code: str) -> None:
+def test_a_fault_counts_only_if_most_pairs_show_it(code: str) -> None:
     assert mismatch(ASKED, shown(1, 1, SHOWN[code])) is None  # more pairs will tell
     assert mismatch(ASKED, shown(5, 1, SHOWN[code])) is None
     assert mismatch(ASKED, shown(5, 3, SHOWN[code])) is not None
@@ -214,7 +212,7 @@ def test_a_head_that_begins_to_cheat_late_and_is_far_faster_then_is_seen(code: s
     assert reason.code == code
 
 
-def test_what_a_parent_saw_of_a_clock_counts_where_most_pairs_show_it() -> None:
+def test_a_wrong_clock_counts_only_if_most_pairs_show_it() -> None:
     late = clock_reason(400 * MS, 10**9)
     assert late is not None
     reason = mismatch(ASKED, shown(5, 4, {"reasons": [late]}))
@@ -239,7 +237,7 @@ def test_a_latency_that_the_machine_cannot_reach_is_invalid_at_once() -> None:
         (Effective(device="cpu", precision="fp32", threads=4), "threads_not_as_asked"),
     ],
 )
-def test_what_ran_otherwise_than_asked_is_invalid(told: Effective, code: str) -> None:
+def test_a_head_that_ran_another_variant_is_invalid(told: Effective, code: str) -> None:
     reason = mismatch(ASKED, [pair(0, head=measured(effective=told))])
     assert reason is not None
     assert reason.code == code

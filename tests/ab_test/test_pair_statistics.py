@@ -72,7 +72,7 @@ def test_rounds_far_off_are_trimmed_away() -> None:
     assert cpu_change(rounds) == pytest.approx(math.log(1.01), rel=1e-6)
 
 
-def test_what_an_iteration_waited_for_its_core_is_no_part_of_wall_time() -> None:
+def test_wall_time_leaves_out_waits_for_a_core() -> None:
     rounds = [(block(1e6), block(1e6, switches=1, waited=7_000_000))] * 20
     assert wall_change(rounds) == pytest.approx(0)
     whole = whole_wall_change(rounds)
@@ -229,7 +229,9 @@ def test_power_and_time_on_synthetic_pairs_of_the_recorded_spread() -> None:
         ([], [], "invalid"),
     ],
 )
-def test_amounts(base: list[float], head: list[float], verdict: Verdict) -> None:
+def test_amounts_are_judged_by_their_tolerance(
+    base: list[float], head: list[float], verdict: Verdict
+) -> None:
     assert judge_amounts(base, head, 0.05).verdict == verdict
 
 

@@ -76,8 +76,8 @@ def test_specifications_add_up() -> None:
     ("texts", "message"),
     [
         (["opnvino"], "did you mean 'openvino'"),
-        (["nothing at all"], "nothing that can be compared"),
-        ([""], "nothing that can be compared"),
+        (["nothing at all"], "cannot be compared"),
+        ([""], "cannot be compared"),
         (["missing.onnx"], "no model file missing.onnx"),
         (["git:"], "names no revision"),
         (["ort", "openvino"], "says backend twice"),
@@ -85,12 +85,12 @@ def test_specifications_add_up() -> None:
         (["onnxruntime==1.30.0", "onnxruntime==1.32.0"], "says onnxruntime twice"),
         (["onnxruntime==1.30.0,onnxruntime==1.32.0"], "says onnxruntime twice"),
         (["onnxruntime==1.30.0", sys.executable], "who installs them"),
-        (["x" * 5000], "nothing that can be compared"),  # no file system takes such a name
-        (["a\0b"], "nothing that can be compared"),
+        (["x" * 5000], "cannot be compared"),  # no file system takes such a name
+        (["a\0b"], "cannot be compared"),
         (["x" * 5000 + ".onnx"], "no model file"),
     ],
 )
-def test_what_is_no_side_gets_one_clear_error(texts: list[str], message: str) -> None:
+def test_a_wrong_spec_is_one_clear_error(texts: list[str], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         parse_side(texts, known)
 
@@ -176,7 +176,7 @@ def planned(
     return [(found.base.variant, found.head.variant) for found in made]
 
 
-def test_what_is_set_for_both_sides_stands_on_the_side_that_says_nothing() -> None:
+def test_a_set_applies_to_the_side_that_does_not_name_the_axis() -> None:
     [(base, head)] = planned(["ort"], ["threads=1"], threads=[2])
     assert (base["threads"], head["threads"]) == (2, 1)
     [(base, head)] = planned(["ort"], ["precision=fp32"], precision=["int8-static"])
@@ -187,7 +187,7 @@ def test_what_is_set_for_both_sides_stands_on_the_side_that_says_nothing() -> No
     assert (base["threads"], head["threads"]) == (1, 2)
 
 
-def test_what_neither_side_would_have_is_refused() -> None:
+def test_a_set_that_neither_side_would_use_is_refused() -> None:
     with pytest.raises(UsageError, match="threads is given for both sides, and base"):
         planned(["ort", "threads=1"], ["precision=fp32"], threads=[2])
 
@@ -379,7 +379,7 @@ def test_a_python_without_what_an_arm_needs_is_refused(tmp_path: Path) -> None:
     bare = tmp_path / "python"
     bare.write_text(f'#!/bin/sh\nexec {sys.executable} -S "$@"\n')
     bare.chmod(0o755)
-    with pytest.raises(UsageError, match="cannot run an arm: ModuleNotFoundError"):
+    with pytest.raises(UsageError, match="cannot run edgebench: ModuleNotFoundError"):
         runtime_environments.for_python(str(bare), tmp_path)
 
 

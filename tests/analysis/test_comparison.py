@@ -179,7 +179,7 @@ def test_a_later_row_of_the_same_cell_stands_for_the_earlier_one() -> None:
         [("multi_stream", "latency.p99_early_stopping")],
     ],
 )
-def test_what_another_tool_tells_of_speed_is_compared(rows: list[tuple[str, str]]) -> None:
+def test_reported_speeds_of_other_tools_are_compared(rows: list[tuple[str, str]]) -> None:
     def imported(factor: float) -> list[Record]:
         return [make.reported(name, factor * 1e6, scenario=scenario) for scenario, name in rows]
 
@@ -210,7 +210,7 @@ def test_devices_stand_side_by_side_and_never_mix_within_a_side() -> None:
     assert found.not_comparable == []
 
 
-def test_what_differs_in_the_environment_is_told_by_topic() -> None:
+def test_differences_of_the_environment_are_listed_by_topic() -> None:
     one = make.record()
     run = msgspec.structs.replace(
         one.run,

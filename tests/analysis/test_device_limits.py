@@ -41,7 +41,7 @@ def row(made: Record) -> Row:
         ({"generate__ttft": 1, "generate__decode": 1e9}, []),
     ],
 )
-def test_what_misses_a_limit_is_not_ranked_and_says_why(
+def test_a_row_that_misses_a_device_limit_is_not_ranked(
     limits: dict[str, float], codes: list[str]
 ) -> None:
     judged = row(limited(record(), **limits))

@@ -511,5 +511,5 @@ def test_objectives_that_make_no_sense_are_refused(text: str, message: str) -> N
 
 
 def test_asking_for_the_worst_quality_is_refused() -> None:
-    with pytest.raises(UsageError, match="worst answers"):
+    with pytest.raises(UsageError, match="lowest quality"):
         front([make.record()], ("quality:min",))

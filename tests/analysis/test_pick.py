@@ -54,11 +54,11 @@ def test_limits_in_all_units(text: str, op: str, value: float, relative: bool) -
         ("latency.p99<=30", 16, "it needs a unit"),
         ("latncy.p99<=30ms", 1, "did you mean 'latency.p99'?"),
         ("latency.p99=<30ms", 12, "did you mean '<='?"),
-        ("latency.p99", 12, "one of <= >= < > is due here"),
-        ("latency.p99<=", 14, "a number is due here"),
-        ("quality>=0.98*int8", 14, "relative to fp32 alone, not to 'int8'"),
-        ("quality>=x*fp32", 10, "no share of fp32"),
-        ("<=30ms", 1, "a metric is due here"),
+        ("latency.p99", 12, "expected one of <= >= < > here"),
+        ("latency.p99<=", 14, "expected a number here"),
+        ("quality>=0.98*int8", 14, "relative to fp32 only, not to 'int8'"),
+        ("quality>=x*fp32", 10, "not a share of fp32"),
+        ("<=30ms", 1, "expected a metric here"),
     ],
 )
 def test_errors_name_the_character_and_what_was_meant(

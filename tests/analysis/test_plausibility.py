@@ -128,7 +128,7 @@ def test_a_latency_that_no_such_machine_reaches_is_invalid() -> None:
         (60_000_000, 20 * US, ["asimd"], "int8"),
     ],
 )
-def test_what_good_kernels_reach_is_believed(
+def test_latencies_that_good_kernels_reach_are_accepted(
     flops: int, p50_ns: int, isa: list[str] | None, precision: str
 ) -> None:
     made = worked(of(p50_ns), flops, isa=isa or ())
@@ -286,7 +286,7 @@ def test_work_that_moves_after_the_first_replicates_is_seen_without_a_pipeline(
         (19 * US, split(5 * US, 46 * US, 11 * US, 5 * US)),
     ],
 )
-def test_what_arrays_cost_is_no_moved_work(p50_ns: int, pipeline: Pipeline) -> None:
+def test_copying_arrays_is_not_moved_work(p50_ns: int, pipeline: Pipeline) -> None:
     assert codes(of(p50_ns, pipeline=pipeline)) == []
 
 
@@ -425,7 +425,7 @@ def test_reduced_precision_is_no_fp32(error: float, rounding: float | None, stru
     assert codes(checked(error, rounding)) == (["reduced_precision"] if struck else [])
 
 
-def test_who_says_that_it_is_reduced_or_computes_on_an_accelerator_is_judged_by_parity() -> None:
+def test_declared_reduced_precision_is_judged_by_parity_alone() -> None:
     made = checked(2.5e-4, 3e-7)
     for told in (
         Effective(device="cpu", precision="bf16"),
@@ -464,7 +464,7 @@ def test_who_says_that_it_is_reduced_or_computes_on_an_accelerator_is_judged_by_
         ({"device": "auto"}, {"device": "cpu"}, None),
     ],
 )
-def test_what_ran_is_held_against_what_was_asked(
+def test_effective_settings_are_compared_with_requested_ones(
     variant: dict[str, Any], told: dict[str, Any], code: str | None
 ) -> None:
     effective = Effective(**({"device": "cpu", "precision": "fp32"} | told))

@@ -98,7 +98,7 @@ def test_an_interval_needs_two_positive_values() -> None:
     assert stats.log_interval([5.0, 5.0]) == pytest.approx((5.0, 5.0))
 
 
-def test_interval_by_hand() -> None:
+def test_log_interval_matches_a_hand_calculation() -> None:
     """Logs 0, 1, 2: mean 1, standard deviation 1, half-width 4.3027 / sqrt(3)."""
     interval = stats.log_interval([1.0, math.e, math.e**2])
     assert interval is not None

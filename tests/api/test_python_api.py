@@ -250,7 +250,7 @@ def test_frames_are_what_export_writes_as_parquet(quick: edgebench.Results, tmp_
     assert chosen[0] == chosen[1]
     assert "rows.parquet" in repr(again)
     assert again._repr_html_() is None
-    with pytest.raises(edgebench.UsageError, match="no whole table"):
+    with pytest.raises(edgebench.UsageError, match="not all that a table needs"):
         again.table()
 
 
@@ -392,11 +392,11 @@ def test_an_error_in_the_middle_has_what_was_measured(
         ({"seed": 2**31}, "seed="),
         ({"rate": float("nan")}, "rate=nan"),
         ({"rate": 0}, "rate=0"),
-        ({"budget": 0}, "0.0 is no time"),
+        ({"budget": 0}, "0.0 is not a time"),
         ({"percentile": "p95"}, "no percentile 'p95'"),
         ({"scenarios": "offlin"}, "no scenario 'offlin'"),
         ({"sets": {"thread": 1}}, "thread"),
-        ({"workloads": "file-typing"}, "--model runs a file of your own"),
+        ({"workloads": "file-typing"}, "--model cannot be combined"),
         ({"model": "none.onnx"}, "model: none.onnx: no such file"),
     ],
 )

@@ -75,7 +75,7 @@ def test_a_hub_file_becomes_an_address_of_one_revision(monkeypatch: pytest.Monke
         "",
     ],
 )
-def test_what_is_no_uri_is_refused_with_an_example(uri: str) -> None:
+def test_a_wrong_uri_is_refused_with_an_example(uri: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_uri(uri)
     assert "write" in caught.value.fix

@@ -146,7 +146,7 @@ def test_a_bundle_that_is_not_what_it_says_leaves_nothing(
     assert not list(tmp_path.rglob("*evil*"))
 
 
-def test_what_is_no_bundle_is_told(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_bundle_is_refused(tmp_path: Path) -> None:
     with pytest.raises(AssetError, match="there is no bundle"):
         import_bundle(tmp_path / "none.tar")
     (tmp_path / "x").write_bytes(b"no tar" * 200)
@@ -267,7 +267,7 @@ def test_selecting_workloads(made: list[Asset]) -> None:
         names(["image"], None, False, None)
     with pytest.raises(UsageError, match="no suite 'quik'; did you mean 'quick'"):
         names([], "quik", False, None)
-    with pytest.raises(UsageError, match="exclude each other"):
+    with pytest.raises(UsageError, match="cannot be combined"):
         names(["images"], "full", False, None)
 
 

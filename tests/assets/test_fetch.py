@@ -142,7 +142,7 @@ def test_a_wheel_of_another_platform_serves_as_well(index: Path) -> None:
 
 
 @needs_pip
-def test_what_no_index_has_is_told(index: Path, root: Path) -> None:
+def test_a_distribution_missing_from_the_index_is_named(index: Path, root: Path) -> None:
     error = _error(asset("pypi:absent==1.0!x"))
     assert "pip finds no wheel or source distribution of absent==1.0" in error.message
     assert _leftovers(root) == []
@@ -174,7 +174,7 @@ def test_pip_may_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
         ("", "pip said nothing"),
     ],
 )
-def test_what_pip_says_becomes_one_error(
+def test_errors_of_pip_become_one_error(
     log: str, expected: str, monkeypatch: pytest.MonkeyPatch, root: Path
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)

@@ -305,7 +305,7 @@ def operators(session: Any) -> Counter[str]:
         ("MaxPool", {"kernel_shape": [3, 3], "strides": [2, 2], "ceil_mode": 1}, "ceil_mode"),
     ],
 )
-def test_what_cannot_be_converted_names_node_and_operator(
+def test_a_node_that_cannot_be_converted_is_named_with_its_operator(
     operator: str, attributes: dict[str, Any], says: str, tmp_path: Path
 ) -> None:
     from onnx import helper

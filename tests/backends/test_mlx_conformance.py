@@ -81,7 +81,7 @@ def test_a_wrong_answer_is_called_wrong(monkeypatch: pytest.MonkeyPatch) -> None
     assert mlx_conformance.run(case).status == "WRONG"
 
 
-def test_it_is_a_backend_as_onnx_defines_one() -> None:
+def test_mlx_backend_has_the_interface_of_onnx_backends() -> None:
     (case,) = [c for c in mlx_conformance.load("node", "test_add") if c.name == "test_add"]
     (a, b), (want,) = case.data_sets[0]
 

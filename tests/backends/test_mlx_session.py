@@ -80,7 +80,7 @@ def test_groups_that_do_not_fit_are_refused(product: Path) -> None:
         opened(product, "w4", group_size=128)
 
 
-def test_what_was_compiled_is_told(product: Path) -> None:
+def test_effective_reports_whether_the_plan_was_compiled(product: Path) -> None:
     never = opened(product, "fp32", compile="never").effective()
 
     assert never.options["compile"] == "never"

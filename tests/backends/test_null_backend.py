@@ -51,7 +51,7 @@ def test_an_open_batch_axis_takes_the_size_of_the_inputs(tmp_path: Path) -> None
     assert session.outputs_of(prepared, session.run(prepared))["y"].shape == (5, 4)
 
 
-def test_it_claims_nothing(tmp_path: Path) -> None:
+def test_null_backend_claims_no_precision_and_no_threads(tmp_path: Path) -> None:
     facts = opened(convolution(1).write(tmp_path), threads=2).effective()
     assert facts.precision is None
     assert facts.threads is None

@@ -107,7 +107,7 @@ def test_an_unknown_name_is_an_error_with_the_one_that_was_meant() -> None:
         ("raise OSError('libx.so: no such file')", "OSError: libx.so: no such file"),
         ("def broken(:", "SyntaxError"),
         ("x = 1", "has no attribute 'BACKEND'"),
-        ("BACKEND = dict", "no subclass of edgebench.backend.Backend"),
+        ("BACKEND = dict", "not a subclass of edgebench.backend.Backend"),
         (BACKEND.format(name="another"), "it calls itself 'another'"),
         (BACKEND.format(name="cracked").replace("def open", "def shut"), "abstract"),
     ],

@@ -183,7 +183,7 @@ def test_a_backend_that_opens_it_gets_the_makers_own_file() -> None:
     assert native.model in [need.asset for need in needs_of([workload])]
 
 
-def test_its_names_are_the_workloads_own(tmp_path: Path) -> None:
+def test_a_native_file_uses_the_names_of_the_workload(tmp_path: Path) -> None:
     pytest.importorskip("ai_edge_litert")
     case, backend = two_by_two(), registry.load("litert")
     made = backend.convert(case.write(tmp_path), {}, tmp_path)

@@ -179,7 +179,7 @@ def test_parameters_have_the_same_names(real: tuple[int, dict[str, dict[str, Any
     assert checked > 25
 
 
-def test_what_eleven_removed_is_not_in_its_fake(
+def test_fake_of_tensorrt_11_lacks_what_11_removed(
     real: tuple[int, dict[str, dict[str, Any]]],
 ) -> None:
     major, classes = real

@@ -318,7 +318,7 @@ def test_a_fallback_that_was_asked_for_is_counted(orin: Any, tmp_path: Path) -> 
         ({"dla_gpu_fallback": True}, "fp16", "goes with dla_core"),
     ],
 )
-def test_what_a_dla_cannot_is_refused(
+def test_precisions_that_a_dla_lacks_are_refused(
     orin: Any, tmp_path: Path, options: dict[str, Any], precision: str, why: str
 ) -> None:
     with pytest.raises(UnsupportedError, match=why):

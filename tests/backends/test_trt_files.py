@@ -172,7 +172,9 @@ def read(*layers: Any) -> Layers:
         (layer("MatrixMultiply", "a type of tomorrow"), "unknown"),
     ],
 )
-def test_a_layer_computes_in(found: dict[str, Any], precision: str) -> None:
+def test_precision_of_a_layer_is_read_from_the_engine(
+    found: dict[str, Any], precision: str
+) -> None:
     layers = read(found)
     assert layers.compute == {precision: 1}
     assert layers.precision == (None if precision == "unknown" else precision)

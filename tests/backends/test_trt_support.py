@@ -178,7 +178,9 @@ def test_each_missing_piece_has_its_own_fix(
     assert fix in found.fix
 
 
-def test_everything_there_is_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_availability_is_ready_if_driver_and_packages_are_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     found = state(monkeypatch, installed=BOTH, library=FakeDriver())
     assert found == Ready("10.13.0")
 

@@ -104,7 +104,7 @@ def test_two_owners_of_onnxruntime_are_a_problem(monkeypatch: pytest.MonkeyPatch
     assert "uninstall" in problem["fix"]
 
 
-def test_what_breaks_a_part_of_it_is_shown_not_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_in_a_part_of_doctor_are_listed_as_problems(monkeypatch: pytest.MonkeyPatch) -> None:
     def taken_twice() -> list[Backend]:
         raise UsageError("two backends are called 'x'", "rename one")
 

@@ -197,7 +197,7 @@ def ends_with(
     return code, capsys.readouterr().err
 
 
-def test_where_no_thread_starts_an_interrupt_is_nobodys(
+def test_an_interrupt_is_reported_as_lack_of_processes_if_no_thread_starts(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """OpenBLAS sends SIGINT to its own process, which is no Ctrl-C."""
@@ -210,11 +210,11 @@ def test_where_no_thread_starts_an_interrupt_is_nobodys(
         code, said = ends_with(error, monkeypatch, capsys)
         assert code == ExitCode.STORE
         assert said == (
-            "edgebench: the system starts no further process or thread\n  fix: raise `ulimit -u`\n"
+            "edgebench: the system cannot start another process or thread\n  fix: raise `ulimit -u`\n"
         )
 
 
-def test_an_interrupt_is_one(
+def test_an_interrupt_ends_with_its_own_exit_code(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert ends_with(KeyboardInterrupt(), monkeypatch, capsys) == (

@@ -98,6 +98,6 @@ def test_a_workload_without_a_key_it_needs_is_invalid(key: str) -> None:
     assert not valid("workload", without)
 
 
-def test_an_unknown_kind() -> None:
+def test_an_unknown_schema_is_refused_with_a_suggestion() -> None:
     with pytest.raises(UsageError, match=r"no schema 'workloads'; did you mean 'workload'\?"):
         json_schema("workloads")

@@ -54,7 +54,7 @@ def test_a_named_file_must_be_there(tmp_path: Path) -> None:
         ("{name: a, title: A, match: {os: x}, energy_total: [A, A]}", (2, 55), "a rail twice"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_refused_at_its_place(
+def test_errors_in_devices_yaml_name_line_and_column(
     tmp_path: Path, text: str, place: tuple[int, int], words: str
 ) -> None:
     with pytest.raises(SpecError) as caught:
@@ -99,7 +99,7 @@ def test_the_shipped_inventory_knows_its_machines(
     assert (found.name if found else None) == expected
 
 
-def test_what_many_machines_fit_keeps_its_detected_name() -> None:
+def test_an_entry_for_many_machines_keeps_the_detected_name() -> None:
     shipped = load_devices(SHIPPED)
     vm = with_declared(DeviceFacts(name="xeon-2c", facts={"virtualised": True}), shipped)
     assert vm.name == "xeon-2c"
@@ -158,8 +158,8 @@ def test_a_power_mode_may_be_its_number(tmp_path: Path, number: int) -> None:
         ("temperature: 0", "must be more than 0"),
         ("latency.p99: 0ms", "must be more than 0"),
         ("memory.peak: 0MiB", "must be more than 0"),
-        ("quality: 0.9", "no limit of a device"),
-        ("speedup: 2", "no limit of a device"),
+        ("quality: 0.9", "a device cannot have a limit of"),
+        ("speedup: 2", "a device cannot have a limit of"),
     ],
 )
 def test_a_limit_that_makes_no_sense_is_refused_at_its_place(
@@ -201,5 +201,5 @@ def test_a_machine_is_called_what_somebody_calls_it() -> None:
     assert named(facts, None) is facts
     assert named(facts, "rack-7").name == "rack-7"
     for name in ("", " ", "../up", "a/b", ".hidden", "x" * 101, "a\nb"):
-        with pytest.raises(UsageError, match="is no name"):
+        with pytest.raises(UsageError, match="is not a valid name"):
             named(facts, name)

@@ -149,7 +149,7 @@ def test_an_absolute_file_stays(tmp_path: Path, uri: str) -> None:
         ("version: 2", "version:\t- 2", (2, 10), "", "not YAML"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_refused_at_its_place(
+def test_errors_in_a_workload_name_line_and_column(
     tmp_path: Path, old: str, new: str, place: tuple[int, int], key: str, words: str
 ) -> None:
     error = refused(tmp_path, old, new)
@@ -245,7 +245,7 @@ def test_a_file_that_is_no_definition(
         assert (caught.value.line, caught.value.column) == place
 
 
-def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+def test_a_workload_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be read"):
         load_workload(tmp_path / "absent.yaml")
 
@@ -266,7 +266,7 @@ def test_a_name_that_is_taken_is_refused(tmp_path: Path) -> None:
     assert caught.value.file == str(tmp_path / "b" / "demo.yaml")
 
 
-def test_a_folder_that_is_none(tmp_path: Path) -> None:
+def test_a_missing_folder_of_workloads_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="not a folder"):
         load_workloads([tmp_path / "absent"])
 

@@ -212,7 +212,7 @@ def test_a_meter_of_means_updates_as_slowly_as_its_driver_says(
     assert (source.averages, source.period_s) == (True, period_s)
 
 
-def test_what_a_gpu_shows_of_a_moment_is_no_mean(tmp_path: Path) -> None:
+def test_power_input_of_a_gpu_is_not_taken_for_an_average(tmp_path: Path) -> None:
     chip = f"{HWMON}/hwmon4"
     tree = {**METAL, f"{chip}/name": "amdgpu", f"{chip}/power1_label": "PPT"}
     assert not opened(write_tree(tmp_path, {**tree, f"{chip}/power1_input": "9000000"})).averages

@@ -38,7 +38,7 @@ def test_a_phantom_counter_is_named_and_not_trusted(tmp_path: Path) -> None:
     phantom = {"sys/bus/event_source/devices/power/events/energy-psys": "event=0x05"}
     found = refusal(write_tree(tmp_path, {**VM, **phantom}))
     assert found.reason == "virtualised"
-    assert "not to be trusted" in found.detail
+    assert "cannot be trusted" in found.detail
 
 
 def test_without_powercap_the_module_is_named(tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_time_taken_by_a_hypervisor_tells_a_virtual_machine(tmp_path: Path) -> N
     assert refusal(write_tree(tmp_path, stat)).reason == "virtualised"
 
 
-def test_what_is_no_meter_of_the_machine_is_not_taken_for_one(tmp_path: Path) -> None:
+def test_batteries_of_mice_and_mains_are_not_energy_meters(tmp_path: Path) -> None:
     root = write_tree(
         tmp_path,
         {

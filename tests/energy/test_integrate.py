@@ -244,7 +244,7 @@ def test_bounds_count_in_net_as_they_do_in_gross() -> None:
     assert net.uncertainty_j == pytest.approx(combined((0.2,), (within_j,)))  # drift: 0.2 W of 2 s
 
 
-def test_energy_delay() -> None:
+def test_energy_delay_is_energy_times_latency() -> None:
     assert energy_delay(0.5, 0.01) == 0.005
 
 
@@ -325,7 +325,7 @@ def test_processes_together_have_their_spread() -> None:
     assert combine([unavailable, energy(0.1)]) == one
 
 
-def test_what_cannot_be_compared_says_why() -> None:
+def test_energies_that_cannot_be_compared_say_why() -> None:
     rail = energy(0.1)
     assert incomparable([rail, rail]) == ""
     other = energy(0.1, scope="package")

@@ -70,7 +70,7 @@ def test_one_instrument_that_is_known(paths: tuple[str, ...]) -> None:
     assert driver.finished
 
 
-def test_it_is_taken_only_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_joulescope_is_used_only_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
     assert not isinstance(find_source(), Joulescope)
     assert isinstance(find_source(preference="joulescope"), Joulescope)

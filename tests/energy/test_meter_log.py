@@ -93,9 +93,9 @@ def test_the_unit_of_current_energy_and_time(tmp_path: Path) -> None:
 )
 def test_a_unit_that_is_not_known_is_no_watt(tmp_path: Path, name: str) -> None:
     said = refusal(tmp_path, rows(f"time_s,{name}", "2"))
-    assert f"log.csv:1: the unit of {name!r} is not understood" in said
+    assert f"log.csv:1: the unit of {name!r} is not a known unit" in said
     assert "rename it" in said
-    assert "is not understood" in refusal(tmp_path, rows(f"time (weeks),{name}", "2"))
+    assert "is not a known unit" in refusal(tmp_path, rows(f"time (weeks),{name}", "2"))
 
 
 def test_only_a_name_without_a_unit_is_taken_in_the_base_unit_and_that_is_said(
@@ -112,23 +112,23 @@ def test_only_a_name_without_a_unit_is_taken_in_the_base_unit_and_that_is_said(
     text = "\n".join(["time,power", *(f"{T0_S + number / 100},9" for number in range(3200))])
     log_of(tmp_path, text)
     done = CliRunner().invoke(command, [str(result), str(tmp_path / "log.csv")])
-    assert "what names and stamps leave open was taken so: time in s, power in W" in done.output
+    assert "assumed, as the log does not say it: time in s, power in W" in done.output
 
 
 def test_a_named_column_has_the_unit_of_its_name(tmp_path: Path) -> None:
-    assert "say --power-column" in refusal(tmp_path, rows("time_s,board_mw", "2000"))
+    assert "name it with --power-column" in refusal(tmp_path, rows("time_s,board_mw", "2000"))
     log = log_of(tmp_path, rows("time_s,board_mw", "2000"), named={"power": "board_mw"})
     assert log.values[0] == pytest.approx(2.0)
     said = refusal(tmp_path, rows("time_s,board", "2000"), named={"power": "board_x"})
     assert "no column 'board_x'" in said
     for unknown in ("rack", "VDD [mA]"):
         said = refusal(tmp_path, rows(f"time_s,{unknown}", "2"), named={"power": unknown})
-        assert f"the unit of {unknown!r} is not understood as one of power" in said
+        assert f"the unit of {unknown!r} is not a known unit of power" in said
     twice = rows("time_s,w,w", "1", "2")
     assert "several columns are called 'w'" in refusal(tmp_path, twice, named={"power": "w"})
 
 
-def test_what_the_user_names_is_what_is_read(tmp_path: Path) -> None:
+def test_columns_that_the_user_names_are_read(tmp_path: Path) -> None:
     text = rows("time_s,power_w,e_j,ch2_current_a,ch2_voltage_v", "70", "3", "2", "5")
     assert log_of(tmp_path, text).values[0] == 70
     channel = log_of(tmp_path, text, named={"current": "ch2_current_a", "voltage": "ch2_voltage_v"})
@@ -157,7 +157,7 @@ def test_several_columns_of_what_is_not_read_are_no_problem(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("mark", [";", "\t"])
-def test_decimal_commas(tmp_path: Path, mark: str) -> None:
+def test_logs_with_decimal_commas_are_read(tmp_path: Path, mark: str) -> None:
     lines = ["time_s;current_a;voltage_v", *(f"{second},5;0,25;5,0" for second in range(4))]
     log = log_of(tmp_path, "\n".join(lines).replace(";", mark))
     assert log.times_s.tolist() == [0.5, 1.5, 2.5, 3.5]
@@ -169,15 +169,15 @@ def test_damaged_logs_are_refused_with_a_reason(tmp_path: Path) -> None:
     assert "empty" in refusal(tmp_path, "# a\n# b\n")
     for bad in ("nan", "inf"):
         said = refusal(tmp_path, f"time_s,power_w\n1,5\n{bad},5\n3,5\n4,5\n")
-        assert f"log.csv:3: time_s: '{bad}' is no number" in said
+        assert f"log.csv:3: time_s: '{bad}' is not a number" in said
     said = refusal(tmp_path, "time_s,power_w\n1780000000000,5\n1780000000010,5\n1780000000020,5\n")
-    assert "log.csv:2: time_s: 1780000000000 is no time: it would be 1.78e+12 s" in said
-    assert "'inf' is no number" in refusal(tmp_path, rows("time_s,power_w", "inf"))
+    assert "log.csv:2: time_s: 1780000000000 is not a time: it would be 1.78e+12 s" in said
+    assert "'inf' is not a number" in refusal(tmp_path, rows("time_s,power_w", "inf"))
     assert "power_w: 0 rows have a value" in refusal(tmp_path, rows("time_s,power_w", ""))
     empty = rows("time_s,current_a,voltage_v", "", "5")
     assert "current_a x voltage_v: 0 rows have a value" in refusal(tmp_path, empty)
     long = rows("time_s,power_w", '"' + "1" * 200_000 + '"')
-    assert "no CSV: field larger" in refusal(tmp_path, long)
+    assert "not a CSV file: field larger" in refusal(tmp_path, long)
 
 
 def test_a_file_of_an_older_program_keeps_its_unit(tmp_path: Path) -> None:
@@ -322,7 +322,7 @@ def test_a_row_of_units_under_the_names(units: str, tmp_path: Path) -> None:
 
 def test_a_row_of_units_that_are_not_known_is_no_watt(tmp_path: Path) -> None:
     text = rows("Time,Power", "5000").replace("\n", "\ns,dBm\n", 1)
-    assert "the unit of 'Power [dBm]' is not understood" in refusal(tmp_path, text)
+    assert "the unit of 'Power [dBm]' is not a known unit" in refusal(tmp_path, text)
 
 
 def test_a_row_of_units_above_the_names_and_heads_that_come_again(tmp_path: Path) -> None:
@@ -382,9 +382,9 @@ def test_a_time_of_day_alone_is_no_time_of_the_clock(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["2026-13-01 10:00:00", "2026-05-01 25:00:00", "99:99:99"])
-def test_what_is_no_time(text: str, tmp_path: Path) -> None:
+def test_a_cell_that_is_not_a_time_is_refused_with_its_line(text: str, tmp_path: Path) -> None:
     said = refusal(tmp_path, f"time,power_w\n{text},1\n{text},2\n{text},3\n")
-    assert f"log.csv:2: time: '{text}' is no time" in said
+    assert f"log.csv:2: time: '{text}' is not a time" in said
 
 
 def test_rows_of_one_stamp_are_one_moment(tmp_path: Path) -> None:
@@ -396,7 +396,7 @@ def test_rows_of_one_stamp_are_one_moment(tmp_path: Path) -> None:
     assert (log.repeated, log.period_s) == (9, 1.0)
     counter = log_of(tmp_path, "\n".join(["time_s,energy_j", *lines[:4], *lines[8:], "3,9"]))
     assert counter.values.tolist() == [6, 4, 9]
-    assert "time does not go on" in refusal(tmp_path, "time_s,power_w\n1,5\n2,5\n1.5,5\n4,5\n")
+    assert "time does not advance" in refusal(tmp_path, "time_s,power_w\n1,5\n2,5\n1.5,5\n4,5\n")
     said = refusal(tmp_path, "time_s,power_w\n1,5\n1,5\n1,5\n2,5\n")
     assert "2 stamps in 4 rows" in said
 
@@ -413,7 +413,7 @@ def test_logs_in_any_encoding(encoding: str, tmp_path: Path) -> None:
     assert read_log(path).values[0] == pytest.approx(5e-6)
 
 
-def test_what_a_spreadsheet_says_of_its_separator(tmp_path: Path) -> None:
+def test_the_separator_line_of_a_spreadsheet_is_understood(tmp_path: Path) -> None:
     log = log_of(tmp_path, "sep=;\n" + rows("time_s,power_w", "5").replace(",", ";"))
     assert log.values[0] == 5
     twice = rows("time_s,power_w", "5")
@@ -442,9 +442,9 @@ def test_numbers_beyond_any_machine_are_refused(tmp_path: Path) -> None:
     assert "current_a x voltage_v: 1e+16 is beyond any machine" in refusal(tmp_path, huge)
     for volts in (math.nan, math.inf, 0.0, 1e300):
         said = refusal(tmp_path, rows("time_s,current_a", "1"), volts=volts)
-        assert "no voltage of a device" in said
+        assert "not a possible voltage of a device" in said
     assert log_of(tmp_path, rows("time_s,power_w", "0e99999")).values[0] == 0
-    assert "no number" in refusal(tmp_path, rows("time_s,power_w", "5e99999"))
+    assert "not a number" in refusal(tmp_path, rows("time_s,power_w", "5e99999"))
     assert combined([1e300], [1e300]) == pytest.approx(1e300 * math.hypot(2 / math.sqrt(3), 1))
     assert combined([math.inf], [1.0]) == math.inf
 

@@ -196,7 +196,7 @@ def watched(root: Path, clock: Clock) -> Watch:
     return Watch(source, clock)
 
 
-def test_a_counter_that_advances(tmp_path: Path) -> None:
+def test_watch_gives_the_energy_of_an_advancing_counter(tmp_path: Path) -> None:
     clock = Clock()
     root = write_tree(tmp_path, {**METAL, **zone("intel-rapl:0", "package-0", 0)})
     seen = watched(root, clock)

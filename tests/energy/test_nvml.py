@@ -139,7 +139,7 @@ def test_orin_has_no_power_in_nvml(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize(("code", "reason"), [(4, "permission_denied"), (9, "no_sensor")])
-def test_a_driver_that_refuses(machine: Machine, code: int, reason: str) -> None:
+def test_a_refusal_of_the_driver_becomes_a_reason(machine: Machine, code: int, reason: str) -> None:
     found = nvml.find(machine, Clock(), lambda: FakeNvml([], init_error=code))
     assert isinstance(found, NoEnergy)
     assert found.reason == reason

@@ -174,7 +174,7 @@ def test_a_counter_without_a_range_never_wraps() -> None:
     assert "set back" in counter.lost
 
 
-def test_a_leap_is_not_believed() -> None:
+def test_a_counter_that_leaps_gives_no_value() -> None:
     counter = Counter(1e-6, RANGE_UJ, 1000.0, 1.0)
     counter.advance(0, 0)
     assert counter.advance(10_000_000_000, 10**9) is None

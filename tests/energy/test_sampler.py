@@ -54,7 +54,9 @@ def gone(pid: int) -> bool:
     return False
 
 
-def test_it_samples_from_outside_and_ends(orin: EnergySource, tmp_path: Path) -> None:
+def test_sampler_reads_from_another_process_and_ends_on_close(
+    orin: EnergySource, tmp_path: Path
+) -> None:
     sampler = Sampler(orin, tmp_path / "samples")
     assert sampler.alive
     assert sampler.pid != os.getpid()
@@ -98,7 +100,7 @@ def test_a_meter_s_library_that_writes_to_stdout_is_an_error(
     assert "\x1b" not in str(caught.value)
 
 
-def test_it_dies_with_its_parent(orin: EnergySource, tmp_path: Path) -> None:
+def test_sampler_dies_with_its_parent(orin: EnergySource, tmp_path: Path) -> None:
     code = (
         "import pickle, sys, time; from pathlib import Path\n"
         "from edgebench.energy.sampler import Sampler\n"
@@ -124,7 +126,7 @@ def test_samples_survive_the_file() -> None:
     assert decode(data) == samples
 
 
-def test_how_often_and_when(tmp_path: Path) -> None:
+def test_meters_are_polled_at_their_own_rate(tmp_path: Path) -> None:
     power, counter = OrinNx(tmp_path / "a"), RaplPackage(tmp_path / "b")
     fast, slow = power.source(Clock()), counter.source(Clock())
     assert poll_interval_s(fast) == 0.009  # a second has 100 readings

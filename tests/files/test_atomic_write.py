@@ -16,7 +16,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_what_stands_there_is_replaced_at_the_end(tmp_path: Path) -> None:
+def test_an_existing_file_is_replaced_only_at_the_end(tmp_path: Path) -> None:
     path = tmp_path / "out"
     path.write_text("old")
     with whole_file(path) as partial:
@@ -27,7 +27,9 @@ def test_what_stands_there_is_replaced_at_the_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-def test_what_ends_early_leaves_all_as_it_was(tmp_path: Path, error: type[BaseException]) -> None:
+def test_an_error_leaves_the_existing_file_unchanged(
+    tmp_path: Path, error: type[BaseException]
+) -> None:
     path = tmp_path / "out"
     path.write_text("old")
 

@@ -65,7 +65,7 @@ def test_a_link_in_the_place_of_the_folder_of_locks_is_not_followed(
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "locks").symlink_to("elsewhere")
     with (
-        pytest.raises(DeviceStateError, match="is no folder of this user"),
+        pytest.raises(DeviceStateError, match="is not a folder of this user"),
         cpu_pinning.hold(1, source=random.Random(0), among=[0], folder=tmp_path / "locks"),
     ):
         pass
@@ -78,7 +78,7 @@ def test_a_folder_of_locks_of_another_user_is_refused_and_left_as_it_is(tmp_path
     locks.mkdir(mode=0o755)
     os.chown(locks, STRANGER, STRANGER)
     with (
-        pytest.raises(DeviceStateError, match="is no folder of this user"),
+        pytest.raises(DeviceStateError, match="is not a folder of this user"),
         cpu_pinning.hold(1, source=random.Random(0), among=[0], folder=locks),
     ):
         pass
@@ -109,13 +109,13 @@ def test_a_lock_file_of_another_user_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "0.lock"
     path.touch(mode=0o600)
     os.chown(path, STRANGER, STRANGER)
-    with pytest.raises(PermissionError, match="is no file of this user"):
+    with pytest.raises(PermissionError, match="is not a file of this user"):
         open_lock(path)
 
 
 def test_a_pipe_in_the_place_of_a_lock_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "0.lock", 0o600)
-    with pytest.raises(PermissionError, match="is no file of this user"):
+    with pytest.raises(PermissionError, match="is not a file of this user"):
         open_lock(tmp_path / "0.lock")
 
 
@@ -194,7 +194,7 @@ def test_a_folder_of_work_that_another_user_has_linked_is_not_cleared(
 
 @as_root
 @pytest.mark.parametrize("kind", ["link", "pipe"])
-def test_what_another_user_put_at_the_output_is_refused(
+def test_a_link_of_another_user_at_the_output_is_refused(
     shared: Path, victim: Path, kind: str
 ) -> None:
     path = shared / "page.html"
@@ -261,7 +261,7 @@ def test_a_link_in_the_place_of_a_runs_file_is_not_written_through(
     before = victim.read_bytes()
     with pytest.raises(StoreError, match="symbolic links") as caught:
         RunStore.resume(store.journal)
-    assert "a link stands there" in caught.value.fix
+    assert "there is a link" in caught.value.fix
     assert victim.read_bytes() == before
 
 
@@ -269,7 +269,7 @@ def test_a_link_in_the_place_of_a_runs_file_is_not_written_through(
 def test_results_of_another_user_are_not_gone_on_with(tmp_path: Path) -> None:
     store = kept_run(tmp_path)
     os.chown(store.results, STRANGER, STRANGER)
-    with pytest.raises(StoreError, match=r"run\.jsonl: belongs to another user"):
+    with pytest.raises(StoreError, match=r"run\.jsonl: it belongs to another user"):
         RunStore.resume(store.journal)
 
 

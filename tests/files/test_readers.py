@@ -115,7 +115,7 @@ def test_a_ceiling_that_cannot_be_is_named_with_its_field(
     assert isinstance(done.exception, StoreError)
 
 
-def test_what_is_no_calibration_is_one_error(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_calibration_is_one_error(tmp_path: Path) -> None:
     file = tmp_path / "deep.json"
     file.write_bytes(
         CALIBRATIONS[0].replace(
@@ -171,7 +171,7 @@ def test_a_record_that_duckdb_leaves_out_is_noticed(tmp_path: Path) -> None:
     pytest.importorskip("duckdb")
     results = tmp_path / "results.jsonl"
     results.write_bytes(encode_record(record()))
-    with pytest.raises(StoreError, match="DuckDB takes 1 of 2 records"):
+    with pytest.raises(StoreError, match="DuckDB read only 1 of 2 records"):
         add_records(connect(), [results], 2)
 
 

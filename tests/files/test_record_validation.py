@@ -142,7 +142,7 @@ def test_results_of_earlier_versions_read_as_before() -> None:
     assert len(list(records_of(files))) == sum(len(file.read_text().splitlines()) for file in files)
 
 
-def test_a_journal_is_held_to_the_same(tmp_path: Path) -> None:
+def test_journals_are_validated_like_records(tmp_path: Path) -> None:
     head = JournalHead(
         run_id="r", started_utc="", options={}, device="d", versions={}, plan_sha256=""
     )

@@ -201,7 +201,7 @@ def results_emptied(store: RunStore) -> None:
         folder_replaced_by_a_file,
     ],
 )
-def test_what_is_taken_away_while_a_run_writes_is_written_again(
+def test_results_removed_during_a_run_are_written_again(
     harm: Callable[[RunStore], None],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],

@@ -58,7 +58,7 @@ def test_the_plugin_imports_nothing_of_edgebench_until_a_test_asks(tmp_path: Pat
     assert done.returncode == 0, done.stdout
 
 
-def test_it_is_registered_by_entry_point() -> None:
+def test_plugin_is_registered_by_entry_point() -> None:
     text = (Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8")
     assert 'edgebench-gate = "edgebench.pytest_plugin"' in text
 
@@ -187,7 +187,9 @@ def test_the_benchmark_fixture_fails_a_slower_function(machine: Machine) -> None
 
 
 @pytest.mark.parametrize("asked", ["fail", "skip", "pass"])
-def test_what_the_budget_does_not_decide_is_as_asked(machine: Machine, asked: Any) -> None:
+def test_inconclusive_option_decides_when_the_budget_does_not_suffice(
+    machine: Machine, asked: Any
+) -> None:
     base = machine.work(1_000_000)
     ends = {
         "fail": pytest.raises(pytest.fail.Exception),

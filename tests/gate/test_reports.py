@@ -64,7 +64,7 @@ def test_limits_hold_or_not(limit: str, verdict: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["p99", "p99 <= 30", "p98 <= 3ms", "p99 = 3ms", "memory <= 3ms"])
-def test_what_is_no_limit(text: str) -> None:
+def test_a_wrong_limit_is_a_usage_error(text: str) -> None:
     with pytest.raises(UsageError):
         parse_limit(text)
 
@@ -134,7 +134,7 @@ def test_a_row_that_never_ran_is_not_missed(status: Any) -> None:
 @pytest.mark.parametrize(
     ("lost", "metric"), [({"peak": None}, "memory.peak"), ({"quality": None}, "quality")]
 )
-def test_what_is_not_known_any_more_is_not_green(lost: dict[str, Any], metric: str) -> None:
+def test_a_value_that_became_unknown_does_not_pass(lost: dict[str, Any], metric: str) -> None:
     found = stored([record(**lost)], [record()])
     assert found.verdict == "inconclusive"
     [row] = [row for row in found.cells if row.metric == metric and row.verdict != "pass"]
@@ -160,7 +160,7 @@ def test_a_row_that_cannot_run_any_more_is_invalid(before: str) -> None:
     assert found.verdict == ("invalid" if before == "measured" else "pass")
     notes = [row.reason for row in found.cells if row.verdict == "invalid"]
     assert notes == (
-        ["it ran in the baseline, and cannot here: openvino is not installed"]
+        ["it ran in the baseline but cannot run here: openvino is not installed"]
         if before == "measured"
         else []
     )
@@ -271,7 +271,7 @@ def test_github_gets_a_summary_outputs_and_annotations(tmp_path: Path) -> None:
     github_actions.publish(report(), {}, StringIO())  # elsewhere than on GitHub: no files
 
 
-def test_what_github_does_not_take_loses_no_report(
+def test_a_failing_github_summary_loses_no_report(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path))
@@ -322,7 +322,7 @@ def test_a_baseline_with_a_row_that_is_gone_is_invalid(tmp_path: Path) -> None:
     new = write(tmp_path / "new.jsonl", record())
     code, text = invoke("--baseline", old, new)
     assert code == ExitCode.INVALID
-    assert "missing here" in text
+    assert "the candidate does not" in text
 
 
 POLICY = """\
@@ -387,7 +387,7 @@ def test_ctrl_c_ends_with_its_own_code_whatever_else_there_is_to_say() -> None:
     assert finish(ended, {"form": "json", "inconclusive": "fail"}) == ExitCode.INTERRUPTED
 
 
-def test_nothing_to_judge() -> None:
+def test_gate_without_policy_or_results_is_a_usage_error() -> None:
     with pytest.raises(UsageError, match="nothing to judge"):
         invoke()
 

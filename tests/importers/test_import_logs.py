@@ -193,7 +193,7 @@ ENCODINGS = ("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32")
 
 
 @pytest.mark.parametrize("around", AROUND.values(), ids=AROUND)
-def test_what_stands_around_an_output_changes_nothing(around: Around, tmp_path: Path) -> None:
+def test_text_around_an_output_changes_nothing(around: Around, tmp_path: Path) -> None:
     lists = json.dumps([bench_test(), bench_test(n_prompt=0, n_gen=128, avg_ts=11.5)], indent=1)
     for text in (MARKDOWN, lists + "\n", csv_of(), sql_of()):
         rows = rows_of(tmp_path, "llama-bench", around(text))
@@ -385,7 +385,7 @@ def test_a_rate_that_nothing_decides_is_refused_until_the_user_tells(
     nobody = MARKDOWN.replace("128.00 ± 0.30", f"{rate} ± 3").replace("11.50 ± 0.05", "12")
     said = refusal(tmp_path, "llama-bench", nobody)
     assert f"avg_ts: '{rate}' may be 1.128 or 1128" in said
-    assert "--decimal point or --decimal comma tells" in said
+    assert "say which with --decimal point or --decimal comma" in said
     told = {"point": 1.128, "comma": 1128.0} if mark == "." else {"point": 1128.0, "comma": 1.128}
     for word, value in told.items():
         rows = rows_of(tmp_path, "llama-bench", nobody, "--decimal", word)
@@ -648,7 +648,7 @@ def test_traces_of_unknown_models_are_not_one_row(tmp_path: Path) -> None:
     (row,) = rows_of(tmp_path, "trtexec", traces[0], "--model", "a.onnx")
     assert row.workload == "trtexec-a"
     said = refusal(tmp_path, "trtexec", trtexec_run(), "--model", "other.onnx")
-    assert "names its model itself" in said
+    assert "already names its model" in said
 
 
 # --- optimum-benchmark

@@ -252,7 +252,7 @@ def test_a_clock_of_another_speed_is_seen(speed: float) -> None:
     assert seen >= 95
 
 
-def test_what_is_heard_while_the_parent_slept_proves_nothing() -> None:
+def test_late_messages_do_not_prove_a_slow_clock() -> None:
     machine = BusyMachine(1, 0.0)
     witness = Witness(clock=machine.clock)
     witness.hear(WINDOW, machine.now_ns, late=False)

@@ -142,7 +142,7 @@ def test_a_second_signal_does_not_stop_what_puts_the_mode_back(
 @pytest.mark.parametrize(
     ("wanted", "words"), [("3", "0 (MAXN), 1 (10W), 2 (15W)"), ("50W", "no power mode '50W'")]
 )
-def test_a_mode_that_the_board_has_not(tmp_path: Path, wanted: str, words: str) -> None:
+def test_an_unknown_power_mode_is_refused(tmp_path: Path, wanted: str, words: str) -> None:
     board = Board(tmp_path)
     with board.modes() as modes, pytest.raises(UnsupportedError) as caught:
         modes.enter(wanted)
@@ -150,7 +150,7 @@ def test_a_mode_that_the_board_has_not(tmp_path: Path, wanted: str, words: str) 
     assert board.set_to == []
 
 
-def test_a_mode_that_is_not_taken(tmp_path: Path) -> None:
+def test_a_mode_that_is_not_accepted_makes_the_variant_unsupported(tmp_path: Path) -> None:
     board = Board(tmp_path, stuck=[0])
     with board.modes() as modes, pytest.raises(UnsupportedError, match="reboot required") as caught:
         modes.enter("0")
@@ -173,7 +173,7 @@ def test_a_mode_that_could_not_be_put_back_is_not_set(tmp_path: Path) -> None:
 
 def test_a_former_mode_that_does_not_come_back_is_an_error_with_its_fix(tmp_path: Path) -> None:
     board = Board(tmp_path)
-    with pytest.raises(DeviceStateError, match="could not be put back: it is MAXN") as caught:
+    with pytest.raises(DeviceStateError, match="could not be restored: it is MAXN") as caught:
         enter(board, "0", lambda: board.stuck.add(2))
     assert caught.value.fix == "sudo nvpmodel -m 2"
 
@@ -265,7 +265,9 @@ def test_a_mode_that_cannot_be_had_makes_its_cells_unsupported_and_no_others(
     assert records["b"].status == "ok"
 
 
-def test_what_was_measured_in_a_mode_stands_when_it_cannot_be_had_again(tmp_path: Path) -> None:
+def test_measured_replicates_are_kept_when_their_power_mode_becomes_unavailable(
+    tmp_path: Path,
+) -> None:
     board, keeper = Board(tmp_path, stuck=[0]), Keeper()
     resumed = asking("a", 0)
     resumed.entries.append(JournalEntry(cell="a", replicate=steady_launch(resumed.job).replicate))
@@ -319,7 +321,7 @@ def test_a_power_mode_without_the_switch_is_an_error_that_names_it() -> None:
 
 
 def test_the_switch_without_a_power_mode_is_an_error() -> None:
-    with pytest.raises(UsageError, match="without a power mode"):
+    with pytest.raises(UsageError, match="needs the axis power_mode"):
         planned("batch=1", allowed=True)
 
 
@@ -369,5 +371,5 @@ def test_a_former_mode_that_does_not_come_back_is_told_and_the_table_is_shown(
     )  # fmt: skip
     assert done.return_value == ExitCode.DEVICE_STATE
     assert json.loads(done.stdout)["rows"][0]["power_mode"] == "MAXN"
-    assert "could not be put back" in done.stderr
+    assert "could not be restored" in done.stderr
     assert "sudo nvpmodel -m 2" in done.stderr

@@ -111,7 +111,7 @@ def test_a_model_that_never_ends_is_a_hang_and_not_a_wait(tmp_path: Path) -> Non
     assert "--timeout" in found.fix
 
 
-def test_what_the_budget_ends_is_no_finding(tmp_path: Path) -> None:
+def test_a_preparation_that_the_budget_ends_is_out_of_time(tmp_path: Path) -> None:
     found = prepared(endless(), tmp_path, Allowance(time_out_s=60.0, time_s=2.0))
     assert isinstance(found, Reason)
     assert found.code == "out_of_time"
@@ -133,7 +133,7 @@ ask("edgebench.preparation.prepare", sys.stdin.buffer.read(), preparation_proces
 """
 
 
-def test_what_makes_a_model_ends_with_its_parent(tmp_path: Path) -> None:
+def test_preparation_processes_end_with_their_parent(tmp_path: Path) -> None:
     source = tmp_path / "model.onnx"
     source.write_bytes(endless().SerializeToString())
     with subprocess.Popen([sys.executable, "-c", PARENT], stdin=subprocess.PIPE) as parent:
@@ -152,7 +152,7 @@ measure_ceilings._in_process("gemm_fp32", 1, 1e6)
 """
 
 
-def test_what_measures_a_ceiling_ends_with_its_parent() -> None:
+def test_calibration_processes_end_with_their_parent() -> None:
     with subprocess.Popen([sys.executable, "-c", CALIBRATING]) as parent:
         [child] = awaited(lambda: psutil.Process(parent.pid).children())
         os.kill(parent.pid, signal.SIGKILL)

@@ -106,7 +106,9 @@ def test_every_option_is_fixed_or_free() -> None:
 
 
 @pytest.mark.parametrize("parameter", OTHERS)
-def test_what_decides_the_measurement_cannot_change(parameter: str, tmp_path: Path) -> None:
+def test_options_that_decide_the_measurement_cannot_change_on_resume(
+    parameter: str, tmp_path: Path
+) -> None:
     (tmp_path / "file").write_text("")
     base = ["--model", str(tmp_path / "file")] if parameter in WITH_A_MODEL else []
     stop_a_run(tmp_path, *base)
@@ -188,7 +190,7 @@ def test_the_last_run_is_no_file_that_was_put_beside_it(tmp_path: Path) -> None:
     assert last_complete(tmp_path) == tmp_path / RUNS[1]
 
 
-def test_what_is_complete_is_not_taken_for_what_is_asked_for(tmp_path: Path) -> None:
+def test_a_complete_run_of_other_options_is_not_shown(tmp_path: Path) -> None:
     complete_a_run(tmp_path / RUNS[0], "--suite", "full")
     assert last_complete(tmp_path, "--suite", "full") == tmp_path / RUNS[0]
     with pytest.raises(UsageError, match="has suite full, not quick"):
@@ -197,7 +199,7 @@ def test_what_is_complete_is_not_taken_for_what_is_asked_for(tmp_path: Path) -> 
 
 def test_a_run_of_another_edgebench_is_one_error(tmp_path: Path) -> None:
     RunStore.create(tmp_path / "here" / "run.jsonl", head(options={"suite": 7})).close()
-    with pytest.raises(StoreError, match="the options of another edgebench"):
+    with pytest.raises(StoreError, match="options are of another version of edgebench"):
         resume(tmp_path)
-    with pytest.raises(StoreError, match="the options of another edgebench"):
+    with pytest.raises(StoreError, match="options are of another version of edgebench"):
         resume(tmp_path)  # the lock is free again

@@ -250,9 +250,7 @@ def test_a_worker_killed_from_outside_is_a_row(workplace: Workplace) -> None:
 
 
 @pytest.mark.parametrize("fault", ["Refuse", "NotInstalled", "BrokenInstall"])
-def test_what_cannot_run_here_is_unsupported_and_nothing_measured_is_no_success(
-    workplace: Workplace, fault: str
-) -> None:
+def test_unsupported_rows_alone_are_no_success(workplace: Workplace, fault: str) -> None:
     code, table, err = workplace.run("--backend", f"edgebench.testing.faults:{fault}")
     [row] = table["rows"]
     assert row["status"] == "unsupported"
@@ -270,11 +268,11 @@ def test_a_budget_ends_a_hang_and_says_what_it_cut_and_how_to_go_on(workplace: W
     assert "2 cells, 4 processes or more" in err
     assert "cut by the budget" in err
     assert "the budget left 1 cell without a row; --budget" in err
-    assert "`edgebench run --resume` goes on" in err
+    assert "continue with `edgebench run --resume`" in err
     assert "first look" in err
 
 
-def test_what_was_timed_stands_where_the_quality_pass_never_ends(workplace: Workplace) -> None:
+def test_latency_is_kept_when_the_quality_pass_never_ends(workplace: Workplace) -> None:
     (workplace.folder / "endless.py").write_text(
         """
 import numpy as np
@@ -314,8 +312,8 @@ def test_a_signal_ends_a_run_as_ctrl_c_does(workplace: Workplace, number: signal
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == ExitCode.INTERRUPTED
-    assert f"edgebench: stopped by {number.name}: what was measured is kept" in err
-    assert "`edgebench run --resume` goes on" in err
+    assert f"edgebench: stopped by {number.name}: the results so far are kept" in err
+    assert "continue with `edgebench run --resume`" in err
     assert "Traceback" not in err
 
 
@@ -419,8 +417,8 @@ def test_resuming_what_is_complete_shows_it(workplace: Workplace) -> None:
         (["--rate", "-1"], "--rate"),
         (["--rate", "nan"], "--rate"),
         (["--rate", "inf"], "--rate"),
-        (["--shape", "x=1"], "--shape, --task and --reference go with --model"),
-        (["--no-save", "--resume"], "--resume needs"),
+        (["--shape", "x=1"], "--shape, --task and --reference apply to --model only"),
+        (["--no-save", "--resume"], "--resume cannot be combined"),
         (["--model", "nothing.onnx"], "nothing.onnx"),
     ],
 )

@@ -40,7 +40,7 @@ def test_a_value_that_means_nothing_is_refused(words: list[str], said: str) -> N
 def test_a_folder_of_workloads_goes_with_no_model(tmp_path: Path) -> None:
     model = tmp_path / "m.onnx"
     model.touch()
-    with pytest.raises(UsageError, match="not a workload"):
+    with pytest.raises(UsageError, match="cannot be combined with workloads"):
         options("--model", str(model), "--workloads", str(tmp_path))
 
 
@@ -76,11 +76,11 @@ def test_a_model_keeps_the_name_of_its_link(tmp_path: Path) -> None:
     "words",
     [("--range", "x=0,1"), ("--inputs", "{file}"), ("--parity", "0.1"), ("--task", "t.py:T")],
 )
-def test_what_is_said_of_a_model_file_needs_one(words: tuple[str, str], tmp_path: Path) -> None:
+def test_options_of_model_files_need_a_model_file(words: tuple[str, str], tmp_path: Path) -> None:
     file = tmp_path / "m.npz"
     file.touch()
     option, value = words[0], words[1].format(file=file)
-    with pytest.raises(UsageError, match=f"{option}.* go with --model"):
+    with pytest.raises(UsageError, match=f"{option}.* apply to --model only"):
         options("file-typing", option, value)
     options("--model", str(file), option, value)
 

@@ -107,7 +107,7 @@ def test_a_wait_ends_when_its_time_is_over_and_says_so() -> None:
     quiet.wait()
     assert clock.now_s == 10.0, "all waits of a run together"
     assert said[-1] == (
-        "not quiet within 10 s (others use 45% of the CPUs): measuring all the same"
+        "the machine was not quiet within 10 s (others use 45% of the CPUs): measuring anyway"
     )
     assert len(said) == 2
 

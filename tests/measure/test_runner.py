@@ -245,7 +245,7 @@ def test_a_cell_that_varies_gets_more_replicates_up_to_the_limit() -> None:
     assert len(keeper.records[0].replicates) == 7
 
 
-def test_what_cannot_be_timed_is_not_tried_for_its_precision() -> None:
+def test_an_invalid_cell_gets_no_replicates_for_precision() -> None:
     deferred = Reason(code="outputs_deferred", message="read later")
 
     def launch(job: Job, **_: Any) -> Done:
@@ -268,7 +268,7 @@ def test_quality_is_measured_in_full_once() -> None:
 
 
 @pytest.mark.parametrize("status", ["failed", "unsupported"])
-def test_what_would_fail_again_is_not_repeated(status: Any) -> None:
+def test_a_crash_is_not_repeated(status: Any) -> None:
     def launch(job: Job, **_: Any) -> Done:
         reason = Reason(code="crashed", message="died")
         return Done(replicate(job.index, status=status, reasons=[reason]))
@@ -517,7 +517,7 @@ def test_models_are_made_ahead_unless_time_presses(settings: Settings, steps: li
 
 
 @pytest.mark.parametrize("hangs", [False, True])
-def test_what_cannot_be_made_is_a_row_and_what_the_budget_cut_is_none(hangs: bool) -> None:
+def test_a_failed_preparation_is_a_row_and_one_cut_by_the_budget_is_not(hangs: bool) -> None:
     code = OUT_OF_TIME if hangs else "preparation"
     late = NotReady("failed", Reason(code=code, message="no model"))
     cell = target("a")
@@ -565,7 +565,7 @@ def test_a_spoilt_replicate_whose_quality_pass_was_cut_is_still_a_spoilt_one() -
     assert not reruns.disturbed(replicate(0, status="ok", reasons=reasons[1:]))
 
 
-def test_what_the_budget_cut_is_counted() -> None:
+def test_cells_cut_by_the_budget_are_counted() -> None:
     machine = Machine(a=4.0, b=4.0, c=4.0)
     cells = [machine.target(name) for name in "abc"]
     settings = Settings(budget_s=18.0, replicates=3, max_replicates=3)
@@ -579,7 +579,7 @@ def test_what_the_budget_cut_is_counted() -> None:
     assert whole.shortened() is None
 
 
-def test_what_was_cut_needs_more_than_it_had_and_nobody_knows_how_much() -> None:
+def test_a_cut_preparation_makes_the_needed_budget_a_lower_bound() -> None:
     """A model of 2.4 GB was cut after 14 s of 20, and told that 28 s were likely to do."""
     machine = Machine(large=60.0)
     cells = [machine.target("large", first_s=4.0)]
@@ -680,7 +680,9 @@ def test_later_rounds_are_left_what_they_need_at_most_half_of_the_budget(
 
 
 @pytest.mark.parametrize("sound", [0, 2])
-def test_what_the_budget_cut_is_no_failure(sound: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cells_cut_by_the_budget_have_not_failed(
+    sound: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cut: list[str] = []
     monkeypatch.setattr(Watcher, "cut", lambda _, target, reason: cut.append(reason.code))
 
@@ -741,7 +743,7 @@ def test_slices_share_the_budget() -> None:
     assert all(slice_s <= 30.0 for slice_s in slices)
 
 
-def test_what_stands_around_a_worker_takes_of_the_budget_too() -> None:
+def test_markers_and_idle_readings_count_in_the_budget() -> None:
     """Markers and looks at idle power take seconds: later windows are the shorter for them."""
     slices: list[float] = []
 
@@ -1039,7 +1041,7 @@ def test_a_fault_of_its_own_is_not_run_again(monkeypatch: pytest.MonkeyPatch) ->
     assert all(r.rerun_of is None for r in keeper.records[0].replicates)
 
 
-def test_whoever_watches_hears_of_a_spoilt_replicate(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_watcher_is_told_of_disturbed_replicates(monkeypatch: pytest.MonkeyPatch) -> None:
     heard: list[tuple[str, bool]] = []
     monkeypatch.setattr(
         Watcher,

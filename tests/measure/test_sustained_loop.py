@@ -268,7 +268,7 @@ def test_every_null_of_the_row_has_its_reason_and_the_report_says_it() -> None:
     assert other.unknown["sustained"] == "not the scenario sustained"
 
 
-def test_what_needs_a_cool_start_is_unknown_where_the_first_process_does_not_count() -> None:
+def test_burst_latency_is_unknown_if_the_first_process_does_not_count() -> None:
     machine = Machine(hot_c=120.0, limit_c=95.0)
     disturbed = msgspec.structs.replace(of(machine.sustain(600)), status="invalid")
     again = [of(machine.sustain(600), index) for index in (1, 2, 3)]  # the machine is hot by now

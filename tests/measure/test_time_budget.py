@@ -180,7 +180,7 @@ def test_a_quality_pass_that_is_cut_runs_side_by_side_until_then() -> None:
     assert found.value == pytest.approx(0.9)
 
 
-def test_one_that_fits_is_whole() -> None:
+def test_a_quality_pass_that_fits_covers_all_items() -> None:
     found = quality(Signs, Quality(metric="accuracy", floor=0.85), until_s=1000.0)
     assert (found.items, found.of, found.interval) == (100, None, None)
 
@@ -197,7 +197,7 @@ def test_a_task_that_goes_its_own_way_is_refused_with_the_time_it_needs() -> Non
     assert "--budget" in reason.fix
 
 
-def test_what_a_part_of_the_items_cannot_tell_strikes_by_its_own_name() -> None:
+def test_a_cut_quality_pass_strikes_as_quality_unknown() -> None:
     found = quality(Signs, Quality(metric="perplexity", ceiling=200.0), until_s=29.5)
     assert not found.passed, "the perplexity of one text is not that of six"
     made = record(quality=found, replicates=[replicate(0, quality=found)])
@@ -205,4 +205,4 @@ def test_what_a_part_of_the_items_cannot_tell_strikes_by_its_own_name() -> None:
 
     [reason] = judge(row_of(made), made).reasons
     assert reason.code == "quality_unknown"
-    assert "is of 30 of 100 items" in reason.message
+    assert "covers 30 of 100 items" in reason.message

@@ -60,7 +60,7 @@ def with_weights_beside(folder: Path, name: str = "model.onnx") -> Path:
     ],
 )
 @pytest.mark.parametrize("name", ["model.onnx", "model.tflite", "model.gguf"])
-def test_what_is_no_model_at_all_is_named_with_the_fix(
+def test_a_file_that_is_not_a_model_is_named_with_a_fix(
     tmp_path: Path, content: bytes, what: str, fix: str, name: str
 ) -> None:
     path = tmp_path / name
@@ -75,7 +75,7 @@ def test_what_is_no_model_at_all_is_named_with_the_fix(
 def test_a_file_without_its_formats_mark_is_damaged(tmp_path: Path) -> None:
     path = tmp_path / "model.tflite"
     path.write_bytes(bytes(100))
-    with pytest.raises(EdgebenchError, match="no mark TFL3") as caught:
+    with pytest.raises(EdgebenchError, match="the mark TFL3 is missing") as caught:
         prepare(job(path, "tflite"))
     assert not isinstance(caught.value, UnsupportedError)
 

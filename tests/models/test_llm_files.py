@@ -94,7 +94,7 @@ def test_a_tensor_that_nothing_would_use_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"no gguf at all", b"GGUF" + b"\xff" * 40])
-def test_a_file_that_is_none_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_gguf_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "broken.gguf"
     path.write_bytes(content)
     with pytest.raises(EdgebenchError, match=r"broken\.gguf"):
@@ -111,7 +111,7 @@ def test_a_file_that_ends_too_early_is_refused(tmp_path: Path) -> None:
 def test_a_number_of_layers_beyond_reason_is_refused_at_once(tmp_path: Path) -> None:
     file = written(tmp_path)
     file.metadata = {**file.metadata, "llama.block_count": 1 << 16}
-    with pytest.raises(EdgebenchError, match="tells of 65536 layers and has 20 tensors"):
+    with pytest.raises(EdgebenchError, match="declares 65536 layers but has 20 tensors"):
         _ = file.decoder
 
 
@@ -209,7 +209,7 @@ def test_a_file_that_does_not_say_how_text_is_split_is_refused() -> None:
 @pytest.mark.parametrize("missing", ["tokens", "merges"])
 def test_a_file_without_its_words_says_so(missing: str) -> None:
     left = {k: v for k, v in metadata().items() if k != f"tokenizer.ggml.{missing}"}
-    with pytest.raises(EdgebenchError, match=f"does not tell tokenizer.ggml.{missing}"):
+    with pytest.raises(EdgebenchError, match=f"does not state tokenizer.ggml.{missing}"):
         gguf_vocabulary(left)
 
 

@@ -187,7 +187,7 @@ def test_an_own_graph_has_its_own_precision(tmp_path: Path, precision: str) -> N
         cache=str(tmp_path),
         generates=True,
     )
-    with pytest.raises(UnsupportedError, match="used as it came") as refused:
+    with pytest.raises(UnsupportedError, match="used unchanged") as refused:
         prepare(job)
     assert refused.value.fix == "--set precision=as-is"
 
@@ -256,7 +256,7 @@ def test_a_graph_of_standard_operators_gives_the_same(
     assert error(answers(session), expected(model.path)) < limit
 
 
-def test_it_is_sound_onnx_without_operators_of_one_runtime(tmp_path: Path) -> None:
+def test_standard_graph_is_valid_onnx_with_standard_operators(tmp_path: Path) -> None:
     import onnx
 
     path = tmp_path / "standard.onnx"

@@ -46,7 +46,9 @@ def test_an_invalid_model_is_not_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"not a model", b"\x08\x0a", bytes(1000)])
-def test_what_is_no_model_gives_one_clear_error(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_an_onnx_model_is_one_clear_error(
+    tmp_path: Path, content: bytes
+) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(content)
     with pytest.raises(EdgebenchError, match=r"model\.onnx (cannot be read as an ONNX|is empty)"):

@@ -155,7 +155,7 @@ def test_names_reached_through_an_allowed_module_are_refused(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("content", [b"", b"\x80", b"PK\x03\x04", pickle.dumps([1, 2])])
-def test_what_is_no_weights_file_is_one_clear_error(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_a_state_dict_is_one_clear_error(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "w.pth"
     path.write_bytes(content)
     with pytest.raises(EdgebenchError, match="cannot be read as PyTorch weights"):

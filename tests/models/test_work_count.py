@@ -74,7 +74,9 @@ def test_convolution_counts_its_products(
         (("Conv", ["x", "w"], "y", {"group": 4}), [1, 4, 9], (4, 1, 3)),
     ],
 )
-def test_products_of_other_operators(node: Node, shape: Shape, weight: tuple[int, ...]) -> None:
+def test_products_of_each_operator_are_counted(
+    node: Node, shape: Shape, weight: tuple[int, ...]
+) -> None:
     out: Shape = ["a", "b", "c", "d"]
     made = single(node, {"x": shape}, out, {"w": np.ones(weight, np.float32)})
     del made.graph.output[0].type.tensor_type.shape.dim[:]
@@ -82,7 +84,7 @@ def test_products_of_other_operators(node: Node, shape: Shape, weight: tuple[int
     assert work_of(made).flops == 2 * products(made, {"x": shape})
 
 
-def test_a_network_by_hand() -> None:
+def test_work_of_a_small_network_matches_a_hand_count() -> None:
     work = work_of(convolution([1, 3, 8, 8]))
     layers = [(layer.op, layer.flops, layer.moved_bytes) for layer in work.layers]
     assert layers == [
@@ -94,7 +96,7 @@ def test_a_network_by_hand() -> None:
     assert work.flops == sum(flops for _, flops, _ in layers)
 
 
-def test_what_others_read_too_is_not_fused() -> None:
+def test_a_value_with_several_readers_is_not_fused() -> None:
     nodes: list[Node] = [
         ("Relu", ["x"], "a", {}),
         ("Sigmoid", ["a"], "b", {}),
@@ -176,7 +178,7 @@ def test_a_recurrent_layer() -> None:
     assert work_of(made).flops == 5 * 2 * 2 * 16 * (3 + 4)
 
 
-def test_what_is_not_known_is_listed_with_its_share() -> None:
+def test_uncounted_operators_are_listed_with_their_share() -> None:
     nodes: list[Node] = [("Relu", ["x"], "a", {}), ("Det", ["a"], "y", {})]
     work = work_of(model(nodes, {"x": [4, 4]}, {"y": []}, {}))
     assert (work.flops, work.uncounted) == (16, {"Det": 1})
@@ -199,7 +201,7 @@ def test_preparing_counts_the_file_that_runs(source: Path) -> None:
     write(source, convolution())
 
 
-def test_what_no_output_depends_on_is_no_work(tmp_path: Path) -> None:
+def test_nodes_that_no_output_needs_are_not_counted(tmp_path: Path) -> None:
     """A runtime leaves it out: counted, it would make an honest latency too short to be true."""
     import onnx
 

@@ -19,6 +19,7 @@ import pytest
 from click.testing import CliRunner
 
 from edgebench.cli import cli
+from tests.command_lines import before_the_shell, parse
 from tests.readme import PAGES, ROOT, renewed
 
 _OTHERS = ["CONTRIBUTING.md", "ARCHITECTURE.md", "SECURITY.md", "CHANGELOG.md"]
@@ -83,7 +84,7 @@ EDGEBENCH = _lines("edgebench")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_name)
-def test_what_a_page_shows_of_our_output_is_what_is_printed_now(page: Path) -> None:
+def test_generated_blocks_of_pages_are_up_to_date(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert renewed(text) == text, "python -m tests.readme renews it"
 
@@ -98,43 +99,10 @@ def _alternatives(words: list[str]) -> Iterator[list[str]]:
     yield from map(list, itertools.product(*choices))
 
 
-def _parse(words: list[str]) -> None:
-    """Raises a click error where this is no command line; opens no file."""
-    command: click.Command = cli
-    context = click.Context(cli, info_name="edgebench")
-    while isinstance(command, click.Group):
-        if not words or words[0].startswith("-") or words[0].isupper():
-            break  # the group itself, or COMMAND for any of it
-        name, found, words = command.resolve_command(context, words)
-        assert found is not None
-        command, context = found, click.Context(found, info_name=name, parent=context)
-    if any(word in context.help_option_names for word in words):
-        return
-    values, rest, _ = command.make_parser(context).parse_args(list(words))
-    assert not rest, f"words that nothing takes: {rest}"
-    for parameter in command.params:
-        _check(parameter, values.get(parameter.name or ""), context)
-
-
-def _check(parameter: click.Parameter, given: object, context: click.Context) -> None:
-    """Choices and numbers must be some; files and texts are not looked at."""
-    checked = (click.Choice, click.types.IntParamType, click.types.FloatParamType)
-    if not isinstance(parameter.type, checked):
-        return
-    for value in given if isinstance(given, (list, tuple)) else [given]:
-        if isinstance(value, str) and not value.isupper():  # N: a number of yours
-            parameter.type(value, parameter, context)
-
-
 @pytest.mark.parametrize("line", EDGEBENCH, ids=str)
 def test_every_command_line_is_one_of_this_version(line: Line) -> None:
     for words in _alternatives(line.words[1:]):
-        _parse(_before_the_shell(words))
-
-
-def _before_the_shell(words: list[str]) -> list[str]:
-    """What the command itself gets: not the redirection, nor the next command."""
-    return list(itertools.takewhile(lambda word: word not in (">", "2>", "|", "&&", "2>&1"), words))
+        parse(before_the_shell(words))
 
 
 def test_a_wrong_command_line_is_found() -> None:
@@ -146,7 +114,7 @@ def test_a_wrong_command_line_is_found() -> None:
         "doctor x",
     ):
         with pytest.raises((click.ClickException, AssertionError)):
-            _parse(shlex.split(wrong))
+            parse(shlex.split(wrong))
 
 
 def _as_executed(line: Line) -> list[str]:
@@ -221,7 +189,7 @@ def test_every_link_leads_to_a_file_and_a_heading_of_it(page: Path) -> None:
     text = _FENCED.sub("", page.read_text(encoding="utf-8"))
     for target, anchor in re.findall(r"\]\(([^)#:\s]*)(?:#([^)\s]*))?\)", text):
         there = (page.parent / target).resolve() if target else page
-        assert there.exists(), f"{target} is no file"
+        assert there.exists(), f"{target} is not a file"
         assert not anchor or anchor in _anchors(there), f"{target} has no heading #{anchor}"
 
 

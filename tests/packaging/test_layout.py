@@ -138,7 +138,7 @@ def test_folders_have_an_order_so_that_every_import_goes_down() -> None:
 
 
 @pytest.mark.parametrize("start", NEVER)
-def test_what_stands_below_never_reaches_what_stands_above(start: str) -> None:
+def test_lower_folders_never_import_upper_ones(start: str) -> None:
     assert start in rooms()
     assert reached(start) & NEVER[start] == set()
 

@@ -10,7 +10,7 @@ from tests.readme import README, ROOT
 TEXT = README.read_text(encoding="utf-8")
 
 
-def test_it_opens_with_the_two_commands() -> None:
+def test_readme_opens_with_the_two_commands() -> None:
     commands = TEXT.split("```")[1].strip().splitlines()
     assert [line.split("#")[0].split() for line in commands] == [
         ["make", "bench"],
@@ -18,7 +18,7 @@ def test_it_opens_with_the_two_commands() -> None:
     ]
 
 
-def test_it_is_read_in_two_minutes() -> None:
+def test_readme_has_at_most_150_lines() -> None:
     assert len(TEXT.splitlines()) <= 150
 
 

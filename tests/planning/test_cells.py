@@ -197,7 +197,7 @@ def test_a_suite_picks_workloads_variants_and_scenarios() -> None:
     assert [cell.scenario for cell in full] == ["offline"] * 3
 
 
-def test_an_unknown_suite() -> None:
+def test_an_unknown_suite_is_refused_with_a_suggestion() -> None:
     with pytest.raises(UsageError, match=r"suite 'quik'; did you mean 'quick'\?"):
         cells(IN_SUITE, suite="quik")
 
@@ -216,7 +216,7 @@ def test_a_set_adds_an_axis_and_lists_multiply() -> None:
     assert all("level" in cell.variant for cell in found)
 
 
-def test_what_is_set_for_requests_is_no_axis_of_other_workloads() -> None:
+def test_axes_of_requests_do_not_apply_to_other_workloads() -> None:
     chat = workload("chat", task="generate", scenarios=["generate"])
     found = cells([chat, workload("plain")], sets={"new_tokens": [8, 16]})
     tokens = [(cell.workload.name, cell.variant.get("new_tokens")) for cell in found]
@@ -285,7 +285,7 @@ def test_a_missing_distribution_is_unsupported_with_the_command() -> None:
         ({"level": ["most"]}, "unsupported_option"),
     ],
 )
-def test_what_the_backend_cannot_do_is_unsupported(
+def test_a_variant_that_the_backend_cannot_run_is_unsupported(
     axes: dict[str, list[Scalar]], expected: str
 ) -> None:
     (cell,) = cells(workload(matrix=Matrix(axes=axes)))
@@ -327,7 +327,9 @@ def test_an_option_that_one_backend_knows_is_unsupported_in_the_other() -> None:
         ({"batch": [True]}, "batch must be a whole number"),
     ],
 )
-def test_what_nobody_can_do_is_an_error(sets: dict[str, list[Scalar]], words: str) -> None:
+def test_a_variant_that_no_backend_can_run_is_an_error(
+    sets: dict[str, list[Scalar]], words: str
+) -> None:
     with pytest.raises(UsageError) as caught:
         cells(workload(), sets=sets)
     assert words in str(caught.value)
@@ -494,7 +496,7 @@ def test_other_work_on_a_model_file_has_another_name(tmp_path: Path) -> None:
         ("m.onnx", "absent.py:Mine", "no file .*absent.py"),
     ],
 )
-def test_what_a_model_file_cannot_take_is_refused(
+def test_options_that_do_not_fit_a_model_file_are_refused(
     tmp_path: Path, name: str, task: str | None, said: str
 ) -> None:
     path = tmp_path / name

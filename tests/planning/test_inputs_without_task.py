@@ -114,7 +114,7 @@ def test_sizes_and_counts_are_what_the_operator_takes(
 
 
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 0.5])
-def test_what_is_added_and_is_no_whole_number_ends_the_search(value: float) -> None:
+def test_adding_a_fraction_ends_the_search_for_an_index(value: float) -> None:
     """A mask that adds minus infinity to scores is nothing that an index goes through."""
     added = [node("Add", "x much", "a"), node("Max", "a x")]
     assert ranges(*added, i=(INT, (1,)), much=np.array([value], np.float32)) is None
@@ -135,7 +135,7 @@ def test_readers_in_the_bodies_of_branches_count() -> None:
     assert input_ranges(model([branch], told, {"table": TABLE}))["i"].high == 49
 
 
-def test_of_an_input_that_no_rule_knows_nothing_is_said() -> None:
+def test_an_input_that_no_rule_covers_has_no_range() -> None:
     assert ranges(node("Mul", "i i"), i=(INT, (1, 4))) is None
 
 
@@ -163,7 +163,7 @@ def test_whole_numbers_are_drawn_from_what_the_graph_allows() -> None:
     assert drawn(exact, known=InputRange(values=[5])).flags.writeable
 
 
-def test_what_the_user_says_goes_before_the_graph() -> None:
+def test_ranges_of_the_user_override_the_graph() -> None:
     known = InputRange(low=0, high=99)
     assert set(drawn(IDS, known=known, ranges={"ids": {"choices": [3, 7]}}).ravel()) == {3, 7}
     found = drawn(IDS, known=known, ranges={"ids": [200, 201]})
@@ -200,7 +200,7 @@ def test_a_picture_is_scaled_to_its_range() -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 64), (1, 16, 32, 32), (1, 3, 4, 4), (3, 32, 32)])
-def test_what_has_no_images_form_is_standard_normal(shape: tuple[int, ...]) -> None:
+def test_floats_without_an_image_shape_are_standard_normal(shape: tuple[int, ...]) -> None:
     found = drawn(TensorInfo("x", "float32", shape))
     assert found.min() < 0
 
@@ -260,7 +260,7 @@ def test_other_inputs_are_other_work(tmp_path: Path) -> None:
     own = workload_for_model(file, {}, inputs=OwnInputs(file=samples))
     assert len({plain.name, ranged.name, own.name}) == 3
     assert own.data["inputs"].sha256 not in (plain.model.sha256, "")
-    with pytest.raises(UsageError, match="are for seeded inputs"):
+    with pytest.raises(UsageError, match="apply to generated inputs"):
         workload_for_model(file, {}, task="generate", inputs=OwnInputs(file=samples))
     with pytest.raises(UsageError, match="--inputs gives every value"):
         workload_for_model(file, {}, inputs=OwnInputs(file=samples, ranges={"x": [0, 1]}))

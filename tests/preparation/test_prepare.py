@@ -153,7 +153,7 @@ def test_answers_that_ignore_the_input_are_told(tmp_path: Path) -> None:
     assert prepare(job(write(tmp_path / "model.onnx", models.constant()))).reference_constant
 
 
-def test_what_was_made_is_taken_from_the_cache(source: Path) -> None:
+def test_a_prepared_model_is_taken_from_the_cache(source: Path) -> None:
     first = prepare(job(source, precision="int8-static"))
     stamps = {path: path.stat().st_mtime_ns for path in (source.parent / "cache").rglob("*")}
     assert prepare(job(source, precision="int8-static")) == first
@@ -238,7 +238,7 @@ def test_where_no_size_was_found_an_error_says_so(tmp_path: Path) -> None:
     [
         ({"precision": "fp3"}, UnsupportedError, "did you mean 'fp32'"),
         ({"builder": "efficientnet_lite"}, UsageError, "did you mean 'efficientnet_lite0'"),
-        ({"builder": "file_kind"}, UsageError, "is no builder"),
+        ({"builder": "file_kind"}, UsageError, "is not a builder"),
         ({"shapes": {"imag": [1, 3, 8, 8]}}, UsageError, "did you mean 'image'"),
         ({"task": "image_clasification"}, UsageError, "did you mean 'image_classification'"),
     ],
@@ -293,7 +293,10 @@ def test_sparse_weights_stay_as_they_are_where_open_axes_are_fixed(tmp_path: Pat
 
 def test_a_model_that_onnx_runtime_cannot_run_has_the_reference_of_onnx(tmp_path: Path) -> None:
     prepared = prepare(job(write(tmp_path / "half.onnx", models.bfloat16())))
-    assert "held against ONNX's own evaluator: ONNX Runtime cannot run" in prepared.reference_note
+    assert (
+        "compared with those of ONNX's own evaluator: ONNX Runtime cannot run"
+        in prepared.reference_note
+    )
     assert prepared.parity.reference.endswith("itself in ONNX's own evaluator")
     outputs = load_outputs(prepared.reference, 8)
     assert len(outputs) == 8
@@ -466,7 +469,7 @@ def dead_pid() -> int:
     return process.pid
 
 
-def test_what_killed_processes_left_is_swept(tmp_path: Path, dead_pid: int) -> None:
+def test_partial_entries_of_killed_processes_are_removed(tmp_path: Path, dead_pid: int) -> None:
     dead, alive = tmp_path / f".partial-{dead_pid}-00", tmp_path / f".partial-{os.getppid()}-00"
     dead.mkdir()
     alive.mkdir()

@@ -99,7 +99,7 @@ def test_the_preparation_of_a_file_tells_them_under_the_names_of_the_session(
     assert input_names(path) == ["ids", "ids#2"]
 
 
-def test_of_a_damaged_file_nothing_is_said(tmp_path: Path) -> None:
+def test_a_damaged_file_gives_no_ranges_and_no_crash(tmp_path: Path) -> None:
     path = file(tmp_path, gather)
     whole = path.read_bytes()
     for size in range(8, len(whole), 97):

@@ -80,12 +80,14 @@ class Nvml:
         (Nvml(0x80), "invalid", "power brake"),
         (Nvml(0x4), "warn", "power cap"),
         (Nvml(0x44), "invalid", "power cap"),
-        (Nvml(RuntimeError("not supported")), "unknown", "tells no reasons"),
+        (Nvml(RuntimeError("not supported")), "unknown", "reports no reasons"),
         (Nvml(), "unknown", "no answer"),
         (lambda: None, "unknown", "no answer"),
     ],
 )
-def test_a_gpu_that_is_held_down(tmp_path: Path, nvml: Any, level: str, words: str) -> None:
+def test_a_throttled_gpu_is_reported_with_its_cause(
+    tmp_path: Path, nvml: Any, level: str, words: str
+) -> None:
     found = check("gpu_throttle", write_tree(tmp_path, NVIDIA), nvml=nvml)
     assert found.level == level
     assert words in found.evidence
@@ -126,7 +128,9 @@ def test_a_machine_without_the_driver_has_no_row_for_gpus(tmp_path: Path) -> Non
         ("Processor", "", "unknown"),
     ],
 )
-def test_what_the_kernel_slows_down(tmp_path: Path, kind: str, state: str, level: str) -> None:
+def test_cooling_devices_of_processors_count_as_throttling(
+    tmp_path: Path, kind: str, state: str, level: str
+) -> None:
     root = write_tree(tmp_path, {f"{COOLING}0/type": kind, f"{COOLING}0/cur_state": state})
     assert check("cooling_throttle", root).level == level
 

@@ -251,7 +251,7 @@ def test_unlike_cores_are_both_named() -> None:
     ("text", "version"),
     [("# R35 (release), REVISION: 4.1, GCID: 3", "35.4.1"), ("nothing", None), (None, None)],
 )
-def test_l4t(text: str | None, version: str | None) -> None:
+def test_l4t_release_is_parsed(text: str | None, version: str | None) -> None:
     assert l4t_version(text) == version
 
 

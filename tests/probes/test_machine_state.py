@@ -169,7 +169,9 @@ def test_each_disturbance_warns_with_a_fix(
         ),
     ],
 )
-def test_what_is_within_its_limit_is_ok(tmp_path: Path, name: str, changes: dict[str, str]) -> None:
+def test_values_within_their_limits_are_ok(
+    tmp_path: Path, name: str, changes: dict[str, str]
+) -> None:
     assert level_of(name, tmp_path, changes) == "ok"
 
 
@@ -185,7 +187,7 @@ def test_what_is_within_its_limit_is_ok(tmp_path: Path, name: str, changes: dict
         ("temperature", {"sys/class/thermal/thermal_zone0/temp": "-44000"}),
     ],
 )
-def test_what_cannot_be_read_is_unknown_never_ok(
+def test_values_that_cannot_be_read_are_unknown(
     tmp_path: Path, name: str, changes: dict[str, str]
 ) -> None:
     assert level_of(name, tmp_path, changes) == "unknown"
@@ -261,7 +263,9 @@ def test_flags_of_a_raspberry_pi_without_its_tool(tmp_path: Path) -> None:
         ("", "", {"thermal_pressure": "unknown", "battery": "unknown"}),
     ],
 )
-def test_a_mac(tmp_path: Path, pressure: str, power: str, expected: dict[str, str]) -> None:
+def test_state_of_a_mac_is_read(
+    tmp_path: Path, pressure: str, power: str, expected: dict[str, str]
+) -> None:
     answers = {
         "notifyutil": f"com.apple.system.thermalpressurelevel {pressure}\n",
         "pmset -g batt": f"Now drawing from '{power}'\n" if power else "",
@@ -303,7 +307,7 @@ def after_change(root: Path, changes: dict[str, str], seconds: float = 1.0) -> l
     return compare(before, watch.snapshot(lambda: int(seconds * 1e9)))
 
 
-def test_nothing_happened(tmp_path: Path) -> None:
+def test_an_unchanged_machine_is_ok(tmp_path: Path) -> None:
     assert levels(after_change(tmp_path, {})) == dict.fromkeys(
         [
             "thermal_throttle", "cgroup_throttle", "settings_changed", "steal", "swap",
@@ -360,7 +364,7 @@ def test_each_event_in_between_has_its_level(
         {"sys/class/thermal/thermal_zone0/temp": "94000"},  # no counter
     ],
 )
-def test_what_is_within_its_limit_stays_ok(tmp_path: Path, changes: dict[str, str]) -> None:
+def test_changes_within_their_limits_are_ok(tmp_path: Path, changes: dict[str, str]) -> None:
     assert set(levels(after_change(tmp_path, changes)).values()) == {"ok"}
 
 

@@ -251,7 +251,7 @@ def test_on_a_machine_that_is_always_busy_nothing_is_run_again_or_struck() -> No
 
 
 @pytest.mark.parametrize("code", ["outputs_deferred", "clock_disagrees"])
-def test_what_one_process_showed_is_seen_again_before_it_strikes(code: str) -> None:
+def test_a_doubt_strikes_only_if_fresh_processes_confirm_it(code: str) -> None:
     doubt = [Reason(code=code, message="times")]
 
     def once(job: Any, **_: Any) -> Done:

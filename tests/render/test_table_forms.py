@@ -131,7 +131,7 @@ def test_an_unsupported_variant_that_nothing_mends_says_why_in_one_line() -> Non
     assert len(line) <= 80
 
 
-def test_it_says_what_to_deploy_what_is_slower_and_what_was_not_reached() -> None:
+def test_table_says_what_to_deploy_what_is_slower_and_what_was_not_reached() -> None:
     text = " ".join(shown(realistic()).split())
     assert "deploy int8-static threads=2 (not to be believed yet): p50 2.3" in text
     assert "the machine was busy: before the run, load, 0.8 per core; fastest of 4" in text
@@ -218,7 +218,7 @@ def test_control_characters_of_a_result_file_do_not_reach_the_terminal() -> None
     assert not set(text) & {"\x1b", "\x07", "\x9b"}
 
 
-def test_no_records() -> None:
+def test_a_table_without_records_says_so() -> None:
     assert shown([]).strip() == "no records"
     assert json.loads(shown([], "json"))["rows"] == []
 

@@ -401,7 +401,7 @@ def test_rows_stand_by_merit_and_can_be_read(page: Open) -> None:
         assert "choice" in table.locator("tbody tr").first.get_attribute("class")
 
 
-def test_what_a_backend_does_not_support_is_one_folded_line(page: Open) -> None:
+def test_unsupported_variants_of_a_backend_are_one_folded_line(page: Open) -> None:
     opened = page("reference")
     opened.select_option("#group", label="smollm2-chat@1 · generate 32 tokens after 128")
     lines = opened.locator("#table tr.unable summary").all_inner_texts()
@@ -697,7 +697,7 @@ def test_paper_gets_all_rows_in_light_colours(page: Open, tmp_path: Path) -> Non
     assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
 
 
-def test_pages_of_the_table(page: Open) -> None:
+def test_table_shows_fifty_rows_per_page(page: Open) -> None:
     opened = page("many")
     opened.select_option("#group", "-1")
     assert opened.locator("#page").inner_text() == "1 to 50 of 220"
@@ -707,7 +707,7 @@ def test_pages_of_the_table(page: Open) -> None:
     assert opened.locator("#next").is_disabled()
 
 
-def test_what_is_small_and_what_has_a_name(page: Open) -> None:
+def test_every_field_and_chart_has_an_accessible_name(page: Open) -> None:
     """Every form field and every chart has a name; headings do not skip a level."""
     opened = page()
     nameless = opened.evaluate(

@@ -324,7 +324,7 @@ def test_details_are_capped_and_the_report_says_so() -> None:
     assert "10 of 60" in report.details_left_out
 
 
-def test_what_markdown_leaves_out_is_counted() -> None:
+def test_markdown_counts_the_rows_that_it_leaves_out() -> None:
     axes: list[dict[str, Scalar]] = [{"precision": "fp32", "threads": 1, "n": n} for n in range(43)]
     records = [worked(p50=1e6 + 1e5 * n, variant=axis) for n, axis in enumerate(axes)]
     for number, made in enumerate(records):
@@ -781,7 +781,7 @@ def test_the_name_tells_the_format(file: Path, name: str, start: bytes) -> None:
 
 
 def test_errors_of_the_command_name_the_fix(file: Path) -> None:
-    with pytest.raises(UsageError, match="does not tell the format"):
+    with pytest.raises(UsageError, match="does not say which format to write"):
         CliRunner().invoke(
             cli,
             ["report", str(file), "-o", "x.docx"],

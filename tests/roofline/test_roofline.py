@@ -156,7 +156,7 @@ def test_at_a_rate_the_wait_is_no_run_time() -> None:
     assert "no time of a run" in unsaid.unknown["time_ns"]
 
 
-def test_what_is_missing_is_said() -> None:
+def test_missing_ceilings_and_counts_are_explained() -> None:
     assert "no count" in point(record()).unknown["flops"]
     assert "calibrate" in point(worked(), calibrations=[]).unknown["roof_per_s"]
     other = calibration(device=DeviceFacts(name="other", facts={}))

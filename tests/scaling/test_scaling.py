@@ -422,7 +422,7 @@ def test_a_run_answers_problems_once_and_in_one_length(measured: Path) -> None:
     assert kept["decode"]["points"] == 15
 
 
-def test_what_it_prints_fits_80_columns_and_owns_up(measured: Path) -> None:
+def test_scaling_text_fits_80_columns_and_states_its_limits(measured: Path) -> None:
     done = edgebench(measured, "scaling", "results", "--within", "2s")
     assert done.returncode == 0
     assert max(map(len, done.stdout.splitlines())) <= 80

@@ -96,7 +96,7 @@ def test_suppression_keeps_boxes_that_overlap_little(boxes: NDArray[np.float64])
         assert row in kept or any(overlap[row, k] >= 0.5 and scores[k] >= scores[row] for k in kept)
 
 
-def test_f1() -> None:
+def test_f1_is_the_harmonic_mean() -> None:
     assert f1(matched=3, truth=4, found=4) == 0.75
     assert f1(matched=0, truth=0, found=0) == 0.0
 
@@ -250,7 +250,7 @@ def test_layout_neighbours_of_one_class_are_suppressed(layout_task: LayoutDetect
     assert len(layout_task.postprocess(layout_outputs(other_class), None)) == 2
 
 
-def test_nothing_is_found_below_the_threshold(layout_task: LayoutDetection) -> None:
+def test_regions_below_the_threshold_are_left_out(layout_task: LayoutDetection) -> None:
     assert layout_task.postprocess(layout_outputs({(32, 3, 5): (0, 0.3, 4)}), None) == ()
 
 

@@ -100,7 +100,7 @@ def test_two_files_of_one_name_do_not_mix(task_py: Path, tmp_path: Path) -> None
         ("task.txt:Mine", "is not a task"),
     ],
 )
-def test_what_is_no_task_gives_one_clear_error(task_py: Path, spec: str, complaint: str) -> None:
+def test_a_wrong_task_is_one_clear_error(task_py: Path, spec: str, complaint: str) -> None:
     with pytest.raises(UsageError, match=complaint):
         load_task(spec.replace("{path}", str(task_py)), TaskContext())
 

@@ -372,7 +372,7 @@ def test_whole_files_are_longer_than_cut_ones(tasks: dict[str, Task]) -> None:
 def test_a_wrong_label_file_is_an_error(tmp_path: Path, content: str) -> None:
     path = tmp_path / "labels.json"
     path.write_text(content)
-    with pytest.raises(EdgebenchError, match="no configuration of magika"):
+    with pytest.raises(EdgebenchError, match="not a configuration of magika"):
         FileTyping(TaskContext(data={"labels": path})).preprocess(b"x")
 
 

@@ -69,7 +69,7 @@ def test_one_class_has_no_auc_and_a_constant_no_correlation() -> None:
     assert np.isnan(spearman([1, 2, 3], [5, 5, 5]))
 
 
-def test_what_is_not_a_number_has_no_rank() -> None:
+def test_scores_with_nan_have_no_rank_statistics() -> None:
     """A model that overflows where it should be surest must not win by it."""
     assert np.isnan(auc([True, False, False], [np.nan, 0.1, 0.2]))
     assert np.isnan(spearman([np.nan, 1, 2], [3, 1, 2]))

@@ -268,7 +268,9 @@ def test_noisy_writes_everywhere(model: ModelFile, capfdbinary: Any) -> None:
         ("UnknownState", "unknown", None),
     ],
 )
-def test_absent_runtimes(name: str, kind: str, error: type[Exception] | None) -> None:
+def test_absent_runtimes_are_unavailable_with_reason_and_fix(
+    name: str, kind: str, error: type[Exception] | None
+) -> None:
     state = fault(name).availability()
     assert isinstance(state, Unavailable)
     assert (state.kind, bool(state.reason), bool(state.fix)) == (kind, True, True)

@@ -94,7 +94,7 @@ def test_a_task_of_text_says_where_it_belongs() -> None:
     ("number", "words"),
     [(28, "free some space"), (30, "make it writable"), (13, "make it writable"), (37, "no locks")],
 )
-def test_what_a_disk_refuses_has_the_fix_of_its_cause(number: int, words: str) -> None:
+def test_disk_errors_have_a_fix_for_their_cause(number: int, words: str) -> None:
     fix = mend_disk(OSError(number, "x"), "give another --out")
     assert words in fix
     assert "give another --out" in fix

@@ -30,13 +30,13 @@ def test_a_number_that_can_be_one_number_alone(text: str, value: float) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "x", "1,2,3", "12,34,567", "1_000", "1.2.3", "--1", "5 W"])
-def test_what_is_no_number(text: str) -> None:
+def test_text_that_is_not_a_number_is_refused(text: str) -> None:
     assert parse_number(text) is None
     assert parse_number(text, ".") is None
     assert parse_number(text, ",") is None
 
 
-def test_what_can_be_two_numbers_is_read_by_what_the_file_proves() -> None:
+def test_ambiguous_numbers_are_read_by_the_known_decimal_mark() -> None:
     for text in ("5,000", "5.000"):
         with pytest.raises(TwoReadings, match=f"'{text}' may be 5 or 5000"):
             parse_number(text)

@@ -1,1 +1,1 @@
-"""From one record to one row, and whether the row can be true."""
+"""Turns one record into one row, and checks whether the row's numbers can be true."""

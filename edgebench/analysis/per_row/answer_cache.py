@@ -12,9 +12,8 @@ from edgebench.record import Reason, Replicate
 MIN_SPEEDUP = 1.5
 CACHING = Reason(
     code="caching",
-    message="inputs it had never seen took far longer than those of the pool: "
-    "the backend caches results",
-    fix="turn the cache off: a deployment sees new inputs",
+    message="new inputs took far longer than repeated ones: the backend caches results",
+    fix="turn the cache off, since a deployment gets new inputs",
 )
 DEFERRED = Reason(
     code="outputs_deferred",

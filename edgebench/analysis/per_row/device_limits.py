@@ -1,4 +1,4 @@
-"""What a device allows, from its entry in devices.yaml, held against what a row measured."""
+"""Checks a row against the limits that devices.yaml sets for its device."""
 
 from __future__ import annotations
 

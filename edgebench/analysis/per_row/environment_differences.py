@@ -1,4 +1,4 @@
-"""What results were measured on and with, and what of that differs between sets of results."""
+"""Lists the facts of the device and software that differ between sets of results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What requests of text generation say: time to first token, time per output token, tokens a second.
+"""Derives TTFT, TPOT and tokens per second from the requests of text generation.
 
 n tokens have n - 1 intervals. The first token belongs to the prefill, so the time per output token
 (TPOT) of a request is (last - first) / (n - 1), and decode rates count the tokens after the first.

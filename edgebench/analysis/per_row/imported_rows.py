@@ -1,4 +1,4 @@
-"""Rows of other tools: the numbers that they report, where there are no samples to derive them from."""
+"""Builds rows from the numbers that another tool reports, where it gives no samples."""
 
 from __future__ import annotations
 

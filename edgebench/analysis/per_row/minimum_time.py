@@ -1,4 +1,4 @@
-"""The least time that a model's work takes on a machine, by bounds that no machine of its class passes.
+"""Computes the least time that a model's work can take on a machine, from bounds of its class of machine.
 
 Generous on purpose: what is below them is false beyond doubt, what is above them proves nothing.
 """

@@ -1,4 +1,4 @@
-"""Whether measured numbers can be true: against the machine, against each other, against what was asked.
+"""Checks whether measured numbers can be true, given the machine, each other and the request.
 
 Judged is what a row of a run or a side of an A/B claims, by the processes behind it.
 
@@ -54,7 +54,7 @@ MAX_ROUNDINGS = 30
 
 
 class Claim(NamedTuple):
-    """What a row of a run, or a side of an A/B, says of the processes that were measured for it."""
+    """What a row of a run, or a side of an A/B, claims about its processes."""
 
     query_ns: float | None  # what a query takes, typically
     variant: Mapping[str, Scalar]
@@ -162,7 +162,7 @@ def _too_fast(claim: Claim) -> Reason | None:
         return None
     return Reason(
         code="faster_than_the_machine",
-        message=f"{query_ns / 1e3:.3g} us are faster than the machine: {least.why}",
+        message=f"{query_ns / 1e3:.3g} us is less time than this machine needs: {least.why}",
         fix="the backend must do the model's work inside `run`, for each query, and say where it "
         "computes and in which precision",
     )
@@ -222,7 +222,7 @@ def _moved(replicate: Replicate, claim: Claim) -> Reason | None:
 
 
 class _Handled(NamedTuple):
-    """Queries outside of the window: what was done beside the call, and what the call took."""
+    """Queries outside of the measured window: the time of the call, and of the work around it."""
 
     prepare_ns: Sequence[int]
     read_ns: Sequence[int]
@@ -272,8 +272,8 @@ def _unexplained(replicate: Replicate, claim: Claim, served: Sequence[int]) -> R
 def _moved_reason(times: str) -> Reason:
     return Reason(
         code="moved_work",
-        message=f"the measured call does not do the work that a query costs: {times}",
-        fix="do the work in `run`, and nothing but making and taking arrays in `prepare` and `outputs_of`",
+        message=f"the measured call does not do all the work of a query: {times}",
+        fix="do the work in `run`; `prepare` and `outputs_of` may only make and take arrays",
     )
 
 
@@ -292,7 +292,7 @@ def _clocks(replicate: Replicate, claim: Claim) -> Reason | None:
     return Reason(
         code="clock_disagrees",
         message=f"the window lasted {one / 1e9:.3g} s by the clock that measured it and {other / 1e9:.3g} s "
-        "by another of the same machine: its latencies are no times",
+        "by another clock of the same machine: its latencies cannot be trusted",
         fix="a backend or a library that it loads replaces the functions of `time`: it must not",
     )
 
@@ -316,9 +316,9 @@ def _helped(replicate: Replicate, claim: Claim) -> Reason | None:
         return None
     return Reason(
         code="helper_process",
-        message=f"{counted.children} more processes belong to it, with {child_ns / 1e6:.3g} ms of CPU time "
+        message=f"{counted.children} more processes belong to it, which used {child_ns / 1e6:.3g} ms of CPU time "
         f"(the measured one: {own_ns / 1e6:.3g} ms) and {child_bytes / 2**20:.0f} MiB: its memory, CPU time "
-        "and threads are not what was measured",
+        "and threads are only those of the measured process",
         fix="compute in the process that is measured",
     )
 
@@ -336,9 +336,9 @@ def _threads(replicate: Replicate, claim: Claim) -> Reason | None:
         return None
     return Reason(
         code="threads_beyond_told",
-        message=f"{found:.2g} threads wanted a core all the time, and the backend says that "
+        message=f"{found:.2g} threads wanted a core throughout the window, but the backend says that "
         f"{told} compute{'s' if told == 1 else ''}",
-        fix="`effective` must tell all threads that compute, and `threads` must bound them",
+        fix="`effective` must report all threads that compute, and `threads` must limit them",
     )
 
 
@@ -354,8 +354,8 @@ def _elsewhere(replicate: Replicate, claim: Claim) -> Reason | None:
         return None
     return Reason(
         code="computed_elsewhere",
-        message=f"the process wanted a core for {share:.0%} of its window, and the backend says that it "
-        "computes on the CPU: another process or device does the work",
+        message=f"the process wanted a core for {share:.0%} of its window, but the backend says that it "
+        "computes on the CPU: another process or device did the work",
         fix="compute in the process that is measured, or name the device that computes",
     )
 
@@ -370,8 +370,8 @@ def _precision(variant: Mapping[str, Scalar], found: Effective) -> Iterator[Reas
         return
     yield Reason(
         code="precision_not_as_asked",
-        message=f"{asked} was asked for, and the session computes in {found.precision}",
-        fix="the backend must refuse what it cannot run",
+        message=f"{asked} was requested, but the session computes in {found.precision}",
+        fix="the backend must refuse a precision that it cannot run",
     )
 
 
@@ -392,7 +392,7 @@ def _threads_asked(variant: Mapping[str, Scalar], found: Effective) -> Iterator[
         return
     yield Reason(
         code="threads_not_as_asked",
-        message=f"threads={asked} was asked for, and {found.threads} compute",
+        message=f"threads={asked} was requested, but {found.threads} compute",
         fix=f"--set threads={found.threads} names what runs",
     )
 
@@ -404,7 +404,7 @@ def _device(variant: Mapping[str, Scalar], found: Effective) -> Iterator[Reason]
         return
     yield Reason(
         code="device_not_as_asked",
-        message=f"device={variant['device']} was asked for, and {found.device} computes",
+        message=f"device={variant['device']} was requested, but the session computes on {found.device}",
         fix="the backend must refuse a device that it cannot use",
     )
 

@@ -1,4 +1,4 @@
-"""One record -> one row: percentiles, intervals, peaks and medians of its replicates."""
+"""Turns one record into one row: percentiles, intervals, peaks and medians over its replicates."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def _latency(
 ) -> tuple[Latency, stats.Interval | None]:
     """Of the ascending samples of each replicate that has some; and the interval of their medians, not rounded."""
     if cell.scenario == "offline":
-        unknown["latency_ns"] = "offline: one query of many items, no latency of its own"
+        unknown["latency_ns"] = "offline: one query holds many items, and has no latency of its own"
         return Latency(samples=0, replicates=replicates), None
     if not each:
         unknown["latency_ns"] = "nothing was measured"
@@ -548,7 +548,7 @@ def _explain_model(row: Row, unknown: Unknown) -> None:
         unknown["model"] = "no model file was made or found"
         return
     if model.build_s is None:
-        unknown["model.build_s"] = "used as it came, or taken from the cache"
+        unknown["model.build_s"] = "the file was used unchanged, or taken from the cache"
     if model.work is None:
         unknown["model.work"] = "not counted: no ONNX graph, or a record of an earlier version"
     elif model.work.uncounted_share is None:
@@ -566,5 +566,5 @@ def _explain_quality(row: Row, record: rec.Record, nothing: str, unknown: Unknow
     if quality.floor is None:
         unknown["quality.floor"] = "no limit is set"
     if any(limit.value is None or limit.limit is None for limit in quality.also):
-        unknown["quality.also"] = "not measured, or reported without a demand"
+        unknown["quality.also"] = "not measured, or reported without a limit"
     unknown["quality.delta"] = unknown["quality.delta_to"] = "no fp32 row to compare with"

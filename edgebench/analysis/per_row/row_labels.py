@@ -1,4 +1,4 @@
-"""Short names of rows within a group: only what tells them apart."""
+"""Names the rows of a group by the axes in which they differ."""
 
 from __future__ import annotations
 

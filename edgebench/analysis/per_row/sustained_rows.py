@@ -1,4 +1,4 @@
-"""Burst and sustained latency, time to throttle and temperatures, from the curves of replicates."""
+"""Derives burst and sustained latency, time to throttle and temperatures from the replicates' curves."""
 
 from __future__ import annotations
 

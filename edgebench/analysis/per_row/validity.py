@@ -1,4 +1,4 @@
-"""Which rows may be ranked, and why the others may not."""
+"""Decides which rows may be ranked, and gives the reasons against the others."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ def _quality(row: Row, record: Record) -> list[Reason]:
         return []
     if record.quality is not None and record.quality.of is not None:
         message = (
-            f"whether the quality holds is not known: {quality.metric} {quality.value:.4g} is of "
-            f"{quality.items} of {record.quality.of} items, the budget cut the others"
+            f"the quality is not known for all items: {quality.metric} {quality.value:.4g} covers "
+            f"{quality.items} of {record.quality.of} items, the budget ended before the others"
         )
         return [Reason(code="quality_unknown", message=message, fix="raise --budget")]
     reasons = []
@@ -202,6 +202,6 @@ def _growth_fault(chain: Sequence[Row], axis: str) -> Reason | None:
     return Reason(
         code="latency_does_not_grow_with_work",
         message=f"{axis} {last.variant[axis]} takes {large.p50 / max(small.p50, 1):.2f}x the time "
-        f"of {axis} {first.variant[axis]}: the work may not be done inside the measured call",
+        f"of {axis} {first.variant[axis]}: the measured call may return before the work is done",
         fix="force the backend to complete its outputs before the call returns",
     )

@@ -1,4 +1,4 @@
-"""What `edgebench doctor` says of energy: the source that a run would use, or why there is none."""
+"""Reports the energy source that a run would use, or why there is none (`edgebench doctor`)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SLOW_S = 0.5  # a meter that updates more slowly is not tried: it would take se
 
 
 class OtherSource(Part, frozen=True, kw_only=True):
-    """A source that could be used, and is not."""
+    """A usable source that a run would not choose."""
 
     source: str
     scope: str

@@ -1,4 +1,4 @@
-"""Numbers of the command line."""
+"""Types for options that take a number."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import click
 
 
 class FiniteRange(click.FloatRange):
-    """A range that holds neither nan, which click takes for within any, nor infinity."""
+    """A range of numbers that refuses infinity, and nan, which click accepts in any range."""
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
         number: float = super().convert(value, param, ctx)
         if not math.isfinite(number):
-            self.fail(f"{value} is no number to reckon with", param, ctx)
+            self.fail(f"{value} is not a finite number", param, ctx)
         return number

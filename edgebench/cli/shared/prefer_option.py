@@ -12,5 +12,5 @@ prefer_option = click.option(
     default=",".join(DEFAULT),
     show_default=True,
     metavar="CRITERIA",
-    help="What decides between deployments that are not told apart, in this order.",
+    help="Criteria, in this order, that choose between deployments whose results are too close to call.",
 )

@@ -1,4 +1,4 @@
-"""stdout and stderr of a command, whatever they are: closed, full, or with a reader that has gone.
+"""Makes stdout and stderr safe to use when they are closed or full, or when their reader has gone.
 
 Results go to stdout, so that a failure there is an error of its own kind. What is said on stderr helps a
 reader and decides nothing: where it cannot be written, the command goes on.

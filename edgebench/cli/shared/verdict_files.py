@@ -22,7 +22,7 @@ _SIGN = b"edgebench gate"
 
 
 class VerdictCommand(click.Command):
-    """A command whose files tell even of options that make no sense."""
+    """A command that writes its report files even if its options are wrong."""
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any
@@ -32,28 +32,28 @@ class VerdictCommand(click.Command):
             return super().make_context(info_name, args, parent, **extra)
         except click.UsageError as error:
             lenient = {"resilient_parsing": True, "ignore_unknown_options": True}
-            given = super().make_context(
+            context = super().make_context(
                 info_name, words, parent, allow_extra_args=True, **lenient, **extra
             )
             with contextlib.suppress(EdgebenchError):
-                write_files(without_verdict(error), given.params)
+                write_files(without_verdict(error), context.params)
             raise
 
 
-def concluded(given: Mapping[str, Any], judge: Callable[[], GateReport]) -> GateReport:
-    """What `judge` finds. Where it ends without a verdict, the files say why before the error goes on."""
+def concluded(params: Mapping[str, Any], judge: Callable[[], GateReport]) -> GateReport:
+    """Returns the report of `judge`. If it raises, the files say why before the error is raised again."""
     try:
-        remove_earlier(given)
+        remove_earlier(params)
         return judge()
     except BaseException as error:
         with contextlib.suppress(EdgebenchError):
-            write_files(without_verdict(error), given)
+            write_files(without_verdict(error), params)
         raise
 
 
-def remove_earlier(given: Mapping[str, Any]) -> None:
+def remove_earlier(params: Mapping[str, Any]) -> None:
     """Removes what an earlier command has written there. Raises StoreError where that cannot be."""
-    for path in (Path(given[option]) for option in _FILES if given.get(option)):
+    for path in (Path(params[option]) for option in _FILES if params.get(option)):
         try:
             _refuse_foreign(path)
             if path.is_file():
@@ -73,25 +73,25 @@ def _refuse_foreign(path: Path) -> None:
         raise StoreError(f"{path}: cannot be replaced: {error.strerror}") from None
     if beginning and _SIGN not in beginning:
         raise StoreError(
-            f"{path}: is there, and was not written by `edgebench gate`",
+            f"{path}: the file exists and was not written by `edgebench gate`",
             "name another file, or remove it",
         )
 
 
-def write_files(report: GateReport, given: Mapping[str, Any]) -> None:
+def write_files(report: GateReport, params: Mapping[str, Any]) -> None:
     """Writes all that was asked for. Raises StoreError for the first that could not be, after the others."""
     from edgebench.gate import github_actions
     from edgebench.gate.verdict_formats import write
 
     errors: list[StoreError] = []
     for option in _FILES:
-        if given.get(option):
+        if params.get(option):
             try:
-                _refuse_foreign(Path(given[option]))
-                write(report, option, Path(given[option]))
+                _refuse_foreign(Path(params[option]))
+                write(report, option, Path(params[option]))
             except StoreError as error:
                 errors.append(error)
-    if given.get("github"):
+    if params.get("github"):
         try:
             github_actions.publish(report)
         except StoreError as error:
@@ -121,15 +121,15 @@ def without_verdict(error: BaseException) -> GateReport:
     return GateReport(verdict="invalid", cells=[], reasons=[reason])
 
 
-def show(report: GateReport, given: Mapping[str, Any]) -> None:
+def show(report: GateReport, params: Mapping[str, Any]) -> None:
     """Writes the files, then the report to stdout: the reader of that may be gone."""
     from edgebench.gate.verdict_formats import render
 
     unwritten: StoreError | None = None
     try:
-        write_files(report, given)
+        write_files(report, params)
     except StoreError as error:
         unwritten = error
-    render(report, given["form"], sys.stdout)
+    render(report, params["form"], sys.stdout)
     if unwritten is not None:
         raise unwritten

@@ -1,4 +1,4 @@
-"""Which rails make the whole of a board: package data, and the user's word before it."""
+"""Says which rails add up to the whole board: devices.yaml decides, else package data."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def constants() -> Constants:
 
 
 def scope_of(total: Sequence[str]) -> str:
-    """What rails that the user's devices.yaml names cover: other rails are another quantity."""
+    """The scope of the rails that devices.yaml names: other rails are another quantity."""
     return f"{' + '.join(sorted(total))}, named in devices.yaml"
 
 

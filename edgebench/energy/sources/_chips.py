@@ -36,7 +36,7 @@ def hwmon_chips(machine: Machine) -> list[tuple[str, Path]]:
 
 
 def forbidden(machine: Machine, path: Path) -> NoEnergy | None:
-    """Why this user may not read the file; None where nothing forbids it (it may be busy or off)."""
+    """The reason why this user may not read the file; None if nothing forbids it (it may be busy or off)."""
     problem = proc_files.problem(path)
     if problem not in _FORBIDDEN:
         return None
@@ -45,7 +45,7 @@ def forbidden(machine: Machine, path: Path) -> NoEnergy | None:
 
 
 def unknown_total(meter: str, labels: Sequence[str], total: Sequence[str] = ()) -> NoEnergy:
-    """No total is guessed: rails may contain each other. `total`: what the user's devices.yaml names."""
+    """The refusal if no rule gives the total, as rails may contain each other. `total`: rails of devices.yaml."""
     if total:
         return NoEnergy(
             "no_sensor",

@@ -145,7 +145,7 @@ def find(
     total_rails: Sequence[str] = (),
     clock_ns: Callable[[], int] = time.monotonic_ns,
 ) -> HwmonPower | HwmonEnergy | NoEnergy | None:
-    """All chips of the first kind that a rule knows, or the rails that the user names; None where there
+    """Finds all chips of the first kind with a rule, or the rails that the user names; None where there
     is none."""
     values = [
         value

@@ -200,5 +200,5 @@ def _place(folder: Path) -> str:
 
 
 def shunt_watts(microvolts: float, shunt_uohm: int | None, millivolts: int | None) -> float:
-    """What so many microvolts at a shunt mean in watts, at the voltage of its rail."""
+    """Converts microvolts at a shunt to watts, at the voltage of its rail."""
     return microvolts / (shunt_uohm or _MIN_SHUNT_UOHM) * (millivolts or _MAX_MV) / 1000

@@ -76,7 +76,7 @@ class IOReport(EnergySource):
             raise OSError(f"{_MODULE}: {error}") from error
         names = [name for name, field in _FIELDS.items() if getattr(first, field) is not None]
         if not names:
-            raise OSError(f"{_MODULE}: this chip tells of no energy")
+            raise OSError(f"{_MODULE}: this chip reports no energy")
         self._counters = {name: Counter(_UNIT_J, None, _MAX_W, _SLACK_S) for name in names}
         self.total_rail = " + ".join(names)
         self.scope = self.total_rail

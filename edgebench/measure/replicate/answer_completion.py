@@ -1,4 +1,4 @@
-"""Whether the answer is complete when the measured call returns, and what it takes to read it.
+"""Checks that the answer is complete when the measured call returns, and times reading it.
 
 Outputs are read as arrays, every byte of them: what a backend hands out may be a promise whose values
 are computed when somebody looks.

@@ -1,4 +1,4 @@
-"""How much of each check beside the window a replicate makes.
+"""Plans how many queries each check outside of the measured window takes in a replicate.
 
 The first replicate of a cell checks everything, at length. Later ones do not repeat what it has
 established: pipeline, device's part, quality, effective facts, the digest of the inputs. Of every

@@ -1,4 +1,4 @@
-"""The worker's way through one replicate of a decoder: from the cold start to the quality pass."""
+"""Measures one replicate of a decoder in the worker, from the cold start to the quality pass."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How load arrives: the loops that hold the clock. They know no backend and no task.
+"""The timed loops of the scenarios. They know no backend and no task.
 
 The measured window holds the call, two clock reads and an append; outputs are released before the
 second clock read, as they are in `session.run(...)` as a statement. Garbage collection is off.
@@ -37,7 +37,7 @@ MIN_WARM_UP = 3  # queries, however slow
 
 @dataclass
 class Window:
-    """What a measured window gave."""
+    """The samples and times of a measured window."""
 
     samples_ns: list[int] = field(default_factory=list)
     window_ns: int = 0

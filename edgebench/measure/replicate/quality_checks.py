@@ -1,4 +1,4 @@
-"""Whether the answers are right: quality against labels, parity with the reference, the cheap check.
+"""Checks the answers: quality against labels, parity with the reference, and the cheap check.
 
 The reference is the model before edgebench quantised it, on ONNX Runtime's CPU provider with graph
 optimisations off. How far a right answer may lie from it follows from what that file computes in.
@@ -98,7 +98,7 @@ def lanes_of(session: Session, threads: int, cores: int) -> int:
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How far outputs may lie from what they are held against, and why so far."""
+    """How far outputs may differ from the reference, and where that limit comes from."""
 
     limit: float
     basis: str = ""

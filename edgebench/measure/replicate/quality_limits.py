@@ -1,4 +1,4 @@
-"""The metrics of a quality pass against the limits of their workload."""
+"""Checks the metrics of a quality pass against the limits of the workload."""
 
 from __future__ import annotations
 

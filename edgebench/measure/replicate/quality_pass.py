@@ -1,4 +1,4 @@
-"""A quality pass under a budget: as many items as fit, and what these few say.
+"""Runs a quality pass within a budget: as many items as fit, and an interval for what they show.
 
 An interval is given for metrics that are means of values between 0 and 1 (shares); it holds with 95 % over
 draws of items (Wilson's for a share, which is wider than that of any other mean of such values).

@@ -1,4 +1,4 @@
-"""Test-time scaling: problems answered many times, so that every smaller budget follows from the record.
+"""Plans test-time scaling: problems are answered many times at the largest token budget.
 
 A hard cut at b tokens leaves the first b tokens of each sample, whose times are those it would have
 had: one pass at the largest budget holds them all.

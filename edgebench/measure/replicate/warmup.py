@@ -1,4 +1,4 @@
-"""When a warm-up is over."""
+"""Detects the end of a warm-up."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TOLERANCE = 0.02
 
 
 class SteadyDetector:
-    """Says when latency has stopped to fall.
+    """Detects when latency has stopped falling.
 
     Steady: the median of the last WINDOW iterations lies within TOLERANCE of the median of the WINDOW
     before, or above it: what gets slower is no longer warming up. Fluctuation wider than the

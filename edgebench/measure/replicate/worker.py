@@ -1,4 +1,4 @@
-"""The child: one fresh process that measures one replicate of a cell.
+"""The worker: a fresh process that measures one replicate of a cell.
 
     python -m edgebench.measure.replicate.worker JOB_FD RESULT_FD PARENT_PID
 

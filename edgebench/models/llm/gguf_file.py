@@ -220,7 +220,7 @@ def _decoder(metadata: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Deco
     def fact(key: str, otherwise: Any = None) -> Any:
         value = metadata.get(f"{name}.{key}", otherwise)
         if value is None:
-            raise EdgebenchError(f"the GGUF file does not tell {name}.{key}")
+            raise EdgebenchError(f"the GGUF file does not state {name}.{key}")
         if isinstance(value, list):
             raise UnsupportedError(f"{name}.{key} differs from layer to layer")
         return value
@@ -288,7 +288,7 @@ def _check_tensors(decoder: Decoder, tensors: Mapping[str, Tensor]) -> None:
         parts += ["attn_q_norm.weight", "attn_k_norm.weight"]
     if decoder.layers * len(parts) > len(tensors):  # else a damaged number would fill the memory
         raise EdgebenchError(
-            f"the GGUF file tells of {decoder.layers} layers and has {len(tensors)} tensors"
+            f"the GGUF file declares {decoder.layers} layers but has {len(tensors)} tensors"
         )
     needed = {f"blk.{layer}.{part}" for layer in range(decoder.layers) for part in parts}
     needed |= {"token_embd.weight", "output_norm.weight"}
@@ -310,7 +310,7 @@ def _check_sizes(decoder: Decoder, tensors: Mapping[str, Tensor]) -> None:
     """Facts and tensors must agree: each size that a run allocates is then one of the file's own tensors."""
     if decoder.heads % decoder.kv_heads or decoder.rope_size % 2:
         raise EdgebenchError(
-            f"the GGUF file tells of {decoder.heads} heads for {decoder.kv_heads} of keys, and turns "
+            f"the GGUF file declares {decoder.heads} heads for {decoder.kv_heads} of keys, and rotates "
             f"{decoder.rope_size} dimensions",
             AGAIN,
         )

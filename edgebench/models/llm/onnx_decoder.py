@@ -47,7 +47,7 @@ def write_decoder(file: GgufFile, path: Path, precision: str, accuracy_level: in
 
 
 def code_sha256() -> str:
-    """Of the code that makes graphs: what a cached one depends on."""
+    """The hash of the code that makes graphs; cached graphs depend on it."""
     files = sorted(Path(__file__).parent.glob("*.py"))
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 

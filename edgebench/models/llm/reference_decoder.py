@@ -114,7 +114,7 @@ def rope_frequencies(decoder: Decoder, factors: NDArray[Any] | None) -> NDArray[
 
 
 def log_softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
-    """Of the last axis, in float64."""
+    """Logarithm of the softmax over the last axis, in float64."""
     wide = np.asarray(logits, np.float64)
     shifted = wide - wide.max(axis=-1, keepdims=True)
     return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))

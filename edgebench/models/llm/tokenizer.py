@@ -128,7 +128,7 @@ def vocabulary_of(model: Path) -> Vocabulary:
 
 
 def gguf_vocabulary(metadata: Mapping[str, Any]) -> Vocabulary:
-    """As the metadata of a GGUF file says. Raises UnsupportedError for another kind of tokenizer."""
+    """Makes the vocabulary of a GGUF file from its metadata. Raises UnsupportedError for another kind of tokenizer."""
     makers = {"gpt2": _byte_pairs, "llama": _sentence_pieces}
     kind = str(metadata.get("tokenizer.ggml.model"))
     if kind not in makers:
@@ -182,7 +182,7 @@ def _json(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(_text(path))
     except (ValueError, RecursionError) as error:
-        raise EdgebenchError(f"{path} is no JSON: {error}") from None
+        raise EdgebenchError(f"{path} is not JSON: {error}") from None
     return found if isinstance(found, dict) else {}
 
 
@@ -190,7 +190,7 @@ def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise EdgebenchError(f"{path} is no UTF-8 text: {error}") from None
+        raise EdgebenchError(f"{path} is not UTF-8 text: {error}") from None
 
 
 @contextlib.contextmanager
@@ -231,7 +231,7 @@ def _listed(metadata: Mapping[str, Any], key: str, *kinds: type) -> list[Any]:
     """A list of the metadata whose entries are all of these types."""
     found = metadata.get(f"tokenizer.ggml.{key}")
     if not isinstance(found, list) or not {type(entry) for entry in found} <= {*kinds}:
-        raise EdgebenchError(f"the GGUF file does not tell tokenizer.ggml.{key}", AGAIN)
+        raise EdgebenchError(f"the GGUF file does not state tokenizer.ggml.{key}", AGAIN)
     return found
 
 

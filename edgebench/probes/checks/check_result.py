@@ -1,4 +1,4 @@
-"""What every check says: a level, the evidence, and how to mend it."""
+"""The result of a check: a level, the evidence and the fix."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the clocks stay where they are: governor, turbo, limits."""
+"""Checks that the CPU clocks are stable: governor, turbo, limits."""
 
 from __future__ import annotations
 
@@ -78,11 +78,11 @@ def _clock_spans(machine: Machine) -> list[tuple[str, int, int]]:
 
 
 def jetson_clocks(machine: Machine) -> StateCheck | None:
-    """What `jetson_clocks --show` prints of CPUs, GPU and memory; it wants root."""
+    """Records what `jetson_clocks --show` prints of CPUs, GPU and memory; it needs root."""
     if not is_jetson(machine):
         return None
     text = machine.run(["jetson_clocks", "--show"])
     lines = [" ".join(line.split()) for line in (text or "").splitlines() if line.strip()]
     if not lines:
-        return unknown("jetson_clocks", "jetson_clocks --show gave no answer (it wants root)")
+        return unknown("jetson_clocks", "jetson_clocks --show gave no answer (it needs root)")
     return recorded("jetson_clocks", "; ".join(lines))

@@ -1,4 +1,4 @@
-"""Who else wants this machine's CPUs and memory: programs, other guests, a quota."""
+"""Checks who else uses this machine's CPUs and memory: programs, other guests, a quota."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def swap(machine: Machine) -> StateCheck | None:
 
 
 def cgroup_throttle(machine: Machine) -> StateCheck | None:
-    """How often the quota of `cpu.max` ran out; what is added in a replicate invalidates it."""
+    """Checks how often the quota of `cpu.max` ran out; what is added in a replicate invalidates it."""
     counts = snapshot(machine.root).events.get("cgroup_throttle")
     if not counts:
         return None
@@ -112,7 +112,7 @@ def hypervisor(machine: Machine) -> StateCheck | None:
 
 
 def emulated(machine: Machine, process: Process | None = None) -> StateCheck | None:
-    """Of the live machine alone: a copy of its files does not tell what runs on it."""
+    """Checks for emulation, on the live machine only: a copy of its files does not say what runs on it."""
     if process is None and not machine.live:
         return None
     found = emulation.detect(machine, process or emulation.Process.own())

@@ -1,4 +1,4 @@
-"""Where the power comes from and how much the board may take."""
+"""Checks the power supply and the power limit of the board."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def low_power_mode(machine: Machine) -> StateCheck | None:
         return None
     setting = re.search(r"lowpowermode\s+([01])", machine.run(["pmset", "-g"]) or "")
     if setting is None:
-        return unknown("low_power_mode", "pmset -g tells no lowpowermode")
+        return unknown("low_power_mode", "pmset -g does not report lowpowermode")
     on = setting[1] == "1"
     return judge("low_power_mode", not on, "on" if on else "off", "sudo pmset -a lowpowermode 0")
 

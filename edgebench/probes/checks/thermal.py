@@ -1,4 +1,4 @@
-"""How near the machine is to throttling, and whether it does so now."""
+"""Checks whether the machine throttles now, and how near it is to throttling."""
 
 from __future__ import annotations
 
@@ -76,13 +76,13 @@ def throttle_counts(machine: Machine) -> StateCheck | None:
 
 
 def cooling_throttle(machine: Machine) -> StateCheck | None:
-    """What the kernel slows down now: how boards without counters show that they throttle."""
+    """Checks which processors the kernel slows down now; boards without counters show throttling in this way."""
     devices = throttling.cooling_devices(machine)
     if not devices:
         return None
     slowed = throttling.cooling(devices)
     if slowed is None:
-        return unknown("cooling_throttle", "no cooling device tells its state")
+        return unknown("cooling_throttle", "no cooling device reports its state")
     return judge(
         "cooling_throttle",
         not slowed,
@@ -102,7 +102,7 @@ def gpu_throttle(machine: Machine) -> StateCheck | None:
         missing = "NVIDIA's driver is loaded; NVML gave no answer"
         return unknown("gpu_throttle", missing, "pip install 'edgebench[nvidia]'")
     if any(each.reasons is None for each in gpus):
-        return unknown("gpu_throttle", "the driver tells no reasons for this GPU")
+        return unknown("gpu_throttle", "the driver reports no reasons for this GPU")
     bits = 0
     for each in gpus:
         bits |= each.reasons or 0
@@ -155,7 +155,7 @@ def macos_thermal(machine: Machine) -> StateCheck | None:
 
 
 def fan(machine: Machine) -> StateCheck | None:
-    """How fast fans turn: a result of a cooled board is none of a board in a box."""
+    """Records how fast the fans turn, as results of a cooled board do not hold for a board in a box."""
     if machine.macos:
         return None
     turning = [
@@ -170,7 +170,7 @@ def fan(machine: Machine) -> StateCheck | None:
         and (step := proc_files.read_int(path / "cur_state")) is not None
     ]
     if not turning:
-        return unknown("fan", "no fan in /sys that tells its speed")
+        return unknown("fan", "no fan in /sys reports its speed")
     return recorded("fan", ", ".join(turning))
 
 
