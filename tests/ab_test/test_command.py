@@ -113,7 +113,10 @@ def invoked(*arguments: str) -> Any:
     [
         (["file-typing", "--task", "mine.py:Mine"], "--shape and --task apply to model files only"),
         (["--suite", "quick", "--shape", "x=1,3"], "--shape and --task apply to model files only"),
-        (["--suite", "quick", "--range", "x=1,3"], "--range and --inputs apply to model files only"),
+        (
+            ["--suite", "quick", "--range", "x=1,3"],
+            "--range and --inputs apply to model files only",
+        ),
         (["--workloads", "."], "--workloads needs workloads to measure"),
         (
             ["file-typing", "--build", "make"],

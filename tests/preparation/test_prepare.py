@@ -293,7 +293,10 @@ def test_sparse_weights_stay_as_they_are_where_open_axes_are_fixed(tmp_path: Pat
 
 def test_a_model_that_onnx_runtime_cannot_run_has_the_reference_of_onnx(tmp_path: Path) -> None:
     prepared = prepare(job(write(tmp_path / "half.onnx", models.bfloat16())))
-    assert "compared with those of ONNX's own evaluator: ONNX Runtime cannot run" in prepared.reference_note
+    assert (
+        "compared with those of ONNX's own evaluator: ONNX Runtime cannot run"
+        in prepared.reference_note
+    )
     assert prepared.parity.reference.endswith("itself in ONNX's own evaluator")
     outputs = load_outputs(prepared.reference, 8)
     assert len(outputs) == 8

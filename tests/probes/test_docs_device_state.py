@@ -16,7 +16,11 @@ NAMING = {"judge", "unknown", "recorded", "_row", "_delta_check", "Gauge"}
 
 
 def _named() -> Iterator[str]:
-    for path in [*PROBES.glob("checks/*.py"), PROBES / "snapshot_changes.py", PROBES / "throttling.py"]:
+    for path in [
+        *PROBES.glob("checks/*.py"),
+        PROBES / "snapshot_changes.py",
+        PROBES / "throttling.py",
+    ]:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                 first = node.args[0] if node.args else None
