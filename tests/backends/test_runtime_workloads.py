@@ -79,7 +79,7 @@ def test_a_native_file_is_used_as_it_came(tmp_path: Path) -> None:
     assert (made.path, made.format, made.size_bytes) == (str(source), "tflite", 8)
     assert made.reference == ""
     for wrong in ({"precision": "int8-static"}, {"batch": 2}):
-        with pytest.raises(UnsupportedError, match="used as it came"):
+        with pytest.raises(UnsupportedError, match="used unchanged"):
             prepare(native_job(source, **wrong))
     with pytest.raises(EdgebenchError, match="no model file"):
         prepare(native_job(tmp_path / "other.tflite"))
