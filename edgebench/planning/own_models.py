@@ -22,6 +22,7 @@ from edgebench.definitions.workload import (
     Workload,
 )
 from edgebench.errors import EdgebenchError, UsageError
+from edgebench.files.regular_file import open_regular
 from edgebench.models.file_kind import format_of
 from edgebench.planning.cells import model_format
 from edgebench.planning.settings import GENERATE, Shapes
@@ -156,7 +157,7 @@ def _input_names(path: Path) -> list[str]:
 def _entries(path: Path) -> list[str]:
     """Names of the arrays in an .npz file. Raises UsageError where it is none."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_regular(path) as file, zipfile.ZipFile(file) as archive:
             return [name.removesuffix(".npy") for name in archive.namelist()]
     except (OSError, zipfile.BadZipFile):
         raise UsageError(

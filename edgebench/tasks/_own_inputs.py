@@ -11,6 +11,7 @@ import numpy as np
 
 from edgebench.backend import TensorInfo
 from edgebench.errors import UsageError
+from edgebench.files.regular_file import open_regular
 from edgebench.text.did_you_mean import did_you_mean
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def read(path: Path, inputs: Sequence[TensorInfo]) -> list[Feeds]:
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:
     fix = "write it with numpy: np.savez(file, NAME=array)"
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, Mapping):
                 raise UsageError(f"{path}: one array, and no .npz file of inputs by name", fix)

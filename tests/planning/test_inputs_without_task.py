@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -430,3 +431,11 @@ def test_one_sample_tells_whether_outputs_follow_the_input(
     np.savez(tmp_path / "in.npz", x=np.ones((1, 4), np.float32))
     found = prepare(job(tmp_path, made, data={"inputs": str(tmp_path / "in.npz")}))
     assert found.reference_constant is constant
+
+
+def test_a_pipe_in_the_place_of_inputs_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    path, pipe = tmp_path / "m.onnx", tmp_path / "in.npz"
+    onnx.save(model([node("Relu", "x")], {"x": (FLOAT, [1, 4])}, {}), path)
+    os.mkfifo(pipe)
+    with pytest.raises(UsageError, match=r"no \.npz file of inputs"):
+        workload_for_model(path, {}, inputs=OwnInputs(ranges={}, file=pipe))
