@@ -241,13 +241,13 @@ def uncertain(frame: Frame, metric: Metric) -> Uncertain:
 def _blocks(frame: Frame, of: Uncertain) -> Blocks | None:
     """The blocks that rows say they are part of; None where no row does."""
     name = of.metric.name
-    error = frame.numbers(f"{name}_paired_error")
-    inside = ~np.isnan(error) & ~np.isnan(of.error) & ~np.isnan(of.value)
+    error, freedom = (frame.numbers(f"{name}_paired_{part}") for part in ("error", "degrees"))
+    inside = ~np.isnan(error) & ~np.isnan(freedom) & ~np.isnan(of.error) & ~np.isnan(of.value)
     if not inside.any():
         return None
     key = np.where(inside, frame.keys(BLOCK_COLUMNS), np.uint64(0))
     value = np.where(inside, frame.numbers(f"{name}_paired_value"), of.value)
-    degrees = np.where(inside, frame.numbers(f"{name}_paired_degrees"), of.degrees)
+    degrees = np.where(inside, freedom, of.degrees)
     beyond = np.where(inside, np.maximum(of.error**2 - error**2, 0.0), 0.0)
     _, place, size = np.unique(key, return_inverse=True, return_counts=True)
     shared = np.sqrt(np.bincount(place.reshape(-1), weights=beyond) / size)[place.reshape(-1)]

@@ -18,6 +18,7 @@ from edgebench.analysis.table_types import Row
 from edgebench.errors import StoreError, UsageError
 from edgebench.export.columns import columns_of, flat
 from edgebench.files.atomic_write import whole_file
+from edgebench.files.regular_file import open_regular
 from edgebench.store import MAX_LINE_BYTES
 from edgebench.text.plain_text import utf8
 
@@ -163,6 +164,14 @@ def write_parquet(database: DuckDBPyConnection, path: Path) -> None:
 
 def reading_parquet(files: Sequence[Path]) -> str:
     """The source of a SELECT: these files and no others, their columns and no others."""
+    for file in files:
+        try:
+            open_regular(file).close()  # DuckDB waits for a pipe without end
+        except OSError as error:
+            raise StoreError(
+                f"{file}: {error.strerror}",
+                "`edgebench export RESULTS... -o FILE.parquet` writes one",
+            ) from None
     return f"read_parquet({_listed(files)}, union_by_name=true, hive_partitioning=false)"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -319,3 +320,20 @@ def test_a_column_of_another_kind_is_one_error(tmp_path: Path, column: str, valu
 
 def test_a_column_without_values_may_be_of_any_type(tmp_path: Path) -> None:
     assert run("frontier", replaced(tmp_path, "energy.kind", "NULL::INTEGER")).exit_code == 0
+
+
+def test_an_error_without_its_degrees_of_freedom_makes_no_block(tmp_path: Path) -> None:
+    path = replaced(tmp_path, "latency.p50_paired_degrees", "NULL::BIGINT")
+    done = run("frontier", path)
+    assert done.exit_code == 0, done.output
+
+
+@pytest.mark.parametrize("command", [("query", "SELECT 1"), ("frontier",), ("show",)])
+def test_a_pipe_in_the_place_of_a_file_is_refused_and_not_waited_for(
+    tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    pipe = tmp_path / ("a.parquet" if command[0] != "show" else "a.jsonl")
+    os.mkfifo(pipe)
+    error = run(*command, pipe).exception
+    assert isinstance(error, StoreError)
+    assert "it is a pipe" in error.message or "no such file" in error.message
