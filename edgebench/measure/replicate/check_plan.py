@@ -33,8 +33,8 @@ class CheckPlan:
 
 AT_LENGTH = CheckPlan(
     steady_window=5,
-    completion_pairs=3,
-    held_queries=2,
+    completion_pairs=5,
+    held_queries=4,
     unseen_counts=(6, 32),
     fresh_prompts=6,
     unseen_share=0.15,
@@ -44,8 +44,8 @@ AT_LENGTH = CheckPlan(
 IN_BRIEF = CheckPlan(
     steady_window=3,
     completion_pairs=3,
-    held_queries=1,
-    unseen_counts=(2, 8),
+    held_queries=2,
+    unseen_counts=(3, 8),
     fresh_prompts=3,
     unseen_share=0.05,
     min_checked_items=2,
