@@ -201,7 +201,11 @@ def _energy(field: str, energy: rec.Energy) -> Iterator[Finding]:
 def _reported(record: rec.Record, imported: rec.Imported) -> Iterator[Finding]:
     """Numbers of another tool must be metrics that a row has a place for."""
     yield from _free_form("imported.row", imported.row)
-    beside: Mapping[str, object] = {"quality": record.quality, "model": record.model}
+    beside: Mapping[str, object] = {
+        "quality": record.quality,
+        "model": record.model,
+        "generate": record.cell.scenario == "generate" or None,
+    }
     for name, value in imported.reported.items():
         field = f"imported.reported.{name}"
         metric = METRICS.get(name)

@@ -177,7 +177,8 @@ class Sustained(Part, frozen=True, kw_only=True):
 class Generate(Part, frozen=True, kw_only=True):
     """Text generation over all requests of all replicates: medians, with 95 % intervals over replicates.
 
-    All sequences of a request advance together; rates count the tokens of all of them.
+    All sequences of a request advance together; rates count the tokens of all of them. Of another tool's row, what
+    the tool does not tell is null.
     """
 
     ttft_ns: int | None  # from the start of a request until its first token
@@ -193,17 +194,17 @@ class Generate(Part, frozen=True, kw_only=True):
     interval_p99_ns: int | None = None
     prefill_tokens_per_s: float | None
     decode_tokens_per_s: float | None
-    prompt_tokens: int  # of one sequence
-    new_tokens: int  # of one sequence
+    prompt_tokens: int | None  # of one sequence
+    new_tokens: int | None  # of one sequence
     j_per_token: float | None = None  # joules of an answer, prompt included, over its new tokens
-    requests: int
-    intervals: int
-    ended: int  # sequences that ended by an end of text
-    width: int  # sequences side by side
-    positions: int  # room of the cache
+    requests: int | None
+    intervals: int | None
+    ended: int | None  # sequences that ended by an end of text
+    width: int | None  # sequences side by side
+    positions: int | None  # room of the cache
     kv_cache_bytes: int | None
-    temperature: float  # 0: greedy
-    fixed_length: bool  # answers go on past an end of text
+    temperature: float | None  # 0: greedy
+    fixed_length: bool | None  # answers go on past an end of text
 
 
 class Row(Part, frozen=True, kw_only=True):
