@@ -179,7 +179,7 @@ def test_aiperf_run_that_was_cancelled_is_refused(tmp_path: Path) -> None:
 
 
 def test_mlperf_client_has_a_row_a_category_and_none_for_what_failed() -> None:
-    file = DATA / "mlperf-client" / "results.json"
+    file = DATA / "mlperf-client" / "results.jsonl"
     rows = {row.workload: row for row in rows_of("mlperf-client", file)}
     row = rows["mlperf-client-Llama-3.1-8B-Instruct-Summarization-Light"]
     assert len(rows) == 2
