@@ -162,6 +162,8 @@ METRICS: dict[str, Metric] = {
                "energy per new token, prompt included"),
         _size("generate.kv_cache", "generate.kv_cache_bytes", "cache of keys and values"),
         Metric("paced.misses", "paced.misses", "1", "lower", "missed deadlines"),
+        Metric("paced.utilisation", "paced.utilisation", "1", "lower", "share of the time in service"),
+        Metric("paced.depth_max", "paced.depth_max", "1", "lower", "most queries in the queue"),
         _time("sustained.burst_p50", "sustained.burst_p50_ns", "median latency at first"),
         _time("sustained.p50", "sustained.sustained_p50_ns", "median latency once it is hot"),
         Metric("sustained.slowdown", "sustained.slowdown", "1", "lower", "sustained over burst"),

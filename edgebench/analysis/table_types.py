@@ -143,6 +143,11 @@ class Paced(Part, frozen=True, kw_only=True):
     misses: int  # completions later than the next scheduled start
     service_p50_ns: int | None  # from the actual start, without the wait
     wake_late_p50_ns: int | None
+    arrivals: Literal["constant", "poisson"] = "constant"
+    utilisation: float | None = None  # share of the load's time in which a query was served
+    depth_max: int | None = (
+        None  # most queries that had arrived and were not done, when one started
+    )
 
 
 class Source(Part, frozen=True, kw_only=True):

@@ -377,7 +377,18 @@ def _paced(cell: rec.CellFacts, good: Sequence[rec.Replicate]) -> Paced | None:
         misses=sum(paced.misses for paced in each),
         service_p50_ns=median_low(service) if service else None,
         wake_late_p50_ns=median_low(late) if late else None,
+        arrivals=each[0].arrivals,
+        utilisation=_utilisation(good),
+        depth_max=max((depth for paced in each for depth in paced.depth), default=None),
     )
+
+
+def _utilisation(good: Sequence[rec.Replicate]) -> float | None:
+    """Time of service over the time of the load."""
+    loads = [replicate for replicate in good if replicate.paced is not None]
+    served_ns = sum(sum(replicate.paced.service_ns) for replicate in loads if replicate.paced)
+    spent_ns = sum(replicate.window_ns or 0 for replicate in loads)
+    return served_ns / spent_ns if spent_ns else None
 
 
 #: Checks that say that something else wanted the machine, or that it was too hot for its speed.
