@@ -137,6 +137,11 @@ class Memory(Part, frozen=True, kw_only=True):
     uss_warm_bytes: Count | None = None
     uss_end_bytes: Count | None = None
     arena_bytes: Count | None = None
+    #: When the window was over: what the process wrote itself, pages of files such as mapped weights, and all of
+    #: it with each shared page by its share.
+    anonymous_bytes: Count | None = None
+    file_bytes: Count | None = None
+    pss_bytes: Count | None = None
     device_peak_bytes: Count | None = None
     device_source: str = ""
 

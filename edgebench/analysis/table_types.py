@@ -67,6 +67,9 @@ class Memory(Part, frozen=True, kw_only=True):
     uss_warm_bytes: int | None = None
     uss_end_bytes: int | None = None
     arena_bytes: int | None = None
+    anonymous_bytes: int | None = None  # written by the process itself, when the window was over
+    file_bytes: int | None = None  # pages of files, such as mapped weights
+    pss_bytes: int | None = None  # both, each shared page by its share
     device_peak_bytes: int | None = None
     device_source: str = ""
 

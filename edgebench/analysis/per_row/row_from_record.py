@@ -294,6 +294,9 @@ def _memory(each: Sequence[rec.Memory]) -> Memory:
         uss_warm_bytes=_most([memory.uss_warm_bytes for memory in each]),
         uss_end_bytes=_most([memory.uss_end_bytes for memory in each]),
         arena_bytes=_most([memory.arena_bytes for memory in each]),
+        anonymous_bytes=_most([memory.anonymous_bytes for memory in each]),
+        file_bytes=_most([memory.file_bytes for memory in each]),
+        pss_bytes=_most([memory.pss_bytes for memory in each]),
         device_peak_bytes=_most([memory.device_peak_bytes for memory in each]),
         device_source=each[0].device_source,
     )
@@ -544,7 +547,15 @@ def _explain_memory(row: Row, nothing: str, unknown: Unknown) -> None:
     if row.memory_peak_bytes is None:
         why = nothing or memory.peak_source or "not measured"
         unknown["memory_peak_bytes"] = unknown["memory.peak_min_bytes"] = why
-    for name in ("uss_loaded_bytes", "uss_warm_bytes", "uss_end_bytes"):
+    told = (
+        "uss_loaded_bytes",
+        "uss_warm_bytes",
+        "uss_end_bytes",
+        "anonymous_bytes",
+        "file_bytes",
+        "pss_bytes",
+    )
+    for name in told:
         if getattr(memory, name) is None:
             unknown[f"memory.{name}"] = nothing or "the system does not tell"
     if memory.arena_bytes is None:
