@@ -130,6 +130,7 @@ METRICS: dict[str, Metric] = {
         _size("memory.anonymous", "memory.anonymous_bytes", "memory that the process wrote itself"),
         _size("memory.file", "memory.file_bytes", "pages of files, such as mapped weights"),
         _size("memory.pss", "memory.pss_bytes", "resident memory, shared pages by their share"),
+        _size("memory.budget", "memory.budget_bytes", "memory that it was held to and fits into"),
         _size("memory.device_peak", "memory.device_peak_bytes", "peak memory of the accelerator"),
         _size("model.size", "model.size_bytes", "size of the model file"),
         Metric("quality", "quality.value", "1", None, "quality of the answers"),

@@ -144,6 +144,8 @@ class Memory(Part, frozen=True, kw_only=True):
     pss_bytes: Count | None = None
     device_peak_bytes: Count | None = None
     device_source: str = ""
+    budget_bytes: Count | None = None  # that the process was held to
+    budget_by: str = ""  # "cgroup v2", "cgroup v1"; "RLIMIT_DATA": pages of files were not counted
 
 
 class Limit(Part, frozen=True, kw_only=True):
@@ -221,6 +223,7 @@ class Accounts(Part, frozen=True, kw_only=True):
     asleep_ns: DurationNs | None = None  # it neither ran nor was ready to
     runnable_ns: DurationNs | None = None  # all threads, on a core or ready for one, added up
     major_faults: Count = 0  # pages that had to come from storage
+    storage_read_bytes: Count | None = None  # that storage was read for
     children: Count | None = None  # processes that this one started, theirs included
     child_cpu_ns: DurationNs | None = None
     child_bytes: Count | None = None  # of them, each shared page by its share (PSS)

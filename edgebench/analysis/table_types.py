@@ -70,6 +70,12 @@ class Memory(Part, frozen=True, kw_only=True):
     anonymous_bytes: int | None = None  # written by the process itself, when the window was over
     file_bytes: int | None = None  # pages of files, such as mapped weights
     pss_bytes: int | None = None  # both, each shared page by its share
+    budget_bytes: int | None = None  # that the process was held to, and fits into
+    budget_by: str = ""
+    storage_read_bytes_per_query: float | None = (
+        None  # pages of files that were dropped and read again
+    )
+    major_faults_per_query: float | None = None
     device_peak_bytes: int | None = None
     device_source: str = ""
 

@@ -29,11 +29,13 @@ from edgebench.errors import UsageError
 from edgebench.installed_packages import installed_version
 from edgebench.models.file_kind import format_of
 from edgebench.planning.settings import (
+    MEMORY_BUDGET,
     MODEL_AXES,
     POWER_MODE,
     REQUEST_AXES,
     Runtime,
     as_options,
+    budget_bytes,
     check_sets,
     option_problem,
 )
@@ -73,6 +75,12 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def batch(self) -> int:
         return int(self.variant["batch"])
+
+    @property
+    def memory_budget_bytes(self) -> int | None:
+        """What the measuring process may hold; None: as much as there is."""
+        value = self.variant.get(MEMORY_BUDGET)
+        return None if value is None else budget_bytes(value)
 
     @property
     def options(self) -> Variant:
@@ -143,7 +151,7 @@ def known_axes(backends: Sequence[str] = ()) -> set[str]:
     """Every axis that a workload may have: ours, and the options of all backends, `backends` among them."""
     found = [*registry.every(), *(registry.load(spec) for spec in backends)]
     options = {name for backend in found for name in Runtime("", backend, None).options}
-    return {*MODEL_AXES, POWER_MODE, *REQUEST_AXES, *options}
+    return {*MODEL_AXES, POWER_MODE, MEMORY_BUDGET, *REQUEST_AXES, *options}
 
 
 def cell_id(
@@ -335,7 +343,7 @@ def _converts(workload: Workload, runtime: Runtime, variant: Variant, form: str)
 
 
 def _options_of(variant: Variant) -> Variant:
-    ours = (*MODEL_AXES, POWER_MODE, *REQUEST_AXES)
+    ours = (*MODEL_AXES, POWER_MODE, MEMORY_BUDGET, *REQUEST_AXES)
     return {axis: value for axis, value in variant.items() if axis not in ours}
 
 

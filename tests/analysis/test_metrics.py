@@ -28,6 +28,8 @@ def test_every_metric_reads_a_number_of_a_complete_row() -> None:
         anonymous_bytes=2,
         file_bytes=1,
         pss_bytes=3,
+        budget_bytes=12,
+        budget_by="cgroup v2",
         device_peak_bytes=3,
         device_source="test",
     )

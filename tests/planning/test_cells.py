@@ -253,6 +253,16 @@ def test_a_rate_is_that_of_single_stream_and_server_and_stands_in_the_id() -> No
         cells(workload(), scenarios=["server"])
 
 
+def test_a_memory_budget_is_an_axis_of_its_own_and_no_option_of_a_backend() -> None:
+    small, large = cells(workload(), sets={"memory_budget": ["256MiB", 1 << 30]})
+    assert (small.memory_budget_bytes, large.memory_budget_bytes) == (256 << 20, 1 << 30)
+    assert "memory_budget" not in small.options
+    assert 'memory_budget="256MiB"' in small.id
+    for wrong in ("lots", "1MiB", -1, True):
+        with pytest.raises(UsageError, match=r"size|MiB"):
+            cells(workload(), sets={"memory_budget": [wrong]})
+
+
 # What cannot run
 
 

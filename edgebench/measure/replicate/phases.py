@@ -41,7 +41,7 @@ def looks_cached(pool_ns: list[int], unseen_ns: list[int], typical_ns: int) -> b
     return slower >= CACHING_PAIRS * len(pool_ns) and median(unseen_ns) > CACHING_RATIO * reference
 
 
-def peak_of(session: Session | GenerationSession) -> Memory:
+def peak_of(session: Session | GenerationSession, job: Job) -> Memory:
     """Peak of the process and, where the session uses one, of the device: together, or unknown; and what the
     process holds now."""
     peak_bytes, peak_source = process_memory.peak_rss()
@@ -59,4 +59,6 @@ def peak_of(session: Session | GenerationSession) -> Memory:
         pss_bytes=resident.proportional,
         device_peak_bytes=device_bytes,
         device_source=device_source,
+        budget_bytes=job.memory_budget_bytes,
+        budget_by=job.memory_budget_by,
     )

@@ -22,6 +22,7 @@ from edgebench.measure.replicate.phases import precision_of, timed
 from edgebench.measure.replicate.worker_ipc import ParentLink
 from edgebench.measure.worker_messages import Done, Job
 from edgebench.probes import process_accounting, process_memory
+from edgebench.processes.memory_group import BY_ALLOCATIONS
 from edgebench.processes.timer_slack import exact_timers
 from edgebench.record import Accounts, Completion, Memory, OutputCheck, Pipeline, Replicate, Unseen
 from edgebench.task import RANGE_FIX
@@ -58,6 +59,13 @@ class Runtime(NamedTuple):
     backend: Backend
     version: str
     import_ns: int
+
+
+def allocations_limit(job: Job) -> int | None:
+    """What the process may allocate: the limit, and a budget that no control group holds it to."""
+    by_itself = job.memory_budget_by == BY_ALLOCATIONS
+    limits = (job.memory_limit_bytes, job.memory_budget_bytes if by_itself else None)
+    return min((limit for limit in limits if limit is not None), default=None)
 
 
 def import_runtime(job: Job, link: ParentLink) -> Runtime:

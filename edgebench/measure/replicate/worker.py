@@ -61,7 +61,7 @@ def main() -> None:
 def measure(job: Job, link: ParentLink, started: str) -> Done:
     """The replicate, from the cold start to the quality pass."""
     began_s = time.monotonic()
-    limit_memory(job.memory_limit_bytes)
+    limit_memory(steps.allocations_limit(job))
     runtime = steps.import_runtime(job, link)
     if job.generate is not None:
         from edgebench.measure.replicate import generation_worker
@@ -74,7 +74,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
         return _deferred(opened, started, completed)
     counted = steps.measurement(opened)
     # Before anything else is prepared: what follows holds further inputs.
-    peak = peak_of(opened.session)
+    peak = peak_of(opened.session, job)
     completed, unseen, pipeline = steps.looks(opened, completed)
     memory = steps.memory(opened.session, peak, start.used)
     device = steps.device_times(opened)
