@@ -219,8 +219,9 @@ def _limited_cpus(facts: Mapping[str, Any]) -> str:
 
 def _limited_memory(facts: Mapping[str, Any], memory: int) -> str:
     limit = facts.get("cgroup_memory_limit_bytes")
-    limited = isinstance(limit, int) and limit < memory
-    return f" (limited to {format_bytes(limit)})" if limited else ""
+    if not isinstance(limit, int) or limit >= memory:
+        return ""
+    return f" (limited to {format_bytes(limit)})"
 
 
 def device_line(table: Table, name: str) -> str:

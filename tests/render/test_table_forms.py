@@ -347,11 +347,11 @@ def test_the_fix_of_a_reason_stands_where_the_reason_is() -> None:
 @pytest.mark.parametrize(
     ("facts", "words"),
     [
-        ({"cgroup_cpu_limit": 1.5}, "2 CPUs (limited to the time of 1.5) · 8.00 GiB"),
-        ({"cgroup_memory_limit_bytes": 2**30}, "2 CPUs · 8.00 GiB (limited to 1.00 GiB)"),
-        ({"cgroup_cpu_limit": "none", "cgroup_memory_limit_bytes": "none"}, "2 CPUs · 8.00 GiB"),
-        ({"cgroup_memory_limit_bytes": 2**40}, "2 CPUs · 8.00 GiB"),
-        ({}, "2 CPUs · 8.00 GiB"),
+        ({"cgroup_cpu_limit": 1.5}, "2 CPUs (limited to the time of 1.5) · 8.0 GiB"),
+        ({"cgroup_memory_limit_bytes": 2**30}, "2 CPUs · 8.0 GiB (limited to 1.0 GiB)"),
+        ({"cgroup_cpu_limit": "none", "cgroup_memory_limit_bytes": "none"}, "2 CPUs · 8.0 GiB"),
+        ({"cgroup_memory_limit_bytes": 2**40}, "2 CPUs · 8.0 GiB"),
+        ({}, "2 CPUs · 8.0 GiB"),
     ],
 )
 def test_what_a_container_leaves_of_the_machine_is_shown(facts: dict[str, Any], words: str) -> None:
