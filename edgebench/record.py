@@ -61,12 +61,19 @@ class Warmup(Part, frozen=True, kw_only=True):
 
 
 class Paced(Part, frozen=True, kw_only=True):
-    """A single_stream at a given rate: latency counts from the scheduled time."""
+    """Queries at a given rate, as an application sends them: latency counts from the scheduled time."""
 
     rate_per_s: Rate
     misses: Count  # completions later than the next scheduled start, and queries that never ran
     service_ns: list[DurationNs]  # from the actual start, parallel to samples_ns
     wake_late_ns: list[Integer]  # actual start minus scheduled start where the device was idle
+    #: How queries arrive: one a period (single_stream), or as a Poisson process (server), whose times follow
+    #: from the seed and stand in `due_ns`, parallel to `samples_ns`, from the start of the load.
+    arrivals: Literal["constant", "poisson"] = "constant"
+    seed: Count | None = None
+    due_ns: list[DurationNs] = []
+    depth: list[Count] = []  # queries that had arrived when each of them started, itself included
+    never_run: Count = 0  # of the schedule: the load was given up before their turn
 
 
 class Offline(Part, frozen=True, kw_only=True):
@@ -130,6 +137,11 @@ class Memory(Part, frozen=True, kw_only=True):
     uss_warm_bytes: Count | None = None
     uss_end_bytes: Count | None = None
     arena_bytes: Count | None = None
+    #: When the window was over: what the process wrote itself, pages of files such as mapped weights, and all of
+    #: it with each shared page by its share.
+    anonymous_bytes: Count | None = None
+    file_bytes: Count | None = None
+    pss_bytes: Count | None = None
     device_peak_bytes: Count | None = None
     device_source: str = ""
 

@@ -42,6 +42,8 @@ from edgebench.record import Reason
 from edgebench.text.did_you_mean import did_you_mean
 
 SCENARIOS: tuple[str, ...] = get_args(ScenarioName)
+#: Scenarios that send queries at a given rate: in equal periods where it is given, or as a Poisson process.
+AT_A_RATE = ("single_stream", "server")
 DEFAULT_BACKEND = "ort"
 #: In the place of a backend's name: each one that is installed and opens the model.
 ALL_BACKENDS = "all"
@@ -95,7 +97,7 @@ def plan(
     """Plans all cells, in an order that depends on the arguments alone.
 
     `suite` picks workloads, variants and scenarios; `sets` replaces axes or adds them; `scenarios`
-    replaces those of the workloads; `rate_per_s` paces `single_stream`; `set_power_mode` allows the
+    replaces those of the workloads; `rate_per_s` is that of `single_stream` and `server`; `set_power_mode` allows the
     axis `power_mode`. Raises UsageError for anything asked for that no workload or no backend knows.
     """
     sets = sets or {}
@@ -112,7 +114,13 @@ def plan(
     ]
     if rate_per_s is not None and all(cell.rate_per_s is None for cell in cells):
         raise UsageError(
-            "--rate applies to the scenario single_stream only", "add --scenario single_stream"
+            "--rate applies to the scenarios single_stream and server only",
+            "add --scenario server (queries arrive at random) or single_stream (in equal periods)",
+        )
+    if rate_per_s is None and any(cell.scenario == "server" for cell in cells):
+        raise UsageError(
+            "the scenario server needs the rate at which queries arrive",
+            "add --rate 100 (a second)",
         )
     _check_power_modes(cells, set_power_mode)
     return cells
@@ -217,7 +225,7 @@ def _cell(
     rate_per_s: float | None,
 ) -> Cell:
     name = runtime.backend.name
-    rate = rate_per_s if scenario == "single_stream" else None
+    rate = rate_per_s if scenario in AT_A_RATE else None
     return Cell(
         id=cell_id(workload, name, variant, scenario, rate),
         workload=workload,

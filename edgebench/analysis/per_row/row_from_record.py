@@ -294,6 +294,9 @@ def _memory(each: Sequence[rec.Memory]) -> Memory:
         uss_warm_bytes=_most([memory.uss_warm_bytes for memory in each]),
         uss_end_bytes=_most([memory.uss_end_bytes for memory in each]),
         arena_bytes=_most([memory.arena_bytes for memory in each]),
+        anonymous_bytes=_most([memory.anonymous_bytes for memory in each]),
+        file_bytes=_most([memory.file_bytes for memory in each]),
+        pss_bytes=_most([memory.pss_bytes for memory in each]),
         device_peak_bytes=_most([memory.device_peak_bytes for memory in each]),
         device_source=each[0].device_source,
     )
@@ -377,7 +380,18 @@ def _paced(cell: rec.CellFacts, good: Sequence[rec.Replicate]) -> Paced | None:
         misses=sum(paced.misses for paced in each),
         service_p50_ns=median_low(service) if service else None,
         wake_late_p50_ns=median_low(late) if late else None,
+        arrivals=each[0].arrivals,
+        utilisation=_utilisation(good),
+        depth_max=max((depth for paced in each for depth in paced.depth), default=None),
     )
+
+
+def _utilisation(good: Sequence[rec.Replicate]) -> float | None:
+    """Time of service over the time of the load."""
+    loads = [replicate for replicate in good if replicate.paced is not None]
+    served_ns = sum(sum(replicate.paced.service_ns) for replicate in loads if replicate.paced)
+    spent_ns = sum(replicate.window_ns or 0 for replicate in loads)
+    return served_ns / spent_ns if spent_ns else None
 
 
 #: Checks that say that something else wanted the machine, or that it was too hot for its speed.
@@ -533,7 +547,15 @@ def _explain_memory(row: Row, nothing: str, unknown: Unknown) -> None:
     if row.memory_peak_bytes is None:
         why = nothing or memory.peak_source or "not measured"
         unknown["memory_peak_bytes"] = unknown["memory.peak_min_bytes"] = why
-    for name in ("uss_loaded_bytes", "uss_warm_bytes", "uss_end_bytes"):
+    told = (
+        "uss_loaded_bytes",
+        "uss_warm_bytes",
+        "uss_end_bytes",
+        "anonymous_bytes",
+        "file_bytes",
+        "pss_bytes",
+    )
+    for name in told:
         if getattr(memory, name) is None:
             unknown[f"memory.{name}"] = nothing or "the system does not tell"
     if memory.arena_bytes is None:
