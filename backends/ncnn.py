@@ -275,7 +275,10 @@ def _infer(extractor: Any, inputs: list[str], outputs: list[str], mats: list[Any
     for name in outputs:
         code, mat = run.extract(name)
         if code:
-            raise RuntimeError(f"ncnn could not compute {name}: code {code}")
+            raise UnsupportedError(
+                f"ncnn cannot run the model that pnnx made: {name} ends with code {code}",
+                "leave ncnn out: pnnx misreads this model",
+            )
         found.append(mat)
     return found
 

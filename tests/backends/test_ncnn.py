@@ -243,6 +243,22 @@ def test_an_output_of_another_size_is_a_refusal(tmp_path: Path) -> None:
         error_of(session, tmp_path)
 
 
+def test_a_model_that_pnnx_converts_and_ncnn_cannot_run_is_a_refusal() -> None:
+    """Seen with silero_vad_16k_sequence.onnx: a bare RuntimeError, without a fix."""
+
+    class Extractor:
+        def input(self, name: str, mat: object) -> None:
+            del name, mat
+
+        def extract(self, name: str) -> tuple[int, None]:
+            del name
+            return -1, None
+
+    with pytest.raises(UnsupportedError, match="out0 ends with code -1") as refused:
+        MODULE._infer(Extractor, ["in0"], ["out0"], [None])
+    assert "leave ncnn out" in refused.value.fix
+
+
 def windowed(
     folder: Path, operator: str, size: int, kernel: int, stride: int, padding: dict[str, object]
 ) -> Session:
