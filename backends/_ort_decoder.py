@@ -21,7 +21,14 @@ import numpy as np
 
 from edgebench.backend import Effective, ModelFile, Scalar
 from edgebench.errors import UnsupportedError
-from edgebench.generation import GenerationSession, Room, check_prompts, check_step
+from edgebench.generation import (
+    GenerationSession,
+    Room,
+    check_extension,
+    check_prompts,
+    check_rewind,
+    check_step,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -180,6 +187,20 @@ class InPlaceSession(_OrtDecoder):
             for name in self._cached
         }
         self._one = _Call(self, tokens=1, kept=1)
+        self.rewinds = self.width == 1
+        self._several: dict[int, _Call] = {}  # by the number of tokens
+
+    def extend(self, tokens: Sequence[int]) -> Logits:
+        count = len(tokens)
+        check_extension(count, self.width, self._used, self.positions)
+        if count not in self._several:
+            self._several[count] = _Call(self, tokens=count, kept=count)
+        logits: Logits = self._run(self._several[count], [tokens])[0]
+        return logits
+
+    def rewind(self, count: int) -> None:
+        check_rewind(count, self._used)
+        self._used -= count
 
     def prefill(self, prompts: Prompts) -> Logits:
         length = check_prompts(prompts, self.width, self.positions)
@@ -216,6 +237,7 @@ class InPlaceSession(_OrtDecoder):
         super().close()
         self._buffers = {}
         self.__dict__.pop("_one", None)
+        self._several = {}
 
 
 class _Call:

@@ -100,6 +100,21 @@ class GenerationSession(ABC):
         rows += [self.logits(self.step([token] * self.width))[0] for token in tokens[1:]]
         return np.stack(rows)
 
+    #: Whether `extend` and `rewind` work: what speculation and conversations need.
+    rewinds: bool = False
+
+    def extend(self, tokens: Sequence[int]) -> Logits:
+        """Feeds several tokens of the one sequence at once, `width` being 1; logits after each of them, float32
+        (len(tokens), vocabulary), good until the next call.
+
+        Raises ValueError where there is no prompt before them, or `positions` do not suffice.
+        """
+        raise NotImplementedError
+
+    def rewind(self, count: int) -> None:
+        """Forgets the last `count` tokens of the request: the next call goes on before them."""
+        raise NotImplementedError
+
     @abstractmethod
     def reset(self) -> None:
         """Forgets the request; the next call must be `prefill` (or `score`)."""
@@ -137,6 +152,14 @@ class Watched(GenerationSession):
         self.vocabulary = session.vocabulary
         self.width = session.width
         self.positions = session.positions
+        self.rewinds = session.rewinds
+
+    def extend(self, tokens: Sequence[int]) -> Logits:
+        self._before()
+        return self._session.extend(tokens)
+
+    def rewind(self, count: int) -> None:
+        self._session.rewind(count)
 
     def prefill(self, prompts: Prompts) -> Any:
         self._before()
@@ -198,3 +221,19 @@ def check_step(tokens: Sequence[int], width: int, used: int, positions: int) -> 
         raise ValueError("a step needs a prompt before it")
     if used >= positions:
         raise ValueError(f"all {positions} positions of the cache are used")
+
+
+def check_extension(count: int, width: int, used: int, positions: int) -> None:
+    """Checks what `extend` is given, where `used` positions of the cache are taken. Raises ValueError."""
+    if width != 1:
+        raise ValueError(f"several tokens at once are for one sequence, not {width}")
+    if count < 1 or used == 0:
+        raise ValueError("an extension needs a token, and a prompt before it")
+    if used + count > positions:
+        raise ValueError(f"{used} + {count} tokens in a cache of {positions} positions")
+
+
+def check_rewind(count: int, used: int) -> None:
+    """Checks that a prompt is left after `rewind`. Raises ValueError."""
+    if not 0 <= count < used:
+        raise ValueError(f"{count} of {used} tokens cannot be forgotten")

@@ -302,6 +302,14 @@ class Marker(Part, frozen=True, kw_only=True):
     end_unix_ns: Integer
 
 
+class Speculated(Part, frozen=True, kw_only=True):
+    """What a request with speculation took; its answer is that of plain decoding."""
+
+    steps: Count  # of the decoder, the reading of the prompt included
+    drafted: Count  # tokens that were guessed and verified
+    accepted: Count  # of them, those that the decoder would have chosen itself
+
+
 class Request(Part, frozen=True, kw_only=True):
     """One request of a generation: prompts read, then one token of each sequence at a time."""
 
@@ -311,6 +319,18 @@ class Request(Part, frozen=True, kw_only=True):
     token_ns: list[DurationNs]
     new_tokens: list[AtLeastOne]  # of each sequence, its end of text included
     stop: list[Literal["length", "end_of_text"]]  # why each sequence ended
+    speculated: Speculated | None = None  # None: plain decoding
+
+
+class PlainDecoding(Part, frozen=True, kw_only=True):
+    """Some prompts of the window answered without speculation, after it, in turns with speculation."""
+
+    requests: Count
+    plain_ns: list[DurationNs]  # the whole of each
+    speculated_ns: list[DurationNs]  # the same prompt's with speculation
+    differs_at: Count | None = (
+        None  # place of the first token that differs, from 0; None: all are equal
+    )
 
 
 class Generate(Part, frozen=True, kw_only=True):
@@ -322,6 +342,7 @@ class Generate(Part, frozen=True, kw_only=True):
     kv_cache_bytes: Count | None
     temperature: Amount  # 0: greedy
     fixed_length: bool  # answers went on past an end of text, to the number of tokens asked for
+    plain: PlainDecoding | None = None  # None: no speculation
 
 
 class Sampled(Part, frozen=True, kw_only=True):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import msgspec
 
 from edgebench.backend import TensorInfo
-from edgebench.errors import UnsupportedError
+from edgebench.errors import UnsupportedError, UsageError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -200,6 +200,11 @@ class GenerationTask(ABC):
     @abstractmethod
     def conversation(self, index: int) -> Conversation:
         """The prompt of a request, in memory. Any index is a prompt; no two are the same."""
+
+    def conversation_of(self, content: str, index: int) -> Conversation:
+        """The prompt of a request for another kind of text than the task's own. Raises UsageError where the task
+        has none."""
+        raise UsageError(f"the task has no prompts of the content {content!r}", "leave content out")
 
     @abstractmethod
     def encode(self, conversation: Conversation, tokens: int) -> list[int]:

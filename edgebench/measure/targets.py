@@ -13,7 +13,7 @@ from edgebench.measure.model_files import Ask, NotReady, Preparer, Ready
 from edgebench.measure.runner import OVERHEAD_FIRST_S, Prepared, Settings, Target
 from edgebench.measure.worker_messages import GenerateJob, Job
 from edgebench.planning.cells import Cell, model_format
-from edgebench.planning.settings import GENERATE
+from edgebench.planning.settings import CONTENT, DEFAULT_DRAFT_TOKENS, GENERATE
 from edgebench.preparation.preparation_messages import PrepareJob
 from edgebench.record import CellFacts, Reason
 
@@ -216,6 +216,11 @@ def _native_shapes(cell: Cell, ready: Ready) -> dict[str, list[int]]:
 def _generate_job(cell: Cell) -> GenerateJob | None:
     if cell.scenario != "generate":
         return None
+    variant = cell.variant
     return GenerateJob(
-        prompt_tokens=int(cell.variant["prompt_tokens"]), new_tokens=int(cell.variant["new_tokens"])
+        prompt_tokens=int(variant["prompt_tokens"]),
+        new_tokens=int(variant["new_tokens"]),
+        content=str(variant.get(CONTENT, "")),
+        lookup=int(variant.get("lookup", 0)),
+        draft_tokens=int(variant.get("draft_tokens", DEFAULT_DRAFT_TOKENS)),
     )

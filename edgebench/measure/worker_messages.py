@@ -16,6 +16,9 @@ class GenerateJob(msgspec.Struct, frozen=True, kw_only=True):
 
     prompt_tokens: int
     new_tokens: int
+    content: str = ""  # of the answers; "": the task's own
+    lookup: int = 0  # tokens at most that a draft is looked up by; 0: no speculation
+    draft_tokens: int = 0
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):

@@ -32,6 +32,7 @@ from edgebench.models.file_kind import format_of
 from edgebench.planning.settings import (
     MEMORY_BUDGET,
     MODEL_AXES,
+    OF_REQUESTS,
     POWER_MODE,
     REQUEST_AXES,
     Runtime,
@@ -154,7 +155,7 @@ def known_axes(backends: Sequence[str] = ()) -> set[str]:
     """Every axis that a workload may have: ours, and the options of all backends, `backends` among them."""
     found = [*registry.every(), *(registry.load(spec) for spec in backends if spec != ALL_BACKENDS)]
     options = {name for backend in found for name in Runtime("", backend, None).options}
-    return {*MODEL_AXES, POWER_MODE, MEMORY_BUDGET, *REQUEST_AXES, *options}
+    return {*MODEL_AXES, POWER_MODE, MEMORY_BUDGET, *OF_REQUESTS, *options}
 
 
 def cell_id(
@@ -203,7 +204,7 @@ def _variants(
     if generates(workload):
         defaults |= {axis: [value] for axis, value in REQUEST_AXES.items()}
     else:  # what is said of requests is for the other workloads
-        sets = {axis: values for axis, values in sets.items() if axis not in REQUEST_AXES}
+        sets = {axis: values for axis, values in sets.items() if axis not in OF_REQUESTS}
     axes = {axis: list(values) for axis, values in sets.items()}
     matrix = Matrix(
         axes={**defaults, **workload.matrix.axes, **axes},
@@ -381,7 +382,7 @@ def _converts(workload: Workload, runtime: Runtime, variant: Variant, form: str)
 
 
 def _options_of(variant: Variant) -> Variant:
-    ours = (*MODEL_AXES, POWER_MODE, MEMORY_BUDGET, *REQUEST_AXES)
+    ours = (*MODEL_AXES, POWER_MODE, MEMORY_BUDGET, *OF_REQUESTS)
     return {axis: value for axis, value in variant.items() if axis not in ours}
 
 

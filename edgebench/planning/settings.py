@@ -25,6 +25,13 @@ MIN_BUDGET_BYTES = 16 << 20  # an interpreter alone takes more
 #: Axes of a request in the scenario `generate`, and what it is where nothing is said. Its `batch` is
 #: the number of sequences side by side.
 REQUEST_AXES: dict[str, int] = {"prompt_tokens": 128, "new_tokens": 32}
+#: Axes of a request that have no value unless they are asked for: how far back a look-up compares, and how many
+#: tokens it drafts.
+SPECULATION_AXES = ("lookup", "draft_tokens")
+DEFAULT_DRAFT_TOKENS = 4
+CONTENT = "content"  # what kind of text an answer will be: how much a draft can guess depends on it
+CONTENTS = ("repeat", "edit", "chat")
+OF_REQUESTS = (*REQUEST_AXES, *SPECULATION_AXES, CONTENT)
 GENERATE = "generate"  # the task of decoders, and the scenario
 _MAX_DIGITS = len(str(MAX_INTEGER))
 _ELSEWHERE = {"scenario": "--scenario", "backend": "--backend", "rate": "--rate"}
@@ -122,8 +129,10 @@ def check_sets(
     for axis, values in sets.items():
         if axis == "precision":
             _check_precisions(values, able)
-        elif axis == "batch" or (axis in REQUEST_AXES and generating):
+        elif axis == "batch" or (axis in (*REQUEST_AXES, *SPECULATION_AXES) and generating):
             _check_counts(axis, values)
+        elif axis == CONTENT and generating:
+            _check_contents(values)
         elif axis == POWER_MODE:
             continue  # whether the board has it is known when it is set
         elif axis == MEMORY_BUDGET:
@@ -156,6 +165,13 @@ def _check_counts(axis: str, values: Sequence[Scalar]) -> None:
     for value in values:
         if type(value) is not int or value < 1:
             raise UsageError(f"{axis} must be a whole number of 1 or more, got {value!r}")
+
+
+def _check_contents(values: Sequence[Scalar]) -> None:
+    for value in values:
+        if value not in CONTENTS:
+            hint = did_you_mean(str(value), CONTENTS)
+            raise UsageError(f"no content {value!r}{hint}", f"one of {', '.join(CONTENTS)}")
 
 
 def _check_option(axis: str, values: Sequence[Scalar], runtimes: Sequence[Runtime]) -> None:

@@ -81,3 +81,54 @@ PASSAGES = (
     "A plan to drill a well was given up when the first water turned out to be salt.",
     "Now a small plant on the north shore makes fresh water from the sea when the wind blows.",
 )
+
+
+_NAMES = (
+    "total",
+    "count",
+    "items",
+    "result",
+    "value",
+    "index",
+    "limit",
+    "offset",
+    "length",
+    "weight",
+)
+_QUESTIONS = (
+    "What would you pack for a week in the mountains, and why?",
+    "Tell me about a machine that changed how people live.",
+    "How would you explain the tides to a child?",
+    "What makes a city pleasant to walk in?",
+    "Describe a meal that you would cook for ten guests.",
+    "Which animal would you like to understand better, and what would you ask it?",
+    "How do people keep time without clocks?",
+    "What should a school teach that it rarely does?",
+)
+
+
+def request_for(content: str, index: int) -> str:
+    """The words of request `index`: no two are the same. `content` is "repeat", "edit" or "chat"."""
+    if content == "repeat":
+        passage = " ".join(PASSAGES[(index + step) % len(PASSAGES)] for step in range(4))
+        return f"Repeat this text word by word. Text {index + 1}:\n\n{passage}"
+    if content == "edit":
+        return f"Write this code again with `total` renamed to `amount`:\n\n{_code(index)}"
+    told = " ".join(PASSAGES[(index * 3 + step) % len(PASSAGES)] for step in range(2))
+    return f"{_QUESTIONS[index % len(_QUESTIONS)]} (Question {index + 1}.) {told}"
+
+
+def _code(index: int) -> str:
+    """A function of some lines that sums what it is given, with names of its own."""
+    first, second = _NAMES[1 + index % 9], _NAMES[1 + (index + 4) % 9]
+    return (
+        f"def add_{first}_{index + 1}(rows, {second}):\n"
+        f"    total = 0\n"
+        f"    for row in rows:\n"
+        f"        if row.{first} > {second}:\n"
+        f"            total = total + row.{first}\n"
+        f"        else:\n"
+        f"            total = total + {second}\n"
+        f"    print('total of {first}', total)\n"
+        f"    return total\n"
+    )

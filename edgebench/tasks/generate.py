@@ -35,7 +35,7 @@ from edgebench.task import (
     TaskContext,
 )
 
-from ._generation_items import PASSAGES, REQUEST, Item, items
+from ._generation_items import PASSAGES, REQUEST, Item, items, request_for
 from ._reasoning_items import answer_in, problems
 
 if TYPE_CHECKING:
@@ -117,6 +117,10 @@ class Generate(GenerationTask):
         passage = " ".join(passages[(index + step) % len(passages)] for step in range(3))
         # The number sets prompts apart that come round to the same passages.
         return Conversation([{"role": "user", "content": f"{REQUEST} {index + 1}:\n\n{passage}"}])
+
+    def conversation_of(self, content: str, index: int) -> Conversation:
+        """A request whose answer says its prompt again, edits code, or is free talk."""
+        return Conversation([{"role": "user", "content": request_for(content, index)}])
 
     def encode(self, conversation: Conversation, tokens: int) -> list[int]:
         """The template's beginning and end are kept whole; the passage is cut, or said again."""

@@ -15,6 +15,7 @@ from edgebench.generation import GenerationSession, Prompts, Room, Watched
 from edgebench.measure.replicate import steps
 from edgebench.measure.replicate.check_plan import CheckPlan, check_plan
 from edgebench.measure.replicate.phases import looks_cached, peak_of, timed
+from edgebench.measure.replicate.speculation import PromptLookup, Speculative
 from edgebench.measure.replicate.worker_ipc import ParentLink
 from edgebench.measure.reruns import SCALING_CUT
 from edgebench.measure.worker_messages import Done, GenerateJob, Job
@@ -24,6 +25,7 @@ from edgebench.record import (
     Memory,
     OutputCheck,
     Pipeline,
+    PlainDecoding,
     Reason,
     Replicate,
     Request,
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 POOL = 8  # requests with prompts of their own
 FIRST = 3  # tokens of the first request: enough to guess how long the others take
 _PIPELINE = 3
+MAX_COMPARED = 3  # prompts that are answered with speculation and without
 #: Tokens of a quality pass, as if each were written: 5,000 are read, a few hundred written.
 JUDGED_TOKENS = 1_500
 #: What it may take beyond the time-out.
@@ -58,6 +61,7 @@ def measure(job: Job, link: ParentLink, started: str, runtime: steps.Runtime) ->
     pipeline = _pipeline(behind) if start.plan.establishes else None
     assert replicate.memory is not None
     memory = steps.memory(start.session, replicate.memory, start.used)
+    plain = _plain_decoding(behind)
     checked = _output_check(behind)
     effective = steps.effective(behind, start.session) if job.full_quality else None
     replicate = msgspec.structs.replace(
@@ -68,6 +72,7 @@ def measure(job: Job, link: ParentLink, started: str, runtime: steps.Runtime) ->
         output_check=checked,
         effective=effective,
     )
+    replicate = _equal_to_plain(replicate, plain)
     if job.full_quality:
         from edgebench.measure.replicate.quality_pass import QualityTime
 
@@ -116,7 +121,9 @@ def _start(job: Job, link: ParentLink, runtime: steps.Runtime, began_s: float) -
     longest = max(asked.prompt_tokens + asked.new_tokens, task.positions)
     backend, model = runtime.backend, steps.model_file(job)
     room = Room(width=job.batch, positions=longest)
-    session, load_ns = timed(lambda: backend.open_generation(model, job.options, room))
+    session, load_ns = timed(
+        lambda: _speculative(backend.open_generation(model, job.options, room), asked)
+    )
     uss_loaded = process_memory.uss_bytes()
 
     from edgebench.measure.replicate import generation_loops as requests
@@ -127,6 +134,8 @@ def _start(job: Job, link: ParentLink, runtime: steps.Runtime, began_s: float) -
         request, _ = requests.timed_request(
             session, prompts, new_tokens, choose=choose, ends=task.ends
         )
+        if isinstance(session, Speculative):
+            return msgspec.structs.replace(request, speculated=session.last)
         return request
 
     link.phase("first request")
@@ -293,7 +302,68 @@ def _task(job: Job) -> GenerationTask:
 def _prompts(task: GenerationTask, asked: GenerateJob, width: int, number: int) -> Prompts:
     """Of request `number`: each sequence has a prompt of its own."""
     places = range(number * width, (number + 1) * width)
-    return [task.encode(task.conversation(place), asked.prompt_tokens) for place in places]
+    conversations = (
+        task.conversation_of(asked.content, place) if asked.content else task.conversation(place)
+        for place in places
+    )
+    return [task.encode(conversation, asked.prompt_tokens) for conversation in conversations]
+
+
+def _speculative(session: GenerationSession, asked: GenerateJob) -> GenerationSession:
+    """The session, with drafts where they were asked for."""
+    if not asked.lookup:
+        return session
+    return Speculative(session, PromptLookup(asked.lookup), asked.draft_tokens)
+
+
+def _plain_decoding(behind: _Behind) -> PlainDecoding | None:
+    """The same prompts with speculation and without, in turns: equal answers, and what it gains here."""
+    from edgebench.measure.replicate import generation_loops as requests
+
+    start = behind.start
+    session = start.session
+    if not isinstance(session, Speculative):
+        return None
+    behind.phase("comparison with plain decoding", 3 * MAX_COMPARED * start.each_s)
+    times: dict[bool, list[int]] = {False: [], True: []}
+    differs_at = None
+    for number, prompts in enumerate(start.pool[:MAX_COMPARED]):
+        answers = {}
+        for drafts in (True, False) if number % 2 else (False, True):
+            asked = session if drafts else session.plain
+            request, answers[drafts] = requests.timed_request(
+                asked, prompts, start.asked.new_tokens, ends=start.task.ends
+            )
+            times[drafts].append(request.token_ns[-1])
+        if answers[True] != answers[False] and differs_at is None:
+            pairs = zip(answers[True], answers[False], strict=False)
+            shorter = min(map(len, answers.values()))
+            differs_at = next((n for n, (a, b) in enumerate(pairs) if a != b), shorter)
+    return PlainDecoding(
+        requests=len(times[True]),
+        plain_ns=times[False],
+        speculated_ns=times[True],
+        differs_at=differs_at,
+    )
+
+
+def _equal_to_plain(replicate: Replicate, plain: PlainDecoding | None) -> Replicate:
+    """The replicate with what plain decoding answered; invalid where that is something else."""
+    if plain is None or replicate.generate is None:
+        return replicate
+    replicate = msgspec.structs.replace(
+        replicate, generate=msgspec.structs.replace(replicate.generate, plain=plain)
+    )
+    if plain.differs_at is None:
+        return replicate
+    reason = Reason(
+        code="speculation_differs",
+        message=f"with speculation the answer is another one from token {plain.differs_at + 1} on",
+        fix="report it: verified tokens must be the decoder's own",
+    )
+    return msgspec.structs.replace(
+        replicate, status="invalid", reasons=[*replicate.reasons, reason]
+    )
 
 
 def _choose(job: Job, task: GenerationTask) -> Choose | None:
