@@ -27,6 +27,7 @@ from edgebench.generation import (
     check_extension,
     check_prompts,
     check_rewind,
+    check_room,
     check_step,
 )
 
@@ -174,12 +175,7 @@ class InPlaceSession(_OrtDecoder):
         import onnxruntime
 
         super().__init__(inner, room, device, facts)
-        trained = int(self._metadata["context_length"])
-        if room.positions > trained:
-            raise UnsupportedError(
-                f"{room.positions} positions are more than the {trained} of this model",
-                "ask for shorter prompts or fewer new tokens",
-            )
+        check_room(room, int(self._metadata["context_length"]))
         self._buffers = {
             name: onnxruntime.OrtValue.ortvalue_from_numpy(
                 np.zeros(self._cache_shape(name, room.positions), self._cache_type), device, 0
@@ -232,6 +228,9 @@ class InPlaceSession(_OrtDecoder):
             int(np.prod(value.shape())) * self._cache_type.itemsize
             for value in self._buffers.values()
         )
+
+    def kv_used_bytes(self) -> int:
+        return self.kv_cache_bytes() * self._used // self.positions
 
     def close(self) -> None:
         super().close()
@@ -336,6 +335,9 @@ class GrowingSession(_OrtDecoder):
         """Of the cache as it is now: it grows with every token."""
         size = self._cache_type.itemsize
         return sum(int(np.prod(value.shape())) * size for value in self._past.values())
+
+    def kv_used_bytes(self) -> int:
+        return self.kv_cache_bytes()
 
     def close(self) -> None:
         super().close()

@@ -133,6 +133,7 @@ class OrtBackend(Backend):
                 ("contrib", "standard"),
             ),
         ),
+        rewinds=True,
     )
 
     def availability(self) -> Ready | Unavailable:

@@ -71,6 +71,8 @@ class Capabilities:
     ]  # precisions a variant may ask for, for example ("fp32", "int8-static")
     options: tuple[Option, ...]
     device_kinds: tuple[str, ...] = ("cpu",)
+    #: Whether its decoders read several tokens at once and forget some again (`GenerationSession.rewinds`).
+    rewinds: bool = False
 
     def check(self, model: ModelFile, options: Mapping[str, Scalar]) -> None:
         """For the first line of `open`: raises UnsupportedError for what is not declared here."""

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from edgebench.errors import UnsupportedError
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -123,6 +125,10 @@ class GenerationSession(ABC):
     def kv_cache_bytes(self) -> int | None:
         """Bytes of the cache of keys and values as it is held now; None: the runtime does not tell."""
 
+    def kv_used_bytes(self) -> int | None:
+        """Bytes of the cache that tokens of the request take now; None: the runtime does not tell."""
+        return None
+
     @abstractmethod
     def effective(self) -> Effective:
         """Facts read back from the runtime. Called after memory was read: it may be expensive.
@@ -142,62 +148,104 @@ class GenerationSession(ABC):
         """Frees the session."""
 
 
-class Watched(GenerationSession):
-    """A session that calls `before` ahead of each prefill, step, token of a stream and score: to show that
-    it lives, or to end what takes too long by an exception."""
+class Wrapped(GenerationSession):
+    """A session that is another one in all that a subclass does not override."""
 
-    def __init__(self, session: GenerationSession, before: Callable[[], object]) -> None:
-        self._session = session
-        self._before = before
+    def __init__(self, session: GenerationSession) -> None:
+        self.plain = session
         self.vocabulary = session.vocabulary
         self.width = session.width
         self.positions = session.positions
         self.rewinds = session.rewinds
 
+    def prefill(self, prompts: Prompts) -> Any:
+        return self.plain.prefill(prompts)
+
+    def step(self, tokens: Sequence[int]) -> Any:
+        return self.plain.step(tokens)
+
     def extend(self, tokens: Sequence[int]) -> Logits:
-        self._before()
-        return self._session.extend(tokens)
+        return self.plain.extend(tokens)
 
     def rewind(self, count: int) -> None:
-        self._session.rewind(count)
+        self.plain.rewind(count)
+
+    def stream(
+        self, prompts: Prompts, choose: Choose | None = None, most: int | None = None
+    ) -> Iterator[list[int]]:
+        return self.plain.stream(prompts, choose, most)
+
+    def score(self, tokens: Sequence[int]) -> Logits:
+        return self.plain.score(tokens)
+
+    def logits(self, raw: Any) -> Logits:
+        return self.plain.logits(raw)
+
+    def greedy(self, raw: Any) -> list[int]:
+        return self.plain.greedy(raw)
+
+    def reset(self) -> None:
+        self.plain.reset()
+
+    def kv_cache_bytes(self) -> int | None:
+        return self.plain.kv_cache_bytes()
+
+    def kv_used_bytes(self) -> int | None:
+        return self.plain.kv_used_bytes()
+
+    def effective(self) -> Effective:
+        return self.plain.effective()
+
+    def arena_bytes(self) -> int | None:
+        return self.plain.arena_bytes()
+
+    def device_memory(self) -> tuple[int | None, str]:
+        return self.plain.device_memory()
+
+    def close(self) -> None:
+        self.plain.close()
+
+
+class Watched(Wrapped):
+    """A session that calls `before` ahead of each prefill, step, token of a stream and score: to show that
+    it lives, or to end what takes too long by an exception."""
+
+    def __init__(self, session: GenerationSession, before: Callable[[], object]) -> None:
+        super().__init__(session)
+        self._before = before
 
     def prefill(self, prompts: Prompts) -> Any:
         self._before()
-        return self._session.prefill(prompts)
+        return self.plain.prefill(prompts)
 
     def step(self, tokens: Sequence[int]) -> Any:
         self._before()
-        return self._session.step(tokens)
+        return self.plain.step(tokens)
+
+    def extend(self, tokens: Sequence[int]) -> Logits:
+        self._before()
+        return self.plain.extend(tokens)
 
     def stream(
         self, prompts: Prompts, choose: Choose | None = None, most: int | None = None
     ) -> Iterator[list[int]]:
         self._before()
-        for tokens in self._session.stream(prompts, choose, most):
+        for tokens in self.plain.stream(prompts, choose, most):
             yield tokens
             self._before()
 
     def score(self, tokens: Sequence[int]) -> Logits:
         self._before()
-        return self._session.score(tokens)
+        return self.plain.score(tokens)
 
-    def logits(self, raw: Any) -> Logits:
-        return self._session.logits(raw)
 
-    def greedy(self, raw: Any) -> list[int]:
-        return self._session.greedy(raw)
-
-    def reset(self) -> None:
-        self._session.reset()
-
-    def kv_cache_bytes(self) -> int | None:
-        return self._session.kv_cache_bytes()
-
-    def effective(self) -> Effective:
-        return self._session.effective()
-
-    def close(self) -> None:
-        self._session.close()
+def check_room(room: Room, trained: int) -> None:
+    """Checks that a model was trained for so many positions. Raises UnsupportedError."""
+    if room.positions > trained:
+        raise UnsupportedError(
+            f"{room.positions} positions are more than the {trained} of this model",
+            "ask for shorter prompts or fewer new tokens",
+        )
 
 
 def check_prompts(prompts: Prompts, width: int, positions: int) -> int:

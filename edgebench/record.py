@@ -320,17 +320,20 @@ class Request(Part, frozen=True, kw_only=True):
     new_tokens: list[AtLeastOne]  # of each sequence, its end of text included
     stop: list[Literal["length", "end_of_text"]]  # why each sequence ended
     speculated: Speculated | None = None  # None: plain decoding
+    turn: AtLeastOne | None = None  # of its conversation; None: a request of its own
+    kept_tokens: Count | None = (
+        None  # of the prompt, those that the cache held from the turn before
+    )
+    kv_used_bytes: Count | None = None  # of the cache, at the end of a turn
 
 
 class PlainDecoding(Part, frozen=True, kw_only=True):
-    """Some prompts of the window answered without speculation, after it, in turns with speculation."""
+    """Some prompts of the window answered plainly, after it, in turns with speculation or with turns that are kept."""
 
-    requests: Count
-    plain_ns: list[DurationNs]  # the whole of each
-    speculated_ns: list[DurationNs]  # the same prompt's with speculation
-    differs_at: Count | None = (
-        None  # place of the first token that differs, from 0; None: all are equal
-    )
+    #: Of each prompt, from the first token to the last; of turns that are kept, to the first token.
+    plain_ns: list[DurationNs]
+    speculated_ns: list[DurationNs]  # the same prompt's as it was asked for
+    differs_at: Count | None = None  # place of the first other token, from 0; None: all are equal
 
 
 class Generate(Part, frozen=True, kw_only=True):
@@ -343,6 +346,7 @@ class Generate(Part, frozen=True, kw_only=True):
     temperature: Amount  # 0: greedy
     fixed_length: bool  # answers went on past an end of text, to the number of tokens asked for
     plain: PlainDecoding | None = None  # None: no speculation
+    draft_bytes: Count | None = None  # of the process, by the load of a draft's decoder
 
 
 class Sampled(Part, frozen=True, kw_only=True):

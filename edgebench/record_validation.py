@@ -152,6 +152,20 @@ def _generate(part: rec.Generate) -> Iterator[Finding]:
             length = len(getattr(request, name))
             if length != part.width:
                 yield f"{field}.{name}", f"it has {length} entries for {part.width} sequences"
+        if request.speculated is not None:
+            yield from _speculated(f"{field}.speculated", request.speculated)
+    if part.plain is not None and len(part.plain.plain_ns) != len(part.plain.speculated_ns):
+        counts = (
+            f"{len(part.plain.plain_ns)} entries, and speculated_ns {len(part.plain.speculated_ns)}"
+        )
+        yield "generate.plain.plain_ns", f"it has {counts}"
+
+
+def _speculated(field: str, part: rec.Speculated) -> Iterator[Finding]:
+    if part.accepted > part.drafted:
+        yield f"{field}.accepted", f"it is {part.accepted} of {part.drafted} drafted tokens"
+    if part.steps < 1:
+        yield f"{field}.steps", "it is 0: the reading of the prompt is one"
 
 
 def _scaling(part: rec.Scaling) -> Iterator[Finding]:

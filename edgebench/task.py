@@ -206,6 +206,11 @@ class GenerationTask(ABC):
         has none."""
         raise UsageError(f"the task has no prompts of the content {content!r}", "leave content out")
 
+    def turns(self, index: int, first: int, answer: int, count: int) -> list[list[int]]:
+        """The prompts of a conversation, each of which begins with the one before it and `answer` tokens that were
+        recorded; the first has `first` tokens. Raises UsageError where the task has none."""
+        raise UsageError("the task has no conversations of several turns", "leave turns out")
+
     @abstractmethod
     def encode(self, conversation: Conversation, tokens: int) -> list[int]:
         """The prompt as the model takes it, of exactly so many tokens."""

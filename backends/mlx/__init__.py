@@ -77,6 +77,7 @@ class MlxBackend(Backend):
         precisions=("as-is", "fp32", "fp16", "bf16"),
         options=(_DEVICE, _COMPILE, _THREADS, _ACTIVATIONS),
         device_kinds=("cpu", "gpu"),
+        rewinds=True,
     )
 
     def availability(self) -> Ready | Unavailable:

@@ -154,12 +154,19 @@ class MlxDecoder:
     def step(
         self, tokens: mx.array, position: mx.array, room: int, cache: Cache
     ) -> tuple[mx.array, Cache]:
-        """One token of each sequence (width,) at `position` (1,): logits (width, vocabulary).
+        """One token of each sequence (width,) at `position` (1,): logits (width, vocabulary)."""
+        x, filled = self.extend(tokens[:, None], position, room, cache)
+        return self.logits(x[:, -1]), filled
+
+    def extend(
+        self, tokens: mx.array, position: mx.array, room: int, cache: Cache
+    ) -> tuple[mx.array, Cache]:
+        """Tokens (width, count) from `position` (1,) on: the last norm's output for each of them.
 
         Attention looks at the first `room` positions of the cache and masks those not yet used.
         """
-        x = self._embedded(tokens[:, None])
-        unused = mx.arange(room) > position
+        x = self._embedded(tokens)
+        unused = mx.arange(room) > position + mx.arange(tokens.shape[1])[:, None]
         mask = mx.where(unused, mx.array(-mx.inf, self.dtype), mx.array(0, self.dtype))
         filled: Cache = []
         for layer in self._layers:
@@ -169,7 +176,7 @@ class MlxDecoder:
             filled.append((keys, values))
             mixed = self._attended(query, keys[:, :, :room], values[:, :, :room], mask)
             x = self._after(layer, x, mixed)
-        return self.logits(self._norm(x, "output_norm")[:, -1]), filled
+        return self._norm(x, "output_norm"), filled
 
     def logits(self, x: mx.array) -> mx.array:
         """Of the last norm's output."""

@@ -12,7 +12,15 @@ import numpy as np
 
 from edgebench.backend import Effective, ModelFile, Scalar
 from edgebench.errors import UnsupportedError
-from edgebench.generation import GenerationSession, Room, check_prompts, check_step
+from edgebench.generation import (
+    GenerationSession,
+    Room,
+    check_extension,
+    check_prompts,
+    check_rewind,
+    check_room,
+    check_step,
+)
 from edgebench.models.llm.gguf_file import GgufFile
 
 from . import blas
@@ -39,12 +47,15 @@ class MlxGeneration(GenerationSession):
         device.set_threads(options.get("threads"), self._device)
         packed = model.precision == "as-is"
         dtype = self._activations(options, model.precision)
-        self._decoder = MlxDecoder(GgufFile(model.path), dtype, packed=packed)
+        file = GgufFile(model.path)
+        check_room(room, file.decoder.context_length)
+        self._decoder = MlxDecoder(file, dtype, packed=packed)
         self._dtype = dtype
         self.vocabulary = self._decoder.facts.vocabulary
         self.width, self.positions = room.width, room.positions
         self._cache: Cache = self._decoder.empty_cache(self.width, self.positions)
         self._used = 0
+        self.rewinds = self.width == 1
         self._steps: dict[int, _Step] = {}
         self._compiled, self._why = self._chosen(options.get("compile"))
         self.reset()
@@ -104,7 +115,7 @@ class MlxGeneration(GenerationSession):
 
     def _advance(self, tokens: mx.array) -> mx.array:
         """A step that is only written down; the caller evaluates it."""
-        room = min(self.positions, -(-(self._used + 1) // _STRIDE) * _STRIDE)
+        room = self._looked_at(1)
         step = self._steps.get(room)
         if step is None:
             step = self._steps[room] = self._made(room)
@@ -114,11 +125,34 @@ class MlxGeneration(GenerationSession):
         self._used += 1
         return logits
 
+    def _looked_at(self, more: int) -> int:
+        """Positions of the cache that `more` tokens look at, rounded up."""
+        return min(self.positions, -(-(self._used + more) // _STRIDE) * _STRIDE)
+
     def _made(self, room: int) -> _Step:
         def step(tokens: mx.array, position: mx.array, cache: Cache) -> tuple[mx.array, Cache]:
             return self._decoder.step(tokens, position, room, cache)
 
         return mx.compile(step) if self._compiled else step
+
+    def extend(self, tokens: Sequence[int]) -> Logits:
+        """Eager: few lengths come twice."""
+        check_extension(len(tokens), self.width, self._used, self.positions)
+        cache, self._cache = self._cache, []
+        x, self._cache = self._decoder.extend(
+            mx.array([list(tokens)], mx.uint32),
+            mx.array([self._used]),
+            self._looked_at(len(tokens)),
+            cache,
+        )
+        self._used += len(tokens)
+        logits = self._decoder.logits(x[0])
+        mx.eval(logits, self._cache)
+        return self.logits(logits)
+
+    def rewind(self, count: int) -> None:
+        check_rewind(count, self._used)
+        self._used -= count
 
     def logits(self, raw: mx.array) -> Logits:
         return np.array(raw.astype(mx.float32))
@@ -163,6 +197,9 @@ class MlxGeneration(GenerationSession):
 
     def kv_cache_bytes(self) -> int:
         return sum(part.nbytes for pair in self._cache for part in pair)
+
+    def kv_used_bytes(self) -> int:
+        return self.kv_cache_bytes() * self._used // self.positions
 
     def effective(self) -> Effective:
         products = self._decoder.products()

@@ -27,6 +27,10 @@ SPEEDS = (
 )
 
 
+#: Axes of a request whose values are other work, however many tokens it has.
+KINDS_OF_REQUEST = ("content", "turns")
+
+
 class Group(NamedTuple):
     """Identifies rows that compete: the same workload under the same load."""
 
@@ -37,6 +41,7 @@ class Group(NamedTuple):
     rate_per_s: float | None
     prompt_tokens: int | None  # a request with a shorter prompt is another request
     new_tokens: int | None
+    request: str | None  # its kind, beside its length: "content=edit", "turns=5"
 
 
 def group_of(row: Row) -> Group:
@@ -49,6 +54,7 @@ def group_of(row: Row) -> Group:
         row.rate_per_s,
         tokens_of(row, "prompt_tokens"),
         tokens_of(row, "new_tokens"),
+        request_of(row),
     )
 
 
@@ -56,6 +62,14 @@ def tokens_of(row: Row, axis: str) -> int | None:
     """The length of a request, which tells groups apart; None of rows that generate no text."""
     value = row.variant.get(axis) if row.scenario == "generate" else None
     return value if isinstance(value, int) else None
+
+
+def request_of(row: Row) -> str | None:
+    """What tells apart requests of one length; None where nothing does."""
+    if row.scenario != "generate":
+        return None
+    told = [f"{axis}={row.variant[axis]}" for axis in KINDS_OF_REQUEST if axis in row.variant]
+    return ", ".join(told) or None
 
 
 def groups(rows: Sequence[Row]) -> dict[Group, list[int]]:

@@ -95,6 +95,7 @@ class Group(Part, frozen=True, kw_only=True):
     rate_per_s: float | None
     prompt_tokens: int | None = None  # of a request, in the scenario generate
     new_tokens: int | None = None
+    request: str | None = None  # its kind: content, turns
     objectives: list[Axis]
     energy: str = ""  # kind and scope, where energy is an objective
     rows: int
@@ -220,6 +221,7 @@ def group_of(
         rate_per_s=names["rate_per_s"],
         prompt_tokens=names["prompt_tokens"],
         new_tokens=names["new_tokens"],
+        request=names["request"],
         objectives=[
             Axis(
                 metric=objective.metric.name,

@@ -204,6 +204,7 @@ def _choice(
         rate_per_s=names["rate_per_s"],
         prompt_tokens=names["prompt_tokens"],
         new_tokens=names["new_tokens"],
+        request=names["request"],
         objective=Axis(
             metric=competition.objective.metric.name,
             unit=competition.objective.metric.unit,

@@ -76,6 +76,7 @@ class Choice(Part, frozen=True, kw_only=True):
     rate_per_s: float | None
     prompt_tokens: int | None = None  # of a request, in the scenario generate
     new_tokens: int | None = None
+    request: str | None = None  # its kind: content, turns
     objective: Axis
     rows: int  # that compete
     meet: int  # of them, that meet every limit by value

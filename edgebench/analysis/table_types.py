@@ -188,6 +188,37 @@ class Sustained(Part, frozen=True, kw_only=True):
     temperature_source: str  # the sensors, or why there is no temperature
 
 
+class Speculation(Part, frozen=True, kw_only=True):
+    """Drafted tokens over all requests, and what they gain: plain decoding of the same prompts in the same session."""
+
+    steps: int  # of the decoder, the reading of prompts left out
+    drafted: int
+    accepted: int
+    acceptance: float | None  # accepted / drafted
+    tokens_per_step: float | None  # 1: nothing is gained
+    gain: float | None  # time per token of plain decoding / that with speculation
+    gain_low: float | None = None  # its 95 % interval over replicates
+    gain_high: float | None = None
+    gain_of_replicates: list[float] = []
+    compared: int  # prompts that were answered both ways
+    draft_bytes: int | None  # what the draft's decoder adds to the process
+    j_per_accepted_token: float | None  # joules of an answer over its accepted tokens
+
+
+class Turn(Part, frozen=True, kw_only=True):
+    """A turn of conversations, over all of them: medians."""
+
+    turn: int  # from 1
+    requests: int
+    prompt_tokens: int  # of the whole prompt, what was said before included
+    kept_tokens: int  # of them, those that the cache held from the turn before
+    ttft_ns: int
+    ttft_low_ns: int | None  # its 95 % interval over replicates
+    ttft_high_ns: int | None
+    tpot_ns: int | None
+    kv_used_bytes: int | None  # of the cache, at the end of the turn
+
+
 class Generate(Part, frozen=True, kw_only=True):
     """Text generation over all requests of all replicates: medians, with 95 % intervals over replicates.
 
@@ -219,6 +250,8 @@ class Generate(Part, frozen=True, kw_only=True):
     kv_cache_bytes: int | None
     temperature: float | None  # 0: greedy
     fixed_length: bool | None  # answers go on past an end of text
+    speculation: Speculation | None = None  # None: plain decoding
+    turns: list[Turn] = []  # of conversations; empty: each request stands on its own
 
 
 class Row(Part, frozen=True, kw_only=True):
@@ -314,6 +347,7 @@ class Front(Part, frozen=True, kw_only=True):
     rate_per_s: float | None  # None: a closed loop
     prompt_tokens: int | None = None  # of the request, in the scenario generate
     new_tokens: int | None = None
+    request: str | None = None  # its kind: content, turns
     objectives: list[str]  # metric names
     left_out: list[LeftOut]
     by_value: bool = False  # no row has an interval: the front of the values as they stand
@@ -331,6 +365,7 @@ class Pick(Part, frozen=True, kw_only=True):
     rate_per_s: float | None  # None: a closed loop
     prompt_tokens: int | None = None  # of the request, in the scenario generate
     new_tokens: int | None = None
+    request: str | None = None  # its kind: content, turns
     row: int | None  # index of the row; None: nothing can be deployed
     id: str | None
     runner_up: int | None  # index of the row that comes closest; None: there is no other

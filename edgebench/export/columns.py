@@ -121,6 +121,7 @@ COLUMNS: tuple[Column, ...] = (
     _plain("rate_per_s", "DOUBLE"),
     Column("prompt_tokens", "BIGINT", lambda row: group_of(row).prompt_tokens),
     Column("new_tokens", "BIGINT", lambda row: group_of(row).new_tokens),
+    Column("request", "VARCHAR", lambda row: group_of(row).request),
     _plain("status", "VARCHAR"),
     _plain("ranked", "BOOLEAN"),
     _plain("pareto", "BOOLEAN"),

@@ -6,14 +6,29 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from edgebench import assets, registry
 from edgebench.definitions.workload import PARITY_METRIC, Asset, Workload
 from edgebench.errors import AssetError
 from edgebench.measure.model_files import Ask, NotReady, Preparer, Ready
 from edgebench.measure.runner import OVERHEAD_FIRST_S, Prepared, Settings, Target
-from edgebench.measure.worker_messages import GenerateJob, Job
+from edgebench.measure.worker_messages import DraftFile, GenerateJob, Job
+from edgebench.models.file_kind import format_of
 from edgebench.planning.cells import Cell, model_format
-from edgebench.planning.settings import CONTENT, DEFAULT_DRAFT_TOKENS, GENERATE
+from edgebench.planning.request_axes import (
+    CONTENT,
+    DEFAULT_DRAFT_TOKENS,
+    DRAFT,
+    DRAFT_CONFIDENCE,
+    DRAFT_TOKENS,
+    LOOKUP,
+    NO_DRAFT,
+    OF_ITSELF,
+    REUSE,
+    TURNS,
+)
+from edgebench.planning.settings import GENERATE
 from edgebench.preparation.preparation_messages import PrepareJob
 from edgebench.record import CellFacts, Reason
 
@@ -94,7 +109,10 @@ def _target(
         ready = _ready(cell, request, preparer, fetched, ask)
         if isinstance(ready, NotReady):
             return ready
-        return Prepared(_job(cell, settings, request, ready), ready.facts)
+        draft = _draft(cell, request, preparer, ask)
+        if isinstance(draft, NotReady):
+            return draft
+        return Prepared(_job(cell, settings, request, ready, draft), ready.facts)
 
     return Target(facts, prepare=prepare, first_s=_first_s(cell, Path(request.source)))
 
@@ -115,6 +133,36 @@ def _ready(
         )
     path = fetched.paths[cell.native.model.sha256]
     return preparer.ready_native(request, workload.title, cell.native, path, ask)
+
+
+def _draft(
+    cell: Cell, request: PrepareJob, preparer: Preparer, ask: Ask
+) -> DraftFile | NotReady | None:
+    """The decoder that drafts: a file, or the row's own at another precision. None: none does."""
+    asked = str(cell.variant.get(DRAFT, NO_DRAFT))
+    if cell.scenario != GENERATE or asked == NO_DRAFT:
+        return None
+    own = asked.startswith(OF_ITSELF)
+    source = request.source if own else str(Path(asked).absolute())
+    job = msgspec.structs.replace(
+        request,
+        source=source,
+        source_sha256=request.source_sha256 if own else assets.file_sha256(Path(source)),
+        format=request.format if own else format_of(source) or request.format,
+        precision=asked.removeprefix(OF_ITSELF) if own else "as-is",
+        without_reference=True,
+    )
+    ready = preparer.ready(job, "draft", source, cell.backend_spec, dict(cell.options), ask)
+    if isinstance(ready, NotReady):
+        reason = msgspec.structs.replace(ready.reason, message=f"the draft: {ready.reason.message}")
+        return NotReady(ready.status, reason)
+    return DraftFile(
+        path=str(ready.model.path),
+        format=ready.model.format,
+        sha256=ready.model.sha256,
+        precision=job.precision,
+        tokens="" if own else source,
+    )
 
 
 def _first_s(cell: Cell, source: Path) -> float:
@@ -155,7 +203,9 @@ def _prepare_job(cell: Cell, settings: Settings, cache: Path, paths: dict[str, P
     )
 
 
-def _job(cell: Cell, settings: Settings, request: PrepareJob, ready: Ready) -> Job:
+def _job(
+    cell: Cell, settings: Settings, request: PrepareJob, ready: Ready, draft: DraftFile | None
+) -> Job:
     """The part of a worker's job that is the same for every replicate."""
     return Job(
         index=0,
@@ -198,7 +248,7 @@ def _job(cell: Cell, settings: Settings, request: PrepareJob, ready: Ready) -> J
         expected="",
         memory_limit_bytes=settings.memory_limit_bytes,
         memory_budget_bytes=cell.memory_budget_bytes,
-        generate=_generate_job(cell),
+        generate=_generate_job(cell, draft),
     )
 
 
@@ -213,7 +263,7 @@ def _native_shapes(cell: Cell, ready: Ready) -> dict[str, list[int]]:
     return {name: [1 if size == "batch" else size for size in asked[name]] for name in asked}
 
 
-def _generate_job(cell: Cell) -> GenerateJob | None:
+def _generate_job(cell: Cell, draft: DraftFile | None) -> GenerateJob | None:
     if cell.scenario != "generate":
         return None
     variant = cell.variant
@@ -221,6 +271,10 @@ def _generate_job(cell: Cell) -> GenerateJob | None:
         prompt_tokens=int(variant["prompt_tokens"]),
         new_tokens=int(variant["new_tokens"]),
         content=str(variant.get(CONTENT, "")),
-        lookup=int(variant.get("lookup", 0)),
-        draft_tokens=int(variant.get("draft_tokens", DEFAULT_DRAFT_TOKENS)),
+        lookup=int(variant.get(LOOKUP, 0)),
+        draft_tokens=int(variant.get(DRAFT_TOKENS, DEFAULT_DRAFT_TOKENS)),
+        draft=draft,
+        draft_confidence=float(variant.get(DRAFT_CONFIDENCE, 0.0)),
+        turns=int(variant.get(TURNS, 0)),
+        reuse=bool(variant.get(REUSE, False)),
     )

@@ -11,6 +11,16 @@ from edgebench.record import Replicate
 from edgebench.task import InputRange
 
 
+class DraftFile(msgspec.Struct, frozen=True, kw_only=True):
+    """The decoder that drafts, as the backend opens it."""
+
+    path: str
+    format: str
+    sha256: str
+    precision: str
+    tokens: str = ""  # file whose tokens must be those of the decoder; "": it is the decoder's own
+
+
 class GenerateJob(msgspec.Struct, frozen=True, kw_only=True):
     """The parameters of each request to a decoder."""
 
@@ -19,6 +29,10 @@ class GenerateJob(msgspec.Struct, frozen=True, kw_only=True):
     content: str = ""  # of the answers; "": the task's own
     lookup: int = 0  # tokens at most that a draft is looked up by; 0: no speculation
     draft_tokens: int = 0
+    draft: DraftFile | None = None
+    draft_confidence: float = 0.0  # 0: as many tokens as there may be are drafted
+    turns: int = 0  # of a conversation; 0: each request stands on its own
+    reuse: bool = False  # what was read of a conversation is kept from turn to turn
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):

@@ -29,12 +29,16 @@ from edgebench.definitions.workload import (
 from edgebench.errors import UsageError
 from edgebench.installed_packages import installed_version
 from edgebench.models.file_kind import format_of
+from edgebench.planning.request_axes import (
+    OF_REQUESTS,
+    REQUEST_AXES,
+    check_together,
+    request_reasons,
+)
 from edgebench.planning.settings import (
     MEMORY_BUDGET,
     MODEL_AXES,
-    OF_REQUESTS,
     POWER_MODE,
-    REQUEST_AXES,
     Runtime,
     as_options,
     budget_bytes,
@@ -132,6 +136,8 @@ def plan(
             "add --rate 100 (a second)",
         )
     _check_power_modes(cells, set_power_mode)
+    for cell in cells:
+        check_together(cell.variant)
     return cells
 
 
@@ -298,6 +304,10 @@ def _reasons(
         message = f"{backend} opens no {form} models"
         yield Reason(code="unsupported_format", message=message, fix=able)
     yield from _precision_reasons(workload, backend, can, variant)
+    if generates(workload):
+        temperature = workload.options.get("temperature", 0.0)
+        able = _able(lambda found: found.generation is not None and found.generation.rewinds)
+        yield from request_reasons(backend, can, variant, temperature, able)
     for axis, value in _options_of(variant).items():
         yield from _option_reasons(runtime, scenario, axis, value)
 

@@ -13,6 +13,7 @@ from edgebench.backend import Backend, Capabilities, Option, Scalar, Unavailable
 from edgebench.definitions.variant_matrix import unique
 from edgebench.errors import UsageError
 from edgebench.files.number_bounds import MAX_INTEGER
+from edgebench.planning.request_axes import OF_REQUESTS, check_axis, check_counts
 from edgebench.text.did_you_mean import did_you_mean
 from edgebench.text.plain_text import shortened
 from edgebench.units import parse_bytes
@@ -22,16 +23,6 @@ MODEL_AXES = ("precision", "batch")  # fixed in the model file
 POWER_MODE = "power_mode"  # a setting of the machine
 MEMORY_BUDGET = "memory_budget"  # of the measuring process, such as 256MiB; every other axis is a backend option
 MIN_BUDGET_BYTES = 16 << 20  # an interpreter alone takes more
-#: Axes of a request in the scenario `generate`, and what it is where nothing is said. Its `batch` is
-#: the number of sequences side by side.
-REQUEST_AXES: dict[str, int] = {"prompt_tokens": 128, "new_tokens": 32}
-#: Axes of a request that have no value unless they are asked for: how far back a look-up compares, and how many
-#: tokens it drafts.
-SPECULATION_AXES = ("lookup", "draft_tokens")
-DEFAULT_DRAFT_TOKENS = 4
-CONTENT = "content"  # what kind of text an answer will be: how much a draft can guess depends on it
-CONTENTS = ("repeat", "edit", "chat")
-OF_REQUESTS = (*REQUEST_AXES, *SPECULATION_AXES, CONTENT)
 GENERATE = "generate"  # the task of decoders, and the scenario
 _MAX_DIGITS = len(str(MAX_INTEGER))
 _ELSEWHERE = {"scenario": "--scenario", "backend": "--backend", "rate": "--rate"}
@@ -129,10 +120,10 @@ def check_sets(
     for axis, values in sets.items():
         if axis == "precision":
             _check_precisions(values, able)
-        elif axis == "batch" or (axis in (*REQUEST_AXES, *SPECULATION_AXES) and generating):
-            _check_counts(axis, values)
-        elif axis == CONTENT and generating:
-            _check_contents(values)
+        elif axis == "batch":
+            check_counts(axis, values)
+        elif axis in OF_REQUESTS and generating:
+            check_axis(axis, values)
         elif axis == POWER_MODE:
             continue  # whether the board has it is known when it is set
         elif axis == MEMORY_BUDGET:
@@ -159,19 +150,6 @@ def _check_precisions(values: Sequence[Scalar], runtimes: Sequence[Runtime]) -> 
     for value in values:
         if value not in known:
             raise UsageError(f"no precision {value!r}{did_you_mean(str(value), known)}")
-
-
-def _check_counts(axis: str, values: Sequence[Scalar]) -> None:
-    for value in values:
-        if type(value) is not int or value < 1:
-            raise UsageError(f"{axis} must be a whole number of 1 or more, got {value!r}")
-
-
-def _check_contents(values: Sequence[Scalar]) -> None:
-    for value in values:
-        if value not in CONTENTS:
-            hint = did_you_mean(str(value), CONTENTS)
-            raise UsageError(f"no content {value!r}{hint}", f"one of {', '.join(CONTENTS)}")
 
 
 def _check_option(axis: str, values: Sequence[Scalar], runtimes: Sequence[Runtime]) -> None:

@@ -20,6 +20,7 @@ from edgebench.analysis.table_types import (
     Table,
 )
 from edgebench.record import Reason
+from edgebench.render import generation_wording
 from edgebench.render.number_format import percent
 from edgebench.text.plain_text import plain
 from edgebench.units import format_bytes, format_ns, format_times
@@ -133,6 +134,8 @@ def remarks(row: Row) -> list[str]:
         found += _load(row, row.paced)
     if row.sustained is not None:
         found.append(_sustained(row.sustained))
+    if row.generate is not None:
+        found += generation_wording.remarks(row.generate)
     if row.superseded:
         times = f"{len(row.superseded)} replicate{'s' if len(row.superseded) > 1 else ''} re-run"
         found.append(f"{times}: {row.superseded[0].message} [{row.superseded[0].code}]")
@@ -177,6 +180,7 @@ def blocks(table: Table) -> list[tuple[Front, Pick, list[int]]]:
             pair[0].rate_per_s or 0.0,
             pair[0].prompt_tokens or 0,
             pair[0].new_tokens or 0,
+            pair[0].request or "",
         ),
     )
     return [
@@ -221,7 +225,8 @@ def _load(row: Row, paced: Paced) -> list[str]:
 def scenario(front: Front) -> str:
     rate = "" if front.rate_per_s is None else f" at {front.rate_per_s:g}/s"
     if front.prompt_tokens is not None and front.new_tokens is not None:
-        return f"{front.scenario} {front.new_tokens} tokens after {front.prompt_tokens}"
+        kind = "" if front.request is None else f" ({front.request})"
+        return f"{front.scenario} {front.new_tokens} tokens after {front.prompt_tokens}{kind}"
     return front.scenario + rate
 
 

@@ -18,7 +18,7 @@ from edgebench.report.report_model import Decision, FrontLine, Group, Numbers
 from edgebench.text.plain_text import plain
 
 _RATE = "items per second, more is better"
-GroupKey = tuple[str, int, str, float | None, int | None, int | None]
+GroupKey = tuple[str, int, str, float | None, int | None, int | None, str]
 Block = tuple[Front, Pick, list[int]]  # of one device
 
 #: Vertical axis -> the field of Numbers, and whether more is better (None: the quality says).
@@ -36,14 +36,14 @@ def grouped(table: Table) -> dict[GroupKey, list[Block]]:
         front = block[0]
         key = (
             *(front.workload, front.workload_version, front.scenario, front.rate_per_s),
-            *(front.prompt_tokens, front.new_tokens),
+            *(front.prompt_tokens, front.new_tokens, front.request or ""),
         )
         found[key].append(block)
     return dict(sorted(found.items(), key=lambda item: _order(item[0])))
 
 
 def _order(key: GroupKey) -> tuple[object, ...]:
-    return *key[:2], key[2] != "single_stream", key[2], *(part or 0.0 for part in key[3:])
+    return *key[:2], key[2] != "single_stream", key[2], *(part or 0.0 for part in key[3:6]), key[6]
 
 
 def speed_of(rows: Sequence[Row]) -> Metric:

@@ -35,6 +35,7 @@ from edgebench.task import (
     TaskContext,
 )
 
+from . import _agent_replay
 from ._generation_items import PASSAGES, REQUEST, Item, items, request_for
 from ._reasoning_items import answer_in, problems
 
@@ -121,6 +122,38 @@ class Generate(GenerationTask):
     def conversation_of(self, content: str, index: int) -> Conversation:
         """A request whose answer says its prompt again, edits code, or is free talk."""
         return Conversation([{"role": "user", "content": request_for(content, index)}])
+
+    def turns(self, index: int, first: int, answer: int, count: int) -> list[list[int]]:
+        """A replay of an agent and its tools. Turn n adds the recorded answer and a tool output that is longer by a
+        quarter of the first prompt than the one before."""
+        text = [{"role": "user", "content": _agent_replay.task(index)}]
+        prompts = [self.encode(Conversation(text), first)]
+        between = self._between_turns
+        for turn in range(2, count + 1):
+            said = self._exactly(_agent_replay.answer(index, turn, answer), answer)
+            given = max(1, first * turn // 4)
+            output = self._exactly(_agent_replay.tool_output(index, turn, given), given)
+            prompts.append([*prompts[-1], *said, *between, *output, *self._tail])
+        return prompts
+
+    def _exactly(self, text: str, tokens: int) -> list[int]:
+        """So many tokens of a text, said again where it is too short."""
+        found = self.vocabulary.encode(text)
+        return (found * -(-tokens // len(found)))[:tokens]
+
+    @cached_property
+    def _between_turns(self) -> list[int]:
+        """What the template puts between an answer and the next message."""
+        turn, answer = {"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}
+        one, three = (self.vocabulary.chat(said) for said in ([turn], [turn, answer, turn]))
+        letter, tail = self.vocabulary.encode("b"), self._tail
+        message = self.vocabulary.encode("a")
+        if three[: len(one) + len(letter)] != one + letter or three[-len(tail) :] != tail:
+            raise UsageError(
+                "the model's chat template gives turns that do not begin with those before them",
+                "leave turns out",
+            )
+        return three[len(one) + len(letter) : len(three) - len(tail) - len(message)]
 
     def encode(self, conversation: Conversation, tokens: int) -> list[int]:
         """The template's beginning and end are kept whole; the passage is cut, or said again."""

@@ -27,7 +27,14 @@ from edgebench.backend import (
     Session,
 )
 from edgebench.errors import UnsupportedError
-from edgebench.generation import GenerationSession, Room, check_prompts, check_step
+from edgebench.generation import (
+    GenerationSession,
+    Room,
+    check_extension,
+    check_prompts,
+    check_rewind,
+    check_step,
+)
 
 if TYPE_CHECKING:
     from edgebench.generation import Logits, Prompts
@@ -50,7 +57,7 @@ class FakeDecoder(Backend):
     summary = "generates n-grams at a stated speed, to measure the harness and for tests"
     capabilities = Capabilities(formats=("onnx",), precisions=("fp32", "as-is"), options=())
     generation: ClassVar[Capabilities | None] = Capabilities(
-        formats=("gguf", "onnx"), precisions=("fp32", "as-is"), options=_OPTIONS
+        formats=("gguf", "onnx"), precisions=("fp32", "as-is"), options=_OPTIONS, rewinds=True
     )
 
     def availability(self) -> Ready:
@@ -94,6 +101,7 @@ class FakeSession(GenerationSession):
         self._spend = spend or _busy
         self._steps = 0
         self._contexts: list[list[int]] = []
+        self.rewinds = self.width == 1
 
     def prefill(self, prompts: Prompts) -> list[list[int]]:
         length = check_prompts(prompts, self.width, self.positions)
@@ -112,6 +120,22 @@ class FakeSession(GenerationSession):
         self._spend(self._step_ns)
         return self._last()
 
+    def extend(self, tokens: Sequence[int]) -> Logits:
+        """Costs one step however many tokens, as of a decoder that memory holds up."""
+        used = len(self._contexts[0]) if self._contexts else 0
+        check_extension(len(tokens), self.width, used, self.positions)
+        rows = []
+        for token in tokens:
+            self._contexts[0].append(token)
+            rows.append(self._row(self._contexts[0][-2:]))
+        self._spend(self._step_ns)
+        return np.stack(rows)
+
+    def rewind(self, count: int) -> None:
+        check_rewind(count, len(self._contexts[0]) if self._contexts else 0)
+        if count:
+            del self._contexts[0][-count:]
+
     def _last(self) -> list[list[int]]:
         return [context[-2:] for context in self._contexts]
 
@@ -128,6 +152,9 @@ class FakeSession(GenerationSession):
 
     def kv_cache_bytes(self) -> int:
         return self.width * self.positions * _CACHE_BYTES
+
+    def kv_used_bytes(self) -> int:
+        return _CACHE_BYTES * sum(map(len, self._contexts))
 
     def effective(self) -> Effective:
         return Effective(

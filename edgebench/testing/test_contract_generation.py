@@ -211,6 +211,39 @@ def test_every_position_is_scored(open_: Open, model: ModelFile) -> None:
     _assert_right(model, found, _reference(model).feed(PROMPT))
 
 
+def test_tokens_at_once_equal_steps(open_: Open, declared: Capabilities) -> None:
+    """A decoder that says it rewinds: several tokens at once give the logits of steps, also after some were forgotten."""
+    session = open_()
+    if not session.rewinds:
+        assert not declared.rewinds, "declared, and of no session of one sequence"
+        pytest.skip("its decoders forget no tokens")
+    session.prefill([PROMPT])
+    want = [_logits(session, session.step([token]))[0].copy() for token in OTHER]
+    session.prefill([PROMPT])
+    found = np.array(session.extend(OTHER[:5]))
+    assert _relative_error(found, np.stack(want[:5])) < _SAME_WAYS
+    session.rewind(3)
+    assert _relative_error(session.extend(OTHER[2:]), np.stack(want[2:])) < _SAME_WAYS
+    session.rewind(2)
+    assert _relative_error(_logits(session, session.step(OTHER[-2:-1]))[0], want[-2]) < _SAME_WAYS
+
+
+def test_impossible_rewinds_are_refused(open_: Open) -> None:
+    """No prompt before, no token, more than the room, more forgotten than there is: ValueError."""
+    session = open_(room=Room(width=1, positions=len(PROMPT) + 2))
+    if not session.rewinds:
+        pytest.skip("its decoders forget no tokens")
+    for tokens in ([], [1]):
+        with pytest.raises(ValueError, match="token"):
+            session.extend(tokens)
+    session.prefill([PROMPT])
+    with pytest.raises(ValueError, match="positions"):
+        session.extend([1, 2, 3])
+    for count in (-1, len(PROMPT)):
+        with pytest.raises(ValueError, match="forgotten"):
+            session.rewind(count)
+
+
 # --- nothing of one request reaches the next -----------------------------------------------------
 
 

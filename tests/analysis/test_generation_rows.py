@@ -8,7 +8,16 @@ import pytest
 from edgebench.analysis.table import build_table
 from edgebench.analysis.table_types import Row
 from edgebench.backend import Scalar
-from edgebench.record import Energy, Generate, Record, Replicate, Request
+from edgebench.record import (
+    Energy,
+    Generate,
+    PlainDecoding,
+    Record,
+    Replicate,
+    Request,
+    Speculated,
+)
+from edgebench.render.table_wording import blocks, remarks
 from tests.records import generating, record
 
 
@@ -144,3 +153,97 @@ def test_energy_of_a_token_is_unknown_without_a_meter() -> None:
     assert row.generate is not None
     assert row.generate.j_per_token is None
     assert row.unknown["generate.j_per_token"] == row.energy.reason
+
+
+# --- speculation and conversations
+
+
+def speculating(index: int, plain_ns: list[int], ours_ns: list[int]) -> Replicate:
+    """Requests of 16 tokens by 6 steps: 10 of 20 drafted tokens were right."""
+    made = generating(index)
+    assert made.generate is not None
+    told = Speculated(steps=6, drafted=20, accepted=10)
+    requests = [
+        msgspec.structs.replace(request, speculated=told) for request in made.generate.requests
+    ]
+    plain = PlainDecoding(plain_ns=plain_ns, speculated_ns=ours_ns)
+    part = msgspec.structs.replace(
+        made.generate, requests=requests, plain=plain, draft_bytes=1000 + index
+    )
+    return msgspec.structs.replace(made, generate=part)
+
+
+def test_speculation_counts_and_gains() -> None:
+    each = [speculating(n, [200, 800], [100, 400 - 2 * n]) for n in range(3)]
+    made = row_of(each).generate
+    assert made is not None
+    part = made.speculation
+    assert part is not None
+    assert (part.steps, part.drafted, part.accepted) == (24 * 5, 24 * 20, 24 * 10)
+    assert part.acceptance == 0.5
+    assert part.tokens_per_step == 3.0
+    assert part.gain is not None
+    assert part.gain == pytest.approx(2.0, rel=0.01)
+    assert part.gain_low is not None
+    assert part.gain_high is not None
+    assert part.gain_low < part.gain < part.gain_high
+    assert (part.compared, part.draft_bytes) == (6, 1002)
+
+
+def test_every_null_of_speculation_has_a_reason() -> None:
+    nothing = speculating(0, [], [])
+    assert nothing.generate is not None
+    told = Speculated(steps=1, drafted=0, accepted=0)
+    requests = [
+        msgspec.structs.replace(request, speculated=told) for request in nothing.generate.requests
+    ]
+    part = msgspec.structs.replace(nothing.generate, requests=requests, draft_bytes=None)
+    row = row_of([msgspec.structs.replace(nothing, generate=part)])
+    assert row.generate is not None
+    found = row.generate.speculation
+    assert found is not None
+    for name in found.__struct_fields__:
+        if getattr(found, name) is None:
+            assert row.unknown[f"generate.speculation.{name}"], name
+    assert found.gain is None
+    plain = row_of([generating()])
+    assert plain.unknown["generate.speculation"] == "plain decoding"
+
+
+def test_turns_have_times_of_their_own() -> None:
+    def conversing(index: int) -> Replicate:
+        made = generating(index, requests=6)
+        assert made.generate is not None
+        requests = [
+            msgspec.structs.replace(
+                request, turn=n % 3 + 1, kept_tokens=100 * (n % 3), kv_used_bytes=5 + n % 3
+            )
+            for n, request in enumerate(made.generate.requests)
+        ]
+        part = msgspec.structs.replace(made.generate, requests=requests)
+        return msgspec.structs.replace(made, generate=part)
+
+    row = row_of([conversing(0), conversing(1)])
+    assert row.generate is not None
+    turns = row.generate.turns
+    assert [(turn.turn, turn.requests, turn.kept_tokens) for turn in turns] == [
+        (1, 4, 0),
+        (2, 4, 100),
+        (3, 4, 200),
+    ]
+    assert [turn.kv_used_bytes for turn in turns] == [5, 6, 7]
+    assert turns[1].tpot_ns == 20_000_000
+    assert any("TTFT by turn" in line for line in remarks(row))
+
+
+def test_requests_of_other_content_do_not_compete() -> None:
+    each = [generating(index) for index in range(3)]
+    kinds: list[dict[str, Scalar]] = [
+        {"content": "edit"},
+        {"content": "chat"},
+        {"turns": 5, "reuse": True},
+        {"turns": 5, "reuse": False},
+    ]
+    table = build_table([cell(each, **kind) for kind in kinds])
+    assert [front.request for front in table.fronts] == ["content=edit", "content=chat", "turns=5"]
+    assert [len(block[2]) for block in blocks(table)] == [1, 1, 2]

@@ -173,3 +173,56 @@ def test_an_own_decoder_in_onnx_with_its_tokenizer_beside(tmp_path: Path) -> Non
     assert measured["generate"]["new_tokens"] == 6
     assert measured["quality"]["value"] < 1e-6
     assert measured["effective"]["options"]["kv_cache"] == "fp32"
+
+
+def test_speculation_and_turns_are_rows_of_their_own(tmp_path: Path) -> None:
+    model = str(write_decoder(tmp_path / "own.gguf").path)
+    common = (
+        "--model",
+        model,
+        "--backend",
+        "ort",
+        "--set",
+        "prompt_tokens=48",
+        "--set",
+        "new_tokens=16",
+    )
+    quick = (*QUICK, "--replicates", "1")
+    code, found, err = run(tmp_path, *common, "--set", "draft=none,self:as-is", *quick)
+    assert code == 0, (err, found)
+    plain, drafted = sorted(found["rows"], key=lambda row: str(row["variant"]["draft"]))
+    assert plain["generate"]["speculation"] is None
+    part = drafted["generate"]["speculation"]
+    assert part["accepted"] == part["drafted"] > 0, "a draft of itself is right"
+    assert part["tokens_per_step"] > 3
+    assert part["draft_bytes"] is None or part["draft_bytes"] > 0
+    assert part["gain"] > 0
+    assert drafted["ranked"] is True
+
+    turns = ("--set", "turns=3", "--set", "reuse=true,false")
+    code, found, err = run(tmp_path, *common, *turns, *quick)
+    assert code == 0, (err, found)
+    for measured in found["rows"]:
+        kept = [turn["kept_tokens"] for turn in measured["generate"]["turns"]]
+        assert len(kept) == 3
+        assert (kept[2] > kept[1] > 0) is measured["variant"]["reuse"]
+        assert measured["ranked"] is True, measured["reasons"]
+
+
+def test_a_turn_beyond_the_context_is_one_line(tmp_path: Path) -> None:
+    model = str(write_decoder(tmp_path / "own.gguf").path)
+    arguments = ("--model", model, "--backend", "ort", "--set", "turns=40", *SHORT, *QUICK)
+    _, found, _ = run(tmp_path, *arguments)
+    [refused] = found["rows"]
+    assert refused["status"] == "unsupported"
+    assert "turn 40 of a conversation ends at" in refused["reasons"][0]["message"]
+
+
+def test_a_draft_of_another_vocabulary_is_refused(tmp_path: Path) -> None:
+    model = str(write_decoder(tmp_path / "own.gguf").path)
+    draft = str(write_decoder(tmp_path / "small.gguf", defined=("<extra>",)).path)
+    arguments = ("--model", model, "--backend", "ort", "--set", f"draft={draft}", *SHORT, *QUICK)
+    _, found, _ = run(tmp_path, *arguments)
+    [refused] = found["rows"]
+    assert refused["status"] == "unsupported"
+    assert "another vocabulary" in refused["reasons"][0]["message"]

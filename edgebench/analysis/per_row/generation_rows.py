@@ -12,6 +12,8 @@ from statistics import median, median_low
 
 from edgebench import record as rec
 from edgebench import stats
+from edgebench.analysis.per_row.speculation_rows import speculation_of
+from edgebench.analysis.per_row.turn_rows import turns_of
 from edgebench.analysis.table_types import Generate
 
 Unknown = dict[str, str]
@@ -68,6 +70,8 @@ def generate_of(
         kv_cache_bytes=parts[0].kv_cache_bytes,
         temperature=parts[0].temperature,
         fixed_length=parts[0].fixed_length,
+        speculation=speculation_of(parts, energy, unknown),
+        turns=turns_of(parts, unknown),
     )
 
 

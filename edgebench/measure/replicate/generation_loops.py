@@ -86,15 +86,19 @@ def warm_up(
     limit_s: float,
     clock: Clock,
     least: int = 2,
+    whole: int = 1,
 ) -> Warmup:
-    """Requests until their length is steady or the time is up; so many at least."""
+    """Requests until their length is steady or the time is up; so many at least. `whole`: requests that belong
+    together, as the turns of a conversation, whose length is that of all."""
     detector = SteadyDetector(window=2)
-    count, start, steady = 0, clock(), False
+    count, start, steady, spent_ns = 0, clock(), False, 0
     for prompts in cycle(pool):
         if steady or (count >= least and clock() - start >= limit_s * 1e9):
             break
-        steady = detector.add(ask(prompts).token_ns[-1])
+        spent_ns += ask(prompts).token_ns[-1]
         count += 1
+        if count % whole == 0:
+            steady, spent_ns = detector.add(spent_ns), 0
     return Warmup(iterations=count, duration_ns=clock() - start, steady=steady)
 
 
@@ -106,10 +110,12 @@ def one_after_the_other(
     target: float,
     max_samples: int,
     min_window_s: float = 0.0,
+    whole: int = 1,
     clock: Clock = time.perf_counter_ns,
 ) -> tuple[Window, list[Request]]:
     """Closed loop of requests, until their length is known within half of `target`, the time is up, or
-    at `max_samples`; not before `min_window_s`, which a slow meter of energy may need."""
+    at `max_samples`; not before `min_window_s`, which a slow meter of energy may need, nor within `whole` requests
+    that belong together."""
     window = Window()
     requests: list[Request] = []
     with no_gc(), usage(window):
@@ -118,6 +124,8 @@ def one_after_the_other(
             requests.append(ask(prompts))
             window.samples_ns.append(requests[-1].token_ns[-1])
             spent_ns = clock() - start
+            if len(requests) % whole:
+                continue
             if spent_ns < min_window_s * 1e9 and len(requests) < max_samples:
                 continue
             window.stop = _stop(window.samples_ns, spent_ns, slice_s, target, max_samples)

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from edgebench.generation import GenerationSession, Prompts, Room, Watched
-from edgebench.measure.replicate import steps
+from edgebench.measure.replicate import request_kinds, steps
 from edgebench.measure.replicate.check_plan import CheckPlan, check_plan
 from edgebench.measure.replicate.phases import looks_cached, peak_of, timed
-from edgebench.measure.replicate.speculation import PromptLookup, Speculative
 from edgebench.measure.replicate.worker_ipc import ParentLink
 from edgebench.measure.reruns import SCALING_CUT
 from edgebench.measure.worker_messages import Done, GenerateJob, Job
@@ -42,6 +41,7 @@ POOL = 8  # requests with prompts of their own
 FIRST = 3  # tokens of the first request: enough to guess how long the others take
 _PIPELINE = 3
 MAX_COMPARED = 3  # prompts that are answered with speculation and without
+CONVERSATIONS = 3  # of a pool
 #: Tokens of a quality pass, as if each were written: 5,000 are read, a few hundred written.
 JUDGED_TOKENS = 1_500
 #: What it may take beyond the time-out.
@@ -102,6 +102,7 @@ class _Start:
     used: steps.Used
     warmup: Warmup
     load_ns: int
+    draft_bytes: int | None
     first_ns: int
 
 
@@ -112,18 +113,22 @@ def _start(job: Job, link: ParentLink, runtime: steps.Runtime, began_s: float) -
     # The task reads the model's file for its tokens: before the load, so as not to be part of it.
     link.phase("preparation of prompts")
     task = _task(job)
-    pool = [_prompts(task, asked, job.batch, number) for number in range(POOL)]
+    pool = _pool(task, asked, job.batch)
     attempts = task.attempts(
         asked.prompt_tokens
     )  # refuses what makes no sense before it is measured
 
     link.phase("load of the model")
-    longest = max(asked.prompt_tokens + asked.new_tokens, task.positions)
+    longest = max(*(len(prompts[0]) for prompts in pool), asked.prompt_tokens) + asked.new_tokens
+    longest = max(longest, task.positions)
     backend, model = runtime.backend, steps.model_file(job)
     room = Room(width=job.batch, positions=longest)
-    session, load_ns = timed(
-        lambda: _speculative(backend.open_generation(model, job.options, room), asked)
+    opened, load_ns = timed(
+        lambda: request_kinds.opened(
+            backend, model, job.options, room, asked, Path(job.model_asset)
+        )
     )
+    session = opened.session
     uss_loaded = process_memory.uss_bytes()
 
     from edgebench.measure.replicate import generation_loops as requests
@@ -131,12 +136,11 @@ def _start(job: Job, link: ParentLink, runtime: steps.Runtime, began_s: float) -
     choose = _choose(job, task)
 
     def ask(prompts: Prompts, new_tokens: int = asked.new_tokens) -> Request:
+        request_kinds.before(session, prompts)
         request, _ = requests.timed_request(
             session, prompts, new_tokens, choose=choose, ends=task.ends
         )
-        if isinstance(session, Speculative):
-            return msgspec.structs.replace(request, speculated=session.last)
-        return request
+        return request_kinds.told(session, prompts, request)
 
     link.phase("first request")
     first = ask(pool[0], min(FIRST, asked.new_tokens))
@@ -157,9 +161,12 @@ def _start(job: Job, link: ParentLink, runtime: steps.Runtime, began_s: float) -
         ask=ask,
         choose=choose,
         each_s=each_s,
-        warmup=requests.warm_up(ask, pool, limit_s, time.perf_counter_ns, least),
+        warmup=requests.warm_up(
+            ask, pool, limit_s, time.perf_counter_ns, least, whole=asked.turns or 1
+        ),
         used=steps.Used(uss_loaded, process_memory.uss_bytes()),
         load_ns=load_ns,
+        draft_bytes=opened.draft_bytes,
         first_ns=first.token_ns[0],
     )
 
@@ -179,6 +186,7 @@ def _measurement(start: _Start) -> tuple[steps.Counted, list[Request]]:
         target=job.target,
         max_samples=job.max_samples,
         min_window_s=job.min_window_s,
+        whole=start.asked.turns or 1,
     )
     accounts = msgspec.structs.replace(account.closed(), raw_ns=window.raw_ns)
     return steps.Counted(window, accounts), requests
@@ -195,6 +203,7 @@ def _timed(
         kv_cache_bytes=start.session.kv_cache_bytes(),
         temperature=start.task.temperature,
         fixed_length=not start.task.ends,
+        draft_bytes=start.draft_bytes,
     )
     return Replicate(
         index=start.job.index,
@@ -309,41 +318,24 @@ def _prompts(task: GenerationTask, asked: GenerateJob, width: int, number: int) 
     return [task.encode(conversation, asked.prompt_tokens) for conversation in conversations]
 
 
-def _speculative(session: GenerationSession, asked: GenerateJob) -> GenerationSession:
-    """The session, with drafts where they were asked for."""
-    if not asked.lookup:
-        return session
-    return Speculative(session, PromptLookup(asked.lookup), asked.draft_tokens)
+def _pool(task: GenerationTask, asked: GenerateJob, width: int) -> list[Prompts]:
+    """What is asked in the window, one after the other: prompts, or the turns of a few conversations."""
+    if not asked.turns:
+        return [_prompts(task, asked, width, number) for number in range(POOL)]
+    pool: list[Prompts] = []
+    for number in range(CONVERSATIONS):
+        prompts = task.turns(number, asked.prompt_tokens, asked.new_tokens, asked.turns)
+        pool += [request_kinds.Turn([tokens], turn) for turn, tokens in enumerate(prompts, start=1)]
+    return pool
 
 
 def _plain_decoding(behind: _Behind) -> PlainDecoding | None:
-    """The same prompts with speculation and without, in turns: equal answers, and what it gains here."""
-    from edgebench.measure.replicate import generation_loops as requests
-
+    """The same prompts as they were asked for and plainly, in turns: equal answers, and what it gains here."""
     start = behind.start
-    session = start.session
-    if not isinstance(session, Speculative):
-        return None
-    behind.phase("comparison with plain decoding", 3 * MAX_COMPARED * start.each_s)
-    times: dict[bool, list[int]] = {False: [], True: []}
-    differs_at = None
-    for number, prompts in enumerate(start.pool[:MAX_COMPARED]):
-        answers = {}
-        for drafts in (True, False) if number % 2 else (False, True):
-            asked = session if drafts else session.plain
-            request, answers[drafts] = requests.timed_request(
-                asked, prompts, start.asked.new_tokens, ends=start.task.ends
-            )
-            times[drafts].append(request.token_ns[-1])
-        if answers[True] != answers[False] and differs_at is None:
-            pairs = zip(answers[True], answers[False], strict=False)
-            shorter = min(map(len, answers.values()))
-            differs_at = next((n for n, (a, b) in enumerate(pairs) if a != b), shorter)
-    return PlainDecoding(
-        requests=len(times[True]),
-        plain_ns=times[False],
-        speculated_ns=times[True],
-        differs_at=differs_at,
+    compared = start.asked.turns or MAX_COMPARED
+    behind.phase("comparison with plain decoding", 3 * compared * start.each_s)
+    return request_kinds.compared(
+        start.session, start.pool[:compared], start.asked.new_tokens, start.task.ends
     )
 
 
@@ -356,10 +348,12 @@ def _equal_to_plain(replicate: Replicate, plain: PlainDecoding | None) -> Replic
     )
     if plain.differs_at is None:
         return replicate
+    kept = replicate.generate is not None and replicate.generate.requests[0].turn is not None
+    what = "with turns that are kept" if kept else "with speculation"
     reason = Reason(
-        code="speculation_differs",
-        message=f"with speculation the answer is another one from token {plain.differs_at + 1} on",
-        fix="report it: verified tokens must be the decoder's own",
+        code="reuse_differs" if kept else "speculation_differs",
+        message=f"{what} the answer is another one from token {plain.differs_at + 1} on",
+        fix="a runtime that rounds otherwise for several tokens at once may tip a near tie: try another precision",
     )
     return msgspec.structs.replace(
         replicate, status="invalid", reasons=[*replicate.reasons, reason]

@@ -1,17 +1,20 @@
 """Speculative decoding: tokens that something cheap drafts are verified by one step of the decoder.
 
 Greedy alone: a drafted token is accepted where it is the decoder's own choice, so the answer is token by token that
-of plain decoding (Leviathan et al. 2023). The draft here is a look-up of what followed the same words before (prompt lookup,
-Saxena 2023), which needs no second model.
+of plain decoding (Leviathan et al. 2023). The draft is a look-up of what followed the same words before (prompt
+lookup, Saxena 2023), or what a smaller decoder says.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Protocol
+
+import numpy as np
 
 from edgebench.errors import UnsupportedError
-from edgebench.generation import Choose, GenerationSession, Logits, Prompts
+from edgebench.generation import Choose, GenerationSession, Logits, Prompts, Wrapped
+from edgebench.measure.replicate.kept_prefix import KeptPrefix
 from edgebench.record import Speculated
 
 
@@ -22,6 +25,10 @@ class Drafter(Protocol):
         """At most so many tokens after `text`; none where it has no guess."""
         ...
 
+    def close(self) -> None:
+        """Frees what it holds."""
+        ...
+
 
 class PromptLookup:
     """What followed the last time that the text's last tokens stood in it; `longest` of them, else fewer."""
@@ -30,15 +37,48 @@ class PromptLookup:
         self._longest = longest
 
     def draft(self, text: Sequence[int], most: int) -> list[int]:
+        # A letter for each token: text is searched faster than lists.
+        letters = "".join(map(chr, text))
         for length in range(min(self._longest, len(text) - 1), 0, -1):
-            ending = list(text[-length:])
-            for start in range(len(text) - length - 1, -1, -1):
-                if list(text[start : start + length]) == ending:
-                    return list(text[start + length : start + length + most])
+            found = letters.rfind(letters[-length:], 0, len(letters) - 1)
+            if found >= 0:
+                return list(text[found + length : found + length + most])
         return []
 
+    def close(self) -> None:
+        """It holds nothing."""
 
-class Speculative(GenerationSession):
+
+class ModelDraft:
+    """What a smaller decoder of the same vocabulary says. It stops before a token that it gives less than
+    `confidence` (SpecDec++'s threshold, Huang et al. 2024); 0 never stops it."""
+
+    def __init__(self, session: GenerationSession, confidence: float = 0.0) -> None:
+        self.session = KeptPrefix(session)
+        self._confidence = confidence
+
+    def draft(self, text: Sequence[int], most: int) -> list[int]:
+        guess: list[int] = []
+        row = self.session.read(text) if most else None
+        while row is not None and len(guess) < most:
+            token = int(row.argmax())
+            if self._confidence and _probability(row, token) < self._confidence:
+                break
+            guess.append(token)
+            if len(guess) < most:
+                row = self.session.logits(self.session.step([token]))[0]
+        return guess
+
+    def close(self) -> None:
+        self.session.close()
+
+
+def _probability(logits: Logits, token: int) -> float:
+    values = np.asarray(logits, np.float64)
+    return float(1 / np.exp(values - values[token]).sum())
+
+
+class Speculative(Wrapped):
     """A session whose `stream` drafts and verifies; every other call is the decoder's own.
 
     Raises UnsupportedError for a decoder that cannot forget what it rejects, or of several sequences.
@@ -48,12 +88,11 @@ class Speculative(GenerationSession):
         if not session.rewinds:
             raise UnsupportedError(
                 "speculation needs a decoder that reads several tokens of one sequence and forgets some again",
-                "leave lookup out, or use --backend ort --set batch=1 with a GGUF file",
+                "leave lookup and draft out, or use --backend ort --set batch=1 with a GGUF file",
             )
-        self.plain = session
-        self._drafter, self._draft_tokens = drafter, draft_tokens
-        self.vocabulary, self.width = session.vocabulary, session.width
-        self.positions, self.rewinds = session.positions, True
+        super().__init__(session)
+        self.drafter = drafter
+        self._draft_tokens = draft_tokens
         self.last = Speculated(steps=0, drafted=0, accepted=0)  # of the last stream
 
     def stream(
@@ -61,16 +100,17 @@ class Speculative(GenerationSession):
     ) -> Iterator[list[int]]:
         """Greedy tokens as they are known: those of one step come at once."""
         if choose is not None:
-            raise UnsupportedError("speculation is greedy", "leave lookup out, or temperature: 0.0")
-        room = self.room_for(prompts, most)
+            raise UnsupportedError(
+                "speculation is greedy", "leave lookup and draft out, or temperature: 0.0"
+            )
+        left = self.room_for(prompts, most) - 1
         token = self.plain.greedy(self.plain.prefill(prompts))[0]
         text = [*prompts[0], token]
         steps, drafted, accepted = 1, 0, 0
         self.last = Speculated(steps=steps, drafted=drafted, accepted=accepted)
         yield [token]
-        left = room - 1
         while left > 0:
-            guess = self._drafter.draft(text, min(self._draft_tokens, left - 1))
+            guess = self.drafter.draft(text, min(self._draft_tokens, left - 1))
             new = self._verified(text[-1], guess)
             steps, drafted, accepted = steps + 1, drafted + len(guess), accepted + len(new) - 1
             self.last = Speculated(steps=steps, drafted=drafted, accepted=accepted)
@@ -88,41 +128,6 @@ class Speculative(GenerationSession):
         self.plain.rewind(len(guess) - right)
         return own[: right + 1]
 
-    def prefill(self, prompts: Prompts) -> Any:
-        return self.plain.prefill(prompts)
-
-    def step(self, tokens: Sequence[int]) -> Any:
-        return self.plain.step(tokens)
-
-    def extend(self, tokens: Sequence[int]) -> Logits:
-        return self.plain.extend(tokens)
-
-    def rewind(self, count: int) -> None:
-        self.plain.rewind(count)
-
-    def logits(self, raw: Any) -> Logits:
-        return self.plain.logits(raw)
-
-    def greedy(self, raw: Any) -> list[int]:
-        return self.plain.greedy(raw)
-
-    def score(self, tokens: Sequence[int]) -> Logits:
-        return self.plain.score(tokens)
-
-    def reset(self) -> None:
-        self.plain.reset()
-
-    def kv_cache_bytes(self) -> int | None:
-        return self.plain.kv_cache_bytes()
-
-    def effective(self) -> Any:
-        return self.plain.effective()
-
-    def arena_bytes(self) -> int | None:
-        return self.plain.arena_bytes()
-
-    def device_memory(self) -> tuple[int | None, str]:
-        return self.plain.device_memory()
-
     def close(self) -> None:
+        self.drafter.close()
         self.plain.close()

@@ -69,6 +69,10 @@ class Vocabulary:
         added = inner.get_added_tokens_decoder() if to_bytes else {}
         self._as_written = frozenset(number for number in added if not added[number].special)
 
+    def tokens(self) -> dict[str, int]:
+        """Every token and its number."""
+        return dict(self._inner.get_vocab())
+
     def __len__(self) -> int:
         return int(self._inner.get_vocab_size())
 

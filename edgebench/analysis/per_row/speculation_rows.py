@@ -1,0 +1,77 @@
+"""Derives acceptance, tokens per step and the gain of speculation from the requests of text generation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import fmean
+
+from edgebench import record as rec
+from edgebench import stats
+from edgebench.analysis.table_types import Speculation
+
+Unknown = dict[str, str]
+_PART = "generate.speculation"
+
+
+def speculation_of(
+    parts: Sequence[rec.Generate], energy: rec.Energy, unknown: Unknown
+) -> Speculation | None:
+    """Of the replicates' parts; None of plain decoding.
+
+    Counts are those of the measured window; the gain is that of the pairs of prompts after it, which were answered
+    in turns with speculation and without.
+    """
+    requests = [request for part in parts for request in part.requests]
+    counts = [request.speculated for request in requests if request.speculated is not None]
+    if not counts:
+        unknown[_PART] = "plain decoding"
+        return None
+    steps = sum(count.steps - 1 for count in counts)  # the first reads the prompt
+    drafted, accepted = sum(each.drafted for each in counts), sum(each.accepted for each in counts)
+    gains = [gain for part in parts if part.plain and (gain := gain_of(part.plain)) is not None]
+    interval = stats.log_interval(gains)
+    made = Speculation(
+        steps=steps,
+        drafted=drafted,
+        accepted=accepted,
+        acceptance=accepted / drafted if drafted else None,
+        tokens_per_step=(steps + accepted) / steps if steps else None,
+        gain=math.exp(fmean(map(math.log, gains))) if gains else None,
+        gain_low=None if interval is None else interval.low,
+        gain_high=None if interval is None else interval.high,
+        gain_of_replicates=gains,
+        compared=sum(len(part.plain.plain_ns) for part in parts if part.plain),
+        draft_bytes=max((part.draft_bytes or 0 for part in parts), default=0) or None,
+        j_per_accepted_token=None
+        if energy.j_per_inference is None or not accepted
+        else energy.j_per_inference * len(requests) / accepted,
+    )
+    _explain(made, energy, unknown)
+    return made
+
+
+def gain_of(plain: rec.PlainDecoding) -> float | None:
+    """Geometric mean over prompts of the time without speculation over that with it; None where answers have no
+    second token."""
+    pairs = [pair for pair in zip(plain.plain_ns, plain.speculated_ns, strict=True) if all(pair)]
+    if not pairs:
+        return None
+    return math.exp(fmean(math.log(without / drafted) for without, drafted in pairs))
+
+
+def _explain(made: Speculation, energy: rec.Energy, unknown: Unknown) -> None:
+    reasons = {
+        "acceptance": "nothing was drafted",
+        "tokens_per_step": "answers of one token have no step",
+        "gain": "no prompt was answered both ways",
+        "gain_low": f"an interval needs 2 replicates, there are {len(made.gain_of_replicates)}",
+        "gain_high": f"an interval needs 2 replicates, there are {len(made.gain_of_replicates)}",
+        "draft_bytes": "no decoder drafts, or its memory is not told",
+        "j_per_accepted_token": (energy.reason or "energy was not measured")
+        if energy.j_per_inference is None
+        else "no token was accepted",
+    }
+    for name, why in reasons.items():
+        if getattr(made, name) is None:
+            unknown[f"{_PART}.{name}"] = why

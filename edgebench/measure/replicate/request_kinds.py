@@ -1,0 +1,162 @@
+"""What sets requests apart beyond their lengths: speculation, and turns of a conversation that are kept or read anew."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from edgebench.backend import Backend, ModelFile, Scalar
+from edgebench.errors import UnsupportedError
+from edgebench.generation import GenerationSession, Prompts, Room
+from edgebench.measure.replicate.kept_prefix import KeptPrefix
+from edgebench.measure.replicate.speculation import ModelDraft, PromptLookup, Speculative
+from edgebench.measure.worker_messages import DraftFile, GenerateJob
+from edgebench.models.llm.tokenizer import vocabulary_of
+from edgebench.probes import process_memory
+from edgebench.record import PlainDecoding, Request
+
+
+class Turn(list[Sequence[int]]):
+    """The prompts of a turn of a conversation, whose number it knows: 1 begins one."""
+
+    def __init__(self, prompts: Prompts, number: int) -> None:
+        super().__init__(prompts)
+        self.number = number
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A session that answers requests as they were asked for, and what a draft's decoder added to the process."""
+
+    session: GenerationSession
+    draft_bytes: int | None = None
+
+
+def opened(
+    backend: Backend,
+    model: ModelFile,
+    options: Mapping[str, Scalar],
+    room: Room,
+    asked: GenerateJob,
+    asset: Path,
+) -> Opened:
+    """The decoder, whose tokens `asset` has, with what drafts for it or keeps its turns. Raises UnsupportedError."""
+    try:
+        session = backend.open_generation(model, options, room)
+    except UnsupportedError as error:
+        if not asked.turns:
+            raise
+        why = (
+            f"turn {asked.turns} of a conversation ends at {room.positions} tokens: {error.message}"
+        )
+        raise UnsupportedError(why, f"fewer turns than {asked.turns}, or {error.fix}") from error
+    if asked.reuse:
+        return Opened(KeptPrefix(session))
+    if asked.lookup:
+        return Opened(Speculative(session, PromptLookup(asked.lookup), asked.draft_tokens))
+    if asked.draft is None:
+        return Opened(session)
+    before = process_memory.uss_bytes()
+    drafting = backend.open_generation(_file_of(asked.draft), options, room)
+    after = process_memory.uss_bytes()
+    _check_vocabulary(asked.draft, drafting, session, asset)
+    drafter = ModelDraft(drafting, asked.draft_confidence)
+    added = None if before is None or after is None else max(0, after - before)
+    return Opened(Speculative(session, drafter, asked.draft_tokens), added)
+
+
+def _file_of(draft: DraftFile) -> ModelFile:
+    return ModelFile(Path(draft.path), draft.format, draft.sha256, draft.precision, 1)
+
+
+def _check_vocabulary(
+    draft: DraftFile, drafting: GenerationSession, session: GenerationSession, asset: Path
+) -> None:
+    """A number means the same token to both. Raises UnsupportedError."""
+    fix = "draft=FILE of the same family, or draft=self:w8"
+    if drafting.vocabulary != session.vocabulary:
+        raise UnsupportedError(
+            f"the draft has another vocabulary: {drafting.vocabulary} tokens, the decoder {session.vocabulary}",
+            fix,
+        )
+    if draft.tokens and vocabulary_of(Path(draft.tokens)).tokens() != vocabulary_of(asset).tokens():
+        raise UnsupportedError("the draft has another vocabulary: other tokens, as many", fix)
+
+
+def before(session: GenerationSession, prompts: Prompts) -> None:
+    """Ahead of a request, outside of its time: only a later turn finds what was read before it."""
+    if isinstance(session, KeptPrefix) and getattr(prompts, "number", 1) == 1:
+        session.reset()
+
+
+def told(session: GenerationSession, prompts: Prompts, request: Request) -> Request:
+    """The request with what its session knows of it."""
+    if isinstance(session, Speculative):
+        return msgspec.structs.replace(request, speculated=session.last)
+    if not isinstance(prompts, Turn):
+        return request
+    return msgspec.structs.replace(
+        request,
+        turn=prompts.number,
+        kept_tokens=session.kept if isinstance(session, KeptPrefix) else 0,
+        kv_used_bytes=session.kv_used_bytes(),
+    )
+
+
+def compared(
+    session: GenerationSession, pool: Sequence[Prompts], new_tokens: int, ends: Collection[int]
+) -> PlainDecoding | None:
+    """The prompts answered as they were asked for and plainly, in turns; None where that is the same."""
+    if isinstance(session, Speculative):
+        return _speculation_compared(session, pool, new_tokens, ends)
+    if isinstance(session, KeptPrefix):
+        return _turns_compared(session, pool, new_tokens, ends)
+    return None
+
+
+def _speculation_compared(
+    session: Speculative, pool: Sequence[Prompts], new_tokens: int, ends: Collection[int]
+) -> PlainDecoding:
+    from edgebench.measure.replicate.generation_loops import timed_request
+
+    times: dict[bool, list[int]] = {False: [], True: []}
+    differs = None
+    for number, prompts in enumerate(pool):
+        answers = {}
+        for drafts in (True, False) if number % 2 else (False, True):
+            asked = session if drafts else session.plain
+            request, answers[drafts] = timed_request(asked, prompts, new_tokens, ends=ends)
+            times[drafts].append(request.token_ns[-1] - request.token_ns[0])
+        differs = _first_difference(answers[True], answers[False]) if differs is None else differs
+    return PlainDecoding(plain_ns=times[False], speculated_ns=times[True], differs_at=differs)
+
+
+def _turns_compared(
+    session: KeptPrefix, pool: Sequence[Prompts], new_tokens: int, ends: Collection[int]
+) -> PlainDecoding:
+    """A conversation with its turns kept, and then each turn by itself."""
+    from edgebench.measure.replicate.generation_loops import timed_request
+
+    kept = []
+    for prompts in pool:
+        before(session, prompts)
+        kept.append(timed_request(session, prompts, new_tokens, ends=ends))
+    anew = [timed_request(session.plain, prompts, new_tokens, ends=ends) for prompts in pool]
+    session.reset()
+    found = [_first_difference(one[1], other[1]) for one, other in zip(kept, anew, strict=True)]
+    return PlainDecoding(
+        plain_ns=[request.token_ns[0] for request, _ in anew],
+        speculated_ns=[request.token_ns[0] for request, _ in kept],
+        differs_at=next((place for place in found if place is not None), None),
+    )
+
+
+def _first_difference(one: Sequence[object], other: Sequence[object]) -> int | None:
+    """Place of the first token that is another one; None: the answers are equal."""
+    if one == other:
+        return None
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((n for n, (a, b) in pairs if a != b), min(len(one), len(other)))
