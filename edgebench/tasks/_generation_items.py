@@ -30,12 +30,13 @@ def items() -> list[Item]:
         shown = [kind(drawn) for _ in range(2)]
         for _ in range(_EACH):
             question, answer = kind(drawn)
-            turns = [turn for pair in (*shown, (question, "")) for turn in _turns(*pair)]
+            turns = [turn for pair in (*shown, (question, "")) for turn in turns_of(*pair)]
             made.append(Item(turns[:-1], answer))
     return made
 
 
-def _turns(question: str, answer: str) -> list[dict[str, str]]:
+def turns_of(question: str, answer: str) -> list[dict[str, str]]:
+    """A question and its answer as two messages."""
     return [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
 
 

@@ -8,17 +8,19 @@ Options: `perplexity_documents` and `perplexity_tokens` (how much of the data `d
 its start), `temperature` (0: greedy), `stop_at_end_of_text` (else answers have a fixed length). Test-time
 scaling is measured where `scaling_samples` (of each problem) is given, with `scaling_tokens` (largest
 budget) and `scaling_problems` (of each kind), in rows of `scaling_prompt_tokens` alone:
-problems are the same whatever the length of requests.
+problems are the same whatever the length of requests. `list_problems` (of each of four kinds) adds closed-form tasks on
+lists, and `needle_tokens` facts hidden in texts of a quarter, a half and all of so many tokens.
 """
 
 from __future__ import annotations
 
 import math
-from collections import deque
+import re
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import groupby, takewhile
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -37,6 +39,8 @@ from edgebench.task import (
 
 from . import _agent_replay
 from ._generation_items import PASSAGES, REQUEST, Item, items, request_for
+from ._list_items import list_items
+from ._needle_items import LENGTHS, needles
 from ._reasoning_items import answer_in, problems
 
 if TYPE_CHECKING:
@@ -55,10 +59,27 @@ _MIN_OPTIONS = {
     "scaling_tokens": 1,
     "scaling_problems": 1,
     "scaling_prompt_tokens": 1,
+    "list_problems": 0,
+    "needle_tokens": 0,
 }
 _BEYOND = 4  # tokens that an answer may be longer than the right one
+_BEYOND_NUMBER = 16
 _ROWS = 32
 _MAX_EXPONENT = 700.0  # whose exp a float still holds
+
+
+class _Asked(NamedTuple):
+    """A prompt with one right answer, and the metric that it counts for."""
+
+    metric: str
+    prompt: list[int]
+    answer: str
+
+    def is_right(self, text: str) -> bool:
+        """The same words; of a hidden number, the first number of the text."""
+        if self.metric in LENGTHS:
+            return re.findall(r"[0-9]+", text)[:1] == [self.answer]
+        return _plain(text) == _plain(self.answer)
 
 
 class Generate(GenerationTask):
@@ -72,6 +93,13 @@ class Generate(GenerationTask):
             "1", "higher", "share of tokens of the fp32 reference's greedy answers chosen as well"
         ),
         "exact_match": Metric("1", "higher", "share of small tasks answered exactly"),
+        "list_copy": Metric("1", "higher", "share of lists copied exactly"),
+        "list_reverse": Metric("1", "higher", "share of lists reversed exactly"),
+        "list_sort": Metric("1", "higher", "share of lists sorted exactly"),
+        "list_replace": Metric("1", "higher", "share of lists with a word replaced exactly"),
+        "needle_quarter": Metric("1", "higher", "facts found in texts of a quarter of the length"),
+        "needle_half": Metric("1", "higher", "facts found in texts of half the length"),
+        "needle_whole": Metric("1", "higher", "facts found in texts of the whole length"),
     }
 
     def __init__(self, context: TaskContext) -> None:
@@ -85,11 +113,11 @@ class Generate(GenerationTask):
             raise UsageError(f"the option stop_at_end_of_text is true or false, not {stops!r}")
 
     def __len__(self) -> int:
-        return len(self._documents) + _COMPARED + len(self._items)
+        return len(self._documents) + _COMPARED + len(self._asked)
 
     @property
     def positions(self) -> int:
-        longest = max(len(prompt) + self._limit(wanted) for prompt, wanted in self._encoded_items)
+        longest = max(len(asked.prompt) + self._limit(asked) for asked in self._asked)
         return max(
             self._scored_tokens, _COMPARED_PROMPT + _COMPARED_TOKENS, longest, self._scaled_tokens
         )
@@ -223,16 +251,27 @@ class Generate(GenerationTask):
         return [tokens for tokens in documents if len(tokens) > 1]  # a single one predicts nothing
 
     @cached_property
-    def _items(self) -> list[Item]:
-        return items()
+    def _asked(self) -> list[_Asked]:
+        """Everything that has one right answer, under the metric it counts for."""
+        asked = [self._of_item("exact_match", item) for item in items()]
+        each = int(self.context.options.get("list_problems", 0))
+        for metric, some in list_items(each).items():
+            asked += [self._of_item(metric, item) for item in some]
+        if longest := int(self.context.options.get("needle_tokens", 0)):
+            around = len(self._shared_head) + len(self._tail)
+            for needle in needles(self.vocabulary.encode, PASSAGES, longest, around):
+                prompt = [*self._shared_head, *needle.message, *self._tail]
+                asked.append(_Asked(needle.metric, prompt, needle.answer))
+        return asked
 
-    @cached_property
-    def _encoded_items(self) -> list[tuple[list[int], str]]:
-        return [(self.vocabulary.chat(item.messages), item.answer) for item in self._items]
+    def _of_item(self, metric: str, item: Item) -> _Asked:
+        return _Asked(metric, self.vocabulary.chat(item.messages), item.answer)
 
-    def _limit(self, wanted: str) -> int:
-        """Tokens of an answer, at most: a vocabulary of bytes needs more than one of words."""
-        return len(self.vocabulary.encode(wanted)) + _BEYOND
+    def _limit(self, asked: _Asked) -> int:
+        """Tokens of an answer, at most: a vocabulary of bytes needs more than one of words, and a number may stand in
+        a sentence."""
+        beyond = _BEYOND_NUMBER if asked.metric in LENGTHS else _BEYOND
+        return len(self.vocabulary.encode(asked.answer)) + beyond
 
     def _compared(self) -> list[list[int]]:
         """Prompts of the comparison: beyond those that requests are timed with."""
@@ -302,7 +341,7 @@ class Generate(GenerationTask):
     def judge(self, session: GenerationSession) -> dict[str, float]:
         """The parts take turns, an item of each, so that each has some where the time ends before all."""
         values: dict[str, float] = {}
-        parts = [self._exact_match(session, values)]
+        parts = [self._matches(session, values)]
         if self._documents:
             parts.append(self._perplexity(session, values))
         if self.context.reference is not None:
@@ -363,18 +402,20 @@ class Generate(GenerationTask):
             values["kl_divergence"] = float(np.mean(divergence))
             yield len(lanes)
 
-    def _exact_match(self, session: GenerationSession, values: dict[str, float]) -> Iterator[int]:
-        right = tried = 0
-        asked = self._encoded_items
-        for lanes in _side_by_side([len(prompt) for prompt, _ in asked], session.width):
-            limits = [self._limit(asked[number][1]) for number in lanes]
-            prompts = [asked[number][0] for number in _filled(lanes, session.width)]
+    def _matches(self, session: GenerationSession, values: dict[str, float]) -> Iterator[int]:
+        """Each metric's share of right answers."""
+        right: Counter[str] = Counter()
+        tried: Counter[str] = Counter()
+        for lanes in _side_by_side([len(asked.prompt) for asked in self._asked], session.width):
+            some = [self._asked[number] for number in lanes]
+            limits = [self._limit(asked) for asked in some]
+            prompts = [self._asked[number].prompt for number in _filled(lanes, session.width)]
             steps = list(session.stream(prompts, most=max(limits)))
-            for lane, (number, limit) in enumerate(zip(lanes, limits, strict=True)):
+            for lane, (asked, limit) in enumerate(zip(some, limits, strict=True)):
                 answer = self._up_to_an_end([tokens[lane] for tokens in steps[:limit]])
-                right += _plain(self.decode(answer)) == _plain(asked[number][1])
-            tried += len(lanes)
-            values["exact_match"] = right / tried
+                right[asked.metric] += asked.is_right(self.decode(answer))
+                tried[asked.metric] += 1
+                values[asked.metric] = right[asked.metric] / tried[asked.metric]
             yield len(lanes)
 
     def _up_to_an_end(self, tokens: Sequence[int]) -> list[int]:

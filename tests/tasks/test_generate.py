@@ -97,7 +97,8 @@ def test_the_reference_agrees_with_itself(judged: Generate) -> None:
     values = judged.judge(reference_of(judged))
     assert values["kl_divergence"] == pytest.approx(0.0, abs=1e-9)
     assert values["greedy_agreement"] == 1.0
-    assert set(values) == set(judged.metrics)
+    asked_for = {name for name in judged.metrics if not name.startswith(("list_", "needle_"))}
+    assert set(values) == asked_for
 
 
 def test_sequences_side_by_side_are_judged_each_on_its_own(judged: Generate) -> None:
@@ -211,7 +212,7 @@ def test_right_answers_are_counted_and_others_are_not(task: Generate) -> None:
     """A decoder that knows the answers to two thirds of the tasks."""
     answers = {
         tuple(prompt): [*task.vocabulary.encode(wanted), min(task.vocabulary.ends)]
-        for number, (prompt, wanted) in enumerate(task._encoded_items)
+        for number, (_, prompt, wanted) in enumerate(task._asked)
         if number % 3
     }
 
@@ -239,3 +240,68 @@ def test_the_answers_of_small_tasks_are_right() -> None:
             assert item.answer == str(int(first) + int(second))
         else:
             assert item.answer in question
+
+
+# --- tasks on lists, and facts in long texts
+
+
+@pytest.fixture(scope="module")
+def recalling(context: TaskContext) -> Generate:
+    return Generate(replace(context, options={"list_problems": 3, "needle_tokens": 640}))
+
+
+def test_tasks_on_lists_are_right_by_construction() -> None:
+    from edgebench.tasks._list_items import list_items
+
+    asked = list_items(5)
+    assert list(asked) == ["list_copy", "list_reverse", "list_sort", "list_replace"]
+    for metric, some in asked.items():
+        assert len({item.answer for item in some}) == 5
+        for item in some:
+            question = item.messages[-1]["content"]
+            words, answer = question.rpartition(": ")[2].split(", "), item.answer.split(", ")
+            old, _, new = (
+                question.removeprefix("Replace ").partition(" in this")[0].partition(" by ")
+            )
+            expected = {
+                "list_copy": words,
+                "list_reverse": words[::-1],
+                "list_sort": sorted(words),
+                "list_replace": [new if word == old else word for word in words],
+            }
+            assert answer == expected[metric]
+
+
+def test_needles_have_their_lengths_and_stand_at_three_depths(recalling: Generate) -> None:
+    hidden = [asked for asked in recalling._asked if asked.metric.startswith("needle")]
+    lengths = [len(asked.prompt) for asked in hidden]
+    assert lengths == [*[160] * 3, *[320] * 3, *[640] * 3]
+    for asked in hidden[6:]:
+        assert recalling.decode(asked.prompt).count(asked.answer) == 1
+    at = [recalling.decode(a.prompt).index(a.answer) for a in hidden[6:]]
+    assert at == sorted(at)
+
+
+def test_each_metric_counts_its_own_answers(recalling: Generate) -> None:
+    """A decoder that finds every number and reverses no list."""
+
+    class Knowing(FakeSession):
+        def stream(self, prompts: Any, choose: Any = None, most: int | None = None) -> Any:
+            [asked] = [a for a in recalling._asked if a.prompt == list(prompts[0])]
+            said = asked.answer if asked.metric != "list_reverse" else "no idea"
+            if asked.metric.startswith("needle"):
+                said = f"It is {said}"
+            for token in recalling.vocabulary.encode(said):
+                yield [token]
+
+    vocabulary = len(recalling.vocabulary)
+    session = Knowing(vocabulary, Room(1, recalling.positions))
+    values = recalling.judge(session)
+    assert values["list_reverse"] == 0.0
+    for metric in ("list_copy", "list_sort", "list_replace", "exact_match"):
+        assert values[metric] == 1.0
+    assert [values[f"needle_{length}"] for length in ("quarter", "half", "whole")] == [1.0] * 3
+
+
+def test_without_their_options_there_are_no_such_tasks(task: Generate) -> None:
+    assert {asked.metric for asked in task._asked} == {"exact_match"}

@@ -40,6 +40,15 @@ def test_limits_are_of_metrics_of_the_task_and_in_their_direction(workload: Work
         assert wrong is None
 
 
+def test_recall_judges_lists_and_needles_at_three_lengths() -> None:
+    recall = load_workloads()["smollm2-recall"]
+    judged = {recall.quality.metric, *recall.quality.also}
+    asked = {name for name in task_metrics(recall.task) if name.startswith(("list_", "needle_"))}
+    assert len(asked) == 7
+    assert asked <= judged
+    assert all(cell.unsupported is None for cell in plan([recall], ["ort"]))
+
+
 def test_the_suite_reasoning_answers_problems_in_one_length() -> None:
     reasoning = load_workloads()["smollm2-reasoning"]
     cells = plan([reasoning], ["ort"], suite="reasoning")
