@@ -334,6 +334,9 @@ class PlainDecoding(Part, frozen=True, kw_only=True):
     plain_ns: list[DurationNs]
     speculated_ns: list[DurationNs]  # the same prompt's as it was asked for
     differs_at: Count | None = None  # place of the first other token, from 0; None: all are equal
+    #: How far the logit of the plain answer's token lies above that of the other one there: near 0 is a tie that
+    #: rounding tips.
+    differs_by: Number | None = None
 
 
 class Generate(Part, frozen=True, kw_only=True):
@@ -347,6 +350,7 @@ class Generate(Part, frozen=True, kw_only=True):
     fixed_length: bool  # answers went on past an end of text, to the number of tokens asked for
     plain: PlainDecoding | None = None  # None: no speculation
     draft_bytes: Count | None = None  # of the process, by the load of a draft's decoder
+    draft_sha256: str = ""  # of the file that the backend opened for it; "": no decoder drafts
 
 
 class Sampled(Part, frozen=True, kw_only=True):

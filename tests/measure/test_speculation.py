@@ -168,6 +168,8 @@ def test_an_answer_that_differs_is_found_out() -> None:
     assert len(true.plain_ns) == len(true.speculated_ns) == 3
     assert false is not None
     assert false.differs_at is not None
+    assert false.differs_by is not None
+    assert false.differs_by > 0, "the plain answer is the most likely one"
 
 
 # --- turns that are kept

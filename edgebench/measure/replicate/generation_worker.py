@@ -204,6 +204,7 @@ def _timed(
         temperature=start.task.temperature,
         fixed_length=not start.task.ends,
         draft_bytes=start.draft_bytes,
+        draft_sha256=start.asked.draft.sha256 if start.asked.draft else "",
     )
     return Replicate(
         index=start.job.index,
@@ -350,10 +351,13 @@ def _equal_to_plain(replicate: Replicate, plain: PlainDecoding | None) -> Replic
         return replicate
     kept = replicate.generate is not None and replicate.generate.requests[0].turn is not None
     what = "with turns that are kept" if kept else "with speculation"
+    message = f"{what} the answer is another one from token {plain.differs_at + 1} on"
+    if plain.differs_by is not None:
+        message += f", where the two tokens' logits are {plain.differs_by:.3g} apart"
     reason = Reason(
         code="reuse_differs" if kept else "speculation_differs",
-        message=f"{what} the answer is another one from token {plain.differs_at + 1} on",
-        fix="a runtime that rounds otherwise for several tokens at once may tip a near tie: try another precision",
+        message=message,
+        fix="several tokens at once may round otherwise and tip a near tie: try another precision",
     )
     return msgspec.structs.replace(
         replicate, status="invalid", reasons=[*replicate.reasons, reason]

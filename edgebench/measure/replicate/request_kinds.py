@@ -130,8 +130,8 @@ def _speculation_compared(
             asked = session if drafts else session.plain
             request, answers[drafts] = timed_request(asked, prompts, new_tokens, ends=ends)
             times[drafts].append(request.token_ns[-1] - request.token_ns[0])
-        differs = _first_difference(answers[True], answers[False]) if differs is None else differs
-    return PlainDecoding(plain_ns=times[False], speculated_ns=times[True], differs_at=differs)
+        differs = differs or _difference(session.plain, prompts, answers[False], answers[True])
+    return _compared(times[False], times[True], differs)
 
 
 def _turns_compared(
@@ -145,18 +145,37 @@ def _turns_compared(
         before(session, prompts)
         kept.append(timed_request(session, prompts, new_tokens, ends=ends))
     anew = [timed_request(session.plain, prompts, new_tokens, ends=ends) for prompts in pool]
+    differs = None
+    for prompts, (_, plain), (_, other) in zip(pool, anew, kept, strict=True):
+        differs = differs or _difference(session.plain, prompts, plain, other)
     session.reset()
-    found = [_first_difference(one[1], other[1]) for one, other in zip(kept, anew, strict=True)]
-    return PlainDecoding(
-        plain_ns=[request.token_ns[0] for request, _ in anew],
-        speculated_ns=[request.token_ns[0] for request, _ in kept],
-        differs_at=next((place for place in found if place is not None), None),
-    )
+    plain_ns, kept_ns = ([request.token_ns[0] for request, _ in some] for some in (anew, kept))
+    return _compared(plain_ns, kept_ns, differs)
 
 
-def _first_difference(one: Sequence[object], other: Sequence[object]) -> int | None:
-    """Place of the first token that is another one; None: the answers are equal."""
-    if one == other:
+def _compared(
+    plain_ns: list[int], ours_ns: list[int], differs: tuple[int, float | None] | None
+) -> PlainDecoding:
+    place, by = differs or (None, None)
+    return PlainDecoding(plain_ns=plain_ns, speculated_ns=ours_ns, differs_at=place, differs_by=by)
+
+
+def _difference(
+    session: GenerationSession,
+    prompts: Prompts,
+    plain: Sequence[Sequence[int]],
+    other: Sequence[Sequence[int]],
+) -> tuple[int, float | None] | None:
+    """Place of the first token that is another one, and how far the logits of both lie apart there; None: the
+    answers are equal."""
+    if plain == other:
         return None
-    pairs = enumerate(zip(one, other, strict=False))
-    return next((n for n, (a, b) in pairs if a != b), min(len(one), len(other)))
+    pairs = enumerate(zip(plain, other, strict=False))
+    place = next((n for n, (a, b) in pairs if a != b), min(len(plain), len(other)))
+    if place >= min(len(plain), len(other)):
+        return place, None
+    said = [token for [token] in plain[:place]]
+    row = session.logits(session.prefill([prompts[0]]))[0]
+    for token in said:
+        row = session.logits(session.step([token]))[0]
+    return place, float(row[plain[place][0]] - row[other[place][0]])
