@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 NO_AMX = $(shell test "$$(cc -dumpversion | cut -d. -f1)" -lt 13 && cc -mno-amx-tile -E -x c /dev/null >/dev/null 2>&1 && echo -mno-amx-tile -mno-amx-int8 -mno-amx-bf16)
 AS_ROOT := $(shell test "$$(id -u)" = 0 || echo sudo)
 
-.PHONY: bench test test-assets test-runtimes test-browser test-llm test-genai readme-picture docs coverage lint types resolve perf blocks gate-selftest reference-llm readme soak fuzz clean
+.PHONY: bench test test-assets test-kernel test-runtimes test-browser test-llm test-genai readme-picture docs coverage lint types resolve perf blocks gate-selftest reference-llm readme soak fuzz clean
 
 bench: $(VENV)/.bench
 	$(BIN)/edgebench run --suite quick
@@ -32,6 +32,12 @@ test-browser: $(VENV)/.browser
 	command -v chromium >/dev/null || { $(AS_ROOT) apt-get update && $(AS_ROOT) apt-get install -y chromium; }
 	$(BIN)/pytest -m browser tests/report/test_browser.py
 
+# The meters against the kernel's own drivers: boards in User-mode Linux, built from Debian's source once (some 400 CPU-seconds; kept in
+# build/kernel). Needs root, Debian and x86-64; ends with 77 and one line of reason where it cannot run.
+test-kernel: $(VENV)/.test
+	$(BIN)/python -m tests.kernel.kernel_image
+	$(BIN)/pytest -m kernel tests/kernel
+
 # The README's picture, from the reference results.
 readme-picture: $(VENV)/.test
 	mkdir -p docs/images
@@ -45,7 +51,7 @@ docs: $(VENV)/.docs
 # Share of lines that the tests reach in their own process, without the slow ones. Python 3.12 and later count at hardly any cost
 # (sys.monitoring); before that it doubles the time.
 coverage: $(VENV)/.coverage
-	COVERAGE_CORE=sysmon $(BIN)/pytest -q -m "not slow and not downloads" --ignore=tests/measure --ignore=tests/ab_test --ignore=tests/backends \
+	COVERAGE_CORE=sysmon $(BIN)/pytest -q -m "not slow and not downloads and not kernel and not aarch64 and not tensorrt_rtx" --ignore=tests/measure --ignore=tests/ab_test --ignore=tests/backends \
 		--cov --cov-report= || echo "some tests failed: make test judges them"
 	@printf 'coverage: %s %% of lines, by the tests that start no measurement\n' "$$($(BIN)/coverage report --format=total)"
 
