@@ -14,7 +14,7 @@ from typing import get_args
 import msgspec
 
 from edgebench import registry
-from edgebench.backend import Backend, Capabilities, ModelFile, Scalar, Unavailable
+from edgebench.backend import Backend, Capabilities, ModelFile, Ready, Scalar, Unavailable
 from edgebench.definitions.variant_matrix import expand, select, unique, value_text
 from edgebench.definitions.workload import (
     Matrix,
@@ -304,10 +304,15 @@ def opening(workload: Workload) -> list[str]:
         return form in _formats(backend, scenario) or converts
 
     found = [backend for backend in _all_backends() if backend.name != "null" and opens(backend)]
-    ready = [backend for backend in found if not isinstance(backend.availability(), Unavailable)]
+    ready = [backend for backend in found if _runs(backend)]
     if not found or DEFAULT_BACKEND in [backend.name for backend in found]:
         return [DEFAULT_BACKEND]
     return [backend.name for backend in ready or found]
+
+
+def _runs(backend: Backend) -> bool:
+    state = backend.availability()
+    return isinstance(state, Ready) and not state.builds_only
 
 
 def _formats(backend: Backend, scenario: str) -> tuple[str, ...]:

@@ -48,7 +48,7 @@ class Bus:
         """A word of a chip that sends the high byte first. Texas Instruments' INA, LM75."""
         self._write(address, register, _WORD_DATA, (value & 0xFFFF).to_bytes(2, "big"))
 
-    def bytes(self, address: int, register: int, content: bytes) -> None:
+    def registers(self, address: int, register: int, content: bytes) -> None:
         """Registers of a byte each, one after the other."""
         self._write(address, register, _I2C_BLOCK_DATA, bytes((len(content),)) + content)
 
@@ -77,7 +77,7 @@ class Bus:
     def ina238(self, address: int, millivolts: float, power_raw: int) -> None:
         """Bus voltage in 3.125 mV, power in 24 bits."""
         self.big_endian(address, 5, round(millivolts / 3.125))
-        self.bytes(address, 8, power_raw.to_bytes(3, "big"))
+        self.registers(address, 8, power_raw.to_bytes(3, "big"))
 
     def temperature(self, address: int, celsius: int) -> None:
         """An LM75's."""

@@ -86,7 +86,7 @@ def ina219_is_read_as_devices_yaml_says(lab: Lab) -> None:
 def ltc2945_is_read_as_devices_yaml_says(lab: Lab) -> None:
     """24 bits of power, of the supply's voltage, at 1 mOhm: 16000 steps of 0.625 mW."""
     lab.bus.byte(0x10, 0x00, 0x01)
-    lab.bus.bytes(0x10, 0x05, (16000).to_bytes(3, "big"))
+    lab.bus.registers(0x10, 0x05, (16000).to_bytes(3, "big"))
     with _plugged(lab, "ltc2945", 0x10), _named(lab, "ltc2945/power1"):
         seen = lab.watch().found
     close(seen["energy_j"], 10.0 * seen["window_s"])
