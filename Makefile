@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 NO_AMX = $(shell test "$$(cc -dumpversion | cut -d. -f1)" -lt 13 && cc -mno-amx-tile -E -x c /dev/null >/dev/null 2>&1 && echo -mno-amx-tile -mno-amx-int8 -mno-amx-bf16)
 AS_ROOT := $(shell test "$$(id -u)" = 0 || echo sudo)
 
-.PHONY: bench test test-assets test-kernel test-runtimes test-browser test-llm test-genai readme-picture docs coverage lint types resolve perf blocks gate-selftest reference-llm readme soak fuzz clean
+.PHONY: bench test test-assets test-kernel test-tensorrt-rtx test-aarch64 test-runtimes test-browser test-llm test-genai readme-picture docs coverage lint types resolve perf blocks gate-selftest reference-llm readme soak fuzz clean
 
 bench: $(VENV)/.bench
 	$(BIN)/edgebench run --suite quick
@@ -37,6 +37,17 @@ test-browser: $(VENV)/.browser
 test-kernel: $(VENV)/.test
 	$(BIN)/python -m tests.kernel.kernel_image
 	$(BIN)/pytest -m kernel tests/kernel
+	$(BIN)/python -m tests.kernel.hardware_file
+
+# NVIDIA's own parser and builder on a CPU: every workload's fp32, fp16 and int8-static file. Wheels for x86-64 (95 MB).
+test-tensorrt-rtx: $(VENV)/.tensorrt-rtx
+	$(BIN)/python -m tests.ci.require_tensorrt_rtx
+	$(BIN)/pytest -m tensorrt_rtx tests/backends/test_tensorrt_rtx.py
+
+# The wheel, runtimes and tests under an emulator of aarch64 (QEMU's user emulation; root, Debian). No part of CI: about 20 minutes.
+test-aarch64: $(VENV)/.aarch64
+	$(BIN)/python -m tests.aarch64.emulated_root
+	$(BIN)/pytest -m aarch64 tests/aarch64
 
 # The README's picture, from the reference results.
 readme-picture: $(VENV)/.test
@@ -140,6 +151,14 @@ $(VENV)/.test: pyproject.toml | $(VENV)/bin/python
 $(VENV)/.runtimes: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/pip install --quiet --editable '.[test,openvino,ncnn,wakeword]'
 	$(BIN)/pip install --quiet --no-deps pnnx
+	touch $@
+
+$(VENV)/.tensorrt-rtx: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --editable '.[test,tensorrt-rtx]'
+	touch $@
+
+$(VENV)/.aarch64: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --editable '.[test]' uv
 	touch $@
 
 $(VENV)/.browser: pyproject.toml | $(VENV)/bin/python

@@ -307,7 +307,9 @@ class TrtSession(Session):
 
         times_ms: dict[str, list[float]] = {}
 
-        class Profiler(trt.IProfiler):
+        base: Any = trt.IProfiler
+
+        class Profiler(base):
             def __init__(self) -> None:
                 trt.IProfiler.__init__(self)
 

@@ -16,14 +16,15 @@ def make_logger() -> Any:
     `layers` is what a builder tells of the engine's layers, a line each: the only word on them where no GPU is there to load it.
     """
     trt = library.load()
+    base: Any = trt.ILogger
 
-    class Logger(trt.ILogger):
+    class Logger(base):
         def __init__(self) -> None:
             trt.ILogger.__init__(self)  # the binding demands this very call
             self._errors: list[str] = []
             self.layers: list[str] = []
 
-        def log(self, severity: trt.ILogger.Severity, msg: str) -> None:
+        def log(self, severity: Any, msg: str) -> None:
             if severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR):
                 self._errors.append(msg.strip())
             elif msg.startswith(_LAYERS):

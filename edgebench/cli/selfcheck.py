@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -87,7 +87,7 @@ def _asked(parts: Sequence[str], budget: str) -> Findings:
 
     findings = ask.Findings(say=lambda text: say(f"selfcheck: {text}"))
     with tempfile.TemporaryDirectory(prefix="edgebench-selfcheck-") as folder:
-        steps = {
+        steps: dict[str, Callable[[], None]] = {
             "doctor": lambda: ask.ask_doctor(findings),
             "backends": lambda: ask.ask_backends(findings),
             "energy": lambda: ask.ask_energy(findings),

@@ -95,13 +95,22 @@ def judge_steps(source: EnergySource, steps: Sequence[Step]) -> list[Answer]:
 
 
 def _follows(source: EnergySource, steps: Sequence[Step]) -> Answer:
-    """More busy cores, more power; by more than what the windows leave open at random."""
-    watts = {step.busy_cores: _window(step).average_w for step in steps}
-    listed = ", ".join(f"{cores} cores {power:.3g} W" for cores, power in sorted(watts.items()))
-    first, last = _window(steps[0]), _window(steps[-1])
-    random_w = math.hypot(*(_random_j(each) / each.window_s for each in (first, last)))
-    rises = last.average_w - first.average_w > random_w
-    return _answer("meter.follows", rises, f"{source.name}: {listed}")
+    """All cores take more than none, and no step takes less than the one before, beyond what is left open at random."""
+    windows = [_window(step) for step in steps]
+    listed = ", ".join(
+        f"{step.busy_cores} cores {window.average_w:.3g} W"
+        for step, window in zip(steps, windows, strict=True)
+    )
+    falls = any(_more_w(after, before) < 0 for before, after in pairwise(windows))
+    rises = _more_w(windows[-1], windows[0]) > 0
+    return _answer("meter.follows", rises and not falls, f"{source.name}: {listed}")
+
+
+def _more_w(one: WindowEnergy, other: WindowEnergy) -> float:
+    """By how many watts one window is above the other; 0 within what both leave open at random."""
+    more_w = one.average_w - other.average_w
+    random_w = math.hypot(*(_random_j(each) / each.window_s for each in (one, other)))
+    return more_w if abs(more_w) > random_w else 0.0
 
 
 def _rate(source: EnergySource, steps: Sequence[Step]) -> Answer:

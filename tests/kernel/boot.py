@@ -44,7 +44,13 @@ def boot(board: str) -> dict[str, str]:
         found[""] = f"the checks of {board} did not come to their end: " + "; ".join(
             lines[-_TOLD_LINES:]
         )
+    answers_path(board).write_text(json.dumps(found))
     return found
+
+
+def answers_path(board: str) -> Path:
+    """Where the last answers of a board are kept."""
+    return BUILD / f"{board}.answers.json"
 
 
 def _scratch() -> Path:
