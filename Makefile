@@ -42,12 +42,14 @@ test-kernel: $(VENV)/.test
 # NVIDIA's own parser and builder on a CPU: every workload's fp32, fp16 and int8-static file. Wheels for x86-64 (95 MB).
 test-tensorrt-rtx: $(VENV)/.tensorrt-rtx
 	$(BIN)/python -m tests.ci.require_tensorrt_rtx
-	$(BIN)/pytest -m tensorrt_rtx tests/backends/test_tensorrt_rtx.py
+	$(BIN)/pytest -m tensorrt_rtx tests/backends/test_tensorrt_rtx.py --junitxml build/tensorrt-rtx.xml
+	$(BIN)/python -m tests.ci.junit_to_check build/tensorrt-rtx.xml backend.trt.build 'a CPU, without a GPU' results/hardware/tensorrt-rtx.json
 
 # The wheel, runtimes and tests under an emulator of aarch64 (QEMU's user emulation; root, Debian). No part of CI: about 20 minutes.
 test-aarch64: $(VENV)/.aarch64
 	$(BIN)/python -m tests.aarch64.emulated_root
-	$(BIN)/pytest -m aarch64 tests/aarch64
+	$(BIN)/pytest -m aarch64 tests/aarch64 --junitxml build/aarch64.xml
+	$(BIN)/python -m tests.ci.junit_to_check build/aarch64.xml run.aarch64 'QEMU, user emulation of aarch64' results/hardware/qemu-aarch64.json
 
 # The README's picture, from the reference results.
 readme-picture: $(VENV)/.test

@@ -9,7 +9,12 @@ from edgebench.selfcheck.check_file import Answer, CheckFile
 from edgebench.selfcheck.claims import CLAIMS, Claim
 
 #: What is shown of several: a failure first, which is what a reader must know; a device before an emulation of one.
-RANKS = ("failed on the device", "ran on the device", "failed, emulated device", "emulated device")
+RANKS = (
+    "failed on the device",
+    "ran on the device",
+    "real library failed",
+    "real driver or library",
+)
 _WORDS = {
     ("failed", "real"): RANKS[0],
     ("ok", "real"): RANKS[1],

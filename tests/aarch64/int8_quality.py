@@ -61,7 +61,7 @@ def comparisons() -> Iterator[Comparison]:
         if "generate" in workload.scenarios or name in ("face-detection", "wake-word"):
             continue
         for precision in PRECISIONS:
-            if precision in workload.matrix.get("precision", []):
+            if precision in workload.matrix.axes.get("precision", []):
                 yield from _compared(name, workload, precision)
 
 

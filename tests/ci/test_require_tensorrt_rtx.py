@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edgebench.backends.trt import library
+from tests.ci.junit_to_check import answer
 from tests.ci.require_tensorrt_rtx import main, problem
 
 
@@ -22,3 +23,17 @@ def test_the_target_ends_with_a_code_of_its_own(
     monkeypatch.setattr(library, "find", lambda: None)
     assert main() == 77
     assert capsys.readouterr().err.startswith("test-tensorrt-rtx cannot run here: ")
+
+
+@pytest.mark.parametrize(
+    ("counts", "status"),
+    [
+        ('tests="5" failures="0" errors="0" skipped="1"', "ok"),
+        ('tests="5" failures="1" errors="0" skipped="1"', "failed"),
+        ('tests="5" failures="0" errors="2" skipped="1"', "failed"),
+        ('tests="5" failures="0" errors="0" skipped="5"', "not here"),
+    ],
+)
+def test_what_a_targets_tests_found_is_an_answer(counts: str, status: str) -> None:
+    junit = f"<testsuites><testsuite {counts}/></testsuites>"
+    assert answer(junit, "backend.trt.build").status == status

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,7 @@ def test_without_a_file_the_catalogue_says_what_holds_a_claim() -> None:
 def test_a_device_goes_before_an_emulation_of_one_and_a_failure_before_both() -> None:
     emulated = checked("made up", "ok", device="emulated")
     real, broken = checked("pc", "ok"), checked("board", "failed")
-    assert held(emulated) == "emulated device"
+    assert held(emulated) == "real driver or library"
     assert held(emulated, real) == "ran on the device"
     assert held(emulated, real, broken) == "failed on the device"
 
@@ -96,8 +97,8 @@ def test_the_archive_names_no_user_and_no_host(
 ) -> None:
     monkeypatch.setenv("HOME", "/home/aliceb")
     monkeypatch.setattr(privacy, "_user", lambda: "aliceb")
-    monkeypatch.setattr(privacy.socket, "gethostname", lambda: "alices-board")
-    monkeypatch.setattr(privacy.socket, "getfqdn", lambda: "alices-board.example.org")
+    monkeypatch.setattr(socket, "gethostname", lambda: "alices-board")
+    monkeypatch.setattr(socket, "getfqdn", lambda: "alices-board.example.org")
     texts = {"kit.txt": "/home/aliceb/x by aliceb on alices-board.example.org", "empty.txt": ""}
     pack(tmp_path / "check.zip", checked("pc", "ok"), texts, privacy.secrets_here())
     with zipfile.ZipFile(tmp_path / "check.zip") as archive:
@@ -107,8 +108,8 @@ def test_the_archive_names_no_user_and_no_host(
 
 def test_a_name_that_everybody_has_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(privacy, "_user", lambda: "root")
-    monkeypatch.setattr(privacy.socket, "gethostname", lambda: "vm")
-    monkeypatch.setattr(privacy.socket, "getfqdn", lambda: "localhost")
+    monkeypatch.setattr(socket, "gethostname", lambda: "vm")
+    monkeypatch.setattr(socket, "getfqdn", lambda: "localhost")
     assert not {"root", "vm", "localhost"} & {secret for secret, _ in privacy.secrets_here()}
 
 

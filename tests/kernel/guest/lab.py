@@ -25,7 +25,7 @@ NOBODY = 65534
 
 @dataclass(frozen=True)
 class Answer:
-    """What a command printed, as JSON, and what it said to people."""
+    """What a command printed, where that is JSON, and what it said to people."""
 
     found: Any
     said: str
@@ -137,7 +137,7 @@ def _content(file: io.BufferedRandom | Any) -> str:
 
 
 def _decoded(text: str) -> Any:
-    return json.loads(text) if text.strip() else None
+    return json.loads(text) if text.lstrip().startswith("{") else None
 
 
 def close(found: float | None, wanted: float, resolution: float = 0.0) -> None:

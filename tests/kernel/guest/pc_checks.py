@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.kernel.guest.lab import NOBODY, Lab, close, equal, settle
+from tests.kernel.guest.lab import NOBODY, Lab, close, edgebench, equal, settle
 from tests.kernel.guest.registry import check
 
 _RAPL = Path("/sys/module/rapl_uml/parameters")
@@ -240,3 +241,18 @@ def rapl_is_roots_alone(lab: Lab) -> None:
     seen = lab.watch(user=NOBODY)
     equal(seen.found["reason"], "permission_denied")
     assert "chmod a+r" in seen.said, seen.said
+
+
+@check("pc")
+def selfcheck_finds_a_meter_that_does_not_follow_the_load(lab: Lab) -> None:
+    """These registers advance whatever the processor does; they add up all the same."""
+    _rapl(lab)
+    edgebench("selfcheck", "--only", "energy", "--out", "check.json")
+    answers = {
+        each["claim"]: each["status"]
+        for each in json.loads(Path("check.json").read_text())["answers"]
+    }
+    equal(
+        answers,
+        {"energy.rapl": "ok", "meter.follows": "failed", "meter.rate": "ok", "meter.sum": "ok"},
+    )
