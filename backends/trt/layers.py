@@ -75,7 +75,7 @@ _DATA_TYPE = re.compile(r"Data[tT]ype: (\w+)")
 
 def _layer_of(line: str) -> dict[str, Any] | None:
     """A line as the inspector's JSON has it. A layer's constants are among what it takes in: weights come so."""
-    flat = re.sub(r"\[[\d,x -]*\]", "", line)  # shapes and strides: brackets within brackets
+    flat = re.sub(r"\[[\d,x -]+\]", "", line)  # shapes and strides: brackets within brackets
     match = _LINE.match(flat)
     if match is None:
         return None
