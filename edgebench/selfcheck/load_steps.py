@@ -23,6 +23,8 @@ from edgebench.selfcheck.check_file import Answer
 MIN_STEP_S, MAX_STEP_S = 3.0, 120.0
 #: Windows that a long one is cut into.
 PARTS = 3
+#: A load moves the power of any machine by more than this share; a meter's own wander stays below.
+MIN_MOVE = 0.02
 #: A meter may be this much slower than it states before that is an error: reads come at random moments.
 MAX_SLOWER = 2.0
 
@@ -107,10 +109,10 @@ def _follows(source: EnergySource, steps: Sequence[Step]) -> Answer:
 
 
 def _more_w(one: WindowEnergy, other: WindowEnergy) -> float:
-    """By how many watts one window is above the other; 0 within what both leave open at random."""
+    """By how many watts one window is above the other; 0 within `MIN_MOVE` and what both leave open at random."""
     more_w = one.average_w - other.average_w
     random_w = math.hypot(*(_random_j(each) / each.window_s for each in (one, other)))
-    return more_w if abs(more_w) > random_w else 0.0
+    return more_w if abs(more_w) > random_w + MIN_MOVE * abs(other.average_w) else 0.0
 
 
 def _rate(source: EnergySource, steps: Sequence[Step]) -> Answer:

@@ -47,6 +47,15 @@ def test_a_meter_that_does_not_follow_the_load_is_found(source: EnergySource) ->
     assert judged(source, step(0, 5.0), step(1, 5.01), step(2, 5.01))["meter.follows"] == "failed"
 
 
+def test_a_counter_that_wanders_by_a_little_follows_nothing(source: EnergySource) -> None:
+    """Ticks date a counter's window so well that any difference is beyond chance."""
+    sharp = [
+        Step(n, window(w, open_j=1e-6), (window(w),) * PARTS, step(0, w).samples)
+        for n, w in ((0, 13.0), (2, 13.02))
+    ]
+    assert judged(source, *sharp)["meter.follows"] == "failed"
+
+
 def test_power_that_falls_with_a_further_core_is_found(source: EnergySource) -> None:
     assert judged(source, step(0, 5.0), step(1, 11.0), step(4, 8.0))["meter.follows"] == "failed"
 
