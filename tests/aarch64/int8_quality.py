@@ -1,4 +1,4 @@
-"""Quality of int8 on Arm's kernels against x86's, item by item: `python -m tests.aarch64.int8_quality` renews the table.
+"""Quality of int8 by Arm's kernels against x86's: `python -m tests.aarch64.int8_quality [WORKLOAD...]` renews the table.
 
 ONNX Runtime computes in int8 by other kernels on Arm (dot-product instructions, no saturation of pairs), so that answers
 differ. The same prepared file and the same items run here and under the emulator; quality is that of the task.
@@ -7,6 +7,7 @@ differ. The same prepared file and the same items run here and under the emulato
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -55,9 +56,11 @@ class Comparison:
     apart: float
 
 
-def comparisons() -> Iterator[Comparison]:
+def comparisons(chosen: Sequence[str]) -> Iterator[Comparison]:
     """Every workload that scores its items one by one, in every precision that it has on ONNX Runtime."""
     for name, workload in sorted(load_workloads().items()):
+        if chosen and name not in chosen:
+            continue
         if "generate" in workload.scenarios or name in ("face-detection", "wake-word"):
             continue
         for precision in PRECISIONS:
@@ -83,15 +86,18 @@ def _compared(name: str, workload: Workload, precision: str) -> Iterator[Compari
         return  # it goes its own way through its items
     count = min(len(task), ITEMS.get(name, USUAL_ITEMS))
     here, there = _on_both(task, count, Path(made.path), folder)
-    metric = workload.quality.metric
-    yield Comparison(
-        name,
-        precision,
-        metric,
-        count,
-        _scored(task, here)[metric],
-        _scored(task, there)[metric],
-        max(distances(there, here).values()),
+    scores = _scored(task, here), _scored(task, there)
+    metric = _metric(workload.quality.metric, scores[0])
+    apart = max(distances(there, here).values())
+    yield Comparison(name, precision, metric, count, scores[0][metric], scores[1][metric], apart)
+
+
+def _metric(usual: str, scores: Mapping[str, float]) -> str:
+    """The workload's metric; where these items do not show it, another that they show."""
+    return (
+        usual
+        if math.isfinite(scores[usual])
+        else next(n for n, v in scores.items() if math.isfinite(v))
     )
 
 
@@ -142,6 +148,11 @@ def _scored(task: Task, outputs: Sequence[Outputs]) -> dict[str, float]:
     )
 
 
+def read() -> list[dict[str, Any]]:
+    """The rows that are kept."""
+    return json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.exists() else []
+
+
 def table(found: Sequence[Mapping[str, Any]]) -> str:
     """The table of docs/hardware.md, as Markdown."""
     lines = [
@@ -159,13 +170,15 @@ def table(found: Sequence[Mapping[str, Any]]) -> str:
 def main() -> int:
     """Compares, and keeps what was found."""
     aarch64.ensure()
-    found = []
-    for comparison in comparisons():
-        found.append(asdict(comparison))
-        print(found[-1], flush=True)
+    rows = {(row["workload"], row["precision"]): row for row in read()}
+    for comparison in comparisons(sys.argv[1:]):
+        rows[comparison.workload, comparison.precision] = asdict(comparison)
+        print(comparison, flush=True)
         KEPT.parent.mkdir(parents=True, exist_ok=True)
-        KEPT.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    print(table(found))
+        KEPT.write_text(
+            json.dumps([rows[key] for key in sorted(rows)], indent=1) + "\n", encoding="utf-8"
+        )
+    print(table(read()))
     return 0
 
 

@@ -163,9 +163,7 @@ def rail_that_goes_off_in_a_window_is_a_gap(lab: Lab) -> None:
     """Not a smaller sum, and not 0 W."""
     _set(lab, "orin-nx")
     switch = lab.chip("ina3221") / "in1_enable"
-    with lab.after(1.0, lambda: lab.put(switch, 0)):
-        seen = lab.watch(2)
-    lab.put(switch, 1)
+    seen = lab.watch_while(lambda: lab.put(switch, 0), lambda: lab.put(switch, 1))
     equal(seen.found["reason"], "read_failed")
 
 
@@ -222,12 +220,15 @@ def longer_update_interval_lengthens_the_period(lab: Lab) -> None:
 def chip_that_is_pulled_out_is_no_energy(lab: Lab) -> None:
     """A hot plug while edgebench reads."""
     _set(lab, "orin-nx")
-    bound = next(Path("/sys/bus/i2c/drivers/ina3221").glob("*-0040")).name
-    with lab.after(1.0, lambda: lab.put("/sys/bus/i2c/drivers/ina3221/unbind", bound)):
-        gone = lab.watch(2).found
-    equal(gone["reason"], "read_failed")
+    driver = Path("/sys/bus/i2c/drivers/ina3221")
+    bound = next(driver.glob("*-0040")).name
+    gone = lab.watch_while(
+        lambda: lab.put(driver / "unbind", bound), lambda: lab.put(driver / "bind", bound)
+    )
+    equal(gone.found["reason"], "read_failed")
+    lab.put(driver / "unbind", bound)
     equal(lab.watch().found["reason"], "virtualised")  # no meter: of a virtual machine that is said
-    lab.put("/sys/bus/i2c/drivers/ina3221/bind", bound)
+    lab.put(driver / "bind", bound)
     settle()
     equal(lab.watch().found["status"], "ok")
 

