@@ -30,6 +30,7 @@ _COMMANDS = {
     "export": "Write the trade-off table as Parquet, CSV, JSON or Markdown.",
     "frontier": "Print the Pareto fronts of result files, and how sure they are.",
     "pick": "Pick the best deployment that meets your limits.",
+    "predict": "Predict cells that a device never ran, from a few that it ran.",
     "compare": "Compare the same cells of several result files.",
     "calibrate": "Measure this machine's peak arithmetic and memory bandwidth.",
     "roofline": "Print how close rows come to the limits of their machine.",
