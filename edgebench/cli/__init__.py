@@ -31,6 +31,7 @@ _COMMANDS = {
     "frontier": "Print the Pareto fronts of result files, and how sure they are.",
     "pick": "Pick the best deployment that meets your limits.",
     "trend": "Print how cells moved from run to run, and where they stepped.",
+    "site": "Write static pages of results: newest rows, trends and reports.",
     "predict": "Predict cells that a device never ran, from a few that it ran.",
     "compare": "Compare the same cells of several result files.",
     "calibrate": "Measure this machine's peak arithmetic and memory bandwidth.",
