@@ -34,6 +34,7 @@ _COMMANDS = {
     "site": "Write static pages of results: newest rows, trends and reports.",
     "predict": "Predict cells that a device never ran, from a few that it ran.",
     "compare": "Compare the same cells of several result files.",
+    "fleet": "Run on many boards at once, and bring their results here.",
     "calibrate": "Measure this machine's peak arithmetic and memory bandwidth.",
     "roofline": "Print how close rows come to the limits of their machine.",
     "scaling": "Print what a language model gains from more tokens and more votes.",
