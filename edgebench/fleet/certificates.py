@@ -23,6 +23,12 @@ _ANEW = "`edgebench fleet certs` makes new ones; copy them to every board"
 
 def make_certificates(folder: Path, days: int, now: datetime | None = None) -> None:
     """Writes an authority and a certificate. Raises StoreError; replaces nothing."""
+    for name in (*BOARD_FILES, CA_KEY):
+        if (folder / name).exists():
+            raise StoreError(
+                f"{folder / name}: there are certificates already",
+                "name another folder with -o, or remove them",
+            )
     now = now or datetime.now(timezone.utc)
     ends = now + timedelta(days=days)
     authority, ca_key = _certificate("edgebench fleet authority", now, ends, None)
