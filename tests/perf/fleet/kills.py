@@ -6,7 +6,8 @@ Scheduler, client and three workers are processes of their own; each worker has 
 (this one where none is). Every run measures four cells of two processes each on every board. A run is right where each
 board's file holds every cell once, each with as many processes as asked for, and nothing is left behind. Whatever is
 killed (SIGKILL) is started again half a second later, the client with --resume; a killed measuring process stands for a
-reboot. Target: 0 cells lost or measured twice.
+reboot. The third board has a link of 40 ms (`slow_link`), which is cut for 3 s now and then. Target: 0 cells lost or
+measured twice.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from edgebench.store import read_records
+from tests.perf.fleet.slow_link import SlowLink
 from tests.perf.overhead import tiny_model
 
 BOARDS = ("board-a", "board-b", "board-c")
@@ -51,8 +53,10 @@ class Fleet:
         self.commands: dict[str, Command] = {
             "scheduler": [sys.executable, "-m", "edgebench", "fleet", "up", "--no-workers"]
         }
+        self.link = SlowLink(port + 100, port)
         for board, python in zip(BOARDS, pythons, strict=True):
-            worker = [python, "-m", "edgebench", "fleet", "worker", self.address]
+            address = f"tcp://127.0.0.1:{port + 100}" if board == BOARDS[-1] else self.address
+            worker = [python, "-m", "edgebench", "fleet", "worker", address]
             self.commands[board] = [*worker, "--device", board]
         client = [sys.executable, "-m", "edgebench", "fleet", "run", "--out", "results"]
         self.first = [*client, "--", *RUN]
@@ -76,7 +80,10 @@ class Fleet:
             )
 
     def kill(self, name: str) -> None:
-        """A board that is called "reboot:NAME" loses its worker and what it measures."""
+        """A board that is called "reboot:NAME" loses its worker and what it measures, "cut" its link alone."""
+        if name == "cut":
+            self.link.cut()
+            return
         board = name.removeprefix("reboot:")
         self.processes[board].kill()
         self.processes[board].wait()
@@ -96,6 +103,7 @@ class Fleet:
                 yield int(folder.name)
 
     def end(self) -> None:
+        self.link.close()
         for process in self.processes.values():
             process.kill()
             process.wait()
@@ -112,7 +120,7 @@ def one_run(
         for name in ("scheduler", *BOARDS):
             fleet.start(name)
         fleet.start("client", fleet.first)
-        targets = ["scheduler", "client", *BOARDS, *(f"reboot:{board}" for board in BOARDS)]
+        targets = ["scheduler", "client", "cut", *BOARDS, *(f"reboot:{board}" for board in BOARDS)]
         moments = sorted(draw.uniform(0.5, 20) for _ in range(draw.randint(2, 6)))
         begun = time.monotonic()
         while time.monotonic() - begun < DEADLINE_S:
@@ -124,6 +132,8 @@ def one_run(
                 name = draw.choice(targets)
                 fleet.kill(name)
                 killed.append(name)
+                if name == "cut":
+                    continue
                 time.sleep(AGAIN_S)
                 again = name.removeprefix("reboot:")
                 # killed before it had written what it is about: nothing was begun, so it begins
