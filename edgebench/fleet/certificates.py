@@ -17,7 +17,6 @@ CERT, KEY = "fleet-cert.pem", "fleet-key.pem"
 #: What boards need; the authority's key stays at the desk.
 BOARD_FILES: Final = (CA, CERT, KEY)
 DAYS: Final = 365
-_BITS = 3072
 _ANEW = "`edgebench fleet certs` makes new ones; copy them to every board"
 
 
@@ -60,9 +59,9 @@ def _certificate(
     """A certificate and its key; an authority where nobody signs it."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes
-    from cryptography.hazmat.primitives.asymmetric import rsa
+    from cryptography.hazmat.primitives.asymmetric import ec
 
-    key = rsa.generate_private_key(public_exponent=65537, key_size=_BITS)
+    key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
     issuer, issuer_key = (
         (subject, key) if signed_by is None else (signed_by[0].subject, signed_by[1])
@@ -92,7 +91,7 @@ def _usage(authority: bool) -> Any:
     return x509.KeyUsage(
         digital_signature=not authority,
         content_commitment=False,
-        key_encipherment=not authority,
+        key_encipherment=False,
         data_encipherment=False,
         key_agreement=False,
         key_cert_sign=authority,

@@ -41,12 +41,7 @@ def calibrate_intervals(
     ]
     if len(scores) < MIN_DEVICES:
         return Calibrated(None, len(scores))
-    return Calibrated(_quantile(scores, _level(len(scores))), len(scores))
-
-
-def _level(devices: int) -> float:
-    """A little above the confidence: the new device is one more than those that tell."""
-    return min(CONFIDENCE * (1 + 1 / devices), 1.0) if devices < 9 else CONFIDENCE
+    return Calibrated(_quantile(scores, CONFIDENCE), len(scores))
 
 
 def _scores(

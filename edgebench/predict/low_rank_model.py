@@ -26,8 +26,8 @@ Indices: TypeAlias = NDArray[np.intp]
 #: Directions of the residuals that are kept; None: all.
 RANKS: Final[tuple[int | None, ...]] = (3, None)
 NOISE: Final = (0.02, 0.04, 0.07, 0.12, 0.2)  # standard deviation of a log latency
-DEVICE_VARIANCE: Final = (0.5, 1.0, 2.0, 4.0, 8.0)  # of weights, relative to the known devices'
-FEATURE_SCALE: Final = (0.0, 0.05, 0.1, 0.2)  # standard deviation of f
+DEVICE_VARIANCE: Final = (0.5, 2.0, 8.0)  # of weights, relative to the known devices'
+FEATURE_SCALE: Final = (0.0, 0.1, 0.2)  # standard deviation of f
 SLOPE_SCALE: Final = 0.15
 OFFSET_SCALE: Final = 1.0
 FEATURE_LENGTH: Final = 1.0  # of standardised features
@@ -35,6 +35,7 @@ TEMPERING: Final = 0.5  # of the weights: a few cells say little about the scale
 MIN_WEIGHT: Final = 1e-2  # of a choice of scales, relative to the best one
 MAX_RESIDUAL_MADS: Final = 4.0  # beyond it a cell of a known device is taken for an accident
 _FILLING_PASSES: Final = 5
+_FEATURE_WEIGHT: Final = 0.05  # of features in the distance between cells
 
 
 @dataclass(frozen=True)
@@ -206,30 +207,36 @@ def _choices(sides: _Sides, log_values: Numbers) -> Iterator[_Choice]:
             )
 
 
-def most_informative(prior: Prior, measured: Indices, allowed: Indices, count: int) -> list[int]:
-    """Cells to measure next, best first: each leaves the least variance, summed over all cells (greedy)."""
-    structure = prior.structures[0]
-    noise = float(np.median(NOISE))
-    cells = structure.mean.size
-    bases = np.vstack([OFFSET_SCALE * np.ones(cells), structure.mean, structure.directions]).T
-    covariance = np.eye(bases.shape[1])
+def most_representative(prior: Prior, measured: Indices, allowed: Indices, count: int) -> list[int]:
+    """Cells to measure next, best first: each lowers most the distance of all cells to the nearest measured one.
+
+    Distances are between the ways in which cells differ over known devices. Cells at the edges, which an optimal design
+    would take, are those that follow the model least.
+    """
+    places = _places(prior)
+    nearest = np.full(len(places), np.inf)
     for cell in measured:
-        covariance = _after(covariance, bases[cell], noise)
-    left = [int(cell) for cell in allowed if cell not in set(measured.tolist())]
+        nearest = np.minimum(nearest, _distances(places, places[cell]))
+    known = set(measured.tolist())
+    left = [int(cell) for cell in allowed if int(cell) not in known]
     chosen: list[int] = []
     while left and len(chosen) < count:
-        candidates = bases[left]
-        pulled = candidates @ covariance
-        gain = ((pulled @ bases.T) ** 2).sum(axis=1) / (
-            noise**2 + (pulled * candidates).sum(axis=1)
-        )
-        best = left.pop(int(np.argmax(gain)))
-        covariance = _after(covariance, bases[best], noise)
+        sums = [np.minimum(nearest, _distances(places, places[cell])).sum() for cell in left]
+        best = left.pop(int(np.argmin(sums)))
+        nearest = np.minimum(nearest, _distances(places, places[best]))
         chosen.append(best)
     return chosen
 
 
-def _after(covariance: Numbers, base: Numbers, noise: float) -> Numbers:
-    """Of the coefficients, once a cell with this base was measured."""
-    pulled = covariance @ base
-    return np.asarray(covariance - np.outer(pulled, pulled) / (noise**2 + base @ pulled))
+def _places(prior: Prior) -> Numbers:
+    """Of each cell, in units of a log latency."""
+    structure = prior.structures[0]
+    _, sizes, right = np.linalg.svd(structure.directions, full_matrices=False)
+    kept = RANKS[0]
+    features = prior.features * (_FEATURE_WEIGHT / max(prior.features.shape[1], 1) ** 0.5)
+    leading = right[:kept] * sizes[:kept, None]
+    return np.column_stack([leading.T, SLOPE_SCALE * structure.mean, features])
+
+
+def _distances(places: Numbers, place: Numbers) -> Numbers:
+    return np.asarray(np.sqrt(((places - place) ** 2).sum(axis=1)))

@@ -22,7 +22,7 @@ from edgebench.predict.low_rank_model import (
     Numbers,
     condition,
     make_prior,
-    most_informative,
+    most_representative,
 )
 from edgebench.predict.prediction_report import Predicted, Prediction, Suggested
 
@@ -49,7 +49,7 @@ def predict_device(
         _predicted(cells, names[place], device, (mean, deviation), calibrated)
         for place, mean, deviation in zip(asked, found.mean, found.deviation, strict=True)
     ]
-    next_ones = most_informative(prior, measured, asked, count)
+    next_ones = most_representative(prior, measured, asked, count)
     return Prediction(
         device=device,
         known_devices=[name for name in cells.devices if name != device],
@@ -88,7 +88,7 @@ def suggest_anchors(
         predicted=[],
         suggested=[
             _suggested(cells, cells.ids[kept[place]], device)
-            for place in most_informative(prior, measured, left, count)
+            for place in most_representative(prior, measured, left, count)
         ],
         notes=[],
     )

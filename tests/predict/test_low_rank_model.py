@@ -11,16 +11,16 @@ from edgebench.predict.low_rank_model import (
     Numbers,
     condition,
     make_prior,
-    most_informative,
+    most_representative,
 )
 from tests.predict.synthetic_devices import devices
 
-CELLS = 120
+CELLS = 60
 
 
 def split(seed: int, anchors: int = 10) -> tuple[Numbers, Numbers, Numbers, Indices, Indices]:
     """Known devices, features, a new device, the cells it ran and those it did not."""
-    values, features = devices(10, CELLS, seed)
+    values, features = devices(8, CELLS, seed)
     draw = np.random.default_rng(seed + 1)
     cells = np.sort(draw.choice(CELLS, anchors, replace=False))
     return values[:-1], features, values[-1], cells, np.setdiff1d(np.arange(CELLS), cells)
@@ -46,13 +46,13 @@ def test_model_beats_the_mean_of_known_devices() -> None:
 
 def test_stated_intervals_hold_about_nine_of_ten_values() -> None:
     held = []
-    for seed in range(12):
+    for seed in range(6):
         known, features, truth, cells, asked = split(seed)
         found = condition(make_prior(known, features), cells, truth[cells], asked)
         factor = calibrate_intervals(known, features, cells).factor
         assert factor is not None
         held.append(np.mean(np.abs(found.mean - truth[asked]) <= factor * found.deviation))
-    assert 0.83 < np.mean(held) < 0.97
+    assert 0.8 < np.mean(held) < 0.98
 
 
 def test_too_few_known_devices_give_no_interval() -> None:
@@ -84,22 +84,17 @@ def test_a_device_that_ran_only_slow_cells_is_not_taken_for_slow() -> None:
     assert found.mean == pytest.approx(known[0, slow], abs=0.02)
 
 
-def test_suggested_cells_are_worth_more_than_a_cluster_of_like_ones() -> None:
-    known, features, truth, _, _ = split(4)
-    prior = make_prior(known, features)
-    chosen = np.array(most_informative(prior, np.array([], dtype=np.intp), np.arange(CELLS), 6))
-    alike = np.argsort(known.mean(axis=0))[:6]
-    assert len(set(chosen.tolist())) == 6
-
-    def error(cells: Indices) -> float:
-        asked = np.setdiff1d(np.arange(CELLS), cells)
-        found = condition(prior, cells, truth[cells], asked)
-        return float(np.abs(found.mean - truth[asked]).mean())
-
-    assert error(chosen) < error(alike)
+def test_suggested_cells_are_one_of_each_kind() -> None:
+    """Three kinds of cells, each with a rate of its own on every device: one of each tells of all others."""
+    draw = np.random.default_rng(0)
+    kinds = np.arange(CELLS) % 3
+    known = draw.normal(0, 0.5, (8, 3))[:, kinds] + draw.normal(0, 0.3, CELLS)
+    prior = make_prior(known, np.zeros((CELLS, 1)))
+    chosen = most_representative(prior, np.array([], dtype=np.intp), np.arange(CELLS), 3)
+    assert sorted(kinds[chosen]) == [0, 1, 2]
 
 
 def test_suggestions_leave_out_what_was_measured() -> None:
     known, features, _, cells, asked = split(2)
-    chosen = most_informative(make_prior(known, features), cells, np.arange(CELLS), 200)
+    chosen = most_representative(make_prior(known, features), cells, np.arange(CELLS), 200)
     assert sorted(chosen) == asked.tolist()

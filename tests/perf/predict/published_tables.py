@@ -28,7 +28,7 @@ from edgebench.predict.low_rank_model import (
     Numbers,
     condition,
     make_prior,
-    most_informative,
+    most_representative,
 )
 
 KNOWN = [
@@ -141,7 +141,7 @@ def main() -> None:
             cells = draw.choice(pool, ANCHORS, replace=False)
             if arguments.suggested:
                 cells = np.array(
-                    most_informative(prior, np.array([], dtype=np.intp), pool, ANCHORS)
+                    most_representative(prior, np.array([], dtype=np.intp), pool, ANCHORS)
                 )
             found = condition(prior, cells, truth[cells], asked)
             factor = calibrate_intervals(known, features, cells, asked).factor
