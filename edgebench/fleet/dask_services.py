@@ -96,28 +96,56 @@ def serve_worker(
     security = security_of(certs)
     quieten()
     lock = _only_one_here(device)
-    taken_since: float | None = None
-    told = ""
+    attempts = Attempts(address, device, say)
     try:
         while True:
             try:
                 asyncio.run(_work(address, device, security, say))
-                told, taken_since = "", None
-            except (OSError, TimeoutError, asyncio.TimeoutError, ValueError) as error:
-                why = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-                if "name taken" in why.lower():
-                    taken_since = taken_since or time.monotonic()
-                    if time.monotonic() - taken_since > NAME_TAKEN_S:
-                        raise UsageError(
-                            f"another board is called {device!r} at {address}",
-                            "give this one another --device",
-                        ) from None
-                if why != told:
-                    say(f"waiting for {address}: {why.splitlines()[0]}")
-                told = why
+                attempts = Attempts(address, device, say)
+            except (OSError, RuntimeError, ValueError, asyncio.TimeoutError, TimeoutError) as error:
+                attempts.failed(error)
             time.sleep(AGAIN_S)
     finally:
         os.close(lock)
+
+
+class Attempts:
+    """Attempts of a worker to reach its scheduler: each new reason is said once."""
+
+    def __init__(
+        self,
+        address: str,
+        device: str,
+        say: Callable[[str], None],
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._address, self._device = address, device
+        self._say, self._now = say, now
+        self._told = ""
+        self._taken_since: float | None = None
+
+    def failed(self, error: BaseException) -> None:
+        """Raises UsageError where another board has had this name for too long to be this one before a reboot."""
+        why = _innermost(error)
+        if "name taken" in why:
+            self._taken_since = self._now() if self._taken_since is None else self._taken_since
+            if self._now() - self._taken_since > NAME_TAKEN_S:
+                raise UsageError(
+                    f"another board is called {self._device!r} at {self._address}",
+                    "give this one another --device",
+                )
+            why = f"the name {self._device!r} is taken there"
+        if why != self._told:
+            self._say(f"waiting for {self._address}: {why}")
+        self._told = why
+
+
+def _innermost(error: BaseException) -> str:
+    """One line of the first cause: Dask wraps it in "Worker failed to start"."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 async def _work(address: str, device: str, security: Any, say: Callable[[str], None]) -> None:
