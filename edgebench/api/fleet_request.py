@@ -30,6 +30,7 @@ def planned(
     arguments: Sequence[str],
     typed: Mapping[str, Any],
     out: Path,
+    bundle: Path | None = None,
 ) -> tuple[list[Board], FleetJournal]:
     """A new run with these arguments of `edgebench run`; `typed`: its parameters that were given. Raises UsageError."""
     chosen = chosen_boards(fleet, boards)
@@ -40,7 +41,7 @@ def planned(
         raise UsageError("--task FILE:CLASS cannot be given to boards", "code does not travel")
     arguments = [part for word in arguments for part in _words(word)]
     files = {str(typed[name]): Path(str(typed[name])) for name in TRAVELLING if typed.get(name)}
-    journal = new_journal(chosen, arguments, files)
+    journal = new_journal(chosen, arguments, files, bundle)
     keep_journal(out, journal)
     return chosen, journal
 

@@ -53,6 +53,11 @@ def _fleet_option(function: _F) -> _F:
     show_default=True,
     help="Folder for result files, one folder in it for each board.",
 )
+@click.option(
+    "--bundle",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="File of `edgebench assets export`, sent once to boards without a network.",
+)
 @click.option("--resume", is_flag=True, help="Go on with the last run of a fleet in --out.")
 @click.option(
     "--format",
@@ -64,7 +69,13 @@ def _fleet_option(function: _F) -> _F:
 )
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[-- OPTIONS OF RUN...]")
 def run(
-    file: Path, boards: Sequence[str], out: Path, resume: bool, form: str, arguments: Sequence[str]
+    file: Path,
+    boards: Sequence[str],
+    out: Path,
+    bundle: Path | None,
+    resume: bool,
+    form: str,
+    arguments: Sequence[str],
 ) -> int:
     """Measure the same workloads on all boards, and print one table of all.
 
@@ -86,11 +97,11 @@ def run(
     fleet = load_fleet(file)
     typed = _typed_to_run(arguments)
     if resume:
-        if arguments:
+        if arguments or bundle is not None:
             raise UsageError("--resume goes on with the options of its run", "leave the others out")
         chosen, journal = reopened(fleet, boards, out)
     else:
-        chosen, journal = planned(fleet, boards, arguments, typed, out)
+        chosen, journal = planned(fleet, boards, arguments, typed, out, bundle)
     link = Link(fleet.scheduler, _certs(file, fleet.certs))
     try:
         with LiveView() as view:

@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, Protocol
 
 import msgspec
 
+from edgebench.assets import file_sha256
 from edgebench.errors import StoreError
 from edgebench.files.atomic_write import whole_file
 from edgebench.fleet import board_tasks
@@ -48,6 +49,7 @@ class FleetJournal(msgspec.Struct, frozen=True, kw_only=True):
     files: dict[str, list[str]]  # argument -> hash and name of the file that travels for it
     sources: dict[str, str]  # hash -> path here
     jobs: dict[str, str]  # board -> job
+    bundle: list[str] | None = None  # hash and name of the assets that travel
 
 
 @dataclass
@@ -68,16 +70,21 @@ class BoardState:
 
 
 def new_journal(
-    boards: Sequence[Board], arguments: Sequence[str], sources: Mapping[str, Path]
+    boards: Sequence[Board],
+    arguments: Sequence[str],
+    sources: Mapping[str, Path],
+    bundle: Path | None = None,
 ) -> FleetJournal:
-    """`sources`: argument -> the file here that it names."""
+    """`sources`: argument -> the file here that it names; `bundle`: assets for boards without a network."""
     run = secrets.token_hex(8)
-    hashes = {word: hashlib.sha256(path.read_bytes()).hexdigest() for word, path in sources.items()}
+    travelling = [*sources.values(), *([bundle] if bundle is not None else [])]
+    hashes = {path: file_sha256(path) for path in travelling}
     return FleetJournal(
         run=run,
         arguments=list(arguments),
-        files={word: [hashes[word], path.name] for word, path in sources.items()},
-        sources={hashes[word]: str(path.resolve()) for word, path in sources.items()},
+        files={word: [hashes[path], path.name] for word, path in sources.items()},
+        sources={sha256: str(path.resolve()) for path, sha256 in hashes.items()},
+        bundle=None if bundle is None else [hashes[bundle], bundle.name],
         jobs={
             board.name: hashlib.sha256(f"{run} {board.name}".encode()).hexdigest()[:16]
             for board in boards
@@ -179,27 +186,35 @@ class BoardRun:
         return self._fail(f"another version: {different}") if different else True
 
     def _send(self) -> bool:
-        """Every file once, by its hash."""
+        """Every file once, by its hash; assets are brought into the board's cache."""
+        bundle = self._journal.bundle
         files = {(sha256, name) for sha256, name in self._journal.files.values()}
-        return all(self._send_file(sha256, name) for sha256, name in sorted(files))
+        if not all(self._send_file(sha256, name) for sha256, name in sorted(files)):
+            return False
+        if bundle is None:
+            return True
+        return (
+            self._send_file(*bundle) and self._call(board_tasks.import_assets, *bundle) is not None
+        )
 
     def _send_file(self, sha256: str, name: str) -> bool:
         answer = self._call(board_tasks.has_file, sha256, name)
         if answer is None or answer["complete"]:
             return answer is not None
-        content = Path(self._journal.sources[sha256]).read_bytes()
-        offset = min(int(answer["size"]), len(content))
-        while True:
-            self.shown.state = "sending"
-            self.shown.said = f"{name}: {100 * offset // max(len(content), 1)} %"
-            piece = content[offset : offset + CHUNK_BYTES]
-            last = offset + len(piece) >= len(content)
-            chunk = base64.b64encode(piece).decode()
-            if self._call(board_tasks.put_chunk, sha256, name, offset, chunk, last) is None:
-                return False
-            offset += len(piece)
-            if last:
-                return True
+        path = Path(self._journal.sources[sha256])
+        size, offset = path.stat().st_size, int(answer["size"])
+        self.shown.state = "sending"
+        with path.open("rb") as file:
+            file.seek(offset if offset <= size else 0)
+            while True:
+                offset = file.tell()
+                self.shown.said = f"{name}: {100 * offset // max(size, 1)} %"
+                chunk = base64.b64encode(file.read(CHUNK_BYTES)).decode()
+                last = file.tell() >= size
+                if self._call(board_tasks.put_chunk, sha256, name, offset, chunk, last) is None:
+                    return False
+                if last:
+                    return True
 
     def _cool_down(self) -> bool:
         """Waits until the chip is cool enough for a run to start; what runs already is not disturbed."""

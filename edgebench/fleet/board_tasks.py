@@ -79,24 +79,33 @@ def put_chunk(sha256: str, name: str, offset: int, chunk: str, last: bool) -> An
         file.truncate()
     if not last:
         return {"complete": False}
-    with part.open("rb") as file:
-        found = hashlib.sha256(file.read()).hexdigest()
-    if found != sha256:
+    if _sha256(part) != sha256:
         part.unlink()
         return {"error": f"{name} arrived damaged"}
     part.replace(path)
     return {"complete": True}
 
 
+def _sha256(path: Path) -> str:
+    from edgebench.assets import file_sha256
+
+    return file_sha256(path)
+
+
 def import_assets(sha256: str, name: str) -> Answer:
-    """Brings the assets of a bundle that was sent into the cache of this board."""
+    """Brings the assets of a bundle that was sent into the cache of this board, once."""
     from edgebench.assets.bundle import import_bundle
     from edgebench.errors import EdgebenchError
 
-    try:
-        return {"assets": len(import_bundle(_file(sha256, name)))}
-    except EdgebenchError as error:
-        return {"error": error.message}
+    path = _file(sha256, name)
+    done = path.with_name("imported")
+    if not done.exists():
+        try:
+            import_bundle(path)
+        except EdgebenchError as error:
+            return {"error": error.message}
+        done.touch()
+    return {}
 
 
 def start(job: str, device: str, arguments: list[str], files: dict[str, list[str]]) -> Answer:

@@ -63,6 +63,9 @@ class StandIn:
         self.files[sha256] = base64.b64decode(chunk)
         return {"complete": last}
 
+    def import_assets(self, sha256: str, name: str) -> Answer:
+        return {} if sha256 in self.files else {"error": "not here"}
+
     def poll(self, job: str) -> Answer:
         if self.state == "running":
             self.deaths -= 1
@@ -178,6 +181,16 @@ def test_file_travels_once(tmp_path: Path) -> None:
     run(tmp_path / "two", shelf, Board(name="a"), sources={"m.onnx": model})
     assert board.asked.count("put_chunk") == 1
     assert list(board.files.values()) == [b"model"]
+
+
+def test_bundle_is_sent_and_imported_before_the_run_starts(tmp_path: Path) -> None:
+    bundle = tmp_path / "quick.tar"
+    bundle.write_bytes(b"assets" * 100)
+    board = StandIn(lost=0.3)
+    journal = new_journal([Board(name="a")], [], {}, bundle)
+    [state] = run_boards([Board(name="a")], journal, Shelf({"a": board}), tmp_path, lambda _: None)
+    assert state.state == "done"
+    assert board.asked.index("import_assets") < board.asked.index("start")
 
 
 def test_interrupted_client_goes_on_with_the_same_jobs(tmp_path: Path) -> None:
