@@ -65,7 +65,7 @@ class LiveView:
 
 def board_line(state: BoardState) -> str:
     """ "jetson-7: running, 5 rows, 61 C: image-classification ort fp32"."""
-    parts = [state.state]
+    parts: list[str] = [state.state]
     if state.records or state.state in ("running", "done"):
         parts.append(f"{state.records} row{'s' * (state.records != 1)}")
     if state.temperature_c is not None:

@@ -7,6 +7,7 @@ import hashlib
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ class StandIn:
         return found
 
     def describe(self) -> Answer:
-        here = {name: board_runs.metadata.version(name) for name in board_runs.COMPARED}
+        here = {name: metadata.version(name) for name in board_runs.COMPARED}
         return {
             "versions": {**here, **(self.versions or {})},
             "python": "3.10",
