@@ -40,6 +40,7 @@ _COMMANDS = {
     "scaling": "Print what a language model gains from more tokens and more votes.",
     "list": "List workloads, backends or devices.",
     "doctor": "Check this installation and this machine, and say how to fix problems.",
+    "selfcheck": "Check on this machine what edgebench claims to do on hardware.",
     "energy": "Watch this machine's energy meter, or attach the log of another meter.",
     "assets": "Fetch, check, remove, export or import model and data files.",
     "schema": "Print the JSON Schema of a definition or result format.",
