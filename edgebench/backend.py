@@ -68,7 +68,7 @@ class Capabilities:
     formats: tuple[str, ...]  # model formats it opens, for example ("onnx",)
     precisions: tuple[
         str, ...
-    ]  # precisions a variant may ask for, for example ("fp32", "int8-static")
+    ]  # precisions a variant may ask for, for example ("fp32", "int8-static"); "mixed": by a map, `mixed:HASH`
     options: tuple[Option, ...]
     device_kinds: tuple[str, ...] = ("cpu",)
 
@@ -80,7 +80,7 @@ class Capabilities:
                 f"model format {model.format!r} is not supported{near}",
                 f"give a model of the format {' or '.join(self.formats) or 'that it opens'}",
             )
-        if model.precision not in self.precisions:
+        if model.precision.partition(":")[0] not in self.precisions:  # `mixed:HASH` is of the kind mixed
             near = did_you_mean(model.precision, self.precisions)
             raise UnsupportedError(f"precision {model.precision!r} is not supported{near}")
         declared = {option.name: option for option in self.options}

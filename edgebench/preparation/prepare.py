@@ -33,6 +33,7 @@ from edgebench.errors import EdgebenchError, UnsupportedError, UsageError, tells
 from edgebench.generation import Watched
 from edgebench.installed_packages import installed_version
 from edgebench.models.file_kind import check_arrived, check_mark
+from edgebench.models.precision_map import MIXED, is_mixed, kept_map
 from edgebench.preparation.built_model_cache import Cache, Made
 from edgebench.preparation.preparation_messages import (
     NO_TIME_FOR_REFERENCE,
@@ -112,7 +113,7 @@ def prepare(job: PrepareJob, say: Say = lambda step: None) -> PreparedModel:
 def _prepared(job: PrepareJob, store: Cache) -> PreparedModel:
     if job.generates:
         return _decoder(job, store)
-    if job.precision not in PRECISIONS:
+    if job.precision not in PRECISIONS and not is_mixed(job.precision):
         raise UnsupportedError(
             f"no precision {job.precision!r} can be made{did_you_mean(job.precision, PRECISIONS)}"
         )
@@ -122,7 +123,9 @@ def _prepared(job: PrepareJob, store: Cache) -> PreparedModel:
     single = _fixed(job, store, built, batch=1)
     fixed = single if job.batch == 1 else _fixed(job, store, built, batch=job.batch)
     final = fixed  # fp16, bf16, w8 and w4 are the runtime's doing, from the fp32 file
-    if job.precision.startswith("int8"):
+    if is_mixed(job.precision):
+        final = _mixed(job, store, fixed, single)
+    elif job.precision.startswith("int8"):
         final = _quantized(job, store, fixed, single)
     reference = _reference(job, store, single)
     return PreparedModel(
@@ -432,6 +435,56 @@ def _quantized(job: PrepareJob, store: Cache, fixed: _Model, single: _Model) -> 
     return _from_entry(*store.get(key, make))
 
 
+def _mixed(job: PrepareJob, store: Cache, fixed: _Model, single: _Model) -> _Model:
+    """The model by a precision map that this machine knows. Raises UsageError for another model's map."""
+    from edgebench.models import onnx_file, quantize
+
+    wanted = kept_map(job.precision, Path(job.cache))
+    if wanted.model_sha256 != job.source_sha256:
+        about = f" ({wanted.workload})" if wanted.workload else ""
+        raise UsageError(
+            f"the precision map {job.precision} is of another model{about}: its file has the sha256 "
+            f"{wanted.model_sha256[:12]}, this one {job.source_sha256[:12]}",
+            "give a map of this model: `edgebench search` finds one",
+        )
+    key = {
+        "step": MIXED,
+        "map": job.precision,
+        "model": fixed.sha256,
+        "reduce_range": quantize.weights_need_reduced_range(),
+        "calibration": _task_identity(job),
+        "batch": job.batch,
+        **_made_by(),
+    }
+
+    def make(folder: Path) -> Made:
+        start = time.perf_counter()
+        calibration = _task(job, single).calibration()
+        model = quantize.quantize_mixed(_foldable(fixed), calibration, job.batch, wanted)
+        onnx_file.save_model(model, folder / _MODEL, keep_opset=True)
+        return _facts(folder / _MODEL, (fixed.build_s or 0.0) + time.perf_counter() - start)
+
+    return _from_entry(*store.get(key, make))
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model of batch 1 as the quantizer takes it, with what `edgebench search` asks of it."""
+
+    model: ModelProto
+    fp32_path: Path
+    task: Callable[[int], Task]  # by the number of the draw of items
+    identity: dict[str, Any]  # what its calibration follows from
+
+
+def subject_of(job: PrepareJob, say: Say = lambda step: None) -> Subject:
+    """The fp32 model of a job, ready for the quantizer. Raises EdgebenchError as `prepare` does."""
+    store = Cache(Path(job.cache) / "models" / job.source_sha256[:SOURCE_DIGITS], say)
+    single = _fixed(job, store, _built(job, store), batch=1)
+    identity = {"model": single.sha256, **_task_identity(job), **_made_by()}
+    return Subject(_foldable(single), single.path, lambda draw: _task(job, single, draw), identity)
+
+
 def _foldable(fixed: _Model) -> ModelProto:
     """Ready for the quantizer: opset 13 or later, nothing left to fold where shapes can be fixed."""
     from edgebench.models import onnx_file
@@ -673,7 +726,7 @@ def _named(tensors: Mapping[str, tuple[str, tuple[int | None, ...] | None]]) -> 
     )
 
 
-def _task(job: PrepareJob, single: _Model) -> Task:
+def _task(job: PrepareJob, single: _Model, draw: int = 0) -> Task:
     from edgebench.task import TaskContext
     from edgebench.tasks import load_task
 
@@ -685,6 +738,7 @@ def _task(job: PrepareJob, single: _Model) -> Task:
         inputs=single.inputs,
         input_ranges=single.input_ranges,
         seed=job.seed,
+        draw=draw,
     )
     return load_task(job.task, context, job.metrics)
 
