@@ -6,7 +6,7 @@ import functools
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +39,7 @@ from edgebench.processes.telemetry import (
 if TYPE_CHECKING:
     from edgebench.backend import Feeds, Outputs
     from edgebench.generation import GenerationSession, Room
+    from edgebench.operator_times import Profiler
 
 #: Distributions that bring the module `onnxruntime`; only one may be installed at a time. onnxruntime-qnn
 #: does so before 2.0; since then it is a provider that stands beside it.
@@ -285,6 +286,16 @@ class OrtSession(Session):
                 "preoptimized": bool(self._options.get("preoptimized")),
             },
         )
+
+    def profiler(self) -> Profiler:
+        from ._ort_profiler import OrtProfiler
+
+        def opened(model: ModelFile, change: Callable[[Any], None]) -> Any:
+            session_options = _session_options(self._options)
+            change(session_options)
+            return _inference_session(model, session_options, self._options)
+
+        return OrtProfiler(self._model, opened, self.outputs, _device_of)
 
     def close(self) -> None:
         self._inner = None

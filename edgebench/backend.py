@@ -21,6 +21,7 @@ import msgspec
 from edgebench.errors import UnsupportedError
 from edgebench.files.number_bounds import Count, DurationNs, Integer, Value
 from edgebench.installed_packages import installed_version
+from edgebench.operator_times import Profile, Profiler, profile
 from edgebench.text.did_you_mean import did_you_mean
 
 if TYPE_CHECKING:
@@ -279,6 +280,21 @@ class Session(ABC):
     def device_times(self, prepared: Sequence[Any]) -> DeviceTimes | None:
         """Runs these inputs once more and takes their time apart; None where there is no device."""
         return None
+
+    def profiler(self) -> Profiler:
+        """A profiled session beside this one, on the same model with the same options. Its runs may take
+        turns with those of another.
+
+        Raises UnsupportedError where the runtime tells no times of operators.
+        """
+        raise UnsupportedError("its runtime tells no times of operators")
+
+    def profile(self, feeds: Sequence[Feeds], runs: int) -> Profile:
+        """Times of every operator in so many runs on these inputs in turn, by a profiler of its own.
+
+        Raises UnsupportedError where the runtime tells none.
+        """
+        return profile(self.profiler(), feeds, runs)
 
     def close(self) -> None:  # noqa: B027 - most runtimes need nothing
         """Frees the session."""
