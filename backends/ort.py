@@ -525,7 +525,9 @@ def _read_graph(model: ModelFile, options: Mapping[str, Scalar]) -> _Graph:
     requested = str(options.get("provider", _CPU)).split("+")[0]
     if graph.providers is not None and not graph.providers.get(requested):
         raise UnsupportedError(f"{requested} was asked for, but runs no node of {model.path.name}")
-    if model.precision.startswith(("int8", "mixed")) and not (graph.compute_nodes or {}).get("int8"):
+    if model.precision.startswith(("int8", "mixed")) and not (graph.compute_nodes or {}).get(
+        "int8"
+    ):
         raise UnsupportedError(
             f"{model.precision} was asked for, but no compute-heavy node runs in int8"
         )

@@ -81,7 +81,9 @@ class Capabilities:
                 f"model format {model.format!r} is not supported{near}",
                 f"give a model of the format {' or '.join(self.formats) or 'that it opens'}",
             )
-        if model.precision.partition(":")[0] not in self.precisions:  # `mixed:HASH` is of the kind mixed
+        if (
+            model.precision.partition(":")[0] not in self.precisions
+        ):  # `mixed:HASH` is of the kind mixed
             near = did_you_mean(model.precision, self.precisions)
             raise UnsupportedError(f"precision {model.precision!r} is not supported{near}")
         declared = {option.name: option for option in self.options}

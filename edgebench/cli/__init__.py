@@ -33,6 +33,7 @@ _COMMANDS = {
     "compare": "Compare the same cells of several result files.",
     "calibrate": "Measure this machine's peak arithmetic and memory bandwidth.",
     "roofline": "Print how close rows come to the limits of their machine.",
+    "search": "Find the fastest precisions of a model's groups that keep its quality.",
     "scaling": "Print what a language model gains from more tokens and more votes.",
     "list": "List workloads, backends or devices.",
     "doctor": "Check this installation and this machine, and say how to fix problems.",

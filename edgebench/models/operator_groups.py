@@ -62,9 +62,7 @@ def units_of(model: ModelProto, recipe: Recipe, excluded: Collection[str] = ()) 
     return Units(units, _edges(model, units))
 
 
-def _found_units(
-    graph: GraphProto, recipe: Recipe, excluded: Collection[str]
-) -> tuple[Unit, ...]:
+def _found_units(graph: GraphProto, recipe: Recipe, excluded: Collection[str]) -> tuple[Unit, ...]:
     constants = {tensor.name for tensor in graph.initializer}
     readers = _reader_counts(graph)
     writer: dict[str, NodeProto] = {out: node for node in graph.node for out in node.output}

@@ -83,7 +83,9 @@ def map_text(found: PrecisionMap, notes: Mapping[str, str] = {}) -> str:
     lines = [f"# {found.precision}: {len(found.quantized)} of {len(found.groups)} in int8"]
     for key, value in head.items():
         if key != "groups":
-            told = {k: v for k, v in value.items() if v is not None} if key == "calibration" else value
+            told = (
+                {k: v for k, v in value.items() if v is not None} if key == "calibration" else value
+            )
             lines.append(f"{key}: {json.dumps(told)}")
     lines.append("groups:" if found.groups else "groups: {}")
     for name, kind in found.groups.items():

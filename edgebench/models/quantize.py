@@ -179,6 +179,7 @@ def quantize_units(source: Quantizable, ranges: Ranges, names: Collection[str]) 
             },
         )
         quantizer.quantize_model()
+        quantizer.model.topological_sort()
     quantized: ModelProto = quantizer.model.model
     return quantized
 
@@ -198,7 +199,9 @@ def quantize_mixed(
                 "`edgebench search` writes maps with all groups of a model",
             )
     if not wanted.quantized:
-        raise UnsupportedError("the precision map leaves every group in fp32", "--set precision=fp32")
+        raise UnsupportedError(
+            "the precision map leaves every group in fp32", "--set precision=fp32"
+        )
     ranges = ranges_of(source, calibration, wanted.calibration, batch)
     return quantize_units(source, ranges, wanted.quantized)
 

@@ -22,7 +22,8 @@ def read_map(path: Path) -> PrecisionMap:
     found = convert(document, PrecisionMap)
     if found.recipe not in RECIPES:
         raise document.error(
-            ("recipe",), f"no recipe {found.recipe!r} of quantisation{did_you_mean(found.recipe, RECIPES)}"
+            ("recipe",),
+            f"no recipe {found.recipe!r} of quantisation{did_you_mean(found.recipe, RECIPES)}",
         )
     method, percentile = found.calibration.method, found.calibration.percentile
     if (method == "percentile") != (percentile is not None):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
@@ -22,9 +22,10 @@ from edgebench.errors import UnsupportedError
 from edgebench.files.atomic_write import replacing
 from edgebench.models.precision_map import CalibrationSpec, PrecisionMap
 from edgebench.models.quantization_recipes import JOINERS, recipe_named
+from edgebench.search.candidates import Draft, Judged, between, drafts
 from edgebench.search.child_main import answer_job
 from edgebench.search.search_messages import Candidate, Exploration, ExploreJob, UnitFacts
-from edgebench.search.tradeoff import Choice, Tradeoff, best_within, hull
+from edgebench.search.tradeoff import Choice, Tradeoff
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -39,7 +40,7 @@ ERROR_ITEMS = 8  # whose outputs tell the damage of a map
 PROFILE_ITEMS = 4
 #: Shares of the time: when profiling ends, when damages end, when tuning ends; the rest is timing.
 PROFILED, DAMAGED, TUNED = 0.25, 0.6, 0.85
-MAX_PROFILE_S, MAX_TIMING_S = 12.0, 30.0
+MAX_PROFILE_S, TIMING_S_EACH = 12.0, 1.5
 #: Steps of the bisection between the best map that holds on tuning items and the next one that does not.
 MAX_STEPS = 5
 
@@ -143,7 +144,9 @@ def explore(job: ExploreJob, say: Callable[[str], object]) -> Exploration:
         fp32_ms=sum(fact.fp32_us for fact in facts) / 1e3,
         fp32_evaluation=fp32_evaluation,
         fp32_tuning=fp32_tuning,
-        tuned_on=type(it.evaluation).draws if it.tuning is not None else "calibration items, without labels",
+        tuned_on=type(it.evaluation).draws
+        if it.tuning is not None
+        else "calibration items, without labels",
         tuning_items=len(it.tuning) if it.tuning is not None else 0,
         evaluation_items=len(it.evaluation),
         candidates=candidates,
@@ -186,23 +189,26 @@ def calibration_name(spec: CalibrationSpec) -> str:
 def _timed(it: Explorer, ranges: Ranges) -> list[UnitFacts]:
     """Every unit with its kernel times: fp32, everything in int8, and the usual placement, in turns."""
     from edgebench.search.group_costs import facts_of, unit_times
-    from edgebench.search.sessions import profiles_in_turns
+    from edgebench.search.sessions import RuntimeChoice, profiles_in_turns
 
     it.say("profiling fp32 and int8 in turns")
     model, units = it.source.model, it.source.units
     full = it.quantized(ranges, units.names)
     end_s = it.clock() + MAX_PROFILE_S
+    runtime = RuntimeChoice(it.job.backend, it.job.options)
     profiles = profiles_in_turns(
         [model, full],
         it.items[:PROFILE_ITEMS],
-        it.job.threads,
+        runtime,
         lambda: it.clock() > end_s or it.past(PROFILED),
     )
-    fp32, int8 = (unit_times(units, model, profile) for profile in profiles)
+    fp32, int8 = (unit_times(units, profile) for profile in profiles)
     facts = facts_of(units, fp32, int8, {})
     lost = [fact.name for fact in facts if not (fact.timed or fact.joiner)]
     if lost:
-        it.notes.append(f"no kernel of the profile is named after {len(lost)} groups: {lost[0]}, ...")
+        it.notes.append(
+            f"no kernel of the profile is named after {len(lost)} groups: {lost[0]}, ..."
+        )
     return facts
 
 
@@ -258,14 +264,6 @@ def _fp32_quality(it: Explorer) -> tuple[dict[str, float], dict[str, float]]:
 # Candidates
 
 
-@dataclass(frozen=True)
-class _Draft:
-    """A choice that may become a candidate."""
-
-    choice: Choice
-    origin: str
-
-
 def _candidates(
     it: Explorer,
     spec: CalibrationSpec,
@@ -278,45 +276,18 @@ def _candidates(
 
     tradeoff = tradeoff_of(facts, it.source.units.edges)
     judge = _Judge(it, spec, ranges, tradeoff, fp32)
-    drafts = list(_drafts(tradeoff, _everything(it), it.job.points))
-    found = [judge.candidate(draft) for draft in drafts if not it.past(TUNED)]
-    known = {frozenset(each.map.quantized) for each in found}
+    found = [
+        judge.candidate(draft)
+        for draft in drafts(tradeoff, _everything(it), it.job.points)
+        if not it.past(TUNED)
+    ]
     for _step in range(MAX_STEPS):
-        if it.past(TUNED) or (draft := _between(tradeoff, found)) is None or draft.choice in known:
+        judged = [Judged(each.map.quantized, each.spare) for each in found]
+        draft = None if it.past(TUNED) else between(tradeoff, judged)
+        if draft is None:
             break
-        known.add(draft.choice)
         found.append(judge.candidate(draft))
     return judge.timed(found)
-
-
-def _drafts(tradeoff: Tradeoff, usual: Choice, points: int) -> Iterator[_Draft]:
-    """At most so many: the usual placement first, then cuts spread over the front."""
-    free = Tradeoff(tradeoff.cost_a, tradeoff.cost_b, tradeoff.load_a, tradeoff.load_b)
-    cuts = [_Draft(choice, "cut") for choice in hull(tradeoff) if choice]
-    extra = [_Draft(usual, "everything"), _Draft(free.best_at(0.0), "cut without boundaries")]
-    seen: set[Choice] = set()
-    room = max(1, points - len(extra))
-    if len(cuts) > room:
-        cuts = [cuts[round(n * (len(cuts) - 1) / max(1, room - 1))] for n in range(room)]
-    for draft in [*extra, *cuts]:
-        if draft.choice and draft.choice not in seen:
-            seen.add(draft.choice)
-            yield draft
-
-
-def _between(tradeoff: Tradeoff, found: Sequence[Candidate]) -> _Draft | None:
-    """The fastest choice whose predicted damage lies between the most that holds and the least that does not."""
-    holding = [c for c in found if c.spare is not None and c.spare >= 0]
-    missing = [c for c in found if c.spare is not None and c.spare < 0]
-    if not missing:
-        return None
-    low = max((c.predicted_damage for c in holding), default=0.0)
-    high = min((c.predicted_damage for c in missing if c.predicted_damage > low), default=0.0)
-    if high <= low:
-        return None
-    limit = math.sqrt(low * high) if low else high / 2
-    best = best_within(tradeoff, limit**2)
-    return None if best is None or not best.choice else _Draft(best.choice, "between two cuts")
 
 
 @dataclass
@@ -330,7 +301,7 @@ class _Judge:
     fp32: tuple[Mapping[str, float], Mapping[str, float]]
     sessions: dict[str, Any] = field(default_factory=dict)
 
-    def candidate(self, draft: _Draft) -> Candidate:
+    def candidate(self, draft: Draft) -> Candidate:
         it = self.it
         it.say(f"quality of a map with {len(draft.choice)} parts in int8")
         session = it.session(it.quantized(self.ranges, draft.choice))
@@ -338,6 +309,7 @@ class _Judge:
         found = Candidate(
             map=self._map(draft.choice),
             origin=draft.origin,
+            int8_groups=sum(unit.name in draft.choice for unit in it.source.units.groups),
             predicted_ms=self.tradeoff.cost(draft.choice) / 1e3,
             predicted_damage=math.sqrt(self.tradeoff.load(draft.choice)),
             damage=it.damage(session),
@@ -353,15 +325,13 @@ class _Judge:
 
         it = self.it
         it.say(f"timing {len(found)} maps in turns")
-        end_s = it.clock() + MAX_TIMING_S
+        end_s = it.clock() + TIMING_S_EACH * len(self.sessions)
         times = times_in_turns(
             {"fp32": it.fp32, **self.sessions},
             it.items[:PROFILE_ITEMS],
             lambda: it.clock() > end_s or it.past(1.0),
         )
-        told = [
-            msgspec.structs.replace(each, quick_ms=times[each.map.precision]) for each in found
-        ]
+        told = [msgspec.structs.replace(each, quick_ms=times[each.map.precision]) for each in found]
         it.notes.append(f"fp32 took {times['fp32']:.3g} ms in those turns")
         return sorted(told, key=lambda each: each.quick_ms or math.inf)
 

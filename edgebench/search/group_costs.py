@@ -6,44 +6,37 @@ shares with its neighbours. So kernels are timed in whole graphs, and boundaries
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING
 
-from edgebench.models.operator_groups import Edge, Unit, Units
+import numpy as np
+
+from edgebench.models.operator_groups import Edge, Units
+from edgebench.operator_times import Profile
 from edgebench.search.minimum_cut import Difference
 from edgebench.search.search_messages import UnitFacts
-from edgebench.search.sessions import Profile
+from edgebench.search.sessions import LOW_PERCENTILE
 from edgebench.search.tradeoff import Tradeoff
-
-if TYPE_CHECKING:
-    from onnx import ModelProto
 
 #: A conversion between int8 and fp32, microseconds an element: what a Q/DQ pair took on the machines tried.
 CROSSING_US = 1.3e-3
-#: Kernels that belong to boundaries, not to a unit.
-_BOUNDARY_OPS = ("QuantizeLinear", "DequantizeLinear", "ReorderOutput", "ReorderInput")
-#: What ONNX Runtime's fusions add to the name of the node that they keep.
-_ADDED = re.compile(r"(_token_\d+|_nchwc|/MatMulAddFusion|_quant|/DuplicateQDQ.*)+$")
+#: Operators that belong to boundaries.
+BOUNDARY_KINDS = ("QuantizeLinear", "DequantizeLinear", "ReorderInput", "ReorderOutput")
 
 
-def unit_times(units: Units, model: ModelProto, profile: Profile) -> dict[str, float | None]:
-    """Microseconds of every unit's kernels; None where no kernel has a name of its nodes."""
-    owner = _owners(units.units, model)
+def unit_times(units: Units, profile: Profile) -> dict[str, float | None]:
+    """Microseconds of every unit's operators, a low percentile; None where no operator stands for its nodes.
+
+    An operator that several units were fused to is the first group's; changes of form are boundaries, not units.
+    """
+    owner = {node: unit for unit in units.units for node in unit.nodes}
     times: dict[str, float | None] = dict.fromkeys(units.names)
-    for (name, op), taken in profile.items():
-        unit = None if op in _BOUNDARY_OPS else owner.get(name, owner.get(_ADDED.sub("", name)))
-        if unit is not None:
-            times[unit] = (times[unit] or 0.0) + taken
+    for operator in profile.operators:
+        found = [owner[node] for node in operator.nodes or () if node in owner]
+        if found and operator.kind not in BOUNDARY_KINDS:
+            unit = min(found, key=lambda each: each.joiner)
+            taken = float(np.percentile(operator.times_ns, LOW_PERCENTILE)) / 1e3
+            times[unit.name] = (times[unit.name] or 0.0) + taken
     return times
-
-
-def _owners(units: Sequence[Unit], model: ModelProto) -> dict[str, str]:
-    """Names that kernels may have -> unit: of nodes, and of the values that they write."""
-    outputs = {node.name: list(node.output) for node in model.graph.node}
-    return {
-        name: unit.name for unit in units for node in unit.nodes for name in (node, *outputs[node])
-    }
 
 
 def facts_of(
@@ -93,7 +86,8 @@ def tradeoff_of(
         cost_a=costs,
         cost_b={fact.name: fact.fp32_us for fact in facts},
         load_a={
-            fact.name: (fact.damage if fact.damage is not None else 0.0 if fact.joiner else usual) ** 2
+            fact.name: (fact.damage if fact.damage is not None else 0.0 if fact.joiner else usual)
+            ** 2
             for fact in facts
         },
         load_b={fact.name: 0.0 for fact in facts},

@@ -98,11 +98,14 @@ def counted_items(score: Score, answers: Sequence[Any], metric: str) -> int:
     count = len(answers)
     known = score(answers)[metric]
     probes = range(0, count, max(1, count // PROBES))
-    moved = 0
-    for probe in probes:
+
+    def moves(probe: int, donor: int) -> bool:
         other = list(answers)
-        other[probe] = answers[(probe + count // 2 + 1) % count]
-        moved += abs(score(other)[metric] - known) > _STILL
+        other[probe] = answers[donor % count]
+        return abs(score(other)[metric] - known) > _STILL
+
+    steps = (count // 2 + 1, count // 3 + 1)  # the first donor may have the same answer
+    moved = sum(any(moves(probe, probe + step) for step in steps) for probe in probes)
     return round(count * moved / max(1, len(probes)))
 
 

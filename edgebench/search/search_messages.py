@@ -7,6 +7,7 @@ from typing import Literal
 
 import msgspec
 
+from edgebench.backend import Scalar
 from edgebench.models.precision_map import CalibrationSpec, PrecisionMap
 from edgebench.preparation.preparation_messages import PrepareJob
 
@@ -31,6 +32,8 @@ class ExploreJob(msgspec.Struct, frozen=True, kw_only=True):
     demands: list[Demand]
     recipe: str
     calibrations: list[CalibrationSpec]
+    backend: str  # whose operators are timed
+    options: dict[str, Scalar]
     threads: int
     points: int  # candidates at most
     time_s: float
@@ -46,7 +49,9 @@ class UnitFacts(msgspec.Struct, frozen=True, kw_only=True):
     fp32_us: float  # of its kernels in the fp32 graph
     int8_us: float  # and in the graph that has everything in int8
     timed: bool  # False: the profiles do not name it, and both times are 0
-    damage: float | None = None  # relative error of the outputs with it alone in int8; None: not measured
+    damage: float | None = (
+        None  # relative error of the outputs with it alone in int8; None: not measured
+    )
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,6 +59,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 
     map: PrecisionMap
     origin: str  # how it was found
+    int8_groups: int  # groups in int8, operators between them not counted
     predicted_ms: float
     predicted_damage: float
     damage: float  # relative error of the outputs, measured
@@ -62,7 +68,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     spare: float | None = None  # of the tightest limit on tuning items, relative; below 0: missed
 
     @property
-    def int8_groups(self) -> int:
+    def int8_parts(self) -> int:
         return len(self.map.quantized)
 
 
@@ -121,7 +127,9 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def held(self) -> bool:
         """Every limit holds on the workload's own items."""
-        found = [(v.value - v.limit) * (1 if v.better == "higher" else -1) >= 0 for v in self.limits]
+        found = [
+            (v.value - v.limit) * (1 if v.better == "higher" else -1) >= 0 for v in self.limits
+        ]
         return bool(found) and all(found)
 
     @property

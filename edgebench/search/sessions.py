@@ -5,22 +5,24 @@ What is found here only decides which maps are worth measuring; what is reported
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgebench.backend import ModelFile, Scalar
 from edgebench.errors import UnsupportedError
-from edgebench.models.onnx_file import fits_inline
+from edgebench.models.onnx_file import fits_inline, save_model
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from onnx import ModelProto
 
+    from edgebench.operator_times import Profile
     from edgebench.task import Feeds, Infer, Outputs
 
 _WARM_UP = 3
@@ -29,7 +31,15 @@ LOW_PERCENTILE = 10
 MIN_TURN_S = 0.004  # short runs follow each other, each timed
 
 
-def open_session(model: ModelProto, threads: int, profile: str = "") -> Any:
+@dataclass(frozen=True)
+class RuntimeChoice:
+    """What maps are found for."""
+
+    backend: str
+    options: Mapping[str, Scalar]
+
+
+def open_session(model: ModelProto, threads: int) -> Any:
     """A session of a model in memory. Raises UnsupportedError for one beyond 2 GB."""
     import onnxruntime as ort
 
@@ -38,8 +48,6 @@ def open_session(model: ModelProto, threads: int, profile: str = "") -> Any:
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 4
-    if profile:
-        options.enable_profiling, options.profile_file_prefix = True, profile
     return ort.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
@@ -104,34 +112,30 @@ def _repeats(session: Any, feeds: Feeds) -> int:
     return max(1, round(MIN_TURN_S / max(time.perf_counter() - start, 1e-6)))
 
 
-Profile = dict[tuple[str, str], float]  # (node, operator) -> microseconds
-
-
 def profiles_in_turns(
-    models: Sequence[ModelProto], feeds: Sequence[Feeds], threads: int, until: Callable[[], bool]
+    models: Sequence[ModelProto],
+    feeds: Sequence[Feeds],
+    runtime: RuntimeChoice,
+    until: Callable[[], bool],
 ) -> list[Profile]:
-    """The time of every kernel of each model, which run in turns; a low percentile."""
+    """The operator times of each model in a backend, whose runs take turns. Raises UnsupportedError where the
+    backend tells none."""
+    from edgebench import registry
+
+    backend = registry.load(runtime.backend)
+    backend.import_runtime()
     with tempfile.TemporaryDirectory(prefix="edgebench-") as folder:
-        sessions = [
-            open_session(model, threads, str(Path(folder, f"{number}-")))
-            for number, model in enumerate(models)
-        ]
+        profilers = []
+        for number, model in enumerate(models):
+            path = Path(folder, f"{number}.onnx")
+            save_model(model, path, keep_opset=True)
+            file = ModelFile(path, "onnx", sha256=str(number))
+            session = backend.open(file, dict(runtime.options))
+            profilers.append(session.profiler())
+            session.close()
         turn = 0
         while turn < 2 * _WARM_UP or not until():
-            for session in sessions:
-                session.run(None, dict(feeds[turn % len(feeds)]))
+            for profiler in profilers:
+                profiler.run(dict(feeds[turn % len(feeds)]))
             turn += 1
-        return [_kernels(Path(session.end_profiling())) for session in sessions]
-
-
-def _kernels(path: Path) -> Profile:
-    times: dict[tuple[str, str], list[float]] = {}
-    for event in json.loads(path.read_bytes()):
-        name = str(event.get("name", ""))
-        if event.get("cat") == "Node" and name.endswith("_kernel_time"):
-            key = (name.removesuffix("_kernel_time"), str(event["args"].get("op_name", "")))
-            times.setdefault(key, []).append(float(event["dur"]))
-    return {
-        key: float(np.percentile(taken[_WARM_UP:] or taken, LOW_PERCENTILE))
-        for key, taken in times.items()
-    }
+        return [profiler.finish() for profiler in profilers]

@@ -71,7 +71,10 @@ class _Verifier:
         """Judges one map; draws follow until all limits are shown, or time is over."""
         mine = self._infer(self._built(precision))
         draws: list[dict[str, Change]] = []
-        items, found = 0, Verdict(precision=precision, limits=[], items=0, tested_on="", note=_UNTOLD)
+        items, found = (
+            0,
+            Verdict(precision=precision, limits=[], items=0, tested_on="", note=_UNTOLD),
+        )
         values: dict[str, float] = {}
         for number in self._numbers():
             began_s = self.clock()
@@ -158,9 +161,7 @@ class _Verifier:
     def _built(self, precision: str) -> Path:
         from edgebench.preparation.prepare import prepare
 
-        job = msgspec.structs.replace(
-            self.job.prepare, precision=precision, without_reference=True
-        )
+        job = msgspec.structs.replace(self.job.prepare, precision=precision, without_reference=True)
         return Path(prepare(job, self.say).path)
 
     def _infer(self, path: Path) -> Infer:

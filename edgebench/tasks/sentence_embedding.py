@@ -64,7 +64,9 @@ class SentenceEmbedding(Task):
     def pairs(self) -> list[WordPair]:
         count = self.context.options.get("word_pairs")
         start = self.context.draw * (count or NO_MORE_PAIRS)
-        return list(islice(read_pairs(self.context.data["words"]), start, start + (count or NO_MORE_PAIRS)))
+        return list(
+            islice(read_pairs(self.context.data["words"]), start, start + (count or NO_MORE_PAIRS))
+        )
 
     @cached_property
     def texts(self) -> list[str]:
