@@ -59,6 +59,14 @@ DEFAULT_POINTS = 6
     help="Value of a variant axis, such as threads=2 (repeatable).  [default: the workload's first]",
 )
 @click.option(
+    "--require",
+    "-r",
+    multiple=True,
+    metavar="LIMIT",
+    help="Limit to hold: 'quality>=0.98*fp32', 'accuracy>=0.83' (in the place of the workload's own), "
+    "'latency.p50<=30ms', 'memory.peak<=512MiB' (repeatable).",
+)
+@click.option(
     "--budget",
     default=DEFAULT_BUDGET,
     show_default=True,

@@ -24,6 +24,8 @@ from edgebench.models.precision_map import CalibrationSpec, PrecisionMap
 from edgebench.models.quantization_recipes import JOINERS, recipe_named
 from edgebench.search.candidates import Draft, Judged, between, drafts
 from edgebench.search.child_main import answer_job
+from edgebench.search.item_cache import remembering
+from edgebench.search.requirements import resolved
 from edgebench.search.search_messages import Candidate, Exploration, ExploreJob, UnitFacts
 from edgebench.search.tradeoff import Choice, Tradeoff
 
@@ -68,7 +70,8 @@ class Explorer:
     def tuning(self) -> Task | None:
         """The task with items to tune on; None: it has no labelled items but those of the evaluation."""
         draws = type(self.evaluation).draws
-        return self.subject.task(TUNING_DRAW) if draws and self.job.demands else None
+        wanted = draws and self.job.demands
+        return remembering(self.subject.task(TUNING_DRAW)) if wanted else None
 
     @cached_property
     def evaluation(self) -> Task:
@@ -250,7 +253,7 @@ def _fp32_quality(it: Explorer) -> tuple[dict[str, float], dict[str, float]]:
         return {}, {}
     it.say("quality of fp32")
     evaluation = it.evaluation.evaluate(it.infer(it.fp32))
-    for demand in it.job.demands:
+    for demand in resolved(it.job.demands, evaluation):
         value = evaluation.get(demand.metric)
         if value is not None and demand.spare(value) < 0:
             raise UnsupportedError(
@@ -354,7 +357,7 @@ class _Judge:
         the workload's own, for which alone the limits were set."""
         evaluation, base = self.fp32
         left = []
-        for demand in self.it.job.demands:
+        for demand in resolved(self.it.job.demands, evaluation):
             name = demand.metric
             if name in tuning and name in base and name in evaluation:
                 change = tuning[name] - base[name]

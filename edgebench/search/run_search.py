@@ -9,30 +9,32 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from edgebench import assets
+from edgebench import assets, registry
 from edgebench.analysis.table import build_table
 from edgebench.analysis.table_types import Row
 from edgebench.api import run_resume
 from edgebench.api.run_options import Options, resolved, workloads_of
 from edgebench.api.running import Outcome, Start, Voice, measure
 from edgebench.backend import Scalar
-from edgebench.definitions.workload import PARITY_METRIC, Quality, Workload
+from edgebench.definitions.workload import Workload
 from edgebench.errors import EdgebenchError, UsageError
 from edgebench.files.atomic_write import replacing
 from edgebench.measure.targets import fetch_assets, prepare_job
 from edgebench.measure.time_budget import Budget
-from edgebench.models.precision_map import CalibrationSpec, is_mixed, keep_map, map_text
+from edgebench.models.precision_map import MIXED, CalibrationSpec, is_mixed, keep_map, map_text
 from edgebench.models.quantization_recipes import recipes_for
-from edgebench.planning.cells import Cell, plan
+from edgebench.planning.cells import DEFAULT_BACKEND, Cell, plan
 from edgebench.planning.settings import parse_sets
 from edgebench.preparation.preparation_messages import PrepareJob
 from edgebench.search.children import Asking, ask_child
+from edgebench.search.requirements import Requirements, requirements_of
+from edgebench.search.requirements import resolved as resolved_demands
 from edgebench.search.search_messages import (
     Candidate,
     Demand,
@@ -48,6 +50,7 @@ from edgebench.search.search_report import (
     Standing,
     float_groups,
     map_of,
+    quality_of,
     search_rows,
 )
 
@@ -77,6 +80,7 @@ class SearchRequest:
     out: Path
     resume: bool
     command: Sequence[str]
+    require: Sequence[str] = ()
 
 
 @dataclass
@@ -89,6 +93,8 @@ class _Search:
     workload: Workload
     cell: Cell
     prepare: PrepareJob
+    required: Requirements
+    fp32_evaluation: Mapping[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     _said_s: float = float("-inf")
 
@@ -109,7 +115,7 @@ class _Search:
 
     @property
     def demands(self) -> list[Demand]:
-        return demands_of(self.workload.quality)
+        return resolved_demands(self.required.demands, self.fp32_evaluation)
 
 
 @dataclass(frozen=True)
@@ -123,17 +129,6 @@ class Found:
 def left_text(seconds: float) -> str:
     minutes, rest = divmod(max(0, round(seconds)), 60)
     return f"{minutes}:{rest:02d} left"
-
-
-def demands_of(quality: Quality) -> list[Demand]:
-    """The limits of labelled metrics; of a model without labels none."""
-    found: list[Demand] = []
-    for name, limit in {quality.metric: quality, **quality.also}.items():
-        if name != PARITY_METRIC and limit.floor is not None:
-            found.append(Demand(metric=name, limit=limit.floor, better="higher"))
-        if name != PARITY_METRIC and limit.ceiling is not None:
-            found.append(Demand(metric=name, limit=limit.ceiling, better="lower"))
-    return found
 
 
 def request_of(params: Mapping[str, Any], command: Sequence[str]) -> SearchRequest:
@@ -163,6 +158,7 @@ def request_of(params: Mapping[str, Any], command: Sequence[str]) -> SearchReque
         Path(params["out"]),
         params["resume"],
         command,
+        params["require"],
     )
 
 
@@ -171,6 +167,7 @@ def search(request: SearchRequest, voice: Voice, started_s: float) -> Found:
     budget = Budget(request.budget_s, started_s)
     it = _begun(request, voice, budget)
     exploration = _explored(it)
+    it.fp32_evaluation = exploration.fp32_evaluation
     outcome = _measured(it, exploration)
     if outcome.stopped is not None or not outcome.records:
         return Found(None, outcome)
@@ -187,20 +184,31 @@ def _begun(request: SearchRequest, voice: Voice, budget: Budget) -> _Search:
             f"{workload.name} generates text: its precision is not searched",
             "`edgebench run` measures it in every precision that its runtime has",
         )
+    _check_backends(request.options.backends)
+    required = requirements_of(workload, request.require)
     cell = _fp32_cell(request.options, workload)
     with budget.without("downloads"), voice.downloading() as progress:
         fetched = fetch_assets([cell], progress)
     for error in fetched.errors.values():
         raise error
     job = prepare_job(cell, request.options.settings, assets.cache_dir(), fetched.paths)
-    return _Search(request, voice, budget, workload, cell, job)
+    return _Search(request, voice, budget, workload, cell, job, required)
+
+
+def _check_backends(names: Sequence[str]) -> None:
+    """Raises UsageError for a backend that opens no file of mixed precision."""
+    for name in names:
+        if MIXED not in registry.load(name).capabilities.precisions:
+            able = [b.name for b in registry.every() if MIXED in b.capabilities.precisions]
+            raise UsageError(
+                f"{name} runs no maps of mixed precision",
+                f"--backend {', '.join(each for each in able if each != 'null')}",
+            )
 
 
 def _with_ort(request: SearchRequest) -> SearchRequest:
-    options = msgspec.structs.replace(request.options, backends=["ort"])
-    return SearchRequest(
-        options, request.budget_s, request.points, request.out, request.resume, request.command
-    )
+    options = msgspec.structs.replace(request.options, backends=[DEFAULT_BACKEND])
+    return replace(request, options=options)
 
 
 def _fp32_cell(options: Options, workload: Workload) -> Cell:
@@ -242,7 +250,7 @@ def _explore_job(it: _Search) -> ExploreJob:
     job = ExploreJob(
         prepare=it.prepare,
         workload=it.workload.name,
-        demands=it.demands,
+        demands=it.required.demands,
         recipe=recipe.name,
         calibrations=list(CALIBRATIONS),
         backend=it.cell.backend_spec,
@@ -337,10 +345,11 @@ def _reported(it: _Search, exploration: Exploration, outcome: Outcome) -> Search
     rows = [r for r in build_table(outcome.records).rows if r.workload == it.workload.name]
     candidates: dict[Scalar, Candidate]
     candidates = {each.map.precision: each for each in exploration.candidates}
-    order = deployable(rows, candidates)
+    fitting = [row for row, met in zip(rows, it.required.met_by(rows), strict=True) if met]
+    order = deployable(fitting, candidates)
     verdicts = _verified(it, order)
     chosen = _chosen(it, order, verdicts)
-    standings = standings_of(rows, candidates, verdicts)
+    standings = standings_of(rows, candidates, verdicts, it.demands)
     files = _written_maps(it, outcome, rows, candidates, exploration)
     shown = chosen or next((row for row in order if is_mixed(row.variant["precision"])), None)
     explained = map_of(exploration.candidates, shown.variant["precision"]) if shown else None
@@ -379,10 +388,20 @@ def deployable(rows: Sequence[Row], candidates: Mapping[Scalar, Candidate]) -> l
     return sorted(found, key=lambda row: row.latency_ns.p50 or float("inf"))
 
 
+def holds(row: Row, demands: Sequence[Demand]) -> bool:
+    """Whether a row's own quality meets the limits; without labels, whether its outputs are near enough."""
+    if row.quality is None:
+        return False
+    values = quality_of(row)
+    if not demands:
+        return row.quality.passed
+    return all(d.metric in values and d.spare(values[d.metric]) >= 0 for d in demands)
+
+
 def _verified(it: _Search, order: Sequence[Row]) -> list[Verdict]:
     """Verdicts over the fastest rows. Those whose record misses a limit count among them: they were looked at."""
     tested = order[:MAX_TESTED]
-    passing = [row for row in tested if row.quality is not None and row.quality.passed]
+    passing = [row for row in tested if holds(row, it.demands)]
     if not it.demands or not passing:
         return []
     job = VerifyJob(
@@ -405,13 +424,16 @@ def _verified(it: _Search, order: Sequence[Row]) -> list[Verdict]:
 def _chosen(it: _Search, order: Sequence[Row], verdicts: Sequence[Verdict]) -> Row | None:
     """The fastest row that is safe; without labels, the fastest whose parity holds."""
     if not it.demands:
-        return next((row for row in order if row.quality is not None and row.quality.passed), None)
+        return next((row for row in order if holds(row, it.demands)), None)
     safe = {verdict.precision for verdict in verdicts if verdict.safe}
     return next((row for row in order if row.variant["precision"] in safe), None)
 
 
 def standings_of(
-    rows: Sequence[Row], candidates: Mapping[Scalar, Candidate], verdicts: Sequence[Verdict]
+    rows: Sequence[Row],
+    candidates: Mapping[Scalar, Candidate],
+    verdicts: Sequence[Verdict],
+    demands: Sequence[Demand],
 ) -> dict[str, Standing]:
     judged = {verdict.precision: verdict for verdict in verdicts}
     found: dict[str, Standing] = {}
@@ -422,7 +444,7 @@ def standings_of(
             found[row.id] = "base"
         elif verdict is not None:
             found[row.id] = "safe" if verdict.safe else "held" if verdict.held else "missed"
-        elif row.quality is not None and not row.quality.passed:
+        elif row.quality is not None and not holds(row, demands):
             found[row.id] = "missed"
         elif candidate is not None and candidate.spare is not None and candidate.spare < 0:
             found[row.id] = "tuning"

@@ -18,6 +18,7 @@ class Demand(msgspec.Struct, frozen=True, kw_only=True):
     metric: str
     limit: float
     better: Literal["higher", "lower"]
+    relative: bool = False  # `limit` is a share of fp32's own value, which is not known yet
 
     def spare(self, value: float) -> float:
         """How far a value is on the right side of the limit."""

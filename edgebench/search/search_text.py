@@ -139,7 +139,7 @@ def _why(report: SearchReport, width: int) -> Iterator[Line]:
         return
     slower = [group for group in kept if group.gain_us <= 0]
     damaging = [group for group in kept if group not in slower]
-    text = f"{len(kept)} groups stay in fp32"
+    text = "1 group stays in fp32" if len(kept) == 1 else f"{len(kept)} groups stay in fp32"
     if slower:
         text += f"; {len(slower)} of them are no faster in int8"
     yield from wrapped(text, width, None)

@@ -19,6 +19,7 @@ import msgspec
 
 from edgebench.search.child_main import answer_job
 from edgebench.search.explore import TUNING_DRAW
+from edgebench.search.item_cache import remembering
 from edgebench.search.quality_interval import Change, changes, interval, merged
 from edgebench.search.search_messages import (
     Demand,
@@ -62,7 +63,7 @@ class _Verifier:
 
     def draw(self, number: int) -> _Draw:
         if number not in self._draws:
-            task = self.subject.task(number)
+            task = remembering(self.subject.task(number))
             base, metrics = answered(task, self.fp32)
             self._draws[number] = _Draw(number, task, base, metrics)
         return self._draws[number]

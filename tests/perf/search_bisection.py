@@ -62,7 +62,8 @@ def told(found: Exploration) -> None:
         best: Candidate = min(holding, key=lambda each: each.quick_ms or np.inf)
         mine = sum(u.fp32_us - u.int8_us for u in found.units if u.name in best.map.quantized)
         print(
-            f"by cuts: {best.int8_groups} of {len(groups)} groups, kernels save {mine:.0f} us, {len(found.candidates)} evaluations"
+            f"by cuts: {best.int8_groups} of {len(groups)} groups, kernels save {mine:.0f} us, "
+            f"{len(found.candidates)} evaluations"
         )
 
 
