@@ -45,6 +45,7 @@ from edgebench.search.search_messages import (
     VerifyJob,
     read_state,
 )
+from edgebench.search.search_picture import svg
 from edgebench.search.search_report import (
     SearchReport,
     Standing,
@@ -371,6 +372,8 @@ def _reported(it: _Search, exploration: Exploration, outcome: Outcome) -> Search
     if outcome.file is not None:
         with replacing(outcome.file.with_suffix(".search.json")) as partial:
             partial.write_bytes(msgspec.json.format(msgspec.json.encode(report)))
+        with replacing(outcome.file.with_suffix(".search.svg")) as partial:
+            partial.write_text(svg(report), encoding="utf-8")
     return report
 
 

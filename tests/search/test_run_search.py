@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -34,6 +35,7 @@ from edgebench.text.plain_text import plain
 from tests.records import quality, record
 
 WORKLOAD = load_workloads()["file-typing"]
+SVG = "{http://www.w3.org/2000/svg}"
 GROUPS = ("conv_a", "conv_b", "dense")
 
 
@@ -209,6 +211,9 @@ def test_the_fastest_safe_map_is_chosen(searching: Searching, tmp_path: Path) ->
     assert any("left" in line for line in said)
     assert report.deployment.map_file is not None
     assert Path(report.deployment.map_file).read_text().startswith("# mixed:")
+    drawn = ElementTree.parse(Path(str(report.results)).with_suffix(".search.svg")).getroot()
+    assert len(drawn.findall(f"{SVG}circle")) == len(report.rows) + 1  # the chosen one is ringed
+    assert len(drawn.findall(f"{SVG}rect")) == 2 + len(GROUPS)
     assert json.loads(
         (tmp_path / "out" / "desk" / "20260701T100000Z-0123abcd.search.json").read_text()
     )
