@@ -67,6 +67,11 @@ DEFAULT_POINTS = 6
     "'latency.p50<=30ms', 'memory.peak<=512MiB' (repeatable).",
 )
 @click.option(
+    "--maximize",
+    metavar="REWARD",
+    help="Choose by MnasNet's quality x (latency / T)^w, such as 'reward(80ms,-0.07)'.  [default: the fastest]",
+)
+@click.option(
     "--budget",
     default=DEFAULT_BUDGET,
     show_default=True,

@@ -35,6 +35,7 @@ from edgebench.preparation.preparation_messages import PrepareJob
 from edgebench.search.children import Asking, ask_child
 from edgebench.search.requirements import Requirements, requirements_of
 from edgebench.search.requirements import resolved as resolved_demands
+from edgebench.search.reward import Reward, parse_reward
 from edgebench.search.search_messages import (
     Candidate,
     Demand,
@@ -82,6 +83,7 @@ class SearchRequest:
     resume: bool
     command: Sequence[str]
     require: Sequence[str] = ()
+    reward: Reward | None = None  # what is to be most, in the place of the speed
 
 
 @dataclass
@@ -160,6 +162,7 @@ def request_of(params: Mapping[str, Any], command: Sequence[str]) -> SearchReque
         params["resume"],
         command,
         params["require"],
+        None if params["maximize"] is None else parse_reward(params["maximize"]),
     )
 
 
@@ -347,7 +350,7 @@ def _reported(it: _Search, exploration: Exploration, outcome: Outcome) -> Search
     candidates: dict[Scalar, Candidate]
     candidates = {each.map.precision: each for each in exploration.candidates}
     fitting = [row for row, met in zip(rows, it.required.met_by(rows), strict=True) if met]
-    order = deployable(fitting, candidates)
+    order = by_reward(deployable(fitting, candidates), it.request.reward)
     verdicts = _verified(it, order)
     chosen = _chosen(it, order, verdicts)
     standings = standings_of(rows, candidates, verdicts, it.demands)
@@ -389,6 +392,20 @@ def deployable(rows: Sequence[Row], candidates: Mapping[Scalar, Candidate]) -> l
         if row.status == "ok" and gain is not None and gain > 1 and tuned:
             found.append(row)
     return sorted(found, key=lambda row: row.latency_ns.p50 or float("inf"))
+
+
+def by_reward(order: Sequence[Row], reward: Reward | None) -> list[Row]:
+    """The rows, the best first: as they are (the fastest), or by the reward of their quality and latency."""
+    if reward is None:
+        return list(order)
+
+    def value(row: Row) -> float:
+        quality = row.quality.value if row.quality is not None else None
+        if quality is None or row.latency_ns.p50 is None:
+            return float("-inf")
+        return reward.of(quality, row.latency_ns.p50)
+
+    return sorted(order, key=value, reverse=True)
 
 
 def holds(row: Row, demands: Sequence[Demand]) -> bool:

@@ -20,6 +20,7 @@ from edgebench.planning.settings import parse_sets
 from edgebench.record import Record
 from edgebench.search import run_search
 from edgebench.search.requirements import requirements_of, resolved
+from edgebench.search.reward import parse_reward
 from edgebench.search.search_messages import (
     Candidate,
     Demand,
@@ -179,6 +180,7 @@ def searching(
             "points": 6,
             "resume": False,
             "require": (),
+            "maximize": None,
         }
         params = {**DEFAULTS, **given, "out": str(tmp_path / "out"), **changes}
         said: list[str] = []
@@ -271,6 +273,8 @@ def test_what_was_explored_is_taken_up_again(searching: Searching) -> None:
         ({"names": ("smollm2-chat",)}, "generates text"),
         ({"require": ("accuracy<=0.5",)}, "accuracy is better higher"),
         ({"require": ("speed>=2",)}, "no metric 'speed'"),
+        ({"maximize": "reward(80ms)"}, "is no reward"),
+        ({"maximize": "reward(80ms,0.1)"}, "the exponent at most 0"),
         ({"backends": "ncnn"}, "ncnn runs no maps"),
     ],
 )
@@ -289,3 +293,16 @@ def test_requirements_take_the_place_of_the_workloads_limits() -> None:
     assert limits["nll"] == Demand(metric="nll", limit=0.8, better="lower")
     assert limits["accuracy_whole"].limit == 0.98
     assert [each.metric.name for each in found.costs] == ["latency.p50"]
+
+
+def test_a_reward_weighs_quality_against_latency(searching: Searching) -> None:
+    made = Made(exploration(FAST, GOOD), [verdict(GOOD.map.precision, shown=True)])
+    made.values = {FAST.map.precision: 0.821, GOOD.map.precision: 0.84}
+    report, _ = searching(
+        made, maximize="reward(3ms,-0.07)"
+    )  # a seventh slower, but 2.3 % more right
+    assert report is not None
+    assert report.deployment is not None
+    assert report.deployment.precision == GOOD.map.precision
+    assert parse_reward("reward(80ms,-0.07)").of(0.76, 80e6) == pytest.approx(0.76)
+    assert parse_reward("reward(80ms,-0.07)").of(0.76, 160e6) == pytest.approx(0.724, abs=1e-3)
