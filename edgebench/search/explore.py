@@ -124,22 +124,28 @@ class Explorer:
         return quantize_units(self.source, ranges, names) if names else self.source.model
 
 
-def explore(job: ExploreJob, say: Callable[[str], object]) -> Exploration:
-    """Raises EdgebenchError; UnsupportedError where the model has nothing to quantise."""
+def begun(job: ExploreJob, say: Callable[[str], object]) -> Explorer:
+    """The model of a job, ready to be explored. Raises EdgebenchError; UnsupportedError where it has nothing to
+    quantise."""
     from edgebench.models.quantize import quantizable
     from edgebench.preparation.prepare import subject_of
 
-    clock = time.monotonic
-    started_s = clock()
+    started_s = time.monotonic()
     say("preparing the model")
     subject = subject_of(job.prepare, say)
     source = quantizable(subject.model, recipe_named(job.recipe))
-    it = Explorer(job, subject, source, say, clock, started_s)
-    everything = _everything(it)
-    spec, ranges, errors = _calibrated(it, everything)
+    return Explorer(job, subject, source, say, time.monotonic, started_s)
+
+
+def explored(it: Explorer) -> Exploration:
+    """Times, damages and candidates. Raises UnsupportedError where fp32 itself misses a limit."""
+    spec, ranges, errors = calibrated(it, everything(it))
     facts = _with_damages(it, ranges, _timed(it, ranges))
     fp32_evaluation, fp32_tuning = _fp32_quality(it)
     candidates = _candidates(it, spec, ranges, facts, (fp32_evaluation, fp32_tuning))
+    told = (
+        type(it.evaluation).draws if it.tuning is not None else "calibration items, without labels"
+    )
     return Exploration(
         calibration=spec,
         calibration_errors=errors,
@@ -147,18 +153,16 @@ def explore(job: ExploreJob, say: Callable[[str], object]) -> Exploration:
         fp32_ms=sum(fact.fp32_us for fact in facts) / 1e3,
         fp32_evaluation=fp32_evaluation,
         fp32_tuning=fp32_tuning,
-        tuned_on=type(it.evaluation).draws
-        if it.tuning is not None
-        else "calibration items, without labels",
+        tuned_on=told,
         tuning_items=len(it.tuning) if it.tuning is not None else 0,
         evaluation_items=len(it.evaluation),
         candidates=candidates,
-        seconds=clock() - started_s,
+        seconds=it.clock() - it.started_s,
         notes=it.notes,
     )
 
 
-def _everything(it: Explorer) -> Choice:
+def everything(it: Explorer) -> Choice:
     """All groups in int8, and between them what the usual placement takes along."""
     from edgebench.search.group_costs import joined
 
@@ -166,9 +170,7 @@ def _everything(it: Explorer) -> Choice:
     return joined(it.source.units, groups, JOINERS)
 
 
-def _calibrated(
-    it: Explorer, everything: Choice
-) -> tuple[CalibrationSpec, Ranges, dict[str, float]]:
+def calibrated(it: Explorer, full: Choice) -> tuple[CalibrationSpec, Ranges, dict[str, float]]:
     """The method whose ranges leave the whole network in int8 with the least error."""
     from edgebench.models.quantize import ranges_of
 
@@ -179,7 +181,7 @@ def _calibrated(
         name = calibration_name(spec)
         it.say(f"calibrating ({name})")
         ranges = ranges_of(it.source, it.calibration, spec)
-        error = it.damage(it.session(it.quantized(ranges, everything)))
+        error = it.damage(it.session(it.quantized(ranges, full)))
         found.append((error, spec, ranges))
     _, spec, ranges = min(found, key=lambda each: each[0])
     return spec, ranges, {calibration_name(each): error for error, each, _ in found}
@@ -278,10 +280,10 @@ def _candidates(
     from edgebench.search.group_costs import tradeoff_of
 
     tradeoff = tradeoff_of(facts, it.source.units.edges)
-    judge = _Judge(it, spec, ranges, tradeoff, fp32)
+    judge = Judge(it, spec, ranges, tradeoff, fp32)
     found = [
         judge.candidate(draft)
-        for draft in drafts(tradeoff, _everything(it), it.job.points)
+        for draft in drafts(tradeoff, everything(it), it.job.points)
         if not it.past(TUNED)
     ]
     for _step in range(MAX_STEPS):
@@ -294,7 +296,7 @@ def _candidates(
 
 
 @dataclass
-class _Judge:
+class Judge:
     """Builds candidates and measures what exploring can tell of them."""
 
     it: Explorer
@@ -370,7 +372,7 @@ def main() -> int:
 
 
 def _kept(job: ExploreJob, say: Callable[[str], object]) -> Exploration:
-    found = explore(job, say)
+    found = explored(begun(job, say))
     with replacing(Path(job.state)) as partial:
         partial.write_bytes(msgspec.json.encode(found))
     return found

@@ -190,7 +190,7 @@ def _begun(request: SearchRequest, voice: Voice, budget: Budget) -> _Search:
         )
     _check_backends(request.options.backends)
     required = requirements_of(workload, request.require)
-    cell = _fp32_cell(request.options, workload)
+    cell = fp32_cell(request.options, workload)
     with budget.without("downloads"), voice.downloading() as progress:
         fetched = fetch_assets([cell], progress)
     for error in fetched.errors.values():
@@ -215,7 +215,7 @@ def _with_ort(request: SearchRequest) -> SearchRequest:
     return replace(request, options=options)
 
 
-def _fp32_cell(options: Options, workload: Workload) -> Cell:
+def fp32_cell(options: Options, workload: Workload) -> Cell:
     """The fp32 row of the first backend; further axes of the workload have their first value."""
     sets = {axis: values[:1] for axis, values in workload.matrix.axes.items()}
     sets |= parse_sets(options.sets)
