@@ -65,7 +65,7 @@ class LiteRtBackend(Backend):
     summary = "LiteRT, formerly TensorFlow Lite, on the CPU (XNNPACK)"
     capabilities = Capabilities(
         formats=("tflite",),
-        precisions=("fp32", "int8-static", "mixed", "as-is"),
+        precisions=("fp32", "int8-static", "as-is"),
         options=_OPTIONS,
     )
 
@@ -197,7 +197,7 @@ class LiteRtSession(Session):
         listed = ", ".join(f"{n} operators in {name}" for name, n in sorted(compute.items()))
         if wanted == "fp32" and set(compute) - {"fp32"}:
             raise UnsupportedError(f"fp32 was asked for, but {self._model.path.name} has {listed}")
-        if wanted.startswith(("int8", "mixed")) and not compute.get("int8"):
+        if wanted.startswith("int8") and not compute.get("int8"):
             raise UnsupportedError(
                 f"{wanted} was asked for, but {self._model.path.name} has {listed or 'none of it'}"
             )

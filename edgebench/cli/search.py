@@ -86,6 +86,13 @@ DEFAULT_POINTS = 6
     help="How many maps are measured, at most.",
 )
 @click.option(
+    "--confidence",
+    type=float,
+    default=0.95,
+    show_default=True,
+    help="Confidence with which a map must hold its limits to be offered.",
+)
+@click.option(
     "--target",
     default="2%",
     show_default=True,

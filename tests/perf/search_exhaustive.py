@@ -31,7 +31,7 @@ SECONDS_EACH = 1.0
 
 def job_of(name: str, folder: Path) -> ExploreJob:
     params = {**DEFAULTS, "names": (name,), "budget": "300s", "points": 6, "resume": False}
-    request = request_of({**params, "require": (), "maximize": None}, [])
+    request = request_of({**params, "require": (), "maximize": None, "confidence": 0.95}, [])
     [workload] = workloads_of(request.options)
     cell = fp32_cell(request.options, workload)
     paths = fetch_assets([cell]).paths

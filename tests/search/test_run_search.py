@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import msgspec
 import pytest
 
 from edgebench.api import running, voices
@@ -58,7 +59,7 @@ def candidate(groups: Sequence[str], spare: float | None, quick_ms: float) -> Ca
 
 
 FAST = candidate(GROUPS, 0.01, 3.0)
-GOOD = candidate(GROUPS[:2], 0.02, 3.5)
+GOOD = msgspec.structs.replace(candidate(GROUPS[:2], 0.02, 3.5), damage=0.05)
 BAD = candidate(GROUPS[1:], -0.2, 2.5)
 
 
@@ -106,7 +107,7 @@ class Made:
         self.jobs.append(job)
         asking.hear("at work")
         if kind is Exploration:
-            Path(job.state).write_bytes(run_search.msgspec.json.encode(self.found))
+            Path(job.state).write_bytes(msgspec.json.encode(self.found))
             return self.found
         known = {each.precision: each for each in self.verdicts}
         return Verification(
@@ -127,7 +128,7 @@ class Made:
         made = quality(value, 0.82)
         whole, nll = (0.9 if precision == "int8-static" else 1.0), 0.63
         also = [
-            run_search.msgspec.convert(
+            msgspec.convert(
                 {"metric": name, "value": v, "limit": bound, "better": better, "passed": ok},
                 type(made).__annotations__ and _limit_type(),
             )
@@ -136,7 +137,7 @@ class Made:
                 ("nll", nll, 0.7, "lower", True),
             )
         ]
-        made = run_search.msgspec.structs.replace(
+        made = msgspec.structs.replace(
             made, also=also, passed=made.passed and all(each.passed for each in also)
         )
         variant = {"precision": precision, "threads": 1, "batch": 1}
@@ -181,6 +182,7 @@ def searching(
             "resume": False,
             "require": (),
             "maximize": None,
+            "confidence": 0.95,
         }
         params = {**DEFAULTS, **given, "out": str(tmp_path / "out"), **changes}
         said: list[str] = []
@@ -273,6 +275,7 @@ def test_what_was_explored_is_taken_up_again(searching: Searching) -> None:
         ({"names": ("smollm2-chat",)}, "generates text"),
         ({"require": ("accuracy<=0.5",)}, "accuracy is better higher"),
         ({"require": ("speed>=2",)}, "no metric 'speed'"),
+        ({"confidence": 1.5}, "is not between 0.5 and 1"),
         ({"maximize": "reward(80ms)"}, "is no reward"),
         ({"maximize": "reward(80ms,0.1)"}, "the exponent at most 0"),
         ({"backends": "ncnn"}, "ncnn runs no maps"),
