@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from edgebench.errors import UnsupportedError
+from edgebench.errors import EdgebenchError, UnsupportedError, tells_of_no_memory
 from edgebench.files.atomic_write import replacing
 from edgebench.models.precision_map import CalibrationSpec, PrecisionMap
 from edgebench.models.quantization_recipes import JOINERS, recipe_named
@@ -43,6 +43,8 @@ PROFILE_ITEMS = 4
 #: Shares of the time: when profiling ends, when damages end, when tuning ends; the rest is timing.
 PROFILED, DAMAGED, TUNED = 0.25, 0.6, 0.85
 MAX_PROFILE_S, TIMING_S_EACH = 12.0, 1.5
+#: What stands for the damage of a map that cannot be run: relative errors of outputs are below it.
+REFUSED_DAMAGE = 10.0
 #: Steps of the bisection between the best map that holds on tuning items and the next one that does not.
 MAX_STEPS = 5
 
@@ -118,13 +120,22 @@ class Explorer:
 
         return output_error(self.infer(session)(self.items), self.reference)
 
+    def damage_of(self, ranges: Ranges, names: Collection[str]) -> float:
+        """The damage of some units in int8; that of a file that the runtime refuses is beyond all others."""
+        try:
+            return self.damage(self.session(self.quantized(ranges, names)))
+        except Exception as error:
+            if tells_of_no_memory(error):
+                raise
+            return REFUSED_DAMAGE
+
     def quantized(self, ranges: Ranges, names: Collection[str]) -> ModelProto:
         from edgebench.models.quantize import quantize_units
 
         return quantize_units(self.source, ranges, names) if names else self.source.model
 
 
-def begun(job: ExploreJob, say: Callable[[str], object]) -> Explorer:
+def begun(job: ExploreJob, say: Callable[[str], object], recipe: str) -> Explorer:
     """The model of a job, ready to be explored. Raises EdgebenchError; UnsupportedError where it has nothing to
     quantise."""
     from edgebench.models.quantize import quantizable
@@ -133,7 +144,7 @@ def begun(job: ExploreJob, say: Callable[[str], object]) -> Explorer:
     started_s = time.monotonic()
     say("preparing the model")
     subject = subject_of(job.prepare, say)
-    source = quantizable(subject.model, recipe_named(job.recipe))
+    source = quantizable(subject.model, recipe_named(recipe))
     return Explorer(job, subject, source, say, time.monotonic, started_s)
 
 
@@ -229,7 +240,7 @@ def _with_damages(it: Explorer, ranges: Ranges, facts: Sequence[UnitFacts]) -> l
                 "they count as the worst"
             )
             break
-        damages[name] = it.damage(it.session(it.quantized(ranges, [name])))
+        damages[name] = it.damage_of(ranges, [name])
     kinds: dict[str, list[str]] = {}
     for fact in facts:
         if fact.joiner:
@@ -238,7 +249,7 @@ def _with_damages(it: Explorer, ranges: Ranges, facts: Sequence[UnitFacts]) -> l
         if it.past(DAMAGED):
             break
         it.say(f"damage of {len(names)} x {op}")
-        together = it.damage(it.session(it.quantized(ranges, names)))
+        together = it.damage_of(ranges, names)
         damages |= dict.fromkeys(names, together / math.sqrt(len(names)))
     return [msgspec.structs.replace(fact, damage=damages.get(fact.name)) for fact in facts]
 
@@ -345,7 +356,7 @@ class Judge:
         return PrecisionMap(
             model_sha256=job.prepare.source_sha256,
             workload=job.workload,
-            recipe=job.recipe,
+            recipe=self.it.source.recipe.name,
             calibration=self.spec,
             groups={
                 unit.name: "int8" if unit.name in choice else "fp32"
@@ -371,8 +382,23 @@ def main() -> int:
     return answer_job(ExploreJob, _kept)
 
 
+def explored_by_any(job: ExploreJob, say: Callable[[str], object]) -> Exploration:
+    """By the first recipe that the quantizer can do. Raises EdgebenchError, or what the last one raised."""
+    *others, last = job.recipes
+    for recipe in others:
+        try:
+            return explored(begun(job, say, recipe))
+        except EdgebenchError:
+            raise
+        except Exception as error:
+            if tells_of_no_memory(error):
+                raise
+            say(f"recipe {recipe} cannot be done: {type(error).__name__}")
+    return explored(begun(job, say, last))
+
+
 def _kept(job: ExploreJob, say: Callable[[str], object]) -> Exploration:
-    found = explored(begun(job, say))
+    found = explored_by_any(job, say)
     with replacing(Path(job.state)) as partial:
         partial.write_bytes(msgspec.json.encode(found))
     return found

@@ -252,12 +252,11 @@ def _explored(it: _Search) -> Exploration:
 
 
 def _explore_job(it: _Search) -> ExploreJob:
-    recipe = recipes_for(it.cell.backend)[-1]
     job = ExploreJob(
         prepare=it.prepare,
         workload=it.workload.name,
         demands=it.required.demands,
-        recipe=recipe.name,
+        recipes=[recipe.name for recipe in reversed(recipes_for(it.cell.backend))],
         calibrations=list(CALIBRATIONS),
         backend=it.cell.backend_spec,
         options=dict(it.cell.options),

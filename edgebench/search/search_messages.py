@@ -31,7 +31,7 @@ class ExploreJob(msgspec.Struct, frozen=True, kw_only=True):
     prepare: PrepareJob
     workload: str
     demands: list[Demand]
-    recipe: str
+    recipes: list[str]  # the first that ONNX Runtime's quantiser can do is taken
     calibrations: list[CalibrationSpec]
     backend: str  # whose operators are timed
     options: dict[str, Scalar]

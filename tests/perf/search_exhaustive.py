@@ -39,7 +39,7 @@ def job_of(name: str, folder: Path) -> ExploreJob:
         prepare=prepare_job(cell, request.options.settings, assets.cache_dir(), paths),
         workload=name,
         demands=requirements_of(workload, ()).demands,
-        recipe="u8s8/1",
+        recipes=["u8s8/1"],
         calibrations=list(CALIBRATIONS),
         backend="ort",
         options=dict(cell.options),
@@ -64,7 +64,7 @@ def best(found: list[Candidate], times: dict[str, float]) -> Candidate:
 
 def compared(name: str, folder: Path) -> str:
     """The search and all maps of one workload, timed in the same turns."""
-    it = exploring.begun(job_of(name, folder), lambda step: None)
+    it = exploring.begun(job_of(name, folder), lambda step: None, "u8s8/1")
     mine = exploring.explored(it)
     spec, ranges, _ = exploring.calibrated(it, exploring.everything(it))
     tradeoff = tradeoff_of(mine.units, it.source.units.edges)

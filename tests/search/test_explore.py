@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
 from edgebench.assets import file_sha256
 from edgebench.errors import UnsupportedError
+from edgebench.models import quantize
 from edgebench.models.onnx_file import load_model, precision_census, save_model
 from edgebench.models.precision_map import CalibrationSpec, keep_map
 from edgebench.operator_times import OperatorTime, Profile
@@ -54,7 +56,7 @@ def exploring(job: PrepareJob, floor: float = 0.5, **changes: Any) -> ExploreJob
         prepare=job,
         workload="small",
         demands=[Demand(metric="agreement", limit=floor, better="higher", **changes)],
-        recipe="u8s8/1",
+        recipes=["u8s8/1"],
         calibrations=[CalibrationSpec(), CalibrationSpec(method="percentile", percentile=99.9)],
         backend="ort",
         options={"threads": 1},
@@ -68,7 +70,7 @@ def exploring(job: PrepareJob, floor: float = 0.5, **changes: Any) -> ExploreJob
 @pytest.mark.usefixtures("in_no_time")
 def test_a_network_is_explored_and_its_maps_verified(job: PrepareJob) -> None:
     steps: list[str] = []
-    found = explore.explored(explore.begun(exploring(job), steps.append))
+    found = explore.explored_by_any(exploring(job), steps.append)
     assert [unit.op for unit in found.units] == ["Conv", "Gemm"]
     assert all(unit.timed and unit.fp32_us > 0 and unit.int8_us > 0 for unit in found.units)
     assert all(0 < (unit.damage or 0) < 0.2 for unit in found.units)
@@ -115,7 +117,7 @@ def test_a_floor_above_fp32_itself_is_told(job: PrepareJob) -> None:
     with pytest.raises(
         UnsupportedError, match=r"fp32 itself has agreement 1, beyond the limit 1\.1"
     ):
-        explore.explored(explore.begun(exploring(job, floor=1.1), lambda step: None))
+        explore.explored_by_any(exploring(job, floor=1.1), lambda step: None)
 
 
 def test_a_limit_near_fp32_takes_further_draws_and_may_stay_unshown(job: PrepareJob) -> None:
@@ -188,7 +190,7 @@ def operator(kind: str, nodes: tuple[str, ...], times_ns: list[int]) -> Operator
 
 
 def test_units_take_the_operators_that_stand_for_their_nodes(job: PrepareJob) -> None:
-    it = explore.begun(exploring(job), lambda step: None)
+    it = explore.begun(exploring(job), lambda step: None, "u8s8/1")
     conv, gemm = it.source.units.units
     profile = Profile(
         operators=(
@@ -203,3 +205,20 @@ def test_units_take_the_operators_that_stand_for_their_nodes(job: PrepareJob) ->
     times = group_costs.unit_times(it.source.units, profile)
     assert times[conv.name] == pytest.approx(4.0, abs=0.01)
     assert times[gemm.name] is None
+
+
+@pytest.mark.usefixtures("in_no_time")
+def test_the_next_recipe_is_taken_where_the_quantizer_fails(
+    job: PrepareJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = quantize.quantize_units
+
+    def failing(source: Any, ranges: Any, names: Any) -> Any:
+        if source.recipe.name == "u8s8-wide/1":
+            raise KeyError("a tensor without a range")
+        return real(source, ranges, names)
+
+    monkeypatch.setattr(quantize, "quantize_units", failing)
+    asked = msgspec.structs.replace(exploring(job), recipes=["u8s8-wide/1", "u8s8/1"])
+    found = explore.explored_by_any(asked, lambda step: None)
+    assert {each.map.recipe for each in found.candidates} == {"u8s8/1"}
