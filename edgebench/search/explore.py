@@ -42,6 +42,10 @@ ERROR_ITEMS = 8  # whose outputs tell the damage of a map
 PROFILE_ITEMS = 4
 #: Shares of the time: when profiling ends, when damages end, when tuning ends; the rest is timing.
 PROFILED, DAMAGED, TUNED = 0.25, 0.6, 0.85
+#: Methods that keep histograms take so many times as long as the lowest and highest values.
+HISTOGRAM_FACTOR = 5.0
+#: Candidates that are built however little time there is.
+MIN_DRAFTS = 3
 MAX_PROFILE_S, TIMING_S_EACH = 12.0, 1.5
 #: What stands for the damage of a map that cannot be run: relative errors of outputs are below it.
 REFUSED_DAMAGE = 10.0
@@ -186,11 +190,13 @@ def calibrated(it: Explorer, full: Choice) -> tuple[CalibrationSpec, Ranges, dic
     from edgebench.models.quantize import ranges_of
 
     found: list[tuple[float, CalibrationSpec, Ranges]] = []
+    begun_s, end_s = it.clock(), it.started_s + PROFILED * it.job.time_s
     for spec in it.job.calibrations:
-        if found and it.past(PROFILED / 2):
-            break
-        name = calibration_name(spec)
-        it.say(f"calibrating ({name})")
+        each_s = (it.clock() - begun_s) / max(1, len(found))
+        if found and it.clock() + HISTOGRAM_FACTOR * each_s > end_s:
+            it.notes.append(f"there was no time to calibrate by {calibration_name(spec)}")
+            continue
+        it.say(f"calibrating ({calibration_name(spec)})")
         ranges = ranges_of(it.source, it.calibration, spec)
         error = it.damage(it.session(it.quantized(ranges, full)))
         found.append((error, spec, ranges))
@@ -292,11 +298,10 @@ def _candidates(
 
     tradeoff = tradeoff_of(facts, it.source.units.edges)
     judge = Judge(it, spec, ranges, tradeoff, fp32)
-    found = [
-        judge.candidate(draft)
-        for draft in drafts(tradeoff, everything(it), it.job.points)
-        if not it.past(TUNED)
-    ]
+    found: list[Candidate] = []
+    for draft in drafts(tradeoff, everything(it), it.job.points):
+        if len(found) < MIN_DRAFTS or not it.past(TUNED):
+            found.append(judge.candidate(draft))
     for _step in range(MAX_STEPS):
         judged = [Judged(each.map.quantized, each.spare) for each in found]
         draft = None if it.past(TUNED) else between(tradeoff, judged)

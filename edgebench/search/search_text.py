@@ -34,7 +34,7 @@ _WORDS = {
 _LEGEND = (
     "* on the front of latency, memory and quality; limits: safe: hold on test items with the stated confidence; "
     "not shown: hold, but too few items show it; missed: miss on the workload's items; missed (tuning): miss on "
-    "tuning items; not tested: a faster one is safe"
+    "tuning items; not tested: not among the first to choose"
 )
 
 
