@@ -304,10 +304,10 @@ def _candidates(
             found.append(judge.candidate(draft))
     for _step in range(MAX_STEPS):
         judged = [Judged(each.map.quantized, each.spare) for each in found]
-        draft = None if it.past(TUNED) else between(tradeoff, judged)
-        if draft is None:
+        further = None if it.past(TUNED) else between(tradeoff, judged)
+        if further is None:
             break
-        found.append(judge.candidate(draft))
+        found.append(judge.candidate(further))
     return judge.timed(found)
 
 

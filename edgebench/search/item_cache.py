@@ -40,5 +40,6 @@ def remembering(task: Task) -> Task:
             kept_bytes += sum(array.nbytes for array in feeds.values())
         return feeds
 
-    task.raw, task.preprocess = raw, preprocess  # type: ignore[method-assign]
+    task.raw = raw  # type: ignore[method-assign]
+    task.preprocess = preprocess  # type: ignore[method-assign,assignment]
     return task

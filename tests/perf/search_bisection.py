@@ -32,8 +32,8 @@ def bisected(damages: Mapping[str, float], holds: Callable[[Choice], bool]) -> t
 
 
 def rank_correlation(first: list[float], second: list[float]) -> float:
-    ranks = [np.argsort(np.argsort(values)) for values in (first, second)]
-    return float(np.corrcoef(*ranks)[0, 1])
+    mine, theirs = (np.argsort(np.argsort(values)) for values in (first, second))
+    return float(np.corrcoef(mine, theirs)[0, 1])
 
 
 def told(found: Exploration) -> None:
@@ -51,7 +51,7 @@ def told(found: Exploration) -> None:
     groups = {u.name: u.damage or 0.0 for u in found.units if not u.joiner}
 
     def holds(choice: Choice) -> bool:
-        return sum(groups[name] ** 2 for name in choice) ** 0.5 <= limit
+        return sum(groups[name] ** 2 for name in choice) <= limit**2
 
     choice, asked = bisected(groups, holds)
     gain = sum(u.fp32_us - u.int8_us for u in found.units if u.name in choice)

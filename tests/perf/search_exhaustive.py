@@ -15,14 +15,14 @@ from math import inf
 from pathlib import Path
 
 from edgebench import assets
-from edgebench.api.run_options import DEFAULTS
+from edgebench.api.run_options import DEFAULTS, workloads_of
 from edgebench.measure.targets import fetch_assets, prepare_job
 from edgebench.models.quantization_recipes import JOINERS
 from edgebench.search import explore as exploring
 from edgebench.search.candidates import Draft
 from edgebench.search.group_costs import joined, tradeoff_of
 from edgebench.search.requirements import requirements_of
-from edgebench.search.run_search import CALIBRATIONS, fp32_cell, request_of, workloads_of
+from edgebench.search.run_search import CALIBRATIONS, fp32_cell, request_of
 from edgebench.search.search_messages import Candidate, ExploreJob
 from edgebench.search.sessions import times_in_turns
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,13 @@ import pytest
 
 from edgebench.api import running, voices
 from edgebench.api.run_options import DEFAULTS, Options
+from edgebench.backend import Scalar
 from edgebench.definitions.workload_loader import load_workloads
 from edgebench.errors import EdgebenchError, UsageError
 from edgebench.measure import targets
 from edgebench.models.precision_map import CalibrationSpec, PrecisionMap
 from edgebench.planning.settings import parse_sets
+from edgebench.preparation.preparation_messages import PrepareJob
 from edgebench.record import Record
 from edgebench.search import run_search
 from edgebench.search.requirements import requirements_of, resolved
@@ -140,7 +143,7 @@ class Made:
         made = msgspec.structs.replace(
             made, also=also, passed=made.passed and all(each.passed for each in also)
         )
-        variant = {"precision": precision, "threads": 1, "batch": 1}
+        variant: dict[str, Scalar] = {"precision": precision, "threads": 1, "batch": 1}
         return record(
             variant, workload="file-typing", p50=times[precision] * 1e6, quality=made,
             seed=len(precision), effective=None,
@@ -166,9 +169,7 @@ def searching(
     monkeypatch.setattr(targets.Fetched, "paths", paths, raising=False)
 
     def prepared(cell: Any, settings: Any, cache: Path, _: Any) -> Any:
-        return targets.PrepareJob(
-            task="file_typing", source="m", source_sha256="0" * 64, cache=str(cache)
-        )
+        return PrepareJob(task="file_typing", source="m", source_sha256="0" * 64, cache=str(cache))
 
     monkeypatch.setattr(run_search, "prepare_job", prepared)
 
@@ -187,9 +188,7 @@ def searching(
         params = {**DEFAULTS, **given, "out": str(tmp_path / "out"), **changes}
         said: list[str] = []
         request = run_search.request_of(params, ["edgebench", "search"])
-        found = run_search.search(
-            request, voices.voice_of(said.append), run_search.time.monotonic()
-        )
+        found = run_search.search(request, voices.voice_of(said.append), time.monotonic())
         return found.report, said
 
     return search
@@ -309,3 +308,16 @@ def test_a_reward_weighs_quality_against_latency(searching: Searching) -> None:
     assert report.deployment.precision == GOOD.map.precision
     assert parse_reward("reward(80ms,-0.07)").of(0.76, 80e6) == pytest.approx(0.76)
     assert parse_reward("reward(80ms,-0.07)").of(0.76, 160e6) == pytest.approx(0.724, abs=1e-3)
+
+
+def test_each_tested_map_has_less_damage_than_the_last(searching: Searching) -> None:
+    twin = msgspec.structs.replace(
+        candidate(GROUPS[:1], 0.02, 3.2), damage=0.1
+    )  # as bad as FAST, slower
+    made = Made(exploration(FAST, twin, GOOD), [verdict(GOOD.map.precision, shown=True)])
+    report, _ = searching(made)
+    assert report is not None
+    asked = made.jobs[1].precisions
+    assert FAST.map.precision in asked
+    assert GOOD.map.precision in asked
+    assert twin.map.precision not in asked
