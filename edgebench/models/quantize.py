@@ -31,7 +31,7 @@ from edgebench.models.onnx_file import (
 )
 from edgebench.models.operator_groups import Units, units_of
 from edgebench.models.precision_map import CalibrationSpec, PrecisionMap
-from edgebench.models.quantization_recipes import Recipe, recipe_named
+from edgebench.models.quantization_recipes import Recipe
 from edgebench.text.did_you_mean import did_you_mean
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
     from edgebench.task import Feeds
 
-    #: What calibration found of every tensor, as the quantizer takes it.
-    Ranges = Any
+#: Tensor -> the lowest and the highest value that calibration found for it.
+Ranges = Mapping[str, tuple[float, float]]
 
 #: At most so many calibration items are read from a task.
 CALIBRATION_ITEMS = 64
@@ -134,6 +134,7 @@ def ranges_of(
     source: Quantizable, calibration: Iterable[Feeds], spec: CalibrationSpec, batch: int = 1
 ) -> Ranges:
     """The ranges of every tensor over the calibration items, found once for all maps."""
+    import numpy as np
     from onnxruntime.quantization import CalibrationMethod, create_calibrator
 
     methods = {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile"}
@@ -149,7 +150,24 @@ def ranges_of(
             extra_options=extra,
         )
         calibrator.collect_data(_reader(batches))
-        return calibrator.compute_data()
+        found = calibrator.compute_data()
+    return {
+        name: (float(np.min(data.lowest)), float(np.max(data.highest)))
+        for name, data in found.items()
+    }
+
+
+def _tensors_data(ranges: Ranges) -> Any:
+    """The ranges as the quantizer takes them: anew each time, since it changes some of them."""
+    import numpy as np
+    from onnxruntime.quantization import CalibrationMethod
+    from onnxruntime.quantization.calibrate import TensorData, TensorsData
+
+    data = {
+        name: TensorData(lowest=np.array(low, np.float32), highest=np.array(high, np.float32))
+        for name, (low, high) in ranges.items()
+    }
+    return TensorsData(CalibrationMethod.MinMax, data)
 
 
 def quantize_units(source: Quantizable, ranges: Ranges, names: Collection[str]) -> ModelProto:
@@ -168,7 +186,7 @@ def quantize_units(source: Quantizable, ranges: Ranges, names: Collection[str]) 
             weights_need_reduced_range(),
             weight_qType=QuantType.QInt8,
             activation_qType=QuantType.QUInt8 if recipe.activation == "uint8" else QuantType.QInt8,
-            tensors_range=ranges,
+            tensors_range=_tensors_data(ranges),
             nodes_to_quantize=source.units.nodes_of(names),
             nodes_to_exclude=[],
             op_types_to_quantize=list(recipe.operators),
@@ -184,12 +202,9 @@ def quantize_units(source: Quantizable, ranges: Ranges, names: Collection[str]) 
     return quantized
 
 
-def quantize_mixed(
-    model: ModelProto, calibration: Iterable[Feeds], batch: int, wanted: PrecisionMap
-) -> ModelProto:
+def quantize_mixed(source: Quantizable, ranges: Ranges, wanted: PrecisionMap) -> ModelProto:
     """The model as a precision map wants it. Raises UsageError for a group that it has not, and
     UnsupportedError where the map leaves everything in fp32."""
-    source = quantizable(model, recipe_named(wanted.recipe))
     known = source.units.names
     for name in wanted.groups:
         if name not in known:
@@ -202,7 +217,6 @@ def quantize_mixed(
         raise UnsupportedError(
             "the precision map leaves every group in fp32", "--set precision=fp32"
         )
-    ranges = ranges_of(source, calibration, wanted.calibration, batch)
     return quantize_units(source, ranges, wanted.quantized)
 
 

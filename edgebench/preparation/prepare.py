@@ -33,7 +33,8 @@ from edgebench.errors import EdgebenchError, UnsupportedError, UsageError, tells
 from edgebench.generation import Watched
 from edgebench.installed_packages import installed_version
 from edgebench.models.file_kind import check_arrived, check_mark
-from edgebench.models.precision_map import MIXED, is_mixed, kept_map
+from edgebench.models.precision_map import MIXED, CalibrationSpec, is_mixed, kept_map
+from edgebench.models.quantization_recipes import recipe_named
 from edgebench.preparation.built_model_cache import Cache, Made
 from edgebench.preparation.preparation_messages import (
     NO_TIME_FOR_REFERENCE,
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
 
     from edgebench.models.onnx_file import OpenAxesError
     from edgebench.models.open_axes import Shapes
+    from edgebench.models.quantize import Quantizable, Ranges
     from edgebench.preparation.parity_tolerance import Run
     from edgebench.task import Feeds, Outputs, Task
 
@@ -447,6 +449,7 @@ def _mixed(job: PrepareJob, store: Cache, fixed: _Model, single: _Model) -> _Mod
             f"{wanted.model_sha256[:12]}, this one {job.source_sha256[:12]}",
             "give a map of this model: `edgebench search` finds one",
         )
+    ranges_of = _ranger(job, store, fixed, single)
     key = {
         "step": MIXED,
         "map": job.precision,
@@ -459,12 +462,43 @@ def _mixed(job: PrepareJob, store: Cache, fixed: _Model, single: _Model) -> _Mod
 
     def make(folder: Path) -> Made:
         start = time.perf_counter()
-        calibration = _task(job, single).calibration()
-        model = quantize.quantize_mixed(_foldable(fixed), calibration, job.batch, wanted)
+        source = quantize.quantizable(_foldable(fixed), recipe_named(wanted.recipe))
+        ranges = ranges_of(wanted.calibration, source)
+        model = quantize.quantize_mixed(source, ranges, wanted)
         onnx_file.save_model(model, folder / _MODEL, keep_opset=True)
         return _facts(folder / _MODEL, (fixed.build_s or 0.0) + time.perf_counter() - start)
 
     return _from_entry(*store.get(key, make))
+
+
+Ranger = Callable[[CalibrationSpec, "Quantizable"], "Ranges"]
+
+
+def _ranger(job: PrepareJob, store: Cache, fixed: _Model, single: _Model) -> Ranger:
+    """Finds the ranges of every tensor, once for all maps of a model, a recipe and a way to calibrate."""
+    from edgebench.models import quantize
+
+    def ranges_of(spec: CalibrationSpec, source: Quantizable) -> Ranges:
+        key = {
+            "step": "calibrate",
+            "model": fixed.sha256,
+            "recipe": source.recipe.name,
+            "method": msgspec.to_builtins(spec),
+            "calibration": _task_identity(job),
+            "batch": job.batch,
+            **_made_by(),
+        }
+
+        def make(folder: Path) -> Made:
+            calibration = _task(job, single).calibration()
+            return Made(
+                facts={"ranges": dict(quantize.ranges_of(source, calibration, spec, job.batch))}
+            )
+
+        _, facts = store.get(key, make)
+        return {name: (float(low), float(high)) for name, (low, high) in facts["ranges"].items()}
+
+    return ranges_of
 
 
 @dataclass(frozen=True)
@@ -474,15 +508,15 @@ class Subject:
     model: ModelProto
     fp32_path: Path
     task: Callable[[int], Task]  # by the number of the draw of items
-    identity: dict[str, Any]  # what its calibration follows from
+    ranges: Ranger
 
 
 def subject_of(job: PrepareJob, say: Say = lambda step: None) -> Subject:
     """The fp32 model of a job, ready for the quantizer. Raises EdgebenchError as `prepare` does."""
     store = Cache(Path(job.cache) / "models" / job.source_sha256[:SOURCE_DIGITS], say)
     single = _fixed(job, store, _built(job, store), batch=1)
-    identity = {"model": single.sha256, **_task_identity(job), **_made_by()}
-    return Subject(_foldable(single), single.path, lambda draw: _task(job, single, draw), identity)
+    ranger = _ranger(job, store, single, single)
+    return Subject(_foldable(single), single.path, lambda draw: _task(job, single, draw), ranger)
 
 
 def _foldable(fixed: _Model) -> ModelProto:

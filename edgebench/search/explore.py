@@ -187,8 +187,6 @@ def everything(it: Explorer) -> Choice:
 
 def calibrated(it: Explorer, full: Choice) -> tuple[CalibrationSpec, Ranges, dict[str, float]]:
     """The method whose ranges leave the whole network in int8 with the least error."""
-    from edgebench.models.quantize import ranges_of
-
     found: list[tuple[float, CalibrationSpec, Ranges]] = []
     begun_s, end_s = it.clock(), it.started_s + PROFILED * it.job.time_s
     for spec in it.job.calibrations:
@@ -197,7 +195,7 @@ def calibrated(it: Explorer, full: Choice) -> tuple[CalibrationSpec, Ranges, dic
             it.notes.append(f"there was no time to calibrate by {calibration_name(spec)}")
             continue
         it.say(f"calibrating ({calibration_name(spec)})")
-        ranges = ranges_of(it.source, it.calibration, spec)
+        ranges = it.subject.ranges(spec, it.source)
         error = it.damage(it.session(it.quantized(ranges, full)))
         found.append((error, spec, ranges))
     _, spec, ranges = min(found, key=lambda each: each[0])

@@ -42,6 +42,13 @@ def images(count: int) -> Iterator[dict[str, Any]]:
         yield {"image": rng.normal(0, 1, (1, 3, 8, 8)).astype(np.float32)}
 
 
+def mixed(wanted: PrecisionMap) -> Any:
+    source = quantize.quantizable(frozen(), RECIPES["u8s8/1"])
+    return quantize.quantize_mixed(
+        source, quantize.ranges_of(source, images(8), wanted.calibration), wanted
+    )
+
+
 def frozen() -> Any:
     model = models.convolution()
     return onnx_file.freeze(model, onnx_file.resolve_shapes(model, {}, 1))
@@ -132,7 +139,7 @@ def test_only_the_groups_of_a_map_become_int8() -> None:
     sizes = []
     for chosen in (names[:1], names[1:], names):
         wanted = a_map(groups=dict.fromkeys(chosen, "int8"))
-        model = quantize.quantize_mixed(frozen(), images(8), 1, wanted)
+        model = mixed(wanted)
         _, weights = onnx_file.precision_census(model)
         sizes.append(weights["int8"])
     conv, gemm, both = sizes  # with the zero points of some scales
@@ -145,13 +152,13 @@ def test_a_group_that_is_not_there_is_told_with_its_nearest() -> None:
     source = quantize.quantizable(frozen(), RECIPES["u8s8/1"])
     near = f"{source.units.names[0]}x"
     with pytest.raises(UsageError, match=rf"no group of this model.*{source.units.names[0]}"):
-        quantize.quantize_mixed(frozen(), images(4), 1, a_map(groups={near: "int8"}))
+        mixed(a_map(groups={near: "int8"}))
 
 
 def test_maps_and_models_without_anything_to_quantise_are_told() -> None:
     name = quantize.quantizable(frozen(), RECIPES["u8s8/1"]).units.names[0]
     with pytest.raises(UnsupportedError, match="leaves every group in fp32"):
-        quantize.quantize_mixed(frozen(), images(4), 1, a_map(groups={name: "fp32"}))
+        mixed(a_map(groups={name: "fp32"}))
     with pytest.raises(UnsupportedError, match="no operator with constant weights"):
         quantize.quantizable(models.two_sequences(), RECIPES["u8s8/1"])
 
@@ -160,3 +167,14 @@ def test_recipes_fit_the_backend_and_the_machine() -> None:
     assert recipes_for("litert")[0].symmetric
     assert recipes_for("ort", "aarch64")[0].activation == "int8"
     assert recipes_for("ort", "x86_64")[0].activation == "uint8"
+
+
+def test_quantising_one_map_leaves_the_ranges_of_the_next() -> None:
+    source = quantize.quantizable(frozen(), RECIPES["u8s8/1"])
+    ranges = quantize.ranges_of(source, images(8), CalibrationSpec())
+    before = dict(ranges)
+    names = source.units.names
+    first = quantize.quantize_units(source, ranges, names[:1]).SerializeToString()
+    quantize.quantize_units(source, ranges, names)
+    assert ranges == before
+    assert quantize.quantize_units(source, ranges, names[:1]).SerializeToString() == first
