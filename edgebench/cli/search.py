@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgebench.errors import EdgebenchError, ExitCode
+from edgebench.errors import EdgebenchError, ExitCode, UsageError
 from edgebench.files.json_lines import write_json
 from edgebench.processes.signals import ended_by
 from edgebench.text.plain_text import say
+
+if TYPE_CHECKING:
+    from edgebench.api.running import Outcome
+    from edgebench.search.search_report import SearchReport
 
 #: Time of a search where nobody says another.
 DEFAULT_BUDGET = "5min"
@@ -32,6 +37,11 @@ DEFAULT_POINTS = 6
     "--model",
     type=click.Path(exists=True, dir_okay=False),
     help="Search this ONNX file; with --task by your own metric, else by its outputs against fp32.",
+)
+@click.option(
+    "--models",
+    metavar="FILE,...",
+    help="Search these ONNX files of one task together: models that are dominated for sure get no more time.",
 )
 @click.option(
     "--shape",
@@ -140,29 +150,69 @@ def command(**params: Any) -> int:
     Exit codes: 0 a safe deployment was found; 1 none is faster and holds the limits; 2 wrong option or model; 6 a
     file is missing; 7 results cannot be written; 130 interrupted.
     """
-    from edgebench.api.run_options import DEFAULTS
+    from edgebench.api.run_defaults import DEFAULTS
     from edgebench.api.voices import to_stderr
-    from edgebench.search.run_search import Found, request_of, search
-    from edgebench.search.search_text import render
+    from edgebench.search.run_search import request_of, search
 
     started_s = time.monotonic()
-    form = params.pop("form")
-    request = request_of({**DEFAULTS, **params}, ["edgebench", *sys.argv[1:]])
-    found: Found = search(request, to_stderr(), started_s)
+    form, models = params.pop("form"), params.pop("models")
+    params = {**DEFAULTS, **params}
+    asked = ["edgebench", *sys.argv[1:]]
+    if models is not None:
+        return _family(params, models, form, started_s)
+    found = search(request_of(params, asked), to_stderr(), started_s)
     if found.report is None:
-        return _unfinished(found)
-    if form == "json":
-        write_json(found.report, sys.stdout)
-    else:
-        render(found.report, sys.stdout)
-    if found.report.results is not None:
-        say(f"results: {found.report.results}")
+        return _unfinished(found.outcome)
+    _show(found.report, form)
     return ExitCode.OK if found.report.chosen is not None else ExitCode.CELL_FAILED
 
 
-def _unfinished(found: Any) -> int:
+def _show(report: SearchReport, form: str) -> None:
+    from edgebench.search.search_text import render
+
+    if form == "json":
+        write_json(report, sys.stdout)
+    else:
+        render(report, sys.stdout)
+    if report.results is not None:
+        say(f"results: {report.results}")
+
+
+def _family(params: dict[str, Any], models: str, form: str, started_s: float) -> int:
+    """Several models of one task under one budget."""
+    from edgebench.api.voices import to_stderr
+    from edgebench.search.model_family import search_family
+    from edgebench.search.run_search import request_of
+
+    paths = [text.strip() for text in models.split(",") if text.strip()]
+    if params["model"] is not None or params["names"] or len(paths) < 2:
+        raise UsageError(
+            "--models takes two files or more, and no workload and no --model beside it",
+            "write it like --models a.onnx,b.onnx --task my_task.py:MyTask",
+        )
+    for path in paths:
+        if not Path(path).is_file():
+            raise UsageError(f"--models: no file {path}")
+    asked = ["edgebench", *sys.argv[1:]]
+    requests = [request_of({**params, "model": path}, asked) for path in paths]
+    family = search_family(requests, to_stderr(), started_s)
+    for report in family.reports:
+        _show(report, form)
+    if len(family.reports) < len(family.found):
+        return _unfinished(family.found[-1].outcome)
+    if family.chosen is None:
+        say("edgebench: no deployment of any model is offered")
+        return ExitCode.CELL_FAILED
+    best = family.found[family.chosen].report
+    assert best is not None
+    say(
+        f"best of {len(paths)} models: {best.title}, {best.deployment and best.deployment.precision}"
+    )
+    return ExitCode.OK
+
+
+def _unfinished(outcome: Outcome | None) -> int:
     """The last words of a search whose measuring was stopped."""
-    outcome = found.outcome
     kept = (
         ""
         if outcome is None or outcome.file is None

@@ -33,6 +33,13 @@ from edgebench.planning.cells import DEFAULT_BACKEND, Cell, plan
 from edgebench.planning.settings import parse_sets
 from edgebench.preparation.preparation_messages import PrepareJob
 from edgebench.search.children import Asking, ask_child
+from edgebench.search.choosing import (
+    by_reward,
+    deployable,
+    holds,
+    standings_of,
+    worth_testing,
+)
 from edgebench.search.requirements import Requirements, requirements_of
 from edgebench.search.requirements import resolved as resolved_demands
 from edgebench.search.reward import Reward, parse_reward
@@ -49,10 +56,8 @@ from edgebench.search.search_messages import (
 from edgebench.search.search_picture import svg
 from edgebench.search.search_report import (
     SearchReport,
-    Standing,
     float_groups,
     map_of,
-    quality_of,
     search_rows,
 )
 
@@ -61,8 +66,6 @@ BASELINES = ("fp32", "int8-dynamic", "int8-static")
 #: Shares of the budget: for exploring, and for measuring; what is left shows the quality of the chosen map.
 EXPLORING, MEASURING = 0.4, 0.42
 MIN_VERIFY_S = 10.0
-#: Maps whose quality is tested at most; the risk of offering one that does not hold is shared among them.
-MAX_TESTED = 4
 CONFIDENCE = 0.95
 CALIBRATIONS = (
     CalibrationSpec(),
@@ -88,7 +91,7 @@ class SearchRequest:
 
 
 @dataclass
-class _Search:
+class Search:
     """The state of a search."""
 
     request: SearchRequest
@@ -135,6 +138,13 @@ def left_text(seconds: float) -> str:
     return f"{minutes}:{rest:02d} left"
 
 
+def confidence_of(value: float) -> float:
+    """Raises UsageError for one that nothing can have."""
+    if not 0.5 < value < 1:
+        raise UsageError(f"--confidence {value:g} is not between 0.5 and 1", "say 0.95")
+    return value
+
+
 def request_of(params: Mapping[str, Any], command: Sequence[str]) -> SearchRequest:
     """The options of the command, checked. Raises UsageError."""
     sets = parse_sets(params["sets"])
@@ -170,9 +180,12 @@ def request_of(params: Mapping[str, Any], command: Sequence[str]) -> SearchReque
 
 def search(request: SearchRequest, voice: Voice, started_s: float) -> Found:
     """Searches one workload. Raises EdgebenchError where it cannot begin, or exploring fails."""
-    budget = Budget(request.budget_s, started_s)
-    it = _begun(request, voice, budget)
-    exploration = _explored(it)
+    it = begun(request, voice, Budget(request.budget_s, started_s))
+    return finished(it, explored(it))
+
+
+def finished(it: Search, exploration: Exploration) -> Found:
+    """Measures and tests what exploring found."""
     it.fp32_evaluation = exploration.fp32_evaluation
     outcome = _measured(it, exploration)
     if outcome.stopped is not None or not outcome.records:
@@ -180,7 +193,7 @@ def search(request: SearchRequest, voice: Voice, started_s: float) -> Found:
     return Found(_reported(it, exploration, outcome), outcome)
 
 
-def _begun(request: SearchRequest, voice: Voice, budget: Budget) -> _Search:
+def begun(request: SearchRequest, voice: Voice, budget: Budget) -> Search:
     """The workload with its files. Raises UsageError for what cannot be searched."""
     [workload] = workloads_of(request.options)
     if not request.options.backends:
@@ -198,7 +211,7 @@ def _begun(request: SearchRequest, voice: Voice, budget: Budget) -> _Search:
     for error in fetched.errors.values():
         raise error
     job = prepare_job(cell, request.options.settings, assets.cache_dir(), fetched.paths)
-    return _Search(request, voice, budget, workload, cell, job, required)
+    return Search(request, voice, budget, workload, cell, job, required)
 
 
 def _check_backends(names: Sequence[str]) -> None:
@@ -235,7 +248,7 @@ def fp32_cell(options: Options, workload: Workload) -> Cell:
 # Exploring
 
 
-def _explored(it: _Search) -> Exploration:
+def explored(it: Search) -> Exploration:
     """The maps that are worth measuring; of an earlier search where that goes on."""
     job = _explore_job(it)
     state = Path(job.state)
@@ -251,7 +264,7 @@ def _explored(it: _Search) -> Exploration:
     return found
 
 
-def _explore_job(it: _Search) -> ExploreJob:
+def _explore_job(it: Search) -> ExploreJob:
     job = ExploreJob(
         prepare=it.prepare,
         workload=it.workload.name,
@@ -282,7 +295,7 @@ def measured_maps(exploration: Exploration, points: int) -> list[Candidate]:
 # Measuring
 
 
-def _measured(it: _Search, exploration: Exploration) -> Outcome:
+def _measured(it: Search, exploration: Exploration) -> Outcome:
     """Ordinary records of fp32, the usual int8 variants and the maps, whose replicates take turns."""
     chosen = measured_maps(exploration, it.request.points)
     for each in chosen:
@@ -318,13 +331,13 @@ def _text(value: Scalar) -> str:
     return value_text(value)
 
 
-def _baselines(it: _Search) -> list[str]:
+def _baselines(it: Search) -> list[str]:
     """Of the usual precisions those that the workload knows; of a model of one's own all."""
     known = it.workload.matrix.axes.get("precision", list(BASELINES))
     return [name for name in BASELINES if name in known or name == "fp32"]
 
 
-def _resumed(it: _Search, options: Options) -> Start | Outcome | None:
+def _resumed(it: Search, options: Options) -> Start | Outcome | None:
     """The unfinished or finished measuring of the same maps, if that was the last one."""
     out = it.request.out
     store, kept = run_resume.reopen(out, options, {"budget"})
@@ -346,7 +359,7 @@ def _resumed(it: _Search, options: Options) -> Start | Outcome | None:
 # Choosing
 
 
-def _reported(it: _Search, exploration: Exploration, outcome: Outcome) -> SearchReport:
+def _reported(it: Search, exploration: Exploration, outcome: Outcome) -> SearchReport:
     rows = [r for r in build_table(outcome.records).rows if r.workload == it.workload.name]
     candidates: dict[Scalar, Candidate]
     candidates = {each.map.precision: each for each in exploration.candidates}
@@ -381,66 +394,8 @@ def _reported(it: _Search, exploration: Exploration, outcome: Outcome) -> Search
     return report
 
 
-def deployable(rows: Sequence[Row], candidates: Mapping[Scalar, Candidate]) -> list[Row]:
-    """Rows that could replace fp32, the fastest first: measured, faster for sure, not missed on tuning items."""
-    found = []
-    for row in rows:
-        gain = (
-            row.baseline.speedup_low or row.baseline.speedup if row.baseline is not None else None
-        )
-        candidate = candidates.get(row.variant["precision"])
-        tuned = candidate is None or candidate.spare is None or candidate.spare >= 0
-        if row.status == "ok" and gain is not None and gain > 1 and tuned:
-            found.append(row)
-    return sorted(found, key=lambda row: row.latency_ns.p50 or float("inf"))
-
-
-def by_reward(order: Sequence[Row], reward: Reward | None) -> list[Row]:
-    """The rows, the best first: as they are (the fastest), or by the reward of their quality and latency."""
-    if reward is None:
-        return list(order)
-
-    def value(row: Row) -> float:
-        quality = row.quality.value if row.quality is not None else None
-        if quality is None or row.latency_ns.p50 is None:
-            return float("-inf")
-        return reward.of(quality, row.latency_ns.p50)
-
-    return sorted(order, key=value, reverse=True)
-
-
-def holds(row: Row, demands: Sequence[Demand]) -> bool:
-    """Whether a row's own quality meets the limits; without labels, whether its outputs are near enough."""
-    if row.quality is None:
-        return False
-    values = quality_of(row)
-    if not demands:
-        return row.quality.passed
-    return all(d.metric in values and d.spare(values[d.metric]) >= 0 for d in demands)
-
-
-def worth_testing(order: Sequence[Row], candidates: Mapping[Scalar, Candidate]) -> list[Row]:
-    """Of rows in the order of choice those with less damage than all before them, so that each is more likely
-    to hold than the last; of the usual variants nobody knows it."""
-    found: list[Row] = []
-    least = float("inf")
-    for row in order:
-        candidate = candidates.get(row.variant["precision"])
-        if candidate is None or candidate.damage < least:
-            found.append(row)
-            least = least if candidate is None else candidate.damage
-    return found[:MAX_TESTED]
-
-
-def confidence_of(value: float) -> float:
-    """Raises UsageError for one that nothing can have."""
-    if not 0.5 < value < 1:
-        raise UsageError(f"--confidence {value:g} is not between 0.5 and 1", "say 0.95")
-    return value
-
-
 def _verified(
-    it: _Search, order: Sequence[Row], candidates: Mapping[Scalar, Candidate]
+    it: Search, order: Sequence[Row], candidates: Mapping[Scalar, Candidate]
 ) -> list[Verdict]:
     """Verdicts over the fastest rows. Those whose record misses a limit count among them: they were looked at."""
     tested = worth_testing(order, candidates)
@@ -464,7 +419,7 @@ def _verified(
     return found.verdicts
 
 
-def _chosen(it: _Search, order: Sequence[Row], verdicts: Sequence[Verdict]) -> Row | None:
+def _chosen(it: Search, order: Sequence[Row], verdicts: Sequence[Verdict]) -> Row | None:
     """The fastest row that is safe; without labels, the fastest whose parity holds."""
     if not it.demands:
         return next((row for row in order if holds(row, it.demands)), None)
@@ -472,32 +427,8 @@ def _chosen(it: _Search, order: Sequence[Row], verdicts: Sequence[Verdict]) -> R
     return next((row for row in order if row.variant["precision"] in safe), None)
 
 
-def standings_of(
-    rows: Sequence[Row],
-    candidates: Mapping[Scalar, Candidate],
-    verdicts: Sequence[Verdict],
-    demands: Sequence[Demand],
-) -> dict[str, Standing]:
-    judged = {verdict.precision: verdict for verdict in verdicts}
-    found: dict[str, Standing] = {}
-    for row in rows:
-        precision = row.variant["precision"]
-        candidate, verdict = candidates.get(precision), judged.get(str(precision))
-        if precision == "fp32":
-            found[row.id] = "base"
-        elif verdict is not None:
-            found[row.id] = "safe" if verdict.safe else "held" if verdict.held else "missed"
-        elif row.quality is not None and not holds(row, demands):
-            found[row.id] = "missed"
-        elif candidate is not None and candidate.spare is not None and candidate.spare < 0:
-            found[row.id] = "tuning"
-        else:
-            found[row.id] = "untested"
-    return found
-
-
 def _written_maps(
-    it: _Search,
+    it: Search,
     outcome: Outcome,
     rows: Sequence[Row],
     candidates: Mapping[Scalar, Candidate],

@@ -15,7 +15,8 @@ from math import inf
 from pathlib import Path
 
 from edgebench import assets
-from edgebench.api.run_options import DEFAULTS, workloads_of
+from edgebench.api.run_defaults import DEFAULTS
+from edgebench.api.run_options import workloads_of
 from edgebench.measure.targets import fetch_assets, prepare_job
 from edgebench.models.quantization_recipes import JOINERS
 from edgebench.search import explore as exploring

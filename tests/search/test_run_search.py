@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from xml.etree import ElementTree
 
@@ -13,7 +14,8 @@ import msgspec
 import pytest
 
 from edgebench.api import running, voices
-from edgebench.api.run_options import DEFAULTS, Options
+from edgebench.api.run_defaults import DEFAULTS
+from edgebench.api.run_options import Options
 from edgebench.backend import Scalar
 from edgebench.definitions.workload_loader import load_workloads
 from edgebench.errors import EdgebenchError, UsageError
@@ -22,7 +24,8 @@ from edgebench.models.precision_map import CalibrationSpec, PrecisionMap
 from edgebench.planning.settings import parse_sets
 from edgebench.preparation.preparation_messages import PrepareJob
 from edgebench.record import Record
-from edgebench.search import run_search
+from edgebench.search import model_family, run_search
+from edgebench.search.model_family import Prospect, dominated
 from edgebench.search.requirements import requirements_of, resolved
 from edgebench.search.reward import parse_reward
 from edgebench.search.search_messages import (
@@ -321,3 +324,41 @@ def test_each_tested_map_has_less_damage_than_the_last(searching: Searching) -> 
     assert FAST.map.precision in asked
     assert GOOD.map.precision in asked
     assert twin.map.precision not in asked
+
+
+def test_a_model_that_is_dominated_for_sure_gets_no_more_time() -> None:
+    fast, slow = Prospect("fast", 2.0, 0.9), Prospect("slow", 3.0, 0.88)
+    better, near = Prospect("better", 4.0, 0.95), Prospect("near", 2.2, 0.89)
+    unknown = Prospect("unknown", 9.0, None)
+    found = dominated([fast, slow, better, near, unknown])
+    assert list(found) == ["slow"]
+    assert found["slow"].startswith("fast takes 2 ms where it takes 3")
+
+
+def test_a_family_shares_one_budget_and_offers_its_best(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Fake:
+        def __init__(self, request: Any) -> None:
+            self.request = request
+            self.workload = WORKLOAD
+            self.required = requirements_of(WORKLOAD, ())
+
+    given: list[float] = []
+    reports = {"a": 3.0, "b": 2.0}
+
+    def finished(it: Any, _: Exploration) -> Any:
+        given.append(it.request.budget_s)
+        row = SimpleNamespace(p50_ns=reports[it.request.options] * 1e6, quality={"accuracy": 0.84})
+        return run_search.Found(SimpleNamespace(deployment=row), None)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(model_family, "begun", lambda request, voice, budget: Fake(request))
+    monkeypatch.setattr(model_family, "explored", lambda it: exploration(GOOD))
+    monkeypatch.setattr(model_family, "finished", finished)
+    requests = [
+        run_search.SearchRequest(name, 100.0, 6, tmp_path, False, [])  # type: ignore[arg-type]
+        for name in reports
+    ]
+    family = model_family.search_family(requests, voices.voice_of(False), time.monotonic())
+    assert family.chosen == 1
+    assert sum(given) * (1 - model_family.EXPLORING) == pytest.approx(100.0, rel=0.51)
