@@ -196,7 +196,10 @@ def _family(params: dict[str, Any], models: str, form: str, started_s: float) ->
     asked = ["edgebench", *sys.argv[1:]]
     requests = [request_of({**params, "model": path}, asked) for path in paths]
     family = search_family(requests, to_stderr(), started_s)
-    for report in family.reports:
+    if form == "json":
+        told = {"chosen": family.chosen, "dropped": family.dropped, "models": family.reports}
+        write_json(told, sys.stdout)
+    for report in family.reports if form != "json" else []:
         _show(report, form)
     if len(family.reports) < len(family.found):
         return _unfinished(family.found[-1].outcome)
