@@ -6,7 +6,7 @@ import functools
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +39,7 @@ from edgebench.processes.telemetry import (
 if TYPE_CHECKING:
     from edgebench.backend import Feeds, Outputs
     from edgebench.generation import GenerationSession, Room
+    from edgebench.operator_times import Profiler
 
 #: Distributions that bring the module `onnxruntime`; only one may be installed at a time. onnxruntime-qnn
 #: does so before 2.0; since then it is a provider that stands beside it.
@@ -109,7 +110,7 @@ class OrtBackend(Backend):
     summary = "ONNX Runtime (CPU; other execution providers where their build is installed)"
     capabilities = Capabilities(
         formats=("onnx",),
-        precisions=("fp32", "int8-dynamic", "int8-static", "as-is"),
+        precisions=("fp32", "int8-dynamic", "int8-static", "mixed", "as-is"),
         options=_OPTIONS,
         device_kinds=("cpu", "gpu", "npu"),
     )
@@ -285,6 +286,16 @@ class OrtSession(Session):
                 "preoptimized": bool(self._options.get("preoptimized")),
             },
         )
+
+    def profiler(self) -> Profiler:
+        from ._ort_profiler import OrtProfiler
+
+        def opened(model: ModelFile, change: Callable[[Any], None]) -> Any:
+            session_options = _session_options(self._options)
+            change(session_options)
+            return _inference_session(model, session_options, self._options)
+
+        return OrtProfiler(self._model, opened, self.outputs, _device_of)
 
     def close(self) -> None:
         self._inner = None
@@ -514,7 +525,9 @@ def _read_graph(model: ModelFile, options: Mapping[str, Scalar]) -> _Graph:
     requested = str(options.get("provider", _CPU)).split("+")[0]
     if graph.providers is not None and not graph.providers.get(requested):
         raise UnsupportedError(f"{requested} was asked for, but runs no node of {model.path.name}")
-    if model.precision.startswith("int8") and not (graph.compute_nodes or {}).get("int8"):
+    if model.precision.startswith(("int8", "mixed")) and not (graph.compute_nodes or {}).get(
+        "int8"
+    ):
         raise UnsupportedError(
             f"{model.precision} was asked for, but no compute-heavy node runs in int8"
         )

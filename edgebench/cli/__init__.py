@@ -37,6 +37,7 @@ _COMMANDS = {
     "fleet": "Run on many boards at once, and bring their results here.",
     "calibrate": "Measure this machine's peak arithmetic and memory bandwidth.",
     "roofline": "Print how close rows come to the limits of their machine.",
+    "search": "Find the fastest precisions of a model's groups that keep its quality.",
     "scaling": "Print what a language model gains from more tokens and more votes.",
     "list": "List workloads, backends or devices.",
     "doctor": "Check this installation and this machine, and say how to fix problems.",
