@@ -32,6 +32,7 @@ _COMMANDS = {
     "pick": "Pick the best deployment that meets your limits.",
     "compare": "Compare the same cells of several result files.",
     "calibrate": "Measure this machine's peak arithmetic and memory bandwidth.",
+    "explain": "Explain where the time of a deployment goes, operator by operator.",
     "roofline": "Print how close rows come to the limits of their machine.",
     "scaling": "Print what a language model gains from more tokens and more votes.",
     "list": "List workloads, backends or devices.",

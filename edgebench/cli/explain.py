@@ -1,0 +1,138 @@
+"""`edgebench explain`: why a deployment takes the time it takes, or where its numbers go wrong."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgebench.errors import UsageError
+from edgebench.text.plain_text import say
+
+
+@click.command("explain")
+@click.argument("what", required=False, metavar="[RESULT|WORKLOAD]")
+@click.option(
+    "--workloads",
+    "folders",
+    multiple=True,
+    type=click.Path(exists=True, file_okay=False),
+    help="Also read workload definitions from this folder (repeatable).",
+)
+@click.option(
+    "--model",
+    type=click.Path(exists=True, dir_okay=False),
+    help="Explain this model file, with generated inputs.",
+)
+@click.option(
+    "--shape",
+    "shapes",
+    multiple=True,
+    metavar="NAME=DIMS",
+    help="Shape of an input of --model, such as image=1,3,224,224 (repeatable).",
+)
+@click.option(
+    "--range",
+    "ranges",
+    multiple=True,
+    metavar="NAME=LOW,HIGH",
+    help="Values of an input of --model, such as ids=0,30521 (repeatable).",
+)
+@click.option(
+    "--inputs",
+    type=click.Path(exists=True, dir_okay=False),
+    metavar="FILE.npz",
+    help="Your own inputs for --model, by input name, instead of generated ones.",
+)
+@click.option(
+    "--backend",
+    metavar="NAME",
+    help="The backend to explain.  [default: ort, or one that opens --model]",
+)
+@click.option(
+    "--set",
+    "sets",
+    multiple=True,
+    metavar="AXIS=VALUE",
+    help="The variant to explain, such as precision=int8-static (repeatable).  [default: int8-static, if "
+    "the workload has it]",
+)
+@click.option(
+    "--against",
+    metavar="PRECISION|AXIS=VALUE",
+    help="The deployment to compare with, such as fp32 or backend=openvino; `none` for no comparison.  "
+    "[default: fp32]",
+)
+@click.option(
+    "--top",
+    type=click.IntRange(0),
+    default=10,
+    show_default=True,
+    help="Print this many operators.",
+)
+@click.option(
+    "--timeout",
+    default="120s",
+    show_default=True,
+    metavar="TIME",
+    help="Kill a worker that reports no progress for this long.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**31 - 1),
+    default=0,
+    show_default=True,
+    help="Seed of the generated inputs and of the order of turns.",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="Format of the explanation on stdout.",
+)
+def command(**params: Any) -> None:
+    """Explain where the time of a deployment goes, operator by operator.
+
+    Profiles the deployment and the one it is compared with, in fresh processes that take turns, and says which
+    operators differ, what the runtime converts between them, and what a mix of both is predicted to take. A
+    RESULT, a file of `edgebench run`, is explained from what it recorded, without a runtime.
+
+    \b
+    Example:
+      edgebench explain music-transcription --set precision=int8-static
+    """
+    from edgebench.files.json_lines import write_json
+    from edgebench.render.explain_text import render
+
+    found = _explained(params)
+    if params["form"] == "json":
+        write_json(found, sys.stdout)
+    else:
+        render(found, params["top"], sys.stdout)
+
+
+def _explained(params: dict[str, Any]) -> Any:
+    what, model = params["what"], params["model"]
+    if (what is None) == (model is None):
+        raise UsageError(
+            "name one thing to explain", "a WORKLOAD, a RESULT file, or --model FILE (one of them)"
+        )
+    if what is not None and _is_result(what):
+        return _stored(Path(what), params)
+    from edgebench.api.explaining import explain_on_this_machine
+
+    return explain_on_this_machine(params, say)
+
+
+def _is_result(what: str) -> bool:
+    return what.endswith(".jsonl") or "/" in what or Path(what).is_dir()
+
+
+def _stored(path: Path, params: dict[str, Any]) -> Any:
+    from edgebench.api.explaining import explain_results
+
+    return explain_results(path, params["backend"], params["sets"], params["against"])
