@@ -47,6 +47,11 @@ from edgebench.text.plain_text import say
     help="Your own inputs for --model, by input name, instead of generated ones.",
 )
 @click.option(
+    "--workload",
+    metavar="NAME",
+    help="The workload of a RESULT with several.",
+)
+@click.option(
     "--backend",
     metavar="NAME",
     help="The backend to explain.  [default: ort, or one that opens --model]",
@@ -64,6 +69,22 @@ from edgebench.text.plain_text import say
     metavar="PRECISION|AXIS=VALUE",
     help="The deployment to compare with, such as fp32 or backend=openvino; `none` for no comparison.  "
     "[default: fp32]",
+)
+@click.option(
+    "--numeric",
+    is_flag=True,
+    help="Explain errors and not time: the error of each layer on the reference's own values, how errors "
+    "grow, and which layers do most damage.",
+)
+@click.option(
+    "--reference",
+    type=click.Path(exists=True, dir_okay=False),
+    help="With --numeric: the ONNX model to compare with.  [default: the fp32 model]",
+)
+@click.option(
+    "--limit",
+    metavar="SHARE",
+    help="With --numeric: largest error of a layer, such as 0.05.  [default: by the file's precision]",
 )
 @click.option(
     "--top",
@@ -106,12 +127,17 @@ def command(**params: Any) -> None:
       edgebench explain music-transcription --set precision=int8-static
     """
     from edgebench.files.json_lines import write_json
-    from edgebench.render.explain_text import render
 
     found = _explained(params)
     if params["form"] == "json":
         write_json(found, sys.stdout)
+    elif params["numeric"]:
+        from edgebench.render.numeric_text import render as render_numbers
+
+        render_numbers(found, params["top"], sys.stdout)
     else:
+        from edgebench.render.explain_text import render
+
         render(found, params["top"], sys.stdout)
 
 
@@ -121,7 +147,11 @@ def _explained(params: dict[str, Any]) -> Any:
         raise UsageError(
             "name one thing to explain", "a WORKLOAD, a RESULT file, or --model FILE (one of them)"
         )
+    if not params["numeric"] and (params["reference"] or params["limit"]):
+        raise UsageError("--reference and --limit apply to --numeric only", "add --numeric")
     if what is not None and _is_result(what):
+        if params["numeric"]:
+            raise UsageError("a record keeps no tensors", "name the workload, or --model FILE")
         return _stored(Path(what), params)
     from edgebench.api.explaining import explain_on_this_machine
 
@@ -135,4 +165,4 @@ def _is_result(what: str) -> bool:
 def _stored(path: Path, params: dict[str, Any]) -> Any:
     from edgebench.api.explaining import explain_results
 
-    return explain_results(path, params["backend"], params["sets"], params["against"])
+    return explain_results(path, params)

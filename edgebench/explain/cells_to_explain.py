@@ -45,7 +45,7 @@ def cells_to_explain(
 
 
 def _one(cells: Sequence[Cell], sets: Mapping[str, Sequence[Scalar]]) -> Cell:
-    """The only cell, or the one whose precision is asked about first, at the smallest batch."""
+    """The first cell that fits, of the precision that is asked about first, at the smallest batch."""
     chosen = list(cells)
     if "precision" not in sets:
         known = {cell.precision for cell in cells if cell.unsupported is None}
@@ -54,15 +54,11 @@ def _one(cells: Sequence[Cell], sets: Mapping[str, Sequence[Scalar]]) -> Cell:
     if "batch" not in sets:
         least = min(cell.batch for cell in chosen)
         chosen = [cell for cell in chosen if cell.batch == least]
-    if len(chosen) > 1:
-        axes = [axis for axis in chosen[0].variant if len(_values(chosen, axis)) > 1]
-        fixes = " ".join(f"--set {axis}={_values(chosen, axis)[0]}" for axis in axes)
-        raise UsageError(f"{len(chosen)} variants fit, and one is explained", f"say {fixes}")
-    return _possible(chosen[0])
-
-
-def _values(cells: Sequence[Cell], axis: str) -> list[str]:
-    return list(dict.fromkeys(value_text(c.variant[axis]) for c in cells if axis in c.variant))
+    if any(len(values) > 1 for values in sets.values()):
+        raise UsageError(
+            f"{len(chosen)} variants fit, and one is explained", "give each axis of --set one value"
+        )
+    return _possible(chosen[0])  # as the workload lists them
 
 
 def _possible(cell: Cell) -> Cell:

@@ -6,13 +6,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from edgebench.calibration import Calibration
-from edgebench.errors import AssetError, EdgebenchError, UnsupportedError
+from edgebench.errors import AssetError, EdgebenchError, UnsupportedError, UsageError
 from edgebench.explain import describe_deployment, profile_runs
 from edgebench.explain.cells_to_explain import Pair, label_of
 from edgebench.explain.explanation import Deployment, Explanation, Figure, Prediction
 from edgebench.explain.findings import findings_of
 from edgebench.explain.node_groups import Group, common_names, grouped
+from edgebench.explain.numeric_report import NumericReport
+from edgebench.explain.numeric_worker import NumericAnswer, NumericJob
 from edgebench.explain.prediction import predict, too_coarse
 from edgebench.explain.profile_runs import Measured, Unmeasured
 from edgebench.explain.turn_statistics import compared_by_turn, figure
@@ -82,9 +86,7 @@ def _other(pair: Pair, cell: Cell) -> Cell | None:
     return pair.subject if cell is pair.against else pair.against
 
 
-def _described(
-    pair: Pair, cell: Cell, measured: Measured, place: Place
-) -> Deployment:
+def _described(pair: Pair, cell: Cell, measured: Measured, place: Place) -> Deployment:
     named = describe_deployment.Named(
         label_of(cell, _other(pair, cell)), cell.id, cell.backend, dict(cell.variant)
     )
@@ -147,6 +149,40 @@ def _demand(found: Measured | Unmeasured, cell: Cell) -> Measured:
     if found.unsupported:
         raise UnsupportedError(f"{cell.backend}: {reason.message}", reason.fix)
     raise EdgebenchError(f"{cell.id}: {reason.message}", reason.fix)
+
+
+def explain_numbers(
+    cell: Cell,
+    settings: Settings,
+    place: Place,
+    reference: str | None,
+    limit: float | None,
+    say: Callable[[str], None] = lambda text: None,
+) -> NumericReport:
+    """Where the numbers of a deployment leave those of its reference, by default the fp32 model.
+
+    Raises what `explain` raises, and UsageError where the deployment is its own reference.
+    """
+    job = _jobs([cell], settings, place.cache, say)[0]
+    against = reference or job.fp32_path
+    if Path(against) == Path(job.model_path) and cell.backend == "ort":
+        raise UsageError(
+            "the deployment is its own reference: there is nothing to compare it with",
+            "--reference FILE names the model that it was made from",
+        )
+    asked = NumericJob(job=job, name=cell.precision, reference=against, limit=limit)
+    say("comparing layer by layer")
+    allowance = preparation_process.Allowance(settings.time_out_s, settings.memory_limit_bytes)
+    answer = preparation_process.ask(
+        "edgebench.explain.numeric_worker", msgspec.json.encode(asked), allowance
+    )
+    if isinstance(answer, Reason):
+        raise EdgebenchError(f"{cell.id}: {answer.message}", answer.fix)
+    told = msgspec.json.decode(answer, type=NumericAnswer)
+    if told.report is None:
+        kind = UnsupportedError if told.unsupported else EdgebenchError
+        raise kind(told.error, told.fix)
+    return told.report
 
 
 def _jobs(

@@ -55,7 +55,7 @@ def _subject(rows: Sequence[Row], backend: str | None, chosen: Mapping[str, Scal
         )
     raise UsageError(
         f"{len(fitting)} rows fit, and one is explained: {fitting[0].id}, {fitting[1].id}, ...",
-        "say more: --backend NAME, --set AXIS=VALUE, or a file with one workload",
+        "say more: --backend NAME, --set AXIS=VALUE, --workload NAME",
     )
 
 

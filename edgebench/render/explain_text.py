@@ -195,7 +195,9 @@ def _words(finding: Finding, found: Explanation) -> str:
                 f"({word}), {share} of the operators' time"
             )
         case "left_in_float" if not finding.time_ns:
-            return f"{count} compute-heavy nodes run in {finding.what}, by what the runtime reported"
+            return (
+                f"{count} compute-heavy nodes run in {finding.what}, by what the runtime reported"
+            )
         case "left_in_float":
             return f"{counted(finding)} stayed in floating point and {take} {share} ({time})"
         case "unfused_conversions":

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
 
 from edgebench import registry
 from edgebench.backend import ModelFile, Session
@@ -20,7 +19,7 @@ from edgebench.operator_times import OperatorTime, Profile
 
 pytest.importorskip("onnxruntime")
 
-from edgebench.backends import _ort_profiler as profiler  # noqa: E402
+from edgebench.backends import _ort_profiler as profiler
 
 RUNS = 4
 _SIZE = 16
@@ -102,6 +101,8 @@ def _event(name: str, kind: str, start_us: int, length_us: int) -> Mapping[str, 
 
 def _network(folder: Path) -> ModelFile:
     """Convolution, ReLU, flatten, fully connected."""
+    from onnx import TensorProto, helper, numpy_helper
+
     rng = np.random.default_rng(0)
     kernel = rng.standard_normal((8, 3, 3, 3)).astype(np.float32)
     dense = rng.standard_normal((8 * _SIZE * _SIZE, 4)).astype(np.float32)
