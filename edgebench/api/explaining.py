@@ -25,7 +25,7 @@ def explain_on_this_machine(
     from edgebench.assets import cache_dir
     from edgebench.calibration import own_calibration
     from edgebench.explain.cells_to_explain import cells_to_explain
-    from edgebench.explain.explain import Place, explain, explain_numbers
+    from edgebench.explain.make_explanation import Place, explain, explain_numbers
     from edgebench.probes import device_facts
 
     names = () if params["what"] is None else (params["what"],)

@@ -45,7 +45,11 @@ def measured(
         operators=tuple(operators), runs_ns=[run] * (TURNS * RUNS), source="a test's profiler"
     )
     return Measured(
-        turns, turns, profile, Effective(device="cpu", precision="fp32", threads=threads), list(nodes)
+        turns,
+        turns,
+        profile,
+        Effective(device="cpu", precision="fp32", threads=threads),
+        list(nodes),
     )
 
 
@@ -72,7 +76,9 @@ def quantised(nodes: Sequence[NodeFacts]) -> list[NodeFacts]:
     for tensor in ["x", *(node.outputs[0] for node in nodes)]:
         found += [
             _conversion(f"{tensor}_QuantizeLinear", "QuantizeLinear", tensor, f"{tensor}_q"),
-            _conversion(f"{tensor}_DequantizeLinear", "DequantizeLinear", f"{tensor}_q", f"{tensor}_d"),
+            _conversion(
+                f"{tensor}_DequantizeLinear", "DequantizeLinear", f"{tensor}_q", f"{tensor}_d"
+            ),
         ]
     for node in nodes:
         found.append(

@@ -58,7 +58,9 @@ def by_code(found: list[Finding]) -> dict[str, Finding]:
 
 
 def test_slower_operators_are_told_by_kind_of_kernel() -> None:
-    found = explained(*profiles.pair([100 * US] * 4, [50 * US, 400 * US, 50 * US, 300 * US])).findings
+    found = explained(
+        *profiles.pair([100 * US] * 4, [50 * US, 400 * US, 50 * US, 300 * US])
+    ).findings
     slower = by_code(found)["slower_operators"]
     assert (slower.what, slower.count, slower.kernel) == ("one-dimensional Conv", 2, "QLinearConv")
     assert (slower.time_ns, slower.other_ns) == (700 * US, 200 * US)
@@ -153,7 +155,9 @@ def test_operators_of_a_deployment_fit_into_a_record(monkeypatch: pytest.MonkeyP
 def test_text_says_the_reason_first_and_labels_the_prediction() -> None:
     found = explained(*profiles.pair([100 * US] * 4, [50 * US, 400 * US, 50 * US, 400 * US]))
     first = " ".join(explain_text.paragraph(found))
-    assert first.startswith("int8-static is 2.25x (2.25-2.25) slower than fp32 (901 us against 400 us)")
+    assert first.startswith(
+        "int8-static is 2.25x (2.25-2.25) slower than fp32 (901 us against 400 us)"
+    )
     assert "because 2 one-dimensional convolutions (QLinearConv) take 800 us" in first
     assert found.prediction is not None
     told = explain_text.predicted(found, found.prediction)

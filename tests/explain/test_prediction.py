@@ -33,7 +33,10 @@ def test_operators_that_share_a_node_are_one_group() -> None:
     ]
     apart = [profiles.operator(f"conv{place}", 4) for place in range(3)]
     found = grouped(nodes, fused, apart, {node.name: node.name for node in nodes})
-    assert [[node.name for node in group.nodes] for group in found] == [["conv0", "conv1"], ["conv2"]]
+    assert [[node.name for node in group.nodes] for group in found] == [
+        ["conv0", "conv1"],
+        ["conv2"],
+    ]
     assert [len(group.operators[1]) for group in found] == [2, 1]
 
 
@@ -55,7 +58,9 @@ def test_the_slower_operators_are_left_as_they_were() -> None:
 
 def test_an_island_that_costs_more_conversions_than_it_saves_is_not_left() -> None:
     nodes = 4
-    against, subject = profiles.pair([100 * US] * nodes, [50 * US, 100 * US + 200, 50 * US, 50 * US])
+    against, subject = profiles.pair(
+        [100 * US] * nodes, [50 * US, 100 * US + 200, 50 * US, 50 * US]
+    )
     assert predicted(against, subject) is None
 
 
