@@ -141,10 +141,10 @@ def _flops(operator: OperatorTime, nodes: Mapping[str, NodeFacts]) -> int | None
 
 
 def _beside_ns(measured: Measured, operators: Sequence[OperatorTime]) -> float:
-    """What a run takes that no operator does; of lower quartiles, as other programs lengthen both."""
+    """What a run takes that no operator does."""
     runs = [run for turn in measured.compared_ns for run in turn]
-    inside = sum(quartiles(each.times_ns)[0] for each in operators if each.times_ns)
-    return max(0.0, quartiles(runs)[0] - inside) if operators else 0.0
+    inside = sum(median(each.times_ns) for each in operators if each.times_ns)
+    return max(0.0, median(runs) - inside) if operators else 0.0
 
 
 def _kinds(lines: Sequence[OperatorLine]) -> list[KindLine]:

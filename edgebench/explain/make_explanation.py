@@ -131,7 +131,10 @@ def _slowdown(subject: Measured, against: Measured) -> Figure:
 
 def _notes(subject: Measured) -> list[str]:
     if subject.compared_ns is subject.cpu_ns:
-        return ["ratios are of CPU time, as one thread computes: other programs do not lengthen it"]
+        return [
+            "one thread computes: ratios are of CPU time, and what operators waited for other programs is "
+            "taken out"
+        ]
     return []
 
 

@@ -16,7 +16,7 @@ from edgebench.explain.explanation import Prediction
 from edgebench.explain.graph_facts import NodeFacts
 from edgebench.explain.node_groups import CONVERTING, Group
 from edgebench.explain.profile_runs import Measured
-from edgebench.explain.turn_statistics import compared_by_turn, figure, quartiles
+from edgebench.explain.turn_statistics import compared_by_turn, figure
 from edgebench.operator_times import OperatorTime
 
 #: Nodes that pass a value on in whatever type it has: runtimes move conversions across them.
@@ -166,8 +166,7 @@ def _unit(group: Group) -> _Unit:
 
 
 def _sum_ns(operators: Sequence[OperatorTime]) -> float:
-    """Of lower quartiles: other programs only ever lengthen an operator, and one deployment more than another."""
-    return sum(quartiles(operator.times_ns)[0] for operator in operators)
+    return sum(median(operator.times_ns) for operator in operators)
 
 
 def _total_ns(operators: Sequence[OperatorTime], *, only_conversions: bool) -> float:

@@ -39,7 +39,8 @@ class TurnDone(msgspec.Struct, frozen=True, tag="turn_done"):
     """What the plain runs of a turn took."""
 
     plain_ns: list[DurationNs]
-    cpu_ns: list[DurationNs]  # CPU time of the calling thread: all of it, where that alone computes
+    cpu_ns: list[DurationNs]  # CPU time of the process: all of it, where one thread computes
+    waits_ns: list[DurationNs] = []  # of the profiled runs, what is no CPU time
 
 
 class Profiled(msgspec.Struct, frozen=True, tag="profiled"):

@@ -7,13 +7,14 @@ import math
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
 from edgebench.backend import Effective, computes_itself
 from edgebench.explain import profile_messages as messages
 from edgebench.explain.graph_facts import NodeFacts
+from edgebench.explain.waits import without_waits
 from edgebench.measure.worker_messages import Job, Phase
 from edgebench.operator_times import Profile
 from edgebench.processes.child import Child, Limits, garbled, not_started
@@ -44,10 +45,20 @@ class Measured:
         return [len(turn) for turn in self.plain_ns]
 
     @property
+    def alone(self) -> bool:
+        """Whether one thread of the process computes: then its CPU time is what the work takes."""
+        return self.effective.threads == 1 and computes_itself(self.effective.device)
+
+    @property
     def compared_ns(self) -> list[list[int]]:
         """What ratios are made of: CPU time where one thread computes, as other programs do not lengthen it."""
-        alone = self.effective.threads == 1 and computes_itself(self.effective.device)
-        return self.cpu_ns if alone else self.plain_ns
+        return self.cpu_ns if self.alone else self.plain_ns
+
+
+def _without_waits(found: Measured, waits_ns: Sequence[int]) -> Measured:
+    if found.profile is None or not found.alone:
+        return found
+    return replace(found, profile=without_waits(found.profile, waits_ns))
 
 
 @dataclass(frozen=True)
@@ -160,5 +171,6 @@ def _found(
         return Unmeasured(reason, answer.unsupported)
     if isinstance(answer, messages.Profiled):
         plain, cpu = [turn.plain_ns for turn in turns], [turn.cpu_ns for turn in turns]
-        return Measured(plain, cpu, answer.profile, answer.effective, answer.nodes)
+        found = Measured(plain, cpu, answer.profile, answer.effective, answer.nodes)
+        return _without_waits(found, [wait for turn in turns for wait in turn.waits_ns])
     return None
