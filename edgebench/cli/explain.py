@@ -12,6 +12,9 @@ from edgebench.errors import UsageError
 from edgebench.text.plain_text import say
 
 
+KEPT = ".json"  # an explanation that was kept, as `--format json` printed it
+
+
 @click.command("explain")
 @click.argument("what", required=False, metavar="[RESULT|WORKLOAD]")
 @click.option(
@@ -120,7 +123,8 @@ def command(**params: Any) -> None:
 
     Profiles the deployment and the one it is compared with, in fresh processes that take turns, and says which
     operators differ, what the runtime converts between them, and what a mix of both is predicted to take. A
-    RESULT, a file of `edgebench run`, is explained from what it recorded, without a runtime.
+    RESULT, a file of `edgebench run`, is explained from what it recorded, without a runtime; an explanation kept
+    with `--format json` is printed again.
 
     \b
     Example:
@@ -159,10 +163,11 @@ def _explained(params: dict[str, Any]) -> Any:
 
 
 def _is_result(what: str) -> bool:
-    return what.endswith(".jsonl") or "/" in what or Path(what).is_dir()
+    return what.endswith((".jsonl", KEPT)) or "/" in what or Path(what).is_dir()
 
 
 def _stored(path: Path, params: dict[str, Any]) -> Any:
     from edgebench.api.explaining import explain_results
+    from edgebench.explain.kept_explanation import read_explanation
 
-    return explain_results(path, params)
+    return read_explanation(path) if path.suffix == KEPT else explain_results(path, params)

@@ -6,7 +6,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from edgebench.backend import Scalar
+from edgebench.files.number_bounds import Amount, Count, Rate, Value
 
 EXPLAIN_SCHEMA: Final = "edgebench.explain/1"
 
@@ -28,9 +28,9 @@ Code = Literal[
 class Figure(msgspec.Struct, frozen=True, kw_only=True):
     """A median over turns, with the interval that covers it at 95 % or more."""
 
-    value: float
-    low: float | None = None
-    high: float | None = None
+    value: Rate
+    low: Rate | None = None
+    high: Rate | None = None
 
 
 class OperatorLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,14 +44,14 @@ class OperatorLine(msgspec.Struct, frozen=True, kw_only=True):
     provider: str = ""
     device: str = ""
     type: str | None = None
-    time_ns: float  # median over runs
-    low_ns: float  # quartiles over runs
-    high_ns: float
-    share: float  # of the sum of all operators
+    time_ns: Amount  # median over runs
+    low_ns: Amount  # quartiles over runs
+    high_ns: Amount
+    share: Amount  # of the sum of all operators
     parallel: bool | None = None
-    flops: int | None = None
-    moved_bytes: int | None = None
-    ceiling_ns: float | None = None  # no run on this device is faster, by its calibration
+    flops: Count | None = None
+    moved_bytes: Count | None = None
+    ceiling_ns: Amount | None = None  # no run on this device is faster, by its calibration
     bound: Bound | None = None
 
 
@@ -60,10 +60,10 @@ class KindLine(msgspec.Struct, frozen=True, kw_only=True):
 
     kind: str
     type: str | None
-    count: int
-    time_ns: float
-    share: float
-    ceiling_ns: float | None = None
+    count: Count
+    time_ns: Amount
+    share: Amount
+    ceiling_ns: Amount | None = None
 
 
 class Deployment(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,16 +72,16 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     label: str
     cell: str
     backend: str
-    variant: dict[str, Scalar]
+    variant: dict[str, Value]
     device: str
     precision: str | None
-    threads: int | None
+    threads: Count | None
     runtime: str
     run_ns: Figure  # of a run that is not profiled
-    operators_ns: float  # the sum of all operators
-    beside_ns: float = 0.0  # of a run that is not profiled, what no operator takes
-    profiled_ns: float  # a run with its profiler on
-    runs: int  # profiled ones
+    operators_ns: Amount  # the sum of all operators
+    beside_ns: Amount = 0.0  # of a run that is not profiled, what no operator takes
+    profiled_ns: Amount  # a run with its profiler on
+    runs: Count  # profiled ones
     source: str
     kinds: list[KindLine]
     operators: list[OperatorLine]
@@ -93,13 +93,13 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
     code: Code
     what: str = ""  # kind of operators that it is about, "Conv", "one-dimensional Conv", ...
-    count: int = 0
-    time_ns: float = 0.0  # what they take
-    share: float = 0.0  # of the run
-    other_ns: float | None = None  # what they take in the deployment that it is held against
+    count: Count = 0
+    time_ns: Amount = 0.0  # what they take
+    share: Amount = 0.0  # of the run
+    other_ns: Amount | None = None  # what they take in the deployment that it is held against
     kernel: str = ""  # what the runtime calls them
     nodes: list[str] = []
-    ceiling_ns: float | None = None
+    ceiling_ns: Amount | None = None
 
 
 class Prediction(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,7 +108,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     kept: list[str]  # nodes of the file that are left in the other precision
     run_ns: Figure
     speedup: Figure  # against the other deployment
-    gain: float  # against the deployment itself
+    gain: Amount  # against the deployment itself
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):

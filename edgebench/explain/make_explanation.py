@@ -131,10 +131,8 @@ def _slowdown(subject: Measured, against: Measured) -> Figure:
 
 def _notes(subject: Measured) -> list[str]:
     if subject.compared_ns is subject.cpu_ns:
-        return [
-            "one thread computes: ratios are of CPU time, and what operators waited for other programs is "
-            "taken out"
-        ]
+        words = "one thread computes: ratios are of CPU time, and what operators waited for other programs"
+        return [f"{words} is taken out"]
     return []
 
 

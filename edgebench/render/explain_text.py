@@ -220,7 +220,7 @@ def _words(finding: Finding, found: Explanation) -> str:
             each = format_ns(finding.time_ns / max(count, 1))
             return f"{time} ({share} of a run) pass between the {count} operators, {each} for each"
         case "far_from_ceiling":
-            reached = (finding.ceiling_ns or 0) / finding.time_ns
+            reached = (finding.ceiling_ns or 0) / max(finding.time_ns, 1.0)
             return (
                 f"{count} {finding.what} reach {percent(reached)} of what this machine's arithmetic and "
                 f"memory allow ({time}, {share})"
@@ -258,7 +258,8 @@ def _kinds(deployment: Deployment, width: int) -> Iterator[Line]:
     shown = [kind for kind in deployment.kinds if kind.share >= 0.005]
     rows = []
     for kind in shown:
-        reached = "-" if kind.ceiling_ns is None else percent(kind.ceiling_ns / kind.time_ns)
+        known_ns = kind.ceiling_ns if kind.time_ns else None
+        reached = "-" if known_ns is None else percent(known_ns / kind.time_ns)
         cells = [kind.type or "-", str(kind.count), format_ns(kind.time_ns), percent(kind.share)]
         rows.append(GridRow(kind.kind, [*cells, *([reached] if known else [])]))
     yield from grid(columns, rows, width)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edgebench.explain.explanation import Prediction
+from edgebench.explain.graph_facts import NodeFacts
 from edgebench.explain.node_groups import Group, common_names, grouped
 from edgebench.explain.prediction import predict, too_coarse
 from edgebench.explain.profile_runs import Measured
@@ -43,7 +44,7 @@ def test_operators_that_share_a_node_are_one_group() -> None:
 def test_nodes_are_matched_by_what_they_write_where_names_differ() -> None:
     first = profiles.convolutions(1)
     (conv,) = first
-    other = [profiles.NodeFacts(name="renamed", kind="Conv", outputs=conv.outputs)]
+    other = [NodeFacts(name="renamed", kind="Conv", outputs=conv.outputs)]
     assert common_names(first, other) == {"renamed": "conv0"}
 
 

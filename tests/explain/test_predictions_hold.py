@@ -75,7 +75,7 @@ def slowest(subject: Measured, against: Measured) -> list[str]:
 
     def excess(group: Any) -> float:
         ours, theirs = (sum(median(o.times_ns) for o in side) for side in group.operators)
-        return theirs - ours
+        return float(theirs - ours)
 
     return [max(chosen, key=excess).main.name]
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from edgebench.explain.waits import without_waits
-from edgebench.operator_times import Profile
-from tests.explain import profiles
+from edgebench.operator_times import OperatorTime, Profile
 
 US = 1000
 
@@ -12,7 +11,7 @@ US = 1000
 def profile(*times: list[int]) -> Profile:
     """Operators by their times in runs."""
     operators = [
-        profiles.OperatorTime(name=f"o{n}", kind="Conv", times_ns=[t * US for t in each])
+        OperatorTime(name=f"o{n}", kind="Conv", times_ns=[t * US for t in each])
         for n, each in enumerate(times)
     ]
     return Profile(operators=tuple(operators), runs_ns=[0] * len(times[0]), source="")
