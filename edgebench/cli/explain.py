@@ -11,7 +11,6 @@ import click
 from edgebench.errors import UsageError
 from edgebench.text.plain_text import say
 
-
 KEPT = ".json"  # an explanation that was kept, as `--format json` printed it
 
 
