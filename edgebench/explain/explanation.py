@@ -77,7 +77,9 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     precision: str | None
     threads: Count | None
     runtime: str
-    run_ns: Figure  # of a run that is not profiled
+    run_ns: Figure  # of a run that is not profiled: what ratios are made of
+    cpu_time: bool = False  # that is CPU time, as one thread computes
+    wall_ns: Amount = 0.0  # the median by the clock
     operators_ns: Amount  # the sum of all operators
     beside_ns: Amount = 0.0  # of a run that is not profiled, what no operator takes
     profiled_ns: Amount  # a run with its profiler on

@@ -63,7 +63,7 @@ def predict(
     ours, theirs = compared_by_turn(against), compared_by_turn(subject)
     return Prediction(
         kept=[unit.group.main.name for place, unit in model.units.items() if place in kept],
-        run_ns=figure([share * median(turn) for turn in subject.plain_ns]),
+        run_ns=figure([share * turn for turn in theirs]),
         speedup=figure([a / (share * b) for a, b in zip(ours, theirs, strict=False)]),
         gain=1 / share,
     )

@@ -40,7 +40,9 @@ class TurnDone(msgspec.Struct, frozen=True, tag="turn_done"):
 
     plain_ns: list[DurationNs]
     cpu_ns: list[DurationNs]  # CPU time of the process: all of it, where one thread computes
-    waits_ns: list[DurationNs] = []  # of the profiled runs, what is no CPU time
+    profiled_ns: list[
+        tuple[DurationNs, DurationNs]
+    ] = []  # of profiled runs: by the clock, and CPU time
 
 
 class Profiled(msgspec.Struct, frozen=True, tag="profiled"):

@@ -14,7 +14,7 @@ import msgspec
 from edgebench.backend import Effective, computes_itself
 from edgebench.explain import profile_messages as messages
 from edgebench.explain.graph_facts import NodeFacts
-from edgebench.explain.waits import without_waits
+from edgebench.explain.waits import RunTime, without_waits
 from edgebench.measure.worker_messages import Job, Phase
 from edgebench.operator_times import Profile
 from edgebench.processes.child import Child, Limits, garbled, not_started
@@ -22,9 +22,9 @@ from edgebench.processes.python_command import module_command
 from edgebench.record import Reason
 
 #: Turns of each deployment: each is a block in which all deployments met the same machine.
-MAX_TURNS, MIN_TURNS = 12, 6
+MAX_TURNS, MIN_TURNS = 16, 6
 #: What a turn of one deployment takes, about, and the runs in it.
-TURN_S, MAX_RUNS = 0.06, 40
+TURN_S, MAX_RUNS = 0.08, 40
 #: For the turns of all deployments together.
 BUDGET_S = 6.0
 WORKER = "edgebench.explain.profile_worker"
@@ -55,10 +55,10 @@ class Measured:
         return self.cpu_ns if self.alone else self.plain_ns
 
 
-def _without_waits(found: Measured, waits_ns: Sequence[int]) -> Measured:
+def _without_waits(found: Measured, runs: Sequence[RunTime]) -> Measured:
     if found.profile is None or not found.alone:
         return found
-    return replace(found, profile=without_waits(found.profile, waits_ns))
+    return replace(found, profile=without_waits(found.profile, runs))
 
 
 @dataclass(frozen=True)
@@ -172,5 +172,5 @@ def _found(
     if isinstance(answer, messages.Profiled):
         plain, cpu = [turn.plain_ns for turn in turns], [turn.cpu_ns for turn in turns]
         found = Measured(plain, cpu, answer.profile, answer.effective, answer.nodes)
-        return _without_waits(found, [wait for turn in turns for wait in turn.waits_ns])
+        return _without_waits(found, [RunTime(*run) for turn in turns for run in turn.profiled_ns])
     return None

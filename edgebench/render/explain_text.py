@@ -76,7 +76,8 @@ def paragraph(found: Explanation) -> list[str]:
         first = f"{subject.label} is about as fast as {against.label}"
     else:
         first = f"{subject.label} is {_times(found.slowdown)} {verdict} than {against.label}"
-    first += f" ({format_ns(subject.run_ns.value)} against {format_ns(against.run_ns.value)})"
+    kind = " of CPU time" if subject.cpu_time and against.cpu_time else ""
+    first += f" ({format_ns(subject.run_ns.value)} against {format_ns(against.run_ns.value)}{kind})"
     cause = _cause(found, "slower_operators" if verdict == "slower" else "faster_operators")
     sentences = [f"{first}, because {cause}." if cause else f"{first}."]
     opposite = _cause(found, "faster_operators" if verdict == "slower" else "slower_operators")

@@ -157,7 +157,7 @@ def test_text_says_the_reason_first_and_labels_the_prediction() -> None:
     found = explained(*profiles.pair([100 * US] * 4, [50 * US, 400 * US, 50 * US, 400 * US]))
     first = " ".join(explain_text.paragraph(found))
     assert first.startswith(
-        "int8-static is 2.25x (2.25-2.25) slower than fp32 (901 us against 400 us)"
+        "int8-static is 2.25x (2.25-2.25) slower than fp32 (901 us against 400 us of CPU time)"
     )
     assert "because 2 one-dimensional convolutions (QLinearConv) take 800 us" in first
     assert found.prediction is not None
