@@ -33,6 +33,7 @@ from edgebench.text.did_you_mean import did_you_mean
 
 if TYPE_CHECKING:
     from edgebench.backend import Feeds, Outputs
+    from edgebench.operator_times import Profiler
 
 #: Operators that do the arithmetic.
 _COMPUTE = frozenset(
@@ -179,6 +180,12 @@ class LiteRtSession(Session):
             outputs=self.outputs,
             runtime=f"ai-edge-litert {importlib.metadata.version('ai-edge-litert')}",
             options={"xnnpack": self._delegated > 0, "signature": self._signature},
+        )
+
+    def profiler(self) -> Profiler:
+        raise UnsupportedError(
+            "LiteRT tells its Python interpreter no times of operators",
+            "explain the model on another backend, such as --backend ort",
         )
 
     def close(self) -> None:

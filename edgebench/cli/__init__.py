@@ -36,6 +36,7 @@ _COMMANDS = {
     "compare": "Compare the same cells of several result files.",
     "fleet": "Run on many boards at once, and bring their results here.",
     "calibrate": "Measure this machine's peak arithmetic and memory bandwidth.",
+    "explain": "Explain where the time of a deployment goes, operator by operator.",
     "roofline": "Print how close rows come to the limits of their machine.",
     "search": "Find the fastest precisions of a model's groups that keep its quality.",
     "scaling": "Print what a language model gains from more tokens and more votes.",
