@@ -10,6 +10,7 @@ import numpy as np
 
 from edgebench.calibration import Calibration
 from edgebench.errors import UsageError
+from edgebench.predict import SUGGESTIONS
 from edgebench.predict.conformal_interval import (
     CONFIDENCE,
     MIN_DEVICES,
@@ -27,7 +28,6 @@ from edgebench.predict.low_rank_model import (
 from edgebench.predict.prediction_report import Predicted, Prediction, Suggested
 
 MIN_ANCHORS: Final = 3
-SUGGESTIONS: Final = 10
 SURE_DEVICES: Final = 9  # with fewer known devices a 90 % interval is a guess
 
 
