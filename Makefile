@@ -30,7 +30,7 @@ test-runtimes: $(VENV)/.runtimes
 # The report's page in a real browser: Debian's chromium, installed where it is missing.
 test-browser: $(VENV)/.browser
 	command -v chromium >/dev/null || { $(AS_ROOT) apt-get update && $(AS_ROOT) apt-get install -y chromium; }
-	$(BIN)/pytest -m browser tests/report/test_browser.py
+	$(BIN)/pytest -m browser tests/report/test_browser.py tests/site/test_site_browser.py
 
 # The README's picture, from the reference results.
 readme-picture: $(VENV)/.test
