@@ -8,9 +8,8 @@ from pathlib import Path
 
 import click
 
-from edgebench.api.result_files import calibrations_of, files_of, records_of
 from edgebench.errors import UsageError
-from edgebench.predict.predict_device import SUGGESTIONS
+from edgebench.predict.prediction_report import SUGGESTIONS
 
 
 @click.command("predict")
@@ -68,6 +67,7 @@ def command(
       edgebench predict results/ --device new.jsonl
     """
     from edgebench.analysis.table import build_table
+    from edgebench.api.result_files import calibrations_of, files_of, records_of
     from edgebench.predict.latency_matrix import cells_of
     from edgebench.predict.predict_device import predict_device, suggest_anchors
 
@@ -100,6 +100,8 @@ def command(
 
 def _device_of(device: str | None) -> tuple[list[Path], str | None]:
     """The file to read as well, and the name of the device. Raises UsageError for a file of several."""
+    from edgebench.api.result_files import files_of, records_of
+
     if device is None or not Path(device).exists():
         return [], device
     names = dict.fromkeys(record.device.name for record in records_of(files_of([Path(device)])))

@@ -24,10 +24,9 @@ from edgebench.predict.low_rank_model import (
     make_prior,
     most_representative,
 )
-from edgebench.predict.prediction_report import Predicted, Prediction, Suggested
+from edgebench.predict.prediction_report import SUGGESTIONS, Predicted, Prediction, Suggested
 
 MIN_ANCHORS: Final = 3
-SUGGESTIONS: Final = 10
 SURE_DEVICES: Final = 9  # with fewer known devices a 90 % interval is a guess
 
 
