@@ -30,7 +30,7 @@ test-runtimes: $(VENV)/.runtimes
 # The report's page in a real browser: Debian's chromium, installed where it is missing.
 test-browser: $(VENV)/.browser
 	command -v chromium >/dev/null || { $(AS_ROOT) apt-get update && $(AS_ROOT) apt-get install -y chromium; }
-	$(BIN)/pytest -m browser tests/report/test_browser.py
+	$(BIN)/pytest -m browser tests/report/test_browser.py tests/site/test_site_browser.py
 
 # The meters against the kernel's own drivers: boards in User-mode Linux, built from Debian's source once (some 400 CPU-seconds; kept in
 # build/kernel). Needs root, Debian and x86-64; ends with 77 and one line of reason where it cannot run.

@@ -9,6 +9,7 @@ from typing import Any, Final
 from edgebench.errors import UsageError
 from edgebench.fleet.board_runs import FleetJournal, keep_journal, last_journal, new_journal
 from edgebench.fleet.fleet_file import Board, Fleet, chosen_boards
+from edgebench.text.plain_text import say
 
 #: Options of `run` whose file travels to the boards.
 TRAVELLING: Final = ("model", "reference", "inputs", "devices")
@@ -39,6 +40,10 @@ def planned(
             raise UsageError(f"--{_OPTION.get(name, name)} cannot be given to boards", why)
     if ":" in str(typed.get("task", "")):
         raise UsageError("--task FILE:CLASS cannot be given to boards", "code does not travel")
+    if last_journal(out) is not None:
+        say(
+            f"an earlier run of a fleet in {out} has not ended; `edgebench fleet run --resume` goes on with it"
+        )
     arguments = [part for word in arguments for part in _words(word)]
     files = {str(typed[name]): Path(str(typed[name])) for name in TRAVELLING if typed.get(name)}
     journal = new_journal(chosen, arguments, files, bundle)

@@ -6,7 +6,7 @@ import gc
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,6 +14,10 @@ from edgebench.analysis.defaults import SURE
 from edgebench.cli.shared.prefer_option import prefer_option
 from edgebench.errors import ExitCode
 from edgebench.files.json_lines import write_json
+
+if TYPE_CHECKING:
+    from edgebench.api.loading import Loaded
+    from edgebench.predict.prediction_report import WorthMeasuring
 
 
 @click.command("pick")
@@ -93,7 +97,6 @@ def command(
     has none; 2 wrong option or limit; 7 results cannot be read.
     """
     from edgebench.api.loading import load
-    from edgebench.api.predictions import worth_measuring_of
     from edgebench.api.questions import objective_of, pick_of
 
     gc.disable()
@@ -108,7 +111,7 @@ def command(
         confidence=confidence,
         seed=seed,
     )
-    more = worth_measuring_of(loaded, workloads) if predicted else None
+    more = _predicted(loaded, workloads) if predicted else None
     if form == "json":
         write_json(report if more is None else {"pick": report, "predicted": more}, sys.stdout)
     else:
@@ -121,3 +124,9 @@ def command(
             render_worth_measuring(more.cells, more.notes, sys.stdout)
     met = bool(report.picks) and all(each.choice is not None for each in report.picks)
     return ExitCode.OK if met else ExitCode.CELL_FAILED
+
+
+def _predicted(loaded: Loaded, workloads: Sequence[str]) -> WorthMeasuring:
+    from edgebench.api.predictions import worth_measuring_of
+
+    return worth_measuring_of(loaded, workloads)

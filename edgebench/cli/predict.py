@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from edgebench.errors import UsageError
-from edgebench.predict import SUGGESTIONS
+from edgebench.predict.prediction_report import SUGGESTIONS
 
 
 @click.command("predict")

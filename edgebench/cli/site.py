@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--reports",
-    type=click.Choice(["newest", "none"]),
+    type=click.Choice(["newest", "all", "none"]),
     default="newest",
     show_default=True,
-    help="Also write the report of the newest run of each device, and link it.",
+    help="Also write the report of the newest run of each device, or of all runs, and link it.",
 )
 def command(
     paths: Sequence[Path], out: Path, title: str, metrics: Sequence[str], reports: Reports

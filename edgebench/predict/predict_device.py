@@ -10,7 +10,6 @@ import numpy as np
 
 from edgebench.calibration import Calibration
 from edgebench.errors import UsageError
-from edgebench.predict import SUGGESTIONS
 from edgebench.predict.conformal_interval import (
     CONFIDENCE,
     MIN_DEVICES,
@@ -25,7 +24,7 @@ from edgebench.predict.low_rank_model import (
     make_prior,
     most_representative,
 )
-from edgebench.predict.prediction_report import Predicted, Prediction, Suggested
+from edgebench.predict.prediction_report import SUGGESTIONS, Predicted, Prediction, Suggested
 
 MIN_ANCHORS: Final = 3
 SURE_DEVICES: Final = 9  # with fewer known devices a 90 % interval is a guess

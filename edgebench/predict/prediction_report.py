@@ -8,6 +8,7 @@ from edgebench.backend import Scalar
 from edgebench.record import Part
 
 SCHEMA: Final = "edgebench.prediction/1"
+SUGGESTIONS: Final = 10  # cells
 
 
 class Predicted(Part, frozen=True, kw_only=True):

@@ -13,7 +13,7 @@ from edgebench.analysis.pick import pick
 from edgebench.analysis.pick_report import Choice
 from edgebench.metrics import METRICS
 from edgebench.render.number_format import measured, quantity, with_width
-from edgebench.site.site_data import Cell, DevicePage, Index, Newest
+from edgebench.site.site_data import Cell, DevicePage, Index, Newest, ReportLink
 from edgebench.trend.trend_report import Series, Trend
 
 MAX_POINTS = 400  # of a series on a page, the newest ones
@@ -37,9 +37,11 @@ def _ranks(names: Sequence[object]) -> Indices:
 
 
 class SiteBuilder:
-    """Everything that pages of these rows need. `reports`: device -> its page."""
+    """Everything that pages of these rows need. `reports`: device -> those of its runs, the newest first."""
 
-    def __init__(self, frame: Frame, trend: Trend, reports: Mapping[str, str]) -> None:
+    def __init__(
+        self, frame: Frame, trend: Trend, reports: Mapping[str, Sequence[ReportLink]]
+    ) -> None:
         self._all = frame
         self._frame = SomeRows(frame, newest_rows(frame))
         self._trend = trend
@@ -100,7 +102,7 @@ class SiteBuilder:
             started_utc=started.get(key, ""),
             steps=steps.get(key, 0),
             page=pages[device],
-            report=self._reports.get(device, ""),
+            report=next((link.page for link in self._reports.get(device, ())), ""),
         )
 
     def pages(self) -> Iterator[DevicePage]:
@@ -110,7 +112,8 @@ class SiteBuilder:
         for device in self.devices:
             rows = np.flatnonzero(devices.codes == places[device])
             cells = [self._cell(int(row)) for row in rows]
-            yield DevicePage(device=device, report=self._reports.get(device, ""), cells=cells)
+            links = list(self._reports.get(device, ()))
+            yield DevicePage(device=device, reports=links, cells=cells)
 
     def _cell(self, row: int) -> Cell:
         frame, identity = self._frame, self._frame.identity(row)

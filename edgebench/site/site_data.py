@@ -11,6 +11,14 @@ from edgebench.trend.trend_report import Series
 SCHEMA: Final = "edgebench.site/1"
 
 
+class ReportLink(Part, frozen=True, kw_only=True):
+    """The report of a run on a device."""
+
+    run: str
+    started_utc: str
+    page: str
+
+
 class Newest(Part, frozen=True, kw_only=True):
     """The deployment to ship on a device for a workload, by its newest rows."""
 
@@ -64,5 +72,5 @@ class Cell(Part, frozen=True, kw_only=True):
 
 class DevicePage(Part, frozen=True, kw_only=True):
     device: str
-    report: str
+    reports: list[ReportLink]  # the newest first
     cells: list[Cell]

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from edgebench.api.fleet_request import planned, reopened
 from edgebench.errors import EdgebenchError
-from edgebench.fleet.fleet_file import Board
+from edgebench.fleet.fleet_file import Board, load_fleet
 from edgebench.fleet.ssh_workers import ssh_command, start_workers
 from edgebench.store import read_records
 from tests.analysis.test_commands import code, run
@@ -53,6 +54,29 @@ def refused(*arguments: object) -> str:
 def test_bad_input_is_one_clear_line(here: Path, arguments: list[str], said: str) -> None:
     assert said in refused("fleet", "run", *arguments)
     assert not list(here.glob("results/*.fleet.json"))
+
+
+def test_earlier_run_that_has_not_ended_is_told(
+    here: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    fleet = load_fleet(here / "fleet.yaml")
+    planned(fleet, [], ["--budget=60s"], {}, here / "results")
+    assert capfd.readouterr().err == ""
+    _, journal = planned(fleet, ["b"], [], {}, here / "results")
+    assert "has not ended" in capfd.readouterr().err
+    assert list(journal.jobs) == ["b"]
+    boards, newest = reopened(fleet, [], here / "results")
+    assert newest.run == journal.run
+    assert [board.name for board in boards] == ["b"]
+
+
+def test_file_of_an_option_travels_however_it_is_written(here: Path) -> None:
+    (here / "m.onnx").write_bytes(b"model")
+    fleet = load_fleet(here / "fleet.yaml")
+    for words in (["--model", "m.onnx"], ["--model=m.onnx"]):
+        _, journal = planned(fleet, [], words, {"model": "m.onnx"}, here / "results")
+        assert journal.arguments == ["--model", "m.onnx"]
+        assert journal.files["m.onnx"][1] == "m.onnx"
 
 
 def test_code_does_not_travel(here: Path) -> None:

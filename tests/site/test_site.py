@@ -82,6 +82,17 @@ def test_reports_of_the_newest_run_are_written_and_linked(results: Path, tmp_pat
     assert "run-011" in (out / "reports" / "desk.html").read_text()
 
 
+@pytest.mark.slow
+def test_all_reports_are_written_and_linked_from_the_page_of_their_device(tmp_path: Path) -> None:
+    pytest.importorskip("vl_convert")
+    folder = write(tmp_path / "results", [[one_run(0, 1.0)], [one_run(1, 1.0)]])
+    out = tmp_path / "public"
+    assert code(run("site", folder, "-o", out, "--reports", "all")) == 0
+    links = data(out, "device-0")["reports"]
+    assert [link["run"] for link in links] == ["run-001", "run-000"]
+    assert all((out / link["page"]).is_file() for link in links)
+
+
 def test_site_is_replaced_whole_and_nothing_else_is_touched(results: Path, tmp_path: Path) -> None:
     out = made(results, tmp_path / "public")
     (out / "data" / "device-99.js").write_text("stale")

@@ -13,6 +13,7 @@ from edgebench.errors import EdgebenchError
 from edgebench.record import Record
 from tests import records as make
 from tests.analysis.test_commands import code, run
+from tests.command_lines import parse
 from tests.trend.histories import noisy, one_run, write
 
 RUNS, AT = 30, 20
@@ -58,6 +59,7 @@ def test_step_of_a_new_runtime_is_explained_and_can_be_confirmed(tmp_path: Path)
         "edgebench ab image-classification --base ort --base onnxruntime==1.30.0 --head ort --head "
         "onnxruntime==1.32.0 --set precision=fp32 --set threads=1"
     )
+    parse(found["confirm"][1:])
 
 
 def test_step_of_a_new_kernel_names_it_and_says_why_no_job_confirms_it(tmp_path: Path) -> None:

@@ -122,10 +122,17 @@
 
   function startDevice(data) {
     document.title = byId("title").textContent = data.device;
-    if (data.report) {
-      byId("report").href = data.report;
+    const [newest, ...earlier] = data.reports;
+    if (newest) {
+      byId("report").href = newest.page;
       byId("report").hidden = false;
     }
+    byId("reports").hidden = !earlier.length;
+    byId("reports").lastElementChild.append(...earlier.map(link => {
+      const item = element("li");
+      item.append(element("a", `${day(link.started_utc)} ${link.run}`, { href: link.page }));
+      return item;
+    }));
   }
 
   function drawTrend(row) {
