@@ -5,6 +5,7 @@ Every command that takes or prints a metric asks here.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from operator import attrgetter
@@ -43,7 +44,7 @@ class Metric:
 
     def value(self, row: Row) -> float | None:
         """The number, or None where it is unknown (`Row.unknown` says why)."""
-        return _follow(row, self.path)
+        return number_at(row, self.path)
 
     def why_unknown(self, row: Row) -> str:
         """The reason of the field, or of the part it stands in."""
@@ -56,11 +57,11 @@ class Metric:
 
     def low(self, row: Row) -> float | None:
         """Lower end of the interval, or None where there is none."""
-        return _follow(row, self.low_path) if self.low_path else None
+        return number_at(row, self.low_path) if self.low_path else None
 
     def high(self, row: Row) -> float | None:
         """Upper end of the interval, or None where there is none."""
-        return _follow(row, self.high_path) if self.high_path else None
+        return number_at(row, self.high_path) if self.high_path else None
 
     def better_of(self, row: Row) -> Better:
         """Which direction is good."""
@@ -76,13 +77,21 @@ _ENERGY = ("J", "W", "J_s", "per_J")
 _getter = lru_cache(maxsize=None)(attrgetter)
 
 
-def _follow(row: Row, path: str) -> float | None:
+def number_at(row: Row, path: str) -> float | None:
     """The number at a dotted path of fields; None where it, or a part on the way, is none."""
     try:
         value = _getter(path)(row)
     except AttributeError:
         return None
     return value if isinstance(value, int | float) else None
+
+
+def numbers_at(rows: Sequence[Row], path: str) -> list[float | None]:
+    """The number at a dotted path of fields of each row; None where it, or a part on the way, is none."""
+    try:
+        return list(map(_getter(path), rows))
+    except AttributeError:  # some rows lack the part
+        return [number_at(row, path) for row in rows]
 
 
 def _latency(percentile: str, label: str, interval: bool) -> Metric:
@@ -127,6 +136,10 @@ METRICS: dict[str, Metric] = {
         _size("memory.uss_warm", "memory.uss_warm_bytes", "own memory, warmed up"),
         _size("memory.uss_end", "memory.uss_end_bytes", "own memory, at the end"),
         _size("memory.arena", "memory.arena_bytes", "memory of the runtime's allocator"),
+        _size("memory.anonymous", "memory.anonymous_bytes", "memory that the process wrote itself"),
+        _size("memory.file", "memory.file_bytes", "pages of files, such as mapped weights"),
+        _size("memory.pss", "memory.pss_bytes", "resident memory, shared pages by their share"),
+        _size("memory.budget", "memory.budget_bytes", "memory that it was held to and fits into"),
         _size("memory.device_peak", "memory.device_peak_bytes", "peak memory of the accelerator"),
         _size("model.size", "model.size_bytes", "size of the model file"),
         Metric("quality", "quality.value", "1", None, "quality of the answers"),
@@ -162,6 +175,8 @@ METRICS: dict[str, Metric] = {
                "energy per new token, prompt included"),
         _size("generate.kv_cache", "generate.kv_cache_bytes", "cache of keys and values"),
         Metric("paced.misses", "paced.misses", "1", "lower", "missed deadlines"),
+        Metric("paced.utilisation", "paced.utilisation", "1", "lower", "share of the time in service"),
+        Metric("paced.depth_max", "paced.depth_max", "1", "lower", "most queries in the queue"),
         _time("sustained.burst_p50", "sustained.burst_p50_ns", "median latency at first"),
         _time("sustained.p50", "sustained.sustained_p50_ns", "median latency once it is hot"),
         Metric("sustained.slowdown", "sustained.slowdown", "1", "lower", "sustained over burst"),

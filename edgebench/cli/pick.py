@@ -10,8 +10,7 @@ from typing import Any
 
 import click
 
-from edgebench.api.loading import load
-from edgebench.api.questions import CONFIDENCE, objective_of, pick_of
+from edgebench.analysis.defaults import SURE
 from edgebench.cli.shared.prefer_option import prefer_option
 from edgebench.errors import ExitCode
 from edgebench.files.json_lines import write_json
@@ -50,7 +49,7 @@ from edgebench.files.json_lines import write_json
 @click.option(
     "--confidence",
     type=float,
-    default=CONFIDENCE,
+    default=SURE,
     show_default=True,
     help="Probability from which a statement counts as sure. Printed intervals stay at 0.95.",
 )
@@ -86,6 +85,9 @@ def command(
     Exit codes: 0 every device, workload and scenario has a row that meets the limits; 1 one of them
     has none; 2 wrong option or limit; 7 results cannot be read.
     """
+    from edgebench.api.loading import load
+    from edgebench.api.questions import objective_of, pick_of
+
     gc.disable()
     report = pick_of(
         load(paths),

@@ -6,6 +6,7 @@ can do is an error; what one backend cannot do is a cell `unsupported`, and stay
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -29,11 +30,13 @@ from edgebench.errors import UsageError
 from edgebench.installed_packages import installed_version
 from edgebench.models.file_kind import format_of
 from edgebench.planning.settings import (
+    MEMORY_BUDGET,
     MODEL_AXES,
     POWER_MODE,
     REQUEST_AXES,
     Runtime,
     as_options,
+    budget_bytes,
     check_sets,
     option_problem,
 )
@@ -41,7 +44,11 @@ from edgebench.record import Reason
 from edgebench.text.did_you_mean import did_you_mean
 
 SCENARIOS: tuple[str, ...] = get_args(ScenarioName)
+#: Scenarios that send queries at a given rate: in equal periods where it is given, or as a Poisson process.
+AT_A_RATE = ("single_stream", "server")
 DEFAULT_BACKEND = "ort"
+#: In the place of a backend's name: each one that is installed and opens the model.
+ALL_BACKENDS = "all"
 
 
 class Native(msgspec.Struct, frozen=True):
@@ -73,6 +80,12 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
         return int(self.variant["batch"])
 
     @property
+    def memory_budget_bytes(self) -> int | None:
+        """What the measuring process may hold; None: as much as there is."""
+        value = self.variant.get(MEMORY_BUDGET)
+        return None if value is None else budget_bytes(value)
+
+    @property
     def options(self) -> Variant:
         """What of the variant goes to the backend."""
         return _options_of(self.variant)
@@ -92,7 +105,7 @@ def plan(
     """Plans all cells, in an order that depends on the arguments alone.
 
     `suite` picks workloads, variants and scenarios; `sets` replaces axes or adds them; `scenarios`
-    replaces those of the workloads; `rate_per_s` paces `single_stream`; `set_power_mode` allows the
+    replaces those of the workloads; `rate_per_s` is that of `single_stream` and `server`; `set_power_mode` allows the
     axis `power_mode`. Raises UsageError for anything asked for that no workload or no backend knows.
     """
     sets = sets or {}
@@ -109,7 +122,13 @@ def plan(
     ]
     if rate_per_s is not None and all(cell.rate_per_s is None for cell in cells):
         raise UsageError(
-            "--rate applies to the scenario single_stream only", "add --scenario single_stream"
+            "--rate applies to the scenarios single_stream and server only",
+            "add --scenario server (queries arrive at random) or single_stream (in equal periods)",
+        )
+    if rate_per_s is None and any(cell.scenario == "server" for cell in cells):
+        raise UsageError(
+            "the scenario server needs the rate at which queries arrive",
+            "add --rate 100 (a second)",
         )
     _check_power_modes(cells, set_power_mode)
     return cells
@@ -133,9 +152,9 @@ def _check_power_modes(cells: Sequence[Cell], allowed: bool) -> None:
 
 def known_axes(backends: Sequence[str] = ()) -> set[str]:
     """Every axis that a workload may have: ours, and the options of all backends, `backends` among them."""
-    found = [*registry.every(), *(registry.load(spec) for spec in backends)]
+    found = [*registry.every(), *(registry.load(spec) for spec in backends if spec != ALL_BACKENDS)]
     options = {name for backend in found for name in Runtime("", backend, None).options}
-    return {*MODEL_AXES, POWER_MODE, *REQUEST_AXES, *options}
+    return {*MODEL_AXES, POWER_MODE, MEMORY_BUDGET, *REQUEST_AXES, *options}
 
 
 def cell_id(
@@ -214,7 +233,7 @@ def _cell(
     rate_per_s: float | None,
 ) -> Cell:
     name = runtime.backend.name
-    rate = rate_per_s if scenario == "single_stream" else None
+    rate = rate_per_s if scenario in AT_A_RATE else None
     return Cell(
         id=cell_id(workload, name, variant, scenario, rate),
         workload=workload,
@@ -296,18 +315,53 @@ def _all_backends() -> list[Backend]:
 def opening(workload: Workload) -> list[str]:
     """Names of the backends that open a workload's model: the usual one, where it does or nobody else
     does, else those that are installed, else all."""
-    form, scenario = model_format(workload.model), workload.scenarios[0]
-    as_it_is: Variant = {"precision": "as-is", "batch": 1}
-
-    def opens(backend: Backend) -> bool:
-        converts = _converts(workload, Runtime("", backend, None), as_it_is, form)
-        return form in _formats(backend, scenario) or converts
-
-    found = [backend for backend in _all_backends() if backend.name != "null" and opens(backend)]
-    ready = [backend for backend in found if not isinstance(backend.availability(), Unavailable)]
+    found = _that_open([workload])
     if not found or DEFAULT_BACKEND in [backend.name for backend in found]:
         return [DEFAULT_BACKEND]
-    return [backend.name for backend in ready or found]
+    return _names_of_ready(found) or [backend.name for backend in found]
+
+
+def expanded(backends: Sequence[str], workloads: Sequence[Workload]) -> list[str]:
+    """Backends by name, `all` among them as each one that is installed and opens the model of a workload. Raises
+    UsageError where none does."""
+    if ALL_BACKENDS not in backends:
+        return [*backends]
+    ready = _names_of_ready(_that_open(workloads))
+    if not ready:
+        raise UsageError(
+            "--backend all: nothing that is installed opens the model",
+            "`edgebench list backends` shows what each backend needs",
+        )
+    listed = (ready if name == ALL_BACKENDS else [name] for name in backends)
+    return list(dict.fromkeys(itertools.chain.from_iterable(listed)))
+
+
+def _that_open(workloads: Sequence[Workload]) -> list[Backend]:
+    """Backends that open the model of one of the workloads, or convert it; `null` measures nothing."""
+    return [
+        backend
+        for backend in _all_backends()
+        if backend.name != "null" and any(_opens(backend, workload) for workload in workloads)
+    ]
+
+
+def _opens(backend: Backend, workload: Workload) -> bool:
+    form = model_format(workload.model)
+    as_it_is: Variant = {"precision": "as-is", "batch": 1}
+    for scenario in workload.scenarios:
+        if form in _formats(backend, scenario):
+            return True
+        if scenario != "generate" and _converts(
+            workload, Runtime("", backend, None), as_it_is, form
+        ):
+            return True
+    return False
+
+
+def _names_of_ready(backends: Sequence[Backend]) -> list[str]:
+    return [
+        backend.name for backend in backends if not isinstance(backend.availability(), Unavailable)
+    ]
 
 
 def _formats(backend: Backend, scenario: str) -> tuple[str, ...]:
@@ -327,7 +381,7 @@ def _converts(workload: Workload, runtime: Runtime, variant: Variant, form: str)
 
 
 def _options_of(variant: Variant) -> Variant:
-    ours = (*MODEL_AXES, POWER_MODE, *REQUEST_AXES)
+    ours = (*MODEL_AXES, POWER_MODE, MEMORY_BUDGET, *REQUEST_AXES)
     return {axis: value for axis, value in variant.items() if axis not in ours}
 
 

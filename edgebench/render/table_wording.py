@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from edgebench.analysis.competition import Group, group_of, speed_of
 from edgebench.analysis.deploy_line import is_surely_slower
 from edgebench.analysis.per_row.sustained_rows import BEGAN_HOT
-from edgebench.analysis.table_types import Demand, Front, Pick, Quality, Row, Sustained, Table
+from edgebench.analysis.table_types import (
+    Demand,
+    Front,
+    Paced,
+    Pick,
+    Quality,
+    Row,
+    Sustained,
+    Table,
+)
 from edgebench.record import Reason
 from edgebench.render.number_format import percent
 from edgebench.text.plain_text import plain
@@ -119,8 +129,8 @@ def remarks(row: Row) -> list[str]:
     if row.ranked and row.baseline is not None and is_surely_slower(row):
         slower = format_times(1 / row.baseline.speedup)
         found.append(f"slower than fp32: it takes {slower} the time")
-    if row.paced is not None and row.paced.misses:
-        found.append(f"{row.paced.misses} deadlines missed in {row.paced.queries} queries")
+    if row.paced is not None:
+        found += _load(row, row.paced)
     if row.sustained is not None:
         found.append(_sustained(row.sustained))
     if row.superseded:
@@ -188,6 +198,26 @@ def _order(row: Row) -> tuple[bool, bool, float]:
     return not row.ranked, row.status != "ok", -value if metric.better == "higher" else value
 
 
+#: A start that is so late, as a share of the median latency, is worth a line.
+_MIN_LATE_SHARE = 0.05
+
+
+def _load(row: Row, paced: Paced) -> list[str]:
+    found = []
+    if paced.misses and paced.arrivals == "constant":
+        found.append(f"{paced.misses} deadlines missed in {paced.queries} queries")
+    if paced.arrivals == "poisson" and paced.utilisation is not None:
+        depth = f", at most {paced.depth_max} queries at once" if paced.depth_max else ""
+        found.append(f"busy {paced.utilisation:.0%} of the time{depth}")
+    late_ns, p50_ns = paced.wake_late_p50_ns, row.latency_ns.p50
+    if late_ns and p50_ns and late_ns > _MIN_LATE_SHARE * p50_ns:
+        found.append(
+            f"queries started {format_ns(late_ns)} late on an idle device: {late_ns / p50_ns:.0%} of p50 is the "
+            "operating system's wake-up"
+        )
+    return found
+
+
 def scenario(front: Front) -> str:
     rate = "" if front.rate_per_s is None else f" at {front.rate_per_s:g}/s"
     if front.prompt_tokens is not None and front.new_tokens is not None:
@@ -210,6 +240,19 @@ def not_reached(rows: Sequence[Row], names: Sequence[str]) -> str:
     return f"±{target * 100:g}% not reached: {shown}{rest}"
 
 
+def _limited_cpus(facts: Mapping[str, Any]) -> str:
+    """What a control group (a container's limit) leaves of the CPUs' time."""
+    share = facts.get("cgroup_cpu_limit")
+    return f" (limited to the time of {share:g})" if isinstance(share, (int, float)) else ""
+
+
+def _limited_memory(facts: Mapping[str, Any], memory: int) -> str:
+    limit = facts.get("cgroup_memory_limit_bytes")
+    if not isinstance(limit, int) or limit >= memory:
+        return ""
+    return f" (limited to {format_bytes(limit)})"
+
+
 def device_line(table: Table, name: str) -> str:
     """Name and the main facts of a device."""
     device = next(device for device in table.devices if device.name == name)
@@ -217,9 +260,9 @@ def device_line(table: Table, name: str) -> str:
     title = device.declared.title if device.declared is not None else None
     words = [name, title, facts.get("board"), facts.get("cpu_model")]
     if cpus := facts.get("logical_cpus"):
-        words.append(f"{cpus} CPUs")
+        words.append(f"{cpus} CPUs{_limited_cpus(facts)}")
     if isinstance(memory := facts.get("memory_bytes"), int):
-        words.append(format_bytes(memory))
+        words.append(f"{format_bytes(memory)}{_limited_memory(facts, memory)}")
     words += [facts.get("os"), "virtual machine" if facts.get("virtualised") is True else None]
     words += [facts.get("emulated_evidence")]
     return plain(" · ".join(str(word) for word in words if word))
