@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from edgebench.api.result_files import files_of, records_of
-from edgebench.api.run_options import DEFAULTS, parity_limit, resolved, workloads_of
+from edgebench.api.run_defaults import DEFAULTS
+from edgebench.api.run_options import parity_limit, resolved, workloads_of
 from edgebench.errors import UsageError
 from edgebench.explain.explanation import Explanation
 from edgebench.explain.numeric_report import NumericReport

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from edgebench import assets
-from edgebench.api.run_options import DEFAULTS, resolved, workloads_of
+from edgebench.api.run_defaults import DEFAULTS
+from edgebench.api.run_options import resolved, workloads_of
 from edgebench.explain import make_explanation as explaining
 from edgebench.explain.cells_to_explain import Pair, cells_to_explain
 from edgebench.explain.explanation import Prediction
