@@ -89,6 +89,8 @@ def _bar(deployment: Deployment, kinds: Sequence[str], top: float, longest: floa
     for kind in deployment.kinds:
         sizes[_name(kind) if _name(kind) in kinds else ""] += kind.time_ns
     for name, time_ns in sizes.items():
+        if not time_ns:
+            continue
         width = time_ns / longest * _WIDTH
         title = f"{name or 'others'}: {format_ns(time_ns)}"
         parts.append(

@@ -67,7 +67,7 @@ def planted(source: Path, path: Path, fault: Fault, seed: int) -> str:
     rng = np.random.default_rng(seed)
     node = f"conv{rng.integers(DEPTH)}"
     if fault == "activation":
-        _change(model, _scale_behind(model, node), lambda scale: scale * rng.choice([0.3, 4.0]))
+        _change(model, _scale_behind(model, node), lambda scale: scale * rng.choice([0.3, 40.0]))
     elif fault == "scale":
         name = _weight(model, node)
         factor = float(rng.choice([0.5, 1.6]))

@@ -29,14 +29,16 @@ def report(reference: Path, other: Path, backend: str = "ort") -> NumericReport:
 
 
 def names_the_layer(folder: Path, fault: Fault, seed: int, integers: bool) -> bool:
-    """Whether a layer that is wrong is the first one named, and among those that do most damage."""
+    """Whether a layer that is wrong is the first one named, and among those that do most damage: two channels that
+    changed places may do less than rounding at the end does."""
     reference = planted.network(folder / "float.onnx", seed)
     source = planted.quantised(reference, folder / "int8.onnx") if integers else reference
     wrong = planted.planted(source, folder / "wrong.onnx", fault, seed)
     found = report(reference, folder / "wrong.onnx")
     place = wrong.removeprefix("conv")
     # The quantizer merges a convolution and its ReLU: either of them names the layer.
-    return found.first_over in (wrong, f"relu{place}") and found.worst[0] in (wrong, f"relu{place}")
+    names = {wrong, f"relu{place}"}
+    return found.first_over in names and bool(names & set(found.worst[:3]))
 
 
 @pytest.mark.parametrize("fault", ["scale", "swapped"])
