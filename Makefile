@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 NO_AMX = $(shell test "$$(cc -dumpversion | cut -d. -f1)" -lt 13 && cc -mno-amx-tile -E -x c /dev/null >/dev/null 2>&1 && echo -mno-amx-tile -mno-amx-int8 -mno-amx-bf16)
 AS_ROOT := $(shell test "$$(id -u)" = 0 || echo sudo)
 
-.PHONY: bench test test-assets test-kernel test-tensorrt-rtx test-aarch64 test-runtimes test-browser test-llm test-genai readme-picture docs coverage lint types resolve perf blocks gate-selftest reference-llm readme soak fuzz clean
+.PHONY: bench test test-assets test-kernel test-tensorrt-rtx test-aarch64 test-runtimes test-browser test-llm test-genai readme-picture docs coverage lint types resolve perf blocks why gate-selftest reference-llm readme soak fuzz clean
 
 bench: $(VENV)/.bench
 	$(BIN)/edgebench run --suite quick
@@ -30,7 +30,7 @@ test-runtimes: $(VENV)/.runtimes
 # The report's page in a real browser: Debian's chromium, installed where it is missing.
 test-browser: $(VENV)/.browser
 	command -v chromium >/dev/null || { $(AS_ROOT) apt-get update && $(AS_ROOT) apt-get install -y chromium; }
-	$(BIN)/pytest -m browser tests/report/test_browser.py
+	$(BIN)/pytest -m browser tests/report/test_browser.py tests/site/test_site_browser.py
 
 # The meters against the kernel's own drivers: boards in User-mode Linux, built from Debian's source once (some 400 CPU-seconds; kept in
 # build/kernel). Needs root, Debian and x86-64; ends with 77 and one line of reason where it cannot run.
@@ -99,6 +99,15 @@ gate-selftest: $(VENV)/.test
 # `python -m tests.perf.blocks.collect 40` adds runs of this machine.
 blocks: $(VENV)/.test
 	$(BIN)/python -m tests.perf.blocks
+
+# What `edgebench explain` says of four models on this machine, for docs/why.md; wants a quiet machine, a minute.
+WHY ?= music-transcription image-classification file-typing text-recognition
+why: $(VENV)/.test
+	mkdir -p results/explain
+	set -e; for name in $(WHY); do \
+		$(BIN)/edgebench explain $$name --set precision=int8-static --set threads=1 --format json > results/explain/$$name.json.tmp; \
+		mv results/explain/$$name.json.tmp results/explain/$$name.json; done
+	$(BIN)/python -m tests.readme
 
 # Results of SmolLM2 for results/reference, and the blocks of docs/results.md that follow from them; wants a quiet machine, some 16
 # minutes of two cores, and half an hour more for MLX: off Apple silicon it reads a prompt in 15 s.

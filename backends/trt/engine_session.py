@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import tensorrt as trt
 
     from edgebench.backend import Feeds, Outputs
+    from edgebench.operator_times import Profiler
 
 #: Runs with the profiler attached: it slows them, so that few are enough for a share of each layer.
 PROFILED_RUNS = 5
@@ -301,8 +302,18 @@ class TrtSession(Session):
             source="CUDA events; layers: TensorRT's profiler",
         )
 
+    def profiler(self) -> Profiler:
+        from .layer_profiler import LayerProfiler
+
+        return LayerProfiler(self, self._layer_times, self.device())
+
     def _profiled(self, query: Prepared) -> dict[str, int]:
-        """Mean nanoseconds of each layer, in a context of its own: a profiler cannot be taken off."""
+        """Mean nanoseconds of each layer."""
+        times_ns = self._layer_times(query, PROFILED_RUNS)
+        return {name: round(sum(ns) / len(ns)) for name, ns in times_ns.items()}
+
+    def _layer_times(self, query: Prepared, runs: int) -> dict[str, list[int]]:
+        """Nanoseconds of each layer in each run, in a context of its own: a profiler cannot be taken off."""
         trt = library.load()
 
         times_ms: dict[str, list[float]] = {}
@@ -323,10 +334,10 @@ class TrtSession(Session):
             context.set_input_shape(name, shape)
         for tensor in (*self._inputs, *self._outputs):
             context.set_tensor_address(tensor.info.name, tensor.device)
-        for _ in range(PROFILED_RUNS):
+        for _ in range(runs):
             context.execute_async_v3(int(self._cuda.stream))
             self._cuda.synchronize()
-        return {name: round(sum(ms) / len(ms) * 1e6) for name, ms in times_ms.items()}
+        return {name: [round(each * 1e6) for each in ms] for name, ms in times_ms.items()}
 
     def device_memory(self) -> tuple[int | None, str]:
         """How far the device's free memory fell since the session began; see docs/hardware.md."""

@@ -18,7 +18,8 @@ from edgebench.api import ab_request
 from edgebench.api.interrupted import Interrupted
 from edgebench.api.loading import loaded
 from edgebench.api.results import Names, Results, preferences, without_gc
-from edgebench.api.run_options import DEFAULTS, PERCENTILES, resolved
+from edgebench.api.run_defaults import DEFAULTS, PERCENTILES
+from edgebench.api.run_options import resolved
 from edgebench.api.running import Outcome, Start, measure
 from edgebench.api.voices import Telling, voice_of
 from edgebench.backend import Scalar

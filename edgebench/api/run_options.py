@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import msgspec
 
+from edgebench.api.run_defaults import (
+    DEFAULT_SUITE,
+    FIRST_WINDOW_S,
+    PERCENTILES,
+    QUICK_BUDGET_S,
+    QUICK_REPLICATES,
+)
 from edgebench.definitions.workload import Workload
 from edgebench.energy.modelled_energy import Estimate
 from edgebench.errors import UsageError
@@ -19,61 +25,11 @@ from edgebench.planning.settings import parse_ranges, parse_shapes
 from edgebench.text.plain_text import utf8
 from edgebench.units import parse_bytes, parse_duration_s, parse_share
 
-DEFAULT_SUITE = "quick"
-#: What `quick` may take: a first table within two minutes.
-QUICK_BUDGET_S = 105.0
-#: Rounds of `quick`: processes of a cell differ by more than a longer window would make up for.
-QUICK_REPLICATES = 7
-#: Of the quick look at a model of one's own, before precision.
-FIRST_WINDOW_S = 0.3
-PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
-
-
 #: What is told of a model file alone: names of options, and their parameters.
 _OF_MODELS = {
     "--shape, --task and --reference": ("shapes", "task", "reference"),
     "--range, --inputs and --parity": ("ranges", "inputs", "parity"),
 }
-
-
-#: What is not given, by the names of the parameters of `edgebench run`.
-DEFAULTS: Mapping[str, Any] = MappingProxyType(
-    {
-        "names": (),
-        "suite": None,
-        "folders": (),
-        "model": None,
-        "shapes": (),
-        "reference": None,
-        "ranges": (),
-        "inputs": None,
-        "parity": None,
-        "task": None,
-        "backends": None,
-        "sets": (),
-        "set_power_mode": False,
-        "scenarios": None,
-        "rate": None,
-        "budget": None,
-        "wait_quiet": None,
-        "target": "2%",
-        "percentile": "p50",
-        "replicates": None,
-        "reruns": 2,
-        "slice_": "2s",
-        "sustain": "5min",
-        "timeout": "120s",
-        "memory_limit": None,
-        "estimate": None,
-        "energy_markers": False,
-        "energy_root": None,
-        "seed": 0,
-        "out": "results",
-        "devices": None,
-        "device": None,
-        "strict": False,
-    }
-)
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -193,13 +149,13 @@ def workloads_of(options: Options) -> list[Workload]:
     return choose(known, options.workloads, options.suite)
 
 
-def parity_limit(text: str) -> float:
+def parity_limit(text: str, option: str = "--parity") -> float:
     """A limit on the relative error: 0.05 or 5%. Raises UsageError."""
     value = parse_share(text)
     if not 0 < value < 1:
         raise UsageError(
-            f"--parity {text} is not between 0 and 1 (outputs that are all zero have an error of 1)",
-            "give the largest error as a share of the outputs' size, such as --parity 0.05",
+            f"{option} {text} is not between 0 and 1 (outputs that are all zero have an error of 1)",
+            f"give the largest error as a share of the outputs' size, such as {option} 0.05",
         )
     return value
 

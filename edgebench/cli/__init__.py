@@ -30,9 +30,15 @@ _COMMANDS = {
     "export": "Write the trade-off table as Parquet, CSV, JSON or Markdown.",
     "frontier": "Print the Pareto fronts of result files, and how sure they are.",
     "pick": "Pick the best deployment that meets your limits.",
+    "trend": "Print how cells moved from run to run, and where they stepped.",
+    "site": "Write static pages of results: newest rows, trends and reports.",
+    "predict": "Predict cells that a device never ran, from a few that it ran.",
     "compare": "Compare the same cells of several result files.",
+    "fleet": "Run on many boards at once, and bring their results here.",
     "calibrate": "Measure this machine's peak arithmetic and memory bandwidth.",
+    "explain": "Explain where the time of a deployment goes, operator by operator.",
     "roofline": "Print how close rows come to the limits of their machine.",
+    "search": "Find the fastest precisions of a model's groups that keep its quality.",
     "scaling": "Print what a language model gains from more tokens and more votes.",
     "list": "List workloads, backends or devices.",
     "doctor": "Check this installation and this machine, and say how to fix problems.",
@@ -136,7 +142,8 @@ def as_told(error: Exception) -> EdgebenchError:
         return _NO_PROCESS
     if isinstance(error, RuntimeError) and "home directory" in str(error):
         return UsageError(
-            "a path begins with ~NAME, and no user has that name", "write the full path"
+            "a path begins with ~ or ~NAME, and no user has that name or a home folder",
+            "write the full path",
         )
     return InternalError(
         f"an error in edgebench itself: {type(error).__name__}: {error} ({_place(error)})",

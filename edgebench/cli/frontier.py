@@ -10,8 +10,7 @@ from typing import Any
 
 import click
 
-from edgebench.api.loading import load
-from edgebench.api.questions import CONFIDENCE, DRAWS, MAX_DRAWS, MIN_DRAWS, frontier_of
+from edgebench.analysis.defaults import DRAWS, MAX_DRAWS, MIN_DRAWS, SURE
 from edgebench.files.json_lines import write_json
 
 
@@ -42,7 +41,7 @@ from edgebench.files.json_lines import write_json
 @click.option(
     "--confidence",
     type=float,
-    default=CONFIDENCE,
+    default=SURE,
     show_default=True,
     help="Probability from which a statement counts as sure. Printed intervals stay at 0.95.",
 )
@@ -84,6 +83,9 @@ def command(
 
     Exit codes: 0 ok; 2 wrong option; 7 results cannot be read.
     """
+    from edgebench.api.loading import load
+    from edgebench.api.questions import frontier_of
+
     gc.disable()
     loaded = load(paths)
     result = frontier_of(

@@ -16,11 +16,9 @@ from edgebench.render.text_grid import Column, GridRow, grid
 from edgebench.render.wrapping import Line
 from edgebench.text.plain_text import plain, plain_json, spreadsheet_text
 
-FORMATS = ("table", "csv", "json", "md")
-
 
 def render(names: Sequence[str], lines: Iterable[Sequence[Any]], form: str, out: TextIO) -> None:
-    """Writes the lines in one of FORMATS; unknown values are empty, in JSON null. So are NaN and
+    """Writes the lines as "table", "csv", "json" or "md"; unknown values are empty, in JSON null. So are NaN and
     infinity in JSON, which has no such numbers.
 
     Raises UsageError where an object of JSON would hold a name twice, and so lose a column.
@@ -65,6 +63,8 @@ def _is_number(value: Any) -> bool:
 
 
 def _cell(value: Any) -> Any:
+    if value is None or type(value) in (int, float):  # most cells
+        return value
     return value if _is_number(value) else spreadsheet_text(text_of(value))
 
 
@@ -81,6 +81,8 @@ def text_of(value: Any) -> str:
     """A value as text: nothing where it is unknown, booleans and objects as in JSON, `;` between items."""
     if value is None:
         return ""
+    if type(value) is str:  # nearly always
+        return plain(value)
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list | tuple):

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 import edgebench
 from edgebench.ab_test.ab_report_types import GateReport
 from edgebench.ab_test.pairing import Request
-from edgebench.api import ab_request, measuring, run_options
+from edgebench.api import ab_request, measuring, run_defaults, run_options
 from edgebench.cli import ab, cli, run
 from edgebench.export.columns import columns_of
 from edgebench.files.json_lines import encoded
@@ -93,7 +93,7 @@ def test_the_page_names_every_name_of_the_api(name: str) -> None:
 @pytest.mark.parametrize(
     ("command", "words", "defaults"),
     [
-        (run.command, [], run_options.DEFAULTS),
+        (run.command, [], run_defaults.DEFAULTS),
         (ab.command, ["--base", "a", "--head", "b"], ab_request.DEFAULTS),
     ],
 )
@@ -419,7 +419,7 @@ def test_values_of_python_are_what_a_person_would_type() -> None:
         "budget": np.float64(90),
         "memory_limit": 2**29,
     }
-    given = measuring._given({}, {}, named, run_options.DEFAULTS)
+    given = measuring._given({}, {}, named, run_defaults.DEFAULTS)
     assert given["sets"] == ["threads=1,2", "arena=false", 'mode="a b"']
     assert given["shapes"] == ["x=batch,3", "k=scalar"]
     assert given["ranges"] == ["ids=0,99", "k=1|2"]
