@@ -309,11 +309,12 @@ class TrtSession(Session):
 
     def _profiled(self, query: Prepared) -> dict[str, int]:
         """Mean nanoseconds of each layer."""
-        times_ns = self._layer_times(query, PROFILED_RUNS)
+        _, times_ns = self._layer_times(query, PROFILED_RUNS)
         return {name: round(sum(ns) / len(ns)) for name, ns in times_ns.items()}
 
-    def _layer_times(self, query: Prepared, runs: int) -> dict[str, list[int]]:
-        """Nanoseconds of each layer in each run, in a context of its own: a profiler cannot be taken off."""
+    def _layer_times(self, query: Prepared, runs: int) -> tuple[list[int], dict[str, list[int]]]:
+        """Nanoseconds of each run, and of each layer in it, in a context of its own: a profiler cannot be taken
+        off."""
         trt = library.load()
 
         times_ms: dict[str, list[float]] = {}
@@ -334,10 +335,13 @@ class TrtSession(Session):
             context.set_input_shape(name, shape)
         for tensor in (*self._inputs, *self._outputs):
             context.set_tensor_address(tensor.info.name, tensor.device)
+        runs_ns = []
         for _ in range(runs):
+            start_ns = time.perf_counter_ns()
             context.execute_async_v3(int(self._cuda.stream))
             self._cuda.synchronize()
-        return {name: [round(each * 1e6) for each in ms] for name, ms in times_ms.items()}
+            runs_ns.append(time.perf_counter_ns() - start_ns)
+        return runs_ns, {name: [round(each * 1e6) for each in ms] for name, ms in times_ms.items()}
 
     def device_memory(self) -> tuple[int | None, str]:
         """How far the device's free memory fell since the session began; see docs/hardware.md."""
