@@ -18,12 +18,13 @@ from edgebench.api import ab_request
 from edgebench.api.interrupted import Interrupted
 from edgebench.api.loading import loaded
 from edgebench.api.results import Names, Results, preferences, without_gc
-from edgebench.api.run_options import DEFAULTS, PERCENTILES, resolved
+from edgebench.api.run_options import resolved
 from edgebench.api.running import Outcome, Start, measure
 from edgebench.api.voices import Telling, voice_of
 from edgebench.backend import Scalar
 from edgebench.definitions.variant_matrix import value_text
 from edgebench.errors import UsageError
+from edgebench.planning.run_parameters import DEFAULTS, PERCENTILES
 from edgebench.processes.signals import ended_by
 from edgebench.text.did_you_mean import did_you_mean
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -15,6 +14,7 @@ from edgebench.errors import UsageError
 from edgebench.measure.runner import Settings
 from edgebench.planning.cells import DEFAULT_BACKEND, known_axes
 from edgebench.planning.own_models import OwnInputs, workload_for_model
+from edgebench.planning.run_parameters import PERCENTILES
 from edgebench.planning.settings import parse_ranges, parse_shapes
 from edgebench.text.plain_text import utf8
 from edgebench.units import parse_bytes, parse_duration_s, parse_share
@@ -26,7 +26,6 @@ QUICK_BUDGET_S = 105.0
 QUICK_REPLICATES = 7
 #: Of the quick look at a model of one's own, before precision.
 FIRST_WINDOW_S = 0.3
-PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 
 
 #: What is told of a model file alone: names of options, and their parameters.
@@ -34,46 +33,6 @@ _OF_MODELS = {
     "--shape, --task and --reference": ("shapes", "task", "reference"),
     "--range, --inputs and --parity": ("ranges", "inputs", "parity"),
 }
-
-
-#: What is not given, by the names of the parameters of `edgebench run`.
-DEFAULTS: Mapping[str, Any] = MappingProxyType(
-    {
-        "names": (),
-        "suite": None,
-        "folders": (),
-        "model": None,
-        "shapes": (),
-        "reference": None,
-        "ranges": (),
-        "inputs": None,
-        "parity": None,
-        "task": None,
-        "backends": None,
-        "sets": (),
-        "set_power_mode": False,
-        "scenarios": None,
-        "rate": None,
-        "budget": None,
-        "wait_quiet": None,
-        "target": "2%",
-        "percentile": "p50",
-        "replicates": None,
-        "reruns": 2,
-        "slice_": "2s",
-        "sustain": "5min",
-        "timeout": "120s",
-        "memory_limit": None,
-        "estimate": None,
-        "energy_markers": False,
-        "energy_root": None,
-        "seed": 0,
-        "out": "results",
-        "devices": None,
-        "device": None,
-        "strict": False,
-    }
-)
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,7 +61,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def resolved(params: Mapping[str, Any]) -> Options:
-    """Options as they are given (DEFAULTS has their names), checked and resolved. Raises UsageError."""
+    """Options as they are given (DEFAULTS of run_parameters has their names), checked and resolved. Raises UsageError."""
     own = params["model"] is not None
     if own and (params["names"] or params["suite"] or params["folders"]):
         raise UsageError("--model cannot be combined with workloads, --suite or --workloads")

@@ -12,13 +12,19 @@ import click
 from edgebench.analysis.comparison import Comparison
 from edgebench.api.loading import load
 from edgebench.api.questions import COMPARED, compare_of, names_of
+from edgebench.cli.shared.options import (
+    confidence_option,
+    format_option,
+    paths_argument,
+    workload_option,
+)
 from edgebench.errors import ExitCode, UsageError
 
 FORMATS = ("table", "json", "md", "csv")
 
 
 @click.command("compare")
-@click.argument("paths", metavar="A B...", nargs=-1, required=True, type=Path)
+@paths_argument("A B...")
 @click.option(
     "--metric",
     "names",
@@ -26,28 +32,9 @@ FORMATS = ("table", "json", "md", "csv")
     metavar="NAME",
     help="Compare only this metric, such as latency.p99 (repeatable).",
 )
-@click.option(
-    "--workload",
-    "workloads",
-    multiple=True,
-    metavar="NAME",
-    help="Compare only this workload (repeatable).",
-)
-@click.option(
-    "--confidence",
-    type=float,
-    default=COMPARED,
-    show_default=True,
-    help="Confidence of the printed intervals.",
-)
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(FORMATS),
-    default="table",
-    show_default=True,
-    help="Format of the comparison on stdout.",
-)
+@workload_option("Compare")
+@confidence_option(COMPARED, "Confidence of the printed intervals.")
+@format_option(FORMATS, "comparison")
 def command(
     paths: Sequence[Path],
     names: Sequence[str],

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgebench.cli.shared.number_options import FiniteRange
+from edgebench.cli.shared.options import format_option, sysroot_option
 from edgebench.text.plain_text import plain, say
 
 if TYPE_CHECKING:
@@ -27,26 +28,14 @@ _UNTIL_INTERRUPTED_S = 86_400.0
     "watch",
     epilog="Exit codes: 0 also if energy is unavailable (status and reason say so); 2 wrong option.",
 )
-@click.option(
-    "--sysroot",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    metavar="DIR",
-    help="Read the copy of another machine's /proc and /sys in DIR.",
-)
+@sysroot_option("Read the copy of another machine's /proc and /sys in DIR.")
 @click.option(
     "--seconds",
     type=FiniteRange(min=0.05, max=_UNTIL_INTERRUPTED_S),
     metavar="N",
     help="How many seconds to watch.  [default: until Ctrl-C on a terminal, else 2]",
 )
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="Format of the answer on stdout.",
-)
+@format_option()
 def command(sysroot: Path | None, seconds: float | None, form: str) -> None:
     """Show the power of each rail of this machine's energy meter, and the energy of the time watched.
 

@@ -12,6 +12,7 @@ import click
 from edgebench.analysis.table import build_table
 from edgebench.analysis.table_types import Table
 from edgebench.api.result_files import files_of, records_of, refuse_to_replace
+from edgebench.cli.shared.options import paths_argument
 from edgebench.errors import UsageError
 from edgebench.files.atomic_write import whole_file
 from edgebench.text.plain_text import say
@@ -20,7 +21,7 @@ FORMATS = ("parquet", "csv", "json", "md")
 
 
 @click.command("export")
-@click.argument("paths", metavar="FILE|DIR...", nargs=-1, required=True, type=Path)
+@paths_argument("FILE|DIR...")
 @click.option("--out", "-o", required=True, type=Path, help="File to write.")
 @click.option(
     "--format",

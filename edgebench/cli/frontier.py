@@ -12,11 +12,19 @@ import click
 
 from edgebench.api.loading import load
 from edgebench.api.questions import CONFIDENCE, DRAWS, MAX_DRAWS, MIN_DRAWS, frontier_of
+from edgebench.cli.shared.options import (
+    across_option,
+    confidence_option,
+    draws_seed_option,
+    format_option,
+    paths_argument,
+    workload_option,
+)
 from edgebench.files.json_lines import write_json
 
 
 @click.command("frontier")
-@click.argument("paths", metavar="RESULTS...", nargs=-1, required=True, type=Path)
+@paths_argument()
 @click.option(
     "--objective",
     "-O",
@@ -26,27 +34,10 @@ from edgebench.files.json_lines import write_json
     help="Metric to optimise, such as latency.p90:min (repeatable).  [default: speed, quality, peak "
     "memory, and energy where it was measured]",
 )
-@click.option(
-    "--workload",
-    "workloads",
-    multiple=True,
-    metavar="NAME",
-    help="Use only this workload (repeatable).",
-)
-@click.option(
-    "--across",
-    type=click.Choice(["devices"]),
-    multiple=True,
-    help="Let rows of several devices compete.",
-)
-@click.option(
-    "--confidence",
-    type=float,
-    default=CONFIDENCE,
-    show_default=True,
-    help="Probability from which a statement counts as sure. Printed intervals stay at 0.95.",
-)
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the draws.")
+@workload_option()
+@across_option
+@confidence_option(CONFIDENCE)
+@draws_seed_option
 @click.option(
     "--draws",
     type=click.IntRange(MIN_DRAWS, MAX_DRAWS),
@@ -55,14 +46,7 @@ from edgebench.files.json_lines import write_json
     help="Number of draws from which probabilities are estimated. Very many rows get fewer; the output "
     "then says so.",
 )
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="Format of the answer on stdout.",
-)
+@format_option()
 def command(
     paths: Sequence[Path],
     texts: Sequence[str],

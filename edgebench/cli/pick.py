@@ -12,13 +12,21 @@ import click
 
 from edgebench.api.loading import load
 from edgebench.api.questions import CONFIDENCE, objective_of, pick_of
+from edgebench.cli.shared.options import (
+    across_option,
+    confidence_option,
+    draws_seed_option,
+    format_option,
+    paths_argument,
+    workload_option,
+)
 from edgebench.cli.shared.prefer_option import prefer_option
 from edgebench.errors import ExitCode
 from edgebench.files.json_lines import write_json
 
 
 @click.command("pick")
-@click.argument("paths", metavar="RESULTS...", nargs=-1, required=True, type=Path)
+@paths_argument()
 @click.option(
     "--require",
     "-r",
@@ -33,36 +41,12 @@ from edgebench.files.json_lines import write_json
     help="Pick the row with the lowest value.  [default: latency.p50; offline: the highest throughput]",
 )
 @click.option("--maximize", metavar="METRIC", help="Pick the row with the highest value.")
-@click.option(
-    "--workload",
-    "workloads",
-    multiple=True,
-    metavar="NAME",
-    help="Use only this workload (repeatable).",
-)
-@click.option(
-    "--across",
-    type=click.Choice(["devices"]),
-    multiple=True,
-    help="Let rows of several devices compete.",
-)
+@workload_option()
+@across_option
 @prefer_option
-@click.option(
-    "--confidence",
-    type=float,
-    default=CONFIDENCE,
-    show_default=True,
-    help="Probability from which a statement counts as sure. Printed intervals stay at 0.95.",
-)
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the draws.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="Format of the answer on stdout.",
-)
+@confidence_option(CONFIDENCE)
+@draws_seed_option
+@format_option()
 def command(
     paths: Sequence[Path],
     texts: Sequence[str],

@@ -14,6 +14,7 @@ from click.core import ParameterSource
 
 from edgebench.analysis.table import build_table
 from edgebench.api.result_files import files_of, records_of
+from edgebench.cli.shared.options import format_option, paths_argument
 from edgebench.cli.shared.prefer_option import prefer_option
 from edgebench.errors import UsageError
 from edgebench.render.table_formats import FORMATS, render
@@ -32,15 +33,8 @@ TAKEN_BY = {
 
 
 @click.command("show")
-@click.argument("paths", metavar="FILE|DIR...", nargs=-1, required=True, type=Path)
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(list(FORMATS)),
-    default="table",
-    show_default=True,
-    help="Format of the table on stdout.",
-)
+@paths_argument("FILE|DIR...")
+@format_option(list(FORMATS), "table")
 @prefer_option
 @click.option(
     "--verbose",
