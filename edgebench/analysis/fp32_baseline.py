@@ -44,6 +44,14 @@ def with_baselines(rows: Sequence[Row]) -> list[Row]:
     ]
 
 
+def is_surely_slower(row: Row) -> bool:
+    """Whether it is slower than the fp32 row with the same settings, its interval included."""
+    gain = row.baseline
+    if gain is None or not gain.same_settings or gain.speedup_high is None:
+        return False
+    return gain.speedup_high < 1
+
+
 class _Gain(NamedTuple):
     speedup: float
     low: float | None

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from edgebench.analysis import deploy_line, ties
+from edgebench.analysis import ties
 from edgebench.analysis.competition import Group, groups
 from edgebench.analysis.frame import GROUP_COLUMNS, RowFrame
 from edgebench.analysis.frontier import (
@@ -26,7 +26,6 @@ from edgebench.analysis.frontier import (
 )
 from edgebench.analysis.frontier import frontier as find_fronts
 from edgebench.analysis.frontier_report import members_of
-from edgebench.analysis.per_row.row_labels import labels
 from edgebench.analysis.pick import pick
 from edgebench.analysis.pick_report import Choice
 from edgebench.analysis.table_types import Front, LeftOut, Pick, Row
@@ -129,8 +128,7 @@ def _pick(
     states: Mapping[str, Sequence[StateCheck]],
 ) -> Pick:
     competing = [rows[index] for index in members]
-    names = dict(zip(members, labels(competing), strict=True))
-    busy = deploy_line.busy(competing, states)
+    busy = _busy(competing, states)
     margin = choice.margin
     chosen = choice.choice
     return Pick(
@@ -148,8 +146,30 @@ def _pick(
         decided_by=list(choice.decided_by) if choice.tied else [choice.objective.metric],
         runs=choice.runs,
         busy=busy,
-        headline=deploy_line.headline(rows, names, choice, busy),
-        text=deploy_line.text(rows, names, choice, busy),
-        doubt=deploy_line.doubt(rows, names, choice, busy),
-        bad_news=deploy_line.bad_news(rows, names),
+        metric=choice.objective.metric,
+        compared=choice.rows,
+        tied=list(choice.tied),
     )
+
+
+def _busy(rows: Sequence[Row], states: Mapping[str, Sequence[StateCheck]]) -> str:
+    """Why the machine was too busy to believe these rows, in words; "" where it was not.
+
+    What happened while a row was measured counts, and what there was before its run. The load average,
+    which forgets slowly, counts only where the kernel does not tell the pressure.
+    """
+    for row in rows:
+        if row.ranked and row.busy:
+            return row.busy
+    for run in dict.fromkeys(row.run for row in rows if row.ranked):
+        levels = {check.name: check for check in states.get(run, ())}
+        told = levels.get("cpu_pressure")
+        names = ("cpu_pressure",) if told is not None and told.level != "unknown" else ("load",)
+        for name in names:
+            if name in levels and levels[name].level in ("warn", "invalid"):
+                return f"before the run, {_said(levels[name])}"
+    return ""
+
+
+def _said(check: StateCheck) -> str:
+    return f"{check.name.replace('_', ' ')}, {check.evidence}"

@@ -331,10 +331,14 @@ class Pick(Part, frozen=True, kw_only=True):
     ] = []  # the speed, or between rows not told apart the criteria of the rule of ties
     runs: int = 1  # whose rows compete: more than one, and the drift between them is in no interval
     busy: str = ""  # why the machine was too busy to believe these rows
+    metric: str = ""  # the speed that they are chosen by
+    compared: int = 0  # rows that tell it
+    tied: list[int] = []  # other rows that are not told apart from the best one
+    # The words of these facts, which `render.deploy_line` fills in: empty before.
     headline: str = ""  # the first part of `text`: what to deploy, its speed and its gain
-    text: str  # the line for people
+    text: str = ""  # the line for people
     doubt: str = ""  # its part that says how sure the choice is
-    bad_news: list[str]
+    bad_news: list[str] = []
 
 
 class Table(Part, frozen=True, kw_only=True):

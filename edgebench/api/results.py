@@ -34,7 +34,7 @@ from edgebench.api.questions import (
 )
 from edgebench.errors import UsageError
 from edgebench.export.columns import columns_of, flat
-from edgebench.render import table_terminal
+from edgebench.render import deploy_line, table_terminal
 from edgebench.report import notebook
 
 if TYPE_CHECKING:
@@ -81,7 +81,12 @@ class Results:
                 "Parquet files hold the columns of a table, but not all that a table needs",
                 "read the result files that they were exported from; pandas.read_parquet reads the columns",
             )
-        return self._loaded.table
+        return self._worded
+
+    @cached_property
+    def _worded(self) -> Table:
+        assert self._loaded.table is not None
+        return deploy_line.with_words(self._loaded.table)
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """One flat dict a row, by the names of columns that Parquet and SQL have (docs/export.md)."""

@@ -11,7 +11,7 @@ from typing import TextIO
 
 from edgebench.analysis.per_row.row_labels import common, labels
 from edgebench.analysis.table_types import Front, Pick, Row, Table
-from edgebench.render import table_wording
+from edgebench.render import deploy_line, table_wording
 from edgebench.render.console import BAD, DEPLOY, DOUBTFUL, GOOD, QUIET, TITLE, WARN, WORSE, paint
 from edgebench.render.table_cells import NumberColumn, number_columns
 from edgebench.render.text_grid import Column, GridRow, grid
@@ -57,11 +57,13 @@ def _block(
     names = [plain(name) for name in labels(rows)]
     yield from wrapped(_title(front, rows, verbose), width, TITLE)
     style = WORSE if pick.row is None else DOUBTFUL if pick.busy else DEPLOY
-    yield from wrapped(plain(pick.headline), width, style)
-    yield from wrapped(plain(pick.doubt), width, None if pick.clear else WARN)
+    words = deploy_line.words(table.rows, pick, members)
+    yield from wrapped(plain(words.headline), width, style)
+    yield from wrapped(plain(words.doubt), width, None if pick.clear else WARN)
     yield from _grid(rows, names, width, verbose)
     if verbose:
-        yield from _details(pick, table.rows, rows, names, width)
+        chosen = None if pick.row is None else table.rows[pick.row]
+        yield from _details(chosen, words.bad_news, rows, names, width)
 
 
 def _title(front: Front, rows: Sequence[Row], verbose: bool) -> str:
@@ -115,10 +117,14 @@ def _unable(backend: str, rows: Mapping[str, Row]) -> str:
 
 
 def _details(
-    pick: Pick, everyone: Sequence[Row], rows: Sequence[Row], names: Sequence[str], width: int
+    chosen: Row | None,
+    bad_news: Sequence[str],
+    rows: Sequence[Row],
+    names: Sequence[str],
+    width: int,
 ) -> Iterator[Line]:
     """What the block leaves to those who ask."""
-    for words in (*pick.bad_news, table_wording.not_reached(rows, names)):
-        yield from wrapped(plain(words), width, WARN, first="")
-    if pick.row is not None:
-        yield from wrapped(table_wording.around(everyone[pick.row]), width, QUIET, first="")
+    for news in (*bad_news, table_wording.not_reached(rows, names)):
+        yield from wrapped(plain(news), width, WARN, first="")
+    if chosen is not None:
+        yield from wrapped(table_wording.around(chosen), width, QUIET, first="")

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from edgebench.analysis.competition import Group, group_of, speed_of
-from edgebench.analysis.deploy_line import is_surely_slower
+from edgebench.analysis.fp32_baseline import is_surely_slower
 from edgebench.analysis.per_row.sustained_rows import BEGAN_HOT
 from edgebench.analysis.table_types import Demand, Front, Pick, Quality, Row, Sustained, Table
 from edgebench.record import Reason

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from edgebench.analysis import ties
+from edgebench.render.deploy_line import tie_words
 from edgebench.report import charts, decoder_html, theme, vegalite
 from edgebench.report.html_escape import esc, listed, tabled
 from edgebench.report.page_rows import because, demanded, figured, unsupported
@@ -247,7 +247,7 @@ def _doubt(report: Report, group: Group, decision: Decision) -> str:
         "nothing": "No row passed",
         "only": "The only row that passed" if alone else "The only row",
         "no interval": "Not sure: some rows have no interval",
-        "tied": f"Not told apart from {other}; {ties.words(decision.decided_by) or 'first by value'}",
+        "tied": f"Not told apart from {other}; {tie_words(decision.decided_by) or 'first by value'}",
         "sure": f"For sure: {times}",
         "likely": f"{times}, {'' if chance is None else format_probability(chance)} sure",
     }[decision.certainty]

@@ -12,7 +12,7 @@ from edgebench.analysis.per_row.row_labels import common
 from edgebench.analysis.table_types import Front, Pick, Row, Table
 from edgebench.analysis.uncertainty import MEMORY_RESOLUTION
 from edgebench.metrics import METRICS, Metric
-from edgebench.render import table_wording
+from edgebench.render import deploy_line, table_wording
 from edgebench.report import row_facts
 from edgebench.report.report_model import Decision, FrontLine, Group, Numbers
 from edgebench.text.plain_text import plain
@@ -98,12 +98,13 @@ def _decision(table: Table, pick: Pick, members: Sequence[int], names: Sequence[
         [table.rows[i] for i in members], [names[i] for i in members]
     )
     certainty = _certainty(pick)
+    words = deploy_line.words(table.rows, pick, members)
     return Decision(
         device=plain(pick.device),
         verdict="nothing" if row is None else "clear" if pick.clear else "open",
         certainty=certainty,
         headline="nothing to deploy" if pick.row is None else names[pick.row],
-        text=plain(pick.text),
+        text=plain(words.text),
         row=pick.row,
         runner_up=pick.runner_up,
         ratio=pick.speedup,
@@ -114,7 +115,7 @@ def _decision(table: Table, pick: Pick, members: Sequence[int], names: Sequence[
         runs=pick.runs,
         busy=plain(pick.busy),
         gain="" if row is None else plain(_gain(row)),
-        warnings=[plain(news) for news in (*pick.bad_news, missed) if news],
+        warnings=[plain(news) for news in (*words.bad_news, missed) if news],
         around="" if row is None else table_wording.around(row),
     )
 
