@@ -58,6 +58,19 @@ def tokens_of(row: Row, axis: str) -> int | None:
     return value if isinstance(value, int) else None
 
 
+def same_run(row: Row) -> tuple[object, ...]:
+    """What rows of one run share whose variants alone may differ."""
+    return (
+        row.device,
+        row.run,
+        row.workload,
+        row.workload_version,
+        row.backend,
+        row.scenario,
+        row.rate_per_s,
+    )
+
+
 def groups(rows: Sequence[Row]) -> dict[Group, list[int]]:
     """Indices of the rows of each group, in the order in which groups appear."""
     found: dict[Group, list[int]] = defaultdict(list)

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from edgebench import stats
+from edgebench.analysis.competition import same_run
 from edgebench.analysis.frame import RowFrame
 from edgebench.analysis.table_types import Baseline, Quality, Row
 from edgebench.analysis.uncertainty import ratio_of
@@ -91,13 +92,7 @@ def _told(rows: Sequence[Row], pair: tuple[int, int], name: str) -> bool:
 
 def _group_key(row: Row) -> _Key:
     return (
-        row.device,
-        row.run,
-        row.workload,
-        row.workload_version,
-        row.backend,
-        row.scenario,
-        row.rate_per_s,
+        *same_run(row),
         row.variant.get("batch", 1),  # another batch is another query
         row.variant.get("model"),  # another network is no baseline (imported rows)
         row.variant.get("prompt_tokens"),

@@ -32,7 +32,7 @@ from edgebench.analysis.frontier import (
     leave_out,
     unranked,
 )
-from edgebench.analysis.frontier_report import Axis, Value, not_ranked, shared_notes
+from edgebench.analysis.frontier_report import Axis, Value, not_ranked, shared, shared_notes
 from edgebench.analysis.limits import Limit
 from edgebench.analysis.objectives import Objective, default_speeds
 from edgebench.analysis.pick_report import Candidate, Choice, Held, Margin, PickReport, Relaxation
@@ -198,13 +198,7 @@ def _choice(
     doubtful = meet[~competition.sure[meet]][:_LISTED]
     closest, binding, relax = (None, [], "") if len(meet) else _binding(competition, ordered)
     return Choice(
-        device=names.get("device"),
-        workload=names["workload"],
-        workload_version=int(names["workload_version"]),
-        scenario=names["scenario"],
-        rate_per_s=names["rate_per_s"],
-        prompt_tokens=names["prompt_tokens"],
-        new_tokens=names["new_tokens"],
+        **shared(names),
         objective=Axis(
             metric=competition.objective.metric.name,
             unit=competition.objective.metric.unit,

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgebench import stats
-from edgebench.analysis.competition import speed_of
+from edgebench.analysis.competition import same_run, speed_of
 from edgebench.analysis.frame import RowFrame
 from edgebench.analysis.table_types import Row
 from edgebench.analysis.uncertainty import ratio_of
@@ -112,17 +112,7 @@ def _key(row: Row) -> tuple[object, ...]:
             if axis not in ("precision", "model")
         )
     )
-    return (
-        row.device,
-        row.run,
-        row.workload,
-        row.workload_version,
-        row.backend,
-        row.scenario,
-        row.rate_per_s,
-        network(row),
-        axes,
-    )
+    return *same_run(row), network(row), axes
 
 
 def _pair(frame: RowFrame, reduced: int, full: int) -> Pair | None:

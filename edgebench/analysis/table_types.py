@@ -289,8 +289,8 @@ class LeftOut(Part, frozen=True, kw_only=True):
     reason: str
 
 
-class Front(Part, frozen=True, kw_only=True):
-    """Rows that compete with each other, and their objectives."""
+class OfGroup(Part, frozen=True, kw_only=True):
+    """What rows share that compete with each other."""
 
     device: str
     workload: str
@@ -299,6 +299,11 @@ class Front(Part, frozen=True, kw_only=True):
     rate_per_s: float | None  # None: a closed loop
     prompt_tokens: int | None = None  # of the request, in the scenario generate
     new_tokens: int | None = None
+
+
+class Front(OfGroup, frozen=True, kw_only=True):
+    """Rows that compete with each other, and their objectives."""
+
     objectives: list[str]  # metric names
     left_out: list[LeftOut]
     by_value: bool = False  # no row has an interval: the front of the values as they stand
@@ -306,16 +311,9 @@ class Front(Part, frozen=True, kw_only=True):
     sure: list[int] = []  # of them, those that are on it for sure
 
 
-class Pick(Part, frozen=True, kw_only=True):
+class Pick(OfGroup, frozen=True, kw_only=True):
     """What to deploy of one group of rows, and why."""
 
-    device: str
-    workload: str
-    workload_version: int
-    scenario: str
-    rate_per_s: float | None  # None: a closed loop
-    prompt_tokens: int | None = None  # of the request, in the scenario generate
-    new_tokens: int | None = None
     row: int | None  # index of the row; None: nothing can be deployed
     id: str | None
     runner_up: int | None  # index of the row that comes closest; None: there is no other

@@ -51,11 +51,8 @@ def command(
     paths: Sequence[Path],
     texts: Sequence[str],
     workloads: Sequence[str],
-    across: Sequence[Any],
-    confidence: float,
-    seed: int,
-    draws: int,
     form: str,
+    **how: Any,
 ) -> None:
     """Print the Pareto fronts of RESULTS, and how sure each row's place on them is.
 
@@ -70,9 +67,7 @@ def command(
     """
     gc.disable()
     loaded = load(paths)
-    result = frontier_of(
-        loaded, texts, workloads, across=across, confidence=confidence, seed=seed, draws=draws
-    )
+    result = frontier_of(loaded, texts, workloads, **how)
     if form == "json":
         from edgebench.analysis.frontier_report import report
 

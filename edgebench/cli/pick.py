@@ -53,11 +53,8 @@ def command(
     minimize: str | None,
     maximize: str | None,
     workloads: Sequence[str],
-    across: Sequence[Any],
-    prefer: Sequence[str],
-    confidence: float,
-    seed: int,
     form: str,
+    **how: Any,
 ) -> int:
     """Pick the best row that meets all limits, for each device, workload and scenario of RESULTS.
 
@@ -71,16 +68,8 @@ def command(
     has none; 2 wrong option or limit; 7 results cannot be read.
     """
     gc.disable()
-    report = pick_of(
-        load(paths),
-        texts,
-        workloads,
-        objective=objective_of(minimize, maximize),
-        across=across,
-        prefer=prefer,
-        confidence=confidence,
-        seed=seed,
-    )
+    objective = objective_of(minimize, maximize)
+    report = pick_of(load(paths), texts, workloads, objective=objective, **how)
     if form == "json":
         write_json(report, sys.stdout)
     else:

@@ -7,7 +7,7 @@ import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -71,10 +71,7 @@ def command(
     verbose: bool,
     columns: str | None,
     workloads: Sequence[str],
-    target: str | None,
-    exponent: float | None,
-    axis: str | None,
-    at: str | None,
+    **of_sets: Any,
 ) -> None:
     """Print the trade-off table of result files, or of all result files in a folder.
 
@@ -94,7 +91,7 @@ def command(
     from edgebench.export.chosen_columns import choose
     from edgebench.render.columns_text import render as render_columns
 
-    options = _options(names, target, exponent, axis, at)
+    options = _options(names, **of_sets)
     render_columns(choose(_rows(table, workloads), names, options), form, sys.stdout)
 
 

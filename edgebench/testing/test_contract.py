@@ -36,6 +36,7 @@ from edgebench.backend import (
 from edgebench.errors import EdgebenchError, UnsupportedError
 from edgebench.processes.python_command import module_command
 from edgebench.testing.models import Case, chain, convolution, parity_cases, two_by_two
+from edgebench.testing.option_values import good_values
 from edgebench.testing.plugin import USAGE
 
 if TYPE_CHECKING:
@@ -567,18 +568,9 @@ def _read_ns(session: Session, prepared: Any, wait_s: float) -> tuple[int, int]:
 
 def _values(backend: Backend) -> list[tuple[Option, Scalar]]:
     """Each declared option with values that its declaration allows."""
-    return [(option, value) for option in backend.capabilities.options for value in _good(option)]
-
-
-def _good(option: Option) -> tuple[Scalar, ...]:
-    if option.choices:
-        return option.choices
-    if option.type == "bool":
-        return (False, True)
-    if option.minimum is not None:
-        start = int(option.minimum) if option.type == "int" else option.minimum
-        return (start, start + 1)
-    return () if option.default is None else (option.default,)
+    return [
+        (option, value) for option in backend.capabilities.options for value in good_values(option)
+    ]
 
 
 def _bad_values(option: Option) -> list[Scalar]:

@@ -19,9 +19,10 @@ import numpy as np
 import pytest
 
 from edgebench import registry
-from edgebench.backend import Backend, Capabilities, Effective, ModelFile, Option, Unavailable
+from edgebench.backend import Backend, Capabilities, Effective, ModelFile, Unavailable
 from edgebench.errors import UnsupportedError
 from edgebench.generation import GenerationSession, Room
+from edgebench.testing.option_values import good_values
 from edgebench.testing.plugin import USAGE
 from edgebench.testing.test_contract import reported
 
@@ -355,7 +356,7 @@ def test_generation_options_take_effect_or_are_refused(
     """Each declared value of an option is reported back and gives right logits, or is refused."""
     expected = _reference(model).feed(PROMPT)[-1:]
     for option in declared.options:
-        for value in _good(option):
+        for value in good_values(option):
             try:
                 session = open_({option.name: value})
                 facts = session.effective()
@@ -450,17 +451,6 @@ def _relative_error(found: Any, expected: Any) -> float:
 
 def _names(declared: Capabilities) -> Sequence[str]:
     return [option.name for option in declared.options]
-
-
-def _good(option: Option) -> tuple[Scalar, ...]:
-    if option.choices:
-        return option.choices
-    if option.type == "bool":
-        return (False, True)
-    if option.minimum is not None:
-        start = int(option.minimum) if option.type == "int" else option.minimum
-        return (start, start + 1)
-    return () if option.default is None else (option.default,)
 
 
 def _prefill_ns(session: GenerationSession, length: int) -> float:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from edgebench import stats
-from edgebench.analysis.competition import speed_of
+from edgebench.analysis.competition import same_run, speed_of
 from edgebench.analysis.per_row import plausibility
 from edgebench.analysis.per_row.answer_cache import CACHING
 from edgebench.analysis.per_row.device_limits import missed_limits
@@ -152,16 +152,7 @@ def _chains(rows: Sequence[Row], axis: str) -> list[list[int]]:
         if not isinstance(size, int | float) or isinstance(size, bool) or size <= 0:
             continue
         rest = tuple(sorted((k, repr(v)) for k, v in row.variant.items() if k != axis))
-        key = (
-            row.device,
-            row.run,
-            row.workload,
-            row.workload_version,
-            row.backend,
-            row.scenario,
-            rest,
-        )
-        chains[key].append((float(size), index))
+        chains[(*same_run(row), rest)].append((float(size), index))
     ordered = [sorted(chain) for chain in chains.values()]
     return [[index for _, index in chain] for chain in ordered if chain[-1][0] >= 2 * chain[0][0]]
 
