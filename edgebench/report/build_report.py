@@ -19,8 +19,8 @@ from edgebench.report.decoder_rows import decoders_of
 from edgebench.report.environments import Places
 from edgebench.report.report_groups import Block, group_of, grouped, speed_of
 from edgebench.report.report_model import Because, Detail, Device, Report, ReportRow
-from edgebench.report.roofline_rows import roofs_of
-from edgebench.report.scaling_rows import SCALING_NAMES, Answers, scalings_of
+from edgebench.roofline.roofline_rows import roofs_of
+from edgebench.scaling.scaling_rows import SCALING_NAMES, Answers, scalings_of
 from edgebench.text.plain_text import plain
 
 Calibrations = Callable[[Sequence[str]], Sequence[Calibration]]

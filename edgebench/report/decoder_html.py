@@ -11,13 +11,11 @@ from edgebench.report.decoder_rows import COLUMNS, facts_of, head_of, state_of, 
 from edgebench.report.html_escape import esc, listed, tabled
 from edgebench.report.page_rows import because_in_short, figured, unsupported
 from edgebench.report.report_model import (
-    CostFit,
     Decoder,
     DecoderTable,
     Report,
-    ScalingCell,
-    ScalingGroup,
 )
+from edgebench.scaling.scaling_rows import CostFit, ScalingCell, ScalingGroup
 
 _LEGEND = (
     '<p class="soft">TTFT: to the first token, prompt included; TPOT: for each token after it; '

@@ -40,7 +40,6 @@ from edgebench.report import (
     pictures,
     report_markdown,
     reproduce_command,
-    scaling_rows,
     theme,
     vegalite,
     write_report,
@@ -50,6 +49,7 @@ from edgebench.report.chart_samples import PROBABILITIES, detail_of, traces
 from edgebench.report.decoder_rows import facts_of
 from edgebench.report.report_groups import staircase
 from edgebench.report.report_model import Report
+from edgebench.scaling import scaling_rows
 from edgebench.scaling.accuracy_curves import scaling
 from edgebench.store import iter_records
 from edgebench.text.plain_text import plain

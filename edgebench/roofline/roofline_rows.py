@@ -6,9 +6,26 @@ from collections.abc import Sequence
 
 from edgebench.analysis.table_types import Row
 from edgebench.calibration import Calibration
-from edgebench.report.report_model import Roof, RoofPoint
+from edgebench.record import Part
 from edgebench.roofline.roofline_points import Roofline, roofline
 from edgebench.text.plain_text import plain
+
+
+class RoofPoint(Part, frozen=True, kw_only=True):
+    row: int
+    ops_per_byte: float
+    gops_per_s: float
+    efficiency: float | None = None  # of the peak
+    bound: str = ""  # "compute" or "memory"
+
+
+class Roof(Part, frozen=True, kw_only=True):
+    """A device's measured peaks."""
+
+    device: str
+    peak_gops_per_s: float
+    peak_gbytes_per_s: float
+    name: str  # "fp32, 2 threads"
 
 
 def roofs_of(
