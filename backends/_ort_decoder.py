@@ -88,12 +88,12 @@ def open_decoder(
 
 def _check_graph(metadata: Mapping[str, str], options: Mapping[str, Scalar]) -> None:
     """What `convert` makes of a GGUF file is as it was asked for; a user's own graph is as it is."""
-    made: dict[str, Scalar] = {}
+    defaults: dict[str, Scalar] = {}
     if metadata.get("form") in _GRAPHS:
         level = int(metadata.get("accuracy_level") or 0)
-        made = {"graph": _GRAPHS[metadata["form"]], "accuracy_level": level}
+        defaults = {"graph": _GRAPHS[metadata["form"]], "accuracy_level": level}
     for name in ("graph", "accuracy_level"):
-        if name in options and options[name] != made.get(name):
+        if name in options and options[name] != defaults.get(name):
             raise UnsupportedError(
                 f"{name}={options[name]} has no effect on an ONNX file: it is for graphs that are "
                 "made of GGUF files",

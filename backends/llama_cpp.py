@@ -209,8 +209,8 @@ class LlamaCppSession(GenerationSession):
     def _told(self, key: str) -> str | None:
         """A value of the file's metadata; None where it has none of that key."""
         text = ctypes.create_string_buffer(256)
-        found = self._lib.llama_model_meta_val_str(self._model, key.encode(), text, 256)
-        return None if found < 0 else text.value.decode(errors="replace")
+        length = self._lib.llama_model_meta_val_str(self._model, key.encode(), text, 256)
+        return None if length < 0 else text.value.decode(errors="replace")
 
     def effective(self) -> Effective:
         lib = self._lib
@@ -270,8 +270,8 @@ class _Log:
     def flash_attention(self) -> str | None:
         """ "on" or "off" as decided, None where it was not told."""
         text = "".join(self._lines)
-        found = re.findall(r"[Ff]lash(?: Attention|_attn) *=? *(enabled|disabled)", text)
-        return {"enabled": "on", "disabled": "off"}[found[-1]] if found else None
+        told = re.findall(r"[Ff]lash(?: Attention|_attn) *=? *(enabled|disabled)", text)
+        return {"enabled": "on", "disabled": "off"}[told[-1]] if told else None
 
 
 _KEPT: list[Any] = []
@@ -279,10 +279,10 @@ _KEPT: list[Any] = []
 
 def _file_type(described: str) -> str | None:
     """Of a model's description: "q4_k" of "llama 7B Q4_K - Medium", "fp32" of "llama 1B all F32"."""
-    found = re.search(r"\b(?:[IT]?Q|B?F|MXFP|NVFP)\d\w*", described)
-    if found is None:
+    match = re.search(r"\b(?:[IT]?Q|B?F|MXFP|NVFP)\d\w*", described)
+    if match is None:
         return None
-    kind = found[0].lower()
+    kind = match[0].lower()
     return _FLOATS.get(kind, kind)
 
 

@@ -193,13 +193,13 @@ class LiteRtSession(Session):
         return 1 if options.get("threads") == 1 else None
 
     def _demand_precision(self, compute: Mapping[str, int]) -> None:
-        wanted = self._model.precision
+        precision = self._model.precision
         listed = ", ".join(f"{n} operators in {name}" for name, n in sorted(compute.items()))
-        if wanted == "fp32" and set(compute) - {"fp32"}:
+        if precision == "fp32" and set(compute) - {"fp32"}:
             raise UnsupportedError(f"fp32 was asked for, but {self._model.path.name} has {listed}")
-        if wanted.startswith("int8") and not compute.get("int8"):
+        if precision.startswith("int8") and not compute.get("int8"):
             raise UnsupportedError(
-                f"{wanted} was asked for, but {self._model.path.name} has {listed or 'none of it'}"
+                f"{precision} was asked for, but {self._model.path.name} has {listed or 'none of it'}"
             )
 
 

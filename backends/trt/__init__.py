@@ -118,9 +118,9 @@ class TrtBackend(Backend):
 
 def _tensorrt_version() -> str | None:
     """TensorRT's version by its distribution, or by its module's own text; nothing is imported."""
-    found = installed_version(*_TENSORRT)
-    if found is not None:
-        return found
+    version = installed_version(*_TENSORRT)
+    if version is not None:
+        return version
     spec = importlib.util.find_spec("tensorrt")
     if spec is None or spec.origin is None:  # no origin: a folder of type stubs
         return None

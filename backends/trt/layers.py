@@ -56,26 +56,26 @@ class Layers:
 def read_layers(text: str) -> Layers:
     """Counts from what `get_engine_information(JSON)` returned."""
     listed = json.loads(text).get("Layers", [])
-    found = Layers(total=len(listed))
+    layers = Layers(total=len(listed))
     compute: Counter[str] = Counter()
     other: Counter[str] = Counter()
     for layer in listed:
         if not isinstance(layer, dict):
-            found.detailed = False
+            layers.detailed = False
             continue
         name = str(layer.get("Name", ""))
         kind = " ".join(str(layer.get(key, "")) for key in ("LayerType", "ParameterType"))
         if _COMPUTE.search(kind) or (_FUSED.search(kind) and _COMPUTE.search(name)):
             precision = _precision(layer)
             compute[precision] += 1
-            found.tf32 += precision == "tf32"
-            found.names.setdefault(precision, []).append(name)
+            layers.tf32 += precision == "tf32"
+            layers.names.setdefault(precision, []).append(name)
         elif _MOVES.search(kind):
-            found.reformats += 1
+            layers.reformats += 1
         elif (precision := _precision(layer)) != "unknown":
             other[precision] += 1
-    found.compute, found.other = dict(compute), dict(other)
-    return found
+    layers.compute, layers.other = dict(compute), dict(other)
+    return layers
 
 
 def _precision(layer: dict[str, Any]) -> str:
@@ -90,8 +90,8 @@ def _precision(layer: dict[str, Any]) -> str:
     kind = _named(str(weights.get("Type", ""))) if isinstance(weights, dict) else None
     for tensors in ("Inputs", "Outputs"):
         if kind is None:
-            found = {_type_of(tensor) for tensor in layer.get(tensors, [])}
-            kind = next((name for _, name in _TYPES if name in found), None)
+            types = {_type_of(tensor) for tensor in layer.get(tensors, [])}
+            kind = next((name for _, name in _TYPES if name in types), None)
     if kind == "fp32" and "tf32" in str(layer.get("TacticName", "")).lower():
         return "tf32"
     return kind or "unknown"

@@ -235,12 +235,14 @@ def _with_parity(pair: Pair, arms: Mapping[Side, ArmSpec], allowed: Tolerance | 
         return msgspec.structs.replace(
             pair, parity_error=quality_checks.NOTHING_ALIKE, parity_note=matched
         )
-    found = quality_checks.deviation(matched.head, base, allowed or quality_checks.Tolerance(1.0))
+    deviation = quality_checks.deviation(
+        matched.head, base, allowed or quality_checks.Tolerance(1.0)
+    )
     return msgspec.structs.replace(
         pair,
-        parity_error=min(found.error, quality_checks.NOTHING_ALIKE),
-        parity_limit=found.limit if allowed else None,
-        parity_note=matched.note if found.held else "",
+        parity_error=min(deviation.error, quality_checks.NOTHING_ALIKE),
+        parity_limit=deviation.limit if allowed else None,
+        parity_note=matched.note if deviation.held else "",
     )
 
 

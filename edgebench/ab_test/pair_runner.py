@@ -268,8 +268,8 @@ def _energy(meter: Meter, ran: WindowDone, batch: int, started_utc: str) -> Ener
         window_ns=ran.end_ns - ran.start_ns,
         queries=ran.iterations,
     )
-    found = meter.measured(stretch, batch, None).energy
-    return found and msgspec.structs.replace(found, trace=None)
+    energy = meter.measured(stretch, batch, None).energy
+    return energy and msgspec.structs.replace(energy, trace=None)
 
 
 def _check_room(first: Side, second: Side, loaded: Loaded, available: int | None) -> None:
@@ -360,8 +360,8 @@ class _Arm:
 
     def clock(self) -> _Clock:
         """By how much its clock fell behind since its blocks began."""
-        found = self._witness.slow_clock()
-        return _Clock(self._witness.lag_ns, [] if found is None else [found])
+        problem = self._witness.slow_clock()
+        return _Clock(self._witness.lag_ns, [] if problem is None else [problem])
 
     def end(self) -> None:
         """Sees the process off, whatever state it is in: there is nothing left to wait for."""

@@ -141,7 +141,7 @@ def _parse(text: str, known_backends: Callable[[], Sequence[str]]) -> dict[str, 
 
 
 def _sets(text: str) -> dict[str, Scalar]:
-    found: dict[str, Scalar] = {}
+    sets: dict[str, Scalar] = {}
     axes = re.split(r",(?=[A-Za-z_]+=)", text)
     for axis, values in parse_sets(axes).items():
         if len(values) != 1:
@@ -149,8 +149,8 @@ def _sets(text: str) -> dict[str, Scalar]:
                 f"{text!r} gives {axis} more than one value",
                 "a side takes one value; --set takes several",
             )
-        found[axis] = values[0]
-    return found
+        sets[axis] = values[0]
+    return sets
 
 
 def _unknown(text: str, known_backends: Callable[[], Sequence[str]]) -> UsageError:

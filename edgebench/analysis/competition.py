@@ -73,10 +73,10 @@ def same_run(row: Row) -> tuple[object, ...]:
 
 def groups(rows: Sequence[Row]) -> dict[Group, list[int]]:
     """Indices of the rows of each group, in the order in which groups appear."""
-    found: dict[Group, list[int]] = defaultdict(list)
+    members: dict[Group, list[int]] = defaultdict(list)
     for index, row in enumerate(rows):
-        found[group_of(row)].append(index)
-    return dict(found)
+        members[group_of(row)].append(index)
+    return dict(members)
 
 
 def speed_name(scenario: str, own: bool, told: Mapping[str, int]) -> str:

@@ -64,7 +64,7 @@ def _gains(rows: Sequence[Row], others: Sequence[Row | None]) -> dict[int, _Gain
     frame = RowFrame(rows)
     places = {id(row): place for place, row in enumerate(rows)}
     pairs = [(place, places[id(other)]) for place, other in enumerate(others) if other is not None]
-    found = {}
+    gains = {}
     for metric, some in (
         (METRICS["latency.p50"], [p for p in pairs if _told(rows, p, "p50")]),
         (METRICS["throughput"], [p for p in pairs if not _told(rows, p, "p50")]),
@@ -78,12 +78,12 @@ def _gains(rows: Sequence[Row], others: Sequence[Row | None]) -> dict[int, _Gain
         for number, place in enumerate(mine.tolist()):
             if np.isfinite(gain.log[number]):
                 known = not np.isnan(gain.error[number])
-                found[place] = _Gain(
+                gains[place] = _Gain(
                     float(np.exp(gain.log[number])),
                     float(low[number]) if known else None,
                     float(high[number]) if known else None,
                 )
-    return found
+    return gains
 
 
 def _told(rows: Sequence[Row], pair: tuple[int, int], name: str) -> bool:

@@ -288,9 +288,9 @@ def shared_notes(frame: Frame, members: Indices, across: bool) -> list[str]:
     if len(np.unique(runs)) > 1 and not across:
         notes.append("rows of several runs compete: the intervals do not hold drift between runs")
     inputs = frame.codes("inputs_sha256")
-    given = {inputs.names[code] for code in np.unique(inputs.codes[members])} - {None, ""}
-    if len(given) > 1:
-        notes.append(f"rows that compete were given different inputs ({len(given)} hashes)")
+    hashes = {inputs.names[code] for code in np.unique(inputs.codes[members])} - {None, ""}
+    if len(hashes) > 1:
+        notes.append(f"rows that compete were given different inputs ({len(hashes)} hashes)")
     return notes
 
 

@@ -45,21 +45,21 @@ def parse_objective(text: str) -> Objective:
     """
     name, colon, direction = text.partition(":")
     name, direction = name.strip(), direction.strip()
-    found = metric(name)
+    objective = metric(name)
     if colon and direction not in _DIRECTIONS:
         raise UsageError(
             f"--objective {text!r}: no direction {direction!r}"
             f"{did_you_mean(direction, _DIRECTIONS)}",
             "write it like latency.p90:min",
         )
-    wanted = _DIRECTIONS[direction] if colon else found.better
-    if found.better is not None and wanted != found.better:
-        good = "min" if found.better == "lower" else "max"
+    better = _DIRECTIONS[direction] if colon else objective.better
+    if objective.better is not None and better != objective.better:
+        good = "min" if objective.better == "lower" else "max"
         raise UsageError(
-            f"--objective {text!r}: of {found.label}, {found.better} is better",
+            f"--objective {text!r}: of {objective.label}, {objective.better} is better",
             f"write {name}:{good}",
         )
-    return Objective(found, found.better, wanted)
+    return Objective(objective, objective.better, better)
 
 
 def parse_objectives(texts: Sequence[str]) -> list[Objective]:

@@ -121,14 +121,14 @@ def _pair(frame: RowFrame, reduced: int, full: int) -> Pair | None:
     if metric is None or not all(metric.value(row) for row in rows):
         return None
     places = np.array([reduced]), np.array([full])
-    found = ratio_of(frame, metric, *(places if metric.better == "lower" else places[::-1]))
-    known = not np.isnan(found.error[0])
-    low, high = found.bounds(stats.CONFIDENCE)
+    gain = ratio_of(frame, metric, *(places if metric.better == "lower" else places[::-1]))
+    known = not np.isnan(gain.error[0])
+    low, high = gain.bounds(stats.CONFIDENCE)
     return Pair(
         reduced=rows[0],
         full=rows[1],
         metric=metric.name,
-        slowdown=float(np.exp(found.log[0])),
+        slowdown=float(np.exp(gain.log[0])),
         low=float(low[0]) if known else None,
         high=float(high[0]) if known else None,
     )

@@ -226,7 +226,7 @@ def _paired(
         key = bytes([len(cells)]) + shown.tobytes() if len(cells) < 256 else shown.tobytes()
         designs[key] = shown
         alike[key].append((cells, values))
-    found = []
+    pairs = []
     for key, some in alike.items():
         fitted = fit(np.nan_to_num(np.stack([values for _, values in some])), designs[key])
         for number, (cells, _) in enumerate(some):
@@ -236,8 +236,8 @@ def _paired(
                     error=float(fitted.error[number, place]),
                     degrees=int(fitted.degrees[number]),
                 )
-                found.append((cell, paired))
-    return found
+                pairs.append((cell, paired))
+    return pairs
 
 
 def _matrix(

@@ -139,8 +139,8 @@ def _imported_notes(rows: Sequence[Row]) -> list[str]:
         )
         notes += [f"{tool}: {note}" for note in sorted(shared)]
         notes += [
-            f"{found.device}, {found.workload}, {found.scenario}: {found.text}"
-            for found in not_faster(members)
+            f"{finding.device}, {finding.workload}, {finding.scenario}: {finding.text}"
+            for finding in not_faster(members)
         ]
     return notes
 

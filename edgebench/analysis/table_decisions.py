@@ -46,20 +46,22 @@ def with_decisions(
     frame = RowFrame(rows)
     result = find_fronts(frame, confidence=confidence)
     placed = list(rows)
-    found: dict[Group, Front] = {}
+    front_of: dict[Group, Front] = {}
     for competition in result.competitions:
         for group, places in _groups_of(competition):
-            found[group] = _front(result, competition, group, places)
+            front_of[group] = _front(result, competition, group, places)
             for place in places:
                 index = int(competition.members[place])
-                placed[index] = _placed(rows[index], competition, int(place), found[group].by_value)
+                placed[index] = _placed(
+                    rows[index], competition, int(place), front_of[group].by_value
+                )
     for index in np.flatnonzero(result.left_out >= OBJECTIVE).tolist():
         placed[index] = _undecided(rows[index], result, index)
     choices = {
         _group(choice): choice
         for choice in pick(frame, [], confidence=confidence, prefer=prefer).picks
     }
-    fronts = [found.get(group) or _no_front(group) for group in members]
+    fronts = [front_of.get(group) or _no_front(group) for group in members]
     picks = [_pick(placed, group, some, choices[group], states) for group, some in members.items()]
     return placed, fronts, picks
 

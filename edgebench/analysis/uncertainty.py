@@ -234,8 +234,8 @@ def factors(reach: Numbers) -> tuple[Numbers, Numbers]:
 
 def uncertain(frame: Frame, metric: Metric) -> Uncertain:
     """A metric of all rows of a frame, with what tells how far it may be off."""
-    found = _alone(frame, metric)
-    return replace(found, blocks=_blocks(frame, found))
+    alone = _alone(frame, metric)
+    return replace(alone, blocks=_blocks(frame, alone))
 
 
 def _blocks(frame: Frame, of: Uncertain) -> Blocks | None:

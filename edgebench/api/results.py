@@ -225,14 +225,14 @@ def read(paths: Paths, *, prefer: Names = ties.DEFAULT) -> Results:
     not told apart, in this order (`edgebench show --help`). Raises StoreError where a file cannot be read, or holds
     anything but results, with its line and field; UsageError where Parquet and result files are mixed.
     """
-    given = [paths] if isinstance(paths, str | PathLike) else list(paths)
-    found = [Path(path) for path in given]
-    if not found:
+    names = [paths] if isinstance(paths, str | PathLike) else list(paths)
+    files = [Path(path) for path in names]
+    if not files:
         raise UsageError("no file or folder is given", 'edgebench.read("results")')
     rule = preferences(prefer)
     notes: list[str] = []
     with without_gc():
-        return Results(load(found, rule, notes.append), found, notes, rule)
+        return Results(load(files, rule, notes.append), files, notes, rule)
 
 
 @contextmanager

@@ -41,7 +41,9 @@ def _versions(run: RunFacts, cells: Sequence[Cell]) -> dict[str, str]:
     """Of all that measures."""
     backends = [registry.load(spec) for spec in unique(cell.backend_spec for cell in cells)]
     ready = {backend.name: backend.availability() for backend in backends}
-    runtimes = {name: found.version for name, found in ready.items() if isinstance(found, Ready)}
+    runtimes = {
+        name: runtime.version for name, runtime in ready.items() if isinstance(runtime, Ready)
+    }
     return {"edgebench": run.edgebench, "Python": run.python, **runtimes}
 
 
@@ -129,8 +131,8 @@ def _difference(was: JournalHead, now: JournalHead) -> str:
         return f"the run was begun on {was.device}, and this is {now.device}"
     for name, version in was.versions.items():
         if now.versions.get(name) != version:
-            found = now.versions.get(name, "not there")
-            return f"the run was begun with {name} {version}, which is {found} now"
+            version_now = now.versions.get(name, "not there")
+            return f"the run was begun with {name} {version}, which is {version_now} now"
     if was.plan_sha256 != now.plan_sha256:
         return "the definitions changed since: other cells are planned now"
     return ""

@@ -274,9 +274,9 @@ def _meter(options: Options, devices: Sequence[Device]) -> AbstractContextManage
     from edgebench.energy.run_meter import open_meter
 
     root = Path(options.energy_root) if options.energy_root else None
-    found = find_here(root, devices)
+    source = find_here(root, devices)
     estimate = Estimate.parse(options.estimate) if options.estimate else None
-    return open_meter(found, estimate, options.settings.slice_s)
+    return open_meter(source, estimate, options.settings.slice_s)
 
 
 def _run_facts(options: Options, start: Start) -> RunFacts:

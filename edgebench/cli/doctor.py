@@ -152,12 +152,12 @@ def _backends(problems: list[Problem]) -> list[BackendState]:
 
 
 def _backend(backend: Backend) -> BackendState:
-    name, found = backend.name, backend.availability()
-    if isinstance(found, Ready):
+    name, state = backend.name, backend.availability()
+    if isinstance(state, Ready):
         return BackendState(
-            name=name, status="ready", version=found.version, reason=found.note, fix=found.fix
+            name=name, status="ready", version=state.version, reason=state.note, fix=state.fix
         )
-    return BackendState(name=name, status=found.kind, reason=found.reason, fix=found.fix)
+    return BackendState(name=name, status=state.kind, reason=state.reason, fix=state.fix)
 
 
 def _cache(problems: list[Problem]) -> CacheState | None:

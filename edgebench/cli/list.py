@@ -225,14 +225,14 @@ def _backend_facts(backend: Backend) -> dict[str, Any]:
 
     from edgebench.backend import Ready
 
-    found = backend.availability()
+    state = backend.availability()
     return {
         "name": backend.name,
         "summary": backend.summary,
-        "status": "ready" if isinstance(found, Ready) else found.kind,
-        "version": found.version if isinstance(found, Ready) else None,
-        "reason": "" if isinstance(found, Ready) else found.reason,
-        "fix": "" if isinstance(found, Ready) else found.fix,
+        "status": "ready" if isinstance(state, Ready) else state.kind,
+        "version": state.version if isinstance(state, Ready) else None,
+        "reason": "" if isinstance(state, Ready) else state.reason,
+        "fix": "" if isinstance(state, Ready) else state.fix,
         **dataclasses.asdict(backend.capabilities),
         "generation": backend.generation and dataclasses.asdict(backend.generation),
     }
@@ -295,7 +295,7 @@ def _device_facts(file: Path | None) -> list[dict[str, Any]]:
 def _device_entry(facts: dict[str, Any]) -> Entry:
     if facts["detected"]:
         return _detected_entry(facts)
-    match = [f"{fact} {wanted}" for fact, wanted in facts["match"].items() if wanted is not None]
+    match = [f"{fact} {pattern}" for fact, pattern in facts["match"].items() if pattern is not None]
     return Entry(
         facts["name"],
         facts["title"],

@@ -99,14 +99,14 @@ class Columns:
 
     def get(self, role: Role) -> Column | None:
         """The column of a role. Raises UsageError where there are several; of time the first serves."""
-        found = self._found.get(role, [])
-        if len(found) > 1 and role != "time":
-            names = ", ".join(column.name for column in found)
+        columns = self._found.get(role, [])
+        if len(columns) > 1 and role != "time":
+            names = ", ".join(column.name for column in columns)
             raise UsageError(
                 f"{self._where}: several columns of {role}: {names}",
                 f"choose one with --{role}-column NAME",
             )
-        return found[0] if found else None
+        return columns[0] if columns else None
 
     def every(self, role: Role) -> list[Column]:
         """The columns of a role, the one that the user names alone."""

@@ -286,9 +286,9 @@ class _Numbers:
             if text.strip("[]() ").lower() in _MISSING:
                 self.missing = self.missing or text
                 texts[row] = ""
-            elif found := _WITH_UNIT.fullmatch(text):
-                texts[row] = found[1]
-                unit = unit_of(column.role, found[2])
+            elif number := _WITH_UNIT.fullmatch(text):
+                texts[row] = number[1]
+                unit = unit_of(column.role, number[2])
                 if unit is None or self._units.setdefault(column.index, unit) != unit:
                     self._table.bad(
                         row, f"{column.name}: {text[:40]!r} is in another unit than others"

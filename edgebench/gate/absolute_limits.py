@@ -133,13 +133,13 @@ def judge_stored(
 
 def _demanded(row: Row, cells: Sequence[CellRequirement]) -> tuple[Tolerances, float | None] | None:
     """What the entry of a policy that covers a row demands of it; None: there is no such entry."""
-    found = [(cell.tolerances, cell.quality) for cell in cells if cell.covers(row)]
-    if any(other != found[0] for other in found):
+    demands = [(cell.tolerances, cell.quality) for cell in cells if cell.covers(row)]
+    if any(other != demands[0] for other in demands):
         raise UsageError(
             f"entries of `cells` for {row.workload} disagree about {row.id}",
             "tell them apart by `set`",
         )
-    return found[0] if found else None
+    return demands[0] if demands else None
 
 
 def _uncovered(candidate: Table, cells: Sequence[CellRequirement]) -> list[GateRow]:
@@ -163,23 +163,23 @@ def _status(row: Row, known: Row | None, quality: float | None) -> list[GateRow]
     if row.status in ("failed", "invalid"):
         why = row.reasons[0].message if row.reasons else row.status
         return [_note(row, "invalid", why)]
-    found = row.quality
-    if found is None:
+    quality_now = row.quality
+    if quality_now is None:
         unknown = quality is not None and row.status != "unsupported"
         why = f"the policy demands a quality of {quality}, and it was not measured"
         return [_note(row, "inconclusive", why)] if unknown else []
     before = None if known is None else known.quality
-    demanded = "" if quality is None else complaint_of(quality, found)
-    news = "; ".join(filter(None, (complaints(lost(before, found)), demanded)))
-    old = [] if before is None else [mine for _, mine in missed_by_both(before, found)]
+    demanded = "" if quality is None else complaint_of(quality, quality_now)
+    news = "; ".join(filter(None, (complaints(lost(before, quality_now)), demanded)))
+    old = [] if before is None else [mine for _, mine in missed_by_both(before, quality_now)]
     verdict: Verdict = "regress" if news or old else "pass"
     return [
         GateRow(
             cell=row.id,
             metric=QUALITY,
             verdict=verdict,
-            head=found.value,
-            unit=found.metric,
+            head=quality_now.value,
+            unit=quality_now.metric,
             judged=bool(news) or not old,
             reason=news or (f"{complaints(old)}, as in the baseline" if old else ""),
         )

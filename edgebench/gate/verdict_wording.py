@@ -68,7 +68,7 @@ def told(report: GateReport) -> str:
 def summary(report: GateReport) -> str:
     """The verdict in one sentence: what, where, how much, how sure."""
     word = report.verdict.upper()
-    cells = [cell for cell, found in cell_verdicts(report).items() if found == report.verdict]
+    cells = [cell for cell, verdict in cell_verdicts(report).items() if verdict == report.verdict]
     rows = [row for row in report.cells if row.judged and row.verdict == report.verdict]
     total = len({row.cell for row in report.cells})
     of = f"{len(cells)} of {total} cells" if total > 1 else "the cell"

@@ -166,14 +166,14 @@ class SourceFile:
 
     def _json(self, start: re.Pattern[str]) -> Iterator[tuple[int, Any]]:
         position, failures = 0, 0
-        while failures < _MAX_FAILURES and (found := start.search(self.text, position)):
-            document = self._document(found.start(1))
+        while failures < _MAX_FAILURES and (match := start.search(self.text, position)):
+            document = self._document(match.start(1))
             if document is None:
                 failures += 1
-                position = found.end(1)
+                position = match.end(1)
             else:
                 value, position = document
-                yield self._line(found.start(1)), value
+                yield self._line(match.start(1)), value
 
     def _document(self, start: int) -> tuple[Any, int] | None:
         """What a JSON document holds, and where it ends; None where the text is no JSON and need not be."""
@@ -192,7 +192,7 @@ class SourceFile:
 
     @cached_property
     def _line_starts(self) -> list[int]:
-        return [0, *(found.end() for found in re.finditer("\n", self.text))]
+        return [0, *(match.end() for match in re.finditer("\n", self.text))]
 
     def _line(self, position: int) -> int:
         return bisect_right(self._line_starts, position)

@@ -36,14 +36,14 @@ def run_worker(
     started = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
     begin, cpu_begin = time.perf_counter(), time.process_time()
     limits, setup = Limits(time_out_s, time_s), Setup(inherited_fds=inherited_fds, spawn=spawn)
-    found = _measured(job, limits, setup, on_tick)
-    if isinstance(found, Reason):
-        failed = Replicate(index=job.index, status="failed", started_utc=started, reasons=[found])
-        found = Done(failed)
+    outcome = _measured(job, limits, setup, on_tick)
+    if isinstance(outcome, Reason):
+        failed = Replicate(index=job.index, status="failed", started_utc=started, reasons=[outcome])
+        outcome = Done(failed)
     return msgspec.structs.replace(
-        found,
+        outcome,
         replicate=msgspec.structs.replace(
-            found.replicate,
+            outcome.replicate,
             wall_s=time.perf_counter() - begin,
             parent_cpu_s=time.process_time() - cpu_begin,
         ),

@@ -38,7 +38,7 @@ def ask(
 def _step(line: bytes) -> Phase | None:
     """The step that a line announces; None: it is the answer, or nothing that could be one."""
     with contextlib.suppress(ValueError, RecursionError):
-        found = json.loads(line)
-        if isinstance(found, dict) and "step" in found:
-            return Phase(str(found["step"]))
+        message = json.loads(line)
+        if isinstance(message, dict) and "step" in message:
+            return Phase(str(message["step"]))
     return None

@@ -130,14 +130,14 @@ class Target:
         reason where only time ran out."""
         if self.job is not None or self.prepare is None:
             return None
-        made = self.prepare(ask)
-        if isinstance(made, Prepared):
-            self.job, self.model = made.job, made.model
-        elif made.reason.code == OUT_OF_TIME:
-            return made.reason
+        answer = self.prepare(ask)
+        if isinstance(answer, Prepared):
+            self.job, self.model = answer.job, answer.model
+        elif answer.reason.code == OUT_OF_TIME:
+            return answer.reason
         else:
-            self.prepare, self.status = None, made.status
-            self.reasons.append(made.reason)
+            self.prepare, self.status = None, answer.status
+            self.reasons.append(answer.reason)
         return None
 
     @property
@@ -166,8 +166,8 @@ class Target:
         """The replicate whose answers judge the cell: the one that judged most items, as the budget may have
         cut the pass of others. One that lost its core, which a re-run replaced, answered as well as any."""
         sound = [entry.replicate for entry in self.entries if entry.replicate.status == "ok"]
-        found = [(r, r.quality) for r in (*self.valid_replicates, *sound) if r.quality is not None]
-        best = max(found, key=lambda each: (each[1].of is None, each[1].items), default=None)
+        judged = [(r, r.quality) for r in (*self.valid_replicates, *sound) if r.quality is not None]
+        best = max(judged, key=lambda each: (each[1].of is None, each[1].items), default=None)
         return best[0] if best is not None else next(iter(self.valid_replicates), None)
 
     @property
@@ -354,7 +354,7 @@ class Runner:
             if mode is None:
                 self._means.power_modes.restore()
                 return True
-            found = self._means.power_modes.enter(mode)
+            problem = self._means.power_modes.enter(mode)
         except UnsupportedError as error:
             for target in targets:
                 if not target.entries:
@@ -365,7 +365,7 @@ class Runner:
                 self._finish(target)
             return False
         for target in targets:
-            target.power_mode = found
+            target.power_mode = problem
         return True
 
     def _stretches(self, targets: Sequence[Target]) -> list[tuple[str | None, list[Target], bool]]:
@@ -392,17 +392,17 @@ class Runner:
 
     def _turns(self, targets: Sequence[Target], due_only: bool) -> list[Target]:
         """Targets that this round measures, in its order. Who was cut waits for those who were not."""
-        wanted = [
+        due = [
             target
             for target in targets
             if target.cell.id not in self.records
             and self._may_start(target)
             and (self._due(target) or not due_only)
         ]
-        if self._settings.budget_s is not None and not any(map(self._due, wanted)):
-            wanted = self._deciding(wanted)
-        others = [target for target in wanted if not target.cut]
-        turns = others if any(map(self._due, others)) else wanted
+        if self._settings.budget_s is not None and not any(map(self._due, due)):
+            due = self._deciding(due)
+        others = [target for target in due if not target.cut]
+        turns = others if any(map(self._due, others)) else due
         seed, number = self._settings.seed, self._round
         drawn = sorted(turns, key=lambda target: round_order.drawn_place(target.cell, seed, number))
         return cheap_first(drawn) if self._short_for(drawn) else drawn
@@ -411,8 +411,8 @@ class Runner:
         """Of targets that have what is due, those whose further replicates may decide something; all of
         them, for their precision, where nothing is left to decide."""
         measured = [target for target in self._targets if target.entries]
-        found = [self.records.get(t.cell.id) or self._assemble(t) for t in measured]
-        self._undecided = open_cells(found)
+        records = [self.records.get(t.cell.id) or self._assemble(t) for t in measured]
+        self._undecided = open_cells(records)
         for target in targets:
             if self._complete(target):
                 self._finish(target)
@@ -703,8 +703,8 @@ class Runner:
         width = half_width(target.valid_replicates, self._settings)
         if target.sustained or width is None:
             return 0
-        wanted = math.ceil(count * min(width / self._settings.target, 9.0) ** 2)
-        return max(0, min(wanted, most) - max(count, self._settings.replicates))
+        needed = math.ceil(count * min(width / self._settings.target, 9.0) ** 2)
+        return max(0, min(needed, most) - max(count, self._settings.replicates))
 
     def _outlook(self, targets: Sequence[Target]) -> Outlook:
         left_s = self._left_s()
@@ -789,8 +789,8 @@ def _by_power_mode(targets: Sequence[Target]) -> list[tuple[str | None, list[Tar
     themselves."""
     groups: dict[str | None, list[Target]] = {}
     for target in targets:
-        wanted = target.cell.variant.get("power_mode")
-        groups.setdefault(None if wanted is None else str(wanted), []).append(target)
+        mode = target.cell.variant.get("power_mode")
+        groups.setdefault(None if mode is None else str(mode), []).append(target)
     return list(groups.items())
 
 

@@ -82,12 +82,12 @@ class Witness:
     def told(self, done: Done) -> Done:
         """The worker's last word, with what was seen of it meanwhile."""
         replicate = msgspec.structs.replace(done.replicate, clock_lag_ns=self.lag_ns)
-        found = [
+        phases = [
             STOPPED if self.stopped else None,
             SUSPENDED if _suspended(replicate) else None,
             self.slow_clock(),
         ]
-        reasons = [reason for reason in found if reason is not None]
+        reasons = [reason for reason in phases if reason is not None]
         if reasons and replicate.status in ("ok", "invalid"):
             replicate = msgspec.structs.replace(
                 replicate, status="invalid", reasons=[*replicate.reasons, *reasons]

@@ -91,7 +91,7 @@ def input_ranges(model: ModelProto) -> dict[str, InputRange]:
 
     shapes, constants = _known(model)
     followed: dict[str, tuple[str, int]] = {v.name: (v.name, 0) for v in graph_inputs(model)}
-    found: dict[str, InputRange] = {}
+    ranges: dict[str, InputRange] = {}
     asked_for: dict[str, InputRange | None] = {}  # where no other reader tells more
     for node in graph_nodes(model.graph):
         for place, name in enumerate(node.input):
@@ -102,13 +102,13 @@ def input_ranges(model: ModelProto) -> dict[str, InputRange]:
             told = _told(reader)
             if told is not None:
                 moved = _moved(told, shift)
-                found[source] = _both(found[source], moved) if source in found else moved
+                ranges[source] = _both(ranges[source], moved) if source in ranges else moved
             elif node.op_type == "Equal":
                 asked_for.setdefault(source, _compared(reader))
             further = _followed_through(reader, shift)
             if further is not None and node.output:
                 followed.setdefault(node.output[0], (source, further))
-    return {**{name: told for name, told in asked_for.items() if told is not None}, **found}
+    return {**{name: told for name, told in asked_for.items() if told is not None}, **ranges}
 
 
 def _known(

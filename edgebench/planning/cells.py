@@ -133,8 +133,8 @@ def _check_power_modes(cells: Sequence[Cell], allowed: bool) -> None:
 
 def known_axes(backends: Sequence[str] = ()) -> set[str]:
     """Every axis that a workload may have: ours, and the options of all backends, `backends` among them."""
-    found = [*registry.every(), *(registry.load(spec) for spec in backends)]
-    options = {name for backend in found for name in Runtime("", backend, None).options}
+    known = [*registry.every(), *(registry.load(spec) for spec in backends)]
+    options = {name for backend in known for name in Runtime("", backend, None).options}
     return {*MODEL_AXES, POWER_MODE, *REQUEST_AXES, *options}
 
 
@@ -156,8 +156,8 @@ def _runtimes(specs: Sequence[str], load_backend: Callable[[str], Backend]) -> l
     runtimes: dict[str, Runtime] = {}
     for spec in unique(specs):
         backend = load_backend(spec)
-        found = backend.availability()
-        unavailable = found if isinstance(found, Unavailable) else None
+        state = backend.availability()
+        unavailable = state if isinstance(state, Unavailable) else None
         if backend.name in runtimes:
             other = runtimes[backend.name].spec
             raise UsageError(f"{other} and {spec} are both called {backend.name!r}")
@@ -284,7 +284,7 @@ def _reasons(
 
 def _able(can: Callable[[Backend], bool]) -> str:
     """Which backends to name instead."""
-    names = [found.name for found in _all_backends() if found.name != "null" and can(found)]
+    names = [backend.name for backend in _all_backends() if backend.name != "null" and can(backend)]
     return f"--backend {' or '.join(names)}" if names else "`edgebench list backends` shows all"
 
 
@@ -303,11 +303,11 @@ def opening(workload: Workload) -> list[str]:
         converts = _converts(workload, Runtime("", backend, None), as_it_is, form)
         return form in _formats(backend, scenario) or converts
 
-    found = [backend for backend in _all_backends() if backend.name != "null" and opens(backend)]
-    ready = [backend for backend in found if not isinstance(backend.availability(), Unavailable)]
-    if not found or DEFAULT_BACKEND in [backend.name for backend in found]:
+    able = [backend for backend in _all_backends() if backend.name != "null" and opens(backend)]
+    ready = [backend for backend in able if not isinstance(backend.availability(), Unavailable)]
+    if not able or DEFAULT_BACKEND in [backend.name for backend in able]:
         return [DEFAULT_BACKEND]
-    return [backend.name for backend in ready or found]
+    return [backend.name for backend in ready or able]
 
 
 def _formats(backend: Backend, scenario: str) -> tuple[str, ...]:

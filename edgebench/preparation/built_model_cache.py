@@ -65,8 +65,8 @@ class Cache:
         except OSError as error:
             raise _not_writable(self.root, error) from None
         try:
-            made = make(partial)
-            entry = _Entry(files=_hashes(partial), made=made)
+            built = make(partial)
+            entry = _Entry(files=_hashes(partial), made=built)
             (partial / _FACTS).write_bytes(msgspec.json.encode(entry))
             return _publish(partial, folder, entry)
         except OSError as error:

@@ -273,10 +273,10 @@ def _as_it_came(source: Path, store: Cache, sha256: str) -> _Model:
     key = {"step": "describe", "source": sha256, "path": str(source.absolute()), **_made_by()}
 
     def make(folder: Path) -> Made:
-        made = _facts(source, None)
+        facts = _facts(source, None)
         files = [source, *_weights_beside(source)]
         return Made(
-            facts={**made.facts, "path": str(source)},
+            facts={**facts.facts, "path": str(source)},
             refers_to={str(path): file_sha256(path) for path in files},
         )
 
@@ -290,14 +290,14 @@ def _is_elsewhere(file: Path) -> bool:
 
 def _gathered(source: Path, store: Cache) -> _Model:
     """The model and its weights in one folder: runtimes refuse weights that a link brings from elsewhere."""
-    made = _facts(source, None)
-    key = {"step": "gather", "model": made.facts["sha256"], **_made_by()}
+    facts = _facts(source, None)
+    key = {"step": "gather", "model": facts.facts["sha256"], **_made_by()}
 
     def make(folder: Path) -> Made:
         _link_or_copy(source, folder / _MODEL)
         for file in _weights_beside(source):
             _link_or_copy(file, folder / file.relative_to(source.parent))
-        return made
+        return facts
 
     return _from_entry(*store.get(key, make))
 
@@ -653,12 +653,12 @@ def _first_items(task: Task, model: _Model) -> list[Feeds]:
 
 
 def _check_fit(model: _Model, items: list[Feeds], task: Task) -> None:
-    given: dict[str, tuple[str, tuple[int | None, ...] | None]]
-    given = {name: (array.dtype.name, array.shape) for name, array in items[0].items()}
+    inputs: dict[str, tuple[str, tuple[int | None, ...] | None]]
+    inputs = {name: (array.dtype.name, array.shape) for name, array in items[0].items()}
     taken = {info.name: (info.dtype, info.shape) for info in model.inputs}
-    if given != taken:
+    if inputs != taken:
         raise EdgebenchError(
-            f"the task {type(task).__name__} gives {_named(given)}; the model takes {_named(taken)}"
+            f"the task {type(task).__name__} gives {_named(inputs)}; the model takes {_named(taken)}"
         )
 
 

@@ -63,7 +63,7 @@ def throttled_periods(cpu_stat: Path) -> int | None:
 
 def _levels(root: Path, controller: str) -> list[Path]:
     """Directories of this process's group and its ancestors, for v2 and for v1's `controller`."""
-    found: list[Path] = []
+    levels: list[Path] = []
     for line in (read(root / "proc/self/cgroup") or "").splitlines():
         hierarchy, _, rest = line.partition(":")
         controllers, _, group = rest.partition(":")
@@ -74,9 +74,9 @@ def _levels(root: Path, controller: str) -> list[Path]:
         else:
             continue
         for mount in mounts:
-            found += [path for path in _upwards(mount, group) if path.is_dir()]
+            levels += [path for path in _upwards(mount, group) if path.is_dir()]
     # v1 mounts cpu,cpuacct once and links cpu to it.
-    return list({os.path.realpath(path): path for path in reversed(found)}.values())[::-1]
+    return list({os.path.realpath(path): path for path in reversed(levels)}.values())[::-1]
 
 
 def _upwards(mount: Path, group: str) -> list[Path]:

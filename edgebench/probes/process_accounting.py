@@ -63,7 +63,7 @@ class Account:
             name: _since(thread, begin.threads.get(name)) for name, thread in end.threads.items()
         }
         mine = spent.get(str(os.getpid()))
-        found = list(descendants(self._root, os.getpid()))
+        processes = list(descendants(self._root, os.getpid()))
         known = (self._root / "proc/self/task").is_dir()
         runnable_ns = sum(thread.cpu_ns + thread.waited_ns for thread in spent.values())
         child_cpu_ns = _difference(end.child_cpu_ns, begin.child_cpu_ns)
@@ -76,9 +76,9 @@ class Account:
             asleep_ns=None if mine is None else max(0, wall_ns - mine.cpu_ns - mine.waited_ns),
             runnable_ns=max(runnable_ns, end.cpu_ns - begin.cpu_ns) if spent else None,
             major_faults=end.major_faults - begin.major_faults,
-            children=len(found) if known else None,
+            children=len(processes) if known else None,
             child_cpu_ns=child_cpu_ns if known else None,
-            child_bytes=sum(_proportional_bytes(self._root, pid) for pid in found)
+            child_bytes=sum(_proportional_bytes(self._root, pid) for pid in processes)
             if known
             else None,
         )
@@ -105,12 +105,12 @@ def descendants(root: Path, pid: int | str) -> Iterator[int]:
 
 
 def _threads(root: Path, pid: int | str) -> dict[str, _Thread]:
-    found = {}
+    threads = {}
     for folder in (root / f"proc/{pid}/task").glob("*"):
         words = (read(folder / "schedstat") or "").split()
         if len(words) >= 2:
-            found[folder.name] = _Thread(int(words[0]), int(words[1]))
-    return found
+            threads[folder.name] = _Thread(int(words[0]), int(words[1]))
+    return threads
 
 
 def _child_cpu_ns(root: Path) -> int:

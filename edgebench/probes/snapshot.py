@@ -139,13 +139,13 @@ class Watch:
             for path in self.modes
             if (setting := files.read(path, 256)) is not None
         }
-        stolen, wanted = _cpu_ticks(self.stat)
+        stolen, wanted_ticks = _cpu_ticks(self.stat)
         return Snapshot(
             time_ns=clock_ns(),
             events=events,
             modes=modes,
             stolen_ticks=stolen,
-            wanted_ticks=wanted,
+            wanted_ticks=wanted_ticks,
             swapped_pages=_swapped_pages(self.vmstat),
             cpu_stall_us=_stall_us(self.pressure),
         )

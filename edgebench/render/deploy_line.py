@@ -125,10 +125,10 @@ def _speed(row: Row, name: str) -> str:
     text = f"{name.removeprefix('latency.').replace('_', ' ')} {format_ns(value)}"
     if row.generate is None:
         return text
-    made = row.generate
-    parts = [text, f"TTFT {format_ns(made.ttft_ns or 0)}"]
-    if made.decode_tokens_per_s is not None:
-        parts.append(f"{format_rate(made.decode_tokens_per_s)} tokens/s")
+    answer = row.generate
+    parts = [text, f"TTFT {format_ns(answer.ttft_ns or 0)}"]
+    if answer.decode_tokens_per_s is not None:
+        parts.append(f"{format_rate(answer.decode_tokens_per_s)} tokens/s")
     return ", ".join(parts)
 
 

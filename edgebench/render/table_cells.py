@@ -53,13 +53,21 @@ def p90_cell(row: Row) -> str:
 
 
 def first_token_cell(row: Row) -> str:
-    made = row.generate
-    return measured(made.ttft_ns, made.ttft_low_ns, made.ttft_high_ns, "ns") if made else UNKNOWN
+    answer = row.generate
+    return (
+        measured(answer.ttft_ns, answer.ttft_low_ns, answer.ttft_high_ns, "ns")
+        if answer
+        else UNKNOWN
+    )
 
 
 def next_token_cell(row: Row) -> str:
-    made = row.generate
-    return measured(made.tpot_ns, made.tpot_low_ns, made.tpot_high_ns, "ns") if made else UNKNOWN
+    answer = row.generate
+    return (
+        measured(answer.tpot_ns, answer.tpot_low_ns, answer.tpot_high_ns, "ns")
+        if answer
+        else UNKNOWN
+    )
 
 
 def token_rate_cell(row: Row) -> str:

@@ -115,18 +115,18 @@ def _own_demands(rows: Sequence[Row]) -> list[str]:
 
 def remarks(row: Row) -> list[str]:
     """What to know of a row besides its numbers, a line each."""
-    found = [_reason(reason) for reason in row.reasons] if row.ranked else []
+    lines = [_reason(reason) for reason in row.reasons] if row.ranked else []
     if row.ranked and row.baseline is not None and is_surely_slower(row):
         slower = format_times(1 / row.baseline.speedup)
-        found.append(f"slower than fp32: it takes {slower} the time")
+        lines.append(f"slower than fp32: it takes {slower} the time")
     if row.paced is not None and row.paced.misses:
-        found.append(f"{row.paced.misses} deadlines missed in {row.paced.queries} queries")
+        lines.append(f"{row.paced.misses} deadlines missed in {row.paced.queries} queries")
     if row.sustained is not None:
-        found.append(_sustained(row.sustained))
+        lines.append(_sustained(row.sustained))
     if row.superseded:
         times = f"{len(row.superseded)} replicate{'s' if len(row.superseded) > 1 else ''} re-run"
-        found.append(f"{times}: {row.superseded[0].message} [{row.superseded[0].code}]")
-    return [plain(line) for line in found]
+        lines.append(f"{times}: {row.superseded[0].message} [{row.superseded[0].code}]")
+    return [plain(line) for line in lines]
 
 
 def _sustained(part: Sustained) -> str:

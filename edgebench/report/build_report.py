@@ -132,8 +132,8 @@ def _details(
         return index not in picked, not row.pareto, not row.ranked
 
     order = sorted((index for index, each in kept.items() if each), key=priority)
-    found = {index: detail_of(kept[index]) for index in order[:limit]}
-    return {index: detail for index, detail in found.items() if detail is not None}
+    details = {index: detail_of(kept[index]) for index in order[:limit]}
+    return {index: detail for index, detail in details.items() if detail is not None}
 
 
 def _left_out(table: Table, details: dict[int, Detail]) -> str:

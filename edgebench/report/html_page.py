@@ -103,11 +103,11 @@ def _words(report: Report, group: Group) -> dict[str, Any]:
 def _themes() -> dict[str, Any]:
     """Colours by their names, and for canvases, which know no names, as they are."""
     named, series = theme.named()
-    found = {"named": (named, series)}
-    found |= {name: (colors, theme.SERIES[name]) for name, colors in theme.THEMES.items()}
+    themes = {"named": (named, series)}
+    themes |= {name: (colors, theme.SERIES[name]) for name, colors in theme.THEMES.items()}
     return {
         name: {"colors": colors, "series": row, "config": theme.configured(colors, row)}
-        for name, (colors, row) in found.items()
+        for name, (colors, row) in themes.items()
     }
 
 
@@ -140,10 +140,10 @@ def _decisions(report: Report) -> str:
 
 def _workloads(report: Report) -> dict[str, list[tuple[int, Group]]]:
     """The groups of each workload with their numbers."""
-    found: dict[str, list[tuple[int, Group]]] = {}
+    workloads: dict[str, list[tuple[int, Group]]] = {}
     for number, group in enumerate(report.groups):
-        found.setdefault(group.name, []).append((number, group))
-    return found
+        workloads.setdefault(group.name, []).append((number, group))
+    return workloads
 
 
 def _scenario(group: Group) -> str:
@@ -289,10 +289,10 @@ def _differences(report: Report) -> str:
         topics.setdefault(difference.topic, []).append(difference)
     return "<h3>What differs between the runs</h3>" + "".join(
         f'<details class="topic"{"" if topic in _MANY else " open"}>'
-        f'<summary>{esc(topic)} <span class="soft">{len(found)}</span></summary>'
-        + tabled(("", *report.places), ((each.name, *each.values) for each in found))
+        f'<summary>{esc(topic)} <span class="soft">{len(values)}</span></summary>'
+        + tabled(("", *report.places), ((each.name, *each.values) for each in values))
         + "</details>"
-        for topic, found in topics.items()
+        for topic, values in topics.items()
     )
 
 

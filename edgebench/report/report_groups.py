@@ -31,15 +31,15 @@ YS: dict[str, tuple[str, bool | None]] = {
 
 def grouped(table: Table) -> dict[GroupKey, list[Block]]:
     """The blocks of every group, one for each device, in the order in which tables print them."""
-    found: dict[GroupKey, list[Block]] = defaultdict(list)
+    groups: dict[GroupKey, list[Block]] = defaultdict(list)
     for block in table_wording.blocks(table):
         front = block[0]
         key = (
             *(front.workload, front.workload_version, front.scenario, front.rate_per_s),
             *(front.prompt_tokens, front.new_tokens),
         )
-        found[key].append(block)
-    return dict(sorted(found.items(), key=lambda item: _order(item[0])))
+        groups[key].append(block)
+    return dict(sorted(groups.items(), key=lambda item: _order(item[0])))
 
 
 def _order(key: GroupKey) -> tuple[object, ...]:

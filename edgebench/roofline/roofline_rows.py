@@ -32,7 +32,7 @@ def roofs_of(
     rows: Sequence[Row], calibrations: Sequence[Calibration]
 ) -> tuple[list[Roof], list[RoofPoint], str]:
     """Roofs, points, and why there are none."""
-    found = roofline(rows, calibrations)
+    result = roofline(rows, calibrations)
     points = [
         RoofPoint(
             row=point.row,
@@ -41,23 +41,25 @@ def roofs_of(
             efficiency=point.efficiency,
             bound=point.bound or "",
         )
-        for point in found.points
+        for point in result.points
         if point.roof_per_s is not None
         and point.intensity is not None
         and point.achieved_per_s is not None
     ]
     if points:
-        return _roofs(found), points, ""
-    ranked = [point for point in found.points if rows[point.row].ranked]
+        return _roofs(result), points, ""
+    ranked = [point for point in result.points if rows[point.row].ranked]
     reasons = dict.fromkeys(why for point in ranked for why in point.unknown.values())
     return [], [], plain("; ".join(list(reasons)[:3])) or "no row was measured well enough"
 
 
-def _roofs(found: Roofline) -> list[Roof]:
+def _roofs(result: Roofline) -> list[Roof]:
     """Of every device the peak of each kind of arithmetic, for the threads that rows ran with."""
-    used = {(point.device, point.threads) for point in found.points if point.roof_per_s is not None}
+    used = {
+        (point.device, point.threads) for point in result.points if point.roof_per_s is not None
+    }
     roofs = []
-    for device, ceilings in found.ceilings.items():
+    for device, ceilings in result.ceilings.items():
         bands = {c.threads: c.per_s for c in ceilings if c.what == "memory_add"}
         for ceiling in ceilings:
             if (device, ceiling.threads) not in used or ceiling.threads not in bands:

@@ -113,8 +113,8 @@ def scalings_of(table: Table, answers: Answers) -> list[ScalingGroup]:
     if not answers.asked:
         return []
     cells = [Cell(index, table.rows[index], kept) for index, kept in answers.replicates.items()]
-    found = scaling_of(cells)
-    return [_group(table, members, found.pad) for members in groups(found.cells).values()]
+    curves = scaling_of(cells)
+    return [_group(table, members, curves.pad) for members in groups(curves.cells).values()]
 
 
 def _group(table: Table, cells: Sequence[Scaled], pad: int) -> ScalingGroup:

@@ -129,8 +129,8 @@ def _dtype(name: str) -> np.dtype[Any]:
     except TypeError:
         import ml_dtypes
 
-        found: np.dtype[Any] = np.dtype(getattr(ml_dtypes, name))
-        return found
+        dtype: np.dtype[Any] = np.dtype(getattr(ml_dtypes, name))
+        return dtype
 
 
 def _check_type(info: TensorInfo, asked: InputRange) -> None:
@@ -139,8 +139,8 @@ def _check_type(info: TensorInfo, asked: InputRange) -> None:
     if dtype.kind not in "iub":
         return
     least, most = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
-    given = asked.choices or [value for value in (asked.low, asked.high) if value is not None]
-    for value in given:
+    values = asked.choices or [value for value in (asked.low, asked.high) if value is not None]
+    for value in values:
         if value != int(value) or not least <= value <= most:
             raise UsageError(
                 f"ranges: {info.name!r} is {info.dtype}, which has no {value:g}",

@@ -60,10 +60,10 @@ Open = Callable[..., Session]
 
 @pytest.fixture(scope="module")
 def name(request: pytest.FixtureRequest) -> str:
-    given = request.config.getoption("edgebench_backend", default=None)
-    if not given:
+    option = request.config.getoption("edgebench_backend", default=None)
+    if not option:
         pytest.exit(USAGE, returncode=pytest.ExitCode.USAGE_ERROR)
-    return str(given)
+    return str(option)
 
 
 @pytest.fixture(scope="module")
@@ -152,8 +152,8 @@ def test_options_are_declared_well(backend: Backend) -> None:
 
 def test_loading_imports_no_runtime(name: str, tmp_path: Path) -> None:
     """Loading the backend and asking for its availability imports no foreign module."""
-    found = _isolated("imports", name, tmp_path)
-    assert found["imports"] == []
+    answer = _isolated("imports", name, tmp_path)
+    assert answer["imports"] == []
 
 
 def test_availability_has_evidence(backend: Backend) -> None:
@@ -168,11 +168,11 @@ def test_availability_has_evidence(backend: Backend) -> None:
 
 def test_missing_runtime_is_reported(name: str, tmp_path: Path) -> None:
     """Where no other package is installed, availability says so with a fix, and does not raise."""
-    found = _isolated("hidden", name, tmp_path)
-    if found["kind"] == "ready":
-        assert found["version"]
+    answer = _isolated("hidden", name, tmp_path)
+    if answer["kind"] == "ready":
+        assert answer["version"]
     else:
-        _assert_tells_the_fix(found["kind"], found["reason"], found["fix"])
+        _assert_tells_the_fix(answer["kind"], answer["reason"], answer["fix"])
 
 
 def test_runtime_imports(runtime: Backend) -> None:
@@ -188,11 +188,11 @@ def test_runtime_imports(runtime: Backend) -> None:
 def test_inputs_and_outputs_are_described(open_: Open, case: Case) -> None:
     """A session names the model's inputs and outputs in order, with data types and shapes."""
     session = open_(case)
-    for found, expected in ((session.inputs, case.inputs), (session.outputs, case.outputs)):
-        assert isinstance(found, tuple)
-        assert [info.name for info in found] == [info.name for info in expected]
-        assert [info.dtype for info in found] == [info.dtype for info in expected]
-        for got, want in zip(found, expected, strict=True):
+    for described, expected in ((session.inputs, case.inputs), (session.outputs, case.outputs)):
+        assert isinstance(described, tuple)
+        assert [info.name for info in described] == [info.name for info in expected]
+        assert [info.dtype for info in described] == [info.dtype for info in expected]
+        for got, want in zip(described, expected, strict=True):
             if got.shape is not None and want.shape is not None:
                 assert len(got.shape) == len(want.shape)
                 assert all(a in (b, None) for a, b in zip(got.shape, want.shape, strict=True)), got
@@ -519,12 +519,12 @@ def _assert_right(session: Session, case: Case, seed: int, outputs: Outputs) -> 
         assert error <= limit, f"{case.name}: {name} is off by {error:.2g} of its norm"
 
 
-def _relative_error(found: Any, expected: Any) -> float:
-    if found.shape != expected.shape or not np.isfinite(found).all():
+def _relative_error(answer: Any, expected: Any) -> float:
+    if answer.shape != expected.shape or not np.isfinite(answer).all():
         return float("inf")
     wide = np.float64
     norm = np.linalg.norm(expected.astype(wide)) or 1.0
-    return float(np.linalg.norm(found.astype(wide) - expected.astype(wide)) / norm)
+    return float(np.linalg.norm(answer.astype(wide) - expected.astype(wide)) / norm)
 
 
 def _holds_once(complaint: Callable[[], str]) -> None:
@@ -628,5 +628,5 @@ def _isolated(mode: str, name: str, folder: Path) -> dict[str, Any]:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return answer

@@ -509,10 +509,10 @@ def _explain_energy(energy: rec.Energy, unknown: Unknown) -> None:
 
 def _unknown_fields(energy: rec.Energy) -> set[str]:
     """Names of the fields that are None, parts of the uncertainty included."""
-    found = {name for name in energy.__struct_fields__ if getattr(energy, name) is None}
+    unknown = {name for name in energy.__struct_fields__ if getattr(energy, name) is None}
     if energy.uncertainty is not None and energy.uncertainty.spread_j is None:
-        found.add("uncertainty.spread_j")
-    return found
+        unknown.add("uncertainty.spread_j")
+    return unknown
 
 
 def _nothing(row: Row, good: Sequence[rec.Replicate]) -> str:

@@ -169,10 +169,12 @@ def _time(row: Row, axis: str) -> _Time | None:
     step may be nothing, where reading the weights is what takes the time. More tokens take longer as a
     whole, where answers have a fixed length.
     """
-    made = row.generate
-    if made is not None and axis != "new_tokens":
-        return None if made.ttft_ns is None else _Time(made.ttft_ns, made.ttft_of_replicates_ns)
-    if row.latency_ns.p50 is None or (made is not None and not made.fixed_length):
+    answer = row.generate
+    if answer is not None and axis != "new_tokens":
+        return (
+            None if answer.ttft_ns is None else _Time(answer.ttft_ns, answer.ttft_of_replicates_ns)
+        )
+    if row.latency_ns.p50 is None or (answer is not None and not answer.fixed_length):
         return None
     return _Time(row.latency_ns.p50, row.latency_ns.p50_of_replicates)
 

@@ -72,12 +72,12 @@ def board_of(labels: Collection[str], total: Sequence[str] = ()) -> Board | None
     `total`: the rails that the user's devices.yaml names.
     """
     if total:
-        wanted = Board(
+        own = Board(
             name="devices.yaml",
             rails=list(total),
             total=list(total),
             scope=scope_of(total),
             why="named by the user",
         )
-        return wanted if set(total) <= set(labels) else None
+        return own if set(total) <= set(labels) else None
     return next((each for each in constants().boards if set(each.rails) <= set(labels)), None)

@@ -219,11 +219,11 @@ def _known(values: Sequence[Value]) -> tuple[HwmonRule | None, Sequence[str]]:
 
 def _values(chip: str, folder: Path) -> list[Value]:
     """Each value once; where a driver gives both, the average is what energy is made of."""
-    found: dict[str, Value] = {}
+    values: dict[str, Value] = {}
     for path in sorted(folder.glob("*_*")):  # "average" comes before "input"
         if match := _FILE.fullmatch(path.name):
             quantity: Quantity = "power" if match[1] == "power" else "energy"
             name = match[1] + match[2]
             label = proc_files.read(folder / f"{name}_label") or name
-            found.setdefault(name, Value(chip, label, path, quantity))
-    return list(found.values())
+            values.setdefault(name, Value(chip, label, path, quantity))
+    return list(values.values())

@@ -66,10 +66,10 @@ def completion(
     with closing(WaitClock()) as waiting:
         clock = clock or (lambda: time.perf_counter_ns() - waiting.read_ns())
         for _ in range(ATTEMPTS):
-            found = _attempt(session, pool, typical_ns, pairs, clock)
-            if not found.deferred:
+            attempt = _attempt(session, pool, typical_ns, pairs, clock)
+            if not attempt.deferred:
                 break
-    return found
+    return attempt
 
 
 def _attempt(

@@ -253,8 +253,8 @@ def output_check(job: Job, session: Session, items: Sequence[Feeds]) -> OutputCh
     """Whether outputs are those that they have to be."""
     from edgebench.measure.replicate import quality_checks
 
-    found = quality_checks.output_check(session, items, _standard(job), job.expected)
-    return msgspec.structs.replace(found, rounding=job.fp32_rounding)
+    check = quality_checks.output_check(session, items, _standard(job), job.expected)
+    return msgspec.structs.replace(check, rounding=job.fp32_rounding)
 
 
 def effective(link: Announces, session: Session | GenerationSession) -> Effective:
@@ -373,7 +373,7 @@ def _pipeline(job: Job, session: Session, task: Task, typical_ns: int) -> Pipeli
         chosen = [raw[(number * job.batch + offset) % len(raw)] for offset in range(job.batch)]
         begin = clock()
         feeds = input_pool.stack([task.preprocess(item) for item in chosen])
-        made = clock()
+        prepared_ns = clock()
         prepared = session.prepare(feeds)
         ready = clock()
         answer = session.run(prepared)
@@ -388,7 +388,7 @@ def _pipeline(job: Job, session: Session, task: Task, typical_ns: int) -> Pipeli
         split.inference_ns.append(answered - ready)
         split.postprocess_ns.append(end - answered)
         split.end_to_end_ns.append(end - begin)
-        split.prepare_ns.append(ready - made)
+        split.prepare_ns.append(ready - prepared_ns)
         split.read_ns.append(answered - returned)
         split.copy_ns.append(completion.copying_ns(feeds, outputs))
         if end > deadline and number + 1 >= MIN_RUNS:

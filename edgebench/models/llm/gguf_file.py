@@ -143,8 +143,8 @@ class GgufFile:
 
     def rope_factors(self) -> NDArray[Any] | None:
         """What each rotary frequency is divided by (`rope_freqs.weight`), where the file says so."""
-        found = self.tensors.get("rope_freqs.weight")
-        return None if found is None else found.values()
+        factors = self.tensors.get("rope_freqs.weight")
+        return None if factors is None else factors.values()
 
     def weight_kinds(self) -> dict[str, int]:
         """Type of weights -> bytes of them."""

@@ -107,9 +107,9 @@ class _Graph:
             "Unsqueeze", [writer.node("Range", [past, whole, one]), writer.numbers(1)]
         )
         causal = writer.node("LessOrEqual", [key, query])
-        given = writer.node("Cast", ["attention_mask"], to=_BOOL)
-        given = writer.node("Unsqueeze", [given, writer.numbers(1, 2, 3)])
-        seen = writer.node("And", [causal, given])
+        mask = writer.node("Cast", ["attention_mask"], to=_BOOL)
+        mask = writer.node("Unsqueeze", [mask, writer.numbers(1, 2, 3)])
+        seen = writer.node("And", [causal, mask])
         nothing, much = writer.scalar(0.0, self._type), writer.scalar(_FORBIDDEN, self._type)
         return writer.node("Where", [seen, nothing, much])
 

@@ -72,9 +72,9 @@ class FileMeter(SimulatedMeter):
         self.show([1] * len(self.files))
 
     def source(self, clock_ns: ClockNs) -> EnergySource:
-        found = find_source(self.root, clock_ns=clock_ns)
-        assert isinstance(found, EnergySource), found
-        return found
+        energy_source = find_source(self.root, clock_ns=clock_ns)
+        assert isinstance(energy_source, EnergySource), energy_source
+        return energy_source
 
     def show(self, registers: list[int]) -> None:
         for descriptor, register in zip(self._descriptors, registers, strict=True):
