@@ -61,12 +61,19 @@ class Warmup(Part, frozen=True, kw_only=True):
 
 
 class Paced(Part, frozen=True, kw_only=True):
-    """A single_stream at a given rate: latency counts from the scheduled time."""
+    """Queries at a given rate, as an application sends them: latency counts from the scheduled time."""
 
     rate_per_s: Rate
     misses: Count  # completions later than the next scheduled start, and queries that never ran
     service_ns: list[DurationNs]  # from the actual start, parallel to samples_ns
     wake_late_ns: list[Integer]  # actual start minus scheduled start where the device was idle
+    #: How queries arrive: one a period (single_stream), or as a Poisson process (server), whose times follow
+    #: from the seed and stand in `due_ns`, parallel to `samples_ns`, from the start of the load.
+    arrivals: Literal["constant", "poisson"] = "constant"
+    seed: Count | None = None
+    due_ns: list[DurationNs] = []
+    depth: list[Count] = []  # queries that had arrived when each of them started, itself included
+    never_run: Count = 0  # of the schedule: the load was given up before their turn
 
 
 class Offline(Part, frozen=True, kw_only=True):
@@ -130,8 +137,15 @@ class Memory(Part, frozen=True, kw_only=True):
     uss_warm_bytes: Count | None = None
     uss_end_bytes: Count | None = None
     arena_bytes: Count | None = None
+    #: When the window was over: what the process wrote itself, pages of files such as mapped weights, and all of
+    #: it with each shared page by its share.
+    anonymous_bytes: Count | None = None
+    file_bytes: Count | None = None
+    pss_bytes: Count | None = None
     device_peak_bytes: Count | None = None
     device_source: str = ""
+    budget_bytes: Count | None = None  # that the process was held to
+    budget_by: str = ""  # "cgroup v2", "cgroup v1"; "RLIMIT_DATA": pages of files were not counted
 
 
 class Limit(Part, frozen=True, kw_only=True):
@@ -209,6 +223,7 @@ class Accounts(Part, frozen=True, kw_only=True):
     asleep_ns: DurationNs | None = None  # it neither ran nor was ready to
     runnable_ns: DurationNs | None = None  # all threads, on a core or ready for one, added up
     major_faults: Count = 0  # pages that had to come from storage
+    storage_read_bytes: Count | None = None  # that storage was read for
     children: Count | None = None  # processes that this one started, theirs included
     child_cpu_ns: DurationNs | None = None
     child_bytes: Count | None = None  # of them, each shared page by its share (PSS)

@@ -47,8 +47,8 @@ def replicate_findings(replicate: rec.Replicate) -> Iterator[Finding]:
     start_ns, end_ns = replicate.window_start_ns, replicate.window_end_ns
     if start_ns is not None and end_ns is not None and end_ns < start_ns:
         yield "window_end_ns", f"{end_ns} is before the start, {start_ns}"
-    if replicate.paced is not None and len(replicate.paced.service_ns) > samples:
-        yield "paced.service_ns", _unequal(len(replicate.paced.service_ns), samples, "samples_ns")
+    if replicate.paced is not None:
+        yield from _paced(replicate.paced, samples)
     if replicate.sustained is not None:
         ends_ns = [point.at_ns for point in replicate.sustained.curve]
         yield from _ascending("sustained.curve", ends_ns)
@@ -198,10 +198,26 @@ def _energy(field: str, energy: rec.Energy) -> Iterator[Finding]:
         yield from _ascending(f"{field}.trace.read_ns", trace.read_ns)
 
 
+def _paced(paced: rec.Paced, samples: int) -> Iterator[Finding]:
+    if len(paced.service_ns) > samples:
+        yield "paced.service_ns", _unequal(len(paced.service_ns), samples, "samples_ns")
+    for name in ("due_ns", "depth"):
+        values = getattr(paced, name)
+        if values and len(values) != len(paced.service_ns):
+            yield f"paced.{name}", _unequal(len(values), len(paced.service_ns), "service_ns")
+    yield from _ascending("paced.due_ns", paced.due_ns)
+    if paced.arrivals == "poisson" and paced.service_ns and not paced.due_ns:
+        yield "paced.due_ns", "a Poisson load without its schedule"
+
+
 def _reported(record: rec.Record, imported: rec.Imported) -> Iterator[Finding]:
     """Numbers of another tool must be metrics that a row has a place for."""
     yield from _free_form("imported.row", imported.row)
-    beside: Mapping[str, object] = {"quality": record.quality, "model": record.model}
+    beside: Mapping[str, object] = {
+        "quality": record.quality,
+        "model": record.model,
+        "generate": record.cell.scenario == "generate" or None,
+    }
     for name, value in imported.reported.items():
         field = f"imported.reported.{name}"
         metric = METRICS.get(name)

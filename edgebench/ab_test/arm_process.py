@@ -111,7 +111,7 @@ def _measure(arm: ArmJob, link: _Link) -> Measured | Broken:
     if arm.quality and steps.completion(opened, "check for deferred answers").incomplete:
         return Broken("invalid", DEFERRED)  # what its blocks submit would pile up
     blocks = _blocks_in_turn(opened, link)
-    peak = peak_of(opened.session)
+    peak = peak_of(opened.session, job)
     # Alone, as the blocks were; and no earlier, since further inputs would be in the peak.
     link.line()
     completed = steps.completion(opened)

@@ -16,6 +16,7 @@ from edgebench.definitions.workload import Matrix, Variant, Workload
 from edgebench.errors import UsageError
 from edgebench.planning.cells import Cell, opening, plan
 from edgebench.planning.own_models import OwnInputs
+from edgebench.planning.settings import MEMORY_BUDGET
 
 #: `precision=int8` without saying how.
 INT8 = "int8-static"
@@ -133,6 +134,11 @@ def _cell(request: Request, side: Side, workload: Workload, point: Variant) -> C
         for axis, value in asked.items()
         if axis in ("precision", "batch") or axis in options or axis in own or axis in request.sets
     }
+    if MEMORY_BUDGET in variant:
+        raise UsageError(
+            f"the axis {MEMORY_BUDGET} is one of `edgebench run` alone: the processes of an A/B are held to no budget",
+            f"leave {MEMORY_BUDGET} out",
+        )
     alone = msgspec.structs.replace(
         workload,
         matrix=Matrix(axes={axis: [value] for axis, value in variant.items()}),

@@ -80,11 +80,14 @@ def groups(rows: Sequence[Row]) -> dict[Group, list[int]]:
 
 
 def speed_name(scenario: str, own: bool, told: Mapping[str, int]) -> str:
-    """The metric that a group is ranked by: p50, offline and under a server's load the throughput.
+    """The metric that a group is ranked by: p50; offline the throughput; under a server's load p99 at the given rate,
+    and of another tool's rows the throughput that kept the tool's bound.
 
     `told` counts, per name of `SPEEDS`, the rows that tell it. Where all rows are another tool's
     (`own` is false) the statistic counts that most of them state, the most telling first.
     """
+    if scenario == "server" and own:
+        return "latency.p99"  # at the rate that all rows of the group were given
     if scenario in BY_RATE:
         return "throughput"
     return "latency.p50" if own else max(SPEEDS, key=lambda name: told.get(name, 0))

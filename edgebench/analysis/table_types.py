@@ -67,6 +67,15 @@ class Memory(Part, frozen=True, kw_only=True):
     uss_warm_bytes: int | None = None
     uss_end_bytes: int | None = None
     arena_bytes: int | None = None
+    anonymous_bytes: int | None = None  # written by the process itself, when the window was over
+    file_bytes: int | None = None  # pages of files, such as mapped weights
+    pss_bytes: int | None = None  # both, each shared page by its share
+    budget_bytes: int | None = None  # that the process was held to, and fits into
+    budget_by: str = ""
+    storage_read_bytes_per_query: float | None = (
+        None  # pages of files that were dropped and read again
+    )
+    major_faults_per_query: float | None = None
     device_peak_bytes: int | None = None
     device_source: str = ""
 
@@ -143,6 +152,11 @@ class Paced(Part, frozen=True, kw_only=True):
     misses: int  # completions later than the next scheduled start
     service_p50_ns: int | None  # from the actual start, without the wait
     wake_late_p50_ns: int | None
+    arrivals: Literal["constant", "poisson"] = "constant"
+    utilisation: float | None = None  # share of the load's time in which a query was served
+    depth_max: int | None = (
+        None  # most queries that had arrived and were not done, when one started
+    )
 
 
 class Source(Part, frozen=True, kw_only=True):
@@ -177,7 +191,8 @@ class Sustained(Part, frozen=True, kw_only=True):
 class Generate(Part, frozen=True, kw_only=True):
     """Text generation over all requests of all replicates: medians, with 95 % intervals over replicates.
 
-    All sequences of a request advance together; rates count the tokens of all of them.
+    All sequences of a request advance together; rates count the tokens of all of them. Of another tool's row, what
+    the tool does not tell is null.
     """
 
     ttft_ns: int | None  # from the start of a request until its first token
@@ -193,17 +208,17 @@ class Generate(Part, frozen=True, kw_only=True):
     interval_p99_ns: int | None = None
     prefill_tokens_per_s: float | None
     decode_tokens_per_s: float | None
-    prompt_tokens: int  # of one sequence
-    new_tokens: int  # of one sequence
+    prompt_tokens: int | None  # of one sequence
+    new_tokens: int | None  # of one sequence
     j_per_token: float | None = None  # joules of an answer, prompt included, over its new tokens
-    requests: int
-    intervals: int
-    ended: int  # sequences that ended by an end of text
-    width: int  # sequences side by side
-    positions: int  # room of the cache
+    requests: int | None
+    intervals: int | None
+    ended: int | None  # sequences that ended by an end of text
+    width: int | None  # sequences side by side
+    positions: int | None  # room of the cache
     kv_cache_bytes: int | None
-    temperature: float  # 0: greedy
-    fixed_length: bool  # answers go on past an end of text
+    temperature: float | None  # 0: greedy
+    fixed_length: bool | None  # answers go on past an end of text
 
 
 class Row(Part, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ import click
 
 from edgebench.errors import StoreError, UsageError
 from edgebench.files.atomic_write import whole_file
-from edgebench.importers import reader
+from edgebench.importers import reader, tools
 from edgebench.importers._source import UNKNOWN, open_source
 from edgebench.record import Record, encode
 from edgebench.store import check_readable
@@ -16,7 +16,15 @@ from edgebench.text.number_parsing import MARKS
 from edgebench.text.plain_text import plain, say
 
 
-@click.command("import")
+class _ImportCommand(click.Command):
+    """The command, whose help lists the formats that there are."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("TOOL is one of"):
+            formatter.write_dl(list(tools().items()))
+
+
+@click.command("import", cls=_ImportCommand)
 @click.argument("tool", metavar="TOOL")
 @click.argument("file", type=Path)
 @click.option("--out", "-o", required=True, type=Path, help="Result file to write.")
@@ -46,14 +54,6 @@ def command(
     \b
     Example:
       edgebench import llama-bench bench.json -o results/llama-bench.jsonl
-
-    \b
-    TOOL is one of:
-    mlperf             tables of MLPerf Inference or MLPerf Tiny (.csv, .csv.gz)
-    llama-bench        -o json, jsonl, csv, sql or md
-    trtexec            the log, --exportTimes or --exportProfile
-    benchmark_app      the console log, or its report as CSV or JSON
-    optimum-benchmark  benchmark_report or benchmark, as .json or .csv
     """
     read = reader(tool)
     device, model = (plain(name) if name else None for name in (device, model))

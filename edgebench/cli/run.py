@@ -84,13 +84,14 @@ from edgebench.text.plain_text import say
 @run_option(
     "scenarios",
     metavar="NAME,...",
-    help="Scenarios to measure: single_stream, offline, sustained, generate.",
+    help="Scenarios to measure: single_stream, server, offline, sustained, generate.",
 )
 @run_option(
     "rate",
     type=FiniteRange(min=0, min_open=True),
     metavar="N",
-    help="Send N queries per second; latency then counts from each query's scheduled time.",
+    help="Send N queries per second, in equal periods (single_stream) or at random (server); latency then "
+    "counts from each query's scheduled time.",
 )
 @run_option(
     "budget",

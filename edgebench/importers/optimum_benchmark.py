@@ -8,12 +8,12 @@ loading included), and rates of prefill and decode (tokens labelled as samples).
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from typing import Any
 
 from edgebench.backend import Scalar
+from edgebench.importers._settings import flat_settings
 from edgebench.importers._source import (
     UNKNOWN,
     Device,
@@ -26,7 +26,6 @@ from edgebench.importers._source import (
     make_record,
     model_of,
     sampled,
-    slug,
     unnamed_note,
 )
 from edgebench.record import Energy, Record
@@ -134,9 +133,9 @@ def _record(
         reported["memory.peak"] = source.number(memory["max_ram"], "max_ram", None, 1e6)
         statistic["memory.peak"] = "largest of polled resident sizes: short peaks may be missed"
     backend, scenario = _part(config, "backend"), _part(config, "scenario")
-    variant = {**_settings(scenario, ""), **_settings(backend, "")}
+    variant = {**_settings(scenario), **_settings(backend)}
     variant |= {
-        f"launcher.{axis}": each for axis, each in _settings(_part(config, "launcher"), "").items()
+        f"launcher.{axis}": each for axis, each in _settings(_part(config, "launcher")).items()
     }
     environment = _part(config, "environment")
     gpus = environment.get("gpu")
@@ -178,18 +177,8 @@ def _record(
     )
 
 
-def _settings(part: dict[str, Any], prefix: str) -> dict[str, Scalar]:
-    """Every setting of a part of the configuration, those of its own parts by their names with a dot."""
-    settings: dict[str, Scalar] = {}
-    for name, value in part.items():
-        axis = _AXES.get(prefix + str(name), prefix + slug(str(name)))
-        if isinstance(value, dict):
-            settings |= _settings(value, f"{axis}.")
-        elif isinstance(value, list) and value:
-            settings[axis] = json.dumps(value)
-        elif isinstance(value, str | int | float) and value != "" and axis not in _NO_SETTINGS:
-            settings[axis] = value
-    return settings
+def _settings(part: dict[str, Any]) -> dict[str, Scalar]:
+    return flat_settings(part, _AXES, _NO_SETTINGS)
 
 
 def _part(whole: dict[str, Any], name: str) -> dict[str, Any]:

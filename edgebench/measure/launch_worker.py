@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timezone
 
 import msgspec
@@ -12,10 +13,12 @@ import msgspec
 from edgebench.measure.worker_messages import Done, Job, Phase, decode_message, encode_job
 from edgebench.measure.worker_observer import END, Witness
 from edgebench.processes.child import Child, Limits, Setup, Spawn, garbled, not_started
+from edgebench.processes.memory_group import MemoryGroup, memory_group
 from edgebench.processes.python_command import module_command
 from edgebench.record import Reason, Replicate
 from edgebench.record_validation import replicate_findings
 from edgebench.text.plain_text import utf8
+from edgebench.units import format_bytes
 
 
 def run_worker(
@@ -36,7 +39,9 @@ def run_worker(
     started = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
     begin, cpu_begin = time.perf_counter(), time.process_time()
     limits, setup = Limits(time_out_s, time_s), Setup(inherited_fds=inherited_fds, spawn=spawn)
-    outcome = _measured(job, limits, setup, on_tick)
+    with _budget(job) as group:
+        job = msgspec.structs.replace(job, memory_budget_by=group.by)
+        outcome = _fitting(_measured(job, group, limits, setup, on_tick), job, group)
     if isinstance(outcome, Reason):
         failed = Replicate(index=job.index, status="failed", started_utc=started, reasons=[outcome])
         outcome = Done(failed)
@@ -50,7 +55,32 @@ def run_worker(
     )
 
 
-def _measured(job: Job, limits: Limits, setup: Setup, on_tick: Callable[[], None]) -> Done | Reason:
+def _budget(job: Job) -> AbstractContextManager[MemoryGroup]:
+    """The control group that holds the worker to its budget of memory."""
+    if job.memory_budget_bytes is None:
+        return nullcontext(MemoryGroup(""))
+    return memory_group(job.memory_budget_bytes)
+
+
+def _fitting(found: Done | Reason, job: Job, group: MemoryGroup) -> Done | Reason:
+    """What was found; where memory ran out under a budget, that the deployment does not fit into it."""
+    if job.memory_budget_bytes is None:
+        return found
+    reasons = [found] if isinstance(found, Reason) else found.replicate.reasons
+    lacking = next((reason for reason in reasons if reason.code == "out_of_memory"), None)
+    if lacking is None and not (isinstance(found, Reason) and group.kills):
+        return found
+    detail = lacking.message if lacking is not None else reasons[0].message
+    return Reason(
+        code="does_not_fit",
+        message=f"does not fit into {format_bytes(job.memory_budget_bytes)} (held to by {group.by}): {detail}",
+        fix="raise memory_budget",
+    )
+
+
+def _measured(
+    job: Job, group: MemoryGroup, limits: Limits, setup: Setup, on_tick: Callable[[], None]
+) -> Done | Reason:
     """The replicate as the worker tells it, or why it told none."""
     try:
         encoded = encode_job(job) + b"\n"
@@ -75,6 +105,14 @@ def _measured(job: Job, limits: Limits, setup: Setup, on_tick: Callable[[], None
     except OSError as error:
         return not_started(error)
     with worker:
+        try:
+            group.add(worker.pid)
+        except OSError as error:
+            return Reason(
+                code="memory_budget_unavailable",
+                message=f"the worker cannot be held to its memory budget: {error.strerror or error}",
+                fix="run as a user who may write control groups, or leave memory_budget out",
+            )
         worker.send(encoded)
         answered = worker.listen(hear, on_tick, on_wake=lambda: witness.look(worker.pid))
         if kept and (answered or worker.out_of_time):

@@ -197,6 +197,7 @@ def _job(cell: Cell, settings: Settings, request: PrepareJob, ready: Ready) -> J
         fp32_rounding=ready.prepared.fp32_rounding,
         expected="",
         memory_limit_bytes=settings.memory_limit_bytes,
+        memory_budget_bytes=cell.memory_budget_bytes,
         generate=_generate_job(cell),
     )
 

@@ -66,6 +66,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     fp32_rounding: float | None = None  # what it alone moves the outputs by, relative
     expected: str  # npz of this cell's outputs: written by its first replicate, read by the others
     memory_limit_bytes: int | None = None
+    memory_budget_bytes: int | None = None  # of the axis memory_budget; None: there is none
+    memory_budget_by: str = ""  # what holds the process to it
     #: Its share of the budget, from its start, quality pass included, and the most it may take; None: what
     #: it takes.
     time_s: float | None = None

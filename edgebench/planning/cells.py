@@ -29,11 +29,13 @@ from edgebench.errors import UsageError
 from edgebench.installed_packages import installed_version
 from edgebench.models.file_kind import format_of
 from edgebench.planning.settings import (
+    MEMORY_BUDGET,
     MODEL_AXES,
     POWER_MODE,
     REQUEST_AXES,
     Runtime,
     as_options,
+    budget_bytes,
     check_sets,
     option_problem,
 )
@@ -41,6 +43,8 @@ from edgebench.record import Reason
 from edgebench.text.did_you_mean import did_you_mean
 
 SCENARIOS: tuple[str, ...] = get_args(ScenarioName)
+#: Scenarios that send queries at a given rate: in equal periods where it is given, or as a Poisson process.
+AT_A_RATE = ("single_stream", "server")
 DEFAULT_BACKEND = "ort"
 
 
@@ -73,6 +77,12 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
         return int(self.variant["batch"])
 
     @property
+    def memory_budget_bytes(self) -> int | None:
+        """What the measuring process may hold; None: as much as there is."""
+        value = self.variant.get(MEMORY_BUDGET)
+        return None if value is None else budget_bytes(value)
+
+    @property
     def options(self) -> Variant:
         """What of the variant goes to the backend."""
         return _options_of(self.variant)
@@ -92,7 +102,7 @@ def plan(
     """Plans all cells, in an order that depends on the arguments alone.
 
     `suite` picks workloads, variants and scenarios; `sets` replaces axes or adds them; `scenarios`
-    replaces those of the workloads; `rate_per_s` paces `single_stream`; `set_power_mode` allows the
+    replaces those of the workloads; `rate_per_s` is that of `single_stream` and `server`; `set_power_mode` allows the
     axis `power_mode`. Raises UsageError for anything asked for that no workload or no backend knows.
     """
     sets = sets or {}
@@ -109,7 +119,13 @@ def plan(
     ]
     if rate_per_s is not None and all(cell.rate_per_s is None for cell in cells):
         raise UsageError(
-            "--rate applies to the scenario single_stream only", "add --scenario single_stream"
+            "--rate applies to the scenarios single_stream and server only",
+            "add --scenario server (queries arrive at random) or single_stream (in equal periods)",
+        )
+    if rate_per_s is None and any(cell.scenario == "server" for cell in cells):
+        raise UsageError(
+            "the scenario server needs the rate at which queries arrive",
+            "add --rate 100 (a second)",
         )
     _check_power_modes(cells, set_power_mode)
     return cells
@@ -135,7 +151,7 @@ def known_axes(backends: Sequence[str] = ()) -> set[str]:
     """Every axis that a workload may have: ours, and the options of all backends, `backends` among them."""
     known = [*registry.every(), *(registry.load(spec) for spec in backends)]
     options = {name for backend in known for name in Runtime("", backend, None).options}
-    return {*MODEL_AXES, POWER_MODE, *REQUEST_AXES, *options}
+    return {*MODEL_AXES, POWER_MODE, MEMORY_BUDGET, *REQUEST_AXES, *options}
 
 
 def cell_id(
@@ -214,7 +230,7 @@ def _cell(
     rate_per_s: float | None,
 ) -> Cell:
     name = runtime.backend.name
-    rate = rate_per_s if scenario == "single_stream" else None
+    rate = rate_per_s if scenario in AT_A_RATE else None
     return Cell(
         id=cell_id(workload, name, variant, scenario, rate),
         workload=workload,
@@ -327,7 +343,7 @@ def _converts(workload: Workload, runtime: Runtime, variant: Variant, form: str)
 
 
 def _options_of(variant: Variant) -> Variant:
-    ours = (*MODEL_AXES, POWER_MODE, *REQUEST_AXES)
+    ours = (*MODEL_AXES, POWER_MODE, MEMORY_BUDGET, *REQUEST_AXES)
     return {axis: value for axis, value in variant.items() if axis not in ours}
 
 

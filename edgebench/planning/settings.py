@@ -15,10 +15,13 @@ from edgebench.errors import UsageError
 from edgebench.files.number_bounds import MAX_INTEGER
 from edgebench.text.did_you_mean import did_you_mean
 from edgebench.text.plain_text import shortened
+from edgebench.units import parse_bytes
 
 PRECISIONS = ("fp32", "int8-dynamic", "int8-static", "as-is")
 MODEL_AXES = ("precision", "batch")  # fixed in the model file
-POWER_MODE = "power_mode"  # a setting of the machine; every other axis is a backend option
+POWER_MODE = "power_mode"  # a setting of the machine
+MEMORY_BUDGET = "memory_budget"  # of the measuring process, such as 256MiB; every other axis is a backend option
+MIN_BUDGET_BYTES = 16 << 20  # an interpreter alone takes more
 #: Axes of a request in the scenario `generate`, and what it is where nothing is said. Its `batch` is
 #: the number of sequences side by side.
 REQUEST_AXES: dict[str, int] = {"prompt_tokens": 128, "new_tokens": 32}
@@ -123,8 +126,22 @@ def check_sets(
             _check_counts(axis, values)
         elif axis == POWER_MODE:
             continue  # whether the board has it is known when it is set
+        elif axis == MEMORY_BUDGET:
+            for value in values:
+                budget_bytes(value)
         elif able:
             _check_option(axis, values, able)
+
+
+def budget_bytes(value: Scalar) -> int:
+    """The bytes of a memory budget. Raises UsageError."""
+    size = parse_bytes(value) if isinstance(value, str) else int(value)
+    if size < MIN_BUDGET_BYTES:
+        raise UsageError(
+            f"--set {MEMORY_BUDGET}={value}: not a size of at least {MIN_BUDGET_BYTES >> 20} MiB",
+            f"write it like {MEMORY_BUDGET}=256MiB,512MiB",
+        )
+    return size
 
 
 def _check_precisions(values: Sequence[Scalar], runtimes: Sequence[Runtime]) -> None:
@@ -148,6 +165,7 @@ def _check_option(axis: str, values: Sequence[Scalar], runtimes: Sequence[Runtim
         known = {
             *MODEL_AXES,
             POWER_MODE,
+            MEMORY_BUDGET,
             *(name for runtime in runtimes for name in runtime.options),
         }
         fix = f"it has an option of its own: {_ELSEWHERE[axis]}" if axis in _ELSEWHERE else ""

@@ -21,22 +21,22 @@ def cpu_limit(root: Path) -> Limit:
     """CPUs' worth of time per period, "none" without a limit, None where no group can be read."""
     shares = [
         _share(*words)
-        for group in _levels(root, "cpu")
+        for group in levels(root, "cpu")
         if len(words := (read(group / "cpu.max") or "").split()) == 2
     ]
     shares += [
         _share(quota, period)
-        for group in _levels(root, "cpu")
+        for group in levels(root, "cpu")
         if (quota := read(group / "cpu.cfs_quota_us"))
         and (period := read(group / "cpu.cfs_period_us"))
     ]
     limits = [share for share in shares if share is not None]
-    return min(limits) if limits else "none" if _levels(root, "cpu") else None
+    return min(limits) if limits else "none" if levels(root, "cpu") else None
 
 
 def memory_limit_bytes(root: Path) -> Limit:
     """Bytes, "none" without a limit, None where no group can be read."""
-    groups = _levels(root, "memory")
+    groups = levels(root, "memory")
     limits = [
         size
         for group in groups
@@ -48,7 +48,7 @@ def memory_limit_bytes(root: Path) -> Limit:
 
 def cpu_stat_files(root: Path) -> list[Path]:
     """The `cpu.stat` of every level that counts `nr_throttled`."""
-    paths = [group / "cpu.stat" for group in _levels(root, "cpu")]
+    paths = [group / "cpu.stat" for group in levels(root, "cpu")]
     return [path for path in paths if throttled_periods(path) is not None]
 
 
@@ -61,7 +61,7 @@ def throttled_periods(cpu_stat: Path) -> int | None:
     return None
 
 
-def _levels(root: Path, controller: str) -> list[Path]:
+def levels(root: Path, controller: str) -> list[Path]:
     """Directories of this process's group and its ancestors, for v2 and for v1's `controller`."""
     levels: list[Path] = []
     for line in (read(root / "proc/self/cgroup") or "").splitlines():

@@ -45,6 +45,7 @@ class _Look(NamedTuple):
     boot_ns: int | None
     cpu_ns: int  # of the process, threads that ended included
     major_faults: int
+    storage_read_bytes: int | None
     threads: dict[str, _Thread]
     child_cpu_ns: int | None  # of children that run and of those that were waited for
 
@@ -76,6 +77,7 @@ class Account:
             asleep_ns=None if mine is None else max(0, wall_ns - mine.cpu_ns - mine.waited_ns),
             runnable_ns=max(runnable_ns, end.cpu_ns - begin.cpu_ns) if spent else None,
             major_faults=end.major_faults - begin.major_faults,
+            storage_read_bytes=_difference(end.storage_read_bytes, begin.storage_read_bytes),
             children=len(processes) if known else None,
             child_cpu_ns=child_cpu_ns if known else None,
             child_bytes=sum(_proportional_bytes(self._root, pid) for pid in processes)
@@ -91,9 +93,16 @@ def _look(root: Path) -> _Look:
         boot_ns=None if _BOOT is None else _gettime_ns(_BOOT),
         cpu_ns=round((usage.ru_utime + usage.ru_stime) * 1e9),
         major_faults=usage.ru_majflt,
+        storage_read_bytes=_storage_read_bytes(root),
         threads=_threads(root, "self"),
         child_cpu_ns=_child_cpu_ns(root),
     )
+
+
+def _storage_read_bytes(root: Path) -> int | None:
+    """Bytes that this process has had read from storage so far; None: the system does not tell."""
+    count = fields(read(root / "proc/self/io")).get("read_bytes", "")
+    return int(count) if count.isdecimal() else None
 
 
 def descendants(root: Path, pid: int | str) -> Iterator[int]:

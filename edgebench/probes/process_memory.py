@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 from edgebench.probes.proc_files import LIVE, fields, read
 
@@ -39,6 +40,28 @@ def uss_bytes(root: Path = LIVE, platform: str = sys.platform) -> int | None:
         return None
     huge = _kib(rollup.get("Private_Hugetlb")) or 0  # the line exists only on kernels that use it
     return (sum(size for size in sizes if size is not None) + huge) * 1024
+
+
+class Resident(NamedTuple):
+    """Memory of this process as it is now, in bytes; None: the system does not tell."""
+
+    anonymous: int | None  # written by the process itself: heap, stacks, private copies
+    file_backed: (
+        int | None
+    )  # pages of files, such as weights that are mapped: the kernel may drop them
+    proportional: int | None  # each page that others share by its share (PSS)
+
+
+def resident(root: Path = LIVE) -> Resident:
+    """RssAnon and RssFile of /proc/self/status, Pss of /proc/self/smaps_rollup (Linux)."""
+    status = _status(root)
+    rollup = fields(read(root / "proc/self/smaps_rollup"))
+    anonymous, file_backed = (_kib(status.get(key)) for key in ("RssAnon", "RssFile"))
+    return Resident(*map(_as_bytes, (anonymous, file_backed, _kib(rollup.get("Pss")))))
+
+
+def _as_bytes(kib: int | None) -> int | None:
+    return None if kib is None else kib * 1024
 
 
 def _status(root: Path) -> dict[str, str]:

@@ -8,7 +8,16 @@ from collections.abc import Iterator, Sequence
 from edgebench.analysis.competition import Group, group_of, speed_of
 from edgebench.analysis.fp32_baseline import is_surely_slower
 from edgebench.analysis.per_row.sustained_rows import BEGAN_HOT
-from edgebench.analysis.table_types import Demand, Front, Pick, Quality, Row, Sustained, Table
+from edgebench.analysis.table_types import (
+    Demand,
+    Front,
+    Paced,
+    Pick,
+    Quality,
+    Row,
+    Sustained,
+    Table,
+)
 from edgebench.record import Reason
 from edgebench.render.number_format import percent
 from edgebench.text.plain_text import plain
@@ -119,8 +128,8 @@ def remarks(row: Row) -> list[str]:
     if row.ranked and row.baseline is not None and is_surely_slower(row):
         slower = format_times(1 / row.baseline.speedup)
         lines.append(f"slower than fp32: it takes {slower} the time")
-    if row.paced is not None and row.paced.misses:
-        lines.append(f"{row.paced.misses} deadlines missed in {row.paced.queries} queries")
+    if row.paced is not None:
+        lines += _load(row, row.paced)
     if row.sustained is not None:
         lines.append(_sustained(row.sustained))
     if row.superseded:
@@ -186,6 +195,26 @@ def _order(row: Row) -> tuple[bool, bool, float]:
     if metric is None or value is None:
         return not row.ranked, row.status != "ok", float("inf")
     return not row.ranked, row.status != "ok", -value if metric.better == "higher" else value
+
+
+#: A start that is so late, as a share of the median latency, is worth a line.
+_MIN_LATE_SHARE = 0.05
+
+
+def _load(row: Row, paced: Paced) -> list[str]:
+    found = []
+    if paced.misses and paced.arrivals == "constant":
+        found.append(f"{paced.misses} deadlines missed in {paced.queries} queries")
+    if paced.arrivals == "poisson" and paced.utilisation is not None:
+        depth = f", at most {paced.depth_max} queries at once" if paced.depth_max else ""
+        found.append(f"busy {paced.utilisation:.0%} of the time{depth}")
+    late_ns, p50_ns = paced.wake_late_p50_ns, row.latency_ns.p50
+    if late_ns and p50_ns and late_ns > _MIN_LATE_SHARE * p50_ns:
+        found.append(
+            f"queries started {format_ns(late_ns)} late on an idle device: {late_ns / p50_ns:.0%} of p50 is the "
+            "operating system's wake-up"
+        )
+    return found
 
 
 def scenario(front: Front) -> str:

@@ -39,6 +39,7 @@ class Trace:
     rate_per_s: float | None = None  # at which its queries were due; None: one followed the other
     curve: Sequence[CurvePoint] = ()  # of a sustained load, whose samples are of its end alone
     throttled_s: float | None = None  # from when on that load was slower for good
+    due_ns: Sequence[int] = ()  # when each query arrived, of a load of random arrivals
 
 
 def traces(record: Record) -> list[Trace]:
@@ -53,6 +54,7 @@ def traces(record: Record) -> list[Trace]:
             replicate.paced.rate_per_s if replicate.paced else None,
             replicate.sustained.curve if replicate.sustained else (),
             throttled_s(replicate.sustained) if replicate.sustained else None,
+            replicate.paced.due_ns if replicate.paced else (),
         )
         for replicate in record.replicates
         if replicate.status == "ok" and replicate.samples_ns
@@ -129,7 +131,10 @@ def _points(trace: Trace) -> tuple[NDArray[np.float64], Samples]:
         return ends_ns / 1e9, np.array([point.p50_ns for point in trace.curve], dtype=np.int64)
     if trace.rate_per_s is None:
         return np.cumsum(trace.samples_ns, dtype=np.float64) / 1e9, trace.samples_ns
-    due_s = np.arange(len(trace.samples_ns)) / trace.rate_per_s
+    if trace.due_ns:
+        due_s = np.array(trace.due_ns, dtype=np.float64) / 1e9
+    else:
+        due_s = np.arange(len(trace.samples_ns)) / trace.rate_per_s
     return due_s + trace.samples_ns / 1e9, trace.samples_ns
 
 

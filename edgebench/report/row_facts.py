@@ -185,6 +185,9 @@ def _memory_parts(row: Row) -> str:
         ("warm", memory.uss_warm_bytes),
         ("end", memory.uss_end_bytes),
         ("allocator", memory.arena_bytes),
+        ("anonymous", memory.anonymous_bytes),
+        ("of files", memory.file_bytes),
+        ("PSS", memory.pss_bytes),
         ("accelerator", memory.device_peak_bytes),
     )
     return ", ".join(f"{name} {format_bytes(size)}" for name, size in parts if size is not None)

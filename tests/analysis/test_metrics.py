@@ -25,10 +25,15 @@ def test_every_metric_reads_a_number_of_a_complete_row() -> None:
         uss_warm_bytes=6,
         uss_end_bytes=7,
         arena_bytes=4,
+        anonymous_bytes=2,
+        file_bytes=1,
+        pss_bytes=3,
+        budget_bytes=12,
+        budget_by="cgroup v2",
         device_peak_bytes=3,
         device_source="test",
     )
-    paced = Paced(rate_per_s=30.0, misses=1, service_ns=[1], wake_late_ns=[1])
+    paced = Paced(rate_per_s=30.0, misses=1, service_ns=[1], wake_late_ns=[1], depth=[1])
     energy = Energy(
         status="ok",
         j_per_inference=0.1,

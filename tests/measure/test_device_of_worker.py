@@ -10,6 +10,8 @@ import pytest
 from edgebench.measure.replicate import phases, quality_checks
 from edgebench.probes import process_memory
 
+JOB: Any = SimpleNamespace(memory_budget_bytes=None, memory_budget_by="")
+
 
 @pytest.mark.parametrize(
     ("device", "peak", "source"),
@@ -24,7 +26,7 @@ def test_the_peak_is_of_process_and_device_together(
 ) -> None:
     monkeypatch.setattr(process_memory, "peak_rss", lambda: (100, "VmHWM"))
     session: Any = SimpleNamespace(device_memory=lambda: device)
-    found = phases.peak_of(session)
+    found = phases.peak_of(session, JOB)
     assert (found.peak_bytes, found.peak_source) == (peak, source)
     assert (found.device_peak_bytes, found.device_source) == device
 
@@ -32,8 +34,8 @@ def test_the_peak_is_of_process_and_device_together(
 def test_a_peak_that_nobody_knows_stays_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process_memory, "peak_rss", lambda: (None, "no VmHWM"))
     session: Any = SimpleNamespace(device_memory=lambda: (40, "cudaMemGetInfo"))
-    assert phases.peak_of(session).peak_bytes is None
-    assert phases.peak_of(session).peak_source == "no VmHWM"
+    assert phases.peak_of(session, JOB).peak_bytes is None
+    assert phases.peak_of(session, JOB).peak_source == "no VmHWM"
 
 
 def test_a_file_of_unknown_precision_is_judged_as_a_reduced_one() -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import gc
 import sys
 import weakref
+from itertools import count
 from typing import Any
 
+import numpy as np
 import pytest
 
 from edgebench.measure.replicate import loops
@@ -116,14 +118,8 @@ def test_paced_latency_counts_from_the_scheduled_time() -> None:
     def run(number: int) -> None:
         clock.now_ns += service_ns[number]
 
-    window = loops.paced_stream(
-        run,
-        range(10),
-        rate_per_s=100,
-        slice_s=0.1,
-        max_samples=100,
-        clock=clock,
-        sleep=clock.sleep,
+    window = loops.at_a_rate(
+        run, range(10), loops.equal_periods(100, 10), clock=clock, sleep=clock.sleep
     )
     assert [ns // 1_000_000 for ns in window.samples_ns] == [5, 5, 5, 25, 20, 15, 10, 5, 5, 5]
     assert window.paced is not None
@@ -139,12 +135,78 @@ def test_a_rate_that_cannot_be_kept_ends_and_counts_what_never_ran() -> None:
     def run(_: int) -> None:
         clock.now_ns += 1_000_000_000
 
-    window = loops.paced_stream(
-        run, [0], rate_per_s=10, slice_s=1.0, max_samples=100, clock=clock, sleep=clock.sleep
-    )
+    window = loops.at_a_rate(run, [0], loops.equal_periods(10, 10), clock=clock, sleep=clock.sleep)
     assert window.paced is not None
     assert len(window.samples_ns) < 10
     assert window.paced.misses == 10
+    assert window.paced.never_run == 10 - len(window.samples_ns)
+
+
+def test_poisson_arrivals_are_of_the_rate_and_follow_from_the_seed() -> None:
+    schedule = loops.poisson(200, 20_000, seed=7)
+    assert schedule.due_ns == loops.poisson(200, 20_000, seed=7).due_ns
+    assert schedule.due_ns != loops.poisson(200, 20_000, seed=8).due_ns
+    gaps = np.diff([0, *schedule.due_ns]) / 1e9
+    assert gaps.mean() == pytest.approx(1 / 200, rel=0.03)
+    assert gaps.std() == pytest.approx(1 / 200, rel=0.05)  # of an exponential both are alike
+    assert (gaps > 0.01).mean() == pytest.approx(np.exp(-2), abs=0.01)
+
+
+def test_server_latency_is_that_of_a_queue() -> None:
+    """M/D/1: the mean wait is utilisation / (2 (1 - utilisation)) services (Pollaczek and Khinchine)."""
+    clock, service_ns = Clock(), 1_000_000
+
+    def run(_: int) -> None:
+        clock.now_ns += service_ns
+
+    window = loops.at_a_rate(
+        run, [0], loops.poisson(500, 60_000, seed=3), clock=clock, sleep=clock.sleep
+    )
+    wait_ns = np.mean(window.samples_ns) - service_ns
+    assert wait_ns == pytest.approx(0.5 / (2 * 0.5) * service_ns, rel=0.05)
+    assert window.paced is not None
+    assert window.paced.arrivals == "poisson"
+    assert max(window.paced.depth) > 3
+    assert min(window.paced.depth) == 1
+    assert len(window.paced.due_ns) == len(window.samples_ns)
+
+
+def test_a_stall_shows_in_the_latency_of_queries_that_arrive_meanwhile() -> None:
+    """Coordinated omission: a closed loop counts a stall of 100 ms once, a server's queries wait in it."""
+
+    def stalled() -> tuple[Clock, loops.Run]:
+        clock, calls = Clock(), count()
+
+        def run(_: int) -> None:
+            clock.now_ns += 100_000_000 if next(calls) == 50 else 100_000
+
+        return clock, run
+
+    clock, run = stalled()
+    served = loops.at_a_rate(
+        run, [0], loops.poisson(500, 1000, seed=1), clock=clock, sleep=clock.sleep
+    )
+    clock, run = stalled()
+    closed: list[int] = []
+    loops.time_block(run, iter([0] * 1000), closed.append, clock)
+    assert np.percentile(closed, 99) == 100_000
+    assert np.percentile(served.samples_ns, 97) > 20_000_000
+    assert max(served.samples_ns) >= 100_000_000
+
+
+def test_overload_ends_in_bounded_time_and_tells_what_never_ran() -> None:
+    clock = Clock()
+
+    def run(_: int) -> None:
+        clock.now_ns += 100_000_000
+
+    window = loops.at_a_rate(
+        run, [0], loops.poisson(100, 200, seed=1), clock=clock, sleep=clock.sleep
+    )
+    assert window.window_ns < 7_000_000_000
+    assert window.paced is not None
+    assert window.paced.never_run > 100
+    assert window.paced.misses == window.paced.never_run
 
 
 def test_offline_is_one_query_in_batches() -> None:

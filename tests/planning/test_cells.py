@@ -238,14 +238,29 @@ def test_scenarios_of_the_command_line_win() -> None:
         cells(IN_SUITE, scenarios=["ofline"])
 
 
-def test_a_rate_paces_single_stream_and_stands_in_the_id() -> None:
-    paced, offline = cells(workload(), scenarios=["single_stream", "offline"], rate_per_s=30.0)
+def test_a_rate_is_that_of_single_stream_and_server_and_stands_in_the_id() -> None:
+    paced, server, offline = cells(
+        workload(), scenarios=["single_stream", "server", "offline"], rate_per_s=30.0
+    )
+    assert server.id.endswith("/server@30")
     assert paced.rate_per_s == 30.0
     assert paced.id.endswith("/single_stream@30")
     assert offline.rate_per_s is None
     assert offline.id.endswith("/offline")
-    with pytest.raises(UsageError, match="single_stream only"):
+    with pytest.raises(UsageError, match="single_stream and server only"):
         cells(workload(), scenarios=["offline"], rate_per_s=30.0)
+    with pytest.raises(UsageError, match="needs the rate"):
+        cells(workload(), scenarios=["server"])
+
+
+def test_a_memory_budget_is_an_axis_of_its_own_and_no_option_of_a_backend() -> None:
+    small, large = cells(workload(), sets={"memory_budget": ["256MiB", 1 << 30]})
+    assert (small.memory_budget_bytes, large.memory_budget_bytes) == (256 << 20, 1 << 30)
+    assert "memory_budget" not in small.options
+    assert 'memory_budget="256MiB"' in small.id
+    for wrong in ("lots", "1MiB", -1, True):
+        with pytest.raises(UsageError, match=r"size|MiB"):
+            cells(workload(), sets={"memory_budget": [wrong]})
 
 
 # What cannot run

@@ -73,3 +73,36 @@ def test_importing_the_probe_imports_nothing_heavy() -> None:
         "assert not heavy, heavy\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_resident_parts_are_those_of_the_kernel(tmp_path: Path) -> None:
+    folder = tmp_path / "proc" / "self"
+    folder.mkdir(parents=True)
+    (folder / "status").write_text("RssAnon:\t  300 kB\nRssFile:\t  120 kB\nRssShmem:\t 4 kB\n")
+    (folder / "smaps_rollup").write_text("Rss:  424 kB\nPss:  350 kB\n")
+    assert process_memory.resident(tmp_path) == (300 * 1024, 120 * 1024, 350 * 1024)
+    (folder / "smaps_rollup").unlink()
+    assert process_memory.resident(tmp_path) == (300 * 1024, 120 * 1024, None)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_mapped_file_counts_as_a_file_and_an_array_as_anonymous(tmp_path: Path) -> None:
+    size = 32 << 20
+    (tmp_path / "weights").write_bytes(b"\1" * size)
+    code = (
+        "import mmap, sys\n"
+        "from edgebench.probes.process_memory import resident\n"
+        "before = resident()\n"
+        "with open(sys.argv[1], 'rb') as file:\n"
+        "    pages = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)\n"
+        "    sum(pages[::4096])\n"
+        "    mapped = resident()\n"
+        "    held = bytearray(b'1') * (32 << 20)\n"
+        "    written = resident()\n"
+        "print(mapped.file_backed - before.file_backed, written.anonymous - mapped.anonymous)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "weights")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    of_file, own = map(int, done.stdout.split())
+    assert of_file == pytest.approx(size, rel=0.05)
+    assert own == pytest.approx(size, rel=0.05)

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from edgebench.analysis.table_types import Row, Source
+from edgebench.analysis.table_types import Generate, Row, Source
 from edgebench.metrics import METRICS
 from edgebench.record import Imported
 
@@ -21,6 +21,8 @@ def with_imported(row: Row, imported: Imported) -> Row:
     unknown = {path: _reason(why, imported) for path, why in row.unknown.items()}
     del unknown["imported"]
     reported: dict[str, str] = {}
+    if row.generate is None and any(name.startswith("generate.") for name in imported.reported):
+        row = msgspec.structs.replace(row, generate=_untold_generation(row))
     for name, number in imported.reported.items():
         metric = METRICS[name]
         if metric.value(row) is not None:
@@ -36,6 +38,9 @@ def with_imported(row: Row, imported: Imported) -> Row:
     if any(METRICS[name].path.startswith("latency_ns.") for name in reported):
         unknown.pop("latency_ns", None)
         _explain_fields("latency_ns", row.latency_ns, silent, unknown)
+    if row.generate is not None:
+        unknown.pop("generate", None)
+        _explain_fields("generate", row.generate, silent, unknown)
     if row.energy.status == "ok":
         unknown.pop("energy", None)
         _explain_fields("energy", row.energy, row.energy.detail or silent, unknown)
@@ -50,6 +55,18 @@ def with_imported(row: Row, imported: Imported) -> Row:
         notes=imported.notes,
     )
     return msgspec.structs.replace(row, imported=source, unknown={**unknown, **imported.unknown})
+
+
+def _untold_generation(row: Row) -> Generate:
+    """The part that reported times of tokens stand in: of the lengths, what the settings say."""
+    lengths = {
+        axis: length
+        for axis in ("prompt_tokens", "new_tokens")
+        if isinstance(length := row.variant.get(axis), int)
+    }
+    told = {"width": row.variant.get("batch"), **lengths}
+    names = (field.name for field in msgspec.structs.fields(Generate) if field.required)
+    return Generate(**{name: told.get(name) for name in names})  # type: ignore[arg-type]
 
 
 def _explain_fields(name: str, part: msgspec.Struct, why: str, unknown: dict[str, str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from statistics import median_low
 
 import msgspec
@@ -65,7 +65,7 @@ def row_of(record: rec.Record) -> Row:
         throughput_of_replicates_per_s=rates,
         rounds=_rounds(good),
         memory_peak_bytes=_most([memory.peak_bytes for memory in memories]),
-        memory=_memory(memories),
+        memory=_memory(memories, good),
         model=record.model,
         quality=_quality(record.quality),
         energy=record.energy,
@@ -283,7 +283,7 @@ def _most(values: Sequence[int | None]) -> int | None:
     return max([value for value in values if value is not None], default=None)
 
 
-def _memory(each: Sequence[rec.Memory]) -> Memory:
+def _memory(each: Sequence[rec.Memory], good: Sequence[rec.Replicate]) -> Memory:
     if not each:
         return Memory()
     peaks = [memory.peak_bytes for memory in each if memory.peak_bytes is not None]
@@ -294,9 +294,33 @@ def _memory(each: Sequence[rec.Memory]) -> Memory:
         uss_warm_bytes=_most([memory.uss_warm_bytes for memory in each]),
         uss_end_bytes=_most([memory.uss_end_bytes for memory in each]),
         arena_bytes=_most([memory.arena_bytes for memory in each]),
+        anonymous_bytes=_most([memory.anonymous_bytes for memory in each]),
+        file_bytes=_most([memory.file_bytes for memory in each]),
+        pss_bytes=_most([memory.pss_bytes for memory in each]),
+        budget_bytes=each[0].budget_bytes,
+        budget_by=each[0].budget_by,
+        storage_read_bytes_per_query=_per_query(good, lambda counted: counted.storage_read_bytes),
+        major_faults_per_query=_per_query(good, lambda counted: counted.major_faults),
         device_peak_bytes=_most([memory.device_peak_bytes for memory in each]),
         device_source=each[0].device_source,
     )
+
+
+def _per_query(
+    good: Sequence[rec.Replicate], count: Callable[[rec.Accounts], int | None]
+) -> float | None:
+    """What the kernel counted in the windows, over their queries; a token of a generation is one."""
+    counted, queries = 0, 0
+    for replicate in good:
+        number = None if replicate.accounts is None else count(replicate.accounts)
+        if number is None:
+            return None
+        counted += number
+        if replicate.generate is not None:
+            queries += sum(len(request.token_ns) for request in replicate.generate.requests)
+        else:
+            queries += replicate.queries or len(replicate.samples_ns)
+    return counted / queries if queries else None
 
 
 def _quality(quality: rec.Quality | None) -> Quality | None:
@@ -377,7 +401,18 @@ def _paced(cell: rec.CellFacts, good: Sequence[rec.Replicate]) -> Paced | None:
         misses=sum(paced.misses for paced in each),
         service_p50_ns=median_low(service) if service else None,
         wake_late_p50_ns=median_low(late) if late else None,
+        arrivals=each[0].arrivals,
+        utilisation=_utilisation(good),
+        depth_max=max((depth for paced in each for depth in paced.depth), default=None),
     )
+
+
+def _utilisation(good: Sequence[rec.Replicate]) -> float | None:
+    """Time of service over the time of the load."""
+    loads = [replicate for replicate in good if replicate.paced is not None]
+    served_ns = sum(sum(replicate.paced.service_ns) for replicate in loads if replicate.paced)
+    spent_ns = sum(replicate.window_ns or 0 for replicate in loads)
+    return served_ns / spent_ns if spent_ns else None
 
 
 #: Checks that say that something else wanted the machine, or that it was too hot for its speed.
@@ -533,7 +568,20 @@ def _explain_memory(row: Row, nothing: str, unknown: Unknown) -> None:
     if row.memory_peak_bytes is None:
         why = nothing or memory.peak_source or "not measured"
         unknown["memory_peak_bytes"] = unknown["memory.peak_min_bytes"] = why
-    for name in ("uss_loaded_bytes", "uss_warm_bytes", "uss_end_bytes"):
+    told = (
+        "uss_loaded_bytes",
+        "uss_warm_bytes",
+        "uss_end_bytes",
+        "anonymous_bytes",
+        "file_bytes",
+        "pss_bytes",
+    )
+    for name in told:
+        if getattr(memory, name) is None:
+            unknown[f"memory.{name}"] = nothing or "the system does not tell"
+    if memory.budget_bytes is None:
+        unknown["memory.budget_bytes"] = nothing or "it was held to none: the axis memory_budget"
+    for name in ("storage_read_bytes_per_query", "major_faults_per_query"):
         if getattr(memory, name) is None:
             unknown[f"memory.{name}"] = nothing or "the system does not tell"
     if memory.arena_bytes is None:

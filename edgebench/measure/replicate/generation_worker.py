@@ -51,7 +51,7 @@ def measure(job: Job, link: ParentLink, started: str, runtime: steps.Runtime) ->
     began_s = time.monotonic()
     start = _start(job, link, runtime, began_s)
     counted, requests = _measurement(start)
-    replicate = _timed(start, requests, peak_of(start.session), started, runtime.import_ns)
+    replicate = _timed(start, requests, peak_of(start.session, job), started, runtime.import_ns)
     replicate = steps.with_window(replicate, counted)
     behind = _Behind(start, replicate, _digest(start.pool))
     unseen = _twice(behind)

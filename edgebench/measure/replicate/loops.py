@@ -7,8 +7,10 @@ second clock read, as they are in `session.run(...)` as a statement. Garbage col
 from __future__ import annotations
 
 import gc
+import random
 import resource
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -207,34 +209,67 @@ def _within(block_values: Sequence[float], target: float) -> bool:
     return interval is not None and interval.half_width <= target
 
 
-def paced_stream(
+@dataclass(frozen=True)
+class Schedule:
+    """When the queries of a load are due, from its start."""
+
+    rate_per_s: float
+    due_ns: Sequence[int]
+    seed: int | None = None  # of a Poisson process; None: one query a period
+
+    @property
+    def period_ns(self) -> float:
+        return 1e9 / self.rate_per_s
+
+
+def equal_periods(rate_per_s: float, count: int) -> Schedule:
+    """One query a period, as an application with a frame rate sends them."""
+    return Schedule(rate_per_s, [round(number * 1e9 / rate_per_s) for number in range(count)])
+
+
+def poisson(rate_per_s: float, count: int, seed: int) -> Schedule:
+    """Queries that know nothing of each other: the times between them are exponential (MLPerf's Server)."""
+    drawn = random.Random(seed)
+    due_ns: list[int] = []
+    at_s = 0.0
+    for _ in range(count):
+        at_s += drawn.expovariate(rate_per_s)
+        due_ns.append(round(at_s * 1e9))
+    return Schedule(rate_per_s, due_ns, seed)
+
+
+def queries_at(
+    rate_per_s: float, slice_s: float, max_samples: int, min_window_s: float = 0.0
+) -> int:
+    """How many queries fill a window at a rate."""
+    return max(1, min(max_samples, round(slice_s * rate_per_s)), _ceil(min_window_s * rate_per_s))
+
+
+def at_a_rate(
     run: Run,
     pool: Sequence[Any],
+    schedule: Schedule,
     *,
-    rate_per_s: float,
-    slice_s: float,
-    max_samples: int,
-    min_window_s: float = 0.0,
     clock: Clock = time.perf_counter_ns,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Window:
-    """Queries at fixed times, as an application with a frame rate sends them.
+    """Queries at the times of a schedule; one that comes while another is served waits in a queue.
 
-    Latency counts from the scheduled time, so that a late start is part of it. Between queries the
-    process sleeps, as the application would. Where the device cannot keep the rate, the loop ends
+    Latency counts from the scheduled time, so that waiting and a late start are part of it. Between queries
+    the process sleeps, as the application would. Where the device cannot keep the rate, the loop ends
     after twice the planned time, and the queries it never started are counted as misses.
     """
-    period_ns = 1e9 / rate_per_s
-    count = max(1, min(max_samples, round(slice_s * rate_per_s)), _ceil(min_window_s * rate_per_s))
+    due_ns = schedule.due_ns
     window = Window(stop="time")
+    starts_ns: list[int] = []
     service_ns: list[int] = []
     wake_late_ns: list[int] = []
     misses = 0
     with no_gc(), usage(window):
         begin = clock() + 1_000_000
-        give_up = begin + round(2 * count * period_ns + 1e9)
-        for number, prepared in enumerate(islice(cycle(pool), count)):
-            due = begin + round(number * period_ns)
+        give_up = begin + round(2 * max(due_ns[-1], len(due_ns) * schedule.period_ns) + 1e9)
+        for offset_ns, prepared in zip(due_ns, cycle(pool), strict=False):
+            due = begin + offset_ns
             idle_ns = due - clock()
             if idle_ns > 0:
                 sleep(idle_ns / 1e9)
@@ -243,18 +278,25 @@ def paced_stream(
             end = clock()
             if idle_ns > 0:
                 wake_late_ns.append(start - due)
+            starts_ns.append(start - begin)
             service_ns.append(end - start)
             window.samples_ns.append(end - due)
-            misses += end - due > period_ns
+            misses += end - due > schedule.period_ns
             if end > give_up:
                 break
         window.window_ns = clock() - begin
     window.queries = len(service_ns)
+    never_run = len(due_ns) - len(service_ns)
     window.paced = Paced(
-        rate_per_s=rate_per_s,
-        misses=misses + count - len(service_ns),
+        rate_per_s=schedule.rate_per_s,
+        misses=never_run + (misses if schedule.seed is None else 0),
         service_ns=service_ns,
         wake_late_ns=wake_late_ns,
+        arrivals="constant" if schedule.seed is None else "poisson",
+        seed=schedule.seed,
+        due_ns=[] if schedule.seed is None else list(due_ns[: len(service_ns)]),
+        depth=[bisect_right(due_ns, start) - number for number, start in enumerate(starts_ns)],
+        never_run=never_run,
     )
     return window
 

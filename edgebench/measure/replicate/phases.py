@@ -41,9 +41,11 @@ def looks_cached(pool_ns: list[int], unseen_ns: list[int], typical_ns: int) -> b
     return slower >= CACHING_PAIRS * len(pool_ns) and median(unseen_ns) > CACHING_RATIO * reference
 
 
-def peak_of(session: Session | GenerationSession) -> Memory:
-    """Peak of the process and, where the session uses one, of the device: together, or unknown."""
+def peak_of(session: Session | GenerationSession, job: Job) -> Memory:
+    """Peak of the process and, where the session uses one, of the device: together, or unknown; and what the
+    process holds now."""
     peak_bytes, peak_source = process_memory.peak_rss()
+    resident = process_memory.resident()
     device_bytes, device_source = session.device_memory()
     if device_source and device_bytes is None:
         peak_bytes, peak_source = None, device_source
@@ -52,6 +54,11 @@ def peak_of(session: Session | GenerationSession) -> Memory:
     return Memory(
         peak_bytes=peak_bytes,
         peak_source=peak_source,
+        anonymous_bytes=resident.anonymous,
+        file_bytes=resident.file_backed,
+        pss_bytes=resident.proportional,
         device_peak_bytes=device_bytes,
         device_source=device_source,
+        budget_bytes=job.memory_budget_bytes,
+        budget_by=job.memory_budget_by,
     )

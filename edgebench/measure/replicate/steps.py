@@ -22,6 +22,8 @@ from edgebench.measure.replicate.phases import precision_of, timed
 from edgebench.measure.replicate.worker_ipc import ParentLink
 from edgebench.measure.worker_messages import Done, Job
 from edgebench.probes import process_accounting, process_memory
+from edgebench.processes.memory_group import BY_ALLOCATIONS
+from edgebench.processes.timer_slack import exact_timers
 from edgebench.record import Accounts, Completion, Memory, OutputCheck, Pipeline, Replicate, Unseen
 from edgebench.task import RANGE_FIX
 from edgebench.user_code import place_of
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 
     from edgebench.backend import DeviceTimes, Effective, TensorInfo
     from edgebench.generation import GenerationSession
-    from edgebench.measure.replicate.loops import Window
+    from edgebench.measure.replicate.loops import Schedule, Window
     from edgebench.measure.replicate.quality_checks import Standard
     from edgebench.measure.replicate.quality_pass import QualityTime
     from edgebench.preparation.input_pool import Feeds
@@ -57,6 +59,13 @@ class Runtime(NamedTuple):
     backend: Backend
     version: str
     import_ns: int
+
+
+def allocations_limit(job: Job) -> int | None:
+    """What the process may allocate: the limit, and a budget that no control group holds it to."""
+    by_itself = job.memory_budget_by == BY_ALLOCATIONS
+    limits = (job.memory_limit_bytes, job.memory_budget_bytes if by_itself else None)
+    return min((limit for limit in limits if limit is not None), default=None)
 
 
 def import_runtime(job: Job, link: ParentLink) -> Runtime:
@@ -315,14 +324,8 @@ def _window(job: Job, session: Session, pool: list[Any], typical_ns: int) -> Win
     if job.scenario == "sustained":
         return _sustained(job, session, pool, typical_ns)
     if job.rate_per_s is not None:
-        return loops.paced_stream(
-            session.run,
-            pool,
-            rate_per_s=job.rate_per_s,
-            slice_s=job.slice_s,
-            max_samples=job.max_samples,
-            min_window_s=job.min_window_s,
-        )
+        with exact_timers():
+            return loops.at_a_rate(session.run, pool, _schedule(job, job.rate_per_s))
     return loops.single_stream(
         session.run,
         pool,
@@ -332,6 +335,16 @@ def _window(job: Job, session: Session, pool: list[Any], typical_ns: int) -> Win
         max_samples=job.max_samples,
         min_window_s=job.min_window_s,
     )
+
+
+def _schedule(job: Job, rate_per_s: float) -> Schedule:
+    """When its queries are due; every replicate of a server's load has a schedule of its own."""
+    from edgebench.measure.replicate import loops
+
+    count = loops.queries_at(rate_per_s, job.slice_s, job.max_samples, job.min_window_s)
+    if job.scenario == "server":
+        return loops.poisson(rate_per_s, count, job.seed + 1000 * job.index)
+    return loops.equal_periods(rate_per_s, count)
 
 
 def _sustained(job: Job, session: Session, pool: list[Any], typical_ns: int) -> Window:

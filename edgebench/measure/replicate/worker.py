@@ -26,7 +26,7 @@ from edgebench.measure.replicate.worker_ipc import ParentLink
 from edgebench.measure.worker_messages import Done, Job
 from edgebench.probes import process_memory
 from edgebench.processes.parent_tie import be_first_to_go, limit_memory
-from edgebench.record import Completion, OutputCheck, Reason, Replicate, Warmup
+from edgebench.record import Completion, OutputCheck, Paced, Reason, Replicate, Warmup
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,7 +61,7 @@ def main() -> None:
 def measure(job: Job, link: ParentLink, started: str) -> Done:
     """The replicate, from the cold start to the quality pass."""
     began_s = time.monotonic()
-    limit_memory(job.memory_limit_bytes)
+    limit_memory(steps.allocations_limit(job))
     runtime = steps.import_runtime(job, link)
     if job.generate is not None:
         from edgebench.measure.replicate import generation_worker
@@ -74,7 +74,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
         return _deferred(opened, started, completed)
     counted = steps.measurement(opened)
     # Before anything else is prepared: what follows holds further inputs.
-    peak = peak_of(opened.session)
+    peak = peak_of(opened.session, job)
     completed, unseen, pipeline = steps.looks(opened, completed)
     memory = steps.memory(opened.session, peak, start.used)
     device = steps.device_times(opened)
@@ -208,18 +208,32 @@ def _judged(replicate: Replicate) -> Replicate:
         from edgebench.measure.replicate.quality_checks import mismatch
 
         reasons.append(mismatch(replicate.output_check))
-    if paced is not None and paced.misses > len(replicate.samples_ns) / 2:
+    if paced is not None and (why := _not_sustained(paced, len(replicate.samples_ns))):
         reasons.append(
             Reason(
                 code="rate_not_sustained",
-                message=f"{paced.rate_per_s:g} queries a second are more than this "
-                f"deployment serves: {paced.misses} came too late or never ran",
+                message=f"{paced.rate_per_s:g} queries a second are more than this deployment serves: {why}",
                 fix="lower --rate",
             )
         )
     if not reasons:
         return replicate
     return msgspec.structs.replace(replicate, status="invalid", reasons=reasons)
+
+
+def _not_sustained(paced: Paced, queries: int) -> str:
+    """Why a rate is beyond what the deployment serves; "" where it is not.
+
+    Under random arrivals the queue grows without end once the work that comes takes as long as the time in which
+    it comes: a latency would then tell how long was measured.
+    """
+    if paced.arrivals == "constant":
+        late = paced.misses > queries / 2
+        return f"{paced.misses} came too late or never ran" if late else ""
+    if paced.never_run:
+        return f"{paced.never_run} waited until the load was given up"
+    load = sum(paced.service_ns) / max(paced.due_ns[-1], 1)
+    return f"the work takes {load:.2g} times the time in which it comes" if load >= 1 else ""
 
 
 def _refused(job: Job, started: str, error: EdgebenchError) -> Done:

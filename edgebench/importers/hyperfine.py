@@ -1,0 +1,104 @@
+"""hyperfine: `--export-json`. A row is one command with its parameters; a sample is one run of the process.
+
+The time is that of the whole process, start and end included, less the shell that hyperfine has measured. A run whose
+exit code is not 0 (`--ignore-failure`) is left out and counted.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edgebench.importers._source import (
+    UNKNOWN,
+    Device,
+    Imports,
+    NamedCell,
+    Origin,
+    Reported,
+    SourceFile,
+    first_few,
+    make_record,
+    sampled,
+    slug,
+)
+from edgebench.record import Record
+
+TOOL = "hyperfine"
+SUMMARY = "hyperfine: --export-json"
+
+_MAX_NAME = 60
+
+
+def read(source: SourceFile) -> Imports:
+    """A record for each command. Raises StoreError where the file is malformed."""
+    records: list[Record] = []
+    notes: list[str] = []
+    for line, document in source.json_documents():
+        results = document.get("results") if isinstance(document, dict) else None
+        for result in results if isinstance(results, list) else []:
+            if not isinstance(result, dict) or not isinstance(result.get("command"), str):
+                source.bad("a result without a command", line, "give the file of --export-json")
+            _add(source, line, result, records, notes)
+    if not records and not notes:
+        source.bad("no result of hyperfine in it", 1, "give the file of --export-json")
+    return Imports(records, first_few(notes))
+
+
+def _add(
+    source: SourceFile, line: int, result: dict[str, Any], records: list[Record], notes: list[str]
+) -> None:
+    command = result["command"]
+    times, codes = result.get("times"), result.get("exit_codes")
+    if not isinstance(times, list) or not times:
+        source.bad(f"no times of {command[:40]!r}", line, "give the file of --export-json")
+    if not isinstance(codes, list) or len(codes) != len(times):
+        codes = [0] * len(times)
+    good = [time for time, code in zip(times, codes, strict=True) if code == 0]
+    failed = len(times) - len(good)
+    if failed:
+        notes.append(f"{command[:40]!r}: left out {failed} of {len(times)} runs, which failed")
+    if good:
+        records.append(_record(source, line, result, good))
+
+
+def _record(source: SourceFile, line: int, result: dict[str, Any], times: list[Any]) -> Record:
+    command = result["command"]
+    samples = [round(source.nanoseconds(time, "a time", line, 1e9)) for time in times]
+    reported: dict[str, float] = {}
+    sizes = result.get("memory_usage_byte")
+    if isinstance(sizes, list) and sizes:
+        reported["memory.peak"] = max(source.number(size, "memory", line) for size in sizes)
+    parameters = result.get("parameters")
+    return make_record(
+        source,
+        Origin(
+            tool=TOOL, run=f"hyperfine-{source.sha256[:8]}", row=_without_samples(result), line=line
+        ),
+        NamedCell(
+            workload=f"command-{slug(command)[:_MAX_NAME]}",
+            version=1,
+            title=command,
+            task="process",
+            backend="process",
+            variant={
+                "command": command,
+                **{
+                    slug(str(name)): value if isinstance(value, int | float) else str(value)
+                    for name, value in (parameters if isinstance(parameters, dict) else {}).items()
+                },
+            },
+            scenario="single_stream",
+        ),
+        Device(UNKNOWN, {"cpu_model": None, "os": None, "memory_bytes": None}),
+        Reported(
+            values=reported,
+            statistic={"memory.peak": "largest resident size of a run"},
+            notes=["the time of a whole process, its start and end included"],
+        ),
+        replicates=[sampled(samples)],
+    )
+
+
+def _without_samples(result: dict[str, Any]) -> dict[str, Any]:
+    lists = ("times", "exit_codes", "memory_usage_byte")
+    return {name: value for name, value in result.items() if name not in lists}

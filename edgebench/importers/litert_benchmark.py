@@ -1,0 +1,93 @@
+"""litert-benchmark of LiteRT (ai-edge-litert): `--result_json`.
+
+Times are rounded to 0.01 ms, so one that stands as 0.0 is only known to be below 0.005 ms and is left unknown.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edgebench.importers._source import (
+    UNKNOWN,
+    Device,
+    Imports,
+    NamedCell,
+    Origin,
+    Reported,
+    SourceFile,
+    make_record,
+    model_of,
+    unnamed_note,
+)
+from edgebench.record import Record
+
+TOOL = "litert-benchmark"
+SUMMARY = "litert-benchmark of LiteRT: --result_json"
+
+_ROUNDED = "rounded to 0.00 ms: below 0.005 ms"
+
+
+def read(source: SourceFile) -> Imports:
+    """A record for each result. Raises StoreError where the file is malformed."""
+    records = [
+        _record(source, line, number, result)
+        for number, (line, result) in enumerate(source.json_documents(), start=1)
+        if isinstance(result, dict) and isinstance(result.get("latency"), dict)
+    ]
+    if not records:
+        source.bad("no result of litert-benchmark in it", 1, "give the file of --result_json")
+    return Imports(records, unnamed_note(records))
+
+
+def _record(source: SourceFile, line: int, number: int, result: dict[str, Any]) -> Record:
+    latency, model = result["latency"], result.get("model")
+    named = model_of(
+        source, model.removesuffix(".tflite") if isinstance(model, str) else None, number
+    )
+    accelerators = _names(result.get("accelerators"))
+    whole = result.get("fully_accelerated")
+    reported: dict[str, float] = {}
+    unknown = {}
+    if latency.get("median_ms") in (0, 0.0, "0.0"):
+        unknown["latency_ns"] = _ROUNDED
+    else:
+        reported["latency.p50"] = source.nanoseconds(
+            latency.get("median_ms"), "median_ms", line, 1e6
+        )
+    notes = ["random inputs", "times are rounded to 0.01 ms"]
+    if whole is False and accelerators != "CPU":
+        notes.append("not fully accelerated: a part ran on the CPU")
+    threads = result.get("num_threads")
+    return make_record(
+        source,
+        Origin(tool=TOOL, run=f"litert-benchmark-{source.sha256[:8]}", row=dict(result), line=line),
+        NamedCell(
+            workload=f"litert-{named.stem}",
+            version=1,
+            title=named.title,
+            task=UNKNOWN,
+            backend="LiteRT CompiledModel",
+            variant={
+                "accelerators": accelerators,
+                "fully_accelerated": str(whole).lower(),
+                "signature": str(result.get("signature") or UNKNOWN),
+                **({"threads": threads} if isinstance(threads, int) else {}),
+                **named.axes,
+            },
+            scenario="single_stream",
+        ),
+        Device(
+            UNKNOWN,
+            {"cpu_model": None, "accelerator": accelerators, "os": None, "memory_bytes": None},
+        ),
+        Reported(
+            values=reported,
+            statistic={"latency.p50": f"median of {latency.get('num_runs', UNKNOWN)} runs"},
+            unknown=unknown,
+            notes=notes,
+        ),
+    )
+
+
+def _names(value: object) -> str:
+    return "+".join(map(str, value)) if isinstance(value, list) and value else UNKNOWN

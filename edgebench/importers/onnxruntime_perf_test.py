@@ -1,0 +1,189 @@
+"""onnxruntime_perf_test: its console log, or the result file that it appends to.
+
+The log gives averages, and with `-s` percentiles; the result file gives the time of every request in seconds. A
+percentile of fewer requests than it needs is left out: P99 of 100 requests is their maximum.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from edgebench import stats
+from edgebench.backend import Scalar
+from edgebench.importers._commands import Echo, echoes, one_model
+from edgebench.importers._source import (
+    UNKNOWN,
+    Device,
+    Imports,
+    NamedCell,
+    Origin,
+    Reported,
+    SourceFile,
+    make_record,
+    model_of,
+    put_once,
+    sampled,
+    unnamed_note,
+)
+from edgebench.record import Record
+
+TOOL = "onnxruntime_perf_test"
+SUMMARY = "onnxruntime_perf_test: the console log, or the result file"
+
+_FIRST = re.compile(r"Session creation time cost: \S{1,40} s\b")
+_REQUESTS = re.compile(r"Total (?:inference requests|iterations): ?(\d{1,12})\s*$")
+_RATE = re.compile(r"Number of inferences per second: (\S{1,40})\s*$")
+_AVERAGE = re.compile(r"Average (?:inference )?time cost: ?(\S{1,40}) ms\b")
+_MEMORY = re.compile(r"Peak working set size: (\d{1,18}) bytes\b")
+_PERCENTILE = re.compile(r"P(50|90|99) Latency(?: is|:) ?(\S{1,40}?) ?(?:s|sec)\s*$")
+#: A line of the result file: model, seconds, bytes, CPU usage, number of the request from 0.
+_REQUEST = re.compile(r"([^,]{0,400}),(\d[\d.e+-]{0,30}),(\d{1,18}),(-?\d{1,6}),(\d{1,12})\s*$")
+_NUMBER = re.compile(r"(?:cost|Latency(?: is)?|second): ?(\d[\d.,]{0,30}\d)")
+_PERMILLE = {"50": 500, "90": 900, "99": 990}
+#: Options of the command that are settings, and the axis of each: those with a value, and flags.
+_AXES = {
+    "e": "provider", "x": "threads", "y": "inter_op_threads", "c": "concurrency", "o": "optimization_level",
+    "i": "provider_options", "f": "free_dimensions", "F": "free_dimensions_by_name", "C": "session_config",
+}  # fmt: skip
+_FLAGS = {
+    "P": "parallel_executor",
+    "A": "no_arena",
+    "M": "no_memory_pattern",
+    "I": "random_inputs",
+}
+
+
+@dataclass
+class _Run:
+    """What a log or a result file says of one run."""
+
+    line: int
+    lines: list[tuple[int, str]] = field(default_factory=list)
+    requests: list[tuple[int, re.Match[str]]] = field(default_factory=list)
+
+
+def read(source: SourceFile) -> Imports:
+    """A record for each run. Raises StoreError where the file is malformed."""
+    source = source.with_mark_of(_NUMBER.findall(source.text))
+    commands = echoes(source.lines, "onnxruntime_perf_test")
+    records = []
+    for number, run in enumerate(_runs(source.lines), start=1):
+        before = [echo for at, echo in commands.items() if at < run.line]
+        records.append(_record(source, number, run, before[-1:]))
+    if not records:
+        source.bad(
+            "no result of onnxruntime_perf_test in it",
+            1,
+            "give its log, or the result file it wrote",
+        )
+    return Imports(records, unnamed_note(records, "the echo of the command"))
+
+
+def _runs(lines: Sequence[str]) -> Iterator[_Run]:
+    """The runs of a file: a log's begin as sessions do, a result file's where requests count from 0 again."""
+    run: _Run | None = None
+    for line, text in enumerate(lines, start=1):
+        request = _REQUEST.match(text)
+        begins = _FIRST.match(text) or (request and request[5] == "0")
+        if begins and run is not None and (run.requests or not request):
+            yield run
+            run = None
+        if run is None and (begins or _AVERAGE.search(text) or request):
+            run = _Run(line)
+        if run is not None:
+            run.lines.append((line, text))
+            if request:
+                run.requests.append((line, request))
+    if run is not None and (run.requests or any(_AVERAGE.search(text) for _, text in run.lines)):
+        yield run
+
+
+def _record(source: SourceFile, number: int, run: _Run, shown: Sequence[Echo]) -> Record:
+    reported: dict[str, float] = {}
+    statistic: dict[str, str] = {}
+    unknown: dict[str, str] = {}
+    row: dict[str, object] = {}
+    count = len(run.requests)
+    for line, text in run.lines:
+        if found := _REQUESTS.search(text):
+            count = int(found[1])
+        elif found := _RATE.search(text):
+            put_once(
+                source,
+                reported,
+                "throughput",
+                source.number(found[1], "the rate", line),
+                "the rate",
+                line,
+            )
+        elif found := _MEMORY.search(text):
+            reported["memory.peak"] = source.number(found[1], "the working set", line)
+        elif found := _AVERAGE.search(text):
+            row["average_ms"] = found[1]
+        elif found := _PERCENTILE.search(text):
+            _add_percentile(source, line, found, count, reported, unknown)
+    samples = [
+        round(source.nanoseconds(request[2], "a time", line, 1e9)) for line, request in run.requests
+    ]
+    if run.requests and "memory.peak" not in reported and run.requests[0][1][3] != "0":
+        reported["memory.peak"] = source.number(run.requests[0][1][3], "the working set", run.line)
+    if not samples and "latency.p50" not in reported:
+        unknown.setdefault("latency_ns", "the log gives an average alone: -s prints percentiles")
+    statistic |= dict.fromkeys(reported, f"of {count} requests")
+    statistic["memory.peak"] = "peak working set of the process"
+    told = run.requests[0][1][1].strip() if run.requests else ""
+    named = model_of(source, _model(shown) or told or None, number)
+    options = dict(shown[-1].options) if shown else {}
+    return make_record(
+        source,
+        Origin(
+            tool=TOOL,
+            run=f"onnxruntime_perf_test-{source.sha256[:8]}",
+            row={**row, "requests": count},
+            line=run.line,
+        ),
+        NamedCell(
+            workload=f"ort-{named.stem}",
+            version=1,
+            title=named.title,
+            task=UNKNOWN,
+            backend="ONNX Runtime",
+            variant={**_settings(options), **named.axes},
+            scenario="single_stream",
+        ),
+        Device(UNKNOWN, {"cpu_model": None, "os": None, "memory_bytes": None}),
+        Reported(values=reported, statistic=statistic, unknown=unknown),
+        replicates=[sampled(samples)] if samples else [],
+    )
+
+
+def _add_percentile(
+    source: SourceFile,
+    line: int,
+    found: re.Match[str],
+    count: int,
+    reported: dict[str, float],
+    unknown: dict[str, str],
+) -> None:
+    needed = stats.min_samples(_PERMILLE[found[1]])
+    if count < needed:
+        unknown[f"latency_ns.p{found[1]}"] = f"needs {needed} requests, there are {count}"
+        return
+    name = f"latency.p{found[1]}"
+    value = source.nanoseconds(found[2], f"P{found[1]}", line, 1e9)
+    put_once(source, reported, name, value, f"P{found[1]}", line)
+
+
+def _model(shown: Sequence[Echo]) -> str | None:
+    """The model that the command names: it has no option of its own, but stands as a word that ends so."""
+    if (model := one_model(shown, "model", "m")) and model.endswith((".onnx", ".ort")):
+        return model
+    words = [word for values in shown[-1].options.values() for word in values] if shown else []
+    return next((word for word in words if word.endswith((".onnx", ".ort"))), None)
+
+
+def _settings(options: dict[str, list[str]]) -> dict[str, Scalar]:
+    valued = {axis: options[name][-1] for name, axis in _AXES.items() if name in options}
+    return {**valued, **{axis: True for name, axis in _FLAGS.items() if name in options}}

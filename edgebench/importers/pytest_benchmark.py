@@ -1,0 +1,97 @@
+"""pytest-benchmark: `--benchmark-json`, or a file of its storage (.benchmarks/).
+
+A row is one benchmark. Where a round is one call, its times are samples; where a round is the mean of several calls,
+percentiles of rounds are no percentiles of calls, so the median stands alone and says what it is.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edgebench.importers._settings import flat_settings
+from edgebench.importers._source import (
+    UNKNOWN,
+    Device,
+    Imports,
+    NamedCell,
+    Origin,
+    Reported,
+    SourceFile,
+    make_record,
+    sampled,
+    slug,
+)
+from edgebench.record import Record
+
+TOOL = "pytest-benchmark"
+SUMMARY = "pytest-benchmark: --benchmark-json, or a file of .benchmarks/"
+
+
+def read(source: SourceFile) -> Imports:
+    """A record for each benchmark. Raises StoreError where the file is malformed."""
+    records: list[Record] = []
+    for line, document in source.json_documents():
+        if not isinstance(document, dict) or not isinstance(document.get("benchmarks"), list):
+            continue
+        for benchmark in document["benchmarks"]:
+            if not isinstance(benchmark, dict) or not isinstance(benchmark.get("stats"), dict):
+                source.bad("a benchmark without its stats", line)
+            records.append(_record(source, line, document, benchmark))
+    if not records:
+        source.bad("no benchmark in it", 1, "give the file of --benchmark-json")
+    return Imports(records)
+
+
+def _record(
+    source: SourceFile, line: int, document: dict[str, Any], benchmark: dict[str, Any]
+) -> Record:
+    stats = benchmark["stats"]
+    name = str(benchmark.get("fullname") or benchmark.get("name") or UNKNOWN)
+    calls = stats.get("iterations")
+    if isinstance(calls, bool) or not isinstance(calls, int) or calls < 1:
+        source.bad(f"iterations of {name[:40]!r} is not a count: {str(calls)[:40]!r}", line)
+    data = stats.get("data")
+    samples: list[int] = []
+    reported: dict[str, float] = {}
+    statistic: dict[str, str] = {}
+    unknown: dict[str, str] = {}
+    if calls == 1 and isinstance(data, list) and data:
+        samples = [round(source.nanoseconds(value, "a time", line, 1e9)) for value in data]
+    else:
+        what = f"median over {stats.get('rounds', UNKNOWN)} rounds"
+        what += f" of the mean of {calls} calls" if calls > 1 else ""
+        reported["latency.p50"] = source.nanoseconds(stats.get("median"), "the median", line, 1e9)
+        statistic["latency.p50"] = what
+        if calls > 1:
+            why = f"a round is the mean of {calls} calls"
+            unknown |= {"latency_ns.p90": why, "latency_ns.p99": why}
+    machine = document.get("machine_info")
+    machine = machine if isinstance(machine, dict) else {}
+    cpu = machine.get("cpu")
+    cpu_model = str(cpu.get("brand_raw") or "") if isinstance(cpu, dict) else ""
+    parameters = benchmark.get("params")
+    return make_record(
+        source,
+        Origin(
+            tool=TOOL,
+            run=f"pytest-benchmark-{source.sha256[:8]}",
+            row={**benchmark, "stats": {key: each for key, each in stats.items() if key != "data"}},
+            line=line,
+            started_utc=str(document.get("datetime") or UNKNOWN),
+        ),
+        NamedCell(
+            workload=f"benchmark-{slug(name)}",
+            version=1,
+            title=name,
+            task="function",
+            backend=f"{machine.get('python_implementation', 'Python')} {machine.get('python_version', '')}".strip(),
+            variant=flat_settings(parameters if isinstance(parameters, dict) else {}),
+            scenario="single_stream",
+        ),
+        Device(
+            cpu_model or str(machine.get("machine") or UNKNOWN),
+            {"cpu_model": cpu_model, "os": machine.get("system"), "memory_bytes": None},
+        ),
+        Reported(values=reported, statistic=statistic, unknown=unknown),
+        replicates=[sampled(samples)] if samples else [],
+    )

@@ -1,0 +1,99 @@
+"""Holds a process to a budget of memory by a control group of its own: cgroup v2's memory.max, or v1's limit.
+
+Unlike a limit on what a process allocates, it counts pages of files too, and the kernel may drop those and read them
+again: what a small device does with weights that are mapped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgebench.probes.cgroup import levels
+from edgebench.probes.proc_files import LIVE, read
+
+#: What holds a process that no group can be made for: pages of files are not counted then.
+BY_ALLOCATIONS = "RLIMIT_DATA"
+_OWN = "edgebench"
+
+
+@dataclass(frozen=True)
+class MemoryGroup:
+    """A control group. `by`: what limits it; `folder`: None where there is none, and the process limits itself."""
+
+    by: str
+    folder: Path | None = None
+
+    def add(self, pid: int) -> None:
+        """Moves a process into the group. Raises OSError."""
+        if self.folder is not None:
+            (self.folder / "cgroup.procs").write_text(str(pid))
+
+    @property
+    def kills(self) -> int:
+        """Processes of the group that the kernel ended for want of memory."""
+        if self.folder is None:
+            return 0
+        events = (
+            read(self.folder / "memory.events") or read(self.folder / "memory.oom_control") or ""
+        )
+        counts = dict(line.split(maxsplit=1) for line in events.splitlines() if " " in line)
+        count = counts.get("oom_kill", "0")
+        return int(count) if count.isdecimal() else 0
+
+
+@contextlib.contextmanager
+def memory_group(budget_bytes: int, root: Path = LIVE) -> Iterator[MemoryGroup]:
+    """A group of so many bytes below the nearest one that this process may divide; without one, no group.
+
+    Its processes must have ended when the block is left: the group is removed.
+    """
+    folder, by = _made(budget_bytes, root)
+    try:
+        yield MemoryGroup(by, folder)
+    finally:
+        if folder is not None:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+
+
+def _made(budget_bytes: int, root: Path) -> tuple[Path | None, str]:
+    for parent in levels(root, "memory"):
+        version = _version(parent)
+        if version is None or not os.access(parent, os.W_OK):
+            continue
+        folder = parent / f"{_OWN}-{os.getpid()}"
+        try:
+            folder.mkdir()
+        except OSError:
+            continue
+        try:
+            _limit(folder, version, budget_bytes)
+        except OSError:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+            continue
+        return folder, f"cgroup v{version}"
+    return None, BY_ALLOCATIONS
+
+
+def _version(group: Path) -> int | None:
+    """Of a group below which another can be limited; None: it cannot."""
+    if (group / "memory.limit_in_bytes").exists():
+        return 1
+    return 2 if "memory" in (read(group / "cgroup.subtree_control") or "").split() else None
+
+
+def _limit(folder: Path, version: int, budget_bytes: int) -> None:
+    """Memory and nothing beside it: what is swapped out still takes its place. Raises OSError."""
+    if version == 1:
+        (folder / "memory.limit_in_bytes").write_text(str(budget_bytes))
+        with contextlib.suppress(OSError):  # a kernel that counts no swap
+            (folder / "memory.memsw.limit_in_bytes").write_text(str(budget_bytes))
+        return
+    (folder / "memory.max").write_text(str(budget_bytes))
+    with contextlib.suppress(OSError):
+        (folder / "memory.swap.max").write_text("0")

@@ -1,0 +1,199 @@
+"""Results of hyperfine, pytest-benchmark, litert-benchmark, onnxruntime_perf_test, llm_bench, winml, AIPerf, MLPerf Client
+and ExecuTorch: the values that stand in each file, by hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import pytest
+
+from edgebench.analysis.table import build_table
+from edgebench.analysis.table_types import Row
+from edgebench.errors import StoreError
+from edgebench.importers import reader
+from edgebench.importers._source import open_source
+
+DATA = Path(__file__).parents[1] / "data" / "imports"
+
+
+def rows_of(tool: str, file: Path) -> list[Row]:
+    return build_table(reader(tool)(open_source(file, ["edgebench", "import"])).records).rows
+
+
+def notes_of(tool: str, file: Path) -> list[str]:
+    return reader(tool)(open_source(file, ["edgebench", "import"])).notes
+
+
+def changed(tmp_path: Path, file: Path, change: Callable[[Any], None]) -> Path:
+    document = json.loads(file.read_text(encoding="utf-8"))
+    change(document)
+    copy = tmp_path / file.name
+    copy.write_text(json.dumps(document), encoding="utf-8")
+    return copy
+
+
+def test_hyperfine_runs_are_samples_and_failed_ones_are_left_out() -> None:
+    file = DATA / "hyperfine" / "export.json"
+    results = json.loads(file.read_text(encoding="utf-8"))["results"]
+    rows = rows_of("hyperfine", file)
+    assert [row.variant["command"] for row in rows] == ["sleep 0.001", "sleep 0.002"]
+    for row in rows:
+        told = next(each for each in results if each["command"] == row.variant["command"])
+        assert row.latency_ns.p50 == pytest.approx(told["median"] * 1e9, rel=0.2)
+        assert row.latency_ns.p50 in [round(time * 1e9) for time in told["times"]]
+    assert "left out 12 of 12 runs" in notes_of("hyperfine", file)[0]
+
+
+def test_pytest_benchmark_samples_are_calls_only_where_a_round_is_one_call() -> None:
+    file = DATA / "pytest-benchmark" / "benchmark.json"
+    rows = {row.title.rpartition("::")[2]: row for row in rows_of("pytest-benchmark", file)}
+    sleep, mean_of_50 = rows["test_sleep"], rows["test_sum[100]"]
+    assert sleep.latency_ns.p50 is not None
+    assert sleep.latency_ns.p50 > 1_000_000
+    assert sleep.latency_ns.p90 is not None
+    assert mean_of_50.latency_ns.p90 is None
+    assert mean_of_50.imported is not None
+    assert "mean of 50 calls" in mean_of_50.imported.reported["latency.p50"]
+    assert mean_of_50.variant == {"n": 100}
+
+
+def test_litert_benchmark_time_rounded_to_nothing_is_unknown(tmp_path: Path) -> None:
+    file = DATA / "litert-benchmark" / "result.json"
+    (row,) = rows_of("litert-benchmark", file)
+    assert row.latency_ns.p50 == 730_000
+    assert row.variant["threads"] == 2
+
+    def to_zero(result: Any) -> None:
+        result["latency"]["median_ms"] = 0.0
+
+    (row,) = rows_of("litert-benchmark", changed(tmp_path, file, to_zero))
+    assert row.latency_ns.p50 is None
+    assert "below 0.005 ms" in row.unknown["latency_ns"]
+
+
+def test_onnxruntime_perf_test_percentiles_need_enough_requests(tmp_path: Path) -> None:
+    file = DATA / "onnxruntime_perf_test" / "log.txt"
+    (row,) = rows_of("onnxruntime_perf_test", file)
+    assert (row.latency_ns.p50, row.latency_ns.p90, row.latency_ns.p99) == (1_010_000, 1_090_000, 1_420_000)  # fmt: skip
+    assert row.throughput_per_s == pytest.approx(981.63)
+    assert row.memory_peak_bytes == 47_185_920
+    assert row.variant == {
+        "provider": "cpu", "threads": "2", "random_inputs": True, "model": "models/net.onnx",
+    }  # fmt: skip
+    fewer = tmp_path / "log.txt"
+    fewer.write_text(file.read_text(encoding="utf-8").replace("requests: 700", "requests: 100"), encoding="utf-8")  # fmt: skip
+    (row,) = rows_of("onnxruntime_perf_test", fewer)
+    assert row.latency_ns.p99 is None
+    assert row.unknown["latency_ns.p99"] == "needs 662 requests, there are 100"
+
+
+def test_onnxruntime_perf_test_result_file_holds_two_runs_appended(tmp_path: Path) -> None:
+    text = (DATA / "onnxruntime_perf_test" / "result.csv").read_text(encoding="utf-8")
+    both = tmp_path / "result.csv"
+    both.write_text(text + text.replace("net,0.001", "net,0.002"), encoding="utf-8")
+    first, second = rows_of("onnxruntime_perf_test", both)
+    assert first.latency_ns.p50 is not None
+    assert second.latency_ns.p50 is not None
+    assert 1_000_000 <= first.latency_ns.p50 < 1_100_000
+    assert second.latency_ns.p50 >= 2_000_000
+    assert second.variant["repeat"] == 2
+
+
+@pytest.mark.parametrize("form", ["report.json", "report.csv"])
+def test_llm_bench_leaves_the_warm_up_out(form: str) -> None:
+    (row,) = rows_of("llm_bench", DATA / "llm_bench" / form)
+    first = [62.25, 60.125, 61.5] if form.endswith("json") else [62.25, 60.125]
+    later = [20.5, 20.25, 20.75] if form.endswith("json") else [20.5, 20.25]
+    assert row.generate is not None
+    assert row.generate.ttft_ns == round(median(first) * 1e6)
+    assert row.generate.tpot_ns == round(median(later) * 1e6)
+    assert row.generate.decode_tokens_per_s == pytest.approx(1000 / median(later))
+    assert (row.generate.prompt_tokens, row.generate.new_tokens) == (32, 64)
+    assert row.memory_peak_bytes == round(512.25 * (1 << 20))
+    assert row.scenario == "generate"
+
+
+def test_llm_bench_first_token_of_a_chat_is_unknown_since_it_is_divided(tmp_path: Path) -> None:
+    def to_chat(report: Any) -> None:
+        for result in report["perfdata"]["results"]:
+            result["chat_idx"] = 1
+
+    file = changed(tmp_path, DATA / "llm_bench" / "report.json", to_chat)
+    (row,) = rows_of("llm_bench", file)
+    assert row.generate is not None
+    assert row.generate.ttft_ns is None
+    assert "divides" in row.unknown["generate.ttft_ns"]
+    assert row.generate.tpot_ns == 20_500_000
+
+
+def test_llm_bench_with_the_warm_up_alone_is_refused(tmp_path: Path) -> None:
+    def cut(report: Any) -> None:
+        del report["perfdata"]["results"][1:]
+
+    with pytest.raises(StoreError, match="no iteration after the warm-up"):
+        rows_of("llm_bench", changed(tmp_path, DATA / "llm_bench" / "report.json", cut))
+
+
+def test_winml_samples_and_generations() -> None:
+    file = DATA / "winml" / "perf.json"
+    raw = json.loads(file.read_text(encoding="utf-8"))["raw_samples_ms"]
+    (row,) = rows_of("winml", file)
+    assert row.latency_ns.p50 in [round(ms * 1e6) for ms in raw]
+    assert row.variant["ep_options.htp_performance_mode"] == "burst"
+    (row,) = rows_of("winml", DATA / "winml" / "genai.json")
+    assert row.generate is not None
+    assert row.generate.ttft_ns == 61_750_000  # of 60.75, 61.75 and 62.75 ms; the warm-up is none
+    assert row.generate.interval_p90_ns is not None
+    assert row.unknown["generate.interval_p99_ns"] == "needs 662 intervals, there are 93"
+
+
+def test_aiperf_summary_and_requests(tmp_path: Path) -> None:
+    (row,) = rows_of("aiperf", DATA / "aiperf" / "profile_export_aiperf.json")
+    assert (row.latency_ns.p50, row.latency_ns.p99) == (180_500_000, 201_500_000)
+    assert row.generate is not None
+    assert (row.generate.ttft_ns, row.generate.tpot_ns) == (30_250_000, 5_125_000)
+    assert row.variant["loadgen.concurrency"] == 1
+    (row,) = rows_of("aiperf", DATA / "aiperf" / "profile_export.jsonl")
+    assert row.generate is not None
+    assert row.generate.ttft_ns is not None
+    assert "left out: 1 of 21" in notes_of("aiperf", DATA / "aiperf" / "profile_export.jsonl")[0]
+
+    def fewer(summary: Any) -> None:
+        summary["request_count"]["avg"] = 50.0
+
+    (row,) = rows_of("aiperf", changed(tmp_path, DATA / "aiperf" / "profile_export_aiperf.json", fewer))  # fmt: skip
+    assert row.latency_ns.p99 is None
+    assert row.unknown["latency_ns.p99"] == "needs 662 requests, there are 50"
+
+
+def test_aiperf_run_that_was_cancelled_is_refused(tmp_path: Path) -> None:
+    def cancel(summary: Any) -> None:
+        summary["was_cancelled"] = True
+
+    with pytest.raises(StoreError, match="cancelled"):
+        rows_of("aiperf", changed(tmp_path, DATA / "aiperf" / "profile_export_aiperf.json", cancel))
+
+
+def test_mlperf_client_has_a_row_a_category_and_none_for_what_failed() -> None:
+    file = DATA / "mlperf-client" / "results.jsonl"
+    rows = {row.workload: row for row in rows_of("mlperf-client", file)}
+    row = rows["mlperf-client-Llama-3.1-8B-Instruct-Summarization-Light"]
+    assert len(rows) == 2
+    assert row.generate is not None
+    assert row.generate.ttft_ns == 520_000_000
+    assert row.generate.tpot_ns == round(1e9 / 41.5)
+    assert row.imported is not None
+    assert "mean over the prompts" in row.imported.reported["generate.ttft"]
+    assert "device not found" in notes_of("mlperf-client", file)[0]
+
+
+@pytest.mark.parametrize("form", ["events.csv", "events.txt"])
+def test_executorch_execution_of_the_method_is_the_row(form: str) -> None:
+    (row,) = rows_of("executorch", DATA / "executorch" / form)
+    assert row.latency_ns.p50 is not None
+    assert 1_128_000 <= row.latency_ns.p50 < 1_600_000
+    assert row.variant == {"event_block": "Execute"}

@@ -1,0 +1,84 @@
+"""Holding a process to a budget of memory: on made-up groups, and on this machine's where it allows."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edgebench.processes.memory_group import BY_ALLOCATIONS, MemoryGroup, memory_group
+from edgebench.testing.trees import write_tree
+
+BUDGET = 64 << 20
+
+
+def test_version_2_limits_memory_and_swap_below_a_group_that_may_be_divided(tmp_path: Path) -> None:
+    top = tmp_path / "sys/fs/cgroup"
+    write_tree(
+        tmp_path,
+        {
+            "proc/self/cgroup": "0::/user/me\n",
+            "sys/fs/cgroup/cgroup.subtree_control": "cpu memory\n",
+            "sys/fs/cgroup/user/cgroup.subtree_control": "memory\n",
+            "sys/fs/cgroup/user/me/cgroup.subtree_control": "\n",  # it has processes of its own
+        },
+    )
+    with memory_group(BUDGET, tmp_path) as group:
+        assert group.by == "cgroup v2"
+        assert group.folder is not None
+        assert group.folder.parent == top / "user"
+        assert (group.folder / "memory.max").read_text() == str(BUDGET)
+        assert (group.folder / "memory.swap.max").read_text() == "0"
+        group.add(77)
+        assert (group.folder / "cgroup.procs").read_text() == "77"
+        (group.folder / "memory.events").write_text("low 0\noom 1\noom_kill 1\n")
+        assert group.kills == 1
+
+
+def test_version_1_limits_memory_with_swap(tmp_path: Path) -> None:
+    write_tree(
+        tmp_path,
+        {
+            "proc/self/cgroup": "4:memory:/me\n0::/\n",
+            "sys/fs/cgroup/memory/me/memory.limit_in_bytes": "9223372036854771712",
+        },
+    )
+    with memory_group(BUDGET, tmp_path) as group:
+        assert group.by == "cgroup v1"
+        assert group.folder is not None
+        assert (group.folder / "memory.limit_in_bytes").read_text() == str(BUDGET)
+        assert (group.folder / "memory.memsw.limit_in_bytes").read_text() == str(BUDGET)
+
+
+def test_without_a_group_the_process_limits_what_it_allocates(tmp_path: Path) -> None:
+    write_tree(tmp_path, {"proc/self/cgroup": "0::/\n"})
+    with memory_group(BUDGET, tmp_path) as group:
+        assert group == MemoryGroup(BY_ALLOCATIONS)
+        group.add(77)
+        assert group.kills == 0
+
+
+def test_a_real_group_ends_a_process_that_holds_more_and_lets_one_read_a_larger_file(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "weights").write_bytes(os.urandom(1 << 20) * 128)
+    wait = "import sys; sys.stdin.readline(); "
+    reads = "import mmap; f = open(sys.argv[1], 'rb'); m = mmap.mmap(f.fileno(), 0, prot=1); sum(m[::4096])"
+    writes = "held = b'1' * (128 << 20)"
+    with memory_group(BUDGET) as group:
+        if group.folder is None:
+            pytest.skip("this user may make no control group for memory")
+        for code, ended in ((reads, 0), (writes, -9)):
+            with subprocess.Popen(
+                [sys.executable, "-c", wait + code, str(tmp_path / "weights")],
+                stdin=subprocess.PIPE,
+            ) as process:
+                group.add(process.pid)
+                process.communicate(b"go\n")
+            assert process.returncode == ended, code
+        assert group.kills == 1
+        folder = group.folder
+    assert not folder.exists()
