@@ -102,7 +102,7 @@ def _check_graph(metadata: Mapping[str, str], options: Mapping[str, Scalar]) -> 
 
 
 class _OrtDecoder(GenerationSession):
-    """What both kinds share: the runtime's session, and what is read back of it."""
+    """Holds what both kinds share: the runtime's session, and what is read back of it."""
 
     def __init__(self, inner: Any, room: Room, device: str, facts: Callable[[], Effective]) -> None:
         self._inner, self._device, self._facts = inner, device, facts

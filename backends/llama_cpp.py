@@ -243,7 +243,7 @@ class LlamaCppSession(GenerationSession):
 
 
 class _Log:
-    """What llama.cpp says of itself: kept, not printed; some facts stand nowhere else."""
+    """Holds what llama.cpp says of itself: kept, not printed; some facts stand nowhere else."""
 
     def __init__(self, lib: Any) -> None:
         self._lines: list[str] = []

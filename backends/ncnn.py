@@ -318,7 +318,7 @@ def _load(net: Any, param: Path, weights: Path) -> None:
 
 @contextlib.contextmanager
 def _standard_error() -> Iterator[Any]:
-    """What native code prints to standard error, first line; file descriptor 2 goes to a file."""
+    """Yields what native code prints to standard error, first line; file descriptor 2 goes to a file."""
     with tempfile.TemporaryFile() as file:
         saved = os.dup(2)
         os.dup2(file.fileno(), 2)

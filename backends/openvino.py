@@ -194,7 +194,7 @@ class OpenVinoSession(Session):
         return [str(name) for name in self._property("EXECUTION_DEVICES") or ()]
 
     def _read_back(self) -> dict[str, Scalar | None]:
-        """What the options became; None where this device does not tell."""
+        """Returns what the options became; None where this device does not tell."""
         hint = self._property("INFERENCE_PRECISION_HINT")
         return {
             "threads": self._integer("INFERENCE_NUM_THREADS"),

@@ -266,7 +266,7 @@ def _settings(options: Mapping[str, Scalar]) -> dict[str, Any]:
 
 
 def _read_back(compiled: Any) -> dict[str, Any]:
-    """What the options of this backend became."""
+    """Returns what the options of this backend became."""
     hint = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
     cache = compiled.get_property("KV_CACHE_PRECISION").to_string()
     return {

@@ -298,7 +298,7 @@ def _closed(_: Any) -> Any:
 def _facts(
     inner: Any, model: ModelFile, options: Mapping[str, Scalar], threads: int | None
 ) -> Effective:
-    """What is read back alike of every session."""
+    """Returns what is read back alike of every session."""
     import onnxruntime
 
     providers = list(inner.get_providers())
@@ -470,7 +470,7 @@ def _is_exception(kind: object) -> bool:
 
 
 class _Graph:
-    """What the graph that runs is made of."""
+    """Holds what the graph that runs is made of."""
 
     def __init__(self) -> None:
         self.precision: str | None = None

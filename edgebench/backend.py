@@ -63,7 +63,7 @@ class Option:
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What a backend can do, as data: read without importing its runtime."""
+    """Holds what a backend can do, as data: read without importing its runtime."""
 
     formats: tuple[str, ...]  # model formats it opens, for example ("onnx",)
     precisions: tuple[
@@ -193,7 +193,7 @@ def named_by_place(
 
 
 class Effective(msgspec.Struct, frozen=True, kw_only=True):
-    """What a session really does, read back from the runtime; None where the runtime does not tell."""
+    """Holds what a session really does, read back from the runtime; None where the runtime does not tell."""
 
     device: str  # "cpu", "gpu:0", ...
     precision: str | None  # of the compute-heavy nodes: "fp32", "int8", "mixed", ...

@@ -25,7 +25,7 @@ Choose: TypeAlias = Callable[[Logits], list[int]]
 
 @dataclass(frozen=True)
 class Room:
-    """What a generation session must have room for, known before it is opened."""
+    """Holds what a generation session must have room for, known before it is opened."""
 
     width: int = 1  # sequences side by side
     positions: int = 512  # tokens of each of them, prompt and answer together

@@ -118,7 +118,7 @@ def _parallel_lists(replicate: rec.Replicate) -> Iterator[Finding]:
 
 
 def _kept(*lists: Sequence[int]) -> Iterator[Sequence[int]]:
-    """Those that are there: records of earlier versions have none."""
+    """Returns those that are there: records of earlier versions have none."""
     return filter(None, lists)
 
 

@@ -393,7 +393,7 @@ def _with_size(shape: Sequence[int], size: int) -> list[int]:
 
 
 def _fixed_shape(name: str, declared: list[int], asked: Sequence[int] | None) -> list[int]:
-    """What was asked for, else a leading open axis as a batch of 1. Raises UsageError for a shape that the
+    """Returns what was asked for, else a leading open axis as a batch of 1. Raises UsageError for a shape that the
     file contradicts."""
     if asked is None:
         return [1 if axis == 0 and size < 0 else size for axis, size in enumerate(declared)]

@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Scope:
-    """What names mean in a graph or a function body: operator versions, attributes, functions."""
+    """Holds what names mean in a graph or a function body: operator versions, attributes, functions."""
 
     opsets: Mapping[str, int]
     functions: Mapping[tuple[str, str], Any] = field(default_factory=dict)  # of the model itself

@@ -370,7 +370,7 @@ class TrtSession(Session):
         return None if self._facts is None else self._facts.options.get(option)
 
     def _precision(self, layers: Layers) -> str | None:
-        """What the compute-heavy layers multiply in. Raises UnsupportedError for another than asked."""
+        """Returns what the compute-heavy layers multiply in. Raises UnsupportedError for another than asked."""
         asked, precision = self._model.precision, layers.precision
         tf32 = self._told("tf32")
         others = {kind for kind in layers.compute if kind not in ("fp32", "unknown")}

@@ -1,4 +1,4 @@
-"""What an engine's layers compute in and where, from the JSON of TensorRT's engine inspector.
+"""Holds what an engine's layers compute in and where, from the JSON of TensorRT's engine inspector.
 
 TensorRT 10 gives a tensor's type and layout in one text ("Format/Datatype"), 11 apart ("DataType",
 "Format"); layers are objects only where the engine was built with detailed verbosity, else names.

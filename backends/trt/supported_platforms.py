@@ -26,7 +26,7 @@ LAST_10_WITH_DLA = (10, 7)
 
 @dataclass(frozen=True)
 class Board:
-    """What decides whether a TensorRT is supported: a Jetson's model and its software."""
+    """Holds what decides whether a TensorRT is supported: a Jetson's model and its software."""
 
     jetson: bool
     model: str = ""

@@ -166,7 +166,7 @@ def _refuse_idle(spec: VariantSpec, side: Side, backends: set[str]) -> None:
 
 
 def _distributions_of(backend: str) -> list[str]:
-    """What the extra of a backend's name installs."""
+    """Returns what the extra of a backend's name installs."""
     try:
         lines = metadata.requires("edgebench") or []
     except metadata.PackageNotFoundError:
@@ -344,7 +344,7 @@ def _allowed(
 
 
 def _computed_in(job: Job) -> str:
-    """What decides how far apart right answers may lie: fp32 is fp32 by any name."""
+    """Returns what decides how far apart right answers may lie: fp32 is fp32 by any name."""
     precision = "fp32" if job.precision in PARITY_LIMIT else job.precision
     return job.parity.arithmetic or precision
 
@@ -352,7 +352,7 @@ def _computed_in(job: Job) -> str:
 def _allowing(
     sides: Sequence[Tolerance], together: Callable[[list[float]], float]
 ) -> Tolerance | None:
-    """What two may lie apart, each of which may be off the same by its own tolerance."""
+    """Returns how far apart two results may lie, each of which may be off by its own tolerance."""
     if not sides:
         return None
     names = {name for side in sides for name in side.outputs}

@@ -57,7 +57,7 @@ class ABCell:
         )
 
     def next_cost_s(self) -> float:
-        """What the next pair is thought to take: the first one also holds the quality pass."""
+        """Returns what the next pair is thought to take: the first one also holds the quality pass."""
         later = [pair.seconds for pair in self.pairs[1:]]
         if later:
             return max(later)
@@ -85,7 +85,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class Means:
-    """What an A/B is measured with. `keep` takes each pair as soon as there is one; the clock is that of
+    """Holds what an A/B is measured with. `keep` takes each pair as soon as there is one; the clock is that of
     `started_s`."""
 
     keep: Callable[[Pair], None] = lambda pair: None

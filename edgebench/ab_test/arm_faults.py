@@ -65,7 +65,7 @@ def _deferred(replicate: Replicate, claim: Claim) -> Reason | None:
 
 
 def _clock(replicate: Replicate, claim: Claim) -> Reason | None:
-    """What the parent saw of it."""
+    """Returns what the parent saw of it."""
     return next(iter(replicate.reasons), None)
 
 

@@ -27,7 +27,7 @@ _DERIVED = "__pycache__"
 
 
 class _Known(msgspec.Struct, frozen=True, array_like=True):
-    """What the list records of a file, or the target of a link."""
+    """Holds what the list records of a file, or the target of a link."""
 
     content: str  # sha256, or "-> target"
     size_bytes: int

@@ -89,7 +89,7 @@ def _weights_beside(model: Path) -> list[Path]:
 
 
 def _git(repository: Path, *arguments: str) -> str | None:
-    """What git prints, or None where it fails."""
+    """Returns what git prints, or None where it fails."""
     try:
         done = subprocess.run(
             ["git", "-C", str(repository), *arguments], capture_output=True, text=True, check=False

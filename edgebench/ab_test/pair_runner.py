@@ -231,7 +231,7 @@ def _end_phase(running: dict[Side, _Arm]) -> None:
 
 
 def _disturbed(running: dict[Side, _Arm], slept_ns: int) -> Reason | None:
-    """What happened to either arm, or to the machine, since it had slept for so long."""
+    """Returns what happened to either arm, or to the machine, since it had slept for so long."""
     stopped = [arm.disturbed() for arm in running.values()]
     suspended = SUSPENDED if asleep_ns() - slept_ns > MIN_SUSPENDED_NS else None
     return next(filter(None, [*stopped, suspended]), None)
@@ -389,7 +389,7 @@ class _Arm:
         return self._patience.waits_s(limit_s)
 
     def _message(self, line: bytes) -> Message:
-        """What the arm said; PairFailed where it is no message."""
+        """Returns what the arm said; PairFailed where it is no message."""
         try:
             return decode_message(line)
         except (msgspec.MsgspecError, RecursionError):

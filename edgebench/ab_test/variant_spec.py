@@ -101,7 +101,7 @@ def backends_of(*sides: VariantSpec) -> list[str]:
 
 
 def _kind(path: Path) -> Literal["file", "folder", "other", ""]:
-    """What stands at a path; "" for nothing, and for a text that no file system takes for a name."""
+    """Returns what stands at a path; "" for nothing, and for a text that no file system takes for a name."""
     try:
         mode = path.stat().st_mode
     except (OSError, ValueError):

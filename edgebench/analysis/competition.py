@@ -59,7 +59,7 @@ def tokens_of(row: Row, axis: str) -> int | None:
 
 
 def same_run(row: Row) -> tuple[object, ...]:
-    """What rows of one run share whose variants alone may differ."""
+    """Returns what rows of one run share whose variants alone may differ."""
     return (
         row.device,
         row.run,

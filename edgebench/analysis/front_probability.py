@@ -56,7 +56,7 @@ class SignedObjective:
         return bool(np.nan_to_num(self.of.error[rows]).any())
 
     def extremes(self) -> tuple[Numbers, Numbers]:
-        """What no draw leaves."""
+        """Returns the bounds that no draw exceeds, with lower values as the better ones."""
         # A double ends at e**709, the value itself needs room, and so far nothing need be told apart.
         reach = np.minimum(self.of.reach(), 650.0)
         low, high = self.of.compared * np.exp(-reach), self.of.compared * np.exp(reach)

@@ -125,7 +125,7 @@ def leave_out(result: Frontier, some: NDArray[np.bool_], objectives: list[Object
 
 
 def group_columns(objectives: Sequence[Objective], across: Sequence[Across]) -> list[str]:
-    """What rows that compete have in common."""
+    """Returns what rows that compete have in common."""
     columns = list(GROUP_COLUMNS)
     if "devices" in across:
         columns.remove("device")

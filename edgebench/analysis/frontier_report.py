@@ -86,7 +86,7 @@ class Volume(Part, frozen=True, kw_only=True):
 
 
 class Competitors(Part, frozen=True, kw_only=True):
-    """What rows share that compete with each other, perhaps on several devices."""
+    """Holds what rows share that compete with each other, perhaps on several devices."""
 
     device: str | None  # None: several devices compete
     workload: str
@@ -219,7 +219,7 @@ def shared(names: Mapping[str, Any]) -> dict[str, Any]:
 def group_of(
     result: Frontier, competition: Competition, group: int, places: Indices, look_ahead: bool = True
 ) -> Group:
-    """What is known of a group as a whole."""
+    """Returns what is known of a group as a whole."""
     names: dict[str, Any] = competition.groups.names[group]
     points = np.stack([column.values[places] for column in competition.columns], axis=1)
     front = np.flatnonzero(competition.by_value[places])
@@ -282,7 +282,7 @@ def _notes(result: Frontier, competition: Competition, places: Indices, better: 
 
 
 def shared_notes(frame: Frame, members: Indices, across: bool) -> list[str]:
-    """What to know of rows that compete, whatever they compete by."""
+    """Returns what to know of rows that compete, whatever they compete by."""
     notes = []
     runs = frame.codes("run").codes[members]
     if len(np.unique(runs)) > 1 and not across:

@@ -74,7 +74,7 @@ def parse_objectives(texts: Sequence[str]) -> list[Objective]:
 
 @dataclass(frozen=True)
 class Demands:
-    """What rows of some groups compete by. omitted: usual objectives that are none, and why."""
+    """Holds what rows of some groups compete by. omitted: usual objectives that are none, and why."""
 
     rows: NDArray[np.bool_]
     objectives: list[Objective]

@@ -141,7 +141,7 @@ def _picks(
 def _groups(
     result: Frontier, demands: Sequence[Objective], some: NDArray[np.bool_]
 ) -> Iterator[tuple[dict[str, Any], Indices, Indices]]:
-    """What the rows of a group have in common, those that compete, and those that do not.
+    """Yields what the rows of a group have in common, those that compete, and those that do not.
 
     Rows that do not compete may lack what tells groups apart (the kind of a quality, say): they
     stand with the first group of their device, workload and scenario.

@@ -67,7 +67,7 @@ class Relaxation(Part, frozen=True, kw_only=True):
 
 
 class Choice(Competitors, frozen=True, kw_only=True):
-    """What to deploy of one group of rows."""
+    """Holds what to deploy of one group of rows."""
 
     objective: Axis
     rows: int  # that compete

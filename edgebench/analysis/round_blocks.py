@@ -215,7 +215,7 @@ def with_blocks(rows: Sequence[Row]) -> list[Row]:
 def _paired(
     rows: Sequence[Row], blocks: Sequence[Sequence[int]], series: Callable[[Row], Sequence[float]]
 ) -> list[tuple[int, Paired]]:
-    """What each row of each block comes to; blocks of one design are fitted at once."""
+    """Returns the fitted value of each row of each block; blocks of one design are fitted at once."""
     alike: dict[bytes, list[tuple[list[int], Numbers]]] = defaultdict(list)
     designs: dict[bytes, NDArray[np.bool_]] = {}
     for members in blocks:

@@ -39,7 +39,7 @@ class Latency(Part, frozen=True, kw_only=True):
 
 
 class Paired(Part, frozen=True, kw_only=True):
-    """What ratios to other rows of the same run and group are made from: replicates of one round of
+    """Holds what ratios to other rows of the same run and group are made from: replicates of one round of
     the run are compared with each other (`blocks.py`)."""
 
     value: float  # of the metric, in its unit, as if measured in every round of the run
@@ -305,7 +305,7 @@ class LeftOut(Part, frozen=True, kw_only=True):
 
 
 class OfGroup(Part, frozen=True, kw_only=True):
-    """What rows share that compete with each other."""
+    """Holds what rows share that compete with each other."""
 
     device: str
     workload: str
@@ -327,7 +327,7 @@ class Front(OfGroup, frozen=True, kw_only=True):
 
 
 class Pick(OfGroup, frozen=True, kw_only=True):
-    """What to deploy of one group of rows, and why."""
+    """Holds what to deploy of one group of rows, and why."""
 
     row: int | None  # index of the row; None: nothing can be deployed
     id: str | None

@@ -134,7 +134,7 @@ class Uncertain:
 
 @dataclass(frozen=True)
 class Blocks:
-    """What rows of a block are compared by. key: a number per block, 0 of a row that is in none, whose
+    """Holds what rows of a block are compared by. key: a number per block, 0 of a row that is in none, whose
     other values are its own. value: over all rounds of the block. error, degrees: of its logarithm within
     the block. common: standard error of what all rows of the block share, which counts against rows of
     other blocks alone."""
@@ -146,7 +146,7 @@ class Blocks:
     common: Numbers
 
     def take(self, indices: Indices | Sequence[int]) -> Blocks:
-        """Those of the rows at these places."""
+        """Returns those of the rows at these places."""
         return Blocks(
             self.key[indices],
             self.value[indices],

@@ -42,7 +42,7 @@ Share: TypeAlias = "float | str"  # 0.02, or "2%"
 
 
 class RunOptions(TypedDict, total=False):
-    """What `edgebench.run` takes beside its parameters; `edgebench run --help` says more of each."""
+    """Holds what `edgebench.run` takes beside its parameters; `edgebench run --help` says more of each."""
 
     suite: str  # of workloads; "quick" where nothing is named
     folders: Files  # with workload definitions of your own
@@ -74,7 +74,7 @@ class RunOptions(TypedDict, total=False):
 
 
 class ABOptions(TypedDict, total=False):
-    """What `edgebench.ab` takes beside its parameters; `edgebench ab --help` says more of each."""
+    """Holds what `edgebench.ab` takes beside its parameters; `edgebench ab --help` says more of each."""
 
     suite: str
     folders: Files

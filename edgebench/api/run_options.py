@@ -171,7 +171,7 @@ def _positive(text: str, option: str) -> float:
 
 
 def _backends(text: str | None, own: bool) -> list[str]:
-    """Those that are named; of a model of one's own without a name none, as its file decides."""
+    """Returns those that are named; of a model of one's own without a name none, as its file decides."""
     if text is not None:
         return _listed(text)
     return [] if own else [DEFAULT_BACKEND]

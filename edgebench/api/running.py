@@ -49,7 +49,7 @@ class Voice(NamedTuple):
 
 @dataclass(frozen=True)
 class Start:
-    """What a run starts with, in addition to its options."""
+    """Holds what a run starts with, in addition to its options."""
 
     command: Sequence[str]  # how it was asked for, as records tell
     out: Path | None  # folder of result files; None: nothing is kept
@@ -68,7 +68,7 @@ class Outcome:
 
     @property
     def cut_text(self) -> str:
-        """What the budget cut, and how much would not; "" where it cut nothing."""
+        """Returns what the budget cut, and how much would not; "" where it cut nothing."""
         if self.cut is None:
             return ""
         parts = [
@@ -192,7 +192,7 @@ def _machine(options: Options) -> _Machine:
 
 
 def _targets(cells: Sequence[Cell], options: Options, budget: Budget, voice: Voice) -> list[Target]:
-    """What to measure, after the files that it needs were fetched, which no budget counts."""
+    """Returns what to measure, after the files that it needs were fetched, which no budget counts."""
     from edgebench import assets
     from edgebench.measure.targets import fetch_assets, make_targets
 

@@ -63,7 +63,7 @@ class Wanted:
 
 @dataclass
 class Extracted:
-    """What was written of one wanted member: relative path -> sha256; a file's path is ''."""
+    """Holds what was written of one wanted member: relative path -> sha256; a file's path is ''."""
 
     files: dict[str, str] = field(default_factory=dict)
     keys: set[str] = field(default_factory=set)  # the paths as a forgiving file system sees them

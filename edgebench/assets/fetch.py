@@ -97,7 +97,7 @@ def fetch_each(
 
 
 def _source(location: Location) -> str:
-    """What is downloaded for it, as people read it and as assets are grouped by."""
+    """Returns what is downloaded for it, as people read it and as assets are grouped by."""
     if isinstance(location, PypiUri):
         return location.requirement + " (source)" * location.sdist
     return location.url if isinstance(location, WebUri) else str(location.path)

@@ -255,7 +255,7 @@ def _report(errors: Sequence[AssetError]) -> int:
 
 
 def _facts(need: Need, full: bool) -> dict[str, Any]:
-    """What is known of an asset here; `full` hashes its content again."""
+    """Returns what is known of an asset here; `full` hashes its content again."""
     from edgebench.assets import cached, check
     from edgebench.assets.asset_cache import size_of
 

@@ -76,7 +76,7 @@ def command(
 
 
 def _records(files: Sequence[Path], workloads: Sequence[str]) -> Iterator[Record]:
-    """Those of the chosen workloads. Raises UsageError where one of these is in no file."""
+    """Yields those of the chosen workloads. Raises UsageError where one of these is in no file."""
     met: set[str] = set()
     for record in records_of(files):
         met.add(record.cell.workload)

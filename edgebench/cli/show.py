@@ -65,6 +65,7 @@ TAKEN_BY = {
 @click.pass_context
 def command(
     context: click.Context,
+    /,
     paths: Sequence[Path],
     form: str,
     prefer: Sequence[str],
@@ -143,7 +144,7 @@ def _quality(text: str) -> float:
 
 
 def _rows(table: Table, workloads: Sequence[str]) -> list[Row]:
-    """Those of these workloads, all where none is named, in the order in which tables print them."""
+    """Returns those of these workloads, all where none is named, in the order in which tables print them."""
     from edgebench.analysis.frame import RowFrame
     from edgebench.api.loading import refuse_unknown
     from edgebench.render.table_wording import blocks

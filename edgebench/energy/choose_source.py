@@ -31,7 +31,7 @@ NONE = "none"  # a preference: measure no energy
 
 @dataclass(frozen=True)
 class Search:
-    """What a source needs to find out whether its meter exists."""
+    """Holds what a source needs to find out whether its meter exists."""
 
     machine: Machine
     total_rails: Sequence[str]

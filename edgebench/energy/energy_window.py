@@ -19,7 +19,7 @@ GAP_INTERVALS = 4.0
 
 
 class Facts(Protocol):
-    """What integration must know of a source; every `EnergySource` and `SourceFacts` has it."""
+    """Holds what integration must know of a source; every `EnergySource` and `SourceFacts` has it."""
 
     @property
     def quantity(self) -> Quantity: ...

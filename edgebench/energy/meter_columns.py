@@ -1,4 +1,4 @@
-"""What the columns of a meter's log are, and in which units, by their names: "Time (s)", "timestamp",
+"""Holds what the columns of a meter's log are, and in which units, by their names: "Time (s)", "timestamp",
 "Main current [mA]", "USB(mA)", "power_w".
 
 A name may leave its unit out, and then means s, W, A, V or J. A name with a word that may be a unit
@@ -149,7 +149,7 @@ def _lowered(name: str) -> str:
 
 
 def _role(name: str) -> Role | None:
-    """What a column is: by a word of its name, else by a unit in brackets."""
+    """Returns what a column is: by a word of its name, else by a unit in brackets."""
     lowered = _lowered(name)
     words = set(_WORD.findall(_BRACKETS.sub(" ", lowered)))
     for role, names in _ROLES:

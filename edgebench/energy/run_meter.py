@@ -84,7 +84,7 @@ class Meter(Protocol):
 
     @property
     def idle_s(self) -> float:
-        """What idle before and after takes for each replicate."""
+        """Returns what idle before and after takes for each replicate."""
 
     def idle(self) -> Idle:
         """Power of the machine with nothing to do, now."""

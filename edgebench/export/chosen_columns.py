@@ -64,7 +64,7 @@ _Cell = tuple[Any, str]
 
 @dataclass(frozen=True)
 class Options:
-    """What the sets of the literature take besides the rows."""
+    """Holds what the sets of the literature take besides the rows."""
 
     target_ns: float | None = None  # T of mnasnet
     exponent: float = MNASNET_W

@@ -149,7 +149,7 @@ class ParquetFrame(Frame):
         return values
 
     def _read_codes(self, column: str) -> Codes:
-        """Those of many rows are encoded by DuckDB: a million Python strings would take seconds and
+        """Returns those of many rows are encoded by DuckDB: a million Python strings would take seconds and
         megabytes."""
         if len(self) <= _FEW:
             try:
@@ -186,7 +186,7 @@ class ParquetFrame(Frame):
         return columns
 
     def _decoded(self, column: str, text: str, kind: Any) -> dict[str, Any]:
-        """What a column holds as JSON; many rows hold the same."""
+        """Returns what a column holds as JSON; many rows hold the same."""
         try:
             return _json(text, kind)
         except (msgspec.MsgspecError, RecursionError):

@@ -65,7 +65,7 @@ def _holds(limit: Limit, value: float) -> bool:
 
 
 class CellRequirement(msgspec.Struct, frozen=True, kw_only=True):
-    """What a policy requires of the rows of one workload, of any backend and scenario; `sets` narrows them
+    """Holds what a policy requires of the rows of one workload, of any backend and scenario; `sets` narrows them
     to variants that have one of the values of each axis."""
 
     workload: str
@@ -132,7 +132,7 @@ def judge_stored(
 
 
 def _demanded(row: Row, cells: Sequence[CellRequirement]) -> tuple[Tolerances, float | None] | None:
-    """What the entry of a policy that covers a row demands of it; None: there is no such entry."""
+    """Returns what the entry of a policy that covers a row demands of it; None: there is no such entry."""
     demands = [(cell.tolerances, cell.quality) for cell in cells if cell.covers(row)]
     if any(other != demands[0] for other in demands):
         raise UsageError(
@@ -269,7 +269,7 @@ def _row(row: Row, name: str, ruling: RuleResult, base: float, head: float, unit
 
 
 def _lost(row: Row, name: str) -> GateRow:
-    """What cannot be told any more is never green."""
+    """Returns an inconclusive result, never a pass: the value was known in the baseline and is unknown now."""
     reason = "known in the baseline, and unknown here"
     return GateRow(cell=row.id, metric=name, verdict="inconclusive", reason=reason)
 

@@ -142,7 +142,7 @@ def _impossible(policy: Policy, document: Document) -> Iterator[SpecError]:
 def _allowances(
     tolerances: dict[MetricName, Allowance], path: KeyPath, document: Document
 ) -> Iterator[SpecError]:
-    """What can be told of one alone: what several of them make together is told where they meet."""
+    """Yields the errors of these tolerances alone; checks across several layers run elsewhere."""
     for name, allowance in tolerances.items():
         where = (*path, name)
         wrong = list(_no_shares({"tau": allowance.tau, "delta": allowance.delta}, where, document))

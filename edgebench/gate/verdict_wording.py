@@ -91,7 +91,7 @@ def summary(report: GateReport) -> str:
 
 
 def _reach(report: GateReport) -> str:
-    """What a PASS speaks for: in how many cells latency was judged, and what it would have shown there."""
+    """Returns what a PASS speaks for: in how many cells latency was judged, and what it would have shown there."""
     timed = [row for row in report.cells if row.metric in LATENCIES]
     judged = [row for row in timed if row.judged]
     part = f", latency judged in {len({row.cell for row in judged})}"

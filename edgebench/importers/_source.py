@@ -1,4 +1,4 @@
-"""What all importers share: reading the file and its tables, and making a record."""
+"""Holds what all importers share: reading the file and its tables, and making a record."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ class SourceFile:
                 yield self._line(match.start(1)), value
 
     def _document(self, start: int) -> tuple[Any, int] | None:
-        """What a JSON document holds, and where it ends; None where the text is no JSON and need not be."""
+        """Returns what a JSON document holds, and where it ends; None where the text is no JSON and need not be."""
         try:
             value, end = _DECODER.raw_decode(self.text, start)
             return _plain_value(value), end
@@ -202,7 +202,7 @@ _DECODER = json.JSONDecoder(parse_constant=str)
 
 
 def _delimiter(line: str, needs: Sequence[str]) -> str:
-    """What separates the fields of a head that has all columns that are needed; "" where it is none."""
+    """Returns what separates the fields of a head that has all columns that are needed; "" where it is none."""
     if not all(name in line for name in needs):
         return ""
     for delimiter in (",", ";", "\t"):
@@ -292,7 +292,7 @@ def _in_id(value: Scalar) -> str:
 
 @dataclass(frozen=True)
 class ModelName:
-    """What a file says of the model that ran: its name in the id, its title, and its path as an axis
+    """Holds what a file says of the model that ran: its name in the id, its title, and its path as an axis
     where the name does not tell it whole."""
 
     stem: str
@@ -344,7 +344,7 @@ class Origin:
 
 @dataclass(frozen=True, kw_only=True)
 class NamedCell:
-    """What was measured, as the source names it."""
+    """Holds what was measured, as the source names it."""
 
     workload: str
     version: int
@@ -376,7 +376,7 @@ class Device(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Reported:
-    """What the source reports: metrics, what each is a statistic of, and why others are unknown."""
+    """Holds what the source reports: metrics, what each is a statistic of, and why others are unknown."""
 
     values: Mapping[str, float] = field(default_factory=dict)
     statistic: Mapping[str, str] = field(default_factory=dict)

@@ -110,7 +110,7 @@ class _Run:
         return [text for _, text in self.steps.get(number, [])]
 
     def first(self, pattern: str) -> str | None:
-        """What the first line says that matches from its start on."""
+        """Returns what the first line says that matches from its start on."""
         matches = (re.match(pattern, text) for _, text in self.lines)
         return next((match[1].strip() for match in matches if match), None)
 
@@ -227,7 +227,7 @@ def _of_run(source: SourceFile, run: _Run, number: int) -> Record | None:
 
 @dataclass
 class _Results:
-    """What the end of a run says. `line` is 0 where it says nothing."""
+    """Holds what the end of a run says. `line` is 0 where it says nothing."""
 
     line: int = 0
     shown: list[str] = field(default_factory=list)

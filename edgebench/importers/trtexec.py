@@ -241,7 +241,7 @@ def _version(digits: str) -> str:
 
 
 def _settings(told: Sequence[str]) -> dict[str, Scalar]:
-    """What the sections of options say, by the names of their lines."""
+    """Returns what the sections of options say, by the names of their lines."""
     settings: dict[str, Scalar] = {}
     inside = False
     for text in told:

@@ -104,7 +104,7 @@ def _convert(job: ConvertJob) -> Converted:
 
 
 def _as_converted(entry: Path, seconds: float, was_there: bool) -> float | None:
-    """What the conversion of an entry of the cache took: kept beside it, for `seconds` of a call that
+    """Returns what the conversion of an entry of the cache took: kept beside it, for `seconds` of a call that
     found it there are those of a look."""
     kept = entry.with_name(f"{entry.name}{_SECONDS}")
     if not was_there:

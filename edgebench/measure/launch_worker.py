@@ -63,7 +63,7 @@ def _budget(job: Job) -> AbstractContextManager[MemoryGroup]:
 
 
 def _fitting(found: Done | Reason, job: Job, group: MemoryGroup) -> Done | Reason:
-    """What was found; where memory ran out under a budget, that the deployment does not fit into it."""
+    """Returns what was found; where memory ran out under a budget, that the deployment does not fit into it."""
     if job.memory_budget_bytes is None:
         return found
     reasons = [found] if isinstance(found, Reason) else found.replicate.reasons
@@ -126,7 +126,7 @@ def _not_utf8(path: str) -> Reason:
 
 
 def _message(line: bytes, phase: str) -> Phase | Done | Reason:
-    """What a worker said, or why that cannot be: a runtime or a task may write to any descriptor, and
+    """Returns what a worker said, or why that cannot be: a runtime or a task may write to any descriptor, and
     whatever it says must be readable in a record."""
     try:
         message = decode_message(line)

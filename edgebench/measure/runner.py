@@ -95,7 +95,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a worker needs to measure a cell."""
+    """Holds what a worker needs to measure a cell."""
 
     job: Job
     model: ModelFacts
@@ -153,12 +153,12 @@ class Target:
 
     @property
     def valid_replicates(self) -> list[Replicate]:
-        """Those that no re-run replaced."""
+        """Returns those that no re-run replaced."""
         return reruns.valid_replicates(self.taken)
 
     @property
     def sound(self) -> list[Replicate]:
-        """Those that the machine did not spoil."""
+        """Returns those that the machine did not spoil."""
         return [replicate for replicate in self.replicates if not reruns.disturbed(replicate)]
 
     @property
@@ -218,7 +218,7 @@ class Keeper(Protocol):
 
 @dataclass(frozen=True)
 class Outlook:
-    """What a run is about to do."""
+    """Holds what a run is about to do."""
 
     cells: int
     processes: int  # at least
@@ -229,7 +229,7 @@ class Outlook:
 
 @dataclass(frozen=True)
 class Shortened:
-    """What a run could not measure within its budget."""
+    """Holds what a run could not measure within its budget."""
 
     unreached: int  # cells without any replicate
     few: int  # cells with fewer replicates than were asked for
@@ -255,7 +255,7 @@ class Watcher(Protocol):
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What all records of a run have in common. `first_round`: the number of its first round, since a run that
+    """Holds what all records of a run have in common. `first_round`: the number of its first round, since a run that
     goes on counts on."""
 
     run: RunFacts
@@ -267,7 +267,7 @@ class Surroundings:
 
 @dataclass(frozen=True)
 class Means:
-    """What a run is measured with."""
+    """Holds what a run is measured with."""
 
     launch: Callable[..., Done] = run_worker
     meter: Meter = NO_METER
@@ -511,13 +511,13 @@ class Runner:
         return min(time_s - CLOSING_S, left_s / max(1, len(waiting)))
 
     def _later_s(self) -> float:
-        """What the replicates take at least that are due after the first ones: a cell that was judged whole and
+        """Returns what the replicates take at least that are due after the first ones: a cell that was judged whole and
         measured once has no interval."""
         later = sum(max(0, self._due(target) - (not target.entries)) for target in self._targets)
         return later * self._rest_s()
 
     def _rest_s(self) -> float:
-        """What a later replicate takes at least."""
+        """Returns what a later replicate takes at least."""
         return _mean(self._overheads_s["rest"], OVERHEAD_S) + SLICE_FACTOR * MIN_SLICE_S
 
     def _left_s(self) -> float:
@@ -619,7 +619,7 @@ class Runner:
     def _watched(
         self, target: Target, job: Job, time_s: float
     ) -> tuple[Done, list[StateCheck], Mapping[str, str]]:
-        """What a worker found, what happened to the machine meanwhile, and its settings after."""
+        """Returns what a worker found, what happened to the machine meanwhile, and its settings after."""
         state_monitor = StateMonitor()
 
         def tick() -> None:
@@ -637,7 +637,7 @@ class Runner:
         return done, allowing_heat(changes) if target.sustained else changes, state_monitor.settings
 
     def _share_s(self) -> float:
-        """What the budget leaves for the window of each replicate that is due."""
+        """Returns what the budget leaves for the window of each replicate that is due."""
         if self._settings.budget_s is None:
             return float("inf")
         count = sum(map(self._due, self._targets))
@@ -670,14 +670,14 @@ class Runner:
         return max(0, self._settings.replicates - len(target.valid_replicates)) + again
 
     def _overhead_s(self) -> float:
-        """What the replicates that are due take beside their windows."""
+        """Returns what the replicates that are due take beside their windows."""
         due = sum(map(self._due, self._targets))
         firsts = [t for t in self._targets if self._due(t) and not t.entries]
         overhead_s = sum(self._first_s(target) for target in firsts)
         return overhead_s + (due - len(firsts)) * _mean(self._overheads_s["rest"], OVERHEAD_S)
 
     def _first_s(self, target: Target) -> float:
-        """What a first replicate takes beside its window: as guessed, scaled by what others took."""
+        """Returns what a first replicate takes beside its window: as guessed, scaled by what others took."""
         return (target.first_s or OVERHEAD_FIRST_S) * _mean(self._overheads_s["first"], 1.0)
 
     def _expected_s(self) -> float:
@@ -685,7 +685,7 @@ class Runner:
         return min(self._work_s(), max(0.0, self._left_s()))
 
     def _work_s(self) -> float:
-        """What the replicates take that are due or, by what the cells' intervals tell, will be."""
+        """Returns what the replicates take that are due or, by what the cells' intervals tell, will be."""
         planned_s, share_s = self._overhead_s(), self._share_s()
         rest_s = _mean(self._overheads_s["rest"], OVERHEAD_S)
         for target in self._targets:
@@ -721,7 +721,7 @@ class Runner:
         )
 
     def shortened(self) -> Shortened | None:
-        """What the budget cut, after `measure`; None: nothing."""
+        """Returns what the budget cut, after `measure`; None: nothing."""
         if self._settings.budget_s is None:
             return None
         measured = [target for target in self._targets if target.entries]
@@ -795,7 +795,7 @@ def _by_power_mode(targets: Sequence[Target]) -> list[tuple[str | None, list[Tar
 
 
 def _planned_s(target: Target, window_s: float, slice_s: float) -> float:
-    """What a replicate takes for its window and what comes with it."""
+    """Returns what a replicate takes for its window and what comes with it."""
     return SLICE_FACTOR * slice_s + (window_s if target.sustained else 0.0)
 
 
@@ -820,7 +820,7 @@ def cheap_first(targets: Sequence[Target]) -> list[Target]:
 
 
 def _quality_needed_s(target: Target) -> float:
-    """What the rest of a quality pass that was cut takes, as the time that each of its items took."""
+    """Returns what the rest of a quality pass that was cut takes, as the time that each of its items took."""
     judging = target.judging
     quality = judging.quality if judging is not None else None
     if judging is None or quality is None or quality.of is None:

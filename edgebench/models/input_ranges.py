@@ -74,7 +74,7 @@ class _Reader:
         return dims[axis] if -len(dims) <= axis < len(dims) else None
 
     def constant(self, place: int) -> list[Any]:
-        """What another of its inputs holds; nothing where it is none of a few numbers."""
+        """Returns what another of its inputs holds; nothing where it is none of a few numbers."""
         names = self.node.input
         return self.constants.get(names[place], []) if place < len(names) else []
 
@@ -151,7 +151,7 @@ def _count(shape: tuple[int | None, ...] | None) -> int | None:
 
 
 def _followed_through(reader: _Reader, shift: int) -> int | None:
-    """What is added to the input in the node's output so far; None: its values end here."""
+    """Returns what is added to the input in the node's output so far; None: its values end here."""
     node, place = reader.node, reader.place
     if node.op_type in ("Add", "Sub") and len(node.input) == 2:
         other = reader.constant(1 - place)
@@ -177,7 +177,7 @@ def _moved(told: InputRange, shift: int) -> InputRange:
 
 
 def _both(first: InputRange, second: InputRange) -> InputRange:
-    """What both readers take. Fixed values are what only one number or one list is right for."""
+    """Returns what both readers take. Fixed values are inputs for which one number or one list alone is right."""
     if first.values or second.values:
         return first if first.values else second
     low, high = max(first.low or 0, second.low or 0), min(first.high or 0, second.high or 0)

@@ -303,7 +303,7 @@ def input_names(path: Path) -> list[str]:
 
 
 def _inside(file: IO[bytes], end: int, field: int) -> Iterator[tuple[int, int]]:
-    """What `_spans` tells of the messages in the fields of one number."""
+    """Yields what `_spans` tells of the messages in the fields of one number."""
     for number, stop in _spans(file, end):
         if number == field:
             yield from _spans(file, stop)

@@ -204,7 +204,7 @@ def _readers(graph: GraphProto) -> dict[str, set[int]]:
 def _bytes(
     group: _Group, readers: Mapping[str, set[int]], tensors: Mapping[str, _Tensor]
 ) -> float | None:
-    """What the layer reads from outside itself and what others read of it, each once."""
+    """Returns what the layer reads from outside itself and what others read of it, each once."""
     inner = {name for node in group.nodes for name in node.output}
     members = {id(node) for node in group.nodes}
     read = {name for node in group.nodes for name in node.input if name and name not in inner}

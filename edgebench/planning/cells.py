@@ -78,13 +78,13 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def memory_budget_bytes(self) -> int | None:
-        """What the measuring process may hold; None: as much as there is."""
+        """Returns what the measuring process may hold; None: as much as there is."""
         value = self.variant.get(MEMORY_BUDGET)
         return None if value is None else budget_bytes(value)
 
     @property
     def options(self) -> Variant:
-        """What of the variant goes to the backend."""
+        """Returns what of the variant goes to the backend."""
         return _options_of(self.variant)
 
 

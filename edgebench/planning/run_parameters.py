@@ -56,7 +56,7 @@ class RunOption:
     form: Form = TEXT
 
     def words(self, kept: Any) -> list[str]:
-        """What to type for a kept value; nothing for the default. Raises NotKept."""
+        """Returns what to type for a kept value; nothing for the default. Raises NotKept."""
         if not isinstance(kept, self.form.types):
             raise NotKept(f"{self.flag}: {kept!r}")
         if kept == self.form.read(self.default) or (not kept and not self.default):

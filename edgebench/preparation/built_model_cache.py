@@ -24,7 +24,7 @@ _PARTIAL = ".partial-"
 
 
 class Made(msgspec.Struct, frozen=True, kw_only=True):
-    """What a builder reports about its files."""
+    """Holds what a builder reports about its files."""
 
     facts: dict[str, Any]
     #: Files elsewhere that the entry stands for: absolute path -> sha256.

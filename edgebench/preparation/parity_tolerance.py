@@ -1,4 +1,4 @@
-"""What parity with a reference can tell of a model: how far rounding moves its answers, and whether it
+"""Holds what parity with a reference can tell of a model: how far rounding moves its answers, and whether it
 gives the same answers at all.
 
 The reference is the file on ONNX Runtime's CPU provider, one thread, graph optimisations off.

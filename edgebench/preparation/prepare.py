@@ -456,7 +456,7 @@ class _Reference:
 
 
 def _asked(job: PrepareJob, single: _Model) -> dict[str, Any]:
-    """What a model is asked: one file is asked other things at other sizes, where it runs as it came."""
+    """Returns what a model is asked: one file is asked other things at other sizes, where it runs as it came."""
     return {
         "model": single.sha256,
         "inputs": msgspec.to_builtins(single.inputs),
@@ -528,7 +528,7 @@ def _items(job: PrepareJob, store: Cache, single: _Model) -> str:
 
 
 def _rounding(job: PrepareJob, store: Cache, single: _Model, reference: _Reference) -> float | None:
-    """What rounding in fp32 moves the outputs by: what moves them by far more is another precision. None of
+    """Returns by how much rounding in fp32 moves the outputs; a far larger shift means another precision. None of
     a file that computes in less by itself, or that has no answers to hold others against."""
     from edgebench.files.model_outputs import load_outputs
     from edgebench.preparation.fp32_rounding import fp32_rounding
@@ -690,7 +690,7 @@ def _task(job: PrepareJob, single: _Model) -> Task:
 
 
 def _task_identity(job: PrepareJob) -> dict[str, Any]:
-    """What decides the task's inputs: its code, options, data, seed and the asset it may read."""
+    """Returns what decides the task's inputs: its code, options, data, seed and the asset it may read."""
     from edgebench.tasks import task_file
 
     return {

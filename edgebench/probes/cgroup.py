@@ -1,4 +1,4 @@
-"""What the control group of this process may use, in the layouts of cgroup v2 and v1.
+"""Holds what the control group of this process may use, in the layouts of cgroup v2 and v1.
 
 Every level up to the root may set a limit, and the tightest one holds; a container sees its own
 group as the root.

@@ -24,7 +24,7 @@ _NO_BRAND = re.compile(r"\((?:r|tm|c)\)|@.*|\b(?:cpu|processor|with .*|[0-9]+-co
 
 
 class _Facts:
-    """What was found, and why the rest was not."""
+    """Holds what was found, and why the rest was not."""
 
     def __init__(self) -> None:
         self.known: dict[str, Any] = {}

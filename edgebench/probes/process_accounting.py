@@ -1,4 +1,4 @@
-"""What the kernel counts of this process and of those it started. Runs inside the worker, around the window.
+"""Holds what the kernel counts of this process and of those it started. Runs inside the worker, around the window.
 
 Nothing here is asked of Python or of a backend: a runtime that works in threads or processes it does not
 tell of, or on a clock of its own, cannot change what the kernel has counted.
@@ -138,7 +138,7 @@ def _proportional_bytes(root: Path, pid: int) -> int:
 
 
 def _since(now: _Thread, before: _Thread | None) -> _Thread:
-    """What a thread spent; one that is new spent all of it meanwhile."""
+    """Returns what a thread spent; one that is new spent all of it meanwhile."""
     if before is None:
         return now
     return _Thread(now.cpu_ns - before.cpu_ns, now.waited_ns - before.waited_ns)

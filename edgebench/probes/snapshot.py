@@ -173,7 +173,7 @@ def pi_flag_files(root: Path) -> list[Path]:
 
 
 def pi_bits(text: str) -> int | None:
-    """Those flags: hexadecimal, with or without "0x", as in /sys or as vcgencmd prints them."""
+    """Returns those flags: hexadecimal, with or without "0x", as in /sys or as vcgencmd prints them."""
     try:
         return int(text.removeprefix("throttled="), 16)
     except ValueError:

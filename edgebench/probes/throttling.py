@@ -61,7 +61,7 @@ _live = lru_cache(maxsize=1)(lambda: find(Machine.at(LIVE)))
 
 
 class Gauges:
-    """What the gauges showed from `look` to `checks`, the worst of it kept."""
+    """Holds what the gauges showed from `look` to `checks`, the worst of it kept."""
 
     def __init__(self, gauges: Sequence[Gauge] | None = None) -> None:
         """Of the live machine, unless `gauges` are given."""

@@ -54,7 +54,7 @@ Hear = Callable[[bytes], "Step | Reason | None"]
 
 @dataclass(frozen=True)
 class Limits:
-    """What a child may take."""
+    """Holds what a child may take."""
 
     time_out_s: float  # of silence, before it counts as a hang
     time_s: float = math.inf  # altogether
@@ -287,7 +287,7 @@ def ask(
     step: Callable[[bytes], Step | None] = lambda line: None,
     on_tick: Callable[[], None] | None = None,
 ) -> bytes | Failed:
-    """What a command answers to `job`, in one line on its standard output; its death, silence or greed is
+    """Returns what a command answers to `job`, in one line on its standard output; its death, silence or greed is
     a reason. `step`: the phase that a line announces; the first line that announces none is the answer."""
     answers = []
 

@@ -41,7 +41,7 @@ def check() -> None:
 
 
 def ended_by(error: KeyboardInterrupt) -> str:
-    """What ended a run, in words."""
+    """Returns what ended a run, in words."""
     return str(error) or "interrupted"
 
 

@@ -1,4 +1,4 @@
-"""What runtimes report home: it is off in every process of edgebench, and read back where it counts.
+"""Holds what runtimes report home: it is off in every process of edgebench, and read back where it counts.
 
 Official builds of ONNX Runtime (from 1.29) and ONNX Runtime GenAI start a thread that sends events, with a
 database and a device's identifier in the user's cache folder; `import openvino` sends one where the package
@@ -23,7 +23,7 @@ _OPENVINO_MODULE = "openvino_telemetry"
 
 
 def ort_environment(wanted: bool) -> dict[str, str]:
-    """What ONNX Runtime and ONNX Runtime GenAI read when they are imported; `edgebench` itself switches it
+    """Returns what ONNX Runtime and ONNX Runtime GenAI read when they are imported; `edgebench` itself switches it
     off for every process of ours."""
     return {ORT_SWITCH: "0" if wanted else "1"}
 

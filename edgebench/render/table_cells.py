@@ -21,7 +21,7 @@ class NumberColumn:
 
 
 def number_columns(rows: Sequence[Row]) -> list[NumberColumn]:
-    """Those of rows of one scenario; the energy has one only where some row has a value."""
+    """Returns those of rows of one scenario; the energy has one only where some row has a value."""
     scenario = rows[0].scenario
     columns = [*_SPEED.get(scenario, _SPEED["single_stream"]), _MEMORY, _QUALITY]
     if any(row.energy.j_per_inference is not None for row in rows):

@@ -38,7 +38,7 @@ def _lines(table: Table) -> Iterator[str]:
 
 
 def _block(table: Table, front: Front, pick: Pick, members: Sequence[int]) -> Iterator[str]:
-    """What to deploy, then the rows, then what else there is to say."""
+    """Yields what to deploy, then the rows, then what else there is to say."""
     rows = [table.rows[index] for index in members]
     names = labels(rows)
     numbers = number_columns(rows)

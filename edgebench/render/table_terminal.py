@@ -52,7 +52,7 @@ def _lines(table: Table, width: int, verbose: bool) -> Iterator[Line]:
 def _block(
     table: Table, front: Front, pick: Pick, members: Sequence[int], width: int, verbose: bool
 ) -> Iterator[Line]:
-    """What to deploy and how sure that is; then the rows."""
+    """Yields what to deploy and how sure that is; then the rows."""
     rows = [table.rows[index] for index in members]
     names = [plain(name) for name in labels(rows)]
     yield from wrapped(_title(front, rows, verbose), width, TITLE)
@@ -105,7 +105,7 @@ def _line(row: Row, name: str, numbers: Sequence[NumberColumn], verbose: bool) -
 
 
 def _unable(backend: str, rows: Mapping[str, Row]) -> str:
-    """What a backend cannot do, in a line: which variant or how many, and why, or what would mend it."""
+    """Returns what a backend cannot do, in a line: which variant or how many, and why, or what would mend it."""
     what = next(iter(rows)) if len(rows) == 1 else f"{backend}: {len(rows)} variants"
     reasons = [reason for row in rows.values() for reason in row.reasons[:1]]
     codes = ", ".join(dict.fromkeys(reason.code for reason in reasons))
@@ -123,7 +123,7 @@ def _details(
     names: Sequence[str],
     width: int,
 ) -> Iterator[Line]:
-    """What the block leaves to those who ask."""
+    """Yields what the block leaves to those who ask."""
     for news in (*bad_news, table_wording.not_reached(rows, names)):
         yield from wrapped(plain(news), width, WARN, first="")
     if chosen is not None:

@@ -27,7 +27,7 @@ _SHOWN = 3
 
 
 def around(row: Row) -> str:
-    """What the application adds to the inference, and what the first answer costs; "" if unknown.
+    """Returns what the application adds to the inference, and what the first answer costs; "" if unknown.
 
     The parts are medians of their own and need not add up to the median of the whole.
     """
@@ -123,7 +123,7 @@ def _own_demands(rows: Sequence[Row]) -> list[str]:
 
 
 def remarks(row: Row) -> list[str]:
-    """What to know of a row besides its numbers, a line each."""
+    """Returns what to know of a row besides its numbers, a line each."""
     lines = [_reason(reason) for reason in row.reasons] if row.ranked else []
     if row.ranked and row.baseline is not None and is_surely_slower(row):
         slower = format_times(1 / row.baseline.speedup)

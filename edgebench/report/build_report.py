@@ -147,7 +147,7 @@ def _left_out(table: Table, details: dict[int, Detail]) -> str:
 
 
 def _said(row: Row, run: Run) -> dict[str, Any]:
-    """What a row says of itself."""
+    """Returns what a row says of itself."""
     command, note = reproduce_command.command(row, run)
     return {
         "id": plain(row.id),

@@ -88,7 +88,7 @@ def _data(report: Report) -> str:
 
 
 def _words(report: Report, group: Group) -> dict[str, Any]:
-    """What stands above the chart and the rows of a group."""
+    """Returns what stands above the chart and the rows of a group."""
     return {
         "demands": demanded(group),
         "floors": charts.floors(group.demands, group.quality_metric),
@@ -281,7 +281,7 @@ def _environment(report: Report) -> str:
 
 
 def _differences(report: Report) -> str:
-    """What differs, by topic; settings and packages, of which there are many, folded."""
+    """Returns what differs, by topic; settings and packages, of which there are many, folded."""
     if not report.differences:
         return '<p class="soft">Nothing that was recorded differs between the runs.</p>'
     topics: dict[str, list[Difference]] = {}

@@ -20,7 +20,7 @@ Front = Literal["yes", "no", "undecided", "struck"]
 
 
 class Decision(Part, frozen=True, kw_only=True):
-    """What to deploy of one group on one device."""
+    """Holds what to deploy of one group on one device."""
 
     device: str
     verdict: Literal["clear", "open", "nothing"]
@@ -85,7 +85,7 @@ class Because(Part, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Numbers(Part, frozen=True, kw_only=True, omit_defaults=True):
-    """What charts draw and tables sort by. Intervals are of 95 % over processes."""
+    """Holds what charts draw and tables sort by. Intervals are of 95 % over processes."""
 
     latency_ms: float | None = (
         None  # p50; of rows of another tool the statistic they are compared by

@@ -110,7 +110,7 @@ def _numeric(text: str) -> bool:
 
 
 def _how(row: Row) -> Iterator[str]:
-    """What the row tells; the replicates are those that were made, since a default may add some."""
+    """Yields what the row tells; the replicates are those that were made, since a default may add some."""
     for axis, value in sorted(row.variant.items()):
         yield from ("--set", f"{axis}={_value(value)}")
     yield from ("--scenario", row.scenario)

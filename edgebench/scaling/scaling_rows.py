@@ -48,7 +48,7 @@ class ScalingPoint(Part, frozen=True, kw_only=True):
 
 
 class CostPoint(Part, frozen=True, kw_only=True):
-    """What was measured at a length, and what the fit says of it."""
+    """Holds what was measured at a length, and what the fit says of it."""
 
     tokens: float
     measured_ms: float
@@ -56,7 +56,7 @@ class CostPoint(Part, frozen=True, kw_only=True):
 
 
 class CostFit(Part, frozen=True, kw_only=True):
-    """What a prompt or a step costs; without points `words` say why it is unknown."""
+    """Holds what a prompt or a step costs; without points `words` say why it is unknown."""
 
     name: str
     x_title: str
@@ -82,7 +82,7 @@ class ScalingPick(Part, frozen=True, kw_only=True):
 
 
 class ScalingGroup(Part, frozen=True, kw_only=True):
-    """What more tokens and votes bring on one device."""
+    """Holds what more tokens and votes bring on one device."""
 
     name: str
     device: str

@@ -1,4 +1,4 @@
-"""What a decoder is asked: small tasks with one right answer, and passages to sum up.
+"""Holds what a decoder is asked: small tasks with one right answer, and passages to sum up.
 
 The tasks are made from a fixed seed, so that their answers are right by construction.
 """

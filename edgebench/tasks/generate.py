@@ -137,13 +137,13 @@ class Generate(GenerationTask):
 
     @cached_property
     def _shared_head(self) -> list[int]:
-        """What the template puts before a message."""
+        """Returns what the template puts before a message."""
         one, two = self._two_letters
         return one[: _alike(one, two)]
 
     @cached_property
     def _tail(self) -> list[int]:
-        """What the template puts behind a message."""
+        """Returns what the template puts behind a message."""
         one, two = self._two_letters
         return one[len(one) - _alike(one[::-1], two[::-1]) :]
 

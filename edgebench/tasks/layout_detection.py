@@ -46,7 +46,7 @@ class Region:
 
 @dataclass(frozen=True)
 class Page:
-    """What stands on a page, before it is drawn."""
+    """Holds what stands on a page, before it is drawn."""
 
     lines: tuple[Line, ...]
     regions: tuple[Region, ...]

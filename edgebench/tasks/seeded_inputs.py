@@ -94,7 +94,7 @@ TASK = SeededInputs
 
 
 def _ranges(option: Any, inputs: Sequence[TensorInfo]) -> dict[str, InputRange]:
-    """What the option says, by input. Raises UsageError for what cannot be."""
+    """Returns what the option says, by input. Raises UsageError for what cannot be."""
     infos = {info.name: info for info in inputs}
     asked = {}
     for name, limits in dict(option).items():
@@ -151,7 +151,7 @@ def _check_type(info: TensorInfo, asked: InputRange) -> None:
 def _source(
     info: TensorInfo, asked: dict[str, InputRange], context: TaskContext
 ) -> InputRange | None:
-    """What an input is drawn from; None: floats as they come."""
+    """Returns what an input is drawn from; None: floats as they come."""
     if info.name in asked:
         return asked[info.name]
     if _dtype(info.dtype).kind not in "iub":

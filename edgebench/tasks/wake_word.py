@@ -68,7 +68,7 @@ class WakeWord(Task):
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """What the model's makers say beside it: cut-off and length of the sliding window."""
+        """Returns what the model's makers say beside it: cut-off and length of the sliding window."""
         described = json.loads(self.context.data["settings"].read_text("utf-8"))
         micro: dict[str, Any] = described["micro"]
         return micro

@@ -5,7 +5,54 @@ from __future__ import annotations
 from enum import IntEnum
 
 from edgebench.testing import fake_tensorrt as base
-from edgebench.testing.fake_tensorrt10 import *
+from edgebench.testing.fake_tensorrt import (
+    DataType,
+    DeviceType,
+    Dims,
+    EngineInspector,
+    IBuilderConfig,
+    ICudaEngine,
+    IExecutionContext,
+    IHostMemory,
+    ILogger,
+    INetworkDefinition,
+    IOptimizationProfile,
+    IProfiler,
+    ITimingCache,
+    LayerInformationFormat,
+    MemoryPoolType,
+    OnnxParser,
+    ProfilingVerbosity,
+    Runtime,
+    TensorIOMode,
+    nptype,
+)
+
+__all__ = [
+    "Builder",
+    "BuilderFlag",
+    "DataType",
+    "DeviceType",
+    "Dims",
+    "EngineInspector",
+    "IBuilderConfig",
+    "ICudaEngine",
+    "IExecutionContext",
+    "IHostMemory",
+    "ILogger",
+    "INetworkDefinition",
+    "IOptimizationProfile",
+    "IProfiler",
+    "ITimingCache",
+    "LayerInformationFormat",
+    "MemoryPoolType",
+    "NetworkDefinitionCreationFlag",
+    "OnnxParser",
+    "ProfilingVerbosity",
+    "Runtime",
+    "TensorIOMode",
+    "nptype",
+]
 
 
 class BuilderFlag(IntEnum):

@@ -599,7 +599,7 @@ def _tells(facts: Effective, option: str) -> bool:
 
 
 def reported(facts: Effective, option: str) -> Scalar | None:
-    """What effective facts say of an option; None where it is not known."""
+    """Returns what effective facts say of an option; None where it is not known."""
     if option == "telemetry":
         return None if facts.telemetry is None else facts.telemetry == "on"
     return facts.threads if option == "threads" else facts.options.get(option)
@@ -617,7 +617,7 @@ def _assert_tells_the_fix(kind: str, reason: str, fix: str) -> None:
 
 
 def _isolated(mode: str, name: str, folder: Path) -> dict[str, Any]:
-    """What `edgebench.testing.isolated` prints, from a fresh interpreter with this one's path."""
+    """Returns what `edgebench.testing.isolated` prints, from a fresh interpreter with this one's path."""
     command = module_command("edgebench.testing.isolated", mode, registry.absolute(name))
     done = subprocess.run(
         command,

@@ -54,7 +54,7 @@ MAX_ROUNDINGS = 30
 
 
 class Claim(NamedTuple):
-    """What a row of a run, or a side of an A/B, claims about its processes."""
+    """Holds what a row of a run, or a side of an A/B, claims about its processes."""
 
     query_ns: float | None  # what a query takes, typically
     variant: Mapping[str, Scalar]
@@ -80,13 +80,13 @@ def impossible(row: Row, record: Record) -> list[Reason]:
 
 
 def stated_falsely(claim: Claim, replicates: Sequence[Replicate]) -> list[Reason]:
-    """What every process would show alike."""
+    """Returns what every process would show alike."""
     reasons = (_too_fast(claim), _reduced(replicates, claim))
     return [reason for reason in reasons if reason is not None]
 
 
 def shown_falsely(claim: Claim, replicates: Sequence[Replicate]) -> list[Reason]:
-    """What times and counts of single processes show."""
+    """Returns what times and counts of single processes show."""
     reasons = (
         of_most(replicates, claim, finding)
         for finding in (_moved, _clocks, _helped, _threads, _elsewhere)
@@ -130,7 +130,7 @@ def within_ceilings(record: Record, calibration: Calibration | None) -> Record:
 
 
 def unlike_asked(variant: Mapping[str, Scalar], effective: Effective | None) -> list[Reason]:
-    """What ran where, or how, nobody had asked for it: its numbers would stand under another's name."""
+    """Returns what ran where, or how, nobody had asked for it: its numbers would stand under another's name."""
     if effective is None:
         return []
     return [
@@ -141,7 +141,7 @@ def unlike_asked(variant: Mapping[str, Scalar], effective: Effective | None) -> 
 
 
 def of_most(replicates: Sequence[Replicate], claim: Claim, finding: Finding) -> Reason | None:
-    """What more than half of the replicates show, or some that are far faster than all others; in the words
+    """Returns what more than half of the replicates show, or some that are far faster than all others; in the words
     of the first."""
     found = [finding(each, claim) for each in replicates]
     reasons = [reason for reason in found if reason is not None]

@@ -309,7 +309,7 @@ def _memory(each: Sequence[rec.Memory], good: Sequence[rec.Replicate]) -> Memory
 def _per_query(
     good: Sequence[rec.Replicate], count: Callable[[rec.Accounts], int | None]
 ) -> float | None:
-    """What the kernel counted in the windows, over their queries; a token of a generation is one."""
+    """Returns what the kernel counted in the windows, over their queries; a token of a generation is one."""
     counted, queries = 0, 0
     for replicate in good:
         number = None if replicate.accounts is None else count(replicate.accounts)
@@ -423,7 +423,7 @@ _BUSY = (
 
 
 def _busy(good: Sequence[rec.Replicate]) -> str:
-    """What at least half of the replicates met: one alone says little of all, and threads of the worker
+    """Returns what at least half of the replicates met: one alone says little of all, and threads of the worker
     itself may wait for each other."""
     checks = [check for replicate in good for check in replicate.state_after]
     troubled = [check for check in checks if check.level in ("warn", "invalid")]

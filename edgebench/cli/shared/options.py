@@ -119,7 +119,7 @@ def sets_option(help_text: str) -> Callable[[F], F]:
 
 
 def model_input_options(models: str) -> Callable[[F], F]:
-    """What is told of a model file that no workload describes. `models`: how the command calls it."""
+    """Returns what is told of a model file that no workload describes. `models`: how the command calls it."""
     return together(
         run_option(
             "shapes",

@@ -32,7 +32,7 @@ class Chip(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class HwmonRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the values of a chip of hwmon mean: which of its labels make the whole of `scope`."""
+    """Holds what the values of a chip of hwmon mean: which of its labels make the whole of `scope`."""
 
     chip: str
     total: str  # a pattern of labels

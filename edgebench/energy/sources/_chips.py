@@ -1,4 +1,4 @@
-"""What the sources that read /sys share: chips by their name, never by their number, and refusals."""
+"""Holds what the sources that read /sys share: chips by their name, never by their number, and refusals."""
 
 from __future__ import annotations
 

@@ -179,7 +179,7 @@ def _is_average(path: Path) -> bool:
 
 
 def _interval_s(path: Path) -> float:
-    """What a mean is taken over, or how often the chip updates; 0 where the driver tells neither."""
+    """Returns what a mean is taken over, or how often the chip updates; 0 where the driver tells neither."""
     told = (path.with_name(f"{path.name}_interval"), path.with_name("update_interval"))
     return max(proc_files.read_int(each) or 0 for each in told) / 1000
 

@@ -109,7 +109,7 @@ class Tolerance:
 
 
 def tolerance(precision: str, parity: Parity, asked: float | None = None) -> Tolerance:
-    """What a cell of this precision may be off the reference. `asked`: the user's own limit."""
+    """Returns what a cell of this precision may be off the reference. `asked`: the user's own limit."""
     if asked is not None:
         return Tolerance(asked, ASKED)
     if precision not in PARITY_LIMIT:
@@ -187,7 +187,7 @@ def _listed(outputs: Outputs) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Standard:
-    """What outputs are held to, and by which limit."""
+    """Holds what outputs are held to, and by which limit."""
 
     precision: str
     reference: str  # npz of outputs; "": there is none
@@ -238,7 +238,7 @@ def output_check(
 
 
 def _most(parity: Parity) -> float:
-    """What no rounding allows an output to be off by."""
+    """Returns what no rounding allows an output to be off by."""
     return MAX_ROUNDING if parity.arithmetic else MAX_FP32_ROUNDING
 
 
@@ -260,7 +260,7 @@ def _checked(against: str, deviation: Deviation, basis: str) -> OutputCheck:
 
 
 def mismatch(check: OutputCheck) -> Reason:
-    """What a check that did not pass found."""
+    """Returns what a check that did not pass found."""
     far = f"by {check.relative_error:.2g} (limit {check.limit:.2g}, {check.basis})"
     if check.against == "itself":
         return Reason(

@@ -46,7 +46,7 @@ class QualityTime:
         most_s: float | None,
         clock: Callable[[], float] = time.monotonic,
     ) -> QualityTime:
-        """What a replicate that began then leaves of its share of the budget; where that is less than what was
+        """Returns what a replicate that began then leaves of its share of the budget; where that is less than what was
         done so far took, as much as that: times without a quality are worth little."""
         if time_s is None or most_s is None:
             return UNLIMITED

@@ -62,7 +62,7 @@ class Runtime(NamedTuple):
 
 
 def allocations_limit(job: Job) -> int | None:
-    """What the process may allocate: the limit, and a budget that no control group holds it to."""
+    """Returns what the process may allocate: the limit, and a budget that no control group holds it to."""
     by_itself = job.memory_budget_by == BY_ALLOCATIONS
     limits = (job.memory_limit_bytes, job.memory_budget_bytes if by_itself else None)
     return min((limit for limit in limits if limit is not None), default=None)
@@ -131,7 +131,7 @@ class Opened:
 
 
 def first_inference(session: Session, prepared: Any, task: Callable[[], Task]) -> int:
-    """What it takes. Where it fails on inputs that were made up, the error says from what."""
+    """Returns what it takes. Where it fails on inputs that were made up, the error says from what."""
     try:
         _, first_ns = timed(lambda: session.run(prepared))
     except (MemoryError, EdgebenchError):
@@ -195,7 +195,7 @@ def with_window(replicate: Replicate, counted: Counted) -> Replicate:
 
 
 class Looks(NamedTuple):
-    """What a session showed of itself after its times were taken."""
+    """Holds what a session showed of itself after its times were taken."""
 
     completion: Completion
     unseen: Unseen
@@ -267,7 +267,7 @@ def output_check(job: Job, session: Session, items: Sequence[Feeds]) -> OutputCh
 
 
 def effective(link: Announces, session: Session | GenerationSession) -> Effective:
-    """What really ran."""
+    """Returns what really ran."""
     link.phase("reading of effective facts")
     return session.effective()
 
@@ -275,7 +275,7 @@ def effective(link: Announces, session: Session | GenerationSession) -> Effectiv
 def quality(
     job: Job, session: Session, task: Task, lanes: int = 1, time: QualityTime | None = None
 ) -> Quality:
-    """What the model is worth; over as many items as fit into `time`."""
+    """Returns the model's quality, over as many items as fit into `time`."""
     from edgebench.measure.replicate import quality_checks
     from edgebench.measure.replicate.quality_pass import UNLIMITED
 

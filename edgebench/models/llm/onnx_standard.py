@@ -95,7 +95,7 @@ class _Graph:
         return self._writer.node("Shape", [value], start=axis, end=axis + 1)
 
     def _seen(self) -> str:
-        """What is added to scores: 0 where a token is seen, (batch, 1, 1, tokens, total)."""
+        """Returns what is added to scores: 0 where a token is seen, (batch, 1, 1, tokens, total)."""
         writer = self._writer
         total, tokens = self._size("attention_mask", 1), self._size("input_ids", 1)
         zero = writer.constant("zero", np.array(0, np.int64))

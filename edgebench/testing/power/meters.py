@@ -48,11 +48,11 @@ class SimulatedMeter(ABC):
 
     @abstractmethod
     def registers(self, published: Floats) -> Integers:
-        """What the registers hold for watts (or joules since some moment): one row a value."""
+        """Returns what the registers hold for watts (or joules since some moment): one row a value."""
 
     @abstractmethod
     def values(self, registers: Integers) -> Floats:
-        """What a correct source makes of them: watts, or joules since the first row."""
+        """Returns what a correct source makes of them: watts, or joules since the first row."""
 
     @abstractmethod
     def show(self, registers: list[int]) -> None:
@@ -213,7 +213,7 @@ class RaplPackage(FileMeter):
 
 
 class MillijouleCounter(SimulatedMeter):
-    """What counters read through a library have in common."""
+    """Holds what counters read through a library have in common."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
