@@ -87,7 +87,7 @@ def open_decoder(
 
 
 def _check_graph(metadata: Mapping[str, str], options: Mapping[str, Scalar]) -> None:
-    """What `convert` makes of a GGUF file is as it was asked for; a user's own graph is as it is."""
+    """Refuses options that a user's own graph does not have; a graph that `convert` made has what was asked for."""
     defaults: dict[str, Scalar] = {}
     if metadata.get("form") in _GRAPHS:
         level = int(metadata.get("accuracy_level") or 0)
@@ -311,7 +311,7 @@ class GrowingSession(_OrtDecoder):
         self._past = {}
 
     def kv_cache_bytes(self) -> int:
-        """Of the cache as it is now: it grows with every token."""
+        """Returns the size of the cache now; it grows with every token."""
         size = self._cache_type.itemsize
         return sum(int(np.prod(value.shape())) * size for value in self._past.values())
 

@@ -192,7 +192,7 @@ class LlamaCppSession(GenerationSession):
         self._used = 0
 
     def kv_cache_bytes(self) -> int:
-        """Of the positions that the context says it has room for: keys and values of every layer."""
+        """Returns the size of keys and values of every layer, for the positions that the context has room for."""
         lib = self._lib
         heads = lib.llama_model_n_head_kv(self._model)
         values = lib.llama_model_n_layer(self._model) * heads * self._key_and_value() * self._room

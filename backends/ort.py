@@ -329,7 +329,7 @@ def _facts(
 
 
 def _telemetry(wanted: bool) -> Telemetry:
-    """As it is in this process. Raises UnsupportedError where it was asked for and is not on."""
+    """Returns the state in this process. Raises UnsupportedError if telemetry was asked for and is not on."""
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
     state_told = ort_telemetry(Path(state.__file__))

@@ -216,7 +216,7 @@ class Effective(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeviceTimes(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the time of a run goes on a device with memory of its own, by the device's own clock.
+    """Splits the time of a run on a device with its own memory, by the device's own clock.
 
     Lists have one entry per run; the three parts follow each other. Measured apart from the window,
     so that nothing of it is in a latency.
@@ -258,7 +258,7 @@ class Session(ABC):
         """Facts read back from the runtime. Called after memory was read: it may be expensive."""
 
     def device(self) -> str:
-        """Where it computes, as `effective` says it; at no cost, since it is asked before anything is timed."""
+        """Returns the device that computes, as in `effective`; must be cheap, since it is asked before anything is timed."""
         return "cpu"
 
     def reset(self) -> None:  # noqa: B027 - most models keep nothing between calls

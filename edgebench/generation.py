@@ -120,7 +120,7 @@ class GenerationSession(ABC):
         return None
 
     def device_memory(self) -> tuple[int | None, str]:
-        """As `Session.device_memory`: bytes in a device's own memory and their source."""
+        """Returns what `Session.device_memory` does: bytes in a device's own memory and their source."""
         return None, ""
 
     def close(self) -> None:  # noqa: B027 - most runtimes need nothing

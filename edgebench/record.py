@@ -409,7 +409,7 @@ class Replicate(Part, frozen=True, kw_only=True):
 
 
 class Imported(Part, frozen=True, kw_only=True):
-    """Where a row that another tool measured comes from, and what that tool says of it.
+    """Holds the origin of a row that another tool measured, and what that tool reports.
 
     A reported number has no samples here, and hence no interval; samples that the source gives
     stand in `replicates` as measured ones do.

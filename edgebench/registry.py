@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Source:
-    """Where a backend of a name comes from: a module, or `module:attribute` of an entry point."""
+    """Holds where a named backend comes from: a module, or `module:attribute` of an entry point."""
 
     name: str
     target: str

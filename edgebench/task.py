@@ -195,7 +195,7 @@ class GenerationTask(ABC):
     @property
     @abstractmethod
     def temperature(self) -> float:
-        """Of seeded sampling; 0 is greedy."""
+        """Returns the temperature of seeded sampling; 0 is greedy."""
 
     @abstractmethod
     def conversation(self, index: int) -> Conversation:

@@ -172,7 +172,7 @@ class MlxDecoder:
         return self.logits(self._norm(x, "output_norm")[:, -1]), filled
 
     def logits(self, x: mx.array) -> mx.array:
-        """Of the last norm's output."""
+        """Returns the logits of the last norm's output."""
         return self._head.times(x)
 
     def _embedded(self, tokens: mx.array) -> mx.array:

@@ -1,4 +1,4 @@
-"""Where MLX computes, on how many threads, and whether it can compile there."""
+"""Tells where MLX computes, on how many threads, and whether it can compile there."""
 
 from __future__ import annotations
 

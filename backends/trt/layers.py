@@ -46,7 +46,7 @@ class Layers:
 
     @property
     def precision(self) -> str | None:
-        """Of the compute-heavy layers, else of all arithmetic; "mixed" where they differ."""
+        """Returns the precision of the compute-heavy layers, else of all arithmetic; "mixed" if they differ."""
         kinds = self.compute or self.other
         if not self.detailed or not kinds or "unknown" in kinds:
             return None

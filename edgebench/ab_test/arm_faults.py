@@ -85,7 +85,7 @@ def _claim(
 
 
 def _device_untold(pairs: Sequence[Pair], side: Side) -> Iterator[Reason]:
-    """Of the gate alone, which judges CPU time where no device was told."""
+    """Yields a fault of the gate alone, which judges CPU time where no device was told."""
     for pair in pairs:
         told = pair.arm(side).effective
         if told is not None and not pair.device and not computes_itself(told.device):

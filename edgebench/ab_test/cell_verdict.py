@@ -254,7 +254,7 @@ def _energy(case: CellCase, pairs: Sequence[Pair], rules: Rules) -> RuleResult:
 
 
 def _joules(pairs: Sequence[Pair], side: Side) -> list[float]:
-    """Of an inference, of the pairs in which the meter told it for both arms; no joules at all tell nothing."""
+    """Returns joules per inference of the pairs whose meter reported both arms; zero joules count as unknown."""
     return [_of_arm(pair, side) for pair in pairs if min(_of_arm(pair, s) for s in SIDES) > 0]
 
 
@@ -315,7 +315,7 @@ def _quality(case: CellCase, before: Quality, after: Quality) -> RuleResult:
 
 
 def _failed_quality(case: CellCase, pairs: Sequence[Pair], seconds: float) -> list[GateRow]:
-    """Of a cell whose times are not comparable: still the quality, where that fails."""
+    """Returns the failed quality of a cell, even if its times are not comparable."""
     if case.canary:
         return []
     return [row for row in _quality_rows(case, pairs, seconds) if row.verdict == "regress"]

@@ -359,7 +359,7 @@ class _Arm:
         return STOPPED if self._witness.stopped else None
 
     def clock(self) -> _Clock:
-        """By how much its clock fell behind since its blocks began."""
+        """Reports by how much its clock fell behind since its blocks began."""
         problem = self._witness.slow_clock()
         return _Clock(self._witness.lag_ns, [] if problem is None else [problem])
 

@@ -161,7 +161,7 @@ def _direct(
 def _screened(
     changes: Sequence[float], tolerance: Tolerance, rules: Rules
 ) -> tuple[Verdict, int, int]:
-    """As `_direct`, where the first sign of a change sends the test to confirmation."""
+    """Walks as `_direct` does, but the first sign of a change sends the test to confirmation."""
     verdict: Verdict = "inconclusive"
     done = 0
     for look in rules.looks:

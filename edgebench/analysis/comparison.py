@@ -228,7 +228,7 @@ def _is_struck(frame: Frame, rows: Indices) -> NDArray[np.bool_]:
 def differ(
     one: Frame, two: Frame, first: Indices, other: Indices, column: str
 ) -> NDArray[np.bool_]:
-    """Where both tell, and not the same."""
+    """Returns where both sides are known and differ."""
     mine, theirs = one.codes(column), two.codes(column)
     known = {name: code for code, name in enumerate(mine.names)}
     there = np.array([known.get(name, -1) for name in theirs.names], dtype=np.intp)
@@ -241,7 +241,7 @@ def differ(
 def _ratios(
     one: Frame, two: Frame, first: Indices, other: Indices, metric: Metric, confidence: float
 ) -> Ratios:
-    """By the one definition of a ratio (`uncertainty.ratio`)."""
+    """Computes ratios by the one definition of a ratio (`uncertainty.ratio`)."""
     base, other_side = uncertain(one, metric).take(first), uncertain(two, metric).take(other)
     barred = np.zeros(len(first), dtype=bool)
     if metric.of_energy:

@@ -65,7 +65,7 @@ class SignedObjective:
 
 @dataclass(frozen=True)
 class FrontProbability:
-    """Of each row: its share of draws on the front, whether one particular row dominates it for
+    """Holds for each row its share of draws on the front, whether one particular row dominates it for
     sure, and whether it is on the front of the values themselves."""
 
     share: Numbers

@@ -171,7 +171,7 @@ def _signed(objective: Objective, column: Uncertain, groups: Codes) -> SignedObj
 
 
 def _shared(column: Uncertain, groups: Indices) -> Uncertain:
-    """Without what all rows of every group have in common, where each group is a single block."""
+    """Leaves out what all rows of every group have in common, if each group is a single block."""
     blocks = column.blocks
     if blocks is None:
         return column

@@ -144,7 +144,7 @@ def report(result: Frontier) -> FrontierReport:
 
 
 def members_of(competition: Competition) -> list[Indices]:
-    """Of each group, the places of its rows in the competition."""
+    """Returns for each group the places of its rows in the competition."""
     order = np.argsort(competition.groups.codes, kind="stable")
     ends = np.cumsum(np.bincount(competition.groups.codes))
     return np.split(order, ends[:-1])

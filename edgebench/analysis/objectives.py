@@ -28,7 +28,7 @@ class Objective:
 
     @property
     def text(self) -> str:
-        """As on the command line."""
+        """Returns the objective as typed on the command line."""
         directions = {None: "best", "lower": "min", "higher": "max"}
         return f"{self.metric.name}:{directions[self.better]}"
 
@@ -188,7 +188,7 @@ class _Candidate:
 
 
 def _differing(groups: Codes, some: NDArray[np.bool_], values: Numbers) -> NDArray[np.bool_]:
-    """Of each group, whether some of its rows differ."""
+    """Tells for each group whether some of its rows differ."""
     least = np.full(len(groups.names), np.inf)
     most = np.full(len(groups.names), -np.inf)
     np.minimum.at(least, groups.codes[some], values[some])
@@ -209,7 +209,7 @@ def default_speeds(
 
 
 def _speeds(frame: Frame, groups: Codes, scenario: int) -> Indices:
-    """Of each group, the number of its metric in `SPEEDS`."""
+    """Returns for each group the number of its metric in `SPEEDS`."""
     ranked = frame.numbers("ranked") == 1
     count = len(groups.names)
     tool = frame.codes("imported.tool")

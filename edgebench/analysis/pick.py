@@ -248,7 +248,7 @@ def _ordered(competition: _Competition, sign: float, competing: Indices) -> Indi
 
 
 def _against(of: Uncertain, sign: float, meet: Indices) -> Ratio:
-    """Of each row, its cost over that of the first one."""
+    """Returns the cost of each row over the cost of the first one."""
     first = of.take(np.repeat(meet[:1], len(meet)))
     return ratio(of.take(meet), first) if sign > 0 else ratio(first, of.take(meet))
 
@@ -290,7 +290,7 @@ def _decide(frame: Frame, tied: Indices, preferences: Sequence[str]) -> _Decisio
 
 
 def _criterion(frame: Frame, rows: Indices, name: str) -> Numbers:
-    """Of the rows, lower being better."""
+    """Returns the criterion's value of each row; lower is better."""
     if name == ties.THREADS:
         asked = frame.numbers("variant_threads")[rows]
         return np.where(np.isnan(asked), frame.numbers("effective.threads")[rows], asked)
@@ -303,7 +303,7 @@ def _criterion(frame: Frame, rows: Indices, name: str) -> Numbers:
 
 
 def _runs(competition: _Competition, competing: Indices) -> int:
-    """Of how many runs of a device the rows are, at most."""
+    """Returns the largest number of runs of one device among the rows."""
     frame = competition.frame
     runs, devices = frame.codes("run"), frame.codes("device")
     pairs = np.unique(devices.codes[competing] * len(runs.names) + runs.codes[competing])
@@ -388,7 +388,7 @@ def _margin(competition: _Competition, sign: float, chosen: int, second: int) ->
 def _probability(
     competition: _Competition, sign: float, meet: Indices, against: Ratio, chosen: int
 ) -> float | None:
-    """That the chosen one of the rows is the best of them, over draws of those that may be."""
+    """Returns the share of draws in which the chosen row is the best."""
     if len(meet) > 1 and np.isnan(competition.of.error[meet[:_DRAWN]]).any():
         return None
     within = ~against.told_apart(_SURELY_WORSE)

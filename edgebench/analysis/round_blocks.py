@@ -105,7 +105,7 @@ class _Design:
         return np.asarray(cells[..., :, None] + self._rounds_of(values, cells)[..., None, :])
 
     def means(self, values: Numbers) -> Numbers:
-        """Of each cell, over all rounds in which any was measured."""
+        """Returns the mean of each cell over all rounds in which any cell was measured."""
         cells = self._cells_of(values)
         rounds = self._rounds_of(values, cells)[..., self.of_round > 0]
         return np.asarray(cells + rounds.mean(axis=-1)[..., None])

@@ -124,7 +124,7 @@ def _run_of(record: Record) -> Run:
 
 
 def _imported_notes(rows: Sequence[Row]) -> list[str]:
-    """That rows are other tools', and what holds for all rows of one."""
+    """Yields notes that rows come from other tools, and what holds for all rows of one tool."""
     by_tool: dict[str, list[Row]] = {}
     for row in rows:
         if row.imported is not None:

@@ -158,7 +158,7 @@ class Blocks:
 
 @dataclass(frozen=True)
 class Ratio:
-    """Of pairs of rows: the logarithm of one value over the other, its standard error (0: exact, NaN:
+    """Holds for pairs of rows the logarithm of one value over the other, its standard error (0: exact, NaN:
     nothing tells) and degrees of freedom. Student's t on logarithms: of rows of one block with the
     block's degrees, else Welch's."""
 
@@ -192,7 +192,7 @@ class Ratio:
 
 
 def ratio(one: Uncertain, two: Uncertain) -> Ratio:
-    """Of each row of `one` over that of `two` in the same place."""
+    """Returns the ratio of each row of `one` to the row of `two` in the same place."""
     count = len(one.value)
     paired = np.zeros(count, dtype=bool)
     top, bottom, errors = one.value, two.value, (one.error, two.error)

@@ -38,7 +38,7 @@ def head(
 
 
 def _versions(run: RunFacts, cells: Sequence[Cell]) -> dict[str, str]:
-    """Of all that measures."""
+    """Returns the versions of everything that measures."""
     backends = [registry.load(spec) for spec in unique(cell.backend_spec for cell in cells)]
     ready = {backend.name: backend.availability() for backend in backends}
     runtimes = {

@@ -244,7 +244,7 @@ class _NoStore:
 
 
 def _keeper(start: Start, head: JournalHead, say: Callable[[str], None]) -> RunStore | _NoStore:
-    """Where results go. Raises StoreError where they cannot, or may not be pooled with those there are."""
+    """Returns the store of results. Raises StoreError if it cannot be written, or if its results must not be pooled."""
     if start.store is not None:
         run_resume.check_same(start.store, head)
         start.store.say = say
@@ -258,7 +258,7 @@ def _keeper(start: Start, head: JournalHead, say: Callable[[str], None]) -> RunS
 
 
 def _with_backends(options: Options, own: Workload, voice: Voice) -> Options:
-    """With what opens the model file, where nobody named a backend."""
+    """Adds the backends that open the model file, if the user named none."""
     chosen = opening(own)
     if chosen != [DEFAULT_BACKEND]:
         voice.say(

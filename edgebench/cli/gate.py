@@ -51,7 +51,7 @@ def command(**params: Any) -> int:
 
 
 def _judged(params: dict[str, Any]) -> GateReport:
-    """By its policy or by stored results. Whether `inconclusive` passes is the policy's, unless given."""
+    """Judges by the policy or by stored results. The policy decides whether `inconclusive` passes, unless an option does."""
     stored = params["candidate"] or params["baseline"] or params["limits"]
     if not stored and params["policy"] is None:
         raise UsageError(

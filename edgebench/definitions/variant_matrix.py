@@ -37,7 +37,7 @@ def value_text(value: Scalar) -> str:
 
 
 def unique(items: Iterable[T]) -> list[T]:
-    """Without later duplicates; variants and scalars alike."""
+    """Returns the items without later duplicates; they may be variants or scalars."""
     by_key: dict[object, T] = {}
     for item in items:
         by_key.setdefault(_key(item), item)

@@ -129,7 +129,7 @@ def _slide(series: Floats, kernel: Floats) -> Floats:
 
 
 def _peak(score: Floats, best: int) -> float:
-    """Where between the grid's steps the maximum lies: the vertex of a parabola."""
+    """Returns the place of the maximum between grid steps: the vertex of a parabola."""
     if not 0 < best < len(score) - 1:
         return 0.0
     left, middle, right = score[best - 1 : best + 2]

@@ -459,7 +459,7 @@ def _check_values(table: _Table, series: _Series, missing: str) -> None:
 
 
 def _mean(values: Floats) -> float:
-    """Of the absolute values that are known; 0 where none is."""
+    """Returns the mean of the known absolute values; 0 if none is known."""
     known = values[np.isfinite(values)]
     return float(np.abs(known).mean()) if len(known) else 0.0
 

@@ -82,7 +82,7 @@ def blind_spots(facts: SourceFacts) -> tuple[str, ...]:
 
 
 class Origin(TypedDict):
-    """Where an energy value comes from: its source and scope."""
+    """Identifies where an energy value comes from: its source and scope."""
 
     kind: str
     scope: str

@@ -190,7 +190,7 @@ def _sampling_w(values: Floats, period_s: float, interval_s: float) -> float:
 
 
 def _variance_of_mean(means: Floats) -> float:
-    """Of all values together, by the differences from one to the next."""
+    """Returns the variance of the mean, from the differences between successive values."""
     count = len(means)
     if count < 3:
         return 0.0

@@ -282,7 +282,7 @@ _ISO = [
 def iso_latency(
     rows: Sequence[Row], axis: str = "precision", at_ns: float | None = None
 ) -> ChosenColumns:
-    """Of each value of the axis the row of best quality that is not slower than the budget; by
+    """Returns for each value of the axis the row of best quality that is not slower than the budget; by
     default the median latency of the fastest row of the group's best quality."""
 
     def budget(group: Sequence[Row]) -> float:
@@ -299,7 +299,7 @@ def iso_latency(
 def iso_quality(
     rows: Sequence[Row], axis: str = "precision", at: float | None = None
 ) -> ChosenColumns:
-    """Of each value of the axis the fastest row that is at least as good as the level; by default
+    """Returns for each value of the axis the fastest row that is at least as good as the level; by default
     the floor (or ceiling) of the workload where it is one for all, else the quality of the group's
     worst row."""
 

@@ -224,7 +224,7 @@ def _compared(before: Row, after: Row, tolerances: Tolerances) -> list[GateRow]:
 
 
 def _amount(before: Row, after: Row, name: str, tolerance: float | None) -> GateRow | None:
-    """Without a tolerance: shown and not judged."""
+    """Compares a metric of both rows; without a tolerance it is shown and not judged."""
     of = metric(name)
     base, head = of.value(before), of.value(after)
     if head is None and base is not None and tolerance is not None:

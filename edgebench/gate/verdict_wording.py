@@ -40,7 +40,7 @@ def value(amount: float | None, row: GateRow) -> str:
 
 
 def quantity_of(amount: float, unit: str) -> str:
-    """As tables say it, but a quality with all digits that its change has."""
+    """Formats a value as tables do, but a quality with all digits that its change has."""
     return f"{amount:.4g}" if unit == "1" else quantity(amount, unit)
 
 

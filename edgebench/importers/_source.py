@@ -333,7 +333,7 @@ def unnamed_note(records: Iterable[Record], told_by: str = "") -> list[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """Where a row stands, and the run that it is of."""
+    """Holds the place of a row in its file, and its run."""
 
     tool: str
     run: str

@@ -197,7 +197,7 @@ class Target:
 
     @property
     def settings(self) -> Mapping[str, str]:
-        """Of the machine, when the first replicate ended that it did not spoil."""
+        """Returns the machine's settings at the end of the first undisturbed replicate."""
         sound = (e for e in self.entries if not reruns.disturbed(e.replicate))
         return next((entry.settings for entry in sound), {})
 

@@ -147,7 +147,7 @@ def external_files(path: Path) -> list[Path]:
 
 @dataclass(frozen=True)
 class _ExternalPlace:
-    """Where the values of a tensor lie."""
+    """Locates the values of a tensor."""
 
     file: Path
     offset: int

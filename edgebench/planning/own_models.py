@@ -143,7 +143,7 @@ def _check_names(model: Asset, shapes: Shapes, inputs: OwnInputs) -> None:
 
 
 def _input_names(path: Path) -> list[str]:
-    """Of a model file; none where they are not known."""
+    """Returns the input names of a model file; none if they are unknown."""
     from edgebench.models import onnx_file, tflite_ranges
 
     if format_of(path) == "tflite":

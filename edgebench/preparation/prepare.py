@@ -629,7 +629,7 @@ def _answered(
 
 
 def _within_time(run: Run, items: list[Feeds]) -> tuple[list[Feeds], list[Outputs]]:
-    """As many items as there is time for, and two at least, with their outputs."""
+    """Returns as many items as there is time for, at least two, with their outputs."""
     outputs: list[Outputs] = []
     end = time.monotonic() + MAX_EVALUATOR_S
     for feeds in items:
@@ -722,7 +722,7 @@ def _made_by() -> dict[str, str]:
 
 @cache
 def _code_sha256() -> str:
-    """Of all sources that make models and inputs: simpler than following imports, and safe."""
+    """Hashes all sources that make models and inputs, which is simpler than following imports, and safe."""
     package = Path(__file__).parents[1]
     patterns = ("models/**/*.py", "preparation/*.py", "tasks/*.py")
     files = sorted(path for pattern in patterns for path in package.glob(pattern))
@@ -759,7 +759,7 @@ def _facts(path: Path, build_s: float | None) -> Made:
 
 
 def _joint_sha256(files: list[Path], hashes: list[str]) -> str:
-    """Of a model in one file, that file's."""
+    """Returns the hash of all files; for a model in one file, the hash of that file."""
     if len(files) == 1:
         return hashes[0]
     listing = "".join(f"{h}  {f.name}\n" for h, f in zip(hashes, files, strict=True))

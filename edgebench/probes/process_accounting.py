@@ -32,7 +32,7 @@ def asleep_ns() -> int:
 
 
 class _Thread(NamedTuple):
-    """Of /proc/PID/task/TID/schedstat."""
+    """Holds the fields of /proc/PID/task/TID/schedstat."""
 
     cpu_ns: int
     waited_ns: int

@@ -78,7 +78,7 @@ def _owns(distribution: _Distribution, module: str) -> bool:
 
 
 def _installed(path: Sequence[str] | None) -> list[_Distribution]:
-    """As an import would find them: of a name that repeats, the first on the path counts."""
+    """Finds distributions as an import would: of a repeated name, the first on the path counts."""
     distributions: dict[str, _Distribution] = {}
     for entry in sys.path if path is None else path:
         for distribution in _in_folder(entry or "."):

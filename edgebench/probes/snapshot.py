@@ -168,7 +168,7 @@ def feeds_a_device(supply: Path) -> bool:
 
 
 def pi_flag_files(root: Path) -> list[Path]:
-    """Where the kernel shows the flags of the Raspberry Pi's firmware."""
+    """Returns the files in which the kernel shows the flags of the Raspberry Pi's firmware."""
     return files.glob(root, _PI_FLAGS)
 
 

@@ -64,7 +64,7 @@ class Gauges:
     """Holds what the gauges showed from `look` to `checks`, the worst of it kept."""
 
     def __init__(self, gauges: Sequence[Gauge] | None = None) -> None:
-        """Of the live machine, unless `gauges` are given."""
+        """Takes the gauges of the live machine, unless `gauges` are given."""
         self._gauges = _live() if gauges is None else tuple(gauges)
         self._raised: dict[str, str] = {}
         self._silent: set[str] = set()

@@ -309,7 +309,7 @@ def ask(
 
 
 def not_started(error: OSError) -> Reason:
-    """That the system has no process, memory or file left for a child."""
+    """Returns the reason that the system has no process, memory or file left for a child."""
     return Reason(
         code="not_started",
         message=f"no process could be started: {error.strerror or error}",
@@ -318,7 +318,7 @@ def not_started(error: OSError) -> Reason:
 
 
 def garbled(line: bytes, phase: str) -> Reason:
-    """That a process wrote what is no message where its results belong."""
+    """Returns the reason that a process wrote something else where its message belongs."""
     text = plain(shortened(line.decode(errors="replace"), QUOTED_BYTES))
     return Reason(
         code="garbled",

@@ -31,7 +31,7 @@ def ort_environment(wanted: bool) -> dict[str, str]:
 def ort_telemetry(
     library: Path, environ: Mapping[str, str] = os.environ, process: Path = Path("/proc/self")
 ) -> Telemetry:
-    """Of an ONNX Runtime that this process has imported from `library`.
+    """Returns the state of telemetry of the ONNX Runtime that this process imported from `library`.
 
     On where its database is open, and where nothing switched it off before the import.
     """
@@ -56,7 +56,7 @@ def keep_openvino_silent() -> None:
 
 
 def openvino_telemetry() -> Telemetry:
-    """Of an OpenVINO that this process has imported."""
+    """Returns the state of telemetry of the OpenVINO that this process imported."""
     if sys.modules.get(_OPENVINO_MODULE) is not None:
         return "on"
     return "none" if installed_version("openvino-telemetry") is None else "off"

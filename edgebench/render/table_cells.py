@@ -104,7 +104,7 @@ def _served_cell(row: Row) -> str:
 
 
 def _mebibytes(row: Row) -> str:
-    """Without the unit, which the head holds: four columns decide whether a label fits."""
+    """Formats without the unit, which the head holds: four columns decide whether a label fits."""
     if row.memory_peak_bytes is None:
         return UNKNOWN
     value = row.memory_peak_bytes / 2**20

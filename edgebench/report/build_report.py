@@ -125,7 +125,7 @@ def _names(table: Table, blocks: Iterable[Sequence[Block]]) -> list[str]:
 def _details(
     table: Table, picked: set[int], kept: Mapping[int, Sequence[Trace]], limit: int
 ) -> dict[int, Detail]:
-    """Of picks first, then of fronts, then of the other ranked rows, then of the rest."""
+    """Returns details of picks first, then of fronts, then of other ranked rows, then of the rest."""
 
     def priority(index: int) -> tuple[bool, bool, bool]:
         row = table.rows[index]

@@ -69,7 +69,7 @@ def _in_script(code: str) -> str:
 
 
 def _hash(script: str) -> str:
-    """As the policy names it. The browser hashes the text of the element, newlines normalised."""
+    """Returns a hash as the policy names it. The browser hashes the text of the element, newlines normalised."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 

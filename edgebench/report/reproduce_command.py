@@ -83,7 +83,7 @@ def _what(row: Row, kept: _Kept) -> list[str]:
 
 
 def _backend(row: Row, asked: Any) -> str:
-    """As it was asked for: a backend from a file goes by that, not by its own name."""
+    """Returns the backend as it was asked for: one from a file is named by the file, not by its own name."""
     if not isinstance(asked, list | tuple):
         raise NotKept("no backends")
     if row.backend in asked or len(asked) != 1:
@@ -92,7 +92,7 @@ def _backend(row: Row, asked: Any) -> str:
 
 
 def _value(value: Scalar) -> str:
-    """As `--set` reads it back: text that looks like a number, a list or a truth is quoted."""
+    """Writes a value as `--set` reads it back: text that looks like a number, a list or a truth value is quoted."""
     if isinstance(value, bool):
         return str(value).lower()
     if not isinstance(value, str):

@@ -54,7 +54,7 @@ def roofs_of(
 
 
 def _roofs(result: Roofline) -> list[Roof]:
-    """Of every device the peak of each kind of arithmetic, for the threads that rows ran with."""
+    """Returns for every device the peak of each kind of arithmetic, for the threads that rows ran with."""
     used = {
         (point.device, point.threads) for point in result.points if point.roof_per_s is not None
     }

@@ -250,7 +250,7 @@ def time_of(point: Point) -> float:
 
 
 def _with_front(points: Sequence[Point]) -> list[Point]:
-    """By time; a point is on the front where it is more accurate than every faster one."""
+    """Sorts points by time; a point is on the front if it is more accurate than every faster one."""
     best, points_on_front = 0.0, []
     for point in sorted(points, key=lambda point: (time_of(point), -point.accuracy)):
         front = point.accuracy > best

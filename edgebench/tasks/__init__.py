@@ -156,7 +156,7 @@ def _import_user_file(file: Path) -> ModuleType:
 
 
 def _line_of(error: BaseException, file: Path) -> str:
-    """Where in the user's file the error arose, as far as the traceback tells."""
+    """Returns the line of the user's file where the error arose, as far as the traceback tells."""
     if isinstance(error, SyntaxError):
         return ""  # its message says the line
     trace, line = error.__traceback__, 0

@@ -361,7 +361,7 @@ def _side_by_side(lengths: Sequence[int], width: int) -> list[list[int]]:
 
 
 def _filled(lanes: Sequence[int], width: int) -> list[int]:
-    """As many as the session has sequences: the last one again where there are fewer."""
+    """Fills up to the number of sequences of the session by repeating the last one."""
     return [*lanes, *[lanes[-1]] * (width - len(lanes))]
 
 
@@ -372,7 +372,7 @@ def _alike(one: Sequence[int], two: Sequence[int]) -> int:
 
 
 def _plain(text: str) -> str:
-    """Of an answer, what counts: its first line, without spaces at the ends and a full stop."""
+    """Returns what counts of an answer: its first line, without spaces at the ends and a full stop."""
     return text.strip().split("\n")[0].strip().rstrip(".").strip()
 
 

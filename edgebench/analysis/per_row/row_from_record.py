@@ -274,7 +274,7 @@ def _valid_replicates(record: rec.Record) -> list[rec.Replicate]:
 
 
 def _superseded(record: rec.Record) -> list[rec.Reason]:
-    """Of each replicate that a re-run replaced, why."""
+    """Returns for each replicate that a re-run replaced the reason."""
     replaced = [replicate for replicate in record.replicates if replicate.superseded_by is not None]
     return [replicate.reasons[0] for replicate in replaced if replicate.reasons]
 

@@ -291,7 +291,7 @@ def _task(job: Job) -> GenerationTask:
 
 
 def _prompts(task: GenerationTask, asked: GenerateJob, width: int, number: int) -> Prompts:
-    """Of request `number`: each sequence has a prompt of its own."""
+    """Returns the prompts of request `number`; each sequence has its own prompt."""
     places = range(number * width, (number + 1) * width)
     return [task.encode(task.conversation(place), asked.prompt_tokens) for place in places]
 

@@ -143,7 +143,7 @@ def outcome(case: Case, facts: Facts, samples: Sequence[Sample]) -> Outcome:
 
 @dataclass(frozen=True)
 class Summary:
-    """Of many outcomes: how often the truth lay inside, and how wide the statement was."""
+    """Summarises many outcomes: how often the truth lay inside, and how wide the interval was."""
 
     coverage: float
     error_p95: float
