@@ -146,13 +146,6 @@ class GgufFile:
         factors = self.tensors.get("rope_freqs.weight")
         return None if factors is None else factors.values()
 
-    def weight_kinds(self) -> dict[str, int]:
-        """Type of weights -> bytes of them."""
-        kinds: dict[str, int] = {}
-        for tensor in self.tensors.values():
-            kinds[tensor.kind] = kinds.get(tensor.kind, 0) + int(tensor.raw.nbytes)
-        return kinds
-
 
 def _layout(path: Path) -> Layout:
     try:
