@@ -401,7 +401,14 @@ def _fixed_shape(name: str, declared: list[int], asked: Sequence[int] | None) ->
         theirs < 0 or theirs == ours for theirs, ours in zip(declared, asked, strict=True)
     )
     if not fits:
-        raise UsageError(f"input {name!r} is {declared} in the model, not {[*asked]}")
+        said = ",".join("any" if size < 0 else str(size) for size in declared) or "scalar"
+        likely = ",".join(str(size) for size in _with_size(declared, 1)) or "scalar"
+        raise UsageError(
+            f"input {name!r} is {said} in the model, not {','.join(map(str, asked)) or 'scalar'}",
+            f"--shape {name}={likely}, with a size of yours for each `any`"
+            if _is_open(declared)
+            else "leave --shape out: the model has sizes of its own",
+        )
     return [*asked]
 
 

@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from edgebench.analysis.defaults import COMPARED
 from edgebench.analysis.frame import Frame, Indices, Numbers
 from edgebench.analysis.per_row import device_limits
 from edgebench.analysis.per_row.environment_differences import (
@@ -23,7 +24,6 @@ from edgebench.analysis.per_row.environment_differences import (
 from edgebench.analysis.uncertainty import MEMORY_RESOLUTION, ratio, uncertain
 from edgebench.metrics import METRICS, Metric
 
-CONFIDENCE: Final = 0.95
 #: Told of rows without a median latency: offline ones, and those of tools that report something else.
 INSTEAD = (
     "latency.p90_early_stopping", "latency.p99", "latency.p99_early_stopping",
@@ -98,7 +98,7 @@ class Comparison:
 def compare(
     sides: Sequence[Side],
     metrics: Sequence[Metric] | None = None,
-    confidence: float = CONFIDENCE,
+    confidence: float = COMPARED,
 ) -> Comparison:
     """All sides against the first; cells that differ in their device alone are the same, unless a
     side holds several devices."""

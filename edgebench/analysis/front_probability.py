@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edgebench.analysis.defaults import DRAWS, MIN_DRAWS
 from edgebench.analysis.dominance import (
     Flags,
     Points,
@@ -23,8 +24,6 @@ from edgebench.analysis.dominance import (
 from edgebench.analysis.frame import Indices, Numbers
 from edgebench.analysis.uncertainty import Uncertain, ratio
 
-DRAWS = 2000
-MIN_DRAWS = 100
 _SMALL = 256  # rows of a group that is judged pair by pair
 _PAIR_DRAWS = 400_000_000  # comparisons of a pair in a draw that are worth their time
 _POINT_DRAWS = 30_000_000  # the same of rows of large groups

@@ -15,14 +15,13 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from edgebench.analysis.defaults import DRAWS, SURE
 from edgebench.analysis.frame import GROUP_COLUMNS, Codes, Frame, Indices, Numbers
-from edgebench.analysis.front_probability import DRAWS, SignedObjective, front_probability
+from edgebench.analysis.front_probability import SignedObjective, front_probability
 from edgebench.analysis.objectives import Demands, Objective, default_demands
 from edgebench.analysis.uncertainty import MEMORY_RESOLUTION, Uncertain, quantized, uncertain
 from edgebench.errors import UsageError
 
-#: What is said to be sure is wrong in at most 1 % of cases; intervals are shown at 95 %.
-CONFIDENCE: Final = 0.99
 Across = Literal["devices"]
 Verdict = Literal["yes", "no", "undecided"]
 VERDICTS: Final[tuple[Verdict, ...]] = ("no", "undecided", "yes")
@@ -72,7 +71,7 @@ def frontier(
     frame: Frame,
     objectives: Sequence[Objective] | None = None,
     *,
-    confidence: float = CONFIDENCE,
+    confidence: float = SURE,
     seed: int = 0,
     draws: int = DRAWS,
     across: Sequence[Across] = (),

@@ -20,11 +20,10 @@ from numpy.typing import NDArray
 from edgebench import stats
 from edgebench.analysis import ties
 from edgebench.analysis.check_limits import Checked, check
+from edgebench.analysis.defaults import DRAWS, SURE
 from edgebench.analysis.frame import Frame, Indices, Numbers
-from edgebench.analysis.front_probability import DRAWS
 from edgebench.analysis.frontier import (
     COMPETES,
-    CONFIDENCE,
     OBJECTIVE,
     Across,
     Frontier,
@@ -73,7 +72,7 @@ def pick(
     limits: Sequence[Limit],
     objective: Objective | None = None,
     *,
-    confidence: float = CONFIDENCE,
+    confidence: float = SURE,
     seed: int = 0,
     across: Sequence[Across] = (),
     prefer: Sequence[str] = ties.DEFAULT,

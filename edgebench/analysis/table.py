@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from edgebench.analysis import ties
+from edgebench.analysis.defaults import SURE
 from edgebench.analysis.fp32_baseline import with_baselines
-from edgebench.analysis.frontier import CONFIDENCE
 from edgebench.analysis.per_row.device_limits import limit_words
 from edgebench.analysis.per_row.row_from_record import row_of
 from edgebench.analysis.per_row.validity import flag_flat_scaling, judge
@@ -22,7 +22,7 @@ from edgebench.record import Record
 def build_table(
     records: Iterable[Record],
     prefer: Sequence[str] = ties.DEFAULT,
-    confidence: float = CONFIDENCE,
+    confidence: float = SURE,
 ) -> Table:
     """The table of all records, rows in their order; records may stream by, one at a time.
 

@@ -13,9 +13,9 @@ import numpy as np
 
 from edgebench.analysis import ties
 from edgebench.analysis.competition import Group, groups
+from edgebench.analysis.defaults import SURE
 from edgebench.analysis.frame import GROUP_COLUMNS, RowFrame
 from edgebench.analysis.frontier import (
-    CONFIDENCE,
     NO,
     OBJECTIVE,
     VERDICTS,
@@ -36,7 +36,7 @@ def with_decisions(
     rows: Sequence[Row],
     states: Mapping[str, Sequence[StateCheck]],
     prefer: Sequence[str] = ties.DEFAULT,
-    confidence: float = CONFIDENCE,
+    confidence: float = SURE,
 ) -> tuple[list[Row], list[Front], list[Pick]]:
     """Judges all rows; fronts and picks have one entry per group, in the same order.
 

@@ -239,14 +239,16 @@ def uncertain(frame: Frame, metric: Metric) -> Uncertain:
 
 
 def _blocks(frame: Frame, of: Uncertain) -> Blocks | None:
-    """The blocks that rows say they are part of; None where no row does."""
+    """The blocks that rows say they are part of; None where no row says all that makes one."""
     name = of.metric.name
-    error, freedom = (frame.numbers(f"{name}_paired_{part}") for part in ("error", "degrees"))
-    inside = ~np.isnan(error) & ~np.isnan(freedom) & ~np.isnan(of.error) & ~np.isnan(of.value)
+    value, error, freedom = (
+        frame.numbers(f"{name}_paired_{part}") for part in ("value", "error", "degrees")
+    )
+    inside = ~np.isnan([value, error, freedom, of.error, of.value]).any(axis=0)
     if not inside.any():
         return None
     key = np.where(inside, frame.keys(BLOCK_COLUMNS), np.uint64(0))
-    value = np.where(inside, frame.numbers(f"{name}_paired_value"), of.value)
+    value = np.where(inside, value, of.value)
     degrees = np.where(inside, freedom, of.degrees)
     beyond = np.where(inside, np.maximum(of.error**2 - error**2, 0.0), 0.0)
     _, place, size = np.unique(key, return_inverse=True, return_counts=True)

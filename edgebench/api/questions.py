@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
 from edgebench.analysis import ties
-from edgebench.analysis.comparison import CONFIDENCE as COMPARED
 from edgebench.analysis.comparison import Comparison, Side, compare
-from edgebench.analysis.front_probability import DRAWS
-from edgebench.analysis.frontier import CONFIDENCE, Across, Frontier, frontier
+from edgebench.analysis.defaults import COMPARED, DRAWS, MAX_DRAWS, MIN_DRAWS, SURE
+from edgebench.analysis.frontier import Across, Frontier, frontier
 from edgebench.analysis.limits import parse_limit
 from edgebench.analysis.objectives import Objective, parse_objectives
 from edgebench.analysis.pick import pick
@@ -22,11 +20,6 @@ from edgebench.api.loading import Loaded, chosen, only, refuse_unknown
 from edgebench.errors import UsageError
 from edgebench.metrics import metric
 
-__all__ = ["COMPARED", "CONFIDENCE", "DRAWS", "compare_of", "frontier_of", "names_of", "pick_of"]
-
-MIN_DRAWS: Final = 100
-MAX_DRAWS: Final = 100_000
-
 
 def frontier_of(
     loaded: Loaded,
@@ -34,7 +27,7 @@ def frontier_of(
     workloads: Sequence[str] = (),
     *,
     across: Sequence[Across] = (),
-    confidence: float = CONFIDENCE,
+    confidence: float = SURE,
     seed: int = 0,
     draws: int = DRAWS,
 ) -> Frontier:
@@ -59,7 +52,7 @@ def pick_of(
     objective: Objective | None = None,
     across: Sequence[Across] = (),
     prefer: Sequence[str] = ties.DEFAULT,
-    confidence: float = CONFIDENCE,
+    confidence: float = SURE,
     seed: int = 0,
 ) -> PickReport:
     """Picks a row per device, workload and scenario that meets the limits and is best by one metric."""

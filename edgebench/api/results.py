@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from edgebench.analysis import ties
 from edgebench.analysis.comparison_report import ComparisonReport
 from edgebench.analysis.comparison_report import report as comparison_report
+from edgebench.analysis.defaults import COMPARED, DRAWS, SURE
 from edgebench.analysis.frontier import Across
 from edgebench.analysis.frontier_report import FrontierReport
 from edgebench.analysis.frontier_report import report as frontier_report
@@ -23,9 +24,6 @@ from edgebench.analysis.ties import parse_preferences
 from edgebench.api import flat_table
 from edgebench.api.loading import Loaded, load
 from edgebench.api.questions import (
-    COMPARED,
-    CONFIDENCE,
-    DRAWS,
     compare_of,
     frontier_of,
     names_of,
@@ -117,7 +115,7 @@ class Results:
         *,
         workloads: Names = (),
         across: Names = (),
-        confidence: float = CONFIDENCE,
+        confidence: float = SURE,
         seed: int = 0,
         draws: int = DRAWS,
     ) -> FrontierReport:
@@ -147,7 +145,7 @@ class Results:
         workloads: Names = (),
         across: Names = (),
         prefer: Names | None = None,
-        confidence: float = CONFIDENCE,
+        confidence: float = SURE,
     ) -> PickReport:
         """The deployment of each device, workload and scenario: what `edgebench pick --format json` prints.
 

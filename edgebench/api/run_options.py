@@ -14,19 +14,16 @@ from edgebench.errors import UsageError
 from edgebench.measure.runner import Settings
 from edgebench.planning.cells import DEFAULT_BACKEND, known_axes
 from edgebench.planning.own_models import OwnInputs, workload_for_model
-from edgebench.planning.run_parameters import PERCENTILES
+from edgebench.planning.run_parameters import (
+    DEFAULT_SUITE,
+    FIRST_WINDOW_S,
+    PERCENTILES,
+    QUICK_BUDGET_S,
+    QUICK_REPLICATES,
+)
 from edgebench.planning.settings import parse_ranges, parse_shapes
 from edgebench.text.plain_text import utf8
 from edgebench.units import parse_bytes, parse_duration_s, parse_share
-
-DEFAULT_SUITE = "quick"
-#: What `quick` may take: a first table within two minutes.
-QUICK_BUDGET_S = 105.0
-#: Rounds of `quick`: processes of a cell differ by more than a longer window would make up for.
-QUICK_REPLICATES = 7
-#: Of the quick look at a model of one's own, before precision.
-FIRST_WINDOW_S = 0.3
-
 
 #: What is told of a model file alone: names of options, and their parameters.
 _OF_MODELS = {

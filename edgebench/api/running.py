@@ -29,7 +29,7 @@ from edgebench.errors import DeviceStateError, EdgebenchError
 from edgebench.measure.power_modes import PowerModes
 from edgebench.measure.runner import Means, Runner, Shortened, Surroundings, Target, Watcher
 from edgebench.measure.time_budget import Budget
-from edgebench.planning.cells import DEFAULT_BACKEND, Cell, opening, plan
+from edgebench.planning.cells import DEFAULT_BACKEND, Cell, expanded, opening, plan
 from edgebench.planning.settings import parse_sets
 from edgebench.record import DeviceFacts, Record, RunFacts, StateCheck
 from edgebench.store import JournalEntry, JournalHead, RunStore
@@ -143,8 +143,7 @@ def _planned(options: Options, voice: Voice) -> tuple[Options, list[Cell]]:
     if options.model is None:  # else the user named the task with the model
         for line in own_task_lines(workloads):
             voice.say(line)
-    if not options.backends:
-        options = _with_backends(options, workloads[0], voice)
+    options = _with_backends(options, workloads, voice)
     return options, plan(
         workloads,
         options.backends,
@@ -257,8 +256,12 @@ def _keeper(start: Start, head: JournalHead, say: Callable[[str], None]) -> RunS
     return store
 
 
-def _with_backends(options: Options, own: Workload, voice: Voice) -> Options:
-    """Adds the backends that open the model file, if the user named none."""
+def _with_backends(options: Options, workloads: Sequence[Workload], voice: Voice) -> Options:
+    """With the backends by name: what opens the model file where nobody named one, all that do for `all`."""
+    if options.backends:
+        named = expanded(options.backends, workloads)
+        return msgspec.structs.replace(options, backends=named)
+    [own] = workloads
     chosen = opening(own)
     if chosen != [DEFAULT_BACKEND]:
         voice.say(

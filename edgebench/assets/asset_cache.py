@@ -64,16 +64,27 @@ class Condition(msgspec.Struct, frozen=True, kw_only=True):
 def cache_dir() -> Path:
     """The cache's root folder, which need not exist: `$EDGEBENCH_CACHE` or the user's cache folder.
 
-    Raises UsageError where the variable holds no absolute path.
+    Raises UsageError where the variable holds no absolute path, or is not set and the user has no home.
     """
     if named := os.environ.get(ENV):
         root = Path(named).expanduser()
         if not root.is_absolute():
             raise UsageError(f"{ENV} is {named!r}, a relative path", "give an absolute one")
         return root
+    return _user_cache_dir()
+
+
+def _user_cache_dir() -> Path:
+    """The user's cache folder. Raises UsageError where a user is in no list, as containers may have them."""
     import platformdirs  # not needed where the variable is set
 
-    return platformdirs.user_cache_path("edgebench")
+    try:
+        root = platformdirs.user_cache_path("edgebench")
+    except RuntimeError:
+        root = Path("~")
+    if not root.is_absolute():
+        raise UsageError("this user has no home folder to keep the cache in", f"set {ENV} or HOME")
+    return root
 
 
 def content_dir(sha256: str) -> Path:

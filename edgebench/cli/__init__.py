@@ -135,7 +135,8 @@ def as_told(error: Exception) -> EdgebenchError:
         return _NO_PROCESS
     if isinstance(error, RuntimeError) and "home directory" in str(error):
         return UsageError(
-            "a path begins with ~NAME, and no user has that name", "write the full path"
+            "a path begins with ~ or ~NAME, and no user has that name or a home folder",
+            "write the full path",
         )
     return InternalError(
         f"an error in edgebench itself: {type(error).__name__}: {error} ({_place(error)})",

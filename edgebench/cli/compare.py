@@ -6,12 +6,11 @@ import gc
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from edgebench.analysis.comparison import Comparison
-from edgebench.api.loading import load
-from edgebench.api.questions import COMPARED, compare_of, names_of
+from edgebench.analysis.defaults import COMPARED
 from edgebench.cli.shared.options import (
     confidence_option,
     format_option,
@@ -19,6 +18,9 @@ from edgebench.cli.shared.options import (
     workload_option,
 )
 from edgebench.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from edgebench.analysis.comparison import Comparison
 
 FORMATS = ("table", "json", "md", "csv")
 
@@ -56,6 +58,9 @@ def command(
     Exit codes: 0 at least one cell was compared; 2 wrong option; 5 no cell can be compared; 7
     results cannot be read.
     """
+    from edgebench.api.loading import load
+    from edgebench.api.questions import compare_of, names_of
+
     gc.disable()
     if len(paths) < 2:
         raise UsageError("compare needs two or more files or folders", "edgebench compare A B")

@@ -6,16 +6,18 @@ import gc
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from edgebench.analysis.table import build_table
-from edgebench.analysis.table_types import Table
 from edgebench.api.result_files import files_of, records_of, refuse_to_replace
 from edgebench.cli.shared.options import paths_argument
 from edgebench.errors import UsageError
 from edgebench.files.atomic_write import whole_file
 from edgebench.text.plain_text import say
+
+if TYPE_CHECKING:
+    from edgebench.analysis.table_types import Table
 
 FORMATS = ("parquet", "csv", "json", "md")
 
@@ -38,6 +40,8 @@ def command(paths: Sequence[Path], out: Path, form: str | None) -> None:
     Example:
       edgebench export results/ -o rows.parquet
     """
+    from edgebench.analysis.table import build_table
+
     gc.disable()
     form = form or _by_name(out)
     files = files_of(paths)

@@ -10,8 +10,7 @@ from typing import Any
 
 import click
 
-from edgebench.api.loading import load
-from edgebench.api.questions import CONFIDENCE, DRAWS, MAX_DRAWS, MIN_DRAWS, frontier_of
+from edgebench.analysis.defaults import DRAWS, MAX_DRAWS, MIN_DRAWS, SURE
 from edgebench.cli.shared.options import (
     across_option,
     confidence_option,
@@ -36,7 +35,7 @@ from edgebench.files.json_lines import write_json
 )
 @workload_option()
 @across_option
-@confidence_option(CONFIDENCE)
+@confidence_option(SURE)
 @draws_seed_option
 @click.option(
     "--draws",
@@ -65,6 +64,9 @@ def command(
 
     Exit codes: 0 ok; 2 wrong option; 7 results cannot be read.
     """
+    from edgebench.api.loading import load
+    from edgebench.api.questions import frontier_of
+
     gc.disable()
     loaded = load(paths)
     result = frontier_of(loaded, texts, workloads, **how)

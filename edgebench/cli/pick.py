@@ -10,8 +10,7 @@ from typing import Any
 
 import click
 
-from edgebench.api.loading import load
-from edgebench.api.questions import CONFIDENCE, objective_of, pick_of
+from edgebench.analysis.defaults import SURE
 from edgebench.cli.shared.options import (
     across_option,
     confidence_option,
@@ -44,7 +43,7 @@ from edgebench.files.json_lines import write_json
 @workload_option()
 @across_option
 @prefer_option
-@confidence_option(CONFIDENCE)
+@confidence_option(SURE)
 @draws_seed_option
 @format_option()
 def command(
@@ -67,6 +66,9 @@ def command(
     Exit codes: 0 every device, workload and scenario has a row that meets the limits; 1 one of them
     has none; 2 wrong option or limit; 7 results cannot be read.
     """
+    from edgebench.api.loading import load
+    from edgebench.api.questions import objective_of, pick_of
+
     gc.disable()
     objective = objective_of(minimize, maximize)
     report = pick_of(load(paths), texts, workloads, objective=objective, **how)

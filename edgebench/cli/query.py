@@ -12,11 +12,10 @@ from pathlib import Path
 
 import click
 
-from edgebench.analysis.table import build_table
 from edgebench.api.result_files import files_of, records_of
 from edgebench.cli.shared.options import format_option, paths_argument
-from edgebench.export import duckdb_tables as db
-from edgebench.render.tables import FORMATS, render
+
+FORMATS = ("table", "csv", "json", "md")
 
 
 @click.command("query")
@@ -34,6 +33,10 @@ def command(sql: str, paths: Sequence[Path], form: str) -> None:
     Example:
       edgebench query 'SELECT id, "latency.p50_ns" FROM rows' results/
     """
+    from edgebench.analysis.table import build_table
+    from edgebench.export import duckdb_tables as db
+    from edgebench.render.tables import render
+
     gc.disable()
     files = files_of(paths)
     parquet = [file for file in files if file.suffix == ".parquet"]

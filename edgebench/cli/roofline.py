@@ -9,7 +9,6 @@ from pathlib import Path
 
 import click
 
-from edgebench.analysis.table import build_table
 from edgebench.api.result_files import calibrations_of, files_of, records_of
 from edgebench.cli.shared.options import calibration_option, format_option, paths_argument
 
@@ -34,6 +33,7 @@ def command(paths: Sequence[Path], calibrations: Sequence[Path], layers: int, fo
     Example:
       edgebench roofline results/ --layers 5
     """
+    from edgebench.analysis.table import build_table
     from edgebench.roofline.roofline_points import roofline
     from edgebench.roofline.roofline_text import render
 

@@ -6,15 +6,11 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 from click.core import ParameterSource
 
-from edgebench.analysis.table_types import Table
-from edgebench.api import run_resume
-from edgebench.api.run_options import resolved
-from edgebench.api.running import Outcome, Start, measure
 from edgebench.cli.shared.number_options import FiniteRange
 from edgebench.cli.shared.options import (
     EXISTING_FILE,
@@ -35,8 +31,12 @@ from edgebench.cli.shared.prefer_option import prefer_option
 from edgebench.errors import EdgebenchError, ExitCode, UsageError
 from edgebench.planning.run_parameters import PERCENTILES
 from edgebench.processes.signals import ended_by
-from edgebench.record import Record
 from edgebench.text.plain_text import say
+
+if TYPE_CHECKING:
+    from edgebench.analysis.table_types import Table
+    from edgebench.api.running import Outcome
+    from edgebench.record import Record
 
 
 @click.command(name="run")
@@ -69,7 +69,8 @@ from edgebench.text.plain_text import say
 @run_option(
     "backends",
     metavar="NAME,...",
-    help="Backends to measure.  [default: ort, or one that opens --model]",
+    help="Backends to measure; `all` for each installed one that opens the model.  [default: ort, or one that "
+    "opens --model]",
 )
 @sets_option(
     "Values of a variant axis, such as threads=1,2 (repeatable). All combinations of all axes are "
@@ -164,6 +165,9 @@ def command(context: click.Context, /, **params: Any) -> int:
     Example:
       edgebench run image-classification --set threads=1,2 --budget 60s
     """
+    from edgebench.api import run_resume
+    from edgebench.api.run_options import resolved
+    from edgebench.api.running import Start, measure
     from edgebench.api.voices import to_stderr
 
     started_s = time.monotonic()

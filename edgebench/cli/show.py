@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from edgebench.analysis.table import build_table
 from edgebench.api.result_files import files_of, records_of
 from edgebench.cli.shared.options import format_option, paths_argument
 from edgebench.cli.shared.prefer_option import prefer_option
@@ -80,6 +79,8 @@ def command(
     Example:
       edgebench show results/
     """
+    from edgebench.analysis.table import build_table
+
     gc.disable()  # nothing here has cycles, and scanning millions of samples takes seconds
     names = [] if columns is None else list(filter(None, map(str.strip, columns.split(","))))
     _refuse_foreign(context, names)

@@ -22,10 +22,10 @@ def open_cells(records: Sequence[Record]) -> set[str]:
     sure, is none.
     """
     from edgebench.analysis.competition import groups
-    from edgebench.analysis.frontier import CONFIDENCE
+    from edgebench.analysis.defaults import SURE
     from edgebench.analysis.table import build_table
 
-    confidence = 1 - (1 - CONFIDENCE) / MAX_LOOKS
+    confidence = 1 - (1 - SURE) / MAX_LOOKS
     table = build_table(records, confidence=confidence)
     open_ids: set[str] = set()
     for members, pick in zip(groups(table.rows).values(), table.picks, strict=True):

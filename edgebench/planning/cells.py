@@ -6,6 +6,7 @@ can do is an error; what one backend cannot do is a cell `unsupported`, and stay
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -46,6 +47,8 @@ SCENARIOS: tuple[str, ...] = get_args(ScenarioName)
 #: Scenarios that send queries at a given rate: in equal periods where it is given, or as a Poisson process.
 AT_A_RATE = ("single_stream", "server")
 DEFAULT_BACKEND = "ort"
+#: In the place of a backend's name: each one that is installed and opens the model.
+ALL_BACKENDS = "all"
 
 
 class Native(msgspec.Struct, frozen=True):
@@ -149,7 +152,7 @@ def _check_power_modes(cells: Sequence[Cell], allowed: bool) -> None:
 
 def known_axes(backends: Sequence[str] = ()) -> set[str]:
     """Every axis that a workload may have: ours, and the options of all backends, `backends` among them."""
-    known = [*registry.every(), *(registry.load(spec) for spec in backends)]
+    known = [*registry.every(), *(registry.load(spec) for spec in backends if spec != ALL_BACKENDS)]
     options = {name for backend in known for name in Runtime("", backend, None).options}
     return {*MODEL_AXES, POWER_MODE, MEMORY_BUDGET, *REQUEST_AXES, *options}
 
@@ -312,18 +315,53 @@ def _all_backends() -> list[Backend]:
 def opening(workload: Workload) -> list[str]:
     """Names of the backends that open a workload's model: the usual one, where it does or nobody else
     does, else those that are installed, else all."""
-    form, scenario = model_format(workload.model), workload.scenarios[0]
-    as_it_is: Variant = {"precision": "as-is", "batch": 1}
-
-    def opens(backend: Backend) -> bool:
-        converts = _converts(workload, Runtime("", backend, None), as_it_is, form)
-        return form in _formats(backend, scenario) or converts
-
-    able = [backend for backend in _all_backends() if backend.name != "null" and opens(backend)]
-    ready = [backend for backend in able if not isinstance(backend.availability(), Unavailable)]
+    able = _that_open([workload])
     if not able or DEFAULT_BACKEND in [backend.name for backend in able]:
         return [DEFAULT_BACKEND]
-    return [backend.name for backend in ready or able]
+    return _names_of_ready(able) or [backend.name for backend in able]
+
+
+def expanded(backends: Sequence[str], workloads: Sequence[Workload]) -> list[str]:
+    """Backends by name, `all` among them as each one that is installed and opens the model of a workload. Raises
+    UsageError where none does."""
+    if ALL_BACKENDS not in backends:
+        return [*backends]
+    ready = _names_of_ready(_that_open(workloads))
+    if not ready:
+        raise UsageError(
+            "--backend all: nothing that is installed opens the model",
+            "`edgebench list backends` shows what each backend needs",
+        )
+    listed = (ready if name == ALL_BACKENDS else [name] for name in backends)
+    return list(dict.fromkeys(itertools.chain.from_iterable(listed)))
+
+
+def _that_open(workloads: Sequence[Workload]) -> list[Backend]:
+    """Backends that open the model of one of the workloads, or convert it; `null` measures nothing."""
+    return [
+        backend
+        for backend in _all_backends()
+        if backend.name != "null" and any(_opens(backend, workload) for workload in workloads)
+    ]
+
+
+def _opens(backend: Backend, workload: Workload) -> bool:
+    form = model_format(workload.model)
+    as_it_is: Variant = {"precision": "as-is", "batch": 1}
+    for scenario in workload.scenarios:
+        if form in _formats(backend, scenario):
+            return True
+        if scenario != "generate" and _converts(
+            workload, Runtime("", backend, None), as_it_is, form
+        ):
+            return True
+    return False
+
+
+def _names_of_ready(backends: Sequence[Backend]) -> list[str]:
+    return [
+        backend.name for backend in backends if not isinstance(backend.availability(), Unavailable)
+    ]
 
 
 def _formats(backend: Backend, scenario: str) -> tuple[str, ...]:

@@ -13,6 +13,13 @@ from typing import Any, NamedTuple
 
 from edgebench.units import parse_duration_s, parse_share
 
+DEFAULT_SUITE = "quick"
+#: What `quick` may take: a first table within two minutes.
+QUICK_BUDGET_S = 105.0
+#: Rounds of `quick`: processes of a cell differ by more than a longer window would make up for.
+QUICK_REPLICATES = 7
+#: Of the quick look at a model of one's own, before precision.
+FIRST_WINDOW_S = 0.3
 PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 _NAMES = {share: name for name, share in PERCENTILES.items()}
 

@@ -16,11 +16,9 @@ from edgebench.render.text_grid import Column, GridRow, grid
 from edgebench.render.wrapping import Line
 from edgebench.text.plain_text import plain, plain_json, spreadsheet_text
 
-FORMATS = ("table", "csv", "json", "md")
-
 
 def render(names: Sequence[str], lines: Iterable[Sequence[Any]], form: str, out: TextIO) -> None:
-    """Writes the lines in one of FORMATS; unknown values are empty, in JSON null. So are NaN and
+    """Writes the lines as "table", "csv", "json" or "md"; unknown values are empty, in JSON null. So are NaN and
     infinity in JSON, which has no such numbers.
 
     Raises UsageError where an object of JSON would hold a name twice, and so lose a column.

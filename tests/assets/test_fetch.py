@@ -453,6 +453,22 @@ def test_the_cache_folder_is_the_users_or_as_named(monkeypatch: pytest.MonkeyPat
     assert assets.cache_dir().name == "edgebench"
 
 
+def refused_home(_: str) -> Path:
+    raise RuntimeError("could not determine the home directory for '~/.cache'")
+
+
+@pytest.mark.parametrize("found", [refused_home, lambda name: Path("~/.cache") / name])
+def test_a_user_without_a_home_is_told_what_to_set(
+    found: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `docker run --user 12345` makes one; what platformdirs says of it depends on its version."""
+    monkeypatch.delenv("EDGEBENCH_CACHE", raising=False)
+    monkeypatch.setattr("platformdirs.user_cache_path", found)
+    with pytest.raises(UsageError, match="no home folder") as caught:
+        assets.cache_dir()
+    assert "EDGEBENCH_CACHE" in caught.value.fix
+
+
 def test_needs_name_each_content_once() -> None:
     model, data = asset("file:/m", "1" * 64), asset("file:/d", "2" * 64)
     needs = assets.needs_of([workload("a", model, data), workload("b", data)])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import click
@@ -70,3 +72,16 @@ def test_an_example_that_does_not_parse_is_found() -> None:
     (line,) = examples(wrong)
     with pytest.raises(click.NoSuchOption):
         parse(shlex.split(line)[1:])
+
+
+def test_no_help_loads_what_only_the_command_needs() -> None:
+    """numpy alone takes longer than all the rest of `--help`."""
+    code = (
+        "import sys\nfrom click.testing import CliRunner\nfrom edgebench import cli\n"
+        "for name in cli._COMMANDS:\n"
+        "    done = CliRunner().invoke(cli.cli, [name, '--help'])\n"
+        "    assert done.exit_code == 0, name\n"
+        "    assert 'numpy' not in sys.modules, name\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-500:]

@@ -322,9 +322,13 @@ def test_a_column_without_values_may_be_of_any_type(tmp_path: Path) -> None:
     assert run("frontier", replaced(tmp_path, "energy.kind", "NULL::INTEGER")).exit_code == 0
 
 
-def test_an_error_without_its_degrees_of_freedom_makes_no_block(tmp_path: Path) -> None:
-    path = replaced(tmp_path, "latency.p50_paired_degrees", "NULL::BIGINT")
-    done = run("frontier", path)
+@pytest.mark.parametrize("part", ["value", "error", "degrees"])
+@pytest.mark.parametrize("command", [("frontier",), ("pick", "--require", "latency.p50<=10s")])
+def test_a_block_that_lacks_one_of_its_numbers_is_none(
+    tmp_path: Path, command: tuple[str, ...], part: str
+) -> None:
+    path = replaced(tmp_path, f"latency.p50_paired_{part}", "NULL::BIGINT")
+    done = run(*command, path)
     assert done.exit_code == 0, done.output
 
 

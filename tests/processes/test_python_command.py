@@ -13,7 +13,9 @@ import pytest
 
 from edgebench.ab_test.runtime_environments import for_python, source_copy
 from edgebench.processes import python_command
+from edgebench.record import encode
 from edgebench.testing.models import two_by_two
+from tests.records import record
 
 ROOT = Path(__file__).parents[2]
 #: Modules that edgebench, its runtimes or Python itself import by these names in one child or another.
@@ -112,6 +114,23 @@ def test_gate_executes_nothing_of_the_working_directory(hostile: Path) -> None:
 
 def test_calibrate_executes_nothing_of_the_working_directory(hostile: Path) -> None:
     edgebench(hostile, "calibrate", "--processes", "2", "--slice", "50ms", "-o", "peaks.json")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "doctor",
+        "export results.jsonl -o rows.csv",
+        "import llama-bench bench.json -o imported.jsonl",
+    ],
+)
+def test_no_other_command_executes_anything_of_the_working_directory(
+    hostile: Path, command: str
+) -> None:
+    (hostile / "results.jsonl").write_bytes(encode(record()))
+    bench = ROOT / "tests" / "data" / "imports" / "llama-bench"
+    (hostile / "bench.json").write_bytes(next(bench.glob("*.json")).read_bytes())
+    edgebench(hostile, *command.split())
 
 
 def test_another_python_executes_nothing_of_the_working_directory(

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgebench import stats
-from edgebench.analysis.frontier import CONFIDENCE
+from edgebench.analysis.defaults import SURE
 from edgebench.analysis.round_blocks import fit
 from edgebench.analysis.table import build_table
 from edgebench.analysis.uncertainty import Ratio
@@ -124,7 +124,7 @@ def text(lines: Sequence[Line]) -> str:
         "Made by `make blocks` from runs.csv.gz and from simulated runs. All names of a run are one cell, so every true",
         "ratio is 1. *held*: share of pairs whose 95 % interval of the ratio holds 1, by rounds as blocks and, beside it, with",
         "rows taken as independent (Welch). *half-width*: median over pairs. *sure front*, *sure pick*: runs in which a row is",
-        f"said to be beaten, or the choice to be the fastest, at {CONFIDENCE:.0%}, all of which are wrong; in brackets the upper",
+        f"said to be beaten, or the choice to be the fastest, at {SURE:.0%}, all of which are wrong; in brackets the upper",
         "end of the 95 % interval of that share over independent runs (Clopper and Pearson).",
         "",
         "| runs | n | held | independent | half-width | independent | sure front | sure pick |",
