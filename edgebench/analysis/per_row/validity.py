@@ -143,6 +143,8 @@ def flag_flat_scaling(rows: Sequence[Row]) -> list[Row]:
 
 def _chains(rows: Sequence[Row], axis: str) -> list[list[int]]:
     """Indices of rows equal but for `axis`, by ascending value; chains of one are left out."""
+    if len({row.variant.get(axis) for row in rows}) < 2:  # so it is for most axes of most tables
+        return []
     chains: dict[tuple[object, ...], list[tuple[float, int]]] = defaultdict(list)
     for index, row in enumerate(rows):
         size = row.variant.get(axis)
