@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -260,13 +261,13 @@ class TrtSession(Session):
 
     def outputs_of(self, prepared: Prepared, raw: None) -> Outputs:
         """Copies of what the last run left in page-locked memory."""
-        found = {}
+        outputs = {}
         for tensor in self._outputs:
             shape = sizes_of(self._context.get_tensor_shape(tensor.info.name))
             size_bytes = math.prod(shape) * tensor.dtype.itemsize
             bytes_ = self._answers[tensor.info.name].array[:size_bytes]
-            found[tensor.info.name] = bytes_.view(tensor.dtype).reshape(shape).copy()
-        return found
+            outputs[tensor.info.name] = bytes_.view(tensor.dtype).reshape(shape).copy()
+        return outputs
 
     # What is told of it
 
@@ -389,8 +390,8 @@ class TrtSession(Session):
         return None if self._facts is None else self._facts.options.get(option)
 
     def _precision(self, layers: Layers) -> str | None:
-        """What the compute-heavy layers multiply in. Raises UnsupportedError for another than asked."""
-        asked, found = self._model.precision, layers.precision
+        """Returns what the compute-heavy layers multiply in. Raises UnsupportedError for another than asked."""
+        asked, precision = self._model.precision, layers.precision
         tf32 = self._told("tf32")
         others = {kind for kind in layers.compute if kind not in ("fp32", "unknown")}
         if self._options.get("tf32"):
@@ -398,11 +399,11 @@ class TrtSession(Session):
         if asked == "fp32" and others:
             raise UnsupportedError(f"fp32 was asked for, and layers run in {', '.join(others)}")
         wanted = _ASKED.get(asked)
-        if wanted and found is not None and wanted not in layers.compute and layers.compute:
+        if wanted and precision is not None and wanted not in layers.compute and layers.compute:
             raise UnsupportedError(f"{asked} was asked for, and no layer that computes runs in it")
-        if found == "fp32" and tf32 is None:
+        if precision == "fp32" and tf32 is None:
             return None  # an engine from elsewhere does not tell whether TF32 was allowed
-        return "tf32" if found == "fp32" and tf32 else found
+        return "tf32" if precision == "fp32" and tf32 else precision
 
     def _placement(self, layers: Layers) -> dict[str, int]:
         if self._facts is None or not self._facts.layers_on_dla:
