@@ -48,6 +48,7 @@ _HINTS = {
     "fp16": "f16",
     "int8-static": "f32",
     "int8-dynamic": "f32",
+    "mixed": "f32",
     "as-is": "f32",
 }
 #: Names of precisions by the names in OpenVINO's runtime graph.
@@ -291,7 +292,7 @@ class OpenVinoSession(Session):
             raise UnsupportedError(
                 f"fp32 was asked for, but OpenVINO runs {_listed(compute) or precision}"
             )
-        lower = wanted.partition("-")[0]
+        lower = "int8" if wanted.startswith("mixed") else wanted.partition("-")[0]
         if lower in ("bf16", "fp16", "int8") and not compute.get(lower) and precision != lower:
             raise UnsupportedError(
                 f"{wanted} was asked for, but no compute-heavy layer runs in {lower} "
@@ -348,7 +349,7 @@ def _settings(model: ModelFile, options: Mapping[str, Scalar]) -> dict[str, Scal
 
 
 def _precision_hint(model: ModelFile, options: Mapping[str, Scalar]) -> str:
-    hint = _HINTS[model.precision]
+    hint = _HINTS[model.precision.partition(":")[0]]
     chosen = str(options.get("inference_precision", hint))
     if chosen != hint and model.precision in ("fp32", "bf16", "fp16"):
         raise UnsupportedError(

@@ -119,7 +119,7 @@ class OrtBackend(Backend):
     summary = "ONNX Runtime (CPU; other execution providers where their build is installed)"
     capabilities = Capabilities(
         formats=("onnx",),
-        precisions=("fp32", "int8-dynamic", "int8-static", "as-is"),
+        precisions=("fp32", "int8-dynamic", "int8-static", "mixed", "as-is"),
         options=_OPTIONS,
         device_kinds=("cpu", "gpu", "npu"),
     )
@@ -590,7 +590,9 @@ def _read_graph(model: ModelFile, options: Mapping[str, Scalar]) -> _Graph:
     requested = _ort_plugins.registered_names(first)[0]
     if graph.providers is not None and not graph.providers.get(requested):
         raise UnsupportedError(f"{requested} was asked for, but runs no node of {model.path.name}")
-    if model.precision.startswith("int8") and not (graph.compute_nodes or {}).get("int8"):
+    if model.precision.startswith(("int8", "mixed")) and not (graph.compute_nodes or {}).get(
+        "int8"
+    ):
         raise UnsupportedError(
             f"{model.precision} was asked for, but no compute-heavy node runs in int8"
         )

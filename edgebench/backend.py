@@ -69,7 +69,7 @@ class Capabilities:
     formats: tuple[str, ...]  # model formats it opens, for example ("onnx",)
     precisions: tuple[
         str, ...
-    ]  # precisions a variant may ask for, for example ("fp32", "int8-static")
+    ]  # precisions a variant may ask for, for example ("fp32", "int8-static"); "mixed": by a map, `mixed:HASH`
     options: tuple[Option, ...]
     device_kinds: tuple[str, ...] = ("cpu",)
 
@@ -81,7 +81,9 @@ class Capabilities:
                 f"model format {model.format!r} is not supported{near}",
                 f"give a model of the format {' or '.join(self.formats) or 'that it opens'}",
             )
-        if model.precision not in self.precisions:
+        if (
+            model.precision.partition(":")[0] not in self.precisions
+        ):  # `mixed:HASH` is of the kind mixed
             near = did_you_mean(model.precision, self.precisions)
             raise UnsupportedError(f"precision {model.precision!r} is not supported{near}")
         declared = {option.name: option for option in self.options}
@@ -99,12 +101,14 @@ class Capabilities:
 class Ready:
     """The runtime is installed; `version` is that of its distribution.
 
-    `note` and `fix` are for `doctor`: what a user of this installation should know, and do about it.
+    `note` and `fix` are for `doctor`: what a user of this installation should know, and do about it. `builds_only`: it
+    converts models here and cannot run them; it is taken only where it is asked for by name.
     """
 
     version: str
     note: str = ""
     fix: str = ""
+    builds_only: bool = False
 
 
 @dataclass(frozen=True)

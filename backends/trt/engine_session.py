@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from edgebench.backend import DeviceTimes, Effective, ModelFile, Scalar, Session, TensorInfo
 from edgebench.errors import UnsupportedError
 
+from . import library
 from .build_engine import BUILD_OPTIONS, driver_text, read_facts, sizes_of
 from .cuda import Cuda, CudaError, Pinned
 from .layers import Layers, read_layers
@@ -70,7 +71,7 @@ class TrtSession(Session):
     """A deserialised engine with one execution context and one stream."""
 
     def __init__(self, model: ModelFile, options: Mapping[str, Scalar]) -> None:
-        import tensorrt as trt
+        trt = library.load()
 
         self._model = model
         self._options = options
@@ -92,7 +93,7 @@ class TrtSession(Session):
 
     def _deserialized(self) -> trt.ICudaEngine:
         """The engine in the file. Raises UnsupportedError for another TensorRT's, GPU's, or none."""
-        import tensorrt as trt
+        trt = library.load()
 
         path, facts = self._model.path, self._facts
         if "dla_core" in self._options:
@@ -110,7 +111,7 @@ class TrtSession(Session):
 
     def _allocate(self) -> None:
         """Device memory for every input and output, and host memory for the outputs."""
-        import tensorrt as trt
+        trt = library.load()
 
         engine = self._engine
         names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
@@ -133,7 +134,8 @@ class TrtSession(Session):
 
     def _tensor(self, name: str) -> Tensor:
         import numpy as np
-        import tensorrt as trt
+
+        trt = library.load()
 
         try:
             nptype: Callable[[Any], Any] = trt.nptype
@@ -312,11 +314,13 @@ class TrtSession(Session):
 
     def _layer_times(self, query: Prepared, runs: int) -> dict[str, list[int]]:
         """Nanoseconds of each layer in each run, in a context of its own: a profiler cannot be taken off."""
-        import tensorrt as trt
+        trt = library.load()
 
         times_ms: dict[str, list[float]] = {}
 
-        class Profiler(trt.IProfiler):
+        base: Any = trt.IProfiler
+
+        class Profiler(base):
             def __init__(self) -> None:
                 trt.IProfiler.__init__(self)
 
@@ -352,7 +356,7 @@ class TrtSession(Session):
         return "cuda:0" if dla_core is None else f"dla:{dla_core}"
 
     def effective(self) -> Effective:
-        import tensorrt as trt
+        trt = library.load()
 
         inspector = self._engine.create_engine_inspector()
         inspector.execution_context = self._context

@@ -80,6 +80,8 @@ def runtime(backend: Backend) -> Iterator[Backend]:
     state = backend.availability()
     if isinstance(state, Unavailable):
         pytest.fail(f"{state.kind}: {state.reason}; fix: {state.fix}", pytrace=False)
+    if state.builds_only:
+        pytest.skip(f"{backend.name} cannot run anything here: {state.note}")
     if "onnx" not in backend.capabilities.formats and not _takes_onnx(backend):
         pytest.skip(
             f"the kit's models are ONNX; {backend.name} opens {backend.capabilities.formats}"
