@@ -205,6 +205,8 @@ _NUMBERS: dict[str, Callable[[Row], Any]] = {
 _TEXTS: dict[str, Callable[[Row], Hashable]] = {
     "device": lambda row: row.device,
     "run": lambda row: row.run,
+    "started_utc": lambda row: row.started_utc,
+    "commit": lambda row: row.commit,
     "id": lambda row: row.id,
     "workload": lambda row: row.workload,
     "workload_version": lambda row: row.workload_version,

@@ -113,6 +113,8 @@ def _metric(metric: Metric) -> list[Column]:
 COLUMNS: tuple[Column, ...] = (
     _plain("device", "VARCHAR"),
     _plain("run", "VARCHAR"),
+    _plain("started_utc", "VARCHAR"),
+    _plain("commit", "VARCHAR"),
     _plain("id", "VARCHAR"),
     _plain("workload", "VARCHAR"),
     _plain("workload_version", "BIGINT"),

@@ -48,6 +48,8 @@ def row_of(record: rec.Record) -> Row:
         id=cell.id,
         device=record.device.name,
         run=record.run.id,
+        started_utc=record.run.started_utc,
+        commit=record.run.commit,
         workload=cell.workload,
         workload_version=cell.workload_version,
         title=cell.title,
