@@ -362,3 +362,16 @@ def test_a_family_shares_one_budget_and_offers_its_best(
     family = model_family.search_family(requests, voices.voice_of(False), time.monotonic())
     assert family.chosen == 1
     assert sum(given) * (1 - model_family.EXPLORING) == pytest.approx(100.0, rel=0.51)
+
+
+def test_a_speed_without_an_interval_says_so(searching: Searching) -> None:
+    made = Made(exploration(GOOD), [verdict(GOOD.map.precision, shown=True)])
+    report, _ = searching(made)
+    assert report is not None
+    assert "(?)" not in "\n".join(lines_of(report))
+    rows = [
+        msgspec.structs.replace(row, speedup_low=None, speedup_high=None) for row in report.rows
+    ]
+    text = "\n".join(lines_of(msgspec.structs.replace(report, rows=rows)))
+    assert "as fast as fp32 (?)" in text
+    assert "one process each was measured" in text
