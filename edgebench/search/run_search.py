@@ -364,7 +364,7 @@ def _reported(it: Search, exploration: Exploration, outcome: Outcome) -> SearchR
     candidates: dict[Scalar, Candidate]
     candidates = {each.map.precision: each for each in exploration.candidates}
     fitting = [row for row, met in zip(rows, it.required.met_by(rows), strict=True) if met]
-    order = by_reward(deployable(fitting, candidates), it.request.reward)
+    order = by_reward(deployable(fitting, candidates, exploration.fp32_quick_ms), it.request.reward)
     verdicts = _verified(it, order, candidates)
     chosen = _chosen(it, order, verdicts)
     standings = standings_of(rows, candidates, verdicts, it.demands)

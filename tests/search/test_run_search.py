@@ -25,6 +25,7 @@ from edgebench.planning.settings import parse_sets
 from edgebench.preparation.preparation_messages import PrepareJob
 from edgebench.record import Record
 from edgebench.search import model_family, run_search
+from edgebench.search.choosing import deployable
 from edgebench.search.model_family import Prospect, dominated
 from edgebench.search.requirements import requirements_of, resolved
 from edgebench.search.reward import parse_reward
@@ -375,3 +376,18 @@ def test_a_speed_without_an_interval_says_so(searching: Searching) -> None:
     text = "\n".join(lines_of(msgspec.structs.replace(report, rows=rows)))
     assert "as fast as fp32 (?)" in text
     assert "one process each was measured" in text
+
+
+def test_without_intervals_maps_stand_by_their_turns_in_one_process() -> None:
+    def row(precision: str, speedup: float, low: float | None) -> Any:
+        baseline = SimpleNamespace(speedup=speedup, speedup_low=low)
+        return SimpleNamespace(variant={"precision": precision}, baseline=baseline, status="ok")
+
+    known = {each.map.precision: each for each in (FAST, GOOD)}  # 3.0 and 3.5 ms
+    noisy = [row(FAST.map.precision, 1.2, None), row(GOOD.map.precision, 2.5, None)]
+    found = deployable(noisy, known, fp32_quick_ms=6.0)
+    assert [each.variant["precision"] for each in found] == [*known]
+    sure = [row(FAST.map.precision, 1.2, 1.1), row(GOOD.map.precision, 2.5, 2.4)]
+    found = deployable(sure, known, fp32_quick_ms=6.0)
+    assert [each.variant["precision"] for each in found] == [*known][::-1]
+    assert deployable([row("int8-dynamic", 1.05, 0.98)], {}) == []
