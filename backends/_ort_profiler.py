@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
+import shutil
 import tempfile
 import time
+import weakref
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -51,13 +52,12 @@ class OrtProfiler(Profiler):
     ) -> None:
         self._outputs, self._device_of = outputs, device_of
         self._runs_ns: list[int] = []
-        with contextlib.ExitStack() as opened:
-            folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="edgebench-")))
-            self._source = load_model(model.path, weights=False)
-            model = _with_names(model, self._source, folder)
-            self._optimised = folder / "optimized.onnx"
-            self._inner: Any = _opened(model, open_session, folder / "p", self._optimised)
-            self._opened = opened.pop_all()
+        folder = Path(tempfile.mkdtemp(prefix="edgebench-"))
+        self._remove = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        self._source = load_model(model.path, weights=False)
+        model = _with_names(model, self._source, folder)
+        self._optimised = folder / "optimized.onnx"
+        self._inner: Any = _opened(model, open_session, folder / "p", self._optimised)
 
     def run(self, feeds: Feeds) -> Outputs:
         start_ns = time.perf_counter_ns()
@@ -66,11 +66,11 @@ class OrtProfiler(Profiler):
         return {info.name: array for info, array in zip(self._outputs, answer, strict=True)}
 
     def finish(self) -> Profile:
-        with self._opened:
-            events = json.loads(Path(self._inner.end_profiling()).read_bytes())
-            self._inner = None
-            timed = _timed(events)
-            nodes, notes = _nodes(self._optimised, timed, self._source.graph)
+        events = json.loads(Path(self._inner.end_profiling()).read_bytes())
+        self._inner = None
+        timed = _timed(events)
+        nodes, notes = _nodes(self._optimised, timed, self._source.graph)
+        self._remove()
         return Profile(
             operators=tuple(self._operator(each, nodes.get(each.name)) for each in timed),
             runs_ns=self._runs_ns[self.warm_up :],

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edgebench.backend import Feeds, Outputs
+    from edgebench.operator_times import Profiler
 
 _FIX = "pip install 'edgebench[openvino]'"
 
@@ -176,7 +177,7 @@ class OpenVinoSession(Session):
     def __init__(self, model: ModelFile, options: Mapping[str, Scalar]) -> None:
         import openvino
 
-        self._model = model
+        self._model, self._options = model, dict(options)
         core = openvino.Core()
         device = _device(core, options)
         self._compiled: Any = _compile(core, model, device, _settings(model, options))
@@ -258,6 +259,23 @@ class OpenVinoSession(Session):
                 "precompiled": self._model.format == "blob",
                 "hyper_threading": self._property("ENABLE_HYPER_THREADING"),
             },
+        )
+
+    def profiler(self) -> Profiler:
+        import openvino
+
+        from ._openvino_profiler import OpenVinoProfiler
+
+        if self._model.format == "blob":
+            raise UnsupportedError(
+                "a model that was compiled ahead of time has no counters", "leave precompiled out"
+            )
+        core = openvino.Core()
+        device = _device(core, self._options)
+        settings = {**_settings(self._model, self._options), "PERF_COUNT": "YES"}
+        compiled = _compile(core, self._model, device, settings)
+        return OpenVinoProfiler(
+            self, compiled, self._model, self.device(), lambda name: _PRECISIONS.get(name, name)
         )
 
     def close(self) -> None:

@@ -101,12 +101,14 @@ class Capabilities:
 class Ready:
     """The runtime is installed; `version` is that of its distribution.
 
-    `note` and `fix` are for `doctor`: what a user of this installation should know, and do about it.
+    `note` and `fix` are for `doctor`: what a user of this installation should know, and do about it. `builds_only`: it
+    converts models here and cannot run them; it is taken only where it is asked for by name.
     """
 
     version: str
     note: str = ""
     fix: str = ""
+    builds_only: bool = False
 
 
 @dataclass(frozen=True)

@@ -253,6 +253,7 @@ def _meter(options: Options, devices: Sequence[Device]) -> AbstractContextManage
 
 def _run_facts(options: Options, start: Start) -> RunFacts:
     from edgebench.probes.python_distributions import installed_packages, packages_sha256
+    from edgebench.probes.source_commit import source_commit
 
     packages = installed_packages()
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
@@ -266,6 +267,7 @@ def _run_facts(options: Options, start: Start) -> RunFacts:
         seed=options.settings.seed,
         packages=packages,
         packages_sha256=packages_sha256(packages),
+        commit=source_commit(Path()),
     )
 
 

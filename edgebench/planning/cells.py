@@ -15,7 +15,7 @@ from typing import get_args
 import msgspec
 
 from edgebench import registry
-from edgebench.backend import Backend, Capabilities, ModelFile, Scalar, Unavailable
+from edgebench.backend import Backend, Capabilities, ModelFile, Ready, Scalar, Unavailable
 from edgebench.definitions.variant_matrix import expand, select, unique, value_text
 from edgebench.definitions.workload import (
     Matrix,
@@ -361,9 +361,12 @@ def _opens(backend: Backend, workload: Workload) -> bool:
 
 
 def _names_of_ready(backends: Sequence[Backend]) -> list[str]:
-    return [
-        backend.name for backend in backends if not isinstance(backend.availability(), Unavailable)
-    ]
+    return [backend.name for backend in backends if _runs(backend)]
+
+
+def _runs(backend: Backend) -> bool:
+    state = backend.availability()
+    return isinstance(state, Ready) and not state.builds_only
 
 
 def _formats(backend: Backend, scenario: str) -> tuple[str, ...]:
