@@ -60,10 +60,13 @@ def by_reward(order: Sequence[Row], reward: Reward | None) -> list[Row]:
     return sorted(order, key=value, reverse=True)
 
 
-def holds(row: Row, demands: Sequence[Demand]) -> bool:
-    """Whether a row's own quality meets the limits; without labels, whether its outputs are near enough."""
+def holds(row: Row, demands: Sequence[Demand], items: int = 0) -> bool:
+    """Whether a row's own quality meets the limits, or may: the budget left no time for all of so many items.
+    Without labels, whether its outputs are near enough."""
     if row.quality is None:
         return False
+    if demands and row.quality.items < items:
+        return True  # the test goes through all of them
     values = quality_of(row)
     if not demands:
         return row.quality.passed
@@ -88,6 +91,7 @@ def standings_of(
     candidates: Mapping[Scalar, Candidate],
     verdicts: Sequence[Verdict],
     demands: Sequence[Demand],
+    items: int = 0,
 ) -> dict[str, Standing]:
     judged = {verdict.precision: verdict for verdict in verdicts}
     found: dict[str, Standing] = {}
@@ -98,7 +102,7 @@ def standings_of(
             found[row.id] = "base"
         elif verdict is not None:
             found[row.id] = "safe" if verdict.safe else "held" if verdict.held else "missed"
-        elif row.quality is not None and not holds(row, demands):
+        elif row.quality is not None and not holds(row, demands, items):
             found[row.id] = "missed"
         elif candidate is not None and candidate.spare is not None and candidate.spare < 0:
             found[row.id] = "tuning"

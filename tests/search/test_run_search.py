@@ -25,7 +25,7 @@ from edgebench.planning.settings import parse_sets
 from edgebench.preparation.preparation_messages import PrepareJob
 from edgebench.record import Record
 from edgebench.search import model_family, run_search
-from edgebench.search.choosing import deployable
+from edgebench.search.choosing import deployable, holds
 from edgebench.search.model_family import Prospect, dominated
 from edgebench.search.requirements import requirements_of, resolved
 from edgebench.search.reward import parse_reward
@@ -132,7 +132,7 @@ class Made:
         times = {"fp32": 6.0, "int8-dynamic": 6.1, "int8-static": 2.8}
         times |= {each.map.precision: each.quick_ms or 0.0 for each in self.found.candidates}
         value = self.values.get(precision, 0.84)
-        made = quality(value, 0.82)
+        made = quality(value, 0.82, items=336)
         whole, nll = (0.9 if precision == "int8-static" else 1.0), 0.63
         also = [
             msgspec.convert(
@@ -391,3 +391,11 @@ def test_without_intervals_maps_stand_by_their_turns_in_one_process() -> None:
     found = deployable(sure, known, fp32_quick_ms=6.0)
     assert [each.variant["precision"] for each in found] == [*known][::-1]
     assert deployable([row("int8-dynamic", 1.05, 0.98)], {}) == []
+
+
+def test_a_quality_of_some_items_is_no_miss() -> None:
+    demand = Demand(metric="accuracy", limit=0.82, better="higher")
+    part = SimpleNamespace(metric="accuracy", value=0.7, also=[], items=40, passed=False)
+    row: Any = SimpleNamespace(quality=part)
+    assert holds(row, [demand], items=336)
+    assert not holds(row, [demand], items=40)
