@@ -35,6 +35,7 @@ DEFAULTS: Mapping[str, Any] = MappingProxyType(
         "rate": None,
         "budget": None,
         "wait_quiet": None,
+        "cool_to": None,
         "target": "2%",
         "percentile": "p50",
         "replicates": None,

@@ -86,6 +86,7 @@ FIXED = {
     "device": ("device",),
     "strict": ("settings.strict",),
     "wait_quiet": ("settings.wait_quiet_s",),
+    "cool_to": ("settings.cool_to_c",),
 }
 #: The others: where the run is, how it is shown, and the time there is for the rest of it.
 FREE = {"out", "no_save", "resume", "form", "prefer", "budget"}

@@ -107,6 +107,7 @@ def measure(options: Options, start: Start, voice: Voice) -> Outcome:
         with_declared,
     )
     from edgebench.energy.marker_pulses import emit_markers
+    from edgebench.measure.cool_down import CoolDown
     from edgebench.measure.targets import fetch_assets, make_targets
     from edgebench.measure.wait_for_quiet import Quiet
     from edgebench.probes import device_facts, machine_state
@@ -165,6 +166,7 @@ def measure(options: Options, start: Start, voice: Voice) -> Outcome:
                     power_modes=power_modes,
                     mark=emit_markers if options.energy_markers else list,
                     quiet=Quiet(options.settings.wait_quiet_s, voice.say),
+                    cool_down=CoolDown(options.settings.cool_to_c, voice.say),
                 ),
             )
             stopped = measure_all(campaign, power_modes)

@@ -128,6 +128,13 @@ if TYPE_CHECKING:
     "wait is not part of --budget.",
 )
 @click.option(
+    "--cool-to",
+    type=FiniteRange(min=0, max=150),
+    metavar="CELSIUS",
+    help="Before each process, wait until the chip is at most this hot, at most 10 minutes. The wait is "
+    "not part of --budget.",
+)
+@click.option(
     "--target",
     default=DEFAULTS["target"],
     show_default=True,
