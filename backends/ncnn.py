@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
     from edgebench.backend import Feeds, Outputs
+    from edgebench.operator_times import Profiler
 
 #: A converter that is silent for longer hangs.
 _TIME_OUT_S = 900.0
@@ -208,6 +209,12 @@ class NcnnSession(Session):
                 "fp16_arithmetic": bool(opt.use_fp16_arithmetic and compute.get("fp16")),
                 "bf16_storage": bool(opt.use_bf16_storage and compute.get("bf16")),
             },
+        )
+
+    def profiler(self) -> Profiler:
+        raise UnsupportedError(
+            "ncnn tells times of layers only where it was built with NCNN_BENCHMARK, which its wheel was not",
+            "explain the model on another backend, such as --backend ort",
         )
 
     def close(self) -> None:

@@ -15,7 +15,7 @@ from typing import get_args
 import msgspec
 
 from edgebench import registry
-from edgebench.backend import Backend, Capabilities, ModelFile, Scalar, Unavailable
+from edgebench.backend import Backend, Capabilities, ModelFile, Ready, Scalar, Unavailable
 from edgebench.definitions.variant_matrix import expand, select, unique, value_text
 from edgebench.definitions.workload import (
     Matrix,
@@ -29,6 +29,8 @@ from edgebench.definitions.workload import (
 from edgebench.errors import UsageError
 from edgebench.installed_packages import installed_version
 from edgebench.models.file_kind import format_of
+from edgebench.models.precision_map import precision_kind
+from edgebench.planning.precision_files import with_maps
 from edgebench.planning.settings import (
     MEMORY_BUDGET,
     MODEL_AXES,
@@ -108,7 +110,7 @@ def plan(
     replaces those of the workloads; `rate_per_s` is that of `single_stream` and `server`; `set_power_mode` allows the
     axis `power_mode`. Raises UsageError for anything asked for that no workload or no backend knows.
     """
-    sets = sets or {}
+    sets = with_maps(sets or {})
     runtimes = _runtimes(backends, load_backend)
     chosen = _in_suite(workloads, suite)
     check_sets(sets, runtimes, any(generates(workload) for workload, _ in chosen))
@@ -359,9 +361,12 @@ def _opens(backend: Backend, workload: Workload) -> bool:
 
 
 def _names_of_ready(backends: Sequence[Backend]) -> list[str]:
-    return [
-        backend.name for backend in backends if not isinstance(backend.availability(), Unavailable)
-    ]
+    return [backend.name for backend in backends if _runs(backend)]
+
+
+def _runs(backend: Backend) -> bool:
+    state = backend.availability()
+    return isinstance(state, Ready) and not state.builds_only
 
 
 def _formats(backend: Backend, scenario: str) -> tuple[str, ...]:
@@ -389,7 +394,7 @@ def _precision_reasons(
     workload: Workload, backend: str, can: Capabilities, variant: Variant
 ) -> Iterator[Reason]:
     precision, batch = variant["precision"], variant["batch"]
-    if precision not in can.precisions:
+    if precision_kind(precision) not in can.precisions:
         hint = did_you_mean(str(precision), can.precisions)
         message = f"{backend} has no precision {precision!r}{hint}"
         yield Reason(code="unsupported_precision", message=message)

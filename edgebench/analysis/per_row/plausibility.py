@@ -22,7 +22,7 @@ from edgebench.analysis.per_row.minimum_time import least_ns
 from edgebench.analysis.table_types import Row
 from edgebench.backend import Effective, Scalar, computes_itself
 from edgebench.calibration import Calibration
-from edgebench.record import Reason, Record, Replicate, Work
+from edgebench.record import OutputCheck, Reason, Record, Replicate, Work
 
 #: Preparing and reading a query may take this many times what copying its arrays takes, or this many times
 #: what the answer itself takes: more of both is work that the measured call left to others.
@@ -172,18 +172,28 @@ def _too_fast(claim: Claim) -> Reason | None:
     )
 
 
+def unproven_precision(row: Row, record: Record) -> str:
+    """Why the precision that a row says it computes in is not shown by its answers; "": it is, or is not
+    fp32. On accelerators runtimes count TF32 as fp32: such a row is no lie, and is not known to be fp32."""
+    if record.imported is not None or row.effective is None:
+        return ""
+    if computes_itself(row.effective.device):
+        return ""  # there `_reduced` strikes it
+    replicates = [each for each in record.replicates if each.status == "ok"]
+    check = _beyond_rounding(replicates, _claim_of(row, record))
+    if check is None:
+        return ""
+    return (
+        f"unproven: outputs differ from the fp32 reference by {check.relative_error:.2g}, where rounding in "
+        f"fp32 moves them by {check.rounding:.1g}"
+    )
+
+
 def _reduced(replicates: Sequence[Replicate], claim: Claim) -> Reason | None:
     """Says fp32, and is off the reference by more than fp32 rounds. On accelerators runtimes count TF32 as
-    fp32, so there it is left to the limit of parity."""
-    checks = [each.output_check for each in replicates if each.output_check is not None]
-    check = next((c for c in checks if c.against not in ("replicate 0", "itself")), None)
-    found = claim.effective
-    asked = claim.variant.get("precision", "as-is") in ("fp32", "as-is")
-    if check is None or check.rounding is None or found is None or not asked:
-        return None
-    if found.precision not in ("fp32", None) or not computes_itself(found.device):
-        return None
-    if check.relative_error <= max(MIN_REDUCED_ERROR, MAX_ROUNDINGS * check.rounding):
+    fp32, so there it is unproven alone."""
+    check = _beyond_rounding(replicates, claim)
+    if check is None or claim.effective is None or not computes_itself(claim.effective.device):
         return None
     return Reason(
         code="reduced_precision",
@@ -191,6 +201,20 @@ def _reduced(replicates: Sequence[Replicate], claim: Claim) -> Reason | None:
         f"moves them by {check.rounding:.1g} on this machine: it computes in less than fp32",
         fix="ask the runtime for fp32 (an option of its provider or plugin), or name the precision that runs",
     )
+
+
+def _beyond_rounding(replicates: Sequence[Replicate], claim: Claim) -> OutputCheck | None:
+    """The check of outputs that lie further off than rounding in fp32 explains, of a row that says fp32."""
+    checks = [each.output_check for each in replicates if each.output_check is not None]
+    check = next((c for c in checks if c.against not in ("replicate 0", "itself")), None)
+    found = claim.effective
+    asked = claim.variant.get("precision", "as-is") in ("fp32", "as-is")
+    if check is None or check.rounding is None or found is None or not asked:
+        return None
+    if found.precision not in ("fp32", None):
+        return None
+    within = check.relative_error <= max(MIN_REDUCED_ERROR, MAX_ROUNDINGS * check.rounding)
+    return None if within else check
 
 
 # --- against each other
@@ -374,6 +398,10 @@ def _elsewhere(replicate: Replicate, claim: Claim) -> Reason | None:
 
 def _precision(variant: Mapping[str, Scalar], found: Effective) -> Iterator[Reason]:
     asked = str(variant.get("precision", "as-is")).partition("-")[0]
+    if (
+        asked.startswith("mixed:") and found.precision == "int8"
+    ):  # its map leaves only light operators in fp32
+        return
     mixed = found.precision == "mixed" and asked != "fp32"
     if asked == "as" or found.precision in (asked, None) or mixed or _by_option(variant):
         return
