@@ -56,6 +56,7 @@ class RunOptions(TypedDict, total=False):
     scenarios: Names  # single_stream, offline, sustained, generate
     rate: float  # queries per second of a paced load
     wait_quiet: Duration  # for a quiet machine, at most; beside the budget
+    cool_to: float  # degrees Celsius of the chip, before each process; beside the budget
     target: Share  # half-width of the interval that is asked for
     percentile: Literal["p50", "p90", "p99"]  # whose interval is to reach the target
     replicates: int  # fresh processes per cell

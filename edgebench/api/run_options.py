@@ -118,6 +118,7 @@ def resolved(params: Mapping[str, Any]) -> Options:
             wait_quiet_s=_positive(params["wait_quiet"], "--wait-quiet")
             if params["wait_quiet"]
             else 0.0,
+            cool_to_c=params["cool_to"],
         ),
     )
 

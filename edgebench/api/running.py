@@ -204,6 +204,7 @@ def _targets(cells: Sequence[Cell], options: Options, budget: Budget, voice: Voi
 
 def _means(options: Options, voice: Voice, meter: Meter, power_modes: PowerModes | None) -> Means:
     from edgebench.energy.marker_pulses import emit_markers
+    from edgebench.measure.cool_down import CoolDown
     from edgebench.measure.wait_for_quiet import Quiet
 
     return Means(
@@ -211,6 +212,7 @@ def _means(options: Options, voice: Voice, meter: Meter, power_modes: PowerModes
         power_modes=power_modes,
         mark=emit_markers if options.energy_markers else list,
         quiet=Quiet(options.settings.wait_quiet_s, voice.say),
+        cool_down=CoolDown(options.settings.cool_to_c, voice.say),
     )
 
 

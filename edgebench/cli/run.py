@@ -106,6 +106,13 @@ if TYPE_CHECKING:
     "wait is not part of --budget.",
 )
 @run_option(
+    "cool_to",
+    type=FiniteRange(min=0, max=150),
+    metavar="CELSIUS",
+    help="Before each process, wait until the chip is at most this hot, at most 10 minutes. The wait is "
+    "not part of --budget.",
+)
+@run_option(
     "target",
     metavar="SHARE",
     help="Stop measuring a cell when half of its 95% interval is this small.",

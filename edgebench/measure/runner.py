@@ -26,6 +26,7 @@ from edgebench.calibration import Calibration
 from edgebench.energy.run_meter import Meter, NoMeter
 from edgebench.errors import DeviceStateError, UnsupportedError
 from edgebench.measure import preparation_process, reruns, round_order
+from edgebench.measure.cool_down import CoolDown
 from edgebench.measure.extra_rounds import open_cells
 from edgebench.measure.launch_worker import run_worker
 from edgebench.measure.model_files import Ask, NotReady
@@ -91,6 +92,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     parity: float | None = None  # the user's own limit of the relative error; None: by the file
     first_window_s: float | None = None  # of a quick look: the first replicate of each cell
     wait_quiet_s: float = 0.0  # at most, for a quiet machine before rounds; beside the budget
+    cool_to_c: float | None = None  # of the chip, before each process; beside the budget
 
 
 @dataclass(frozen=True)
@@ -276,6 +278,7 @@ class Means:
     clock: Callable[[], float] = time.monotonic
     ask: Callable[..., bytes | Reason] = preparation_process.ask
     quiet: Quiet | None = None
+    cool_down: CoolDown | None = None
 
 
 MEANS = Means()
@@ -302,6 +305,7 @@ class Runner:
         self._started_s = started_s
         self._means = means
         self._quiet = means.quiet or Quiet()
+        self._cool_down = means.cool_down or CoolDown()
         self._round = about.first_round
         #: Cells that leave the front or the choice open; None: nobody looked yet.
         self._undecided: set[str] | None = None
@@ -384,6 +388,7 @@ class Runner:
             self._quiet.wait()
             for target in turns:
                 if self._may_start(target):
+                    self._cool_down.wait()
                     begin_s = self._means.clock()
                     self._turn(target, scratch)
                     if target.cut:
@@ -523,7 +528,8 @@ class Runner:
     def _left_s(self) -> float:
         if self._settings.budget_s is None:
             return float("inf")
-        spent_s = self._means.clock() - self._started_s - self._quiet.spent_s
+        waited_s = self._quiet.spent_s + self._cool_down.spent_s
+        spent_s = self._means.clock() - self._started_s - waited_s
         return self._settings.budget_s - spent_s
 
     def _complete(self, target: Target) -> bool:

@@ -95,6 +95,7 @@ _ALL = (
     RunOption("rate", "--rate", None, ("rate_per_s",), LIMIT),
     RunOption("budget", "--budget"),
     RunOption("wait_quiet", "--wait-quiet", None, ("settings.wait_quiet_s",), SECONDS),
+    RunOption("cool_to", "--cool-to", None, ("settings.cool_to_c",), LIMIT),
     RunOption("target", "--target", "2%", ("settings.target",), SHARE),
     RunOption("percentile", "--percentile", "p50", ("settings.percentile",), PERCENTILE),
     RunOption(

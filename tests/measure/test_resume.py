@@ -54,6 +54,7 @@ OTHERS = {
     "device": "rack-7",
     "strict": None,
     "wait_quiet": "5s",
+    "cool_to": "60",
 }
 FLAGS = {parameter.name: parameter.opts[0] for parameter in run_.command.params}
 

@@ -36,7 +36,7 @@ _P99_PER_REPLICATE = 100
 
 def row_of(record: rec.Record) -> Row:
     """Derives a row, from the replicates that are ok alone. Cross-row facts are filled in later."""
-    unknown: Unknown = {}
+    unknown: Unknown = _unknown_of(record.run)
     cell = record.cell
     good = [replicate for replicate in record.replicates if replicate.status == "ok"]
     each = [_ascending(replicate.samples_ns) for replicate in good if replicate.samples_ns]
@@ -449,6 +449,12 @@ def _state(replicates: Sequence[rec.Replicate]) -> list[rec.StateCheck]:
 
 
 # --- why something is None
+
+
+def _unknown_of(run: rec.RunFacts) -> Unknown:
+    if run.commit is not None:
+        return {}
+    return {"commit": "the run was started in no git checkout, or by an edgebench that noted none"}
 
 
 def _explain(row: Row, record: rec.Record, good: Sequence[rec.Replicate], unknown: Unknown) -> None:
