@@ -50,7 +50,7 @@ test-kernel: $(VENV)/.test
 # NVIDIA's own parser and builder on a CPU: every workload's fp32, fp16 and int8-static file. Wheels for x86-64 (95 MB).
 test-tensorrt-rtx: $(VENV)/.tensorrt-rtx
 	$(BIN)/python -m tests.ci.require_tensorrt_rtx
-	$(BIN)/pytest -m tensorrt_rtx tests/backends/trt/test_tensorrt_rtx.py --junitxml build/tensorrt-rtx.xml
+	$(BIN)/pytest -m tensorrt_rtx tests/tensorrt_rtx --junitxml build/tensorrt-rtx.xml
 	$(BIN)/python -m tests.ci.junit_to_check build/tensorrt-rtx.xml backend.trt.build 'a CPU, without a GPU' results/hardware/tensorrt-rtx.json
 
 # The wheel, runtimes and tests under an emulator of aarch64 (QEMU's user emulation; root, Debian). No part of CI: about 20 minutes.
