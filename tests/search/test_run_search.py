@@ -383,7 +383,9 @@ def test_without_intervals_maps_stand_by_their_turns_in_one_process() -> None:
         baseline = SimpleNamespace(speedup=speedup, speedup_low=low)
         return SimpleNamespace(variant={"precision": precision}, baseline=baseline, status="ok")
 
-    known = {each.map.precision: each for each in (FAST, GOOD)}  # 3.0 and 3.5 ms
+    known: dict[Scalar, Candidate] = {
+        each.map.precision: each for each in (FAST, GOOD)
+    }  # 3.0, 3.5 ms
     noisy = [row(FAST.map.precision, 1.2, None), row(GOOD.map.precision, 2.5, None)]
     found = deployable(noisy, known, fp32_quick_ms=6.0)
     assert [each.variant["precision"] for each in found] == [*known]
