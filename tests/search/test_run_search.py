@@ -14,13 +14,13 @@ import msgspec
 import pytest
 
 from edgebench.api import running, voices
-from edgebench.api.run_defaults import DEFAULTS
 from edgebench.api.run_options import Options
 from edgebench.backend import Scalar
 from edgebench.definitions.workload_loader import load_workloads
 from edgebench.errors import EdgebenchError, UsageError
 from edgebench.measure import targets
 from edgebench.models.precision_map import CalibrationSpec, PrecisionMap
+from edgebench.planning.run_parameters import DEFAULTS
 from edgebench.planning.settings import parse_sets
 from edgebench.preparation.preparation_messages import PrepareJob
 from edgebench.record import Record

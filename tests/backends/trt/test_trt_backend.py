@@ -19,7 +19,7 @@ from edgebench.models import quantize
 from edgebench.models.onnx_file import load_model, save_model
 from edgebench.testing import fake_tensorrt, fake_tensorrt_cuda
 from edgebench.testing.models import convolution, two_by_two
-from tests.backends.trt_fakes import answer, backend, converted, error, install, opened
+from tests.backends.trt.trt_fakes import answer, backend, converted, error, install, opened
 
 ORIN = Board(jetson=True, model="NVIDIA Jetson AGX Orin Developer Kit", l4t=(36, 4, 0))
 
