@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edgebench.backend import Feeds, Outputs
+    from edgebench.operator_times import Profiler
 
 _FIX = "pip install 'edgebench[openvino]'"
 
@@ -47,6 +48,7 @@ _HINTS = {
     "fp16": "f16",
     "int8-static": "f32",
     "int8-dynamic": "f32",
+    "mixed": "f32",
     "as-is": "f32",
 }
 #: Names of precisions by the names in OpenVINO's runtime graph.
@@ -175,7 +177,7 @@ class OpenVinoSession(Session):
     def __init__(self, model: ModelFile, options: Mapping[str, Scalar]) -> None:
         import openvino
 
-        self._model = model
+        self._model, self._options = model, dict(options)
         core = openvino.Core()
         device = _device(core, options)
         self._compiled: Any = _compile(core, model, device, _settings(model, options))
@@ -194,7 +196,7 @@ class OpenVinoSession(Session):
         return [str(name) for name in self._property("EXECUTION_DEVICES") or ()]
 
     def _read_back(self) -> dict[str, Scalar | None]:
-        """What the options became; None where this device does not tell."""
+        """Returns what the options became; None where this device does not tell."""
         hint = self._property("INFERENCE_PRECISION_HINT")
         return {
             "threads": self._integer("INFERENCE_NUM_THREADS"),
@@ -259,6 +261,23 @@ class OpenVinoSession(Session):
             },
         )
 
+    def profiler(self) -> Profiler:
+        import openvino
+
+        from ._openvino_profiler import OpenVinoProfiler
+
+        if self._model.format == "blob":
+            raise UnsupportedError(
+                "a model that was compiled ahead of time has no counters", "leave precompiled out"
+            )
+        core = openvino.Core()
+        device = _device(core, self._options)
+        settings = {**_settings(self._model, self._options), "PERF_COUNT": "YES"}
+        compiled = _compile(core, self._model, device, settings)
+        return OpenVinoProfiler(
+            self, compiled, self._model, self.device(), lambda name: _PRECISIONS.get(name, name)
+        )
+
     def close(self) -> None:
         self.run = _closed
         self._compiled = None
@@ -273,7 +292,7 @@ class OpenVinoSession(Session):
             raise UnsupportedError(
                 f"fp32 was asked for, but OpenVINO runs {_listed(compute) or precision}"
             )
-        lower = wanted.partition("-")[0]
+        lower = "int8" if wanted.startswith("mixed") else wanted.partition("-")[0]
         if lower in ("bf16", "fp16", "int8") and not compute.get(lower) and precision != lower:
             raise UnsupportedError(
                 f"{wanted} was asked for, but no compute-heavy layer runs in {lower} "
@@ -301,14 +320,14 @@ def _closed(_: Any) -> Any:
 
 def _device(core: Any, options: Mapping[str, Scalar]) -> str:
     """The device that is asked for; UnsupportedError where this machine has none."""
-    wanted = str(options.get("device", "CPU"))
+    device = str(options.get("device", "CPU"))
     present = [str(name) for name in core.available_devices]
-    if not any(name.split(".")[0] == wanted for name in present):
+    if not any(name.split(".")[0] == device for name in present):
         raise UnsupportedError(
-            f"OpenVINO finds no {wanted} here, only {', '.join(present)}",
+            f"OpenVINO finds no {device} here, only {', '.join(present)}",
             "install the driver of that device (OpenVINO's guide, Additional Configurations)",
         )
-    return wanted
+    return device
 
 
 def _settings(model: ModelFile, options: Mapping[str, Scalar]) -> dict[str, Scalar]:
@@ -330,7 +349,7 @@ def _settings(model: ModelFile, options: Mapping[str, Scalar]) -> dict[str, Scal
 
 
 def _precision_hint(model: ModelFile, options: Mapping[str, Scalar]) -> str:
-    hint = _HINTS[model.precision]
+    hint = _HINTS[model.precision.partition(":")[0]]
     chosen = str(options.get("inference_precision", hint))
     if chosen != hint and model.precision in ("fp32", "bf16", "fp16"):
         raise UnsupportedError(
@@ -424,8 +443,8 @@ def compute_census(layers: list[tuple[str, str, str]]) -> dict[str, int]:
 
 
 def _census(layers: list[tuple[str, str, str]], counts: Any) -> dict[str, int]:
-    found = Counter(_PRECISIONS.get(kind, kind) for layer, kind, _ in layers if counts(layer))
-    return dict(found)
+    counts_of = Counter(_PRECISIONS.get(kind, kind) for layer, kind, _ in layers if counts(layer))
+    return dict(counts_of)
 
 
 def _one(counts: Mapping[str, int]) -> str | None:

@@ -21,6 +21,7 @@ import msgspec
 from edgebench.errors import UnsupportedError
 from edgebench.files.number_bounds import Count, DurationNs, Integer, Value
 from edgebench.installed_packages import installed_version
+from edgebench.operator_times import Profile, Profiler, profile
 from edgebench.text.did_you_mean import did_you_mean
 
 if TYPE_CHECKING:
@@ -63,12 +64,12 @@ class Option:
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What a backend can do, as data: read without importing its runtime."""
+    """Holds what a backend can do, as data: read without importing its runtime."""
 
     formats: tuple[str, ...]  # model formats it opens, for example ("onnx",)
     precisions: tuple[
         str, ...
-    ]  # precisions a variant may ask for, for example ("fp32", "int8-static")
+    ]  # precisions a variant may ask for, for example ("fp32", "int8-static"); "mixed": by a map, `mixed:HASH`
     options: tuple[Option, ...]
     device_kinds: tuple[str, ...] = ("cpu",)
     #: Whether its decoders read several tokens at once and forget some again (`GenerationSession.rewinds`).
@@ -82,7 +83,9 @@ class Capabilities:
                 f"model format {model.format!r} is not supported{near}",
                 f"give a model of the format {' or '.join(self.formats) or 'that it opens'}",
             )
-        if model.precision not in self.precisions:
+        if (
+            model.precision.partition(":")[0] not in self.precisions
+        ):  # `mixed:HASH` is of the kind mixed
             near = did_you_mean(model.precision, self.precisions)
             raise UnsupportedError(f"precision {model.precision!r} is not supported{near}")
         declared = {option.name: option for option in self.options}
@@ -100,12 +103,14 @@ class Capabilities:
 class Ready:
     """The runtime is installed; `version` is that of its distribution.
 
-    `note` and `fix` are for `doctor`: what a user of this installation should know, and do about it.
+    `note` and `fix` are for `doctor`: what a user of this installation should know, and do about it. `builds_only`: it
+    converts models here and cannot run them; it is taken only where it is asked for by name.
     """
 
     version: str
     note: str = ""
     fix: str = ""
+    builds_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -195,7 +200,7 @@ def named_by_place(
 
 
 class Effective(msgspec.Struct, frozen=True, kw_only=True):
-    """What a session really does, read back from the runtime; None where the runtime does not tell."""
+    """Holds what a session really does, read back from the runtime; None where the runtime does not tell."""
 
     device: str  # "cpu", "gpu:0", ...
     precision: str | None  # of the compute-heavy nodes: "fp32", "int8", "mixed", ...
@@ -218,7 +223,7 @@ class Effective(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeviceTimes(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the time of a run goes on a device with memory of its own, by the device's own clock.
+    """Splits the time of a run on a device with its own memory, by the device's own clock.
 
     Lists have one entry per run; the three parts follow each other. Measured apart from the window,
     so that nothing of it is in a latency.
@@ -260,7 +265,7 @@ class Session(ABC):
         """Facts read back from the runtime. Called after memory was read: it may be expensive."""
 
     def device(self) -> str:
-        """Where it computes, as `effective` says it; at no cost, since it is asked before anything is timed."""
+        """Returns the device that computes, as in `effective`; must be cheap, since it is asked before anything is timed."""
         return "cpu"
 
     def reset(self) -> None:  # noqa: B027 - most models keep nothing between calls
@@ -281,6 +286,21 @@ class Session(ABC):
     def device_times(self, prepared: Sequence[Any]) -> DeviceTimes | None:
         """Runs these inputs once more and takes their time apart; None where there is no device."""
         return None
+
+    def profiler(self) -> Profiler:
+        """A profiled session beside this one, on the same model with the same options. Its runs may take
+        turns with those of another.
+
+        Raises UnsupportedError where the runtime tells no times of operators.
+        """
+        raise UnsupportedError("its runtime tells no times of operators")
+
+    def profile(self, feeds: Sequence[Feeds], runs: int) -> Profile:
+        """Times of every operator in so many runs on these inputs in turn, by a profiler of its own.
+
+        Raises UnsupportedError where the runtime tells none.
+        """
+        return profile(self.profiler(), feeds, runs)
 
     def close(self) -> None:  # noqa: B027 - most runtimes need nothing
         """Frees the session."""

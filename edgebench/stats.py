@@ -34,7 +34,7 @@ class Interval(NamedTuple):
 
     @property
     def half_width(self) -> float:
-        """As a share of the middle: what "±2 %" means for a ratio scale."""
+        """Returns half the width as a share of the middle: what "±2 %" means for a ratio scale."""
         return math.sqrt(self.high / self.low) - 1
 
 
@@ -143,6 +143,11 @@ def _t_density(x: float, degrees: int) -> float:
 def _t_cdf(x: float, degrees: int) -> float:
     """P(T <= x) for x >= 0."""
     return 1 - 0.5 * _beta_regularized(degrees / (degrees + x * x), degrees / 2, 0.5)
+
+
+def t_upper_tail(x: float, degrees: int) -> float:
+    """P(T > x) for x >= 0, exact to the smallest probabilities."""
+    return 0.5 * _beta_regularized(degrees / (degrees + x * x), degrees / 2, 0.5)
 
 
 def _beta_regularized(x: float, a: float, b: float) -> float:

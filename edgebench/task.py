@@ -51,7 +51,7 @@ RANGE_FIX = (
 
 
 class InputRange(msgspec.Struct, frozen=True, kw_only=True):
-    """What numbers an input may be: from `low` to `high`, both included, or one of `choices`, or exactly
+    """Holds what numbers an input may be: from `low` to `high`, both included, or one of `choices`, or exactly
     `values`: one for each of its numbers, in order, or one for all of them."""
 
     low: int | float | None = None
@@ -69,7 +69,7 @@ class InputRange(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class TaskContext:
-    """What a task receives: local paths of its data assets, its options from the workload, the model."""
+    """Holds what a task receives: local paths of its data assets, its options from the workload, the model."""
 
     data: Mapping[str, Path] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -78,6 +78,9 @@ class TaskContext:
     inputs: Sequence[TensorInfo] = ()  # of the fp32 model at batch 1
     input_ranges: Mapping[str, InputRange] = field(default_factory=dict)  # what its graph allows
     seed: int = 0
+    #: Which draw of items: 0 is what results are judged by; a task with `draws` has others that share no item
+    #: with it.
+    draw: int = 0
     reference: Path | None = None  # what `GenerationTask.reference` gave, as npz
 
 
@@ -87,6 +90,9 @@ class Task(ABC):
     metrics: ClassVar[Mapping[str, Metric]]
     #: Names of the options it reads of a workload; another one is refused. None: it does not tell.
     option_names: ClassVar[Collection[str] | None] = None
+    #: What other draws of items than the evaluation's are made of ("files of other seeds"), where the task heeds
+    #: `context.draw`; "": it has no others.
+    draws: ClassVar[str] = ""
 
     def __init__(self, context: TaskContext) -> None:
         self.context = context
@@ -131,8 +137,13 @@ class Task(ABC):
             outputs = infer([self.preprocess(raw) for raw in raws])
             yield from map(self.postprocess, outputs, raws)
 
+    def cluster(self, index: int) -> int:
+        """Which source an item comes from: items of one source (crops of a photo, chunks of a second) are no
+        independent evidence of each other."""
+        return index
+
     def drawn(self) -> str:
-        """What is told where the model fails on made-up inputs: which were drawn, and from what."""
+        """Returns what is told where the model fails on made-up inputs: which were drawn, and from what."""
         return ""
 
     def calibration(self) -> Iterator[Feeds]:
@@ -195,7 +206,7 @@ class GenerationTask(ABC):
     @property
     @abstractmethod
     def temperature(self) -> float:
-        """Of seeded sampling; 0 is greedy."""
+        """Returns the temperature of seeded sampling; 0 is greedy."""
 
     @abstractmethod
     def conversation(self, index: int) -> Conversation:
@@ -221,7 +232,7 @@ class GenerationTask(ABC):
 
     @abstractmethod
     def reference(self, session: GenerationSession) -> dict[str, NDArray[Any]]:
-        """What `judge` compares with, made once by an fp32 reference."""
+        """Returns what `judge` compares with, made once by an fp32 reference."""
 
     @abstractmethod
     def judge(self, session: GenerationSession) -> dict[str, float]:
@@ -239,5 +250,5 @@ class GenerationTask(ABC):
         return None
 
     def answer(self, text: str) -> str:
-        """What a sampled text, maybe cut short, answers; "" where it has not answered yet."""
+        """Returns what a sampled text, maybe cut short, answers; "" where it has not answered yet."""
         return text.strip()

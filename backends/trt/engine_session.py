@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from edgebench.backend import DeviceTimes, Effective, ModelFile, Scalar, Session, TensorInfo
 from edgebench.errors import UnsupportedError
 
+from . import library
 from .build_engine import BUILD_OPTIONS, driver_text, read_facts, sizes_of
 from .cuda import Cuda, CudaError, Pinned
 from .layers import Layers, read_layers
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     import tensorrt as trt
 
     from edgebench.backend import Feeds, Outputs
+    from edgebench.operator_times import Profiler
 
 #: Runs with the profiler attached: it slows them, so that few are enough for a share of each layer.
 PROFILED_RUNS = 5
@@ -69,7 +72,7 @@ class TrtSession(Session):
     """A deserialised engine with one execution context and one stream."""
 
     def __init__(self, model: ModelFile, options: Mapping[str, Scalar]) -> None:
-        import tensorrt as trt
+        trt = library.load()
 
         self._model = model
         self._options = options
@@ -91,7 +94,7 @@ class TrtSession(Session):
 
     def _deserialized(self) -> trt.ICudaEngine:
         """The engine in the file. Raises UnsupportedError for another TensorRT's, GPU's, or none."""
-        import tensorrt as trt
+        trt = library.load()
 
         path, facts = self._model.path, self._facts
         if "dla_core" in self._options:
@@ -109,7 +112,7 @@ class TrtSession(Session):
 
     def _allocate(self) -> None:
         """Device memory for every input and output, and host memory for the outputs."""
-        import tensorrt as trt
+        trt = library.load()
 
         engine = self._engine
         names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
@@ -132,7 +135,8 @@ class TrtSession(Session):
 
     def _tensor(self, name: str) -> Tensor:
         import numpy as np
-        import tensorrt as trt
+
+        trt = library.load()
 
         try:
             nptype: Callable[[Any], Any] = trt.nptype
@@ -257,13 +261,13 @@ class TrtSession(Session):
 
     def outputs_of(self, prepared: Prepared, raw: None) -> Outputs:
         """Copies of what the last run left in page-locked memory."""
-        found = {}
+        outputs = {}
         for tensor in self._outputs:
             shape = sizes_of(self._context.get_tensor_shape(tensor.info.name))
             size_bytes = math.prod(shape) * tensor.dtype.itemsize
             bytes_ = self._answers[tensor.info.name].array[:size_bytes]
-            found[tensor.info.name] = bytes_.view(tensor.dtype).reshape(shape).copy()
-        return found
+            outputs[tensor.info.name] = bytes_.view(tensor.dtype).reshape(shape).copy()
+        return outputs
 
     # What is told of it
 
@@ -299,13 +303,26 @@ class TrtSession(Session):
             source="CUDA events; layers: TensorRT's profiler",
         )
 
+    def profiler(self) -> Profiler:
+        from .layer_profiler import LayerProfiler
+
+        return LayerProfiler(self, self._layer_times, self.device())
+
     def _profiled(self, query: Prepared) -> dict[str, int]:
-        """Mean nanoseconds of each layer, in a context of its own: a profiler cannot be taken off."""
-        import tensorrt as trt
+        """Mean nanoseconds of each layer."""
+        _, times_ns = self._layer_times(query, PROFILED_RUNS)
+        return {name: round(sum(ns) / len(ns)) for name, ns in times_ns.items()}
+
+    def _layer_times(self, query: Prepared, runs: int) -> tuple[list[int], dict[str, list[int]]]:
+        """Nanoseconds of each run, and of each layer in it, in a context of its own: a profiler cannot be taken
+        off."""
+        trt = library.load()
 
         times_ms: dict[str, list[float]] = {}
 
-        class Profiler(trt.IProfiler):
+        base: Any = trt.IProfiler
+
+        class Profiler(base):
             def __init__(self) -> None:
                 trt.IProfiler.__init__(self)
 
@@ -319,10 +336,13 @@ class TrtSession(Session):
             context.set_input_shape(name, shape)
         for tensor in (*self._inputs, *self._outputs):
             context.set_tensor_address(tensor.info.name, tensor.device)
-        for _ in range(PROFILED_RUNS):
+        runs_ns = []
+        for _ in range(runs):
+            start_ns = time.perf_counter_ns()
             context.execute_async_v3(int(self._cuda.stream))
             self._cuda.synchronize()
-        return {name: round(sum(ms) / len(ms) * 1e6) for name, ms in times_ms.items()}
+            runs_ns.append(time.perf_counter_ns() - start_ns)
+        return runs_ns, {name: [round(each * 1e6) for each in ms] for name, ms in times_ms.items()}
 
     def device_memory(self) -> tuple[int | None, str]:
         """How far the device's free memory fell since the session began; see docs/hardware.md."""
@@ -341,7 +361,7 @@ class TrtSession(Session):
         return "cuda:0" if dla_core is None else f"dla:{dla_core}"
 
     def effective(self) -> Effective:
-        import tensorrt as trt
+        trt = library.load()
 
         inspector = self._engine.create_engine_inspector()
         inspector.execution_context = self._context
@@ -370,8 +390,8 @@ class TrtSession(Session):
         return None if self._facts is None else self._facts.options.get(option)
 
     def _precision(self, layers: Layers) -> str | None:
-        """What the compute-heavy layers multiply in. Raises UnsupportedError for another than asked."""
-        asked, found = self._model.precision, layers.precision
+        """Returns what the compute-heavy layers multiply in. Raises UnsupportedError for another than asked."""
+        asked, precision = self._model.precision, layers.precision
         tf32 = self._told("tf32")
         others = {kind for kind in layers.compute if kind not in ("fp32", "unknown")}
         if self._options.get("tf32"):
@@ -379,11 +399,11 @@ class TrtSession(Session):
         if asked == "fp32" and others:
             raise UnsupportedError(f"fp32 was asked for, and layers run in {', '.join(others)}")
         wanted = _ASKED.get(asked)
-        if wanted and found is not None and wanted not in layers.compute and layers.compute:
+        if wanted and precision is not None and wanted not in layers.compute and layers.compute:
             raise UnsupportedError(f"{asked} was asked for, and no layer that computes runs in it")
-        if found == "fp32" and tf32 is None:
+        if precision == "fp32" and tf32 is None:
             return None  # an engine from elsewhere does not tell whether TF32 was allowed
-        return "tf32" if found == "fp32" and tf32 else found
+        return "tf32" if precision == "fp32" and tf32 else precision
 
     def _placement(self, layers: Layers) -> dict[str, int]:
         if self._facts is None or not self._facts.layers_on_dla:

@@ -30,12 +30,19 @@ _COMMANDS = {
     "export": "Write the trade-off table as Parquet, CSV, JSON or Markdown.",
     "frontier": "Print the Pareto fronts of result files, and how sure they are.",
     "pick": "Pick the best deployment that meets your limits.",
+    "trend": "Print how cells moved from run to run, and where they stepped.",
+    "site": "Write static pages of results: newest rows, trends and reports.",
+    "predict": "Predict cells that a device never ran, from a few that it ran.",
     "compare": "Compare the same cells of several result files.",
+    "fleet": "Run on many boards at once, and bring their results here.",
     "calibrate": "Measure this machine's peak arithmetic and memory bandwidth.",
+    "explain": "Explain where the time of a deployment goes, operator by operator.",
     "roofline": "Print how close rows come to the limits of their machine.",
+    "search": "Find the fastest precisions of a model's groups that keep its quality.",
     "scaling": "Print what a language model gains from more tokens and more votes.",
     "list": "List workloads, backends or devices.",
     "doctor": "Check this installation and this machine, and say how to fix problems.",
+    "selfcheck": "Check on this machine what edgebench claims to do on hardware.",
     "energy": "Watch this machine's energy meter, or attach the log of another meter.",
     "assets": "Fetch, check, remove, export or import model and data files.",
     "schema": "Print the JSON Schema of a definition or result format.",
@@ -156,7 +163,7 @@ def _place(error: Exception) -> str:
 
 
 def _of_the_system(error: OSError) -> EdgebenchError:
-    """What the system refused, and where that is known what it was asked for."""
+    """Returns what the system refused, and where that is known what it was asked for."""
     names = [os.fsdecode(name) for name in (error.filename, error.filename2) if name is not None]
     why = error.strerror or str(error)
     if error.errno == errno.EAGAIN:

@@ -6,18 +6,30 @@ import gc
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgebench.analysis.defaults import SURE
+from edgebench.cli.shared.options import (
+    across_option,
+    confidence_option,
+    draws_seed_option,
+    format_option,
+    paths_argument,
+    workload_option,
+)
 from edgebench.cli.shared.prefer_option import prefer_option
 from edgebench.errors import ExitCode
 from edgebench.files.json_lines import write_json
 
+if TYPE_CHECKING:
+    from edgebench.api.loading import Loaded
+    from edgebench.predict.prediction_report import WorthMeasuring
+
 
 @click.command("pick")
-@click.argument("paths", metavar="RESULTS...", nargs=-1, required=True, type=Path)
+@paths_argument()
 @click.option(
     "--require",
     "-r",
@@ -32,47 +44,27 @@ from edgebench.files.json_lines import write_json
     help="Pick the row with the lowest value.  [default: latency.p50; offline: the highest throughput]",
 )
 @click.option("--maximize", metavar="METRIC", help="Pick the row with the highest value.")
-@click.option(
-    "--workload",
-    "workloads",
-    multiple=True,
-    metavar="NAME",
-    help="Use only this workload (repeatable).",
-)
-@click.option(
-    "--across",
-    type=click.Choice(["devices"]),
-    multiple=True,
-    help="Let rows of several devices compete.",
-)
+@workload_option()
+@across_option
 @prefer_option
+@confidence_option(SURE)
+@draws_seed_option
 @click.option(
-    "--confidence",
-    type=float,
-    default=SURE,
-    show_default=True,
-    help="Probability from which a statement counts as sure. Printed intervals stay at 0.95.",
+    "--include-predicted",
+    "predicted",
+    is_flag=True,
+    help="Below the picks, name cells that a device never ran and that are perhaps faster.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the draws.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="Format of the answer on stdout.",
-)
+@format_option()
 def command(
     paths: Sequence[Path],
     texts: Sequence[str],
     minimize: str | None,
     maximize: str | None,
     workloads: Sequence[str],
-    across: Sequence[Any],
-    prefer: Sequence[str],
-    confidence: float,
-    seed: int,
+    predicted: bool,
     form: str,
+    **how: Any,
 ) -> int:
     """Pick the best row that meets all limits, for each device, workload and scenario of RESULTS.
 
@@ -89,21 +81,25 @@ def command(
     from edgebench.api.questions import objective_of, pick_of
 
     gc.disable()
-    report = pick_of(
-        load(paths),
-        texts,
-        workloads,
-        objective=objective_of(minimize, maximize),
-        across=across,
-        prefer=prefer,
-        confidence=confidence,
-        seed=seed,
-    )
+    loaded = load(paths)
+    objective = objective_of(minimize, maximize)
+    report = pick_of(loaded, texts, workloads, objective=objective, **how)
+    more = _predicted(loaded, workloads) if predicted else None
     if form == "json":
-        write_json(report, sys.stdout)
+        write_json(report if more is None else {"pick": report, "predicted": more}, sys.stdout)
     else:
         from edgebench.render.pick_text import render
 
         render(report, sys.stdout)
+        if more is not None:
+            from edgebench.predict.prediction_text import render_worth_measuring
+
+            render_worth_measuring(more.cells, more.notes, sys.stdout)
     met = bool(report.picks) and all(each.choice is not None for each in report.picks)
     return ExitCode.OK if met else ExitCode.CELL_FAILED
+
+
+def _predicted(loaded: Loaded, workloads: Sequence[str]) -> WorthMeasuring:
+    from edgebench.api.predictions import worth_measuring_of
+
+    return worth_measuring_of(loaded, workloads)

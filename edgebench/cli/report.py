@@ -9,6 +9,11 @@ from pathlib import Path
 import click
 
 from edgebench.api.result_files import calibrations_of, files_of, records_of, refuse_to_replace
+from edgebench.cli.shared.options import (
+    calibration_option,
+    paths_argument,
+    workload_option,
+)
 from edgebench.cli.shared.prefer_option import prefer_option
 from edgebench.errors import UsageError
 from edgebench.record import Record
@@ -18,7 +23,7 @@ FORMATS = ("html", "md", "png", "svg")
 
 
 @click.command("report")
-@click.argument("paths", metavar="FILE|DIR...", nargs=-1, required=True, type=Path)
+@paths_argument("FILE|DIR...")
 @click.option(
     "-o",
     "--out",
@@ -31,19 +36,14 @@ FORMATS = ("html", "md", "png", "svg")
     type=click.Choice(FORMATS),
     help="Format of the report.  [default: by the name of --out, else html]",
 )
+@calibration_option
+@workload_option("Report")
 @click.option(
-    "--calibration",
-    "calibrations",
+    "--explanation",
+    "explanations",
     multiple=True,
     type=Path,
-    help="File of `edgebench calibrate`, for the roofline (repeatable).  [default: files in the cache]",
-)
-@click.option(
-    "--workload",
-    "workloads",
-    multiple=True,
-    metavar="NAME",
-    help="Report only this workload (repeatable).",
+    help="File of `edgebench explain --format json`, for a section on why (repeatable).",
 )
 @prefer_option
 def command(
@@ -52,6 +52,7 @@ def command(
     form: str | None,
     calibrations: Sequence[Path],
     workloads: Sequence[str],
+    explanations: Sequence[Path],
     prefer: Sequence[str],
 ) -> None:
     """Write a report of result files: the decision first, then the trade-offs and the evidence.
@@ -62,6 +63,7 @@ def command(
     Example:
       edgebench report results/ -o report.html
     """
+    from edgebench.explain.kept_explanation import read_explanation
     from edgebench.report.build_report import build_report
     from edgebench.report.write_report import write
 
@@ -78,12 +80,13 @@ def command(
         [file.name for file in files],
         lambda devices: calibrations_of(calibrations, devices),
         prefer=prefer,
+        explanations=[read_explanation(path) for path in explanations],
     )
     write(report, out or Path(f"report.{form}"), form)
 
 
 def _records(files: Sequence[Path], workloads: Sequence[str]) -> Iterator[Record]:
-    """Those of the chosen workloads. Raises UsageError where one of these is in no file."""
+    """Yields those of the chosen workloads. Raises UsageError where one of these is in no file."""
     met: set[str] = set()
     for record in records_of(files):
         met.add(record.cell.workload)

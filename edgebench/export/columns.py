@@ -82,7 +82,7 @@ def _work(row: Row, name: str) -> int | None:
 
 
 def _paired(name: str) -> list[Column]:
-    """What ratios to other rows of the same run are made from."""
+    """Returns what ratios to other rows of the same run are made from."""
 
     def column(field: str, kind: str) -> Column:
         def value(row: Row) -> Any:
@@ -113,6 +113,8 @@ def _metric(metric: Metric) -> list[Column]:
 COLUMNS: tuple[Column, ...] = (
     _plain("device", "VARCHAR"),
     _plain("run", "VARCHAR"),
+    _plain("started_utc", "VARCHAR"),
+    _plain("commit", "VARCHAR"),
     _plain("id", "VARCHAR"),
     _plain("workload", "VARCHAR"),
     _plain("workload_version", "BIGINT"),

@@ -11,6 +11,7 @@ from typing import TextIO
 
 from edgebench.ab_test.ab_report_types import GateReport
 from edgebench.errors import StoreError
+from edgebench.files.atomic_write import append
 from edgebench.gate import verdict_markdown
 from edgebench.gate import verdict_wording as words
 from edgebench.text.plain_text import plain_lines
@@ -49,7 +50,7 @@ def _command(level: str, title: str, text: str) -> str:
 
 
 def _escaped(text: str, more: str = "") -> str:
-    """As GitHub's toolkit does it: percent signs, line ends, and in properties `,` and `:`."""
+    """Escapes as GitHub's toolkit does: percent signs, line ends, and in properties `,` and `:`."""
     text = plain_lines(text)
     for letter in "%\r\n" + more:
         text = text.replace(letter, f"%{ord(letter):02X}")
@@ -60,7 +61,6 @@ def _append(path: str | None, text: str) -> None:
     if not path:
         return
     try:
-        with Path(path).open("a", encoding="utf-8") as file:
-            file.write(text)
+        append(Path(path), text)
     except OSError as error:
         raise StoreError(f"{path}: cannot be written: {error.strerror}") from None

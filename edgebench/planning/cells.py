@@ -15,7 +15,7 @@ from typing import get_args
 import msgspec
 
 from edgebench import registry
-from edgebench.backend import Backend, Capabilities, ModelFile, Scalar, Unavailable
+from edgebench.backend import Backend, Capabilities, ModelFile, Ready, Scalar, Unavailable
 from edgebench.definitions.variant_matrix import expand, select, unique, value_text
 from edgebench.definitions.workload import (
     Matrix,
@@ -29,6 +29,8 @@ from edgebench.definitions.workload import (
 from edgebench.errors import UsageError
 from edgebench.installed_packages import installed_version
 from edgebench.models.file_kind import format_of
+from edgebench.models.precision_map import precision_kind
+from edgebench.planning.precision_files import with_maps
 from edgebench.planning.request_axes import (
     OF_REQUESTS,
     REQUEST_AXES,
@@ -86,13 +88,13 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def memory_budget_bytes(self) -> int | None:
-        """What the measuring process may hold; None: as much as there is."""
+        """Returns what the measuring process may hold; None: as much as there is."""
         value = self.variant.get(MEMORY_BUDGET)
         return None if value is None else budget_bytes(value)
 
     @property
     def options(self) -> Variant:
-        """What of the variant goes to the backend."""
+        """Returns what of the variant goes to the backend."""
         return _options_of(self.variant)
 
 
@@ -113,7 +115,7 @@ def plan(
     replaces those of the workloads; `rate_per_s` is that of `single_stream` and `server`; `set_power_mode` allows the
     axis `power_mode`. Raises UsageError for anything asked for that no workload or no backend knows.
     """
-    sets = sets or {}
+    sets = with_maps(sets or {})
     runtimes = _runtimes(backends, load_backend)
     chosen = _in_suite(workloads, suite)
     check_sets(sets, runtimes, any(generates(workload) for workload, _ in chosen))
@@ -159,8 +161,8 @@ def _check_power_modes(cells: Sequence[Cell], allowed: bool) -> None:
 
 def known_axes(backends: Sequence[str] = ()) -> set[str]:
     """Every axis that a workload may have: ours, and the options of all backends, `backends` among them."""
-    found = [*registry.every(), *(registry.load(spec) for spec in backends if spec != ALL_BACKENDS)]
-    options = {name for backend in found for name in Runtime("", backend, None).options}
+    known = [*registry.every(), *(registry.load(spec) for spec in backends if spec != ALL_BACKENDS)]
+    options = {name for backend in known for name in Runtime("", backend, None).options}
     return {*MODEL_AXES, POWER_MODE, MEMORY_BUDGET, *OF_REQUESTS, *options}
 
 
@@ -182,8 +184,8 @@ def _runtimes(specs: Sequence[str], load_backend: Callable[[str], Backend]) -> l
     runtimes: dict[str, Runtime] = {}
     for spec in unique(specs):
         backend = load_backend(spec)
-        found = backend.availability()
-        unavailable = found if isinstance(found, Unavailable) else None
+        state = backend.availability()
+        unavailable = state if isinstance(state, Unavailable) else None
         if backend.name in runtimes:
             other = runtimes[backend.name].spec
             raise UsageError(f"{other} and {spec} are both called {backend.name!r}")
@@ -314,7 +316,7 @@ def _reasons(
 
 def _able(can: Callable[[Backend], bool]) -> str:
     """Which backends to name instead."""
-    names = [found.name for found in _all_backends() if found.name != "null" and can(found)]
+    names = [backend.name for backend in _all_backends() if backend.name != "null" and can(backend)]
     return f"--backend {' or '.join(names)}" if names else "`edgebench list backends` shows all"
 
 
@@ -326,10 +328,10 @@ def _all_backends() -> list[Backend]:
 def opening(workload: Workload) -> list[str]:
     """Names of the backends that open a workload's model: the usual one, where it does or nobody else
     does, else those that are installed, else all."""
-    found = _that_open([workload])
-    if not found or DEFAULT_BACKEND in [backend.name for backend in found]:
+    able = _that_open([workload])
+    if not able or DEFAULT_BACKEND in [backend.name for backend in able]:
         return [DEFAULT_BACKEND]
-    return _names_of_ready(found) or [backend.name for backend in found]
+    return _names_of_ready(able) or [backend.name for backend in able]
 
 
 def expanded(backends: Sequence[str], workloads: Sequence[Workload]) -> list[str]:
@@ -370,9 +372,12 @@ def _opens(backend: Backend, workload: Workload) -> bool:
 
 
 def _names_of_ready(backends: Sequence[Backend]) -> list[str]:
-    return [
-        backend.name for backend in backends if not isinstance(backend.availability(), Unavailable)
-    ]
+    return [backend.name for backend in backends if _runs(backend)]
+
+
+def _runs(backend: Backend) -> bool:
+    state = backend.availability()
+    return isinstance(state, Ready) and not state.builds_only
 
 
 def _formats(backend: Backend, scenario: str) -> tuple[str, ...]:
@@ -400,7 +405,7 @@ def _precision_reasons(
     workload: Workload, backend: str, can: Capabilities, variant: Variant
 ) -> Iterator[Reason]:
     precision, batch = variant["precision"], variant["batch"]
-    if precision not in can.precisions:
+    if precision_kind(precision) not in can.precisions:
         hint = did_you_mean(str(precision), can.precisions)
         message = f"{backend} has no precision {precision!r}{hint}"
         yield Reason(code="unsupported_precision", message=message)

@@ -13,6 +13,7 @@ from edgebench.backend import Backend, Capabilities, Option, Scalar, Unavailable
 from edgebench.definitions.variant_matrix import unique
 from edgebench.errors import UsageError
 from edgebench.files.number_bounds import MAX_INTEGER
+from edgebench.models.precision_map import MIXED, is_mixed
 from edgebench.planning.request_axes import OF_REQUESTS, check_axis, check_counts
 from edgebench.text.did_you_mean import did_you_mean
 from edgebench.text.plain_text import shortened
@@ -30,7 +31,7 @@ _ELSEWHERE = {"scenario": "--scenario", "backend": "--backend", "rate": "--rate"
 
 @dataclass(frozen=True)
 class Runtime:
-    """What the plan needs to know of a backend."""
+    """Holds what the plan needs to know of a backend."""
 
     spec: str
     backend: Backend
@@ -42,7 +43,7 @@ class Runtime:
         return {**self.options_for("generate"), **self.options_for("single_stream")}
 
     def capabilities(self, scenario: str) -> Capabilities | None:
-        """What it can do in a scenario; None: nothing."""
+        """Returns what it can do in a scenario; None: nothing."""
         if scenario == "generate":
             return self.backend.generation
         return self.backend.capabilities
@@ -148,7 +149,9 @@ def _check_precisions(values: Sequence[Scalar], runtimes: Sequence[Runtime]) -> 
     able = [can for r in runtimes for can in (r.backend.capabilities, r.backend.generation) if can]
     known = {*PRECISIONS, *(precision for can in able for precision in can.precisions)}
     for value in values:
-        if value not in known:
+        if value == MIXED:
+            raise UsageError("precision=mixed needs a map", "--set precision=@FILE.yaml")
+        if value not in known and not (is_mixed(value) and MIXED in known):
             raise UsageError(f"no precision {value!r}{did_you_mean(str(value), known)}")
 
 

@@ -33,6 +33,8 @@ from edgebench.errors import EdgebenchError, UnsupportedError, UsageError, tells
 from edgebench.generation import Watched
 from edgebench.installed_packages import installed_version
 from edgebench.models.file_kind import check_arrived, check_mark
+from edgebench.models.precision_map import MIXED, CalibrationSpec, is_mixed, kept_map
+from edgebench.models.quantization_recipes import recipe_named
 from edgebench.preparation.built_model_cache import Cache, Made
 from edgebench.preparation.preparation_messages import (
     NO_TIME_FOR_REFERENCE,
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
 
     from edgebench.models.onnx_file import OpenAxesError
     from edgebench.models.open_axes import Shapes
+    from edgebench.models.quantize import Quantizable, Ranges
     from edgebench.preparation.parity_tolerance import Run
     from edgebench.task import Feeds, Outputs, Task
 
@@ -112,7 +115,7 @@ def prepare(job: PrepareJob, say: Say = lambda step: None) -> PreparedModel:
 def _prepared(job: PrepareJob, store: Cache) -> PreparedModel:
     if job.generates:
         return _decoder(job, store)
-    if job.precision not in PRECISIONS:
+    if job.precision not in PRECISIONS and not is_mixed(job.precision):
         raise UnsupportedError(
             f"no precision {job.precision!r} can be made{did_you_mean(job.precision, PRECISIONS)}"
         )
@@ -122,7 +125,9 @@ def _prepared(job: PrepareJob, store: Cache) -> PreparedModel:
     single = _fixed(job, store, built, batch=1)
     fixed = single if job.batch == 1 else _fixed(job, store, built, batch=job.batch)
     final = fixed  # fp16, bf16, w8 and w4 are the runtime's doing, from the fp32 file
-    if job.precision.startswith("int8"):
+    if is_mixed(job.precision):
+        final = _mixed(job, store, fixed, single)
+    elif job.precision.startswith("int8"):
         final = _quantized(job, store, fixed, single)
     reference = _reference(job, store, single)
     return PreparedModel(
@@ -273,10 +278,10 @@ def _as_it_came(source: Path, store: Cache, sha256: str) -> _Model:
     key = {"step": "describe", "source": sha256, "path": str(source.absolute()), **_made_by()}
 
     def make(folder: Path) -> Made:
-        made = _facts(source, None)
+        facts = _facts(source, None)
         files = [source, *_weights_beside(source)]
         return Made(
-            facts={**made.facts, "path": str(source)},
+            facts={**facts.facts, "path": str(source)},
             refers_to={str(path): file_sha256(path) for path in files},
         )
 
@@ -290,14 +295,14 @@ def _is_elsewhere(file: Path) -> bool:
 
 def _gathered(source: Path, store: Cache) -> _Model:
     """The model and its weights in one folder: runtimes refuse weights that a link brings from elsewhere."""
-    made = _facts(source, None)
-    key = {"step": "gather", "model": made.facts["sha256"], **_made_by()}
+    facts = _facts(source, None)
+    key = {"step": "gather", "model": facts.facts["sha256"], **_made_by()}
 
     def make(folder: Path) -> Made:
         _link_or_copy(source, folder / _MODEL)
         for file in _weights_beside(source):
             _link_or_copy(file, folder / file.relative_to(source.parent))
-        return made
+        return facts
 
     return _from_entry(*store.get(key, make))
 
@@ -432,6 +437,88 @@ def _quantized(job: PrepareJob, store: Cache, fixed: _Model, single: _Model) -> 
     return _from_entry(*store.get(key, make))
 
 
+def _mixed(job: PrepareJob, store: Cache, fixed: _Model, single: _Model) -> _Model:
+    """The model by a precision map that this machine knows. Raises UsageError for another model's map."""
+    from edgebench.models import onnx_file, quantize
+
+    wanted = kept_map(job.precision, Path(job.cache))
+    if wanted.model_sha256 != job.source_sha256:
+        about = f" ({wanted.workload})" if wanted.workload else ""
+        raise UsageError(
+            f"the precision map {job.precision} is of another model{about}: its file has the sha256 "
+            f"{wanted.model_sha256[:12]}, this one {job.source_sha256[:12]}",
+            "give a map of this model: `edgebench search` finds one",
+        )
+    ranges_of = _ranger(job, store, fixed, single)
+    key = {
+        "step": MIXED,
+        "map": job.precision,
+        "model": fixed.sha256,
+        "reduce_range": quantize.weights_need_reduced_range(),
+        "calibration": _task_identity(job),
+        "batch": job.batch,
+        **_made_by(),
+    }
+
+    def make(folder: Path) -> Made:
+        start = time.perf_counter()
+        source = quantize.quantizable(_foldable(fixed), recipe_named(wanted.recipe))
+        ranges = ranges_of(wanted.calibration, source)
+        model = quantize.quantize_mixed(source, ranges, wanted)
+        onnx_file.save_model(model, folder / _MODEL, keep_opset=True)
+        return _facts(folder / _MODEL, (fixed.build_s or 0.0) + time.perf_counter() - start)
+
+    return _from_entry(*store.get(key, make))
+
+
+Ranger = Callable[[CalibrationSpec, "Quantizable"], "Ranges"]
+
+
+def _ranger(job: PrepareJob, store: Cache, fixed: _Model, single: _Model) -> Ranger:
+    """Finds the ranges of every tensor, once for all maps of a model, a recipe and a way to calibrate."""
+    from edgebench.models import quantize
+
+    def ranges_of(spec: CalibrationSpec, source: Quantizable) -> Ranges:
+        key = {
+            "step": "calibrate",
+            "model": fixed.sha256,
+            "recipe": source.recipe.name,
+            "method": msgspec.to_builtins(spec),
+            "calibration": _task_identity(job),
+            "batch": job.batch,
+            **_made_by(),
+        }
+
+        def make(folder: Path) -> Made:
+            calibration = _task(job, single).calibration()
+            return Made(
+                facts={"ranges": dict(quantize.ranges_of(source, calibration, spec, job.batch))}
+            )
+
+        _, facts = store.get(key, make)
+        return {name: (float(low), float(high)) for name, (low, high) in facts["ranges"].items()}
+
+    return ranges_of
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model of batch 1 as the quantizer takes it, with what `edgebench search` asks of it."""
+
+    model: ModelProto
+    fp32_path: Path
+    task: Callable[[int], Task]  # by the number of the draw of items
+    ranges: Ranger
+
+
+def subject_of(job: PrepareJob, say: Say = lambda step: None) -> Subject:
+    """The fp32 model of a job, ready for the quantizer. Raises EdgebenchError as `prepare` does."""
+    store = Cache(Path(job.cache) / "models" / job.source_sha256[:SOURCE_DIGITS], say)
+    single = _fixed(job, store, _built(job, store), batch=1)
+    ranger = _ranger(job, store, single, single)
+    return Subject(_foldable(single), single.path, lambda draw: _task(job, single, draw), ranger)
+
+
 def _foldable(fixed: _Model) -> ModelProto:
     """Ready for the quantizer: opset 13 or later, nothing left to fold where shapes can be fixed."""
     from edgebench.models import onnx_file
@@ -456,7 +543,7 @@ class _Reference:
 
 
 def _asked(job: PrepareJob, single: _Model) -> dict[str, Any]:
-    """What a model is asked: one file is asked other things at other sizes, where it runs as it came."""
+    """Returns what a model is asked: one file is asked other things at other sizes, where it runs as it came."""
     return {
         "model": single.sha256,
         "inputs": msgspec.to_builtins(single.inputs),
@@ -528,7 +615,7 @@ def _items(job: PrepareJob, store: Cache, single: _Model) -> str:
 
 
 def _rounding(job: PrepareJob, store: Cache, single: _Model, reference: _Reference) -> float | None:
-    """What rounding in fp32 moves the outputs by: what moves them by far more is another precision. None of
+    """Returns by how much rounding in fp32 moves the outputs; a far larger shift means another precision. None of
     a file that computes in less by itself, or that has no answers to hold others against."""
     from edgebench.files.model_outputs import load_outputs
     from edgebench.preparation.fp32_rounding import fp32_rounding
@@ -629,7 +716,7 @@ def _answered(
 
 
 def _within_time(run: Run, items: list[Feeds]) -> tuple[list[Feeds], list[Outputs]]:
-    """As many items as there is time for, and two at least, with their outputs."""
+    """Returns as many items as there is time for, at least two, with their outputs."""
     outputs: list[Outputs] = []
     end = time.monotonic() + MAX_EVALUATOR_S
     for feeds in items:
@@ -653,12 +740,12 @@ def _first_items(task: Task, model: _Model) -> list[Feeds]:
 
 
 def _check_fit(model: _Model, items: list[Feeds], task: Task) -> None:
-    given: dict[str, tuple[str, tuple[int | None, ...] | None]]
-    given = {name: (array.dtype.name, array.shape) for name, array in items[0].items()}
+    inputs: dict[str, tuple[str, tuple[int | None, ...] | None]]
+    inputs = {name: (array.dtype.name, array.shape) for name, array in items[0].items()}
     taken = {info.name: (info.dtype, info.shape) for info in model.inputs}
-    if given != taken:
+    if inputs != taken:
         raise EdgebenchError(
-            f"the task {type(task).__name__} gives {_named(given)}; the model takes {_named(taken)}"
+            f"the task {type(task).__name__} gives {_named(inputs)}; the model takes {_named(taken)}"
         )
 
 
@@ -673,7 +760,7 @@ def _named(tensors: Mapping[str, tuple[str, tuple[int | None, ...] | None]]) -> 
     )
 
 
-def _task(job: PrepareJob, single: _Model) -> Task:
+def _task(job: PrepareJob, single: _Model, draw: int = 0) -> Task:
     from edgebench.task import TaskContext
     from edgebench.tasks import load_task
 
@@ -685,12 +772,13 @@ def _task(job: PrepareJob, single: _Model) -> Task:
         inputs=single.inputs,
         input_ranges=single.input_ranges,
         seed=job.seed,
+        draw=draw,
     )
     return load_task(job.task, context, job.metrics)
 
 
 def _task_identity(job: PrepareJob) -> dict[str, Any]:
-    """What decides the task's inputs: its code, options, data, seed and the asset it may read."""
+    """Returns what decides the task's inputs: its code, options, data, seed and the asset it may read."""
     from edgebench.tasks import task_file
 
     return {
@@ -722,7 +810,7 @@ def _made_by() -> dict[str, str]:
 
 @cache
 def _code_sha256() -> str:
-    """Of all sources that make models and inputs: simpler than following imports, and safe."""
+    """Hashes all sources that make models and inputs, which is simpler than following imports, and safe."""
     package = Path(__file__).parents[1]
     patterns = ("models/**/*.py", "preparation/*.py", "tasks/*.py")
     files = sorted(path for pattern in patterns for path in package.glob(pattern))
@@ -759,7 +847,7 @@ def _facts(path: Path, build_s: float | None) -> Made:
 
 
 def _joint_sha256(files: list[Path], hashes: list[str]) -> str:
-    """Of a model in one file, that file's."""
+    """Returns the hash of all files; for a model in one file, the hash of that file."""
     if len(files) == 1:
         return hashes[0]
     listing = "".join(f"{h}  {f.name}\n" for h, f in zip(hashes, files, strict=True))

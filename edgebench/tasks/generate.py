@@ -202,13 +202,13 @@ class Generate(GenerationTask):
 
     @cached_property
     def _shared_head(self) -> list[int]:
-        """What the template puts before a message."""
+        """Returns what the template puts before a message."""
         one, two = self._two_letters
         return one[: _alike(one, two)]
 
     @cached_property
     def _tail(self) -> list[int]:
-        """What the template puts behind a message."""
+        """Returns what the template puts behind a message."""
         one, two = self._two_letters
         return one[len(one) - _alike(one[::-1], two[::-1]) :]
 
@@ -367,9 +367,9 @@ class Generate(GenerationTask):
             logits = session.score(tokens)
             # A few rows at a time: of a large vocabulary, all of them in float64 take gigabytes.
             for start in range(0, len(tokens) - 1, _ROWS):
-                wanted = tokens[start + 1 : start + 1 + _ROWS]
-                likely = log_softmax(logits[start : start + len(wanted)])
-                total -= float(likely[np.arange(len(wanted)), wanted].sum())
+                targets = tokens[start + 1 : start + 1 + _ROWS]
+                likely = log_softmax(logits[start : start + len(targets)])
+                total -= float(likely[np.arange(len(targets)), targets].sum())
             count += len(tokens) - 1
             mean = total / count
             # Infinite: of a decoder that is broken.
@@ -422,11 +422,11 @@ class Generate(GenerationTask):
         return list(takewhile(lambda token: token not in self.vocabulary.ends, tokens))
 
 
-def _divergence(reference: NDArray[Any], found: NDArray[Any]) -> float:
+def _divergence(reference: NDArray[Any], logits: NDArray[Any]) -> float:
     """Kullback-Leibler, in nat, of two rows of logits; what the reference rules out counts nothing."""
-    wanted, got = log_softmax(reference), log_softmax(found)
-    possible = wanted != -np.inf
-    return float((np.exp(wanted[possible]) * (wanted[possible] - got[possible])).sum())
+    expected, got = log_softmax(reference), log_softmax(logits)
+    possible = expected != -np.inf
+    return float((np.exp(expected[possible]) * (expected[possible] - got[possible])).sum())
 
 
 def _side_by_side(lengths: Sequence[int], width: int) -> list[list[int]]:
@@ -439,7 +439,7 @@ def _side_by_side(lengths: Sequence[int], width: int) -> list[list[int]]:
 
 
 def _filled(lanes: Sequence[int], width: int) -> list[int]:
-    """As many as the session has sequences: the last one again where there are fewer."""
+    """Fills up to the number of sequences of the session by repeating the last one."""
     return [*lanes, *[lanes[-1]] * (width - len(lanes))]
 
 
@@ -450,7 +450,7 @@ def _alike(one: Sequence[int], two: Sequence[int]) -> int:
 
 
 def _plain(text: str) -> str:
-    """Of an answer, what counts: its first line, without spaces at the ends and a full stop."""
+    """Returns what counts of an answer: its first line, without spaces at the ends and a full stop."""
     return text.strip().split("\n")[0].strip().rstrip(".").strip()
 
 

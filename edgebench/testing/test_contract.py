@@ -36,6 +36,7 @@ from edgebench.backend import (
 from edgebench.errors import EdgebenchError, UnsupportedError
 from edgebench.processes.python_command import module_command
 from edgebench.testing.models import Case, chain, convolution, parity_cases, two_by_two
+from edgebench.testing.option_values import good_values
 from edgebench.testing.plugin import USAGE
 
 if TYPE_CHECKING:
@@ -53,16 +54,20 @@ _GROWTH = 2.0
 #: Differences below this are the clock's. The larger model needs 4 GFLOP: nothing does it in 10 us.
 _NOISE_NS = 10_000
 
+#: Profiled runs, and the share of their time that operators make up: of large matrix products most of it.
+_PROFILED_RUNS = 5
+_PROFILED_SHARE = 0.7
+
 CASES = parity_cases()
 Open = Callable[..., Session]
 
 
 @pytest.fixture(scope="module")
 def name(request: pytest.FixtureRequest) -> str:
-    given = request.config.getoption("edgebench_backend", default=None)
-    if not given:
+    option = request.config.getoption("edgebench_backend", default=None)
+    if not option:
         pytest.exit(USAGE, returncode=pytest.ExitCode.USAGE_ERROR)
-    return str(given)
+    return str(option)
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +81,8 @@ def runtime(backend: Backend) -> Iterator[Backend]:
     state = backend.availability()
     if isinstance(state, Unavailable):
         pytest.fail(f"{state.kind}: {state.reason}; fix: {state.fix}", pytrace=False)
+    if state.builds_only:
+        pytest.skip(f"{backend.name} cannot run anything here: {state.note}")
     if "onnx" not in backend.capabilities.formats and not _takes_onnx(backend):
         pytest.skip(
             f"the kit's models are ONNX; {backend.name} opens {backend.capabilities.formats}"
@@ -151,8 +158,8 @@ def test_options_are_declared_well(backend: Backend) -> None:
 
 def test_loading_imports_no_runtime(name: str, tmp_path: Path) -> None:
     """Loading the backend and asking for its availability imports no foreign module."""
-    found = _isolated("imports", name, tmp_path)
-    assert found["imports"] == []
+    answer = _isolated("imports", name, tmp_path)
+    assert answer["imports"] == []
 
 
 def test_availability_has_evidence(backend: Backend) -> None:
@@ -167,11 +174,11 @@ def test_availability_has_evidence(backend: Backend) -> None:
 
 def test_missing_runtime_is_reported(name: str, tmp_path: Path) -> None:
     """Where no other package is installed, availability says so with a fix, and does not raise."""
-    found = _isolated("hidden", name, tmp_path)
-    if found["kind"] == "ready":
-        assert found["version"]
+    answer = _isolated("hidden", name, tmp_path)
+    if answer["kind"] == "ready":
+        assert answer["version"]
     else:
-        _assert_tells_the_fix(found["kind"], found["reason"], found["fix"])
+        _assert_tells_the_fix(answer["kind"], answer["reason"], answer["fix"])
 
 
 def test_runtime_imports(runtime: Backend) -> None:
@@ -187,11 +194,11 @@ def test_runtime_imports(runtime: Backend) -> None:
 def test_inputs_and_outputs_are_described(open_: Open, case: Case) -> None:
     """A session names the model's inputs and outputs in order, with data types and shapes."""
     session = open_(case)
-    for found, expected in ((session.inputs, case.inputs), (session.outputs, case.outputs)):
-        assert isinstance(found, tuple)
-        assert [info.name for info in found] == [info.name for info in expected]
-        assert [info.dtype for info in found] == [info.dtype for info in expected]
-        for got, want in zip(found, expected, strict=True):
+    for described, expected in ((session.inputs, case.inputs), (session.outputs, case.outputs)):
+        assert isinstance(described, tuple)
+        assert [info.name for info in described] == [info.name for info in expected]
+        assert [info.dtype for info in described] == [info.dtype for info in expected]
+        for got, want in zip(described, expected, strict=True):
             if got.shape is not None and want.shape is not None:
                 assert len(got.shape) == len(want.shape)
                 assert all(a in (b, None) for a, b in zip(got.shape, want.shape, strict=True)), got
@@ -340,6 +347,50 @@ def test_seen_inputs_are_not_answered_faster(open_: Open) -> None:
         return f"new inputs take {new_ns} ns, a seen one {seen_ns} ns"
 
     _holds_once(complaint)
+
+
+# --- what a profiler tells --------------------------------------------------------------------------
+
+
+def test_profiles_sum_to_their_runs(open_: Open) -> None:
+    """Operators name nodes of the file, have a time for every run, and sum to most of it and no more."""
+    case = chain(512)
+    session = open_(case)
+    if _refuses_to_profile(session):
+        return
+    known = _node_names(case)
+
+    def complaint() -> str:
+        profile = session.profile([case.feeds(seed) for seed in range(3)], _PROFILED_RUNS)
+        assert profile.operators
+        assert profile.source
+        assert len(profile.runs_ns) == _PROFILED_RUNS
+        assert {len(each.times_ns) for each in profile.operators} == {_PROFILED_RUNS}
+        named = {name for each in profile.operators for name in each.nodes or ()}
+        assert named <= known, f"the file has no nodes {sorted(named - known)}"
+        sums = [sum(times) for times in zip(*(o.times_ns for o in profile.operators), strict=True)]
+        if sum(sums) < _PROFILED_SHARE * sum(profile.runs_ns):
+            return f"operators sum to {sums} ns, the runs took {profile.runs_ns} ns"
+        over = [s for s, run in zip(sums, profile.runs_ns, strict=True) if s > 1.02 * run]
+        return f"operators sum to more than their run: {over} ns" if over else ""
+
+    _holds_once(complaint)
+
+
+def test_profiling_changes_no_answer(open_: Open) -> None:
+    """A profiled run gives the answer of a run that is not profiled, and leaves the session as it was."""
+    case = convolution(1)
+    session = open_(case)
+    if _refuses_to_profile(session):
+        return
+    before = _copies(_answer(session, case, seed=1))
+    profiler = session.profiler()
+    for seed in range(profiler.warm_up + 2):
+        _assert_right(session, case, seed, profiler.run(case.feeds(seed)))
+    profiler.finish()
+    after = _answer(session, case, seed=1)
+    for name, array in before.items():
+        np.testing.assert_array_equal(after[name], array)
 
 
 # --- what a session says of itself --------------------------------------------------------------
@@ -518,12 +569,12 @@ def _assert_right(session: Session, case: Case, seed: int, outputs: Outputs) -> 
         assert error <= limit, f"{case.name}: {name} is off by {error:.2g} of its norm"
 
 
-def _relative_error(found: Any, expected: Any) -> float:
-    if found.shape != expected.shape or not np.isfinite(found).all():
+def _relative_error(answer: Any, expected: Any) -> float:
+    if answer.shape != expected.shape or not np.isfinite(answer).all():
         return float("inf")
     wide = np.float64
     norm = np.linalg.norm(expected.astype(wide)) or 1.0
-    return float(np.linalg.norm(found.astype(wide) - expected.astype(wide)) / norm)
+    return float(np.linalg.norm(answer.astype(wide) - expected.astype(wide)) / norm)
 
 
 def _holds_once(complaint: Callable[[], str]) -> None:
@@ -565,20 +616,26 @@ def _read_ns(session: Session, prepared: Any, wait_s: float) -> tuple[int, int]:
     return ran_ns + read_ns, read_ns
 
 
+def _refuses_to_profile(session: Session) -> bool:
+    """Whether its runtime tells no times of operators, with a reason."""
+    refusal = ""
+    try:
+        session.profiler()
+    except UnsupportedError as error:
+        refusal = error.message
+    return bool(refusal.strip())
+
+
+def _node_names(case: Case) -> set[str]:
+    """Names by which operators call the nodes of a case."""
+    return {node.name or node.output[0] for node in case.nodes}
+
+
 def _values(backend: Backend) -> list[tuple[Option, Scalar]]:
     """Each declared option with values that its declaration allows."""
-    return [(option, value) for option in backend.capabilities.options for value in _good(option)]
-
-
-def _good(option: Option) -> tuple[Scalar, ...]:
-    if option.choices:
-        return option.choices
-    if option.type == "bool":
-        return (False, True)
-    if option.minimum is not None:
-        start = int(option.minimum) if option.type == "int" else option.minimum
-        return (start, start + 1)
-    return () if option.default is None else (option.default,)
+    return [
+        (option, value) for option in backend.capabilities.options for value in good_values(option)
+    ]
 
 
 def _bad_values(option: Option) -> list[Scalar]:
@@ -607,7 +664,7 @@ def _tells(facts: Effective, option: str) -> bool:
 
 
 def reported(facts: Effective, option: str) -> Scalar | None:
-    """What effective facts say of an option; None where it is not known."""
+    """Returns what effective facts say of an option; None where it is not known."""
     if option == "telemetry":
         return None if facts.telemetry is None else facts.telemetry == "on"
     return facts.threads if option == "threads" else facts.options.get(option)
@@ -625,7 +682,7 @@ def _assert_tells_the_fix(kind: str, reason: str, fix: str) -> None:
 
 
 def _isolated(mode: str, name: str, folder: Path) -> dict[str, Any]:
-    """What `edgebench.testing.isolated` prints, from a fresh interpreter with this one's path."""
+    """Returns what `edgebench.testing.isolated` prints, from a fresh interpreter with this one's path."""
     command = module_command("edgebench.testing.isolated", mode, registry.absolute(name))
     done = subprocess.run(
         command,
@@ -636,5 +693,5 @@ def _isolated(mode: str, name: str, folder: Path) -> dict[str, Any]:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return answer

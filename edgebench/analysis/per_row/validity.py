@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from edgebench import stats
-from edgebench.analysis.competition import speed_of
+from edgebench.analysis.competition import same_run, speed_of
 from edgebench.analysis.per_row import plausibility
 from edgebench.analysis.per_row.answer_cache import CACHING
 from edgebench.analysis.per_row.device_limits import missed_limits
@@ -30,6 +30,7 @@ def judge(row: Row, record: Record) -> Row:
     """Adds the reasons that keep one row out of every ranking, and sets `ranked`."""
     if row.status != "ok":
         return row
+    row = _with_proven_precision(row, record)
     false = [*_caching(row), *plausibility.impossible(row, record)]
     struck = [*false, *_quality(row, record), *_output_checks(record), *_unmeasured(row)]
     struck += _not_deployable(row) + missed_limits(row, record.device.declared)
@@ -40,6 +41,16 @@ def judge(row: Row, record: Record) -> Row:
         ranked=not struck,
         reasons=row.reasons + [reason for reason in struck if reason.code not in codes],
     )
+
+
+def _with_proven_precision(row: Row, record: Record) -> Row:
+    """The row, whose precision is unknown where its answers do not show the one that it says."""
+    why = plausibility.unproven_precision(row, record)
+    if not why or row.effective is None:
+        return row
+    effective = msgspec.structs.replace(row.effective, precision=None)
+    unknown = {**row.unknown, "effective.precision": why}
+    return msgspec.structs.replace(row, effective=effective, unknown=unknown)
 
 
 def _caching(row: Row) -> list[Reason]:
@@ -154,16 +165,7 @@ def _chains(rows: Sequence[Row], axis: str) -> list[list[int]]:
         if not isinstance(size, int | float) or isinstance(size, bool) or size <= 0:
             continue
         rest = tuple(sorted((k, repr(v)) for k, v in row.variant.items() if k != axis))
-        key = (
-            row.device,
-            row.run,
-            row.workload,
-            row.workload_version,
-            row.backend,
-            row.scenario,
-            rest,
-        )
-        chains[key].append((float(size), index))
+        chains[(*same_run(row), rest)].append((float(size), index))
     ordered = [sorted(chain) for chain in chains.values()]
     return [[index for _, index in chain] for chain in ordered if chain[-1][0] >= 2 * chain[0][0]]
 
@@ -180,10 +182,12 @@ def _time(row: Row, axis: str) -> _Time | None:
     step may be nothing, where reading the weights is what takes the time. More tokens take longer as a
     whole, where answers have a fixed length.
     """
-    made = row.generate
-    if made is not None and axis != "new_tokens":
-        return None if made.ttft_ns is None else _Time(made.ttft_ns, made.ttft_of_replicates_ns)
-    if row.latency_ns.p50 is None or (made is not None and not made.fixed_length):
+    answer = row.generate
+    if answer is not None and axis != "new_tokens":
+        return (
+            None if answer.ttft_ns is None else _Time(answer.ttft_ns, answer.ttft_of_replicates_ns)
+        )
+    if row.latency_ns.p50 is None or (answer is not None and not answer.fixed_length):
         return None
     return _Time(row.latency_ns.p50, row.latency_ns.p50_of_replicates)
 

@@ -32,6 +32,7 @@ from edgebench.probes.machine import Machine
 _INA_STEPS = {
     "ina219": (100, 20), "ina220": (100, 20), "ina226": (400, 25), "ina230": (400, 25), "ina231": (400, 25),
 }  # fmt: skip
+_BATTERY = "Battery"  # the kernel shows batteries as chips too: they are a source of their own
 _FILE = re.compile(r"(power|energy)([0-9]+)_(input|average)")
 _MICRO = 1e-6
 _MAX_W = 5000.0
@@ -151,6 +152,7 @@ def find(
         value
         for name, folder in hwmon_chips(machine)
         if name != "ina3221" and not (name == "ina238" and ina238.is_input(machine))
+        if proc_files.read(folder / "device/type") != _BATTERY
         for value in _values(name, folder)
     ]
     if not values:
@@ -179,7 +181,7 @@ def _is_average(path: Path) -> bool:
 
 
 def _interval_s(path: Path) -> float:
-    """What a mean is taken over, or how often the chip updates; 0 where the driver tells neither."""
+    """Returns what a mean is taken over, or how often the chip updates; 0 where the driver tells neither."""
     told = (path.with_name(f"{path.name}_interval"), path.with_name("update_interval"))
     return max(proc_files.read_int(each) or 0 for each in told) / 1000
 
@@ -219,11 +221,11 @@ def _known(values: Sequence[Value]) -> tuple[HwmonRule | None, Sequence[str]]:
 
 def _values(chip: str, folder: Path) -> list[Value]:
     """Each value once; where a driver gives both, the average is what energy is made of."""
-    found: dict[str, Value] = {}
+    values: dict[str, Value] = {}
     for path in sorted(folder.glob("*_*")):  # "average" comes before "input"
         if match := _FILE.fullmatch(path.name):
             quantity: Quantity = "power" if match[1] == "power" else "energy"
             name = match[1] + match[2]
             label = proc_files.read(folder / f"{name}_label") or name
-            found.setdefault(name, Value(chip, label, path, quantity))
-    return list(found.values())
+            values.setdefault(name, Value(chip, label, path, quantity))
+    return list(values.values())

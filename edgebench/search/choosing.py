@@ -1,0 +1,111 @@
+"""Which measured rows may replace fp32, in which order they are chosen, and what is said of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from edgebench.analysis.table_types import Row
+from edgebench.backend import Scalar
+from edgebench.search.reward import Reward
+from edgebench.search.search_messages import Candidate, Demand, Verdict
+from edgebench.search.search_report import Standing, quality_of
+
+#: Rows whose quality is tested at most; the risk of offering one that does not hold is shared among them.
+MAX_TESTED = 4
+
+
+def deployable(
+    rows: Sequence[Row],
+    candidates: Mapping[Scalar, Candidate],
+    fp32_quick_ms: float | None = None,
+) -> list[Row]:
+    """Rows that could replace fp32, the fastest first: measured, faster (for sure, where an interval tells), and
+    not missed on tuning items."""
+    found = []
+    for row in rows:
+        candidate = candidates.get(row.variant["precision"])
+        share = share_of_fp32(row, candidate, fp32_quick_ms)
+        tuned = candidate is None or candidate.spare is None or candidate.spare >= 0
+        low = None if row.baseline is None else row.baseline.speedup_low
+        sure = low is None or low > 1
+        if row.status == "ok" and share is not None and share < 1 and sure and tuned:
+            found.append((share, row))
+    return [row for _share, row in sorted(found, key=lambda each: each[0])]
+
+
+def share_of_fp32(
+    row: Row, candidate: Candidate | None, fp32_quick_ms: float | None
+) -> float | None:
+    """The time of a row as a share of fp32's. One process each says little on a busy machine: without an interval
+    a map is placed by what it took in turns with fp32 in one process."""
+    if row.baseline is None:
+        return None
+    quick = None if candidate is None else candidate.quick_ms
+    if row.baseline.speedup_low is None and quick is not None and fp32_quick_ms:
+        return quick / fp32_quick_ms
+    return 1 / row.baseline.speedup
+
+
+def by_reward(order: Sequence[Row], reward: Reward | None) -> list[Row]:
+    """The rows, the best first: as they are (the fastest), or by the reward of their quality and latency."""
+    if reward is None:
+        return list(order)
+
+    def value(row: Row) -> float:
+        quality = row.quality.value if row.quality is not None else None
+        if quality is None or row.latency_ns.p50 is None:
+            return float("-inf")
+        return reward.of(quality, row.latency_ns.p50)
+
+    return sorted(order, key=value, reverse=True)
+
+
+def holds(row: Row, demands: Sequence[Demand], items: int = 0) -> bool:
+    """Whether a row's own quality meets the limits, or may: the budget left no time for all of so many items.
+    Without labels, whether its outputs are near enough."""
+    if row.quality is None:
+        return False
+    if demands and row.quality.items < items:
+        return True  # the test goes through all of them
+    values = quality_of(row)
+    if not demands:
+        return row.quality.passed
+    return all(d.metric in values and d.spare(values[d.metric]) >= 0 for d in demands)
+
+
+def worth_testing(order: Sequence[Row], candidates: Mapping[Scalar, Candidate]) -> list[Row]:
+    """Of rows in the order of choice those with less damage than all before them, so that each is more likely
+    to hold than the last; of the usual variants nobody knows it."""
+    found: list[Row] = []
+    least = float("inf")
+    for row in order:
+        candidate = candidates.get(row.variant["precision"])
+        if candidate is None or candidate.damage < least:
+            found.append(row)
+            least = least if candidate is None else candidate.damage
+    return found[:MAX_TESTED]
+
+
+def standings_of(
+    rows: Sequence[Row],
+    candidates: Mapping[Scalar, Candidate],
+    verdicts: Sequence[Verdict],
+    demands: Sequence[Demand],
+    items: int = 0,
+) -> dict[str, Standing]:
+    judged = {verdict.precision: verdict for verdict in verdicts}
+    found: dict[str, Standing] = {}
+    for row in rows:
+        precision = row.variant["precision"]
+        candidate, verdict = candidates.get(precision), judged.get(str(precision))
+        if precision == "fp32":
+            found[row.id] = "base"
+        elif verdict is not None:
+            found[row.id] = "safe" if verdict.safe else "held" if verdict.held else "missed"
+        elif row.quality is not None and not holds(row, demands, items):
+            found[row.id] = "missed"
+        elif candidate is not None and candidate.spare is not None and candidate.spare < 0:
+            found[row.id] = "tuning"
+        else:
+            found[row.id] = "untested"
+    return found
