@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from edgebench.generation import Logits, Prompts
 
 _FORM = "edgebench.decoder/1"
+MAX_BOUND = 16  # tokens of an extension whose binding is kept
 _GRAPHS = {_FORM: "contrib", "standard": "standard"}  # form in the metadata -> value of the option
 _PAST = re.compile(r"past_key_values\.(\d+)\.(key|value)")
 _TYPES = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
@@ -184,15 +185,25 @@ class InPlaceSession(_OrtDecoder):
         }
         self._one = _Call(self, tokens=1, kept=1)
         self.rewinds = self.width == 1
-        self._several: dict[int, _Call] = {}  # by the number of tokens
+        self._several: dict[tuple[int, int], _Call] = {}  # by the numbers of tokens and of logits
 
     def extend(self, tokens: Sequence[int]) -> Logits:
+        logits: Logits = self._extended(tokens, kept=len(tokens))[0]
+        return logits
+
+    def read_on(self, tokens: Sequence[int]) -> Logits:
+        return self._extended(tokens, kept=1)[0]
+
+    def _extended(self, tokens: Sequence[int], kept: int) -> Logits:
+        """Few tokens are bound once: a draft's come again and again, those of a turn do not."""
         count = len(tokens)
         check_extension(count, self.width, self._used, self.positions)
-        if count not in self._several:
-            self._several[count] = _Call(self, tokens=count, kept=count)
-        logits: Logits = self._run(self._several[count], [tokens])[0]
-        return logits
+        call = self._several.get((count, kept))
+        if call is None:
+            call = _Call(self, tokens=count, kept=kept)
+            if count <= MAX_BOUND:
+                self._several[count, kept] = call
+        return self._run(call, [tokens])
 
     def rewind(self, count: int) -> None:
         check_rewind(count, self._used)

@@ -113,6 +113,11 @@ class GenerationSession(ABC):
         """
         raise NotImplementedError
 
+    def read_on(self, tokens: Sequence[int]) -> Logits:
+        """As `extend`, for a reader of the last logits alone: float32 (1, vocabulary)."""
+        last: Logits = self.extend(tokens)[-1:]
+        return last
+
     def rewind(self, count: int) -> None:
         """Forgets the last `count` tokens of the request: the next call goes on before them."""
         raise NotImplementedError
@@ -166,6 +171,9 @@ class Wrapped(GenerationSession):
 
     def extend(self, tokens: Sequence[int]) -> Logits:
         return self.plain.extend(tokens)
+
+    def read_on(self, tokens: Sequence[int]) -> Logits:
+        return self.plain.read_on(tokens)
 
     def rewind(self, count: int) -> None:
         self.plain.rewind(count)
@@ -225,6 +233,10 @@ class Watched(Wrapped):
     def extend(self, tokens: Sequence[int]) -> Logits:
         self._before()
         return self.plain.extend(tokens)
+
+    def read_on(self, tokens: Sequence[int]) -> Logits:
+        self._before()
+        return self.plain.read_on(tokens)
 
     def stream(
         self, prompts: Prompts, choose: Choose | None = None, most: int | None = None

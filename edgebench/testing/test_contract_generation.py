@@ -225,7 +225,8 @@ def test_tokens_at_once_equal_steps(open_: Open, declared: Capabilities) -> None
     assert _relative_error(found, np.stack(want[:5])) < _SAME_WAYS
     session.rewind(3)
     assert _relative_error(session.extend(OTHER[2:]), np.stack(want[2:])) < _SAME_WAYS
-    session.rewind(2)
+    session.rewind(4)
+    assert _relative_error(session.read_on(OTHER[-4:-2])[0], want[-3]) < _SAME_WAYS
     assert _relative_error(_logits(session, session.step(OTHER[-2:-1]))[0], want[-2]) < _SAME_WAYS
 
 

@@ -4,23 +4,33 @@
 
 The share of the time after the first token outside the runtime's own calls (the look-up, the check of drafts, the
 choice of tokens, the loop), from a clock around those calls alone; of turns the whole request, reading included.
-Fetches the model (98 MB) once.
+Then what look-ups gain by kind of content, and kept turns by turn: the same prompts with and without, in turns, in one
+session. Fetches the model (98 MB) once.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from statistics import median
+from statistics import geometric_mean, median
 from typing import Any
 
+from edgebench import assets
+from edgebench.definitions.workload_loader import load_workloads
 from edgebench.generation import GenerationSession
 from edgebench.measure.replicate.generation_loops import timed_request
 from edgebench.measure.replicate.kept_prefix import KeptPrefix
+from edgebench.measure.replicate.request_kinds import Turn, compared
 from edgebench.measure.replicate.speculation import PromptLookup, Speculative
+from edgebench.planning.request_axes import CONTENTS
+from edgebench.record import PlainDecoding, Speculated
+from edgebench.task import TaskContext
+from edgebench.tasks.generate import Generate
 from tests.perf.llm_speed import LIMIT, NEW_TOKENS, PROMPT_TOKENS, TimedInner, open_session
 
 ROUNDS = 8
+PROMPTS = 5  # of each kind of content
+ANSWER_ROOM = 768  # positions
 _WORDS = (11, 305, 12, 411, 12, 305, 77, 300, 12)
 
 
@@ -55,7 +65,65 @@ def main() -> int:
         print(
             f"{name}: {median(found):.2%} outside the runtime's calls ({min(found):.2%} to {max(found):.2%})"
         )
+    plain.close()
+    gains(threads)
     return int(any(median(found) > LIMIT for found in shares.values()))
+
+
+def gains(threads: int) -> None:
+    """Two tables in Markdown."""
+    session: Any = open_session(threads, ANSWER_ROOM)
+    task = _task()
+    print(
+        "\n| content | drafted | accepted | tokens a step | speed against plain decoding | answers |"
+    )
+    print("|---|--:|--:|--:|--:|---|")
+    for content in CONTENTS:
+        drafted = Speculative(session, PromptLookup(3), 4)
+        pool = [[task.encode(task.conversation_of(content, n), 128)] for n in range(PROMPTS)]
+        found = compared(drafted, pool, NEW_TOKENS, ())
+        assert found is not None
+        counts = []
+        for prompts in pool:
+            list(drafted.stream(prompts, most=NEW_TOKENS))
+            counts.append(drafted.last)
+        print(f"| `{content}` | {_counted(counts)} | {_ratios(found)} | {_equal(found)} |")
+    kept = KeptPrefix(session)
+    turns = task.turns(0, 128, 16, 5)
+    conversation = [Turn([tokens], number) for number, tokens in enumerate(turns, start=1)]
+    found = compared(kept, conversation, 16, ())
+    assert found is not None
+    print("\n| turn | tokens of the prompt | TTFT read anew | TTFT kept |\n|--:|--:|--:|--:|")
+    rows = zip(turns, found.plain_ns, found.speculated_ns, strict=True)
+    for number, (tokens, anew_ns, kept_ns) in enumerate(rows, start=1):
+        print(f"| {number} | {len(tokens)} | {anew_ns / 1e6:.0f} ms | {kept_ns / 1e6:.0f} ms |")
+    print(_equal(found))
+    session.close()
+
+
+def _task() -> Generate:
+    workload = load_workloads()["smollm2-chat"]
+    path = assets.fetch([workload.model])[workload.model.sha256]
+    return Generate(TaskContext(model_asset=path))
+
+
+def _counted(counts: Sequence[Speculated]) -> str:
+    steps = sum(each.steps - 1 for each in counts)
+    drafted, accepted = (
+        sum(getattr(each, name) for each in counts) for name in ("drafted", "accepted")
+    )
+    return f"{drafted} | {accepted} ({accepted / max(1, drafted):.0%}) | {1 + accepted / steps:.2f}"
+
+
+def _ratios(found: PlainDecoding) -> str:
+    ratios = [a / b for a, b in zip(found.plain_ns, found.speculated_ns, strict=True)]
+    return f"{geometric_mean(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+
+
+def _equal(found: PlainDecoding) -> str:
+    if found.differs_at is None:
+        return "equal"
+    return f"differ from token {found.differs_at + 1} on, by {found.differs_by} of a logit"
 
 
 if __name__ == "__main__":

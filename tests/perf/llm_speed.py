@@ -29,7 +29,7 @@ PROMPT_TOKENS, NEW_TOKENS = 64, 33
 LIMIT = 0.01
 
 
-def open_session(threads: int) -> GenerationSession:
+def open_session(threads: int, positions: int = PROMPT_TOKENS + NEW_TOKENS) -> GenerationSession:
     workload = load_workloads()["smollm2-chat"]
     path = assets.fetch([workload.model])[workload.model.sha256]
     backend = registry.load("ort")
@@ -38,7 +38,7 @@ def open_session(threads: int) -> GenerationSession:
     options = {"threads": threads}
     cache = assets.cache_dir() / "models" / workload.model.sha256[:16] / "converted"
     model = backend.convert(model, options, cache)
-    return backend.open_generation(model, options, Room(1, PROMPT_TOKENS + NEW_TOKENS))
+    return backend.open_generation(model, options, Room(1, positions))
 
 
 class TimedInner:

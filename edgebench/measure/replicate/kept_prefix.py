@@ -38,7 +38,7 @@ class KeptPrefix(Wrapped):
         rest = text[alike:]
         if len(rest) == 1:
             return self._row(self.step(rest))
-        row: Logits = self.extend(rest)[-1]
+        row: Logits = self.read_on(rest)[0]
         return row
 
     def _row(self, raw: Any) -> Logits:
@@ -70,6 +70,11 @@ class KeptPrefix(Wrapped):
         rows = super().extend(tokens)
         self._held += tokens
         return rows
+
+    def read_on(self, tokens: Sequence[int]) -> Logits:
+        last = super().read_on(tokens)
+        self._held += tokens
+        return last
 
     def rewind(self, count: int) -> None:
         super().rewind(count)
