@@ -192,7 +192,8 @@ class InPlaceSession(_OrtDecoder):
         return logits
 
     def read_on(self, tokens: Sequence[int]) -> Logits:
-        return self._extended(tokens, kept=1)[0]
+        last: Logits = self._extended(tokens, kept=1)[0]
+        return last
 
     def _extended(self, tokens: Sequence[int], kept: int) -> Logits:
         """Few tokens are bound once: a draft's come again and again, those of a turn do not."""
