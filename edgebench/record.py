@@ -7,6 +7,7 @@ bytes. None means unknown, and the reason stands beside it. History of the forma
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -26,6 +27,27 @@ from edgebench.files.number_bounds import (
 )
 
 SCHEMA: Final = "edgebench.record/1"
+
+MULTI_STREAM: Final = "multi_stream"
+SAMPLES_PER_QUERY: Final = "samples_per_query"  # the axis of multi_stream
+SAMPLES_OF_QUERY: Final = 8  # where nothing is said: MLPerf's
+
+
+def samples_of_query(scenario: str, variant: Mapping[str, Value]) -> int:
+    """How many samples a query has: as many as a batch; of multi_stream, as its axis says."""
+    if scenario == MULTI_STREAM:
+        samples = variant.get(SAMPLES_PER_QUERY, SAMPLES_OF_QUERY)
+    else:
+        samples = variant.get("batch", 1)
+    return samples if isinstance(samples, int) else 1
+
+
+def runs_of_query(scenario: str, variant: Mapping[str, Value]) -> int:
+    """How often the model runs for a query: once, but in multi_stream, whose samples may come in smaller batches."""
+    batch = variant.get("batch", 1)
+    samples = samples_of_query(scenario, variant)
+    return max(1, samples // batch) if isinstance(batch, int) and batch else 1
+
 
 Status = Literal["ok", "failed", "unsupported", "invalid"]
 Level = Literal["ok", "warn", "invalid", "unknown"]
@@ -469,6 +491,11 @@ class CellFacts(Part, frozen=True, kw_only=True):
     variant: dict[str, Value]
     scenario: str
     rate_per_s: Rate | None = None
+    bound_p99_ns: AtLeastOne | None = None  # of a server whose highest rate within it is sought
+
+    @property
+    def samples_per_query(self) -> int:
+        return samples_of_query(self.scenario, self.variant)
 
 
 class Declared(Part, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from edgebench.analysis.table_types import Row
 from edgebench.metrics import METRICS, Metric
+from edgebench.record import MULTI_STREAM, samples_of_query
 
 #: Scenarios whose load is a batch or a rate: what tells of speed is how much was done.
 BY_RATE = ("offline", "server")
@@ -37,6 +38,8 @@ class Group(NamedTuple):
     rate_per_s: float | None
     prompt_tokens: int | None  # a request with a shorter prompt is another request
     new_tokens: int | None
+    samples_per_query: int | None  # of multi_stream: a query of more samples is another query
+    bound_p99_ns: int | None  # of a server whose rate was sought: another bound is another question
 
 
 def group_of(row: Row) -> Group:
@@ -49,6 +52,8 @@ def group_of(row: Row) -> Group:
         row.rate_per_s,
         tokens_of(row, "prompt_tokens"),
         tokens_of(row, "new_tokens"),
+        query_samples(row),
+        row.bound_p99_ns,
     )
 
 
@@ -56,6 +61,11 @@ def tokens_of(row: Row, axis: str) -> int | None:
     """The length of a request, which tells groups apart; None of rows that generate no text."""
     value = row.variant.get(axis) if row.scenario == "generate" else None
     return value if isinstance(value, int) else None
+
+
+def query_samples(row: Row) -> int | None:
+    """The samples of a query of multi_stream, which tell groups apart; None of other rows."""
+    return samples_of_query(row.scenario, row.variant) if row.scenario == MULTI_STREAM else None
 
 
 def groups(rows: Sequence[Row]) -> dict[Group, list[int]]:
@@ -73,11 +83,16 @@ def speed_name(scenario: str, own: bool, told: Mapping[str, int]) -> str:
     `told` counts, per name of `SPEEDS`, the rows that tell it. Where all rows are another tool's
     (`own` is false) the statistic counts that most of them state, the most telling first.
     """
-    if scenario == "server" and own:
-        return "latency.p99"  # at the rate that all rows of the group were given
+    if own and scenario in (MULTI_STREAM, "server"):
+        return "latency.p99"  # of a server, at the rate that all rows of the group were given
     if scenario in BY_RATE:
         return "throughput"
     return "latency.p50" if own else max(SPEEDS, key=lambda name: told.get(name, 0))
+
+
+def ranked_by(row: Row) -> str:
+    """The metric by which a row of its kind is ranked, whether or not it tells it."""
+    return speed_name(row.scenario, row.imported is None, {})
 
 
 def speed_of(rows: Sequence[Row]) -> Metric | None:

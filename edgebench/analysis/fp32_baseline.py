@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from edgebench import stats
+from edgebench.analysis.competition import query_samples
 from edgebench.analysis.frame import RowFrame
 from edgebench.analysis.table_types import Baseline, Quality, Row
 from edgebench.analysis.uncertainty import ratio_of
@@ -94,6 +95,8 @@ def _group_key(row: Row) -> _Key:
         row.variant.get("model"),  # another network is no baseline (imported rows)
         row.variant.get("prompt_tokens"),
         row.variant.get("new_tokens"),
+        query_samples(row),
+        row.bound_p99_ns,
     )
 
 

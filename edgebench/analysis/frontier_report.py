@@ -95,6 +95,8 @@ class Group(Part, frozen=True, kw_only=True):
     rate_per_s: float | None
     prompt_tokens: int | None = None  # of a request, in the scenario generate
     new_tokens: int | None = None
+    samples_per_query: int | None = None  # of a query, in the scenario multi_stream
+    bound_p99_ns: int | None = None  # that the rate of a server was sought for
     objectives: list[Axis]
     energy: str = ""  # kind and scope, where energy is an objective
     rows: int
@@ -220,6 +222,8 @@ def group_of(
         rate_per_s=names["rate_per_s"],
         prompt_tokens=names["prompt_tokens"],
         new_tokens=names["new_tokens"],
+        samples_per_query=names["samples_per_query"],
+        bound_p99_ns=names["bound_p99_ns"],
         objectives=[
             Axis(
                 metric=objective.metric.name,

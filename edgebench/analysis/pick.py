@@ -204,6 +204,8 @@ def _choice(
         rate_per_s=names["rate_per_s"],
         prompt_tokens=names["prompt_tokens"],
         new_tokens=names["new_tokens"],
+        samples_per_query=names["samples_per_query"],
+        bound_p99_ns=names["bound_p99_ns"],
         objective=Axis(
             metric=competition.objective.metric.name,
             unit=competition.objective.metric.unit,

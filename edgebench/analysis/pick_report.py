@@ -76,6 +76,8 @@ class Choice(Part, frozen=True, kw_only=True):
     rate_per_s: float | None
     prompt_tokens: int | None = None  # of a request, in the scenario generate
     new_tokens: int | None = None
+    samples_per_query: int | None = None  # of a query, in the scenario multi_stream
+    bound_p99_ns: int | None = None  # that the rate of a server was sought for
     objective: Axis
     rows: int  # that compete
     meet: int  # of them, that meet every limit by value

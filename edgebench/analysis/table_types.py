@@ -234,6 +234,7 @@ class Row(Part, frozen=True, kw_only=True):
     variant: dict[str, Scalar]
     scenario: str
     rate_per_s: float | None = None
+    bound_p99_ns: int | None = None  # the highest rate was sought that keeps it
     status: Status
     ranked: bool = False  # ok, good enough and measured: takes part in fronts and picks
     reasons: list[Reason] = []
@@ -314,6 +315,8 @@ class Front(Part, frozen=True, kw_only=True):
     rate_per_s: float | None  # None: a closed loop
     prompt_tokens: int | None = None  # of the request, in the scenario generate
     new_tokens: int | None = None
+    samples_per_query: int | None = None  # of a query, in the scenario multi_stream
+    bound_p99_ns: int | None = None  # that the rate of a server was sought for
     objectives: list[str]  # metric names
     left_out: list[LeftOut]
     by_value: bool = False  # no row has an interval: the front of the values as they stand
@@ -331,6 +334,8 @@ class Pick(Part, frozen=True, kw_only=True):
     rate_per_s: float | None  # None: a closed loop
     prompt_tokens: int | None = None  # of the request, in the scenario generate
     new_tokens: int | None = None
+    samples_per_query: int | None = None  # of a query, in the scenario multi_stream
+    bound_p99_ns: int | None = None  # that the rate of a server was sought for
     row: int | None  # index of the row; None: nothing can be deployed
     id: str | None
     runner_up: int | None  # index of the row that comes closest; None: there is no other

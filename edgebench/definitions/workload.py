@@ -18,7 +18,9 @@ TaskName = Annotated[
 ]
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
 Variant = dict[str, Scalar]
-ScenarioName = Literal["single_stream", "server", "offline", "sustained", "generate"]
+ScenarioName = Literal[
+    "single_stream", "multi_stream", "server", "offline", "sustained", "generate"
+]
 
 
 class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -121,6 +121,8 @@ COLUMNS: tuple[Column, ...] = (
     _plain("rate_per_s", "DOUBLE"),
     Column("prompt_tokens", "BIGINT", lambda row: group_of(row).prompt_tokens),
     Column("new_tokens", "BIGINT", lambda row: group_of(row).new_tokens),
+    Column("samples_per_query", "BIGINT", lambda row: group_of(row).samples_per_query),
+    _plain("bound_p99_ns", "BIGINT"),
     _plain("status", "VARCHAR"),
     _plain("ranked", "BOOLEAN"),
     _plain("pareto", "BOOLEAN"),

@@ -37,6 +37,7 @@ from edgebench.measure.worker_messages import Done, Job
 from edgebench.processes import signals
 from edgebench.processes.child import OUT_OF_TIME
 from edgebench.record import (
+    MULTI_STREAM,
     CellFacts,
     DeviceFacts,
     Energy,
@@ -55,6 +56,8 @@ from edgebench.store import JournalEntry
 MIN_SLICE_S = 0.2
 #: What a slice brings with it beside itself: warm-up and never-seen inputs.
 SLICE_FACTOR = 1.2
+#: Scenarios whose rows are ranked by p99, which needs many queries.
+RANKED_BY_P99 = (MULTI_STREAM, "server")
 #: First guesses of what a replicate takes beside its slice, until one was measured.
 OVERHEAD_FIRST_S = 4.0
 OVERHEAD_S = 0.8
@@ -562,6 +565,7 @@ class Runner:
             slice_s=slice_s,
             sustain_s=window_s if target.sustained else 0.0,
             min_window_s=metered_s,
+            min_queries=self._min_queries(target),
             warmup_s=max(0.3, slice_s / 2),
             full_quality=first or target.judged_better,
             thorough=first or rerun_of == target.sound[0].index,
@@ -582,7 +586,7 @@ class Runner:
             return
         replicate = self._means.meter.measured(
             _with_state(_marked(done.replicate, [*markers, *self._means.mark()]), changes),
-            target.job.batch,
+            target.cell.samples_per_query,
             idle,
         )
         replicate = msgspec.structs.replace(
@@ -661,6 +665,13 @@ class Runner:
         count = sum(map(self._due, self._targets))
         left_s = (self._left_s() - self._overhead_s()) / max(count, 1)
         return needed_s if left_s >= SLICE_FACTOR * needed_s else 0.0
+
+    def _min_queries(self, target: Target) -> int:
+        """Queries of a replicate so that all of them tell p99, where a row is ranked by it and no budget ends
+        the run."""
+        if target.cell.scenario not in RANKED_BY_P99 or self._settings.budget_s is not None:
+            return 0
+        return math.ceil(stats.min_samples(990) / self._settings.replicates)
 
     def _due(self, target: Target) -> int:
         """Replicates of a target that are due at least."""

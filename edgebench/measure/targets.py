@@ -15,7 +15,7 @@ from edgebench.measure.worker_messages import GenerateJob, Job
 from edgebench.planning.cells import Cell, model_format
 from edgebench.planning.settings import GENERATE
 from edgebench.preparation.preparation_messages import PrepareJob
-from edgebench.record import CellFacts, Reason
+from edgebench.record import CellFacts, Reason, runs_of_query
 
 #: Of the guess at a first replicate: bytes of weights that a small CPU works through in a second, of
 #: networks, whose weights are used many times, and of decoders, which read all of them for a token.
@@ -182,6 +182,7 @@ def _job(cell: Cell, settings: Settings, request: PrepareJob, ready: Ready) -> J
         seed=settings.seed,
         scenario=cell.scenario,
         rate_per_s=cell.rate_per_s,
+        runs_per_query=runs_of_query(cell.scenario, cell.variant),
         warmup_s=settings.slice_s / 2,
         slice_s=settings.slice_s,
         target=settings.target,

@@ -47,6 +47,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     scenario: str
     rate_per_s: float | None
+    runs_per_query: int = 1  # of multi_stream: its samples in batches
     warmup_s: float  # at most
     slice_s: float  # length of the measured window, at most
     sustain_s: float = 0.0  # of the scenario sustained, in the place of slice_s
@@ -54,6 +55,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     target: float  # stop earlier where the interval of the percentile is within half of it
     percentile: float  # 0.5, 0.9, 0.99
     max_samples: int
+    min_queries: int = 0  # of the window, where it is ranked by a percentile that needs many
 
     quality: Quality
     full_quality: bool  # every labelled item, or the cheap output check alone

@@ -30,7 +30,7 @@ from edgebench.installed_packages import installed_version
 from edgebench.models.file_kind import format_of
 from edgebench.planning.settings import (
     MEMORY_BUDGET,
-    MODEL_AXES,
+    OWN_AXES,
     POWER_MODE,
     REQUEST_AXES,
     Runtime,
@@ -39,7 +39,7 @@ from edgebench.planning.settings import (
     check_sets,
     option_problem,
 )
-from edgebench.record import Reason
+from edgebench.record import MULTI_STREAM, SAMPLES_OF_QUERY, SAMPLES_PER_QUERY, Reason
 from edgebench.text.did_you_mean import did_you_mean
 
 SCENARIOS: tuple[str, ...] = get_args(ScenarioName)
@@ -110,13 +110,19 @@ def plan(
     chosen = _in_suite(workloads, suite)
     check_sets(sets, runtimes, any(generates(workload) for workload, _ in chosen))
     _check_scenarios(scenarios)
-    cells = [
-        _cell(workload, runtime, variant, scenario, rate_per_s)
+    every = [
+        _cell(workload, runtime, _loaded(variant, scenario), scenario, rate_per_s)
         for workload, part in chosen
         for runtime in runtimes
         for variant in _variants(workload, part, as_options(sets, runtime))
         for scenario in unique(scenarios or part.scenarios or workload.scenarios)
     ]
+    cells = list({cell.id: cell for cell in every}.values())
+    if SAMPLES_PER_QUERY in sets and not any(cell.scenario == MULTI_STREAM for cell in cells):
+        raise UsageError(
+            f"--set {SAMPLES_PER_QUERY} applies to the scenario {MULTI_STREAM} only",
+            f"add --scenario {MULTI_STREAM}",
+        )
     if rate_per_s is not None and all(cell.rate_per_s is None for cell in cells):
         raise UsageError(
             "--rate applies to the scenarios single_stream and server only",
@@ -151,7 +157,7 @@ def known_axes(backends: Sequence[str] = ()) -> set[str]:
     """Every axis that a workload may have: ours, and the options of all backends, `backends` among them."""
     found = [*registry.every(), *(registry.load(spec) for spec in backends)]
     options = {name for backend in found for name in Runtime("", backend, None).options}
-    return {*MODEL_AXES, POWER_MODE, MEMORY_BUDGET, *REQUEST_AXES, *options}
+    return {*OWN_AXES, *options}
 
 
 def cell_id(
@@ -216,6 +222,13 @@ def _variants(
             "see `exclude` in its matrix, or leave a --set out",
         )
     return variants
+
+
+def _loaded(variant: Variant, scenario: str) -> Variant:
+    """The variant with the axes that its scenario has of its own, and without those of others."""
+    if scenario == MULTI_STREAM:
+        return {SAMPLES_PER_QUERY: SAMPLES_OF_QUERY, **variant}
+    return {axis: value for axis, value in variant.items() if axis != SAMPLES_PER_QUERY}
 
 
 def _without(point: Variant, axes: Mapping[str, Sequence[Scalar]]) -> Variant:
@@ -294,6 +307,7 @@ def _reasons(
         message = f"{backend} opens no {form} models"
         yield Reason(code="unsupported_format", message=message, fix=able)
     yield from _precision_reasons(workload, backend, can, variant)
+    yield from _query_reasons(scenario, variant)
     for axis, value in _options_of(variant).items():
         yield from _option_reasons(runtime, scenario, axis, value)
 
@@ -343,8 +357,7 @@ def _converts(workload: Workload, runtime: Runtime, variant: Variant, form: str)
 
 
 def _options_of(variant: Variant) -> Variant:
-    ours = (*MODEL_AXES, POWER_MODE, MEMORY_BUDGET, *REQUEST_AXES)
-    return {axis: value for axis, value in variant.items() if axis not in ours}
+    return {axis: value for axis, value in variant.items() if axis not in OWN_AXES}
 
 
 def _precision_reasons(
@@ -361,6 +374,16 @@ def _precision_reasons(
             code="unsupported_batch",
             message=f"the inputs of {workload.name} have fixed shapes: no axis is the batch",
             fix='write the word "batch" for that axis in the shapes',
+        )
+
+
+def _query_reasons(scenario: str, variant: Variant) -> Iterator[Reason]:
+    samples, batch = int(variant.get(SAMPLES_PER_QUERY, 0)), int(variant["batch"])
+    if scenario == MULTI_STREAM and samples % batch:
+        yield Reason(
+            code="unsupported_batch",
+            message=f"{samples} samples of a query are no whole number of batches of {batch}",
+            fix=f"--set {SAMPLES_PER_QUERY}={batch * (samples // batch + 1)}, or another batch",
         )
 
 

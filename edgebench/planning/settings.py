@@ -13,6 +13,7 @@ from edgebench.backend import Backend, Capabilities, Option, Scalar, Unavailable
 from edgebench.definitions.variant_matrix import unique
 from edgebench.errors import UsageError
 from edgebench.files.number_bounds import MAX_INTEGER
+from edgebench.record import SAMPLES_PER_QUERY
 from edgebench.text.did_you_mean import did_you_mean
 from edgebench.text.plain_text import shortened
 from edgebench.units import parse_bytes
@@ -25,6 +26,8 @@ MIN_BUDGET_BYTES = 16 << 20  # an interpreter alone takes more
 #: Axes of a request in the scenario `generate`, and what it is where nothing is said. Its `batch` is
 #: the number of sequences side by side.
 REQUEST_AXES: dict[str, int] = {"prompt_tokens": 128, "new_tokens": 32}
+#: Every axis that is no option of a backend.
+OWN_AXES = (*MODEL_AXES, POWER_MODE, MEMORY_BUDGET, SAMPLES_PER_QUERY, *REQUEST_AXES)
 GENERATE = "generate"  # the task of decoders, and the scenario
 _MAX_DIGITS = len(str(MAX_INTEGER))
 _ELSEWHERE = {"scenario": "--scenario", "backend": "--backend", "rate": "--rate"}
@@ -122,7 +125,7 @@ def check_sets(
     for axis, values in sets.items():
         if axis == "precision":
             _check_precisions(values, able)
-        elif axis == "batch" or (axis in REQUEST_AXES and generating):
+        elif axis in ("batch", SAMPLES_PER_QUERY) or (axis in REQUEST_AXES and generating):
             _check_counts(axis, values)
         elif axis == POWER_MODE:
             continue  # whether the board has it is known when it is set
@@ -166,6 +169,7 @@ def _check_option(axis: str, values: Sequence[Scalar], runtimes: Sequence[Runtim
             *MODEL_AXES,
             POWER_MODE,
             MEMORY_BUDGET,
+            SAMPLES_PER_QUERY,
             *(name for runtime in runtimes for name in runtime.options),
         }
         fix = f"it has an option of its own: {_ELSEWHERE[axis]}" if axis in _ELSEWHERE else ""

@@ -52,6 +52,14 @@ def p90_cell(row: Row) -> str:
     return UNKNOWN
 
 
+def p99_cell(row: Row) -> str:
+    """The 99th percentile, or the upper bound that another tool gives in its place."""
+    ns = row.latency_ns
+    if ns.p99 is None and row.imported is not None and ns.p99_early_stopping is not None:
+        return f"<={format_ns(ns.p99_early_stopping)}"
+    return measured(ns.p99, ns.p99_low, ns.p99_high, "ns")
+
+
 def first_token_cell(row: Row) -> str:
     made = row.generate
     return measured(made.ttft_ns, made.ttft_low_ns, made.ttft_high_ns, "ns") if made else UNKNOWN
@@ -111,9 +119,11 @@ _MEMORY = NumberColumn("MiB", _mebibytes)
 _QUALITY = NumberColumn("quality", quality_cell)
 _ENERGY = NumberColumn("energy", energy_cell)
 _SERVED = [NumberColumn("items/s", _served_cell)]
+_AT_RATE = [NumberColumn("p50", p50_cell), NumberColumn("p99", p99_cell), *_SERVED]
 _SPEED = {
     "offline": _SERVED,
-    "server": _SERVED,
+    "server": _AT_RATE,
+    "multi_stream": _AT_RATE,
     "generate": [
         NumberColumn("p50", _request_cell),
         NumberColumn("TTFT", first_token_cell),

@@ -176,6 +176,8 @@ def blocks(table: Table) -> list[tuple[Front, Pick, list[int]]]:
             pair[0].rate_per_s or 0.0,
             pair[0].prompt_tokens or 0,
             pair[0].new_tokens or 0,
+            pair[0].samples_per_query or 0,
+            pair[0].bound_p99_ns or 0,
         ),
     )
     return [
@@ -221,7 +223,10 @@ def scenario(front: Front) -> str:
     rate = "" if front.rate_per_s is None else f" at {front.rate_per_s:g}/s"
     if front.prompt_tokens is not None and front.new_tokens is not None:
         return f"{front.scenario} {front.new_tokens} tokens after {front.prompt_tokens}"
-    return front.scenario + rate
+    if front.samples_per_query is not None:
+        return f"{front.scenario} of {front.samples_per_query}"
+    bound = "" if front.bound_p99_ns is None else f" within p99 {format_ns(front.bound_p99_ns)}"
+    return front.scenario + rate + bound
 
 
 def not_reached(rows: Sequence[Row], names: Sequence[str]) -> str:

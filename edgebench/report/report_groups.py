@@ -18,7 +18,7 @@ from edgebench.report.report_model import Decision, FrontLine, Group, Numbers
 from edgebench.text.plain_text import plain
 
 _RATE = "items per second, more is better"
-GroupKey = tuple[str, int, str, float | None, int | None, int | None]
+GroupKey = tuple[str, int, str, float | None, int | None, int | None, int | None, int | None]
 Block = tuple[Front, Pick, list[int]]  # of one device
 
 #: Vertical axis -> the field of Numbers, and whether more is better (None: the quality says).
@@ -37,6 +37,7 @@ def grouped(table: Table) -> dict[GroupKey, list[Block]]:
         key = (
             *(front.workload, front.workload_version, front.scenario, front.rate_per_s),
             *(front.prompt_tokens, front.new_tokens),
+            *(front.samples_per_query, front.bound_p99_ns),
         )
         found[key].append(block)
     return dict(sorted(found.items(), key=lambda item: _order(item[0])))

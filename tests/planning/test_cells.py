@@ -253,6 +253,22 @@ def test_a_rate_is_that_of_single_stream_and_server_and_stands_in_the_id() -> No
         cells(workload(), scenarios=["server"])
 
 
+def test_samples_per_query_is_an_axis_of_multi_stream_alone() -> None:
+    eight, single = cells(workload(), scenarios=["multi_stream", "single_stream"])
+    assert eight.variant["samples_per_query"] == 8
+    assert "samples_per_query" not in {**eight.options, **single.variant}
+    sets: dict[str, list[Scalar]] = {"samples_per_query": [4, 6], "batch": [1, 4]}
+    found = cells(workload(), sets=sets, scenarios=["multi_stream", "offline"])
+    assert [cell.scenario for cell in found].count("offline") == 2
+    refused = [cell for cell in found if cell.unsupported is not None]
+    assert variants(refused, "samples_per_query", "batch") == [(6, 4)]
+    assert code(refused[0]) == "unsupported_batch"
+    with pytest.raises(UsageError, match="multi_stream only"):
+        cells(workload(), sets={"samples_per_query": [4]})
+    with pytest.raises(UsageError, match="whole number"):
+        cells(workload(), sets={"samples_per_query": [0]}, scenarios=["multi_stream"])
+
+
 def test_a_memory_budget_is_an_axis_of_its_own_and_no_option_of_a_backend() -> None:
     small, large = cells(workload(), sets={"memory_budget": ["256MiB", 1 << 30]})
     assert (small.memory_budget_bytes, large.memory_budget_bytes) == (256 << 20, 1 << 30)

@@ -55,6 +55,7 @@ def row_of(record: rec.Record) -> Row:
         variant=cell.variant,
         scenario=cell.scenario,
         rate_per_s=cell.rate_per_s,
+        bound_p99_ns=cell.bound_p99_ns,
         status=record.status,
         reasons=_reasons(record),
         latency_ns=latency,
@@ -193,10 +194,9 @@ def _no_interval(replicates: int) -> str:
 
 
 def _rates(cell: rec.CellFacts, good: Sequence[rec.Replicate]) -> list[float]:
-    """Items per second of each replicate: completed queries times batch over the window's wall
+    """Items per second of each replicate: completed queries times their samples over the window's wall
     time; offline, the samples of the one query over its duration."""
-    batch = cell.variant.get("batch", 1)
-    items_per_query = batch if isinstance(batch, int) else 1
+    items_per_query = cell.samples_per_query
     rates = []
     for replicate in good:
         if replicate.offline is not None:
@@ -453,8 +453,7 @@ def _explain(row: Row, record: rec.Record, good: Sequence[rec.Replicate], unknow
     nothing = _nothing(row, good)
     if nothing:
         unknown["latency_ns"] = nothing
-    if row.rate_per_s is None:
-        unknown["rate_per_s"] = "a closed loop: each query starts when the one before is done"
+    _explain_load(row, nothing, unknown)
     if row.throughput_per_s is None:
         unknown["throughput_per_s"] = nothing or "the length of the window was not recorded"
     if row.throughput_low_per_s is None:
@@ -487,10 +486,6 @@ def _explain(row: Row, record: rec.Record, good: Sequence[rec.Replicate], unknow
             unknown[name] = nothing or "not measured"
         else:
             _explain_fields(part, name, "not measured in every replicate", unknown)
-    if row.paced is None:
-        unknown["paced"] = unknown.get("rate_per_s") or nothing or "not measured"
-    else:
-        _explain_fields(row.paced, "paced", "not recorded", unknown)
     _explain_sustained(row, nothing, unknown)
     if row.generate is None:
         generates = row.scenario == "generate"
@@ -502,6 +497,18 @@ def _explain(row: Row, record: rec.Record, good: Sequence[rec.Replicate], unknow
     unknown["imported"] = "measured by edgebench"
     if row.inputs_sha256 is None:
         unknown["inputs_sha256"] = nothing or "not recorded"
+
+
+def _explain_load(row: Row, nothing: str, unknown: Unknown) -> None:
+    """How queries came."""
+    if row.rate_per_s is None:
+        unknown["rate_per_s"] = "a closed loop: each query starts when the one before is done"
+    if row.bound_p99_ns is None:
+        unknown["bound_p99_ns"] = "no rate was sought"
+    if row.paced is None:
+        unknown["paced"] = unknown.get("rate_per_s") or nothing or "not measured"
+    else:
+        _explain_fields(row.paced, "paced", "not recorded", unknown)
 
 
 def _explain_sustained(row: Row, nothing: str, unknown: Unknown) -> None:

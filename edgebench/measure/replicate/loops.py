@@ -196,6 +196,22 @@ def single_stream(
     return window
 
 
+def queries_of(
+    run: Run, pool: Sequence[Any], runs: int
+) -> tuple[Callable[[Sequence[Any]], None], list[list[Any]]]:
+    """A call that serves a query of several runs, one after the other, and the queries in rotation: each begins
+    where the one before ended in the pool, so that over them every input has every place."""
+    size = len(pool)
+    starts = dict.fromkeys(number * runs % size for number in range(size))
+    queries = [[pool[(start + step) % size] for step in range(runs)] for start in starts]
+
+    def serve(query: Sequence[Any]) -> None:
+        for prepared in query:
+            run(prepared)
+
+    return serve, queries
+
+
 def _drop(latency_ns: int) -> None:
     """Keeps nothing."""
 

@@ -24,7 +24,16 @@ from edgebench.measure.worker_messages import Done, Job
 from edgebench.probes import process_accounting, process_memory
 from edgebench.processes.memory_group import BY_ALLOCATIONS
 from edgebench.processes.timer_slack import exact_timers
-from edgebench.record import Accounts, Completion, Memory, OutputCheck, Pipeline, Replicate, Unseen
+from edgebench.record import (
+    MULTI_STREAM,
+    Accounts,
+    Completion,
+    Memory,
+    OutputCheck,
+    Pipeline,
+    Replicate,
+    Unseen,
+)
 from edgebench.task import RANGE_FIX
 from edgebench.user_code import place_of
 
@@ -45,6 +54,11 @@ PIPELINE_SHARE = 0.15
 DEVICE_SHARE = 0.15
 #: Runs of the pipeline and of the device's part, at least.
 MIN_RUNS = 5
+#: What queries of multi_stream are ranked by.
+RANKED_PERCENTILE = 0.99
+#: Longest window for the sake of a number of queries, and how much longer than they take it is made.
+MAX_COUNTING_S = 60.0
+COUNTING_SHARE = 1.1
 
 
 class Announces(Protocol):
@@ -173,7 +187,10 @@ def measurement(opened: Opened) -> Counted:
 
     job = opened.job
     window_s = MAX_SLICES * max(job.slice_s, job.min_window_s)
-    opened.phase("measurement", window_s + 2 * job.sustain_s, 1)
+    between_ns = 1e9 / job.rate_per_s if job.rate_per_s is not None else 0
+    query_ns = max(opened.typical_ns * job.runs_per_query, round(between_ns))
+    window_s += 2 * _counted_s(job, query_ns)
+    opened.phase("measurement", window_s + 2 * job.sustain_s, job.runs_per_query)
     return counted_window(opened)
 
 
@@ -323,6 +340,8 @@ def _window(job: Job, session: Session, pool: list[Any], typical_ns: int) -> Win
         )
     if job.scenario == "sustained":
         return _sustained(job, session, pool, typical_ns)
+    if job.scenario == MULTI_STREAM:
+        return _multi_stream(job, session, pool, typical_ns)
     if job.rate_per_s is not None:
         with exact_timers():
             return loops.at_a_rate(session.run, pool, _schedule(job, job.rate_per_s))
@@ -337,11 +356,34 @@ def _window(job: Job, session: Session, pool: list[Any], typical_ns: int) -> Win
     )
 
 
+def _multi_stream(job: Job, session: Session, pool: list[Any], typical_ns: int) -> Window:
+    """A closed loop of queries of several runs, until their p99 is known: it is what they are ranked by."""
+    from edgebench.measure.replicate import loops
+
+    run, queries = loops.queries_of(session.run, pool, job.runs_per_query)
+    return loops.single_stream(
+        run,
+        queries,
+        typical_ns=typical_ns * job.runs_per_query,
+        slice_s=job.slice_s,
+        precision=loops.Precision(job.target, max(job.percentile, RANKED_PERCENTILE)),
+        max_samples=job.max_samples,
+        min_window_s=max(job.min_window_s, _counted_s(job, typical_ns * job.runs_per_query)),
+    )
+
+
+def _counted_s(job: Job, query_ns: int) -> float:
+    """How long a window takes that holds as many queries as the percentile of the row needs."""
+    return min(COUNTING_SHARE * job.min_queries * query_ns / 1e9, MAX_COUNTING_S)
+
+
 def _schedule(job: Job, rate_per_s: float) -> Schedule:
     """When its queries are due; every replicate of a server's load has a schedule of its own."""
     from edgebench.measure.replicate import loops
 
-    count = loops.queries_at(rate_per_s, job.slice_s, job.max_samples, job.min_window_s)
+    counted_s = _counted_s(job, round(1e9 / rate_per_s))
+    least_s = max(job.min_window_s, counted_s)
+    count = loops.queries_at(rate_per_s, job.slice_s, job.max_samples, least_s)
     if job.scenario == "server":
         return loops.poisson(rate_per_s, count, job.seed + 1000 * job.index)
     return loops.equal_periods(rate_per_s, count)
