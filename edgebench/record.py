@@ -98,6 +98,30 @@ class Paced(Part, frozen=True, kw_only=True):
     never_run: Count = 0  # of the schedule: the load was given up before their turn
 
 
+class RateTrial(Part, frozen=True, kw_only=True):
+    """One rate of a search, over the processes that it was measured in."""
+
+    rate_per_s: Rate
+    replicates: list[Count]  # their indices
+    queries: Count
+    p50_ns: DurationNs
+    p99_ns: DurationNs
+    upper_ns: DurationNs | None  # upper confidence bound of p99; None: too few queries
+    verdict: Literal["kept", "over", "open", "untold"]
+    why: str = ""
+
+
+class RateSearch(Part, frozen=True, kw_only=True):
+    """The search for the highest rate whose p99 keeps a bound."""
+
+    bound_p99_ns: AtLeastOne
+    rate_per_s: Rate | None  # the highest that keeps it; None: none does
+    over_per_s: Rate | None  # the lowest that does not
+    #: found: the two are close; none: no rate keeps it; untold: too few queries tell; cut: it was not over.
+    ended: Literal["found", "none", "untold", "cut"]
+    trials: list[RateTrial]  # in their order
+
+
 class Offline(Part, frozen=True, kw_only=True):
     """One batch query."""
 
@@ -548,6 +572,9 @@ class Record(Part, frozen=True, kw_only=True):
     target: Amount | None = None  # half-width of the interval that was asked for, as a share
     percentile: Annotated[float, msgspec.Meta(ge=0.001, le=0.999)] = 0.5  # whose interval that is
     replicates: list[Replicate] = []
+    rate_search: RateSearch | None = (
+        None  # of a server with a bound; its replicates are of all rates
+    )
     imported: Imported | None = None  # null: measured by edgebench
 
 

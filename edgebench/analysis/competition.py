@@ -76,14 +76,15 @@ def groups(rows: Sequence[Row]) -> dict[Group, list[int]]:
     return dict(found)
 
 
-def speed_name(scenario: str, own: bool, told: Mapping[str, int]) -> str:
+def speed_name(scenario: str, own: bool, told: Mapping[str, int], sought: bool = False) -> str:
     """The metric that a group is ranked by: p50; offline the throughput; under a server's load p99 at the given rate,
     and of another tool's rows the throughput that kept the tool's bound.
 
-    `told` counts, per name of `SPEEDS`, the rows that tell it. Where all rows are another tool's
-    (`own` is false) the statistic counts that most of them state, the most telling first.
+    `sought`: the rate is what was measured, the highest one within a bound. `told` counts, per name of `SPEEDS`,
+    the rows that tell it. Where all rows are another tool's (`own` is false) the statistic counts that most of them
+    state, the most telling first.
     """
-    if own and scenario in (MULTI_STREAM, "server"):
+    if own and not sought and scenario in (MULTI_STREAM, "server"):
         return "latency.p99"  # of a server, at the rate that all rows of the group were given
     if scenario in BY_RATE:
         return "throughput"
@@ -92,7 +93,7 @@ def speed_name(scenario: str, own: bool, told: Mapping[str, int]) -> str:
 
 def ranked_by(row: Row) -> str:
     """The metric by which a row of its kind is ranked, whether or not it tells it."""
-    return speed_name(row.scenario, row.imported is None, {})
+    return speed_name(row.scenario, row.imported is None, {}, row.bound_p99_ns is not None)
 
 
 def speed_of(rows: Sequence[Row]) -> Metric | None:
@@ -102,7 +103,8 @@ def speed_of(rows: Sequence[Row]) -> Metric | None:
     own = any(row.imported is None for row in rows)
     counted = () if own else SPEEDS  # matters for other tools' rows alone
     told = {name: sum(_tells(row, METRICS[name]) for row in rows) for name in counted}
-    metric = METRICS[speed_name(rows[0].scenario, own, told)]
+    sought = rows[0].bound_p99_ns is not None
+    metric = METRICS[speed_name(rows[0].scenario, own, told, sought)]
     return metric if any(_tells(row, metric) for row in rows) else None
 
 

@@ -9,7 +9,17 @@ from __future__ import annotations
 from typing import Any, Final, Literal
 
 from edgebench.backend import Effective, Scalar
-from edgebench.record import Declared, Energy, Limit, ModelFacts, Part, Reason, StateCheck, Status
+from edgebench.record import (
+    Declared,
+    Energy,
+    Limit,
+    ModelFacts,
+    Part,
+    RateSearch,
+    Reason,
+    StateCheck,
+    Status,
+)
 
 TABLE_SCHEMA: Final = "edgebench.table/1"
 
@@ -262,6 +272,7 @@ class Row(Part, frozen=True, kw_only=True):
     cold_start: ColdStart | None = None
     warmup: Warmup | None = None
     paced: Paced | None = None
+    rate_search: RateSearch | None = None
     sustained: Sustained | None = None
     generate: Generate | None = None
     caching: bool | None = None

@@ -33,6 +33,7 @@ DEFAULTS: Mapping[str, Any] = MappingProxyType(
         "set_power_mode": False,
         "scenarios": None,
         "rate": None,
+        "bound": None,
         "budget": None,
         "wait_quiet": None,
         "target": "2%",

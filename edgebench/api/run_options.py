@@ -21,7 +21,7 @@ from edgebench.errors import UsageError
 from edgebench.measure.runner import Settings
 from edgebench.planning.cells import DEFAULT_BACKEND, known_axes
 from edgebench.planning.own_models import OwnInputs, workload_for_model
-from edgebench.planning.settings import parse_ranges, parse_shapes
+from edgebench.planning.settings import parse_bound, parse_ranges, parse_shapes
 from edgebench.text.plain_text import utf8
 from edgebench.units import parse_bytes, parse_duration_s, parse_share
 
@@ -48,6 +48,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     sets: list[str]
     scenarios: list[str]
     rate_per_s: float | None
+    bound_p99_ns: int | None = None
     devices: str | None = None
     device: str | None = None
     set_power_mode: bool = False
@@ -93,6 +94,7 @@ def resolved(params: Mapping[str, Any]) -> Options:
         sets=list(params["sets"]),
         scenarios=_listed(params["scenarios"] or ""),
         rate_per_s=params["rate"],
+        bound_p99_ns=None if params["bound"] is None else parse_bound(params["bound"]),
         devices=_path(params["devices"]) if params["devices"] else None,
         device=params["device"],
         set_power_mode=params["set_power_mode"],

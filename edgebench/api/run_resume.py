@@ -70,6 +70,7 @@ FIXED = {
     "set_power_mode": ("set_power_mode",),
     "scenarios": ("scenarios",),
     "rate": ("rate_per_s",),
+    "bound": ("bound_p99_ns",),
     "target": ("settings.target",),
     "percentile": ("settings.percentile",),
     "replicates": ("settings.replicates", "settings.max_replicates"),

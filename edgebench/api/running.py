@@ -29,7 +29,7 @@ from edgebench.errors import DeviceStateError, EdgebenchError
 from edgebench.measure.power_modes import PowerModes
 from edgebench.measure.runner import Means, Runner, Shortened, Surroundings, Watcher
 from edgebench.measure.time_budget import Budget
-from edgebench.planning.cells import DEFAULT_BACKEND, Cell, opening, plan
+from edgebench.planning.cells import DEFAULT_BACKEND, Cell, Load, opening, plan
 from edgebench.planning.settings import parse_sets
 from edgebench.record import Record, RunFacts, StateCheck
 from edgebench.store import JournalEntry, JournalHead, RunStore
@@ -123,7 +123,7 @@ def measure(options: Options, start: Start, voice: Voice) -> Outcome:
         suite=options.suite,
         sets=parse_sets(options.sets),
         scenarios=options.scenarios or None,
-        rate_per_s=options.rate_per_s,
+        load=Load(options.rate_per_s, options.bound_p99_ns),
         set_power_mode=options.set_power_mode,
     )
     devices = load_devices(Path(options.devices) if options.devices else None)

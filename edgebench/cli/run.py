@@ -116,6 +116,11 @@ if TYPE_CHECKING:
     "counts from each query's scheduled time.",
 )
 @click.option(
+    "--bound",
+    metavar="p99=TIME",
+    help="Scenario server: find the highest rate whose p99 keeps this bound, such as p99=15ms, in place of --rate.",
+)
+@click.option(
     "--budget",
     metavar="TIME",
     help="Time for the whole run without downloads, such as 60s.  [default: none; suite quick: 105s]",

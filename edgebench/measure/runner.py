@@ -22,6 +22,13 @@ import msgspec
 from edgebench import stats
 from edgebench.analysis.per_row.answer_cache import CACHING, caches
 from edgebench.analysis.per_row.plausibility import unlike_asked, within_ceilings
+from edgebench.analysis.per_row.rate_search import (
+    FIRST_SHARE,
+    at_the_rate,
+    next_step,
+    search_of,
+    search_reasons,
+)
 from edgebench.calibration import Calibration
 from edgebench.energy.run_meter import Meter, NoMeter
 from edgebench.errors import DeviceStateError, UnsupportedError
@@ -44,6 +51,7 @@ from edgebench.record import (
     Marker,
     ModelFacts,
     Quality,
+    RateSearch,
     Reason,
     Record,
     Replicate,
@@ -58,6 +66,8 @@ MIN_SLICE_S = 0.2
 SLICE_FACTOR = 1.2
 #: Scenarios whose rows are ranked by p99, which needs many queries.
 RANKED_BY_P99 = (MULTI_STREAM, "server")
+#: What a search for a rate is thought to measure.
+EXPECTED_RATES = 8
 #: First guesses of what a replicate takes beside its slice, until one was measured.
 OVERHEAD_FIRST_S = 4.0
 OVERHEAD_S = 0.8
@@ -197,6 +207,11 @@ class Target:
     @property
     def sustained(self) -> bool:
         return self.cell.scenario == "sustained"
+
+    def rate_search(self, least: int) -> RateSearch | None:
+        """The search for its rate, of `least` replicates a rate; None: it seeks none."""
+        bound_ns = self.cell.bound_p99_ns
+        return None if bound_ns is None else search_of(self.valid_replicates, bound_ns, least)
 
     @property
     def settings(self) -> Mapping[str, str]:
@@ -534,6 +549,8 @@ class Runner:
             return True
         if reruns.due(target.taken, self._settings.reruns) is not None:
             return False
+        if (search := target.rate_search(self._settings.replicates)) is not None:
+            return next_step(search) is None
         count = len(target.valid_replicates)
         if count >= self._settings.max_replicates:
             return True
@@ -560,7 +577,7 @@ class Runner:
         slice_s = min(window_s, self._settings.slice_s)
         metered_s = self._metered_window_s(target, window_s)
         job = msgspec.structs.replace(
-            target.job,
+            self._at_its_rate(target, rerun_of),
             index=index,
             slice_s=slice_s,
             sustain_s=window_s if target.sustained else 0.0,
@@ -620,6 +637,18 @@ class Runner:
                 worst.fix,
             )
 
+    def _at_its_rate(self, target: Target, rerun_of: int | None) -> Job:
+        """Its job at the rate that a search wants next; a re-run is at the rate of what it replaces."""
+        assert target.job is not None
+        search = target.rate_search(self._settings.replicates)
+        if search is None:
+            return target.job
+        again = [r.paced for r in target.taken if r.index == rerun_of and r.paced is not None]
+        step = next_step(search)
+        rate_per_s = again[0].rate_per_s if again else step.rate_per_s if step else None
+        share = FIRST_SHARE if rate_per_s is None else None
+        return msgspec.structs.replace(target.job, rate_per_s=rate_per_s, rate_share=share)
+
     def _watched(
         self, target: Target, job: Job, time_s: float
     ) -> tuple[Done, list[StateCheck], Mapping[str, str]]:
@@ -678,6 +707,10 @@ class Runner:
         if target.cell.id in self.records or not target.possible or target.cut:
             return 0
         again = reruns.due(target.taken, self._settings.reruns) is not None
+        search = target.rate_search(self._settings.replicates)
+        if search is not None and next_step(search) is not None:
+            left = max(1, EXPECTED_RATES - len(search.trials))
+            return left * self._settings.replicates + again
         return max(0, self._settings.replicates - len(target.valid_replicates)) + again
 
     def _overhead_s(self) -> float:
@@ -712,7 +745,7 @@ class Runner:
             return 0
         count, most = len(target.valid_replicates), self._settings.max_replicates
         width = half_width(target.valid_replicates, self._settings)
-        if target.sustained or width is None:
+        if target.sustained or target.cell.bound_p99_ns is not None or width is None:
             return 0
         wanted = math.ceil(count * min(width / self._settings.target, 9.0) ** 2)
         return max(0, min(wanted, most) - max(count, self._settings.replicates))
@@ -783,7 +816,8 @@ class Runner:
         self._watcher.completed(record)
 
     def _assemble(self, target: Target) -> Record:
-        energy = self._means.meter.of_record(target.replicates)
+        search = target.rate_search(self._settings.replicates)
+        energy = self._means.meter.of_record(at_the_rate(target.replicates, search))
         record = assemble(
             target,
             self._settings,
@@ -895,7 +929,10 @@ def assemble(
         state_after = allowing_heat(state_after)
     judged = target.judging
     unlike = unlike_asked(target.cell.variant, judged.effective if judged else None)
-    status, reasons = _verdict(target, [*unlike, *_invalid([*state_before, *state_after])])
+    search = target.rate_search(settings.replicates)
+    status, reasons = _verdict(
+        target, [*unlike, *search_reasons(search), *_invalid([*state_before, *state_after])]
+    )
     first = next(iter(target.valid_replicates), None)
     return Record(
         cell=target.cell,
@@ -914,6 +951,7 @@ def assemble(
         target=settings.target,
         percentile=settings.percentile,
         replicates=replicates,
+        rate_search=search,
     )
 
 

@@ -40,6 +40,7 @@ def facts_of(cell: Cell) -> CellFacts:
         variant=cell.variant,
         scenario=cell.scenario,
         rate_per_s=cell.rate_per_s,
+        bound_p99_ns=cell.bound_p99_ns,
     )
 
 
@@ -182,6 +183,7 @@ def _job(cell: Cell, settings: Settings, request: PrepareJob, ready: Ready) -> J
         seed=settings.seed,
         scenario=cell.scenario,
         rate_per_s=cell.rate_per_s,
+        seeks_rate=cell.bound_p99_ns is not None,
         runs_per_query=runs_of_query(cell.scenario, cell.variant),
         warmup_s=settings.slice_s / 2,
         slice_s=settings.slice_s,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import get_args
+from typing import NamedTuple, get_args
 
 import msgspec
 
@@ -55,6 +55,16 @@ class Native(msgspec.Struct, frozen=True):
     model: NativeModel
 
 
+class Load(NamedTuple):
+    """How queries come: at a rate, or at the highest one that keeps a bound of p99; neither: a closed loop."""
+
+    rate_per_s: float | None = None
+    bound_p99_ns: int | None = None
+
+
+CLOSED_LOOP = Load()
+
+
 class Cell(msgspec.Struct, frozen=True, kw_only=True):
     """One thing to measure. `variant` holds precision, batch and every option that is asked for."""
 
@@ -65,6 +75,7 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     variant: Variant
     scenario: ScenarioName
     rate_per_s: float | None = None
+    bound_p99_ns: int | None = None  # of a server whose highest rate within it is sought
     native: Native | None = None  # runs in the place of the ONNX model
     unsupported: Reason | None = None
 
@@ -95,15 +106,15 @@ def plan(
     suite: str | None = None,
     sets: Mapping[str, Sequence[Scalar]] | None = None,
     scenarios: Sequence[str] | None = None,
-    rate_per_s: float | None = None,
+    load: Load = CLOSED_LOOP,
     set_power_mode: bool = False,
     load_backend: Callable[[str], Backend] = registry.load,
 ) -> list[Cell]:
     """Plans all cells, in an order that depends on the arguments alone.
 
     `suite` picks workloads, variants and scenarios; `sets` replaces axes or adds them; `scenarios`
-    replaces those of the workloads; `rate_per_s` is that of `single_stream` and `server`; `set_power_mode` allows the
-    axis `power_mode`. Raises UsageError for anything asked for that no workload or no backend knows.
+    replaces those of the workloads; `load` is that of `single_stream` (its rate) and `server`; `set_power_mode`
+    allows the axis `power_mode`. Raises UsageError for anything asked for that no workload or no backend knows.
     """
     sets = sets or {}
     runtimes = _runtimes(backends, load_backend)
@@ -111,30 +122,48 @@ def plan(
     check_sets(sets, runtimes, any(generates(workload) for workload, _ in chosen))
     _check_scenarios(scenarios)
     every = [
-        _cell(workload, runtime, _loaded(variant, scenario), scenario, rate_per_s)
+        _cell(workload, runtime, _loaded(variant, scenario), scenario, load)
         for workload, part in chosen
         for runtime in runtimes
         for variant in _variants(workload, part, as_options(sets, runtime))
         for scenario in unique(scenarios or part.scenarios or workload.scenarios)
     ]
     cells = list({cell.id: cell for cell in every}.values())
+    _check_queries(cells, sets)
+    _check_load(cells, load)
+    _check_power_modes(cells, set_power_mode)
+    return cells
+
+
+def _check_queries(cells: Sequence[Cell], sets: Mapping[str, Sequence[Scalar]]) -> None:
+    """Raises UsageError for an axis of multi_stream where no cell has it."""
     if SAMPLES_PER_QUERY in sets and not any(cell.scenario == MULTI_STREAM for cell in cells):
         raise UsageError(
             f"--set {SAMPLES_PER_QUERY} applies to the scenario {MULTI_STREAM} only",
             f"add --scenario {MULTI_STREAM}",
         )
+
+
+def _check_load(cells: Sequence[Cell], load: Load) -> None:
+    """Raises UsageError for a rate or a bound that no cell has, and for a server without either."""
+    rate_per_s, bound_p99_ns = load
+    if rate_per_s is not None and bound_p99_ns is not None:
+        message = (
+            "--rate and --bound cannot be combined: one gives the rate, the other has it sought"
+        )
+        raise UsageError(message, "leave one of them out")
     if rate_per_s is not None and all(cell.rate_per_s is None for cell in cells):
         raise UsageError(
             "--rate applies to the scenarios single_stream and server only",
             "add --scenario server (queries arrive at random) or single_stream (in equal periods)",
         )
-    if rate_per_s is None and any(cell.scenario == "server" for cell in cells):
+    if bound_p99_ns is not None and all(cell.bound_p99_ns is None for cell in cells):
+        raise UsageError("--bound applies to the scenario server only", "add --scenario server")
+    if load == (None, None) and any(cell.scenario == "server" for cell in cells):
         raise UsageError(
             "the scenario server needs the rate at which queries arrive",
-            "add --rate 100 (a second)",
+            "add --rate 100 (a second), or --bound p99=15ms to find the highest that keeps it",
         )
-    _check_power_modes(cells, set_power_mode)
-    return cells
 
 
 def _check_power_modes(cells: Sequence[Cell], allowed: bool) -> None:
@@ -160,12 +189,12 @@ def known_axes(backends: Sequence[str] = ()) -> set[str]:
     return {*OWN_AXES, *options}
 
 
-def cell_id(
-    workload: Workload, backend: str, variant: Variant, scenario: str, rate_per_s: float | None
-) -> str:
-    """`workload@version/backend/axis=value,axis=value/scenario`, with `@rate` where it is paced."""
+def cell_id(workload: Workload, backend: str, variant: Variant, scenario: str, load: Load) -> str:
+    """`workload@version/backend/axis=value,axis=value/scenario`, with `@rate` where it is paced, and
+    `@p99=15ms` where the rate is sought."""
     axes = ",".join(f"{axis}={value_text(variant[axis])}" for axis in sorted(variant))
-    pace = "" if rate_per_s is None else f"@{rate_per_s:g}"
+    pace = "" if load.rate_per_s is None else f"@{load.rate_per_s:g}"
+    pace += "" if load.bound_p99_ns is None else f"@p99={load.bound_p99_ns / 1e6:g}ms"
     return f"{workload.name}@{workload.version}/{backend}/{axes}/{scenario}{pace}"
 
 
@@ -240,18 +269,22 @@ def _cell(
     runtime: Runtime,
     variant: Variant,
     scenario: str,
-    rate_per_s: float | None,
+    asked: Load,
 ) -> Cell:
     name = runtime.backend.name
-    rate = rate_per_s if scenario in AT_A_RATE else None
+    load = Load(
+        asked.rate_per_s if scenario in AT_A_RATE else None,
+        asked.bound_p99_ns if scenario == "server" else None,
+    )
     return Cell(
-        id=cell_id(workload, name, variant, scenario, rate),
+        id=cell_id(workload, name, variant, scenario, load),
         workload=workload,
         backend=name,
         backend_spec=runtime.spec,
         variant=variant,
         scenario=msgspec.convert(scenario, ScenarioName),
-        rate_per_s=rate,
+        rate_per_s=load.rate_per_s,
+        bound_p99_ns=load.bound_p99_ns,
         native=_native(workload.model, runtime, variant),
         unsupported=next(_reasons(workload, runtime, variant, scenario), None),
     )

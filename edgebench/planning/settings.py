@@ -16,7 +16,7 @@ from edgebench.files.number_bounds import MAX_INTEGER
 from edgebench.record import SAMPLES_PER_QUERY
 from edgebench.text.did_you_mean import did_you_mean
 from edgebench.text.plain_text import shortened
-from edgebench.units import parse_bytes
+from edgebench.units import parse_bytes, parse_duration_s
 
 PRECISIONS = ("fp32", "int8-dynamic", "int8-static", "as-is")
 MODEL_AXES = ("precision", "batch")  # fixed in the model file
@@ -212,6 +212,18 @@ def option_problem(option: Option, value: Scalar) -> str:
     kinds = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}
     least = "" if option.minimum is None else f" of {option.minimum:g} or more"
     return f"{option.name} must be {kinds[option.type]}{least}, got {value!r}"
+
+
+def parse_bound(text: str) -> int:
+    """`"p99=15ms"` -> 15000000. Raises UsageError."""
+    percentile, equals, limit = text.partition("=")
+    fix = "write it like p99=15ms"
+    if not equals or percentile.strip() != "p99":
+        raise UsageError(f"--bound {text!r} is not a bound of p99", fix)
+    bound_ns = round(parse_duration_s(limit.strip()) * 1e9)
+    if not 0 < bound_ns <= MAX_INTEGER:
+        raise UsageError(f"--bound {text!r} is not above 0", fix)
+    return bound_ns
 
 
 # What --shape and --range may say

@@ -72,6 +72,8 @@ def command(row: Row, run: Run) -> tuple[str, str]:
     words += ["--scenario", row.scenario]
     if row.rate_per_s is not None:
         words += ["--rate", f"{row.rate_per_s:.17g}"]
+    if row.bound_p99_ns is not None:
+        words += ["--bound", f"p99={row.bound_p99_ns / 1e6:.17g}ms"]
     return shlex.join([*words, *_how(row, asked.settings), *_around(row, asked)]), ""
 
 

@@ -29,7 +29,7 @@ from edgebench.cli import run as run_
 from edgebench.energy.source import Kind
 from edgebench.errors import EdgebenchError, UsageError
 from edgebench.files.number_bounds import MAX_INTEGER
-from edgebench.planning.cells import plan
+from edgebench.planning.cells import Load, plan
 from edgebench.planning.settings import parse_sets
 from edgebench.record import StateCheck, encode
 from edgebench.report import (
@@ -118,7 +118,7 @@ def test_each_command_of_the_reference_plans_its_row_and_no_other(reference: Rep
             suite=options.suite,
             sets=parse_sets(options.sets),
             scenarios=options.scenarios or None,
-            rate_per_s=options.rate_per_s,
+            load=Load(options.rate_per_s, options.bound_p99_ns),
         )
         assert [cell.id for cell in cells] == [row.id]
         assert row.command_note == ""

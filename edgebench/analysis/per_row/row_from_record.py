@@ -14,6 +14,7 @@ from edgebench import stats
 from edgebench.analysis.per_row.answer_cache import caches
 from edgebench.analysis.per_row.generation_rows import generate_of
 from edgebench.analysis.per_row.imported_rows import with_imported
+from edgebench.analysis.per_row.rate_search import at_the_rate
 from edgebench.analysis.per_row.sustained_rows import BEGAN_HOT, sustained_of
 from edgebench.analysis.table_types import (
     ColdStart,
@@ -39,10 +40,14 @@ def row_of(record: rec.Record) -> Row:
     unknown: Unknown = {}
     cell = record.cell
     good = [replicate for replicate in record.replicates if replicate.status == "ok"]
-    each = [_ascending(replicate.samples_ns) for replicate in good if replicate.samples_ns]
-    latency, of_median = _latency(cell, each, len(good), unknown)
-    rates = _rates(cell, good)
+    served = at_the_rate(good, record.rate_search)
+    each = [_ascending(replicate.samples_ns) for replicate in served if replicate.samples_ns]
+    latency, of_median = _latency(cell, each, len(served), unknown)
+    rates = _rates(cell, served)
     rate, throughput = _middle(rates), stats.log_interval(rates)
+    if (search := record.rate_search) is not None:
+        rates = []  # what came at the rate that was found tells of the seed, not of the deployment
+        rate, throughput = search.rate_per_s, _sought(search)
     memories = [replicate.memory for replicate in good if replicate.memory is not None]
     row = Row(
         id=cell.id,
@@ -59,12 +64,12 @@ def row_of(record: rec.Record) -> Row:
         status=record.status,
         reasons=_reasons(record),
         latency_ns=latency,
-        interval=_interval(record, good, _reached(record, each, of_median, throughput)),
+        interval=_interval(record, served, _reached(record, each, of_median, throughput)),
         throughput_per_s=rate,
         throughput_low_per_s=throughput and rate and min(throughput.low, rate),
         throughput_high_per_s=throughput and rate and max(throughput.high, rate),
         throughput_of_replicates_per_s=rates,
-        rounds=_rounds(good),
+        rounds=_rounds(served),
         memory_peak_bytes=_most([memory.peak_bytes for memory in memories]),
         memory=_memory(memories, good),
         model=record.model,
@@ -75,7 +80,8 @@ def row_of(record: rec.Record) -> Row:
         pipeline=_pipeline(good),
         cold_start=_cold_start(good),
         warmup=_warmup(good),
-        paced=_paced(cell, good),
+        paced=_paced(cell, served),
+        rate_search=record.rate_search,
         sustained=sustained_of(good),
         generate=generate_of(good, record.energy, unknown),
         caching=caches(good),
@@ -207,6 +213,13 @@ def _rates(cell: rec.CellFacts, good: Sequence[rec.Replicate]) -> list[float]:
         if items and duration_ns:
             rates.append(items * 1e9 / duration_ns)
     return rates
+
+
+def _sought(search: rec.RateSearch) -> stats.Interval | None:
+    """Between the highest rate that keeps the bound and the lowest that does not."""
+    if search.rate_per_s is None or search.over_per_s is None:
+        return None
+    return stats.Interval(search.rate_per_s, search.over_per_s)
 
 
 def _rounds(good: Sequence[rec.Replicate]) -> list[int]:
@@ -504,7 +517,11 @@ def _explain_load(row: Row, nothing: str, unknown: Unknown) -> None:
     if row.rate_per_s is None:
         unknown["rate_per_s"] = "a closed loop: each query starts when the one before is done"
     if row.bound_p99_ns is None:
-        unknown["bound_p99_ns"] = "no rate was sought"
+        unknown["bound_p99_ns"] = unknown["rate_search"] = "no rate was sought"
+    else:
+        unknown["rate_per_s"] = "it was sought: see rate_search"
+        if row.rate_search is None:
+            unknown["rate_search"] = nothing or "not recorded"
     if row.paced is None:
         unknown["paced"] = unknown.get("rate_per_s") or nothing or "not measured"
     else:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import msgspec
 
 from edgebench import registry
+from edgebench.analysis.per_row.rate_search import rounded
 from edgebench.backend import Backend, ModelFile, Session
 from edgebench.errors import EdgebenchError, tells_of_no_memory
 from edgebench.measure.replicate.check_plan import CheckPlan
@@ -187,8 +188,9 @@ def measurement(opened: Opened) -> Counted:
 
     job = opened.job
     window_s = MAX_SLICES * max(job.slice_s, job.min_window_s)
-    between_ns = 1e9 / job.rate_per_s if job.rate_per_s is not None else 0
-    query_ns = max(opened.typical_ns * job.runs_per_query, round(between_ns))
+    rate_per_s = _rate(job, opened.typical_ns)
+    between_ns = 0 if rate_per_s is None else round(1e9 / rate_per_s)
+    query_ns = max(opened.typical_ns * job.runs_per_query, between_ns)
     window_s += 2 * _counted_s(job, query_ns)
     opened.phase("measurement", window_s + 2 * job.sustain_s, job.runs_per_query)
     return counted_window(opened)
@@ -342,9 +344,9 @@ def _window(job: Job, session: Session, pool: list[Any], typical_ns: int) -> Win
         return _sustained(job, session, pool, typical_ns)
     if job.scenario == MULTI_STREAM:
         return _multi_stream(job, session, pool, typical_ns)
-    if job.rate_per_s is not None:
+    if (rate_per_s := _rate(job, typical_ns)) is not None:
         with exact_timers():
-            return loops.at_a_rate(session.run, pool, _schedule(job, job.rate_per_s))
+            return loops.at_a_rate(session.run, pool, _schedule(job, rate_per_s))
     return loops.single_stream(
         session.run,
         pool,
@@ -354,6 +356,13 @@ def _window(job: Job, session: Session, pool: list[Any], typical_ns: int) -> Win
         max_samples=job.max_samples,
         min_window_s=job.min_window_s,
     )
+
+
+def _rate(job: Job, typical_ns: int) -> float | None:
+    """At which queries arrive; None: a closed loop. A search for a rate begins at a share of what is served."""
+    if job.rate_share is None:
+        return job.rate_per_s
+    return rounded(job.rate_share * 1e9 / max(typical_ns, 1))
 
 
 def _multi_stream(job: Job, session: Session, pool: list[Any], typical_ns: int) -> Window:
