@@ -98,6 +98,20 @@ class Paced(Part, frozen=True, kw_only=True):
     never_run: Count = 0  # of the schedule: the load was given up before their turn
 
 
+class Stream(Part, frozen=True, kw_only=True):
+    """A stream in real time; `paced` and `samples_ns` are of its hops."""
+
+    hop_ns: AtLeastOne
+    window_ns: AtLeastOne  # of input that an answer waits for
+    lookahead_ns: DurationNs
+    warm_up_hops: Count
+    state: dict[str, str]  # input -> output that is its next value; empty: the model keeps its own
+    state_bytes: Count | None  # None: the model keeps its own
+    recovery_ns: (
+        DurationNs | None
+    )  # to catch up after it was stopped for some hops; None: it did not
+
+
 class RateTrial(Part, frozen=True, kw_only=True):
     """One rate of a search, over the processes that it was measured in."""
 
@@ -431,6 +445,7 @@ class Replicate(Part, frozen=True, kw_only=True):
     involuntary_switches: Count | None = None
     stop: Literal["", "precise", "time", "samples", "steady"] = ""  # why the window ended
     paced: Paced | None = None
+    stream: Stream | None = None
     offline: Offline | None = None
     sustained: Sustained | None = None
     generate: Generate | None = None

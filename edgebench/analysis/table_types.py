@@ -169,6 +169,28 @@ class Paced(Part, frozen=True, kw_only=True):
     )
 
 
+class Stream(Part, frozen=True, kw_only=True):
+    """A stream in real time, over all replicates; the row's latency is that of a hop, from its arrival."""
+
+    hop_ns: int
+    hops: int
+    real_time_factor: (
+        float | None
+    )  # time of computing over time of the stream: above 1 it falls behind
+    service_p50_ns: int | None  # computing alone
+    service_p99_ns: int | None
+    misses: int  # hops that were done after the next one had arrived
+    backlog_max: int | None  # hops that waited when one began, at most
+    late_run_ns: int  # the longest stretch of misses
+    recovery_ns: int | None  # to catch up after a stop; None: it did not
+    algorithmic_delay_ns: int  # window and lookahead: the wait for input, whatever the speed
+    delay_p99_ns: int | None  # with p99 of the latency: from the first sample to the answer
+    warm_up_hops: int
+    state_bytes: int | None  # None: the model keeps its own
+    cpu_share: float | None  # of one core, at the real rate
+    j_per_s: float | None  # energy per second of stream, idle between hops included
+
+
 class Source(Part, frozen=True, kw_only=True):
     """Another tool's result. `reported` numbers come without samples, so they have no interval."""
 
@@ -273,6 +295,7 @@ class Row(Part, frozen=True, kw_only=True):
     warmup: Warmup | None = None
     paced: Paced | None = None
     rate_search: RateSearch | None = None
+    stream: Stream | None = None
     sustained: Sustained | None = None
     generate: Generate | None = None
     caching: bool | None = None

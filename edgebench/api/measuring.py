@@ -53,7 +53,7 @@ class RunOptions(TypedDict, total=False):
     parity: Share  # how far outputs of `model` may be off its reference
     task: str  # own task and metric for `model`: "my_task.py:Class"
     set_power_mode: bool  # allows the axis power_mode; needs root
-    scenarios: Names  # single_stream, multi_stream, server, offline, sustained, generate
+    scenarios: Names  # single_stream, multi_stream, server, stream, offline, sustained, generate
     rate: float  # queries per second of a paced load
     bound: str  # "p99=15ms": has the highest rate of a server sought that keeps it
     wait_quiet: Duration  # for a quiet machine, at most; beside the budget

@@ -106,7 +106,7 @@ if TYPE_CHECKING:
     "--scenario",
     "scenarios",
     metavar="NAME,...",
-    help="Scenarios to measure: single_stream, multi_stream, server, offline, sustained, generate.",
+    help="Scenarios to measure: single_stream, multi_stream, server, stream, offline, sustained, generate.",
 )
 @click.option(
     "--rate",

@@ -64,8 +64,8 @@ from edgebench.store import JournalEntry
 MIN_SLICE_S = 0.2
 #: What a slice brings with it beside itself: warm-up and never-seen inputs.
 SLICE_FACTOR = 1.2
-#: Scenarios whose rows are ranked by p99, which needs many queries.
-RANKED_BY_P99 = (MULTI_STREAM, "server")
+#: Scenarios whose rows tell of p99, which needs many queries.
+RANKED_BY_P99 = (MULTI_STREAM, "server", "stream")
 #: What a search for a rate is thought to measure.
 EXPECTED_RATES = 8
 #: First guesses of what a replicate takes beside its slice, until one was measured.
@@ -590,9 +590,7 @@ class Runner:
             time_s=self._share_of_s(time_s),
             most_s=None if time_s == float("inf") else time_s - CLOSING_S,
         )
-        total = sum(
-            max(self._settings.replicates, len(t.entries)) for t in self._targets if t.possible
-        )
+        total = sum(self._processes(target) for target in self._targets if target.possible)
         self._watcher.starts(target, self._measured + 1, total, self._expected_s())
         begin_s = self._means.clock()
         idle = self._means.meter.idle() if metered_s else None
@@ -694,6 +692,12 @@ class Runner:
         count = sum(map(self._due, self._targets))
         left_s = (self._left_s() - self._overhead_s()) / max(count, 1)
         return needed_s if left_s >= SLICE_FACTOR * needed_s else 0.0
+
+    def _processes(self, target: Target) -> int:
+        """Processes of a target, as far as can be said: those of a search are those it is thought to need."""
+        if target.cell.bound_p99_ns is not None:
+            return len(target.entries) + self._due(target)
+        return max(self._settings.replicates, len(target.entries))
 
     def _min_queries(self, target: Target) -> int:
         """Queries of a replicate so that all of them tell p99, where a row is ranked by it and no budget ends

@@ -11,9 +11,9 @@ from edgebench.definitions.workload import PARITY_METRIC, Asset, Workload
 from edgebench.errors import AssetError
 from edgebench.measure.model_files import Ask, NotReady, Preparer, Ready
 from edgebench.measure.runner import OVERHEAD_FIRST_S, Prepared, Settings, Target
-from edgebench.measure.worker_messages import GenerateJob, Job
+from edgebench.measure.worker_messages import GenerateJob, Job, StreamJob
 from edgebench.planning.cells import Cell, model_format
-from edgebench.planning.settings import GENERATE
+from edgebench.planning.settings import GENERATE, STREAM
 from edgebench.preparation.preparation_messages import PrepareJob
 from edgebench.record import CellFacts, Reason, runs_of_query
 
@@ -201,6 +201,7 @@ def _job(cell: Cell, settings: Settings, request: PrepareJob, ready: Ready) -> J
         expected="",
         memory_limit_bytes=settings.memory_limit_bytes,
         memory_budget_bytes=cell.memory_budget_bytes,
+        stream=_stream_job(cell),
         generate=_generate_job(cell),
     )
 
@@ -214,6 +215,19 @@ def _native_shapes(cell: Cell, ready: Ready) -> dict[str, list[int]]:
         return {}
     asked = cell.workload.model.shapes
     return {name: [1 if size == "batch" else size for size in asked[name]] for name in asked}
+
+
+def _stream_job(cell: Cell) -> StreamJob | None:
+    stream = cell.workload.stream
+    if cell.scenario != STREAM or stream is None:
+        return None
+    return StreamJob(
+        hop_ns=round(stream.hop_s * 1e9),
+        window_ns=round((stream.window_s or stream.hop_s) * 1e9),
+        lookahead_ns=round(stream.lookahead_s * 1e9),
+        warm_up_hops=stream.warm_up_hops,
+        state=stream.state,
+    )
 
 
 def _generate_job(cell: Cell) -> GenerateJob | None:

@@ -18,6 +18,16 @@ class GenerateJob(msgspec.Struct, frozen=True, kw_only=True):
     new_tokens: int
 
 
+class StreamJob(msgspec.Struct, frozen=True, kw_only=True):
+    """How hops of a stream come, and what goes from one to the next."""
+
+    hop_ns: int
+    window_ns: int
+    lookahead_ns: int
+    warm_up_hops: int
+    state: dict[str, str]
+
+
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """Everything a worker needs to measure one replicate of a cell."""
 
@@ -77,6 +87,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     #: it takes.
     time_s: float | None = None
     most_s: float | None = None
+    stream: StreamJob | None = None
     generate: GenerateJob | None = None  # None: single inferences
 
 

@@ -33,6 +33,7 @@ from edgebench.planning.settings import (
     OWN_AXES,
     POWER_MODE,
     REQUEST_AXES,
+    STREAM,
     Runtime,
     as_options,
     budget_bytes,
@@ -152,7 +153,7 @@ def _check_load(cells: Sequence[Cell], load: Load) -> None:
             "--rate and --bound cannot be combined: one gives the rate, the other has it sought"
         )
         raise UsageError(message, "leave one of them out")
-    if rate_per_s is not None and all(cell.rate_per_s is None for cell in cells):
+    if rate_per_s is not None and all(cell.rate_per_s != rate_per_s for cell in cells):
         raise UsageError(
             "--rate applies to the scenarios single_stream and server only",
             "add --scenario server (queries arrive at random) or single_stream (in equal periods)",
@@ -273,7 +274,7 @@ def _cell(
 ) -> Cell:
     name = runtime.backend.name
     load = Load(
-        asked.rate_per_s if scenario in AT_A_RATE else None,
+        _rate(workload, scenario, asked),
         asked.bound_p99_ns if scenario == "server" else None,
     )
     return Cell(
@@ -288,6 +289,13 @@ def _cell(
         native=_native(workload.model, runtime, variant),
         unsupported=next(_reasons(workload, runtime, variant, scenario), None),
     )
+
+
+def _rate(workload: Workload, scenario: str, asked: Load) -> float | None:
+    """At which queries arrive: that of the stream itself, or the one that is asked for."""
+    if scenario == STREAM:
+        return None if workload.stream is None else 1 / workload.stream.hop_s
+    return asked.rate_per_s if scenario in AT_A_RATE else None
 
 
 def generates(workload: Workload) -> bool:
@@ -328,6 +336,13 @@ def _reasons(
         message = f"the task of {workload.name} knows {what}"
         fix = f"--scenario {','.join(workload.scenarios)}"
         yield Reason(code="unsupported_scenario", message=message, fix=fix)
+        return
+    if scenario == STREAM and workload.stream is None:
+        yield Reason(
+            code="unsupported_scenario",
+            message=f"{workload.name} declares no stream: how long a hop is, and which output is whose next state",
+            fix="add `stream: {hop_s: 0.032, state: {input: output}}` to its workload file",
+        )
         return
     if can is None:
         able = _able(lambda found: found.generation is not None)
@@ -412,6 +427,9 @@ def _precision_reasons(
 
 def _query_reasons(scenario: str, variant: Variant) -> Iterator[Reason]:
     samples, batch = int(variant.get(SAMPLES_PER_QUERY, 0)), int(variant["batch"])
+    if scenario == STREAM and batch != 1:
+        message = "a stream gives one hop at a time"
+        yield Reason(code="unsupported_batch", message=message, fix="--set batch=1")
     if scenario == MULTI_STREAM and samples % batch:
         yield Reason(
             code="unsupported_batch",

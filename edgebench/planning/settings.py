@@ -28,6 +28,7 @@ MIN_BUDGET_BYTES = 16 << 20  # an interpreter alone takes more
 REQUEST_AXES: dict[str, int] = {"prompt_tokens": 128, "new_tokens": 32}
 #: Every axis that is no option of a backend.
 OWN_AXES = (*MODEL_AXES, POWER_MODE, MEMORY_BUDGET, SAMPLES_PER_QUERY, *REQUEST_AXES)
+STREAM = "stream"
 GENERATE = "generate"  # the task of decoders, and the scenario
 _MAX_DIGITS = len(str(MAX_INTEGER))
 _ELSEWHERE = {"scenario": "--scenario", "backend": "--backend", "rate": "--rate"}

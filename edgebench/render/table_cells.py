@@ -111,6 +111,12 @@ def _mebibytes(row: Row) -> str:
     return f"{value:.{0 if value >= 99.95 else 1}f}"
 
 
+def _factor(row: Row) -> str:
+    """Time of computing over time of the stream ("0.012x")."""
+    factor = row.stream.real_time_factor if row.stream else None
+    return UNKNOWN if factor is None else f"{factor:.2g}x"
+
+
 def _rate(per_s: float | None) -> str:
     return UNKNOWN if per_s is None else format_rate(per_s)
 
@@ -120,10 +126,16 @@ _QUALITY = NumberColumn("quality", quality_cell)
 _ENERGY = NumberColumn("energy", energy_cell)
 _SERVED = [NumberColumn("items/s", _served_cell)]
 _AT_RATE = [NumberColumn("p50", p50_cell), NumberColumn("p99", p99_cell), *_SERVED]
+_STREAM = [
+    NumberColumn("p50", p50_cell),
+    NumberColumn("p99", p99_cell),
+    NumberColumn("real time", _factor),
+]
 _SPEED = {
     "offline": _SERVED,
     "server": _AT_RATE,
     "multi_stream": _AT_RATE,
+    "stream": _STREAM,
     "generate": [
         NumberColumn("p50", _request_cell),
         NumberColumn("TTFT", first_token_cell),

@@ -23,7 +23,7 @@ from edgebench.backend import (
     Unavailable,
 )
 from edgebench.definitions.variant_matrix import has, unique, value_key, value_text
-from edgebench.definitions.workload import Matrix, Model, Quality, SuitePart, Workload
+from edgebench.definitions.workload import Matrix, Model, Quality, Stream, SuitePart, Workload
 from edgebench.errors import UsageError
 from edgebench.planning.cells import Cell, Load, plan
 from edgebench.planning.own_models import workload_for_model
@@ -251,6 +251,19 @@ def test_a_rate_is_that_of_single_stream_and_server_and_stands_in_the_id() -> No
         cells(workload(), scenarios=["offline"], load=Load(30.0))
     with pytest.raises(UsageError, match="needs the rate"):
         cells(workload(), scenarios=["server"])
+
+
+def test_a_stream_has_the_rate_of_its_hops_and_must_be_declared() -> None:
+    stream = Stream(hop_s=0.04, state={"state": "next"})
+    (cell,) = cells(workload(stream=stream), scenarios=["stream"])
+    assert (cell.rate_per_s, cell.unsupported) == (25.0, None)
+    assert cell.id.endswith("/stream@25")
+    (bare,) = cells(workload(), scenarios=["stream"])
+    assert code(bare) == "unsupported_scenario"
+    (wide,) = cells(workload(stream=stream), scenarios=["stream"], sets={"batch": [2]})
+    assert code(wide) == "unsupported_batch"
+    with pytest.raises(UsageError, match="single_stream and server only"):
+        cells(workload(stream=stream), scenarios=["stream"], load=Load(30.0))
 
 
 def test_a_bound_is_that_of_server_and_stands_in_the_id() -> None:

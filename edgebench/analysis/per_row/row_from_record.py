@@ -15,6 +15,7 @@ from edgebench.analysis.per_row.answer_cache import caches
 from edgebench.analysis.per_row.generation_rows import generate_of
 from edgebench.analysis.per_row.imported_rows import with_imported
 from edgebench.analysis.per_row.rate_search import at_the_rate
+from edgebench.analysis.per_row.stream_rows import stream_of
 from edgebench.analysis.per_row.sustained_rows import BEGAN_HOT, sustained_of
 from edgebench.analysis.table_types import (
     ColdStart,
@@ -82,6 +83,7 @@ def row_of(record: rec.Record) -> Row:
         warmup=_warmup(good),
         paced=_paced(cell, served),
         rate_search=record.rate_search,
+        stream=stream_of(served, latency.p99, record.energy),
         sustained=sustained_of(good),
         generate=generate_of(good, record.energy, unknown),
         caching=caches(good),
@@ -500,6 +502,7 @@ def _explain(row: Row, record: rec.Record, good: Sequence[rec.Replicate], unknow
         else:
             _explain_fields(part, name, "not measured in every replicate", unknown)
     _explain_sustained(row, nothing, unknown)
+    _explain_stream(row, nothing, unknown)
     if row.generate is None:
         generates = row.scenario == "generate"
         unknown["generate"] = nothing if generates else "the scenario generates no text"
@@ -526,6 +529,25 @@ def _explain_load(row: Row, nothing: str, unknown: Unknown) -> None:
         unknown["paced"] = unknown.get("rate_per_s") or nothing or "not measured"
     else:
         _explain_fields(row.paced, "paced", "not recorded", unknown)
+
+
+def _explain_stream(row: Row, nothing: str, unknown: Unknown) -> None:
+    part = row.stream
+    if part is None:
+        unsought = "" if row.scenario == "stream" else "not the scenario stream"
+        unknown["stream"] = unsought or nothing or "not measured"
+        return
+    _explain_fields(part, "stream", "not recorded", unknown)
+    reasons = {
+        "service_p99_ns": f"needs {stats.min_samples(990)} hops, there are {part.hops}",
+        "delay_p99_ns": f"needs {stats.min_samples(990)} hops, there are {part.hops}",
+        "recovery_ns": "it did not catch up after it was stopped",
+        "state_bytes": "the model keeps its state itself",
+        "j_per_s": row.energy.reason or "the energy is unknown",
+    }
+    unknown.update(
+        {f"stream.{name}": why for name, why in reasons.items() if getattr(part, name) is None}
+    )
 
 
 def _explain_sustained(row: Row, nothing: str, unknown: Unknown) -> None:

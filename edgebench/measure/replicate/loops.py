@@ -21,7 +21,7 @@ from typing import Any, Literal
 from edgebench import stats
 from edgebench.measure.replicate.warmup import WINDOW, SteadyDetector
 from edgebench.probes.process_accounting import raw_clock_ns
-from edgebench.record import Offline, Paced, Sustained, Warmup
+from edgebench.record import Offline, Paced, Stream, Sustained, Warmup
 
 Clock = Callable[[], int]
 Run = Callable[[Any], Any]
@@ -52,6 +52,7 @@ class Window:
     involuntary_switches: int = 0
     stop: Stop = ""
     paced: Paced | None = None
+    stream: Stream | None = None
     offline: Offline | None = None
     sustained: Sustained | None = None
 

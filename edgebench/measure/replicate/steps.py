@@ -21,7 +21,7 @@ from edgebench.errors import EdgebenchError, tells_of_no_memory
 from edgebench.measure.replicate.check_plan import CheckPlan
 from edgebench.measure.replicate.phases import precision_of, timed
 from edgebench.measure.replicate.worker_ipc import ParentLink
-from edgebench.measure.worker_messages import Done, Job
+from edgebench.measure.worker_messages import Done, Job, StreamJob
 from edgebench.probes import process_accounting, process_memory
 from edgebench.processes.memory_group import BY_ALLOCATIONS
 from edgebench.processes.timer_slack import exact_timers
@@ -33,6 +33,7 @@ from edgebench.record import (
     OutputCheck,
     Pipeline,
     Replicate,
+    Stream,
     Unseen,
 )
 from edgebench.task import RANGE_FIX
@@ -59,6 +60,7 @@ MIN_RUNS = 5
 RANKED_PERCENTILE = 0.99
 #: Longest window for the sake of a number of queries, and how much longer than they take it is made.
 MAX_COUNTING_S = 60.0
+MAX_STREAM_S = 20.0  # hops of a stream take as long as they do
 COUNTING_SHARE = 1.1
 
 
@@ -178,7 +180,7 @@ class Counted(NamedTuple):
 
 def counted_window(opened: Opened) -> Counted:
     account = process_accounting.Account()
-    window = _window(opened.job, opened.session, opened.pool, opened.typical_ns)
+    window = _window(opened)
     return Counted(window, msgspec.structs.replace(account.closed(), raw_ns=window.raw_ns))
 
 
@@ -192,6 +194,8 @@ def measurement(opened: Opened) -> Counted:
     between_ns = 0 if rate_per_s is None else round(1e9 / rate_per_s)
     query_ns = max(opened.typical_ns * job.runs_per_query, between_ns)
     window_s += 2 * _counted_s(job, query_ns)
+    if job.stream is not None:
+        window_s += 100 * job.stream.hop_ns / 1e9
     opened.phase("measurement", window_s + 2 * job.sustain_s, job.runs_per_query)
     return counted_window(opened)
 
@@ -327,9 +331,11 @@ def lanes(job: Job, session: Session) -> int:
     return lanes_of(session, int(job.options.get("threads", 0)), usable_cpus())
 
 
-def _window(job: Job, session: Session, pool: list[Any], typical_ns: int) -> Window:
+def _window(opened: Opened) -> Window:
     from edgebench.measure.replicate import loops
 
+    job, session, pool = opened.job, opened.session, opened.pool
+    typical_ns = opened.typical_ns
     if job.scenario == "offline":
         return loops.offline(
             session.run,
@@ -344,6 +350,8 @@ def _window(job: Job, session: Session, pool: list[Any], typical_ns: int) -> Win
         return _sustained(job, session, pool, typical_ns)
     if job.scenario == MULTI_STREAM:
         return _multi_stream(job, session, pool, typical_ns)
+    if job.stream is not None:
+        return _stream(job, job.stream, opened)
     if (rate_per_s := _rate(job, typical_ns)) is not None:
         with exact_timers():
             return loops.at_a_rate(session.run, pool, _schedule(job, rate_per_s))
@@ -356,6 +364,33 @@ def _window(job: Job, session: Session, pool: list[Any], typical_ns: int) -> Win
         max_samples=job.max_samples,
         min_window_s=job.min_window_s,
     )
+
+
+def _stream(job: Job, stream: StreamJob, opened: Opened) -> Window:
+    """Hops at their real rate, from a fresh state on; then a stop, and how long it takes to catch up."""
+    from edgebench.measure.replicate import loops
+    from edgebench.measure.replicate.stream_loop import Stepper, recovery_ns
+
+    opened.session.reset()
+    step = Stepper(opened.session, stream.state, opened.feeds[0])
+    for feeds in opened.feeds:
+        step(feeds)
+    rate_per_s = 1e9 / stream.hop_ns
+    least_s = max(job.min_window_s, min(_counted_s(job, stream.hop_ns), MAX_STREAM_S))
+    count = loops.queries_at(rate_per_s, job.slice_s, job.max_samples, least_s)
+    with exact_timers():
+        window = loops.at_a_rate(step, opened.feeds, loops.equal_periods(rate_per_s, count))
+        recovered_ns = recovery_ns(step, opened.feeds, stream.hop_ns)
+    window.stream = Stream(
+        hop_ns=stream.hop_ns,
+        window_ns=stream.window_ns,
+        lookahead_ns=stream.lookahead_ns,
+        warm_up_hops=stream.warm_up_hops,
+        state=stream.state,
+        state_bytes=step.state_bytes if stream.state else None,
+        recovery_ns=recovered_ns,
+    )
+    return window
 
 
 def _rate(job: Job, typical_ns: int) -> float | None:

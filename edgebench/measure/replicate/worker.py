@@ -92,6 +92,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
         warmup=start.warmup,
         queries=window.queries,
         paced=window.paced,
+        stream=window.stream,
         offline=window.offline,
         sustained=window.sustained,
         unseen=unseen,
@@ -214,7 +215,9 @@ def _judged(replicate: Replicate, seeks_rate: bool) -> Replicate:
             Reason(
                 code="rate_not_sustained",
                 message=f"{paced.rate_per_s:g} queries a second are more than this deployment serves: {why}",
-                fix="lower --rate",
+                fix="lower --rate"
+                if replicate.stream is None
+                else "a faster variant, or more threads",
             )
         )
     if not reasons:
