@@ -112,6 +112,20 @@ class Stream(Part, frozen=True, kw_only=True):
     )  # to catch up after it was stopped for some hops; None: it did not
 
 
+class Company(Part, frozen=True, kw_only=True):
+    """The model alone and beside other processes, in pairs of blocks that took turns."""
+
+    companions: list[str]
+    alone_mean_ns: list[AtLeastOne]  # mean latency of all queries of each block
+    company_mean_ns: list[AtLeastOne]  # parallel to it: the other block of each pair
+    alone_ns: list[list[DurationNs]]  # latencies of each block, a random part of them
+    company_ns: list[list[DurationNs]]
+    total_bytes: (
+        Count | None
+    )  # resident memory of the process and its companions, when the blocks were over
+    notes: list[str] = []
+
+
 class RateTrial(Part, frozen=True, kw_only=True):
     """One rate of a search, over the processes that it was measured in."""
 
@@ -450,6 +464,7 @@ class Replicate(Part, frozen=True, kw_only=True):
     sustained: Sustained | None = None
     generate: Generate | None = None
     scaling: Scaling | None = None
+    company: Company | None = None
     unseen: Unseen | None = None
     pipeline: Pipeline | None = None
     device: DeviceTimes | None = None  # transfers and computation apart; null: no such device

@@ -191,6 +191,23 @@ class Stream(Part, frozen=True, kw_only=True):
     j_per_s: float | None  # energy per second of stream, idle between hops included
 
 
+class Company(Part, frozen=True, kw_only=True):
+    """What company costs the model; the row's own latency is alone."""
+
+    companions: list[str]
+    alone_mean_ns: int
+    mean_ns: int  # in company
+    alone_p50_ns: int
+    p50_ns: int  # in company
+    p99_ns: int | None
+    ratio: float  # in company over alone, of mean latencies of neighbouring blocks
+    ratio_low: float | None  # 95 % interval over processes
+    ratio_high: float | None
+    blocks: int  # pairs of them
+    total_bytes: int | None  # resident memory of all processes together
+    notes: list[str] = []
+
+
 class Source(Part, frozen=True, kw_only=True):
     """Another tool's result. `reported` numbers come without samples, so they have no interval."""
 
@@ -296,6 +313,7 @@ class Row(Part, frozen=True, kw_only=True):
     paced: Paced | None = None
     rate_search: RateSearch | None = None
     stream: Stream | None = None
+    company: Company | None = None
     sustained: Sustained | None = None
     generate: Generate | None = None
     caching: bool | None = None

@@ -55,6 +55,8 @@ class RunOptions(TypedDict, total=False):
     set_power_mode: bool  # allows the axis power_mode; needs root
     scenarios: Names  # single_stream, multi_stream, server, stream, offline, sustained, generate
     rate: float  # queries per second of a paced load
+    together: bool  # measures each workload also beside the others
+    companions: Names  # loads beside every cell: "cpu:2", "memory:8GB/s"
     bound: str  # "p99=15ms": has the highest rate of a server sought that keeps it
     wait_quiet: Duration  # for a quiet machine, at most; beside the budget
     target: Share  # half-width of the interval that is asked for

@@ -34,6 +34,8 @@ DEFAULTS: Mapping[str, Any] = MappingProxyType(
         "scenarios": None,
         "rate": None,
         "bound": None,
+        "together": False,
+        "companions": (),
         "budget": None,
         "wait_quiet": None,
         "target": "2%",

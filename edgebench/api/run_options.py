@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from edgebench.energy.modelled_energy import Estimate
 from edgebench.errors import UsageError
 from edgebench.measure.runner import Settings
 from edgebench.planning.cells import DEFAULT_BACKEND, known_axes
+from edgebench.planning.companions import parse_companion
 from edgebench.planning.own_models import OwnInputs, workload_for_model
 from edgebench.planning.settings import parse_bound, parse_ranges, parse_shapes
 from edgebench.text.plain_text import utf8
@@ -112,6 +113,8 @@ def resolved(params: Mapping[str, Any]) -> Options:
             time_out_s=_positive(params["timeout"], "--timeout"),
             strict=params["strict"],
             reruns=params["reruns"],
+            companions=_companions(params["companions"]),
+            together=params["together"],
             sustain_s=_positive(params["sustain"], "--sustain"),
             seed=params["seed"],
             memory_limit_bytes=None if limit is None else parse_bytes(limit),
@@ -122,6 +125,13 @@ def resolved(params: Mapping[str, Any]) -> Options:
             else 0.0,
         ),
     )
+
+
+def _companions(texts: Sequence[str]) -> list[str]:
+    """Checked: what they say is parsed where they are started. Raises UsageError."""
+    for text in texts:
+        parse_companion(text)
+    return list(texts)
 
 
 def _path(text: str, links: bool = False) -> str:

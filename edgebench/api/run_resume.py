@@ -71,6 +71,8 @@ FIXED = {
     "scenarios": ("scenarios",),
     "rate": ("rate_per_s",),
     "bound": ("bound_p99_ns",),
+    "together": ("settings.together",),
+    "companions": ("settings.companions",),
     "target": ("settings.target",),
     "percentile": ("settings.percentile",),
     "replicates": ("settings.replicates", "settings.max_replicates"),

@@ -25,11 +25,11 @@ from edgebench.api.run_options import Options, workloads_of
 from edgebench.assets.download_progress import Progress
 from edgebench.energy.modelled_energy import Estimate
 from edgebench.energy.run_meter import Meter
-from edgebench.errors import DeviceStateError, EdgebenchError
+from edgebench.errors import DeviceStateError, EdgebenchError, UsageError
 from edgebench.measure.power_modes import PowerModes
 from edgebench.measure.runner import Means, Runner, Shortened, Surroundings, Watcher
 from edgebench.measure.time_budget import Budget
-from edgebench.planning.cells import DEFAULT_BACKEND, Cell, Load, opening, plan
+from edgebench.planning.cells import DEFAULT_BACKEND, Cell, Load, generates, opening, plan
 from edgebench.planning.settings import parse_sets
 from edgebench.record import Record, RunFacts, StateCheck
 from edgebench.store import JournalEntry, JournalHead, RunStore
@@ -117,6 +117,7 @@ def measure(options: Options, start: Start, voice: Voice) -> Outcome:
             voice.say(line)
     if not options.backends:
         options = _with_backends(options, workloads[0], voice)
+    _check_company(options, workloads)
     cells = plan(
         workloads,
         options.backends,
@@ -182,6 +183,22 @@ def measure(options: Options, start: Start, voice: Voice) -> Outcome:
         stopped=stopped,
         cut=campaign.shortened() if campaign is not None and stopped is None else None,
     )
+
+
+def _check_company(options: Options, workloads: Sequence[Workload]) -> None:
+    """Raises UsageError for company that there is nobody to give, or that is not timed."""
+    settings = options.settings
+    if settings.together and len({workload.name for workload in workloads}) < 2:
+        raise UsageError(
+            "--together needs two workloads or more", "name them: edgebench run A B --together"
+        )
+    if settings.together or settings.companions:
+        for workload in workloads:
+            if generates(workload):
+                raise UsageError(
+                    f"{workload.name} generates text, which is not measured in company",
+                    "leave it out, or leave --together and --companion out",
+                )
 
 
 def measure_all(

@@ -121,6 +121,18 @@ if TYPE_CHECKING:
     help="Scenario server: find the highest rate whose p99 keeps this bound, such as p99=15ms, in place of --rate.",
 )
 @click.option(
+    "--together",
+    is_flag=True,
+    help="Measure each workload alone and beside the others, which run as they would in one application.",
+)
+@click.option(
+    "--companion",
+    "companions",
+    multiple=True,
+    metavar="LOAD",
+    help="Measure alone and beside a load: cpu:2 (busy cores), memory:8GB/s (repeatable).",
+)
+@click.option(
     "--budget",
     metavar="TIME",
     help="Time for the whole run without downloads, such as 60s.  [default: none; suite quick: 105s]",

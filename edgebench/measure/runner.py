@@ -38,9 +38,15 @@ from edgebench.measure.launch_worker import run_worker
 from edgebench.measure.model_files import Ask, NotReady
 from edgebench.measure.power_modes import PowerModes
 from edgebench.measure.replicate.sustained_loop import metered_window
-from edgebench.measure.state_monitor import StateMonitor, allowing_heat, postflight
+from edgebench.measure.state_monitor import (
+    StateMonitor,
+    allowing_company,
+    allowing_heat,
+    postflight,
+)
 from edgebench.measure.wait_for_quiet import Quiet
-from edgebench.measure.worker_messages import Done, Job
+from edgebench.measure.worker_messages import Companion, Done, Job
+from edgebench.planning.companions import parse_companion
 from edgebench.processes import signals
 from edgebench.processes.child import OUT_OF_TIME
 from edgebench.record import (
@@ -103,6 +109,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     memory_limit_bytes: int | None = None
     parity: float | None = None  # the user's own limit of the relative error; None: by the file
     first_window_s: float | None = None  # of a quick look: the first replicate of each cell
+    companions: list[str] = []  # synthetic loads beside every cell, such as cpu:2
+    together: bool = False  # cells of other workloads of the run are companions
     wait_quiet_s: float = 0.0  # at most, for a quiet machine before rounds; beside the budget
 
 
@@ -455,6 +463,10 @@ class Runner:
             late = "the budget ended while its model was made ready"
             self._cut(target, Reason(code=OUT_OF_TIME, message=late, fix="raise --budget"))
             return
+        for other in self._beside(target):
+            if not self._ready(other, self._time_s(other)):
+                self._lacks(target, other)
+                return
         self._replicate(target, scratch, time_s)
         if self._complete(target):
             self._finish(target)
@@ -583,6 +595,7 @@ class Runner:
             sustain_s=window_s if target.sustained else 0.0,
             min_window_s=metered_s,
             min_queries=self._min_queries(target),
+            companions=self._companions(target),
             warmup_s=max(0.3, slice_s / 2),
             full_quality=first or target.judged_better,
             thorough=first or rerun_of == target.sound[0].index,
@@ -635,6 +648,42 @@ class Runner:
                 worst.fix,
             )
 
+    def _beside(self, target: Target) -> list[Target]:
+        """A cell of every other workload of a run together: of the same backend and scenario, where there is one."""
+        if not self._settings.together:
+            return []
+        found: dict[str, Target] = {}
+        for other in self._targets:
+            kept = found.get(name := other.cell.workload)
+            better = kept is None or _alike(other, target) > _alike(kept, target)
+            if name != target.cell.workload and better:
+                found[name] = other
+        return list(found.values())
+
+    def _lacks(self, target: Target, other: Target) -> None:
+        """Ends a target whose companion cannot run; where only time ran out, it is cut."""
+        if other.possible:
+            late = f"the budget ended while {other.cell.workload} was made ready beside it"
+            self._cut(target, Reason(code=OUT_OF_TIME, message=late, fix="raise --budget"))
+            return
+        why = other.reasons[0].message if other.reasons else other.status
+        message = f"the companion {other.cell.workload} does not run: {why}"
+        target.status = "failed"
+        target.reasons.append(Reason(code="companion_failed", message=message))
+        self._finish(target)
+
+    def _companions(self, target: Target) -> list[Companion]:
+        """Who loads the machine beside a target."""
+        made = [
+            Companion(name=text, bytes_per_s=load.bytes_per_s)
+            for text in self._settings.companions
+            for load in [parse_companion(text)]
+            for _ in range(load.cores)
+        ]
+        return made + [
+            Companion(name=other.cell.id, model=other.job) for other in self._beside(target)
+        ]
+
     def _at_its_rate(self, target: Target, rerun_of: int | None) -> Job:
         """Its job at the rate that a search wants next; a re-run is at the rate of what it replaces."""
         assert target.job is not None
@@ -665,6 +714,8 @@ class Runner:
             on_tick=tick,
         )
         changes = state_monitor.end(target.settings)
+        if job.companions:
+            changes = allowing_company(changes)
         return done, allowing_heat(changes) if target.sustained else changes, state_monitor.settings
 
     def _share_s(self) -> float:
@@ -841,6 +892,12 @@ def _by_power_mode(targets: Sequence[Target]) -> list[tuple[str | None, list[Tar
         wanted = target.cell.variant.get("power_mode")
         groups.setdefault(None if wanted is None else str(wanted), []).append(target)
     return list(groups.items())
+
+
+def _alike(other: Target, target: Target) -> int:
+    """How many of backend and scenario two cells share."""
+    mine, its = target.cell, other.cell
+    return (its.backend == mine.backend) + (its.scenario == mine.scenario)
 
 
 def _planned_s(target: Target, window_s: float, slice_s: float) -> float:

@@ -28,6 +28,14 @@ class StreamJob(msgspec.Struct, frozen=True, kw_only=True):
     state: dict[str, str]
 
 
+class Company(msgspec.Struct, frozen=True, kw_only=True):
+    """The companions of a worker, which it stops and lets."""
+
+    names: list[str]
+    pids: list[int]
+    notes: list[str] = []
+
+
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """Everything a worker needs to measure one replicate of a cell."""
 
@@ -87,8 +95,25 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     #: it takes.
     time_s: float | None = None
     most_s: float | None = None
+    companions: list[Companion] = []  # that the parent starts
+    company: Company | None = None  # and that run, standing still at first
     stream: StreamJob | None = None
     generate: GenerateJob | None = None  # None: single inferences
+
+
+class Companion(msgspec.Struct, frozen=True, kw_only=True):
+    """A process that loads the machine beside the worker: by another model, by copying, or else a busy core."""
+
+    name: str
+    model: Job | None = None
+    bytes_per_s: float | None = None
+
+
+class CompanionReady(msgspec.Struct, frozen=True, kw_only=True):
+    """A companion's only word: its load is set up, or cannot be."""
+
+    note: str = ""
+    error: str = ""
 
 
 class Done(msgspec.Struct, frozen=True, tag="done"):

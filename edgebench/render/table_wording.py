@@ -9,6 +9,7 @@ from edgebench.analysis.competition import Group, group_of, speed_of
 from edgebench.analysis.deploy_line import is_surely_slower
 from edgebench.analysis.per_row.sustained_rows import BEGAN_HOT
 from edgebench.analysis.table_types import (
+    Company,
     Demand,
     Front,
     Paced,
@@ -133,6 +134,8 @@ def remarks(row: Row) -> list[str]:
         found += _load(row, row.paced)
     if row.stream is not None:
         found.append(_stream(row.stream))
+    if row.company is not None:
+        found += _company(row.company)
     if row.rate_search is not None:
         found += _search(row.rate_search)
     if row.sustained is not None:
@@ -141,6 +144,16 @@ def remarks(row: Row) -> list[str]:
         times = f"{len(row.superseded)} replicate{'s' if len(row.superseded) > 1 else ''} re-run"
         found.append(f"{times}: {row.superseded[0].message} [{row.superseded[0].code}]")
     return [plain(line) for line in found]
+
+
+def _company(part: Company) -> list[str]:
+    """`1.42x (1.38 to 1.46) as long beside cpu:2: mean 7.1 ms for 5.0 ms; 180 MiB together`"""
+    low, high = part.ratio_low, part.ratio_high
+    spread = "" if low is None or high is None else f" ({low:.2f} to {high:.2f})"
+    memory = "" if part.total_bytes is None else f"; {format_bytes(part.total_bytes)} together"
+    beside = ", ".join(dict.fromkeys(part.companions))
+    times = f"mean {format_ns(part.mean_ns)} for {format_ns(part.alone_mean_ns)}"
+    return [f"{part.ratio:.2f}x{spread} as long beside {beside}: {times}{memory}", *part.notes]
 
 
 def _stream(part: Stream) -> str:

@@ -25,6 +25,8 @@ class _Settings(msgspec.Struct, frozen=True):
     seed: int = 0
     parity: float | None = None
     strict: bool = False
+    companions: list[str] = []
+    together: bool = False
 
 
 class _Asked(msgspec.Struct, frozen=True):
@@ -63,6 +65,8 @@ def command(row: Row, run: Run) -> tuple[str, str]:
     try:
         asked = msgspec.convert(run.settings, _Asked)
     except msgspec.ValidationError:
+        return _of_whole_run(run)
+    if asked.settings.together:  # the others of the run are part of what was measured
         return _of_whole_run(run)
     backend = _backend(row, asked)
     words = ["edgebench", "run", *_what(row, asked)]
@@ -132,6 +136,8 @@ def _how(row: Row, settings: _Settings) -> list[str]:
         words += ["--target", f"{settings.target * 100:.10g}%"]
     if settings.percentile != _DEFAULT.percentile and settings.percentile in _PERCENTILES:
         words += ["--percentile", _PERCENTILES[settings.percentile]]
+    for companion in settings.companions:
+        words += ["--companion", companion]
     if settings.slice_s != _DEFAULT.slice_s:
         words += ["--slice", f"{settings.slice_s:.10g}s"]
     if settings.time_out_s != _DEFAULT.time_out_s:

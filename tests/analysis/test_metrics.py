@@ -12,7 +12,7 @@ from edgebench.analysis.limits import UNITS, parse_limit
 from edgebench.analysis.table import build_table
 from edgebench.errors import UsageError
 from edgebench.metrics import METRICS, metric
-from edgebench.record import CurvePoint, Energy, Memory, Paced, Stream, Sustained
+from edgebench.record import Company, CurvePoint, Energy, Memory, Paced, Stream, Sustained
 from edgebench.render.number_format import quantity
 from tests.records import generating, quality, record, replicate, samples
 
@@ -47,6 +47,14 @@ def test_every_metric_reads_a_number_of_a_complete_row() -> None:
     sustained = Sustained(
         burst_ns=[10**6], curve=curve, steady=True, limit_s=9.0, temperature_source="x"
     )
+    company = Company(
+        companions=["cpu:1"],
+        alone_mean_ns=[9] * 3,
+        company_mean_ns=[11] * 3,
+        alone_ns=[[9] * 300] * 3,
+        company_ns=[[11] * 300] * 3,
+        total_bytes=7,
+    )
     stream = Stream(
         hop_ns=32_000_000,
         window_ns=32_000_000,
@@ -64,6 +72,7 @@ def test_every_metric_reads_a_number_of_a_complete_row() -> None:
             memory=memory,
             paced=paced,
             stream=stream,
+            company=company,
             sustained=sustained,
             generate=made,
         )

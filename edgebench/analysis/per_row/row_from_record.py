@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from edgebench import record as rec
 from edgebench import stats
 from edgebench.analysis.per_row.answer_cache import caches
+from edgebench.analysis.per_row.company_rows import company_of
 from edgebench.analysis.per_row.generation_rows import generate_of
 from edgebench.analysis.per_row.imported_rows import with_imported
 from edgebench.analysis.per_row.rate_search import at_the_rate
@@ -83,6 +84,7 @@ def row_of(record: rec.Record) -> Row:
         warmup=_warmup(good),
         paced=_paced(cell, served),
         rate_search=record.rate_search,
+        company=company_of(good),
         stream=stream_of(served, latency.p99, record.energy),
         sustained=sustained_of(good),
         generate=generate_of(good, record.energy, unknown),
@@ -503,6 +505,7 @@ def _explain(row: Row, record: rec.Record, good: Sequence[rec.Replicate], unknow
             _explain_fields(part, name, "not measured in every replicate", unknown)
     _explain_sustained(row, nothing, unknown)
     _explain_stream(row, nothing, unknown)
+    _explain_company(row, unknown)
     if row.generate is None:
         generates = row.scenario == "generate"
         unknown["generate"] = nothing if generates else "the scenario generates no text"
@@ -529,6 +532,15 @@ def _explain_load(row: Row, nothing: str, unknown: Unknown) -> None:
         unknown["paced"] = unknown.get("rate_per_s") or nothing or "not measured"
     else:
         _explain_fields(row.paced, "paced", "not recorded", unknown)
+
+
+def _explain_company(row: Row, unknown: Unknown) -> None:
+    if row.company is None:
+        unknown["company"] = "it was measured alone"
+        return
+    _explain_fields(row.company, "company", "too few blocks or queries", unknown)
+    if row.company.total_bytes is None:
+        unknown["company.total_bytes"] = "the system does not tell"
 
 
 def _explain_stream(row: Row, nothing: str, unknown: Unknown) -> None:

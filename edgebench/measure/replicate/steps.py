@@ -28,6 +28,7 @@ from edgebench.processes.timer_slack import exact_timers
 from edgebench.record import (
     MULTI_STREAM,
     Accounts,
+    Company,
     Completion,
     Memory,
     OutputCheck,
@@ -279,6 +280,27 @@ def device_times(opened: Opened) -> DeviceTimes | None:
     count = _count(each_s, opened.typical_ns, least=MIN_RUNS, most=200)
     pool = opened.pool
     return opened.session.device_times([pool[number % len(pool)] for number in range(count)])
+
+
+def company(opened: Opened) -> Company | None:
+    """The model alone and beside its companions, after everything else was timed; None: it has none."""
+    from edgebench.measure.replicate.company_blocks import Companions, in_company, plan
+
+    beside = opened.job.company
+    if beside is None:
+        return None
+    asked = plan(opened.job.slice_s, opened.typical_ns)
+    opened.phase("measurement in company", 20 * asked.pairs * asked.block_s, 100)
+    blocks = in_company(opened.session.run, opened.pool, Companions(beside.pids), asked)
+    return Company(
+        companions=beside.names,
+        alone_mean_ns=[max(block.mean_ns, 1) for block in blocks.alone],
+        company_mean_ns=[max(block.mean_ns, 1) for block in blocks.company],
+        alone_ns=[block.kept_ns for block in blocks.alone],
+        company_ns=[block.kept_ns for block in blocks.company],
+        total_bytes=process_memory.resident_together((os.getpid(), *beside.pids)),
+        notes=beside.notes,
+    )
 
 
 def output_check(job: Job, session: Session, items: Sequence[Feeds]) -> OutputCheck:

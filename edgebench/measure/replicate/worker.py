@@ -79,6 +79,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
     completed, unseen, pipeline = steps.looks(opened, completed)
     memory = steps.memory(opened.session, peak, start.used)
     device = steps.device_times(opened)
+    company = steps.company(opened)
     checked = _output_check(opened, start.items)
     effective = steps.effective(link, opened.session) if job.full_quality else None
     window = counted.window
@@ -95,6 +96,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
         stream=window.stream,
         offline=window.offline,
         sustained=window.sustained,
+        company=company,
         unseen=unseen,
         pipeline=pipeline,
         device=device,
