@@ -216,6 +216,8 @@ def _typed(name: str, value: Any) -> Any:
             return [f"{name}={_range(limits)}" for name, limits in value.items()]
         case "backends" | "scenarios":
             return ",".join(_listed(value))
+        case "companions":
+            return list(_listed(value))
         case "folders":
             paths = [value] if isinstance(value, str | PathLike) else value
             return [fspath(path) for path in paths]
