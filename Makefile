@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 NO_AMX = $(shell test "$$(cc -dumpversion | cut -d. -f1)" -lt 13 && cc -mno-amx-tile -E -x c /dev/null >/dev/null 2>&1 && echo -mno-amx-tile -mno-amx-int8 -mno-amx-bf16)
 AS_ROOT := $(shell test "$$(id -u)" = 0 || echo sudo)
 
-.PHONY: bench test test-assets test-runtimes test-browser test-llm test-genai readme-picture docs coverage lint types resolve perf blocks gate-selftest reference-llm readme soak fuzz clean
+.PHONY: bench test test-assets test-kernel test-tensorrt-rtx test-aarch64 test-runtimes test-browser test-llm test-genai readme-picture docs coverage lint types resolve perf blocks why gate-selftest reference-llm readme soak fuzz clean
 
 bench: $(VENV)/.bench
 	$(BIN)/edgebench run --suite quick
@@ -30,7 +30,26 @@ test-runtimes: $(VENV)/.runtimes
 # The report's page in a real browser: Debian's chromium, installed where it is missing.
 test-browser: $(VENV)/.browser
 	command -v chromium >/dev/null || { $(AS_ROOT) apt-get update && $(AS_ROOT) apt-get install -y chromium; }
-	$(BIN)/pytest -m browser tests/report/test_browser.py
+	$(BIN)/pytest -m browser tests/report/test_browser.py tests/site/test_site_browser.py
+
+# The meters against the kernel's own drivers: boards in User-mode Linux, built from Debian's source once (some 400 CPU-seconds; kept in
+# build/kernel). Needs root, Debian and x86-64; ends with 77 and one line of reason where it cannot run.
+test-kernel: $(VENV)/.test
+	$(BIN)/python -m tests.kernel.kernel_image
+	$(BIN)/pytest -m kernel tests/kernel
+	$(BIN)/python -m tests.kernel.hardware_file
+
+# NVIDIA's own parser and builder on a CPU: every workload's fp32, fp16 and int8-static file. Wheels for x86-64 (95 MB).
+test-tensorrt-rtx: $(VENV)/.tensorrt-rtx
+	$(BIN)/python -m tests.ci.require_tensorrt_rtx
+	$(BIN)/pytest -m tensorrt_rtx tests/backends/test_tensorrt_rtx.py --junitxml build/tensorrt-rtx.xml
+	$(BIN)/python -m tests.ci.junit_to_check build/tensorrt-rtx.xml backend.trt.build 'a CPU, without a GPU' results/hardware/tensorrt-rtx.json
+
+# The wheel, runtimes and tests under an emulator of aarch64 (QEMU's user emulation; root, Debian). No part of CI: about 20 minutes.
+test-aarch64: $(VENV)/.aarch64
+	$(BIN)/python -m tests.aarch64.emulated_root
+	$(BIN)/pytest -m aarch64 tests/aarch64 --junitxml build/aarch64.xml
+	$(BIN)/python -m tests.ci.junit_to_check build/aarch64.xml run.aarch64 'QEMU, user emulation of aarch64' results/hardware/qemu-aarch64.json
 
 # The README's picture, from the reference results.
 readme-picture: $(VENV)/.test
@@ -45,7 +64,7 @@ docs: $(VENV)/.docs
 # Share of lines that the tests reach in their own process, without the slow ones. Python 3.12 and later count at hardly any cost
 # (sys.monitoring); before that it doubles the time.
 coverage: $(VENV)/.coverage
-	COVERAGE_CORE=sysmon $(BIN)/pytest -q -m "not slow and not downloads" --ignore=tests/measure --ignore=tests/ab_test --ignore=tests/backends \
+	COVERAGE_CORE=sysmon $(BIN)/pytest -q -m "not slow and not downloads and not kernel and not aarch64 and not tensorrt_rtx" --ignore=tests/measure --ignore=tests/ab_test --ignore=tests/backends \
 		--cov --cov-report= || echo "some tests failed: make test judges them"
 	@printf 'coverage: %s %% of lines, by the tests that start no measurement\n' "$$($(BIN)/coverage report --format=total)"
 
@@ -80,6 +99,15 @@ gate-selftest: $(VENV)/.test
 # `python -m tests.perf.blocks.collect 40` adds runs of this machine.
 blocks: $(VENV)/.test
 	$(BIN)/python -m tests.perf.blocks
+
+# What `edgebench explain` says of four models on this machine, for docs/why.md; wants a quiet machine, a minute.
+WHY ?= music-transcription image-classification file-typing text-recognition
+why: $(VENV)/.test
+	mkdir -p results/explain
+	set -e; for name in $(WHY); do \
+		$(BIN)/edgebench explain $$name --set precision=int8-static --set threads=1 --format json > results/explain/$$name.json.tmp; \
+		mv results/explain/$$name.json.tmp results/explain/$$name.json; done
+	$(BIN)/python -m tests.readme
 
 # Results of SmolLM2 for results/reference, and the blocks of docs/results.md that follow from them; wants a quiet machine, some 16
 # minutes of two cores, and half an hour more for MLX: off Apple silicon it reads a prompt in 15 s.
@@ -134,6 +162,14 @@ $(VENV)/.test: pyproject.toml | $(VENV)/bin/python
 $(VENV)/.runtimes: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/pip install --quiet --editable '.[test,openvino,ncnn,wakeword]'
 	$(BIN)/pip install --quiet --no-deps pnnx
+	touch $@
+
+$(VENV)/.tensorrt-rtx: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --editable '.[test,tensorrt-rtx]'
+	touch $@
+
+$(VENV)/.aarch64: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --editable '.[test]' uv
 	touch $@
 
 $(VENV)/.browser: pyproject.toml | $(VENV)/bin/python

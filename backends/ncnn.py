@@ -7,6 +7,7 @@ import functools
 import hashlib
 import importlib.util
 import json
+import math
 import os
 import re
 import signal
@@ -37,13 +38,14 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
     from edgebench.backend import Feeds, Outputs
+    from edgebench.operator_times import Profiler
 
 #: A converter that is silent for longer hangs.
 _TIME_OUT_S = 900.0
 #: pnnx writes this for an input or output without a batch axis.
 _NO_BATCH_AXIS = 233
 #: Raised when what `convert` writes changes.
-_LAYOUT = 2
+_LAYOUT = 3
 
 #: Layers that do the arithmetic.
 _COMPUTE = frozenset(
@@ -175,13 +177,8 @@ class NcnnSession(Session):
         ]
 
     def outputs_of(self, prepared: Any, raw: Any) -> Outputs:
-        import numpy as np
-
         return {
-            port.info.name: np.array(mat.numpy(batch_index=port.batch_axis)).reshape(
-                _shape(port.info)
-            )
-            for port, mat in zip(self._outputs, raw, strict=True)
+            port.info.name: _output(port, mat) for port, mat in zip(self._outputs, raw, strict=True)
         }
 
     def effective(self) -> Effective:
@@ -212,6 +209,12 @@ class NcnnSession(Session):
                 "fp16_arithmetic": bool(opt.use_fp16_arithmetic and compute.get("fp16")),
                 "bf16_storage": bool(opt.use_bf16_storage and compute.get("bf16")),
             },
+        )
+
+    def profiler(self) -> Profiler:
+        raise UnsupportedError(
+            "ncnn tells times of layers only where it was built with NCNN_BENCHMARK, which its wheel was not",
+            "explain the model on another backend, such as --backend ort",
         )
 
     def close(self) -> None:
@@ -258,6 +261,19 @@ class NcnnSession(Session):
             )
 
 
+def _output(port: _Port, mat: Any) -> Any:
+    import numpy as np
+
+    found = np.array(mat.numpy(batch_index=port.batch_axis))
+    wanted = _shape(port.info)
+    if found.size != math.prod(wanted):
+        raise UnsupportedError(
+            f"pnnx's model computes an output {port.info.name} of {found.shape} where ONNX has {wanted}",
+            "leave ncnn out: pnnx misreads this model",
+        )
+    return found.reshape(wanted)
+
+
 def _infer(extractor: Any, inputs: list[str], outputs: list[str], mats: list[Any]) -> list[Any]:
     run = extractor()
     for name, mat in zip(inputs, mats, strict=True):
@@ -266,7 +282,10 @@ def _infer(extractor: Any, inputs: list[str], outputs: list[str], mats: list[Any
     for name in outputs:
         code, mat = run.extract(name)
         if code:
-            raise RuntimeError(f"ncnn could not compute {name}: code {code}")
+            raise UnsupportedError(
+                f"ncnn cannot run the model that pnnx made: {name} ends with code {code}",
+                "leave ncnn out: pnnx misreads this model",
+            )
         found.append(mat)
     return found
 
@@ -450,15 +469,18 @@ def _run_pnnx(source: Path, folder: Path) -> None:
 
 
 def _with_weights_inside(source: Path, target: Path) -> None:
-    """The model as one file: pnnx looks for no weights in another folder."""
+    """The model as one file, its padding in numbers: pnnx looks for no weights in another folder, and misreads
+    the word SAME_UPPER."""
+    from edgebench.models.explicit_pads import has_odd_pads, write_pads
     from edgebench.models.onnx_file import external_files, fits_inline, load_model
 
-    if not external_files(source):
+    if not external_files(source) and not has_odd_pads(load_model(source, weights=False)):
         target.symlink_to(source.resolve())
         return
     model = load_model(source)
     if not fits_inline(model):
         raise UnsupportedError(f"{source.name} is too large for one file, which pnnx needs")
+    write_pads(model)
     target.write_bytes(model.SerializeToString())
 
 

@@ -33,7 +33,7 @@ class NullBackend(Backend):
     summary = "computes nothing: zeros of the right shape, to measure the harness and for tests"
     capabilities = Capabilities(
         formats=("onnx",),
-        precisions=("fp32", "int8-dynamic", "int8-static", "as-is"),
+        precisions=("fp32", "int8-dynamic", "int8-static", "mixed", "as-is"),
         options=(
             Option("latency_us", "float", 0.0, "busy-wait this long in every run", minimum=0),
             Option("threads", "int", None, "taken and of no effect: nothing computes", minimum=1),

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edgebench.backend import Feeds, Outputs
+    from edgebench.operator_times import Profiler
 
 _FIX = "pip install 'edgebench[openvino]'"
 
@@ -47,6 +48,7 @@ _HINTS = {
     "fp16": "f16",
     "int8-static": "f32",
     "int8-dynamic": "f32",
+    "mixed": "f32",
     "as-is": "f32",
 }
 #: Names of precisions by the names in OpenVINO's runtime graph.
@@ -175,7 +177,7 @@ class OpenVinoSession(Session):
     def __init__(self, model: ModelFile, options: Mapping[str, Scalar]) -> None:
         import openvino
 
-        self._model = model
+        self._model, self._options = model, dict(options)
         core = openvino.Core()
         device = _device(core, options)
         self._compiled: Any = _compile(core, model, device, _settings(model, options))
@@ -259,6 +261,23 @@ class OpenVinoSession(Session):
             },
         )
 
+    def profiler(self) -> Profiler:
+        import openvino
+
+        from ._openvino_profiler import OpenVinoProfiler
+
+        if self._model.format == "blob":
+            raise UnsupportedError(
+                "a model that was compiled ahead of time has no counters", "leave precompiled out"
+            )
+        core = openvino.Core()
+        device = _device(core, self._options)
+        settings = {**_settings(self._model, self._options), "PERF_COUNT": "YES"}
+        compiled = _compile(core, self._model, device, settings)
+        return OpenVinoProfiler(
+            self, compiled, self._model, self.device(), lambda name: _PRECISIONS.get(name, name)
+        )
+
     def close(self) -> None:
         self.run = _closed
         self._compiled = None
@@ -273,7 +292,7 @@ class OpenVinoSession(Session):
             raise UnsupportedError(
                 f"fp32 was asked for, but OpenVINO runs {_listed(compute) or precision}"
             )
-        lower = wanted.partition("-")[0]
+        lower = "int8" if wanted.startswith("mixed") else wanted.partition("-")[0]
         if lower in ("bf16", "fp16", "int8") and not compute.get(lower) and precision != lower:
             raise UnsupportedError(
                 f"{wanted} was asked for, but no compute-heavy layer runs in {lower} "
@@ -330,7 +349,7 @@ def _settings(model: ModelFile, options: Mapping[str, Scalar]) -> dict[str, Scal
 
 
 def _precision_hint(model: ModelFile, options: Mapping[str, Scalar]) -> str:
-    hint = _HINTS[model.precision]
+    hint = _HINTS[model.precision.partition(":")[0]]
     chosen = str(options.get("inference_precision", hint))
     if chosen != hint and model.precision in ("fp32", "bf16", "fp16"):
         raise UnsupportedError(

@@ -6,7 +6,7 @@ import functools
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,9 +36,12 @@ from edgebench.processes.telemetry import (
     ort_telemetry,
 )
 
+from . import _ort_plugins
+
 if TYPE_CHECKING:
     from edgebench.backend import Feeds, Outputs
     from edgebench.generation import GenerationSession, Room
+    from edgebench.operator_times import Profiler
 
 #: Distributions that bring the module `onnxruntime`; only one may be installed at a time. onnxruntime-qnn
 #: does so before 2.0; since then it is a provider that stands beside it.
@@ -90,7 +93,14 @@ _OPTIONS = (
     Option("arena", "bool", True, "CPU memory arena (enable_cpu_mem_arena)"),
     Option("mem_pattern", "bool", True, "plan memory ahead (enable_mem_pattern)"),
     Option("denormals_as_zero", "bool", False, "flush denormal floats to zero"),
-    Option("provider", "str", _CPU, "execution providers in order, joined by '+'"),
+    Option(
+        "provider",
+        "str",
+        _CPU,
+        "execution providers in order, joined by '+'; openvino-ep, qnn, webgpu and nv-tensorrt-rtx are "
+        "packages beside onnxruntime",
+    ),
+    Option("device", "str", None, "device of such a package's provider", ("cpu", "gpu", "npu")),
     Option("provider_options", "str", "{}", 'JSON: {"CUDAExecutionProvider": {"device_id": "0"}}'),
     Option("io_binding", "bool", False, "bind inputs and outputs ahead of the call"),
     Option("preoptimized", "bool", False, "load a model file that was optimised ahead of time"),
@@ -109,7 +119,7 @@ class OrtBackend(Backend):
     summary = "ONNX Runtime (CPU; other execution providers where their build is installed)"
     capabilities = Capabilities(
         formats=("onnx",),
-        precisions=("fp32", "int8-dynamic", "int8-static", "as-is"),
+        precisions=("fp32", "int8-dynamic", "int8-static", "mixed", "as-is"),
         options=_OPTIONS,
         device_kinds=("cpu", "gpu", "npu"),
     )
@@ -137,7 +147,11 @@ class OrtBackend(Backend):
 
     def availability(self) -> Ready | Unavailable:
         versions = {name: installed_version(name) for name in DISTRIBUTIONS}
-        found = [(name, version) for name, version in versions.items() if version is not None]
+        found = [
+            (name, version)
+            for name, version in versions.items()
+            if version is not None and not _is_plugin(name, version)
+        ]
         if len(found) > 1:  # a look at their files, which takes longer
             found = [(owner.name, owner.version) for owner in onnxruntime_owners()] or found
         if not found:
@@ -209,7 +223,7 @@ class OrtBackend(Backend):
         before = _os_threads()
         inner = _inference_session(model, _session_options(options), options)
         threads = _threads_since(before)
-        device = _device_of(inner.get_providers()[0])
+        device = _session_device(inner, options)
 
         def facts() -> Effective:
             return _facts(inner, model, options, threads)
@@ -242,7 +256,7 @@ class OrtSession(Session):
             self.run = functools.partial(self._inner.run, None)
 
     def device(self) -> str:
-        return _device_of(self._inner.get_providers()[0])
+        return _session_device(self._inner, self._options)
 
     def prepare(self, feeds: Feeds) -> Any:
         if not self._bound:
@@ -282,13 +296,29 @@ class OrtSession(Session):
                 "mem_pattern": session_options.enable_mem_pattern,
                 "denormals_as_zero": _flag(session_options, "session.set_denormal_as_zero"),
                 "io_binding": self._bound,
+                "device": facts.device if "device" in self._options else None,
                 "preoptimized": bool(self._options.get("preoptimized")),
             },
         )
 
+    def profiler(self) -> Profiler:
+        from ._ort_profiler import OrtProfiler
+
+        def opened(model: ModelFile, change: Callable[[Any], None]) -> Any:
+            session_options = _session_options(self._options)
+            change(session_options)
+            return _inference_session(model, session_options, self._options)
+
+        return OrtProfiler(self._model, opened, self.outputs, _device_of)
+
     def close(self) -> None:
         self._inner = None
         self.run = _closed
+
+
+def _is_plugin(distribution: str, version: str) -> bool:
+    """Whether it stands beside onnxruntime and requires it, as onnxruntime-qnn does since 2.0."""
+    return distribution == "onnxruntime-qnn" and int(version.partition(".")[0] or 0) >= 2
 
 
 def _closed(_: Any) -> Any:
@@ -302,13 +332,14 @@ def _facts(
     import onnxruntime
 
     providers = list(inner.get_providers())
+    asked = str(options.get("provider", _CPU)).split("+")
     graph = _read_graph(model, options)
     session_options = inner.get_session_options()
     telemetry = _telemetry(bool(options.get("telemetry")))
     if telemetry == "on":
         graph.notes.append("ONNX Runtime's telemetry is on: a thread and memory beside the model's")
     return Effective(
-        device=_device_of(providers[0]),
+        device=_session_device(inner, options),
         precision=graph.precision,
         providers=graph.providers,
         compute_nodes=graph.compute_nodes,
@@ -319,7 +350,7 @@ def _facts(
         telemetry=telemetry,
         notes=tuple(graph.notes),
         options={
-            "provider": "+".join(providers),
+            "provider": "+".join(_ort_plugins.as_asked(providers, asked)),
             "provider_options": _used_provider_options(inner),
             "optimization": _level_name(session_options.graph_optimization_level.name),
             "arena": session_options.enable_cpu_mem_arena,
@@ -418,7 +449,9 @@ def _providers(options: Mapping[str, Scalar]) -> list[tuple[str, dict[str, str]]
             """--set provider_options='{"CUDAExecutionProvider": {"device_id": "0"}}'""",
         ) from None
     available = onnxruntime.get_available_providers()
-    for name in names:
+    for name in _ort_plugins.registered_names(
+        [name for name in names if _ort_plugins.plugin_of(name) is None]
+    ):
         if name not in available:
             raise UnsupportedError(
                 f"this build of ONNX Runtime has no provider {name!r}; it has {', '.join(available)}",
@@ -430,7 +463,48 @@ def _providers(options: Mapping[str, Scalar]) -> list[tuple[str, dict[str, str]]
         raise UnsupportedError(f"provider_options for unused providers: {', '.join(unused)}")
     if settings.get(_CPU):  # it would take any and heed none
         raise UnsupportedError(f"{_CPU} has no provider_options")
-    return [(name, {str(k): str(v) for k, v in settings.get(name, {}).items()}) for name in names]
+    given = [{str(k): str(v) for k, v in settings.get(name, {}).items()} for name in names]
+    return list(zip(names, given, strict=True))
+
+
+def _with_plugins(
+    session_options: Any,
+    providers: list[tuple[str, dict[str, str]]],
+    options: Mapping[str, Scalar],
+) -> list[tuple[str, dict[str, str]]] | None:
+    """Adds the providers of plugins to the options of a session. Returns the others, or None where a plugin
+    is among them: then all are told by the options alone."""
+    plugins = [name for name, _ in providers if _ort_plugins.plugin_of(name) is not None]
+    device = options.get("device")
+    if device is not None and not plugins:
+        raise UnsupportedError(
+            "device is an option of providers that are packages of their own",
+            f"--set provider={'|'.join(_ort_plugins.PLUGINS)}",
+        )
+    if not plugins:
+        return [(_ort_plugins.BUILT_IN.get(name, name), settings) for name, settings in providers]
+    for name, settings in providers:
+        if name in plugins:
+            _ort_plugins.add_plugin(
+                session_options, name, settings, None if device is None else str(device)
+            )
+        elif name != _CPU:
+            raise UnsupportedError(f"{name} cannot be used beside {plugins[0]}", "name one of them")
+    return None
+
+
+def _plugin_device(options: Mapping[str, Scalar], provider: str) -> str:
+    """Where a plugin's provider computes: what was asked for, else the first kind that it found."""
+    import onnxruntime
+
+    if options.get("device") is not None:
+        return str(options["device"])
+    kinds = [
+        str(each.device.type).rpartition(".")[2].lower()
+        for each in onnxruntime.get_ep_devices()
+        if each.ep_name == provider
+    ]
+    return next((kind for kind in _ort_plugins.DEVICES if kind in kinds), "unknown")
 
 
 def _inference_session(
@@ -446,9 +520,10 @@ def _inference_session(
         ValueError,
         *(kind for kind in vars(state).values() if _is_exception(kind)),
     )
+    built_in = _with_plugins(session_options, providers, options)
     try:
         session = onnxruntime.InferenceSession(
-            str(model.path), session_options, providers=providers, enable_fallback=False
+            str(model.path), session_options, providers=built_in, enable_fallback=False
         )
     except refusals as error:
         from edgebench.models.onnx_file import refusal
@@ -456,7 +531,7 @@ def _inference_session(
         raise refusal(error, f"ONNX Runtime refuses {model.path.name}") from None
     session.disable_fallback()
     registered = session.get_providers()
-    for name, _ in providers:
+    for name in _ort_plugins.registered_names([name for name, _ in providers]):
         if name not in registered:
             raise UnsupportedError(
                 f"{name} was asked for, but ONNX Runtime fell back to {', '.join(registered)}",
@@ -511,10 +586,13 @@ def _read_graph(model: ModelFile, options: Mapping[str, Scalar]) -> _Graph:
             graph.providers = {_CPU: len(optimized.graph.node)}
         else:
             graph.notes.append("this ONNX Runtime does not report which provider runs which node")
-    requested = str(options.get("provider", _CPU)).split("+")[0]
+    first = str(options.get("provider", _CPU)).split("+")[:1]
+    requested = _ort_plugins.registered_names(first)[0]
     if graph.providers is not None and not graph.providers.get(requested):
         raise UnsupportedError(f"{requested} was asked for, but runs no node of {model.path.name}")
-    if model.precision.startswith("int8") and not (graph.compute_nodes or {}).get("int8"):
+    if model.precision.startswith(("int8", "mixed")) and not (graph.compute_nodes or {}).get(
+        "int8"
+    ):
         raise UnsupportedError(
             f"{model.precision} was asked for, but no compute-heavy node runs in int8"
         )
@@ -534,6 +612,14 @@ def _tensor_info(node: Any) -> TensorInfo:
     name = _DTYPES.get(element, element.removeprefix("tensor(").removesuffix(")"))
     shape = tuple(axis if isinstance(axis, int) else None for axis in node.shape)
     return TensorInfo(node.name, name, shape)
+
+
+def _session_device(inner: Any, options: Mapping[str, Scalar]) -> str:
+    provider = inner.get_providers()[0]
+    first = str(options.get("provider", _CPU)).split("+")[0]
+    if _ort_plugins.plugin_of(first) is not None:
+        return _plugin_device(options, provider)
+    return _device_of(provider)
 
 
 def _device_of(provider: str) -> str:

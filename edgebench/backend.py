@@ -21,6 +21,7 @@ import msgspec
 from edgebench.errors import UnsupportedError
 from edgebench.files.number_bounds import Count, DurationNs, Integer, Value
 from edgebench.installed_packages import installed_version
+from edgebench.operator_times import Profile, Profiler, profile
 from edgebench.text.did_you_mean import did_you_mean
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Capabilities:
     formats: tuple[str, ...]  # model formats it opens, for example ("onnx",)
     precisions: tuple[
         str, ...
-    ]  # precisions a variant may ask for, for example ("fp32", "int8-static")
+    ]  # precisions a variant may ask for, for example ("fp32", "int8-static"); "mixed": by a map, `mixed:HASH`
     options: tuple[Option, ...]
     device_kinds: tuple[str, ...] = ("cpu",)
 
@@ -80,7 +81,9 @@ class Capabilities:
                 f"model format {model.format!r} is not supported{near}",
                 f"give a model of the format {' or '.join(self.formats) or 'that it opens'}",
             )
-        if model.precision not in self.precisions:
+        if (
+            model.precision.partition(":")[0] not in self.precisions
+        ):  # `mixed:HASH` is of the kind mixed
             near = did_you_mean(model.precision, self.precisions)
             raise UnsupportedError(f"precision {model.precision!r} is not supported{near}")
         declared = {option.name: option for option in self.options}
@@ -98,12 +101,14 @@ class Capabilities:
 class Ready:
     """The runtime is installed; `version` is that of its distribution.
 
-    `note` and `fix` are for `doctor`: what a user of this installation should know, and do about it.
+    `note` and `fix` are for `doctor`: what a user of this installation should know, and do about it. `builds_only`: it
+    converts models here and cannot run them; it is taken only where it is asked for by name.
     """
 
     version: str
     note: str = ""
     fix: str = ""
+    builds_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -279,6 +284,21 @@ class Session(ABC):
     def device_times(self, prepared: Sequence[Any]) -> DeviceTimes | None:
         """Runs these inputs once more and takes their time apart; None where there is no device."""
         return None
+
+    def profiler(self) -> Profiler:
+        """A profiled session beside this one, on the same model with the same options. Its runs may take
+        turns with those of another.
+
+        Raises UnsupportedError where the runtime tells no times of operators.
+        """
+        raise UnsupportedError("its runtime tells no times of operators")
+
+    def profile(self, feeds: Sequence[Feeds], runs: int) -> Profile:
+        """Times of every operator in so many runs on these inputs in turn, by a profiler of its own.
+
+        Raises UnsupportedError where the runtime tells none.
+        """
+        return profile(self.profiler(), feeds, runs)
 
     def close(self) -> None:  # noqa: B027 - most runtimes need nothing
         """Frees the session."""

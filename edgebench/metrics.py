@@ -5,6 +5,7 @@ Every command that takes or prints a metric asks here.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from operator import attrgetter
@@ -43,7 +44,7 @@ class Metric:
 
     def value(self, row: Row) -> float | None:
         """The number, or None where it is unknown (`Row.unknown` says why)."""
-        return _follow(row, self.path)
+        return number_at(row, self.path)
 
     def why_unknown(self, row: Row) -> str:
         """The reason of the field, or of the part it stands in."""
@@ -56,11 +57,11 @@ class Metric:
 
     def low(self, row: Row) -> float | None:
         """Lower end of the interval, or None where there is none."""
-        return _follow(row, self.low_path) if self.low_path else None
+        return number_at(row, self.low_path) if self.low_path else None
 
     def high(self, row: Row) -> float | None:
         """Upper end of the interval, or None where there is none."""
-        return _follow(row, self.high_path) if self.high_path else None
+        return number_at(row, self.high_path) if self.high_path else None
 
     def better_of(self, row: Row) -> Better:
         """Which direction is good."""
@@ -76,13 +77,21 @@ _ENERGY = ("J", "W", "J_s", "per_J")
 _getter = lru_cache(maxsize=None)(attrgetter)
 
 
-def _follow(row: Row, path: str) -> float | None:
+def number_at(row: Row, path: str) -> float | None:
     """The number at a dotted path of fields; None where it, or a part on the way, is none."""
     try:
         value = _getter(path)(row)
     except AttributeError:
         return None
     return value if isinstance(value, int | float) else None
+
+
+def numbers_at(rows: Sequence[Row], path: str) -> list[float | None]:
+    """The number at a dotted path of fields of each row; None where it, or a part on the way, is none."""
+    try:
+        return list(map(_getter(path), rows))
+    except AttributeError:  # some rows lack the part
+        return [number_at(row, path) for row in rows]
 
 
 def _latency(percentile: str, label: str, interval: bool) -> Metric:

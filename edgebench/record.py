@@ -580,6 +580,8 @@ class RunFacts(Part, frozen=True, kw_only=True):
     seed: int | None  # null: unknown, of an imported row
     packages: dict[str, str]  # distribution -> version, of everything that is installed
     packages_sha256: str
+    #: Of the checkout that the run was started in, "+" behind it where tracked files were changed.
+    commit: str | None = None
 
 
 class Record(Part, frozen=True, kw_only=True):

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 from edgebench.backend import Backend, Capabilities, ModelFile, Ready, Scalar, Session, Unavailable
 from edgebench.errors import UsageError
+from edgebench.files.regular_file import open_regular
 from edgebench.text.did_you_mean import did_you_mean
 
 GROUP = "edgebench.backends"  # the package of the shipped ones, and the group of entry points
@@ -205,8 +206,12 @@ def _import_named(name: str) -> ModuleType:
 
 def _import_file(path: Path) -> ModuleType:
     path = path.expanduser().resolve()
-    if not path.is_file():
-        raise UsageError(f"no file {path}")
+    try:
+        open_regular(path).close()  # Python's import waits for a pipe without end
+    except FileNotFoundError:
+        raise UsageError(f"no file {path}") from None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
     digest = hashlib.sha256(str(path).encode()).hexdigest()[:12]
     name = f"edgebench_file_{digest}"
     if name in sys.modules:

@@ -145,6 +145,11 @@ def _t_cdf(x: float, degrees: int) -> float:
     return 1 - 0.5 * _beta_regularized(degrees / (degrees + x * x), degrees / 2, 0.5)
 
 
+def t_upper_tail(x: float, degrees: int) -> float:
+    """P(T > x) for x >= 0, exact to the smallest probabilities."""
+    return 0.5 * _beta_regularized(degrees / (degrees + x * x), degrees / 2, 0.5)
+
+
 def _beta_regularized(x: float, a: float, b: float) -> float:
     """The regularised incomplete beta function I_x(a, b), for 0 <= x <= 1."""
     if x <= 0 or x >= 1:

@@ -78,6 +78,9 @@ class TaskContext:
     inputs: Sequence[TensorInfo] = ()  # of the fp32 model at batch 1
     input_ranges: Mapping[str, InputRange] = field(default_factory=dict)  # what its graph allows
     seed: int = 0
+    #: Which draw of items: 0 is what results are judged by; a task with `draws` has others that share no item
+    #: with it.
+    draw: int = 0
     reference: Path | None = None  # what `GenerationTask.reference` gave, as npz
 
 
@@ -87,6 +90,9 @@ class Task(ABC):
     metrics: ClassVar[Mapping[str, Metric]]
     #: Names of the options it reads of a workload; another one is refused. None: it does not tell.
     option_names: ClassVar[Collection[str] | None] = None
+    #: What other draws of items than the evaluation's are made of ("files of other seeds"), where the task heeds
+    #: `context.draw`; "": it has no others.
+    draws: ClassVar[str] = ""
 
     def __init__(self, context: TaskContext) -> None:
         self.context = context
@@ -130,6 +136,11 @@ class Task(ABC):
             raws = [self.raw(index) for index in range(start, min(start + together, len(self)))]
             outputs = infer([self.preprocess(raw) for raw in raws])
             yield from map(self.postprocess, outputs, raws)
+
+    def cluster(self, index: int) -> int:
+        """Which source an item comes from: items of one source (crops of a photo, chunks of a second) are no
+        independent evidence of each other."""
+        return index
 
     def drawn(self) -> str:
         """What is told where the model fails on made-up inputs: which were drawn, and from what."""

@@ -7,7 +7,6 @@ import hashlib
 import importlib.metadata
 import json
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -31,29 +30,37 @@ from edgebench.errors import EdgebenchError, UnsupportedError, UsageError
 from edgebench.models import open_axes
 from edgebench.text.did_you_mean import did_you_mean
 
+from .operator_census import census, os_threads, precision_of
+
 if TYPE_CHECKING:
     from edgebench.backend import Feeds, Outputs
+    from edgebench.operator_times import Profiler
 
-#: Operators that do the arithmetic.
-_COMPUTE = frozenset(
-    {
-        *("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "CONV_3D", "FULLY_CONNECTED"),
-        *("BATCH_MATMUL", "SVDF", "LSTM", "UNIDIRECTIONAL_SEQUENCE_LSTM"),
-    }
-)
 #: In what LiteRT says of a file whose parts point outside it.
 _DAMAGED = "not a valid Flatbuffer"
-_PRECISIONS = {
-    "float64": "fp64",
-    "float32": "fp32",
-    "float16": "fp16",
-    "int16": "int16",
-    "int8": "int8",
-    "uint8": "int8",
-}
 _OPTIONS = (
     Option("threads", "int", None, "threads of the kernels, the caller's included", minimum=1),
     Option("xnnpack", "bool", None, "run through the XNNPACK delegate, which is LiteRT's default"),
+    Option(
+        "api",
+        "str",
+        "interpreter",
+        "LiteRT's interface: the interpreter, or a compiled model",
+        ("interpreter", "compiled"),
+    ),
+    Option(
+        "accelerator",
+        "str",
+        None,
+        "what a compiled model is for; cpu unless given",
+        ("cpu", "gpu", "npu"),
+    ),
+    Option(
+        "require_full_delegation",
+        "bool",
+        False,
+        "refuse a model of which a delegate or an accelerator takes only a part",
+    ),
     Option(
         "signature", "str", None, "which signature of a .tflite file that has several is measured"
     ),
@@ -95,8 +102,16 @@ class LiteRtBackend(Backend):
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         return replace(model, path=path, format="tflite", sha256=digest)
 
-    def open(self, model: ModelFile, options: Mapping[str, Scalar]) -> LiteRtSession:
+    def open(self, model: ModelFile, options: Mapping[str, Scalar]) -> Session:
         self.capabilities.check(model, options)
+        if options.get("api") == "compiled":
+            from .compiled_model import CompiledModelSession
+
+            return CompiledModelSession(model, options)
+        if "accelerator" in options:
+            raise UnsupportedError(
+                "accelerator is an option of compiled models", "--set api=compiled"
+            )
         return LiteRtSession(model, options)
 
 
@@ -113,7 +128,7 @@ class LiteRtSession(Session):
             else kinds.BUILTIN
         )
         self._model = model
-        before = _os_threads()
+        before = os_threads()
         opened = functools.partial(
             Interpreter,
             str(model.path),
@@ -131,11 +146,17 @@ class LiteRtSession(Session):
             raise UsageError(error.message, _shapes_that_run(opened, error.shapes)) from None
         except (RuntimeError, ValueError) as error:
             raise _refusal(model.path, error) from None
-        grown = _os_threads() - before
+        grown = os_threads() - before
         self._operators, self._delegated = _operators(self._inner)
         self._threads = self._read_threads(grown, options)
         if options.get("xnnpack") and not self._delegated:
             raise UnsupportedError(f"XNNPACK takes no operator of {model.path.name}")
+        self._whole = bool(options.get("require_full_delegation"))
+        if self._whole and self._delegated < len(self._operators):
+            raise UnsupportedError(
+                f"XNNPACK takes {self._delegated} of {len(self._operators)} operators of {model.path.name}",
+                "leave require_full_delegation out",
+            )
         self._signature = _signature(self._inner, model.path.name, options.get("signature"))
         inputs, outputs = self._inner.get_input_details(), self._inner.get_output_details()
         described = [_tensor_info(detail, names, detail["shape"]) for detail in inputs]
@@ -164,8 +185,8 @@ class LiteRtSession(Session):
         self._inner.reset_all_variables()
 
     def effective(self) -> Effective:
-        compute = _census(self._operators)
-        precision = next(iter(compute), None) if len(compute) < 2 else "mixed"
+        compute = census(self._operators)
+        precision = precision_of(compute)
         self._demand_precision(compute)
         total = len(self._operators)
         return Effective(
@@ -178,7 +199,19 @@ class LiteRtSession(Session):
             inputs=self.inputs,
             outputs=self.outputs,
             runtime=f"ai-edge-litert {importlib.metadata.version('ai-edge-litert')}",
-            options={"xnnpack": self._delegated > 0, "signature": self._signature},
+            options={
+                "xnnpack": self._delegated > 0,
+                "signature": self._signature,
+                "api": "interpreter",
+                "accelerator": None,
+                "require_full_delegation": self._whole,
+            },
+        )
+
+    def profiler(self) -> Profiler:
+        raise UnsupportedError(
+            "LiteRT tells its Python interpreter no times of operators",
+            "explain the model on another backend, such as --backend ort",
         )
 
     def close(self) -> None:
@@ -259,13 +292,6 @@ def _closed(_: Any) -> Any:
     raise RuntimeError("the session is closed")
 
 
-def _os_threads() -> int:
-    """Threads of this process, as the operating system counts them."""
-    import psutil
-
-    return int(psutil.Process().num_threads())
-
-
 def _operators(interpreter: Any) -> tuple[list[Any], int]:
     """The model's operators, and how many of them the delegates took.
 
@@ -288,23 +314,6 @@ def _operators(interpreter: Any) -> tuple[list[Any], int]:
             taken.add(number)
             open_ends += [int(t) for t in own[number]["inputs"] if int(t) not in given]
     return own, len(taken)
-
-
-def _census(operators: list[Any]) -> dict[str, int]:
-    """Compute-heavy operators by the type they compute in: that of their weights where the kernel
-    turns its input into it (8-bit weights under float inputs), else of what they write."""
-    import numpy as np
-
-    counts: Counter[str] = Counter()
-    for detail in operators:
-        if detail["op_name"] not in _COMPUTE:
-            continue
-        kinds = [np.dtype(kind).name for kind in detail["operand_types"]]
-        written = np.dtype(detail["result_types"][0]).name
-        weight = kinds[1] if len(kinds) > 1 else written
-        kind = weight if weight in ("int8", "uint8") else written
-        counts[_PRECISIONS.get(kind, kind)] += 1
-    return dict(counts)
 
 
 def _workload_names(model: ModelFile, present: list[str]) -> dict[str, str]:
@@ -401,7 +410,14 @@ def _fixed_shape(name: str, declared: list[int], asked: Sequence[int] | None) ->
         theirs < 0 or theirs == ours for theirs, ours in zip(declared, asked, strict=True)
     )
     if not fits:
-        raise UsageError(f"input {name!r} is {declared} in the model, not {[*asked]}")
+        said = ",".join("any" if size < 0 else str(size) for size in declared) or "scalar"
+        likely = ",".join(str(size) for size in _with_size(declared, 1)) or "scalar"
+        raise UsageError(
+            f"input {name!r} is {said} in the model, not {','.join(map(str, asked)) or 'scalar'}",
+            f"--shape {name}={likely}, with a size of yours for each `any`"
+            if _is_open(declared)
+            else "leave --shape out: the model has sizes of its own",
+        )
     return [*asked]
 
 

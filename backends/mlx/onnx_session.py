@@ -22,6 +22,7 @@ from .trace import Plan
 
 if TYPE_CHECKING:
     from edgebench.backend import Feeds, Outputs
+    from edgebench.operator_times import Profiler
 
 _POLICIES = {"fp16": "float16", "bf16": "bfloat16"}
 _NAMES = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
@@ -201,6 +202,12 @@ class MlxSession(Session):
 
     def arena_bytes(self) -> int | None:
         return int(mx.get_active_memory() + mx.get_cache_memory())
+
+    def profiler(self) -> Profiler:
+        raise UnsupportedError(
+            "MLX computes a graph as a whole and tells no times of operators",
+            "explain the model on another backend, such as --backend ort",
+        )
 
     def close(self) -> None:
         self._choices.clear()

@@ -21,16 +21,19 @@ from edgebench.backend import ModelFile, Scalar
 from edgebench.errors import EdgebenchError, UnsupportedError
 from edgebench.files.atomic_write import replacing
 from edgebench.probes import proc_files
+from edgebench.units import format_bytes
 
+from . import library
 from .cuda import Cuda, CudaError
+from .layers import read_layer_lines
 from .log import make_logger
-from .supported_platforms import dla_refusal, parse_version, read_board
+from .supported_platforms import CAPABILITIES, dla_refusal, parse_version, read_board
 
 if TYPE_CHECKING:
     import tensorrt as trt
 
 #: Part of the cache key: another way of building makes other engines.
-_RECIPE = 1
+_RECIPE = 2
 _MIB = 1 << 20
 
 
@@ -43,6 +46,23 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     options: dict[str, Scalar | None]  # of the build, as the builder had them
     layers_on_dla: int = 0  # of the network, before fusion
     layers_on_gpu: int = 0
+    engine_layers: int | None = None  # after fusion; where the builder tells
+    engine_precisions: dict[str, int] = {}  # of the compute-heavy ones: precision -> layers
+    size_bytes: int | None = None
+
+    def told(self) -> str:
+        """The engine in words, for where nothing can load it."""
+        parts = [f"for {self.gpu}"]
+        if self.size_bytes is not None:
+            parts.append(format_bytes(self.size_bytes))
+        parts.append(f"{self.layers_on_gpu} layers in the network")
+        if self.engine_layers:
+            kinds = ", ".join(
+                f"{count} in {kind}" for kind, count in self.engine_precisions.items()
+            )
+            heavy = f", compute-heavy: {kinds}" if kinds else ""
+            parts.append(f"{self.engine_layers} in the engine{heavy}")
+        return "; ".join(parts)
 
 
 def facts_path(engine: Path) -> Path:
@@ -64,19 +84,9 @@ def engine_for(model: ModelFile, options: Mapping[str, Scalar], cache: Path) -> 
     Same means: same file, precision, build options, TensorRT, driver and GPU. Raises
     UnsupportedError where TensorRT cannot build what was asked for.
     """
-    import tensorrt as trt
-
-    _refuse_combinations(trt.__version__, model.precision, options)
-    try:
-        cuda = Cuda(spin_wait=False)
-        gpu, driver = cuda.gpu(), driver_text(cuda)
-    except CudaError as error:
-        raise UnsupportedError(f"the GPU cannot be used: {error}") from None
-    where = {
-        "tensorrt": trt.__version__,
-        "driver": driver,
-        "gpu": f"{gpu.name} (compute capability {gpu.compute_capability})",
-    }
+    version = str(library.load().__version__)
+    _refuse_combinations(version, model.precision, options, library.is_rtx())
+    where = _where(version, options)
     asked = {name: options[name] for name in BUILD_OPTIONS if name in options}
     key = [_RECIPE, model.sha256, model.precision, asked, where]
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:24]
@@ -92,10 +102,28 @@ def engine_for(model: ModelFile, options: Mapping[str, Scalar], cache: Path) -> 
     return engine
 
 
+def _where(version: str, options: Mapping[str, Scalar]) -> dict[str, str]:
+    """What an engine is built by and for. TensorRT for RTX builds for a GPU that is named, and needs none."""
+    named = options.get("compute_capability")
+    if named is not None:
+        gpu = f"compute capability {int(named) / 10:.1f}, ahead of time"
+        return {"tensorrt": f"for RTX {version}", "driver": "", "gpu": gpu}
+    try:
+        cuda = Cuda(spin_wait=False)
+        device, driver = cuda.gpu(), driver_text(cuda)
+    except (CudaError, ImportError) as error:
+        fix = (
+            f"name the GPU: --set compute_capability={CAPABILITIES[-2]}" if library.is_rtx() else ""
+        )
+        raise UnsupportedError(f"the GPU cannot be used: {error}", fix) from None
+    gpu = f"{device.name} (compute capability {device.compute_capability})"
+    return {"tensorrt": version, "driver": driver, "gpu": gpu}
+
+
 #: Options that decide what is built; the others belong to a session.
 BUILD_OPTIONS = (
     *("typing", "tf32", "workspace_mib", "optimization_level", "timing_cache", "profile"),
-    *("dla_core", "dla_gpu_fallback"),
+    *("dla_core", "dla_gpu_fallback", "compute_capability"),
 )
 
 
@@ -126,12 +154,18 @@ def is_weak(version: str, options: Mapping[str, Scalar]) -> bool:
     return typing == "weak"
 
 
-def _refuse_combinations(version: str, precision: str, options: Mapping[str, Scalar]) -> None:
+def _refuse_combinations(
+    version: str, precision: str, options: Mapping[str, Scalar], rtx: bool = False
+) -> None:
     major = parse_version(version)[0]
     weak = is_weak(version, options)
-    if weak and major >= 11:
+    if weak and (rtx or major >= 11):
+        name = f"TensorRT {'for RTX ' if rtx else ''}{version}"
+        raise UnsupportedError(f"{name} has strongly typed networks only", "leave typing out")
+    if "compute_capability" in options and not rtx:
         raise UnsupportedError(
-            f"TensorRT {version} has strongly typed networks only", "leave typing out"
+            f"TensorRT {version} builds for the GPU that is here, and for no other",
+            "leave compute_capability out; TensorRT for RTX builds ahead of time (edgebench[tensorrt-rtx])",
         )
     if "dla_core" not in options:
         if options.get("dla_gpu_fallback"):
@@ -160,7 +194,7 @@ def _build(
     model: ModelFile, options: Mapping[str, Scalar], timings: Path, where: dict[str, str]
 ) -> tuple[memoryview, Facts]:
     """The serialized engine and its facts."""
-    import tensorrt as trt
+    trt = library.load()
 
     logger = make_logger()
     builder = trt.Builder(logger)
@@ -171,16 +205,19 @@ def _build(
     _configure(config, model.precision, options, weak)
     _profile(builder, network, config, options.get("profile"))
     on_dla = _place_on_dla(builder, network, config, options)
-    cached = bool(options.get("timing_cache", True))
+    # Ahead of time nothing is timed, and TensorRT for RTX keeps no timings at all.
+    cached = bool(options.get("timing_cache", True)) and not library.is_rtx()
     if cached:
         _use_timings(config, timings)
     else:
         config.set_flag(trt.BuilderFlag.DISABLE_TIMING_CACHE)
+    _target(config, options)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
         raise UnsupportedError(f"TensorRT builds no engine of {model.path.name}: {logger.why()}")
     if cached:
         _keep_timings(config, timings)
+    made = read_layer_lines(logger.layers)
     facts = Facts(
         **where,
         options={
@@ -192,23 +229,37 @@ def _build(
             "profile": options.get("profile"),
             "dla_core": config.DLA_core if "dla_core" in options else None,
             "dla_gpu_fallback": config.get_flag(trt.BuilderFlag.GPU_FALLBACK),
+            "compute_capability": options.get("compute_capability"),
         },
         layers_on_dla=on_dla,
         layers_on_gpu=network.num_layers - on_dla,
+        engine_layers=made.total or None,
+        engine_precisions=made.compute,
+        size_bytes=memoryview(plan).nbytes,
     )
     return memoryview(plan), facts
 
 
+def _target(config: trt.IBuilderConfig, options: Mapping[str, Scalar]) -> None:
+    """The GPU that is built for, where it is named."""
+    if "compute_capability" not in options:
+        return
+    trt = library.load()
+    config.num_compute_capabilities = 1
+    capability = getattr(trt.ComputeCapability, f"SM{options['compute_capability']}")
+    config.set_compute_capability(capability, 0)
+
+
 def _network_flags(weak: bool) -> int:
     """TensorRT 11 knows no weak typing and ignores the flag; the number behind its name changed."""
-    import tensorrt as trt
+    trt = library.load()
 
     return 0 if weak else 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
 
 
 def _parse(network: trt.INetworkDefinition, logger: Any, model: ModelFile, weak: bool) -> None:
     """Reads the ONNX file, rewritten for its precision, into the network."""
-    import tensorrt as trt
+    trt = library.load()
 
     parser = trt.OnnxParser(network, logger)
     with tempfile.TemporaryDirectory(prefix="edgebench-") as folder:
@@ -245,7 +296,7 @@ def _rewritten(model: ModelFile, folder: Path, weak: bool) -> Path:
 def _configure(
     config: trt.IBuilderConfig, precision: str, options: Mapping[str, Scalar], weak: bool
 ) -> None:
-    import tensorrt as trt
+    trt = library.load()
 
     # Without the details the inspector could not tell what ran.
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
@@ -271,7 +322,7 @@ def _profile(
     text: Scalar | None,
 ) -> None:
     """The optimisation profile of open axes; none is needed where every shape is fixed."""
-    import tensorrt as trt
+    trt = library.load()
 
     inputs = [network.get_input(index) for index in range(network.num_inputs)]
     open_inputs = {tensor.name for tensor in inputs if -1 in sizes_of(tensor.shape)}
@@ -325,7 +376,7 @@ def _place_on_dla(
 
     Raises UnsupportedError where a layer would run on the GPU and that was not asked for.
     """
-    import tensorrt as trt
+    trt = library.load()
 
     if "dla_core" not in options:
         return 0

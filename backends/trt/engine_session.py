@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from edgebench.backend import DeviceTimes, Effective, ModelFile, Scalar, Session, TensorInfo
 from edgebench.errors import UnsupportedError
 
+from . import library
 from .build_engine import BUILD_OPTIONS, driver_text, read_facts, sizes_of
 from .cuda import Cuda, CudaError, Pinned
 from .layers import Layers, read_layers
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     import tensorrt as trt
 
     from edgebench.backend import Feeds, Outputs
+    from edgebench.operator_times import Profiler
 
 #: Runs with the profiler attached: it slows them, so that few are enough for a share of each layer.
 PROFILED_RUNS = 5
@@ -69,7 +71,7 @@ class TrtSession(Session):
     """A deserialised engine with one execution context and one stream."""
 
     def __init__(self, model: ModelFile, options: Mapping[str, Scalar]) -> None:
-        import tensorrt as trt
+        trt = library.load()
 
         self._model = model
         self._options = options
@@ -91,7 +93,7 @@ class TrtSession(Session):
 
     def _deserialized(self) -> trt.ICudaEngine:
         """The engine in the file. Raises UnsupportedError for another TensorRT's, GPU's, or none."""
-        import tensorrt as trt
+        trt = library.load()
 
         path, facts = self._model.path, self._facts
         if "dla_core" in self._options:
@@ -109,7 +111,7 @@ class TrtSession(Session):
 
     def _allocate(self) -> None:
         """Device memory for every input and output, and host memory for the outputs."""
-        import tensorrt as trt
+        trt = library.load()
 
         engine = self._engine
         names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
@@ -132,7 +134,8 @@ class TrtSession(Session):
 
     def _tensor(self, name: str) -> Tensor:
         import numpy as np
-        import tensorrt as trt
+
+        trt = library.load()
 
         try:
             nptype: Callable[[Any], Any] = trt.nptype
@@ -299,13 +302,25 @@ class TrtSession(Session):
             source="CUDA events; layers: TensorRT's profiler",
         )
 
+    def profiler(self) -> Profiler:
+        from .layer_profiler import LayerProfiler
+
+        return LayerProfiler(self, self._layer_times, self.device())
+
     def _profiled(self, query: Prepared) -> dict[str, int]:
-        """Mean nanoseconds of each layer, in a context of its own: a profiler cannot be taken off."""
-        import tensorrt as trt
+        """Mean nanoseconds of each layer."""
+        times_ns = self._layer_times(query, PROFILED_RUNS)
+        return {name: round(sum(ns) / len(ns)) for name, ns in times_ns.items()}
+
+    def _layer_times(self, query: Prepared, runs: int) -> dict[str, list[int]]:
+        """Nanoseconds of each layer in each run, in a context of its own: a profiler cannot be taken off."""
+        trt = library.load()
 
         times_ms: dict[str, list[float]] = {}
 
-        class Profiler(trt.IProfiler):
+        base: Any = trt.IProfiler
+
+        class Profiler(base):
             def __init__(self) -> None:
                 trt.IProfiler.__init__(self)
 
@@ -319,10 +334,10 @@ class TrtSession(Session):
             context.set_input_shape(name, shape)
         for tensor in (*self._inputs, *self._outputs):
             context.set_tensor_address(tensor.info.name, tensor.device)
-        for _ in range(PROFILED_RUNS):
+        for _ in range(runs):
             context.execute_async_v3(int(self._cuda.stream))
             self._cuda.synchronize()
-        return {name: round(sum(ms) / len(ms) * 1e6) for name, ms in times_ms.items()}
+        return {name: [round(each * 1e6) for each in ms] for name, ms in times_ms.items()}
 
     def device_memory(self) -> tuple[int | None, str]:
         """How far the device's free memory fell since the session began; see docs/hardware.md."""
@@ -341,7 +356,7 @@ class TrtSession(Session):
         return "cuda:0" if dla_core is None else f"dla:{dla_core}"
 
     def effective(self) -> Effective:
-        import tensorrt as trt
+        trt = library.load()
 
         inspector = self._engine.create_engine_inspector()
         inspector.execution_context = self._context

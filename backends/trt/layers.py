@@ -1,7 +1,8 @@
 """What an engine's layers compute in and where, from the JSON of TensorRT's engine inspector.
 
 TensorRT 10 gives a tensor's type and layout in one text ("Format/Datatype"), 11 apart ("DataType",
-"Format"); layers are objects only where the engine was built with detailed verbosity, else names.
+"Format"); layers are objects only where the engine was built with detailed verbosity, else names. A builder
+says the same in lines of text, which is all there is where no GPU can load the engine.
 """
 
 from __future__ import annotations
@@ -9,12 +10,13 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 #: What layers that multiply and add are called: "CaskConvolution", "gemm", "MatrixMultiply", ...
 _COMPUTE = re.compile(
-    r"conv|gemm|matrix_?multiply|matmul|fullyconnected|lstm|gru|rnn|mha", re.IGNORECASE
+    r"conv|correlation|gemm|matrix_?multiply|matmul|fullyconnected|lstm|gru|rnn|mha", re.IGNORECASE
 )
 #: Kernels made of several layers: what they do stands in their name alone.
 _FUSED = re.compile(r"kgen|myelin|fusion|foreign", re.IGNORECASE)
@@ -55,7 +57,39 @@ class Layers:
 
 def read_layers(text: str) -> Layers:
     """Counts from what `get_engine_information(JSON)` returned."""
-    listed = json.loads(text).get("Layers", [])
+    return _counted(json.loads(text).get("Layers", []))
+
+
+def read_layer_lines(lines: Sequence[str]) -> Layers:
+    """Counts from the lines in which a builder tells of the engine that it made."""
+    return _counted([layer for line in lines if (layer := _layer_of(line)) is not None])
+
+
+#: "Name: N, LayerType: T, Inputs: [ { Name: ..., Datatype: Float, ... } ], Constants: [ ... ], Outputs: [ ... ], TacticName: ..."
+_LINE = re.compile(
+    r"Name: (?P<name>.*?), LayerType: (?P<type>\w+), Inputs: \[(?P<taken>.*?)\](?:, Constants: \[(?P<kept>.*?)\])?"
+    r", Outputs: \[(?P<given>.*?)\], TacticName: (?P<tactic>[^,]*)(?:, .*?Metadata: ?(?P<made_of>.*))?"
+)
+_DATA_TYPE = re.compile(r"Data[tT]ype: (\w+)")
+
+
+def _layer_of(line: str) -> dict[str, Any] | None:
+    """A line as the inspector's JSON has it. A layer's constants are among what it takes in: weights come so."""
+    flat = re.sub(r"\[[\d,x -]+\]", "", line)  # shapes and strides: brackets within brackets
+    match = _LINE.match(flat)
+    if match is None:
+        return None
+    taken = [match["taken"], match["kept"] or ""]
+    return {
+        "Name": f"{match['name']} {match['made_of'] or ''}".strip(),
+        "LayerType": match["type"],
+        "Inputs": [{"DataType": name} for name in _DATA_TYPE.findall(" ".join(taken))],
+        "Outputs": [{"DataType": name} for name in _DATA_TYPE.findall(match["given"])],
+        "TacticName": match["tactic"],
+    }
+
+
+def _counted(listed: Sequence[Any]) -> Layers:
     found = Layers(total=len(listed))
     compute: Counter[str] = Counter()
     other: Counter[str] = Counter()

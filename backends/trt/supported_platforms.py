@@ -22,6 +22,8 @@ JETPACK_7_L4T = (38,)
 JETPACK_FOR_11 = (7, 2, 2)
 FIRST_11_ON_JETSON = (11, 4, 1)
 LAST_10_WITH_DLA = (10, 7)
+#: Compute capabilities, times ten, that TensorRT for RTX builds for ahead of time: Turing, Ampere, Ada and Blackwell.
+CAPABILITIES = (75, 80, 86, 89, 120, 121)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from edgebench.analysis.competition import Group, query_samples, tokens_of
 from edgebench.analysis.table_types import Row
 from edgebench.backend import Scalar
 from edgebench.energy.cell_energy import spread_j
-from edgebench.metrics import METRICS, Metric
+from edgebench.metrics import METRICS, Metric, numbers_at
 
 _PAIRED = re.compile(r"(.+)_paired_(value|error|degrees)")
 _PRECISION = re.compile(r"([/,]precision=)[^,/]*")  # within an id
@@ -183,10 +183,13 @@ def codes_of(values: Sequence[Hashable]) -> Codes:
     return Codes(np.array(codes, dtype=np.intp), list(known))
 
 
+#: Dotted paths of fields, from a row.
+_FIELDS = {
+    **{metric.column(): metric.path for metric in METRICS.values()},
+    **{m.column("low"): m.low_path for m in METRICS.values() if m.low_path},
+    **{m.column("high"): m.high_path for m in METRICS.values() if m.low_path},
+}
 _NUMBERS: dict[str, Callable[[Row], Any]] = {
-    **{metric.column(): metric.value for metric in METRICS.values()},
-    **{m.column("low"): m.low for m in METRICS.values() if m.low_path},
-    **{m.column("high"): m.high for m in METRICS.values() if m.low_path},
     "ranked": lambda row: row.ranked,
     "samples": lambda row: row.latency_ns.samples,
     "replicates": lambda row: row.latency_ns.replicates,
@@ -202,6 +205,8 @@ _NUMBERS: dict[str, Callable[[Row], Any]] = {
 _TEXTS: dict[str, Callable[[Row], Hashable]] = {
     "device": lambda row: row.device,
     "run": lambda row: row.run,
+    "started_utc": lambda row: row.started_utc,
+    "commit": lambda row: row.commit,
     "id": lambda row: row.id,
     "workload": lambda row: row.workload,
     "workload_version": lambda row: row.workload_version,
@@ -250,7 +255,9 @@ class RowFrame(Frame):
         return len(self.rows)
 
     def has(self, column: str) -> bool:
-        return column in _NUMBERS or column in _TEXTS or _PAIRED.fullmatch(column) is not None
+        if column in _FIELDS or column in _NUMBERS:
+            return True
+        return column in _TEXTS or _PAIRED.fullmatch(column) is not None
 
     def identity(self, index: int) -> Identity:
         row = self.rows[index]
@@ -287,6 +294,8 @@ class RowFrame(Frame):
             of_rows = [row.paired.get(paired[1]) for row in self.rows]
             values = [None if each is None else getattr(each, paired[2]) for each in of_rows]
             return np.array(values, dtype=np.float64)
+        if column in _FIELDS:
+            return np.array(numbers_at(self.rows, _FIELDS[column]), dtype=np.float64)
         read = _NUMBERS[column]
         return np.array([_number(read(row)) for row in self.rows], dtype=np.float64)
 

@@ -30,6 +30,8 @@ _POINT_DRAWS = 30_000_000  # the same of rows of large groups
 _PAIRS = 1_000_000  # pairs held at once
 _STRIP = 2**14  # pairs compared at once
 _CHUNK = 64  # draws made at once
+#: Of the error that the confidence leaves: the tails of Student's t are not that exact where spreads differ.
+_SPENT = 0.6
 _MAX_CHANCE = 1 - 2**-15  # tables of Student's t tell no more
 _HELD = 4_000_000  # drawn values of an objective held at once
 
@@ -118,10 +120,10 @@ def _sure(sizes: Indices, confidence: float) -> Numbers:
     """How likely a rival must dominate a row so that it does so for sure.
 
     Any of the rivals of any row may do so by chance: what the confidence leaves is shared out over all
-    ordered pairs of a group (Bonferroni), so that it holds for the group as a whole.
+    ordered pairs of a group (Bonferroni), so that it holds for the group as a whole, and not all of it is spent.
     """
     pairs = np.maximum(sizes * (sizes - 1), 1)
-    return np.asarray(np.minimum(1 - (1 - confidence) / pairs, _MAX_CHANCE))
+    return np.asarray(np.minimum(1 - _SPENT * (1 - confidence) / pairs, _MAX_CHANCE))
 
 
 # --- small groups: pairs. Rows stand in the order of their groups.

@@ -38,6 +38,10 @@ MIN_ROBUST_ROUNDS = 5
 MAX_DEVIATION = 3.0
 _NORMAL_MAD = 1.4826  # standard deviation over median absolute deviation of normal values
 _MAX_ITERATIONS = 50
+#: Few cells that look alike do not show that they are: their variances are taken to differ by this share of a
+#: standard error more than they seem to, and the prior weighs no more than so many degrees of freedom.
+_CAUTION = 0.5
+_MAX_PRIOR_DEGREES = 8.0
 _MIN_VARIANCE = 1e-24  # of equal values, whose logarithm is needed
 
 
@@ -145,12 +149,15 @@ def _moderated(own: Numbers, design: _Design) -> tuple[Numbers, Numbers]:
     """Variances of the cells moderated towards their mean, and degrees of freedom of each block.
 
     The prior's degrees of freedom are those at which the logarithms of the cells' variances would
-    spread as they do (Smyth 2004, section 6.2); infinite where they spread less than chance explains.
+    spread as they do (Smyth 2004, section 6.2), and a little less: a variance that is pulled to the mean of
+    calmer cells makes its cell look surer than it is.
     """
     each = float(design.of_each.mean())
     mean = own.mean(axis=-1, keepdims=True)
     spread = np.log(np.maximum(own, _MIN_VARIANCE)).var(axis=-1, ddof=1)
-    prior = _prior_degrees(spread - _trigamma(np.array(each / 2)))
+    doubt = _CAUTION * np.sqrt(2 / (design.cells - 1)) * spread
+    excess = spread + doubt - _trigamma(np.array(each / 2))
+    prior = np.minimum(_prior_degrees(excess), _MAX_PRIOR_DEGREES)
     share = (1 / (1 + each / prior))[..., None]
     variance = share * mean + (1 - share) * own
     return variance, np.minimum(each + prior, design.degrees)

@@ -276,6 +276,8 @@ class Row(Part, frozen=True, kw_only=True):
     id: str  # stable: workload@version/backend/axis=value,.../scenario
     device: str
     run: str
+    started_utc: str = ""  # of the run
+    commit: str | None = None  # of the checkout the run was started in; None: unknown
     workload: str
     workload_version: int
     title: str

@@ -70,7 +70,9 @@ def only(frame: Frame, workloads: Sequence[str]) -> Frame:
 
 def refuse_unknown(frames: Sequence[Frame], workloads: Sequence[str]) -> None:
     """Raises UsageError for a workload that none of the frames has."""
-    known = [str(name) for frame in frames for name in frame.codes("workload").names]
+    known = list(
+        dict.fromkeys(str(name) for frame in frames for name in frame.codes("workload").names)
+    )
     for name in workloads:
         if name not in known:
             raise UsageError(f"no workload {name!r} in the results{did_you_mean(name, known)}")

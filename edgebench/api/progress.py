@@ -93,13 +93,17 @@ class LineWatcher:
         self._doing, self._until_s = f"preparing the model of {describe(target)}", 0.0
 
     def starts(self, target: Target, number: int, total: int, left_s: float) -> None:
-        self._doing = f"process {number} of {total}: {describe(target)}"
+        of = (
+            f" of {total}" if number <= total else ""
+        )  # re-runs and further rounds were not foreseen
+        self._doing = f"process {number}{of}: {describe(target)}"
         self._until_s = self._now() + left_s
 
     def tick(self) -> None:
         now_s = self._now()
         if now_s - self._said_s >= LINE_EVERY_S:
-            left = f", {clock(self._until_s - now_s)} left" if self._until_s else ""
+            left_s = self._until_s - now_s
+            left = f", {clock(left_s)} left" if left_s >= 1 else ""
             self.say(f"{self._doing}{left}")
 
     def disturbed(self, target: Target, replicate: Replicate, again: bool) -> None:

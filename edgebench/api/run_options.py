@@ -161,13 +161,13 @@ def workloads_of(options: Options) -> list[Workload]:
     return choose(known, options.workloads, options.suite)
 
 
-def parity_limit(text: str) -> float:
+def parity_limit(text: str, option: str = "--parity") -> float:
     """A limit on the relative error: 0.05 or 5%. Raises UsageError."""
     value = parse_share(text)
     if not 0 < value < 1:
         raise UsageError(
-            f"--parity {text} is not between 0 and 1 (outputs that are all zero have an error of 1)",
-            "give the largest error as a share of the outputs' size, such as --parity 0.05",
+            f"{option} {text} is not between 0 and 1 (outputs that are all zero have an error of 1)",
+            f"give the largest error as a share of the outputs' size, such as {option} 0.05",
         )
     return value
 

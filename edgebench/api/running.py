@@ -29,7 +29,15 @@ from edgebench.errors import DeviceStateError, EdgebenchError, UsageError
 from edgebench.measure.power_modes import PowerModes
 from edgebench.measure.runner import Means, Runner, Shortened, Surroundings, Watcher
 from edgebench.measure.time_budget import Budget
-from edgebench.planning.cells import DEFAULT_BACKEND, Cell, Load, generates, opening, plan
+from edgebench.planning.cells import (
+    DEFAULT_BACKEND,
+    Cell,
+    Load,
+    expanded,
+    generates,
+    opening,
+    plan,
+)
 from edgebench.planning.settings import parse_sets
 from edgebench.record import Record, RunFacts, StateCheck
 from edgebench.store import JournalEntry, JournalHead, RunStore
@@ -115,8 +123,7 @@ def measure(options: Options, start: Start, voice: Voice) -> Outcome:
     if options.model is None:  # else the user named the task with the model
         for line in own_task_lines(workloads):
             voice.say(line)
-    if not options.backends:
-        options = _with_backends(options, workloads[0], voice)
+    options = _with_backends(options, workloads, voice)
     _check_company(options, workloads)
     cells = plan(
         workloads,
@@ -243,8 +250,12 @@ def _keeper(start: Start, head: JournalHead, say: Callable[[str], None]) -> RunS
     return store
 
 
-def _with_backends(options: Options, own: Workload, voice: Voice) -> Options:
-    """With what opens the model file, where nobody named a backend."""
+def _with_backends(options: Options, workloads: Sequence[Workload], voice: Voice) -> Options:
+    """With the backends by name: what opens the model file where nobody named one, all that do for `all`."""
+    if options.backends:
+        named = expanded(options.backends, workloads)
+        return msgspec.structs.replace(options, backends=named)
+    [own] = workloads
     chosen = opening(own)
     if chosen != [DEFAULT_BACKEND]:
         voice.say(
@@ -267,6 +278,7 @@ def _meter(options: Options, devices: Sequence[Device]) -> AbstractContextManage
 
 def _run_facts(options: Options, start: Start) -> RunFacts:
     from edgebench.probes.python_distributions import installed_packages, packages_sha256
+    from edgebench.probes.source_commit import source_commit
 
     packages = installed_packages()
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
@@ -280,6 +292,7 @@ def _run_facts(options: Options, start: Start) -> RunFacts:
         seed=options.settings.seed,
         packages=packages,
         packages_sha256=packages_sha256(packages),
+        commit=source_commit(Path()),
     )
 
 

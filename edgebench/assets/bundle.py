@@ -20,6 +20,7 @@ import msgspec
 from edgebench.definitions.workload import Asset
 from edgebench.errors import AssetError
 from edgebench.files.atomic_write import replacing
+from edgebench.files.regular_file import open_regular
 
 from . import asset_cache as cache
 from .archive import ArchiveMember, Budget, copy_hashed, listing_sha256, open_members
@@ -27,6 +28,7 @@ from .asset_uri import member_parts
 
 MANIFEST = "edgebench-bundle.json"
 _MAX_MANIFEST_BYTES = 1 << 20
+_NAME_BUNDLE = "name a file that `export` wrote"
 _FIX = "make the bundle again with `edgebench assets export`"
 
 
@@ -61,8 +63,14 @@ def import_bundle(bundle: Path) -> list[tuple[Asset, Path]]:
     All or nothing is checked first: nothing enters the cache unless every asset of the bundle is
     whole and has the right hash. Raises AssetError.
     """
-    if not bundle.is_file():
-        raise AssetError(f"there is no bundle {bundle}", "name a file that `export` wrote")
+    try:
+        open_regular(bundle).close()
+    except FileNotFoundError:
+        raise AssetError(f"there is no bundle {bundle}", _NAME_BUNDLE) from None
+    except OSError as error:
+        raise AssetError(
+            f"bundle {bundle} cannot be read: {error.strerror}", _NAME_BUNDLE
+        ) from None
     with cache.disk_errors(), cache.workspace(f"import {bundle.resolve()}") as folder:
         try:
             items = _unpack(bundle, folder)

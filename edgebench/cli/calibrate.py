@@ -56,6 +56,7 @@ def command(processes: int, slice_: str, out: Path | None, form: str) -> None:
     from edgebench.assets import cache_dir
     from edgebench.calibration import default_path, write_calibration
     from edgebench.errors import UsageError
+    from edgebench.files.atomic_write import ready_to_write
     from edgebench.probes import device_facts, machine_state
     from edgebench.roofline.measure_ceilings import calibrate
     from edgebench.roofline.roofline_text import render_ceilings
@@ -68,14 +69,15 @@ def command(processes: int, slice_: str, out: Path | None, form: str) -> None:
     for check in before:
         if check.level in ("warn", "invalid"):
             say(f"{check.level}: {check.name}: {check.evidence}")
-    calibration = calibrate(facts, before, processes, seconds, _progress)
-    if form == "json":
-        write_json(calibration, sys.stdout)
-    else:
-        render_ceilings(facts.name, calibration.ceilings, sys.stdout)
-    # Last: what was measured is shown where it cannot be kept.
     path = out or default_path(cache_dir(), facts.name)
-    write_calibration(path, calibration)
+    with ready_to_write(path):  # before minutes are spent on what it cannot take
+        calibration = calibrate(facts, before, processes, seconds, _progress)
+        if form == "json":
+            write_json(calibration, sys.stdout)
+        else:
+            render_ceilings(facts.name, calibration.ceilings, sys.stdout)
+        # Last: what was measured is shown where it cannot be kept.
+        write_calibration(path, calibration)
     say(f"calibration: {path}")
 
 

@@ -6,7 +6,7 @@ import gc
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,6 +14,10 @@ from edgebench.analysis.defaults import SURE
 from edgebench.cli.shared.prefer_option import prefer_option
 from edgebench.errors import ExitCode
 from edgebench.files.json_lines import write_json
+
+if TYPE_CHECKING:
+    from edgebench.api.loading import Loaded
+    from edgebench.predict.prediction_report import WorthMeasuring
 
 
 @click.command("pick")
@@ -55,6 +59,12 @@ from edgebench.files.json_lines import write_json
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the draws.")
 @click.option(
+    "--include-predicted",
+    "predicted",
+    is_flag=True,
+    help="Below the picks, name cells that a device never ran and that are perhaps faster.",
+)
+@click.option(
     "--format",
     "form",
     type=click.Choice(["table", "json"]),
@@ -72,6 +82,7 @@ def command(
     prefer: Sequence[str],
     confidence: float,
     seed: int,
+    predicted: bool,
     form: str,
 ) -> int:
     """Pick the best row that meets all limits, for each device, workload and scenario of RESULTS.
@@ -89,8 +100,9 @@ def command(
     from edgebench.api.questions import objective_of, pick_of
 
     gc.disable()
+    loaded = load(paths)
     report = pick_of(
-        load(paths),
+        loaded,
         texts,
         workloads,
         objective=objective_of(minimize, maximize),
@@ -99,11 +111,22 @@ def command(
         confidence=confidence,
         seed=seed,
     )
+    more = _predicted(loaded, workloads) if predicted else None
     if form == "json":
-        write_json(report, sys.stdout)
+        write_json(report if more is None else {"pick": report, "predicted": more}, sys.stdout)
     else:
         from edgebench.render.pick_text import render
 
         render(report, sys.stdout)
+        if more is not None:
+            from edgebench.predict.prediction_text import render_worth_measuring
+
+            render_worth_measuring(more.cells, more.notes, sys.stdout)
     met = bool(report.picks) and all(each.choice is not None for each in report.picks)
     return ExitCode.OK if met else ExitCode.CELL_FAILED
+
+
+def _predicted(loaded: Loaded, workloads: Sequence[str]) -> WorthMeasuring:
+    from edgebench.api.predictions import worth_measuring_of
+
+    return worth_measuring_of(loaded, workloads)

@@ -45,6 +45,13 @@ FORMATS = ("html", "md", "png", "svg")
     metavar="NAME",
     help="Report only this workload (repeatable).",
 )
+@click.option(
+    "--explanation",
+    "explanations",
+    multiple=True,
+    type=Path,
+    help="File of `edgebench explain --format json`, for a section on why (repeatable).",
+)
 @prefer_option
 def command(
     paths: Sequence[Path],
@@ -52,6 +59,7 @@ def command(
     form: str | None,
     calibrations: Sequence[Path],
     workloads: Sequence[str],
+    explanations: Sequence[Path],
     prefer: Sequence[str],
 ) -> None:
     """Write a report of result files: the decision first, then the trade-offs and the evidence.
@@ -62,6 +70,7 @@ def command(
     Example:
       edgebench report results/ -o report.html
     """
+    from edgebench.explain.kept_explanation import read_explanation
     from edgebench.report.build_report import build_report
     from edgebench.report.write_report import write
 
@@ -78,6 +87,7 @@ def command(
         [file.name for file in files],
         lambda devices: calibrations_of(calibrations, devices),
         prefer=prefer,
+        explanations=[read_explanation(path) for path in explanations],
     )
     write(report, out or Path(f"report.{form}"), form)
 

@@ -86,7 +86,8 @@ if TYPE_CHECKING:
     "--backend",
     "backends",
     metavar="NAME,...",
-    help="Backends to measure.  [default: ort, or one that opens --model]",
+    help="Backends to measure; `all` for each installed one that opens the model.  [default: ort, or one that "
+    "opens --model]",
 )
 @click.option(
     "--set",

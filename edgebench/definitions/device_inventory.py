@@ -110,11 +110,16 @@ def named(facts: DeviceFacts, name: str | None) -> DeviceFacts:
     """The same machine under a name that somebody gives it. Raises UsageError for one that is none."""
     if name is None:
         return facts
-    if not _GIVEN_NAME.fullmatch(name):  # it becomes a folder below --out
+    check_given_name(name)
+    return msgspec.structs.replace(facts, name=name)
+
+
+def check_given_name(name: str) -> None:
+    """Raises UsageError for a name that cannot be that of a device: it becomes a folder of results."""
+    if not _GIVEN_NAME.fullmatch(name):
         raise UsageError(
             f"--device {name!r} is not a valid name", "use letters, digits and ._-, as in rack-7"
         )
-    return msgspec.structs.replace(facts, name=name)
 
 
 def declared_mode(facts: DeviceFacts) -> str | None:

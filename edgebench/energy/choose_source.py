@@ -9,6 +9,7 @@ from pathlib import Path
 
 from edgebench.energy.source import EnergySource, NoEnergy
 from edgebench.energy.sources import (
+    battery,
     hwmon,
     ina238,
     ina3221,
@@ -54,8 +55,12 @@ SOURCES: dict[str, Find] = {
 }
 #: Those that sum the rails which the user names. The others have one total.
 _OF_RAILS = ("ina3221", "ina3221_iio", "hwmon")
-#: Those that are not looked for: an instrument may be connected to another device.
-ON_REQUEST: dict[str, Find] = {"joulescope": lambda at: joulescope.find(at.clock_ns)}
+#: Those that are not looked for: an instrument may be connected to another device, and a battery's gauge makes windows
+#: so long that nobody should meet them unasked.
+ON_REQUEST: dict[str, Find] = {
+    "battery": lambda at: battery.find(at.machine, at.clock_ns),
+    "joulescope": lambda at: joulescope.find(at.clock_ns),
+}
 
 
 def check_name(name: str) -> None:
@@ -155,17 +160,25 @@ def _no_meter(machine: Machine) -> NoEnergy:
     found = detect(machine)
     # Some hypervisors show a RAPL performance counter that opens and stays at zero.
     perf = (machine.root / "sys/bus/event_source/devices/power").exists()
+    slow, fix = _battery(machine)
     if not found.virtual:
         detail = "no energy meter in /sys, no counter of a GPU"
         if perf:
             return NoEnergy(
                 "no_sensor",
-                f"{detail}; RAPL is readable only through perf, which edgebench does not use",
+                f"{detail}; RAPL is readable only through perf, which edgebench does not use{slow}",
                 "sudo modprobe intel_rapl_msr",
             )
-        return NoEnergy("no_sensor", detail)
+        return NoEnergy("no_sensor", f"{detail}{slow}", fix)
     detail = f"no_sensor: a virtual machine without a meter ({found.evidence})"
-    return NoEnergy(
-        "virtualised",
-        detail + ("; the RAPL counter of perf cannot be trusted there" if perf else ""),
-    )
+    trust = "; the RAPL counter of perf cannot be trusted there" if perf else ""
+    return NoEnergy("virtualised", f"{detail}{trust}{slow}", fix)
+
+
+def _battery(machine: Machine) -> tuple[str, str]:
+    """What is said of a battery that could be asked, and how to ask it; empty where there is none."""
+    named = ", ".join(gauge.name for gauge in battery.gauges(machine))
+    if not named:
+        return "", ""
+    ask = "energy_source: battery in devices.yaml, for long runs without the charger"
+    return f"; there is a battery ({named}), whose gauge is slow", ask

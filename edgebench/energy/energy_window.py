@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Protocol
 
@@ -16,6 +17,10 @@ MIN_COVERED = 0.5
 MAX_MISSING = 0.1
 #: An interval between readings longer than so many usual ones is a gap, also without a failed read.
 GAP_INTERVALS = 4.0
+
+
+#: What is asked where power is less than nothing.
+WRONG_WAY = "is the meter connected the wrong way round?"
 
 
 class Facts(Protocol):
@@ -128,8 +133,25 @@ def drawn(found: WindowEnergy | Refused, total_rail: str) -> WindowEnergy | Refu
         return Refused("counter_dead", f"{total_rail} stayed at 0 W")
     return Refused(
         "counter_dead",
-        f"{total_rail}: {found.average_w:.3g} W; is the meter connected the wrong way round?",
+        f"{total_rail}: {found.average_w:.3g} W; {WRONG_WAY}",
     )
+
+
+def flows_back(facts: Facts, watts: Mapping[str, float | None]) -> Refused | None:
+    """The refusal where power flows back through a part of the total: the sum would look like a smaller one.
+
+    `watts`: of each rail of the total. A meter may show a little less than nothing where nothing flows, by its offset and
+    its smallest step.
+    """
+    if facts.quantity != "power":
+        return None
+    least_w = -(facts.offset_w + facts.resolution)
+    for name, value in watts.items():
+        if value is not None and value < least_w:
+            return Refused(
+                "counter_dead", f"{name}, of the total, shows {value:.3g} W; {WRONG_WAY}"
+            )
+    return None
 
 
 def needed_between_ticks_s(period_s: float, edge_s: float) -> float:

@@ -10,6 +10,7 @@ import hashlib
 import time
 from collections.abc import Callable
 
+from edgebench.energy.energy_window import WRONG_WAY, flows_back
 from edgebench.energy.source import EnergySource, NoEnergy
 
 _MIN_S = 0.2
@@ -46,12 +47,20 @@ def check_alive(
             return NoEnergy("read_failed", f"{source.name}: {name or 'the meter'} gave no value")
         moved = last - (first or 0.0) if source.quantity == "energy" else last
         if moved <= 0:
-            what = "did not advance" if source.quantity == "energy" else "stayed at 0 W"
             return NoEnergy(
                 "counter_dead",
-                f"{source.name}: {name or source.total_rail} {what} in {seconds:.3g} s under load",
+                f"{source.name}: {name or source.total_rail} {_still(source, moved)} "
+                f"in {seconds:.3g} s under load",
             )
-    return None
+    counted = {rail.name: rail.value for rail in source.rails() if rail.counted}
+    reversed_ = flows_back(source, counted)
+    return NoEnergy(reversed_.reason, f"{source.name}: {reversed_.detail}") if reversed_ else None
+
+
+def _still(source: EnergySource, moved: float) -> str:
+    if source.quantity == "energy":
+        return "did not advance"
+    return "stayed at 0 W" if moved == 0 else f"showed {moved:.3g} W ({WRONG_WAY})"
 
 
 def _values(source: EnergySource) -> dict[str, float | None]:

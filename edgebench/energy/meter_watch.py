@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from edgebench.energy.energy_window import SourceFacts, drawn
+from edgebench.energy.energy_window import SourceFacts, drawn, flows_back
 from edgebench.energy.integrate import Refused, WindowEnergy, integrate
 from edgebench.energy.sampler import poll_interval_s
 from edgebench.energy.source import EnergySource, Quantity, Rail, Sample
@@ -113,7 +113,9 @@ class Watch:
             found = self._of_power(end_ns)
         if self._source.problem:
             return Refused("read_failed", self._source.problem)
-        return drawn(found, self._facts.total_rail)
+        counted = {rail.name: rail.w for rail in self.rails() if rail.counted}
+        found = drawn(found, self._facts.total_rail)
+        return found if isinstance(found, Refused) else flows_back(self._facts, counted) or found
 
     def _of_power(self, end_ns: int) -> WindowEnergy | Refused:
         """However few the updates: what they leave open is in the uncertainty."""

@@ -15,7 +15,7 @@ from edgebench.analysis.round_blocks import SERIES
 from edgebench.analysis.table_types import Row
 from edgebench.backend import Scalar
 from edgebench.energy.cell_energy import spread_j
-from edgebench.metrics import METRICS, Metric
+from edgebench.metrics import METRICS, Metric, number_at
 
 #: One column per axis of any row's variant stands behind the fixed ones: `variant_threads`.
 VARIANT = "variant_"
@@ -97,22 +97,24 @@ def _paired(name: str) -> list[Column]:
 def _metric(metric: Metric) -> list[Column]:
     whole = metric.unit in ("ns", "bytes")
 
-    def column(bound: str, value: Callable[[Row], float | None]) -> Column:
+    def column(bound: str, path: str) -> Column:
         def rounded(row: Row) -> float | None:
-            number = value(row)
+            number = number_at(row, path)
             return round(number) if whole and number is not None else number
 
         return Column(metric.column(bound), "BIGINT" if whole else "DOUBLE", rounded)
 
-    columns = [column("", metric.value)]
+    columns = [column("", metric.path)]
     if metric.low_path:
-        columns += [column("low", metric.low), column("high", metric.high)]
+        columns += [column("low", metric.low_path), column("high", metric.high_path)]
     return columns
 
 
 COLUMNS: tuple[Column, ...] = (
     _plain("device", "VARCHAR"),
     _plain("run", "VARCHAR"),
+    _plain("started_utc", "VARCHAR"),
+    _plain("commit", "VARCHAR"),
     _plain("id", "VARCHAR"),
     _plain("workload", "VARCHAR"),
     _plain("workload_version", "BIGINT"),

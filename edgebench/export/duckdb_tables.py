@@ -8,14 +8,14 @@ from __future__ import annotations
 import contextlib
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from edgebench.analysis.table_types import Row
-from edgebench.errors import StoreError, UsageError
+from edgebench.errors import StoreError, UsageError, mend_disk
 from edgebench.export.columns import columns_of, flat
 from edgebench.files.atomic_write import whole_file
 from edgebench.files.regular_file import open_regular
@@ -66,14 +66,24 @@ def add_rows(database: DuckDBPyConnection, rows: Sequence[Row], parquet: Sequenc
     columns = columns_of(rows)
     with tempfile.TemporaryDirectory(prefix="edgebench-") as folder:
         file = Path(folder) / "rows.jsonl"
-        with file.open("wb") as out:
-            for row in rows:
-                out.write(msgspec.json.encode(flat(row, columns)) + b"\n")
+        _write(file, (msgspec.json.encode(flat(row, columns)) for row in rows))
         source = _reading([file], {column.name: column.type for column in columns})
         if parquet:
             source += f" UNION ALL BY NAME SELECT * FROM {reading_parquet(parquet)}"
         with _readable(parquet):
             database.execute(f"CREATE TABLE rows AS {source}")
+
+
+def _write(file: Path, lines: Iterable[bytes]) -> None:
+    """Writes lines to a temporary file. Raises StoreError, which names its folder, where they do not fit."""
+    try:
+        with file.open("wb") as out:
+            out.writelines(line + b"\n" for line in lines)
+    except OSError as error:
+        raise StoreError(
+            f"{file.parent}: a temporary file cannot be written: {error.strerror}",
+            mend_disk(error, "set TMPDIR to a folder on another disk"),
+        ) from None
 
 
 def add_records(database: DuckDBPyConnection, files: Sequence[Path], count: int) -> None:

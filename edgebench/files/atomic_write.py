@@ -7,7 +7,7 @@ import os
 import secrets
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from edgebench.errors import StoreError, mend_disk
@@ -23,8 +23,28 @@ def whole_file(path: Path) -> Iterator[Path]:
         with replacing(path) as partial:
             yield partial
     except OSError as error:
-        message = f"{path}: cannot be written: {error.strerror}"
-        raise StoreError(message, mend_disk(error, "name another place")) from None
+        raise _unwritable(path, error) from None
+
+
+def _unwritable(path: Path, error: OSError) -> StoreError:
+    message = f"{path}: cannot be written: {error.strerror}"
+    return StoreError(message, mend_disk(error, "name another place"))
+
+
+@contextmanager
+def ready_to_write(path: Path) -> Iterator[None]:
+    """Refuses, before there is anything to write, what no `whole_file` can be; a pipe is held open meanwhile.
+
+    Raises StoreError, on entering alone.
+    """
+    with ExitStack() as held:
+        try:
+            refuse_planted(path)
+            if path.exists() and not path.is_file():
+                held.enter_context(_held_open(path))
+        except OSError as error:
+            raise _unwritable(path, error) from None
+        yield
 
 
 @contextmanager
@@ -32,12 +52,13 @@ def replacing(path: Path) -> Iterator[Path]:
     """Where to write what is to stand at `path` once the block has ended well.
 
     A device or a pipe (`/dev/null`, `/dev/stdout`) is written to itself: nothing may take its place. A link
-    stays one, and its file is replaced. What another user has put there is neither followed nor written to.
-    Raises OSError.
+    stays one, and its file is replaced. What another user has put there is neither followed nor written to,
+    and nothing waits for a reader. Raises OSError.
     """
     refuse_planted(path)
     if path.exists() and not path.is_file():
-        yield path
+        with _held_open(path):
+            yield path
         return
     target = path.resolve()
     # No name that somebody could guess and take first; short, as `target` may be as long as names can be.
@@ -48,6 +69,39 @@ def replacing(path: Path) -> Iterator[Path]:
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def append(path: Path, text: str) -> None:
+    """Writes at the end of a file, which need not be there yet. Raises OSError, also for a pipe that nobody
+    reads and for a socket."""
+    if path.exists() and not path.is_file():
+        with _held_open(path), path.open("w", encoding="utf-8") as special:
+            special.write(text)
+        return
+    with path.open("a", encoding="utf-8") as file:
+        file.write(text)
+
+
+@contextmanager
+def _held_open(path: Path) -> Iterator[None]:
+    """Holds a pipe open meanwhile, so that its next opening waits for nobody and its reader sees no early
+    end. Raises OSError for one that nobody reads, and for a socket."""
+    kind = stat.S_IFMT(path.stat().st_mode)
+    if kind == stat.S_IFSOCK:
+        raise OSError(errno.ENXIO, "it is a socket and not a file", str(path))
+    with ExitStack() as held:
+        if kind == stat.S_IFIFO:
+            held.callback(os.close, _end_to_write(path))
+        yield
+
+
+def _end_to_write(pipe: Path) -> int:
+    try:
+        return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+        raise OSError(errno.ENXIO, "it is a pipe that nobody reads", str(pipe)) from None
 
 
 def refuse_planted(path: Path) -> None:

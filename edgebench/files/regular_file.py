@@ -22,19 +22,31 @@ def open_regular(path: Path, max_bytes: int | None = None) -> io.BufferedReader:
     """Opens a file for reading. Raises OSError, whose `strerror` says why, for what is no regular file
     (a pipe that nobody writes to would be waited for without end) and for one larger than `max_bytes`.
     """
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    fd = _opened(path)
     try:
         found = os.fstat(fd)
         kind = stat.S_IFMT(found.st_mode)
         if kind != stat.S_IFREG:
-            what = _KINDS.get(kind, "something else")
-            raise OSError(errno.EINVAL, f"it is {what} and not a file", str(path))
+            raise _no_file(path, _KINDS.get(kind, "something else"))
         if max_bytes is not None and found.st_size > max_bytes:
             raise _too_large(path, f"it has {found.st_size / 2**20:.1f} MiB", max_bytes)
         return io.BufferedReader(io.FileIO(fd), _BUFFER_BYTES)
     except BaseException:
         os.close(fd)
         raise
+
+
+def _opened(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno not in (errno.ENXIO, errno.EOPNOTSUPP) or not path.is_socket():
+            raise
+        raise _no_file(path, "a socket") from None
+
+
+def _no_file(path: Path, what: str) -> OSError:
+    return OSError(errno.EINVAL, f"it is {what} and not a file", str(path))
 
 
 def read_regular(path: Path, max_bytes: int) -> bytes:

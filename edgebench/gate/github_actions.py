@@ -11,6 +11,7 @@ from typing import TextIO
 
 from edgebench.ab_test.ab_report_types import GateReport
 from edgebench.errors import StoreError
+from edgebench.files.atomic_write import append
 from edgebench.gate import verdict_markdown
 from edgebench.gate import verdict_wording as words
 from edgebench.text.plain_text import plain_lines
@@ -60,7 +61,6 @@ def _append(path: str | None, text: str) -> None:
     if not path:
         return
     try:
-        with Path(path).open("a", encoding="utf-8") as file:
-            file.write(text)
+        append(Path(path), text)
     except OSError as error:
         raise StoreError(f"{path}: cannot be written: {error.strerror}") from None

@@ -31,11 +31,11 @@ def ask(
     limit = allowance.memory_limit_bytes
     command = module_command(module, str(os.getpid()), "-" if limit is None else str(limit))
     limits = child.Limits(allowance.time_out_s, allowance.time_s)
-    answer = child.ask(command, limits, job, step=_step, on_tick=on_tick)
+    answer = child.ask(command, limits, job, step=step_of, on_tick=on_tick)
     return answer.reason if isinstance(answer, child.Failed) else answer
 
 
-def _step(line: bytes) -> Phase | None:
+def step_of(line: bytes) -> Phase | None:
     """The step that a line announces; None: it is the answer, or nothing that could be one."""
     with contextlib.suppress(ValueError, RecursionError):
         found = json.loads(line)

@@ -89,7 +89,7 @@ def _target(
         if error := fetched.errors.get(asset.sha256):
             reason = Reason(code="asset_unavailable", message=error.message, fix=error.fix)
             return Target(facts, status="failed", reasons=[reason])
-    request = _prepare_job(cell, settings, cache, fetched.paths)
+    request = prepare_job(cell, settings, cache, fetched.paths)
 
     def prepare(ask: Ask) -> Prepared | NotReady:
         ready = _ready(cell, request, preparer, fetched, ask)
@@ -134,7 +134,7 @@ def _first_s(cell: Cell, source: Path) -> float:
     return OVERHEAD_FIRST_S + tokens * size_bytes / DECODED_BYTES_PER_S
 
 
-def _prepare_job(cell: Cell, settings: Settings, cache: Path, paths: dict[str, Path]) -> PrepareJob:
+def prepare_job(cell: Cell, settings: Settings, cache: Path, paths: dict[str, Path]) -> PrepareJob:
     workload: Workload = cell.workload
     quality = workload.quality
     return PrepareJob(

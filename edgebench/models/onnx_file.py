@@ -86,7 +86,7 @@ def save_model(model: ModelProto, path: Path, *, keep_opset: bool = False) -> No
 
     opset = opset_of(model)
     if opset > MAX_OPSET and not keep_opset:
-        raise EdgebenchError(f"{path.name}: opset {opset} is later than {MAX_OPSET}")
+        raise EdgebenchError(f"{path}: opset {opset} is later than {MAX_OPSET}")
     _pin_ir_version(model)
     inline = fits_inline(model)
     try:
@@ -101,7 +101,11 @@ def save_model(model: ModelProto, path: Path, *, keep_opset: bool = False) -> No
         if not inline:
             onnx.checker.check_model(str(path))
     except onnx.checker.ValidationError as error:
-        raise EdgebenchError(f"{path.name} is not a valid ONNX model: {error}") from None
+        # The whole path: by it, a file of a moment is known and the user's named in its place.
+        raise EdgebenchError(
+            f"{path} is not a valid ONNX model: {' '.join(str(error).split())}",
+            "export the model again: onnx.checker.check_model(FILE) says the same of a file that is at fault",
+        ) from None
 
 
 def fits_inline(model: ModelProto) -> bool:

@@ -3,6 +3,7 @@
 int8-dynamic: weights in int8, activations quantised at run time.
 int8-static: QDQ format, activation ranges from the task's calibration data, per-channel symmetric
 int8 weights and uint8 activations, the combination with the fastest kernels on x86 and Arm.
+mixed: the same, of the groups alone that a precision map names, by the map's recipe.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ import platform
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgebench.errors import EdgebenchError, UnsupportedError
+from edgebench.errors import EdgebenchError, UnsupportedError, UsageError
 from edgebench.models.onnx_file import (
     fits_inline,
     graph_nodes,
@@ -27,11 +29,18 @@ from edgebench.models.onnx_file import (
     precision_census,
     save_model,
 )
+from edgebench.models.operator_groups import Units, units_of
+from edgebench.models.precision_map import CalibrationSpec, PrecisionMap
+from edgebench.models.quantization_recipes import Recipe
+from edgebench.text.did_you_mean import did_you_mean
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
     from edgebench.task import Feeds
+
+#: Tensor -> the lowest and the highest value that calibration found for it.
+Ranges = Mapping[str, tuple[float, float]]
 
 #: At most so many calibration items are read from a task.
 CALIBRATION_ITEMS = 64
@@ -96,6 +105,119 @@ def quantize_static(model: ModelProto, calibration: Iterable[Feeds], batch: int)
             extra_options={"MatMulConstBOnly": True, "WeightSymmetric": True},
         )
         return _checked(target)
+
+
+@dataclass(frozen=True)
+class Quantizable:
+    """A model ready for the quantizer, and its units under one recipe."""
+
+    model: ModelProto
+    units: Units
+    recipe: Recipe
+
+
+def quantizable(model: ModelProto, recipe: Recipe) -> Quantizable:
+    """The model with the names that the quantizer needs, in place. Raises UnsupportedError where it has no
+    group that could be quantised."""
+    _rename_constants(model)
+    _flatten_biases(model)
+    units = units_of(model, recipe, _name_constant_adds(model))
+    if not units.groups:
+        raise UnsupportedError(
+            "the model has no operator with constant weights that could be quantised",
+            fix="search another model; operators that count are Conv, Gemm and MatMul",
+        )
+    return Quantizable(model, units, recipe)
+
+
+def ranges_of(
+    source: Quantizable, calibration: Iterable[Feeds], spec: CalibrationSpec, batch: int = 1
+) -> Ranges:
+    """The ranges of every tensor over the calibration items, found once for all maps."""
+    import numpy as np
+    from onnxruntime.quantization import CalibrationMethod, create_calibrator
+
+    methods = {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile"}
+    extra = {} if spec.percentile is None else {"percentile": spec.percentile}
+    batches = _batches(list(islice(calibration, CALIBRATION_ITEMS)), batch)
+    with _workspace(source.model) as (path, target):
+        calibrator = create_calibrator(
+            str(path),
+            list(source.recipe.operators),
+            augmented_model_path=str(target),
+            calibrate_method=CalibrationMethod[methods[spec.method]],
+            use_external_data_format=not fits_inline(source.model),
+            extra_options=extra,
+        )
+        calibrator.collect_data(_reader(batches))
+        found = calibrator.compute_data()
+    return {
+        name: (float(np.min(data.lowest)), float(np.max(data.highest)))
+        for name, data in found.items()
+    }
+
+
+def _tensors_data(ranges: Ranges) -> Any:
+    """The ranges as the quantizer takes them: anew each time, since it changes some of them."""
+    import numpy as np
+    from onnxruntime.quantization import CalibrationMethod
+    from onnxruntime.quantization.calibrate import TensorData, TensorsData
+
+    data = {
+        name: TensorData(lowest=np.array(low, np.float32), highest=np.array(high, np.float32))
+        for name, (low, high) in ranges.items()
+    }
+    return TensorsData(CalibrationMethod.MinMax, data)
+
+
+def quantize_units(source: Quantizable, ranges: Ranges, names: Collection[str]) -> ModelProto:
+    """A copy of the model with some of its units in int8, in QDQ form."""
+    from onnx import ModelProto
+    from onnxruntime.quantization import QuantType
+    from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+
+    copied = ModelProto()
+    copied.CopyFrom(source.model)
+    recipe = source.recipe
+    with _quiet():
+        quantizer = QDQQuantizer(
+            copied,
+            recipe.per_channel,
+            weights_need_reduced_range(),
+            weight_qType=QuantType.QInt8,
+            activation_qType=QuantType.QUInt8 if recipe.activation == "uint8" else QuantType.QInt8,
+            tensors_range=_tensors_data(ranges),
+            nodes_to_quantize=source.units.nodes_of(names),
+            nodes_to_exclude=[],
+            op_types_to_quantize=list(recipe.operators),
+            extra_options={
+                "MatMulConstBOnly": True,
+                "WeightSymmetric": True,
+                "ActivationSymmetric": recipe.symmetric,
+            },
+        )
+        quantizer.quantize_model()
+        quantizer.model.topological_sort()
+    quantized: ModelProto = quantizer.model.model
+    return quantized
+
+
+def quantize_mixed(source: Quantizable, ranges: Ranges, wanted: PrecisionMap) -> ModelProto:
+    """The model as a precision map wants it. Raises UsageError for a group that it has not, and
+    UnsupportedError where the map leaves everything in fp32."""
+    known = source.units.names
+    for name in wanted.groups:
+        if name not in known:
+            raise UsageError(
+                f"the precision map names {name!r}, which is no group of this model"
+                f"{did_you_mean(name, known)}",
+                "`edgebench search` writes maps with all groups of a model",
+            )
+    if not wanted.quantized:
+        raise UnsupportedError(
+            "the precision map leaves every group in fp32", "--set precision=fp32"
+        )
+    return quantize_units(source, ranges, wanted.quantized)
 
 
 def _rename_constants(model: ModelProto) -> None:

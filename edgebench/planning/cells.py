@@ -6,6 +6,7 @@ can do is an error; what one backend cannot do is a cell `unsupported`, and stay
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import NamedTuple, get_args
 import msgspec
 
 from edgebench import registry
-from edgebench.backend import Backend, Capabilities, ModelFile, Scalar, Unavailable
+from edgebench.backend import Backend, Capabilities, ModelFile, Ready, Scalar, Unavailable
 from edgebench.definitions.variant_matrix import expand, select, unique, value_text
 from edgebench.definitions.workload import (
     Matrix,
@@ -28,6 +29,8 @@ from edgebench.definitions.workload import (
 from edgebench.errors import UsageError
 from edgebench.installed_packages import installed_version
 from edgebench.models.file_kind import format_of
+from edgebench.models.precision_map import precision_kind
+from edgebench.planning.precision_files import with_maps
 from edgebench.planning.settings import (
     MEMORY_BUDGET,
     OWN_AXES,
@@ -47,6 +50,8 @@ SCENARIOS: tuple[str, ...] = get_args(ScenarioName)
 #: Scenarios that send queries at a given rate: in equal periods where it is given, or as a Poisson process.
 AT_A_RATE = ("single_stream", "server")
 DEFAULT_BACKEND = "ort"
+#: In the place of a backend's name: each one that is installed and opens the model.
+ALL_BACKENDS = "all"
 
 
 class Native(msgspec.Struct, frozen=True):
@@ -117,7 +122,7 @@ def plan(
     replaces those of the workloads; `load` is that of `single_stream` (its rate) and `server`; `set_power_mode`
     allows the axis `power_mode`. Raises UsageError for anything asked for that no workload or no backend knows.
     """
-    sets = sets or {}
+    sets = with_maps(sets or {})
     runtimes = _runtimes(backends, load_backend)
     chosen = _in_suite(workloads, suite)
     check_sets(sets, runtimes, any(generates(workload) for workload, _ in chosen))
@@ -185,7 +190,7 @@ def _check_power_modes(cells: Sequence[Cell], allowed: bool) -> None:
 
 def known_axes(backends: Sequence[str] = ()) -> set[str]:
     """Every axis that a workload may have: ours, and the options of all backends, `backends` among them."""
-    found = [*registry.every(), *(registry.load(spec) for spec in backends)]
+    found = [*registry.every(), *(registry.load(spec) for spec in backends if spec != ALL_BACKENDS)]
     options = {name for backend in found for name in Runtime("", backend, None).options}
     return {*OWN_AXES, *options}
 
@@ -374,18 +379,56 @@ def _all_backends() -> list[Backend]:
 def opening(workload: Workload) -> list[str]:
     """Names of the backends that open a workload's model: the usual one, where it does or nobody else
     does, else those that are installed, else all."""
-    form, scenario = model_format(workload.model), workload.scenarios[0]
-    as_it_is: Variant = {"precision": "as-is", "batch": 1}
-
-    def opens(backend: Backend) -> bool:
-        converts = _converts(workload, Runtime("", backend, None), as_it_is, form)
-        return form in _formats(backend, scenario) or converts
-
-    found = [backend for backend in _all_backends() if backend.name != "null" and opens(backend)]
-    ready = [backend for backend in found if not isinstance(backend.availability(), Unavailable)]
+    found = _that_open([workload])
     if not found or DEFAULT_BACKEND in [backend.name for backend in found]:
         return [DEFAULT_BACKEND]
-    return [backend.name for backend in ready or found]
+    return _names_of_ready(found) or [backend.name for backend in found]
+
+
+def expanded(backends: Sequence[str], workloads: Sequence[Workload]) -> list[str]:
+    """Backends by name, `all` among them as each one that is installed and opens the model of a workload. Raises
+    UsageError where none does."""
+    if ALL_BACKENDS not in backends:
+        return [*backends]
+    ready = _names_of_ready(_that_open(workloads))
+    if not ready:
+        raise UsageError(
+            "--backend all: nothing that is installed opens the model",
+            "`edgebench list backends` shows what each backend needs",
+        )
+    listed = (ready if name == ALL_BACKENDS else [name] for name in backends)
+    return list(dict.fromkeys(itertools.chain.from_iterable(listed)))
+
+
+def _that_open(workloads: Sequence[Workload]) -> list[Backend]:
+    """Backends that open the model of one of the workloads, or convert it; `null` measures nothing."""
+    return [
+        backend
+        for backend in _all_backends()
+        if backend.name != "null" and any(_opens(backend, workload) for workload in workloads)
+    ]
+
+
+def _opens(backend: Backend, workload: Workload) -> bool:
+    form = model_format(workload.model)
+    as_it_is: Variant = {"precision": "as-is", "batch": 1}
+    for scenario in workload.scenarios:
+        if form in _formats(backend, scenario):
+            return True
+        if scenario != "generate" and _converts(
+            workload, Runtime("", backend, None), as_it_is, form
+        ):
+            return True
+    return False
+
+
+def _names_of_ready(backends: Sequence[Backend]) -> list[str]:
+    return [backend.name for backend in backends if _runs(backend)]
+
+
+def _runs(backend: Backend) -> bool:
+    state = backend.availability()
+    return isinstance(state, Ready) and not state.builds_only
 
 
 def _formats(backend: Backend, scenario: str) -> tuple[str, ...]:
@@ -412,7 +455,7 @@ def _precision_reasons(
     workload: Workload, backend: str, can: Capabilities, variant: Variant
 ) -> Iterator[Reason]:
     precision, batch = variant["precision"], variant["batch"]
-    if precision not in can.precisions:
+    if precision_kind(precision) not in can.precisions:
         hint = did_you_mean(str(precision), can.precisions)
         message = f"{backend} has no precision {precision!r}{hint}"
         yield Reason(code="unsupported_precision", message=message)

@@ -13,6 +13,7 @@ from edgebench.backend import Backend, Capabilities, Option, Scalar, Unavailable
 from edgebench.definitions.variant_matrix import unique
 from edgebench.errors import UsageError
 from edgebench.files.number_bounds import MAX_INTEGER
+from edgebench.models.precision_map import MIXED, is_mixed
 from edgebench.record import SAMPLES_PER_QUERY
 from edgebench.text.did_you_mean import did_you_mean
 from edgebench.text.plain_text import shortened
@@ -152,7 +153,9 @@ def _check_precisions(values: Sequence[Scalar], runtimes: Sequence[Runtime]) -> 
     able = [can for r in runtimes for can in (r.backend.capabilities, r.backend.generation) if can]
     known = {*PRECISIONS, *(precision for can in able for precision in can.precisions)}
     for value in values:
-        if value not in known:
+        if value == MIXED:
+            raise UsageError("precision=mixed needs a map", "--set precision=@FILE.yaml")
+        if value not in known and not (is_mixed(value) and MIXED in known):
             raise UsageError(f"no precision {value!r}{did_you_mean(str(value), known)}")
 
 

@@ -33,6 +33,8 @@ from edgebench.errors import EdgebenchError, UnsupportedError, UsageError, tells
 from edgebench.generation import Watched
 from edgebench.installed_packages import installed_version
 from edgebench.models.file_kind import check_arrived, check_mark
+from edgebench.models.precision_map import MIXED, CalibrationSpec, is_mixed, kept_map
+from edgebench.models.quantization_recipes import recipe_named
 from edgebench.preparation.built_model_cache import Cache, Made
 from edgebench.preparation.preparation_messages import (
     NO_TIME_FOR_REFERENCE,
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
 
     from edgebench.models.onnx_file import OpenAxesError
     from edgebench.models.open_axes import Shapes
+    from edgebench.models.quantize import Quantizable, Ranges
     from edgebench.preparation.parity_tolerance import Run
     from edgebench.task import Feeds, Outputs, Task
 
@@ -112,7 +115,7 @@ def prepare(job: PrepareJob, say: Say = lambda step: None) -> PreparedModel:
 def _prepared(job: PrepareJob, store: Cache) -> PreparedModel:
     if job.generates:
         return _decoder(job, store)
-    if job.precision not in PRECISIONS:
+    if job.precision not in PRECISIONS and not is_mixed(job.precision):
         raise UnsupportedError(
             f"no precision {job.precision!r} can be made{did_you_mean(job.precision, PRECISIONS)}"
         )
@@ -122,7 +125,9 @@ def _prepared(job: PrepareJob, store: Cache) -> PreparedModel:
     single = _fixed(job, store, built, batch=1)
     fixed = single if job.batch == 1 else _fixed(job, store, built, batch=job.batch)
     final = fixed  # fp16, bf16, w8 and w4 are the runtime's doing, from the fp32 file
-    if job.precision.startswith("int8"):
+    if is_mixed(job.precision):
+        final = _mixed(job, store, fixed, single)
+    elif job.precision.startswith("int8"):
         final = _quantized(job, store, fixed, single)
     reference = _reference(job, store, single)
     return PreparedModel(
@@ -432,6 +437,88 @@ def _quantized(job: PrepareJob, store: Cache, fixed: _Model, single: _Model) -> 
     return _from_entry(*store.get(key, make))
 
 
+def _mixed(job: PrepareJob, store: Cache, fixed: _Model, single: _Model) -> _Model:
+    """The model by a precision map that this machine knows. Raises UsageError for another model's map."""
+    from edgebench.models import onnx_file, quantize
+
+    wanted = kept_map(job.precision, Path(job.cache))
+    if wanted.model_sha256 != job.source_sha256:
+        about = f" ({wanted.workload})" if wanted.workload else ""
+        raise UsageError(
+            f"the precision map {job.precision} is of another model{about}: its file has the sha256 "
+            f"{wanted.model_sha256[:12]}, this one {job.source_sha256[:12]}",
+            "give a map of this model: `edgebench search` finds one",
+        )
+    ranges_of = _ranger(job, store, fixed, single)
+    key = {
+        "step": MIXED,
+        "map": job.precision,
+        "model": fixed.sha256,
+        "reduce_range": quantize.weights_need_reduced_range(),
+        "calibration": _task_identity(job),
+        "batch": job.batch,
+        **_made_by(),
+    }
+
+    def make(folder: Path) -> Made:
+        start = time.perf_counter()
+        source = quantize.quantizable(_foldable(fixed), recipe_named(wanted.recipe))
+        ranges = ranges_of(wanted.calibration, source)
+        model = quantize.quantize_mixed(source, ranges, wanted)
+        onnx_file.save_model(model, folder / _MODEL, keep_opset=True)
+        return _facts(folder / _MODEL, (fixed.build_s or 0.0) + time.perf_counter() - start)
+
+    return _from_entry(*store.get(key, make))
+
+
+Ranger = Callable[[CalibrationSpec, "Quantizable"], "Ranges"]
+
+
+def _ranger(job: PrepareJob, store: Cache, fixed: _Model, single: _Model) -> Ranger:
+    """Finds the ranges of every tensor, once for all maps of a model, a recipe and a way to calibrate."""
+    from edgebench.models import quantize
+
+    def ranges_of(spec: CalibrationSpec, source: Quantizable) -> Ranges:
+        key = {
+            "step": "calibrate",
+            "model": fixed.sha256,
+            "recipe": source.recipe.name,
+            "method": msgspec.to_builtins(spec),
+            "calibration": _task_identity(job),
+            "batch": job.batch,
+            **_made_by(),
+        }
+
+        def make(folder: Path) -> Made:
+            calibration = _task(job, single).calibration()
+            return Made(
+                facts={"ranges": dict(quantize.ranges_of(source, calibration, spec, job.batch))}
+            )
+
+        _, facts = store.get(key, make)
+        return {name: (float(low), float(high)) for name, (low, high) in facts["ranges"].items()}
+
+    return ranges_of
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model of batch 1 as the quantizer takes it, with what `edgebench search` asks of it."""
+
+    model: ModelProto
+    fp32_path: Path
+    task: Callable[[int], Task]  # by the number of the draw of items
+    ranges: Ranger
+
+
+def subject_of(job: PrepareJob, say: Say = lambda step: None) -> Subject:
+    """The fp32 model of a job, ready for the quantizer. Raises EdgebenchError as `prepare` does."""
+    store = Cache(Path(job.cache) / "models" / job.source_sha256[:SOURCE_DIGITS], say)
+    single = _fixed(job, store, _built(job, store), batch=1)
+    ranger = _ranger(job, store, single, single)
+    return Subject(_foldable(single), single.path, lambda draw: _task(job, single, draw), ranger)
+
+
 def _foldable(fixed: _Model) -> ModelProto:
     """Ready for the quantizer: opset 13 or later, nothing left to fold where shapes can be fixed."""
     from edgebench.models import onnx_file
@@ -673,7 +760,7 @@ def _named(tensors: Mapping[str, tuple[str, tuple[int | None, ...] | None]]) -> 
     )
 
 
-def _task(job: PrepareJob, single: _Model) -> Task:
+def _task(job: PrepareJob, single: _Model, draw: int = 0) -> Task:
     from edgebench.task import TaskContext
     from edgebench.tasks import load_task
 
@@ -685,6 +772,7 @@ def _task(job: PrepareJob, single: _Model) -> Task:
         inputs=single.inputs,
         input_ranges=single.input_ranges,
         seed=job.seed,
+        draw=draw,
     )
     return load_task(job.task, context, job.metrics)
 

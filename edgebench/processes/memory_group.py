@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +66,7 @@ def _made(budget_bytes: int, root: Path) -> tuple[Path | None, str]:
         version = _version(parent)
         if version is None or not os.access(parent, os.W_OK):
             continue
-        folder = parent / f"{_OWN}-{os.getpid()}"
+        folder = parent / f"{_OWN}-{secrets.token_hex(8)}"
         try:
             folder.mkdir()
         except OSError:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from edgebench.analysis.competition import Group, group_of, speed_of
 from edgebench.analysis.deploy_line import is_surely_slower
@@ -291,6 +292,19 @@ def not_reached(rows: Sequence[Row], names: Sequence[str]) -> str:
     return f"±{target * 100:g}% not reached: {shown}{rest}"
 
 
+def _limited_cpus(facts: Mapping[str, Any]) -> str:
+    """What a control group (a container's limit) leaves of the CPUs' time."""
+    share = facts.get("cgroup_cpu_limit")
+    return f" (limited to the time of {share:g})" if isinstance(share, (int, float)) else ""
+
+
+def _limited_memory(facts: Mapping[str, Any], memory: int) -> str:
+    limit = facts.get("cgroup_memory_limit_bytes")
+    if not isinstance(limit, int) or limit >= memory:
+        return ""
+    return f" (limited to {format_bytes(limit)})"
+
+
 def device_line(table: Table, name: str) -> str:
     """Name and the main facts of a device."""
     device = next(device for device in table.devices if device.name == name)
@@ -298,9 +312,9 @@ def device_line(table: Table, name: str) -> str:
     title = device.declared.title if device.declared is not None else None
     words = [name, title, facts.get("board"), facts.get("cpu_model")]
     if cpus := facts.get("logical_cpus"):
-        words.append(f"{cpus} CPUs")
+        words.append(f"{cpus} CPUs{_limited_cpus(facts)}")
     if isinstance(memory := facts.get("memory_bytes"), int):
-        words.append(format_bytes(memory))
+        words.append(f"{format_bytes(memory)}{_limited_memory(facts, memory)}")
     words += [facts.get("os"), "virtual machine" if facts.get("virtualised") is True else None]
     words += [facts.get("emulated_evidence")]
     return plain(" · ".join(str(word) for word in words if word))

@@ -63,6 +63,8 @@ def _is_number(value: Any) -> bool:
 
 
 def _cell(value: Any) -> Any:
+    if value is None or type(value) in (int, float):  # most cells
+        return value
     return value if _is_number(value) else spreadsheet_text(text_of(value))
 
 
@@ -79,6 +81,8 @@ def text_of(value: Any) -> str:
     """A value as text: nothing where it is unknown, booleans and objects as in JSON, `;` between items."""
     if value is None:
         return ""
+    if type(value) is str:  # nearly always
+        return plain(value)
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list | tuple):

@@ -11,6 +11,7 @@ from edgebench.analysis.per_row.row_labels import labels
 from edgebench.analysis.table import build_table, placed
 from edgebench.analysis.table_types import Row, Run, Table
 from edgebench.calibration import Calibration
+from edgebench.explain.explanation import Explanation
 from edgebench.record import Record
 from edgebench.render import table_wording
 from edgebench.report import reproduce_command, row_facts
@@ -35,10 +36,12 @@ def build_report(
     calibrations: Calibrations = lambda devices: (),
     max_details: int = MAX_DETAILS,
     prefer: Sequence[str] = ties.DEFAULT,
+    explanations: Sequence[Explanation] = (),
 ) -> Report:
     """The report of all records; `sources` are the names of their files.
 
-    `prefer` is the rule that decides between deployments that are not told apart.
+    `prefer` is the rule that decides between deployments that are not told apart; `explanations` say why some
+    of them take their time.
 
     `calibrations` finds the ceilings of devices by their names, for the roofline.
     """
@@ -98,6 +101,7 @@ def build_report(
         roof_unknown=roof_unknown,
         decoders=decoders_of(table, [index for group in groups for index in group.rows]),
         scalings=scalings_of(table, answers),
+        explanations=list(explanations),
         scaling_names=SCALING_NAMES,
         notes=[plain(note) for note in (*table.notes, further) if note],
         details_left_out=_left_out(table, details),

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from edgebench.analysis import ties
-from edgebench.report import charts, decoder_html, theme, vegalite
+from edgebench.report import charts, decoder_html, explain_html, theme, vegalite
 from edgebench.report.html_escape import esc, listed, tabled
 from edgebench.report.page_rows import because, demanded, figured, unsupported
 from edgebench.report.report_model import Decision, Difference, Figure, Group, Report, ReportRow
@@ -44,8 +44,9 @@ def render(report: Report) -> str:
         "script_hashes": f"{_hash(vega)} {_hash(script)}",
         "style": theme.css() + _file("page.css"),
         "decisions": _decisions(report),
-        "further_links": decoder_html.links(report),
+        "further_links": decoder_html.links(report) + explain_html.links(report),
         "decoders": decoder_html.sections(report),
+        "explained": explain_html.section(report),
         "environment": _environment(report),
         "environment_gist": esc(_environment_gist(report)),
         "failures": _failures(report),
@@ -76,7 +77,7 @@ def _hash(script: str) -> str:
 def _data(report: Report) -> str:
     """JSON without any character that HTML or JavaScript could take for an end."""
     page = {
-        "report": report,
+        "report": msgspec.structs.replace(report, explanations=[]),  # they are text already
         "templates": charts.templates(),
         "words": [_words(report, group) for group in report.groups],
         "themes": _themes(),

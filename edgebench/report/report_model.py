@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Final, Literal
 
 from edgebench.analysis.table_types import Demand
+from edgebench.explain.explanation import Explanation
 from edgebench.record import Part
 
 REPORT_SCHEMA: Final = "edgebench.report/1"
@@ -298,5 +299,6 @@ class Report(Part, frozen=True, kw_only=True):
     decoders: list[DecoderTable] = []
     scalings: list[ScalingGroup] = []
     scaling_names: list[str] = []
+    explanations: list[Explanation] = []
     notes: list[str] = []
     details_left_out: str = ""

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 
 from edgebench.errors import EdgebenchError, UsageError
+from edgebench.files.regular_file import open_regular
 from edgebench.task import GenerationTask, Metric, Task, TaskContext
 from edgebench.text.did_you_mean import did_you_mean
 
@@ -129,8 +130,16 @@ def _user_file(spec: str, path: str) -> Path:
     file = Path(path).expanduser()
     if file.suffix != ".py" or not spec.rpartition(":")[2].isidentifier():
         raise UsageError(f"{spec!r} is not a task", fix="write path/my_task.py:Class")
-    if not file.is_file():
-        raise UsageError(f"no file {path!r}", fix="give the path to the file with your task")
+    try:
+        open_regular(file).close()  # Python's import waits for a pipe without end
+    except FileNotFoundError:
+        raise UsageError(
+            f"no file {path!r}", fix="give the path to the file with your task"
+        ) from None
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be read: {error.strerror}", "name a file of Python"
+        ) from None
     return file.resolve()
 
 

@@ -31,6 +31,7 @@ _WHOLE_EVERY = 4  # every fourth file of a type stays whole
 _CUTS_BYTES = (16, 32, 48, 64, 96, 128)
 _CALIBRATION_FILES = 56
 _CALIBRATION_SEED = 1_000_000  # far from the seeds of evaluation files
+_DRAW_SEEDS = 2_000_000  # from one draw to the next
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Typed:
 
 class FileTyping(Task):
     option_names: ClassVar = ("files",)
+    draws: ClassVar = "files of other seeds"
     metrics: ClassVar = {
         "accuracy": Metric("1", "higher", "share of cut files typed right"),
         "accuracy_whole": Metric("1", "higher", "share of whole files typed right"),
@@ -60,8 +62,9 @@ class FileTyping(Task):
     def raw(self, index: int) -> bytes:
         """The file's bytes. Types take turns, so that the first items show all of them."""
         number, label = divmod(index, len(LABELS))
-        data = write_file(LABELS[label], seed=index)
-        return data if _is_whole(number) else _cut(data, seed=index)
+        seed = index + _DRAW_SEEDS * self.context.draw
+        data = write_file(LABELS[label], seed=seed)
+        return data if _is_whole(number) else _cut(data, seed=seed)
 
     def preprocess(self, raw: bytes) -> Feeds:
         return {self._input: self._layout.features(raw)}

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from edgebench.task import Feeds, Outputs
 
 CALIBRATION_TEXTS = 32
+NO_MORE_PAIRS = 1_000_000  # where no count says how many
 
 
 class WordPair(NamedTuple):
@@ -35,10 +36,12 @@ class WordPair(NamedTuple):
 class SentenceEmbedding(Task):
     """Items are the documents, then the distinct words of the pairs.
 
-    Option `word_pairs`: how many pairs of the file are used, from its start (default: all).
+    Option `word_pairs`: how many pairs of the file are used, from its start (default: all). Further draws take
+    as many pairs after these, and no documents, of which no others are judged.
     """
 
     option_names: ClassVar = ("word_pairs",)
+    draws: ClassVar = "word pairs further on in the file, no documents"
     metrics: ClassVar = {
         "document_pearson": Metric(
             "1", "higher", "Pearson's correlation of cosines with judged document similarity"
@@ -50,7 +53,7 @@ class SentenceEmbedding(Task):
 
     @cached_property
     def documents(self) -> list[str]:
-        return read_texts(self.context.data["documents"])
+        return [] if self.context.draw else read_texts(self.context.data["documents"])
 
     @cached_property
     def similarities(self) -> NDArray[np.float64]:
@@ -60,7 +63,10 @@ class SentenceEmbedding(Task):
     @cached_property
     def pairs(self) -> list[WordPair]:
         count = self.context.options.get("word_pairs")
-        return list(islice(read_pairs(self.context.data["words"]), count))
+        start = self.context.draw * (count or NO_MORE_PAIRS)
+        return list(
+            islice(read_pairs(self.context.data["words"]), start, start + (count or NO_MORE_PAIRS))
+        )
 
     @cached_property
     def texts(self) -> list[str]:
@@ -100,10 +106,11 @@ class SentenceEmbedding(Task):
         cosines = [
             vectors[number[pair.first]] @ vectors[number[pair.second]] for pair in self.pairs
         ]
-        return {
-            "document_pearson": pearson((documents @ documents.T)[upper], self.similarities[upper]),
-            "word_spearman": spearman(cosines, [pair.likeness for pair in self.pairs]),
-        }
+        words = {"word_spearman": spearman(cosines, [pair.likeness for pair in self.pairs])}
+        if self.context.draw:
+            return words
+        alike = pearson((documents @ documents.T)[upper], self.similarities[upper])
+        return {"document_pearson": alike, **words}
 
     def calibration(self) -> Iterator[Feeds]:
         """News documents of another collection."""

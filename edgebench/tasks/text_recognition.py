@@ -33,6 +33,7 @@ _HEIGHT, _WIDTH = 48, 480
 _GRADES = ("clean", "mid", "hard")
 _CALIBRATION_LINES = 24
 _CALIBRATION_SEED = 1_000_000  # far from the seeds of evaluation lines
+_DRAW_SEEDS = 2_000_000  # from one draw to the next
 
 _VOCABULARY = """
 about above accident account across action after again against agency ahead airport allow
@@ -84,6 +85,7 @@ class Line:
 
 class TextRecognition(Task):
     option_names: ClassVar = ("lines",)
+    draws: ClassVar = "lines of other seeds"
     metrics: ClassVar = {
         "char_accuracy": Metric(
             "1", "higher", "1 - edit distance per character, over mid and hard lines"
@@ -112,7 +114,8 @@ class TextRecognition(Task):
     def _line(self, index: int) -> Line:
         """Grades take turns, so that the first items show all of them."""
         if index not in self._drawn:
-            self._drawn[index] = draw_line(seed=index, grade=index % len(_GRADES))
+            seed = index + _DRAW_SEEDS * self.context.draw
+            self._drawn[index] = draw_line(seed, grade=index % len(_GRADES))
         return self._drawn[index]
 
     def preprocess(self, raw: NDArray[np.uint8]) -> Feeds:

@@ -30,12 +30,14 @@ if TYPE_CHECKING:
     from edgebench.task import Feeds, Infer, Outputs
 
 CHUNK = 512
+CHUNKS_PER_S = SAMPLE_RATE // CHUNK
 CONTEXT = 64
 NOISE_DB = 0.0
 PEAK = 0.9
 #: Pauses between recordings would be digital silence, which no microphone gives and which would make
 #: many equal inputs: they get noise far below the recordings' own.
 SILENCE_LEVEL = 1e-4
+SEEDS_PER_DRAW = 2
 #: Items are not in the order of the stream: a step of the golden ratio lets any first few of them
 #: hold speech and pauses alike.
 GOLDEN_RATIO = 0.6180339887
@@ -62,6 +64,7 @@ class VoiceActivity(Task):
     """
 
     option_names: ClassVar = ()
+    draws: ClassVar = "the same recordings in other noise"
     metrics: ClassVar = {
         "auc": Metric("1", "higher", "area under the ROC curve per chunk, pink noise at 0 dB"),
         "auc_clean": Metric("1", "higher", "area under the ROC curve per chunk, no noise added"),
@@ -70,10 +73,9 @@ class VoiceActivity(Task):
     @cached_property
     def streams(self) -> tuple[Stream, Stream]:
         """The noisy stream and the clean one, of equal length."""
-        speech = with_room_noise(
-            join(read_aligned(self.context.data["speech"]), SAMPLE_RATE), self.context.seed
-        )
-        noisy = add_noise(speech, NOISE_DB, self.context.seed + 1)
+        seed = self.context.seed + SEEDS_PER_DRAW * self.context.draw
+        speech = with_room_noise(join(read_aligned(self.context.data["speech"]), SAMPLE_RATE), seed)
+        noisy = add_noise(speech, NOISE_DB, seed + 1)
         return to_stream(Recording(noisy, speech.speech)), to_stream(speech)
 
     @cached_property
@@ -87,6 +89,10 @@ class VoiceActivity(Task):
     def raw(self, index: int) -> Chunk:
         stream, chunk = divmod(int(self.order[index]), len(self.streams[0].speech))
         return Chunk(self.streams[stream].chunks[chunk], self.fresh_state())
+
+    def cluster(self, index: int) -> int:
+        """The second that a chunk lies in, the same in both streams."""
+        return int(self.order[index]) % len(self.streams[0].speech) // CHUNKS_PER_S
 
     def fresh_state(self) -> NDArray[np.float32]:
         shape = next(info.shape for info in self.context.inputs if info.name == "state")

@@ -183,7 +183,7 @@ class INetworkDefinition(_NoConstructor):
 
     @property
     def num_layers(self) -> int:
-        return len(self._model.graph.node)
+        return 0 if self._model is None else len(self._model.graph.node)
 
     def get_input(self, index: int) -> ITensor:
         tensor: ITensor = ITensor._made()
@@ -202,7 +202,7 @@ class INetworkDefinition(_NoConstructor):
     def _inputs(self) -> list[Any]:
         from edgebench.models.onnx_file import graph_inputs
 
-        return graph_inputs(self._model)
+        return [] if self._model is None else graph_inputs(self._model)
 
 
 class ParserError(_NoConstructor):
@@ -237,7 +237,10 @@ class OnnxParser:
 
         if self._network._model is not None:
             return self._refuse(None, "the network is not empty")
-        loaded = onnx.load(model)
+        try:
+            loaded = onnx.load(model)
+        except Exception as error:  # noqa: BLE001 - protobuf's own, which nobody need import
+            return self._refuse(None, f"failed to parse the ONNX model: {error}")
         for node in loaded.graph.node:
             problem = _unreadable(loaded, node)
             if problem:

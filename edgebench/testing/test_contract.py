@@ -53,6 +53,10 @@ _GROWTH = 2.0
 #: Differences below this are the clock's. The larger model needs 4 GFLOP: nothing does it in 10 us.
 _NOISE_NS = 10_000
 
+#: Profiled runs, and the share of their time that operators make up: of large matrix products most of it.
+_PROFILED_RUNS = 5
+_PROFILED_SHARE = 0.7
+
 CASES = parity_cases()
 Open = Callable[..., Session]
 
@@ -76,6 +80,8 @@ def runtime(backend: Backend) -> Iterator[Backend]:
     state = backend.availability()
     if isinstance(state, Unavailable):
         pytest.fail(f"{state.kind}: {state.reason}; fix: {state.fix}", pytrace=False)
+    if state.builds_only:
+        pytest.skip(f"{backend.name} cannot run anything here: {state.note}")
     if "onnx" not in backend.capabilities.formats and not _takes_onnx(backend):
         pytest.skip(
             f"the kit's models are ONNX; {backend.name} opens {backend.capabilities.formats}"
@@ -342,6 +348,50 @@ def test_seen_inputs_are_not_answered_faster(open_: Open) -> None:
     _holds_once(complaint)
 
 
+# --- what a profiler tells --------------------------------------------------------------------------
+
+
+def test_profiles_sum_to_their_runs(open_: Open) -> None:
+    """Operators name nodes of the file, have a time for every run, and sum to most of it and no more."""
+    case = chain(512)
+    session = open_(case)
+    if _refuses_to_profile(session):
+        return
+    known = _node_names(case)
+
+    def complaint() -> str:
+        profile = session.profile([case.feeds(seed) for seed in range(3)], _PROFILED_RUNS)
+        assert profile.operators
+        assert profile.source
+        assert len(profile.runs_ns) == _PROFILED_RUNS
+        assert {len(each.times_ns) for each in profile.operators} == {_PROFILED_RUNS}
+        named = {name for each in profile.operators for name in each.nodes or ()}
+        assert named <= known, f"the file has no nodes {sorted(named - known)}"
+        sums = [sum(times) for times in zip(*(o.times_ns for o in profile.operators), strict=True)]
+        if sum(sums) < _PROFILED_SHARE * sum(profile.runs_ns):
+            return f"operators sum to {sums} ns, the runs took {profile.runs_ns} ns"
+        over = [s for s, run in zip(sums, profile.runs_ns, strict=True) if s > 1.02 * run]
+        return f"operators sum to more than their run: {over} ns" if over else ""
+
+    _holds_once(complaint)
+
+
+def test_profiling_changes_no_answer(open_: Open) -> None:
+    """A profiled run gives the answer of a run that is not profiled, and leaves the session as it was."""
+    case = convolution(1)
+    session = open_(case)
+    if _refuses_to_profile(session):
+        return
+    before = _copies(_answer(session, case, seed=1))
+    profiler = session.profiler()
+    for seed in range(profiler.warm_up + 2):
+        _assert_right(session, case, seed, profiler.run(case.feeds(seed)))
+    profiler.finish()
+    after = _answer(session, case, seed=1)
+    for name, array in before.items():
+        np.testing.assert_array_equal(after[name], array)
+
+
 # --- what a session says of itself --------------------------------------------------------------
 
 
@@ -563,6 +613,21 @@ def _read_ns(session: Session, prepared: Any, wait_s: float) -> tuple[int, int]:
     session.outputs_of(prepared, raw)
     read_ns = time.perf_counter_ns() - start_ns
     return ran_ns + read_ns, read_ns
+
+
+def _refuses_to_profile(session: Session) -> bool:
+    """Whether its runtime tells no times of operators, with a reason."""
+    refusal = ""
+    try:
+        session.profiler()
+    except UnsupportedError as error:
+        refusal = error.message
+    return bool(refusal.strip())
+
+
+def _node_names(case: Case) -> set[str]:
+    """Names by which operators call the nodes of a case."""
+    return {node.name or node.output[0] for node in case.nodes}
 
 
 def _values(backend: Backend) -> list[tuple[Option, Scalar]]:

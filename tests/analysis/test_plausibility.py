@@ -434,6 +434,16 @@ def test_declared_reduced_precision_is_judged_by_parity_alone() -> None:
         assert codes(msgspec.structs.replace(made, effective=told)) == []
 
 
+def test_precision_of_an_accelerator_is_unproven_beyond_the_rounding_of_fp32() -> None:
+    told = Effective(device="gpu:0", precision="fp32")
+    for error, proven in ((2.5e-4, False), (3e-6, True)):
+        record = msgspec.structs.replace(checked(error, 3e-7), effective=told)
+        row = judge(row_of(record), record)
+        assert row.effective is not None
+        assert row.effective.precision == ("fp32" if proven else None)
+        assert ("effective.precision" in row.unknown) is not proven
+
+
 # --- against what was asked
 
 

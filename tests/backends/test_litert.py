@@ -389,7 +389,7 @@ def test_open_axes_of_a_tflite_file_are_fixed(shapes: dict[str, list[int]], batc
 @pytest.mark.parametrize(
     ("shapes", "complaint"),
     [
-        ({"x": [4, 8]}, r"'x' is \[-1, 16\] in the model, not \[4, 8\]"),
+        ({"x": [4, 8]}, r"'x' is any,16 in the model, not 4,8\n  fix: --shape x=1,16"),
         ({"x": [4]}, "in the model, not"),
         ({"y": [4, 16]}, "no input 'y'"),
     ],

@@ -209,3 +209,78 @@ def test_an_output_that_pnnx_drops_is_named(tmp_path: Path) -> None:
     file = product(tmp_path, {"y": [1, 400], "w": [64, 400]})
     with pytest.raises(UnsupportedError, match=r"keeps 1 of the model's 2 outputs \(y, w\)"):
         BACKEND.convert(file, {}, tmp_path / "cache")
+
+
+SAME = [
+    ("SAME_UPPER", 10, 3, 2),
+    ("SAME_LOWER", 10, 3, 2),
+    ("SAME_UPPER", 9, 5, 3),
+    ("SAME_LOWER", 9, 5, 3),
+]
+
+
+@pytest.mark.parametrize(("pad", "size", "kernel", "stride"), SAME)
+@pytest.mark.parametrize("operator", ["MaxPool", "Conv"])
+def test_automatic_padding_is_that_of_onnx(
+    tmp_path: Path, operator: str, pad: str, size: int, kernel: int, stride: int
+) -> None:
+    """pnnx by itself pads a MaxPool of SAME_UPPER at both ends (mtcnn's onet was wrong by 5.9 there), and has no
+    Conv of SAME_LOWER."""
+    session = windowed(tmp_path, operator, size, kernel, stride, {"auto_pad": pad})
+    assert error_of(session, tmp_path) < 1e-4
+
+
+@pytest.mark.parametrize("pads", [[1, 1, 0, 0], [0, 0, 1, 1]])
+def test_padding_at_one_end_is_that_of_onnx(tmp_path: Path, pads: list[int]) -> None:
+    session = windowed(tmp_path, "MaxPool", 10, 3, 2, {"pads": pads})
+    assert error_of(session, tmp_path) < 1e-4
+
+
+def test_an_output_of_another_size_is_a_refusal(tmp_path: Path) -> None:
+    """pnnx pads both ends of this one, and every window would be read."""
+    session = windowed(tmp_path, "MaxPool", 9, 2, 1, {"pads": [1, 1, 0, 0]})
+    with pytest.raises(UnsupportedError, match=r"output y of .* where ONNX has \(1, 4, 9, 9\)"):
+        error_of(session, tmp_path)
+
+
+def test_a_model_that_pnnx_converts_and_ncnn_cannot_run_is_a_refusal() -> None:
+    """Seen with silero_vad_16k_sequence.onnx: a bare RuntimeError, without a fix."""
+
+    class Extractor:
+        def input(self, name: str, mat: object) -> None:
+            del name, mat
+
+        def extract(self, name: str) -> tuple[int, None]:
+            del name
+            return -1, None
+
+    with pytest.raises(UnsupportedError, match="out0 ends with code -1") as refused:
+        MODULE._infer(Extractor, ["in0"], ["out0"], [None])
+    assert "leave ncnn out" in refused.value.fix
+
+
+def windowed(
+    folder: Path, operator: str, size: int, kernel: int, stride: int, padding: dict[str, object]
+) -> Session:
+    """y = relu(operator(x)) on [1, 4, size, size]."""
+    weight = np.random.default_rng(0).standard_normal((4, 4, kernel, kernel))
+    weights = {"w": weight} if operator == "Conv" else {}
+    named = {"kernel_shape": [kernel] * 2, "strides": [stride] * 2, **padding}
+    nodes: list[onnx_models.Node] = [
+        (operator, ["x", *weights], "z", named),
+        ("Relu", ["z"], "y", {}),
+    ]
+    model = onnx_models.model(nodes, {"x": [1, 4, size, size]}, {"y": [1, 4, "h", "w"]}, weights)
+    path = folder / "windowed.onnx"
+    path.write_bytes(model.SerializeToString())
+    file = ModelFile(path, "onnx", "0" * 64, "as-is")
+    return BACKEND.open(BACKEND.convert(file, {}, folder / "cache"), {})
+
+
+def error_of(session: Session, folder: Path) -> float:
+    shape = [size or 1 for size in session.inputs[0].shape or ()]
+    values = np.random.default_rng(1).standard_normal(shape) - 3  # all below 0: zeros would be seen
+    feeds = {"x": values.astype(np.float32)}
+    prepared = session.prepare(feeds)
+    (want,) = onnx_models.run(folder / "windowed.onnx", feeds)
+    return float(np.abs(session.outputs_of(prepared, session.run(prepared))["y"] - want).max())

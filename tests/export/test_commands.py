@@ -5,7 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import os
+import sys
+import tempfile
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -316,6 +319,28 @@ def test_a_column_of_another_kind_is_one_error(tmp_path: Path, column: str, valu
     ended = [run(*command, odd).exception for command in commands]
     assert any(isinstance(error, StoreError) and column in error.message for error in ended)
     assert all(error is None or isinstance(error, EdgebenchError | SystemExit) for error in ended)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/dev/full is of Linux")
+def test_a_full_disk_of_temporary_files_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = write(tmp_path / "a.jsonl", [record()])
+    monkeypatch.setattr(
+        tempfile, "TemporaryDirectory", lambda **_: nullcontext(full_disk(tmp_path))
+    )
+    error = run("export", results, "-o", tmp_path / "rows.parquet").exception
+    assert isinstance(error, StoreError)
+    assert error.message.startswith(f"{tmp_path}/full: ")
+    assert "TMPDIR" in error.fix
+    assert not (tmp_path / "rows.parquet").exists()
+
+
+def full_disk(folder: Path) -> str:
+    """A folder whose file of rows never fits."""
+    (folder / "full").mkdir()
+    (folder / "full" / "rows.jsonl").symlink_to("/dev/full")
+    return str(folder / "full")
 
 
 def test_a_column_without_values_may_be_of_any_type(tmp_path: Path) -> None:

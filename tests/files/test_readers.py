@@ -5,10 +5,12 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import click
 import msgspec
 import pytest
 from click.testing import CliRunner
@@ -23,6 +25,7 @@ from edgebench.errors import EdgebenchError, StoreError
 from edgebench.export.duckdb_tables import add_records, connect
 from edgebench.models.file_kind import check_mark
 from edgebench.record import encode as encode_record
+from edgebench.testing.models import two_by_two
 from tests.ab_test.pairs import pair
 from tests.fuzz.calibrations import SEEDS as CALIBRATIONS
 from tests.records import record
@@ -184,3 +187,42 @@ def test_a_model_that_is_a_pipe_or_a_device_is_not_read_without_end(
     for path, kind in ((Path(os.devnull), "a device"), (pipe, "a pipe")):
         with pytest.raises((OSError, EdgebenchError), match=f"it is {kind} and not a file"):
             read(path)
+
+
+def special(kind: str) -> None:
+    """Puts what is no file in the place of `named.py`, in the working directory."""
+    if kind == "a pipe":
+        os.mkfifo("named.py")
+    elif kind == "a device":
+        Path("named.py").symlink_to("/dev/zero")
+    elif kind == "a folder":
+        Path("named.py").mkdir()
+    else:
+        with socket.socket(socket.AF_UNIX) as bound:
+            bound.bind("named.py")
+
+
+@pytest.mark.parametrize("kind", ["a pipe", "a socket", "a device", "a folder"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "assets import named.py",
+        "run --model model.onnx --backend named.py:Mine",
+        "run --model model.onnx --task named.py:Mine",
+        "run --model model.tflite --reference named.py",
+        "roofline results.jsonl --calibration named.py",
+    ],
+)
+def test_what_is_no_file_is_refused_by_every_option_that_names_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, kind: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("EDGEBENCH_CACHE", str(tmp_path / "cache"))
+    two_by_two().write(tmp_path).path.rename("model.onnx")
+    Path("model.tflite").write_bytes(b"\x1c\x00\x00\x00TFL3")
+    Path("results.jsonl").write_bytes(encode_record(record()))
+    special(kind)
+    error = CliRunner().invoke(cli, command.split(), standalone_mode=False).exception
+    assert isinstance(error, EdgebenchError | click.UsageError)
+    if isinstance(error, EdgebenchError):  # click knows of folders by itself
+        assert f"it is {kind} and not a file" in error.message

@@ -65,6 +65,17 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
     return Job(tmp_path, monkeypatch)
 
 
+@pytest.mark.parametrize("which", ["gate.xml", "gate.md", "steps"])
+def test_a_pipe_that_nobody_reads_is_not_waited_for(job: Job, which: str) -> None:
+    Path(which).unlink(missing_ok=True)
+    os.mkfifo(which)
+    error, _ = job.run("gate", "new.jsonl", "--limit", "p50 <= 30 ms", *job.files)
+    assert isinstance(error, StoreError)
+    assert f"{which}: cannot be written: it is a pipe that nobody reads" in error.message
+    for file in {job.xml, job.md, job.steps} - {Path.cwd() / which}:
+        assert "PASS" in file.read_text() or file == job.xml
+
+
 @pytest.mark.parametrize("command", ["gate", "ab"])
 def test_an_error_is_what_the_files_say(job: Job, command: str) -> None:
     sides = ("--base", "old.onnx", "--head", "new.onnx") if command == "ab" else ()

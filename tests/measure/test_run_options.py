@@ -15,7 +15,7 @@ from edgebench.ab_test.variant_spec import parse_side
 from edgebench.api.run_options import Options, resolved, workloads_of
 from edgebench.cli import ab, cli, run
 from edgebench.errors import UsageError
-from edgebench.planning.cells import opening
+from edgebench.planning.cells import expanded, opening
 from edgebench.planning.own_models import workload_for_model
 
 
@@ -121,6 +121,38 @@ def test_an_own_model_without_a_backend_is_measured_by_what_opens_it(
     assert opening(workloads_of(typed)[0]) == backends
     assert options("--model", str(tmp_path / name), "--backend", "ort").backends == ["ort"]
     assert options("file-typing").backends == ["ort"]
+
+
+def test_all_backends_are_those_that_are_installed_and_open_the_model(tmp_path: Path) -> None:
+    for package in ("ai_edge_litert", "openvino"):
+        pytest.importorskip(package)
+    (tmp_path / "m.tflite").write_bytes(b"content")
+    (tmp_path / "m.xyz").write_bytes(b"content")
+    (tmp_path / "m.onnx").write_bytes(b"content")
+    typed = options("--model", str(tmp_path / "m.onnx"), "--backend", "ort,all")
+    found = expanded(typed.backends, workloads_of(typed))
+    assert found[0] == "ort"
+    assert found.count("ort") == 1
+    assert {"litert", "openvino"} < set(found)
+    assert not {"null", "llama_cpp", "ort_genai", "trt"} & set(
+        found
+    )  # no model of theirs, or no device
+    flat = options("--model", str(tmp_path / "m.tflite"), "--backend", "all")
+    assert expanded(flat.backends, workloads_of(flat)) == ["litert"]
+    assert expanded(["ort"], workloads_of(flat)) == ["ort"]
+    odd = workloads_of(options("--model", str(tmp_path / "m.xyz")))
+    with pytest.raises(UsageError, match="nothing that is installed opens the model"):
+        expanded(["all"], odd)
+    shipped = options("file-typing", "--backend", "all")
+    assert {"ort", "litert"} < set(expanded(shipped.backends, workloads_of(shipped)))
+
+
+def test_all_backends_by_the_command_line(tmp_path: Path) -> None:
+    pytest.importorskip("ai_edge_litert")
+    (tmp_path / "m.tflite").write_bytes(b"no model")
+    words = ["run", "--model", str(tmp_path / "m.tflite"), "--backend", "all", "--no-save"]
+    done = CliRunner().invoke(cli, [*words, "--format", "csv"])
+    assert ",litert," in done.stdout, done.stderr
 
 
 def test_a_run_says_which_backend_it_took(tmp_path: Path) -> None:

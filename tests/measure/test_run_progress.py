@@ -47,6 +47,18 @@ def test_without_a_terminal_a_line_comes_whenever_nothing_else_was_said(
     assert LINE_EVERY_S == 15.0
 
 
+def test_a_process_beyond_the_foreseen_ones_claims_no_end(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Seen: "process 8 of 7: ..., 0:00 left"."""
+    clock = Clock()
+    watcher = LineWatcher(clock)
+    watcher.starts(target("a"), 8, 7, 5.0)
+    clock.now_s += 16
+    watcher.tick()
+    assert capsys.readouterr().err == f"process 8: {describe(target('a'))}\n"
+
+
 def test_a_download_tells_how_far_it_is() -> None:
     clock = Clock()
     lines: list[str] = []

@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 MAX_FILES = 25
 #: Folders that are a registry, one file per kind: the only ones that may grow beyond MOST_FILES.
 REGISTRIES = {
+    "edgebench/cli",
     "edgebench/tasks",
     "edgebench/energy/sources",
     "edgebench/importers",

@@ -579,3 +579,38 @@ def test_a_tflite_file_takes_shapes_too(tmp_path: Path) -> None:
 def test_a_model_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be read"):
         workload_for_model(tmp_path / "absent.onnx", {})
+
+
+# Precision maps
+
+
+def map_file(folder: Path) -> Path:
+    path = folder / "map.yaml"
+    path.write_text(f"model_sha256: {'a' * 64}\nrecipe: u8s8/1\ngroups: {{conv: int8}}\n")
+    return path
+
+
+def test_a_map_is_a_variant_by_its_hash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGEBENCH_CACHE", str(tmp_path / "cache"))
+    sets = parse_sets([f"precision=fp32,@{map_file(tmp_path)}"])
+    able, unable = backend("able", precisions=("fp32", "mixed")), backend("unable")
+    found = plan([workload()], ["able", "unable"], sets=sets, load_backend=loader(able, unable))
+    told = [(cell.backend, str(cell.variant["precision"])[:6], cell.unsupported) for cell in found]
+    assert [(name, kind) for name, kind, _ in told] == [
+        ("able", "fp32"), ("able", "mixed:"), ("unable", "fp32"), ("unable", "mixed:"),
+    ]  # fmt: skip
+    assert [reason is None for _, _, reason in told] == [True, True, True, False]
+    again = plan([workload()], ["able"], sets={"precision": [found[1].variant["precision"]]},
+                 load_backend=loader(able))  # fmt: skip
+    assert again[0].id == found[1].id
+
+
+def test_mixed_alone_names_no_map() -> None:
+    able = backend("able", precisions=("fp32", "mixed"))
+    with pytest.raises(UsageError, match="precision=mixed needs a map"):
+        plan([workload()], ["able"], sets={"precision": ["mixed"]}, load_backend=loader(able))
+
+
+def test_a_map_that_cannot_be_read_is_told() -> None:
+    with pytest.raises(UsageError, match=r"nowhere.yaml cannot be read: No such file"):
+        plan([workload()], ["null"], sets={"precision": ["@nowhere.yaml"]})

@@ -405,6 +405,14 @@ def test_an_output_that_rounding_alone_turns_into_another_is_unknown_and_not_wro
         assert not quality_checks.drowned(quality_checks.Deviation(error, 0.5, "y"), parity)
 
 
+def test_an_output_that_is_all_rounding_is_unknown_however_far_another_runtime_is_off() -> None:
+    """PP-OCRv4's detector on noise: 1.0 by rounding, and 4.24 on OpenVINO, LiteRT and ncnn, which agree."""
+    parity = Parity(moved={"y": 1.0})
+    assert quality_checks.drowned(quality_checks.Deviation(4.24, 0.01, "y"), parity)
+    assert not quality_checks.drowned(quality_checks.Deviation(float("inf"), 0.01, "y"), parity)
+    assert not quality_checks.drowned(quality_checks.Deviation(float("nan"), 0.01, "y"), parity)
+
+
 def test_a_file_in_fp32_is_never_allowed_what_other_arithmetic_is() -> None:
     """All of a decoder's positions masked by -1e9, which noise turns into an order of its own: 0.2 by rounding."""
     parity = Parity(moved={"y": 0.2})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from functools import partial
@@ -165,3 +166,19 @@ def test_whoever_leaves_the_block_leaves_no_process(setup: Setup) -> None:
         pid = sleeping.pid
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_one_that_ends_by_itself_is_waited_for(monkeypatch: pytest.MonkeyPatch, told: bool) -> None:
+    if not told:
+        monkeypatch.setattr(os, "pidfd_open", _no_such_call, raising=False)
+    process = subprocess.Popen(
+        [sys.executable, "-c", "import time; time.sleep(0.2)"], start_new_session=True
+    )
+    assert not child.terminate(process, wait=True)
+    assert process.returncode == 0
+    assert not child.terminate(process, wait=True)  # a second time
+
+
+def _no_such_call(_: int) -> int:
+    raise OSError(38, "Function not implemented")

@@ -25,6 +25,7 @@ from edgebench.errors import StoreError
 from edgebench.export.columns import columns_of
 from edgebench.record import Energy, Limit, Paced, Record, StateCheck, encode
 from edgebench.render import console, table_formats
+from edgebench.render.table_wording import device_line
 from tests.records import MIB, failed, offline, quality, record, replicate, samples
 
 
@@ -341,3 +342,22 @@ def test_the_fix_of_a_reason_stands_where_the_reason_is() -> None:
     for form in ("table", "md"):
         text = shown([msgspec.structs.replace(gone, reasons=[fixed])], form)
         assert "fix: pip install openvino" in " ".join(text.split())
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({"cgroup_cpu_limit": 1.5}, "2 CPUs (limited to the time of 1.5) · 8.0 GiB"),
+        ({"cgroup_memory_limit_bytes": 2**30}, "2 CPUs · 8.0 GiB (limited to 1.0 GiB)"),
+        ({"cgroup_cpu_limit": "none", "cgroup_memory_limit_bytes": "none"}, "2 CPUs · 8.0 GiB"),
+        ({"cgroup_memory_limit_bytes": 2**40}, "2 CPUs · 8.0 GiB"),
+        ({}, "2 CPUs · 8.0 GiB"),
+    ],
+)
+def test_what_a_container_leaves_of_the_machine_is_shown(facts: dict[str, Any], words: str) -> None:
+    [made, *_] = realistic()
+    limited = msgspec.structs.replace(
+        made.device, facts={"cpu_model": "c", "logical_cpus": 2, "memory_bytes": 2**33, **facts}
+    )
+    table = build_table([msgspec.structs.replace(made, device=limited)])
+    assert device_line(table, table.devices[0].name).endswith(words)

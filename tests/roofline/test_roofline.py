@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 import pytest
@@ -333,6 +335,23 @@ def test_calibrate_writes_what_roofline_reads(tmp_path: Path) -> None:
     write_calibration(out, calibration())
     assert read_calibration(out) == calibration()
     assert isinstance(run("calibrate", "--slice", "1ms", "-o", out).exception, UsageError)
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_anything_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measured(*_: object) -> NoReturn:
+        raise AssertionError("minutes were spent")
+
+    monkeypatch.setattr("edgebench.roofline.measure_ceilings.calibrate", measured)
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe")
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind("socket")
+        for place in ("pipe", "socket"):
+            error = run("calibrate", "-o", place).exception
+            assert isinstance(error, StoreError)
+            assert error.message.startswith(f"{place}: cannot be written: it is a ")
 
 
 def test_roofline_needs_no_runtime() -> None:

@@ -13,8 +13,16 @@ from edgebench.backend import Capabilities, ModelFile, Ready, TensorInfo, Unavai
 from edgebench.backends.ort import BACKEND as ORT
 from edgebench.definitions.workload_loader import load_workloads
 from edgebench.definitions.yaml_reader import parse_yaml
-from edgebench.errors import SpecError, StoreError, UnsupportedError, UsageError, mend_disk
+from edgebench.errors import (
+    EdgebenchError,
+    SpecError,
+    StoreError,
+    UnsupportedError,
+    UsageError,
+    mend_disk,
+)
 from edgebench.files.atomic_write import whole_file
+from edgebench.models.onnx_file import save_model
 from edgebench.planning.cells import Cell, plan
 from edgebench.preparation.preparation_messages import as_users_file
 from edgebench.task import TaskContext
@@ -157,3 +165,28 @@ def test_an_error_about_a_file_of_ours_names_the_users() -> None:
     )
     built = "ONNX Runtime refuses model.onnx"
     assert as_users_file(built, "/me/weights.safetensors", "/c/models/ab/model.onnx") == built
+
+
+def test_a_copy_that_the_checker_refuses_is_named_as_the_users_file(tmp_path: Path) -> None:
+    """An attribute of version 2 of an operator in a file of version 1."""
+    from onnx import TensorProto, helper
+
+    node = helper.make_node(
+        "LabelEncoder", ["x"], ["y"], domain="ai.onnx.ml", keys_int64s=[0], values_floats=[1.0]
+    )
+    graph = helper.make_graph(
+        [node],
+        "test",
+        [helper.make_tensor_value_info("x", TensorProto.INT64, [1])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])],
+    )
+    sets = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 1)]
+    copy = tmp_path / "edgebench-o7gvnf1h" / "fixed.onnx"
+    copy.parent.mkdir()
+    with pytest.raises(EdgebenchError, match="keys_int64s") as refused:
+        save_model(helper.make_model(graph, opset_imports=sets, ir_version=9), copy)
+    told = as_users_file(refused.value.message, "/home/me/labels.onnx")
+    assert told.startswith("/home/me/labels.onnx is not a valid ONNX model: ")
+    assert "fixed.onnx" not in told
+    assert "\n" not in told
+    assert "onnx.checker" in refused.value.fix

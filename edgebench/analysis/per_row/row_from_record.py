@@ -55,6 +55,8 @@ def row_of(record: rec.Record) -> Row:
         id=cell.id,
         device=record.device.name,
         run=record.run.id,
+        started_utc=record.run.started_utc,
+        commit=record.run.commit,
         workload=cell.workload,
         workload_version=cell.workload_version,
         title=cell.title,
@@ -616,9 +618,14 @@ def _nothing(row: Row, good: Sequence[rec.Replicate]) -> str:
 
 
 def _explain_fields(part: msgspec.Struct, name: str, why: str, unknown: Unknown) -> None:
-    for field, value in msgspec.structs.asdict(part).items():
-        if value is None:
-            unknown[f"{name}.{field}"] = why
+    values = msgspec.structs.astuple(part)
+    if None in values:
+        absent = [
+            field
+            for field, value in zip(part.__struct_fields__, values, strict=True)
+            if value is None
+        ]
+        unknown.update((f"{name}.{field}", why) for field in absent)
 
 
 def _explain_memory(row: Row, nothing: str, unknown: Unknown) -> None:

@@ -34,6 +34,7 @@ def judge(row: Row, record: Record) -> Row:
     """Adds the reasons that keep one row out of every ranking, and sets `ranked`."""
     if row.status != "ok":
         return row
+    row = _with_proven_precision(row, record)
     false = [*_caching(row), *plausibility.impossible(row, record)]
     struck = [*false, *_quality(row, record), *_output_checks(record), *_unmeasured(row)]
     struck += _not_deployable(row) + missed_limits(row, record.device.declared)
@@ -44,6 +45,16 @@ def judge(row: Row, record: Record) -> Row:
         ranked=not struck,
         reasons=row.reasons + [reason for reason in struck if reason.code not in codes],
     )
+
+
+def _with_proven_precision(row: Row, record: Record) -> Row:
+    """The row, whose precision is unknown where its answers do not show the one that it says."""
+    why = plausibility.unproven_precision(row, record)
+    if not why or row.effective is None:
+        return row
+    effective = msgspec.structs.replace(row.effective, precision=None)
+    unknown = {**row.unknown, "effective.precision": why}
+    return msgspec.structs.replace(row, effective=effective, unknown=unknown)
 
 
 def _caching(row: Row) -> list[Reason]:
@@ -149,6 +160,8 @@ def flag_flat_scaling(rows: Sequence[Row]) -> list[Row]:
 
 def _chains(rows: Sequence[Row], axis: str) -> list[list[int]]:
     """Indices of rows equal but for `axis`, by ascending value; chains of one are left out."""
+    if len({row.variant.get(axis) for row in rows}) < 2:  # so it is for most axes of most tables
+        return []
     chains: dict[tuple[object, ...], list[tuple[float, int]]] = defaultdict(list)
     for index, row in enumerate(rows):
         size = row.variant.get(axis)

@@ -32,6 +32,7 @@ from edgebench.probes.machine import Machine
 _INA_STEPS = {
     "ina219": (100, 20), "ina220": (100, 20), "ina226": (400, 25), "ina230": (400, 25), "ina231": (400, 25),
 }  # fmt: skip
+_BATTERY = "Battery"  # the kernel shows batteries as chips too: they are a source of their own
 _FILE = re.compile(r"(power|energy)([0-9]+)_(input|average)")
 _MICRO = 1e-6
 _MAX_W = 5000.0
@@ -151,6 +152,7 @@ def find(
         value
         for name, folder in hwmon_chips(machine)
         if name != "ina3221" and not (name == "ina238" and ina238.is_input(machine))
+        if proc_files.read(folder / "device/type") != _BATTERY
         for value in _values(name, folder)
     ]
     if not values:

@@ -48,6 +48,8 @@ REDUCED_PARITY_LIMIT = 0.1
 #: A file may be off its reference by so many times what rounding in its own arithmetic moves it, where that
 #: is known, and never by more than the second: answers that are zero, or another model's, are off by 1 and more.
 ROUNDINGS, MAX_ROUNDING = 2, 0.5
+#: An output that rounding moves by so much of its size has no other content: a text detector's on noise.
+NEARLY_ALL = 0.9
 FP32_REFERENCE = Parity()
 ASKED = "the user's own: --parity"
 NOTHING_ALIKE = 1e9  # in records, which hold no infinity
@@ -243,9 +245,11 @@ def _most(parity: Parity) -> float:
 
 
 def drowned(found: Deviation, parity: Parity) -> bool:
-    """Whether that output is further off than is ever allowed, and no further than rounding alone may move it:
-    the distance does not tell right from wrong."""
-    return _most(parity) < found.error <= ROUNDINGS * parity.moved.get(found.output, 0.0)
+    """Whether that output is further off than is ever allowed, and rounding alone may do that: the distance does
+    not tell right from wrong. What is nearly all rounding may be any number of times off a reference near zero."""
+    moved = parity.moved.get(found.output, 0.0)
+    reach = float("inf") if moved >= NEARLY_ALL else ROUNDINGS * moved
+    return bool(np.isfinite(found.error)) and _most(parity) < found.error <= reach
 
 
 def _checked(against: str, found: Deviation, basis: str) -> OutputCheck:

@@ -25,7 +25,7 @@ from tests import records as make
 from tests.analysis.test_round_blocks import KINDS, noise
 from tests.perf.blocks.data import FILE, FOLDER, runs
 
-SIMULATED = 300
+SIMULATED = 600
 SHAPES = ((3, 3), (3, 7), (6, 5))
 
 Logs = NDArray[np.float64]
@@ -46,22 +46,24 @@ class Line(NamedTuple):
 
 
 def line(name: str, some: Sequence[Logs]) -> Line:
-    """Judges runs by pairs of names, and by the table that `edgebench show` prints."""
+    """Judges runs by pairs of names, and by the table that `edgebench show` prints: one of all runs, each a
+    workload of its own."""
     held, alone, width, width_alone = [], [], [], []
+    found = fit(np.stack(some))
+    for one, two in combinations(range(found.mean.shape[1]), 2):
+        error = np.hypot(found.error[:, one], found.error[:, two])
+        log = found.mean[:, one] - found.mean[:, two]
+        ratio = Ratio(log, error, found.degrees, np.ones(len(log), dtype=bool))
+        held += (~ratio.told_apart(0.95)).tolist()
+        low, high = ratio.bounds(0.95)
+        width += (np.sqrt(high / low) - 1).tolist()
     for logs in some:
-        found = fit(logs[None])
-        for one, two in combinations(range(len(logs)), 2):
-            error = np.hypot(found.error[:, one], found.error[:, two])
-            log = found.mean[:, one] - found.mean[:, two]
-            ratio = Ratio(log, error, found.degrees, np.ones(1, dtype=bool))
-            held.append(not ratio.told_apart(0.95)[0])
-            low, high = ratio.bounds(0.95)
-            width.append(float(np.sqrt(high[0] / low[0]) - 1))
-            welch = stats.ratio_interval(np.exp(logs[one]).tolist(), np.exp(logs[two]).tolist())
+        for mine, other in combinations(np.exp(logs).tolist(), 2):
+            welch = stats.ratio_interval(mine, other)
             assert welch is not None
             alone.append(welch.low <= 1 <= welch.high)
             width_alone.append(welch.half_width)
-    tables = [build_table(_records(logs)) for logs in some]
+    table = build_table(each for number, logs in enumerate(some) for each in _records(number, logs))
     return Line(
         name=name,
         runs=len(some),
@@ -70,12 +72,12 @@ def line(name: str, some: Sequence[Logs]) -> Line:
         held_alone=float(np.mean(alone)),
         width=100 * float(np.median(width)),
         width_alone=100 * float(np.median(width_alone)),
-        sure_front=sum(any(row.front == "no" for row in table.rows) for table in tables),
-        sure_pick=sum(table.picks[0].clear for table in tables),
+        sure_front=len({row.workload for row in table.rows if row.front == "no"}),
+        sure_pick=sum(pick.clear for pick in table.picks),
     )
 
 
-def _records(logs: Logs) -> Iterator[Record]:
+def _records(run: int, logs: Logs) -> Iterator[Record]:
     for name, values in enumerate(logs):
         replicates = [
             make.replicate(
@@ -83,7 +85,7 @@ def _records(logs: Logs) -> Iterator[Record]:
             )
             for number, value in enumerate(values)
         ]
-        yield make.record({"alias": name}, replicates=replicates)
+        yield make.record({"alias": name}, replicates=replicates, workload=f"run-{run}")
 
 
 def _simulated() -> Iterator[Line]:

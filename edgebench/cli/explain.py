@@ -1,0 +1,172 @@
+"""`edgebench explain`: why a deployment takes the time it takes, or where its numbers go wrong."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgebench.errors import UsageError
+from edgebench.text.plain_text import say
+
+KEPT = ".json"  # an explanation that was kept, as `--format json` printed it
+
+
+@click.command("explain")
+@click.argument("what", required=False, metavar="[RESULT|WORKLOAD]")
+@click.option(
+    "--workloads",
+    "folders",
+    multiple=True,
+    type=click.Path(exists=True, file_okay=False),
+    help="Also read workload definitions from this folder (repeatable).",
+)
+@click.option(
+    "--model",
+    type=click.Path(exists=True, dir_okay=False),
+    help="Explain this model file, with generated inputs.",
+)
+@click.option(
+    "--shape",
+    "shapes",
+    multiple=True,
+    metavar="NAME=DIMS",
+    help="Shape of an input of --model, such as image=1,3,224,224 (repeatable).",
+)
+@click.option(
+    "--range",
+    "ranges",
+    multiple=True,
+    metavar="NAME=LOW,HIGH",
+    help="Values of an input of --model, such as ids=0,30521 (repeatable).",
+)
+@click.option(
+    "--inputs",
+    type=click.Path(exists=True, dir_okay=False),
+    metavar="FILE.npz",
+    help="Your own inputs for --model, by input name, instead of generated ones.",
+)
+@click.option(
+    "--workload",
+    metavar="NAME",
+    help="The workload of a RESULT with several.",
+)
+@click.option(
+    "--backend",
+    metavar="NAME",
+    help="The backend to explain.  [default: ort, or one that opens --model]",
+)
+@click.option(
+    "--set",
+    "sets",
+    multiple=True,
+    metavar="AXIS=VALUE",
+    help="The variant to explain, such as precision=int8-static (repeatable).  [default: int8-static, if "
+    "the workload has it]",
+)
+@click.option(
+    "--against",
+    metavar="PRECISION|AXIS=VALUE",
+    help="The deployment to compare with, such as fp32 or backend=openvino; `none` for no comparison.  "
+    "[default: fp32]",
+)
+@click.option(
+    "--numeric",
+    is_flag=True,
+    help="Explain errors and not time: the error of each layer on the reference's own values, how errors "
+    "grow, and which layers do most damage.",
+)
+@click.option(
+    "--reference",
+    type=click.Path(exists=True, dir_okay=False),
+    help="With --numeric: the ONNX model to compare with.  [default: the fp32 model]",
+)
+@click.option(
+    "--limit",
+    metavar="SHARE",
+    help="With --numeric: largest error of a layer, such as 0.05.  [default: by the file's precision]",
+)
+@click.option(
+    "--top",
+    type=click.IntRange(0),
+    default=10,
+    show_default=True,
+    help="Print this many operators.",
+)
+@click.option(
+    "--timeout",
+    default="120s",
+    show_default=True,
+    metavar="TIME",
+    help="Kill a worker that reports no progress for this long.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**31 - 1),
+    default=0,
+    show_default=True,
+    help="Seed of the generated inputs and of the order of turns.",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="Format of the explanation on stdout.",
+)
+def command(**params: Any) -> None:
+    """Explain where the time of a deployment goes, operator by operator.
+
+    Profiles the deployment and the one it is compared with, in fresh processes that take turns, and says which
+    operators differ, what the runtime converts between them, and what a mix of both is predicted to take. A
+    RESULT, a file of `edgebench run`, is explained from what it recorded, without a runtime; an explanation kept
+    with `--format json` is printed again.
+
+    \b
+    Example:
+      edgebench explain music-transcription --set precision=int8-static
+    """
+    from edgebench.files.json_lines import write_json
+
+    found = _explained(params)
+    if params["form"] == "json":
+        write_json(found, sys.stdout)
+    elif params["numeric"]:
+        from edgebench.render.numeric_text import render as render_numbers
+
+        render_numbers(found, params["top"], sys.stdout)
+    else:
+        from edgebench.render.explain_text import render
+
+        render(found, params["top"], sys.stdout)
+
+
+def _explained(params: dict[str, Any]) -> Any:
+    what, model = params["what"], params["model"]
+    if (what is None) == (model is None):
+        raise UsageError(
+            "name one thing to explain", "a WORKLOAD, a RESULT file, or --model FILE (one of them)"
+        )
+    if not params["numeric"] and (params["reference"] or params["limit"]):
+        raise UsageError("--reference and --limit apply to --numeric only", "add --numeric")
+    if what is not None and _is_result(what):
+        if params["numeric"]:
+            raise UsageError("a record keeps no tensors", "name the workload, or --model FILE")
+        return _stored(Path(what), params)
+    from edgebench.api.explaining import explain_on_this_machine
+
+    return explain_on_this_machine(params, say)
+
+
+def _is_result(what: str) -> bool:
+    return what.endswith((".jsonl", KEPT)) or "/" in what or Path(what).is_dir()
+
+
+def _stored(path: Path, params: dict[str, Any]) -> Any:
+    from edgebench.api.explaining import explain_results
+    from edgebench.explain.kept_explanation import read_explanation
+
+    return read_explanation(path) if path.suffix == KEPT else explain_results(path, params)

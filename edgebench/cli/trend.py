@@ -1,0 +1,110 @@
+"""`edgebench trend`: cells over runs, and where they stepped."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from edgebench.trend.trend_report import By, Trend
+
+
+@click.command("trend")
+@click.argument("paths", metavar="RESULTS...", nargs=-1, required=True, type=Path)
+@click.option(
+    "--by",
+    type=click.Choice(["date", "commit"]),
+    default="date",
+    show_default=True,
+    help="A point is a run, or all runs of a git commit.",
+)
+@click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    metavar="METRIC",
+    help="Metric to follow (repeatable).  [default: latency.p50; offline: throughput]",
+)
+@click.option(
+    "--workload",
+    "workloads",
+    multiple=True,
+    metavar="NAME",
+    help="Use only this workload (repeatable).",
+)
+@click.option("--all", "every", is_flag=True, help="Also draw series without a step.")
+@click.option(
+    "--confirm",
+    is_flag=True,
+    help="Run the `edgebench ab` of the newest step of each series, on this machine.",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="Format of the answer on stdout.",
+)
+def command(
+    paths: Sequence[Path],
+    by: By,
+    metrics: Sequence[str],
+    workloads: Sequence[str],
+    every: bool,
+    confirm: bool,
+    form: str,
+) -> int:
+    """Print each cell's series over runs, where it stepped to another level, and what changed there.
+
+    A step has held for at least three points and is told from noise over all series together.
+    docs/history.md explains how.
+
+    \b
+    Examples:
+      edgebench trend results/
+      edgebench trend results/ --by commit --metric memory.peak
+    """
+    from edgebench.api.history import trend_of
+
+    gc.disable()
+    trend = trend_of(paths, metrics, by, workloads)
+    if form == "json":
+        from edgebench.files.json_lines import write_json
+
+        write_json(trend, sys.stdout)
+    else:
+        from edgebench.trend.trend_text import render
+
+        render(trend, every, sys.stdout)
+    return _confirmed(trend, form) if confirm else 0
+
+
+def _confirmed(trend: Trend, form: str) -> int:
+    """Runs each command once; the exit code is the largest of theirs."""
+    import subprocess
+
+    from edgebench.processes.python_command import module_command
+    from edgebench.text.plain_text import say
+    from edgebench.trend.step_causes import shown
+
+    newest = [series.steps[-1] for series in trend.series if series.steps]
+    commands = list(dict.fromkeys(tuple(step.confirm) for step in newest if step.confirm))
+    if not commands:
+        say("edgebench: no step can be confirmed by one command; each says why")
+    sys.stdout.flush()
+    codes = [0]
+    for words in commands:
+        say(f"edgebench: {shown(words)}")
+        done = subprocess.run(
+            module_command("edgebench", *words[1:]),
+            stdout=sys.stderr if form == "json" else None,
+            check=False,
+        )
+        codes.append(done.returncode if done.returncode >= 0 else 128 - done.returncode)
+    return max(codes)

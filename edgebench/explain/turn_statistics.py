@@ -1,0 +1,52 @@
+"""Medians over the turns of a profile, with intervals that need no shape of the spread."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import median
+
+from edgebench.explain.explanation import Figure
+from edgebench.explain.profile_runs import Measured
+from edgebench.stats import binomial_cdf
+
+CONFIDENCE = 0.95
+
+
+def figure(values: Sequence[float]) -> Figure:
+    """The median of values, and the order statistics that enclose it at CONFIDENCE; None of too few."""
+    ordered = sorted(values)
+    rank = _rank(len(ordered))
+    if rank is None:
+        return Figure(value=median(ordered))
+    return Figure(value=median(ordered), low=ordered[rank], high=ordered[-1 - rank])
+
+
+def _rank(count: int) -> int | None:
+    """The largest r for which values r and count-1-r enclose the median often enough."""
+    found = None
+    for rank in range(count // 2):
+        if 2 * binomial_cdf(rank, count, 0.5) > 1 - CONFIDENCE:
+            break
+        found = rank
+    return found
+
+
+def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
+    """The lower quartile, the median and the upper quartile."""
+    ordered = sorted(values)
+    last = len(ordered) - 1
+    return ordered[last // 4], median(ordered), ordered[last - last // 4]
+
+
+def compared_by_turn(measured: Measured) -> list[float]:
+    """The median run of each turn, of runs that are not profiled."""
+    return [median(turn) for turn in measured.compared_ns]
+
+
+def by_turn(times_ns: Sequence[float], runs_of_turns: Sequence[int]) -> list[float]:
+    """The median of each turn, of times that stand in the order of the runs."""
+    found, start = [], 0
+    for runs in runs_of_turns:
+        found.append(median(times_ns[start : start + runs]))
+        start += runs
+    return found

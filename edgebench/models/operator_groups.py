@@ -1,0 +1,147 @@
+"""Groups of operators that a runtime fuses: the units in which a precision is chosen.
+
+A group is an operator with constant weights and what only follows it (activation, pooling). A joiner is a cheap
+operator between groups: alone it gains nothing in int8, but it spares two conversions between int8 neighbours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING
+
+from edgebench.models.quantization_recipes import COMPUTE_OPS, FOLLOWERS, Recipe
+
+if TYPE_CHECKING:
+    from onnx import GraphProto, ModelProto, NodeProto
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What gets one precision: a group, or a joiner alone."""
+
+    name: str  # of its first node
+    op: str  # of its first node
+    nodes: tuple[str, ...]
+    joiner: bool = False
+
+
+@dataclass(frozen=True)
+class Edge:
+    """Values that one unit gives another; None: what always stays in fp32."""
+
+    source: str | None
+    target: str | None
+    elements: int
+
+
+@dataclass(frozen=True)
+class Units:
+    """All units of a graph in its order, and what flows between them."""
+
+    units: tuple[Unit, ...]
+    edges: tuple[Edge, ...]
+
+    @property
+    def groups(self) -> tuple[Unit, ...]:
+        return tuple(unit for unit in self.units if not unit.joiner)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(unit.name for unit in self.units)
+
+    def nodes_of(self, names: Collection[str]) -> list[str]:
+        """The nodes of some units, in the order of the graph."""
+        return [node for unit in self.units if unit.name in names for node in unit.nodes]
+
+
+def units_of(model: ModelProto, recipe: Recipe, excluded: Collection[str] = ()) -> Units:
+    """The units of a model whose nodes are named; `excluded` nodes stay in fp32."""
+    units = _found_units(model.graph, recipe, excluded)
+    return Units(units, _edges(model, units))
+
+
+def _found_units(graph: GraphProto, recipe: Recipe, excluded: Collection[str]) -> tuple[Unit, ...]:
+    constants = {tensor.name for tensor in graph.initializer}
+    readers = _reader_counts(graph)
+    writer: dict[str, NodeProto] = {out: node for node in graph.node for out in node.output}
+    members: dict[str, list[str]] = {}
+    owner: dict[str, str] = {}
+    for node in graph.node:
+        if node.op_type in COMPUTE_OPS and constants.intersection(node.input[1:2]):
+            owner[node.name] = node.name
+            members[node.name] = [node.name]
+        elif node.op_type in recipe.joiners and node.name not in excluded:
+            before = _sources(node, constants, writer)
+            leader = _leader(node, before, owner, members, readers)
+            owner[node.name] = leader
+            members.setdefault(leader, []).append(node.name)
+    ops = {node.name: node.op_type for node in graph.node}
+    return tuple(
+        Unit(name, ops[name], tuple(nodes), joiner=ops[name] not in COMPUTE_OPS)
+        for name, nodes in members.items()
+    )
+
+
+def _leader(
+    node: NodeProto,
+    before: Sequence[NodeProto | None],
+    owner: Mapping[str, str],
+    members: Mapping[str, Sequence[str]],
+    readers: Callable[[str], int],
+) -> str:
+    """The unit that a node belongs to: of the only one whose result it alone reads, else its own."""
+    source = before[0] if len(before) == 1 else None
+    if source is None or node.op_type not in FOLLOWERS or source.name not in owner:
+        return node.name
+    alone = all(readers(output) == 1 for output in source.output if output in node.input)
+    return owner[source.name] if alone else node.name
+
+
+def _sources(
+    node: NodeProto, constants: Collection[str], writer: Mapping[str, NodeProto]
+) -> list[NodeProto | None]:
+    return [writer.get(name) for name in node.input if name and name not in constants]
+
+
+def _reader_counts(graph: GraphProto) -> Callable[[str], int]:
+    from collections import Counter
+
+    counts = Counter(name for node in graph.node for name in node.input)
+    counts.update(value.name for value in graph.output)
+    return lambda name: counts[name]
+
+
+def _edges(model: ModelProto, units: Iterable[Unit]) -> tuple[Edge, ...]:
+    """The elements between units, and between units and what stays in fp32."""
+    unit_of = {node: unit.name for unit in units for node in unit.nodes}
+    constants = {tensor.name for tensor in model.graph.initializer}
+    sizes = _sizes(model)
+    writer = {out: node.name for node in model.graph.node for out in node.output}
+    carried: dict[tuple[str | None, str | None], int] = {}
+
+    def carry(name: str, target: str | None) -> None:
+        source = unit_of.get(writer.get(name, ""))
+        if source != target:
+            key = (source, target)
+            carried[key] = carried.get(key, 0) + sizes.get(name, 0)
+
+    for node in model.graph.node:
+        for name in dict.fromkeys(node.input):
+            if name and name not in constants:
+                carry(name, unit_of.get(node.name))
+    for value in model.graph.output:
+        carry(value.name, None)
+    return tuple(Edge(source, target, count) for (source, target), count in carried.items())
+
+
+def _sizes(model: ModelProto) -> dict[str, int]:
+    """Elements of every value whose shape is known."""
+    from onnx import shape_inference
+
+    graph = shape_inference.infer_shapes(model).graph
+    return {
+        value.name: prod(max(1, d.dim_value) for d in value.type.tensor_type.shape.dim)
+        for value in (*graph.value_info, *graph.input, *graph.output)
+    }

@@ -1,0 +1,131 @@
+"""The section of the page that says why a deployment takes its time: kept explanations, with a picture of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import islice
+
+from edgebench.explain.explanation import Deployment, Explanation, KindLine
+from edgebench.render.explain_text import further, paragraph, predicted
+from edgebench.render.number_format import percent
+from edgebench.report.html_escape import esc, listed, tabled
+from edgebench.report.report_model import Report
+from edgebench.report.theme import named
+from edgebench.units import format_ns
+
+_OPERATORS = 12  # of a table
+_WIDTH, _BAR, _GAP = 100.0, 7.0, 4.0  # of the picture, in its own units
+_SHOWN = 6  # kinds with a colour of their own; others are one
+
+
+def links(report: Report) -> str:
+    """The link to the section, for the table of contents."""
+    return '<a href="#why">Why</a>' if report.explanations else ""
+
+
+def section(report: Report) -> str:
+    """The section; "" where no explanation was given."""
+    if not report.explanations:
+        return ""
+    names = ", ".join(dict.fromkeys(each.workload for each in report.explanations))
+    content = "".join(map(_explanation, report.explanations))
+    return (
+        '<details class="section" id="why" data-wide><summary><h2>Why</h2> '
+        f'<span class="gist">{esc(names)}</span></summary>{content}</details>'
+    )
+
+
+def _explanation(found: Explanation) -> str:
+    subject = found.subject
+    title = f"{found.workload} on {found.machine} · {subject.backend} {subject.label}"
+    words = " ".join(paragraph(found))
+    told = f"<p><b>{esc(predicted(found, found.prediction))}</b></p>" if found.prediction else ""
+    deployments = [each for each in (subject, found.against) if each is not None and each.kinds]
+    rest = [*found.notes, *(f"{name}: {why}" for name, why in found.unknown.items())]
+    return (
+        f"<h3>{esc(title)}</h3><p>{esc(words)}</p>{told}{_picture(deployments)}"
+        f"{listed(further(found))}{_operators(subject)}{listed(rest, 'soft')}"
+    )
+
+
+def _picture(deployments: Sequence[Deployment]) -> str:
+    """Bars on one scale, of the kinds of operators that take most of the time."""
+    if not deployments:
+        return ""
+    kinds = _names(deployments)
+    longest = max(each.operators_ns for each in deployments) or 1.0
+    bars = "".join(
+        _bar(each, kinds, place * (_BAR + _GAP), longest) for place, each in enumerate(deployments)
+    )
+    height = len(deployments) * (_BAR + _GAP)
+    said = "; ".join(f"{each.label} {format_ns(each.operators_ns)}" for each in deployments)
+    return (
+        f'<figure class="chart"><svg viewBox="0 0 {_WIDTH:g} {height:g}" width="100%" role="img" '
+        f'aria-label="{esc(f"Time of operators: {said}")}">{bars}</svg>'
+        f"<figcaption>{_key(kinds)}</figcaption></figure>"
+    )
+
+
+def _names(deployments: Sequence[Deployment]) -> list[str]:
+    """The kinds that get a colour, those that take most first."""
+    times: dict[str, float] = {}
+    for deployment in deployments:
+        for kind in deployment.kinds:
+            times[_name(kind)] = times.get(_name(kind), 0.0) + kind.time_ns
+    return list(islice(sorted(times, key=lambda name: -times[name]), _SHOWN))
+
+
+def _name(kind: KindLine) -> str:
+    return f"{kind.kind} {kind.type}" if kind.type else kind.kind
+
+
+def _bar(deployment: Deployment, kinds: Sequence[str], top: float, longest: float) -> str:
+    label = f"{deployment.label}: {format_ns(deployment.operators_ns)}"
+    parts = [
+        f'<text x="0" y="{top + 2.4:g}" font-size="2.6" fill="currentColor">{esc(label)}</text>'
+    ]
+    left = 0.0
+    sizes = dict.fromkeys((*kinds, ""), 0.0)
+    for kind in deployment.kinds:
+        sizes[_name(kind) if _name(kind) in kinds else ""] += kind.time_ns
+    for name, time_ns in sizes.items():
+        if not time_ns:
+            continue
+        width = time_ns / longest * _WIDTH
+        title = f"{name or 'others'}: {format_ns(time_ns)}"
+        parts.append(
+            f'<rect x="{left:.2f}" y="{top + 3.4:g}" width="{width:.2f}" height="{_BAR - 3:g}" '
+            f'fill="{_color(kinds, name)}"><title>{esc(title)}</title></rect>'
+        )
+        left += width
+    return "".join(parts)
+
+
+def _color(kinds: Sequence[str], name: str) -> str:
+    colors, series = named()
+    return series[kinds.index(name) % len(series)] if name in kinds else colors["line"]
+
+
+def _key(kinds: Sequence[str]) -> str:
+    names = [*kinds, ""]
+    return " ".join(
+        f'<span><span style="color:{_color(kinds, name)}">&#9632;</span> {esc(name or "others")}</span>'
+        for name in names
+    )
+
+
+def _operators(deployment: Deployment) -> str:
+    head = ("operator", "kind", "in", "time", "quartiles", "share", "bound by")
+    rows = [
+        (
+            ", ".join(line.nodes[:2]) if line.nodes else line.name,
+            line.kind,
+            line.type or "-",
+            format_ns(line.time_ns),
+            f"{format_ns(line.low_ns)} - {format_ns(line.high_ns)}",
+            percent(line.share),
+            line.bound or "-",
+        )
+        for line in deployment.operators[:_OPERATORS]
+    ]
+    return tabled(head, rows, numbers=(3, 4, 5)) if rows else ""

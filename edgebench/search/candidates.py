@@ -1,0 +1,70 @@
+"""Which maps are worth building: cuts for all prices of damage, and then what lies between holding and missing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from edgebench.search.tradeoff import Choice, Tradeoff, best_within, hull
+
+#: How far the bisection goes: limits of damage closer to each other than this are not told apart.
+MIN_RATIO = 1.02
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A choice of units for int8 that may become a candidate."""
+
+    choice: Choice
+    origin: str
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A choice whose quality was measured."""
+
+    choice: Choice
+    spare: float | None  # what the tightest limit leaves; below 0: missed; None: nobody can tell
+
+
+def drafts(tradeoff: Tradeoff, usual: Choice, points: int) -> Iterator[Draft]:
+    """At most so many: the usual placement first, then cuts spread over the front."""
+    free = Tradeoff(tradeoff.cost_a, tradeoff.cost_b, tradeoff.load_a, tradeoff.load_b)
+    cuts = [Draft(choice, "cut") for choice in hull(tradeoff)]
+    extra = [Draft(usual, "everything"), Draft(free.best_at(0.0), "cut without boundaries")]
+    cuts = _spread(cuts, max(1, points - len(extra)))
+    seen: set[Choice] = set()
+    for draft in [*extra, *cuts]:
+        if usual & draft.choice and draft.choice not in seen:
+            seen.add(draft.choice)
+            yield draft
+
+
+def _spread(found: list[Draft], room: int) -> list[Draft]:
+    if len(found) <= room:
+        return found
+    return [found[round(n * (len(found) - 1) / max(1, room - 1))] for n in range(room)]
+
+
+def between(tradeoff: Tradeoff, found: Sequence[Judged]) -> Draft | None:
+    """The fastest choice whose predicted damage lies between the most that holds and the least beyond it that
+    does not; None: there is none, or it is known."""
+    holding = [tradeoff.load(each.choice) for each in found if (each.spare or 0.0) >= 0]
+    low = max(holding, default=0.0)
+    missing = [tradeoff.load(each.choice) for each in found if (each.spare or 0.0) < 0]
+    high = min((load for load in missing if load > low), default=0.0)
+    known = {each.choice for each in found}
+    for limit in _limits(low, high):
+        best = best_within(tradeoff, limit)
+        if best is not None and best.choice and best.choice not in known:
+            return Draft(best.choice, "between two cuts")
+    return None
+
+
+def _limits(low: float, high: float) -> Iterator[float]:
+    """Limits of damage to try between two: the middle, then nearer to the upper end."""
+    lowest = low or high / 1e4
+    while high > lowest * MIN_RATIO:
+        lowest = math.sqrt(lowest * high)
+        yield lowest

@@ -1,0 +1,411 @@
+"""Explores the maps of one model: times and damages of its groups, the cuts that follow, and what they are worth.
+
+Runs in a process of its own, `python -m edgebench.search.explore PARENT_PID MEMORY_LIMIT`: an ExploreJob as JSON on
+stdin, a line on stdout for each step, and a last one, an Exploration or a ChildFailure.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from edgebench.errors import EdgebenchError, UnsupportedError, tells_of_no_memory
+from edgebench.files.atomic_write import replacing
+from edgebench.models.precision_map import CalibrationSpec, PrecisionMap
+from edgebench.models.quantization_recipes import JOINERS, recipe_named
+from edgebench.search.candidates import Draft, Judged, between, drafts
+from edgebench.search.child_main import answer_job
+from edgebench.search.item_cache import remembering
+from edgebench.search.requirements import resolved
+from edgebench.search.search_messages import Candidate, Exploration, ExploreJob, UnitFacts
+from edgebench.search.tradeoff import Choice, Tradeoff
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+    from edgebench.models.quantize import Quantizable, Ranges
+    from edgebench.preparation.prepare import Subject
+    from edgebench.task import Feeds, Infer, Outputs, Task
+
+#: The draw of items that maps are tuned on.
+TUNING_DRAW = 1
+ERROR_ITEMS = 8  # whose outputs tell the damage of a map
+PROFILE_ITEMS = 4
+#: Shares of the time: when profiling ends, when damages end, when tuning ends; the rest is timing.
+PROFILED, DAMAGED, TUNED = 0.25, 0.6, 0.85
+#: Methods that keep histograms take so many times as long as the lowest and highest values.
+HISTOGRAM_FACTOR = 5.0
+#: Candidates that are built however little time there is.
+MIN_DRAFTS = 3
+MAX_PROFILE_S, TIMING_S_EACH = 12.0, 1.5
+#: What stands for the damage of a map that cannot be run: relative errors of outputs are below it.
+REFUSED_DAMAGE = 10.0
+#: Steps of the bisection between the best map that holds on tuning items and the next one that does not.
+MAX_STEPS = 5
+
+
+@dataclass
+class Explorer:
+    """The state of one exploration."""
+
+    job: ExploreJob
+    subject: Subject
+    source: Quantizable
+    say: Callable[[str], object]
+    clock: Callable[[], float]
+    started_s: float
+    notes: list[str] = field(default_factory=list)
+    _evaluated: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def past(self, share: float) -> bool:
+        """Whether so much of the time is over."""
+        return self.clock() - self.started_s > share * self.job.time_s
+
+    # Items
+
+    @cached_property
+    def tuning(self) -> Task | None:
+        """The task with items to tune on; None: it has no labelled items but those of the evaluation."""
+        draws = type(self.evaluation).draws
+        wanted = draws and self.job.demands
+        return remembering(self.subject.task(TUNING_DRAW)) if wanted else None
+
+    @cached_property
+    def evaluation(self) -> Task:
+        return self.subject.task(0)
+
+    @cached_property
+    def calibration(self) -> list[Feeds]:
+        from edgebench.models.quantize import CALIBRATION_ITEMS
+
+        return list(islice(self.evaluation.calibration(), CALIBRATION_ITEMS))
+
+    @cached_property
+    def items(self) -> list[Feeds]:
+        """Items whose outputs tell the damage: tuning items, or those of the calibration."""
+        if self.tuning is None:
+            step = max(1, len(self.calibration) // (2 * ERROR_ITEMS))
+            return self.calibration[::step][: 2 * ERROR_ITEMS]
+        task, count = self.tuning, min(ERROR_ITEMS, len(self.tuning))
+        return [task.preprocess(task.raw(number)) for number in range(count)]
+
+    # Models
+
+    @cached_property
+    def fp32(self) -> Any:
+        return self.session(self.source.model)
+
+    @cached_property
+    def reference(self) -> list[Outputs]:
+        return self.infer(self.fp32)(self.items)
+
+    def session(self, model: ModelProto) -> Any:
+        from edgebench.search.sessions import open_session
+
+        return open_session(model, self.job.threads)
+
+    def infer(self, session: Any) -> Infer:
+        from edgebench.search.sessions import infer_with
+
+        return infer_with(session)
+
+    def damage(self, session: Any) -> float:
+        """The relative error of the outputs of a session."""
+        from edgebench.search.sessions import output_error
+
+        return output_error(self.infer(session)(self.items), self.reference)
+
+    def damage_of(self, ranges: Ranges, names: Collection[str]) -> float:
+        """The damage of some units in int8; that of a file that the runtime refuses is beyond all others."""
+        try:
+            return self.damage(self.session(self.quantized(ranges, names)))
+        except Exception as error:
+            if tells_of_no_memory(error):
+                raise
+            return REFUSED_DAMAGE
+
+    def quantized(self, ranges: Ranges, names: Collection[str]) -> ModelProto:
+        from edgebench.models.quantize import quantize_units
+
+        return quantize_units(self.source, ranges, names) if names else self.source.model
+
+
+def begun(job: ExploreJob, say: Callable[[str], object], recipe: str) -> Explorer:
+    """The model of a job, ready to be explored. Raises EdgebenchError; UnsupportedError where it has nothing to
+    quantise."""
+    from edgebench.models.quantize import quantizable
+    from edgebench.preparation.prepare import subject_of
+
+    started_s = time.monotonic()
+    say("preparing the model")
+    subject = subject_of(job.prepare, say)
+    source = quantizable(subject.model, recipe_named(recipe))
+    return Explorer(job, subject, source, say, time.monotonic, started_s)
+
+
+def explored(it: Explorer) -> Exploration:
+    """Times, damages and candidates. Raises UnsupportedError where fp32 itself misses a limit."""
+    spec, ranges, errors = calibrated(it, everything(it))
+    facts = _with_damages(it, ranges, _timed(it, ranges))
+    fp32_evaluation, fp32_tuning = _fp32_quality(it)
+    candidates = _candidates(it, spec, ranges, facts, (fp32_evaluation, fp32_tuning))
+    told = (
+        type(it.evaluation).draws if it.tuning is not None else "calibration items, without labels"
+    )
+    return Exploration(
+        calibration=spec,
+        calibration_errors=errors,
+        units=facts,
+        fp32_ms=sum(fact.fp32_us for fact in facts) / 1e3,
+        fp32_evaluation=fp32_evaluation,
+        fp32_tuning=fp32_tuning,
+        tuned_on=told,
+        tuning_items=len(it.tuning) if it.tuning is not None else 0,
+        evaluation_items=len(it.evaluation),
+        candidates=candidates,
+        seconds=it.clock() - it.started_s,
+        notes=it.notes,
+    )
+
+
+def everything(it: Explorer) -> Choice:
+    """All groups in int8, and between them what the usual placement takes along."""
+    from edgebench.search.group_costs import joined
+
+    groups = [unit.name for unit in it.source.units.groups]
+    return joined(it.source.units, groups, JOINERS)
+
+
+def calibrated(it: Explorer, full: Choice) -> tuple[CalibrationSpec, Ranges, dict[str, float]]:
+    """The method whose ranges leave the whole network in int8 with the least error."""
+    found: list[tuple[float, CalibrationSpec, Ranges]] = []
+    begun_s, end_s = it.clock(), it.started_s + PROFILED * it.job.time_s
+    for spec in it.job.calibrations:
+        each_s = (it.clock() - begun_s) / max(1, len(found))
+        if found and it.clock() + HISTOGRAM_FACTOR * each_s > end_s:
+            it.notes.append(f"there was no time to calibrate by {calibration_name(spec)}")
+            continue
+        it.say(f"calibrating ({calibration_name(spec)})")
+        ranges = it.subject.ranges(spec, it.source)
+        error = it.damage(it.session(it.quantized(ranges, full)))
+        found.append((error, spec, ranges))
+    _, spec, ranges = min(found, key=lambda each: each[0])
+    return spec, ranges, {calibration_name(each): error for error, each, _ in found}
+
+
+def calibration_name(spec: CalibrationSpec) -> str:
+    return spec.method if spec.percentile is None else f"{spec.method} {spec.percentile:g}"
+
+
+def _timed(it: Explorer, ranges: Ranges) -> list[UnitFacts]:
+    """Every unit with its kernel times: fp32, everything in int8, and the usual placement, in turns."""
+    from edgebench.search.group_costs import facts_of, unit_times
+    from edgebench.search.sessions import RuntimeChoice, profiles_in_turns
+
+    it.say("profiling fp32 and int8 in turns")
+    model, units = it.source.model, it.source.units
+    full = it.quantized(ranges, units.names)
+    end_s = it.clock() + MAX_PROFILE_S
+    runtime = RuntimeChoice(it.job.backend, it.job.options)
+    profiles = profiles_in_turns(
+        [model, full],
+        it.items[:PROFILE_ITEMS],
+        runtime,
+        lambda: it.clock() > end_s or it.past(PROFILED),
+    )
+    fp32, int8 = (unit_times(units, profile) for profile in profiles)
+    facts = facts_of(units, fp32, int8, {})
+    lost = [fact.name for fact in facts if not (fact.timed or fact.joiner)]
+    if lost:
+        it.notes.append(
+            f"no kernel of the profile is named after {len(lost)} groups: {lost[0]}, ..."
+        )
+    return facts
+
+
+def _with_damages(it: Explorer, ranges: Ranges, facts: Sequence[UnitFacts]) -> list[UnitFacts]:
+    """The damage of each group alone; of joiners, of all of one operator together, in equal shares."""
+    damages: dict[str, float] = {}
+    groups = [fact.name for fact in facts if not fact.joiner]
+    for number, name in enumerate(sorted(groups, key=_gain(facts), reverse=True)):
+        it.say(f"damage of group {number + 1} of {len(groups)}")
+        if damages and it.past(DAMAGED):
+            it.notes.append(
+                f"the damage of {len(groups) - number} groups was not measured for want of time: "
+                "they count as the worst"
+            )
+            break
+        damages[name] = it.damage_of(ranges, [name])
+    kinds: dict[str, list[str]] = {}
+    for fact in facts:
+        if fact.joiner:
+            kinds.setdefault(fact.op, []).append(fact.name)
+    for op, names in kinds.items():
+        if it.past(DAMAGED):
+            break
+        it.say(f"damage of {len(names)} x {op}")
+        together = it.damage_of(ranges, names)
+        damages |= dict.fromkeys(names, together / math.sqrt(len(names)))
+    return [msgspec.structs.replace(fact, damage=damages.get(fact.name)) for fact in facts]
+
+
+def _gain(facts: Sequence[UnitFacts]) -> Callable[[str], float]:
+    gains = {fact.name: fact.fp32_us - fact.int8_us for fact in facts}
+    return gains.__getitem__
+
+
+def _fp32_quality(it: Explorer) -> tuple[dict[str, float], dict[str, float]]:
+    """Metrics of fp32 on the workload's own items and on tuning items. Raises UnsupportedError where fp32
+    itself misses a limit."""
+    if not it.job.demands:
+        return {}, {}
+    it.say("quality of fp32")
+    evaluation = it.evaluation.evaluate(it.infer(it.fp32))
+    for demand in resolved(it.job.demands, evaluation):
+        value = evaluation.get(demand.metric)
+        if value is not None and demand.spare(value) < 0:
+            raise UnsupportedError(
+                f"fp32 itself has {demand.metric} {value:.4g}, beyond the limit {demand.limit:g}: no map can hold it",
+                "lower the limit, or take another model",
+            )
+    tuning = {} if it.tuning is None else it.tuning.evaluate(it.infer(it.fp32))
+    return evaluation, tuning
+
+
+# Candidates
+
+
+def _candidates(
+    it: Explorer,
+    spec: CalibrationSpec,
+    ranges: Ranges,
+    facts: Sequence[UnitFacts],
+    fp32: tuple[Mapping[str, float], Mapping[str, float]],
+) -> list[Candidate]:
+    """Cuts for all prices of damage, the usual placement, and what lies between holding and missing."""
+    from edgebench.search.group_costs import tradeoff_of
+
+    tradeoff = tradeoff_of(facts, it.source.units.edges)
+    judge = Judge(it, spec, ranges, tradeoff, fp32)
+    found: list[Candidate] = []
+    for draft in drafts(tradeoff, everything(it), it.job.points):
+        if len(found) < MIN_DRAFTS or not it.past(TUNED):
+            found.append(judge.candidate(draft))
+    for _step in range(MAX_STEPS):
+        judged = [Judged(each.map.quantized, each.spare) for each in found]
+        further = None if it.past(TUNED) else between(tradeoff, judged)
+        if further is None:
+            break
+        found.append(judge.candidate(further))
+    return judge.timed(found)
+
+
+@dataclass
+class Judge:
+    """Builds candidates and measures what exploring can tell of them."""
+
+    it: Explorer
+    spec: CalibrationSpec
+    ranges: Ranges
+    tradeoff: Tradeoff
+    fp32: tuple[Mapping[str, float], Mapping[str, float]]
+    sessions: dict[str, Any] = field(default_factory=dict)
+
+    def candidate(self, draft: Draft) -> Candidate:
+        it = self.it
+        it.say(f"quality of a map with {len(draft.choice)} parts in int8")
+        session = it.session(it.quantized(self.ranges, draft.choice))
+        tuning = {} if it.tuning is None else it.tuning.evaluate(it.infer(session))
+        found = Candidate(
+            map=self._map(draft.choice),
+            origin=draft.origin,
+            int8_groups=sum(unit.name in draft.choice for unit in it.source.units.groups),
+            predicted_ms=self.tradeoff.cost(draft.choice) / 1e3,
+            predicted_damage=math.sqrt(self.tradeoff.load(draft.choice)),
+            damage=it.damage(session),
+            tuning=tuning,
+            spare=self._spare(tuning),
+        )
+        self.sessions[found.map.precision] = session
+        return found
+
+    def timed(self, found: Sequence[Candidate]) -> list[Candidate]:
+        """The candidates with what a run takes, in turns with fp32; the fastest first."""
+        from edgebench.search.sessions import times_in_turns
+
+        it = self.it
+        it.say(f"timing {len(found)} maps in turns")
+        end_s = it.clock() + TIMING_S_EACH * len(self.sessions)
+        times = times_in_turns(
+            {"fp32": it.fp32, **self.sessions},
+            it.items[:PROFILE_ITEMS],
+            lambda: it.clock() > end_s or it.past(1.0),
+        )
+        told = [msgspec.structs.replace(each, quick_ms=times[each.map.precision]) for each in found]
+        it.notes.append(f"fp32 took {times['fp32']:.3g} ms in those turns")
+        return sorted(told, key=lambda each: each.quick_ms or math.inf)
+
+    def _map(self, choice: Choice) -> PrecisionMap:
+        job, units = self.it.job, self.it.source.units
+        return PrecisionMap(
+            model_sha256=job.prepare.source_sha256,
+            workload=job.workload,
+            recipe=self.it.source.recipe.name,
+            calibration=self.spec,
+            groups={
+                unit.name: "int8" if unit.name in choice else "fp32"
+                for unit in units.units
+                if unit.name in choice or not unit.joiner
+            },
+        )
+
+    def _spare(self, tuning: Mapping[str, float]) -> float | None:
+        """What the tightest limit leaves, relative. A map may lose on tuning items what fp32 has to spare on
+        the workload's own, for which alone the limits were set."""
+        evaluation, base = self.fp32
+        left = []
+        for demand in resolved(self.it.job.demands, evaluation):
+            name = demand.metric
+            if name in tuning and name in base and name in evaluation:
+                change = tuning[name] - base[name]
+                left.append(demand.spare(evaluation[name] + change) / max(abs(demand.limit), 1e-9))
+        return min(left, default=None)
+
+
+def main() -> int:
+    return answer_job(ExploreJob, _kept)
+
+
+def explored_by_any(job: ExploreJob, say: Callable[[str], object]) -> Exploration:
+    """By the first recipe that the quantizer can do. Raises EdgebenchError, or what the last one raised."""
+    *others, last = job.recipes
+    for recipe in others:
+        try:
+            return explored(begun(job, say, recipe))
+        except EdgebenchError:
+            raise
+        except Exception as error:
+            if tells_of_no_memory(error):
+                raise
+            say(f"recipe {recipe} cannot be done: {type(error).__name__}")
+    return explored(begun(job, say, last))
+
+
+def _kept(job: ExploreJob, say: Callable[[str], object]) -> Exploration:
+    found = explored_by_any(job, say)
+    with replacing(Path(job.state)) as partial:
+        partial.write_bytes(msgspec.json.encode(found))
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())

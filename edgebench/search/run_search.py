@@ -1,0 +1,456 @@
+"""A search from its options to its report: explore, measure, verify, choose.
+
+Exploring and verifying run in processes of their own; what is measured goes the way of `edgebench run`: every map
+is a variant, its replicates take turns with those of fp32, and its record is an ordinary one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edgebench import assets, registry
+from edgebench.analysis.table import build_table
+from edgebench.analysis.table_types import Row
+from edgebench.api import run_resume
+from edgebench.api.run_options import Options, resolved, workloads_of
+from edgebench.api.running import Outcome, Start, Voice, measure
+from edgebench.backend import Scalar
+from edgebench.definitions.workload import Workload
+from edgebench.errors import EdgebenchError, UsageError
+from edgebench.files.atomic_write import replacing
+from edgebench.measure.targets import fetch_assets, prepare_job
+from edgebench.measure.time_budget import Budget
+from edgebench.models.precision_map import MIXED, CalibrationSpec, is_mixed, keep_map, map_text
+from edgebench.models.quantization_recipes import recipes_for
+from edgebench.planning.cells import DEFAULT_BACKEND, Cell, plan
+from edgebench.planning.settings import parse_sets
+from edgebench.preparation.preparation_messages import PrepareJob
+from edgebench.search.children import Asking, ask_child
+from edgebench.search.choosing import (
+    by_reward,
+    deployable,
+    holds,
+    standings_of,
+    worth_testing,
+)
+from edgebench.search.requirements import Requirements, requirements_of
+from edgebench.search.requirements import resolved as resolved_demands
+from edgebench.search.reward import Reward, parse_reward
+from edgebench.search.search_messages import (
+    Candidate,
+    Demand,
+    Exploration,
+    ExploreJob,
+    Verdict,
+    Verification,
+    VerifyJob,
+    read_state,
+)
+from edgebench.search.search_picture import svg
+from edgebench.search.search_report import (
+    SearchReport,
+    float_groups,
+    map_of,
+    search_rows,
+)
+
+#: Precisions that are measured beside the maps, where the backend has them.
+BASELINES = ("fp32", "int8-dynamic", "int8-static")
+#: Shares of the budget: for exploring, and for measuring; what is left shows the quality of the chosen map.
+EXPLORING, MEASURING = 0.4, 0.42
+MIN_VERIFY_S = 10.0
+CONFIDENCE = 0.95
+CALIBRATIONS = (
+    CalibrationSpec(),
+    CalibrationSpec(method="percentile", percentile=99.999),
+    CalibrationSpec(method="entropy"),
+)
+SAY_EVERY_S = 4.0
+
+
+@dataclass(frozen=True)
+class SearchRequest:
+    """What is searched, resolved."""
+
+    options: Options  # as those of a run with precision fp32 alone
+    budget_s: float
+    points: int
+    out: Path
+    resume: bool
+    command: Sequence[str]
+    require: Sequence[str] = ()
+    reward: Reward | None = None  # what is to be most, in the place of the speed
+    confidence: float = CONFIDENCE
+
+
+@dataclass
+class Search:
+    """The state of a search."""
+
+    request: SearchRequest
+    voice: Voice
+    budget: Budget
+    workload: Workload
+    cell: Cell
+    prepare: PrepareJob
+    required: Requirements
+    fp32_evaluation: Mapping[str, float] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    _said_s: float = float("-inf")
+
+    def hear(self, step: str) -> None:
+        """Tells what a child is at, and the time left, now and then."""
+        now_s = time.monotonic()
+        if now_s - self._said_s >= SAY_EVERY_S:
+            self._said_s = now_s
+            self.voice.say(f"search: {step}; {left_text(self.budget.left_s)}")
+
+    def asking(self, time_s: float) -> Asking:
+        limit = self.request.options.settings.memory_limit_bytes
+        return Asking(time_s, limit, self.hear)
+
+    @property
+    def threads(self) -> int:
+        return max(1, int(self.cell.options.get("threads", 1)))
+
+    @property
+    def demands(self) -> list[Demand]:
+        return resolved_demands(self.required.demands, self.fp32_evaluation)
+
+
+@dataclass(frozen=True)
+class Found:
+    """How a search ended."""
+
+    report: SearchReport | None
+    outcome: Outcome | None  # of the measuring; None: it ended before
+
+
+def left_text(seconds: float) -> str:
+    minutes, rest = divmod(max(0, round(seconds)), 60)
+    return f"{minutes}:{rest:02d} left"
+
+
+def confidence_of(value: float) -> float:
+    """Raises UsageError for one that nothing can have."""
+    if not 0.5 < value < 1:
+        raise UsageError(f"--confidence {value:g} is not between 0.5 and 1", "say 0.95")
+    return value
+
+
+def request_of(params: Mapping[str, Any], command: Sequence[str]) -> SearchRequest:
+    """The options of the command, checked. Raises UsageError."""
+    sets = parse_sets(params["sets"])
+    if "precision" in sets:
+        raise UsageError(
+            "--set precision: the search chooses the precision",
+            "leave it out, or use `edgebench run`",
+        )
+    several = next((axis for axis, values in sets.items() if len(values) > 1), None)
+    if several is not None:
+        raise UsageError(
+            f"--set {several}: a search is of one setting of it", f"give one value of {several}"
+        )
+    fixed = [*params["sets"], "precision=fp32", *([] if "batch" in sets else ["batch=1"])]
+    options = resolved({**params, "sets": fixed})
+    if params["model"] is None and len(options.workloads) != 1:
+        raise UsageError(
+            "a search is of one workload or one --model", "name one: edgebench search file-typing"
+        )
+    assert options.settings.budget_s is not None
+    return SearchRequest(
+        options,
+        options.settings.budget_s,
+        params["points"],
+        Path(params["out"]),
+        params["resume"],
+        command,
+        params["require"],
+        None if params["maximize"] is None else parse_reward(params["maximize"]),
+        confidence_of(params["confidence"]),
+    )
+
+
+def search(request: SearchRequest, voice: Voice, started_s: float) -> Found:
+    """Searches one workload. Raises EdgebenchError where it cannot begin, or exploring fails."""
+    it = begun(request, voice, Budget(request.budget_s, started_s))
+    return finished(it, explored(it))
+
+
+def finished(it: Search, exploration: Exploration) -> Found:
+    """Measures and tests what exploring found."""
+    it.fp32_evaluation = exploration.fp32_evaluation
+    outcome = _measured(it, exploration)
+    if outcome.stopped is not None or not outcome.records:
+        return Found(None, outcome)
+    return Found(_reported(it, exploration, outcome), outcome)
+
+
+def begun(request: SearchRequest, voice: Voice, budget: Budget) -> Search:
+    """The workload with its files. Raises UsageError for what cannot be searched."""
+    [workload] = workloads_of(request.options)
+    if not request.options.backends:
+        request = _with_ort(request)
+    if "generate" in workload.scenarios:
+        raise UsageError(
+            f"{workload.name} generates text: its precision is not searched",
+            "`edgebench run` measures it in every precision that its runtime has",
+        )
+    _check_backends(request.options.backends)
+    required = requirements_of(workload, request.require)
+    cell = fp32_cell(request.options, workload)
+    with budget.without("downloads"), voice.downloading() as progress:
+        fetched = fetch_assets([cell], progress)
+    for error in fetched.errors.values():
+        raise error
+    job = prepare_job(cell, request.options.settings, assets.cache_dir(), fetched.paths)
+    return Search(request, voice, budget, workload, cell, job, required)
+
+
+def _check_backends(names: Sequence[str]) -> None:
+    """Raises UsageError for a backend that opens no file of mixed precision."""
+    for name in names:
+        if MIXED not in registry.load(name).capabilities.precisions:
+            able = [b.name for b in registry.every() if MIXED in b.capabilities.precisions]
+            raise UsageError(
+                f"{name} runs no maps of mixed precision",
+                f"--backend {', '.join(each for each in able if each != 'null')}",
+            )
+
+
+def _with_ort(request: SearchRequest) -> SearchRequest:
+    options = msgspec.structs.replace(request.options, backends=[DEFAULT_BACKEND])
+    return replace(request, options=options)
+
+
+def fp32_cell(options: Options, workload: Workload) -> Cell:
+    """The fp32 row of the first backend; further axes of the workload have their first value."""
+    sets = {axis: values[:1] for axis, values in workload.matrix.axes.items()}
+    sets |= parse_sets(options.sets)
+    scenarios = options.scenarios or workload.scenarios[:1]
+    cells = plan([workload], options.backends, sets=sets, scenarios=scenarios[:1])
+    cell = cells[0]
+    if cell.unsupported is not None:
+        raise UsageError(
+            f"{cell.backend} cannot run {workload.name}: {cell.unsupported.message}",
+            cell.unsupported.fix,
+        )
+    return cell
+
+
+# Exploring
+
+
+def explored(it: Search) -> Exploration:
+    """The maps that are worth measuring; of an earlier search where that goes on."""
+    job = _explore_job(it)
+    state = Path(job.state)
+    kept = read_state(state, Exploration) if it.request.resume else None
+    if kept is not None:
+        it.voice.say(f"search: {len(kept.candidates)} maps were found before: {state}")
+        return kept
+    state.parent.mkdir(parents=True, exist_ok=True)
+    found = ask_child("edgebench.search.explore", job, Exploration, it.asking(job.time_s))
+    it.voice.say(
+        f"search: {len(found.candidates)} maps found in {found.seconds:.0f} s; {left_text(it.budget.left_s)}"
+    )
+    return found
+
+
+def _explore_job(it: Search) -> ExploreJob:
+    job = ExploreJob(
+        prepare=it.prepare,
+        workload=it.workload.name,
+        demands=it.required.demands,
+        recipes=[recipe.name for recipe in reversed(recipes_for(it.cell.backend))],
+        calibrations=list(CALIBRATIONS),
+        backend=it.cell.backend_spec,
+        options=dict(it.cell.options),
+        threads=it.threads,
+        points=it.request.points,
+        time_s=EXPLORING * it.request.budget_s,
+        state="",
+    )
+    key = hashlib.sha256(msgspec.json.encode(msgspec.structs.replace(job, time_s=0.0))).hexdigest()
+    path = it.request.out / "search" / f"{it.workload.name}-{key[:12]}.json"
+    return msgspec.structs.replace(job, state=str(path.absolute()))
+
+
+def measured_maps(exploration: Exploration, points: int) -> list[Candidate]:
+    """The candidates that get records: those that hold on tuning items, the fastest first, and of the others
+    those that come closest."""
+    fitting = [each for each in exploration.candidates if each.spare is None or each.spare >= 0]
+    others = [each for each in exploration.candidates if each not in fitting]
+    others.sort(key=lambda each: each.spare or 0.0, reverse=True)
+    return [*fitting, *others][:points]
+
+
+# Measuring
+
+
+def _measured(it: Search, exploration: Exploration) -> Outcome:
+    """Ordinary records of fp32, the usual int8 variants and the maps, whose replicates take turns."""
+    chosen = measured_maps(exploration, it.request.points)
+    for each in chosen:
+        keep_map(each.map, assets.cache_dir())
+    precisions = [*_baselines(it), *(each.map.precision for each in chosen)]
+    axes = {axis: value for axis, value in it.cell.variant.items() if axis != "precision"}
+    sets = [
+        f"precision={','.join(precisions)}",
+        *(f"{axis}={_text(v)}" for axis, v in axes.items()),
+    ]
+    reserve_s = max(MIN_VERIFY_S, (1 - EXPLORING - MEASURING) * it.request.budget_s)
+    left_s = max(1.0, it.budget.left_s - reserve_s)
+    settings = msgspec.structs.replace(
+        it.request.options.settings, budget_s=left_s, hard_budget=True, first_window_s=None
+    )
+    options = msgspec.structs.replace(
+        it.request.options, sets=sets, suite=None, scenarios=[it.cell.scenario], settings=settings
+    )
+    if it.request.resume:
+        kept = _resumed(it, options)
+        if isinstance(kept, Outcome):
+            return kept
+        if kept is not None:
+            return measure(options, kept, it.voice)
+    it.voice.say(f"search: measuring {len(precisions)} precisions; {left_text(it.budget.left_s)}")
+    start = Start(it.request.command, it.request.out, time.monotonic())
+    return measure(options, start, it.voice)
+
+
+def _text(value: Scalar) -> str:
+    from edgebench.definitions.variant_matrix import value_text
+
+    return value_text(value)
+
+
+def _baselines(it: Search) -> list[str]:
+    """Of the usual precisions those that the workload knows; of a model of one's own all."""
+    known = it.workload.matrix.axes.get("precision", list(BASELINES))
+    return [name for name in BASELINES if name in known or name == "fp32"]
+
+
+def _resumed(it: Search, options: Options) -> Start | Outcome | None:
+    """The unfinished or finished measuring of the same maps, if that was the last one."""
+    out = it.request.out
+    store, kept = run_resume.reopen(out, options, {"budget"})
+    if store is not None:
+        if kept.sets == options.sets and kept.workloads == options.workloads:
+            return Start(it.request.command, out, time.monotonic(), store)
+        store.close()
+        return None
+    complete = run_resume.last_complete(out, options, set())
+    if complete is None:
+        return None
+    file, records = complete
+    same = {str(r.cell.variant.get("precision")) for r in records} == {
+        str(value) for value in parse_sets(options.sets[:1])["precision"]
+    } and {r.cell.workload for r in records} == {it.workload.name}
+    return Outcome(records, file) if same else None
+
+
+# Choosing
+
+
+def _reported(it: Search, exploration: Exploration, outcome: Outcome) -> SearchReport:
+    rows = [r for r in build_table(outcome.records).rows if r.workload == it.workload.name]
+    candidates: dict[Scalar, Candidate]
+    candidates = {each.map.precision: each for each in exploration.candidates}
+    fitting = [row for row, met in zip(rows, it.required.met_by(rows), strict=True) if met]
+    order = by_reward(deployable(fitting, candidates), it.request.reward)
+    verdicts = _verified(it, order, candidates)
+    chosen = _chosen(it, order, verdicts)
+    standings = standings_of(rows, candidates, verdicts, it.demands)
+    files = _written_maps(it, outcome, rows, candidates, exploration)
+    shown = chosen or next((row for row in order if is_mixed(row.variant["precision"])), None)
+    explained = map_of(exploration.candidates, shown.variant["precision"]) if shown else None
+    groups = sum(not unit.joiner for unit in exploration.units)
+    report = SearchReport(
+        workload=it.workload.name,
+        title=it.workload.title,
+        rows=search_rows(rows, candidates, standings, files, groups),
+        chosen=None if chosen is None else chosen.id,
+        verdicts=verdicts,
+        confidence=it.request.confidence,
+        kept_in_fp32=float_groups(exploration.units, explained),
+        exploration=exploration,
+        results=None if outcome.file is None else str(outcome.file),
+        seconds=time.monotonic() - it.budget.started_s,
+        budget_s=it.request.budget_s,
+        notes=[*it.notes, *exploration.notes],
+    )
+    if outcome.file is not None:
+        with replacing(outcome.file.with_suffix(".search.json")) as partial:
+            partial.write_bytes(msgspec.json.format(msgspec.json.encode(report)))
+        with replacing(outcome.file.with_suffix(".search.svg")) as partial:
+            partial.write_text(svg(report), encoding="utf-8")
+    return report
+
+
+def _verified(
+    it: Search, order: Sequence[Row], candidates: Mapping[Scalar, Candidate]
+) -> list[Verdict]:
+    """Verdicts over the fastest rows. Those whose record misses a limit count among them: they were looked at."""
+    tested = worth_testing(order, candidates)
+    passing = [row for row in tested if holds(row, it.demands)]
+    if not it.demands or not passing:
+        return []
+    job = VerifyJob(
+        prepare=it.prepare,
+        demands=it.demands,
+        precisions=[str(row.variant["precision"]) for row in passing],
+        confidence=1 - (1 - it.request.confidence) / max(1, len(tested)),
+        threads=it.threads,
+        time_s=max(MIN_VERIFY_S, it.budget.left_s),
+    )
+    it.voice.say(f"search: testing quality; {left_text(it.budget.left_s)}")
+    try:
+        found = ask_child("edgebench.search.verify", job, Verification, it.asking(job.time_s))
+    except EdgebenchError as error:
+        it.notes.append(f"quality was not tested: {error}")
+        return []
+    return found.verdicts
+
+
+def _chosen(it: Search, order: Sequence[Row], verdicts: Sequence[Verdict]) -> Row | None:
+    """The fastest row that is safe; without labels, the fastest whose parity holds."""
+    if not it.demands:
+        return next((row for row in order if holds(row, it.demands)), None)
+    safe = {verdict.precision for verdict in verdicts if verdict.safe}
+    return next((row for row in order if row.variant["precision"] in safe), None)
+
+
+def _written_maps(
+    it: Search,
+    outcome: Outcome,
+    rows: Sequence[Row],
+    candidates: Mapping[Scalar, Candidate],
+    exploration: Exploration,
+) -> dict[Scalar, str]:
+    """The maps of the rows as files beside the results."""
+    if outcome.file is None:
+        return {}
+    folder = outcome.file.with_suffix(".maps")
+    notes = {
+        unit.name: f"{unit.op}: fp32 {unit.fp32_us:.0f} us, int8 {unit.int8_us:.0f} us"
+        + ("" if unit.damage is None else f", damage {unit.damage:.2g}")
+        for unit in exploration.units
+    }
+    files: dict[Scalar, str] = {}
+    for row in rows:
+        precision = row.variant["precision"]
+        candidate = candidates.get(precision)
+        if candidate is not None:
+            folder.mkdir(exist_ok=True)
+            path = folder / f"{str(precision).replace(':', '-')}.yaml"
+            with replacing(path) as partial:
+                partial.write_text(map_text(candidate.map, notes), encoding="utf-8")
+            files[precision] = str(path)
+    return files

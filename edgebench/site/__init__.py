@@ -1,0 +1,1 @@
+"""A results site: static pages of the newest results, their series, and their reports."""

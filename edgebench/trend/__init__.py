@@ -1,0 +1,1 @@
+"""A cell over many runs: its series, where it stepped, and what changed there."""

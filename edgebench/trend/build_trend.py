@@ -1,0 +1,174 @@
+"""All series of some results, with the steps that stand after all of them were looked at."""
+
+from __future__ import annotations
+
+import itertools
+import zlib
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from edgebench.analysis.frame import Frame
+from edgebench.analysis.per_row.environment_differences import Environment
+from edgebench.metrics import METRICS, Metric
+from edgebench.record import Record
+from edgebench.trend import change_points
+from edgebench.trend.cell_series import CellSeries, Sample, series_of
+from edgebench.trend.step_causes import Environments, cause_of
+from edgebench.trend.trend_report import By, Point, Series, Step, Trend
+
+
+class RunEnvironments:
+    """The environment of every run and device, noted while records stream by."""
+
+    def __init__(self) -> None:
+        self.of_run: dict[tuple[str, str], Environment] = defaultdict(Environment)
+
+    def noting(self, records: Iterable[Record]) -> Iterator[Record]:
+        """The same records."""
+        for record in records:
+            environment = self.of_run[record.device.name, record.run.id]
+            yield from environment.noting([record])
+
+
+def build_trend(
+    frame: Frame, metrics: Sequence[Metric], by: By, environments: Environments
+) -> Trend:
+    """By these metrics, else by the main one of each scenario. Raises UsageError where the series cannot be laid along
+    what `by` says."""
+    chosen = metrics or [METRICS["latency.p50"], METRICS["throughput"]]
+    cells = [_newest(each) for each in series_of(frame, chosen, by) if metrics or _is_main(each)]
+    found = [
+        change_points.find_steps([sample.value for sample in each.samples], _seed(each))
+        for each in cells
+    ]
+    believed = change_points.believed(found)
+    series = [
+        _series(frame, cell, steps, stands, environments)
+        for cell, steps, stands in zip(cells, found, believed, strict=True)
+    ]
+    return Trend(by=by, level=change_points.LEVEL, series=series, notes=_notes(series))
+
+
+def _is_main(cell: CellSeries) -> bool:
+    """Offline the throughput, else the median latency."""
+    return (cell.metric.name == "throughput") == (cell.identity.scenario == "offline")
+
+
+def _newest(cell: CellSeries) -> CellSeries:
+    samples = cell.samples[-change_points.MAX_RUNS :]
+    return CellSeries(cell.identity, cell.metric, samples, cell.last_row)
+
+
+def _seed(cell: CellSeries) -> int:
+    """Depends on the series alone: more results beside it change nothing."""
+    identity = cell.identity
+    return zlib.crc32(f"{identity.device} {identity.id} {cell.metric.name}".encode())
+
+
+def _series(
+    frame: Frame,
+    cell: CellSeries,
+    found: change_points.Steps,
+    stands: bool,
+    environments: Environments,
+) -> Series:
+    identity, samples = cell.identity, cell.samples
+    values = np.array([sample.value for sample in samples])
+    better = cell.metric.better or frame.text("quality.better", cell.last_row)
+    steps = _steps(cell, found, better, environments) if stands else []
+    return Series(
+        device=identity.device,
+        id=identity.id,
+        workload=identity.workload,
+        workload_version=identity.workload_version,
+        backend=identity.backend,
+        scenario=identity.scenario,
+        rate_per_s=identity.rate_per_s,
+        metric=cell.metric.name,
+        unit=cell.metric.unit,
+        better=better,
+        points=[_point(sample, at in found.outliers) for at, sample in enumerate(samples)],
+        steps=steps,
+        p_value=found.p_value,
+        noise=change_points.noise_of(np.log(values))
+        if len(values) > 1 and values.min() > 0
+        else None,
+    )
+
+
+def _point(sample: Sample, outlier: bool) -> Point:
+    return Point(
+        runs=list(sample.runs),
+        started_utc=sample.started_utc,
+        commit=sample.commit,
+        value=sample.value,
+        low=sample.low,
+        high=sample.high,
+        outlier=outlier,
+    )
+
+
+def _steps(
+    cell: CellSeries, found: change_points.Steps, better: str | None, environments: Environments
+) -> list[Step]:
+    edges = [0, *(step.at for step in found.steps), len(cell.samples)]
+    levels = [
+        float(np.median([sample.value for sample in cell.samples[start:end]]))
+        for start, end in itertools.pairwise(edges)
+    ]
+    return [
+        _step(cell, step, levels[place], levels[place + 1], better, environments)
+        for place, step in enumerate(found.steps)
+    ]
+
+
+def _step(
+    cell: CellSeries,
+    step: change_points.Step,
+    before: float,
+    after: float,
+    better: str | None,
+    environments: Environments,
+) -> Step:
+    last, first = cell.samples[step.at - 1], cell.samples[step.at]
+    device = cell.identity.device
+    cause = cause_of(
+        cell.identity,
+        environments.get((device, last.runs[-1])),
+        environments.get((device, first.runs[0])),
+        (last.commit, first.commit),
+    )
+    return Step(
+        at=step.at,
+        before=before,
+        after=after,
+        change=after / before - 1 if before > 0 and after > 0 else None,
+        better=None if better is None else (after < before) == (better == "lower"),
+        p_value=step.p_value,
+        explained=cause.explained,
+        commits=cause.commits,
+        confirm=cause.confirm,
+        why_not=cause.why_not,
+    )
+
+
+def _notes(series: Sequence[Series]) -> list[str]:
+    notes = []
+    short = sum(each.p_value is None for each in series)
+    if short:
+        notes.append(
+            f"{short} of {len(series)} series have fewer than {change_points.MIN_RUNS} points: too few "
+            "to tell a step from noise"
+        )
+    versions: dict[str, set[int]] = defaultdict(set)
+    for each in series:
+        versions[each.workload].add(each.workload_version)
+    for workload, known in versions.items():
+        if len(known) > 1:
+            words = " and ".join(map(str, sorted(known)))
+            notes.append(
+                f"{workload}: versions {words} are different work: each is a series of its own"
+            )
+    return notes

@@ -1,0 +1,122 @@
+"""Rows of many runs as series: one metric of one cell on one device, in the order of time or of commits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgebench.analysis.frame import Frame, Identity, Indices, Numbers
+from edgebench.errors import UsageError
+from edgebench.metrics import Metric
+from edgebench.trend.trend_report import By
+
+_KEY = ("device", "id", "rate_per_s")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One point: a run, or all runs of a commit."""
+
+    runs: tuple[str, ...]
+    started_utc: str
+    commit: str | None
+    value: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class CellSeries:
+    """The points of one cell on one device by one metric, and the row of the last one."""
+
+    identity: Identity
+    metric: Metric
+    samples: tuple[Sample, ...]
+    last_row: int
+
+
+def series_of(frame: Frame, metrics: Sequence[Metric], by: By) -> Iterator[CellSeries]:
+    """Every series that has a value. Raises UsageError where no run names its commit, and `by` asks for it."""
+    if by == "commit" and not any(frame.codes("commit").names):
+        raise UsageError(
+            "no run of these results names its commit",
+            "--by date; `edgebench run` notes the commit where it is started in a git checkout",
+        )
+    measured = np.array([name == "ok" for name in frame.codes("status").names])[
+        frame.codes("status").codes
+    ]
+    groups = frame.grouped(_KEY)
+    order = np.lexsort((_times(frame), groups.codes))
+    order = order[measured[order]]
+    edges = np.flatnonzero(np.diff(groups.codes[order])) + 1
+    for rows in np.split(order, edges) if len(order) else []:
+        for metric in metrics:
+            found = _series(frame, rows, metric, by)
+            if found is not None:
+                yield found
+
+
+def _times(frame: Frame) -> Indices:
+    """The place of each row in time: when its run started, else where it stands in the files."""
+    started = frame.codes("started_utc")
+    names = [str(name or "") for name in started.names]
+    rank = np.empty(len(names), dtype=np.intp)
+    rank[sorted(range(len(names)), key=names.__getitem__)] = np.arange(len(names))
+    return np.asarray(rank[started.codes] if names else started.codes)
+
+
+def _series(frame: Frame, rows: Indices, metric: Metric, by: By) -> CellSeries | None:
+    values = frame.numbers(metric.column())[rows]
+    rows = rows[~np.isnan(values)]
+    if not len(rows):
+        return None
+    last_of = {frame.text("run", int(row)): int(row) for row in rows}  # a cell once a run
+    kept = list(last_of.values())
+    samples = [_sample(frame, row, metric) for row in kept]
+    if by == "commit":
+        samples = list(_by_commit(samples))
+    if not samples:
+        return None
+    return CellSeries(frame.identity(kept[-1]), metric, tuple(samples), kept[-1])
+
+
+def _sample(frame: Frame, row: int, metric: Metric) -> Sample:
+    return Sample(
+        runs=(str(frame.text("run", row)),),
+        started_utc=str(frame.text("started_utc", row) or ""),
+        commit=frame.text("commit", row),
+        value=float(frame.numbers(metric.column())[row]),
+        low=_bound(frame.numbers(metric.column("low")), row) if metric.low_path else None,
+        high=_bound(frame.numbers(metric.column("high")), row) if metric.high_path else None,
+    )
+
+
+def _bound(values: Numbers, row: int) -> float | None:
+    return None if np.isnan(values[row]) else float(values[row])
+
+
+def _by_commit(samples: Sequence[Sample]) -> Iterator[Sample]:
+    """The runs of each commit as one point, in the order in which commits were first measured."""
+    of_commit: dict[str, list[Sample]] = {}
+    for sample in samples:
+        if sample.commit is not None:
+            of_commit.setdefault(sample.commit, []).append(sample)
+    for commit, together in of_commit.items():
+        single = together[0] if len(together) == 1 else None
+        yield Sample(
+            runs=tuple(run for each in together for run in each.runs),
+            started_utc=together[0].started_utc,
+            commit=commit,
+            value=_middle([each.value for each in together]),
+            low=single.low if single else None,
+            high=single.high if single else None,
+        )
+
+
+def _middle(values: Sequence[float]) -> float:
+    if min(values) > 0:
+        return math.exp(math.fsum(map(math.log, values)) / len(values))
+    return math.fsum(values) / len(values)

@@ -1,0 +1,96 @@
+"""Trends for a terminal: series with steps first and drawn, the others as a line each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TextIO
+
+from edgebench.render.console import GOOD, QUIET, TITLE, WARN, WORSE, paint
+from edgebench.render.number_format import change, percent, quantity
+from edgebench.render.text_grid import Column, GridRow, grid
+from edgebench.render.wrapping import Line, wrapped
+from edgebench.text.plain_text import plain
+from edgebench.trend.series_plot import plot, sparkline
+from edgebench.trend.step_causes import shown
+from edgebench.trend.trend_report import Series, Step, Trend
+
+_SERIES = 40
+_COMMIT = 10
+
+
+def render(trend: Trend, every: bool, out: TextIO) -> None:
+    """`every`: also draw series without a step."""
+    paint(lambda width: _lines(trend, every, width), out)
+
+
+def _lines(trend: Trend, every: bool, width: int) -> Iterator[Line]:
+    stepped = [each for each in trend.series if each.steps]
+    words = f"{len(stepped)} of {len(trend.series)} series stepped"
+    yield from wrapped(f"{words} (by {trend.by})", width, TITLE)
+    drawn = trend.series if every else stepped
+    for each in drawn[:_SERIES]:
+        yield "", None
+        yield from _drawn(each, width)
+    if len(drawn) > _SERIES:
+        yield f"{len(drawn) - _SERIES} more: --format json, or name a --workload", QUIET
+    calm = [] if every else [each for each in trend.series if not each.steps]
+    if calm:
+        yield "", None
+        yield from _calm(calm[:_SERIES], width)
+        if len(calm) > _SERIES:
+            yield f"{len(calm) - _SERIES} more without a step", QUIET
+    for note in trend.notes:
+        yield from wrapped(plain(note), width, QUIET)
+
+
+def _drawn(series: Series, width: int) -> Iterator[Line]:
+    yield from wrapped(plain(f"{series.device} · {series.id} · {series.metric}"), width, TITLE)
+    size = max(len(quantity(point.value, series.unit)) for point in series.points) + 2
+    for picture, value in plot(series, width, size):
+        name = "" if value is None else quantity(value, series.unit)
+        yield f"{name:>{size}}  {picture}".rstrip(), None
+    yield from wrapped(_where(series), width, QUIET, "  ")
+    for step in series.steps:
+        yield from _step(series, step, width)
+
+
+def _where(series: Series) -> str:
+    first, last = series.points[0], series.points[-1]
+    noise = "" if series.noise is None else f", noise ±{percent(series.noise)}"
+    return (
+        f"{len(series.points)} points, {_day(first.started_utc)} to {_day(last.started_utc)}{noise}"
+    )
+
+
+def _day(started_utc: str) -> str:
+    return plain(started_utc[:10]) or "unknown date"
+
+
+def _step(series: Series, step: Step, width: int) -> Iterator[Line]:
+    point = series.points[step.at]
+    style = WARN if step.better is None else GOOD if step.better else WORSE
+    size = "" if step.change is None else f"{change(step.change)}: "
+    levels = f"{quantity(step.before, series.unit)} -> {quantity(step.after, series.unit)}"
+    words = f"{size}{levels} from {_day(point.started_utc)} on, run {point.runs[0]}"
+    yield from wrapped(plain(f"{words} (p {step.p_value:.1g})"), width, style, "    ", "  ")
+    if step.explained:
+        yield from wrapped(
+            plain("changed: " + "; ".join(step.explained)), width, None, "      ", "    "
+        )
+    if step.commits:
+        between = "..".join(commit[:_COMMIT] for commit in step.commits)
+        yield from wrapped(plain(f"commits: {between}"), width, None, "      ", "    ")
+    told = f"confirm: {shown(step.confirm)}" if step.confirm else f"to confirm: {step.why_not}"
+    yield from wrapped(plain(told), width, QUIET, "      ", "    ")
+
+
+def _calm(calm: list[Series], width: int) -> Iterator[Line]:
+    rows = [
+        GridRow(
+            plain(f"{each.device} · {each.id} · {each.metric}"),
+            [sparkline(each.points), quantity(each.points[-1].value, each.unit)],
+        )
+        for each in calm
+    ]
+    heads = [Column("without a step", right=False), Column("", right=False), Column("newest")]
+    yield from grid(heads, rows, width)

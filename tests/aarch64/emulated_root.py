@@ -1,0 +1,178 @@
+"""A root file system of aarch64, without such a machine: Debian's arm64 Python and the index's aarch64 wheels.
+
+Nothing of the target is installed by the target: packages are only unpacked, and uv chooses the wheels on this machine. Programs
+run through QEMU's user emulation, by the kernel's binfmt_misc. `python -m tests.aarch64.emulated_root` makes it.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.kernel.requirements import (
+    CANNOT_RUN,
+    CannotRun,
+    install,
+    require_commands,
+    require_debian,
+    require_root,
+)
+
+CHECKOUT = Path(__file__).parents[2]
+BUILD = CHECKOUT / "build/aarch64"
+ROOT = BUILD / "root"
+EXTRAS = "test,openvino,ncnn"
+_SUITE = "bookworm"
+_PYTHON = "3.11"
+_PACKAGES = "python3,libstdc++6,libgomp1,ca-certificates,coreutils,bash"
+#: Of the C library of the suite: wheels for newer ones are not taken.
+_PLATFORM = "aarch64-manylinux_2_36"
+_EMULATOR = "/usr/bin/qemu-aarch64-static"
+_BINFMT = Path("/proc/sys/fs/binfmt_misc")
+_ELF = r"\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00"
+_ANY = r"\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff"
+_MAGIC = f":qemu-aarch64:M::{_ELF}:{_ANY}:"
+_SETTINGS = {
+    "PATH": "/usr/bin:/bin",
+    "HOME": "/root",
+    "PYTHONPATH": "/opt/edgebench",
+    "PYTHONSAFEPATH": "1",  # else the checkout is imported in the place of the wheel
+    "EDGEBENCH_CACHE": "/cache",
+    "NO_COLOR": "1",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "ORT_DISABLE_TELEMETRY": "1",
+    "CI": "true",
+}
+#: An Arm core's, since QEMU before 8.2 shows this machine's /proc/cpuinfo, of which ONNX Runtime's library cpuinfo dies.
+_CPU = """processor\t: {number}
+BogoMIPS\t: 108.00
+Features\t: fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop asimddp
+CPU implementer\t: 0x41
+CPU architecture: 8
+CPU variant\t: 0x4
+CPU part\t: 0xd0b
+CPU revision\t: 1
+
+"""
+
+
+def require() -> None:
+    """Raises CannotRun where this machine cannot emulate."""
+    if platform.machine() == "aarch64":
+        raise CannotRun("this machine is an aarch64 itself: make test runs there")
+    require_debian()
+    require_root()
+    require_commands(("apt-get", "unshare", "chroot", "mount"))
+
+
+def ensure() -> None:
+    """Builds the root file system where it is not there yet. Raises CannotRun."""
+    require()
+    install(("qemu-user-static", "mmdebstrap"))
+    _register_emulator()
+    if not (ROOT / "usr/bin/python3").exists():
+        _say("unpacking Debian's arm64 packages")
+        shutil.rmtree(ROOT, ignore_errors=True)
+        BUILD.mkdir(parents=True, exist_ok=True)
+        _run("mmdebstrap", "--quiet", "--variant=extract", "--mode=root", "--architectures=arm64",
+             f"--include={_PACKAGES}", _SUITE, str(ROOT), _sources())  # fmt: skip
+    _install_edgebench()
+    cores = "".join(_CPU.format(number=number) for number in range(os.cpu_count() or 1))
+    (BUILD / "cpuinfo").write_text(cores)
+    for folder in (ROOT / "checkout", ROOT / "cache", BUILD / "cache"):
+        folder.mkdir(exist_ok=True)
+
+
+def _sources() -> str:
+    """This machine's own list of Debian's archives."""
+    folder = Path("/etc/apt")
+    found = [*sorted(folder.glob("sources.list.d/debian*.sources")), folder / "sources.list"]
+    return str(next((path for path in found if path.exists()), found[-1]))
+
+
+def _register_emulator() -> None:
+    """Lets the kernel start programs of aarch64 through QEMU, for every process: edgebench starts many."""
+    if not (_BINFMT / "register").exists():
+        subprocess.run(
+            ["mount", "-t", "binfmt_misc", "binfmt_misc", _BINFMT], capture_output=True, check=False
+        )
+    if (_BINFMT / "qemu-aarch64").exists():
+        return
+    try:
+        (_BINFMT / "register").write_text(f"{_MAGIC}{_EMULATOR}:OCF")
+    except OSError as error:
+        raise CannotRun(
+            f"the kernel's binfmt_misc cannot be used ({error.strerror}): nothing starts the emulator"
+        ) from None
+
+
+def _install_edgebench() -> None:
+    """This checkout's wheel, and the wheels for aarch64 of everything that it needs."""
+    _say("choosing wheels for aarch64")
+    wheels = BUILD / "wheel"
+    shutil.rmtree(wheels, ignore_errors=True)
+    _run(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(wheels), str(CHECKOUT))
+    [wheel] = wheels.glob("*.whl")
+    _run(*_uv(), "pip", "install", "-q", "--python-version", _PYTHON, "--python-platform", _PLATFORM,
+         "--target", str(ROOT / "opt/edgebench"), "--only-binary", ":all:", "--reinstall-package", "edgebench",
+         f"{wheel}[{EXTRAS}]")  # fmt: skip
+    _run(*_uv(), "pip", "install", "-q", "--python-version", _PYTHON, "--python-platform", _PLATFORM,
+         "--target", str(ROOT / "opt/edgebench"), "--only-binary", ":all:", "--no-deps", "pnnx")  # fmt: skip
+
+
+def _uv() -> Sequence[str]:
+    beside = Path(sys.executable).with_name("uv")
+    found = str(beside) if beside.exists() else shutil.which("uv")
+    if found is None:
+        raise CannotRun("needs uv, which edgebench[dev] brings")
+    return (found,)
+
+
+def run(*command: str, time_out_s: float = 900) -> subprocess.CompletedProcess[str]:
+    """Runs a command in the root, the checkout at /checkout and a cache at /cache, in a mount namespace of its own."""
+    settings = " ".join(f"{name}={shlex.quote(value)}" for name, value in _SETTINGS.items())
+    script = f"""set -e
+mount -t proc proc {ROOT}/proc; mount --bind {BUILD}/cpuinfo {ROOT}/proc/cpuinfo
+mount --rbind /sys {ROOT}/sys; mount --rbind /dev {ROOT}/dev
+mount --bind {CHECKOUT} {ROOT}/checkout; mount --bind {BUILD}/cache {ROOT}/cache
+exec chroot {ROOT} /usr/bin/env -i {settings} bash -c 'cd /checkout && exec "$@"' _ {shlex.join(command)}"""
+    return subprocess.run(
+        ["unshare", "--mount", "--pid", "--fork", "--kill-child", "bash", "-c", script],
+        capture_output=True, text=True, timeout=time_out_s, stdin=subprocess.DEVNULL, check=False,
+    )  # fmt: skip
+
+
+def _run(*command: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise CannotRun(f"{Path(command[0]).name} ends with {done.returncode}: {last}")
+
+
+_BEGAN_S = time.monotonic()
+
+
+def _say(what: str) -> None:
+    print(f"{time.monotonic() - _BEGAN_S:5.0f} s  {what}", flush=True)
+
+
+def main() -> int:
+    """Builds the root. The exit code is `CANNOT_RUN` where this machine cannot."""
+    try:
+        ensure()
+    except CannotRun as why:
+        print(f"test-aarch64 cannot run here: {why}", file=sys.stderr)
+        return CANNOT_RUN
+    _say(f"ready in {BUILD.relative_to(CHECKOUT)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,233 @@
+"""A run on boards, against boards that answer, are lost, killed, hot, busy or of another version."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgebench.fleet import board_runs, board_tasks
+from edgebench.fleet.board_runs import (
+    BoardState,
+    journal_path,
+    keep_journal,
+    last_journal,
+    new_journal,
+    run_boards,
+)
+from edgebench.fleet.board_tasks import Answer
+from edgebench.fleet.dask_link import LinkError
+from edgebench.fleet.fleet_file import Board
+from edgebench.fleet.live_view import LiveView, board_line
+
+RESULT = b'{"a": 1}\n' * 10
+
+
+@dataclass
+class StandIn:
+    """A board: what it was asked, and what it does."""
+
+    versions: dict[str, str] | None = None
+    lost: float = 0.0  # share of calls that do not come back
+    deaths: int = 0  # how often its run is killed
+    busy: int = 0  # how often another run is there
+    heat: list[float] = field(default_factory=list)
+    starts: int = 0
+    files: dict[str, bytes] = field(default_factory=dict)
+    state: str = "absent"
+    asked: list[str] = field(default_factory=list)
+
+    def answer(self, task: Callable[..., Answer], *values: Any) -> Answer:
+        self.asked.append(task.__name__)
+        found: Answer = getattr(self, task.__name__)(*values)
+        return found
+
+    def describe(self) -> Answer:
+        here = {name: metadata.version(name) for name in board_runs.COMPARED}
+        return {
+            "versions": {**here, **(self.versions or {})},
+            "python": "3.10",
+            "temperature_c": None,
+        }
+
+    def has_file(self, sha256: str, name: str) -> Answer:
+        return {"complete": sha256 in self.files, "size": 0}
+
+    def put_chunk(self, sha256: str, name: str, offset: int, chunk: str, last: bool) -> Answer:
+        self.files[sha256] = base64.b64decode(chunk)
+        return {"complete": last}
+
+    def import_assets(self, sha256: str, name: str) -> Answer:
+        return {} if sha256 in self.files else {"error": "not here"}
+
+    def poll(self, job: str) -> Answer:
+        if self.state == "running":
+            self.deaths -= 1
+            self.state = "dead" if self.deaths >= 0 else "ended"
+        heat = self.heat.pop(0) if self.heat else None
+        return {"state": self.state, "code": 0, "said": "x", "records": 10, "temperature_c": heat}
+
+    def start(self, job: str, device: str, arguments: list[str], files: Any) -> Answer:
+        if self.busy:
+            self.busy -= 1
+            return {"state": "busy", "said": "another run"}
+        self.starts += 1
+        self.state = "running"
+        return {"state": "running"}
+
+    def list_results(self, job: str) -> Answer:
+        digest = hashlib.sha256(RESULT).hexdigest()
+        return {"files": [{"name": "r.jsonl", "size": len(RESULT), "sha256": digest}], "said": ""}
+
+    def get_chunk(self, job: str, name: str, offset: int) -> Answer:
+        return {"chunk": base64.b64encode(RESULT[offset : offset + 7]).decode()}
+
+    def forget(self, job: str) -> Answer:
+        return {}
+
+
+class Shelf:
+    """Boards by name. A lost call may have been carried out, or not."""
+
+    def __init__(self, boards: dict[str, StandIn]) -> None:
+        self.boards = boards
+        self.draw = random.Random(0)
+
+    def call(self, board: str, task: Callable[..., Answer], *values: Any) -> Answer:
+        if board not in self.boards:
+            raise LinkError(f"offline: no worker --device {board}")
+        stand_in = self.boards[board]
+        lost = self.draw.random() < stand_in.lost
+        if lost and self.draw.random() < 0.5:
+            raise LinkError("no answer")
+        answer = stand_in.answer(task, *values)
+        if lost:
+            raise LinkError("no answer")
+        return answer
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("distributed", reason="needs the extra fleet")
+    monkeypatch.setattr(board_runs, "POLL_S", 0.001)
+    monkeypatch.setattr(board_runs, "OFFLINE_S", 0.2)
+
+
+def run(out: Path, shelf: Shelf, *boards: Board, sources: Any = None) -> dict[str, BoardState]:
+    journal = new_journal(boards, ["--suite", "quick"], sources or {})
+    keep_journal(out, journal)
+    states = run_boards(boards, journal, shelf, out, lambda _: None)
+    return {state.name: state for state in states}
+
+
+def test_results_of_all_boards_arrive_and_the_journal_goes(tmp_path: Path) -> None:
+    shelf = Shelf({"a": StandIn(), "b": StandIn()})
+    states = run(tmp_path, shelf, Board(name="a"), Board(name="b"))
+    assert {state.state for state in states.values()} == {"done"}
+    assert (tmp_path / "b" / "r.jsonl").read_bytes() == RESULT
+    assert last_journal(tmp_path) is None
+    assert shelf.boards["a"].asked[-1] == "forget"
+
+
+def test_lost_calls_and_killed_runs_are_made_good(tmp_path: Path) -> None:
+    board = StandIn(lost=0.5, deaths=4)
+    states = run(tmp_path, Shelf({"a": board}), Board(name="a"))
+    assert states["a"].state == "done"
+    assert (tmp_path / "a" / "r.jsonl").read_bytes() == RESULT
+
+
+def test_another_version_is_said_before_anything_runs(tmp_path: Path) -> None:
+    shelf = Shelf({"a": StandIn(versions={"edgebench": "0.0.9"}), "b": StandIn()})
+    states = run(tmp_path, shelf, Board(name="a"), Board(name="b"))
+    assert states["a"].said.startswith("another version: edgebench 0.0.9 there and 0.")
+    assert "start" not in shelf.boards["a"].asked
+    assert states["b"].state == "done"
+    assert last_journal(tmp_path) is not None
+
+
+def test_board_that_is_away_is_a_line_and_the_others_go_on(tmp_path: Path) -> None:
+    states = run(tmp_path, Shelf({"b": StandIn()}), Board(name="a"), Board(name="b"))
+    assert states["a"].state == "failed"
+    assert "no worker --device a" in board_line(states["a"])
+    assert states["b"].state == "done"
+
+
+def test_hot_board_waits_and_busy_board_is_asked_again(tmp_path: Path) -> None:
+    board = StandIn(heat=[80.0, 70.0, 54.0], busy=2)
+    states = run(tmp_path, Shelf({"a": board}), Board(name="a", cool_to_c=55.0))
+    assert states["a"].state == "done"
+    assert board.starts == 1
+    assert board.asked[1:4] == ["poll", "poll", "poll"]
+
+
+def test_run_that_always_dies_is_given_up_with_its_last_words(tmp_path: Path) -> None:
+    states = run(tmp_path, Shelf({"a": StandIn(deaths=10**6)}), Board(name="a"))
+    assert states["a"].said == "ended 5 times without a result: x"
+
+
+def test_file_travels_once(tmp_path: Path) -> None:
+    model = tmp_path / "m.onnx"
+    model.write_bytes(b"model")
+    board = StandIn()
+    shelf = Shelf({"a": board})
+    run(tmp_path / "one", shelf, Board(name="a"), sources={"m.onnx": model})
+    board.state = "absent"
+    run(tmp_path / "two", shelf, Board(name="a"), sources={"m.onnx": model})
+    assert board.asked.count("put_chunk") == 1
+    assert list(board.files.values()) == [b"model"]
+
+
+def test_bundle_is_sent_and_imported_before_the_run_starts(tmp_path: Path) -> None:
+    bundle = tmp_path / "quick.tar"
+    bundle.write_bytes(b"assets" * 100)
+    board = StandIn(lost=0.3)
+    journal = new_journal([Board(name="a")], [], {}, bundle)
+    [state] = run_boards([Board(name="a")], journal, Shelf({"a": board}), tmp_path, lambda _: None)
+    assert state.state == "done"
+    assert board.asked.index("import_assets") < board.asked.index("start")
+
+
+def test_interrupted_client_goes_on_with_the_same_jobs(tmp_path: Path) -> None:
+    board = StandIn(deaths=10**6)
+    journal = new_journal([Board(name="a")], [], {})
+    keep_journal(tmp_path, journal)
+
+    def interrupt(_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_boards([Board(name="a")], journal, Shelf({"a": board}), tmp_path, interrupt)
+    again = last_journal(tmp_path)
+    assert again is not None
+    assert again.jobs == journal.jobs
+    board.deaths, board.state = 0, "absent"
+    states = run_boards([Board(name="a")], again, Shelf({"a": board}), tmp_path, lambda _: None)
+    assert states[0].state == "done"
+    assert not journal_path(tmp_path, journal).exists()
+
+
+def test_live_view_tells_of_changes_alone() -> None:
+    told: list[str] = []
+    now = [0.0]
+    state = BoardState("pi", "running", "cell 1", 3, 61.2)
+    with LiveView(told.append, lambda: now[0], terminal=False) as view:
+        view.show([state])
+        view.show([state])
+        now[0] = 60.0
+        view.show([state])
+        state.state = "done"
+        view.show([state])
+    assert told == ["pi: running, 3 rows, 61 C: cell 1", "pi: done, 3 rows, 61 C"]
+
+
+def test_tasks_are_named_functions_of_plain_values() -> None:
+    for task in (board_tasks.start, board_tasks.poll, board_tasks.get_chunk):
+        assert task.__module__ == "edgebench.fleet.board_tasks"
+        assert task.__qualname__ == task.__name__

@@ -1,0 +1,41 @@
+"""A worker that waits for its scheduler: what it says, and when it gives up."""
+
+from __future__ import annotations
+
+import pytest
+
+from edgebench.errors import UsageError
+from edgebench.fleet.dask_services import NAME_TAKEN_S, Attempts
+
+
+def wrapped(cause: Exception) -> RuntimeError:
+    """As Dask raises it."""
+    error = RuntimeError("Worker failed to start.")
+    error.__cause__ = cause
+    return error
+
+
+def test_each_reason_is_said_once() -> None:
+    told: list[str] = []
+    attempts = Attempts("tcp://127.0.0.1:1", "pi", told.append)
+    for _ in range(3):
+        attempts.failed(wrapped(OSError("refused")))
+    attempts.failed(TimeoutError())
+    for time in ("1", "2"):
+        attempts.failed(wrapped(ValueError(f"{{'message': 'name taken, pi', 'time': {time}}}")))
+    assert told == [
+        "waiting for tcp://127.0.0.1:1: OSError: refused",
+        "waiting for tcp://127.0.0.1:1: TimeoutError",
+        "waiting for tcp://127.0.0.1:1: the name 'pi' is taken there",
+    ]
+
+
+def test_name_of_another_board_is_refused_once_no_reboot_explains_it() -> None:
+    now = [0.0]
+    attempts = Attempts("tls://desk:8786", "pi", lambda _: None, lambda: now[0])
+    attempts.failed(wrapped(ValueError("name taken, pi")))
+    now[0] = NAME_TAKEN_S
+    attempts.failed(wrapped(ValueError("name taken, pi")))
+    now[0] += 1
+    with pytest.raises(UsageError, match="another board is called 'pi' at tls://desk:8786"):
+        attempts.failed(wrapped(ValueError("name taken, pi")))

@@ -1,0 +1,164 @@
+"""`edgebench fleet`: bad input is one clear line, and a run over real Dask with TLS brings its results."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edgebench.api.fleet_request import planned, reopened
+from edgebench.errors import EdgebenchError
+from edgebench.fleet.fleet_file import Board, load_fleet
+from edgebench.fleet.ssh_workers import ssh_command, start_workers
+from edgebench.store import read_records
+from tests.analysis.test_commands import code, run
+from tests.perf.overhead import tiny_model
+
+FLEET = "scheduler: tcp://127.0.0.1:8786\nboards:\n  - {name: a}\n  - {name: b, ssh: user@b}\n"
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    pytest.importorskip("distributed", reason="needs the extra fleet")
+    pytest.importorskip("cryptography", reason="needs the extra fleet")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "fleet.yaml").write_text(FLEET)
+    return tmp_path
+
+
+def refused(*arguments: object) -> str:
+    result = run(*arguments)
+    assert isinstance(result.exception, EdgebenchError), result.exception
+    assert "\n" not in result.exception.message
+    return result.exception.message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--board", "c"], "no board 'c'"),
+        (["--", "--device", "x"], "--device cannot be given to boards"),
+        (["--", "--no-save"], "--no-save cannot be given to boards"),
+        (["--", "--workloads", "."], "--workloads cannot be given to boards"),
+        (["--resume"], "no run of a fleet to resume in results"),
+        (["--resume", "--", "--budget", "60s"], "--resume goes on with the options of its run"),
+        (["--fleet", "other.yaml"], "other.yaml"),
+    ],
+)
+def test_bad_input_is_one_clear_line(here: Path, arguments: list[str], said: str) -> None:
+    assert said in refused("fleet", "run", *arguments)
+    assert not list(here.glob("results/*.fleet.json"))
+
+
+def test_earlier_run_that_has_not_ended_is_told(
+    here: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    fleet = load_fleet(here / "fleet.yaml")
+    planned(fleet, [], ["--budget=60s"], {}, here / "results")
+    assert capfd.readouterr().err == ""
+    _, journal = planned(fleet, ["b"], [], {}, here / "results")
+    assert "has not ended" in capfd.readouterr().err
+    assert list(journal.jobs) == ["b"]
+    boards, newest = reopened(fleet, [], here / "results")
+    assert newest.run == journal.run
+    assert [board.name for board in boards] == ["b"]
+
+
+def test_file_of_an_option_travels_however_it_is_written(here: Path) -> None:
+    (here / "m.onnx").write_bytes(b"model")
+    fleet = load_fleet(here / "fleet.yaml")
+    for words in (["--model", "m.onnx"], ["--model=m.onnx"]):
+        _, journal = planned(fleet, [], words, {"model": "m.onnx"}, here / "results")
+        assert journal.arguments == ["--model", "m.onnx"]
+        assert journal.files["m.onnx"][1] == "m.onnx"
+
+
+def test_code_does_not_travel(here: Path) -> None:
+    (here / "m.onnx").touch()
+    message = refused("fleet", "run", "--", "--model", "m.onnx", "--task", "t.py:Task")
+    assert message == "--task FILE:CLASS cannot be given to boards"
+
+
+def test_option_that_run_does_not_know_is_refused_at_the_desk(here: Path) -> None:
+    result = run("fleet", "run", "--", "--bugdet", "60s")
+    assert "--bugdet" in str(result.exception)
+
+
+def test_worker_refuses_an_open_network_and_tls_without_certificates(here: Path) -> None:
+    assert "without TLS" in refused("fleet", "worker", "tcp://desk:8786", "--device", "a")
+    assert "needs certificates" in refused("fleet", "worker", "tls://desk:8786", "--device", "a")
+    assert "not a valid name" in refused("fleet", "worker", "tls://desk:8786", "--device", "../a")
+
+
+def test_workers_start_over_the_users_own_ssh(here: Path) -> None:
+    said: list[str] = []
+    ran: list[list[str]] = []
+
+    def spawn(command: list[str], **_: object) -> object:
+        ran.append(command)
+        return object()
+
+    boards = [Board(name="a"), Board(name="b", ssh="user@b", python="/v/bin/python")]
+    start_workers(boards, "tls://desk:8786", "certs", False, said.append, spawn)  # type: ignore[arg-type]
+    assert said[0].startswith(
+        "a: start it on the board: python3 -m edgebench fleet worker tls://desk:8786"
+    )
+    assert ran[0][-2:] == [
+        "user@b",
+        "/v/bin/python -m edgebench fleet worker tls://desk:8786 --device b --certs certs",
+    ]
+    with pytest.raises(EdgebenchError, match="is not a host for ssh"):
+        ssh_command(Board(name="b", ssh="-oProxyCommand=x"), [])
+
+
+@pytest.fixture
+def processes() -> Iterator[list[subprocess.Popen[bytes]]]:
+    started: list[subprocess.Popen[bytes]] = []
+    yield started
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.slow
+def test_run_over_tls_survives_the_kill_of_its_worker(
+    here: Path, processes: list[subprocess.Popen[bytes]]
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    address = f"tls://127.0.0.1:{port}"
+    (here / "fleet.yaml").write_text(f"scheduler: {address}\ncerts: certs\nboards:\n  - name: a\n")
+    assert code(run("fleet", "certs", "-o", "certs")) == 0
+    tiny_model(here / "tiny.onnx")
+    home = here / "home"
+    home.mkdir()
+
+    def begin(*words: str) -> subprocess.Popen[bytes]:
+        environment = {**os.environ, "HOME": str(home), "XDG_STATE_HOME": ""}
+        command = [sys.executable, "-m", "edgebench", "fleet", *words]
+        processes.append(subprocess.Popen(command, cwd=here, env=environment))
+        return processes[-1]
+
+    begin("up", "--no-workers")
+    worker_words = ("worker", address, "--device", "a", "--certs", "certs")
+    worker = begin(*worker_words)
+    options = ("--model", "tiny.onnx", "--replicates", "2", "--reruns", "0", "--slice", "0.3s")
+    client = begin("run", "--", *options)
+    give_up = time.monotonic() + 60
+    while not list(home.rglob("job.json")) and time.monotonic() < give_up:
+        time.sleep(0.1)
+    worker.kill()
+    worker.wait()
+    begin(*worker_words)
+    assert client.wait(timeout=100) == 0
+    [file] = (here / "results" / "a").glob("*.jsonl")
+    [record] = read_records(file)
+    assert record.device.name == "a"
+    assert [replicate.index for replicate in record.replicates] == [0, 1]

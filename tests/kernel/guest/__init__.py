@@ -1,0 +1,1 @@
+"""What runs within User-mode Linux: chips whose registers are set here, and checks of what edgebench makes of them."""

@@ -1,0 +1,180 @@
+"""Precision maps: what a hash is of, how they are kept, and groups as ONNX Runtime's quantizer takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgebench.errors import SpecError, UnsupportedError, UsageError
+from edgebench.models import onnx_file, quantize
+from edgebench.models.operator_groups import units_of
+from edgebench.models.precision_map import (
+    CalibrationSpec,
+    PrecisionMap,
+    keep_map,
+    kept_map,
+    map_text,
+    precision_kind,
+)
+from edgebench.models.quantization_recipes import RECIPES, recipes_for
+from edgebench.planning.precision_files import read_map
+from tests import onnx_models as models
+
+SHA = "a" * 64
+
+
+def a_map(**changes: Any) -> PrecisionMap:
+    given = {
+        "model_sha256": SHA,
+        "recipe": "u8s8/1",
+        "groups": {"Conv_0": "int8", "Gemm_4": "fp32"},
+    }
+    return PrecisionMap(**{**given, **changes})
+
+
+def images(count: int) -> Iterator[dict[str, Any]]:
+    rng = np.random.RandomState(1)
+    for _ in range(count):
+        yield {"image": rng.normal(0, 1, (1, 3, 8, 8)).astype(np.float32)}
+
+
+def mixed(wanted: PrecisionMap) -> Any:
+    source = quantize.quantizable(frozen(), RECIPES["u8s8/1"])
+    return quantize.quantize_mixed(
+        source, quantize.ranges_of(source, images(8), wanted.calibration), wanted
+    )
+
+
+def frozen() -> Any:
+    model = models.convolution()
+    return onnx_file.freeze(model, onnx_file.resolve_shapes(model, {}, 1))
+
+
+def test_the_hash_is_of_what_is_done_not_of_words() -> None:
+    plain = a_map()
+    assert plain.precision == a_map(workload="named").precision
+    assert plain.precision == a_map(groups={"Conv_0": "int8"}).precision
+    assert precision_kind(plain.precision) == "mixed"
+    others = [
+        a_map(groups={"Gemm_4": "int8"}),
+        a_map(recipe="s8s8/1"),
+        a_map(model_sha256="b" * 64),
+        a_map(calibration=CalibrationSpec(method="entropy")),
+    ]
+    assert len({each.precision for each in [plain, *others]}) == 5
+
+
+def test_a_map_is_read_back_from_its_file(tmp_path: Path) -> None:
+    odd = a_map(
+        groups={'a: "b" # c': "int8", "/m/Conv": "fp32"},
+        calibration=CalibrationSpec(method="percentile", percentile=99.9),
+    )
+    path = tmp_path / "map.yaml"
+    path.write_text(map_text(odd, {"/m/Conv": "slow"}))
+    assert read_map(path) == odd
+
+
+def test_a_map_is_kept_by_its_hash(tmp_path: Path) -> None:
+    precision = keep_map(a_map(), tmp_path)
+    assert kept_map(precision, tmp_path) == a_map()
+    with pytest.raises(UsageError, match="no precision map 'mixed:0123' is known here"):
+        kept_map("mixed:0123", tmp_path)
+    [file] = (tmp_path / "precision-maps").iterdir()
+    file.write_bytes(file.read_bytes().replace(b"u8s8/1", b"s8s8/1"))
+    with pytest.raises(UsageError, match="was changed"):
+        kept_map(precision, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("recipe: u8s8/1\ngroups: {}\n", "model_sha256"),
+        (f"model_sha256: {SHA}\nrecipe: u8s9/1\ngroups: {{}}\n", "no recipe 'u8s9/1'.*u8s8/1"),
+        (f"model_sha256: {SHA}\nrecipe: u8s8/1\ngroups: {{a: int4}}\n", "map.yaml:3"),
+        (
+            f"model_sha256: {SHA}\nrecipe: u8s8/1\ncalibration: {{percentile: 99}}\ngroups: {{}}\n",
+            "percentile is given with",
+        ),
+    ],
+)
+def test_a_wrong_file_is_told_with_its_place(tmp_path: Path, text: str, told: str) -> None:
+    path = tmp_path / "map.yaml"
+    path.write_text(text)
+    with pytest.raises(SpecError, match=told):
+        read_map(path)
+
+
+def test_groups_take_what_only_follows_them() -> None:
+    source = quantize.quantizable(frozen(), RECIPES["u8s8/1"])
+    assert [unit.op for unit in source.units.units] == ["Conv", "Gemm"]
+    conv, gemm = source.units.units
+    assert len(conv.nodes) == 4  # with its activation, pooling and flattening
+    [between] = [e for e in source.units.edges if e.source == conv.name and e.target == gemm.name]
+    assert between.elements == 8
+
+
+def test_an_add_of_two_groups_is_a_joiner_of_its_own() -> None:
+    weights = {"a": np.ones((4, 4)), "b": np.ones((4, 4))}
+    nodes: list[models.Node] = [
+        ("MatMul", ["x", "a"], "left", {}),
+        ("MatMul", ["x", "b"], "right", {}),
+        ("Add", ["left", "right"], "y", {}),
+    ]
+    model = models.model(nodes, {"x": [1, 4]}, {"y": [1, 4]}, weights)
+    quantize._name_constant_adds(model)
+    units = units_of(model, RECIPES["u8s8/1"])
+    assert [unit.joiner for unit in units.units] == [False, False, True]
+    assert {(e.source, e.target) for e in units.edges if e.source and e.target} == {
+        (unit.name, units.units[2].name) for unit in units.groups
+    }
+
+
+def test_only_the_groups_of_a_map_become_int8() -> None:
+    source = quantize.quantizable(frozen(), RECIPES["u8s8/1"])
+    names = [unit.name for unit in source.units.groups]
+    sizes = []
+    for chosen in (names[:1], names[1:], names):
+        wanted = a_map(groups=dict.fromkeys(chosen, "int8"))
+        model = mixed(wanted)
+        _, weights = onnx_file.precision_census(model)
+        sizes.append(weights["int8"])
+    conv, gemm, both = sizes  # with the zero points of some scales
+    assert 8 * 3 * 9 <= conv < 8 * 3 * 9 + 16
+    assert 8 * 5 <= gemm < 8 * 5 + 16
+    assert both >= 8 * 3 * 9 + 8 * 5
+
+
+def test_a_group_that_is_not_there_is_told_with_its_nearest() -> None:
+    source = quantize.quantizable(frozen(), RECIPES["u8s8/1"])
+    near = f"{source.units.names[0]}x"
+    with pytest.raises(UsageError, match=rf"no group of this model.*{source.units.names[0]}"):
+        mixed(a_map(groups={near: "int8"}))
+
+
+def test_maps_and_models_without_anything_to_quantise_are_told() -> None:
+    name = quantize.quantizable(frozen(), RECIPES["u8s8/1"]).units.names[0]
+    with pytest.raises(UnsupportedError, match="leaves every group in fp32"):
+        mixed(a_map(groups={name: "fp32"}))
+    with pytest.raises(UnsupportedError, match="no operator with constant weights"):
+        quantize.quantizable(models.two_sequences(), RECIPES["u8s8/1"])
+
+
+def test_recipes_fit_the_backend_and_the_machine() -> None:
+    assert recipes_for("litert")[0].symmetric
+    assert recipes_for("ort", "aarch64")[0].activation == "int8"
+    assert recipes_for("ort", "x86_64")[0].activation == "uint8"
+
+
+def test_quantising_one_map_leaves_the_ranges_of_the_next() -> None:
+    source = quantize.quantizable(frozen(), RECIPES["u8s8/1"])
+    ranges = quantize.ranges_of(source, images(8), CalibrationSpec())
+    before = dict(ranges)
+    names = source.units.names
+    first = quantize.quantize_units(source, ranges, names[:1]).SerializeToString()
+    quantize.quantize_units(source, ranges, names)
+    assert ranges == before
+    assert quantize.quantize_units(source, ranges, names[:1]).SerializeToString() == first

@@ -1,0 +1,224 @@
+"""Exploring and verifying a small network for real, in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from edgebench.assets import file_sha256
+from edgebench.errors import UnsupportedError
+from edgebench.models import quantize
+from edgebench.models.onnx_file import load_model, precision_census, save_model
+from edgebench.models.precision_map import CalibrationSpec, keep_map
+from edgebench.operator_times import OperatorTime, Profile
+from edgebench.preparation.preparation_messages import PrepareJob
+from edgebench.preparation.prepare import prepare
+from edgebench.search import explore, group_costs, verify
+from edgebench.search.item_cache import remembering
+from edgebench.search.search_messages import Demand, ExploreJob, VerifyJob
+from edgebench.search.sessions import times_in_turns
+from edgebench.task import TaskContext
+from tests import onnx_models as models
+from tests.search.agreement_task import Agreement
+
+pytest.importorskip("onnxruntime")
+TASK = f"{Path(__file__).parent / 'agreement_task.py'}:Agreement"
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> PrepareJob:
+    path = tmp_path / "model.onnx"
+    save_model(models.convolution([1, 3, 8, 8]), path)
+    return PrepareJob(
+        task=TASK,
+        options={"items": 60},
+        source=str(path),
+        source_sha256=file_sha256(path),
+        precision="fp32",
+        cache=str(tmp_path / "cache"),
+    )
+
+
+@pytest.fixture
+def in_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Profiles and timings take as few turns as they can."""
+    monkeypatch.setattr(explore, "MAX_PROFILE_S", 0.0)
+    monkeypatch.setattr(explore, "TIMING_S_EACH", 0.0)
+
+
+def exploring(job: PrepareJob, floor: float = 0.5, **changes: Any) -> ExploreJob:
+    return ExploreJob(
+        prepare=job,
+        workload="small",
+        demands=[Demand(metric="agreement", limit=floor, better="higher", **changes)],
+        recipes=["u8s8/1"],
+        calibrations=[CalibrationSpec(), CalibrationSpec(method="percentile", percentile=99.9)],
+        backend="ort",
+        options={"threads": 1},
+        threads=1,
+        points=6,
+        time_s=60.0,
+        state=str(Path(job.cache).parent / "state.json"),
+    )
+
+
+@pytest.mark.usefixtures("in_no_time")
+def test_a_network_is_explored_and_its_maps_verified(job: PrepareJob) -> None:
+    steps: list[str] = []
+    found = explore.explored_by_any(exploring(job), steps.append)
+    assert [unit.op for unit in found.units] == ["Conv", "Gemm"]
+    assert all(unit.timed and unit.fp32_us > 0 and unit.int8_us > 0 for unit in found.units)
+    assert all(0 < (unit.damage or 0) < 0.2 for unit in found.units)
+    assert found.fp32_evaluation == found.fp32_tuning == {"agreement": 1.0}
+    assert found.tuning_items == 60
+    assert set(found.calibration_errors) == {"minmax", "percentile 99.9"}
+    everything = next(each for each in found.candidates if each.origin == "everything")
+    assert everything.int8_groups == 2
+    assert everything.quick_ms is not None
+    assert everything.spare is not None
+    assert everything.predicted_damage == pytest.approx(
+        sum((unit.damage or 0) ** 2 for unit in found.units) ** 0.5
+    )
+    assert any(step.startswith("damage of group") for step in steps)
+
+    for each in found.candidates:
+        keep_map(each.map, Path(job.cache))
+    made = prepare(PrepareJob(**{**_fields(job), "precision": everything.map.precision}))
+    assert precision_census(load_model(Path(made.path)))[1]["int8"] > 200
+    told = verify.verify(
+        VerifyJob(
+            prepare=job,
+            demands=[Demand(metric="agreement", limit=0.5, better="higher")],
+            precisions=[everything.map.precision],
+            confidence=0.95,
+            threads=1,
+            time_s=30.0,
+        ),
+        steps.append,
+    )
+    [verdict] = told.verdicts
+    assert verdict.safe
+    [limit] = verdict.limits
+    assert limit.fp32 == 1.0
+    assert limit.low <= limit.change <= limit.high
+
+
+def _fields(job: PrepareJob) -> dict[str, Any]:
+    return {name: getattr(job, name) for name in job.__struct_fields__}
+
+
+@pytest.mark.usefixtures("in_no_time")
+def test_a_floor_above_fp32_itself_is_told(job: PrepareJob) -> None:
+    with pytest.raises(
+        UnsupportedError, match=r"fp32 itself has agreement 1, beyond the limit 1\.1"
+    ):
+        explore.explored_by_any(exploring(job, floor=1.1), lambda step: None)
+
+
+def test_a_limit_near_fp32_takes_further_draws_and_may_stay_unshown(job: PrepareJob) -> None:
+    found = verify.verify(
+        VerifyJob(
+            prepare=job,
+            demands=[Demand(metric="agreement", limit=0.999, better="higher")],
+            precisions=["int8-static"],
+            confidence=0.95,
+            threads=1,
+            time_s=2.0,
+        ),
+        lambda step: None,
+    )
+    [verdict] = found.verdicts
+    assert not verdict.safe
+    assert verdict.limits[0].value <= 1.0
+
+
+def test_answers_are_what_a_task_scores_and_the_task_stays_as_it_was(job: PrepareJob) -> None:
+    task = Agreement(TaskContext(model=Path(job.source), options={"items": 10}))
+
+    def infer(items: Sequence[Any]) -> list[dict[str, Any]]:
+        return [{"logits": np.array([-1e9])} for _ in items]
+
+    answers, metrics = verify.answered(task, infer)
+    assert answers == [False] * 10
+    assert metrics == task.score(answers)
+    assert "score" not in vars(task)
+
+
+def test_items_are_made_once(job: PrepareJob) -> None:
+    made = []
+
+    class Counting(Agreement):
+        def preprocess(self, raw: Any) -> dict[str, Any]:
+            made.append(1)
+            return super().preprocess(raw)
+
+    task = remembering(Counting(TaskContext(model=Path(job.source), options={"items": 10})))
+
+    def infer(items: Sequence[Any]) -> list[dict[str, Any]]:
+        return [{"logits": item["image"].reshape(-1)[:5]} for item in items]
+
+    first = task.evaluate(infer)
+    assert task.evaluate(infer) == first
+    assert len(made) == 10
+
+
+def test_times_are_of_the_caller_alone_and_in_turns() -> None:
+    calls: list[str] = []
+
+    class Fake:
+        def __init__(self, name: str, work: int) -> None:
+            self.name, self.work = name, work
+
+        def run(self, _names: None, _feeds: Any) -> None:
+            calls.append(self.name)
+            sum(range(self.work))
+
+    turns = iter([False] * 8 + [True] * 100)
+    sessions = {"a": Fake("a", 200_000), "b": Fake("b", 800_000)}
+    times = times_in_turns(sessions, [{}], lambda: next(turns))
+    assert times["a"] < times["b"]
+    assert calls[-1] != calls[-2] or len(set(calls[-4:])) == 2
+
+
+def operator(kind: str, nodes: tuple[str, ...], times_ns: list[int]) -> OperatorTime:
+    return OperatorTime(name=f"{kind}_{nodes}", kind=kind, nodes=nodes, times_ns=times_ns)
+
+
+def test_units_take_the_operators_that_stand_for_their_nodes(job: PrepareJob) -> None:
+    it = explore.begun(exploring(job), lambda step: None, "u8s8/1")
+    conv, gemm = it.source.units.units
+    profile = Profile(
+        operators=(
+            operator("Conv", conv.nodes[:2], [5_000, 3_000, 3_000]),
+            operator("GlobalAveragePool", conv.nodes[2:], [1_000] * 3),
+            operator("QuantizeLinear", conv.nodes[:1], [9_000] * 3),  # a boundary
+            operator("ReorderOutput", (), [7_000] * 3),
+        ),
+        runs_ns=[],
+        source="a test",
+    )
+    times = group_costs.unit_times(it.source.units, profile)
+    assert times[conv.name] == pytest.approx(4.0, abs=0.01)
+    assert times[gemm.name] is None
+
+
+@pytest.mark.usefixtures("in_no_time")
+def test_the_next_recipe_is_taken_where_the_quantizer_fails(
+    job: PrepareJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = quantize.quantize_units
+
+    def failing(source: Any, ranges: Any, names: Any) -> Any:
+        if source.recipe.name == "u8s8-wide/1":
+            raise KeyError("a tensor without a range")
+        return real(source, ranges, names)
+
+    monkeypatch.setattr(quantize, "quantize_units", failing)
+    asked = msgspec.structs.replace(exploring(job), recipes=["u8s8-wide/1", "u8s8/1"])
+    found = explore.explored_by_any(asked, lambda step: None)
+    assert {each.map.recipe for each in found.candidates} == {"u8s8/1"}

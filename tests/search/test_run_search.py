@@ -1,0 +1,364 @@
+"""A search from options to report, with children and measurements that are made up."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from xml.etree import ElementTree
+
+import msgspec
+import pytest
+
+from edgebench.api import running, voices
+from edgebench.api.run_defaults import DEFAULTS
+from edgebench.api.run_options import Options
+from edgebench.backend import Scalar
+from edgebench.definitions.workload_loader import load_workloads
+from edgebench.errors import EdgebenchError, UsageError
+from edgebench.measure import targets
+from edgebench.models.precision_map import CalibrationSpec, PrecisionMap
+from edgebench.planning.settings import parse_sets
+from edgebench.preparation.preparation_messages import PrepareJob
+from edgebench.record import Record
+from edgebench.search import model_family, run_search
+from edgebench.search.model_family import Prospect, dominated
+from edgebench.search.requirements import requirements_of, resolved
+from edgebench.search.reward import parse_reward
+from edgebench.search.search_messages import (
+    Candidate,
+    Demand,
+    Exploration,
+    LimitVerdict,
+    UnitFacts,
+    Verdict,
+    Verification,
+)
+from edgebench.search.search_report import SearchReport
+from edgebench.search.search_text import lines_of
+from edgebench.text.plain_text import plain
+from tests.records import quality, record
+
+WORKLOAD = load_workloads()["file-typing"]
+SVG = "{http://www.w3.org/2000/svg}"
+GROUPS = ("conv_a", "conv_b", "dense")
+
+
+def candidate(groups: Sequence[str], spare: float | None, quick_ms: float) -> Candidate:
+    return Candidate(
+        map=PrecisionMap(
+            model_sha256=WORKLOAD.model.sha256,
+            recipe="u8s8/1",
+            groups={name: "int8" if name in groups else "fp32" for name in GROUPS},
+        ),
+        origin="cut",
+        int8_groups=len(groups),
+        predicted_ms=quick_ms,
+        predicted_damage=0.1,
+        damage=0.1,
+        quick_ms=quick_ms,
+        spare=spare,
+    )
+
+
+FAST = candidate(GROUPS, 0.01, 3.0)
+GOOD = msgspec.structs.replace(candidate(GROUPS[:2], 0.02, 3.5), damage=0.05)
+BAD = candidate(GROUPS[1:], -0.2, 2.5)
+
+
+def exploration(*candidates: Candidate) -> Exploration:
+    units = [
+        UnitFacts(name=name, op="Conv", joiner=False, fp32_us=1000.0, int8_us=400.0, timed=True, damage=0.05)
+        for name in GROUPS
+    ]  # fmt: skip
+    return Exploration(
+        calibration=CalibrationSpec(),
+        calibration_errors={"minmax": 0.1},
+        units=units,
+        fp32_ms=3.0,
+        fp32_evaluation={"accuracy": 0.84, "accuracy_whole": 1.0, "nll": 0.63},
+        fp32_tuning={"accuracy": 0.82},
+        tuned_on="files of other seeds",
+        tuning_items=336,
+        evaluation_items=336,
+        candidates=list(candidates),
+        seconds=1.0,
+    )
+
+
+def verdict(precision: str, shown: bool, value: float = 0.84) -> Verdict:
+    limit = LimitVerdict(
+        metric="accuracy", limit=0.82, better="higher", value=value, fp32=0.84, change=value - 0.84,
+        low=-0.01 if shown else -0.05, high=0.01, items=336, shown=shown,
+    )  # fmt: skip
+    return Verdict(
+        precision=precision, limits=[limit], items=336, tested_on="the workload's own items"
+    )
+
+
+class Made:
+    """Answers of children and of the measuring."""
+
+    def __init__(self, found: Exploration, verdicts: Sequence[Verdict]) -> None:
+        self.found, self.verdicts = found, list(verdicts)
+        self.asked: list[str] = []
+        self.jobs: list[Any] = []
+        self.values: dict[str, float] = {}
+
+    def ask(self, module: str, job: Any, kind: type, asking: Any) -> Any:
+        self.asked.append(module.rpartition(".")[2])
+        self.jobs.append(job)
+        asking.hear("at work")
+        if kind is Exploration:
+            Path(job.state).write_bytes(msgspec.json.encode(self.found))
+            return self.found
+        known = {each.precision: each for each in self.verdicts}
+        return Verification(
+            verdicts=[known[p] for p in job.precisions if p in known], confidence=0.95
+        )
+
+    def measure(self, options: Options, start: running.Start, voice: Any) -> running.Outcome:
+        assert start.out is not None
+        file = start.out / "desk" / "20260701T100000Z-0123abcd.jsonl"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        precisions = parse_sets(options.sets)["precision"]
+        return running.Outcome([self.record(str(each)) for each in precisions], file)
+
+    def record(self, precision: str) -> Record:
+        times = {"fp32": 6.0, "int8-dynamic": 6.1, "int8-static": 2.8}
+        times |= {each.map.precision: each.quick_ms or 0.0 for each in self.found.candidates}
+        value = self.values.get(precision, 0.84)
+        made = quality(value, 0.82)
+        whole, nll = (0.9 if precision == "int8-static" else 1.0), 0.63
+        also = [
+            msgspec.convert(
+                {"metric": name, "value": v, "limit": bound, "better": better, "passed": ok},
+                type(made).__annotations__ and _limit_type(),
+            )
+            for name, v, bound, better, ok in (
+                ("accuracy_whole", whole, 0.98, "higher", whole >= 0.98),
+                ("nll", nll, 0.7, "lower", True),
+            )
+        ]
+        made = msgspec.structs.replace(
+            made, also=also, passed=made.passed and all(each.passed for each in also)
+        )
+        variant: dict[str, Scalar] = {"precision": precision, "threads": 1, "batch": 1}
+        return record(
+            variant, workload="file-typing", p50=times[precision] * 1e6, quality=made,
+            seed=len(precision), effective=None,
+        )  # fmt: skip
+
+
+def _limit_type() -> type:
+    from edgebench.record import Limit
+
+    return Limit
+
+
+@pytest.fixture
+def searching(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[SearchReport | None, list[str]]]:
+    monkeypatch.setenv("EDGEBENCH_CACHE", str(tmp_path / "cache"))
+    fetched = targets.Fetched({}, {})
+    monkeypatch.setattr(run_search, "fetch_assets", lambda cells, progress: fetched)
+    paths: Mapping[str, Path] = {
+        asset.sha256: tmp_path / "asset" for asset in (WORKLOAD.model, *WORKLOAD.data.values())
+    }
+    monkeypatch.setattr(targets.Fetched, "paths", paths, raising=False)
+
+    def prepared(cell: Any, settings: Any, cache: Path, _: Any) -> Any:
+        return PrepareJob(task="file_typing", source="m", source_sha256="0" * 64, cache=str(cache))
+
+    monkeypatch.setattr(run_search, "prepare_job", prepared)
+
+    def search(made: Made, **changes: Any) -> tuple[SearchReport | None, list[str]]:
+        monkeypatch.setattr(run_search, "ask_child", made.ask)
+        monkeypatch.setattr(run_search, "measure", made.measure)
+        given = {
+            "names": ("file-typing",),
+            "budget": "5min",
+            "points": 6,
+            "resume": False,
+            "require": (),
+            "maximize": None,
+            "confidence": 0.95,
+        }
+        params = {**DEFAULTS, **given, "out": str(tmp_path / "out"), **changes}
+        said: list[str] = []
+        request = run_search.request_of(params, ["edgebench", "search"])
+        found = run_search.search(request, voices.voice_of(said.append), time.monotonic())
+        return found.report, said
+
+    return search
+
+
+Searching = Callable[..., tuple["SearchReport | None", list[str]]]
+
+
+def test_the_fastest_safe_map_is_chosen(searching: Searching, tmp_path: Path) -> None:
+    made = Made(exploration(FAST, GOOD, BAD), [verdict(FAST.map.precision, shown=True)])
+    report, said = searching(made)
+    assert report is not None
+    assert report.deployment is not None
+    assert report.deployment.precision == FAST.map.precision
+    standing = {str(row.precision): row.standing for row in report.rows}
+    assert standing["fp32"] == "base"
+    assert standing["int8-static"] == "missed"  # the fastest of all, and it misses accuracy_whole
+    assert standing[BAD.map.precision] == "tuning"
+    assert made.asked == ["explore", "verify"]
+    told = made.jobs[1]
+    assert BAD.map.precision not in told.precisions
+    assert told.confidence > 0.95  # shared among those that were looked at
+    assert any("left" in line for line in said)
+    assert report.deployment.map_file is not None
+    assert Path(report.deployment.map_file).read_text().startswith("# mixed:")
+    drawn = ElementTree.parse(Path(str(report.results)).with_suffix(".search.svg")).getroot()
+    assert len(drawn.findall(f"{SVG}circle")) == len(report.rows) + 1  # the chosen one is ringed
+    assert len(drawn.findall(f"{SVG}rect")) == 2 + len(GROUPS)
+    assert json.loads(
+        (tmp_path / "out" / "desk" / "20260701T100000Z-0123abcd.search.json").read_text()
+    )
+
+
+def test_a_map_that_too_few_items_show_is_not_offered(searching: Searching) -> None:
+    verdicts = [verdict(FAST.map.precision, shown=False), verdict(GOOD.map.precision, shown=True)]
+    report, _ = searching(Made(exploration(FAST, GOOD), verdicts))
+    assert report is not None
+    assert report.deployment is not None
+    assert report.deployment.precision == GOOD.map.precision
+    assert {row.standing for row in report.rows if row.precision == FAST.map.precision} == {"held"}
+
+
+def test_a_map_that_misses_on_test_items_is_never_offered(searching: Searching) -> None:
+    verdicts = [verdict(each.map.precision, shown=False, value=0.8) for each in (FAST, GOOD)]
+    report, _ = searching(Made(exploration(FAST, GOOD), verdicts))
+    assert report is not None
+    assert report.chosen is None
+    text = "\n".join(lines_of(report))
+    assert "deploy fp32" in text
+    assert "missed" in text
+
+
+def test_the_text_fits_eighty_columns_and_says_why(searching: Searching) -> None:
+    made = Made(exploration(GOOD, BAD), [verdict(GOOD.map.precision, shown=True)])
+    report, _ = searching(made)
+    assert report is not None
+    lines = [plain(line) for line in lines_of(report, 80)]
+    paths = [line for line in lines if ".yaml" in line or "/" in line]
+    assert all(len(line) <= 80 for line in lines if line not in paths)
+    text = "\n".join(lines)
+    assert f"deploy ort {GOOD.map.precision}" in text
+    assert "1 group stays in fp32" in text
+    assert "int8 would gain 600 us, output error 0.050" in text
+
+
+def test_what_was_explored_is_taken_up_again(searching: Searching) -> None:
+    made = Made(exploration(GOOD), [verdict(GOOD.map.precision, shown=True)])
+    searching(made)
+    again = Made(exploration(GOOD), [verdict(GOOD.map.precision, shown=True)])
+    report, said = searching(again, resume=True)
+    assert again.asked == ["verify"]
+    assert report is not None
+    assert "found before" in said[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"names": ()}, "a search is of one workload"),
+        ({"names": ("file-typing", "text-recognition")}, "a search is of one workload"),
+        ({"sets": ("precision=fp32",)}, "the search chooses the precision"),
+        ({"sets": ("threads=1,2",)}, "a search is of one setting of it"),
+        ({"names": ("smollm2-chat",)}, "generates text"),
+        ({"require": ("accuracy<=0.5",)}, "accuracy is better higher"),
+        ({"require": ("speed>=2",)}, "no metric 'speed'"),
+        ({"confidence": 1.5}, "is not between 0.5 and 1"),
+        ({"maximize": "reward(80ms)"}, "is no reward"),
+        ({"maximize": "reward(80ms,0.1)"}, "the exponent at most 0"),
+        ({"backends": "ncnn"}, "ncnn runs no maps"),
+    ],
+)
+def test_bad_input_is_one_clear_line(
+    searching: Searching, changes: dict[str, Any], told: str
+) -> None:
+    with pytest.raises((UsageError, EdgebenchError), match=told) as caught:
+        searching(Made(exploration(GOOD), []), **changes)
+    assert caught.value.exit_code == 2
+
+
+def test_requirements_take_the_place_of_the_workloads_limits() -> None:
+    found = requirements_of(WORKLOAD, ["quality>=0.98*fp32", "nll<=0.8", "latency.p50<=30ms"])
+    limits = {each.metric: each for each in resolved(found.demands, {"accuracy": 0.84})}
+    assert limits["accuracy"].limit == pytest.approx(0.98 * 0.84)
+    assert limits["nll"] == Demand(metric="nll", limit=0.8, better="lower")
+    assert limits["accuracy_whole"].limit == 0.98
+    assert [each.metric.name for each in found.costs] == ["latency.p50"]
+
+
+def test_a_reward_weighs_quality_against_latency(searching: Searching) -> None:
+    made = Made(exploration(FAST, GOOD), [verdict(GOOD.map.precision, shown=True)])
+    made.values = {FAST.map.precision: 0.821, GOOD.map.precision: 0.84}
+    report, _ = searching(
+        made, maximize="reward(3ms,-0.07)"
+    )  # a seventh slower, but 2.3 % more right
+    assert report is not None
+    assert report.deployment is not None
+    assert report.deployment.precision == GOOD.map.precision
+    assert parse_reward("reward(80ms,-0.07)").of(0.76, 80e6) == pytest.approx(0.76)
+    assert parse_reward("reward(80ms,-0.07)").of(0.76, 160e6) == pytest.approx(0.724, abs=1e-3)
+
+
+def test_each_tested_map_has_less_damage_than_the_last(searching: Searching) -> None:
+    twin = msgspec.structs.replace(
+        candidate(GROUPS[:1], 0.02, 3.2), damage=0.1
+    )  # as bad as FAST, slower
+    made = Made(exploration(FAST, twin, GOOD), [verdict(GOOD.map.precision, shown=True)])
+    report, _ = searching(made)
+    assert report is not None
+    asked = made.jobs[1].precisions
+    assert FAST.map.precision in asked
+    assert GOOD.map.precision in asked
+    assert twin.map.precision not in asked
+
+
+def test_a_model_that_is_dominated_for_sure_gets_no_more_time() -> None:
+    fast, slow = Prospect("fast", 2.0, 0.9), Prospect("slow", 3.0, 0.88)
+    better, near = Prospect("better", 4.0, 0.95), Prospect("near", 2.2, 0.89)
+    unknown = Prospect("unknown", 9.0, None)
+    found = dominated([fast, slow, better, near, unknown])
+    assert list(found) == ["slow"]
+    assert found["slow"].startswith("fast takes 2 ms where it takes 3")
+
+
+def test_a_family_shares_one_budget_and_offers_its_best(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Fake:
+        def __init__(self, request: Any) -> None:
+            self.request = request
+            self.workload = WORKLOAD
+            self.required = requirements_of(WORKLOAD, ())
+
+    given: list[float] = []
+    reports = {"a": 3.0, "b": 2.0}
+
+    def finished(it: Any, _: Exploration) -> Any:
+        given.append(it.request.budget_s)
+        row = SimpleNamespace(p50_ns=reports[it.request.options] * 1e6, quality={"accuracy": 0.84})
+        return run_search.Found(SimpleNamespace(deployment=row), None)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(model_family, "begun", lambda request, voice, budget: Fake(request))
+    monkeypatch.setattr(model_family, "explored", lambda it: exploration(GOOD))
+    monkeypatch.setattr(model_family, "finished", finished)
+    requests = [
+        run_search.SearchRequest(name, 100.0, 6, tmp_path, False, [])  # type: ignore[arg-type]
+        for name in reports
+    ]
+    family = model_family.search_family(requests, voices.voice_of(False), time.monotonic())
+    assert family.chosen == 1
+    assert sum(given) * (1 - model_family.EXPLORING) == pytest.approx(100.0, rel=0.51)

@@ -1,0 +1,106 @@
+"""The pages of a site in headless Chromium, opened from a folder."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgebench.record import Record, encode
+from tests import records as make
+from tests.analysis.test_commands import code, run
+from tests.trend.histories import noisy, one_run, write
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="needs the extra browser")
+CHROMIUM = shutil.which("chromium")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (make test-browser)"),
+]
+RUNS, DEVICES = 24, 150
+EVIL = "<img src=x onerror=alert(1)>"
+Open = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A device with a step, many devices of one row, and one whose name is meant to act."""
+    level = noisy(lambda number: 1.1 if number >= 16 else 1.0)
+    runs = [[one_run(number, level(number))] for number in range(RUNS)]
+    folder = write(tmp_path_factory.mktemp("site") / "results", runs)
+    more: list[Record] = [
+        make.record(device=f"board-{number:03d}", run=f"b{number}", count=20)
+        for number in range(DEVICES)
+    ]
+    more.append(make.record(device=EVIL, run="evil", count=20))
+    (folder / "more.jsonl").write_bytes(b"".join(map(encode, more)))
+    out = folder.parent / "public"
+    assert code(run("site", folder, "-o", out, "--reports", "none")) == 0
+    return out
+
+
+@pytest.fixture
+def opened(site: Path) -> Iterator[Open]:
+    """Opens a page; in the end there was no error, no dialog and no request beyond the folder."""
+    faults: list[str] = []
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
+        )
+
+        def page(name: str) -> Any:
+            new = browser.new_page()
+            new.on("console", lambda message: faults.append(message.text)
+                   if message.type in ("error", "warning") else None)  # fmt: skip
+            new.on("pageerror", lambda error: faults.append(str(error)))
+            new.on("dialog", lambda dialog: faults.append(dialog.message))
+            new.on("request", lambda request: faults.append(request.url)
+                   if not request.url.startswith(site.as_uri()) else None)  # fmt: skip
+            new.goto(f"{site.as_uri()}/{name}")
+            new.wait_for_selector("html[data-ready]")
+            return new
+
+        yield page
+        browser.close()
+    assert faults == []
+
+
+def lines(page: Any) -> int:
+    return int(page.locator("#table tbody tr").count())
+
+
+def test_index_filters_and_turns_pages(opened: Open) -> None:
+    page = opened("index.html")
+    assert lines(page) == 100
+    page.click("#after")
+    assert lines(page) == DEVICES + 2 - 100
+    page.fill("#search", "board-01")
+    assert lines(page) == 10
+    page.fill("#search", "")
+    page.check("#stepped")
+    assert lines(page) == 1
+
+
+def test_device_page_draws_the_series_with_its_step(opened: Open) -> None:
+    page = opened("index.html")
+    page.check("#stepped")
+    page.click("#table tbody td:first-child a")
+    page.wait_for_selector("html[data-ready]")
+    assert page.inner_text("#title") == "desk"
+    page.click("#table tbody button")
+    assert page.locator("#charts svg circle").count() == RUNS
+    assert page.locator("#charts svg .change").count() == 1
+    assert "%" in page.inner_text("#charts p.step")
+
+
+def test_name_of_a_device_cannot_act(opened: Open) -> None:
+    page = opened("index.html")
+    page.fill("#search", "onerror")
+    assert page.inner_text("#table tbody td:first-child") == EVIL
+    assert page.locator("#table img").count() == 0
+    page.click("#table tbody td:first-child a")
+    page.wait_for_selector("html[data-ready]")
+    assert page.inner_text("#title") == EVIL
