@@ -751,9 +751,10 @@ class Runner:
         return max(self._settings.replicates, len(target.entries))
 
     def _min_queries(self, target: Target) -> int:
-        """Queries of a replicate so that all of them tell p99, where a row is ranked by it and no budget ends
-        the run."""
-        if target.cell.scenario not in RANKED_BY_P99 or self._settings.budget_s is not None:
+        """Queries of a replicate so that all of them tell p99, where a row tells of it and no budget ends
+        the run. A search needs them whatever the budget: without them it finds nothing."""
+        pressed = self._settings.budget_s is not None and target.cell.bound_p99_ns is None
+        if target.cell.scenario not in RANKED_BY_P99 or pressed:
             return 0
         return math.ceil(stats.min_samples(990) / self._settings.replicates)
 
