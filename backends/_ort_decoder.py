@@ -87,13 +87,13 @@ def open_decoder(
 
 
 def _check_graph(metadata: Mapping[str, str], options: Mapping[str, Scalar]) -> None:
-    """What `convert` makes of a GGUF file is as it was asked for; a user's own graph is as it is."""
-    made: dict[str, Scalar] = {}
+    """Refuses options that a user's own graph does not have; a graph that `convert` made has what was asked for."""
+    defaults: dict[str, Scalar] = {}
     if metadata.get("form") in _GRAPHS:
         level = int(metadata.get("accuracy_level") or 0)
-        made = {"graph": _GRAPHS[metadata["form"]], "accuracy_level": level}
+        defaults = {"graph": _GRAPHS[metadata["form"]], "accuracy_level": level}
     for name in ("graph", "accuracy_level"):
-        if name in options and options[name] != made.get(name):
+        if name in options and options[name] != defaults.get(name):
             raise UnsupportedError(
                 f"{name}={options[name]} has no effect on an ONNX file: it is for graphs that are "
                 "made of GGUF files",
@@ -102,7 +102,7 @@ def _check_graph(metadata: Mapping[str, str], options: Mapping[str, Scalar]) -> 
 
 
 class _OrtDecoder(GenerationSession):
-    """What both kinds share: the runtime's session, and what is read back of it."""
+    """Holds what both kinds share: the runtime's session, and what is read back of it."""
 
     def __init__(self, inner: Any, room: Room, device: str, facts: Callable[[], Effective]) -> None:
         self._inner, self._device, self._facts = inner, device, facts
@@ -311,7 +311,7 @@ class GrowingSession(_OrtDecoder):
         self._past = {}
 
     def kv_cache_bytes(self) -> int:
-        """Of the cache as it is now: it grows with every token."""
+        """Returns the size of the cache now; it grows with every token."""
         size = self._cache_type.itemsize
         return sum(int(np.prod(value.shape())) * size for value in self._past.values())
 

@@ -192,7 +192,7 @@ class LlamaCppSession(GenerationSession):
         self._used = 0
 
     def kv_cache_bytes(self) -> int:
-        """Of the positions that the context says it has room for: keys and values of every layer."""
+        """Returns the size of keys and values of every layer, for the positions that the context has room for."""
         lib = self._lib
         heads = lib.llama_model_n_head_kv(self._model)
         values = lib.llama_model_n_layer(self._model) * heads * self._key_and_value() * self._room
@@ -209,8 +209,8 @@ class LlamaCppSession(GenerationSession):
     def _told(self, key: str) -> str | None:
         """A value of the file's metadata; None where it has none of that key."""
         text = ctypes.create_string_buffer(256)
-        found = self._lib.llama_model_meta_val_str(self._model, key.encode(), text, 256)
-        return None if found < 0 else text.value.decode(errors="replace")
+        length = self._lib.llama_model_meta_val_str(self._model, key.encode(), text, 256)
+        return None if length < 0 else text.value.decode(errors="replace")
 
     def effective(self) -> Effective:
         lib = self._lib
@@ -243,7 +243,7 @@ class LlamaCppSession(GenerationSession):
 
 
 class _Log:
-    """What llama.cpp says of itself: kept, not printed; some facts stand nowhere else."""
+    """Holds what llama.cpp says of itself: kept, not printed; some facts stand nowhere else."""
 
     def __init__(self, lib: Any) -> None:
         self._lines: list[str] = []
@@ -270,8 +270,8 @@ class _Log:
     def flash_attention(self) -> str | None:
         """ "on" or "off" as decided, None where it was not told."""
         text = "".join(self._lines)
-        found = re.findall(r"[Ff]lash(?: Attention|_attn) *=? *(enabled|disabled)", text)
-        return {"enabled": "on", "disabled": "off"}[found[-1]] if found else None
+        told = re.findall(r"[Ff]lash(?: Attention|_attn) *=? *(enabled|disabled)", text)
+        return {"enabled": "on", "disabled": "off"}[told[-1]] if told else None
 
 
 _KEPT: list[Any] = []
@@ -279,10 +279,10 @@ _KEPT: list[Any] = []
 
 def _file_type(described: str) -> str | None:
     """Of a model's description: "q4_k" of "llama 7B Q4_K - Medium", "fp32" of "llama 1B all F32"."""
-    found = re.search(r"\b(?:[IT]?Q|B?F|MXFP|NVFP)\d\w*", described)
-    if found is None:
+    match = re.search(r"\b(?:[IT]?Q|B?F|MXFP|NVFP)\d\w*", described)
+    if match is None:
         return None
-    kind = found[0].lower()
+    kind = match[0].lower()
     return _FLOATS.get(kind, kind)
 
 

@@ -129,9 +129,9 @@ class NcnnBackend(Backend):
         if not path.exists():
             cache.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=cache, prefix="pnnx-") as folder:
-                made = _converted(model, Path(folder))
+                converted = _converted(model, Path(folder))
                 for suffix in (".json", ".bin", ".param"):  # the one that is looked for comes last
-                    (made / f"model{suffix}").replace(path.with_suffix(suffix))
+                    (converted / f"model{suffix}").replace(path.with_suffix(suffix))
         digest = hashlib.sha256(path.read_bytes() + path.with_suffix(".bin").read_bytes())
         return replace(model, path=path, format="ncnn", sha256=digest.hexdigest())
 
@@ -247,15 +247,15 @@ class NcnnSession(Session):
         return dict(counts)
 
     def _demand_precision(self, compute: Mapping[str, int]) -> None:
-        wanted = self._precision
+        precision = self._precision
         listed = ", ".join(f"{count} layers in {name}" for name, count in sorted(compute.items()))
-        if wanted == "fp32" and set(compute) - {"fp32"}:
+        if precision == "fp32" and set(compute) - {"fp32"}:
             raise UnsupportedError(f"fp32 was asked for, but ncnn runs {listed}")
-        if wanted in ("fp16", "bf16") and not compute.get(wanted):
+        if precision in ("fp16", "bf16") and not compute.get(precision):
             raise UnsupportedError(
-                f"{wanted} was asked for, but on this processor ncnn runs {listed or 'none of it'}",
+                f"{precision} was asked for, but on this processor ncnn runs {listed or 'none of it'}",
                 ""
-                if wanted == "bf16"
+                if precision == "bf16"
                 else "--set precision=as-is --set fp16_storage=true keeps the "
                 "weights in half precision",
             )
@@ -330,14 +330,14 @@ def _load(net: Any, param: Path, weights: Path) -> None:
     """Raises UnsupportedError with what ncnn printed."""
     with _standard_error() as printed:
         code = net.load_param(str(param)) or net.load_model(str(weights))
-        found = printed()
+        text = printed()
     if code:
-        raise UnsupportedError(f"ncnn cannot load the model pnnx made: {found or f'code {code}'}")
+        raise UnsupportedError(f"ncnn cannot load the model pnnx made: {text or f'code {code}'}")
 
 
 @contextlib.contextmanager
 def _standard_error() -> Iterator[Any]:
-    """What native code prints to standard error, first line; file descriptor 2 goes to a file."""
+    """Yields what native code prints to standard error, first line; file descriptor 2 goes to a file."""
     with tempfile.TemporaryFile() as file:
         saved = os.dup(2)
         os.dup2(file.fileno(), 2)
@@ -358,10 +358,10 @@ def _standard_error() -> Iterator[Any]:
 
 def _pnnx() -> Path | None:
     """pnnx's executable. Its Python module is not imported: that would need PyTorch."""
-    found = importlib.util.find_spec("pnnx")
-    if found is None or found.origin is None:
+    spec = importlib.util.find_spec("pnnx")
+    if spec is None or spec.origin is None:
         return None
-    path = Path(found.origin).with_name("pnnx")
+    path = Path(spec.origin).with_name("pnnx")
     return path if path.is_file() else None
 
 
@@ -490,8 +490,8 @@ def _ending(code: int) -> str:
 
 def _batch_axes(example: str) -> dict[str, int]:
     """Blob -> batch axis, from the example that pnnx writes: the .param file does not tell."""
-    found = re.findall(r"\b((?:in|out)[0-9]+)\.numpy\(\)?(?:, )?(?:batch_index=([0-9]+))?", example)
-    return {blob: int(axis) if axis else _NO_BATCH_AXIS for blob, axis in found}
+    axes = re.findall(r"\b((?:in|out)[0-9]+)\.numpy\(\)?(?:, )?(?:batch_index=([0-9]+))?", example)
+    return {blob: int(axis) if axis else _NO_BATCH_AXIS for blob, axis in axes}
 
 
 def _read_ports(path: Path) -> tuple[list[_Port], list[_Port]]:

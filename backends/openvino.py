@@ -196,7 +196,7 @@ class OpenVinoSession(Session):
         return [str(name) for name in self._property("EXECUTION_DEVICES") or ()]
 
     def _read_back(self) -> dict[str, Scalar | None]:
-        """What the options became; None where this device does not tell."""
+        """Returns what the options became; None where this device does not tell."""
         hint = self._property("INFERENCE_PRECISION_HINT")
         return {
             "threads": self._integer("INFERENCE_NUM_THREADS"),
@@ -320,14 +320,14 @@ def _closed(_: Any) -> Any:
 
 def _device(core: Any, options: Mapping[str, Scalar]) -> str:
     """The device that is asked for; UnsupportedError where this machine has none."""
-    wanted = str(options.get("device", "CPU"))
+    device = str(options.get("device", "CPU"))
     present = [str(name) for name in core.available_devices]
-    if not any(name.split(".")[0] == wanted for name in present):
+    if not any(name.split(".")[0] == device for name in present):
         raise UnsupportedError(
-            f"OpenVINO finds no {wanted} here, only {', '.join(present)}",
+            f"OpenVINO finds no {device} here, only {', '.join(present)}",
             "install the driver of that device (OpenVINO's guide, Additional Configurations)",
         )
-    return wanted
+    return device
 
 
 def _settings(model: ModelFile, options: Mapping[str, Scalar]) -> dict[str, Scalar]:
@@ -443,8 +443,8 @@ def compute_census(layers: list[tuple[str, str, str]]) -> dict[str, int]:
 
 
 def _census(layers: list[tuple[str, str, str]], counts: Any) -> dict[str, int]:
-    found = Counter(_PRECISIONS.get(kind, kind) for layer, kind, _ in layers if counts(layer))
-    return dict(found)
+    counts_of = Counter(_PRECISIONS.get(kind, kind) for layer, kind, _ in layers if counts(layer))
+    return dict(counts_of)
 
 
 def _one(counts: Mapping[str, int]) -> str | None:

@@ -111,12 +111,14 @@ class OpenVinoGenAiBackend(Backend):
             cache.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=cache) as scratch:
                 _read_gguf(model, Path(scratch))
-                made = Path(scratch) / "made"
-                made.mkdir()
+                folder_made = Path(scratch) / "made"
+                folder_made.mkdir()
                 for suffix in (".xml", ".bin"):
-                    shutil.move(Path(scratch) / f"{_NAME}{suffix}", made / f"{_NAME}{suffix}")
+                    shutil.move(
+                        Path(scratch) / f"{_NAME}{suffix}", folder_made / f"{_NAME}{suffix}"
+                    )
                 if not folder.exists():
-                    made.rename(folder)
+                    folder_made.rename(folder)
         path = folder / f"{_NAME}.xml"
         digest = hashlib.sha256(path.read_bytes() + path.with_suffix(".bin").read_bytes())
         return replace(model, path=path, format=_FORMAT, sha256=digest.hexdigest())
@@ -264,7 +266,7 @@ def _settings(options: Mapping[str, Scalar]) -> dict[str, Any]:
 
 
 def _read_back(compiled: Any) -> dict[str, Any]:
-    """What the options of this backend became."""
+    """Returns what the options of this backend became."""
     hint = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
     cache = compiled.get_property("KV_CACHE_PRECISION").to_string()
     return {
@@ -277,12 +279,12 @@ def _read_back(compiled: Any) -> dict[str, Any]:
 
 def _weight_bytes(read: Any) -> dict[str, int]:
     """Type of constants -> bytes of them: of matrices, and of what scales and shifts them."""
-    found: Counter[str] = Counter()
+    sizes: Counter[str] = Counter()
     for node in read.get_ops():
         if node.get_type_name() == "Constant" and len(node.get_output_shape(0)) > 1:
             kind = str(node.get_element_type().to_string())
-            found[_WEIGHTS.get(kind, kind)] += int(node.get_byte_size())
-    return dict(found)
+            sizes[_WEIGHTS.get(kind, kind)] += int(node.get_byte_size())
+    return dict(sizes)
 
 
 def _rounds_offsets(read: Any) -> bool:

@@ -147,25 +147,25 @@ class OrtBackend(Backend):
 
     def availability(self) -> Ready | Unavailable:
         versions = {name: installed_version(name) for name in DISTRIBUTIONS}
-        found = [
+        installed = [
             (name, version)
             for name, version in versions.items()
             if version is not None and not _is_plugin(name, version)
         ]
-        if len(found) > 1:  # a look at their files, which takes longer
-            found = [(owner.name, owner.version) for owner in onnxruntime_owners()] or found
-        if not found:
+        if len(installed) > 1:  # a look at their files, which takes longer
+            installed = [(owner.name, owner.version) for owner in onnxruntime_owners()] or installed
+        if not installed:
             return Unavailable(
                 "not_installed", "ONNX Runtime is not installed", "pip install onnxruntime"
             )
-        if len(found) > 1:
-            names = " and ".join(name for name, _ in found)
+        if len(installed) > 1:
+            names = " and ".join(name for name, _ in installed)
             return Unavailable(
                 "broken",
                 f"{names} both own the module onnxruntime: which one runs is chance",
-                f"pip uninstall -y {' '.join(name for name, _ in found)}, then install one",
+                f"pip uninstall -y {' '.join(name for name, _ in installed)}, then install one",
             )
-        return Ready(found[0][1])
+        return Ready(installed[0][1])
 
     def environment(self, options: Mapping[str, Scalar]) -> Mapping[str, str]:
         return ort_environment(wanted=bool(options.get("telemetry")))
@@ -328,7 +328,7 @@ def _closed(_: Any) -> Any:
 def _facts(
     inner: Any, model: ModelFile, options: Mapping[str, Scalar], threads: int | None
 ) -> Effective:
-    """What is read back alike of every session."""
+    """Returns what is read back alike of every session."""
     import onnxruntime
 
     providers = list(inner.get_providers())
@@ -360,18 +360,18 @@ def _facts(
 
 
 def _telemetry(wanted: bool) -> Telemetry:
-    """As it is in this process. Raises UnsupportedError where it was asked for and is not on."""
+    """Returns the state in this process. Raises UnsupportedError if telemetry was asked for and is not on."""
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
-    found = ort_telemetry(Path(state.__file__))
-    if wanted and found == "none":
+    state_told = ort_telemetry(Path(state.__file__))
+    if wanted and state_told == "none":
         raise UnsupportedError("telemetry was asked for, and this ONNX Runtime has none")
-    if wanted and (found == "off" or has_database_open() is False):
+    if wanted and (state_told == "off" or has_database_open() is False):
         raise UnsupportedError(
             "telemetry was asked for, and ONNX Runtime has not started it",
             "unset CI, GITHUB_ACTIONS and their like, which switch it off",
         )
-    return found
+    return state_told
 
 
 def _session_options(options: Mapping[str, Scalar]) -> Any:
@@ -430,7 +430,7 @@ def _level_name(level: str) -> str:
 
 def _used_provider_options(session: Any) -> str:
     """Options of the registered providers that have any, as JSON."""
-    used = {name: given for name, given in session.get_provider_options().items() if given}
+    used = {name: options for name, options in session.get_provider_options().items() if options}
     return json.dumps(used, sort_keys=True)
 
 
@@ -545,7 +545,7 @@ def _is_exception(kind: object) -> bool:
 
 
 class _Graph:
-    """What the graph that runs is made of."""
+    """Holds what the graph that runs is made of."""
 
     def __init__(self) -> None:
         self.precision: str | None = None

@@ -127,7 +127,7 @@ def _build(model: ModelFile, scratch: Path) -> None:
 
 
 def _telemetry(package: Path) -> Telemetry | None:
-    """Of the library in the package; None where it lies elsewhere."""
+    """Returns the state of the library in the package; None if the library lies elsewhere."""
     library = next(package.glob("libonnxruntime-genai.*"), None)
     return None if library is None else ort_telemetry(library)
 
@@ -199,7 +199,7 @@ class OrtGenAiSession(GenerationSession):
         self._used = 0
 
     def kv_cache_bytes(self) -> int | None:
-        """Not told: it is inside the generator."""
+        """Returns None: the cache is inside the generator."""
         return None
 
     def effective(self) -> Effective:

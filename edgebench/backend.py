@@ -64,7 +64,7 @@ class Option:
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What a backend can do, as data: read without importing its runtime."""
+    """Holds what a backend can do, as data: read without importing its runtime."""
 
     formats: tuple[str, ...]  # model formats it opens, for example ("onnx",)
     precisions: tuple[
@@ -198,7 +198,7 @@ def named_by_place(
 
 
 class Effective(msgspec.Struct, frozen=True, kw_only=True):
-    """What a session really does, read back from the runtime; None where the runtime does not tell."""
+    """Holds what a session really does, read back from the runtime; None where the runtime does not tell."""
 
     device: str  # "cpu", "gpu:0", ...
     precision: str | None  # of the compute-heavy nodes: "fp32", "int8", "mixed", ...
@@ -221,7 +221,7 @@ class Effective(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeviceTimes(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the time of a run goes on a device with memory of its own, by the device's own clock.
+    """Splits the time of a run on a device with its own memory, by the device's own clock.
 
     Lists have one entry per run; the three parts follow each other. Measured apart from the window,
     so that nothing of it is in a latency.
@@ -263,7 +263,7 @@ class Session(ABC):
         """Facts read back from the runtime. Called after memory was read: it may be expensive."""
 
     def device(self) -> str:
-        """Where it computes, as `effective` says it; at no cost, since it is asked before anything is timed."""
+        """Returns the device that computes, as in `effective`; must be cheap, since it is asked before anything is timed."""
         return "cpu"
 
     def reset(self) -> None:  # noqa: B027 - most models keep nothing between calls

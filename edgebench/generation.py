@@ -25,7 +25,7 @@ Choose: TypeAlias = Callable[[Logits], list[int]]
 
 @dataclass(frozen=True)
 class Room:
-    """What a generation session must have room for, known before it is opened."""
+    """Holds what a generation session must have room for, known before it is opened."""
 
     width: int = 1  # sequences side by side
     positions: int = 512  # tokens of each of them, prompt and answer together
@@ -120,7 +120,7 @@ class GenerationSession(ABC):
         return None
 
     def device_memory(self) -> tuple[int | None, str]:
-        """As `Session.device_memory`: bytes in a device's own memory and their source."""
+        """Returns what `Session.device_memory` does: bytes in a device's own memory and their source."""
         return None, ""
 
     def close(self) -> None:  # noqa: B027 - most runtimes need nothing

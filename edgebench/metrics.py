@@ -63,12 +63,6 @@ class Metric:
         """Upper end of the interval, or None where there is none."""
         return number_at(row, self.high_path) if self.high_path else None
 
-    def better_of(self, row: Row) -> Better:
-        """Which direction is good."""
-        if self.better is not None:
-            return self.better
-        return row.quality.better if row.quality is not None else "higher"
-
 
 _SUFFIXES = ("ns", "bytes", "per_s")  # the names of the others tell their unit
 _ENERGY = ("J", "W", "J_s", "per_J")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class EdgebenchFixture:
-    """What a test that asks for `edgebench` gets."""
+    """Holds what a test that asks for `edgebench` gets."""
 
     def ab(
         self,
@@ -78,7 +78,7 @@ class EdgebenchFixture:
 
 
 class BenchmarkFixture:
-    """What a test that asks for `edgebench_benchmark` gets: your own functions, in this one process."""
+    """Holds what a test that asks for `edgebench_benchmark` gets: your own functions, in this one process."""
 
     def __call__(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Timing:
         """Wall times of calls of `function`, for a limit of your own."""

@@ -75,7 +75,7 @@ class StateCheck(Part, frozen=True, kw_only=True):
 
 
 class Warmup(Part, frozen=True, kw_only=True):
-    """What was run before the measured window."""
+    """Holds what was run before the measured window."""
 
     iterations: Count
     duration_ns: DurationNs
@@ -286,7 +286,7 @@ class Completion(Part, frozen=True, kw_only=True):
 
 
 class Accounts(Part, frozen=True, kw_only=True):
-    """What the kernel counted of the process while the window ran; null: it does not tell."""
+    """Holds what the kernel counted of the process while the window ran; null: it does not tell."""
 
     wall_ns: (
         DurationNs  # between the two looks, a little more than the window; by the monotonic clock
@@ -316,7 +316,7 @@ class EnergyUncertainty(Part, frozen=True, kw_only=True):
 
 
 class EnergyTrace(Part, frozen=True, kw_only=True):
-    """What the meter said in and around a window, so that its energy can be derived again."""
+    """Holds what the meter said in and around a window, so that its energy can be derived again."""
 
     quantity: Literal["power", "energy"]
     period_s: Amount  # between the meter's own updates
@@ -485,7 +485,7 @@ class Replicate(Part, frozen=True, kw_only=True):
 
 
 class Imported(Part, frozen=True, kw_only=True):
-    """Where a row that another tool measured comes from, and what that tool says of it.
+    """Holds the origin of a row that another tool measured, and what that tool reports.
 
     A reported number has no samples here, and hence no interval; samples that the source gives
     stand in `replicates` as measured ones do.
@@ -553,7 +553,7 @@ class CellFacts(Part, frozen=True, kw_only=True):
 
 
 class Declared(Part, frozen=True, kw_only=True):
-    """What the user's devices.yaml says of a machine, beside what the machine tells of itself."""
+    """Holds what the user's devices.yaml says of a machine, beside what the machine tells of itself."""
 
     entry: str
     title: str

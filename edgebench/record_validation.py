@@ -124,19 +124,19 @@ def _parallel_lists(replicate: rec.Replicate) -> Iterator[Finding]:
 
 
 def _kept(*lists: Sequence[int]) -> Iterator[Sequence[int]]:
-    """Those that are there: records of earlier versions have none."""
+    """Returns those that are there: records of earlier versions have none."""
     return filter(None, lists)
 
 
 def _equally_long(field: str, *lists: Sequence[int]) -> Iterator[Finding]:
     lengths = list(map(len, lists))
     if lengths.count(lengths[0]) != len(lengths):
-        found = ", ".join(map(str, lengths))
-        yield field, f"its lists have {found} entries, and must be equally long"
+        lengths_text = ", ".join(map(str, lengths))
+        yield field, f"its lists have {lengths_text} entries, and must be equally long"
 
 
-def _unequal(found: int, wanted: int, other: str) -> str:
-    return f"it has {found} entries, and {other} has {wanted}"
+def _unequal(length: int, expected: int, other: str) -> str:
+    return f"it has {length} entries, and {other} has {expected}"
 
 
 def _ascending(field: str, values: Sequence[int]) -> Iterator[Finding]:
@@ -171,8 +171,8 @@ def _scaling(part: rec.Scaling) -> Iterator[Finding]:
         for place, attempt in enumerate(problem.attempts):
             width = len(attempt.samples) if width is None else width
             if not attempt.samples or len(attempt.samples) != width:
-                wanted = f", and others have {width}" if attempt.samples else ""
-                yield f"{field}[{place}].samples", f"it has {len(attempt.samples)} entries{wanted}"
+                others = f", and others have {width}" if attempt.samples else ""
+                yield f"{field}[{place}].samples", f"it has {len(attempt.samples)} entries{others}"
             yield from _tokens(f"{field}[{place}].token_ns", attempt.token_ns)
             for at, sample in enumerate(attempt.samples):
                 if len(sample.since) != len(sample.answers):

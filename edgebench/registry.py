@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Source:
-    """Where a backend of a name comes from: a module, or `module:attribute` of an entry point."""
+    """Holds where a named backend comes from: a module, or `module:attribute` of an entry point."""
 
     name: str
     target: str
@@ -114,9 +114,9 @@ def load_class(spec: str, base: type[T]) -> type[T]:
     if not target or not attribute:
         raise UsageError(f"{spec!r} is not FILE.py:CLASS or MODULE:CLASS")
     module = _import_file(Path(target)) if target.endswith(".py") else _import_named(target)
-    found = getattr(module, attribute, None)
-    if isinstance(found, type) and issubclass(found, base):
-        return found
+    backend_class = getattr(module, attribute, None)
+    if isinstance(backend_class, type) and issubclass(backend_class, base):
+        return backend_class
     fitting = [
         name
         for name, value in vars(module).items()
@@ -124,21 +124,21 @@ def load_class(spec: str, base: type[T]) -> type[T]:
         and issubclass(value, base)
         and value.__name__ == name != base.__name__
     ]
-    if found is None:
+    if backend_class is None:
         raise UsageError(f"{target} has no {attribute!r}{did_you_mean(attribute, fitting)}")
     raise UsageError(f"{spec} is not a {base.__name__}{did_you_mean(attribute, fitting)}")
 
 
 def _sources() -> dict[str, Source]:
-    found: dict[str, Source] = {}
+    sources: dict[str, Source] = {}
     for source in [*_shipped(), *_entry_points()]:
-        other = found.setdefault(source.name, source)
+        other = sources.setdefault(source.name, source)
         if other is not source:
             raise UsageError(
                 f"two backends are called {source.name!r}: {other.origin} and {source.origin}",
                 "uninstall one of them, or rename it",
             )
-    return found
+    return sources
 
 
 def _shipped() -> list[Source]:

@@ -34,7 +34,7 @@ class Interval(NamedTuple):
 
     @property
     def half_width(self) -> float:
-        """As a share of the middle: what "±2 %" means for a ratio scale."""
+        """Returns half the width as a share of the middle: what "±2 %" means for a ratio scale."""
         return math.sqrt(self.high / self.low) - 1
 
 

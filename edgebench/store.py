@@ -160,12 +160,12 @@ def result_files(path: Path) -> list[Path]:
     try:
         if path.is_dir():
             elsewhere = folders_elsewhere(path)
-            found = (
+            files = (
                 file
                 for file in path.rglob("*.jsonl")
                 if not file.is_dir() and elsewhere.isdisjoint(file.parents)
             )
-            return sorted(found, key=lambda file: file.name)
+            return sorted(files, key=lambda file: file.name)
         if path.exists():
             return [path]
     except OSError as error:

@@ -51,7 +51,7 @@ RANGE_FIX = (
 
 
 class InputRange(msgspec.Struct, frozen=True, kw_only=True):
-    """What numbers an input may be: from `low` to `high`, both included, or one of `choices`, or exactly
+    """Holds what numbers an input may be: from `low` to `high`, both included, or one of `choices`, or exactly
     `values`: one for each of its numbers, in order, or one for all of them."""
 
     low: int | float | None = None
@@ -69,7 +69,7 @@ class InputRange(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class TaskContext:
-    """What a task receives: local paths of its data assets, its options from the workload, the model."""
+    """Holds what a task receives: local paths of its data assets, its options from the workload, the model."""
 
     data: Mapping[str, Path] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -143,7 +143,7 @@ class Task(ABC):
         return index
 
     def drawn(self) -> str:
-        """What is told where the model fails on made-up inputs: which were drawn, and from what."""
+        """Returns what is told where the model fails on made-up inputs: which were drawn, and from what."""
         return ""
 
     def calibration(self) -> Iterator[Feeds]:
@@ -206,7 +206,7 @@ class GenerationTask(ABC):
     @property
     @abstractmethod
     def temperature(self) -> float:
-        """Of seeded sampling; 0 is greedy."""
+        """Returns the temperature of seeded sampling; 0 is greedy."""
 
     @abstractmethod
     def conversation(self, index: int) -> Conversation:
@@ -222,7 +222,7 @@ class GenerationTask(ABC):
 
     @abstractmethod
     def reference(self, session: GenerationSession) -> dict[str, NDArray[Any]]:
-        """What `judge` compares with, made once by an fp32 reference."""
+        """Returns what `judge` compares with, made once by an fp32 reference."""
 
     @abstractmethod
     def judge(self, session: GenerationSession) -> dict[str, float]:
@@ -240,5 +240,5 @@ class GenerationTask(ABC):
         return None
 
     def answer(self, text: str) -> str:
-        """What a sampled text, maybe cut short, answers; "" where it has not answered yet."""
+        """Returns what a sampled text, maybe cut short, answers; "" where it has not answered yet."""
         return text.strip()

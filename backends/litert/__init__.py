@@ -226,13 +226,13 @@ class LiteRtSession(Session):
         return 1 if options.get("threads") == 1 else None
 
     def _demand_precision(self, compute: Mapping[str, int]) -> None:
-        wanted = self._model.precision
+        precision = self._model.precision
         listed = ", ".join(f"{n} operators in {name}" for name, n in sorted(compute.items()))
-        if wanted == "fp32" and set(compute) - {"fp32"}:
+        if precision == "fp32" and set(compute) - {"fp32"}:
             raise UnsupportedError(f"fp32 was asked for, but {self._model.path.name} has {listed}")
-        if wanted.startswith("int8") and not compute.get("int8"):
+        if precision.startswith("int8") and not compute.get("int8"):
             raise UnsupportedError(
-                f"{wanted} was asked for, but {self._model.path.name} has {listed or 'none of it'}"
+                f"{precision} was asked for, but {self._model.path.name} has {listed or 'none of it'}"
             )
 
 
@@ -402,7 +402,7 @@ def _with_size(shape: Sequence[int], size: int) -> list[int]:
 
 
 def _fixed_shape(name: str, declared: list[int], asked: Sequence[int] | None) -> list[int]:
-    """What was asked for, else a leading open axis as a batch of 1. Raises UsageError for a shape that the
+    """Returns what was asked for, else a leading open axis as a batch of 1. Raises UsageError for a shape that the
     file contradicts."""
     if asked is None:
         return [1 if axis == 0 and size < 0 else size for axis, size in enumerate(declared)]

@@ -57,12 +57,12 @@ class Graph:
         """A tensor that an operator writes or a caller feeds."""
         if dtype not in _TYPES:
             raise UnsupportedError(f"LiteRT has no tensors of {dtype}: {name}")
-        made = self._schema.TensorT()
-        made.name = name.encode()
-        made.shape = [int(size) for size in shape]
-        made.type = getattr(self._schema.TensorType, _TYPES[dtype])
-        made.buffer = 0
-        self._tensors.append(made)
+        record = self._schema.TensorT()
+        record.name = name.encode()
+        record.shape = [int(size) for size in shape]
+        record.type = getattr(self._schema.TensorType, _TYPES[dtype])
+        record.buffer = 0
+        self._tensors.append(record)
         return len(self._tensors) - 1
 
     def constant(self, array: ArrayLike, name: str = "constant") -> int:
@@ -98,18 +98,18 @@ class Graph:
         **settings: Any,
     ) -> None:
         """Appends an operator, `code` in the names of BuiltinOperator, options by their class."""
-        made = self._schema.OperatorT()
-        made.opcodeIndex = self._code(getattr(self._schema.BuiltinOperator, code))
-        made.inputs = list(inputs)
-        made.outputs = [output] if isinstance(output, int) else list(output)
+        record = self._schema.OperatorT()
+        record.opcodeIndex = self._code(getattr(self._schema.BuiltinOperator, code))
+        record.inputs = list(inputs)
+        record.outputs = [output] if isinstance(output, int) else list(output)
         if options is not None:
-            made.builtinOptionsType = getattr(self._schema.BuiltinOptions, options)
-            made.builtinOptions = getattr(self._schema, f"{options}T")()
+            record.builtinOptionsType = getattr(self._schema.BuiltinOptions, options)
+            record.builtinOptions = getattr(self._schema, f"{options}T")()
             for name, value in settings.items():
-                setattr(made.builtinOptions, name, value)
-        self._operators.append(made)
-        for index in made.outputs:
-            self._producer[index] = made
+                setattr(record.builtinOptions, name, value)
+        self._operators.append(record)
+        for index in record.outputs:
+            self._producer[index] = record
 
     def activate(self, tensor: int, activation: str) -> bool:
         """Fuses an activation into the operator that writes `tensor`, where it takes one."""

@@ -81,10 +81,10 @@ def _output(values: Values, name: str, fed: set[int]) -> int:
 def _copied(graph: Graph, tensor: int, name: str) -> int:
     """An output that is an input or a weight as it came: LiteRT wants an operator that writes it."""
     shape = graph.shape(tensor)
-    made = graph.tensor(name, shape, graph.dtype(tensor))
+    copy = graph.tensor(name, shape, graph.dtype(tensor))
     inputs = [tensor, graph.integers(shape)]
-    graph.operator("RESHAPE", inputs, made, "ReshapeOptions", newShape=list(shape))
-    return made
+    graph.operator("RESHAPE", inputs, copy, "ReshapeOptions", newShape=list(shape))
+    return copy
 
 
 def _gelus(model: ModelProto, values: Values) -> dict[str, str | None]:
@@ -97,7 +97,7 @@ def _gelus(model: ModelProto, values: Values) -> dict[str, str | None]:
     for node in model.graph.node:
         for name in node.input:
             users.setdefault(name, []).append(node)
-    found: dict[str, str | None] = {}
+    gelus: dict[str, str | None] = {}
     for node in model.graph.node:
         scaled = makers.get(node.input[0]) if node.op_type == "Erf" else None
         if scaled is None:
@@ -110,9 +110,9 @@ def _gelus(model: ModelProto, values: Values) -> dict[str, str | None]:
             chain.append(following[0])
         source = scaled.input[0]
         if len(chain) == 5 and _is_gelu(chain, source, values):
-            found.update({each.output[0]: None for each in chain[:-1]})
-            found[chain[-1].output[0]] = source
-    return found
+            gelus.update({each.output[0]: None for each in chain[:-1]})
+            gelus[chain[-1].output[0]] = source
+    return gelus
 
 
 def _is_gelu(chain: list[NodeProto], source: str, values: Values) -> bool:

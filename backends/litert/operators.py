@@ -23,8 +23,8 @@ _FLOATS = ("float32", "float16")
 def attributes(node: NodeProto) -> dict[str, Any]:
     import onnx
 
-    found = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
-    return {key: v.decode() if isinstance(v, bytes) else v for key, v in found.items()}
+    values = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+    return {key: v.decode() if isinstance(v, bytes) else v for key, v in values.items()}
 
 
 # --- element by element -------------------------------------------------------------------------
@@ -94,8 +94,8 @@ def _fused(values: Values, node: NodeProto, activation: str) -> bool:
 def _clip(values: Values, node: NodeProto) -> None:
     import numpy as np
 
-    given = attributes(node)
-    low, high = given.get("min", -math.inf), given.get("max", math.inf)
+    attrs = attributes(node)
+    low, high = attrs.get("min", -math.inf), attrs.get("max", math.inf)
     if len(node.input) > 1 and node.input[1]:
         low = float(values.array(node.input[1], node))
     if len(node.input) > 2 and node.input[2]:
@@ -134,11 +134,11 @@ def _hard_sigmoid(values: Values, node: NodeProto) -> None:
     """max(0, min(1, alpha * x + beta))."""
     import numpy as np
 
-    given = attributes(node)
+    attrs = attributes(node)
     source, output = node.input[0], node.output[0]
     image = values.is_image(source)
     tensor = values.image(source) if image else values.plain(source)
-    for code, factor in (("MUL", given.get("alpha", 0.2)), ("ADD", given.get("beta", 0.5))):
+    for code, factor in (("MUL", attrs.get("alpha", 0.2)), ("ADD", attrs.get("beta", 0.5))):
         step = values.temporary(output, values.graph.shape(tensor))
         constant = values.graph.constant(np.float32(factor))
         values.graph.operator(code, [tensor, constant], step, f"{code.title()}Options")
@@ -226,18 +226,18 @@ def _matmul(values: Values, node: NodeProto) -> None:
 def _gemm(values: Values, node: NodeProto) -> None:
     import numpy as np
 
-    given = attributes(node)
-    if given.get("transA"):
+    attrs = attributes(node)
+    if attrs.get("transA"):
         raise refusal(node, "transA")
     weight = values.array(node.input[1], node)
-    weight = weight if given.get("transB") else weight.T
+    weight = weight if attrs.get("transB") else weight.T
     bias = None
     if len(node.input) > 2 and node.input[2]:
-        bias = values.array(node.input[2], node) * np.float32(given.get("beta", 1.0))
+        bias = values.array(node.input[2], node) * np.float32(attrs.get("beta", 1.0))
         if bias.size != bias.shape[-1] or bias.size not in (1, weight.shape[0]):
             raise refusal(node, f"a bias of shape {bias.shape}")
         bias = np.broadcast_to(bias.reshape(-1), (weight.shape[0],))
-    weight = weight * np.float32(given.get("alpha", 1.0))
+    weight = weight * np.float32(attrs.get("alpha", 1.0))
     _fully_connected(values, node, node.input[0], weight, bias)
 
 
@@ -265,7 +265,7 @@ def _conv(values: Values, node: NodeProto) -> None:
     """Convolution over one or two axes; one axis runs as an image of height one."""
     import numpy as np
 
-    given = attributes(node)
+    attrs = attributes(node)
     weight = values.array(node.input[1], node)
     spatial = weight.ndim - 2
     if spatial not in (1, 2):
@@ -273,10 +273,10 @@ def _conv(values: Values, node: NodeProto) -> None:
     bias = np.zeros(weight.shape[0], np.float32)
     if len(node.input) > 2 and node.input[2]:
         bias = values.array(node.input[2], node)
-    stride, dilation = given.get("strides", [1] * spatial), given.get("dilations", [1] * spatial)
+    stride, dilation = attrs.get("strides", [1] * spatial), attrs.get("dilations", [1] * spatial)
     shape, out_shape = values.shape(node.input[0])[2:], values.shape(node.output[0])[2:]
     kernel = [d * (k - 1) + 1 for d, k in zip(dilation, weight.shape[2:], strict=True)]
-    pads = _pads(node, given, shape, kernel, stride)
+    pads = _pads(node, attrs, shape, kernel, stride)
     if spatial == 1:
         weight, stride, dilation = weight[:, :, None, :], [1, *stride], [1, *dilation]
         shape, out_shape, kernel = (1, *shape), (1, *out_shape), [1, *kernel]
@@ -297,7 +297,7 @@ def _conv(values: Values, node: NodeProto) -> None:
         "dilationWFactor": dilation[1],
     }
     channels, offset = values.shape(node.input[0])[1], bias.astype(np.float32)
-    if given.get("group", 1) == channels > 1:
+    if attrs.get("group", 1) == channels > 1:
         code, options = "DEPTHWISE_CONV_2D", "DepthwiseConv2DOptions"
         settings["depthMultiplier"] = filters // channels
         weight = weight.transpose(1, 2, 3, 0)
@@ -320,9 +320,9 @@ def _as_image(values: Values, name: str) -> int:
     turned = values.temporary(name, (batch, length, channels))
     inputs = [values.plain(name), values.graph.integers((0, 2, 1))]
     values.graph.operator("TRANSPOSE", inputs, turned, "TransposeOptions")
-    made = values.temporary(name, (batch, 1, length, channels))
-    _reshape_to(values, turned, made)
-    return made
+    image = values.temporary(name, (batch, 1, length, channels))
+    _reshape_to(values, turned, image)
+    return image
 
 
 def _from_image(values: Values, name: str, image: int) -> None:
@@ -381,23 +381,23 @@ def _zero_padded(values: Values, tensor: int, pads: Sequence[tuple[int, int]]) -
     sizes = [
         s + before + after for s, (before, after) in zip(graph.shape(tensor), pads, strict=True)
     ]
-    made = graph.tensor("padded", sizes, graph.dtype(tensor))
+    padded = graph.tensor("padded", sizes, graph.dtype(tensor))
     amounts = graph.constant(np.array(pads, np.int32))
-    graph.operator("PAD", [tensor, amounts], made, "PadOptions")
-    return made
+    graph.operator("PAD", [tensor, amounts], padded, "PadOptions")
+    return padded
 
 
 def _conv_transpose(values: Values, node: NodeProto) -> None:
     import numpy as np
 
-    given = attributes(node)
+    attrs = attributes(node)
     weight = values.array(node.input[1], node)  # I, O / group, H, W
-    plain = weight.ndim == 4 and given.get("group", 1) == 1
-    plain = plain and not any(given.get("pads", [0])) and not any(given.get("output_padding", [0]))
-    plain = plain and given.get("auto_pad", "NOTSET") == "NOTSET"
-    if not plain or any(d != 1 for d in given.get("dilations", [1])):
+    plain = weight.ndim == 4 and attrs.get("group", 1) == 1
+    plain = plain and not any(attrs.get("pads", [0])) and not any(attrs.get("output_padding", [0]))
+    plain = plain and attrs.get("auto_pad", "NOTSET") == "NOTSET"
+    if not plain or any(d != 1 for d in attrs.get("dilations", [1])):
         raise refusal(node, "padding, groups or dilation")
-    stride = given.get("strides", [1, 1])
+    stride = attrs.get("strides", [1, 1])
     read, write = values.image(node.input[0]), values.new_image(node.output[0])
     bias = np.zeros(weight.shape[1], np.float32)
     if len(node.input) > 2 and node.input[2]:
@@ -421,14 +421,14 @@ def _conv_transpose(values: Values, node: NodeProto) -> None:
 
 def _pool(code: str) -> Operator:
     def convert(values: Values, node: NodeProto) -> None:
-        given = attributes(node)
-        kernel = given["kernel_shape"]
-        ceil = given.get("ceil_mode", 0)
-        if len(kernel) != 2 or ceil or any(d != 1 for d in given.get("dilations", [1])):
+        attrs = attributes(node)
+        kernel = attrs["kernel_shape"]
+        ceil = attrs.get("ceil_mode", 0)
+        if len(kernel) != 2 or ceil or any(d != 1 for d in attrs.get("dilations", [1])):
             raise refusal(node, "ceil_mode, dilation or another number of spatial axes than two")
-        stride = given.get("strides", [1, 1])
+        stride = attrs.get("strides", [1, 1])
         shape = values.shape(node.input[0])[2:]
-        pads = _pads(node, given, shape, kernel, stride)
+        pads = _pads(node, attrs, shape, kernel, stride)
         # A pool must not see padding as numbers, so only LiteRT's own kinds will do.
         read, padding = values.image(node.input[0]), _VALID
         if any(pad != (0, 0) for pad in pads):
@@ -438,7 +438,7 @@ def _pool(code: str) -> Operator:
             ]
             if pads != [(t // 2, t - t // 2) for t in totals]:
                 raise refusal(node, f"padding {pads}")
-            if code == "AVERAGE_POOL_2D" and given.get("count_include_pad"):
+            if code == "AVERAGE_POOL_2D" and attrs.get("count_include_pad"):
                 raise refusal(node, "count_include_pad")
             padding = _SAME
         values.graph.operator(
@@ -466,15 +466,15 @@ def _global_pool(code: str) -> Operator:
 
 
 def _resize(values: Values, node: NodeProto) -> None:
-    given = attributes(node)
+    attrs = attributes(node)
     shape, target = values.shape(node.input[0]), values.shape(node.output[0])
     if len(shape) != 4 or shape[:2] != target[:2]:
         raise refusal(node, "only the two last axes of images can be resized")
-    mode = given.get("mode", "nearest")
-    position = given.get("coordinate_transformation_mode", "half_pixel")
+    mode = attrs.get("mode", "nearest")
+    position = attrs.get("coordinate_transformation_mode", "half_pixel")
     settings: dict[str, Any]
     if mode == "nearest":
-        rounding = given.get("nearest_mode", "round_prefer_floor")
+        rounding = attrs.get("nearest_mode", "round_prefer_floor")
         whole = all(t % s == 0 for s, t in zip(shape, target, strict=True))
         known = {("asymmetric", "floor"), ("half_pixel", "round_prefer_floor")}
         known.add(("pytorch_half_pixel", "round_prefer_floor"))
@@ -498,17 +498,17 @@ def _resize(values: Values, node: NodeProto) -> None:
 
 def _reduce(code: str) -> Operator:
     def convert(values: Values, node: NodeProto) -> None:
-        given = attributes(node)
-        axes = given.get("axes")
+        attrs = attributes(node)
+        axes = attrs.get("axes")
         if len(node.input) > 1 and node.input[1]:
             axes = values.array(node.input[1], node).tolist()
         rank = len(values.shape(node.input[0]))
         if not axes:
-            if given.get("noop_with_empty_axes"):
+            if attrs.get("noop_with_empty_axes"):
                 raise refusal(node, "no axes")
             axes = list(range(rank))
         axes = sorted(axis % rank for axis in axes)
-        _reduce_over(values, node, code, axes, keep=bool(given.get("keepdims", 1)))
+        _reduce_over(values, node, code, axes, keep=bool(attrs.get("keepdims", 1)))
 
     return convert
 
@@ -533,8 +533,8 @@ def _reduce_over(
 
 def _reduce_l2(values: Values, node: NodeProto) -> None:
     """The root of a sum of squares."""
-    given = attributes(node)
-    axes = given.get("axes")
+    attrs = attributes(node)
+    axes = attrs.get("axes")
     if len(node.input) > 1 and node.input[1]:
         axes = values.array(node.input[1], node).tolist()
     if not axes:
@@ -545,7 +545,7 @@ def _reduce_l2(values: Values, node: NodeProto) -> None:
     values.graph.operator("SQUARE", [read], squares, "SquareOptions")
     sums = values.temporary(output, values.shape(output))
     chosen = values.graph.integers([axis % len(shape) for axis in axes])
-    keep = bool(given.get("keepdims", 1))
+    keep = bool(attrs.get("keepdims", 1))
     values.graph.operator("SUM", [squares, chosen], sums, "ReducerOptions", keepDims=keep)
     values.graph.operator("SQRT", [sums], values.new_plain(output))
 
@@ -554,9 +554,9 @@ def _layer_normalization(values: Values, node: NodeProto) -> None:
     """(x - mean) / sqrt(variance + epsilon) * scale + bias, over the last axis."""
     import numpy as np
 
-    given = attributes(node)
+    attrs = attributes(node)
     shape = values.shape(node.input[0])
-    if given.get("axis", -1) % len(shape) != len(shape) - 1 or len(node.output) > 1:
+    if attrs.get("axis", -1) % len(shape) != len(shape) - 1 or len(node.output) > 1:
         raise refusal(node, "other axes than the last, or further outputs")
     graph, output = values.graph, node.output[0]
     read, axis = values.plain(node.input[0]), values.graph.integers([len(shape) - 1])
@@ -565,15 +565,15 @@ def _layer_normalization(values: Values, node: NodeProto) -> None:
     def step(
         code: str, inputs: list[int], form: Sequence[int], options: str | None, **kw: Any
     ) -> int:
-        made = values.temporary(output, form)
-        graph.operator(code, inputs, made, options, **kw)
-        return made
+        normalised = values.temporary(output, form)
+        graph.operator(code, inputs, normalised, options, **kw)
+        return normalised
 
     mean = step("MEAN", [read, axis], narrow, "ReducerOptions", keepDims=True)
     centred = step("SUB", [read, mean], shape, "SubOptions")
     squares = step("SQUARE", [centred], shape, "SquareOptions")
     variance = step("MEAN", [squares, axis], narrow, "ReducerOptions", keepDims=True)
-    epsilon = graph.constant(np.float32(given.get("epsilon", 1e-5)))
+    epsilon = graph.constant(np.float32(attrs.get("epsilon", 1e-5)))
     safe = step("ADD", [variance, epsilon], narrow, "AddOptions")
     inverse = step("RSQRT", [safe], narrow, None)
     result = step("MUL", [centred, inverse], shape, "MulOptions")
@@ -667,13 +667,13 @@ def _split(values: Values, node: NodeProto) -> None:
 
 
 def _slice(values: Values, node: NodeProto) -> None:
-    given = attributes(node)
+    attrs = attributes(node)
     shape = values.shape(node.input[0])
     if len(node.input) > 1:
         operands = [values.array(n, node).tolist() if n else None for n in node.input[1:]]
         starts, axes, steps = operands[0] or [], *(*operands[2:], None, None)[:2]
     else:
-        starts, axes, steps = given["starts"], given.get("axes"), None
+        starts, axes, steps = attrs["starts"], attrs.get("axes"), None
     axes = list(range(len(starts))) if axes is None else axes
     begin, stride = [0] * len(shape), [1] * len(shape)
     for start, axis, step in zip(starts, axes, steps or [1] * len(starts), strict=True):
@@ -720,16 +720,16 @@ def _gather(values: Values, node: NodeProto) -> None:
 def _pad(values: Values, node: NodeProto) -> None:
     import numpy as np
 
-    given = attributes(node)
-    mode = given.get("mode", "constant")
+    attrs = attributes(node)
+    mode = attrs.get("mode", "constant")
     rank = len(values.shape(node.input[0]))
-    amounts = given.get("pads", [])
+    amounts = attrs.get("pads", [])
     if len(node.input) > 1:
         amounts = values.array(node.input[1], node).tolist()
     axes = list(range(rank))
     if len(node.input) > 3 and node.input[3]:
         axes = [axis % rank for axis in values.array(node.input[3], node).tolist()]
-    fill = given.get("value", 0.0)
+    fill = attrs.get("value", 0.0)
     if len(node.input) > 2 and node.input[2]:
         fill = float(values.array(node.input[2], node))
     pads = [(0, 0)] * rank

@@ -109,12 +109,12 @@ class Values:
 
     def _transposed(self, name: str, tensor: int, order: tuple[int, ...]) -> int:
         shape = self.graph.shape(tensor)
-        made = self.graph.tensor(
+        transposed = self.graph.tensor(
             f"{name}.transposed", [shape[axis] for axis in order], self.graph.dtype(tensor)
         )
         inputs = [tensor, self.graph.integers(order)]
-        self.graph.operator("TRANSPOSE", inputs, made, "TransposeOptions")
-        return made
+        self.graph.operator("TRANSPOSE", inputs, transposed, "TransposeOptions")
+        return transposed
 
 
 def refusal(node: NodeProto, why: str) -> UnsupportedError:

@@ -46,8 +46,8 @@ def running() -> Blas:
     if symbol is None:  # nothing preloaded offers it: the wheel's own is found
         return Blas("reference BLAS of the mlx-cpu wheel", None)
     place = _Place()
-    found = ctypes.CDLL(None).dladdr(ctypes.cast(symbol, ctypes.c_void_p), ctypes.byref(place))
-    path = place.file.decode() if found and place.file else "?"
+    known = ctypes.CDLL(None).dladdr(ctypes.cast(symbol, ctypes.c_void_p), ctypes.byref(place))
+    path = place.file.decode() if known and place.file else "?"
     return Blas(f"preloaded {Path(path).name}", path)
 
 

@@ -98,11 +98,11 @@ class MlxDecoder:
     def _matrix(self, tensor: Tensor) -> Matrix:
         blocks = tensor.blocks() if self._packed else None
         if blocks is None:
-            made = Matrix(mx.array(tensor.values()).astype(self.dtype))
+            matrix = Matrix(mx.array(tensor.values()).astype(self.dtype))
         else:
-            made = _packed(blocks, self.dtype)
-        mx.eval(made.arrays())
-        return made
+            matrix = _packed(blocks, self.dtype)
+        mx.eval(matrix.arrays())
+        return matrix
 
     def _periods(self, file: GgufFile) -> mx.array | None:
         """Periods of the rotary pairs where the file scales them one by one."""
@@ -118,10 +118,10 @@ class MlxDecoder:
 
     def weight_bytes(self) -> dict[str, int]:
         """Kind of weight -> bytes, scales and biases included."""
-        found: Counter[str] = Counter()
+        sizes: Counter[str] = Counter()
         for matrix in self._matrices.values():
-            found[matrix.kind] += sum(array.nbytes for array in matrix.arrays())
-        return dict(found)
+            sizes[matrix.kind] += sum(array.nbytes for array in matrix.arrays())
+        return dict(sizes)
 
     def empty_cache(self, width: int, positions: int) -> Cache:
         """Room for `positions` tokens of `width` sequences, held from the start."""
@@ -172,7 +172,7 @@ class MlxDecoder:
         return self.logits(self._norm(x, "output_norm")[:, -1]), filled
 
     def logits(self, x: mx.array) -> mx.array:
-        """Of the last norm's output."""
+        """Returns the logits of the last norm's output."""
         return self._head.times(x)
 
     def _embedded(self, tokens: mx.array) -> mx.array:

@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Scope:
-    """What names mean in a graph or a function body: operator versions, attributes, functions."""
+    """Holds what names mean in a graph or a function body: operator versions, attributes, functions."""
 
     opsets: Mapping[str, int]
     functions: Mapping[tuple[str, str], Any] = field(default_factory=dict)  # of the model itself
@@ -30,16 +30,16 @@ def resolved(node: Any, scope: Scope) -> dict[str, Any]:
     """The node's AttributeProtos by name, references to the caller's attributes followed."""
     import onnx
 
-    found: dict[str, Any] = {}
+    bodies: dict[str, Any] = {}
     for attribute in node.attribute:
         if not attribute.ref_attr_name:
-            found[attribute.name] = attribute
+            bodies[attribute.name] = attribute
         elif attribute.ref_attr_name in scope.attributes:
             copy = onnx.AttributeProto()
             copy.CopyFrom(scope.attributes[attribute.ref_attr_name])
             copy.name = attribute.name
-            found[attribute.name] = copy
-    return found
+            bodies[attribute.name] = copy
+    return bodies
 
 
 def model_function(scope: Scope, domain: str, name: str) -> Any | None:

@@ -26,14 +26,14 @@ def fused(graph: Any, constants: Mapping[str, Any]) -> list[Any]:
         and _rank(constants, node.input[1]) == 2
         and node.input[0] not in constants
     }
-    made: list[Any] = list(nodes)
+    result: list[Any] = list(nodes)
     for place, node in enumerate(nodes):
         found = _product_and_bias(node, nodes, products, constants)
         if found is not None:
             before, bias = found
-            made[place] = _gemm(nodes[before], bias, node)
-            made[before] = None
-    return [node for node in made if node is not None]
+            result[place] = _gemm(nodes[before], bias, node)
+            result[before] = None
+    return [node for node in result if node is not None]
 
 
 def _product_and_bias(

@@ -1,4 +1,4 @@
-"""Where MLX computes, on how many threads, and whether it can compile there."""
+"""Tells where MLX computes, on how many threads, and whether it can compile there."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ def set_threads(asked: Scalar | None, device: str) -> None:
 
 def notes(device: str) -> list[str]:
     """Notes on this build of MLX for readers of a result."""
-    found = [reason] if (reason := not_deployable(device)) else []
+    reasons = [reason] if (reason := not_deployable(device)) else []
     if device == "cpu":
-        found.append(f"BLAS: {blas.running().name}")
-    return found
+        reasons.append(f"BLAS: {blas.running().name}")
+    return reasons
 
 
 def not_deployable(device: str) -> str:

@@ -1,4 +1,4 @@
-"""What an operator function sees of its node."""
+"""Holds what an operator function sees of its node."""
 
 from __future__ import annotations
 

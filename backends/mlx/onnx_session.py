@@ -96,12 +96,12 @@ class MlxSession(Session):
     def _judge_precision(self, plan: Plan) -> None:
         """Refuses a variant that nothing in the graph would execute."""
         self._plan = plan
-        wanted, found = self._model.precision, self._precision(plan)
-        if wanted == "fp32" and found not in ("fp32", None):
-            raise UnsupportedError(f"fp32 was asked for, but the model computes in {found}")
-        if wanted in _BITS and wanted not in plan.compute:
+        asked, precision = self._model.precision, self._precision(plan)
+        if asked == "fp32" and precision not in ("fp32", None):
+            raise UnsupportedError(f"fp32 was asked for, but the model computes in {precision}")
+        if asked in _BITS and asked not in plan.compute:
             raise UnsupportedError(
-                f"{wanted} was asked for, but no matrix product has a weight of whole groups",
+                f"{asked} was asked for, but no matrix product has a weight of whole groups",
                 "--set group_size=32",
             )
 
@@ -115,8 +115,8 @@ class MlxSession(Session):
         known = self._choices.get(id(plan))
         if known is not None:
             return known
-        self._choices[id(plan)] = made = self._tried(plan, arrays)
-        return made
+        self._choices[id(plan)] = choice = self._tried(plan, arrays)
+        return choice
 
     def _tried(self, plan: Plan, arrays: list[Any]) -> _Choice:
         if self._compile == "never":
@@ -160,8 +160,8 @@ class MlxSession(Session):
     def outputs_of(self, prepared: Any, raw: Any) -> Outputs:
         outputs = {}
         for info, array in zip(self.outputs, raw, strict=True):
-            made = to_numpy(array)
-            outputs[info.name] = np.array(made, dtype=np.dtype(info.dtype))
+            values = to_numpy(array)
+            outputs[info.name] = np.array(values, dtype=np.dtype(info.dtype))
         return outputs
 
     def effective(self) -> Effective:

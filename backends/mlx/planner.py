@@ -1,4 +1,4 @@
-"""What operators may ask of the walk that plans them; `trace.Tracer` is the only one."""
+"""Holds what operators may ask of the walk that plans them; `trace.Tracer` is the only one."""
 
 from __future__ import annotations
 

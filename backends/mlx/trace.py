@@ -81,7 +81,7 @@ class Step:
 
 @dataclass
 class Plan:
-    """What a run does: steps over slots. Outputs that are constants stand as they are."""
+    """Holds what a run does: steps over slots. Outputs that are constants stand as they are."""
 
     inputs: dict[str, int]  # name -> slot; inputs that are part of the key have none
     outputs: list[Any]

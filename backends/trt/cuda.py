@@ -48,9 +48,13 @@ class Cuda:
 
     def gpu(self) -> Gpu:
         """The device in use, as CUDA describes it."""
-        found = self.call("cudaGetDeviceProperties", 0)
-        name = found.name.decode() if isinstance(found.name, bytes) else str(found.name)
-        return Gpu(name.rstrip("\0"), f"{found.major}.{found.minor}", bool(found.integrated))
+        properties = self.call("cudaGetDeviceProperties", 0)
+        name = (
+            properties.name.decode() if isinstance(properties.name, bytes) else str(properties.name)
+        )
+        return Gpu(
+            name.rstrip("\0"), f"{properties.major}.{properties.minor}", bool(properties.integrated)
+        )
 
     def driver_version(self) -> int:
         """The newest CUDA that the driver serves, as 1000 x major + 10 x minor."""

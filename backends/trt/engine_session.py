@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -260,13 +261,13 @@ class TrtSession(Session):
 
     def outputs_of(self, prepared: Prepared, raw: None) -> Outputs:
         """Copies of what the last run left in page-locked memory."""
-        found = {}
+        outputs = {}
         for tensor in self._outputs:
             shape = sizes_of(self._context.get_tensor_shape(tensor.info.name))
             size_bytes = math.prod(shape) * tensor.dtype.itemsize
             bytes_ = self._answers[tensor.info.name].array[:size_bytes]
-            found[tensor.info.name] = bytes_.view(tensor.dtype).reshape(shape).copy()
-        return found
+            outputs[tensor.info.name] = bytes_.view(tensor.dtype).reshape(shape).copy()
+        return outputs
 
     # What is told of it
 
@@ -309,11 +310,12 @@ class TrtSession(Session):
 
     def _profiled(self, query: Prepared) -> dict[str, int]:
         """Mean nanoseconds of each layer."""
-        times_ns = self._layer_times(query, PROFILED_RUNS)
+        _, times_ns = self._layer_times(query, PROFILED_RUNS)
         return {name: round(sum(ns) / len(ns)) for name, ns in times_ns.items()}
 
-    def _layer_times(self, query: Prepared, runs: int) -> dict[str, list[int]]:
-        """Nanoseconds of each layer in each run, in a context of its own: a profiler cannot be taken off."""
+    def _layer_times(self, query: Prepared, runs: int) -> tuple[list[int], dict[str, list[int]]]:
+        """Nanoseconds of each run, and of each layer in it, in a context of its own: a profiler cannot be taken
+        off."""
         trt = library.load()
 
         times_ms: dict[str, list[float]] = {}
@@ -334,10 +336,13 @@ class TrtSession(Session):
             context.set_input_shape(name, shape)
         for tensor in (*self._inputs, *self._outputs):
             context.set_tensor_address(tensor.info.name, tensor.device)
+        runs_ns = []
         for _ in range(runs):
+            start_ns = time.perf_counter_ns()
             context.execute_async_v3(int(self._cuda.stream))
             self._cuda.synchronize()
-        return {name: [round(each * 1e6) for each in ms] for name, ms in times_ms.items()}
+            runs_ns.append(time.perf_counter_ns() - start_ns)
+        return runs_ns, {name: [round(each * 1e6) for each in ms] for name, ms in times_ms.items()}
 
     def device_memory(self) -> tuple[int | None, str]:
         """How far the device's free memory fell since the session began; see docs/hardware.md."""
@@ -385,8 +390,8 @@ class TrtSession(Session):
         return None if self._facts is None else self._facts.options.get(option)
 
     def _precision(self, layers: Layers) -> str | None:
-        """What the compute-heavy layers multiply in. Raises UnsupportedError for another than asked."""
-        asked, found = self._model.precision, layers.precision
+        """Returns what the compute-heavy layers multiply in. Raises UnsupportedError for another than asked."""
+        asked, precision = self._model.precision, layers.precision
         tf32 = self._told("tf32")
         others = {kind for kind in layers.compute if kind not in ("fp32", "unknown")}
         if self._options.get("tf32"):
@@ -394,11 +399,11 @@ class TrtSession(Session):
         if asked == "fp32" and others:
             raise UnsupportedError(f"fp32 was asked for, and layers run in {', '.join(others)}")
         wanted = _ASKED.get(asked)
-        if wanted and found is not None and wanted not in layers.compute and layers.compute:
+        if wanted and precision is not None and wanted not in layers.compute and layers.compute:
             raise UnsupportedError(f"{asked} was asked for, and no layer that computes runs in it")
-        if found == "fp32" and tf32 is None:
+        if precision == "fp32" and tf32 is None:
             return None  # an engine from elsewhere does not tell whether TF32 was allowed
-        return "tf32" if found == "fp32" and tf32 else found
+        return "tf32" if precision == "fp32" and tf32 else precision
 
     def _placement(self, layers: Layers) -> dict[str, int]:
         if self._facts is None or not self._facts.layers_on_dla:

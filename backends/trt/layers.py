@@ -1,4 +1,4 @@
-"""What an engine's layers compute in and where, from the JSON of TensorRT's engine inspector.
+"""Holds what an engine's layers compute in and where, from the JSON of TensorRT's engine inspector.
 
 TensorRT 10 gives a tensor's type and layout in one text ("Format/Datatype"), 11 apart ("DataType",
 "Format"); layers are objects only where the engine was built with detailed verbosity, else names. A builder
@@ -48,7 +48,7 @@ class Layers:
 
     @property
     def precision(self) -> str | None:
-        """Of the compute-heavy layers, else of all arithmetic; "mixed" where they differ."""
+        """Returns the precision of the compute-heavy layers, else of all arithmetic; "mixed" if they differ."""
         kinds = self.compute or self.other
         if not self.detailed or not kinds or "unknown" in kinds:
             return None
@@ -90,26 +90,26 @@ def _layer_of(line: str) -> dict[str, Any] | None:
 
 
 def _counted(listed: Sequence[Any]) -> Layers:
-    found = Layers(total=len(listed))
+    layers = Layers(total=len(listed))
     compute: Counter[str] = Counter()
     other: Counter[str] = Counter()
     for layer in listed:
         if not isinstance(layer, dict):
-            found.detailed = False
+            layers.detailed = False
             continue
         name = str(layer.get("Name", ""))
         kind = " ".join(str(layer.get(key, "")) for key in ("LayerType", "ParameterType"))
         if _COMPUTE.search(kind) or (_FUSED.search(kind) and _COMPUTE.search(name)):
             precision = _precision(layer)
             compute[precision] += 1
-            found.tf32 += precision == "tf32"
-            found.names.setdefault(precision, []).append(name)
+            layers.tf32 += precision == "tf32"
+            layers.names.setdefault(precision, []).append(name)
         elif _MOVES.search(kind):
-            found.reformats += 1
+            layers.reformats += 1
         elif (precision := _precision(layer)) != "unknown":
             other[precision] += 1
-    found.compute, found.other = dict(compute), dict(other)
-    return found
+    layers.compute, layers.other = dict(compute), dict(other)
+    return layers
 
 
 def _precision(layer: dict[str, Any]) -> str:
@@ -124,8 +124,8 @@ def _precision(layer: dict[str, Any]) -> str:
     kind = _named(str(weights.get("Type", ""))) if isinstance(weights, dict) else None
     for tensors in ("Inputs", "Outputs"):
         if kind is None:
-            found = {_type_of(tensor) for tensor in layer.get(tensors, [])}
-            kind = next((name for _, name in _TYPES if name in found), None)
+            types = {_type_of(tensor) for tensor in layer.get(tensors, [])}
+            kind = next((name for _, name in _TYPES if name in types), None)
     if kind == "fp32" and "tf32" in str(layer.get("TacticName", "")).lower():
         return "tf32"
     return kind or "unknown"

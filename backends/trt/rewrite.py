@@ -79,7 +79,7 @@ def _folded(model: ModelProto, constants: dict[str, TensorProto]) -> list[NodePr
     """Dequantised int32 constants, each now a float constant under the name of its output."""
     from onnx import TensorProto, numpy_helper
 
-    found = []
+    folded = []
     for node in model.graph.node:
         source = constants.get(node.input[0]) if node.op_type == "DequantizeLinear" else None
         if source is None or source.data_type != TensorProto.INT32:
@@ -88,8 +88,8 @@ def _folded(model: ModelProto, constants: dict[str, TensorProto]) -> list[NodePr
         model.graph.initializer.append(
             numpy_helper.from_array(value.astype("float32"), node.output[0])
         )
-        found.append(node)
-    return found
+        folded.append(node)
+    return folded
 
 
 def _clip_at_zero(model: ModelProto, constants: dict[str, TensorProto]) -> None:

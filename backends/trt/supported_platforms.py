@@ -28,7 +28,7 @@ CAPABILITIES = (75, 80, 86, 89, 120, 121)
 
 @dataclass(frozen=True)
 class Board:
-    """What decides whether a TensorRT is supported: a Jetson's model and its software."""
+    """Holds what decides whether a TensorRT is supported: a Jetson's model and its software."""
 
     jetson: bool
     model: str = ""
@@ -74,15 +74,15 @@ def parse_version(text: str) -> Version:
 
 def refusal(version: str, board: Board) -> tuple[str, str] | None:
     """The reason why TensorRT `version` is not supported on `board`, with the fix; None if it is."""
-    found = parse_version(version)
-    if not found or found[0] not in (10, 11):
+    number = parse_version(version)
+    if not number or number[0] not in (10, 11):
         return (
             f"TensorRT {version} is not supported: its interface is another one",
             "install TensorRT 10.x or 11.x (on a Jetson: JetPack 6.1 or later brings it)",
         )
     if not board.jetson:
         return None
-    return _refusal_10(version, board) if found[0] == 10 else _refusal_11(version, found, board)
+    return _refusal_10(version, board) if number[0] == 10 else _refusal_11(version, number, board)
 
 
 def _refusal_10(version: str, board: Board) -> tuple[str, str] | None:
@@ -94,8 +94,8 @@ def _refusal_10(version: str, board: Board) -> tuple[str, str] | None:
     return None
 
 
-def _refusal_11(version: str, found: Version, board: Board) -> tuple[str, str] | None:
-    if found < FIRST_11_ON_JETSON:
+def _refusal_11(version: str, number: Version, board: Board) -> tuple[str, str] | None:
+    if number < FIRST_11_ON_JETSON:
         return (
             f"TensorRT {version} does not support {board.name}: on a Jetson, 11.x begins with 11.4.1",
             "install TensorRT 11.4.1 with JetPack 7.2.2 or later, or stay with JetPack's 10.x",
@@ -117,16 +117,16 @@ def _refusal_11(version: str, found: Version, board: Board) -> tuple[str, str] |
 
 def dla_refusal(version: str, board: Board) -> tuple[str, str] | None:
     """The reason why TensorRT `version` cannot use a DLA on `board`, with the fix; None if it can."""
-    found = parse_version(version)
+    number = parse_version(version)
     leave_out = "leave dla_core out: the GPU runs everything"
     if not board.jetson:
         return f"TensorRT {version} drives a DLA on Jetson boards only", leave_out
-    if found[0] == 10 and found[:2] > LAST_10_WITH_DLA:
+    if number[0] == 10 and number[:2] > LAST_10_WITH_DLA:
         return (
             f"TensorRT {version} drives no DLA: 10.7 was the last 10.x that did",
             f"{leave_out}; 10.3 to 10.7 (JetPack 6) and 11.4.1 (AGX Orin, JetPack 7.2.2) drive it",
         )
-    if found[0] >= 11 and (found < FIRST_11_ON_JETSON or "AGX Orin" not in board.model):
+    if number[0] >= 11 and (number < FIRST_11_ON_JETSON or "AGX Orin" not in board.model):
         return (
             f"TensorRT {version} drives no DLA on {board.name}: from 11.4.1, and on AGX Orin only",
             leave_out,

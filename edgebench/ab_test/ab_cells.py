@@ -52,20 +52,20 @@ def make_ab_cells(request: Request, cache: Path, budget: Budget | None = None) -
     budget = budget or Budget()
     with budget.without("builds"):
         models = _models(request, cache)
-    made = [
+    ab_cells = [
         cell_pair(request, workloads, point)
         for workloads in _workloads(request, models)
         for point in points(request, workloads["base"])
     ]
     # Points that differ in an axis that neither backend has are one cell.
-    cell_pairs = list({each.name: each for each in made}.values())
+    cell_pairs = list({each.name: each for each in ab_cells}.values())
     with budget.without("installations"):
         interpreters = {side: _interpreter(request, side, cell_pairs, cache) for side in SIDES}
     targets = _targets(request, cell_pairs, cache, budget)
     available, machine = len(cpu_pinning.available()) or None, detect()
     return [
-        _ab_cell(request, cell_pair, found, interpreters, available, machine)
-        for cell_pair, found in zip(cell_pairs, targets, strict=True)
+        _ab_cell(request, cell_pair, target, interpreters, available, machine)
+        for cell_pair, target in zip(cell_pairs, targets, strict=True)
     ]
 
 
@@ -74,21 +74,21 @@ def make_ab_cells(request: Request, cache: Path, budget: Budget | None = None) -
 
 def _models(request: Request, cache: Path) -> dict[Side, Path | None]:
     """The model file of each side, where it brings one."""
-    found: dict[Side, Path | None] = {}
+    models: dict[Side, Path | None] = {}
     for side in SIDES:
         spec = request.side(side)
         if spec.revision is None:
-            found[side] = Path(spec.model) if spec.model else None
+            models[side] = Path(spec.model) if spec.model else None
             continue
         if not request.build or not request.artifact:
             raise UsageError(
                 f"git:{spec.revision} needs the command that builds the model, and its file",
                 'add --build "python export.py" --artifact out/model.onnx',
             )
-        found[side] = git_revisions.build_model(
+        models[side] = git_revisions.build_model(
             spec.revision, request.build, request.artifact, cache, Path(request.repository)
         )
-    return found
+    return models
 
 
 def _workloads(request: Request, models: Mapping[Side, Path | None]) -> list[dict[Side, Workload]]:
@@ -166,7 +166,7 @@ def _refuse_idle(spec: VariantSpec, side: Side, backends: set[str]) -> None:
 
 
 def _distributions_of(backend: str) -> list[str]:
-    """What the extra of a backend's name installs."""
+    """Returns what the extra of a backend's name installs."""
     try:
         lines = metadata.requires("edgebench") or []
     except metadata.PackageNotFoundError:
@@ -344,7 +344,7 @@ def _allowed(
 
 
 def _computed_in(job: Job) -> str:
-    """What decides how far apart right answers may lie: fp32 is fp32 by any name."""
+    """Returns what decides how far apart right answers may lie: fp32 is fp32 by any name."""
     precision = "fp32" if job.precision in PARITY_LIMIT else job.precision
     return job.parity.arithmetic or precision
 
@@ -352,7 +352,7 @@ def _computed_in(job: Job) -> str:
 def _allowing(
     sides: Sequence[Tolerance], together: Callable[[list[float]], float]
 ) -> Tolerance | None:
-    """What two may lie apart, each of which may be off the same by its own tolerance."""
+    """Returns how far apart two results may lie, each of which may be off by its own tolerance."""
     if not sides:
         return None
     names = {name for side in sides for name in side.outputs}

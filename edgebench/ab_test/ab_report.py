@@ -99,7 +99,7 @@ def cell_verdicts(report: GateReport) -> dict[str, Verdict]:
 
 
 def _runtimes(pairs: Sequence[Pair], side: Side) -> list[str]:
-    """What ran, as read back from the runtimes."""
+    """Returns what ran, as read back from the runtimes."""
     names: dict[str, None] = {}
     for pair in pairs:
         arm = pair.arm(side)

@@ -50,7 +50,7 @@ def latency_tolerances(tau: float | None = None, delta: float | None = None) -> 
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """What one side of a cell was asked to run."""
+    """Holds what one side of a cell was asked to run."""
 
     variant: dict[str, Scalar]
     work: Work | None = None  # of one run of its model; None: not counted

@@ -57,7 +57,7 @@ class ABCell:
         )
 
     def next_cost_s(self) -> float:
-        """What the next pair is thought to take: the first one also holds the quality pass."""
+        """Returns what the next pair is thought to take: the first one also holds the quality pass."""
         later = [pair.seconds for pair in self.pairs[1:]]
         if later:
             return max(later)
@@ -85,7 +85,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class Means:
-    """What an A/B is measured with. `keep` takes each pair as soon as there is one; the clock is that of
+    """Holds what an A/B is measured with. `keep` takes each pair as soon as there is one; the clock is that of
     `started_s`."""
 
     keep: Callable[[Pair], None] = lambda pair: None
@@ -235,12 +235,14 @@ def _with_parity(pair: Pair, arms: Mapping[Side, ArmSpec], allowed: Tolerance | 
         return msgspec.structs.replace(
             pair, parity_error=quality_checks.NOTHING_ALIKE, parity_note=matched
         )
-    found = quality_checks.deviation(matched.head, base, allowed or quality_checks.Tolerance(1.0))
+    deviation = quality_checks.deviation(
+        matched.head, base, allowed or quality_checks.Tolerance(1.0)
+    )
     return msgspec.structs.replace(
         pair,
-        parity_error=min(found.error, quality_checks.NOTHING_ALIKE),
-        parity_limit=found.limit if allowed else None,
-        parity_note=matched.note if found.held else "",
+        parity_error=min(deviation.error, quality_checks.NOTHING_ALIKE),
+        parity_limit=deviation.limit if allowed else None,
+        parity_note=matched.note if deviation.held else "",
     )
 
 

@@ -65,7 +65,7 @@ def _deferred(replicate: Replicate, claim: Claim) -> Reason | None:
 
 
 def _clock(replicate: Replicate, claim: Claim) -> Reason | None:
-    """What the parent saw of it."""
+    """Returns what the parent saw of it."""
     return next(iter(replicate.reasons), None)
 
 
@@ -85,7 +85,7 @@ def _claim(
 
 
 def _device_untold(pairs: Sequence[Pair], side: Side) -> Iterator[Reason]:
-    """Of the gate alone, which judges CPU time where no device was told."""
+    """Yields a fault of the gate alone, which judges CPU time where no device was told."""
     for pair in pairs:
         told = pair.arm(side).effective
         if told is not None and not pair.device and not computes_itself(told.device):

@@ -1,4 +1,4 @@
-"""What the parent and the two arms of a pair say to each other: JSON lines over two pipes each.
+"""Holds what the parent and the two arms of a pair say to each other: JSON lines over two pipes each.
 
 The order is fixed. Parent: ArmJob; arm: Ready. Parent: `OPEN`; arm: Loaded. Parent: Begin; then for each
 block a line `BLOCK`, which the arm answers with a line `BLOCK` when the block is done; `END`. Parent: for
@@ -21,7 +21,7 @@ WARM_UP = 8
 
 
 class ArmJob(msgspec.Struct, frozen=True, kw_only=True):
-    """What an arm opens, and where it runs."""
+    """Holds what an arm opens, and where it runs."""
 
     job: Job  # its `expected` is the file of this arm's own outputs
     cores: list[int]  # pinned to these from OPEN to END; empty: not pinned

@@ -204,7 +204,7 @@ def _alone(opened: steps.Opened) -> Alone:
 
 
 def _looks(arm: ArmJob, opened: steps.Opened, completed: Completion) -> steps.Looks:
-    """What the session shows of itself, on the inputs of the blocks, which are read or made once more."""
+    """Returns what the session shows of itself, on the inputs of the blocks, which are read or made once more."""
     from edgebench.preparation.input_pool import pool_of
 
     again = msgspec.structs.replace(arm, items_kept=Path(arm.items).is_file())

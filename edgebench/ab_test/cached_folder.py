@@ -27,7 +27,7 @@ _DERIVED = "__pycache__"
 
 
 class _Known(msgspec.Struct, frozen=True, array_like=True):
-    """What the list records of a file, or the target of a link."""
+    """Holds what the list records of a file, or the target of a link."""
 
     content: str  # sha256, or "-> target"
     size_bytes: int
@@ -55,16 +55,16 @@ def _is_as_made(folder: Path) -> bool:
         return False
     try:
         known = _decode((folder / LIST).read_bytes())
-        found = _look(folder, known)
+        files = _look(folder, known)
     except (OSError, msgspec.MsgspecError):
         return False
-    if {name: file.content for name, file in found.items()} != {
+    if {name: file.content for name, file in files.items()} != {
         name: file.content for name, file in known.items()
     }:
         return False
-    if found != known:
+    if files != known:
         with contextlib.suppress(OSError):  # a cache that is read-only is hashed each time
-            _write_list(folder, found)
+            _write_list(folder, files)
     return True
 
 
@@ -92,9 +92,9 @@ def _look_at(path: Path, known: _Known | None) -> _Known:
     return _Known(file_sha256(path), *marks)
 
 
-def _write_list(folder: Path, found: dict[str, _Known]) -> None:
+def _write_list(folder: Path, files: dict[str, _Known]) -> None:
     with replacing(folder / LIST) as partial:
-        partial.write_bytes(msgspec.json.encode(found))
+        partial.write_bytes(msgspec.json.encode(files))
 
 
 @contextmanager

@@ -60,8 +60,8 @@ def clocks(case: CellCase, pairs: Sequence[Pair]) -> list[Clock]:
 
 def changes(pairs: Sequence[Pair], clock: Clock) -> list[float]:
     """The change that each pair shows, for pairs that show one."""
-    found = [change(pair.rounds(), clock.times) for pair in pairs]
-    return [one for one in found if one is not None]
+    of_pairs = [change(pair.rounds(), clock.times) for pair in pairs]
+    return [one for one in of_pairs if one is not None]
 
 
 def undisturbed(pairs: Sequence[Pair]) -> list[Pair]:
@@ -121,17 +121,19 @@ def rows(
     """The rows of a cell. `failure`: why it has no (further) pairs, which makes it INVALID."""
     reason = failure or mismatch(case, pairs)
     if reason is not None:
-        found = [*_invalid(case, pairs, seconds, reason), *_failed_quality(case, pairs, seconds)]
+        judged = [*_invalid(case, pairs, seconds, reason), *_failed_quality(case, pairs, seconds)]
         # That others hold the cores says nothing of head: a cell that is only shown can do without.
-        return [_shown_only(case, row) for row in found] if reason.code == "cores_taken" else found
+        return (
+            [_shown_only(case, row) for row in judged] if reason.code == "cores_taken" else judged
+        )
     sound = undisturbed(pairs)
-    found = [
+    judged = [
         *_latency_rows(case, sound, rules, seconds),
         *_memory_rows(case, sound, rules, seconds),
         *_energy_rows(case, sound, rules, seconds),
         *_amount_rows(case, pairs, seconds),
     ]
-    return [row if row.verdict == "invalid" else _shown_only(case, row) for row in found]
+    return [row if row.verdict == "invalid" else _shown_only(case, row) for row in judged]
 
 
 def mismatch(case: CellCase, pairs: Sequence[Pair]) -> Reason | None:
@@ -252,7 +254,7 @@ def _energy(case: CellCase, pairs: Sequence[Pair], rules: Rules) -> RuleResult:
 
 
 def _joules(pairs: Sequence[Pair], side: Side) -> list[float]:
-    """Of an inference, of the pairs in which the meter told it for both arms; no joules at all tell nothing."""
+    """Returns joules per inference of the pairs whose meter reported both arms; zero joules count as unknown."""
     return [_of_arm(pair, side) for pair in pairs if min(_of_arm(pair, s) for s in SIDES) > 0]
 
 
@@ -313,7 +315,7 @@ def _quality(case: CellCase, before: Quality, after: Quality) -> RuleResult:
 
 
 def _failed_quality(case: CellCase, pairs: Sequence[Pair], seconds: float) -> list[GateRow]:
-    """Of a cell whose times are not comparable: still the quality, where that fails."""
+    """Returns the failed quality of a cell, even if its times are not comparable."""
     if case.canary:
         return []
     return [row for row in _quality_rows(case, pairs, seconds) if row.verdict == "regress"]
@@ -383,7 +385,7 @@ def _typical_ns(pairs: Sequence[Pair], side: Side, times: Times) -> float | None
 
 def percentiles(case: CellCase, pairs: Sequence[Pair]) -> list[Percentiles]:
     """Percentiles of single calls, pooled over pairs; only where the number of samples supports them."""
-    found = []
+    rows = []
     pairs = undisturbed(pairs)
     for side in SIDES:
         pooled = sorted(
@@ -398,7 +400,7 @@ def percentiles(case: CellCase, pairs: Sequence[Pair]) -> list[Percentiles]:
             for permille in (500, 900, 990)
             if len(pooled) >= stats.min_samples(permille)
         }
-        found.append(
+        rows.append(
             Percentiles(
                 cell=case.cell,
                 side=side,
@@ -407,4 +409,4 @@ def percentiles(case: CellCase, pairs: Sequence[Pair]) -> list[Percentiles]:
                 p99_ns=value.get(990),
             )
         )
-    return found
+    return rows

@@ -77,19 +77,19 @@ def _build(repository: Path, commit: str, command: str, artifact: str, kept: Pat
             _git(repository, "worktree", "remove", "--force", str(tree))
 
 
-def _weights_beside(made: Path) -> list[Path]:
+def _weights_beside(model: Path) -> list[Path]:
     """Files that hold weights of an ONNX model. What cannot be read has none, and says so when it is opened."""
     from edgebench.models.file_kind import format_of
     from edgebench.models.onnx_file import external_files
 
     try:
-        return external_files(made) if format_of(made) == "onnx" else []
+        return external_files(model) if format_of(model) == "onnx" else []
     except EdgebenchError:
         return []
 
 
 def _git(repository: Path, *arguments: str) -> str | None:
-    """What git prints, or None where it fails."""
+    """Returns what git prints, or None where it fails."""
     try:
         done = subprocess.run(
             ["git", "-C", str(repository), *arguments], capture_output=True, text=True, check=False

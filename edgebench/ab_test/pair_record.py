@@ -132,7 +132,7 @@ class Pair(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def rounds(self) -> list[Round]:
-        """What the statistic takes."""
+        """Returns the blocks of base and head, round by round, as the statistics take them."""
         return list(zip(_blocks(self.base), _blocks(self.head), strict=True))
 
 

@@ -231,7 +231,7 @@ def _end_phase(running: dict[Side, _Arm]) -> None:
 
 
 def _disturbed(running: dict[Side, _Arm], slept_ns: int) -> Reason | None:
-    """What happened to either arm, or to the machine, since it had slept for so long."""
+    """Returns what happened to either arm, or to the machine, since it had slept for so long."""
     stopped = [arm.disturbed() for arm in running.values()]
     suspended = SUSPENDED if asleep_ns() - slept_ns > MIN_SUSPENDED_NS else None
     return next(filter(None, [*stopped, suspended]), None)
@@ -268,8 +268,8 @@ def _energy(meter: Meter, ran: WindowDone, batch: int, started_utc: str) -> Ener
         window_ns=ran.end_ns - ran.start_ns,
         queries=ran.iterations,
     )
-    found = meter.measured(stretch, batch, None).energy
-    return found and msgspec.structs.replace(found, trace=None)
+    energy = meter.measured(stretch, batch, None).energy
+    return energy and msgspec.structs.replace(energy, trace=None)
 
 
 def _check_room(first: Side, second: Side, loaded: Loaded, available: int | None) -> None:
@@ -359,9 +359,9 @@ class _Arm:
         return STOPPED if self._witness.stopped else None
 
     def clock(self) -> _Clock:
-        """By how much its clock fell behind since its blocks began."""
-        found = self._witness.slow_clock()
-        return _Clock(self._witness.lag_ns, [] if found is None else [found])
+        """Reports by how much its clock fell behind since its blocks began."""
+        problem = self._witness.slow_clock()
+        return _Clock(self._witness.lag_ns, [] if problem is None else [problem])
 
     def end(self) -> None:
         """Sees the process off, whatever state it is in: there is nothing left to wait for."""
@@ -389,7 +389,7 @@ class _Arm:
         return self._patience.waits_s(limit_s)
 
     def _message(self, line: bytes) -> Message:
-        """What the arm said; PairFailed where it is no message."""
+        """Returns what the arm said; PairFailed where it is no message."""
         try:
             return decode_message(line)
         except (msgspec.MsgspecError, RecursionError):

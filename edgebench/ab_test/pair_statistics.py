@@ -29,7 +29,7 @@ MIN_ROUNDS = 0.5
 
 
 class Block(NamedTuple):
-    """What one arm did in one round: the time of each sample, all of equally many calls."""
+    """Holds what one arm did in one round: the time of each sample, all of equally many calls."""
 
     wall_ns: Sequence[int]
     cpu_ns: Sequence[int]

@@ -45,7 +45,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     memory_limit_bytes: int | None = None
 
     def side(self, side: Side) -> VariantSpec:
-        """What a side is: head is base with what head says changed."""
+        """Returns the settings of a side: head is base with the changes that head names."""
         return self.base if side == "base" else self.head.with_defaults(self.base)
 
 

@@ -76,7 +76,7 @@ def _missed(quality: Quality) -> list[Limit]:
 
 
 def _holds(limit: Limit) -> bool:
-    """By its value alone."""
+    """Judges the value alone, without an interval."""
     if limit.value is None:
         return False
     return limit.limit is None or _worse_by(limit.limit, limit.value, limit.better) <= 0

@@ -122,7 +122,7 @@ def compare(
 
 
 def _not_deployable(ab_cells: Sequence[ABCell]) -> Iterator[str]:
-    """What ran, is compared, and is no build that anybody deploys."""
+    """Yields what ran, is compared, and is no build that anybody deploys."""
     for ab_cell in ab_cells:
         for side in SIDES:
             told = next((e for pair in ab_cell.pairs if (e := pair.arm(side).effective)), None)

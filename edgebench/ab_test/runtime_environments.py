@@ -42,24 +42,24 @@ def for_pins(pins: Sequence[str], also: Sequence[str], cache: Path) -> Interpret
 
     Raises AssetError where they cannot be installed.
     """
-    wanted = requirements(pins, also)
-    key = hashlib.sha256("\n".join([_this_python(), *wanted]).encode()).hexdigest()[:16]
+    packages = requirements(pins, also)
+    key = hashlib.sha256("\n".join([_this_python(), *packages]).encode()).hexdigest()[:16]
     folder = cache / "envs" / key
     python = folder / "bin" / "python"
     if python.is_symlink() and not python.exists():  # what it leads to is gone: nothing in it runs
         shutil.rmtree(folder, ignore_errors=True)
-    make_once(folder, lambda: _build(folder, wanted, pins))
+    make_once(folder, lambda: _build(folder, packages, pins))
     return Interpreter(str(python), str(source_copy(cache)))
 
 
 def for_python(python: str, cache: Path) -> Interpreter:
     """A user's interpreter. Raises UsageError where it cannot run an arm."""
-    found = Interpreter(python, str(source_copy(cache)))
+    interpreter = Interpreter(python, str(source_copy(cache)))
     try:
         done = subprocess.run(
             foreign_code_command(python, _CHECK),
             capture_output=True,
-            env=found.environment(),
+            env=interpreter.environment(),
             check=False,
         )
     except OSError as error:
@@ -73,13 +73,13 @@ def for_python(python: str, cache: Path) -> Interpreter:
             f"{python} cannot run edgebench: {lines[-1] if lines else 'it exits at once'}",
             f"{python} -m pip install edgebench",
         )
-    return found
+    return interpreter
 
 
 def requirements(pins: Sequence[str], also: Sequence[str] = ()) -> list[str]:
     """`pins`, and of everything else that an arm needs the version that is installed here."""
     pinned = {distribution(pin) for pin in pins}
-    found = dict.fromkeys(pins)
+    packages = dict.fromkeys(pins)
     for name in (*_NEEDED, *also):
         # onnxruntime-gpu and the like bring the same package: never both
         if normal(name) in pinned or (
@@ -87,8 +87,8 @@ def requirements(pins: Sequence[str], also: Sequence[str] = ()) -> list[str]:
         ):
             continue
         if (version := installed_version(name)) is not None:
-            found[f"{name}=={version}"] = None
-    return sorted(found)
+            packages[f"{name}=={version}"] = None
+    return sorted(packages)
 
 
 def _is_runtime(pin: str) -> bool:

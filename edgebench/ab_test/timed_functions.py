@@ -128,14 +128,14 @@ def _shape(base: Call, head: Call, block_ns: int) -> tuple[int, int]:
 def _stretch(
     base: Call, head: Call, shape: tuple[int, int], rounds: int, head_first: bool
 ) -> list[Round]:
-    found = []
+    times = []
     for _ in range(rounds):
         if head_first:
             after, before = _block(head, shape), _block(base, shape)
         else:
             before, after = _block(base, shape), _block(head, shape)
-        found.append((before, after))
-    return found
+        times.append((before, after))
+    return times
 
 
 def _block(call: Call, shape: tuple[int, int]) -> Block:

@@ -101,7 +101,7 @@ def backends_of(*sides: VariantSpec) -> list[str]:
 
 
 def _kind(path: Path) -> Literal["file", "folder", "other", ""]:
-    """What stands at a path; "" for nothing, and for a text that no file system takes for a name."""
+    """Returns what stands at a path; "" for nothing, and for a text that no file system takes for a name."""
     try:
         mode = path.stat().st_mode
     except (OSError, ValueError):
@@ -141,7 +141,7 @@ def _parse(text: str, known_backends: Callable[[], Sequence[str]]) -> dict[str, 
 
 
 def _sets(text: str) -> dict[str, Scalar]:
-    found: dict[str, Scalar] = {}
+    sets: dict[str, Scalar] = {}
     axes = re.split(r",(?=[A-Za-z_]+=)", text)
     for axis, values in parse_sets(axes).items():
         if len(values) != 1:
@@ -149,8 +149,8 @@ def _sets(text: str) -> dict[str, Scalar]:
                 f"{text!r} gives {axis} more than one value",
                 "a side takes one value; --set takes several",
             )
-        found[axis] = values[0]
-    return found
+        sets[axis] = values[0]
+    return sets
 
 
 def _unknown(text: str, known_backends: Callable[[], Sequence[str]]) -> UsageError:

@@ -30,7 +30,7 @@ PRECEDENCE: tuple[Verdict, ...] = ("regress", "invalid", "inconclusive", "improv
 
 
 class Tolerance(msgspec.Struct, frozen=True, kw_only=True):
-    """What counts as the same (`tau`) and what must be seen (`delta`), as shares: .01 is 1 %."""
+    """Holds what counts as the same (`tau`) and what must be seen (`delta`), as shares: .01 is 1 %."""
 
     tau: float = 0.01
     delta: float = 0.05
@@ -89,7 +89,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RuleResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What the pairs of one test say. Changes are shares; None where there is no estimate."""
+    """Holds what the pairs of one test say. Changes are shares; None where there is no estimate."""
 
     verdict: Verdict
     decided: bool  # further pairs cannot change it, or there may be none
@@ -161,7 +161,7 @@ def _direct(
 def _screened(
     changes: Sequence[float], tolerance: Tolerance, rules: Rules
 ) -> tuple[Verdict, int, int]:
-    """As `_direct`, where the first sign of a change sends the test to confirmation."""
+    """Walks as `_direct` does, but the first sign of a change sends the test to confirmation."""
     verdict: Verdict = "inconclusive"
     done = 0
     for look in rules.looks:

@@ -104,7 +104,7 @@ def _probability(
     upper: NDArray[np.bool_],
     meets: NDArray[np.bool_],
 ) -> Numbers:
-    """That the limit holds for the true value: Student's t on logarithms."""
+    """Returns the probability that the true value meets the limit, by Student's t on logarithms."""
     probability = np.where(np.isnan(bound) | np.isnan(value), 0.0, meets.astype(np.float64))
     known = ~np.isnan(bound) & ~np.isnan(value)
     probability[known & np.isnan(error)] = np.nan

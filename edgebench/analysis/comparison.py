@@ -196,7 +196,7 @@ def _pair(
 
 def _reasons(one: Frame, two: Frame, first: Indices, other: Indices) -> NDArray[np.int8]:
     reason = np.zeros(len(first), dtype=np.int8)
-    found = {
+    reasons = {
         "workload_version_differs": differ(one, two, first, other, "workload_version"),
         "not_ok": ~(_is_ok(one, first) & _is_ok(two, other)),
         "not_ranked": _is_struck(one, first) | _is_struck(two, other),
@@ -204,7 +204,7 @@ def _reasons(one: Frame, two: Frame, first: Indices, other: Indices) -> NDArray[
         "effective_precision_differs": differ(one, two, first, other, "effective.precision"),
         "inputs_differ": differ(one, two, first, other, "inputs_sha256"),
     }
-    for name, flags in reversed(found.items()):
+    for name, flags in reversed(reasons.items()):
         reason[flags] = _CODE[name]
     return reason
 
@@ -228,7 +228,7 @@ def _is_struck(frame: Frame, rows: Indices) -> NDArray[np.bool_]:
 def differ(
     one: Frame, two: Frame, first: Indices, other: Indices, column: str
 ) -> NDArray[np.bool_]:
-    """Where both tell, and not the same."""
+    """Returns where both sides are known and differ."""
     mine, theirs = one.codes(column), two.codes(column)
     known = {name: code for code, name in enumerate(mine.names)}
     there = np.array([known.get(name, -1) for name in theirs.names], dtype=np.intp)
@@ -241,7 +241,7 @@ def differ(
 def _ratios(
     one: Frame, two: Frame, first: Indices, other: Indices, metric: Metric, confidence: float
 ) -> Ratios:
-    """By the one definition of a ratio (`uncertainty.ratio`)."""
+    """Computes ratios by the one definition of a ratio (`uncertainty.ratio`)."""
     base, other_side = uncertain(one, metric).take(first), uncertain(two, metric).take(other)
     barred = np.zeros(len(first), dtype=bool)
     if metric.of_energy:
@@ -249,9 +249,9 @@ def _ratios(
             barred |= differ(one, two, first, other, column)
         barred &= ~np.isnan(base.value) & ~np.isnan(other_side.value)
     positive = (base.value > 0) & (other_side.value > 0) & ~barred
-    found = ratio(other_side, base)
-    times = np.where(positive, np.exp(np.where(positive, found.log, 0.0)), np.nan)
-    low, high = (np.where(positive, end, np.nan) for end in found.bounds(confidence))
+    ratios = ratio(other_side, base)
+    times = np.where(positive, np.exp(np.where(positive, ratios.log, 0.0)), np.nan)
+    low, high = (np.where(positive, end, np.nan) for end in ratios.bounds(confidence))
     slack = 1 + MEMORY_RESOLUTION if metric.name == "memory.peak" else 1.0
     clear = (low > slack).astype(np.int8) - (high < 1 / slack).astype(np.int8)
     return Ratios(metric, times, low, high, clear, barred)

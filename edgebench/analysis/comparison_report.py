@@ -112,7 +112,7 @@ def _ran_otherwise(comparison: Comparison) -> Iterator[str]:
         first, other = pairing.first[places], pairing.other[places]
         for column, what in (("effective.device", "device"), ("effective.threads", "threads")):
             differs = differ(one.frame, side.frame, first, other, column)
-            found = Counter(
+            differences = Counter(
                 (
                     str(one.frame.text("backend", mine)),
                     str(one.frame.text(column, mine)),
@@ -122,7 +122,7 @@ def _ran_otherwise(comparison: Comparison) -> Iterator[str]:
                     first[differs].tolist(), other[differs].tolist(), strict=True
                 )
             )
-            for (backend, mine, theirs), count in found.items():
+            for (backend, mine, theirs), count in differences.items():
                 cells = f"{count} cell{'s' if count > 1 else ''} of {backend}"
                 yield f"{cells} ran with {what} {mine} in {one.name} and {theirs} in {side.name}"
 

@@ -68,12 +68,26 @@ def query_samples(row: Row) -> int | None:
     return samples_of_query(row.scenario, row.variant) if row.scenario == MULTI_STREAM else None
 
 
+def same_run(row: Row) -> tuple[object, ...]:
+    """Returns what rows of one run share whose variants alone may differ."""
+    return (
+        row.device,
+        row.run,
+        row.workload,
+        row.workload_version,
+        row.backend,
+        row.scenario,
+        row.rate_per_s,
+        row.bound_p99_ns,
+    )
+
+
 def groups(rows: Sequence[Row]) -> dict[Group, list[int]]:
     """Indices of the rows of each group, in the order in which groups appear."""
-    found: dict[Group, list[int]] = defaultdict(list)
+    members: dict[Group, list[int]] = defaultdict(list)
     for index, row in enumerate(rows):
-        found[group_of(row)].append(index)
-    return dict(found)
+        members[group_of(row)].append(index)
+    return dict(members)
 
 
 def speed_name(scenario: str, own: bool, told: Mapping[str, int], sought: bool = False) -> str:

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from edgebench import stats
-from edgebench.analysis.competition import query_samples
+from edgebench.analysis.competition import query_samples, same_run
 from edgebench.analysis.frame import RowFrame
 from edgebench.analysis.table_types import Baseline, Quality, Row
 from edgebench.analysis.uncertainty import ratio_of
@@ -45,6 +45,14 @@ def with_baselines(rows: Sequence[Row]) -> list[Row]:
     ]
 
 
+def is_surely_slower(row: Row) -> bool:
+    """Whether it is slower than the fp32 row with the same settings, its interval included."""
+    gain = row.baseline
+    if gain is None or not gain.same_settings or gain.speedup_high is None:
+        return False
+    return gain.speedup_high < 1
+
+
 class _Gain(NamedTuple):
     speedup: float
     low: float | None
@@ -56,7 +64,7 @@ def _gains(rows: Sequence[Row], others: Sequence[Row | None]) -> dict[int, _Gain
     frame = RowFrame(rows)
     places = {id(row): place for place, row in enumerate(rows)}
     pairs = [(place, places[id(other)]) for place, other in enumerate(others) if other is not None]
-    found = {}
+    gains = {}
     for metric, some in (
         (METRICS["latency.p50"], [p for p in pairs if _told(rows, p, "p50")]),
         (METRICS["throughput"], [p for p in pairs if not _told(rows, p, "p50")]),
@@ -70,12 +78,12 @@ def _gains(rows: Sequence[Row], others: Sequence[Row | None]) -> dict[int, _Gain
         for number, place in enumerate(mine.tolist()):
             if np.isfinite(gain.log[number]):
                 known = not np.isnan(gain.error[number])
-                found[place] = _Gain(
+                gains[place] = _Gain(
                     float(np.exp(gain.log[number])),
                     float(low[number]) if known else None,
                     float(high[number]) if known else None,
                 )
-    return found
+    return gains
 
 
 def _told(rows: Sequence[Row], pair: tuple[int, int], name: str) -> bool:
@@ -84,19 +92,12 @@ def _told(rows: Sequence[Row], pair: tuple[int, int], name: str) -> bool:
 
 def _group_key(row: Row) -> _Key:
     return (
-        row.device,
-        row.run,
-        row.workload,
-        row.workload_version,
-        row.backend,
-        row.scenario,
-        row.rate_per_s,
+        *same_run(row),
         row.variant.get("batch", 1),  # another batch is another query
         row.variant.get("model"),  # another network is no baseline (imported rows)
         row.variant.get("prompt_tokens"),
         row.variant.get("new_tokens"),
         query_samples(row),
-        row.bound_p99_ns,
     )
 
 

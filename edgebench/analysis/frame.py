@@ -115,7 +115,7 @@ class Frame(ABC):
         return codes.names[codes.codes.item(index)]
 
     def baselines(self) -> Indices:
-        """Of each row the fp32 row of its device and run with the same settings (of an fp32 row
+        """Returns for each row the fp32 row of its device and run with the same settings (of an fp32 row
         itself), or -1: so of a row whose id names no precision."""
         device, run, cell = (self.codes(name) for name in ("device", "run", "id"))
         known = {name: code for code, name in enumerate(cell.names)}
@@ -267,7 +267,7 @@ class RowFrame(Frame):
         )  # fmt: skip
 
     def reason(self, index: int, metric: Metric) -> str:
-        """That of the field, or of the part it stands in."""
+        """Returns the reason of the field, or of the part that it belongs to."""
         return metric.why_unknown(self.rows[index])
 
     def replicates(self, metric: Metric) -> Numbers:

@@ -57,7 +57,7 @@ class SignedObjective:
         return bool(np.nan_to_num(self.of.error[rows]).any())
 
     def extremes(self) -> tuple[Numbers, Numbers]:
-        """What no draw leaves."""
+        """Returns the bounds that no draw exceeds, with lower values as the better ones."""
         # A double ends at e**709, the value itself needs room, and so far nothing need be told apart.
         reach = np.minimum(self.of.reach(), 650.0)
         low, high = self.of.compared * np.exp(-reach), self.of.compared * np.exp(reach)
@@ -66,7 +66,7 @@ class SignedObjective:
 
 @dataclass(frozen=True)
 class FrontProbability:
-    """Of each row: its share of draws on the front, whether one particular row dominates it for
+    """Holds for each row its share of draws on the front, whether one particular row dominates it for
     sure, and whether it is on the front of the values themselves."""
 
     share: Numbers
@@ -93,7 +93,7 @@ def front_probability(
         SignedObjective(objective.of.take(order), objective.sign) for objective in objectives
     ]
     count = len(groups)
-    found = FrontProbability(
+    answer = FrontProbability(
         share=np.ones(count),
         by_value=np.ones(count, dtype=bool),
         beaten=np.zeros(count, dtype=bool),
@@ -104,15 +104,15 @@ def front_probability(
     starts = np.cumsum(sizes) - sizes
     limit = _sure(np.repeat(sizes, sizes), confidence)
     small = sizes <= _SMALL
-    _judge_pairs(columns, starts[small], sizes[small], keys[order], seed, draws, limit, found)
+    _judge_pairs(columns, starts[small], sizes[small], keys[order], seed, draws, limit, answer)
     for start, size in zip(starts[~small], sizes[~small], strict=True):
         members = np.arange(start, start + size)
-        _judge_large(columns, members, keys[order], seed, draws, found)
-        _beat_large(columns, members, limit, found)
+        _judge_large(columns, members, keys[order], seed, draws, answer)
+        _beat_large(columns, members, limit, answer)
     back = np.empty_like(order)
     back[order] = np.arange(count)
     return FrontProbability(
-        found.share[back], found.by_value[back], found.beaten[back], found.draws[back]
+        answer.share[back], answer.by_value[back], answer.beaten[back], answer.draws[back]
     )
 
 
@@ -137,7 +137,7 @@ def _judge_pairs(
     seed: int,
     draws: int,
     limit: Numbers,
-    found: FrontProbability,
+    answer: FrontProbability,
 ) -> None:
     values = [objective.values for objective in objectives]
     extremes = [objective.extremes() for objective in objectives]
@@ -145,15 +145,15 @@ def _judge_pairs(
     open_pairs = []
     for target, rival in _pairs(starts, sizes):
         by_value = np.flatnonzero(_dominate(values, rival, values, target))
-        found.by_value[target[by_value]] = False
-        leading = found.by_value[rival[by_value]]
+        answer.by_value[target[by_value]] = False
+        leading = answer.by_value[rival[by_value]]
         for some in (by_value[leading], by_value[~leading]):  # most rows fall to the first ones
-            some = some[~found.beaten[target[some]]]
+            some = some[~answer.beaten[target[some]]]
             chance = _chance(objectives, rival[some], target[some])
-            found.beaten[target[some[chance >= limit[target[some]]]]] = True
-        found.share[target[_dominate(high, rival, low, target)]] = 0.0
+            answer.beaten[target[some[chance >= limit[target[some]]]]] = True
+        answer.share[target[_dominate(high, rival, low, target)]] = 0.0
         # Whatever a surely dominated row dominates, its dominator dominates in the same draw.
-        possible = (found.share[target] > 0) & (found.share[rival] > 0)
+        possible = (answer.share[target] > 0) & (answer.share[rival] > 0)
         for least, most in zip(low, high, strict=True):
             possible &= least[rival] <= most[target]
         open_pairs.append((target[possible], rival[possible]))
@@ -169,9 +169,9 @@ def _judge_pairs(
         # Of very many rows, those that no draw of the first ones has on the front are done.
         until = draws if draws > least_draws else min(start + _CHUNK, draws)
         for strip in _strips(target):
-            _count(objectives, target[strip], rival[strip], keys, seed, (start, until), found)
+            _count(objectives, target[strip], rival[strip], keys, seed, (start, until), answer)
         start = until
-        left = found.share[target] > 0
+        left = answer.share[target] > 0
         target, rival = target[left], rival[left]
 
 
@@ -238,7 +238,7 @@ def _count(
     keys: NDArray[np.uint64],
     seed: int,
     span: tuple[int, int],
-    found: FrontProbability,
+    answer: FrontProbability,
 ) -> None:
     """Adds the draws of the span to the share of the targets: those in which no rival dominates
     them."""
@@ -270,9 +270,9 @@ def _count(
         dominated &= somewhere
         free += count - np.logical_or.reduceat(dominated, first, axis=0).sum(axis=1)
     targets = target[first]
-    before = found.share[targets] * span[0]
-    found.share[targets] = (before + free) / span[1]
-    found.draws[targets] = span[1]
+    before = answer.share[targets] * span[0]
+    answer.share[targets] = (before + free) / span[1]
+    answer.draws[targets] = span[1]
 
 
 # --- large groups: draw by draw
@@ -284,9 +284,9 @@ def _judge_large(
     keys: NDArray[np.uint64],
     seed: int,
     draws: int,
-    found: FrontProbability,
+    answer: FrontProbability,
 ) -> None:
-    found.by_value[members] = non_dominated_columns([o.values[members] for o in objectives])
+    answer.by_value[members] = non_dominated_columns([o.values[members] for o in objectives])
     if not draws:
         return
     left = members[_not_surely_dominated(objectives, members)]
@@ -303,23 +303,26 @@ def _judge_large(
         ]
         for number in range(count):
             free += non_dominated_columns([column[:, number] for column in columns])
-    found.share[members] = 0.0
-    found.share[left] = free / draws
-    found.draws[members] = draws
+    answer.share[members] = 0.0
+    answer.share[left] = free / draws
+    answer.draws[members] = draws
 
 
 def _beat_large(
-    objectives: Sequence[SignedObjective], members: Indices, limit: Numbers, found: FrontProbability
+    objectives: Sequence[SignedObjective],
+    members: Indices,
+    limit: Numbers,
+    answer: FrontProbability,
 ) -> None:
     """Marks rows that one of the rows of the front by value dominates for sure."""
     values = [objective.values for objective in objectives]
-    front = members[found.by_value[members]]
-    left = members[~found.by_value[members]]
+    front = members[answer.by_value[members]]
+    left = members[~answer.by_value[members]]
     for pivot in front[:: -(-len(front) // _CHUNK)]:
         worse = left[_dominate(values, np.full(len(left), pivot), values, left)]
         chance = _chance(objectives, np.full(len(worse), pivot), worse)
-        found.beaten[worse[chance >= limit[worse]]] = True
-        left = left[~found.beaten[left]]
+        answer.beaten[worse[chance >= limit[worse]]] = True
+        left = left[~answer.beaten[left]]
 
 
 def _not_surely_dominated(objectives: Sequence[SignedObjective], members: Indices) -> Flags:

@@ -124,7 +124,7 @@ def leave_out(result: Frontier, some: NDArray[np.bool_], objectives: list[Object
 
 
 def group_columns(objectives: Sequence[Objective], across: Sequence[Across]) -> list[str]:
-    """What rows that compete have in common."""
+    """Returns what rows that compete have in common."""
     columns = list(GROUP_COLUMNS)
     if "devices" in across:
         columns.remove("device")
@@ -170,7 +170,7 @@ def _signed(objective: Objective, column: Uncertain, groups: Codes) -> SignedObj
 
 
 def _shared(column: Uncertain, groups: Indices) -> Uncertain:
-    """Without what all rows of every group have in common, where each group is a single block."""
+    """Leaves out what all rows of every group have in common, if each group is a single block."""
     blocks = column.blocks
     if blocks is None:
         return column

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -85,8 +85,8 @@ class Volume(Part, frozen=True, kw_only=True):
     reason: str = ""
 
 
-class Group(Part, frozen=True, kw_only=True):
-    """Rows that compete with each other."""
+class Competitors(Part, frozen=True, kw_only=True):
+    """Holds what rows share that compete with each other, perhaps on several devices."""
 
     device: str | None  # None: several devices compete
     workload: str
@@ -97,6 +97,11 @@ class Group(Part, frozen=True, kw_only=True):
     new_tokens: int | None = None
     samples_per_query: int | None = None  # of a query, in the scenario multi_stream
     bound_p99_ns: int | None = None  # that the rate of a server was sought for
+
+
+class Group(Competitors, frozen=True, kw_only=True):
+    """Rows that compete with each other."""
+
     objectives: list[Axis]
     energy: str = ""  # kind and scope, where energy is an objective
     rows: int
@@ -141,7 +146,7 @@ def report(result: Frontier) -> FrontierReport:
 
 
 def members_of(competition: Competition) -> list[Indices]:
-    """Of each group, the places of its rows in the competition."""
+    """Returns for each group the places of its rows in the competition."""
     order = np.argsort(competition.groups.codes, kind="stable")
     ends = np.cumsum(np.bincount(competition.groups.codes))
     return np.split(order, ends[:-1])
@@ -203,10 +208,20 @@ def _known(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
+def shared(names: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of `Competitors`, of the names that a competition gives its groups."""
+    fields = {name: names[name] for name in Competitors.__struct_fields__ if name != "device"}
+    return {
+        "device": names.get("device"),
+        **fields,
+        "workload_version": int(names["workload_version"]),
+    }
+
+
 def group_of(
     result: Frontier, competition: Competition, group: int, places: Indices, look_ahead: bool = True
 ) -> Group:
-    """What is known of a group as a whole."""
+    """Returns what is known of a group as a whole."""
     names: dict[str, Any] = competition.groups.names[group]
     points = np.stack([column.values[places] for column in competition.columns], axis=1)
     front = np.flatnonzero(competition.by_value[places])
@@ -215,15 +230,7 @@ def group_of(
     better = names.get("quality.better")
     energy = [names.get("energy.kind"), names.get("energy.scope")]
     return Group(
-        device=names.get("device"),
-        workload=names["workload"],
-        workload_version=int(names["workload_version"]),
-        scenario=names["scenario"],
-        rate_per_s=names["rate_per_s"],
-        prompt_tokens=names["prompt_tokens"],
-        new_tokens=names["new_tokens"],
-        samples_per_query=names["samples_per_query"],
-        bound_p99_ns=names["bound_p99_ns"],
+        **shared(names),
         objectives=[
             Axis(
                 metric=objective.metric.name,
@@ -277,15 +284,15 @@ def _notes(result: Frontier, competition: Competition, places: Indices, better: 
 
 
 def shared_notes(frame: Frame, members: Indices, across: bool) -> list[str]:
-    """What to know of rows that compete, whatever they compete by."""
+    """Returns what to know of rows that compete, whatever they compete by."""
     notes = []
     runs = frame.codes("run").codes[members]
     if len(np.unique(runs)) > 1 and not across:
         notes.append("rows of several runs compete: the intervals do not hold drift between runs")
     inputs = frame.codes("inputs_sha256")
-    given = {inputs.names[code] for code in np.unique(inputs.codes[members])} - {None, ""}
-    if len(given) > 1:
-        notes.append(f"rows that compete were given different inputs ({len(given)} hashes)")
+    hashes = {inputs.names[code] for code in np.unique(inputs.codes[members])} - {None, ""}
+    if len(hashes) > 1:
+        notes.append(f"rows that compete were given different inputs ({len(hashes)} hashes)")
     return notes
 
 

@@ -28,7 +28,7 @@ class Objective:
 
     @property
     def text(self) -> str:
-        """As on the command line."""
+        """Returns the objective as typed on the command line."""
         directions = {None: "best", "lower": "min", "higher": "max"}
         return f"{self.metric.name}:{directions[self.better]}"
 
@@ -45,21 +45,21 @@ def parse_objective(text: str) -> Objective:
     """
     name, colon, direction = text.partition(":")
     name, direction = name.strip(), direction.strip()
-    found = metric(name)
+    objective = metric(name)
     if colon and direction not in _DIRECTIONS:
         raise UsageError(
             f"--objective {text!r}: no direction {direction!r}"
             f"{did_you_mean(direction, _DIRECTIONS)}",
             "write it like latency.p90:min",
         )
-    wanted = _DIRECTIONS[direction] if colon else found.better
-    if found.better is not None and wanted != found.better:
-        good = "min" if found.better == "lower" else "max"
+    better = _DIRECTIONS[direction] if colon else objective.better
+    if objective.better is not None and better != objective.better:
+        good = "min" if objective.better == "lower" else "max"
         raise UsageError(
-            f"--objective {text!r}: of {found.label}, {found.better} is better",
+            f"--objective {text!r}: of {objective.label}, {objective.better} is better",
             f"write {name}:{good}",
         )
-    return Objective(found, found.better, wanted)
+    return Objective(objective, objective.better, better)
 
 
 def parse_objectives(texts: Sequence[str]) -> list[Objective]:
@@ -74,7 +74,7 @@ def parse_objectives(texts: Sequence[str]) -> list[Objective]:
 
 @dataclass(frozen=True)
 class Demands:
-    """What rows of some groups compete by. omitted: usual objectives that are none, and why."""
+    """Holds what rows of some groups compete by. omitted: usual objectives that are none, and why."""
 
     rows: NDArray[np.bool_]
     objectives: list[Objective]
@@ -188,7 +188,7 @@ class _Candidate:
 
 
 def _differing(groups: Codes, some: NDArray[np.bool_], values: Numbers) -> NDArray[np.bool_]:
-    """Of each group, whether some of its rows differ."""
+    """Tells for each group whether some of its rows differ."""
     least = np.full(len(groups.names), np.inf)
     most = np.full(len(groups.names), -np.inf)
     np.minimum.at(least, groups.codes[some], values[some])
@@ -209,7 +209,7 @@ def default_speeds(
 
 
 def _speeds(frame: Frame, groups: Codes, columns: Sequence[str]) -> Indices:
-    """Of each group, the number of its metric in `SPEEDS`."""
+    """Returns for each group the number of its metric in `SPEEDS`."""
     scenario, bound = columns.index("scenario"), columns.index("bound_p99_ns")
     ranked = frame.numbers("ranked") == 1
     count = len(groups.names)

@@ -31,7 +31,7 @@ from edgebench.analysis.frontier import (
     leave_out,
     unranked,
 )
-from edgebench.analysis.frontier_report import Axis, Value, not_ranked, shared_notes
+from edgebench.analysis.frontier_report import Axis, Value, not_ranked, shared, shared_notes
 from edgebench.analysis.limits import Limit
 from edgebench.analysis.objectives import Objective, default_speeds
 from edgebench.analysis.pick_report import Candidate, Choice, Held, Margin, PickReport, Relaxation
@@ -140,7 +140,7 @@ def _picks(
 def _groups(
     result: Frontier, demands: Sequence[Objective], some: NDArray[np.bool_]
 ) -> Iterator[tuple[dict[str, Any], Indices, Indices]]:
-    """What the rows of a group have in common, those that compete, and those that do not.
+    """Yields what the rows of a group have in common, those that compete, and those that do not.
 
     Rows that do not compete may lack what tells groups apart (the kind of a quality, say): they
     stand with the first group of their device, workload and scenario.
@@ -197,15 +197,7 @@ def _choice(
     doubtful = meet[~competition.sure[meet]][:_LISTED]
     closest, binding, relax = (None, [], "") if len(meet) else _binding(competition, ordered)
     return Choice(
-        device=names.get("device"),
-        workload=names["workload"],
-        workload_version=int(names["workload_version"]),
-        scenario=names["scenario"],
-        rate_per_s=names["rate_per_s"],
-        prompt_tokens=names["prompt_tokens"],
-        new_tokens=names["new_tokens"],
-        samples_per_query=names["samples_per_query"],
-        bound_p99_ns=names["bound_p99_ns"],
+        **shared(names),
         objective=Axis(
             metric=competition.objective.metric.name,
             unit=competition.objective.metric.unit,
@@ -255,7 +247,7 @@ def _ordered(competition: _Competition, sign: float, competing: Indices) -> Indi
 
 
 def _against(of: Uncertain, sign: float, meet: Indices) -> Ratio:
-    """Of each row, its cost over that of the first one."""
+    """Returns the cost of each row over the cost of the first one."""
     first = of.take(np.repeat(meet[:1], len(meet)))
     return ratio(of.take(meet), first) if sign > 0 else ratio(first, of.take(meet))
 
@@ -297,7 +289,7 @@ def _decide(frame: Frame, tied: Indices, preferences: Sequence[str]) -> _Decisio
 
 
 def _criterion(frame: Frame, rows: Indices, name: str) -> Numbers:
-    """Of the rows, lower being better."""
+    """Returns the criterion's value of each row; lower is better."""
     if name == ties.THREADS:
         asked = frame.numbers("variant_threads")[rows]
         return np.where(np.isnan(asked), frame.numbers("effective.threads")[rows], asked)
@@ -310,7 +302,7 @@ def _criterion(frame: Frame, rows: Indices, name: str) -> Numbers:
 
 
 def _runs(competition: _Competition, competing: Indices) -> int:
-    """Of how many runs of a device the rows are, at most."""
+    """Returns the largest number of runs of one device among the rows."""
     frame = competition.frame
     runs, devices = frame.codes("run"), frame.codes("device")
     pairs = np.unique(devices.codes[competing] * len(runs.names) + runs.codes[competing])
@@ -395,7 +387,7 @@ def _margin(competition: _Competition, sign: float, chosen: int, second: int) ->
 def _probability(
     competition: _Competition, sign: float, meet: Indices, against: Ratio, chosen: int
 ) -> float | None:
-    """That the chosen one of the rows is the best of them, over draws of those that may be."""
+    """Returns the share of draws in which the chosen row is the best."""
     if len(meet) > 1 and np.isnan(competition.of.error[meet[:_DRAWN]]).any():
         return None
     within = ~against.told_apart(_SURELY_WORSE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-from edgebench.analysis.frontier_report import Axis, NotRanked, Value
+from edgebench.analysis.frontier_report import Axis, Competitors, NotRanked, Value
 from edgebench.backend import Scalar
 from edgebench.record import Part
 
@@ -66,18 +66,9 @@ class Relaxation(Part, frozen=True, kw_only=True):
     run: str
 
 
-class Choice(Part, frozen=True, kw_only=True):
-    """What to deploy of one group of rows."""
+class Choice(Competitors, frozen=True, kw_only=True):
+    """Holds what to deploy of one group of rows."""
 
-    device: str | None  # None: several devices compete
-    workload: str
-    workload_version: int
-    scenario: str
-    rate_per_s: float | None
-    prompt_tokens: int | None = None  # of a request, in the scenario generate
-    new_tokens: int | None = None
-    samples_per_query: int | None = None  # of a query, in the scenario multi_stream
-    bound_p99_ns: int | None = None  # that the rate of a server was sought for
     objective: Axis
     rows: int  # that compete
     meet: int  # of them, that meet every limit by value

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgebench import stats
-from edgebench.analysis.competition import speed_of
+from edgebench.analysis.competition import same_run, speed_of
 from edgebench.analysis.frame import RowFrame
 from edgebench.analysis.table_types import Row
 from edgebench.analysis.uncertainty import ratio_of
@@ -112,17 +112,7 @@ def _key(row: Row) -> tuple[object, ...]:
             if axis not in ("precision", "model")
         )
     )
-    return (
-        row.device,
-        row.run,
-        row.workload,
-        row.workload_version,
-        row.backend,
-        row.scenario,
-        row.rate_per_s,
-        network(row),
-        axes,
-    )
+    return *same_run(row), network(row), axes
 
 
 def _pair(frame: RowFrame, reduced: int, full: int) -> Pair | None:
@@ -131,14 +121,14 @@ def _pair(frame: RowFrame, reduced: int, full: int) -> Pair | None:
     if metric is None or not all(metric.value(row) for row in rows):
         return None
     places = np.array([reduced]), np.array([full])
-    found = ratio_of(frame, metric, *(places if metric.better == "lower" else places[::-1]))
-    known = not np.isnan(found.error[0])
-    low, high = found.bounds(stats.CONFIDENCE)
+    gain = ratio_of(frame, metric, *(places if metric.better == "lower" else places[::-1]))
+    known = not np.isnan(gain.error[0])
+    low, high = gain.bounds(stats.CONFIDENCE)
     return Pair(
         reduced=rows[0],
         full=rows[1],
         metric=metric.name,
-        slowdown=float(np.exp(found.log[0])),
+        slowdown=float(np.exp(gain.log[0])),
         low=float(low[0]) if known else None,
         high=float(high[0]) if known else None,
     )

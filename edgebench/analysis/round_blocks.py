@@ -109,7 +109,7 @@ class _Design:
         return np.asarray(cells[..., :, None] + self._rounds_of(values, cells)[..., None, :])
 
     def means(self, values: Numbers) -> Numbers:
-        """Of each cell, over all rounds in which any was measured."""
+        """Returns the mean of each cell over all rounds in which any cell was measured."""
         cells = self._cells_of(values)
         rounds = self._rounds_of(values, cells)[..., self.of_round > 0]
         return np.asarray(cells + rounds.mean(axis=-1)[..., None])
@@ -222,7 +222,7 @@ def with_blocks(rows: Sequence[Row]) -> list[Row]:
 def _paired(
     rows: Sequence[Row], blocks: Sequence[Sequence[int]], series: Callable[[Row], Sequence[float]]
 ) -> list[tuple[int, Paired]]:
-    """What each row of each block comes to; blocks of one design are fitted at once."""
+    """Returns the fitted value of each row of each block; blocks of one design are fitted at once."""
     alike: dict[bytes, list[tuple[list[int], Numbers]]] = defaultdict(list)
     designs: dict[bytes, NDArray[np.bool_]] = {}
     for members in blocks:
@@ -233,7 +233,7 @@ def _paired(
         key = bytes([len(cells)]) + shown.tobytes() if len(cells) < 256 else shown.tobytes()
         designs[key] = shown
         alike[key].append((cells, values))
-    found = []
+    pairs = []
     for key, some in alike.items():
         fitted = fit(np.nan_to_num(np.stack([values for _, values in some])), designs[key])
         for number, (cells, _) in enumerate(some):
@@ -243,8 +243,8 @@ def _paired(
                     error=float(fitted.error[number, place]),
                     degrees=int(fitted.degrees[number]),
                 )
-                found.append((cell, paired))
-    return found
+                pairs.append((cell, paired))
+    return pairs
 
 
 def _matrix(

@@ -124,7 +124,7 @@ def _run_of(record: Record) -> Run:
 
 
 def _imported_notes(rows: Sequence[Row]) -> list[str]:
-    """That rows are other tools', and what holds for all rows of one."""
+    """Yields notes that rows come from other tools, and what holds for all rows of one tool."""
     by_tool: dict[str, list[Row]] = {}
     for row in rows:
         if row.imported is not None:
@@ -139,8 +139,8 @@ def _imported_notes(rows: Sequence[Row]) -> list[str]:
         )
         notes += [f"{tool}: {note}" for note in sorted(shared)]
         notes += [
-            f"{found.device}, {found.workload}, {found.scenario}: {found.text}"
-            for found in not_faster(members)
+            f"{finding.device}, {finding.workload}, {finding.scenario}: {finding.text}"
+            for finding in not_faster(members)
         ]
     return notes
 

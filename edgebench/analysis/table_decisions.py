@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from edgebench.analysis import deploy_line, ties
+from edgebench.analysis import ties
 from edgebench.analysis.competition import Group, groups
 from edgebench.analysis.defaults import SURE
 from edgebench.analysis.frame import GROUP_COLUMNS, RowFrame
@@ -26,7 +26,6 @@ from edgebench.analysis.frontier import (
 )
 from edgebench.analysis.frontier import frontier as find_fronts
 from edgebench.analysis.frontier_report import members_of
-from edgebench.analysis.per_row.row_labels import labels
 from edgebench.analysis.pick import pick
 from edgebench.analysis.pick_report import Choice
 from edgebench.analysis.table_types import Front, LeftOut, Pick, Row
@@ -47,20 +46,22 @@ def with_decisions(
     frame = RowFrame(rows)
     result = find_fronts(frame, confidence=confidence)
     placed = list(rows)
-    found: dict[Group, Front] = {}
+    front_of: dict[Group, Front] = {}
     for competition in result.competitions:
         for group, places in _groups_of(competition):
-            found[group] = _front(result, competition, group, places)
+            front_of[group] = _front(result, competition, group, places)
             for place in places:
                 index = int(competition.members[place])
-                placed[index] = _placed(rows[index], competition, int(place), found[group].by_value)
+                placed[index] = _placed(
+                    rows[index], competition, int(place), front_of[group].by_value
+                )
     for index in np.flatnonzero(result.left_out >= OBJECTIVE).tolist():
         placed[index] = _undecided(rows[index], result, index)
     choices = {
         _group(choice): choice
         for choice in pick(frame, [], confidence=confidence, prefer=prefer).picks
     }
-    fronts = [found.get(group) or _no_front(group) for group in members]
+    fronts = [front_of.get(group) or _no_front(group) for group in members]
     picks = [_pick(placed, group, some, choices[group], states) for group, some in members.items()]
     return placed, fronts, picks
 
@@ -129,8 +130,7 @@ def _pick(
     states: Mapping[str, Sequence[StateCheck]],
 ) -> Pick:
     competing = [rows[index] for index in members]
-    names = dict(zip(members, labels(competing), strict=True))
-    busy = deploy_line.busy(competing, states)
+    busy = _busy(competing, states)
     margin = choice.margin
     chosen = choice.choice
     return Pick(
@@ -148,8 +148,30 @@ def _pick(
         decided_by=list(choice.decided_by) if choice.tied else [choice.objective.metric],
         runs=choice.runs,
         busy=busy,
-        headline=deploy_line.headline(rows, names, choice, busy),
-        text=deploy_line.text(rows, names, choice, busy),
-        doubt=deploy_line.doubt(rows, names, choice, busy),
-        bad_news=deploy_line.bad_news(rows, names),
+        metric=choice.objective.metric,
+        compared=choice.rows,
+        tied=list(choice.tied),
     )
+
+
+def _busy(rows: Sequence[Row], states: Mapping[str, Sequence[StateCheck]]) -> str:
+    """Why the machine was too busy to believe these rows, in words; "" where it was not.
+
+    What happened while a row was measured counts, and what there was before its run. The load average,
+    which forgets slowly, counts only where the kernel does not tell the pressure.
+    """
+    for row in rows:
+        if row.ranked and row.busy:
+            return row.busy
+    for run in dict.fromkeys(row.run for row in rows if row.ranked):
+        levels = {check.name: check for check in states.get(run, ())}
+        told = levels.get("cpu_pressure")
+        names = ("cpu_pressure",) if told is not None and told.level != "unknown" else ("load",)
+        for name in names:
+            if name in levels and levels[name].level in ("warn", "invalid"):
+                return f"before the run, {_said(levels[name])}"
+    return ""
+
+
+def _said(check: StateCheck) -> str:
+    return f"{check.name.replace('_', ' ')}, {check.evidence}"

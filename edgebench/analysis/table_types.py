@@ -49,7 +49,7 @@ class Latency(Part, frozen=True, kw_only=True):
 
 
 class Paired(Part, frozen=True, kw_only=True):
-    """What ratios to other rows of the same run and group are made from: replicates of one round of
+    """Holds what ratios to other rows of the same run and group are made from: replicates of one round of
     the run are compared with each other (`blocks.py`)."""
 
     value: float  # of the metric, in its unit, as if measured in every round of the run
@@ -359,8 +359,8 @@ class LeftOut(Part, frozen=True, kw_only=True):
     reason: str
 
 
-class Front(Part, frozen=True, kw_only=True):
-    """Rows that compete with each other, and their objectives."""
+class OfGroup(Part, frozen=True, kw_only=True):
+    """Holds what rows share that compete with each other."""
 
     device: str
     workload: str
@@ -371,6 +371,11 @@ class Front(Part, frozen=True, kw_only=True):
     new_tokens: int | None = None
     samples_per_query: int | None = None  # of a query, in the scenario multi_stream
     bound_p99_ns: int | None = None  # that the rate of a server was sought for
+
+
+class Front(OfGroup, frozen=True, kw_only=True):
+    """Rows that compete with each other, and their objectives."""
+
     objectives: list[str]  # metric names
     left_out: list[LeftOut]
     by_value: bool = False  # no row has an interval: the front of the values as they stand
@@ -378,18 +383,9 @@ class Front(Part, frozen=True, kw_only=True):
     sure: list[int] = []  # of them, those that are on it for sure
 
 
-class Pick(Part, frozen=True, kw_only=True):
-    """What to deploy of one group of rows, and why."""
+class Pick(OfGroup, frozen=True, kw_only=True):
+    """Holds what to deploy of one group of rows, and why."""
 
-    device: str
-    workload: str
-    workload_version: int
-    scenario: str
-    rate_per_s: float | None  # None: a closed loop
-    prompt_tokens: int | None = None  # of the request, in the scenario generate
-    new_tokens: int | None = None
-    samples_per_query: int | None = None  # of a query, in the scenario multi_stream
-    bound_p99_ns: int | None = None  # that the rate of a server was sought for
     row: int | None  # index of the row; None: nothing can be deployed
     id: str | None
     runner_up: int | None  # index of the row that comes closest; None: there is no other
@@ -405,10 +401,14 @@ class Pick(Part, frozen=True, kw_only=True):
     ] = []  # the speed, or between rows not told apart the criteria of the rule of ties
     runs: int = 1  # whose rows compete: more than one, and the drift between them is in no interval
     busy: str = ""  # why the machine was too busy to believe these rows
+    metric: str = ""  # the speed that they are chosen by
+    compared: int = 0  # rows that tell it
+    tied: list[int] = []  # other rows that are not told apart from the best one
+    # The words of these facts, which `render.deploy_line` fills in: empty before.
     headline: str = ""  # the first part of `text`: what to deploy, its speed and its gain
-    text: str  # the line for people
+    text: str = ""  # the line for people
     doubt: str = ""  # its part that says how sure the choice is
-    bad_news: list[str]
+    bad_news: list[str] = []
 
 
 class Table(Part, frozen=True, kw_only=True):

@@ -6,7 +6,6 @@ criterion that some of the rows do not tell decides nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 from edgebench.errors import UsageError
@@ -15,14 +14,6 @@ from edgebench.text.did_you_mean import did_you_mean
 
 THREADS: Final = "threads"
 DEFAULT: Final = ("memory.peak", "quality", THREADS)
-#: Said of the row that a criterion decided for.
-_WORDS = {
-    "memory.peak": "it needs less memory",
-    "quality": "its quality is better",
-    THREADS: "it needs fewer threads",
-    "model.size": "its file is smaller",
-    "energy.j_per_inference": "it needs less energy",
-}
 
 
 def parse_preferences(text: str) -> tuple[str, ...]:
@@ -36,8 +27,3 @@ def parse_preferences(text: str) -> tuple[str, ...]:
                 f"by default --prefer {','.join(DEFAULT)}",
             )
     return names
-
-
-def words(names: Sequence[str]) -> str:
-    """Why the rule chose its row: "it needs less memory"."""
-    return ", ".join(_WORDS.get(name, f"its {name} is better") for name in names)

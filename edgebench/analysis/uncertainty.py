@@ -134,7 +134,7 @@ class Uncertain:
 
 @dataclass(frozen=True)
 class Blocks:
-    """What rows of a block are compared by. key: a number per block, 0 of a row that is in none, whose
+    """Holds what rows of a block are compared by. key: a number per block, 0 of a row that is in none, whose
     other values are its own. value: over all rounds of the block. error, degrees: of its logarithm within
     the block. common: standard error of what all rows of the block share, which counts against rows of
     other blocks alone."""
@@ -146,7 +146,7 @@ class Blocks:
     common: Numbers
 
     def take(self, indices: Indices | Sequence[int]) -> Blocks:
-        """Those of the rows at these places."""
+        """Returns those of the rows at these places."""
         return Blocks(
             self.key[indices],
             self.value[indices],
@@ -158,7 +158,7 @@ class Blocks:
 
 @dataclass(frozen=True)
 class Ratio:
-    """Of pairs of rows: the logarithm of one value over the other, its standard error (0: exact, NaN:
+    """Holds for pairs of rows the logarithm of one value over the other, its standard error (0: exact, NaN:
     nothing tells) and degrees of freedom. Student's t on logarithms: of rows of one block with the
     block's degrees, else Welch's."""
 
@@ -192,7 +192,7 @@ class Ratio:
 
 
 def ratio(one: Uncertain, two: Uncertain) -> Ratio:
-    """Of each row of `one` over that of `two` in the same place."""
+    """Returns the ratio of each row of `one` to the row of `two` in the same place."""
     count = len(one.value)
     paired = np.zeros(count, dtype=bool)
     top, bottom, errors = one.value, two.value, (one.error, two.error)
@@ -234,8 +234,8 @@ def factors(reach: Numbers) -> tuple[Numbers, Numbers]:
 
 def uncertain(frame: Frame, metric: Metric) -> Uncertain:
     """A metric of all rows of a frame, with what tells how far it may be off."""
-    found = _alone(frame, metric)
-    return replace(found, blocks=_blocks(frame, found))
+    alone = _alone(frame, metric)
+    return replace(alone, blocks=_blocks(frame, alone))
 
 
 def _blocks(frame: Frame, of: Uncertain) -> Blocks | None:

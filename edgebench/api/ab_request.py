@@ -20,38 +20,30 @@ from edgebench.api.voices import Telling, pair_watcher, teller
 from edgebench.definitions.workload_loader import load_workloads
 from edgebench.errors import UsageError
 from edgebench.measure.wait_for_quiet import Quiet
+from edgebench.planning import run_parameters
 from edgebench.planning.cells import known_axes
 from edgebench.planning.own_models import OwnInputs
 from edgebench.planning.settings import parse_ranges, parse_sets, parse_shapes
 from edgebench.units import parse_bytes, parse_duration_s, parse_share
 
-#: What is not given, by the names of the parameters of `edgebench ab`.
+#: Options that mean the same as those of `edgebench run`.
+_AS_RUN = (
+    "names", "suite", "folders", "sets", "shapes", "ranges", "inputs", "task", "wait_quiet", "parity",
+    "timeout", "memory_limit", "seed", "out", "energy_root",
+)  # fmt: skip
+_OWN = {
+    "budget": "5min",
+    "build": None,
+    "artifact": None,
+    "repository": ".",
+    "tau": None,
+    "delta": None,
+    "no_energy": False,
+    "no_save": False,
+}
+#: Parameter of `edgebench ab` -> what holds where it is not given.
 DEFAULTS: Mapping[str, Any] = MappingProxyType(
-    {
-        "names": (),
-        "suite": None,
-        "folders": (),
-        "sets": (),
-        "shapes": (),
-        "ranges": (),
-        "inputs": None,
-        "task": None,
-        "build": None,
-        "artifact": None,
-        "repository": ".",
-        "budget": "5min",
-        "wait_quiet": None,
-        "tau": None,
-        "delta": None,
-        "parity": None,
-        "timeout": "120s",
-        "memory_limit": None,
-        "seed": 0,
-        "out": "results",
-        "no_energy": False,
-        "energy_root": None,
-        "no_save": False,
-    }
+    {name: run_parameters.DEFAULTS[name] for name in _AS_RUN} | _OWN
 )
 
 

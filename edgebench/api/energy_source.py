@@ -38,8 +38,8 @@ def meter_here(sysroot: str | None) -> AbstractContextManager[Meter]:
     """The meter of an A/B, on the source that `find_here` finds."""
     from edgebench.energy.run_meter import open_meter
 
-    found = find_here(None if sysroot is None else Path(sysroot))
-    return open_meter(found, window_s=STRETCH_S)
+    source = find_here(None if sysroot is None else Path(sysroot))
+    return open_meter(source, window_s=STRETCH_S)
 
 
 def find_preferred(

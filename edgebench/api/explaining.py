@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from edgebench.api.result_files import files_of, records_of
-from edgebench.api.run_defaults import DEFAULTS
 from edgebench.api.run_options import parity_limit, resolved, workloads_of
 from edgebench.errors import UsageError
 from edgebench.explain.explanation import Explanation
 from edgebench.explain.numeric_report import NumericReport
 from edgebench.planning.cells import DEFAULT_BACKEND, opening
+from edgebench.planning.run_parameters import DEFAULTS
 from edgebench.planning.settings import parse_sets
 from edgebench.text.did_you_mean import did_you_mean
 

@@ -18,6 +18,7 @@ REFUSED: Final = {
     "folders": "definitions in folders of your own do not travel: install them on the boards",
     "energy_root": "a simulated machine is not a board",
     "device": "a board is called as in the fleet file",
+    "cool_to": "say it for each board: cool_to_c in the fleet file",
     "no_save": "results come back as files",
     "resume": "say it to `fleet run`, before --",
     "out": "say it to `fleet run`, before --",
@@ -57,7 +58,12 @@ def _words(word: str) -> list[str]:
     return [name, value] if equals and name.removeprefix("--") in TRAVELLING else [word]
 
 
-_OPTION: Final = {"folders": "workloads", "no_save": "no-save", "form": "format"}
+_OPTION: Final = {
+    "folders": "workloads",
+    "no_save": "no-save",
+    "form": "format",
+    "cool_to": "cool-to",
+}
 
 
 def reopened(fleet: Fleet, boards: Sequence[str], out: Path) -> tuple[list[Board], FleetJournal]:

@@ -18,13 +18,13 @@ from edgebench.api import ab_request
 from edgebench.api.interrupted import Interrupted
 from edgebench.api.loading import loaded
 from edgebench.api.results import Names, Results, preferences, without_gc
-from edgebench.api.run_defaults import DEFAULTS, PERCENTILES
 from edgebench.api.run_options import resolved
 from edgebench.api.running import Outcome, Start, measure
 from edgebench.api.voices import Telling, voice_of
 from edgebench.backend import Scalar
 from edgebench.definitions.variant_matrix import value_text
 from edgebench.errors import UsageError
+from edgebench.planning.run_parameters import DEFAULTS, PERCENTILES
 from edgebench.processes.signals import ended_by
 from edgebench.text.did_you_mean import did_you_mean
 
@@ -42,7 +42,7 @@ Share: TypeAlias = "float | str"  # 0.02, or "2%"
 
 
 class RunOptions(TypedDict, total=False):
-    """What `edgebench.run` takes beside its parameters; `edgebench run --help` says more of each."""
+    """Holds what `edgebench.run` takes beside its parameters; `edgebench run --help` says more of each."""
 
     suite: str  # of workloads; "quick" where nothing is named
     folders: Files  # with workload definitions of your own
@@ -59,6 +59,7 @@ class RunOptions(TypedDict, total=False):
     companions: Names  # loads beside every cell: "cpu:2", "memory:8GB/s"
     bound: str  # "p99=15ms": has the highest rate of a server sought that keeps it
     wait_quiet: Duration  # for a quiet machine, at most; beside the budget
+    cool_to: float  # degrees Celsius of the chip, before each process; beside the budget
     target: Share  # half-width of the interval that is asked for
     percentile: Literal["p50", "p90", "p99"]  # whose interval is to reach the target
     replicates: int  # fresh processes per cell
@@ -77,7 +78,7 @@ class RunOptions(TypedDict, total=False):
 
 
 class ABOptions(TypedDict, total=False):
-    """What `edgebench.ab` takes beside its parameters; `edgebench ab --help` says more of each."""
+    """Holds what `edgebench.ab` takes beside its parameters; `edgebench ab --help` says more of each."""
 
     suite: str
     folders: Files

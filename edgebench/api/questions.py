@@ -112,12 +112,12 @@ def objective_of(minimize: str | None, maximize: str | None) -> Objective | None
     if minimize is None and maximize is None:
         return None
     name, asked = (maximize, "max") if maximize is not None else (minimize or "", "min")
-    found = metric(name)
-    good = {"lower": "min", "higher": "max", None: "max"}[found.better]
+    chosen = metric(name)
+    good = {"lower": "min", "higher": "max", None: "max"}[chosen.better]
     if asked != good:
         raise UsageError(
-            f"--{asked}imize {name} would pick the worst row: of {found.label}, "
-            f"{found.better or 'better'} is better",
+            f"--{asked}imize {name} would pick the worst row: of {chosen.label}, "
+            f"{chosen.better or 'better'} is better",
             f"--{good}imize {name}",
         )
-    return Objective(found, found.better)
+    return Objective(chosen, chosen.better)

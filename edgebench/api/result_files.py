@@ -45,23 +45,23 @@ def records_of(files: Sequence[Path]) -> Iterator[Record]:
         yield from iter_records(file)
 
 
-def calibrations_of(given: Sequence[Path], devices: Sequence[str]) -> list[Calibration]:
+def calibrations_of(paths: Sequence[Path], devices: Sequence[str]) -> list[Calibration]:
     """The files given, each of another one of these devices, else what the cache has of them."""
-    if given:
-        return list(_by_device(given, devices).values())
+    if paths:
+        return list(_by_device(paths, devices).values())
     from edgebench.assets import cache_dir
 
     files = [default_path(cache_dir(), device) for device in devices]
     return [read_calibration(file) for file in files if file.is_file()]
 
 
-def _by_device(given: Sequence[Path], devices: Sequence[str]) -> dict[str, Calibration]:
-    found: dict[str, Calibration] = {}
-    for path in given:
+def _by_device(paths: Sequence[Path], devices: Sequence[str]) -> dict[str, Calibration]:
+    calibrations: dict[str, Calibration] = {}
+    for path in paths:
         calibration = read_calibration(path)
         device = calibration.device.name
         if device not in devices:
             raise UsageError(f"{path} is of {device}, and the results of {', '.join(devices)}")
-        if found.setdefault(device, calibration) is not calibration:
+        if calibrations.setdefault(device, calibration) is not calibration:
             raise UsageError(f"{path}: a second calibration of {device}", "leave one of them out")
-    return found
+    return calibrations

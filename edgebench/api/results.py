@@ -32,7 +32,7 @@ from edgebench.api.questions import (
 )
 from edgebench.errors import UsageError
 from edgebench.export.columns import columns_of, flat
-from edgebench.render import table_terminal
+from edgebench.render import deploy_line, table_terminal
 from edgebench.report import notebook
 
 if TYPE_CHECKING:
@@ -79,7 +79,12 @@ class Results:
                 "Parquet files hold the columns of a table, but not all that a table needs",
                 "read the result files that they were exported from; pandas.read_parquet reads the columns",
             )
-        return self._loaded.table
+        return self._worded
+
+    @cached_property
+    def _worded(self) -> Table:
+        assert self._loaded.table is not None
+        return deploy_line.with_words(self._loaded.table)
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """One flat dict a row, by the names of columns that Parquet and SQL have (docs/export.md)."""
@@ -218,14 +223,14 @@ def read(paths: Paths, *, prefer: Names = ties.DEFAULT) -> Results:
     not told apart, in this order (`edgebench show --help`). Raises StoreError where a file cannot be read, or holds
     anything but results, with its line and field; UsageError where Parquet and result files are mixed.
     """
-    given = [paths] if isinstance(paths, str | PathLike) else list(paths)
-    found = [Path(path) for path in given]
-    if not found:
+    names = [paths] if isinstance(paths, str | PathLike) else list(paths)
+    files = [Path(path) for path in names]
+    if not files:
         raise UsageError("no file or folder is given", 'edgebench.read("results")')
     rule = preferences(prefer)
     notes: list[str] = []
     with without_gc():
-        return Results(load(found, rule, notes.append), found, notes, rule)
+        return Results(load(files, rule, notes.append), files, notes, rule)
 
 
 @contextmanager

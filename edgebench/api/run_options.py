@@ -8,19 +8,19 @@ from typing import Any
 
 import msgspec
 
-from edgebench.api.run_defaults import (
-    DEFAULT_SUITE,
-    FIRST_WINDOW_S,
-    PERCENTILES,
-    QUICK_BUDGET_S,
-    QUICK_REPLICATES,
-)
 from edgebench.definitions.workload import Workload
 from edgebench.energy.modelled_energy import Estimate
 from edgebench.errors import UsageError
 from edgebench.measure.runner import Settings
 from edgebench.planning.cells import DEFAULT_BACKEND, known_axes
 from edgebench.planning.own_models import OwnInputs, workload_for_model
+from edgebench.planning.run_parameters import (
+    DEFAULT_SUITE,
+    FIRST_WINDOW_S,
+    PERCENTILES,
+    QUICK_BUDGET_S,
+    QUICK_REPLICATES,
+)
 from edgebench.planning.settings import parse_bound, parse_ranges, parse_shapes
 from edgebench.planning.synthetic_load import parse_companion
 from edgebench.text.plain_text import utf8
@@ -60,7 +60,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def resolved(params: Mapping[str, Any]) -> Options:
-    """Options as they are given (DEFAULTS has their names), checked and resolved. Raises UsageError."""
+    """Options as they are given (DEFAULTS of run_parameters has their names), checked and resolved. Raises UsageError."""
     own = params["model"] is not None
     if own and (params["names"] or params["suite"] or params["folders"]):
         raise UsageError("--model cannot be combined with workloads, --suite or --workloads")
@@ -123,6 +123,7 @@ def resolved(params: Mapping[str, Any]) -> Options:
             wait_quiet_s=_positive(params["wait_quiet"], "--wait-quiet")
             if params["wait_quiet"]
             else 0.0,
+            cool_to_c=params["cool_to"],
         ),
     )
 
@@ -180,7 +181,7 @@ def _positive(text: str, option: str) -> float:
 
 
 def _backends(text: str | None, own: bool) -> list[str]:
-    """Those that are named; of a model of one's own without a name none, as its file decides."""
+    """Returns those that are named; of a model of one's own without a name none, as its file decides."""
     if text is not None:
         return _listed(text)
     return [] if own else [DEFAULT_BACKEND]

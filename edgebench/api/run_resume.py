@@ -18,6 +18,7 @@ from edgebench.backend import Ready
 from edgebench.definitions.variant_matrix import unique
 from edgebench.errors import EdgebenchError, StoreError, UsageError
 from edgebench.planning.cells import Cell
+from edgebench.planning.run_parameters import RUN_OPTIONS
 from edgebench.record import DeviceFacts, Record, RunFacts
 from edgebench.store import JournalHead, RunStore, read_records, result_files, unfinished
 from edgebench.tasks import task_file
@@ -37,10 +38,12 @@ def head(
 
 
 def _versions(run: RunFacts, cells: Sequence[Cell]) -> dict[str, str]:
-    """Of all that measures."""
+    """Returns the versions of everything that measures."""
     backends = [registry.load(spec) for spec in unique(cell.backend_spec for cell in cells)]
     ready = {backend.name: backend.availability() for backend in backends}
-    runtimes = {name: found.version for name, found in ready.items() if isinstance(found, Ready)}
+    runtimes = {
+        name: runtime.version for name, runtime in ready.items() if isinstance(runtime, Ready)
+    }
     return {"edgebench": run.edgebench, "Python": run.python, **runtimes}
 
 
@@ -51,47 +54,6 @@ def _plan_sha256(cells: Sequence[Cell]) -> str:
     for task in sorted({cell.workload.task for cell in cells if ":" in cell.workload.task}):
         digest.update(file_sha256(task_file(task)).encode())
     return digest.hexdigest()
-
-
-#: Parameter of the command -> what it decides, which stays as it was when a run is resumed.
-FIXED = {
-    "names": ("workloads",),
-    "suite": ("suite",),
-    "folders": ("folders",),
-    "model": ("model",),
-    "shapes": ("shapes",),
-    "reference": ("reference",),
-    "task": ("task",),
-    "ranges": ("ranges",),
-    "inputs": ("inputs",),
-    "parity": ("settings.parity",),
-    "backends": ("backends",),
-    "sets": ("sets",),
-    "set_power_mode": ("set_power_mode",),
-    "scenarios": ("scenarios",),
-    "rate": ("rate_per_s",),
-    "bound": ("bound_p99_ns",),
-    "together": ("settings.together",),
-    "companions": ("settings.companions",),
-    "target": ("settings.target",),
-    "percentile": ("settings.percentile",),
-    "replicates": ("settings.replicates", "settings.max_replicates"),
-    "reruns": ("settings.reruns",),
-    "slice_": ("settings.slice_s",),
-    "sustain": ("settings.sustain_s",),
-    "timeout": ("settings.time_out_s",),
-    "memory_limit": ("settings.memory_limit_bytes",),
-    "estimate": ("estimate",),
-    "energy_markers": ("energy_markers",),
-    "energy_root": ("energy_root",),
-    "seed": ("settings.seed",),
-    "devices": ("devices",),
-    "device": ("device",),
-    "strict": ("settings.strict",),
-    "wait_quiet": ("settings.wait_quiet_s",),
-}
-#: The others: where the run is, how it is shown, and the time there is for the rest of it.
-FREE = {"out", "no_save", "resume", "form", "prefer", "budget"}
 
 
 def reopen(out: Path, options: Options, typed: set[str]) -> tuple[RunStore | None, Options]:
@@ -127,7 +89,8 @@ def _options_of(file: Path, kept: dict[str, Any]) -> Options:
 
 def _refuse_others(what: str, kept: Options, options: Options, typed: set[str]) -> None:
     """Raises UsageError for an option that was typed and differs from that of the run."""
-    for field in (field for parameter in FIXED if parameter in typed for field in FIXED[parameter]):
+    options_typed = [option for option in RUN_OPTIONS.values() if option.parameter in typed]
+    for field in (field for option in options_typed for field in option.decides):
         was, asked = attrgetter(field)(kept), attrgetter(field)(options)
         if was != asked:
             raise UsageError(
@@ -168,8 +131,8 @@ def _difference(was: JournalHead, now: JournalHead) -> str:
         return f"the run was begun on {was.device}, and this is {now.device}"
     for name, version in was.versions.items():
         if now.versions.get(name) != version:
-            found = now.versions.get(name, "not there")
-            return f"the run was begun with {name} {version}, which is {found} now"
+            version_now = now.versions.get(name, "not there")
+            return f"the run was begun with {name} {version}, which is {version_now} now"
     if was.plan_sha256 != now.plan_sha256:
         return "the definitions changed since: other cells are planned now"
     return ""

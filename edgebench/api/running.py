@@ -27,7 +27,7 @@ from edgebench.energy.modelled_energy import Estimate
 from edgebench.energy.run_meter import Meter
 from edgebench.errors import DeviceStateError, EdgebenchError, UsageError
 from edgebench.measure.power_modes import PowerModes
-from edgebench.measure.runner import Means, Runner, Shortened, Surroundings, Watcher
+from edgebench.measure.runner import Means, Runner, Shortened, Surroundings, Target, Watcher
 from edgebench.measure.time_budget import Budget
 from edgebench.planning.cells import (
     DEFAULT_BACKEND,
@@ -39,7 +39,7 @@ from edgebench.planning.cells import (
     plan,
 )
 from edgebench.planning.settings import parse_sets
-from edgebench.record import Record, RunFacts, StateCheck
+from edgebench.record import DeviceFacts, Record, RunFacts, StateCheck
 from edgebench.store import JournalEntry, JournalHead, RunStore
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Voice(NamedTuple):
 
 @dataclass(frozen=True)
 class Start:
-    """What a run starts with, in addition to its options."""
+    """Holds what a run starts with, in addition to its options."""
 
     command: Sequence[str]  # how it was asked for, as records tell
     out: Path | None  # folder of result files; None: nothing is kept
@@ -76,7 +76,7 @@ class Outcome:
 
     @property
     def cut_text(self) -> str:
-        """What the budget cut, and how much would not; "" where it cut nothing."""
+        """Returns what the budget cut, and how much would not; "" where it cut nothing."""
         if self.cut is None:
             return ""
         parts = [
@@ -106,26 +106,54 @@ def measure(options: Options, start: Start, voice: Voice) -> Outcome:
 
     The budget counts neither downloads nor the wait for a quiet machine.
     """
-    from edgebench import assets
-    from edgebench.calibration import own_calibration
-    from edgebench.definitions.device_inventory import (
-        declared_mode,
-        load_devices,
-        named,
-        with_declared,
+    options, cells = _planned(options, voice)
+    machine = _machine(options)
+    run = _run_facts(options, start)
+    keeper = _keeper(start, run_resume.head(run, options, cells, machine.facts), voice.say)
+    done = dict(keeper.done)
+    runner: Runner | None = None
+    stopped: KeyboardInterrupt | EdgebenchError | None = None
+    budget = Budget(options.settings.budget_s or math.inf, start.started_s)
+    try:
+        targets = _targets([cell for cell in cells if cell.id not in done], options, budget, voice)
+        for target in targets:
+            target.entries += keeper.pending.get(target.cell.id, [])
+        power_modes = PowerModes() if options.set_power_mode else None
+        with voice.watching() as watcher, _meter(options, machine.devices) as meter:
+            runner = Runner(
+                targets,
+                options.settings,
+                machine.surroundings(run, keeper.rounds),
+                keeper,
+                watcher,
+                budget.counts_from_s,
+                _means(options, voice, meter, power_modes),
+            )
+            stopped = measure_all(runner, power_modes)
+        if stopped is None and not runner.unreached:
+            keeper.finish()
+    except (KeyboardInterrupt, EdgebenchError) as error:
+        stopped = error
+    finally:
+        keeper.close()
+    measured = [] if runner is None else runner.found()
+    return Outcome(
+        records=_in_order(cells, [*done.values(), *measured]),
+        file=keeper.results if isinstance(keeper, RunStore) else None,
+        stopped=stopped,
+        cut=runner.shortened() if runner is not None and stopped is None else None,
     )
-    from edgebench.energy.marker_pulses import emit_markers
-    from edgebench.measure.targets import fetch_assets, make_targets
-    from edgebench.measure.wait_for_quiet import Quiet
-    from edgebench.probes import device_facts, machine_state
 
+
+def _planned(options: Options, voice: Voice) -> tuple[Options, list[Cell]]:
+    """The options, with backends where none was named, and the cells that they ask for."""
     workloads = workloads_of(options)
     if options.model is None:  # else the user named the task with the model
         for line in own_task_lines(workloads):
             voice.say(line)
     options = _with_backends(options, workloads, voice)
     _check_company(options, workloads)
-    cells = plan(
+    return options, plan(
         workloads,
         options.backends,
         suite=options.suite,
@@ -134,61 +162,66 @@ def measure(options: Options, start: Start, voice: Voice) -> Outcome:
         load=Load(options.rate_per_s, options.bound_p99_ns),
         set_power_mode=options.set_power_mode,
     )
+
+
+class _Machine(NamedTuple):
+    """This machine: its entry in the user's inventory, its facts, and its state before the run."""
+
+    devices: Sequence[Device]
+    facts: DeviceFacts
+    before: list[StateCheck]
+
+    def surroundings(self, run: RunFacts, first_round: int) -> Surroundings:
+        from edgebench import assets
+        from edgebench.calibration import own_calibration
+
+        calibration = own_calibration(assets.cache_dir(), self.facts.name)
+        return Surroundings(
+            run, self.facts, self.before, calibration=calibration, first_round=first_round
+        )
+
+
+def _machine(options: Options) -> _Machine:
+    """Looks at this machine. Raises DeviceStateError under --strict where its state is invalid."""
+    from edgebench.definitions.device_inventory import (
+        declared_mode,
+        load_devices,
+        named,
+        with_declared,
+    )
+    from edgebench.probes import device_facts, machine_state
+
     devices = load_devices(Path(options.devices) if options.devices else None)
     facts = named(with_declared(device_facts.detect(), devices), options.device)
     before = machine_state.preflight(declared_mode=declared_mode(facts))
     if options.settings.strict:
         _refuse_invalid(before)
-    run = _run_facts(options, start)
-    keeper = _keeper(start, run_resume.head(run, options, cells, facts), voice.say)
-    done = dict(keeper.done)
-    open_cells = [cell for cell in cells if cell.id not in done]
-    campaign: Runner | None = None
-    stopped: KeyboardInterrupt | EdgebenchError | None = None
-    budget = Budget(options.settings.budget_s or math.inf, start.started_s)
-    try:
-        with budget.without("downloads"), voice.downloading() as progress:
-            fetched = fetch_assets(open_cells, progress)
-        if budget.note:
-            voice.say(budget.note)
-        targets = make_targets(open_cells, options.settings, assets.cache_dir(), fetched)
-        for target in targets:
-            target.entries += keeper.pending.get(target.cell.id, [])
-        power_modes = PowerModes() if options.set_power_mode else None
-        with voice.watching() as watcher, _meter(options, devices) as meter:
-            campaign = Runner(
-                targets,
-                options.settings,
-                Surroundings(
-                    run,
-                    facts,
-                    before,
-                    calibration=own_calibration(assets.cache_dir(), facts.name),
-                    first_round=keeper.rounds,
-                ),
-                keeper,
-                watcher,
-                budget.counts_from_s,
-                Means(
-                    meter=meter,
-                    power_modes=power_modes,
-                    mark=emit_markers if options.energy_markers else list,
-                    quiet=Quiet(options.settings.wait_quiet_s, voice.say),
-                ),
-            )
-            stopped = measure_all(campaign, power_modes)
-        if stopped is None and not campaign.unreached:
-            keeper.finish()
-    except (KeyboardInterrupt, EdgebenchError) as error:
-        stopped = error
-    finally:
-        keeper.close()
-    measured = [] if campaign is None else campaign.found()
-    return Outcome(
-        records=_in_order(cells, [*done.values(), *measured]),
-        file=keeper.results if isinstance(keeper, RunStore) else None,
-        stopped=stopped,
-        cut=campaign.shortened() if campaign is not None and stopped is None else None,
+    return _Machine(devices, facts, before)
+
+
+def _targets(cells: Sequence[Cell], options: Options, budget: Budget, voice: Voice) -> list[Target]:
+    """Returns what to measure, after the files that it needs were fetched, which no budget counts."""
+    from edgebench import assets
+    from edgebench.measure.targets import fetch_assets, make_targets
+
+    with budget.without("downloads"), voice.downloading() as progress:
+        fetched = fetch_assets(cells, progress)
+    if budget.note:
+        voice.say(budget.note)
+    return make_targets(cells, options.settings, assets.cache_dir(), fetched)
+
+
+def _means(options: Options, voice: Voice, meter: Meter, power_modes: PowerModes | None) -> Means:
+    from edgebench.energy.marker_pulses import emit_markers
+    from edgebench.measure.cool_down import CoolDown
+    from edgebench.measure.wait_for_quiet import Quiet
+
+    return Means(
+        meter=meter,
+        power_modes=power_modes,
+        mark=emit_markers if options.energy_markers else list,
+        quiet=Quiet(options.settings.wait_quiet_s, voice.say),
+        cool_down=CoolDown(options.settings.cool_to_c, voice.say),
     )
 
 
@@ -209,12 +242,12 @@ def _check_company(options: Options, workloads: Sequence[Workload]) -> None:
 
 
 def measure_all(
-    campaign: Runner, power_modes: PowerModes | None
+    runner: Runner, power_modes: PowerModes | None
 ) -> KeyboardInterrupt | EdgebenchError | None:
     """Runs the measurement. Returns the exception that stopped it early, or None."""
     try:
         with power_modes or nullcontext():
-            campaign.measure()
+            runner.measure()
     except (KeyboardInterrupt, EdgebenchError) as error:
         return error
     return None
@@ -237,7 +270,7 @@ class _NoStore:
 
 
 def _keeper(start: Start, head: JournalHead, say: Callable[[str], None]) -> RunStore | _NoStore:
-    """Where results go. Raises StoreError where they cannot, or may not be pooled with those there are."""
+    """Returns the store of results. Raises StoreError if it cannot be written, or if its results must not be pooled."""
     if start.store is not None:
         run_resume.check_same(start.store, head)
         start.store.say = say
@@ -271,9 +304,9 @@ def _meter(options: Options, devices: Sequence[Device]) -> AbstractContextManage
     from edgebench.energy.run_meter import open_meter
 
     root = Path(options.energy_root) if options.energy_root else None
-    found = find_here(root, devices)
+    source = find_here(root, devices)
     estimate = Estimate.parse(options.estimate) if options.estimate else None
-    return open_meter(found, estimate, options.settings.slice_s)
+    return open_meter(source, estimate, options.settings.slice_s)
 
 
 def _run_facts(options: Options, start: Start) -> RunFacts:

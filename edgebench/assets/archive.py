@@ -63,7 +63,7 @@ class Wanted:
 
 @dataclass
 class Extracted:
-    """What was written of one wanted member: relative path -> sha256; a file's path is ''."""
+    """Holds what was written of one wanted member: relative path -> sha256; a file's path is ''."""
 
     files: dict[str, str] = field(default_factory=dict)
     keys: set[str] = field(default_factory=set)  # the paths as a forgiving file system sees them
@@ -156,13 +156,13 @@ def extract(
     ]
 
 
-def _take(member: ArchiveMember, wanted: Sequence[Wanted], results: list[Extracted]) -> None:
+def _take(member: ArchiveMember, members: Sequence[Wanted], results: list[Extracted]) -> None:
     """Writes one member to every wanted place it belongs to. Folders come with their files."""
     if member.kind == "folder":
         return
     takers = [
         (item, result, relative)
-        for item, result in zip(wanted, results, strict=True)
+        for item, result in zip(members, results, strict=True)
         if (relative := _relative(member, item.member)) is not None
     ]
     if not takers:
@@ -182,11 +182,11 @@ def _take(member: ArchiveMember, wanted: Sequence[Wanted], results: list[Extract
         result.files[relative] = digest
 
 
-def _relative(member: ArchiveMember, wanted: Member) -> str | None:
+def _relative(member: ArchiveMember, pattern: Member) -> str | None:
     """The member's path below the wanted one: '' for the file itself, None where it is not of it."""
-    if not wanted.folder:
-        return "" if member.name == wanted.path else None
-    inside = member.name.removeprefix(wanted.path + "/")
+    if not pattern.folder:
+        return "" if member.name == pattern.path else None
+    inside = member.name.removeprefix(pattern.path + "/")
     if inside == member.name:
         return None
     try:
@@ -222,21 +222,21 @@ def _target(item: Wanted, relative: str) -> Path:
     return target
 
 
-def _missing(wanted: Member, names: Sequence[str]) -> AssetError:
+def _missing(pattern: Member, names: Sequence[str]) -> AssetError:
     """No such member: names the closest ones, those of the same base name first."""
     folders = {f"{parent}/" for name in names for parent in PurePosixPath(name).parents[:-1]}
     files = {name for name in names if not name.endswith("/")}
-    same = sorted(path for path in files | folders if PurePosixPath(path).name == wanted.name)
+    same = sorted(path for path in files | folders if PurePosixPath(path).name == pattern.name)
     if same:
         hint = f"; did you mean {' or '.join(repr(path) for path in same[:3])}?"
     else:
         # Comparing names takes long: an archive of very many is searched in part.
-        hint = did_you_mean(str(wanted), sorted(folders if wanted.folder else files)[:5000])
+        hint = did_you_mean(str(pattern), sorted(folders if pattern.folder else files)[:5000])
         if "did you mean" not in hint:
             top = sorted({name.partition("/")[0] for name in names})
             hint = f"; at its top it holds: {', '.join(top[:8])}" if top else "; it is empty"
     return AssetError(
-        f"the archive has no member '{wanted}'{hint}", "correct the path after '!' in the URI"
+        f"the archive has no member '{pattern}'{hint}", "correct the path after '!' in the URI"
     )
 
 

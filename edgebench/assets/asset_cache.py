@@ -306,13 +306,13 @@ def files_below(path: Path) -> list[str]:
     """Relative paths of all files below a folder, sorted. Raises AssetError where it holds others."""
     if not path.is_dir():
         raise AssetError(f"{path} is not a folder", "name a file without a trailing '/'")
-    found = []
+    files = []
     for item in path.rglob("*"):
         if item.is_symlink() or not (item.is_file() or item.is_dir()):
             raise AssetError(f"{item} is neither file nor folder", "put a copy in its place")
         if item.is_file():
-            found.append(item.relative_to(path).as_posix())
-    return sorted(found)
+            files.append(item.relative_to(path).as_posix())
+    return sorted(files)
 
 
 def _read_marker(path: Path) -> Entry | None:

@@ -47,8 +47,8 @@ def export_bundle(paths: Mapping[str, Path], assets: Iterable[Asset], bundle: Pa
 
     The same assets give the same bytes. Raises AssetError where the bundle cannot be written.
     """
-    wanted = sorted({asset.sha256: asset for asset in assets}.values(), key=lambda a: a.sha256)
-    items = [_item(asset, paths[asset.sha256]) for asset in wanted]
+    unique = sorted({asset.sha256: asset for asset in assets}.values(), key=lambda a: a.sha256)
+    items = [_item(asset, paths[asset.sha256]) for asset in unique]
     with cache.disk_errors(bundle), replacing(bundle) as part:
         with tarfile.open(part, "w", format=tarfile.PAX_FORMAT) as tar:
             _add(tar, MANIFEST, msgspec.json.format(msgspec.json.encode(_Manifest(assets=items))))

@@ -97,7 +97,7 @@ def fetch_each(
 
 
 def _source(location: Location) -> str:
-    """What is downloaded for it, as people read it and as assets are grouped by."""
+    """Returns what is downloaded for it, as people read it and as assets are grouped by."""
     if isinstance(location, PypiUri):
         return location.requirement + " (source)" * location.sdist
     return location.url if isinstance(location, WebUri) else str(location.path)
@@ -143,8 +143,10 @@ class _Fetcher:
         with cache.workspace(self.source, self._waits) as folder:
             # Another process may have brought them while this one waited.
             there = [cache.cached(asset) for asset in self.assets]
-            wanted = [asset for asset, path in zip(self.assets, there, strict=True) if path is None]
-            got = iter(self._bring(wanted, folder) if wanted else [])
+            missing = [
+                asset for asset, path in zip(self.assets, there, strict=True) if path is None
+            ]
+            got = iter(self._bring(missing, folder) if missing else [])
             return [path or next(got) for path in there]
 
     def _bring(self, assets: list[Asset], folder: Path) -> list[Path | AssetError]:
@@ -176,11 +178,11 @@ class _Fetcher:
         size_bytes = archive.stat().st_size
         self._bytes(size_bytes, size_bytes)
         members = [_member(location) for location in locations]
-        wanted = [
+        missing = [
             Wanted(member, folder / asset.sha256 / member.name)
             for asset, member in zip(assets, members, strict=True)
         ]
-        results = extract(archive, wanted, strip_top=strip_top)
+        results = extract(archive, missing, strip_top=strip_top)
         return [
             result
             if isinstance(result, AssetError)

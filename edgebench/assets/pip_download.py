@@ -185,8 +185,8 @@ def _bytes_below(folder: Path) -> int:
 
 def _announced_bytes(log: Path) -> int | None:
     """The size that pip says it is downloading, to three digits."""
-    found = _SIZE.findall(log.read_text(encoding="utf-8", errors="replace"))
-    return int(float(found[-1][0]) * _FACTORS[found[-1][1].lower()]) if found else None
+    sizes = _SIZE.findall(log.read_text(encoding="utf-8", errors="replace"))
+    return int(float(sizes[-1][0]) * _FACTORS[sizes[-1][1].lower()]) if sizes else None
 
 
 def _no_connection(log: str) -> AssetError:

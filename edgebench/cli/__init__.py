@@ -163,7 +163,7 @@ def _place(error: Exception) -> str:
 
 
 def _of_the_system(error: OSError) -> EdgebenchError:
-    """What the system refused, and where that is known what it was asked for."""
+    """Returns what the system refused, and where that is known what it was asked for."""
     names = [os.fsdecode(name) for name in (error.filename, error.filename2) if name is not None]
     why = error.strerror or str(error)
     if error.errno == errno.EAGAIN:

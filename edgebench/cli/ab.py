@@ -7,6 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgebench.cli.shared.options import (
+    folders_option,
+    model_input_options,
+    names_argument,
+    process_options,
+    run_option,
+    seed_option,
+    sets_option,
+    task_option,
+    verdict_options,
+)
 from edgebench.cli.shared.verdict_files import VerdictCommand, concluded, show
 from edgebench.errors import ExitCode
 
@@ -29,43 +40,20 @@ EPILOG = (
 
 
 @click.command(name="ab", cls=VerdictCommand, epilog=EPILOG)
-@click.argument("names", nargs=-1, metavar="[WORKLOAD]...")
+@names_argument
 @click.option("--base", multiple=True, required=True, metavar="SPEC", help="Baseline variant.")
 @click.option("--head", multiple=True, required=True, metavar="SPEC", help="Candidate variant.")
-@click.option(
-    "--suite", metavar="NAME",
+@run_option(
+    "suite",
+    metavar="NAME",
     help="Compare all variants of this suite's workloads, in the scenario single_stream.",
-)  # fmt: skip
-@click.option(
-    "--workloads",
-    "folders",
-    multiple=True,
-    type=click.Path(exists=True, file_okay=False),
-    help="Also read workload definitions from this folder (repeatable).",
 )
-@click.option(
-    "--set",
-    "sets",
-    multiple=True,
-    metavar="AXIS=VALUES",
-    help="Values of a variant axis for both sides, such as threads=1,2. A value in a SPEC wins.",
+@folders_option
+@sets_option(
+    "Values of a variant axis for both sides, such as threads=1,2 (repeatable). A value in a SPEC wins."
 )
-@click.option(
-    "--shape", "shapes", multiple=True, metavar="NAME=DIMS",
-    help="Shape of an input of the model files, such as image=1,3,224,224.",
-)  # fmt: skip
-@click.option(
-    "--range", "ranges", multiple=True, metavar="NAME=LOW,HIGH",
-    help="Values of an input of the model files: a range such as ids=0,30521, or a list such as k=1|2|4.",
-)  # fmt: skip
-@click.option(
-    "--inputs", type=click.Path(exists=True, dir_okay=False), metavar="FILE.npz",
-    help="Your own inputs for the model files, by input name.",
-)  # fmt: skip
-@click.option(
-    "--task", metavar="FILE:CLASS",
-    help="Your own task and metric for the model files, such as my_task.py:MyTask.",
-)  # fmt: skip
+@model_input_options("the model files")
+@task_option("the model files")
 @click.option("--build", metavar="CMD", help="Command that builds the model of a git: revision.")
 @click.option("--artifact", metavar="PATH", help="File that --build writes.")
 @click.option(
@@ -76,10 +64,11 @@ EPILOG = (
     "--budget", default="5min", show_default=True, metavar="TIME",
     help="Time for the whole comparison without downloads, installations and builds.",
 )  # fmt: skip
-@click.option(
-    "--wait-quiet", metavar="TIME",
+@run_option(
+    "wait_quiet",
+    metavar="TIME",
     help="Wait up to this long until other programs are idle, such as 60s. Not part of --budget.",
-)  # fmt: skip
+)
 @click.option(
     "--tau", metavar="SHARE",
     help="Change of latency that is too small to matter.  [default: 1%]",
@@ -88,42 +77,14 @@ EPILOG = (
     "--delta", metavar="SHARE",
     help="Slowdown of latency that PASS must rule out.  [default: 5%]",
 )  # fmt: skip
-@click.option(
-    "--parity", metavar="LIMIT",
+@run_option(
+    "parity",
+    metavar="LIMIT",
     help='Largest error between the outputs of both sides, or "off".  [default: by precision]',
-)  # fmt: skip
-@click.option(
-    "--timeout", default="120s", show_default=True, metavar="TIME",
-    help="Kill a process that reports no progress for this long.",
-)  # fmt: skip
-@click.option(
-    "--memory-limit", metavar="SIZE",
-    help="Memory that a process may allocate, such as 512MiB.  [default: no limit]",
-)  # fmt: skip
-@click.option(
-    "--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True,
-    help="Seed of the generated inputs and of the order of pairs.",
-)  # fmt: skip
-@click.option(
-    "--inconclusive", type=click.Choice(["pass", "fail"]), default="fail", show_default=True,
-    help="Whether the verdict INCONCLUSIVE passes (exit code 0) or fails (4).",
-)  # fmt: skip
-@click.option(
-    "--out", type=click.Path(file_okay=False), default="results", show_default=True,
-    help="Folder for the file of raw pairs.",
-)  # fmt: skip
-@click.option("--no-energy", is_flag=True, help="Do not measure energy; pairs then take less time.")
-@click.option("--energy-root", hidden=True, type=click.Path(exists=True, file_okay=False))
-@click.option("--no-save", is_flag=True, help="Write no file of raw pairs.")
-@click.option("--junit", type=click.Path(dir_okay=False), help="Also write a JUnit XML file.")
-@click.option(
-    "--markdown", type=click.Path(dir_okay=False),
-    help="Also write Markdown for a pull-request comment.",
-)  # fmt: skip
-@click.option(
-    "--format", "form", type=click.Choice(FORMATS), default="table", show_default=True,
-    help="Format of the verdict on stdout.",
-)  # fmt: skip
+)
+@process_options
+@seed_option("pairs")
+@verdict_options("fail", FORMATS)
 def command(**params: Any) -> int:
     """Compare a candidate (--head) with a baseline (--base) in one job, and print a verdict.
 

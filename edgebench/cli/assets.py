@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgebench.cli.shared.options import (
+    folders_option,
+    format_option,
+    names_argument,
+    together,
+)
 from edgebench.errors import AssetError, ExitCode, UsageError
 from edgebench.text.plain_text import say
 
@@ -19,8 +25,6 @@ if TYPE_CHECKING:
     from edgebench.render.wrapping import Line
 
 SCHEMA = "edgebench.assets/1"
-
-_F = TypeVar("_F", bound=Callable[..., Any])
 
 
 @click.group(name="assets")
@@ -35,40 +39,20 @@ def command() -> None:
     """
 
 
-def _folders(function: _F) -> _F:
-    return click.option(
-        "--workloads",
-        "folders",
-        multiple=True,
-        metavar="DIR",
-        type=click.Path(path_type=Path),
-        help="Also read workload definitions from this folder (repeatable).",
-    )(function)
-
-
-def _selection(function: _F) -> _F:
-    names = click.argument("names", nargs=-1, metavar="[WORKLOAD]...")
-    suite = click.option("--suite", metavar="NAME", help="Select the workloads of this suite.")
-    every = click.option("--all", "every", is_flag=True, help="Select all known workloads.")
-    return names(suite(every(_folders(function))))
-
-
-def _formats(function: _F) -> _F:
-    return click.option(
-        "--format",
-        "form",
-        type=click.Choice(["table", "json"]),
-        default="table",
-        show_default=True,
-        help="Format of the list on stdout.",
-    )(function)
+_selection = together(
+    names_argument,
+    click.option("--suite", metavar="NAME", help="Select the workloads of this suite."),
+    click.option("--all", "every", is_flag=True, help="Select all known workloads."),
+    folders_option,
+)
+_formats = format_option(what="list")
 
 
 @command.command()
 @_selection
 @_formats
 def pull(
-    names: tuple[str, ...], suite: str | None, every: bool, folders: tuple[Path, ...], form: str
+    names: tuple[str, ...], suite: str | None, every: bool, folders: tuple[str, ...], form: str
 ) -> int:
     """Fetch the files that workloads need.
 
@@ -88,7 +72,7 @@ def pull(
 @_selection
 @_formats
 def list_(
-    names: tuple[str, ...], suite: str | None, every: bool, folders: tuple[Path, ...], form: str
+    names: tuple[str, ...], suite: str | None, every: bool, folders: tuple[str, ...], form: str
 ) -> None:
     """List the files of workloads with their size, licence and path in the cache.
 
@@ -106,7 +90,7 @@ def list_(
 @_selection
 @_formats
 def verify(
-    names: tuple[str, ...], suite: str | None, every: bool, folders: tuple[Path, ...], form: str
+    names: tuple[str, ...], suite: str | None, every: bool, folders: tuple[str, ...], form: str
 ) -> int:
     """Check cached files against their hashes.
 
@@ -135,9 +119,9 @@ def verify(
 
 
 @command.command()
-@_folders
+@folders_option
 @click.option("--dry-run", is_flag=True, help="Only list what would be removed.")
-def prune(folders: tuple[Path, ...], dry_run: bool) -> None:
+def prune(folders: tuple[str, ...], dry_run: bool) -> None:
     """Remove cached files that no known workload needs, and the models derived from them.
 
     Name the folders of your own definitions with --workloads, or else their files are removed too.
@@ -167,7 +151,7 @@ def export(
     names: tuple[str, ...],
     suite: str | None,
     every: bool,
-    folders: tuple[Path, ...],
+    folders: tuple[str, ...],
 ) -> int:
     """Write the files of workloads to BUNDLE, a tar file for a machine without network.
 
@@ -242,13 +226,13 @@ def _needs(
     names: Sequence[str],
     suite: str | None,
     every: bool,
-    folders: Sequence[Path],
+    folders: Sequence[str],
     default: str | None,
 ) -> list[Need]:
     from edgebench.assets import needs_of
     from edgebench.definitions.workload_loader import load_workloads
 
-    return needs_of(select(load_workloads(folders), names, suite, every, default))
+    return needs_of(select(load_workloads(list(map(Path, folders))), names, suite, every, default))
 
 
 def _fetch(needs: Sequence[Need]) -> list[AssetError]:
@@ -271,7 +255,7 @@ def _report(errors: Sequence[AssetError]) -> int:
 
 
 def _facts(need: Need, full: bool) -> dict[str, Any]:
-    """What is known of an asset here; `full` hashes its content again."""
+    """Returns what is known of an asset here; `full` hashes its content again."""
     from edgebench.assets import cached, check
     from edgebench.assets.asset_cache import size_of
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from edgebench.cli.shared.options import format_option
 from edgebench.files.json_lines import write_json
 from edgebench.text.plain_text import say
 from edgebench.units import parse_duration_s
@@ -34,14 +35,7 @@ from edgebench.units import parse_duration_s
     type=click.Path(dir_okay=False, path_type=Path),
     help="File to write.  [default: a file in the cache, where `roofline` finds it]",
 )
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="Format of the ceilings on stdout.",
-)
+@format_option(what="ceilings")
 def command(processes: int, slice_: str, out: Path | None, form: str) -> None:
     """Measure this machine's peak arithmetic (fp32 and int8) and memory bandwidth.
 

@@ -11,6 +11,12 @@ from typing import TYPE_CHECKING
 import click
 
 from edgebench.analysis.defaults import COMPARED
+from edgebench.cli.shared.options import (
+    confidence_option,
+    format_option,
+    paths_argument,
+    workload_option,
+)
 from edgebench.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -20,7 +26,7 @@ FORMATS = ("table", "json", "md", "csv")
 
 
 @click.command("compare")
-@click.argument("paths", metavar="A B...", nargs=-1, required=True, type=Path)
+@paths_argument("A B...")
 @click.option(
     "--metric",
     "names",
@@ -28,28 +34,9 @@ FORMATS = ("table", "json", "md", "csv")
     metavar="NAME",
     help="Compare only this metric, such as latency.p99 (repeatable).",
 )
-@click.option(
-    "--workload",
-    "workloads",
-    multiple=True,
-    metavar="NAME",
-    help="Compare only this workload (repeatable).",
-)
-@click.option(
-    "--confidence",
-    type=float,
-    default=COMPARED,
-    show_default=True,
-    help="Confidence of the printed intervals.",
-)
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(FORMATS),
-    default="table",
-    show_default=True,
-    help="Format of the comparison on stdout.",
-)
+@workload_option("Compare")
+@confidence_option(COMPARED, "Confidence of the printed intervals.")
+@format_option(FORMATS, "comparison")
 def command(
     paths: Sequence[Path],
     names: Sequence[str],

@@ -15,6 +15,7 @@ import msgspec
 from edgebench.analysis.per_row.device_limits import limit_words
 from edgebench.backend import Backend, Ready
 from edgebench.cli.shared.doctor_energy import EnergyState, energy_state, render_energy
+from edgebench.cli.shared.options import devices_option, format_option, sysroot_option
 from edgebench.definitions.device_inventory import (
     Device,
     declared_mode,
@@ -80,28 +81,12 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
     "doctor",
     epilog="Exit codes: 0 the check ran, whatever it found; 2 wrong option.",
 )
-@click.option(
-    "--sysroot",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    metavar="DIR",
-    help="Check the copy of another machine's /proc, /sys and /etc in DIR; no command is run.",
+@sysroot_option(
+    "Check the copy of another machine's /proc, /sys and /etc in DIR; no command is run."
 )
-@click.option(
-    "--devices",
-    "inventory",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Inventory of your devices.  [default: devices.yaml in the working directory, if it exists]",
-)
-@click.option(
-    "--format",
-    "output",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="Format of the answer on stdout.",
-)
-def command(sysroot: Path | None, inventory: Path | None, output: str) -> None:
+@devices_option
+@format_option()
+def command(sysroot: Path | None, devices: str | None, form: str) -> None:
     """Check this installation and this machine, and say how to fix what disturbs a measurement.
 
     Each check has a level: `ok`; `warn`: results may be noisy; `invalid`: results would not count;
@@ -111,12 +96,12 @@ def command(sysroot: Path | None, inventory: Path | None, output: str) -> None:
     Example:
       edgebench doctor
     """
-    entries = load_devices(inventory)
+    entries = load_devices(Path(devices) if devices else None)
     if sysroot is None:
         diagnosis = _diagnose_live(entries)
     else:
         diagnosis = _diagnose_tree(sysroot.resolve(), entries)
-    if output == "json":
+    if form == "json":
         from edgebench.files.json_lines import write_json
 
         write_json(diagnosis, sys.stdout, indent=2)
@@ -167,12 +152,12 @@ def _backends(problems: list[Problem]) -> list[BackendState]:
 
 
 def _backend(backend: Backend) -> BackendState:
-    name, found = backend.name, backend.availability()
-    if isinstance(found, Ready):
+    name, state = backend.name, backend.availability()
+    if isinstance(state, Ready):
         return BackendState(
-            name=name, status="ready", version=found.version, reason=found.note, fix=found.fix
+            name=name, status="ready", version=state.version, reason=state.note, fix=state.fix
         )
-    return BackendState(name=name, status=found.kind, reason=found.reason, fix=found.fix)
+    return BackendState(name=name, status=state.kind, reason=state.reason, fix=state.fix)
 
 
 def _cache(problems: list[Problem]) -> CacheState | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgebench.cli.shared.number_options import FiniteRange
+from edgebench.cli.shared.options import format_option, sysroot_option
 from edgebench.text.plain_text import plain, say
 
 if TYPE_CHECKING:
@@ -27,26 +28,14 @@ _UNTIL_INTERRUPTED_S = 86_400.0
     "watch",
     epilog="Exit codes: 0 also if energy is unavailable (status and reason say so); 2 wrong option.",
 )
-@click.option(
-    "--sysroot",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    metavar="DIR",
-    help="Read the copy of another machine's /proc and /sys in DIR.",
-)
+@sysroot_option("Read the copy of another machine's /proc and /sys in DIR.")
 @click.option(
     "--seconds",
     type=FiniteRange(min=0.05, max=_UNTIL_INTERRUPTED_S),
     metavar="N",
     help="How many seconds to watch.  [default: until Ctrl-C on a terminal, else 2]",
 )
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="Format of the answer on stdout.",
-)
+@format_option()
 def command(sysroot: Path | None, seconds: float | None, form: str) -> None:
     """Show the power of each rail of this machine's energy meter, and the energy of the time watched.
 
@@ -83,16 +72,16 @@ def _watch(source: EnergySource, seconds: float | None, form: str) -> None:
 
     watch = Watch(source)
     live = form == "table" and sys.stdout.isatty()
-    wanted = seconds or (_UNTIL_INTERRUPTED_S if live else _SECONDS)
+    limit_s = seconds or (_UNTIL_INTERRUPTED_S if live else _SECONDS)
     with contextlib.suppress(KeyboardInterrupt):  # what was seen until then is shown
         if live:
             with Live(console=Console(), auto_refresh=False, transient=True) as screen:
                 watch.run(
-                    wanted, lambda: screen.update(Text(_live_text(source, watch)), refresh=True)
+                    limit_s, lambda: screen.update(Text(_live_text(source, watch)), refresh=True)
                 )
         else:
-            watch.run(wanted)
-    took_s = min(wanted, watch.elapsed_s())
+            watch.run(limit_s)
+    took_s = min(limit_s, watch.elapsed_s())
     answer, detail = _answer(source, watch, took_s)
     _say(form, answer, detail, _rails(source, watch), source.caveats)
 
@@ -101,23 +90,23 @@ def _answer(source: EnergySource, watch: Watch, seconds: float) -> tuple[dict[st
     """The JSON, and the words that it has no key for."""
     from edgebench.energy.integrate import Refused
 
-    found: WindowEnergy | Refused = watch.energy(seconds)
-    refused = isinstance(found, Refused)
+    energy: WindowEnergy | Refused = watch.energy(seconds)
+    refused = isinstance(energy, Refused)
     return {
         "source": source.name,
         "kind": source.kind,
         "scope": source.scope,
         "total_rail": source.total_rail,
         "rails": [{"name": rail.name, "w": rail.w} for rail in watch.rails()],
-        "energy_j": None if isinstance(found, Refused) else found.energy_j,
-        "window_s": None if isinstance(found, Refused) else found.window_s,
-        "uncertainty_j": None if isinstance(found, Refused) else found.uncertainty_j,
+        "energy_j": None if isinstance(energy, Refused) else energy.energy_j,
+        "window_s": None if isinstance(energy, Refused) else energy.window_s,
+        "uncertainty_j": None if isinstance(energy, Refused) else energy.uncertainty_j,
         "status": "unavailable" if refused else "ok",
-        "reason": found.reason if isinstance(found, Refused) else "",
-    }, found.detail if isinstance(found, Refused) else ""
+        "reason": energy.reason if isinstance(energy, Refused) else "",
+    }, energy.detail if isinstance(energy, Refused) else ""
 
 
-def _unavailable(found: NoEnergy) -> dict[str, Any]:
+def _unavailable(reason: NoEnergy) -> dict[str, Any]:
     return {
         "source": None,
         "kind": None,
@@ -128,7 +117,7 @@ def _unavailable(found: NoEnergy) -> dict[str, Any]:
         "window_s": None,
         "uncertainty_j": None,
         "status": "unavailable",
-        "reason": found.reason,
+        "reason": reason.reason,
     }
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgebench.api.result_files import files_of, records_of, refuse_to_replace
+from edgebench.cli.shared.options import paths_argument
 from edgebench.errors import UsageError
 from edgebench.files.atomic_write import whole_file
 from edgebench.text.plain_text import say
@@ -22,7 +23,7 @@ FORMATS = ("parquet", "csv", "json", "md")
 
 
 @click.command("export")
-@click.argument("paths", metavar="FILE|DIR...", nargs=-1, required=True, type=Path)
+@paths_argument("FILE|DIR...")
 @click.option("--out", "-o", required=True, type=Path, help="File to write.")
 @click.option(
     "--format",

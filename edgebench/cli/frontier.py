@@ -11,11 +11,19 @@ from typing import Any
 import click
 
 from edgebench.analysis.defaults import DRAWS, MAX_DRAWS, MIN_DRAWS, SURE
+from edgebench.cli.shared.options import (
+    across_option,
+    confidence_option,
+    draws_seed_option,
+    format_option,
+    paths_argument,
+    workload_option,
+)
 from edgebench.files.json_lines import write_json
 
 
 @click.command("frontier")
-@click.argument("paths", metavar="RESULTS...", nargs=-1, required=True, type=Path)
+@paths_argument()
 @click.option(
     "--objective",
     "-O",
@@ -25,27 +33,10 @@ from edgebench.files.json_lines import write_json
     help="Metric to optimise, such as latency.p90:min (repeatable).  [default: speed, quality, peak "
     "memory, and energy where it was measured]",
 )
-@click.option(
-    "--workload",
-    "workloads",
-    multiple=True,
-    metavar="NAME",
-    help="Use only this workload (repeatable).",
-)
-@click.option(
-    "--across",
-    type=click.Choice(["devices"]),
-    multiple=True,
-    help="Let rows of several devices compete.",
-)
-@click.option(
-    "--confidence",
-    type=float,
-    default=SURE,
-    show_default=True,
-    help="Probability from which a statement counts as sure. Printed intervals stay at 0.95.",
-)
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the draws.")
+@workload_option()
+@across_option
+@confidence_option(SURE)
+@draws_seed_option
 @click.option(
     "--draws",
     type=click.IntRange(MIN_DRAWS, MAX_DRAWS),
@@ -54,23 +45,13 @@ from edgebench.files.json_lines import write_json
     help="Number of draws from which probabilities are estimated. Very many rows get fewer; the output "
     "then says so.",
 )
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="Format of the answer on stdout.",
-)
+@format_option()
 def command(
     paths: Sequence[Path],
     texts: Sequence[str],
     workloads: Sequence[str],
-    across: Sequence[Any],
-    confidence: float,
-    seed: int,
-    draws: int,
     form: str,
+    **how: Any,
 ) -> None:
     """Print the Pareto fronts of RESULTS, and how sure each row's place on them is.
 
@@ -88,9 +69,7 @@ def command(
 
     gc.disable()
     loaded = load(paths)
-    result = frontier_of(
-        loaded, texts, workloads, across=across, confidence=confidence, seed=seed, draws=draws
-    )
+    result = frontier_of(loaded, texts, workloads, **how)
     if form == "json":
         from edgebench.analysis.frontier_report import report
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgebench.cli.ab import EPILOG, FORMATS, finish
+from edgebench.cli.shared.options import EXISTING_FILE, verdict_options
 from edgebench.cli.shared.verdict_files import VerdictCommand, concluded
 from edgebench.errors import UsageError
 from edgebench.text.plain_text import say
@@ -17,44 +18,24 @@ from edgebench.text.plain_text import say
 if TYPE_CHECKING:
     from edgebench.ab_test.ab_report_types import GateReport
 
-_FILE = click.Path(exists=True, dir_okay=False)
-
 
 @click.command(name="gate", cls=VerdictCommand, epilog=EPILOG)
-@click.argument("candidate", required=False, type=_FILE, metavar="[CANDIDATE.jsonl]")
+@click.argument("candidate", required=False, type=EXISTING_FILE, metavar="[CANDIDATE.jsonl]")
 @click.option(
-    "--policy", type=_FILE, help="File that says what to compare and how, such as gate.yaml."
+    "--policy",
+    type=EXISTING_FILE,
+    help="File that says what to compare and how, such as gate.yaml.",
 )
 @click.option("--base", multiple=True, metavar="SPEC", help="Replaces the policy's baseline.")
 @click.option("--head", multiple=True, metavar="SPEC", help="Replaces the policy's candidate.")
 @click.option("--budget", metavar="TIME", help="Replaces the policy's time budget, such as 60s.")
-@click.option("--baseline", type=_FILE, help="Stored results to compare CANDIDATE with.")
+@click.option("--baseline", type=EXISTING_FILE, help="Stored results to compare CANDIDATE with.")
 @click.option(
     "--limit", "limits", multiple=True, metavar="LIMIT",
     help='Limit that CANDIDATE must meet, such as "latency.p99 <= 30 ms" (repeatable).',
 )  # fmt: skip
-@click.option(
-    "--inconclusive", type=click.Choice(["pass", "fail"]),
-    help="Whether the verdict INCONCLUSIVE passes (exit code 0) or fails (4).  [default: the "
-    "policy's, else fail]",
-)  # fmt: skip
-@click.option(
-    "--out", type=click.Path(file_okay=False), default="results", show_default=True,
-    help="Folder for the file of raw pairs.",
-)  # fmt: skip
-@click.option("--no-energy", is_flag=True, help="Do not measure energy; pairs then take less time.")
-@click.option("--energy-root", hidden=True, type=click.Path(exists=True, file_okay=False))
-@click.option("--no-save", is_flag=True, help="Write no file of raw pairs.")
-@click.option("--junit", type=click.Path(dir_okay=False), help="Also write a JUnit XML file.")
-@click.option(
-    "--markdown", type=click.Path(dir_okay=False),
-    help="Also write Markdown for a pull-request comment.",
-)  # fmt: skip
+@verdict_options(None, FORMATS)
 @click.option("--github", is_flag=True, help="Also write a GitHub step summary and annotations.")
-@click.option(
-    "--format", "form", type=click.Choice(FORMATS), default="table", show_default=True,
-    help="Format of the verdict on stdout.",
-)  # fmt: skip
 def command(**params: Any) -> int:
     """Judge a change in CI: measure the pairs of --policy, or check the stored results CANDIDATE.
 
@@ -70,7 +51,7 @@ def command(**params: Any) -> int:
 
 
 def _judged(params: dict[str, Any]) -> GateReport:
-    """By its policy or by stored results. Whether `inconclusive` passes is the policy's, unless given."""
+    """Judges by the policy or by stored results. The policy decides whether `inconclusive` passes, unless an option does."""
     stored = params["candidate"] or params["baseline"] or params["limits"]
     if not stored and params["policy"] is None:
         raise UsageError(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgebench.cli.shared.options import devices_option, folders_option, format_option
 from edgebench.text.plain_text import plain, plain_json
 
 if TYPE_CHECKING:
@@ -21,14 +22,7 @@ SCHEMA = "edgebench.list/1"
 _WIDTH = 80
 _INDENT = 14  # of the text beside a label
 
-_FORMAT = click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="Format of the list on stdout.",
-)
+_FORMAT = format_option(what="list")
 
 
 @dataclass(frozen=True)
@@ -51,16 +45,9 @@ def command() -> None:
 
 
 @command.command()
-@click.option(
-    "--workloads",
-    "folders",
-    multiple=True,
-    metavar="DIR",
-    type=click.Path(path_type=Path),
-    help="Also read workload definitions from this folder (repeatable).",
-)
+@folders_option
 @_FORMAT
-def workloads(folders: tuple[Path, ...], form: str) -> None:
+def workloads(folders: tuple[str, ...], form: str) -> None:
     """List workloads with their task, quality limit, licences, variants and suites.
 
     \b
@@ -69,7 +56,9 @@ def workloads(folders: tuple[Path, ...], form: str) -> None:
     """
     from edgebench.definitions.workload_loader import load_workloads
 
-    facts = [_workload_facts(workload) for workload in load_workloads(folders).values()]
+    facts = [
+        _workload_facts(workload) for workload in load_workloads(list(map(Path, folders))).values()
+    ]
     _show("workloads", facts, _workload_entry, form)
 
 
@@ -89,22 +78,16 @@ def backends(form: str) -> None:
 
 
 @command.command()
-@click.option(
-    "--devices",
-    "file",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="Inventory of your devices.  [default: devices.yaml in the working directory, if it exists]",
-)
+@devices_option
 @_FORMAT
-def devices(file: Path | None, form: str) -> None:
+def devices(devices: str | None, form: str) -> None:
     """List this machine as it was detected, and the entries of your devices.yaml.
 
     \b
     Example:
       edgebench list devices --devices devices.yaml
     """
-    _show("devices", _device_facts(file), _device_entry, form)
+    _show("devices", _device_facts(Path(devices) if devices else None), _device_entry, form)
 
 
 def _show(
@@ -242,14 +225,14 @@ def _backend_facts(backend: Backend) -> dict[str, Any]:
 
     from edgebench.backend import Ready
 
-    found = backend.availability()
+    state = backend.availability()
     return {
         "name": backend.name,
         "summary": backend.summary,
-        "status": "ready" if isinstance(found, Ready) else found.kind,
-        "version": found.version if isinstance(found, Ready) else None,
-        "reason": "" if isinstance(found, Ready) else found.reason,
-        "fix": "" if isinstance(found, Ready) else found.fix,
+        "status": "ready" if isinstance(state, Ready) else state.kind,
+        "version": state.version if isinstance(state, Ready) else None,
+        "reason": "" if isinstance(state, Ready) else state.reason,
+        "fix": "" if isinstance(state, Ready) else state.fix,
         **dataclasses.asdict(backend.capabilities),
         "generation": backend.generation and dataclasses.asdict(backend.generation),
     }
@@ -312,7 +295,7 @@ def _device_facts(file: Path | None) -> list[dict[str, Any]]:
 def _device_entry(facts: dict[str, Any]) -> Entry:
     if facts["detected"]:
         return _detected_entry(facts)
-    match = [f"{fact} {wanted}" for fact, wanted in facts["match"].items() if wanted is not None]
+    match = [f"{fact} {pattern}" for fact, pattern in facts["match"].items() if pattern is not None]
     return Entry(
         facts["name"],
         facts["title"],

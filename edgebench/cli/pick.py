@@ -11,6 +11,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgebench.analysis.defaults import SURE
+from edgebench.cli.shared.options import (
+    across_option,
+    confidence_option,
+    draws_seed_option,
+    format_option,
+    paths_argument,
+    workload_option,
+)
 from edgebench.cli.shared.prefer_option import prefer_option
 from edgebench.errors import ExitCode
 from edgebench.files.json_lines import write_json
@@ -21,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @click.command("pick")
-@click.argument("paths", metavar="RESULTS...", nargs=-1, required=True, type=Path)
+@paths_argument()
 @click.option(
     "--require",
     "-r",
@@ -36,54 +44,27 @@ if TYPE_CHECKING:
     help="Pick the row with the lowest value.  [default: latency.p50; offline: the highest throughput]",
 )
 @click.option("--maximize", metavar="METRIC", help="Pick the row with the highest value.")
-@click.option(
-    "--workload",
-    "workloads",
-    multiple=True,
-    metavar="NAME",
-    help="Use only this workload (repeatable).",
-)
-@click.option(
-    "--across",
-    type=click.Choice(["devices"]),
-    multiple=True,
-    help="Let rows of several devices compete.",
-)
+@workload_option()
+@across_option
 @prefer_option
-@click.option(
-    "--confidence",
-    type=float,
-    default=SURE,
-    show_default=True,
-    help="Probability from which a statement counts as sure. Printed intervals stay at 0.95.",
-)
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the draws.")
+@confidence_option(SURE)
+@draws_seed_option
 @click.option(
     "--include-predicted",
     "predicted",
     is_flag=True,
     help="Below the picks, name cells that a device never ran and that are perhaps faster.",
 )
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="Format of the answer on stdout.",
-)
+@format_option()
 def command(
     paths: Sequence[Path],
     texts: Sequence[str],
     minimize: str | None,
     maximize: str | None,
     workloads: Sequence[str],
-    across: Sequence[Any],
-    prefer: Sequence[str],
-    confidence: float,
-    seed: int,
     predicted: bool,
     form: str,
+    **how: Any,
 ) -> int:
     """Pick the best row that meets all limits, for each device, workload and scenario of RESULTS.
 
@@ -101,16 +82,8 @@ def command(
 
     gc.disable()
     loaded = load(paths)
-    report = pick_of(
-        loaded,
-        texts,
-        workloads,
-        objective=objective_of(minimize, maximize),
-        across=across,
-        prefer=prefer,
-        confidence=confidence,
-        seed=seed,
-    )
+    objective = objective_of(minimize, maximize)
+    report = pick_of(loaded, texts, workloads, objective=objective, **how)
     more = _predicted(loaded, workloads) if predicted else None
     if form == "json":
         write_json(report if more is None else {"pick": report, "predicted": more}, sys.stdout)

@@ -13,21 +13,15 @@ from pathlib import Path
 import click
 
 from edgebench.api.result_files import files_of, records_of
+from edgebench.cli.shared.options import format_option, paths_argument
 
 FORMATS = ("table", "csv", "json", "md")
 
 
 @click.command("query")
 @click.argument("sql", metavar="SQL")
-@click.argument("paths", metavar="FILE|DIR...", nargs=-1, required=True, type=Path)
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(FORMATS),
-    default="table",
-    show_default=True,
-    help="Format of the answer on stdout.",
-)
+@paths_argument("FILE|DIR...")
+@format_option(FORMATS)
 def command(sql: str, paths: Sequence[Path], form: str) -> None:
     """Run one SELECT over result files and exported Parquet files.
 

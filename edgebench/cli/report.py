@@ -9,6 +9,11 @@ from pathlib import Path
 import click
 
 from edgebench.api.result_files import calibrations_of, files_of, records_of, refuse_to_replace
+from edgebench.cli.shared.options import (
+    calibration_option,
+    paths_argument,
+    workload_option,
+)
 from edgebench.cli.shared.prefer_option import prefer_option
 from edgebench.errors import UsageError
 from edgebench.record import Record
@@ -18,7 +23,7 @@ FORMATS = ("html", "md", "png", "svg")
 
 
 @click.command("report")
-@click.argument("paths", metavar="FILE|DIR...", nargs=-1, required=True, type=Path)
+@paths_argument("FILE|DIR...")
 @click.option(
     "-o",
     "--out",
@@ -31,20 +36,8 @@ FORMATS = ("html", "md", "png", "svg")
     type=click.Choice(FORMATS),
     help="Format of the report.  [default: by the name of --out, else html]",
 )
-@click.option(
-    "--calibration",
-    "calibrations",
-    multiple=True,
-    type=Path,
-    help="File of `edgebench calibrate`, for the roofline (repeatable).  [default: files in the cache]",
-)
-@click.option(
-    "--workload",
-    "workloads",
-    multiple=True,
-    metavar="NAME",
-    help="Report only this workload (repeatable).",
-)
+@calibration_option
+@workload_option("Report")
 @click.option(
     "--explanation",
     "explanations",
@@ -93,7 +86,7 @@ def command(
 
 
 def _records(files: Sequence[Path], workloads: Sequence[str]) -> Iterator[Record]:
-    """Those of the chosen workloads. Raises UsageError where one of these is in no file."""
+    """Yields those of the chosen workloads. Raises UsageError where one of these is in no file."""
     met: set[str] = set()
     for record in records_of(files):
         met.add(record.cell.workload)

@@ -10,31 +10,19 @@ from pathlib import Path
 import click
 
 from edgebench.api.result_files import calibrations_of, files_of, records_of
+from edgebench.cli.shared.options import calibration_option, format_option, paths_argument
 
 
 @click.command("roofline")
-@click.argument("paths", metavar="FILE|DIR...", nargs=-1, required=True, type=Path)
-@click.option(
-    "--calibration",
-    "calibrations",
-    multiple=True,
-    type=Path,
-    help="File of `edgebench calibrate`, one per device (repeatable).  [default: files in the cache]",
-)
+@paths_argument("FILE|DIR...")
+@calibration_option
 @click.option(
     "--layers",
     type=click.IntRange(0),
     default=0,
     help="For each row, also print this many of its most expensive layers.",
 )
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="Format of the answer on stdout.",
-)
+@format_option()
 def command(paths: Sequence[Path], calibrations: Sequence[Path], layers: int, form: str) -> None:
     """Print how close each row comes to the limits of its device, and which limit binds it.
 

@@ -11,10 +11,25 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 from click.core import ParameterSource
 
-from edgebench.api.run_defaults import DEFAULTS, PERCENTILES
 from edgebench.cli.shared.number_options import FiniteRange
+from edgebench.cli.shared.options import (
+    EXISTING_FILE,
+    devices_option,
+    energy_root_option,
+    folders_option,
+    format_option,
+    model_input_options,
+    names_argument,
+    out_option,
+    process_options,
+    run_option,
+    seed_option,
+    sets_option,
+    task_option,
+)
 from edgebench.cli.shared.prefer_option import prefer_option
 from edgebench.errors import EdgebenchError, ExitCode, UsageError
+from edgebench.planning.run_parameters import PERCENTILES
 from edgebench.processes.signals import ended_by
 from edgebench.text.plain_text import say
 
@@ -25,230 +40,142 @@ if TYPE_CHECKING:
 
 
 @click.command(name="run")
-@click.argument("names", nargs=-1, metavar="[WORKLOAD]...")
-@click.option(
-    "--suite",
+@names_argument
+@run_option(
+    "suite",
     metavar="NAME",
     help="Measure the workloads of this suite.  [default: quick, if no workload is named]",
 )
-@click.option(
-    "--workloads",
-    "folders",
-    multiple=True,
-    type=click.Path(exists=True, file_okay=False),
-    help="Also read workload definitions from this folder (repeatable).",
-)
-@click.option(
-    "--model",
-    type=click.Path(exists=True, dir_okay=False),
+@folders_option
+@run_option(
+    "model",
+    type=EXISTING_FILE,
     help="Measure this model file with generated inputs (a GGUF file: with prompts), and compare its "
     "outputs with an fp32 reference.",
 )
-@click.option(
-    "--shape",
-    "shapes",
-    multiple=True,
-    metavar="NAME=DIMS",
-    help="Shape of an input of --model, such as image=1,3,224,224 or x=scalar (repeatable).",
-)
-@click.option(
-    "--reference",
-    type=click.Path(exists=True, dir_okay=False),
+@model_input_options("--model")
+@run_option(
+    "reference",
+    type=EXISTING_FILE,
     help="ONNX model from which --model was converted, if --model is in a runtime's own format.",
 )
-@click.option(
-    "--range",
-    "ranges",
-    multiple=True,
-    metavar="NAME=LOW,HIGH",
-    help="Values of an input of --model: a range such as ids=0,30521, or a list such as k=1|2|4 "
-    "(repeatable).",
-)
-@click.option(
-    "--inputs",
-    type=click.Path(exists=True, dir_okay=False),
-    metavar="FILE.npz",
-    help="Your own inputs for --model, by input name, instead of generated ones.",
-)
-@click.option(
-    "--parity",
+@run_option(
+    "parity",
     metavar="LIMIT",
     help="Largest error of --model's outputs against the reference, such as 0.05.  [default: by the "
     "file's precision]",
 )
-@click.option(
-    "--task",
-    metavar="FILE:CLASS",
-    help="Your own task and metric for --model, such as my_task.py:MyTask; `generate` for an ONNX "
-    "language model.",
-)
-@click.option(
-    "--backend",
+@task_option("--model", "; `generate` for an ONNX language model")
+@run_option(
     "backends",
     metavar="NAME,...",
     help="Backends to measure; `all` for each installed one that opens the model.  [default: ort, or one that "
     "opens --model]",
 )
-@click.option(
-    "--set",
-    "sets",
-    multiple=True,
-    metavar="AXIS=VALUES",
-    help="Values of a variant axis, such as threads=1,2 (repeatable). All combinations of all axes "
-    "are measured.",
+@sets_option(
+    "Values of a variant axis, such as threads=1,2 (repeatable). All combinations of all axes are "
+    "measured."
 )
-@click.option(
-    "--set-power-mode",
+@run_option(
+    "set_power_mode",
     is_flag=True,
     help="Allow the axis power_mode. edgebench sets the mode of nvpmodel and restores the former one; "
     "needs root.",
 )
-@click.option(
-    "--scenario",
+@run_option(
     "scenarios",
     metavar="NAME,...",
     help="Scenarios to measure: single_stream, multi_stream, server, stream, offline, sustained, generate.",
 )
-@click.option(
-    "--rate",
+@run_option(
+    "rate",
     type=FiniteRange(min=0, min_open=True),
     metavar="N",
     help="Send N queries per second, in equal periods (single_stream) or at random (server); latency then "
     "counts from each query's scheduled time.",
 )
-@click.option(
-    "--bound",
+@run_option(
+    "bound",
     metavar="p99=TIME",
     help="Scenario server: find the highest rate whose p99 keeps this bound, such as p99=15ms, in place of --rate.",
 )
-@click.option(
-    "--together",
+@run_option(
+    "together",
     is_flag=True,
     help="Measure each workload alone and beside the others, which run as they would in one application.",
 )
-@click.option(
-    "--companion",
+@run_option(
     "companions",
     multiple=True,
     metavar="LOAD",
     help="Measure alone and beside a load: cpu:2 (busy cores), memory:8GB/s (repeatable).",
 )
-@click.option(
-    "--budget",
+@run_option(
+    "budget",
     metavar="TIME",
     help="Time for the whole run without downloads, such as 60s.  [default: none; suite quick: 105s]",
 )
-@click.option(
-    "--wait-quiet",
+@run_option(
+    "wait_quiet",
     metavar="TIME",
     help="Wait up to this long, before each round, until other programs are idle, such as 60s. The "
     "wait is not part of --budget.",
 )
-@click.option(
-    "--target",
-    default=DEFAULTS["target"],
-    show_default=True,
+@run_option(
+    "cool_to",
+    type=FiniteRange(min=0, max=150),
+    metavar="CELSIUS",
+    help="Before each process, wait until the chip is at most this hot, at most 10 minutes. The wait is "
+    "not part of --budget.",
+)
+@run_option(
+    "target",
     metavar="SHARE",
     help="Stop measuring a cell when half of its 95% interval is this small.",
 )
-@click.option(
-    "--percentile",
+@run_option(
+    "percentile",
     type=click.Choice(list(PERCENTILES)),
-    default=DEFAULTS["percentile"],
-    show_default=True,
     help="The percentile whose interval must reach --target.",
 )
-@click.option(
-    "--replicates",
+@run_option(
+    "replicates",
     type=click.IntRange(min=1),
     help="Number of fresh processes per cell.  [default: 3, and up to 9 until --target is reached; suite "
     "quick: 7]",
 )
-@click.option(
-    "--reruns",
+@run_option(
+    "reruns",
     type=click.IntRange(min=0),
-    default=DEFAULTS["reruns"],
-    show_default=True,
     help="How many processes of a cell may be run again because the machine throttled or its settings "
     "changed meanwhile.",
 )
-@click.option(
-    "--slice",
-    "slice_",
-    default=DEFAULTS["slice_"],
-    show_default=True,
-    metavar="TIME",
-    help="Longest measured window of one process.",
+@run_option("slice_", metavar="TIME", help="Longest measured window of one process.")
+@run_option(
+    "sustain", metavar="TIME", help="Longest load of one process in the scenario sustained."
 )
-@click.option(
-    "--sustain",
-    default=DEFAULTS["sustain"],
-    show_default=True,
-    metavar="TIME",
-    help="Longest load of one process in the scenario sustained.",
-)
-@click.option(
-    "--timeout",
-    default=DEFAULTS["timeout"],
-    show_default=True,
-    metavar="TIME",
-    help="Kill a worker that reports no progress for this long.",
-)
-@click.option(
-    "--memory-limit",
-    metavar="SIZE",
-    help="Memory that a worker process may allocate, such as 512MiB.  [default: no limit]",
-)
-@click.option(
-    "--estimate",
+@process_options
+@run_option(
+    "estimate",
     metavar="cpu-time:W",
     help="Also estimate energy as CPU time times W watts per core. The estimate is labelled modelled "
     "and never ranked.",
 )
-@click.option(
-    "--energy-markers",
+@run_option(
+    "energy_markers",
     is_flag=True,
     help="Add bursts of load around each window, by which `edgebench energy attach` aligns the log of "
     "a meter.",
 )
-@click.option(
-    "--energy-root",
-    hidden=True,
-    type=click.Path(exists=True, file_okay=False),
-    help="Look for the energy meter below this folder: a simulated machine.",
-)
-@click.option(
-    "--seed",
-    type=click.IntRange(0, 2**31 - 1),
-    default=DEFAULTS["seed"],
-    show_default=True,
-    help="Seed of the generated inputs and of the order of cells.",
-)
-@click.option(
-    "--out",
-    type=click.Path(file_okay=False),
-    default=DEFAULTS["out"],
-    show_default=True,
-    help="Folder for result files.",
-)
+@energy_root_option
+@seed_option("cells")
+@out_option("Folder for result files.")
 @click.option("--no-save", is_flag=True, help="Write no result file.")
 @click.option("--resume", is_flag=True, help="Continue the last unfinished run in --out.")
-@click.option(
-    "--devices",
-    type=click.Path(dir_okay=False),
-    metavar="FILE",
-    help="Inventory of your devices.  [default: devices.yaml in the working directory, if it exists]",
-)
-@click.option("--device", metavar="NAME", help="Name of this machine in the results.")
-@click.option("--strict", is_flag=True, help="Refuse to measure while the device state is invalid.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json", "csv", "md"]),
-    default="table",
-    show_default=True,
-    help="Format of the table on stdout.",
-)
+@devices_option
+@run_option("device", metavar="NAME", help="Name of this machine in the results.")
+@run_option("strict", is_flag=True, help="Refuse to measure while the device state is invalid.")
+@format_option(["table", "json", "csv", "md"], "table")
 @prefer_option
 @click.pass_context
 def command(context: click.Context, /, **params: Any) -> int:

@@ -10,10 +10,11 @@ from pathlib import Path
 import click
 
 from edgebench.api.result_files import files_of, records_of
+from edgebench.cli.shared.options import format_option, paths_argument
 
 
 @click.command("scaling")
-@click.argument("paths", metavar="RESULTS...", nargs=-1, required=True, type=Path)
+@paths_argument()
 @click.option(
     "--within",
     metavar="TIME",
@@ -26,14 +27,7 @@ from edgebench.api.result_files import files_of, records_of
     show_default=True,
     help="The runtime pads prompts to a multiple of this many tokens; 1: it does not pad.",
 )
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="Format of the answer on stdout.",
-)
+@format_option()
 def command(paths: Sequence[Path], within: str | None, pad: int, form: str) -> None:
     """Print how accuracy grows with a language model's tokens and votes, and what they cost.
 

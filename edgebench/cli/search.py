@@ -150,8 +150,8 @@ def command(**params: Any) -> int:
     Exit codes: 0 a safe deployment was found; 1 none is faster and holds the limits; 2 wrong option or model; 6 a
     file is missing; 7 results cannot be written; 130 interrupted.
     """
-    from edgebench.api.run_defaults import DEFAULTS
     from edgebench.api.voices import to_stderr
+    from edgebench.planning.run_parameters import DEFAULTS
     from edgebench.search.run_search import request_of, search
 
     started_s = time.monotonic()

@@ -7,12 +7,13 @@ import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
 from edgebench.api.result_files import files_of, records_of
+from edgebench.cli.shared.options import format_option, paths_argument
 from edgebench.cli.shared.prefer_option import prefer_option
 from edgebench.errors import UsageError
 from edgebench.render.table_formats import FORMATS, render
@@ -31,15 +32,8 @@ TAKEN_BY = {
 
 
 @click.command("show")
-@click.argument("paths", metavar="FILE|DIR...", nargs=-1, required=True, type=Path)
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(list(FORMATS)),
-    default="table",
-    show_default=True,
-    help="Format of the table on stdout.",
-)
+@paths_argument("FILE|DIR...")
+@format_option(list(FORMATS), "table")
 @prefer_option
 @click.option(
     "--verbose",
@@ -70,16 +64,14 @@ TAKEN_BY = {
 @click.pass_context
 def command(
     context: click.Context,
+    /,
     paths: Sequence[Path],
     form: str,
     prefer: Sequence[str],
     verbose: bool,
     columns: str | None,
     workloads: Sequence[str],
-    target: str | None,
-    exponent: float | None,
-    axis: str | None,
-    at: str | None,
+    **of_sets: Any,
 ) -> None:
     """Print the trade-off table of result files, or of all result files in a folder.
 
@@ -101,7 +93,7 @@ def command(
     from edgebench.export.chosen_columns import choose
     from edgebench.render.columns_text import render as render_columns
 
-    options = _options(names, target, exponent, axis, at)
+    options = _options(names, **of_sets)
     render_columns(choose(_rows(table, workloads), names, options), form, sys.stdout)
 
 
@@ -153,7 +145,7 @@ def _quality(text: str) -> float:
 
 
 def _rows(table: Table, workloads: Sequence[str]) -> list[Row]:
-    """Those of these workloads, all where none is named, in the order in which tables print them."""
+    """Returns those of these workloads, all where none is named, in the order in which tables print them."""
     from edgebench.analysis.frame import RowFrame
     from edgebench.api.loading import refuse_unknown
     from edgebench.render.table_wording import blocks

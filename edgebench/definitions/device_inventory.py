@@ -129,19 +129,19 @@ def declared_mode(facts: DeviceFacts) -> str | None:
 
 def limit_of(name: str, value: float | str) -> float:
     """A limit in the unit of its metric. Raises UsageError for one that nothing can be held to."""
-    wanted = metric(name)
-    if wanted.path.split(".")[0] in _RELATIVE:
+    limited = metric(name)
+    if limited.path.split(".")[0] in _RELATIVE:
         raise UsageError(
             f"a device cannot have a limit of {name}",
             "quality is limited by the workload's definition",
         )
-    if wanted.unit == "ns":
+    if limited.unit == "ns":
         if not isinstance(value, str) or value.strip()[-1:].isdecimal():
             raise UsageError(f"{name} needs a unit", f"write {value}ms or {value}s")
         limit = parse_duration_s(value) * 1e9
     elif isinstance(value, str):
-        if wanted.unit != "bytes":
-            raise UsageError(f"{name} must be a number (unit {wanted.unit}), got {value!r}")
+        if limited.unit != "bytes":
+            raise UsageError(f"{name} must be a number (unit {limited.unit}), got {value!r}")
         limit = float(parse_bytes(value))
     else:
         limit = float(value)
@@ -152,16 +152,16 @@ def limit_of(name: str, value: float | str) -> float:
 
 def _holds(match: Match, facts: Mapping[str, Any]) -> bool:
     return all(
-        _equal(wanted, facts.get(fact))
-        for fact, wanted in msgspec.structs.asdict(match).items()
-        if wanted is not None
+        _equal(pattern, facts.get(fact))
+        for fact, pattern in msgspec.structs.asdict(match).items()
+        if pattern is not None
     )
 
 
-def _equal(wanted: str | bool, fact: object) -> bool:
-    if isinstance(wanted, str):
-        return isinstance(fact, str) and fnmatchcase(fact.lower(), wanted.lower())
-    return fact is wanted
+def _equal(pattern: str | bool, fact: object) -> bool:
+    if isinstance(pattern, str):
+        return isinstance(fact, str) and fnmatchcase(fact.lower(), pattern.lower())
+    return fact is pattern
 
 
 def _impossible(inventory: Inventory, document: Document) -> Iterator[SpecError]:

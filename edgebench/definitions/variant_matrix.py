@@ -37,11 +37,11 @@ def value_text(value: Scalar) -> str:
 
 
 def unique(items: Iterable[T]) -> list[T]:
-    """Without later duplicates; variants and scalars alike."""
-    found: dict[object, T] = {}
+    """Returns the items without later duplicates; they may be variants or scalars."""
+    by_key: dict[object, T] = {}
     for item in items:
-        found.setdefault(_key(item), item)
-    return list(found.values())
+        by_key.setdefault(_key(item), item)
+    return list(by_key.values())
 
 
 def has(variant: Mapping[str, Scalar], point: Mapping[str, Scalar]) -> bool:

@@ -44,19 +44,19 @@ def load_workloads(
     UsageError for a folder that is none.
     """
     shipped = importlib.import_module("edgebench.workloads").__path__
-    found: dict[str, tuple[Path, Workload]] = {}
+    workloads: dict[str, tuple[Path, Workload]] = {}
     own = [(folder, True) for folder in folders]
     for folder, is_own in [*((Path(folder), False) for folder in shipped), *own]:
         for path in _definitions(folder):
             axes = known_axes if is_own else None
             workload = load_workload(path, axes, own_tasks=is_own)
-            if workload.name in found:
-                other = found[workload.name][0]
+            if workload.name in workloads:
+                other = workloads[workload.name][0]
                 message = f"the name {workload.name!r} is taken by {other}"
                 fix = "rename this file and its `name`"
                 raise SpecError(str(path), 1, 1, "name", message, fix)
-            found[workload.name] = (path, workload)
-    return {name: workload for name, (_, workload) in sorted(found.items())}
+            workloads[workload.name] = (path, workload)
+    return {name: workload for name, (_, workload) in sorted(workloads.items())}
 
 
 def load_workload(

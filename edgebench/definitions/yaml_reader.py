@@ -288,6 +288,6 @@ def _plainly(text: str) -> str:
 
 
 def _float_text(number: float) -> str:
-    """As Python prints it, but so that YAML 1.1 sees a float: 1e-05 -> 1.0e-05."""
+    """Formats a float as Python does, but so that YAML 1.1 reads a float: 1e-05 -> 1.0e-05."""
     text = repr(number)
     return text if "." in text or "e" not in text else text.replace("e", ".0e", 1)

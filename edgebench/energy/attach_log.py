@@ -26,7 +26,7 @@ _MARGIN_S = 2.0
 
 @dataclass(frozen=True)
 class Meter:
-    """What the user states about a meter."""
+    """Holds what the user states about a meter."""
 
     scope: str = "device input"
     averages: bool = False  # a row is the mean since the row before

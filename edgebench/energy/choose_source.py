@@ -32,7 +32,7 @@ NONE = "none"  # a preference: measure no energy
 
 @dataclass(frozen=True)
 class Search:
-    """What a source needs to find out whether its meter exists."""
+    """Holds what a source needs to find out whether its meter exists."""
 
     machine: Machine
     total_rails: Sequence[str]
@@ -90,34 +90,34 @@ def find_source(
     """
     search = Search(Machine.at(root, run, platform), total_rails, clock_ns)
     if preference in (None, NONE):
-        found = _first(search)
-        if preference == NONE and isinstance(found, EnergySource):
+        source = _first(search)
+        if preference == NONE and isinstance(source, EnergySource):
             return NoEnergy(
-                "no_sensor", f"{found.name} is there; devices.yaml says energy_source: none"
+                "no_sensor", f"{source.name} is there; devices.yaml says energy_source: none"
             )
-        return found
+        return source
     return _preferred(search, preference)
 
 
 def _first(search: Search) -> EnergySource | NoEnergy:
     refused: list[NoEnergy] = []
-    for found in _candidates(search):
-        if isinstance(found, EnergySource):
+    for source in _candidates(search):
+        if isinstance(source, EnergySource):
             forbidden = (each.detail for each in refused if each.reason == "permission_denied")
             stands_in = tuple(f"stands in for another meter: {why}" for why in forbidden)
-            found.caveats = found.caveats + stands_in
-            return found
-        refused.append(found)
+            source.caveats = source.caveats + stands_in
+            return source
+        refused.append(source)
     if search.total_rails and not refused:
         return _no_rails(search.total_rails, "and no meter that can be read here has them")
     return refused[0] if refused else _no_meter(search.machine)
 
 
-def _sums(found: EnergySource, total_rails: Sequence[str]) -> bool:
+def _sums(source: EnergySource, total_rails: Sequence[str]) -> bool:
     """Whether the total of a source is what the user says, if anything."""
-    if not total_rails or found.name in _OF_RAILS:
+    if not total_rails or source.name in _OF_RAILS:
         return True
-    return set(found.total_rail.split(" + ")) == set(total_rails)
+    return set(source.total_rail.split(" + ")) == set(total_rails)
 
 
 def _no_rails(total_rails: Sequence[str], why: str) -> NoEnergy:
@@ -137,12 +137,12 @@ def find_all(
 
 def _candidates(search: Search) -> Iterator[EnergySource | NoEnergy]:
     for name, find in SOURCES.items():
-        found = find(search)
-        if isinstance(found, EnergySource):
-            if _sums(found, search.total_rails):
-                yield found
-        elif found is not None and (name in _OF_RAILS or not search.total_rails):
-            yield found
+        source = find(search)
+        if isinstance(source, EnergySource):
+            if _sums(source, search.total_rails):
+                yield source
+        elif source is not None and (name in _OF_RAILS or not search.total_rails):
+            yield source
 
 
 def _preferred(search: Search, name: str) -> EnergySource | NoEnergy:
@@ -157,11 +157,11 @@ def _preferred(search: Search, name: str) -> EnergySource | NoEnergy:
 
 
 def _no_meter(machine: Machine) -> NoEnergy:
-    found = detect(machine)
+    hypervisor = detect(machine)
     # Some hypervisors show a RAPL performance counter that opens and stays at zero.
     perf = (machine.root / "sys/bus/event_source/devices/power").exists()
     slow, fix = _battery(machine)
-    if not found.virtual:
+    if not hypervisor.virtual:
         detail = "no energy meter in /sys, no counter of a GPU"
         if perf:
             return NoEnergy(
@@ -170,7 +170,7 @@ def _no_meter(machine: Machine) -> NoEnergy:
                 "sudo modprobe intel_rapl_msr",
             )
         return NoEnergy("no_sensor", f"{detail}{slow}", fix)
-    detail = f"no_sensor: a virtual machine without a meter ({found.evidence})"
+    detail = f"no_sensor: a virtual machine without a meter ({hypervisor.evidence})"
     trust = "; the RAPL counter of perf cannot be trusted there" if perf else ""
     return NoEnergy("virtualised", f"{detail}{trust}{slow}", fix)
 

@@ -24,7 +24,7 @@ WRONG_WAY = "is the meter connected the wrong way round?"
 
 
 class Facts(Protocol):
-    """What integration must know of a source; every `EnergySource` and `SourceFacts` has it."""
+    """Holds what integration must know of a source; every `EnergySource` and `SourceFacts` has it."""
 
     @property
     def quantity(self) -> Quantity: ...
@@ -125,15 +125,15 @@ class Refused:
     needed_s: float | None = None
 
 
-def drawn(found: WindowEnergy | Refused, total_rail: str) -> WindowEnergy | Refused:
+def drawn(energy: WindowEnergy | Refused, total_rail: str) -> WindowEnergy | Refused:
     """The energy, refused where it is 0 or less: no machine at work draws that."""
-    if isinstance(found, Refused) or found.energy_j > 0:
-        return found
-    if found.energy_j == 0:
+    if isinstance(energy, Refused) or energy.energy_j > 0:
+        return energy
+    if energy.energy_j == 0:
         return Refused("counter_dead", f"{total_rail} stayed at 0 W")
     return Refused(
         "counter_dead",
-        f"{total_rail}: {found.average_w:.3g} W; {WRONG_WAY}",
+        f"{total_rail}: {energy.average_w:.3g} W; {WRONG_WAY}",
     )
 
 

@@ -116,20 +116,20 @@ def _correlation(power: Floats, pattern: Floats, mask: Floats) -> Floats:
     variance = np.maximum(_slide(power**2, mask) / count - mean**2, 0.0)
     scale = np.sqrt(variance * count * (pattern**2).sum())
     floor = 1e-9 * float(scale.max(initial=0.0)) + 1e-30
-    found: Floats = _slide(power, pattern) / np.maximum(scale, floor)
-    return found
+    correlation: Floats = _slide(power, pattern) / np.maximum(scale, floor)
+    return correlation
 
 
 def _slide(series: Floats, kernel: Floats) -> Floats:
     """Sum of products at every lag at which the kernel lies inside the series, by FFT."""
     size = 1 << (len(series) + len(kernel) - 1).bit_length()
     spectrum = np.fft.rfft(series, size) * np.conj(np.fft.rfft(kernel, size))
-    found: Floats = np.fft.irfft(spectrum, size)[: len(series) - len(kernel) + 1]
-    return found
+    products: Floats = np.fft.irfft(spectrum, size)[: len(series) - len(kernel) + 1]
+    return products
 
 
 def _peak(score: Floats, best: int) -> float:
-    """Where between the grid's steps the maximum lies: the vertex of a parabola."""
+    """Returns the place of the maximum between grid steps: the vertex of a parabola."""
     if not 0 < best < len(score) - 1:
         return 0.0
     left, middle, right = score[best - 1 : best + 2]

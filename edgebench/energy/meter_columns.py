@@ -1,4 +1,4 @@
-"""What the columns of a meter's log are, and in which units, by their names: "Time (s)", "timestamp",
+"""Holds what the columns of a meter's log are, and in which units, by their names: "Time (s)", "timestamp",
 "Main current [mA]", "USB(mA)", "power_w".
 
 A name may leave its unit out, and then means s, W, A, V or J. A name with a word that may be a unit
@@ -99,14 +99,14 @@ class Columns:
 
     def get(self, role: Role) -> Column | None:
         """The column of a role. Raises UsageError where there are several; of time the first serves."""
-        found = self._found.get(role, [])
-        if len(found) > 1 and role != "time":
-            names = ", ".join(column.name for column in found)
+        columns = self._found.get(role, [])
+        if len(columns) > 1 and role != "time":
+            names = ", ".join(column.name for column in columns)
             raise UsageError(
                 f"{self._where}: several columns of {role}: {names}",
                 f"choose one with --{role}-column NAME",
             )
-        return found[0] if found else None
+        return columns[0] if columns else None
 
     def every(self, role: Role) -> list[Column]:
         """The columns of a role, the one that the user names alone."""
@@ -149,7 +149,7 @@ def _lowered(name: str) -> str:
 
 
 def _role(name: str) -> Role | None:
-    """What a column is: by a word of its name, else by a unit in brackets."""
+    """Returns what a column is: by a word of its name, else by a unit in brackets."""
     lowered = _lowered(name)
     words = set(_WORD.findall(_BRACKETS.sub(" ", lowered)))
     for role, names in _ROLES:

@@ -286,9 +286,9 @@ class _Numbers:
             if text.strip("[]() ").lower() in _MISSING:
                 self.missing = self.missing or text
                 texts[row] = ""
-            elif found := _WITH_UNIT.fullmatch(text):
-                texts[row] = found[1]
-                unit = unit_of(column.role, found[2])
+            elif number := _WITH_UNIT.fullmatch(text):
+                texts[row] = number[1]
+                unit = unit_of(column.role, number[2])
                 if unit is None or self._units.setdefault(column.index, unit) != unit:
                     self._table.bad(
                         row, f"{column.name}: {text[:40]!r} is in another unit than others"
@@ -459,7 +459,7 @@ def _check_values(table: _Table, series: _Series, missing: str) -> None:
 
 
 def _mean(values: Floats) -> float:
-    """Of the absolute values that are known; 0 where none is."""
+    """Returns the mean of the known absolute values; 0 if none is known."""
     known = values[np.isfinite(values)]
     return float(np.abs(known).mean()) if len(known) else 0.0
 

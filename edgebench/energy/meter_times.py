@@ -40,17 +40,17 @@ def is_time_of_day(text: str) -> bool:
 
 def moments(texts: Sequence[str], where: Callable[[int], str]) -> Moments:
     """Reads stamps. `where` names file and line of one, for errors. Raises UsageError."""
-    found = [_STAMP.fullmatch(text) for text in texts]
-    day_first = _is_day_first(found, texts, where)
+    stamps = [_STAMP.fullmatch(text) for text in texts]
+    day_first = _is_day_first(stamps, texts, where)
     seconds = [
         _iso(text, where(n)) if match is None else _seconds(match, day_first, text, where(n))
-        for n, (match, text) in enumerate(zip(found, texts, strict=True))
+        for n, (match, text) in enumerate(zip(stamps, texts, strict=True))
     ]
-    first = found[0]
+    first = stamps[0]
     return Moments(
         seconds,
         absolute=first is None or first[1] is not None,
-        zoned=all(_is_zoned(match, text) for match, text in zip(found, texts, strict=True)),
+        zoned=all(_is_zoned(match, text) for match, text in zip(stamps, texts, strict=True)),
     )
 
 
@@ -61,13 +61,13 @@ def _is_zoned(match: re.Match[str] | None, text: str) -> bool:
 
 
 def _is_day_first(
-    found: Sequence[re.Match[str] | None], texts: Sequence[str], where: Callable[[int], str]
+    stamps: Sequence[re.Match[str] | None], texts: Sequence[str], where: Callable[[int], str]
 ) -> bool:
     """Whether dates that end with the year begin with the day."""
-    short = [n for n, match in enumerate(found) if match and match[1] and len(match[1]) < 3]
+    short = [n for n, match in enumerate(stamps) if match and match[1] and len(match[1]) < 3]
     if not short:
         return True
-    pairs = [(match[2], int(match[1]), int(match[3])) for n in short if (match := found[n])]
+    pairs = [(match[2], int(match[1]), int(match[3])) for n in short if (match := stamps[n])]
     if all(mark == "." for mark, _, _ in pairs):
         return True
     day, month = any(one > 12 for _, one, _ in pairs), any(two > 12 for _, _, two in pairs)

@@ -108,14 +108,14 @@ class Watch:
             return Refused("window_too_short", "it was stopped before the window began")
         end_ns = self._start_ns + round(seconds * 1e9)
         if self._facts.quantity == "energy":
-            found = integrate(self._samples, self._facts, self._start_ns, end_ns)
+            energy = integrate(self._samples, self._facts, self._start_ns, end_ns)
         else:
-            found = self._of_power(end_ns)
+            energy = self._of_power(end_ns)
         if self._source.problem:
             return Refused("read_failed", self._source.problem)
         counted = {rail.name: rail.w for rail in self.rails() if rail.counted}
-        found = drawn(found, self._facts.total_rail)
-        return found if isinstance(found, Refused) else flows_back(self._facts, counted) or found
+        judged = drawn(energy, self._facts.total_rail)
+        return judged if isinstance(judged, Refused) else flows_back(self._facts, counted) or judged
 
     def _of_power(self, end_ns: int) -> WindowEnergy | Refused:
         """However few the updates: what they leave open is in the uncertainty."""

@@ -32,7 +32,7 @@ class Estimate:
         return cls(value)
 
     def of(self, replicate: Replicate, batch: int) -> Modelled | None:
-        """Of the measured window; None where it is unknown what was computed in it."""
+        """Estimates the energy of the measured window; None if the work in it is unknown."""
         queries = replicate.queries or len(replicate.samples_ns)
         if not queries or not replicate.window_ns or replicate.cpu_ns is None:
             return None

@@ -82,7 +82,7 @@ def blind_spots(facts: SourceFacts) -> tuple[str, ...]:
 
 
 class Origin(TypedDict):
-    """Where an energy value comes from: its source and scope."""
+    """Identifies where an energy value comes from: its source and scope."""
 
     kind: str
     scope: str
@@ -130,7 +130,7 @@ def seconds_per_inference(replicate: Replicate, batch: int) -> float:
     return (replicate.window_ns or 0) / 1e9 / (queries * batch)
 
 
-def _net(found: WindowEnergy, count: float, before: Idle, after: Idle) -> dict[str, object]:
+def _net(gross: WindowEnergy, count: float, before: Idle, after: Idle) -> dict[str, object]:
     """The fields of net energy and idle."""
     fields: dict[str, object] = {
         "idle_before_w": before.average_w if isinstance(before, WindowEnergy) else None,
@@ -140,7 +140,7 @@ def _net(found: WindowEnergy, count: float, before: Idle, after: Idle) -> dict[s
         refused = next((each for each in (before, after) if isinstance(each, Refused)), None)
         why = refused.detail if refused else "not measured"
         return fields | {"net_reason": f"idle power is unknown: {why}"}
-    net = net_energy(found, before, after)
+    net = net_energy(gross, before, after)
     if net.energy_j is None or net.uncertainty_j is None:
         return fields | {"net_reason": net.reason}
     return fields | {

@@ -35,24 +35,24 @@ IDLE_S = 1.0
 
 @contextlib.contextmanager
 def open_meter(
-    found: EnergySource | NoEnergy, estimate: Estimate | None = None, window_s: float = 0.0
+    source: EnergySource | NoEnergy, estimate: Estimate | None = None, window_s: float = 0.0
 ) -> Iterator[Meter]:
     """A meter for as long as the block lasts: of the source, if it opens and proves alive, else one
     that says why there is none.
 
     `window_s`: length of the windows to come. Power is looked at no more often than they need.
     """
-    if isinstance(found, NoEnergy):
-        yield NoMeter(_unavailable(found), estimate)
+    if isinstance(source, NoEnergy):
+        yield NoMeter(_unavailable(source), estimate)
         return
-    found.calm_s = calm_interval_s(window_s)
+    source.calm_s = calm_interval_s(window_s)
     with tempfile.TemporaryDirectory(prefix="edgebench-energy-") as scratch:
-        sampler = _alive(found, Path(scratch))
+        sampler = _alive(source, Path(scratch))
         if isinstance(sampler, NoEnergy):
             yield NoMeter(_unavailable(sampler), estimate)
             return
         with contextlib.closing(sampler):
-            yield SampledMeter(sampler, found.caveats, estimate)
+            yield SampledMeter(sampler, source.caveats, estimate)
 
 
 def _alive(source: EnergySource, scratch: Path) -> Sampler | NoEnergy:
@@ -84,7 +84,7 @@ class Meter(Protocol):
 
     @property
     def idle_s(self) -> float:
-        """What idle before and after takes for each replicate."""
+        """Returns what idle before and after takes for each replicate."""
 
     def idle(self) -> Idle:
         """Power of the machine with nothing to do, now."""
@@ -162,9 +162,9 @@ class SampledMeter:
 
     def of_record(self, replicates: Sequence[Replicate]) -> Energy:
         good = [replicate for replicate in replicates if replicate.status == "ok"]
-        found = combine(replicate.energy for replicate in good)
-        found = found or self._unavailable("read_failed", "no window was measured")
-        return _with_modelled(found, replicates)
+        energy = combine(replicate.energy for replicate in good)
+        energy = energy or self._unavailable("read_failed", "no window was measured")
+        return _with_modelled(energy, replicates)
 
     def _around(self, start_ns: int, end_ns: int) -> list[Sample]:
         margin_s = max(MARGIN_S, MARGIN_PERIODS * self._facts.period_s)
@@ -176,16 +176,16 @@ class SampledMeter:
 
 def _with_modelled(energy: Energy, replicates: Sequence[Replicate]) -> Energy:
     """The record's estimate is the mean of its replicates'."""
-    found = [
+    energies = [
         replicate.energy.modelled
         for replicate in replicates
         if replicate.status == "ok" and replicate.energy and replicate.energy.modelled
     ]
-    if not found:
+    if not energies:
         return energy
     mean = msgspec.structs.replace(
-        found[0],
-        j_per_inference=fmean(each.j_per_inference for each in found),
-        average_w=fmean(each.average_w for each in found),
+        energies[0],
+        j_per_inference=fmean(each.j_per_inference for each in energies),
+        average_w=fmean(each.average_w for each in energies),
     )
     return msgspec.structs.replace(energy, modelled=mean)

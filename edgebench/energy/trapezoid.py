@@ -136,8 +136,8 @@ def _missing_s(times: Floats, failed: Floats, interval_s: float, window_s: float
     has_failed[np.clip(np.searchsorted(ends, failed), 0, len(ends) - 1)] = True
     is_gap = has_failed | (ends - starts > GAP_INTERVALS * interval_s)
     lengths = np.minimum(ends, window_s) - np.maximum(starts, 0.0) - interval_s
-    found: Floats = lengths[is_gap & (lengths > 0)]
-    return found
+    gaps_s: Floats = lengths[is_gap & (lengths > 0)]
+    return gaps_s
 
 
 def _edge_j(
@@ -190,7 +190,7 @@ def _sampling_w(values: Floats, period_s: float, interval_s: float) -> float:
 
 
 def _variance_of_mean(means: Floats) -> float:
-    """Of all values together, by the differences from one to the next."""
+    """Returns the variance of the mean, from the differences between successive values."""
     count = len(means)
     if count < 3:
         return 0.0

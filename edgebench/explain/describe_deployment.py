@@ -20,6 +20,8 @@ from edgebench.operator_times import OperatorTime
 
 #: Where neither arithmetic nor memory explains this share of an operator's time, it is overhead.
 MIN_EXPLAINED = 0.1
+#: Operators that sum to this many times a run were slowed by their profiler.
+MAX_SLOWED = 1.25
 #: A deployment's operators, encoded: what a record may hold for a cell.
 MAX_BYTES = 64 * 1024
 _MAX_NODES = 12  # names of an operator's nodes that are told
@@ -47,6 +49,12 @@ def deployment(named: Named, measured: Measured, calibration: Calibration | None
     lines.sort(key=lambda line: -line.time_ns)
     kept, left = _within(lines, MAX_BYTES)
     notes = [*(profile.notes if profile else ()), *effective.notes]
+    run_ns = figure([median(turn) for turn in measured.compared_ns])
+    if total_ns > MAX_SLOWED * run_ns.value:
+        notes.append(
+            "profiled operators sum to more than a run takes: the profiler slows them, and their shares tell "
+            "more than their times"
+        )
     if left:
         notes.append(f"{left} operators that take least are not listed")
     return Deployment(
@@ -58,7 +66,7 @@ def deployment(named: Named, measured: Measured, calibration: Calibration | None
         precision=effective.precision,
         threads=effective.threads,
         runtime=effective.runtime,
-        run_ns=figure([median(turn) for turn in measured.compared_ns]),
+        run_ns=run_ns,
         cpu_time=measured.alone,
         wall_ns=median([run for turn in measured.plain_ns for run in turn]),
         operators_ns=total_ns,

@@ -28,6 +28,8 @@ from edgebench.measure.worker_messages import Job
 from edgebench.planning.cells import Cell
 from edgebench.record import Reason
 
+_COARSE = "operators take about as long as the profiler's clock steps, and are not told apart"
+
 
 @dataclass(frozen=True)
 class Place:
@@ -65,6 +67,7 @@ def explanation(
     described = _described(pair, pair.subject, subject, place)
     groups, names = _groups(subject, against)
     prediction, why = _predicted(pair, groups, names, subject, against)
+    coarse = too_coarse(subject) or (against is not None and too_coarse(against))
     other = None
     if pair.against is not None and against is not None:
         other = _described(pair, pair.against, against, place)
@@ -75,9 +78,9 @@ def explanation(
         subject=described,
         against=other,
         slowdown=None if against is None else _slowdown(subject, against),
-        findings=findings_of(described, groups),
+        findings=findings_of(described, [] if coarse else groups),
         prediction=prediction,
-        notes=_notes(subject),
+        notes=[*_notes(subject), *([_COARSE] if coarse else [])],
         unknown=why | _no_ceiling(place),
     )
 
@@ -117,7 +120,7 @@ def _predicted(
     if pair.subject.precision == pair.against.precision:
         return None, {"prediction": "both have the same precision"}
     if too_coarse(subject) or too_coarse(against):
-        return None, {"prediction": "operators take about as long as the profiler's clock steps"}
+        return None, {"prediction": _COARSE}
     found = predict(groups, against, subject, names)
     if found is None:
         return None, {"prediction": "no mix of the two is predicted to be faster"}

@@ -65,7 +65,7 @@ _Cell = tuple[Any, str]
 
 @dataclass(frozen=True)
 class Options:
-    """What the sets of the literature take besides the rows."""
+    """Holds what the sets of the literature take besides the rows."""
 
     target_ns: float | None = None  # T of mnasnet
     exponent: float = MNASNET_W
@@ -228,11 +228,11 @@ def mnasnet(rows: Sequence[Row], target_ns: float, exponent: float = MNASNET_W) 
     beyond all numbers."""
     lines = []
     for members in groups(rows).values():
-        found = []
+        columns = []
         for row in (rows[index] for index in members if rows[index].ranked):
             cells = _reward(row, target_ns, exponent)
-            found.append(_line(row, _REWARD, cells))
-        lines += sorted(found, key=lambda line: (line.cells[0] is None, -(line.cells[0] or 0.0)))
+            columns.append(_line(row, _REWARD, cells))
+        lines += sorted(columns, key=lambda line: (line.cells[0] is None, -(line.cells[0] or 0.0)))
     notes = [f"T = {format_ns(target_ns)}, w = {exponent:g}"]
     return ChosenColumns(name="mnasnet", columns=_REWARD, lines=lines, notes=notes)
 
@@ -249,13 +249,13 @@ def _reward(row: Row, target_ns: float, exponent: float) -> list[_Cell]:
         if not ns:
             return None, reason
         try:
-            found = accuracy * float(ns / target_ns) ** exponent
+            value = accuracy * float(ns / target_ns) ** exponent
         except ArithmeticError:
-            found = math.inf
-        if not math.isfinite(found):
+            value = math.inf
+        if not math.isfinite(value):
             ratio = f"({ns / target_ns:.3g})**{exponent:g}"
             raise UsageError(f"{row.id}: {ratio} is too large for a number", "try --exponent -0.07")
-        return found, ""
+        return value, ""
 
     unknown = row.unknown.get("latency_ns") or row.unknown.get("latency_ns.p50", "unknown")
     bound = row.unknown.get("latency_ns.p50_low", unknown)
@@ -282,7 +282,7 @@ _ISO = [
 def iso_latency(
     rows: Sequence[Row], axis: str = "precision", at_ns: float | None = None
 ) -> ChosenColumns:
-    """Of each value of the axis the row of best quality that is not slower than the budget; by
+    """Returns for each value of the axis the row of best quality that is not slower than the budget; by
     default the median latency of the fastest row of the group's best quality."""
 
     def budget(group: Sequence[Row]) -> float:
@@ -299,7 +299,7 @@ def iso_latency(
 def iso_quality(
     rows: Sequence[Row], axis: str = "precision", at: float | None = None
 ) -> ChosenColumns:
-    """Of each value of the axis the fastest row that is at least as good as the level; by default
+    """Returns for each value of the axis the fastest row that is at least as good as the level; by default
     the floor (or ceiling) of the workload where it is one for all, else the quality of the group's
     worst row."""
 
@@ -341,19 +341,19 @@ def _iso(
             value = row.backend if axis == "backend" else row.variant.get(axis, "-")
             parts.setdefault(str(value), []).append(row)
         for value, some in parts.items():
-            found = choose(some, limit)
-            if found is None:
+            best = choose(some, limit)
+            if best is None:
                 notes.append(
                     f"{key.workload} on {key.device}, {key.scenario}: no row with {axis}={value} keeps it"
                 )
                 continue
-            ns = found.latency_ns
+            ns = best.latency_ns
             cells: list[_Cell] = [
-                (limit, ""), (found.quality.value if found.quality else None, "unknown"), (ns.p50, "unknown"),
-                (ns.p50_low, found.unknown.get("latency_ns.p50_low", "unknown")),
-                (ns.p50_high, found.unknown.get("latency_ns.p50_high", "unknown")),
+                (limit, ""), (best.quality.value if best.quality else None, "unknown"), (ns.p50, "unknown"),
+                (ns.p50_low, best.unknown.get("latency_ns.p50_low", "unknown")),
+                (ns.p50_high, best.unknown.get("latency_ns.p50_high", "unknown")),
             ]  # fmt: skip
-            lines.append(_line(found, _ISO, cells, f"{key.workload} {axis}={value}"))
+            lines.append(_line(best, _ISO, cells, f"{key.workload} {axis}={value}"))
     return ChosenColumns(name=name, columns=_ISO, lines=lines, notes=notes)
 
 

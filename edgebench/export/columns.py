@@ -82,7 +82,7 @@ def _work(row: Row, name: str) -> int | None:
 
 
 def _paired(name: str) -> list[Column]:
-    """What ratios to other rows of the same run are made from."""
+    """Returns what ratios to other rows of the same run are made from."""
 
     def column(field: str, kind: str) -> Column:
         def value(row: Row) -> Any:

@@ -67,14 +67,14 @@ class ParquetFrame(Frame):
     def _check_types(self) -> None:
         """Raises StoreError for a column of ours that holds values of another kind."""
         for column in COLUMNS:
-            found = self._types.get(column.name)
-            if found is None or _fits(found, column.type):
+            type_there = self._types.get(column.name)
+            if type_there is None or _fits(type_there, column.type):
                 continue
             known = self._query(
                 f"SELECT count({_named(column.name)}) FROM {self._source}"
             ).fetchall()
             if known[0][0]:  # a column without any value may be of any type
-                raise self._odd(column.name, f"{column.type}, but {found}")
+                raise self._odd(column.name, f"{column.type}, but {type_there}")
 
     def __len__(self) -> int:
         return self._count
@@ -149,7 +149,7 @@ class ParquetFrame(Frame):
         return values
 
     def _read_codes(self, column: str) -> Codes:
-        """Those of many rows are encoded by DuckDB: a million Python strings would take seconds and
+        """Returns those of many rows are encoded by DuckDB: a million Python strings would take seconds and
         megabytes."""
         if len(self) <= _FEW:
             try:
@@ -186,15 +186,15 @@ class ParquetFrame(Frame):
         return columns
 
     def _decoded(self, column: str, text: str, kind: Any) -> dict[str, Any]:
-        """What a column holds as JSON; many rows hold the same."""
+        """Returns what a column holds as JSON; many rows hold the same."""
         try:
             return _json(text, kind)
         except (msgspec.MsgspecError, RecursionError):
             raise self._odd(column, str(kind)) from None
 
-    def _odd(self, column: str, wanted: str) -> StoreError:
+    def _odd(self, column: str, type_asked: str) -> StoreError:
         paths = ", ".join(map(str, self._paths))
-        return StoreError(f"cannot read {paths}: its column {column!r} does not hold {wanted}")
+        return StoreError(f"cannot read {paths}: its column {column!r} does not hold {type_asked}")
 
     def _text(self, column: str) -> str:
         """The column; of a list, its elements as one text."""
@@ -216,17 +216,17 @@ def _named(column: str) -> str:
 
 @lru_cache(maxsize=1024)
 def _json(text: str, kind: Any) -> dict[str, Any]:
-    found: dict[str, Any] = msgspec.json.decode(text, type=kind)
-    return found
+    decoded: dict[str, Any] = msgspec.json.decode(text, type=kind)
+    return decoded
 
 
-def _fits(found: str, wanted: str) -> bool:
+def _fits(type_there: str, type_asked: str) -> bool:
     """Whether values of one type of DuckDB can stand for those of another."""
-    if wanted.endswith("[]"):
-        return found.endswith("[]") and _fits(found[:-2], wanted[:-2])
-    if wanted in ("BIGINT", "DOUBLE"):
-        return _NUMBER.fullmatch(found) is not None
-    return found.startswith("ENUM") or found in ("VARCHAR", "JSON", wanted)
+    if type_asked.endswith("[]"):
+        return type_there.endswith("[]") and _fits(type_there[:-2], type_asked[:-2])
+    if type_asked in ("BIGINT", "DOUBLE"):
+        return _NUMBER.fullmatch(type_there) is not None
+    return type_there.startswith("ENUM") or type_there in ("VARCHAR", "JSON", type_asked)
 
 
 def _filled(column: Any) -> Numbers:

@@ -15,7 +15,7 @@ from edgebench.errors import StoreError, mend_disk
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Where to write what is to stand at `path` once the block has ended well.
+    """Yields a temporary path, whose file replaces `path` if the block ends without an error.
 
     Raises StoreError where something cannot be written.
     """
@@ -49,7 +49,7 @@ def ready_to_write(path: Path) -> Iterator[None]:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Where to write what is to stand at `path` once the block has ended well.
+    """Yields a temporary path, whose file replaces `path` if the block ends without an error.
 
     A device or a pipe (`/dev/null`, `/dev/stdout`) is written to itself: nothing may take its place. A link
     stays one, and its file is replaced. What another user has put there is neither followed nor written to,

@@ -120,8 +120,8 @@ def terminal_lines(text: str) -> list[str]:
 def unstamped(line: str) -> str:
     """The line without the time stamps, quotes and names that other programs put before it."""
     for _ in range(_MAX_STAMPS):
-        found = _STAMP.match(line)
-        if found is None:
+        stamp = _STAMP.match(line)
+        if stamp is None:
             break
-        line = line[found.end() :]
+        line = line[stamp.end() :]
     return line

@@ -40,7 +40,7 @@ def _told(line: bytes, message: str) -> str:
 
 
 def _value_at(line: bytes, path: str) -> str | None:
-    """What stands at a path of msgspec's, shortened; None where the path does not lead to one value."""
+    """Returns what stands at a path of msgspec's, shortened; None where the path does not lead to one value."""
     steps = [match[1] or int(match[2]) for match in _STEP.finditer(path)]
     if "".join(match[0] for match in _STEP.finditer(path)) != path:
         return None

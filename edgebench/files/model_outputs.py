@@ -50,10 +50,10 @@ def load_outputs(path: str | Path, count: int) -> list[Outputs]:
 
 def _as_builtin(array: Any) -> NDArray[Any]:
     """The values in a type of numpy's own: of another package's (bfloat16), npz would keep bare bytes."""
-    given = np.asarray(array)
-    if given.dtype.kind != "V":
-        return given
-    return given.astype(np.int32 if "int" in given.dtype.name else np.float32)
+    values = np.asarray(array)
+    if values.dtype.kind != "V":
+        return values
+    return values.astype(np.int32 if "int" in values.dtype.name else np.float32)
 
 
 def is_text(array: Any) -> bool:

@@ -24,12 +24,12 @@ def open_regular(path: Path, max_bytes: int | None = None) -> io.BufferedReader:
     """
     fd = _opened(path)
     try:
-        found = os.fstat(fd)
-        kind = stat.S_IFMT(found.st_mode)
+        status = os.fstat(fd)
+        kind = stat.S_IFMT(status.st_mode)
         if kind != stat.S_IFREG:
             raise _no_file(path, _KINDS.get(kind, "something else"))
-        if max_bytes is not None and found.st_size > max_bytes:
-            raise _too_large(path, f"it has {found.st_size / 2**20:.1f} MiB", max_bytes)
+        if max_bytes is not None and status.st_size > max_bytes:
+            raise _too_large(path, f"it has {status.st_size / 2**20:.1f} MiB", max_bytes)
         return io.BufferedReader(io.FileIO(fd), _BUFFER_BYTES)
     except BaseException:
         os.close(fd)
@@ -58,6 +58,6 @@ def read_regular(path: Path, max_bytes: int) -> bytes:
     return content
 
 
-def _too_large(path: Path, found: str, max_bytes: int) -> OSError:
-    message = f"{found}, and at most {max_bytes / 2**20:g} MiB are read"
+def _too_large(path: Path, size: str, max_bytes: int) -> OSError:
+    message = f"{size}, and at most {max_bytes / 2**20:g} MiB are read"
     return OSError(errno.EFBIG, message, str(path))

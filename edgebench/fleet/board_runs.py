@@ -50,6 +50,7 @@ class FleetJournal(msgspec.Struct, frozen=True, kw_only=True):
     sources: dict[str, str]  # hash -> path here
     jobs: dict[str, str]  # board -> job
     bundle: list[str] | None = None  # hash and name of the assets that travel
+    cool_to_c: dict[str, float] = {}  # board -> before each process of a cell
 
 
 @dataclass
@@ -85,6 +86,7 @@ def new_journal(
         files={word: [hashes[path], path.name] for word, path in sources.items()},
         sources={sha256: str(path.resolve()) for path, sha256 in hashes.items()},
         bundle=None if bundle is None else [hashes[bundle], bundle.name],
+        cool_to_c={board.name: board.cool_to_c for board in boards if board.cool_to_c is not None},
         jobs={
             board.name: hashlib.sha256(f"{run} {board.name}".encode()).hexdigest()[:16]
             for board in boards
@@ -218,7 +220,7 @@ class BoardRun:
 
     def _cool_down(self) -> bool:
         """Waits until the chip is cool enough for a run to start; what runs already is not disturbed."""
-        limit = self._board.cool_to_c
+        limit = self._journal.cool_to_c.get(self._board.name)
         while limit is not None and not self._stop.is_set():
             answer = self._call(board_tasks.poll, self._job)
             if answer is None:
@@ -257,8 +259,11 @@ class BoardRun:
     def _start(self) -> int | None:
         """1 where it runs now, 0 where the board is busy; None where it is not to be reached."""
         journal = self._journal
+        limit = journal.cool_to_c.get(self._board.name)
+        more = [] if limit is None else ["--cool-to", f"{limit:g}"]
+        arguments = [*journal.arguments, *more]
         answer = self._call(
-            board_tasks.start, self._job, self._board.name, journal.arguments, journal.files
+            board_tasks.start, self._job, self._board.name, arguments, journal.files
         )
         if answer is None:
             return None

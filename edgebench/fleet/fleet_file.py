@@ -26,7 +26,7 @@ class Board(Spec, frozen=True, kw_only=True):
     name: Name
     ssh: str | None = None  # USER@HOST, for `edgebench fleet up`
     python: str = "python3"  # on the board: where edgebench[fleet] is installed
-    cool_to_c: float | None = None  # it starts no run while it is hotter
+    cool_to_c: float | None = None  # before each process of a cell
     notes: str = ""
 
 

@@ -65,7 +65,7 @@ def _holds(limit: Limit, value: float) -> bool:
 
 
 class CellRequirement(msgspec.Struct, frozen=True, kw_only=True):
-    """What a policy requires of the rows of one workload, of any backend and scenario; `sets` narrows them
+    """Holds what a policy requires of the rows of one workload, of any backend and scenario; `sets` narrows them
     to variants that have one of the values of each axis."""
 
     workload: str
@@ -132,14 +132,14 @@ def judge_stored(
 
 
 def _demanded(row: Row, cells: Sequence[CellRequirement]) -> tuple[Tolerances, float | None] | None:
-    """What the entry of a policy that covers a row demands of it; None: there is no such entry."""
-    found = [(cell.tolerances, cell.quality) for cell in cells if cell.covers(row)]
-    if any(other != found[0] for other in found):
+    """Returns what the entry of a policy that covers a row demands of it; None: there is no such entry."""
+    demands = [(cell.tolerances, cell.quality) for cell in cells if cell.covers(row)]
+    if any(other != demands[0] for other in demands):
         raise UsageError(
             f"entries of `cells` for {row.workload} disagree about {row.id}",
             "tell them apart by `set`",
         )
-    return found[0] if found else None
+    return demands[0] if demands else None
 
 
 def _uncovered(candidate: Table, cells: Sequence[CellRequirement]) -> list[GateRow]:
@@ -163,23 +163,23 @@ def _status(row: Row, known: Row | None, quality: float | None) -> list[GateRow]
     if row.status in ("failed", "invalid"):
         why = row.reasons[0].message if row.reasons else row.status
         return [_note(row, "invalid", why)]
-    found = row.quality
-    if found is None:
+    quality_now = row.quality
+    if quality_now is None:
         unknown = quality is not None and row.status != "unsupported"
         why = f"the policy demands a quality of {quality}, and it was not measured"
         return [_note(row, "inconclusive", why)] if unknown else []
     before = None if known is None else known.quality
-    demanded = "" if quality is None else complaint_of(quality, found)
-    news = "; ".join(filter(None, (complaints(lost(before, found)), demanded)))
-    old = [] if before is None else [mine for _, mine in missed_by_both(before, found)]
+    demanded = "" if quality is None else complaint_of(quality, quality_now)
+    news = "; ".join(filter(None, (complaints(lost(before, quality_now)), demanded)))
+    old = [] if before is None else [mine for _, mine in missed_by_both(before, quality_now)]
     verdict: Verdict = "regress" if news or old else "pass"
     return [
         GateRow(
             cell=row.id,
             metric=QUALITY,
             verdict=verdict,
-            head=found.value,
-            unit=found.metric,
+            head=quality_now.value,
+            unit=quality_now.metric,
             judged=bool(news) or not old,
             reason=news or (f"{complaints(old)}, as in the baseline" if old else ""),
         )
@@ -224,7 +224,7 @@ def _compared(before: Row, after: Row, tolerances: Tolerances) -> list[GateRow]:
 
 
 def _amount(before: Row, after: Row, name: str, tolerance: float | None) -> GateRow | None:
-    """Without a tolerance: shown and not judged."""
+    """Compares a metric of both rows; without a tolerance it is shown and not judged."""
     of = metric(name)
     base, head = of.value(before), of.value(after)
     if head is None and base is not None and tolerance is not None:
@@ -269,7 +269,7 @@ def _row(row: Row, name: str, ruling: RuleResult, base: float, head: float, unit
 
 
 def _lost(row: Row, name: str) -> GateRow:
-    """What cannot be told any more is never green."""
+    """Returns an inconclusive result, never a pass: the value was known in the baseline and is unknown now."""
     reason = "known in the baseline, and unknown here"
     return GateRow(cell=row.id, metric=name, verdict="inconclusive", reason=reason)
 

@@ -50,7 +50,7 @@ def _command(level: str, title: str, text: str) -> str:
 
 
 def _escaped(text: str, more: str = "") -> str:
-    """As GitHub's toolkit does it: percent signs, line ends, and in properties `,` and `:`."""
+    """Escapes as GitHub's toolkit does: percent signs, line ends, and in properties `,` and `:`."""
     text = plain_lines(text)
     for letter in "%\r\n" + more:
         text = text.replace(letter, f"%{ord(letter):02X}")

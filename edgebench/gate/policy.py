@@ -90,13 +90,13 @@ def load_policy(path: Path) -> Policy:
     return policy
 
 
-def share_of(given: float | str | None) -> float | None:
+def share_of(value: float | str | None) -> float | None:
     """A share without its unit. Raises UsageError for text that is none, and beyond 0 to 100 %."""
-    if not isinstance(given, str):
-        return given
-    share = parse_share(given)
+    if not isinstance(value, str):
+        return value
+    share = parse_share(value)
     if not 0 <= share < 1:
-        raise UsageError(f"{given!r} is not between 0 and 100 %", "write it like 2%")
+        raise UsageError(f"{value!r} is not between 0 and 100 %", "write it like 2%")
     return share
 
 
@@ -116,8 +116,8 @@ def _impossible(policy: Policy, document: Document) -> Iterator[SpecError]:
     if policy.suite is not None and policy.cells:
         yield document.error(("cells",), "a suite is given as well", "keep one of them")
     if (policy.build is None) != (policy.artifact is None):
-        given, missing = ("build", "artifact") if policy.build else ("artifact", "build")
-        yield document.error((given,), f"needs {missing!r}, which is missing")
+        present, missing = ("build", "artifact") if policy.build else ("artifact", "build")
+        yield document.error((present,), f"needs {missing!r}, which is missing")
     yield from _no_shares({"parity": policy.parity}, (), document)
     yield from _allowances(policy.tolerances, ("tolerances",), document)
     for index, cell in enumerate(policy.cells):
@@ -140,10 +140,10 @@ def _impossible(policy: Policy, document: Document) -> Iterator[SpecError]:
 
 
 def _allowances(
-    given: dict[MetricName, Allowance], path: KeyPath, document: Document
+    tolerances: dict[MetricName, Allowance], path: KeyPath, document: Document
 ) -> Iterator[SpecError]:
-    """What can be told of one alone: what several of them make together is told where they meet."""
-    for name, allowance in given.items():
+    """Yields the errors of these tolerances alone; checks across several layers run elsewhere."""
+    for name, allowance in tolerances.items():
         where = (*path, name)
         wrong = list(_no_shares({"tau": allowance.tau, "delta": allowance.delta}, where, document))
         yield from wrong
@@ -158,10 +158,10 @@ def _allowances(
 
 
 def _no_shares(
-    given: dict[str, float | str | None], path: KeyPath, document: Document
+    tolerances: dict[str, float | str | None], path: KeyPath, document: Document
 ) -> Iterator[SpecError]:
     """Texts that are no shares."""
-    for key, text in given.items():
+    for key, text in tolerances.items():
         try:
             share_of(text)
         except UsageError as error:

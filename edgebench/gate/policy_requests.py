@@ -130,7 +130,7 @@ def _said(
     delta: float | None = None
     for layer in layers:
         for name in names:
-            given = layer.get(name, Allowance())
-            tau = tau if given.tau is None else share_of(given.tau)
-            delta = delta if given.delta is None else share_of(given.delta)
+            allowance = layer.get(name, Allowance())
+            tau = tau if allowance.tau is None else share_of(allowance.tau)
+            delta = delta if allowance.delta is None else share_of(allowance.delta)
     return tau, delta

@@ -44,11 +44,11 @@ def _lines(report: GateReport) -> Iterator[str]:
 
 def _reasons(report: GateReport) -> dict[tuple[str, str], list[str]]:
     """Cell and reason -> the metrics that have it."""
-    found: dict[tuple[str, str], list[str]] = {}
+    cells_of: dict[tuple[str, str], list[str]] = {}
     for row in report.cells:
         if row.reason:
-            found.setdefault((row.cell, row.reason), []).append(row.metric)
-    return found
+            cells_of.setdefault((row.cell, row.reason), []).append(row.metric)
+    return cells_of
 
 
 def _row(row: GateRow) -> str:

@@ -40,7 +40,7 @@ def value(amount: float | None, row: GateRow) -> str:
 
 
 def quantity_of(amount: float, unit: str) -> str:
-    """As tables say it, but a quality with all digits that its change has."""
+    """Formats a value as tables do, but a quality with all digits that its change has."""
     return f"{amount:.4g}" if unit == "1" else quantity(amount, unit)
 
 
@@ -68,7 +68,7 @@ def told(report: GateReport) -> str:
 def summary(report: GateReport) -> str:
     """The verdict in one sentence: what, where, how much, how sure."""
     word = report.verdict.upper()
-    cells = [cell for cell, found in cell_verdicts(report).items() if found == report.verdict]
+    cells = [cell for cell, verdict in cell_verdicts(report).items() if verdict == report.verdict]
     rows = [row for row in report.cells if row.judged and row.verdict == report.verdict]
     total = len({row.cell for row in report.cells})
     of = f"{len(cells)} of {total} cells" if total > 1 else "the cell"
@@ -91,7 +91,7 @@ def summary(report: GateReport) -> str:
 
 
 def _reach(report: GateReport) -> str:
-    """What a PASS speaks for: in how many cells latency was judged, and what it would have shown there."""
+    """Returns what a PASS speaks for: in how many cells latency was judged, and what it would have shown there."""
     timed = [row for row in report.cells if row.metric in LATENCIES]
     judged = [row for row in timed if row.judged]
     part = f", latency judged in {len({row.cell for row in judged})}"

@@ -24,11 +24,11 @@ class Echo:
 def echoes(lines: Sequence[str], program: str) -> dict[int, Echo]:
     """The commands that start a program, by the number of their first line from 0. Lines that a
     backslash, a backtick or a caret continues are one."""
-    found = {}
+    commands = {}
     for number, line in enumerate(lines):
         if program in line and (options := options_of(_whole(lines, number), program)) is not None:
-            found[number] = Echo(options, line.lstrip().startswith("+"))
-    return found
+            commands[number] = Echo(options, line.lstrip().startswith("+"))
+    return commands
 
 
 def _whole(lines: Sequence[str], number: int) -> str:
@@ -48,12 +48,12 @@ def options_of(line: str, program: str) -> dict[str, list[str]] | None:
     """
     if len(line) > _MAX_LINE:
         return None
-    found = re.search(rf"(?<![\w-]){program}(?:\.py|\.exe)?[\"']?\s+(?=-)(.*)", line)
-    if found is None:
+    command = re.search(rf"(?<![\w-]){program}(?:\.py|\.exe)?[\"']?\s+(?=-)(.*)", line)
+    if command is None:
         return None
     options: dict[str, list[str]] = {}
     name = ""
-    for word in _words(found[1]):
+    for word in _words(command[1]):
         if re.match(r"--?[A-Za-z]", word):
             name, _, value = word.lstrip("-").partition("=")
             options.setdefault(name, []).append(value)

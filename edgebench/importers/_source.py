@@ -1,4 +1,4 @@
-"""What all importers share: reading the file and its tables, and making a record."""
+"""Holds what all importers share: reading the file and its tables, and making a record."""
 
 from __future__ import annotations
 
@@ -166,17 +166,17 @@ class SourceFile:
 
     def _json(self, start: re.Pattern[str]) -> Iterator[tuple[int, Any]]:
         position, failures = 0, 0
-        while failures < _MAX_FAILURES and (found := start.search(self.text, position)):
-            document = self._document(found.start(1))
+        while failures < _MAX_FAILURES and (match := start.search(self.text, position)):
+            document = self._document(match.start(1))
             if document is None:
                 failures += 1
-                position = found.end(1)
+                position = match.end(1)
             else:
                 value, position = document
-                yield self._line(found.start(1)), value
+                yield self._line(match.start(1)), value
 
     def _document(self, start: int) -> tuple[Any, int] | None:
-        """What a JSON document holds, and where it ends; None where the text is no JSON and need not be."""
+        """Returns what a JSON document holds, and where it ends; None where the text is no JSON and need not be."""
         try:
             value, end = _DECODER.raw_decode(self.text, start)
             return _plain_value(value), end
@@ -192,7 +192,7 @@ class SourceFile:
 
     @cached_property
     def _line_starts(self) -> list[int]:
-        return [0, *(found.end() for found in re.finditer("\n", self.text))]
+        return [0, *(match.end() for match in re.finditer("\n", self.text))]
 
     def _line(self, position: int) -> int:
         return bisect_right(self._line_starts, position)
@@ -202,7 +202,7 @@ _DECODER = json.JSONDecoder(parse_constant=str)
 
 
 def _delimiter(line: str, needs: Sequence[str]) -> str:
-    """What separates the fields of a head that has all columns that are needed; "" where it is none."""
+    """Returns what separates the fields of a head that has all columns that are needed; "" where it is none."""
     if not all(name in line for name in needs):
         return ""
     for delimiter in (",", ";", "\t"):
@@ -292,7 +292,7 @@ def _in_id(value: Scalar) -> str:
 
 @dataclass(frozen=True)
 class ModelName:
-    """What a file says of the model that ran: its name in the id, its title, and its path as an axis
+    """Holds what a file says of the model that ran: its name in the id, its title, and its path as an axis
     where the name does not tell it whole."""
 
     stem: str
@@ -333,7 +333,7 @@ def unnamed_note(records: Iterable[Record], told_by: str = "") -> list[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """Where a row stands, and the run that it is of."""
+    """Holds the place of a row in its file, and its run."""
 
     tool: str
     run: str
@@ -344,7 +344,7 @@ class Origin:
 
 @dataclass(frozen=True, kw_only=True)
 class NamedCell:
-    """What was measured, as the source names it."""
+    """Holds what was measured, as the source names it."""
 
     workload: str
     version: int
@@ -376,7 +376,7 @@ class Device(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Reported:
-    """What the source reports: metrics, what each is a statistic of, and why others are unknown."""
+    """Holds what the source reports: metrics, what each is a statistic of, and why others are unknown."""
 
     values: Mapping[str, float] = field(default_factory=dict)
     statistic: Mapping[str, str] = field(default_factory=dict)

@@ -110,9 +110,9 @@ class _Run:
         return [text for _, text in self.steps.get(number, [])]
 
     def first(self, pattern: str) -> str | None:
-        """What the first line says that matches from its start on."""
-        found = (re.match(pattern, text) for _, text in self.lines)
-        return next((match[1].strip() for match in found if match), None)
+        """Returns what the first line says that matches from its start on."""
+        matches = (re.match(pattern, text) for _, text in self.lines)
+        return next((match[1].strip() for match in matches if match), None)
 
 
 @dataclass
@@ -134,13 +134,13 @@ def _runs(lines: Sequence[str]) -> Iterator[_Run]:
             shown.append(commands[number - 1])
         if len(line) > _MAX_LINE:
             continue
-        if found := _STEP.match(line.lstrip()):
-            if draft is None or int(found[1]) <= step:
+        if match := _STEP.match(line.lstrip()):
+            if draft is None or int(match[1]) <= step:
                 if draft is not None:
                     yield _Run(**vars(draft))
                 draft, shown = _Draft(number, shown), []
-            step = int(found[1])
-            draft.titles[step] = found[3]
+            step = int(match[1])
+            draft.titles[step] = match[3]
         if draft is not None:
             level = _LEVEL.match(line.lstrip())
             text = line.lstrip()[level.end() :] if level else line
@@ -170,10 +170,10 @@ def _of_log(source: SourceFile) -> Imports:
 def _numbers(lines: Sequence[str]) -> Iterator[str]:
     for line in lines:
         text = _LEVEL.sub("", line[:_MAX_LINE].lstrip(), count=1)
-        if found := _LATENCY.match(text):
-            yield found[2]
-        elif found := _THROUGHPUT.match(text):
-            yield found[1]
+        if match := _LATENCY.match(text):
+            yield match[2]
+        elif match := _THROUGHPUT.match(text):
+            yield match[1]
 
 
 def _of_run(source: SourceFile, run: _Run, number: int) -> Record | None:
@@ -221,13 +221,13 @@ def _of_run(source: SourceFile, run: _Run, number: int) -> Record | None:
         device=device or UNKNOWN,
         variant=settings,
         alone=synchronous or requests == 1,
-        found=_reported(results, notes),
+        numbers=_reported(results, notes),
     )
 
 
 @dataclass
 class _Results:
-    """What the end of a run says. `line` is 0 where it says nothing."""
+    """Holds what the end of a run says. `line` is 0 where it says nothing."""
 
     line: int = 0
     shown: list[str] = field(default_factory=list)
@@ -242,8 +242,8 @@ def _results(source: SourceFile, run: _Run) -> _Results:
     results = _Results()
     in_groups = False
     for number, text in run.lines:
-        if found := _THROUGHPUT.match(text):
-            value = source.number(found[1], "Throughput", number)
+        if match := _THROUGHPUT.match(text):
+            value = source.number(match[1], "Throughput", number)
             put_once(source, results.reported, "throughput", value, "Throughput", number)
             results.statistic["throughput"] = "items per second, over the whole run"
             in_groups = False
@@ -253,10 +253,10 @@ def _results(source: SourceFile, run: _Run) -> _Results:
         elif in_groups:
             results.groups.append(text.strip())
             continue
-        elif found := _LATENCY.match(text):
-            percentile = found[1] or "50"
-            _put_latency(source, results, percentile, found[2], found[3], number)
-        if found:
+        elif match := _LATENCY.match(text):
+            percentile = match[1] or "50"
+            _put_latency(source, results, percentile, match[2], match[3], number)
+        if match:
             results.line = results.line or number
         if results.line and text.strip():
             results.shown.append(text)
@@ -291,9 +291,9 @@ def _requests(run: _Run, synchronous: bool) -> int | None:
     """Requests in flight: as measured, else as many as OpenVINO held best."""
     if synchronous:
         return 1
-    found = re.search(r"(\d{1,9}) inference requests", run.titles.get(10, ""))
+    match = re.search(r"(\d{1,9}) inference requests", run.titles.get(10, ""))
     optimal = run.first(r" +OPTIMAL_NUMBER_OF_INFER_REQUESTS: (\d{1,9})")
-    return _integer(found[1] if found else optimal)
+    return _integer(match[1] if match else optimal)
 
 
 def _properties(run: _Run) -> dict[str, Scalar]:
@@ -301,10 +301,10 @@ def _properties(run: _Run) -> dict[str, Scalar]:
     settings: dict[str, Scalar] = {}
     device = ""
     for text in run.step(8):
-        found = _PROPERTY.match(text)
-        if found is None:
+        match = _PROPERTY.match(text)
+        if match is None:
             continue
-        indent, name, value = found.groups()
+        indent, name, value = match.groups()
         if len(indent) < 4:
             device = "" if value.strip() else f"{name.lower()}."
         if value.strip() and name not in _NO_SETTINGS:
@@ -459,7 +459,7 @@ def _of_report(source: SourceFile, line: int | None, number: int, report: dict[s
             "requests": requests,
         },
         alone=api == "sync" or requests == 1,
-        found=_reported(results),
+        numbers=_reported(results),
     )
 
 
@@ -474,8 +474,8 @@ def _report_latency(execution: Mapping[str, Any], percentile: str) -> tuple[str,
         boundary = _told(execution, "percentile_boundary", "Percentile boundary")
         return str(boundary or percentile), str(told)
     for name, value in execution.items():
-        if found := re.fullmatch(r"latency \((\d{1,3}(?:\.\d{1,6})?) percentile\) \(ms\)", name):
-            return found[1], str(value)
+        if match := re.fullmatch(r"latency \((\d{1,3}(?:\.\d{1,6})?) percentile\) \(ms\)", name):
+            return match[1], str(value)
     return None
 
 
@@ -511,7 +511,7 @@ def _record(
     device: str,
     variant: dict[str, Scalar | None],
     alone: bool,
-    found: Reported,
+    numbers: Reported,
 ) -> Record:
     # Several requests at once: a latency among others, not that of a query alone.
     scenario = "single_stream" if alone else "concurrent"
@@ -534,7 +534,7 @@ def _record(
             UNKNOWN,
             {"openvino_device": device, "cpu_model": None, "os": None, "memory_bytes": None},
         ),
-        found,
+        numbers,
     )
 
 

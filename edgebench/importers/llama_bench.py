@@ -71,13 +71,13 @@ def read(source: SourceFile) -> Imports:
         "CSV": _csv(source),
         "Markdown": _md(source),
     }
-    found = {form: tests for form, rows in forms.items() if (tests := list(rows))}
-    if not found:
+    tests_of = {form: tests for form, rows in forms.items() if (tests := list(rows))}
+    if not tests_of:
         source.bad("no test of llama-bench in it", 1, "give the output of -o json, csv, sql or md")
-    form, tests = next(iter(found.items()))
+    form, tests = next(iter(tests_of.items()))
     notes = [
         f"{len(others)} rows in {other} are left out: those in {form} tell more"
-        for other, others in found.items()
+        for other, others in tests_of.items()
         if other != form
     ]
     needs = _NEEDS if form == "CSV" else ()
@@ -113,11 +113,11 @@ def _sql(source: SourceFile) -> _Tests:
     described = table.partition("(")[2].partition(");")[0]
     columns = [part.split()[0] for part in described.split(",") if part.split()]
     for line, text in enumerate(source.lines, start=1):
-        found = _SQL_ROW.match(text.strip()) if "INSERT INTO" in text else None
-        if found is None:
+        match = _SQL_ROW.match(text.strip()) if "INSERT INTO" in text else None
+        if match is None:
             continue
-        names = [name.strip() for name in found[1].split(",")] if found[1] else columns
-        values = _sql_values(found[2], len(names))
+        names = [name.strip() for name in match[1].split(",")] if match[1] else columns
+        values = _sql_values(match[2], len(names))
         if len(values) != len(names):
             source.bad(f"{len(values)} values for {len(names)} columns", line)
         if all(name in names for name in _NEEDS):

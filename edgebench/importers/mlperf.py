@@ -199,10 +199,10 @@ def _quality(source: SourceFile, row: _Row) -> Quality | None:
     text = row.fields["Accuracy"]
     if not text.strip():
         return None
-    found = re.match(r"\W*(\w{1,40}): *(\S{1,40}?)(?:,?\s|,?$)", text)
-    if found is None:
+    match = re.match(r"\W*(\w{1,40}): *(\S{1,40}?)(?:,?\s|,?$)", text)
+    if match is None:
         source.bad(f"Accuracy is not like 'acc: 76.46': {text[:40]!r}", row.line)
-    name, number = found.groups()
+    name, number = match.groups()
     value = source.number(number, "Accuracy", row.line)
     metric = "accuracy" if name.lower() in ("acc", "accuracy") else name
     share = metric in ("accuracy", "mAP", "F1")

@@ -57,7 +57,7 @@ _FLAGS = {
 
 @dataclass
 class _Run:
-    """What a log or a result file says of one run."""
+    """Holds what a log or a result file says of one run."""
 
     line: int
     lines: list[tuple[int, str]] = field(default_factory=list)

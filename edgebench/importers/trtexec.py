@@ -163,13 +163,13 @@ def _untold(line: str) -> str:
 def _numbers(lines: Sequence[str]) -> Iterator[str]:
     for line in lines:
         if len(line) <= _MAX_LINE and (" ms" in line or " qps" in line):
-            yield from (found[2] for found in _STATISTIC.findall(line))
-            yield from (found[1] for found in _OLD_STATISTIC.findall(line))
+            yield from (match[2] for match in _STATISTIC.findall(line))
+            yield from (match[1] for match in _OLD_STATISTIC.findall(line))
             yield from _THROUGHPUT.findall(line)
 
 
 def _why(run: _Run) -> str:
-    errors = [found for line in run.lines if (found := _PREFIX.match(line)) and found[1] == "E"]
+    errors = [match for line in run.lines if (match := _PREFIX.match(line)) and match[1] == "E"]
     if errors:
         return f"it failed: {errors[-1].string[errors[-1].end() :][:200].strip()}"
     return "it failed" if run.failed else "it has no performance summary"
@@ -218,7 +218,7 @@ def _of_run(source: SourceFile, run: _Run, summary: int) -> Record:
         model_of(source, _model(told, command), run.start),
         facts=facts,
         variant={**_command_settings(command.options, facts), **settings},
-        found=Reported(values=reported, statistic=statistic, unknown=unknown, notes=notes),
+        numbers=Reported(values=reported, statistic=statistic, unknown=unknown, notes=notes),
     )
 
 
@@ -226,10 +226,10 @@ def _facts(told: Sequence[str]) -> dict[str, str]:
     facts: dict[str, str] = {}
     for text in told:
         for name, pattern in _FACTS.items():
-            if name not in facts and (found := pattern.match(text)):
-                facts[name] = found[1].strip()
-    if "tensorrt" not in facts and (found := _VERSION.search(told[0])):
-        facts["tensorrt"] = _version(found[1])
+            if name not in facts and (match := pattern.match(text)):
+                facts[name] = match[1].strip()
+    if "tensorrt" not in facts and (match := _VERSION.search(told[0])):
+        facts["tensorrt"] = _version(match[1])
     return facts
 
 
@@ -241,13 +241,13 @@ def _version(digits: str) -> str:
 
 
 def _settings(told: Sequence[str]) -> dict[str, Scalar]:
-    """What the sections of options say, by the names of their lines."""
+    """Returns what the sections of options say, by the names of their lines."""
     settings: dict[str, Scalar] = {}
     inside = False
     for text in told:
         if "=== " in text:
-            found = _OPTIONS.search(text)
-            inside = found is not None and found[1] != "Reporting"
+            match = _OPTIONS.search(text)
+            inside = match is not None and match[1] != "Reporting"
         elif inside:
             name, _, value = text.partition(":")
             axis = re.sub(r"\W+", "_", name.strip().lower()).strip("_")
@@ -270,7 +270,7 @@ def _command_settings(command: Mapping[str, list[str]], facts: dict[str, str]) -
 def _model(told: Sequence[str], command: Echo) -> str | None:
     if (model := one_model([command], *_MODEL_OPTIONS)) is not None:
         return model
-    lines = {found[1].strip() for text in told if (found := _MODEL_LINES.match(text))}
+    lines = {match[1].strip() for text in told if (match := _MODEL_LINES.match(text))}
     return next(iter(lines)) if len(lines) == 1 else None
 
 
@@ -298,7 +298,7 @@ def _of_times(source: SourceFile, line: int, number: int, entries: list[dict[str
         source,
         _origin(source, None, row),
         model_of(source, None, number),
-        found=Reported(unknown=unknown, notes=notes),
+        numbers=Reported(unknown=unknown, notes=notes),
         replicates=[sampled(samples)],
     )
 
@@ -311,7 +311,7 @@ def _of_profile(
     row = {"layers": layers, "count": next((e["count"] for e in entries if "count" in e), None)}
     unknown = {"latency_ns": why, "throughput_per_s": why}
     origin, named = _origin(source, None, row), model_of(source, None, number)
-    return _record(source, origin, named, found=Reported(unknown=unknown))
+    return _record(source, origin, named, numbers=Reported(unknown=unknown))
 
 
 def _origin(source: SourceFile, line: int | None, row: dict[str, Any]) -> Origin:
@@ -323,7 +323,7 @@ def _record(
     origin: Origin,
     named: ModelName,
     *,
-    found: Reported,
+    numbers: Reported,
     facts: dict[str, str] | None = None,
     variant: dict[str, Scalar] | None = None,
     replicates: list[Replicate] | None = None,
@@ -346,13 +346,13 @@ def _record(
             {"accelerator": facts.get("device"), "cpu_model": None, "os": None},
         ),
         Reported(
-            values=found.values,
-            statistic=found.statistic,
+            values=numbers.values,
+            statistic=numbers.statistic,
             unknown={
-                **found.unknown,
+                **numbers.unknown,
                 "effective": "trtexec states what layers were allowed, not what ran",
             },
-            notes=["trtexec feeds random inputs and may overlap queries", *found.notes],
+            notes=["trtexec feeds random inputs and may overlap queries", *numbers.notes],
         ),
         replicates=replicates or [],
     )

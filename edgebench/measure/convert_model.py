@@ -89,20 +89,22 @@ def _convert(job: ConvertJob) -> Converted:
     cache = Path(job.cache)
     before = set(cache.iterdir()) if cache.is_dir() else set()
     start = time.perf_counter()
-    made = backend.convert(model, job.options, cache)
+    converted = backend.convert(model, job.options, cache)
     seconds = time.perf_counter() - start
-    entry = next((part for part in (made.path, *made.path.parents) if part.parent == cache), None)
+    entry = next(
+        (part for part in (converted.path, *converted.path.parents) if part.parent == cache), None
+    )
     return Converted(
-        path=str(made.path),
-        format=made.format,
-        sha256=made.sha256,
-        size_bytes=_size(made.path),
+        path=str(converted.path),
+        format=converted.format,
+        sha256=converted.sha256,
+        size_bytes=_size(converted.path),
         seconds=None if entry is None else _as_converted(entry, seconds, entry in before),
     )
 
 
 def _as_converted(entry: Path, seconds: float, was_there: bool) -> float | None:
-    """What the conversion of an entry of the cache took: kept beside it, for `seconds` of a call that
+    """Returns what the conversion of an entry of the cache took: kept beside it, for `seconds` of a call that
     found it there are those of a look."""
     kept = entry.with_name(f"{entry.name}{_SECONDS}")
     if not was_there:

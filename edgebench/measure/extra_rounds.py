@@ -27,11 +27,11 @@ def open_cells(records: Sequence[Record]) -> set[str]:
 
     confidence = 1 - (1 - SURE) / MAX_LOOKS
     table = build_table(records, confidence=confidence)
-    found: set[str] = set()
+    open_ids: set[str] = set()
     for members, pick in zip(groups(table.rows).values(), table.picks, strict=True):
         rows = [table.rows[index] for index in members if table.rows[index].front is not None]
         if any(row.front == "undecided" for row in rows):
-            found.update(row.id for row in rows if row.front != "no")
+            open_ids.update(row.id for row in rows if row.front != "no")
         if pick.row is not None and pick.rivals:
-            found.update(table.rows[index].id for index in (pick.row, *pick.rivals))
-    return found
+            open_ids.update(table.rows[index].id for index in (pick.row, *pick.rivals))
+    return open_ids

@@ -40,14 +40,14 @@ def run_worker(
     started = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
     begin, cpu_begin = time.perf_counter(), time.process_time()
     limits, setup = Limits(time_out_s, time_s), Setup(inherited_fds=inherited_fds, spawn=spawn)
-    found = _in_company(job, limits, setup, on_tick)
-    if isinstance(found, Reason):
-        failed = Replicate(index=job.index, status="failed", started_utc=started, reasons=[found])
-        found = Done(failed)
+    outcome = _in_company(job, limits, setup, on_tick)
+    if isinstance(outcome, Reason):
+        failed = Replicate(index=job.index, status="failed", started_utc=started, reasons=[outcome])
+        outcome = Done(failed)
     return msgspec.structs.replace(
-        found,
+        outcome,
         replicate=msgspec.structs.replace(
-            found.replicate,
+            outcome.replicate,
             wall_s=time.perf_counter() - begin,
             parent_cpu_s=time.process_time() - cpu_begin,
         ),
@@ -76,7 +76,7 @@ def _budget(job: Job) -> AbstractContextManager[MemoryGroup]:
 
 
 def _fitting(found: Done | Reason, job: Job, group: MemoryGroup) -> Done | Reason:
-    """What was found; where memory ran out under a budget, that the deployment does not fit into it."""
+    """Returns what was found; where memory ran out under a budget, that the deployment does not fit into it."""
     if job.memory_budget_bytes is None:
         return found
     reasons = [found] if isinstance(found, Reason) else found.replicate.reasons
@@ -139,7 +139,7 @@ def _not_utf8(path: str) -> Reason:
 
 
 def _message(line: bytes, phase: str) -> Phase | Done | Reason:
-    """What a worker said, or why that cannot be: a runtime or a task may write to any descriptor, and
+    """Returns what a worker said, or why that cannot be: a runtime or a task may write to any descriptor, and
     whatever it says must be readable in a record."""
     try:
         message = decode_message(line)

@@ -76,13 +76,13 @@ class Preparer:
         if key in self._made:
             return self._made[key]
         task = job.task, job.source_sha256
-        made = NO_TIME if task in self._slow else _prepare(job, ask, share=REFERENCE_SHARE)
-        if _out_of_time(made):
+        answer = NO_TIME if task in self._slow else _prepare(job, ask, share=REFERENCE_SHARE)
+        if _out_of_time(answer):
             self._slow.add(task)
-            made = _prepare(msgspec.structs.replace(job, without_reference=True), ask)
-        if not _out_of_time(made):
-            self._made[key] = made
-        return made
+            answer = _prepare(msgspec.structs.replace(job, without_reference=True), ask)
+        if not _out_of_time(answer):
+            self._made[key] = answer
+        return answer
 
     def ready(
         self,
@@ -197,8 +197,8 @@ def _convert(
     return converted
 
 
-def _out_of_time(made: PreparedModel | NotReady) -> bool:
-    return isinstance(made, NotReady) and made.reason.code == OUT_OF_TIME
+def _out_of_time(answer: PreparedModel | NotReady) -> bool:
+    return isinstance(answer, NotReady) and answer.reason.code == OUT_OF_TIME
 
 
 def _prepare(job: PrepareJob, ask: Ask, share: float = 1.0) -> PreparedModel | NotReady:

@@ -114,10 +114,10 @@ class PowerModes:
         if former is None or former.number is None:
             return  # then none was set
         said = self._set(former.number)
-        found = nvpmodel.current(self._machine)
-        if found is None or found.number != former.number:
+        mode = nvpmodel.current(self._machine)
+        if mode is None or mode.number != former.number:
             raise DeviceStateError(
-                f"the power mode was {former} and could not be restored: it is {found}"
+                f"the power mode was {former} and could not be restored: it is {mode}"
                 + (said and f": {said}"),
                 f"sudo nvpmodel -m {former.number}",
             )

@@ -27,7 +27,7 @@ class Allowance:
 def ask(
     module: str, job: bytes, allowance: Allowance, on_tick: Callable[[], None] = lambda: None
 ) -> bytes | Reason:
-    """What `python -m module` answers to `job`, in one line; its death, silence or greed is a reason."""
+    """Returns what `python -m module` answers to `job`, in one line; its death, silence or greed is a reason."""
     limit = allowance.memory_limit_bytes
     command = module_command(module, str(os.getpid()), "-" if limit is None else str(limit))
     limits = child.Limits(allowance.time_out_s, allowance.time_s)
@@ -38,7 +38,7 @@ def ask(
 def step_of(line: bytes) -> Phase | None:
     """The step that a line announces; None: it is the answer, or nothing that could be one."""
     with contextlib.suppress(ValueError, RecursionError):
-        found = json.loads(line)
-        if isinstance(found, dict) and "step" in found:
-            return Phase(str(found["step"]))
+        message = json.loads(line)
+        if isinstance(message, dict) and "step" in message:
+            return Phase(str(message["step"]))
     return None

@@ -108,16 +108,16 @@ def valid_replicates(replicates: Sequence[Replicate]) -> list[Replicate]:
 
 def _superseded(replicates: Sequence[Replicate]) -> dict[int, int]:
     """Index of a spoilt replicate -> index of the sound one that took its place."""
-    found: dict[int, int] = {}
+    superseded: dict[int, int] = {}
     late = {replicate.index for replicate in outlying(replicates)}
     for replicate in reversed(replicates):  # a re-run comes after what it is run for
         if replicate.rerun_of is None:
             continue
         if replicate.status == "ok" and replicate.index not in late:
-            found[replicate.rerun_of] = replicate.index
-        elif replicate.index in found:
-            found[replicate.rerun_of] = found[replicate.index]
-    return found
+            superseded[replicate.rerun_of] = replicate.index
+        elif replicate.index in superseded:
+            superseded[replicate.rerun_of] = superseded[replicate.index]
+    return superseded
 
 
 def exhausted(replicates: Sequence[Replicate], limit: int) -> bool:

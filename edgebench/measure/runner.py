@@ -33,6 +33,7 @@ from edgebench.calibration import Calibration
 from edgebench.energy.run_meter import Meter, NoMeter
 from edgebench.errors import DeviceStateError, UnsupportedError
 from edgebench.measure import preparation_process, reruns, round_order
+from edgebench.measure.cool_down import CoolDown
 from edgebench.measure.extra_rounds import open_cells
 from edgebench.measure.launch_worker import run_worker
 from edgebench.measure.model_files import Ask, NotReady
@@ -112,11 +113,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     companions: list[str] = []  # synthetic loads beside every cell, such as cpu:2
     together: bool = False  # cells of other workloads of the run are companions
     wait_quiet_s: float = 0.0  # at most, for a quiet machine before rounds; beside the budget
+    cool_to_c: float | None = None  # of the chip, before each process; beside the budget
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a worker needs to measure a cell."""
+    """Holds what a worker needs to measure a cell."""
 
     job: Job
     model: ModelFacts
@@ -151,14 +153,14 @@ class Target:
         reason where only time ran out."""
         if self.job is not None or self.prepare is None:
             return None
-        made = self.prepare(ask)
-        if isinstance(made, Prepared):
-            self.job, self.model = made.job, made.model
-        elif made.reason.code == OUT_OF_TIME:
-            return made.reason
+        answer = self.prepare(ask)
+        if isinstance(answer, Prepared):
+            self.job, self.model = answer.job, answer.model
+        elif answer.reason.code == OUT_OF_TIME:
+            return answer.reason
         else:
-            self.prepare, self.status = None, made.status
-            self.reasons.append(made.reason)
+            self.prepare, self.status = None, answer.status
+            self.reasons.append(answer.reason)
         return None
 
     @property
@@ -174,12 +176,12 @@ class Target:
 
     @property
     def valid_replicates(self) -> list[Replicate]:
-        """Those that no re-run replaced."""
+        """Returns those that no re-run replaced."""
         return reruns.valid_replicates(self.taken)
 
     @property
     def sound(self) -> list[Replicate]:
-        """Those that the machine did not spoil."""
+        """Returns those that the machine did not spoil."""
         return [replicate for replicate in self.replicates if not reruns.disturbed(replicate)]
 
     @property
@@ -187,8 +189,8 @@ class Target:
         """The replicate whose answers judge the cell: the one that judged most items, as the budget may have
         cut the pass of others. One that lost its core, which a re-run replaced, answered as well as any."""
         sound = [entry.replicate for entry in self.entries if entry.replicate.status == "ok"]
-        found = [(r, r.quality) for r in (*self.valid_replicates, *sound) if r.quality is not None]
-        best = max(found, key=lambda each: (each[1].of is None, each[1].items), default=None)
+        judged = [(r, r.quality) for r in (*self.valid_replicates, *sound) if r.quality is not None]
+        best = max(judged, key=lambda each: (each[1].of is None, each[1].items), default=None)
         return best[0] if best is not None else next(iter(self.valid_replicates), None)
 
     @property
@@ -223,7 +225,7 @@ class Target:
 
     @property
     def settings(self) -> Mapping[str, str]:
-        """Of the machine, when the first replicate ended that it did not spoil."""
+        """Returns the machine's settings at the end of the first undisturbed replicate."""
         sound = (e for e in self.entries if not reruns.disturbed(e.replicate))
         return next((entry.settings for entry in sound), {})
 
@@ -244,7 +246,7 @@ class Keeper(Protocol):
 
 @dataclass(frozen=True)
 class Outlook:
-    """What a run is about to do."""
+    """Holds what a run is about to do."""
 
     cells: int
     processes: int  # at least
@@ -255,7 +257,7 @@ class Outlook:
 
 @dataclass(frozen=True)
 class Shortened:
-    """What a run could not measure within its budget."""
+    """Holds what a run could not measure within its budget."""
 
     unreached: int  # cells without any replicate
     few: int  # cells with fewer replicates than were asked for
@@ -281,7 +283,7 @@ class Watcher(Protocol):
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What all records of a run have in common. `first_round`: the number of its first round, since a run that
+    """Holds what all records of a run have in common. `first_round`: the number of its first round, since a run that
     goes on counts on."""
 
     run: RunFacts
@@ -293,7 +295,7 @@ class Surroundings:
 
 @dataclass(frozen=True)
 class Means:
-    """What a run is measured with."""
+    """Holds what a run is measured with."""
 
     launch: Callable[..., Done] = run_worker
     meter: Meter = NO_METER
@@ -302,6 +304,7 @@ class Means:
     clock: Callable[[], float] = time.monotonic
     ask: Callable[..., bytes | Reason] = preparation_process.ask
     quiet: Quiet | None = None
+    cool_down: CoolDown | None = None
 
 
 MEANS = Means()
@@ -328,6 +331,7 @@ class Runner:
         self._started_s = started_s
         self._means = means
         self._quiet = means.quiet or Quiet()
+        self._cool_down = means.cool_down or CoolDown()
         self._round = about.first_round
         #: Cells that leave the front or the choice open; None: nobody looked yet.
         self._undecided: set[str] | None = None
@@ -380,7 +384,7 @@ class Runner:
             if mode is None:
                 self._means.power_modes.restore()
                 return True
-            found = self._means.power_modes.enter(mode)
+            problem = self._means.power_modes.enter(mode)
         except UnsupportedError as error:
             for target in targets:
                 if not target.entries:
@@ -391,7 +395,7 @@ class Runner:
                 self._finish(target)
             return False
         for target in targets:
-            target.power_mode = found
+            target.power_mode = problem
         return True
 
     def _stretches(self, targets: Sequence[Target]) -> list[tuple[str | None, list[Target], bool]]:
@@ -410,6 +414,7 @@ class Runner:
             self._quiet.wait()
             for target in turns:
                 if self._may_start(target):
+                    self._cool_down.wait()
                     begin_s = self._means.clock()
                     self._turn(target, scratch)
                     if target.cut:
@@ -418,17 +423,17 @@ class Runner:
 
     def _turns(self, targets: Sequence[Target], due_only: bool) -> list[Target]:
         """Targets that this round measures, in its order. Who was cut waits for those who were not."""
-        wanted = [
+        due = [
             target
             for target in targets
             if target.cell.id not in self.records
             and self._may_start(target)
             and (self._due(target) or not due_only)
         ]
-        if self._settings.budget_s is not None and not any(map(self._due, wanted)):
-            wanted = self._deciding(wanted)
-        others = [target for target in wanted if not target.cut]
-        turns = others if any(map(self._due, others)) else wanted
+        if self._settings.budget_s is not None and not any(map(self._due, due)):
+            due = self._deciding(due)
+        others = [target for target in due if not target.cut]
+        turns = others if any(map(self._due, others)) else due
         seed, number = self._settings.seed, self._round
         drawn = sorted(turns, key=lambda target: round_order.drawn_place(target.cell, seed, number))
         return cheap_first(drawn) if self._short_for(drawn) else drawn
@@ -437,8 +442,8 @@ class Runner:
         """Of targets that have what is due, those whose further replicates may decide something; all of
         them, for their precision, where nothing is left to decide."""
         measured = [target for target in self._targets if target.entries]
-        found = [self.records.get(t.cell.id) or self._assemble(t) for t in measured]
-        self._undecided = open_cells(found)
+        records = [self.records.get(t.cell.id) or self._assemble(t) for t in measured]
+        self._undecided = open_cells(records)
         for target in targets:
             if self._complete(target):
                 self._finish(target)
@@ -541,19 +546,20 @@ class Runner:
         return min(time_s - CLOSING_S, left_s / max(1, len(waiting)))
 
     def _later_s(self) -> float:
-        """What the replicates take at least that are due after the first ones: a cell that was judged whole and
+        """Returns what the replicates take at least that are due after the first ones: a cell that was judged whole and
         measured once has no interval."""
         later = sum(max(0, self._due(target) - (not target.entries)) for target in self._targets)
         return later * self._rest_s()
 
     def _rest_s(self) -> float:
-        """What a later replicate takes at least."""
+        """Returns what a later replicate takes at least."""
         return _mean(self._overheads_s["rest"], OVERHEAD_S) + SLICE_FACTOR * MIN_SLICE_S
 
     def _left_s(self) -> float:
         if self._settings.budget_s is None:
             return float("inf")
-        spent_s = self._means.clock() - self._started_s - self._quiet.spent_s
+        waited_s = self._quiet.spent_s + self._cool_down.spent_s
+        spent_s = self._means.clock() - self._started_s - waited_s
         return self._settings.budget_s - spent_s
 
     def _complete(self, target: Target) -> bool:
@@ -699,7 +705,7 @@ class Runner:
     def _watched(
         self, target: Target, job: Job, time_s: float
     ) -> tuple[Done, list[StateCheck], Mapping[str, str]]:
-        """What a worker found, what happened to the machine meanwhile, and its settings after."""
+        """Returns what a worker found, what happened to the machine meanwhile, and its settings after."""
         state_monitor = StateMonitor()
 
         def tick() -> None:
@@ -719,7 +725,7 @@ class Runner:
         return done, allowing_heat(changes) if target.sustained else changes, state_monitor.settings
 
     def _share_s(self) -> float:
-        """What the budget leaves for the window of each replicate that is due."""
+        """Returns what the budget leaves for the window of each replicate that is due."""
         if self._settings.budget_s is None:
             return float("inf")
         count = sum(map(self._due, self._targets))
@@ -770,14 +776,14 @@ class Runner:
         return max(0, self._settings.replicates - len(target.valid_replicates)) + again
 
     def _overhead_s(self) -> float:
-        """What the replicates that are due take beside their windows."""
+        """Returns what the replicates that are due take beside their windows."""
         due = sum(map(self._due, self._targets))
         firsts = [t for t in self._targets if self._due(t) and not t.entries]
         overhead_s = sum(self._first_s(target) for target in firsts)
         return overhead_s + (due - len(firsts)) * _mean(self._overheads_s["rest"], OVERHEAD_S)
 
     def _first_s(self, target: Target) -> float:
-        """What a first replicate takes beside its window: as guessed, scaled by what others took."""
+        """Returns what a first replicate takes beside its window: as guessed, scaled by what others took."""
         return (target.first_s or OVERHEAD_FIRST_S) * _mean(self._overheads_s["first"], 1.0)
 
     def _expected_s(self) -> float:
@@ -785,7 +791,7 @@ class Runner:
         return min(self._work_s(), max(0.0, self._left_s()))
 
     def _work_s(self) -> float:
-        """What the replicates take that are due or, by what the cells' intervals tell, will be."""
+        """Returns what the replicates take that are due or, by what the cells' intervals tell, will be."""
         planned_s, share_s = self._overhead_s(), self._share_s()
         rest_s = _mean(self._overheads_s["rest"], OVERHEAD_S)
         for target in self._targets:
@@ -803,8 +809,8 @@ class Runner:
         width = half_width(target.valid_replicates, self._settings)
         if target.sustained or target.cell.bound_p99_ns is not None or width is None:
             return 0
-        wanted = math.ceil(count * min(width / self._settings.target, 9.0) ** 2)
-        return max(0, min(wanted, most) - max(count, self._settings.replicates))
+        needed = math.ceil(count * min(width / self._settings.target, 9.0) ** 2)
+        return max(0, min(needed, most) - max(count, self._settings.replicates))
 
     def _outlook(self, targets: Sequence[Target]) -> Outlook:
         left_s = self._left_s()
@@ -821,7 +827,7 @@ class Runner:
         )
 
     def shortened(self) -> Shortened | None:
-        """What the budget cut, after `measure`; None: nothing."""
+        """Returns what the budget cut, after `measure`; None: nothing."""
         if self._settings.budget_s is None:
             return None
         measured = [target for target in self._targets if target.entries]
@@ -890,8 +896,8 @@ def _by_power_mode(targets: Sequence[Target]) -> list[tuple[str | None, list[Tar
     themselves."""
     groups: dict[str | None, list[Target]] = {}
     for target in targets:
-        wanted = target.cell.variant.get("power_mode")
-        groups.setdefault(None if wanted is None else str(wanted), []).append(target)
+        mode = target.cell.variant.get("power_mode")
+        groups.setdefault(None if mode is None else str(mode), []).append(target)
     return list(groups.items())
 
 
@@ -902,7 +908,7 @@ def _alike(other: Target, target: Target) -> int:
 
 
 def _planned_s(target: Target, window_s: float, slice_s: float) -> float:
-    """What a replicate takes for its window and what comes with it."""
+    """Returns what a replicate takes for its window and what comes with it."""
     return SLICE_FACTOR * slice_s + (window_s if target.sustained else 0.0)
 
 
@@ -927,7 +933,7 @@ def cheap_first(targets: Sequence[Target]) -> list[Target]:
 
 
 def _quality_needed_s(target: Target) -> float:
-    """What the rest of a quality pass that was cut takes, as the time that each of its items took."""
+    """Returns what the rest of a quality pass that was cut takes, as the time that each of its items took."""
     judging = target.judging
     quality = judging.quality if judging is not None else None
     if judging is None or quality is None or quality.of is None:

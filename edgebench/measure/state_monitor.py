@@ -30,7 +30,7 @@ class StateMonitor:
         self._gauges.look(measuring=True)
 
     def end(self, first_settings: Mapping[str, str]) -> list[StateCheck]:
-        """What happened. `first_settings`: those after the cell's first sound replicate; nobody looks
+        """Returns what happened. `first_settings`: those after the cell's first sound replicate; nobody looks
         between two replicates. Where the kernel cooled, the clocks that it lowers by are no settings.
         """
         before, after = self._before, machine_state.snapshot()

@@ -20,7 +20,7 @@ class Budget:
 
     @contextmanager
     def without(self, what: str) -> Iterator[None]:
-        """What is done in this context is not counted."""
+        """Leaves out of the count what is done in this context."""
         begin_s = self.clock()
         try:
             yield
@@ -38,7 +38,7 @@ class Budget:
 
     @property
     def note(self) -> str:
-        """What was not counted, as far as it matters; "" where nothing was."""
+        """Returns what was not counted, as far as it matters; "" where nothing was."""
         told = [f"{what} took {spent:.0f} s" for what, spent in self.apart_s.items() if spent >= 1]
         if not told or self.seconds == math.inf:
             return ""

@@ -70,16 +70,16 @@ class Quiet:
         before_s = self.spent_s
         told, told_s = "", begin_s
         while self.spent_s < self.limit_s:
-            found = self.look()
+            busy = self.look()
             self.spent_s = before_s + self.clock() - begin_s
-            if not found:
+            if not busy:
                 if told:
                     self.say(f"the machine is quiet after {self.spent_s - before_s:.0f} s")
                 return
             if not told or self.clock() - told_s >= LINE_EVERY_S:
-                self.say(f"waiting for a quiet machine: {found}")
+                self.say(f"waiting for a quiet machine: {busy}")
                 told_s = self.clock()
-            told = found
+            told = busy
         if told:
             self.say(
                 f"the machine was not quiet within {self.limit_s:g} s ({told}): measuring anyway"

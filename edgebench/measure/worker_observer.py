@@ -69,25 +69,25 @@ class Witness:
 
     @property
     def lag_ns(self) -> int | None:
-        """By how much the worker's clock fell behind since the window began, at least; None: unknown."""
+        """Returns by how much, at least, the worker's clock fell behind since the window began; None: unknown."""
         if len(self._after) < MIN_LOOKS:
             return None
         return min(self._after) - min(self._before, default=0)
 
     def slow_clock(self) -> Reason | None:
-        """That the worker's clock is not the machine's, as far as it is known by now."""
+        """Reports that the worker's clock differs from the machine's, as far as is known by now."""
         since_ns = 0 if self._window_ns is None else self.clock() - self._window_ns
         return clock_reason(self.lag_ns, since_ns)
 
     def told(self, done: Done) -> Done:
         """The worker's last word, with what was seen of it meanwhile."""
         replicate = msgspec.structs.replace(done.replicate, clock_lag_ns=self.lag_ns)
-        found = [
+        phases = [
             STOPPED if self.stopped else None,
             SUSPENDED if _suspended(replicate) else None,
             self.slow_clock(),
         ]
-        reasons = [reason for reason in found if reason is not None]
+        reasons = [reason for reason in phases if reason is not None]
         if reasons and replicate.status in ("ok", "invalid"):
             replicate = msgspec.structs.replace(
                 replicate, status="invalid", reasons=[*replicate.reasons, *reasons]
@@ -96,7 +96,7 @@ class Witness:
 
 
 def clock_reason(lag_ns: int | None, since_ns: int) -> Reason | None:
-    """That a clock fell behind by so much, where that is beyond what `since_ns` explain."""
+    """Reports that a clock fell behind by more than `since_ns` explain."""
     if lag_ns is None or abs(lag_ns) <= MIN_LAG_S * 1e9 + MIN_LAG_SHARE * since_ns:
         return None
     return Reason(

@@ -74,7 +74,7 @@ class _Reader:
         return dims[axis] if -len(dims) <= axis < len(dims) else None
 
     def constant(self, place: int) -> list[Any]:
-        """What another of its inputs holds; nothing where it is none of a few numbers."""
+        """Returns what another of its inputs holds; nothing where it is none of a few numbers."""
         names = self.node.input
         return self.constants.get(names[place], []) if place < len(names) else []
 
@@ -91,7 +91,7 @@ def input_ranges(model: ModelProto) -> dict[str, InputRange]:
 
     shapes, constants = _known(model)
     followed: dict[str, tuple[str, int]] = {v.name: (v.name, 0) for v in graph_inputs(model)}
-    found: dict[str, InputRange] = {}
+    ranges: dict[str, InputRange] = {}
     asked_for: dict[str, InputRange | None] = {}  # where no other reader tells more
     for node in graph_nodes(model.graph):
         for place, name in enumerate(node.input):
@@ -102,13 +102,13 @@ def input_ranges(model: ModelProto) -> dict[str, InputRange]:
             told = _told(reader)
             if told is not None:
                 moved = _moved(told, shift)
-                found[source] = _both(found[source], moved) if source in found else moved
+                ranges[source] = _both(ranges[source], moved) if source in ranges else moved
             elif node.op_type == "Equal":
                 asked_for.setdefault(source, _compared(reader))
             further = _followed_through(reader, shift)
             if further is not None and node.output:
                 followed.setdefault(node.output[0], (source, further))
-    return {**{name: told for name, told in asked_for.items() if told is not None}, **found}
+    return {**{name: told for name, told in asked_for.items() if told is not None}, **ranges}
 
 
 def _known(
@@ -151,7 +151,7 @@ def _count(shape: tuple[int | None, ...] | None) -> int | None:
 
 
 def _followed_through(reader: _Reader, shift: int) -> int | None:
-    """What is added to the input in the node's output so far; None: its values end here."""
+    """Returns what is added to the input in the node's output so far; None: its values end here."""
     node, place = reader.node, reader.place
     if node.op_type in ("Add", "Sub") and len(node.input) == 2:
         other = reader.constant(1 - place)
@@ -177,7 +177,7 @@ def _moved(told: InputRange, shift: int) -> InputRange:
 
 
 def _both(first: InputRange, second: InputRange) -> InputRange:
-    """What both readers take. Fixed values are what only one number or one list is right for."""
+    """Returns what both readers take. Fixed values are inputs for which one number or one list alone is right."""
     if first.values or second.values:
         return first if first.values else second
     low, high = max(first.low or 0, second.low or 0), min(first.high or 0, second.high or 0)

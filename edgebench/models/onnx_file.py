@@ -151,7 +151,7 @@ def external_files(path: Path) -> list[Path]:
 
 @dataclass(frozen=True)
 class _ExternalPlace:
-    """Where the values of a tensor lie."""
+    """Locates the values of a tensor."""
 
     file: Path
     offset: int
@@ -274,7 +274,7 @@ def read_metadata(path: Path) -> dict[str, str]:
     pairs = {}
     with path.open("rb") as file:
         try:
-            for entry in _fields(file, path.stat().st_size, wanted=14):
+            for entry in _fields(file, path.stat().st_size, field=14):
                 pairs[_text(entry, 1)] = _text(entry, 2)
         except EOFError:
             raise _not_a_model(path, "it ends too early") from None
@@ -288,7 +288,7 @@ def input_names(path: Path) -> list[str]:
     inputs, weights = [], set()
     with path.open("rb") as file:
         try:
-            for number, end in _inside(file, path.stat().st_size, wanted=7):
+            for number, end in _inside(file, path.stat().st_size, field=7):
                 if number == 11:
                     inputs.append(_name(file, end, 1))
                 elif number == 5:
@@ -296,7 +296,7 @@ def input_names(path: Path) -> list[str]:
                 elif number == 15:
                     weights.update(
                         file.read(stop - file.tell()).decode()
-                        for number, stop in _inside(file, end, wanted=1)
+                        for number, stop in _inside(file, end, field=1)
                         if number == 8
                     )
         except EOFError:
@@ -306,25 +306,25 @@ def input_names(path: Path) -> list[str]:
     return [name for name in inputs if name not in weights]
 
 
-def _inside(file: IO[bytes], end: int, wanted: int) -> Iterator[tuple[int, int]]:
-    """What `_spans` tells of the messages in the fields of one number."""
+def _inside(file: IO[bytes], end: int, field: int) -> Iterator[tuple[int, int]]:
+    """Yields what `_spans` tells of the messages in the fields of one number."""
     for number, stop in _spans(file, end):
-        if number == wanted:
+        if number == field:
             yield from _spans(file, stop)
 
 
 def _name(file: IO[bytes], end: int, number: int) -> str:
-    return next(_fields(file, end, wanted=number), b"").decode()
+    return next(_fields(file, end, field=number), b"").decode()
 
 
 def _text(message: bytes, number: int) -> str:
     return _name(io.BytesIO(message), len(message), number)
 
 
-def _fields(file: IO[bytes], end: int, wanted: int) -> Iterator[bytes]:
+def _fields(file: IO[bytes], end: int, field: int) -> Iterator[bytes]:
     """Contents of the length-delimited fields of one number; all others are skipped unread."""
     for number, stop in _spans(file, end):
-        if number == wanted:
+        if number == field:
             yield file.read(stop - file.tell())
 
 

@@ -23,16 +23,16 @@ def distances(got: Sequence[Outputs], want: Sequence[Outputs]) -> dict[str, floa
     Numbers: the largest ||a - b|| / ||b|| of an item. Flags and integers of more than 16 bits, which count
     or name something: the share of values that differ, averaged over items.
     """
-    found: dict[str, list[float]] = {}
+    by_output: dict[str, list[float]] = {}
     for mine, theirs in zip(got, want, strict=True):
         for name, array in theirs.items():
             apart = _difference(np.asarray(mine[name]), array) if name in mine else float("inf")
-            found.setdefault(name, []).append(apart)
+            by_output.setdefault(name, []).append(apart)
         for name in mine.keys() - theirs.keys():
-            found.setdefault(name, []).append(float("inf"))
+            by_output.setdefault(name, []).append(float("inf"))
     return {
         name: float(max(each) if name not in want[0] or is_number(want[0][name]) else np.mean(each))
-        for name, each in found.items()
+        for name, each in by_output.items()
     }
 
 

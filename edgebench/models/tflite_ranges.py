@@ -102,7 +102,9 @@ class _Graph:
             for n in range(self._graph.OperatorsLength())
             for node in self._node(self._graph.Operators(n), names)
         ]
-        constants = {n: made for n in tensors if (made := self._constant(n, names)) is not None}
+        constants = {
+            n: constant for n in tensors if (constant := self._constant(n, names)) is not None
+        }
         known = [self._value(n, names) for n in tensors if n not in constants and n not in inputs]
         graph = helper.make_graph(
             nodes,

@@ -162,17 +162,17 @@ def _groups(graph: GraphProto, tensors: Mapping[str, _Tensor]) -> list[_Group]:
 def _needed(graph: GraphProto) -> list[NodeProto]:
     """Nodes on which an output depends: a runtime leaves out the others. A node with a graph of its own may
     read any value of this one."""
-    wanted = {value.name for value in graph.output}
-    found: list[NodeProto] = []
+    names = {value.name for value in graph.output}
+    nodes: list[NodeProto] = []
     for node in reversed(graph.node):  # a graph is sorted: whoever reads comes later
-        if wanted.isdisjoint(node.output):
+        if names.isdisjoint(node.output):
             continue
-        found.append(node)
-        wanted.update(node.input)
+        nodes.append(node)
+        names.update(node.input)
         for attribute in node.attribute:
             for inner in (attribute.g, *attribute.graphs):
-                wanted.update(name for each in inner.node for name in each.input)
-    return found[::-1]
+                names.update(name for each in inner.node for name in each.input)
+    return nodes[::-1]
 
 
 def _operations(node: NodeProto, tensors: Mapping[str, _Tensor]) -> int | None:
@@ -204,7 +204,7 @@ def _readers(graph: GraphProto) -> dict[str, set[int]]:
 def _bytes(
     group: _Group, readers: Mapping[str, set[int]], tensors: Mapping[str, _Tensor]
 ) -> float | None:
-    """What the layer reads from outside itself and what others read of it, each once."""
+    """Returns what the layer reads from outside itself and what others read of it, each once."""
     inner = {name for node in group.nodes for name in node.output}
     members = {id(node) for node in group.nodes}
     read = {name for node in group.nodes for name in node.input if name and name not in inner}

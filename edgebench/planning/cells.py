@@ -95,13 +95,13 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def memory_budget_bytes(self) -> int | None:
-        """What the measuring process may hold; None: as much as there is."""
+        """Returns what the measuring process may hold; None: as much as there is."""
         value = self.variant.get(MEMORY_BUDGET)
         return None if value is None else budget_bytes(value)
 
     @property
     def options(self) -> Variant:
-        """What of the variant goes to the backend."""
+        """Returns what of the variant goes to the backend."""
         return _options_of(self.variant)
 
 
@@ -190,8 +190,8 @@ def _check_power_modes(cells: Sequence[Cell], allowed: bool) -> None:
 
 def known_axes(backends: Sequence[str] = ()) -> set[str]:
     """Every axis that a workload may have: ours, and the options of all backends, `backends` among them."""
-    found = [*registry.every(), *(registry.load(spec) for spec in backends if spec != ALL_BACKENDS)]
-    options = {name for backend in found for name in Runtime("", backend, None).options}
+    known = [*registry.every(), *(registry.load(spec) for spec in backends if spec != ALL_BACKENDS)]
+    options = {name for backend in known for name in Runtime("", backend, None).options}
     return {*OWN_AXES, *options}
 
 
@@ -213,8 +213,8 @@ def _runtimes(specs: Sequence[str], load_backend: Callable[[str], Backend]) -> l
     runtimes: dict[str, Runtime] = {}
     for spec in unique(specs):
         backend = load_backend(spec)
-        found = backend.availability()
-        unavailable = found if isinstance(found, Unavailable) else None
+        state = backend.availability()
+        unavailable = state if isinstance(state, Unavailable) else None
         if backend.name in runtimes:
             other = runtimes[backend.name].spec
             raise UsageError(f"{other} and {spec} are both called {backend.name!r}")
@@ -367,7 +367,7 @@ def _reasons(
 
 def _able(can: Callable[[Backend], bool]) -> str:
     """Which backends to name instead."""
-    names = [found.name for found in _all_backends() if found.name != "null" and can(found)]
+    names = [backend.name for backend in _all_backends() if backend.name != "null" and can(backend)]
     return f"--backend {' or '.join(names)}" if names else "`edgebench list backends` shows all"
 
 
@@ -379,10 +379,10 @@ def _all_backends() -> list[Backend]:
 def opening(workload: Workload) -> list[str]:
     """Names of the backends that open a workload's model: the usual one, where it does or nobody else
     does, else those that are installed, else all."""
-    found = _that_open([workload])
-    if not found or DEFAULT_BACKEND in [backend.name for backend in found]:
+    able = _that_open([workload])
+    if not able or DEFAULT_BACKEND in [backend.name for backend in able]:
         return [DEFAULT_BACKEND]
-    return _names_of_ready(found) or [backend.name for backend in found]
+    return _names_of_ready(able) or [backend.name for backend in able]
 
 
 def expanded(backends: Sequence[str], workloads: Sequence[Workload]) -> list[str]:

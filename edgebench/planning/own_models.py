@@ -121,10 +121,10 @@ def workload_for_model(
 def _check_names(model: Asset, shapes: Shapes, inputs: OwnInputs) -> None:
     """Raises UsageError for a name that is no input of the model, and for own inputs that lack one. What a damaged
     file or another format holds is found when it is made ready."""
-    given = _entries(inputs.file) if inputs.file else []
+    entries = _entries(inputs.file) if inputs.file else []
     asked = [("--shape", name) for name in shapes]
     asked += [("--range", name) for name in inputs.ranges]
-    asked += [(f"--inputs {inputs.file}", name) for name in given]
+    asked += [(f"--inputs {inputs.file}", name) for name in entries]
     known = _input_names(Path(model.uri.removeprefix("file:"))) if asked else []
     if not known:
         return
@@ -134,7 +134,7 @@ def _check_names(model: Asset, shapes: Shapes, inputs: OwnInputs) -> None:
                 f"{told}: {Path(model.uri).name} has no input {name!r}{did_you_mean(name, known)}",
                 f"name one of its inputs: {', '.join(known)}",
             )
-    lacking = [name for name in known if given and name not in given]
+    lacking = [name for name in known if entries and name not in entries]
     if lacking:
         raise UsageError(
             f"--inputs {inputs.file}: no entry for {', '.join(map(repr, lacking))}",
@@ -143,7 +143,7 @@ def _check_names(model: Asset, shapes: Shapes, inputs: OwnInputs) -> None:
 
 
 def _input_names(path: Path) -> list[str]:
-    """Of a model file; none where they are not known."""
+    """Returns the input names of a model file; none if they are unknown."""
     from edgebench.models import onnx_file, tflite_ranges
 
     if format_of(path) == "tflite":

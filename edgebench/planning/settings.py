@@ -37,7 +37,7 @@ _ELSEWHERE = {"scenario": "--scenario", "backend": "--backend", "rate": "--rate"
 
 @dataclass(frozen=True)
 class Runtime:
-    """What the plan needs to know of a backend."""
+    """Holds what the plan needs to know of a backend."""
 
     spec: str
     backend: Backend
@@ -49,7 +49,7 @@ class Runtime:
         return {**self.options_for("generate"), **self.options_for("single_stream")}
 
     def capabilities(self, scenario: str) -> Capabilities | None:
-        """What it can do in a scenario; None: nothing."""
+        """Returns what it can do in a scenario; None: nothing."""
         if scenario == "generate":
             return self.backend.generation
         return self.backend.capabilities

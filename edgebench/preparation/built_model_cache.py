@@ -24,7 +24,7 @@ _PARTIAL = ".partial-"
 
 
 class Made(msgspec.Struct, frozen=True, kw_only=True):
-    """What a builder reports about its files."""
+    """Holds what a builder reports about its files."""
 
     facts: dict[str, Any]
     #: Files elsewhere that the entry stands for: absolute path -> sha256.
@@ -65,8 +65,8 @@ class Cache:
         except OSError as error:
             raise _not_writable(self.root, error) from None
         try:
-            made = make(partial)
-            entry = _Entry(files=_hashes(partial), made=made)
+            built = make(partial)
+            entry = _Entry(files=_hashes(partial), made=built)
             (partial / _FACTS).write_bytes(msgspec.json.encode(entry))
             return _publish(partial, folder, entry)
         except OSError as error:

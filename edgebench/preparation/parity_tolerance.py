@@ -1,4 +1,4 @@
-"""What parity with a reference can tell of a model: how far rounding moves its answers, and whether it
+"""Holds what parity with a reference can tell of a model: how far rounding moves its answers, and whether it
 gives the same answers at all.
 
 The reference is the file on ONNX Runtime's CPU provider, one thread, graph optimisations off.
@@ -52,8 +52,8 @@ def unoptimised(model: Path | bytes, names: Sequence[str], folder: Path | None =
     if folder is not None:
         entry = "session.model_external_initializers_file_folder_path"
         options.add_session_config_entry(entry, str(folder))
-    given = model if isinstance(model, bytes) else str(model)
-    session = ort.InferenceSession(given, options, providers=["CPUExecutionProvider"])
+    source = model if isinstance(model, bytes) else str(model)
+    session = ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
 
     def run(feeds: Arrays) -> dict[str, NDArray[Any]]:
         return dict(zip(names, session.run(None, dict(feeds)), strict=True))

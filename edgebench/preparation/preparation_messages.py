@@ -1,4 +1,4 @@
-"""What goes to and comes from `python -m edgebench.preparation.prepare`: a JSON document each way, and steps."""
+"""Holds what goes to and comes from `python -m edgebench.preparation.prepare`: a JSON document each way, and steps."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NO_TIME_FOR_REFERENCE = "the budget left no time for the fp32 reference"
 
 
 class Parity(msgspec.Struct, frozen=True, kw_only=True):
-    """What the reference of parity is, and what is known of how far a right answer may lie from it."""
+    """Holds what the reference of parity is, and what is known of how far a right answer may lie from it."""
 
     #: What rounds between the operators of the file that made it ("int8", "fp16+int8"); "": nothing does,
     #: it computes in fp32 or above.

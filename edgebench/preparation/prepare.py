@@ -278,10 +278,10 @@ def _as_it_came(source: Path, store: Cache, sha256: str) -> _Model:
     key = {"step": "describe", "source": sha256, "path": str(source.absolute()), **_made_by()}
 
     def make(folder: Path) -> Made:
-        made = _facts(source, None)
+        facts = _facts(source, None)
         files = [source, *_weights_beside(source)]
         return Made(
-            facts={**made.facts, "path": str(source)},
+            facts={**facts.facts, "path": str(source)},
             refers_to={str(path): file_sha256(path) for path in files},
         )
 
@@ -295,14 +295,14 @@ def _is_elsewhere(file: Path) -> bool:
 
 def _gathered(source: Path, store: Cache) -> _Model:
     """The model and its weights in one folder: runtimes refuse weights that a link brings from elsewhere."""
-    made = _facts(source, None)
-    key = {"step": "gather", "model": made.facts["sha256"], **_made_by()}
+    facts = _facts(source, None)
+    key = {"step": "gather", "model": facts.facts["sha256"], **_made_by()}
 
     def make(folder: Path) -> Made:
         _link_or_copy(source, folder / _MODEL)
         for file in _weights_beside(source):
             _link_or_copy(file, folder / file.relative_to(source.parent))
-        return made
+        return facts
 
     return _from_entry(*store.get(key, make))
 
@@ -543,7 +543,7 @@ class _Reference:
 
 
 def _asked(job: PrepareJob, single: _Model) -> dict[str, Any]:
-    """What a model is asked: one file is asked other things at other sizes, where it runs as it came."""
+    """Returns what a model is asked: one file is asked other things at other sizes, where it runs as it came."""
     return {
         "model": single.sha256,
         "inputs": msgspec.to_builtins(single.inputs),
@@ -615,7 +615,7 @@ def _items(job: PrepareJob, store: Cache, single: _Model) -> str:
 
 
 def _rounding(job: PrepareJob, store: Cache, single: _Model, reference: _Reference) -> float | None:
-    """What rounding in fp32 moves the outputs by: what moves them by far more is another precision. None of
+    """Returns by how much rounding in fp32 moves the outputs; a far larger shift means another precision. None of
     a file that computes in less by itself, or that has no answers to hold others against."""
     from edgebench.files.model_outputs import load_outputs
     from edgebench.preparation.fp32_rounding import fp32_rounding
@@ -716,7 +716,7 @@ def _answered(
 
 
 def _within_time(run: Run, items: list[Feeds]) -> tuple[list[Feeds], list[Outputs]]:
-    """As many items as there is time for, and two at least, with their outputs."""
+    """Returns as many items as there is time for, at least two, with their outputs."""
     outputs: list[Outputs] = []
     end = time.monotonic() + MAX_EVALUATOR_S
     for feeds in items:
@@ -740,12 +740,12 @@ def _first_items(task: Task, model: _Model) -> list[Feeds]:
 
 
 def _check_fit(model: _Model, items: list[Feeds], task: Task) -> None:
-    given: dict[str, tuple[str, tuple[int | None, ...] | None]]
-    given = {name: (array.dtype.name, array.shape) for name, array in items[0].items()}
+    inputs: dict[str, tuple[str, tuple[int | None, ...] | None]]
+    inputs = {name: (array.dtype.name, array.shape) for name, array in items[0].items()}
     taken = {info.name: (info.dtype, info.shape) for info in model.inputs}
-    if given != taken:
+    if inputs != taken:
         raise EdgebenchError(
-            f"the task {type(task).__name__} gives {_named(given)}; the model takes {_named(taken)}"
+            f"the task {type(task).__name__} gives {_named(inputs)}; the model takes {_named(taken)}"
         )
 
 
@@ -778,7 +778,7 @@ def _task(job: PrepareJob, single: _Model, draw: int = 0) -> Task:
 
 
 def _task_identity(job: PrepareJob) -> dict[str, Any]:
-    """What decides the task's inputs: its code, options, data, seed and the asset it may read."""
+    """Returns what decides the task's inputs: its code, options, data, seed and the asset it may read."""
     from edgebench.tasks import task_file
 
     return {
@@ -810,7 +810,7 @@ def _made_by() -> dict[str, str]:
 
 @cache
 def _code_sha256() -> str:
-    """Of all sources that make models and inputs: simpler than following imports, and safe."""
+    """Hashes all sources that make models and inputs, which is simpler than following imports, and safe."""
     package = Path(__file__).parents[1]
     patterns = ("models/**/*.py", "preparation/*.py", "tasks/*.py")
     files = sorted(path for pattern in patterns for path in package.glob(pattern))
@@ -847,7 +847,7 @@ def _facts(path: Path, build_s: float | None) -> Made:
 
 
 def _joint_sha256(files: list[Path], hashes: list[str]) -> str:
-    """Of a model in one file, that file's."""
+    """Returns the hash of all files; for a model in one file, the hash of that file."""
     if len(files) == 1:
         return hashes[0]
     listing = "".join(f"{h}  {f.name}\n" for h, f in zip(hashes, files, strict=True))

@@ -86,17 +86,17 @@ class _Jitter:
 
     def graph(self, graph: GraphProto) -> None:
         """Moves the values of a graph and of the bodies of its nodes, in place."""
-        made: list[NodeProto] = []
+        nodes: list[NodeProto] = []
         for node in graph.node:
             for attribute in node.attribute:
                 for body in [attribute.g] if attribute.HasField("g") else attribute.graphs:
                     self.graph(body)
-            made += self.moved_input(node)
-            made.append(node)
+            nodes += self.moved_input(node)
+            nodes.append(node)
             if node.op_type != "Constant":
-                made += self.moved_output(node)
+                nodes += self.moved_output(node)
         del graph.node[:]
-        graph.node.extend(made)
+        graph.node.extend(nodes)
 
     def moved_input(self, node: NodeProto) -> list[NodeProto]:
         """In front of a node that quantizes what it reads: by a step of 8 bits of its largest value."""
@@ -135,10 +135,10 @@ class _Jitter:
         exact = f"{_PREFIX}exact::{name}"  # names of values may be numbers, as ours are
         node.output[0] = exact
         wide = self.node("Cast", [exact], to=1)
-        made = [wide, *(self.stepped(wide, kind) if quantized else self.rounded(wide, kind))]
-        back = self.node("Cast", [made[-1].output[0]], to=_number_of(kind))
+        moved = [wide, *(self.stepped(wide, kind) if quantized else self.rounded(wide, kind))]
+        back = self.node("Cast", [moved[-1].output[0]], to=_number_of(kind))
         back.output[0] = name
-        return [*made, back]
+        return [*moved, back]
 
     def stepped(self, wide: NodeProto, kind: str) -> list[NodeProto]:
         """One step down, none or one up, within the type's limits."""
@@ -212,7 +212,7 @@ def _computed(model: ModelProto) -> set[str]:
     """Values that follow from an input of the graph; what is drawn at random is its own business."""
     from edgebench.models.onnx_file import graph_inputs, graph_nodes
 
-    found = {value.name for value in graph_inputs(model)}
+    computed = {value.name for value in graph_inputs(model)}
     for node in graph_nodes(model.graph):
         bodies = [a.g for a in node.attribute if a.HasField("g")]
         read = [
@@ -220,9 +220,9 @@ def _computed(model: ModelProto) -> set[str]:
             *(n for body in bodies for each in graph_nodes(body) for n in each.input),
         ]
         # What a body is given of each turn (the state of a Loop) is computed by the node around it.
-        if not found.isdisjoint(read):
-            found.update(node.output, (value.name for body in bodies for value in body.input))
-    return found
+        if not computed.isdisjoint(read):
+            computed.update(node.output, (value.name for body in bodies for value in body.input))
+    return computed
 
 
 def _few_bits(

@@ -1,4 +1,4 @@
-"""What the control group of this process may use, in the layouts of cgroup v2 and v1.
+"""Holds what the control group of this process may use, in the layouts of cgroup v2 and v1.
 
 Every level up to the root may set a limit, and the tightest one holds; a container sees its own
 group as the root.
@@ -63,7 +63,7 @@ def throttled_periods(cpu_stat: Path) -> int | None:
 
 def levels(root: Path, controller: str) -> list[Path]:
     """Directories of this process's group and its ancestors, for v2 and for v1's `controller`."""
-    found: list[Path] = []
+    levels: list[Path] = []
     for line in (read(root / "proc/self/cgroup") or "").splitlines():
         hierarchy, _, rest = line.partition(":")
         controllers, _, group = rest.partition(":")
@@ -74,9 +74,9 @@ def levels(root: Path, controller: str) -> list[Path]:
         else:
             continue
         for mount in mounts:
-            found += [path for path in _upwards(mount, group) if path.is_dir()]
+            levels += [path for path in _upwards(mount, group) if path.is_dir()]
     # v1 mounts cpu,cpuacct once and links cpu to it.
-    return list({os.path.realpath(path): path for path in reversed(found)}.values())[::-1]
+    return list({os.path.realpath(path): path for path in reversed(levels)}.values())[::-1]
 
 
 def _upwards(mount: Path, group: str) -> list[Path]:

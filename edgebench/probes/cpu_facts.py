@@ -53,8 +53,8 @@ def model(cpuinfo: str | None) -> str | None:
 
 def isa(cpuinfo: str | None) -> list[str] | None:
     """The instruction sets of `_ISA` that the CPU has, sorted; None where the kernel lists none."""
-    found = proc_files.fields(cpuinfo)
-    listed = found.get("flags", found.get("Features"))
+    fields = proc_files.fields(cpuinfo)
+    listed = fields.get("flags", fields.get("Features"))
     return None if listed is None else sorted(_ISA.intersection(listed.split()))
 
 
@@ -79,14 +79,14 @@ def physical_count(machine: Machine) -> int | None:
 
 def caches(machine: Machine) -> list[dict[str, Any]] | None:
     """Caches of the first CPU: level, type, size in bytes, the CPUs that share it."""
-    found = []
+    sizes = []
     for index in machine.glob(f"{_CPU}/cpu0/cache/index[0-9]*"):
         level, size = (
             proc_files.read_int(index / "level"),
             _size_bytes(proc_files.read(index / "size")),
         )
         if level is not None and size is not None:
-            found.append(
+            sizes.append(
                 {
                     "level": level,
                     "type": proc_files.read(index / "type"),
@@ -94,7 +94,7 @@ def caches(machine: Machine) -> list[dict[str, Any]] | None:
                     "shared_cpus": proc_files.read(index / "shared_cpu_list"),
                 }
             )
-    return found or None
+    return sizes or None
 
 
 def clock_policies(root: Path) -> list[Path]:

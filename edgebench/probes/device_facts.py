@@ -24,7 +24,7 @@ _NO_BRAND = re.compile(r"\((?:r|tm|c)\)|@.*|\b(?:cpu|processor|with .*|[0-9]+-co
 
 
 class _Facts:
-    """What was found, and why the rest was not."""
+    """Holds what was found, and why the rest was not."""
 
     def __init__(self) -> None:
         self.known: dict[str, Any] = {}
@@ -60,16 +60,16 @@ def detect(
 
 def _process(machine: Machine, facts: _Facts, process: Process) -> None:
     """What this process is, where that is not what the machine is: the kernel's words are the host's."""
-    found = emulation.detect(machine, process)
-    if not found.evidence:
+    emulator = emulation.detect(machine, process)
+    if not emulator.evidence:
         return
-    facts.known["machine"] = found.machine
-    facts.known["kernel_machine"] = found.kernel or found.machine
-    facts.known["emulated"] = found.emulated
-    facts.known["emulated_evidence"] = found.evidence
-    if found.emulated:
+    facts.known["machine"] = emulator.machine
+    facts.known["kernel_machine"] = emulator.kernel or emulator.machine
+    facts.known["emulated"] = emulator.emulated
+    facts.known["emulated_evidence"] = emulator.evidence
+    if emulator.emulated:
         facts.known.pop("isa", None)
-        facts.unknown["isa"] = f"the kernel lists the host's: {found.evidence}"
+        facts.unknown["isa"] = f"the kernel lists the host's: {emulator.evidence}"
 
 
 def name_of(facts: dict[str, Any]) -> str:
@@ -116,10 +116,10 @@ def _linux(machine: Machine, facts: _Facts) -> None:
     _linux_limits(machine, facts)
     _linux_clocks(machine, facts)
     _board(machine, facts)
-    found = virtualisation.detect(machine, cpuinfo)
-    facts.put("virtualised", found.virtual, found.evidence)
-    if found.virtual is not None:
-        facts.known["virtualised_evidence"] = found.evidence
+    virtual = virtualisation.detect(machine, cpuinfo)
+    facts.put("virtualised", virtual.virtual, virtual.evidence)
+    if virtual.virtual is not None:
+        facts.known["virtualised_evidence"] = virtual.evidence
 
 
 def _architecture(machine: Machine) -> str | None:

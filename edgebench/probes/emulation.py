@@ -57,7 +57,7 @@ def detect(machine: Machine, process: Process) -> Emulation:
 
 
 def _kernel(machine: Machine) -> tuple[str | None, bool]:
-    """What the kernel was built for, and whether it translates this process."""
+    """Returns what the kernel was built for, and whether it translates this process."""
     if not machine.macos:
         return machine.read("proc/sys/kernel/arch"), False
     translated = (machine.run(["sysctl", "-n", "sysctl.proc_translated"]) or "").strip() == "1"

@@ -1,4 +1,4 @@
-"""What probes read: a file-system tree and, only on the live machine, a few commands."""
+"""Holds what probes read: a file-system tree and, only on the live machine, a few commands."""
 
 from __future__ import annotations
 

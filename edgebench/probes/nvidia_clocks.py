@@ -1,4 +1,4 @@
-"""What NVIDIA's management library says of each GPU's clocks, and why they are held down."""
+"""Holds what NVIDIA's management library says of each GPU's clocks, and why they are held down."""
 
 from __future__ import annotations
 

@@ -51,12 +51,12 @@ def glob(root: Path, pattern: str) -> list[Path]:
 
 def fields(text: str | None, separator: str = ":") -> dict[str, str]:
     """`key: value` lines as a dictionary; of a key that repeats, the first line counts."""
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     for line in (text or "").splitlines():
         key, mark, value = line.partition(separator)
         if mark:
-            found.setdefault(key.strip(), value.strip())
-    return found
+            values.setdefault(key.strip(), value.strip())
+    return values
 
 
 def _read_bytes(path: Path, limit_bytes: int) -> bytes:

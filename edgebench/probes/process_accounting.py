@@ -1,4 +1,4 @@
-"""What the kernel counts of this process and of those it started. Runs inside the worker, around the window.
+"""Holds what the kernel counts of this process and of those it started. Runs inside the worker, around the window.
 
 Nothing here is asked of Python or of a backend: a runtime that works in threads or processes it does not
 tell of, or on a clock of its own, cannot change what the kernel has counted.
@@ -32,7 +32,7 @@ def asleep_ns() -> int:
 
 
 class _Thread(NamedTuple):
-    """Of /proc/PID/task/TID/schedstat."""
+    """Holds the fields of /proc/PID/task/TID/schedstat."""
 
     cpu_ns: int
     waited_ns: int
@@ -64,7 +64,7 @@ class Account:
             name: _since(thread, begin.threads.get(name)) for name, thread in end.threads.items()
         }
         mine = spent.get(str(os.getpid()))
-        found = list(descendants(self._root, os.getpid()))
+        processes = list(descendants(self._root, os.getpid()))
         known = (self._root / "proc/self/task").is_dir()
         runnable_ns = sum(thread.cpu_ns + thread.waited_ns for thread in spent.values())
         child_cpu_ns = _difference(end.child_cpu_ns, begin.child_cpu_ns)
@@ -78,9 +78,9 @@ class Account:
             runnable_ns=max(runnable_ns, end.cpu_ns - begin.cpu_ns) if spent else None,
             major_faults=end.major_faults - begin.major_faults,
             storage_read_bytes=_difference(end.storage_read_bytes, begin.storage_read_bytes),
-            children=len(found) if known else None,
+            children=len(processes) if known else None,
             child_cpu_ns=child_cpu_ns if known else None,
-            child_bytes=sum(_proportional_bytes(self._root, pid) for pid in found)
+            child_bytes=sum(_proportional_bytes(self._root, pid) for pid in processes)
             if known
             else None,
         )
@@ -114,12 +114,12 @@ def descendants(root: Path, pid: int | str) -> Iterator[int]:
 
 
 def _threads(root: Path, pid: int | str) -> dict[str, _Thread]:
-    found = {}
+    threads = {}
     for folder in (root / f"proc/{pid}/task").glob("*"):
         words = (read(folder / "schedstat") or "").split()
         if len(words) >= 2:
-            found[folder.name] = _Thread(int(words[0]), int(words[1]))
-    return found
+            threads[folder.name] = _Thread(int(words[0]), int(words[1]))
+    return threads
 
 
 def _child_cpu_ns(root: Path) -> int:
@@ -138,7 +138,7 @@ def _proportional_bytes(root: Path, pid: int) -> int:
 
 
 def _since(now: _Thread, before: _Thread | None) -> _Thread:
-    """What a thread spent; one that is new spent all of it meanwhile."""
+    """Returns what a thread spent; one that is new spent all of it meanwhile."""
     if before is None:
         return now
     return _Thread(now.cpu_ns - before.cpu_ns, now.waited_ns - before.waited_ns)

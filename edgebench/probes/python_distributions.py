@@ -33,7 +33,10 @@ def installed_packages(path: Sequence[str] | None = None) -> dict[str, str]:
 
     Read from the names of the metadata folders, as parsing each METADATA takes ten times as long.
     """
-    return {found.name: found.version for found in sorted(_installed(path), key=lambda d: d.name)}
+    return {
+        distribution.name: distribution.version
+        for distribution in sorted(_installed(path), key=lambda d: d.name)
+    }
 
 
 def packages_sha256(packages: Mapping[str, str]) -> str:
@@ -50,9 +53,9 @@ def onnxruntime_owners(path: Sequence[str] | None = None) -> list[Owner]:
     onnxruntime-qnn is an owner before 2.0, and since then a provider beside it.
     """
     return [
-        Owner(found.name, found.version)
-        for found in sorted(_installed(path), key=lambda d: d.name)
-        if _owns(found, "onnxruntime")
+        Owner(distribution.name, distribution.version)
+        for distribution in sorted(_installed(path), key=lambda d: d.name)
+        if _owns(distribution, "onnxruntime")
     ]
 
 
@@ -66,21 +69,21 @@ def mend_owners(owners: Sequence[Owner]) -> str:
     )
 
 
-def _owns(found: _Distribution, module: str) -> bool:
-    top_level = read(found.metadata / "top_level.txt")
+def _owns(distribution: _Distribution, module: str) -> bool:
+    top_level = read(distribution.metadata / "top_level.txt")
     if top_level is not None:
         return module in top_level.split()
-    record = read(found.metadata / "RECORD", limit_bytes=1 << 24) or ""
+    record = read(distribution.metadata / "RECORD", limit_bytes=1 << 24) or ""
     return any(line.startswith(f"{module}/") for line in record.splitlines())
 
 
 def _installed(path: Sequence[str] | None) -> list[_Distribution]:
-    """As an import would find them: of a name that repeats, the first on the path counts."""
-    found: dict[str, _Distribution] = {}
+    """Finds distributions as an import would: of a repeated name, the first on the path counts."""
+    distributions: dict[str, _Distribution] = {}
     for entry in sys.path if path is None else path:
         for distribution in _in_folder(entry or "."):
-            found.setdefault(distribution.name, distribution)
-    return list(found.values())
+            distributions.setdefault(distribution.name, distribution)
+    return list(distributions.values())
 
 
 def _in_folder(folder: str) -> Iterator[_Distribution]:

@@ -139,13 +139,13 @@ class Watch:
             for path in self.modes
             if (setting := files.read(path, 256)) is not None
         }
-        stolen, wanted = _cpu_ticks(self.stat)
+        stolen, wanted_ticks = _cpu_ticks(self.stat)
         return Snapshot(
             time_ns=clock_ns(),
             events=events,
             modes=modes,
             stolen_ticks=stolen,
-            wanted_ticks=wanted,
+            wanted_ticks=wanted_ticks,
             swapped_pages=_swapped_pages(self.vmstat),
             cpu_stall_us=_stall_us(self.pressure),
         )
@@ -168,12 +168,12 @@ def feeds_a_device(supply: Path) -> bool:
 
 
 def pi_flag_files(root: Path) -> list[Path]:
-    """Where the kernel shows the flags of the Raspberry Pi's firmware."""
+    """Returns the files in which the kernel shows the flags of the Raspberry Pi's firmware."""
     return files.glob(root, _PI_FLAGS)
 
 
 def pi_bits(text: str) -> int | None:
-    """Those flags: hexadecimal, with or without "0x", as in /sys or as vcgencmd prints them."""
+    """Returns those flags: hexadecimal, with or without "0x", as in /sys or as vcgencmd prints them."""
     try:
         return int(text.removeprefix("throttled="), 16)
     except ValueError:

@@ -115,10 +115,10 @@ def _steal_check(before: Snapshot, after: Snapshot) -> StateCheck | None:
     if after.stolen_ticks is None or after.wanted_ticks is None:
         return _row("steal", "unknown", "/proc/stat could not be read again")
     stolen = after.stolen_ticks - before.stolen_ticks
-    wanted = after.wanted_ticks - before.wanted_ticks
-    if stolen < 0 or wanted < stolen:
+    wanted_ticks = after.wanted_ticks - before.wanted_ticks
+    if stolen < 0 or wanted_ticks < stolen:
         return _row("steal", "unknown", "/proc/stat went backwards")
-    share = stolen / wanted if wanted else 0.0
+    share = stolen / wanted_ticks if wanted_ticks else 0.0
     # One tick is what rounding alone can show.
     level: Level = "warn" if stolen > 1 and share > STEAL_LIMIT else "ok"
     fix = "use a dedicated machine or an instance type with dedicated cores"

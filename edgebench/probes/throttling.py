@@ -37,34 +37,34 @@ class Gauge:
 
 def find(machine: Machine) -> tuple[Gauge, ...]:
     """The gauges that this machine has."""
-    found: list[Gauge] = []
+    gauges: list[Gauge] = []
     if devices := cooling_devices(machine):
         read: Reading = lambda: cooling(devices)
-        found.append(Gauge("cooling_throttle", "cool it better, or lower the clock", read))
+        gauges.append(Gauge("cooling_throttle", "cool it better, or lower the clock", read))
     nvml = machine.nvml() if machine.nvidia else None
     if nvml is not None and any(each.reasons is not None for each in nvidia_clocks.read(nvml)):
-        found.append(
+        gauges.append(
             Gauge("gpu_throttle", "cool the GPU better, or lower its clock", lambda: _gpus(nvml))
         )
     if machine.macos and (pressure := macos_thermal.thermal_pressure_reader()) is not None:
-        found.append(Gauge("thermal_pressure", "let it cool down", lambda: _pressure(pressure)))
+        gauges.append(Gauge("thermal_pressure", "let it cool down", lambda: _pressure(pressure)))
     if machine.pi and not pi_flag_files(machine.root):
-        found += [
+        gauges += [
             Gauge("pi_throttled", "cool it better", lambda: _pi(machine, PI_THROTTLED), True),
             Gauge("pi_undervoltage", "use a stronger supply",
                   lambda: _pi(machine, PI_UNDERVOLTAGE), True),
         ]  # fmt: skip
-    return tuple(found)
+    return tuple(gauges)
 
 
 _live = lru_cache(maxsize=1)(lambda: find(Machine.at(LIVE)))
 
 
 class Gauges:
-    """What the gauges showed from `look` to `checks`, the worst of it kept."""
+    """Holds what the gauges showed from `look` to `checks`, the worst of it kept."""
 
     def __init__(self, gauges: Sequence[Gauge] | None = None) -> None:
-        """Of the live machine, unless `gauges` are given."""
+        """Takes the gauges of the live machine, unless `gauges` are given."""
         self._gauges = _live() if gauges is None else tuple(gauges)
         self._raised: dict[str, str] = {}
         self._silent: set[str] = set()

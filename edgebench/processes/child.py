@@ -56,7 +56,7 @@ Hear = Callable[[bytes], "Step | Reason | None"]
 
 @dataclass(frozen=True)
 class Limits:
-    """What a child may take."""
+    """Holds what a child may take."""
 
     time_out_s: float  # of silence, before it counts as a hang
     time_s: float = math.inf  # altogether
@@ -289,7 +289,7 @@ def ask(
     step: Callable[[bytes], Step | None] = lambda line: None,
     on_tick: Callable[[], None] | None = None,
 ) -> bytes | Failed:
-    """What a command answers to `job`, in one line on its standard output; its death, silence or greed is
+    """Returns what a command answers to `job`, in one line on its standard output; its death, silence or greed is
     a reason. `step`: the phase that a line announces; the first line that announces none is the answer."""
     answers = []
 
@@ -311,7 +311,7 @@ def ask(
 
 
 def not_started(error: OSError) -> Reason:
-    """That the system has no process, memory or file left for a child."""
+    """Returns the reason that the system has no process, memory or file left for a child."""
     return Reason(
         code="not_started",
         message=f"no process could be started: {error.strerror or error}",
@@ -320,7 +320,7 @@ def not_started(error: OSError) -> Reason:
 
 
 def garbled(line: bytes, phase: str) -> Reason:
-    """That a process wrote what is no message where its results belong."""
+    """Returns the reason that a process wrote something else where its message belongs."""
     text = plain(shortened(line.decode(errors="replace"), QUOTED_BYTES))
     return Reason(
         code="garbled",

@@ -34,7 +34,7 @@ def die_with_parent(parent_pid: int) -> None:
 
 
 def keep_orphans() -> None:
-    """What the children of this process leave behind becomes its own child (Linux)."""
+    """Makes orphans of this process's children its own children (Linux)."""
     if sys.platform == "linux":
         import ctypes
 
@@ -60,7 +60,7 @@ def be_first_to_go() -> None:
 
 
 def limit_memory(limit_bytes: int | None) -> None:
-    """What this process may allocate from now on; None: as much as there is."""
+    """Limits what this process may allocate from now on; None: no limit."""
     if limit_bytes is not None:
         resource.setrlimit(resource.RLIMIT_DATA, (limit_bytes,) * 2)
 

@@ -29,7 +29,7 @@ def stop(number: int, frame: FrameType | None) -> None:
 
 
 def _stop_for_sure(number: int, frame: FrameType | None) -> None:
-    """Where Python is finalising an object, an exception of a handler is lost: `check` raises it again."""
+    """Stops even if Python loses the handler's exception while it finalises an object: `check` raises it again."""
     _asked.append(number)
     stop(number, frame)
 
@@ -41,7 +41,7 @@ def check() -> None:
 
 
 def ended_by(error: KeyboardInterrupt) -> str:
-    """What ended a run, in words."""
+    """Returns what ended a run, in words."""
     return str(error) or "interrupted"
 
 

@@ -1,4 +1,4 @@
-"""What runtimes report home: it is off in every process of edgebench, and read back where it counts.
+"""Holds what runtimes report home: it is off in every process of edgebench, and read back where it counts.
 
 Official builds of ONNX Runtime (from 1.29) and ONNX Runtime GenAI start a thread that sends events, with a
 database and a device's identifier in the user's cache folder; `import openvino` sends one where the package
@@ -23,7 +23,7 @@ _OPENVINO_MODULE = "openvino_telemetry"
 
 
 def ort_environment(wanted: bool) -> dict[str, str]:
-    """What ONNX Runtime and ONNX Runtime GenAI read when they are imported; `edgebench` itself switches it
+    """Returns what ONNX Runtime and ONNX Runtime GenAI read when they are imported; `edgebench` itself switches it
     off for every process of ours."""
     return {ORT_SWITCH: "0" if wanted else "1"}
 
@@ -31,7 +31,7 @@ def ort_environment(wanted: bool) -> dict[str, str]:
 def ort_telemetry(
     library: Path, environ: Mapping[str, str] = os.environ, process: Path = Path("/proc/self")
 ) -> Telemetry:
-    """Of an ONNX Runtime that this process has imported from `library`.
+    """Returns the state of telemetry of the ONNX Runtime that this process imported from `library`.
 
     On where its database is open, and where nothing switched it off before the import.
     """
@@ -56,7 +56,7 @@ def keep_openvino_silent() -> None:
 
 
 def openvino_telemetry() -> Telemetry:
-    """Of an OpenVINO that this process has imported."""
+    """Returns the state of telemetry of the OpenVINO that this process imported."""
     if sys.modules.get(_OPENVINO_MODULE) is not None:
         return "on"
     return "none" if installed_version("openvino-telemetry") is None else "off"

@@ -69,7 +69,7 @@ def _lines(chosen: ChosenColumns, width: int) -> Iterator[Line]:
 
 
 def _unit(chosen: ChosenColumns, place: int) -> str:
-    """That of the column; a budget has that of what it limits."""
+    """Returns the unit of the column; a budget has the unit of the value that it limits."""
     if chosen.columns[place].name == "budget":
         return "ns" if chosen.name == "iso-latency" else "1"
     return chosen.columns[place].unit

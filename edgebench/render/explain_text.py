@@ -78,12 +78,12 @@ def paragraph(found: Explanation) -> list[str]:
         first = f"{subject.label} is {_times(found.slowdown)} {verdict} than {against.label}"
     kind = " of CPU time" if subject.cpu_time and against.cpu_time else ""
     first += f" ({format_ns(subject.run_ns.value)} against {format_ns(against.run_ns.value)}{kind})"
-    cause = _cause(found, "slower_operators" if verdict == "slower" else "faster_operators")
+    if verdict == "as fast as":
+        return [f"{first}."]
+    cause = _cause(found, f"{verdict}_operators")
     sentences = [f"{first}, because {cause}." if cause else f"{first}."]
-    opposite = _cause(found, "faster_operators" if verdict == "slower" else "slower_operators")
-    if opposite and verdict != "slower":
-        sentences.append(f"Against that, {opposite}.")
-    return sentences
+    opposite = _cause(found, "slower_operators") if verdict == "faster" else ""
+    return [*sentences, f"Against that, {opposite}."] if opposite else sentences
 
 
 def compared(slowdown: Figure) -> str:
@@ -118,7 +118,7 @@ def _alone(found: Explanation) -> str:
     if not subject.kinds:
         return f"{start}."
     kind = subject.kinds[0]
-    return f"{start}; {kind.count} {kind.kind} take {percent(kind.share)} of it."
+    return f"{start}; {kind.count} {kind.kind} take {percent(kind.share)} of its operators' time."
 
 
 def _cause(found: Explanation, code: str) -> str:
@@ -181,7 +181,22 @@ def _short(name: str, limit: int = 28) -> str:
 
 def further(found: Explanation) -> list[str]:
     """What else was found, a sentence each."""
-    return [words for each in found.findings if (words := _words(each, found))]
+    told = _told_first(found)
+    rest = [each for each in found.findings if each not in told]
+    return [words for each in rest if (words := _words(each, found))]
+
+
+def _told_first(found: Explanation) -> list[Finding]:
+    """What the paragraph on top is made of."""
+    if found.slowdown is None or found.against is None:
+        return []
+    verdict = compared(found.slowdown)
+    codes = {"slower": ["slower_operators"], "faster": ["faster_operators", "slower_operators"]}
+    firsts = (
+        next((each for each in found.findings if each.code == code), None)
+        for code in codes.get(verdict, [])
+    )
+    return [each for each in firsts if each is not None]
 
 
 def _words(finding: Finding, found: Explanation) -> str:

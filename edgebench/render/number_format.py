@@ -35,7 +35,7 @@ def measured(value: float | None, low: float | None, high: float | None, unit: s
 
 
 def with_width(value: Value | None, unit: str) -> str:
-    """As `measured`, but "(?)" stands behind a value without an interval, and nothing behind an exact one."""
+    """Formats as `measured` does, but with "(?)" behind a value without an interval, and nothing behind an exact one."""
     if value is None:
         return UNKNOWN
     if value.low is None or value.high is None:

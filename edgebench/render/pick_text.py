@@ -74,8 +74,8 @@ def _paragraph(report: PickReport, pick: Choice, width: int) -> Iterator[Line]:
 
 def _names(pick: Choice) -> dict[int, str]:
     """Short ones, with the backend."""
-    found = [pick.choice, pick.runner_up, pick.safe_choice, *pick.not_surely]
-    rows = {each.row: each for each in found if each is not None}
+    shown = [pick.choice, pick.runner_up, pick.safe_choice, *pick.not_surely]
+    rows = {each.row: each for each in shown if each is not None}
     return {
         row: plain(name if name.startswith(each.backend) else f"{each.backend} {name}")
         for (row, each), name in zip(rows.items(), labels(list(rows.values())), strict=True)

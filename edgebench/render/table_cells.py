@@ -21,7 +21,7 @@ class NumberColumn:
 
 
 def number_columns(rows: Sequence[Row]) -> list[NumberColumn]:
-    """Those of rows of one scenario; the energy has one only where some row has a value."""
+    """Returns those of rows of one scenario; the energy has one only where some row has a value."""
     scenario = rows[0].scenario
     columns = [*_SPEED.get(scenario, _SPEED["single_stream"]), _MEMORY, _QUALITY]
     if any(row.energy.j_per_inference is not None for row in rows):
@@ -61,13 +61,21 @@ def p99_cell(row: Row) -> str:
 
 
 def first_token_cell(row: Row) -> str:
-    made = row.generate
-    return measured(made.ttft_ns, made.ttft_low_ns, made.ttft_high_ns, "ns") if made else UNKNOWN
+    answer = row.generate
+    return (
+        measured(answer.ttft_ns, answer.ttft_low_ns, answer.ttft_high_ns, "ns")
+        if answer
+        else UNKNOWN
+    )
 
 
 def next_token_cell(row: Row) -> str:
-    made = row.generate
-    return measured(made.tpot_ns, made.tpot_low_ns, made.tpot_high_ns, "ns") if made else UNKNOWN
+    answer = row.generate
+    return (
+        measured(answer.tpot_ns, answer.tpot_low_ns, answer.tpot_high_ns, "ns")
+        if answer
+        else UNKNOWN
+    )
 
 
 def token_rate_cell(row: Row) -> str:
@@ -104,7 +112,7 @@ def _served_cell(row: Row) -> str:
 
 
 def _mebibytes(row: Row) -> str:
-    """Without the unit, which the head holds: four columns decide whether a label fits."""
+    """Formats without the unit, which the head holds: four columns decide whether a label fits."""
     if row.memory_peak_bytes is None:
         return UNKNOWN
     value = row.memory_peak_bytes / 2**20

@@ -6,9 +6,10 @@ from typing import TextIO
 
 from edgebench.analysis.table import encode_table
 from edgebench.analysis.table_types import Table
+from edgebench.render.deploy_line import with_words
 from edgebench.text.plain_text import plain_json
 
 
 def render(table: Table, out: TextIO) -> None:
     """Writes one line of JSON."""
-    out.write(plain_json(encode_table(table).decode()))
+    out.write(plain_json(encode_table(with_words(table)).decode()))

@@ -8,7 +8,7 @@ from typing import TextIO
 
 from edgebench.analysis.per_row.row_labels import common, labels
 from edgebench.analysis.table_types import Front, Pick, Row, Table
-from edgebench.render import table_wording
+from edgebench.render import deploy_line, table_wording
 from edgebench.render.table_cells import NumberColumn, number_columns
 from edgebench.text.plain_text import plain
 
@@ -38,13 +38,14 @@ def _lines(table: Table) -> Iterator[str]:
 
 
 def _block(table: Table, front: Front, pick: Pick, members: Sequence[int]) -> Iterator[str]:
-    """What to deploy, then the rows, then what else there is to say."""
+    """Yields what to deploy, then the rows, then what else there is to say."""
     rows = [table.rows[index] for index in members]
     names = labels(rows)
     numbers = number_columns(rows)
     yield f"### {escape(f'{front.workload}@{front.workload_version}, {table_wording.scenario(front)}')}"
     yield ""
-    yield f"**{escape(pick.text)}**"
+    words = deploy_line.words(table.rows, pick, members)
+    yield f"**{escape(words.text)}**"
     yield ""
     if shared := " · ".join(filter(None, (common(rows), table_wording.judged_by(rows)))):
         yield escape(shared)
@@ -54,7 +55,7 @@ def _block(table: Table, front: Front, pick: Pick, members: Sequence[int]) -> It
     for row, name in zip(rows, names, strict=True):
         yield _row(row, name, numbers)
     yield ""
-    remarks = [*pick.bad_news, table_wording.not_reached(rows, names)]
+    remarks = [*words.bad_news, table_wording.not_reached(rows, names)]
     if pick.row is not None:
         remarks.append(table_wording.around(table.rows[pick.row]))
     for remark in filter(None, remarks):

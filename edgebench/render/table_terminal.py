@@ -11,7 +11,7 @@ from typing import TextIO
 
 from edgebench.analysis.per_row.row_labels import common, labels
 from edgebench.analysis.table_types import Front, Pick, Row, Table
-from edgebench.render import table_wording
+from edgebench.render import deploy_line, table_wording
 from edgebench.render.console import BAD, DEPLOY, DOUBTFUL, GOOD, QUIET, TITLE, WARN, WORSE, paint
 from edgebench.render.table_cells import NumberColumn, number_columns
 from edgebench.render.text_grid import Column, GridRow, grid
@@ -52,16 +52,18 @@ def _lines(table: Table, width: int, verbose: bool) -> Iterator[Line]:
 def _block(
     table: Table, front: Front, pick: Pick, members: Sequence[int], width: int, verbose: bool
 ) -> Iterator[Line]:
-    """What to deploy and how sure that is; then the rows."""
+    """Yields what to deploy and how sure that is; then the rows."""
     rows = [table.rows[index] for index in members]
     names = [plain(name) for name in labels(rows)]
     yield from wrapped(_title(front, rows, verbose), width, TITLE)
     style = WORSE if pick.row is None else DOUBTFUL if pick.busy else DEPLOY
-    yield from wrapped(plain(pick.headline), width, style)
-    yield from wrapped(plain(pick.doubt), width, None if pick.clear else WARN)
+    words = deploy_line.words(table.rows, pick, members)
+    yield from wrapped(plain(words.headline), width, style)
+    yield from wrapped(plain(words.doubt), width, None if pick.clear else WARN)
     yield from _grid(rows, names, width, verbose)
     if verbose:
-        yield from _details(pick, table.rows, rows, names, width)
+        chosen = None if pick.row is None else table.rows[pick.row]
+        yield from _details(chosen, words.bad_news, rows, names, width)
 
 
 def _title(front: Front, rows: Sequence[Row], verbose: bool) -> str:
@@ -103,7 +105,7 @@ def _line(row: Row, name: str, numbers: Sequence[NumberColumn], verbose: bool) -
 
 
 def _unable(backend: str, rows: Mapping[str, Row]) -> str:
-    """What a backend cannot do, in a line: which variant or how many, and why, or what would mend it."""
+    """Returns what a backend cannot do, in a line: which variant or how many, and why, or what would mend it."""
     what = next(iter(rows)) if len(rows) == 1 else f"{backend}: {len(rows)} variants"
     reasons = [reason for row in rows.values() for reason in row.reasons[:1]]
     codes = ", ".join(dict.fromkeys(reason.code for reason in reasons))
@@ -115,10 +117,14 @@ def _unable(backend: str, rows: Mapping[str, Row]) -> str:
 
 
 def _details(
-    pick: Pick, everyone: Sequence[Row], rows: Sequence[Row], names: Sequence[str], width: int
+    chosen: Row | None,
+    bad_news: Sequence[str],
+    rows: Sequence[Row],
+    names: Sequence[str],
+    width: int,
 ) -> Iterator[Line]:
-    """What the block leaves to those who ask."""
-    for words in (*pick.bad_news, table_wording.not_reached(rows, names)):
-        yield from wrapped(plain(words), width, WARN, first="")
-    if pick.row is not None:
-        yield from wrapped(table_wording.around(everyone[pick.row]), width, QUIET, first="")
+    """Yields what the block leaves to those who ask."""
+    for news in (*bad_news, table_wording.not_reached(rows, names)):
+        yield from wrapped(plain(news), width, WARN, first="")
+    if chosen is not None:
+        yield from wrapped(table_wording.around(chosen), width, QUIET, first="")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from edgebench.analysis.competition import Group, group_of, speed_of
-from edgebench.analysis.deploy_line import is_surely_slower
+from edgebench.analysis.fp32_baseline import is_surely_slower
 from edgebench.analysis.per_row.sustained_rows import BEGAN_HOT
 from edgebench.analysis.table_types import (
     Company,
@@ -30,7 +30,7 @@ _SHOWN = 3
 
 
 def around(row: Row) -> str:
-    """What the application adds to the inference, and what the first answer costs; "" if unknown.
+    """Returns what the application adds to the inference, and what the first answer costs; "" if unknown.
 
     The parts are medians of their own and need not add up to the median of the whole.
     """
@@ -126,25 +126,25 @@ def _own_demands(rows: Sequence[Row]) -> list[str]:
 
 
 def remarks(row: Row) -> list[str]:
-    """What to know of a row besides its numbers, a line each."""
-    found = [_reason(reason) for reason in row.reasons] if row.ranked else []
+    """Returns what to know of a row besides its numbers, a line each."""
+    lines = [_reason(reason) for reason in row.reasons] if row.ranked else []
     if row.ranked and row.baseline is not None and is_surely_slower(row):
         slower = format_times(1 / row.baseline.speedup)
-        found.append(f"slower than fp32: it takes {slower} the time")
+        lines.append(f"slower than fp32: it takes {slower} the time")
     if row.paced is not None:
-        found += _load(row, row.paced)
+        lines += _load(row, row.paced)
     if row.stream is not None:
-        found.append(_stream(row.stream))
+        lines.append(_stream(row.stream))
     if row.company is not None:
-        found += _company(row.company)
+        lines += _company(row.company)
     if row.rate_search is not None:
-        found += _search(row.rate_search)
+        lines += _search(row.rate_search)
     if row.sustained is not None:
-        found.append(_sustained(row.sustained))
+        lines.append(_sustained(row.sustained))
     if row.superseded:
         times = f"{len(row.superseded)} replicate{'s' if len(row.superseded) > 1 else ''} re-run"
-        found.append(f"{times}: {row.superseded[0].message} [{row.superseded[0].code}]")
-    return [plain(line) for line in found]
+        lines.append(f"{times}: {row.superseded[0].message} [{row.superseded[0].code}]")
+    return [plain(line) for line in lines]
 
 
 def _company(part: Company) -> list[str]:

@@ -93,7 +93,7 @@ def fits(columns: Sequence[Column], rows: Sequence[GridRow], width: int) -> bool
 def _fitting(
     columns: Sequence[Column], rows: Sequence[GridRow], width: int | None
 ) -> tuple[Sequence[Column], Sequence[GridRow]]:
-    """Without the dispensable columns, where labels fit beside the cells only then."""
+    """Drops the dispensable columns if labels fit beside the cells only then."""
     sizes = _cell_widths(columns, rows)
     longest = max((len(row.label) for row in rows if row.cells), default=0)
     if width is None or longest + sum(sizes) + len(sizes) <= width:

@@ -20,8 +20,8 @@ from edgebench.report.decoder_rows import decoders_of
 from edgebench.report.environments import Places
 from edgebench.report.report_groups import Block, group_of, grouped, speed_of
 from edgebench.report.report_model import Because, Detail, Device, Report, ReportRow
-from edgebench.report.roofline_rows import roofs_of
-from edgebench.report.scaling_rows import SCALING_NAMES, Answers, scalings_of
+from edgebench.roofline.roofline_rows import roofs_of
+from edgebench.scaling.scaling_rows import SCALING_NAMES, Answers, scalings_of
 from edgebench.text.plain_text import plain
 
 Calibrations = Callable[[Sequence[str]], Sequence[Calibration]]
@@ -129,15 +129,15 @@ def _names(table: Table, blocks: Iterable[Sequence[Block]]) -> list[str]:
 def _details(
     table: Table, picked: set[int], kept: Mapping[int, Sequence[Trace]], limit: int
 ) -> dict[int, Detail]:
-    """Of picks first, then of fronts, then of the other ranked rows, then of the rest."""
+    """Returns details of picks first, then of fronts, then of other ranked rows, then of the rest."""
 
     def priority(index: int) -> tuple[bool, bool, bool]:
         row = table.rows[index]
         return index not in picked, not row.pareto, not row.ranked
 
     order = sorted((index for index, each in kept.items() if each), key=priority)
-    found = {index: detail_of(kept[index]) for index in order[:limit]}
-    return {index: detail for index, detail in found.items() if detail is not None}
+    details = {index: detail_of(kept[index]) for index in order[:limit]}
+    return {index: detail for index, detail in details.items() if detail is not None}
 
 
 def _left_out(table: Table, details: dict[int, Detail]) -> str:
@@ -151,7 +151,7 @@ def _left_out(table: Table, details: dict[int, Detail]) -> str:
 
 
 def _said(row: Row, run: Run) -> dict[str, Any]:
-    """What a row says of itself."""
+    """Returns what a row says of itself."""
     command, note = reproduce_command.command(row, run)
     return {
         "id": plain(row.id),

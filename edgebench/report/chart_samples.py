@@ -30,7 +30,7 @@ _STATES = ("warn", "invalid")
 
 @dataclass(frozen=True)
 class Trace:
-    """What is kept of a replicate while a report is built."""
+    """Holds what is kept of a replicate while a report is built."""
 
     index: int
     samples_ns: Samples

@@ -75,10 +75,10 @@ def fill(spec: Any, slots: Mapping[str, Any]) -> Any:
 
 def templates() -> dict[str, Spec]:
     """Every chart by its name: `tradeoff.X.Y`, `ecdf`, `histogram`, `series`, `memory`, ..."""
-    found = {f"tradeoff.{x}.{y}": tradeoff(x, y) for x in _X_FIELDS for y in _Y_FIELDS}
+    specs = {f"tradeoff.{x}.{y}": tradeoff(x, y) for x in _X_FIELDS for y in _Y_FIELDS}
     for chart in (ecdf, histogram, series, memory, energy, roofline, scaling, cost_fit):
-        found[chart.__name__] = chart()
-    return found
+        specs[chart.__name__] = chart()
+    return specs
 
 
 def _chart(description: str, **parts: Any) -> Spec:

@@ -11,13 +11,11 @@ from edgebench.report.decoder_rows import COLUMNS, facts_of, head_of, state_of, 
 from edgebench.report.html_escape import esc, listed, tabled
 from edgebench.report.page_rows import because_in_short, figured, unsupported
 from edgebench.report.report_model import (
-    CostFit,
     Decoder,
     DecoderTable,
     Report,
-    ScalingCell,
-    ScalingGroup,
 )
+from edgebench.scaling.scaling_rows import CostFit, ScalingCell, ScalingGroup
 
 _LEGEND = (
     '<p class="soft">TTFT: to the first token, prompt included; TPOT: for each token after it; '
@@ -28,21 +26,21 @@ _LEGEND = (
 
 def links(report: Report) -> str:
     """The links to these sections, for the table of contents."""
-    found = '<a href="#decoders">Language models</a>' if report.decoders else ""
-    return found + ('<a href="#scaling">Tokens and votes</a>' if report.scalings else "")
+    anchors = '<a href="#decoders">Language models</a>' if report.decoders else ""
+    return anchors + ('<a href="#scaling">Tokens and votes</a>' if report.scalings else "")
 
 
 def sections(report: Report) -> str:
-    found = ""
+    html = ""
     if report.decoders:
         tables = "".join(_decoders(report, table) for table in report.decoders) + _LEGEND
         names = ", ".join(table.name for table in report.decoders)
-        found += _section("decoders", "Language models", names, tables)
+        html += _section("decoders", "Language models", names, tables)
     if report.scalings:
         groups = "".join(_scaling(report, n, group) for n, group in enumerate(report.scalings))
         names = ", ".join(dict.fromkeys(group.name for group in report.scalings))
-        found += _section("scaling", "What more tokens and votes bring", names, groups)
-    return found
+        html += _section("scaling", "What more tokens and votes bring", names, groups)
+    return html
 
 
 def _section(name: str, title: str, gist: str, content: str) -> str:

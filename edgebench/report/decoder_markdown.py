@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from edgebench.render.table_markdown import escape
 from edgebench.report.decoder_rows import COLUMNS, facts_of, head_of, state_of, told
-from edgebench.report.report_model import Decoder, DecoderTable, Report, ScalingCell, ScalingGroup
+from edgebench.report.report_model import Decoder, DecoderTable, Report
+from edgebench.scaling.scaling_rows import ScalingCell, ScalingGroup
 
 _MAX_ROWS = 40  # rows of a table
 

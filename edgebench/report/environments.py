@@ -28,7 +28,7 @@ class Places:
         """Names of the places, what differs between them, and what was left out."""
         places = list(self._runs)[:_MAX_COLUMNS]
         rest = len(self._runs) - len(places)
-        found = differences([self._runs[place] for place in places])
+        topics = differences([self._runs[place] for place in places])
         several = len({device for device, _ in places}) > 1
         names = [device if several else f"run {run}" for device, run in places]
         if len(set(names)) < len(names):
@@ -39,7 +39,7 @@ class Places:
                 name=plain(each.name),
                 values=[plain("; ".join(values)) or "not told" for values in each.values],
             )
-            for each in found
+            for each in topics
         ]
         note = f"{rest} further runs are not compared here" if rest > 0 else ""
         return [plain(name) for name in names], rows, note

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from edgebench.analysis import ties
+from edgebench.render.deploy_line import tie_words
 from edgebench.report import charts, decoder_html, explain_html, theme, vegalite
 from edgebench.report.html_escape import esc, listed, tabled
 from edgebench.report.page_rows import because, demanded, figured, unsupported
@@ -70,7 +70,7 @@ def _in_script(code: str) -> str:
 
 
 def _hash(script: str) -> str:
-    """As the policy names it. The browser hashes the text of the element, newlines normalised."""
+    """Returns a hash as the policy names it. The browser hashes the text of the element, newlines normalised."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 
@@ -89,7 +89,7 @@ def _data(report: Report) -> str:
 
 
 def _words(report: Report, group: Group) -> dict[str, Any]:
-    """What stands above the chart and the rows of a group."""
+    """Returns what stands above the chart and the rows of a group."""
     return {
         "demands": demanded(group),
         "floors": charts.floors(group.demands, group.quality_metric),
@@ -104,11 +104,11 @@ def _words(report: Report, group: Group) -> dict[str, Any]:
 def _themes() -> dict[str, Any]:
     """Colours by their names, and for canvases, which know no names, as they are."""
     named, series = theme.named()
-    found = {"named": (named, series)}
-    found |= {name: (colors, theme.SERIES[name]) for name, colors in theme.THEMES.items()}
+    themes = {"named": (named, series)}
+    themes |= {name: (colors, theme.SERIES[name]) for name, colors in theme.THEMES.items()}
     return {
         name: {"colors": colors, "series": row, "config": theme.configured(colors, row)}
-        for name, (colors, row) in found.items()
+        for name, (colors, row) in themes.items()
     }
 
 
@@ -141,10 +141,10 @@ def _decisions(report: Report) -> str:
 
 def _workloads(report: Report) -> dict[str, list[tuple[int, Group]]]:
     """The groups of each workload with their numbers."""
-    found: dict[str, list[tuple[int, Group]]] = {}
+    workloads: dict[str, list[tuple[int, Group]]] = {}
     for number, group in enumerate(report.groups):
-        found.setdefault(group.name, []).append((number, group))
-    return found
+        workloads.setdefault(group.name, []).append((number, group))
+    return workloads
 
 
 def _scenario(group: Group) -> str:
@@ -248,7 +248,7 @@ def _doubt(report: Report, group: Group, decision: Decision) -> str:
         "nothing": "No row passed",
         "only": "The only row that passed" if alone else "The only row",
         "no interval": "Not sure: some rows have no interval",
-        "tied": f"Not told apart from {other}; {ties.words(decision.decided_by) or 'first by value'}",
+        "tied": f"Not told apart from {other}; {tie_words(decision.decided_by) or 'first by value'}",
         "sure": f"For sure: {times}",
         "likely": f"{times}, {'' if chance is None else format_probability(chance)} sure",
     }[decision.certainty]
@@ -282,7 +282,7 @@ def _environment(report: Report) -> str:
 
 
 def _differences(report: Report) -> str:
-    """What differs, by topic; settings and packages, of which there are many, folded."""
+    """Returns what differs, by topic; settings and packages, of which there are many, folded."""
     if not report.differences:
         return '<p class="soft">Nothing that was recorded differs between the runs.</p>'
     topics: dict[str, list[Difference]] = {}
@@ -290,10 +290,10 @@ def _differences(report: Report) -> str:
         topics.setdefault(difference.topic, []).append(difference)
     return "<h3>What differs between the runs</h3>" + "".join(
         f'<details class="topic"{"" if topic in _MANY else " open"}>'
-        f'<summary>{esc(topic)} <span class="soft">{len(found)}</span></summary>'
-        + tabled(("", *report.places), ((each.name, *each.values) for each in found))
+        f'<summary>{esc(topic)} <span class="soft">{len(values)}</span></summary>'
+        + tabled(("", *report.places), ((each.name, *each.values) for each in values))
         + "</details>"
-        for topic, found in topics.items()
+        for topic, values in topics.items()
     )
 
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from html import escape as escaped
 
 from edgebench.analysis.per_row.row_labels import common, labels
-from edgebench.analysis.table_types import Front, Pick, Row, Table
-from edgebench.render import table_wording
+from edgebench.analysis.table_types import Front, Row, Table
+from edgebench.render import deploy_line, table_wording
 from edgebench.render.table_cells import number_columns
 from edgebench.text.plain_text import plain
 
@@ -28,10 +28,12 @@ def summary(table: Table, notes: Sequence[str]) -> str:
     rows, where = _count(len(table.rows), "row"), _count(len(table.devices), "device")
     what = f"{rows}, {ranked} ranked; {_count(len(workloads), 'workload')} on {where}"
     lines = [f"<edgebench.Results: {what}>"]
-    picks = [(front, pick) for front, pick, _ in table_wording.blocks(table)]
-    lines += [f"  {_title(front)}: {plain(pick.text)}" for front, pick in picks[:MAX_PICKS]]
-    if len(picks) > MAX_PICKS:
-        lines.append(f"  and {len(picks) - MAX_PICKS} more: print(results)")
+    blocks = table_wording.blocks(table)
+    for front, pick, members in blocks[:MAX_PICKS]:
+        words = deploy_line.words(table.rows, pick, members)
+        lines.append(f"  {_title(front)}: {plain(words.text)}")
+    if len(blocks) > MAX_PICKS:
+        lines.append(f"  and {len(blocks) - MAX_PICKS} more: print(results)")
     return "\n".join([*lines, *(f"  {plain(note)}" for note in notes)])
 
 
@@ -52,16 +54,17 @@ def _parts(table: Table) -> Iterator[str]:
             yield from (
                 f"<p>{_text(line)}</p>" for line in table_wording.state_lines(table, device)
             )
-        yield from _block(front, pick, [table.rows[index] for index in members])
+        words = deploy_line.words(table.rows, pick, members)
+        yield from _block(front, words, [table.rows[index] for index in members])
     yield f"<p{_DIM}><small>{_text(table_wording.MARKS_LEGEND)}; ± half the 95% interval</small></p>"
 
 
-def _block(front: Front, pick: Pick, rows: Sequence[Row]) -> Iterator[str]:
+def _block(front: Front, words: deploy_line.DeployLine, rows: Sequence[Row]) -> Iterator[str]:
     numbers = number_columns(rows)
     names = labels(rows)
     shared = common(rows)
     yield f"<p><b>{_text(_title(front))}</b>{_text(f' · {shared}' if shared else '')}</p>"
-    yield f"<p><b>{_text(pick.text)}</b></p>"
+    yield f"<p><b>{_text(words.text)}</b></p>"
     heads = "".join(f"<th{_RIGHT}>{_text(each.name)}</th>" for each in numbers)
     yield f"<table><thead><tr><th></th><th{_LEFT}>variant</th>{heads}<th{_LEFT}>remarks</th></tr></thead>"
     yield "<tbody>"
@@ -70,7 +73,7 @@ def _block(front: Front, pick: Pick, rows: Sequence[Row]) -> Iterator[str]:
     yield "</tbody></table>"
     if len(rows) > MAX_ROWS:
         yield f"<p>and {len(rows) - MAX_ROWS} more rows: results.table().rows</p>"
-    yield from (f"<p>{_text(news)}</p>" for news in pick.bad_news)
+    yield from (f"<p>{_text(news)}</p>" for news in words.bad_news)
 
 
 def _row(row: Row, name: str, values: Sequence[str]) -> str:

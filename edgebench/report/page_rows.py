@@ -1,4 +1,4 @@
-"""What several sections of the page, and the Markdown, say of rows and groups in the same form."""
+"""Holds what several sections of the page, and the Markdown, say of rows and groups in the same form."""
 
 from __future__ import annotations
 

@@ -12,7 +12,8 @@ from edgebench.errors import UsageError
 from edgebench.report import charts, theme, vegalite
 from edgebench.report.charts import Spec
 from edgebench.report.report_groups import YS
-from edgebench.report.report_model import Group, Report, ReportRow, ScalingGroup
+from edgebench.report.report_model import Group, Report, ReportRow
+from edgebench.scaling.scaling_rows import ScalingGroup
 
 _INDEPENDENT = {
     "scale": {"color": "independent", "shape": "independent", "strokeDash": "independent"}

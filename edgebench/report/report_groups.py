@@ -12,7 +12,7 @@ from edgebench.analysis.per_row.row_labels import common
 from edgebench.analysis.table_types import Front, Pick, Row, Table
 from edgebench.analysis.uncertainty import MEMORY_RESOLUTION
 from edgebench.metrics import METRICS, Metric
-from edgebench.render import table_wording
+from edgebench.render import deploy_line, table_wording
 from edgebench.report import row_facts
 from edgebench.report.report_model import Decision, FrontLine, Group, Numbers
 from edgebench.text.plain_text import plain
@@ -31,7 +31,7 @@ YS: dict[str, tuple[str, bool | None]] = {
 
 def grouped(table: Table) -> dict[GroupKey, list[Block]]:
     """The blocks of every group, one for each device, in the order in which tables print them."""
-    found: dict[GroupKey, list[Block]] = defaultdict(list)
+    groups: dict[GroupKey, list[Block]] = defaultdict(list)
     for block in table_wording.blocks(table):
         front = block[0]
         key = (
@@ -39,8 +39,8 @@ def grouped(table: Table) -> dict[GroupKey, list[Block]]:
             *(front.prompt_tokens, front.new_tokens),
             *(front.samples_per_query, front.bound_p99_ns),
         )
-        found[key].append(block)
-    return dict(sorted(found.items(), key=lambda item: _order(item[0])))
+        groups[key].append(block)
+    return dict(sorted(groups.items(), key=lambda item: _order(item[0])))
 
 
 def _order(key: GroupKey) -> tuple[object, ...]:
@@ -99,12 +99,13 @@ def _decision(table: Table, pick: Pick, members: Sequence[int], names: Sequence[
         [table.rows[i] for i in members], [names[i] for i in members]
     )
     certainty = _certainty(pick)
+    words = deploy_line.words(table.rows, pick, members)
     return Decision(
         device=plain(pick.device),
         verdict="nothing" if row is None else "clear" if pick.clear else "open",
         certainty=certainty,
         headline="nothing to deploy" if pick.row is None else names[pick.row],
-        text=plain(pick.text),
+        text=plain(words.text),
         row=pick.row,
         runner_up=pick.runner_up,
         ratio=pick.speedup,
@@ -115,7 +116,7 @@ def _decision(table: Table, pick: Pick, members: Sequence[int], names: Sequence[
         runs=pick.runs,
         busy=plain(pick.busy),
         gain="" if row is None else plain(_gain(row)),
-        warnings=[plain(news) for news in (*pick.bad_news, missed) if news],
+        warnings=[plain(news) for news in (*words.bad_news, missed) if news],
         around="" if row is None else table_wording.around(row),
     )
 

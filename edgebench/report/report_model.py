@@ -12,6 +12,8 @@ from typing import Final, Literal
 from edgebench.analysis.table_types import Demand
 from edgebench.explain.explanation import Explanation
 from edgebench.record import Part
+from edgebench.roofline.roofline_rows import Roof, RoofPoint
+from edgebench.scaling.scaling_rows import ScalingGroup
 
 REPORT_SCHEMA: Final = "edgebench.report/1"
 
@@ -19,7 +21,7 @@ Front = Literal["yes", "no", "undecided", "struck"]
 
 
 class Decision(Part, frozen=True, kw_only=True):
-    """What to deploy of one group on one device."""
+    """Holds what to deploy of one group on one device."""
 
     device: str
     verdict: Literal["clear", "open", "nothing"]
@@ -84,7 +86,7 @@ class Because(Part, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Numbers(Part, frozen=True, kw_only=True, omit_defaults=True):
-    """What charts draw and tables sort by. Intervals are of 95 % over processes."""
+    """Holds what charts draw and tables sort by. Intervals are of 95 % over processes."""
 
     latency_ms: float | None = (
         None  # p50; of rows of another tool the statistic they are compared by
@@ -188,23 +190,6 @@ class Difference(Part, frozen=True, kw_only=True):
     values: list[str]
 
 
-class RoofPoint(Part, frozen=True, kw_only=True):
-    row: int
-    ops_per_byte: float
-    gops_per_s: float
-    efficiency: float | None = None  # of the peak
-    bound: str = ""  # "compute" or "memory"
-
-
-class Roof(Part, frozen=True, kw_only=True):
-    """A device's measured peaks."""
-
-    device: str
-    peak_gops_per_s: float
-    peak_gbytes_per_s: float
-    name: str  # "fp32, 2 threads"
-
-
 class Decoder(Part, frozen=True, kw_only=True):
     """A row that generates text, by what it ran on and how."""
 
@@ -220,63 +205,6 @@ class DecoderTable(Part, frozen=True, kw_only=True):
 
     name: str
     decoders: list[Decoder]
-
-
-class ScalingPoint(Part, frozen=True, kw_only=True):
-    """A token budget and a number of votes."""
-
-    name: str  # "32 x 2"
-    votes: int
-    accuracy: float
-    accuracy_low: float  # Wilson, 95 %
-    accuracy_high: float
-    seconds: float  # to the last vote: predicted where there is a fit, else measured
-    front: bool
-    cells: list[str]  # parallel to Report.scaling_names
-
-
-class CostPoint(Part, frozen=True, kw_only=True):
-    """What was measured at a length, and what the fit says of it."""
-
-    tokens: float
-    measured_ms: float
-    fitted_ms: float
-
-
-class CostFit(Part, frozen=True, kw_only=True):
-    """What a prompt or a step costs; without points `words` say why it is unknown."""
-
-    name: str
-    x_title: str
-    words: str
-    points: list[CostPoint]
-
-
-class ScalingCell(Part, frozen=True, kw_only=True):
-    """A row that answered problems."""
-
-    row: int
-    label: str
-    asked: str
-    doubts: list[str]
-    agreement: str  # of predicted and measured times
-    points: list[ScalingPoint]  # by time
-    fits: list[CostFit]
-
-
-class ScalingPick(Part, frozen=True, kw_only=True):
-    within: str  # "2.00 s", "any time"
-    text: str
-
-
-class ScalingGroup(Part, frozen=True, kw_only=True):
-    """What more tokens and votes bring on one device."""
-
-    name: str
-    device: str
-    x_title: str
-    cells: list[ScalingCell]
-    picks: list[ScalingPick]
 
 
 class Report(Part, frozen=True, kw_only=True):

@@ -95,13 +95,21 @@ def _joules(row: Row) -> Figure:
 
 
 def _first_token(row: Row) -> Figure:
-    made = row.generate
-    return Figure() if made is None else _timed(made.ttft_ns, made.ttft_low_ns, made.ttft_high_ns)
+    answer = row.generate
+    return (
+        Figure()
+        if answer is None
+        else _timed(answer.ttft_ns, answer.ttft_low_ns, answer.ttft_high_ns)
+    )
 
 
 def _next_token(row: Row) -> Figure:
-    made = row.generate
-    return Figure() if made is None else _timed(made.tpot_ns, made.tpot_low_ns, made.tpot_high_ns)
+    answer = row.generate
+    return (
+        Figure()
+        if answer is None
+        else _timed(answer.tpot_ns, answer.tpot_low_ns, answer.tpot_high_ns)
+    )
 
 
 _FIGURES: dict[str, Callable[[Row], Figure]] = {

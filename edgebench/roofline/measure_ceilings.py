@@ -99,8 +99,8 @@ def _in_process(what: What, threads: int, seconds: float) -> Rate:
         why = answer.last_line or answer.reason.message
         raise EdgebenchError(f"calibration of {what} failed: {why}")
     try:
-        found = json.loads(answer)
-        return float(found["per_s"]), str(found["detail"])
+        rate = json.loads(answer)
+        return float(rate["per_s"]), str(rate["detail"])
     except (ValueError, KeyError, TypeError):
         said = plain(shortened(answer.decode(errors="replace"), QUOTED_BYTES))
         raise EdgebenchError(f"calibration of {what} failed: it answered {said}") from None

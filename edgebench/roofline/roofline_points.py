@@ -123,7 +123,7 @@ def _unknown(point: Point, field: str, why: str) -> Point:
 
 
 def _time_ns(row: Row) -> float | None:
-    """Of one run of the model: p50, at a rate without the wait for its turn, offline the time of a
+    """Returns the time of one run of the model: p50, at a rate without the wait for its turn, offline the time of a
     batch by the throughput."""
     if row.scenario == "offline":
         batch = row.variant.get("batch", 1)

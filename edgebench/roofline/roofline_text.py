@@ -32,9 +32,9 @@ def render_ceilings(device: str, ceilings: Sequence[Ceiling], out: TextIO) -> No
     paint(lambda width: _ceilings(device, ceilings, width), out)
 
 
-def render(found: Roofline, rows: Sequence[Row], layers: int, out: TextIO) -> None:
+def render(result: Roofline, rows: Sequence[Row], layers: int, out: TextIO) -> None:
     """Every device with its ceilings, then its workloads with their rows."""
-    paint(lambda width: _lines(found, rows, layers, width), out)
+    paint(lambda width: _lines(result, rows, layers, width), out)
 
 
 def _ceilings(device: str, ceilings: Sequence[Ceiling], width: int) -> Iterator[Line]:
@@ -49,19 +49,19 @@ def _ceilings(device: str, ceilings: Sequence[Ceiling], width: int) -> Iterator[
     yield from grid([Column("", right=False)] * 3, lines, width)
 
 
-def _lines(found: Roofline, rows: Sequence[Row], layers: int, width: int) -> Iterator[Line]:
-    for device in dict.fromkeys(point.device for point in found.points):
-        if device in found.ceilings:
-            yield from _ceilings(device, found.ceilings[device], width)
+def _lines(result: Roofline, rows: Sequence[Row], layers: int, width: int) -> Iterator[Line]:
+    for device in dict.fromkeys(point.device for point in result.points):
+        if device in result.ceilings:
+            yield from _ceilings(device, result.ceilings[device], width)
         else:
             yield f"{plain(device)}: no calibration: `edgebench calibrate` on that device", TITLE
-        points = [point for point in found.points if point.device == device]
+        points = [point for point in result.points if point.device == device]
         for key in dict.fromkeys(_group(rows[point.row]) for point in points):
             members = [point for point in points if _group(rows[point.row]) == key]
             yield "", None
             yield from _block(members, rows, layers, width)
         yield "", None
-    for words in (_LEGEND, *found.notes):
+    for words in (_LEGEND, *result.notes):
         yield from wrapped(plain(words), width, QUIET)
 
 

@@ -101,12 +101,14 @@ def scaling(
 
 def scaling_of(cells: Sequence[Cell], within_ns: float | None = None, pad: int = PAD) -> Scalings:
     """Computes the curves of the cells that answered problems; the others give the cost of prompts and steps."""
-    found = [
+    curves = [
         _scaled(cell, part, [other for other in cells if _same_work(other.row, cell.row)], pad)
         for cell in cells
-        for part in [made.scaling for made in cell.replicates if made.scaling is not None][:1]
+        for part in [
+            replicate.scaling for replicate in cell.replicates if replicate.scaling is not None
+        ][:1]
     ]
-    return Scalings(cells=found, choices=choices(found, within_ns), pad=pad)
+    return Scalings(cells=curves, choices=choices(curves, within_ns), pad=pad)
 
 
 def _same_work(other: Row, row: Row) -> bool:
@@ -183,11 +185,11 @@ def _budgets(largest: int) -> list[int]:
 
 def _votes(width: int, samples: int) -> list[int]:
     """Numbers of samples that fill whole requests, doubling: a request of fewer costs as much."""
-    found, count = [], width
+    votes, count = [], width
     while count <= samples:
-        found.append(count)
+        votes.append(count)
         count *= 2
-    return found
+    return votes
 
 
 class _Cost(NamedTuple):
@@ -248,21 +250,21 @@ def time_of(point: Point) -> float:
 
 
 def _with_front(points: Sequence[Point]) -> list[Point]:
-    """By time; a point is on the front where it is more accurate than every faster one."""
-    best, found = 0.0, []
+    """Sorts points by time; a point is on the front if it is more accurate than every faster one."""
+    best, points_on_front = 0.0, []
     for point in sorted(points, key=lambda point: (time_of(point), -point.accuracy)):
         front = point.accuracy > best
         best = max(best, point.accuracy)
-        found.append(msgspec.structs.replace(point, front=front))
-    return found
+        points_on_front.append(msgspec.structs.replace(point, front=front))
+    return points_on_front
 
 
 def groups(cells: Sequence[Scaled]) -> dict[tuple[str, str, int], list[Scaled]]:
     """Cells that answered the same problems, by device, workload and its version."""
-    found: dict[tuple[str, str, int], list[Scaled]] = {}
+    by_device: dict[tuple[str, str, int], list[Scaled]] = {}
     for cell in cells:
-        found.setdefault((cell.device, cell.workload, cell.workload_version), []).append(cell)
-    return found
+        by_device.setdefault((cell.device, cell.workload, cell.workload_version), []).append(cell)
+    return by_device
 
 
 def choices(cells: Sequence[Scaled], within_ns: float | None) -> list[Choice]:

@@ -24,21 +24,21 @@ _LEGEND = (
 _JOULES = "; J/right is estimated from the mean power of the timed requests"
 
 
-def render(found: Scalings, rows: Sequence[Row], out: TextIO) -> None:
+def render(curves: Scalings, rows: Sequence[Row], out: TextIO) -> None:
     """The picks, then every cell with its points and fits."""
-    paint(lambda width: _lines(found, rows, width), out)
+    paint(lambda width: _lines(curves, rows, width), out)
 
 
-def _lines(found: Scalings, rows: Sequence[Row], width: int) -> Iterator[Line]:
-    names = labels([rows[cell.row] for cell in found.cells])
-    by_row = {cell.row: name for cell, name in zip(found.cells, names, strict=True)}
-    for choice in found.choices:
+def _lines(curves: Scalings, rows: Sequence[Row], width: int) -> Iterator[Line]:
+    names = labels([rows[cell.row] for cell in curves.cells])
+    by_row = {cell.row: name for cell, name in zip(curves.cells, names, strict=True)}
+    for choice in curves.choices:
         yield from wrapped(choice_words(choice, by_row), width, DEPLOY)
         yield "", None
-    for cell in found.cells:
-        yield from _cell(cell, rows[cell.row], by_row[cell.row], found.pad, width)
+    for cell in curves.cells:
+        yield from _cell(cell, rows[cell.row], by_row[cell.row], curves.pad, width)
         yield "", None
-    points = [point for cell in found.cells for point in cell.points]
+    points = [point for cell in curves.cells for point in cell.points]
     known = any(point.estimated_j_per_correct is not None for point in points)
     yield from wrapped(_LEGEND + (_JOULES if known else ""), width, QUIET)
 

@@ -14,18 +14,36 @@ from edgebench.search.search_report import Standing, quality_of
 MAX_TESTED = 4
 
 
-def deployable(rows: Sequence[Row], candidates: Mapping[Scalar, Candidate]) -> list[Row]:
-    """Rows that could replace fp32, the fastest first: measured, faster for sure, not missed on tuning items."""
+def deployable(
+    rows: Sequence[Row],
+    candidates: Mapping[Scalar, Candidate],
+    fp32_quick_ms: float | None = None,
+) -> list[Row]:
+    """Rows that could replace fp32, the fastest first: measured, faster (for sure, where an interval tells), and
+    not missed on tuning items."""
     found = []
     for row in rows:
-        gain = (
-            row.baseline.speedup_low or row.baseline.speedup if row.baseline is not None else None
-        )
         candidate = candidates.get(row.variant["precision"])
+        share = share_of_fp32(row, candidate, fp32_quick_ms)
         tuned = candidate is None or candidate.spare is None or candidate.spare >= 0
-        if row.status == "ok" and gain is not None and gain > 1 and tuned:
-            found.append(row)
-    return sorted(found, key=lambda row: row.latency_ns.p50 or float("inf"))
+        low = None if row.baseline is None else row.baseline.speedup_low
+        sure = low is None or low > 1
+        if row.status == "ok" and share is not None and share < 1 and sure and tuned:
+            found.append((share, row))
+    return [row for _share, row in sorted(found, key=lambda each: each[0])]
+
+
+def share_of_fp32(
+    row: Row, candidate: Candidate | None, fp32_quick_ms: float | None
+) -> float | None:
+    """The time of a row as a share of fp32's. One process each says little on a busy machine: without an interval
+    a map is placed by what it took in turns with fp32 in one process."""
+    if row.baseline is None:
+        return None
+    quick = None if candidate is None else candidate.quick_ms
+    if row.baseline.speedup_low is None and quick is not None and fp32_quick_ms:
+        return quick / fp32_quick_ms
+    return 1 / row.baseline.speedup
 
 
 def by_reward(order: Sequence[Row], reward: Reward | None) -> list[Row]:
@@ -42,10 +60,13 @@ def by_reward(order: Sequence[Row], reward: Reward | None) -> list[Row]:
     return sorted(order, key=value, reverse=True)
 
 
-def holds(row: Row, demands: Sequence[Demand]) -> bool:
-    """Whether a row's own quality meets the limits; without labels, whether its outputs are near enough."""
+def holds(row: Row, demands: Sequence[Demand], items: int = 0) -> bool:
+    """Whether a row's own quality meets the limits, or may: the budget left no time for all of so many items.
+    Without labels, whether its outputs are near enough."""
     if row.quality is None:
         return False
+    if demands and row.quality.items < items:
+        return True  # the test goes through all of them
     values = quality_of(row)
     if not demands:
         return row.quality.passed
@@ -70,6 +91,7 @@ def standings_of(
     candidates: Mapping[Scalar, Candidate],
     verdicts: Sequence[Verdict],
     demands: Sequence[Demand],
+    items: int = 0,
 ) -> dict[str, Standing]:
     judged = {verdict.precision: verdict for verdict in verdicts}
     found: dict[str, Standing] = {}
@@ -80,7 +102,7 @@ def standings_of(
             found[row.id] = "base"
         elif verdict is not None:
             found[row.id] = "safe" if verdict.safe else "held" if verdict.held else "missed"
-        elif row.quality is not None and not holds(row, demands):
+        elif row.quality is not None and not holds(row, demands, items):
             found[row.id] = "missed"
         elif candidate is not None and candidate.spare is not None and candidate.spare < 0:
             found[row.id] = "tuning"

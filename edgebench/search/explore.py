@@ -64,7 +64,7 @@ class Explorer:
     clock: Callable[[], float]
     started_s: float
     notes: list[str] = field(default_factory=list)
-    _evaluated: dict[str, dict[str, float]] = field(default_factory=dict)
+    fp32_quick_ms: float | None = None
 
     def past(self, share: float) -> bool:
         """Whether so much of the time is over."""
@@ -166,6 +166,7 @@ def explored(it: Explorer) -> Exploration:
         calibration_errors=errors,
         units=facts,
         fp32_ms=sum(fact.fp32_us for fact in facts) / 1e3,
+        fp32_quick_ms=it.fp32_quick_ms,
         fp32_evaluation=fp32_evaluation,
         fp32_tuning=fp32_tuning,
         tuned_on=told,
@@ -351,7 +352,7 @@ class Judge:
             lambda: it.clock() > end_s or it.past(1.0),
         )
         told = [msgspec.structs.replace(each, quick_ms=times[each.map.precision]) for each in found]
-        it.notes.append(f"fp32 took {times['fp32']:.3g} ms in those turns")
+        it.fp32_quick_ms = times["fp32"]
         return sorted(told, key=lambda each: each.quick_ms or math.inf)
 
     def _map(self, choice: Choice) -> PrecisionMap:

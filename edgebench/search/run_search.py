@@ -364,10 +364,10 @@ def _reported(it: Search, exploration: Exploration, outcome: Outcome) -> SearchR
     candidates: dict[Scalar, Candidate]
     candidates = {each.map.precision: each for each in exploration.candidates}
     fitting = [row for row, met in zip(rows, it.required.met_by(rows), strict=True) if met]
-    order = by_reward(deployable(fitting, candidates), it.request.reward)
-    verdicts = _verified(it, order, candidates)
+    order = by_reward(deployable(fitting, candidates, exploration.fp32_quick_ms), it.request.reward)
+    verdicts = _verified(it, worth_testing(order, candidates), exploration.evaluation_items)
     chosen = _chosen(it, order, verdicts)
-    standings = standings_of(rows, candidates, verdicts, it.demands)
+    standings = standings_of(rows, candidates, verdicts, it.demands, exploration.evaluation_items)
     files = _written_maps(it, outcome, rows, candidates, exploration)
     shown = chosen or next((row for row in order if is_mixed(row.variant["precision"])), None)
     explained = map_of(exploration.candidates, shown.variant["precision"]) if shown else None
@@ -394,12 +394,9 @@ def _reported(it: Search, exploration: Exploration, outcome: Outcome) -> SearchR
     return report
 
 
-def _verified(
-    it: Search, order: Sequence[Row], candidates: Mapping[Scalar, Candidate]
-) -> list[Verdict]:
-    """Verdicts over the fastest rows. Those whose record misses a limit count among them: they were looked at."""
-    tested = worth_testing(order, candidates)
-    passing = [row for row in tested if holds(row, it.demands)]
+def _verified(it: Search, tested: Sequence[Row], items: int) -> list[Verdict]:
+    """Verdicts over the first rows. Those whose record misses a limit count among them: they were looked at."""
+    passing = [row for row in tested if holds(row, it.demands, items)]
     if not it.demands or not passing:
         return []
     job = VerifyJob(

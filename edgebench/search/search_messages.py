@@ -80,6 +80,7 @@ class Exploration(msgspec.Struct, frozen=True, kw_only=True):
     calibration_errors: dict[str, float]  # of the whole network in int8, by method
     units: list[UnitFacts]
     fp32_ms: float  # sum of its kernels
+    fp32_quick_ms: float | None = None  # in turns with the candidates in one process, as theirs
     fp32_evaluation: dict[str, float]  # metrics of fp32 on the workload's own items
     fp32_tuning: dict[str, float]
     tuned_on: str  # what the tuning items are

@@ -68,8 +68,13 @@ def _decision(report: SearchReport, width: int) -> Iterator[Line]:
     gain = f"{chosen.speedup:.2f}x as fast as fp32" if chosen.speedup else "faster than fp32"
     if chosen.speedup_low is not None and chosen.speedup_high is not None:
         gain += f" ({chosen.speedup_low:.2f}-{chosen.speedup_high:.2f}x)"
+    else:
+        gain += " (?)"
     parts = f", {chosen.int8_groups} of {chosen.groups} groups in int8" if chosen.groups else ""
     yield from wrapped(f"deploy {chosen.backend} {chosen.precision}: {gain}{parts}", width, DEPLOY)
+    if chosen.speedup_low is None:
+        text = "(?) one process each was measured, so the speed has no interval: give more --budget"
+        yield from wrapped(text, width, WARN)
     if chosen.map_file:
         yield from wrapped(
             f"edgebench run {plain(report.workload)} --set precision=@{plain(chosen.map_file)}",

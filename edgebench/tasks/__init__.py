@@ -26,27 +26,27 @@ def load_task(spec: str, context: TaskContext, judged_by: Collection[str] = ()) 
     Raises UsageError where there is no such task, no such option of it or no metric of `judged_by`, and
     EdgebenchError where its data is not there.
     """
-    found = task_class(spec)
-    if not issubclass(found, Task):
+    task = task_class(spec)
+    if not issubclass(task, Task):
         raise UsageError(
             f"the task {spec!r} generates text: it has no single inferences",
             "it is for decoders (.gguf) and the scenario generate; leave --task out for other models",
         )
-    _check_options(spec, found, context)
-    _check_metrics(spec, found, judged_by)
-    return found(context)
+    _check_options(spec, task, context)
+    _check_metrics(spec, task, judged_by)
+    return task(context)
 
 
 def load_generation_task(
     spec: str, context: TaskContext, judged_by: Collection[str] = ()
 ) -> GenerationTask:
     """Loads a task that generates text, as `load_task` does for others."""
-    found = task_class(spec)
-    if not issubclass(found, GenerationTask):
+    task = task_class(spec)
+    if not issubclass(task, GenerationTask):
         raise UsageError(f"the task {spec!r} generates no text", "--task generate does")
-    _check_options(spec, found, context)
-    _check_metrics(spec, found, judged_by)
-    return found(context)
+    _check_options(spec, task, context)
+    _check_metrics(spec, task, judged_by)
+    return task(context)
 
 
 def _check_options(spec: str, task: type[Task | GenerationTask], context: TaskContext) -> None:
@@ -104,16 +104,16 @@ def task_class(spec: str) -> type[Task | GenerationTask]:
         module = _import_user_file(file)
     else:
         class_name, module = "TASK", importlib.import_module(f"{__name__}.{spec}")
-    found = getattr(module, class_name, None)
-    if found is None:
+    chosen = getattr(module, class_name, None)
+    if chosen is None:
         names = [n for n, value in vars(module).items() if _is_task(value)]
         raise UsageError(f"{file} has no class {class_name!r}{did_you_mean(class_name, names)}")
-    if not _is_task(found):
+    if not _is_task(chosen):
         raise UsageError(
             f"{file}: {class_name} is not a task",
             fix="derive it from edgebench.task.Task and define all its methods and `metrics`",
         )
-    result: type[Task | GenerationTask] = found
+    result: type[Task | GenerationTask] = chosen
     return result
 
 
@@ -165,7 +165,7 @@ def _import_user_file(file: Path) -> ModuleType:
 
 
 def _line_of(error: BaseException, file: Path) -> str:
-    """Where in the user's file the error arose, as far as the traceback tells."""
+    """Returns the line of the user's file where the error arose, as far as the traceback tells."""
     if isinstance(error, SyntaxError):
         return ""  # its message says the line
     trace, line = error.__traceback__, 0

@@ -1,4 +1,4 @@
-"""What a decoder is asked: small tasks with one right answer, and passages to sum up.
+"""Holds what a decoder is asked: small tasks with one right answer, and passages to sum up.
 
 The tasks are made from a fixed seed, so that their answers are right by construction.
 """
@@ -25,14 +25,14 @@ class Item:
 def items() -> list[Item]:
     """Arithmetic, operations on lists, and copying; each asked after two examples of its kind."""
     drawn = random.Random(7)
-    made = []
+    drawn_items = []
     for kind in (_sum, _last_of_list, _copy):
         shown = [kind(drawn) for _ in range(2)]
         for _ in range(_EACH):
             question, answer = kind(drawn)
             turns = [turn for pair in (*shown, (question, "")) for turn in _turns(*pair)]
-            made.append(Item(turns[:-1], answer))
-    return made
+            drawn_items.append(Item(turns[:-1], answer))
+    return drawn_items
 
 
 def _turns(question: str, answer: str) -> list[dict[str, str]]:

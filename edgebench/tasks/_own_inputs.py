@@ -62,7 +62,7 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def _samples(path: Path, info: TensorInfo, array: NDArray[Any]) -> NDArray[Any]:
-    """With a leading axis of samples, whatever else the shape has in front."""
+    """Reshapes to a leading axis of samples, whatever other axes the shape has in front."""
     if info.dtype == "object" and array.dtype.kind == "U":  # text, which files hold in no other way
         array = array.astype(object)
     if array.dtype != np.dtype(info.dtype):

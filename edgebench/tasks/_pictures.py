@@ -32,8 +32,8 @@ def picture(shape: tuple[int, ...], rng: np.random.RandomState) -> NDArray[Any]:
         count, channels, height, width = shape
     else:
         count, height, width, channels = shape
-    made = np.stack([_one(channels, height, width, rng) for _ in range(count)])
-    return made if _channels_first(shape) else made.transpose(0, 2, 3, 1)
+    pictures = np.stack([_one(channels, height, width, rng) for _ in range(count)])
+    return pictures if _channels_first(shape) else pictures.transpose(0, 2, 3, 1)
 
 
 def _one(channels: int, height: int, width: int, rng: np.random.RandomState) -> NDArray[Any]:

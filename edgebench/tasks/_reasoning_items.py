@@ -40,11 +40,11 @@ def answer_in(text: str) -> str:
 def _of(kind: str, each: int, drawn: random.Random) -> list[Problem]:
     make = _KINDS[kind]
     shown = [turn for _ in range(_SHOWN) for turn in _worked(*make(drawn))]
-    made = []
+    problems = []
     for _ in range(each):
         question, _, answer = make(drawn)
-        made.append(Problem(kind, [*shown, {"role": "user", "content": question}], answer))
-    return made
+        problems.append(Problem(kind, [*shown, {"role": "user", "content": question}], answer))
+    return problems
 
 
 def _worked(question: str, working: str, answer: str) -> list[dict[str, str]]:

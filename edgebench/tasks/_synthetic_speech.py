@@ -31,7 +31,7 @@ _CALLBACK = ctypes.CFUNCTYPE(
 
 
 class Utterance(NamedTuple):
-    """What is said and how: words per minute, pitch from 0 to 99."""
+    """Holds what is said and how: words per minute, pitch from 0 to 99."""
 
     text: str
     voice: str

@@ -88,7 +88,7 @@ class Generate(GenerationTask):
 
     @property
     def positions(self) -> int:
-        longest = max(len(prompt) + self._limit(wanted) for prompt, wanted in self._encoded_items)
+        longest = max(len(prompt) + self._limit(answer) for prompt, answer in self._encoded_items)
         return max(
             self._scored_tokens, _COMPARED_PROMPT + _COMPARED_TOKENS, longest, self._scaled_tokens
         )
@@ -137,13 +137,13 @@ class Generate(GenerationTask):
 
     @cached_property
     def _shared_head(self) -> list[int]:
-        """What the template puts before a message."""
+        """Returns what the template puts before a message."""
         one, two = self._two_letters
         return one[: _alike(one, two)]
 
     @cached_property
     def _tail(self) -> list[int]:
-        """What the template puts behind a message."""
+        """Returns what the template puts behind a message."""
         one, two = self._two_letters
         return one[len(one) - _alike(one[::-1], two[::-1]) :]
 
@@ -193,9 +193,9 @@ class Generate(GenerationTask):
     def _encoded_items(self) -> list[tuple[list[int], str]]:
         return [(self.vocabulary.chat(item.messages), item.answer) for item in self._items]
 
-    def _limit(self, wanted: str) -> int:
+    def _limit(self, answer: str) -> int:
         """Tokens of an answer, at most: a vocabulary of bytes needs more than one of words."""
-        return len(self.vocabulary.encode(wanted)) + _BEYOND
+        return len(self.vocabulary.encode(answer)) + _BEYOND
 
     def _compared(self) -> list[list[int]]:
         """Prompts of the comparison: beyond those that requests are timed with."""
@@ -291,9 +291,9 @@ class Generate(GenerationTask):
             logits = session.score(tokens)
             # A few rows at a time: of a large vocabulary, all of them in float64 take gigabytes.
             for start in range(0, len(tokens) - 1, _ROWS):
-                wanted = tokens[start + 1 : start + 1 + _ROWS]
-                likely = log_softmax(logits[start : start + len(wanted)])
-                total -= float(likely[np.arange(len(wanted)), wanted].sum())
+                targets = tokens[start + 1 : start + 1 + _ROWS]
+                likely = log_softmax(logits[start : start + len(targets)])
+                total -= float(likely[np.arange(len(targets)), targets].sum())
             count += len(tokens) - 1
             mean = total / count
             # Infinite: of a decoder that is broken.
@@ -344,11 +344,11 @@ class Generate(GenerationTask):
         return list(takewhile(lambda token: token not in self.vocabulary.ends, tokens))
 
 
-def _divergence(reference: NDArray[Any], found: NDArray[Any]) -> float:
+def _divergence(reference: NDArray[Any], logits: NDArray[Any]) -> float:
     """Kullback-Leibler, in nat, of two rows of logits; what the reference rules out counts nothing."""
-    wanted, got = log_softmax(reference), log_softmax(found)
-    possible = wanted != -np.inf
-    return float((np.exp(wanted[possible]) * (wanted[possible] - got[possible])).sum())
+    expected, got = log_softmax(reference), log_softmax(logits)
+    possible = expected != -np.inf
+    return float((np.exp(expected[possible]) * (expected[possible] - got[possible])).sum())
 
 
 def _side_by_side(lengths: Sequence[int], width: int) -> list[list[int]]:
@@ -361,7 +361,7 @@ def _side_by_side(lengths: Sequence[int], width: int) -> list[list[int]]:
 
 
 def _filled(lanes: Sequence[int], width: int) -> list[int]:
-    """As many as the session has sequences: the last one again where there are fewer."""
+    """Fills up to the number of sequences of the session by repeating the last one."""
     return [*lanes, *[lanes[-1]] * (width - len(lanes))]
 
 
@@ -372,7 +372,7 @@ def _alike(one: Sequence[int], two: Sequence[int]) -> int:
 
 
 def _plain(text: str) -> str:
-    """Of an answer, what counts: its first line, without spaces at the ends and a full stop."""
+    """Returns what counts of an answer: its first line, without spaces at the ends and a full stop."""
     return text.strip().split("\n")[0].strip().rstrip(".").strip()
 
 

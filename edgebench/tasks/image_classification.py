@@ -31,7 +31,7 @@ _CROP = 0.875  # side of the crop as a share of the image's shorter side
 
 
 class View(NamedTuple):
-    """Where a crop lies (-1 left or top, 0 middle, 1 right or bottom) and whether it is mirrored."""
+    """Holds the place of a crop (-1 left or top, 0 middle, 1 right or bottom) and whether it is mirrored."""
 
     x: int = 0
     y: int = 0

@@ -46,7 +46,7 @@ class Region:
 
 @dataclass(frozen=True)
 class Page:
-    """What stands on a page, before it is drawn."""
+    """Holds what stands on a page, before it is drawn."""
 
     lines: tuple[Line, ...]
     regions: tuple[Region, ...]
@@ -85,13 +85,13 @@ class LayoutDetection(Task):
     def postprocess(self, outputs: Outputs, raw: Any) -> tuple[Region, ...]:
         """Regions on the page, per class the surest first."""
         boxes, scores = decode(outputs, len(self.classes))
-        found: list[Region] = []
+        regions: list[Region] = []
         for number, kind in enumerate(self.classes):
             sure = np.flatnonzero(scores[:, number] > CONFIDENCE)
             for row in sure[suppress(boxes[sure], scores[sure, number])]:
                 x0, y0, x1, y1 = boxes[row].tolist()
-                found.append(Region(kind, (x0, y0, x1, y1)))
-        return tuple(found)
+                regions.append(Region(kind, (x0, y0, x1, y1)))
+        return tuple(regions)
 
     def score(self, predictions: Sequence[tuple[Region, ...]]) -> dict[str, float]:
         truths = [compose(self.words, index).regions for index in range(len(predictions))]
@@ -183,12 +183,12 @@ def compare(
 ) -> dict[str, float]:
     """F1 of the boxes over all pages, and the share of matches whose class is right."""
     matched = right = truth_count = found_count = 0
-    for truth, found in zip(truths, predictions, strict=True):
-        pairs = match(_boxes(truth), _boxes(found))
+    for truth, predicted in zip(truths, predictions, strict=True):
+        pairs = match(_boxes(truth), _boxes(predicted))
         matched += len(pairs)
-        right += sum(truth[row].kind == found[column].kind for row, column in pairs)
+        right += sum(truth[row].kind == predicted[column].kind for row, column in pairs)
         truth_count += len(truth)
-        found_count += len(found)
+        found_count += len(predicted)
     return {
         "region_f1": f1(matched, truth_count, found_count),
         "class_accuracy": right / matched if matched else 0.0,

@@ -176,9 +176,9 @@ class _Counts:
         self._missed += missed
 
     def f1(self) -> float:
-        found = 2 * self._hits
-        total = found + self._false + self._missed
-        return found / total if total else 0.0
+        twice_hits = 2 * self._hits
+        total = twice_hits + self._false + self._missed
+        return twice_hits / total if total else 0.0
 
 
 def _compare_frames(sounding: NDArray[np.bool_], notes: Sequence[Note]) -> tuple[int, int, int]:

@@ -94,7 +94,7 @@ TASK = SeededInputs
 
 
 def _ranges(option: Any, inputs: Sequence[TensorInfo]) -> dict[str, InputRange]:
-    """What the option says, by input. Raises UsageError for what cannot be."""
+    """Returns what the option says, by input. Raises UsageError for what cannot be."""
     infos = {info.name: info for info in inputs}
     asked = {}
     for name, limits in dict(option).items():
@@ -129,8 +129,8 @@ def _dtype(name: str) -> np.dtype[Any]:
     except TypeError:
         import ml_dtypes
 
-        found: np.dtype[Any] = np.dtype(getattr(ml_dtypes, name))
-        return found
+        dtype: np.dtype[Any] = np.dtype(getattr(ml_dtypes, name))
+        return dtype
 
 
 def _check_type(info: TensorInfo, asked: InputRange) -> None:
@@ -139,8 +139,8 @@ def _check_type(info: TensorInfo, asked: InputRange) -> None:
     if dtype.kind not in "iub":
         return
     least, most = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
-    given = asked.choices or [value for value in (asked.low, asked.high) if value is not None]
-    for value in given:
+    values = asked.choices or [value for value in (asked.low, asked.high) if value is not None]
+    for value in values:
         if value != int(value) or not least <= value <= most:
             raise UsageError(
                 f"ranges: {info.name!r} is {info.dtype}, which has no {value:g}",
@@ -151,7 +151,7 @@ def _check_type(info: TensorInfo, asked: InputRange) -> None:
 def _source(
     info: TensorInfo, asked: dict[str, InputRange], context: TaskContext
 ) -> InputRange | None:
-    """What an input is drawn from; None: floats as they come."""
+    """Returns what an input is drawn from; None: floats as they come."""
     if info.name in asked:
         return asked[info.name]
     if _dtype(info.dtype).kind not in "iub":

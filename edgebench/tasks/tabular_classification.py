@@ -30,7 +30,7 @@ class TabularClassification(Task):
         return self._split().test
 
     def _split(self) -> Split:
-        """Not kept: rows to train on have no place in a process whose memory is measured."""
+        """Splits the table. The split is not kept: training rows would count as memory of the measured process."""
         return split(read_table(self.context.data["table"]))
 
     def __len__(self) -> int:

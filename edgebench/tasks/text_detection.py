@@ -38,7 +38,7 @@ MINIMUM_SIDE = 3
 
 @dataclass(frozen=True)
 class Page:
-    """What stands on a page, before it is drawn."""
+    """Holds what stands on a page, before it is drawn."""
 
     seed: int
     hard: bool

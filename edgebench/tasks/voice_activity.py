@@ -51,7 +51,7 @@ class Stream(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """What an application holds when 512 new samples have arrived."""
+    """Holds what an application holds when 512 new samples have arrived."""
 
     samples: NDArray[np.float32]  # (576,): context and new samples
     state: NDArray[np.float32]

@@ -68,10 +68,10 @@ class WakeWord(Task):
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """What the model's makers say beside it: cut-off and length of the sliding window."""
+        """Returns what the model's makers say beside it: cut-off and length of the sliding window."""
         described = json.loads(self.context.data["settings"].read_text("utf-8"))
-        found: dict[str, Any] = described["micro"]
-        return found
+        micro: dict[str, Any] = described["micro"]
+        return micro
 
     @cached_property
     def clips(self) -> list[Clip]:
@@ -181,8 +181,8 @@ def resampled(samples: NDArray[np.int16], rate: int) -> NDArray[np.float64]:
     """Samples at 16 kHz in [-1, 1], by cutting the spectrum off."""
     count = round(len(samples) * SAMPLE_RATE / rate)
     spectrum = np.fft.rfft(samples / 32768)
-    wanted = count // 2 + 1
-    spectrum = np.pad(spectrum[:wanted], (0, max(0, wanted - len(spectrum))))
+    bins = count // 2 + 1
+    spectrum = np.pad(spectrum[:bins], (0, max(0, bins - len(spectrum))))
     return np.fft.irfft(spectrum, count) * (count / len(samples))
 
 

@@ -1,1 +1,1 @@
-"""What third parties need to test a backend."""
+"""Holds what third parties need to test a backend."""

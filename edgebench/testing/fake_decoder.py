@@ -83,14 +83,14 @@ class FakeSession(GenerationSession):
         options: Mapping[str, Scalar] | None = None,
         spend: Callable[[int], None] | None = None,
     ) -> None:
-        given = {option.name: option.default for option in _OPTIONS} | dict(options or {})
+        options_used = {option.name: option.default for option in _OPTIONS} | dict(options or {})
         self.vocabulary, self.width, self.positions = vocabulary, room.width, room.positions
-        self._options = given
-        self._prefill_ns = round(float(given["prefill_us"] or 0) * 1000)
-        self._step_ns = round(float(given["step_us"] or 0) * 1000)
-        self._seed = int(given["seed"] or 0)
-        self._spread = float(given["spread"] or 0)
-        self._fail_after = int(given["fail_after"] or 0)
+        self._options = options_used
+        self._prefill_ns = round(float(options_used["prefill_us"] or 0) * 1000)
+        self._step_ns = round(float(options_used["step_us"] or 0) * 1000)
+        self._seed = int(options_used["seed"] or 0)
+        self._spread = float(options_used["spread"] or 0)
+        self._fail_after = int(options_used["fail_after"] or 0)
         self._spend = spend or _busy
         self._steps = 0
         self._contexts: list[list[int]] = []

@@ -1,4 +1,4 @@
-"""What the fakes of TensorRT 10 and 11 share: building, loading and running, with ONNX Runtime inside.
+"""Holds what the fakes of TensorRT 10 and 11 share: building, loading and running, with ONNX Runtime inside.
 
 They hold the documented interface, not the speed: a method that a version lacks does not exist, a
 call in the wrong order is refused as TensorRT refuses it, and answers are computed, so that parity is

@@ -84,7 +84,7 @@ class FaultySession(Session):
         return self.inner.run(prepared)
 
     def fault(self, prepared: Any) -> Any:
-        """What a run does once the fault is there."""
+        """Returns what a run does once the fault is there."""
         return self.work(prepared)
 
     def prepare(self, feeds: Feeds) -> Any:

@@ -43,8 +43,8 @@ def main(mode: str, name: str) -> None:
     backend = registry.load(name)
     own = type(backend).__module__.partition(".")[0]
     allowed = {*sys.stdlib_module_names, *_LIGHT, "edgebench", own}
-    found = _imports(backend, before, allowed) if mode == "imports" else _hidden(backend, allowed)
-    print(json.dumps(found))
+    answer = _imports(backend, before, allowed) if mode == "imports" else _hidden(backend, allowed)
+    print(json.dumps(answer))
 
 
 def _imports(backend: Backend, before: set[str], allowed: set[str]) -> dict[str, Any]:

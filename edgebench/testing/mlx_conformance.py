@@ -22,7 +22,7 @@ KINDS = ("node", "real", "simple", "pytorch-converted", "pytorch-operator")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one case. `status`: "passed", "refused", "WRONG", "crashed" or "unjudged"."""
+    """Holds what became of one case. `status`: "passed", "refused", "WRONG", "crashed" or "unjudged"."""
 
     name: str
     status: str

@@ -36,6 +36,7 @@ from edgebench.backend import (
 from edgebench.errors import EdgebenchError, UnsupportedError
 from edgebench.processes.python_command import module_command
 from edgebench.testing.models import Case, chain, convolution, parity_cases, two_by_two
+from edgebench.testing.option_values import good_values
 from edgebench.testing.plugin import USAGE
 
 if TYPE_CHECKING:
@@ -63,10 +64,10 @@ Open = Callable[..., Session]
 
 @pytest.fixture(scope="module")
 def name(request: pytest.FixtureRequest) -> str:
-    given = request.config.getoption("edgebench_backend", default=None)
-    if not given:
+    option = request.config.getoption("edgebench_backend", default=None)
+    if not option:
         pytest.exit(USAGE, returncode=pytest.ExitCode.USAGE_ERROR)
-    return str(given)
+    return str(option)
 
 
 @pytest.fixture(scope="module")
@@ -157,8 +158,8 @@ def test_options_are_declared_well(backend: Backend) -> None:
 
 def test_loading_imports_no_runtime(name: str, tmp_path: Path) -> None:
     """Loading the backend and asking for its availability imports no foreign module."""
-    found = _isolated("imports", name, tmp_path)
-    assert found["imports"] == []
+    answer = _isolated("imports", name, tmp_path)
+    assert answer["imports"] == []
 
 
 def test_availability_has_evidence(backend: Backend) -> None:
@@ -173,11 +174,11 @@ def test_availability_has_evidence(backend: Backend) -> None:
 
 def test_missing_runtime_is_reported(name: str, tmp_path: Path) -> None:
     """Where no other package is installed, availability says so with a fix, and does not raise."""
-    found = _isolated("hidden", name, tmp_path)
-    if found["kind"] == "ready":
-        assert found["version"]
+    answer = _isolated("hidden", name, tmp_path)
+    if answer["kind"] == "ready":
+        assert answer["version"]
     else:
-        _assert_tells_the_fix(found["kind"], found["reason"], found["fix"])
+        _assert_tells_the_fix(answer["kind"], answer["reason"], answer["fix"])
 
 
 def test_runtime_imports(runtime: Backend) -> None:
@@ -193,11 +194,11 @@ def test_runtime_imports(runtime: Backend) -> None:
 def test_inputs_and_outputs_are_described(open_: Open, case: Case) -> None:
     """A session names the model's inputs and outputs in order, with data types and shapes."""
     session = open_(case)
-    for found, expected in ((session.inputs, case.inputs), (session.outputs, case.outputs)):
-        assert isinstance(found, tuple)
-        assert [info.name for info in found] == [info.name for info in expected]
-        assert [info.dtype for info in found] == [info.dtype for info in expected]
-        for got, want in zip(found, expected, strict=True):
+    for described, expected in ((session.inputs, case.inputs), (session.outputs, case.outputs)):
+        assert isinstance(described, tuple)
+        assert [info.name for info in described] == [info.name for info in expected]
+        assert [info.dtype for info in described] == [info.dtype for info in expected]
+        for got, want in zip(described, expected, strict=True):
             if got.shape is not None and want.shape is not None:
                 assert len(got.shape) == len(want.shape)
                 assert all(a in (b, None) for a, b in zip(got.shape, want.shape, strict=True)), got
@@ -568,12 +569,12 @@ def _assert_right(session: Session, case: Case, seed: int, outputs: Outputs) -> 
         assert error <= limit, f"{case.name}: {name} is off by {error:.2g} of its norm"
 
 
-def _relative_error(found: Any, expected: Any) -> float:
-    if found.shape != expected.shape or not np.isfinite(found).all():
+def _relative_error(answer: Any, expected: Any) -> float:
+    if answer.shape != expected.shape or not np.isfinite(answer).all():
         return float("inf")
     wide = np.float64
     norm = np.linalg.norm(expected.astype(wide)) or 1.0
-    return float(np.linalg.norm(found.astype(wide) - expected.astype(wide)) / norm)
+    return float(np.linalg.norm(answer.astype(wide) - expected.astype(wide)) / norm)
 
 
 def _holds_once(complaint: Callable[[], str]) -> None:
@@ -632,18 +633,9 @@ def _node_names(case: Case) -> set[str]:
 
 def _values(backend: Backend) -> list[tuple[Option, Scalar]]:
     """Each declared option with values that its declaration allows."""
-    return [(option, value) for option in backend.capabilities.options for value in _good(option)]
-
-
-def _good(option: Option) -> tuple[Scalar, ...]:
-    if option.choices:
-        return option.choices
-    if option.type == "bool":
-        return (False, True)
-    if option.minimum is not None:
-        start = int(option.minimum) if option.type == "int" else option.minimum
-        return (start, start + 1)
-    return () if option.default is None else (option.default,)
+    return [
+        (option, value) for option in backend.capabilities.options for value in good_values(option)
+    ]
 
 
 def _bad_values(option: Option) -> list[Scalar]:
@@ -672,7 +664,7 @@ def _tells(facts: Effective, option: str) -> bool:
 
 
 def reported(facts: Effective, option: str) -> Scalar | None:
-    """What effective facts say of an option; None where it is not known."""
+    """Returns what effective facts say of an option; None where it is not known."""
     if option == "telemetry":
         return None if facts.telemetry is None else facts.telemetry == "on"
     return facts.threads if option == "threads" else facts.options.get(option)
@@ -690,7 +682,7 @@ def _assert_tells_the_fix(kind: str, reason: str, fix: str) -> None:
 
 
 def _isolated(mode: str, name: str, folder: Path) -> dict[str, Any]:
-    """What `edgebench.testing.isolated` prints, from a fresh interpreter with this one's path."""
+    """Returns what `edgebench.testing.isolated` prints, from a fresh interpreter with this one's path."""
     command = module_command("edgebench.testing.isolated", mode, registry.absolute(name))
     done = subprocess.run(
         command,
@@ -701,5 +693,5 @@ def _isolated(mode: str, name: str, folder: Path) -> dict[str, Any]:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return answer

@@ -19,9 +19,10 @@ import numpy as np
 import pytest
 
 from edgebench import registry
-from edgebench.backend import Backend, Capabilities, Effective, ModelFile, Option, Unavailable
+from edgebench.backend import Backend, Capabilities, Effective, ModelFile, Unavailable
 from edgebench.errors import UnsupportedError
 from edgebench.generation import GenerationSession, Room
+from edgebench.testing.option_values import good_values
 from edgebench.testing.plugin import USAGE
 from edgebench.testing.test_contract import reported
 
@@ -47,13 +48,13 @@ Open = Callable[..., GenerationSession]
 
 @pytest.fixture(scope="module")
 def backend(request: pytest.FixtureRequest) -> Backend:
-    given = request.config.getoption("edgebench_backend", default=None)
-    if not given:
+    option = request.config.getoption("edgebench_backend", default=None)
+    if not option:
         pytest.exit(USAGE, returncode=pytest.ExitCode.USAGE_ERROR)
-    found = registry.load(str(given))
-    if found.generation is None:
-        pytest.skip(f"{found.name} generates no text")
-    return found
+    loaded = registry.load(str(option))
+    if loaded.generation is None:
+        pytest.skip(f"{loaded.name} generates no text")
+    return loaded
 
 
 @pytest.fixture(scope="module")
@@ -141,10 +142,10 @@ def test_a_decoder_says_its_size(open_: Open) -> None:
 def test_logits_are_those_of_the_model(open_: Open, model: ModelFile) -> None:
     """Logits after a prompt, and after each of several steps, equal a reference in numpy."""
     session, expected = open_(), _reference(model)
-    found = [_logits(session, session.prefill([PROMPT]))]
-    found += [_logits(session, session.step([token])) for token in OTHER]
+    logits = [_logits(session, session.prefill([PROMPT]))]
+    logits += [_logits(session, session.step([token])) for token in OTHER]
     want = expected.feed([*PROMPT, *OTHER])[len(PROMPT) - 1 :]
-    _assert_right(model, np.concatenate(found), want)
+    _assert_right(model, np.concatenate(logits), want)
 
 
 def test_logits_are_near_in_every_precision(
@@ -158,9 +159,9 @@ def test_logits_are_near_in_every_precision(
             session = open_(of=asked)
         except UnsupportedError:
             continue
-        found = [_logits(session, session.prefill([PROMPT]))]
-        found += [_logits(session, session.step([token])) for token in OTHER[:3]]
-        _assert_right(asked, np.concatenate(found), want)
+        logits = [_logits(session, session.prefill([PROMPT]))]
+        logits += [_logits(session, session.step([token])) for token in OTHER[:3]]
+        _assert_right(asked, np.concatenate(logits), want)
 
 
 def test_logits_have_their_form(open_: Open) -> None:
@@ -199,16 +200,16 @@ def test_sequences_do_not_disturb_each_other(open_: Open) -> None:
     side = [both.logits(both.prefill([PROMPT, OTHER])), both.logits(both.step([7, 8]))]
     for row, (prompt, token) in enumerate(((PROMPT, 7), (OTHER, 8))):
         want = [alone.logits(alone.prefill([prompt])), alone.logits(alone.step([token]))]
-        for found, expected in zip(side, want, strict=True):
-            assert _relative_error(found[row], expected[0]) < _SAME_WAYS
+        for logits, expected in zip(side, want, strict=True):
+            assert _relative_error(logits[row], expected[0]) < _SAME_WAYS
 
 
 def test_every_position_is_scored(open_: Open, model: ModelFile) -> None:
     """`score` gives the logits after each token of a text."""
     session = open_()
-    found = session.score(PROMPT)
-    assert found.shape == (len(PROMPT), session.vocabulary)
-    _assert_right(model, found, _reference(model).feed(PROMPT))
+    scores = session.score(PROMPT)
+    assert scores.shape == (len(PROMPT), session.vocabulary)
+    _assert_right(model, scores, _reference(model).feed(PROMPT))
 
 
 # --- nothing of one request reaches the next -----------------------------------------------------
@@ -234,8 +235,8 @@ def test_reset_forgets(open_: Open) -> None:
     session.reset()
     with pytest.raises(ValueError, match="prompt"):
         session.step([3])
-    found = _logits(session, session.prefill([PROMPT]))
-    assert _relative_error(found, _logits(fresh, fresh.prefill([PROMPT]))) < 1e-5
+    logits = _logits(session, session.prefill([PROMPT]))
+    assert _relative_error(logits, _logits(fresh, fresh.prefill([PROMPT]))) < 1e-5
 
 
 def test_a_stream_is_prefill_and_steps(open_: Open) -> None:
@@ -355,7 +356,7 @@ def test_generation_options_take_effect_or_are_refused(
     """Each declared value of an option is reported back and gives right logits, or is refused."""
     expected = _reference(model).feed(PROMPT)[-1:]
     for option in declared.options:
-        for value in _good(option):
+        for value in good_values(option):
             try:
                 session = open_({option.name: value})
                 facts = session.effective()
@@ -363,8 +364,8 @@ def test_generation_options_take_effect_or_are_refused(
                 continue
             told = reported(facts, option.name)
             assert told in (None, value), f"{option.name}={value!r}: effective is {told!r}"
-            found = _logits(session, session.prefill([PROMPT]))
-            assert _relative_error(found, expected) < _COARSE, f"{option.name}={value!r}"
+            logits = _logits(session, session.prefill([PROMPT]))
+            assert _relative_error(logits, expected) < _COARSE, f"{option.name}={value!r}"
 
 
 def test_time_grows_with_the_prompt(runtime: Backend, folder: Path) -> None:
@@ -435,32 +436,21 @@ def _logits(session: GenerationSession, raw: Any) -> Any:
     return session.logits(raw)
 
 
-def _assert_right(model: ModelFile, found: Any, expected: Any) -> None:
-    error = _relative_error(found, expected)
+def _assert_right(model: ModelFile, logits: Any, expected: Any) -> None:
+    error = _relative_error(logits, expected)
     limit = _TOLERANCE.get(model.precision, _COARSE)
     assert error <= limit, f"logits are off by {error:.2g} of their norm"
 
 
-def _relative_error(found: Any, expected: Any) -> float:
-    if found.shape != expected.shape or not np.isfinite(found).all():
+def _relative_error(answer: Any, expected: Any) -> float:
+    if answer.shape != expected.shape or not np.isfinite(answer).all():
         return float("inf")
     norm = float(np.linalg.norm(expected)) or 1.0
-    return float(np.linalg.norm(found.astype(np.float64) - expected) / norm)
+    return float(np.linalg.norm(answer.astype(np.float64) - expected) / norm)
 
 
 def _names(declared: Capabilities) -> Sequence[str]:
     return [option.name for option in declared.options]
-
-
-def _good(option: Option) -> tuple[Scalar, ...]:
-    if option.choices:
-        return option.choices
-    if option.type == "bool":
-        return (False, True)
-    if option.minimum is not None:
-        start = int(option.minimum) if option.type == "int" else option.minimum
-        return (start, start + 1)
-    return () if option.default is None else (option.default,)
 
 
 def _prefill_ns(session: GenerationSession, length: int) -> float:

@@ -44,14 +44,14 @@ def decimal_mark(texts: Iterable[str], between: str = "") -> str:
     `between`: what separates them. Who writes decimal commas separates by something else, so that between
     commas points alone are decimal ones. Raises MixedMarks.
     """
-    given = list(texts)
+    numbers = list(texts)
     seen: dict[str, str] = {}
-    for text in given:
+    for text in numbers:
         if mark := proven_mark(text):
             seen.setdefault(mark, text)
     if len(seen) > 1:
         raise MixedMarks(seen["."], seen[","])
-    points_alone = between == "," and not any("," in text for text in given)
+    points_alone = between == "," and not any("," in text for text in numbers)
     return next(iter(seen), "." if points_alone else "")
 
 

@@ -15,20 +15,9 @@ from tests.kernel.requirements import CannotRun
 pytestmark = [pytest.mark.aarch64, pytest.mark.slow]
 BACKENDS = ("ort", "openvino", "litert", "ncnn", "mlx")
 #: Tests that are run there: of arithmetic, files and text. Those that start workers take the emulator minutes each.
-SUITES = (
-    "tests/energy",
-    "tests/definitions",
-    "tests/analysis",
-    "tests/importers",
-    "tests/probes",
-    "tests/models/test_onnx_file.py",
-)
-#: Tests that fail for the emulator's reasons, by a part of their name.
-EMULATORS_FAULT = {
-    "test_the_live_machine": "QEMU 7.2 shows this machine's /proc/cpuinfo in part",
-    "emulat": "the tests' own process is emulated, which they take for a fact of their trees",
-    "vanished": "RLIMIT_AS is not enforced",
-}
+SUITES = ("tests/definitions", "tests/importers", "tests/energy", "tests/analysis")
+#: Part of a test's name -> why it fails by the emulator's fault and not by edgebench's.
+EMULATORS_FAULT: dict[str, str] = {}
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -14,7 +14,7 @@ from edgebench.errors import UsageError
 from edgebench.metrics import METRICS, metric
 from edgebench.record import Company, CurvePoint, Energy, Memory, Paced, Stream, Sustained
 from edgebench.render.number_format import quantity
-from tests.records import generating, quality, record, replicate, samples
+from tests.records import generating, record, replicate, samples
 
 
 def test_every_metric_reads_a_number_of_a_complete_row() -> None:
@@ -116,13 +116,6 @@ def test_names_that_commands_take() -> None:
 def test_unknown_is_none_not_zero() -> None:
     row = build_table([record(replicates=[], quality=None, model=None)]).rows[0]
     assert {known.value(row) for known in METRICS.values()} == {None}
-
-
-def test_the_direction_of_quality_is_that_of_the_row() -> None:
-    error = build_table([record(quality=quality(0.1, 0.5, better="lower"))]).rows[0]
-    assert metric("quality").better_of(error) == "lower"
-    assert metric("quality").better_of(build_table([record()]).rows[0]) == "higher"
-    assert metric("memory.peak").better_of(error) == "lower"
 
 
 def test_a_wrong_name_gets_the_nearest_one() -> None:

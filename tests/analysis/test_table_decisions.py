@@ -12,6 +12,7 @@ from edgebench.analysis.table import build_table
 from edgebench.analysis.table_types import Pick, Table
 from edgebench.backend import Scalar
 from edgebench.record import Reason, Record, Replicate, StateCheck
+from edgebench.render.deploy_line import with_words
 from edgebench.render.table_wording import remarks
 from tests.records import MIB, energy, failed, offline, quality, record, replicate, samples
 
@@ -25,8 +26,8 @@ def flags(table: Table) -> list[bool | None]:
 
 
 def only_pick(*records: Record) -> Pick:
-    (found,) = build_table(records).picks
-    return found
+    (worded,) = with_words(build_table(records)).picks
+    return worded
 
 
 # --- the front
@@ -123,7 +124,7 @@ def test_offline_rows_compete_by_throughput_and_apart() -> None:
     assert flags(table) == [False, True, True]
     assert [front.scenario for front in table.fronts] == ["offline", "single_stream"]
     assert table.picks[0].row == 1
-    assert "1.99x as fast as fp32" in table.picks[0].text
+    assert "1.99x as fast as fp32" in with_words(table).picks[0].text
 
 
 # --- the pick
@@ -146,7 +147,7 @@ def test_quality_of_some_items_is_said_and_is_no_bad_news() -> None:
     """The row is the choice: it cannot be `not good enough` beside it."""
     cut = Reason(code="quality_cut", message="quality over 42 of 200 items", fix="raise --budget")
     table = build_table([record(variant("fp32"), quality=quality(0.9, items=42), reasons=[cut])])
-    [pick] = table.picks
+    [pick] = with_words(table).picks
     assert (pick.row, pick.bad_news) == (0, [])
     assert remarks(table.rows[0]) == [
         "quality over 42 of 200 items [quality_cut], fix: raise --budget"

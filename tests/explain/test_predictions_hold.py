@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from edgebench import assets
-from edgebench.api.run_defaults import DEFAULTS
 from edgebench.api.run_options import resolved, workloads_of
 from edgebench.explain import make_explanation as explaining
 from edgebench.explain.cells_to_explain import Pair, cells_to_explain
@@ -22,6 +21,7 @@ from edgebench.explain.profile_runs import Measured, profile_in_turns
 from edgebench.measure.replicate import steps
 from edgebench.measure.worker_messages import Job
 from edgebench.models import onnx_file, quantize
+from edgebench.planning.run_parameters import DEFAULTS
 from edgebench.preparation import prepare
 
 pytestmark = [pytest.mark.slow, pytest.mark.downloads]

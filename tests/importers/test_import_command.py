@@ -20,6 +20,7 @@ from edgebench.cli import cli
 from edgebench.errors import StoreError, UsageError
 from edgebench.importers import tools
 from edgebench.record import Record
+from edgebench.render.deploy_line import with_words
 from edgebench.store import read_records
 from tests.records import record as measured
 
@@ -443,7 +444,7 @@ def test_numbers_of_different_kinds_are_not_compared(tmp_path: Path) -> None:
         one.imported, reported={"latency.p99_early_stopping": value / 2}
     )
     table = build_table([msgspec.structs.replace(one, imported=other), two])
-    (pick,) = table.picks
+    (pick,) = with_words(table).picks
     assert (pick.row, pick.clear) == (1, False)
     assert pick.text.endswith(
         "; not compared with another row that does not tell latency.p90_early_stopping"
@@ -455,7 +456,9 @@ def test_numbers_of_different_kinds_are_not_compared(tmp_path: Path) -> None:
     )
     table = build_table([msgspec.structs.replace(one, imported=both), two])
     assert table.fronts[0].objectives[0] == "latency.p90_early_stopping"
-    assert table.picks[0].text.startswith("deploy fp32 model=efficientnet-fp32-lite0: p90")
+    assert (
+        with_words(table).picks[0].text.startswith("deploy fp32 model=efficientnet-fp32-lite0: p90")
+    )
 
 
 def test_imported_and_measured_rows_stand_in_one_table(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from edgebench.definitions.workload import Quality
 from edgebench.definitions.workload_loader import load_workloads
 from edgebench.errors import StoreError, UsageError
 from edgebench.planning.cells import plan
+from edgebench.planning.run_parameters import RUN_OPTIONS
 from edgebench.record import encode
 from edgebench.store import JournalHead, RunStore, unfinished
 from tests.records import record
@@ -56,6 +57,7 @@ OTHERS = {
     "bound": "p99=15ms",
     "together": None,
     "companions": "cpu:2",
+    "cool_to": "60",
 }
 FLAGS = {parameter.name: parameter.opts[0] for parameter in run_.command.params}
 
@@ -102,10 +104,10 @@ def resume(folder: Path, *words: str) -> None:
     store.close()
 
 
-def test_every_option_is_fixed_or_free() -> None:
-    assert set(FLAGS) == set(run_resume.FIXED) | run_resume.FREE
-    assert set(OTHERS) == set(run_resume.FIXED)
-    assert not set(run_resume.FIXED) & run_resume.FREE
+def test_every_option_but_these_decides_something_of_the_run() -> None:
+    free = {"out", "no_save", "resume", "form", "prefer", "budget"}
+    deciding = {option.parameter for option in RUN_OPTIONS.values() if option.decides}
+    assert set(FLAGS) - free == deciding == set(OTHERS)
 
 
 @pytest.mark.parametrize("parameter", OTHERS)
@@ -119,7 +121,7 @@ def test_options_that_decide_the_measurement_cannot_change_on_resume(
     words = [] if parameter == "names" else [FLAGS[parameter]]
     if value is not None:
         words.append(value.format(folder=tmp_path, file=tmp_path / "file"))
-    field = run_resume.FIXED[parameter][0].removeprefix("settings.")
+    field = RUN_OPTIONS[parameter].decides[0].removeprefix("settings.")
     with pytest.raises(UsageError, match=f"the run to resume has {field} "):
         resume(tmp_path, *base, *words)
     resume(tmp_path, *base)

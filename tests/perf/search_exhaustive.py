@@ -15,10 +15,10 @@ from math import inf
 from pathlib import Path
 
 from edgebench import assets
-from edgebench.api.run_defaults import DEFAULTS
 from edgebench.api.run_options import workloads_of
 from edgebench.measure.targets import fetch_assets, prepare_job
 from edgebench.models.quantization_recipes import JOINERS
+from edgebench.planning.run_parameters import DEFAULTS
 from edgebench.search import explore as exploring
 from edgebench.search.candidates import Draft
 from edgebench.search.group_costs import joined, tradeoff_of

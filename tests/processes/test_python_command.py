@@ -28,7 +28,7 @@ if sys.version_info >= (3, 11):  # before, `python -m` itself reads this one whe
 TRAP = (
     "import pathlib; pathlib.Path(__file__).with_suffix('.executed').touch(); raise SystemExit(9)"
 )
-GATE = "{base: two-by-two-1.onnx, head: two-by-two-1.onnx, budget: 20s}"
+GATE = "{base: two-by-two-1.onnx, head: two-by-two-1.onnx, budget: 12s}"
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +100,7 @@ def test_a_backend_file_of_the_working_directory_is_loaded_by_its_path(hostile: 
 def test_ab_executes_nothing_of_the_working_directory(hostile: Path) -> None:
     sides = ("--base", "two-by-two-1.onnx", "--head", "two-by-two-1.onnx")
     report = json.loads(
-        edgebench(hostile, "ab", *sides, "--no-save", "--budget", "20s", "--format", "json")
+        edgebench(hostile, "ab", *sides, "--no-save", "--budget", "12s", "--format", "json")
     )
     assert report["cells"][0]["pairs"] > 0, report
 

@@ -121,7 +121,7 @@ def test_run_leaves_no_file_in_the_home_and_speaks_to_nobody(home: Home) -> None
 
 
 def test_ab_and_calibrate_leave_no_file_in_the_home_and_speak_to_nobody(home: Home) -> None:
-    sides = ("--base", str(home.model), "--head", str(home.model), "--budget", "40s", "--no-save")
+    sides = ("--base", str(home.model), "--head", str(home.model), "--budget", "20s", "--no-save")
     assert home.edgebench("ab", *sides)["cells"]
     home.edgebench("calibrate", "--processes", "2", "--slice", "50ms", "-o", "peaks.json")
     assert home.files() == []

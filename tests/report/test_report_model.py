@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from itertools import combinations, pairwise
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, get_args
 
@@ -30,6 +31,7 @@ from edgebench.energy.source import Kind
 from edgebench.errors import EdgebenchError, UsageError
 from edgebench.files.number_bounds import MAX_INTEGER
 from edgebench.planning.cells import Load, plan
+from edgebench.planning.run_parameters import RUN_OPTIONS
 from edgebench.planning.settings import parse_sets
 from edgebench.record import StateCheck, encode
 from edgebench.report import (
@@ -38,7 +40,6 @@ from edgebench.report import (
     pictures,
     report_markdown,
     reproduce_command,
-    scaling_rows,
     theme,
     vegalite,
     write_report,
@@ -48,6 +49,7 @@ from edgebench.report.chart_samples import PROBABILITIES, detail_of, traces
 from edgebench.report.decoder_rows import facts_of
 from edgebench.report.report_groups import staircase
 from edgebench.report.report_model import Report
+from edgebench.scaling import scaling_rows
 from edgebench.scaling.accuracy_curves import scaling
 from edgebench.store import iter_records
 from edgebench.text.plain_text import plain
@@ -205,6 +207,30 @@ def test_a_command_says_nothing_that_is_the_default() -> None:
         "edgebench run image-classification --set precision=fp32 --set threads=1 "
         "--scenario single_stream --replicates 3"
     ), "a closed loop has no use for --sustain"
+
+
+def test_a_command_keeps_every_option_that_decides_how_a_row_is_measured(tmp_path: Path) -> None:
+    """Row and model aside, a value that is not the default must come back as it was."""
+    typed = {
+        "folders": str(tmp_path), "wait_quiet": "5s", "target": "1%", "percentile": "p99", "reruns": "0",
+        "slice_": "1s", "sustain": "1s", "timeout": "1s", "memory_limit": "1GiB", "parity": None,
+        "estimate": "cpu-time:3", "energy_markers": None, "energy_root": str(tmp_path), "seed": "1",
+        "devices": str(tmp_path / "devices.yaml"), "device": "rack 7", "strict": None,
+    }  # fmt: skip
+    told_by_row = {"names", "suite", "backends", "sets", "scenarios", "rate", "replicates"}
+    of_models = {"model", "shapes", "ranges", "inputs", "task", "reference"}
+    deciding = {option.parameter for option in RUN_OPTIONS.values() if option.decides}
+    assert set(typed) | told_by_row | of_models | {"set_power_mode"} == deciding
+    del typed["parity"]  # of models; its own test is below
+    words = ["edgebench", "run", "image-classification"]
+    for parameter, value in typed.items():
+        words += [RUN_OPTIONS[parameter].flag, *([] if value is None else [value])]
+    row = build_table([record(scenario="sustained")]).rows[0]
+    again = options_of(_command_of(row, shlex.join(words)))
+    asked = options_of(shlex.join(words))
+    for parameter in typed:
+        for name in RUN_OPTIONS[parameter].decides:
+            assert attrgetter(name)(again) == attrgetter(name)(asked), name
 
 
 def test_a_file_of_the_user_is_named() -> None:

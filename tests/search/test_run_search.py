@@ -14,17 +14,18 @@ import msgspec
 import pytest
 
 from edgebench.api import running, voices
-from edgebench.api.run_defaults import DEFAULTS
 from edgebench.api.run_options import Options
 from edgebench.backend import Scalar
 from edgebench.definitions.workload_loader import load_workloads
 from edgebench.errors import EdgebenchError, UsageError
 from edgebench.measure import targets
 from edgebench.models.precision_map import CalibrationSpec, PrecisionMap
+from edgebench.planning.run_parameters import DEFAULTS
 from edgebench.planning.settings import parse_sets
 from edgebench.preparation.preparation_messages import PrepareJob
 from edgebench.record import Record
 from edgebench.search import model_family, run_search
+from edgebench.search.choosing import deployable, holds
 from edgebench.search.model_family import Prospect, dominated
 from edgebench.search.requirements import requirements_of, resolved
 from edgebench.search.reward import parse_reward
@@ -131,7 +132,7 @@ class Made:
         times = {"fp32": 6.0, "int8-dynamic": 6.1, "int8-static": 2.8}
         times |= {each.map.precision: each.quick_ms or 0.0 for each in self.found.candidates}
         value = self.values.get(precision, 0.84)
-        made = quality(value, 0.82)
+        made = quality(value, 0.82, items=336)
         whole, nll = (0.9 if precision == "int8-static" else 1.0), 0.63
         also = [
             msgspec.convert(
@@ -362,3 +363,41 @@ def test_a_family_shares_one_budget_and_offers_its_best(
     family = model_family.search_family(requests, voices.voice_of(False), time.monotonic())
     assert family.chosen == 1
     assert sum(given) * (1 - model_family.EXPLORING) == pytest.approx(100.0, rel=0.51)
+
+
+def test_a_speed_without_an_interval_says_so(searching: Searching) -> None:
+    made = Made(exploration(GOOD), [verdict(GOOD.map.precision, shown=True)])
+    report, _ = searching(made)
+    assert report is not None
+    assert "(?)" not in "\n".join(lines_of(report))
+    rows = [
+        msgspec.structs.replace(row, speedup_low=None, speedup_high=None) for row in report.rows
+    ]
+    text = "\n".join(lines_of(msgspec.structs.replace(report, rows=rows)))
+    assert "as fast as fp32 (?)" in text
+    assert "one process each was measured" in text
+
+
+def test_without_intervals_maps_stand_by_their_turns_in_one_process() -> None:
+    def row(precision: str, speedup: float, low: float | None) -> Any:
+        baseline = SimpleNamespace(speedup=speedup, speedup_low=low)
+        return SimpleNamespace(variant={"precision": precision}, baseline=baseline, status="ok")
+
+    known: dict[Scalar, Candidate] = {
+        each.map.precision: each for each in (FAST, GOOD)
+    }  # 3.0, 3.5 ms
+    noisy = [row(FAST.map.precision, 1.2, None), row(GOOD.map.precision, 2.5, None)]
+    found = deployable(noisy, known, fp32_quick_ms=6.0)
+    assert [each.variant["precision"] for each in found] == [*known]
+    sure = [row(FAST.map.precision, 1.2, 1.1), row(GOOD.map.precision, 2.5, 2.4)]
+    found = deployable(sure, known, fp32_quick_ms=6.0)
+    assert [each.variant["precision"] for each in found] == [*known][::-1]
+    assert deployable([row("int8-dynamic", 1.05, 0.98)], {}) == []
+
+
+def test_a_quality_of_some_items_is_no_miss() -> None:
+    demand = Demand(metric="accuracy", limit=0.82, better="higher")
+    part = SimpleNamespace(metric="accuracy", value=0.7, also=[], items=40, passed=False)
+    row: Any = SimpleNamespace(quality=part)
+    assert holds(row, [demand], items=336)
+    assert not holds(row, [demand], items=40)

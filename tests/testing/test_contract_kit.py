@@ -106,11 +106,10 @@ def test_ort_keeps_the_contract(tmp_path: Path) -> None:
     [
         ("null", COMPUTES_NOTHING),
         (f"{FAULTS}:WrongOutput", COMPUTES_NOTHING),
-        (f"{FAULTS}:Memoise", set()),
-        (f"{FAULTS}:Async", set()),
+        (f"{FAULTS}:Async", set()),  # seen by its times alone, as Memoise is
         (f"{FAULTS}:SilentFallback", {"test_precision_is_as_asked"}),
     ],
-    ids=["null", "wrong", "memoise", "async", "fallback"],
+    ids=["null", "wrong", "async", "fallback"],
 )
 def test_a_faulty_backend_fails_exactly_its_tests(
     backend: str, expected: set[str], tmp_path: Path

@@ -48,7 +48,7 @@ def _bound(function: Callable[..., Any], settings: dict[str, float]) -> Callable
 
 
 class _Layer:
-    """What the three operators share: directions, lengths, initial states, the loop."""
+    """Holds what the three operators share: directions, lengths, initial states, the loop."""
 
     def __init__(
         self, node: Node, x: Any, lengths: Any, states: list[Any], defaults: list[str]

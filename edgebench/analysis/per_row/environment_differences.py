@@ -96,9 +96,9 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 def differences(environments: Sequence[Environment]) -> list[Difference]:
     """Facts whose values are not the same in all of them, by topic."""
     keys = dict.fromkeys(key for one in environments for key in one.facts)
-    found = []
+    topics = []
     for topic, name in keys:
         values = [list(one.facts.get((topic, name), {})) for one in environments]
         if any(set(each) != set(values[0]) for each in values[1:]):
-            found.append(Difference(topic=topic, name=name, values=values))
-    return sorted(found, key=lambda difference: TOPICS.index(difference.topic))
+            topics.append(Difference(topic=topic, name=name, values=values))
+    return sorted(topics, key=lambda difference: TOPICS.index(difference.topic))

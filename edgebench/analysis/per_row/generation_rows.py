@@ -21,7 +21,7 @@ _ONE_TOKEN = "answers of one token have no interval"
 def generate_of(
     good: Sequence[rec.Replicate], energy: rec.Energy, unknown: Unknown
 ) -> Generate | None:
-    """Of the replicates that are ok; None where none of them generated text.
+    """Summarises the valid replicates; None if none of them generated text.
 
     `energy` is that of the cell, per answer: a token's share of it holds the prompt's reading too.
     """

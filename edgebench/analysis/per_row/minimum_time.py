@@ -93,7 +93,7 @@ def _measured(calibration: Calibration, precision: str, threads: int | None) -> 
     """Operations a second; None where the machine was not free when they were measured."""
     products: dict[str, What] = {"fp32": "gemm_fp32", "int8": "gemm_int8"}
     product = products.get(precision.partition("-")[0])
-    found = None if product is None else calibration.ceiling(product, threads)
-    if found is None or calibration.state:
+    ceiling = None if product is None else calibration.ceiling(product, threads)
+    if ceiling is None or calibration.state:
         return None
-    return MAX_CALIBRATION_GAP * found.per_s
+    return MAX_CALIBRATION_GAP * ceiling.per_s

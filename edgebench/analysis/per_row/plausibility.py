@@ -54,7 +54,7 @@ MAX_ROUNDINGS = 30
 
 
 class Claim(NamedTuple):
-    """What a row of a run, or a side of an A/B, claims about its processes."""
+    """Holds what a row of a run, or a side of an A/B, claims about its processes."""
 
     query_ns: float | None  # what a query takes, typically
     variant: Mapping[str, Scalar]
@@ -83,18 +83,18 @@ def impossible(row: Row, record: Record) -> list[Reason]:
 
 
 def stated_falsely(claim: Claim, replicates: Sequence[Replicate]) -> list[Reason]:
-    """What every process would show alike."""
-    found = (_too_fast(claim), _reduced(replicates, claim))
-    return [reason for reason in found if reason is not None]
+    """Returns what every process would show alike."""
+    reasons = (_too_fast(claim), _reduced(replicates, claim))
+    return [reason for reason in reasons if reason is not None]
 
 
 def shown_falsely(claim: Claim, replicates: Sequence[Replicate]) -> list[Reason]:
-    """What times and counts of single processes show."""
-    found = (
+    """Returns what times and counts of single processes show."""
+    reasons = (
         of_most(replicates, claim, finding)
         for finding in (_moved, _clocks, _helped, _threads, _elsewhere)
     )
-    return [reason for reason in found if reason is not None]
+    return [reason for reason in reasons if reason is not None]
 
 
 def _claim_of(row: Row, record: Record, calibration: Calibration | None = None) -> Claim:
@@ -133,15 +133,19 @@ def within_ceilings(record: Record, calibration: Calibration | None) -> Record:
     return msgspec.structs.replace(record, status="invalid", reasons=[*record.reasons, reason])
 
 
-def unlike_asked(variant: Mapping[str, Scalar], found: Effective | None) -> list[Reason]:
-    """What ran where, or how, nobody had asked for it: its numbers would stand under another's name."""
-    if found is None:
+def unlike_asked(variant: Mapping[str, Scalar], effective: Effective | None) -> list[Reason]:
+    """Returns what ran where, or how, nobody had asked for it: its numbers would stand under another's name."""
+    if effective is None:
         return []
-    return [*_precision(variant, found), *_threads_asked(variant, found), *_device(variant, found)]
+    return [
+        *_precision(variant, effective),
+        *_threads_asked(variant, effective),
+        *_device(variant, effective),
+    ]
 
 
 def of_most(replicates: Sequence[Replicate], claim: Claim, finding: Finding) -> Reason | None:
-    """What more than half of the replicates show, or some that are far faster than all others; in the words
+    """Returns what more than half of the replicates show, or some that are far faster than all others; in the words
     of the first."""
     found = [finding(each, claim) for each in replicates]
     reasons = [reason for reason in found if reason is not None]
@@ -363,13 +367,13 @@ def _threads(replicate: Replicate, claim: Claim) -> Reason | None:
         return None
     if counted.wall_ns < MIN_COUNTED_NS:
         return None
-    found = (counted.runnable_ns + (counted.child_cpu_ns or 0)) / counted.wall_ns
+    busy_threads = (counted.runnable_ns + (counted.child_cpu_ns or 0)) / counted.wall_ns
     handed_on = (counted.asleep_ns or 0) > MIN_HANDED_ON_SHARE * counted.wall_ns
-    if found <= MAX_THREAD_RATIO * told + handed_on:
+    if busy_threads <= MAX_THREAD_RATIO * told + handed_on:
         return None
     return Reason(
         code="threads_beyond_told",
-        message=f"{found:.2g} threads wanted a core throughout the window, but the backend says that "
+        message=f"{busy_threads:.2g} threads wanted a core throughout the window, but the backend says that "
         f"{told} compute{'s' if told == 1 else ''}",
         fix="`effective` must report all threads that compute, and `threads` must limit them",
     )
@@ -398,18 +402,18 @@ def _elsewhere(replicate: Replicate, claim: Claim) -> Reason | None:
 # --- against what was asked
 
 
-def _precision(variant: Mapping[str, Scalar], found: Effective) -> Iterator[Reason]:
+def _precision(variant: Mapping[str, Scalar], effective: Effective) -> Iterator[Reason]:
     asked = str(variant.get("precision", "as-is")).partition("-")[0]
     if (
-        asked.startswith("mixed:") and found.precision == "int8"
+        asked.startswith("mixed:") and effective.precision == "int8"
     ):  # its map leaves only light operators in fp32
         return
-    mixed = found.precision == "mixed" and asked != "fp32"
-    if asked == "as" or found.precision in (asked, None) or mixed or _by_option(variant):
+    mixed = effective.precision == "mixed" and asked != "fp32"
+    if asked == "as" or effective.precision in (asked, None) or mixed or _by_option(variant):
         return
     yield Reason(
         code="precision_not_as_asked",
-        message=f"{asked} was requested, but the session computes in {found.precision}",
+        message=f"{asked} was requested, but the session computes in {effective.precision}",
         fix="the backend must refuse a precision that it cannot run",
     )
 
@@ -423,27 +427,27 @@ def _by_option(variant: Mapping[str, Scalar]) -> bool:
     )
 
 
-def _threads_asked(variant: Mapping[str, Scalar], found: Effective) -> Iterator[Reason]:
+def _threads_asked(variant: Mapping[str, Scalar], effective: Effective) -> Iterator[Reason]:
     asked = variant.get("threads")
     if isinstance(asked, bool) or not isinstance(asked, int) or asked < 1:
         return
-    if found.threads in (asked, None):
+    if effective.threads in (asked, None):
         return
     yield Reason(
         code="threads_not_as_asked",
-        message=f"threads={asked} was requested, but {found.threads} compute",
-        fix=f"--set threads={found.threads} names what runs",
+        message=f"threads={asked} was requested, but {effective.threads} compute",
+        fix=f"--set threads={effective.threads} names what runs",
     )
 
 
-def _device(variant: Mapping[str, Scalar], found: Effective) -> Iterator[Reason]:
-    kinds = [part[:3].lower() for part in found.device.split("+")]
+def _device(variant: Mapping[str, Scalar], effective: Effective) -> Iterator[Reason]:
+    kinds = [part[:3].lower() for part in effective.device.split("+")]
     asked = str(variant.get("device", ""))[:3].lower()  # "GPU.1" and "gpu:0" are two ways to say it
     if asked not in ("cpu", "gpu", "npu") or asked in kinds:
         return
     yield Reason(
         code="device_not_as_asked",
-        message=f"device={variant['device']} was requested, but the session computes on {found.device}",
+        message=f"device={variant['device']} was requested, but the session computes on {effective.device}",
         fix="the backend must refuse a device that it cannot use",
     )
 

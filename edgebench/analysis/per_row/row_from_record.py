@@ -39,7 +39,7 @@ _P99_PER_REPLICATE = 100
 
 def row_of(record: rec.Record) -> Row:
     """Derives a row, from the replicates that are ok alone. Cross-row facts are filled in later."""
-    unknown: Unknown = {}
+    unknown: Unknown = _unknown_of(record.run)
     cell = record.cell
     good = [replicate for replicate in record.replicates if replicate.status == "ok"]
     served = at_the_rate(good, record.rate_search)
@@ -293,7 +293,7 @@ def _valid_replicates(record: rec.Record) -> list[rec.Replicate]:
 
 
 def _superseded(record: rec.Record) -> list[rec.Reason]:
-    """Of each replicate that a re-run replaced, why."""
+    """Returns for each replicate that a re-run replaced the reason."""
     replaced = [replicate for replicate in record.replicates if replicate.superseded_by is not None]
     return [replicate.reasons[0] for replicate in replaced if replicate.reasons]
 
@@ -328,7 +328,7 @@ def _memory(each: Sequence[rec.Memory], good: Sequence[rec.Replicate]) -> Memory
 def _per_query(
     good: Sequence[rec.Replicate], count: Callable[[rec.Accounts], int | None]
 ) -> float | None:
-    """What the kernel counted in the windows, over their queries; a token of a generation is one."""
+    """Returns what the kernel counted in the windows, over their queries; a token of a generation is one."""
     counted, queries = 0, 0
     for replicate in good:
         number = None if replicate.accounts is None else count(replicate.accounts)
@@ -442,7 +442,7 @@ _BUSY = (
 
 
 def _busy(good: Sequence[rec.Replicate]) -> str:
-    """What at least half of the replicates met: one alone says little of all, and threads of the worker
+    """Returns what at least half of the replicates met: one alone says little of all, and threads of the worker
     itself may wait for each other."""
     checks = [check for replicate in good for check in replicate.state_after]
     troubled = [check for check in checks if check.level in ("warn", "invalid")]
@@ -466,6 +466,12 @@ def _state(replicates: Sequence[rec.Replicate]) -> list[rec.StateCheck]:
 
 
 # --- why something is None
+
+
+def _unknown_of(run: rec.RunFacts) -> Unknown:
+    if run.commit is not None:
+        return {}
+    return {"commit": "the run was started in no git checkout, or by an edgebench that noted none"}
 
 
 def _explain(row: Row, record: rec.Record, good: Sequence[rec.Replicate], unknown: Unknown) -> None:
@@ -604,10 +610,10 @@ def _explain_energy(energy: rec.Energy, unknown: Unknown) -> None:
 
 def _unknown_fields(energy: rec.Energy) -> set[str]:
     """Names of the fields that are None, parts of the uncertainty included."""
-    found = {name for name in energy.__struct_fields__ if getattr(energy, name) is None}
+    unknown = {name for name in energy.__struct_fields__ if getattr(energy, name) is None}
     if energy.uncertainty is not None and energy.uncertainty.spread_j is None:
-        found.add("uncertainty.spread_j")
-    return found
+        unknown.add("uncertainty.spread_j")
+    return unknown
 
 
 def _nothing(row: Row, good: Sequence[rec.Replicate]) -> str:

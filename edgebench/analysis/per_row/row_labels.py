@@ -9,7 +9,7 @@ from edgebench.backend import Scalar
 
 
 class Named(Protocol):
-    """What tells rows of a group apart: a row of a table, or what a frame knows of it."""
+    """Holds what tells rows of a group apart: a row of a table, or what a frame knows of it."""
 
     @property
     def device(self) -> str: ...
@@ -36,7 +36,7 @@ def labels(rows: Sequence[Named]) -> list[str]:
 
 
 def common(rows: Sequence[Named]) -> str:
-    """What `labels` leaves out because all rows share it: "ort, threads=1"."""
+    """Returns what `labels` leaves out because all rows share it: "ort, threads=1"."""
     axes = _varying_axes(rows)
     first = rows[0]
     parts = [first.backend] if len({row.backend for row in rows}) == 1 else []

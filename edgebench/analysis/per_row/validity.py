@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from edgebench import stats
-from edgebench.analysis.competition import ranked_by, speed_of
+from edgebench.analysis.competition import ranked_by, same_run, speed_of
 from edgebench.analysis.per_row import plausibility
 from edgebench.analysis.per_row.answer_cache import CACHING
 from edgebench.analysis.per_row.device_limits import missed_limits
@@ -173,16 +173,7 @@ def _chains(rows: Sequence[Row], axis: str) -> list[list[int]]:
         if not isinstance(size, int | float) or isinstance(size, bool) or size <= 0:
             continue
         rest = tuple(sorted((k, repr(v)) for k, v in row.variant.items() if k != axis))
-        key = (
-            row.device,
-            row.run,
-            row.workload,
-            row.workload_version,
-            row.backend,
-            row.scenario,
-            rest,
-        )
-        chains[key].append((float(size), index))
+        chains[(*same_run(row), rest)].append((float(size), index))
     ordered = [sorted(chain) for chain in chains.values()]
     return [[index for _, index in chain] for chain in ordered if chain[-1][0] >= 2 * chain[0][0]]
 
@@ -199,10 +190,12 @@ def _time(row: Row, axis: str) -> _Time | None:
     step may be nothing, where reading the weights is what takes the time. More tokens take longer as a
     whole, where answers have a fixed length.
     """
-    made = row.generate
-    if made is not None and axis != "new_tokens":
-        return None if made.ttft_ns is None else _Time(made.ttft_ns, made.ttft_of_replicates_ns)
-    if row.latency_ns.p50 is None or (made is not None and not made.fixed_length):
+    answer = row.generate
+    if answer is not None and axis != "new_tokens":
+        return (
+            None if answer.ttft_ns is None else _Time(answer.ttft_ns, answer.ttft_of_replicates_ns)
+        )
+    if row.latency_ns.p50 is None or (answer is not None and not answer.fixed_length):
         return None
     return _Time(row.latency_ns.p50, row.latency_ns.p50_of_replicates)
 

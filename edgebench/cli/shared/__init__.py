@@ -1,1 +1,1 @@
-"""What several commands share: options, arguments, progress, streams."""
+"""Holds what several commands share: options, arguments, progress, streams."""

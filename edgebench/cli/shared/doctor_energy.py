@@ -57,43 +57,43 @@ def energy_state(
     root: Path, run: Runner | None, platform: str | None, devices: Sequence[Device]
 ) -> EnergyState:
     """Looks for a source; on the live machine it is also tried under a short load."""
-    found = find_preferred(root, run, platform, devices)
+    source = find_preferred(root, run, platform, devices)
     usable = [each for each in find_all(root, run, platform) if isinstance(each, EnergySource)]
     others = tuple(
         OtherSource(source=each.name, scope=each.scope)
         for each in usable
-        if not isinstance(found, EnergySource) or each.name != found.name
+        if not isinstance(source, EnergySource) or each.name != source.name
     )
     tried = None
-    if isinstance(found, EnergySource) and root == LIVE and found.period_s <= _SLOW_S:
-        dead = _try(found)
+    if isinstance(source, EnergySource) and root == LIVE and source.period_s <= _SLOW_S:
+        dead = _try(source)
         tried = dead is None
-        found = dead or found
-    if isinstance(found, NoEnergy):
+        source = dead or source
+    if isinstance(source, NoEnergy):
         return EnergyState(
             status="unavailable",
-            reason=found.reason,
-            detail=found.detail,
-            fix=found.fix,
+            reason=source.reason,
+            detail=source.detail,
+            fix=source.fix,
             tried=tried,
             others=others,
         )
     return EnergyState(
         status="ok",
-        kind=found.kind,
-        scope=found.scope,
-        source=found.name,
-        quantity=found.quantity,
-        total_rail=found.total_rail,
-        rate_hz=1 / found.period_s,
-        period_s=found.period_s,
-        resolution=found.resolution,
-        resolution_unit="W" if found.quantity == "power" else "J",
-        averages=found.averages,
-        gain_error=found.gain_error,
-        offset_w=found.offset_w,
+        kind=source.kind,
+        scope=source.scope,
+        source=source.name,
+        quantity=source.quantity,
+        total_rail=source.total_rail,
+        rate_hz=1 / source.period_s,
+        period_s=source.period_s,
+        resolution=source.resolution,
+        resolution_unit="W" if source.quantity == "power" else "J",
+        averages=source.averages,
+        gain_error=source.gain_error,
+        offset_w=source.offset_w,
         tried=tried,
-        caveats=found.caveats,
+        caveats=source.caveats,
         others=others,
     )
 

@@ -80,16 +80,16 @@ def secure_streams() -> None:
     sys.stderr = _text(sys.stderr, 2, must=False)
 
 
-def _text(given: TextIO | None, fd: int, must: bool) -> TextIO:
+def _text(stream: TextIO | None, fd: int, must: bool) -> TextIO:
     """A text stream as the given one is, over a descriptor of our own kind."""
     raw = _Output(fd, must)
-    if given is not None:
+    if stream is not None:
         with contextlib.suppress(OSError, ValueError):
-            given.flush()
-    errors = getattr(given, "errors", None) or "strict"
+            stream.flush()
+    errors = getattr(stream, "errors", None) or "strict"
     return io.TextIOWrapper(
         io.BufferedWriter(raw),
-        encoding=getattr(given, "encoding", None) or "utf-8",
+        encoding=getattr(stream, "encoding", None) or "utf-8",
         errors="backslashreplace" if errors in ("strict", "surrogateescape") else errors,
-        line_buffering=fd == 2 or raw.isatty() or bool(getattr(given, "write_through", False)),
+        line_buffering=fd == 2 or raw.isatty() or bool(getattr(stream, "write_through", False)),
     )

@@ -32,7 +32,7 @@ class Chip(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class HwmonRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the values of a chip of hwmon mean: which of its labels make the whole of `scope`."""
+    """Holds what the values of a chip of hwmon mean: which of its labels make the whole of `scope`."""
 
     chip: str
     total: str  # a pattern of labels
@@ -72,12 +72,12 @@ def board_of(labels: Collection[str], total: Sequence[str] = ()) -> Board | None
     `total`: the rails that the user's devices.yaml names.
     """
     if total:
-        wanted = Board(
+        own = Board(
             name="devices.yaml",
             rails=list(total),
             total=list(total),
             scope=scope_of(total),
             why="named by the user",
         )
-        return wanted if set(total) <= set(labels) else None
+        return own if set(total) <= set(labels) else None
     return next((each for each in constants().boards if set(each.rails) <= set(labels)), None)

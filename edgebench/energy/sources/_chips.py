@@ -1,4 +1,4 @@
-"""What the sources that read /sys share: chips by their name, never by their number, and refusals."""
+"""Holds what the sources that read /sys share: chips by their name, never by their number, and refusals."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _FORBIDDEN = {os.strerror(code).lower() for code in (errno.EACCES, errno.EPERM)}
 def hwmon_chips(machine: Machine) -> list[tuple[str, Path]]:
     """Name and folder of every chip, each once (a machine gives each a number of its own), in the order
     of their places on the bus."""
-    found: dict[str, tuple[str, str, Path]] = {}
+    chips: dict[str, tuple[str, str, Path]] = {}
     for place in _PLACES:
         for folder in machine.glob(place):
             if name := proc_files.read(folder / "name"):
-                found.setdefault(folder.name, (os.path.realpath(folder), name, folder))
-    return [(name, folder) for _, name, folder in sorted(found.values())]
+                chips.setdefault(folder.name, (os.path.realpath(folder), name, folder))
+    return [(name, folder) for _, name, folder in sorted(chips.values())]
 
 
 def forbidden(machine: Machine, path: Path) -> NoEnergy | None:

@@ -181,7 +181,7 @@ def _is_average(path: Path) -> bool:
 
 
 def _interval_s(path: Path) -> float:
-    """What a mean is taken over, or how often the chip updates; 0 where the driver tells neither."""
+    """Returns what a mean is taken over, or how often the chip updates; 0 where the driver tells neither."""
     told = (path.with_name(f"{path.name}_interval"), path.with_name("update_interval"))
     return max(proc_files.read_int(each) or 0 for each in told) / 1000
 
@@ -221,11 +221,11 @@ def _known(values: Sequence[Value]) -> tuple[HwmonRule | None, Sequence[str]]:
 
 def _values(chip: str, folder: Path) -> list[Value]:
     """Each value once; where a driver gives both, the average is what energy is made of."""
-    found: dict[str, Value] = {}
+    values: dict[str, Value] = {}
     for path in sorted(folder.glob("*_*")):  # "average" comes before "input"
         if match := _FILE.fullmatch(path.name):
             quantity: Quantity = "power" if match[1] == "power" else "energy"
             name = match[1] + match[2]
             label = proc_files.read(folder / f"{name}_label") or name
-            found.setdefault(name, Value(chip, label, path, quantity))
-    return list(found.values())
+            values.setdefault(name, Value(chip, label, path, quantity))
+    return list(values.values())

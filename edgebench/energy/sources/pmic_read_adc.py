@@ -105,11 +105,11 @@ def volts(text: str) -> dict[str, float]:
 
 def _pairs(text: str) -> dict[str, tuple[float, float]]:
     """Amperes and volts by rail."""
-    found: dict[str, dict[str, float]] = {}
+    rails: dict[str, dict[str, float]] = {}
     for line in text.splitlines():
         if match := _LINE.fullmatch(line):
-            found.setdefault(match[1], {})[match[2]] = float(match[3])
-    return {name: (pair["A"], pair["V"]) for name, pair in found.items() if len(pair) == 2}
+            rails.setdefault(match[1], {})[match[2]] = float(match[3])
+    return {name: (pair["A"], pair["V"]) for name, pair in rails.items() if len(pair) == 2}
 
 
 def find(

@@ -34,7 +34,7 @@ class Stream(Protocol):
     """A running powermetrics."""
 
     def read(self) -> bytes:
-        """What has come since the last call, b"" where nothing has. Raises OSError at its end."""
+        """Returns what has come since the last call, b"" where nothing has. Raises OSError at its end."""
 
     def stop(self) -> None: ...
 

@@ -66,16 +66,16 @@ def completion(
     with closing(WaitClock()) as waiting:
         clock = clock or (lambda: time.perf_counter_ns() - waiting.read_ns())
         for _ in range(ATTEMPTS):
-            found = _attempt(session, pool, typical_ns, pairs, clock)
-            if not found.deferred:
+            attempt = _attempt(session, pool, typical_ns, pairs, clock)
+            if not attempt.deferred:
                 break
-    return found
+    return attempt
 
 
 def _attempt(
     session: Session, pool: Sequence[Any], typical_ns: int, pairs: int, clock: Clock
 ) -> Completion:
-    """What a run leaves of the caches makes any reading after it slow: how slow, an array of our own tells."""
+    """Reads outputs twice after each run. A run's caches make any first reading slow: an array of our own tells how slow."""
     first_ns: list[int] = []
     second_ns: list[int] = []
     cold_ns: list[int] = []
@@ -117,7 +117,7 @@ def max_queries(pairs: int) -> int:
 
 
 def copying_ns(feeds: Feeds, outputs: Outputs) -> int:
-    """What handling a query's arrays costs here and now, whoever does it: the measure of `prepare` and of
+    """Returns what handling a query's arrays costs here and now, whoever does it: the measure of `prepare` and of
     reading."""
     plain = [{name: np.asarray(array) for name, array in each.items()} for each in (feeds, outputs)]
     begin = time.perf_counter_ns()

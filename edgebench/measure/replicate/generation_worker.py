@@ -202,7 +202,7 @@ def _timed(
 
 @dataclass(frozen=True)
 class _Behind:
-    """What the phases behind the window have in common: what was timed in that stands, should the budget
+    """Holds what the phases behind the window have in common: what was timed in that stands, should the budget
     end in one of these."""
 
     start: _Start
@@ -216,7 +216,7 @@ class _Behind:
 
     @property
     def needed_s(self) -> float:
-        """What a whole quality pass is thought to take."""
+        """Returns what a whole quality pass is thought to take."""
         return JUDGED_TOKENS * _token_s(self.replicate)
 
     def without_quality(self, replicate: Replicate) -> Replicate:
@@ -270,7 +270,7 @@ def _with_scaling(replicate: Replicate, behind: _Behind, left: QualityTime) -> R
 
 
 def _token_s(replicate: Replicate) -> float:
-    """What a token that is written takes, a batch of them side by side."""
+    """Returns the time of one written token, with a batch side by side."""
     requests = replicate.generate.requests if replicate.generate else []
     took = [request.token_ns[-1] / len(request.token_ns) for request in requests]
     return sum(took) / max(1, len(took)) / 1e9
@@ -291,7 +291,7 @@ def _task(job: Job) -> GenerationTask:
 
 
 def _prompts(task: GenerationTask, asked: GenerateJob, width: int, number: int) -> Prompts:
-    """Of request `number`: each sequence has a prompt of its own."""
+    """Returns the prompts of request `number`; each sequence has its own prompt."""
     places = range(number * width, (number + 1) * width)
     return [task.encode(task.conversation(place), asked.prompt_tokens) for place in places]
 

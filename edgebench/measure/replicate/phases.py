@@ -1,4 +1,4 @@
-"""What the steps of a replicate, of a decoder's and of an arm have in common, and their checks need too."""
+"""Holds what the steps of a replicate, of a decoder's and of an arm have in common, and their checks need too."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CACHING_PAIRS = 0.9
 
 
 def precision_of(job: Job) -> str:
-    """What parity is judged by: a file in a runtime's own format may be of any precision."""
+    """Returns what parity is judged by: a file in a runtime's own format may be of any precision."""
     return "unknown" if job.precision_unknown else job.precision
 
 

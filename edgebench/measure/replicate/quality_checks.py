@@ -111,7 +111,7 @@ class Tolerance:
 
 
 def tolerance(precision: str, parity: Parity, asked: float | None = None) -> Tolerance:
-    """What a cell of this precision may be off the reference. `asked`: the user's own limit."""
+    """Returns what a cell of this precision may be off the reference. `asked`: the user's own limit."""
     if asked is not None:
         return Tolerance(asked, ASKED)
     if precision not in PARITY_LIMIT:
@@ -148,8 +148,8 @@ class Deviation(NamedTuple):
 def deviation(got: Sequence[Outputs], want: Sequence[Outputs], allowed: Tolerance) -> Deviation:
     """How far outputs lie from those that they are held against."""
     apart = distances(got, want).items()
-    found = [Deviation(far, allowed.of(name), name) for name, far in apart]
-    return max(found, key=lambda each: each.error / each.limit if each.limit else each.error)
+    deviations = [Deviation(far, allowed.of(name), name) for name, far in apart]
+    return max(deviations, key=lambda each: each.error / each.limit if each.limit else each.error)
 
 
 def relative_error(got: Sequence[Outputs], want: Sequence[Outputs]) -> float:
@@ -189,7 +189,7 @@ def _listed(outputs: Outputs) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Standard:
-    """What outputs are held to, and by which limit."""
+    """Holds what outputs are held to, and by which limit."""
 
     precision: str
     reference: str  # npz of outputs; "": there is none
@@ -229,53 +229,53 @@ def output_check(
         else:
             want, against = load_outputs(standard.reference, count), parity.reference
             allowed = standard.tolerance
-    found = deviation(got, want, allowed)
+    largest = deviation(got, want, allowed)
     # A reduced precision is judged by its quality, and randomness by nothing.
     free = bool(parity.random) or (
         against == parity.reference
         and standard.asked is None
-        and (standard.precision not in PARITY_LIMIT or drowned(found, parity))
+        and (standard.precision not in PARITY_LIMIT or drowned(largest, parity))
     )
-    return _checked(against, found, "" if free else allowed.basis)
+    return _checked(against, largest, "" if free else allowed.basis)
 
 
 def _most(parity: Parity) -> float:
-    """What no rounding allows an output to be off by."""
+    """Returns what no rounding allows an output to be off by."""
     return MAX_ROUNDING if parity.arithmetic else MAX_FP32_ROUNDING
 
 
-def drowned(found: Deviation, parity: Parity) -> bool:
+def drowned(deviation: Deviation, parity: Parity) -> bool:
     """Whether that output is further off than is ever allowed, and rounding alone may do that: the distance does
     not tell right from wrong. What is nearly all rounding may be any number of times off a reference near zero."""
-    moved = parity.moved.get(found.output, 0.0)
+    moved = parity.moved.get(deviation.output, 0.0)
     reach = float("inf") if moved >= NEARLY_ALL else ROUNDINGS * moved
-    return bool(np.isfinite(found.error)) and _most(parity) < found.error <= reach
+    return bool(np.isfinite(deviation.error)) and _most(parity) < deviation.error <= reach
 
 
-def _checked(against: str, found: Deviation, basis: str) -> OutputCheck:
+def _checked(against: str, deviation: Deviation, basis: str) -> OutputCheck:
     """`basis`: why the limit is what it is; "": there is none."""
     return OutputCheck(
         against=against,
-        relative_error=min(found.error, NOTHING_ALIKE),
-        limit=found.limit if basis else None,
-        passed=found.held or not basis,
+        relative_error=min(deviation.error, NOTHING_ALIKE),
+        limit=deviation.limit if basis else None,
+        passed=deviation.held or not basis,
         basis=basis,
     )
 
 
-def mismatch(found: OutputCheck) -> Reason:
-    """What a check that did not pass found."""
-    far = f"by {found.relative_error:.2g} (limit {found.limit:.2g}, {found.basis})"
-    if found.against == "itself":
+def mismatch(check: OutputCheck) -> Reason:
+    """Returns what a check that did not pass found."""
+    far = f"by {check.relative_error:.2g} (limit {check.limit:.2g}, {check.basis})"
+    if check.against == "itself":
         return Reason(
             code="output_mismatch",
             message=f"the same inputs gave other outputs in one process, {far}: the model is random by "
             "itself, or keeps a state that is not reset",
         )
-    limits = parity_option(found.relative_error)
+    limits = parity_option(check.relative_error)
     return Reason(
         code="output_mismatch",
-        message=f"outputs differ from {found.against} {far}",
+        message=f"outputs differ from {check.against} {far}",
         fix=f"where they are meant to, and the model is a file of your own: {limits} says how far"
         if limits
         else "",
@@ -391,25 +391,25 @@ def _parity_quality(session: Session, task: Task, standard: Standard, time: Qual
     got = outputs_in_time(task, len(want), lambda items: infer(session, batch, items), batch, time)
     if not got:
         return unknown_quality(QualitySpec(metric=PARITY_METRIC), "lower", len(want))
-    found = deviation(got, want[: len(got)], allowed)
+    largest = deviation(got, want[: len(got)], allowed)
     reason = ""
     if standard.constant:
         reason = "the outputs are the same whatever the input: parity would prove nothing"
-    elif not found.held and drowned(found, parity) and allowed.basis != ASKED:
+    elif not largest.held and drowned(largest, parity) and allowed.basis != ASKED:
         return _unknown_parity(
-            f"rounding in {parity.arithmetic or 'fp32'} alone moves {found.output!r} by "
-            f"{parity.moved[found.output]:.2g} on these inputs: parity would prove nothing, so give inputs that "
+            f"rounding in {parity.arithmetic or 'fp32'} alone moves {largest.output!r} by "
+            f"{parity.moved[largest.output]:.2g} on these inputs: parity would prove nothing, so give inputs that "
             "the model is made for (--inputs FILE.npz, --range NAME=LOW,HIGH), or a task with labels (--task)"
         )
-    elif not found.held:
+    elif not largest.held:
         reason = (
-            f"outputs differ from {parity.reference} by {found.error:.2g} "
-            f"(limit {found.limit:.2g}, {allowed.basis})"
+            f"outputs differ from {parity.reference} by {largest.error:.2g} "
+            f"(limit {largest.limit:.2g}, {allowed.basis})"
         )
     return Quality(
         metric=PARITY_METRIC,
-        value=found.error if np.isfinite(found.error) else None,
-        floor=found.limit,
+        value=largest.error if np.isfinite(largest.error) else None,
+        floor=largest.limit,
         better="lower",
         passed=not reason,
         items=len(got),
@@ -450,9 +450,9 @@ def unseen(
     each, at least and at most."""
     least, most = counts
     count = max(least, min(most, round(seconds * 1e9 / (2 * max(typical_ns, 1)))))
-    found = _unseen(session, feeds, pool, typical_ns, count, seed)
+    times = _unseen(session, feeds, pool, typical_ns, count, seed)
     return (
-        _unseen(session, feeds, pool, typical_ns, least, seed + count) if found.caching else found
+        _unseen(session, feeds, pool, typical_ns, least, seed + count) if times.caching else times
     )
 
 

@@ -46,7 +46,7 @@ class QualityTime:
         most_s: float | None,
         clock: Callable[[], float] = time.monotonic,
     ) -> QualityTime:
-        """What a replicate that began then leaves of its share of the budget; where that is less than what was
+        """Returns what a replicate that began then leaves of its share of the budget; where that is less than what was
         done so far took, as much as that: times without a quality are worth little."""
         if time_s is None or most_s is None:
             return UNLIMITED
@@ -133,15 +133,15 @@ def judged_in_part(
         better = metrics[spec.metric].better if spec.metric in metrics else "higher"
         return unknown_quality(spec, better, of)
     known = {name: values.get(name, math.nan) for name in (spec.metric, *spec.also)}
-    found = against_limits(known, metrics, spec, items)
-    interval = _interval(found.value, metrics[spec.metric], items)
-    found = msgspec.structs.replace(found, of=of, interval=interval)
-    if interval is None and found.floor is not None:
+    quality = against_limits(known, metrics, spec, items)
+    interval = _interval(quality.value, metrics[spec.metric], items)
+    quality = msgspec.structs.replace(quality, of=of, interval=interval)
+    if interval is None and quality.floor is not None:
         # The perplexity of one text is not that of six.
         unknown = f"whether {spec.metric} holds is not known from {items} of {of} items"
-        reasons = "; ".join(filter(None, (unknown, found.reason)))
-        return msgspec.structs.replace(found, passed=False, reason=reasons)
-    return found
+        reasons = "; ".join(filter(None, (unknown, quality.reason)))
+        return msgspec.structs.replace(quality, passed=False, reason=reasons)
+    return quality
 
 
 def _interval(value: float | None, metric: Metric, items: int) -> tuple[float, float] | None:

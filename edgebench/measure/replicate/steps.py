@@ -80,7 +80,7 @@ class Runtime(NamedTuple):
 
 
 def allocations_limit(job: Job) -> int | None:
-    """What the process may allocate: the limit, and a budget that no control group holds it to."""
+    """Returns what the process may allocate: the limit, and a budget that no control group holds it to."""
     by_itself = job.memory_budget_by == BY_ALLOCATIONS
     limits = (job.memory_limit_bytes, job.memory_budget_bytes if by_itself else None)
     return min((limit for limit in limits if limit is not None), default=None)
@@ -149,7 +149,7 @@ class Opened:
 
 
 def first_inference(session: Session, prepared: Any, task: Callable[[], Task]) -> int:
-    """What it takes. Where it fails on inputs that were made up, the error says from what."""
+    """Returns what it takes. Where it fails on inputs that were made up, the error says from what."""
     try:
         _, first_ns = timed(lambda: session.run(prepared))
     except (MemoryError, EdgebenchError):
@@ -219,7 +219,7 @@ def with_window(replicate: Replicate, counted: Counted) -> Replicate:
 
 
 class Looks(NamedTuple):
-    """What a session showed of itself after its times were taken."""
+    """Holds what a session showed of itself after its times were taken."""
 
     completion: Completion
     unseen: Unseen
@@ -307,12 +307,12 @@ def output_check(job: Job, session: Session, items: Sequence[Feeds]) -> OutputCh
     """Whether outputs are those that they have to be."""
     from edgebench.measure.replicate import quality_checks
 
-    found = quality_checks.output_check(session, items, _standard(job), job.expected)
-    return msgspec.structs.replace(found, rounding=job.fp32_rounding)
+    check = quality_checks.output_check(session, items, _standard(job), job.expected)
+    return msgspec.structs.replace(check, rounding=job.fp32_rounding)
 
 
 def effective(link: Announces, session: Session | GenerationSession) -> Effective:
-    """What really ran."""
+    """Returns what really ran."""
     link.phase("reading of effective facts")
     return session.effective()
 
@@ -320,7 +320,7 @@ def effective(link: Announces, session: Session | GenerationSession) -> Effectiv
 def quality(
     job: Job, session: Session, task: Task, lanes: int = 1, time: QualityTime | None = None
 ) -> Quality:
-    """What the model is worth; over as many items as fit into `time`."""
+    """Returns the model's quality, over as many items as fit into `time`."""
     from edgebench.measure.replicate import quality_checks
     from edgebench.measure.replicate.quality_pass import UNLIMITED
 
@@ -494,7 +494,7 @@ def _pipeline(job: Job, session: Session, task: Task, typical_ns: int) -> Pipeli
         chosen = [raw[(number * job.batch + offset) % len(raw)] for offset in range(job.batch)]
         begin = clock()
         feeds = input_pool.stack([task.preprocess(item) for item in chosen])
-        made = clock()
+        prepared_ns = clock()
         prepared = session.prepare(feeds)
         ready = clock()
         answer = session.run(prepared)
@@ -509,7 +509,7 @@ def _pipeline(job: Job, session: Session, task: Task, typical_ns: int) -> Pipeli
         split.inference_ns.append(answered - ready)
         split.postprocess_ns.append(end - answered)
         split.end_to_end_ns.append(end - begin)
-        split.prepare_ns.append(ready - made)
+        split.prepare_ns.append(ready - prepared_ns)
         split.read_ns.append(answered - returned)
         split.copy_ns.append(completion.copying_ns(feeds, outputs))
         if end > deadline and number + 1 >= MIN_RUNS:

@@ -47,7 +47,7 @@ class _Period:
 
 
 class Temperature(NamedTuple):
-    """What tells the temperature; `source` names its sensors, or says why there is none."""
+    """Holds what tells the temperature; `source` names its sensors, or says why there is none."""
 
     read: ReadTemperature
     source: str

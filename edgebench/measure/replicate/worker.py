@@ -161,7 +161,7 @@ def _start(job: Job, link: ParentLink, runtime: steps.Runtime) -> _Start:
 
 
 def _deferred(opened: steps.Opened, started: str, completed: Completion) -> Done:
-    """What such a call takes is no latency: there is nothing to measure."""
+    """Returns an invalid replicate: the time of such a call is no latency, and there is nothing to measure."""
     replicate = Replicate(
         index=opened.job.index,
         status="invalid",
@@ -240,7 +240,7 @@ def _not_sustained(paced: Paced, queries: int) -> str:
 
 
 def _refused(job: Job, started: str, error: EdgebenchError) -> Done:
-    """What ends in an error of our own. A runtime's refusal for want of memory is none of what it can do."""
+    """Returns what ends in an error of our own; a runtime that refuses for want of memory is left out."""
     code, _ = steps.explain(error)
     if code == "error" and isinstance(error, UnsupportedError):
         return _ended(job, started, "unsupported", "unsupported", error.message, error.fix)

@@ -29,7 +29,7 @@ AGAIN = "check that the file arrived whole: download it again"
 
 @dataclass(frozen=True)
 class _Family:
-    """What sets an architecture apart from Llama's."""
+    """Holds what sets an architecture apart from Llama's."""
 
     interleaved_rope: bool = False  # pairs (0, 1), (2, 3)..., not (0, n/2), (1, n/2+1)...
     qk_norm: bool = False  # an RMS norm of each head's query and key
@@ -48,7 +48,7 @@ FAMILIES = {
 
 @dataclass(frozen=True)
 class Decoder:
-    """What a decoder-only transformer computes: RMS norms, rotary positions, grouped queries, a gated
+    """Holds what a decoder-only transformer computes: RMS norms, rotary positions, grouped queries, a gated
     feed-forward part."""
 
     architecture: str
@@ -142,16 +142,9 @@ class GgufFile:
         return self.tensor("token_embd.weight" if self.decoder.tied else "output.weight")
 
     def rope_factors(self) -> NDArray[Any] | None:
-        """What each rotary frequency is divided by (`rope_freqs.weight`), where the file says so."""
-        found = self.tensors.get("rope_freqs.weight")
-        return None if found is None else found.values()
-
-    def weight_kinds(self) -> dict[str, int]:
-        """Type of weights -> bytes of them."""
-        kinds: dict[str, int] = {}
-        for tensor in self.tensors.values():
-            kinds[tensor.kind] = kinds.get(tensor.kind, 0) + int(tensor.raw.nbytes)
-        return kinds
+        """Returns the divisors of the rotary frequencies (`rope_freqs.weight`), where the file says so."""
+        factors = self.tensors.get("rope_freqs.weight")
+        return None if factors is None else factors.values()
 
 
 def _layout(path: Path) -> Layout:

@@ -95,7 +95,7 @@ class _Graph:
         return self._writer.node("Shape", [value], start=axis, end=axis + 1)
 
     def _seen(self) -> str:
-        """What is added to scores: 0 where a token is seen, (batch, 1, 1, tokens, total)."""
+        """Returns what is added to scores: 0 where a token is seen, (batch, 1, 1, tokens, total)."""
         writer = self._writer
         total, tokens = self._size("attention_mask", 1), self._size("input_ids", 1)
         zero = writer.constant("zero", np.array(0, np.int64))
@@ -107,9 +107,9 @@ class _Graph:
             "Unsqueeze", [writer.node("Range", [past, whole, one]), writer.numbers(1)]
         )
         causal = writer.node("LessOrEqual", [key, query])
-        given = writer.node("Cast", ["attention_mask"], to=_BOOL)
-        given = writer.node("Unsqueeze", [given, writer.numbers(1, 2, 3)])
-        seen = writer.node("And", [causal, given])
+        mask = writer.node("Cast", ["attention_mask"], to=_BOOL)
+        mask = writer.node("Unsqueeze", [mask, writer.numbers(1, 2, 3)])
+        seen = writer.node("And", [causal, mask])
         nothing, much = writer.scalar(0.0, self._type), writer.scalar(_FORBIDDEN, self._type)
         return writer.node("Where", [seen, nothing, much])
 

@@ -62,8 +62,8 @@ class Vocabulary:
         self._bos, self._eos = bos, eos
         self.start = [bos] if adds_bos and bos is not None else []
         known = (inner.token_to_id(token) for token in _TURN_ENDS)
-        found = {eos, *ends, *known}
-        self.ends = frozenset(number for number in found if number is not None)
+        ends_of_text = {eos, *ends, *known}
+        self.ends = frozenset(number for number in ends_of_text if number is not None)
         # A byte-level decoder takes their letters for bytes: "\u00ef" would become half a character.
         to_bytes = isinstance(inner.decoder, _tokenizers().decoders.ByteLevel)
         added = inner.get_added_tokens_decoder() if to_bytes else {}
@@ -180,10 +180,10 @@ def _json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        found = json.loads(_text(path))
+        content = json.loads(_text(path))
     except (ValueError, RecursionError) as error:
         raise EdgebenchError(f"{path} is not JSON: {error}") from None
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def _text(path: Path) -> str:
@@ -229,10 +229,10 @@ def _token(metadata: Mapping[str, Any], key: str) -> int | None:
 
 def _listed(metadata: Mapping[str, Any], key: str, *kinds: type) -> list[Any]:
     """A list of the metadata whose entries are all of these types."""
-    found = metadata.get(f"tokenizer.ggml.{key}")
-    if not isinstance(found, list) or not {type(entry) for entry in found} <= {*kinds}:
+    values = metadata.get(f"tokenizer.ggml.{key}")
+    if not isinstance(values, list) or not {type(entry) for entry in values} <= {*kinds}:
         raise EdgebenchError(f"the GGUF file does not state tokenizer.ggml.{key}", AGAIN)
-    return found
+    return values
 
 
 def _split(metadata: Mapping[str, Any]) -> str:
@@ -288,7 +288,7 @@ def _sentence_pieces(metadata: Mapping[str, Any]) -> Any:
 
 def _merges(metadata: Mapping[str, Any], numbers: Mapping[str, int]) -> list[tuple[str, str]]:
     """All pairs of tokens that make a token, the best score first."""
-    found = []
+    merges = []
     columns = (
         _listed(metadata, "tokens", str),
         _listed(metadata, "scores", float),
@@ -299,18 +299,18 @@ def _merges(metadata: Mapping[str, Any], numbers: Mapping[str, int]) -> list[tup
             raise UnsupportedError(f"tokens of {len(token)} characters are not supported")
         if kind == _NORMAL and len(token) > 1:
             cuts = ((token[:place], token[place:]) for place in range(1, len(token)))
-            found += [(score, cut) for cut in cuts if cut[0] in numbers and cut[1] in numbers]
-    found.sort(key=lambda entry: -entry[0])
-    return [pair for _, pair in found]
+            merges += [(score, cut) for cut in cuts if cut[0] in numbers and cut[1] in numbers]
+    merges.sort(key=lambda entry: -entry[0])
+    return [pair for _, pair in merges]
 
 
 def _with_special_tokens(inner: Any, metadata: Mapping[str, Any]) -> Any:
     """Control and user-defined tokens are found in a text as they are, before any splitting; a token
     that ends a turn controls, whatever its kind. So does llama.cpp."""
     tokens, kinds = _listed(metadata, "tokens", str), metadata.get("tokenizer.ggml.token_type", [])
-    made = _tokenizers().AddedToken
+    token_type = _tokenizers().AddedToken
     marked = [
-        made(token, special=kind == _CONTROL or token in _TURN_ENDS, normalized=False)
+        token_type(token, special=kind == _CONTROL or token in _TURN_ENDS, normalized=False)
         for token, kind in zip(tokens, kinds, strict=False)
         if kind in (_CONTROL, _USER_DEFINED)
     ]

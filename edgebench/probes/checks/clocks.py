@@ -19,13 +19,13 @@ def governor(machine: Machine) -> StateCheck | None:
     if machine.macos:
         return None
     readings = [proc_files.read(path / "scaling_governor") for path in clock_policies(machine.root)]
-    found = sorted({text for text in readings if text})
-    if not found:
+    governors = sorted({text for text in readings if text})
+    if not governors:
         return unknown("governor", _NO_CPUFREQ)
     return judge(
         "governor",
-        found == ["performance"],
-        ", ".join(found),
+        governors == ["performance"],
+        ", ".join(governors),
         "sudo cpupower frequency-set -g performance",
     )
 

@@ -100,13 +100,13 @@ def cgroup_throttle(machine: Machine) -> StateCheck | None:
 
 
 def hypervisor(machine: Machine) -> StateCheck | None:
-    found = virtualisation.detect(machine)
-    if found.virtual is None:
-        return unknown("hypervisor", found.evidence)
+    virtual = virtualisation.detect(machine)
+    if virtual.virtual is None:
+        return unknown("hypervisor", virtual.evidence)
     return judge(
         "hypervisor",
-        not found.virtual,
-        f"virtual machine ({found.evidence})" if found.virtual else found.evidence,
+        not virtual.virtual,
+        f"virtual machine ({virtual.evidence})" if virtual.virtual else virtual.evidence,
         "compare only runs made on this machine in one session, or use real hardware",
     )
 
@@ -115,11 +115,11 @@ def emulated(machine: Machine, process: Process | None = None) -> StateCheck | N
     """Checks for emulation, on the live machine only: a copy of its files does not say what runs on it."""
     if process is None and not machine.live:
         return None
-    found = emulation.detect(machine, process or emulation.Process.own())
-    if not found.emulated:
+    emulator = emulation.detect(machine, process or emulation.Process.own())
+    if not emulator.emulated:
         return None
-    fix = f"use a Python for {found.kernel}, or real hardware: times of an emulated processor are no one's"
-    return judge("emulation", False, found.evidence, fix)
+    fix = f"use a Python for {emulator.kernel}, or real hardware: times of an emulated processor are no one's"
+    return judge("emulation", False, emulator.evidence, fix)
 
 
 def _pressure_percent(machine: Machine, resource: str) -> float | None:

@@ -17,19 +17,21 @@ _PROFILE = "sys/firmware/acpi/platform_profile"
 def power_mode(machine: Machine, declared: str | None = None) -> StateCheck | None:
     """The mode of nvpmodel or of the firmware, held against the one that devices.yaml declares."""
     mode = nvpmodel.current(machine)
-    found = str(mode) if mode else machine.read(_PROFILE)
+    mode_now = str(mode) if mode else machine.read(_PROFILE)
     if declared is None:
-        return None if found is None else recorded("power_mode", found)
-    if found is None:
+        return None if mode_now is None else recorded("power_mode", mode_now)
+    if mode_now is None:
         return unknown("power_mode", f"declared {declared}; the machine tells none")
-    same = mode.is_called(declared) if mode else found == declared
+    same = mode.is_called(declared) if mode else mode_now == declared
     if same is None:
-        return unknown("power_mode", f"{found}, which cannot be told from the declared {declared}")
+        return unknown(
+            "power_mode", f"{mode_now}, which cannot be told from the declared {declared}"
+        )
     how = f"sudo nvpmodel -m the number of {declared}" if mode else f"write it to /{_PROFILE}"
     return judge(
         "power_mode",
         same,
-        found if same else f"{found}, and devices.yaml declares {declared}",
+        mode_now if same else f"{mode_now}, and devices.yaml declares {declared}",
         f"{how}, or correct devices.yaml",
     )
 

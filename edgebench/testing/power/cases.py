@@ -135,15 +135,15 @@ def read_times(facts: Facts, until_s: float, seed: int) -> np.ndarray:
 
 def outcome(case: Case, facts: Facts, samples: Sequence[Sample]) -> Outcome:
     """The measured energy of a case held against the true one of the window that was used."""
-    found = integrate(samples, facts, round(case.start_s * 1e9), round(case.end_s * 1e9))
-    assert isinstance(found, WindowEnergy), f"refused: {found}"
-    true_j = energy_between(case.curve, found.start_ns / 1e9, found.end_ns / 1e9)
-    return Outcome(case.load, (found.energy_j - true_j) / true_j, found.uncertainty_j / true_j)
+    energy = integrate(samples, facts, round(case.start_s * 1e9), round(case.end_s * 1e9))
+    assert isinstance(energy, WindowEnergy), f"refused: {energy}"
+    true_j = energy_between(case.curve, energy.start_ns / 1e9, energy.end_ns / 1e9)
+    return Outcome(case.load, (energy.energy_j - true_j) / true_j, energy.uncertainty_j / true_j)
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Of many outcomes: how often the truth lay inside, and how wide the statement was."""
+    """Summarises many outcomes: how often the truth lay inside, and how wide the interval was."""
 
     coverage: float
     error_p95: float

@@ -48,11 +48,11 @@ class SimulatedMeter(ABC):
 
     @abstractmethod
     def registers(self, published: Floats) -> Integers:
-        """What the registers hold for watts (or joules since some moment): one row a value."""
+        """Returns what the registers hold for watts (or joules since some moment): one row a value."""
 
     @abstractmethod
     def values(self, registers: Integers) -> Floats:
-        """What a correct source makes of them: watts, or joules since the first row."""
+        """Returns what a correct source makes of them: watts, or joules since the first row."""
 
     @abstractmethod
     def show(self, registers: list[int]) -> None:
@@ -72,9 +72,9 @@ class FileMeter(SimulatedMeter):
         self.show([1] * len(self.files))
 
     def source(self, clock_ns: ClockNs) -> EnergySource:
-        found = find_source(self.root, clock_ns=clock_ns)
-        assert isinstance(found, EnergySource), found
-        return found
+        energy_source = find_source(self.root, clock_ns=clock_ns)
+        assert isinstance(energy_source, EnergySource), energy_source
+        return energy_source
 
     def show(self, registers: list[int]) -> None:
         for descriptor, register in zip(self._descriptors, registers, strict=True):
@@ -213,7 +213,7 @@ class RaplPackage(FileMeter):
 
 
 class MillijouleCounter(SimulatedMeter):
-    """What counters read through a library have in common."""
+    """Holds what counters read through a library have in common."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)

@@ -8,15 +8,7 @@ from edgebench import record as rec
 from edgebench.analysis.per_row.row_labels import labels
 from edgebench.analysis.table import placed
 from edgebench.analysis.table_types import Table
-from edgebench.record import Record
-from edgebench.report.report_model import (
-    CostFit,
-    CostPoint,
-    ScalingCell,
-    ScalingGroup,
-    ScalingPick,
-    ScalingPoint,
-)
+from edgebench.record import Part, Record
 from edgebench.scaling import scaling_text
 from edgebench.scaling.accuracy_curves import (
     Cell,
@@ -42,6 +34,63 @@ _TIMES = {
 }
 
 
+class ScalingPoint(Part, frozen=True, kw_only=True):
+    """A token budget and a number of votes."""
+
+    name: str  # "32 x 2"
+    votes: int
+    accuracy: float
+    accuracy_low: float  # Wilson, 95 %
+    accuracy_high: float
+    seconds: float  # to the last vote: predicted where there is a fit, else measured
+    front: bool
+    cells: list[str]  # parallel to Report.scaling_names
+
+
+class CostPoint(Part, frozen=True, kw_only=True):
+    """Holds what was measured at a length, and what the fit says of it."""
+
+    tokens: float
+    measured_ms: float
+    fitted_ms: float
+
+
+class CostFit(Part, frozen=True, kw_only=True):
+    """Holds what a prompt or a step costs; without points `words` say why it is unknown."""
+
+    name: str
+    x_title: str
+    words: str
+    points: list[CostPoint]
+
+
+class ScalingCell(Part, frozen=True, kw_only=True):
+    """A row that answered problems."""
+
+    row: int
+    label: str
+    asked: str
+    doubts: list[str]
+    agreement: str  # of predicted and measured times
+    points: list[ScalingPoint]  # by time
+    fits: list[CostFit]
+
+
+class ScalingPick(Part, frozen=True, kw_only=True):
+    within: str  # "2.00 s", "any time"
+    text: str
+
+
+class ScalingGroup(Part, frozen=True, kw_only=True):
+    """Holds what more tokens and votes bring on one device."""
+
+    name: str
+    device: str
+    x_title: str
+    cells: list[ScalingCell]
+    picks: list[ScalingPick]
+
+
 class Answers:
     """Keeps, of the records that pass by, the replicates that say what answers cost."""
 
@@ -64,8 +113,8 @@ def scalings_of(table: Table, answers: Answers) -> list[ScalingGroup]:
     if not answers.asked:
         return []
     cells = [Cell(index, table.rows[index], kept) for index, kept in answers.replicates.items()]
-    found = scaling_of(cells)
-    return [_group(table, members, found.pad) for members in groups(found.cells).values()]
+    curves = scaling_of(cells)
+    return [_group(table, members, curves.pad) for members in groups(curves.cells).values()]
 
 
 def _group(table: Table, cells: Sequence[Scaled], pad: int) -> ScalingGroup:

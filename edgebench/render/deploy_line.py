@@ -1,77 +1,90 @@
-"""Writes the line that says what to deploy, what it gains and how sure that is, with its warnings."""
+"""Words the decision of a group: what to deploy, what it gains and how sure that is, with its warnings."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
-from edgebench.analysis import ties
-from edgebench.analysis.pick_report import Candidate, Choice
-from edgebench.analysis.table_types import Row
+import msgspec
+
+from edgebench.analysis.competition import groups
+from edgebench.analysis.fp32_baseline import is_surely_slower
+from edgebench.analysis.per_row.row_labels import labels
+from edgebench.analysis.table_types import Pick, Row, Table
+from edgebench.analysis.ties import THREADS
 from edgebench.metrics import METRICS
-from edgebench.record import StateCheck
 from edgebench.units import format_bytes, format_ns, format_probability, format_rate
 
 _SHOWN = 3  # of a list within a sentence
+#: Said of the row that a criterion decided for.
+_WHY_TIED = {
+    "memory.peak": "it needs less memory",
+    "quality": "its quality is better",
+    THREADS: "it needs fewer threads",
+    "model.size": "its file is smaller",
+    "energy.j_per_inference": "it needs less energy",
+}
 
 
-def busy(rows: Sequence[Row], states: Mapping[str, Sequence[StateCheck]]) -> str:
-    """Why the machine was too busy to believe these rows, in words; "" where it was not.
-
-    What happened while a row was measured counts, and what there was before its run. The load average,
-    which forgets slowly, counts only where the kernel does not tell the pressure.
-    """
-    for row in rows:
-        if row.ranked and row.busy:
-            return row.busy
-    for run in dict.fromkeys(row.run for row in rows if row.ranked):
-        levels = {check.name: check for check in states.get(run, ())}
-        told = levels.get("cpu_pressure")
-        names = ("cpu_pressure",) if told is not None and told.level != "unknown" else ("load",)
-        for name in names:
-            if name in levels and levels[name].level in ("warn", "invalid"):
-                return f"before the run, {_said(levels[name])}"
-    return ""
+def tie_words(names: Sequence[str]) -> str:
+    """Why the rule chose its row: "it needs less memory"."""
+    return ", ".join(_WHY_TIED.get(name, f"its {name} is better") for name in names)
 
 
-def _said(check: StateCheck) -> str:
-    return f"{check.name.replace('_', ' ')}, {check.evidence}"
+class DeployLine(NamedTuple):
+    """The words of one decision."""
+
+    headline: str  # what to deploy, its speed and what it gains
+    text: str  # the headline, quality, memory, and how sure the choice is
+    doubt: str  # how sure the choice is, what decided where its speed did not, and what no interval holds
+    bad_news: list[str]
 
 
-def headline(rows: Sequence[Row], names: Mapping[int, str], choice: Choice, busy: str) -> str:
-    """What to deploy, its speed and what it gains; `names` are the rows of one group and their labels."""
-    if choice.choice is None:
+def with_words(table: Table) -> Table:
+    """The table with the words of its decisions, as JSON and the Python API hand it on."""
+    members = groups(table.rows).values()
+    picks = [
+        msgspec.structs.replace(pick, **words(table.rows, pick, some)._asdict())
+        for pick, some in zip(table.picks, members, strict=True)
+    ]
+    return msgspec.structs.replace(table, picks=picks)
+
+
+def words(rows: Sequence[Row], pick: Pick, members: Sequence[int]) -> DeployLine:
+    """The words of a decision; `members` are the rows of its group, as places in `rows`."""
+    names = dict(zip(members, labels([rows[index] for index in members]), strict=True))
+    headline, doubt = _headline(rows, names, pick), _doubt(rows, names, pick)
+    parts = [headline]
+    if pick.row is not None:
+        row = rows[pick.row]
+        parts += [_quality(row), _memory(row), _misses(row)]
+    text = "; ".join(filter(None, [", ".join(filter(None, parts)), doubt]))
+    return DeployLine(headline, text, doubt, _bad_news(rows, names))
+
+
+def _headline(rows: Sequence[Row], names: Mapping[int, str], pick: Pick) -> str:
+    if pick.row is None:
         return _nothing([rows[index] for index in names])
-    row = rows[choice.choice.row]
-    believed = " (not to be believed yet)" if busy else ""
-    parts = [_speed(row, choice.objective.metric), _gain(row, rows)]
-    return f"deploy {names[choice.choice.row]}{believed}: " + ", ".join(filter(None, parts))
+    row = rows[pick.row]
+    believed = " (not to be believed yet)" if pick.busy else ""
+    parts = [_speed(row, pick.metric), _gain(row, rows)]
+    return f"deploy {names[pick.row]}{believed}: " + ", ".join(filter(None, parts))
 
 
-def text(rows: Sequence[Row], names: Mapping[int, str], choice: Choice, busy: str) -> str:
-    """The whole line: the headline, quality, memory, and how sure the choice is."""
-    words = [headline(rows, names, choice, busy)]
-    if choice.choice is not None:
-        row = rows[choice.choice.row]
-        words += [_quality(row), _memory(row), _misses(row)]
-    sure = doubt(rows, names, choice, busy)
-    return "; ".join(filter(None, [", ".join(filter(None, words)), sure]))
-
-
-def doubt(rows: Sequence[Row], names: Mapping[int, str], choice: Choice, busy: str) -> str:
-    """How sure the choice is, what decided where its speed did not, and what no interval holds."""
-    if choice.choice is None:
+def _doubt(rows: Sequence[Row], names: Mapping[int, str], pick: Pick) -> str:
+    if pick.row is None:
         return ""
-    silent = sum(rows[index].ranked for index in names) - choice.rows
+    silent = sum(rows[index].ranked for index in names) - pick.compared
     parts = [
-        f"the machine was busy: {busy}" if busy else "",
-        _certainty(choice, names, rows, sure=choice.clear and not busy),
-        _several_runs(choice.runs),
-        _not_compared(silent, choice.objective.metric),
+        f"the machine was busy: {pick.busy}" if pick.busy else "",
+        _certainty(pick, names, rows),
+        _several_runs(pick.runs),
+        _not_compared(silent, pick.metric),
     ]
     return "; ".join(filter(None, parts))
 
 
-def bad_news(rows: Sequence[Row], names: Mapping[int, str]) -> list[str]:
+def _bad_news(rows: Sequence[Row], names: Mapping[int, str]) -> list[str]:
     """Rows that are surely slower than fp32 with the same settings, and those that lost quality."""
     news = []
     slower = [i for i in names if rows[i].ranked and is_surely_slower(rows[i])]
@@ -81,14 +94,6 @@ def bad_news(rows: Sequence[Row], names: Mapping[int, str]) -> list[str]:
     if struck:
         news.append("not good enough: " + _listed([names[index] for index in struck]))
     return news
-
-
-def is_surely_slower(row: Row) -> bool:
-    """Whether it is slower than the fp32 row with the same settings, its interval included."""
-    gain = row.baseline
-    if gain is None or not gain.same_settings or gain.speedup_high is None:
-        return False
-    return gain.speedup_high < 1
 
 
 def _slowdown(row: Row, name: str) -> str:
@@ -120,10 +125,10 @@ def _speed(row: Row, name: str) -> str:
     text = f"{name.removeprefix('latency.').replace('_', ' ')} {format_ns(value)}"
     if row.generate is None:
         return text
-    made = row.generate
-    parts = [text, f"TTFT {format_ns(made.ttft_ns or 0)}"]
-    if made.decode_tokens_per_s is not None:
-        parts.append(f"{format_rate(made.decode_tokens_per_s)} tokens/s")
+    answer = row.generate
+    parts = [text, f"TTFT {format_ns(answer.ttft_ns or 0)}"]
+    if answer.decode_tokens_per_s is not None:
+        parts.append(f"{format_rate(answer.decode_tokens_per_s)} tokens/s")
     return ", ".join(parts)
 
 
@@ -167,41 +172,38 @@ def _misses(row: Row) -> str:
     return f"{row.paced.misses} deadlines missed in {row.paced.queries} queries"
 
 
-def _certainty(choice: Choice, names: Mapping[int, str], rows: Sequence[Row], sure: bool) -> str:
-    assert choice.choice is not None
-    if choice.meet == 1:
+def _certainty(pick: Pick, names: Mapping[int, str], rows: Sequence[Row]) -> str:
+    if pick.compared == 1:
         alone = len(names) > 1 and sum(rows[index].ranked for index in names) == 1
         return "the only row that passed" if alone else ""
-    if choice.tied:
-        against = _listed([names[row] for row in choice.tied])
-        why = ties.words(choice.decided_by) or "it is the first by value"
-        return f"no clear winner between it and {against}{_ratio(choice, names, rows)}: {why}"
-    if choice.margin is None or choice.margin.confidence is None:
+    if pick.tied:
+        against = _listed([names[row] for row in pick.tied])
+        why = tie_words(pick.decided_by) or "it is the first by value"
+        return f"no clear winner between it and {against}{_ratio(pick, names, rows)}: {why}"
+    if pick.faster_probability is None:
         imported = any(rows[index].imported is not None for index in names)
         why = "as another tool reports them" if imported else "one replicate"
         return f"not certain: some rows have no interval ({why})"
-    if sure:
-        return f"fastest of {choice.meet} for sure{_ratio(choice, names, rows)}"
-    return f"fastest of {choice.meet}{_ratio(choice, names, rows)}"
+    sure = " for sure" if pick.clear else ""
+    return f"fastest of {pick.compared}{sure}{_ratio(pick, names, rows)}"
 
 
-def _ratio(choice: Choice, names: Mapping[int, str], rows: Sequence[Row]) -> str:
+def _ratio(pick: Pick, names: Mapping[int, str], rows: Sequence[Row]) -> str:
     """ " (1.19x as fast as fp32, 1.12-1.26x, 99.9 % sure)": the interval of the ratio, never two."""
-    margin, other = choice.margin, choice.runner_up
-    if margin is None or other is None or margin.ratio is None or margin.confidence is None:
+    if pick.runner_up is None or pick.speedup is None or pick.faster_probability is None:
         return ""
-    assert choice.choice is not None
-    sure = f"{format_probability(margin.confidence)} sure"
-    if _is_baseline(rows[choice.choice.row], other):
+    assert pick.row is not None
+    sure = f"{format_probability(pick.faster_probability)} sure"
+    if _is_baseline(rows[pick.row], rows[pick.runner_up]):
         return f" ({sure})"  # the ratio was said as the gain over fp32
     span = ""
-    if margin.low is not None and margin.high is not None and margin.low != margin.high:
-        span = f", {margin.low:.2f}-{margin.high:.2f}x"
-    than = "" if choice.tied == [other.row] else f" as {names[other.row]}"  # it was just named
-    return f" ({margin.ratio:.2f}x as fast{than}{span}, {sure})"
+    if pick.speedup_low is not None and pick.speedup_low != pick.speedup_high:
+        span = f", {pick.speedup_low:.2f}-{pick.speedup_high:.2f}x"
+    than = "" if pick.tied == [pick.runner_up] else f" as {names[pick.runner_up]}"  # just named
+    return f" ({pick.speedup:.2f}x as fast{than}{span}, {sure})"
 
 
-def _is_baseline(row: Row, other: Candidate) -> bool:
+def _is_baseline(row: Row, other: Row) -> bool:
     gain = row.baseline
     return gain is not None and (gain.id, gain.run) == (other.id, other.run)
 

@@ -19,7 +19,7 @@ from edgebench.models import quantize
 from edgebench.models.onnx_file import load_model, save_model
 from edgebench.testing import fake_tensorrt, fake_tensorrt_cuda
 from edgebench.testing.models import convolution, two_by_two
-from tests.backends.trt_fakes import answer, backend, converted, error, install, opened
+from tests.backends.trt.trt_fakes import answer, backend, converted, error, install, opened
 
 ORIN = Board(jetson=True, model="NVIDIA Jetson AGX Orin Developer Kit", l4t=(36, 4, 0))
 
@@ -355,6 +355,18 @@ def test_transfers_and_computation_are_told_apart(major: int, tmp_path: Path) ->
     assert list(times.layers_ns) == ["MatMul_0", "Mul_1", "Sub_2"]
     assert times.source.startswith("CUDA events")
     assert error(made, case) < 1e-5  # profiling left the session as it was
+
+
+def test_layers_are_profiled_run_by_run(major: int, tmp_path: Path) -> None:
+    case = two_by_two()
+    made = opened(case.write(tmp_path), tmp_path)
+    profile = made.profile([case.feeds(seed) for seed in range(2)], runs=3)
+    assert [each.name for each in profile.operators] == ["MatMul_0", "Mul_1", "Sub_2"]
+    assert all(len(each.times_ns) == 3 for each in profile.operators)
+    assert len(profile.runs_ns) == 3
+    assert {each.nodes for each in profile.operators} == {None}, "TensorRT does not tell them"
+    assert profile.operators[0].device == "cuda:0"
+    assert error(made, case) < 1e-5
 
 
 def test_memory_is_the_fall_of_free_device_memory(

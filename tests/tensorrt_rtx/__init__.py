@@ -1,0 +1,1 @@
+"""The backend trt on NVIDIA's own parser and builder: `make test-tensorrt-rtx`."""
