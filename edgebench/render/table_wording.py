@@ -179,10 +179,10 @@ def _search(search: RateSearch) -> list[str]:
     best = next((t for t in search.trials if t.rate_per_s == search.rate_per_s), None)
     if best is None or best.upper_ns is None:
         return [f"rate sought: {effort}"]
-    over = "" if search.over_per_s is None else f"; {format_rate(search.over_per_s)} is over it"
+    over = "" if search.over_per_s is None else f"; {format_rate(search.over_per_s)}/s is over it"
     early = "; the run ended before the search did" if search.ended == "cut" else ""
     bound, upper = format_ns(search.bound_p99_ns), format_ns(best.upper_ns)
-    rate = format_rate(best.rate_per_s)
+    rate = f"{format_rate(best.rate_per_s)}/s"
     return [f"highest rate within p99 {bound}: {rate} (p99 up to {upper}){over}; {effort}{early}"]
 
 

@@ -13,6 +13,7 @@ from edgebench.analysis.table import build_table
 from edgebench.measure.replicate import loops
 from edgebench.record import RateSearch, Replicate
 from edgebench.render.table_wording import remarks
+from edgebench.report import row_facts
 from tests.records import record, replicate
 
 SERVICE_NS = 5_000_000
@@ -123,6 +124,9 @@ def test_the_row_has_the_rate_and_the_latency_at_that_rate() -> None:
     assert table.fronts[0].bound_p99_ns == 25_000_000
     assert any("highest rate within p99 25" in line for line in remarks(row))
     assert row.unknown["rate_per_s"] == "it was sought: see rate_search"
+    facts = dict(zip(row_facts.NAMES, row_facts.values(row), strict=True))
+    assert facts["p99 by rate"].count(" kept") >= 2
+    assert facts["p99 by rate"].count(" over") >= 1
 
 
 def test_rows_of_other_bounds_do_not_compete() -> None:

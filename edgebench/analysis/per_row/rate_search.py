@@ -196,7 +196,7 @@ def search_reasons(search: RateSearch | None) -> list[Reason]:
         return []
     lowest = min(search.trials, key=lambda trial: trial.rate_per_s)
     bound = format_ns(search.bound_p99_ns)
-    at = f"at {format_rate(lowest.rate_per_s)} it is {format_ns(lowest.p99_ns)}"
+    at = f"at {format_rate(lowest.rate_per_s)}/s it is {format_ns(lowest.p99_ns)}"
     if search.ended == "none":
         message = f"no rate keeps p99 within {bound}: {at}"
         return [Reason(code="bound_not_kept", message=message, fix="raise --bound")]
