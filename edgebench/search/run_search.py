@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,8 @@ BASELINES = ("fp32", "int8-dynamic", "int8-static")
 #: Shares of the budget: for exploring, and for measuring; what is left shows the quality of the chosen map.
 EXPLORING, MEASURING = 0.4, 0.42
 MIN_VERIFY_S = 10.0
+#: What a precision takes to be measured once, on a machine that is not idle; and how many are measured at least.
+MEASURED_S_EACH, MIN_MEASURED = 8.0, 3
 CONFIDENCE = 0.95
 CALIBRATIONS = (
     CalibrationSpec(),
@@ -300,14 +302,14 @@ def _measured(it: Search, exploration: Exploration) -> Outcome:
     chosen = measured_maps(exploration, it.request.points)
     for each in chosen:
         keep_map(each.map, assets.cache_dir())
-    precisions = [*_baselines(it), *(each.map.precision for each in chosen)]
+    reserve_s = max(MIN_VERIFY_S, (1 - EXPLORING - MEASURING) * it.request.budget_s)
+    left_s = max(1.0, it.budget.left_s - reserve_s)
+    precisions = _affordable(it, [each.map.precision for each in chosen], left_s)
     axes = {axis: value for axis, value in it.cell.variant.items() if axis != "precision"}
     sets = [
         f"precision={','.join(precisions)}",
         *(f"{axis}={_text(v)}" for axis, v in axes.items()),
     ]
-    reserve_s = max(MIN_VERIFY_S, (1 - EXPLORING - MEASURING) * it.request.budget_s)
-    left_s = max(1.0, it.budget.left_s - reserve_s)
     settings = msgspec.structs.replace(
         it.request.options.settings, budget_s=left_s, hard_budget=True, first_window_s=None
     )
@@ -315,11 +317,12 @@ def _measured(it: Search, exploration: Exploration) -> Outcome:
         it.request.options, sets=sets, suite=None, scenarios=[it.cell.scenario], settings=settings
     )
     if it.request.resume:
-        kept = _resumed(it, options)
+        kept = _resumed(it, options, {*_baselines(it), *(c.map.precision for c in chosen)})
         if isinstance(kept, Outcome):
             return kept
         if kept is not None:
-            return measure(options, kept, it.voice)
+            start, sets = kept
+            return measure(msgspec.structs.replace(options, sets=sets), start, it.voice)
     it.voice.say(f"search: measuring {len(precisions)} precisions; {left_text(it.budget.left_s)}")
     start = Start(it.request.command, it.request.out, time.monotonic())
     return measure(options, start, it.voice)
@@ -337,23 +340,36 @@ def _baselines(it: Search) -> list[str]:
     return [name for name in BASELINES if name in known or name == "fp32"]
 
 
-def _resumed(it: Search, options: Options) -> Start | Outcome | None:
-    """The unfinished or finished measuring of the same maps, if that was the last one."""
+def _affordable(it: Search, maps: Sequence[str], left_s: float) -> list[str]:
+    """As many precisions as there is time for: fp32, the first maps, the usual variants, then the other maps."""
+    base, *usual = _baselines(it)
+    first = [base, *maps[:2], *usual, *maps[2:]]
+    return first[: max(MIN_MEASURED, int(left_s / MEASURED_S_EACH))]
+
+
+def _resumed(
+    it: Search, options: Options, known: Collection[str]
+) -> tuple[Start, list[str]] | Outcome | None:
+    """The unfinished or finished measuring of these maps, if that was the last one; with its axes."""
     out = it.request.out
     store, kept = run_resume.reopen(out, options, {"budget"})
     if store is not None:
-        if kept.sets == options.sets and kept.workloads == options.workloads:
-            return Start(it.request.command, out, time.monotonic(), store)
+        same = kept.workloads == options.workloads and kept.model == options.model
+        if same and kept.sets[1:] == options.sets[1:] and _precisions(kept.sets) <= set(known):
+            return Start(it.request.command, out, time.monotonic(), store), kept.sets
         store.close()
         return None
     complete = run_resume.last_complete(out, options, set())
     if complete is None:
         return None
     file, records = complete
-    same = {str(r.cell.variant.get("precision")) for r in records} == {
-        str(value) for value in parse_sets(options.sets[:1])["precision"]
-    } and {r.cell.workload for r in records} == {it.workload.name}
-    return Outcome(records, file) if same else None
+    measured = {str(record.cell.variant.get("precision")) for record in records}
+    same = {record.cell.workload for record in records} == {it.workload.name}
+    return Outcome(records, file) if same and measured <= set(known) else None
+
+
+def _precisions(sets: Sequence[str]) -> set[str]:
+    return {str(value) for value in parse_sets(sets[:1]).get("precision", [])}
 
 
 # Choosing

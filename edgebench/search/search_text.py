@@ -98,6 +98,8 @@ def _why_not(report: SearchReport) -> str:
     """Why nothing is offered."""
     measured = [row for row in report.rows if row.standing != "base" and row.p50_ns is not None]
     faster = [row for row in measured if (row.speedup or 0) > 1]
+    if not any(row.standing == "base" and row.p50_ns is not None for row in report.rows):
+        return "the budget left no time to measure fp32, so nothing is compared; give more --budget"
     if not measured:
         return "no other precision could be measured"
     if not faster:

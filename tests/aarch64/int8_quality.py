@@ -10,6 +10,7 @@ import json
 import math
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -104,7 +105,8 @@ def _metric(usual: str, scores: Mapping[str, float]) -> str:
 def _on_both(
     task: Task, count: int, model: Path, folder: Path
 ) -> tuple[list[Outputs], list[Outputs]]:
-    feeds, here, there = (folder / f"{name}.npz" for name in ("feeds", "x86", "aarch64"))
+    mine = Path(tempfile.mkdtemp(dir=folder))  # another run's items are not ours
+    feeds, here, there = (mine / f"{name}.npz" for name in ("feeds", "x86", "aarch64"))
     queries = [task.preprocess(task.raw(index)) for index in range(count)]
     np.savez(feeds, **_flat(queries))
     subprocess.run(
