@@ -7,6 +7,7 @@ bytes. None means unknown, and the reason stands beside it. History of the forma
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -26,6 +27,27 @@ from edgebench.files.number_bounds import (
 )
 
 SCHEMA: Final = "edgebench.record/1"
+
+MULTI_STREAM: Final = "multi_stream"
+SAMPLES_PER_QUERY: Final = "samples_per_query"  # the axis of multi_stream
+SAMPLES_OF_QUERY: Final = 8  # where nothing is said: MLPerf's
+
+
+def samples_of_query(scenario: str, variant: Mapping[str, Value]) -> int:
+    """How many samples a query has: as many as a batch; of multi_stream, as its axis says."""
+    if scenario == MULTI_STREAM:
+        samples = variant.get(SAMPLES_PER_QUERY, SAMPLES_OF_QUERY)
+    else:
+        samples = variant.get("batch", 1)
+    return samples if isinstance(samples, int) else 1
+
+
+def runs_of_query(scenario: str, variant: Mapping[str, Value]) -> int:
+    """How often the model runs for a query: once, but in multi_stream, whose samples may come in smaller batches."""
+    batch = variant.get("batch", 1)
+    samples = samples_of_query(scenario, variant)
+    return max(1, samples // batch) if isinstance(batch, int) and batch else 1
+
 
 Status = Literal["ok", "failed", "unsupported", "invalid"]
 Level = Literal["ok", "warn", "invalid", "unknown"]
@@ -74,6 +96,58 @@ class Paced(Part, frozen=True, kw_only=True):
     due_ns: list[DurationNs] = []
     depth: list[Count] = []  # queries that had arrived when each of them started, itself included
     never_run: Count = 0  # of the schedule: the load was given up before their turn
+
+
+class Stream(Part, frozen=True, kw_only=True):
+    """A stream in real time; `paced` and `samples_ns` are of its hops."""
+
+    hop_ns: AtLeastOne
+    window_ns: AtLeastOne  # of input that an answer waits for
+    lookahead_ns: DurationNs
+    warm_up_hops: Count
+    state: dict[str, str]  # input -> output that is its next value; empty: the model keeps its own
+    state_bytes: Count | None  # None: the model keeps its own
+    recovery_ns: (
+        DurationNs | None
+    )  # to catch up after it was stopped for some hops; None: it did not
+
+
+class Company(Part, frozen=True, kw_only=True):
+    """The model alone and beside other processes, in pairs of blocks that took turns."""
+
+    companions: list[str]
+    alone_mean_ns: list[AtLeastOne]  # mean latency of all queries of each block
+    company_mean_ns: list[AtLeastOne]  # parallel to it: the other block of each pair
+    alone_ns: list[list[DurationNs]]  # latencies of each block, a random part of them
+    company_ns: list[list[DurationNs]]
+    total_bytes: (
+        Count | None
+    )  # resident memory of the process and its companions, when the blocks were over
+    notes: list[str] = []
+
+
+class RateTrial(Part, frozen=True, kw_only=True):
+    """One rate of a search, over the processes that it was measured in."""
+
+    rate_per_s: Rate
+    replicates: list[Count]  # their indices
+    queries: Count
+    p50_ns: DurationNs
+    p99_ns: DurationNs
+    upper_ns: DurationNs | None  # upper confidence bound of p99; None: too few queries
+    verdict: Literal["kept", "over", "open", "untold"]
+    why: str = ""
+
+
+class RateSearch(Part, frozen=True, kw_only=True):
+    """The search for the highest rate whose p99 keeps a bound."""
+
+    bound_p99_ns: AtLeastOne
+    rate_per_s: Rate | None  # the highest that keeps it; None: none does
+    over_per_s: Rate | None  # the lowest that does not
+    #: found: the two are close; none: no rate keeps it; untold: too few queries tell; cut: it was not over.
+    ended: Literal["found", "none", "untold", "cut"]
+    trials: list[RateTrial]  # in their order
 
 
 class Offline(Part, frozen=True, kw_only=True):
@@ -414,10 +488,12 @@ class Replicate(Part, frozen=True, kw_only=True):
     involuntary_switches: Count | None = None
     stop: Literal["", "precise", "time", "samples", "steady"] = ""  # why the window ended
     paced: Paced | None = None
+    stream: Stream | None = None
     offline: Offline | None = None
     sustained: Sustained | None = None
     generate: Generate | None = None
     scaling: Scaling | None = None
+    company: Company | None = None
     unseen: Unseen | None = None
     pipeline: Pipeline | None = None
     device: DeviceTimes | None = None  # transfers and computation apart; null: no such device
@@ -498,6 +574,11 @@ class CellFacts(Part, frozen=True, kw_only=True):
     variant: dict[str, Value]
     scenario: str
     rate_per_s: Rate | None = None
+    bound_p99_ns: AtLeastOne | None = None  # of a server whose highest rate within it is sought
+
+    @property
+    def samples_per_query(self) -> int:
+        return samples_of_query(self.scenario, self.variant)
 
 
 class Declared(Part, frozen=True, kw_only=True):
@@ -552,6 +633,9 @@ class Record(Part, frozen=True, kw_only=True):
     target: Amount | None = None  # half-width of the interval that was asked for, as a share
     percentile: Annotated[float, msgspec.Meta(ge=0.001, le=0.999)] = 0.5  # whose interval that is
     replicates: list[Replicate] = []
+    rate_search: RateSearch | None = (
+        None  # of a server with a bound; its replicates are of all rates
+    )
     imported: Imported | None = None  # null: measured by edgebench
 
 

@@ -49,6 +49,12 @@ def replicate_findings(replicate: rec.Replicate) -> Iterator[Finding]:
         yield "window_end_ns", f"{end_ns} is before the start, {start_ns}"
     if replicate.paced is not None:
         yield from _paced(replicate.paced, samples)
+    if (company := replicate.company) is not None:
+        means = (company.alone_mean_ns, company.company_mean_ns)
+        kept = (company.alone_ns, company.company_ns)
+        yield from _equally_long("company", *means, *kept)  # type: ignore[arg-type]
+        if not all([*company.alone_ns, *company.company_ns]):
+            yield "company", "a block without a query"
     if replicate.sustained is not None:
         ends_ns = [point.at_ns for point in replicate.sustained.curve]
         yield from _ascending("sustained.curve", ends_ns)

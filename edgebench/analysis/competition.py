@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from edgebench.analysis.table_types import Row
 from edgebench.metrics import METRICS, Metric
+from edgebench.record import MULTI_STREAM, samples_of_query
 
 #: Scenarios whose load is a batch or a rate: what tells of speed is how much was done.
 BY_RATE = ("offline", "server")
@@ -42,6 +43,8 @@ class Group(NamedTuple):
     prompt_tokens: int | None  # a request with a shorter prompt is another request
     new_tokens: int | None
     request: str | None  # its kind, beside its length: "content=edit", "turns=5"
+    samples_per_query: int | None  # of multi_stream: a query of more samples is another query
+    bound_p99_ns: int | None  # of a server whose rate was sought: another bound is another question
 
 
 def group_of(row: Row) -> Group:
@@ -55,6 +58,8 @@ def group_of(row: Row) -> Group:
         tokens_of(row, "prompt_tokens"),
         tokens_of(row, "new_tokens"),
         request_of(row),
+        query_samples(row),
+        row.bound_p99_ns,
     )
 
 
@@ -72,6 +77,11 @@ def request_of(row: Row) -> str | None:
     return ", ".join(told) or None
 
 
+def query_samples(row: Row) -> int | None:
+    """The samples of a query of multi_stream, which tell groups apart; None of other rows."""
+    return samples_of_query(row.scenario, row.variant) if row.scenario == MULTI_STREAM else None
+
+
 def same_run(row: Row) -> tuple[object, ...]:
     """Returns what rows of one run share whose variants alone may differ."""
     return (
@@ -82,6 +92,7 @@ def same_run(row: Row) -> tuple[object, ...]:
         row.backend,
         row.scenario,
         row.rate_per_s,
+        row.bound_p99_ns,
     )
 
 
@@ -93,18 +104,24 @@ def groups(rows: Sequence[Row]) -> dict[Group, list[int]]:
     return dict(members)
 
 
-def speed_name(scenario: str, own: bool, told: Mapping[str, int]) -> str:
+def speed_name(scenario: str, own: bool, told: Mapping[str, int], sought: bool = False) -> str:
     """The metric that a group is ranked by: p50; offline the throughput; under a server's load p99 at the given rate,
     and of another tool's rows the throughput that kept the tool's bound.
 
-    `told` counts, per name of `SPEEDS`, the rows that tell it. Where all rows are another tool's
-    (`own` is false) the statistic counts that most of them state, the most telling first.
+    `sought`: the rate is what was measured, the highest one within a bound. `told` counts, per name of `SPEEDS`,
+    the rows that tell it. Where all rows are another tool's (`own` is false) the statistic counts that most of them
+    state, the most telling first.
     """
-    if scenario == "server" and own:
-        return "latency.p99"  # at the rate that all rows of the group were given
+    if own and not sought and scenario in (MULTI_STREAM, "server"):
+        return "latency.p99"  # of a server, at the rate that all rows of the group were given
     if scenario in BY_RATE:
         return "throughput"
     return "latency.p50" if own else max(SPEEDS, key=lambda name: told.get(name, 0))
+
+
+def ranked_by(row: Row) -> str:
+    """The metric by which a row of its kind is ranked, whether or not it tells it."""
+    return speed_name(row.scenario, row.imported is None, {}, row.bound_p99_ns is not None)
 
 
 def speed_of(rows: Sequence[Row]) -> Metric | None:
@@ -114,7 +131,8 @@ def speed_of(rows: Sequence[Row]) -> Metric | None:
     own = any(row.imported is None for row in rows)
     counted = () if own else SPEEDS  # matters for other tools' rows alone
     told = {name: sum(_tells(row, METRICS[name]) for row in rows) for name in counted}
-    metric = METRICS[speed_name(rows[0].scenario, own, told)]
+    sought = rows[0].bound_p99_ns is not None
+    metric = METRICS[speed_name(rows[0].scenario, own, told, sought)]
     return metric if any(_tells(row, metric) for row in rows) else None
 
 

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from edgebench import stats
-from edgebench.analysis.competition import request_of, same_run
+from edgebench.analysis.competition import query_samples, request_of, same_run
 from edgebench.analysis.frame import RowFrame
 from edgebench.analysis.table_types import Baseline, Quality, Row
 from edgebench.analysis.uncertainty import ratio_of
@@ -98,6 +98,7 @@ def _group_key(row: Row) -> _Key:
         row.variant.get("prompt_tokens"),
         row.variant.get("new_tokens"),
         request_of(row),
+        query_samples(row),
     )
 
 

@@ -17,7 +17,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from edgebench.analysis.competition import Group, request_of, tokens_of
+from edgebench.analysis.competition import Group, query_samples, request_of, tokens_of
 from edgebench.analysis.table_types import Row
 from edgebench.backend import Scalar
 from edgebench.energy.cell_energy import spread_j
@@ -216,6 +216,8 @@ _TEXTS: dict[str, Callable[[Row], Hashable]] = {
     "prompt_tokens": lambda row: tokens_of(row, "prompt_tokens"),
     "new_tokens": lambda row: tokens_of(row, "new_tokens"),
     "request": request_of,
+    "samples_per_query": query_samples,
+    "bound_p99_ns": lambda row: row.bound_p99_ns,
     "status": lambda row: row.status,
     "quality.metric": lambda row: row.quality and row.quality.metric,
     "quality.better": lambda row: row.quality and row.quality.better,

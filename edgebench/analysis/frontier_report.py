@@ -96,6 +96,8 @@ class Competitors(Part, frozen=True, kw_only=True):
     prompt_tokens: int | None = None  # of a request, in the scenario generate
     new_tokens: int | None = None
     request: str | None = None  # its kind: content, turns
+    samples_per_query: int | None = None  # of a query, in the scenario multi_stream
+    bound_p99_ns: int | None = None  # that the rate of a server was sought for
 
 
 class Group(Competitors, frozen=True, kw_only=True):

@@ -89,7 +89,7 @@ def default_demands(frame: Frame, columns: Sequence[str] = GROUP_COLUMNS) -> lis
     it, and in a way that may be compared.
     """
     groups = frame.grouped(columns)
-    speeds = _speeds(frame, groups, columns.index("scenario"))
+    speeds = _speeds(frame, groups, columns)
     competes = frame.numbers("ranked") == 1
     for number in np.unique(speeds).tolist():
         lacks = np.isnan(frame.numbers(METRICS[SPEEDS[number]].column()))
@@ -201,15 +201,16 @@ def default_speeds(
 ) -> list[tuple[NDArray[np.bool_], Objective]]:
     """All rows by the speed that their group is ranked by."""
     groups = frame.grouped(columns)
-    of_rows = _speeds(frame, groups, columns.index("scenario"))[groups.codes]
+    of_rows = _speeds(frame, groups, columns)[groups.codes]
     metrics = {speed: METRICS[SPEEDS[speed]] for speed in np.unique(of_rows).tolist()}
     return [
         (of_rows == speed, Objective(metric, metric.better)) for speed, metric in metrics.items()
     ]
 
 
-def _speeds(frame: Frame, groups: Codes, scenario: int) -> Indices:
+def _speeds(frame: Frame, groups: Codes, columns: Sequence[str]) -> Indices:
     """Returns for each group the number of its metric in `SPEEDS`."""
+    scenario, bound = columns.index("scenario"), columns.index("bound_p99_ns")
     ranked = frame.numbers("ranked") == 1
     count = len(groups.names)
     tool = frame.codes("imported.tool")
@@ -232,6 +233,7 @@ def _speeds(frame: Frame, groups: Codes, scenario: int) -> Indices:
                     str(names[scenario]),
                     bool(own[group]),
                     {name: counts[group] for name, counts in zip(counted, told, strict=True)},
+                    sought=names[bound] is not None,
                 )
             )
             for group, names in enumerate(groups.names)

@@ -9,7 +9,17 @@ from __future__ import annotations
 from typing import Any, Final, Literal
 
 from edgebench.backend import Effective, Scalar
-from edgebench.record import Declared, Energy, Limit, ModelFacts, Part, Reason, StateCheck, Status
+from edgebench.record import (
+    Declared,
+    Energy,
+    Limit,
+    ModelFacts,
+    Part,
+    RateSearch,
+    Reason,
+    StateCheck,
+    Status,
+)
 
 TABLE_SCHEMA: Final = "edgebench.table/1"
 
@@ -159,6 +169,45 @@ class Paced(Part, frozen=True, kw_only=True):
     )
 
 
+class Stream(Part, frozen=True, kw_only=True):
+    """A stream in real time, over all replicates; the row's latency is that of a hop, from its arrival."""
+
+    hop_ns: int
+    hops: int
+    real_time_factor: (
+        float | None
+    )  # time of computing over time of the stream: above 1 it falls behind
+    service_p50_ns: int | None  # computing alone
+    service_p99_ns: int | None
+    misses: int  # hops that were done after the next one had arrived
+    backlog_max: int | None  # hops that waited when one began, at most
+    late_run_ns: int  # the longest stretch of misses
+    recovery_ns: int | None  # to catch up after a stop; None: it did not
+    algorithmic_delay_ns: int  # window and lookahead: the wait for input, whatever the speed
+    delay_p99_ns: int | None  # with p99 of the latency: from the first sample to the answer
+    warm_up_hops: int
+    state_bytes: int | None  # None: the model keeps its own
+    cpu_share: float | None  # of one core, at the real rate
+    j_per_s: float | None  # energy per second of stream, idle between hops included
+
+
+class Company(Part, frozen=True, kw_only=True):
+    """What company costs the model; the row's own latency is alone."""
+
+    companions: list[str]
+    alone_mean_ns: int
+    mean_ns: int  # in company
+    alone_p50_ns: int
+    p50_ns: int  # in company
+    p99_ns: int | None
+    ratio: float  # in company over alone, of mean latencies of neighbouring blocks
+    ratio_low: float | None  # 95 % interval over processes
+    ratio_high: float | None
+    blocks: int  # pairs of them
+    total_bytes: int | None  # resident memory of all processes together
+    notes: list[str] = []
+
+
 class Source(Part, frozen=True, kw_only=True):
     """Another tool's result. `reported` numbers come without samples, so they have no interval."""
 
@@ -269,6 +318,7 @@ class Row(Part, frozen=True, kw_only=True):
     variant: dict[str, Scalar]
     scenario: str
     rate_per_s: float | None = None
+    bound_p99_ns: int | None = None  # the highest rate was sought that keeps it
     status: Status
     ranked: bool = False  # ok, good enough and measured: takes part in fronts and picks
     reasons: list[Reason] = []
@@ -296,6 +346,9 @@ class Row(Part, frozen=True, kw_only=True):
     cold_start: ColdStart | None = None
     warmup: Warmup | None = None
     paced: Paced | None = None
+    rate_search: RateSearch | None = None
+    stream: Stream | None = None
+    company: Company | None = None
     sustained: Sustained | None = None
     generate: Generate | None = None
     caching: bool | None = None
@@ -350,6 +403,8 @@ class OfGroup(Part, frozen=True, kw_only=True):
     prompt_tokens: int | None = None  # of the request, in the scenario generate
     new_tokens: int | None = None
     request: str | None = None  # its kind: content, turns
+    samples_per_query: int | None = None  # of a query, in the scenario multi_stream
+    bound_p99_ns: int | None = None  # that the rate of a server was sought for
 
 
 class Front(OfGroup, frozen=True, kw_only=True):

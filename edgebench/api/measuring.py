@@ -53,8 +53,11 @@ class RunOptions(TypedDict, total=False):
     parity: Share  # how far outputs of `model` may be off its reference
     task: str  # own task and metric for `model`: "my_task.py:Class"
     set_power_mode: bool  # allows the axis power_mode; needs root
-    scenarios: Names  # single_stream, offline, sustained, generate
+    scenarios: Names  # single_stream, multi_stream, server, stream, offline, sustained, generate
     rate: float  # queries per second of a paced load
+    together: bool  # measures each workload also beside the others
+    companions: Names  # loads beside every cell: "cpu:2", "memory:8GB/s"
+    bound: str  # "p99=15ms": has the highest rate of a server sought that keeps it
     wait_quiet: Duration  # for a quiet machine, at most; beside the budget
     cool_to: float  # degrees Celsius of the chip, before each process; beside the budget
     target: Share  # half-width of the interval that is asked for
@@ -214,6 +217,8 @@ def _typed(name: str, value: Any) -> Any:
             return [f"{name}={_range(limits)}" for name, limits in value.items()]
         case "backends" | "scenarios":
             return ",".join(_listed(value))
+        case "companions":
+            return list(_listed(value))
         case "folders":
             paths = [value] if isinstance(value, str | PathLike) else value
             return [fspath(path) for path in paths]

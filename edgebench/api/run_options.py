@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,8 @@ from edgebench.planning.run_parameters import (
     QUICK_BUDGET_S,
     QUICK_REPLICATES,
 )
-from edgebench.planning.settings import parse_ranges, parse_shapes
+from edgebench.planning.settings import parse_bound, parse_ranges, parse_shapes
+from edgebench.planning.synthetic_load import parse_companion
 from edgebench.text.plain_text import utf8
 from edgebench.units import parse_bytes, parse_duration_s, parse_share
 
@@ -48,6 +49,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     sets: list[str]
     scenarios: list[str]
     rate_per_s: float | None
+    bound_p99_ns: int | None = None
     devices: str | None = None
     device: str | None = None
     set_power_mode: bool = False
@@ -93,6 +95,7 @@ def resolved(params: Mapping[str, Any]) -> Options:
         sets=list(params["sets"]),
         scenarios=_listed(params["scenarios"] or ""),
         rate_per_s=params["rate"],
+        bound_p99_ns=None if params["bound"] is None else parse_bound(params["bound"]),
         devices=_path(params["devices"]) if params["devices"] else None,
         device=params["device"],
         set_power_mode=params["set_power_mode"],
@@ -110,6 +113,8 @@ def resolved(params: Mapping[str, Any]) -> Options:
             time_out_s=_positive(params["timeout"], "--timeout"),
             strict=params["strict"],
             reruns=params["reruns"],
+            companions=_companions(params["companions"]),
+            together=params["together"],
             sustain_s=_positive(params["sustain"], "--sustain"),
             seed=params["seed"],
             memory_limit_bytes=None if limit is None else parse_bytes(limit),
@@ -121,6 +126,13 @@ def resolved(params: Mapping[str, Any]) -> Options:
             cool_to_c=params["cool_to"],
         ),
     )
+
+
+def _companions(texts: Sequence[str]) -> list[str]:
+    """Checked: what they say is parsed where they are started. Raises UsageError."""
+    for text in texts:
+        parse_companion(text)
+    return list(texts)
 
 
 def _path(text: str, links: bool = False) -> str:

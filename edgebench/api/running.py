@@ -25,11 +25,19 @@ from edgebench.api.run_options import Options, workloads_of
 from edgebench.assets.download_progress import Progress
 from edgebench.energy.modelled_energy import Estimate
 from edgebench.energy.run_meter import Meter
-from edgebench.errors import DeviceStateError, EdgebenchError
+from edgebench.errors import DeviceStateError, EdgebenchError, UsageError
 from edgebench.measure.power_modes import PowerModes
 from edgebench.measure.runner import Means, Runner, Shortened, Surroundings, Target, Watcher
 from edgebench.measure.time_budget import Budget
-from edgebench.planning.cells import DEFAULT_BACKEND, Cell, expanded, opening, plan
+from edgebench.planning.cells import (
+    DEFAULT_BACKEND,
+    Cell,
+    Load,
+    expanded,
+    generates,
+    opening,
+    plan,
+)
 from edgebench.planning.settings import parse_sets
 from edgebench.record import DeviceFacts, Record, RunFacts, StateCheck
 from edgebench.store import JournalEntry, JournalHead, RunStore
@@ -144,13 +152,14 @@ def _planned(options: Options, voice: Voice) -> tuple[Options, list[Cell]]:
         for line in own_task_lines(workloads):
             voice.say(line)
     options = _with_backends(options, workloads, voice)
+    _check_company(options, workloads)
     return options, plan(
         workloads,
         options.backends,
         suite=options.suite,
         sets=parse_sets(options.sets),
         scenarios=options.scenarios or None,
-        rate_per_s=options.rate_per_s,
+        load=Load(options.rate_per_s, options.bound_p99_ns),
         set_power_mode=options.set_power_mode,
     )
 
@@ -214,6 +223,22 @@ def _means(options: Options, voice: Voice, meter: Meter, power_modes: PowerModes
         quiet=Quiet(options.settings.wait_quiet_s, voice.say),
         cool_down=CoolDown(options.settings.cool_to_c, voice.say),
     )
+
+
+def _check_company(options: Options, workloads: Sequence[Workload]) -> None:
+    """Raises UsageError for company that there is nobody to give, or that is not timed."""
+    settings = options.settings
+    if settings.together and len({workload.name for workload in workloads}) < 2:
+        raise UsageError(
+            "--together needs two workloads or more", "name them: edgebench run A B --together"
+        )
+    if settings.together or settings.companions:
+        for workload in workloads:
+            if generates(workload):
+                raise UsageError(
+                    f"{workload.name} generates text, which is not measured in company",
+                    "leave it out, or leave --together and --companion out",
+                )
 
 
 def measure_all(

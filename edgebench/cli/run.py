@@ -85,7 +85,7 @@ if TYPE_CHECKING:
 @run_option(
     "scenarios",
     metavar="NAME,...",
-    help="Scenarios to measure: single_stream, server, offline, sustained, generate.",
+    help="Scenarios to measure: single_stream, multi_stream, server, stream, offline, sustained, generate.",
 )
 @run_option(
     "rate",
@@ -93,6 +93,22 @@ if TYPE_CHECKING:
     metavar="N",
     help="Send N queries per second, in equal periods (single_stream) or at random (server); latency then "
     "counts from each query's scheduled time.",
+)
+@run_option(
+    "bound",
+    metavar="p99=TIME",
+    help="Scenario server: find the highest rate whose p99 keeps this bound, such as p99=15ms, in place of --rate.",
+)
+@run_option(
+    "together",
+    is_flag=True,
+    help="Measure each workload alone and beside the others, which run as they would in one application.",
+)
+@run_option(
+    "companions",
+    multiple=True,
+    metavar="LOAD",
+    help="Measure alone and beside a load: cpu:2 (busy cores), memory:8GB/s (repeatable).",
 )
 @run_option(
     "budget",

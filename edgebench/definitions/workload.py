@@ -18,7 +18,9 @@ TaskName = Annotated[
 ]
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
 Variant = dict[str, Scalar]
-ScenarioName = Literal["single_stream", "server", "offline", "sustained", "generate"]
+ScenarioName = Literal[
+    "single_stream", "multi_stream", "server", "stream", "offline", "sustained", "generate"
+]
 
 
 class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -88,6 +90,17 @@ class Matrix(Spec, frozen=True, kw_only=True):
     exclude: list[Variant] = []
 
 
+class Stream(Spec, frozen=True, kw_only=True):
+    """A model that hears or sees without end, a hop at a time (scenario `stream`)."""
+
+    hop_s: Annotated[float, Meta(gt=0, le=60)]  # new input that each answer is for
+    #: Input that an answer waits for, from its oldest new sample on; where nothing is said, the hop.
+    window_s: Annotated[float, Meta(gt=0, le=60)] | None = None
+    lookahead_s: Annotated[float, Meta(ge=0, le=60)] = 0.0  # and beyond that
+    warm_up_hops: Annotated[int, Meta(ge=0)] = 0  # until an answer rests on real history alone
+    state: dict[str, str] = {}  # input -> the output that is its next value
+
+
 class SuitePart(Spec, frozen=True, kw_only=True):
     """The part of a workload that a suite runs; without `variants`, the whole matrix."""
 
@@ -108,6 +121,7 @@ class Workload(Spec, frozen=True, kw_only=True):
     quality: Quality
     scenarios: list[ScenarioName] = msgspec.field(default_factory=lambda: ["single_stream"])
     matrix: Matrix = msgspec.field(default_factory=Matrix)
+    stream: Stream | None = None  # None: its inputs are items of their own
     suites: dict[Name, SuitePart] = {}
     requires: list[str] = []  # distributions beyond the core, as in the extra `full`
     findings: str = ""  # what is known of it, the bad news included

@@ -159,8 +159,7 @@ def _attached(
     starts_ns: np.ndarray,
     meter: Meter,
 ) -> Record:
-    batch = record.cell.variant.get("batch", 1)
-    items = batch if isinstance(batch, int) else 1
+    items = record.cell.samples_per_query
     replicates = [
         _measured(replicate, facts, samples, starts_ns, items, meter)
         for replicate in record.replicates

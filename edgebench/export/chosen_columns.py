@@ -22,6 +22,7 @@ from edgebench.analysis.table_types import Row
 from edgebench.errors import UsageError
 from edgebench.export.columns import columns_of
 from edgebench.metrics import METRICS
+from edgebench.record import samples_of_query
 from edgebench.text.did_you_mean import did_you_mean
 from edgebench.units import format_ns
 
@@ -29,7 +30,7 @@ SCHEMA: Final = "edgebench.columns/1"
 MNASNET_W: Final = -0.07
 
 _NO_SERIES = "records hold no series of it over time"
-_CLOSED_LOOPS = ("single_stream", "sustained", "generate")
+_CLOSED_LOOPS = ("single_stream", "multi_stream", "sustained", "generate")
 
 
 class Column(msgspec.Struct, frozen=True, kw_only=True):
@@ -181,10 +182,9 @@ def _token_rate(row: Row) -> _Cell:
 def _mean_latency(row: Row) -> _Cell:
     if row.scenario not in _CLOSED_LOOPS or row.rate_per_s is not None:
         return None, "a mean time per query follows from the rate of a closed loop alone"
-    batch = row.variant.get("batch", 1)
-    if not row.throughput_per_s or not isinstance(batch, int):
+    if not row.throughput_per_s:
         return None, row.unknown.get("throughput_per_s", "unknown")
-    return batch / row.throughput_per_s, ""
+    return samples_of_query(row.scenario, row.variant) / row.throughput_per_s, ""
 
 
 def _compression(row: Row, by_id: dict[tuple[str, str, str], Row]) -> _Cell:

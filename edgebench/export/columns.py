@@ -124,6 +124,8 @@ COLUMNS: tuple[Column, ...] = (
     Column("prompt_tokens", "BIGINT", lambda row: group_of(row).prompt_tokens),
     Column("new_tokens", "BIGINT", lambda row: group_of(row).new_tokens),
     Column("request", "VARCHAR", lambda row: group_of(row).request),
+    Column("samples_per_query", "BIGINT", lambda row: group_of(row).samples_per_query),
+    _plain("bound_p99_ns", "BIGINT"),
     _plain("status", "VARCHAR"),
     _plain("ranked", "BOOLEAN"),
     _plain("pareto", "BOOLEAN"),

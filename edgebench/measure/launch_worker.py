@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 
 import msgspec
 
+from edgebench.measure.companions import CompanionError, companions
 from edgebench.measure.worker_messages import Done, Job, Phase, decode_message, encode_job
 from edgebench.measure.worker_observer import END, Witness
 from edgebench.processes.child import Child, Limits, Setup, Spawn, garbled, not_started
@@ -39,9 +40,7 @@ def run_worker(
     started = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
     begin, cpu_begin = time.perf_counter(), time.process_time()
     limits, setup = Limits(time_out_s, time_s), Setup(inherited_fds=inherited_fds, spawn=spawn)
-    with _budget(job) as group:
-        job = msgspec.structs.replace(job, memory_budget_by=group.by)
-        outcome = _fitting(_measured(job, group, limits, setup, on_tick), job, group)
+    outcome = _in_company(job, limits, setup, on_tick)
     if isinstance(outcome, Reason):
         failed = Replicate(index=job.index, status="failed", started_utc=started, reasons=[outcome])
         outcome = Done(failed)
@@ -53,6 +52,20 @@ def run_worker(
             parent_cpu_s=time.process_time() - cpu_begin,
         ),
     )
+
+
+def _in_company(
+    job: Job, limits: Limits, setup: Setup, on_tick: Callable[[], None]
+) -> Done | Reason:
+    """What the worker finds, with its companions beside it and its budget of memory around it."""
+    try:
+        with companions(job.companions, setup.spawn) as company, _budget(job) as group:
+            alone = msgspec.structs.replace(
+                job, memory_budget_by=group.by, companions=[], company=company
+            )
+            return _fitting(_measured(alone, group, limits, setup, on_tick), job, group)
+    except CompanionError as error:
+        return error.reason
 
 
 def _budget(job: Job) -> AbstractContextManager[MemoryGroup]:

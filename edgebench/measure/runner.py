@@ -22,6 +22,13 @@ import msgspec
 from edgebench import stats
 from edgebench.analysis.per_row.answer_cache import CACHING, caches
 from edgebench.analysis.per_row.plausibility import unlike_asked, within_ceilings
+from edgebench.analysis.per_row.rate_search import (
+    FIRST_SHARE,
+    at_the_rate,
+    next_step,
+    search_of,
+    search_reasons,
+)
 from edgebench.calibration import Calibration
 from edgebench.energy.run_meter import Meter, NoMeter
 from edgebench.errors import DeviceStateError, UnsupportedError
@@ -32,18 +39,26 @@ from edgebench.measure.launch_worker import run_worker
 from edgebench.measure.model_files import Ask, NotReady
 from edgebench.measure.power_modes import PowerModes
 from edgebench.measure.replicate.sustained_loop import metered_window
-from edgebench.measure.state_monitor import StateMonitor, allowing_heat, postflight
+from edgebench.measure.state_monitor import (
+    StateMonitor,
+    allowing_company,
+    allowing_heat,
+    postflight,
+)
 from edgebench.measure.wait_for_quiet import Quiet
-from edgebench.measure.worker_messages import Done, Job
+from edgebench.measure.worker_messages import Companion, Done, Job
+from edgebench.planning.synthetic_load import parse_companion
 from edgebench.processes import signals
 from edgebench.processes.child import OUT_OF_TIME
 from edgebench.record import (
+    MULTI_STREAM,
     CellFacts,
     DeviceFacts,
     Energy,
     Marker,
     ModelFacts,
     Quality,
+    RateSearch,
     Reason,
     Record,
     Replicate,
@@ -56,6 +71,10 @@ from edgebench.store import JournalEntry
 MIN_SLICE_S = 0.2
 #: What a slice brings with it beside itself: warm-up and never-seen inputs.
 SLICE_FACTOR = 1.2
+#: Scenarios whose rows tell of p99, which needs many queries.
+RANKED_BY_P99 = (MULTI_STREAM, "server", "stream")
+#: What a search for a rate is thought to measure.
+EXPECTED_RATES = 8
 #: First guesses of what a replicate takes beside its slice, until one was measured.
 OVERHEAD_FIRST_S = 4.0
 OVERHEAD_S = 0.8
@@ -91,6 +110,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     memory_limit_bytes: int | None = None
     parity: float | None = None  # the user's own limit of the relative error; None: by the file
     first_window_s: float | None = None  # of a quick look: the first replicate of each cell
+    companions: list[str] = []  # synthetic loads beside every cell, such as cpu:2
+    together: bool = False  # cells of other workloads of the run are companions
     wait_quiet_s: float = 0.0  # at most, for a quiet machine before rounds; beside the budget
     cool_to_c: float | None = None  # of the chip, before each process; beside the budget
 
@@ -196,6 +217,11 @@ class Target:
     @property
     def sustained(self) -> bool:
         return self.cell.scenario == "sustained"
+
+    def rate_search(self, least: int) -> RateSearch | None:
+        """The search for its rate, of `least` replicates a rate; None: it seeks none."""
+        bound_ns = self.cell.bound_p99_ns
+        return None if bound_ns is None else search_of(self.valid_replicates, bound_ns, least)
 
     @property
     def settings(self) -> Mapping[str, str]:
@@ -442,6 +468,10 @@ class Runner:
             late = "the budget ended while its model was made ready"
             self._cut(target, Reason(code=OUT_OF_TIME, message=late, fix="raise --budget"))
             return
+        for other in self._beside(target):
+            if not self._ready(other, self._time_s(other)):
+                self._lacks(target, other)
+                return
         self._replicate(target, scratch, time_s)
         if self._complete(target):
             self._finish(target)
@@ -537,6 +567,8 @@ class Runner:
             return True
         if reruns.due(target.taken, self._settings.reruns) is not None:
             return False
+        if (search := target.rate_search(self._settings.replicates)) is not None:
+            return next_step(search) is None
         count = len(target.valid_replicates)
         if count >= self._settings.max_replicates:
             return True
@@ -563,11 +595,13 @@ class Runner:
         slice_s = min(window_s, self._settings.slice_s)
         metered_s = self._metered_window_s(target, window_s)
         job = msgspec.structs.replace(
-            target.job,
+            self._at_its_rate(target, rerun_of),
             index=index,
             slice_s=slice_s,
             sustain_s=window_s if target.sustained else 0.0,
             min_window_s=metered_s,
+            min_queries=self._min_queries(target),
+            companions=self._companions(target),
             warmup_s=max(0.3, slice_s / 2),
             full_quality=first or target.judged_better,
             thorough=first or rerun_of == target.sound[0].index,
@@ -575,9 +609,7 @@ class Runner:
             time_s=self._share_of_s(time_s),
             most_s=None if time_s == float("inf") else time_s - CLOSING_S,
         )
-        total = sum(
-            max(self._settings.replicates, len(t.entries)) for t in self._targets if t.possible
-        )
+        total = sum(self._processes(target) for target in self._targets if target.possible)
         self._watcher.starts(target, self._measured + 1, total, self._expected_s())
         begin_s = self._means.clock()
         idle = self._means.meter.idle() if metered_s else None
@@ -588,7 +620,7 @@ class Runner:
             return
         replicate = self._means.meter.measured(
             _with_state(_marked(done.replicate, [*markers, *self._means.mark()]), changes),
-            target.job.batch,
+            target.cell.samples_per_query,
             idle,
         )
         replicate = msgspec.structs.replace(
@@ -622,6 +654,54 @@ class Runner:
                 worst.fix,
             )
 
+    def _beside(self, target: Target) -> list[Target]:
+        """A cell of every other workload of a run together: of the same backend and scenario, where there is one."""
+        if not self._settings.together:
+            return []
+        found: dict[str, Target] = {}
+        for other in self._targets:
+            kept = found.get(name := other.cell.workload)
+            better = kept is None or _alike(other, target) > _alike(kept, target)
+            if name != target.cell.workload and better:
+                found[name] = other
+        return list(found.values())
+
+    def _lacks(self, target: Target, other: Target) -> None:
+        """Ends a target whose companion cannot run; where only time ran out, it is cut."""
+        if other.possible:
+            late = f"the budget ended while {other.cell.workload} was made ready beside it"
+            self._cut(target, Reason(code=OUT_OF_TIME, message=late, fix="raise --budget"))
+            return
+        why = other.reasons[0].message if other.reasons else other.status
+        message = f"the companion {other.cell.workload} does not run: {why}"
+        target.status = "failed"
+        target.reasons.append(Reason(code="companion_failed", message=message))
+        self._finish(target)
+
+    def _companions(self, target: Target) -> list[Companion]:
+        """Who loads the machine beside a target."""
+        made = [
+            Companion(name=text, bytes_per_s=load.bytes_per_s)
+            for text in self._settings.companions
+            for load in [parse_companion(text)]
+            for _ in range(load.cores)
+        ]
+        return made + [
+            Companion(name=other.cell.id, model=other.job) for other in self._beside(target)
+        ]
+
+    def _at_its_rate(self, target: Target, rerun_of: int | None) -> Job:
+        """Its job at the rate that a search wants next; a re-run is at the rate of what it replaces."""
+        assert target.job is not None
+        search = target.rate_search(self._settings.replicates)
+        if search is None:
+            return target.job
+        again = [r.paced for r in target.taken if r.index == rerun_of and r.paced is not None]
+        step = next_step(search)
+        rate_per_s = again[0].rate_per_s if again else step.rate_per_s if step else None
+        share = FIRST_SHARE if rate_per_s is None else None
+        return msgspec.structs.replace(target.job, rate_per_s=rate_per_s, rate_share=share)
+
     def _watched(
         self, target: Target, job: Job, time_s: float
     ) -> tuple[Done, list[StateCheck], Mapping[str, str]]:
@@ -640,6 +720,8 @@ class Runner:
             on_tick=tick,
         )
         changes = state_monitor.end(target.settings)
+        if job.companions:
+            changes = allowing_company(changes)
         return done, allowing_heat(changes) if target.sustained else changes, state_monitor.settings
 
     def _share_s(self) -> float:
@@ -668,11 +750,29 @@ class Runner:
         left_s = (self._left_s() - self._overhead_s()) / max(count, 1)
         return needed_s if left_s >= SLICE_FACTOR * needed_s else 0.0
 
+    def _processes(self, target: Target) -> int:
+        """Processes of a target, as far as can be said: those of a search are those it is thought to need."""
+        if target.cell.bound_p99_ns is not None:
+            return len(target.entries) + self._due(target)
+        return max(self._settings.replicates, len(target.entries))
+
+    def _min_queries(self, target: Target) -> int:
+        """Queries of a replicate so that all of them tell p99, where a row tells of it and no budget ends
+        the run. A search needs them whatever the budget: without them it finds nothing."""
+        pressed = self._settings.budget_s is not None and target.cell.bound_p99_ns is None
+        if target.cell.scenario not in RANKED_BY_P99 or pressed:
+            return 0
+        return math.ceil(stats.min_samples(990) / self._settings.replicates)
+
     def _due(self, target: Target) -> int:
         """Replicates of a target that are due at least."""
         if target.cell.id in self.records or not target.possible or target.cut:
             return 0
         again = reruns.due(target.taken, self._settings.reruns) is not None
+        search = target.rate_search(self._settings.replicates)
+        if search is not None and next_step(search) is not None:
+            left = max(1, EXPECTED_RATES - len(search.trials))
+            return left * self._settings.replicates + again
         return max(0, self._settings.replicates - len(target.valid_replicates)) + again
 
     def _overhead_s(self) -> float:
@@ -707,7 +807,7 @@ class Runner:
             return 0
         count, most = len(target.valid_replicates), self._settings.max_replicates
         width = half_width(target.valid_replicates, self._settings)
-        if target.sustained or width is None:
+        if target.sustained or target.cell.bound_p99_ns is not None or width is None:
             return 0
         needed = math.ceil(count * min(width / self._settings.target, 9.0) ** 2)
         return max(0, min(needed, most) - max(count, self._settings.replicates))
@@ -778,7 +878,8 @@ class Runner:
         self._watcher.completed(record)
 
     def _assemble(self, target: Target) -> Record:
-        energy = self._means.meter.of_record(target.replicates)
+        search = target.rate_search(self._settings.replicates)
+        energy = self._means.meter.of_record(at_the_rate(target.replicates, search))
         record = assemble(
             target,
             self._settings,
@@ -798,6 +899,12 @@ def _by_power_mode(targets: Sequence[Target]) -> list[tuple[str | None, list[Tar
         mode = target.cell.variant.get("power_mode")
         groups.setdefault(None if mode is None else str(mode), []).append(target)
     return list(groups.items())
+
+
+def _alike(other: Target, target: Target) -> int:
+    """How many of backend and scenario two cells share."""
+    mine, its = target.cell, other.cell
+    return (its.backend == mine.backend) + (its.scenario == mine.scenario)
 
 
 def _planned_s(target: Target, window_s: float, slice_s: float) -> float:
@@ -890,7 +997,10 @@ def assemble(
         state_after = allowing_heat(state_after)
     judged = target.judging
     unlike = unlike_asked(target.cell.variant, judged.effective if judged else None)
-    status, reasons = _verdict(target, [*unlike, *_invalid([*state_before, *state_after])])
+    search = target.rate_search(settings.replicates)
+    status, reasons = _verdict(
+        target, [*unlike, *search_reasons(search), *_invalid([*state_before, *state_after])]
+    )
     first = next(iter(target.valid_replicates), None)
     return Record(
         cell=target.cell,
@@ -909,6 +1019,7 @@ def assemble(
         target=settings.target,
         percentile=settings.percentile,
         replicates=replicates,
+        rate_search=search,
     )
 
 

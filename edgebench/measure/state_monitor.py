@@ -59,6 +59,11 @@ def allowing_heat(checks: Sequence[StateCheck]) -> list[StateCheck]:
     ]
 
 
+def allowing_company(checks: Sequence[StateCheck]) -> list[StateCheck]:
+    """Companions want the machine because they were asked to: that tasks waited for it says nothing of others."""
+    return [check for check in checks if check.name != "cpu_pressure"]
+
+
 def postflight(
     device: DeviceFacts, before: Sequence[StateCheck], mode_was_set: bool
 ) -> list[StateCheck]:

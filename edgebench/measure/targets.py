@@ -13,7 +13,7 @@ from edgebench.definitions.workload import PARITY_METRIC, Asset, Workload
 from edgebench.errors import AssetError
 from edgebench.measure.model_files import Ask, NotReady, Preparer, Ready
 from edgebench.measure.runner import OVERHEAD_FIRST_S, Prepared, Settings, Target
-from edgebench.measure.worker_messages import DraftFile, GenerateJob, Job
+from edgebench.measure.worker_messages import DraftFile, GenerateJob, Job, StreamJob
 from edgebench.models.file_kind import format_of
 from edgebench.planning.cells import Cell, model_format
 from edgebench.planning.request_axes import (
@@ -28,9 +28,9 @@ from edgebench.planning.request_axes import (
     REUSE,
     TURNS,
 )
-from edgebench.planning.settings import GENERATE
+from edgebench.planning.settings import GENERATE, STREAM
 from edgebench.preparation.preparation_messages import PrepareJob
-from edgebench.record import CellFacts, Reason
+from edgebench.record import CellFacts, Reason, runs_of_query
 
 #: Of the guess at a first replicate: bytes of weights that a small CPU works through in a second, of
 #: networks, whose weights are used many times, and of decoders, which read all of them for a token.
@@ -55,6 +55,7 @@ def facts_of(cell: Cell) -> CellFacts:
         variant=cell.variant,
         scenario=cell.scenario,
         rate_per_s=cell.rate_per_s,
+        bound_p99_ns=cell.bound_p99_ns,
     )
 
 
@@ -232,6 +233,8 @@ def _job(
         seed=settings.seed,
         scenario=cell.scenario,
         rate_per_s=cell.rate_per_s,
+        seeks_rate=cell.bound_p99_ns is not None,
+        runs_per_query=runs_of_query(cell.scenario, cell.variant),
         warmup_s=settings.slice_s / 2,
         slice_s=settings.slice_s,
         target=settings.target,
@@ -248,6 +251,7 @@ def _job(
         expected="",
         memory_limit_bytes=settings.memory_limit_bytes,
         memory_budget_bytes=cell.memory_budget_bytes,
+        stream=_stream_job(cell),
         generate=_generate_job(cell, draft),
     )
 
@@ -261,6 +265,19 @@ def _native_shapes(cell: Cell, ready: Ready) -> dict[str, list[int]]:
         return {}
     asked = cell.workload.model.shapes
     return {name: [1 if size == "batch" else size for size in asked[name]] for name in asked}
+
+
+def _stream_job(cell: Cell) -> StreamJob | None:
+    stream = cell.workload.stream
+    if cell.scenario != STREAM or stream is None:
+        return None
+    return StreamJob(
+        hop_ns=round(stream.hop_s * 1e9),
+        window_ns=round((stream.window_s or stream.hop_s) * 1e9),
+        lookahead_ns=round(stream.lookahead_s * 1e9),
+        warm_up_hops=stream.warm_up_hops,
+        state=stream.state,
+    )
 
 
 def _generate_job(cell: Cell, draft: DraftFile | None) -> GenerateJob | None:

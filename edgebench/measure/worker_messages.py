@@ -35,6 +35,24 @@ class GenerateJob(msgspec.Struct, frozen=True, kw_only=True):
     reuse: bool = False  # what was read of a conversation is kept from turn to turn
 
 
+class StreamJob(msgspec.Struct, frozen=True, kw_only=True):
+    """How hops of a stream come, and what goes from one to the next."""
+
+    hop_ns: int
+    window_ns: int
+    lookahead_ns: int
+    warm_up_hops: int
+    state: dict[str, str]
+
+
+class Company(msgspec.Struct, frozen=True, kw_only=True):
+    """The companions of a worker, which it stops and lets."""
+
+    names: list[str]
+    pids: list[int]
+    notes: list[str] = []
+
+
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """Everything a worker needs to measure one replicate of a cell."""
 
@@ -64,6 +82,10 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     scenario: str
     rate_per_s: float | None
+    #: Of a search for a rate, whose first one is not known: share of what is served one query after the other.
+    rate_share: float | None = None
+    seeks_rate: bool = False  # a load that the deployment does not serve is a finding, and no fault
+    runs_per_query: int = 1  # of multi_stream: its samples in batches
     warmup_s: float  # at most
     slice_s: float  # length of the measured window, at most
     sustain_s: float = 0.0  # of the scenario sustained, in the place of slice_s
@@ -71,6 +93,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     target: float  # stop earlier where the interval of the percentile is within half of it
     percentile: float  # 0.5, 0.9, 0.99
     max_samples: int
+    min_queries: int = 0  # of the window, where it is ranked by a percentile that needs many
 
     quality: Quality
     full_quality: bool  # every labelled item, or the cheap output check alone
@@ -89,7 +112,25 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     #: it takes.
     time_s: float | None = None
     most_s: float | None = None
+    companions: list[Companion] = []  # that the parent starts
+    company: Company | None = None  # and that run, standing still at first
+    stream: StreamJob | None = None
     generate: GenerateJob | None = None  # None: single inferences
+
+
+class Companion(msgspec.Struct, frozen=True, kw_only=True):
+    """A process that loads the machine beside the worker: by another model, by copying, or else a busy core."""
+
+    name: str
+    model: Job | None = None
+    bytes_per_s: float | None = None
+
+
+class CompanionReady(msgspec.Struct, frozen=True, kw_only=True):
+    """A companion's only word: its load is set up, or cannot be."""
+
+    note: str = ""
+    error: str = ""
 
 
 class Done(msgspec.Struct, frozen=True, tag="done"):

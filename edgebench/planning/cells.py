@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import get_args
+from typing import NamedTuple, get_args
 
 import msgspec
 
@@ -39,15 +39,16 @@ from edgebench.planning.request_axes import (
 )
 from edgebench.planning.settings import (
     MEMORY_BUDGET,
-    MODEL_AXES,
+    OWN_AXES,
     POWER_MODE,
+    STREAM,
     Runtime,
     as_options,
     budget_bytes,
     check_sets,
     option_problem,
 )
-from edgebench.record import Reason
+from edgebench.record import MULTI_STREAM, SAMPLES_OF_QUERY, SAMPLES_PER_QUERY, Reason
 from edgebench.text.did_you_mean import did_you_mean
 
 SCENARIOS: tuple[str, ...] = get_args(ScenarioName)
@@ -65,6 +66,16 @@ class Native(msgspec.Struct, frozen=True):
     model: NativeModel
 
 
+class Load(NamedTuple):
+    """How queries come: at a rate, or at the highest one that keeps a bound of p99; neither: a closed loop."""
+
+    rate_per_s: float | None = None
+    bound_p99_ns: int | None = None
+
+
+CLOSED_LOOP = Load()
+
+
 class Cell(msgspec.Struct, frozen=True, kw_only=True):
     """One thing to measure. `variant` holds precision, batch and every option that is asked for."""
 
@@ -75,6 +86,7 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     variant: Variant
     scenario: ScenarioName
     rate_per_s: float | None = None
+    bound_p99_ns: int | None = None  # of a server whose highest rate within it is sought
     native: Native | None = None  # runs in the place of the ONNX model
     unsupported: Reason | None = None
 
@@ -105,42 +117,66 @@ def plan(
     suite: str | None = None,
     sets: Mapping[str, Sequence[Scalar]] | None = None,
     scenarios: Sequence[str] | None = None,
-    rate_per_s: float | None = None,
+    load: Load = CLOSED_LOOP,
     set_power_mode: bool = False,
     load_backend: Callable[[str], Backend] = registry.load,
 ) -> list[Cell]:
     """Plans all cells, in an order that depends on the arguments alone.
 
     `suite` picks workloads, variants and scenarios; `sets` replaces axes or adds them; `scenarios`
-    replaces those of the workloads; `rate_per_s` is that of `single_stream` and `server`; `set_power_mode` allows the
-    axis `power_mode`. Raises UsageError for anything asked for that no workload or no backend knows.
+    replaces those of the workloads; `load` is that of `single_stream` (its rate) and `server`; `set_power_mode`
+    allows the axis `power_mode`. Raises UsageError for anything asked for that no workload or no backend knows.
     """
     sets = with_maps(sets or {})
     runtimes = _runtimes(backends, load_backend)
     chosen = _in_suite(workloads, suite)
     check_sets(sets, runtimes, any(generates(workload) for workload, _ in chosen))
     _check_scenarios(scenarios)
-    cells = [
-        _cell(workload, runtime, variant, scenario, rate_per_s)
+    every = [
+        _cell(workload, runtime, _loaded(variant, scenario), scenario, load)
         for workload, part in chosen
         for runtime in runtimes
         for variant in _variants(workload, part, as_options(sets, runtime))
         for scenario in unique(scenarios or part.scenarios or workload.scenarios)
     ]
-    if rate_per_s is not None and all(cell.rate_per_s is None for cell in cells):
-        raise UsageError(
-            "--rate applies to the scenarios single_stream and server only",
-            "add --scenario server (queries arrive at random) or single_stream (in equal periods)",
-        )
-    if rate_per_s is None and any(cell.scenario == "server" for cell in cells):
-        raise UsageError(
-            "the scenario server needs the rate at which queries arrive",
-            "add --rate 100 (a second)",
-        )
+    cells = list({cell.id: cell for cell in every}.values())
+    _check_queries(cells, sets)
+    _check_load(cells, load)
     _check_power_modes(cells, set_power_mode)
     for cell in cells:
         check_together(cell.variant)
     return cells
+
+
+def _check_queries(cells: Sequence[Cell], sets: Mapping[str, Sequence[Scalar]]) -> None:
+    """Raises UsageError for an axis of multi_stream where no cell has it."""
+    if SAMPLES_PER_QUERY in sets and not any(cell.scenario == MULTI_STREAM for cell in cells):
+        raise UsageError(
+            f"--set {SAMPLES_PER_QUERY} applies to the scenario {MULTI_STREAM} only",
+            f"add --scenario {MULTI_STREAM}",
+        )
+
+
+def _check_load(cells: Sequence[Cell], load: Load) -> None:
+    """Raises UsageError for a rate or a bound that no cell has, and for a server without either."""
+    rate_per_s, bound_p99_ns = load
+    if rate_per_s is not None and bound_p99_ns is not None:
+        message = (
+            "--rate and --bound cannot be combined: one gives the rate, the other has it sought"
+        )
+        raise UsageError(message, "leave one of them out")
+    if rate_per_s is not None and all(cell.rate_per_s != rate_per_s for cell in cells):
+        raise UsageError(
+            "--rate applies to the scenarios single_stream and server only",
+            "add --scenario server (queries arrive at random) or single_stream (in equal periods)",
+        )
+    if bound_p99_ns is not None and all(cell.bound_p99_ns is None for cell in cells):
+        raise UsageError("--bound applies to the scenario server only", "add --scenario server")
+    if load == (None, None) and any(cell.scenario == "server" for cell in cells):
+        raise UsageError(
+            "the scenario server needs the rate at which queries arrive",
+            "add --rate 100 (a second), or --bound p99=15ms to find the highest that keeps it",
+        )
 
 
 def _check_power_modes(cells: Sequence[Cell], allowed: bool) -> None:
@@ -163,15 +199,15 @@ def known_axes(backends: Sequence[str] = ()) -> set[str]:
     """Every axis that a workload may have: ours, and the options of all backends, `backends` among them."""
     known = [*registry.every(), *(registry.load(spec) for spec in backends if spec != ALL_BACKENDS)]
     options = {name for backend in known for name in Runtime("", backend, None).options}
-    return {*MODEL_AXES, POWER_MODE, MEMORY_BUDGET, *OF_REQUESTS, *options}
+    return {*OWN_AXES, *options}
 
 
-def cell_id(
-    workload: Workload, backend: str, variant: Variant, scenario: str, rate_per_s: float | None
-) -> str:
-    """`workload@version/backend/axis=value,axis=value/scenario`, with `@rate` where it is paced."""
+def cell_id(workload: Workload, backend: str, variant: Variant, scenario: str, load: Load) -> str:
+    """`workload@version/backend/axis=value,axis=value/scenario`, with `@rate` where it is paced, and
+    `@p99=15ms` where the rate is sought."""
     axes = ",".join(f"{axis}={value_text(variant[axis])}" for axis in sorted(variant))
-    pace = "" if rate_per_s is None else f"@{rate_per_s:g}"
+    pace = "" if load.rate_per_s is None else f"@{load.rate_per_s:g}"
+    pace += "" if load.bound_p99_ns is None else f"@p99={load.bound_p99_ns / 1e6:g}ms"
     return f"{workload.name}@{workload.version}/{backend}/{axes}/{scenario}{pace}"
 
 
@@ -230,6 +266,13 @@ def _variants(
     return variants
 
 
+def _loaded(variant: Variant, scenario: str) -> Variant:
+    """The variant with the axes that its scenario has of its own, and without those of others."""
+    if scenario == MULTI_STREAM:
+        return {SAMPLES_PER_QUERY: SAMPLES_OF_QUERY, **variant}
+    return {axis: value for axis, value in variant.items() if axis != SAMPLES_PER_QUERY}
+
+
 def _without(point: Variant, axes: Mapping[str, Sequence[Scalar]]) -> Variant:
     return {axis: value for axis, value in point.items() if axis not in axes}
 
@@ -239,21 +282,32 @@ def _cell(
     runtime: Runtime,
     variant: Variant,
     scenario: str,
-    rate_per_s: float | None,
+    asked: Load,
 ) -> Cell:
     name = runtime.backend.name
-    rate = rate_per_s if scenario in AT_A_RATE else None
+    load = Load(
+        _rate(workload, scenario, asked),
+        asked.bound_p99_ns if scenario == "server" else None,
+    )
     return Cell(
-        id=cell_id(workload, name, variant, scenario, rate),
+        id=cell_id(workload, name, variant, scenario, load),
         workload=workload,
         backend=name,
         backend_spec=runtime.spec,
         variant=variant,
         scenario=msgspec.convert(scenario, ScenarioName),
-        rate_per_s=rate,
+        rate_per_s=load.rate_per_s,
+        bound_p99_ns=load.bound_p99_ns,
         native=_native(workload.model, runtime, variant),
         unsupported=next(_reasons(workload, runtime, variant, scenario), None),
     )
+
+
+def _rate(workload: Workload, scenario: str, asked: Load) -> float | None:
+    """At which queries arrive: that of the stream itself, or the one that is asked for."""
+    if scenario == STREAM:
+        return None if workload.stream is None else 1 / workload.stream.hop_s
+    return asked.rate_per_s if scenario in AT_A_RATE else None
 
 
 def generates(workload: Workload) -> bool:
@@ -295,6 +349,13 @@ def _reasons(
         fix = f"--scenario {','.join(workload.scenarios)}"
         yield Reason(code="unsupported_scenario", message=message, fix=fix)
         return
+    if scenario == STREAM and workload.stream is None:
+        yield Reason(
+            code="unsupported_scenario",
+            message=f"{workload.name} declares no stream: how long a hop is, and which output is whose next state",
+            fix="add `stream: {hop_s: 0.032, state: {input: output}}` to its workload file",
+        )
+        return
     if can is None:
         able = _able(lambda found: found.generation is not None)
         message = f"{backend} generates no text"
@@ -310,6 +371,7 @@ def _reasons(
         temperature = workload.options.get("temperature", 0.0)
         able = _able(lambda found: found.generation is not None and found.generation.rewinds)
         yield from request_reasons(backend, can, variant, temperature, able)
+    yield from _query_reasons(scenario, variant)
     for axis, value in _options_of(variant).items():
         yield from _option_reasons(runtime, scenario, axis, value)
 
@@ -397,8 +459,7 @@ def _converts(workload: Workload, runtime: Runtime, variant: Variant, form: str)
 
 
 def _options_of(variant: Variant) -> Variant:
-    ours = (*MODEL_AXES, POWER_MODE, MEMORY_BUDGET, *OF_REQUESTS)
-    return {axis: value for axis, value in variant.items() if axis not in ours}
+    return {axis: value for axis, value in variant.items() if axis not in OWN_AXES}
 
 
 def _precision_reasons(
@@ -415,6 +476,19 @@ def _precision_reasons(
             code="unsupported_batch",
             message=f"the inputs of {workload.name} have fixed shapes: no axis is the batch",
             fix='write the word "batch" for that axis in the shapes',
+        )
+
+
+def _query_reasons(scenario: str, variant: Variant) -> Iterator[Reason]:
+    samples, batch = int(variant.get(SAMPLES_PER_QUERY, 0)), int(variant["batch"])
+    if scenario == STREAM and batch != 1:
+        message = "a stream gives one hop at a time"
+        yield Reason(code="unsupported_batch", message=message, fix="--set batch=1")
+    if scenario == MULTI_STREAM and samples % batch:
+        yield Reason(
+            code="unsupported_batch",
+            message=f"{samples} samples of a query are no whole number of batches of {batch}",
+            fix=f"--set {SAMPLES_PER_QUERY}={batch * (samples // batch + 1)}, or another batch",
         )
 
 

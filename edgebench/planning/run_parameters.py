@@ -41,6 +41,7 @@ TEXTS = Form((list, tuple), read=lambda default: default or ())  # one option fo
 SWITCH = Form((bool,))
 COUNT = Form((int, type(None)))
 SHARE = Form((int, float), lambda share: f"{share * 100:.10g}%", parse_share)
+BOUND = Form((int, type(None)), lambda ns: f"p99={ns / 1e6:.17g}ms")
 LIMIT = Form((int, float, type(None)), lambda share: f"{share:.10g}")
 SECONDS = Form(
     (int, float), _text_of_seconds, lambda text: 0.0 if text is None else parse_duration_s(text)
@@ -93,6 +94,9 @@ _ALL = (
     RunOption("set_power_mode", "--set-power-mode", False, ("set_power_mode",), SWITCH),
     RunOption("scenarios", "--scenario", None, ("scenarios",), TEXTS),
     RunOption("rate", "--rate", None, ("rate_per_s",), LIMIT),
+    RunOption("bound", "--bound", None, ("bound_p99_ns",), BOUND),
+    RunOption("together", "--together", False, ("settings.together",), SWITCH),
+    RunOption("companions", "--companion", (), ("settings.companions",), TEXTS),
     RunOption("budget", "--budget"),
     RunOption("wait_quiet", "--wait-quiet", None, ("settings.wait_quiet_s",), SECONDS),
     RunOption("cool_to", "--cool-to", None, ("settings.cool_to_c",), LIMIT),

@@ -15,15 +15,19 @@ from edgebench.errors import UsageError
 from edgebench.files.number_bounds import MAX_INTEGER
 from edgebench.models.precision_map import MIXED, is_mixed
 from edgebench.planning.request_axes import OF_REQUESTS, check_axis, check_counts
+from edgebench.record import SAMPLES_PER_QUERY
 from edgebench.text.did_you_mean import did_you_mean
 from edgebench.text.plain_text import shortened
-from edgebench.units import parse_bytes
+from edgebench.units import parse_bytes, parse_duration_s
 
 PRECISIONS = ("fp32", "int8-dynamic", "int8-static", "as-is")
 MODEL_AXES = ("precision", "batch")  # fixed in the model file
 POWER_MODE = "power_mode"  # a setting of the machine
 MEMORY_BUDGET = "memory_budget"  # of the measuring process, such as 256MiB; every other axis is a backend option
 MIN_BUDGET_BYTES = 16 << 20  # an interpreter alone takes more
+#: Every axis that is no option of a backend.
+OWN_AXES = (*MODEL_AXES, POWER_MODE, MEMORY_BUDGET, SAMPLES_PER_QUERY, *OF_REQUESTS)
+STREAM = "stream"
 GENERATE = "generate"  # the task of decoders, and the scenario
 _MAX_DIGITS = len(str(MAX_INTEGER))
 _ELSEWHERE = {"scenario": "--scenario", "backend": "--backend", "rate": "--rate"}
@@ -121,7 +125,7 @@ def check_sets(
     for axis, values in sets.items():
         if axis == "precision":
             _check_precisions(values, able)
-        elif axis == "batch":
+        elif axis in ("batch", SAMPLES_PER_QUERY):
             check_counts(axis, values)
         elif axis in OF_REQUESTS and generating:
             check_axis(axis, values)
@@ -163,6 +167,7 @@ def _check_option(axis: str, values: Sequence[Scalar], runtimes: Sequence[Runtim
             *MODEL_AXES,
             POWER_MODE,
             MEMORY_BUDGET,
+            SAMPLES_PER_QUERY,
             *(name for runtime in runtimes for name in runtime.options),
         }
         fix = f"it has an option of its own: {_ELSEWHERE[axis]}" if axis in _ELSEWHERE else ""
@@ -205,6 +210,18 @@ def option_problem(option: Option, value: Scalar) -> str:
     kinds = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}
     least = "" if option.minimum is None else f" of {option.minimum:g} or more"
     return f"{option.name} must be {kinds[option.type]}{least}, got {value!r}"
+
+
+def parse_bound(text: str) -> int:
+    """`"p99=15ms"` -> 15000000. Raises UsageError."""
+    percentile, equals, limit = text.partition("=")
+    fix = "write it like p99=15ms"
+    if not equals or percentile.strip() != "p99":
+        raise UsageError(f"--bound {text!r} is not a bound of p99", fix)
+    bound_ns = round(parse_duration_s(limit.strip()) * 1e9)
+    if not 0 < bound_ns <= MAX_INTEGER:
+        raise UsageError(f"--bound {text!r} is not above 0", fix)
+    return bound_ns
 
 
 # What --shape and --range may say

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,6 +41,18 @@ def uss_bytes(root: Path = LIVE, platform: str = sys.platform) -> int | None:
         return None
     huge = _kib(rollup.get("Private_Hugetlb")) or 0  # the line exists only on kernels that use it
     return (sum(size for size in sizes if size is not None) + huge) * 1024
+
+
+def resident_together(pids: Sequence[int], root: Path = LIVE) -> int | None:
+    """Resident memory of processes together in bytes, shared pages by their share where the system tells; None
+    where it tells nothing of one of them."""
+    found = [_proportional(root / "proc" / str(pid)) for pid in pids]
+    return None if None in found else sum(size for size in found if size is not None)
+
+
+def _proportional(folder: Path) -> int | None:
+    shared = _kib(fields(read(folder / "smaps_rollup")).get("Pss"))
+    return _as_bytes(shared or _kib(fields(read(folder / "status")).get("VmRSS")))
 
 
 class Resident(NamedTuple):

@@ -52,6 +52,14 @@ def p90_cell(row: Row) -> str:
     return UNKNOWN
 
 
+def p99_cell(row: Row) -> str:
+    """The 99th percentile, or the upper bound that another tool gives in its place."""
+    ns = row.latency_ns
+    if ns.p99 is None and row.imported is not None and ns.p99_early_stopping is not None:
+        return f"<={format_ns(ns.p99_early_stopping)}"
+    return measured(ns.p99, ns.p99_low, ns.p99_high, "ns")
+
+
 def first_token_cell(row: Row) -> str:
     answer = row.generate
     return (
@@ -111,6 +119,12 @@ def _mebibytes(row: Row) -> str:
     return f"{value:.{0 if value >= 99.95 else 1}f}"
 
 
+def _factor(row: Row) -> str:
+    """Time of computing over time of the stream ("0.012x")."""
+    factor = row.stream.real_time_factor if row.stream else None
+    return UNKNOWN if factor is None else f"{factor:.2g}x"
+
+
 def _rate(per_s: float | None) -> str:
     return UNKNOWN if per_s is None else format_rate(per_s)
 
@@ -119,9 +133,17 @@ _MEMORY = NumberColumn("MiB", _mebibytes)
 _QUALITY = NumberColumn("quality", quality_cell)
 _ENERGY = NumberColumn("energy", energy_cell)
 _SERVED = [NumberColumn("items/s", _served_cell)]
+_AT_RATE = [NumberColumn("p50", p50_cell), NumberColumn("p99", p99_cell), *_SERVED]
+_STREAM = [
+    NumberColumn("p50", p50_cell),
+    NumberColumn("p99", p99_cell),
+    NumberColumn("real time", _factor),
+]
 _SPEED = {
     "offline": _SERVED,
-    "server": _SERVED,
+    "server": _AT_RATE,
+    "multi_stream": _AT_RATE,
+    "stream": _STREAM,
     "generate": [
         NumberColumn("p50", _request_cell),
         NumberColumn("TTFT", first_token_cell),

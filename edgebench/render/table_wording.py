@@ -10,20 +10,22 @@ from edgebench.analysis.competition import Group, group_of, speed_of
 from edgebench.analysis.fp32_baseline import is_surely_slower
 from edgebench.analysis.per_row.sustained_rows import BEGAN_HOT
 from edgebench.analysis.table_types import (
+    Company,
     Demand,
     Front,
     Paced,
     Pick,
     Quality,
     Row,
+    Stream,
     Sustained,
     Table,
 )
-from edgebench.record import Reason
+from edgebench.record import RateSearch, Reason
 from edgebench.render import generation_wording
 from edgebench.render.number_format import percent
 from edgebench.text.plain_text import plain
-from edgebench.units import format_bytes, format_ns, format_times
+from edgebench.units import format_bytes, format_ns, format_rate, format_times
 
 _SHOWN = 3
 
@@ -132,6 +134,12 @@ def remarks(row: Row) -> list[str]:
         lines.append(f"slower than fp32: it takes {slower} the time")
     if row.paced is not None:
         lines += _load(row, row.paced)
+    if row.stream is not None:
+        lines.append(_stream(row.stream))
+    if row.company is not None:
+        lines += _company(row.company)
+    if row.rate_search is not None:
+        lines += _search(row.rate_search)
     if row.sustained is not None:
         lines.append(_sustained(row.sustained))
     if row.generate is not None:
@@ -140,6 +148,45 @@ def remarks(row: Row) -> list[str]:
         times = f"{len(row.superseded)} replicate{'s' if len(row.superseded) > 1 else ''} re-run"
         lines.append(f"{times}: {row.superseded[0].message} [{row.superseded[0].code}]")
     return [plain(line) for line in lines]
+
+
+def _company(part: Company) -> list[str]:
+    """`1.42x (1.38 to 1.46) as long beside cpu:2: mean 7.1 ms for 5.0 ms; 180 MiB together`"""
+    low, high = part.ratio_low, part.ratio_high
+    spread = "" if low is None or high is None else f" ({low:.2f} to {high:.2f})"
+    memory = "" if part.total_bytes is None else f"; {format_bytes(part.total_bytes)} together"
+    beside = ", ".join(dict.fromkeys(part.companions))
+    times = f"mean {format_ns(part.mean_ns)} for {format_ns(part.alone_mean_ns)}"
+    return [f"{part.ratio:.2f}x{spread} as long beside {beside}: {times}{memory}", *part.notes]
+
+
+def _stream(part: Stream) -> str:
+    """`hop 32 ms: 0 misses in 186; delay 32 ms and p99 0.4 ms; catches up in 0.6 ms; 1.0 KiB of state; 1.2 % of a core`"""
+    words = [f"hop {format_ns(part.hop_ns)}: {part.misses} misses in {part.hops} hops"]
+    words.append(f"waits {format_ns(part.algorithmic_delay_ns)} for its input")
+    if part.recovery_ns is None:
+        words.append("does not catch up after a stop")
+    else:
+        words.append(f"catches up in {format_ns(part.recovery_ns)} after a stop")
+    if part.state_bytes is not None:
+        words.append(f"{format_bytes(part.state_bytes)} of state")
+    if part.cpu_share is not None:
+        words.append(f"{part.cpu_share:.1%} of a core")
+    return "; ".join(words)
+
+
+def _search(search: RateSearch) -> list[str]:
+    """`highest rate within p99 15 ms: 132/s (p99 up to 14.2 ms); 139/s is over it; 9 rates in 27 processes`"""
+    made = sum(len(trial.replicates) for trial in search.trials)
+    effort = f"{len(search.trials)} rates in {made} processes"
+    best = next((t for t in search.trials if t.rate_per_s == search.rate_per_s), None)
+    if best is None or best.upper_ns is None:
+        return [f"rate sought: {effort}"]
+    over = "" if search.over_per_s is None else f"; {format_rate(search.over_per_s)}/s is over it"
+    early = "; the run ended before the search did" if search.ended == "cut" else ""
+    bound, upper = format_ns(search.bound_p99_ns), format_ns(best.upper_ns)
+    rate = f"{format_rate(best.rate_per_s)}/s"
+    return [f"highest rate within p99 {bound}: {rate} (p99 up to {upper}){over}; {effort}{early}"]
 
 
 def _sustained(part: Sustained) -> str:
@@ -181,6 +228,8 @@ def blocks(table: Table) -> list[tuple[Front, Pick, list[int]]]:
             pair[0].prompt_tokens or 0,
             pair[0].new_tokens or 0,
             pair[0].request or "",
+            pair[0].samples_per_query or 0,
+            pair[0].bound_p99_ns or 0,
         ),
     )
     return [
@@ -208,7 +257,7 @@ _MIN_LATE_SHARE = 0.05
 
 def _load(row: Row, paced: Paced) -> list[str]:
     found = []
-    if paced.misses and paced.arrivals == "constant":
+    if paced.misses and paced.arrivals == "constant" and row.stream is None:
         found.append(f"{paced.misses} deadlines missed in {paced.queries} queries")
     if paced.arrivals == "poisson" and paced.utilisation is not None:
         depth = f", at most {paced.depth_max} queries at once" if paced.depth_max else ""
@@ -227,7 +276,10 @@ def scenario(front: Front) -> str:
     if front.prompt_tokens is not None and front.new_tokens is not None:
         kind = "" if front.request is None else f" ({front.request})"
         return f"{front.scenario} {front.new_tokens} tokens after {front.prompt_tokens}{kind}"
-    return front.scenario + rate
+    if front.samples_per_query is not None:
+        return f"{front.scenario} of {front.samples_per_query}"
+    bound = "" if front.bound_p99_ns is None else f" within p99 {format_ns(front.bound_p99_ns)}"
+    return front.scenario + rate + bound
 
 
 def not_reached(rows: Sequence[Row], names: Sequence[str]) -> str:

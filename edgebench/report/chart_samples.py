@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgebench import stats
+from edgebench.analysis.per_row.rate_search import at_the_rate
 from edgebench.analysis.per_row.sustained_rows import THROTTLED, throttled_s
 from edgebench.record import CurvePoint, Record, Replicate, StateCheck
 from edgebench.report.report_model import Band, Detail, Histogram, Process
@@ -56,7 +57,7 @@ def traces(record: Record) -> list[Trace]:
             throttled_s(replicate.sustained) if replicate.sustained else None,
             replicate.paced.due_ns if replicate.paced else (),
         )
-        for replicate in record.replicates
+        for replicate in at_the_rate(record.replicates, record.rate_search)
         if replicate.status == "ok" and replicate.samples_ns
     ]
 

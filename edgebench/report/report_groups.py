@@ -18,7 +18,7 @@ from edgebench.report.report_model import Decision, FrontLine, Group, Numbers
 from edgebench.text.plain_text import plain
 
 _RATE = "items per second, more is better"
-GroupKey = tuple[str, int, str, float | None, int | None, int | None, str]
+GroupKey = tuple[str, int, str, float | None, int | None, int | None, str, int | None, int | None]
 Block = tuple[Front, Pick, list[int]]  # of one device
 
 #: Vertical axis -> the field of Numbers, and whether more is better (None: the quality says).
@@ -37,13 +37,15 @@ def grouped(table: Table) -> dict[GroupKey, list[Block]]:
         key = (
             *(front.workload, front.workload_version, front.scenario, front.rate_per_s),
             *(front.prompt_tokens, front.new_tokens, front.request or ""),
+            *(front.samples_per_query, front.bound_p99_ns),
         )
         groups[key].append(block)
     return dict(sorted(groups.items(), key=lambda item: _order(item[0])))
 
 
 def _order(key: GroupKey) -> tuple[object, ...]:
-    return *key[:2], key[2] != "single_stream", key[2], *(part or 0.0 for part in key[3:6]), key[6]
+    numbers = (*key[3:6], *key[7:])
+    return *key[:2], key[2] != "single_stream", key[2], *(part or 0.0 for part in numbers), key[6]
 
 
 def speed_of(rows: Sequence[Row]) -> Metric:

@@ -19,6 +19,8 @@ _OF_ROWS = {
     "sets",
     "scenarios",
     "rate",
+    "bound",
+    "together",
     "replicates",
     "set_power_mode",
 }
@@ -35,6 +37,8 @@ def command(row: Row, run: Run) -> tuple[str, str]:
         return _of_whole_run(run)
     try:
         kept = _Kept(run.settings)
+        if kept.value("together"):  # the others of the run are part of what was measured
+            return _of_whole_run(run)
         what = _what(row, kept)
         how = [*_how(row), *_rest(row, kept)]
     except NotKept:
@@ -114,8 +118,10 @@ def _how(row: Row) -> Iterator[str]:
     for axis, value in sorted(row.variant.items()):
         yield from ("--set", f"{axis}={_value(value)}")
     yield from ("--scenario", row.scenario)
-    if row.rate_per_s is not None:
+    if row.rate_per_s is not None and row.stream is None:  # a stream has the rate of its hops
         yield from ("--rate", f"{row.rate_per_s:.17g}")
+    if row.bound_p99_ns is not None:
+        yield from ("--bound", f"p99={row.bound_p99_ns / 1e6:.17g}ms")
     if row.latency_ns.replicates:
         yield from ("--replicates", str(row.latency_ns.replicates))
     if "power_mode" in row.variant:

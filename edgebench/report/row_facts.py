@@ -276,6 +276,17 @@ def _settings(row: Row) -> str:
     return ", ".join(setting(axis, value) for axis, value in sorted(row.variant.items()))
 
 
+def _rates(row: Row) -> str:
+    """Every rate of a search in ascending order: where p99 begins to rise is the knee."""
+    if row.rate_search is None:
+        return ""
+    trials = sorted(row.rate_search.trials, key=lambda trial: trial.rate_per_s)
+    return ", ".join(
+        f"{format_rate(trial.rate_per_s)}/s {format_ns(trial.p99_ns)} {trial.verdict}"
+        for trial in trials
+    )
+
+
 _FACTS: dict[str, Callable[[Row], str]] = {
     **{name: _cell(name) for name in ("p50", "p90", "items/s", "memory", "quality")},
     "energy": table_cells.energy_cell,
@@ -288,6 +299,7 @@ _FACTS: dict[str, Callable[[Row], str]] = {
     "agreement": lambda row: _judged(row, "greedy_agreement", ".3f"),
     "remarks": lambda row: "; ".join(table_wording.remarks(row)),
     "p99": _p99,
+    "p99 by rate": _rates,
     "speed-up to fp32": _speedup,
     "quality in full": _quality,
     "further limits": _further,

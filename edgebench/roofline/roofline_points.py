@@ -21,7 +21,7 @@ import msgspec
 
 from edgebench.analysis.table_types import Row
 from edgebench.calibration import Calibration, Ceiling, What
-from edgebench.record import Work
+from edgebench.record import Work, runs_of_query
 
 ROOFLINE_SCHEMA: Final = "edgebench.roofline/1"
 
@@ -132,7 +132,8 @@ def _time_ns(row: Row) -> float | None:
         return batch * 1e9 / row.throughput_per_s
     if row.rate_per_s is not None:
         return None if row.paced is None else row.paced.service_p50_ns
-    return None if row.latency_ns.p50 is None else float(row.latency_ns.p50)
+    p50_ns = row.latency_ns.p50
+    return None if p50_ns is None else p50_ns / runs_of_query(row.scenario, row.variant)
 
 
 def _with_work(point: Point, work: Work, time_ns: float) -> Point:
@@ -227,7 +228,10 @@ def _spread(
     elif row.rate_per_s is not None:
         ends = None
     else:
-        low_ns, high_ns = row.latency_ns.p50_low, row.latency_ns.p50_high
+        runs = runs_of_query(row.scenario, row.variant)
+        low_ns, high_ns = (
+            ns and ns / runs for ns in (row.latency_ns.p50_low, row.latency_ns.p50_high)
+        )
         ends = (low_ns / time_ns, high_ns / time_ns) if low_ns and high_ns else None
     if ends is None or peak.low_per_s is None or peak.high_per_s is None:
         return None, None

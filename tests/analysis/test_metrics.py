@@ -12,7 +12,7 @@ from edgebench.analysis.limits import UNITS, parse_limit
 from edgebench.analysis.table import build_table
 from edgebench.errors import UsageError
 from edgebench.metrics import METRICS, metric
-from edgebench.record import CurvePoint, Energy, Memory, Paced, Sustained
+from edgebench.record import Company, CurvePoint, Energy, Memory, Paced, Stream, Sustained
 from edgebench.render.number_format import quantity
 from tests.records import generating, record, replicate, samples
 
@@ -33,7 +33,7 @@ def test_every_metric_reads_a_number_of_a_complete_row() -> None:
         device_peak_bytes=3,
         device_source="test",
     )
-    paced = Paced(rate_per_s=30.0, misses=1, service_ns=[1], wake_late_ns=[1], depth=[1])
+    paced = Paced(rate_per_s=30.0, misses=1, service_ns=[1] * 700, wake_late_ns=[1], depth=[1])
     energy = Energy(
         status="ok",
         j_per_inference=0.1,
@@ -47,10 +47,34 @@ def test_every_metric_reads_a_number_of_a_complete_row() -> None:
     sustained = Sustained(
         burst_ns=[10**6], curve=curve, steady=True, limit_s=9.0, temperature_source="x"
     )
+    company = Company(
+        companions=["cpu:1"],
+        alone_mean_ns=[9] * 3,
+        company_mean_ns=[11] * 3,
+        alone_ns=[[9] * 300] * 3,
+        company_ns=[[11] * 300] * 3,
+        total_bytes=7,
+    )
+    stream = Stream(
+        hop_ns=32_000_000,
+        window_ns=32_000_000,
+        lookahead_ns=0,
+        warm_up_hops=0,
+        state={"a": "b"},
+        state_bytes=1024,
+        recovery_ns=10**6,
+    )
     made = generating(tokens=100).generate
     each = [
         replicate(
-            i, samples(1e6, 2300, i), memory=memory, paced=paced, sustained=sustained, generate=made
+            i,
+            samples(1e6, 2300, i),
+            memory=memory,
+            paced=paced,
+            stream=stream,
+            company=company,
+            sustained=sustained,
+            generate=made,
         )
         for i in range(3)
     ]

@@ -29,6 +29,8 @@ GROUP = (
     "rate_per_s",
     "prompt_tokens",
     "new_tokens",
+    "samples_per_query",
+    "bound_p99_ns",
 )
 
 
@@ -184,7 +186,8 @@ def _row(name: str, **wanted: Any) -> tuple[Any, Any]:
 
 
 def _group_of(row: Any) -> tuple[Any, ...]:
-    return tuple(row["variant"].get(name) if "tokens" in name else row[name] for name in GROUP)
+    own = ("prompt_tokens", "new_tokens", "samples_per_query")
+    return tuple(row["variant"].get(name) if name in own else row[name] for name in GROUP)
 
 
 def test_image_classification_deploys_openvino_by_the_interval_of_the_ratio() -> None:

@@ -248,3 +248,30 @@ def test_a_choice_among_rows_of_several_runs_is_never_sure() -> None:
     pick = only_pick(record(variant("fp32"), p50=10e6), record(variant("p8"), p50=2e6, run="other"))
     assert (pick.row, pick.clear, pick.runs) == (1, False, 2)
     assert "the drift between 2 runs is not included" in pick.text
+
+
+@pytest.mark.parametrize("scenario", ["multi_stream", "server"])
+def test_a_row_that_is_ranked_by_p99_says_how_many_queries_it_lacks(scenario: str) -> None:
+    (row,) = build_table([record(scenario=scenario, count=100)]).rows
+    assert not row.ranked
+    assert [reason.code for reason in row.reasons] == ["latency_unknown"]
+    assert row.reasons[0].message == "p99 is unknown: needs 662 samples, there are 300"
+
+
+def test_queries_of_other_samples_do_not_compete_and_other_batches_do() -> None:
+    rows = [
+        record(
+            {"precision": "fp32", "batch": batch, "samples_per_query": samples},
+            scenario="multi_stream",
+            p50=p50,
+            seed=seed,
+        )
+        for seed, (samples, batch, p50) in enumerate([(4, 1, 4e6), (8, 1, 8e6), (8, 8, 6e6)])
+    ]
+    table = build_table(rows)
+    picks = {pick.samples_per_query: pick.id for pick in table.picks}
+    assert picks == {4: rows[0].cell.id, 8: rows[2].cell.id}
+    assert table.fronts[0].objectives[0] == "latency.p99"
+    first = table.rows[0]
+    assert first.throughput_per_s == pytest.approx(1e9 / 4e6 * 4, rel=0.02)
+    assert all(row.ranked for row in table.rows)  # a larger batch of one query is no more work

@@ -209,6 +209,29 @@ def test_overload_ends_in_bounded_time_and_tells_what_never_ran() -> None:
     assert window.paced.misses == window.paced.never_run
 
 
+def test_a_query_of_several_samples_runs_them_one_after_the_other() -> None:
+    clock, ran = Clock(), list[int]()
+
+    def run(prepared: int) -> None:
+        ran.append(prepared)
+        clock.sleep(0.001)
+
+    serve, queries = loops.queries_of(run, [0, 1, 2], 8)
+    window = loops.single_stream(
+        serve,
+        queries,
+        typical_ns=8_000_000,
+        slice_s=0.5,
+        precision=loops.Precision(0.02, 0.99),
+        max_samples=100,
+        clock=clock,
+    )
+    assert window.samples_ns == [8_000_000] * len(window.samples_ns)
+    assert ran[:16] == [0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2, 0]
+    assert len(ran) == 8 * window.queries
+    assert len(loops.queries_of(run, list(range(16)), 4)[1]) == 4
+
+
 def test_offline_is_one_query_in_batches() -> None:
     calls: list[int] = []
     window = loops.offline(

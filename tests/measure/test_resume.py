@@ -54,6 +54,9 @@ OTHERS = {
     "device": "rack-7",
     "strict": None,
     "wait_quiet": "5s",
+    "bound": "p99=15ms",
+    "together": None,
+    "companions": "cpu:2",
     "cool_to": "60",
 }
 FLAGS = {parameter.name: parameter.opts[0] for parameter in run_.command.params}

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgebench import record as rec
+from edgebench.analysis.per_row.rate_search import rounded
 from edgebench.api.run_options import resolved
 from edgebench.cli import run
 from edgebench.definitions.workload import Quality
@@ -23,6 +24,7 @@ from edgebench.energy.run_meter import Meter
 from edgebench.errors import DeviceStateError, StoreError
 from edgebench.measure import reruns
 from edgebench.measure.model_files import NotReady
+from edgebench.measure.replicate import loops
 from edgebench.measure.runner import (
     MIN_SLICE_S,
     NO_METER,
@@ -164,6 +166,48 @@ def measure(
         Means(launch, meter=meter, clock=clock, **others),
     )
     return campaign, keeper, campaign.measure()
+
+
+def queued_launch(job: Job, **_: Any) -> Done:
+    """A device that serves a query in 5 ms, under the arrivals that the job asks for."""
+    now_ns = 0
+
+    def sleep(seconds: float) -> None:
+        nonlocal now_ns
+        now_ns += round(seconds * 1e9)
+
+    rate = job.rate_per_s or rounded((job.rate_share or 0) * 1e9 / 5e6)
+    window = loops.at_a_rate(
+        lambda _: sleep(0.005),
+        [0],
+        loops.poisson(rate, max(300, job.min_queries), job.index),
+        clock=lambda: now_ns,
+        sleep=sleep,
+    )
+    return Done(replicate(job.index, window.samples_ns, paced=window.paced))
+
+
+def test_a_bound_has_the_rate_sought_in_fresh_processes_of_each_rate() -> None:
+    cell = msgspec.structs.replace(
+        A_RECORD.cell, id="a", scenario="server", bound_p99_ns=25_000_000
+    )
+    _, keeper, unreached = measure([Target(cell, job=job())], queued_launch)
+    (found,) = keeper.records
+    assert not unreached
+    assert found.status == "ok"
+    assert found.rate_search is not None
+    assert found.rate_search.ended == "found"
+    assert 90 < (found.rate_search.rate_per_s or 0) < 150
+    assert sum(len(trial.replicates) for trial in found.rate_search.trials) == len(found.replicates)
+    assert len(keeper.entries) == len(found.replicates)
+
+
+def test_a_bound_that_no_rate_keeps_is_a_clear_row() -> None:
+    cell = msgspec.structs.replace(A_RECORD.cell, id="a", scenario="server", bound_p99_ns=4_000_000)
+    _, keeper, _ = measure([Target(cell, job=job())], queued_launch)
+    (found,) = keeper.records
+    assert found.status == "invalid"
+    assert [reason.code for reason in found.reasons] == ["bound_not_kept"]
 
 
 def test_cells_take_turns() -> None:

@@ -23,11 +23,11 @@ from edgebench.backend import (
     Unavailable,
 )
 from edgebench.definitions.variant_matrix import has, unique, value_key, value_text
-from edgebench.definitions.workload import Matrix, Model, Quality, SuitePart, Workload
+from edgebench.definitions.workload import Matrix, Model, Quality, Stream, SuitePart, Workload
 from edgebench.errors import UsageError
-from edgebench.planning.cells import Cell, plan
+from edgebench.planning.cells import Cell, Load, plan
 from edgebench.planning.own_models import workload_for_model
-from edgebench.planning.settings import Shapes, parse_sets, parse_shapes
+from edgebench.planning.settings import Shapes, parse_bound, parse_sets, parse_shapes
 
 THREADS = Option("threads", "int", None, "threads", minimum=1)
 LEVEL = Option("level", "str", "all", "how much", choices=("none", "all"))
@@ -240,7 +240,7 @@ def test_scenarios_of_the_command_line_win() -> None:
 
 def test_a_rate_is_that_of_single_stream_and_server_and_stands_in_the_id() -> None:
     paced, server, offline = cells(
-        workload(), scenarios=["single_stream", "server", "offline"], rate_per_s=30.0
+        workload(), scenarios=["single_stream", "server", "offline"], load=Load(30.0)
     )
     assert server.id.endswith("/server@30")
     assert paced.rate_per_s == 30.0
@@ -248,9 +248,58 @@ def test_a_rate_is_that_of_single_stream_and_server_and_stands_in_the_id() -> No
     assert offline.rate_per_s is None
     assert offline.id.endswith("/offline")
     with pytest.raises(UsageError, match="single_stream and server only"):
-        cells(workload(), scenarios=["offline"], rate_per_s=30.0)
+        cells(workload(), scenarios=["offline"], load=Load(30.0))
     with pytest.raises(UsageError, match="needs the rate"):
         cells(workload(), scenarios=["server"])
+
+
+def test_a_stream_has_the_rate_of_its_hops_and_must_be_declared() -> None:
+    stream = Stream(hop_s=0.04, state={"state": "next"})
+    (cell,) = cells(workload(stream=stream), scenarios=["stream"])
+    assert (cell.rate_per_s, cell.unsupported) == (25.0, None)
+    assert cell.id.endswith("/stream@25")
+    (bare,) = cells(workload(), scenarios=["stream"])
+    assert code(bare) == "unsupported_scenario"
+    (wide,) = cells(workload(stream=stream), scenarios=["stream"], sets={"batch": [2]})
+    assert code(wide) == "unsupported_batch"
+    with pytest.raises(UsageError, match="single_stream and server only"):
+        cells(workload(stream=stream), scenarios=["stream"], load=Load(30.0))
+
+
+def test_a_bound_is_that_of_server_and_stands_in_the_id() -> None:
+    sought, closed = cells(
+        workload(), scenarios=["server", "single_stream"], load=Load(None, 15_000_000)
+    )
+    assert (sought.rate_per_s, sought.bound_p99_ns) == (None, 15_000_000)
+    assert sought.id.endswith("/server@p99=15ms")
+    assert closed.bound_p99_ns is None
+    with pytest.raises(UsageError, match="server only"):
+        cells(workload(), load=Load(None, 15_000_000))
+    with pytest.raises(UsageError, match="cannot be combined"):
+        cells(workload(), scenarios=["server"], load=Load(30.0, 15_000_000))
+
+
+@pytest.mark.parametrize("text", ["15ms", "p99", "p95=15ms", "p99=0ms", "p99=-1s", "p99=soon"])
+def test_a_bound_is_one_of_p99(text: str) -> None:
+    assert parse_bound("p99=15ms") == 15_000_000
+    with pytest.raises(UsageError):
+        parse_bound(text)
+
+
+def test_samples_per_query_is_an_axis_of_multi_stream_alone() -> None:
+    eight, single = cells(workload(), scenarios=["multi_stream", "single_stream"])
+    assert eight.variant["samples_per_query"] == 8
+    assert "samples_per_query" not in {**eight.options, **single.variant}
+    sets: dict[str, list[Scalar]] = {"samples_per_query": [4, 6], "batch": [1, 4]}
+    found = cells(workload(), sets=sets, scenarios=["multi_stream", "offline"])
+    assert [cell.scenario for cell in found].count("offline") == 2
+    refused = [cell for cell in found if cell.unsupported is not None]
+    assert variants(refused, "samples_per_query", "batch") == [(6, 4)]
+    assert code(refused[0]) == "unsupported_batch"
+    with pytest.raises(UsageError, match="multi_stream only"):
+        cells(workload(), sets={"samples_per_query": [4]})
+    with pytest.raises(UsageError, match="whole number"):
+        cells(workload(), sets={"samples_per_query": [0]}, scenarios=["multi_stream"])
 
 
 def test_a_memory_budget_is_an_axis_of_its_own_and_no_option_of_a_backend() -> None:

@@ -30,7 +30,7 @@ from edgebench.cli import run as run_
 from edgebench.energy.source import Kind
 from edgebench.errors import EdgebenchError, UsageError
 from edgebench.files.number_bounds import MAX_INTEGER
-from edgebench.planning.cells import plan
+from edgebench.planning.cells import Load, plan
 from edgebench.planning.run_parameters import RUN_OPTIONS
 from edgebench.planning.settings import parse_sets
 from edgebench.record import StateCheck, encode
@@ -120,7 +120,7 @@ def test_each_command_of_the_reference_plans_its_row_and_no_other(reference: Rep
             suite=options.suite,
             sets=parse_sets(options.sets),
             scenarios=options.scenarios or None,
-            rate_per_s=options.rate_per_s,
+            load=Load(options.rate_per_s, options.bound_p99_ns),
         )
         assert [cell.id for cell in cells] == [row.id]
         assert row.command_note == ""
@@ -209,6 +209,17 @@ def test_a_command_says_nothing_that_is_the_default() -> None:
     ), "a closed loop has no use for --sustain"
 
 
+def test_a_command_of_a_row_has_its_load() -> None:
+    loads = "edgebench run image-classification --scenario server --bound p99=15ms"
+    sought = msgspec.structs.replace(record().cell, scenario="server", bound_p99_ns=15_000_000)
+    row = build_table([msgspec.structs.replace(record(), cell=sought)]).rows[0]
+    assert options_of(_command_of(row, loads)).bound_p99_ns == 15_000_000
+    alone = build_table([record()]).rows[0]
+    assert options_of(_command_of(alone, loads)).bound_p99_ns is None
+    together = "edgebench run image-classification voice-activity --together"
+    assert _command_of(alone, together) == "", "the others are part of what was measured"
+
+
 def test_a_command_keeps_every_option_that_decides_how_a_row_is_measured(tmp_path: Path) -> None:
     """Row and model aside, a value that is not the default must come back as it was."""
     typed = {
@@ -216,8 +227,10 @@ def test_a_command_keeps_every_option_that_decides_how_a_row_is_measured(tmp_pat
         "slice_": "1s", "sustain": "1s", "timeout": "1s", "memory_limit": "1GiB", "parity": None,
         "estimate": "cpu-time:3", "energy_markers": None, "energy_root": str(tmp_path), "seed": "1",
         "devices": str(tmp_path / "devices.yaml"), "device": "rack 7", "strict": None,
+        "cool_to": "60", "companions": "cpu:2",
     }  # fmt: skip
     told_by_row = {"names", "suite", "backends", "sets", "scenarios", "rate", "replicates"}
+    told_by_row |= {"bound", "together"}
     of_models = {"model", "shapes", "ranges", "inputs", "task", "reference"}
     deciding = {option.parameter for option in RUN_OPTIONS.values() if option.decides}
     assert set(typed) | told_by_row | of_models | {"set_power_mode"} == deciding

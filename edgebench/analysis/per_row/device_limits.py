@@ -46,7 +46,7 @@ def _applies(metric: Metric, row: Row) -> bool:
         "latency_ns": row.scenario != "offline",
         "generate": row.scenario == "generate",
         "sustained": row.scenario == "sustained",
-        "paced": row.rate_per_s is not None,
+        "paced": row.paced is not None,
     }.get(part, True)
 
 

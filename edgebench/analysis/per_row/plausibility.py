@@ -22,7 +22,7 @@ from edgebench.analysis.per_row.minimum_time import least_ns
 from edgebench.analysis.table_types import Row
 from edgebench.backend import Effective, Scalar, computes_itself
 from edgebench.calibration import Calibration
-from edgebench.record import OutputCheck, Reason, Record, Replicate, Work
+from edgebench.record import OutputCheck, Reason, Record, Replicate, Work, runs_of_query
 
 #: Preparing and reading a query may take this many times what copying its arrays takes, or this many times
 #: what the answer itself takes: more of both is work that the measured call left to others.
@@ -105,7 +105,7 @@ def _claim_of(row: Row, record: Record, calibration: Calibration | None = None) 
     if query_ns is None and row.throughput_per_s and isinstance(batch, int):
         query_ns = round(batch * 1e9 / row.throughput_per_s)
     return Claim(
-        query_ns=query_ns,
+        query_ns=query_ns and query_ns / runs_of_query(row.scenario, row.variant),
         variant=row.variant,
         effective=row.effective,
         scenario=row.scenario,
@@ -383,7 +383,9 @@ def _elsewhere(replicate: Replicate, claim: Claim) -> Reason | None:
     """Says `cpu`, and hardly wants one: somebody else computes. Pages from storage explain a sleep."""
     counted = replicate.accounts
     device = claim.effective.device if claim.effective is not None else ""
-    closed = claim.rate_per_s is None and claim.scenario in ("single_stream", "offline", "generate")
+    closed = claim.rate_per_s is None and claim.scenario in (
+        *("single_stream", "multi_stream", "offline", "generate"),
+    )
     if counted is None or counted.runnable_ns is None or device != "cpu" or not closed:
         return None
     share = (counted.runnable_ns + (counted.child_cpu_ns or 0)) / max(counted.wall_ns, 1)

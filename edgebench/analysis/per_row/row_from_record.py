@@ -12,8 +12,11 @@ from numpy.typing import NDArray
 from edgebench import record as rec
 from edgebench import stats
 from edgebench.analysis.per_row.answer_cache import caches
+from edgebench.analysis.per_row.company_rows import company_of
 from edgebench.analysis.per_row.generation_rows import generate_of
 from edgebench.analysis.per_row.imported_rows import with_imported
+from edgebench.analysis.per_row.rate_search import at_the_rate
+from edgebench.analysis.per_row.stream_rows import stream_of
 from edgebench.analysis.per_row.sustained_rows import BEGAN_HOT, sustained_of
 from edgebench.analysis.table_types import (
     ColdStart,
@@ -39,10 +42,14 @@ def row_of(record: rec.Record) -> Row:
     unknown: Unknown = _unknown_of(record.run)
     cell = record.cell
     good = [replicate for replicate in record.replicates if replicate.status == "ok"]
-    each = [_ascending(replicate.samples_ns) for replicate in good if replicate.samples_ns]
-    latency, of_median = _latency(cell, each, len(good), unknown)
-    rates = _rates(cell, good)
+    served = at_the_rate(good, record.rate_search)
+    each = [_ascending(replicate.samples_ns) for replicate in served if replicate.samples_ns]
+    latency, of_median = _latency(cell, each, len(served), unknown)
+    rates = _rates(cell, served)
     rate, throughput = _middle(rates), stats.log_interval(rates)
+    if (search := record.rate_search) is not None:
+        rates = []  # what came at the rate that was found tells of the seed, not of the deployment
+        rate, throughput = search.rate_per_s, _sought(search)
     memories = [replicate.memory for replicate in good if replicate.memory is not None]
     row = Row(
         id=cell.id,
@@ -57,15 +64,16 @@ def row_of(record: rec.Record) -> Row:
         variant=cell.variant,
         scenario=cell.scenario,
         rate_per_s=cell.rate_per_s,
+        bound_p99_ns=cell.bound_p99_ns,
         status=record.status,
         reasons=_reasons(record),
         latency_ns=latency,
-        interval=_interval(record, good, _reached(record, each, of_median, throughput)),
+        interval=_interval(record, served, _reached(record, each, of_median, throughput)),
         throughput_per_s=rate,
         throughput_low_per_s=throughput and rate and min(throughput.low, rate),
         throughput_high_per_s=throughput and rate and max(throughput.high, rate),
         throughput_of_replicates_per_s=rates,
-        rounds=_rounds(good),
+        rounds=_rounds(served),
         memory_peak_bytes=_most([memory.peak_bytes for memory in memories]),
         memory=_memory(memories, good),
         model=record.model,
@@ -76,7 +84,10 @@ def row_of(record: rec.Record) -> Row:
         pipeline=_pipeline(good),
         cold_start=_cold_start(good),
         warmup=_warmup(good),
-        paced=_paced(cell, good),
+        paced=_paced(cell, served),
+        rate_search=record.rate_search,
+        company=company_of(good),
+        stream=stream_of(served, latency.p99, record.energy),
         sustained=sustained_of(good),
         generate=generate_of(good, record.energy, unknown),
         caching=caches(good),
@@ -195,10 +206,9 @@ def _no_interval(replicates: int) -> str:
 
 
 def _rates(cell: rec.CellFacts, good: Sequence[rec.Replicate]) -> list[float]:
-    """Items per second of each replicate: completed queries times batch over the window's wall
+    """Items per second of each replicate: completed queries times their samples over the window's wall
     time; offline, the samples of the one query over its duration."""
-    batch = cell.variant.get("batch", 1)
-    items_per_query = batch if isinstance(batch, int) else 1
+    items_per_query = cell.samples_per_query
     rates = []
     for replicate in good:
         if replicate.offline is not None:
@@ -209,6 +219,13 @@ def _rates(cell: rec.CellFacts, good: Sequence[rec.Replicate]) -> list[float]:
         if items and duration_ns:
             rates.append(items * 1e9 / duration_ns)
     return rates
+
+
+def _sought(search: rec.RateSearch) -> stats.Interval | None:
+    """Between the highest rate that keeps the bound and the lowest that does not."""
+    if search.rate_per_s is None or search.over_per_s is None:
+        return None
+    return stats.Interval(search.rate_per_s, search.over_per_s)
 
 
 def _rounds(good: Sequence[rec.Replicate]) -> list[int]:
@@ -461,8 +478,7 @@ def _explain(row: Row, record: rec.Record, good: Sequence[rec.Replicate], unknow
     nothing = _nothing(row, good)
     if nothing:
         unknown["latency_ns"] = nothing
-    if row.rate_per_s is None:
-        unknown["rate_per_s"] = "a closed loop: each query starts when the one before is done"
+    _explain_load(row, nothing, unknown)
     if row.throughput_per_s is None:
         unknown["throughput_per_s"] = nothing or "the length of the window was not recorded"
     if row.throughput_low_per_s is None:
@@ -495,11 +511,9 @@ def _explain(row: Row, record: rec.Record, good: Sequence[rec.Replicate], unknow
             unknown[name] = nothing or "not measured"
         else:
             _explain_fields(part, name, "not measured in every replicate", unknown)
-    if row.paced is None:
-        unknown["paced"] = unknown.get("rate_per_s") or nothing or "not measured"
-    else:
-        _explain_fields(row.paced, "paced", "not recorded", unknown)
     _explain_sustained(row, nothing, unknown)
+    _explain_stream(row, nothing, unknown)
+    _explain_company(row, unknown)
     if row.generate is None:
         generates = row.scenario == "generate"
         unknown["generate"] = nothing if generates else "the scenario generates no text"
@@ -510,6 +524,50 @@ def _explain(row: Row, record: rec.Record, good: Sequence[rec.Replicate], unknow
     unknown["imported"] = "measured by edgebench"
     if row.inputs_sha256 is None:
         unknown["inputs_sha256"] = nothing or "not recorded"
+
+
+def _explain_load(row: Row, nothing: str, unknown: Unknown) -> None:
+    """How queries came."""
+    if row.rate_per_s is None:
+        unknown["rate_per_s"] = "a closed loop: each query starts when the one before is done"
+    if row.bound_p99_ns is None:
+        unknown["bound_p99_ns"] = unknown["rate_search"] = "no rate was sought"
+    else:
+        unknown["rate_per_s"] = "it was sought: see rate_search"
+        if row.rate_search is None:
+            unknown["rate_search"] = nothing or "not recorded"
+    if row.paced is None:
+        unknown["paced"] = unknown.get("rate_per_s") or nothing or "not measured"
+    else:
+        _explain_fields(row.paced, "paced", "not recorded", unknown)
+
+
+def _explain_company(row: Row, unknown: Unknown) -> None:
+    if row.company is None:
+        unknown["company"] = "it was measured alone"
+        return
+    _explain_fields(row.company, "company", "too few blocks or queries", unknown)
+    if row.company.total_bytes is None:
+        unknown["company.total_bytes"] = "the system does not tell"
+
+
+def _explain_stream(row: Row, nothing: str, unknown: Unknown) -> None:
+    part = row.stream
+    if part is None:
+        unsought = "" if row.scenario == "stream" else "not the scenario stream"
+        unknown["stream"] = unsought or nothing or "not measured"
+        return
+    _explain_fields(part, "stream", "not recorded", unknown)
+    reasons = {
+        "service_p99_ns": f"needs {stats.min_samples(990)} hops, there are {part.hops}",
+        "delay_p99_ns": f"needs {stats.min_samples(990)} hops, there are {part.hops}",
+        "recovery_ns": "it did not catch up after it was stopped",
+        "state_bytes": "the model keeps its state itself",
+        "j_per_s": row.energy.reason or "the energy is unknown",
+    }
+    unknown.update(
+        {f"stream.{name}": why for name, why in reasons.items() if getattr(part, name) is None}
+    )
 
 
 def _explain_sustained(row: Row, nothing: str, unknown: Unknown) -> None:

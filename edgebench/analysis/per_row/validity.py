@@ -9,15 +9,19 @@ from typing import NamedTuple
 import msgspec
 
 from edgebench import stats
-from edgebench.analysis.competition import same_run, speed_of
+from edgebench.analysis.competition import ranked_by, same_run, speed_of
 from edgebench.analysis.per_row import plausibility
 from edgebench.analysis.per_row.answer_cache import CACHING
 from edgebench.analysis.per_row.device_limits import missed_limits
 from edgebench.analysis.table_types import Row
-from edgebench.record import Reason, Record
+from edgebench.metrics import METRICS
+from edgebench.record import MULTI_STREAM, SAMPLES_PER_QUERY, Reason, Record
 
 #: Axes that multiply the work of one query.
-WORK_AXES = ("batch", "size", "seq", "sequence_length", "prompt_tokens", "new_tokens")
+WORK_AXES = (
+    *("batch", SAMPLES_PER_QUERY, "size", "seq", "sequence_length"),
+    *("prompt_tokens", "new_tokens"),
+)
 #: More work that costs no more than this was not done.
 _NO_GROWTH = 1.05
 #: Below this, calling the runtime costs as much as the work, and growth need not show.
@@ -121,11 +125,13 @@ def _output_checks(record: Record) -> list[Reason]:
 def _unmeasured(row: Row) -> list[Reason]:
     if speed_of([row]) is not None:
         return []
-    if row.scenario in ("offline", "server"):
-        why = row.unknown["throughput_per_s"]
-        return [Reason(code="throughput_unknown", message=f"the throughput is unknown: {why}")]
-    why = row.unknown.get("latency_ns") or row.unknown["latency_ns.p50"]
-    return [Reason(code="latency_unknown", message=f"the latency is unknown: {why}")]
+    metric = METRICS[ranked_by(row)]
+    if metric.name == "throughput":
+        code, what = "throughput_unknown", "the throughput"
+    else:
+        code, what = "latency_unknown", "p99" if metric.name == "latency.p99" else "the latency"
+    few = "raise --slice or --replicates" if row.latency_ns.samples else ""
+    return [Reason(code=code, message=f"{what} is unknown: {metric.why_unknown(row)}", fix=few)]
 
 
 def flag_flat_scaling(rows: Sequence[Row]) -> list[Row]:
@@ -160,8 +166,10 @@ def _chains(rows: Sequence[Row], axis: str) -> list[list[int]]:
     for index, row in enumerate(rows):
         size = row.variant.get(axis)
         measured = row.status == "ok" and row.latency_ns.p50 is not None
-        if not measured or row.rate_per_s is not None:
+        if not measured or row.rate_per_s is not None or row.bound_p99_ns is not None:
             continue
+        if axis == "batch" and row.scenario == MULTI_STREAM:
+            continue  # the query has as many samples in larger batches
         if not isinstance(size, int | float) or isinstance(size, bool) or size <= 0:
             continue
         rest = tuple(sorted((k, repr(v)) for k, v in row.variant.items() if k != axis))

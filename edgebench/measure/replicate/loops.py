@@ -21,7 +21,7 @@ from typing import Any, Literal
 from edgebench import stats
 from edgebench.measure.replicate.warmup import WINDOW, SteadyDetector
 from edgebench.probes.process_accounting import raw_clock_ns
-from edgebench.record import Offline, Paced, Sustained, Warmup
+from edgebench.record import Offline, Paced, Stream, Sustained, Warmup
 
 Clock = Callable[[], int]
 Run = Callable[[Any], Any]
@@ -52,6 +52,7 @@ class Window:
     involuntary_switches: int = 0
     stop: Stop = ""
     paced: Paced | None = None
+    stream: Stream | None = None
     offline: Offline | None = None
     sustained: Sustained | None = None
 
@@ -194,6 +195,22 @@ def single_stream(
                 window.stop = "precise"
         window.window_ns = clock() - start
     return window
+
+
+def queries_of(
+    run: Run, pool: Sequence[Any], runs: int
+) -> tuple[Callable[[Sequence[Any]], None], list[list[Any]]]:
+    """A call that serves a query of several runs, one after the other, and the queries in rotation: each begins
+    where the one before ended in the pool, so that over them every input has every place."""
+    size = len(pool)
+    starts = dict.fromkeys(number * runs % size for number in range(size))
+    queries = [[pool[(start + step) % size] for step in range(runs)] for start in starts]
+
+    def serve(query: Sequence[Any]) -> None:
+        for prepared in query:
+            run(prepared)
+
+    return serve, queries
 
 
 def _drop(latency_ns: int) -> None:

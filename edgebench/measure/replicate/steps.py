@@ -15,16 +15,28 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import msgspec
 
 from edgebench import registry
+from edgebench.analysis.per_row.rate_search import rounded
 from edgebench.backend import Backend, ModelFile, Session
 from edgebench.errors import EdgebenchError, tells_of_no_memory
 from edgebench.measure.replicate.check_plan import CheckPlan
 from edgebench.measure.replicate.phases import precision_of, timed
 from edgebench.measure.replicate.worker_ipc import ParentLink
-from edgebench.measure.worker_messages import Done, Job
+from edgebench.measure.worker_messages import Done, Job, StreamJob
 from edgebench.probes import process_accounting, process_memory
 from edgebench.processes.memory_group import BY_ALLOCATIONS
 from edgebench.processes.timer_slack import exact_timers
-from edgebench.record import Accounts, Completion, Memory, OutputCheck, Pipeline, Replicate, Unseen
+from edgebench.record import (
+    MULTI_STREAM,
+    Accounts,
+    Company,
+    Completion,
+    Memory,
+    OutputCheck,
+    Pipeline,
+    Replicate,
+    Stream,
+    Unseen,
+)
 from edgebench.task import RANGE_FIX
 from edgebench.user_code import place_of
 
@@ -45,6 +57,12 @@ PIPELINE_SHARE = 0.15
 DEVICE_SHARE = 0.15
 #: Runs of the pipeline and of the device's part, at least.
 MIN_RUNS = 5
+#: What queries of multi_stream are ranked by.
+RANKED_PERCENTILE = 0.99
+#: Longest window for the sake of a number of queries, and how much longer than they take it is made.
+MAX_COUNTING_S = 60.0
+MAX_STREAM_S = 20.0  # hops of a stream take as long as they do
+COUNTING_SHARE = 1.1
 
 
 class Announces(Protocol):
@@ -163,7 +181,7 @@ class Counted(NamedTuple):
 
 def counted_window(opened: Opened) -> Counted:
     account = process_accounting.Account()
-    window = _window(opened.job, opened.session, opened.pool, opened.typical_ns)
+    window = _window(opened)
     return Counted(window, msgspec.structs.replace(account.closed(), raw_ns=window.raw_ns))
 
 
@@ -173,7 +191,13 @@ def measurement(opened: Opened) -> Counted:
 
     job = opened.job
     window_s = MAX_SLICES * max(job.slice_s, job.min_window_s)
-    opened.phase("measurement", window_s + 2 * job.sustain_s, 1)
+    rate_per_s = _rate(job, opened.typical_ns)
+    between_ns = 0 if rate_per_s is None else round(1e9 / rate_per_s)
+    query_ns = max(opened.typical_ns * job.runs_per_query, between_ns)
+    window_s += 2 * _counted_s(job, query_ns)
+    if job.stream is not None:
+        window_s += 100 * job.stream.hop_ns / 1e9
+    opened.phase("measurement", window_s + 2 * job.sustain_s, job.runs_per_query)
     return counted_window(opened)
 
 
@@ -258,6 +282,27 @@ def device_times(opened: Opened) -> DeviceTimes | None:
     return opened.session.device_times([pool[number % len(pool)] for number in range(count)])
 
 
+def company(opened: Opened) -> Company | None:
+    """The model alone and beside its companions, after everything else was timed; None: it has none."""
+    from edgebench.measure.replicate.company_blocks import Companions, in_company, plan
+
+    beside = opened.job.company
+    if beside is None:
+        return None
+    asked = plan(opened.job.slice_s, opened.typical_ns)
+    opened.phase("measurement in company", 20 * asked.pairs * asked.block_s, 100)
+    blocks = in_company(opened.session.run, opened.pool, Companions(beside.pids), asked)
+    return Company(
+        companions=beside.names,
+        alone_mean_ns=[max(block.mean_ns, 1) for block in blocks.alone],
+        company_mean_ns=[max(block.mean_ns, 1) for block in blocks.company],
+        alone_ns=[block.kept_ns for block in blocks.alone],
+        company_ns=[block.kept_ns for block in blocks.company],
+        total_bytes=process_memory.resident_together((os.getpid(), *beside.pids)),
+        notes=beside.notes,
+    )
+
+
 def output_check(job: Job, session: Session, items: Sequence[Feeds]) -> OutputCheck:
     """Whether outputs are those that they have to be."""
     from edgebench.measure.replicate import quality_checks
@@ -308,9 +353,11 @@ def lanes(job: Job, session: Session) -> int:
     return lanes_of(session, int(job.options.get("threads", 0)), usable_cpus())
 
 
-def _window(job: Job, session: Session, pool: list[Any], typical_ns: int) -> Window:
+def _window(opened: Opened) -> Window:
     from edgebench.measure.replicate import loops
 
+    job, session, pool = opened.job, opened.session, opened.pool
+    typical_ns = opened.typical_ns
     if job.scenario == "offline":
         return loops.offline(
             session.run,
@@ -323,9 +370,13 @@ def _window(job: Job, session: Session, pool: list[Any], typical_ns: int) -> Win
         )
     if job.scenario == "sustained":
         return _sustained(job, session, pool, typical_ns)
-    if job.rate_per_s is not None:
+    if job.scenario == MULTI_STREAM:
+        return _multi_stream(job, session, pool, typical_ns)
+    if job.stream is not None:
+        return _stream(job, job.stream, opened)
+    if (rate_per_s := _rate(job, typical_ns)) is not None:
         with exact_timers():
-            return loops.at_a_rate(session.run, pool, _schedule(job, job.rate_per_s))
+            return loops.at_a_rate(session.run, pool, _schedule(job, rate_per_s))
     return loops.single_stream(
         session.run,
         pool,
@@ -337,11 +388,68 @@ def _window(job: Job, session: Session, pool: list[Any], typical_ns: int) -> Win
     )
 
 
+def _stream(job: Job, stream: StreamJob, opened: Opened) -> Window:
+    """Hops at their real rate, from a fresh state on; then a stop, and how long it takes to catch up."""
+    from edgebench.measure.replicate import loops
+    from edgebench.measure.replicate.stream_loop import Stepper, recovery_ns
+
+    opened.session.reset()
+    step = Stepper(opened.session, stream.state, opened.feeds[0])
+    for feeds in opened.feeds:
+        step(feeds)
+    rate_per_s = 1e9 / stream.hop_ns
+    least_s = max(job.min_window_s, min(_counted_s(job, stream.hop_ns), MAX_STREAM_S))
+    count = loops.queries_at(rate_per_s, job.slice_s, job.max_samples, least_s)
+    with exact_timers():
+        window = loops.at_a_rate(step, opened.feeds, loops.equal_periods(rate_per_s, count))
+        recovered_ns = recovery_ns(step, opened.feeds, stream.hop_ns)
+    window.stream = Stream(
+        hop_ns=stream.hop_ns,
+        window_ns=stream.window_ns,
+        lookahead_ns=stream.lookahead_ns,
+        warm_up_hops=stream.warm_up_hops,
+        state=stream.state,
+        state_bytes=step.state_bytes if stream.state else None,
+        recovery_ns=recovered_ns,
+    )
+    return window
+
+
+def _rate(job: Job, typical_ns: int) -> float | None:
+    """At which queries arrive; None: a closed loop. A search for a rate begins at a share of what is served."""
+    if job.rate_share is None:
+        return job.rate_per_s
+    return rounded(job.rate_share * 1e9 / max(typical_ns, 1))
+
+
+def _multi_stream(job: Job, session: Session, pool: list[Any], typical_ns: int) -> Window:
+    """A closed loop of queries of several runs, until their p99 is known: it is what they are ranked by."""
+    from edgebench.measure.replicate import loops
+
+    run, queries = loops.queries_of(session.run, pool, job.runs_per_query)
+    return loops.single_stream(
+        run,
+        queries,
+        typical_ns=typical_ns * job.runs_per_query,
+        slice_s=job.slice_s,
+        precision=loops.Precision(job.target, max(job.percentile, RANKED_PERCENTILE)),
+        max_samples=job.max_samples,
+        min_window_s=max(job.min_window_s, _counted_s(job, typical_ns * job.runs_per_query)),
+    )
+
+
+def _counted_s(job: Job, query_ns: int) -> float:
+    """How long a window takes that holds as many queries as the percentile of the row needs."""
+    return min(COUNTING_SHARE * job.min_queries * query_ns / 1e9, MAX_COUNTING_S)
+
+
 def _schedule(job: Job, rate_per_s: float) -> Schedule:
     """When its queries are due; every replicate of a server's load has a schedule of its own."""
     from edgebench.measure.replicate import loops
 
-    count = loops.queries_at(rate_per_s, job.slice_s, job.max_samples, job.min_window_s)
+    counted_s = _counted_s(job, round(1e9 / rate_per_s))
+    least_s = max(job.min_window_s, counted_s)
+    count = loops.queries_at(rate_per_s, job.slice_s, job.max_samples, least_s)
     if job.scenario == "server":
         return loops.poisson(rate_per_s, count, job.seed + 1000 * job.index)
     return loops.equal_periods(rate_per_s, count)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from edgebench.analysis.per_row.answer_cache import DEFERRED
+from edgebench.analysis.per_row.rate_search import overloaded
 from edgebench.errors import EdgebenchError, UnsupportedError
 from edgebench.measure.replicate import steps
 from edgebench.measure.replicate.check_plan import check_plan
@@ -78,6 +79,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
     completed, unseen, pipeline = steps.looks(opened, completed)
     memory = steps.memory(opened.session, peak, start.used)
     device = steps.device_times(opened)
+    company = steps.company(opened)
     checked = _output_check(opened, start.items)
     effective = steps.effective(link, opened.session) if job.full_quality else None
     window = counted.window
@@ -91,8 +93,10 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
         warmup=start.warmup,
         queries=window.queries,
         paced=window.paced,
+        stream=window.stream,
         offline=window.offline,
         sustained=window.sustained,
+        company=company,
         unseen=unseen,
         pipeline=pipeline,
         device=device,
@@ -101,7 +105,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
         completion=completed,
         effective=effective,
     )
-    replicate = _judged(steps.with_window(replicate, counted))
+    replicate = _judged(steps.with_window(replicate, counted), job.seeks_rate)
     digest = _digest(opened)
     if job.full_quality:
         replicate = _with_quality(opened, replicate, digest, began_s)
@@ -198,9 +202,9 @@ def _digest(opened: steps.Opened) -> str | None:
     return input_pool.digest(opened.feeds) if opened.plan.establishes else None
 
 
-def _judged(replicate: Replicate) -> Replicate:
+def _judged(replicate: Replicate, seeks_rate: bool) -> Replicate:
     """The replicate with the status that its own findings demand."""
-    paced = replicate.paced
+    paced = None if seeks_rate else replicate.paced
     reasons = []
     if replicate.completion is not None and replicate.completion.incomplete:
         reasons.append(DEFERRED)
@@ -213,7 +217,9 @@ def _judged(replicate: Replicate) -> Replicate:
             Reason(
                 code="rate_not_sustained",
                 message=f"{paced.rate_per_s:g} queries a second are more than this deployment serves: {why}",
-                fix="lower --rate",
+                fix="lower --rate"
+                if replicate.stream is None
+                else "a faster variant, or more threads",
             )
         )
     if not reasons:
@@ -227,13 +233,10 @@ def _not_sustained(paced: Paced, queries: int) -> str:
     Under random arrivals the queue grows without end once the work that comes takes as long as the time in which
     it comes: a latency would then tell how long was measured.
     """
-    if paced.arrivals == "constant":
-        late = paced.misses > queries / 2
-        return f"{paced.misses} came too late or never ran" if late else ""
-    if paced.never_run:
-        return f"{paced.never_run} waited until the load was given up"
-    load = sum(paced.service_ns) / max(paced.due_ns[-1], 1)
-    return f"the work takes {load:.2g} times the time in which it comes" if load >= 1 else ""
+    if paced.arrivals == "poisson":
+        return overloaded(paced)
+    late = paced.misses > queries / 2
+    return f"{paced.misses} came too late or never ran" if late else ""
 
 
 def _refused(job: Job, started: str, error: EdgebenchError) -> Done:
