@@ -22,7 +22,6 @@ import platform
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -137,9 +136,11 @@ def start(job: str, device: str, arguments: list[str], files: dict[str, list[str
 
 def _launch(folder: Path, lock: int) -> None:
     """The process that measures: of no session, terminal or parent, so that it outlives this worker."""
+    from edgebench.processes.python_command import module_command
+
     with (folder / "said").open("ab") as said, open(os.devnull, "rb+") as nothing:  # noqa: PTH123
         subprocess.Popen(
-            [sys.executable, "-m", "edgebench.fleet.board_job", str(folder)],
+            module_command("edgebench.fleet.board_job", str(folder)),
             stdin=nothing,
             stdout=nothing,
             stderr=said,

@@ -9,17 +9,17 @@ from typing import Final
 
 from edgebench.errors import UsageError
 from edgebench.fleet.fleet_file import Board
+from edgebench.processes.python_command import foreign_module_command
 
 #: A host that is not known is refused and no password is asked for: nobody sits at the terminal.
 OPTIONS: Final = ("-o", "BatchMode=yes", "-o", "ServerAliveInterval=15", "-tt")
 
 
-def worker_command(board: Board, address: str, certs: str | None, insecure: bool) -> list[str]:
-    """What runs on the board."""
+def worker_words(board: Board, address: str, certs: str | None, insecure: bool) -> list[str]:
+    """What edgebench is told on the board."""
     more = ["--certs", certs] if certs is not None else []
     more += ["--insecure"] if insecure else []
-    module = [board.python, "-m", "edgebench", "fleet", "worker", address]
-    return [*module, "--device", board.name, *more]
+    return ["fleet", "worker", address, "--device", board.name, *more]
 
 
 def ssh_command(board: Board, command: Sequence[str]) -> list[str]:
@@ -41,10 +41,11 @@ def start_workers(
     """One ssh for each board that has a host; of the others it says what to type there."""
     started = []
     for board in boards:
-        command = worker_command(board, address, certs, insecure)
+        words = worker_words(board, address, certs, insecure)
         if board.ssh is None:
-            say(f"{board.name}: start it on the board: {shlex.join(command)}")
+            say(f"{board.name}: start it on the board: {shlex.join(['edgebench', *words])}")
             continue
         say(f"{board.name}: ssh {board.ssh}")
+        command = foreign_module_command(board.python, "edgebench", *words)
         started.append(spawn(ssh_command(board, command), stdin=subprocess.DEVNULL))
     return started

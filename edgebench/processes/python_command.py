@@ -19,6 +19,12 @@ def module_command(module: str, *arguments: str) -> list[str]:
     return [sys.executable, "-c", f"import sys; sys.path[:] = {path!r}; {_RUN}", module, *arguments]
 
 
+def code_command(code: str) -> list[str]:
+    """Runs statements in a fresh process of this Python, which imports what this process imports; `sys` is imported."""
+    path = [entry for entry in sys.path if entry]
+    return [sys.executable, "-c", f"import sys; sys.path[:] = {path!r}; {code}"]
+
+
 def foreign_module_command(python: str, module: str, *arguments: str) -> list[str]:
     """Runs a module in another Python, which imports what is installed there and what PYTHONPATH names."""
     return [python, "-c", _FOREIGN_PATH + _RUN, module, *arguments]

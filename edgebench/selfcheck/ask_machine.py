@@ -19,7 +19,7 @@ from edgebench.energy.meter_liveness import check_alive
 from edgebench.energy.source import EnergySource, NoEnergy, not_opened
 from edgebench.measure.cpu_pinning import usable_cpus
 from edgebench.probes.proc_files import LIVE
-from edgebench.processes.python_command import module_command
+from edgebench.processes.python_command import code_command, module_command
 from edgebench.selfcheck.check_file import Answer
 from edgebench.selfcheck.load_steps import judge_steps, measure_steps
 
@@ -123,7 +123,7 @@ def _claim_here(backend: Backend) -> str:
 def _mlx_device() -> str:
     """MLX's default device, asked of MLX itself in a process of its own; "" where it gives none."""
     code = "import mlx.core as mx; print(str(mx.default_device().type).rpartition('.')[2])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run(code_command(code), capture_output=True, text=True, check=False)
     return done.stdout.strip()
 
 

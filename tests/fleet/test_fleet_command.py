@@ -106,13 +106,10 @@ def test_workers_start_over_the_users_own_ssh(here: Path) -> None:
 
     boards = [Board(name="a"), Board(name="b", ssh="user@b", python="/v/bin/python")]
     start_workers(boards, "tls://desk:8786", "certs", False, said.append, spawn)  # type: ignore[arg-type]
-    assert said[0].startswith(
-        "a: start it on the board: python3 -m edgebench fleet worker tls://desk:8786"
-    )
-    assert ran[0][-2:] == [
-        "user@b",
-        "/v/bin/python -m edgebench fleet worker tls://desk:8786 --device b --certs certs",
-    ]
+    assert said[0].startswith("a: start it on the board: edgebench fleet worker tls://desk:8786")
+    assert ran[0][-2] == "user@b"
+    assert ran[0][-1].startswith("/v/bin/python -c ")
+    assert ran[0][-1].endswith(" edgebench fleet worker tls://desk:8786 --device b --certs certs")
     with pytest.raises(EdgebenchError, match="is not a host for ssh"):
         ssh_command(Board(name="b", ssh="-oProxyCommand=x"), [])
 
