@@ -25,7 +25,7 @@ from edgebench.record import (
     Unseen,
     Work,
 )
-from tests.records import record, replicate, samples
+from tests.records import generating, record, replicate, samples
 
 MS, US = 1_000_000, 1_000
 WINDOW_NS = 1000 * MS
@@ -376,6 +376,24 @@ def test_threads_beyond_those_told_are_seen(
     effective = Effective(device="cpu", precision="fp32", threads=told)
     found = codes(msgspec.structs.replace(made, effective=effective))
     assert found == (["threads_beyond_told"] if struck else [])
+
+
+def test_helpers_of_a_drafts_session_are_no_threads_beyond_those_told() -> None:
+    """Two sessions of two threads share the caller: three compute, and as many more are seen as of any other."""
+    two = Effective(device="cpu", precision="fp32", threads=2)
+    made = generating(10).generate
+    assert made is not None
+    drafted = msgspec.structs.replace(made, draft_sha256="a" * 64)
+    for generate, threads, struck in (
+        (made, 3.0, True),
+        (drafted, 3.0, False),
+        (drafted, 4.0, True),
+    ):
+        accounts = counted(runnable_ns=round(threads * WINDOW_NS))
+        judged_record = msgspec.structs.replace(
+            of(7e6, accounts=accounts, cpu_ns=WINDOW_NS // 2, generate=generate), effective=two
+        )
+        assert ("threads_beyond_told" in codes(judged_record)) is struck
 
 
 @pytest.mark.parametrize(

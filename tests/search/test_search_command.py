@@ -56,7 +56,7 @@ def results(folder: Path) -> list[Path]:
 def test_a_search_measures_maps_and_keeps_its_budget(tmp_path: Path, model: str) -> None:
     begun_s = time.monotonic()
     code, out, err = searched(
-        tmp_path, "--model", model, "--task", TASK, *LIMIT, "--budget", "30s", "--format", "json"
+        tmp_path, "--model", model, "--task", TASK, *LIMIT, "--budget", "18s", "--format", "json"
     )
     assert code in (0, 1), err  # so small a network may be no faster in int8
     assert time.monotonic() - begun_s < 60
@@ -88,18 +88,17 @@ def test_a_search_measures_maps_and_keeps_its_budget(tmp_path: Path, model: str)
 
 @pytest.mark.slow
 def test_ctrl_c_loses_nothing_and_resume_goes_on(tmp_path: Path, model: str) -> None:
-    asked = ("--model", model, "--task", TASK, *LIMIT, "--budget", "60s")
+    asked = ("--model", model, "--task", TASK, *LIMIT, "--budget", "16s")
     process = start(tmp_path, *asked)
     end_s = time.monotonic() + 60
     while not (journals := [*(tmp_path / "out").rglob("*.journal*")]) and time.monotonic() < end_s:
-        time.sleep(0.2)
-    time.sleep(3)
+        time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert "--resume" in err
     assert journals
-    code, _, err = searched(tmp_path, *asked, "--resume", "--budget", "30s")
+    code, _, err = searched(tmp_path, *asked, "--resume", "--budget", "10s")
     assert code in (0, 1), err
     assert "maps were found before" in err
     assert len(results(tmp_path)) == 1  # the same run went on
@@ -117,7 +116,7 @@ def test_bad_input_is_one_line(
     tmp_path: Path, model: str, arguments: tuple[str, ...], told: str
 ) -> None:
     code, out, err = searched(
-        tmp_path, "--model", model, "--task", TASK, "--budget", "20s", *arguments
+        tmp_path, "--model", model, "--task", TASK, "--budget", "8s", *arguments
     )
     assert (code, out) == (2, "")
     [line] = [line for line in err.splitlines() if line.startswith("edgebench:")]
@@ -127,7 +126,7 @@ def test_bad_input_is_one_line(
 @pytest.mark.slow
 def test_a_model_without_anything_to_quantise_is_told(tmp_path: Path) -> None:
     save_model(models.constant(), tmp_path / "adds.onnx")
-    code, _, err = searched(tmp_path, "--model", "adds.onnx", "--budget", "20s")
+    code, _, err = searched(tmp_path, "--model", "adds.onnx", "--budget", "8s")
     assert code == 2
     assert "no operator with constant weights" in err
 

@@ -367,6 +367,10 @@ def _threads(replicate: Replicate, claim: Claim) -> Reason | None:
         return None
     if counted.wall_ns < MIN_COUNTED_NS:
         return None
+    if replicate.generate is not None and replicate.generate.draft_sha256:
+        told += (
+            told - 1
+        )  # a draft's session has helpers of its own, which spin while the other computes
     busy_threads = (counted.runnable_ns + (counted.child_cpu_ns or 0)) / counted.wall_ns
     handed_on = (counted.asleep_ns or 0) > MIN_HANDED_ON_SHARE * counted.wall_ns
     if busy_threads <= MAX_THREAD_RATIO * told + handed_on:
