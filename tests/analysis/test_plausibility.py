@@ -389,7 +389,7 @@ def test_helpers_of_a_drafts_session_are_no_threads_beyond_those_told() -> None:
         (drafted, 3.0, False),
         (drafted, 4.0, True),
     ):
-        accounts = counted(runnable_ns=round(threads * WINDOW_NS))
+        accounts = counted(runnable_ns=round(threads * WINDOW_NS), asleep_ns=0)
         judged_record = msgspec.structs.replace(
             of(7e6, accounts=accounts, cpu_ns=WINDOW_NS // 2, generate=generate), effective=two
         )
