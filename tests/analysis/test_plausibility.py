@@ -385,9 +385,9 @@ def test_helpers_of_a_drafts_session_are_no_threads_beyond_those_told() -> None:
     assert made is not None
     drafted = msgspec.structs.replace(made, draft_sha256="a" * 64)
     for generate, threads, struck in (
-        (made, 3.0, True),
-        (drafted, 3.0, False),
-        (drafted, 4.0, True),
+        (made, 3.1, True),
+        (drafted, 3.1, False),
+        (drafted, 4.6, True),
     ):
         accounts = counted(runnable_ns=round(threads * WINDOW_NS), asleep_ns=0)
         judged_record = msgspec.structs.replace(
