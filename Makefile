@@ -17,7 +17,7 @@ bench: $(VENV)/.bench
 		'$(BIN)/edgebench show results' '# the table again'
 
 test: $(VENV)/.test
-	$(BIN)/pytest
+	$(BIN)/pytest $(PYTEST_ARGS)
 
 # What can differ between versions of Python and of ONNX Runtime: all of the tests but those of pages and packages, of other
 # runtimes, and most of those that start measurements. They take a third of the time of all.
