@@ -25,7 +25,7 @@ CORE := $(filter-out $(addprefix tests/,ab_test/ backends/ measure/ packaging/ _
 	tests/ab_test/test_pair_runner.py tests/backends/test_ort.py tests/backends/test_registry.py \
 	tests/measure/test_worker.py tests/measure/test_run_command.py
 test-core: $(VENV)/.test
-	$(BIN)/pytest -m "not slow and not downloads" $(CORE)
+	$(BIN)/pytest -m "not slow and not downloads and not kernel and not aarch64 and not tensorrt_rtx" $(CORE)
 
 # The measured quality of every workload against its limits, with the real models and data.
 test-assets: $(VENV)/.test
