@@ -23,7 +23,7 @@ test: $(VENV)/.test
 # runtimes, and most of those that start measurements. They take a third of the time of all.
 CORE := $(filter-out $(addprefix tests/,ab_test/ backends/ measure/ packaging/ __pycache__/),$(wildcard tests/*/)) \
 	tests/ab_test/test_pair_runner.py tests/backends/test_ort.py tests/backends/test_registry.py \
-	tests/measure/test_worker.py
+	tests/measure/test_worker.py tests/measure/test_run_command.py
 test-core: $(VENV)/.test
 	$(BIN)/pytest -m "not slow and not downloads and not kernel and not aarch64 and not tensorrt_rtx" $(CORE)
 

@@ -78,6 +78,9 @@ _PLACES = {
 
 # In every process, as ONNX Runtime reads it once, when it is imported (edgebench.processes.telemetry).
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+# Helpers that numpy's OpenBLAS starts when it is imported spin for some 0.1 s and take a core from what is measured then.
+# 4, the least it takes, lets them sleep at once; a value of the user's own stays.
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
 
 if not TYPE_CHECKING:  # or every name would be one of the package
 
