@@ -110,20 +110,20 @@ def _parallel_lists(replicate: rec.Replicate) -> Iterator[Finding]:
     if (way := replicate.pipeline) is not None:
         ways = (way.preprocess_ns, way.inference_ns, way.postprocess_ns, way.end_to_end_ns)
         yield from _equally_long(
-            "pipeline", *ways, *_kept(way.prepare_ns, way.read_ns, way.copy_ns)
+            "pipeline", *ways, *_without_absent(way.prepare_ns, way.read_ns, way.copy_ns)
         )
     if (unseen := replicate.unseen) is not None:
-        kept = _kept(unseen.prepare_ns, unseen.copy_ns)
+        kept = _without_absent(unseen.prepare_ns, unseen.copy_ns)
         yield from _equally_long("unseen", unseen.unseen_ns, *kept)
     if (reads := replicate.completion) is not None:
-        times_ns = (reads.first_read_ns, reads.second_read_ns, *_kept(reads.cold_read_ns))
+        times_ns = (reads.first_read_ns, reads.second_read_ns, *_without_absent(reads.cold_read_ns))
         yield from _equally_long("completion", *times_ns)
     if (times := replicate.device) is not None:
         parts = (times.host_to_device_ns, times.compute_ns, times.device_to_host_ns)
         yield from _equally_long("device", *parts)
 
 
-def _kept(*lists: Sequence[int]) -> Iterator[Sequence[int]]:
+def _without_absent(*lists: Sequence[int]) -> Iterator[Sequence[int]]:
     """Returns those that are there: records of earlier versions have none."""
     return filter(None, lists)
 

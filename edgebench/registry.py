@@ -79,7 +79,7 @@ def load(spec: str) -> Backend:
     """
     if ":" in spec:
         try:
-            return _made(load_class(spec, Backend))
+            return _instantiate(load_class(spec, Backend))
         except ImportError as error:
             return _broken(spec, spec, error.__cause__ or error)
     sources = _sources()
@@ -166,7 +166,7 @@ def _entry_points() -> list[Source]:
 def _load_source(source: Source) -> Backend:
     module_name, _, attribute = source.target.partition(":")
     try:
-        backend = _made(getattr(_import(module_name), attribute or "BACKEND"))
+        backend = _instantiate(getattr(_import(module_name), attribute or "BACKEND"))
         if backend.name != source.name:
             raise ImportError(
                 f"it calls itself {backend.name!r}, and must be called {source.name!r}"
@@ -176,7 +176,7 @@ def _load_source(source: Source) -> Backend:
     return backend
 
 
-def _made(kind: Any) -> Backend:
+def _instantiate(kind: Any) -> Backend:
     """An instance. Raises ImportError where the class cannot make one."""
     try:
         backend = kind()

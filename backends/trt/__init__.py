@@ -149,7 +149,7 @@ def _built(model: ModelFile, why: str) -> str:
     from .build_engine import read_facts
 
     facts = read_facts(model.path)
-    told = f"TensorRT {facts.tensorrt} built it {facts.told()}" if facts else "it is an engine"
+    told = f"TensorRT {facts.tensorrt} built it {facts.in_words()}" if facts else "it is an engine"
     return f"built, cannot run here: {why}. {told}"
 
 

@@ -50,7 +50,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     engine_precisions: dict[str, int] = {}  # of the compute-heavy ones: precision -> layers
     size_bytes: int | None = None
 
-    def told(self) -> str:
+    def in_words(self) -> str:
         """The engine in words, for where nothing can load it."""
         parts = [f"for {self.gpu}"]
         if self.size_bytes is not None:

@@ -192,7 +192,7 @@ def _targets(
         fetched = fetch_assets(cells, progress)
     targets = make_targets(cells, settings, cache, fetched)
     for target in targets:
-        if late := target.make_ready(partial(_asked, request, budget)):
+        if late := target.make_ready(partial(_ask_child, request, budget)):
             target.status, target.prepare = "failed", None
             target.reasons.append(late)
     return [
@@ -201,7 +201,7 @@ def _targets(
     ]
 
 
-def _asked(
+def _ask_child(
     request: Request,
     budget: Budget,
     module: str,

@@ -136,10 +136,10 @@ class ABRunner:
         return [
             ab_cell
             for ab_cell in self._ab_cells
-            if self._wanted(ab_cell) > len(ab_cell.pairs) and (alive or not ab_cell.case.canary)
+            if self._pairs_due(ab_cell) > len(ab_cell.pairs) and (alive or not ab_cell.case.canary)
         ]
 
-    def _wanted(self, ab_cell: ABCell) -> int:
+    def _pairs_due(self, ab_cell: ABCell) -> int:
         if ab_cell.failure is not None or mismatch(ab_cell.case, ab_cell.pairs) is not None:
             return 0
         return wanted_pairs(ab_cell.case, ab_cell.pairs, self._rules)
@@ -166,7 +166,7 @@ class ABRunner:
     def _one_pair(self, ab_cell: ABCell, folder: Path) -> None:
         assert ab_cell.arms is not None
         index = len(ab_cell.pairs)
-        self._watcher.pair_starts(ab_cell, self._wanted(ab_cell), self._left_s())
+        self._watcher.pair_starts(ab_cell, self._pairs_due(ab_cell), self._left_s())
         begun = self._means.clock()
         arms = {
             side: spec.in_folder(folder, f"{id(ab_cell)}-{side}")

@@ -48,10 +48,10 @@ def _faults(case: CellCase, pairs: Sequence[Pair], side: Side) -> Iterator[Reaso
     yield from unlike_asked(claim.variant, claim.effective)
     yield from stated_falsely(claim, replicates)
     if len(replicates) >= MIN_DOUBTED_PAIRS:
-        yield from _shown(claim, replicates)
+        yield from _process_faults(claim, replicates)
 
 
-def _shown(claim: Claim, replicates: Sequence[Replicate]) -> Iterator[Reason]:
+def _process_faults(claim: Claim, replicates: Sequence[Replicate]) -> Iterator[Reason]:
     looked = [replicate for replicate in replicates if replicate.completion is not None]
     told = (of_most(looked, claim, _deferred), of_most(replicates, claim, _clock))
     yield from (fault for fault in told if fault is not None)

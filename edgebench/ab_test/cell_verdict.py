@@ -74,7 +74,7 @@ def wanted_pairs(case: CellCase, pairs: Sequence[Pair], rules: Rules) -> int:
     """The number of pairs that the cell needs for its next look; those it has, where it is decided. Disturbed ones
     are made up for."""
     sound = undisturbed(pairs)
-    wanted = _wanted(case, sound, rules)
+    wanted = _pairs_due(case, sound, rules)
     return (
         len(pairs)
         if wanted <= len(sound)
@@ -82,7 +82,7 @@ def wanted_pairs(case: CellCase, pairs: Sequence[Pair], rules: Rules) -> int:
     )
 
 
-def _wanted(case: CellCase, pairs: Sequence[Pair], rules: Rules) -> int:
+def _pairs_due(case: CellCase, pairs: Sequence[Pair], rules: Rules) -> int:
     have = len(pairs)
     if have < rules.least:
         return rules.least

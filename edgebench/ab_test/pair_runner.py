@@ -39,7 +39,7 @@ from edgebench.measure.cpu_pinning import borrow
 from edgebench.measure.worker_messages import Job, Phase
 from edgebench.measure.worker_observer import MIN_SUSPENDED_NS, STOPPED, SUSPENDED, Witness
 from edgebench.probes.process_accounting import asleep_ns
-from edgebench.processes.child import Child, Limits, Setup, garbled, not_started
+from edgebench.processes.child import Child, Limits, Setup, garbled_reason, not_started
 from edgebench.processes.python_command import foreign_module_command, module_command
 from edgebench.record import Energy, Reason, Replicate, Status
 from edgebench.words.reason_words import reason
@@ -394,7 +394,9 @@ class _Arm:
         try:
             return decode_message(line)
         except (msgspec.MsgspecError, RecursionError):
-            raise PairFailed(self._side, "failed", garbled(line, self._child.phase)) from None
+            raise PairFailed(
+                self._side, "failed", garbled_reason(line, self._child.phase)
+            ) from None
 
     def _dead(self) -> NoReturn:
         reason = self._child.why_no_answer()
@@ -407,4 +409,4 @@ class _Arm:
         if isinstance(message, Broken):
             raise PairFailed(self._side, message.status, message.reason)
         line = BLOCK if message is None else encode(message)
-        raise PairFailed(self._side, "failed", garbled(line, self._child.phase))
+        raise PairFailed(self._side, "failed", garbled_reason(line, self._child.phase))

@@ -106,7 +106,7 @@ def compare(
     known: dict[object, int] = {}
     cells = [_cells(side.frame, with_device, known) for side in sides]
     newest = [_newest(each) for each in cells]
-    chosen = list(metrics) if metrics else _told([side.frame for side in sides])
+    chosen = list(metrics) if metrics else _metrics_told([side.frame for side in sides])
     pairings = [
         _pair(sides[0].frame, side.frame, cells[0], each, newest[0], last, chosen, confidence)
         for side, each, last in zip(sides[1:], cells[1:], newest[1:], strict=True)
@@ -133,7 +133,7 @@ def cell_name(identity: str) -> str:
     return f"{workload}/{rest.partition('/')[2]}" if rest else identity
 
 
-def _told(frames: Sequence[Frame]) -> list[Metric]:
+def _metrics_told(frames: Sequence[Frame]) -> list[Metric]:
     """The usual metrics that some row tells; of speed, more than the latency of a closed loop only
     where there are rows that do not tell that."""
 

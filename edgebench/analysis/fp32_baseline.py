@@ -67,8 +67,8 @@ def _gains(rows: Sequence[Row], others: Sequence[Row | None]) -> dict[int, _Gain
     pairs = [(place, places[id(other)]) for place, other in enumerate(others) if other is not None]
     gains = {}
     for metric, some in (
-        (METRICS["latency.p50"], [p for p in pairs if _told(rows, p, "p50")]),
-        (METRICS["throughput"], [p for p in pairs if not _told(rows, p, "p50")]),
+        (METRICS["latency.p50"], [p for p in pairs if _both_tell(rows, p, "p50")]),
+        (METRICS["throughput"], [p for p in pairs if not _both_tell(rows, p, "p50")]),
     ):
         if not some:
             continue
@@ -87,7 +87,7 @@ def _gains(rows: Sequence[Row], others: Sequence[Row | None]) -> dict[int, _Gain
     return gains
 
 
-def _told(rows: Sequence[Row], pair: tuple[int, int], name: str) -> bool:
+def _both_tell(rows: Sequence[Row], pair: tuple[int, int], name: str) -> bool:
     return all(getattr(rows[place].latency_ns, name) is not None for place in pair)
 
 

@@ -312,7 +312,7 @@ def _runs(competition: _Competition, competing: Indices) -> int:
 
 def _candidate(competition: _Competition, row: int) -> Candidate:
     identity = competition.frame.identity(row)
-    limits = [_held(competition, each, row) for each in competition.checked]
+    limits = [_check_row(competition, each, row) for each in competition.checked]
     quality = float(competition.frame.numbers("quality")[row])
     value, low, high = (
         float(of[row]) for of in (competition.of.value, competition.low, competition.high)
@@ -332,7 +332,7 @@ def _candidate(competition: _Competition, row: int) -> Candidate:
     )
 
 
-def _held(competition: _Competition, each: Checked, row: int) -> Held:
+def _check_row(competition: _Competition, each: Checked, row: int) -> Held:
     limit, probability = each.limit, float(each.probability[row])
     upper = bool(each.upper[row])
     return Held(

@@ -170,9 +170,9 @@ def _busy(rows: Sequence[Row], states: Mapping[str, Sequence[StateCheck]]) -> st
         names = ("cpu_pressure",) if told is not None and told.level != "unknown" else ("load",)
         for name in names:
             if name in levels and levels[name].level in ("warn", "invalid"):
-                return note_words.before_the_run(_said(levels[name]))
+                return note_words.before_the_run(_check_words(levels[name]))
     return ""
 
 
-def _said(check: StateCheck) -> str:
+def _check_words(check: StateCheck) -> str:
     return f"{check.name.replace('_', ' ')}, {check.evidence}"

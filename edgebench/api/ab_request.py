@@ -76,7 +76,7 @@ def request_of(params: Mapping[str, Any]) -> Request:
     """Makes the request of an A/B from the options of the user. Raises UsageError."""
     named = bool(params["names"] or params["suite"])
     base, head = parse_side(params["base"]), parse_side(params["head"])
-    known = _known(params["folders"], backends_of(base, head)) if named else {}
+    known = _load_workloads(params["folders"], backends_of(base, head)) if named else {}
     parity = params["parity"]
     request = Request(
         workloads=choose(known, params["names"], params["suite"]) if known else [],
@@ -121,7 +121,7 @@ def request_of(params: Mapping[str, Any]) -> Request:
     return request
 
 
-def _known(folders: Any, backends: list[str]) -> dict[str, Any]:
+def _load_workloads(folders: Any, backends: list[str]) -> dict[str, Any]:
     return load_workloads([Path(folder) for folder in folders], lambda: known_axes(backends))
 
 

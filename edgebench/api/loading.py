@@ -65,7 +65,7 @@ def loaded(records: Iterable[Record], prefer: Sequence[str] = ties.DEFAULT) -> L
 def only(frame: Frame, workloads: Sequence[str]) -> Frame:
     """The rows of these workloads; all where none is named. Raises UsageError for an unknown one."""
     refuse_unknown([frame], workloads)
-    return chosen(frame, workloads)
+    return rows_of_workloads(frame, workloads)
 
 
 def refuse_unknown(frames: Sequence[Frame], workloads: Sequence[str]) -> None:
@@ -78,7 +78,7 @@ def refuse_unknown(frames: Sequence[Frame], workloads: Sequence[str]) -> None:
             raise UsageError(f"no workload {name!r} in the results{did_you_mean(name, known)}")
 
 
-def chosen(frame: Frame, workloads: Sequence[str]) -> Frame:
+def rows_of_workloads(frame: Frame, workloads: Sequence[str]) -> Frame:
     """The rows of these workloads; all where none is named."""
     if not workloads:
         return frame

@@ -16,7 +16,7 @@ from edgebench.analysis.limits import parse_limit
 from edgebench.analysis.objectives import Objective, parse_objectives
 from edgebench.analysis.pick import pick
 from edgebench.analysis.pick_report import PickReport
-from edgebench.api.loading import Loaded, chosen, only, refuse_unknown
+from edgebench.api.loading import Loaded, only, refuse_unknown, rows_of_workloads
 from edgebench.errors import UsageError
 from edgebench.metrics import metric
 
@@ -40,7 +40,7 @@ def frontier_of(
         confidence=confidence,
         seed=seed,
         draws=draws,
-        across=_known(across),
+        across=_check_across(across),
     )
 
 
@@ -63,7 +63,7 @@ def pick_of(
         objective,
         confidence=confidence,
         seed=seed,
-        across=_known(across),
+        across=_check_across(across),
         prefer=prefer,
     )
 
@@ -82,7 +82,7 @@ def compare_of(
     asked = [metric(name) for name in dict.fromkeys(metrics)]
     refuse_unknown([each.frame for each in results], workloads)
     sides = [
-        Side(name, chosen(each.frame, workloads), each.environment)
+        Side(name, rows_of_workloads(each.frame, workloads), each.environment)
         for name, each in zip(names, results, strict=True)
     ]
     return compare(sides, asked or None, confidence)
@@ -97,7 +97,7 @@ def names_of(paths: Sequence[Path]) -> list[str]:
     return [f"{path} ({number})" for number, path in enumerate(paths, start=1)]
 
 
-def _known(across: Sequence[Across]) -> Sequence[Across]:
+def _check_across(across: Sequence[Across]) -> Sequence[Across]:
     """Raises UsageError for what rows cannot compete across."""
     for name in across:
         if name != "devices":

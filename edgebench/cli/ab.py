@@ -101,10 +101,10 @@ def command(**params: Any) -> int:
       edgebench ab image-classification --base precision=fp32 \\
         --head precision=int8-static --budget 60s
     """
-    return finish(concluded(params, lambda: _judged(params)), params)
+    return finish(concluded(params, lambda: _judge(params)), params)
 
 
-def _judged(params: Mapping[str, Any]) -> GateReport:
+def _judge(params: Mapping[str, Any]) -> GateReport:
     from edgebench.api.ab_request import judge
 
     return judge(params, progress=True)

@@ -78,8 +78,8 @@ def command(
         rows = [row for each in loaded if each.table is not None for row in each.table.rows]
         rows = [row for row in rows if not workloads or row.workload in workloads]
         render(comparison, list(dict.fromkeys(f.text for f in not_faster(rows))), form, sys.stdout)
-    return ExitCode.OK if _compared(comparison) else ExitCode.INVALID
+    return ExitCode.OK if _compare(comparison) else ExitCode.INVALID
 
 
-def _compared(comparison: Comparison) -> bool:
+def _compare(comparison: Comparison) -> bool:
     return any(len(pairing.compared) for pairing in comparison.pairings)

@@ -91,7 +91,7 @@ def command(**params: Any) -> None:
     """
     from edgebench.files.json_lines import write_json
 
-    found = _explained(params)
+    found = _explain(params)
     if params["form"] == "json":
         write_json(found, sys.stdout)
     elif params["numeric"]:
@@ -104,7 +104,7 @@ def command(**params: Any) -> None:
         render(found, params["top"], sys.stdout)
 
 
-def _explained(params: dict[str, Any]) -> Any:
+def _explain(params: dict[str, Any]) -> Any:
     what, model = params["what"], params["model"]
     if (what is None) == (model is None):
         raise UsageError(

@@ -115,7 +115,7 @@ def run(
         raise
     finally:
         link.close()
-    return _shown(states, form)
+    return _print_results(states, form)
 
 
 def _typed_to_run(arguments: Sequence[str]) -> dict[str, Any]:
@@ -127,7 +127,7 @@ def _typed_to_run(arguments: Sequence[str]) -> dict[str, Any]:
     return {name: context.params[name] for name in typed_in(context)}
 
 
-def _shown(states: Sequence[BoardState], form: str) -> int:
+def _print_results(states: Sequence[BoardState], form: str) -> int:
     """Prints the table of all that arrived. The exit code is 1 where a board has no results, or a run of one failed."""
     files = [path for state in states for path in state.files]
     if files:

@@ -47,10 +47,10 @@ def command(**params: Any) -> int:
       edgebench gate --policy gate.yaml
       edgebench gate --baseline old.jsonl new.jsonl
     """
-    return finish(concluded(params, lambda: _judged(params)), params)
+    return finish(concluded(params, lambda: _judge(params)), params)
 
 
-def _judged(params: dict[str, Any]) -> GateReport:
+def _judge(params: dict[str, Any]) -> GateReport:
     """Judges by the policy or by stored results. The policy decides whether `inconclusive` passes, unless an option does."""
     stored = params["candidate"] or params["baseline"] or params["limits"]
     if not stored and params["policy"] is None:
@@ -64,10 +64,10 @@ def _judged(params: dict[str, Any]) -> GateReport:
 
         policy = load_policy(Path(params["policy"]))
     params["inconclusive"] = params["inconclusive"] or (policy.inconclusive if policy else "fail")
-    return _stored(params, policy) if stored else _measured(params, policy)
+    return _stored(params, policy) if stored else _measure(params, policy)
 
 
-def _measured(params: Mapping[str, Any], policy: Any) -> GateReport:
+def _measure(params: Mapping[str, Any], policy: Any) -> GateReport:
     import msgspec
 
     from edgebench.ab_test.ab_runner import Settings

@@ -72,7 +72,7 @@ def command(out: Path | None, budget: str, only: tuple[str, ...], matrix: Path |
 
     if out is not None and out.suffix not in (".zip", ".json"):
         raise UsageError(f"--out {out}: neither .zip nor .json", "name FILE.zip or FILE.json")
-    findings = _asked(only or ("doctor", "backends", "energy", "clocks", "quick"), budget)
+    findings = _ask_machine(only or ("doctor", "backends", "energy", "clocks", "quick"), budget)
     file = _check_file(findings)
     _print_answers(file)
     if out is not None:
@@ -82,7 +82,7 @@ def command(out: Path | None, budget: str, only: tuple[str, ...], matrix: Path |
         sys.exit(ExitCode.CELL_FAILED)
 
 
-def _asked(parts: Sequence[str], budget: str) -> Findings:
+def _ask_machine(parts: Sequence[str], budget: str) -> Findings:
     from edgebench.selfcheck import ask_machine as ask
 
     findings = ask.Findings(say=lambda text: say(f"selfcheck: {text}"))

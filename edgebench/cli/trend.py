@@ -70,16 +70,16 @@ def command(
         from edgebench.trend.trend_text import render
 
         render(trend, every, sys.stdout)
-    return _confirmed(trend, form) if confirm else 0
+    return _confirm_steps(trend, form) if confirm else 0
 
 
-def _confirmed(trend: Trend, form: str) -> int:
+def _confirm_steps(trend: Trend, form: str) -> int:
     """Runs each command once; the exit code is the largest of theirs."""
     import subprocess
 
     from edgebench.processes.python_command import module_command
     from edgebench.text.plain_text import say
-    from edgebench.trend.step_causes import shown
+    from edgebench.trend.step_causes import command_text
 
     newest = [series.steps[-1] for series in trend.series if series.steps]
     commands = list(dict.fromkeys(tuple(step.confirm) for step in newest if step.confirm))
@@ -88,7 +88,7 @@ def _confirmed(trend: Trend, form: str) -> int:
     sys.stdout.flush()
     codes = [0]
     for words in commands:
-        say(f"edgebench: {shown(words)}")
+        say(f"edgebench: {command_text(words)}")
         done = subprocess.run(
             module_command("edgebench", *words[1:]),
             stdout=sys.stderr if form == "json" else None,

@@ -57,7 +57,7 @@ def _struct_errors(
     document: Document, kind: type[msgspec.Struct], value: Any, path: KeyPath
 ) -> Iterator[SpecError]:
     if not isinstance(value, dict):
-        yield document.error(path, f"expected a mapping, got {_shown(value)}")
+        yield document.error(path, f"expected a mapping, got {_describe_value(value)}")
         return
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
     for key in value:
@@ -84,8 +84,8 @@ def _mismatch(kind: Any, value: Any) -> str:
         if expected.startswith("Expected"):
             expected = expected.replace("Expected", "expected", 1)
             expected = expected.replace("object", "mapping").replace("array", "list")
-            return f"{expected.replace('| null', 'or nothing')}, got {_shown(value)}"
-        return f"{expected}: {_shown(value)}"
+            return f"{expected.replace('| null', 'or nothing')}, got {_describe_value(value)}"
+        return f"{expected}: {_describe_value(value)}"
     return ""
 
 
@@ -97,6 +97,6 @@ def _choices(kind: Any) -> list[str]:
     return []
 
 
-def _shown(value: Any) -> str:
+def _describe_value(value: Any) -> str:
     known = _NAMES.get(type(value))
     return known or f"{type(value).__name__} {shortened(repr(value), _MAX_SHOWN)}"

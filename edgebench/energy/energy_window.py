@@ -125,7 +125,7 @@ class Refused:
     needed_s: float | None = None
 
 
-def drawn(energy: WindowEnergy | Refused, total_rail: str) -> WindowEnergy | Refused:
+def refuse_without_power(energy: WindowEnergy | Refused, total_rail: str) -> WindowEnergy | Refused:
     """The energy, refused where it is 0 or less: no machine at work draws that."""
     if isinstance(energy, Refused) or energy.energy_j > 0:
         return energy

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from edgebench.energy.energy_window import SourceFacts, drawn, flows_back
+from edgebench.energy.energy_window import SourceFacts, flows_back, refuse_without_power
 from edgebench.energy.integrate import Refused, WindowEnergy, integrate
 from edgebench.energy.sampler import poll_interval_s
 from edgebench.energy.source import EnergySource, Quantity, Rail, Sample
@@ -114,7 +114,7 @@ class Watch:
         if self._source.problem:
             return Refused("read_failed", self._source.problem)
         counted = {rail.name: rail.w for rail in self.rails() if rail.counted}
-        judged = drawn(energy, self._facts.total_rail)
+        judged = refuse_without_power(energy, self._facts.total_rail)
         return judged if isinstance(judged, Refused) else flows_back(self._facts, counted) or judged
 
     def _of_power(self, end_ns: int) -> WindowEnergy | Refused:

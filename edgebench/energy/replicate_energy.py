@@ -9,7 +9,7 @@ from typing import TypedDict
 import msgspec
 
 from edgebench.energy.energy_per_inference import energy_delay, net_energy
-from edgebench.energy.energy_window import SourceFacts, drawn
+from edgebench.energy.energy_window import SourceFacts, refuse_without_power
 from edgebench.energy.integrate import Refused, WindowEnergy, integrate
 from edgebench.energy.sampler import poll_interval_s
 from edgebench.energy.source import Sample
@@ -31,7 +31,7 @@ def window_energy(
 ) -> Energy:
     """The energy part of a replicate from samples around its measured window."""
     start_ns, end_ns = replicate.window_start_ns or 0, replicate.window_end_ns or 0
-    window = drawn(integrate(samples, facts, start_ns, end_ns), facts.total_rail)
+    window = refuse_without_power(integrate(samples, facts, start_ns, end_ns), facts.total_rail)
     trace = _trace(facts, samples, start_ns)
     if isinstance(window, Refused):
         return Energy(

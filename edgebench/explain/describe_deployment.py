@@ -119,7 +119,9 @@ def _line(
     return OperatorLine(
         name=operator.name,
         kind=operator.kind,
-        nodes=None if operator.nodes is None else _told(operator.nodes, nodes)[:_MAX_NODES],
+        nodes=None
+        if operator.nodes is None
+        else _nodes_of_operator(operator.nodes, nodes)[:_MAX_NODES],
         provider=operator.provider,
         device=operator.device,
         type=operator.type,
@@ -135,7 +137,7 @@ def _line(
     )
 
 
-def _told(names: Sequence[str], nodes: Mapping[str, NodeFacts]) -> list[str]:
+def _nodes_of_operator(names: Sequence[str], nodes: Mapping[str, NodeFacts]) -> list[str]:
     """The nodes that an operator stands for, without the conversions beside them."""
     real = [name for name in names if name not in nodes or nodes[name].kind not in CONVERTING]
     return real or list(names)

@@ -70,11 +70,11 @@ def common_layers(reference: Network, other: Network) -> list[Layer]:
         for name in shared
         if (layer := _layer(other, name, read_as[name], common)) is not None
     ]
-    order = {name: place for place, name in enumerate(_written(other.graph))}
+    order = {name: place for place, name in enumerate(_tensors_written(other.graph))}
     return sorted(layers, key=lambda layer: order.get(layer.tensor, -1))
 
 
-def _written(graph: GraphProto) -> Iterator[str]:
+def _tensors_written(graph: GraphProto) -> Iterator[str]:
     for node in graph.node:
         yield from filter(None, node.output)
 

@@ -50,13 +50,13 @@ def main() -> None:
     answer_fd = os.dup(1)
     os.dup2(2, 1)  # runtimes print: what they print is no answer
     with os.fdopen(answer_fd, "wb", buffering=0) as out:
-        answer = _answered(asked, lambda step: out.write(encode_step(step)))
+        answer = _answer(asked, lambda step: out.write(encode_step(step)))
         out.write(msgspec.json.encode(answer) + b"\n")
     sys.stderr.flush()
     os._exit(0)
 
 
-def _answered(asked: NumericJob, say: Callable[[str], object]) -> NumericAnswer:
+def _answer(asked: NumericJob, say: Callable[[str], object]) -> NumericAnswer:
     try:
         return NumericAnswer(report=_report(asked, say))
     except MemoryError:

@@ -17,7 +17,7 @@ from edgebench.explain.graph_facts import NodeFacts
 from edgebench.explain.waits import RunTime, without_waits
 from edgebench.measure.worker_messages import Job, Phase
 from edgebench.operator_times import Profile
-from edgebench.processes.child import Child, Limits, garbled, not_started
+from edgebench.processes.child import Child, Limits, garbled_reason, not_started
 from edgebench.processes.python_command import module_command
 from edgebench.record import Reason
 
@@ -147,7 +147,7 @@ class _Talk:
             try:
                 said = messages.decode_said(line)
             except (msgspec.MsgspecError, RecursionError):
-                return garbled(line, side.child.phase)
+                return garbled_reason(line, side.child.phase)
             if isinstance(said, Phase):
                 return said
             answers.append(said)
@@ -158,11 +158,11 @@ class _Talk:
         if not side.child.listen(hear, self._on_tick):
             side.found = Unmeasured(side.child.why_no_answer())
             return None
-        side.found = _found(answers[0], side.turns)
+        side.found = _profile_of(answers[0], side.turns)
         return answers[0]
 
 
-def _found(
+def _profile_of(
     answer: messages.Answer, turns: Sequence[messages.TurnDone]
 ) -> Measured | Unmeasured | None:
     if isinstance(answer, messages.Refused):

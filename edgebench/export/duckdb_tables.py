@@ -166,7 +166,7 @@ def write_parquet(database: DuckDBPyConnection, path: Path) -> None:
 
     try:
         with whole_file(path) as partial:
-            copy = f"COPY rows TO {_quoted(str(partial))} (FORMAT parquet, COMPRESSION zstd)"
+            copy = f"COPY rows TO {_quote(str(partial))} (FORMAT parquet, COMPRESSION zstd)"
             database.execute(copy)
     except duckdb.Error as error:
         raise StoreError(f"{path}: cannot be written: {_first_line(error)}") from None
@@ -187,7 +187,7 @@ def reading_parquet(files: Sequence[Path]) -> str:
 
 def _listed(files: Sequence[Path]) -> str:
     """A list of exactly these files. Raises UsageError for a name that DuckDB cannot be told."""
-    return f"[{', '.join(_quoted(_no_pattern(str(file))) for file in files)}]"
+    return f"[{', '.join(_quote(_no_pattern(str(file))) for file in files)}]"
 
 
 def _no_pattern(name: str) -> str:
@@ -205,14 +205,14 @@ _PATTERN = re.compile(r"[*?\[]")
 
 
 def _reading(files: Sequence[Path], columns: dict[str, str]) -> str:
-    types = ", ".join(f"{_quoted(name)}: {_quoted(kind)}" for name, kind in columns.items())
+    types = ", ".join(f"{_quote(name)}: {_quote(kind)}" for name, kind in columns.items())
     return (
         f"SELECT * FROM read_json({_listed(files)}, format='newline_delimited', columns={{{types}}}, "
         f"hive_partitioning=false, ignore_errors=true, maximum_object_size={MAX_LINE_BYTES})"
     )
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 

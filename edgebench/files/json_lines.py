@@ -23,12 +23,12 @@ def decoded(line: bytes, decode: Callable[[bytes], T], place: str, what: str, fi
     try:
         return decode(line)
     except msgspec.MsgspecError as error:
-        raise StoreError(f"{place}: {what}: {_told(line, str(error))}", fix) from None
+        raise StoreError(f"{place}: {what}: {_field_message(line, str(error))}", fix) from None
     except RecursionError:
         raise StoreError(f"{place}: {what}: it is nested too deep", fix) from None
 
 
-def _told(line: bytes, message: str) -> str:
+def _field_message(line: bytes, message: str) -> str:
     """msgspec's message as `field: value: reason`, where it names a field."""
     reason, at, path = message.rpartition(" - at `$")
     if not at:

@@ -228,10 +228,10 @@ def list_results(job: str) -> Answer:
         content = path.read_bytes()
         digest = hashlib.sha256(content).hexdigest()
         found.append({"name": path.name, "size": len(content), "sha256": digest})
-    return {"files": found, "said": _said(folder)}
+    return {"files": found, "said": _last_output(folder)}
 
 
-def _said(folder: Path) -> str:
+def _last_output(folder: Path) -> str:
     with contextlib.suppress(OSError):
         return (folder / "said").read_bytes()[-_TAIL_BYTES:].decode(errors="replace")
     return ""

@@ -35,7 +35,9 @@ def publish(
 
 def notices(report: GateReport) -> list[str]:
     """Workflow commands: one for the verdict, one for every row that is not green."""
-    lines = [_command(_LEVEL.get(report.verdict, "notice"), "verdict", words.told(report))]
+    lines = [
+        _command(_LEVEL.get(report.verdict, "notice"), "verdict", words.verdict_sentence(report))
+    ]
     for row in report.cells:
         if row.judged and row.verdict in _LEVEL:
             text = f"{row.cell}: {words.change(row.change, row.metric)} ({words.interval(row)})"

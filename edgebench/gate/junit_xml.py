@@ -28,9 +28,11 @@ def render(report: GateReport, out: TextIO) -> None:
         suite, "testcase", classname="edgebench", name="verdict", time=f"{report.seconds:.2f}"
     )
     if report.verdict == "invalid":
-        ElementTree.SubElement(overall, "error", message=words.told(report), type="invalid")
+        ElementTree.SubElement(
+            overall, "error", message=words.verdict_sentence(report), type="invalid"
+        )
     elif report.verdict == "inconclusive":
-        ElementTree.SubElement(overall, "skipped", message=words.told(report))
+        ElementTree.SubElement(overall, "skipped", message=words.verdict_sentence(report))
     seen = set()
     for row in cases:
         first = row.cell not in seen

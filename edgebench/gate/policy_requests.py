@@ -110,7 +110,7 @@ def _tolerance(
     layers: Sequence[Mapping[MetricName, Allowance]], default: Tolerance, *names: MetricName
 ) -> Tolerance:
     """A delta that nobody gives is at least twice tau; one that is given counts as it is."""
-    tau, delta = _said(layers, *names)
+    tau, delta = _last_of_layers(layers, *names)
     tau = default.tau if tau is None else tau
     if delta is None:
         return Tolerance(tau=tau, delta=max(default.delta, 2 * tau))
@@ -122,7 +122,7 @@ def _tolerance(
     return Tolerance(tau=tau, delta=delta)
 
 
-def _said(
+def _last_of_layers(
     layers: Sequence[Mapping[MetricName, Allowance]], *names: MetricName
 ) -> tuple[float | None, float | None]:
     """Tau and delta as each is said last, under any of the names."""

@@ -59,7 +59,7 @@ def sides(report: GateReport) -> list[str]:
     return lines
 
 
-def told(report: GateReport) -> str:
+def verdict_sentence(report: GateReport) -> str:
     """The verdict in one sentence, with what to do where the run itself has a reason."""
     fixes = dict.fromkeys(plain(reason.fix) for reason in report.reasons if reason.fix)
     return summary(report) + "".join(f"; fix: {fix}" for fix in fixes)

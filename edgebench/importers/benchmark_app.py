@@ -434,11 +434,11 @@ def _of_report(
         "the report does not tell precision or types of inputs: benchmark_app may have run bf16 on u8 "
         "images unasked; its log tells"
     )
-    requests = _integer(_told(setup, "number of parallel infer requests", "nireq"))
-    device = str(_told(setup, "target device", "target_device") or _source.UNKNOWN)
+    requests = _integer(_first_of(setup, "number of parallel infer requests", "nireq"))
+    device = str(_first_of(setup, "target device", "target_device") or _source.UNKNOWN)
     topology = str(setup.get("topology", ""))
     model = options.get("m") or options.get("path_to_model")
-    hint, api = options.get("hint"), _told(setup, "API", "api")
+    hint, api = options.get("hint"), _first_of(setup, "API", "api")
     told = str(model) if model else (None if _NO_NAME.fullmatch(topology) else topology or None)
     return _record(
         source,
@@ -450,7 +450,7 @@ def _of_report(
             **_report_settings(setup),
             **_report_settings(options),
             "api": api if isinstance(api, str) else None,
-            "batch": _integer(_told(setup, "batch size", "batch_size")),
+            "batch": _integer(_first_of(setup, "batch size", "batch_size")),
             "device": device,
             "hint": hint if isinstance(hint, str) else None,
             "requests": requests,
@@ -460,15 +460,15 @@ def _of_report(
     )
 
 
-def _told(part: Mapping[str, Any], *names: str) -> Any:
+def _first_of(part: Mapping[str, Any], *names: str) -> Any:
     return next((part[name] for name in names if name in part), None)
 
 
 def _report_latency(execution: Mapping[str, Any], percentile: str) -> tuple[str, str] | None:
     """Percentile and milliseconds of a report, by the names of Python's and of C++'s benchmark_app."""
-    told = _told(execution, "latency (ms)", "Median latency (ms)", "latency_median")
+    told = _first_of(execution, "latency (ms)", "Median latency (ms)", "latency_median")
     if told is not None:
-        boundary = _told(execution, "percentile_boundary", "Percentile boundary")
+        boundary = _first_of(execution, "percentile_boundary", "Percentile boundary")
         return str(boundary or percentile), str(told)
     for name, value in execution.items():
         if match := re.fullmatch(r"latency \((\d{1,3}(?:\.\d{1,6})?) percentile\) \(ms\)", name):

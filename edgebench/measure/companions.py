@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 import msgspec
 
 from edgebench.measure.worker_messages import Companion, CompanionReady, Company
-from edgebench.processes.child import Child, Limits, Setup, Spawn, garbled, not_started
+from edgebench.processes.child import Child, Limits, Setup, Spawn, garbled_reason, not_started
 from edgebench.processes.python_command import module_command
 from edgebench.record import Reason
 from edgebench.words.reason_words import reason
@@ -74,7 +74,7 @@ def _ready(asked: Companion, child: Child) -> CompanionReady:
         try:
             said.append(msgspec.json.decode(line, type=CompanionReady))
         except msgspec.MsgspecError:
-            return garbled(line, child.phase)
+            return garbled_reason(line, child.phase)
         return None
 
     child.send(msgspec.json.encode(asked) + b"\n", last=True)

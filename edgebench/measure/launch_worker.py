@@ -13,7 +13,7 @@ import msgspec
 from edgebench.measure.companions import CompanionError, companions
 from edgebench.measure.worker_messages import Done, Job, Phase, decode_message, encode_job
 from edgebench.measure.worker_observer import END, Witness
-from edgebench.processes.child import Child, Limits, Setup, Spawn, garbled, not_started
+from edgebench.processes.child import Child, Limits, Setup, Spawn, garbled_reason, not_started
 from edgebench.processes.memory_group import MemoryGroup, memory_group
 from edgebench.processes.python_command import module_command
 from edgebench.record import Reason, Replicate
@@ -63,7 +63,7 @@ def _in_company(
             alone = msgspec.structs.replace(
                 job, memory_budget_by=group.by, companions=[], company=company
             )
-            return _fitting(_measured(alone, group, limits, setup, on_tick), job, group)
+            return _fitting(_ask_worker(alone, group, limits, setup, on_tick), job, group)
     except CompanionError as error:
         return error.reason
 
@@ -87,7 +87,7 @@ def _fitting(found: Done | Reason, job: Job, group: MemoryGroup) -> Done | Reaso
     return reason("does_not_fit", budget_bytes=job.memory_budget_bytes, by=group.by, detail=detail)
 
 
-def _measured(
+def _ask_worker(
     job: Job, group: MemoryGroup, limits: Limits, setup: Setup, on_tick: Callable[[], None]
 ) -> Done | Reason:
     """The replicate as the worker tells it, or why it told none."""
@@ -106,7 +106,7 @@ def _measured(
         witness.hear(name, message.at_ns, worker.late)
         so_far = message if isinstance(message, Done) else message.so_far
         if so_far is not None:
-            kept.append(witness.told(so_far))
+            kept.append(witness.with_observations(so_far))
         return message if isinstance(message, Phase) else None
 
     try:
@@ -135,7 +135,7 @@ def _message(line: bytes, phase: str) -> Phase | Done | Reason:
     try:
         message = decode_message(line)
     except (msgspec.MsgspecError, RecursionError):
-        return garbled(line, phase)
+        return garbled_reason(line, phase)
     done = message if isinstance(message, Done) else message.so_far
     if done is not None:
         for field, problem in replicate_findings(done.replicate):

@@ -72,7 +72,7 @@ class Witness:
         since_ns = 0 if self._window_ns is None else self.clock() - self._window_ns
         return clock_reason(self.lag_ns, since_ns)
 
-    def told(self, done: Done) -> Done:
+    def with_observations(self, done: Done) -> Done:
         """The worker's last word, with what was seen of it meanwhile."""
         replicate = msgspec.structs.replace(done.replicate, clock_lag_ns=self.lag_ns)
         phases = [

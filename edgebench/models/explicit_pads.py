@@ -42,10 +42,10 @@ def _is_same(node: NodeProto) -> bool:
 
 
 def _leans_to_the_begin(node: NodeProto) -> bool:
-    return node.op_type == "MaxPool" and any(begin > end for begin, end in _given(node))
+    return node.op_type == "MaxPool" and any(begin > end for begin, end in _pads_of(node))
 
 
-def _given(node: NodeProto) -> list[tuple[int, int]]:
+def _pads_of(node: NodeProto) -> list[tuple[int, int]]:
     pads = _attribute(node, "pads", [])
     half = len(pads) // 2
     return list(zip(pads[:half], pads[half:], strict=True))
@@ -87,7 +87,7 @@ def _pads(node: NodeProto, sizes: Sizes) -> list[int] | None:
 def _even_pads(node: NodeProto, sizes: Sizes) -> list[int] | None:
     """As much at the end as at the begin, where no window reads what is added; None where one would."""
     image = _spatial(sizes.get(node.input[0]))
-    given = _given(node)
+    given = _pads_of(node)
     even = [(max(pair), max(pair)) if pair[0] > pair[1] else pair for pair in given]
     if image is None or _windows(node, image, even) != _windows(node, image, given):
         return None

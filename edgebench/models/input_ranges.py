@@ -89,7 +89,7 @@ def input_ranges(model: ModelProto) -> dict[str, InputRange]:
     """Input -> the numbers it may be."""
     from edgebench.models.onnx_file import graph_inputs, graph_nodes
 
-    shapes, constants = _known(model)
+    shapes, constants = _shapes_and_constants(model)
     followed: dict[str, tuple[str, int]] = {v.name: (v.name, 0) for v in graph_inputs(model)}
     ranges: dict[str, InputRange] = {}
     asked_for: dict[str, InputRange | None] = {}  # where no other reader tells more
@@ -99,19 +99,19 @@ def input_ranges(model: ModelProto) -> dict[str, InputRange]:
                 continue
             source, shift = followed[name]
             reader = _Reader(node, place, _count(shapes.get(source)), shapes, constants)
-            told = _told(reader)
+            told = _range_by_rule(reader)
             if told is not None:
                 moved = _moved(told, shift)
                 ranges[source] = _both(ranges[source], moved) if source in ranges else moved
             elif node.op_type == "Equal":
-                asked_for.setdefault(source, _compared(reader))
+                asked_for.setdefault(source, _range_of_comparison(reader))
             further = _followed_through(reader, shift)
             if further is not None and node.output:
                 followed.setdefault(node.output[0], (source, further))
     return {**{name: told for name, told in asked_for.items() if told is not None}, **ranges}
 
 
-def _known(
+def _shapes_and_constants(
     model: ModelProto,
 ) -> tuple[dict[str, tuple[int | None, ...]], dict[str, list[Any]]]:
     """Shapes of values, inferred, and small constants."""
@@ -189,7 +189,7 @@ def _both(first: InputRange, second: InputRange) -> InputRange:
 # --- what operators read ------------------------------------------------------------------------
 
 
-def _told(reader: _Reader) -> InputRange | None:
+def _range_by_rule(reader: _Reader) -> InputRange | None:
     rule = _RULES.get((reader.node.op_type, reader.place))
     return None if rule is None else rule(reader)
 
@@ -266,7 +266,7 @@ def _sequence_length(reader: _Reader) -> InputRange | None:
     return reader.fixed([dims[0]], "sequence_lens") if dims and dims[0] else None
 
 
-def _compared(reader: _Reader) -> InputRange | None:
+def _range_of_comparison(reader: _Reader) -> InputRange | None:
     """The number that a single value is asked for, such as a sample rate: what the graph was made for. Of
     several, each by its place, the classes of a one-hot code that is written as a comparison."""
     other = reader.constant(1 - reader.place)

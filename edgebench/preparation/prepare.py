@@ -542,7 +542,7 @@ class _Reference:
     note: str  # who answered where that is not ONNX Runtime, or why there are none
 
 
-def _asked(job: PrepareJob, single: _Model) -> dict[str, Any]:
+def _parity_key(job: PrepareJob, single: _Model) -> dict[str, Any]:
     """Returns what a model is asked: one file is asked other things at other sizes, where it runs as it came."""
     return {
         "model": single.sha256,
@@ -558,7 +558,7 @@ def _reference(job: PrepareJob, store: Cache, single: _Model) -> _Reference:
         return _Reference("", False, unmeasured(single.path), NO_TIME_FOR_REFERENCE)
     key = {
         "step": "reference",
-        **_asked(job, single),
+        **_parity_key(job, single),
         "items": REFERENCE_ITEMS,
         **_made_by(),
     }
@@ -594,7 +594,7 @@ def _items(job: PrepareJob, store: Cache, single: _Model) -> str:
 
     key = {
         "step": "items",
-        **_asked(job, single),
+        **_parity_key(job, single),
         "batch": job.batch,
         "pool": file_sha256(Path(inputs.__file__)),
         "metrics": job.metrics,  # a task that does not give one is refused before anything is timed
@@ -635,7 +635,7 @@ def _rounding(job: PrepareJob, store: Cache, single: _Model, reference: _Referen
         items = [task.preprocess(task.raw(number)) for number in range(len(known))]
         return Made(facts={"rounding": fp32_rounding(str(single.path), items, known, store.say)})
 
-    key = {"step": "rounding", **_asked(job, single), **_made_by()}
+    key = {"step": "rounding", **_parity_key(job, single), **_made_by()}
     _, facts = store.get(key, make)
     rounding = facts["rounding"]
     if rounding is None:
@@ -674,7 +674,7 @@ def _answers(model: _Model, task: Task, say: Callable[[], object]) -> _Answers:
     try:
         run = telling(unoptimised(model.path, names), say)
         opened = True
-        return _answered(model, run, items, [run(feeds) for feeds in items], say)
+        return _reference_answers(model, run, items, [run(feeds) for feeds in items], say)
     except Exception as error:  # noqa: BLE001 - the runtime's exceptions share no base class but Exception
         if tells_of_no_memory(error):
             what = f"ONNX Runtime cannot run {model.path.name} for a reference"
@@ -688,7 +688,7 @@ def _answers(model: _Model, task: Task, say: Callable[[], object]) -> _Answers:
         )
     try:
         run = telling(by_evaluator(model.path, names), say)
-        answers = _answered(model, run, *_within_time(run, items), say)
+        answers = _reference_answers(model, run, *_within_time(run, items), say)
     except Exception as error:  # noqa: BLE001 - operators of the evaluator raise anything
         if not isinstance(meaning, UnsupportedError):
             raise meaning from None
@@ -702,7 +702,7 @@ def _answers(model: _Model, task: Task, say: Callable[[], object]) -> _Answers:
     return replace(answers, parity=parity, note=note)
 
 
-def _answered(
+def _reference_answers(
     model: _Model,
     run: Run,
     items: list[Feeds],

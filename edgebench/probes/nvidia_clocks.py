@@ -37,13 +37,13 @@ def read(nvml: Any) -> list[Gpu]:
 
 def _read(nvml: Any, index: int) -> Gpu:
     # The call was renamed in driver 535: newer modules offer both, older drivers know the old one.
-    reasons = _asked(nvml, index, "nvmlDeviceGetCurrentClocksEventReasons")
+    reasons = _call(nvml, index, "nvmlDeviceGetCurrentClocksEventReasons")
     if reasons is None:
-        reasons = _asked(nvml, index, "nvmlDeviceGetCurrentClocksThrottleReasons")
-    return Gpu(index, reasons, _asked(nvml, index, "nvmlDeviceGetTemperature", GPU_SENSOR))
+        reasons = _call(nvml, index, "nvmlDeviceGetCurrentClocksThrottleReasons")
+    return Gpu(index, reasons, _call(nvml, index, "nvmlDeviceGetTemperature", GPU_SENSOR))
 
 
-def _asked(nvml: Any, index: int, call: str, *arguments: int) -> int | None:
+def _call(nvml: Any, index: int, call: str, *arguments: int) -> int | None:
     try:
         return int(getattr(nvml, call)(nvml.nvmlDeviceGetHandleByIndex(index), *arguments))
     except Exception:  # noqa: BLE001 - unknown to this module, driver or GPU, or the GPU is lost

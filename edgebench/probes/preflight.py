@@ -54,16 +54,16 @@ def preflight(
 
     `declared_mode` is the power mode that the machine is meant to be in.
     """
-    return _found(CHECKS, Machine.at(root, run, platform, nvml), declared_mode)
+    return _run_checks(CHECKS, Machine.at(root, run, platform, nvml), declared_mode)
 
 
 def postflight(root: Path = LIVE, declared_mode: str | None = None) -> list[StateCheck]:
     """State after a run: without the checks that see the load of the run itself."""
     checks = [check for check in CHECKS if check not in OWN_LOAD]
-    return _found(checks, Machine.at(root), declared_mode)
+    return _run_checks(checks, Machine.at(root), declared_mode)
 
 
-def _found(
+def _run_checks(
     checks: Sequence[Check], machine: Machine, declared_mode: str | None
 ) -> list[StateCheck]:
     answers = [power.power_mode(machine, declared_mode), *(check(machine) for check in checks)]

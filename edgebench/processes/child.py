@@ -199,7 +199,7 @@ class Child:
             self.phase = heard.name
             self._allow(patience_s(self._limits.time_out_s + heard.limit_s))
         if len(self._received) > MAX_MESSAGE_BYTES:
-            self._garbled = garbled(bytes(self._received[:QUOTED_BYTES]), self.phase)
+            self._garbled = garbled_reason(bytes(self._received[:QUOTED_BYTES]), self.phase)
         return self._hung_up or self._garbled is not None
 
     def _allow(self, limit_s: float) -> None:
@@ -299,7 +299,7 @@ def not_started(error: OSError) -> Reason:
     return reason("not_started", error=str(error.strerror or error))
 
 
-def garbled(line: bytes, phase: str) -> Reason:
+def garbled_reason(line: bytes, phase: str) -> Reason:
     """Returns the reason that a process wrote something else where its message belongs."""
     text = plain(shortened(line.decode(errors="replace"), QUOTED_BYTES))
     return reason("garbled", phase=phase, text=text)

@@ -52,7 +52,7 @@ def memory_group(budget_bytes: int, root: Path = LIVE) -> Iterator[MemoryGroup]:
 
     Its processes must have ended when the block is left: the group is removed.
     """
-    folder, by = _made(budget_bytes, root)
+    folder, by = _create_group(budget_bytes, root)
     try:
         yield MemoryGroup(by, folder)
     finally:
@@ -61,7 +61,7 @@ def memory_group(budget_bytes: int, root: Path = LIVE) -> Iterator[MemoryGroup]:
                 folder.rmdir()
 
 
-def _made(budget_bytes: int, root: Path) -> tuple[Path | None, str]:
+def _create_group(budget_bytes: int, root: Path) -> tuple[Path | None, str]:
     for parent in levels(root, "memory"):
         version = _version(parent)
         if version is None or not os.access(parent, os.W_OK):

@@ -49,10 +49,10 @@ def _table(names: Sequence[str], lines: Sequence[Sequence[Any]], out: TextIO) ->
     ]
     columns = [Column(plain(name), right) for name, right in zip(names, numbers, strict=True)]
     rows = [GridRow(cells[0], cells[1:]) for cells in (list(map(text_of, line)) for line in lines)]
-    paint(lambda width: _drawn(columns, rows), out)
+    paint(lambda width: _grid_lines(columns, rows), out)
 
 
-def _drawn(columns: Sequence[Column], rows: Sequence[GridRow]) -> Iterator[Line]:
+def _grid_lines(columns: Sequence[Column], rows: Sequence[GridRow]) -> Iterator[Line]:
     yield from grid(columns, rows, width=None)
     if not rows:
         yield "no rows", None

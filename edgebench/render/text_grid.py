@@ -68,10 +68,10 @@ def grid(columns: Sequence[Column], rows: Sequence[GridRow], width: int | None) 
     if any(column.name for column in columns):
         yield joined(columns[0].name, [column.name for column in columns[1:]]), QUIET
     for row in rows:
-        yield from _drawn(row, joined, label, width)
+        yield from _row_lines(row, joined, label, width)
 
 
-def _drawn(row: GridRow, joined: Joined, label: int, width: int | None) -> Iterator[Line]:
+def _row_lines(row: GridRow, joined: Joined, label: int, width: int | None) -> Iterator[Line]:
     if row.text:
         first = f"{row.label:<{label}}  "
         yield from wrapped(row.text, width or len(first + row.text), row.style, BELOW, first)

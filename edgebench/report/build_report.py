@@ -78,7 +78,7 @@ def build_report(
             figures=row_facts.figures(row),
             detail=details.get(index),
             **_front(row),
-            **_said(row, runs[row.run]),
+            **_remarks_of(row, runs[row.run]),
         )
         for index, row in enumerate(table.rows)
     ]
@@ -150,7 +150,7 @@ def _left_out(table: Table, details: dict[int, Detail]) -> str:
     )
 
 
-def _said(row: Row, run: Run) -> dict[str, Any]:
+def _remarks_of(row: Row, run: Run) -> dict[str, Any]:
     """Returns what a row says of itself."""
     command, note = reproduce_command.command(row, run)
     return {

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edgebench.report.decoder_rows import COLUMNS, facts_of, head_of, state_of, told
-from edgebench.report.html_escape import esc, listed, tabled
-from edgebench.report.page_rows import because_in_short, figured, unsupported
+from edgebench.report.decoder_rows import COLUMNS, cells_of_head, facts_of, head_of, state_of
+from edgebench.report.html_escape import esc, list_html, table_html
+from edgebench.report.page_rows import because_in_short, figure_html, unsupported
 from edgebench.report.report_model import (
     Decoder,
     DecoderTable,
@@ -59,9 +59,10 @@ def _decoders(report: Report, table: DecoderTable) -> str:
     head = (*head_of(table), *COLUMNS, "state")
     heads = "".join(f'<th scope="col"{_class(words)}>{esc(words)}</th>' for words in head)
     able = [each for each in table.decoders if report.rows[each.row].status != "unsupported"]
-    lines = "".join(_decoder(report, head, told(table, each), each) for each in able)
+    lines = "".join(_decoder(report, head, cells_of_head(table, each), each) for each in able)
     folded = unsupported(
-        (report.rows[each.row], ", ".join(told(table, each)[1:])) for each in table.decoders
+        (report.rows[each.row], ", ".join(cells_of_head(table, each)[1:]))
+        for each in table.decoders
     )
     return (
         f'<div class="card decoders"><h3>{esc(table.name)}</h3>'
@@ -81,7 +82,7 @@ def _decoder(report: Report, head: Sequence[str], names: Sequence[str], decoder:
     facts = dict(zip(COLUMNS, facts_of(report, row), strict=True))
     values = [
         *map(esc, names),
-        *(figured(figures[n]) if n in figures else esc(facts[n]) for n in COLUMNS),
+        *(figure_html(figures[n]) if n in figures else esc(facts[n]) for n in COLUMNS),
         esc(state_of(row)),
     ]
     cells = "".join(
@@ -99,7 +100,9 @@ def _decoder(report: Report, head: Sequence[str], names: Sequence[str], decoder:
 
 def _scaling(report: Report, number: int, group: ScalingGroup) -> str:
     where = f" on {group.device}" if len(report.devices) > 1 else ""
-    picks = tabled(("within", "most accurate"), ((pick.within, pick.text) for pick in group.picks))
+    picks = table_html(
+        ("within", "most accurate"), ((pick.within, pick.text) for pick in group.picks)
+    )
     cells = "".join(_cell(report, number, n, cell) for n, cell in enumerate(group.cells))
     return (
         f'<figure class="chart"><h3>{esc(group.name + where)}</h3>'
@@ -112,7 +115,7 @@ def _scaling(report: Report, number: int, group: ScalingGroup) -> str:
 
 def _cell(report: Report, number: int, place: int, cell: ScalingCell) -> str:
     head = ("", *report.scaling_names)
-    points = tabled(
+    points = table_html(
         head,
         (("*" if point.front else "", *point.cells) for point in cell.points),
         range(1, len(head)),
@@ -121,7 +124,7 @@ def _cell(report: Report, number: int, place: int, cell: ScalingCell) -> str:
     agreement = f'<p class="soft">{esc(cell.agreement)}</p>' if cell.agreement else ""
     return (
         f'<div class="chart"><h3>{esc(cell.label)}</h3><p class="soft">{esc(cell.asked)}</p>'
-        f'{listed(cell.doubts, "warnings")}<details class="numbers"><summary>Numbers of every budget'
+        f'{list_html(cell.doubts, "warnings")}<details class="numbers"><summary>Numbers of every budget'
         f"</summary>{points}</details>{agreement}"
         f'<details class="fits"><summary>What a prompt and a step cost</summary>'
         f'<div class="pair">{fits}</div></details></div>'
@@ -140,7 +143,7 @@ def _fit(name: str, fit: CostFit) -> str:
     )
     head = ("tokens", "measured (ms)", "fitted (ms)", "left over (ms)")
     numbers = (
-        f'<details class="numbers"><summary>Numbers</summary>{tabled(head, rows, range(4))}</details>'
+        f'<details class="numbers"><summary>Numbers</summary>{table_html(head, rows, range(4))}</details>'
         if fit.points
         else ""
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from edgebench.render.table_markdown import escape
-from edgebench.report.decoder_rows import COLUMNS, facts_of, head_of, state_of, told
+from edgebench.report.decoder_rows import COLUMNS, cells_of_head, facts_of, head_of, state_of
 from edgebench.report.report_model import Decoder, DecoderTable, Report
 from edgebench.scaling.scaling_rows import ScalingCell, ScalingGroup
 
@@ -31,7 +31,7 @@ def _decoders(report: Report, table: DecoderTable) -> Iterator[str]:
     yield ""
     names = head_of(table)
     rows = [
-        (*told(table, decoder), *_measured(report, decoder))
+        (*cells_of_head(table, decoder), *_measured(report, decoder))
         for decoder in table.decoders[:_MAX_ROWS]
     ]
     first = len(names)

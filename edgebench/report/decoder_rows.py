@@ -38,7 +38,7 @@ def head_of(table: DecoderTable) -> tuple[str, ...]:
     return _HEAD if len({decoder.tokens for decoder in table.decoders}) > 1 else _HEAD[:-1]
 
 
-def told(table: DecoderTable, decoder: Decoder) -> tuple[str, ...]:
+def cells_of_head(table: DecoderTable, decoder: Decoder) -> tuple[str, ...]:
     """Parallel to `head_of`."""
     cells = (decoder.runtime, decoder.precision, decoder.threads, decoder.tokens)
     return cells[: len(head_of(table))]

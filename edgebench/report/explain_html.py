@@ -8,7 +8,7 @@ from itertools import islice
 from edgebench.explain.explanation import Deployment, Explanation, KindLine
 from edgebench.render.explain_text import further, paragraph, predicted
 from edgebench.render.number_format import percent
-from edgebench.report.html_escape import esc, listed, tabled
+from edgebench.report.html_escape import esc, list_html, table_html
 from edgebench.report.report_model import Report
 from edgebench.report.theme import named
 from edgebench.units import format_ns
@@ -44,7 +44,7 @@ def _explanation(found: Explanation) -> str:
     rest = [*found.notes, *(f"{name}: {why}" for name, why in found.unknown.items())]
     return (
         f"<h3>{esc(title)}</h3><p>{esc(words)}</p>{told}{_picture(deployments)}"
-        f"{listed(further(found))}{_operators(subject)}{listed(rest, 'soft')}"
+        f"{list_html(further(found))}{_operators(subject)}{list_html(rest, 'soft')}"
     )
 
 
@@ -128,4 +128,4 @@ def _operators(deployment: Deployment) -> str:
         )
         for line in deployment.operators[:_OPERATORS]
     ]
-    return tabled(head, rows, numbers=(3, 4, 5)) if rows else ""
+    return table_html(head, rows, numbers=(3, 4, 5)) if rows else ""

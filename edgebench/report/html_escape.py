@@ -13,13 +13,15 @@ def esc(words: str) -> str:
     return html.escape(plain(words), quote=True)
 
 
-def listed(lines: Iterable[str], name: str = "") -> str:
+def list_html(lines: Iterable[str], name: str = "") -> str:
     """A list of lines; "" where there are none."""
     items = "".join(f"<li>{esc(line)}</li>" for line in lines)
     return f'<ul class="{name}">{items}</ul>' if items else ""
 
 
-def tabled(head: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence[int] = ()) -> str:
+def table_html(
+    head: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence[int] = ()
+) -> str:
     """A table that scrolls sideways where it must; `numbers` are the columns set right."""
 
     def attributes(column: int) -> str:

@@ -18,8 +18,8 @@ import msgspec
 
 from edgebench.render.deploy_line import tie_words
 from edgebench.report import charts, decoder_html, explain_html, theme, vegalite
-from edgebench.report.html_escape import esc, listed, tabled
-from edgebench.report.page_rows import because, demanded, figured, unsupported
+from edgebench.report.html_escape import esc, list_html, table_html
+from edgebench.report.page_rows import because, demanded, figure_html, unsupported
 from edgebench.report.report_model import Decision, Difference, Figure, Group, Report, ReportRow
 from edgebench.units import format_probability
 
@@ -51,7 +51,7 @@ def render(report: Report) -> str:
         "environment_gist": esc(_environment_gist(report)),
         "failures": _failures(report),
         "failures_gist": esc(_failures_gist(report)),
-        "notes": listed([*report.notes, report.details_left_out]),
+        "notes": list_html([*report.notes, report.details_left_out]),
         "notes_hidden": "" if report.notes or report.details_left_out else "hidden",
         "report": _data(report),
         "vega": vega,
@@ -226,7 +226,7 @@ def _block(report: Report, number: int, group: Group, decision: Decision) -> str
         f'<h3 class="deploy">{esc(_headline(decision))}</h3>'
         f"{_figures(report, group, row, decision)}"
         f'<details><summary class="doubt"><span>{esc(_doubt(report, group, decision))}</span></summary>'
-        f"{listed(more, 'warnings')}</details></div>"
+        f"{list_html(more, 'warnings')}</details></div>"
     )
 
 
@@ -263,7 +263,7 @@ def _figures(report: Report, group: Group, row: ReportRow | None, decision: Deci
     shown.insert(1, ("to fp32", Figure(decision.gain)))
     names = {"quality": group.quality_metric or "quality"}
     cells = "".join(
-        f"<div><dt>{esc(names.get(name, name))}</dt><dd>{figured(figure)}</dd></div>"
+        f"<div><dt>{esc(names.get(name, name))}</dt><dd>{figure_html(figure)}</dd></div>"
         for name, figure in shown
         if figure.value
     )
@@ -275,7 +275,7 @@ def _figures(report: Report, group: Group, row: ReportRow | None, decision: Deci
 
 def _environment(report: Report) -> str:
     devices = "".join(
-        f"<p><strong>{esc(device.line)}</strong></p>{listed(device.warnings, 'warnings')}"
+        f"<p><strong>{esc(device.line)}</strong></p>{list_html(device.warnings, 'warnings')}"
         for device in report.devices
     )
     return f"{devices}{_differences(report)}"
@@ -291,7 +291,7 @@ def _differences(report: Report) -> str:
     return "<h3>What differs between the runs</h3>" + "".join(
         f'<details class="topic"{"" if topic in _MANY else " open"}>'
         f'<summary>{esc(topic)} <span class="soft">{len(values)}</span></summary>'
-        + tabled(("", *report.places), ((each.name, *each.values) for each in values))
+        + table_html(("", *report.places), ((each.name, *each.values) for each in values))
         + "</details>"
         for topic, values in topics.items()
     )
@@ -327,7 +327,7 @@ def _reason(report: Report, words: str, fix: str, rows: Sequence[ReportRow]) -> 
     if len(rows) > _NAMED:
         names.append(f"and {len(rows) - _NAMED} more")
     mend = f'<br><span class="soft">fix: {esc(fix)}</span>' if fix else ""
-    return f'<div class="reason">{esc(words)}{mend}{listed(names)}</div>'
+    return f'<div class="reason">{esc(words)}{mend}{list_html(names)}</div>'
 
 
 def _named(report: Report, row: ReportRow) -> str:

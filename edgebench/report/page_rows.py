@@ -17,7 +17,7 @@ def demanded(group: Group) -> str:
     )
 
 
-def figured(figure: Figure) -> str:
+def figure_html(figure: Figure) -> str:
     """The spread or the change smaller than the value it belongs to."""
     beside = f" <small>{esc(figure.beside)}</small>" if figure.beside else ""
     return f"{esc(figure.value or '-')}{beside}"

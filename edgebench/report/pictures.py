@@ -102,7 +102,7 @@ def _tradeoff(report: Report, group: Group) -> Spec:
             for order, (x, value) in enumerate(line.points)
         ],
     }
-    return _drawn(
+    return _fill_template(
         charts.tradeoff(group.x, y, interactive=False),
         datasets,
         width=_WIDTHS[0],
@@ -167,7 +167,7 @@ def _ecdf(report: Report, rows: Sequence[ReportRow]) -> Spec:
         if row.detail is not None
         for ms, share in zip(row.detail.ecdf_ms, report.probabilities, strict=True)
     ]
-    return _drawn(
+    return _fill_template(
         charts.ecdf(),
         {"ecdf": values},
         width=_WIDTHS[1],
@@ -190,7 +190,7 @@ def _scaling(report: Report, group: ScalingGroup) -> Spec:
         front += [{"seconds": x, "accuracy": y, "label": cell.label} for x, y in ends]
     labels = [cell.label for cell in group.cells]
     where = f" · {group.device}" if len(report.devices) > 1 else ""
-    drawn = _drawn(
+    drawn = _fill_template(
         charts.scaling(),
         {
             "scaling": [
@@ -220,7 +220,7 @@ def _palette(count: int) -> list[str]:
     return [series[i] if i < len(series) else other for i in range(count)]
 
 
-def _drawn(template: Spec, datasets: Mapping[str, Any], **slots: Any) -> Spec:
+def _fill_template(template: Spec, datasets: Mapping[str, Any], **slots: Any) -> Spec:
     colors = {**theme.THEMES["light"], "accent": theme.SERIES["light"][0]}
     spec: Spec = _inlined(charts.fill(template, {"height": _HEIGHT, **colors, **slots}), datasets)
     del spec["$schema"]

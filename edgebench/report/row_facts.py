@@ -263,7 +263,7 @@ def _kv_cache(row: Row) -> str:
     return row.unknown.get("generate.kv_cache_bytes", "") if size is None else format_bytes(size)
 
 
-def _judged(row: Row, metric: str, form: str) -> str:
+def _quality_words(row: Row, metric: str, form: str) -> str:
     """A quality metric, whether the limit is on it or it stands beside."""
     if row.quality is None:
         return ""
@@ -295,8 +295,8 @@ _FACTS: dict[str, Callable[[Row], str]] = {
     "decode tokens/s": _generated(table_cells.token_rate_cell),
     "prefill tokens/s": _prefill_rate,
     "KV cache": _kv_cache,
-    "perplexity": lambda row: _judged(row, "perplexity", ".4g"),
-    "agreement": lambda row: _judged(row, "greedy_agreement", ".3f"),
+    "perplexity": lambda row: _quality_words(row, "perplexity", ".4g"),
+    "agreement": lambda row: _quality_words(row, "greedy_agreement", ".3f"),
     "remarks": lambda row: "; ".join(table_wording.remarks(row)),
     "p99": _p99,
     "p99 by rate": _rates,

@@ -64,7 +64,7 @@ class _Verifier:
     def draw(self, number: int) -> _Draw:
         if number not in self._draws:
             task = remembering(self.subject.task(number))
-            base, metrics = answered(task, self.fp32) if len(task) else (None, {})
+            base, metrics = task_answers(task, self.fp32) if len(task) else (None, {})
             self._draws[number] = _Draw(number, task, base, metrics)
         return self._draws[number]
 
@@ -83,7 +83,7 @@ class _Verifier:
             draw = self.draw(number)
             if not len(draw.task):
                 break  # the task has no such draw any more
-            answers, metrics = answered(draw.task, mine)
+            answers, metrics = task_answers(draw.task, mine)
             values = values or metrics
             if draw.base is None or answers is None:
                 return self._untold(precision, metrics)
@@ -174,7 +174,7 @@ class _Verifier:
         return infer_with(open_session(load_model(path), self.job.threads))
 
 
-def answered(task: Task, infer: Infer) -> tuple[list[Any] | None, dict[str, float]]:
+def task_answers(task: Task, infer: Infer) -> tuple[list[Any] | None, dict[str, float]]:
     """What a task's `evaluate` hands to its `score`, and the metrics; None where it does so not exactly once."""
     seen: list[list[Any]] = []
     scored = task.score

@@ -33,7 +33,7 @@ def read(path: Path, inputs: Sequence[TensorInfo]) -> list[Feeds]:
             raise UsageError(f"{path}: no input {name!r} in the model{did_you_mean(name, names)}")
     missing = [info for info in inputs if info.name not in arrays]
     if missing:
-        listed = ", ".join(f"{info.name!r} ({_told(info)})" for info in missing)
+        listed = ", ".join(f"{info.name!r} ({_describe_input(info)})" for info in missing)
         raise UsageError(f"{path}: no entry for {listed}", f"np.savez(file, {missing[0].name}=...)")
     samples = {info.name: _samples(path, info, arrays[info.name]) for info in inputs}
     count = max(len(each) for each in samples.values())
@@ -68,13 +68,14 @@ def _samples(path: Path, info: TensorInfo, array: NDArray[Any]) -> NDArray[Any]:
     if array.dtype != np.dtype(info.dtype):
         fix = f'{info.name}={info.name}.astype("{info.dtype}")'
         raise UsageError(
-            f"{path}: {info.name!r} is {array.dtype} and the model takes {_told(info)}",
+            f"{path}: {info.name!r} is {array.dtype} and the model takes {_describe_input(info)}",
             f"np.array([...], str) for {info.name}" if info.dtype == "object" else fix,
         )
     shape = info.sizes
     if shape is None:
         raise UsageError(
-            f"input {info.name!r} has open axes: {_told(info)}", f"--shape {info.name}=..."
+            f"input {info.name!r} has open axes: {_describe_input(info)}",
+            f"--shape {info.name}=...",
         )
     if array.shape == shape:
         return array[None]
@@ -88,10 +89,10 @@ def _samples(path: Path, info: TensorInfo, array: NDArray[Any]) -> NDArray[Any]:
     ):
         return array[:, None]
     raise UsageError(
-        f"{path}: {info.name!r} has the shape {list(array.shape)} and the model takes {_told(info)}",
+        f"{path}: {info.name!r} has the shape {list(array.shape)} and the model takes {_describe_input(info)}",
         f"give one sample of shape {list(shape)}, or n of them: [n, ...]",
     )
 
 
-def _told(info: TensorInfo) -> str:
+def _describe_input(info: TensorInfo) -> str:
     return f"{info.dtype} {'of any shape' if info.shape is None else list(info.shape)}"

@@ -64,7 +64,7 @@ class FileTyping(Task):
         number, label = divmod(index, len(LABELS))
         seed = index + _DRAW_SEEDS * self.context.draw
         data = write_file(LABELS[label], seed=seed)
-        return data if _is_whole(number) else _cut(data, seed=seed)
+        return data if _is_whole(number) else _cut_file(data, seed=seed)
 
     def preprocess(self, raw: bytes) -> Feeds:
         return {self._input: self._layout.features(raw)}
@@ -92,7 +92,7 @@ class FileTyping(Task):
         for number in range(_CALIBRATION_FILES):
             seed = _CALIBRATION_SEED + number
             data = write_file(LABELS[number % len(LABELS)], seed)
-            yield self.preprocess(data if number % 2 else _cut(data, seed))
+            yield self.preprocess(data if number % 2 else _cut_file(data, seed))
 
     @cached_property
     def _layout(self) -> _Layout:
@@ -139,5 +139,5 @@ def _is_whole(number: int) -> bool:
     return number % _WHOLE_EVERY == 0
 
 
-def _cut(data: bytes, seed: int) -> bytes:
+def _cut_file(data: bytes, seed: int) -> bytes:
     return data[: _CUTS_BYTES[np.random.RandomState([seed, 1]).randint(len(_CUTS_BYTES))]]

@@ -179,10 +179,10 @@ def _values(
             if dtype.kind in "cOSU"
             else "inputs of a task of yours: --task my_task.py:Class",
         )
-    return np.array(_drawn(info, shape, rng, source), dtype=dtype, order="C")
+    return np.array(_draw_input(info, shape, rng, source), dtype=dtype, order="C")
 
 
-def _drawn(
+def _draw_input(
     info: TensorInfo, shape: tuple[int, ...], rng: np.random.RandomState, source: InputRange | None
 ) -> Any:
     whole = _dtype(info.dtype).kind in "iub"

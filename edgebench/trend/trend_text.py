@@ -11,7 +11,7 @@ from edgebench.render.text_grid import Column, GridRow, grid
 from edgebench.render.wrapping import Line, wrapped
 from edgebench.text.plain_text import plain
 from edgebench.trend.series_plot import plot, sparkline
-from edgebench.trend.step_causes import shown
+from edgebench.trend.step_causes import command_text
 from edgebench.trend.trend_report import Series, Step, Trend
 
 _SERIES = 40
@@ -80,7 +80,9 @@ def _step(series: Series, step: Step, width: int) -> Iterator[Line]:
     if step.commits:
         between = "..".join(commit[:_COMMIT] for commit in step.commits)
         yield from wrapped(plain(f"commits: {between}"), width, None, "      ", "    ")
-    told = f"confirm: {shown(step.confirm)}" if step.confirm else f"to confirm: {step.why_not}"
+    told = (
+        f"confirm: {command_text(step.confirm)}" if step.confirm else f"to confirm: {step.why_not}"
+    )
     yield from wrapped(plain(told), width, QUIET, "      ", "    ")
 
 

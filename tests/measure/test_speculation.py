@@ -15,7 +15,12 @@ from hypothesis import strategies as st
 from edgebench.errors import UnsupportedError
 from edgebench.generation import GenerationSession, Room
 from edgebench.measure.replicate.kept_prefix import KeptPrefix
-from edgebench.measure.replicate.request_kinds import Turn, before, compared, told
+from edgebench.measure.replicate.request_kinds import (
+    Turn,
+    before,
+    compare_with_plain,
+    with_session_facts,
+)
 from edgebench.measure.replicate.speculation import (
     Drafter,
     ModelDraft,
@@ -162,7 +167,7 @@ def test_an_answer_that_differs_is_found_out() -> None:
     honest = Speculative(fake(), PromptLookup(3), 4)
     liar = Liar(fake(), Guesser(3, 8), 4)
     pool = [[[1, 2, 3]], [[3, 2, 1]], [[5, 6, 5]]]
-    true, false = (compared(session, pool, 20, ()) for session in (honest, liar))
+    true, false = (compare_with_plain(session, pool, 20, ()) for session in (honest, liar))
     assert true is not None
     assert true.differs_at is None
     assert len(true.plain_ns) == len(true.speculated_ns) == 3
@@ -197,7 +202,7 @@ def test_a_turn_finds_what_was_read_before_it() -> None:
     for prompts in (Turn([first], 1), Turn([later], 2), Turn([first], 1)):
         before(session, prompts)
         answer(session, prompts[0], 3)
-        seen.append(told(session, prompts, request))
+        seen.append(with_session_facts(session, prompts, request))
     assert [one.turn for one in seen] == [1, 2, 1]
     assert [one.kept_tokens for one in seen][0::2] == [0, 0], "a conversation begins anew"
     assert 5 <= (seen[1].kept_tokens or 0) < len(later)
@@ -207,11 +212,11 @@ def test_a_turn_finds_what_was_read_before_it() -> None:
 def test_a_conversation_is_compared_turn_by_turn() -> None:
     session = KeptPrefix(fake())
     pool = [Turn([[1, 2, 3]], 1), Turn([[1, 2, 3, 4, 4, 5]], 2)]
-    found = compared(session, pool, 5, ())
+    found = compare_with_plain(session, pool, 5, ())
     assert found is not None
     assert found.differs_at is None
     assert len(found.plain_ns) == 2
-    assert compared(fake(), pool, 5, ()) is None
+    assert compare_with_plain(fake(), pool, 5, ()) is None
 
 
 def test_prompts_of_a_conversation_build_upon_each_other(tmp_path: Path) -> None:

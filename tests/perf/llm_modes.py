@@ -20,7 +20,7 @@ from edgebench.definitions.workload_loader import load_workloads
 from edgebench.generation import GenerationSession
 from edgebench.measure.replicate.generation_loops import timed_request
 from edgebench.measure.replicate.kept_prefix import KeptPrefix
-from edgebench.measure.replicate.request_kinds import Turn, compared
+from edgebench.measure.replicate.request_kinds import Turn, compare_with_plain
 from edgebench.measure.replicate.speculation import PromptLookup, Speculative
 from edgebench.planning.request_axes import CONTENTS
 from edgebench.record import PlainDecoding, Speculated
@@ -81,7 +81,7 @@ def gains(threads: int) -> None:
     for content in CONTENTS:
         drafted = Speculative(session, PromptLookup(3), 4)
         pool = [[task.encode(task.conversation_of(content, n), 128)] for n in range(PROMPTS)]
-        found = compared(drafted, pool, NEW_TOKENS, ())
+        found = compare_with_plain(drafted, pool, NEW_TOKENS, ())
         assert found is not None
         counts = []
         for prompts in pool:
@@ -91,7 +91,7 @@ def gains(threads: int) -> None:
     kept = KeptPrefix(session)
     turns = task.turns(0, 128, 16, 5)
     conversation = [Turn([tokens], number) for number, tokens in enumerate(turns, start=1)]
-    found = compared(kept, conversation, 16, ())
+    found = compare_with_plain(kept, conversation, 16, ())
     assert found is not None
     print("\n| turn | tokens of the prompt | TTFT read anew | TTFT kept |\n|--:|--:|--:|--:|")
     rows = zip(turns, found.plain_ns, found.speculated_ns, strict=True)

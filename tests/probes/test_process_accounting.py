@@ -167,7 +167,7 @@ def test_a_stop_outside_of_the_window_spoils_nothing(
     monkeypatch.setattr(worker_observer, "was_stopped", lambda pid: True)
     seen.hear(phase, 0, late=False)
     seen.look(1)
-    found = seen.told(Done(replicate(0, [1], accounts=None))).replicate
+    found = seen.with_observations(Done(replicate(0, [1], accounts=None))).replicate
     disturbed = [reason.code for reason in found.reasons] == ["device_stopped"]
     assert disturbed is (phase == WINDOW)
     assert reruns.disturbed(found) is disturbed
@@ -175,7 +175,11 @@ def test_a_stop_outside_of_the_window_spoils_nothing(
 
 def test_a_machine_that_slept_in_the_window_spoilt_it() -> None:
     slept = Accounts(wall_ns=10, suspended_ns=3_000 * MS)
-    found = Witness(clock=lambda: 0).told(Done(replicate(0, [1], accounts=slept))).replicate
+    found = (
+        Witness(clock=lambda: 0)
+        .with_observations(Done(replicate(0, [1], accounts=slept)))
+        .replicate
+    )
     assert [reason.code for reason in found.reasons] == ["device_suspended"]
     assert found.reasons[0].fix
     assert reruns.disturbed(found)

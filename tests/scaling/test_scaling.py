@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from edgebench.analysis.table import build_table
 from edgebench.backend import Scalar
 from edgebench.measure.replicate.generation_loops import timed_request
-from edgebench.measure.replicate.sampling_plan import answered
+from edgebench.measure.replicate.sampling_plan import answer_questions
 from edgebench.record import Energy, Generate, Problem, Record, Request, Sampled, Scaling
 from edgebench.report.build_report import build_report
 from edgebench.scaling import majority_vote
@@ -57,7 +57,7 @@ def pass_of(
     task = SyntheticTask(thinking, samples, 24)
     session = session_of(clock, wrong=wrong, width=width)
     asked = task.attempts(0)
-    return answered(session, task, asked, seed=5, clock=clock)
+    return answer_questions(session, task, asked, seed=5, clock=clock)
 
 
 def timed(prompt: int, count: int = 3) -> list[Request]:

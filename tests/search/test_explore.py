@@ -143,7 +143,7 @@ def test_answers_are_what_a_task_scores_and_the_task_stays_as_it_was(job: Prepar
     def infer(items: Sequence[Any]) -> list[dict[str, Any]]:
         return [{"logits": np.array([-1e9])} for _ in items]
 
-    answers, metrics = verify.answered(task, infer)
+    answers, metrics = verify.task_answers(task, infer)
     assert answers == [False] * 10
     assert metrics == task.score(answers)
     assert "score" not in vars(task)

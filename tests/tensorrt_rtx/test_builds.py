@@ -82,7 +82,7 @@ def test_every_workload_is_built(name: str, precision: str, cache: Path, tmp_pat
     facts = built(model, tmp_path)
     assert facts.engine_layers
     assert facts.size_bytes
-    print(f"{name} {precision}: {facts.told()}")
+    print(f"{name} {precision}: {facts.in_words()}")
 
 
 def test_a_decoder_of_standard_operators_is_built(tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_open_axes_are_built_by_their_profile(tmp_path: Path) -> None:
 def test_every_capability_that_is_offered_is_built_for(tmp_path: Path, capability: int) -> None:
     model = replace(convolution(1).write(tmp_path), precision="fp16")
     facts = built(model, tmp_path, compute_capability=capability)
-    assert f"compute capability {capability / 10:.1f}, ahead of time" in facts.told()
+    assert f"compute capability {capability / 10:.1f}, ahead of time" in facts.in_words()
 
 
 def test_turing_multiplies_no_fp32_and_the_row_says_so(tmp_path: Path) -> None:

@@ -67,20 +67,20 @@ class Environment:
                 self._add("state", check.name, f"{check.level}: {check.evidence}")
 
     def _add(self, topic: Topic, name: str, value: object) -> None:
-        self.facts.setdefault((topic, name), {})[_told(value)] = None
+        self.facts.setdefault((topic, name), {})[_fact_text(value)] = None
 
 
-def _told(value: object) -> str:
+def _fact_text(value: object) -> str:
     """A fact or a setting as people write it: no list, no mapping and no None of Python."""
     if value is None:
         return "not set"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_told(part)}" for name, part in value.items()) or "none"
+        return ", ".join(f"{name} {_fact_text(part)}" for name, part in value.items()) or "none"
     if isinstance(value, list | tuple):
         between = "; " if any(isinstance(part, Mapping) for part in value) else ", "
-        return between.join(map(_told, value)) or "none"
+        return between.join(map(_fact_text, value)) or "none"
     return str(value)
 
 

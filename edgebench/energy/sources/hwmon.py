@@ -157,7 +157,7 @@ def find(
     ]
     if not values:
         return None
-    rule, counted = _named(total_rails) if total_rails else _known(values)
+    rule, counted = _named(total_rails) if total_rails else _find_rule(values)
     chosen = [value for value in values if value.rail in counted]
     if rule is None or {value.rail for value in chosen} != set(counted):
         board = machine.board()
@@ -209,7 +209,7 @@ def _named(total_rails: Sequence[str]) -> tuple[HwmonRule, Sequence[str]]:
     return rule, total_rails
 
 
-def _known(values: Sequence[Value]) -> tuple[HwmonRule | None, Sequence[str]]:
+def _find_rule(values: Sequence[Value]) -> tuple[HwmonRule | None, Sequence[str]]:
     for rule in constants().hwmon:
         counted = [
             v.rail for v in values if v.chip == rule.chip and fnmatchcase(v.label, rule.total)

@@ -140,7 +140,7 @@ def _start(job: Job, link: ParentLink, runtime: steps.Runtime, began_s: float) -
         request, _ = requests.timed_request(
             session, prompts, new_tokens, choose=choose, ends=task.ends
         )
-        return request_kinds.told(session, prompts, request)
+        return request_kinds.with_session_facts(session, prompts, request)
 
     link.phase("first request")
     first = ask(pool[0], min(FIRST, asked.new_tokens))
@@ -268,13 +268,15 @@ def _with_quality(replicate: Replicate, behind: _Behind, left: QualityTime) -> R
 
 def _with_scaling(replicate: Replicate, behind: _Behind, left: QualityTime) -> Replicate:
     """The replicate with the problems of test-time scaling, likewise; as it is where none are asked for."""
-    from edgebench.measure.replicate.sampling_plan import answered
+    from edgebench.measure.replicate.sampling_plan import answer_questions
 
     start, attempts = behind.start, behind.start.attempts
     if attempts is None:
         return replicate
     start.link.phase("test-time scaling", SCALING_S, Done(replicate, behind.digest))
-    scaling = answered(start.session, start.task, attempts, start.job.seed, check=left.check)
+    scaling = answer_questions(
+        start.session, start.task, attempts, start.job.seed, check=left.check
+    )
     done, asked = len(scaling.problems), len(attempts.questions)
     if done == asked:
         return msgspec.structs.replace(replicate, scaling=scaling)
@@ -331,7 +333,7 @@ def _plain_decoding(behind: _Behind) -> PlainDecoding | None:
     start = behind.start
     compared = start.asked.turns or MAX_COMPARED
     behind.phase("comparison with plain decoding", 3 * compared * start.each_s)
-    return request_kinds.compared(
+    return request_kinds.compare_with_plain(
         start.session, start.pool[:compared], start.asked.new_tokens, start.task.ends
     )
 

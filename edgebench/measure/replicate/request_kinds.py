@@ -92,7 +92,7 @@ def before(session: GenerationSession, prompts: Prompts) -> None:
         session.reset()
 
 
-def told(session: GenerationSession, prompts: Prompts, request: Request) -> Request:
+def with_session_facts(session: GenerationSession, prompts: Prompts, request: Request) -> Request:
     """The request with what its session knows of it."""
     if isinstance(session, Speculative):
         return msgspec.structs.replace(request, speculated=session.last)
@@ -106,7 +106,7 @@ def told(session: GenerationSession, prompts: Prompts, request: Request) -> Requ
     )
 
 
-def compared(
+def compare_with_plain(
     session: GenerationSession, pool: Sequence[Prompts], new_tokens: int, ends: Collection[int]
 ) -> PlainDecoding | None:
     """The prompts answered as they were asked for and plainly, in turns; None where that is the same."""
@@ -131,7 +131,7 @@ def _speculation_compared(
             request, answers[drafts] = timed_request(asked, prompts, new_tokens, ends=ends)
             times[drafts].append(request.token_ns[-1] - request.token_ns[0])
         differs = differs or _difference(session.plain, prompts, answers[False], answers[True])
-    return _compared(times[False], times[True], differs)
+    return _plain_decoding(times[False], times[True], differs)
 
 
 def _turns_compared(
@@ -150,10 +150,10 @@ def _turns_compared(
         differs = differs or _difference(session.plain, prompts, plain, other)
     session.reset()
     plain_ns, kept_ns = ([request.token_ns[0] for request, _ in some] for some in (anew, kept))
-    return _compared(plain_ns, kept_ns, differs)
+    return _plain_decoding(plain_ns, kept_ns, differs)
 
 
-def _compared(
+def _plain_decoding(
     plain_ns: list[int], ours_ns: list[int], differs: tuple[int, float | None] | None
 ) -> PlainDecoding:
     place, by = differs or (None, None)

@@ -19,7 +19,7 @@ from edgebench.record import Attempt, Problem, Sampled, Scaling
 from edgebench.task import Attempts, GenerationTask, OutOfTime, Question
 
 
-def answered(
+def answer_questions(
     session: GenerationSession,
     task: GenerationTask,
     asked: Attempts,

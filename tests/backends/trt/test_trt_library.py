@@ -103,7 +103,7 @@ def test_what_was_built_is_told_in_words() -> None:
         tensorrt="for RTX 1.7.1", driver="", gpu="compute capability 8.6, ahead of time", options={},
         layers_on_gpu=98, engine_layers=50, engine_precisions={"fp32": 49}, size_bytes=18 << 20,
     )  # fmt: skip
-    assert facts.told() == (
+    assert facts.in_words() == (
         "for compute capability 8.6, ahead of time; 18.0 MiB; 98 layers in the network; "
         "50 in the engine, compute-heavy: 49 in fp32"
     )
