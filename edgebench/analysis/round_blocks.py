@@ -108,7 +108,7 @@ class _Design:
             room = np.where(share >= most, 0.0, share)
             part = room / np.maximum(room.sum(axis=1, keepdims=True), 1e-300)
             share = share - beyond + beyond.sum(axis=1, keepdims=True) * part
-        return share
+        return np.asarray(share)
 
     def least_squares(self, values: Numbers, shares: Numbers) -> tuple[Numbers, Numbers]:
         """Returns the cells (blocks, cells) and the rounds (blocks, rounds), in turns until they settle."""
@@ -129,15 +129,15 @@ class _Design:
         """Returns parts for each cell whose sums are the variances of the differences of two."""
         least = variance / self.of_cell
         if self.complete:
-            return least
+            return np.asarray(least)
         covariance = self._covariance(variance, shares)
         own = np.diagonal(covariance, axis1=1, axis2=2)
         apart = own[:, :, None] + own[:, None, :] - 2 * covariance
         if self.cells == 2:
-            return np.maximum(apart.sum(axis=-1) / 2, least)
+            return np.asarray(np.maximum(apart.sum(axis=-1) / 2, least))
         of_each = apart.sum(axis=-1)
         of_all = of_each.sum(axis=-1, keepdims=True) / (2 * (self.cells - 1))
-        return np.maximum((of_each - of_all) / (self.cells - 2), least)
+        return np.asarray(np.maximum((of_each - of_all) / (self.cells - 2), least))
 
     def _covariance(self, variance: Numbers, shares: Numbers) -> Numbers:
         """Returns that of the cells (blocks, cells, cells), which solve `normal @ cells = apart`, up to what all have
@@ -156,7 +156,7 @@ class _Design:
     def degrees_of(self, prior: Numbers) -> NDArray[np.intp]:
         """Returns the degrees of freedom of each cell in a comparison: of two cells alone, those of the paired t."""
         paired = self.degrees / (self.cells - 1) * self.of_cell / self.of_cell.mean()
-        return np.clip(paired + prior, 1, self.degrees).astype(np.intp)
+        return np.asarray(np.clip(paired + prior, 1, self.degrees), dtype=np.intp)
 
 
 def _without_outliers(design: _Design, values: Numbers) -> Numbers:

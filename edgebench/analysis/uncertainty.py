@@ -216,9 +216,9 @@ def ratio(one: Uncertain, two: Uncertain) -> Ratio:
     freedom = np.clip(freedom + 1e-9, np.minimum(smallest, _NORMAL), _NORMAL)
     if paired.any():
         assert one.blocks is not None
-        freedom = np.where(
-            paired, shared_degrees(parts, (one.blocks.degrees, two.blocks.degrees)), freedom
-        )
+        assert two.blocks is not None
+        of_both = one.blocks.degrees, two.blocks.degrees
+        freedom = np.where(paired, shared_degrees(parts, of_both), freedom)
     return Ratio(log, np.sqrt(squared), freedom.astype(np.intp), paired)
 
 
