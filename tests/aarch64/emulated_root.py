@@ -31,6 +31,8 @@ from tests.kernel.requirements import (
 CHECKOUT = Path(__file__).parents[2]
 BUILD = CHECKOUT / "build/aarch64"
 ROOT = BUILD / "root"
+#: edgebench's cache, at the same path within the root: what was prepared here is found there.
+CACHE = BUILD / "cache"
 EXTRAS = "test,openvino,ncnn"
 _SUITE = "bookworm"
 _PACKAGES = "python3,libstdc++6,libgomp1,ca-certificates,coreutils,bash"
@@ -45,7 +47,6 @@ _SETTINGS = {
     "PATH": "/usr/bin:/bin",
     "HOME": "/root",
     "PYTHONSAFEPATH": "1",  # else the checkout is imported in the place of the wheel
-    "EDGEBENCH_CACHE": "/cache",
     "NO_COLOR": "1",
     "PYTHONDONTWRITEBYTECODE": "1",
     "ORT_DISABLE_TELEMETRY": "1",
@@ -91,8 +92,13 @@ def ensure() -> None:
     _install_edgebench()
     cores = "".join(_CPU.format(number=number) for number in range(os.cpu_count() or 1))
     (BUILD / "cpuinfo").write_text(cores)
-    for folder in (ROOT / "checkout", ROOT / "cache", BUILD / "cache"):
-        folder.mkdir(exist_ok=True)
+    for folder in (ROOT / "checkout", CACHE, _within(CACHE)):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+def _within(path: Path) -> Path:
+    """The place of a path in the root."""
+    return ROOT / path.relative_to("/")
 
 
 def _sources() -> str:
@@ -167,16 +173,17 @@ def _uv() -> Sequence[str]:
 def run(
     *arguments: str, python: Interpreter = DEBIAN, time_out_s: float = 900, more_path: str = ""
 ) -> subprocess.CompletedProcess[str]:
-    """Runs a Python of the root, in a mount namespace of its own: the checkout at /checkout, a cache at /cache.
+    """Runs a Python of the root, in a mount namespace of its own: the checkout at /checkout, the cache at its own path.
 
     It imports the wheel's packages, and what `more_path` names after them.
     """
-    given = {**_SETTINGS, "PYTHONPATH": ":".join(filter(None, (python.site, more_path)))}
+    path = ":".join(filter(None, (python.site, more_path)))
+    given = {**_SETTINGS, "EDGEBENCH_CACHE": str(CACHE), "PYTHONPATH": path}
     settings = " ".join(f"{name}={shlex.quote(value)}" for name, value in given.items())
     script = f"""set -e
 mount -t proc proc {ROOT}/proc; mount --bind {BUILD}/cpuinfo {ROOT}/proc/cpuinfo
 mount --rbind /sys {ROOT}/sys; mount --rbind /dev {ROOT}/dev
-mount --bind {CHECKOUT} {ROOT}/checkout; mount --bind {BUILD}/cache {ROOT}/cache
+mount --bind {CHECKOUT} {ROOT}/checkout; mount --bind {CACHE} {_within(CACHE)}
 exec chroot {ROOT} /usr/bin/env -i {settings} bash -c 'cd /root && exec "$@"' _ {shlex.join((python.program, *arguments))}"""
     return subprocess.run(
         ["unshare", "--mount", "--pid", "--fork", "--kill-child", "bash", "-c", script],

@@ -88,15 +88,14 @@ def test_quantised_kernels_give_the_right_answers(python: Interpreter) -> None:
 
 def _measured(name: str, python: Interpreter, *options: str) -> list[Any]:
     """The rows of a run of the small convolution, sorted by precision, the last first."""
-    folder = aarch64.BUILD / f"cache/run-{name}"
+    folder = aarch64.CACHE / f"run-{name}"
     folder.mkdir(exist_ok=True)
     convolution(1).write(folder)
     (model,) = folder.glob("*.onnx")
     for old in folder.rglob("*.jsonl"):
         old.unlink()
-    where = f"/cache/{folder.name}"
     done = aarch64.run(
-        *("-m", "edgebench", "run", "--model", f"{where}/{model.name}", "--out", where, *options),
+        *("-m", "edgebench", "run", "--model", str(model), "--out", str(folder), *options),
         *("--set", "threads=1", "--replicates", "1", "--slice", "300ms", "--timeout", "600s"),
         python=python,
         time_out_s=1200,
