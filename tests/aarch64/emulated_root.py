@@ -6,6 +6,7 @@ run through QEMU's user emulation, by the kernel's binfmt_misc. `python -m tests
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import shlex
@@ -13,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tests.aarch64 import python310
@@ -33,6 +34,8 @@ BUILD = CHECKOUT / "build/aarch64"
 ROOT = BUILD / "root"
 #: edgebench's cache, at the same path within the root: what was prepared here is found there.
 CACHE = BUILD / "cache"
+#: Letters of a program's own words in the one line of a reason.
+MAX_REASON = 300
 EXTRAS = "test,openvino,ncnn"
 _SUITE = "bookworm"
 _PACKAGES = "python3,libstdc++6,libgomp1,ca-certificates,coreutils,bash"
@@ -109,14 +112,22 @@ def _sources() -> str:
 
 
 def _ensure_python310() -> None:
-    """JetPack 6's Python; where it is not to be had the reason is kept, and the tests with it are skipped by that."""
-    reason = BUILD / _LEFT_OUT.format(JETPACK_6.version)
-    reason.unlink(missing_ok=True)
-    try:
+    """JetPack 6's Python, where it is to be had."""
+    (BUILD / _LEFT_OUT.format(JETPACK_6.version)).unlink(missing_ok=True)
+    with _or_left_out(JETPACK_6):
         python310.ensure(ROOT, BUILD / "python310")
+
+
+@contextlib.contextmanager
+def _or_left_out(python: Interpreter) -> Iterator[None]:
+    """Keeps the reason why a Python other than Debian's cannot be had, by which the tests with it are skipped."""
+    try:
+        yield
     except CannotRun as why:
-        reason.write_text(str(why))
-        _say(f"Python {JETPACK_6.version} is left out: {why}")
+        if python is DEBIAN:
+            raise
+        (BUILD / _LEFT_OUT.format(python.version)).write_text(str(why))
+        _say(f"Python {python.version} is left out: {why}")
 
 
 def left_out(python: Interpreter) -> str:
@@ -152,8 +163,9 @@ def _install_edgebench() -> None:
     for python in ALL:
         if not (BUILD / _LEFT_OUT.format(python.version)).exists():
             _say(f"choosing wheels of aarch64 for Python {python.version}")
-            _install_wheels(python, f"{wheel}[{EXTRAS}]", "--reinstall-package", "edgebench")
-            _install_wheels(python, "pnnx", "--no-deps")
+            with _or_left_out(python):
+                _install_wheels(python, f"{wheel}[{EXTRAS}]", "--reinstall-package", "edgebench")
+                _install_wheels(python, "pnnx", "--no-deps")
 
 
 def _install_wheels(python: Interpreter, wanted: str, *how: str) -> None:
@@ -194,19 +206,18 @@ exec chroot {ROOT} /usr/bin/env -i {settings} bash -c 'cd /root && exec "$@"' _ 
 def _run(*command: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        why = without_addresses(_reason(done.stderr))
-        raise CannotRun(f"{Path(command[0]).name} ends with {done.returncode}: {why}")
+        raise CannotRun(
+            f"{Path(command[0]).name} ends with {done.returncode}: {reason(done.stderr)}"
+        )
 
 
-def _reason(said: str) -> str:
-    """The line of a program's messages that names the cause: its first error, else its last words."""
+def reason(said: str) -> str:
+    """What a program's messages say of the cause, as one line: from its first error on, else its last words."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
-    errors = [
-        line
-        for line in lines
-        if line.lower().startswith(("e:", "error", "\N{MULTIPLICATION SIGN}"))
-    ]
-    return (errors or lines[-1:] or ["no reason given"])[0]
+    starts = ("e:", "error", "\N{MULTIPLICATION SIGN}")
+    first = next((n for n, line in enumerate(lines) if line.lower().startswith(starts)), -1)
+    told = " ".join(" ".join(lines[first:]).split())
+    return without_addresses(told)[:MAX_REASON] or "no reason given"
 
 
 _BEGAN_S = time.monotonic()
