@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 SCHEMA = "edgebench.list/1"
 _WIDTH = 80
-_INDENT = 14  # of the text beside a label
+_INDENT = 17  # of the text beside a label
 
 _FORMAT = format_option(what="list")
 
