@@ -151,7 +151,7 @@ def command(**params: Any) -> int:
     Exit codes: 0 a faster map that meets the limits was found; 1 there is none; 2 wrong option or model; 6 a
     file is missing; 7 results cannot be written; 130 interrupted.
     """
-    from edgebench.api.voices import to_stderr
+    from edgebench.api.progress_output import to_stderr
     from edgebench.planning.run_parameters import DEFAULTS
     from edgebench.search.run_search import request_of, search
 
@@ -181,7 +181,7 @@ def _show(report: SearchReport, form: str) -> None:
 
 def _family(params: dict[str, Any], models: str, form: str, started_s: float) -> int:
     """Several models of one task under one budget."""
-    from edgebench.api.voices import to_stderr
+    from edgebench.api.progress_output import to_stderr
     from edgebench.search.model_family import search_family
     from edgebench.search.run_search import request_of
 
