@@ -1,4 +1,4 @@
-"""`edgebench fleet`: one run on many boards, by Dask."""
+"""`edgebench fleet`: measures on many boards at once, by Dask."""
 
 from __future__ import annotations
 

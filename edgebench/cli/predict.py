@@ -1,4 +1,4 @@
-"""`edgebench predict`: latency of cells that a device never ran."""
+"""`edgebench predict`: predicts the latency of what a device never ran."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`edgebench search`: the fastest precisions of a model's groups that keep its quality."""
+"""`edgebench search`: finds which parts of a model can run in int8 and still keep its quality."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`edgebench trend`: cells over runs, and where they stepped."""
+"""`edgebench trend`: prints results over runs, and where they jumped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Predictions for a terminal: drawn apart from what was measured."""
+"""Prints predictions on a terminal, marked as modelled."""
 
 from __future__ import annotations
 

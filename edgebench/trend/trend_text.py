@@ -1,4 +1,4 @@
-"""Trends for a terminal: series with steps first and drawn, the others as a line each."""
+"""Prints trends on a terminal: series with steps first and drawn, the others as a line each."""
 
 from __future__ import annotations
 
