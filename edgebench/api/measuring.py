@@ -17,10 +17,10 @@ from edgebench.analysis import ties
 from edgebench.api import ab_request
 from edgebench.api.interrupted import Interrupted
 from edgebench.api.loading import loaded
+from edgebench.api.progress_output import Telling, voice_of
 from edgebench.api.results import Names, Results, preferences, without_gc
 from edgebench.api.run_options import resolved
 from edgebench.api.running import Outcome, Start, measure
-from edgebench.api.voices import Telling, voice_of
 from edgebench.backend import Scalar
 from edgebench.definitions.variant_matrix import value_text
 from edgebench.errors import UsageError

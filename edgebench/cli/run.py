@@ -189,9 +189,9 @@ def command(context: click.Context, /, **params: Any) -> int:
       edgebench run image-classification --set threads=1,2 --budget 60s
     """
     from edgebench.api import run_resume
+    from edgebench.api.progress_output import to_stderr
     from edgebench.api.run_options import resolved
     from edgebench.api.running import Start, measure
-    from edgebench.api.voices import to_stderr
 
     started_s = time.monotonic()
     options = resolved(params)

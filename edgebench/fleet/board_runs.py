@@ -1,4 +1,4 @@
-"""A run on many boards: sent, watched and fetched, each board by itself; whatever is lost on the way is sent again."""
+"""Sends a run to many boards, watches it and fetches its results, each board by itself; what is lost on the way is sent again."""
 
 from __future__ import annotations
 

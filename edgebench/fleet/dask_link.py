@@ -1,4 +1,4 @@
-"""The client's side of Dask: calls a task of a board, and says why where that fails. It reconnects by itself."""
+"""Calls tasks of boards through Dask's client, says why where that fails, and reconnects by itself."""
 
 from __future__ import annotations
 

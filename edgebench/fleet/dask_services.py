@@ -1,4 +1,4 @@
-"""The scheduler of a fleet and the worker of a board, as processes that go on until they are ended."""
+"""Runs the scheduler of a fleet or the worker of a board until it is stopped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Workers of a fleet that are started over SSH, by the user's own ssh: its keys, its configuration, its known hosts."""
+"""Starts workers of a fleet over SSH, by the user's own ssh: its keys, its configuration, its known hosts."""
 
 from __future__ import annotations
 

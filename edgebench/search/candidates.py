@@ -1,4 +1,4 @@
-"""Which maps are worth building: cuts for all prices of damage, and then what lies between holding and missing."""
+"""Proposes the maps that are worth building: cuts for all prices of damage, then those beyond the last one that holds."""
 
 from __future__ import annotations
 

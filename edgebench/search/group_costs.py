@@ -1,4 +1,4 @@
-"""What each unit costs in fp32 and in int8, from the profiles of both whole graphs, and the trade-off they make.
+"""Computes what each unit costs in fp32 and in int8, from profiles of both whole graphs, and the trade-off they make.
 
 Single-group models would mislead: alone in int8 a group pays for both of its boundaries, which in company it
 shares with its neighbours. So kernels are timed in whole graphs, and boundaries have a price of their own.

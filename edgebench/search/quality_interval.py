@@ -1,4 +1,4 @@
-"""How far a map's quality lies from fp32's, with an interval over items, for any task that can score answers.
+"""Computes how far a map's quality lies from fp32's, with an interval over items, for any task that can score answers.
 
 Metrics are whatever a task makes of its answers: shares, F1, areas, correlations. So nobody resamples them here:
 answers are swapped. With the answers of fp32 in the place of a block's own, the metric moves by what that block

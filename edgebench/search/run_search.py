@@ -1,4 +1,4 @@
-"""A search from its options to its report: explore, measure, verify, choose.
+"""Runs a search from its options to its report: explore, measure, verify, choose.
 
 Exploring and verifying run in processes of their own; what is measured goes the way of `edgebench run`: every map
 is a variant, its replicates take turns with those of fp32, and its record is an ordinary one.

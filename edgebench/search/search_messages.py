@@ -1,4 +1,4 @@
-"""What goes to and comes from the two children of a search: a JSON document each way, and steps."""
+"""Defines the messages of a search and its two children: a JSON document each way, and steps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a search found, as types: the front, the choice, and why. Readers need no runtime for it."""
+"""Holds what a search found, as types: the front, the choice, and why. Readers need no runtime for it."""
 
 from __future__ import annotations
 
