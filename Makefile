@@ -59,6 +59,10 @@ test-openvino-ep: $(VENV)/.openvino-ep
 	grep -q GenuineIntel /proc/cpuinfo || command -v qemu-x86_64-static >/dev/null || { $(AS_ROOT) apt-get update && $(AS_ROOT) apt-get install -y qemu-user-static; }
 	$(BIN)/pytest tests/backends/test_openvino_ep.py
 
+# ExecuTorch on programs that torch exports. No part of CI: with torch it takes 6 GB.
+test-executorch: $(VENV)/.executorch
+	$(BIN)/pytest tests/backends/test_executorch.py
+
 # The wheel, runtimes and tests under an emulator of aarch64 (QEMU's user emulation; root, Debian). No part of CI: about 20 minutes.
 test-aarch64: $(VENV)/.aarch64
 	$(BIN)/python -m tests.aarch64.emulated_root
@@ -183,6 +187,10 @@ $(VENV)/.tensorrt-rtx: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.openvino-ep: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/pip install --quiet --editable '.[test,openvino-ep]'
+	touch $@
+
+$(VENV)/.executorch: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --editable '.[test,executorch]'
 	touch $@
 
 $(VENV)/.aarch64: pyproject.toml | $(VENV)/bin/python
