@@ -181,7 +181,7 @@ def test_stored_rows_are_explained_without_a_runtime() -> None:
     assert found.slowdown is not None
     assert found.slowdown.value > 1
     assert found.subject.operators == []
-    assert "a record keeps no times" in found.notes[0]
+    assert "the record keeps no times of operators" in found.notes[0]
     with pytest.raises(UsageError, match="rows fit, and one is explained"):
         explain_rows(rows, None, {}, None)
     with pytest.raises(UsageError, match="no measured row fits"):
