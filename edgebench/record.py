@@ -25,6 +25,7 @@ from edgebench.files.number_bounds import (
     Share,
     Value,
 )
+from edgebench.operator_times import OperatorLine
 
 SCHEMA: Final = "edgebench.record/1"
 
@@ -613,6 +614,20 @@ class RunFacts(Part, frozen=True, kw_only=True):
     commit: str | None = None
 
 
+class OperatorProfile(Part, frozen=True, kw_only=True):
+    """Times of a cell's operators, from a process of its own after its last replicate (`--profile`): nothing of it
+    is in a latency."""
+
+    source: str  # whose times they are
+    runs: Count  # profiled ones
+    run_ns: Amount  # median of the runs beside them that were not profiled
+    profiled_ns: Amount  # of the profiled ones
+    operators_ns: Amount  # the sum of all operators, also of those that are left out
+    operators: list[OperatorLine]  # those that take most first
+    left_out: Count = 0  # operators for which a record has no room
+    notes: list[str] = []
+
+
 class Record(Part, frozen=True, kw_only=True):
     """One measured, failed, unsupported or invalid cell."""
 
@@ -636,6 +651,7 @@ class Record(Part, frozen=True, kw_only=True):
     rate_search: RateSearch | None = (
         None  # of a server with a bound; its replicates are of all rates
     )
+    profile: OperatorProfile | None = None  # null: not asked for, or `reasons` say why
     imported: Imported | None = None  # null: measured by edgebench
 
 

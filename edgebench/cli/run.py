@@ -129,6 +129,12 @@ if TYPE_CHECKING:
     "not part of --budget.",
 )
 @run_option(
+    "profile",
+    is_flag=True,
+    help="Also keep the times of each cell's operators, from a process of its own after its last one, for "
+    "`edgebench explain RESULT`. The few seconds are part of --budget.",
+)
+@run_option(
     "target",
     metavar="SHARE",
     help="Stop measuring a cell when half of its 95% interval is this small.",

@@ -100,6 +100,7 @@ _ALL = (
     RunOption("budget", "--budget"),
     RunOption("wait_quiet", "--wait-quiet", None, ("settings.wait_quiet_s",), SECONDS),
     RunOption("cool_to", "--cool-to", None, ("settings.cool_to_c",), LIMIT),
+    RunOption("profile", "--profile", False, ("settings.profile",), SWITCH),
     RunOption("target", "--target", "2%", ("settings.target",), SHARE),
     RunOption("percentile", "--percentile", "p50", ("settings.percentile",), PERCENTILE),
     RunOption(
