@@ -96,13 +96,13 @@ def run(
 
     fleet = load_fleet(file)
     typed = _typed_to_run(arguments)
+    link = Link(fleet.scheduler, _certs(file, fleet.certs))
     if resume:
         if arguments or bundle is not None:
             raise UsageError("--resume goes on with the options of its run", "leave the others out")
         chosen, journal = reopened(fleet, boards, out)
     else:
         chosen, journal = planned(fleet, boards, arguments, typed, out, bundle)
-    link = Link(fleet.scheduler, _certs(file, fleet.certs))
     try:
         with LiveView() as view:
             states = run_boards(chosen, journal, link, out, view.show)
@@ -174,8 +174,8 @@ def worker(address: str, device: str, certs: Path | None, insecure: bool) -> Non
 def up(file: Path, no_workers: bool) -> None:
     """Start the scheduler here and the workers of boards that have an `ssh` entry, until it is ended.
 
-    Keys, known hosts and everything else are those of your ssh. For a board without `ssh` it prints the
-    command to type there.
+    Keys, known hosts and everything else are those of your ssh, which is begun again where it ends. For a
+    board without `ssh` it prints the command to type there.
 
     \b
     Example:
@@ -195,8 +195,8 @@ def up(file: Path, no_workers: bool) -> None:
     try:
         serve_scheduler(fleet.scheduler, certs, fleet.insecure, say)
     finally:
-        for process in workers:
-            process.terminate()
+        for each in workers:
+            each.close()
 
 
 @command.command()
