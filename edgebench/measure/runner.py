@@ -114,6 +114,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     together: bool = False  # cells of other workloads of the run are companions
     wait_quiet_s: float = 0.0  # at most, for a quiet machine before rounds; beside the budget
     cool_to_c: float | None = None  # of the chip, before each process; beside the budget
+    instructions: str | None = None  # "callgrind": also counted by it, once a cell
 
 
 @dataclass(frozen=True)
