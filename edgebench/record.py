@@ -304,6 +304,15 @@ class Accounts(Part, frozen=True, kw_only=True):
     child_bytes: Count | None = None  # of them, each shared page by its share (PSS)
 
 
+class Instructions(Part, frozen=True, kw_only=True):
+    """Instructions that the process retired in user space, threads of the runtime included."""
+
+    source: Literal["perf_event", "callgrind"]  # the processor's own counter, or an emulator's
+    count: Count | None  # null: `unknown` says why
+    inferences: Count  # that it was counted over
+    unknown: str = ""
+
+
 class EnergyUncertainty(Part, frozen=True, kw_only=True):
     """Parts of the half-width, joules per inference; docs/energy-method.md says how they combine."""
 
@@ -483,6 +492,7 @@ class Replicate(Part, frozen=True, kw_only=True):
     queries: Count | None = None  # in the window, those included whose latency was not kept
     cpu_ns: DurationNs | None = None  # CPU time of the process in the window
     accounts: Accounts | None = None
+    instructions: list[Instructions] = []  # one for each source that was asked
     clock_lag_ns: Integer | None = (
         None  # the parent's clock less the worker's when it ended, at least
     )

@@ -69,6 +69,9 @@ class RunOptions(TypedDict, total=False):
     sustain: Duration  # longest load of a process under the scenario sustained
     timeout: Duration  # silence that counts as a hang
     memory_limit: Size  # that a process may allocate
+    instructions: Literal[
+        "callgrind"
+    ]  # also counts instructions once a cell, by valgrind's callgrind
     estimate: str  # "cpu-time:2.5" also models energy, at 2.5 W per core
     energy_markers: bool  # bursts of load, for `edgebench energy attach`
     seed: int  # of generated inputs and of the order of cells

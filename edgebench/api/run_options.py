@@ -125,6 +125,7 @@ def resolved(params: Mapping[str, Any]) -> Options:
             else 0.0,
             cool_to_c=params["cool_to"],
             profile=params["profile"],
+            instructions=params["instructions"],
         ),
     )
 

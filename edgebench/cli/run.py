@@ -162,6 +162,12 @@ if TYPE_CHECKING:
 )
 @process_options
 @run_option(
+    "instructions",
+    type=click.Choice(["callgrind"]),
+    help="Also count the instructions of an inference under valgrind, once a cell. It is slow, and part "
+    "of --budget.",
+)
+@run_option(
     "estimate",
     metavar="cpu-time:W",
     help="Also estimate energy as CPU time times W watts per core. The estimate is labelled modelled "

@@ -116,6 +116,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     wait_quiet_s: float = 0.0  # at most, for a quiet machine before rounds; beside the budget
     cool_to_c: float | None = None  # of the chip, before each process; beside the budget
     profile: bool = False  # operators of each cell, after its last replicate
+    instructions: str | None = None  # "callgrind": also counted by it, once a cell
 
 
 @dataclass(frozen=True)
