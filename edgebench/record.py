@@ -59,11 +59,13 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reason(Part, frozen=True, kw_only=True):
-    """Why a row is not `ok`, or what to know of it. `code` is stable, `message` is for people."""
+    """Why a row is not `ok`, or what to know of it. `code` and `data` are stable facts; `message` and `fix` are
+    the words that `words/reason_words` makes of them, for people."""
 
     code: str
     message: str
     fix: str = ""
+    data: dict[str, Value] = {}
 
 
 class StateCheck(Part, frozen=True, kw_only=True):

@@ -28,6 +28,8 @@ from edgebench.measure.worker_messages import Done, Job
 from edgebench.probes import instruction_counter, process_memory
 from edgebench.processes.parent_tie import be_first_to_go, limit_memory
 from edgebench.record import Completion, OutputCheck, Paced, Reason, Replicate, Warmup
+from edgebench.words import unknown_words
+from edgebench.words.reason_words import reason
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -215,15 +217,8 @@ def _judged(replicate: Replicate, seeks_rate: bool) -> Replicate:
 
         reasons.append(mismatch(replicate.output_check))
     if paced is not None and (why := _not_sustained(paced, len(replicate.samples_ns))):
-        reasons.append(
-            Reason(
-                code="rate_not_sustained",
-                message=f"{paced.rate_per_s:g} queries a second are more than this deployment serves: {why}",
-                fix="lower --rate"
-                if replicate.stream is None
-                else "a faster variant, or more threads",
-            )
-        )
+        key = "rate_not_sustained" + ("" if replicate.stream is None else ".stream")
+        reasons.append(reason(key, rate_per_s=paced.rate_per_s, why=why))
     if not reasons:
         return replicate
     return msgspec.structs.replace(replicate, status="invalid", reasons=reasons)
@@ -238,7 +233,7 @@ def _not_sustained(paced: Paced, queries: int) -> str:
     if paced.arrivals == "poisson":
         return overloaded(paced)
     late = paced.misses > queries / 2
-    return f"{paced.misses} came too late or never ran" if late else ""
+    return unknown_words.too_late(paced.misses) if late else ""
 
 
 def _refused(job: Job, started: str, error: EdgebenchError) -> Done:
