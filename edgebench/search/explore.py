@@ -25,6 +25,7 @@ from edgebench.models.quantization_recipes import JOINERS, recipe_named
 from edgebench.search.candidates import Draft, Judged, between, drafts
 from edgebench.search.child_main import answer_job
 from edgebench.search.item_cache import remembering
+from edgebench.search.journal import Journal, journal_at
 from edgebench.search.requirements import resolved
 from edgebench.search.search_messages import Candidate, Exploration, ExploreJob, UnitFacts
 from edgebench.search.tradeoff import Choice, Tradeoff
@@ -63,6 +64,7 @@ class Explorer:
     say: Callable[[str], object]
     clock: Callable[[], float]
     started_s: float
+    journal: Journal
     notes: list[str] = field(default_factory=list)
     fp32_quick_ms: float | None = None
 
@@ -124,8 +126,17 @@ class Explorer:
 
         return output_error(self.infer(session)(self.items), self.reference)
 
-    def damage_of(self, ranges: Ranges, names: Collection[str]) -> float:
-        """The damage of some units in int8; that of a file that the runtime refuses is beyond all others."""
+    def damage_of(self, ranges: Ranges, names: Collection[str], spec: CalibrationSpec) -> float:
+        """The damage of some units in int8, measured once."""
+        key = (*self.key("damage", spec), *sorted(names))
+        return self.journal.once(key, float, lambda: self._damage_of(ranges, names))
+
+    def key(self, what: str, spec: CalibrationSpec) -> tuple[str, ...]:
+        """What a measured value belongs to."""
+        return what, self.source.recipe.name, calibration_name(spec)
+
+    def _damage_of(self, ranges: Ranges, names: Collection[str]) -> float:
+        """That of a file that the runtime refuses is beyond all others."""
         try:
             return self.damage(self.session(self.quantized(ranges, names)))
         except Exception as error:
@@ -149,13 +160,16 @@ def begun(job: ExploreJob, say: Callable[[str], object], recipe: str) -> Explore
     say("preparing the model")
     subject = subject_of(job.prepare, say)
     source = quantizable(subject.model, recipe_named(recipe))
-    return Explorer(job, subject, source, say, time.monotonic, started_s)
+    journal = journal_at(Path(job.journal), job.resume)
+    return Explorer(job, subject, source, say, time.monotonic, started_s, journal)
 
 
 def explored(it: Explorer) -> Exploration:
     """Times, damages and candidates. Raises UnsupportedError where fp32 itself misses a limit."""
     spec, ranges, errors = calibrated(it, everything(it))
-    facts = _with_damages(it, ranges, _timed(it, ranges))
+    timed = it.journal.once(it.key("times", spec), list[UnitFacts], lambda: _timed(it, ranges))
+    _note_untimed(it, timed)
+    facts = _with_damages(it, ranges, timed, spec)
     fp32_evaluation, fp32_tuning = _fp32_quality(it)
     candidates = _candidates(it, spec, ranges, facts, (fp32_evaluation, fp32_tuning))
     told = (
@@ -197,7 +211,7 @@ def calibrated(it: Explorer, full: Choice) -> tuple[CalibrationSpec, Ranges, dic
             continue
         it.say(f"calibrating ({calibration_name(spec)})")
         ranges = it.subject.ranges(spec, it.source)
-        error = it.damage(it.session(it.quantized(ranges, full)))
+        error = it.damage_of(ranges, full, spec)
         found.append((error, spec, ranges))
     _, spec, ranges = min(found, key=lambda each: each[0])
     return spec, ranges, {calibration_name(each): error for error, each, _ in found}
@@ -224,16 +238,20 @@ def _timed(it: Explorer, ranges: Ranges) -> list[UnitFacts]:
         lambda: it.clock() > end_s or it.past(PROFILED),
     )
     fp32, int8 = (unit_times(units, profile) for profile in profiles)
-    facts = facts_of(units, fp32, int8, {})
+    return facts_of(units, fp32, int8, {})
+
+
+def _note_untimed(it: Explorer, facts: Sequence[UnitFacts]) -> None:
     lost = [fact.name for fact in facts if not (fact.timed or fact.joiner)]
     if lost:
         it.notes.append(
             f"no kernel of the profile is named after {len(lost)} groups: {lost[0]}, ..."
         )
-    return facts
 
 
-def _with_damages(it: Explorer, ranges: Ranges, facts: Sequence[UnitFacts]) -> list[UnitFacts]:
+def _with_damages(
+    it: Explorer, ranges: Ranges, facts: Sequence[UnitFacts], spec: CalibrationSpec
+) -> list[UnitFacts]:
     """The damage of each group alone; of joiners, of all of one operator together, in equal shares."""
     damages: dict[str, float] = {}
     groups = [fact.name for fact in facts if not fact.joiner]
@@ -245,7 +263,7 @@ def _with_damages(it: Explorer, ranges: Ranges, facts: Sequence[UnitFacts]) -> l
                 "they count as the worst"
             )
             break
-        damages[name] = it.damage_of(ranges, [name])
+        damages[name] = it.damage_of(ranges, [name], spec)
     kinds: dict[str, list[str]] = {}
     for fact in facts:
         if fact.joiner:
@@ -254,7 +272,7 @@ def _with_damages(it: Explorer, ranges: Ranges, facts: Sequence[UnitFacts]) -> l
         if it.past(DAMAGED):
             break
         it.say(f"damage of {len(names)} x {op}")
-        together = it.damage_of(ranges, names)
+        together = it.damage_of(ranges, names, spec)
         damages |= dict.fromkeys(names, together / math.sqrt(len(names)))
     return [msgspec.structs.replace(fact, damage=damages.get(fact.name)) for fact in facts]
 
@@ -270,7 +288,7 @@ def _fp32_quality(it: Explorer) -> tuple[dict[str, float], dict[str, float]]:
     if not it.job.demands:
         return {}, {}
     it.say("quality of fp32")
-    evaluation = it.evaluation.evaluate(it.infer(it.fp32))
+    evaluation = _fp32_metrics(it, it.evaluation, 0)
     for demand in resolved(it.job.demands, evaluation):
         value = evaluation.get(demand.metric)
         if value is not None and demand.spare(value) < 0:
@@ -278,8 +296,14 @@ def _fp32_quality(it: Explorer) -> tuple[dict[str, float], dict[str, float]]:
                 f"fp32 itself has {demand.metric} {value:.4g}, beyond the limit {demand.limit:g}: no map can hold it",
                 "lower the limit, or take another model",
             )
-    tuning = {} if it.tuning is None else it.tuning.evaluate(it.infer(it.fp32))
+    tuning = {} if it.tuning is None else _fp32_metrics(it, it.tuning, TUNING_DRAW)
     return evaluation, tuning
+
+
+def _fp32_metrics(it: Explorer, task: Task, draw: int) -> dict[str, float]:
+    return it.journal.once(
+        ("fp32", str(draw)), dict[str, float], lambda: task.evaluate(it.infer(it.fp32))
+    )
 
 
 # Candidates
@@ -325,9 +349,17 @@ class Judge:
         it = self.it
         it.say(f"quality of a map with {len(draft.choice)} parts in int8")
         session = it.session(it.quantized(self.ranges, draft.choice))
+        wanted = self._map(draft.choice)
+        key = ("candidate", wanted.precision)
+        found = it.journal.once(key, Candidate, lambda: self._judged(draft, wanted, session))
+        self.sessions[wanted.precision] = session
+        return found
+
+    def _judged(self, draft: Draft, wanted: PrecisionMap, session: Any) -> Candidate:
+        it = self.it
         tuning = {} if it.tuning is None else it.tuning.evaluate(it.infer(session))
-        found = Candidate(
-            map=self._map(draft.choice),
+        return Candidate(
+            map=wanted,
             origin=draft.origin,
             int8_groups=sum(unit.name in draft.choice for unit in it.source.units.groups),
             predicted_ms=self.tradeoff.cost(draft.choice) / 1e3,
@@ -336,8 +368,6 @@ class Judge:
             tuning=tuning,
             spare=self._spare(tuning),
         )
-        self.sessions[found.map.precision] = session
-        return found
 
     def timed(self, found: Sequence[Candidate]) -> list[Candidate]:
         """The candidates with what a run takes, in turns with fp32; the fastest first."""

@@ -39,6 +39,12 @@ class ExploreJob(msgspec.Struct, frozen=True, kw_only=True):
     points: int  # candidates at most
     time_s: float
     state: str  # file that keeps what was found, so that nothing is lost
+    resume: bool = False  # what the journal kept is not measured again
+
+    @property
+    def journal(self) -> str:
+        """The file that keeps what exploring measured, as it goes."""
+        return f"{self.state.removesuffix('.json')}.steps.jsonl"
 
 
 class UnitFacts(msgspec.Struct, frozen=True, kw_only=True):
