@@ -42,6 +42,13 @@ class Units:
 
     units: tuple[Unit, ...]
     edges: tuple[Edge, ...]
+    recurrent: tuple[Unit, ...] = ()  # layers that become int8-dynamic or stay in fp32
+
+    @property
+    def dynamic(self) -> tuple[Unit, ...]:
+        """What can be quantised at run time: matrix products and recurrent layers, by their first node."""
+        products = (unit for unit in self.groups if unit.op == "MatMul")
+        return (*(Unit(unit.name, unit.op, unit.nodes[:1]) for unit in products), *self.recurrent)
 
     @property
     def groups(self) -> tuple[Unit, ...]:
@@ -59,7 +66,16 @@ class Units:
 def units_of(model: ModelProto, recipe: Recipe, excluded: Collection[str] = ()) -> Units:
     """The units of a model whose nodes are named; `excluded` nodes stay in fp32."""
     units = _found_units(model.graph, recipe, excluded)
-    return Units(units, _edges(model, units))
+    return Units(units, _edges(model, units), _recurrent(model.graph))
+
+
+def _recurrent(graph: GraphProto) -> tuple[Unit, ...]:
+    constants = {tensor.name for tensor in graph.initializer}
+    return tuple(
+        Unit(node.name, node.op_type, (node.name,))
+        for node in graph.node
+        if node.op_type == "LSTM" and constants.issuperset(node.input[1:3])
+    )
 
 
 def _found_units(graph: GraphProto, recipe: Recipe, excluded: Collection[str]) -> tuple[Unit, ...]:

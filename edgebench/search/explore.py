@@ -50,6 +50,8 @@ MIN_DRAFTS = 3
 MAX_PROFILE_S, TIMING_S_EACH = 12.0, 1.5
 #: What stands for the damage of a map that cannot be run: relative errors of outputs are below it.
 REFUSED_DAMAGE = 10.0
+#: Maps that are tried with their rest quantised at run time.
+MAX_AT_RUN_TIME = 2
 #: Steps of the bisection between the best map that holds on tuning items and the next one that does not.
 MAX_STEPS = 5
 
@@ -144,10 +146,12 @@ class Explorer:
                 raise
             return REFUSED_DAMAGE
 
-    def quantized(self, ranges: Ranges, names: Collection[str]) -> ModelProto:
+    def quantized(
+        self, ranges: Ranges, names: Collection[str], dynamic: Collection[str] = ()
+    ) -> ModelProto:
         from edgebench.models.quantize import quantize_units
 
-        return quantize_units(self.source, ranges, names) if names else self.source.model
+        return quantize_units(self.source, ranges, names, dynamic)
 
 
 def begun(job: ExploreJob, say: Callable[[str], object], recipe: str) -> Explorer:
@@ -187,6 +191,7 @@ def explored(it: Explorer) -> Exploration:
         tuning_items=len(it.tuning) if it.tuning is not None else 0,
         evaluation_items=len(it.evaluation),
         candidates=candidates,
+        recurrent=[unit.name for unit in it.source.units.recurrent],
         seconds=it.clock() - it.started_s,
         notes=it.notes,
     )
@@ -331,6 +336,7 @@ def _candidates(
         if further is None:
             break
         found.append(judge.candidate(further))
+    found += judge.at_run_time(found)
     return judge.timed(found)
 
 
@@ -348,8 +354,8 @@ class Judge:
     def candidate(self, draft: Draft) -> Candidate:
         it = self.it
         it.say(f"quality of a map with {len(draft.choice)} parts in int8")
-        session = it.session(it.quantized(self.ranges, draft.choice))
-        wanted = self._map(draft.choice)
+        session = it.session(it.quantized(self.ranges, draft.choice, draft.dynamic))
+        wanted = self._map(draft)
         key = ("candidate", wanted.precision)
         found = it.journal.once(key, Candidate, lambda: self._judged(draft, wanted, session))
         self.sessions[wanted.precision] = session
@@ -361,13 +367,28 @@ class Judge:
         return Candidate(
             map=wanted,
             origin=draft.origin,
-            int8_groups=sum(unit.name in draft.choice for unit in it.source.units.groups),
+            int8_groups=len(draft.dynamic)
+            + sum(unit.name in draft.choice for unit in it.source.units.groups),
             predicted_ms=self.tradeoff.cost(draft.choice) / 1e3,
             predicted_damage=math.sqrt(self.tradeoff.load(draft.choice)),
             damage=it.damage(session),
             tuning=tuning,
             spare=self._spare(tuning),
         )
+
+    def at_run_time(self, found: Sequence[Candidate]) -> list[Candidate]:
+        """The likeliest candidates once more, with what they leave in fp32 quantised at run time where it can be;
+        and that alone. No profile names its kernels: what it saves is told by timing the whole."""
+        able = {unit.name for unit in self.it.source.units.dynamic}
+        holding = [each for each in found if each.spare is None or each.spare >= 0]
+        holding.sort(key=lambda each: each.predicted_ms)
+        choices = [*(each.map.quantized for each in holding[:MAX_AT_RUN_TIME]), frozenset()]
+        added: list[Candidate] = []
+        for choice in choices:
+            draft = Draft(choice, "the rest at run time", frozenset(able - choice))
+            if draft.dynamic and not self.it.past(TUNED):
+                added.append(self.candidate(draft))
+        return added
 
     def timed(self, found: Sequence[Candidate]) -> list[Candidate]:
         """The candidates with what a run takes, in turns with fp32; the fastest first."""
@@ -385,8 +406,8 @@ class Judge:
         it.fp32_quick_ms = times["fp32"]
         return sorted(told, key=lambda each: each.quick_ms or math.inf)
 
-    def _map(self, choice: Choice) -> PrecisionMap:
-        job, units = self.it.job, self.it.source.units
+    def _map(self, draft: Draft) -> PrecisionMap:
+        job, units, choice = self.it.job, self.it.source.units, draft.choice
         return PrecisionMap(
             model_sha256=job.prepare.source_sha256,
             workload=job.workload,
@@ -396,7 +417,9 @@ class Judge:
                 unit.name: "int8" if unit.name in choice else "fp32"
                 for unit in units.units
                 if unit.name in choice or not unit.joiner
-            },
+            }
+            | dict.fromkeys((unit.name for unit in units.recurrent), "fp32")
+            | dict.fromkeys(sorted(draft.dynamic), "int8-dynamic"),
         )
 
     def _spare(self, tuning: Mapping[str, float]) -> float | None:

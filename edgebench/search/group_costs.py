@@ -19,6 +19,8 @@ from edgebench.search.tradeoff import Tradeoff
 
 #: A conversion between int8 and fp32, microseconds an element: what a Q/DQ pair took on the machines tried.
 CROSSING_US = 1.3e-3
+#: And however few the elements are: what profiles tell of the smallest conversions.
+CROSSING_US_EACH = 1.5
 #: Operators that belong to boundaries.
 BOUNDARY_KINDS = ("QuantizeLinear", "DequantizeLinear", "ReorderInput", "ReorderOutput")
 
@@ -67,7 +69,10 @@ def facts_of(
 
 
 def tradeoff_of(
-    facts: Sequence[UnitFacts], edges: Sequence[Edge], crossing_us: float = CROSSING_US
+    facts: Sequence[UnitFacts],
+    edges: Sequence[Edge],
+    crossing_us: float = CROSSING_US,
+    each_us: float = CROSSING_US_EACH,
 ) -> Tradeoff:
     """Time against damage squared, int8 the first option: both add up, nearly."""
     known = [fact.damage for fact in facts if fact.damage is not None and not fact.joiner]
@@ -75,7 +80,7 @@ def tradeoff_of(
     costs = {fact.name: fact.int8_us for fact in facts}
     differences = []
     for edge in edges:
-        price = crossing_us * edge.elements
+        price = each_us + crossing_us * edge.elements
         if edge.source is not None and edge.target is not None:
             differences.append(Difference(edge.source, edge.target, price))
         else:  # the other end is always fp32

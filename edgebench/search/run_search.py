@@ -389,7 +389,7 @@ def _reported(it: Search, exploration: Exploration, outcome: Outcome) -> SearchR
     files = _written_maps(it, outcome, rows, candidates, exploration)
     shown = chosen or next((row for row in order if is_mixed(row.variant["precision"])), None)
     explained = map_of(exploration.candidates, shown.variant["precision"]) if shown else None
-    groups = sum(not unit.joiner for unit in exploration.units)
+    groups = sum(not unit.joiner for unit in exploration.units) + len(exploration.recurrent)
     report = SearchReport(
         workload=it.workload.name,
         title=it.workload.title,

@@ -76,7 +76,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def int8_parts(self) -> int:
-        return len(self.map.quantized)
+        return len(self.map.quantized | self.map.dynamic)
 
 
 class Exploration(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,6 +94,7 @@ class Exploration(msgspec.Struct, frozen=True, kw_only=True):
     evaluation_items: int
     candidates: list[Candidate]
     seconds: float
+    recurrent: list[str] = []  # layers that become int8-dynamic or stay in fp32
     notes: list[str] = []
 
 

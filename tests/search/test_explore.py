@@ -213,10 +213,10 @@ def test_the_next_recipe_is_taken_where_the_quantizer_fails(
 ) -> None:
     real = quantize.quantize_units
 
-    def failing(source: Any, ranges: Any, names: Any) -> Any:
+    def failing(source: Any, ranges: Any, names: Any, dynamic: Any) -> Any:
         if source.recipe.name == "u8s8-wide/1":
             raise KeyError("a tensor without a range")
-        return real(source, ranges, names)
+        return real(source, ranges, names, dynamic)
 
     monkeypatch.setattr(quantize, "quantize_units", failing)
     asked = msgspec.structs.replace(exploring(job), recipes=["u8s8-wide/1", "u8s8/1"])
