@@ -301,6 +301,7 @@ _COLUMNS = {
     "workload_version_differs": ("version of the workload", "workload_version"),
     "quality_metric_differs": ("quality is", "quality.metric"),
     "effective_precision_differs": ("what ran is", "effective.precision"),
+    "recipe_differs": ("the recipe of static quantisation is", "model.recipe"),
     "inputs_differ": ("inputs are", "inputs_sha256"),
 }
 

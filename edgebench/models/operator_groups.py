@@ -62,6 +62,19 @@ class Units:
         """The nodes of some units, in the order of the graph."""
         return [node for unit in self.units if unit.name in names for node in unit.nodes]
 
+    def joined(self, groups: Collection[str], ops: Collection[str]) -> frozenset[str]:
+        """The groups, and the joiners of some operators whose every source is in int8: the usual placement."""
+        chosen = set(groups)
+        sources: dict[str, list[str | None]] = {}
+        for edge in self.edges:
+            if edge.target is not None:
+                sources.setdefault(edge.target, []).append(edge.source)
+        for unit in self.units:  # in the order of the graph
+            before = sources.get(unit.name, [])
+            if unit.joiner and unit.op in ops and before and chosen.issuperset(before):
+                chosen.add(unit.name)
+        return frozenset(chosen)
+
 
 def units_of(model: ModelProto, recipe: Recipe, excluded: Collection[str] = ()) -> Units:
     """The units of a model whose nodes are named; `excluded` nodes stay in fp32."""
@@ -156,7 +169,9 @@ def _sizes(model: ModelProto) -> dict[str, int]:
     """Elements of every value whose shape is known."""
     from onnx import shape_inference
 
-    graph = shape_inference.infer_shapes(model).graph
+    from edgebench.models.onnx_file import fits_inline
+
+    graph = shape_inference.infer_shapes(model).graph if fits_inline(model) else model.graph
     return {
         value.name: prod(max(1, d.dim_value) for d in value.type.tensor_type.shape.dim)
         for value in (*graph.value_info, *graph.input, *graph.output)

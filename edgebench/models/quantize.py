@@ -31,7 +31,7 @@ from edgebench.models.onnx_file import (
 )
 from edgebench.models.operator_groups import Units, units_of
 from edgebench.models.precision_map import CalibrationSpec, PrecisionMap
-from edgebench.models.quantization_recipes import Recipe
+from edgebench.models.quantization_recipes import STATIC, Recipe, StaticRecipe
 from edgebench.text.did_you_mean import did_you_mean
 
 if TYPE_CHECKING:
@@ -75,7 +75,9 @@ def quantize_dynamic(model: ModelProto) -> ModelProto:
         return _checked(target)
 
 
-def quantize_static(model: ModelProto, calibration: Iterable[Feeds], batch: int) -> ModelProto:
+def quantize_static(
+    model: ModelProto, calibration: Iterable[Feeds], batch: int, how: StaticRecipe = STATIC
+) -> ModelProto:
     """The model in QDQ form. `calibration` yields inputs with a leading axis of 1.
 
     The ranges are the same for every `batch`: where the items do not fill the last batch, items
@@ -96,6 +98,7 @@ def quantize_static(model: ModelProto, calibration: Iterable[Feeds], batch: int)
             use_external_data_format=beside,
             quant_format=ort_quantization.QuantFormat.QDQ,
             op_types_to_quantize=list(STATIC_OPS),
+            nodes_to_quantize=_placed(model, how, offsets),
             nodes_to_exclude=offsets,
             per_channel=True,
             reduce_range=weights_need_reduced_range(),
@@ -105,6 +108,19 @@ def quantize_static(model: ModelProto, calibration: Iterable[Feeds], batch: int)
             extra_options={"MatMulConstBOnly": True, "WeightSymmetric": True},
         )
         return _checked(target)
+
+
+def _placed(model: ModelProto, how: StaticRecipe, excluded: list[str]) -> list[str]:
+    """The nodes that a recipe puts into int8; none: the quantizer goes by operators alone."""
+    if how.placement == "operators":
+        return []
+    units = units_of(model, how.recipe, excluded)
+    groups = [unit.name for unit in units.groups if unit.op in STATIC_OPS]
+    if not groups:
+        raise UnsupportedError(
+            "the quantizer found no weights to turn into int8", fix="leave int8 out for this model"
+        )
+    return units.nodes_of(units.joined(groups, how.recipe.joiners))
 
 
 @dataclass(frozen=True)

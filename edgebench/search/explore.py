@@ -199,10 +199,8 @@ def explored(it: Explorer) -> Exploration:
 
 def everything(it: Explorer) -> Choice:
     """All groups in int8, and between them what the usual placement takes along."""
-    from edgebench.search.group_costs import joined
-
     groups = [unit.name for unit in it.source.units.groups]
-    return joined(it.source.units, groups, JOINERS)
+    return it.source.units.joined(groups, JOINERS)
 
 
 def calibrated(it: Explorer, full: Choice) -> tuple[CalibrationSpec, Ranges, dict[str, float]]:

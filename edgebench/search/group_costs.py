@@ -6,7 +6,7 @@ shares with its neighbours. So kernels are timed in whole graphs, and boundaries
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -98,17 +98,3 @@ def tradeoff_of(
         load_b={fact.name: 0.0 for fact in facts},
         differences=differences,
     )
-
-
-def joined(units: Units, groups: Collection[str], ops: Collection[str]) -> frozenset[str]:
-    """The groups, and the joiners of some operators whose every source is in int8: the usual placement."""
-    chosen = set(groups)
-    sources: dict[str, list[str | None]] = {}
-    for edge in units.edges:
-        if edge.target is not None:
-            sources.setdefault(edge.target, []).append(edge.source)
-    for unit in units.units:  # in the order of the graph
-        before = sources.get(unit.name, [])
-        if unit.joiner and unit.op in ops and before and chosen.issuperset(before):
-            chosen.add(unit.name)
-    return frozenset(chosen)
