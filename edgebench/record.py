@@ -564,6 +564,10 @@ class Work(Part, frozen=True, kw_only=True):
     uncounted_share: Share | None = 0.0  # of all bytes; None: some shapes are open
 
 
+#: How `int8-static` was made before records told the recipe.
+FIRST_STATIC_RECIPE = "u8s8-operators/1"
+
+
 class ModelFacts(Part, frozen=True, kw_only=True):
     name: str  # title of the workload
     sha256: str  # of the file that ran
@@ -571,8 +575,14 @@ class ModelFacts(Part, frozen=True, kw_only=True):
     source: str  # URI or path it came from
     source_sha256: str
     precision: str  # as asked for by the variant
+    recipe: str = ""  # of static quantisation, with its version; "": none, or a record of an earlier edgebench
     build_s: Amount | None = None  # time to build or quantise it; None: used as it came
     work: Work | None = None  # None: not counted (a file in a runtime's own format)
+
+    @property
+    def quantised_by(self) -> str:
+        """The recipe of static quantisation; records that do not tell it are of the first one."""
+        return self.recipe or (FIRST_STATIC_RECIPE if self.precision == "int8-static" else "")
 
 
 class CellFacts(Part, frozen=True, kw_only=True):

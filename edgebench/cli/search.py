@@ -129,7 +129,12 @@ def command(**params: Any) -> int:
     asked = ["edgebench", *sys.argv[1:]]
     if models is not None:
         return _family(params, models, form, started_s)
-    found = search(request_of(params, asked), to_stderr(), started_s)
+    request = request_of(params, asked)
+    try:
+        found = search(request, to_stderr(), started_s)
+    except KeyboardInterrupt as error:
+        say(f"edgebench: {ended_by(error)}: what was explored is kept; continue with --resume")
+        return ExitCode.INTERRUPTED
     if found.report is None:
         return _unfinished(found.outcome)
     _show(found.report, form)
