@@ -296,6 +296,7 @@ _COLUMNS = {
     "workload_version_differs": "workload_version",
     "quality_metric_differs": "quality.metric",
     "effective_precision_differs": "effective.precision",
+    "recipe_differs": "model.recipe",
     "inputs_differ": "inputs_sha256",
 }
 

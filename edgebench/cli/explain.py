@@ -35,7 +35,7 @@ KEPT = ".json"  # an explanation that was kept, as `--format json` printed it
 @click.option(
     "--workload",
     metavar="NAME",
-    help="The workload of a RESULT with several.",
+    help="The workload to explain, if RESULT holds several.",
 )
 @click.option(
     "--backend",
@@ -54,8 +54,8 @@ KEPT = ".json"  # an explanation that was kept, as `--format json` printed it
 @click.option(
     "--numeric",
     is_flag=True,
-    help="Explain errors and not time: the error of each layer on the reference's own values, how errors "
-    "grow, and which layers do most damage.",
+    help="Explain errors instead of time: the error that each layer adds by itself, how errors grow from layer "
+    "to layer, and which layers do most damage.",
 )
 @click.option(
     "--reference",
@@ -80,10 +80,10 @@ KEPT = ".json"  # an explanation that was kept, as `--format json` printed it
 def command(**params: Any) -> None:
     """Explain where the time of a deployment goes, operator by operator.
 
-    Profiles the deployment and the one it is compared with, in fresh processes that take turns, and says which
-    operators differ, what the runtime converts between them, and what a mix of both is predicted to take. A
-    RESULT, a file of `edgebench run`, is explained from what it recorded, without a runtime; an explanation kept
-    with `--format json` is printed again.
+    A WORKLOAD or --model is profiled in fresh processes, in turns with the deployment it is compared with. The
+    output says which operators differ, what the runtime converts between them, and how long a mix of both should
+    take. A RESULT, a file of `edgebench run`, is explained from what it recorded, without a runtime. A file that
+    `--format json` wrote is printed again.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""`edgebench predict`: latency of cells that a device never ran."""
+"""`edgebench predict`: predicts the latency of what a device never ran."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from edgebench.predict.prediction_report import SUGGESTIONS
 @click.option(
     "--suggest",
     is_flag=True,
-    help="Only name the cells to measure next; without --device for a device that ran nothing.",
+    help="Only list what to measure next. Without --device, the list is for a device that ran nothing yet.",
 )
 @click.option(
     "--anchors",
@@ -32,7 +32,7 @@ from edgebench.predict.prediction_report import SUGGESTIONS
     type=click.IntRange(1, 1000),
     default=SUGGESTIONS,
     show_default=True,
-    help="Number of cells to suggest.",
+    help="How many measurements to suggest.",
 )
 @calibration_option
 @format_option()
@@ -44,10 +44,10 @@ def command(
     calibrations: Sequence[Path],
     form: str,
 ) -> None:
-    """Predict the latency of cells that a device never ran, from the few it ran.
+    """Predict the latency of what a device never ran, from the little it ran.
 
-    RESULTS are results of other devices. The numbers are modelled: they are drawn apart, and no
-    command ranks them. docs/predict.md says how good they are.
+    RESULTS are results of other devices. The predictions are marked as modelled, and no command ranks
+    them. docs/predict.md says how good they are.
 
     \b
     Examples:

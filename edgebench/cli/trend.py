@@ -1,4 +1,4 @@
-"""`edgebench trend`: cells over runs, and where they stepped."""
+"""`edgebench trend`: prints results over runs, and where they jumped."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     type=click.Choice(["date", "commit"]),
     default="date",
     show_default=True,
-    help="A point is a run, or all runs of a git commit.",
+    help="What one point of a series is: a run (date), or all runs of a git commit.",
 )
 @metrics_option("Metric to follow")
 @workload_option()
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 @click.option(
     "--confirm",
     is_flag=True,
-    help="Run the `edgebench ab` of the newest step of each series, on this machine.",
+    help="Check the newest step of each series by running `edgebench ab` on this machine.",
 )
 @format_option()
 def command(
@@ -48,10 +48,10 @@ def command(
     confirm: bool,
     form: str,
 ) -> int:
-    """Print each cell's series over runs, where it stepped to another level, and what changed there.
+    """Print how each result moved from run to run, where it jumped to another level, and what changed there.
 
-    A step has held for at least three points and is told from noise over all series together.
-    docs/history.md explains how.
+    A jump (step) is reported once the new level has held for at least three points and noise alone is an unlikely
+    cause, considering how many series there are. docs/history.md explains the test.
 
     \b
     Examples:

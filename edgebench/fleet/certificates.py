@@ -1,4 +1,4 @@
-"""Certificates of a fleet: one authority, and one certificate that scheduler, workers and client share."""
+"""Makes the certificates of a fleet: one authority, and one certificate that scheduler, workers and client share."""
 
 from __future__ import annotations
 

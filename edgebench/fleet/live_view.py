@@ -1,4 +1,4 @@
-"""One line per board: its state, cells, temperature and last words; drawn anew on a terminal, else when it changes."""
+"""Draws one line per board: its state, cells, temperature and last words; anew on a terminal, elsewhere when it changes."""
 
 from __future__ import annotations
 

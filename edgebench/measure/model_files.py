@@ -130,6 +130,7 @@ class Preparer:
             source=uri,
             source_sha256=job.source_sha256,
             precision=prepared.precision,
+            recipe=prepared.recipe,
             build_s=build_s,
             work=prepared.work,
         )

@@ -47,7 +47,7 @@ from edgebench.measure.state_monitor import (
 )
 from edgebench.measure.wait_for_quiet import Quiet
 from edgebench.measure.worker_messages import Companion, Done, Job
-from edgebench.planning.synthetic_load import parse_companion
+from edgebench.planning.companion_loads import parse_companion
 from edgebench.processes import signals
 from edgebench.processes.child import OUT_OF_TIME
 from edgebench.record import (
@@ -57,6 +57,7 @@ from edgebench.record import (
     Energy,
     Marker,
     ModelFacts,
+    OperatorProfile,
     Quality,
     RateSearch,
     Reason,
@@ -115,6 +116,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     together: bool = False  # cells of other workloads of the run are companions
     wait_quiet_s: float = 0.0  # at most, for a quiet machine before rounds; beside the budget
     cool_to_c: float | None = None  # of the chip, before each process; beside the budget
+    profile: bool = False  # operators of each cell, after its last replicate
+    instructions: str | None = None  # "callgrind": also counted by it, once a cell
 
 
 @dataclass(frozen=True)
@@ -306,6 +309,8 @@ class Means:
     ask: Callable[..., bytes | Reason] = preparation_process.ask
     quiet: Quiet | None = None
     cool_down: CoolDown | None = None
+    #: Times of a cell's operators, or why there are none; None: nobody asked.
+    profile: Callable[[Job], OperatorProfile | Reason] | None = None
 
 
 MEANS = Means()
@@ -871,10 +876,19 @@ class Runner:
         ]
 
     def _finish(self, target: Target) -> None:
-        record = self._assemble(target)
+        record = self._with_profile(self._assemble(target), target)
         self.records[record.cell.id] = record
         self._keeper.add_record(record)
         self._watcher.completed(record)
+
+    def _with_profile(self, record: Record, target: Target) -> Record:
+        """The record with the times of its operators, where they were asked for and it was measured."""
+        if self._means.profile is None or target.job is None or not target.timed:
+            return record
+        found = self._means.profile(target.job)
+        if isinstance(found, Reason):
+            return msgspec.structs.replace(record, reasons=[*record.reasons, found])
+        return msgspec.structs.replace(record, profile=found)
 
     def _assemble(self, target: Target) -> Record:
         search = target.rate_search(self._settings.replicates)

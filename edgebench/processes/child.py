@@ -321,8 +321,9 @@ def terminate(process: subprocess.Popen[Any], *, wait: bool) -> bool:
 
 def _wait_for_end(process: subprocess.Popen[Any]) -> None:
     """Sleeps until it ends, for `END_TIMEOUT_S` at most. Linux tells at once; elsewhere Python looks again and again,
-    and sees an end up to twice as late as it came."""
-    if sys.platform == "linux":
+    and sees an end up to twice as late as it came. So it does where Python was built for a Linux before 5.3, as
+    those of conda and of python-build-standalone may be."""
+    if sys.platform == "linux" and hasattr(os, "pidfd_open"):
         with contextlib.suppress(OSError):  # nothing is left of it, or the kernel is before 5.3
             ended = os.pidfd_open(process.pid)
             try:

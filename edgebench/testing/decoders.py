@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -47,7 +46,9 @@ class TinyDecoder:
     ends: str = "Q8_0"  # type of embedding and head
     tied: bool = True
     extra: tuple[str, ...] = ()  # names of further tensors, which no architecture has
-    facts: Mapping[str, str | float] = MappingProxyType({})  # further metadata of the architecture
+    facts: Mapping[str, str | float] = field(
+        default_factory=dict
+    )  # further metadata of the architecture
     defined: tuple[str, ...] = ()  # further tokens, of the user-defined kind
 
     @property

@@ -44,6 +44,7 @@ DIFFERS = {
     "workload_version_differs": "version of the workload",
     "quality_metric_differs": "quality is",
     "effective_precision_differs": "what ran is",
+    "recipe_differs": "the recipe of static quantisation is",
     "inputs_differ": "inputs are",
 }
 

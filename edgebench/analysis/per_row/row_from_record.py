@@ -15,6 +15,7 @@ from edgebench.analysis.per_row.answer_cache import caches
 from edgebench.analysis.per_row.company_rows import company_of
 from edgebench.analysis.per_row.generation_rows import generate_of
 from edgebench.analysis.per_row.imported_rows import with_imported
+from edgebench.analysis.per_row.instruction_rows import instructions_of
 from edgebench.analysis.per_row.rate_search import at_the_rate
 from edgebench.analysis.per_row.stream_rows import stream_of
 from edgebench.analysis.per_row.sustained_rows import sustained_of
@@ -85,6 +86,7 @@ def row_of(record: rec.Record) -> Row:
         pipeline=_pipeline(good),
         cold_start=_cold_start(good),
         warmup=_warmup(good),
+        instructions=instructions_of(served, unknown),
         paced=_paced(cell, served),
         rate_search=record.rate_search,
         company=company_of(good),

@@ -25,7 +25,7 @@ from edgebench.measure.replicate.check_plan import check_plan
 from edgebench.measure.replicate.phases import peak_of, timed
 from edgebench.measure.replicate.worker_ipc import ParentLink
 from edgebench.measure.worker_messages import Done, Job
-from edgebench.probes import process_memory
+from edgebench.probes import instruction_counter, process_memory
 from edgebench.processes.parent_tie import be_first_to_go, limit_memory
 from edgebench.record import Completion, OutputCheck, Paced, Reason, Replicate, Warmup
 from edgebench.words import unknown_words
@@ -65,12 +65,13 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
     """The replicate, from the cold start to the quality pass."""
     began_s = time.monotonic()
     limit_memory(steps.allocations_limit(job))
+    instruction_counter.begin()
     runtime = steps.import_runtime(job, link)
     if job.generate is not None:
         from edgebench.measure.replicate import generation_worker
 
         return generation_worker.measure(job, link, started, runtime)
-    start = _start(job, link, runtime)
+    start = warm_start(job, link, runtime)
     opened = start.opened
     completed = steps.completion(opened)
     if completed.incomplete:
@@ -89,6 +90,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
         index=job.index,
         status="ok",
         started_utc=started,
+        instructions=steps.instructions(job, counted),
         import_ns=runtime.import_ns,
         load_ns=start.load_ns,
         first_inference_ns=start.first_ns,
@@ -116,7 +118,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
     return Done(replicate, digest)
 
 
-class _Start(NamedTuple):
+class Start(NamedTuple):
     """A warm session, and what its cold start took."""
 
     opened: steps.Opened
@@ -127,7 +129,7 @@ class _Start(NamedTuple):
     first_ns: int
 
 
-def _start(job: Job, link: ParentLink, runtime: steps.Runtime) -> _Start:
+def warm_start(job: Job, link: ParentLink, runtime: steps.Runtime) -> Start:
     """The cold start, from the load of the model to the end of the warm-up."""
     link.phase("load of the model")
     backend, model = runtime.backend, steps.model_file(job)
@@ -159,7 +161,7 @@ def _start(job: Job, link: ParentLink, runtime: steps.Runtime) -> _Start:
     )
     used = steps.Used(uss_loaded, process_memory.uss_bytes())
     opened = steps.Opened(job, link, plan, session, task, pool, typical_ns, feeds)
-    return _Start(opened, items, used, warmup, load_ns, first_ns)
+    return Start(opened, items, used, warmup, load_ns, first_ns)
 
 
 def _deferred(opened: steps.Opened, started: str, completed: Completion) -> Done:
