@@ -20,7 +20,7 @@ import msgspec
 from edgebench.errors import UsageError
 from edgebench.measure.replicate.instruction_worker import uncounted
 from edgebench.measure.worker_messages import Done, Job, Phase, decode_message, encode_job
-from edgebench.processes.child import Child, Limits, Setup, Spawn, garbled, not_started
+from edgebench.processes.child import Child, Limits, Setup, Spawn, garbled_reason, not_started
 from edgebench.processes.python_command import module_command
 from edgebench.record import Instructions, Reason
 
@@ -92,7 +92,7 @@ def _answer(command: list[str], job: Job, limits: Limits, setup: Setup) -> Instr
         try:
             message = decode_message(line)
         except (msgspec.MsgspecError, RecursionError):
-            return garbled(line, child.phase)
+            return garbled_reason(line, child.phase)
         if isinstance(message, Phase):
             longer = SLOWER * message.limit_s
             return msgspec.structs.replace(message, limit_s=longer)

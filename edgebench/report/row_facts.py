@@ -12,6 +12,7 @@ from edgebench.render.number_format import UNKNOWN, half_width, percent, quantit
 from edgebench.report.report_model import Figure, Numbers
 from edgebench.text.plain_text import plain
 from edgebench.units import format_bytes, format_ns, format_rate
+from edgebench.words.unknown_words import value_and_limit
 
 _MIB = 2**20
 
@@ -167,11 +168,7 @@ def _quality(row: Row) -> str:
 
 def _further(row: Row) -> str:
     also = row.quality.also if row.quality else []
-    return "; ".join(
-        f"{limit.metric} {'unknown' if limit.value is None else format(limit.value, '.4g')}"
-        + ("" if limit.limit is None else f" (limit {limit.limit:.4g})")
-        for limit in also
-    )
+    return "; ".join(map(value_and_limit, also))
 
 
 def _memory(row: Row) -> str:

@@ -326,11 +326,19 @@ class WrongOutput(FaultyBackend):
     session = _WrongOutputSession
 
 
-class _AsyncSession(FaultySession):
+class _ThreadedSession(FaultySession):
+    """Has a thread that works after the call."""
+
     def __init__(self, inner: Session, settings: Settings) -> None:
         super().__init__(inner, settings)
         self._thread = ThreadPoolExecutor(max_workers=1)
 
+    def close(self) -> None:
+        self._thread.shutdown(cancel_futures=True)
+        super().close()
+
+
+class _AsyncSession(_ThreadedSession):
     def fault(self, prepared: Any) -> Future[Any]:
         return self._thread.submit(self._later, prepared)
 
@@ -341,10 +349,6 @@ class _AsyncSession(FaultySession):
     def outputs_of(self, prepared: Any, raw: Any) -> Outputs:
         done = raw.result() if isinstance(raw, Future) else raw
         return self.inner.outputs_of(prepared, done)
-
-    def close(self) -> None:
-        self._thread.shutdown(cancel_futures=True)
-        super().close()
 
 
 class Async(FaultyBackend):
@@ -443,12 +447,11 @@ class LazyOutputs(FaultyBackend):
     session = _LazyOutputsSession
 
 
-class _LateOutputsSession(FaultySession):
+class _LateOutputsSession(_ThreadedSession):
     """Hands out arrays at once; a thread fills them when it comes to it."""
 
     def __init__(self, inner: Session, settings: Settings) -> None:
         super().__init__(inner, settings)
-        self._thread = ThreadPoolExecutor(max_workers=1)
         self._like: Outputs | None = None
 
     def fault(self, prepared: Any) -> Any:
@@ -467,10 +470,6 @@ class _LateOutputsSession(FaultySession):
 
     def outputs_of(self, prepared: Any, raw: Any) -> Outputs:
         return dict(raw)
-
-    def close(self) -> None:
-        self._thread.shutdown(cancel_futures=True)
-        super().close()
 
 
 class LateOutputs(FaultyBackend):

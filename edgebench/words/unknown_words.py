@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from edgebench.record import Limit
 
 # Of a whole row.
@@ -157,10 +155,8 @@ def quality_of_some(metric: str, items: int, of: int) -> str:
     return f"whether {metric} holds is not known from {items} of {of} items"
 
 
-def missed_limits(limits: Sequence[Limit]) -> str:
-    """The values that miss a limit, and the limits."""
-    return ", ".join(
-        f"{limit.metric} {'unknown' if limit.value is None else format(limit.value, '.4g')}"
-        + ("" if limit.limit is None else f" (limit {limit.limit:.4g})")
-        for limit in limits
-    )
+def value_and_limit(limit: Limit) -> str:
+    """ "onset_f1 0.71 (limit 0.75)"."""
+    value = UNKNOWN if limit.value is None else f"{limit.value:.4g}"
+    bound = "" if limit.limit is None else f" (limit {limit.limit:.4g})"
+    return f"{limit.metric} {value}{bound}"

@@ -96,7 +96,7 @@ def _quality(row: Row, record: Record) -> list[Reason]:
         )
     missed = [limit for limit in quality.also if not limit.passed]
     if missed:
-        limits = unknown_words.missed_limits(missed)
+        limits = ", ".join(map(unknown_words.value_and_limit, missed))
         reasons.append(reason("quality_limit_missed", limits=limits))
     why = (record.quality.reason if record.quality else "") or unknown_words.QUALITY_FAILED
     by_parity = record.quality is not None and record.quality.kind == "parity"
