@@ -64,88 +64,99 @@ class Limit:
         return self.op.startswith("<")
 
 
-def parse_limit(text: str) -> Limit:
-    """Raises UsageError with the character at which it is wrong, and what was meant."""
+class _BadLimit(Exception):
+    """What is wrong with a limit, and between which characters."""
+
+    def __init__(self, span: tuple[int, int], what: str, fix: str = "") -> None:
+        super().__init__(what)
+        self.span, self.what, self.fix = span, what, fix
+
+
+def parse_limit(text: str, asked_by: str = "--require") -> Limit:
+    """Raises UsageError with the character at which it is wrong, and what was meant. `asked_by`: whose limit it is."""
+    try:
+        return _parse(text)
+    except _BadLimit as bad:
+        begin, end = bad.span
+        mark = " " * begin + "^" * max(min(end, len(text)) - begin, 1)
+        place = f"{asked_by}, character {begin + 1}"
+        raise UsageError(f"{place}: {bad.what}\n    {text}\n    {mark}", bad.fix) from None
+
+
+def _parse(text: str) -> Limit:
     head = _TOKEN.match(text)
     if head is None:
         raise _without_operator(text)
     name, op = head[1], head[2]
     if name not in METRICS:
-        raise _error(text, head.span(1), f"no metric {name!r}{did_you_mean(name, METRICS)}")
+        raise _BadLimit(head.span(1), f"no metric {name!r}{did_you_mean(name, METRICS)}")
     if op not in OPERATORS:
         meant = f"; did you mean {_MISTYPED[op]!r}?" if op in _MISTYPED else "; known: <=, >=, <, >"
-        raise _error(text, head.span(2), f"no operator {op!r}{meant}")
+        raise _BadLimit(head.span(2), f"no operator {op!r}{meant}")
     metric = METRICS[name]
     rest = text[head.end() :].rstrip()
     start = head.end()
     if rest.endswith("fp32"):
-        return Limit(text, metric, op, _share(text, start, rest[: -len("fp32")]), relative=True)
+        return Limit(text, metric, op, _share(start, rest[: -len("fp32")]), relative=True)
     number = _NUMBER.match(rest)
     if number is None:
-        raise _error(
-            text, (start, len(text)), "expected a number here", "write it like 30ms or 0.98*fp32"
+        raise _BadLimit(
+            (start, len(text)), "expected a number here", "write it like 30ms or 0.98*fp32"
         )
     after = rest[number.end() :]
     unit = after.strip()
     place = start + number.end() + len(after) - len(after.lstrip())
     if "*" in unit:
         other = unit.partition("*")[2].strip()
-        raise _error(
-            text,
+        raise _BadLimit(
             (place, start + len(rest)),
             f"a limit can be relative to fp32 only, not to {other!r}",
             "like 0.98*fp32",
         )
-    return Limit(text, metric, op, float(number[0]) * _factor(text, metric, unit, place))
+    return Limit(text, metric, op, float(number[0]) * _factor(metric, unit, place))
 
 
-def _factor(text: str, metric: Metric, unit: str, place: int) -> float:
+def _factor(metric: Metric, unit: str, place: int) -> float:
     what, units = UNITS[metric.unit]
     if unit in units:
         return units[unit]
     known = ", ".join(word for word in units if word and word != "µs")
     span = (place, place + max(len(unit), 1))
     if not unit:
-        raise _error(text, span, f"{metric.name} is {what}: it needs a unit ({known})")
+        raise _BadLimit(span, f"{metric.name} is {what}: it needs a unit ({known})")
     for kind, others in UNITS.values():
         if unit in others:
             fix = f"units: {known}" if known else "no unit"
-            raise _error(text, span, f"{unit!r} is {kind} and {metric.name} is {what}", fix)
+            raise _BadLimit(span, f"{unit!r} is {kind} and {metric.name} is {what}", fix)
     lowered = {word.lower(): word for word in units if word}
     if unit.lower() in lowered:
         hint = f"; did you mean {lowered[unit.lower()]!r}?"
     else:
         close = get_close_matches(unit, [word for word in units if word], n=1, cutoff=0.5)
         hint = f"; did you mean {close[0]!r}?" if close else f"; known: {known}" if known else ""
-    raise _error(text, span, f"no unit {unit!r} of {what}{hint}")
+    raise _BadLimit(span, f"no unit {unit!r} of {what}{hint}")
 
 
-def _share(text: str, start: int, words: str) -> float:
+def _share(start: int, words: str) -> float:
     """ "0.98*" or "98%*" before fp32; nothing means all of it."""
     if not words.strip():
         return 1.0
     match = re.fullmatch(rf"({_NUMBER.pattern})\s*(%?)\s*\*\s*", words)
     if match is None:
         span = (start, start + len(words))
-        raise _error(text, span, f"{words.strip()!r} is not a share of fp32", "like 0.98*fp32")
+        raise _BadLimit(span, f"{words.strip()!r} is not a share of fp32", "like 0.98*fp32")
     share = float(match[1]) * (0.01 if match[4] else 1.0)
     if share <= 0:
-        raise _error(text, (start, start + len(words)), "a share of fp32 must be above 0")
+        raise _BadLimit((start, start + len(words)), "a share of fp32 must be above 0")
     return share
 
 
-def _without_operator(text: str) -> UsageError:
+def _without_operator(text: str) -> _BadLimit:
     name = re.match(r"\s*[A-Za-z_][\w.]*", text)
     if name is None:
-        return _error(text, (0, 1), "expected a metric here", "write it like latency.p99<=30ms")
+        return _BadLimit((0, 1), "expected a metric here", "write it like latency.p99<=30ms")
     if name[0].strip() not in METRICS:
         word = name[0].strip()
         span = (name.end() - len(word), name.end())
-        return _error(text, span, f"no metric {word!r}{did_you_mean(word, METRICS)}")
-    return _error(text, (name.end(), name.end() + 1), "expected one of <= >= < > here")
-
-
-def _error(text: str, span: tuple[int, int], what: str, fix: str = "") -> UsageError:
-    begin, end = span
-    mark = " " * begin + "^" * max(min(end, len(text)) - begin, 1)
-    return UsageError(f"--require, character {begin + 1}: {what}\n    {text}\n    {mark}", fix)
+        return _BadLimit(span, f"no metric {word!r}{did_you_mean(word, METRICS)}")
+    return _BadLimit((name.end(), name.end() + 1), "expected one of <= >= < > here")

@@ -50,11 +50,7 @@ _FIRST = re.compile(r"^\s*([A-Za-z_]\w*)(?=\s*[<>=])")
 def parse_limit(text: str) -> Limit:
     """An absolute limit: "p99 <= 30 ms", "memory.peak <= 200MiB", "quality >= 0.87". Raises UsageError."""
     whole = _FIRST.sub(lambda found: _SHORT.get(found[1], found[0]), text)
-    try:
-        limit = limits.parse_limit(whole)
-    except UsageError as error:
-        message = error.message.removeprefix("--require, ")
-        raise UsageError(f"a limit, {message}", error.fix) from None
+    limit = limits.parse_limit(whole, "a limit")
     if limit.relative:
         raise UsageError(f"{text!r}: a gate's limits are absolute", "like latency.p99 <= 30 ms")
     return dataclasses.replace(limit, text=text.strip())
