@@ -124,6 +124,8 @@ def resolved(params: Mapping[str, Any]) -> Options:
             if params["wait_quiet"]
             else 0.0,
             cool_to_c=params["cool_to"],
+            profile=params["profile"],
+            instructions=params["instructions"],
         ),
     )
 

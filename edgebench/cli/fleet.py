@@ -98,13 +98,13 @@ def run(
 
     fleet = load_fleet(file)
     typed = _typed_to_run(arguments)
+    link = Link(fleet.scheduler, _certs(file, fleet.certs))
     if resume:
         if arguments or bundle is not None:
             raise UsageError("--resume goes on with the options of its run", "leave the others out")
         chosen, journal = reopened(fleet, boards, out)
     else:
         chosen, journal = planned(fleet, boards, arguments, typed, out, bundle)
-    link = Link(fleet.scheduler, _certs(file, fleet.certs))
     try:
         with LiveView() as view:
             states = run_boards(chosen, journal, link, out, view.show)
@@ -182,8 +182,8 @@ def worker(address: str, device: str, certs: Path | None, insecure: bool) -> Non
 def up(file: Path, no_workers: bool) -> None:
     """Start the scheduler on this machine, and the workers of boards with an `ssh` entry.
 
-    Both run until you stop this command. Your own ssh is used, with its keys and its known hosts. For a board
-    without an `ssh` entry, the command to type on that board is printed.
+    Both run until you stop this command. Your own ssh is used, with its keys and its known hosts, and begun again
+    where it ends. For a board without an `ssh` entry, the command to type on that board is printed.
 
     \b
     Example:
@@ -203,8 +203,8 @@ def up(file: Path, no_workers: bool) -> None:
     try:
         serve_scheduler(fleet.scheduler, certs, fleet.insecure, say)
     finally:
-        for process in workers:
-            process.terminate()
+        for each in workers:
+            each.close()
 
 
 @command.command()

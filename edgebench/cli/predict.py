@@ -8,12 +8,13 @@ from pathlib import Path
 
 import click
 
+from edgebench.cli.shared.options import calibration_option, format_option, paths_argument
 from edgebench.errors import UsageError
 from edgebench.predict.prediction_report import SUGGESTIONS
 
 
 @click.command("predict")
-@click.argument("paths", metavar="RESULTS...", nargs=-1, required=True, type=Path)
+@paths_argument()
 @click.option(
     "--device",
     "device",
@@ -33,21 +34,8 @@ from edgebench.predict.prediction_report import SUGGESTIONS
     show_default=True,
     help="How many measurements to suggest.",
 )
-@click.option(
-    "--calibration",
-    "calibrations",
-    multiple=True,
-    type=Path,
-    help="File of `edgebench calibrate` (repeatable).  [default: files in the cache]",
-)
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="Format of the answer on stdout.",
-)
+@calibration_option
+@format_option()
 def command(
     paths: Sequence[Path],
     device: str | None,

@@ -9,6 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgebench.cli.shared.options import (
+    EXISTING_FILE,
+    folders_option,
+    format_option,
+    memory_limit_option,
+    out_option,
+    seed_option,
+    sets_option,
+    shapes_option,
+    task_option,
+)
 from edgebench.errors import EdgebenchError, ExitCode, UsageError
 from edgebench.files.json_lines import write_json
 from edgebench.processes.signals import ended_by
@@ -26,16 +37,10 @@ DEFAULT_POINTS = 6
 
 @click.command("search")
 @click.argument("names", nargs=-1, metavar="[WORKLOAD]")
-@click.option(
-    "--workloads",
-    "folders",
-    multiple=True,
-    type=click.Path(exists=True, file_okay=False),
-    help="Also read workload definitions from this folder (repeatable).",
-)
+@folders_option
 @click.option(
     "--model",
-    type=click.Path(exists=True, dir_okay=False),
+    type=EXISTING_FILE,
     help="Search this ONNX file. Its quality is the metric of --task, or else how close its outputs are to fp32.",
 )
 @click.option(
@@ -43,30 +48,16 @@ DEFAULT_POINTS = 6
     metavar="FILE,...",
     help="Search several ONNX files of one task together. A model that is surely worse than another gets no more time.",
 )
-@click.option(
-    "--shape",
-    "shapes",
-    multiple=True,
-    metavar="NAME=DIMS",
-    help="Shape of an input of --model, such as image=1,3,224,224 (repeatable).",
-)
-@click.option(
-    "--task",
-    metavar="FILE:CLASS",
-    help="Your own task and metric for --model, such as my_task.py:MyTask.",
-)
+@shapes_option("--model")
+@task_option("--model")
 @click.option(
     "--backend",
     "backends",
     metavar="NAME,...",
     help="Backends to measure. Operators are timed in the first one.  [default: ort]",
 )
-@click.option(
-    "--set",
-    "sets",
-    multiple=True,
-    metavar="AXIS=VALUE",
-    help="Value of a variant axis, such as threads=2 (repeatable).  [default: the workload's first]",
+@sets_option(
+    "Value of a variant axis, such as threads=2 (repeatable).  [default: the workload's first]"
 )
 @click.option(
     "--require",
@@ -109,34 +100,11 @@ DEFAULT_POINTS = 6
     metavar="SHARE",
     help="Stop measuring a map when half of its 95% interval is this small.",
 )
-@click.option(
-    "--memory-limit",
-    metavar="SIZE",
-    help="Memory that a worker process may allocate, such as 512MiB.  [default: no limit]",
-)
-@click.option(
-    "--seed",
-    type=click.IntRange(0, 2**31 - 1),
-    default=0,
-    show_default=True,
-    help="Seed of the order of measurements.",
-)
-@click.option(
-    "--out",
-    type=click.Path(file_okay=False),
-    default="results",
-    show_default=True,
-    help="Folder for result files and maps.",
-)
+@memory_limit_option
+@seed_option("cells")
+@out_option("Folder for result files and maps.")
 @click.option("--resume", is_flag=True, help="Continue the same search where it was interrupted.")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="Format of the answer on stdout.",
-)
+@format_option()
 def command(**params: Any) -> int:
     """Find which parts of a model can run in int8 and still keep its quality.
 
@@ -161,7 +129,12 @@ def command(**params: Any) -> int:
     asked = ["edgebench", *sys.argv[1:]]
     if models is not None:
         return _family(params, models, form, started_s)
-    found = search(request_of(params, asked), to_stderr(), started_s)
+    request = request_of(params, asked)
+    try:
+        found = search(request, to_stderr(), started_s)
+    except KeyboardInterrupt as error:
+        say(f"edgebench: {ended_by(error)}: what was explored is kept; continue with --resume")
+        return ExitCode.INTERRUPTED
     if found.report is None:
         return _unfinished(found.outcome)
     _show(found.report, form)

@@ -10,12 +10,19 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgebench.cli.shared.options import (
+    format_option,
+    metrics_option,
+    paths_argument,
+    workload_option,
+)
+
 if TYPE_CHECKING:
     from edgebench.trend.trend_report import By, Trend
 
 
 @click.command("trend")
-@click.argument("paths", metavar="RESULTS...", nargs=-1, required=True, type=Path)
+@paths_argument()
 @click.option(
     "--by",
     type=click.Choice(["date", "commit"]),
@@ -23,34 +30,15 @@ if TYPE_CHECKING:
     show_default=True,
     help="What one point of a series is: a run (date), or all runs of a git commit.",
 )
-@click.option(
-    "--metric",
-    "metrics",
-    multiple=True,
-    metavar="METRIC",
-    help="Metric to follow (repeatable).  [default: latency.p50; offline: throughput]",
-)
-@click.option(
-    "--workload",
-    "workloads",
-    multiple=True,
-    metavar="NAME",
-    help="Use only this workload (repeatable).",
-)
+@metrics_option("Metric to follow")
+@workload_option()
 @click.option("--all", "every", is_flag=True, help="Also draw series without a step.")
 @click.option(
     "--confirm",
     is_flag=True,
     help="Check the newest step of each series by running `edgebench ab` on this machine.",
 )
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="Format of the answer on stdout.",
-)
+@format_option()
 def command(
     paths: Sequence[Path],
     by: By,

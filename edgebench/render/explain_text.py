@@ -10,9 +10,9 @@ from edgebench.explain.explanation import (
     Explanation,
     Figure,
     Finding,
-    OperatorLine,
     Prediction,
 )
+from edgebench.operator_times import OperatorLine
 from edgebench.render.console import DEPLOY, GOOD, QUIET, TITLE, WARN, paint
 from edgebench.render.number_format import percent
 from edgebench.render.operator_names import short_names

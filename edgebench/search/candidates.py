@@ -18,6 +18,7 @@ class Draft:
 
     choice: Choice
     origin: str
+    dynamic: Choice = frozenset()  # units that are quantised at run time
 
 
 @dataclass(frozen=True)
