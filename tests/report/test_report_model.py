@@ -759,6 +759,29 @@ def test_hostile_names_stay_words_in_markdown(hostile: Report) -> None:
     assert len(widths) == 1
 
 
+def _symbols(svg: str) -> list[str]:
+    """Where points stand, each within its own chart."""
+    groups = re.findall(r'class="mark-symbol role-mark[^"]*"[^>]*>(.*?)</g>', svg, re.DOTALL)
+    return sorted(re.findall(r'transform="(translate\([^)]*\))"', "".join(groups)))
+
+
+def test_each_chart_of_a_picture_has_its_own_points() -> None:
+    """Layers of one name all drew the points of one chart, under the lines and names of their own."""
+    one = [record({"threads": n}, p50=n * 5e6, peak=n * 90 * MIB) for n in (1, 2)]
+    two = [record({"threads": n}, p50=n * 7e6, peak=(5 - n) * 40 * MIB, workload="wake-word")
+           for n in (1, 2, 3)]  # fmt: skip
+    alone = [_symbols(pictures.svg(build_report(some, []))) for some in (one, two)]
+    assert [len(some) for some in alone] == [2, 3]
+    assert _symbols(pictures.svg(build_report([*one, *two], []))) == sorted([*alone[0], *alone[1]])
+
+
+def test_picture_names_the_front_where_there_is_room() -> None:
+    rows = [record({"threads": 1}, p50=9e6, peak=60 * MIB), record({"threads": 2}, p50=5e6)]
+    drawn = pictures.svg(build_report(rows, []))
+    for name in ("threads=1", "threads=2"):
+        assert drawn.count(f">{name}<") == 2, "in the chart and in the key"
+
+
 def test_pictures_need_no_browser() -> None:
     quick = build_report(iter_records(REFERENCE[0]), [])
     drawn = pictures.svg(quick)
