@@ -47,7 +47,7 @@ from edgebench.measure.state_monitor import (
 )
 from edgebench.measure.wait_for_quiet import Quiet
 from edgebench.measure.worker_messages import Companion, Done, Job
-from edgebench.planning.companion_loads import parse_companion
+from edgebench.planning.synthetic_load import parse_companion
 from edgebench.processes import signals
 from edgebench.processes.child import OUT_OF_TIME
 from edgebench.record import (

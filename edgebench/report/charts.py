@@ -21,11 +21,11 @@ MEASURED = ["measured_external", "measured_rail", "vendor_counter"]
 _LIMITS = {"higher": "floor", "lower": "ceiling"}
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 
-_X_FIELDS = {
+X_FIELDS = {
     "latency": ("latency_ms", "latency_low_ms", "latency_high_ms"),
     "rate": ("rate_per_s", "rate_low_per_s", "rate_high_per_s"),
 }
-_Y_FIELDS = {
+Y_FIELDS = {
     "quality": ("quality", "", ""),
     "memory": ("memory_mib", "memory_low_mib", "memory_high_mib"),
     "energy": ("energy_mj", "energy_low_mj", "energy_high_mj"),
@@ -75,7 +75,7 @@ def fill(spec: Any, slots: Mapping[str, Any]) -> Any:
 
 def templates() -> dict[str, Spec]:
     """Every chart by its name: `tradeoff.X.Y`, `ecdf`, `histogram`, `series`, `memory`, ..."""
-    specs = {f"tradeoff.{x}.{y}": tradeoff(x, y) for x in _X_FIELDS for y in _Y_FIELDS}
+    specs = {f"tradeoff.{x}.{y}": tradeoff(x, y) for x in X_FIELDS for y in Y_FIELDS}
     for chart in (ecdf, histogram, series, memory, energy, roofline, scaling, cost_fit):
         specs[chart.__name__] = chart()
     return specs
@@ -100,8 +100,8 @@ def _only(field: str, *values: str) -> list[Spec]:
 
 def tradeoff(x: str, y: str, *, interactive: bool = True) -> Spec:
     """Rows by two objectives, with intervals, the front line, and what is struck."""
-    at, x_low, x_high = _X_FIELDS[x]
-    up, y_low, y_high = _Y_FIELDS[y]
+    at, x_low, x_high = X_FIELDS[x]
+    up, y_low, y_high = Y_FIELDS[y]
     x_axis = _number(at, title=slot("x_title"), scale=slot("x_scale"))
     y_axis = _number(up, title=slot("y_title"), scale=slot("y_scale"))
     legend = {"columns": slot("legend_columns"), "symbolOpacity": 1}
@@ -242,11 +242,11 @@ def _placed() -> list[Spec]:
 
 
 def _words(side: str, x_axis: Spec, y_axis: Spec) -> Spec:
-    """The names of the choices, on the side where there is room."""
+    """The names of the choices and of the front, on the side where there is room."""
     return {
         "data": {"name": "points"},
         "transform": [
-            {"filter": {"field": "pick", "equal": True}},
+            {"filter": {"field": "named", "equal": True}},
             {"filter": {"field": "side", "equal": side}},
         ],
         "mark": {
@@ -254,7 +254,7 @@ def _words(side: str, x_axis: Spec, y_axis: Spec) -> Spec:
             "align": "right" if side == "left" else "left",
             "dx": -11 if side == "left" else 11,
             "dy": -11,
-            "fontWeight": 600,
+            "fontWeight": {"expr": "datum.pick ? 600 : 400"},
             "limit": 240,
         },
         "encoding": {"x": x_axis, "y": y_axis, "text": {"field": "label"}},

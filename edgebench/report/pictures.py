@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -22,6 +22,14 @@ _MAX_GROUPS = 8
 _MAX_LINES = 6
 _WIDTHS = (430, 300)
 _HEIGHT = 250
+_MARGIN = 18  # pixels between the outermost points and the edge
+_LETTER = 6.6  # pixels of one letter of a name
+_SIDES = {
+    "left": ("left", "right"),
+    "right": ("right", "left"),
+}  # of a name, the first that is free
+Box: TypeAlias = tuple[float, float, float, float]  # left, top, right, bottom
+Fields: TypeAlias = tuple[str, str, str]  # of a value and of the ends of its interval
 _SPREAD = 12  # largest over smallest value from which an axis is logarithmic
 
 
@@ -83,7 +91,9 @@ def _wrapped(text: str, width: int = 110) -> list[str]:
 
 def _tradeoff(report: Report, group: Group) -> Spec:
     y = next((line.y for line in group.lines), group.ys[0])
-    points = _points(report, group, y)
+    limits = charts.floors(group.demands, group.quality_metric) if y == "quality" else []
+    fields = charts.X_FIELDS[group.x], charts.Y_FIELDS[y]
+    points = _named(_points(report, group, y), *fields, [limit["bound"] for limit in limits])
     shared = "device" if len(report.devices) > 1 else "backend"
     colors = sorted({str(getattr(row, shared)) for row in report.rows})
     at = "rate_per_s" if group.x == "rate" else "latency_ms"
@@ -94,7 +104,7 @@ def _tradeoff(report: Report, group: Group) -> Spec:
     }
     datasets = {
         "points": [{**point, "color": point[shared]} for point in points],
-        "floors": charts.floors(group.demands, group.quality_metric) if y == "quality" else [],
+        "floors": limits,
         "lines": [
             {"x": x, "y": value, "order": order, "device": line.device}
             for line in group.lines
@@ -123,6 +133,61 @@ def _tradeoff(report: Report, group: Group) -> Spec:
         shape_shown=sorted({point["precision"] for point in points}),
         legend_columns=4,
     )
+
+
+def _named(
+    points: list[dict[str, Any]], x_fields: Fields, y_fields: Fields, floors: Sequence[float]
+) -> list[dict[str, Any]]:
+    """The points with `named`: of the choices, then of the front as far as names meet no other name and no point."""
+    across = _pixels(points, x_fields, (), _WIDTHS[0], _SPREAD)
+    down = _pixels(points, y_fields, floors, _HEIGHT, math.inf)
+    places = [(x, _HEIGHT - y) for x, y in zip(across, down, strict=True)]
+    taken = [(x - 9.0, y - 9.0, x + 9.0, y + 9.0) for x, y in places]
+    sides: dict[int, str] = {}
+    for index in sorted(range(len(points)), key=lambda at: (not points[at]["pick"], across[at])):
+        point = points[index]
+        others = taken[:index] + taken[index + 1 :]
+        ways = {
+            side: _name_box(*places[index], point["label"], side) for side in _SIDES[point["side"]]
+        }
+        free = [
+            side for side, box in ways.items() if not any(_meet(box, other) for other in others)
+        ]
+        side = next(iter(free), point["side"] if point["pick"] else "")
+        if side and (point["pick"] or point["on_front"]):
+            sides[index] = side
+            taken.append(ways[side])
+    return [
+        {**point, "named": index in sides, "side": sides.get(index, point["side"])}
+        for index, point in enumerate(points)
+    ]
+
+
+def _pixels(
+    points: Sequence[Mapping[str, Any]],
+    fields: Fields,
+    others: Sequence[float],
+    size: float,
+    spread: float,
+) -> list[float]:
+    """About where points stand on an axis of that size, as `charts.scale_of` lays it out."""
+    values = [float(point[fields[0]]) for point in points]
+    ends = [point[name] for point in points for name in fields[1:] if point.get(name) is not None]
+    low, high = min([*values, *ends, *others]), max([*values, *ends, *others])
+    if low > 0 and high / low > spread:
+        low, high, values = math.log(low), math.log(high), [math.log(value) for value in values]
+    span = (high - low) or 1.0
+    return [_MARGIN + (value - low) / span * (size - 2 * _MARGIN) for value in values]
+
+
+def _name_box(x: float, y: float, name: str, side: str) -> Box:
+    width = _LETTER * len(name)
+    left = x - 11 - width if side == "left" else x + 11
+    return left, y - 19, left + width, y - 4
+
+
+def _meet(one: Box, other: Box) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
 def _points(report: Report, group: Group, y: str) -> list[dict[str, Any]]:
@@ -228,7 +293,8 @@ def _fill_template(template: Spec, datasets: Mapping[str, Any], **slots: Any) ->
 
 
 def _inlined(spec: Any, datasets: Mapping[str, Any]) -> Any:
-    """Named data put in its place: several charts of a picture use the same names."""
+    """Puts named data in its place, and drops the names of layers: several charts of a picture use the same ones, and
+    marks of one name would all show the points of one chart."""
     if isinstance(spec, list):
         return [_inlined(part, datasets) for part in spec]
     if not isinstance(spec, dict):
@@ -238,4 +304,5 @@ def _inlined(spec: Any, datasets: Mapping[str, Any]) -> Any:
         if key == "data" and part.keys() == {"name"}
         else _inlined(part, datasets)
         for key, part in spec.items()
+        if not (key == "name" and "mark" in spec)
     }

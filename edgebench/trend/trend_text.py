@@ -45,7 +45,7 @@ def _lines(trend: Trend, every: bool, width: int) -> Iterator[Line]:
 
 
 def _drawn(series: Series, width: int) -> Iterator[Line]:
-    yield from wrapped(plain(f"{series.device} · {series.id} · {series.metric}"), width, TITLE)
+    yield from wrapped(plain(f"{_shared(series)} · {_deployment(series)}"), width, TITLE)
     size = max(len(quantity(point.value, series.unit)) for point in series.points) + 2
     for picture, value in plot(series, width, size):
         name = "" if value is None else quantity(value, series.unit)

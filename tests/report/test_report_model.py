@@ -227,7 +227,7 @@ def test_a_command_keeps_every_option_that_decides_how_a_row_is_measured(tmp_pat
         "slice_": "1s", "sustain": "1s", "timeout": "1s", "memory_limit": "1GiB", "parity": None,
         "estimate": "cpu-time:3", "energy_markers": None, "energy_root": str(tmp_path), "seed": "1",
         "devices": str(tmp_path / "devices.yaml"), "device": "rack 7", "strict": None,
-        "cool_to": "60", "companions": "cpu:2", "profile": None,
+        "cool_to": "60", "companions": "cpu:2", "profile": None, "instructions": "callgrind",
     }  # fmt: skip
     told_by_row = {"names", "suite", "backends", "sets", "scenarios", "rate", "replicates"}
     told_by_row |= {"bound", "together"}
@@ -757,6 +757,29 @@ def test_hostile_names_stay_words_in_markdown(hostile: Report) -> None:
         if line.startswith("| `x`")
     }
     assert len(widths) == 1
+
+
+def _symbols(svg: str) -> list[str]:
+    """Where points stand, each within its own chart."""
+    groups = re.findall(r'class="mark-symbol role-mark[^"]*"[^>]*>(.*?)</g>', svg, re.DOTALL)
+    return sorted(re.findall(r'transform="(translate\([^)]*\))"', "".join(groups)))
+
+
+def test_each_chart_of_a_picture_has_its_own_points() -> None:
+    """Layers of one name all drew the points of one chart, under the lines and names of their own."""
+    one = [record({"threads": n}, p50=n * 5e6, peak=n * 90 * MIB) for n in (1, 2)]
+    two = [record({"threads": n}, p50=n * 7e6, peak=(5 - n) * 40 * MIB, workload="wake-word")
+           for n in (1, 2, 3)]  # fmt: skip
+    alone = [_symbols(pictures.svg(build_report(some, []))) for some in (one, two)]
+    assert [len(some) for some in alone] == [2, 3]
+    assert _symbols(pictures.svg(build_report([*one, *two], []))) == sorted([*alone[0], *alone[1]])
+
+
+def test_picture_names_the_front_where_there_is_room() -> None:
+    rows = [record({"threads": 1}, p50=9e6, peak=60 * MIB), record({"threads": 2}, p50=5e6)]
+    drawn = pictures.svg(build_report(rows, []))
+    for name in ("threads=1", "threads=2"):
+        assert drawn.count(f">{name}<") == 2, "in the chart and in the key"
 
 
 def test_pictures_need_no_browser() -> None:
