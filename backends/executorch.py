@@ -33,6 +33,8 @@ from edgebench.installed_packages import installed_version
 from edgebench.operator_times import OperatorTime, Profile, Profiler
 from edgebench.text.did_you_mean import did_you_mean
 
+from ._xnnpack_names import COMPUTE, type_of
+
 if TYPE_CHECKING:
     from edgebench.backend import Feeds, Outputs
 
@@ -60,22 +62,6 @@ _REFUSED = {
     0x30: "it was made for another version of a delegate",
 }
 _ERROR = re.compile(r"error: 0x:?([0-9a-f]+)", re.IGNORECASE)
-#: What XNNPACK computes in, by the mark in the names of its operators.
-_TYPES = {
-    "F32": "fp32",
-    "F16": "fp16",
-    "BF16": "bf16",
-    "PF32": "fp32",
-    "PF16": "fp16",
-    "QS8": "int8",
-    "QC8": "int8",
-    "QU8": "int8",
-    "QD8": "int8",
-    "QP8": "int8",
-}
-_MARK = re.compile(r"\(.*\b(" + "|".join(_TYPES) + r")\b.*\)")
-#: Beginnings of the names of operators that do the arithmetic.
-_COMPUTE = ("Convolution", "Deconvolution", "Fully Connected", "Batch Matrix", "Dynamic Fully")
 _KERNEL, _CALL, _DELEGATE = "native_call_", "OPERATOR_CALL", "DELEGATE_CALL"
 _EXECUTE, _INSIDE = "Execute", "Method::execute"
 XNNPACK = "XNNPACK"
@@ -146,7 +132,7 @@ class ExecuTorchSession(Session):
 
     def effective(self) -> Effective:
         operators = self._operators()
-        compute = Counter(str(o.type) for o in operators if o.kind.startswith(_COMPUTE) and o.type)
+        compute = Counter(str(o.type) for o in operators if o.kind.startswith(COMPUTE) and o.type)
         return Effective(
             device="cpu",
             telemetry="none",
@@ -356,12 +342,11 @@ def _operators(events: Sequence[Event], warm_up: int) -> Iterator[OperatorTime]:
         inside += event.delegated
         kind = re.sub(r" #\d+$", "", event.name).removeprefix(_KERNEL)
         seen[kind] += 1
-        mark = _MARK.search(kind)
         yield OperatorTime(
             name=kind if seen[kind] == 1 else f"{kind}#{seen[kind]}",
             kind=kind,
             provider=_provider(event),
-            type=_TYPES[mark[1]] if mark else None,
+            type=type_of(kind),
             times_ns=list(event.times_ns[warm_up:]),
         )
 

@@ -127,7 +127,7 @@ class LiteRtSession(Session):
             if options.get("xnnpack") is False
             else kinds.BUILTIN
         )
-        self._model = model
+        self._model, self._asked_threads = model, options.get("threads")
         before = os_threads()
         opened = functools.partial(
             Interpreter,
@@ -209,10 +209,16 @@ class LiteRtSession(Session):
         )
 
     def profiler(self) -> Profiler:
-        raise UnsupportedError(
-            "LiteRT tells its Python interpreter no times of operators",
-            "explain the model on another backend, such as --backend ort",
-        )
+        from .operator_profiler import LiteRtProfiler
+
+        if not self._delegated:
+            raise UnsupportedError(
+                "LiteRT profiles compiled models alone, and they run through XNNPACK",
+                "leave xnnpack=false out, or explain the model on another backend",
+            )
+        inputs, outputs = self._inner.get_input_details(), self._inner.get_output_details()
+        names = [str(each["name"]) for each in inputs], [str(each["name"]) for each in outputs]
+        return LiteRtProfiler(self, self._model, self._asked_threads, names)
 
     def close(self) -> None:
         self.run = _closed

@@ -96,10 +96,14 @@ class CompiledModelSession(Session):
         )
 
     def profiler(self) -> Profiler:
-        raise UnsupportedError(
-            "LiteRT tells Python no times of a compiled model's operators",
-            "explain the model on another backend, such as --backend ort",
-        )
+        from .operator_profiler import LiteRtProfiler
+
+        if self._accelerator != CPU:
+            raise UnsupportedError(
+                f"LiteRT's profiler has not been read on {self._accelerator}",
+                "explain the model on another backend, such as --backend ort",
+            )
+        return LiteRtProfiler(self, self._model, self._options.get("threads"))
 
     def close(self) -> None:
         self.run = _closed

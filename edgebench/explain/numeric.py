@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgebench.backend import Backend, ModelFile, Scalar
-from edgebench.errors import EdgebenchError
+from edgebench.errors import EdgebenchError, UnsupportedError
 from edgebench.explain.layer_slices import Layer, Network, common_layers, model_of
 from edgebench.explain.numeric_report import LayerError, NumericReport
 from edgebench.models.onnx_file import load_model, save_model
@@ -78,6 +78,7 @@ class _Measurement:
 
     def report(self, limit: float | None) -> NumericReport:
         errors = [error for batch in self._batches() for error in self._errors(batch)]
+        self._demand_some(errors)
         precision = _arithmetic(self._network)
         chosen = LIMITS[precision] if limit is None else limit
         over = [e for e in errors if e.local is not None and e.local > chosen]
@@ -95,6 +96,15 @@ class _Measurement:
             layers=errors,
             layers_skipped=self._skipped,
         )
+
+    def _demand_some(self, errors: Sequence[LayerError]) -> None:
+        """Raises UnsupportedError where nothing is known of any layer: that is no sound model."""
+        if all(each.local is None for each in errors):
+            why = next(iter(self._skipped.values()), "they write nothing that can be compared")
+            raise UnsupportedError(
+                f"no layer could be compared on {self._other.backend.name}: {why.splitlines()[0]}",
+                "explain the model on a backend that opens its layers, such as --backend ort or openvino",
+            )
 
     def _batches(self) -> Iterator[list[Layer]]:
         """Layers one after the other, as many as their tensors leave room for."""
@@ -214,12 +224,12 @@ class _Measurement:
             )
         return found
 
-    def _output_error(self) -> float:
+    def _output_error(self) -> float | None:
         outputs = [value.name for value in self._reference.graph.output]
         right = self._reference_values(outputs)
         values = self._other_values(outputs)
         errors = [_error(_each(values, name), _each(right, name)) for name in outputs]
-        return max((error for error in errors if error is not None), default=0.0)
+        return max((error for error in errors if error is not None), default=None)
 
     def _with_outputs(self, model: ModelProto, tensors: Sequence[str]) -> ModelProto:
         """The model with these tensors as outputs too."""

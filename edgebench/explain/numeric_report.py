@@ -32,7 +32,7 @@ class NumericReport(msgspec.Struct, frozen=True, kw_only=True):
     items: int
     limit: float  # of a layer's local error
     limit_source: str
-    output_error: float  # of the whole model
+    output_error: float | None  # of the whole model; None: it could not be run beside its reference
     first_over: str | None  # the first node whose local error exceeds the limit
     worst: list[str]  # nodes by damage, the most harmful first
     layers: list[LayerError]

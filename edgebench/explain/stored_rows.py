@@ -37,6 +37,18 @@ def explain_rows(
     measured = [row for row in rows if row.latency_ns.p50 is not None and row.imported is None]
     subject = _subject(measured, backend, chosen)
     other = _other(measured, subject, against)
+    return _explained(subject, other, profiles)
+
+
+def profiled_rows(rows: Sequence[Row], profiles: Profiles) -> list[Explanation]:
+    """Explains every row whose operators were kept, beside fp32 of the same run where that was measured."""
+    known = [row for row in rows if row.latency_ns.p50 is not None and _profile(row, profiles)]
+    pairs = [(row, _other(rows, row, None)) for row in known]
+    beside = {id(other) for _, other in pairs if other is not None}
+    return [_explained(row, other, profiles) for row, other in pairs if id(row) not in beside]
+
+
+def _explained(subject: Row, other: Row | None, profiles: Profiles) -> Explanation:
     slowdown = None if other is None else _slowdown(subject, other)
     described = _deployment(subject, _profile(subject, profiles))
     return Explanation(

@@ -41,9 +41,15 @@ def _lines(report: NumericReport, top: int, width: int) -> Iterator[Line]:
 def sentences(report: NumericReport) -> list[str]:
     """The verdict: which layer is wrong, or that none is, and where the error comes from."""
     limit = f"the limit of {report.limit:g} ({report.limit_source})"
-    total = f"the outputs are off by {report.output_error:.2g}"
+    total = "how far the outputs are off is unknown"
+    if report.output_error is not None:
+        total = f"the outputs are off by {report.output_error:.2g}"
     if report.first_over is None:
-        first = f"No layer is off by more than {limit}; {total}"
+        compared = sum(each.local is not None for each in report.layers)
+        which = (
+            f" of the {compared} that could be compared" if compared < len(report.layers) else ""
+        )
+        first = f"No layer{which} is off by more than {limit}; {total}"
     else:
         known = next(each for each in report.layers if each.node == report.first_over)
         over = [e for e in report.layers if e.local is not None and e.local > report.limit]

@@ -12,7 +12,8 @@ from edgebench.analysis.table import build_table, placed
 from edgebench.analysis.table_types import Row, Run, Table
 from edgebench.calibration import Calibration
 from edgebench.explain.explanation import Explanation
-from edgebench.record import Record
+from edgebench.explain.stored_rows import profiled_rows
+from edgebench.record import OperatorProfile, Record
 from edgebench.render import table_wording
 from edgebench.report import reproduce_command, row_facts
 from edgebench.report.chart_samples import PROBABILITIES, Trace, detail_of, traces
@@ -41,14 +42,15 @@ def build_report(
     """The report of all records; `sources` are the names of their files.
 
     `prefer` is the rule that decides between deployments that are not told apart; `explanations` say why some
-    of them take their time.
+    of them take their time, as records do that keep times of operators.
 
     `calibrations` finds the ceilings of devices by their names, for the roofline.
     """
     kept: dict[int, list[Trace]] = {}
+    profiles: dict[tuple[str, str], OperatorProfile] = {}
     answers = Answers()
     places = Places()
-    table = build_table(places.noting(answers.noting(_watched(records, kept))), prefer)
+    table = build_table(places.noting(answers.noting(_watched(records, kept, profiles))), prefer)
     blocks = grouped(table)
     place = {
         row: number
@@ -101,17 +103,23 @@ def build_report(
         roof_unknown=roof_unknown,
         decoders=decoders_of(table, [index for group in groups for index in group.rows]),
         scalings=scalings_of(table, answers),
-        explanations=list(explanations),
+        explanations=[*explanations, *profiled_rows(table.rows, profiles)],
         scaling_names=SCALING_NAMES,
         notes=[plain(note) for note in (*table.notes, further) if note],
         details_left_out=_left_out(table, details),
     )
 
 
-def _watched(records: Iterable[Record], kept: dict[int, list[Trace]]) -> Iterator[Record]:
-    """The records as they pass by; of each row's its samples are kept."""
+def _watched(
+    records: Iterable[Record],
+    kept: dict[int, list[Trace]],
+    profiles: dict[tuple[str, str], OperatorProfile],
+) -> Iterator[Record]:
+    """The records as they pass by; of each row's its samples are kept, and its operators."""
     for place, record in placed(records):
         kept[place] = traces(record)
+        if record.profile is not None:
+            profiles[record.run.id, record.cell.id] = record.profile
         yield record
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
 from edgebench import registry
-from edgebench.backend import ModelFile
-from edgebench.errors import EdgebenchError
+from edgebench.backend import ModelFile, Unavailable
+from edgebench.errors import EdgebenchError, UnsupportedError
 from edgebench.explain import numeric
 from edgebench.explain.numeric import Other, numeric_report
 from edgebench.explain.numeric_report import NumericReport
@@ -96,11 +97,27 @@ def test_memory_is_bounded_by_batches_of_layers(
 
 
 @pytest.mark.slow
-def test_another_runtime_is_held_against_the_reference(tmp_path: Path) -> None:
-    pytest.importorskip("openvino")
+@pytest.mark.parametrize("backend", ["openvino", "mlx"])
+def test_another_runtime_is_held_against_the_reference(tmp_path: Path, backend: str) -> None:
+    if isinstance(registry.load(backend).availability(), Unavailable):
+        pytest.skip(f"{backend} is not installed")
     reference = planted.network(tmp_path / "float.onnx", 6)
     wrong = planted.planted(reference, tmp_path / "wrong.onnx", "scale", 6)
-    assert report(reference, tmp_path / "wrong.onnx", "openvino").first_over == wrong
+    assert report(reference, tmp_path / "wrong.onnx", backend).first_over == wrong
+
+
+def test_layers_that_nobody_could_compare_are_no_sound_model(tmp_path: Path) -> None:
+    """A backend that opens none of them; and one that opens some."""
+    reference = planted.network(tmp_path / "float.onnx", 6)
+    planted.planted(reference, tmp_path / "wrong.onnx", "scale", 6)
+    with pytest.raises(UnsupportedError, match="no layer could be compared on litert: "):
+        report(reference, tmp_path / "wrong.onnx", "litert")
+    found = report(reference, reference)
+    one, *rest = found.layers
+    some = [msgspec.structs.replace(one, local=None), *rest]
+    (first,) = sentences(msgspec.structs.replace(found, layers=some, output_error=None, worst=[]))
+    assert first.startswith(f"No layer of the {len(rest)} that could be compared is off by more")
+    assert first.endswith("how far the outputs are off is unknown.")
 
 
 def test_files_without_a_common_tensor_are_refused(tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ from edgebench.measure.runner import Settings
 from edgebench.measure.worker_messages import Job
 from edgebench.record import OperatorProfile, Reason, encode
 from edgebench.render import explain_text
+from edgebench.report import html_page
+from edgebench.report.build_report import build_report
 from edgebench.store import iter_records
 from tests.explain.profiles import convolutions, measured, operator
 from tests.onnx_models import convolution
@@ -83,6 +85,24 @@ def test_a_stored_profile_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "no times of operators" not in out.getvalue()
     assert "conv0" in out.getvalue()
     assert max(map(len, out.getvalue().splitlines())) <= 80
+
+
+def test_a_report_shows_what_records_keep(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = stored(monkeypatch)
+    assert isinstance(kept, OperatorProfile)
+    made = [
+        msgspec.structs.replace(record({"precision": name, "threads": 1}), profile=kept)
+        for name in ("fp32", "int8-static")
+    ]
+    report = build_report(made, ["results.jsonl"])
+    (only,) = report.explanations
+    assert only.subject.label == "int8-static"
+    assert only.against is not None
+    assert only.against.operators == kept.operators
+    html = html_page.render(report)
+    section = html[html.index('id="why"') :].split("</details>")[0]
+    assert section.count("<text ") == 2, "a bar for each deployment"
+    assert "conv0" in section
 
 
 def test_run_keeps_what_explain_tells(tmp_path: Path) -> None:
