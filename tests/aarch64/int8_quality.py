@@ -35,11 +35,14 @@ KEPT = aarch64.CHECKOUT / "results/hardware/quality/int8-aarch64.json"
 PRECISIONS = ("fp32", "int8-static", "int8-dynamic")
 #: Items of a workload: an emulator takes seconds for each of a large model.
 ITEMS = {
-    "image-classification": 8,
+    "file-typing": 8,
+    "image-classification": 4,
     "layout-detection": 1,
+    "music-transcription": 8,
+    "sentence-embedding": 4,
+    "speech-enhancement": 1,
     "text-detection": 1,
-    "sentence-embedding": 8,
-    "speech-enhancement": 2,
+    "text-recognition": 6,
 }
 USUAL_ITEMS = 24
 #: Those that are compared in every run of the target: a second each.

@@ -133,7 +133,7 @@ def test_the_core_tests_pass(python: Interpreter) -> None:
         *("-m", _MARKS, *(f"/checkout/tests/{suite}" for suite in suites)),
         python=python,
         more_path="/checkout",
-        time_out_s=1500,
+        time_out_s=3600,
     )  # fmt: skip
     failed = re.findall(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)
     mine = [name for name in failed if not any(part in name for part in EMULATORS_FAULT)]

@@ -38,8 +38,8 @@ CLAIMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "energy.ina238": (("thor",), ("input_",)),
     "energy.rapl": (("pc",), ("rapl_",)),
-    "energy.hwmon": (("pc",), ("ina", "ltc", "pmbus_", "update_", "meter_that_")),
-    "energy.battery": (("pc",), ("battery_is", "battery_that_is")),
+    "energy.hwmon": (("unknown-board",), ("ina", "ltc", "pmbus_", "update_", "meter_that_")),
+    "energy.battery": (("unknown-board",), ("battery_is", "battery_that_is")),
     "state.battery": (("pc",), ("battery_that_drains",)),
     "state.temperature": (
         (*_JETSONS, "raspberry-pi-5"),

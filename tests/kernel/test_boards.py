@@ -12,12 +12,15 @@ from tests.kernel.kernel_image import HERE, is_built, require, require_to_boot
 from tests.kernel.requirements import CannotRun
 
 pytestmark = [pytest.mark.kernel, pytest.mark.slow]
+_TOGETHER = 3
+#: Boards whose checks take longest: first.
+_LONG = ("unknown-board", "pc", "orin-nx")
 CASES = [(board, check.__name__) for board, checks in sorted(CHECKS.items()) for check in checks]
 
 
 @pytest.fixture(scope="session")
 def booted(request: pytest.FixtureRequest) -> Callable[[str], dict[str, str]]:
-    """The answers of a board, which boots once. Those that tests are chosen for boot two at a time, the longest first."""
+    """The answers of a board, which boots once. Those that are asked boot three at a time: they mostly wait."""
     from concurrent.futures import Future, ThreadPoolExecutor
 
     from tests.kernel.boot import boot
@@ -28,8 +31,10 @@ def booted(request: pytest.FixtureRequest) -> Callable[[str], dict[str, str]]:
     chosen = {
         item.callspec.params["board"] for item in request.session.items if hasattr(item, "callspec")
     }
-    wanted = sorted(chosen & set(CHECKS), key=lambda board: -len(CHECKS[board]))
-    pool = ThreadPoolExecutor(2)
+    wanted = sorted(
+        chosen & set(CHECKS), key=lambda board: (board not in _LONG, -len(CHECKS[board]))
+    )
+    pool = ThreadPoolExecutor(_TOGETHER)
     running: dict[str, Future[dict[str, str]]] = {}
 
     def answers(board: str) -> dict[str, str]:

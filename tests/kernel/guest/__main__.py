@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 import traceback
 from pathlib import Path
 
@@ -21,7 +22,10 @@ def main() -> None:
     os.chdir("/run")
     lab = Lab(board, Path(modules))
     for check in CHECKS[board]:
-        print(SIGN + json.dumps({"check": check.__name__, "why": _why(check, lab)}), flush=True)
+        began_s = time.monotonic()
+        answer = {"check": check.__name__, "why": _why(check, lab)}
+        answer["took_s"] = f"{time.monotonic() - began_s:.1f}"
+        print(SIGN + json.dumps(answer), flush=True)
     print(f"{SIGN}end", flush=True)
 
 

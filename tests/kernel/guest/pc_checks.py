@@ -48,7 +48,7 @@ def machine_without_a_meter_has_no_energy(lab: Lab) -> None:
 # Meters of hwmon
 
 
-@check("pc")
+@check("unknown-board")
 def ina226_is_read_as_devices_yaml_says(lab: Lab) -> None:
     """4 V, 444.5 mA through the shunt of 10 mOhm: 284 steps of 6.25 mW."""
     lab.bus.ina226(0x45, 4445, 4000, 284)
@@ -58,7 +58,7 @@ def ina226_is_read_as_devices_yaml_says(lab: Lab) -> None:
     close(found["resolution"], 0.00625)
 
 
-@check("pc")
+@check("unknown-board")
 def ina226_that_moves_is_followed(lab: Lab) -> None:
     """Joules of a window in which its power doubles."""
 
@@ -70,7 +70,7 @@ def ina226_that_moves_is_followed(lab: Lab) -> None:
         followed(power, 1.25)
 
 
-@check("pc")
+@check("unknown-board")
 def update_interval_of_an_ina226_is_its_period(lab: Lab) -> None:
     """A chip that gives the mean of 2 s has no news in one."""
     lab.bus.ina226(0x45, 4445, 4000, 200)
@@ -86,7 +86,7 @@ def update_interval_of_an_ina226_is_its_period(lab: Lab) -> None:
     assert told_ms > 1000, told_ms
 
 
-@check("pc")
+@check("unknown-board")
 def ina219_is_read_as_devices_yaml_says(lab: Lab) -> None:
     """A shunt of 10 mOhm: 300 steps of 20 mW."""
     lab.bus.big_endian(0x46, 3, 300)
@@ -96,7 +96,7 @@ def ina219_is_read_as_devices_yaml_says(lab: Lab) -> None:
     close(found["resolution"], 0.020)
 
 
-@check("pc")
+@check("unknown-board")
 def ltc2945_is_read_as_devices_yaml_says(lab: Lab) -> None:
     """24 bits of power, of the supply's voltage, at 1 mOhm: 16000 steps of 0.625 mW."""
     lab.bus.byte(0x10, 0x00, 0x01)
@@ -106,7 +106,7 @@ def ltc2945_is_read_as_devices_yaml_says(lab: Lab) -> None:
     close(seen["energy_j"], 10.0 * seen["window_s"])
 
 
-@check("pc")
+@check("unknown-board")
 def pmbus_supply_is_read_as_devices_yaml_says(lab: Lab) -> None:
     """Input power in the number format of PMBus: mantissa 250, exponent -2."""
     lab.bus.word(0x47, 0x97, (0b11110 << 11) | 250)
@@ -118,7 +118,7 @@ def pmbus_supply_is_read_as_devices_yaml_says(lab: Lab) -> None:
     close(seen["energy_j"], 62.5 * seen["window_s"])
 
 
-@check("pc")
+@check("unknown-board")
 def ina238_of_an_unknown_board_is_not_believed(lab: Lab) -> None:
     """What it measures is for the user to say, scope and sum included."""
     lab.bus.ina238(0x44, 19800, 0x004700)
@@ -131,7 +131,7 @@ def ina238_of_an_unknown_board_is_not_believed(lab: Lab) -> None:
     equal(named["scope"], "ina238/power1, named in devices.yaml")
 
 
-@check("pc")
+@check("unknown-board")
 def ina3221_without_labels_is_named_by_its_place(lab: Lab) -> None:
     """It is there, and says how to name its channels."""
     lab.bus.ina3221(0x40, 1, 5160, 4440)
@@ -145,7 +145,7 @@ def ina3221_without_labels_is_named_by_its_place(lab: Lab) -> None:
     close(named["energy_j"], 5.160 * round(4440 / shunt * 1000) / 1000 * named["window_s"])
 
 
-@check("pc")
+@check("unknown-board")
 def meter_that_is_plugged_in_later_is_found(lab: Lab) -> None:
     """And is gone when it is pulled out."""
     with _named(lab, "ina226/power1"):
@@ -160,7 +160,7 @@ def meter_that_is_plugged_in_later_is_found(lab: Lab) -> None:
 # Batteries
 
 
-@check("pc")
+@check("unknown-board")
 def battery_is_a_meter_where_it_is_asked_for(lab: Lab) -> None:
     """A smart battery's own current and voltage: 11.4 V x 1.5 A, and what such a gauge cannot tell."""
     lab.bus.battery(0x0B, 11400, -1500)
@@ -175,7 +175,7 @@ def battery_is_a_meter_where_it_is_asked_for(lab: Lab) -> None:
     assert any("gauge" in caveat for caveat in found["caveats"]), found["caveats"]
 
 
-@check("pc")
+@check("unknown-board")
 def battery_that_is_charged_is_no_meter(lab: Lab) -> None:
     """What flows into it is not what the machine draws."""
     lab.bus.battery(0x0B, 11400, 1500)
@@ -206,8 +206,11 @@ def rapl_counts_the_package_and_its_memory(lab: Lab) -> None:
     """10 W and 3 W: cores are in the package, the platform contains it."""
     _rapl(lab)
     seen = lab.watch(2).found
-    rails = {rail["name"]: round(rail["w"], 1) for rail in seen["rails"]}
-    equal(rails, {"package-0": 10.0, "package-0/core": 6.0, "package-0/dram": 3.0, "psys": 15.0})
+    rails = {rail["name"]: rail["w"] for rail in seen["rails"]}
+    wanted = {"package-0": 10.0, "package-0/core": 6.0, "package-0/dram": 3.0, "psys": 15.0}
+    equal(sorted(rails), sorted(wanted))
+    for name, watts in wanted.items():  # a busy host reads late: 20 ms of 2 s
+        close(rails[name], watts, 0.02 * watts)
     close(seen["energy_j"], 13.0 * seen["window_s"], 13.0 * 0.02)
 
 
