@@ -93,9 +93,16 @@ def request_reasons(
 ) -> Iterator[Reason]:
     """Why a runtime cannot answer such requests; `able` says which ones can."""
     drafts, keeps = speculates(variant), bool(variant.get(REUSE, False))
-    if (drafts or keeps) and not can.rewinds:
-        what = "drafted tokens cannot be verified" if drafts else "turns cannot keep what was read"
-        yield _reason(f"{backend}: {what}: its decoder forgets no token here", able)
+    kind = LOOKUP if variant.get(LOOKUP) else DRAFT
+    if keeps and not can.rewinds:
+        why = "turns cannot keep what was read: its decoder forgets no token here"
+        yield _reason(f"{backend}: {why}", able)
+    if drafts and not can.rewinds and kind not in can.speculates:
+        why = f"it does not speculate by {kind}, and its decoder forgets no token here"
+        yield _reason(f"{backend}: {why}", able)
+    elif variant.get(DRAFT_CONFIDENCE) and not can.rewinds:
+        fix = f"leave {DRAFT_CONFIDENCE} out, or {able}"
+        yield _reason(f"{backend}: its own speculation has no {DRAFT_CONFIDENCE} here", fix)
     if (drafts or TURNS in variant) and variant["batch"] != 1:
         what = "speculation" if drafts else "a conversation"
         yield _reason(f"{what} is of one sequence, not {variant['batch']}", "--set batch=1")

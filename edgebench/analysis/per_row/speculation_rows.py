@@ -28,7 +28,9 @@ def speculation_of(
         unknown[_PART] = "plain decoding"
         return None
     steps = sum(count.steps - 1 for count in counts)  # the first reads the prompt
-    drafted, accepted = sum(each.drafted for each in counts), sum(each.accepted for each in counts)
+    told = [each.drafted for each in counts if each.drafted is not None]
+    drafted = sum(told) if len(told) == len(counts) else None
+    accepted = sum(each.accepted for each in counts)
     gains = [gain for part in parts if part.plain and (gain := gain_of(part.plain)) is not None]
     interval = stats.log_interval(gains)
     made = Speculation(
@@ -62,7 +64,10 @@ def gain_of(plain: rec.PlainDecoding) -> float | None:
 
 def _explain(made: Speculation, energy: rec.Energy, unknown: Unknown) -> None:
     reasons = {
-        "acceptance": "nothing was drafted",
+        "drafted": "the runtime does not tell",
+        "acceptance": "the runtime does not tell what was drafted"
+        if made.drafted is None
+        else "nothing was drafted",
         "tokens_per_step": "answers of one token have no step",
         "gain": "no prompt was answered both ways",
         "gain_low": f"an interval needs 2 replicates, there are {len(made.gain_of_replicates)}",
