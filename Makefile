@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 NO_AMX = $(shell test "$$(cc -dumpversion | cut -d. -f1)" -lt 13 && cc -mno-amx-tile -E -x c /dev/null >/dev/null 2>&1 && echo -mno-amx-tile -mno-amx-int8 -mno-amx-bf16)
 AS_ROOT := $(shell test "$$(id -u)" = 0 || echo sudo)
 
-.PHONY: bench test test-core test-assets test-kernel test-tensorrt-rtx test-tensorrt-rtx-part test-openvino-ep test-executorch test-aarch64 test-runtimes test-browser test-llm test-genai readme-picture docs coverage lint types resolve perf blocks why gate-selftest reference-llm readme soak fuzz clean
+.PHONY: bench test test-core test-assets test-kernel test-tensorrt-rtx test-tensorrt-rtx-part test-openvino-ep test-executorch test-aarch64 test-runtimes test-browser test-llm test-genai readme-picture docs coverage lint types resolve perf blocks why gate-selftest reference-llm reference-speculation readme soak fuzz clean
 
 bench: $(VENV)/.bench
 	$(BIN)/edgebench run --suite quick
@@ -150,6 +150,23 @@ reference-llm: $(VENV)/.llm $(VENV)/.genai
 	cat build/chat/*/*.jsonl > results/reference/smollm2-$(MACHINE).jsonl
 	cp build/reasoning/*/*.jsonl results/reference/smollm2-reasoning-$(MACHINE).jsonl
 	$(MAKE) readme
+
+# What docs/llm.md tells of look-ups, drafts, budgets of memory, turns and recall on SmolLM2, and its tables; wants a quiet machine,
+# about ten minutes of two cores. OWN: the runtimes whose own speculation is asked for.
+OWN ?= openvino_genai
+SMOLLM2 = $(BIN)/edgebench run smollm2-chat --set precision=as-is --set threads=2 --set batch=1 --set prompt_tokens=128 \
+	--replicates 2 --slice 2s --out build/speculation
+reference-speculation: $(VENV)/.test
+	$(BIN)/pip install --quiet --editable '.[openvino-genai]'
+	rm -rf build/speculation
+	-$(SMOLLM2) --backend ort,$(OWN) --set content=repeat,edit,chat --set lookup=0,3 --set new_tokens=33
+	-$(SMOLLM2) --backend ort --set content=repeat,chat --set draft=self:w8 --set draft_tokens=4 --set draft_confidence=0,0.5 --set new_tokens=33
+	-$(SMOLLM2) --backend $(OWN) --set content=repeat,chat --set draft=self:as-is --set draft_tokens=4 --set new_tokens=33
+	-$(SMOLLM2) --backend ort --set memory_budget=128MiB,256MiB,320MiB,384MiB,512MiB,1GiB --set new_tokens=16
+	-$(SMOLLM2) --backend ort --set turns=5 --set reuse=true,false --set new_tokens=16
+	-$(BIN)/edgebench run smollm2-recall --backend ort --replicates 1 --slice 2s --out build/speculation
+	cat build/speculation/*/*.jsonl > results/reference/smollm2-speculation-$(MACHINE).jsonl
+	$(BIN)/python -m tests.llm_tables results/reference/smollm2-speculation-$(MACHINE).jsonl
 
 # Blocks of README and docs/ that edgebench prints, from the reference results.
 readme: $(VENV)/.test

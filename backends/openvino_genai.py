@@ -29,7 +29,14 @@ from edgebench.backend import (
     availability_of,
 )
 from edgebench.errors import UnsupportedError
-from edgebench.generation import GenerationSession, Room, check_prompts, check_step
+from edgebench.generation import (
+    Drafting,
+    GenerationSession,
+    OwnSpeculation,
+    Room,
+    check_prompts,
+    check_step,
+)
 from edgebench.processes.telemetry import openvino_telemetry
 
 from .openvino import compute_census, executed_layers, reason
@@ -39,6 +46,8 @@ if TYPE_CHECKING:
 
 _FORMAT = "openvino_ir"
 _NAME = "openvino_model"
+#: What is kept of a conversion: the pipeline, which speculates, wants a tokenizer beside the model.
+_KEPT = (_NAME, "openvino_tokenizer", "openvino_detokenizer")
 _CACHES = {"fp32": "f32", "fp16": "f16", "bf16": "bf16", "u8": "u8"}
 _ACTIVATIONS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}
 _NAMES = {"f32": "fp32", "f16": "fp16"}
@@ -81,7 +90,10 @@ class OpenVinoGenAiBackend(Backend):
     summary = "OpenVINO GenAI (decoders of GGUF files, on Intel and Arm processors)"
     capabilities = Capabilities(formats=("gguf",), precisions=("as-is",), options=())
     generation: ClassVar[Capabilities | None] = Capabilities(
-        formats=("gguf", _FORMAT), precisions=("as-is",), options=_OPTIONS
+        formats=("gguf", _FORMAT),
+        precisions=("as-is",),
+        options=_OPTIONS,
+        speculates=("lookup", "draft"),
     )
 
     def availability(self) -> Ready | Unavailable:
@@ -105,7 +117,7 @@ class OpenVinoGenAiBackend(Backend):
 
     def convert(self, model: ModelFile, options: Mapping[str, Scalar], cache: Path) -> ModelFile:
         """The stateful model that GenAI's reader makes of the file, weights packed as they are."""
-        key = f"{model.sha256} {importlib.metadata.version('openvino-genai')}"
+        key = f"{model.sha256} {importlib.metadata.version('openvino-genai')} {_KEPT}"
         folder = cache / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.ov"
         if not folder.exists():
             cache.mkdir(parents=True, exist_ok=True)
@@ -113,10 +125,9 @@ class OpenVinoGenAiBackend(Backend):
                 _read_gguf(model, Path(scratch))
                 folder_made = Path(scratch) / "made"
                 folder_made.mkdir()
-                for suffix in (".xml", ".bin"):
-                    shutil.move(
-                        Path(scratch) / f"{_NAME}{suffix}", folder_made / f"{_NAME}{suffix}"
-                    )
+                for path in Path(scratch).glob("openvino_*.*"):
+                    if path.stem in _KEPT:
+                        shutil.move(path, folder_made / path.name)
                 if not folder.exists():
                     folder_made.rename(folder)
         path = folder / f"{_NAME}.xml"
@@ -131,6 +142,15 @@ class OpenVinoGenAiBackend(Backend):
         if model.format != _FORMAT:
             raise UnsupportedError(f"{model.path.name} was not converted")
         return OpenVinoGenAiSession(model, options, room)
+
+    def open_speculation(
+        self, model: ModelFile, options: Mapping[str, Scalar], room: Room, drafting: Drafting
+    ) -> OwnSpeculation:
+        from ._openvino_speculation import OpenVinoSpeculation
+
+        assert self.generation is not None
+        self.generation.check(model, options)
+        return OpenVinoSpeculation(model.path.parent, _settings(options), drafting)
 
 
 def _read_gguf(model: ModelFile, scratch: Path) -> None:

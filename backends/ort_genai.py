@@ -31,7 +31,14 @@ from edgebench.backend import (
     availability_of,
 )
 from edgebench.errors import UnsupportedError
-from edgebench.generation import GenerationSession, Room, check_prompts, check_step
+from edgebench.generation import (
+    Drafting,
+    GenerationSession,
+    OwnSpeculation,
+    Room,
+    check_prompts,
+    check_step,
+)
 from edgebench.processes.python_command import module_command
 from edgebench.processes.telemetry import Telemetry, ort_telemetry
 
@@ -51,7 +58,10 @@ class OrtGenAiBackend(Backend):
     summary = "ONNX Runtime GenAI (decoders, built by its own model builder)"
     capabilities = Capabilities(formats=("gguf",), precisions=("fp32",), options=())
     generation: ClassVar[Capabilities | None] = Capabilities(
-        formats=("gguf", _FORMAT), precisions=("fp32", "int8", "int4"), options=_OPTIONS
+        formats=("gguf", _FORMAT),
+        precisions=("fp32", "int8", "int4"),
+        options=_OPTIONS,
+        speculates=("lookup", "draft"),
     )
 
     def availability(self) -> Ready | Unavailable:
@@ -101,6 +111,21 @@ class OrtGenAiBackend(Backend):
             raise UnsupportedError(f"{model.path.name} was not converted")
         return OrtGenAiSession(model, options, room)
 
+    def open_speculation(
+        self, model: ModelFile, options: Mapping[str, Scalar], room: Room, drafting: Drafting
+    ) -> OwnSpeculation:
+        from ._ort_genai_speculation import OrtGenAiSpeculation
+
+        assert self.generation is not None
+        self.generation.check(model, options)
+        return OrtGenAiSpeculation(model.path, _decoder_settings(options), drafting)
+
+
+def _decoder_settings(options: Mapping[str, Scalar]) -> dict[str, Any]:
+    """What is laid over the decoder's part of a configuration."""
+    threads = options.get("threads")
+    return {} if threads is None else {"session_options": {"intra_op_num_threads": threads}}
+
 
 def _build(model: ModelFile, scratch: Path) -> None:
     """Runs the builder in a process of its own, without a network: it would ask a hub."""
@@ -144,10 +169,9 @@ class OrtGenAiSession(GenerationSession):
             )
         self._folder = model.path
         config = genai.Config(str(model.path))
-        threads = options.get("threads")
-        if threads is not None:
-            overlay = {"session_options": {"intra_op_num_threads": threads}}
-            config.overlay(json.dumps({"model": {"decoder": overlay}}))
+        settings = _decoder_settings(options)
+        if settings:
+            config.overlay(json.dumps({"model": {"decoder": settings}}))
         try:
             self._model: Any = genai.Model(config)
         except Exception as error:  # noqa: BLE001 - the binding raises plain exceptions

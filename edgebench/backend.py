@@ -27,7 +27,7 @@ from edgebench.text.did_you_mean import did_you_mean
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from edgebench.generation import GenerationSession, Room
+    from edgebench.generation import Drafting, GenerationSession, OwnSpeculation, Room
 
     Feeds = Mapping[str, NDArray[Any]]
     Outputs = dict[str, NDArray[Any]]
@@ -74,6 +74,8 @@ class Capabilities:
     device_kinds: tuple[str, ...] = ("cpu",)
     #: Whether its decoders read several tokens at once and forget some again (`GenerationSession.rewinds`).
     rewinds: bool = False
+    #: What its runtime speculates with by its own means, of "lookup" and "draft" (`Backend.open_speculation`).
+    speculates: tuple[str, ...] = ()
 
     def check(self, model: ModelFile, options: Mapping[str, Scalar]) -> None:
         """For the first line of `open`: raises UnsupportedError for what is not declared here."""
@@ -359,6 +361,16 @@ class Backend(ABC):
         Raises UnsupportedError where the runtime cannot do what was asked: never falls back.
         """
         raise UnsupportedError(f"{self.name} generates no text")
+
+    def open_speculation(
+        self, model: ModelFile, options: Mapping[str, Scalar], room: Room, drafting: Drafting
+    ) -> OwnSpeculation:
+        """Loads a decoder that its runtime speculates with by its own means; asked of one whose
+        `generation.speculates` says so. The model and its options are those of `open_generation`.
+
+        Raises UnsupportedError where the runtime cannot do what was asked: never falls back.
+        """
+        raise UnsupportedError(f"{self.name} does not speculate by its own means")
 
     def close(self) -> None:  # noqa: B027 - most runtimes need nothing
         """Frees what `import_runtime` set up."""

@@ -17,7 +17,7 @@ from edgebench.errors import UnsupportedError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from edgebench.backend import Effective
+    from edgebench.backend import Effective, ModelFile
 
 Logits: TypeAlias = "NDArray[Any]"  # float32, (width, vocabulary)
 Prompts: TypeAlias = Sequence[Sequence[int]]  # of one length, `width` of them
@@ -151,6 +151,39 @@ class GenerationSession(ABC):
 
     def close(self) -> None:  # noqa: B027 - most runtimes need nothing
         """Frees the session."""
+
+
+@dataclass(frozen=True)
+class Drafting:
+    """How a runtime is asked to speculate by its own means: by a look-up, or by a decoder that drafts."""
+
+    draft_tokens: int  # at most, before they are verified
+    lookup: int = 0  # tokens that a look-up compares; 0: a decoder drafts
+    draft: ModelFile | None = None
+
+
+@dataclass(frozen=True)
+class DraftCounts:
+    """What a runtime's own speculation took for one request."""
+
+    steps: int  # of the decoder, the reading of the prompt included
+    accepted: int
+    drafted: int | None = None  # None: the runtime does not tell
+
+
+class OwnSpeculation(ABC):
+    """A decoder that drafts and verifies inside its runtime: it shows tokens, and no logits."""
+
+    counts: DraftCounts  # of the last stream
+
+    @abstractmethod
+    def stream(self, prompt: Sequence[int], most: int) -> Iterator[int]:
+        """A request of its own: so many greedy tokens, each as soon as the runtime gives it. An end of text does not
+        end it; the consumer may stop earlier."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Frees the decoder, and the one that drafts."""
 
 
 class Wrapped(GenerationSession):

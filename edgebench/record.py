@@ -392,7 +392,7 @@ class Speculated(Part, frozen=True, kw_only=True):
     """What a request with speculation took; its answer is that of plain decoding."""
 
     steps: Count  # of the decoder, the reading of the prompt included
-    drafted: Count  # tokens that were guessed and verified
+    drafted: Count | None = None  # tokens that were guessed and verified; None: not told
     accepted: Count  # of them, those that the decoder would have chosen itself
 
 

@@ -168,7 +168,7 @@ def _generate(part: rec.Generate) -> Iterator[Finding]:
 
 
 def _speculated(field: str, part: rec.Speculated) -> Iterator[Finding]:
-    if part.accepted > part.drafted:
+    if part.drafted is not None and part.accepted > part.drafted:
         yield f"{field}.accepted", f"it is {part.accepted} of {part.drafted} drafted tokens"
     if part.steps < 1:
         yield f"{field}.steps", "it is 0: the reading of the prompt is one"

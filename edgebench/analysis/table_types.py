@@ -248,7 +248,7 @@ class Speculation(Part, frozen=True, kw_only=True):
     """Drafted tokens over all requests, and what they gain: plain decoding of the same prompts in the same session."""
 
     steps: int  # of the decoder, the reading of prompts left out
-    drafted: int
+    drafted: int | None  # null: the runtime does not tell
     accepted: int
     acceptance: float | None  # accepted / drafted
     tokens_per_step: float | None  # 1: nothing is gained

@@ -94,9 +94,14 @@ def request_reasons(
 ) -> Iterator[Reason]:
     """Why a runtime cannot answer such requests; `able` says which ones can."""
     drafts, keeps = speculates(variant), bool(variant.get(REUSE, False))
-    if (drafts or keeps) and not can.rewinds:
-        key = "unsupported_request." + ("draft" if drafts else "keep")
-        yield reason(key, backend=backend, able=able)
+    kind = LOOKUP if variant.get(LOOKUP) else DRAFT
+    if keeps and not can.rewinds:
+        yield reason("unsupported_request.keep", backend=backend, able=able)
+    if drafts and not can.rewinds and kind not in can.speculates:
+        yield reason("unsupported_request.draft", backend=backend, kind=kind, able=able)
+    elif variant.get(DRAFT_CONFIDENCE) and not can.rewinds:
+        key = "unsupported_request.draft_confidence"
+        yield reason(key, backend=backend, axis=DRAFT_CONFIDENCE, able=able)
     if (drafts or TURNS in variant) and variant["batch"] != 1:
         key = "unsupported_request.batch_of_" + ("drafts" if drafts else "turns")
         yield reason(key, batch=variant["batch"])

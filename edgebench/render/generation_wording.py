@@ -21,7 +21,8 @@ def _speculation(part: Speculation) -> str:
     """`speculation: 120 of 160 drafted tokens accepted (75 %), 2.6 tokens a step; 1.8x ±9% the speed of plain
     decoding`"""
     share = "" if part.acceptance is None else f" ({part.acceptance:.0%})"
-    words = f"speculation: {part.accepted} of {part.drafted} drafted tokens accepted{share}"
+    of = "" if part.drafted is None else f" of {part.drafted}"
+    words = f"speculation: {part.accepted}{of} drafted tokens accepted{share}"
     if part.tokens_per_step is not None:
         words += f", {part.tokens_per_step:.2f} tokens a step"
     if part.gain is not None:

@@ -65,7 +65,11 @@ REASONS: dict[str, Words] = {
     "unsupported_option.unknown": Words("{backend} has no option {axis!r}"),
     "unsupported_option.value": Words("{backend}: {problem}"),
     "unsupported_request.draft": Words(
-        "{backend}: drafted tokens cannot be verified: its decoder forgets no token here", "{able}"
+        "{backend}: it does not speculate by {kind}, and its decoder forgets no token here",
+        "{able}",
+    ),
+    "unsupported_request.draft_confidence": Words(
+        "{backend}: its own speculation has no {axis} here", "leave {axis} out, or {able}"
     ),
     "unsupported_request.keep": Words(
         "{backend}: turns cannot keep what was read: its decoder forgets no token here", "{able}"

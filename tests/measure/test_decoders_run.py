@@ -9,12 +9,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from edgebench.analysis.table_types import Row
 from edgebench.errors import ExitCode
 from edgebench.measure.replicate.check_plan import AT_LENGTH, IN_BRIEF
 from edgebench.store import read_records
 from edgebench.testing.decoders import write_decoder
+from tests.llm_tables import renewed
 
 pytest.importorskip("gguf")
 
@@ -198,6 +201,10 @@ def test_speculation_and_turns_are_rows_of_their_own(tmp_path: Path) -> None:
     assert part["draft_bytes"] is None or part["draft_bytes"] > 0
     assert part["gain"] > 0
     assert drafted["ranked"] is True
+    shown = as_tables("speculation", found)
+    assert [line.split(" | ")[2] for line in shown] == ["plain", "draft self:as-is, 4 tokens"]
+    assert "(100%)" in shown[1]
+    assert "answers equal" in shown[1]
 
     turns = ("--set", "turns=3", "--set", "reuse=true,false")
     code, found, err = run(tmp_path, *common, *turns, *quick)
@@ -207,6 +214,16 @@ def test_speculation_and_turns_are_rows_of_their_own(tmp_path: Path) -> None:
         assert len(kept) == 3
         assert (kept[2] > kept[1] > 0) is measured["variant"]["reuse"]
         assert measured["ranked"] is True, measured["reasons"]
+    assert len(as_tables("turns", found)) == 6
+
+
+def as_tables(name: str, table: dict[str, Any]) -> list[str]:
+    """The lines of the table that docs/llm.md would have of these rows, in the order of their drafts."""
+    block = f"<!-- begin tables: {name} -->\n<!-- end tables -->"
+    lines = renewed(block, msgspec.convert(table["rows"], list[Row])).splitlines()
+    assert lines[0].startswith("<!-- begin")
+    assert lines[-1].startswith("<!-- end")
+    return sorted(lines[3:-1], key=lambda line: "draft " in line)
 
 
 def test_a_turn_beyond_the_context_is_one_line(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ acceptance."""
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgebench.errors import UnsupportedError
-from edgebench.generation import GenerationSession, Room
+from edgebench.generation import DraftCounts, GenerationSession, OwnSpeculation, Room
 from edgebench.measure.replicate.kept_prefix import KeptPrefix
 from edgebench.measure.replicate.request_kinds import (
     Turn,
@@ -25,6 +25,7 @@ from edgebench.measure.replicate.speculation import (
     Drafter,
     ModelDraft,
     PromptLookup,
+    RuntimeSpeculation,
     Speculative,
 )
 from edgebench.record import Request
@@ -100,6 +101,7 @@ def test_the_answer_is_that_of_plain_decoding(
         assert answer(session, prompt, most) == expected
         counted = session.last
         assert counted.steps + counted.accepted == len(expected)
+        assert counted.drafted is not None
         assert counted.accepted <= counted.drafted
         if kind == "itself":
             assert counted.accepted == counted.drafted
@@ -121,6 +123,7 @@ def test_tokens_per_step_follow_from_the_acceptance(wrong: float, draft_tokens: 
     found = (len(truth) - 1) / (counted.steps - 1)
     assert found == pytest.approx(expected, rel=0.06)
     accepted = (expected - 1) / draft_tokens
+    assert counted.drafted is not None
     assert counted.accepted / counted.drafted == pytest.approx(accepted, abs=0.03)
 
 
@@ -142,8 +145,47 @@ def test_an_unsure_draft_stops() -> None:
         )
         session = Speculative(fake(positions=400), drafting, 6)
         answer(session, [1, 2, 3], 200)
-        counts[confidence] = session.last
-    assert counts[0.95].drafted < counts[0.0].drafted
+        assert session.last.drafted is not None
+        counts[confidence] = session.last.drafted
+    assert counts[0.95] < counts[0.0]
+
+
+class OwnTokens(OwnSpeculation):
+    """A runtime that speculates by its own means: it gives the decoder's tokens in steps of three, or others."""
+
+    def __init__(self, session: FakeSession, wrong: bool = False) -> None:
+        self._session, self._wrong = session, wrong
+        self.counts = DraftCounts(0, 0)
+
+    def stream(self, prompt: Sequence[int], most: int) -> Iterator[int]:
+        steps = 1 + -(-(most - 1) // 3)
+        self.counts = DraftCounts(steps, most - steps)
+        for [token] in self._session.stream([prompt], most=most):
+            yield (token + 1) % 8 if self._wrong else token
+
+    def close(self) -> None:
+        self.counts = DraftCounts(0, 0)
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_a_runtimes_own_speculation_is_held_to_the_plain_decoder(wrong: bool) -> None:
+    """That decoder is opened when the two are compared, and no sooner: the window has the pipeline alone."""
+    opened: list[GenerationSession] = []
+
+    def plain() -> GenerationSession:
+        opened.append(fake())
+        return opened[-1]
+
+    session = RuntimeSpeculation(OwnTokens(fake(), wrong), plain, Room(1, 64))
+    assert len(answer(session, [1, 2, 3], 13)) == 13
+    assert (session.last.steps, session.last.accepted, session.last.drafted) == (5, 8, None)
+    assert session.kv_cache_bytes() is None
+    assert not opened
+    found = compare_with_plain(session, [[[1, 2, 3]], [[4, 5]]], 13, ())
+    assert found is not None
+    assert (found.differs_at is not None) is wrong
+    assert len(opened) == 1
+    session.close()
 
 
 def test_what_cannot_verify_is_refused() -> None:

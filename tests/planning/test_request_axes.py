@@ -82,3 +82,28 @@ def test_speculation_is_of_one_greedy_sequence() -> None:
 def test_a_draft_may_be_a_file(tmp_path: Path) -> None:
     (tmp_path / "small.gguf").write_bytes(b"")
     assert cells({"draft": [str(tmp_path / "small.gguf")]})[0].unsupported is None
+
+
+class OwnMeans(FakeDecoder):
+    """Its decoders forget no tokens, and its runtime looks drafts up itself."""
+
+    name = "own_means"
+    generation = type(FakeDecoder.generation)(  # type: ignore[misc]
+        formats=("gguf", "onnx"),
+        precisions=("fp32", "as-is"),
+        options=(),
+        speculates=("lookup", "draft"),
+    )
+
+
+def test_a_runtime_may_speculate_by_its_own_means() -> None:
+    def planned(**sets: list[Scalar]) -> Cell:
+        known: dict[str, Any] = {"own": OwnMeans()}
+        return plan([chat()], ["own"], sets=sets, load_backend=known.__getitem__)[0]
+
+    assert planned(lookup=[3]).unsupported is None
+    assert planned(draft=["self:as-is"]).unsupported is None
+    assert "has no draft_confidence" in reason(
+        planned(draft=["self:as-is"], draft_confidence=[0.4])
+    )
+    assert "keep what was read" in reason(planned(turns=[3], reuse=[True]))

@@ -29,7 +29,9 @@ def speculation_of(
         unknown[_PART] = "plain decoding"
         return None
     steps = sum(count.steps - 1 for count in counts)  # the first reads the prompt
-    drafted, accepted = sum(each.drafted for each in counts), sum(each.accepted for each in counts)
+    told = [each.drafted for each in counts if each.drafted is not None]
+    drafted = sum(told) if len(told) == len(counts) else None
+    accepted = sum(each.accepted for each in counts)
     gains = [gain for part in parts if part.plain and (gain := gain_of(part.plain)) is not None]
     interval = stats.log_interval(gains)
     made = Speculation(
@@ -63,7 +65,10 @@ def gain_of(plain: rec.PlainDecoding) -> float | None:
 
 def _explain(made: Speculation, energy: rec.Energy, unknown: Unknown) -> None:
     reasons = {
-        "acceptance": unknown_words.NOTHING_DRAFTED,
+        "drafted": unknown_words.UNTOLD_BY_RUNTIME,
+        "acceptance": unknown_words.UNTOLD_BY_RUNTIME
+        if made.drafted is None
+        else unknown_words.NOTHING_DRAFTED,
         "tokens_per_step": unknown_words.ONE_TOKEN_STEP,
         "gain": unknown_words.NOT_COMPARED,
         "gain_low": unknown_words.few_replicates(len(made.gain_of_replicates)),

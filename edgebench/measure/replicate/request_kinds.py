@@ -10,13 +10,21 @@ import msgspec
 
 from edgebench.backend import Backend, ModelFile, Scalar
 from edgebench.errors import UnsupportedError
-from edgebench.generation import GenerationSession, Prompts, Room
+from edgebench.generation import Drafting, GenerationSession, Prompts, Room
 from edgebench.measure.replicate.kept_prefix import KeptPrefix
-from edgebench.measure.replicate.speculation import ModelDraft, PromptLookup, Speculative
+from edgebench.measure.replicate.speculation import (
+    ModelDraft,
+    PromptLookup,
+    RuntimeSpeculation,
+    Speculating,
+    Speculative,
+)
 from edgebench.measure.worker_messages import DraftFile, GenerateJob
 from edgebench.models.llm.tokenizer import vocabulary_of
 from edgebench.probes import process_memory
 from edgebench.record import PlainDecoding, Request
+
+_FIX = "draft=FILE of the same family, or draft=self:w8"
 
 
 class Turn(list[Sequence[int]]):
@@ -44,6 +52,8 @@ def opened(
     asset: Path,
 ) -> Opened:
     """The decoder, whose tokens `asset` has, with what drafts for it or keeps its turns. Raises UnsupportedError."""
+    if _by_the_runtime(backend, asked):
+        return Opened(_runtime_speculation(backend, model, options, room, asked, asset))
     try:
         session = backend.open_generation(model, options, room)
     except UnsupportedError as error:
@@ -68,6 +78,30 @@ def opened(
     return Opened(Speculative(session, drafter, asked.draft_tokens), added)
 
 
+def _by_the_runtime(backend: Backend, asked: GenerateJob) -> bool:
+    """Whether what is asked for is what the runtime does by its own means; a decoder that forgets tokens is drafted
+    for by edgebench."""
+    can = backend.generation
+    kind = "lookup" if asked.lookup else "draft" if asked.draft else ""
+    return can is not None and not can.rewinds and kind in can.speculates
+
+
+def _runtime_speculation(
+    backend: Backend,
+    model: ModelFile,
+    options: Mapping[str, Scalar],
+    room: Room,
+    asked: GenerateJob,
+    asset: Path,
+) -> RuntimeSpeculation:
+    draft = _file_of(asked.draft) if asked.draft else None
+    if asked.draft and asked.draft.tokens:
+        _check_tokens(asked.draft, asset)
+    drafting = Drafting(asked.draft_tokens, asked.lookup, draft)
+    own = backend.open_speculation(model, options, room, drafting)
+    return RuntimeSpeculation(own, lambda: backend.open_generation(model, options, room), room)
+
+
 def _file_of(draft: DraftFile) -> ModelFile:
     return ModelFile(Path(draft.path), draft.format, draft.sha256, draft.precision, 1)
 
@@ -76,14 +110,23 @@ def _check_vocabulary(
     draft: DraftFile, drafting: GenerationSession, session: GenerationSession, asset: Path
 ) -> None:
     """A number means the same token to both. Raises UnsupportedError."""
-    fix = "draft=FILE of the same family, or draft=self:w8"
     if drafting.vocabulary != session.vocabulary:
         raise UnsupportedError(
             f"the draft has another vocabulary: {drafting.vocabulary} tokens, the decoder {session.vocabulary}",
-            fix,
+            _FIX,
         )
-    if draft.tokens and vocabulary_of(Path(draft.tokens)).tokens() != vocabulary_of(asset).tokens():
-        raise UnsupportedError("the draft has another vocabulary: other tokens, as many", fix)
+    if draft.tokens:
+        _check_tokens(draft, asset)
+
+
+def _check_tokens(draft: DraftFile, asset: Path) -> None:
+    ours, others = vocabulary_of(asset).tokens(), vocabulary_of(Path(draft.tokens)).tokens()
+    if len(ours) != len(others):
+        raise UnsupportedError(
+            f"the draft has another vocabulary: {len(others)} tokens, the decoder {len(ours)}", _FIX
+        )
+    if ours != others:
+        raise UnsupportedError("the draft has another vocabulary: other tokens, as many", _FIX)
 
 
 def before(session: GenerationSession, prompts: Prompts) -> None:
@@ -94,7 +137,7 @@ def before(session: GenerationSession, prompts: Prompts) -> None:
 
 def with_session_facts(session: GenerationSession, prompts: Prompts, request: Request) -> Request:
     """The request with what its session knows of it."""
-    if isinstance(session, Speculative):
+    if isinstance(session, Speculating):
         return msgspec.structs.replace(request, speculated=session.last)
     if not isinstance(prompts, Turn):
         return request
@@ -110,7 +153,7 @@ def compare_with_plain(
     session: GenerationSession, pool: Sequence[Prompts], new_tokens: int, ends: Collection[int]
 ) -> PlainDecoding | None:
     """The prompts answered as they were asked for and plainly, in turns; None where that is the same."""
-    if isinstance(session, Speculative):
+    if isinstance(session, Speculating):
         return _speculation_compared(session, pool, new_tokens, ends)
     if isinstance(session, KeptPrefix):
         return _turns_compared(session, pool, new_tokens, ends)
@@ -118,12 +161,13 @@ def compare_with_plain(
 
 
 def _speculation_compared(
-    session: Speculative, pool: Sequence[Prompts], new_tokens: int, ends: Collection[int]
+    session: Speculating, pool: Sequence[Prompts], new_tokens: int, ends: Collection[int]
 ) -> PlainDecoding:
     from edgebench.measure.replicate.generation_loops import timed_request
 
     times: dict[bool, list[int]] = {False: [], True: []}
     differs = None
+    list(session.plain.stream(pool[0], most=2))  # it may have been opened a moment ago
     for number, prompts in enumerate(pool):
         answers = {}
         for drafts in (True, False) if number % 2 else (False, True):

@@ -7,13 +7,22 @@ lookup, Saxena 2023), or what a smaller decoder says.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 
 from edgebench.errors import UnsupportedError
-from edgebench.generation import Choose, GenerationSession, Logits, Prompts, Wrapped
+from edgebench.generation import (
+    Choose,
+    GenerationSession,
+    Logits,
+    OwnSpeculation,
+    Prompts,
+    Room,
+    Wrapped,
+)
 from edgebench.measure.replicate.kept_prefix import KeptPrefix
 from edgebench.record import Speculated
 
@@ -78,7 +87,70 @@ def _probability(logits: Logits, token: int) -> float:
     return float(1 / np.exp(values - values[token]).sum())
 
 
-class Speculative(Wrapped):
+class Speculating(Wrapped):
+    """A session whose `stream` drafts and verifies; every other call is the decoder's own."""
+
+    @property
+    def last(self) -> Speculated:
+        """What the last stream took."""
+        raise NotImplementedError
+
+
+class RuntimeSpeculation(Speculating):
+    """A session that answers by its runtime's own speculation. The decoder of its other calls is the same model
+    opened plainly, when it is first asked for: behind the window, where it is no part of what was measured."""
+
+    def __init__(
+        self, own: OwnSpeculation, open_plain: Callable[[], GenerationSession], room: Room
+    ) -> None:
+        self._own, self._open_plain = own, open_plain
+        self.width, self.positions, self.rewinds = room.width, room.positions, False
+
+    @cached_property
+    def plain(self) -> GenerationSession:  # type: ignore[override]
+        return self._open_plain()
+
+    @cached_property
+    def vocabulary(self) -> int:  # type: ignore[override]
+        return self.plain.vocabulary
+
+    @property
+    def last(self) -> Speculated:
+        counts = self._own.counts
+        return Speculated(steps=counts.steps, drafted=counts.drafted, accepted=counts.accepted)
+
+    def stream(
+        self, prompts: Prompts, choose: Choose | None = None, most: int | None = None
+    ) -> Iterator[list[int]]:
+        _check_greedy(choose)
+        for token in self._own.stream(prompts[0], self.room_for(prompts, most)):
+            yield [token]
+
+    def kv_cache_bytes(self) -> int | None:
+        """Not told: it is inside the runtime's pipeline."""
+        return None
+
+    def arena_bytes(self) -> int | None:
+        """Not told, likewise."""
+        return None
+
+    def device_memory(self) -> tuple[int | None, str]:
+        return None, ""
+
+    def close(self) -> None:
+        self._own.close()
+        if "plain" in self.__dict__:
+            self.plain.close()
+
+
+def _check_greedy(choose: Choose | None) -> None:
+    if choose is not None:
+        raise UnsupportedError(
+            "speculation is greedy", "leave lookup and draft out, or temperature: 0.0"
+        )
+
+
+class Speculative(Speculating):
     """A session whose `stream` drafts and verifies; every other call is the decoder's own.
 
     Raises UnsupportedError for a decoder that cannot forget what it rejects, or of several sequences.
@@ -93,27 +165,28 @@ class Speculative(Wrapped):
         super().__init__(session)
         self.drafter = drafter
         self._draft_tokens = draft_tokens
-        self.last = Speculated(steps=0, drafted=0, accepted=0)  # of the last stream
+        self._last = Speculated(steps=0, drafted=0, accepted=0)
+
+    @property
+    def last(self) -> Speculated:
+        return self._last
 
     def stream(
         self, prompts: Prompts, choose: Choose | None = None, most: int | None = None
     ) -> Iterator[list[int]]:
         """Greedy tokens as they are known: those of one step come at once."""
-        if choose is not None:
-            raise UnsupportedError(
-                "speculation is greedy", "leave lookup and draft out, or temperature: 0.0"
-            )
+        _check_greedy(choose)
         left = self.room_for(prompts, most) - 1
         token = self.plain.greedy(self.plain.prefill(prompts))[0]
         text = [*prompts[0], token]
         steps, drafted, accepted = 1, 0, 0
-        self.last = Speculated(steps=steps, drafted=drafted, accepted=accepted)
+        self._last = Speculated(steps=steps, drafted=drafted, accepted=accepted)
         yield [token]
         while left > 0:
             guess = self.drafter.draft(text, min(self._draft_tokens, left - 1))
             new = self._verified(text[-1], guess)
             steps, drafted, accepted = steps + 1, drafted + len(guess), accepted + len(new) - 1
-            self.last = Speculated(steps=steps, drafted=drafted, accepted=accepted)
+            self._last = Speculated(steps=steps, drafted=drafted, accepted=accepted)
             text += new
             left -= len(new)
             for token in new:

@@ -1,0 +1,180 @@
+"""The tables of docs/llm.md that records of SmolLM2 make: `python -m tests.llm_tables FILE.jsonl...` renews them.
+
+    <!-- begin tables: speculation -->
+    (a table in Markdown)
+    <!-- end tables -->
+
+`make reference-speculation` measures the rows. Every row is shown, the losing ones and those without a figure too.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from edgebench.analysis.table_types import Quality, Row
+from edgebench.api.loading import load
+from edgebench.units import format_bytes, format_ns, parse_bytes
+
+PAGE = Path(__file__).parents[1] / "docs" / "llm.md"
+UNKNOWN = "-"
+_BLOCK = re.compile(
+    r"(?P<head><!-- begin tables: (?P<name>[\w-]+) -->\n)(?P<body>.*?)(?P<tail><!-- end tables -->)",
+    re.DOTALL,
+)
+
+
+def grid(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
+    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
+
+
+def shown(value: object, words: Callable[[object], str] = str) -> str:
+    """A value as it is written; what is unknown is a dash."""
+    return UNKNOWN if value is None else words(value)
+
+
+def outcome(row: Row) -> str:
+    """What became of a row: its first reason where it is no valid figure."""
+    if row.status == "ok" and not row.reasons:
+        return "answers equal"
+    return row.reasons[0].message if row.reasons else row.status
+
+
+def drafts(row: Row) -> str:
+    """How the tokens of a row were drafted."""
+    variant = row.variant
+    if variant.get("lookup"):
+        return f"look-up of {variant['lookup']}, {variant.get('draft_tokens', 4)} tokens"
+    if variant.get("draft", "none") == "none":
+        return "plain"
+    sure = variant.get("draft_confidence")
+    limit = f", surer than {sure}" if sure else ""
+    return f"draft {variant['draft']}, {variant.get('draft_tokens', 4)} tokens{limit}"
+
+
+def speculation(rows: Sequence[Row]) -> str:
+    """Look-ups and drafts against plain decoding, by runtime and kind of content."""
+    heads = [
+        *("runtime", "content", "drafts", "accepted", "tokens a step", "TPOT", "interval p50, p90"),
+        *("speed against plain", "peak", "answers"),
+    ]
+    chosen = [row for row in rows if "lookup" in row.variant or "draft" in row.variant]
+    return grid(heads, map(_speculation_row, chosen))
+
+
+def _speculation_row(row: Row) -> list[str]:
+    made = row.generate
+    part = made.speculation if made else None
+    accepted = UNKNOWN
+    if part is not None:
+        share = "" if part.acceptance is None else f" ({part.acceptance:.0%})"
+        accepted = f"{part.accepted} of {shown(part.drafted)}{share}"
+    intervals = UNKNOWN
+    if made is not None and made.interval_p50_ns is not None:
+        intervals = f"{format_ns(made.interval_p50_ns)}, {shown(made.interval_p90_ns, _ns)}"
+    return [
+        f"`{row.backend}`",
+        shown(row.variant.get("content"), "`{}`".format),
+        drafts(row),
+        accepted,
+        shown(part and part.tokens_per_step, lambda value: f"{value:.2f}"),
+        shown(made and made.tpot_ns, _ns),
+        intervals,
+        shown(part and part.gain, lambda value: f"{value:.2f}"),
+        shown(row.memory_peak_bytes, _bytes),
+        "" if drafts(row) == "plain" and row.status == "ok" else outcome(row),
+    ]
+
+
+def budgets(rows: Sequence[Row]) -> str:
+    """Speed against the memory that a process was held to."""
+    chosen = sorted(
+        (row for row in rows if "memory_budget" in row.variant),
+        key=lambda row: parse_bytes(str(row.variant["memory_budget"])),
+    )
+    heads = ["budget", "fits", "TPOT", "peak", "read from storage a request", "major faults"]
+    return grid(heads, map(_budget_row, chosen))
+
+
+def _budget_row(row: Row) -> list[str]:
+    made, memory = row.generate, row.memory
+    return [
+        str(row.variant["memory_budget"]),
+        "yes" if row.status == "ok" else f"no: {outcome(row)}",
+        shown(made and made.tpot_ns, _ns),
+        shown(row.memory_peak_bytes, _bytes),
+        shown(memory.storage_read_bytes_per_query, _bytes),
+        shown(memory.major_faults_per_query, lambda value: f"{value:.0f}"),
+    ]
+
+
+def turns(rows: Sequence[Row]) -> str:
+    """The time to the first token of each turn, kept and read anew."""
+    body = [
+        [
+            "kept" if row.variant.get("reuse") else "read anew",
+            str(turn.turn),
+            str(turn.prompt_tokens),
+            str(turn.kept_tokens),
+            format_ns(turn.ttft_ns),
+            shown(turn.kv_used_bytes, _bytes),
+        ]
+        for row in rows
+        if row.generate
+        for turn in row.generate.turns
+    ]
+    return grid(["turns", "turn", "prompt", "kept", "TTFT", "cache"], body)
+
+
+def recall(rows: Sequence[Row]) -> str:
+    """Lists and needles, as shares of answers that are exact."""
+    body = [
+        [f"`{row.backend}`", f"`{name}`", f"{value:.3g}"]
+        for row in rows
+        if row.workload == "smollm2-recall" and row.quality
+        for name, value in _values(row.quality)
+        if value is not None
+    ]
+    return grid(["runtime", "metric", "value"], body)
+
+
+def _values(quality: Quality) -> list[tuple[str, float | None]]:
+    return [(quality.metric, quality.value), *((each.metric, each.value) for each in quality.also)]
+
+
+def _ns(value: object) -> str:
+    return format_ns(int(value))  # type: ignore[call-overload]
+
+
+def _bytes(value: object) -> str:
+    return format_bytes(int(value))  # type: ignore[call-overload]
+
+
+TABLES: dict[str, Callable[[Sequence[Row]], str]] = {
+    "speculation": speculation,
+    "budgets": budgets,
+    "turns": turns,
+    "recall": recall,
+}
+
+
+def renewed(text: str, rows: Sequence[Row]) -> str:
+    """The page's text with every table as the rows make it."""
+    return _BLOCK.sub(
+        lambda found: f"{found['head']}{TABLES[found['name']](rows)}\n{found['tail']}", text
+    )
+
+
+def main() -> None:
+    table = load([Path(name) for name in sys.argv[1:]]).table
+    assert table is not None
+    rows = table.rows
+    PAGE.write_text(renewed(PAGE.read_text(encoding="utf-8"), rows), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
