@@ -126,6 +126,22 @@ class Company(Part, frozen=True, kw_only=True):
     notes: list[str] = []
 
 
+class LoadGen(Part, frozen=True, kw_only=True):
+    """The same session driven by MLPerf's LoadGen, right after the replicate's own window."""
+
+    version: str
+    scenario: Literal["SingleStream", "MultiStream", "Offline", "Server"]
+    queries: Count
+    valid: bool  # by LoadGen's own rules
+    why: str = ""  # it is not, in LoadGen's words
+    p50_ns: DurationNs | None  # as LoadGen states them; None: Offline states none
+    p90_ns: DurationNs | None
+    p99_ns: DurationNs | None
+    samples_per_s: Rate | None  # of Offline and Server
+    service_ns: list[DurationNs]  # by our clock, of each call that LoadGen made
+    logs: str = ""  # folder of its logs, beside the result file; "": they were not kept
+
+
 class RateTrial(Part, frozen=True, kw_only=True):
     """One rate of a search, over the processes that it was measured in."""
 
@@ -494,6 +510,7 @@ class Replicate(Part, frozen=True, kw_only=True):
     generate: Generate | None = None
     scaling: Scaling | None = None
     company: Company | None = None
+    loadgen: LoadGen | None = None
     unseen: Unseen | None = None
     pipeline: Pipeline | None = None
     device: DeviceTimes | None = None  # transfers and computation apart; null: no such device

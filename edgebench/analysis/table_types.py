@@ -208,6 +208,30 @@ class Company(Part, frozen=True, kw_only=True):
     notes: list[str] = []
 
 
+class LoadGen(Part, frozen=True, kw_only=True):
+    """MLPerf's LoadGen over the row's own loop, in the same processes."""
+
+    version: str
+    scenario: str
+    replicates: int
+    valid: int  # of them, those that LoadGen calls valid
+    p50_ns: int | None  # as LoadGen states it, median over processes
+    p90_ns: int | None
+    p99_ns: int | None
+    throughput_per_s: float | None  # of Offline and Server
+    p90_ratio: float | None  # LoadGen's over ours
+    p90_ratio_low: float | None  # 95 % interval over processes
+    p90_ratio_high: float | None
+    p99_ratio: float | None
+    p99_ratio_low: float | None
+    p99_ratio_high: float | None
+    throughput_ratio: float | None
+    #: What LoadGen and its Python binding add to a query: its own latency less the call's, by our clock.
+    overhead_ns: int | None
+    why: str = ""  # a process is not valid, in LoadGen's words
+    logs: list[str] = []
+
+
 class Source(Part, frozen=True, kw_only=True):
     """Another tool's result. `reported` numbers come without samples, so they have no interval."""
 
@@ -349,6 +373,7 @@ class Row(Part, frozen=True, kw_only=True):
     rate_search: RateSearch | None = None
     stream: Stream | None = None
     company: Company | None = None
+    loadgen: LoadGen | None = None
     sustained: Sustained | None = None
     generate: Generate | None = None
     caching: bool | None = None

@@ -57,6 +57,7 @@ class RunOptions(TypedDict, total=False):
     rate: float  # queries per second of a paced load
     together: bool  # measures each workload also beside the others
     companions: Names  # loads beside every cell: "cpu:2", "memory:8GB/s"
+    loadgen: bool  # has MLPerf's LoadGen drive each session too
     bound: str  # "p99=15ms": has the highest rate of a server sought that keeps it
     wait_quiet: Duration  # for a quiet machine, at most; beside the budget
     cool_to: float  # degrees Celsius of the chip, before each process; beside the budget

@@ -115,6 +115,7 @@ def resolved(params: Mapping[str, Any]) -> Options:
             reruns=params["reruns"],
             companions=_companions(params["companions"]),
             together=params["together"],
+            loadgen=params["loadgen"],
             sustain_s=_positive(params["sustain"], "--sustain"),
             seed=params["seed"],
             memory_limit_bytes=None if limit is None else parse_bytes(limit),

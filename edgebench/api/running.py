@@ -26,6 +26,7 @@ from edgebench.assets.download_progress import Progress
 from edgebench.energy.modelled_energy import Estimate
 from edgebench.energy.run_meter import Meter
 from edgebench.errors import DeviceStateError, EdgebenchError, UsageError
+from edgebench.installed_packages import installed_version
 from edgebench.measure.power_modes import PowerModes
 from edgebench.measure.runner import Means, Runner, Shortened, Surroundings, Target, Watcher
 from edgebench.measure.time_budget import Budget
@@ -127,7 +128,7 @@ def measure(options: Options, start: Start, voice: Voice) -> Outcome:
                 keeper,
                 watcher,
                 budget.counts_from_s,
-                _means(options, voice, meter, power_modes),
+                _means(options, voice, meter, power_modes, _loadgen_logs(keeper)),
             )
             stopped = measure_all(runner, power_modes)
         if stopped is None and not runner.unreached:
@@ -153,7 +154,7 @@ def _planned(options: Options, voice: Voice) -> tuple[Options, list[Cell]]:
             voice.say(line)
     options = _with_backends(options, workloads, voice)
     _check_company(options, workloads)
-    return options, plan(
+    cells = plan(
         workloads,
         options.backends,
         suite=options.suite,
@@ -162,6 +163,8 @@ def _planned(options: Options, voice: Voice) -> tuple[Options, list[Cell]]:
         load=Load(options.rate_per_s, options.bound_p99_ns),
         set_power_mode=options.set_power_mode,
     )
+    _check_loadgen(options, cells)
+    return options, cells
 
 
 class _Machine(NamedTuple):
@@ -211,7 +214,18 @@ def _targets(cells: Sequence[Cell], options: Options, budget: Budget, voice: Voi
     return make_targets(cells, options.settings, assets.cache_dir(), fetched)
 
 
-def _means(options: Options, voice: Voice, meter: Meter, power_modes: PowerModes | None) -> Means:
+def _loadgen_logs(keeper: RunStore | _NoStore) -> Path | None:
+    """The folder for LoadGen's logs, beside the results; None: nothing is kept."""
+    return keeper.results.with_suffix(".loadgen") if isinstance(keeper, RunStore) else None
+
+
+def _means(
+    options: Options,
+    voice: Voice,
+    meter: Meter,
+    power_modes: PowerModes | None,
+    loadgen_logs: Path | None,
+) -> Means:
     from edgebench.energy.marker_pulses import emit_markers
     from edgebench.measure.cool_down import CoolDown
     from edgebench.measure.wait_for_quiet import Quiet
@@ -222,6 +236,7 @@ def _means(options: Options, voice: Voice, meter: Meter, power_modes: PowerModes
         mark=emit_markers if options.energy_markers else list,
         quiet=Quiet(options.settings.wait_quiet_s, voice.say),
         cool_down=CoolDown(options.settings.cool_to_c, voice.say),
+        loadgen_logs=loadgen_logs,
     )
 
 
@@ -239,6 +254,26 @@ def _check_company(options: Options, workloads: Sequence[Workload]) -> None:
                     f"{workload.name} generates text, which is not measured in company",
                     "leave it out, or leave --together and --companion out",
                 )
+
+
+def _check_loadgen(options: Options, cells: Sequence[Cell]) -> None:
+    """Raises UsageError for --loadgen where LoadGen is not installed, or knows no such load."""
+    from edgebench.measure.loads.loadgen_driver import DISTRIBUTION, SCENARIOS
+
+    if not options.settings.loadgen:
+        return
+    if installed_version(DISTRIBUTION) is None:
+        raise UsageError(
+            f"--loadgen needs {DISTRIBUTION}, which is not installed",
+            "pip install 'edgebench[loadgen]' (there is no wheel for Linux aarch64)",
+        )
+    for cell in cells:
+        at_periods = cell.scenario == "single_stream" and cell.rate_per_s is not None
+        if cell.scenario not in SCENARIOS or at_periods or cell.bound_p99_ns is not None:
+            raise UsageError(
+                f"--loadgen: LoadGen has no load like {cell.id.rpartition('/')[2]}",
+                f"--scenario {','.join(SCENARIOS)}; server with --rate, single_stream without",
+            )
 
 
 def measure_all(

@@ -111,6 +111,11 @@ if TYPE_CHECKING:
     help="Measure alone and beside a load: cpu:2 (busy cores), memory:8GB/s (repeatable).",
 )
 @run_option(
+    "loadgen",
+    is_flag=True,
+    help="Have MLPerf's LoadGen drive each session too, right after the measured window; needs the extra loadgen.",
+)
+@run_option(
     "budget",
     metavar="TIME",
     help="Time for the whole run without downloads, such as 60s.  [default: none; suite quick: 105s]",

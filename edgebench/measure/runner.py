@@ -112,6 +112,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     first_window_s: float | None = None  # of a quick look: the first replicate of each cell
     companions: list[str] = []  # synthetic loads beside every cell, such as cpu:2
     together: bool = False  # cells of other workloads of the run are companions
+    loadgen: bool = False  # MLPerf's LoadGen drives each session too
     wait_quiet_s: float = 0.0  # at most, for a quiet machine before rounds; beside the budget
     cool_to_c: float | None = None  # of the chip, before each process; beside the budget
 
@@ -305,6 +306,7 @@ class Means:
     ask: Callable[..., bytes | Reason] = preparation_process.ask
     quiet: Quiet | None = None
     cool_down: CoolDown | None = None
+    loadgen_logs: Path | None = None  # folder for the logs of LoadGen; None: they are not kept
 
 
 MEANS = Means()
@@ -602,6 +604,7 @@ class Runner:
             min_window_s=metered_s,
             min_queries=self._min_queries(target),
             companions=self._companions(target),
+            loadgen=self._loadgen_logs(target, index),
             warmup_s=max(0.3, slice_s / 2),
             full_quality=first or target.judged_better,
             thorough=first or rerun_of == target.sound[0].index,
@@ -653,6 +656,15 @@ class Runner:
                 f"the machine changed while it measured {target.cell.id}: {worst.evidence}",
                 worst.fix,
             )
+
+    def _loadgen_logs(self, target: Target, index: int) -> str | None:
+        """The folder of a replicate's logs of LoadGen; "": they are not kept; None: it is not asked for."""
+        if not self._settings.loadgen:
+            return None
+        folder = self._means.loadgen_logs
+        if folder is None:
+            return ""
+        return str(folder / f"{self._targets.index(target)}-{index}")
 
     def _beside(self, target: Target) -> list[Target]:
         """A cell of every other workload of a run together: of the same backend and scenario, where there is one."""

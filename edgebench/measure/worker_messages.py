@@ -115,6 +115,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     companions: list[Companion] = []  # that the parent starts
     company: Company | None = None  # and that run, standing still at first
     stream: StreamJob | None = None
+    loadgen: str | None = (
+        None  # folder of LoadGen's logs, "": none is kept; None: LoadGen is not asked for
+    )
     generate: GenerateJob | None = None  # None: single inferences
 
 

@@ -97,6 +97,7 @@ _ALL = (
     RunOption("bound", "--bound", None, ("bound_p99_ns",), BOUND),
     RunOption("together", "--together", False, ("settings.together",), SWITCH),
     RunOption("companions", "--companion", (), ("settings.companions",), TEXTS),
+    RunOption("loadgen", "--loadgen", False, ("settings.loadgen",), SWITCH),
     RunOption("budget", "--budget"),
     RunOption("wait_quiet", "--wait-quiet", None, ("settings.wait_quiet_s",), SECONDS),
     RunOption("cool_to", "--cool-to", None, ("settings.cool_to_c",), LIMIT),

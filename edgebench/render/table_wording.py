@@ -13,6 +13,7 @@ from edgebench.analysis.table_types import (
     Company,
     Demand,
     Front,
+    LoadGen,
     Paced,
     Pick,
     Quality,
@@ -138,6 +139,8 @@ def remarks(row: Row) -> list[str]:
         lines.append(_stream(row.stream))
     if row.company is not None:
         lines += _company(row.company)
+    if row.loadgen is not None:
+        lines.append(_loadgen(row.loadgen))
     if row.rate_search is not None:
         lines += _search(row.rate_search)
     if row.sustained is not None:
@@ -158,6 +161,24 @@ def _company(part: Company) -> list[str]:
     beside = ", ".join(dict.fromkeys(part.companions))
     times = f"mean {format_ns(part.mean_ns)} for {format_ns(part.alone_mean_ns)}"
     return [f"{part.ratio:.2f}x{spread} as long beside {beside}: {times}{memory}", *part.notes]
+
+
+def _loadgen(part: LoadGen) -> str:
+    """`LoadGen 6.0.17 Server: p90 5.1 ms (1.003x ours), p99 5.3 ms (0.998x ours); it adds 4 us to a query`"""
+    words = []
+    for name in ("p90", "p99"):
+        value, ratio = getattr(part, f"{name}_ns"), getattr(part, f"{name}_ratio")
+        times = "" if ratio is None else f" ({ratio:.3f}x ours)"
+        words += [] if value is None else [f"{name} {format_ns(value)}{times}"]
+    if part.throughput_ratio is not None and part.throughput_per_s is not None:
+        rate = format_rate(part.throughput_per_s)
+        words.append(f"{rate} samples/s ({part.throughput_ratio:.3f}x ours)")
+    added = (
+        "" if part.overhead_ns is None else f"; it adds {format_ns(part.overhead_ns)} to a query"
+    )
+    invalid = part.replicates - part.valid
+    not_valid = f"; {invalid} of {part.replicates} not valid: {part.why}" if invalid else ""
+    return f"LoadGen {part.version} {part.scenario}: {', '.join(words)}{added}{not_valid}"
 
 
 def _stream(part: Stream) -> str:

@@ -12,7 +12,17 @@ from edgebench.analysis.limits import UNITS, parse_limit
 from edgebench.analysis.table import build_table
 from edgebench.errors import UsageError
 from edgebench.metrics import METRICS, metric
-from edgebench.record import Company, CurvePoint, Energy, Memory, Paced, Stream, Sustained
+from edgebench.record import (
+    Company,
+    CurvePoint,
+    Energy,
+    LoadGen,
+    Memory,
+    Offline,
+    Paced,
+    Stream,
+    Sustained,
+)
 from edgebench.render.number_format import quantity
 from tests.records import generating, record, replicate, samples
 
@@ -64,6 +74,20 @@ def test_every_metric_reads_a_number_of_a_complete_row() -> None:
         state_bytes=1024,
         recovery_ns=10**6,
     )
+    loadgens = [
+        LoadGen(
+            version="6.0.17",
+            scenario=scenario,
+            queries=700,
+            valid=True,
+            p50_ns=10**6,
+            p90_ns=2 * 10**6,
+            p99_ns=3 * 10**6,
+            samples_per_s=100.0,
+            service_ns=[10**6],
+        )
+        for scenario in ("SingleStream", "Offline", "Server")
+    ]
     made = generating(tokens=100).generate
     each = [
         replicate(
@@ -73,6 +97,8 @@ def test_every_metric_reads_a_number_of_a_complete_row() -> None:
             paced=paced,
             stream=stream,
             company=company,
+            loadgen=loadgens[i],
+            offline=Offline(samples=256, duration_ns=10**9, batch=1),
             sustained=sustained,
             generate=made,
         )

@@ -15,6 +15,7 @@ from edgebench.analysis.per_row.answer_cache import caches
 from edgebench.analysis.per_row.company_rows import company_of
 from edgebench.analysis.per_row.generation_rows import generate_of
 from edgebench.analysis.per_row.imported_rows import with_imported
+from edgebench.analysis.per_row.loadgen_rows import loadgen_of
 from edgebench.analysis.per_row.rate_search import at_the_rate
 from edgebench.analysis.per_row.stream_rows import stream_of
 from edgebench.analysis.per_row.sustained_rows import BEGAN_HOT, sustained_of
@@ -87,6 +88,7 @@ def row_of(record: rec.Record) -> Row:
         paced=_paced(cell, served),
         rate_search=record.rate_search,
         company=company_of(good),
+        loadgen=loadgen_of(good),
         stream=stream_of(served, latency.p99, record.energy),
         sustained=sustained_of(good),
         generate=generate_of(good, record.energy, unknown),
@@ -514,6 +516,7 @@ def _explain(row: Row, record: rec.Record, good: Sequence[rec.Replicate], unknow
     _explain_sustained(row, nothing, unknown)
     _explain_stream(row, nothing, unknown)
     _explain_company(row, unknown)
+    _explain_loadgen(row, unknown)
     if row.generate is None:
         generates = row.scenario == "generate"
         unknown["generate"] = nothing if generates else "the scenario generates no text"
@@ -549,6 +552,14 @@ def _explain_company(row: Row, unknown: Unknown) -> None:
     _explain_fields(row.company, "company", "too few blocks or queries", unknown)
     if row.company.total_bytes is None:
         unknown["company.total_bytes"] = "the system does not tell"
+
+
+def _explain_loadgen(row: Row, unknown: Unknown) -> None:
+    if row.loadgen is None:
+        unknown["loadgen"] = "LoadGen was not asked for: --loadgen"
+    else:
+        why = f"LoadGen states none of {row.loadgen.scenario}, or there is a single process"
+        _explain_fields(row.loadgen, "loadgen", why, unknown)
 
 
 def _explain_stream(row: Row, nothing: str, unknown: Unknown) -> None:

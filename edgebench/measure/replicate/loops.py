@@ -7,6 +7,7 @@ second clock read, as they are in `session.run(...)` as a statement. Garbage col
 from __future__ import annotations
 
 import gc
+import math
 import random
 import resource
 import time
@@ -245,14 +246,33 @@ def equal_periods(rate_per_s: float, count: int) -> Schedule:
 
 
 def poisson(rate_per_s: float, count: int, seed: int) -> Schedule:
-    """Queries that know nothing of each other: the times between them are exponential (MLPerf's Server)."""
-    drawn = random.Random(seed)
+    """Queries that know nothing of each other: the times between them are exponential (MLPerf's Server).
+
+    The schedule is the one that LoadGen draws from the seed: std::mt19937, two words a number, the first query
+    at once.
+    """
+    draw = mersenne_twister(seed).getrandbits
     due_ns: list[int] = []
-    at_s = 0.0
+    at_ns = 0
     for _ in range(count):
-        at_s += drawn.expovariate(rate_per_s)
-        due_ns.append(round(at_s * 1e9))
+        due_ns.append(at_ns)
+        share = (draw(32) + draw(32) * 2**32) / 2**64
+        at_ns += int(-math.log1p(-min(share, _BELOW_1)) / rate_per_s * 1e9)
     return Schedule(rate_per_s, due_ns, seed)
+
+
+_BELOW_1 = math.nextafter(1.0, 0.0)
+_WORDS = 624
+
+
+def mersenne_twister(seed: int) -> random.Random:
+    """The generator in the state that C++ gives std::mt19937 for a seed; Python mixes its own seeds further."""
+    words = [seed & 0xFFFFFFFF]
+    for number in range(1, _WORDS):
+        words.append((1812433253 * (words[-1] ^ (words[-1] >> 30)) + number) & 0xFFFFFFFF)
+    drawn = random.Random()
+    drawn.setstate((3, (*words, _WORDS), None))
+    return drawn
 
 
 def queries_at(

@@ -30,6 +30,7 @@ from edgebench.record import (
     Accounts,
     Company,
     Completion,
+    LoadGen,
     Memory,
     OutputCheck,
     Pipeline,
@@ -301,6 +302,27 @@ def company(opened: Opened) -> Company | None:
         total_bytes=process_memory.resident_together((os.getpid(), *beside.pids)),
         notes=beside.notes,
     )
+
+
+def loadgen(opened: Opened, window: Window) -> LoadGen | None:
+    """The same load by MLPerf's LoadGen; None: it was not asked for."""
+    from edgebench.measure.loads import loadgen_driver as driver
+
+    job = opened.job
+    if job.loadgen is None:
+        return None
+    opened.phase("measurement by LoadGen", 3 * window.window_ns / 1e9 + 2)
+    load = driver.Load(
+        scenario=driver.SCENARIOS[job.scenario],
+        queries=max(1, window.queries),
+        window_ns=window.window_ns,
+        call_ns=opened.typical_ns,
+        calls_per_query=job.runs_per_query,
+        samples_per_call=job.batch,
+        rate_per_s=window.paced.rate_per_s if window.paced is not None else None,
+        seed=job.seed + 1000 * job.index,
+    )
+    return driver.drive(opened.session.run, opened.pool, load, job.loadgen)
 
 
 def output_check(job: Job, session: Session, items: Sequence[Feeds]) -> OutputCheck:

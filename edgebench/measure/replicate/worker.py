@@ -76,6 +76,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
     counted = steps.measurement(opened)
     # Before anything else is prepared: what follows holds further inputs.
     peak = peak_of(opened.session, job)
+    loadgen = steps.loadgen(opened, counted.window)
     completed, unseen, pipeline = steps.looks(opened, completed)
     memory = steps.memory(opened.session, peak, start.used)
     device = steps.device_times(opened)
@@ -97,6 +98,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
         offline=window.offline,
         sustained=window.sustained,
         company=company,
+        loadgen=loadgen,
         unseen=unseen,
         pipeline=pipeline,
         device=device,
