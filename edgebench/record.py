@@ -30,6 +30,7 @@ SCHEMA: Final = "edgebench.record/1"
 
 MULTI_STREAM: Final = "multi_stream"
 SAMPLES_PER_QUERY: Final = "samples_per_query"  # the axis of multi_stream
+WORKERS: Final = "workers"  # the axis of server
 SAMPLES_OF_QUERY: Final = 8  # where nothing is said: MLPerf's
 
 
@@ -96,6 +97,8 @@ class Paced(Part, frozen=True, kw_only=True):
     due_ns: list[DurationNs] = []
     depth: list[Count] = []  # queries that had arrived when each of them started, itself included
     never_run: Count = 0  # of the schedule: the load was given up before their turn
+    workers: AtLeastOne = 1  # threads that serve queries
+    sessions: AtLeastOne = 1  # that they run on: one that all share, or one each
 
 
 class Stream(Part, frozen=True, kw_only=True):

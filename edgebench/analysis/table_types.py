@@ -167,6 +167,8 @@ class Paced(Part, frozen=True, kw_only=True):
     depth_max: int | None = (
         None  # most queries that had arrived and were not done, when one started
     )
+    workers: int = 1
+    sessions: int = 1  # that the workers run on: one that all share, or one each
 
 
 class Stream(Part, frozen=True, kw_only=True):

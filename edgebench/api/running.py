@@ -40,7 +40,7 @@ from edgebench.planning.cells import (
     plan,
 )
 from edgebench.planning.settings import parse_sets
-from edgebench.record import DeviceFacts, Record, RunFacts, StateCheck
+from edgebench.record import WORKERS, DeviceFacts, Record, RunFacts, StateCheck
 from edgebench.store import JournalEntry, JournalHead, RunStore
 
 if TYPE_CHECKING:
@@ -269,10 +269,12 @@ def _check_loadgen(options: Options, cells: Sequence[Cell]) -> None:
         )
     for cell in cells:
         at_periods = cell.scenario == "single_stream" and cell.rate_per_s is not None
-        if cell.scenario not in SCENARIOS or at_periods or cell.bound_p99_ns is not None:
+        several = int(cell.variant.get(WORKERS, 1)) > 1
+        unknown = at_periods or several or cell.bound_p99_ns is not None
+        if cell.scenario not in SCENARIOS or unknown:
             raise UsageError(
                 f"--loadgen: LoadGen has no load like {cell.id.rpartition('/')[2]}",
-                f"--scenario {','.join(SCENARIOS)}; server with --rate, single_stream without",
+                f"--scenario {','.join(SCENARIOS)}; server with --rate and one worker, single_stream without",
             )
 
 

@@ -30,7 +30,7 @@ from edgebench.planning.request_axes import (
 )
 from edgebench.planning.settings import GENERATE, STREAM
 from edgebench.preparation.preparation_messages import PrepareJob
-from edgebench.record import CellFacts, Reason, runs_of_query
+from edgebench.record import WORKERS, CellFacts, Reason, runs_of_query
 
 #: Of the guess at a first replicate: bytes of weights that a small CPU works through in a second, of
 #: networks, whose weights are used many times, and of decoders, which read all of them for a token.
@@ -234,6 +234,7 @@ def _job(
         scenario=cell.scenario,
         rate_per_s=cell.rate_per_s,
         seeks_rate=cell.bound_p99_ns is not None,
+        workers=int(cell.variant.get(WORKERS, 1)),
         runs_per_query=runs_of_query(cell.scenario, cell.variant),
         warmup_s=settings.slice_s / 2,
         slice_s=settings.slice_s,

@@ -85,6 +85,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     #: Of a search for a rate, whose first one is not known: share of what is served one query after the other.
     rate_share: float | None = None
     seeks_rate: bool = False  # a load that the deployment does not serve is a finding, and no fault
+    workers: int = 1  # of a server
     runs_per_query: int = 1  # of multi_stream: its samples in batches
     warmup_s: float  # at most
     slice_s: float  # length of the measured window, at most

@@ -282,7 +282,7 @@ def _load(row: Row, paced: Paced) -> list[str]:
         found.append(f"{paced.misses} deadlines missed in {paced.queries} queries")
     if paced.arrivals == "poisson" and paced.utilisation is not None:
         depth = f", at most {paced.depth_max} queries at once" if paced.depth_max else ""
-        found.append(f"busy {paced.utilisation:.0%} of the time{depth}")
+        found.append(f"busy {paced.utilisation:.0%} of the time{depth}{_workers(paced)}")
     late_ns, p50_ns = paced.wake_late_p50_ns, row.latency_ns.p50
     if late_ns and p50_ns and late_ns > _MIN_LATE_SHARE * p50_ns:
         found.append(
@@ -290,6 +290,14 @@ def _load(row: Row, paced: Paced) -> list[str]:
             "operating system's wake-up"
         )
     return found
+
+
+def _workers(paced: Paced) -> str:
+    """`; 2 workers share a session`; "" where there is one."""
+    if paced.workers == 1:
+        return ""
+    how = "share a session" if paced.sessions == 1 else "have a session each"
+    return f"; {paced.workers} workers {how}"
 
 
 def scenario(front: Front) -> str:

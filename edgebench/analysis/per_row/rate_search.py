@@ -81,7 +81,8 @@ def overloaded(paced: Paced) -> str:
     """Why a load of random arrivals is beyond what the deployment serves; "" where it is not."""
     if paced.never_run:
         return f"{paced.never_run} waited until the load was given up"
-    load = sum(paced.service_ns) / max(paced.due_ns[-1], 1) if paced.due_ns else 0.0
+    served_ns = sum(paced.service_ns) / paced.workers
+    load = served_ns / max(paced.due_ns[-1], 1) if paced.due_ns else 0.0
     return f"the work takes {load:.2g} times the time in which it comes" if load >= 1 else ""
 
 

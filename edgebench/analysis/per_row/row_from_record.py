@@ -425,14 +425,16 @@ def _paced(cell: rec.CellFacts, good: Sequence[rec.Replicate]) -> Paced | None:
         arrivals=each[0].arrivals,
         utilisation=_utilisation(good),
         depth_max=max((depth for paced in each for depth in paced.depth), default=None),
+        workers=each[0].workers,
+        sessions=each[0].sessions,
     )
 
 
 def _utilisation(good: Sequence[rec.Replicate]) -> float | None:
-    """Time of service over the time of the load."""
+    """Time of service over the time of the load, of all workers."""
     loads = [replicate for replicate in good if replicate.paced is not None]
     served_ns = sum(sum(replicate.paced.service_ns) for replicate in loads if replicate.paced)
-    spent_ns = sum(replicate.window_ns or 0 for replicate in loads)
+    spent_ns = sum((r.window_ns or 0) * r.paced.workers for r in loads if r.paced)
     return served_ns / spent_ns if spent_ns else None
 
 

@@ -397,6 +397,8 @@ def _window(opened: Opened) -> Window:
     if job.stream is not None:
         return _stream(job, job.stream, opened)
     if (rate_per_s := _rate(job, typical_ns)) is not None:
+        if job.workers > 1:
+            return _served(opened, _schedule(job, rate_per_s))
         with exact_timers():
             return loops.at_a_rate(session.run, pool, _schedule(job, rate_per_s))
     return loops.single_stream(
@@ -441,7 +443,20 @@ def _rate(job: Job, typical_ns: int) -> float | None:
     """At which queries arrive; None: a closed loop. A search for a rate begins at a share of what is served."""
     if job.rate_share is None:
         return job.rate_per_s
-    return rounded(job.rate_share * 1e9 / max(typical_ns, 1))
+    return rounded(job.workers * job.rate_share * 1e9 / max(typical_ns, 1))
+
+
+def _served(opened: Opened, schedule: Schedule) -> Window:
+    """A server's load by several workers."""
+    from edgebench.measure.loads.several_workers import served_by, workers_of
+
+    job = opened.job
+
+    def open_another() -> Session:
+        return registry.load(job.backend).open(model_file(job), job.options)
+
+    with workers_of(opened.session, open_another, opened.feeds, job.workers) as workers:
+        return served_by(workers, schedule)
 
 
 def _multi_stream(job: Job, session: Session, pool: list[Any], typical_ns: int) -> Window:

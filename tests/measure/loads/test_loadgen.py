@@ -113,6 +113,7 @@ def test_a_row_tells_the_ratio_of_each_process_to_its_own_loop() -> None:
     part = row.loadgen
     assert part is not None
     assert part.p90_ratio == pytest.approx(1.01)
+    assert part.p90_ratio is not None
     assert part.p90_ratio_low is not None
     assert part.p90_ratio_low <= part.p90_ratio
     assert part.overhead_ns == 4000
@@ -142,10 +143,14 @@ def test_a_load_that_loadgen_does_not_know_is_one_clear_error(
     import edgebench
 
     monkeypatch.setattr("edgebench.api.running.installed_version", lambda _: "6.0.17")
-    rate = {"rate": 5.0} if scenario == "single_stream" else {}
     with pytest.raises(UsageError, match=message):
         edgebench.run(
-            "tabular-digits", backends="null", scenarios=scenario, loadgen=True, out=None, **rate
+            "tabular-digits",
+            backends="null",
+            scenarios=scenario,
+            loadgen=True,
+            out=None,
+            rate=5.0 if scenario == "single_stream" else None,  # type: ignore[arg-type]
         )
 
 
