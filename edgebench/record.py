@@ -145,6 +145,28 @@ class LoadGen(Part, frozen=True, kw_only=True):
     logs: str = ""  # folder of its logs, beside the result file; "": they were not kept
 
 
+class HeldMemory(Part, frozen=True, kw_only=True):
+    """Memory of the process while shapes change."""
+
+    changes: Count  # until now
+    uss_bytes: Count | None
+    arena_bytes: Count | None
+
+
+class ShapeChanges(Part, frozen=True, kw_only=True):
+    """One session, its axes open, that is given inputs of several shapes."""
+
+    shapes: list[str]  # distinct ones, "1x128"
+    first_ns: list[
+        DurationNs
+    ]  # of each of them: the first query of the shape, parallel to `shapes`
+    again_ns: list[DurationNs]  # and the second, right after it
+    mix_ns: list[DurationNs]  # every query of the mix
+    changed_ns: list[DurationNs]  # of the mix, those of another shape than the one before
+    same_ns: list[DurationNs]  # parallel to it: the same query once more
+    memory: list[HeldMemory]  # first when every shape was seen once
+
+
 class RateTrial(Part, frozen=True, kw_only=True):
     """One rate of a search, over the processes that it was measured in."""
 
@@ -514,6 +536,7 @@ class Replicate(Part, frozen=True, kw_only=True):
     scaling: Scaling | None = None
     company: Company | None = None
     loadgen: LoadGen | None = None
+    shapes: ShapeChanges | None = None
     unseen: Unseen | None = None
     pipeline: Pipeline | None = None
     device: DeviceTimes | None = None  # transfers and computation apart; null: no such device

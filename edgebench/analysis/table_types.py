@@ -234,6 +234,29 @@ class LoadGen(Part, frozen=True, kw_only=True):
     logs: list[str] = []
 
 
+class Shapes(Part, frozen=True, kw_only=True):
+    """One session, its axes open, given inputs of several shapes, over all replicates."""
+
+    shapes: int  # distinct ones
+    smallest: str  # the quickest of them, "1x16"
+    largest: str  # the slowest
+    queries: int  # of the mix
+    p50_ns: int | None  # over the mix
+    p90_ns: int | None
+    p99_ns: int | None
+    changes: int  # of shape, in one process
+    change_ratio: (
+        float | None
+    )  # a query of another shape than the one before, over the same once more
+    change_ratio_low: float | None  # 95 % interval over processes
+    change_ratio_high: float | None
+    first_ratio: float | None  # the first query of a shape over the second
+    growth_bytes: (
+        int | None
+    )  # own memory after the changes less before them, the most of any process
+    arena_growth_bytes: int | None
+
+
 class Source(Part, frozen=True, kw_only=True):
     """Another tool's result. `reported` numbers come without samples, so they have no interval."""
 
@@ -376,6 +399,7 @@ class Row(Part, frozen=True, kw_only=True):
     stream: Stream | None = None
     company: Company | None = None
     loadgen: LoadGen | None = None
+    shapes: Shapes | None = None
     sustained: Sustained | None = None
     generate: Generate | None = None
     caching: bool | None = None

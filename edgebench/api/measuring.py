@@ -57,6 +57,7 @@ class RunOptions(TypedDict, total=False):
     rate: float  # queries per second of a paced load
     together: bool  # measures each workload also beside the others
     companions: Names  # loads beside every cell: "cpu:2", "memory:8GB/s"
+    shape_sequence: Names  # also gives one session several shapes: "natural", or "ids=1,16;1,64"
     loadgen: bool  # has MLPerf's LoadGen drive each session too
     bound: str  # "p99=15ms": has the highest rate of a server sought that keeps it
     wait_quiet: Duration  # for a quiet machine, at most; beside the budget
@@ -218,7 +219,7 @@ def _typed(name: str, value: Any) -> Any:
             return [f"{name}={_range(limits)}" for name, limits in value.items()]
         case "backends" | "scenarios":
             return ",".join(_listed(value))
-        case "companions":
+        case "companions" | "shape_sequence":
             return list(_listed(value))
         case "folders":
             paths = [value] if isinstance(value, str | PathLike) else value

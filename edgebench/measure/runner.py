@@ -112,6 +112,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     first_window_s: float | None = None  # of a quick look: the first replicate of each cell
     companions: list[str] = []  # synthetic loads beside every cell, such as cpu:2
     together: bool = False  # cells of other workloads of the run are companions
+    shape_sequence: list[str] = []  # as typed: "natural", or shapes of inputs; none: one shape
     loadgen: bool = False  # MLPerf's LoadGen drives each session too
     wait_quiet_s: float = 0.0  # at most, for a quiet machine before rounds; beside the budget
     cool_to_c: float | None = None  # of the chip, before each process; beside the budget

@@ -29,6 +29,7 @@ from edgebench.planning.request_axes import (
     TURNS,
 )
 from edgebench.planning.settings import GENERATE, STREAM
+from edgebench.planning.shape_sequence import parse_shape_sequence
 from edgebench.preparation.preparation_messages import PrepareJob
 from edgebench.record import WORKERS, CellFacts, Reason, runs_of_query
 
@@ -113,6 +114,8 @@ def _target(
         draft = _draft(cell, request, preparer, ask)
         if isinstance(draft, NotReady):
             return draft
+        if settings.shape_sequence and (why := _one_shape(cell, ready)) is not None:
+            return NotReady("unsupported", why)
         return Prepared(_job(cell, settings, request, ready, draft), ready.facts)
 
     return Target(facts, prepare=prepare, first_s=_first_s(cell, Path(request.source)))
@@ -166,6 +169,18 @@ def _draft(
     )
 
 
+def _one_shape(cell: Cell, ready: Ready) -> Reason | None:
+    """Why a session of the cell can be given one shape alone; None: it takes several."""
+    code, made = "unsupported_shapes", cell.precision not in ("fp32", "as-is")
+    if made or cell.native is not None or cell.batch != 1:
+        message = "several shapes are measured of the model with open axes: at batch 1, in fp32 or as it came"
+        return Reason(code=code, message=message, fix="leave --shape-sequence or this variant out")
+    if not ready.prepared.open_path:
+        message = f"every input of {cell.workload.name} has a fixed shape"
+        return Reason(code=code, message=message, fix="leave --shape-sequence out")
+    return None
+
+
 def _first_s(cell: Cell, source: Path) -> float:
     """A guess at what a cell's first replicate takes beside its window, by the size of its model.
 
@@ -201,6 +216,7 @@ def prepare_job(cell: Cell, settings: Settings, cache: Path, paths: dict[str, Pa
         seed=settings.seed,
         cache=str(cache),
         generates=cell.scenario == "generate",
+        keeps_open=bool(settings.shape_sequence),
     )
 
 
@@ -253,6 +269,10 @@ def _job(
         memory_limit_bytes=settings.memory_limit_bytes,
         memory_budget_bytes=cell.memory_budget_bytes,
         stream=_stream_job(cell),
+        shape_sequence=parse_shape_sequence(settings.shape_sequence)
+        if settings.shape_sequence
+        else None,
+        open_path=ready.prepared.open_path,
         generate=_generate_job(cell, draft),
     )
 

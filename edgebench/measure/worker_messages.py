@@ -116,6 +116,10 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     companions: list[Companion] = []  # that the parent starts
     company: Company | None = None  # and that run, standing still at first
     stream: StreamJob | None = None
+    #: Shapes that a session is given in turn, by input; empty: the natural ones of the task's items. None: the row is
+    #: of one shape.
+    shape_sequence: list[dict[str, list[int]]] | None = None
+    open_path: str = ""  # the model with its axes open, for those
     loadgen: str | None = (
         None  # folder of LoadGen's logs, "": none is kept; None: LoadGen is not asked for
     )

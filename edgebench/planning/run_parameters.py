@@ -97,6 +97,7 @@ _ALL = (
     RunOption("bound", "--bound", None, ("bound_p99_ns",), BOUND),
     RunOption("together", "--together", False, ("settings.together",), SWITCH),
     RunOption("companions", "--companion", (), ("settings.companions",), TEXTS),
+    RunOption("shape_sequence", "--shape-sequence", (), ("settings.shape_sequence",), TEXTS),
     RunOption("loadgen", "--loadgen", False, ("settings.loadgen",), SWITCH),
     RunOption("budget", "--budget"),
     RunOption("wait_quiet", "--wait-quiet", None, ("settings.wait_quiet_s",), SECONDS),

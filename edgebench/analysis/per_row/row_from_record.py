@@ -17,6 +17,7 @@ from edgebench.analysis.per_row.generation_rows import generate_of
 from edgebench.analysis.per_row.imported_rows import with_imported
 from edgebench.analysis.per_row.loadgen_rows import loadgen_of
 from edgebench.analysis.per_row.rate_search import at_the_rate
+from edgebench.analysis.per_row.shape_rows import shapes_of
 from edgebench.analysis.per_row.stream_rows import stream_of
 from edgebench.analysis.per_row.sustained_rows import BEGAN_HOT, sustained_of
 from edgebench.analysis.table_types import (
@@ -89,6 +90,7 @@ def row_of(record: rec.Record) -> Row:
         rate_search=record.rate_search,
         company=company_of(good),
         loadgen=loadgen_of(good),
+        shapes=shapes_of(good),
         stream=stream_of(served, latency.p99, record.energy),
         sustained=sustained_of(good),
         generate=generate_of(good, record.energy, unknown),
@@ -519,6 +521,7 @@ def _explain(row: Row, record: rec.Record, good: Sequence[rec.Replicate], unknow
     _explain_stream(row, nothing, unknown)
     _explain_company(row, unknown)
     _explain_loadgen(row, unknown)
+    _explain_shapes(row, unknown)
     if row.generate is None:
         generates = row.scenario == "generate"
         unknown["generate"] = nothing if generates else "the scenario generates no text"
@@ -562,6 +565,18 @@ def _explain_loadgen(row: Row, unknown: Unknown) -> None:
     else:
         why = f"LoadGen states none of {row.loadgen.scenario}, or there is a single process"
         _explain_fields(row.loadgen, "loadgen", why, unknown)
+
+
+def _explain_shapes(row: Row, unknown: Unknown) -> None:
+    part = row.shapes
+    if part is None:
+        unknown["shapes"] = "it was measured at one shape: --shape-sequence"
+        return
+    _explain_fields(part, "shapes", "too few queries or processes", unknown)
+    if part.growth_bytes is None:
+        unknown["shapes.growth_bytes"] = "the system does not tell"
+    if part.arena_growth_bytes is None:
+        unknown["shapes.arena_growth_bytes"] = "the runtime does not tell"
 
 
 def _explain_stream(row: Row, nothing: str, unknown: Unknown) -> None:

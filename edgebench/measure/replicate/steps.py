@@ -30,11 +30,13 @@ from edgebench.record import (
     Accounts,
     Company,
     Completion,
+    HeldMemory,
     LoadGen,
     Memory,
     OutputCheck,
     Pipeline,
     Replicate,
+    ShapeChanges,
     Stream,
     Unseen,
 )
@@ -42,7 +44,7 @@ from edgebench.task import RANGE_FIX
 from edgebench.user_code import place_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from edgebench.backend import DeviceTimes, Effective, TensorInfo
     from edgebench.generation import GenerationSession
@@ -64,6 +66,9 @@ RANKED_PERCENTILE = 0.99
 MAX_COUNTING_S = 60.0
 MAX_STREAM_S = 20.0  # hops of a stream take as long as they do
 COUNTING_SHARE = 1.1
+#: Of a session that is given several shapes: slices at most, and items of the task.
+SHAPES_SLICES = 4
+MAX_NATURAL = 256
 
 
 class Announces(Protocol):
@@ -323,6 +328,58 @@ def loadgen(opened: Opened, window: Window) -> LoadGen | None:
         seed=job.seed + 1000 * job.index,
     )
     return driver.drive(opened.session.run, opened.pool, load, job.loadgen)
+
+
+def shape_changes(opened: Opened) -> ShapeChanges | None:
+    """One session that is given several shapes in turn; None: the row is of one shape."""
+    from edgebench.measure.loads import shape_changes as shapes
+
+    job = opened.job
+    if job.shape_sequence is None:
+        return None
+    seconds = SHAPES_SLICES * job.slice_s
+    opened.phase("measurement of several shapes", seconds, 4 * shapes.CHANGES)
+    model = ModelFile(
+        path=Path(job.open_path), format=job.model_format, sha256="", precision=job.precision
+    )
+    session = registry.load(job.backend).open(model, job.options)
+    try:
+        every = _shaped(opened, job.shape_sequence)
+        queries = [
+            shapes.Query(shapes.shape_text(feeds), session.prepare(feeds)) for feeds in every
+        ]
+        seed = job.seed + 1000 * job.index
+        return shapes.measure(
+            session.run,
+            queries,
+            None if job.shape_sequence else shapes.drawn(queries, seed),
+            shapes.Asked(seconds),
+            lambda changes: HeldMemory(
+                changes=changes,
+                uss_bytes=process_memory.uss_bytes(),
+                arena_bytes=session.arena_bytes(),
+            ),
+        )
+    finally:
+        session.close()
+
+
+def _shaped(opened: Opened, sequence: Sequence[Mapping[str, Sequence[int]]]) -> list[Feeds]:
+    """The inputs of every step of a sequence; of an empty one, items of the task at their own size."""
+    from edgebench.measure.loads.shape_changes import in_shape
+
+    if sequence:
+        feeds = opened.feeds
+        return [in_shape(feeds[place % len(feeds)], step) for place, step in enumerate(sequence)]
+    task = opened.task()
+    count = min(len(task), MAX_NATURAL)
+    return [task.at_own_size(task.preprocess(task.raw(index))) for index in range(count)]
+
+
+def check_shapes(opened: Opened) -> None:
+    """Raises EdgebenchError for shapes that the inputs cannot have, before anything is timed."""
+    if opened.job.shape_sequence is not None:
+        _shaped(opened, opened.job.shape_sequence)
 
 
 def output_check(job: Job, session: Session, items: Sequence[Feeds]) -> OutputCheck:

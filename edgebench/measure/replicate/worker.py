@@ -70,6 +70,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
         return generation_worker.measure(job, link, started, runtime)
     start = _start(job, link, runtime)
     opened = start.opened
+    steps.check_shapes(opened)
     completed = steps.completion(opened)
     if completed.incomplete:
         return _deferred(opened, started, completed)
@@ -81,6 +82,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
     memory = steps.memory(opened.session, peak, start.used)
     device = steps.device_times(opened)
     company = steps.company(opened)
+    shapes = steps.shape_changes(opened)
     checked = _output_check(opened, start.items)
     effective = steps.effective(link, opened.session) if job.full_quality else None
     window = counted.window
@@ -99,6 +101,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
         sustained=window.sustained,
         company=company,
         loadgen=loadgen,
+        shapes=shapes,
         unseen=unseen,
         pipeline=pipeline,
         device=device,
