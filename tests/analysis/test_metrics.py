@@ -16,10 +16,12 @@ from edgebench.record import (
     Company,
     CurvePoint,
     Energy,
+    HeldMemory,
     LoadGen,
     Memory,
     Offline,
     Paced,
+    ShapeChanges,
     Stream,
     Sustained,
 )
@@ -88,6 +90,18 @@ def test_every_metric_reads_a_number_of_a_complete_row() -> None:
         )
         for scenario in ("SingleStream", "Offline", "Server")
     ]
+    shapes = ShapeChanges(
+        shapes=["1x4", "1x8"],
+        first_ns=[9, 9],
+        again_ns=[3, 4],
+        mix_ns=[5] * 700,
+        changed_ns=[6] * 9,
+        same_ns=[4] * 9,
+        memory=[
+            HeldMemory(changes=0, uss_bytes=1, arena_bytes=1),
+            HeldMemory(changes=9, uss_bytes=5, arena_bytes=6),
+        ],
+    )
     made = generating(tokens=100).generate
     each = [
         replicate(
@@ -98,6 +112,7 @@ def test_every_metric_reads_a_number_of_a_complete_row() -> None:
             stream=stream,
             company=company,
             loadgen=loadgens[i],
+            shapes=shapes,
             offline=Offline(samples=256, duration_ns=10**9, batch=1),
             sustained=sustained,
             generate=made,
