@@ -167,6 +167,21 @@ class ShapeChanges(Part, frozen=True, kw_only=True):
     memory: list[HeldMemory]  # first when every shape was seen once
 
 
+class WorstCase(Part, frozen=True, kw_only=True):
+    """The slowest input that a search found. Times are of the query and the application's answer after it."""
+
+    tried: Count  # candidates
+    seconds: Amount
+    seed: Count  # that the input follows from
+    kind: str  # what it is made by: "item", "noise", ...
+    worst_ns: list[DurationNs]  # measured anew, when the search was over
+    median_ns: list[DurationNs]  # in turn with it: the task's item of median time
+    worst_run_ns: list[DurationNs]  # the query alone
+    median_run_ns: list[DurationNs]
+    failed: Count = 0  # candidates that the model or the task refused
+    failure: str = ""  # of the first of them
+
+
 class RateTrial(Part, frozen=True, kw_only=True):
     """One rate of a search, over the processes that it was measured in."""
 
@@ -537,6 +552,7 @@ class Replicate(Part, frozen=True, kw_only=True):
     company: Company | None = None
     loadgen: LoadGen | None = None
     shapes: ShapeChanges | None = None
+    worst_case: WorstCase | None = None
     unseen: Unseen | None = None
     pipeline: Pipeline | None = None
     device: DeviceTimes | None = None  # transfers and computation apart; null: no such device

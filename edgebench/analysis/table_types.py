@@ -257,6 +257,20 @@ class Shapes(Part, frozen=True, kw_only=True):
     arena_growth_bytes: int | None
 
 
+class WorstCase(Part, frozen=True, kw_only=True):
+    """The slowest input that a search found, of all processes; of the query and the answer after it."""
+
+    worst_ns: int  # measured anew after the search, median
+    median_ns: int  # of the task's item of median time, in turn with it
+    amplification: float | None  # the former over the latter
+    run_share: float | None  # of the worst, the query's part; the rest is the application's answer
+    seed: int  # that the input follows from
+    kind: str  # what it is made by
+    tried: int  # candidates, in all processes
+    failed: int = 0  # of them, those that the model or the task refused
+    failure: str = ""
+
+
 class Source(Part, frozen=True, kw_only=True):
     """Another tool's result. `reported` numbers come without samples, so they have no interval."""
 
@@ -400,6 +414,7 @@ class Row(Part, frozen=True, kw_only=True):
     company: Company | None = None
     loadgen: LoadGen | None = None
     shapes: Shapes | None = None
+    worst_case: WorstCase | None = None
     sustained: Sustained | None = None
     generate: Generate | None = None
     caching: bool | None = None

@@ -117,6 +117,9 @@ def resolved(params: Mapping[str, Any]) -> Options:
             companions=_companions(params["companions"]),
             together=params["together"],
             shape_sequence=_shape_sequence(params["shape_sequence"]),
+            worst_case_s=_positive(params["worst_case"], "--worst-case")
+            if params["worst_case"]
+            else 0.0,
             loadgen=params["loadgen"],
             sustain_s=_positive(params["sustain"], "--sustain"),
             seed=params["seed"],

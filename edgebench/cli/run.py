@@ -118,6 +118,11 @@ if TYPE_CHECKING:
     "INPUT=1,16;1,64;1,128 (repeat it for further inputs).",
 )
 @run_option(
+    "worst_case",
+    metavar="TIME",
+    help="Also search for the input that takes longest, so long in each process, such as 5s.",
+)
+@run_option(
     "loadgen",
     is_flag=True,
     help="Have MLPerf's LoadGen drive each session too, right after the measured window; needs the extra loadgen.",

@@ -113,6 +113,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     companions: list[str] = []  # synthetic loads beside every cell, such as cpu:2
     together: bool = False  # cells of other workloads of the run are companions
     shape_sequence: list[str] = []  # as typed: "natural", or shapes of inputs; none: one shape
+    worst_case_s: float = 0.0  # of each process, for a search for its slowest input
     loadgen: bool = False  # MLPerf's LoadGen drives each session too
     wait_quiet_s: float = 0.0  # at most, for a quiet machine before rounds; beside the budget
     cool_to_c: float | None = None  # of the chip, before each process; beside the budget

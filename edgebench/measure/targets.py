@@ -272,6 +272,7 @@ def _job(
         shape_sequence=parse_shape_sequence(settings.shape_sequence)
         if settings.shape_sequence
         else None,
+        worst_case_s=settings.worst_case_s,
         open_path=ready.prepared.open_path,
         generate=_generate_job(cell, draft),
     )

@@ -119,6 +119,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     #: Shapes that a session is given in turn, by input; empty: the natural ones of the task's items. None: the row is
     #: of one shape.
     shape_sequence: list[dict[str, list[int]]] | None = None
+    worst_case_s: float = 0.0  # for a search for the slowest input; 0: none
     open_path: str = ""  # the model with its axes open, for those
     loadgen: str | None = (
         None  # folder of LoadGen's logs, "": none is kept; None: LoadGen is not asked for

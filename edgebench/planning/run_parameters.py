@@ -98,6 +98,7 @@ _ALL = (
     RunOption("together", "--together", False, ("settings.together",), SWITCH),
     RunOption("companions", "--companion", (), ("settings.companions",), TEXTS),
     RunOption("shape_sequence", "--shape-sequence", (), ("settings.shape_sequence",), TEXTS),
+    RunOption("worst_case", "--worst-case", None, ("settings.worst_case_s",), SECONDS),
     RunOption("loadgen", "--loadgen", False, ("settings.loadgen",), SWITCH),
     RunOption("budget", "--budget"),
     RunOption("wait_quiet", "--wait-quiet", None, ("settings.wait_quiet_s",), SECONDS),

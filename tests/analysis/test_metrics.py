@@ -24,6 +24,7 @@ from edgebench.record import (
     ShapeChanges,
     Stream,
     Sustained,
+    WorstCase,
 )
 from edgebench.render.number_format import quantity
 from tests.records import generating, record, replicate, samples
@@ -113,6 +114,16 @@ def test_every_metric_reads_a_number_of_a_complete_row() -> None:
             company=company,
             loadgen=loadgens[i],
             shapes=shapes,
+            worst_case=WorstCase(
+                tried=9,
+                seconds=1.0,
+                seed=99,
+                kind="noise",
+                worst_ns=[9, 9],
+                median_ns=[3, 3],
+                worst_run_ns=[4, 4],
+                median_run_ns=[2, 2],
+            ),
             offline=Offline(samples=256, duration_ns=10**9, batch=1),
             sustained=sustained,
             generate=made,

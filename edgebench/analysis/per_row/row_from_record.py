@@ -20,6 +20,7 @@ from edgebench.analysis.per_row.rate_search import at_the_rate
 from edgebench.analysis.per_row.shape_rows import shapes_of
 from edgebench.analysis.per_row.stream_rows import stream_of
 from edgebench.analysis.per_row.sustained_rows import BEGAN_HOT, sustained_of
+from edgebench.analysis.per_row.worst_rows import worst_of
 from edgebench.analysis.table_types import (
     ColdStart,
     Interval,
@@ -91,6 +92,7 @@ def row_of(record: rec.Record) -> Row:
         company=company_of(good),
         loadgen=loadgen_of(good),
         shapes=shapes_of(good),
+        worst_case=worst_of(good),
         stream=stream_of(served, latency.p99, record.energy),
         sustained=sustained_of(good),
         generate=generate_of(good, record.energy, unknown),
@@ -522,6 +524,10 @@ def _explain(row: Row, record: rec.Record, good: Sequence[rec.Replicate], unknow
     _explain_company(row, unknown)
     _explain_loadgen(row, unknown)
     _explain_shapes(row, unknown)
+    if row.worst_case is None:
+        unknown["worst_case"] = "no slowest input was sought: --worst-case"
+    else:
+        _explain_fields(row.worst_case, "worst_case", "a time of 0 was measured", unknown)
     if row.generate is None:
         generates = row.scenario == "generate"
         unknown["generate"] = nothing if generates else "the scenario generates no text"

@@ -39,6 +39,7 @@ from edgebench.record import (
     ShapeChanges,
     Stream,
     Unseen,
+    WorstCase,
 )
 from edgebench.task import RANGE_FIX
 from edgebench.user_code import place_of
@@ -374,6 +375,33 @@ def _shaped(opened: Opened, sequence: Sequence[Mapping[str, Sequence[int]]]) -> 
     task = opened.task()
     count = min(len(task), MAX_NATURAL)
     return [task.at_own_size(task.preprocess(task.raw(index))) for index in range(count)]
+
+
+def worst_case(opened: Opened) -> WorstCase | None:
+    """The slowest input that is found in the time that was given; None: it was not asked for."""
+    from edgebench.measure.loads import worst_inputs
+    from edgebench.preparation import input_pool
+
+    job, session, task = opened.job, opened.session, opened.task()
+    if not job.worst_case_s:
+        return None
+    opened.phase("search for the slowest input", 2 * job.worst_case_s, 8 * worst_inputs.ITEMS)
+    raws = [task.raw(index) for index in range(min(len(task), worst_inputs.ITEMS))]
+    answering = raws[0]
+    clock = time.perf_counter_ns
+
+    def serve(feeds: Mapping[str, Any]) -> worst_inputs.Timed:
+        prepared = session.prepare(input_pool.stack([dict(feeds)] * job.batch))
+        start = clock()
+        answer = session.run(prepared)
+        ran = clock()
+        outputs = session.outputs_of(prepared, answer)
+        for item in input_pool.split(outputs, job.batch):
+            task.postprocess(item, answering)
+        return worst_inputs.Timed(ran - start, clock() - ran)
+
+    items = [task.preprocess(raw) for raw in raws]
+    return worst_inputs.search(serve, items, job.worst_case_s, job.seed + 1000 * job.index)
 
 
 def check_shapes(opened: Opened) -> None:

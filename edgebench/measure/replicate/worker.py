@@ -83,6 +83,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
     device = steps.device_times(opened)
     company = steps.company(opened)
     shapes = steps.shape_changes(opened)
+    worst_case = steps.worst_case(opened)
     checked = _output_check(opened, start.items)
     effective = steps.effective(link, opened.session) if job.full_quality else None
     window = counted.window
@@ -102,6 +103,7 @@ def measure(job: Job, link: ParentLink, started: str) -> Done:
         company=company,
         loadgen=loadgen,
         shapes=shapes,
+        worst_case=worst_case,
         unseen=unseen,
         pipeline=pipeline,
         device=device,
