@@ -126,6 +126,11 @@ class Company(Part, frozen=True, kw_only=True):
     total_bytes: (
         Count | None
     )  # resident memory of the process and its companions, when the blocks were over
+    #: What the kernel counted a query, parallel to the blocks: CPU time, and time ready to run without a core.
+    alone_cpu_ns: list[DurationNs] = []
+    company_cpu_ns: list[DurationNs] = []
+    alone_waited_ns: list[DurationNs] = []
+    company_waited_ns: list[DurationNs] = []
     notes: list[str] = []
 
 

@@ -56,6 +56,11 @@ def replicate_findings(replicate: rec.Replicate) -> Iterator[Finding]:
         means = (company.alone_mean_ns, company.company_mean_ns)
         kept = (company.alone_ns, company.company_ns)
         yield from _equally_long("company", *means, *kept)  # type: ignore[arg-type]
+        counts = (company.alone_cpu_ns, company.company_cpu_ns)
+        waits = (company.alone_waited_ns, company.company_waited_ns)
+        for counted in (counts, waits):
+            if any(counted):
+                yield from _equally_long("company", company.alone_mean_ns, *counted)
         if not all([*company.alone_ns, *company.company_ns]):
             yield "company", "a block without a query"
     if replicate.sustained is not None:

@@ -207,6 +207,9 @@ class Company(Part, frozen=True, kw_only=True):
     ratio_high: float | None
     blocks: int  # pairs of them
     total_bytes: int | None  # resident memory of all processes together
+    waited_share: float | None = None  # of the time that company adds, the wait for a core
+    cpu_ratio: float | None = None  # CPU time of a query in company over alone
+    contested: str = ""  # what they fight for, by these counters; "": company adds next to nothing
     notes: list[str] = []
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from edgebench.definitions.synthetic_load import parse_companion
 from edgebench.definitions.workload import Workload
 from edgebench.energy.modelled_energy import Estimate
 from edgebench.errors import UsageError
@@ -23,7 +24,6 @@ from edgebench.planning.run_parameters import (
 )
 from edgebench.planning.settings import parse_bound, parse_ranges, parse_shapes
 from edgebench.planning.shape_sequence import parse_shape_sequence
-from edgebench.planning.synthetic_load import parse_companion
 from edgebench.text.plain_text import utf8
 from edgebench.units import parse_bytes, parse_duration_s, parse_share
 

@@ -23,6 +23,7 @@ from edgebench.api import run_resume
 from edgebench.api.own_tasks import own_task_lines
 from edgebench.api.run_options import Options, workloads_of
 from edgebench.assets.download_progress import Progress
+from edgebench.definitions.synthetic_load import is_load
 from edgebench.energy.modelled_energy import Estimate
 from edgebench.energy.run_meter import Meter
 from edgebench.errors import DeviceStateError, EdgebenchError, UsageError
@@ -247,13 +248,21 @@ def _check_company(options: Options, workloads: Sequence[Workload]) -> None:
         raise UsageError(
             "--together needs two workloads or more", "name them: edgebench run A B --together"
         )
-    if settings.together or settings.companions:
-        for workload in workloads:
-            if generates(workload):
+    names = {workload.name for workload in workloads}
+    for workload in workloads:
+        for other in workload.companions:
+            if not is_load(other) and other not in names:
                 raise UsageError(
-                    f"{workload.name} generates text, which is not measured in company",
-                    "leave it out, or leave --together and --companion out",
+                    f"{workload.name} runs beside {other}, which is not in this run",
+                    f"name it too: edgebench run {workload.name} {other}",
                 )
+    crowded = settings.together or settings.companions
+    for workload in workloads:
+        if (crowded or workload.companions) and generates(workload):
+            raise UsageError(
+                f"{workload.name} generates text, which is not measured in company",
+                "leave it out, or leave --together and --companion out",
+            )
 
 
 def _check_loadgen(options: Options, cells: Sequence[Cell]) -> None:

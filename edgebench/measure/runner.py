@@ -30,6 +30,7 @@ from edgebench.analysis.per_row.rate_search import (
     search_reasons,
 )
 from edgebench.calibration import Calibration
+from edgebench.definitions.synthetic_load import is_load, parse_companion
 from edgebench.energy.run_meter import Meter, NoMeter
 from edgebench.errors import DeviceStateError, UnsupportedError
 from edgebench.measure import preparation_process, reruns, round_order
@@ -47,7 +48,6 @@ from edgebench.measure.state_monitor import (
 )
 from edgebench.measure.wait_for_quiet import Quiet
 from edgebench.measure.worker_messages import Companion, Done, Job
-from edgebench.planning.synthetic_load import parse_companion
 from edgebench.processes import signals
 from edgebench.processes.child import OUT_OF_TIME
 from edgebench.record import (
@@ -145,6 +145,7 @@ class Target:
     reasons: list[Reason] = field(default_factory=list)
     entries: list[JournalEntry] = field(default_factory=list)
     power_mode: str | None = None  # as read back after it was set
+    companions: Sequence[str] = ()  # that its workload names: loads, and other workloads of the run
 
     @property
     def possible(self) -> bool:
@@ -670,10 +671,10 @@ class Runner:
 
     def _beside(self, target: Target) -> list[Target]:
         """A cell of every other workload of a run together: of the same backend and scenario, where there is one."""
-        if not self._settings.together:
-            return []
         found: dict[str, Target] = {}
         for other in self._targets:
+            if not self._settings.together and other.cell.workload not in target.companions:
+                continue
             kept = found.get(name := other.cell.workload)
             better = kept is None or _alike(other, target) > _alike(kept, target)
             if name != target.cell.workload and better:
@@ -694,9 +695,10 @@ class Runner:
 
     def _companions(self, target: Target) -> list[Companion]:
         """Who loads the machine beside a target."""
+        loads = [text for text in target.companions if is_load(text)]
         made = [
             Companion(name=text, bytes_per_s=load.bytes_per_s)
-            for text in self._settings.companions
+            for text in [*self._settings.companions, *loads]
             for load in [parse_companion(text)]
             for _ in range(load.cores)
         ]

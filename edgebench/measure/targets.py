@@ -118,7 +118,12 @@ def _target(
             return NotReady("unsupported", why)
         return Prepared(_job(cell, settings, request, ready, draft), ready.facts)
 
-    return Target(facts, prepare=prepare, first_s=_first_s(cell, Path(request.source)))
+    return Target(
+        facts,
+        prepare=prepare,
+        first_s=_first_s(cell, Path(request.source)),
+        companions=cell.workload.companions,
+    )
 
 
 def _assets_of(cell: Cell) -> list[Asset]:

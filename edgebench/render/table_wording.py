@@ -166,7 +166,9 @@ def _company(part: Company) -> list[str]:
     memory = "" if part.total_bytes is None else f"; {format_bytes(part.total_bytes)} together"
     beside = ", ".join(dict.fromkeys(part.companions))
     times = f"mean {format_ns(part.mean_ns)} for {format_ns(part.alone_mean_ns)}"
-    return [f"{part.ratio:.2f}x{spread} as long beside {beside}: {times}{memory}", *part.notes]
+    contested = f"; contested: {part.contested}" if part.contested else ""
+    line = f"{part.ratio:.2f}x{spread} as long beside {beside}: {times}{memory}{contested}"
+    return [line, *part.notes]
 
 
 def _loadgen(part: LoadGen) -> str:

@@ -66,6 +66,10 @@ def test_every_metric_reads_a_number_of_a_complete_row() -> None:
         company_mean_ns=[11] * 3,
         alone_ns=[[9] * 300] * 3,
         company_ns=[[11] * 300] * 3,
+        alone_cpu_ns=[9] * 3,
+        company_cpu_ns=[10] * 3,
+        alone_waited_ns=[1] * 3,
+        company_waited_ns=[2] * 3,
         total_bytes=7,
     )
     stream = Stream(

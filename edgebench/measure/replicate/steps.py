@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
     from edgebench.backend import DeviceTimes, Effective, TensorInfo
     from edgebench.generation import GenerationSession
+    from edgebench.measure.replicate.company_blocks import Counted as Counted_
     from edgebench.measure.replicate.loops import Schedule, Window
     from edgebench.measure.replicate.quality_checks import Standard
     from edgebench.measure.replicate.quality_pass import QualityTime
@@ -298,7 +299,9 @@ def company(opened: Opened) -> Company | None:
         return None
     asked = plan(opened.job.slice_s, opened.typical_ns)
     opened.phase("measurement in company", 20 * asked.pairs * asked.block_s, 100)
-    blocks = in_company(opened.session.run, opened.pool, Companions(beside.pids), asked)
+    blocks = in_company(
+        opened.session.run, opened.pool, Companions(beside.pids), asked, look=_counted
+    )
     return Company(
         companions=beside.names,
         alone_mean_ns=[max(block.mean_ns, 1) for block in blocks.alone],
@@ -306,8 +309,24 @@ def company(opened: Opened) -> Company | None:
         alone_ns=[block.kept_ns for block in blocks.alone],
         company_ns=[block.kept_ns for block in blocks.company],
         total_bytes=process_memory.resident_together((os.getpid(), *beside.pids)),
+        alone_cpu_ns=_known([block.counted.cpu_ns for block in blocks.alone]),
+        company_cpu_ns=_known([block.counted.cpu_ns for block in blocks.company]),
+        alone_waited_ns=_known([block.counted.waited_ns for block in blocks.alone]),
+        company_waited_ns=_known([block.counted.waited_ns for block in blocks.company]),
         notes=beside.notes,
     )
+
+
+def _counted() -> Counted_:
+    from edgebench.measure.replicate.company_blocks import Counted
+
+    return Counted(*process_accounting.cpu_and_wait_ns())
+
+
+def _known(values: Sequence[int | None]) -> list[int]:
+    """All of them, or none where one is unknown."""
+    known = [value for value in values if value is not None]
+    return known if len(known) == len(values) else []
 
 
 def loadgen(opened: Opened, window: Window) -> LoadGen | None:
