@@ -56,6 +56,8 @@ SCENARIOS: tuple[str, ...] = get_args(ScenarioName)
 AT_A_RATE = ("single_stream", "server")
 #: Axes that one scenario has of its own.
 OF_SCENARIO = {SAMPLES_PER_QUERY: MULTI_STREAM, WORKERS: "server"}
+#: Times are whole nanoseconds.
+MAX_RATE_PER_S = 1e9
 DEFAULT_BACKEND = "ort"
 #: In the place of a backend's name: each one that is installed and opens the model.
 ALL_BACKENDS = "all"
@@ -168,6 +170,11 @@ def _check_load(cells: Sequence[Cell], load: Load) -> None:
             "--rate and --bound cannot be combined: one gives the rate, the other has it sought"
         )
         raise UsageError(message, "leave one of them out")
+    if rate_per_s is not None and rate_per_s > MAX_RATE_PER_S:
+        raise UsageError(
+            f"--rate {rate_per_s:g} cannot be scheduled: it is more than one query a nanosecond",
+            f"give at most {MAX_RATE_PER_S:g} queries a second",
+        )
     if rate_per_s is not None and all(cell.rate_per_s != rate_per_s for cell in cells):
         raise UsageError(
             "--rate applies to the scenarios single_stream and server only",

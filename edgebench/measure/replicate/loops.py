@@ -347,6 +347,7 @@ def offline(
     slice_s: float,
     max_samples: int,
     min_window_s: float = 0.0,
+    clock: Clock = time.perf_counter_ns,
 ) -> Window:
     """One query of as many samples as fill the time, in batches; all are there from the start."""
     typical_ns = max(typical_ns, 1)
@@ -354,11 +355,11 @@ def offline(
     calls = max(calls, _ceil(min_window_s * 1e9 / typical_ns))
     window = Window(stop="time", queries=calls)
     with no_gc(), usage(window):
-        start = time.perf_counter_ns()
+        start = clock()
         queries = islice(cycle(pool), calls)
-        time_block(run, islice(queries, max_samples), window.samples_ns.append)
-        time_block(run, queries, _drop)
-        window.window_ns = time.perf_counter_ns() - start
+        time_block(run, islice(queries, max_samples), window.samples_ns.append, clock)
+        time_block(run, queries, _drop, clock)
+        window.window_ns = clock() - start
     window.offline = Offline(samples=calls * batch, duration_ns=window.window_ns, batch=batch)
     return window
 
@@ -367,9 +368,10 @@ def _ceil(value: float) -> int:
     return -int(-value // 1)
 
 
-def in_turn(run: Run, first: Sequence[Any], second: Sequence[Any]) -> tuple[list[int], list[int]]:
+def in_turn(
+    run: Run, first: Sequence[Any], second: Sequence[Any], clock: Clock = time.perf_counter_ns
+) -> tuple[list[int], list[int]]:
     """Latencies of two sets of queries, timed in turn so that drift meets both alike."""
-    clock = time.perf_counter_ns
     first_ns: list[int] = []
     second_ns: list[int] = []
     with no_gc():

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from edgebench import stats
 from edgebench.analysis.table import build_table
 from edgebench.errors import UsageError
 from edgebench.importers import reader
@@ -161,3 +162,17 @@ def test_without_loadgen_the_error_names_the_extra(monkeypatch: pytest.MonkeyPat
     with pytest.raises(UsageError, match="needs mlcommons-loadgen") as caught:
         edgebench.run("tabular-digits", backends="null", loadgen=True, out=None)
     assert "no wheel for Linux aarch64" in caught.value.fix
+
+
+@pytest.mark.slow
+def test_loadgen_and_our_clock_agree_within_2_percent_on_the_same_calls_of_5_ms() -> None:
+    pytest.importorskip("mlperf_loadgen")
+
+    def run(_: Any) -> None:
+        end_ns = time.perf_counter_ns() + 5_000_000
+        while time.perf_counter_ns() < end_ns:
+            pass
+
+    found = drive(run, [0], Load("SingleStream", 120, 600_000_000, 5_000_000), "")
+    by_us = stats.percentile(sorted(found.service_ns), 900)
+    assert found.p90_ns == pytest.approx(by_us, rel=0.02)
